@@ -1,0 +1,1 @@
+//! Builds Debian ROCm test appliances: recipe, lock, root file system, image.

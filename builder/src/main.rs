@@ -1,0 +1,2 @@
+//! The rocbed command line.
+fn main() {}

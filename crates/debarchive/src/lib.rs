@@ -1,0 +1,1 @@
+//! Debian archives: deb822, versions, relations, signed Release files, package indexes, dependency solving.

@@ -1,0 +1,1 @@
+//! Disk images from partitions: GPT, the EFI system partition, unified kernel images, block maps.

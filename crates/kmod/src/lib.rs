@@ -1,0 +1,1 @@
+//! Kernel modules without kmod: their .modinfo, dependencies, aliases and loading order.

@@ -1,0 +1,1 @@
+//! A content-addressed store and verified, parallel, resumable downloads into it.
