@@ -1,0 +1,349 @@
+//! [`ModuleIndex`]: all modules of one kernel and how they need each other.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use progress::{Progress, Unit};
+
+use crate::builtin::Builtin;
+use crate::{Modinfo, ModinfoError, Softdep, module_name, normalize_name};
+
+/// A module file to be read: its path below `/usr/lib/modules/<version>/` and how to get its bytes.
+pub struct Source {
+    path: String,
+    read: Box<dyn FnOnce() -> io::Result<Vec<u8>> + Send>,
+}
+
+impl Source {
+    /// From anything that gives the bytes; it is called on another thread.
+    pub fn new(path: impl Into<String>, read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Self {
+        Self { path: path.into(), read: Box::new(read) }
+    }
+
+    /// From a file of this machine.
+    pub fn file(path: impl Into<String>, host: PathBuf) -> Self {
+        Self::new(path, move || std::fs::read(host))
+    }
+}
+
+/// The files that the kernel's build leaves beside the modules; each may be empty.
+#[derive(Debug, Clone, Default)]
+pub struct KernelFiles {
+    /// `modules.order`: which of several drivers for one device comes first.
+    pub order: String,
+    /// `modules.builtin`: paths of what is compiled in.
+    pub builtin: String,
+    /// `modules.builtin.modinfo`: what these say about themselves.
+    pub builtin_modinfo: Vec<u8>,
+}
+
+/// One module of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// Path below the version's directory: `kernel/fs/ext4/ext4.ko.xz`.
+    pub path: String,
+    /// Normalized name: `ext4`.
+    pub name: String,
+    /// Normalized names of the modules it cannot do without, as it lists them.
+    pub depends: Vec<String>,
+    /// What should be loaded around it.
+    pub softdeps: Vec<Softdep>,
+    /// Alias patterns as written in the module.
+    pub aliases: Vec<String>,
+    /// Firmware files it may ask for, relative to /lib/firmware; may hold wildcards.
+    pub firmware: Vec<String>,
+    /// Symbols it exports.
+    pub exports: Vec<String>,
+}
+
+/// Why modules cannot be indexed.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// A file could not be read.
+    #[error("reading kernel module {path}: {source}")]
+    Read {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not a module.
+    #[error("indexing kernel module {path}: {source}; is the kernel package complete?")]
+    Modinfo {
+        /// Which.
+        path: String,
+        /// Why.
+        source: ModinfoError,
+    },
+    /// The path does not end in `.ko` or a compressed form of it.
+    #[error("{0:?} is not the path of a kernel module")]
+    NotAModule(String),
+    /// A dependency is neither a module nor compiled in.
+    #[error(
+        "kernel module {path} needs {missing}, which is neither a module nor built in; is the kernel package complete?"
+    )]
+    MissingDependency {
+        /// Who needs it.
+        path: String,
+        /// What is not there.
+        missing: String,
+    },
+    /// Modules that need each other could never be loaded.
+    #[error("kernel modules need each other in a circle: {}", .0.join(" -> "))]
+    Cycle(Vec<String>),
+}
+
+/// All modules of a kernel version, in the order of `modules.order`, then by path.
+#[derive(Debug, Clone)]
+pub struct ModuleIndex {
+    modules: Vec<Arc<Module>>,
+    by_name: HashMap<String, usize>,
+    pub(crate) builtin: Arc<Builtin>,
+}
+
+impl ModuleIndex {
+    /// Reads all modules, on as many threads as there are processors: the work is decompression. Where two files hold
+    /// a module of the same name, the one below `updates/` wins, else the first in order, as with depmod's default
+    /// search order.
+    pub fn build(sources: Vec<Source>, kernel: &KernelFiles, progress: &dyn Progress) -> Result<Self, IndexError> {
+        let task = progress.task("indexing kernel modules", Some(sources.len() as u64), Unit::Items);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(sources.len().max(1));
+        let queue = Mutex::new(sources.into_iter());
+        let results = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    loop {
+                        let Some(source) = queue.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
+                        let result = read_module(source);
+                        let failed = result.is_err();
+                        results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+                        task.advance(1);
+                        if failed {
+                            // The others stop too: take away what is left to do.
+                            queue.lock().unwrap_or_else(PoisonError::into_inner).by_ref().for_each(drop);
+                        }
+                    }
+                });
+            }
+        });
+        let modules = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let modules = modules.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Self::assemble(modules, kernel)
+    }
+
+    /// Reads a `/usr/lib/modules/<version>` directory of this machine, the kernel's files in it included.
+    pub fn from_directory(directory: &Path, progress: &dyn Progress) -> Result<Self, IndexError> {
+        let optional = |name: &str| match std::fs::read(directory.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other.map_err(|source| IndexError::Read { path: name.to_owned(), source }),
+        };
+        let text = |name| optional(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let kernel = KernelFiles {
+            order: text("modules.order")?,
+            builtin: text("modules.builtin")?,
+            builtin_modinfo: optional("modules.builtin.modinfo")?,
+        };
+        let mut sources = Vec::new();
+        let mut directories = vec![String::new()];
+        while let Some(below) = directories.pop() {
+            let failed = |source| IndexError::Read { path: below.clone(), source };
+            for entry in std::fs::read_dir(directory.join(&below)).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+                let kind = entry.file_type().map_err(failed)?;
+                if kind.is_dir() {
+                    directories.push(path);
+                } else if kind.is_file() && module_name(&path).is_some() {
+                    sources.push(Source::file(path, entry.path()));
+                }
+            }
+        }
+        Self::build(sources, &kernel, progress)
+    }
+
+    fn assemble(mut modules: Vec<Module>, kernel: &KernelFiles) -> Result<Self, IndexError> {
+        let bare = |path: &str| path.find(".ko").map_or_else(|| path.to_owned(), |end| path[..end].to_owned());
+        let order: HashMap<String, usize> =
+            kernel.order.lines().enumerate().map(|(at, line)| (bare(line.trim()), at)).collect();
+        let place = |path: &str| (!path.starts_with("updates/"), *order.get(&bare(path)).unwrap_or(&usize::MAX));
+        modules.sort_by(|a, b| place(&a.path).cmp(&place(&b.path)).then_with(|| a.path.cmp(&b.path)));
+        let mut seen = BTreeSet::new();
+        modules.retain(|module| seen.insert(module.name.clone()));
+        let builtin = Arc::new(Builtin::parse(&kernel.builtin, &kernel.builtin_modinfo));
+        let index = Self::from_modules(modules.into_iter().map(Arc::new).collect(), builtin);
+        index.check()?;
+        Ok(index)
+    }
+
+    fn from_modules(modules: Vec<Arc<Module>>, builtin: Arc<Builtin>) -> Self {
+        let by_name = modules.iter().enumerate().map(|(at, module)| (module.name.clone(), at)).collect();
+        Self { modules, by_name, builtin }
+    }
+
+    /// Every dependency is there, and none leads back to where it started.
+    fn check(&self) -> Result<(), IndexError> {
+        let mut done = vec![false; self.modules.len()];
+        for start in 0..self.modules.len() {
+            // The path from `start`: a module, and how many of its dependencies were looked at.
+            let mut path = vec![(start, 0)];
+            while let Some((at, next)) = path.last_mut() {
+                let module = &self.modules[*at];
+                if done[*at] {
+                    path.pop();
+                } else if let Some(name) = module.depends.get(*next) {
+                    *next += 1;
+                    match self.by_name.get(name) {
+                        Some(&dependency) if path.iter().any(|(at, _)| *at == dependency) => {
+                            let circle = path.iter().map(|(at, _)| *at).skip_while(|at| *at != dependency);
+                            let names = circle.chain([dependency]).map(|at| self.modules[at].name.clone());
+                            return Err(IndexError::Cycle(names.collect()));
+                        }
+                        Some(&dependency) => path.push((dependency, 0)),
+                        None if self.builtin.names.contains(name) => {}
+                        None => {
+                            return Err(IndexError::MissingDependency {
+                                path: module.path.clone(),
+                                missing: name.clone(),
+                            });
+                        }
+                    }
+                } else {
+                    done[*at] = true;
+                    path.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All modules, in order.
+    pub fn modules(&self) -> impl ExactSizeIterator<Item = &Module> {
+        self.modules.iter().map(Arc::as_ref)
+    }
+
+    /// The module of this name; `-` and `_` are the same.
+    pub fn get(&self, name: &str) -> Option<&Module> {
+        self.by_name.get(&normalize_name(name)).map(|at| &*self.modules[*at])
+    }
+
+    /// Whether this is compiled into the kernel; `-` and `_` are the same.
+    pub fn is_builtin(&self, name: &str) -> bool {
+        self.builtin.names.contains(&normalize_name(name))
+    }
+
+    /// What has to be loaded before this module, each after all that it needs itself; soft dependencies not included.
+    pub fn load_order<'a>(&'a self, module: &'a Module) -> Vec<&'a Module> {
+        let mut order = Vec::new();
+        let mut seen = BTreeSet::new();
+        self.visit(module, &mut seen, &mut order);
+        order
+    }
+
+    // Recursion is bounded: the index holds no circle, and kernels nest dependencies some ten deep.
+    fn visit<'a>(&'a self, module: &'a Module, seen: &mut BTreeSet<&'a str>, order: &mut Vec<&'a Module>) {
+        for dependency in module.depends.iter().filter_map(|name| self.get(name)) {
+            if seen.insert(&dependency.name) {
+                self.visit(dependency, seen, order);
+                order.push(dependency);
+            }
+        }
+    }
+
+    /// The index of only those modules whose paths are given, for an initramfs. Take the paths from
+    /// [`Self::closure`]: dependencies that are left out would be missing from it.
+    #[must_use]
+    pub fn subset(&self, paths: &BTreeSet<String>) -> Self {
+        let modules = self.modules.iter().filter(|module| paths.contains(&module.path)).cloned().collect();
+        Self::from_modules(modules, Arc::clone(&self.builtin))
+    }
+
+    /// Firmware files by the module that declares them.
+    pub fn firmware(&self) -> BTreeMap<&str, &[String]> {
+        let declares = |module: &&Module| !module.firmware.is_empty();
+        self.modules().filter(declares).map(|module| (module.name.as_str(), &*module.firmware)).collect()
+    }
+}
+
+fn read_module(source: Source) -> Result<Module, IndexError> {
+    let Source { path, read } = source;
+    let Some(name) = module_name(&path) else { return Err(IndexError::NotAModule(path)) };
+    let bytes = match read() {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(IndexError::Read { path, source }),
+    };
+    let modinfo = match Modinfo::parse(&bytes) {
+        Ok(modinfo) => modinfo,
+        Err(source) => return Err(IndexError::Modinfo { path, source }),
+    };
+    Ok(Module {
+        name,
+        depends: modinfo.depends().map(normalize_name).collect(),
+        softdeps: modinfo.softdeps().collect(),
+        aliases: modinfo.aliases().map(str::to_owned).collect(),
+        firmware: modinfo.firmware().map(str::to_owned).collect(),
+        exports: modinfo.exports().to_vec(),
+        path,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A module that needs others; `kernel/` and `.ko` are added.
+    pub(crate) fn module(path: &str, depends: &[&str]) -> Module {
+        let path = format!("kernel/{path}.ko");
+        Module {
+            name: module_name(&path).unwrap(),
+            path,
+            depends: depends.iter().map(|name| (*name).to_owned()).collect(),
+            softdeps: Vec::new(),
+            aliases: Vec::new(),
+            firmware: Vec::new(),
+            exports: Vec::new(),
+        }
+    }
+
+    pub(crate) fn index(modules: Vec<Module>, builtin: &str) -> Result<ModuleIndex, IndexError> {
+        let kernel = KernelFiles { builtin: builtin.to_owned(), ..KernelFiles::default() };
+        ModuleIndex::assemble(modules, &kernel)
+    }
+
+    #[test]
+    fn dependencies_are_loaded_deepest_first() {
+        let modules = vec![module("a", &["b", "c", "inside"]), module("b", &["c"]), module("c", &[])];
+        let index = index(modules, "kernel/inside.ko").unwrap();
+        let order: Vec<_> = index.load_order(index.get("a").unwrap()).iter().map(|module| &*module.name).collect();
+        assert_eq!(order, ["c", "b"]);
+    }
+
+    #[test]
+    fn circles_and_holes_are_errors() {
+        let circle = index(vec![module("a", &["b"]), module("b", &["c"]), module("c", &["b"])], "").unwrap_err();
+        assert_eq!(circle.to_string(), "kernel modules need each other in a circle: b -> c -> b");
+        let hole = index(vec![module("a", &["b"])], "").unwrap_err();
+        assert!(hole.to_string().starts_with("kernel module kernel/a.ko needs b, which is neither"), "{hole}");
+    }
+
+    #[test]
+    fn order_file_and_updates_decide() {
+        let mut new = module("x", &[]);
+        new.path = "updates/x.ko.xz".to_owned();
+        let kernel = KernelFiles { order: "kernel/z.ko\nkernel/x.ko\n".to_owned(), ..KernelFiles::default() };
+        let modules = vec![module("x", &[]), module("a", &[]), new, module("z", &[])];
+        let index = ModuleIndex::assemble(modules, &kernel).unwrap();
+        let paths: Vec<_> = index.modules().map(|module| &*module.path).collect();
+        assert_eq!(paths, ["updates/x.ko.xz", "kernel/z.ko", "kernel/a.ko"]);
+    }
+
+    #[test]
+    fn a_bad_file_is_named() {
+        let sources = vec![Source::new("kernel/bad.ko", || Ok(b"no ELF".to_vec()))];
+        let error = ModuleIndex::build(sources, &KernelFiles::default(), &progress::Silent).unwrap_err();
+        assert!(error.to_string().starts_with("indexing kernel module kernel/bad.ko: no usable ELF"), "{error}");
+    }
+}

@@ -1,0 +1,219 @@
+//! [`ModuleSet`]: the textual indexes as the loader of a booted system sees them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::{Softdep, alias_matches, module_name, normalize_alias, normalize_name};
+
+/// A line of an index that is not as depmod writes it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file} line {line}: {text:?} is not understood; rebuild the image")]
+pub struct ParseError {
+    /// Which index.
+    pub file: &'static str,
+    /// Which line, from 1.
+    pub line: usize,
+    /// What is there.
+    pub text: String,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    path: String,
+    /// Names of all modules to load before, in order.
+    before: Vec<String>,
+}
+
+/// The modules that can be loaded, and the names and devices they answer to.
+#[derive(Debug, Clone, Default)]
+pub struct ModuleSet {
+    modules: HashMap<String, Entry>,
+    /// Patterns with module names, by what comes before the first `:` ("pci", "usb"); priority is the order.
+    aliases: BTreeMap<String, Vec<(String, String)>>,
+    softdeps: HashMap<String, Softdep>,
+    blacklist: BTreeSet<String>,
+}
+
+impl ModuleSet {
+    /// Reads `modules.dep`, `modules.alias` and `modules.softdep`, the contents of each.
+    pub fn parse(dep: &str, alias: &str, softdep: &str) -> Result<Self, ParseError> {
+        let mut set = Self::default();
+        for (number, line) in lines(dep) {
+            let bad = || ParseError { file: "modules.dep", line: number, text: line.to_owned() };
+            let (path, before) = line.split_once(':').ok_or_else(bad)?;
+            let name = module_name(path).ok_or_else(bad)?;
+            let before = before.split_ascii_whitespace().rev().map(|path| module_name(path).ok_or_else(bad));
+            let entry = Entry { path: path.to_owned(), before: before.collect::<Result<_, _>>()? };
+            set.modules.entry(name).or_insert(entry);
+        }
+        for (number, line) in lines(alias) {
+            let bad = || ParseError { file: "modules.alias", line: number, text: line.to_owned() };
+            // Patterns may hold spaces (dmi:), names never do.
+            let (pattern, name) = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' ')).ok_or_else(bad)?;
+            let pattern = normalize_alias(pattern.trim());
+            set.aliases.entry(bus(&pattern).to_owned()).or_default().push((pattern, normalize_name(name)));
+        }
+        for (number, line) in lines(softdep) {
+            let bad = || ParseError { file: "modules.softdep", line: number, text: line.to_owned() };
+            let (name, rest) = line.strip_prefix("softdep ").and_then(|rest| rest.split_once(' ')).ok_or_else(bad)?;
+            let more = Softdep::parse(rest);
+            let known = set.softdeps.entry(normalize_name(name)).or_default();
+            known.pre.extend(more.pre);
+            known.post.extend(more.post);
+        }
+        Ok(set)
+    }
+
+    /// Never loads these, neither for a device nor for another module. Names may be spelled with `-`.
+    pub fn blacklist<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        self.blacklist.extend(names.into_iter().map(normalize_name));
+    }
+
+    /// Whether a module must not be loaded.
+    pub fn is_blacklisted(&self, name: &str) -> bool {
+        self.blacklist.contains(&normalize_name(name))
+    }
+
+    /// How many modules there are.
+    pub fn len(&self) -> usize {
+        self.modules.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty()
+    }
+
+    /// Path of a module's file below the version's directory.
+    pub fn path(&self, name: &str) -> Option<&str> {
+        self.modules.get(&normalize_name(name)).map(|entry| entry.path.as_str())
+    }
+
+    /// Names of the modules that answer to a device's modalias or another alias or carry this name, in the kernel's
+    /// order of preference, without blacklisted ones.
+    pub fn resolve(&self, alias: &str) -> Vec<&str> {
+        let name = normalize_name(alias);
+        if let Some((name, _)) = self.modules.get_key_value(&name) {
+            return if self.blacklist.contains(name) { Vec::new() } else { vec![name] };
+        }
+        let alias = normalize_alias(alias);
+        // A pattern without ":" may start with a wildcard and stand for anything, so these are always tried.
+        let candidates = [bus(&alias), ""].into_iter().filter_map(|bus| self.aliases.get(bus)).flatten();
+        let mut found: Vec<&str> = Vec::new();
+        for (pattern, name) in candidates {
+            let usable = self.modules.contains_key(name) && !self.blacklist.contains(name);
+            if usable && !found.contains(&name.as_str()) && alias_matches(pattern, &alias) {
+                found.push(name);
+            }
+        }
+        found
+    }
+
+    /// Names of modules to load for one module, itself and soft dependencies included, in order. Empty if it is unknown
+    /// or it or something it depends on is blacklisted.
+    pub fn load_order(&self, name: &str) -> Vec<String> {
+        let mut order = Vec::new();
+        self.visit(&normalize_name(name), &mut BTreeSet::new(), &mut order);
+        order
+    }
+
+    // `seen` bounds the recursion: each module is entered once.
+    fn visit(&self, name: &str, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
+        let Some(entry) = self.modules.get(name) else { return };
+        let blacklisted =
+            entry.before.iter().map(String::as_str).chain([name]).any(|name| self.blacklist.contains(name));
+        if blacklisted || !seen.insert(name.to_owned()) {
+            return;
+        }
+        let softdep = self.softdeps.get(name);
+        let soft = |names: Option<&Vec<String>>| -> Vec<String> {
+            let names = names.into_iter().flatten();
+            names.flat_map(|name| self.resolve(name)).map(str::to_owned).collect()
+        };
+        for before in soft(softdep.map(|softdep| &softdep.pre)).iter().chain(&entry.before) {
+            self.visit(before, seen, order);
+        }
+        order.push(name.to_owned());
+        for after in soft(softdep.map(|softdep| &softdep.post)) {
+            self.visit(&after, seen, order);
+        }
+    }
+}
+
+/// Lines with their numbers, without comments and empty ones.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// What comes before the first `:` of an alias, unless there is a wildcard in it.
+fn bus(alias: &str) -> &str {
+    alias.split_once(':').map_or("", |(bus, _)| if bus.contains(['*', '?', '[']) { "" } else { bus })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DEP: &str = "kernel/fs/ext4/ext4.ko.xz: kernel/fs/jbd2/jbd2.ko.xz kernel/lib/crc16.ko.xz\n\
+        kernel/fs/jbd2/jbd2.ko.xz:\nkernel/lib/crc16.ko.xz:\nkernel/crypto/crc32c-cryptoapi.ko.xz:\n\
+        kernel/a/uas.ko.xz: kernel/a/usb-storage.ko.xz\nkernel/a/usb-storage.ko.xz:\n";
+    const ALIAS: &str = "# comment\nalias usb:v*ic08isc06ip62* uas\nalias usb:v*ic08isc06ip* usb_storage\n\
+        alias crypto_crc32c crc32c_cryptoapi\nalias fs-ext4 ext4\nalias dmi:*svnA B:* ext4\n";
+    const SOFTDEP: &str = "softdep jbd2 pre: crypto-crc32c nowhere\n";
+
+    fn set() -> ModuleSet {
+        ModuleSet::parse(DEP, ALIAS, SOFTDEP).unwrap()
+    }
+
+    #[test]
+    fn finds_drivers_by_modalias_in_order() {
+        assert_eq!(set().resolve("usb:v1p2ic08isc06ip62in00"), ["uas", "usb_storage"]);
+        assert_eq!(set().resolve("usb:v1p2ic08isc06ip50in00"), ["usb_storage"]);
+        assert_eq!(set().resolve("fs-ext4"), ["ext4"]);
+        assert_eq!(set().resolve("usb-storage"), ["usb_storage"]);
+        assert_eq!(set().resolve("dmi:bvnX:svnA B:pn"), ["ext4"]);
+        assert!(set().resolve("pci:v1").is_empty());
+    }
+
+    #[test]
+    fn loads_soft_and_hard_dependencies_first() {
+        assert_eq!(set().load_order("ext4"), ["crc16", "crc32c_cryptoapi", "jbd2", "ext4"]);
+        assert!(set().load_order("unknown").is_empty());
+    }
+
+    #[test]
+    fn a_blacklisted_module_stops_what_needs_it() {
+        let mut set = set();
+        set.blacklist(["jbd2", "crc32c-cryptoapi"]);
+        assert!(set.load_order("ext4").is_empty());
+        assert!(set.resolve("crypto-crc32c").is_empty());
+        set.blacklist(["uas"]);
+        assert_eq!(set.resolve("usb:v1p2ic08isc06ip62in00"), ["usb_storage"]);
+    }
+
+    #[test]
+    fn broken_lines_are_named() {
+        let error = ModuleSet::parse("kernel/x.ko:\nwhat\n", "", "").unwrap_err();
+        assert_eq!(error.to_string(), "modules.dep line 2: \"what\" is not understood; rebuild the image");
+        assert_eq!(ModuleSet::parse("", "alias x", "").unwrap_err().file, "modules.alias");
+        assert_eq!(ModuleSet::parse("", "", "options x y").unwrap_err().file, "modules.softdep");
+    }
+
+    #[test]
+    fn soft_dependencies_in_a_circle_end() {
+        let dep = "kernel/a.ko:\nkernel/b.ko:\n";
+        let set = ModuleSet::parse(dep, "", "softdep a pre: b\nsoftdep b pre: a\n").unwrap();
+        assert_eq!(set.load_order("a"), ["b", "a"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(alias |softdep |a\\.ko|:| |\n|\\*|\\[){0,30}", key in "[a:.ko]{0,6}") {
+            if let Ok(set) = ModuleSet::parse(&text, &text, &text).or_else(|_| ModuleSet::parse(&text, "", "")) {
+                set.resolve(&key);
+                set.load_order(&key);
+            }
+        }
+    }
+}
