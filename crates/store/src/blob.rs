@@ -1,0 +1,165 @@
+//! Files under the SHA-256 of their content.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::entry::Description;
+use crate::temp::{TempFile, create_dir, make_read_only};
+use crate::{Digest, DigestReader, Store, StoreError};
+
+impl Store {
+    /// Whether the content with this digest is stored whole. `size`, where the caller knows it, or else the size
+    /// recorded on insertion, is compared with the file's: one that a crash cut short is removed and counts as missing.
+    ///
+    /// # Errors
+    /// Where the file can be neither examined nor, if cut short, removed.
+    pub fn has(&self, digest: &Digest, size: Option<u64>) -> Result<bool, StoreError> {
+        let path = self.path(digest);
+        let found = match fs::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(StoreError::io("examining", &path)(e)),
+        };
+        let expected = match size {
+            Some(size) => Some(size),
+            // A description cut short by the same crash says nothing good about the file.
+            None => match Description::read(&description_path(&path)) {
+                Ok(description) => description.map(|d| d.size),
+                Err(StoreError::BadDescription { .. }) => Some(u64::MAX),
+                Err(e) => return Err(e),
+            },
+        };
+        if expected.is_none_or(|size| size == found) {
+            return Ok(true);
+        }
+        remove_file(&path)?;
+        Ok(false)
+    }
+
+    /// The path of the content with this digest, if it is stored whole (see [`Self::has`]). It counts as used now.
+    ///
+    /// # Errors
+    /// As [`Self::has`].
+    pub fn get(&self, digest: &Digest, size: Option<u64>) -> Result<Option<PathBuf>, StoreError> {
+        if !self.has(digest, size)? {
+            return Ok(None);
+        }
+        let path = self.path(digest);
+        stamp(&path)?;
+        Ok(Some(path))
+    }
+
+    /// Opens the content with this digest for reading. It counts as used now.
+    ///
+    /// # Errors
+    /// [`StoreError::NotStored`], or where it cannot be opened.
+    pub fn read(&self, digest: &Digest) -> Result<File, StoreError> {
+        let path = self.get(digest, None)?.ok_or(StoreError::NotStored(*digest))?;
+        File::open(&path).map_err(StoreError::io("opening", &path))
+    }
+
+    /// Stores what `reader` reads, up to its end, and returns its digest. `label` says what it is, for
+    /// [listings](Self::list). Where `digest` or `size` (in bytes) is given, the content must have it; no more than one
+    /// byte over `size` is read.
+    ///
+    /// The content becomes visible only when it is complete, correct and written to the disk. (The directory is not
+    /// flushed: a name lost in a power cut costs a second download and nothing else.)
+    ///
+    /// # Errors
+    /// [`StoreError::WrongDigest`] and [`StoreError::WrongSize`], [`StoreError::NoSpace`], or errors of the reader and
+    /// the file system. Nothing is stored then.
+    pub fn insert(
+        &self,
+        reader: impl Read,
+        digest: Option<&Digest>,
+        size: Option<u64>,
+        label: &str,
+    ) -> Result<Digest, StoreError> {
+        let mut temp = TempFile::new(&self.temp_dir())?;
+        let mut source = DigestReader::new(reader.take(size.map_or(u64::MAX, |size| size.saturating_add(1))));
+        let mut buffer = vec![0; 128 * 1024];
+        let mut written = 0_u64;
+        loop {
+            let count = match source.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(StoreError::io("reading what is to become", self.root.join(label))(e)),
+            };
+            temp.file
+                .write_all(buffer.get(..count).unwrap_or_default())
+                .map_err(|e| StoreError::writing(temp.path(), size.unwrap_or(0).saturating_sub(written), e))?;
+            written = written.saturating_add(count as u64);
+        }
+        let (got, length) = source.finish();
+        check(label, digest.unwrap_or(&got), size.unwrap_or(length), &got, length)?;
+        let target = self.prepare(&got, length, label)?;
+        make_read_only(&temp.file).map_err(StoreError::io("protecting", temp.path()))?;
+        temp.sync()?;
+        temp.persist(&target)?;
+        Ok(got)
+    }
+
+    /// Stores the file at `path`, whose content was found to be right, under its digest.
+    pub(crate) fn adopt(
+        &self,
+        path: &Path,
+        file: &File,
+        digest: &Digest,
+        size: u64,
+        label: &str,
+    ) -> Result<PathBuf, StoreError> {
+        let target = self.prepare(digest, size, label)?;
+        make_read_only(file).map_err(StoreError::io("protecting", path))?;
+        file.sync_data().map_err(|e| StoreError::writing(path, 0, e))?;
+        fs::rename(path, &target).map_err(StoreError::io("renaming a finished file to", &target))?;
+        Ok(target)
+    }
+
+    /// Writes the description of content that is about to be stored, and returns where the content goes.
+    fn prepare(&self, digest: &Digest, size: u64, label: &str) -> Result<PathBuf, StoreError> {
+        let target = self.path(digest);
+        if let Some(shard) = target.parent() {
+            create_dir(shard)?;
+        }
+        Description::new(size, label).write(self, &description_path(&target))?;
+        Ok(target)
+    }
+}
+
+/// Compares what was expected with what was read.
+pub(crate) fn check(label: &str, expected: &Digest, size: u64, got: &Digest, length: u64) -> Result<(), StoreError> {
+    if length != size {
+        return Err(StoreError::WrongSize { label: label.to_owned(), expected: size, got: length });
+    }
+    if got != expected {
+        return Err(StoreError::WrongDigest { label: label.to_owned(), expected: *expected, got: *got });
+    }
+    Ok(())
+}
+
+/// Where the description of the content at `path` is.
+pub(crate) fn description_path(path: &Path) -> PathBuf {
+    path.with_extension("json")
+}
+
+/// Notes that `path` was used now.
+pub(crate) fn stamp(path: &Path) -> Result<(), StoreError> {
+    let now = SystemTime::now();
+    let result = File::open(path).and_then(|file| file.set_modified(now));
+    match result {
+        // A store of another user's that we may read is a good store nevertheless.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.map_err(StoreError::io("noting the use of", path)),
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove_file(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("removing", path)(e)),
+        _ => Ok(()),
+    }
+}

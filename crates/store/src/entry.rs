@@ -1,0 +1,138 @@
+//! What is in a store, and what each thing is.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::blob::description_path;
+use crate::temp::write_atomically;
+use crate::tree::ENTRY;
+use crate::{Digest, Store, StoreError};
+
+/// What kind of thing an [`Entry`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A file under the digest of its content.
+    File,
+    /// A root directory under the digest of what it was made from.
+    Tree,
+    /// A download that was interrupted.
+    Partial,
+}
+
+/// One thing in a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// The digest it is found by.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last used or written.
+    pub last_use: SystemTime,
+    /// What it is, in the words of whoever stored it; empty where that is not known.
+    pub label: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// What is recorded beside an entry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Description {
+    pub(crate) size: u64,
+    pub(crate) label: String,
+    /// For trees: which boot of the machine it was made in, as long as nobody made sure it is on the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unsynced_since_boot: Option<String>,
+}
+
+impl Description {
+    pub(crate) fn new(size: u64, label: &str) -> Self {
+        Self { size, label: label.to_owned(), unsynced_since_boot: None }
+    }
+
+    /// The description in `path`, if there is one.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, StoreError> {
+        match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|source| StoreError::BadDescription { path: path.to_owned(), source }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StoreError::io("reading", path)(e)),
+        }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        // A struct of a number and strings always has a JSON form.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Does not wait for the disk: one that a power cut emptied costs fetching or making its entry again.
+    pub(crate) fn write(&self, store: &Store, path: &Path) -> Result<(), StoreError> {
+        write_atomically(&store.temp_dir(), path, &self.to_bytes(), false)
+    }
+}
+
+impl Store {
+    /// Everything in the store, in the order of digests within each [`Kind`].
+    ///
+    /// # Errors
+    /// Where a directory cannot be read. What another process removes meanwhile is left out.
+    pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::new();
+        for (_, shard) in children(&self.root.join("sha256"))? {
+            for (name, path) in children(&shard)? {
+                if let Ok(digest) = name.parse() {
+                    entries.extend(entry(Kind::File, digest, &path, &description_path(&path))?);
+                }
+            }
+        }
+        for (name, path) in children(&self.root.join("trees"))? {
+            if let Ok(digest) = name.parse() {
+                entries.extend(entry(Kind::Tree, digest, &path, &path.join(ENTRY))?);
+            }
+        }
+        for (name, path) in children(&self.root.join("partial"))? {
+            if let Ok(digest) = name.parse() {
+                entries.extend(entry(Kind::Partial, digest, &path, &description_path(&path))?);
+            }
+        }
+        entries.sort_by_key(|entry| (entry.kind, entry.digest));
+        Ok(entries)
+    }
+}
+
+/// The names in a directory that are text, with their paths.
+pub(crate) fn children(directory: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(StoreError::io("reading", directory))? {
+        let entry = entry.map_err(StoreError::io("reading", directory))?;
+        if let Ok(name) = entry.file_name().into_string() {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+fn entry(kind: Kind, digest: Digest, path: &Path, description: &Path) -> Result<Option<Entry>, StoreError> {
+    let stamped = if kind == Kind::Tree { description } else { path };
+    let metadata = match fs::metadata(stamped) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StoreError::io("examining", stamped)(e)),
+    };
+    let last_use = metadata.modified().map_err(StoreError::io("examining", stamped))?;
+    let described = match Description::read(description) {
+        Ok(described) => described,
+        // It is listed all the same, so that it can be pruned.
+        Err(StoreError::BadDescription { .. }) => None,
+        Err(e) => return Err(e),
+    };
+    let size = if kind == Kind::Tree { described.as_ref().map_or(0, |d| d.size) } else { metadata.len() };
+    let label = described.map_or_else(String::new, |d| d.label);
+    Ok(Some(Entry { kind, digest, size, last_use, label, path: path.to_owned() }))
+}

@@ -1,0 +1,218 @@
+//! Downloads that failed, told all at once.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::{Digest, StoreError};
+
+/// How many failed files an error message lists.
+const LISTED: usize = 10;
+
+/// Downloads that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The local store failed: a full disk, missing permission.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+
+    /// In offline mode, and these are not stored.
+    #[error("{}", offline_message(.0))]
+    Offline(Vec<Missing>),
+
+    /// Some files could not be had from any of their URLs. Those that could are stored.
+    #[error("{}", failed_message(failures, *requested, unreachable))]
+    Failed {
+        /// The files, in the order they were asked for.
+        failures: Vec<Failure>,
+        /// How many files had to be downloaded.
+        requested: usize,
+        /// Servers that never answered at all.
+        unreachable: Vec<String>,
+    },
+
+    /// The certificates that TLS servers are checked against cannot be used.
+    #[error("reading certificates from {}: {reason}; install ca-certificates or set SSL_CERT_FILE", path.display())]
+    Certificates {
+        /// The bundle.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A proxy setting that is no URL.
+    #[error("{variable}={value:?} is not a proxy URL; it should look like http://host:port")]
+    Proxy {
+        /// The environment variable.
+        variable: String,
+        /// What it is set to.
+        value: String,
+    },
+}
+
+/// A file that is needed and not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// What it is.
+    pub label: String,
+    /// Where it would come from.
+    pub url: String,
+    /// Its size in bytes, where known.
+    pub size: Option<u64>,
+}
+
+/// A file that could not be had.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What it is.
+    pub label: String,
+    /// Why, for each URL in the order they were tried.
+    pub causes: Vec<Cause>,
+}
+
+/// Why one URL did not give the file.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    /// The URL.
+    pub url: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What went wrong the last time.
+    pub problem: Problem,
+}
+
+/// What went wrong with one request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// No connection could be made.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// Nothing came for too long.
+    #[error("no answer for too long ({0})")]
+    TimedOut(String),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// The server answered with an HTTP status that is no success.
+    #[error("the server answered {0}{explanation}", explanation = explain(*.0))]
+    Status(u16),
+    /// Fewer bytes came than should.
+    #[error("ended after {got} of {expected} bytes")]
+    Short {
+        /// How many should come.
+        expected: u64,
+        /// How many came.
+        got: u64,
+    },
+    /// The server has more bytes, or fewer, than the file should have.
+    #[error("has the wrong size: expected {expected} bytes, the server has {got}")]
+    WrongSize {
+        /// How many it should have.
+        expected: u64,
+        /// How many it has, or at least has.
+        got: u64,
+    },
+    /// The content is not what it should be.
+    #[error(
+        "is not the file that was asked for: expected SHA-256 {expected}, got {got}; the mirror or a proxy on the way \
+         may hold another version of it: try again later, or another mirror"
+    )]
+    WrongDigest {
+        /// The digest it should have.
+        expected: Digest,
+        /// The digest it has.
+        got: Digest,
+    },
+    /// The server sent another part of the file than the one asked for.
+    #[error("the server sent another part of the file than it was asked for")]
+    WrongRange,
+    /// The redirections did not end, or led from https to http.
+    #[error("redirection refused: {0}")]
+    Redirection(String),
+    /// The server's certificate is not good.
+    #[error("TLS failed: {0}; if a proxy here has its own certificate authority, name its bundle in SSL_CERT_FILE")]
+    Tls(String),
+    /// A local file cannot be read.
+    #[error("{0}")]
+    LocalFile(String),
+    /// The URL cannot be used.
+    #[error("not a URL that can be fetched: {0}; http, https and file are known")]
+    BadUrl(String),
+}
+
+impl Problem {
+    /// Whether trying the same URL again may help.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::Broken(_) | Self::Short { .. } | Self::WrongRange => true,
+            Self::Status(status) => matches!(status, 408 | 416 | 425 | 429 | 500..=599),
+            _ => false,
+        }
+    }
+}
+
+impl FetchError {
+    /// Whether every file failed because every server said that it does not have it (404 or 410).
+    pub fn is_not_found(&self) -> bool {
+        let gone = |cause: &Cause| matches!(cause.problem, Problem::Status(404 | 410));
+        matches!(self, Self::Failed { failures, .. } if failures.iter().all(|f| f.causes.iter().all(gone)))
+    }
+}
+
+fn explain(status: u16) -> &'static str {
+    match status {
+        403 => " (forbidden)",
+        404 => " (not found)",
+        407 => " (the proxy wants a password)",
+        410 => " (gone)",
+        429 => " (too many requests)",
+        503 => " (unavailable)",
+        500..=599 => " (server error)",
+        _ => "",
+    }
+}
+
+fn offline_message(missing: &[Missing]) -> String {
+    let known: u64 = missing.iter().filter_map(|file| file.size).sum();
+    let mut text = format!("offline, and {} files ({known} bytes) are not stored:", missing.len());
+    for file in missing.iter().take(LISTED) {
+        text += &format!("\n  {} ({})", file.label, file.url);
+    }
+    if missing.len() > LISTED {
+        text += &format!("\n  and {} more", missing.len() - LISTED);
+    }
+    text + "\nRun it once without offline mode."
+}
+
+fn failed_message(failures: &[Failure], requested: usize, unreachable: &[String]) -> String {
+    let mut text = format!("{} of {requested} downloads failed:", failures.len());
+    for failure in failures.iter().take(LISTED) {
+        text += &format!("\n{failure}");
+    }
+    if failures.len() > LISTED {
+        text += &format!("\n  and {} more", failures.len() - LISTED);
+    }
+    for host in unreachable {
+        text += &format!(
+            "\n{host} could not be reached at all: check the network, the proxy settings and the mirror's name."
+        );
+    }
+    if unreachable.is_empty() {
+        text += "\nWhat was fetched is kept: the next run goes on from there.";
+    }
+    text
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  {}", self.label)?;
+        for Cause { url, attempts, problem } in &self.causes {
+            write!(f, "\n    {url}: {problem}")?;
+            if *attempts > 1 {
+                write!(f, " ({attempts} attempts)")?;
+            }
+        }
+        Ok(())
+    }
+}

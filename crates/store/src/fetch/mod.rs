@@ -1,0 +1,219 @@
+//! Verified, parallel, resumable downloads into a store.
+
+mod client;
+pub mod content_range;
+mod error;
+mod job;
+mod partial;
+mod retry;
+mod transfer;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use progress::{Progress, Unit};
+
+pub use error::{Cause, Failure, FetchError, Missing, Problem};
+
+use crate::{Digest, Store};
+use client::Client;
+use job::{Job, Outcome};
+
+/// A file that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    /// Where to get it (`http:`, `https:`, `file:`), in the order to try.
+    pub urls: Vec<String>,
+    /// Its size in bytes, where known. No more than that is ever read.
+    pub size: Option<u64>,
+    /// Its digest.
+    pub digest: Digest,
+    /// What to call it in messages: a package's name and version.
+    pub label: String,
+}
+
+/// How a [`Fetcher`] behaves.
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    /// How many files are downloaded at once.
+    pub parallel: usize,
+    /// Ask nothing from the network (nor from `file:` URLs): use what is stored.
+    pub offline: bool,
+    /// How often one URL is tried in a row without getting any further.
+    pub attempts: u32,
+    /// The limit on finding a host's address, and on connecting to it.
+    pub connect_timeout: Duration,
+    /// The limit on hearing nothing.
+    pub idle_timeout: Duration,
+    /// The limit on one attempt altogether.
+    pub total_timeout: Duration,
+    /// The wait before the first retry; it doubles with every further one.
+    pub first_backoff: Duration,
+    /// The longest wait before a retry, also where a server asks for more with `Retry-After`.
+    pub longest_backoff: Duration,
+    /// The limit in bytes on files whose size is not known.
+    pub size_limit: u64,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self {
+            parallel: 8,
+            offline: false,
+            attempts: 5,
+            connect_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(30),
+            total_timeout: Duration::from_secs(3600),
+            first_backoff: Duration::from_millis(500),
+            longest_backoff: Duration::from_secs(30),
+            size_limit: 4 << 30,
+        }
+    }
+}
+
+/// Downloads into a [`Store`]. One serves many threads, and keeps connections open for the next call.
+#[derive(Debug)]
+pub struct Fetcher {
+    store: Store,
+    options: FetchOptions,
+    client: Client,
+}
+
+impl Fetcher {
+    /// A fetcher into `store`. Certificates come from `SSL_CERT_FILE` or the system's bundle, proxies from
+    /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`. A proxy is asked to `CONNECT`, for http too.
+    ///
+    /// # Errors
+    /// [`FetchError::Certificates`] and [`FetchError::Proxy`].
+    pub fn new(store: Store, options: FetchOptions) -> Result<Self, FetchError> {
+        let client = Client::new(&options)?;
+        Ok(Self { store, options, client })
+    }
+
+    /// The store downloads go to.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Makes sure that all of `downloads` are stored, and returns their paths in the same order. Those stored already
+    /// are not asked for; an interrupted one goes on where it ended if the server can do that. A URL is tried again
+    /// after timeouts, broken connections and server errors; after anything else the next one is tried at once.
+    ///
+    /// # Errors
+    /// [`FetchError::Failed`] lists every file that could not be had; the others are stored by then.
+    /// [`FetchError::Offline`] likewise. [`FetchError::Store`] stops everything.
+    pub fn fetch_all(&self, downloads: &[Download], progress: &dyn Progress) -> Result<Vec<PathBuf>, FetchError> {
+        let mut missing = Vec::new();
+        for download in downloads {
+            if self.store.get(&download.digest, download.size)?.is_none() {
+                missing.push(download);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(downloads.iter().map(|download| self.store.path(&download.digest)).collect());
+        }
+        if self.options.offline {
+            let files = missing.into_iter().map(|download| Missing {
+                label: download.label.clone(),
+                url: download.urls.first().cloned().unwrap_or_default(),
+                size: download.size,
+            });
+            return Err(FetchError::Offline(files.collect()));
+        }
+        self.fetch_missing(&missing, progress)?;
+        Ok(downloads.iter().map(|download| self.store.path(&download.digest)).collect())
+    }
+
+    fn fetch_missing(&self, missing: &[&Download], progress: &dyn Progress) -> Result<(), FetchError> {
+        let total = missing.iter().map(|download| download.size).sum::<Option<u64>>();
+        let task = progress.task("downloading", total, Unit::Bytes);
+        let (next, cancelled) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let unreachable = Mutex::new(Vec::new());
+        let work = || {
+            let mut outcomes = Vec::new();
+            while let Some(download) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if cancelled.load(Ordering::Relaxed) {
+                    break;
+                }
+                let job = Job {
+                    store: &self.store,
+                    options: &self.options,
+                    client: &self.client,
+                    unreachable: &unreachable,
+                    cancelled: &cancelled,
+                    task: &*task,
+                };
+                let outcome = job.run(download);
+                if matches!(outcome, Outcome::Local(_)) {
+                    cancelled.store(true, Ordering::Relaxed);
+                }
+                outcomes.push((download.digest, outcome));
+            }
+            outcomes
+        };
+        let workers = self.options.parallel.clamp(1, missing.len().max(1));
+        let outcomes: Vec<(Digest, Outcome)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
+        let mut failures = Vec::new();
+        for (digest, outcome) in outcomes {
+            match outcome {
+                Outcome::Local(error) => return Err(error.into()),
+                Outcome::Failed(failure) => failures.push((digest, failure)),
+                Outcome::Stored | Outcome::Cancelled => {}
+            }
+        }
+        if failures.is_empty() {
+            return Ok(());
+        }
+        let place = |digest: &Digest| missing.iter().position(|download| download.digest == *digest);
+        failures.sort_by_key(|(digest, _)| place(digest));
+        Err(FetchError::Failed {
+            failures: failures.into_iter().map(|(_, failure)| failure).collect(),
+            requested: missing.len(),
+            unreachable: unreachable.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
+        })
+    }
+
+    /// Gets a small file whose digest is not known, such as `InRelease`, with the same retries. It is not stored. No
+    /// more than `limit` bytes are read.
+    ///
+    /// # Errors
+    /// [`FetchError::Failed`] (see [`FetchError::is_not_found`]), [`FetchError::Offline`].
+    pub fn fetch_bytes(&self, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+        if self.options.offline {
+            let missing = Missing { label: url.to_owned(), url: url.to_owned(), size: None };
+            return Err(FetchError::Offline(vec![missing]));
+        }
+        let mut failures = 0;
+        loop {
+            let (problem, wait) = match transfer::small(&self.client, url, limit) {
+                Ok(bytes) => return Ok(bytes),
+                Err(failed) => failed,
+            };
+            failures += 1;
+            if !problem.is_transient() || failures >= self.options.attempts {
+                let host = job::authority(url).to_owned();
+                let unreachable = if matches!(problem, Problem::Unreachable(_)) { vec![host] } else { Vec::new() };
+                let cause = Cause { url: url.to_owned(), attempts: failures, problem };
+                let failure = Failure { label: url.to_owned(), causes: vec![cause] };
+                return Err(FetchError::Failed { failures: vec![failure], requested: 1, unreachable });
+            }
+            job::pause(&self.options, failures, wait, &AtomicBool::new(false));
+        }
+    }
+}
+
+/// Reads `source` to its end, if that comes within `limit` bytes.
+fn read_limited(source: impl Read, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    source.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(if bytes.len() as u64 > limit { None } else { Some(bytes) })
+}

@@ -1,0 +1,110 @@
+//! The file a download grows in, kept between runs.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use sha2::{Digest as _, Sha256};
+
+use crate::temp::is_at;
+use crate::{Digest, Store, StoreError};
+
+/// How long to wait between two looks at a download that another process does.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A partly downloaded file, locked against other processes.
+pub(crate) struct Partial {
+    file: File,
+    path: PathBuf,
+    hash: Sha256,
+    length: u64,
+}
+
+impl Partial {
+    /// Opens what there is of `digest`, waiting while another process downloads it. `None` where that one finished.
+    pub(crate) fn open(store: &Store, digest: &Digest, size: Option<u64>) -> Result<Option<Self>, StoreError> {
+        let path = store.partial_path(digest);
+        loop {
+            if store.has(digest, size)? {
+                return Ok(None);
+            }
+            let mut options = File::options();
+            let opened = options.create(true).truncate(false).read(true).write(true).open(&path);
+            let file = opened.map_err(StoreError::io("opening", &path))?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
+                    std::thread::sleep(LOOK_AGAIN);
+                    continue;
+                }
+                Err(e) => return Err(StoreError::io("locking", &path)(e.into())),
+            }
+            // Whoever held the lock before may have finished, and this file lies under its final name now.
+            if !is_at(&file, &path).map_err(StoreError::io("examining", &path))? {
+                continue;
+            }
+            let mut partial = Self { file, path, hash: Sha256::new(), length: 0 };
+            partial.read_back()?;
+            if size.is_some_and(|size| partial.length > size) {
+                partial.reset()?;
+            }
+            return Ok(Some(partial));
+        }
+    }
+
+    /// Hashes what an earlier run left.
+    fn read_back(&mut self) -> Result<(), StoreError> {
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            let count = self.file.read(&mut buffer).map_err(StoreError::io("reading", &self.path))?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.hash.update(buffer.get(..count).unwrap_or_default());
+            self.length += count as u64;
+        }
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The digest of what there is.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::from(<[u8; 32]>::from(self.hash.clone().finalize()))
+    }
+
+    /// Throws away what there is.
+    pub(crate) fn reset(&mut self) -> Result<(), StoreError> {
+        self.file.set_len(0).map_err(StoreError::io("truncating", &self.path))?;
+        self.file.seek(SeekFrom::Start(0)).map_err(StoreError::io("rewinding", &self.path))?;
+        self.hash = Sha256::new();
+        self.length = 0;
+        Ok(())
+    }
+
+    /// Adds `bytes`; `remaining` is how many are still to come, these included, for the message of a full disk.
+    pub(crate) fn append(&mut self, bytes: &[u8], remaining: u64) -> Result<(), StoreError> {
+        self.file.write_all(bytes).map_err(|e| StoreError::writing(&self.path, remaining, e))?;
+        self.hash.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Moves it into the store. The caller has compared its digest.
+    pub(crate) fn finish(&self, store: &Store, digest: &Digest, label: &str) -> Result<PathBuf, StoreError> {
+        store.adopt(&self.path, &self.file, digest, self.length, label)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // An empty one is worth nothing. It is ours as long as it is locked.
+        if self.length == 0 && is_at(&self.file, &self.path).unwrap_or(false) {
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Removing what nobody has used for long.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::blob::{description_path, remove_file};
+use crate::entry::children;
+use crate::temp::{remove_all, stale};
+use crate::{Digest, Entry, Kind, Store, StoreError};
+
+/// What to remove. Both rules apply where both are given; neither removes nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PrunePolicy {
+    /// Remove what was not used for this long.
+    pub unused_for: Option<Duration>,
+    /// Then remove what was used longest ago until no more than this many bytes are left.
+    pub max_bytes: Option<u64>,
+    /// Only say what would be removed.
+    pub dry_run: bool,
+}
+
+/// What [`Store::prune`] did, or would do.
+#[derive(Debug, Clone, Default)]
+pub struct PruneReport {
+    /// What was removed, longest unused first.
+    pub removed: Vec<Entry>,
+    /// How many bytes that freed.
+    pub freed_bytes: u64,
+    /// How many entries are left.
+    pub kept: usize,
+    /// How many bytes they have.
+    pub kept_bytes: u64,
+}
+
+impl Store {
+    /// Removes what `policy` names. See [`Self::prune_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prune(&self, policy: &PrunePolicy) -> Result<PruneReport, StoreError> {
+        self.prune_with(policy, &mut |path| remove_all(path))
+    }
+
+    /// As [`Self::prune`], with `remove` to remove each tree: one whose files belong to subordinate user ids cannot be
+    /// removed without becoming their owner.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] where another process (or another [`Store::open`] in this one) has the store open, or where
+    /// something cannot be removed.
+    pub fn prune_with(
+        &self,
+        policy: &PrunePolicy,
+        remove: &mut dyn FnMut(&Path) -> io::Result<()>,
+    ) -> Result<PruneReport, StoreError> {
+        let _alone = if policy.dry_run { None } else { Some(Alone::new(self)?) };
+        let mut entries = self.list()?;
+        entries.sort_by_key(|entry| entry.last_use);
+        let mut left: u64 = entries.iter().map(|entry| entry.size).sum();
+        let now = SystemTime::now();
+        let mut report = PruneReport::default();
+        for entry in entries {
+            let age = now.duration_since(entry.last_use).unwrap_or_default();
+            let too_old = policy.unused_for.is_some_and(|limit| age >= limit);
+            let too_much = policy.max_bytes.is_some_and(|limit| left > limit);
+            if !too_old && !too_much {
+                report.kept += 1;
+                report.kept_bytes += entry.size;
+                continue;
+            }
+            if !policy.dry_run {
+                self.remove_entry(&entry, remove)?;
+            }
+            left -= entry.size;
+            report.freed_bytes += entry.size;
+            report.removed.push(entry);
+        }
+        if !policy.dry_run {
+            for (path, _locked) in stale(&self.temp_dir())? {
+                remove(&path).map_err(StoreError::io("removing an unfinished", &path))?;
+            }
+            self.remove_orphans()?;
+        }
+        Ok(report)
+    }
+
+    fn remove_entry(&self, entry: &Entry, remove: &mut dyn FnMut(&Path) -> io::Result<()>) -> Result<(), StoreError> {
+        if entry.kind == Kind::Tree {
+            // Renamed first, so that a removal cut short never leaves half a tree under a final name.
+            let doomed = self.temp_dir().join(format!("{}.removed", entry.digest));
+            std::fs::rename(&entry.path, &doomed).map_err(StoreError::io("setting aside", &entry.path))?;
+            return remove(&doomed).map_err(StoreError::io("removing", &doomed));
+        }
+        remove_file(&entry.path)?;
+        remove_file(&description_path(&entry.path))
+    }
+
+    /// Removes descriptions of content that is not there.
+    fn remove_orphans(&self) -> Result<(), StoreError> {
+        for (_, shard) in children(&self.root.join("sha256"))? {
+            for (name, path) in children(&shard)? {
+                let described = name.strip_suffix(".json").and_then(|stem| stem.parse::<Digest>().ok());
+                if described.is_some_and(|digest| !self.path(&digest).exists()) {
+                    remove_file(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Nobody else has the store open while this lives.
+struct Alone<'a>(&'a Store);
+
+impl<'a> Alone<'a> {
+    fn new(store: &'a Store) -> Result<Self, StoreError> {
+        // A failed conversion of a flock loses the lock one had: dropping `alone` takes it again.
+        let alone = Self(store);
+        match flock(&*store.lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(alone),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy(store.root.to_path_buf())),
+            Err(e) => Err(StoreError::io("locking", store.root())(e.into())),
+        }
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        // Going from exclusive to shared waits for nobody and has no way to fail; after a failed conversion it waits
+        // at most for another's pruning.
+        flock(&*self.0.lock, FlockOperation::LockShared).ok();
+    }
+}

@@ -1,0 +1,163 @@
+//! Temporary files and directories whose owner can be known to be dead.
+//!
+//! The owner holds an exclusive `flock` on what it is writing, and the kernel drops that lock when the process ends,
+//! however it ends. Process ids would not do: containers that share a cache number their processes alike.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::StoreError;
+
+/// Makes `path` and its parents, for this user only where they are new.
+pub(crate) fn create_dir(path: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(path).map_err(StoreError::io("creating", path))
+}
+
+/// A new name in `directory` that no one else will choose.
+fn fresh_name(directory: &Path) -> PathBuf {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    directory.join(format!("{}-{nanos:x}-{count}", process::id()))
+}
+
+/// Whether `file` still is what `path` names.
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok(ours.dev() == there.dev() && ours.ino() == there.ino()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// A file that is removed when dropped unless it was [persisted](TempFile::persist).
+#[derive(Debug)]
+pub(crate) struct TempFile {
+    pub(crate) file: File,
+    path: PathBuf,
+    persisted: bool,
+}
+
+impl TempFile {
+    pub(crate) fn new(directory: &Path) -> Result<Self, StoreError> {
+        loop {
+            let path = fresh_name(directory);
+            let file = match File::options().read(true).write(true).create_new(true).open(&path) {
+                Ok(file) => file,
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(e) => return Err(StoreError::io("creating", &path)(e)),
+            };
+            flock(&file, FlockOperation::LockExclusive).map_err(|e| StoreError::io("locking", &path)(e.into()))?;
+            // Someone cleaning up may have taken it for a dead one's before it was locked.
+            if is_at(&file, &path).map_err(StoreError::io("examining", &path))? {
+                return Ok(Self { file, path, persisted: false });
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes sure that the content is on the disk.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync_data().map_err(|e| StoreError::writing(&self.path, 0, e))
+    }
+
+    /// Gives the file its final name, replacing what has it now.
+    pub(crate) fn persist(mut self, target: &Path) -> Result<(), StoreError> {
+        fs::rename(&self.path, target).map_err(StoreError::io("renaming a finished file to", target))?;
+        self.persisted = true;
+        Ok(())
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.persisted {
+            // Nothing is lost by failing: the next one to open the store tries again.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// Writes `bytes` to `target` so that a reader sees the old content or the new, whole; after a power cut only if
+/// `durable`.
+pub(crate) fn write_atomically(temp_dir: &Path, target: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
+    let mut temp = TempFile::new(temp_dir)?;
+    temp.file.write_all(bytes).map_err(|e| StoreError::writing(target, bytes.len() as u64, e))?;
+    if durable {
+        temp.sync()?;
+    }
+    temp.persist(target)
+}
+
+/// Takes away write permission: what is stored under its digest must not change.
+pub(crate) fn make_read_only(file: &File) -> io::Result<()> {
+    let mode = file.metadata()?.permissions().mode();
+    file.set_permissions(Permissions::from_mode(mode & !0o222))
+}
+
+/// Removes everything in `directory` that nobody holds a lock on. What cannot be removed is left for [pruning]: a
+/// directory whose files belong to subordinate user ids needs their owner.
+///
+/// [pruning]: crate::Store::prune_with
+pub(crate) fn remove_stale(directory: &Path) -> Result<(), StoreError> {
+    for (path, _locked) in stale(directory)? {
+        match remove_all(&path) {
+            Err(e) if ![io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied].contains(&e.kind()) => {
+                return Err(StoreError::io("removing an unfinished", &path)(e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What in `directory` nobody else holds a lock on. It is locked by us now, as long as the returned files are open, so
+/// that one who has just made it notices.
+pub(crate) fn stale(directory: &Path) -> Result<Vec<(PathBuf, File)>, StoreError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(StoreError::io("reading", directory))? {
+        let path = entry.map_err(StoreError::io("reading", directory))?.path();
+        match File::open(&path) {
+            Ok(file) if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() => found.push((path, file)),
+            // Locked, or already gone, or another user's.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Removes a file or a whole directory, also one that holds directories without write permission.
+pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_dir() {
+        return fs::remove_file(path);
+    }
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            fs::remove_dir_all(path)
+        }
+        result => result,
+    }
+}
+
+/// Gives the owner every permission on a directory and those below it.
+fn open_up(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! Cached root directories, made under a temporary name and visible only when complete.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, flock, syncfs};
+
+use crate::blob::stamp;
+use crate::entry::Description;
+use crate::temp::{self, TempFile, is_at, remove_all};
+use crate::{Digest, Store, StoreError};
+
+/// The description beside a tree, whose modification time is the tree's last use. (The tree's own is content.)
+pub(crate) const ENTRY: &str = "entry.json";
+
+/// After this long the kernel has most likely written a tree to the disk by itself, so that making sure is cheap.
+const SETTLED: Duration = Duration::from_secs(60);
+
+impl Store {
+    /// The root directory cached under `digest`, if there is a complete one. It counts as used now.
+    ///
+    /// Making a tree does not wait for the disk. Instead a tree carries the boot it was made in until someone made sure
+    /// it is on the disk, which happens here when it is a minute old. One from an earlier boot for which nobody did is
+    /// removed: a power cut may have emptied some of its files.
+    ///
+    /// # Errors
+    /// Where it cannot be examined, or a doubtful one cannot be removed.
+    pub fn tree(&self, digest: &Digest) -> Result<Option<PathBuf>, StoreError> {
+        let directory = self.tree_directory(digest);
+        let entry = directory.join(ENTRY);
+        let mut description = match Description::read(&entry) {
+            Ok(Some(description)) => description,
+            Ok(None) => return Ok(None),
+            Err(StoreError::BadDescription { .. }) => {
+                self.discard(&directory)?;
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        };
+        if let Some(boot) = &description.unsynced_since_boot {
+            if *boot != boot_id()? {
+                self.discard(&directory)?;
+                return Ok(None);
+            }
+            let modified =
+                fs::metadata(&entry).and_then(|m| m.modified()).map_err(StoreError::io("examining", &entry))?;
+            if SystemTime::now().duration_since(modified).is_ok_and(|age| age > SETTLED) {
+                let handle = File::open(&directory).map_err(StoreError::io("opening", &directory))?;
+                syncfs(&handle).map_err(|e| StoreError::io("flushing to the disk", &directory)(e.into()))?;
+                description.unsynced_since_boot = None;
+                description.write(self, &entry)?;
+            }
+        }
+        stamp(&entry)?;
+        Ok(Some(directory.join("tree")))
+    }
+
+    /// Begins a root directory that is to be cached under `digest`. `label` says what it is, for [`Self::list`].
+    ///
+    /// # Errors
+    /// Where the directory cannot be made.
+    pub fn new_tree(&self, digest: &Digest, label: &str) -> Result<TreeDraft, StoreError> {
+        loop {
+            // Its name is free, and stays so until the file is dropped.
+            let name = TempFile::new(&self.temp_dir())?;
+            let directory = name.path().with_extension("tree");
+            temp::create_dir(&directory)?;
+            let handle = File::open(&directory).map_err(StoreError::io("opening", &directory))?;
+            flock(&handle, FlockOperation::LockExclusive)
+                .map_err(|e| StoreError::io("locking", &directory)(e.into()))?;
+            if is_at(&handle, &directory).map_err(StoreError::io("examining", &directory))? {
+                temp::create_dir(&directory.join("tree"))?;
+                let (store, label) = (self.clone(), label.to_owned());
+                return Ok(TreeDraft { store, digest: *digest, label, directory, done: false, _lock: handle });
+            }
+        }
+    }
+
+    fn tree_directory(&self, digest: &Digest) -> PathBuf {
+        self.root.join("trees").join(digest.to_string())
+    }
+
+    /// Removes a tree so that no half of it is ever visible under its name. Where its files belong to other users, what
+    /// is left of it waits in the temporary directory for [pruning](Store::prune_with).
+    pub(crate) fn discard(&self, directory: &Path) -> Result<(), StoreError> {
+        let name = TempFile::new(&self.temp_dir())?;
+        let doomed = name.path().with_extension("removed");
+        match fs::rename(directory, &doomed) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(StoreError::io("setting aside", directory))?,
+        }
+        match remove_all(&doomed) {
+            Err(e) if ![io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound].contains(&e.kind()) => {
+                Err(StoreError::io("removing", &doomed)(e))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A root directory in the making. Dropped without [`commit`](Self::commit), it is removed; so it is when the process
+/// dies, the next time somebody opens the store.
+#[derive(Debug)]
+pub struct TreeDraft {
+    store: Store,
+    digest: Digest,
+    label: String,
+    directory: PathBuf,
+    done: bool,
+    _lock: File,
+}
+
+impl TreeDraft {
+    /// The empty directory to fill.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join("tree")
+    }
+
+    /// Makes the directory visible under its digest and returns its final path. `size` is what it takes on the disk, in
+    /// bytes. Where another process was faster, its tree stays and this one is removed.
+    ///
+    /// # Errors
+    /// Where it cannot be renamed.
+    pub fn commit(mut self, size: u64) -> Result<PathBuf, StoreError> {
+        let mut description = Description::new(size, &self.label);
+        description.unsynced_since_boot = Some(boot_id()?);
+        let entry = self.directory.join(ENTRY);
+        description.write(&self.store, &entry)?;
+        let target = self.store.tree_directory(&self.digest);
+        match fs::rename(&self.directory, &target) {
+            Ok(()) => self.done = true,
+            Err(e) if [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists].contains(&e.kind()) => {}
+            Err(e) => return Err(StoreError::io("renaming a finished tree to", &target)(e)),
+        }
+        Ok(target.join("tree"))
+    }
+}
+
+impl Drop for TreeDraft {
+    fn drop(&mut self) {
+        if !self.done {
+            // What cannot be removed now is tried again by the next one to open the store.
+            drop(remove_all(&self.directory));
+        }
+    }
+}
+
+/// Which boot of the machine this is (proc(5), `random/boot_id`).
+fn boot_id() -> Result<String, StoreError> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    fs::read_to_string(path).map(|id| id.trim().to_owned()).map_err(StoreError::io("reading", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn a_tree_is_visible_when_committed_and_not_before() {
+        let (_dir, store) = store();
+        let digest = Digest::of(b"lock");
+        let draft = store.new_tree(&digest, "root of smoke").unwrap();
+        fs::write(draft.path().join("hello"), "x").unwrap();
+        assert_eq!(store.tree(&digest).unwrap(), None);
+        let path = draft.commit(4096).unwrap();
+        assert_eq!(store.tree(&digest).unwrap(), Some(path.clone()));
+        assert_eq!(fs::read_to_string(path.join("hello")).unwrap(), "x");
+        let entry = store.list().unwrap().pop().unwrap();
+        assert_eq!((entry.kind, entry.size, entry.label.as_str()), (Kind::Tree, 4096, "root of smoke"));
+        assert_eq!(fs::read_dir(store.temp_dir()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_first_of_two_wins_and_a_dropped_draft_is_gone() {
+        let (_dir, store) = store();
+        let digest = Digest::of(b"lock");
+        let (first, second) = (store.new_tree(&digest, "").unwrap(), store.new_tree(&digest, "").unwrap());
+        drop(store.new_tree(&digest, "").unwrap());
+        fs::write(first.path().join("who"), "first").unwrap();
+        fs::write(second.path().join("who"), "second").unwrap();
+        // Opening the store anew must not take the drafts for abandoned ones.
+        Store::open(store.root()).unwrap();
+        let path = first.commit(1).unwrap();
+        assert_eq!(second.commit(1).unwrap(), path);
+        assert_eq!(fs::read_to_string(path.join("who")).unwrap(), "first");
+        assert_eq!(fs::read_dir(store.temp_dir()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_unsynced_tree_of_an_earlier_boot_is_not_trusted() {
+        let (_dir, store) = store();
+        let digest = Digest::of(b"lock");
+        store.new_tree(&digest, "").unwrap().commit(1).unwrap();
+        let entry = store.tree_directory(&digest).join(ENTRY);
+        let mut description = Description::read(&entry).unwrap().unwrap();
+        description.unsynced_since_boot = Some("another".into());
+        description.write(&store, &entry).unwrap();
+        assert_eq!(store.tree(&digest).unwrap(), None);
+        assert!(!store.tree_directory(&digest).exists());
+    }
+
+    #[test]
+    fn an_old_tree_is_made_sure_of_once() {
+        let (_dir, store) = store();
+        let digest = Digest::of(b"lock");
+        store.new_tree(&digest, "").unwrap().commit(1).unwrap();
+        let entry = store.tree_directory(&digest).join(ENTRY);
+        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        File::open(&entry).unwrap().set_modified(long_ago).unwrap();
+        assert!(store.tree(&digest).unwrap().is_some());
+        assert!(Description::read(&entry).unwrap().unwrap().unsynced_since_boot.is_none());
+    }
+}
