@@ -1,1 +1,24 @@
 //! Disk images from partitions: GPT, the EFI system partition, unified kernel images, block maps.
+//!
+//! Everything is made in user space by plain writes into a sparse file: no loop device, no mount, no root. The same
+//! input gives the same bytes; nothing reads the clock or draws random numbers. The parts, in the order in which an
+//! image is built:
+//!
+//! 1. [`uki`] joins a boot stub, kernel and initramfs into one EFI program.
+//! 2. [`layout`] gives each partition its place, [`sparse`] copies file system images there.
+//! 3. [`fat`] writes the EFI system partition.
+//! 4. [`gpt`] writes the partition table.
+//! 5. [`blockmap`] and [`compress`] make the image quick to flash and small to ship.
+
+pub mod blockmap;
+pub mod compress;
+pub mod fat;
+pub mod gpt;
+mod guid;
+pub mod layout;
+mod sector;
+pub mod sparse;
+pub mod uki;
+
+pub use guid::{Guid, ParseGuidError};
+pub use sector::SectorSize;

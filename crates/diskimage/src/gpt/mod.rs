@@ -1,0 +1,142 @@
+//! GUID partition tables (UEFI 2.10, chapter 5).
+//!
+//! The `gpt` crate writes them: given partitions and a disk GUID of our own, its tables are right for both sector
+//! sizes (sgdisk finds no problem) and the same every time. It does not read them here: it panics when a table's
+//! entries are not 128 bytes long, does not fall back to the backup when only the primary's entries are damaged,
+//! and has to be told the sector size. [`read()`] does all three, and so checks the writer independently.
+
+mod read;
+mod write;
+
+use std::io;
+
+pub use read::{Copies, Table, parse, read};
+pub use write::write;
+
+use crate::{Guid, SectorSize};
+
+/// Entries in the tables we write, the least that the specification allows.
+pub const MAX_PARTITIONS: usize = 128;
+
+/// UTF-16 code units in a partition's name.
+pub const NAME_UNITS: usize = 36;
+
+/// A partition in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// What it is for; see [`types`].
+    pub type_guid: Guid,
+    /// Its own name, unique in the world (`PARTUUID`).
+    pub unique_guid: Guid,
+    /// Its readable name (`PARTLABEL`), at most [`NAME_UNITS`] UTF-16 code units.
+    pub name: String,
+    /// Bytes from the start of the disk.
+    pub start: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Flags.
+    pub attributes: Attributes,
+}
+
+/// A partition's 64 attribute bits (UEFI 2.10, table 5.8; bits 48 and up mean what the type says).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Attributes(pub u64);
+
+impl Attributes {
+    /// Bit 0: the machine needs the partition to work; tools should leave it alone.
+    pub const REQUIRED: Self = Self(1);
+    /// Bit 59, "growfs" of the Discoverable Partitions Specification: the file system may be grown to the size of
+    /// its partition when mounted. For file systems that are written to only.
+    pub const GROW_FILE_SYSTEM: Self = Self(1 << 59);
+    /// Bit 60 of the Discoverable Partitions Specification: to be mounted read-only.
+    pub const READ_ONLY: Self = Self(1 << 60);
+    /// Bit 63, "noauto" of the Discoverable Partitions Specification: not to be mounted by automatic discovery, for
+    /// example by the installed system of a machine that the stick is plugged into.
+    pub const NO_AUTO: Self = Self(1 << 63);
+
+    /// These bits and those.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of those bits are among these.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// Partition types of the UAPI Discoverable Partitions Specification.
+pub mod types {
+    use crate::Guid;
+
+    /// EFI system partition: the FAT file system from which the firmware boots.
+    pub const ESP: Guid = Guid::from_u128(0xc12a_7328_f81f_11d2_ba4b_00a0_c93e_c93b);
+    /// Root file system for x86-64.
+    pub const ROOT_X86_64: Guid = Guid::from_u128(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709);
+    /// Root file system for 64-bit ARM.
+    pub const ROOT_ARM64: Guid = Guid::from_u128(0xb921_b045_1df0_41c3_af44_4c6f_280d_3fae);
+    /// Any other Linux file system. The type for data of an appliance: the specification's `/var` is mounted only
+    /// when its GUID is a hash of the machine id, which a stick that boots on any machine does not have, and its
+    /// `/srv` and `/home` are mounted by whatever system discovers them; this type is left to whom it belongs.
+    pub const LINUX_GENERIC: Guid = Guid::from_u128(0x0fc6_3daf_8483_4772_8e79_3d69_d847_7de4);
+    /// `/var`; its unique GUID has to be derived from the machine id.
+    pub const LINUX_VAR: Guid = Guid::from_u128(0x4d21_b016_b534_45c2_a9fb_5c16_e091_fd2d);
+}
+
+/// Why a partition table cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum GptError {
+    /// Reading or writing the disk failed.
+    #[error("accessing the partition table")]
+    Io(#[from] io::Error),
+    /// The writer refused.
+    #[error("writing the partition table: {0}")]
+    Write(String),
+    /// A partition is no multiple of the sector size.
+    #[error("partition {name:?} (at {start}, {size} bytes) does not start and end at multiples of the sector size, {sector_size} bytes")]
+    Unaligned {
+        /// Its name.
+        name: String,
+        /// Its first byte.
+        start: u64,
+        /// Its length.
+        size: u64,
+        /// Bytes per sector.
+        sector_size: SectorSize,
+    },
+    /// A partition reaches into the tables, over the end, or into another one.
+    #[error("partition {name:?} (at {start}, {size} bytes) overlaps another one or the partition tables of a disk of {disk_size} bytes")]
+    Overlap {
+        /// Its name.
+        name: String,
+        /// Its first byte.
+        start: u64,
+        /// Its length.
+        size: u64,
+        /// Bytes of the disk.
+        disk_size: u64,
+    },
+    /// The disk cannot be divided into sectors.
+    #[error("a disk of {disk_size} bytes is no multiple of the sector size, {sector_size} bytes")]
+    DiskSize {
+        /// Bytes of the disk.
+        disk_size: u64,
+        /// Bytes per sector.
+        sector_size: SectorSize,
+    },
+    /// More than [`MAX_PARTITIONS`], a name over [`NAME_UNITS`], or two equal GUIDs.
+    #[error(transparent)]
+    Layout(#[from] crate::layout::LayoutError),
+    /// No table, for any sector size, at the start or at the end.
+    #[error("there is no GUID partition table")]
+    NotFound,
+    /// Tables are there, and none is whole.
+    #[error("both partition tables are damaged: the primary's {primary}, the backup's {backup}")]
+    Damaged {
+        /// What is wrong with the primary table.
+        primary: &'static str,
+        /// What is wrong with the backup table.
+        backup: &'static str,
+    },
+}

@@ -1,0 +1,141 @@
+//! Where partitions go: a pure function from wishes to places.
+
+use crate::gpt::{Attributes, MAX_PARTITIONS, NAME_UNITS, Partition};
+use crate::{Guid, SectorSize};
+
+/// Partitions start and end, and disks end, at multiples of this many bytes: 1 MiB fits the erase blocks and
+/// stripes of nearly all storage, and is what other partitioning tools do.
+pub const ALIGNMENT: u64 = 1 << 20;
+
+/// A partition that has no place yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// What it is for; see [`crate::gpt::types`].
+    pub type_guid: Guid,
+    /// Its own name, unique in the world.
+    pub unique_guid: Guid,
+    /// Its readable name, at most 36 UTF-16 code units.
+    pub name: String,
+    /// Bytes it needs at least.
+    pub size: u64,
+    /// Flags.
+    pub attributes: Attributes,
+}
+
+/// Where everything is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The partitions, in the order of the wishes, one after the other.
+    pub partitions: Vec<Partition>,
+    /// Bytes of the whole disk, both partition tables included.
+    pub disk_size: u64,
+}
+
+/// Why wishes cannot be granted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// More than the table holds.
+    #[error("{0} partitions are too many: a GPT has room for {MAX_PARTITIONS}")]
+    TooMany(usize),
+    /// Nothing to hold.
+    #[error("partition {0:?} has a size of zero bytes")]
+    Empty(String),
+    /// Does not fit its field.
+    #[error("partition name {0:?} is too long: GPT has room for {NAME_UNITS} UTF-16 code units")]
+    NameTooLong(String),
+    /// Two partitions with one name.
+    #[error("two partitions have the unique GUID {0}")]
+    DuplicateGuid(Guid),
+    /// Sums over 2^63 bytes.
+    #[error("the partitions together are larger than any disk")]
+    TooLarge,
+}
+
+/// Gives each partition the next place that is [aligned](ALIGNMENT), its size rounded up, and the disk the smallest
+/// such size that holds all and both partition tables. The same for each [`SectorSize`].
+///
+/// # Errors
+/// See [`LayoutError`].
+pub fn layout(wishes: &[Wish]) -> Result<Layout, LayoutError> {
+    if wishes.len() > MAX_PARTITIONS {
+        return Err(LayoutError::TooMany(wishes.len()));
+    }
+    // The primary table (at most 24 KiB) is in the first MiB, the backup table in the last.
+    let mut at = ALIGNMENT;
+    let mut partitions: Vec<Partition> = Vec::with_capacity(wishes.len());
+    for wish in wishes {
+        if wish.size == 0 {
+            return Err(LayoutError::Empty(wish.name.clone()));
+        }
+        if wish.name.encode_utf16().count() > NAME_UNITS {
+            return Err(LayoutError::NameTooLong(wish.name.clone()));
+        }
+        if partitions.iter().any(|other| other.unique_guid == wish.unique_guid) {
+            return Err(LayoutError::DuplicateGuid(wish.unique_guid));
+        }
+        let size = wish.size.checked_next_multiple_of(ALIGNMENT).ok_or(LayoutError::TooLarge)?;
+        partitions.push(Partition {
+            type_guid: wish.type_guid,
+            unique_guid: wish.unique_guid,
+            name: wish.name.clone(),
+            start: at,
+            size,
+            attributes: wish.attributes,
+        });
+        at = at.checked_add(size).filter(|end| *end < 1 << 63).ok_or(LayoutError::TooLarge)?;
+    }
+    Ok(Layout { partitions, disk_size: at + ALIGNMENT })
+}
+
+/// Bytes that both partition tables take at the start and at the end of a disk, protective MBR included.
+pub(crate) fn table_bytes(sector_size: SectorSize) -> (u64, u64) {
+    let entries = (MAX_PARTITIONS * 128) as u64;
+    (2 * sector_size.bytes() + entries, sector_size.bytes() + entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn wish(number: u8, size: u64) -> Wish {
+        Wish {
+            type_guid: crate::gpt::types::LINUX_GENERIC,
+            unique_guid: Guid::from_digest(&[number; 32], "test"),
+            name: format!("part{number}"),
+            size,
+            attributes: Attributes::default(),
+        }
+    }
+
+    #[test]
+    fn partitions_follow_each_other_on_whole_mebibytes() {
+        let layout = layout(&[wish(1, 100 << 20), wish(2, 1), wish(3, (5 << 20) + 1)]).unwrap();
+        let places: Vec<_> = layout.partitions.iter().map(|part| (part.start >> 20, part.size >> 20)).collect();
+        assert_eq!(places, [(1, 100), (101, 1), (102, 6)]);
+        assert_eq!(layout.disk_size, 109 << 20);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be() {
+        assert_eq!(layout(&[wish(1, 0)]), Err(LayoutError::Empty("part1".into())));
+        assert_eq!(layout(&[wish(1, u64::MAX)]), Err(LayoutError::TooLarge));
+        assert_eq!(layout(&[wish(1, 1), wish(1, 1)]), Err(LayoutError::DuplicateGuid(wish(1, 1).unique_guid)));
+        let long = Wish { name: "x".repeat(37), ..wish(1, 1) };
+        assert!(matches!(layout(&[long]), Err(LayoutError::NameTooLong(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn partitions_never_overlap_nor_leave_the_disk(sizes in prop::collection::vec(1_u64..1 << 45, 0..20)) {
+            let wishes: Vec<_> = sizes.iter().enumerate().map(|(number, size)| wish(number as u8, *size)).collect();
+            let layout = layout(&wishes).unwrap();
+            let mut end = ALIGNMENT;
+            for (part, wish) in layout.partitions.iter().zip(&wishes) {
+                prop_assert!(part.start >= end && part.start % ALIGNMENT == 0 && part.size >= wish.size);
+                end = part.start + part.size;
+            }
+            prop_assert_eq!(layout.disk_size, end + ALIGNMENT);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Copying and hashing files without touching their holes.
+//!
+//! Disk images are mostly holes. The kernel tells where data is (lseek(2), `SEEK_DATA` and `SEEK_HOLE`), so work is
+//! proportional to what is really there. On file systems that cannot tell, the whole file counts as data, which is
+//! slower and still right.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{SeekFrom, copy_file_range, seek};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+/// Holes start and end at multiples of this many bytes; zero blocks of this size are left out by [`write_at`].
+pub const BLOCK: usize = 4096;
+
+const BUFFER: usize = 1 << 20;
+
+/// The ranges of bytes in a file that are not holes, ascending, neither touching nor overlapping.
+///
+/// # Errors
+/// What lseek(2) says.
+pub fn data_ranges(file: &File) -> io::Result<Vec<Range<u64>>> {
+    let length = file.metadata()?.len();
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    while at < length {
+        let start = match seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break, // only a hole up to the end
+            Err(Errno::INVAL) => return Ok(std::iter::once(0..length).collect()),
+            Err(error) => return Err(error.into()),
+        };
+        let end = seek(file, SeekFrom::Hole(start))?.min(length);
+        if end <= start {
+            break; // the file was cut short meanwhile
+        }
+        ranges.push(start..end);
+        at = end;
+    }
+    Ok(ranges)
+}
+
+/// Writes bytes at an offset, except for [`BLOCK`]s of the target that would be all zeros: there the target has to
+/// be a hole, or zeros, already. Returns how many bytes were written.
+///
+/// # Errors
+/// What pwrite(2) says.
+pub fn write_at(target: &File, bytes: &[u8], offset: u64) -> io::Result<u64> {
+    let (mut written, mut start, mut at) = (0, 0, 0);
+    while at < bytes.len() {
+        // The first block ends where the target's next block starts.
+        let to_boundary = BLOCK - ((offset + at as u64) % BLOCK as u64) as usize;
+        let end = bytes.len().min(at + to_boundary);
+        if is_zero(&bytes[at..end]) {
+            target.write_all_at(&bytes[start..at], offset + start as u64)?;
+            written += (at - start) as u64;
+            start = end;
+        }
+        at = end;
+    }
+    target.write_all_at(&bytes[start..], offset + start as u64)?;
+    Ok(written + (bytes.len() - start) as u64)
+}
+
+/// Whether there is no bit set.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    chunks.iter().all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
+/// Copies all of `source` into `target` at `offset`, leaving holes out. The target has to be a hole, or zeros, there.
+/// The kernel copies (copy_file_range(2)), sharing blocks where the file system can. Returns how many bytes were
+/// copied, holes not among them.
+///
+/// # Errors
+/// What the kernel says; `UnexpectedEof` when the source shrinks meanwhile.
+pub fn copy(source: &File, target: &File, offset: u64) -> io::Result<u64> {
+    let mut copied = 0;
+    for range in data_ranges(source)? {
+        copy_range(source, range.clone(), target, offset + range.start)?;
+        copied += range.end - range.start;
+    }
+    Ok(copied)
+}
+
+fn copy_range(source: &File, range: Range<u64>, target: &File, offset: u64) -> io::Result<()> {
+    let (mut from, mut to) = (range.start, offset);
+    while from < range.end {
+        let left = usize::try_from(range.end - from).unwrap_or(usize::MAX).min(1 << 30);
+        match copy_file_range(source, Some(&mut from), target, Some(&mut to), left) {
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while being copied")),
+            Ok(_) | Err(Errno::INTR) => {}
+            // Across file systems, old kernels, special files: copy by hand.
+            Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM) => {
+                return copy_by_hand(source, from..range.end, target, to);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn copy_by_hand(source: &File, range: Range<u64>, target: &File, mut to: u64) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let mut from = range.start;
+    while from < range.end {
+        let part = usize::try_from(range.end - from).map_or(BUFFER, |left| left.min(BUFFER));
+        source.read_exact_at(&mut buffer[..part], from)?;
+        write_at(target, &buffer[..part], to)?;
+        from += part as u64;
+        to += part as u64;
+    }
+    Ok(())
+}
+
+/// SHA-256 of a whole file. Holes are hashed as the zeros they read as, without being read.
+///
+/// # Errors
+/// What reading says.
+pub fn sha256(file: &File) -> io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    io::copy(&mut SparseReader::new(file)?, &mut HashWriter(&mut hash))?;
+    Ok(hash.finalize().into())
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a file from start to end; where it has holes, zeros come from memory and not from the file.
+pub struct SparseReader<'a> {
+    file: &'a File,
+    ranges: std::iter::Peekable<std::vec::IntoIter<Range<u64>>>,
+    at: u64,
+    length: u64,
+}
+
+impl<'a> SparseReader<'a> {
+    /// Finds the holes now; data written into them later is not seen.
+    ///
+    /// # Errors
+    /// What lseek(2) says.
+    pub fn new(file: &'a File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(Self { file, ranges: data_ranges(file)?.into_iter().peekable(), at: 0, length })
+    }
+}
+
+impl Read for SparseReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.ranges.next_if(|range| range.end <= self.at).is_some() {}
+        let (end, data) = match self.ranges.peek() {
+            Some(range) if range.start <= self.at => (range.end, true),
+            Some(range) => (range.start, false),
+            None => (self.length, false),
+        };
+        let left = usize::try_from(end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let part = left.min(buffer.len());
+        let buffer = &mut buffer[..part];
+        if data {
+            self.file.read_exact_at(buffer, self.at)?;
+        } else {
+            buffer.fill(0);
+        }
+        self.at += part as u64;
+        Ok(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::fs::MetadataExt;
+
+    fn sparse(length: u64, pieces: &[(u64, Vec<u8>)]) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(length).unwrap();
+        for (offset, bytes) in pieces {
+            file.write_all_at(bytes, *offset).unwrap();
+        }
+        file
+    }
+
+    fn contents(file: &File) -> Vec<u8> {
+        let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn finds_data_between_holes() {
+        let file = sparse(10 << 20, &[(1 << 20, vec![1; 4096]), (9 << 20, vec![2; 8192])]);
+        assert_eq!(data_ranges(&file).unwrap(), [1 << 20..(1 << 20) + 4096, 9 << 20..(9 << 20) + 8192]);
+        assert!(data_ranges(&sparse(1 << 20, &[])).unwrap().is_empty());
+        assert!(data_ranges(&sparse(0, &[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn copying_keeps_holes() {
+        let source = sparse(8 << 20, &[(4 << 20, vec![1; 4096])]);
+        let target = sparse(20 << 20, &[]);
+        assert_eq!(copy(&source, &target, 10 << 20).unwrap(), 4096);
+        assert_eq!(data_ranges(&target).unwrap(), [14 << 20..(14 << 20) + 4096]);
+        assert!(target.metadata().unwrap().blocks() * 512 < 64 << 10);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn copies_hash_and_read_like_the_whole_file(
+            length in 0_u64..300_000,
+            pieces in prop::collection::vec((0_u64..280_000, prop::collection::vec(0_u8..2, 1..9000)), 0..5),
+            offset in 0_u64..9000,
+        ) {
+            let source = sparse(length, &pieces);
+            let bytes = contents(&source);
+            prop_assert_eq!(sha256(&source).unwrap(), <[u8; 32]>::from(Sha256::digest(&bytes)));
+
+            let target = sparse(0, &[]);
+            copy(&source, &target, offset).unwrap();
+            target.set_len(offset + bytes.len() as u64).unwrap();
+            prop_assert_eq!(&contents(&target)[offset as usize..], &bytes[..]);
+
+            let written = sparse(offset + bytes.len() as u64, &[]);
+            write_at(&written, &bytes, offset).unwrap();
+            prop_assert_eq!(&contents(&written)[offset as usize..], &bytes[..]);
+        }
+    }
+}
