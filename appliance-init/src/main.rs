@@ -1,2 +1,31 @@
-//! PID 1 of the rocbed appliance.
-fn main() {}
+//! PID 1 of the rocbed appliance; see the library.
+
+use rocbed_init::cmdline::CommandLine;
+use rocbed_init::console::Console;
+use rocbed_init::fatal::{Fatal, show_and_reboot};
+use rocbed_init::linux::Linux;
+use rocbed_init::{initramfs, second_stage};
+
+fn main() {
+    let on_real_root = std::env::args_os().nth(1).is_some_and(|argument| argument == "second-stage");
+    if std::process::id() != 1 {
+        eprintln!("rocbed-init: this is the first process of a rocbed appliance; it does nothing anywhere else");
+        std::process::exit(2);
+    }
+    let (mut system, mut console) = (Linux, Console::new());
+    // A panic would end PID 1 and with it the kernel, without a word of ours. There should be none.
+    std::panic::set_hook(Box::new(|info| {
+        let error = Fatal::new(format!("internal error: {info}"), "report this as a bug of rocbed, with this text");
+        show_and_reboot(&error, CommandLine::read().panic_timeout, &mut Linux, &mut Console::new());
+    }));
+    let Err(error) = if on_real_root {
+        second_stage::run(&mut system, &mut console)
+    } else {
+        initramfs::run(&mut system, &mut console)
+    };
+    show_and_reboot(&error, CommandLine::read().panic_timeout, &mut system, &mut console);
+    // Only reached if no restart is wanted or the kernel refused it; PID 1 must not end.
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,104 @@
+//! The block devices of the machine, as sysfs shows them.
+
+use std::path::Path;
+
+/// A disk or a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockDevice {
+    /// Name below /dev.
+    pub name: String,
+    /// `MAJOR:MINOR`.
+    pub number: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// The disk that a partition is on.
+    pub disk: Option<String>,
+    /// GPT partition GUID or MBR `xxxxxxxx-nn`, lower case.
+    pub part_uuid: Option<String>,
+    /// Name of a GPT partition.
+    pub part_label: Option<String>,
+}
+
+impl BlockDevice {
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        let mut text = format!("/dev/{} {} MiB", self.name, self.size >> 20);
+        if let Some(id) = &self.part_uuid {
+            text.push_str(&format!(" PARTUUID={id}"));
+        }
+        if let Some(label) = &self.part_label {
+            text.push_str(&format!(" PARTLABEL={label}"));
+        }
+        text
+    }
+}
+
+/// All disks and partitions with something on them, by name. `class` is `/sys/class/block`. Loop devices and RAM disks
+/// are not hardware and are left out, and so are drives without a medium.
+pub fn list(class: &Path) -> Vec<BlockDevice> {
+    let Ok(entries) = std::fs::read_dir(class) else { return Vec::new() };
+    let mut devices: Vec<_> = entries.flatten().filter_map(|entry| read(&entry.path())).collect();
+    devices.sort_by(|a, b| a.name.cmp(&b.name));
+    devices
+}
+
+/// A device whose files vanish while they are read is gone: `None`.
+fn read(directory: &Path) -> Option<BlockDevice> {
+    let uevent = std::fs::read_to_string(directory.join("uevent")).ok()?;
+    let field = |key: &str| uevent.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix('=')?.to_owned()));
+    let name = field("DEVNAME")?;
+    let sectors: u64 = std::fs::read_to_string(directory.join("size")).ok()?.trim().parse().ok()?;
+    if sectors == 0 || ["loop", "ram", "zram"].iter().any(|kind| name.starts_with(kind)) {
+        return None;
+    }
+    let disk = || Some(directory.canonicalize().ok()?.parent()?.file_name()?.to_str()?.to_owned());
+    Some(BlockDevice {
+        number: format!("{}:{}", field("MAJOR")?, field("MINOR")?),
+        size: sectors.saturating_mul(512), // sysfs counts in 512 bytes whatever the device's sectors are
+        disk: field("DEVTYPE").filter(|kind| kind == "partition").and_then(|_| disk()),
+        part_uuid: field("PARTUUID").map(|id| id.to_ascii_lowercase()),
+        part_label: field("PARTNAME"),
+        name,
+    })
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use std::fs;
+    use std::io;
+
+    /// Adds a disk to a directory that stands for /sys; partitions are (name, PARTUUID).
+    pub fn add_disk(sys: &Path, disk: &str, partitions: &[(&str, &str)]) -> io::Result<()> {
+        let class = sys.join("class/block");
+        let device = sys.join("devices").join(disk);
+        fs::create_dir_all(&class)?;
+        fs::create_dir_all(&device)?;
+        fs::write(device.join("size"), "204800\n")?;
+        fs::write(device.join("uevent"), format!("MAJOR=254\nMINOR=0\nDEVNAME={disk}\nDEVTYPE=disk\n"))?;
+        std::os::unix::fs::symlink(&device, class.join(disk))?;
+        for (number, (name, id)) in partitions.iter().enumerate() {
+            let device = device.join(name);
+            fs::create_dir(&device)?;
+            fs::write(device.join("size"), "2048\n")?;
+            let minor = number + 1;
+            let uevent = format!("MAJOR=254\nMINOR={minor}\nDEVNAME={name}\nDEVTYPE=partition\nPARTUUID={id}\n");
+            fs::write(device.join("uevent"), uevent)?;
+            std::os::unix::fs::symlink(&device, class.join(name))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn reads_disks_and_partitions() -> io::Result<()> {
+        let sys = tempfile::tempdir()?;
+        add_disk(sys.path(), "sda", &[("sda1", "AB-01")])?;
+        add_disk(sys.path(), "loop0", &[])?;
+        let devices = list(&sys.path().join("class/block"));
+        let shown: Vec<_> = devices.iter().map(BlockDevice::describe).collect();
+        assert_eq!(shown, ["/dev/sda 100 MiB", "/dev/sda1 1 MiB PARTUUID=ab-01"]);
+        assert_eq!(devices[1].disk.as_deref(), Some("sda"));
+        assert_eq!(devices[1].number, "254:1");
+        Ok(())
+    }
+}

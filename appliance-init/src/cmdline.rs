@@ -1,0 +1,202 @@
+//! The kernel command line: the kernel's own `root=` syntax and rocbed's settings
+//! (kernel Documentation/admin-guide/kernel-parameters.rst).
+
+use std::time::Duration;
+
+/// Which block device holds the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootSpec {
+    /// `PARTUUID=`: GPT partition GUID or MBR `xxxxxxxx-nn`; lower case.
+    PartUuid(String),
+    /// `PARTLABEL=`: name of a GPT partition.
+    PartLabel(String),
+    /// `UUID=`: that of the file system on it; lower case.
+    FsUuid(String),
+    /// `LABEL=` of the file system on it.
+    FsLabel(String),
+    /// `/dev/NAME`.
+    Device(String),
+    /// `MAJOR:MINOR`.
+    Number(String),
+}
+
+impl std::fmt::Display for RootSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::PartUuid(id) => write!(f, "PARTUUID={id}"),
+            Self::PartLabel(label) => write!(f, "PARTLABEL={label}"),
+            Self::FsUuid(id) => write!(f, "UUID={id}"),
+            Self::FsLabel(label) => write!(f, "LABEL={label}"),
+            Self::Device(name) => write!(f, "/dev/{name}"),
+            Self::Number(number) => f.write_str(number),
+        }
+    }
+}
+
+/// What the command line asks for. Of a setting given twice the last one counts, as in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandLine {
+    /// `rocbed.root-uuid=` (a file system's UUID) or else `root=`.
+    pub root: Option<RootSpec>,
+    /// `rootfstype=`; what the superblock says if it is not given.
+    pub root_type: Option<String>,
+    /// `rootflags=`: options for the file system.
+    pub root_flags: String,
+    /// How long to wait for the root: `rocbed.root-timeout=` or `rootwait=` in seconds, 60 if not given; `None` for
+    /// ever, with a bare `rootwait`.
+    pub root_timeout: Option<Duration>,
+    /// Modules never to load: `module_blacklist=` and `rocbed.blacklist=`, comma-separated.
+    pub blacklist: Vec<String>,
+    /// Seconds that an error screen stands before the restart: `rocbed.panic-timeout=`, 10 if not given; 0 is for ever.
+    pub panic_timeout: u64,
+    /// `rocbed.*` settings that nobody knows and values that make no sense, to be warned about.
+    pub problems: Vec<String>,
+}
+
+impl Default for CommandLine {
+    fn default() -> Self {
+        Self {
+            root: None,
+            root_type: None,
+            root_flags: String::new(),
+            root_timeout: Some(Duration::from_secs(60)),
+            blacklist: Vec::new(),
+            panic_timeout: 10,
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl CommandLine {
+    /// That of the running kernel; defaults if /proc is not there.
+    pub fn read() -> Self {
+        std::fs::read("/proc/cmdline")
+            .map_or_else(|_| Self::default(), |bytes| Self::parse(&String::from_utf8_lossy(&bytes)))
+    }
+
+    /// Reads a command line. Never fails: what is not understood is in [`Self::problems`].
+    pub fn parse(text: &str) -> Self {
+        let mut line = Self::default();
+        let mut root_uuid = None;
+        for word in words(text) {
+            let (key, value) = word.split_once('=').map_or((word.as_str(), ""), |(key, value)| (key, value));
+            match key.replace('_', "-").as_str() {
+                "root" => match parse_root(value) {
+                    Some(root) => line.root = Some(root),
+                    None => line
+                        .problems
+                        .push(format!("root={value} is not understood; give PARTUUID=, UUID= or /dev/NAME")),
+                },
+                "rootfstype" => line.root_type = Some(value.to_owned()),
+                "rootflags" => value.clone_into(&mut line.root_flags),
+                "rootwait" if value.is_empty() => line.root_timeout = None,
+                "rootwait" | "rocbed.root-timeout" => match value.parse() {
+                    Ok(seconds) => line.root_timeout = Some(Duration::from_secs(seconds)),
+                    Err(_) => line.problems.push(format!("{word}: not a number of seconds")),
+                },
+                "rocbed.root-uuid" => root_uuid = Some(RootSpec::FsUuid(value.to_ascii_lowercase())),
+                "module-blacklist" | "rocbed.blacklist" => {
+                    line.blacklist.extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned));
+                }
+                "rocbed.panic-timeout" => match value.parse() {
+                    Ok(seconds) => line.panic_timeout = seconds,
+                    Err(_) => line.problems.push(format!("{word}: not a number of seconds")),
+                },
+                "rocbed.smoke" => {} // what the second stage does anyway as long as there is no agent
+                unknown if unknown.starts_with("rocbed.") => line.problems.push(format!("{word}: no such setting")),
+                _ => {}
+            }
+        }
+        line.root = root_uuid.or(line.root);
+        line
+    }
+}
+
+/// Splits at blanks outside of double quotes, and drops the quotes, as the kernel's `next_arg()` does.
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    for char in text.chars() {
+        match char {
+            '"' => quoted = !quoted,
+            blank if blank.is_ascii_whitespace() && !quoted => words.push(std::mem::take(&mut word)),
+            char => word.push(char),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+fn parse_root(value: &str) -> Option<RootSpec> {
+    let numbers = |(major, minor): (&str, &str)| major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok();
+    match value.split_once('=') {
+        Some((_, "")) => None,
+        Some(("PARTUUID", id)) if !id.contains('/') => Some(RootSpec::PartUuid(id.to_ascii_lowercase())),
+        Some(("PARTLABEL", label)) => Some(RootSpec::PartLabel(label.to_owned())),
+        Some(("UUID", id)) => Some(RootSpec::FsUuid(id.to_ascii_lowercase())),
+        Some(("LABEL", label)) => Some(RootSpec::FsLabel(label.to_owned())),
+        Some(_) => None,
+        None => match value.strip_prefix("/dev/") {
+            Some(name) if !name.is_empty() => Some(RootSpec::Device(name.to_owned())),
+            Some(_) => None,
+            None => value.split_once(':').is_some_and(numbers).then(|| RootSpec::Number(value.to_owned())),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn roots() {
+        let table = [
+            ("root=PARTUUID=ABCD-ef", Some("PARTUUID=abcd-ef")),
+            ("root=UUID=0AF1", Some("UUID=0af1")),
+            ("root=LABEL=My", Some("LABEL=My")),
+            ("root=PARTLABEL=rocbed-root", Some("PARTLABEL=rocbed-root")),
+            ("root=/dev/vda", Some("/dev/vda")),
+            ("root=254:1", Some("254:1")),
+            ("root=UUID=a rocbed.root-uuid=B root=/dev/sda", Some("UUID=b")),
+            ("root=/dev/sda root=/dev/sdb", Some("/dev/sdb")),
+            ("root=/dev/", None),
+            ("root=PARTUUID=x/PARTNROFF=1", None),
+            ("root=nfs", None),
+            ("quiet", None),
+        ];
+        for (text, expected) in table {
+            let root = CommandLine::parse(text).root.map(|root| root.to_string());
+            assert_eq!(root.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn settings() {
+        let line = CommandLine::parse(
+            "BOOT_IMAGE=/x quiet rootfstype=erofs rootflags=\"noload a b\" module_blacklist=a,b rocbed.blacklist=c \
+             rocbed.root-timeout=5 rocbed.panic-timeout=0 rocbed.smoke ro\n",
+        );
+        assert_eq!(line.root_type.as_deref(), Some("erofs"));
+        assert_eq!(line.root_flags, "noload a b");
+        assert_eq!(line.blacklist, ["a", "b", "c"]);
+        assert_eq!((line.root_timeout, line.panic_timeout), (Some(Duration::from_secs(5)), 0));
+        assert!(line.problems.is_empty(), "{:?}", line.problems);
+        assert_eq!(CommandLine::parse("rootwait").root_timeout, None);
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let line = CommandLine::parse("rocbed.colour=red rocbed.panic-timeout=soon root=nfs");
+        assert_eq!(line.problems.len(), 3, "{:?}", line.problems);
+        assert_eq!(line.problems[0], "rocbed.colour=red: no such setting");
+        assert_eq!(line.panic_timeout, 10);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(text in "(root=|UUID=|rocbed\\.|rootwait|[ \"=:/a1]){0,12}") {
+            CommandLine::parse(&text);
+        }
+    }
+}

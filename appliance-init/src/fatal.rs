@@ -1,0 +1,87 @@
+//! The end of the road: what failed, what to do about it, and a restart.
+
+use std::time::Duration;
+
+use crate::console::Console;
+use crate::system::{Ending, System};
+
+/// Something without which the appliance cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Fatal {
+    /// What failed, on what, and why.
+    pub what: String,
+    /// What whoever stands before the machine can do.
+    pub advice: String,
+    /// What was seen on the way, a line each.
+    pub details: Vec<String>,
+}
+
+impl Fatal {
+    /// Without details.
+    pub fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { what: what.into(), advice: advice.into(), details: Vec::new() }
+    }
+
+    /// With what was seen on the way.
+    pub fn with_details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
+    }
+}
+
+/// The lines of the error screen.
+pub fn screen(error: &Fatal) -> String {
+    let mut text = format!("error: {}\n", error.what);
+    for detail in &error.details {
+        text.push_str(&format!("  {detail}\n"));
+    }
+    text.push_str(&format!("what to do: {}\n", error.advice));
+    text
+}
+
+/// Shows the error on every console, counts down, and restarts the machine; `timeout` 0 leaves it standing for ever.
+pub fn show_and_reboot(error: &Fatal, timeout: u64, system: &mut dyn System, console: &mut Console) {
+    console.say(&screen(error));
+    if timeout == 0 {
+        console.say("stopped; rocbed.panic-timeout=0 asks for no restart");
+        return;
+    }
+    for left in (1..=timeout).rev() {
+        if left == timeout || left % 5 == 0 || left < 4 {
+            console.say(&format!("restarting in {left} s"));
+        }
+        system.reap();
+        system.sleep(Duration::from_secs(1));
+    }
+    if let Err(error) = system.end(Ending::Restart) {
+        console.say(&format!("restarting failed: {error}; switch the machine off and on"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::recording::Recording;
+
+    #[test]
+    fn says_what_failed_and_what_to_do() {
+        let error =
+            Fatal::new("mounting /dev/sda2: EIO", "try another stick").with_details(vec!["sda 8 GiB".to_owned()]);
+        assert_eq!(screen(&error), "error: mounting /dev/sda2: EIO\n  sda 8 GiB\nwhat to do: try another stick\n");
+    }
+
+    #[test]
+    fn counts_down_and_restarts() {
+        let mut system = Recording::default();
+        show_and_reboot(&Fatal::new("a", "b"), 2, &mut system, &mut Console::nowhere());
+        assert_eq!(system.calls, ["sleep 1s", "sleep 1s", "end Restart"]);
+    }
+
+    #[test]
+    fn zero_never_restarts() {
+        let mut system = Recording::default();
+        show_and_reboot(&Fatal::new("a", "b"), 0, &mut system, &mut Console::nowhere());
+        assert!(system.calls.is_empty());
+    }
+}

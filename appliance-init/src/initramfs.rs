@@ -1,0 +1,283 @@
+//! The first stage: from the kernel's start to the real root.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kmod::{Kernel, LoadReport, Loader, ModuleSet};
+
+use crate::block::{self, BlockDevice};
+use crate::cmdline::{CommandLine, RootSpec};
+use crate::console::Console;
+use crate::devices::modaliases;
+use crate::fatal::Fatal;
+use crate::root::{Superblocks, find};
+use crate::switch_root::switch_root;
+use crate::system::{MountMode, System};
+use crate::uevent::{Event, Events, KernelEvents};
+
+/// Drivers that nobody needs for reaching a disk; the second stage loads them from the root, with their firmware.
+const DEFERRED: [&str; 3] = ["kernel/drivers/net/", "kernel/drivers/gpu/", "kernel/sound/"];
+
+/// Where the root image itself is mounted, read-only. It stays there for the second stage.
+const IMAGE: &str = "/run/rocbed/root";
+
+/// Where the memory is that takes all changes to the root.
+const CHANGES: &str = "/run/rocbed/overlay";
+
+const NEW_ROOT: &str = "/newroot";
+
+/// Where things are; elsewhere in tests.
+#[derive(Debug)]
+struct Places {
+    sys: PathBuf,
+    dev: PathBuf,
+    modules: PathBuf,
+}
+
+/// Runs the first stage; comes back only with an error.
+pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible, Fatal> {
+    mount_kernel_file_systems(system)?;
+    *console = Console::new();
+    // The kernel drops lines that come too fast, and these are the ones that matter.
+    if let Err(error) = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on\n") {
+        console.say(&format!("setting printk_devkmsg: {error}; the kernel's log may lack lines"));
+    }
+    let line = CommandLine::read();
+    for problem in &line.problems {
+        console.say(&format!("kernel command line: {problem}"));
+    }
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let modules = Path::new("/usr/lib/modules").join(&release);
+    let loader = Loader::new(read_modules(&modules, &line)?);
+    console.say(&format!("starting on kernel {release} with {} modules", loader.modules().len()));
+    let places = Places { sys: "/sys".into(), dev: "/dev".into(), modules };
+    let mut events = KernelEvents::listen()
+        .map_err(|error| Fatal::new(format!("listening for devices: {error}"), "use a kernel with CONFIG_NET"))?;
+    let mut search = Search::new(places, loader, system, console);
+    let (root, kind) = search.reach_root(&line, &mut events)?;
+    search.load("overlay");
+    mount_root(&root, &kind, &line, system)?;
+    switch_root(Path::new(NEW_ROOT), system)
+}
+
+fn mount_kernel_file_systems(system: &mut dyn System) -> Result<(), Fatal> {
+    for (kind, target, mode, options) in [
+        ("proc", "/proc", MountMode::Plain, ""),
+        ("sysfs", "/sys", MountMode::Plain, ""),
+        ("devtmpfs", "/dev", MountMode::Writable, "mode=755"),
+        ("tmpfs", "/run", MountMode::Plain, "mode=755"),
+    ] {
+        let target = Path::new(target);
+        let result = system.create_directory(target).and_then(|()| system.mount(kind, target, kind, mode, options));
+        match result {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {} // the kernel did it already
+            Err(error) => {
+                let what = format!("mounting {kind} on {}: {error}", target.display());
+                return Err(Fatal::new(what, "use a kernel with this file system built in, as Debian's have"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The modules of the initramfs. None at all is fine: everything may be built in.
+fn read_modules(directory: &Path, line: &CommandLine) -> Result<ModuleSet, Fatal> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Fatal::new(format!("reading the modules in {}: {error}", directory.display()), "build the image again")
+    };
+    let read = |name| match std::fs::read_to_string(directory.join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        other => other.map_err(|error| failed(&error)),
+    };
+    let (dep, alias, softdep) = (read("modules.dep")?, read("modules.alias")?, read("modules.softdep")?);
+    let mut set = ModuleSet::parse(&dep, &alias, &softdep).map_err(|error| failed(&error))?;
+    set.blacklist(line.blacklist.iter().map(String::as_str));
+    Ok(set)
+}
+
+/// Gives module files to the kernel.
+struct ModuleFiles<'a> {
+    directory: &'a Path,
+    system: &'a mut dyn System,
+}
+
+impl Kernel for ModuleFiles<'_> {
+    fn load(&mut self, path: &str) -> io::Result<()> {
+        self.system.load_module(&self.directory.join(path))
+    }
+}
+
+/// Loads drivers until the root is there.
+struct Search<'a> {
+    places: Places,
+    loader: Loader,
+    system: &'a mut dyn System,
+    console: &'a mut Console,
+    read_only: BTreeSet<String>,
+    superblocks: Superblocks,
+}
+
+impl<'a> Search<'a> {
+    fn new(places: Places, mut loader: Loader, system: &'a mut dyn System, console: &'a mut Console) -> Self {
+        loader.defer(DEFERRED);
+        Self { places, loader, system, console, read_only: BTreeSet::new(), superblocks: Superblocks::default() }
+    }
+
+    fn load(&mut self, name: &str) {
+        let mut kernel = ModuleFiles { directory: &self.places.modules, system: self.system };
+        let report = self.loader.load(name, &mut kernel);
+        self.tell(&report);
+    }
+
+    fn load_alias(&mut self, alias: &str) {
+        let mut kernel = ModuleFiles { directory: &self.places.modules, system: self.system };
+        let report = self.loader.load_alias(alias, &mut kernel);
+        self.tell(&report);
+    }
+
+    fn tell(&mut self, report: &LoadReport) {
+        for error in &report.failed {
+            // "No such device" is how drivers say that the hardware is not theirs after all.
+            if error.source.raw_os_error() != Some(rustix::io::Errno::NODEV.raw_os_error()) {
+                self.console.say(&error.to_string());
+            }
+        }
+    }
+
+    /// The root's device and file system type, once it is there and all other devices are protected.
+    fn reach_root(&mut self, line: &CommandLine, events: &mut dyn Events) -> Result<(BlockDevice, String), Fatal> {
+        let Some(spec) = &line.root else {
+            let advice = "add root=PARTUUID=... or root=UUID=... to the kernel command line";
+            return Err(Fatal::new("the kernel command line names no root", advice));
+        };
+        let start = self.system.uptime();
+        self.load_all();
+        loop {
+            let devices = block::list(&self.places.sys.join("class/block"));
+            self.protect(&devices);
+            if let Some(root) = find(spec, &devices, &self.places.dev, &mut self.superblocks).cloned() {
+                let kind = self.file_system(&root, line)?;
+                self.release_disk(&root, &devices);
+                let now = self.system.uptime().as_secs_f64();
+                self.console.say(&format!("root {spec} is /dev/{} with {kind}, found at {now:.2} s", root.name));
+                self.load(&kind);
+                return Ok((root, kind));
+            }
+            let waited = self.system.uptime().saturating_sub(start);
+            if line.root_timeout.is_some_and(|patience| waited >= patience) {
+                return Err(not_found(spec, waited, &devices));
+            }
+            self.wait_for_devices(events)?;
+        }
+    }
+
+    fn load_all(&mut self) {
+        for alias in modaliases(&self.places.sys.join("devices")) {
+            self.load_alias(&alias);
+        }
+    }
+
+    /// Waits for an event, then takes all that are there.
+    fn wait_for_devices(&mut self, events: &mut dyn Events) -> Result<(), Fatal> {
+        let mut wait = Duration::from_secs(1);
+        loop {
+            let event = events.next(wait).map_err(|error| {
+                Fatal::new(format!("waiting for devices: {error}"), "report this as a bug of rocbed, with this text")
+            })?;
+            match event {
+                Some(Event::Added { modalias: Some(alias) }) => self.load_alias(&alias),
+                Some(Event::Added { modalias: None } | Event::Other) => {}
+                Some(Event::Lost) => self.load_all(),
+                None => return Ok(()),
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    /// Sets every device read-only that is new, before anybody could write to it.
+    fn protect(&mut self, devices: &[BlockDevice]) {
+        for device in devices {
+            if self.read_only.insert(device.name.clone()) {
+                let path = self.places.dev.join(&device.name);
+                if let Err(error) = self.system.set_read_only(&path, true) {
+                    self.console.say(&format!("setting {} read-only: {error}", path.display()));
+                }
+            }
+        }
+    }
+
+    /// The disk that we started from may be written to later, for its data partition; its root partition stays read-only.
+    fn release_disk(&mut self, root: &BlockDevice, devices: &[BlockDevice]) {
+        let Some(disk) = &root.disk else { return };
+        let ours = |device: &&BlockDevice| device.name == *disk || device.disk.as_ref() == Some(disk);
+        for device in devices.iter().filter(ours).filter(|device| device.name != root.name) {
+            let path = self.places.dev.join(&device.name);
+            if let Err(error) = self.system.set_read_only(&path, false) {
+                self.console.say(&format!("setting {} writable: {error}", path.display()));
+            }
+        }
+    }
+
+    fn file_system(&mut self, root: &BlockDevice, line: &CommandLine) -> Result<String, Fatal> {
+        if let Some(kind) = &line.root_type {
+            return Ok(kind.clone());
+        }
+        let superblock = self.superblocks.of(&self.places.dev, root);
+        superblock.map(|superblock| superblock.kind.to_owned()).ok_or_else(|| {
+            let what = format!("/dev/{} holds no ext4, erofs or squashfs file system, or cannot be read", root.name);
+            Fatal::new(what, "write the image again; if that does not help, the medium is broken")
+        })
+    }
+}
+
+fn not_found(spec: &RootSpec, waited: Duration, devices: &[BlockDevice]) -> Fatal {
+    let seen =
+        if devices.is_empty() { "no block devices at all".to_owned() } else { "these block devices:".to_owned() };
+    let advice = if devices.is_empty() {
+        "check that the disk or stick is plugged in, or try another port; its driver may be missing in the initramfs"
+    } else {
+        "check that this is the stick or disk that was written, and that it was written to the end"
+    };
+    let details = std::iter::once(format!("seen {seen}")).chain(devices.iter().map(BlockDevice::describe)).collect();
+    Fatal::new(format!("the root {spec} did not show up in {} s", waited.as_secs()), advice).with_details(details)
+}
+
+/// Mounts the image read-only, and over it memory that takes all changes.
+fn mount_root(root: &BlockDevice, kind: &str, line: &CommandLine, system: &mut dyn System) -> Result<(), Fatal> {
+    let device = format!("/dev/{}", root.name);
+    let mut step = |source: &str, target: &str, kind: &str, mode, options: &str| {
+        let result = system
+            .create_directory(Path::new(target))
+            .and_then(|()| system.mount(source, Path::new(target), kind, mode, options));
+        result.map_err(|error| {
+            let what = format!("mounting {source} ({kind}) on {target}: {error}");
+            Fatal::new(what, "write the image again; the kernel's messages above may say more")
+        })
+    };
+    step(&device, IMAGE, kind, MountMode::ReadOnly, &line.root_flags)?;
+    step("tmpfs", CHANGES, "tmpfs", MountMode::Writable, "mode=755")?;
+    for name in ["upper", "work"] {
+        let directory = Path::new(CHANGES).join(name);
+        system.create_directory(&directory).map_err(|error| {
+            Fatal::new(format!("making {}: {error}", directory.display()), "give the machine more memory")
+        })?;
+    }
+    let options = format!("lowerdir={IMAGE},upperdir={CHANGES}/upper,workdir={CHANGES}/work");
+    let mut step = |source: &str, target: &str, kind: &str, mode, options: &str| {
+        let result = system
+            .create_directory(Path::new(target))
+            .and_then(|()| system.mount(source, Path::new(target), kind, mode, options));
+        result.map_err(|error| {
+            let what = format!("mounting {kind} on {target}: {error}");
+            Fatal::new(what, "the initramfs needs the module overlay: build the image again")
+        })
+    };
+    step("rocbed-root", NEW_ROOT, "overlay", MountMode::Writable, &options)
+}
+
+#[cfg(test)]
+mod tests;

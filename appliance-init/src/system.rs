@@ -1,0 +1,136 @@
+//! [`System`]: what PID 1 does to the machine, small enough that a double can stand in for it in tests.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// How the machine ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Power off.
+    PowerOff,
+    /// Restart.
+    Restart,
+}
+
+/// What is done through a mount(2) call beyond the file system itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountMode {
+    /// Read and write; nothing forbidden.
+    Writable,
+    /// Read and write; set-user-id bits and device files have no effect.
+    Plain,
+    /// Read only.
+    ReadOnly,
+}
+
+/// System calls that change something outside of this process, or wait.
+pub trait System {
+    /// Mounts a new file system: mount(2).
+    fn mount(&mut self, source: &str, target: &Path, kind: &str, mode: MountMode, options: &str) -> io::Result<()>;
+    /// Moves a mount to another place: `MS_MOVE`.
+    fn move_mount(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives the kernel a module file: finit_module(2), compressed ones included.
+    fn load_module(&mut self, file: &Path) -> io::Result<()>;
+    /// Sets a block device read-only or not: `BLKROSET`.
+    fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()>;
+    /// Makes a directory, and those above it that are missing.
+    fn create_directory(&mut self, directory: &Path) -> io::Result<()>;
+    /// Puts a copy of this program at a path.
+    fn copy_program(&mut self, to: &Path) -> io::Result<()>;
+    /// Deletes everything in the initramfs, which is memory, without touching what is mounted in it.
+    fn delete_initramfs(&mut self) -> io::Result<()>;
+    /// Puts the mount at a directory in the place of `/`, as root and working directory of this process.
+    fn change_root(&mut self, directory: &Path) -> io::Result<()>;
+    /// Time since the kernel started.
+    fn uptime(&mut self) -> Duration;
+    /// Becomes another program; returns only if that fails.
+    fn execute(&mut self, program: &Path, arguments: &[&str]) -> io::Error;
+    /// Takes the exit status of every child that has ended; PID 1 inherits orphans.
+    fn reap(&mut self);
+    /// Writes out everything, then ends: reboot(2).
+    fn end(&mut self, how: Ending) -> io::Result<()>;
+    /// Waits.
+    fn sleep(&mut self, time: Duration);
+}
+
+#[cfg(test)]
+pub mod recording {
+    //! Writes down what it is asked to do.
+
+    use super::*;
+
+    /// Does nothing but remember, and fails where told to.
+    #[derive(Debug, Default)]
+    pub struct Recording {
+        /// One line a call.
+        pub calls: Vec<String>,
+        /// Calls that start with one of these fail with `EIO`.
+        pub fails: Vec<&'static str>,
+        /// Goes on by a second whenever it is looked at.
+        pub clock: Duration,
+    }
+
+    impl Recording {
+        fn note(&mut self, call: String) -> io::Result<()> {
+            let fails = self.fails.iter().any(|start| call.starts_with(start));
+            self.calls.push(call);
+            if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+        }
+    }
+
+    impl System for Recording {
+        fn mount(&mut self, source: &str, target: &Path, kind: &str, mode: MountMode, options: &str) -> io::Result<()> {
+            self.note(format!("mount {source} {} {kind} {mode:?} {options}", target.display()).trim_end().to_owned())
+        }
+
+        fn move_mount(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+            self.note(format!("move {} {}", from.display(), to.display()))
+        }
+
+        fn load_module(&mut self, file: &Path) -> io::Result<()> {
+            self.note(format!("module {}", file.display()))
+        }
+
+        fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()> {
+            self.note(format!("{} {}", if read_only { "read-only" } else { "writable" }, device.display()))
+        }
+
+        fn create_directory(&mut self, directory: &Path) -> io::Result<()> {
+            self.note(format!("directory {}", directory.display()))
+        }
+
+        fn copy_program(&mut self, to: &Path) -> io::Result<()> {
+            self.note(format!("copy {}", to.display()))
+        }
+
+        fn delete_initramfs(&mut self) -> io::Result<()> {
+            self.note("delete initramfs".to_owned())
+        }
+
+        fn uptime(&mut self) -> Duration {
+            self.clock += Duration::from_secs(1);
+            self.clock
+        }
+
+        fn change_root(&mut self, directory: &Path) -> io::Result<()> {
+            self.note(format!("root {}", directory.display()))
+        }
+
+        fn execute(&mut self, program: &Path, arguments: &[&str]) -> io::Error {
+            self.note(format!("execute {} {}", program.display(), arguments.join(" ")))
+                .err()
+                .unwrap_or_else(|| io::Error::from_raw_os_error(2))
+        }
+
+        fn reap(&mut self) {}
+
+        fn end(&mut self, how: Ending) -> io::Result<()> {
+            self.note(format!("end {how:?}"))
+        }
+
+        fn sleep(&mut self, time: Duration) {
+            self.calls.push(format!("sleep {time:?}"));
+        }
+    }
+}

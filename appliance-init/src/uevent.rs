@@ -1,0 +1,99 @@
+//! What the kernel says about devices that come and go: netlink(7), `NETLINK_KOBJECT_UEVENT`.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A device came; this is what a driver for it is found by, if it has such a thing.
+    Added {
+        /// Its `MODALIAS`.
+        modalias: Option<String>,
+    },
+    /// Anything else happened to a device.
+    Other,
+    /// Messages were lost: look at all devices again.
+    Lost,
+}
+
+/// Where events come from.
+pub trait Events {
+    /// The next one, or `None` if none came in this time.
+    fn next(&mut self, wait: Duration) -> io::Result<Option<Event>>;
+}
+
+/// The kernel's own events.
+#[derive(Debug)]
+pub struct KernelEvents(OwnedFd);
+
+impl KernelEvents {
+    /// Begins to listen. Devices that were there before are not told.
+    pub fn listen() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))?;
+        // Loading one driver may bring hundreds of devices before we read again.
+        rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 16 << 20)?;
+        bind(&socket, &SocketAddrNetlink::new(0, 1))?;
+        Ok(Self(socket))
+    }
+}
+
+impl Events for KernelEvents {
+    fn next(&mut self, wait: Duration) -> io::Result<Option<Event>> {
+        let timeout = Timespec::try_from(wait).map_err(io::Error::other)?;
+        let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
+        match poll(&mut ready, Some(&timeout)) {
+            Ok(0) | Err(Errno::INTR) => return Ok(None),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut message = [0; 8192];
+        match recv(&self.0, &mut message, RecvFlags::empty()) {
+            Ok((length, _)) => Ok(Some(parse(message.get(..length).unwrap_or_default()))),
+            Err(Errno::NOBUFS) => Ok(Some(Event::Lost)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Reads a message: `ACTION@DEVPATH` and `KEY=value` strings, each NUL-terminated.
+pub fn parse(message: &[u8]) -> Event {
+    let mut fields = message.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    match fields.next() {
+        Some(header) if header.starts_with("add@") => {
+            let modalias = fields.find_map(|field| field.strip_prefix("MODALIAS=").map(str::to_owned));
+            Event::Added { modalias }
+        }
+        _ => Event::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_new_device_tells_its_modalias() {
+        let message = b"add@/devices/x\0ACTION=add\0SUBSYSTEM=virtio\0MODALIAS=virtio:d2v1AF4\0SEQNUM=1\0";
+        assert_eq!(parse(message), Event::Added { modalias: Some("virtio:d2v1AF4".to_owned()) });
+        assert_eq!(parse(b"add@/devices/y\0ACTION=add\0"), Event::Added { modalias: None });
+        assert_eq!(parse(b"remove@/devices/x\0MODALIAS=a\0"), Event::Other);
+        assert_eq!(parse(b""), Event::Other);
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_is_read(message in prop::collection::vec(any::<u8>(), 0..200)) {
+            parse(&message);
+        }
+    }
+}
