@@ -1,0 +1,23 @@
+//! Package indexes: the `Packages` and `Sources` files of an archive, and finding packages in several of them.
+//!
+//! A `Packages` file of sid has 77,000 stanzas in 65 MB, of which a build looks at a few hundred. So [`Universe`] keeps
+//! the text, notes where each stanza and its name, version and provided names are, and reads the rest when asked.
+
+mod package;
+mod scan;
+mod sources;
+mod suggest;
+mod universe;
+
+pub use package::{FieldError, MultiArch, Package};
+pub use scan::IndexError;
+pub use sources::{SourceFile, SourceIndex, SourcePackage};
+pub use universe::{IndexText, PackageId, Universe};
+
+/// Whether a path from an index or a Release file stays below the archive's root and is plain enough to put in a URL:
+/// relative, no `.`, `..` or empty parts, no control characters, no backslash.
+pub fn is_safe_path(path: &str) -> bool {
+    !path.is_empty()
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        && !path.chars().any(|c| c.is_control() || c == '\\')
+}

@@ -1,0 +1,266 @@
+use super::Keyring;
+use jiff::Timestamp;
+use sequoia_openpgp::{
+    Cert, KeyHandle,
+    packet::Signature,
+    parse::{
+        Parse,
+        stream::{
+            DetachedVerifierBuilder, GoodChecksum, MessageLayer, MessageStructure, VerificationError,
+            VerificationHelper, VerifierBuilder,
+        },
+    },
+    policy::StandardPolicy,
+};
+use std::{fmt, io::Read, time::SystemTime};
+
+/// Text that an accepted key has signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The signed text and nothing else.
+    pub text: Vec<u8>,
+    /// Who signed it, at least one.
+    pub signers: Vec<Signer>,
+    /// Further signatures that did not count, as happens when a new key is not in the keyring yet.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A signature that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    /// Fingerprint of the certificate, hexadecimal.
+    pub fingerprint: String,
+    /// First user id of the certificate.
+    pub user_id: String,
+    /// When the signature was made.
+    pub signed: Option<Timestamp>,
+}
+
+/// A signature that does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Fingerprint or key id that the signature names; user id where the certificate is known.
+    pub key: String,
+    /// Why.
+    pub problem: Problem,
+    /// What the OpenPGP library says.
+    pub detail: String,
+}
+
+/// Why a signature does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// No certificate in the keyring has this key.
+    MissingKey,
+    /// The key was expired or revoked, may not sign, or its own signatures use a hash that is no longer accepted.
+    BadKey,
+    /// The text is not what was signed, or the signature uses a hash that is no longer accepted or is itself expired.
+    BadSignature,
+    /// The signature cannot be read.
+    Malformed,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, problem, detail } = self;
+        match problem {
+            Problem::MissingKey => write!(f, "key {key} is not in the keyring"),
+            Problem::BadKey => write!(f, "key {key} is not acceptable: {detail}"),
+            Problem::BadSignature => write!(f, "signature of key {key} is not acceptable: {detail}"),
+            Problem::Malformed => write!(f, "a signature cannot be read: {detail}"),
+        }
+    }
+}
+
+/// Why signed text is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The file is not one cleartext-signed message and nothing else.
+    #[error(
+        "InRelease is not a signed message: {why}. If a proxy or captive portal answered instead of the mirror, try another mirror"
+    )]
+    Framing {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The signatures cannot be read.
+    #[error("the signature cannot be read: {reason}")]
+    Unreadable {
+        /// What the OpenPGP library says.
+        reason: String,
+    },
+    /// There is no signature that counts.
+    #[error("no acceptable signature: {}. {}", list(rejected), advice(rejected))]
+    NotTrusted {
+        /// All signatures; empty if there are none.
+        rejected: Vec<Rejected>,
+    },
+}
+
+fn list(rejected: &[Rejected]) -> String {
+    if rejected.is_empty() {
+        return "there is none at all".to_owned();
+    }
+    rejected.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn advice(rejected: &[Rejected]) -> &'static str {
+    let has = |problem| rejected.iter().any(|one| one.problem == problem);
+    if has(Problem::BadSignature) {
+        "The file was changed after it was signed, or this machine's clock is wrong; try another mirror"
+    } else if has(Problem::BadKey) {
+        "A newer keyring may have the key renewed: name it in the recipe's archive.keyrings; check this machine's clock"
+    } else if has(Problem::MissingKey) {
+        "If you trust the key, name a keyring that holds it in the recipe's archive.keyrings"
+    } else {
+        "Try another mirror"
+    }
+}
+
+/// Checks an `InRelease` file as apt does with sqv: at least one good signature of a key in `keyring`, good by
+/// Sequoia's standard policy as of `now` and by the key's validity when it signed. Text before, between or after the
+/// signed message is an error.
+pub fn verify_inrelease(bytes: &[u8], keyring: &Keyring, now: SystemTime) -> Result<Verified, VerifyError> {
+    check_framing(bytes)?;
+    let policy = StandardPolicy::at(now);
+    let unreadable = |reason: String| VerifyError::Unreadable { reason };
+    let mut verifier = VerifierBuilder::from_bytes(bytes)
+        .and_then(|builder| builder.with_policy(&policy, now, Collector::new(keyring)))
+        .map_err(|error| unreadable(error.to_string()))?;
+    let mut text = Vec::new();
+    verifier.read_to_end(&mut text).map_err(|error| unreadable(error.to_string()))?;
+    // Without this, signatures at the end of a very long message might not have been looked at.
+    if !verifier.message_processed() {
+        return Err(unreadable("the message does not end".to_owned()));
+    }
+    verifier.into_helper().finish(text)
+}
+
+/// As [`verify_inrelease`] for a `Release` file with its signature apart (`Release.gpg`, binary or ASCII-armored).
+pub fn verify_detached(
+    text: &[u8],
+    signature: &[u8],
+    keyring: &Keyring,
+    now: SystemTime,
+) -> Result<Verified, VerifyError> {
+    let policy = StandardPolicy::at(now);
+    let unreadable = |reason: String| VerifyError::Unreadable { reason };
+    let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
+        .and_then(|builder| builder.with_policy(&policy, now, Collector::new(keyring)))
+        .map_err(|error| unreadable(error.to_string()))?;
+    verifier.verify_bytes(text).map_err(|error| unreadable(error.to_string()))?;
+    verifier.into_helper().finish(text.to_vec())
+}
+
+/// The OpenPGP library skips text around the signed message. apt refuses such files and so do we: whoever reads the
+/// file by other means must not see another text than we do.
+fn check_framing(bytes: &[u8]) -> Result<(), VerifyError> {
+    #[derive(PartialEq)]
+    enum In {
+        Start,
+        Headers,
+        Text,
+        Signature,
+        End,
+    }
+    let error = |why| Err(VerifyError::Framing { why });
+    let mut place = In::Start;
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let line = line.trim_ascii_end();
+        place = match place {
+            In::Start if line == b"-----BEGIN PGP SIGNED MESSAGE-----" => In::Headers,
+            In::Start => return error("it does not begin with \"-----BEGIN PGP SIGNED MESSAGE-----\""),
+            In::Headers if line.is_empty() => In::Text,
+            In::Headers if line.starts_with(b"Hash:") => In::Headers,
+            In::Headers => return error("a header other than \"Hash\" stands before the text"),
+            In::Text if line == b"-----BEGIN PGP SIGNATURE-----" => In::Signature,
+            // Inside of the message such lines are escaped with "- ".
+            In::Text if line.starts_with(b"-") && !line.starts_with(b"- ") => {
+                return error("the text has an unescaped line that begins with \"-\"");
+            }
+            In::Text => In::Text,
+            In::Signature if line == b"-----END PGP SIGNATURE-----" => In::End,
+            In::Signature if line.starts_with(b"-----") => return error("the signature is cut off"),
+            In::Signature => In::Signature,
+            In::End if line.is_empty() => In::End,
+            In::End => return error("there is text behind the signature"),
+        };
+    }
+    if place == In::End { Ok(()) } else { error("its end is missing") }
+}
+
+/// Collects what the library finds out about each signature. Judging is left to [`finish`](Collector::finish), since an
+/// error from inside of the library's callback would lose its type.
+struct Collector {
+    certs: Vec<Cert>,
+    signers: Vec<Signer>,
+    rejected: Vec<Rejected>,
+}
+
+impl Collector {
+    fn new(keyring: &Keyring) -> Self {
+        Self { certs: keyring.certs.clone(), signers: Vec::new(), rejected: Vec::new() }
+    }
+
+    fn finish(self, text: Vec<u8>) -> Result<Verified, VerifyError> {
+        if self.signers.is_empty() {
+            return Err(VerifyError::NotTrusted { rejected: self.rejected });
+        }
+        Ok(Verified { text, signers: self.signers, rejected: self.rejected })
+    }
+}
+
+impl VerificationHelper for Collector {
+    fn get_certs(&mut self, _ids: &[KeyHandle]) -> sequoia_openpgp::Result<Vec<Cert>> {
+        Ok(self.certs.clone())
+    }
+
+    fn check(&mut self, structure: MessageStructure<'_>) -> sequoia_openpgp::Result<()> {
+        for layer in structure {
+            // Other layers mean compressed or encrypted data, in which no signature counts for us.
+            let MessageLayer::SignatureGroup { results } = layer else {
+                return Err(std::io::Error::other("compressed or encrypted instead of signed").into());
+            };
+            for result in results {
+                match result {
+                    Ok(GoodChecksum { sig, ka }) => self.signers.push(Signer {
+                        fingerprint: ka.cert().fingerprint().to_hex(),
+                        user_id: user_id(ka.cert()),
+                        signed: sig.signature_creation_time().and_then(|time| Timestamp::try_from(time).ok()),
+                    }),
+                    Err(error) => self.rejected.push(reject(&error)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reject(error: &VerificationError<'_>) -> Rejected {
+    let known = |cert: &Cert| format!("{} ({})", cert.fingerprint().to_hex(), user_id(cert));
+    let (key, problem, cause) = match error {
+        VerificationError::MissingKey { sig } => (issuer(sig), Problem::MissingKey, None),
+        VerificationError::UnboundKey { cert, error, .. } => (known(cert), Problem::BadKey, Some(error)),
+        VerificationError::BadKey { ka, error, .. } => (known(ka.cert()), Problem::BadKey, Some(error)),
+        VerificationError::BadSignature { ka, error, .. } => (known(ka.cert()), Problem::BadSignature, Some(error)),
+        VerificationError::MalformedSignature { sig, error } => (issuer(sig), Problem::Malformed, Some(error)),
+        VerificationError::UnknownSignature { .. } => ("unknown".to_owned(), Problem::Malformed, None),
+        // The library may add kinds; whatever it is, it is not a good signature.
+        _ => ("unknown".to_owned(), Problem::Malformed, None),
+    };
+    let detail = cause.map_or_else(
+        || error.to_string(),
+        |cause| cause.chain().map(ToString::to_string).collect::<Vec<_>>().join(": "),
+    );
+    Rejected { key, problem, detail }
+}
+
+fn issuer(sig: &Signature) -> String {
+    sig.get_issuers().first().map_or_else(|| "unknown".to_owned(), KeyHandle::to_hex)
+}
+
+fn user_id(cert: &Cert) -> String {
+    cert.userids()
+        .next()
+        .map_or_else(|| "no user id".to_owned(), |id| String::from_utf8_lossy(id.userid().value()).into_owned())
+}

@@ -1,0 +1,1 @@
+//! Choosing a consistent set of packages.
