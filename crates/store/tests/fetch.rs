@@ -230,7 +230,7 @@ fn wrong_content_is_refused_with_both_digests() {
     let bad = b"bad".repeat(10);
     let good = b"gut".repeat(10);
     let url = bed.server.on("/a", [Reply::Whole(bad.clone())]);
-    let problem = bed.problem(&wanted(&good, &[url.clone()]));
+    let problem = bed.problem(&wanted(&good, std::slice::from_ref(&url)));
     assert_eq!(problem, Problem::WrongDigest { expected: Digest::of(&good), got: Digest::of(&bad) });
     assert_eq!(bed.server.requests().len(), 2, "one retry from the start");
     assert!(!bed.store.has(&Digest::of(&good), None).unwrap());
@@ -245,7 +245,7 @@ fn wrong_content_is_refused_with_both_digests() {
 fn no_more_than_the_expected_size_is_read() {
     let bed = Bed::new();
     let endless = bed.server.on("/endless", [Reply::Endless]);
-    let problem = bed.problem(&wanted(b"short", &[endless.clone()]));
+    let problem = bed.problem(&wanted(b"short", std::slice::from_ref(&endless)));
     assert!(matches!(problem, Problem::WrongSize { expected: 5, .. }), "{problem}");
     let longer = bed.server.on("/longer", [Reply::Whole(b"longer".to_vec())]);
     assert_eq!(bed.problem(&wanted(b"short", &[longer])), Problem::WrongSize { expected: 5, got: 6 });
@@ -315,7 +315,7 @@ fn offline_lists_what_is_missing_and_asks_nobody() {
     let stored = wanted(&body(), &[bed.server.on("/a", [Reply::Whole(body())])]);
     bed.fetch(&stored).unwrap();
     let offline = Fetcher::new(bed.store.clone(), FetchOptions { offline: true, ..options() }).unwrap();
-    offline.fetch_all(&[stored.clone()], &Silent).unwrap();
+    offline.fetch_all(std::slice::from_ref(&stored), &Silent).unwrap();
     let missing = wanted(b"missing", &[bed.server.url("/b")]);
     let text = offline.fetch_all(&[stored, missing], &Silent).unwrap_err().to_string();
     assert!(text.starts_with("offline, and 1 files (7 bytes) are not stored:\n  hello 2.12-1 (http://"), "{text}");
@@ -330,7 +330,7 @@ fn file_urls_are_verified_like_any_other() {
     fs::write(&local, body()).unwrap();
     let url = format!("file://{}", local.display()).replace(' ', "%20");
     let mut copy = Vec::new();
-    let path = bed.fetch(&wanted(&body(), &[url.clone()])).unwrap();
+    let path = bed.fetch(&wanted(&body(), std::slice::from_ref(&url))).unwrap();
     fs::File::open(path).unwrap().read_to_end(&mut copy).unwrap();
     assert_eq!(copy, body());
     assert!(matches!(bed.problem(&wanted(b"other", &[url])), Problem::WrongSize { expected: 5, got: 1_200_000 }));

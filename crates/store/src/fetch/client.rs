@@ -137,12 +137,10 @@ fn problem(error: ureq::Error) -> Problem {
 /// As [`problem`], for errors while the body is read: ureq wraps its own in [`io::Error`].
 pub(crate) fn io_problem(error: io::Error) -> Problem {
     use io::ErrorKind as K;
-    if error.get_ref().is_some_and(|inner| inner.is::<ureq::Error>()) {
-        return match error.into_inner().map(|inner| inner.downcast::<ureq::Error>()) {
-            Some(Ok(inner)) => problem(*inner),
-            _ => Problem::Broken("unknown".to_owned()),
-        };
-    }
+    let error = match error.downcast::<ureq::Error>() {
+        Ok(inner) => return problem(inner),
+        Err(error) => error,
+    };
     let text = error.to_string();
     match error.kind() {
         K::ConnectionRefused | K::HostUnreachable | K::NetworkUnreachable | K::NetworkDown | K::AddrNotAvailable => {

@@ -175,33 +175,29 @@ fn explain(status: u16) -> &'static str {
 
 fn offline_message(missing: &[Missing]) -> String {
     let known: u64 = missing.iter().filter_map(|file| file.size).sum();
-    let mut text = format!("offline, and {} files ({known} bytes) are not stored:", missing.len());
-    for file in missing.iter().take(LISTED) {
-        text += &format!("\n  {} ({})", file.label, file.url);
-    }
-    if missing.len() > LISTED {
-        text += &format!("\n  and {} more", missing.len() - LISTED);
-    }
-    text + "\nRun it once without offline mode."
+    let mut lines = vec![format!("offline, and {} files ({known} bytes) are not stored:", missing.len())];
+    lines.extend(missing.iter().take(LISTED).map(|file| format!("  {} ({})", file.label, file.url)));
+    lines.extend(more(missing.len()));
+    lines.push("Run it once without offline mode.".to_owned());
+    lines.join("\n")
 }
 
 fn failed_message(failures: &[Failure], requested: usize, unreachable: &[String]) -> String {
-    let mut text = format!("{} of {requested} downloads failed:", failures.len());
-    for failure in failures.iter().take(LISTED) {
-        text += &format!("\n{failure}");
-    }
-    if failures.len() > LISTED {
-        text += &format!("\n  and {} more", failures.len() - LISTED);
-    }
-    for host in unreachable {
-        text += &format!(
-            "\n{host} could not be reached at all: check the network, the proxy settings and the mirror's name."
-        );
-    }
+    let mut lines = vec![format!("{} of {requested} downloads failed:", failures.len())];
+    lines.extend(failures.iter().take(LISTED).map(ToString::to_string));
+    lines.extend(more(failures.len()));
+    lines.extend(unreachable.iter().map(|host| {
+        format!("{host} could not be reached at all: check the network, the proxy settings and the mirror's name.")
+    }));
     if unreachable.is_empty() {
-        text += "\nWhat was fetched is kept: the next run goes on from there.";
+        lines.push("What was fetched is kept: the next run goes on from there.".to_owned());
     }
-    text
+    lines.join("\n")
+}
+
+/// The line that stands for what is not listed.
+fn more(count: usize) -> Option<String> {
+    count.checked_sub(LISTED).filter(|left| *left > 0).map(|left| format!("  and {left} more"))
 }
 
 impl fmt::Display for Failure {
