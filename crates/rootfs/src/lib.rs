@@ -1,1 +1,25 @@
 //! A configured Debian root directory from .deb files, without root and without host tools.
+//!
+//! ```text
+//! .deb files --deb--> control information
+//!            --unpack--> files, in process and in parallel     --database--> what `dpkg --unpack` would have left
+//!            --configure--> maintainer scripts, by the image's own dpkg in the sandbox
+//! directory  --(fsimage::scan)--> FileTree --finish--> FileTree that is the same every time
+//! ```
+//!
+//! [`build`] does the first three. Call [`sandbox::become_root`] first thing in `main` so that it works for everyone.
+
+mod build;
+mod closure;
+
+mod configure;
+pub mod database;
+pub mod deb;
+mod error;
+
+pub mod sandbox;
+pub mod unpack;
+
+pub use build::{BuildReport, Package, Spec, build};
+pub use error::Error;
+pub use unpack::{Device, add_devices};

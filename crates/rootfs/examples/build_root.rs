@@ -1,0 +1,52 @@
+//! Builds a root directory from a directory of .deb files, as root or as a user with subordinate ids:
+//!
+//! `cargo run -p rootfs --example build_root -- DEBS_IN_ORDER.txt ROOT [EPOCH]`
+//!
+//! The first file has one path to a .deb a line, in an order in which dpkg could install them.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use rootfs::{Package, Spec, build, deb::Deb, sandbox};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    sandbox::become_root()?;
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, list, root, rest @ ..] = arguments.as_slice() else {
+        return Err("usage: build_root DEBS_IN_ORDER.txt ROOT [EPOCH]".into());
+    };
+    let epoch = rest.first().map_or(Ok(1_790_000_000), |epoch| epoch.parse())?;
+    let packages = std::fs::read_to_string(list)?.lines().map(package).collect::<Result<_, _>>()?;
+    let spec = Spec {
+        packages,
+        architecture: "amd64".into(),
+        preseeds: String::new(),
+        epoch,
+        threads: None,
+        log: PathBuf::from(format!("{root}.log")),
+    };
+    let report = build(&spec, Path::new(root), &progress::Silent)?;
+    eprintln!("{report:#?}");
+    Ok(())
+}
+
+fn package(path: &str) -> Result<Package, Box<dyn std::error::Error>> {
+    let deb = Deb::read(&mut std::fs::File::open(path)?)?;
+    Ok(Package {
+        name: deb.name().into(),
+        version: deb.version().into(),
+        architecture: deb.architecture().into(),
+        path: path.into(),
+        essential: false,
+    })
+}

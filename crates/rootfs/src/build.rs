@@ -1,0 +1,155 @@
+//! From a list of packages to a configured root directory.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use progress::{Progress, Unit};
+
+use crate::configure::{self, Plan};
+use crate::deb::{Deb, DebError};
+use crate::unpack::{self, Device, Extent};
+use crate::{Error, database};
+
+/// One package to install. Its file's digest was checked by the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// Its name; the file has to agree, as for version and architecture.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its architecture, or `all`.
+    pub architecture: String,
+    /// The .deb file.
+    pub path: PathBuf,
+    /// Whether it is essential for this image even if its control file does not say so.
+    pub essential: bool,
+}
+
+/// What goes into a root directory.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The packages, complete under their dependencies, in an order in which dpkg could install them.
+    pub packages: Vec<Package>,
+    /// dpkg's native architecture inside, for example `amd64`.
+    pub architecture: String,
+    /// Answers for debconf in the format of debconf-set-selections(1); may be empty.
+    pub preseeds: String,
+    /// The time that scripts see as `SOURCE_DATE_EPOCH`, in seconds since 1970.
+    pub epoch: i64,
+    /// How many packages to unpack at once; `None` for as many as there are processors.
+    pub threads: Option<NonZeroUsize>,
+    /// Where the whole output of dpkg and of the maintainer scripts is appended; outside of the root.
+    pub log: PathBuf,
+}
+
+/// What was done, and how long it took.
+#[derive(Debug, Clone, Default)]
+pub struct BuildReport {
+    /// Reading all control archives.
+    pub reading: Duration,
+    /// Unpacking files in process.
+    pub unpacking: Duration,
+    /// Writing dpkg's database.
+    pub database: Duration,
+    /// dpkg and the maintainer scripts.
+    pub configuring: Duration,
+    /// Names of the packages that the image's own dpkg unpacked, because they have a preinst.
+    pub unpacked_by_dpkg: Vec<String>,
+    /// Device nodes to be added to the file tree with [`crate::add_devices`].
+    pub devices: Vec<Device>,
+}
+
+/// Makes a configured Debian system from packages in `root`, which has to be empty or not there yet.
+///
+/// Needs root, the host's or that of [`crate::sandbox::become_root`]. After an error the directory is of no use.
+pub fn build(spec: &Spec, root: &Path, progress: &dyn Progress) -> Result<BuildReport, Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
+    prepare(root)?;
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = spec.threads.map_or(processors, NonZeroUsize::get);
+    let mut report = BuildReport::default();
+
+    let start = Instant::now();
+    let debs = read_all(&spec.packages, threads, progress)?;
+    report.reading = start.elapsed();
+
+    let plan = Plan::new(&debs, spec);
+    let mut packages = Vec::new();
+    for (at, (package, deb)) in spec.packages.iter().zip(&debs).enumerate() {
+        let extent = match (plan.by_dpkg(at), plan.is_base(at)) {
+            (false, _) => Extent::Whole,
+            (true, true) => Extent::FilesOnly,
+            (true, false) => {
+                report.unpacked_by_dpkg.push(package.name.clone());
+                continue;
+            }
+        };
+        if extent == Extent::FilesOnly {
+            report.unpacked_by_dpkg.push(package.name.clone());
+        }
+        packages.push(unpack::Package { deb: deb.clone(), path: package.path.clone(), extent });
+    }
+    let start = Instant::now();
+    let unpacked = unpack::unpack(&packages, root, threads, progress)?;
+    report.unpacking = start.elapsed();
+
+    let start = Instant::now();
+    database::write(root, &spec.architecture, &packages, &unpacked)?;
+    report.devices = unpacked.devices;
+    report.database = start.elapsed();
+
+    let start = Instant::now();
+    configure::configure(root, spec, &plan, progress)?;
+    report.configuring = start.elapsed();
+    Ok(report)
+}
+
+fn prepare(root: &Path) -> Result<(), Error> {
+    let name = root.as_os_str().as_encoded_bytes();
+    std::fs::create_dir_all(root).map_err(Error::io("making the directory", name))?;
+    let mut entries = std::fs::read_dir(root).map_err(Error::io("listing", name))?;
+    if entries.next().is_some() {
+        return Err(Error::NotEmpty(root.to_owned()));
+    }
+    Ok(())
+}
+
+fn read_all(packages: &[Package], threads: usize, progress: &dyn Progress) -> Result<Vec<Deb>, Error> {
+    let task = progress.task("reading packages", Some(packages.len() as u64), Unit::Items);
+    let next = AtomicUsize::new(0);
+    let results: Vec<Mutex<Option<Result<Deb, Error>>>> = packages.iter().map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, packages.len().max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let (Some(package), Some(slot)) = (packages.get(at), results.get(at)) else { break };
+                    *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(read(package));
+                    task.advance(1);
+                }
+            });
+        }
+    });
+    let results = results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
+    results.flatten().collect()
+}
+
+fn read(package: &Package) -> Result<Deb, Error> {
+    let deb_error = |source| Error::Deb { package: package.name.clone(), path: package.path.clone(), source };
+    let mut file =
+        File::open(&package.path).map_err(|source| deb_error(DebError::Read { what: "the file".into(), source }))?;
+    let deb = Deb::read(&mut file).map_err(deb_error)?;
+    let expected = (package.name.as_str(), package.version.as_str(), package.architecture.as_str());
+    let found = (deb.name(), deb.version(), deb.architecture());
+    if expected != found {
+        let text = |(name, version, architecture)| format!("{name} {version} ({architecture})");
+        return Err(Error::WrongPackage { path: package.path.clone(), expected: text(expected), found: text(found) });
+    }
+    Ok(deb)
+}

@@ -1,0 +1,55 @@
+//! Which packages need which: just enough of Debian's dependencies to order dpkg's work on a set that was solved.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::deb::{Deb, relations};
+
+/// The packages of a set by the names they have and provide.
+pub(crate) struct Set<'a> {
+    debs: &'a [Deb],
+    names: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Set<'a> {
+    pub(crate) fn new(debs: &'a [Deb]) -> Self {
+        let mut names: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, deb) in debs.iter().enumerate() {
+            names.entry(deb.name()).or_default().push(at);
+        }
+        // Real packages first: who depends on a name that exists means that package.
+        for (at, deb) in debs.iter().enumerate() {
+            for provided in deb.control.get("Provides").unwrap_or_default().split(',') {
+                let name = provided.split(['(', ':']).next().unwrap_or_default().trim();
+                if !name.is_empty() {
+                    names.entry(name).or_default().push(at);
+                }
+            }
+        }
+        Self { debs, names }
+    }
+
+    /// What a package needs before it can be configured (Depends and Pre-Depends), or before it can be unpacked.
+    /// Of alternatives, the first that is in the set.
+    pub(crate) fn needs(&self, at: usize, fields: &[&str]) -> BTreeSet<usize> {
+        let Some(deb) = self.debs.get(at) else { return BTreeSet::new() };
+        fields
+            .iter()
+            .flat_map(|field| relations(deb.control.get(field).unwrap_or_default()))
+            .filter_map(|alternatives| {
+                alternatives.iter().find_map(|relation| self.names.get(relation.name.as_str())?.first().copied())
+            })
+            .collect()
+    }
+
+    /// These packages, and everything they need to be configured, at any depth.
+    pub(crate) fn closure(&self, start: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
+        let mut closure = BTreeSet::new();
+        let mut open: Vec<usize> = start.into_iter().collect();
+        while let Some(at) = open.pop() {
+            if closure.insert(at) {
+                open.extend(self.needs(at, &["Pre-Depends", "Depends"]));
+            }
+        }
+        closure
+    }
+}

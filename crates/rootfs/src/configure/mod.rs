@@ -1,0 +1,157 @@
+//! Maintainer scripts, run by the image's own dpkg in the sandbox.
+//!
+//! Packages with a preinst are unpacked here, by dpkg, so that their scripts run when Policy says they do and what the
+//! scripts ask for (diversions, users) is there in time. Those among them that the rest cannot run without had their
+//! files unpacked before, without a database entry, as debootstrap does.
+
+mod runner;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use progress::{Progress, Unit};
+use runner::Runner;
+
+use crate::closure::Set;
+use crate::deb::Deb;
+use crate::{Error, Spec};
+
+/// Where the packages lie while the dpkg inside unpacks them, relative to the root.
+const PACKAGES: &str = "var/cache/rocbed-packages";
+/// Forbids invoke-rc.d to start services (its documented interface): 101 is "action forbidden by policy".
+const POLICY: &str = "usr/sbin/policy-rc.d";
+const POLICY_TEXT: &str = "#!/bin/sh\nexit 101\n";
+
+/// Which packages the dpkg inside unpacks, and which everything else needs.
+pub(crate) struct Plan<'a> {
+    debs: &'a [Deb],
+    set: Set<'a>,
+    /// Essential packages and all they need.
+    base: BTreeSet<usize>,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(debs: &'a [Deb], spec: &Spec) -> Self {
+        let set = Set::new(debs);
+        let essential = |at: &usize| {
+            spec.packages.get(*at).is_some_and(|package| package.essential)
+                || debs.get(*at).is_some_and(|deb| deb.control.get("Essential") == Some("yes"))
+        };
+        let base = set.closure((0..debs.len()).filter(essential));
+        Self { debs, set, base }
+    }
+
+    /// Whether the dpkg inside unpacks this package.
+    pub(crate) fn by_dpkg(&self, at: usize) -> bool {
+        self.debs.get(at).is_some_and(|deb| deb.file("preinst").is_some())
+    }
+
+    /// Whether its files have to be there before dpkg can run.
+    pub(crate) fn is_base(&self, at: usize) -> bool {
+        self.base.contains(&at)
+    }
+}
+
+/// Unpacks what is left to dpkg, then configures everything.
+pub(crate) fn configure(root: &Path, spec: &Spec, plan: &Plan, progress: &dyn Progress) -> Result<(), Error> {
+    if plan.debs.is_empty() {
+        return Ok(());
+    }
+    let task = progress.task("configuring packages", Some(plan.debs.len() as u64), Unit::Items);
+    let mut runner = Runner::new(root, spec, task.as_ref(), progress)?;
+    let policy = root.join(POLICY);
+    let had_policy = policy.exists();
+    if !had_policy {
+        write_policy(&policy)?;
+    }
+    let mut work = Work { root, spec, plan, runner: &mut runner, configured: BTreeSet::new() };
+    work.run()?;
+    if !had_policy {
+        fs::remove_file(&policy).map_err(Error::io("removing", POLICY))?;
+    }
+    Ok(())
+}
+
+fn write_policy(path: &Path) -> Result<(), Error> {
+    fs::write(path, POLICY_TEXT).map_err(Error::io("writing", POLICY))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(Error::io("setting the mode of", POLICY))
+}
+
+struct Work<'a, 'r> {
+    root: &'a Path,
+    spec: &'a Spec,
+    plan: &'a Plan<'a>,
+    runner: &'a mut Runner<'r>,
+    configured: BTreeSet<usize>,
+}
+
+impl Work<'_, '_> {
+    fn run(&mut self) -> Result<(), Error> {
+        let all: Vec<usize> = (0..self.plan.debs.len()).filter(|at| self.plan.by_dpkg(*at)).collect();
+        let (base, rest): (Vec<usize>, Vec<usize>) = all.into_iter().partition(|at| self.plan.is_base(*at));
+        // Nothing is configured yet, so no Pre-Depends can be: all their files are there, which is what counts.
+        self.unpack(&base)?;
+        if !self.spec.preseeds.is_empty() {
+            self.runner.run("/usr/bin/debconf-set-selections", &[], self.spec.preseeds.as_bytes())?;
+        }
+        let mut batch = Vec::new();
+        for at in rest {
+            let needed = self.plan.set.closure(self.plan.set.needs(at, &["Pre-Depends"]));
+            let missing: BTreeSet<usize> = needed.difference(&self.configured).copied().collect();
+            if !missing.is_empty() {
+                self.unpack(&std::mem::take(&mut batch))?;
+                // The base comes along: what a preinst may use is more than what it says.
+                self.configure(&missing.union(&self.plan.base).copied().collect())?;
+            }
+            batch.push(at);
+        }
+        self.unpack(&batch)?;
+        self.runner.run("/usr/bin/dpkg", &["--force-unsafe-io", "--configure", "--pending"], &[])
+    }
+
+    /// Lets dpkg unpack packages, in this order.
+    fn unpack(&mut self, packages: &[usize]) -> Result<(), Error> {
+        if packages.is_empty() {
+            return Ok(());
+        }
+        let directory = self.root.join(PACKAGES);
+        fs::create_dir_all(&directory).map_err(Error::io("making the directory", PACKAGES))?;
+        let mut arguments = vec!["--force-unsafe-io".to_owned(), "--force-depends".to_owned(), "--unpack".to_owned()];
+        for at in packages {
+            let Some(package) = self.spec.packages.get(*at) else { continue };
+            let name = format!("{at}.deb");
+            let copy: PathBuf = directory.join(&name);
+            fs::copy(&package.path, &copy).map_err(Error::io("copying", bytes(&package.path)))?;
+            arguments.push(format!("/{PACKAGES}/{name}"));
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.runner.run("/usr/bin/dpkg", &arguments, &[])?;
+        fs::remove_dir_all(&directory).map_err(Error::io("removing", PACKAGES))
+    }
+
+    fn configure(&mut self, packages: &BTreeSet<usize>) -> Result<(), Error> {
+        let todo: Vec<usize> = packages.difference(&self.configured).copied().collect();
+        if let Some(late) = todo.iter().find(|at| self.plan.by_dpkg(**at) && !self.plan.is_base(**at)) {
+            // It has a preinst and comes later in the order, or in this very batch: unpack it now.
+            let debs: Vec<usize> = todo
+                .iter()
+                .copied()
+                .filter(|at| self.plan.by_dpkg(*at) && !self.plan.is_base(*at) && at <= late)
+                .collect();
+            self.unpack(&debs)?;
+        }
+        let names: Vec<String> =
+            todo.iter().filter_map(|at| self.plan.debs.get(*at)).map(Deb::qualified_name).collect();
+        let mut arguments = vec!["--force-unsafe-io", "--configure"];
+        arguments.extend(names.iter().map(String::as_str));
+        self.runner.run("/usr/bin/dpkg", &arguments, &[])?;
+        self.configured.extend(todo);
+        Ok(())
+    }
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_encoded_bytes().to_vec()
+}

@@ -1,0 +1,201 @@
+//! dpkg's database of packages that were unpacked and are not configured yet: what `dpkg --unpack` leaves behind.
+//!
+//! `status` in the field order dpkg itself writes, `info/` (format 1), trigger interests. dpkg reads it as its own,
+//! and writes it anew with its first change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use fsimage::Timestamp;
+
+use crate::Error;
+use crate::deb::Deb;
+use crate::unpack::{Extent, Package, Report, Unpacked};
+
+/// Where the database is, relative to the root.
+pub const DIRECTORY: &str = "var/lib/dpkg";
+
+/// The order in which dpkg writes the fields it knows; all others follow in the package's own order.
+const FIELDS: &[&str] = &[
+    "Package",
+    "Essential",
+    "Protected",
+    "Status",
+    "Priority",
+    "Section",
+    "Installed-Size",
+    "Origin",
+    "Maintainer",
+    "Bugs",
+    "Architecture",
+    "Multi-Arch",
+    "Source",
+    "Version",
+    "Config-Version",
+    "Replaces",
+    "Provides",
+    "Depends",
+    "Pre-Depends",
+    "Recommends",
+    "Suggests",
+    "Breaks",
+    "Conflicts",
+    "Enhances",
+    "Conffiles",
+    "Description",
+];
+
+/// Writes the database for everything that was unpacked whole.
+pub fn write(root: &Path, architecture: &str, packages: &[Package], report: &Report) -> Result<(), Error> {
+    let database = root.join(DIRECTORY);
+    for directory in ["", "alternatives", "info", "parts", "triggers", "updates"] {
+        let path = database.join(directory);
+        fs::create_dir_all(&path).map_err(Error::io("making the directory", bytes(&path)))?;
+    }
+    let whole: Vec<(&Package, &Unpacked)> =
+        packages.iter().zip(&report.packages).filter(|(package, _)| package.extent == Extent::Whole).collect();
+
+    let mut stanzas = BTreeMap::new();
+    for (package, unpacked) in &whole {
+        write_info(&database.join("info"), &package.deb, unpacked)?;
+        stanzas.insert((package.deb.name(), package.deb.architecture()), stanza(&package.deb));
+    }
+    let status: String = stanzas.into_values().collect();
+    put(&database.join("status"), status.as_bytes())?;
+    put(&database.join("info/format"), b"1\n")?;
+    put(&database.join("arch"), format!("{architecture}\n").as_bytes())?;
+    for empty in ["available", "diversions", "statoverride", "triggers/Unincorp"] {
+        put(&database.join(empty), b"")?;
+    }
+    write_triggers(&database.join("triggers"), whole.iter().map(|(package, _)| &package.deb))
+}
+
+fn write_info(info: &Path, deb: &Deb, unpacked: &Unpacked) -> Result<(), Error> {
+    let path = |name: &str| info.join(format!("{}.{name}", deb.qualified_name()));
+    let mut list = Vec::new();
+    for entry in &unpacked.paths {
+        list.push(b'/');
+        list.extend_from_slice(if entry.is_empty() { b"." } else { entry });
+        list.push(b'\n');
+    }
+    put(&path("list"), &list)?;
+    for file in &deb.files {
+        let path = path(&file.name);
+        put(&path, &file.bytes)?;
+        let permissions = fs::Permissions::from_mode(file.mode.into());
+        fs::set_permissions(&path, permissions).map_err(Error::io("setting the mode of", bytes(&path)))?;
+        let handle = fs::File::options().write(true).open(&path).map_err(Error::io("opening", bytes(&path)))?;
+        handle.set_modified(system_time(file.mtime)).map_err(Error::io("setting the time of", bytes(&path)))?;
+    }
+    if deb.file("md5sums").is_none() {
+        let mut sums = Vec::new();
+        for (digest, path) in &unpacked.digests {
+            sums.extend_from_slice(digest.as_bytes());
+            sums.extend_from_slice(b"  ");
+            sums.extend_from_slice(path);
+            sums.push(b'\n');
+        }
+        put(&path("md5sums"), &sums)?;
+    }
+    Ok(())
+}
+
+/// A package's paragraph of the status file.
+fn stanza(deb: &Deb) -> String {
+    let mut text = String::new();
+    let mut field = |name: &str, value: &str| {
+        // A value that begins on the next line has no blank after the colon.
+        let blank = if value.is_empty() || value.starts_with('\n') { "" } else { " " };
+        writeln!(text, "{name}:{blank}{value}").unwrap_or_default();
+    };
+    for name in FIELDS {
+        match *name {
+            "Status" => field("Status", "install ok unpacked"),
+            "Conffiles" => {
+                let conffiles = conffiles(deb);
+                if !conffiles.is_empty() {
+                    field("Conffiles", &conffiles);
+                }
+            }
+            name => {
+                if let Some(value) = deb.control.get(name) {
+                    field(name, value);
+                }
+            }
+        }
+    }
+    for (name, value) in deb.control.iter() {
+        if !FIELDS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            field(name, value);
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// `newconffile` stands where the digest will be once dpkg has installed the file.
+fn conffiles(deb: &Deb) -> String {
+    let mut text = String::new();
+    for (path, flag) in deb.conffiles() {
+        let flag = if flag == Some(b"remove-on-upgrade") { " remove-on-upgrade" } else { "" };
+        write!(text, "\n {} newconffile{flag}", String::from_utf8_lossy(path)).unwrap_or_default();
+    }
+    text
+}
+
+/// Trigger interests (deb-triggers(5)): those in paths all in `File`, those with names in a file each.
+fn write_triggers<'a>(directory: &Path, debs: impl Iterator<Item = &'a Deb>) -> Result<(), Error> {
+    let mut files = String::new();
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for deb in debs {
+        let bytes = deb.file("triggers").map_or(&[][..], |file| &file.bytes);
+        for line in String::from_utf8_lossy(bytes).lines() {
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let suffix = match words.next() {
+                Some("interest" | "interest-await") => "",
+                Some("interest-noawait") => "/noawait",
+                _ => continue, // activations have no place in the database; dpkg reads them when it configures
+            };
+            let Some(trigger) = words.next() else { continue };
+            let package = format!("{}{suffix}", deb.qualified_name());
+            if trigger.starts_with('/') {
+                writeln!(files, "{trigger} {package}").unwrap_or_default();
+            } else if trigger.contains('/') {
+                return Err(Error::Malformed {
+                    path: format!("{DIRECTORY}/info/{}.triggers", deb.qualified_name()),
+                    what: format!("{trigger:?} is no name of a trigger"),
+                });
+            } else {
+                named.entry(trigger.to_owned()).or_default().insert(package);
+            }
+        }
+    }
+    if !files.is_empty() {
+        put(&directory.join("File"), files.as_bytes())?;
+    }
+    for (trigger, packages) in named {
+        let lines: String = packages.into_iter().map(|package| package + "\n").collect();
+        put(&directory.join(trigger), lines.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn put(path: &PathBuf, content: &[u8]) -> Result<(), Error> {
+    fs::write(path, content).map_err(Error::io("writing", bytes(path)))?;
+    let permissions = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(path, permissions).map_err(Error::io("setting the mode of", bytes(path)))
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_encoded_bytes().to_vec()
+}
+
+fn system_time(time: Timestamp) -> SystemTime {
+    let whole = Duration::from_secs(time.seconds.unsigned_abs());
+    let base = if time.seconds < 0 { SystemTime::UNIX_EPOCH - whole } else { SystemTime::UNIX_EPOCH + whole };
+    base + Duration::from_nanos(time.nanoseconds.into())
+}

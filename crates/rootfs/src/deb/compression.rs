@@ -1,0 +1,61 @@
+//! Decompression of the tar members (deb(5): `control.tar`, `data.tar` and their suffixes).
+
+use std::io::Read;
+
+use liblzma::stream::{CONCATENATED, Stream};
+
+use super::DebError;
+
+/// What a decoder may take; `xz -9` needs 65 MiB, and no method a .deb may use needs more than this.
+const MEMORY_LIMIT: u64 = 1 << 30;
+
+/// How a member is compressed, as its suffix says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// `.tar`
+    None,
+    /// `.tar.gz`
+    Gzip,
+    /// `.tar.xz`
+    Xz,
+    /// `.tar.lzma`, deprecated
+    Lzma,
+    /// `.tar.zst`
+    Zstd,
+}
+
+impl Compression {
+    /// The compression of a member called `stem` plus a suffix; `None` if the name does not begin with `stem`.
+    pub fn of_member(name: &str, stem: &str) -> Option<Result<Self, DebError>> {
+        let suffix = name.strip_prefix(stem)?;
+        Some(match suffix {
+            "" => Ok(Self::None),
+            ".gz" => Ok(Self::Gzip),
+            ".xz" => Ok(Self::Xz),
+            ".lzma" => Ok(Self::Lzma),
+            ".zst" => Ok(Self::Zstd),
+            _ => Err(DebError::Compression(name.to_owned())),
+        })
+    }
+
+    /// A reader of the decompressed bytes.
+    pub fn decoder<'a>(self, member: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>, DebError> {
+        let lzma = |error: liblzma::stream::Error| DebError::Read {
+            what: "the start of an xz member".into(),
+            source: error.into(),
+        };
+        Ok(match self {
+            Self::None => Box::new(member),
+            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(member)),
+            Self::Xz => {
+                let stream = Stream::new_stream_decoder(MEMORY_LIMIT, CONCATENATED).map_err(lzma)?;
+                Box::new(liblzma::read::XzDecoder::new_stream(member, stream))
+            }
+            Self::Lzma => {
+                let stream = Stream::new_lzma_decoder(MEMORY_LIMIT).map_err(lzma)?;
+                Box::new(liblzma::read::XzDecoder::new_stream(member, stream))
+            }
+            Self::Zstd => Box::new(zstd::Decoder::new(member).map_err(DebError::read("the start of a zstd member"))?),
+        })
+    }
+}

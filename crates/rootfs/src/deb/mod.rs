@@ -1,0 +1,204 @@
+//! Reading binary packages (deb(5)): the container, control information, and the tar of files.
+//!
+//! A file's digest is checked by the caller before; still nothing here trusts a byte. Entry points for fuzzing:
+//! [`parse`] and [`Paragraph::parse`].
+
+mod ar;
+mod compression;
+mod control;
+mod error;
+mod header;
+mod pax;
+mod tar;
+
+use std::io::{Cursor, Read, Seek, SeekFrom};
+
+pub use ar::{Member, members};
+pub use compression::Compression;
+pub use control::{Paragraph, Relation, relations};
+pub use error::DebError;
+use fsimage::Timestamp;
+pub use tar::{Entry, EntryKind, TarReader};
+
+/// Control archives over this are refused; the largest in Debian have a few MiB of symbols.
+const CONTROL_AT_MOST: u64 = 64 << 20;
+
+/// One file of the control archive: a maintainer script, `md5sums`, `conffiles`, ...
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlFile {
+    /// Its name, without directory.
+    pub name: String,
+    /// Permission bits.
+    pub mode: u16,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A package's control information, and where its files are.
+#[derive(Debug, Clone)]
+pub struct Deb {
+    /// The control fields.
+    pub control: Paragraph,
+    /// Everything in the control archive but `control` itself, in its order.
+    pub files: Vec<ControlFile>,
+    data: Member,
+    compression: Compression,
+}
+
+impl Deb {
+    /// Reads everything but the data archive.
+    pub fn read(file: &mut (impl Read + Seek + Send)) -> Result<Self, DebError> {
+        let all = members(file)?;
+        let mut members = all.into_iter();
+        let version = members.next().filter(|member| member.name == "debian-binary");
+        let version = version.ok_or_else(|| DebError::Container("its first member is not debian-binary".into()))?;
+        check_version(&mut open(file, &version)?)?;
+
+        // Members that begin with an underscore may stand between the others (deb(5)).
+        let mut members = members.filter(|member| !member.name.starts_with('_'));
+        let control = members.next().unwrap_or(Member { name: String::new(), offset: 0, size: 0 });
+        let compression = Compression::of_member(&control.name, "control.tar")
+            .ok_or_else(|| DebError::Container("its second member is not control.tar".into()))??;
+        let (paragraph, files) = read_control(compression.decoder(open(file, &control)?)?)?;
+
+        let data = members.next().unwrap_or(Member { name: String::new(), offset: 0, size: 0 });
+        let compression = Compression::of_member(&data.name, "data.tar")
+            .ok_or_else(|| DebError::Container("its third member is not data.tar".into()))??;
+        let deb = Self { control: paragraph, files, data, compression };
+        deb.check_identity()?;
+        Ok(deb)
+    }
+
+    /// The files, from the same file as [`Deb::read`].
+    pub fn data<'a>(
+        &self,
+        mut file: impl Read + Seek + Send + 'a,
+    ) -> Result<TarReader<Box<dyn Read + Send + 'a>>, DebError> {
+        file.seek(SeekFrom::Start(self.data.offset)).map_err(DebError::read("the data archive"))?;
+        Ok(TarReader::new(self.compression.decoder(file.take(self.data.size))?))
+    }
+
+    /// Compressed length of the data archive in bytes: what unpacking reads.
+    pub fn data_size(&self) -> u64 {
+        self.data.size
+    }
+
+    /// The package's name.
+    pub fn name(&self) -> &str {
+        self.control.get("Package").unwrap_or_default()
+    }
+
+    /// The package's version.
+    pub fn version(&self) -> &str {
+        self.control.get("Version").unwrap_or_default()
+    }
+
+    /// The package's architecture; `all` for any.
+    pub fn architecture(&self) -> &str {
+        self.control.get("Architecture").unwrap_or_default()
+    }
+
+    /// Whether it can be installed for several architectures at once.
+    pub fn is_multi_arch_same(&self) -> bool {
+        self.control.get("Multi-Arch") == Some("same")
+    }
+
+    /// The name that dpkg uses where names have to be unambiguous: `libc6:amd64`, but `bash`.
+    pub fn qualified_name(&self) -> String {
+        if self.is_multi_arch_same() {
+            format!("{}:{}", self.name(), self.architecture())
+        } else {
+            self.name().to_owned()
+        }
+    }
+
+    /// A file of the control archive.
+    pub fn file(&self, name: &str) -> Option<&ControlFile> {
+        self.files.iter().find(|file| file.name == name)
+    }
+
+    /// The configuration files (deb-conffiles(5)): absolute paths and their flag, most have none.
+    pub fn conffiles(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let bytes = self.file("conffiles").map_or(&[][..], |file| &file.bytes);
+        bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).map(
+            |line| match line.iter().position(|byte| *byte == b' ') {
+                Some(space) if line[0] != b'/' => (&line[space + 1..], Some(&line[..space])),
+                _ => (line, None),
+            },
+        )
+    }
+
+    /// Name, version and architecture become file names and lines of dpkg's database: they must not contain surprises.
+    fn check_identity(&self) -> Result<(), DebError> {
+        let plain = |text: &str, also: &str| {
+            text.starts_with(|first: char| first.is_ascii_alphanumeric())
+                && text.chars().all(|letter| letter.is_ascii_alphanumeric() || also.contains(letter))
+        };
+        for (field, value, also) in [
+            ("Package", self.name(), "+-."),
+            ("Version", self.version(), "+-.~:"),
+            ("Architecture", self.architecture(), "-"),
+        ] {
+            if !plain(value, also) {
+                return Err(DebError::Control(format!("{value:?} cannot be a value of {field}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a whole .deb from memory, file contents included, and returns its control information: for fuzzing and tests.
+pub fn parse(bytes: &[u8]) -> Result<Deb, DebError> {
+    let deb = Deb::read(&mut Cursor::new(bytes))?;
+    let mut data = deb.data(Cursor::new(bytes))?;
+    while data.next_entry()?.is_some() {}
+    Ok(deb)
+}
+
+fn open<'a, R: Read + Seek>(file: &'a mut R, member: &Member) -> Result<std::io::Take<&'a mut R>, DebError> {
+    file.seek(SeekFrom::Start(member.offset)).map_err(DebError::read(&member.name))?;
+    Ok(file.take(member.size))
+}
+
+fn check_version(member: &mut impl Read) -> Result<(), DebError> {
+    let mut text = String::new();
+    member.take(64).read_to_string(&mut text).map_err(DebError::read("debian-binary"))?;
+    match text.lines().next() {
+        Some(version) if version.starts_with("2.") => Ok(()),
+        version => Err(DebError::Version(version.unwrap_or_default().to_owned())),
+    }
+}
+
+fn read_control(decoder: impl Read) -> Result<(Paragraph, Vec<ControlFile>), DebError> {
+    let mut archive = TarReader::new(decoder);
+    let mut paragraph = None;
+    let mut files: Vec<ControlFile> = Vec::new();
+    let mut total = 0_u64;
+    while let Some(entry) = archive.next_entry()? {
+        if entry.kind == EntryKind::Directory && entry.path.is_empty() {
+            continue;
+        }
+        let name = String::from_utf8(entry.path).ok().filter(|name| !name.contains('/'));
+        let (Some(name), EntryKind::File) = (name, entry.kind) else {
+            return Err(DebError::Tar("the control archive has more than plain files in it".into()));
+        };
+        total = total.saturating_add(entry.size);
+        if total > CONTROL_AT_MOST {
+            return Err(DebError::Tar(format!("the control archive has over {CONTROL_AT_MOST} bytes")));
+        }
+        let mut bytes = Vec::new();
+        archive.read_to_end(&mut bytes).map_err(DebError::read("the control archive"))?;
+        if name == "control" {
+            let text = String::from_utf8(bytes).map_err(|_| DebError::Control("it is not UTF-8".into()))?;
+            paragraph = Some(Paragraph::parse(&text)?);
+        } else if files.iter().any(|file| file.name == name) {
+            return Err(DebError::Tar(format!("the control archive has {name:?} twice")));
+        } else {
+            files.push(ControlFile { name, mode: entry.mode, mtime: entry.mtime, bytes });
+        }
+    }
+    let paragraph = paragraph.ok_or_else(|| DebError::Control("there is none".into()))?;
+    Ok((paragraph, files))
+}

@@ -1,0 +1,76 @@
+//! PAX extended header records (POSIX.1-2001 pax, "Extended Header").
+
+use std::collections::BTreeMap;
+
+use fsimage::Timestamp;
+
+use super::DebError;
+
+/// What a record may override; anything that was not there is `None`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Records {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) uid: Option<u64>,
+    pub(super) gid: Option<u64>,
+    pub(super) mtime: Option<Timestamp>,
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// Parses all `length key=value` records. Keys that change nothing on disk (names, comments, other times) are skipped.
+pub(super) fn parse(mut bytes: &[u8]) -> Result<Records, DebError> {
+    let malformed = || DebError::Tar("a PAX header is malformed".into());
+    let mut records = Records::default();
+    while !bytes.is_empty() {
+        let space = bytes.iter().position(|byte| *byte == b' ').ok_or_else(malformed)?;
+        let length: usize = decimal(&bytes[..space]).ok_or_else(malformed)?;
+        let record = bytes.get(space + 1..length).ok_or_else(malformed)?;
+        let record = record.strip_suffix(b"\n").ok_or_else(malformed)?;
+        let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(malformed)?;
+        let (key, value) = (&record[..equals], &record[equals + 1..]);
+        match key {
+            b"path" => records.path = Some(value.to_vec()),
+            b"linkpath" => records.link = Some(value.to_vec()),
+            b"size" => records.size = Some(decimal(value).ok_or_else(malformed)?),
+            b"uid" => records.uid = Some(decimal(value).ok_or_else(malformed)?),
+            b"gid" => records.gid = Some(decimal(value).ok_or_else(malformed)?),
+            b"mtime" => records.mtime = Some(time(value).ok_or_else(malformed)?),
+            _ if key.starts_with(b"GNU.sparse.") => {
+                return Err(DebError::Tar("a file is stored sparse, which a .deb may not use".into()));
+            }
+            _ => {
+                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    if name.is_empty() || name.contains(&0) {
+                        return Err(malformed());
+                    }
+                    records.xattrs.insert(name.to_vec(), value.to_vec());
+                }
+            }
+        }
+        bytes = &bytes[length..];
+    }
+    Ok(records)
+}
+
+fn decimal<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Seconds with an optional fraction, negative before 1970; digits beyond nanoseconds are cut off.
+fn time(value: &[u8]) -> Option<Timestamp> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = decimal(whole.as_bytes())?;
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let nanoseconds: u32 = format!("{:0<9.9}", fraction).parse().ok()?;
+    Some(match (negative, nanoseconds) {
+        (false, _) => Timestamp { seconds, nanoseconds },
+        (true, 0) => Timestamp { seconds: -seconds, nanoseconds: 0 },
+        (true, _) => Timestamp { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds },
+    })
+}

@@ -1,0 +1,106 @@
+//! What can go wrong between packages and a root directory.
+
+use std::io;
+use std::path::PathBuf;
+
+use fsimage::TreeError;
+
+use crate::deb::DebError;
+use crate::sandbox::SandboxError;
+
+/// Why a root directory could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A package file cannot be read.
+    #[error("package {package} ({}): {source}", path.display())]
+    Deb {
+        /// The package's name.
+        package: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DebError,
+    },
+    /// A package file holds another package than it should.
+    #[error("{} holds {found}, not {expected}: the file does not belong to the lock", path.display())]
+    WrongPackage {
+        /// The file.
+        path: PathBuf,
+        /// Name, version and architecture that were asked for.
+        expected: String,
+        /// Those in the file.
+        found: String,
+    },
+    /// A file cannot be opened, made or changed.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was tried, as a gerund.
+        action: &'static str,
+        /// The file; relative ones are inside the root.
+        path: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Two packages ship the same file, and neither says that it replaces the other.
+    #[error("packages {first} and {second} both ship /{path}, and neither Replaces the other; leave one of them out")]
+    Conflict {
+        /// The package that comes first in the list.
+        first: String,
+        /// The other one.
+        second: String,
+        /// The file.
+        path: String,
+    },
+    /// An archive's entries contradict each other or the root directory.
+    #[error("package {package}, /{path}: {what}")]
+    Entry {
+        /// The package.
+        package: String,
+        /// The entry.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Work that needs root was started without it.
+    #[error("unpacking keeps owners, so it has to run as root or after becoming root in a user namespace")]
+    NotRoot,
+    /// The root directory is not empty.
+    #[error("{} is not empty: give a new or an empty directory", .0.display())]
+    NotEmpty(PathBuf),
+    /// A maintainer script, or dpkg itself, failed inside the root.
+    #[error("{what}{}\nlast lines of its output (all of it is in {}):\n{tail}", script.as_ref().map(|script| format!(": {script}")).unwrap_or_default(), log.display())]
+    Script {
+        /// The command, and how it ended.
+        what: String,
+        /// Package, script and exit status, where dpkg said so.
+        script: Option<String>,
+        /// The last lines of the output.
+        tail: String,
+        /// The file with all output.
+        log: PathBuf,
+    },
+    /// The sandbox could not be set up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The file tree refused a change.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A file that has to be changed does not look as expected.
+    #[error("/{path}: {what}")]
+    Malformed {
+        /// The file inside the root.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<[u8]>) -> impl FnOnce(E) -> Self {
+        move |source| Self::Io {
+            action,
+            path: String::from_utf8_lossy(path.as_ref()).into_owned(),
+            source: source.into(),
+        }
+    }
+}

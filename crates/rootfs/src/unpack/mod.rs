@@ -1,0 +1,188 @@
+//! Unpacking many packages at once, to what dpkg would have made from them one after the other.
+//!
+//! Packages run in parallel and optimistically. Where the result could depend on who comes first (a symbolic link
+//! against a directory of the same name), the parallel attempt is given up and the same code runs again with one
+//! thread in the given order. So the result is always that of the given order.
+//!
+//! Not done here, because it cannot occur in a root directory that starts empty: upgrades, removals, diversions and
+//! stat overrides that exist before a package is unpacked. Scripts that make them are run by dpkg itself.
+
+mod claims;
+mod package;
+mod place;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use claims::Claims;
+use package::Attempt;
+use place::Place;
+pub use place::{Device, add_devices};
+use progress::{Progress, Unit};
+
+use crate::Error;
+use crate::deb::{Deb, relations};
+
+/// How much of a package is unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it; configuration files as `X.dpkg-new`, from where `dpkg --configure` installs them.
+    Whole,
+    /// Files without configuration files: a package that the image's own dpkg will unpack again, over these.
+    FilesOnly,
+}
+
+/// A package that was opened.
+#[derive(Debug)]
+pub struct Package {
+    /// Its control information.
+    pub deb: Deb,
+    /// Where the .deb is.
+    pub path: PathBuf,
+    /// How much of it to unpack.
+    pub extent: Extent,
+}
+
+impl Package {
+    pub(crate) fn open(&self) -> Result<File, Error> {
+        File::open(&self.path).map_err(Error::io("opening", self.path.as_os_str().as_encoded_bytes()))
+    }
+
+    fn replaces(&self, other: &Deb) -> bool {
+        relations(self.deb.control.get("Replaces").unwrap_or_default())
+            .iter()
+            .flatten()
+            .any(|relation| relation.matches(other.name(), other.version()))
+    }
+}
+
+/// What one package brought.
+#[derive(Debug, Default)]
+pub struct Unpacked {
+    /// The paths it owns, in its order, relative; the root directory is the empty path.
+    pub paths: Vec<Vec<u8>>,
+    /// MD5 digests of its regular files, if it ships none itself (dpkg then writes `md5sums` itself).
+    pub digests: Vec<(String, Vec<u8>)>,
+}
+
+/// What all packages brought.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// One for each package, in the order of the packages.
+    pub packages: Vec<Unpacked>,
+    /// Device nodes that this user may not make; they have to be added to the file tree.
+    pub devices: Vec<Device>,
+}
+
+/// Unpacks all packages into `root`, an empty directory, with `threads` threads. The result is that of unpacking one
+/// after the other in the given order, except that base-files comes first: it brings the links of the merged /usr,
+/// through which others may ship files.
+pub fn unpack(
+    packages: &[Package],
+    root: &std::path::Path,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Report, Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
+    if let Some(report) = attempt(packages, root, threads, progress)? {
+        return Ok(report);
+    }
+    for entry in std::fs::read_dir(root).map_err(Error::io("listing", root.as_os_str().as_encoded_bytes()))? {
+        let path = entry.map_err(Error::io("listing", root.as_os_str().as_encoded_bytes()))?.path();
+        let removed = match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(&path),
+            _ => std::fs::remove_file(&path),
+        };
+        removed.map_err(Error::io("removing", path.as_os_str().as_encoded_bytes()))?;
+    }
+    match attempt(packages, root, 1, progress)? {
+        Some(report) => Ok(report),
+        None => unreachable!("one thread never depends on the order"),
+    }
+}
+
+/// One attempt; `None` if its result could depend on timing.
+fn attempt(
+    packages: &[Package],
+    root: &std::path::Path,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Option<Report>, Error> {
+    let place = Place::open(root)?;
+    let claims = Claims::new(threads > 1);
+    let total = packages.iter().map(|package| package.deb.data_size()).sum();
+    let task = progress.task("unpacking packages", Some(total), Unit::Bytes);
+    let attempt = Attempt { packages, place: &place, claims: &claims };
+    let results: Vec<Mutex<Option<Result<Unpacked, Error>>>> = packages.iter().map(|_| Mutex::new(None)).collect();
+    let run = |order: usize| {
+        let Some(package) = packages.get(order) else { return };
+        task.detail(package.deb.name());
+        let result = attempt.unpack(order, None);
+        task.advance(package.deb.data_size());
+        if let Some(slot) = results.get(order) {
+            *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+        }
+    };
+
+    let (base, mut rest): (Vec<usize>, Vec<usize>) =
+        (0..packages.len()).partition(|order| packages[*order].deb.name() == "base-files");
+    base.into_iter().for_each(run);
+    claims.seal();
+    if threads > 1 {
+        // The largest first: otherwise one thread would be busy with it after all others are done.
+        rest.sort_by_key(|order| std::cmp::Reverse(packages[*order].deb.data_size()));
+    }
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, rest.len().max(1)) {
+            scope.spawn(|| {
+                while let Some(order) = rest.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if claims.is_order_sensitive() {
+                        break;
+                    }
+                    run(*order);
+                }
+            });
+        }
+    });
+    if claims.is_order_sensitive() {
+        return Ok(None);
+    }
+    finish(&attempt, packages, results).map(Some)
+}
+
+/// Lets replacing packages overwrite, drops what was replaced from the lists, and sets the directories' metadata.
+fn finish(
+    attempt: &Attempt,
+    packages: &[Package],
+    results: Vec<Mutex<Option<Result<Unpacked, Error>>>>,
+) -> Result<Report, Error> {
+    let mut report = Report::default();
+    for result in results {
+        match result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Some(unpacked) => report.packages.push(unpacked?),
+            None => report.packages.push(Unpacked::default()),
+        }
+    }
+    if let Some(error) = attempt.claims.first_conflict(packages) {
+        return Err(error);
+    }
+    let mut takeovers: BTreeMap<usize, HashSet<Vec<u8>>> = BTreeMap::new();
+    for takeover in attempt.claims.takeovers() {
+        takeovers.entry(takeover.winner).or_default().insert(takeover.winner_path);
+        if let Some(loser) = report.packages.get_mut(takeover.loser) {
+            loser.paths.retain(|path| *path != takeover.loser_path);
+        }
+    }
+    for (winner, paths) in takeovers {
+        attempt.unpack(winner, Some(&paths))?;
+    }
+    attempt.place.set_directories(&attempt.claims.directories())?;
+    report.devices = attempt.place.take_devices();
+    Ok(report)
+}

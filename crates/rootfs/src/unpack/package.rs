@@ -1,0 +1,222 @@
+//! One package's entries, one after the other.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use fsimage::{Metadata, Timestamp};
+use md5::{Digest, Md5};
+
+use super::claims::{Claims, Decision, DirectoryClaim, DirectoryDecision, Key};
+use super::place::{Directory, Place, metadata};
+use super::{Extent, Package, Unpacked};
+use crate::Error;
+use crate::deb::{DebError, Entry, EntryKind, TarReader};
+
+/// Open directories kept per package; more would reach the limit of open files.
+const OPEN_DIRECTORIES: usize = 64;
+const BUFFER: usize = 256 << 10;
+
+/// One attempt to unpack everything.
+pub(super) struct Attempt<'a> {
+    pub(super) packages: &'a [Package],
+    pub(super) place: &'a Place,
+    pub(super) claims: &'a Claims,
+}
+
+impl Attempt<'_> {
+    /// Unpacks one package; with `only`, nothing but these paths, over what other packages have there.
+    pub(super) fn unpack(&self, order: usize, only: Option<&HashSet<Vec<u8>>>) -> Result<Unpacked, Error> {
+        let package = &self.packages[order];
+        let deb_error =
+            |source| Error::Deb { package: package.deb.name().to_owned(), path: package.path.clone(), source };
+        let mut archive = package.deb.data(package.open()?).map_err(deb_error)?;
+        let mut run = Run {
+            attempt: self,
+            order,
+            package,
+            only,
+            conffiles: package.deb.conffiles().filter_map(|(path, _)| path.strip_prefix(b"/")).collect(),
+            hash: package.extent == Extent::Whole && only.is_none() && package.deb.file("md5sums").is_none(),
+            directories: HashMap::new(),
+            known: HashSet::new(),
+            later: HashSet::new(),
+            buffer: vec![0; BUFFER],
+            unpacked: Unpacked::default(),
+        };
+        while let Some(entry) = archive.next_entry().map_err(deb_error)? {
+            run.entry(&entry, &mut archive)?;
+        }
+        Ok(run.unpacked)
+    }
+}
+
+struct Run<'a> {
+    attempt: &'a Attempt<'a>,
+    order: usize,
+    package: &'a Package,
+    only: Option<&'a HashSet<Vec<u8>>>,
+    conffiles: HashSet<&'a [u8]>,
+    hash: bool,
+    directories: HashMap<Vec<u8>, Rc<Directory>>,
+    /// Directories whose names were claimed, each once.
+    known: HashSet<Vec<u8>>,
+    /// Paths that are written when all packages are done.
+    later: HashSet<Vec<u8>>,
+    buffer: Vec<u8>,
+    unpacked: Unpacked,
+}
+
+impl Run<'_> {
+    fn entry<R: std::io::Read>(&mut self, entry: &Entry, archive: &mut TarReader<R>) -> Result<(), Error> {
+        let path = entry.path.as_slice();
+        if let Some(only) = self.only {
+            if !only.contains(path) {
+                return Ok(());
+            }
+            let (parent, name) = self.parent(path)?;
+            let name = self.name_on_disk(path, name);
+            Place::remove(&parent, &name, path)?;
+            return self.create(entry, archive, &parent, &name);
+        }
+        if entry.kind == EntryKind::Directory {
+            self.claim_directory(path, self.order, &metadata(entry))?;
+            self.unpacked.paths.push(entry.path.clone());
+            return Ok(());
+        }
+        if self.package.extent == Extent::FilesOnly && self.conffiles.contains(path) {
+            return Ok(());
+        }
+        let (parent, name) = self.parent(path)?;
+        let key = Key { device: parent.device, inode: parent.inode, name: name.to_vec() };
+        let link = matches!(entry.kind, EntryKind::Symlink(_));
+        let disk_name = self.name_on_disk(path, name);
+        let mut decision = self.attempt.claims.other(key, self.order, path, link, self.attempt.packages);
+        if let EntryKind::HardLink(target) = &entry.kind {
+            // Its content comes later, so its name does too.
+            if self.later.contains(target) && matches!(decision, Decision::Create | Decision::Recreate) {
+                return Err(self.wrong(path, "is a hard link to a file that another package replaces"));
+            }
+        }
+        if decision == Decision::Recreate {
+            Place::remove(&parent, &disk_name, path)?;
+            decision = Decision::Create;
+        } else if decision != Decision::Lost {
+            self.unpacked.paths.push(entry.path.clone());
+        }
+        match decision {
+            Decision::Create => self.create(entry, archive, &parent, &disk_name),
+            Decision::Later => {
+                self.later.insert(path.to_vec());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn create<R: std::io::Read>(
+        &mut self,
+        entry: &Entry,
+        archive: &mut TarReader<R>,
+        parent: &Directory,
+        name: &[u8],
+    ) -> Result<(), Error> {
+        let path = entry.path.as_slice();
+        match &entry.kind {
+            EntryKind::File => {
+                let mut digest = self.hash.then(Md5::new);
+                let observe = |bytes: &[u8]| {
+                    if let Some(digest) = &mut digest {
+                        digest.update(bytes);
+                    }
+                };
+                Place::create_file(parent, name, entry, archive, &mut self.buffer, observe).map_err(|error| {
+                    match error {
+                        // Reading the archive failed, not the file system: say which package it is.
+                        Error::Io { action: "unpacking", source, .. } => Error::Deb {
+                            package: self.package.deb.name().to_owned(),
+                            path: self.package.path.clone(),
+                            source: DebError::Read { what: String::from_utf8_lossy(path).into_owned(), source },
+                        },
+                        other => other,
+                    }
+                })?;
+                if let Some(digest) = digest {
+                    let hex = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+                    self.unpacked.digests.push((hex, path.to_vec()));
+                }
+                Ok(())
+            }
+            EntryKind::HardLink(target) => {
+                let (target_parent, target_name) = self.parent(target)?;
+                let target_name = self.name_on_disk(target, target_name);
+                Place::create_hard_link((&target_parent, &target_name), (parent, name), path)
+            }
+            _ => self.attempt.place.create_special(parent, name, entry),
+        }
+    }
+
+    /// Configuration files lie beside their place until dpkg installs them.
+    fn name_on_disk(&self, path: &[u8], name: &[u8]) -> Vec<u8> {
+        if self.conffiles.contains(path) { [name, b".dpkg-new"].concat() } else { name.to_vec() }
+    }
+
+    /// The open directory that holds a path, made if the package forgot to ship it, and the path's last part.
+    fn parent<'p>(&mut self, path: &'p [u8]) -> Result<(Rc<Directory>, &'p [u8]), Error> {
+        let (parent, name) = split(path);
+        if !parent.is_empty() && !self.known.contains(parent) {
+            // Nobody says what a directory that is not shipped looks like: the next package that ships it does.
+            let implicit = Metadata::root(0o755, Timestamp::from_seconds(0));
+            self.claim_directory(parent, usize::MAX, &implicit)?;
+        }
+        Ok((self.open(parent)?, name))
+    }
+
+    fn open(&mut self, path: &[u8]) -> Result<Rc<Directory>, Error> {
+        if let Some(directory) = self.directories.get(path) {
+            return Ok(Rc::clone(directory));
+        }
+        let directory = self.attempt.place.directory(path)?;
+        if self.directories.len() >= OPEN_DIRECTORIES {
+            self.directories.clear();
+        }
+        self.directories.insert(path.to_vec(), Rc::clone(&directory));
+        Ok(directory)
+    }
+
+    fn claim_directory(&mut self, path: &[u8], owner: usize, metadata: &Metadata) -> Result<(), Error> {
+        let claim = DirectoryClaim { owner, path: path.to_vec(), metadata: metadata.clone() };
+        if path.is_empty() {
+            let root = self.open(path)?;
+            // The root has no parent and no name; its own identity with an empty name stands for it.
+            let key = Key { device: root.device, inode: root.inode, name: Vec::new() };
+            self.attempt.claims.directory(key, claim, || Ok(()))?;
+            return Ok(());
+        }
+        let (parent, name) = self.parent(path)?;
+        let key = Key { device: parent.device, inode: parent.inode, name: name.to_vec() };
+        let create = || Place::create_directory(&parent, name, path);
+        if self.attempt.claims.directory(key, claim, create)? == DirectoryDecision::Follow {
+            // dpkg takes a link to a directory for the directory, and nothing else.
+            if self.attempt.place.directory(path).is_err() && !self.attempt.claims.is_order_sensitive() {
+                return Err(self.wrong(path, "is a directory, but something that leads to none is there already"));
+            }
+        }
+        self.known.insert(path.to_vec());
+        Ok(())
+    }
+
+    fn wrong(&self, path: &[u8], what: &str) -> Error {
+        Error::Entry {
+            package: self.package.deb.name().to_owned(),
+            path: String::from_utf8_lossy(path).into_owned(),
+            what: what.to_owned(),
+        }
+    }
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
