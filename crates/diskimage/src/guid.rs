@@ -120,7 +120,13 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_guid() {
-        for text in ["", "c12a7328", "c12a7328f81f11d2ba4b00a0c93ec93b", "c12a7328-f81f-11d2-ba4b-00a0c93ec93g", "+12a7328-f81f-11d2-ba4b-00a0c93ec93b"] {
+        for text in [
+            "",
+            "c12a7328",
+            "c12a7328f81f11d2ba4b00a0c93ec93b",
+            "c12a7328-f81f-11d2-ba4b-00a0c93ec93g",
+            "+12a7328-f81f-11d2-ba4b-00a0c93ec93b",
+        ] {
             assert!(text.parse::<Guid>().is_err(), "{text}");
         }
     }

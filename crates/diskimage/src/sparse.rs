@@ -3,6 +3,10 @@
 //! Disk images are mostly holes. The kernel tells where data is (lseek(2), `SEEK_DATA` and `SEEK_HOLE`), so work is
 //! proportional to what is really there. On file systems that cannot tell, the whole file counts as data, which is
 //! slower and still right.
+//!
+//! In an image of this crate, a hole is space whose content does not matter: nothing is written there, neither into
+//! the image nor to the stick that it is flashed to. Zeros that matter, such as free entries of a table, are written
+//! like all other data.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,9 +16,6 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{SeekFrom, copy_file_range, seek};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
-
-/// Holes start and end at multiples of this many bytes; zero blocks of this size are left out by [`write_at`].
-pub const BLOCK: usize = 4096;
 
 const BUFFER: usize = 1 << 20;
 
@@ -43,35 +44,7 @@ pub fn data_ranges(file: &File) -> io::Result<Vec<Range<u64>>> {
     Ok(ranges)
 }
 
-/// Writes bytes at an offset, except for [`BLOCK`]s of the target that would be all zeros: there the target has to
-/// be a hole, or zeros, already. Returns how many bytes were written.
-///
-/// # Errors
-/// What pwrite(2) says.
-pub fn write_at(target: &File, bytes: &[u8], offset: u64) -> io::Result<u64> {
-    let (mut written, mut start, mut at) = (0, 0, 0);
-    while at < bytes.len() {
-        // The first block ends where the target's next block starts.
-        let to_boundary = BLOCK - ((offset + at as u64) % BLOCK as u64) as usize;
-        let end = bytes.len().min(at + to_boundary);
-        if is_zero(&bytes[at..end]) {
-            target.write_all_at(&bytes[start..at], offset + start as u64)?;
-            written += (at - start) as u64;
-            start = end;
-        }
-        at = end;
-    }
-    target.write_all_at(&bytes[start..], offset + start as u64)?;
-    Ok(written + (bytes.len() - start) as u64)
-}
-
-/// Whether there is no bit set.
-pub fn is_zero(bytes: &[u8]) -> bool {
-    let (chunks, rest) = bytes.as_chunks::<64>();
-    chunks.iter().all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0) && rest.iter().all(|byte| *byte == 0)
-}
-
-/// Copies all of `source` into `target` at `offset`, leaving holes out. The target has to be a hole, or zeros, there.
+/// Copies all of `source` into `target` at `offset`, leaving holes out. The target has to be a hole there already.
 /// The kernel copies (copy_file_range(2)), sharing blocks where the file system can. Returns how many bytes were
 /// copied, holes not among them.
 ///
@@ -109,7 +82,7 @@ fn copy_by_hand(source: &File, range: Range<u64>, target: &File, mut to: u64) ->
     while from < range.end {
         let part = usize::try_from(range.end - from).map_or(BUFFER, |left| left.min(BUFFER));
         source.read_exact_at(&mut buffer[..part], from)?;
-        write_at(target, &buffer[..part], to)?;
+        target.write_all_at(&buffer[..part], to)?;
         from += part as u64;
         to += part as u64;
     }
@@ -234,10 +207,6 @@ mod tests {
             copy(&source, &target, offset).unwrap();
             target.set_len(offset + bytes.len() as u64).unwrap();
             prop_assert_eq!(&contents(&target)[offset as usize..], &bytes[..]);
-
-            let written = sparse(offset + bytes.len() as u64, &[]);
-            write_at(&written, &bytes, offset).unwrap();
-            prop_assert_eq!(&contents(&written)[offset as usize..], &bytes[..]);
         }
     }
 }

@@ -1,0 +1,147 @@
+//! Block maps: which blocks of an image have to be written to a disk, and their checksums.
+//!
+//! The format is that of bmap-tools, version 2.0, which `bmaptool copy` reads: XML with the image's and a block's
+//! size, and ranges of block numbers each with its SHA-256. There is no specification but the tool's own comments.
+
+mod xml;
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use progress::{Progress, Unit};
+use sha2::{Digest, Sha256};
+
+use crate::sparse;
+
+pub use xml::ParseError;
+
+/// Bytes of a block in the maps we write.
+const BLOCK_SIZE: u64 = 4096;
+
+/// The first and last bytes of an image that are always mapped: what an earlier owner of the disk left there
+/// (superblocks, RAID and partition tables' copies) has to go.
+const EDGE: u64 = 1 << 20;
+
+/// A block map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockMap {
+    /// Bytes of the whole image.
+    pub image_size: u64,
+    /// Bytes of a block; the image's last one may be shorter.
+    pub block_size: u64,
+    /// What has to be written, ascending, not overlapping, inside of the image.
+    pub ranges: Vec<MappedRange>,
+}
+
+/// Blocks in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappedRange {
+    /// Number of the first block.
+    pub first: u64,
+    /// Number of the last block.
+    pub last: u64,
+    /// SHA-256 of all bytes in these blocks; maps of others may have none.
+    pub sha256: Option<[u8; 32]>,
+}
+
+impl BlockMap {
+    /// Maps an image: all data, but no holes, and the first and last MiB.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub fn of(image: &File, progress: &dyn Progress) -> io::Result<Self> {
+        let image_size = image.metadata()?.len();
+        let data = sparse::data_ranges(image)?;
+        let edges = [0..EDGE.min(image_size), image_size.saturating_sub(EDGE)..image_size];
+        let blocks = merge(data.into_iter().chain(edges).filter(|range| !range.is_empty()).collect());
+        let mut map = Self { image_size, block_size: BLOCK_SIZE, ranges: Vec::with_capacity(blocks.len()) };
+        let bytes = blocks.iter().map(|range| (range.end - range.start) * BLOCK_SIZE).sum();
+        let task = progress.task("mapping the disk image", Some(bytes), Unit::Bytes);
+        let mut buffer = vec![0; 1 << 20];
+        for blocks in blocks {
+            let mut range = MappedRange { first: blocks.start, last: blocks.end - 1, sha256: None };
+            let bytes = map.bytes(&range);
+            let mut hash = Sha256::new();
+            let mut at = bytes.start;
+            while at < bytes.end {
+                let part = buffer.len().min((bytes.end - at) as usize);
+                image.read_exact_at(&mut buffer[..part], at)?;
+                hash.update(&buffer[..part]);
+                task.advance(part as u64);
+                at += part as u64;
+            }
+            range.sha256 = Some(hash.finalize().into());
+            map.ranges.push(range);
+        }
+        Ok(map)
+    }
+
+    /// The bytes of the image that a range is for.
+    pub fn bytes(&self, range: &MappedRange) -> Range<u64> {
+        let end = range.last.saturating_add(1).saturating_mul(self.block_size).min(self.image_size);
+        range.first.saturating_mul(self.block_size).min(end)..end
+    }
+
+    /// How many blocks are mapped.
+    pub fn mapped_blocks(&self) -> u64 {
+        self.ranges.iter().map(|range| range.last - range.first + 1).sum()
+    }
+
+    /// The map as `bmaptool` reads it.
+    pub fn to_xml(&self) -> String {
+        xml::write(self)
+    }
+
+    /// Reads a map that anybody may have written: its checksum has to be right, and so has each range.
+    ///
+    /// # Errors
+    /// See [`ParseError`].
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        xml::parse(text)
+    }
+}
+
+/// Ranges of bytes as ranges of blocks, ascending, those that touch joined.
+fn merge(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut merged: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        let blocks = range.start / BLOCK_SIZE..range.end.div_ceil(BLOCK_SIZE);
+        match merged.last_mut() {
+            Some(last) if blocks.start <= last.end => last.end = last.end.max(blocks.end),
+            _ => merged.push(blocks),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use progress::Silent;
+
+    #[test]
+    fn maps_data_and_both_ends() {
+        let image = tempfile::tempfile().unwrap();
+        image.set_len(16 << 20).unwrap();
+        image.write_all_at(&[1; 5000], 8 << 20).unwrap();
+        let map = BlockMap::of(&image, &Silent).unwrap();
+        let ranges: Vec<_> = map.ranges.iter().map(|range| (range.first, range.last)).collect();
+        assert_eq!(ranges, [(0, 255), (2048, 2049), (3840, 4095)]);
+        let mut bytes = [0; 8192];
+        bytes[..5000].fill(1);
+        assert_eq!(map.ranges[1].sha256, Some(Sha256::digest(bytes).into()));
+        assert_eq!(map.bytes(&map.ranges[1]), 8 << 20..(8 << 20) + 8192);
+    }
+
+    #[test]
+    fn a_short_image_ends_within_its_last_block() {
+        let image = tempfile::tempfile().unwrap();
+        image.set_len(5000).unwrap();
+        let map = BlockMap::of(&image, &Silent).unwrap();
+        assert_eq!((map.ranges.len(), map.mapped_blocks(), map.bytes(&map.ranges[0])), (1, 2, 0..5000));
+        assert_eq!(map.ranges[0].sha256, Some(Sha256::digest([0; 5000]).into()));
+    }
+}

@@ -108,7 +108,9 @@ pub enum FatError {
     #[error("FAT cannot hold that many names in {0:?}: a directory has at most 2 MiB")]
     DirectoryTooLarge(String),
     /// Bad volume label.
-    #[error("{0:?} is no volume label: it has to be 1 to 11 upper-case letters, digits, spaces or any of $%'-_@~`!(){{}}^#&")]
+    #[error(
+        "{0:?} is no volume label: it has to be 1 to 11 upper-case letters, digits, spaces or any of $%'-_@~`!(){{}}^#&"
+    )]
     Label(String),
     /// A file has another length than the tree says.
     #[error("{path:?} has changed: it should have {expected} bytes; run the build again")]

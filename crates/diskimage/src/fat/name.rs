@@ -18,7 +18,9 @@ pub enum NameFlaw {
     #[error("its name has the character {0:?}")]
     Character(char),
     /// UEFI reads names as UCS-2.
-    #[error("its name has the character {0:?}, which firmware cannot read (it is outside of the basic multilingual plane)")]
+    #[error(
+        "its name has the character {0:?}, which firmware cannot read (it is outside of the basic multilingual plane)"
+    )]
     NotUcs2(char),
     /// Others would strip them.
     #[error("its name ends with a dot or a space")]
@@ -120,8 +122,10 @@ fn join(stem: &[u8], extension: &[u8]) -> ShortName {
 /// The name as text, `BOOTX64.EFI`; what is not ASCII is shown as `_`.
 pub(super) fn display(short: &ShortName) -> String {
     let text = |part: &[u8]| {
-        let part: String =
-            part.iter().map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { *byte as char } else { '_' }).collect();
+        let part: String = part
+            .iter()
+            .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { *byte as char } else { '_' })
+            .collect();
         part.trim_end().to_owned()
     };
     let (stem, extension) = (text(&short[..8]), text(&short[8..]));
@@ -144,7 +148,10 @@ mod tests {
             shorten(&["BOOTX64.EFI", "bootx64.csv", "The quick brown.fox", "The quick red.fox", "no extension here"]),
             ["BOOTX64.EFI", "BOOTX64.CSV", "THEQUI~1.FOX", "THEQUI~2.FOX", "NOEXTE~1"]
         );
-        assert_eq!(shorten(&[".config", "a.b.c", "Größe.txt", "x.jpeg"]), ["CONFIG~1", "AB~1.C", "GR__E~1.TXT", "X~1.JPE"]);
+        assert_eq!(
+            shorten(&[".config", "a.b.c", "Größe.txt", "x.jpeg"]),
+            ["CONFIG~1", "AB~1.C", "GR__E~1.TXT", "X~1.JPE"]
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 
 use fsimage::{Content, FileTree};
 use progress::{Progress, Task, Unit};
@@ -10,7 +11,7 @@ use super::entry::DosTime;
 use super::geometry::{Geometry, minimum_size};
 use super::plan::{Kind, Plan};
 use super::{FatError, Options};
-use crate::{SectorSize, sparse};
+use crate::SectorSize;
 
 const FSINFO_SECTOR: u64 = 1;
 const BACKUP_SECTOR: u64 = 6;
@@ -48,8 +49,9 @@ fn fitting_size(plan: &Plan, sector_size: SectorSize) -> Result<u64, FatError> {
     }
 }
 
-/// Writes a FAT32 volume with all directories and files of `tree` at `offset` of `image`, which has to be a hole, or
-/// zeros, there: zero blocks are not written. Owners, modes, links' identity and extended attributes are lost, since
+/// Writes a FAT32 volume with all directories and files of `tree` at `offset` of `image`. Free clusters are not
+/// written: in a sparse image they stay holes. Everything else is, zeros too, so that what was there before does not
+/// matter. Owners, modes, links' identity and extended attributes are lost, since
 /// FAT has none; hard links become copies.
 ///
 /// # Errors
@@ -71,10 +73,15 @@ pub fn write(
     if used > geometry.clusters {
         return Err(FatError::NoSpace { size, minimum: fitting_size(&plan, sector_size)? });
     }
-    let volume = Output { image, offset, task: &*progress.task("writing the EFI system partition", Some(plan.bytes()), Unit::Bytes) };
+    let volume = Output {
+        image,
+        offset,
+        task: &*progress.task("writing the EFI system partition", Some(plan.bytes()), Unit::Bytes),
+    };
     let places = plan.place(&geometry);
     let when = DosTime::new(options.timestamp);
 
+    volume.zeros(0, geometry.fat_offset(0))?;
     let boot = boot_sector(&geometry, offset, options.volume_id, plan.label());
     let info = info_sector(geometry.clusters - used, 2 + used, geometry.clusters);
     for first in [0, BACKUP_SECTOR] {
@@ -82,8 +89,10 @@ pub fn write(
         volume.write(&info, (first + FSINFO_SECTOR) * geometry.sector)?;
     }
     let table = table(&plan, &geometry);
-    volume.write(&table, geometry.fat_offset(0))?;
-    volume.write(&table, geometry.fat_offset(1))?;
+    for number in [0, 1] {
+        volume.write(&table, geometry.fat_offset(number))?;
+        volume.zeros(geometry.fat_offset(number) + table.len() as u64, geometry.fat_offset(number + 1))?;
+    }
 
     for (index, node) in plan.nodes.iter().enumerate() {
         let at = geometry.cluster_offset(u64::from(places[index].max(2)));
@@ -98,6 +107,7 @@ pub fn write(
                 volume.stream(content, &node.path, at)?;
             }
         }
+        volume.zeros(at + node.bytes(), at + node.clusters(geometry.cluster_bytes()) * geometry.cluster_bytes())?;
     }
     Ok(Written {
         cluster_size: geometry.cluster_bytes(),
@@ -115,7 +125,17 @@ struct Output<'a> {
 
 impl Output<'_> {
     fn write(&self, bytes: &[u8], at: u64) -> Result<(), FatError> {
-        sparse::write_at(self.image, bytes, self.offset + at).map(drop).map_err(FatError::Write)
+        self.image.write_all_at(bytes, self.offset + at).map_err(FatError::Write)
+    }
+
+    fn zeros(&self, mut at: u64, end: u64) -> Result<(), FatError> {
+        let zeros = vec![0; BUFFER.min((end - at) as usize)];
+        while at < end {
+            let part = zeros.len().min((end - at) as usize);
+            self.write(&zeros[..part], at)?;
+            at += part as u64;
+        }
+        Ok(())
     }
 
     fn stream(&self, content: &Content, path: &str, at: u64) -> Result<(), FatError> {

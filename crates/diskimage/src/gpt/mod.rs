@@ -94,7 +94,9 @@ pub enum GptError {
     #[error("writing the partition table: {0}")]
     Write(String),
     /// A partition is no multiple of the sector size.
-    #[error("partition {name:?} (at {start}, {size} bytes) does not start and end at multiples of the sector size, {sector_size} bytes")]
+    #[error(
+        "partition {name:?} (at {start}, {size} bytes) does not start and end at multiples of the sector size, {sector_size} bytes"
+    )]
     Unaligned {
         /// Its name.
         name: String,
@@ -106,7 +108,9 @@ pub enum GptError {
         sector_size: SectorSize,
     },
     /// A partition reaches into the tables, over the end, or into another one.
-    #[error("partition {name:?} (at {start}, {size} bytes) overlaps another one or the partition tables of a disk of {disk_size} bytes")]
+    #[error(
+        "partition {name:?} (at {start}, {size} bytes) overlaps another one or the partition tables of a disk of {disk_size} bytes"
+    )]
     Overlap {
         /// Its name.
         name: String,

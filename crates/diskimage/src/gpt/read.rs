@@ -134,7 +134,8 @@ fn read_at(disk: &mut (impl Read + Seek), sectors: u64, sector_size: SectorSize,
     if bytes > MAX_ENTRY_BYTES {
         return Err(Flaw::Bad("entries are implausibly many"));
     }
-    let start = le64(&header, 72).checked_mul(sector_size.bytes()).ok_or(Flaw::Bad("entries are outside of the disk"))?;
+    let start =
+        le64(&header, 72).checked_mul(sector_size.bytes()).ok_or(Flaw::Bad("entries are outside of the disk"))?;
     let mut entries = vec![0; bytes as usize];
     read_exact_at(disk, &mut entries, start)?;
     if crc32fast::hash(&entries) != le32(&header, 88) {
@@ -160,7 +161,9 @@ fn read_at(disk: &mut (impl Read + Seek), sectors: u64, sector_size: SectorSize,
 
 fn read_exact_at(disk: &mut (impl Read + Seek), bytes: &mut [u8], offset: u64) -> Result<(), Flaw> {
     disk.seek(SeekFrom::Start(offset)).and_then(|_| disk.read_exact(bytes)).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => Flaw::Bad("table reaches over the end of the disk"),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => {
+            Flaw::Bad("table reaches over the end of the disk")
+        }
         _ => Flaw::Io(error),
     })
 }
@@ -244,7 +247,10 @@ mod tests {
             let mut bad_entries = bytes.clone();
             bad_entries[2 * sector + 60] ^= 1;
             let table = parse(&bad_entries).unwrap();
-            assert_eq!((table.copies, &table.partitions), (Copies::OnlyBackup("checksum of the entries is wrong"), &whole));
+            assert_eq!(
+                (table.copies, &table.partitions),
+                (Copies::OnlyBackup("checksum of the entries is wrong"), &whole)
+            );
 
             let mut no_backup = bytes.clone();
             let end = no_backup.len();

@@ -17,12 +17,7 @@ use crate::{Guid, SectorSize};
 ///
 /// # Errors
 /// When a partition has no place or no name there, or writing fails; see [`GptError`].
-pub fn write(
-    disk: &File,
-    disk_guid: Guid,
-    sector_size: SectorSize,
-    partitions: &[Partition],
-) -> Result<(), GptError> {
+pub fn write(disk: &File, disk_guid: Guid, sector_size: SectorSize, partitions: &[Partition]) -> Result<(), GptError> {
     let disk_size = disk.metadata()?.len();
     check(disk_size, sector_size, partitions)?;
     let block_size = match sector_size {
@@ -123,7 +118,8 @@ mod tests {
     fn refuses_partitions_without_a_place() {
         let disk = tempfile::tempfile().unwrap();
         disk.set_len(10 << 20).unwrap();
-        let write = |partitions: &[Partition]| write(&disk, Guid::from_bytes([9; 16]), SectorSize::Bytes512, partitions);
+        let write =
+            |partitions: &[Partition]| write(&disk, Guid::from_bytes([9; 16]), SectorSize::Bytes512, partitions);
         let mib = 1 << 20;
         assert!(matches!(write(&[part(1, mib + 1, mib)]), Err(GptError::Unaligned { .. })));
         assert!(matches!(write(&[part(1, mib, 10 * mib)]), Err(GptError::Overlap { .. })));

@@ -1,0 +1,56 @@
+//! Looking into unified kernel images, and any other PE program, that anybody may have written.
+
+use object::LittleEndian;
+use object::read::pe::{ImageNtHeaders, PeFile64};
+
+/// A section of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectionInfo {
+    /// Its name; bytes that are not ASCII are replaced.
+    pub name: String,
+    /// Where it is in memory, from the start of the program.
+    pub virtual_address: u32,
+    /// Bytes of content.
+    pub size: u32,
+}
+
+/// The program cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("reading an EFI program: {0}")]
+pub struct ReadError(String);
+
+impl From<object::Error> for ReadError {
+    fn from(error: object::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The sections of a program, in its order.
+///
+/// # Errors
+/// When this is no 64-bit PE program.
+pub fn sections(program: &[u8]) -> Result<Vec<SectionInfo>, ReadError> {
+    let info = |(header, data): (&object::pe::ImageSectionHeader, &[u8])| SectionInfo {
+        name: String::from_utf8_lossy(header.raw_name()).into_owned(),
+        virtual_address: header.virtual_address.get(LittleEndian),
+        size: data.len() as u32,
+    };
+    Ok(contents(program)?.into_iter().map(info).collect())
+}
+
+/// The bytes of a section, without the padding at its end; `None` where there is none of that name.
+///
+/// # Errors
+/// When this is no 64-bit PE program.
+pub fn section<'a>(program: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, ReadError> {
+    let found = contents(program)?.into_iter().find(|(header, _)| header.raw_name() == name.as_bytes());
+    Ok(found.map(|(_, data)| data))
+}
+
+type Section<'a> = (&'a object::pe::ImageSectionHeader, &'a [u8]);
+
+fn contents(program: &[u8]) -> Result<Vec<Section<'_>>, ReadError> {
+    let file = PeFile64::parse(program)?;
+    debug_assert!(file.nt_headers().is_valid_optional_magic());
+    file.section_table().iter().map(|header| Ok((header, header.pe_data(program)?))).collect()
+}
