@@ -1,1 +1,32 @@
 //! QEMU as rocbed uses it: an accelerator that truly works, direct or UEFI boot, a log, an end.
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//! use vm::{Accelerator, Boot, Bus, Disk, Machine};
+//!
+//! let machine = Machine::new(Accelerator::probe(None)?.accelerator)
+//!     .boot(Boot::Uefi)
+//!     .disk(Disk::snapshot("images/smoke/disk.img", Bus::UsbStorage))
+//!     .log("console.log");
+//! let running = machine.start(|line| {
+//!     println!("{line}");
+//!     if line.contains("login:") { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+//! })?;
+//! println!("{:?}", running.wait()?.end);
+//! # Ok::<(), vm::VmError>(())
+//! ```
+
+mod accelerator;
+mod arguments;
+mod error;
+mod firmware;
+mod lines;
+mod machine;
+pub mod probe;
+mod running;
+
+pub use accelerator::{Accelerator, Choice};
+pub use error::VmError;
+pub use firmware::Firmware;
+pub use machine::{Boot, Bus, Disk, Machine, Network};
+pub use running::{End, Exit, Running};

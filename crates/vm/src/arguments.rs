@@ -1,0 +1,155 @@
+//! QEMU's arguments for a machine (qemu-system-x86_64(1)).
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use crate::machine::{Boot, Bus, Machine, Network};
+use crate::{Accelerator, Disk};
+
+impl Accelerator {
+    /// The arguments that choose this accelerator and the most capable processor it can show.
+    pub(crate) fn arguments(self) -> [&'static str; 4] {
+        match self {
+            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+        }
+    }
+}
+
+impl Machine {
+    /// The arguments for this machine; `flash` is the firmware's code and this machine's own copy of its variables.
+    pub(crate) fn arguments(&self, flash: Option<(&Path, &Path)>) -> Vec<OsString> {
+        let mut arguments = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+        add(&[
+            "-name",
+            "rocbed",
+            "-machine",
+            "q35",
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ]);
+        add(&self.accelerator.arguments());
+        add(&["-m", &format!("{}M", self.memory_mib), "-smp", &self.cpus.to_string()]);
+        add(&["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial", "-device", "virtio-rng-pci"]);
+        if self.debug_exit {
+            add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+        }
+        match self.network {
+            Network::None => add(&["-nic", "none"]),
+            Network::User => add(&["-nic", "user,model=virtio-net-pci"]),
+            Network::Isolated => add(&["-nic", "user,restrict=on,model=virtio-net-pci"]),
+        }
+        if self.disks.iter().any(|disk| disk.bus == Bus::UsbStorage) {
+            add(&["-device", "qemu-xhci,id=xhci"]);
+        }
+        if let Some((code, variables)) = flash {
+            let drive = |options: &str, path| [OsString::from("-drive"), with_path(options, path)];
+            arguments.extend(drive("if=pflash,format=raw,unit=0,readonly=on,file=", code));
+            arguments.extend(drive("if=pflash,format=raw,unit=1,file=", variables));
+        }
+        for (number, disk) in self.disks.iter().enumerate() {
+            arguments.extend(disk.arguments(number));
+        }
+        if let Boot::Direct { kernel, initrd, cmdline } = &self.boot {
+            arguments.extend(["-kernel".into(), kernel.clone().into_os_string()]);
+            if let Some(initrd) = initrd {
+                arguments.extend(["-initrd".into(), initrd.clone().into_os_string()]);
+            }
+            arguments.extend(["-append".into(), cmdline.into()]);
+        }
+        arguments.extend(self.extra.iter().cloned());
+        arguments
+    }
+}
+
+impl Disk {
+    fn arguments(&self, number: usize) -> [OsString; 4] {
+        // A snapshot is forgotten anyway, so nobody waits for it to reach the disk.
+        let kept = if self.snapshot { "snapshot=on,cache=unsafe" } else { "cache=writeback" };
+        let drive = with_path(&format!("if=none,id=disk{number},format=raw,{kept},file="), &self.path);
+        let device = match self.bus {
+            Bus::Virtio => "virtio-blk-pci,".to_owned(),
+            Bus::Nvme => "nvme,".to_owned(),
+            Bus::UsbStorage => "usb-storage,bus=xhci.0,removable=on,".to_owned(),
+        };
+        let size = self.block_size;
+        let order = number + 1;
+        let device = format!(
+            "{device}drive=disk{number},serial=rocbed{number},logical_block_size={size},physical_block_size={size},\
+             bootindex={order}"
+        );
+        ["-drive".into(), drive, "-device".into(), device.into()]
+    }
+}
+
+/// `options` followed by a path, in which commas are doubled as QEMU wants it.
+fn with_path(options: &str, path: &Path) -> OsString {
+    let mut bytes = options.as_bytes().to_vec();
+    for &byte in OsStr::as_bytes(path.as_os_str()) {
+        bytes.extend(std::iter::repeat_n(byte, if byte == b',' { 2 } else { 1 }));
+    }
+    OsString::from_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(machine: &Machine, flash: Option<(&Path, &Path)>) -> String {
+        machine.arguments(flash).join(OsStr::new(" ")).into_string().unwrap()
+    }
+
+    const COMMON: &str = "-name rocbed -machine q35 -nodefaults -no-user-config -display none -no-reboot";
+    const CONSOLE: &str = "-chardev stdio,id=serial,signal=off -serial chardev:serial -device virtio-rng-pci";
+
+    #[test]
+    fn the_plainest_machine() {
+        assert_eq!(
+            line(&Machine::new(Accelerator::Kvm), None),
+            format!("{COMMON} -accel kvm -cpu host -m 1024M -smp 2 {CONSOLE} -nic none")
+        );
+    }
+
+    #[test]
+    fn a_kernel_of_its_own() {
+        let boot =
+            Boot::Direct { kernel: "/k".into(), initrd: Some("/i".into()), cmdline: "console=ttyS0 panic=-1".into() };
+        let machine = Machine::new(Accelerator::Tcg).memory_mib(512).cpus(1).boot(boot).network(Network::User);
+        assert_eq!(
+            line(&machine.argument("-snapshot").debug_exit(), None),
+            format!(
+                "{COMMON} -accel tcg,thread=multi -cpu max -m 512M -smp 1 {CONSOLE} -device isa-debug-exit,iobase=0xf4,\
+                 iosize=4 -nic user,model=virtio-net-pci -kernel /k -initrd /i -append console=ttyS0 panic=-1 -snapshot"
+            )
+        );
+    }
+
+    #[test]
+    fn firmware_and_every_kind_of_disk() {
+        let machine = Machine::new(Accelerator::Kvm)
+            .boot(Boot::Uefi)
+            .network(Network::Isolated)
+            .disk(Disk::snapshot("/a,b", Bus::UsbStorage))
+            .disk(Disk::writable("/b", Bus::Nvme).block_size(4096))
+            .disk(Disk::snapshot("/c", Bus::Virtio));
+        let text = line(&machine, Some((Path::new("/code"), Path::new("/vars"))));
+        let (_, devices) = text.split_once("-nic ").unwrap();
+        assert_eq!(
+            devices,
+            "user,restrict=on,model=virtio-net-pci -device qemu-xhci,id=xhci \
+             -drive if=pflash,format=raw,unit=0,readonly=on,file=/code -drive if=pflash,format=raw,unit=1,file=/vars \
+             -drive if=none,id=disk0,format=raw,snapshot=on,cache=unsafe,file=/a,,b \
+             -device usb-storage,bus=xhci.0,removable=on,drive=disk0,serial=rocbed0,logical_block_size=512,\
+             physical_block_size=512,bootindex=1 \
+             -drive if=none,id=disk1,format=raw,cache=writeback,file=/b \
+             -device nvme,drive=disk1,serial=rocbed1,logical_block_size=4096,physical_block_size=4096,bootindex=2 \
+             -drive if=none,id=disk2,format=raw,snapshot=on,cache=unsafe,file=/c \
+             -device virtio-blk-pci,drive=disk2,serial=rocbed2,logical_block_size=512,physical_block_size=512,bootindex=3"
+        );
+    }
+}

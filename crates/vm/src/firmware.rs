@@ -1,0 +1,71 @@
+//! UEFI firmware for QEMU (OVMF), where distributions put it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::VmError;
+
+/// Code and variables that belong together, without Secure Boot keys: they have the same flash size.
+const KNOWN: [(&str, &str); 7] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"), // Debian, Ubuntu
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),       // Debian before 13
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"), // Fedora
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"), // Arch
+    ("/usr/share/edk2-ovmf/x64/OVMF_CODE.fd", "/usr/share/edk2-ovmf/x64/OVMF_VARS.fd"), // Arch before 2024, Gentoo
+    ("/usr/share/edk2/OvmfX64/OVMF_CODE.fd", "/usr/share/edk2/OvmfX64/OVMF_VARS.fd"), // Gentoo
+    ("/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"), // openSUSE
+];
+
+/// UEFI firmware for one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Firmware {
+    /// The code, which QEMU only reads.
+    pub code: PathBuf,
+    /// The variables as they are delivered: a machine gets a copy.
+    pub variables: PathBuf,
+}
+
+impl Firmware {
+    /// The firmware installed on this machine.
+    ///
+    /// # Errors
+    /// [`VmError::MissingFirmware`].
+    pub fn find() -> Result<Self, VmError> {
+        Self::find_with(&|path| path.exists())
+    }
+
+    fn find_with(exists: &dyn Fn(&Path) -> bool) -> Result<Self, VmError> {
+        KNOWN
+            .iter()
+            .map(|(code, variables)| Self { code: code.into(), variables: variables.into() })
+            .find(|firmware| exists(&firmware.code) && exists(&firmware.variables))
+            .ok_or_else(|| VmError::MissingFirmware(KNOWN.iter().map(|(code, _)| (*code).to_owned()).collect()))
+    }
+
+    /// A copy of the variables that a machine may write to. It is removed when dropped.
+    pub(crate) fn copy_variables(&self) -> Result<NamedTempFile, VmError> {
+        let copy = tempfile::Builder::new().prefix("rocbed-ovmf-vars-").tempfile();
+        let copy = copy.map_err(VmError::io("creating a file in", std::env::temp_dir()))?;
+        fs::copy(&self.variables, copy.path()).map_err(VmError::io("copying", &self.variables))?;
+        Ok(copy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_whole_pair_is_taken() {
+        let there = |path: &Path| !path.ends_with("OVMF_VARS_4M.fd") && path.starts_with("/usr/share/OVMF");
+        assert_eq!(Firmware::find_with(&there).unwrap().code, Path::new("/usr/share/OVMF/OVMF_CODE.fd"));
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_the_package() {
+        let text = Firmware::find_with(&|_| false).unwrap_err().to_string();
+        assert!(text.contains("apt install ovmf") && text.contains("/usr/share/OVMF/OVMF_CODE_4M.fd"), "{text}");
+    }
+}

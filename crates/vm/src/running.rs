@@ -1,0 +1,255 @@
+//! A machine that runs.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tempfile::NamedTempFile;
+
+use crate::lines::Lines;
+use crate::{Accelerator, Boot, Firmware, Machine, VmError, accelerator};
+
+/// How long to wait between two looks at whether QEMU has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How much of what QEMU itself says is kept, in bytes.
+const MESSAGES: usize = 64 * 1024;
+
+/// How a machine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// QEMU ended with this exit code: 0 after a power-off or reboot.
+    Exited(i32),
+    /// QEMU was killed by this signal; 6 (SIGABRT) is an error of its own.
+    Signal(i32),
+    /// It was killed at its deadline.
+    Deadline,
+    /// It was killed because whoever watched it had seen enough.
+    Stopped,
+    /// KVM could not run the guest, and QEMU was killed: it would have stayed for ever. Start it again with
+    /// [`Accelerator::Tcg`].
+    KvmFailed,
+}
+
+/// How a machine ended, and what QEMU said.
+#[derive(Debug, Clone)]
+pub struct Exit {
+    /// How it ended.
+    pub end: End,
+    /// How long it ran.
+    pub elapsed: Duration,
+    /// What QEMU itself said on standard error, not the guest: the first 64 KiB.
+    pub messages: String,
+    /// What it ran on.
+    pub accelerator: Accelerator,
+}
+
+impl Exit {
+    /// What the guest wrote to port 0xf4 (see [`Machine::debug_exit`]). QEMU makes an odd exit code of it, so that 0
+    /// stays for an ordinary power-off.
+    pub fn debug_code(&self) -> Option<u8> {
+        match self.end {
+            End::Exited(code) if code & 1 == 1 => u8::try_from(code >> 1).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// A machine that runs. Dropping it kills it.
+#[derive(Debug)]
+pub struct Running {
+    pid: u32,
+    accelerator: Accelerator,
+    stop: Arc<AtomicBool>,
+    watcher: Option<JoinHandle<io::Result<(End, Duration)>>>,
+    serial: Option<JoinHandle<io::Result<()>>>,
+    messages: Option<JoinHandle<io::Result<String>>>,
+    log: PathBuf,
+    /// The firmware's variables, which live as long as the machine.
+    _variables: Option<NamedTempFile>,
+}
+
+impl Machine {
+    /// Starts the machine. `on_line` gets every line of its serial console, on a thread of its own, and ends the machine
+    /// by returning [`ControlFlow::Break`].
+    ///
+    /// # Errors
+    /// [`VmError::MissingQemu`], [`VmError::MissingFirmware`], or where a file cannot be opened. What QEMU itself finds
+    /// wrong is in [`Exit::messages`].
+    pub fn start(&self, on_line: impl FnMut(&str) -> ControlFlow<()> + Send + 'static) -> Result<Running, VmError> {
+        let qemu = accelerator::find_qemu()?;
+        let direct = match &self.boot {
+            Boot::Direct { kernel, initrd, .. } => vec![Some(kernel), initrd.as_ref()],
+            Boot::Bios | Boot::Uefi => Vec::new(),
+        };
+        // QEMU says no more than that it could not load something.
+        for path in direct.into_iter().flatten().chain(self.disks.iter().map(|disk| &disk.path)) {
+            File::open(path).map_err(VmError::io("opening", path))?;
+        }
+        let firmware = if self.boot == Boot::Uefi { Some(Firmware::find()?) } else { None };
+        let variables = firmware.as_ref().map(Firmware::copy_variables).transpose()?;
+        let flash = firmware.as_ref().zip(variables.as_ref()).map(|(f, v)| (f.code.as_path(), v.path()));
+        let log = match &self.log {
+            Some(path) => Some(File::create(path).map_err(VmError::io("creating", path))?),
+            None => None,
+        };
+        let mut command = Command::new(&qemu);
+        command.args(self.arguments(flash)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(VmError::io("starting", &qemu))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stop, kvm_failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (pid, deadline) = (child.id(), self.deadline);
+        let (seen_enough, failing) = (Arc::clone(&stop), Arc::clone(&kvm_failed));
+        let watched = Arc::clone(&stop);
+        Ok(Running {
+            pid,
+            accelerator: self.accelerator,
+            stop,
+            watcher: Some(thread::spawn(move || watch(child, deadline, &watched, &kvm_failed))),
+            serial: stdout.map(|stdout| thread::spawn(move || read_serial(stdout, log, on_line, &seen_enough))),
+            messages: stderr.map(|stderr| thread::spawn(move || read_messages(stderr, &failing))),
+            log: self.log.clone().unwrap_or_default(),
+            _variables: variables,
+        })
+    }
+}
+
+impl Running {
+    /// QEMU's process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Waits until the machine has ended.
+    ///
+    /// # Errors
+    /// Where its console could not be read or logged to the end.
+    pub fn wait(mut self) -> Result<Exit, VmError> {
+        let (end, elapsed) = join(self.watcher.take(), "waiting for", "qemu-system-x86_64".into())?
+            .unwrap_or((End::Stopped, Duration::ZERO));
+        join(self.serial.take(), "logging the console to", self.log.clone())?;
+        let messages = join(self.messages.take(), "reading the messages of", "qemu-system-x86_64".into())?;
+        Ok(Exit { end, elapsed, messages: messages.unwrap_or_default(), accelerator: self.accelerator })
+    }
+
+    /// Kills the machine and waits until it has ended.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn stop(self) -> Result<Exit, VmError> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wait()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(watcher) = self.watcher.take() {
+            // Nobody is left to tell how it went.
+            drop(watcher.join());
+        }
+    }
+}
+
+fn join<T>(
+    thread: Option<JoinHandle<io::Result<T>>>,
+    action: &'static str,
+    path: PathBuf,
+) -> Result<Option<T>, VmError> {
+    let Some(thread) = thread else { return Ok(None) };
+    let result = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    result.map(Some).map_err(VmError::io(action, path))
+}
+
+/// Waits for QEMU's end, or brings it about.
+fn watch(
+    mut child: Child,
+    deadline: Duration,
+    stop: &AtomicBool,
+    kvm_failed: &AtomicBool,
+) -> io::Result<(End, Duration)> {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok((ended(status), started.elapsed()));
+        }
+        let end = if kvm_failed.load(Ordering::Relaxed) {
+            End::KvmFailed
+        } else if stop.load(Ordering::Relaxed) {
+            End::Stopped
+        } else if started.elapsed() >= deadline {
+            End::Deadline
+        } else {
+            thread::sleep(LOOK_AGAIN);
+            continue;
+        };
+        child.kill()?;
+        child.wait()?;
+        return Ok((end, started.elapsed()));
+    }
+}
+
+fn ended(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, signal) => End::Signal(signal.unwrap_or(0)),
+    }
+}
+
+fn read_serial(
+    mut stdout: ChildStdout,
+    mut log: Option<File>,
+    mut on_line: impl FnMut(&str) -> ControlFlow<()>,
+    seen_enough: &AtomicBool,
+) -> io::Result<()> {
+    let (mut lines, mut buffer) = (Lines::default(), vec![0; 16 * 1024]);
+    let mut tell = |line: &str| {
+        if !seen_enough.load(Ordering::Relaxed) && on_line(line).is_break() {
+            seen_enough.store(true, Ordering::Relaxed);
+        }
+    };
+    let mut logged = Ok(());
+    loop {
+        let count = match stdout.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        let bytes = buffer.get(..count).unwrap_or_default();
+        // A full disk must not stop the reading: QEMU would wait for a reader for ever.
+        if let Some(file) = &mut log
+            && logged.is_ok()
+        {
+            logged = file.write_all(bytes);
+        }
+        lines.push(bytes, &mut tell);
+    }
+    lines.end(&mut tell);
+    logged
+}
+
+fn read_messages(mut stderr: ChildStderr, kvm_failed: &AtomicBool) -> io::Result<String> {
+    let (mut kept, mut buffer) = (Vec::new(), vec![0; 4096]);
+    loop {
+        let count = match stderr.read(&mut buffer) {
+            Ok(0) => return Ok(String::from_utf8_lossy(&kept).into_owned()),
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        let room = MESSAGES.saturating_sub(kept.len()).min(count);
+        kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
+        if accelerator::says_kvm_failed(&kept) {
+            kvm_failed.store(true, Ordering::Relaxed);
+        }
+    }
+}
