@@ -11,6 +11,8 @@ pub struct BlockDevice {
     pub number: String,
     /// Size in bytes.
     pub size: u64,
+    /// Whether the kernel refuses to write to it.
+    pub read_only: bool,
     /// The disk that a partition is on.
     pub disk: Option<String>,
     /// GPT partition GUID or MBR `xxxxxxxx-nn`, lower case.
@@ -22,14 +24,9 @@ pub struct BlockDevice {
 impl BlockDevice {
     /// One line for people.
     pub fn describe(&self) -> String {
-        let mut text = format!("/dev/{} {} MiB", self.name, self.size >> 20);
-        if let Some(id) = &self.part_uuid {
-            text.push_str(&format!(" PARTUUID={id}"));
-        }
-        if let Some(label) = &self.part_label {
-            text.push_str(&format!(" PARTLABEL={label}"));
-        }
-        text
+        let id = self.part_uuid.as_ref().map(|id| format!(" PARTUUID={id}")).unwrap_or_default();
+        let label = self.part_label.as_ref().map(|label| format!(" PARTLABEL={label}")).unwrap_or_default();
+        format!("/dev/{} {} MiB{id}{label}", self.name, self.size >> 20)
     }
 }
 
@@ -55,6 +52,7 @@ fn read(directory: &Path) -> Option<BlockDevice> {
     Some(BlockDevice {
         number: format!("{}:{}", field("MAJOR")?, field("MINOR")?),
         size: sectors.saturating_mul(512), // sysfs counts in 512 bytes whatever the device's sectors are
+        read_only: std::fs::read_to_string(directory.join("ro")).is_ok_and(|text| text.trim() == "1"),
         disk: field("DEVTYPE").filter(|kind| kind == "partition").and_then(|_| disk()),
         part_uuid: field("PARTUUID").map(|id| id.to_ascii_lowercase()),
         part_label: field("PARTNAME"),
@@ -63,13 +61,13 @@ fn read(directory: &Path) -> Option<BlockDevice> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::fs;
     use std::io;
 
     /// Adds a disk to a directory that stands for /sys; partitions are (name, PARTUUID).
-    pub fn add_disk(sys: &Path, disk: &str, partitions: &[(&str, &str)]) -> io::Result<()> {
+    pub(crate) fn add_disk(sys: &Path, disk: &str, partitions: &[(&str, &str)]) -> io::Result<()> {
         let class = sys.join("class/block");
         let device = sys.join("devices").join(disk);
         fs::create_dir_all(&class)?;

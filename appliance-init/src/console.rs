@@ -13,7 +13,7 @@ pub struct Console {
 
 impl Console {
     /// Those that are there now; call again once /dev and /sys are mounted.
-    pub fn new() -> Self {
+    pub fn open() -> Self {
         let open = |path: &Path| OpenOptions::new().write(true).open(path).ok();
         let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
         let mut outputs: Vec<File> =

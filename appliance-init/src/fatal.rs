@@ -24,6 +24,7 @@ impl Fatal {
     }
 
     /// With what was seen on the way.
+    #[must_use]
     pub fn with_details(mut self, details: Vec<String>) -> Self {
         self.details = details;
         self
@@ -32,12 +33,8 @@ impl Fatal {
 
 /// The lines of the error screen.
 pub fn screen(error: &Fatal) -> String {
-    let mut text = format!("error: {}\n", error.what);
-    for detail in &error.details {
-        text.push_str(&format!("  {detail}\n"));
-    }
-    text.push_str(&format!("what to do: {}\n", error.advice));
-    text
+    let details: Vec<_> = error.details.iter().map(|detail| format!("  {detail}\n")).collect();
+    format!("error: {}\n{}what to do: {}\n", error.what, details.concat(), error.advice)
 }
 
 /// Shows the error on every console, counts down, and restarts the machine; `timeout` 0 leaves it standing for ever.

@@ -40,7 +40,7 @@ struct Places {
 /// Runs the first stage; comes back only with an error.
 pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible, Fatal> {
     mount_kernel_file_systems(system)?;
-    *console = Console::new();
+    *console = Console::open();
     // The kernel drops lines that come too fast, and these are the ones that matter.
     if let Err(error) = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on\n") {
         console.say(&format!("setting printk_devkmsg: {error}; the kernel's log may lack lines"));
@@ -201,12 +201,17 @@ impl<'a> Search<'a> {
     /// Sets every device read-only that is new, before anybody could write to it.
     fn protect(&mut self, devices: &[BlockDevice]) {
         for device in devices {
-            if self.read_only.insert(device.name.clone()) {
-                let path = self.places.dev.join(&device.name);
-                if let Err(error) = self.system.set_read_only(&path, true) {
-                    self.console.say(&format!("setting {} read-only: {error}", path.display()));
-                }
+            if self.read_only.contains(&device.name) {
+                continue;
             }
+            let path = self.places.dev.join(&device.name);
+            match self.system.set_read_only(&path, true) {
+                // An empty drive: asked again when it may hold something.
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOMEDIUM.raw_os_error()) => continue,
+                Err(error) => self.console.say(&format!("setting {} read-only: {error}", path.display())),
+                Ok(()) => {}
+            }
+            self.read_only.insert(device.name.clone());
         }
     }
 

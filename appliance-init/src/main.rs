@@ -12,11 +12,11 @@ fn main() {
         eprintln!("rocbed-init: this is the first process of a rocbed appliance; it does nothing anywhere else");
         std::process::exit(2);
     }
-    let (mut system, mut console) = (Linux, Console::new());
+    let (mut system, mut console) = (Linux, Console::open());
     // A panic would end PID 1 and with it the kernel, without a word of ours. There should be none.
     std::panic::set_hook(Box::new(|info| {
         let error = Fatal::new(format!("internal error: {info}"), "report this as a bug of rocbed, with this text");
-        show_and_reboot(&error, CommandLine::read().panic_timeout, &mut Linux, &mut Console::new());
+        show_and_reboot(&error, CommandLine::read().panic_timeout, &mut Linux, &mut Console::open());
     }));
     let Err(error) = if on_real_root {
         second_stage::run(&mut system, &mut console)

@@ -3,17 +3,19 @@
 use std::convert::Infallible;
 use std::path::Path;
 
+use crate::block::{self, BlockDevice};
 use crate::console::Console;
 use crate::fatal::Fatal;
 use crate::system::{Ending, System};
 
-/// Tells the kernel's version, the number of installed packages, the time since the kernel started in seconds and the
-/// memory, a line each, then powers off.
+/// Tells the kernel's version, the number of installed packages, the memory, the block devices that can be written to
+/// and the seconds since the kernel started, a line each, then powers off.
 pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible, Fatal> {
     console.say(&format!("kernel {}", rustix::system::uname().release().to_string_lossy()));
     let status = read_text(Path::new("/var/lib/dpkg/status"))?;
     console.say(&format!("packages {}", installed(&status)));
     console.say(&format!("memory {} MiB", memory_mib(&read_text(Path::new("/proc/meminfo"))?)));
+    console.say(&format!("writable {}", writable(&block::list(Path::new("/sys/class/block")))));
     system.reap();
     console.say(&format!("uptime {:.2}", system.uptime().as_secs_f64()));
     console.say("powering off");
@@ -31,12 +33,18 @@ fn read_text(path: &Path) -> Result<String, Fatal> {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(failed)
 }
 
+/// Names of the devices that can be written to: those of the disk that we started from, without the root, or `none`.
+fn writable(devices: &[BlockDevice]) -> String {
+    let names: Vec<_> = devices.iter().filter(|device| !device.read_only).map(|device| device.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+}
+
 /// How many packages are installed and configured, by dpkg's status file (dpkg-query(1), "install ok installed").
 fn installed(status: &str) -> usize {
     status.lines().filter(|line| line.trim_end() == "Status: install ok installed").count()
 }
 
-/// `MemTotal` of /proc/meminfo (proc_meminfo(5)), 0 if it is not there.
+/// `MemTotal` of /proc/meminfo (`proc_meminfo(5)`), 0 if it is not there.
 fn memory_mib(meminfo: &str) -> u64 {
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     total.and_then(|text| text.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or_default() >> 10
@@ -51,6 +59,17 @@ mod tests {
         let status = "Package: a\nStatus: install ok installed\n\nPackage: b\nStatus: deinstall ok config-files\n\n\
             Package: c\nDescription: x\n Status: install ok installed\n\nPackage: d\nStatus: install ok installed\n";
         assert_eq!(installed(status), 2);
+    }
+
+    #[test]
+    fn names_what_can_be_written_to() -> std::io::Result<()> {
+        let sys = tempfile::tempdir()?;
+        block::tests::add_disk(sys.path(), "sda", &[("sda1", "a"), ("sda2", "b")])?;
+        std::fs::write(sys.path().join("devices/sda/sda2/ro"), "1\n")?;
+        let class = sys.path().join("class/block");
+        assert_eq!(writable(&block::list(&class)), "sda sda1");
+        assert_eq!(writable(&[]), "none");
+        Ok(())
     }
 
     #[test]

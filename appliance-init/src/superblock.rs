@@ -36,14 +36,10 @@ fn uuid(bytes: &[u8]) -> Option<String> {
     if bytes.iter().all(|byte| *byte == 0) {
         return None;
     }
-    let mut text = String::with_capacity(36);
-    for (at, byte) in bytes.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push_str(&format!("{byte:02x}"));
-    }
-    Some(text)
+    let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let groups: Option<Vec<_>> =
+        [0..4, 4..6, 6..8, 8..10, 10..16].map(|range| Some(hex.get(range)?.concat())).into_iter().collect();
+    Some(groups?.join("-"))
 }
 
 fn label(bytes: &[u8]) -> Option<String> {
@@ -53,12 +49,12 @@ fn label(bytes: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// The start of an ext4 file system with this UUID (16 times the byte) and label.
-    pub fn ext4(uuid: u8, label: &str) -> Vec<u8> {
+    pub(crate) fn ext4(uuid: u8, label: &str) -> Vec<u8> {
         let mut start = vec![0; 4096];
         start[1024 + 56..1024 + 58].copy_from_slice(&[0x53, 0xef]);
         start[1024 + 104..1024 + 120].fill(uuid);

@@ -30,7 +30,7 @@ pub trait System {
     fn mount(&mut self, source: &str, target: &Path, kind: &str, mode: MountMode, options: &str) -> io::Result<()>;
     /// Moves a mount to another place: `MS_MOVE`.
     fn move_mount(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Gives the kernel a module file: finit_module(2), compressed ones included.
+    /// Gives the kernel a module file: `finit_module(2)`, compressed ones included.
     fn load_module(&mut self, file: &Path) -> io::Result<()>;
     /// Sets a block device read-only or not: `BLKROSET`.
     fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()>;
@@ -55,20 +55,20 @@ pub trait System {
 }
 
 #[cfg(test)]
-pub mod recording {
+pub(crate) mod recording {
     //! Writes down what it is asked to do.
 
     use super::*;
 
     /// Does nothing but remember, and fails where told to.
     #[derive(Debug, Default)]
-    pub struct Recording {
+    pub(crate) struct Recording {
         /// One line a call.
-        pub calls: Vec<String>,
+        pub(crate) calls: Vec<String>,
         /// Calls that start with one of these fail with `EIO`.
-        pub fails: Vec<&'static str>,
+        pub(crate) fails: Vec<&'static str>,
         /// Goes on by a second whenever it is looked at.
-        pub clock: Duration,
+        pub(crate) clock: Duration,
     }
 
     impl Recording {

@@ -132,6 +132,7 @@ fn mounts_the_image_under_memory() {
         name: "sda2".into(),
         number: "8:2".into(),
         size: 0,
+        read_only: false,
         disk: None,
         part_uuid: None,
         part_label: None,

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{} firmware files declared", closure.firmware.len());
     std::fs::write(
         output.join("initramfs.list"),
-        closure.paths.iter().map(|path| format!("{path}\n")).collect::<String>(),
+        closure.paths.iter().map(String::as_str).collect::<Vec<_>>().join("\n") + "\n",
     )?;
     std::fs::write(output.join("initramfs.dep"), index.subset(&closure.paths).dep())?;
     std::fs::write(output.join("initramfs.alias"), index.subset(&closure.paths).alias())?;

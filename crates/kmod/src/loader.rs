@@ -7,7 +7,7 @@ use crate::{ModuleSet, normalize_name};
 
 /// The kernel as the loader sees it; a recording double stands in for it in tests.
 pub trait Kernel {
-    /// Loads the module in a file below `/usr/lib/modules/<version>/`, decompressing it if need be: finit_module(2).
+    /// Loads the module in a file below `/usr/lib/modules/<version>/`, decompressing it if need be: `finit_module(2)`.
     /// A module that is there already is `EEXIST`.
     fn load(&mut self, path: &str) -> io::Result<()>;
 }

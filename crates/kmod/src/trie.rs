@@ -13,11 +13,14 @@ const HAS_PREFIX: u32 = 0x8000_0000;
 const HAS_VALUES: u32 = 0x4000_0000;
 const HAS_CHILDREN: u32 = 0x2000_0000;
 
+/// A key's values with their priorities.
+type Values = Vec<(u32, Vec<u8>)>;
+
 /// Keys with values; collected first, written at once.
 #[derive(Debug, Default)]
 pub(crate) struct Trie {
     /// Only 7-bit keys and strings without NUL can be stored; others name nothing that could be looked up.
-    entries: BTreeMap<Vec<u8>, Vec<(u32, Vec<u8>)>>,
+    entries: BTreeMap<Vec<u8>, Values>,
 }
 
 impl Trie {
@@ -46,7 +49,7 @@ impl Trie {
 
 /// Writes the node for these sorted keys, which agree in their first `depth` bytes, children first. Gives its offset
 /// with the flags, or 0 when there are no keys.
-fn write_node(file: &mut Vec<u8>, entries: &[(&[u8], Vec<(u32, Vec<u8>)>)], depth: usize, root: bool) -> u32 {
+fn write_node(file: &mut Vec<u8>, entries: &[(&[u8], Values)], depth: usize, root: bool) -> u32 {
     let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return 0 };
     // Sorted: what the first and the last share, all share. The root has no prefix, as readers start at its children.
     let shared = first.iter().zip(last.iter()).skip(depth).take_while(|(a, b)| a == b).count();

@@ -123,7 +123,7 @@ fn modprobe_reads_our_binary_indexes() -> Result {
     tree(root.path())?;
     let directory = root.path().join("lib/modules").join(VERSION);
     for (name, bytes) in ModuleIndex::from_directory(&directory, &progress::Silent)?.files() {
-        if name.ends_with(".bin") {
+        if Path::new(name).extension().is_some_and(|extension| extension == "bin") {
             fs::write(directory.join(name), bytes)?;
         }
     }
