@@ -29,9 +29,7 @@ impl Lines {
                     State::Text
                 }
                 (_, 0x1b) => State::Escape,
-                (State::Escape, b'[') => State::Sequence,
-                (State::Sequence, 0x20..=0x3f) => State::Sequence,
-                (State::Escape | State::Sequence, _) => State::Text,
+                (State::Escape, b'[') | (State::Sequence, 0x20..=0x3f) => State::Sequence,
                 (State::Text, b'\t' | 0x20..=0x7e | 0x80..=0xff) => {
                     self.line.push(byte);
                     if self.line.len() >= LONGEST {
@@ -39,7 +37,8 @@ impl Lines {
                     }
                     State::Text
                 }
-                (State::Text, _) => State::Text,
+                // The end of a sequence, or a control character.
+                (State::Text | State::Escape | State::Sequence, _) => State::Text,
             };
         }
     }
@@ -75,7 +74,7 @@ mod tests {
     #[test]
     fn lines_come_without_decoration() {
         assert_eq!(split(&[b"a\r\n\x1b[2J\x1b[01;01Hb", b"c\n\n\xc3", b"\xa4"]), ["a", "bc", "", "ä"]);
-        assert_eq!(split(&[&[b'x'; LONGEST + 1]]).len(), 2);
+        assert_eq!(split(&[&vec![b'x'; LONGEST + 1]]).len(), 2);
         assert_eq!(split(&[b"bad \xff\x1b[31"]), ["bad \u{fffd}"]);
     }
 

@@ -84,6 +84,7 @@ pub struct Machine {
     pub(crate) network: Network,
     pub(crate) debug_exit: bool,
     pub(crate) extra: Vec<OsString>,
+    pub(crate) qemu: Option<PathBuf>,
     pub(crate) log: Option<PathBuf>,
     pub(crate) deadline: Duration,
 }
@@ -101,6 +102,7 @@ impl Machine {
             network: Network::None,
             debug_exit: false,
             extra: Vec::new(),
+            qemu: None,
             log: None,
             deadline: Duration::from_secs(300),
         }
@@ -150,6 +152,12 @@ impl Machine {
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.extra.push(argument.into());
         self
+    }
+
+    /// Which QEMU runs it, instead of the `qemu-system-x86_64` on `PATH`.
+    #[must_use]
+    pub fn qemu(self, program: impl AsRef<Path>) -> Self {
+        Self { qemu: Some(program.as_ref().to_owned()), ..self }
     }
 
     /// Where everything that it says on its serial port goes, byte by byte.

@@ -84,7 +84,10 @@ impl Machine {
     /// [`VmError::MissingQemu`], [`VmError::MissingFirmware`], or where a file cannot be opened. What QEMU itself finds
     /// wrong is in [`Exit::messages`].
     pub fn start(&self, on_line: impl FnMut(&str) -> ControlFlow<()> + Send + 'static) -> Result<Running, VmError> {
-        let qemu = accelerator::find_qemu()?;
+        let qemu = match &self.qemu {
+            Some(program) => program.clone(),
+            None => accelerator::find_qemu()?,
+        };
         let direct = match &self.boot {
             Boot::Direct { kernel, initrd, .. } => vec![Some(kernel), initrd.as_ref()],
             Boot::Bios | Boot::Uefi => Vec::new(),

@@ -106,6 +106,15 @@ fn a_snapshot_is_not_written_and_what_qemu_dislikes_is_told() {
 }
 
 #[test]
+fn a_guest_that_kvm_gave_up_does_not_stay_for_ever() {
+    let bed = Bed::new();
+    let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qemu-where-kvm-fails");
+    let (exit, lines) = run(&bed.machine().qemu(fake));
+    assert_eq!((exit.end, lines), (End::KvmFailed, vec!["first".to_owned()]));
+    assert!(exit.messages.contains("Suberror: 1"));
+}
+
+#[test]
 fn a_missing_file_is_named_before_qemu_starts() {
     let bed = Bed::new();
     let machine =
