@@ -1,1 +1,115 @@
-//! Choosing a consistent set of packages.
+//! Choosing a consistent set of packages, and saying why each is in it and in which order to configure them.
+//!
+//! The rules are those of Debian Policy 7 for one machine architecture: Depends, Pre-Depends, alternatives, versioned
+//! Provides, Conflicts, Breaks, architecture qualifiers. Choices are made as apt makes them: the highest version, the
+//! first alternative, a real package rather than one that provides its name. The answer depends on the request and the
+//! packages alone. [`check_closure`] judges a set by itself, without the solver's code.
+
+mod check;
+mod explain;
+mod matching;
+mod order;
+mod pool;
+mod provider;
+mod reason;
+mod request;
+
+pub use check::{Violation, check_closure};
+pub use order::{Broken, Plan, Step};
+pub use reason::Reason;
+pub use request::{Base, Request, SolveError};
+
+use crate::index::{PackageId, Universe};
+use matching::satisfiers;
+use provider::Provider;
+use resolvo::{ConditionalRequirement, Problem, SolvableId, Solver, UnsolvableOrCancelled};
+use std::collections::BTreeSet;
+
+/// A set of packages that can be installed together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Solution {
+    /// The packages by name, each with the first reason for which it is in.
+    pub packages: Vec<(PackageId, Reason)>,
+    /// In which order to unpack and configure them.
+    pub plan: Plan,
+}
+
+/// Finds the packages to install for `request`.
+pub fn solve(universe: &Universe, request: &Request) -> Result<Solution, SolveError> {
+    let goals = request.goals(universe)?;
+    let mut chosen = attempt(universe, request, &goals, &[])?;
+    if request.recommends {
+        chosen = with_recommends(universe, request, &goals, chosen)?;
+    }
+    let packages = reason::reasons(universe, request, &goals, &chosen)?;
+    let set: Vec<_> = packages.iter().map(|(id, _)| *id).collect();
+    let plan = order::plan(universe, &request.architecture, &set)?;
+    Ok(Solution { packages, plan })
+}
+
+/// Solves for `goals` and further relations, given as text.
+fn attempt(
+    universe: &Universe,
+    request: &Request,
+    goals: &[request::Goal],
+    extra: &[String],
+) -> Result<BTreeSet<PackageId>, SolveError> {
+    let provider = Provider::new(universe, request);
+    let mut requirements: Vec<ConditionalRequirement> = Vec::new();
+    for goal in goals {
+        requirements.push(provider.requirement(&goal.alternatives()?).into());
+    }
+    for text in extra {
+        requirements.push(provider.requirement(&request::alternatives(text)?).into());
+    }
+    let mut solver = Solver::new(provider);
+    match solver.solve(Problem::<SolvableId>::new().requirements(requirements)) {
+        Ok(found) => Ok(found.into_iter().filter_map(|id| solver.provider().package_id(id)).collect()),
+        Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
+            Err(SolveError::Unsolvable { chain: explain::explain(&conflict, &solver) })
+        }
+        // Nothing cancels: the provider never asks for it.
+        Err(UnsolvableOrCancelled::Cancelled(_)) => Err(SolveError::Unsolvable { chain: Vec::new() }),
+    }
+}
+
+/// Adds what chosen packages recommend, round by round, as far as it fits.
+fn with_recommends(
+    universe: &Universe,
+    request: &Request,
+    goals: &[request::Goal],
+    mut chosen: BTreeSet<PackageId>,
+) -> Result<BTreeSet<PackageId>, SolveError> {
+    let mut tried: BTreeSet<String> = BTreeSet::new();
+    let mut kept: Vec<String> = Vec::new();
+    loop {
+        let mut wanted = Vec::new();
+        let mut ids: Vec<_> = chosen.iter().copied().collect();
+        ids.sort_by_key(|id| universe.get(*id).map(|package| package.name().to_owned()));
+        for package in ids.iter().filter_map(|id| universe.get(*id)) {
+            for item in package.relations("Recommends")?.0 {
+                let found: Vec<_> =
+                    item.0.iter().flat_map(|relation| satisfiers(universe, relation, &request.architecture)).collect();
+                if !found.is_empty() && !found.iter().any(|id| chosen.contains(id)) && tried.insert(item.to_string()) {
+                    wanted.push(item.to_string());
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(chosen);
+        }
+        let all: Vec<_> = kept.iter().chain(&wanted).cloned().collect();
+        if let Ok(better) = attempt(universe, request, goals, &all) {
+            (kept, chosen) = (all, better);
+            continue;
+        }
+        for text in wanted {
+            kept.push(text);
+            match attempt(universe, request, goals, &kept) {
+                Ok(better) => chosen = better,
+                // A recommendation that does not fit is left out, which is what makes it one.
+                Err(_) => drop(kept.pop()),
+            }
+        }
+    }
+}
