@@ -1,0 +1,66 @@
+//! Times our ext4 writer against `mkfs.ext4 -d` on the same directory, in turn, and prints the ratio of the medians.
+//!
+//! `cargo run --release -p fsimage --example bench_ext4 -- DIRECTORY [ROUNDS]`; images go to `$TMPDIR`.
+
+use std::error::Error;
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fsimage::ext4::{self, Options, Size};
+use progress::Silent;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let directory = arguments.next().ok_or("usage: bench_ext4 DIRECTORY [ROUNDS]")?;
+    let rounds: usize = arguments.next().map_or(Ok(5), |rounds| rounds.parse())?;
+    let image = std::env::temp_dir().join("bench_ext4.img");
+    let options = Options { size: Size::ExactFit { reserve: 64 << 20 }, ..Options::new([7; 16], 1_700_000_000) };
+
+    let started = Instant::now();
+    let tree = fsimage::scan(Path::new(&directory))?;
+    println!("scan of {} entries: {:.3} s", tree.len(), started.elapsed().as_secs_f64());
+    let size = ours(&directory, &image, &options)?.1; // also warms the cache
+    println!("image of {} MiB", size >> 20);
+
+    let (mut own, mut hashed, mut other) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        own.push(ours(&directory, &image, &options)?.0);
+        hashed.push(ours(&directory, &image, &Options { digest: true, ..options.clone() })?.0);
+        std::fs::remove_file(&image)?;
+        let started = Instant::now();
+        let status = Command::new("mkfs.ext4")
+            .args(["-q", "-F", "-O", "^has_journal", "-d", &directory])
+            .arg(&image)
+            .arg(format!("{}k", (size >> 10) * 5 / 4))
+            .status()?;
+        if !status.success() {
+            return Err("mkfs.ext4 failed".into());
+        }
+        other.push(started.elapsed());
+    }
+    std::fs::remove_file(&image)?;
+    let (own, hashed, other) = (median(own), median(hashed), median(other));
+    println!("fsimage, scan included      {own:.3} s");
+    println!("fsimage, with SHA-256       {hashed:.3} s");
+    println!("mkfs.ext4 -d                {other:.3} s");
+    println!("ratio                       {:.1} ({:.1} with SHA-256)", other / own, other / hashed);
+    Ok(())
+}
+
+fn ours(directory: &str, image: &Path, options: &Options) -> Result<(Duration, u64), Box<dyn Error>> {
+    if image.exists() {
+        std::fs::remove_file(image)?;
+    }
+    let started = Instant::now();
+    let tree = fsimage::scan(Path::new(directory))?;
+    let file = File::create_new(image)?;
+    let report = ext4::write(&tree, &file, 0, options, &Silent)?;
+    Ok((started.elapsed(), report.size))
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64()
+}

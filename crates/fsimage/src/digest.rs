@@ -1,0 +1,85 @@
+//! SHA-256 of sparse files, without reading their holes.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+/// What is read and hashed at once.
+const CHUNK: usize = 1024 * 1024;
+
+/// The SHA-256 of `length` bytes of a file from `offset` on. Holes count as the zeros they stand for but are not read.
+///
+/// # Errors
+/// If reading fails or the file ends before.
+pub fn digest_of(file: &File, offset: u64, length: u64) -> io::Result<[u8; 32]> {
+    let end = offset.checked_add(length).ok_or(io::ErrorKind::InvalidInput)?;
+    if file.metadata()?.is_file() && file.metadata()?.len() < end {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    let zeros = vec![0; CHUNK];
+    let mut at = offset;
+    while at < end {
+        let (data, hole) = next_data(file, at, end)?;
+        for_chunks(at, data, |_, length| {
+            hasher.update(&zeros[..length]);
+            Ok(())
+        })?;
+        for_chunks(data, hole, |at, length| {
+            file.read_exact_at(&mut buffer[..length], at)?;
+            hasher.update(&buffer[..length]);
+            Ok(())
+        })?;
+        at = hole;
+    }
+    Ok(hasher.finalize().into())
+}
+
+fn for_chunks(from: u64, to: u64, mut each: impl FnMut(u64, usize) -> io::Result<()>) -> io::Result<()> {
+    let mut at = from;
+    while at < to {
+        let length = (to - at).min(CHUNK as u64);
+        each(at, length as usize)?;
+        at += length;
+    }
+    Ok(())
+}
+
+/// Where the next data begins and ends, both between `at` and `end`; it is all data where nobody can tell.
+fn next_data(file: &File, at: u64, end: u64) -> io::Result<(u64, u64)> {
+    match seek(file, SeekFrom::Data(at)) {
+        Ok(data) if data >= end => Ok((end, end)),
+        Ok(data) => Ok((data, seek(file, SeekFrom::Hole(data))?.clamp(data + 1, end))),
+        Err(Errno::NXIO) => Ok((end, end)),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok((at, end)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether there is nothing but zeros; quick about most other things.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    let mut words = bytes.chunks_exact(16);
+    words.all(|word| word == [0; 16]) && words.remainder().iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_count_as_zeros() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(5 << 20).unwrap();
+        file.write_all_at(b"somewhere", 3 << 20).unwrap();
+        let mut bytes = vec![0; 5 << 20];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        let expected: [u8; 32] = Sha256::digest(&bytes[100..]).into();
+        assert_eq!(digest_of(&file, 100, (5 << 20) - 100).unwrap(), expected);
+        assert!(digest_of(&file, 100, 5 << 20).is_err());
+    }
+}

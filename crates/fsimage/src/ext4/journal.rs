@@ -1,0 +1,33 @@
+//! An empty journal ("ext4 Data Structures: Journal (jbd2)"). Its fields are big-endian, unlike all the rest.
+
+use super::format::BLOCK;
+
+/// How many blocks a journal has in a file system of so many: as with mke2fs, 4 MiB to 128 MiB.
+pub(super) fn length(file_system_blocks: u64) -> u64 {
+    match file_system_blocks {
+        ..32_768 => 1024,
+        32_768..262_144 => 4096,
+        262_144..524_288 => 8192,
+        524_288..4_194_304 => 16_384,
+        _ => 32_768,
+    }
+}
+
+/// The journal's first block, its superblock (version 2): nothing to replay. The other blocks are zero.
+pub(super) fn superblock(blocks: u64) -> Vec<u8> {
+    let mut block = vec![0; BLOCK];
+    let fields = [
+        (0x00, 0xc03b_3998),   // magic
+        (0x04, 4),             // this is a superblock, version 2
+        (0x0c, BLOCK as u32),  // bytes of a block
+        (0x10, blocks as u32), // blocks of the journal
+        (0x14, 1),             // first block of the log
+        (0x18, 1),             // first transaction to expect
+        (0x1c, 0),             // where the log starts: nowhere, it is empty
+        (0x40, 1),             // file systems that use it
+    ];
+    for (at, value) in fields {
+        block[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    }
+    block
+}

@@ -1,0 +1,32 @@
+//! ext4 in user space: [`write`](write()) makes a file system of a tree, [`Reader`] reads one.
+//!
+//! The format is the kernel's ("ext4 Data Structures and Algorithms" in its documentation). What we write has extents,
+//! 64-bit block numbers, `flex_bg`, hashed directories, checksums on all metadata, nanosecond times and, if asked, a
+//! journal. Every byte follows from the tree and the options.
+
+mod acl;
+mod checksum;
+mod directory;
+mod error;
+mod extents;
+mod field;
+mod format;
+mod geometry;
+mod hash;
+mod holes;
+mod inode;
+mod inventory;
+mod journal;
+mod layout;
+mod options;
+mod pieces;
+mod read;
+mod stream;
+mod superblock;
+mod write;
+mod xattrs;
+
+pub use error::WriteError;
+pub use options::{Inodes, Options, Report, Size};
+pub use read::{Entry, EntryKind, FileReader, Limits, ReadError, Reader, Superblock, read};
+pub use write::write;

@@ -1,0 +1,193 @@
+//! Writes the pieces of an image, one MiB after the other, by several threads; another one hashes what they wrote.
+//!
+//! Small files are put together in a buffer and written at once, which is what makes this fast. Blocks of zeros are
+//! never written.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use progress::Task;
+use sha2::{Digest, Sha256};
+
+use super::error::{WriteError, shown};
+use super::format::{BLOCK, BLOCK_SIZE};
+use super::holes;
+use super::pieces::{Piece, Source};
+use crate::digest::is_zero;
+use crate::tree::Content;
+
+/// What is written and hashed at once.
+const CHUNK: u64 = 1024 * 1024;
+/// More threads would only wait for each other: the kernel lets one at a time write to a file.
+const MOST_WRITERS: usize = 3;
+/// Buffers for each writer where the digest is computed as well.
+const BUFFERS: usize = 3;
+
+/// Where and how an image is written.
+pub(super) struct Target<'a> {
+    pub(super) image: &'a File,
+    /// Where in the image file the file system begins.
+    pub(super) offset: u64,
+    /// Bytes of the file system.
+    pub(super) size: u64,
+    /// Told about each byte of the size.
+    pub(super) task: &'a dyn Task,
+}
+
+/// A chunk on its way from a writer to the hasher and, for its buffer, back.
+struct Written {
+    index: u64,
+    buffer: Vec<u8>,
+    length: usize,
+    /// The buffer was not used.
+    zero: bool,
+}
+
+impl Target<'_> {
+    /// Writes the pieces and returns the digest of the whole file system if it is wanted.
+    pub(super) fn write(&self, pieces: &[Piece<'_>], digest: bool) -> Result<Option<[u8; 32]>, WriteError> {
+        let writers = thread::available_parallelism().map_or(1, usize::from).min(MOST_WRITERS);
+        let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (to_writers, from_hasher) = channel();
+        let (to_hasher, from_writers) = channel();
+        for _ in 0..writers * BUFFERS {
+            // The receiver is alive: it is in this function.
+            to_writers.send(vec![0; CHUNK as usize]).unwrap_or_default();
+        }
+        let free_buffers = Mutex::new(from_hasher);
+        thread::scope(|scope| {
+            let hasher = scope.spawn(move || hash(&from_writers, &to_writers, digest));
+            let running: Vec<_> = (0..writers)
+                .map(|_| {
+                    let to_hasher = to_hasher.clone();
+                    scope.spawn(|| self.write_chunks(pieces, &next, &stop, &free_buffers, to_hasher))
+                })
+                .collect();
+            drop(to_hasher);
+            let results: Vec<_> = running.into_iter().map(joined).collect();
+            let digest = joined(hasher);
+            results.into_iter().collect::<Result<(), _>>().map(|()| digest)
+        })
+    }
+
+    fn write_chunks(
+        &self,
+        pieces: &[Piece<'_>],
+        next: &AtomicU64,
+        stop: &AtomicBool,
+        free_buffers: &Mutex<Receiver<Vec<u8>>>,
+        to_hasher: Sender<Written>,
+    ) -> Result<(), WriteError> {
+        loop {
+            // First the buffer, then the number: so the lowest number under way always has a buffer.
+            let received = free_buffers.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(mut buffer) = received else { return Ok(()) };
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let start = index.saturating_mul(CHUNK);
+            if start >= self.size || stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let length = (self.size - start).min(CHUNK) as usize;
+            let result = fill(pieces, start, &mut buffer[..length]).and_then(|any| {
+                if any {
+                    self.write_data(&buffer[..length], start)?;
+                }
+                Ok(!any)
+            });
+            self.task.advance(length as u64);
+            // After an error the numbers go on, so that no other thread waits for this one.
+            let zero = *result.as_ref().unwrap_or(&true);
+            let sent = to_hasher.send(Written { index, buffer, length, zero });
+            if result.is_err() || sent.is_err() {
+                stop.store(true, Ordering::Relaxed);
+                return result.map(|_| ());
+            }
+        }
+    }
+
+    /// Writes the blocks of a buffer that are not zero, those that touch at once.
+    fn write_data(&self, buffer: &[u8], start: u64) -> Result<(), WriteError> {
+        let mut blocks = buffer.chunks(BLOCK).enumerate().peekable();
+        while let Some((first, block)) = blocks.next() {
+            if is_zero(block) {
+                continue;
+            }
+            let mut end = first * BLOCK + block.len();
+            while let Some((_, block)) = blocks.next_if(|(_, block)| !is_zero(block)) {
+                end += block.len();
+            }
+            let offset = self.offset + start + (first * BLOCK) as u64;
+            self.image
+                .write_all_at(&buffer[first * BLOCK..end], offset)
+                .map_err(|source| WriteError::Write { offset, source })?;
+        }
+        Ok(())
+    }
+}
+
+/// Fills a buffer with what goes to `start` and on. Returns whether there is anything.
+fn fill(pieces: &[Piece<'_>], start: u64, buffer: &mut [u8]) -> Result<bool, WriteError> {
+    let end = start + buffer.len() as u64;
+    let first = pieces.partition_point(|piece| piece.block * BLOCK_SIZE + piece.length <= start);
+    let mut filled = 0;
+    for piece in pieces[first..].iter().take_while(|piece| piece.block * BLOCK_SIZE < end) {
+        let piece_start = piece.block * BLOCK_SIZE;
+        let skip = start.saturating_sub(piece_start);
+        let at = (piece_start + skip - start) as usize;
+        let length = (piece.length - skip).min(end - start - at as u64) as usize;
+        buffer[filled..at].fill(0);
+        filled = at + length;
+        copy(&piece.source, skip, &mut buffer[at..filled])?;
+    }
+    buffer[filled..].fill(0);
+    Ok(filled > 0)
+}
+
+fn copy(source: &Source<'_>, skip: u64, buffer: &mut [u8]) -> Result<(), WriteError> {
+    let from = |bytes: &[u8], at: u64, buffer: &mut [u8]| {
+        buffer.copy_from_slice(&bytes[at as usize..at as usize + buffer.len()]);
+    };
+    match source {
+        Source::Metadata(bytes) => from(bytes, skip, buffer),
+        Source::Content { content: Content::Bytes(bytes), at, .. } => from(bytes, at + skip, buffer),
+        Source::Content { path, content: Content::HostFile { path: host, length }, at } => {
+            let file = holes::open(path, host, *length)?;
+            file.read_exact_at(buffer, at + skip).map_err(|source| WriteError::Read {
+                path: shown(path),
+                host: host.display().to_string(),
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Hashes chunks in their order, if that is wanted, and gives the buffers back.
+fn hash(from_writers: &Receiver<Written>, to_writers: &Sender<Vec<u8>>, digest: bool) -> Option<[u8; 32]> {
+    let zeros = vec![0; CHUNK as usize];
+    let mut hasher = Sha256::new();
+    let mut waiting = BTreeMap::new();
+    let mut next = 0;
+    for written in from_writers {
+        waiting.insert(if digest { written.index } else { next }, written);
+        while let Some(written) = waiting.remove(&next) {
+            if digest {
+                hasher.update(if written.zero { &zeros[..written.length] } else { &written.buffer[..written.length] });
+            }
+            next += 1;
+            // When all writers have ended, nobody needs the buffer.
+            to_writers.send(written.buffer).unwrap_or_default();
+        }
+    }
+    digest.then(|| hasher.finalize().into())
+}
+
+/// The result of a thread; its panic goes on in this one.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
