@@ -129,14 +129,11 @@ impl<R: Read + Seek> Volume<R> {
     /// When reading fails or a directory is damaged.
     pub fn list(&mut self) -> Result<Vec<Entry>, ReadError> {
         let mut found = Vec::new();
-        let mut seen = HashSet::from([self.root]);
+        let mut seen = HashSet::new();
         let mut waiting = vec![(String::new(), self.root)];
         while let Some((path, cluster)) = waiting.pop() {
-            for entry in self.directory(&path, cluster)? {
+            for entry in self.directory(&path, cluster, &mut seen)? {
                 if entry.is_directory {
-                    if !seen.insert(entry.cluster) {
-                        return Err(damaged(&entry.path, "a directory is in two places"));
-                    }
                     waiting.push((entry.path.clone(), entry.cluster));
                 }
                 if found.len() == MAX_ENTRIES {
@@ -156,12 +153,14 @@ impl<R: Read + Seek> Volume<R> {
         let mut found = None;
         let mut cluster = self.root;
         let mut above = String::new();
+        let mut seen = HashSet::new();
         for name in path.split('/') {
             if found.as_ref().is_some_and(|entry: &Entry| !entry.is_directory) {
                 return Err(ReadError::NotFound(path.to_owned()));
             }
             let wanted = name::fold(&join(&above, name));
-            let entry = self.directory(&above, cluster)?.into_iter().find(|entry| name::fold(&entry.path) == wanted);
+            let entry =
+                self.directory(&above, cluster, &mut seen)?.into_iter().find(|entry| name::fold(&entry.path) == wanted);
             let entry = entry.ok_or_else(|| ReadError::NotFound(path.to_owned()))?;
             cluster = entry.cluster;
             above.clone_from(&entry.path);
@@ -187,13 +186,17 @@ impl<R: Read + Seek> Volume<R> {
         Ok(bytes)
     }
 
-    fn directory(&mut self, path: &str, first: u32) -> Result<Vec<Entry>, ReadError> {
+    /// `seen` has the clusters of all directories so far: none belongs to two, nor twice to one.
+    fn directory(&mut self, path: &str, first: u32, seen: &mut HashSet<u32>) -> Result<Vec<Entry>, ReadError> {
         let mut bytes = Vec::new();
         let mut next = Some(first);
         while let Some(cluster) = next {
+            if !seen.insert(cluster) {
+                return Err(damaged(path, "the directory's clusters form a circle, or belong to another one too"));
+            }
             self.read_cluster(cluster, &mut bytes, path)?;
             if bytes.len() as u64 > MAX_DIRECTORY + self.cluster_bytes {
-                return Err(damaged(path, "the directory is too large, or its clusters form a circle"));
+                return Err(damaged(path, "the directory is too large"));
             }
             next = self.next(cluster, path)?;
         }
