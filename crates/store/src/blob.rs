@@ -10,11 +10,14 @@ use crate::temp::{TempFile, create_dir, make_read_only};
 use crate::{Digest, DigestReader, Store, StoreError};
 
 impl Store {
-    /// Whether the content with this digest is stored whole. `size`, where the caller knows it, or else the size
-    /// recorded on insertion, is compared with the file's: one that a crash cut short is removed and counts as missing.
+    /// Whether the content with this digest is stored whole. Its size is compared with `size`, where the caller knows it,
+    /// and with the one recorded on insertion: a file that a crash cut short is removed and counts as missing.
+    ///
+    /// Insertion does not wait for the disk, which would take longer than most downloads. Instead a file that was
+    /// inserted before the machine's last boot is read and compared with its digest once.
     ///
     /// # Errors
-    /// Where the file can be neither examined nor, if cut short, removed.
+    /// Where the file can be neither examined nor, if it is broken, removed.
     pub fn has(&self, digest: &Digest, size: Option<u64>) -> Result<bool, StoreError> {
         let path = self.path(digest);
         let found = match fs::metadata(&path) {
@@ -22,20 +25,36 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(StoreError::io("examining", &path)(e)),
         };
-        let expected = match size {
-            Some(size) => Some(size),
-            // A description cut short by the same crash says nothing good about the file.
-            None => match Description::read(&description_path(&path)) {
-                Ok(description) => description.map(|d| d.size),
-                Err(StoreError::BadDescription { .. }) => Some(u64::MAX),
-                Err(e) => return Err(e),
-            },
+        let description = match Description::read(&description_path(&path)) {
+            Ok(description) => description,
+            // Cut short by the same crash, it says nothing about the file.
+            Err(StoreError::BadDescription { .. }) => None,
+            Err(e) => return Err(e),
         };
-        if expected.is_none_or(|size| size == found) {
-            return Ok(true);
+        let recorded = description.as_ref().map_or(found, |d| d.size);
+        let good = size.unwrap_or(found) == found
+            && recorded == found
+            && match &description {
+                Some(Description { unsynced_since_boot: None, .. }) => true,
+                Some(Description { unsynced_since_boot: Some(boot), .. }) if **boot == *self.boot => true,
+                _ => self.survived(digest, &path, description.as_ref().map_or("", |d| &d.label))?,
+            };
+        if !good {
+            remove_file(&path)?;
         }
-        remove_file(&path)?;
-        Ok(false)
+        Ok(good)
+    }
+
+    /// Whether a file of an earlier boot has the content it should have; if so, that is noted.
+    fn survived(&self, digest: &Digest, path: &Path, label: &str) -> Result<bool, StoreError> {
+        let file = File::open(path).map_err(StoreError::io("opening", path))?;
+        let (got, size) = Digest::of_reader(file).map_err(StoreError::io("reading", path))?;
+        if got != *digest {
+            return Ok(false);
+        }
+        let description = Description { size, label: label.to_owned(), unsynced_since_boot: None };
+        description.write(self, &description_path(path))?;
+        Ok(true)
     }
 
     /// The path of the content with this digest, if it is stored whole (see [`Self::has`]). It counts as used now.
@@ -64,8 +83,7 @@ impl Store {
     /// [listings](Self::list). Where `digest` or `size` (in bytes) is given, the content must have it; no more than one
     /// byte over `size` is read.
     ///
-    /// The content becomes visible only when it is complete, correct and written to the disk. (The directory is not
-    /// flushed: a name lost in a power cut costs a second download and nothing else.)
+    /// The content becomes visible only when it is complete and correct. See [`Self::has`] for power cuts.
     ///
     /// # Errors
     /// [`StoreError::WrongDigest`] and [`StoreError::WrongSize`], [`StoreError::NoSpace`], or errors of the reader and
@@ -97,7 +115,6 @@ impl Store {
         check(label, digest.unwrap_or(&got), size.unwrap_or(length), &got, length)?;
         let target = self.prepare(&got, length, label)?;
         make_read_only(&temp.file).map_err(StoreError::io("protecting", temp.path()))?;
-        temp.sync()?;
         temp.persist(&target)?;
         Ok(got)
     }
@@ -113,7 +130,6 @@ impl Store {
     ) -> Result<PathBuf, StoreError> {
         let target = self.prepare(digest, size, label)?;
         make_read_only(file).map_err(StoreError::io("protecting", path))?;
-        file.sync_data().map_err(|e| StoreError::writing(path, 0, e))?;
         fs::rename(path, &target).map_err(StoreError::io("renaming a finished file to", &target))?;
         Ok(target)
     }
@@ -124,7 +140,7 @@ impl Store {
         if let Some(shard) = target.parent() {
             create_dir(shard)?;
         }
-        Description::new(size, label).write(self, &description_path(&target))?;
+        Description::new(self, size, label).write(self, &description_path(&target))?;
         Ok(target)
     }
 }

@@ -45,14 +45,15 @@ pub struct Entry {
 pub(crate) struct Description {
     pub(crate) size: u64,
     pub(crate) label: String,
-    /// For trees: which boot of the machine it was made in, as long as nobody made sure it is on the disk.
+    /// Which boot of the machine it was made in, as long as nobody made sure that it is on the disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unsynced_since_boot: Option<String>,
 }
 
 impl Description {
-    pub(crate) fn new(size: u64, label: &str) -> Self {
-        Self { size, label: label.to_owned(), unsynced_since_boot: None }
+    /// The description of something that is being written now, in this boot.
+    pub(crate) fn new(store: &Store, size: u64, label: &str) -> Self {
+        Self { size, label: label.to_owned(), unsynced_since_boot: Some(store.boot.to_string()) }
     }
 
     /// The description in `path`, if there is one.

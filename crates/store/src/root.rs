@@ -22,6 +22,8 @@ const CACHEDIR_TAG: &[u8] =
 pub struct Store {
     pub(crate) root: Arc<Path>,
     pub(crate) lock: Arc<File>,
+    /// Which boot of the machine this is.
+    pub(crate) boot: Arc<str>,
 }
 
 /// Where the store is unless the user says otherwise: `$XDG_CACHE_HOME/rocbed`, or `~/.cache/rocbed` (XDG Base
@@ -39,6 +41,12 @@ fn default_root_from(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathB
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("rocbed"))
         .ok_or(StoreError::NoCacheDirectory)
+}
+
+/// Which boot of the machine this is (proc(5), `random/boot_id`).
+fn boot_id() -> Result<String, StoreError> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    fs::read_to_string(path).map(|id| id.trim().to_owned()).map_err(StoreError::io("reading", path))
 }
 
 impl Store {
@@ -63,7 +71,7 @@ impl Store {
             .open(&lock_path)
             .map_err(StoreError::io("opening", &lock_path))?;
         flock(&lock, FlockOperation::LockShared).map_err(|e| StoreError::io("locking", &lock_path)(e.into()))?;
-        let store = Self { root: root.into(), lock: Arc::new(lock) };
+        let store = Self { root: root.into(), lock: Arc::new(lock), boot: boot_id()?.into() };
         let tag = store.root.join("CACHEDIR.TAG");
         if !tag.exists() {
             fs::write(&tag, CACHEDIR_TAG).map_err(|e| StoreError::writing(&tag, CACHEDIR_TAG.len() as u64, e))?;

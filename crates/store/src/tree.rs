@@ -40,7 +40,7 @@ impl Store {
             Err(e) => return Err(e),
         };
         if let Some(boot) = &description.unsynced_since_boot {
-            if *boot != boot_id()? {
+            if **boot != *self.boot {
                 self.discard(&directory)?;
                 return Ok(None);
             }
@@ -124,8 +124,7 @@ impl TreeDraft {
     /// # Errors
     /// Where it cannot be renamed.
     pub fn commit(mut self, size: u64) -> Result<PathBuf, StoreError> {
-        let mut description = Description::new(size, &self.label);
-        description.unsynced_since_boot = Some(boot_id()?);
+        let description = Description::new(&self.store, size, &self.label);
         let entry = self.directory.join(ENTRY);
         description.write(&self.store, &entry)?;
         let target = self.store.tree_directory(&self.digest);
@@ -145,12 +144,6 @@ impl Drop for TreeDraft {
             drop(remove_all(&self.directory));
         }
     }
-}
-
-/// Which boot of the machine this is (proc(5), `random/boot_id`).
-fn boot_id() -> Result<String, StoreError> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    fs::read_to_string(path).map(|id| id.trim().to_owned()).map_err(StoreError::io("reading", path))
 }
 
 #[cfg(test)]

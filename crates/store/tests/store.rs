@@ -70,11 +70,28 @@ fn a_file_cut_short_by_a_crash_counts_as_missing() {
         assert!(!store.has(&digest, known).unwrap());
         assert!(!store.path(&digest).exists());
     }
-    // A description that the same crash emptied proves nothing, unless the caller knows better.
-    let digest = put(&store, b"hello", "x");
-    fs::write(store.path(&digest).with_extension("json"), "").unwrap();
-    assert!(store.has(&digest, Some(5)).unwrap());
-    assert!(!store.has(&digest, None).unwrap());
+}
+
+#[test]
+fn what_an_earlier_boot_left_is_read_once_before_it_is_trusted() {
+    let (_dir, store) = store();
+    // A description of another boot; one that the crash emptied; none.
+    let earlier = r#"{"size":5,"label":"x","unsynced_since_boot":"earlier"}"#;
+    for description in [Some(earlier), Some(""), None] {
+        for (content, survives) in [("hello", true), ("hell\0", false), ("", false)] {
+            let digest = put(&store, b"hello", "x");
+            let (path, beside) = (store.path(&digest), store.path(&digest).with_extension("json"));
+            fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+            fs::write(&path, content).unwrap();
+            fs::remove_file(&beside).unwrap();
+            if let Some(text) = description {
+                fs::write(&beside, text).unwrap();
+            }
+            assert_eq!(store.has(&digest, None).unwrap(), survives, "{description:?} {content:?}");
+            assert_eq!(path.exists(), survives);
+            assert!(!survives || !fs::read_to_string(&beside).unwrap().contains("boot"), "it is known to be good now");
+        }
+    }
 }
 
 #[test]
