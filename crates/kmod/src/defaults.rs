@@ -22,6 +22,10 @@ pub const DEFAULT_INITRAMFS: &[Group] = &[
         requests: &["ahci", "ata_piix", "sd_mod", "sr_mod"],
     },
     Group {
+        reason: "disk controllers of servers: Broadcom SAS and RAID, Microchip SmartRAID",
+        requests: &["mpt3sas", "mpi3mr", "megaraid_sas", "smartpqi"],
+    },
+    Group {
         reason: "USB sticks, which is how most appliances start",
         requests: &["xhci_pci", "xhci_hcd", "ehci_pci", "ohci_pci", "uhci_hcd", "usb-storage", "uas"],
     },
