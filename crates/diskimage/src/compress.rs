@@ -39,7 +39,7 @@ impl Default for Options {
 ///
 /// # Errors
 /// What reading, compressing or writing says.
-pub fn compress(image: &File, mut output: impl Write, options: &Options, progress: &dyn Progress) -> io::Result<u64> {
+pub fn compress(image: &File, mut output: impl Write, options: Options, progress: &dyn Progress) -> io::Result<u64> {
     let length = image.metadata()?.len();
     let task = progress.task("compressing the disk image", Some(length), Unit::Bytes);
     let mut at = 0;
@@ -79,7 +79,7 @@ fn write_data(
     image: &File,
     range: Range<u64>,
     output: &mut impl Write,
-    options: &Options,
+    options: Options,
     task: &dyn Task,
 ) -> io::Result<()> {
     let mut encoder = zstd::Encoder::new(output, options.level)?;
@@ -147,7 +147,7 @@ mod tests {
         file.write_all_at(&data[..9 << 20], 24 << 20).unwrap();
         let compressed = |threads| {
             let mut output = Vec::new();
-            compress(&file, &mut output, &Options { level: 1, threads }, &Silent).unwrap();
+            compress(&file, &mut output, Options { level: 1, threads }, &Silent).unwrap();
             output
         };
         let one = compressed(1);
@@ -171,9 +171,11 @@ mod tests {
         ] {
             let file = tempfile::tempfile().unwrap();
             file.set_len(length).unwrap();
-            data.iter().for_each(|at| file.write_all_at(&[7; 5000], *at).unwrap());
+            for at in &data {
+                file.write_all_at(&[7; 5000], *at).unwrap();
+            }
             let mut output = Vec::new();
-            compress(&file, &mut output, &Options::default(), &Silent).unwrap();
+            compress(&file, &mut output, Options::default(), &Silent).unwrap();
             let mut whole = vec![0; length as usize];
             file.read_exact_at(&mut whole, 0).unwrap();
             assert!(zstd::decode_all(&output[..]).unwrap() == whole, "{length} {data:?}");

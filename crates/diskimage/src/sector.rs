@@ -8,7 +8,7 @@ pub enum SectorSize {
     /// 512 bytes: USB sticks, virtual disks, nearly every SATA disk.
     #[default]
     Bytes512,
-    /// 4096 bytes: "4Kn" disks and NVMe drives formatted so.
+    /// 4096 bytes: disks that are sold as "4Kn" or formatted so.
     Bytes4096,
 }
 

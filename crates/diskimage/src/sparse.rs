@@ -45,7 +45,7 @@ pub fn data_ranges(file: &File) -> io::Result<Vec<Range<u64>>> {
 }
 
 /// Copies all of `source` into `target` at `offset`, leaving holes out. The target has to be a hole there already.
-/// The kernel copies (copy_file_range(2)), sharing blocks where the file system can. Returns how many bytes were
+/// The kernel copies (`copy_file_range(2)`), sharing blocks where the file system can. Returns how many bytes were
 /// copied, holes not among them.
 ///
 /// # Errors
@@ -186,7 +186,8 @@ mod tests {
         let source = sparse(8 << 20, &[(4 << 20, vec![1; 4096])]);
         let target = sparse(20 << 20, &[]);
         assert_eq!(copy(&source, &target, 10 << 20).unwrap(), 4096);
-        assert_eq!(data_ranges(&target).unwrap(), [14 << 20..(14 << 20) + 4096]);
+        let ranges = data_ranges(&target).unwrap();
+        assert!(ranges.len() == 1 && ranges[0] == (14 << 20..(14 << 20) + 4096), "{ranges:?}");
         assert!(target.metadata().unwrap().blocks() * 512 < 64 << 10);
     }
 

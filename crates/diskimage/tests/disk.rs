@@ -34,7 +34,7 @@ fn wish(number: u8, type_guid: Guid, name: &str, size: u64, attributes: Attribut
 fn build(path: &Path, sector_size: SectorSize) -> File {
     let root = tempfile::tempfile_in(path.parent().unwrap()).unwrap();
     root.set_len(40 << 20).unwrap();
-    root.write_all_at(&[0xaa; 100_000], 5 << 20).unwrap();
+    root.write_all_at(&vec![0xaa; 100_000], 5 << 20).unwrap();
 
     let layout = layout(&[
         wish(1, types::ESP, "esp", ESP_SIZE, Attributes::NO_AUTO),
@@ -116,7 +116,7 @@ fn bmaptool_flashes_a_used_disk_from_the_compressed_image() {
     let (directory, _, file) = image(SectorSize::Bytes512);
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let mut compressed = File::create(path("disk.img.zst")).unwrap();
-    compress::compress(&file, &mut compressed, &compress::Options::default(), &Silent).unwrap();
+    compress::compress(&file, &mut compressed, compress::Options::default(), &Silent).unwrap();
     let tested = run("zstd", "zstd", &["-t", &path("disk.img.zst")]);
     assert!(tested.status.success(), "{}", text(&tested));
 
@@ -129,7 +129,7 @@ fn bmaptool_flashes_a_used_disk_from_the_compressed_image() {
     assert!(unpacked.status.success(), "{}", text(&unpacked));
     let stick = File::create(path("stick")).unwrap();
     for at in (0..map.image_size).step_by(1 << 20) {
-        stick.write_all_at(&[0xff; 1 << 20], at).unwrap();
+        stick.write_all_at(&vec![0xff; 1 << 20], at).unwrap();
     }
     let copied = run(
         "bmaptool",
@@ -142,7 +142,7 @@ fn bmaptool_flashes_a_used_disk_from_the_compressed_image() {
     let table = gpt::read(&mut &stick).unwrap();
     assert_eq!((table.copies, table.partitions.len()), (gpt::Copies::Both, 3));
     let mut volume = Volume::open(&stick, table.partitions[0].1.start).unwrap();
-    assert!(volume.read("EFI/BOOT/BOOTX64.EFI").unwrap() == [0x4d; 300_000]);
+    assert!(volume.read("EFI/BOOT/BOOTX64.EFI").unwrap() == vec![0x4d; 300_000]);
     let mut esp = vec![0; ESP_SIZE as usize];
     stick.read_exact_at(&mut esp, table.partitions[0].1.start).unwrap();
     std::fs::write(path("esp.img"), &esp).unwrap();

@@ -62,7 +62,7 @@ fn assert_clean(path: &Path) {
 
 fn read_with_fatfs(file: &File) -> BTreeMap<String, Option<Vec<u8>>> {
     fn walk<T: Read + Write + Seek>(
-        dir: fatfs::Dir<'_, T>,
+        dir: &fatfs::Dir<'_, T>,
         above: &str,
         found: &mut BTreeMap<String, Option<Vec<u8>>>,
     ) {
@@ -73,7 +73,7 @@ fn read_with_fatfs(file: &File) -> BTreeMap<String, Option<Vec<u8>>> {
             }
             let path = format!("{above}{name}");
             if entry.is_dir() {
-                walk(entry.to_dir(), &format!("{path}/"), found);
+                walk(&entry.to_dir(), &format!("{path}/"), found);
                 found.insert(path, None);
             } else {
                 let mut bytes = Vec::new();
@@ -87,7 +87,7 @@ fn read_with_fatfs(file: &File) -> BTreeMap<String, Option<Vec<u8>>> {
     let volume = fatfs::FileSystem::new(disk, fatfs::FsOptions::new()).unwrap();
     assert_eq!(volume.fat_type(), fatfs::FatType::Fat32);
     let mut found = BTreeMap::new();
-    walk(volume.root_dir(), "", &mut found);
+    walk(&volume.root_dir(), "", &mut found);
     found
 }
 
@@ -119,7 +119,7 @@ fn expected(tree: &FileTree) -> BTreeMap<String, Option<Vec<u8>>> {
 #[test]
 fn an_esp_is_clean_and_mtools_reads_it() {
     let directory = tempfile::tempdir().unwrap();
-    let uki = [b"MZ".as_slice(), &[7; 3_000_001]].concat();
+    let uki = [b"MZ".as_slice(), &vec![7; 3_000_001][..]].concat();
     let tree = tree(&[
         ("EFI/BOOT/BOOTX64.EFI", &uki),
         ("rocbed.toml", b"hub = \"https://example.org\"\n"),
@@ -143,7 +143,7 @@ fn an_esp_is_clean_and_mtools_reads_it() {
 #[test]
 fn the_same_input_gives_the_same_bytes_and_free_space_is_a_hole() {
     let directory = tempfile::tempdir().unwrap();
-    let tree = tree(&[("EFI/Linux/a.efi", &[3; 100_000]), ("EFI/Linux/zeros.bin", &[0; 8_000_000])]);
+    let tree = tree(&[("EFI/Linux/a.efi", &vec![3; 100_000]), ("EFI/Linux/zeros.bin", &vec![0; 8_000_000])]);
     let options = options(512 * MIB, SectorSize::Bytes512);
     let image = |offset: u64| {
         let file = tempfile::tempfile_in(directory.path()).unwrap();

@@ -91,7 +91,7 @@ fn every_part_is_in_its_section() {
     assert_eq!(part(".osrel"), b"ID=debian\n");
     assert_eq!(part(".cmdline"), b"quiet console=ttyS0");
     assert_eq!(part(".uname"), b"7.2.13");
-    assert!(part(".linux") == kernel() && part(".initrd") == [5; 100_001]);
+    assert!(part(".linux") == kernel() && part(".initrd") == vec![5; 100_001]);
     assert_eq!(part(".text"), [0xc3; 300]);
     let sbat = String::from_utf8(part(".sbat").to_vec()).unwrap();
     let components: Vec<_> = sbat.lines().map(|line| line.split(',').next().unwrap()).collect();
@@ -151,7 +151,8 @@ fn refuses_with_a_reason() {
     assert!(refuse(&signed, &parts()).contains("signed"));
     assert!(refuse(&stub(1), &parts()).contains("and 5 are to be added"));
     let long = "component,1,x,y,1,a long url to fill the stub's section\n".repeat(20);
-    let lines: String = long.lines().enumerate().map(|(number, line)| format!("{number}{line}\n")).collect();
+    let lines: String =
+        long.lines().zip(0..).fold(String::new(), |lines, (line, number)| lines + &format!("{number}{line}\n"));
     assert!(refuse(&stub(20), &Parts { sbat: Some(lines), ..parts() }).contains("has room for 512"));
     assert!(refuse(&stub(20), &Parts { kernel: "MZ".into(), ..parts() }).contains("bzImage"));
     assert!(refuse(&stub(20), &Parts { cmdline: "a\0b".into(), ..parts() }).contains("NUL"));

@@ -35,7 +35,7 @@ impl DosTime {
         let field = |value: i8| value.unsigned_abs() as u16;
         Self {
             date: (utc.year() - 1980).unsigned_abs() << 9 | field(utc.month()) << 5 | field(utc.day()),
-            time: field(utc.hour()) << 11 | field(utc.minute()) << 5 | field(utc.second()) / 2,
+            time: field(utc.hour()) << 11 | field(utc.minute()) << 5 | (field(utc.second()) / 2),
         }
     }
 }
@@ -103,11 +103,15 @@ mod tests {
 
     #[test]
     fn times_are_kept_in_two_second_steps_between_1980_and_2107() {
+        let dos = |[year, month, day, hour, minute, half]: [u16; 6]| DosTime {
+            date: year << 9 | month << 5 | day,
+            time: hour << 11 | minute << 5 | half,
+        };
         let time = |seconds| DosTime::new(Timestamp::from_seconds(seconds));
         // 2026-10-30T08:08:01Z
-        assert_eq!(time(1_793_347_681), DosTime { date: 46 << 9 | 10 << 5 | 30, time: 8 << 11 | 8 << 5 });
-        assert_eq!(time(0), DosTime { date: 1 << 5 | 1, time: 0 });
-        assert_eq!(time(i64::MAX), DosTime { date: 127 << 9 | 12 << 5 | 31, time: 23 << 11 | 59 << 5 | 29 });
+        assert_eq!(time(1_793_347_681), dos([46, 10, 30, 8, 8, 0]));
+        assert_eq!(time(0), dos([0, 1, 1, 0, 0, 0]));
+        assert_eq!(time(i64::MAX), dos([127, 12, 31, 23, 59, 29]));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct Volume<R> {
     data_start: u64,
     clusters: u64,
     root: u32,
-    volume_id: u32,
+    serial: u32,
     window: Option<(u64, Vec<u8>)>,
 }
 
@@ -113,14 +113,14 @@ impl<R: Read + Seek> Volume<R> {
             data_start: before_data * sector,
             clusters,
             root,
-            volume_id: le32(67),
+            serial: le32(67),
             window: None,
         })
     }
 
     /// Volume serial number.
     pub fn volume_id(&self) -> u32 {
-        self.volume_id
+        self.serial
     }
 
     /// Everything in the volume, directories before what is in them, otherwise in the order of the directories.

@@ -192,7 +192,7 @@ fn boot_sector(geometry: &Geometry, offset: u64, volume_id: u32, label: &[u8; 11
     boot.0
 }
 
-/// `FSInfo` (specification, "FAT32 FSInfo Sector Structure").
+/// `FSInfo` (specification, "FAT32 `FSInfo` Sector Structure").
 fn info_sector(free: u64, next: u64, clusters: u64) -> Vec<u8> {
     let next = if next < clusters + 2 { next as u32 } else { u32::MAX };
     let mut info = Bytes(vec![0; 512]);

@@ -261,7 +261,7 @@ mod tests {
             no_backup[sector + 60] ^= 1;
             assert!(matches!(parse(&no_backup), Err(GptError::Damaged { primary: "header checksum is wrong", .. })));
         }
-        assert!(matches!(parse(&[0; 40000]), Err(GptError::NotFound)));
+        assert!(matches!(parse(&vec![0; 40_000]), Err(GptError::NotFound)));
         assert!(matches!(parse(&[]), Err(GptError::NotFound)));
     }
 

@@ -44,7 +44,9 @@ mod tests {
         #[test]
         fn hostile_headers_never_panic(at in prop::collection::vec((0x1f0_usize..0x520, any::<u8>()), 0..6), length in 0_usize..4096) {
             let mut kernel = kernel();
-            at.into_iter().for_each(|(at, value)| kernel[at] = value);
+            for (at, value) in at {
+                kernel[at] = value;
+            }
             let _version = bzimage_version(&kernel[..length]);
             let _version = bzimage_version(&kernel);
         }
