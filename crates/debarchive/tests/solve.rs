@@ -11,7 +11,7 @@ fn universe(lines: &[&str]) -> Universe {
     for line in lines {
         let mut parts = line.split(';').map(str::trim);
         let (name, version) = parts.next().unwrap().split_once(' ').unwrap();
-        text.push_str(&format!("Package: {name}\nVersion: {version}\nArchitecture: amd64\n"));
+        text.extend(["Package: ", name, "\nVersion: ", version, "\nArchitecture: amd64\n"]);
         for field in parts {
             text.push_str(field);
             text.push('\n');

@@ -89,11 +89,21 @@ pub(super) fn scan(index: &str, text: &str) -> Result<Vec<Spans>, IndexError> {
                 }
                 field = Field::Other;
             }
-            Some(b' ' | b'\t') => {
-                if field == Field::Provides {
-                    spans.provides.end = (start + line.len()) as u32;
+            Some(b' ' | b'\t') => match field {
+                Field::Provides => spans.provides.end = (start + line.len()) as u32,
+                // Debian Policy 5.1: these are simple fields, of one line.
+                Field::Package | Field::Version | Field::Architecture => {
+                    let value = shorten(&String::from_utf8_lossy(line));
+                    let field = "continuation of a field of one line";
+                    return Err(IndexError::Invalid {
+                        index: index.to_owned(),
+                        line: line_of(text, start),
+                        field,
+                        value,
+                    });
                 }
-            }
+                Field::Essential | Field::Priority | Field::Other => {}
+            },
             Some(first) => {
                 if !begun {
                     begun = true;

@@ -244,8 +244,7 @@ fn reject(error: &VerificationError<'_>) -> Rejected {
         VerificationError::BadKey { ka, error, .. } => (known(ka.cert()), Problem::BadKey, Some(error)),
         VerificationError::BadSignature { ka, error, .. } => (known(ka.cert()), Problem::BadSignature, Some(error)),
         VerificationError::MalformedSignature { sig, error } => (issuer(sig), Problem::Malformed, Some(error)),
-        VerificationError::UnknownSignature { .. } => ("unknown".to_owned(), Problem::Malformed, None),
-        // The library may add kinds; whatever it is, it is not a good signature.
+        // An unknown kind of signature, or of error that the library adds some day: not a good signature.
         _ => ("unknown".to_owned(), Problem::Malformed, None),
     };
     let detail = cause.map_or_else(
