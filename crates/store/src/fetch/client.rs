@@ -6,10 +6,12 @@ use std::io;
 use std::path::PathBuf;
 
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Proxy, Timeout};
 
 use crate::fetch::FetchOptions;
 use crate::fetch::error::{FetchError, Problem};
+use crate::fetch::resolver::RememberingResolver;
 
 /// Where distributions keep the certificates of the authorities they trust, in one file.
 const BUNDLES: [&str; 3] = [
@@ -48,7 +50,7 @@ impl Client {
                 .timeout_per_write(Some(options.idle_timeout))
                 .proxy(proxy(variables)?)
                 .tls_config(tls.clone());
-            Ok(config.build().new_agent())
+            Ok(Agent::with_parts(config.build(), DefaultConnector::default(), RememberingResolver::default()))
         };
         Ok(Self {
             http: agent(false, &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])?,

@@ -5,6 +5,7 @@ pub mod content_range;
 mod error;
 mod job;
 mod partial;
+mod resolver;
 mod retry;
 mod transfer;
 
