@@ -14,6 +14,9 @@ use std::collections::HashSet;
 /// Long enough for every real case; short enough to be read.
 const MOST_LINES: usize = 40;
 
+/// Far below what the stack holds.
+const DEEPEST: usize = 200;
+
 /// Lines that lead from the request to what cannot be had.
 pub(super) fn explain(conflict: &Conflict, solver: &Solver<Provider<'_>>) -> Vec<String> {
     let graph = conflict.graph(solver);
@@ -37,7 +40,7 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     fn node(&mut self, node: usize, depth: usize) {
-        if !self.told.insert(node) {
+        if depth > DEEPEST || !self.told.insert(node) {
             return;
         }
         let name = self.describe(node);
