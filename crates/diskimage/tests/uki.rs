@@ -157,6 +157,13 @@ fn refuses_with_a_reason() {
     assert!(refuse(&stub(20), &Parts { kernel: "MZ".into(), ..parts() }).contains("bzImage"));
     assert!(refuse(&stub(20), &Parts { cmdline: "a\0b".into(), ..parts() }).contains("NUL"));
 
+    let mut kernel = kernel();
+    kernel[0x206..0x208].copy_from_slice(&0x20f_u16.to_le_bytes());
+    kernel[0x238..0x23c].copy_from_slice(&2047_u32.to_le_bytes());
+    let with = |length| Parts { cmdline: "x".repeat(length), kernel: kernel.clone().into(), ..parts() };
+    assert!(refuse(&stub(20), &with(2048)).contains("takes 2047"));
+    build(&stub(20), &with(2047)).unwrap();
+
     let append =
         |sections: &[NewSection]| append_sections(&stub(20), sections, &mut Vec::new()).unwrap_err().to_string();
     assert!(append(&[NewSection::data(".text", "x")]).contains("two sections"));

@@ -51,8 +51,8 @@ fn fitting_size(plan: &Plan, sector_size: SectorSize) -> Result<u64, FatError> {
 
 /// Writes a FAT32 volume with all directories and files of `tree` at `offset` of `image`. Free clusters are not
 /// written: in a sparse image they stay holes. Everything else is, zeros too, so that what was there before does not
-/// matter. Owners, modes, links' identity and extended attributes are lost, since
-/// FAT has none; hard links become copies.
+/// matter. An image that ends before the volume does is made longer. Owners, modes, links' identity and extended
+/// attributes are lost, since FAT has none; hard links become copies.
 ///
 /// # Errors
 /// When FAT cannot hold the tree, or it does not fit, or reading or writing fails; see [`FatError`].
@@ -72,6 +72,10 @@ pub fn write(
     let used = plan.clusters(geometry.cluster_bytes());
     if used > geometry.clusters {
         return Err(FatError::NoSpace { size, minimum: fitting_size(&plan, sector_size)? });
+    }
+    let metadata = image.metadata().map_err(FatError::Write)?;
+    if metadata.is_file() && metadata.len() < offset.saturating_add(size) {
+        image.set_len(offset.saturating_add(size)).map_err(FatError::Write)?;
     }
     let volume = Output {
         image,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
@@ -12,13 +13,16 @@ use super::{GptError, MAX_PARTITIONS, NAME_UNITS, Partition};
 use crate::layout::{LayoutError, table_bytes};
 use crate::{Guid, SectorSize};
 
-/// Writes the protective MBR, the primary table after it and the backup table at the end of `disk`, whose length is
-/// the disk's size. Entry numbers follow the order of `partitions`.
+/// Writes the protective MBR, the primary table after it and the backup table at the end of `disk`, an image of its
+/// final length or a device. Entry numbers follow the order of `partitions`.
+///
+/// A stick is usually larger than the image that was flashed to it: writing the [table](super::Table) that was read
+/// from it once more moves the backup to its end.
 ///
 /// # Errors
 /// When a partition has no place or no name there, or writing fails; see [`GptError`].
 pub fn write(disk: &File, disk_guid: Guid, sector_size: SectorSize, partitions: &[Partition]) -> Result<(), GptError> {
-    let disk_size = disk.metadata()?.len();
+    let disk_size = (&*disk).seek(SeekFrom::End(0))?; // a device's metadata has no length
     check(disk_size, sector_size, partitions)?;
     let block_size = match sector_size {
         SectorSize::Bytes512 => LogicalBlockSize::Lb512,
@@ -102,6 +106,7 @@ fn check(disk_size: u64, sector_size: SectorSize, partitions: &[Partition]) -> R
 mod tests {
     use super::*;
     use crate::gpt::{Attributes, types};
+    use std::os::unix::fs::FileExt;
 
     fn part(number: u8, start: u64, size: u64) -> Partition {
         Partition {
@@ -128,5 +133,21 @@ mod tests {
         assert!(matches!(write(&[part(1, mib, u64::MAX - 511)]), Err(GptError::Overlap { .. })));
         assert!(matches!(write(&[part(1, mib, 0)]), Err(GptError::Layout(LayoutError::Empty(_)))));
         write(&[part(1, mib, mib), part(2, 2 * mib, 7 * mib)]).unwrap();
+    }
+
+    #[test]
+    fn writing_again_moves_the_backup_to_the_end_of_a_larger_disk() {
+        let disk = tempfile::tempfile().unwrap();
+        disk.set_len(10 << 20).unwrap();
+        let partitions = [part(1, 1 << 20, 1 << 20)];
+        write(&disk, Guid::from_bytes([9; 16]), SectorSize::Bytes512, &partitions).unwrap();
+        disk.set_len(20 << 20).unwrap();
+        let table = crate::gpt::read(&mut &disk).unwrap();
+        let read: Vec<_> = table.partitions.into_iter().map(|(_, partition)| partition).collect();
+        write(&disk, table.disk_guid, table.sector_size, &read).unwrap();
+        let mut last = [0; 512];
+        disk.read_exact_at(&mut last, (20 << 20) - 512).unwrap();
+        assert!(last.starts_with(b"EFI PART"));
+        assert_eq!(read, partitions);
     }
 }

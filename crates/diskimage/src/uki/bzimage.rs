@@ -19,6 +19,16 @@ pub fn bzimage_version(kernel: &[u8]) -> Option<&str> {
     Some(release)
 }
 
+/// Longest command line in bytes that the kernel in a bzImage takes, field `cmdline_size` (0x238); what is longer is
+/// cut off without a word. `None` where this is no bzImage of boot protocol 2.06 or later.
+pub(super) fn longest_cmdline(kernel: &[u8]) -> Option<u32> {
+    let protocol = u16::from_le_bytes(*kernel.get(0x206..)?.first_chunk()?);
+    if kernel.get(0x202..0x206)? != b"HdrS" || protocol < 0x0206 {
+        return None;
+    }
+    Some(u32::from_le_bytes(*kernel.get(0x238..)?.first_chunk()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +59,7 @@ mod tests {
             }
             let _version = bzimage_version(&kernel[..length]);
             let _version = bzimage_version(&kernel);
+            let _most = longest_cmdline(&kernel[..length]);
         }
     }
 }

@@ -102,6 +102,16 @@ pub enum UkiError {
     /// Text for the firmware and the kernel ends at a zero.
     #[error("the kernel command line has a NUL byte")]
     Cmdline,
+    /// The kernel would cut it.
+    #[error(
+        "the kernel command line has {length} bytes, and the kernel takes {most}: shorten it, or move settings into a file"
+    )]
+    CmdlineTooLong {
+        /// Bytes that it has.
+        length: usize,
+        /// Bytes that the kernel takes.
+        most: u32,
+    },
     /// A file has another length than before.
     #[error("the content of section {name:?} has changed: it should have {expected} bytes; run the build again")]
     Changed {

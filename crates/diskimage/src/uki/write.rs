@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fsimage::Content;
 
+use super::bzimage::longest_cmdline;
 use super::headers::{CODE, DATA, Headers, SectionHeader};
 use super::{NewSection, Parts, UkiError, bzimage_version, read, sbat};
 
@@ -19,6 +20,10 @@ pub fn write(stub: &[u8], parts: &Parts, output: &mut dyn Write) -> Result<u64, 
     let kernel = load(".linux", &parts.kernel)?;
     if parts.cmdline.contains('\0') {
         return Err(UkiError::Cmdline);
+    }
+    let length = parts.cmdline.len();
+    if let Some(most) = longest_cmdline(&kernel).filter(|most| length as u64 > u64::from(*most)) {
+        return Err(UkiError::CmdlineTooLong { length, most });
     }
     let uname = match &parts.uname {
         Some(uname) => uname.as_str(),
