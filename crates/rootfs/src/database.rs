@@ -5,15 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-use fsimage::Timestamp;
+use std::path::Path;
 
 use crate::Error;
 use crate::deb::Deb;
+use crate::inside::Inside;
 use crate::unpack::{Extent, Package, Report, Unpacked};
 
 /// Where the database is, relative to the root.
@@ -51,45 +47,38 @@ const FIELDS: &[&str] = &[
 
 /// Writes the database for everything that was unpacked whole.
 pub fn write(root: &Path, architecture: &str, packages: &[Package], report: &Report) -> Result<(), Error> {
-    let database = root.join(DIRECTORY);
-    for directory in ["", "alternatives", "info", "parts", "triggers", "updates"] {
-        let path = database.join(directory);
-        fs::create_dir_all(&path).map_err(Error::io("making the directory", bytes(&path)))?;
+    let inside = Inside::open(root)?;
+    for directory in ["alternatives", "info", "parts", "triggers", "updates"] {
+        inside.make_directories(&format!("{DIRECTORY}/{directory}"))?;
     }
+    let put = |name: &str, content: &[u8]| inside.write(&format!("{DIRECTORY}/{name}"), content, 0o644);
     let whole: Vec<(&Package, &Unpacked)> =
         packages.iter().zip(&report.packages).filter(|(package, _)| package.extent == Extent::Whole).collect();
 
     let mut stanzas = BTreeMap::new();
     for (package, unpacked) in &whole {
-        write_info(&database.join("info"), &package.deb, unpacked)?;
+        write_info(&inside, &package.deb, unpacked)?;
         stanzas.insert((package.deb.name(), package.deb.architecture()), stanza(&package.deb));
     }
     let status: String = stanzas.into_values().collect();
-    put(&database.join("status"), status.as_bytes())?;
-    put(&database.join("info/format"), b"1\n")?;
-    put(&database.join("arch"), format!("{architecture}\n").as_bytes())?;
-    for empty in ["available", "diversions", "statoverride", "triggers/Unincorp"] {
-        put(&database.join(empty), b"")?;
-    }
-    write_triggers(&database.join("triggers"), whole.iter().map(|(package, _)| &package.deb))
+    put("status", status.as_bytes())?;
+    put("info/format", b"1\n")?;
+    put("arch", format!("{architecture}\n").as_bytes())?;
+    put("triggers/Unincorp", b"")?;
+    write_triggers(&inside, whole.iter().map(|(package, _)| &package.deb))
 }
 
-fn write_info(info: &Path, deb: &Deb, unpacked: &Unpacked) -> Result<(), Error> {
-    let path = |name: &str| info.join(format!("{}.{name}", deb.qualified_name()));
+fn write_info(inside: &Inside, deb: &Deb, unpacked: &Unpacked) -> Result<(), Error> {
+    let path = |name: &str| format!("{DIRECTORY}/info/{}.{name}", deb.qualified_name());
     let mut list = Vec::new();
     for entry in &unpacked.paths {
         list.push(b'/');
         list.extend_from_slice(if entry.is_empty() { b"." } else { entry });
         list.push(b'\n');
     }
-    put(&path("list"), &list)?;
+    inside.write(&path("list"), &list, 0o644)?;
     for file in &deb.files {
-        let path = path(&file.name);
-        put(&path, &file.bytes)?;
-        let permissions = fs::Permissions::from_mode(file.mode.into());
-        fs::set_permissions(&path, permissions).map_err(Error::io("setting the mode of", bytes(&path)))?;
-        let handle = fs::File::options().write(true).open(&path).map_err(Error::io("opening", bytes(&path)))?;
-        handle.set_modified(system_time(file.mtime)).map_err(Error::io("setting the time of", bytes(&path)))?;
+        inside.write_at(&path(&file.name), &file.bytes, file.mode.into(), file.mtime)?;
     }
     if deb.file("md5sums").is_none() {
         let mut sums = Vec::new();
@@ -99,7 +88,7 @@ fn write_info(info: &Path, deb: &Deb, unpacked: &Unpacked) -> Result<(), Error> 
             sums.extend_from_slice(path);
             sums.push(b'\n');
         }
-        put(&path("md5sums"), &sums)?;
+        inside.write(&path("md5sums"), &sums, 0o644)?;
     }
     Ok(())
 }
@@ -122,7 +111,7 @@ fn stanza(deb: &Deb) -> String {
                 }
             }
             name => {
-                if let Some(value) = deb.control.get(name) {
+                if let Some(value) = deb.control.get_raw(name) {
                     field(name, value);
                 }
             }
@@ -148,7 +137,7 @@ fn conffiles(deb: &Deb) -> String {
 }
 
 /// Trigger interests (deb-triggers(5)): those in paths all in `File`, those with names in a file each.
-fn write_triggers<'a>(directory: &Path, debs: impl Iterator<Item = &'a Deb>) -> Result<(), Error> {
+fn write_triggers<'a>(inside: &Inside, debs: impl Iterator<Item = &'a Deb>) -> Result<(), Error> {
     let mut files = String::new();
     let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for deb in debs {
@@ -175,27 +164,11 @@ fn write_triggers<'a>(directory: &Path, debs: impl Iterator<Item = &'a Deb>) -> 
         }
     }
     if !files.is_empty() {
-        put(&directory.join("File"), files.as_bytes())?;
+        inside.write(&format!("{DIRECTORY}/triggers/File"), files.as_bytes(), 0o644)?;
     }
     for (trigger, packages) in named {
         let lines: String = packages.into_iter().map(|package| package + "\n").collect();
-        put(&directory.join(trigger), lines.as_bytes())?;
+        inside.write(&format!("{DIRECTORY}/triggers/{trigger}"), lines.as_bytes(), 0o644)?;
     }
     Ok(())
-}
-
-fn put(path: &PathBuf, content: &[u8]) -> Result<(), Error> {
-    fs::write(path, content).map_err(Error::io("writing", bytes(path)))?;
-    let permissions = fs::Permissions::from_mode(0o644);
-    fs::set_permissions(path, permissions).map_err(Error::io("setting the mode of", bytes(path)))
-}
-
-fn bytes(path: &Path) -> Vec<u8> {
-    path.as_os_str().as_encoded_bytes().to_vec()
-}
-
-fn system_time(time: Timestamp) -> SystemTime {
-    let whole = Duration::from_secs(time.seconds.unsigned_abs());
-    let base = if time.seconds < 0 { SystemTime::UNIX_EPOCH - whole } else { SystemTime::UNIX_EPOCH + whole };
-    base + Duration::from_nanos(time.nanoseconds.into())
 }

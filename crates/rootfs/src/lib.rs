@@ -11,11 +11,14 @@
 
 mod build;
 mod closure;
+pub mod compare;
 
 mod configure;
 pub mod database;
 pub mod deb;
 mod error;
+pub mod finish;
+mod inside;
 
 pub mod sandbox;
 pub mod unpack;

@@ -7,22 +7,21 @@
 mod runner;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use progress::{Progress, Unit};
 use runner::Runner;
 
 use crate::closure::Set;
 use crate::deb::Deb;
+use crate::inside::Inside;
 use crate::{Error, Spec};
 
 /// Where the packages lie while the dpkg inside unpacks them, relative to the root.
 const PACKAGES: &str = "var/cache/rocbed-packages";
 /// Forbids invoke-rc.d to start services (its documented interface): 101 is "action forbidden by policy".
 const POLICY: &str = "usr/sbin/policy-rc.d";
-const POLICY_TEXT: &str = "#!/bin/sh\nexit 101\n";
+const POLICY_TEXT: &[u8] = b"#!/bin/sh\nexit 101\n";
 
 /// Which packages the dpkg inside unpacks, and which everything else needs.
 pub(crate) struct Plan<'a> {
@@ -61,29 +60,25 @@ pub(crate) fn configure(root: &Path, spec: &Spec, plan: &Plan, progress: &dyn Pr
     }
     let task = progress.task("configuring packages", Some(plan.debs.len() as u64), Unit::Items);
     let mut runner = Runner::new(root, spec, task.as_ref(), progress)?;
-    let policy = root.join(POLICY);
-    let had_policy = policy.exists();
+    let inside = Inside::open(root)?;
+    let had_policy = inside.exists(POLICY)?;
     if !had_policy {
-        write_policy(&policy)?;
+        inside.write(POLICY, POLICY_TEXT, 0o755)?;
     }
-    let mut work = Work { root, spec, plan, runner: &mut runner, configured: BTreeSet::new() };
-    work.run()?;
+    let (unpacked, configured) = (BTreeSet::new(), BTreeSet::new());
+    Work { inside: &inside, spec, plan, runner: &mut runner, unpacked, configured }.run()?;
     if !had_policy {
-        fs::remove_file(&policy).map_err(Error::io("removing", POLICY))?;
+        inside.remove_file(POLICY)?;
     }
     Ok(())
 }
 
-fn write_policy(path: &Path) -> Result<(), Error> {
-    fs::write(path, POLICY_TEXT).map_err(Error::io("writing", POLICY))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(Error::io("setting the mode of", POLICY))
-}
-
 struct Work<'a, 'r> {
-    root: &'a Path,
+    inside: &'a Inside,
     spec: &'a Spec,
     plan: &'a Plan<'a>,
     runner: &'a mut Runner<'r>,
+    unpacked: BTreeSet<usize>,
     configured: BTreeSet<usize>,
 }
 
@@ -98,6 +93,9 @@ impl Work<'_, '_> {
         }
         let mut batch = Vec::new();
         for at in rest {
+            if self.unpacked.contains(&at) {
+                continue; // another one needed it before
+            }
             let needed = self.plan.set.closure(self.plan.set.needs(at, &["Pre-Depends"]));
             let missing: BTreeSet<usize> = needed.difference(&self.configured).copied().collect();
             if !missing.is_empty() {
@@ -111,37 +109,35 @@ impl Work<'_, '_> {
         self.runner.run("/usr/bin/dpkg", &["--force-unsafe-io", "--configure", "--pending"], &[])
     }
 
-    /// Lets dpkg unpack packages, in this order.
+    /// Lets dpkg unpack packages, in this order, each once.
     fn unpack(&mut self, packages: &[usize]) -> Result<(), Error> {
+        let packages: Vec<usize> = packages.iter().copied().filter(|at| self.unpacked.insert(*at)).collect();
         if packages.is_empty() {
             return Ok(());
         }
-        let directory = self.root.join(PACKAGES);
-        fs::create_dir_all(&directory).map_err(Error::io("making the directory", PACKAGES))?;
-        let mut arguments = vec!["--force-unsafe-io".to_owned(), "--force-depends".to_owned(), "--unpack".to_owned()];
-        for at in packages {
+        self.inside.make_directories(PACKAGES)?;
+        let mut copies = Vec::new();
+        for at in &packages {
             let Some(package) = self.spec.packages.get(*at) else { continue };
-            let name = format!("{at}.deb");
-            let copy: PathBuf = directory.join(&name);
-            fs::copy(&package.path, &copy).map_err(Error::io("copying", bytes(&package.path)))?;
-            arguments.push(format!("/{PACKAGES}/{name}"));
+            let copy = format!("{PACKAGES}/{}_{at}.deb", package.name);
+            self.inside.copy(&package.path, &copy)?;
+            copies.push(copy);
         }
+        let mut arguments = vec!["--force-unsafe-io".to_owned(), "--force-depends".to_owned(), "--unpack".to_owned()];
+        arguments.extend(copies.iter().map(|copy| format!("/{copy}")));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.runner.run("/usr/bin/dpkg", &arguments, &[])?;
-        fs::remove_dir_all(&directory).map_err(Error::io("removing", PACKAGES))
+        for copy in &copies {
+            self.inside.remove_file(copy)?;
+        }
+        self.inside.remove_directory(PACKAGES)
     }
 
     fn configure(&mut self, packages: &BTreeSet<usize>) -> Result<(), Error> {
         let todo: Vec<usize> = packages.difference(&self.configured).copied().collect();
-        if let Some(late) = todo.iter().find(|at| self.plan.by_dpkg(**at) && !self.plan.is_base(**at)) {
-            // It has a preinst and comes later in the order, or in this very batch: unpack it now.
-            let debs: Vec<usize> = todo
-                .iter()
-                .copied()
-                .filter(|at| self.plan.by_dpkg(*at) && !self.plan.is_base(*at) && at <= late)
-                .collect();
-            self.unpack(&debs)?;
-        }
+        // What comes later in the order but is needed now.
+        let debs: Vec<usize> = todo.iter().copied().filter(|at| self.plan.by_dpkg(*at)).collect();
+        self.unpack(&debs)?;
         let names: Vec<String> =
             todo.iter().filter_map(|at| self.plan.debs.get(*at)).map(Deb::qualified_name).collect();
         let mut arguments = vec!["--force-unsafe-io", "--configure"];
@@ -150,8 +146,4 @@ impl Work<'_, '_> {
         self.configured.extend(todo);
         Ok(())
     }
-}
-
-fn bytes(path: &Path) -> Vec<u8> {
-    path.as_os_str().as_encoded_bytes().to_vec()
 }

@@ -4,7 +4,7 @@ use debversion::Version;
 
 use super::DebError;
 
-/// One paragraph of fields, in their order and as they are written.
+/// One paragraph of fields, in their order and as they are written, blanks at line ends included.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Paragraph {
     fields: Vec<(String, String)>,
@@ -24,7 +24,7 @@ impl Paragraph {
                     return Err(DebError::Control("it begins with a continuation line".into()));
                 };
                 value.push('\n');
-                value.push_str(line.trim_end());
+                value.push_str(line);
                 continue;
             }
             let Some((name, value)) = line.split_once(':') else {
@@ -36,7 +36,7 @@ impl Paragraph {
             if fields.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
                 return Err(DebError::Control(format!("it has two {name} fields")));
             }
-            fields.push((name.to_owned(), value.trim().to_owned()));
+            fields.push((name.to_owned(), value.trim_start().to_owned()));
         }
         if lines.any(|line| !line.trim().is_empty()) {
             return Err(DebError::Control("it has more than one paragraph".into()));
@@ -44,8 +44,13 @@ impl Paragraph {
         Ok(Self { fields })
     }
 
-    /// A field's value; names are compared without regard to case.
+    /// A field's value without blanks at its end; names are compared without regard to case.
     pub fn get(&self, name: &str) -> Option<&str> {
+        self.get_raw(name).map(str::trim_end)
+    }
+
+    /// A field's value with the blanks at its end, which dpkg keeps.
+    pub fn get_raw(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 

@@ -1,8 +1,7 @@
 //! Making files inside a root directory and nowhere else.
 //!
-//! Every directory is opened with `openat2(RESOLVE_IN_ROOT)` from the root's file descriptor: the kernel resolves
-//! symbolic links, absolute ones too, as if the process were chrooted there. Files are made in the opened directory,
-//! never through a link.
+//! Every directory is opened as [`Inside`] does: the kernel resolves symbolic links, absolute ones too, as if the
+//! process were chrooted there. Files are made in the opened directory, never through a link.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -11,12 +10,13 @@ use std::rc::Rc;
 use std::sync::Mutex;
 
 use fsimage::{FileTree, Metadata, Node, NodeKind, Timestamp};
-use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::claims::DirectoryClaim;
 use crate::Error;
 use crate::deb::{Entry, EntryKind};
+use crate::inside::Inside;
 
 /// A device node that could not be made without the host's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn add_devices(tree: &mut FileTree, devices: &[Device]) -> Result<(), Error>
 
 /// The root directory that is filled.
 pub(super) struct Place {
-    root: OwnedFd,
+    root: Inside,
     devices: Mutex<Vec<Device>>,
 }
 
@@ -50,22 +50,12 @@ pub(super) struct Directory {
 
 impl Place {
     pub(super) fn open(root: &Path) -> Result<Self, Error> {
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let root = fs::open(root, flags, Mode::empty()).map_err(Error::io("opening", path_bytes(root)))?;
-        Ok(Self { root, devices: Mutex::new(Vec::new()) })
+        Ok(Self { root: Inside::open(root)?, devices: Mutex::new(Vec::new()) })
     }
 
     /// Opens a directory inside the root, following links as a process inside would.
     pub(super) fn directory(&self, path: &[u8]) -> Result<Rc<Directory>, Error> {
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let relative = if path.is_empty() { b".".as_slice() } else { path };
-        let fd = loop {
-            match fs::openat2(&self.root, relative, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
-                // The kernel could not rule out a race with a rename elsewhere; trying again is what it asks for.
-                Err(Errno::AGAIN) => {}
-                other => break other.map_err(Error::io("opening the directory", path))?,
-            }
-        };
+        let fd = self.root.directory(path)?;
         let stat = fs::fstat(&fd).map_err(Error::io("reading the status of", path))?;
         Ok(Rc::new(Directory { fd, device: stat.st_dev, inode: stat.st_ino }))
     }
@@ -213,8 +203,4 @@ pub(super) fn metadata(entry: &Entry) -> Metadata {
 fn times(mtime: Timestamp) -> Timestamps {
     let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() };
     Timestamps { last_access: time, last_modification: time }
-}
-
-fn path_bytes(path: &Path) -> Vec<u8> {
-    path.as_os_str().as_encoded_bytes().to_vec()
 }

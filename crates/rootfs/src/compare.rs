@@ -1,0 +1,183 @@
+//! Holding a root directory against one that other tools made from the same packages.
+
+use std::io::{self, Read};
+
+use fsimage::{Content, Difference, FileTree, Metadata, NodeKind, compare};
+
+/// A difference that is expected, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The paths it is about; `*` stands for any text, slashes included.
+    pub path: &'static str,
+    /// What may differ there.
+    pub what: Allowed,
+    /// Why it is right.
+    pub reason: &'static str,
+}
+
+/// What may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// Everything, being there or not included.
+    Everything,
+    /// The first bytes of a file's content.
+    FirstBytes(usize),
+    /// The time of a directory.
+    DirectoryTime,
+    /// The order of a file's lines.
+    LineOrder,
+}
+
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// Differences that nothing explains.
+    pub unexplained: Vec<Difference>,
+    /// Differences with their reasons.
+    pub explained: Vec<(Difference, &'static str)>,
+}
+
+/// What differs between our root directory and mmdebstrap's, both after [`crate::finish::normalise`].
+pub const MMDEBSTRAP: &[Accepted] = &[
+    Accepted {
+        path: "etc/apt/apt.conf.d/99mmdebstrap",
+        what: Allowed::Everything,
+        reason: "mmdebstrap's own options for apt, given with --aptopt",
+    },
+    Accepted {
+        path: "etc/apt/sources.list",
+        what: Allowed::Everything,
+        reason: "a recipe decides where an image's apt looks, not the build",
+    },
+    Accepted { path: "etc/fstab", what: Allowed::Everything, reason: "mmdebstrap's placeholder; no package has it" },
+    Accepted {
+        path: "var/lib/apt/extended_states",
+        what: Allowed::Everything,
+        reason: "apt's notes on which packages it chose itself; apt was not run",
+    },
+    Accepted {
+        path: "*/partial",
+        what: Allowed::Everything,
+        reason: "apt took its download directories for its own user when it ran; apt was not run",
+    },
+    Accepted {
+        path: "*",
+        what: Allowed::DirectoryTime,
+        reason: "a directory's time: the package's own, where mmdebstrap's is that of the last change during its run",
+    },
+    Accepted {
+        path: "var/lib/dpkg/triggers/File",
+        what: Allowed::LineOrder,
+        reason: "dpkg notes trigger interests in the order of unpacking, and reads them in any order",
+    },
+    Accepted {
+        path: "*.pyc",
+        what: Allowed::FirstBytes(16),
+        reason: "with SOURCE_DATE_EPOCH Python notes a hash of the source instead of its time; the code is the same",
+    },
+];
+
+/// Compares two trees, the second being the oracle.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn against(ours: &FileTree, oracle: &FileTree, accepted: &[Accepted]) -> io::Result<Comparison> {
+    let mut comparison = Comparison::default();
+    for difference in compare(ours, oracle)? {
+        let mut reason = None;
+        for rule in accepted.iter().filter(|rule| matches(rule.path.as_bytes(), &difference.path)) {
+            let allowed = match rule.what {
+                Allowed::Everything => true,
+                Allowed::FirstBytes(count) => same_behind(ours, oracle, &difference.path, count)?,
+                Allowed::DirectoryTime => same_but_time(ours, oracle, &difference.path),
+                Allowed::LineOrder => same_lines(ours, oracle, &difference.path)?,
+            };
+            if allowed {
+                reason = Some(rule.reason);
+                break;
+            }
+        }
+        match reason {
+            Some(reason) => comparison.explained.push((difference, reason)),
+            None => comparison.unexplained.push(difference),
+        }
+    }
+    Ok(comparison)
+}
+
+/// Whether both are directories that differ in nothing but their times.
+fn same_but_time(a: &FileTree, b: &FileTree, path: &[u8]) -> bool {
+    let (Some(a), Some(b)) = (a.get(path), b.get(path)) else { return false };
+    let metadata = Metadata { mtime: b.metadata.mtime, ..a.metadata.clone() };
+    a.is_directory() && b.is_directory() && metadata == b.metadata
+}
+
+/// Whether two files have the same metadata and the same lines in some order.
+fn same_lines(a: &FileTree, b: &FileTree, path: &[u8]) -> io::Result<bool> {
+    let (Some(a), Some(b)) = (a.get(path), b.get(path)) else { return Ok(false) };
+    let (NodeKind::File(content_a), NodeKind::File(content_b)) = (&a.kind, &b.kind) else { return Ok(false) };
+    let sorted = |content| -> io::Result<Vec<Vec<u8>>> {
+        let mut lines: Vec<Vec<u8>> = bytes(content)?.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        lines.sort();
+        Ok(lines)
+    };
+    Ok(a.metadata == b.metadata && sorted(content_a)? == sorted(content_b)?)
+}
+
+/// Whether two files have the same metadata, length, and content from byte `count` on.
+fn same_behind(a: &FileTree, b: &FileTree, path: &[u8], count: usize) -> io::Result<bool> {
+    let (Some(a), Some(b)) = (a.get(path), b.get(path)) else { return Ok(false) };
+    let (NodeKind::File(content_a), NodeKind::File(content_b)) = (&a.kind, &b.kind) else { return Ok(false) };
+    if a.metadata != b.metadata {
+        return Ok(false);
+    }
+    Ok(content_a.len() == content_b.len() && bytes(content_a)?.get(count..) == bytes(content_b)?.get(count..))
+}
+
+fn bytes(content: &Content) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    content.open()?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether a path matches a pattern in which `*` stands for any text.
+fn matches(pattern: &[u8], path: &[u8]) -> bool {
+    match pattern.iter().position(|byte| *byte == b'*') {
+        None => pattern == path,
+        Some(star) => {
+            let Some(rest) = path.strip_prefix(&pattern[..star]) else { return false };
+            (0..=rest.len()).any(|skipped| matches(&pattern[star + 1..], &rest[skipped..]))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fsimage::{Metadata, Node, Timestamp};
+
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> FileTree {
+        let metadata = Metadata::root(0o644, Timestamp::from_seconds(0));
+        let mut tree = FileTree::new(metadata.clone());
+        for (path, text) in files {
+            tree.insert(path, Node { kind: NodeKind::File((*text).into()), metadata: metadata.clone() }).unwrap();
+        }
+        tree
+    }
+
+    #[test]
+    fn tells_explained_differences_from_others() {
+        let rules = [
+            Accepted { path: "*.pyc", what: Allowed::FirstBytes(2), reason: "header" },
+            Accepted { path: "fstab", what: Allowed::Everything, reason: "placeholder" },
+        ];
+        let ours = tree(&[("a.pyc", "xxsame"), ("b.pyc", "xxours"), ("same", "same")]);
+        let oracle = tree(&[("a.pyc", "yysame"), ("b.pyc", "yytheirs"), ("same", "same"), ("fstab", "")]);
+        let comparison = against(&ours, &oracle, &rules).unwrap();
+        let unexplained: Vec<_> = comparison.unexplained.iter().map(|difference| difference.path.as_slice()).collect();
+        assert_eq!(unexplained, [b"b.pyc"]);
+        let reasons: Vec<_> = comparison.explained.iter().map(|(_, reason)| *reason).collect();
+        assert_eq!(reasons, ["header", "placeholder"]);
+    }
+}

@@ -1,0 +1,249 @@
+//! Users and groups: passwd(5), group(5), shadow(5), gshadow(5).
+
+use fsimage::{FileTree, Metadata, Timestamp};
+
+use super::{files, text};
+use crate::Error;
+
+const SECONDS_PER_DAY: i64 = 86_400;
+
+/// A group to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub gid: u32,
+}
+
+/// A user to add. Nobody can log in with a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The number.
+    pub uid: u32,
+    /// The number of the primary group, which has to be there.
+    pub gid: u32,
+    /// The full name or what the user is for.
+    pub gecos: String,
+    /// The home directory, absolute; it is made, owned by the user, if it is not there.
+    pub home: String,
+    /// The login shell, absolute.
+    pub shell: String,
+    /// Names of further groups, which have to be there.
+    pub groups: Vec<String>,
+}
+
+/// Adds a group. One with the same name and number may be there already; with another number it is an error.
+pub fn add_group(tree: &mut FileTree, group: &Group) -> Result<(), Error> {
+    check_name("etc/group", &group.name)?;
+    let gid = group.gid.to_string();
+    let mut file = Table::read(tree, "etc/group")?;
+    if let Some(line) = file.line(&group.name) {
+        return match line.get(2) {
+            Some(known) if *known == gid => Ok(()),
+            known => Err(wrong("etc/group", format!("{} has the number {known:?}, not {gid}", group.name))),
+        };
+    }
+    if let Some(other) = file.lines.iter().find(|line| line.get(2) == Some(&gid)) {
+        return Err(wrong("etc/group", format!("{} has the number {gid} already", other[0])));
+    }
+    file.push(&[&group.name, "x", &gid, ""]);
+    file.write(tree);
+    if tree.get("etc/gshadow").is_some() {
+        let mut shadow = Table::read(tree, "etc/gshadow")?;
+        shadow.push(&[&group.name, "!", "", ""]);
+        shadow.write(tree);
+    }
+    Ok(())
+}
+
+/// Adds a user, its home directory and its memberships. `epoch` (seconds since 1970) becomes the date of its password.
+pub fn add_user(tree: &mut FileTree, user: &User, epoch: i64) -> Result<(), Error> {
+    check_name("etc/passwd", &user.name)?;
+    for field in [&user.gecos, &user.home, &user.shell] {
+        if field.contains([':', '\n']) {
+            return Err(wrong("etc/passwd", format!("{field:?} has a colon or a line break")));
+        }
+    }
+    let (uid, gid) = (user.uid.to_string(), user.gid.to_string());
+    let mut passwd = Table::read(tree, "etc/passwd")?;
+    if let Some(line) = passwd.lines.iter().find(|line| line[0] == user.name || line.get(2) == Some(&uid)) {
+        return Err(wrong("etc/passwd", format!("{} with the number {:?} is there already", line[0], line.get(2))));
+    }
+    let has_gid = Table::read(tree, "etc/group")?.lines.iter().any(|line| line.get(2) == Some(&gid));
+    if !has_gid {
+        return Err(wrong("etc/group", format!("there is no group {gid} for {}; add it before", user.name)));
+    }
+    passwd.push(&[&user.name, "x", &uid, &gid, &user.gecos, &user.home, &user.shell]);
+    passwd.write(tree);
+    if tree.get("etc/shadow").is_some() {
+        let mut shadow = Table::read(tree, "etc/shadow")?;
+        let days = epoch.div_euclid(SECONDS_PER_DAY).to_string();
+        shadow.push(&[&user.name, "!", &days, "0", "99999", "7", "", "", ""]);
+        shadow.write(tree);
+    }
+    for group in &user.groups {
+        for path in ["etc/group", "etc/gshadow"] {
+            if path == "etc/group" || tree.get(path).is_some() {
+                let mut table = Table::read(tree, path)?;
+                table.add_member(group, &user.name)?;
+                table.write(tree);
+            }
+        }
+    }
+    let home = user.home.trim_start_matches('/');
+    if tree.get(home).is_none() {
+        let metadata =
+            Metadata { uid: user.uid, gid: user.gid, ..Metadata::root(0o755, Timestamp::from_seconds(epoch)) };
+        files::add_directory(tree, home, &metadata)?;
+    }
+    Ok(())
+}
+
+/// Sets the dates of the last password changes: scripts that add users write the day of the build.
+pub(super) fn fix_dates(tree: &mut FileTree, epoch: i64) -> Result<(), Error> {
+    if tree.get("etc/shadow").is_none() {
+        return Ok(());
+    }
+    let days = epoch.div_euclid(SECONDS_PER_DAY).to_string();
+    let mut shadow = Table::read(tree, "etc/shadow")?;
+    for line in &mut shadow.lines {
+        if let Some(changed) = line.get_mut(2) {
+            // Empty switches ageing off, and 0 asks for a new password: both mean something, and are no dates.
+            if !changed.is_empty() && changed != "0" {
+                changed.clone_from(&days);
+            }
+        }
+    }
+    shadow.write(tree);
+    Ok(())
+}
+
+fn check_name(path: &str, name: &str) -> Result<(), Error> {
+    let first = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
+    let rest = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
+    if first && rest && name.len() <= 32 {
+        Ok(())
+    } else {
+        Err(wrong(path, format!("{name:?} is no name for a user or group: at most 32 of a-z, 0-9, _ and -")))
+    }
+}
+
+fn wrong(path: &str, what: String) -> Error {
+    Error::Malformed { path: path.to_owned(), what }
+}
+
+/// One of the colon-separated files.
+struct Table {
+    path: &'static str,
+    /// Never empty: a line has at least one field.
+    lines: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn read(tree: &FileTree, path: &'static str) -> Result<Self, Error> {
+        let text = text::read(tree, path)?.ok_or_else(|| wrong(path, "is not in the tree".into()))?;
+        let lines = text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect();
+        Ok(Self { path, lines })
+    }
+
+    fn line(&self, name: &str) -> Option<&Vec<String>> {
+        self.lines.iter().find(|line| line.first().is_some_and(|field| field == name))
+    }
+
+    fn push(&mut self, fields: &[&str]) {
+        self.lines.push(fields.iter().map(|field| (*field).to_owned()).collect());
+    }
+
+    fn add_member(&mut self, group: &str, user: &str) -> Result<(), Error> {
+        let path = self.path;
+        let line = self.lines.iter_mut().find(|line| line.first().is_some_and(|field| field == group));
+        let members = line.and_then(|line| line.get_mut(3));
+        let members = members.ok_or_else(|| wrong(path, format!("there is no group {group} for {user}")))?;
+        if !members.split(',').any(|member| member == user) {
+            if !members.is_empty() {
+                members.push(',');
+            }
+            members.push_str(user);
+        }
+        Ok(())
+    }
+
+    fn write(&self, tree: &mut FileTree) {
+        let text: String = self.lines.iter().map(|line| line.join(":") + "\n").collect();
+        text::write(tree, self.path, &text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fsimage::{Content, Node, NodeKind};
+
+    use super::*;
+
+    const EPOCH: i64 = 1_790_000_000; // day 20717
+
+    fn tree() -> FileTree {
+        let metadata = Metadata::root(0o755, Timestamp::from_seconds(0));
+        let mut tree = FileTree::new(metadata.clone());
+        tree.create_directories("home", &metadata).unwrap();
+        tree.create_directories("etc", &metadata).unwrap();
+        for (path, text) in [
+            ("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n"),
+            ("etc/group", "root:x:0:\nrender:x:105:ann\n"),
+            ("etc/shadow", "root:*:19999:0:99999:7:::\nold:!:0:::::\n"),
+            ("etc/gshadow", "root:*::\nrender:!::ann\n"),
+        ] {
+            let content = Content::from(text);
+            tree.insert(path, Node { kind: NodeKind::File(content), metadata: metadata.clone() }).unwrap();
+        }
+        tree
+    }
+
+    fn tester() -> User {
+        User {
+            name: "tester".into(),
+            uid: 1000,
+            gid: 1000,
+            gecos: "Test user".into(),
+            home: "/home/tester".into(),
+            shell: "/bin/bash".into(),
+            groups: vec!["render".into()],
+        }
+    }
+
+    fn text_of(tree: &FileTree, path: &str) -> String {
+        text::read(tree, path).unwrap().unwrap()
+    }
+
+    #[test]
+    fn adds_a_user_everywhere() {
+        let mut tree = tree();
+        add_group(&mut tree, &Group { name: "tester".into(), gid: 1000 }).unwrap();
+        add_user(&mut tree, &tester(), EPOCH).unwrap();
+        assert!(text_of(&tree, "etc/passwd").ends_with("tester:x:1000:1000:Test user:/home/tester:/bin/bash\n"));
+        assert_eq!(text_of(&tree, "etc/group"), "root:x:0:\nrender:x:105:ann,tester\ntester:x:1000:\n");
+        assert_eq!(text_of(&tree, "etc/gshadow"), "root:*::\nrender:!::ann,tester\ntester:!::\n");
+        assert!(text_of(&tree, "etc/shadow").ends_with("tester:!:20717:0:99999:7:::\n"));
+        let home = tree.get("home/tester").unwrap();
+        assert_eq!((home.metadata.uid, home.metadata.gid, home.metadata.mode), (1000, 1000, 0o755));
+    }
+
+    #[test]
+    fn refuses_a_user_without_group_a_taken_number_and_a_bad_name() {
+        let mut tree = tree();
+        assert!(add_user(&mut tree, &tester(), EPOCH).is_err());
+        assert!(add_group(&mut tree, &Group { name: "other".into(), gid: 105 }).is_err());
+        assert!(add_group(&mut tree, &Group { name: "a:b".into(), gid: 7 }).is_err());
+        add_group(&mut tree, &Group { name: "render".into(), gid: 105 }).unwrap();
+    }
+
+    #[test]
+    fn password_dates_become_the_epochs_day() {
+        let mut tree = tree();
+        fix_dates(&mut tree, EPOCH).unwrap();
+        assert_eq!(text_of(&tree, "etc/shadow"), "root:*:20717:0:99999:7:::\nold:!:0:::::\n");
+    }
+}

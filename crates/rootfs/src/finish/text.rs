@@ -1,0 +1,34 @@
+//! Small text files of a tree.
+
+use std::io::Read;
+
+use fsimage::{FileTree, NodeKind};
+
+use crate::Error;
+
+/// Files that are edited are configuration: anything larger is something else.
+const AT_MOST: u64 = 4 << 20;
+
+/// Reads a text file; `None` if there is none at this path.
+pub(super) fn read(tree: &FileTree, path: &str) -> Result<Option<String>, Error> {
+    let malformed = |what: &str| Error::Malformed { path: path.to_owned(), what: what.to_owned() };
+    let content = match tree.get(path).map(|node| &node.kind) {
+        None => return Ok(None),
+        Some(NodeKind::File(content)) => content,
+        Some(_) => return Err(malformed("is no regular file")),
+    };
+    if content.len() > AT_MOST {
+        return Err(malformed("is too long to be edited"));
+    }
+    let mut text = String::new();
+    let read = content.open().and_then(|mut reader| reader.read_to_string(&mut text));
+    read.map_err(Error::io("reading", path))?;
+    Ok(Some(text))
+}
+
+/// Replaces the content of a file that is there.
+pub(super) fn write(tree: &mut FileTree, path: &str, text: &str) {
+    if let Some(node) = tree.get_mut(path) {
+        node.kind = NodeKind::File(text.into());
+    }
+}

@@ -1,0 +1,155 @@
+//! Files that belong to a running machine or to the build, not to an image.
+
+use fsimage::{Content, FileTree, NodeKind};
+
+use crate::Error;
+
+/// Directories whose contents are mounted over or made at boot; the directories stay.
+const EMPTIED: &[&str] = &["dev", "proc", "run", "sys", "tmp", "var/tmp", "var/log/apt", "var/cache/fontconfig"];
+
+/// Directories that lose their files at any depth and keep their directories, which belong to packages.
+const FILES_GO: &[&str] = &["var/cache/apt", "var/cache/man", "var/lib/apt/lists", "var/backups"];
+
+/// Single files; a `*` stands for any text without a slash.
+const FILES: &[&str] = &[
+    // Name and name servers are those of the machine that runs.
+    "etc/hostname",
+    "etc/resolv.conf",
+    // Secrets and identities: equal ones on every machine would be worse than none.
+    "etc/ssh/ssh_host_*",
+    "var/lib/dbus/machine-id",
+    "var/lib/systemd/credential.secret",
+    "var/lib/systemd/random-seed",
+    "var/lib/urandom/random-seed",
+    // Logs of the build; other logs are emptied instead, because their owners and modes matter.
+    "var/log/alternatives.log",
+    "var/log/bootstrap.log",
+    "var/log/dpkg.log",
+    "var/log/fontconfig.log",
+    // Inode numbers and times of the build's file system are in it; ldconfig makes it anew.
+    "var/cache/ldconfig/aux-cache",
+    // The last version but one of files that changed during the build.
+    "etc/group-",
+    "etc/gshadow-",
+    "etc/passwd-",
+    "etc/shadow-",
+    "etc/subgid-",
+    "etc/subuid-",
+    "var/cache/debconf/*-old",
+    "var/lib/dpkg/*-old",
+    "var/lib/dpkg/available",
+    // Locks.
+    "etc/.pwd.lock",
+    "var/lib/dpkg/lock",
+    "var/lib/dpkg/lock-frontend",
+    "var/lib/dpkg/triggers/Lock",
+];
+
+/// What dpkg may leave beside a configuration file.
+const LEFTOVERS: &[&[u8]] = &[b".dpkg-new", b".dpkg-old", b".dpkg-dist", b".dpkg-tmp"];
+
+/// `systemd-machine-id-setup`'s file: empty means that a machine gets an id at boot, mounted over it where the root is
+/// read-only. "uninitialized" would additionally make systemd run first-boot set-up at each boot of an appliance that
+/// keeps nothing.
+const MACHINE_ID: &str = "etc/machine-id";
+
+pub(super) fn remove(tree: &mut FileTree) -> Result<(), Error> {
+    let mut gone: Vec<Vec<u8>> = Vec::new();
+    let mut emptied: Vec<Vec<u8>> = Vec::new();
+    for (path, id) in tree.iter() {
+        let node = tree.node(id);
+        let directory = node.is_directory();
+        let below = |parents: &[&str]| parents.iter().any(|parent| is_below(path, parent.as_bytes()));
+        let listed = || FILES.iter().any(|pattern| matches(pattern.as_bytes(), path));
+        let leftover = || LEFTOVERS.iter().any(|suffix| path.ends_with(suffix));
+        if below(EMPTIED) || !directory && (below(FILES_GO) || listed() || leftover()) {
+            gone.push(path.to_vec());
+        } else if matches!(node.kind, NodeKind::File(_))
+            && (is_below(path, b"var/log") || path == MACHINE_ID.as_bytes())
+        {
+            emptied.push(path.to_vec());
+        }
+    }
+    for path in gone {
+        // Its directory may have gone before it.
+        if tree.get(&path).is_some() {
+            tree.remove(&path)?;
+        }
+    }
+    for path in emptied {
+        if let Some(node) = tree.get_mut(&path) {
+            node.kind = NodeKind::File(Content::Bytes([].into()));
+        }
+    }
+    Ok(())
+}
+
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
+}
+
+/// Whether a path matches a pattern with at most one `*`, which does not stand for a slash.
+fn matches(pattern: &[u8], path: &[u8]) -> bool {
+    match pattern.iter().position(|byte| *byte == b'*') {
+        None => pattern == path,
+        Some(star) => path
+            .strip_prefix(&pattern[..star])
+            .and_then(|rest| rest.strip_suffix(&pattern[star + 1..]))
+            .is_some_and(|rest| !rest.contains(&b'/')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fsimage::{Metadata, Node, Timestamp};
+
+    use super::*;
+
+    fn tree(paths: &[&str]) -> FileTree {
+        let metadata = Metadata::root(0o755, Timestamp::from_seconds(0));
+        let mut tree = FileTree::new(metadata.clone());
+        for path in paths {
+            if let Some((directory, _)) = path.rsplit_once('/') {
+                tree.create_directories(directory, &metadata).unwrap();
+            }
+            tree.insert(path, Node { kind: NodeKind::File("text".into()), metadata: metadata.clone() }).unwrap();
+        }
+        tree
+    }
+
+    #[test]
+    fn removes_what_belongs_to_a_machine_and_keeps_the_rest() {
+        let mut tree = tree(&[
+            "dev/pts/0",
+            "etc/hostname",
+            "etc/hosts",
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/ssh/sshd_config",
+            "run/lock/x",
+            "var/cache/apt/archives/partial/x.deb",
+            "var/cache/debconf/config.dat",
+            "var/cache/debconf/config.dat-old",
+            "etc/default/x.dpkg-dist",
+            "runner",
+        ]);
+        remove(&mut tree).unwrap();
+        let left: Vec<_> = tree
+            .iter()
+            .filter(|(_, id)| !tree.node(*id).is_directory())
+            .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
+            .collect();
+        assert_eq!(left, ["etc/hosts", "etc/ssh/sshd_config", "runner", "var/cache/debconf/config.dat"]);
+        assert!(tree.get("dev").is_some() && tree.get("dev/pts").is_none(), "the mount point stays, empty");
+        assert!(tree.get("var/cache/apt/archives/partial").is_some(), "apt needs its directories");
+    }
+
+    #[test]
+    fn empties_logs_and_the_machine_id() {
+        let mut tree = tree(&["var/log/btmp", "var/log/dpkg.log", "etc/machine-id"]);
+        remove(&mut tree).unwrap();
+        for path in ["var/log/btmp", "etc/machine-id"] {
+            assert_eq!(tree.get(path).unwrap().kind, NodeKind::File(Content::Bytes([].into())), "{path}");
+        }
+        assert!(tree.get("var/log/dpkg.log").is_none());
+    }
+}
