@@ -181,8 +181,9 @@ mod tests {
     #[test]
     fn keeps_the_last_lines_only() {
         let mut lines = Lines::default();
-        let text: String = (0..100).map(|number| format!("{number}\n")).collect();
-        lines.push(text.as_bytes(), |_| {});
+        for number in 0..100 {
+            lines.push(format!("{number}\n").as_bytes(), |_| {});
+        }
         assert_eq!(lines.tail.len(), TAIL_LINES);
         assert_eq!(lines.tail.back().unwrap(), "99");
     }

@@ -67,7 +67,7 @@ fn time(value: &[u8]) -> Option<Timestamp> {
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let nanoseconds: u32 = format!("{:0<9.9}", fraction).parse().ok()?;
+    let nanoseconds: u32 = format!("{fraction:0<9.9}").parse().ok()?;
     Some(match (negative, nanoseconds) {
         (false, _) => Timestamp { seconds, nanoseconds },
         (true, 0) => Timestamp { seconds: -seconds, nanoseconds: 0 },

@@ -68,14 +68,11 @@ impl Mounts {
         process::chdir(self.root.as_c_str()).map_err(at(3))?;
 
         let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        let foreign_proc = match mount::mount(c"proc", c"proc", c"proc", quiet, None) {
-            Ok(()) => false,
-            // In a container whose own /proc is partly covered the kernel allows no uncovered one.
-            Err(_) => {
-                mount::mount_bind_recursive(c"/proc", c"proc").map_err(at(4))?;
-                true
-            }
-        };
+        // In a container whose own /proc is partly covered the kernel allows no uncovered one.
+        let foreign_proc = mount::mount(c"proc", c"proc", c"proc", quiet, None).is_err();
+        if foreign_proc {
+            mount::mount_bind_recursive(c"/proc", c"proc").map_err(at(4))?;
+        }
         mount::mount(c"sys", c"sys", c"tmpfs", quiet | MountFlags::RDONLY, c"mode=0755,size=4k").map_err(at(5))?;
         let plain = MountFlags::NOSUID | MountFlags::NODEV;
         mount::mount(c"run", c"run", c"tmpfs", plain, c"mode=0755").map_err(at(5))?;

@@ -1,4 +1,4 @@
-//! Becoming root without being it: user_namespaces(7).
+//! Becoming root without being it (`user_namespaces(7)`).
 
 use std::env;
 use std::fs;
@@ -77,15 +77,15 @@ pub fn become_root() -> Result<(), SandboxError> {
         Ok(mapped) => mapped?,
         Err(_) => return Err(SandboxError::step("mapping ids")(io::Error::other("the thread panicked"))),
     }
-    let mut running = spawned.map_err(forbidden)?;
+    let mut running = spawned.map_err(|error| forbidden(&error))?;
     let status = gate.wait_for(&mut running).map_err(SandboxError::step("waiting for the namespace's process"))?;
     process::exit_like(status)
 }
 
 /// Names the setting that forbids user namespaces, if one of those that do is known.
-fn forbidden(source: io::Error) -> SandboxError {
+fn forbidden(source: &io::Error) -> SandboxError {
     let setting = |path: &str| fs::read_to_string(format!("/proc/sys/{path}")).ok().map(|text| text.trim().to_owned());
-    explain(&source, setting)
+    explain(source, setting)
 }
 
 fn explain(source: &io::Error, setting: impl Fn(&str) -> Option<String>) -> SandboxError {

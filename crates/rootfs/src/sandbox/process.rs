@@ -11,10 +11,10 @@ use std::process::{Child, Command, ExitStatus};
 use rustix::process::Signal;
 
 /// Runs `setup` in the child before the command is executed there.
-pub(super) fn before_exec(command: &mut Command, mut setup: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+pub(super) fn before_exec(command: &mut Command, setup: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
     // SAFETY: the callers' functions make system calls and small allocations only. std runs them after libc::fork,
     // whose handlers leave glibc's allocator in a usable state in the child.
-    unsafe { command.pre_exec(move || setup()) };
+    unsafe { command.pre_exec(setup) };
 }
 
 /// Forks inside [`before_exec`]: returns in the new process, which is the first one of the process namespace made just

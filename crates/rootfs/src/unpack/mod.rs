@@ -176,6 +176,7 @@ fn finish(
     for takeover in attempt.claims.takeovers() {
         takeovers.entry(takeover.winner).or_default().insert(takeover.winner_path);
         if let Some(loser) = report.packages.get_mut(takeover.loser) {
+            loser.digests.retain(|(_, path)| *path != takeover.loser_path);
             loser.paths.retain(|path| *path != takeover.loser_path);
         }
     }

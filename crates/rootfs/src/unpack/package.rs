@@ -141,7 +141,7 @@ impl Run<'_> {
                     }
                 })?;
                 if let Some(digest) = digest {
-                    let hex = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+                    let hex = hex::encode(digest.finalize());
                     self.unpacked.digests.push((hex, path.to_vec()));
                 }
                 Ok(())
@@ -149,6 +149,11 @@ impl Run<'_> {
             EntryKind::HardLink(target) => {
                 let (target_parent, target_name) = self.parent(target)?;
                 let target_name = self.name_on_disk(target, target_name);
+                // dpkg notes a digest for every name of a file.
+                if let Some((digest, _)) = self.unpacked.digests.iter().find(|(_, known)| known == target) {
+                    let digest = digest.clone();
+                    self.unpacked.digests.push((digest, path.to_vec()));
+                }
                 Place::create_hard_link((&target_parent, &target_name), (parent, name), path)
             }
             _ => self.attempt.place.create_special(parent, name, entry),

@@ -1,0 +1,260 @@
+//! Reading .deb files: right ones, held against dpkg-deb, and wrong ones.
+
+mod packages;
+
+use std::fs::File;
+use std::io::Read;
+use std::process::Command;
+
+use fsimage::Timestamp;
+use packages::{PackageFile, ar, directory, entry, file, hard_link, need, pax, symlink, tar};
+use proptest::prelude::*;
+use rootfs::deb::{Deb, DebError, Entry, EntryKind, Paragraph, TarReader, parse, relations};
+
+fn entries(blocks: &[packages::Block]) -> Result<Vec<(Entry, Vec<u8>)>, DebError> {
+    let archive = tar(blocks);
+    let mut reader = TarReader::new(archive.as_slice());
+    let mut entries = Vec::new();
+    while let Some(entry) = reader.next_entry()? {
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content).unwrap();
+        entries.push((entry, content));
+    }
+    Ok(entries)
+}
+
+fn refusal(blocks: &[packages::Block]) -> String {
+    entries(blocks).expect_err("it should be refused").to_string()
+}
+
+#[test]
+fn reads_every_kind_of_entry() {
+    let read = entries(&[
+        directory("./usr/"),
+        file("./usr/file", "content"),
+        symlink("./usr/link", "../target"),
+        hard_link("./usr/other", "./usr/file"),
+        entry(b'3', "./usr/tty", 0o620, "", b""),
+        entry(b'4', "./usr/disk", 0o660, "", b""),
+        entry(b'6', "./usr/pipe", 0o600, "", b""),
+        entry(b'0', "./usr/setuid", 0o4755, "", b""),
+    ])
+    .unwrap();
+    let kinds: Vec<_> = read.iter().map(|(entry, _)| entry.kind.clone()).collect();
+    assert_eq!(
+        kinds,
+        [
+            EntryKind::Directory,
+            EntryKind::File,
+            EntryKind::Symlink(b"../target".to_vec()),
+            EntryKind::HardLink(b"usr/file".to_vec()),
+            EntryKind::CharDevice { major: 1, minor: 3 },
+            EntryKind::BlockDevice { major: 1, minor: 3 },
+            EntryKind::Fifo,
+            EntryKind::File,
+        ]
+    );
+    assert_eq!(read[1].1, b"content");
+    assert_eq!(read[7].0.mode, 0o4755);
+    assert_eq!(read[0].0.path, b"usr");
+    assert_eq!(read[0].0.mtime, Timestamp::from_seconds(1_000_000_000));
+}
+
+#[test]
+fn pax_records_override_the_header() {
+    let long = "d/".repeat(200) + "name";
+    let read = entries(&[
+        pax(&[
+            ("path", long.as_bytes()),
+            ("mtime", b"-1.25"),
+            ("uid", b"4000000000"),
+            ("SCHILY.xattr.security.capability", b"\x01\0\n="),
+            ("comment", b"no effect"),
+        ]),
+        file("short", "x"),
+        pax(&[("linkpath", b"somewhere/else")]),
+        symlink("link", "nowhere"),
+        file("after", "y"),
+    ])
+    .unwrap();
+    assert_eq!(read[0].0.path, long.as_bytes());
+    assert_eq!(read[0].0.mtime, Timestamp { seconds: -2, nanoseconds: 750_000_000 });
+    assert_eq!(read[0].0.uid, 4_000_000_000);
+    assert_eq!(read[0].0.xattrs[b"security.capability".as_slice()], b"\x01\0\n=");
+    assert_eq!(read[1].0.kind, EntryKind::Symlink(b"somewhere/else".to_vec()));
+    assert_eq!(read[2].0.path, b"after", "records are for one entry only");
+}
+
+#[test]
+fn gnu_long_names_and_large_numbers() {
+    let long = format!("{}\0", "x/".repeat(150));
+    let mut large = <[u8; 512]>::try_from(&file("large", "")[..512]).unwrap();
+    large[108..116].copy_from_slice(&[0x80, 0, 0, 0, 0xee, 0x6b, 0x28, 0]); // uid in base 256
+    packages::seal(&mut large);
+    let read = entries(&[
+        entry(b'L', "././@LongLink", 0, "", long.as_bytes()),
+        entry(b'K', "././@LongLink", 0, "", long.as_bytes()),
+        symlink("short", "short"),
+        large.to_vec(),
+    ])
+    .unwrap();
+    assert_eq!(read[0].0.path.len(), 299);
+    assert_eq!(read[0].0.kind, EntryKind::Symlink(long.trim_end_matches('\0').into()));
+    assert_eq!(read[1].0.uid, 4_000_000_000);
+}
+
+#[test]
+fn refuses_what_a_package_may_not_have() {
+    assert!(refusal(&[file("../../etc/passwd", "")]).contains("leads out of the root"));
+    assert!(refusal(&[file("usr/../../x", "")]).contains("leads out of the root"));
+    assert!(refusal(&[hard_link("x", "../../etc/passwd")]).contains("leads out of the root"));
+    assert!(refusal(&[pax(&[("path", b"a/../../b")]), file("x", "")]).contains("leads out of the root"));
+    assert!(refusal(&[file("a\nb", "")]).contains("line break"));
+    assert!(refusal(&[pax(&[("path", b"a\0b")]), file("x", "")]).contains("NUL"));
+    assert!(refusal(&[entry(b'S', "x", 0o644, "", b"")]).contains("sparse"));
+    assert!(refusal(&[pax(&[("GNU.sparse.major", b"1")]), file("x", "")]).contains("sparse"));
+    assert!(refusal(&[entry(b'V', "x", 0o644, "", b"")]).contains("unknown type"));
+    assert!(refusal(&[symlink("x", "")]).contains("without a usable target"));
+    assert!(refusal(&[symlink("./", "/etc")]).contains("not a directory"));
+    assert!(refusal(&[pax(&[("path", b"x")])]).contains("ends after an extended header"));
+    let mut damaged = file("x", "");
+    damaged[0] ^= 1;
+    assert!(refusal(&[damaged]).contains("checksum"));
+    // An absolute path is one inside the root, as for dpkg.
+    assert_eq!(entries(&[file("/etc/x", "")]).unwrap()[0].0.path, b"etc/x");
+}
+
+#[test]
+fn an_archive_that_is_cut_off_is_an_error() {
+    let whole = [directory("usr"), file("usr/file", &"content ".repeat(200))].concat();
+    for length in 1..whole.len() {
+        let mut reader = TarReader::new(&whole[..length]);
+        let result: Result<Vec<_>, _> = std::iter::from_fn(|| reader.next_entry().transpose()).collect();
+        // Only between entries, or in the padding after the last one, is nothing lost.
+        let nothing_lost = length == 512 || length >= 512 + 512 + 1600;
+        assert_eq!(result.is_ok(), nothing_lost, "cut at {length}");
+    }
+}
+
+#[test]
+fn the_container_is_checked() {
+    let control = tar(&[file("./control", "Package: a\nVersion: 1\nArchitecture: all\n")]);
+    let data = tar(&[]);
+    let deb = |members: &[(&str, &[u8])]| parse(&ar(members)).map(|deb| deb.name().to_owned());
+    let error = |members: &[(&str, &[u8])]| deb(members).unwrap_err().to_string();
+    let version = ("debian-binary", b"2.0\n".as_slice());
+    let control = ("control.tar", control.as_slice());
+    assert_eq!(deb(&[version, control, ("data.tar", &data)]).unwrap(), "a");
+    assert_eq!(deb(&[version, ("_extra", b"x"), control, ("data.tar", &data)]).unwrap(), "a");
+    assert!(error(&[control]).contains("debian-binary"));
+    assert!(error(&[("debian-binary", b"3.0\n"), control]).contains("3.0"));
+    assert!(error(&[version, ("data.tar", &data)]).contains("control.tar"));
+    assert!(error(&[version, control]).contains("data.tar"));
+    assert!(error(&[version, control, ("data.tar.bz2", b"")]).contains("data.tar.bz2"));
+    assert!(parse(b"no archive at all").is_err());
+    for bad in ["../x", "a/b", "", "a b"] {
+        let control = tar(&[file("./control", &format!("Package: {bad}\nVersion: 1\nArchitecture: all\n"))]);
+        assert!(error(&[version, ("control.tar", &control), ("data.tar", &data)]).contains("Package"), "{bad:?}");
+    }
+}
+
+#[test]
+fn control_fields_and_relations() {
+    let paragraph = Paragraph::parse("Package: a\nDescription: short \n long\n .\n  more\nX-Own: y\n").unwrap();
+    assert_eq!(paragraph.get("description"), Some("short \n long\n .\n  more"));
+    assert!(Paragraph::parse("A: 1\nA: 2\n").is_err() && Paragraph::parse("A: 1\n\nB: 2\n").is_err());
+    let relations = relations("libc6 (>= 2.38), a:any | b (<< 1:2~), ");
+    assert_eq!(relations.len(), 2);
+    assert!(relations[0][0].matches("libc6", "2.38-1") && !relations[0][0].matches("libc6", "2.37"));
+    assert!(relations[1][0].matches("a", "0") && relations[1][1].matches("b", "1:1"));
+    assert!(!relations[1][1].matches("b", "1:2"));
+}
+
+/// Every compression that dpkg-deb writes, and its own idea of what is inside.
+#[test]
+fn agrees_with_dpkg_deb() {
+    let dpkg_deb = need("dpkg-deb", "dpkg");
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("source");
+    std::fs::create_dir_all(source.join("DEBIAN")).unwrap();
+    std::fs::create_dir_all(source.join("usr/share/doc/sample")).unwrap();
+    std::fs::create_dir_all(source.join("etc")).unwrap();
+    let control =
+        "Package: sample\nVersion: 1:2.0-3\nArchitecture: all\nMaintainer: T <t@example.org>\nDescription: s\n";
+    std::fs::write(source.join("DEBIAN/control"), control).unwrap();
+    std::fs::write(source.join("DEBIAN/conffiles"), "/etc/sample.conf\n").unwrap();
+    std::fs::write(source.join("etc/sample.conf"), "a = 1\n").unwrap();
+    std::fs::write(source.join("usr/share/doc/sample").join("n".repeat(200)), vec![7; 100_000]).unwrap();
+    std::os::unix::fs::symlink("sample.conf", source.join("etc/link")).unwrap();
+    std::fs::set_permissions(&source, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for compression in ["none", "gzip", "xz", "zstd"] {
+        let path = directory.path().join(format!("{compression}.deb"));
+        let built = Command::new(&dpkg_deb)
+            .args(["--root-owner-group", "-Z", compression, "-b"])
+            .args([&source, &path])
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let deb = Deb::read(&mut File::open(&path).unwrap()).unwrap();
+        assert_eq!((deb.name(), deb.version()), ("sample", "1:2.0-3"), "{compression}");
+        assert_eq!(deb.conffiles().collect::<Vec<_>>(), [(b"/etc/sample.conf".as_slice(), None)]);
+        let mut data = deb.data(File::open(&path).unwrap()).unwrap();
+        let mut ours = Vec::new();
+        while let Some(entry) = data.next_entry().unwrap() {
+            ours.push(format!("/{}", String::from_utf8(entry.path).unwrap()));
+        }
+        let listed = Command::new(&dpkg_deb).arg("--fsys-tarfile").arg(&path).output().unwrap().stdout;
+        let mut tar = Command::new(need("tar", "tar"))
+            .arg("-t")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut tar.stdin.take().unwrap(), &listed).unwrap();
+        let theirs = String::from_utf8(tar.wait_with_output().unwrap().stdout).unwrap();
+        let theirs: Vec<_> = theirs.lines().map(|line| format!("/{}", line.trim_matches(['.', '/']))).collect();
+        let theirs: Vec<_> = theirs.into_iter().map(|line| line.replace("//", "/")).collect();
+        assert_eq!(ours, theirs, "{compression}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// What the writer writes, the reader reads.
+    #[test]
+    fn round_trip(files in prop::collection::vec(("[a-z]{1,20}(/[a-z.]{1,5}x){0,3}", prop::collection::vec(any::<u8>(), 0..1500), 0..0o10000_u32), 0..8)) {
+        let blocks: Vec<_> = files.iter().map(|(path, content, mode)| entry(b'0', path, *mode, "", content)).collect();
+        let read = entries(&blocks).unwrap();
+        prop_assert_eq!(read.len(), files.len());
+        for ((entry, content), (path, expected, mode)) in read.iter().zip(&files) {
+            prop_assert_eq!(&entry.path, path.as_bytes());
+            prop_assert_eq!(content, expected);
+            prop_assert_eq!(u32::from(entry.mode), *mode);
+        }
+    }
+
+    /// A damaged package is an error or another package, never a panic, and never a path out of the root.
+    #[test]
+    fn damage_is_survived(changes in prop::collection::vec((0..4096_usize, any::<u8>()), 1..12), cut in 0..6000_usize) {
+        let package = PackageFile::new("a").data([pax(&[("path", b"long/name")]), file("x", "content"), symlink("l", "t")]);
+        let mut bytes = package.bytes();
+        for (at, value) in changes {
+            let length = bytes.len();
+            bytes[at % length] = value;
+        }
+        bytes.truncate(bytes.len().saturating_sub(cut / 10));
+        if let Ok(deb) = parse(&bytes) {
+            let mut data = deb.data(std::io::Cursor::new(&bytes)).unwrap();
+            while let Ok(Some(entry)) = data.next_entry() {
+                prop_assert!(!entry.path.split(|byte| *byte == b'/').any(|part| part == b".."));
+            }
+        }
+    }
+
+    #[test]
+    fn control_files_never_panic(text in "\\PC{0,200}") {
+        let _ignored = Paragraph::parse(&text);
+        relations(&text);
+    }
+}
