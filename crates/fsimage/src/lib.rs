@@ -5,6 +5,7 @@
 //! what two of them differ in.
 
 mod compare;
+pub mod cpio;
 mod digest;
 mod dump;
 pub mod ext4;

@@ -60,8 +60,6 @@ pub(super) const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
 pub(super) const INODE_INDEX: u32 = 0x1000;
 /// `i_flags`: `i_block` is the root of an extent tree.
 pub(super) const INODE_EXTENTS: u32 = 0x8_0000;
-/// `i_flags`: the content is in the inode itself.
-pub(super) const INODE_INLINE_DATA: u32 = 0x1000_0000;
 
 pub(super) const S_IFMT: u16 = 0o170_000;
 pub(super) const S_IFSOCK: u16 = 0o140_000;

@@ -23,8 +23,6 @@ pub(super) struct Geometry {
     /// Blocks of the file system.
     pub(super) blocks: u64,
     pub(super) inodes_per_group: u32,
-    /// Blocks of the group descriptors.
-    pub(super) descriptor_blocks: u64,
     pub(super) groups: Vec<GroupPlace>,
     /// Superblocks and descriptors, by group: what a group has of its own accord.
     pub(super) copies: Vec<Range<u64>>,
@@ -109,14 +107,7 @@ impl Geometry {
         if short > 0 {
             return Err(Unfit::Short(short));
         }
-        Ok(Self {
-            blocks,
-            inodes_per_group: inodes_per_group as u32,
-            descriptor_blocks,
-            groups: places,
-            copies,
-            fixed: merged(fixed),
-        })
+        Ok(Self { blocks, inodes_per_group: inodes_per_group as u32, groups: places, copies, fixed: merged(fixed) })
     }
 
     /// Blocks of all fixed parts.

@@ -2,7 +2,7 @@
 
 use super::error::{ReadError, damaged};
 use crate::ext4::checksum::{crc, file_system_seed};
-use crate::ext4::field::{get_split, get8, get16, get32};
+use crate::ext4::field::{get_split, get16, get32};
 use crate::ext4::format::*;
 
 /// What a superblock says about its file system.
