@@ -1,1 +1,46 @@
-//! Builds Debian ROCm test appliances: recipe, lock, root file system, image.
+//! rocbed builds Debian images that turn any machine with an AMD GPU into a ROCm test worker.
+//!
+//! ```text
+//! recipe --(archive, resolve)--> lock --(store)--> .debs --(rootfs)--> root directory
+//!        --(build::tree)--> file tree --(build)--> image files
+//! ```
+//!
+//! The program is a thin `main` around this library; [`cmdline`] knows the options, [`commands`] what they do.
+
+pub mod archive;
+mod atomic;
+pub mod build;
+pub mod cmdline;
+pub mod commands;
+pub mod context;
+pub mod inspect;
+pub mod lock;
+pub mod mirror;
+mod nearest;
+pub mod recipe;
+pub mod report;
+pub mod resolve;
+
+/// An error with its causes, the help at the end: what failed, on what, and what to do.
+pub fn error_text(error: &anyhow::Error) -> String {
+    let mut lines = Vec::new();
+    let mut help = Vec::new();
+    let mut last = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // Some libraries' errors repeat their source.
+        if last.ends_with(&text) {
+            continue;
+        }
+        let (message, hints): (Vec<&str>, Vec<&str>) = text.split('\n').partition(|line| !line.starts_with("  help: "));
+        lines.push(message.join("\n"));
+        help.extend(hints.into_iter().map(str::to_owned));
+        last = text;
+    }
+    let mut text = lines.join("\n  caused by: ");
+    for hint in help {
+        text.push('\n');
+        text.push_str(&hint);
+    }
+    text
+}

@@ -1,2 +1,59 @@
-//! The project's own chores: demo, test, bench.
-fn main() {}
+//! The project's own chores: `cargo xtask demo`, `test`, `bench`, `build`, `docs`.
+
+mod bench;
+mod build;
+mod demo;
+mod docs;
+mod host;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own chores
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Build the smoke image and boot it in QEMU, installing what that needs
+    Demo,
+    /// Run every test, end to end ones included, installing what they need
+    Test(test::Options),
+    /// Compare with mmdebstrap and mkfs.ext4 on this machine, in turn
+    Bench(bench::Options),
+    /// Build rocbed and the static rocbed-init beside it
+    Build {
+        /// Optimised, for everyday use
+        #[arg(long)]
+        release: bool,
+    },
+    /// Write the generated pages of docs/ anew: the recipe reference and its JSON Schema, the command line
+    Docs,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().chore {
+        Chore::Demo => demo::run(),
+        Chore::Test(options) => test::run(&options),
+        Chore::Bench(options) => bench::run(&options),
+        Chore::Build { release } => build::programs(release).map(|programs| {
+            println!("{}", programs.rocbed.display());
+            println!("{}", programs.init.display());
+        }),
+        Chore::Docs => docs::write(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The kernel image for UEFI, the partition that it boots from, and the disk around them.
+
+use std::fs::{self, File};
+
+use anyhow::{Context, Result};
+use diskimage::gpt::{Attributes, types};
+use diskimage::layout::{Wish, layout};
+use diskimage::{Guid, SectorSize, fat, gpt, uki};
+use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
+use progress::Progress;
+use store::Digest;
+
+use super::copy;
+use super::publish::Staging;
+use crate::recipe::Image;
+
+/// Where firmware looks for a boot program on removable media (UEFI 2.10, section 3.5.1.1).
+const BOOT_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
+
+/// Room on the EFI system partition beyond the kernel image: settings, and the same again for an update.
+const ESP_ROOM: u64 = 8 << 20;
+
+/// What the root partition's content stands for.
+#[derive(Debug, Clone, Copy)]
+pub struct RootImage {
+    /// Digest of `root.img`.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+impl RootImage {
+    /// The root partition's UUID: it follows from the content, so nothing can be mounted in its place.
+    pub fn partition(&self) -> Guid {
+        Guid::from_digest(self.sha256.as_bytes(), "rocbed root partition")
+    }
+}
+
+/// Writes the unified kernel image. Returns its length in bytes.
+pub fn write_uki(stub: &[u8], parts: &uki::Parts, staging: &mut Staging) -> Result<u64> {
+    let mut bytes = Vec::new();
+    let size = uki::write(stub, parts, &mut bytes).context("making the unified kernel image")?;
+    staging.write("uki.efi", &bytes)?;
+    Ok(size)
+}
+
+/// Writes `disk.img` from the finished `uki.efi` and `root.img`. Everything in it follows from those two and the sizes.
+pub fn write_disk(
+    root: RootImage,
+    image: &Image,
+    sector_size: SectorSize,
+    epoch: i64,
+    staging: &mut Staging,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let boot = boot_tree(staging, epoch)?;
+    let needed = fat::required_size(&boot, sector_size).context("sizing the EFI system partition")?;
+    let esp_size = image.esp_size.unwrap_or(needed + ESP_ROOM);
+    let identity = identity(staging);
+    let unique = |what: &str| Guid::from_digest(identity.as_bytes(), what);
+    let wishes = [
+        Wish {
+            type_guid: types::ESP,
+            unique_guid: unique("EFI system partition"),
+            name: "rocbed-esp".into(),
+            size: esp_size,
+            attributes: Attributes::default(),
+        },
+        Wish {
+            type_guid: types::ROOT_X86_64,
+            unique_guid: root.partition(),
+            name: "rocbed-root".into(),
+            size: root.size,
+            attributes: Attributes::READ_ONLY.with(Attributes::NO_AUTO),
+        },
+        Wish {
+            type_guid: types::LINUX_GENERIC,
+            unique_guid: unique("data partition"),
+            name: "rocbed-data".into(),
+            size: image.data_size,
+            attributes: Attributes::NO_AUTO,
+        },
+    ];
+    let layout = layout(&wishes).context("laying out the disk")?;
+    let disk = staging.create("disk.img")?;
+    disk.set_len(layout.disk_size).context("sizing disk.img")?;
+    let [esp, root_partition, _] = layout.partitions.as_slice() else { anyhow::bail!("the layout lost a partition") };
+    let options = fat::Options {
+        size: esp.size,
+        sector_size,
+        volume_id: u32::from_be_bytes(first_four(identity.as_bytes())),
+        label: Some("ROCBED".into()),
+        timestamp: Timestamp::from_seconds(epoch),
+    };
+    fat::write(&boot, &disk, esp.start, &options, progress).context("writing the EFI system partition")?;
+    gpt::write(&disk, unique("disk"), sector_size, &layout.partitions)?;
+    let path = staging.current("root.img");
+    let source = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let sha256 = copy::into_disk(&source, &disk, root_partition.start, progress)
+        .context("copying the root file system into disk.img")?;
+    staging.finished("disk.img", layout.disk_size, Digest::from(sha256));
+    Ok(())
+}
+
+fn first_four(bytes: &[u8; 32]) -> [u8; 4] {
+    [bytes[0], bytes[1], bytes[2], bytes[3]]
+}
+
+/// What the disk is made of: names for its parts follow from it.
+fn identity(staging: &Staging) -> Digest {
+    let files = staging.files();
+    let made_of = files.iter().filter(|file| matches!(file.name.as_str(), "uki.efi" | "root.img"));
+    let text: String = made_of.map(|file| format!("{} {}\n", file.sha256, file.name)).collect();
+    Digest::of(text.as_bytes())
+}
+
+/// What is on the EFI system partition.
+fn boot_tree(staging: &Staging, epoch: i64) -> Result<FileTree> {
+    let time = Timestamp::from_seconds(epoch);
+    let directory = Metadata::root(0o755, time);
+    let mut tree = FileTree::new(directory.clone());
+    tree.create_directories("EFI/BOOT", &directory)?;
+    let path = staging.current("uki.efi");
+    let length = fs::metadata(&path).with_context(|| format!("examining {}", path.display()))?.len();
+    let kind = NodeKind::File(Content::HostFile { path, length });
+    tree.insert(BOOT_PROGRAM, Node { kind, metadata: Metadata::root(0o755, time) })?;
+    Ok(tree)
+}

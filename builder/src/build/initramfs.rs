@@ -1,0 +1,100 @@
+//! The initramfs: rocbed-init, the modules to reach any root, and the appliance's settings.
+//!
+//! Two archives one after the other, as the kernel allows (its documentation of the initramfs buffer format): first a
+//! small plain one with the settings, then the large compressed one. Changing a setting leaves the large one as it is.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp, cpio};
+
+use super::modules::Selection;
+use crate::recipe::SettingsTable;
+
+/// Where the settings are, in the initramfs as in the running appliance.
+pub const SETTINGS: &str = "etc/rocbed/rocbed.toml";
+
+/// The modules come compressed and hardly shrink; more effort only takes time.
+const COMPRESSION_LEVEL: i32 = 6;
+
+/// What goes into the large archive.
+pub struct Parts<'a> {
+    /// rocbed-init.
+    pub init: Content,
+    /// The kernel's version, which names its module directory.
+    pub kernel: &'a str,
+    /// The modules to put in, and their index.
+    pub modules: &'a Selection,
+    /// The kernel's module directory on this machine.
+    pub directory: &'a Path,
+    /// All times.
+    pub epoch: i64,
+}
+
+/// The large archive's tree.
+pub fn tree(parts: &Parts) -> Result<FileTree> {
+    let time = Timestamp::from_seconds(parts.epoch);
+    let directory = Metadata::root(0o755, time);
+    let mut tree = FileTree::new(directory.clone());
+    for path in ["dev", "etc/rocbed", "proc", "run", "sys", "newroot"] {
+        tree.create_directories(path, &directory)?;
+    }
+    let program = Node { kind: NodeKind::File(parts.init.clone()), metadata: Metadata::root(0o755, time) };
+    tree.insert("init", program)?;
+    let home = format!("usr/lib/modules/{}", parts.kernel);
+    let mut add = |path: String, content: Content| -> Result<()> {
+        let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+        tree.create_directories(above, &directory)?;
+        tree.insert(&path, Node { kind: NodeKind::File(content), metadata: Metadata::root(0o644, time) })?;
+        Ok(())
+    };
+    for module in &parts.modules.paths {
+        let path = parts.directory.join(module);
+        let length = fs::metadata(&path).with_context(|| format!("examining {}", path.display()))?.len();
+        add(format!("{home}/{module}"), Content::HostFile { path, length })?;
+    }
+    for (name, bytes) in parts.modules.files()? {
+        add(format!("{home}/{name}"), Content::from(bytes))?;
+    }
+    Ok(tree)
+}
+
+/// A tree as a zstd-compressed cpio archive.
+pub fn compressed(tree: &FileTree) -> Result<Vec<u8>> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), COMPRESSION_LEVEL).context("starting the compressor")?;
+    cpio::write(tree, &mut encoder).context("writing the initramfs")?;
+    encoder.finish().context("compressing the initramfs")
+}
+
+/// The settings as a plain cpio archive, padded so that another archive may follow.
+pub fn settings(settings: &SettingsTable, epoch: i64) -> Result<Vec<u8>> {
+    let time = Timestamp::from_seconds(epoch);
+    let directory = Metadata::root(0o755, time);
+    let mut tree = FileTree::new(directory.clone());
+    tree.create_directories("etc/rocbed", &directory)?;
+    let text = toml::to_string(settings).context("writing the settings")?;
+    let file = Node { kind: NodeKind::File(Content::from(text.as_str())), metadata: Metadata::root(0o644, time) };
+    tree.insert(SETTINGS, file)?;
+    let mut archive = Vec::new();
+    cpio::write(&tree, &mut archive).context("writing the settings archive")?;
+    Ok(archive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_come_as_toml_in_an_archive_of_their_own() {
+        let table = SettingsTable { name: Some("gpu-7".into()), ..SettingsTable::default() };
+        let archive = settings(&table, 0).unwrap();
+        assert!(archive.starts_with(b"070701"), "newc, not compressed");
+        assert_eq!(archive.len() % 512, 0);
+        let read = cpio::read(&archive, cpio::Limits::default()).unwrap();
+        let Some(NodeKind::File(content)) = read.tree.get(SETTINGS).map(|node| node.kind.clone()) else {
+            panic!("no settings in the archive")
+        };
+        assert_eq!(content, Content::from("name = \"gpu-7\"\n"));
+    }
+}

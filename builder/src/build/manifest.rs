@@ -1,0 +1,137 @@
+//! `manifest.json`: what an image is made of, as an SPDX 2.3 document.
+//!
+//! The image files and the Debian packages are SPDX packages with SHA-256 checksums; the root file system contains the
+//! installed packages. Nothing in it depends on when or where it was written.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use store::Digest;
+
+use crate::lock::{Lock, LockedPackage, Role};
+
+/// An image file and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ImageFile {
+    /// Name in the image directory.
+    pub name: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Digest of its bytes.
+    pub sha256: Digest,
+}
+
+/// Writes the document. `name` is the recipe's.
+pub fn document(name: &str, lock: &Lock, files: &[ImageFile]) -> String {
+    let created = Timestamp::from_second(lock.archive.date).unwrap_or_default();
+    // The same files are the same document, others are another.
+    let identity: String = files.iter().map(|file| format!("{} {}\n", file.sha256, file.name)).collect();
+    let namespace = format!("urn:rocbed:{name}:{}", Digest::of(identity.as_bytes()));
+    let packages = files.iter().map(image_file).chain(lock.packages.iter().map(package));
+    let describes = files.iter().map(|file| relation("SPDXRef-DOCUMENT", "DESCRIBES", &file_id(&file.name)));
+    let contains = lock.packages.iter().map(|package| match package.role {
+        Role::Root => relation(&file_id("root.img"), "CONTAINS", &package_id(package)),
+        Role::Build => relation(&file_id("uki.efi"), "GENERATED_FROM", &package_id(package)),
+    });
+    let document = json!({
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": name,
+        "documentNamespace": namespace,
+        "creationInfo": {
+            "created": created.to_string(),
+            "creators": [format!("Tool: rocbed-{}", env!("CARGO_PKG_VERSION"))],
+        },
+        "packages": packages.collect::<Vec<_>>(),
+        "relationships": describes.chain(contains).collect::<Vec<_>>(),
+    });
+    let mut text = format!("{document:#}");
+    text.push('\n');
+    text
+}
+
+fn image_file(file: &ImageFile) -> Value {
+    json!({
+        "SPDXID": file_id(&file.name),
+        "name": file.name,
+        "packageFileName": file.name,
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": false,
+        "primaryPackagePurpose": "OPERATING-SYSTEM",
+        "checksums": [{"algorithm": "SHA256", "checksumValue": file.sha256.to_string()}],
+        "comment": format!("{} bytes", file.size),
+    })
+}
+
+fn package(package: &LockedPackage) -> Value {
+    json!({
+        "SPDXID": package_id(package),
+        "name": package.name,
+        "versionInfo": package.version,
+        "packageFileName": package.filename,
+        "supplier": "Organization: Debian",
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": false,
+        "primaryPackagePurpose": "LIBRARY",
+        "checksums": [{"algorithm": "SHA256", "checksumValue": package.sha256.to_string()}],
+        "externalRefs": [{
+            "referenceCategory": "PACKAGE-MANAGER",
+            "referenceType": "purl",
+            "referenceLocator": purl(package),
+        }],
+    })
+}
+
+fn relation(from: &str, kind: &str, to: &str) -> Value {
+    json!({"spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to})
+}
+
+fn file_id(name: &str) -> String {
+    format!("SPDXRef-Image-{}", identifier(name))
+}
+
+fn package_id(package: &LockedPackage) -> String {
+    format!("SPDXRef-Package-{}-{}", identifier(&package.name), package.architecture)
+}
+
+/// SPDX identifiers hold letters, digits, `.` and `-` (SPDX 2.3, section 3.2); `+` is what else package names have.
+fn identifier(name: &str) -> String {
+    name.replace('+', ".p").replace('_', "-")
+}
+
+/// A package URL (purl-spec, type `deb`).
+fn purl(package: &LockedPackage) -> String {
+    let encode = |text: &str| {
+        let byte = |byte: u8| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        };
+        text.bytes().map(byte).collect::<String>()
+    };
+    format!("pkg:deb/debian/{}@{}?arch={}", encode(&package.name), encode(&package.version), package.architecture)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::tests::{lock, package as locked};
+
+    #[test]
+    fn packages_are_named_as_purl_and_spdx_want_them() {
+        let gcc = locked("libstdc++6", "1:14.2-1+b1");
+        assert_eq!(purl(&gcc), "pkg:deb/debian/libstdc%2B%2B6@1%3A14.2-1%2Bb1?arch=amd64");
+        assert_eq!(package_id(&gcc), "SPDXRef-Package-libstdc.p.p6-amd64");
+    }
+
+    #[test]
+    fn the_document_says_what_the_root_contains() {
+        let files = [ImageFile { name: "root.img".into(), size: 4096, sha256: Digest::of(b"root") }];
+        let text = document("smoke", &lock(vec![locked("mawk", "1.3")]), &files);
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["creationInfo"]["created"], "2026-10-30T08:08:01Z");
+        assert_eq!(value["packages"][1]["versionInfo"], "1.3");
+        let last = &value["relationships"][1];
+        assert_eq!((&last["relationshipType"], &last["relatedSpdxElement"]), (&"CONTAINS".into(), &"SPDXRef-Package-mawk-amd64".into()));
+        assert_eq!(text, document("smoke", &lock(vec![locked("mawk", "1.3")]), &files), "the same every time");
+    }
+}

@@ -1,0 +1,264 @@
+//! From a locked recipe to image files: the pipeline of the design, one stage per module.
+//!
+//! [`root`] makes the configured root directory, [`tree`] the finished file tree, [`initramfs`] and [`disk`] what boots
+//! it, [`manifest`] says what it is, [`publish`] gives everything its final name.
+
+mod copy;
+pub mod disk;
+pub mod initramfs;
+pub mod manifest;
+pub mod modules;
+pub mod programs;
+pub mod publish;
+pub mod root;
+mod state;
+pub mod tree;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use diskimage::blockmap::BlockMap;
+use diskimage::{SectorSize, compress, uki};
+use fsimage::{Content, FileTree, ext4};
+use serde::Serialize;
+use store::{Digest, Fetcher, Lock as FileLock, Store, Wait};
+
+use crate::lock::Lock;
+use crate::recipe::Recipe;
+use crate::report::Reporter;
+use disk::RootImage;
+use manifest::ImageFile;
+use modules::{Chooser, Kernel, Selection};
+use publish::Staging;
+
+/// Where the stub is in its package.
+const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+
+/// Files that only some builds have; those of an earlier build go when this one does not make them.
+const OPTIONAL: [&str; 2] = ["disk.img.zst", "disk.img.bmap"];
+
+/// How to build.
+pub struct Options {
+    /// Where the image files go.
+    pub output: PathBuf,
+    /// Where packages come from.
+    pub mirror: String,
+    /// Also write the compressed disk and its block map.
+    pub compress: bool,
+    /// Logical sector size in bytes.
+    pub sector_size: u32,
+    /// Ignore a cached root directory.
+    pub fresh: bool,
+    /// Wait for another build into the same directory.
+    pub wait: bool,
+}
+
+/// What was built.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Built {
+    /// Where.
+    pub directory: PathBuf,
+    /// The files, by name.
+    pub files: Vec<ImageFile>,
+    /// Partition UUID of the root.
+    pub root_partition: String,
+    /// Kernel version.
+    pub kernel: String,
+    /// Packages installed in the root.
+    pub packages: usize,
+    /// Whether the configured root directory came from the cache.
+    pub root_cached: bool,
+    /// Seconds per stage.
+    pub seconds: Vec<(&'static str, f64)>,
+}
+
+/// Builds an image.
+pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, reporter: &Reporter) -> Result<Built> {
+    let _guard = guard(recipe, options, reporter)?;
+    let mut clock = Clock::default();
+    let epoch = source_date_epoch()?.unwrap_or(lock.archive.date);
+    let mut staging = Staging::begin(&options.output)?;
+    let init = programs::init()?;
+
+    let root = root::obtain(recipe, lock, fetcher, &options.mirror, options.fresh, reporter)?;
+    clock.lap("root directory");
+
+    let kernel = Kernel::find(&root.path, lock)?;
+    let chooser = Chooser::new(&kernel, fetcher.store(), reporter);
+    let early = chooser.choose(&modules::initramfs_requests(&recipe.kernel.initramfs_modules), "kernel.initramfs-modules")?;
+    let kept = chooser.choose(&recipe.kernel.modules, "kernel.modules")?;
+    clock.lap("kernel modules");
+
+    let identity = tree::identity(recipe, lock, epoch);
+    let root_uuid = diskimage::Guid::from_digest(identity.as_bytes(), "rocbed root file system");
+    let root_image = match state::unchanged(&staging, &identity)? {
+        Some(image) => {
+            reporter.detail("root.img: nothing in it changes, it stays");
+            staging.keep("root.img", image.size, image.sha256);
+            image
+        }
+        None => {
+            let tree = tree::finish(&root, recipe, &kernel, &kept, epoch)?;
+            clock.lap("file tree");
+            write_root(&tree, recipe, epoch, root_uuid, &mut staging, reporter)?
+        }
+    };
+    clock.lap("root.img");
+
+    let initrd = initrd(&kernel, &early, &init, recipe, epoch, fetcher.store())?;
+    staging.write("initrd.img", &initrd)?;
+    let vmlinuz = read(&kernel.image)?;
+    staging.write("vmlinuz", &vmlinuz)?;
+    let words = recipe.kernel.cmdline.join(" ");
+    staging.write("cmdline", format!("root=UUID={root_uuid} {words}\n").as_bytes())?;
+    clock.lap("initramfs");
+
+    let stub = stub(recipe, lock, fetcher)?;
+    let parts = uki::Parts {
+        os_release: read(&root.path.join("usr/lib/os-release"))?.into(),
+        cmdline: format!("root=PARTUUID={} {words}", root_image.partition()),
+        uname: Some(kernel.version.clone()),
+        splash: None,
+        kernel: vmlinuz.into(),
+        initrd: initrd.into(),
+        sbat: None,
+    };
+    disk::write_uki(&stub, &parts, &mut staging)?;
+    clock.lap("uki.efi");
+
+    let sector_size = if options.sector_size == 4096 { SectorSize::Bytes4096 } else { SectorSize::Bytes512 };
+    disk::write_disk(root_image, &recipe.image, sector_size, epoch, &mut staging, reporter)?;
+    clock.lap("disk.img");
+    if options.compress {
+        compress_disk(&mut staging, reporter)?;
+        clock.lap("compressing");
+    }
+
+    let manifest = manifest::document(&recipe.name, lock, &staging.files());
+    staging.write("manifest.json", manifest.as_bytes())?;
+    let files = staging.publish(&OPTIONAL)?;
+    state::remember(&options.output, &identity, &files)?;
+    Ok(Built {
+        directory: options.output.clone(),
+        files,
+        root_partition: root_image.partition().to_string(),
+        kernel: kernel.version,
+        packages: lock.root_packages().count(),
+        root_cached: root.cached,
+        seconds: clock.laps,
+    })
+}
+
+/// One build per output directory at a time.
+fn guard(recipe: &Recipe, options: &Options, reporter: &Reporter) -> Result<FileLock> {
+    fs::create_dir_all(&options.output).with_context(|| format!("making {}", options.output.display()))?;
+    let wait = if options.wait { Wait::Forever } else { Wait::No };
+    let path = options.output.join(".lock");
+    let lock = FileLock::acquire(&path, &format!("building {}", recipe.name), wait, reporter);
+    lock.context("another build into this directory is running\n  help: --wait waits for its end, --output names another directory")
+}
+
+/// The clock of the build's content: `SOURCE_DATE_EPOCH` of reproducible-builds.org, in seconds since 1970.
+fn source_date_epoch() -> Result<Option<i64>> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => {
+            let complaint = || format!("SOURCE_DATE_EPOCH={text:?} is not a number of seconds since 1970");
+            let seconds: i64 = text.parse().with_context(complaint)?;
+            anyhow::ensure!((0..=u32::MAX.into()).contains(&seconds), complaint());
+            Ok(Some(seconds))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+fn write_root(
+    tree: &FileTree,
+    recipe: &Recipe,
+    epoch: i64,
+    uuid: diskimage::Guid,
+    staging: &mut Staging,
+    reporter: &Reporter,
+) -> Result<RootImage> {
+    let file = staging.create("root.img")?;
+    let mut options = ext4::Options::new(uuid.to_bytes(), epoch as u64);
+    options.size = ext4::Size::ExactFit { reserve: recipe.image.root_free };
+    options.label = "rocbed-root".into();
+    options.digest = true;
+    let report = ext4::write(tree, &file, 0, &options, reporter).context("writing root.img")?;
+    let sha256 = report.sha256.context("the file system writer gave no digest")?;
+    let root = RootImage { sha256: Digest::from(sha256), size: report.size };
+    staging.finished("root.img", root.size, root.sha256);
+    Ok(root)
+}
+
+/// The settings and, from the cache if it was made before, everything else.
+fn initrd(kernel: &Kernel, modules: &Selection, init: &[u8], recipe: &Recipe, epoch: i64, store: &Store) -> Result<Vec<u8>> {
+    let paths: Vec<&str> = modules.paths.iter().map(String::as_str).collect();
+    let what = format!("initramfs 1\n{}\n{}\n{epoch}\n{}", Digest::of(init), kernel.identity, paths.join("\n"));
+    let key = format!("initramfs-{}", Digest::of(what.as_bytes()));
+    let mut initrd = initramfs::settings(&recipe.settings, epoch)?;
+    if let Some(archive) = store.meta(&key)? {
+        initrd.extend(archive);
+        return Ok(initrd);
+    }
+    let init = Content::from(init.to_vec());
+    let parts =
+        initramfs::Parts { init, kernel: &kernel.version, modules, directory: &kernel.directory, epoch };
+    let archive = initramfs::compressed(&initramfs::tree(&parts)?)?;
+    store.set_meta(&key, &archive)?;
+    initrd.extend(archive);
+    Ok(initrd)
+}
+
+fn stub(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher) -> Result<Vec<u8>> {
+    let name = &recipe.image.stub_package;
+    let package = lock.package(name).with_context(|| format!("{name} is not in the lock\n  help: run `rocbed lock --update`"))?;
+    let deb = fetcher.store().path(&package.sha256);
+    root::package_file(&deb, STUB)?.with_context(|| format!("{name} {} has no /{STUB}", package.version))
+}
+
+fn compress_disk(staging: &mut Staging, reporter: &Reporter) -> Result<()> {
+    let source = staging.current("disk.img");
+    let disk = fs::File::open(&source).with_context(|| format!("opening {}", source.display()))?;
+    let map = BlockMap::of(&disk, reporter).context("mapping the blocks of disk.img")?;
+    staging.write("disk.img.bmap", map.to_xml().as_bytes())?;
+    let target = staging.create("disk.img.zst")?;
+    compress::compress(&disk, &target, compress::Options::default(), reporter).context("compressing disk.img")?;
+    let size = target.metadata().context("examining disk.img.zst")?.len();
+    let sha256 = diskimage::sparse::sha256(&target).context("hashing disk.img.zst")?;
+    staging.finished("disk.img.zst", size, Digest::from(sha256));
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Where the time went.
+struct Clock {
+    last: Instant,
+    laps: Vec<(&'static str, f64)>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { last: Instant::now(), laps: Vec::new() }
+    }
+}
+
+impl Clock {
+    fn lap(&mut self, stage: &'static str) {
+        let now = Instant::now();
+        let took: Duration = now - self.last;
+        self.laps.push((stage, took.as_secs_f64()));
+        self.last = now;
+    }
+}
+
+/// The default output directory.
+pub fn default_output(recipe: &Recipe) -> PathBuf {
+    Path::new("images").join(&recipe.name)
+}

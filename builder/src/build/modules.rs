@@ -1,0 +1,137 @@
+//! The kernel in a root directory, and which of its modules an image keeps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, bail};
+use kmod::{DEFAULT_INITRAMFS, ModuleIndex};
+use progress::Progress;
+use serde::{Deserialize, Serialize};
+use store::{Digest, Store};
+
+use crate::lock::Lock;
+
+/// Below which directory each kernel version has its own.
+const HOME: &str = "usr/lib/modules";
+
+/// Keeps every module.
+const ALL: &str = "*";
+
+/// The kernel of a root directory.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// Its version, as in `uname -r`.
+    pub version: String,
+    /// Its image, on this machine.
+    pub image: PathBuf,
+    /// Its module directory, on this machine.
+    pub directory: PathBuf,
+    /// Identifies the packages that it comes from.
+    pub identity: Digest,
+}
+
+impl Kernel {
+    /// Finds the one kernel in a root directory.
+    pub fn find(root: &Path, lock: &Lock) -> Result<Self> {
+        let home = root.join(HOME);
+        let mut versions = BTreeSet::new();
+        for entry in fs::read_dir(&home).with_context(|| format!("there is no kernel in the root directory: reading {}", home.display()))? {
+            let entry = entry.with_context(|| format!("reading {}", home.display()))?;
+            versions.insert(entry.file_name().to_string_lossy().into_owned());
+        }
+        let version = match versions.len() {
+            1 => versions.into_iter().next().unwrap_or_default(),
+            0 => bail!("there is no kernel in the root directory: /{HOME} is empty"),
+            _ => bail!(
+                "there are several kernels in the root file system, and an image has one: {}",
+                versions.into_iter().collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let places = [format!("{HOME}/{version}/vmlinuz"), format!("boot/vmlinuz-{version}")];
+        let image = places.iter().map(|place| root.join(place)).find(|path| path.is_file());
+        let image = image.with_context(|| format!("kernel {version} has no image at /{}", places.join(" or /")))?;
+        let packages = lock.root_packages().filter(|package| package.name.starts_with("linux-"));
+        let text: String = packages.map(|package| format!("{} {}\n", package.sha256, package.name)).collect();
+        Ok(Self { directory: home.join(&version), version, image, identity: Digest::of(text.as_bytes()) })
+    }
+
+    /// Its module directory, relative to the root.
+    pub fn home(&self) -> String {
+        format!("{HOME}/{}", self.version)
+    }
+}
+
+/// Modules to keep, and the index files that fit them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Paths below the kernel's module directory.
+    pub paths: BTreeSet<String>,
+    /// Index files by name (`modules.dep`), in hexadecimal: some are binary.
+    files: BTreeMap<String, String>,
+}
+
+impl Selection {
+    /// The index files by name.
+    pub fn files(&self) -> Result<BTreeMap<&str, Vec<u8>>> {
+        let decoded = |(name, text): (&'_ String, &String)| Ok((name.clone(), hex::decode(text)?));
+        let files: Result<BTreeMap<String, Vec<u8>>> = self.files.iter().map(decoded).collect();
+        let files = files.context("reading the cached index of kernel modules")?;
+        Ok(self.files.keys().map(String::as_str).zip(files.into_values()).collect())
+    }
+}
+
+/// Chooses modules of one kernel. Indexing all of them takes seconds, so what was chosen is kept in the store, and the
+/// index is only made when something new is asked.
+pub struct Chooser<'a> {
+    kernel: &'a Kernel,
+    store: &'a Store,
+    progress: &'a dyn Progress,
+    index: OnceLock<ModuleIndex>,
+}
+
+impl<'a> Chooser<'a> {
+    /// For one kernel.
+    pub fn new(kernel: &'a Kernel, store: &'a Store, progress: &'a dyn Progress) -> Self {
+        Self { kernel, store, progress, index: OnceLock::new() }
+    }
+
+    /// What a recipe's list stands for; `what` names its key in errors.
+    pub fn choose(&self, requests: &[String], what: &str) -> Result<Selection> {
+        let question = format!("modules 1\n{}\n{}", self.kernel.identity, requests.join("\n"));
+        let key = format!("modules-{}", Digest::of(question.as_bytes()));
+        if let Some(bytes) = self.store.meta(&key)?
+            && let Ok(selection) = serde_json::from_slice(&bytes)
+        {
+            return Ok(selection);
+        }
+        let index = self.index()?;
+        let paths = if requests.iter().any(|request| request == ALL) {
+            index.modules().map(|module| module.path.clone()).collect()
+        } else {
+            let closure = index.closure(requests);
+            closure.with_context(|| format!("{what} of kernel {}", self.kernel.version))?.paths
+        };
+        let files = index.subset(&paths).files();
+        let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), hex::encode(bytes))).collect();
+        let selection = Selection { paths, files };
+        self.store.set_meta(&key, &serde_json::to_vec(&selection)?)?;
+        Ok(selection)
+    }
+
+    fn index(&self) -> Result<&ModuleIndex> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let index = ModuleIndex::from_directory(&self.kernel.directory, self.progress)
+            .with_context(|| format!("indexing the modules of kernel {}", self.kernel.version))?;
+        Ok(self.index.get_or_init(|| index))
+    }
+}
+
+/// What the initramfs gets: rocbed's own list and the recipe's.
+pub fn initramfs_requests(recipe: &[String]) -> Vec<String> {
+    let default = DEFAULT_INITRAMFS.iter().flat_map(|group| group.requests).map(|name| (*name).to_owned());
+    default.chain(recipe.iter().cloned()).collect()
+}

@@ -1,0 +1,135 @@
+//! Image files under their final names: only when complete, `SHA256SUMS` last.
+//!
+//! While files are being replaced there is no `SHA256SUMS`, so whoever finds one has files that belong together. What
+//! an interrupted build left under temporary names is removed by the next.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use store::Digest;
+
+use super::manifest::ImageFile;
+use crate::atomic;
+
+/// The file whose presence says that all others are complete.
+pub const SUMS: &str = "SHA256SUMS";
+
+/// The prefix of names in the making.
+const PART: &str = ".part-";
+
+/// An image directory being filled.
+pub struct Staging {
+    directory: PathBuf,
+    files: Vec<ImageFile>,
+    /// Names of files that are there already and stay.
+    kept: Vec<String>,
+}
+
+impl Staging {
+    /// Prepares a directory. The caller holds its lock.
+    pub fn begin(directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+        for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
+            let entry = entry.with_context(|| format!("reading {}", directory.display()))?;
+            if entry.file_name().to_string_lossy().starts_with(PART) {
+                fs::remove_file(entry.path()).with_context(|| format!("removing {}", entry.path().display()))?;
+            }
+        }
+        Ok(Self { directory: directory.to_owned(), files: Vec::new(), kept: Vec::new() })
+    }
+
+    /// The image directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where to write a file until it is published.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{PART}{name}"))
+    }
+
+    /// Makes an empty file to write into, and to read back.
+    pub fn create(&self, name: &str) -> Result<File> {
+        let path = self.path(name);
+        let options = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        options.with_context(|| format!("making {}", path.display()))
+    }
+
+    /// Writes a whole file.
+    pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path(name);
+        fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+        self.finished(name, bytes.len() as u64, Digest::of(bytes));
+        Ok(())
+    }
+
+    /// A file is complete under its temporary name.
+    pub fn finished(&mut self, name: &str, size: u64, sha256: Digest) {
+        self.files.push(ImageFile { name: name.to_owned(), size, sha256 });
+    }
+
+    /// A file of an earlier build is just what this one would write.
+    pub fn keep(&mut self, name: &str, size: u64, sha256: Digest) {
+        self.finished(name, size, sha256);
+        self.kept.push(name.to_owned());
+    }
+
+    /// Where a finished file is now.
+    pub fn current(&self, name: &str) -> PathBuf {
+        if self.kept.iter().any(|kept| kept == name) { self.directory.join(name) } else { self.path(name) }
+    }
+
+    /// The files finished so far, by name.
+    pub fn files(&self) -> Vec<ImageFile> {
+        let mut files = self.files.clone();
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        files
+    }
+
+    /// Moves everything to its final name and removes files of earlier builds that this one does not have.
+    pub fn publish(self, optional: &[&str]) -> Result<Vec<ImageFile>> {
+        let files = self.files();
+        let sums: String = files.iter().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect();
+        let remove = |name: &str| match fs::remove_file(self.directory.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", self.directory.join(name).display()))
+            }
+            _ => Ok(()),
+        };
+        remove(SUMS)?;
+        for name in optional.iter().filter(|name| !files.iter().any(|file| file.name == **name)) {
+            remove(name)?;
+        }
+        for file in files.iter().filter(|file| !self.kept.contains(&file.name)) {
+            let target = self.directory.join(&file.name);
+            fs::rename(self.path(&file.name), &target).with_context(|| format!("renaming to {}", target.display()))?;
+        }
+        let target = self.directory.join(SUMS);
+        atomic::write(&target, sums.as_bytes()).with_context(|| format!("writing {}", target.display()))?;
+        Ok(files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_appear_with_their_digests_and_leftovers_go() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(".part-disk.img"), "half").unwrap();
+        fs::write(directory.path().join("disk.img.zst"), "of an earlier build").unwrap();
+        fs::write(directory.path().join("notes.txt"), "not ours").unwrap();
+        let mut staging = Staging::begin(directory.path()).unwrap();
+        staging.write("cmdline", b"quiet").unwrap();
+        assert!(!directory.path().join("cmdline").exists(), "not before it is published");
+        staging.publish(&["disk.img.zst"]).unwrap();
+        let mut names: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["SHA256SUMS", "cmdline", "notes.txt"]);
+        let sums = fs::read_to_string(directory.path().join(SUMS)).unwrap();
+        assert_eq!(sums, format!("{}  cmdline\n", Digest::of(b"quiet")));
+    }
+}

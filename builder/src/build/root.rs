@@ -1,0 +1,230 @@
+//! The configured root directory: from the cache, or made from the locked packages.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use fsimage::Timestamp;
+use rootfs::deb::{Deb, EntryKind};
+use rootfs::{Device, Package, Spec};
+use store::{Digest, Download, Fetcher, Store};
+
+use crate::archive::ARCHITECTURE;
+use crate::lock::{Lock, LockedPackage};
+use crate::recipe::Recipe;
+use crate::report::Reporter;
+
+/// Raised whenever the same packages would become another directory.
+const FORMAT: u32 = 1;
+
+/// What the recipe's cached root directory is found by: what it is made from, and whose files it holds.
+pub fn key(recipe: &Recipe, lock: &Lock) -> Digest {
+    Digest::of(format!("{}\nids {}\n", content_key(recipe, lock), id_mapping()).as_bytes())
+}
+
+/// What the recipe's root directory is made from. Two equal ones are the same files.
+pub fn content_key(recipe: &Recipe, lock: &Lock) -> Digest {
+    let mut text = format!("root {FORMAT}\ndate {}\n", lock.archive.date);
+    for package in lock.root_packages() {
+        // Writing to a String cannot fail.
+        writeln!(text, "package {} {}", package.sha256, package.essential).unwrap_or_default();
+    }
+    for line in &recipe.packages.preseed {
+        writeln!(text, "preseed {line}").unwrap_or_default();
+    }
+    Digest::of(text.as_bytes())
+}
+
+/// Which host ids the directory's files belong to: a directory made under one mapping reads wrong under another.
+fn id_mapping() -> String {
+    let maps = ["/proc/self/uid_map", "/proc/self/gid_map"];
+    let words = maps.iter().map(|path| fs::read_to_string(path).unwrap_or_default());
+    words.flat_map(|map| map.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>().join(" ")
+}
+
+/// The downloads that a lock stands for: the mirror first, the snapshot service where the mirror has moved on.
+pub fn downloads<'a>(
+    packages: impl Iterator<Item = &'a LockedPackage>,
+    mirror: &str,
+    snapshot: &str,
+    date: i64,
+) -> Vec<Download> {
+    let mirror = mirror.trim_end_matches('/');
+    let snapshot = (!snapshot.is_empty()).then(|| format!("{}/{}", snapshot.trim_end_matches('/'), stamp(date)));
+    let download = |package: &LockedPackage| {
+        // Names in pools hold `~` and `+`, which may stand in a URL as they are.
+        let urls = [Some(mirror), snapshot.as_deref()].into_iter().flatten();
+        Download {
+            urls: urls.map(|base| format!("{base}/{}", package.filename)).collect(),
+            size: Some(package.size),
+            digest: package.sha256,
+            label: format!("{} {}", package.name, package.version),
+        }
+    };
+    packages.map(download).collect()
+}
+
+/// How the snapshot service writes times: `20261030T080801Z`.
+fn stamp(date: i64) -> String {
+    let time = jiff::Timestamp::from_second(date).unwrap_or_default();
+    time.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// A configured root directory.
+pub struct Root {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Device nodes that packages ship and that the directory cannot hold.
+    pub devices: Vec<Device>,
+    /// Whether it came from the cache.
+    pub cached: bool,
+}
+
+/// The root directory for a lock. `fresh` makes it anew even if there is one.
+pub fn obtain(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &str, fresh: bool, reporter: &Reporter) -> Result<Root> {
+    let store = fetcher.store();
+    let key = key(recipe, lock);
+    let packages = downloads(lock.packages.iter(), mirror, &recipe.archive.snapshot, lock.archive.date);
+    if !fresh && let Some(path) = store.tree(&key)? {
+        // The stub's package is still needed, and a build that would fail offline tomorrow had better fail today.
+        fetcher.fetch_all(&packages, reporter)?;
+        reporter.detail(&format!("root directory from the cache: {}", path.display()));
+        return Ok(Root { devices: devices(store, &key)?, path, cached: true });
+    }
+    let paths = fetcher.fetch_all(&packages, reporter).context("fetching the packages")?;
+    let debs: HashMap<&str, PathBuf> = lock.packages.iter().map(|package| package.name.as_str()).zip(paths).collect();
+    let draft = store.new_tree(&key, &format!("root directory of {}", recipe.name))?;
+    let root = draft.path();
+    let log = store.root().join(format!("{}.log", recipe.name));
+    if log.exists() {
+        fs::remove_file(&log).with_context(|| format!("removing {}", log.display()))?;
+    }
+    let mut preseeds = recipe.packages.preseed.join("\n");
+    if !preseeds.is_empty() {
+        preseeds.push('\n');
+    }
+    let spec = Spec {
+        packages: lock.root_packages().map(|package| spec_package(package, &debs)).collect::<Result<_>>()?,
+        architecture: ARCHITECTURE.to_owned(),
+        preseeds,
+        epoch: lock.archive.date,
+        threads: None,
+        log: log.clone(),
+    };
+    let began = Instant::now();
+    let report = rootfs::build(&spec, &root, reporter)
+        .with_context(|| format!("making the root directory\n  help: everything that dpkg said is in {}", log.display()))?;
+    reporter.detail(&format!(
+        "root directory: reading {:.1} s, unpacking {:.1} s, dpkg's database {:.1} s, configuring {:.1} s, in all {:.1} s",
+        report.reading.as_secs_f64(),
+        report.unpacking.as_secs_f64(),
+        report.database.as_secs_f64(),
+        report.configuring.as_secs_f64(),
+        began.elapsed().as_secs_f64(),
+    ));
+    set_devices(store, &key, &report.devices)?;
+    let size = lock.root_packages().map(|package| package.installed_size).sum();
+    let path = draft.commit(size)?;
+    Ok(Root { path, devices: report.devices, cached: false })
+}
+
+fn spec_package(package: &LockedPackage, debs: &HashMap<&str, PathBuf>) -> Result<Package> {
+    let path = debs.get(package.name.as_str()).with_context(|| format!("{} is locked twice", package.name))?;
+    Ok(Package {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        architecture: package.architecture.clone(),
+        path: path.clone(),
+        essential: package.essential,
+    })
+}
+
+/// Device nodes travel beside the cached directory, because a user namespace cannot make them in it.
+fn set_devices(store: &Store, key: &Digest, devices: &[Device]) -> Result<()> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let lines: Result<Vec<String>> = devices.iter().map(device_line).collect();
+    Ok(store.set_meta(&format!("devices-{key}"), lines?.join("\n").as_bytes())?)
+}
+
+fn device_line(device: &Device) -> Result<String> {
+    use fsimage::NodeKind::{BlockDevice, CharDevice};
+    let (kind, major, minor) = match device.node.kind {
+        CharDevice { major, minor } => ('c', major, minor),
+        BlockDevice { major, minor } => ('b', major, minor),
+        _ => anyhow::bail!("{} is no device node", String::from_utf8_lossy(&device.path)),
+    };
+    let metadata = &device.node.metadata;
+    let (mode, uid, gid, time) = (metadata.mode, metadata.uid, metadata.gid, metadata.mtime.seconds);
+    Ok(format!("{kind} {major} {minor} {mode} {uid} {gid} {time} {}", hex::encode(&device.path)))
+}
+
+fn devices(store: &Store, key: &Digest) -> Result<Vec<Device>> {
+    let Some(bytes) = store.meta(&format!("devices-{key}"))? else { return Ok(Vec::new()) };
+    let text = String::from_utf8(bytes).context("reading the cached list of device nodes")?;
+    text.lines().map(|line| read_device(line).with_context(|| format!("reading the cached device node {line:?}"))).collect()
+}
+
+fn read_device(line: &str) -> Result<Device> {
+    use fsimage::{Metadata, Node, NodeKind};
+    let words: Vec<&str> = line.split(' ').collect();
+    let [kind, major, minor, mode, uid, gid, time, path] = words.as_slice() else { anyhow::bail!("not eight words") };
+    let (major, minor) = (major.parse()?, minor.parse()?);
+    let kind = match *kind {
+        "c" => NodeKind::CharDevice { major, minor },
+        "b" => NodeKind::BlockDevice { major, minor },
+        _ => anyhow::bail!("neither a character nor a block device"),
+    };
+    let mut metadata = Metadata::root(mode.parse()?, Timestamp::from_seconds(time.parse()?));
+    (metadata.uid, metadata.gid) = (uid.parse()?, gid.parse()?);
+    Ok(Device { path: hex::decode(path)?, node: Node { kind, metadata } })
+}
+
+/// The bytes of one regular file in a .deb, by its path without leading slash; `None` if the package has no such file.
+pub fn package_file(deb: &Path, wanted: &str) -> Result<Option<Vec<u8>>> {
+    let context = || format!("reading {wanted} in {}", deb.display());
+    let mut file = File::open(deb).with_context(context)?;
+    let control = Deb::read(&mut file).with_context(context)?;
+    let mut entries = control.data(file).with_context(context)?;
+    while let Some(entry) = entries.next_entry().with_context(context)? {
+        if entry.path == wanted.as_bytes() && entry.kind == EntryKind::File {
+            let mut bytes = Vec::new();
+            entries.read_to_end(&mut bytes).with_context(context)?;
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::tests::{lock, package};
+
+    #[test]
+    fn a_file_the_mirror_dropped_is_looked_for_at_the_snapshot_service() {
+        let lock = lock(vec![package("mawk", "1.3")]);
+        let downloads = downloads(lock.packages.iter(), "http://mirror.example/debian/", "https://snap.example/archive/debian", lock.archive.date);
+        assert_eq!(
+            downloads[0].urls,
+            [
+                "http://mirror.example/debian/pool/main/mawk_1.3.deb",
+                "https://snap.example/archive/debian/20261030T080801Z/pool/main/mawk_1.3.deb"
+            ]
+        );
+    }
+
+    #[test]
+    fn device_nodes_survive_the_cache() {
+        let line = "c 1 3 438 0 5 1793347681 6465762f6e756c6c";
+        let device = read_device(line).unwrap();
+        assert_eq!(device.path, b"dev/null");
+        assert_eq!(device_line(&device).unwrap(), line);
+        assert!(read_device("c 1").is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! The finished file tree: the configured root directory, what the recipe adds and leaves out, and nothing that differs
+//! from build to build.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result};
+use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
+use rootfs::finish::{self, Group, NewFile, User};
+use store::Digest;
+
+use super::modules::{Kernel, Selection};
+use super::root::{self, Root};
+use crate::lock::Lock;
+use crate::recipe::{AptSourceEntry, ExtraFile, ExtraKind, Recipe};
+
+/// Raised whenever the same root directory and recipe would become another file system.
+const FORMAT: u32 = 1;
+
+/// Where apt in the appliance finds its sources.
+const APT_SOURCES: &str = "etc/apt/sources.list.d/rocbed.sources";
+
+/// Makes the root file system's tree. `epoch` is the newest time that anything in it may have, in seconds since 1970.
+pub fn finish(root: &Root, recipe: &Recipe, kernel: &Kernel, kept: &Selection, epoch: i64) -> Result<FileTree> {
+    let mut tree = fsimage::scan(&root.path).context("reading the root directory")?;
+    rootfs::add_devices(&mut tree, &root.devices)?;
+    let time = Timestamp::from_seconds(epoch);
+    prune(&mut tree, kernel, kept, time)?;
+    for group in &recipe.groups {
+        finish::add_group(&mut tree, &Group { name: group.name.clone(), gid: group.gid })
+            .with_context(|| format!("adding the group {}", group.name))?;
+    }
+    for user in &recipe.users {
+        add_user(&mut tree, user, epoch).with_context(|| format!("adding the user {}", user.name))?;
+    }
+    for file in &recipe.files {
+        add_file(&mut tree, file, time).with_context(|| format!("adding /{}", file.path))?;
+    }
+    if !recipe.apt_sources.is_empty() {
+        let content = Content::from(apt_sources(&recipe.apt_sources).as_str());
+        finish::add_file(&mut tree, APT_SOURCES, NewFile { content, metadata: Metadata::root(0o644, time) })?;
+    }
+    finish::normalise(&mut tree, epoch).context("normalising the file tree")?;
+    Ok(tree)
+}
+
+/// What the tree follows from: equal identities are equal trees, wherever they are made.
+pub fn identity(recipe: &Recipe, lock: &Lock, epoch: i64) -> Digest {
+    let files: Vec<String> = recipe.files.iter().map(|file| format!("{file:?}")).collect();
+    let text = format!(
+        "tree {FORMAT}\n{}\n{epoch}\n{}\n{:?}\n{:?}\n{:?}\n{:?}\n{}",
+        root::content_key(recipe, lock),
+        files.join("\n"),
+        recipe.groups,
+        recipe.users,
+        apt_sources(&recipe.apt_sources),
+        recipe.kernel.modules,
+        recipe.image.root_free,
+    );
+    Digest::of(text.as_bytes())
+}
+
+/// Leaves out the kernel modules that the image does not keep, in dpkg's database too, so that `dpkg --verify` finds
+/// everything that it knows of; and adds the indexes that depmod would have made.
+fn prune(tree: &mut FileTree, kernel: &Kernel, kept: &Selection, time: Timestamp) -> Result<()> {
+    let home = kernel.home();
+    let names: BTreeSet<String> =
+        kept.paths.iter().filter_map(|path| finish::module_name(path.as_bytes())).collect();
+    let before: BTreeSet<Vec<u8>> = below(tree, &home);
+    finish::keep_modules(tree, &names).context("leaving out kernel modules")?;
+    let after = below(tree, &home);
+    let gone: BTreeSet<&[u8]> = before.difference(&after).map(Vec::as_slice).collect();
+    forget(tree, &gone)?;
+    for (name, bytes) in kept.files()? {
+        let metadata = Metadata::root(0o644, time);
+        let node = Node { kind: NodeKind::File(Content::from(bytes)), metadata };
+        tree.insert(format!("{home}/{name}"), node)?;
+    }
+    Ok(())
+}
+
+fn below(tree: &FileTree, directory: &str) -> BTreeSet<Vec<u8>> {
+    tree.descendants(directory).map(|(path, _)| path.to_vec()).collect()
+}
+
+/// Takes paths out of the file lists and checksums of the kernel packages in dpkg's database.
+fn forget(tree: &mut FileTree, gone: &BTreeSet<&[u8]>) -> Result<()> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let lists: Vec<Vec<u8>> = tree
+        .descendants("var/lib/dpkg/info")
+        .map(|(path, _)| path)
+        .filter(|path| path.starts_with(b"var/lib/dpkg/info/linux-"))
+        .filter(|path| path.ends_with(b".list") || path.ends_with(b".md5sums"))
+        .map(<[u8]>::to_vec)
+        .collect();
+    for path in lists {
+        let Some(Node { kind: NodeKind::File(content), .. }) = tree.get_mut(&path) else { continue };
+        let mut bytes = Vec::new();
+        content.open()?.read_to_end(&mut bytes).with_context(|| format!("reading /{}", String::from_utf8_lossy(&path)))?;
+        let checksums = path.ends_with(b".md5sums");
+        let names = |line: &&[u8]| {
+            // A list has absolute paths, a line of checksums 32 digits, two spaces and a relative path.
+            let path = if checksums { line.get(34..) } else { line.strip_prefix(b"/") };
+            !path.is_some_and(|path| gone.contains(path.strip_suffix(b"\n").unwrap_or(path)))
+        };
+        let rest: Vec<u8> = bytes.split_inclusive(|byte| *byte == b'\n').filter(names).flatten().copied().collect();
+        if rest.len() != bytes.len() {
+            *content = Content::from(rest);
+        }
+    }
+    Ok(())
+}
+
+/// Adds a user, and the group of its own if no group has its number yet.
+fn add_user(tree: &mut FileTree, user: &crate::recipe::User, epoch: i64) -> Result<()> {
+    let own = Group { name: user.name.clone(), gid: user.gid };
+    if user.gid == user.uid {
+        finish::add_group(tree, &own)?;
+    }
+    let new = User {
+        name: user.name.clone(),
+        uid: user.uid,
+        gid: user.gid,
+        gecos: String::new(),
+        home: user.home.clone(),
+        shell: user.shell.clone(),
+        groups: user.groups.clone(),
+    };
+    Ok(finish::add_user(tree, &new, epoch)?)
+}
+
+fn add_file(tree: &mut FileTree, file: &ExtraFile, time: Timestamp) -> Result<()> {
+    let uid = id(tree, "etc/passwd", &file.owner)?;
+    let gid = id(tree, "etc/group", &file.group)?;
+    let metadata = Metadata { uid, gid, ..Metadata::root(file.mode, time) };
+    match &file.kind {
+        ExtraKind::File(bytes) => {
+            let content = Content::from(bytes.clone());
+            finish::add_file(tree, &file.path, NewFile { content, metadata })?;
+        }
+        ExtraKind::Symlink(target) => finish::add_symlink(tree, &file.path, target, metadata)?,
+        ExtraKind::Directory => finish::add_directory(tree, &file.path, &metadata)?,
+    }
+    Ok(())
+}
+
+/// A user's or group's number, given as that or by name in the third field of a database.
+fn id(tree: &FileTree, database: &str, name: &str) -> Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let text = String::from_utf8_lossy(&read_file(tree, database)?).into_owned();
+    let line = text.lines().find(|line| line.split(':').next() == Some(name));
+    let number = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
+    number.with_context(|| format!("{name:?} is not in /{database}\n  help: add a [[user]] or [[group]] to the recipe, or give a number"))
+}
+
+/// The bytes of a regular file.
+fn read_file(tree: &FileTree, path: &str) -> Result<Vec<u8>> {
+    let node = tree.get(path).with_context(|| format!("the root file system has no /{path}"))?;
+    let NodeKind::File(content) = &node.kind else { anyhow::bail!("/{path} is not a regular file") };
+    let mut bytes = Vec::new();
+    content.open()?.read_to_end(&mut bytes).with_context(|| format!("reading /{path}"))?;
+    Ok(bytes)
+}
+
+/// Sources in deb822 style (sources.list(5)).
+fn apt_sources(sources: &[AptSourceEntry]) -> String {
+    let stanza = |source: &AptSourceEntry| {
+        let check = if source.check_valid_until { "" } else { "Check-Valid-Until: no\n" };
+        format!(
+            "Types: {}\nURIs: {}\nSuites: {}\nComponents: {}\nSigned-By: /usr/share/keyrings/debian-archive-keyring.pgp\n{check}",
+            source.types.join(" "),
+            source.uris.join(" "),
+            source.suites.join(" "),
+            source.components.join(" "),
+        )
+    };
+    sources.iter().map(stanza).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> FileTree {
+        let directory = Metadata::root(0o755, Timestamp::default());
+        let mut tree = FileTree::new(directory.clone());
+        for (path, text) in files {
+            let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+            tree.create_directories(above, &directory).unwrap();
+            let metadata = Metadata::root(0o644, Timestamp::default());
+            tree.insert(path, Node { kind: NodeKind::File((*text).into()), metadata }).unwrap();
+        }
+        tree
+    }
+
+    #[test]
+    fn dpkg_forgets_the_modules_that_are_left_out() {
+        let list = "/.\n/usr/lib/modules/7.2/kernel/a.ko.xz\n/usr/lib/modules/7.2/kernel/b.ko.xz\n";
+        let sums = "0123456789abcdef0123456789abcdef  usr/lib/modules/7.2/kernel/a.ko.xz\n0123456789abcdef0123456789abcdef  usr/lib/modules/7.2/kernel/b.ko.xz\n";
+        let mut tree = tree(&[
+            ("var/lib/dpkg/info/linux-modules-7.2.list", list),
+            ("var/lib/dpkg/info/linux-modules-7.2.md5sums", sums),
+            ("var/lib/dpkg/info/other.list", list),
+        ]);
+        forget(&mut tree, &BTreeSet::from([&b"usr/lib/modules/7.2/kernel/b.ko.xz"[..]])).unwrap();
+        let text = |path: &str| String::from_utf8(read_file(&tree, path).unwrap()).unwrap();
+        assert_eq!(text("var/lib/dpkg/info/linux-modules-7.2.list"), "/.\n/usr/lib/modules/7.2/kernel/a.ko.xz\n");
+        assert!(!text("var/lib/dpkg/info/linux-modules-7.2.md5sums").contains("b.ko.xz"));
+        assert_eq!(text("var/lib/dpkg/info/other.list"), list, "only the kernel's own lists");
+    }
+
+    #[test]
+    fn owners_are_found_by_name_or_number() {
+        let tree = tree(&[("etc/passwd", "root:x:0:0::/root:/bin/bash\ntester:x:1000:1000::/home/tester:/bin/sh\n")]);
+        assert_eq!(id(&tree, "etc/passwd", "tester").unwrap(), 1000);
+        assert_eq!(id(&tree, "etc/passwd", "42").unwrap(), 42);
+        assert!(id(&tree, "etc/passwd", "nobody").unwrap_err().to_string().contains("[[user]]"));
+    }
+}

@@ -1,0 +1,291 @@
+//! The command line, for clap. Nothing but names and help texts; [`crate::commands`] does the work.
+
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::builder::styling::AnsiColor;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Builds Debian images that turn any machine with an AMD GPU into a ROCm test worker.
+///
+/// A recipe says what goes into an image; its lock pins every package; `build` turns both into files that boot from a
+/// USB stick, over the network or in QEMU. Neither root nor host tools are needed.
+#[derive(Debug, Parser)]
+#[command(name = "rocbed", version, styles = STYLES, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Say more: each step, and where its time went
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Say nothing but warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Where downloads and finished root directories are kept [default: $XDG_CACHE_HOME/rocbed]
+    #[arg(long, global = true, value_name = "DIR", env = "ROCBED_CACHE")]
+    pub cache: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what a build would do, without doing it
+    Plan(Plan),
+    /// Pin a recipe to exact packages, or renew the pins
+    Lock(LockArgs),
+    /// Build an image
+    Build(Build),
+    /// Say what is in an image, read from its bytes
+    Inspect(Inspect),
+    /// Compare two images, or two locks, package by package
+    Diff(Diff),
+    /// Start an image in QEMU
+    Boot(Boot),
+    /// Look at the shipped recipes and the format
+    #[command(subcommand)]
+    Recipe(RecipeCommand),
+    /// Look at what is kept from earlier builds, and tidy it up
+    #[command(subcommand)]
+    Cache(CacheCommand),
+    /// Print a shell completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a directory
+    Man {
+        /// Where to
+        directory: PathBuf,
+    },
+}
+
+/// Where packages come from, for commands that may ask the archive.
+#[derive(Debug, Clone, Args)]
+pub struct Source {
+    /// Take packages from this mirror [default: the recipe's, else the one that apt uses here]
+    #[arg(long, value_name = "URL", env = "ROCBED_MIRROR")]
+    pub mirror: Option<String>,
+    /// Accept a Release file whose Valid-Until has passed (signatures are checked all the same)
+    #[arg(long)]
+    pub ignore_valid_until: bool,
+    /// Ask nothing of the network; everything has to be in the cache
+    #[arg(long)]
+    pub offline: bool,
+    /// Use this lock file [default: beside the recipe]
+    #[arg(long, value_name = "FILE")]
+    pub lock: Option<PathBuf>,
+}
+
+/// `rocbed plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// A shipped recipe's name, or a path
+    pub recipe: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Plan with the newest packages of the archive instead of the locked ones
+    #[arg(long, conflicts_with = "locked")]
+    pub update: bool,
+    /// Fail if the lock would change
+    #[arg(long)]
+    pub locked: bool,
+    /// Where packages come from.
+    #[command(flatten)]
+    pub source: Source,
+}
+
+/// `rocbed lock`
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// A shipped recipe's name, or a path
+    pub recipe: String,
+    /// Renew a lock that still fits the recipe, and print what moved
+    #[arg(long)]
+    pub update: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where packages come from.
+    #[command(flatten)]
+    pub source: Source,
+}
+
+/// `rocbed build`
+#[derive(Debug, Args)]
+pub struct Build {
+    /// A shipped recipe's name, or a path
+    pub recipe: String,
+    /// Where the image goes [default: images/RECIPE]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Fail if the lock would change
+    #[arg(long)]
+    pub locked: bool,
+    /// Also write disk.img.zst and a block map for flashing
+    #[arg(long)]
+    pub compress: bool,
+    /// Logical sector size of disk.img: 512 or 4096 [default: the recipe's]
+    #[arg(long, value_name = "BYTES", value_parser = sector_size)]
+    pub sector_size: Option<u32>,
+    /// Configure the packages anew even if a finished root directory is in the cache
+    #[arg(long)]
+    pub fresh: bool,
+    /// Wait for another build with the same output to end, instead of failing
+    #[arg(long)]
+    pub wait: bool,
+    /// Print what was built as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where packages come from.
+    #[command(flatten)]
+    pub source: Source,
+}
+
+fn sector_size(text: &str) -> Result<u32, String> {
+    match text {
+        "512" => Ok(512),
+        "4096" => Ok(4096),
+        _ => Err("a disk's logical sectors have 512 or 4096 bytes".into()),
+    }
+}
+
+/// `rocbed inspect`
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// An image directory, or one of its files: disk.img, root.img, uki.efi, initrd.img, a lock
+    pub image: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// List every file of the root file system (or initramfs)
+    #[arg(long)]
+    pub files: bool,
+}
+
+/// `rocbed diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The older one: an image directory, disk.img, root.img or a lock
+    pub old: PathBuf,
+    /// The newer one
+    pub new: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How QEMU starts an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Firmware {
+    /// Kernel, initramfs and root file system handed over directly: the fastest
+    Direct,
+    /// disk.img under UEFI firmware (OVMF), as on a real machine
+    Uefi,
+}
+
+/// What disk.img looks like to the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiskKind {
+    /// A virtio block device
+    Virtio,
+    /// An NVMe drive
+    Nvme,
+    /// A USB stick
+    Usb,
+}
+
+/// `rocbed boot`
+#[derive(Debug, Args)]
+pub struct Boot {
+    /// An image directory
+    pub image: PathBuf,
+    /// How to start it
+    #[arg(long, value_enum, default_value = "direct")]
+    pub firmware: Firmware,
+    /// What the disk is, under UEFI
+    #[arg(long, value_enum, default_value = "virtio")]
+    pub disk: DiskKind,
+    /// Memory of the machine, with a unit: 1GiB, 512MiB
+    #[arg(long, default_value = "1GiB", value_parser = crate::recipe::parse_size)]
+    pub memory: u64,
+    /// Processors of the machine
+    #[arg(long, default_value_t = 2)]
+    pub smp: u32,
+    /// Give up after this many seconds
+    #[arg(long, default_value_t = 180, value_name = "SECONDS")]
+    pub timeout: u64,
+    /// More words for the kernel command line (direct start only)
+    #[arg(long, value_name = "WORDS")]
+    pub append: Option<String>,
+}
+
+/// `rocbed recipe`
+#[derive(Debug, Subcommand)]
+pub enum RecipeCommand {
+    /// List the shipped recipes
+    List,
+    /// Print a recipe's text
+    Show {
+        /// A shipped recipe's name
+        name: String,
+    },
+    /// Print the JSON Schema of recipes
+    Schema,
+    /// Print the reference of recipe keys as Markdown
+    Reference,
+}
+
+/// `rocbed cache`
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// List what is kept: packages, indexes, root directories
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what was not used for a while
+    Prune {
+        /// Keep what was used in the last so many days
+        #[arg(long, default_value_t = 30, value_name = "DAYS")]
+        older_than: u64,
+        /// Then remove the least recently used until no more than this remains: 10GiB
+        #[arg(long, value_name = "SIZE", value_parser = crate::recipe::parse_size)]
+        max_size: Option<u64>,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print where the cache is
+    Path,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

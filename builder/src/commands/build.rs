@@ -1,0 +1,48 @@
+//! `rocbed build`.
+
+use anyhow::{Context as _, Result};
+
+use super::{bytes, lock, print_json};
+use crate::build;
+use crate::cmdline::Build;
+use crate::context::{Context, mirror};
+use crate::recipe;
+
+pub fn run(context: &Context, options: &Build) -> Result<()> {
+    // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
+    rootfs::sandbox::become_root()?;
+    let recipe = recipe::load(&options.recipe)?;
+    let found = lock::find(&recipe, &options.source)?;
+    let fetcher = context.fetcher(&options.source)?;
+    let outcome = lock::current(context, &recipe, &options.source, &found, &fetcher, false, options.locked)?;
+    if outcome.changes.is_some() {
+        outcome.lock.write(&found.path).context("keeping the new lock")?;
+        context.reporter.say(&format!("wrote {}", found.path.display()));
+    }
+    let how = build::Options {
+        output: options.output.clone().unwrap_or_else(|| build::default_output(&recipe)),
+        mirror: mirror(&recipe, &options.source),
+        compress: options.compress,
+        sector_size: options.sector_size.unwrap_or(recipe.image.sector_size),
+        fresh: options.fresh,
+        wait: options.wait,
+    };
+    let built = build::run(&recipe, &outcome.lock, &how, &fetcher, &context.reporter)?;
+    for (stage, seconds) in &built.seconds {
+        context.reporter.detail(&format!("{stage}: {seconds:.2} s"));
+    }
+    if options.json {
+        return print_json(&built);
+    }
+    let disk = built.files.iter().find(|file| file.name == "disk.img");
+    let seconds: f64 = built.seconds.iter().map(|(_, seconds)| seconds).sum();
+    context.reporter.say(&format!(
+        "built {} in {seconds:.1} s: kernel {}, {} packages, disk.img {}, sha256 {}",
+        built.directory.display(),
+        built.kernel,
+        built.packages,
+        bytes(disk.map_or(0, |disk| disk.size)),
+        disk.map_or_else(String::new, |disk| disk.sha256.to_string()),
+    ));
+    Ok(())
+}

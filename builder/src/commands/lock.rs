@@ -1,0 +1,144 @@
+//! `rocbed lock`, and the lock that every other command goes by.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use store::Fetcher;
+
+use super::{print, print_json};
+use crate::cmdline::{LockArgs, Source};
+use crate::context::{Context, mirror};
+use crate::lock::{self, Change, Lock};
+use crate::recipe::{self, Recipe};
+use crate::{archive, resolve};
+
+/// Where a lock came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// The copy inside the program.
+    Shipped,
+}
+
+/// The lock as it is, if there is one, and where one would be written.
+pub struct Found {
+    /// The lock and where it was read.
+    pub lock: Option<(Lock, Origin)>,
+    /// Where to write.
+    pub path: PathBuf,
+}
+
+/// Looks for a recipe's lock: `--lock`, beside the recipe's file, `NAME.lock` here, inside the program.
+pub fn find(recipe: &Recipe, source: &Source) -> Result<Found> {
+    let path = source
+        .lock
+        .clone()
+        .or_else(|| recipe.path.as_ref().map(|path| path.with_extension("lock")))
+        .unwrap_or_else(|| PathBuf::from(format!("{}.lock", recipe.name)));
+    if let Some(lock) = Lock::read(&path)? {
+        return Ok(Found { lock: Some((lock, Origin::File(path.clone()))), path });
+    }
+    let shipped = if recipe.path.is_none() && source.lock.is_none() { recipe::shipped_lock(&recipe.name) } else { None };
+    let lock = shipped
+        .map(|text| Lock::parse(text, &format!("{} (shipped)", recipe.name)).map(|lock| (lock, Origin::Shipped)))
+        .transpose()?;
+    Ok(Found { lock, path })
+}
+
+/// What became of a lock.
+pub struct Outcome {
+    /// The lock to go by.
+    pub lock: Lock,
+    /// What differs from the one before; `None` if it was not looked at anew.
+    pub changes: Option<Vec<Change>>,
+}
+
+/// The lock for a recipe: the one there is, as long as it fits the recipe and `update` is not asked for; else a new
+/// one from the archive, which is not written here.
+pub fn current(
+    context: &Context,
+    recipe: &Recipe,
+    source: &Source,
+    found: &Found,
+    fetcher: &Fetcher,
+    update: bool,
+    locked: bool,
+) -> Result<Outcome> {
+    let request = resolve::request_digest(recipe);
+    match &found.lock {
+        Some((lock, _)) if lock.request == request && !update => {
+            return Ok(Outcome { lock: lock.clone(), changes: None });
+        }
+        Some(_) if locked => bail!(
+            "the recipe {} asks for something else than its lock {} was made for\n  help: run `rocbed lock {}` and look at what changes",
+            recipe.name,
+            found.path.display(),
+            recipe.name
+        ),
+        None if locked => bail!(
+            "the recipe {} has no lock\n  help: `rocbed lock {}` makes {}",
+            recipe.name,
+            recipe.name,
+            found.path.display()
+        ),
+        Some((lock, _)) if lock.request != request => context.reporter.say("the recipe has changed: locking it anew"),
+        _ => {}
+    }
+    let mut wish = recipe.archive.clone();
+    wish.check_valid_until &= !source.ignore_valid_until;
+    let mirror = mirror(recipe, source);
+    context.reporter.detail(&format!("mirror: {mirror}"));
+    let archive = archive::open(&wish, &mirror, fetcher, &context.reporter)?;
+    let lock = resolve::lock(recipe, &archive)?;
+    let before = found.lock.as_ref().map(|(lock, _)| lock::versions(lock)).unwrap_or_default();
+    let changes = lock::diff(&before, &lock::versions(&lock));
+    Ok(Outcome { lock, changes: Some(changes) })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Report<'a> {
+    lock: &'a PathBuf,
+    written: bool,
+    archive_date: i64,
+    packages: usize,
+    changes: &'a [Change],
+}
+
+pub fn run(context: &Context, options: &LockArgs) -> Result<()> {
+    let recipe = recipe::load(&options.recipe)?;
+    let found = find(&recipe, &options.source)?;
+    let fetcher = context.fetcher(&options.source)?;
+    let outcome = current(context, &recipe, &options.source, &found, &fetcher, options.update, false)?;
+    let on_disk = matches!(&found.lock, Some((_, Origin::File(_))));
+    let changed = found.lock.as_ref().is_none_or(|(lock, _)| *lock != outcome.lock);
+    let write = changed || !on_disk;
+    if write {
+        outcome.lock.write(&found.path).context("keeping the new lock")?;
+    }
+    let changes = outcome.changes.unwrap_or_default();
+    if options.json {
+        return print_json(&Report {
+            lock: &found.path,
+            written: write,
+            archive_date: outcome.lock.archive.date,
+            packages: outcome.lock.packages.len(),
+            changes: &changes,
+        });
+    }
+    let first = found.lock.is_none();
+    if !first {
+        print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>())?;
+    }
+    let what = if first { format!("{} packages", outcome.lock.packages.len()) } else { lock::summary(&changes) };
+    let verb = if write { "wrote" } else { "kept" };
+    context.reporter.say(&format!("{verb} {}: {what}, archive of {}", found.path.display(), date(outcome.lock.archive.date)));
+    Ok(())
+}
+
+/// A time for people, in UTC.
+pub fn date(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}

@@ -1,0 +1,70 @@
+//! What each command does. One module per command; each takes its options and says what the user sees.
+
+mod boot;
+mod build;
+mod cache;
+mod diff;
+mod inspect;
+mod lock;
+mod plan;
+mod recipe;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use clap::CommandFactory;
+use serde::Serialize;
+
+use crate::cmdline::{Cli, Command};
+use crate::context::Context;
+
+/// Runs the command and returns the exit code.
+pub fn run(cli: Cli) -> Result<u8> {
+    let context = Context::new(&cli.global);
+    match cli.command {
+        Command::Plan(options) => plan::run(&context, &options),
+        Command::Lock(options) => lock::run(&context, &options),
+        Command::Build(options) => build::run(&context, &options),
+        Command::Inspect(options) => inspect::run(&options),
+        Command::Diff(options) => diff::run(&options),
+        Command::Boot(options) => return boot::run(&context, &options),
+        Command::Recipe(command) => recipe::run(&command),
+        Command::Cache(command) => cache::run(&context, &command),
+        Command::Completions { shell } => completions(shell),
+        Command::Man { directory } => man(&directory),
+    }
+    .map(|()| 0)
+}
+
+/// Prints data on stdout. A reader that has gone away is no failure: `rocbed … | head` is fine.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("writing to stdout"),
+    }
+}
+
+/// Prints a value as JSON on stdout.
+fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).context("writing JSON")?;
+    print(&format!("{text}\n"))
+}
+
+/// Bytes for people: `265.3 MiB`.
+fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "rocbed", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+fn man(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    clap_mangen::generate_to(Cli::command(), directory)
+        .with_context(|| format!("writing man pages into {}", directory.display()))
+}

@@ -1,0 +1,95 @@
+//! `rocbed plan`: what a build would do.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{bytes, lock, print, print_json};
+use crate::build::root;
+use crate::cmdline::Plan;
+use crate::context::{Context, mirror};
+use crate::lock::{Change, LockedPackage};
+use crate::recipe;
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Report<'a> {
+    recipe: &'a str,
+    mirror: String,
+    lock: &'a PathBuf,
+    archive_date: i64,
+    /// What the lock would change to; empty if it stays.
+    changes: Vec<Change>,
+    packages: Vec<Entry<'a>>,
+    download_bytes: u64,
+    installed_bytes: u64,
+    root_directory_cached: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Entry<'a> {
+    #[serde(flatten)]
+    package: &'a LockedPackage,
+    /// Where the .deb is, if it is stored already.
+    cached: Option<PathBuf>,
+}
+
+pub fn run(context: &Context, options: &Plan) -> Result<()> {
+    let recipe = recipe::load(&options.recipe)?;
+    let found = lock::find(&recipe, &options.source)?;
+    let fetcher = context.fetcher(&options.source)?;
+    let outcome = lock::current(context, &recipe, &options.source, &found, &fetcher, options.update, options.locked)?;
+    let store = fetcher.store();
+    let mut packages = Vec::new();
+    let mut download_bytes = 0;
+    for package in &outcome.lock.packages {
+        let cached = store.has(&package.sha256, Some(package.size))?.then(|| store.path(&package.sha256));
+        if cached.is_none() {
+            download_bytes += package.size;
+        }
+        packages.push(Entry { package, cached });
+    }
+    let report = Report {
+        recipe: &recipe.name,
+        mirror: mirror(&recipe, &options.source),
+        lock: &found.path,
+        archive_date: outcome.lock.archive.date,
+        changes: outcome.changes.unwrap_or_default(),
+        download_bytes,
+        installed_bytes: outcome.lock.root_packages().map(|package| package.installed_size).sum(),
+        root_directory_cached: store.tree(&root::key(&recipe, &outcome.lock))?.is_some(),
+        packages,
+    };
+    if options.json {
+        return print_json(&report);
+    }
+    print(&text(&report, found.lock.is_some()))
+}
+
+fn text(report: &Report, had_lock: bool) -> String {
+    let missing = report.packages.iter().filter(|entry| entry.cached.is_none()).count();
+    let mut lines = vec![
+        format!("recipe     {}", report.recipe),
+        format!("mirror     {}", report.mirror),
+        format!("archive    of {}", lock::date(report.archive_date)),
+    ];
+    let lock = match (had_lock, report.changes.is_empty()) {
+        (false, _) => format!("{} would be made", report.lock.display()),
+        (true, true) => "fits, stays".to_owned(),
+        (true, false) => format!("{} would change: {}", report.lock.display(), crate::lock::summary(&report.changes)),
+    };
+    lines.push(format!("lock       {lock}"));
+    if had_lock {
+        lines.extend(report.changes.iter().map(|change| format!("           {change}")));
+    }
+    lines.push(format!("packages   {}, {} installed", report.packages.len(), bytes(report.installed_bytes)));
+    lines.push(match missing {
+        0 => "download   nothing, all packages are in the cache".to_owned(),
+        some => format!("download   {some} packages, {}", bytes(report.download_bytes)),
+    });
+    let root = if report.root_directory_cached { "from the cache" } else { "to be unpacked and configured" };
+    lines.push(format!("root       {root}"));
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,55 @@
+//! What every command needs: who to tell, where to keep, where to fetch from.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use store::{FetchOptions, Fetcher, Store};
+
+use crate::cmdline::{Global, Source};
+use crate::mirror;
+use crate::recipe::Recipe;
+use crate::report::{Reporter, Verbosity};
+
+/// One run of the program.
+pub struct Context {
+    /// Who to tell.
+    pub reporter: Reporter,
+    cache: Option<PathBuf>,
+}
+
+impl Context {
+    /// From the global options.
+    pub fn new(global: &Global) -> Self {
+        let verbosity = match (global.quiet, global.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        Self { reporter: Reporter::new(verbosity), cache: global.cache.clone() }
+    }
+
+    /// Where the store is.
+    pub fn cache_directory(&self) -> Result<PathBuf> {
+        match &self.cache {
+            Some(path) => Ok(path.clone()),
+            None => store::default_root().context("finding the cache directory\n  help: name one with --cache"),
+        }
+    }
+
+    /// Opens the store.
+    pub fn store(&self) -> Result<Store> {
+        let root = self.cache_directory()?;
+        Store::open(&root).with_context(|| format!("opening the cache {}", root.display()))
+    }
+
+    /// A fetcher into the store.
+    pub fn fetcher(&self, source: &Source) -> Result<Fetcher> {
+        let options = FetchOptions { offline: source.offline, ..FetchOptions::default() };
+        Ok(Fetcher::new(self.store()?, options)?)
+    }
+}
+
+/// The mirror that a command takes packages from: `--mirror` or `ROCBED_MIRROR`, the recipe's, this machine's.
+pub fn mirror(recipe: &Recipe, source: &Source) -> String {
+    source.mirror.clone().or_else(|| recipe.archive.mirror.clone()).unwrap_or_else(mirror::host_mirror)
+}

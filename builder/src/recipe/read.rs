@@ -1,0 +1,193 @@
+//! Finding and reading recipe files, with errors that point at the line.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::model::RecipeFile;
+use super::{Recipe, merge, shipped};
+use crate::nearest;
+
+/// How deep `inherits` may go; more is a loop in all but name.
+const MAX_INHERITS: usize = 16;
+
+/// Why a recipe cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// Neither a shipped recipe nor a file.
+    #[error("there is no recipe {asked:?}{}\n  help: give a path such as ./my.toml, or one of the shipped recipes: {}", suggestion(.nearest.as_deref()), .shipped.join(", "))]
+    Unknown {
+        /// What was asked for.
+        asked: String,
+        /// The nearest shipped name.
+        nearest: Option<String>,
+        /// All shipped names.
+        shipped: Vec<String>,
+    },
+    /// The file cannot be read.
+    #[error("reading {path}: {error}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong kind.
+    #[error("{origin}:{line}:{column}: {message}\n  {line:>4} | {text}\n       | {caret:>indent$}", indent = .column, caret = '^')]
+    Invalid {
+        /// Path, or `NAME (shipped)`.
+        origin: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+        /// What is wrong and what would be right.
+        message: String,
+        /// The line itself.
+        text: String,
+    },
+    /// The file is fine on its own but does not fit together.
+    #[error("{origin}: {message}")]
+    Inconsistent {
+        /// Path, or `NAME (shipped)`.
+        origin: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
+}
+
+/// One file of an inheritance chain.
+pub(super) struct Layer {
+    /// How errors name it.
+    pub origin: String,
+    /// What paths in it are relative to; `None` inside the program.
+    pub directory: Option<PathBuf>,
+    /// What it says.
+    pub file: RecipeFile,
+}
+
+/// Loads a recipe by name or path and resolves what it inherits. A name with a slash or the ending `.toml` is a path;
+/// any other is `recipes/NAME.toml` here if there is one, else the shipped recipe.
+pub fn load(asked: &str) -> Result<Recipe, RecipeError> {
+    let (first, path) = open(asked, None)?;
+    let name = match &path {
+        Some(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        None => asked.to_owned(),
+    };
+    let mut layers = vec![first];
+    while let Some(parent) = layers.last().and_then(|layer| layer.file.inherits.clone()) {
+        let child = &layers[layers.len() - 1];
+        if layers.len() > MAX_INHERITS {
+            return Err(RecipeError::Inconsistent {
+                origin: child.origin.clone(),
+                message: format!("`inherits` goes round in a circle: {}", chain(&layers)),
+            });
+        }
+        let (layer, _) = open(&parent, child.directory.as_deref())?;
+        layers.push(layer);
+    }
+    layers.reverse();
+    merge::resolve(name, path, &layers)
+}
+
+fn chain(layers: &[Layer]) -> String {
+    layers.iter().take(4).map(|layer| layer.origin.as_str()).collect::<Vec<_>>().join(" -> ")
+}
+
+fn open(asked: &str, relative_to: Option<&Path>) -> Result<(Layer, Option<PathBuf>), RecipeError> {
+    let is_path = asked.contains('/') || Path::new(asked).extension().is_some_and(|end| end == "toml");
+    let beside = relative_to.unwrap_or(Path::new("recipes")).join(format!("{asked}.toml"));
+    let path = if is_path {
+        Some(relative_to.map_or_else(|| PathBuf::from(asked), |directory| directory.join(asked)))
+    } else {
+        beside.is_file().then_some(beside)
+    };
+    if let Some(path) = path {
+        let text = fs::read_to_string(&path).map_err(|error| RecipeError::Read { path: path.clone(), error })?;
+        let origin = path.display().to_string();
+        let file = parse_file(&text, &origin)?;
+        let directory = Some(path.parent().map(Path::to_path_buf).unwrap_or_default());
+        return Ok((Layer { origin, directory, file }, Some(path)));
+    }
+    let Some(text) = shipped::recipe_text(asked) else {
+        let shipped: Vec<String> = shipped::names().map(str::to_owned).collect();
+        let nearest = nearest::nearest(asked, shipped.iter().map(String::as_str)).map(str::to_owned);
+        return Err(RecipeError::Unknown { asked: asked.to_owned(), nearest, shipped });
+    };
+    let origin = format!("{asked} (shipped)");
+    let file = parse_file(text, &origin)?;
+    Ok((Layer { origin, directory: None, file }, None))
+}
+
+/// Reads one recipe file's text; `origin` names it in errors.
+pub fn parse_file(text: &str, origin: &str) -> Result<RecipeFile, RecipeError> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().unwrap_or(Range { start: 0, end: 0 }).start.min(text.len());
+        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_text = text[start..].lines().next().unwrap_or_default();
+        RecipeError::Invalid {
+            origin: origin.to_owned(),
+            line: text[..at].matches('\n').count() + 1,
+            column: text[start..at].chars().count() + 1,
+            message: with_nearest_key(error.message()),
+            text: line_text.to_owned(),
+        }
+    })
+}
+
+/// Turns serde's "unknown field `a`, expected one of `b`, `c`" into a sentence that names the nearest key.
+fn with_nearest_key(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let (true, Some(unknown)) = (message.starts_with("unknown field"), quoted.next()) else {
+        return message.trim_end().to_owned();
+    };
+    let known: Vec<&str> = quoted.collect();
+    match nearest::nearest(unknown, known.iter().copied()) {
+        Some(key) => format!("unknown key `{unknown}`; did you mean `{key}`?"),
+        None => format!("unknown key `{unknown}`; known here: {}", known.join(", ")),
+    }
+}
+
+/// The JSON Schema of recipe files.
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(RecipeFile)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one_and_its_place() {
+        let error = parse_file("description = \"x\"\n[packages]\ninstal = [\"hello\"]\n", "my.toml").unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("my.toml:3:1: unknown key `instal`; did you mean `install`?"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_relation_is_found_while_reading() {
+        let text = parse_file("[packages]\ninstall = [\"hello (>> \"]\n", "my.toml").unwrap_err().to_string();
+        assert!(text.starts_with("my.toml:2:12: "), "{text}");
+        assert!(text.contains("no package relation"), "{text}");
+    }
+
+    #[test]
+    fn an_unknown_recipe_is_answered_with_the_shipped_ones() {
+        let text = load("smok").unwrap_err().to_string();
+        assert!(text.contains("did you mean \"smoke\"?"), "{text}");
+        assert!(text.contains("rocm-full"), "{text}");
+    }
+
+    #[test]
+    fn a_circle_of_inherits_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.toml"), "inherits = \"b\"").unwrap();
+        fs::write(directory.path().join("b.toml"), "inherits = \"a\"").unwrap();
+        let text = load(directory.path().join("a.toml").to_str().unwrap()).unwrap_err().to_string();
+        assert!(text.contains("circle"), "{text}");
+    }
+}

@@ -1,0 +1,169 @@
+//! What the user sees while long work runs: bars on a terminal, plain lines elsewhere, nothing with `--quiet`.
+//!
+//! Everything here goes to stderr; stdout is for data.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use progress::{Progress, Task, Unit};
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Warnings and errors.
+    Quiet,
+    /// One line per stage, and bars on a terminal.
+    Normal,
+    /// Details too.
+    Verbose,
+}
+
+/// Progress for people.
+pub struct Reporter {
+    verbosity: Verbosity,
+    bars: Option<MultiProgress>,
+}
+
+impl Reporter {
+    /// Bars if stderr is a terminal, else lines.
+    pub fn new(verbosity: Verbosity) -> Self {
+        let terminal = io::stderr().is_terminal() && verbosity > Verbosity::Quiet;
+        Self { verbosity, bars: terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())) }
+    }
+
+    /// A line about what has been done.
+    pub fn say(&self, line: &str) {
+        if self.verbosity >= Verbosity::Normal {
+            self.print(line);
+        }
+    }
+
+    /// A line for those who asked for details.
+    pub fn detail(&self, line: &str) {
+        if self.verbosity >= Verbosity::Verbose {
+            self.print(line);
+        }
+    }
+
+    fn print(&self, line: &str) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| eprint_line(line)),
+            None => eprint_line(line),
+        }
+    }
+}
+
+/// stderr may be closed or full; talk that cannot be heard is no reason to fail.
+fn eprint_line(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+impl Progress for Reporter {
+    fn task(&self, name: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task> {
+        if self.verbosity == Verbosity::Quiet {
+            return Box::new(progress::Silent);
+        }
+        let Some(bars) = &self.bars else {
+            return Box::new(Line {
+                name: name.to_owned(),
+                total,
+                unit,
+                done: AtomicU64::new(0),
+                began: Instant::now(),
+                next: AtomicU64::new(LINE_EVERY.as_millis() as u64),
+            });
+        };
+        let bar = bars.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
+        bar.set_style(style(total.is_some(), unit));
+        bar.set_prefix(name.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Box::new(Bar(bar))
+    }
+
+    fn warn(&self, message: &str) {
+        self.print(&format!("warning: {message}"));
+    }
+}
+
+fn style(bounded: bool, unit: Unit) -> ProgressStyle {
+    let template = match (bounded, unit) {
+        (true, Unit::Bytes) => {
+            "{prefix:<28} {bar:30} {binary_bytes:>11}/{binary_total_bytes:<11} {binary_bytes_per_sec:>12} {eta:>4} left  {msg}"
+        }
+        (true, Unit::Items) => "{prefix:<28} {bar:30} {pos:>11}/{len:<11} {msg}",
+        (false, Unit::Bytes) => "{prefix:<28} {spinner} {binary_bytes} {msg}",
+        (false, Unit::Items) => "{prefix:<28} {spinner} {msg}",
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+struct Bar(ProgressBar);
+
+impl Task for Bar {
+    fn advance(&self, amount: u64) {
+        self.0.inc(amount);
+    }
+
+    fn detail(&self, what: &str) {
+        self.0.set_message(what.to_owned());
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// How often a task that writes lines says how far it is.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// A task in a log: a line when it ends, and one every ten seconds until then.
+struct Line {
+    name: String,
+    total: Option<u64>,
+    unit: Unit,
+    done: AtomicU64,
+    began: Instant,
+    /// Milliseconds after `began` at which the next line is due.
+    next: AtomicU64,
+}
+
+impl Line {
+    fn amount(&self, value: u64) -> String {
+        match self.unit {
+            Unit::Bytes => indicatif::BinaryBytes(value).to_string(),
+            Unit::Items => value.to_string(),
+        }
+    }
+}
+
+impl Task for Line {
+    fn advance(&self, amount: u64) {
+        let done = self.done.fetch_add(amount, Ordering::Relaxed) + amount;
+        let elapsed = self.began.elapsed().as_millis() as u64;
+        let due = self.next.load(Ordering::Relaxed);
+        let mine = elapsed >= due
+            && self
+                .next
+                .compare_exchange(due, elapsed + LINE_EVERY.as_millis() as u64, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if mine {
+            let of = self.total.map(|total| format!(" of {}", self.amount(total))).unwrap_or_default();
+            eprint_line(&format!("{}: {}{of}", self.name, self.amount(done)));
+        }
+    }
+
+    fn detail(&self, _what: &str) {}
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let done = self.done.load(Ordering::Relaxed);
+        let seconds = self.began.elapsed().as_secs_f64();
+        let amount = if done > 0 { format!("{}, ", self.amount(done)) } else { String::new() };
+        eprint_line(&format!("{}: {amount}{seconds:.1} s", self.name));
+    }
+}

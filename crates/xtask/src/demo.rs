@@ -1,0 +1,33 @@
+//! `cargo xtask demo`: from nothing but a Rust toolchain to a booted appliance.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::run::{run as execute, workspace};
+use crate::{build, host};
+
+
+fn run_stage(title: &str, command: &mut Command) -> Result<()> {
+    eprintln!("\n== {title}");
+    execute(command.current_dir(workspace()))
+}
+
+/// Builds the smoke image with everything it needs and boots it, directly and as a USB stick under UEFI.
+pub(crate) fn run() -> Result<()> {
+    let began = Instant::now();
+    host::install(&[host::TO_BOOT])?;
+    let programs = build::programs(false)?;
+    let rocbed = || Command::new(&programs.rocbed);
+    run_stage("rocbed plan smoke", rocbed().args(["plan", "smoke"]))?;
+    run_stage("rocbed build smoke", rocbed().args(["build", "smoke"]))?;
+    run_stage("rocbed inspect images/smoke", rocbed().args(["inspect", "images/smoke"]))?;
+    run_stage("rocbed boot images/smoke", rocbed().args(["boot", "images/smoke"]))?;
+    let uefi = ["boot", "images/smoke", "--firmware", "uefi", "--disk", "usb"];
+    run_stage("rocbed boot images/smoke --firmware uefi --disk usb", rocbed().args(uefi))?;
+    eprintln!("\nThe demo took {:.0} s. The image is in images/smoke; its README says what each file is.", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+

@@ -1,0 +1,47 @@
+//! `cargo xtask docs`: the pages of `docs/` that are made from the code. A test holds them against it.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::build;
+use crate::run::{output, workspace};
+
+const COMMANDS: &[&[&str]] = &[
+    &[],
+    &["plan"],
+    &["lock"],
+    &["build"],
+    &["inspect"],
+    &["diff"],
+    &["boot"],
+    &["recipe"],
+    &["cache"],
+    &["cache", "list"],
+    &["cache", "prune"],
+    &["completions"],
+    &["man"],
+];
+
+/// Writes them all.
+pub(crate) fn write() -> Result<()> {
+    let rocbed = build::programs(false)?.rocbed;
+    let print = |words: &[&str]| output(Command::new(&rocbed).env("COLUMNS", "100").args(words));
+    let mut commands = String::from("# Commands\n\nMade from the program by `cargo xtask docs`.\n");
+    for words in COMMANDS {
+        let help = print(&[words, &["--help"][..]].concat())?;
+        let title = ["rocbed"].iter().chain(words.iter()).copied().collect::<Vec<_>>().join(" ");
+        commands.push_str(&format!("\n## {title}\n\n```text\n{}\n```\n", help.trim_end()));
+    }
+    for (name, text) in [
+        ("commands.md", commands),
+        ("recipe.md", print(&["recipe", "reference"])?),
+        ("recipe.schema.json", print(&["recipe", "schema"])?),
+    ] {
+        let path = workspace().join("docs/reference").join(name);
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        eprintln!("wrote {}", path.display());
+    }
+    Ok(())
+}

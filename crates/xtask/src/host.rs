@@ -1,0 +1,76 @@
+//! Host packages that tests, benchmarks and the demo call: looked for first, installed where missing.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::run;
+
+/// A Debian package, known to be there by a file of its.
+pub(crate) struct HostPackage {
+    name: &'static str,
+    file: &'static str,
+}
+
+const fn package(name: &'static str, file: &'static str) -> HostPackage {
+    HostPackage { name, file }
+}
+
+/// What booting images takes.
+pub(crate) const TO_BOOT: &[HostPackage] = &[
+    package("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
+    package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
+];
+
+/// The outside oracles that the tests hold our work against, and the peers of the benchmarks.
+pub(crate) const TO_TEST: &[HostPackage] = &[
+    package("bmap-tools", "/usr/bin/bmaptool"),
+    package("binutils", "/usr/bin/objdump"),
+    package("cpio", "/usr/bin/cpio"),
+    package("dosfstools", "/usr/sbin/fsck.fat"),
+    package("dpkg-dev", "/usr/bin/dpkg-architecture"),
+    package("e2fsprogs", "/usr/sbin/mkfs.ext4"),
+    package("faketime", "/usr/bin/faketime"),
+    package("gdisk", "/usr/sbin/sgdisk"),
+    package("gnupg", "/usr/bin/gpg"),
+    package("kmod", "/usr/sbin/depmod"),
+    package("mmdebstrap", "/usr/bin/mmdebstrap"),
+    package("mtools", "/usr/bin/mdir"),
+    package("uidmap", "/usr/bin/newuidmap"),
+    package("zstd", "/usr/bin/zstd"),
+];
+
+/// Makes sure that the packages are there, with apt-get as root or through sudo.
+pub(crate) fn install(packages: &[&[HostPackage]]) -> Result<()> {
+    let missing: Vec<&str> = packages
+        .iter()
+        .flat_map(|group| group.iter())
+        .filter(|package| !Path::new(package.file).exists())
+        .map(|package| package.name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("installing host packages: {}", missing.join(" "));
+    let wish = format!("help: install them yourself: apt-get install {}", missing.join(" "));
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!("host packages are missing and this is no Debian system: {}\n  {wish}", missing.join(", "));
+    }
+    let apt = |words: &[&str]| {
+        let mut command = if is_root() { Command::new("apt-get") } else { Command::new("sudo") };
+        if !is_root() {
+            command.arg("apt-get");
+        }
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(words).stdout(std::process::Stdio::null());
+        command
+    };
+    run(&mut apt(&["update", "-qq"])).context(wish.clone())?;
+    let mut install = apt(&["install", "-qq", "--yes", "--no-install-recommends"]);
+    run(install.args(&missing)).context(wish)
+}
+
+/// Whether we are root.
+pub(crate) fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}

@@ -1,0 +1,175 @@
+//! A Debian archive of our own on a loopback port: signed, small, and broken where a test wants it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::tool;
+
+/// Answers a request for a path: a body, or `None` for 404.
+type Answer = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
+
+/// An HTTP server on a loopback port, for as long as the test program runs.
+pub struct Server {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Starts one that answers with `answer`.
+    pub fn start(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binding a loopback port");
+        let address = listener.local_addr().expect("the port just bound");
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        let answer: Arc<Answer> = Arc::new(answer);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
+                thread::spawn(move || serve(&stream, &*answer, &seen));
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// Serves the files below a directory.
+    pub fn directory(root: PathBuf) -> Self {
+        Self::start(move |path| fs::read(root.join(path.trim_start_matches('/'))).ok())
+    }
+
+    /// The address of a path on it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    /// The paths asked for so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("no thread panicked").clone()
+    }
+}
+
+/// One connection: one request, one answer.
+fn serve(mut stream: &TcpStream, answer: &Answer, seen: &Mutex<Vec<String>>) {
+    let mut lines = BufReader::new(stream).lines();
+    let Some(Ok(request)) = lines.next() else { return };
+    // The rest of the head says nothing that matters here.
+    lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+    let path = request.split_whitespace().nth(1).unwrap_or("/").to_owned();
+    let (status, body) = match answer(&path) {
+        Some(body) => ("200 OK", body),
+        None => ("404 Not Found", Vec::new()),
+    };
+    seen.lock().expect("no thread panicked").push(path);
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    // The client may have gone away: its business.
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).unwrap_or_default();
+}
+
+/// A signed archive in a temporary directory, with the recipe that uses it.
+pub struct TestArchive {
+    directory: TempDir,
+}
+
+impl Default for TestArchive {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TestArchive {
+    /// An archive with the packages `greeter` (which needs `libgreet (>= 2)`), `libgreet` 2.1, `broken` (which needs
+    /// a package that does not exist), and the kernel and stub packages that every recipe asks for.
+    pub fn new() -> Self {
+        let archive = Self { directory: tempfile::tempdir().expect("making a temporary directory") };
+        archive.make_key();
+        archive.add_deb("dpkg", "1.0", "Essential: yes\n");
+        archive.add_deb("libgreet", "2.1", "");
+        archive.add_deb("greeter", "1.0", "Depends: libgreet (>= 2)\n");
+        archive.add_deb("broken", "1.0", "Depends: greeter, no-such-package (>= 3)\n");
+        archive.add_deb("linux-image-amd64", "7.2-1", "Depends: linux-image-7.2-amd64 (= 7.2-1)\n");
+        archive.add_deb("linux-image-7.2-amd64", "7.2-1", "Depends: linux-binary-7.2-amd64, linux-modules-7.2-amd64\n");
+        archive.add_deb("linux-binary-7.2-amd64", "7.2-1", "");
+        archive.add_deb("linux-modules-7.2-amd64", "7.2-1", "");
+        archive.add_deb("systemd-boot-efi", "262-1", "");
+        archive.publish("Fri, 30 Oct 2026 08:08:01 UTC", None);
+        archive
+    }
+
+    /// Where its files are: `dists/` and `pool/` as on a mirror, `key.asc`, and recipes.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Serves it.
+    pub fn serve(&self) -> Server {
+        Server::directory(self.path().to_owned())
+    }
+
+    /// Writes a recipe that takes packages from `mirror` and trusts this archive's key; `more` is TOML to add.
+    pub fn recipe(&self, mirror: &str, install: &str, more: &str) -> PathBuf {
+        let path = self.path().join("test.toml");
+        let text = format!(
+            "[archive]\nmirror = {mirror:?}\nsnapshot = \"\"\nkeyrings = [\"key.asc\"]\n{more}\n[packages]\ninstall = [{install:?}]\n"
+        );
+        fs::write(&path, text).expect("writing the recipe");
+        path
+    }
+
+    fn gpg(&self, words: &[&str]) {
+        let home = self.path().join("gnupg").display().to_string();
+        let fixed = ["--homedir", &home, "--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""];
+        tool("gpg", fixed.iter().chain(words));
+    }
+
+    fn make_key(&self) {
+        use std::os::unix::fs::DirBuilderExt;
+        fs::DirBuilder::new().mode(0o700).create(self.path().join("gnupg")).expect("making a key directory");
+        self.gpg(&["--quick-generate-key", "rocbed test archive", "ed25519", "sign", "never"]);
+        let key = self.path().join("key.asc").display().to_string();
+        self.gpg(&["--armor", "--output", &key, "--export"]);
+    }
+
+    fn add_deb(&self, name: &str, version: &str, fields: &str) {
+        let tree = self.path().join("build").join(name);
+        fs::create_dir_all(tree.join("DEBIAN")).expect("making a package tree");
+        let control = format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: rocbed tests <tests@example.org>\n{fields}Description: made by a test\n"
+        );
+        fs::write(tree.join("DEBIAN/control"), control).expect("writing a control file");
+        let pool = self.path().join("pool");
+        fs::create_dir_all(&pool).expect("making the pool");
+        let deb = pool.join(format!("{name}_{version}_amd64.deb"));
+        tool("dpkg-deb", ["--build", "--root-owner-group", &tree.to_string_lossy(), &deb.to_string_lossy()]);
+    }
+
+    /// Writes the indexes anew and signs them.
+    pub fn publish(&self, date: &str, valid_until: Option<&str>) {
+        let dists = self.path().join("dists/sid");
+        let binary = dists.join("main/binary-amd64");
+        fs::create_dir_all(&binary).expect("making the index directory");
+        let scan = format!("cd {} && dpkg-scanpackages --multiversion pool 2>/dev/null", self.path().display());
+        let packages = tool("sh", ["-c", &scan]);
+        fs::write(binary.join("Packages"), &packages).expect("writing the index");
+        tool("xz", ["--keep", "--force", &binary.join("Packages").to_string_lossy()]);
+        let entry = |name: &str| {
+            let path = dists.join(name);
+            let digest = tool("sha256sum", [&path]);
+            let size = fs::metadata(&path).expect("the index just written").len();
+            format!(" {} {size} {name}\n", digest.split(' ').next().unwrap_or_default())
+        };
+        let valid_until = valid_until.map(|date| format!("Valid-Until: {date}\n")).unwrap_or_default();
+        let release = format!(
+            "Origin: test\nSuite: unstable\nCodename: sid\nDate: {date}\n{valid_until}Architectures: amd64\nComponents: main\nSHA256:\n{}{}",
+            entry("main/binary-amd64/Packages"),
+            entry("main/binary-amd64/Packages.xz"),
+        );
+        fs::write(dists.join("Release"), release).expect("writing the Release file");
+        let (signed, plain) = (dists.join("InRelease"), dists.join("Release"));
+        self.gpg(&["--clearsign", "--output", &signed.to_string_lossy(), &plain.to_string_lossy()]);
+    }
+}

@@ -1,0 +1,32 @@
+//! What the end-to-end tests share: the program under test, an image built once, outside tools.
+
+mod archive;
+mod program;
+mod tools;
+
+pub use archive::{Server, TestArchive};
+pub use program::{Output, rocbed, rocbed_path};
+pub use tools::tool;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Where the tests keep what they build: below cargo's target directory, kept between runs.
+pub fn scratch() -> PathBuf {
+    let target = rocbed_path().ancestors().nth(2).map_or_else(|| PathBuf::from("target"), Path::to_path_buf);
+    let scratch = target.join("end-to-end");
+    std::fs::create_dir_all(&scratch).unwrap_or_else(|error| panic!("making {}: {error}", scratch.display()));
+    scratch
+}
+
+/// The smoke image, built from its shipped lock the first time that a test program asks.
+pub fn smoke_image() -> PathBuf {
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    IMAGE
+        .get_or_init(|| {
+            let image = scratch().join("images/smoke");
+            rocbed(["build", "smoke", "--locked", "--compress", "--output"]).arg(&image).ok();
+            image
+        })
+        .clone()
+}
