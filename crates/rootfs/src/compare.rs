@@ -26,6 +26,11 @@ pub enum Allowed {
     DirectoryTime,
     /// The order of a file's lines.
     LineOrder,
+    /// Numbers of users and groups from the range that is given out on installation, 100 to 999: as owners, and in
+    /// the lines of a file, whose order may differ then.
+    DynamicIds,
+    /// Whether a link's target begins with `/usr`.
+    MergedUsr,
 }
 
 /// What a comparison found.
@@ -66,6 +71,11 @@ pub const MMDEBSTRAP: &[Accepted] = &[
         reason: "a directory's time: the package's own, where mmdebstrap's is that of the last change during its run",
     },
     Accepted {
+        path: "etc/systemd/system/*",
+        what: Allowed::MergedUsr,
+        reason: "deb-systemd-helper names /lib or /usr/lib, which are the same, by what is there when it runs",
+    },
+    Accepted {
         path: "var/lib/dpkg/triggers/File",
         what: Allowed::LineOrder,
         reason: "dpkg notes trigger interests in the order of unpacking, and reads them in any order",
@@ -74,6 +84,11 @@ pub const MMDEBSTRAP: &[Accepted] = &[
         path: "*.pyc",
         what: Allowed::FirstBytes(16),
         reason: "with SOURCE_DATE_EPOCH Python notes a hash of the source instead of its time; the code is the same",
+    },
+    Accepted {
+        path: "*",
+        what: Allowed::DynamicIds,
+        reason: "scripts take the next free number for a new user, so it depends on the order of configuration",
     },
 ];
 
@@ -90,7 +105,12 @@ pub fn against(ours: &FileTree, oracle: &FileTree, accepted: &[Accepted]) -> io:
                 Allowed::Everything => true,
                 Allowed::FirstBytes(count) => same_behind(ours, oracle, &difference.path, count)?,
                 Allowed::DirectoryTime => same_but_time(ours, oracle, &difference.path),
-                Allowed::LineOrder => same_lines(ours, oracle, &difference.path)?,
+                Allowed::LineOrder => same_lines(ours, oracle, &difference.path, |line| line)?,
+                Allowed::DynamicIds => {
+                    same_but_ids(ours, oracle, &difference.path)
+                        || same_lines(ours, oracle, &difference.path, without_dynamic_ids)?
+                }
+                Allowed::MergedUsr => same_link(ours, oracle, &difference.path),
             };
             if allowed {
                 reason = Some(rule.reason);
@@ -112,12 +132,47 @@ fn same_but_time(a: &FileTree, b: &FileTree, path: &[u8]) -> bool {
     a.is_directory() && b.is_directory() && metadata == b.metadata
 }
 
-/// Whether two files have the same metadata and the same lines in some order.
-fn same_lines(a: &FileTree, b: &FileTree, path: &[u8]) -> io::Result<bool> {
+/// Whether a number is one of those that adduser and systemd-sysusers give out (Policy 9.2.2).
+fn is_dynamic(id: u32) -> bool {
+    (100..1000).contains(&id)
+}
+
+/// Whether two nodes differ in nothing but owners from the dynamic range.
+fn same_but_ids(a: &FileTree, b: &FileTree, path: &[u8]) -> bool {
+    let (Some(a), Some(b)) = (a.get(path), b.get(path)) else { return false };
+    let (left, right) = (&a.metadata, &b.metadata);
+    let allowed = |left: u32, right: u32| left == right || is_dynamic(left) && is_dynamic(right);
+    let metadata = Metadata { uid: right.uid, gid: right.gid, ..left.clone() };
+    let same_content = match (&a.kind, &b.kind) {
+        (NodeKind::File(a), NodeKind::File(b)) => bytes(a).ok() == bytes(b).ok(),
+        (a, b) => a == b,
+    };
+    allowed(left.uid, right.uid) && allowed(left.gid, right.gid) && metadata == *right && same_content
+}
+
+fn without_dynamic_ids(line: Vec<u8>) -> Vec<u8> {
+    let masked = line.split(|byte| *byte == b':').map(|field| {
+        let number = std::str::from_utf8(field).ok().and_then(|text| text.parse().ok());
+        if number.is_some_and(is_dynamic) { b"*" } else { field }
+    });
+    masked.collect::<Vec<_>>().join(&b':')
+}
+
+/// Whether two links lead to the same place with a merged /usr.
+fn same_link(a: &FileTree, b: &FileTree, path: &[u8]) -> bool {
+    let (Some(a), Some(b)) = (a.get(path), b.get(path)) else { return false };
+    let (NodeKind::Symlink(target_a), NodeKind::Symlink(target_b)) = (&a.kind, &b.kind) else { return false };
+    let short = |target: &[u8]| target.strip_prefix(b"/usr").unwrap_or(target).to_vec();
+    a.metadata == b.metadata && short(target_a) == short(target_b)
+}
+
+/// Whether two files have the same metadata and the same lines, each changed by `view`, in some order.
+fn same_lines(a: &FileTree, b: &FileTree, path: &[u8], view: fn(Vec<u8>) -> Vec<u8>) -> io::Result<bool> {
     let (Some(a), Some(b)) = (a.get(path), b.get(path)) else { return Ok(false) };
     let (NodeKind::File(content_a), NodeKind::File(content_b)) = (&a.kind, &b.kind) else { return Ok(false) };
     let sorted = |content| -> io::Result<Vec<Vec<u8>>> {
-        let mut lines: Vec<Vec<u8>> = bytes(content)?.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let mut lines: Vec<Vec<u8>> =
+            bytes(content)?.split(|byte| *byte == b'\n').map(|line| view(line.to_vec())).collect();
         lines.sort();
         Ok(lines)
     };
@@ -164,6 +219,31 @@ mod tests {
             tree.insert(path, Node { kind: NodeKind::File((*text).into()), metadata: metadata.clone() }).unwrap();
         }
         tree
+    }
+
+    #[test]
+    fn dynamic_numbers_may_differ_and_static_ones_may_not() {
+        let rules = [Accepted { path: "*", what: Allowed::DynamicIds, reason: "numbers" }];
+        let unexplained = |ours: &str, oracle: &str| {
+            against(&tree(&[("group", ours)]), &tree(&[("group", oracle)]), &rules).unwrap().unexplained.len()
+        };
+        assert_eq!(unexplained("a:x:998:\nb:x:997:\n", "b:x:998:\na:x:996:\n"), 0);
+        assert_eq!(unexplained("a:x:42:\n", "a:x:43:\n"), 1);
+        assert_eq!(unexplained("a:x:998:\n", "b:x:998:\n"), 1);
+    }
+
+    #[test]
+    fn a_link_may_name_either_half_of_a_merged_usr() {
+        let link = |target: &str| {
+            let mut tree = tree(&[]);
+            let metadata = Metadata::root(0o777, Timestamp::from_seconds(0));
+            tree.insert("link", Node { kind: NodeKind::Symlink(target.into()), metadata }).unwrap();
+            tree
+        };
+        let rules = [Accepted { path: "*", what: Allowed::MergedUsr, reason: "the same" }];
+        let unexplained = |ours, oracle| against(&link(ours), &link(oracle), &rules).unwrap().unexplained.len();
+        assert_eq!(unexplained("/lib/x", "/usr/lib/x"), 0);
+        assert_eq!(unexplained("/lib/x", "/usr/lib/y"), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! written through a link.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -90,6 +90,17 @@ impl Inside {
         let mut file = self.create(path, 0o644)?;
         io::copy(&mut source, &mut file).map_err(Error::io("copying to", path))?;
         Ok(())
+    }
+
+    /// Reads a whole file.
+    pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, Error> {
+        let (parent, name) = split(path);
+        let parent = self.directory(parent.as_bytes())?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(fs::openat(&parent, name, flags, Mode::empty()).map_err(Error::io("opening", path))?);
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).map_err(Error::io("reading", path))?;
+        Ok(content)
     }
 
     /// Whether there is anything at this path.

@@ -15,7 +15,7 @@ use runner::Runner;
 use crate::closure::Set;
 use crate::deb::Deb;
 use crate::inside::Inside;
-use crate::{Error, Spec};
+use crate::{Error, Spec, database};
 
 /// Where the packages lie while the dpkg inside unpacks them, relative to the root.
 const PACKAGES: &str = "var/cache/rocbed-packages";
@@ -106,7 +106,19 @@ impl Work<'_, '_> {
             batch.push(at);
         }
         self.unpack(&batch)?;
-        self.runner.run("/usr/bin/dpkg", &["--force-unsafe-io", "--configure", "--pending"], &[])
+        // By name and in the given order, as apt does: numbers of users that scripts add depend on who comes first.
+        self.configure(&(0..self.plan.debs.len()).collect())?;
+        if !self.all_installed()? {
+            // Triggers that a later package activated for an earlier one.
+            self.runner.run("/usr/bin/dpkg", &["--force-unsafe-io", "--configure", "--pending"], &[])?;
+        }
+        Ok(())
+    }
+
+    fn all_installed(&self) -> Result<bool, Error> {
+        let status = self.inside.read(&format!("{}/status", database::DIRECTORY))?;
+        let mut states = status.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"Status: "));
+        Ok(states.all(|state| state == b"install ok installed"))
     }
 
     /// Lets dpkg unpack packages, in this order, each once.
@@ -135,6 +147,9 @@ impl Work<'_, '_> {
 
     fn configure(&mut self, packages: &BTreeSet<usize>) -> Result<(), Error> {
         let todo: Vec<usize> = packages.difference(&self.configured).copied().collect();
+        if todo.is_empty() {
+            return Ok(());
+        }
         // What comes later in the order but is needed now.
         let debs: Vec<usize> = todo.iter().copied().filter(|at| self.plan.by_dpkg(*at)).collect();
         self.unpack(&debs)?;

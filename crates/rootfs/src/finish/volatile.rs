@@ -17,6 +17,8 @@ const FILES: &[&str] = &[
     "etc/resolv.conf",
     // Secrets and identities: equal ones on every machine would be worse than none.
     "etc/ssh/ssh_host_*",
+    "etc/ssl/certs/ssl-cert-snakeoil.pem",
+    "etc/ssl/private/ssl-cert-snakeoil.key",
     "var/lib/dbus/machine-id",
     "var/lib/systemd/credential.secret",
     "var/lib/systemd/random-seed",
@@ -62,7 +64,9 @@ pub(super) fn remove(tree: &mut FileTree) -> Result<(), Error> {
         let below = |parents: &[&str]| parents.iter().any(|parent| is_below(path, parent.as_bytes()));
         let listed = || FILES.iter().any(|pattern| matches(pattern.as_bytes(), path));
         let leftover = || LEFTOVERS.iter().any(|suffix| path.ends_with(suffix));
-        if below(EMPTIED) || !directory && (below(FILES_GO) || listed() || leftover()) {
+        // A link by the hash of a certificate that goes.
+        let snakeoil = || node.kind == NodeKind::Symlink(b"ssl-cert-snakeoil.pem".to_vec());
+        if snakeoil() || below(EMPTIED) || !directory && (below(FILES_GO) || listed() || leftover()) {
             gone.push(path.to_vec());
         } else if matches!(node.kind, NodeKind::File(_))
             && (is_below(path, b"var/log") || path == MACHINE_ID.as_bytes())
@@ -79,6 +83,9 @@ pub(super) fn remove(tree: &mut FileTree) -> Result<(), Error> {
     for path in emptied {
         if let Some(node) = tree.get_mut(&path) {
             node.kind = NodeKind::File(Content::Bytes([].into()));
+            if path == MACHINE_ID.as_bytes() {
+                node.metadata.mode = 0o444; // as systemd gives it
+            }
         }
     }
     Ok(())
