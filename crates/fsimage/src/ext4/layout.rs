@@ -120,7 +120,13 @@ impl Layout {
                 if shortfall > 0 && blocks > BLOCKS_PER_GROUP {
                     blocks -= last; // a group that would hold next to nothing
                 }
-                match Self::try_size(drafts, options, blocks, 0) {
+                let mut result = Self::try_size(drafts, options, blocks, 0);
+                if let (Err(Unfit::Short(_)), true) = (&result, blocks > BLOCKS_PER_GROUP) {
+                    // A short last group may lack the room for the tables of the groups that begin with it.
+                    let whole_groups = (blocks - 1) / BLOCKS_PER_GROUP * BLOCKS_PER_GROUP;
+                    result = Self::try_size(drafts, options, whole_groups, 0).or(result);
+                }
+                match result {
                     Ok(layout) => Ok(Self { size: bytes, ..layout }),
                     Err(Unfit::TooFewGroups(_)) => {
                         Err(WriteError::TooManyInodes { inodes: inodes(drafts, options, blocks), bytes })

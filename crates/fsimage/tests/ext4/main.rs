@@ -2,6 +2,7 @@
 
 mod oracle;
 mod random;
+mod reading;
 mod shapes;
 mod sizes;
 
