@@ -38,13 +38,12 @@ pub fn dump(tree: &FileTree, digests: bool) -> io::Result<String> {
             }
             NodeKind::Directory | NodeKind::Fifo | NodeKind::Socket => {}
         }
-        match first_paths.get(&id) {
-            Some(first) => line.push(format!("link={}", escaped(first))),
-            None => {
-                first_paths.insert(id, path);
-                if let (NodeKind::File(content), true) = (&node.kind, digests) {
-                    line.push(format!("sha256={}", hex::encode(content_digest(content)?)));
-                }
+        if let Some(first) = first_paths.get(&id) {
+            line.push(format!("link={}", escaped(first)));
+        } else {
+            first_paths.insert(id, path);
+            if let (NodeKind::File(content), true) = (&node.kind, digests) {
+                line.push(format!("sha256={}", hex::encode(content_digest(content)?)));
             }
         }
         for (name, value) in &metadata.xattrs {
@@ -74,7 +73,10 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len()), |mut text, byte| {
         match byte {
             b'!'..=b'[' | b']'..=b'~' => text.push(char::from(*byte)),
-            _ => text.push_str(&format!("\\x{byte:02x}")),
+            _ => {
+                text.push_str("\\x");
+                text.push_str(&hex::encode([*byte]));
+            }
         }
         text
     })

@@ -1,6 +1,6 @@
 //! A directory of the host as a [`FileTree`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -118,7 +118,7 @@ impl Scan {
             uid: stat.st_uid,
             gid: stat.st_gid,
             mtime: Timestamp { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
-            xattrs: Default::default(),
+            xattrs: BTreeMap::new(),
         };
         let length = match llistxattr(host, self.buffer.as_mut_slice()) {
             Ok(length) => length,

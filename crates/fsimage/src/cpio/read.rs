@@ -1,6 +1,6 @@
 //! Archives as trees.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{HEADER, TRAILER, file_type};
 use crate::tree::{FileTree, Metadata, Node, NodeId, NodeKind, Timestamp, TreeError};
@@ -162,7 +162,7 @@ impl<'a> Entry<'a> {
             _ => return Err(ReadError::Damaged { at: self.at, what: "there is no such file type" }),
         };
         let mtime = Timestamp::from_seconds(i64::from(time));
-        let metadata = Metadata { mode: (mode & 0o7777) as u16, uid, gid, mtime, xattrs: Default::default() };
+        let metadata = Metadata { mode: (mode & 0o7777) as u16, uid, gid, mtime, xattrs: BTreeMap::new() };
         let id = tree.insert(path, Node { kind, metadata }).map_err(bad_path)?;
         if is_file && link_count > 1 {
             links.insert(major_minor, id);

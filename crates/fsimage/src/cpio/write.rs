@@ -52,7 +52,7 @@ pub struct Report {
 /// Writes a tree as an archive, the same bytes for the same tree.
 ///
 /// The root is `.`; inode numbers count up from 1; times are whole seconds from 1970 to 2106, others become the nearest
-/// of these. Of a file with several names the last one has the content, as with the kernel's gen_init_cpio and GNU cpio.
+/// of these. Of a file with several names the last one has the content, as with the kernel's `gen_init_cpio` and GNU cpio.
 ///
 /// # Errors
 /// If a file is too large for the format, or reading or writing fails.
@@ -156,7 +156,9 @@ impl<W: Write> Archive<W> {
         ];
         let mut text = Vec::with_capacity(HEADER + name.len() + 4);
         text.extend(b"070701");
-        numbers.iter().for_each(|number| text.extend(format!("{number:08x}").into_bytes()));
+        for number in numbers {
+            text.extend(format!("{number:08x}").into_bytes());
+        }
         text.extend(name);
         text.push(0);
         self.bytes(&text)?;

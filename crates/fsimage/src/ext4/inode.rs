@@ -85,7 +85,7 @@ fn encode_time(time: Timestamp) -> Option<(u32, u32)> {
 
 /// What [`encode_time`] made.
 pub(super) fn decode_time(seconds: u32, extra: u32) -> Timestamp {
-    let seconds = i64::from(seconds as i32) + (i64::from(extra & 3) << 32);
+    let seconds = i64::from(seconds.cast_signed()) + (i64::from(extra & 3) << 32);
     Timestamp { seconds, nanoseconds: (extra >> 2).min(999_999_999) }
 }
 

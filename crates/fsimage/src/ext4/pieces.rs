@@ -3,7 +3,10 @@
 use super::checksum::{self, crc};
 use super::error::{WriteError, shown};
 use super::extents;
-use super::format::*;
+use super::format::{
+    BLOCK, BLOCK_SIZE, BLOCKS_PER_GROUP, FAST_SYMLINK, INODE_EXTENTS, INODE_INDEX, INODE_SIZE, JOURNAL_INODE, S_IFREG,
+    SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE,
+};
 use super::inode::{Inode, encode_device, mode_of};
 use super::layout::{Draft, Layout, Place};
 use super::options::Options;
@@ -158,7 +161,7 @@ impl<'t, 'l> Maker<'t, 'l> {
         let seed = checksum::inode_seed(self.seed, JOURNAL_INODE, 0);
         let (block, blocks) = self.extent_tree(place, seed);
         let length: u64 = place.extents.iter().map(|extent| extent.length).sum();
-        let metadata = Metadata::root(0o600, Timestamp::from_seconds(self.options.timestamp as i64));
+        let metadata = Metadata::root(0o600, Timestamp::from_seconds(self.options.timestamp.cast_signed()));
         let inode = Inode {
             mode: S_IFREG | metadata.mode,
             metadata: &metadata,
@@ -313,7 +316,7 @@ impl BlockBitmaps {
 fn set_bits(bitmap: &mut [u8], from: usize, to: usize) {
     let mut bit = from;
     while bit < to {
-        if bit % 8 == 0 && to - bit >= 8 {
+        if bit.is_multiple_of(8) && to - bit >= 8 {
             let (first, last) = (bit / 8, to / 8);
             bitmap[first..last].fill(0xff);
             bit = last * 8;

@@ -65,7 +65,8 @@ impl Target<'_> {
             let running: Vec<_> = (0..writers)
                 .map(|_| {
                     let to_hasher = to_hasher.clone();
-                    scope.spawn(|| self.write_chunks(pieces, &next, &stop, &free_buffers, to_hasher))
+                    let (next, stop, free_buffers) = (&next, &stop, &free_buffers);
+                    scope.spawn(move || self.write_chunks(pieces, next, stop, free_buffers, &to_hasher))
                 })
                 .collect();
             drop(to_hasher);
@@ -81,7 +82,7 @@ impl Target<'_> {
         next: &AtomicU64,
         stop: &AtomicBool,
         free_buffers: &Mutex<Receiver<Vec<u8>>>,
-        to_hasher: Sender<Written>,
+        to_hasher: &Sender<Written>,
     ) -> Result<(), WriteError> {
         loop {
             // First the buffer, then the number: so the lowest number under way always has a buffer.

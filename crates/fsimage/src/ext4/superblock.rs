@@ -2,6 +2,7 @@
 
 use super::checksum::{crc, file_system_seed};
 use super::field::{put_split, put16, put32};
+#[allow(clippy::wildcard_imports)] // all the features
 use super::format::*;
 use super::geometry::{Geometry, GroupPlace};
 use super::options::Options;

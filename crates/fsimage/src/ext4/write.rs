@@ -30,7 +30,7 @@ pub fn write(
     if options.label.len() > 16 {
         return Err(WriteError::LabelTooLong(options.label.clone()));
     }
-    let time = Timestamp::from_seconds(options.timestamp as i64);
+    let time = Timestamp::from_seconds(options.timestamp.cast_signed());
     let lost_found = Node { kind: NodeKind::Directory, metadata: Metadata::root(0o700, time) };
     let items = inventory::take(tree, &lost_found)?;
     let drafts = items.into_iter().map(|item| Draft::new(item, options)).collect::<Result<Vec<_>, _>>()?;

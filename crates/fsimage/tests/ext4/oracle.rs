@@ -56,7 +56,16 @@ impl Image {
         }
         let point = self.directory.path().join("mounted");
         std::fs::create_dir_all(&point).unwrap();
-        let output = tool("mount", "mount", &["-o", &format!("loop,{options}"), &shown(&self.path), &shown(&point)]);
+        let arguments = ["-o", &format!("loop,{options}"), &shown(&self.path), &shown(&point)];
+        let mut output = tool("mount", "mount", &arguments);
+        // Another test may have taken the loop device that mount had found free.
+        for _ in 0..5 {
+            if output.status.success() || !String::from_utf8_lossy(&output.stderr).contains("loop device") {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            output = tool("mount", "mount", &arguments);
+        }
         assert!(
             output.status.success(),
             "cannot mount an image (run as root, or set ROCBED_TEST_NO_MOUNT=1 to leave this out): {}",

@@ -135,7 +135,7 @@ fn a_flipped_bit_in_any_structure_is_noticed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 50, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 50, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Without checksums, so that what is behind them is reached.
     #[test]

@@ -6,7 +6,7 @@ use super::error::{ReadError, damaged};
 use super::superblock::Superblock;
 use crate::ext4::checksum::inode_seed;
 use crate::ext4::field::{get_split, get16, get32};
-use crate::ext4::format::*;
+use crate::ext4::format::{SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE};
 use crate::ext4::inode::{checksum, decode_time, has_high_checksum};
 use crate::tree::Timestamp;
 

@@ -24,7 +24,9 @@ use self::error::damaged;
 use self::image::{Image, RawInode};
 use super::error::shown;
 use super::field::get32;
-use super::format::*;
+use super::format::{
+    FAST_SYMLINK, INODE_EXTENTS, ROOT_INODE, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK,
+};
 use super::inode::decode_device;
 use crate::tree::{Content, FileTree, Metadata, Node, NodeKind};
 

@@ -3,6 +3,7 @@
 use super::error::{ReadError, damaged};
 use crate::ext4::checksum::{crc, file_system_seed};
 use crate::ext4::field::{get_split, get16, get32};
+#[allow(clippy::wildcard_imports)] // all the features
 use crate::ext4::format::*;
 
 /// What a superblock says about its file system.
