@@ -1,8 +1,9 @@
 //! Builds a root directory from a directory of .deb files, as root or as a user with subordinate ids:
 //!
-//! `cargo run -p rootfs --example build_root -- DEBS_IN_ORDER.txt ROOT [EPOCH]`
+//! `cargo run -p rootfs --example build_root -- DEBS_IN_ORDER.txt ROOT [EPOCH [PRESEEDS]]`
 //!
-//! The first file has one path to a .deb a line, in an order in which dpkg could install them.
+//! The first file has one path to a .deb a line, in an order in which dpkg could install them; the last one has
+//! answers for debconf.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,14 +24,14 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     sandbox::become_root()?;
     let arguments: Vec<String> = std::env::args().collect();
     let [_, list, root, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: build_root DEBS_IN_ORDER.txt ROOT [EPOCH]".into());
+        return Err("usage: build_root DEBS_IN_ORDER.txt ROOT [EPOCH [PRESEEDS]]".into());
     };
     let epoch = rest.first().map_or(Ok(1_790_000_000), |epoch| epoch.parse())?;
     let packages = std::fs::read_to_string(list)?.lines().map(package).collect::<Result<_, _>>()?;
     let spec = Spec {
         packages,
         architecture: "amd64".into(),
-        preseeds: String::new(),
+        preseeds: rest.get(1).map_or(Ok(String::new()), std::fs::read_to_string)?,
         epoch,
         threads: None,
         log: PathBuf::from(format!("{root}.log")),

@@ -71,6 +71,11 @@ pub const MMDEBSTRAP: &[Accepted] = &[
         reason: "a directory's time: the package's own, where mmdebstrap's is that of the last change during its run",
     },
     Accepted {
+        path: "usr/local/share/*",
+        what: Allowed::Everything,
+        reason: "dh_usrlocal's scripts make a directory there only if base-files, which makes its parent, came before",
+    },
+    Accepted {
         path: "etc/systemd/system/*",
         what: Allowed::MergedUsr,
         reason: "deb-systemd-helper names /lib or /usr/lib, which are the same, by what is there when it runs",

@@ -34,6 +34,12 @@ pub enum SandboxError {
         /// What it said.
         output: String,
     },
+    /// Root without the right to make namespaces: that of a container.
+    #[error(
+        "this root may not make namespaces (CAP_SYS_ADMIN is missing, or a seccomp profile forbids it). In a container, \
+         run as a user with subordinate ids there, or start it with: --cap-add SYS_ADMIN --security-opt seccomp=unconfined"
+    )]
+    NoNamespaces,
     /// A step of the set-up failed.
     #[error("sandbox: {step}: {source}")]
     Step {

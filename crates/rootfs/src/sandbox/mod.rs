@@ -125,6 +125,8 @@ impl Sandbox {
         let mut said = Vec::new();
         notes.read_to_end(&mut said).map_err(SandboxError::step("reading the set-up's notes"))?;
         let mut running = spawned.map_err(|source| match said.chunks_exact(2).find(|note| note[0] == b'f') {
+            // Making namespaces, or the first thing done in them.
+            Some(&[_, 0 | 2]) if source.kind() == std::io::ErrorKind::PermissionDenied => SandboxError::NoNamespaces,
             Some(note) => {
                 SandboxError::Step { step: STEPS.get(usize::from(note[1])).copied().unwrap_or("setting up"), source }
             }
