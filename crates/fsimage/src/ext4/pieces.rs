@@ -107,12 +107,13 @@ impl<'t, 'l> Maker<'t, 'l> {
         };
         match &node.kind {
             NodeKind::Directory => {
-                let made = directory.unwrap_or_else(|| unreachable!("every directory's draft has its blocks"));
-                inode.size = made.bytes.len() as u64;
-                inode.flags |= if made.indexed { INODE_INDEX } else { 0 };
                 let group = self.group_of(item.number);
                 self.directories[group] += 1;
-                self.add_content(place, &made.bytes);
+                if let Some(made) = directory {
+                    inode.size = made.bytes.len() as u64;
+                    inode.flags |= if made.indexed { INODE_INDEX } else { 0 };
+                    self.add_content(place, &made.bytes);
+                }
             }
             NodeKind::File(content) => {
                 inode.size = content.len();

@@ -94,7 +94,15 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let output = tool("umount", "mount", &[&shown(&self.point)]);
+        let mut output = tool("umount", "mount", &[&shown(&self.point)]);
+        // A child that another test has just started may still have a file of ours open.
+        for _ in 0..20 {
+            if output.status.success() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            output = tool("umount", "mount", &[&shown(&self.point)]);
+        }
         assert!(output.status.success() || std::thread::panicking(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }

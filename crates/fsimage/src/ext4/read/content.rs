@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek};
 
-use super::error::ReadError;
+use super::error::{ReadError, damaged};
 use super::extents;
 use super::image::{Image, RawInode};
 use crate::ext4::extents::Extent;
@@ -20,6 +20,9 @@ pub struct FileReader<'i, R> {
 
 impl<'i, R: Read + Seek> FileReader<'i, R> {
     pub(super) fn new(image: &'i mut Image<R>, inode: &RawInode) -> Result<Self, ReadError> {
+        if inode.size() > image.block_size() << 32 {
+            return damaged(format!("inode {} is larger than a file can be", inode.number));
+        }
         let extents = extents::of(image, inode)?;
         Ok(Self { image, extents, next: 0, position: 0, size: inode.size() })
     }

@@ -204,7 +204,8 @@ impl<R: Read + Seek> Reader<R> {
         self.file_reader(&inode, &entry.path)
     }
 
-    /// The SHA-256 of the content of an entry that is a regular file.
+    /// The SHA-256 of the content of an entry that is a regular file. Holes are hashed as zeros: who does not trust
+    /// the image looks at the size first, which can be up to 16 TiB however small the image is.
     ///
     /// # Errors
     /// If it is no regular file, or the file system is damaged.
