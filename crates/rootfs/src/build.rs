@@ -70,7 +70,9 @@ pub fn build(spec: &Spec, root: &Path, progress: &dyn Progress) -> Result<BuildR
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
-    prepare(root)?;
+    let name = root.as_os_str().as_encoded_bytes();
+    std::fs::create_dir_all(root).map_err(Error::io("making the directory", name))?;
+    unpack::check_empty(root)?;
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = spec.threads.map_or(processors, NonZeroUsize::get);
     let mut report = BuildReport::default();
@@ -108,16 +110,6 @@ pub fn build(spec: &Spec, root: &Path, progress: &dyn Progress) -> Result<BuildR
     configure::configure(root, spec, &plan, progress)?;
     report.configuring = start.elapsed();
     Ok(report)
-}
-
-fn prepare(root: &Path) -> Result<(), Error> {
-    let name = root.as_os_str().as_encoded_bytes();
-    std::fs::create_dir_all(root).map_err(Error::io("making the directory", name))?;
-    let mut entries = std::fs::read_dir(root).map_err(Error::io("listing", name))?;
-    if entries.next().is_some() {
-        return Err(Error::NotEmpty(root.to_owned()));
-    }
-    Ok(())
 }
 
 fn read_all(packages: &[Package], threads: usize, progress: &dyn Progress) -> Result<Vec<Deb>, Error> {

@@ -110,7 +110,7 @@ pub fn against(ours: &FileTree, oracle: &FileTree, accepted: &[Accepted]) -> io:
                 Allowed::Everything => true,
                 Allowed::FirstBytes(count) => same_behind(ours, oracle, &difference.path, count)?,
                 Allowed::DirectoryTime => same_but_time(ours, oracle, &difference.path),
-                Allowed::LineOrder => same_lines(ours, oracle, &difference.path, |line| line)?,
+                Allowed::LineOrder => same_lines(ours, oracle, &difference.path, <[u8]>::to_vec)?,
                 Allowed::DynamicIds => {
                     same_but_ids(ours, oracle, &difference.path)
                         || same_lines(ours, oracle, &difference.path, without_dynamic_ids)?
@@ -155,7 +155,7 @@ fn same_but_ids(a: &FileTree, b: &FileTree, path: &[u8]) -> bool {
     allowed(left.uid, right.uid) && allowed(left.gid, right.gid) && metadata == *right && same_content
 }
 
-fn without_dynamic_ids(line: Vec<u8>) -> Vec<u8> {
+fn without_dynamic_ids(line: &[u8]) -> Vec<u8> {
     let masked = line.split(|byte| *byte == b':').map(|field| {
         let number = std::str::from_utf8(field).ok().and_then(|text| text.parse().ok());
         if number.is_some_and(is_dynamic) { b"*" } else { field }
@@ -172,12 +172,11 @@ fn same_link(a: &FileTree, b: &FileTree, path: &[u8]) -> bool {
 }
 
 /// Whether two files have the same metadata and the same lines, each changed by `view`, in some order.
-fn same_lines(a: &FileTree, b: &FileTree, path: &[u8], view: fn(Vec<u8>) -> Vec<u8>) -> io::Result<bool> {
+fn same_lines(a: &FileTree, b: &FileTree, path: &[u8], view: fn(&[u8]) -> Vec<u8>) -> io::Result<bool> {
     let (Some(a), Some(b)) = (a.get(path), b.get(path)) else { return Ok(false) };
     let (NodeKind::File(content_a), NodeKind::File(content_b)) = (&a.kind, &b.kind) else { return Ok(false) };
     let sorted = |content| -> io::Result<Vec<Vec<u8>>> {
-        let mut lines: Vec<Vec<u8>> =
-            bytes(content)?.split(|byte| *byte == b'\n').map(|line| view(line.to_vec())).collect();
+        let mut lines: Vec<Vec<u8>> = bytes(content)?.split(|byte| *byte == b'\n').map(|line| view(line)).collect();
         lines.sort();
         Ok(lines)
     };

@@ -1,6 +1,6 @@
 //! Decompression of the tar members (deb(5): `control.tar`, `data.tar` and their suffixes).
 
-use std::io::Read;
+use std::io::{BufReader, Read};
 
 use liblzma::stream::{CONCATENATED, Stream};
 
@@ -45,7 +45,8 @@ impl Compression {
             source: error.into(),
         };
         Ok(match self {
-            Self::None => Box::new(member),
+            // Headers are read in pieces of 512 bytes.
+            Self::None => Box::new(BufReader::new(member)),
             Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(member)),
             Self::Xz => {
                 let stream = Stream::new_stream_decoder(MEMORY_LIMIT, CONCATENATED).map_err(lzma)?;

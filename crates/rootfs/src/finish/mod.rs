@@ -41,3 +41,52 @@ fn clamp_times(tree: &mut FileTree, epoch: i64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fsimage::{Metadata, Node, NodeKind, dump};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EPOCH: i64 = 1_790_000_000;
+
+    fn file(mtime: Timestamp) -> Node {
+        Node { kind: NodeKind::File("text".into()), metadata: Metadata::root(0o644, mtime) }
+    }
+
+    #[test]
+    fn times_of_the_build_become_the_epoch_and_those_of_packages_stay() {
+        let mut tree = FileTree::new(Metadata::root(0o755, Timestamp { seconds: EPOCH + 9, nanoseconds: 5 }));
+        let old_clock = Timestamp { seconds: 12, nanoseconds: 345 };
+        tree.insert("packaged", file(Timestamp::from_seconds(1_000_000_000))).unwrap();
+        tree.insert("made-with-a-wrong-clock", file(old_clock)).unwrap();
+        tree.insert("made", file(Timestamp::from_seconds(EPOCH + 1))).unwrap();
+        normalise(&mut tree, EPOCH).unwrap();
+        let time = |path: &str| tree.get(path).unwrap().metadata.mtime;
+        assert_eq!(time("packaged"), Timestamp::from_seconds(1_000_000_000));
+        for path in ["", "made", "made-with-a-wrong-clock"] {
+            assert_eq!(time(path), Timestamp::from_seconds(EPOCH), "{path}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is in a tree: normalising once is enough.
+        #[test]
+        fn normalising_twice_changes_nothing(
+            files in prop::collection::vec(("(var/log|run|etc|var/cache/apt)/[a-z.-]{1,6}", any::<u32>()), 0..12),
+        ) {
+            let directory = Metadata::root(0o755, Timestamp::from_seconds(0));
+            let mut tree = FileTree::new(directory.clone());
+            for (path, seconds) in files {
+                let (parent, _) = path.rsplit_once('/').unwrap_or_default();
+                tree.create_directories(parent, &directory).unwrap();
+                tree.insert(&path, file(Timestamp::from_seconds(seconds.into()))).ok();
+            }
+            normalise(&mut tree, EPOCH).unwrap();
+            let once = dump(&tree, true).unwrap();
+            normalise(&mut tree, EPOCH).unwrap();
+            prop_assert_eq!(once, dump(&tree, true).unwrap());
+        }
+    }
+}

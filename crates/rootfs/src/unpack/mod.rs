@@ -89,6 +89,8 @@ pub fn unpack(
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
+    // What is there would be lost if the first attempt is given up.
+    check_empty(root)?;
     if let Some(report) = attempt(packages, root, threads, progress)? {
         return Ok(report);
     }
@@ -104,6 +106,12 @@ pub fn unpack(
         Some(report) => Ok(report),
         None => unreachable!("one thread never depends on the order"),
     }
+}
+
+/// Fails if there is anything in a directory.
+pub(crate) fn check_empty(root: &std::path::Path) -> Result<(), Error> {
+    let mut entries = std::fs::read_dir(root).map_err(Error::io("listing", root.as_os_str().as_encoded_bytes()))?;
+    if entries.next().is_some() { Err(Error::NotEmpty(root.to_owned())) } else { Ok(()) }
 }
 
 /// One attempt; `None` if its result could depend on timing.
