@@ -42,7 +42,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 
 fn kind() -> impl Strategy<Value = Kind> {
     let device = (0..4096u32, 0..0x10_0000u32);
-    let run = (any::<u8>(), 0..100_000usize);
+    let run = (any::<u8>(), 0..30_000usize);
     prop_oneof![
         6 => Just(NodeKind::Directory).prop_map(Kind::Ready),
         8 => vec(run, 0..3).prop_map(|runs| {
