@@ -176,7 +176,7 @@ fn same_lines(a: &FileTree, b: &FileTree, path: &[u8], view: fn(&[u8]) -> Vec<u8
     let (Some(a), Some(b)) = (a.get(path), b.get(path)) else { return Ok(false) };
     let (NodeKind::File(content_a), NodeKind::File(content_b)) = (&a.kind, &b.kind) else { return Ok(false) };
     let sorted = |content| -> io::Result<Vec<Vec<u8>>> {
-        let mut lines: Vec<Vec<u8>> = bytes(content)?.split(|byte| *byte == b'\n').map(|line| view(line)).collect();
+        let mut lines: Vec<Vec<u8>> = bytes(content)?.split(|byte| *byte == b'\n').map(view).collect();
         lines.sort();
         Ok(lines)
     };
