@@ -89,7 +89,8 @@ fn a_deb_with_a_flipped_bit_is_refused_and_not_kept() {
     let recipe = archive.recipe(&server.url(""), "greeter", "");
     let said = fails(&archive, "build", &recipe);
     says(&said, &["greeter 1.0", "greeter_1.0_amd64.deb"]);
-    let kept = tool("find", [archive.path().join("cache/sha256").to_string_lossy().as_ref(), "-size", "+0", "-name", "*deb*"]);
+    let kept =
+        tool("find", [archive.path().join("cache/sha256").to_string_lossy().as_ref(), "-size", "+0", "-name", "*deb*"]);
     assert_eq!(kept, "");
 }
 
@@ -124,7 +125,8 @@ fn a_lock_that_the_recipe_has_outgrown_stops_a_locked_build() {
     let recipe = archive.recipe(&server.url(""), "libgreet", "");
     rocbed(["lock"]).arg(&recipe).env("ROCBED_CACHE", &cache).ok();
     let recipe = archive.recipe(&server.url(""), "greeter", "");
-    let said = rocbed(["build", "--locked"]).arg(&recipe).env("ROCBED_CACHE", &cache).current_dir(archive.path()).fails();
+    let said =
+        rocbed(["build", "--locked"]).arg(&recipe).env("ROCBED_CACHE", &cache).current_dir(archive.path()).fails();
     says(&said, &["rocbed lock"]);
     let lock = fs::read_to_string(recipe.with_extension("lock")).expect("the lock stays");
     assert!(!lock.contains("greeter"), "the lock must not change:\n{lock}");
@@ -157,13 +159,16 @@ fn a_pinned_package_that_the_mirror_dropped_comes_from_the_snapshot_service() {
         fs::read(snapshot_pool.join(name)).ok()
     });
     let recipe = archive.recipe(&mirror.url(""), "greeter", "");
-    let text = fs::read_to_string(&recipe).expect("the recipe").replace("snapshot = \"\"", &format!("snapshot = {:?}", snapshot.url("")));
+    let text = fs::read_to_string(&recipe)
+        .expect("the recipe")
+        .replace("snapshot = \"\"", &format!("snapshot = {:?}", snapshot.url("")));
     fs::write(&recipe, text).expect("naming the snapshot service");
     let cache = archive.path().join("cache");
     rocbed(["lock"]).arg(&recipe).env("ROCBED_CACHE", &cache).ok();
     fs::rename(&pool, &kept).expect("the mirror drops everything");
     // These packages hold no system, so the build fails later on: after everything was fetched.
-    let said = rocbed(["build", "--locked"]).arg(&recipe).env("ROCBED_CACHE", &cache).current_dir(archive.path()).fails();
+    let said =
+        rocbed(["build", "--locked"]).arg(&recipe).env("ROCBED_CACHE", &cache).current_dir(archive.path()).fails();
     assert!(!said.contains("fetching"), "{said}");
     let asked = snapshot.requests();
     assert!(asked.iter().any(|path| path.ends_with("greeter_1.0_amd64.deb")), "{asked:?}");

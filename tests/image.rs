@@ -90,9 +90,11 @@ fn sums_and_manifest_agree_with_the_files() {
     let check = Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(&image).output();
     let check = check.expect("starting sha256sum");
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
-    let manifest: Value = serde_json::from_slice(&fs::read(image.join("manifest.json")).expect("a manifest")).expect("JSON");
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(image.join("manifest.json")).expect("a manifest")).expect("JSON");
     assert_eq!(manifest["spdxVersion"], "SPDX-2.3");
-    let names: Vec<_> = manifest["packages"].as_array().expect("packages").iter().map(|package| &package["name"]).collect();
+    let names: Vec<_> =
+        manifest["packages"].as_array().expect("packages").iter().map(|package| &package["name"]).collect();
     for name in ["disk.img", "root.img", "autopkgtest", "dpkg"] {
         assert!(names.iter().any(|known| **known == name), "{name} is not in the manifest");
     }
@@ -123,7 +125,11 @@ fn dpkg_in_the_image_is_content() {
         let output = Command::new("chroot").arg(&root.path).args(["/usr/bin/dpkg", check]).output();
         let output = output.expect("starting chroot");
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.is_empty(), "dpkg {check}:\n{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success() && text.is_empty(),
+            "dpkg {check}:\n{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -142,7 +148,10 @@ fn the_test_user_is_in_the_groups_that_gpus_belong_to() {
     let groups = fs::read_to_string(root.path.join("etc/group")).expect("groups");
     for group in ["render", "video"] {
         let line = groups.lines().find(|line| line.starts_with(&format!("{group}:"))).expect("the group is there");
-        assert!(line.split(':').nth(3).is_some_and(|members| members.split(',').any(|name| name == "tester")), "{line}");
+        assert!(
+            line.split(':').nth(3).is_some_and(|members| members.split(',').any(|name| name == "tester")),
+            "{line}"
+        );
     }
     let home = fs::metadata(root.path.join("home/tester")).expect("a home directory");
     assert_eq!((home.uid(), home.gid()), (1000, 1000));

@@ -43,7 +43,8 @@ fn ctrl_c_at_any_moment_leaves_nothing_half() {
     is_whole_or_absent(&image);
     tool("cmp", [image.join("disk.img"), smoke_image().join("disk.img")]);
     let left = fs::read_dir(&image).expect("reading the image").filter_map(Result::ok);
-    let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("part")).collect();
+    let left: Vec<_> =
+        left.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("part")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -72,7 +73,8 @@ fn a_full_disk_is_told_and_leaves_nothing_half() {
     tool("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", &mount.to_string_lossy()]);
     let image = mount.join("smoke");
     let said = rocbed(["build", "smoke", "--locked", "--output"]).arg(&image).run();
-    let there = fs::read_dir(&image).map(|entries| entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect::<Vec<_>>());
+    let there = fs::read_dir(&image)
+        .map(|entries| entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect::<Vec<_>>());
     tool("umount", [&mount]);
     assert_eq!(said.code, Some(1), "{}", said.stderr);
     assert!(said.stderr.contains("No space left on device") && said.stderr.contains("root.img"), "{}", said.stderr);

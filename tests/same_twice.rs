@@ -10,10 +10,9 @@ use rocbed_tests::{rocbed, rocbed_path, scratch, smoke_image, tool};
 fn sums(image: &Path) -> String {
     let text = fs::read_to_string(image.join("SHA256SUMS")).expect("a complete image");
     // Only the first image has the compressed disk; what the manifest says of it differs then.
-    text.lines().filter(|line| !line.contains(".zst") && !line.contains(".bmap") && !line.contains("manifest")).fold(
-        String::new(),
-        |all, line| all + line + "\n",
-    )
+    text.lines()
+        .filter(|line| !line.contains(".zst") && !line.contains(".bmap") && !line.contains("manifest"))
+        .fold(String::new(), |all, line| all + line + "\n")
 }
 
 /// A fresh directory to build into.
@@ -111,7 +110,12 @@ impl TestUser {
         assert!(ids.contains(&name), "useradd gave {name} no subordinate ids:\n{ids}");
         // The downloads, so that the test needs no network of its own; they are checked again when they are used.
         let cache = rocbed(["cache", "path"]).ok();
-        let copy = format!("mkdir -p {0}/cache && cp -r {1}/sha256 {0}/cache/ && chown -R {2}: {0}", home.display(), cache.trim(), name);
+        let copy = format!(
+            "mkdir -p {0}/cache && cp -r {1}/sha256 {0}/cache/ && chown -R {2}: {0}",
+            home.display(),
+            cache.trim(),
+            name
+        );
         tool("sh", ["-c", &copy]);
         Self { name, home }
     }

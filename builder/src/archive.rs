@@ -34,7 +34,9 @@ pub struct Archive {
 pub fn open(wish: &recipe::Archive, mirror: &str, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Archive> {
     let suite = format!("{}/dists/{}", mirror.trim_end_matches('/'), wish.suite);
     let url = format!("{suite}/InRelease");
-    let bytes = fetcher.fetch_bytes(&url, MAX_IN_RELEASE).with_context(|| format!("fetching the Release file of {}", wish.suite))?;
+    let bytes = fetcher
+        .fetch_bytes(&url, MAX_IN_RELEASE)
+        .with_context(|| format!("fetching the Release file of {}", wish.suite))?;
     let now = SystemTime::now();
     let verified = verify_inrelease(&bytes, &keyring(wish)?, now).with_context(|| format!("verifying {url}"))?;
     for rejected in &verified.rejected {

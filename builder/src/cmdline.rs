@@ -224,9 +224,9 @@ pub struct Boot {
     /// Memory of the machine, with a unit: 1GiB, 512MiB
     #[arg(long, default_value = "1GiB", value_parser = crate::recipe::parse_size)]
     pub memory: u64,
-    /// Processors of the machine
-    #[arg(long, default_value_t = 2)]
-    pub smp: u32,
+    /// Processors of the machine [default: 2 with KVM; 1 without, see docs/troubleshooting.md]
+    #[arg(long)]
+    pub smp: Option<u32>,
     /// Give up after this many seconds
     #[arg(long, default_value_t = 180, value_name = "SECONDS")]
     pub timeout: u64,

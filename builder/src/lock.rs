@@ -228,9 +228,8 @@ pub type Versions = BTreeMap<String, (String, Option<String>)>;
 
 /// The packages of a lock, ready to be compared.
 pub fn versions(lock: &Lock) -> Versions {
-    let entry = |package: &LockedPackage| {
-        (package.name.clone(), (package.version.clone(), Some(package.sha256.to_string())))
-    };
+    let entry =
+        |package: &LockedPackage| (package.name.clone(), (package.version.clone(), Some(package.sha256.to_string())));
     lock.packages.iter().map(entry).collect()
 }
 

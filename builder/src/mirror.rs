@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn reads_deb822_sources_and_passes_over_other_archives() {
         let other = "Types: deb\nURIs: https://vendor.example/apt\nSuites: stable\n";
-        let debian = "Types: deb\nURIs: http://mirror.example/debian-security http://mirror.example/debian/\nSuites: sid\n";
+        let debian =
+            "Types: deb\nURIs: http://mirror.example/debian-security http://mirror.example/debian/\nSuites: sid\n";
         let files = [("sources.list.d/a.sources", other), ("sources.list.d/b.sources", debian)];
         assert_eq!(mirror_of(&files).as_deref(), Some("http://mirror.example/debian/"));
     }

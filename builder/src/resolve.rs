@@ -75,13 +75,16 @@ fn kernel_packages(universe: &Universe, flavour: &str) -> Result<Vec<String>> {
             .filter(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
             .collect();
         let known = flavours.into_iter().collect::<Vec<_>>().join(", ");
-        bail!("kernel.flavour = {flavour:?}: there is no package {meta} in the archive\n  help: flavours that look like it: {known}");
+        bail!(
+            "kernel.flavour = {flavour:?}: there is no package {meta} in the archive\n  help: flavours that look like it: {known}"
+        );
     };
     let versioned = depends(&package)?
         .into_iter()
         .find(|name| name.starts_with("linux-image-"))
         .with_context(|| format!("{meta} depends on no kernel"))?;
-    let kernel = newest(universe, &versioned).with_context(|| format!("{meta} depends on {versioned}, which is not there"))?;
+    let kernel =
+        newest(universe, &versioned).with_context(|| format!("{meta} depends on {versioned}, which is not there"))?;
     let wanted = |name: &String| name.starts_with("linux-binary-") || name.starts_with("linux-modules-");
     let packages: Vec<String> = depends(&kernel)?.into_iter().filter(wanted).collect();
     if packages.len() != 2 {
@@ -131,7 +134,10 @@ mod tests {
             format!("Package: {name}\nVersion: 7.2-1\nArchitecture: amd64\nDepends: {depends}\n\n")
         };
         let index = stanza("linux-image-amd64", "linux-image-7.2-amd64 (= 7.2-1)")
-            + &stanza("linux-image-7.2-amd64", "dracut | linux-initramfs-tool, linux-base-7.2, linux-binary-7.2-amd64, linux-modules-7.2-amd64");
+            + &stanza(
+                "linux-image-7.2-amd64",
+                "dracut | linux-initramfs-tool, linux-base-7.2, linux-binary-7.2-amd64, linux-modules-7.2-amd64",
+            );
         let packages = kernel_packages(&archive(&index).universe, "amd64").unwrap();
         assert_eq!(packages, ["linux-binary-7.2-amd64", "linux-modules-7.2-amd64"]);
     }

@@ -122,7 +122,8 @@ impl TestArchive {
 
     fn gpg(&self, words: &[&str]) {
         let home = self.path().join("gnupg").display().to_string();
-        let fixed = ["--homedir", &home, "--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""];
+        let fixed =
+            ["--homedir", &home, "--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""];
         tool("gpg", fixed.iter().chain(words));
     }
 

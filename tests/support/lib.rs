@@ -1,10 +1,12 @@
 //! What the end-to-end tests share: the program under test, an image built once, outside tools.
 
 mod archive;
+mod peer;
 mod program;
 mod tools;
 
 pub use archive::{Server, TestArchive};
+pub use peer::mmdebstrap;
 pub use program::{Output, rocbed, rocbed_path};
 pub use tools::tool;
 

@@ -131,7 +131,10 @@ mod tests {
         assert_eq!(value["creationInfo"]["created"], "2026-10-30T08:08:01Z");
         assert_eq!(value["packages"][1]["versionInfo"], "1.3");
         let last = &value["relationships"][1];
-        assert_eq!((&last["relationshipType"], &last["relatedSpdxElement"]), (&"CONTAINS".into(), &"SPDXRef-Package-mawk-amd64".into()));
+        assert_eq!(
+            (&last["relationshipType"], &last["relatedSpdxElement"]),
+            (&"CONTAINS".into(), &"SPDXRef-Package-mawk-amd64".into())
+        );
         assert_eq!(text, document("smoke", &lock(vec![locked("mawk", "1.3")]), &files), "the same every time");
     }
 }

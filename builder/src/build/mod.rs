@@ -88,7 +88,8 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
 
     let kernel = Kernel::find(&root.path, lock)?;
     let chooser = Chooser::new(&kernel, fetcher.store(), reporter);
-    let early = chooser.choose(&modules::initramfs_requests(&recipe.kernel.initramfs_modules), "kernel.initramfs-modules")?;
+    let early =
+        chooser.choose(&modules::initramfs_requests(&recipe.kernel.initramfs_modules), "kernel.initramfs-modules")?;
     let kept = chooser.choose(&recipe.kernel.modules, "kernel.modules")?;
     clock.lap("kernel modules");
 
@@ -195,7 +196,14 @@ fn write_root(
 }
 
 /// The settings and, from the cache if it was made before, everything else.
-fn initrd(kernel: &Kernel, modules: &Selection, init: &[u8], recipe: &Recipe, epoch: i64, store: &Store) -> Result<Vec<u8>> {
+fn initrd(
+    kernel: &Kernel,
+    modules: &Selection,
+    init: &[u8],
+    recipe: &Recipe,
+    epoch: i64,
+    store: &Store,
+) -> Result<Vec<u8>> {
     let paths: Vec<&str> = modules.paths.iter().map(String::as_str).collect();
     let what = format!("initramfs 1\n{}\n{}\n{epoch}\n{}", Digest::of(init), kernel.identity, paths.join("\n"));
     let key = format!("initramfs-{}", Digest::of(what.as_bytes()));
@@ -205,8 +213,7 @@ fn initrd(kernel: &Kernel, modules: &Selection, init: &[u8], recipe: &Recipe, ep
         return Ok(initrd);
     }
     let init = Content::from(init.to_vec());
-    let parts =
-        initramfs::Parts { init, kernel: &kernel.version, modules, directory: &kernel.directory, epoch };
+    let parts = initramfs::Parts { init, kernel: &kernel.version, modules, directory: &kernel.directory, epoch };
     let archive = initramfs::compressed(&initramfs::tree(&parts)?)?;
     store.set_meta(&key, &archive)?;
     initrd.extend(archive);
@@ -215,7 +222,8 @@ fn initrd(kernel: &Kernel, modules: &Selection, init: &[u8], recipe: &Recipe, ep
 
 fn stub(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher) -> Result<Vec<u8>> {
     let name = &recipe.image.stub_package;
-    let package = lock.package(name).with_context(|| format!("{name} is not in the lock\n  help: run `rocbed lock --update`"))?;
+    let package =
+        lock.package(name).with_context(|| format!("{name} is not in the lock\n  help: run `rocbed lock --update`"))?;
     let deb = fetcher.store().path(&package.sha256);
     root::package_file(&deb, STUB)?.with_context(|| format!("{name} {} has no /{STUB}", package.version))
 }

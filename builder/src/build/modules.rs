@@ -37,7 +37,9 @@ impl Kernel {
     pub fn find(root: &Path, lock: &Lock) -> Result<Self> {
         let home = root.join(HOME);
         let mut versions = BTreeSet::new();
-        for entry in fs::read_dir(&home).with_context(|| format!("there is no kernel in the root directory: reading {}", home.display()))? {
+        for entry in fs::read_dir(&home)
+            .with_context(|| format!("there is no kernel in the root directory: reading {}", home.display()))?
+        {
             let entry = entry.with_context(|| format!("reading {}", home.display()))?;
             versions.insert(entry.file_name().to_string_lossy().into_owned());
         }

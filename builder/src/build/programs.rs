@@ -20,7 +20,11 @@ pub fn init() -> Result<Vec<u8>> {
         )
     })?;
     let bytes = fs::read(found).with_context(|| format!("reading {}", found.display()))?;
-    anyhow::ensure!(is_static(&bytes), "{} is not a statically linked x86-64 program\n  help: build it with `cargo xtask build`", found.display());
+    anyhow::ensure!(
+        is_static(&bytes),
+        "{} is not a statically linked x86-64 program\n  help: build it with `cargo xtask build`",
+        found.display()
+    );
     Ok(bytes)
 }
 
@@ -30,7 +34,11 @@ fn places() -> Result<Vec<PathBuf>> {
     }
     let here = env::current_exe().context("finding this program")?;
     let directory = here.parent().map(PathBuf::from).unwrap_or_default();
-    Ok(vec![directory.join("rocbed-init"), directory.join("../libexec/rocbed/rocbed-init"), directory.join("../lib/rocbed/rocbed-init")])
+    Ok(vec![
+        directory.join("rocbed-init"),
+        directory.join("../libexec/rocbed/rocbed-init"),
+        directory.join("../lib/rocbed/rocbed-init"),
+    ])
 }
 
 /// An initramfs has no dynamic loader: an ELF program for x86-64 without `PT_INTERP` (System V ABI, chapter 5).

@@ -126,7 +126,8 @@ mod tests {
         staging.write("cmdline", b"quiet").unwrap();
         assert!(!directory.path().join("cmdline").exists(), "not before it is published");
         staging.publish(&["disk.img.zst"]).unwrap();
-        let mut names: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["SHA256SUMS", "cmdline", "notes.txt"]);
         let sums = fs::read_to_string(directory.path().join(SUMS)).unwrap();

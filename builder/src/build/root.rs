@@ -85,7 +85,14 @@ pub struct Root {
 }
 
 /// The root directory for a lock. `fresh` makes it anew even if there is one.
-pub fn obtain(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &str, fresh: bool, reporter: &Reporter) -> Result<Root> {
+pub fn obtain(
+    recipe: &Recipe,
+    lock: &Lock,
+    fetcher: &Fetcher,
+    mirror: &str,
+    fresh: bool,
+    reporter: &Reporter,
+) -> Result<Root> {
     let store = fetcher.store();
     let key = key(recipe, lock);
     let packages = downloads(lock.packages.iter(), mirror, &recipe.archive.snapshot, lock.archive.date);
@@ -116,8 +123,9 @@ pub fn obtain(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &str, fre
         log: log.clone(),
     };
     let began = Instant::now();
-    let report = rootfs::build(&spec, &root, reporter)
-        .with_context(|| format!("making the root directory\n  help: everything that dpkg said is in {}", log.display()))?;
+    let report = rootfs::build(&spec, &root, reporter).with_context(|| {
+        format!("making the root directory\n  help: everything that dpkg said is in {}", log.display())
+    })?;
     reporter.detail(&format!(
         "root directory: reading {:.1} s, unpacking {:.1} s, dpkg's database {:.1} s, configuring {:.1} s, in all {:.1} s",
         report.reading.as_secs_f64(),
@@ -167,7 +175,9 @@ fn device_line(device: &Device) -> Result<String> {
 fn devices(store: &Store, key: &Digest) -> Result<Vec<Device>> {
     let Some(bytes) = store.meta(&format!("devices-{key}"))? else { return Ok(Vec::new()) };
     let text = String::from_utf8(bytes).context("reading the cached list of device nodes")?;
-    text.lines().map(|line| read_device(line).with_context(|| format!("reading the cached device node {line:?}"))).collect()
+    text.lines()
+        .map(|line| read_device(line).with_context(|| format!("reading the cached device node {line:?}")))
+        .collect()
 }
 
 fn read_device(line: &str) -> Result<Device> {
@@ -209,7 +219,12 @@ mod tests {
     #[test]
     fn a_file_the_mirror_dropped_is_looked_for_at_the_snapshot_service() {
         let lock = lock(vec![package("mawk", "1.3")]);
-        let downloads = downloads(lock.packages.iter(), "http://mirror.example/debian/", "https://snap.example/archive/debian", lock.archive.date);
+        let downloads = downloads(
+            lock.packages.iter(),
+            "http://mirror.example/debian/",
+            "https://snap.example/archive/debian",
+            lock.archive.date,
+        );
         assert_eq!(
             downloads[0].urls,
             [

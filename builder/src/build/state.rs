@@ -48,7 +48,8 @@ pub fn remember(directory: &Path, identity: &Digest, files: &[ImageFile]) -> Res
     let (size, modified) = stamp(directory)?.context("root.img is gone")?;
     let state = State { identity: *identity, program: program()?, sha256: root.sha256, size, modified };
     let path = directory.join(NAME);
-    atomic::write(&path, serde_json::to_string(&state)?.as_bytes()).with_context(|| format!("writing {}", path.display()))
+    atomic::write(&path, serde_json::to_string(&state)?.as_bytes())
+        .with_context(|| format!("writing {}", path.display()))
 }
 
 /// Tells this build of the program from others on this machine.

@@ -64,8 +64,7 @@ pub fn identity(recipe: &Recipe, lock: &Lock, epoch: i64) -> Digest {
 /// everything that it knows of; and adds the indexes that depmod would have made.
 fn prune(tree: &mut FileTree, kernel: &Kernel, kept: &Selection, time: Timestamp) -> Result<()> {
     let home = kernel.home();
-    let names: BTreeSet<String> =
-        kept.paths.iter().filter_map(|path| finish::module_name(path.as_bytes())).collect();
+    let names: BTreeSet<String> = kept.paths.iter().filter_map(|path| finish::module_name(path.as_bytes())).collect();
     let before: BTreeSet<Vec<u8>> = below(tree, &home);
     finish::keep_modules(tree, &names).context("leaving out kernel modules")?;
     let after = below(tree, &home);
@@ -98,7 +97,10 @@ fn forget(tree: &mut FileTree, gone: &BTreeSet<&[u8]>) -> Result<()> {
     for path in lists {
         let Some(Node { kind: NodeKind::File(content), .. }) = tree.get_mut(&path) else { continue };
         let mut bytes = Vec::new();
-        content.open()?.read_to_end(&mut bytes).with_context(|| format!("reading /{}", String::from_utf8_lossy(&path)))?;
+        content
+            .open()?
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("reading /{}", String::from_utf8_lossy(&path)))?;
         let checksums = path.ends_with(b".md5sums");
         let names = |line: &&[u8]| {
             // A list has absolute paths, a line of checksums 32 digits, two spaces and a relative path.
@@ -154,7 +156,9 @@ fn id(tree: &FileTree, database: &str, name: &str) -> Result<u32> {
     let text = String::from_utf8_lossy(&read_file(tree, database)?).into_owned();
     let line = text.lines().find(|line| line.split(':').next() == Some(name));
     let number = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
-    number.with_context(|| format!("{name:?} is not in /{database}\n  help: add a [[user]] or [[group]] to the recipe, or give a number"))
+    number.with_context(|| {
+        format!("{name:?} is not in /{database}\n  help: add a [[user]] or [[group]] to the recipe, or give a number")
+    })
 }
 
 /// The bytes of a regular file.

@@ -40,7 +40,8 @@ pub fn find(recipe: &Recipe, source: &Source) -> Result<Found> {
     if let Some(lock) = Lock::read(&path)? {
         return Ok(Found { lock: Some((lock, Origin::File(path.clone()))), path });
     }
-    let shipped = if recipe.path.is_none() && source.lock.is_none() { recipe::shipped_lock(&recipe.name) } else { None };
+    let shipped =
+        if recipe.path.is_none() && source.lock.is_none() { recipe::shipped_lock(&recipe.name) } else { None };
     let lock = shipped
         .map(|text| Lock::parse(text, &format!("{} (shipped)", recipe.name)).map(|lock| (lock, Origin::Shipped)))
         .transpose()?;
@@ -134,7 +135,11 @@ pub fn run(context: &Context, options: &LockArgs) -> Result<()> {
     }
     let what = if first { format!("{} packages", outcome.lock.packages.len()) } else { lock::summary(&changes) };
     let verb = if write { "wrote" } else { "kept" };
-    context.reporter.say(&format!("{verb} {}: {what}, archive of {}", found.path.display(), date(outcome.lock.archive.date)));
+    context.reporter.say(&format!(
+        "{verb} {}: {what}, archive of {}",
+        found.path.display(),
+        date(outcome.lock.archive.date)
+    ));
     Ok(())
 }
 

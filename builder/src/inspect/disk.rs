@@ -71,7 +71,8 @@ pub(super) fn read(mut file: File, files: bool) -> Result<DiskReport> {
             let again = file.try_clone()?;
             (report.files, report.boots) = esp(again, partition.start).context("reading the EFI system partition")?;
         } else if partition.type_guid == types::ROOT_X86_64 {
-            report.root = Some(root::read(file.try_clone()?, partition.start, files).context("reading the root partition")?);
+            report.root =
+                Some(root::read(file.try_clone()?, partition.start, files).context("reading the root partition")?);
         }
         partitions.push(report);
     }

@@ -43,7 +43,11 @@ pub fn inspect(path: &Path, files: bool) -> Result<BTreeMap<String, Report>> {
     }
     let present: Vec<&str> = FILES.into_iter().filter(|name| path.join(name).is_file()).collect();
     if present.is_empty() {
-        bail!("{} holds none of an image's files: {}\n  help: `rocbed build` makes an image", path.display(), FILES.join(", "));
+        bail!(
+            "{} holds none of an image's files: {}\n  help: `rocbed build` makes an image",
+            path.display(),
+            FILES.join(", ")
+        );
     }
     present.into_iter().map(|name| Ok((name.to_owned(), file(&path.join(name), files)?))).collect()
 }

@@ -59,7 +59,8 @@ pub(super) fn read(file: impl Read + Seek, offset: u64, files: bool) -> Result<R
         paths: entries.len(),
         kernels: kernels.collect(),
         packages,
-        files: files.then(|| entries.iter().map(|entry| format!("/{}", String::from_utf8_lossy(&entry.path))).collect()),
+        files: files
+            .then(|| entries.iter().map(|entry| format!("/{}", String::from_utf8_lossy(&entry.path))).collect()),
     })
 }
 
@@ -101,7 +102,9 @@ pub fn root_packages(path: &Path) -> Result<BTreeMap<String, String>> {
     let mut reader = match Reader::open(open()?, 0) {
         Ok(reader) => reader,
         // Not a file system: then a disk with one on it.
-        Err(_) => Reader::open(open()?, disk::root_partition(&mut open()?).with_context(context)?).with_context(context)?,
+        Err(_) => {
+            Reader::open(open()?, disk::root_partition(&mut open()?).with_context(context)?).with_context(context)?
+        }
     };
     packages(&mut reader).with_context(context)
 }

@@ -126,8 +126,7 @@ fn files(layers: &[Layer]) -> Result<Vec<ExtraFile>, RecipeError> {
 }
 
 fn file(entry: &FileEntry, layer: &Layer) -> Result<ExtraFile, RecipeError> {
-    let inconsistent =
-        |message: String| RecipeError::Inconsistent { origin: layer.origin.clone(), message };
+    let inconsistent = |message: String| RecipeError::Inconsistent { origin: layer.origin.clone(), message };
     let kind = match (&entry.content, &entry.source, &entry.symlink, entry.directory) {
         (Some(text), None, None, false) => ExtraKind::File(text.clone().into_bytes()),
         (None, Some(source), None, false) => ExtraKind::File(read_source(source, layer)?),

@@ -34,7 +34,13 @@ fn write_tables(page: &mut String, root: &Value) -> fmt::Result {
     Ok(())
 }
 
-fn write_key(page: &mut String, key: &str, schema: &Value, of: &Value, definitions: &Map<String, Value>) -> fmt::Result {
+fn write_key(
+    page: &mut String,
+    key: &str,
+    schema: &Value,
+    of: &Value,
+    definitions: &Map<String, Value>,
+) -> fmt::Result {
     let required = of.get("required").and_then(Value::as_array).is_some_and(|keys| keys.iter().any(|name| name == key));
     let required = if required { ", required" } else { "" };
     writeln!(page, "- **`{key}`** ({}{required}): {}", kind(schema, definitions), description(schema))
@@ -70,7 +76,9 @@ fn kind(schema: &Value, definitions: &Map<String, Value>) -> String {
     }
     let name = match schema.get("type") {
         Some(Value::String(name)) => name.as_str(),
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or("any"),
+        Some(Value::Array(names)) => {
+            names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or("any")
+        }
         _ => "any",
     };
     match (name, schema.get("items")) {

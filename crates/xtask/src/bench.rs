@@ -124,7 +124,13 @@ fn mmdebstrap(archive: &Path, debs: &[Deb], directory: &Path) -> Result<Duration
     let began = Instant::now();
     execute(
         Command::new("mmdebstrap")
-            .args(["--quiet", "--mode=root", "--variant=custom", "--setup-hook=true", "--skip=check/empty,download/empty"])
+            .args([
+                "--quiet",
+                "--mode=root",
+                "--variant=custom",
+                "--setup-hook=true",
+                "--skip=check/empty,download/empty",
+            ])
             .arg(format!("--include={}", include.join(",")))
             .args(["", &root.to_string_lossy()])
             .arg(format!("deb [trusted=yes] copy:{} ./", archive.display())),

@@ -21,9 +21,16 @@ pub(crate) struct Programs {
 pub(crate) fn programs(release: bool) -> Result<Programs> {
     eprintln!("building rocbed-init (static)");
     // Only this target gets the flag: build scripts and procedural macros cannot be linked statically.
-    run(cargo()
-        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
-        .args(["build", "--quiet", "--package", "rocbed-init", "--profile", "appliance", "--target", TARGET]))?;
+    run(cargo().env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static").args([
+        "build",
+        "--quiet",
+        "--package",
+        "rocbed-init",
+        "--profile",
+        "appliance",
+        "--target",
+        TARGET,
+    ]))?;
     eprintln!("building rocbed");
     let mut build = cargo();
     build.args(["build", "--quiet", "--package", "rocbed"]);

@@ -8,7 +8,6 @@ use anyhow::Result;
 use crate::run::{run as execute, workspace};
 use crate::{build, host};
 
-
 fn run_stage(title: &str, command: &mut Command) -> Result<()> {
     eprintln!("\n== {title}");
     execute(command.current_dir(workspace()))
@@ -26,8 +25,9 @@ pub(crate) fn run() -> Result<()> {
     run_stage("rocbed boot images/smoke", rocbed().args(["boot", "images/smoke"]))?;
     let uefi = ["boot", "images/smoke", "--firmware", "uefi", "--disk", "usb"];
     run_stage("rocbed boot images/smoke --firmware uefi --disk usb", rocbed().args(uefi))?;
-    eprintln!("\nThe demo took {:.0} s. The image is in images/smoke; its README says what each file is.", began.elapsed().as_secs_f64());
+    eprintln!(
+        "\nThe demo took {:.0} s. The image is in images/smoke; its README says what each file is.",
+        began.elapsed().as_secs_f64()
+    );
     Ok(())
 }
-
-

@@ -18,10 +18,8 @@ const fn package(name: &'static str, file: &'static str) -> HostPackage {
 }
 
 /// What booting images takes.
-pub(crate) const TO_BOOT: &[HostPackage] = &[
-    package("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
-    package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd"),
-];
+pub(crate) const TO_BOOT: &[HostPackage] =
+    &[package("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd")];
 
 /// The outside oracles that the tests hold our work against, and the peers of the benchmarks.
 pub(crate) const TO_TEST: &[HostPackage] = &[

@@ -100,7 +100,6 @@ fn test(command: &mut Command, options: &Options, counts: &mut Counts) -> Result
     Ok(child.wait().context("waiting for cargo test")?.success())
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
