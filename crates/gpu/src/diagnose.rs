@@ -1,0 +1,308 @@
+//! Why a GPU on the bus is not in KFD's topology.
+
+use crate::chips::Chip;
+use crate::kernel_log::{Event, KernelLog, LogEntry};
+use crate::pci::PciGpu;
+use crate::reason::{Reason, ReasonKind};
+use crate::sysfs::Sysfs;
+use crate::topology::Topology;
+
+/// What the reasons depend on, besides the GPU.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// `/sys/module/amdgpu` is there.
+    pub amdgpu_loaded: bool,
+    /// The topology is there.
+    pub kfd_present: bool,
+    /// The topology has a GPU.
+    pub kfd_has_gpus: bool,
+    /// Nodes of the topology could not be read.
+    pub nodes_denied: bool,
+    /// Lockdown mode of the kernel, `integrity` or `confidentiality`.
+    pub lockdown: Option<String>,
+    /// What the log tells.
+    pub log: KernelLog,
+}
+
+impl Circumstances {
+    /// As they are in this tree and log.
+    pub fn read(sysfs: &Sysfs, topology: &Topology, log: KernelLog) -> Self {
+        Self {
+            amdgpu_loaded: sysfs.has("module/amdgpu"),
+            kfd_present: topology.present,
+            kfd_has_gpus: topology.gpus().next().is_some(),
+            nodes_denied: topology.nodes.iter().any(|node| node.error.is_some()),
+            lockdown: sysfs.value("kernel/security/lockdown").as_deref().and_then(lockdown_mode),
+            log,
+        }
+    }
+
+    fn seen(&self, mut reason: Reason, is_it: impl Fn(&LogEntry) -> bool) -> Option<Reason> {
+        let before = reason.evidence.len();
+        for entry in self.log.entries.iter().filter(|entry| is_it(entry)) {
+            reason = reason.seen_in(&entry.line);
+        }
+        (reason.evidence.len() > before).then_some(reason)
+    }
+}
+
+/// Of `none [integrity] confidentiality` the one in brackets, if it isn't `none`.
+fn lockdown_mode(modes: &str) -> Option<String> {
+    let (_, rest) = modes.split_once('[')?;
+    let (mode, _) = rest.split_once(']')?;
+    (mode != "none").then(|| mode.to_owned())
+}
+
+/// Reasons why this GPU has no node in the topology, the ones that explain most first; never none.
+pub fn diagnose(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
+    if !gpu.is_amd() {
+        return vec![Reason::new(
+            ReasonKind::OtherVendor,
+            "it is not an AMD GPU, and ROCm runs on no others",
+            "nothing is wrong with it; to run GPU tests here, add an AMD GPU or pass one through to this virtual machine",
+        )];
+    }
+    let mut reasons = Vec::new();
+    reasons.extend(power(gpu, around));
+    match gpu.driver.as_deref() {
+        None => reasons.extend(without_driver(gpu, around)),
+        Some("amdgpu") => reasons.extend(without_node(gpu, around)),
+        Some(driver) => reasons.push(other_driver(driver)),
+    }
+    reasons
+}
+
+fn power(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
+    let reason = Reason::new(
+        ReasonKind::StuckInD3cold,
+        "it is switched off (power state D3cold) and does not wake up",
+        "switch the machine off at the mains, wait half a minute and start it again; if it comes back, add \
+         pcie_port_pm=off or amdgpu.runpm=0 to the kernel command line, or update the firmware of the mainboard",
+    );
+    let about = |entry: &LogEntry| entry.event == Event::StuckInD3cold && entry.address == Some(gpu.address);
+    // A GPU that amdgpu has sent to sleep is in D3cold too, but then it has a node.
+    let cold = gpu.power_state.as_deref() == Some("D3cold");
+    around.seen(reason.clone(), about).or(cold.then_some(reason))
+}
+
+fn other_driver(driver: &str) -> Reason {
+    let (message, remedy) = match driver {
+        "vfio-pci" | "pci-stub" | "xen-pciback" => (
+            format!("the driver {driver} holds it for a virtual machine"),
+            "run rocbed in that virtual machine, or take the device from the driver: remove vfio-pci.ids= from the \
+             kernel command line and restart"
+                .to_owned(),
+        ),
+        "radeon" => (
+            "the driver radeon has it, which is for chips that are too old for ROCm".to_owned(),
+            "use another GPU; only for Hawaii (R9 290/390) radeon.cik_support=0 amdgpu.cik_support=1 \
+             amdgpu.exp_hw_support=1 on the kernel command line may help"
+                .to_owned(),
+        ),
+        _ => (
+            format!("the driver {driver} has it, not amdgpu"),
+            format!("keep {driver} from loading: module_blacklist={driver} on the kernel command line"),
+        ),
+    };
+    Reason::new(ReasonKind::OtherDriver, message, remedy)
+}
+
+fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    reasons.extend(around.seen(
+        Reason::new(
+            ReasonKind::ModesettingOff,
+            "the kernel was told not to start display drivers, and amdgpu is one",
+            "remove nomodeset and amdgpu.modeset=0 from the kernel command line and restart",
+        ),
+        |entry| entry.event == Event::ModesettingOff,
+    ));
+    if !around.amdgpu_loaded {
+        let mode = around.lockdown.as_ref().map_or(String::new(), |mode| format!(" (lockdown: {mode})"));
+        reasons.extend(around.seen(
+            Reason::new(
+                ReasonKind::Lockdown,
+                format!("the kernel refuses modules without a valid signature{mode}, and amdgpu is not loaded"),
+                "use the distribution's own signed kernel and modules, enrol the key that your modules are signed \
+                 with, or switch off Secure Boot in the firmware",
+            ),
+            |entry| entry.event == Event::ModuleRefused,
+        ));
+    }
+    reasons.extend(missing_firmware(gpu, around));
+    let mine = |entry: &LogEntry| entry.address == Some(gpu.address);
+    reasons.extend(around.seen(
+        Reason::new(
+            ReasonKind::NoVideoBios,
+            "amdgpu found no video BIOS of it",
+            "in a virtual machine, give the device a copy of its BIOS (QEMU: romfile=); on a real one, put the card \
+             into the first slot or update the firmware of the mainboard",
+        ),
+        |entry| mine(entry) && entry.event == Event::NoVideoBios,
+    ));
+    let failures: Vec<_> = around.log.about(gpu.address).filter(|entry| probe_failed(entry)).collect();
+    if !failures.is_empty() {
+        reasons.extend(around.seen(
+            Reason::new(
+                ReasonKind::NoAddressSpace,
+                "no addresses were left for its memory",
+                "switch on \"Above 4G decoding\" and \"Resizable BAR\" in the firmware of the machine; in a virtual \
+                 machine use UEFI and a larger 64-bit PCI window",
+            ),
+            |entry| mine(entry) && entry.event == Event::NoAddressSpace,
+        ));
+    }
+    if reasons.is_empty() && !failures.is_empty() {
+        reasons.push(probe_failure(&failures));
+    }
+    // Being asleep already explains it.
+    if reasons.is_empty() && gpu.power_state.as_deref() != Some("D3cold") {
+        reasons.push(if around.amdgpu_loaded {
+            let chip = Chip::find(gpu.device).map_or("this chip", |chip| chip.name);
+            Reason::new(
+                ReasonKind::NoDriver,
+                "no driver has it, although amdgpu is loaded",
+                format!(
+                    "use a newer kernel: this one's amdgpu may not know {chip}; else look for {} in the kernel's log",
+                    gpu.address
+                ),
+            )
+        } else {
+            Reason::new(
+                ReasonKind::NoDriver,
+                "no driver has it, and amdgpu is not loaded",
+                "load it (modprobe amdgpu); if there is no such module, use a kernel that has it (Debian's cloud \
+                 kernels may not), and remove it from module_blacklist= if it stands there",
+            )
+        });
+    }
+    reasons
+}
+
+fn missing_firmware(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
+    let mut files: Vec<&str> = around
+        .log
+        .about(gpu.address)
+        .filter_map(|entry| match &entry.event {
+            Event::FirmwareMissing(file) => Some(file.as_str()),
+            _ => None,
+        })
+        .collect();
+    files.sort_unstable();
+    files.dedup();
+    let list = files.join(", ");
+    let message = match files.as_slice() {
+        [_] => format!("its firmware {list} is missing"),
+        _ => format!("its firmware is missing: {list}"),
+    };
+    let remedy = "install the package firmware-amd-graphics (section non-free-firmware), or a newer version of it if \
+                  it is there; an image has to be built again with it, because amdgpu reads it when it starts";
+    around.seen(Reason::new(ReasonKind::MissingFirmware, message, remedy), |entry| {
+        entry.address == Some(gpu.address) && matches!(entry.event, Event::FirmwareMissing(_))
+    })
+}
+
+fn probe_failed(entry: &LogEntry) -> bool {
+    matches!(entry.event, Event::ProbeFailed(_))
+}
+
+fn probe_failure(failures: &[&LogEntry]) -> Reason {
+    let number = failures.iter().rev().find_map(|entry| match entry.event {
+        Event::ProbeFailed(number) => number,
+        _ => None,
+    });
+    let (why, remedy) = match number {
+        Some(-2) => ("a file was missing", "install or update the package firmware-amd-graphics"),
+        Some(-12) => (
+            "there was no room for its memory",
+            "switch on \"Above 4G decoding\" in the firmware of the machine; in a virtual machine use UEFI and a \
+             larger 64-bit PCI window",
+        ),
+        Some(-62 | -110) => (
+            "it did not answer in time",
+            "switch the machine off at the mains and start it again; if it comes back, try another slot, power cable \
+             or kernel",
+        ),
+        Some(-19 | -95) => ("this kernel does not support it", "use a newer kernel and newer firmware-amd-graphics"),
+        _ => (
+            "the kernel's log says more",
+            "look for amdgpu in the kernel's log; a newer kernel, newer firmware-amd-graphics and switching the \
+             machine off at the mains are worth a try",
+        ),
+    };
+    let number = number.map_or(String::new(), |number| format!(" (error {number})"));
+    let reason = Reason::new(ReasonKind::ProbeFailed, format!("amdgpu could not start it{number}: {why}"), remedy);
+    failures.iter().fold(reason, |reason, entry| reason.seen_in(&entry.line))
+}
+
+fn without_node(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
+    if !around.kfd_present {
+        return vec![Reason::new(
+            ReasonKind::NoKfd,
+            "amdgpu runs it, but this kernel was built without KFD, its interface for computing",
+            "use a kernel with CONFIG_HSA_AMD=y; Debian's have it on amd64 and arm64",
+        )];
+    }
+    let mut reasons = Vec::new();
+    for entry in around.log.entries.iter().filter(|entry| entry.address == Some(gpu.address)) {
+        if let Event::UnsupportedByKfd(chip) = &entry.event {
+            reasons.push(unsupported(chip).seen_in(&entry.line));
+            break;
+        }
+    }
+    reasons.extend(atomics(gpu, around));
+    if !reasons.is_empty() {
+        return reasons;
+    }
+    vec![if around.nodes_denied {
+        Reason::new(
+            ReasonKind::AccessDenied,
+            "KFD's topology has nodes that this process may not read",
+            "run it outside of the container or give the container the GPU's devices (/dev/kfd, /dev/dri/renderD*)",
+        )
+    } else {
+        let others = if around.kfd_has_gpus { "has other GPUs, but not this one" } else { "has only CPUs" };
+        Reason::new(
+            ReasonKind::NotInTopology,
+            format!("amdgpu runs it, but KFD's topology {others}"),
+            "look for kfd in the kernel's log (dmesg); KFD does without chips that are older than Polaris or newer \
+             than the kernel",
+        )
+    }]
+}
+
+fn unsupported(chip: &str) -> Reason {
+    let chip = chip.strip_suffix(" VF").unwrap_or(chip).trim();
+    Reason::new(
+        ReasonKind::UnsupportedByKfd,
+        format!("KFD, the kernel's interface for computing, does not support this chip ({chip})"),
+        "use a newer kernel if the chip is new; chips before Polaris and some of the first APUs can't be used at all",
+    )
+}
+
+fn atomics(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
+    let skipped = |entry: &LogEntry| match entry.event {
+        // The message has no address. Of several of the kind, this one is not in the topology.
+        Event::NoAtomics { ids, firmware } if ids == (gpu.vendor, gpu.device) => Some(firmware),
+        _ => None,
+    };
+    let needed = around.log.entries.iter().rev().find_map(skipped);
+    let remedy = match needed {
+        Some(Some((there, needed))) if needed > 0 => format!(
+            "update firmware-amd-graphics: with firmware (MEC) {needed} or newer KFD does without atomics, and this is \
+             {there}; or put the card into a slot that is connected to the processor and not to the chipset"
+        ),
+        _ => "put the card into a slot that is connected to the processor and not to the chipset, or use a mainboard \
+              whose slots have PCIe 3.0 with atomics"
+            .to_owned(),
+    };
+    let reason = |message: &str| Reason::new(ReasonKind::NoPcieAtomics, message, remedy.clone());
+    let seen = reason("KFD left it out, because the way to it has no PCIe atomics");
+    around.seen(seen, |entry| skipped(entry).is_some()).or_else(|| {
+        (gpu.atomics == Some(false)).then(|| reason("KFD has probably left it out, because PCIe atomics are off for it"))
+    })
+}
+
+#[cfg(test)]
+#[path = "diagnose_tests.rs"]
+mod tests;

@@ -1,0 +1,162 @@
+use super::*;
+
+fn gpu() -> PciGpu {
+    PciGpu {
+        address: "0000:03:00.0".parse().unwrap(),
+        class: 0x03_0000,
+        vendor: 0x1002,
+        device: 0x73bf,
+        subsystem: None,
+        driver: None,
+        power_state: Some("D0".into()),
+        link: None,
+        errors: None,
+        atomics: None,
+        memory: None,
+        shared_memory: None,
+        firmware: std::collections::BTreeMap::new(),
+        product: None,
+        unique_id: None,
+        xgmi_id: None,
+        hive: None,
+        partitioning: None,
+        render_nodes: Vec::new(),
+    }
+}
+
+fn bound() -> PciGpu {
+    PciGpu { driver: Some("amdgpu".into()), ..gpu() }
+}
+
+/// amdgpu is loaded and KFD has no GPU.
+fn around(log: &str) -> Circumstances {
+    Circumstances { amdgpu_loaded: true, kfd_present: true, log: KernelLog::parse(log), ..Circumstances::default() }
+}
+
+fn kinds(gpu: &PciGpu, around: &Circumstances) -> Vec<ReasonKind> {
+    diagnose(gpu, around).iter().map(|reason| reason.kind).collect()
+}
+
+#[test]
+fn a_card_of_another_vendor_is_no_fault() {
+    let reasons = diagnose(&PciGpu { vendor: 0x10de, driver: Some("nouveau".into()), ..gpu() }, &around(""));
+    assert_eq!(reasons.len(), 1);
+    assert_eq!(reasons[0].kind, ReasonKind::OtherVendor);
+    assert!(reasons[0].remedy.starts_with("nothing is wrong with it"));
+}
+
+#[test]
+fn no_driver_and_no_word_about_it() {
+    let reasons = diagnose(&gpu(), &Circumstances::default());
+    assert_eq!(reasons[0].message, "no driver has it, and amdgpu is not loaded");
+    assert!(reasons[0].remedy.contains("modprobe amdgpu"));
+    let reasons = diagnose(&gpu(), &around(""));
+    assert_eq!(reasons[0].message, "no driver has it, although amdgpu is loaded");
+    assert!(reasons[0].remedy.contains("Navi 21"));
+}
+
+#[test]
+fn missing_firmware_is_listed_once_and_explains_the_failed_probe() {
+    let log = "\
+amdgpu 0000:03:00.0: Direct firmware load for amdgpu/sienna_cichlid_ta.bin failed with error -2
+amdgpu 0000:03:00.0: Direct firmware load for amdgpu/sienna_cichlid_sos.bin failed with error -2
+amdgpu 0000:03:00.0: amdgpu: fail to load psp firmware \"amdgpu/sienna_cichlid_sos.bin\" failed
+amdgpu 0000:03:00.0: amdgpu: Fatal error during GPU init
+amdgpu 0000:03:00.0: probe with driver amdgpu failed with error -2
+amdgpu 0000:0a:00.0: Direct firmware load for amdgpu/other_card.bin failed with error -2
+";
+    let reasons = diagnose(&gpu(), &around(log));
+    assert_eq!(reasons.len(), 1);
+    assert_eq!(
+        reasons[0].message,
+        "its firmware is missing: amdgpu/sienna_cichlid_sos.bin, amdgpu/sienna_cichlid_ta.bin"
+    );
+    assert!(reasons[0].remedy.contains("firmware-amd-graphics"));
+    assert_eq!(reasons[0].evidence.len(), 3);
+}
+
+#[test]
+fn a_probe_that_fails_is_explained_by_its_number() {
+    let log = "amdgpu 0000:03:00.0: probe with driver amdgpu failed with error -110";
+    let reasons = diagnose(&gpu(), &around(log));
+    assert_eq!(reasons[0].message, "amdgpu could not start it (error -110): it did not answer in time");
+    assert_eq!(reasons[0].evidence, [log]);
+    let log = "pci 0000:03:00.0: BAR 0 [mem size 0x400000000 64bit pref]: can't assign; no space\n\
+               amdgpu 0000:03:00.0: Fatal error during GPU init";
+    assert_eq!(kinds(&gpu(), &around(log)), [ReasonKind::NoAddressSpace]);
+    let log = "amdgpu 0000:03:00.0: [drm:amdgpu_get_bios [amdgpu]] *ERROR* Unable to locate a BIOS ROM\n\
+               amdgpu 0000:03:00.0: Fatal error during GPU init";
+    assert_eq!(kinds(&gpu(), &around(log)), [ReasonKind::NoVideoBios]);
+}
+
+#[test]
+fn a_gpu_that_sleeps_for_ever() {
+    let asleep = PciGpu { power_state: Some("D3cold".into()), ..gpu() };
+    assert_eq!(kinds(&asleep, &around("")), [ReasonKind::StuckInD3cold]);
+    let log = "amdgpu 0000:03:00.0: Unable to change power state from D3cold to D0, device inaccessible\n\
+               amdgpu 0000:03:00.0: probe with driver amdgpu failed with error -22";
+    let reasons = diagnose(&gpu(), &around(log));
+    assert_eq!(reasons[0].kind, ReasonKind::StuckInD3cold);
+    assert_eq!(reasons[0].evidence.len(), 1);
+    assert!(reasons[0].remedy.contains("mains"));
+}
+
+#[test]
+fn lockdown_counts_only_if_a_module_was_refused_and_amdgpu_is_not_there() {
+    let locked = |log: &str, amdgpu_loaded| Circumstances {
+        amdgpu_loaded,
+        lockdown: lockdown_mode("none [integrity] confidentiality"),
+        ..around(log)
+    };
+    let log = "Lockdown: modprobe: unsigned module loading is restricted; see man kernel_lockdown.7";
+    let reasons = diagnose(&gpu(), &locked(log, false));
+    assert_eq!(reasons.len(), 1);
+    assert!(reasons[0].message.contains("(lockdown: integrity)"), "{}", reasons[0].message);
+    assert_eq!(kinds(&gpu(), &locked(log, true)), [ReasonKind::NoDriver]);
+    assert_eq!(kinds(&gpu(), &locked("", false)), [ReasonKind::NoDriver]);
+    assert_eq!(lockdown_mode("[none] integrity confidentiality"), None);
+}
+
+#[test]
+fn nomodeset() {
+    let log = "[    0.000000] Command line: BOOT_IMAGE=/vmlinuz root=/dev/sda1 nomodeset";
+    assert_eq!(kinds(&gpu(), &around(log)), [ReasonKind::ModesettingOff]);
+}
+
+#[test]
+fn other_drivers_are_named_with_the_way_to_be_rid_of_them() {
+    let with = |driver: &str| diagnose(&PciGpu { driver: Some(driver.into()), ..gpu() }, &around("")).remove(0);
+    assert!(with("vfio-pci").remedy.contains("vfio-pci.ids="));
+    assert!(with("radeon").message.contains("too old"));
+    assert!(with("bochs-drm").remedy.contains("module_blacklist=bochs-drm"));
+}
+
+#[test]
+fn kfd_says_which_chips_it_does_not_support() {
+    let log = "amdgpu 0000:03:00.0: enabling device (0006 -> 0007)\nkfd kfd: amdgpu: TAHITI  not supported in kfd";
+    let reasons = diagnose(&bound(), &around(log));
+    assert_eq!(reasons.len(), 1);
+    assert!(reasons[0].message.contains("(TAHITI)"));
+}
+
+#[test]
+fn missing_atomics_with_and_without_firmware_that_helps() {
+    let reasons = diagnose(&bound(), &around("kfd kfd: amdgpu: skipped device 1002:73bf, PCI rejects atomics 60<92"));
+    assert_eq!(reasons[0].kind, ReasonKind::NoPcieAtomics);
+    assert!(reasons[0].remedy.contains("firmware (MEC) 92 or newer"), "{}", reasons[0].remedy);
+    let reasons = diagnose(&bound(), &around("kfd kfd: amdgpu: skipped device 1002:73bf, PCI rejects atomics 730<0"));
+    assert!(reasons[0].remedy.starts_with("put the card into a slot"));
+    // No log, but the register says it.
+    let reasons = diagnose(&PciGpu { atomics: Some(false), ..bound() }, &around(""));
+    assert!(reasons[0].message.contains("probably"));
+}
+
+#[test]
+fn amdgpu_without_kfd_and_kfd_without_the_gpu() {
+    assert_eq!(kinds(&bound(), &Circumstances { kfd_present: false, ..around("") }), [ReasonKind::NoKfd]);
+    let reasons = diagnose(&bound(), &around(""));
+    assert_eq!(reasons[0].message, "amdgpu runs it, but KFD's topology has only CPUs");
+    let reasons = diagnose(&bound(), &Circumstances { kfd_has_gpus: true, ..around("") });
+    assert_eq!(reasons[0].message, "amdgpu runs it, but KFD's topology has other GPUs, but not this one");
+    assert_eq!(kinds(&bound(), &Circumstances { nodes_denied: true, ..around("") }), [ReasonKind::AccessDenied]);
+}

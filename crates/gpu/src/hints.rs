@@ -1,0 +1,41 @@
+//! What is not as it should be with a GPU that works.
+
+use crate::chips::Chip;
+use crate::pci::PciGpu;
+
+/// Fewer repaired errors than this are part of life.
+const MANY_CORRECTABLE: u64 = 1000;
+
+/// Sentences without a full stop, each with what to do.
+pub(crate) fn hints(chip: Option<Chip>, gpu: Option<&PciGpu>) -> Vec<String> {
+    let Some(gpu) = gpu else { return Vec::new() };
+    let mut hints = Vec::new();
+    // Inside a processor there is no link, whatever its registers say.
+    if chip.is_some_and(|chip| chip.integrated) {
+        return hints;
+    }
+    if let Some(link) = &gpu.link {
+        if link.width < link.max_width {
+            hints.push(format!(
+                "only {} of its {} PCIe lanes are connected: put it into a wider slot, or clean the contacts",
+                link.width, link.max_width
+            ));
+        }
+        // Links go slower while there is nothing to do, so a slow one is not worth a word.
+    }
+    if let Some(errors) = gpu.errors {
+        if errors.fatal > 0 || errors.nonfatal > 0 || errors.correctable >= MANY_CORRECTABLE {
+            hints.push(format!(
+                "its PCIe link has errors (fatal: {}, lost: {}, repaired: {}): check slot, riser and power cables",
+                errors.fatal, errors.nonfatal, errors.correctable
+            ));
+        }
+    }
+    if gpu.atomics == Some(false) {
+        hints.push(
+            "PCIe atomics are off: programs that need them fail; a slot that is connected to the processor has them"
+                .to_owned(),
+        );
+    }
+    hints
+}

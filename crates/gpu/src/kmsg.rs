@@ -1,0 +1,30 @@
+//! Reading `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg).
+
+use std::io;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{Errno, read};
+
+/// The kernel keeps no longer records.
+const MAX_RECORD: usize = 16 << 10;
+/// More than any kernel keeps; a kernel that writes faster than this reads must not hold it up for ever.
+const MAX_LOG: usize = 64 << 20;
+
+/// All records that the kernel still has, for [`KernelLog::parse`](crate::KernelLog::parse).
+///
+/// Fails with `EPERM` for users without privileges where `kernel.dmesg_restrict` is 1.
+pub fn read_kernel_log() -> io::Result<String> {
+    let file = open("/dev/kmsg", OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    let mut log = String::new();
+    let mut record = vec![0; MAX_RECORD];
+    while log.len() < MAX_LOG {
+        match read(&file, &mut record) {
+            Ok(0) | Err(Errno::AGAIN) => break,
+            Ok(length) => log.push_str(&String::from_utf8_lossy(record.get(..length).unwrap_or_default())),
+            // The record was overwritten while it was read; the next one follows.
+            Err(Errno::PIPE | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(log)
+}

@@ -1,0 +1,49 @@
+//! Which GPUs this machine has, which of them ROCm can use, and what keeps the others from it.
+//!
+//! ```no_run
+//! let inventory = gpu::detect(&gpu::Sources::of_this_machine());
+//! let wanted = "gfx10-3-generic".parse().unwrap();
+//! println!("{inventory}\n{} of them run {wanted}", inventory.matching(wanted).count());
+//! ```
+//!
+//! [`detect`] puts together three things: KFD's [`topology`], which has the GPUs that can be used; the [`pci`] buses,
+//! which have all; and the [`kernel_log`], which says what went wrong with the others. What it finds is an
+//! [`Inventory`], which prints itself as a table and is serialised to JSON. [`simulate`] makes one up. That `/dev/kfd`
+//! exists proves nothing: it does as soon as amdgpu is loaded.
+//!
+//! Everything that is read from outside is read by functions of bytes or text that take anything:
+//! [`topology::Properties::parse`], [`KernelLog::parse`], [`config_space::atomics_enabled`], [`Names::new`],
+//! [`Target`]'s and [`PciAddress`]'s `FromStr`.
+
+mod address;
+mod chips;
+pub mod config_space;
+mod detect;
+pub mod diagnose;
+mod generic;
+mod hints;
+mod inventory;
+pub mod kernel_log;
+mod kmsg;
+mod names;
+pub mod pci;
+mod probe;
+mod reason;
+mod simulate;
+mod sysfs;
+mod table;
+mod target;
+pub mod topology;
+
+pub use address::{AddressError, PciAddress};
+pub use detect::{Sources, detect};
+pub use generic::Generic;
+pub use inventory::{Gpu, Inventory, Link, Partition, UnusableGpu, Xgmi};
+pub use kernel_log::KernelLog;
+pub use kmsg::read_kernel_log;
+pub use names::Names;
+pub use probe::{DevKfd, KfdProbe};
+pub use reason::{Reason, ReasonKind};
+pub use simulate::{SimulateError, simulate};
+pub use sysfs::Sysfs;
+pub use target::{Feature, Processor, Target, TargetError};
