@@ -49,6 +49,9 @@ pub struct CommandLine {
     pub blacklist: Vec<String>,
     /// Seconds that an error screen stands before the restart: `rocbed.panic-timeout=`, 10 if not given; 0 is for ever.
     pub panic_timeout: u64,
+    /// GPUs to simulate: `rocbed.gpu=`, targets with commas between them (see [`gpu::simulate`]); as it stands there,
+    /// also if it makes no sense.
+    pub gpu: Option<String>,
     /// `rocbed.*` settings that nobody knows and values that make no sense, to be warned about.
     pub problems: Vec<String>,
 }
@@ -62,6 +65,7 @@ impl Default for CommandLine {
             root_timeout: Some(Duration::from_secs(60)),
             blacklist: Vec::new(),
             panic_timeout: 10,
+            gpu: None,
             problems: Vec::new(),
         }
     }
@@ -102,6 +106,10 @@ impl CommandLine {
                     Ok(seconds) => line.panic_timeout = seconds,
                     Err(_) => line.problems.push(format!("{word}: not a number of seconds")),
                 },
+                "rocbed.gpu" => {
+                    line.gpu = Some(value.to_owned());
+                    line.problems.extend(gpu::simulate(value).err().map(|error| format!("{word}: {error}")));
+                }
                 "rocbed.smoke" => {} // what the second stage does anyway as long as there is no agent
                 unknown if unknown.starts_with("rocbed.") => line.problems.push(format!("{word}: no such setting")),
                 _ => {}
@@ -191,6 +199,14 @@ mod tests {
         assert_eq!(line.problems.len(), 3, "{:?}", line.problems);
         assert_eq!(line.problems[0], "rocbed.colour=red: no such setting");
         assert_eq!(line.panic_timeout, 10);
+    }
+
+    #[test]
+    fn simulated_gpus_stay_simulated_however_wrong_they_are() {
+        let line = CommandLine::parse("rocbed.gpu=gfx1030,gfx942");
+        assert_eq!((line.gpu.as_deref(), line.problems.len()), (Some("gfx1030,gfx942"), 0));
+        let line = CommandLine::parse("rocbed.gpu=radeon");
+        assert_eq!((line.gpu.as_deref(), line.problems.len()), (Some("radeon"), 1));
     }
 
     proptest! {

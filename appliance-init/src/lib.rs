@@ -7,6 +7,7 @@
 pub mod block;
 pub mod cmdline;
 pub mod console;
+pub mod detect;
 pub mod devices;
 pub mod fatal;
 pub mod initramfs;

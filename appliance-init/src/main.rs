@@ -4,12 +4,18 @@ use rocbed_init::cmdline::CommandLine;
 use rocbed_init::console::Console;
 use rocbed_init::fatal::{Fatal, show_and_reboot};
 use rocbed_init::linux::Linux;
-use rocbed_init::{initramfs, second_stage};
+use rocbed_init::{detect, initramfs, second_stage};
 
 fn main() {
     let on_real_root = std::env::args_os().nth(1).is_some_and(|argument| argument == "second-stage");
     if std::process::id() != 1 {
-        eprintln!("rocbed-init: this is the first process of a rocbed appliance; it does nothing anywhere else");
+        if std::env::args_os().nth(1).is_some_and(|argument| argument == "detect") {
+            std::process::exit(detect::main(std::env::args_os().skip(2)));
+        }
+        eprintln!(
+            "rocbed-init: this is the first process of a rocbed appliance; anywhere else it has only `rocbed-init \
+             detect`, which shows the machine's GPUs (see `rocbed-init detect --help`)"
+        );
         std::process::exit(2);
     }
     let (mut system, mut console) = (Linux, Console::open());

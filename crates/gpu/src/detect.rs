@@ -126,7 +126,9 @@ impl<'a> Placed<'a> {
         let number = u32::try_from(node.partition()).unwrap_or(0);
         match (exact, first) {
             (Some(gpu), _) => Self { node, pci: Some(gpu), address: stated, partition: number },
-            (None, Some(gpu)) => Self { node, pci: Some(gpu), address: Some(gpu.address), partition: function.max(number) },
+            (None, Some(gpu)) => {
+                Self { node, pci: Some(gpu), address: Some(gpu.address), partition: function.max(number) }
+            }
             (None, None) => Self { node, pci: None, address: stated, partition: number },
         }
     }
@@ -215,14 +217,9 @@ fn describe(placed: &Placed<'_>, target: Target, all: &[Placed<'_>], names: &Nam
         memory: if node.memory > 0 { node.memory } else { pci.and_then(|gpu| gpu.memory).unwrap_or(0) },
         shared_memory: pci.and_then(|gpu| gpu.shared_memory),
         compute_units: node.compute_units(),
-        render_node: render_node
-            .or_else(|| pci?.render_nodes.first().cloned())
-            .map(|name| format!("/dev/dri/{name}")),
+        render_node: render_node.or_else(|| pci?.render_nodes.first().cloned()).map(|name| format!("/dev/dri/{name}")),
         kfd_node: Some(node.index),
-        unique_id: node
-            .unique_id()
-            .map(|id| format!("{id:016x}"))
-            .or_else(|| pci?.unique_id.clone()),
+        unique_id: node.unique_id().map(|id| format!("{id:016x}")).or_else(|| pci?.unique_id.clone()),
         firmware: firmware.unwrap_or_else(|| kfd_firmware(node)),
         link: pci.and_then(|gpu| gpu.link.as_ref()).map(|link| Link {
             speed: link.speed.clone(),

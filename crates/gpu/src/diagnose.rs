@@ -1,5 +1,6 @@
 //! Why a GPU on the bus is not in KFD's topology.
 
+use crate::address::PciAddress;
 use crate::chips::Chip;
 use crate::kernel_log::{Event, KernelLog, LogEntry};
 use crate::pci::PciGpu;
@@ -18,6 +19,8 @@ pub struct Circumstances {
     pub kfd_has_gpus: bool,
     /// Nodes of the topology could not be read.
     pub nodes_denied: bool,
+    /// GPUs that are in the topology.
+    pub working: Vec<PciAddress>,
     /// Lockdown mode of the kernel, `integrity` or `confidentiality`.
     pub lockdown: Option<String>,
     /// What the log tells.
@@ -32,6 +35,7 @@ impl Circumstances {
             kfd_present: topology.present,
             kfd_has_gpus: topology.gpus().next().is_some(),
             nodes_denied: topology.nodes.iter().any(|node| node.error.is_some()),
+            working: topology.gpus().filter_map(|node| Some(node.address()?.first_function())).collect(),
             lockdown: sysfs.value("kernel/security/lockdown").as_deref().and_then(lockdown_mode),
             log,
         }
@@ -244,7 +248,12 @@ fn without_node(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
         )];
     }
     let mut reasons = Vec::new();
-    for entry in around.log.entries.iter().filter(|entry| entry.address == Some(gpu.address)) {
+    // The message has no address, and devices may start at the same time: what seems to be about a GPU that KFD has
+    // is about another one.
+    let mine = |entry: &&LogEntry| {
+        entry.address.is_none_or(|address| address == gpu.address || around.working.contains(&address))
+    };
+    for entry in around.log.entries.iter().filter(mine) {
         if let Event::UnsupportedByKfd(chip) = &entry.event {
             reasons.push(unsupported(chip).seen_in(&entry.line));
             break;
@@ -299,7 +308,8 @@ fn atomics(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
     let reason = |message: &str| Reason::new(ReasonKind::NoPcieAtomics, message, remedy.clone());
     let seen = reason("KFD left it out, because the way to it has no PCIe atomics");
     around.seen(seen, |entry| skipped(entry).is_some()).or_else(|| {
-        (gpu.atomics == Some(false)).then(|| reason("KFD has probably left it out, because PCIe atomics are off for it"))
+        (gpu.atomics == Some(false))
+            .then(|| reason("KFD has probably left it out, because PCIe atomics are off for it"))
     })
 }
 

@@ -140,6 +140,14 @@ fn kfd_says_which_chips_it_does_not_support() {
 }
 
 #[test]
+fn what_kfd_says_right_after_a_working_gpu_is_about_the_other_one() {
+    let log = "amdgpu 0000:0a:00.0: enabling device\nkfd kfd: amdgpu: TAHITI  not supported in kfd";
+    let working = vec!["0000:0a:00.0".parse().unwrap()];
+    assert_eq!(kinds(&bound(), &Circumstances { working, ..around(log) }), [ReasonKind::UnsupportedByKfd]);
+    assert_eq!(kinds(&bound(), &around(log)), [ReasonKind::NotInTopology]);
+}
+
+#[test]
 fn missing_atomics_with_and_without_firmware_that_helps() {
     let reasons = diagnose(&bound(), &around("kfd kfd: amdgpu: skipped device 1002:73bf, PCI rejects atomics 60<92"));
     assert_eq!(reasons[0].kind, ReasonKind::NoPcieAtomics);

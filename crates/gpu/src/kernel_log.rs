@@ -56,7 +56,6 @@ pub struct KernelLog {
     pub entries: Vec<LogEntry>,
 }
 
-
 impl KernelLog {
     /// Reads records of `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg), the output of dmesg(1), or that of
     /// `journalctl -k`. Never fails: what is not understood tells nothing.
@@ -75,7 +74,7 @@ impl KernelLog {
                 last = address;
             }
             for event in events(line) {
-                log.entries.push(LogEntry { event, address: address.or(last), line: line.to_owned() });
+                log.entries.push(LogEntry { event, address: address.or(last), line: printable(line) });
             }
         }
         log
@@ -85,6 +84,11 @@ impl KernelLog {
     pub fn about(&self, address: PciAddress) -> impl Iterator<Item = &LogEntry> {
         self.entries.iter().filter(move |entry| entry.address == Some(address))
     }
+}
+
+/// What a terminal can be given.
+fn printable(line: &str) -> String {
+    line.chars().filter(|char| !char.is_control()).collect()
 }
 
 /// The message of a line: what follows `;` in a record, the time in dmesg's brackets, and `kernel: ` in the journal's.

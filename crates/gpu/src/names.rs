@@ -49,7 +49,8 @@ impl Names {
     /// A vendor's name and the lines about its devices.
     fn section(&self, vendor: u16) -> Option<(&str, &str)> {
         let head = format!("{vendor:04x}  ");
-        let start = if self.text.starts_with(&head) { 0 } else { self.text.find(&format!("\n{head}"))?.checked_add(1)? };
+        let start =
+            if self.text.starts_with(&head) { 0 } else { self.text.find(&format!("\n{head}"))?.checked_add(1)? };
         let section = self.text.get(start..)?.strip_prefix(&head)?;
         let (name, devices) = section.split_once('\n').unwrap_or((section, ""));
         // Ends at the first line that is neither indented nor a comment.

@@ -42,7 +42,8 @@ pub fn simulate(targets: &str) -> Result<Inventory, SimulateError> {
             if target.is_generic() { Err(SimulateError::Generic(target)) } else { Ok(made_up(index, target)) }
         })
         .collect::<Result<_, _>>()?;
-    let notes = vec!["these GPUs are simulated: nothing runs on them, and results say nothing about real ones".to_owned()];
+    let notes =
+        vec!["these GPUs are simulated: nothing runs on them, and results say nothing about real ones".to_owned()];
     Ok(Inventory { gpus, unusable: Vec::new(), simulated: true, notes })
 }
 

@@ -78,10 +78,8 @@ impl Sysfs {
     /// Names in a directory, sorted; none if it can't be read. Names that are not UTF-8 are not the kernel's.
     pub fn list(&self, path: &str) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.root.join(path)) else { return Vec::new() };
-        let mut names: Vec<String> = entries
-            .take(MAX_ENTRIES)
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .collect();
+        let mut names: Vec<String> =
+            entries.take(MAX_ENTRIES).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         names
     }

@@ -63,10 +63,7 @@ fn details(f: &mut fmt::Formatter<'_>, gpu: &Gpu) -> fmt::Result {
         lines.push(format!("firmware: {}", versions.join(", ")));
     }
     if let Some(link) = &gpu.link {
-        lines.push(format!(
-            "link: {} x{} (can do {} x{})",
-            link.speed, link.width, link.max_speed, link.max_width
-        ));
+        lines.push(format!("link: {} x{} (can do {} x{})", link.speed, link.width, link.max_speed, link.max_width));
     }
     if let Some(xgmi) = &gpu.xgmi {
         lines.push(format!("XGMI hive {} with {}", xgmi.hive, xgmi.siblings.join(", ")));
@@ -78,7 +75,11 @@ fn details(f: &mut fmt::Formatter<'_>, gpu: &Gpu) -> fmt::Result {
             partition.index,
             mode(&partition.compute),
             mode(&partition.memory),
-            if partition.siblings.is_empty() { String::new() } else { format!(", beside {}", partition.siblings.join(", ")) },
+            if partition.siblings.is_empty() {
+                String::new()
+            } else {
+                format!(", beside {}", partition.siblings.join(", "))
+            },
         ));
     }
     lines.extend(gpu.hints.iter().map(|hint| format!("! {hint}")));

@@ -63,7 +63,9 @@ pub enum TargetError {
     )]
     NotATarget(String),
     /// After the colon stands something that is not a feature with a sign.
-    #[error("`{feature}` in GPU target `{target}` is not a target feature; there are sramecc and xnack, each followed by + or -")]
+    #[error(
+        "`{feature}` in GPU target `{target}` is not a target feature; there are sramecc and xnack, each followed by + or -"
+    )]
     UnknownFeature {
         /// The text that was read.
         target: String,

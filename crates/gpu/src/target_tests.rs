@@ -35,7 +35,23 @@ fn numbers_that_are_no_target() {
 
 #[test]
 fn texts_that_are_no_target() {
-    for text in ["", "gfx", "gfx9", "gfx90", "gfx90g", "gfx90A", "GFX900", "gfx+900", "gfx0900", "gfx99900", "gfx9é0", "gfx13-generic", "1030", "gfx1030 ", ":xnack+"] {
+    for text in [
+        "",
+        "gfx",
+        "gfx9",
+        "gfx90",
+        "gfx90g",
+        "gfx90A",
+        "GFX900",
+        "gfx+900",
+        "gfx0900",
+        "gfx99900",
+        "gfx9é0",
+        "gfx13-generic",
+        "1030",
+        "gfx1030 ",
+        ":xnack+",
+    ] {
         assert!(matches!(text.parse::<Target>(), Err(TargetError::NotATarget(_))), "{text}");
     }
     let error = "radeon".parse::<Target>().unwrap_err().to_string();
@@ -72,10 +88,18 @@ fn all_of_gfx103x_satisfies_gfx10_3_generic_and_nothing_else_does() {
 #[test]
 fn the_other_families_are_llvms() {
     for (family, members, strangers) in [
-        ("gfx9-generic", &["gfx900", "gfx902", "gfx904", "gfx906", "gfx909", "gfx90c"][..], &["gfx908", "gfx90a", "gfx942"][..]),
+        (
+            "gfx9-generic",
+            &["gfx900", "gfx902", "gfx904", "gfx906", "gfx909", "gfx90c"][..],
+            &["gfx908", "gfx90a", "gfx942"][..],
+        ),
         ("gfx9-4-generic", &["gfx940", "gfx941", "gfx942", "gfx950"], &["gfx90a", "gfx908", "gfx906"]),
         ("gfx10-1-generic", &["gfx1010", "gfx1011", "gfx1012", "gfx1013"], &["gfx1030"]),
-        ("gfx11-generic", &["gfx1100", "gfx1101", "gfx1102", "gfx1103", "gfx1150", "gfx1151", "gfx1152", "gfx1153"], &["gfx1200", "gfx1036"]),
+        (
+            "gfx11-generic",
+            &["gfx1100", "gfx1101", "gfx1102", "gfx1103", "gfx1150", "gfx1151", "gfx1152", "gfx1153"],
+            &["gfx1200", "gfx1036"],
+        ),
         ("gfx12-generic", &["gfx1200", "gfx1201"], &["gfx1250", "gfx1103"]),
         ("gfx12-5-generic", &["gfx1250", "gfx1251"], &["gfx1200"]),
     ] {

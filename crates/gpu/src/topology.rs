@@ -250,7 +250,8 @@ mod tests {
 
     #[test]
     fn lines_that_are_no_properties_are_left_out() {
-        let properties = Properties::parse("simd_count eight\n\nsimd_per_cu -2\nx\ndomain 3\nlarge 18446744073709551616\n");
+        let properties =
+            Properties::parse("simd_count eight\n\nsimd_per_cu -2\nx\ndomain 3\nlarge 18446744073709551616\n");
         assert!(properties.damaged);
         assert_eq!((properties.get("simd_count"), properties.get("domain")), (None, Some(3)));
     }
