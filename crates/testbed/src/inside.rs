@@ -1,0 +1,163 @@
+//! The first process of a testbed: it makes everything, tells the server how to get in, and stays until the server
+//! lets go.
+
+use std::fs;
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::mount::MountPropagationFlags;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::process::DumpableBehavior;
+use rustix::rand::GetRandomFlags;
+use rustix::thread::UnshareFlags;
+
+use crate::Error;
+use crate::gpu::Node;
+use crate::identity::{Identity, become_its_root};
+use crate::mounts::{self, Writable};
+use crate::options::Network;
+use crate::{devices, network, process};
+
+/// The host name inside.
+const HOSTNAME: &str = "testbed";
+/// The namespaces to join, in the order in which they have to be joined; the user namespace comes after them.
+pub(crate) const NAMESPACES: [&str; 6] = ["pid", "mnt", "uts", "ipc", "cgroup", "net"];
+
+/// What to make.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) writable: Writable<'a>,
+    pub(crate) devices: &'a [Node],
+    /// The group of granted devices, as its number inside.
+    pub(crate) group: u32,
+    pub(crate) network: Network,
+    /// The scratch directory to make, or `None` for one with a new name.
+    pub(crate) scratch: Option<&'a str>,
+    /// Who may write to the scratch directory.
+    pub(crate) scratch_mode: u32,
+    /// The host's `/etc/resolv.conf`.
+    pub(crate) resolver: Option<Vec<u8>>,
+}
+
+/// Makes the testbed and waits; the first process of a new pid namespace runs this.
+///
+/// What goes over the line: `k` and the scratch directory, with the namespaces and the writable layer as descriptors;
+/// or `e` and what failed. When the other end is closed, this process ends, and with it all others in its namespace.
+pub(crate) fn run(plan: &Plan<'_>, identity: &Identity, line: OwnedFd) -> u8 {
+    match make(plan, identity) {
+        Ok((scratch, descriptors)) => {
+            let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let fits = control.push(SendAncillaryMessage::ScmRights(&borrowed));
+            debug_assert!(fits);
+            let text = format!("k{scratch}");
+            let sent = rustix::net::sendmsg(&line, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::NOSIGNAL);
+            if sent.is_err() || process::close_all_but(&line).is_err() {
+                return 1;
+            }
+            // Orphans are adopted and vanish by themselves, so there is nothing to do but wait for the end.
+            u8::from(fs::File::from(line).read(&mut [0]).is_err())
+        }
+        Err(error) => {
+            // The server sees the line close if this does not reach it.
+            drop(fs::File::from(line).write_all(format!("e{error}").as_bytes()));
+            1
+        }
+    }
+}
+
+fn make(plan: &Plan<'_>, identity: &Identity) -> Result<(String, Vec<OwnedFd>), Error> {
+    detach_from_the_server()?;
+    let own_network = plan.network == Network::None;
+    let mut flags = UnshareFlags::NEWNS;
+    if own_network {
+        // Only for /sys to show the interfaces of a network that has none; the testbed gets another one.
+        flags |= UnshareFlags::NEWNET;
+    }
+    process::unshare(flags).map_err(Error::step("making a mount namespace"))?;
+    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(Error::step("making mounts private"))?;
+    let layer = mounts::overlay(plan.root, &plan.writable, identity)?;
+    devices::make(Path::new("root"), plan.devices, plan.group, identity)?;
+    mounts::kernel(own_network)?;
+    mounts::pivot()?;
+
+    rustix::thread::move_into_link_name_space(identity.inner.as_fd(), None)
+        .map_err(Error::step("joining the testbed's user namespace"))?;
+    become_its_root(identity.nested)?;
+    // Nothing inside may look into this process: its program file is the host's.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(Error::step("shielding the first process"))?;
+    // Made after joining, all these are the testbed's own: its root may mount, and name the host, as it likes.
+    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWCGROUP;
+    if own_network {
+        flags |= UnshareFlags::NEWNET;
+    }
+    process::unshare(flags).map_err(Error::step("making the testbed's namespaces"))?;
+    if own_network {
+        network::raise_loopback().map_err(Error::step("raising the loopback interface"))?;
+    }
+    mounts::private()?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    configure(plan.resolver.as_deref())?;
+    let scratch = make_scratch(plan)?;
+    let mut descriptors = NAMESPACES.into_iter().map(mounts::namespace).collect::<Result<Vec<_>, _>>()?;
+    descriptors.push(layer);
+    Ok((scratch, descriptors))
+}
+
+/// Leaves the server's session, and its standard streams, which belong to the protocol.
+fn detach_from_the_server() -> Result<(), Error> {
+    let step = "detaching from the server";
+    rustix::process::umask(rustix::fs::Mode::empty());
+    process::ignore_children().map_err(Error::step(step))?;
+    rustix::process::setsid().map_err(Error::step(step))?;
+    let null = fs::File::options().read(true).write(true).open("/dev/null").map_err(Error::step(step))?;
+    rustix::stdio::dup2_stdin(&null)
+        .and_then(|()| rustix::stdio::dup2_stdout(&null))
+        .and_then(|()| rustix::stdio::dup2_stderr(&null))
+        .map_err(Error::step(step))
+}
+
+/// Gives the system its name, and the host's name servers.
+fn configure(resolver: Option<&[u8]>) -> Result<(), Error> {
+    rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(Error::step("setting the host name"))?;
+    let write = |path: &str, bytes: &[u8]| {
+        // What is there may be a link to a file of a service that does not run here.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => fs::write(path, bytes),
+        }
+        .map_err(Error::step(format!("writing {path}")))
+    };
+    write("/etc/hostname", format!("{HOSTNAME}\n").as_bytes())?;
+    let mut hosts = fs::read_to_string("/etc/hosts").unwrap_or_else(|_| "127.0.0.1\tlocalhost\n".into());
+    if !hosts.split_whitespace().any(|word| word == HOSTNAME) {
+        hosts.push_str(&format!("127.0.1.1\t{HOSTNAME}\n"));
+        write("/etc/hosts", hosts.as_bytes())?;
+    }
+    resolver.map_or(Ok(()), |text| write("/etc/resolv.conf", text))
+}
+
+fn make_scratch(plan: &Plan<'_>) -> Result<String, Error> {
+    let path = match plan.scratch {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(format!("/tmp/autopkgtest.{}", random_name()?)),
+    };
+    let step = || format!("making the scratch directory {}", path.display());
+    fs::create_dir(&path).map_err(Error::step(step()))?;
+    rustix::fs::chmod(&path, rustix::fs::Mode::from_raw_mode(plan.scratch_mode)).map_err(Error::step(step()))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// Six letters and digits that nobody has used before.
+pub(crate) fn random_name() -> Result<String, Error> {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut bytes = [0; 6];
+    rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty()).map_err(Error::step("making a name"))?;
+    Ok(bytes.iter().map(|byte| LETTERS[usize::from(byte % 32)] as char).collect())
+}

@@ -1,0 +1,59 @@
+//! Testbeds: a fresh Debian system in milliseconds for each autopkgtest.
+//!
+//! [`main`] is `autopkgtest-virt-rocbed`, a virtualisation server for autopkgtest(1). A testbed is an overlay over a
+//! root directory that is never written to, in namespaces of its own, with a `/dev` that has only what was granted.
+//! Closing it ends every process inside and throws its changes away. It works for root, whose testbeds then have user
+//! and group ids that exist nowhere else on the machine, and for users with subordinate ids (`subuid(5)`).
+//!
+//! The README beside this file says what is inside, how far the isolation goes, and why which capability is advertised.
+
+mod copy;
+mod devices;
+mod enter;
+mod error;
+mod gpu;
+mod identity;
+mod inside;
+mod mounts;
+mod namespaces;
+mod network;
+mod options;
+mod process;
+pub mod protocol;
+pub mod server;
+mod stream;
+mod testbed;
+mod upper;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use error::Error;
+pub use options::{Network, Options, Storage};
+pub use testbed::Machine;
+
+/// Runs the program with its arguments, the program's own name left out.
+///
+/// `enter ...` is the command that the server tells autopkgtest to run commands in the testbed with; everything else
+/// is the server. The caller must have started no thread, and hold no file descriptor that the testbed must not have.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.first().is_some_and(|first| first == "virt") {
+        arguments.remove(0);
+    }
+    if arguments.first().is_some_and(|first| first == "enter") {
+        return enter::main(arguments.drain(1..));
+    }
+    let options = match Options::parse(arguments) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("{}: {error}", server::NAME);
+            return ExitCode::from(2);
+        }
+    };
+    server::serve(|signals| Machine::new(options, signals))
+}

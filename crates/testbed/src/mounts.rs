@@ -1,0 +1,222 @@
+//! What a testbed sees: its root directory as an overlay, and the kernel's file systems with nothing to change in them.
+//!
+//! All of it is mounted before the testbed's user namespace is joined, which makes every mount here one that the
+//! testbed's root can neither take away nor make writable (`mount_namespaces(7)`, locked mounts).
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{self, MountFlags, MoveMountFlags, OpenTreeFlags};
+
+use crate::Error;
+use crate::identity::Identity;
+use crate::process::set_mount_attributes;
+
+/// What of the root directory is the agent's, not the tests'.
+const HIDDEN: [&str; 1] = ["etc/rocbed"];
+/// Files and directories that tell about the machine or its other users.
+const MASKED: [&str; 19] = [
+    "proc/acpi",
+    "proc/asound",
+    "proc/kallsyms",
+    "proc/kcore",
+    "proc/keys",
+    "proc/kmsg",
+    "proc/latency_stats",
+    "proc/sched_debug",
+    "proc/scsi",
+    "proc/timer_list",
+    "proc/vmallocinfo",
+    "sys/devices/virtual/powercap",
+    "sys/firmware",
+    "sys/fs/bpf",
+    "sys/fs/cgroup",
+    "sys/fs/pstore",
+    "sys/kernel/debug",
+    "sys/kernel/security",
+    "sys/kernel/tracing",
+];
+/// Files and directories that change the machine.
+const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
+
+const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+/// Where what a testbed writes goes.
+#[derive(Debug)]
+pub(crate) enum Writable<'a> {
+    /// Memory, up to this much (`size` of tmpfs(5)).
+    Memory(&'a str),
+    /// A directory, empty and not used by anybody else.
+    Directory(&'a Path),
+}
+
+/// Mounts the overlay over the read-only root directory and goes to the directory that has it as `root`.
+///
+/// Returns the writable layer, to be asked how full it is. The scratch file system lies on the root directory itself:
+/// it is there on every machine, and nobody else sees these mounts.
+pub(crate) fn overlay(root: &Path, writable: &Writable<'_>, identity: &Identity) -> Result<OwnedFd, Error> {
+    let lower = open_tree(root).map_err(Error::step(format!("opening {}", root.display())))?;
+    let owners = (!identity.nested).then_some(identity.inner.as_fd());
+    set_mount_attributes(lower.as_fd(), libc::MOUNT_ATTR_RDONLY, owners).map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) if owners.is_some() => Error::Inside(format!(
+            "{} is on a file system whose owners this kernel cannot map; put it on ext4, xfs, btrfs, erofs or tmpfs",
+            root.display()
+        )),
+        _ => Error::step("mapping the owners in the root directory")(error),
+    })?;
+    let data = match writable {
+        Writable::Memory(_) => None,
+        Writable::Directory(path) => {
+            Some(open_tree(path).map_err(Error::step(format!("opening {}", path.display())))?)
+        }
+    };
+    let size = if let Writable::Memory(size) = writable { size } else { "1m" };
+    let options = CString::new(format!("mode=0755,size={size}")).map_err(Error::step("sizing the overlay"))?;
+    mount::mount(c"testbed", root, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())
+        .and_then(|()| rustix::process::chdir(root))
+        .map_err(Error::step("mounting memory to write to"))?;
+    for name in ["lower", "data", "root", "empty"] {
+        fs::create_dir(name).map_err(Error::step(format!("making {name}")))?;
+    }
+    attach(&lower, "lower").map_err(Error::step("mounting the root directory"))?;
+    if let Some(data) = data {
+        attach(&data, "data").map_err(Error::step("mounting the directory to write to"))?;
+    }
+    for name in ["data/upper", "data/work"] {
+        fs::create_dir(name)
+            .and_then(|()| std::os::unix::fs::chown(name, Some(identity.base), Some(identity.base)))
+            .and_then(|()| Ok(rustix::fs::chmod(name, Mode::from_raw_mode(0o755))?))
+            .map_err(Error::step(format!("making {name}")))?;
+    }
+    // In a user namespace an overlay keeps its notes in the users' attributes, and cannot rename directories.
+    let notes = if identity.nested { "userxattr" } else { "redirect_dir=on" };
+    let options = CString::new(format!("lowerdir=lower,upperdir=data/upper,workdir=data/work,volatile,{notes}"))
+        .map_err(Error::step("mounting the overlay"))?;
+    mount::mount(c"testbed", c"root", c"overlay", MountFlags::NODEV, options.as_c_str())
+        .map_err(Error::step("mounting the overlay"))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, c"data/upper", flags, Mode::empty()).map_err(Error::step("opening the overlay"))
+}
+
+fn open_tree(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    mount::open_tree(CWD, path, flags)
+}
+
+fn attach(tree: &OwnedFd, path: &str) -> rustix::io::Result<()> {
+    mount::move_mount(tree, c"", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/// Mounts `/proc` and `/sys` in `root`, read-only where they change or tell too much.
+pub(crate) fn kernel(own_network: bool) -> Result<(), Error> {
+    mount::mount(c"proc", c"root/proc", c"proc", PLAIN, None).map_err(Error::step("mounting /proc"))?;
+    let sys = mount::mount(c"sysfs", c"root/sys", c"sysfs", PLAIN | MountFlags::RDONLY, None);
+    match sys {
+        // A user may not make one for a network that is not the user's.
+        Err(rustix::io::Errno::PERM) if !own_network => {
+            mount::mount_bind_recursive(c"/sys", c"root/sys").map_err(Error::step("mounting /sys"))?;
+            read_only("root/sys").map_err(Error::step("making /sys read-only"))?;
+        }
+        other => other.map_err(Error::step("mounting /sys"))?,
+    }
+    rustix::fs::chmod(c"empty", Mode::from_raw_mode(0o555)).map_err(Error::step("making an empty directory"))?;
+    for path in MASKED.into_iter().chain(HIDDEN) {
+        mask(path).map_err(Error::step(format!("hiding /{path}")))?;
+    }
+    for path in READ_ONLY {
+        let path = format!("root/{path}");
+        if Path::new(&path).exists() {
+            mount::mount_bind(&path, &path)
+                .map_err(io::Error::from)
+                .and_then(|()| read_only(&path))
+                .map_err(Error::step(format!("making {path} read-only")))?;
+        }
+    }
+    command_line().map_err(Error::step("hiding the agent's settings in /proc/cmdline"))
+}
+
+fn mask(path: &str) -> io::Result<()> {
+    let path = format!("root/{path}");
+    // What is not there needs no hiding.
+    match fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => {
+            mount::mount_bind(c"empty", &path)?;
+            read_only(&path)
+        }
+        Ok(_) => Ok(mount::mount_bind(c"/dev/null", &path)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_only(path: &str) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let mount = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    set_mount_attributes(mount.as_fd(), attributes, None)
+}
+
+/// The kernel's command line can name hubs and tokens.
+fn command_line() -> io::Result<()> {
+    let line = without_settings(&fs::read_to_string("/proc/cmdline")?);
+    fs::write("cmdline", line)?;
+    rustix::fs::chmod(c"cmdline", Mode::from_raw_mode(0o444))?;
+    mount::mount_bind(c"cmdline", c"root/proc/cmdline")?;
+    read_only("root/proc/cmdline")
+}
+
+fn without_settings(line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().filter(|word| !word.starts_with("rocbed.")).collect();
+    words.join(" ") + "\n"
+}
+
+/// Makes the overlay the root of everything this process sees.
+pub(crate) fn pivot() -> Result<(), Error> {
+    rustix::process::chdir(c"root")
+        // The old root goes on top of the new one and is taken away from there: no directory is needed for it.
+        .and_then(|()| rustix::process::pivot_root(c".", c"."))
+        .and_then(|()| mount::unmount(c".", mount::UnmountFlags::DETACH))
+        .and_then(|()| rustix::process::chdir(c"/"))
+        .map_err(Error::step("changing to the new root (pivot_root)"))
+}
+
+/// Mounts what belongs to the testbed alone; called in its namespaces, in its root.
+pub(crate) fn private() -> Result<(), Error> {
+    let terminals = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
+    mount::mount(c"devpts", c"/dev/pts", c"devpts", MountFlags::NOSUID | MountFlags::NOEXEC, terminals)
+        .map_err(Error::step("mounting /dev/pts"))?;
+    let tmpfs = |path: &str, options| mount::mount(path, path, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options);
+    tmpfs("/dev/shm", c"mode=1777").map_err(Error::step("mounting /dev/shm"))?;
+    tmpfs("/run", c"mode=0755").map_err(Error::step("mounting /run"))?;
+    fs::create_dir("/run/lock")
+        .and_then(|()| Ok(rustix::fs::chmod(c"/run/lock", Mode::from_raw_mode(0o1777))?))
+        .map_err(Error::step("making /run/lock"))
+}
+
+/// How much of a writable layer is free, and how large it is, in bytes.
+pub(crate) fn space(layer: &OwnedFd) -> io::Result<(u64, u64)> {
+    let space = rustix::fs::fstatfs(layer)?;
+    let size = |blocks: u64| blocks.saturating_mul(space.f_bsize.cast_unsigned());
+    Ok((size(space.f_bavail), size(space.f_blocks)))
+}
+
+/// Opens one of this process's namespaces.
+pub(crate) fn namespace(name: &str) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/self/ns/{name}");
+    File::open(&path).map(Into::into).map_err(Error::step(format!("opening {path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_settings_are_not_in_the_command_line() {
+        let line = "console=ttyS0 rocbed.hub=http://hub rocbed.token=secret quiet\n";
+        assert_eq!(without_settings(line), "console=ttyS0 quiet\n");
+    }
+}

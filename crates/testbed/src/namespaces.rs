@@ -1,0 +1,138 @@
+//! Starting and ending a testbed, seen from the server.
+
+use std::cell::Cell;
+use std::fs;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, socketpair,
+};
+use rustix::thread::UnshareFlags;
+
+use crate::Error;
+use crate::identity::Identity;
+use crate::inside::{self, NAMESPACES, Plan};
+use crate::mounts;
+use crate::process::{Child, Event, Signals, fork, unshare};
+
+/// How long a testbed may take to come up; a slow disk is no failure.
+const START: Duration = Duration::from_secs(60);
+/// How long killed processes may take to end before they count as stuck in the kernel.
+const END: Duration = Duration::from_secs(30);
+
+/// A testbed that runs.
+#[derive(Debug)]
+pub(crate) struct Living {
+    first: Child,
+    /// Held open: the first process ends when it closes, so that even SIGKILL to the server leaves nothing behind.
+    _line: OwnedFd,
+    namespaces: Vec<OwnedFd>,
+    /// The layer that is written to.
+    pub(crate) layer: OwnedFd,
+    /// The scratch directory's path inside.
+    pub(crate) scratch: String,
+}
+
+/// Makes a testbed.
+pub(crate) fn start(plan: &Plan<'_>, identity: &Identity, signals: &Signals) -> Result<Living, Error> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(Error::step("making a socket"))?;
+    let (ours, theirs) = (Cell::new(Some(ours)), Cell::new(Some(theirs)));
+    // The next child is the first process of a new pid namespace; children after it are ordinary ones again.
+    let own = mounts::namespace("pid")?;
+    unshare(UnshareFlags::NEWPID).map_err(Error::step("making a pid namespace"))?;
+    let first = fork(|| {
+        // The line is only closed for this process when the server closes it if this one holds no other end.
+        drop(ours.take());
+        theirs.take().map_or(1, |line| inside::run(plan, identity, line))
+    });
+    rustix::thread::move_into_link_name_space(own.as_fd(), None).map_err(Error::step("leaving the pid namespace"))?;
+    let first = first.map_err(Error::step("starting the testbed's first process"))?;
+    drop(theirs.take());
+    let started = ours.take().ok_or_else(|| Error::Inside("there is no line".into())).and_then(|line| {
+        let event = signals.wait(line.as_fd(), Some(START)).map_err(Error::step("waiting for the testbed"))?;
+        match event {
+            Event::Ready => receive(&line).map(|received| (line, received)),
+            Event::Signal(number) => Err(Error::Signal(number)),
+            Event::TimedOut => Err(Error::TimedOut { what: "making the testbed".into(), seconds: START.as_secs() }),
+        }
+    });
+    match started {
+        Ok((line, (scratch, mut namespaces))) => {
+            let layer = namespaces.pop().ok_or_else(|| Error::Inside("it did not say where it is".into()))?;
+            Ok(Living { first, _line: line, namespaces, layer, scratch })
+        }
+        Err(error) => {
+            first.kill();
+            signals.wait(first.as_fd(), Some(END)).and_then(|_| first.ended()).map_err(Error::step("cleaning up"))?;
+            Err(error)
+        }
+    }
+}
+
+/// Reads what the first process has to say.
+fn receive(line: &OwnedFd) -> Result<(String, Vec<OwnedFd>), Error> {
+    let mut text = [0; 8192];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received =
+        rustix::net::recvmsg(line, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
+            .map_err(Error::step("hearing from the testbed"))?;
+    let descriptors: Vec<OwnedFd> = control
+        .drain()
+        .filter_map(|message| if let RecvAncillaryMessage::ScmRights(fds) = message { Some(fds) } else { None })
+        .flatten()
+        .collect();
+    let text = String::from_utf8_lossy(text.get(..received.bytes).unwrap_or_default()).into_owned();
+    match text.split_at_checked(1) {
+        Some(("k", scratch)) if descriptors.len() == NAMESPACES.len() + 1 => Ok((scratch.to_owned(), descriptors)),
+        Some(("e", message)) => Err(Error::Inside(message.to_owned())),
+        _ => Err(Error::Inside("its first process ended without a word".into())),
+    }
+}
+
+impl Living {
+    /// The namespaces to join, in order.
+    pub(crate) fn joins<'a>(&'a self, identity: &'a Identity) -> Vec<BorrowedFd<'a>> {
+        let outer = identity.outer.iter();
+        outer.chain(&self.namespaces).chain([&identity.inner]).map(AsFd::as_fd).collect()
+    }
+
+    /// Ends every process in the testbed and waits until all are gone.
+    pub(crate) fn end(self, signals: &Signals) -> Result<(), Error> {
+        self.first.kill();
+        // A signal to the server must not leave the testbed half closed: it is waited for again.
+        let mut signal = None;
+        loop {
+            match signals.wait(self.first.as_fd(), Some(END)).map_err(Error::step("closing the testbed"))? {
+                Event::Ready => break,
+                Event::Signal(number) => signal = Some(number),
+                Event::TimedOut => return Err(Error::Stuck(self.members())),
+            }
+        }
+        self.first.ended().map_err(Error::step("closing the testbed"))?;
+        signal.map_or(Ok(()), |number| Err(Error::Signal(number)))
+    }
+
+    /// The processes of the testbed, by the host's numbers, with their names and what they wait for.
+    fn members(&self) -> String {
+        let Some(pids) = self.namespaces.first() else { return String::new() };
+        let ours = fs::read_link(format!("/proc/self/fd/{}", pids.as_raw_fd())).ok();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let stuck: Vec<String> = processes
+            .filter(|process| fs::read_link(process.path().join("ns/pid")).ok() == ours && ours.is_some())
+            .map(|process| {
+                let field = |name: &str| {
+                    let text = fs::read_to_string(Path::new(&process.path()).join(name)).unwrap_or_default();
+                    text.trim().to_owned()
+                };
+                format!("process {} ({} in {})", process.file_name().to_string_lossy(), field("comm"), field("wchan"))
+            })
+            .collect();
+        stuck.join(", ")
+    }
+}

@@ -1,0 +1,202 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use crate::Error;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Usage: autopkgtest-virt-rocbed --root DIR [OPTION]...
+
+A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root DIR
+
+  --root DIR            the configured root directory that testbeds begin as; it is never written to
+  --overlay-size SIZE   how much a testbed may write, in memory: bytes, K, M, G or T, or % of the memory [50%]
+  --overlay-dir DIR     keep what a testbed writes in DIR instead; its file system is the limit
+  --gpu NODE...         the GPUs inside, as render nodes: /dev/dri/renderD128; none without this
+  --network host        use the machine's network [this is the default]
+  --network none        an own network with a loopback only
+  --user NAME           the user to suggest for tests [the first with an id from 1000 to 59999]
+  --help                print this
+";
+
+/// What a testbed is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The root directory that testbeds begin as.
+    pub root: PathBuf,
+    /// Where what they write goes.
+    pub storage: Storage,
+    /// The render nodes of the GPUs inside.
+    pub gpus: Vec<PathBuf>,
+    /// The network inside.
+    pub network: Network,
+    /// The user to suggest for tests.
+    pub user: Option<String>,
+}
+
+/// Where what a testbed writes goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// Memory, up to a size as tmpfs(5) takes it.
+    Memory {
+        /// Bytes, or percent of the machine's memory.
+        size: String,
+    },
+    /// A directory, up to what its file system has.
+    Directory(PathBuf),
+}
+
+/// The network of a testbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// The machine's.
+    Host,
+    /// A loopback only.
+    None,
+}
+
+impl Options {
+    /// Reads the command line; `None` asks for help.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, Error> {
+        let usage = |message: String| Error::Usage(message);
+        let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
+        let (mut gpus, mut network) = (Vec::new(), Network::Host);
+        let mut arguments = split_equals(arguments).into_iter().peekable();
+        while let Some(argument) = arguments.next() {
+            let name = argument.to_string_lossy().into_owned();
+            if name == "--help" || name == "-h" {
+                return Ok(None);
+            }
+            let mut value = || arguments.next().ok_or_else(|| usage(format!("{name} wants a value")));
+            match name.as_str() {
+                "--root" => root = Some(PathBuf::from(value()?)),
+                "--overlay-size" => size = Some(parse_size(&value()?.to_string_lossy())?),
+                "--overlay-dir" => directory = Some(PathBuf::from(value()?)),
+                "--user" => user = Some(value()?.into_string().map_err(|_| usage("--user wants a name".into()))?),
+                "--network" => match value()?.to_str() {
+                    Some("host") => network = Network::Host,
+                    Some("none") => network = Network::None,
+                    _ => return Err(usage("--network wants host or none".into())),
+                },
+                "--gpu" => {
+                    gpus.push(PathBuf::from(value()?));
+                    while let Some(more) = arguments.next_if(|next| !next.to_string_lossy().starts_with('-')) {
+                        gpus.push(PathBuf::from(more));
+                    }
+                }
+                _ => return Err(usage(format!("unknown argument {name}"))),
+            }
+        }
+        let storage = match (size, directory) {
+            (Some(_), Some(_)) => return Err(usage("--overlay-size and --overlay-dir exclude each other".into())),
+            (None, Some(directory)) => Storage::Directory(directory),
+            (size, None) => Storage::Memory { size: size.unwrap_or_else(|| "50%".into()) },
+        };
+        let root = root.ok_or_else(|| usage("--root is missing".into()))?;
+        Ok(Some(Self { root, storage, gpus, network, user }))
+    }
+}
+
+/// `--name=value` is the same as `--name value`.
+fn split_equals(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words = Vec::new();
+    for argument in arguments {
+        let bytes = argument.into_vec();
+        match bytes.iter().position(|byte| *byte == b'=') {
+            Some(at) if bytes.starts_with(b"--") => {
+                let (name, value) = bytes.split_at(at);
+                words.push(OsString::from_vec(name.to_vec()));
+                words.push(OsString::from_vec(value.get(1..).unwrap_or_default().to_vec()));
+            }
+            _ => words.push(OsString::from_vec(bytes)),
+        }
+    }
+    words
+}
+
+/// A size for tmpfs(5): a number with K, M, G or T for powers of 1024, or with %.
+fn parse_size(text: &str) -> Result<String, Error> {
+    let wrong = || Error::Usage(format!("{text} is not a size; write 512M, 4G or 25%"));
+    if let Some(percent) = text.strip_suffix('%') {
+        return match percent.parse::<u8>() {
+            Ok(1..=100) => Ok(text.to_owned()),
+            _ => Err(wrong()),
+        };
+    }
+    let letters = text.trim_start_matches(|character: char| character.is_ascii_digit());
+    let number: u64 = text.strip_suffix(letters).and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
+    let power = match letters.to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" | "KIB" => 10,
+        "M" | "MIB" => 20,
+        "G" | "GIB" => 30,
+        "T" | "TIB" => 40,
+        _ => return Err(wrong()),
+    };
+    // tmpfs takes 0 for no limit at all.
+    let bytes = number.checked_mul(1 << power).filter(|bytes| (1..1 << 60).contains(bytes)).ok_or_else(wrong)?;
+    Ok(bytes.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Option<Options>, Error> {
+        Options::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn reads_all_options() {
+        let line = "--root=/r --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u";
+        let expected = Options {
+            root: "/r".into(),
+            storage: Storage::Memory { size: (2_u64 << 30).to_string() },
+            gpus: vec!["/dev/dri/renderD128".into(), "/dev/dri/renderD129".into()],
+            network: Network::None,
+            user: Some("u".into()),
+        };
+        assert_eq!(parse(line).unwrap().unwrap(), expected);
+    }
+
+    #[test]
+    fn has_defaults() {
+        let options = parse("--root /r").unwrap().unwrap();
+        assert_eq!(options.storage, Storage::Memory { size: "50%".into() });
+        assert_eq!((options.network, options.gpus, options.user), (Network::Host, vec![], None));
+        assert_eq!(parse("--help").unwrap(), None);
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (line, message) in [
+            ("", "--root is missing; see --help"),
+            ("--root", "--root wants a value; see --help"),
+            ("--root / --x", "unknown argument --x; see --help"),
+            ("--root / --network nat", "--network wants host or none; see --help"),
+            ("--root / --overlay-size 0", "0 is not a size; write 512M, 4G or 25%; see --help"),
+            ("--root / --overlay-size 5X", "5X is not a size; write 512M, 4G or 25%; see --help"),
+            ("--root / --overlay-size 101%", "101% is not a size; write 512M, 4G or 25%; see --help"),
+            (
+                "--root / --overlay-size 1G --overlay-dir /d",
+                "--overlay-size and --overlay-dir exclude each other; see --help",
+            ),
+        ] {
+            assert_eq!(parse(line).unwrap_err().to_string(), message, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_size_is_a_number_or_an_error(text in "[0-9]{0,22}[a-zA-Z%]{0,3}") {
+            if let Ok(size) = parse_size(&text) {
+                prop_assert!(size.trim_end_matches('%').parse::<u64>().is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Processes, namespaces and signals: the only module with unsafe code.
+//!
+//! The server has one thread, so that a forked child may do whatever its parent could.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::thread::UnshareFlags;
+
+/// A child process.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Child {
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends SIGKILL. A process that has ended already is as dead as wanted.
+    pub(crate) fn kill(&self) {
+        if let Err(error) = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {
+            debug_assert_eq!(error, rustix::io::Errno::SRCH);
+        }
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        rustix::process::pidfd_send_signal(&self.pidfd, signal).map_err(Into::into)
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&self) -> io::Result<Option<WaitIdStatus>> {
+        rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).map_err(Into::into)
+    }
+
+    /// How it ended, once it has; `None` while it runs.
+    pub(crate) fn ended(&self) -> io::Result<Option<WaitIdStatus>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).map_err(Into::into)
+    }
+}
+
+impl AsFd for Child {
+    /// Readable when the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Starts a process that runs `work` and ends with the status it returns. It begins with no signal blocked.
+pub(crate) fn fork(work: impl FnOnce() -> u8) -> io::Result<Child> {
+    // SAFETY: there is one thread (see `main` in the library), so no lock can be held by another one.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let status = catch_unwind(AssertUnwindSafe(|| {
+                set_mask(libc::SIG_SETMASK, &[]).map_or(255, |_| work())
+            }));
+            // SAFETY: it never returns. Destructors and exit handlers belong to the parent.
+            unsafe { libc::_exit(i32::from(status.unwrap_or(255))) }
+        }
+        pid => {
+            let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
+            let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+            Ok(Child { pid, pidfd })
+        }
+    }
+}
+
+/// Leaves namespaces that this process has in common with others (`unshare(2)`).
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: callers name namespaces only; no table of file descriptors is unshared.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
+}
+
+/// Ended children of this process leave no zombie, whoever they were adopted from.
+pub(crate) fn ignore_children() -> io::Result<()> {
+    // SAFETY: a plain system call that installs no handler.
+    let old = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    if old == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Closes all file descriptors but the first three and one more.
+///
+/// Only for a process that ends without returning from here on: what it owned is gone.
+pub(crate) fn close_all_but(kept: &OwnedFd) -> io::Result<()> {
+    let kept = kept.as_raw_fd().cast_unsigned();
+    for (from, to) in [(3, kept.saturating_sub(1)), (kept.saturating_add(1), u32::MAX)] {
+        // SAFETY: the caller uses none of them again.
+        if from <= to && unsafe { libc::syscall(libc::SYS_close_range, from, to, 0_u32) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Keeps file descriptors that this process was started with from the program it executes.
+pub(crate) fn close_inherited_on_exec() -> io::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: descriptors are only marked.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Changes a detached mount's, or a mount's and all below it's, attributes (`mount_setattr(2)`): `attributes` are set,
+/// and with a user namespace, owners are shown as its ids.
+pub(crate) fn set_mount_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: u64,
+    owners: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let change = libc::mount_attr {
+        attr_set: attributes | if owners.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 },
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: owners.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
+    };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: the path is empty and ends in a null byte, and the structure is as large as the call is told.
+    let result = unsafe {
+        let size = size_of::<libc::mount_attr>();
+        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const change, size)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn set_mask(how: libc::c_int, signals: &[libc::c_int]) -> io::Result<libc::sigset_t> {
+    // SAFETY: the set is emptied before it is used.
+    let (set, error) = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, *signal);
+        }
+        (set, libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()))
+    };
+    if error == 0 { Ok(set) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// Ends this process the way a signal would have, had it not been caught.
+pub(crate) fn die_of(signal: i32) -> ! {
+    // SAFETY: plain system calls, and the last one never returns.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        drop(set_mask(libc::SIG_SETMASK, &[]));
+        libc::kill(libc::getpid(), signal);
+        libc::_exit(128_i32.saturating_add(signal))
+    }
+}
+
+/// What [`Signals::wait`] saw first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The file descriptor can be read, or the process has ended.
+    Ready,
+    /// A signal came.
+    Signal(i32),
+    /// The time is over.
+    TimedOut,
+}
+
+/// Signals that are not delivered but read, so that every wait can also wait for them.
+#[derive(Debug)]
+pub struct Signals(File);
+
+impl Signals {
+    /// Blocks the signals and makes them readable (`signalfd(2)`).
+    pub(crate) fn block(signals: &[i32]) -> io::Result<Self> {
+        let set = set_mask(libc::SIG_BLOCK, signals)?;
+        // SAFETY: the set is initialised; a descriptor that is returned is new and ours.
+        unsafe {
+            match libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC) {
+                -1 => Err(io::Error::last_os_error()),
+                fd => Ok(Self(OwnedFd::from_raw_fd(fd).into())),
+            }
+        }
+    }
+
+    /// Waits until a descriptor is readable, a signal comes or the time is over.
+    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<Event> {
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN), PollFd::new(&self.0, PollFlags::IN)];
+            match poll(&mut fds, left.as_ref()) {
+                Ok(0) => return Ok(Event::TimedOut),
+                Ok(_) if !fds[1].revents().is_empty() => return self.read().map(Event::Signal),
+                Ok(_) => return Ok(Event::Ready),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The number of the next signal; it begins the record that the kernel writes.
+    fn read(&self) -> io::Result<i32> {
+        let mut record = [0; size_of::<libc::signalfd_siginfo>()];
+        (&self.0).read_exact(&mut record)?;
+        let [a, b, c, d, ..] = record;
+        Ok(i32::from_ne_bytes([a, b, c, d]))
+    }
+}

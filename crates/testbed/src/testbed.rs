@@ -1,0 +1,281 @@
+//! The real testbeds: [`Machine`] makes them of the kernel's namespaces.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
+use crate::gpu::Granted;
+use crate::identity::Identity;
+use crate::inside::Plan;
+use crate::mounts::{self, Writable};
+use crate::namespaces::{self, Living};
+use crate::options::{Network, Options, Storage};
+use crate::process::Signals;
+use crate::protocol::Copy;
+use crate::server::{NAME, Testbed};
+use crate::upper::{self, Upper};
+use crate::{Error, copy, enter};
+
+/// How long a copy may take, in seconds, unless `AUTOPKGTEST_VIRT_COPY_TIMEOUT` says otherwise, as for other servers.
+const COPY_TIMEOUT: u64 = 300;
+/// A writable layer with less free than this is full, in bytes.
+const FULL: u64 = 1 << 20;
+
+/// A machine that testbeds are made on, one at a time.
+#[derive(Debug)]
+pub struct Machine {
+    options: Options,
+    signals: Rc<Signals>,
+    identity: Identity,
+    granted: Granted,
+    /// The group of granted devices, as its number inside.
+    group: u32,
+    user: Option<String>,
+    living: Option<(Living, Option<Upper>)>,
+}
+
+impl Machine {
+    /// Checks the options and prepares what all testbeds have in common.
+    ///
+    /// An unprivileged caller becomes root of a user namespace, for good; there must be no other thread.
+    pub fn new(mut options: Options, signals: Rc<Signals>) -> Result<Self, Error> {
+        options.root = check_root(&options.root)?;
+        let passwd = read_inside(&options.root, "etc/passwd")?;
+        let user = suggested_user(&passwd, options.user.as_deref())?;
+        let granted = Granted::find(&options.gpus)?;
+        let group = if granted.nodes.is_empty() { 0 } else { group_number(&read_inside(&options.root, "etc/group")?) };
+        if let Storage::Directory(directory) = &mut options.storage {
+            let step = Error::step(format!("finding {}", directory.display()));
+            *directory = directory.canonicalize().map_err(step)?;
+        }
+        let identity = Identity::make()?;
+        if let Storage::Directory(directory) = &options.storage {
+            // After becoming root: what was left may belong to subordinate ids.
+            upper::remove_stale(directory)?;
+        }
+        Ok(Self { options, signals, identity, granted, group, user, living: None })
+    }
+
+    /// A user's own node of a GPU is shared with the testbed; the user may have a right to it as a group's member.
+    fn keep_groups(&self) -> bool {
+        self.identity.nested && !self.granted.nodes.is_empty()
+    }
+
+    fn living(&self) -> Result<&Living, Error> {
+        self.living.as_ref().map(|(living, _)| living).ok_or_else(|| Error::Inside("no testbed is open".into()))
+    }
+
+    /// Says so if the writable layer is full: what failed inside has probably failed for that.
+    fn say_if_full(&self) {
+        let Ok(living) = self.living() else { return };
+        if let Ok((free, size)) = mounts::space(&living.layer)
+            && free < FULL
+        {
+            eprintln!("{NAME}: {}", full_message(&self.options.storage, size));
+        }
+    }
+}
+
+fn full_message(storage: &Storage, size: u64) -> String {
+    let mebibytes = size >> 20;
+    match storage {
+        Storage::Memory { .. } => format!(
+            "the testbed is full: it has written {mebibytes} MiB, which is its limit; give it more with --overlay-size, or a disk with --overlay-dir"
+        ),
+        Storage::Directory(path) => format!(
+            "the testbed is full: the {mebibytes} MiB of the file system at {} are used up; give --overlay-dir a larger one",
+            path.display()
+        ),
+    }
+}
+
+impl Testbed for Machine {
+    fn capabilities(&self) -> Vec<String> {
+        let mut words = vec!["revert".to_owned(), "revert-full-system".into(), "root-on-testbed".into()];
+        if self.options.network == Network::None {
+            // Everything that services can collide over is the testbed's own then, ports included.
+            words.push("isolation-container".into());
+        }
+        words.extend(self.user.iter().map(|user| format!("suggested-normal-user={user}")));
+        words
+    }
+
+    fn open(&mut self, scratch: Option<&str>) -> Result<String, Error> {
+        let upper = match &self.options.storage {
+            Storage::Memory { .. } => None,
+            Storage::Directory(directory) => Some(Upper::make(directory)?),
+        };
+        let writable = match (&self.options.storage, &upper) {
+            (Storage::Memory { size }, _) => Writable::Memory(size),
+            (Storage::Directory(directory), upper) => Writable::Directory(upper.as_ref().map_or(directory, Upper::path)),
+        };
+        let host_network = self.options.network == Network::Host;
+        let plan = Plan {
+            root: &self.options.root,
+            writable,
+            devices: &self.granted.nodes,
+            group: self.group,
+            network: self.options.network,
+            scratch,
+            // autopkgtest's rule: only where nobody else is near may everybody write.
+            scratch_mode: if host_network { 0o755 } else { 0o777 },
+            // A machine without name servers has none to give.
+            resolver: if host_network { fs::read("/etc/resolv.conf").ok() } else { None },
+        };
+        match namespaces::start(&plan, &self.identity, &self.signals) {
+            Ok(living) => {
+                let scratch = living.scratch.clone();
+                self.living = Some((living, upper));
+                Ok(scratch)
+            }
+            Err(error) => {
+                upper.map_or(Ok(()), Upper::remove)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn close(&mut self) -> Result<(), Error> {
+        self.say_if_full();
+        let Some((living, upper)) = self.living.take() else { return Ok(()) };
+        // Processes that are stuck use the directory still: it stays, and the next server removes it.
+        let signal = match living.end(&self.signals) {
+            Err(error @ Error::Stuck(_)) => return Err(error),
+            other => other,
+        };
+        upper.map_or(Ok(()), Upper::remove)?;
+        signal
+    }
+
+    fn execute_command(&self) -> Result<Vec<OsString>, Error> {
+        let visible = self.granted.visible.iter().map(|value| ("ROCR_VISIBLE_DEVICES".to_owned(), value.clone()));
+        let environment: Vec<_> = visible.collect();
+        Ok(enter::command_line(self.living()?, &self.identity, self.keep_groups(), &environment))
+    }
+
+    fn copy(&mut self, copy: &Copy) -> Result<(), Error> {
+        let seconds = std::env::var("AUTOPKGTEST_VIRT_COPY_TIMEOUT").ok().and_then(|value| value.parse().ok());
+        let timeout = Duration::from_secs(seconds.unwrap_or(COPY_TIMEOUT));
+        let namespaces = self.living()?.joins(&self.identity);
+        let result = copy::copy(copy, &namespaces, &self.signals, timeout);
+        if matches!(result, Err(Error::Copy)) {
+            self.say_if_full();
+        }
+        result
+    }
+
+    fn shell(&mut self, directory: &OsStr, environment: &[OsString]) -> Result<(), Error> {
+        let terminal = || File::options().read(true).write(true).open("/dev/tty").map_err(Error::step("opening /dev/tty"));
+        let words = self.execute_command()?;
+        let (program, arguments) = words.split_first().ok_or_else(|| Error::Inside("there is no command".into()))?;
+        let mut command = Command::new(program);
+        // The directory may be gone, and a human can look for it.
+        let script = "cd -- \"$1\"; shift; exec env \"$@\" bash -i";
+        command.args(arguments).args(["sh", "-c", script, "sh"]).arg(directory).args(environment);
+        command.stdin(terminal()?).stdout(terminal()?).stderr(terminal()?);
+        command.status().map(drop).map_err(Error::step("running a shell"))
+    }
+}
+
+/// Finds the directory, and the directories in it that are mounted on.
+fn check_root(root: &Path) -> Result<PathBuf, Error> {
+    let wrong = |reason: String| Error::Root { root: root.to_owned(), reason };
+    let found = root.canonicalize().map_err(|error| wrong(error.to_string()))?;
+    for name in ["dev", "etc", "proc", "run", "sys", "tmp"] {
+        // A link could lead mounts out of it.
+        match found.join(name).symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(wrong(format!("{name} in it is not a directory"))),
+            Err(error) => return Err(wrong(format!("{name}: {error}"))),
+        }
+    }
+    Ok(found)
+}
+
+/// Reads a file in the root directory, whatever links lead to it there; a missing one is empty.
+fn read_inside(root: &Path, path: &str) -> Result<String, Error> {
+    let what = format!("reading {path} in {}", root.display());
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, root, flags, Mode::empty()).map_err(Error::step(what.as_str()))?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    match rustix::fs::openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+        Ok(file) => {
+            let mut bytes = Vec::new();
+            File::from(file).read_to_end(&mut bytes).map_err(Error::step(what))?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        Err(rustix::io::Errno::NOENT) => Ok(String::new()),
+        Err(error) => Err(Error::step(what)(error)),
+    }
+}
+
+/// The user to suggest: the one asked for, or the first that is neither the system's nor nobody.
+fn suggested_user(passwd: &str, wanted: Option<&str>) -> Result<Option<String>, Error> {
+    let users = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let (name, id) = (fields.next()?, fields.nth(1)?.parse::<u32>().ok()?);
+        Some((name, id))
+    });
+    if let Some(wanted) = wanted {
+        let found = users.map(|(name, _)| name).any(|name| name == wanted);
+        return if found { Ok(Some(wanted.to_owned())) } else { Err(Error::NoUser(wanted.to_owned())) };
+    }
+    Ok(users.filter(|(_, id)| (1000..60000).contains(id)).min_by_key(|(_, id)| *id).map(|(name, _)| name.to_owned()))
+}
+
+/// The number of the group `render` inside; root's where there is none.
+fn group_number(group: &str) -> u32 {
+    let line = group.lines().find(|line| line.starts_with("render:"));
+    line.and_then(|line| line.split(':').nth(2)).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0::/root:/bin/bash\nnobody:x:65534:65534::/:/bin/false\nmax:x:1001:1:::\ntester:x:1000:1000:::\n";
+
+    #[test]
+    fn suggests_the_first_ordinary_user() {
+        assert_eq!(suggested_user(PASSWD, None).unwrap().as_deref(), Some("tester"));
+        assert_eq!(suggested_user("root:x:0:0:::\nbroken\n", None).unwrap(), None);
+    }
+
+    #[test]
+    fn suggests_the_user_asked_for_if_there() {
+        assert_eq!(suggested_user(PASSWD, Some("max")).unwrap().as_deref(), Some("max"));
+        assert!(matches!(suggested_user(PASSWD, Some("eve")), Err(Error::NoUser(_))));
+    }
+
+    #[test]
+    fn finds_the_group_of_gpus() {
+        assert_eq!(group_number("video:x:44:\nrender:x:992:tester\n"), 992);
+        assert_eq!(group_number("video:x:44:\n"), 0);
+    }
+
+    #[test]
+    fn a_directory_that_is_no_root_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let message = check_root(directory.path()).unwrap_err().to_string();
+        assert!(message.contains("is not a root directory: dev"), "{message}");
+    }
+
+    #[test]
+    fn links_in_the_root_do_not_lead_out_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", directory.path().join("passwd")).unwrap();
+        assert_eq!(read_inside(directory.path(), "passwd").unwrap(), "");
+    }
+
+    #[test]
+    fn says_what_to_do_when_full() {
+        let message = full_message(&Storage::Memory { size: "50%".into() }, 64 << 20);
+        assert!(message.contains("64 MiB") && message.contains("--overlay-size"), "{message}");
+    }
+}
