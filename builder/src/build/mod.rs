@@ -205,7 +205,7 @@ fn initrd(
     store: &Store,
 ) -> Result<Vec<u8>> {
     let paths: Vec<&str> = modules.paths.iter().map(String::as_str).collect();
-    let what = format!("initramfs 1\n{}\n{}\n{epoch}\n{}", Digest::of(init), kernel.identity, paths.join("\n"));
+    let what = format!("{}\n{}\n{}\n{epoch}\n{}", programs::stamp()?, Digest::of(init), kernel.identity, paths.join("\n"));
     let key = format!("initramfs-{}", Digest::of(what.as_bytes()));
     let mut initrd = initramfs::settings(&recipe.settings, epoch)?;
     if let Some(archive) = store.meta(&key)? {

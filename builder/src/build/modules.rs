@@ -11,6 +11,7 @@ use progress::Progress;
 use serde::{Deserialize, Serialize};
 use store::{Digest, Store};
 
+use super::programs;
 use crate::lock::Lock;
 
 /// Below which directory each kernel version has its own.
@@ -101,7 +102,7 @@ impl<'a> Chooser<'a> {
 
     /// What a recipe's list stands for; `what` names its key in errors.
     pub fn choose(&self, requests: &[String], what: &str) -> Result<Selection> {
-        let question = format!("modules 1\n{}\n{}", self.kernel.identity, requests.join("\n"));
+        let question = format!("{}\n{}\n{}", programs::stamp()?, self.kernel.identity, requests.join("\n"));
         let key = format!("modules-{}", Digest::of(question.as_bytes()));
         if let Some(bytes) = self.store.meta(&key)?
             && let Ok(selection) = serde_json::from_slice(&bytes)

@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
@@ -26,6 +27,15 @@ pub fn init() -> Result<Vec<u8>> {
         found.display()
     );
     Ok(bytes)
+}
+
+/// Tells this build of rocbed from others on this machine. What one kept in the cache may be what another would make
+/// differently.
+pub fn stamp() -> Result<String> {
+    let path = env::current_exe().context("finding this program")?;
+    let metadata = fs::metadata(&path).with_context(|| format!("examining {}", path.display()))?;
+    let since = metadata.modified().context("reading a file's time")?.duration_since(SystemTime::UNIX_EPOCH);
+    Ok(format!("{} {} {}", env!("CARGO_PKG_VERSION"), metadata.len(), since.unwrap_or_default().as_nanos()))
 }
 
 fn places() -> Result<Vec<PathBuf>> {

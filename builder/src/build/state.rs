@@ -13,6 +13,7 @@ use store::Digest;
 
 use super::disk::RootImage;
 use super::manifest::ImageFile;
+use super::programs;
 use super::publish::Staging;
 use crate::atomic;
 
@@ -37,7 +38,7 @@ pub fn unchanged(staging: &Staging, identity: &Digest) -> Result<Option<RootImag
     let Ok(text) = fs::read_to_string(directory.join(NAME)) else { return Ok(None) };
     let Ok(state) = serde_json::from_str::<State>(&text) else { return Ok(None) };
     let fits = state.identity == *identity
-        && state.program == program()?
+        && state.program == programs::stamp()?
         && stamp(directory)?.is_some_and(|(size, modified)| size == state.size && modified == state.modified);
     Ok(fits.then_some(RootImage { sha256: state.sha256, size: state.size }))
 }
@@ -46,18 +47,10 @@ pub fn unchanged(staging: &Staging, identity: &Digest) -> Result<Option<RootImag
 pub fn remember(directory: &Path, identity: &Digest, files: &[ImageFile]) -> Result<()> {
     let root = files.iter().find(|file| file.name == "root.img").context("no root.img was built")?;
     let (size, modified) = stamp(directory)?.context("root.img is gone")?;
-    let state = State { identity: *identity, program: program()?, sha256: root.sha256, size, modified };
+    let state = State { identity: *identity, program: programs::stamp()?, sha256: root.sha256, size, modified };
     let path = directory.join(NAME);
     atomic::write(&path, serde_json::to_string(&state)?.as_bytes())
         .with_context(|| format!("writing {}", path.display()))
-}
-
-/// Tells this build of the program from others on this machine.
-fn program() -> Result<String> {
-    let path = std::env::current_exe().context("finding this program")?;
-    let metadata = fs::metadata(&path).with_context(|| format!("examining {}", path.display()))?;
-    let since = metadata.modified().context("reading a file's time")?.duration_since(SystemTime::UNIX_EPOCH);
-    Ok(format!("{} {} {}", env!("CARGO_PKG_VERSION"), metadata.len(), since.unwrap_or_default().as_nanos()))
 }
 
 fn stamp(directory: &Path) -> Result<Option<(u64, u128)>> {
