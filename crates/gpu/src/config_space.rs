@@ -9,7 +9,7 @@ const CAPABILITY_POINTER: usize = 0x34;
 const PCI_EXPRESS: u8 = 0x10;
 /// Device Control 2, counted from the capability.
 const DEVICE_CONTROL_2: usize = 0x28;
-/// "AtomicOp Requester Enable". The kernel sets it when every bridge up to the root and the root itself take part.
+/// `AtomicOp Requester Enable`. The kernel sets it when every bridge up to the root and the root itself take part.
 const ATOMIC_REQUESTER: u16 = 1 << 6;
 
 /// Whether the device may send atomic operations to memory.

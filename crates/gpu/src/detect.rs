@@ -147,13 +147,21 @@ impl<'a> Placed<'a> {
         self.address.is_some() && self.address == other.address
     }
 
+    /// Unlike all others, even if two nodes claim the same place.
     fn id(&self, all: &[Self]) -> String {
-        let place = self.address.map_or_else(|| format!("node{}", self.node.index), |address| address.to_string());
-        if self.is_partition(all) { format!("{place}/{}", self.partition) } else { place }
+        let Some(address) = self.address else { return format!("node{}", self.node.index) };
+        let mut id = address.to_string();
+        if self.is_partition(all) {
+            id = format!("{id}/{}", self.partition);
+        }
+        if all.iter().filter(|other| self.same_gpu(other) && self.partition == other.partition).count() > 1 {
+            id = format!("{id}+node{}", self.node.index);
+        }
+        id
     }
 
     fn is_partition(&self, all: &[Self]) -> bool {
-        self.partition > 0 || all.iter().filter(|other| self.same_gpu(other)).count() > 1
+        self.partition > 0 || all.iter().any(|other| self.same_gpu(other) && self.partition != other.partition)
     }
 
     fn name(&self, names: &Names) -> String {
@@ -202,7 +210,7 @@ fn describe(placed: &Placed<'_>, target: Target, all: &[Placed<'_>], names: &Nam
         index: placed.partition,
         compute: pci.and_then(|gpu| gpu.partitioning.as_ref()).map(|(compute, _)| compute.clone()),
         memory: pci.and_then(|gpu| gpu.partitioning.as_ref()).and_then(|(_, memory)| memory.clone()),
-        siblings: ids(all, |other| placed.same_gpu(other) && other.node.index != node.index),
+        siblings: ids(all, |other| placed.same_gpu(other) && other.partition != placed.partition),
     });
     let firmware = pci.map(|gpu| gpu.firmware.clone()).filter(|firmware| !firmware.is_empty());
     let render_node = node.render_minor().map(|minor| format!("renderD{minor}"));

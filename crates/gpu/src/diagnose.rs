@@ -15,8 +15,6 @@ pub struct Circumstances {
     pub amdgpu_loaded: bool,
     /// The topology is there.
     pub kfd_present: bool,
-    /// The topology has a GPU.
-    pub kfd_has_gpus: bool,
     /// Nodes of the topology could not be read.
     pub nodes_denied: bool,
     /// GPUs that are in the topology.
@@ -33,7 +31,6 @@ impl Circumstances {
         Self {
             amdgpu_loaded: sysfs.has("module/amdgpu"),
             kfd_present: topology.present,
-            kfd_has_gpus: topology.gpus().next().is_some(),
             nodes_denied: topology.nodes.iter().any(|node| node.error.is_some()),
             working: topology.gpus().filter_map(|node| Some(node.address()?.first_function())).collect(),
             lockdown: sysfs.value("kernel/security/lockdown").as_deref().and_then(lockdown_mode),
@@ -270,7 +267,7 @@ fn without_node(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
             "run it outside of the container or give the container the GPU's devices (/dev/kfd, /dev/dri/renderD*)",
         )
     } else {
-        let others = if around.kfd_has_gpus { "has other GPUs, but not this one" } else { "has only CPUs" };
+        let others = if around.working.is_empty() { "has only CPUs" } else { "has other GPUs, but not this one" };
         Reason::new(
             ReasonKind::NotInTopology,
             format!("amdgpu runs it, but KFD's topology {others}"),

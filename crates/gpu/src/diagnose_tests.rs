@@ -164,7 +164,7 @@ fn amdgpu_without_kfd_and_kfd_without_the_gpu() {
     assert_eq!(kinds(&bound(), &Circumstances { kfd_present: false, ..around("") }), [ReasonKind::NoKfd]);
     let reasons = diagnose(&bound(), &around(""));
     assert_eq!(reasons[0].message, "amdgpu runs it, but KFD's topology has only CPUs");
-    let reasons = diagnose(&bound(), &Circumstances { kfd_has_gpus: true, ..around("") });
+    let reasons = diagnose(&bound(), &Circumstances { working: vec!["0000:0a:00.0".parse().unwrap()], ..around("") });
     assert_eq!(reasons[0].message, "amdgpu runs it, but KFD's topology has other GPUs, but not this one");
     assert_eq!(kinds(&bound(), &Circumstances { nodes_denied: true, ..around("") }), [ReasonKind::AccessDenied]);
 }

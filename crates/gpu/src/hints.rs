@@ -14,22 +14,22 @@ pub(crate) fn hints(chip: Option<Chip>, gpu: Option<&PciGpu>) -> Vec<String> {
     if chip.is_some_and(|chip| chip.integrated) {
         return hints;
     }
-    if let Some(link) = &gpu.link {
-        if link.width < link.max_width {
-            hints.push(format!(
-                "only {} of its {} PCIe lanes are connected: put it into a wider slot, or clean the contacts",
-                link.width, link.max_width
-            ));
-        }
-        // Links go slower while there is nothing to do, so a slow one is not worth a word.
+    // Links go slower while there is nothing to do, so only their width is worth a word.
+    if let Some(link) = &gpu.link
+        && link.width < link.max_width
+    {
+        hints.push(format!(
+            "only {} of its {} PCIe lanes are connected: put it into a wider slot, or clean the contacts",
+            link.width, link.max_width
+        ));
     }
-    if let Some(errors) = gpu.errors {
-        if errors.fatal > 0 || errors.nonfatal > 0 || errors.correctable >= MANY_CORRECTABLE {
-            hints.push(format!(
-                "its PCIe link has errors (fatal: {}, lost: {}, repaired: {}): check slot, riser and power cables",
-                errors.fatal, errors.nonfatal, errors.correctable
-            ));
-        }
+    if let Some(errors) = gpu.errors
+        && (errors.fatal > 0 || errors.nonfatal > 0 || errors.correctable >= MANY_CORRECTABLE)
+    {
+        hints.push(format!(
+            "its PCIe link has errors (fatal: {}, lost: {}, repaired: {}): check slot, riser and power cables",
+            errors.fatal, errors.nonfatal, errors.correctable
+        ));
     }
     if gpu.atomics == Some(false) {
         hints.push(

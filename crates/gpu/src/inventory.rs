@@ -35,7 +35,8 @@ impl Inventory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Gpu {
-    /// Tells it from the others: its PCI address, with `/` and the number of the partition after it if it is one.
+    /// Tells it from the others: its PCI address, with `/` and the number of the partition after it if it is one;
+    /// `simulated-0` and so on for simulated ones.
     pub id: String,
     /// What code for it is compiled for.
     pub target: Target,

@@ -153,9 +153,10 @@ fn events(line: &str) -> Vec<Event> {
 }
 
 fn firmware_files(line: &str) -> impl Iterator<Item = String> {
-    line.split(|char: char| char.is_whitespace() || matches!(char, '"' | '\'' | ',' | ';'))
-        .filter(|word| word.starts_with("amdgpu/") && word.trim_end_matches(['.', ':']).ends_with(".bin"))
-        .map(|word| word.trim_end_matches(['.', ':']).to_owned())
+    line.split(|char: char| char.is_whitespace() || matches!(char, '"' | '\'' | ',' | ';' | ':'))
+        .filter(|word| word.starts_with("amdgpu/"))
+        .filter_map(|word| word.trim_end_matches('.').strip_suffix(".bin"))
+        .map(|file| format!("{}.bin", printable(file)))
 }
 
 fn atomics(line: &str) -> Option<Event> {

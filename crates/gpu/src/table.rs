@@ -69,18 +69,13 @@ fn details(f: &mut fmt::Formatter<'_>, gpu: &Gpu) -> fmt::Result {
         lines.push(format!("XGMI hive {} with {}", xgmi.hive, xgmi.siblings.join(", ")));
     }
     if let Some(partition) = &gpu.partition {
-        let mode = |mode: &Option<String>| mode.as_ref().map_or(String::new(), |mode| format!(" {mode}"));
-        lines.push(format!(
-            "partition {} of{}{}{}",
-            partition.index,
-            mode(&partition.compute),
-            mode(&partition.memory),
-            if partition.siblings.is_empty() {
-                String::new()
-            } else {
-                format!(", beside {}", partition.siblings.join(", "))
-            },
-        ));
+        let modes: Vec<&str> = partition.compute.iter().chain(&partition.memory).map(String::as_str).collect();
+        let modes = if modes.is_empty() { String::new() } else { format!(" ({})", modes.join(", ")) };
+        let beside = match partition.siblings.as_slice() {
+            [] => String::new(),
+            siblings => format!(", beside {}", siblings.join(", ")),
+        };
+        lines.push(format!("partition {}{modes}{beside}", partition.index));
     }
     lines.extend(gpu.hints.iter().map(|hint| format!("! {hint}")));
     if lines.is_empty() {
@@ -107,7 +102,7 @@ fn size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
     match bytes {
         0 => "-".to_owned(),
-        0..1_073_741_824 => format!("{} MiB", bytes / MIB),
+        1..1_073_741_824 => format!("{} MiB", bytes / MIB),
         _ => format!("{} GiB", bytes.saturating_add(512 * MIB) / (1024 * MIB)),
     }
 }

@@ -276,7 +276,7 @@ mod tests {
 
         #[test]
         fn whole_files_keep_every_value(values in prop::collection::btree_map("[a-z_]{1,12}", any::<u64>(), 0..12)) {
-            let text: String = values.iter().map(|(name, value)| format!("{name} {value}\n")).collect();
+            let text = values.iter().fold(String::new(), |text, (name, value)| text + &format!("{name} {value}\n"));
             let properties = Properties::parse(&text);
             prop_assert!(!properties.damaged);
             prop_assert_eq!(properties.values, values);

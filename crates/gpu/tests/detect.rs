@@ -136,6 +136,17 @@ fn links_tell_of_hives_that_have_no_number() {
     assert_eq!(inventory.gpus[2].xgmi, None);
 }
 
+#[test]
+fn two_nodes_in_the_same_place_still_have_names_of_their_own() {
+    let machine = Machine::with_amdgpu();
+    machine.node(1, &NAVI_21);
+    machine.node(2, &NAVI_21);
+    let inventory = machine.detect();
+    let ids: Vec<_> = inventory.gpus.iter().map(|gpu| gpu.id.as_str()).collect();
+    assert_eq!(ids, ["0000:03:00.0+node1", "0000:03:00.0+node2"]);
+    assert_eq!(inventory.gpus[0].partition, None);
+}
+
 /// What a partition says of itself: its location, with its number in it in one of two ways.
 fn partitions(locations: &[u64]) -> Inventory {
     let machine = Machine::with_amdgpu();
