@@ -16,6 +16,7 @@ pub mod tree;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -83,15 +84,19 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     let mut staging = Staging::begin(&options.output)?;
     let init = programs::init()?;
 
-    let root = root::obtain(recipe, lock, fetcher, &options.mirror, options.fresh, reporter)?;
-    clock.lap("root directory");
+    let debs = root::fetch(recipe, lock, fetcher, &options.mirror, reporter)?;
+    clock.lap("packages");
 
+    // Indexing the kernel's modules keeps one processor busy while dpkg, which uses one, configures packages.
+    let chooser = Chooser::new(lock, fetcher.store(), reporter);
+    let (root, selections) = thread::scope(|scope| {
+        let selections = scope.spawn(|| select(&chooser, recipe));
+        let root = root::obtain(recipe, lock, &debs, fetcher.store(), options.fresh, reporter);
+        (root, selections.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (root, (early, kept)) = (root?, selections?);
     let kernel = Kernel::find(&root.path, lock)?;
-    let chooser = Chooser::new(&kernel, fetcher.store(), reporter);
-    let early =
-        chooser.choose(&modules::initramfs_requests(&recipe.kernel.initramfs_modules), "kernel.initramfs-modules")?;
-    let kept = chooser.choose(&recipe.kernel.modules, "kernel.modules")?;
-    clock.lap("kernel modules");
+    clock.lap("root directory");
 
     let identity = tree::identity(recipe, lock, epoch);
     let root_uuid = diskimage::Guid::from_digest(identity.as_bytes(), "rocbed root file system");
@@ -175,6 +180,13 @@ fn source_date_epoch() -> Result<Option<i64>> {
     }
 }
 
+/// The modules of the initramfs and of the root.
+fn select(chooser: &Chooser, recipe: &Recipe) -> Result<(Selection, Selection)> {
+    let early = modules::initramfs_requests(&recipe.kernel.initramfs_modules);
+    let early = chooser.choose(&early, "kernel.initramfs-modules")?;
+    Ok((early, chooser.choose(&recipe.kernel.modules, "kernel.modules")?))
+}
+
 fn write_root(
     tree: &FileTree,
     recipe: &Recipe,
@@ -205,7 +217,8 @@ fn initrd(
     store: &Store,
 ) -> Result<Vec<u8>> {
     let paths: Vec<&str> = modules.paths.iter().map(String::as_str).collect();
-    let what = format!("{}\n{}\n{}\n{epoch}\n{}", programs::stamp()?, Digest::of(init), kernel.identity, paths.join("\n"));
+    let what =
+        format!("{}\n{}\n{}\n{epoch}\n{}", programs::stamp()?, Digest::of(init), kernel.identity, paths.join("\n"));
     let key = format!("initramfs-{}", Digest::of(what.as_bytes()));
     let mut initrd = initramfs::settings(&recipe.settings, epoch)?;
     if let Some(archive) = store.meta(&key)? {

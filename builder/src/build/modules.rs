@@ -1,18 +1,20 @@
 //! The kernel in a root directory, and which of its modules an image keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
-use kmod::{DEFAULT_INITRAMFS, ModuleIndex};
+use kmod::{DEFAULT_INITRAMFS, KernelFiles, ModuleIndex, Source};
 use progress::Progress;
+use rootfs::deb::{Deb, EntryKind};
 use serde::{Deserialize, Serialize};
 use store::{Digest, Store};
 
 use super::programs;
-use crate::lock::Lock;
+use crate::lock::{Lock, LockedPackage};
 
 /// Below which directory each kernel version has its own.
 const HOME: &str = "usr/lib/modules";
@@ -55,9 +57,7 @@ impl Kernel {
         let places = [format!("{HOME}/{version}/vmlinuz"), format!("boot/vmlinuz-{version}")];
         let image = places.iter().map(|place| root.join(place)).find(|path| path.is_file());
         let image = image.with_context(|| format!("kernel {version} has no image at /{}", places.join(" or /")))?;
-        let packages = lock.root_packages().filter(|package| package.name.starts_with("linux-"));
-        let text: String = packages.map(|package| format!("{} {}\n", package.sha256, package.name)).collect();
-        Ok(Self { directory: home.join(&version), version, image, identity: Digest::of(text.as_bytes()) })
+        Ok(Self { directory: home.join(&version), version, image, identity: identity(lock) })
     }
 
     /// Its module directory, relative to the root.
@@ -85,24 +85,28 @@ impl Selection {
     }
 }
 
-/// Chooses modules of one kernel. Indexing all of them takes seconds, so what was chosen is kept in the store, and the
-/// index is only made when something new is asked.
+/// Chooses modules of the locked kernel. Indexing all of them takes seconds, so what was chosen is kept in the store, and
+/// the index is only made when something new is asked. It is made from the packages and not from the root directory, so
+/// that both can be made at the same time.
 pub struct Chooser<'a> {
-    kernel: &'a Kernel,
+    /// The kernel's packages.
+    packages: Vec<PathBuf>,
+    identity: Digest,
     store: &'a Store,
     progress: &'a dyn Progress,
     index: OnceLock<ModuleIndex>,
 }
 
 impl<'a> Chooser<'a> {
-    /// For one kernel.
-    pub fn new(kernel: &'a Kernel, store: &'a Store, progress: &'a dyn Progress) -> Self {
-        Self { kernel, store, progress, index: OnceLock::new() }
+    /// For the kernel in a lock, whose packages are in the store.
+    pub fn new(lock: &Lock, store: &'a Store, progress: &'a dyn Progress) -> Self {
+        let packages = kernel_packages(lock).map(|package| store.path(&package.sha256)).collect();
+        Self { packages, identity: identity(lock), store, progress, index: OnceLock::new() }
     }
 
     /// What a recipe's list stands for; `what` names its key in errors.
     pub fn choose(&self, requests: &[String], what: &str) -> Result<Selection> {
-        let question = format!("{}\n{}\n{}", programs::stamp()?, self.kernel.identity, requests.join("\n"));
+        let question = format!("{}\n{}\n{}", programs::stamp()?, self.identity, requests.join("\n"));
         let key = format!("modules-{}", Digest::of(question.as_bytes()));
         if let Some(bytes) = self.store.meta(&key)?
             && let Ok(selection) = serde_json::from_slice(&bytes)
@@ -113,8 +117,7 @@ impl<'a> Chooser<'a> {
         let paths = if requests.iter().any(|request| request == ALL) {
             index.modules().map(|module| module.path.clone()).collect()
         } else {
-            let closure = index.closure(requests);
-            closure.with_context(|| format!("{what} of kernel {}", self.kernel.version))?.paths
+            index.closure(requests).with_context(|| format!("choosing kernel modules for {what}"))?.paths
         };
         let files = index.subset(&paths).files();
         let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), hex::encode(bytes))).collect();
@@ -127,10 +130,51 @@ impl<'a> Chooser<'a> {
         if let Some(index) = self.index.get() {
             return Ok(index);
         }
-        let index = ModuleIndex::from_directory(&self.kernel.directory, self.progress)
-            .with_context(|| format!("indexing the modules of kernel {}", self.kernel.version))?;
+        let mut sources = Vec::new();
+        let mut files = KernelFiles::default();
+        for package in &self.packages {
+            let context = || format!("reading kernel modules from {}", package.display());
+            read_package(package, &mut sources, &mut files).with_context(context)?;
+        }
+        let index = ModuleIndex::build(sources, &files, self.progress).context("indexing kernel modules")?;
         Ok(self.index.get_or_init(|| index))
     }
+}
+
+/// The packages of the kernel, by how Debian names them.
+fn kernel_packages(lock: &Lock) -> impl Iterator<Item = &LockedPackage> {
+    lock.root_packages().filter(|package| package.name.starts_with("linux-"))
+}
+
+fn identity(lock: &Lock) -> Digest {
+    let text: String = kernel_packages(lock).map(|package| format!("{} {}\n", package.sha256, package.name)).collect();
+    Digest::of(text.as_bytes())
+}
+
+/// Takes the modules, and what the kernel's build says of them, from a .deb.
+fn read_package(deb: &Path, sources: &mut Vec<Source>, files: &mut KernelFiles) -> Result<()> {
+    let mut file = File::open(deb)?;
+    let control = Deb::read(&mut file)?;
+    let mut entries = control.data(file)?;
+    while let Some(entry) = entries.next_entry()? {
+        let path = String::from_utf8_lossy(&entry.path).into_owned();
+        let inside = path.strip_prefix(HOME).and_then(|rest| rest.strip_prefix('/')?.split_once('/'));
+        let (Some((_, inside)), EntryKind::File) = (inside, &entry.kind) else { continue };
+        let is_module = kmod::module_name(inside).is_some();
+        if !is_module && !inside.starts_with("modules.") {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        entries.read_to_end(&mut bytes)?;
+        match inside {
+            "modules.order" => files.order = String::from_utf8_lossy(&bytes).into_owned(),
+            "modules.builtin" => files.builtin = String::from_utf8_lossy(&bytes).into_owned(),
+            "modules.builtin.modinfo" => files.builtin_modinfo = bytes,
+            _ if is_module => sources.push(Source::new(inside, move || Ok(bytes))),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What the initramfs gets: rocbed's own list and the recipe's.

@@ -84,26 +84,30 @@ pub struct Root {
     pub cached: bool,
 }
 
+/// Every locked package's .deb in the store, fetched if it is not there.
+pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &str, reporter: &Reporter) -> Result<Debs> {
+    let wanted = downloads(lock.packages.iter(), mirror, &recipe.archive.snapshot, lock.archive.date);
+    let paths = fetcher.fetch_all(&wanted, reporter).context("fetching the packages")?;
+    Ok(lock.packages.iter().map(|package| package.name.clone()).zip(paths).collect())
+}
+
+/// Packages by name.
+pub type Debs = HashMap<String, PathBuf>;
+
 /// The root directory for a lock. `fresh` makes it anew even if there is one.
 pub fn obtain(
     recipe: &Recipe,
     lock: &Lock,
-    fetcher: &Fetcher,
-    mirror: &str,
+    debs: &Debs,
+    store: &Store,
     fresh: bool,
     reporter: &Reporter,
 ) -> Result<Root> {
-    let store = fetcher.store();
     let key = key(recipe, lock);
-    let packages = downloads(lock.packages.iter(), mirror, &recipe.archive.snapshot, lock.archive.date);
     if !fresh && let Some(path) = store.tree(&key)? {
-        // The stub's package is still needed, and a build that would fail offline tomorrow had better fail today.
-        fetcher.fetch_all(&packages, reporter)?;
         reporter.detail(&format!("root directory from the cache: {}", path.display()));
         return Ok(Root { devices: devices(store, &key)?, path, cached: true });
     }
-    let paths = fetcher.fetch_all(&packages, reporter).context("fetching the packages")?;
-    let debs: HashMap<&str, PathBuf> = lock.packages.iter().map(|package| package.name.as_str()).zip(paths).collect();
     let draft = store.new_tree(&key, &format!("root directory of {}", recipe.name))?;
     let root = draft.path();
     let log = store.root().join(format!("{}.log", recipe.name));
@@ -115,7 +119,7 @@ pub fn obtain(
         preseeds.push('\n');
     }
     let spec = Spec {
-        packages: lock.root_packages().map(|package| spec_package(package, &debs)).collect::<Result<_>>()?,
+        packages: lock.root_packages().map(|package| spec_package(package, debs)).collect::<Result<_>>()?,
         architecture: ARCHITECTURE.to_owned(),
         preseeds,
         epoch: lock.archive.date,
@@ -140,7 +144,7 @@ pub fn obtain(
     Ok(Root { path, devices: report.devices, cached: false })
 }
 
-fn spec_package(package: &LockedPackage, debs: &HashMap<&str, PathBuf>) -> Result<Package> {
+fn spec_package(package: &LockedPackage, debs: &Debs) -> Result<Package> {
     let path = debs.get(package.name.as_str()).with_context(|| format!("{} is locked twice", package.name))?;
     Ok(Package {
         name: package.name.clone(),
