@@ -72,8 +72,8 @@ impl Options {
                 joined.clone().or_else(|| arguments.next()).ok_or_else(missing)
             };
             match name {
-                "--help" | "-h" => options.help = true,
-                "--json" => options.json = true,
+                "--help" | "-h" if joined.is_none() => options.help = true,
+                "--json" if joined.is_none() => options.json = true,
                 "--sysfs" => options.sysfs = Some(value()?.into()),
                 "--kernel-log" => options.kernel_log = Some(value()?.into()),
                 "--simulate" => options.simulate = Some(value()?.to_string_lossy().into_owned()),

@@ -253,7 +253,12 @@ fn xgmi(placed: &Placed<'_>, all: &[Placed<'_>]) -> Option<Xgmi> {
             && (ours.is_some() && ours == hive(other) || linked(other))
     });
     // A single GPU with a hive number has no sibling that could be used.
-    (!siblings.is_empty()).then(|| Xgmi { hive: format!("{:016x}", ours.unwrap_or(0)), siblings })
+    let hexadecimal = |number: u64| format!("{number:016x}");
+    (!siblings.is_empty()).then(|| Xgmi {
+        hive: ours.map(hexadecimal),
+        device: placed.pci.and_then(|gpu| gpu.xgmi_id).map(hexadecimal),
+        siblings,
+    })
 }
 
 fn ids(all: &[Placed<'_>], which: impl Fn(&Placed<'_>) -> bool) -> Vec<String> {

@@ -107,7 +107,11 @@ pub struct Link {
 #[serde(rename_all = "kebab-case")]
 pub struct Xgmi {
     /// The hive, 16 hexadecimal digits.
-    pub hive: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hive: Option<String>,
+    /// This GPU's number in it, 16 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Ids of the other GPUs in it.
     pub siblings: Vec<String>,
 }

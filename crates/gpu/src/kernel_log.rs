@@ -118,7 +118,9 @@ fn events(line: &str) -> Vec<Event> {
     if has("irmware") && (has("ailed") || has("error")) {
         events.extend(firmware_files(line).map(Event::FirmwareMissing));
     }
-    if has("D3cold") && (has("device inaccessible") || has("Refused to change power state")) {
+    if has("D3cold")
+        && (has("device inaccessible") || has("config space inaccessible") || has("Refused to change power state"))
+    {
         events.push(Event::StuckInD3cold);
     }
     if has("amdgpu") && has("probe") && has("failed with error") {
@@ -129,7 +131,7 @@ fn events(line: &str) -> Vec<Event> {
     if has("amdgpu") && has("Unable to locate a BIOS ROM") {
         events.push(Event::NoVideoBios);
     }
-    if has("can't assign; no space") && (has("BAR 0") || has("BAR 2")) {
+    if has("no space") && (has("BAR 0") || has("BAR 2")) {
         events.push(Event::NoAddressSpace);
     }
     if let Some((chip, _)) = line.split_once(" not supported in kfd") {
@@ -138,15 +140,13 @@ fn events(line: &str) -> Vec<Event> {
     }
     events.extend(atomics(line));
     if has("disables amdgpu kernel modesetting")
+        || has("ooted with the nomodeset parameter")
         || has("amdgpu kernel modesetting disabled")
         || has("ommand line: ") && line.split_whitespace().any(|word| matches!(word, "nomodeset" | "amdgpu.modeset=0"))
     {
         events.push(Event::ModesettingOff);
     }
-    if has("unsigned module loading is restricted")
-        || has("Loading of") && has("module") && has("is rejected")
-        || has("module verification failed") && has("amdgpu") && has("rejected")
-    {
+    if has("unsigned module loading is restricted") || has("Loading of") && has("module") && has("is rejected") {
         events.push(Event::ModuleRefused);
     }
     events

@@ -83,6 +83,12 @@ fn the_other_messages() {
             Event::StuckInD3cold,
         ),
         ("amdgpu 0000:03:00.0: Refused to change power state from D3cold to D0", Event::StuckInD3cold),
+        (
+            "amdgpu 0000:03:00.0: can't change power state from D3cold to D0 (config space inaccessible)",
+            Event::StuckInD3cold,
+        ),
+        ("pci 0000:03:00.0: BAR 0: no space for [mem size 0x10000000 64bit pref]", Event::NoAddressSpace),
+        ("Booted with the nomodeset parameter. Only the system framebuffer will be available", Event::ModesettingOff),
         ("[drm:amdgpu_get_bios [amdgpu]] *ERROR* Unable to locate a BIOS ROM", Event::NoVideoBios),
         ("pci 0000:03:00.0: BAR 0 [mem size 0x400000000 64bit pref]: can't assign; no space", Event::NoAddressSpace),
         (

@@ -66,7 +66,8 @@ fn details(f: &mut fmt::Formatter<'_>, gpu: &Gpu) -> fmt::Result {
         lines.push(format!("link: {} x{} (can do {} x{})", link.speed, link.width, link.max_speed, link.max_width));
     }
     if let Some(xgmi) = &gpu.xgmi {
-        lines.push(format!("XGMI hive {} with {}", xgmi.hive, xgmi.siblings.join(", ")));
+        let hive = xgmi.hive.as_ref().map_or(String::new(), |hive| format!(" hive {hive}"));
+        lines.push(format!("XGMI{hive} with {}", xgmi.siblings.join(", ")));
     }
     if let Some(partition) = &gpu.partition {
         let modes: Vec<&str> = partition.compute.iter().chain(&partition.memory).map(String::as_str).collect();

@@ -2,8 +2,11 @@
 
 mod machine;
 
+use std::collections::BTreeSet;
+
 use gpu::{Inventory, KfdProbe, Names, ReasonKind, detect};
 use machine::Machine;
+use proptest::prelude::*;
 
 const GIB: u64 = 1 << 30;
 
@@ -112,7 +115,7 @@ fn eight_accelerators_in_two_hives() {
     assert_eq!(targets(&inventory), ["gfx90a:sramecc+"; 8]);
     let third = &inventory.gpus[2];
     let xgmi = third.xgmi.as_ref().unwrap();
-    assert_eq!(xgmi.hive, "aaaa000000000001");
+    assert_eq!(xgmi.hive.as_deref(), Some("aaaa000000000001"));
     assert_eq!(xgmi.siblings, ["0000:10:00.0", "0000:11:00.0", "0000:13:00.0"]);
     assert_eq!(third.unique_id.as_deref(), Some("1900000000000002"));
     assert_eq!(third.compute_units, 104);
@@ -239,6 +242,15 @@ fn one_card_works_and_its_twin_does_not_start() {
     assert_eq!(targets(&inventory), ["gfx1030"]);
     assert_eq!(reasons(&inventory), [ReasonKind::StuckInD3cold]);
     assert_eq!(inventory.unusable[0].likely_target.unwrap().to_string(), "gfx1030");
+}
+
+#[test]
+fn a_gpu_that_amdgpu_has_sent_to_sleep_is_usable() {
+    let machine = Machine::with_amdgpu();
+    machine.node(1, &NAVI_21);
+    machine.card("0000:03:00.0", 0x73bf, &[("power_state", "D3cold")]);
+    let inventory = machine.detect();
+    assert_eq!((targets(&inventory), reasons(&inventory)), (vec!["gfx1030".to_owned()], vec![]));
 }
 
 #[test]
@@ -384,4 +396,68 @@ fn json_keeps_its_field_names_and_is_read_again() {
         })
     );
     assert_eq!(serde_json::from_value::<Inventory>(json).unwrap(), inventory);
+}
+
+/// Properties that a kernel could write, or almost.
+fn properties() -> impl Strategy<Value = String> {
+    let names = [
+        "simd_count",
+        "simd_per_cu",
+        "gfx_target_version",
+        "device_id",
+        "location_id",
+        "domain",
+        "drm_render_minor",
+        "hive_id",
+        "unique_id",
+        "capability",
+        "local_mem_size",
+        "fw_version",
+        "cpu_cores_count",
+    ];
+    let values = prop_oneof![
+        Just("0".to_owned()),
+        any::<u64>().prop_map(|value| value.to_string()),
+        prop::sample::select(&["100300", "90402", "29857", "768", "49408", "49409", "268484864"][..])
+            .prop_map(str::to_owned),
+        "\\PC{0,6}",
+    ];
+    let line = (prop::sample::select(names.to_vec()), values).prop_map(|(name, value)| format!("{name} {value}\n"));
+    (prop::collection::vec(line, 0..14), "|\\PC{0,9}").prop_map(|(lines, tail)| lines.concat() + &tail)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_machine_says_gpus_have_ids_and_unusable_ones_have_reasons(
+        nodes in prop::collection::vec(properties(), 0..5),
+        devices in prop::collection::vec((0..4_u8, "0x0[0-9]0[0-9]00|0x120000|\\PC{0,9}", "0x1002|0x10de|\\PC{0,9}", "\\PC{0,9}"), 0..4),
+        log in "(amdgpu 0000:c1:00\\.0: |firmware amdgpu/x\\.bin |failed with error -2|D3cold|probe|[0-9]{1,3}|\n){0,12}",
+    ) {
+        let mut machine = Machine::new();
+        for (index, text) in nodes.iter().enumerate() {
+            machine.file(&format!("class/kfd/kfd/topology/nodes/{index}/properties"), text);
+        }
+        for (function, class, vendor, attribute) in &devices {
+            let address = format!("0000:c1:00.{function}");
+            machine.device(&address, class, 0x1002, 0x74a1, None, &[
+                ("vendor", vendor),
+                ("product_name", attribute),
+                ("current_link_width", attribute),
+                ("aer_dev_fatal", attribute),
+                ("config", attribute),
+            ]);
+        }
+        machine.log(&log);
+
+        let inventory = machine.detect();
+        let ids: BTreeSet<_> = inventory.gpus.iter().map(|gpu| &gpu.id).collect();
+        prop_assert_eq!(ids.len(), inventory.gpus.len());
+        prop_assert!(inventory.unusable.iter().all(|gpu| !gpu.reasons.is_empty()));
+        let text = inventory.to_string();
+        prop_assert!(!text.contains(|char: char| char.is_control() && char != '\n'), "{:?}", text);
+        let json = serde_json::to_string(&inventory).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Inventory>(&json).unwrap(), inventory);
+    }
 }
