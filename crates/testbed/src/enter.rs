@@ -55,7 +55,8 @@ pub(crate) fn command_line(
     let program = std::env::current_exe().ok().filter(|path| path.is_file());
     // Where the program was replaced since, it is still there under this name.
     let program = program.unwrap_or_else(|| format!("/proc/{server}/exe").into());
-    let joins: Vec<String> = living.joins(identity).iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+    let outer = identity.outer.iter().map(AsFd::as_fd);
+    let joins: Vec<String> = outer.chain(living.joins(identity)).map(|fd| fd.as_raw_fd().to_string()).collect();
     let mut words: Vec<OsString> = vec![program.into(), "virt".into(), "enter".into()];
     words.push(format!("--server={server}").into());
     words.push(format!("--join={}", joins.join(".")).into());

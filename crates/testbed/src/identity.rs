@@ -46,9 +46,8 @@ impl Identity {
             become_root()?;
             Some(own_namespace()?)
         };
-        let text = fs::read_to_string("/proc/self/uid_map").map_err(Error::step("reading /proc/self/uid_map"))?;
         let shifted = FIRST + (std::process::id() % RANGES) * IDS;
-        let base = if is_mapped(&text, shifted) { shifted } else { 0 };
+        let base = if is_mapped(&own_map("uid_map")?, shifted) { shifted } else { 0 };
         let nested = base == 0;
         Ok(Self { inner: make_namespace(base)?, outer, base, nested })
     }
@@ -73,13 +72,32 @@ fn own_namespace() -> Result<OwnedFd, Error> {
     fs::File::open("/proc/self/ns/user").map(Into::into).map_err(Error::step("opening /proc/self/ns/user"))
 }
 
+fn own_map(file: &str) -> Result<String, Error> {
+    let path = format!("/proc/self/{file}");
+    fs::read_to_string(&path).map_err(Error::step(format!("reading {path}")))
+}
+
+/// A map that leaves a namespace's ids as they are; the kernel wants a line for each of its lines.
+fn same_ids(map: &str) -> String {
+    let lines = numbers(map).filter(|[inside, _, _]| *inside < u64::from(IDS)).map(|[inside, _, count]| {
+        let count = count.min(u64::from(IDS) - inside);
+        format!("{inside} {inside} {count}\n")
+    });
+    lines.collect()
+}
+
+/// The lines of a `uid_map`: the first id inside, the first outside, and how many.
+fn numbers(map: &str) -> impl Iterator<Item = [u64; 3]> {
+    map.lines().filter_map(|line| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+        numbers.try_into().ok()
+    })
+}
+
 /// Whether a whole range of ids exists in the namespace whose `uid_map` this is.
 fn is_mapped(map: &str, first: u32) -> bool {
-    map.lines().any(|line| {
-        let numbers: Vec<u64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-        let &[inside, _, count] = numbers.as_slice() else { return false };
-        inside <= u64::from(first) && u64::from(first) + u64::from(IDS) <= inside + count
-    })
+    let end = u64::from(first) + u64::from(IDS);
+    numbers(map).any(|[inside, _, count]| inside <= u64::from(first) && end <= inside.saturating_add(count))
 }
 
 /// A namespace stays as long as somebody has it open: the process it was made by is not needed.
@@ -103,8 +121,8 @@ fn make_namespace(base: u32) -> Result<OwnedFd, Error> {
         let directory = format!("/proc/{}", child.pid().as_raw_nonzero());
         for file in ["uid_map", "gid_map"] {
             let path = format!("{directory}/{file}");
-            let line = format!("0 {base} {IDS}");
-            fs::write(&path, line).map_err(Error::step(format!("mapping the testbed's ids with {path}")))?;
+            let map = if base == 0 { same_ids(&own_map(file)?) } else { format!("0 {base} {IDS}") };
+            fs::write(&path, map).map_err(Error::step(format!("mapping the testbed's ids with {path}")))?;
         }
         let path = format!("{directory}/ns/user");
         fs::File::open(&path).map(Into::into).map_err(Error::step(format!("opening {path}")))
@@ -223,6 +241,12 @@ mod tests {
         assert_eq!(find_range(text, "ann", 1000), Some(200_000));
         assert_eq!(find_range(text, "bob", 1001), Some(300_000));
         assert_eq!(find_range(text, "eve", 1002), None);
+    }
+
+    #[test]
+    fn leaves_ids_as_they_are() {
+        assert_eq!(same_ids("         0       1000          1\n         1     100000      70000\n"), "0 0 1\n1 1 65535\n");
+        assert_eq!(same_ids("0 0 4294967295\n"), "0 0 65536\n");
     }
 
     #[test]

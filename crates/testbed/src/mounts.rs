@@ -147,7 +147,7 @@ fn mask(path: &str) -> io::Result<()> {
             mount::mount_bind(c"empty", &path)?;
             read_only(&path)
         }
-        Ok(_) => Ok(mount::mount_bind(c"/dev/null", &path)?),
+        Ok(_) => Ok(mount::mount_bind(c"root/dev/null", &path)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }

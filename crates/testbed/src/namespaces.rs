@@ -11,13 +11,11 @@ use std::time::Duration;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, socketpair,
 };
-use rustix::thread::UnshareFlags;
 
 use crate::Error;
 use crate::identity::Identity;
-use crate::inside::{self, NAMESPACES, Plan};
-use crate::mounts;
-use crate::process::{Child, Event, Signals, fork, unshare};
+use crate::inside::{self, Plan};
+use crate::process::{Child, Event, Signals, fork_first};
 
 /// How long a testbed may take to come up; a slow disk is no failure.
 const START: Duration = Duration::from_secs(60);
@@ -42,16 +40,12 @@ pub(crate) fn start(plan: &Plan<'_>, identity: &Identity, signals: &Signals) -> 
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(Error::step("making a socket"))?;
     let (ours, theirs) = (Cell::new(Some(ours)), Cell::new(Some(theirs)));
-    // The next child is the first process of a new pid namespace; children after it are ordinary ones again.
-    let own = mounts::namespace("pid")?;
-    unshare(UnshareFlags::NEWPID).map_err(Error::step("making a pid namespace"))?;
-    let first = fork(|| {
+    let first = fork_first(|| {
         // The line is only closed for this process when the server closes it if this one holds no other end.
         drop(ours.take());
         theirs.take().map_or(1, |line| inside::run(plan, identity, line))
-    });
-    rustix::thread::move_into_link_name_space(own.as_fd(), None).map_err(Error::step("leaving the pid namespace"))?;
-    let first = first.map_err(Error::step("starting the testbed's first process"))?;
+    })
+    .map_err(Error::step("starting the testbed's first process"))?;
     drop(theirs.take());
     let started = ours.take().ok_or_else(|| Error::Inside("there is no line".into())).and_then(|line| {
         let event = signals.wait(line.as_fd(), Some(START)).map_err(Error::step("waiting for the testbed"))?;
@@ -89,17 +83,16 @@ fn receive(line: &OwnedFd) -> Result<(String, Vec<OwnedFd>), Error> {
         .collect();
     let text = String::from_utf8_lossy(text.get(..received.bytes).unwrap_or_default()).into_owned();
     match text.split_at_checked(1) {
-        Some(("k", scratch)) if descriptors.len() == NAMESPACES.len() + 1 => Ok((scratch.to_owned(), descriptors)),
+        Some(("k", scratch)) if !scratch.is_empty() => Ok((scratch.to_owned(), descriptors)),
         Some(("e", message)) => Err(Error::Inside(message.to_owned())),
         _ => Err(Error::Inside("its first process ended without a word".into())),
     }
 }
 
 impl Living {
-    /// The namespaces to join, in order.
+    /// The namespaces that the server's own processes have to join, in order.
     pub(crate) fn joins<'a>(&'a self, identity: &'a Identity) -> Vec<BorrowedFd<'a>> {
-        let outer = identity.outer.iter();
-        outer.chain(&self.namespaces).chain([&identity.inner]).map(AsFd::as_fd).collect()
+        self.namespaces.iter().chain([&identity.inner]).map(AsFd::as_fd).collect()
     }
 
     /// Ends every process in the testbed and waits until all are gone.

@@ -59,7 +59,25 @@ impl AsFd for Child {
 /// Starts a process that runs `work` and ends with the status it returns. It begins with no signal blocked.
 pub(crate) fn fork(work: impl FnOnce() -> u8) -> io::Result<Child> {
     // SAFETY: there is one thread (see `main` in the library), so no lock can be held by another one.
-    match unsafe { libc::fork() } {
+    started(libc::c_long::from(unsafe { libc::fork() }), work)
+}
+
+/// Starts a process as [`fork`] does, as the first one of a new pid namespace (`clone3(2)`, `CLONE_NEWPID`).
+///
+/// With unshare(2) this process's later children would be in it too, and a user's process cannot take that back.
+pub(crate) fn fork_first(work: impl FnOnce() -> u8) -> io::Result<Child> {
+    // SAFETY: all fields are numbers, and 0 is what each of them is unless it is needed.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = u64::from(libc::CLONE_NEWPID.cast_unsigned());
+    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    // SAFETY: with these flags it is a fork(2) that glibc does not know of. There is one thread, so none of the locks
+    // that glibc would see to are held; and the child uses no thread id, the one thing glibc would renew.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
+    started(result, work)
+}
+
+fn started(result: libc::c_long, work: impl FnOnce() -> u8) -> io::Result<Child> {
+    match result {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             let status = catch_unwind(AssertUnwindSafe(|| {
@@ -69,7 +87,7 @@ pub(crate) fn fork(work: impl FnOnce() -> u8) -> io::Result<Child> {
             unsafe { libc::_exit(i32::from(status.unwrap_or(255))) }
         }
         pid => {
-            let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
             let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
             Ok(Child { pid, pidfd })
         }

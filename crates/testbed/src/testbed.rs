@@ -123,8 +123,6 @@ impl Testbed for Machine {
             group: self.group,
             network: self.options.network,
             scratch,
-            // autopkgtest's rule: only where nobody else is near may everybody write.
-            scratch_mode: if host_network { 0o755 } else { 0o777 },
             // A machine without name servers has none to give.
             resolver: if host_network { fs::read("/etc/resolv.conf").ok() } else { None },
         };
