@@ -32,8 +32,8 @@ pub fn init() -> Result<Vec<u8>> {
 /// Tells this build of rocbed from others on this machine. What one kept in the cache may be what another would make
 /// differently.
 pub fn stamp() -> Result<String> {
-    let path = env::current_exe().context("finding this program")?;
-    let metadata = fs::metadata(&path).with_context(|| format!("examining {}", path.display()))?;
+    // Not by its name: that may have been given to a newer one since this one was started.
+    let metadata = fs::metadata("/proc/self/exe").context("examining this program")?;
     let since = metadata.modified().context("reading a file's time")?.duration_since(SystemTime::UNIX_EPOCH);
     Ok(format!("{} {} {}", env!("CARGO_PKG_VERSION"), metadata.len(), since.unwrap_or_default().as_nanos()))
 }

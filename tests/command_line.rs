@@ -1,0 +1,112 @@
+//! What the commands print, and that the documentation says the same.
+
+use std::fs;
+
+use rocbed_tests::{TestArchive, rocbed, scratch, smoke_image};
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("no JSON ({error}):\n{text}"))
+}
+
+#[test]
+fn the_reference_is_what_the_program_says() {
+    let help = "run `cargo xtask docs` and commit what it changes";
+    let printed = |words: &[&str]| rocbed(words).env("COLUMNS", "100").ok();
+    assert_eq!(printed(&["recipe", "schema"]), include_str!("../docs/reference/recipe.schema.json"), "{help}");
+    assert_eq!(printed(&["recipe", "reference"]), include_str!("../docs/reference/recipe.md"), "{help}");
+    let commands = include_str!("../docs/reference/commands.md");
+    for command in ["plan", "lock", "build", "inspect", "diff", "boot"] {
+        let text = printed(&[command, "--help"]);
+        assert!(commands.contains(text.trim_end()), "{command}: {help}");
+    }
+}
+
+#[test]
+fn shipped_recipes_need_no_checkout() {
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let list = rocbed(["recipe", "list"]).current_dir(elsewhere.path()).ok();
+    for name in ["base", "smoke", "rocm", "rocm-full"] {
+        assert!(list.contains(name), "{name} is missing in:\n{list}");
+    }
+    let plan = json(&rocbed(["plan", "rocm", "--locked", "--json"]).current_dir(elsewhere.path()).ok());
+    let packages = plan["packages"].as_array().expect("packages");
+    for name in ["libamdhip64-6", "rocminfo", "firmware-amd-graphics", "autopkgtest"] {
+        assert!(packages.iter().any(|package| package["name"] == name), "{name} is not in the rocm recipe");
+    }
+    assert!(!packages.iter().any(|package| package["name"] == "systemd" || package["name"] == "dracut"));
+}
+
+#[test]
+fn plan_changes_nothing() {
+    let archive = TestArchive::new();
+    let server = archive.serve();
+    let recipe = archive.recipe(&server.url(""), "greeter", "");
+    let cache = archive.path().join("cache");
+    let text = rocbed(["plan"]).arg(&recipe).env("ROCBED_CACHE", &cache).ok();
+    assert!(text.contains("would be made") && text.contains("to be unpacked"), "{text}");
+    assert!(!recipe.with_extension("lock").exists());
+}
+
+#[test]
+fn diff_tells_images_and_locks_apart_by_package() {
+    let old = scratch().join("old.lock");
+    let text = include_str!("../recipes/smoke.lock").replace("name = \"hostname\"", "name = \"hostname-of-old\"");
+    fs::write(&old, text).expect("writing a lock");
+    let new = scratch().join("new.lock");
+    fs::write(&new, include_str!("../recipes/smoke.lock")).expect("writing a lock");
+    let printed = rocbed(["diff"]).arg(&old).arg(&new).ok();
+    assert!(printed.contains("+ hostname ") && printed.contains("- hostname-of-old "), "{printed}");
+    assert!(printed.ends_with("1 added, 1 removed\n"), "{printed}");
+    let image = smoke_image();
+    assert_eq!(rocbed(["diff"]).arg(&image).arg(image.join("disk.img")).ok(), "nothing changed\n");
+    let changes = json(&rocbed(["diff", "--json"]).arg(&old).arg(&new).ok());
+    assert_eq!(changes.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn inspect_reads_the_bytes() {
+    let image = smoke_image();
+    let report = json(&rocbed(["inspect", "--json", "--files"]).arg(&image).ok());
+    let disk = &report["disk.img"];
+    assert_eq!(disk["kind"], "disk");
+    assert_eq!(disk["partitions"].as_array().map(Vec::len), Some(3));
+    assert_eq!(disk["partitions"][0]["files"][0][0], "EFI/BOOT/BOOTX64.EFI");
+    assert_eq!(disk["partitions"][1]["root"]["packages"], report["root.img"]["packages"]);
+    let files = report["root.img"]["files"].as_array().expect("paths");
+    assert!(files.iter().any(|path| path == "/usr/bin/autopkgtest"));
+    assert!(report["initrd.img"]["modules"].as_u64().is_some_and(|count| count > 100));
+}
+
+#[test]
+fn completions_and_man_pages_are_made() {
+    assert!(rocbed(["completions", "bash"]).ok().contains("_rocbed"));
+    let directory = tempfile::tempdir().expect("a directory");
+    rocbed(["man"]).arg(directory.path()).ok();
+    let page = fs::read_to_string(directory.path().join("rocbed-build.1")).expect("a man page for build");
+    assert!(page.contains("sector\\-size"), "{page}");
+}
+
+#[test]
+fn the_cache_is_listed_and_pruned() {
+    let archive = TestArchive::new();
+    let server = archive.serve();
+    let cache = archive.path().join("cache");
+    let recipe = archive.recipe(&server.url(""), "greeter", "");
+    rocbed(["lock"]).arg(&recipe).env("ROCBED_CACHE", &cache).ok();
+    let list = rocbed(["cache", "list"]).env("ROCBED_CACHE", &cache).ok();
+    assert!(list.contains("Packages.xz"), "{list}");
+    rocbed(["cache", "prune", "--max-size", "0", "--dry-run"]).env("ROCBED_CACHE", &cache).ok();
+    assert_eq!(json(&rocbed(["cache", "list", "--json"]).env("ROCBED_CACHE", &cache).ok()).as_array().map(Vec::len), Some(1));
+    rocbed(["cache", "prune", "--max-size", "0"]).env("ROCBED_CACHE", &cache).ok();
+    assert_eq!(rocbed(["cache", "list", "--json"]).env("ROCBED_CACHE", &cache).ok(), "[]\n");
+}
+
+#[test]
+fn the_manifest_names_every_package_of_the_lock() {
+    let manifest = json(&fs::read_to_string(smoke_image().join("manifest.json")).expect("a manifest"));
+    let packages = manifest["packages"].as_array().expect("packages");
+    let purls = packages.iter().filter_map(|package| package["externalRefs"][0]["referenceLocator"].as_str()).count();
+    let locked = include_str!("../recipes/smoke.lock").matches("[[package]]").count();
+    assert_eq!(purls, locked);
+}
