@@ -19,3 +19,4 @@ pub mod superblock;
 pub mod switch_root;
 pub mod system;
 pub mod uevent;
+pub mod virt;

@@ -1,12 +1,17 @@
 //! PID 1 of the rocbed appliance; see the library.
 
+use std::process::ExitCode;
+
 use rocbed_init::cmdline::CommandLine;
 use rocbed_init::console::Console;
 use rocbed_init::fatal::{Fatal, show_and_reboot};
 use rocbed_init::linux::Linux;
-use rocbed_init::{detect, initramfs, second_stage};
+use rocbed_init::{detect, initramfs, second_stage, virt};
 
-fn main() {
+fn main() -> ExitCode {
+    if virt::is_wanted() {
+        return virt::main();
+    }
     let on_real_root = std::env::args_os().nth(1).is_some_and(|argument| argument == "second-stage");
     if std::process::id() != 1 {
         if std::env::args_os().nth(1).is_some_and(|argument| argument == "detect") {
@@ -14,7 +19,8 @@ fn main() {
         }
         eprintln!(
             "rocbed-init: this is the first process of a rocbed appliance; anywhere else it has only `rocbed-init \
-             detect`, which shows the machine's GPUs (see `rocbed-init detect --help`)"
+             detect`, which shows the machine's GPUs (see `rocbed-init detect --help`), and `rocbed-init virt`, which \
+             makes testbeds for autopkgtest (see `rocbed-init virt --help`)"
         );
         std::process::exit(2);
     }

@@ -133,7 +133,9 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let namespaces: Vec<OwnedFd> = entry
         .namespaces
         .iter()
-        .map(|path| File::open(path).map(OwnedFd::from).map_err(Error::step(format!("the testbed is closed: opening {path}"))))
+        .map(|path| {
+            File::open(path).map(OwnedFd::from).map_err(Error::step(format!("the testbed is closed: opening {path}")))
+        })
         .collect::<Result<_, _>>()?;
     // With a terminal, the command stays in its session, which sends it what the keyboard says. Without, it gets one
     // of its own, so that nothing inside can type into a terminal of the host.

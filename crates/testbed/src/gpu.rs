@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn names_gpus_by_their_unique_ids() {
-        let topology = ["cpu_cores_count 8\ndrm_render_minor 0\nunique_id 0\n".into(), node(128, 0xAB), node(129, 0xCD)];
+        let topology =
+            ["cpu_cores_count 8\ndrm_render_minor 0\nunique_id 0\n".into(), node(128, 0xAB), node(129, 0xCD)];
         assert_eq!(visible_devices(&topology, &[129]).as_deref(), Some("GPU-00000000000000cd"));
         let both = "GPU-00000000000000ab,GPU-00000000000000cd";
         assert_eq!(visible_devices(&topology, &[128, 129]).as_deref(), Some(both));

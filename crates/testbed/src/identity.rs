@@ -245,7 +245,10 @@ mod tests {
 
     #[test]
     fn leaves_ids_as_they_are() {
-        assert_eq!(same_ids("         0       1000          1\n         1     100000      70000\n"), "0 0 1\n1 1 65535\n");
+        assert_eq!(
+            same_ids("         0       1000          1\n         1     100000      70000\n"),
+            "0 0 1\n1 1 65535\n"
+        );
         assert_eq!(same_ids("0 0 4294967295\n"), "0 0 65536\n");
     }
 

@@ -70,9 +70,7 @@ pub(crate) fn overlay(root: &Path, writable: &Writable<'_>, identity: &Identity)
     })?;
     let data = match writable {
         Writable::Memory(_) => None,
-        Writable::Directory(path) => {
-            Some(open_tree(path).map_err(Error::step(format!("opening {}", path.display())))?)
-        }
+        Writable::Directory(path) => Some(open_tree(path).map_err(Error::step(format!("opening {}", path.display())))?),
     };
     let size = if let Writable::Memory(size) = writable { size } else { "1m" };
     let options = CString::new(format!("mode=0755,size={size}")).map_err(Error::step("sizing the overlay"))?;
@@ -156,7 +154,8 @@ fn mask(path: &str) -> io::Result<()> {
 fn read_only(path: &str) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let mount = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    let attributes =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     set_mount_attributes(mount.as_fd(), attributes, None)
 }
 
@@ -189,7 +188,8 @@ pub(crate) fn private() -> Result<(), Error> {
     let terminals = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
     mount::mount(c"devpts", c"/dev/pts", c"devpts", MountFlags::NOSUID | MountFlags::NOEXEC, terminals)
         .map_err(Error::step("mounting /dev/pts"))?;
-    let tmpfs = |path: &str, options| mount::mount(path, path, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options);
+    let tmpfs =
+        |path: &str, options| mount::mount(path, path, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options);
     tmpfs("/dev/shm", c"mode=1777").map_err(Error::step("mounting /dev/shm"))?;
     tmpfs("/run", c"mode=0755").map_err(Error::step("mounting /run"))?;
     fs::create_dir("/run/lock")

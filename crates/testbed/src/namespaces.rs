@@ -73,9 +73,8 @@ fn receive(line: &OwnedFd) -> Result<(String, Vec<OwnedFd>), Error> {
     let mut text = [0; 8192];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received =
-        rustix::net::recvmsg(line, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
-            .map_err(Error::step("hearing from the testbed"))?;
+    let received = rustix::net::recvmsg(line, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        .map_err(Error::step("hearing from the testbed"))?;
     let descriptors: Vec<OwnedFd> = control
         .drain()
         .filter_map(|message| if let RecvAncillaryMessage::ScmRights(fds) = message { Some(fds) } else { None })

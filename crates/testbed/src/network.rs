@@ -6,8 +6,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 /// Brings up the loopback (`rtnetlink(7)`, `RTM_NEWLINK`); in a new namespace it is down, and has the index 1.
 pub(crate) fn raise_loopback() -> io::Result<()> {
-    let socket =
-        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     rustix::net::send(&socket, &request(), SendFlags::empty())?;
     let mut answer = [0; 256];
     let (length, _) = rustix::net::recv(&socket, &mut answer, RecvFlags::empty())?;

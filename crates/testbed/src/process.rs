@@ -80,9 +80,7 @@ fn started(result: libc::c_long, work: impl FnOnce() -> u8) -> io::Result<Child>
     match result {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            let status = catch_unwind(AssertUnwindSafe(|| {
-                set_mask(libc::SIG_SETMASK, &[]).map_or(255, |_| work())
-            }));
+            let status = catch_unwind(AssertUnwindSafe(|| set_mask(libc::SIG_SETMASK, &[]).map_or(255, |_| work())));
             // SAFETY: it never returns. Destructors and exit handlers belong to the parent.
             unsafe { libc::_exit(i32::from(status.unwrap_or(255))) }
         }

@@ -77,7 +77,8 @@ impl Entry {
 
 fn write_bytes(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     let length = u16::try_from(bytes.len()).ok().filter(|length| usize::from(*length) <= LONGEST);
-    let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidFilename, "a path of more than 4096 bytes"))?;
+    let length =
+        length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidFilename, "a path of more than 4096 bytes"))?;
     out.write_all(&length.to_le_bytes())?;
     out.write_all(bytes)
 }

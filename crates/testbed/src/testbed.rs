@@ -113,7 +113,9 @@ impl Testbed for Machine {
         };
         let writable = match (&self.options.storage, &upper) {
             (Storage::Memory { size }, _) => Writable::Memory(size),
-            (Storage::Directory(directory), upper) => Writable::Directory(upper.as_ref().map_or(directory, Upper::path)),
+            (Storage::Directory(directory), upper) => {
+                Writable::Directory(upper.as_ref().map_or(directory, Upper::path))
+            }
         };
         let host_network = self.options.network == Network::Host;
         let plan = Plan {
@@ -169,7 +171,8 @@ impl Testbed for Machine {
     }
 
     fn shell(&mut self, directory: &OsStr, environment: &[OsString]) -> Result<(), Error> {
-        let terminal = || File::options().read(true).write(true).open("/dev/tty").map_err(Error::step("opening /dev/tty"));
+        let terminal =
+            || File::options().read(true).write(true).open("/dev/tty").map_err(Error::step("opening /dev/tty"));
         let words = self.execute_command()?;
         let (program, arguments) = words.split_first().ok_or_else(|| Error::Inside("there is no command".into()))?;
         let mut command = Command::new(program);
@@ -237,7 +240,8 @@ fn group_number(group: &str) -> u32 {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0::/root:/bin/bash\nnobody:x:65534:65534::/:/bin/false\nmax:x:1001:1:::\ntester:x:1000:1000:::\n";
+    const PASSWD: &str =
+        "root:x:0:0::/root:/bin/bash\nnobody:x:65534:65534::/:/bin/false\nmax:x:1001:1:::\ntester:x:1000:1000:::\n";
 
     #[test]
     fn suggests_the_first_ordinary_user() {
