@@ -89,9 +89,15 @@ fn a_deb_with_a_flipped_bit_is_refused_and_not_kept() {
     let recipe = archive.recipe(&server.url(""), "greeter", "");
     let said = fails(&archive, "build", &recipe);
     says(&said, &["greeter 1.0", "greeter_1.0_amd64.deb"]);
-    let kept =
-        tool("find", [archive.path().join("cache/sha256").to_string_lossy().as_ref(), "-size", "+0", "-name", "*deb*"]);
-    assert_eq!(kept, "");
+    let digest = tool("sha256sum", [&deb]);
+    let wrong = digest.split(' ').next().expect("a digest");
+    let lock = fs::read_to_string(recipe.with_extension("lock")).expect("a lock");
+    let greeter = lock.split("[[package]]").find(|text| text.contains("\"greeter\"")).expect("greeter is locked");
+    let right = greeter.split("sha256 = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a digest");
+    for digest in [wrong, right] {
+        let stored = archive.path().join("cache/sha256").join(&digest[..2]).join(digest);
+        assert!(!stored.exists(), "{} was kept", stored.display());
+    }
 }
 
 #[test]

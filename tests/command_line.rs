@@ -97,7 +97,10 @@ fn the_cache_is_listed_and_pruned() {
     let list = rocbed(["cache", "list"]).env("ROCBED_CACHE", &cache).ok();
     assert!(list.contains("Packages.xz"), "{list}");
     rocbed(["cache", "prune", "--max-size", "0", "--dry-run"]).env("ROCBED_CACHE", &cache).ok();
-    assert_eq!(json(&rocbed(["cache", "list", "--json"]).env("ROCBED_CACHE", &cache).ok()).as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        json(&rocbed(["cache", "list", "--json"]).env("ROCBED_CACHE", &cache).ok()).as_array().map(Vec::len),
+        Some(1)
+    );
     rocbed(["cache", "prune", "--max-size", "0"]).env("ROCBED_CACHE", &cache).ok();
     assert_eq!(rocbed(["cache", "list", "--json"]).env("ROCBED_CACHE", &cache).ok(), "[]\n");
 }

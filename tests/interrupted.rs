@@ -14,7 +14,7 @@ fn is_whole_or_absent(image: &Path) {
         let check = format!("cd {} && sha256sum --check --quiet --strict SHA256SUMS", image.display());
         tool("sh", ["-c", &check]);
     }
-    for name in ["root.img", "uki.efi", "initrd.img", "vmlinuz"] {
+    for name in ["disk.img", "root.img", "uki.efi", "initrd.img", "vmlinuz"] {
         let (path, whole) = (image.join(name), smoke_image().join(name));
         if path.exists() {
             tool("cmp", [&path, &whole]);

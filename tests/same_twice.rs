@@ -1,4 +1,5 @@
-//! One lock, one image: whatever the directory, umask, time zone, locale, user, sandbox kind and clock.
+//! One lock, one image: whatever the directory, umask, time zone, locale, user, sandbox kind and clock. Every variation
+//! unpacks and configures its own root directory: `--fresh` takes nothing from the cache but downloads.
 
 use std::fs;
 use std::path::{Path, PathBuf};

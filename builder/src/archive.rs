@@ -44,6 +44,14 @@ pub fn open(wish: &recipe::Archive, mirror: &str, fetcher: &Fetcher, progress: &
         progress.warn(&format!("{url}: signature by {} not counted: {}", rejected.key, rejected.detail));
     }
     let release = Release::parse(&verified.text).with_context(|| format!("reading {url}"))?;
+    let names: Vec<&str> = [&release.suite, &release.codename].into_iter().flatten().map(String::as_str).collect();
+    if !names.contains(&wish.suite.as_str()) {
+        bail!(
+            "{url} is of another distribution: it says {}, and the recipe asks for {}\n  help: the mirror is wrong or out of order; --mirror names another",
+            names.join(" and "),
+            wish.suite
+        );
+    }
     let policy = if wish.check_valid_until { ValidUntil::Check } else { ValidUntil::Ignore };
     release.check_valid_until(now, policy).with_context(|| format!("checking {url}"))?;
     let texts = indexes(wish, &suite, &release, fetcher, progress)?;

@@ -94,7 +94,7 @@ pub struct Source {
 /// `rocbed plan`
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// A shipped recipe's name, or a path
+    /// A name (recipes/NAME.toml here, else a shipped recipe), or a path
     pub recipe: String,
     /// Print JSON
     #[arg(long)]
@@ -113,7 +113,7 @@ pub struct Plan {
 /// `rocbed lock`
 #[derive(Debug, Args)]
 pub struct LockArgs {
-    /// A shipped recipe's name, or a path
+    /// A name (recipes/NAME.toml here, else a shipped recipe), or a path
     pub recipe: String,
     /// Renew a lock that still fits the recipe, and print what moved
     #[arg(long)]
@@ -129,7 +129,7 @@ pub struct LockArgs {
 /// `rocbed build`
 #[derive(Debug, Args)]
 pub struct Build {
-    /// A shipped recipe's name, or a path
+    /// A name (recipes/NAME.toml here, else a shipped recipe), or a path
     pub recipe: String,
     /// Where the image goes [default: images/RECIPE]
     #[arg(short, long, value_name = "DIR")]
@@ -165,10 +165,19 @@ fn sector_size(text: &str) -> Result<u32, String> {
     }
 }
 
+fn memory(text: &str) -> Result<u64, String> {
+    match crate::recipe::parse_size(text)? {
+        size if size < 256 << 20 => {
+            Err(format!("{text} is too little to start in: give at least 256MiB, with the unit"))
+        }
+        size => Ok(size),
+    }
+}
+
 /// `rocbed inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// An image directory, or one of its files: disk.img, root.img, uki.efi, initrd.img, a lock
+    /// An image directory, or one of its files: disk.img, root.img, uki.efi, initrd.img
     pub image: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -222,9 +231,9 @@ pub struct Boot {
     #[arg(long, value_enum, default_value = "virtio")]
     pub disk: DiskKind,
     /// Memory of the machine, with a unit: 1GiB, 512MiB
-    #[arg(long, default_value = "1GiB", value_parser = crate::recipe::parse_size)]
+    #[arg(long, default_value = "1GiB", value_parser = memory)]
     pub memory: u64,
-    /// Processors of the machine [default: 2 with KVM; 1 without, see docs/troubleshooting.md]
+    /// Processors of the machine [default: 2 with KVM; 1 without, where more can make the kernel panic]
     #[arg(long)]
     pub smp: Option<u32>,
     /// Give up after this many seconds
@@ -242,7 +251,7 @@ pub enum RecipeCommand {
     List,
     /// Print a recipe's text
     Show {
-        /// A shipped recipe's name
+        /// A recipe's name or path
         name: String,
     },
     /// Print the JSON Schema of recipes
@@ -274,6 +283,12 @@ pub enum CacheCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Read every file again and check it against its digest
+    Verify {
+        /// Remove what is damaged, to be fetched anew
+        #[arg(long)]
+        remove: bool,
     },
     /// Print where the cache is
     Path,

@@ -45,6 +45,13 @@ pub enum LockError {
     },
 }
 
+impl LockError {
+    /// Whether the file could be read and is no lock that can be used.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Invalid { .. })
+    }
+}
+
 /// A recipe's exact packages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -128,11 +135,18 @@ impl Lock {
     /// Parses a lock's text; `origin` names it in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Self, LockError> {
         let invalid = |message: String| LockError::Invalid { origin: origin.to_owned(), message };
-        let lock: Self = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        let lock: Self = toml::from_str(text).map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
         if lock.version != VERSION {
             return Err(invalid(format!("its format is {}, this program reads {VERSION}", lock.version)));
         }
+        if !(0..=i64::from(u32::MAX)).contains(&lock.archive.date) {
+            return Err(invalid(format!("its archive date, {}, is no time between 1970 and 2106", lock.archive.date)));
+        }
+        let mut names = std::collections::BTreeSet::new();
         for package in &lock.packages {
+            if !names.insert(&package.name) {
+                return Err(invalid(format!("{} is in it twice", package.name)));
+            }
             let path = &package.filename;
             if path.starts_with('/') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
                 return Err(invalid(format!("the file name of {} leaves the archive: {path}", package.name)));
@@ -231,6 +245,11 @@ pub fn versions(lock: &Lock) -> Versions {
     let entry =
         |package: &LockedPackage| (package.name.clone(), (package.version.clone(), Some(package.sha256.to_string())));
     lock.packages.iter().map(entry).collect()
+}
+
+/// The packages that a lock installs, by version alone: what an image's root can be compared with.
+pub fn root_versions(lock: &Lock) -> Versions {
+    lock.root_packages().map(|package| (package.name.clone(), (package.version.clone(), None))).collect()
 }
 
 /// What changed from one set of packages to another, by name.

@@ -31,10 +31,7 @@ fn find_in(apt: &Path) -> Option<String> {
 fn addresses(text: &str, deb822: bool) -> Vec<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     if deb822 {
-        return lines
-            .filter_map(|line| line.strip_prefix("URIs:"))
-            .flat_map(|value| value.split_whitespace().map(str::to_owned))
-            .collect();
+        return text.split("\n\n").flat_map(stanza_addresses).collect();
     }
     lines
         .filter_map(|line| line.strip_prefix("deb "))
@@ -44,6 +41,20 @@ fn addresses(text: &str, deb822: bool) -> Vec<String> {
             after_options.split_whitespace().next().map(str::to_owned)
         })
         .collect()
+}
+
+/// The addresses of one stanza in deb822 style, unless it is switched off or for sources only.
+fn stanza_addresses(stanza: &str) -> Vec<String> {
+    let field = |name: &str| {
+        let lines = stanza.lines().filter(|line| !line.starts_with('#'));
+        let mut values =
+            lines.filter_map(|line| line.split_once(':')).filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value.trim())
+    };
+    let enabled = field("Enabled").is_none_or(|value| value != "no");
+    let binary = field("Types").is_none_or(|types| types.split_whitespace().any(|kind| kind == "deb"));
+    let addresses = field("URIs").filter(|_| enabled && binary).unwrap_or_default();
+    addresses.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Whether an address is a mirror of the Debian archive itself, as far as its path tells: `…/debian`.
@@ -79,6 +90,12 @@ mod tests {
             "Types: deb\nURIs: http://mirror.example/debian-security http://mirror.example/debian/\nSuites: sid\n";
         let files = [("sources.list.d/a.sources", other), ("sources.list.d/b.sources", debian)];
         assert_eq!(mirror_of(&files).as_deref(), Some("http://mirror.example/debian/"));
+    }
+
+    #[test]
+    fn stanzas_that_are_off_or_for_sources_do_not_count() {
+        let text = "Types: deb-src\nURIs: http://a.example/debian\n\nEnabled: no\nTypes: deb\nURIs: http://b.example/debian\n\nTypes: deb deb-src\nURIs: http://c.example/debian\n";
+        assert_eq!(mirror_of(&[("sources.list.d/x.sources", text)]).as_deref(), Some("http://c.example/debian"));
     }
 
     #[test]

@@ -5,75 +5,116 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use progress::{Progress, Unit};
+use progress::{Progress, Task, Unit};
 use sha2::{Digest, Sha256};
 
 /// Bytes handed over at a time: large enough to keep system calls rare, small enough to stay in the processor's cache.
 const CHUNK: usize = 1 << 20;
 
-/// How many chunks may wait for the hash.
+/// How many chunks may wait for a hash.
 const QUEUE: usize = 8;
 
-/// Copies all of `source` to `offset` of `disk` and returns the SHA-256 of the whole disk. Everything else on the disk
-/// has to be written before. Copying and hashing run side by side.
-pub(super) fn into_disk(source: &File, disk: &File, offset: u64, progress: &dyn Progress) -> io::Result<[u8; 32]> {
+/// What was copied.
+pub(super) struct Copied {
+    /// SHA-256 of the whole disk.
+    pub(super) disk: [u8; 32],
+    /// SHA-256 of the source, if it was asked for.
+    pub(super) source: Option<[u8; 32]>,
+}
+
+/// Copies all of `source` to `offset` of `disk` and hashes the whole disk, and the source too if `check` asks for it.
+/// Everything else on the disk has to be written before. Copying and hashing run side by side.
+pub(super) fn into_disk(
+    source: &File,
+    disk: &File,
+    offset: u64,
+    check: bool,
+    progress: &dyn Progress,
+) -> io::Result<Copied> {
     let (root_size, disk_size) = (source.metadata()?.len(), disk.metadata()?.len());
     let task = progress.task("writing disk.img", Some(disk_size), Unit::Bytes);
     thread::scope(|scope| {
-        let (sender, receiver) = mpsc::sync_channel::<Vec<u8>>(QUEUE);
-        let hash = scope.spawn(move || {
-            let mut hash = Sha256::new();
-            for chunk in receiver {
-                hash.update(&chunk);
+        let (to_disk, of_disk) = sync_channel(QUEUE);
+        let (to_source, of_source) = sync_channel(QUEUE);
+        let disk_hash = scope.spawn(move || hash(of_disk));
+        let source_hash = check.then(|| scope.spawn(move || hash(of_source)));
+        each_chunk(disk, 0..offset, |_, chunk| hand_over(&to_disk, chunk, &*task))?;
+        each_chunk(source, 0..root_size, |at, chunk| {
+            disk.write_all_at(&chunk, offset + at)?;
+            if check {
+                to_source.send(Arc::clone(&chunk)).map_err(|_| ended())?;
             }
-            hash.finalize()
-        });
-        let hand_over = |chunk: Vec<u8>| {
-            task.advance(chunk.len() as u64);
-            sender.send(chunk).map_err(|_| io::Error::other("the hashing thread ended"))
-        };
-        let read = |file: &File, range: std::ops::Range<u64>, then: &dyn Fn(&[u8], u64) -> io::Result<()>| {
-            let mut at = range.start;
-            while at < range.end {
-                let mut chunk = vec![0; CHUNK.min(usize::try_from(range.end - at).unwrap_or(CHUNK))];
-                file.read_exact_at(&mut chunk, at)?;
-                then(&chunk, at)?;
-                at += chunk.len() as u64;
-                hand_over(chunk)?;
-            }
-            Ok::<_, io::Error>(())
-        };
-        read(disk, 0..offset, &|_, _| Ok(()))?;
-        read(source, 0..root_size, &|chunk, at| disk.write_all_at(chunk, offset + at))?;
-        read(disk, offset + root_size..disk_size, &|_, _| Ok(()))?;
-        drop(sender);
-        hash.join().map(Into::into).map_err(|_| io::Error::other("the hashing thread panicked"))
+            hand_over(&to_disk, chunk, &*task)
+        })?;
+        each_chunk(disk, offset + root_size..disk_size, |_, chunk| hand_over(&to_disk, chunk, &*task))?;
+        drop((to_disk, to_source));
+        let source = source_hash.map(|thread| thread.join().map_err(|_| ended())).transpose()?;
+        Ok(Copied { disk: disk_hash.join().map_err(|_| ended())?, source })
     })
+}
+
+fn hash(chunks: Receiver<Arc<[u8]>>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for chunk in chunks {
+        hash.update(&chunk);
+    }
+    hash.finalize().into()
+}
+
+fn hand_over(to: &SyncSender<Arc<[u8]>>, chunk: Arc<[u8]>, task: &dyn Task) -> io::Result<()> {
+    task.advance(chunk.len() as u64);
+    to.send(chunk).map_err(|_| ended())
+}
+
+fn ended() -> io::Error {
+    io::Error::other("a hashing thread ended early")
+}
+
+/// Reads a range, chunk by chunk, each with its place in the file.
+fn each_chunk(
+    file: &File,
+    range: Range<u64>,
+    mut then: impl FnMut(u64, Arc<[u8]>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    let mut at = range.start;
+    while at < range.end {
+        let length = CHUNK.min(usize::try_from(range.end - at).unwrap_or(CHUNK));
+        let part = buffer.get_mut(..length).unwrap_or_default();
+        file.read_exact_at(part, at)?;
+        then(at, Arc::from(&*part))?;
+        at += length as u64;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read as _, Seek as _, Write as _};
+    use std::os::unix::fs::MetadataExt as _;
 
     #[test]
-    fn the_digest_is_of_the_whole_disk_and_zeros_are_written() {
+    fn the_digests_are_of_everything_and_zeros_are_written() {
         let mut source = tempfile::tempfile().unwrap();
         source.write_all(b"root").unwrap();
         source.set_len(3 << 20).unwrap();
         let mut disk = tempfile::tempfile().unwrap();
         disk.write_all(b"boot").unwrap();
         disk.set_len(8 << 20).unwrap();
-        let sha256 = into_disk(&source, &disk, 2 << 20, &progress::Silent).unwrap();
+        let copied = into_disk(&source, &disk, 2 << 20, true, &progress::Silent).unwrap();
         let mut bytes = Vec::new();
         disk.rewind().unwrap();
         disk.read_to_end(&mut bytes).unwrap();
         assert_eq!(&bytes[2 << 20..(2 << 20) + 4], b"root");
-        assert_eq!(sha256, <[u8; 32]>::from(Sha256::digest(&bytes)));
-        assert!(std::os::unix::fs::MetadataExt::blocks(&disk.metadata().unwrap()) * 512 >= 3 << 20);
+        assert_eq!(copied.disk, <[u8; 32]>::from(Sha256::digest(&bytes)));
+        assert_eq!(copied.source, Some(Sha256::digest(&bytes[2 << 20..5 << 20]).into()));
+        assert!(disk.metadata().unwrap().blocks() * 512 >= 3 << 20);
     }
 }

@@ -17,7 +17,7 @@ use crate::recipe::Image;
 /// Where firmware looks for a boot program on removable media (UEFI 2.10, section 3.5.1.1).
 const BOOT_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
 
-/// Room on the EFI system partition beyond the kernel image: settings, and the same again for an update.
+/// Room on the EFI system partition beyond the kernel image, for settings and job lists.
 const ESP_ROOM: u64 = 8 << 20;
 
 /// What the root partition's content stands for.
@@ -45,8 +45,11 @@ pub fn write_uki(stub: &[u8], parts: &uki::Parts, staging: &mut Staging) -> Resu
 }
 
 /// Writes `disk.img` from the finished `uki.efi` and `root.img`. Everything in it follows from those two and the sizes.
+///
+/// A root that was `kept` from an earlier build is checked against its digest on the way.
 pub fn write_disk(
     root: RootImage,
+    kept: bool,
     image: &Image,
     sector_size: SectorSize,
     epoch: i64,
@@ -96,9 +99,15 @@ pub fn write_disk(
     gpt::write(&disk, unique("disk"), sector_size, &layout.partitions)?;
     let path = staging.current("root.img");
     let source = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let sha256 = copy::into_disk(&source, &disk, root_partition.start, progress)
+    let copied = copy::into_disk(&source, &disk, root_partition.start, kept, progress)
         .context("copying the root file system into disk.img")?;
-    staging.finished("disk.img", layout.disk_size, Digest::from(sha256));
+    if copied.source.is_some_and(|sha256| Digest::from(sha256) != root.sha256) {
+        anyhow::bail!(
+            "{} is not what it was when it was built: its content has changed\n  help: remove it and build again",
+            path.display()
+        );
+    }
+    staging.finished("disk.img", layout.disk_size, Digest::from(copied.disk));
     Ok(())
 }
 

@@ -21,12 +21,13 @@ pub struct ImageFile {
 }
 
 /// Writes the document. `name` is the recipe's.
-pub fn document(name: &str, lock: &Lock, files: &[ImageFile]) -> String {
+/// `init` is rocbed-init, the one program in the image that no package brings.
+pub fn document(name: &str, lock: &Lock, init: &[u8], files: &[ImageFile]) -> String {
     let created = Timestamp::from_second(lock.archive.date).unwrap_or_default();
     // The same files are the same document, others are another.
     let identity: String = files.iter().map(|file| format!("{} {}\n", file.sha256, file.name)).collect();
     let namespace = format!("urn:rocbed:{name}:{}", Digest::of(identity.as_bytes()));
-    let packages = files.iter().map(image_file).chain(lock.packages.iter().map(package));
+    let packages = files.iter().map(image_file).chain([rocbed_init(init)]).chain(lock.packages.iter().map(package));
     let describes = files.iter().map(|file| relation("SPDXRef-DOCUMENT", "DESCRIBES", &file_id(&file.name)));
     let contains = lock.packages.iter().map(|package| match package.role {
         Role::Root => relation(&file_id("root.img"), "CONTAINS", &package_id(package)),
@@ -43,11 +44,28 @@ pub fn document(name: &str, lock: &Lock, files: &[ImageFile]) -> String {
             "creators": [format!("Tool: rocbed-{}", env!("CARGO_PKG_VERSION"))],
         },
         "packages": packages.collect::<Vec<_>>(),
-        "relationships": describes.chain(contains).collect::<Vec<_>>(),
+        "relationships": describes
+            .chain([relation(&file_id("initrd.img"), "CONTAINS", INIT_ID)])
+            .chain(contains)
+            .collect::<Vec<_>>(),
     });
     let mut text = format!("{document:#}");
     text.push('\n');
     text
+}
+
+const INIT_ID: &str = "SPDXRef-rocbed-init";
+
+fn rocbed_init(program: &[u8]) -> Value {
+    json!({
+        "SPDXID": INIT_ID,
+        "name": "rocbed-init",
+        "versionInfo": env!("CARGO_PKG_VERSION"),
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": false,
+        "primaryPackagePurpose": "APPLICATION",
+        "checksums": [{"algorithm": "SHA256", "checksumValue": Digest::of(program).to_string()}],
+    })
 }
 
 fn image_file(file: &ImageFile) -> Value {
@@ -72,7 +90,6 @@ fn package(package: &LockedPackage) -> Value {
         "supplier": "Organization: Debian",
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": false,
-        "primaryPackagePurpose": "LIBRARY",
         "checksums": [{"algorithm": "SHA256", "checksumValue": package.sha256.to_string()}],
         "externalRefs": [{
             "referenceCategory": "PACKAGE-MANAGER",
@@ -126,15 +143,15 @@ mod tests {
     #[test]
     fn the_document_says_what_the_root_contains() {
         let files = [ImageFile { name: "root.img".into(), size: 4096, sha256: Digest::of(b"root") }];
-        let text = document("smoke", &lock(vec![locked("mawk", "1.3")]), &files);
+        let text = document("smoke", &lock(vec![locked("mawk", "1.3")]), b"init", &files);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["creationInfo"]["created"], "2026-10-30T08:08:01Z");
-        assert_eq!(value["packages"][1]["versionInfo"], "1.3");
-        let last = &value["relationships"][1];
+        assert_eq!(value["packages"][2]["versionInfo"], "1.3");
+        let last = &value["relationships"][2];
         assert_eq!(
             (&last["relationshipType"], &last["relatedSpdxElement"]),
             (&"CONTAINS".into(), &"SPDXRef-Package-mawk-amd64".into())
         );
-        assert_eq!(text, document("smoke", &lock(vec![locked("mawk", "1.3")]), &files), "the same every time");
+        assert_eq!(text, document("smoke", &lock(vec![locked("mawk", "1.3")]), b"init", &files), "the same every time");
     }
 }

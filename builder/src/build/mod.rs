@@ -7,6 +7,7 @@ mod copy;
 pub mod disk;
 pub mod initramfs;
 pub mod manifest;
+mod memo;
 pub mod modules;
 pub mod programs;
 pub mod publish;
@@ -48,8 +49,8 @@ pub struct Options {
     pub mirror: String,
     /// Also write the compressed disk and its block map.
     pub compress: bool,
-    /// Logical sector size in bytes.
-    pub sector_size: u32,
+    /// Logical sector size.
+    pub sector_size: SectorSize,
     /// Ignore a cached root directory.
     pub fresh: bool,
     /// Wait for another build into the same directory.
@@ -88,10 +89,11 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     clock.lap("packages");
 
     // Indexing the kernel's modules keeps one processor busy while dpkg, which uses one, configures packages.
-    let chooser = Chooser::new(lock, fetcher.store(), reporter);
+    let chooser = Chooser::new(lock, fetcher.store(), options.fresh, reporter);
+    let log = options.output.join(".dpkg.log");
     let (root, selections) = thread::scope(|scope| {
         let selections = scope.spawn(|| select(&chooser, recipe));
-        let root = root::obtain(recipe, lock, &debs, fetcher.store(), options.fresh, reporter);
+        let root = root::obtain(recipe, lock, &debs, fetcher.store(), options.fresh, &log, reporter);
         (root, selections.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let (root, (early, kept)) = (root?, selections?);
@@ -100,7 +102,8 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
 
     let identity = tree::identity(recipe, lock, epoch);
     let root_uuid = diskimage::Guid::from_digest(identity.as_bytes(), "rocbed root file system");
-    let root_image = match state::unchanged(&staging, &identity)? {
+    let unchanged = if options.fresh { None } else { state::unchanged(&staging, &identity)? };
+    let root_image = match unchanged {
         Some(image) => {
             reporter.detail("root.img: nothing in it changes, it stays");
             staging.keep("root.img", image.size, image.sha256);
@@ -114,7 +117,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     };
     clock.lap("root.img");
 
-    let initrd = initrd(&kernel, &early, &init, recipe, epoch, fetcher.store())?;
+    let initrd = initrd(&kernel, &early, &init, recipe, epoch, fetcher.store(), options.fresh)?;
     staging.write("initrd.img", &initrd)?;
     let vmlinuz = read(&kernel.image)?;
     staging.write("vmlinuz", &vmlinuz)?;
@@ -135,15 +138,22 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     disk::write_uki(&stub, &parts, &mut staging)?;
     clock.lap("uki.efi");
 
-    let sector_size = if options.sector_size == 4096 { SectorSize::Bytes4096 } else { SectorSize::Bytes512 };
-    disk::write_disk(root_image, &recipe.image, sector_size, epoch, &mut staging, reporter)?;
+    disk::write_disk(
+        root_image,
+        unchanged.is_some(),
+        &recipe.image,
+        options.sector_size,
+        epoch,
+        &mut staging,
+        reporter,
+    )?;
     clock.lap("disk.img");
     if options.compress {
         compress_disk(&mut staging, reporter)?;
         clock.lap("compressing");
     }
 
-    let manifest = manifest::document(&recipe.name, lock, &staging.files());
+    let manifest = manifest::document(&recipe.name, lock, &init, &staging.files());
     staging.write("manifest.json", manifest.as_bytes())?;
     let files = staging.publish(&OPTIONAL)?;
     state::remember(&options.output, &identity, &files)?;
@@ -169,14 +179,15 @@ fn guard(recipe: &Recipe, options: &Options, reporter: &Reporter) -> Result<File
 
 /// The clock of the build's content: `SOURCE_DATE_EPOCH` of reproducible-builds.org, in seconds since 1970.
 fn source_date_epoch() -> Result<Option<i64>> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => {
+    match std::env::var_os("SOURCE_DATE_EPOCH") {
+        Some(text) => {
+            let text = text.to_string_lossy();
             let complaint = || format!("SOURCE_DATE_EPOCH={text:?} is not a number of seconds since 1970");
             let seconds: i64 = text.parse().with_context(complaint)?;
             anyhow::ensure!((0..=u32::MAX.into()).contains(&seconds), complaint());
             Ok(Some(seconds))
         }
-        Err(_) => Ok(None),
+        None => Ok(None),
     }
 }
 
@@ -207,7 +218,7 @@ fn write_root(
     Ok(root)
 }
 
-/// The settings and, from the cache if it was made before, everything else.
+/// The settings and, from the cache if it was made before, everything else. The cache holds one for each recipe.
 fn initrd(
     kernel: &Kernel,
     modules: &Selection,
@@ -215,20 +226,21 @@ fn initrd(
     recipe: &Recipe,
     epoch: i64,
     store: &Store,
+    fresh: bool,
 ) -> Result<Vec<u8>> {
     let paths: Vec<&str> = modules.paths.iter().map(String::as_str).collect();
     let what =
         format!("{}\n{}\n{}\n{epoch}\n{}", programs::stamp()?, Digest::of(init), kernel.identity, paths.join("\n"));
-    let key = format!("initramfs-{}", Digest::of(what.as_bytes()));
     let mut initrd = initramfs::settings(&recipe.settings, epoch)?;
-    if let Some(archive) = store.meta(&key)? {
+    let name = format!("initramfs-{}", recipe.name);
+    if !fresh && let Some(archive) = memo::recall(store, &name, &what)? {
         initrd.extend(archive);
         return Ok(initrd);
     }
     let init = Content::from(init.to_vec());
     let parts = initramfs::Parts { init, kernel: &kernel.version, modules, directory: &kernel.directory, epoch };
     let archive = initramfs::compressed(&initramfs::tree(&parts)?)?;
-    store.set_meta(&key, &archive)?;
+    memo::remember(store, &name, &what, &archive)?;
     initrd.extend(archive);
     Ok(initrd)
 }

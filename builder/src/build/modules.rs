@@ -13,7 +13,7 @@ use rootfs::deb::{Deb, EntryKind};
 use serde::{Deserialize, Serialize};
 use store::{Digest, Store};
 
-use super::programs;
+use super::{memo, programs};
 use crate::lock::{Lock, LockedPackage};
 
 /// Below which directory each kernel version has its own.
@@ -78,10 +78,8 @@ pub struct Selection {
 impl Selection {
     /// The index files by name.
     pub fn files(&self) -> Result<BTreeMap<&str, Vec<u8>>> {
-        let decoded = |(name, text): (&'_ String, &String)| Ok((name.clone(), hex::decode(text)?));
-        let files: Result<BTreeMap<String, Vec<u8>>> = self.files.iter().map(decoded).collect();
-        let files = files.context("reading the cached index of kernel modules")?;
-        Ok(self.files.keys().map(String::as_str).zip(files.into_values()).collect())
+        let decoded = self.files.iter().map(|(name, text)| Ok((name.as_str(), hex::decode(text)?)));
+        decoded.collect::<Result<_>>().context("reading the cached index of kernel modules")
     }
 }
 
@@ -93,22 +91,23 @@ pub struct Chooser<'a> {
     packages: Vec<PathBuf>,
     identity: Digest,
     store: &'a Store,
+    fresh: bool,
     progress: &'a dyn Progress,
     index: OnceLock<ModuleIndex>,
 }
 
 impl<'a> Chooser<'a> {
-    /// For the kernel in a lock, whose packages are in the store.
-    pub fn new(lock: &Lock, store: &'a Store, progress: &'a dyn Progress) -> Self {
+    /// For the kernel in a lock, whose packages are in the store. `fresh` chooses anew even what was chosen before.
+    pub fn new(lock: &Lock, store: &'a Store, fresh: bool, progress: &'a dyn Progress) -> Self {
         let packages = kernel_packages(lock).map(|package| store.path(&package.sha256)).collect();
-        Self { packages, identity: identity(lock), store, progress, index: OnceLock::new() }
+        Self { packages, identity: identity(lock), store, fresh, progress, index: OnceLock::new() }
     }
 
     /// What a recipe's list stands for; `what` names its key in errors.
     pub fn choose(&self, requests: &[String], what: &str) -> Result<Selection> {
         let question = format!("{}\n{}\n{}", programs::stamp()?, self.identity, requests.join("\n"));
-        let key = format!("modules-{}", Digest::of(question.as_bytes()));
-        if let Some(bytes) = self.store.meta(&key)?
+        if !self.fresh
+            && let Some(bytes) = memo::recall(self.store, what, &question)?
             && let Ok(selection) = serde_json::from_slice(&bytes)
         {
             return Ok(selection);
@@ -122,7 +121,7 @@ impl<'a> Chooser<'a> {
         let files = index.subset(&paths).files();
         let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), hex::encode(bytes))).collect();
         let selection = Selection { paths, files };
-        self.store.set_meta(&key, &serde_json::to_vec(&selection)?)?;
+        memo::remember(self.store, what, &question, &serde_json::to_vec(&selection)?)?;
         Ok(selection)
     }
 

@@ -33,7 +33,7 @@ impl Staging {
         fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
         for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
             let entry = entry.with_context(|| format!("reading {}", directory.display()))?;
-            if entry.file_name().to_string_lossy().starts_with(PART) {
+            if is_part(&entry.file_name().to_string_lossy()) {
                 fs::remove_file(entry.path()).with_context(|| format!("removing {}", entry.path().display()))?;
             }
         }
@@ -110,6 +110,23 @@ impl Staging {
         atomic::write(&target, sums.as_bytes()).with_context(|| format!("writing {}", target.display()))?;
         Ok(files)
     }
+}
+
+impl Drop for Staging {
+    /// A build that failed leaves nothing in the making: on a full disk that would be in the way. After publishing there
+    /// is nothing left of it.
+    fn drop(&mut self) {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        for entry in entries.flatten().filter(|entry| is_part(&entry.file_name().to_string_lossy())) {
+            // What cannot be removed now, the next build tries again to remove, and says so.
+            fs::remove_file(entry.path()).unwrap_or_default();
+        }
+    }
+}
+
+/// Files in the making: ours, and those of [`atomic`].
+fn is_part(name: &str) -> bool {
+    name.starts_with(PART) || name.starts_with('.') && name.ends_with(".part")
 }
 
 #[cfg(test)]

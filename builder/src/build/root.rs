@@ -28,7 +28,7 @@ pub fn key(recipe: &Recipe, lock: &Lock) -> Digest {
 
 /// What the recipe's root directory is made from. Two equal ones are the same files.
 pub fn content_key(recipe: &Recipe, lock: &Lock) -> Digest {
-    let mut text = format!("root {FORMAT}\ndate {}\n", lock.archive.date);
+    let mut text = format!("root {FORMAT} {}\ndate {}\n", env!("CARGO_PKG_VERSION"), lock.archive.date);
     for package in lock.root_packages() {
         // Writing to a String cannot fail.
         writeln!(text, "package {} {}", package.sha256, package.essential).unwrap_or_default();
@@ -54,10 +54,13 @@ pub fn downloads<'a>(
     date: i64,
 ) -> Vec<Download> {
     let mirror = mirror.trim_end_matches('/');
-    let snapshot = (!snapshot.is_empty()).then(|| format!("{}/{}", snapshot.trim_end_matches('/'), stamp(date)));
+    // The service answers with what it had at a time, and it takes in an archive some hours after that was made.
+    let hours = if snapshot.is_empty() { &[][..] } else { &[0, 6, 12, 24] };
+    let snapshot = snapshot.trim_end_matches('/');
+    let snapshots: Vec<String> = hours.iter().map(|hour| format!("{snapshot}/{}", stamp(date + hour * 3600))).collect();
     let download = |package: &LockedPackage| {
         // Names in pools hold `~` and `+`, which may stand in a URL as they are.
-        let urls = [Some(mirror), snapshot.as_deref()].into_iter().flatten();
+        let urls = std::iter::once(mirror).chain(snapshots.iter().map(String::as_str));
         Download {
             urls: urls.map(|base| format!("{base}/{}", package.filename)).collect(),
             size: Some(package.size),
@@ -94,25 +97,28 @@ pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &str, repo
 /// Packages by name.
 pub type Debs = HashMap<String, PathBuf>;
 
-/// The root directory for a lock. `fresh` makes it anew even if there is one.
+/// The root directory for a lock. `fresh` makes it anew even if there is one. What dpkg says goes to `log`.
 pub fn obtain(
     recipe: &Recipe,
     lock: &Lock,
     debs: &Debs,
     store: &Store,
     fresh: bool,
+    log: &Path,
     reporter: &Reporter,
 ) -> Result<Root> {
     let key = key(recipe, lock);
-    if !fresh && let Some(path) = store.tree(&key)? {
+    if !fresh
+        && let Some(path) = store.tree(&key)?
+        && let Some(devices) = devices(store, &key)?
+    {
         reporter.detail(&format!("root directory from the cache: {}", path.display()));
-        return Ok(Root { devices: devices(store, &key)?, path, cached: true });
+        return Ok(Root { devices, path, cached: true });
     }
     let draft = store.new_tree(&key, &format!("root directory of {}", recipe.name))?;
     let root = draft.path();
-    let log = store.root().join(format!("{}.log", recipe.name));
     if log.exists() {
-        fs::remove_file(&log).with_context(|| format!("removing {}", log.display()))?;
+        fs::remove_file(log).with_context(|| format!("removing {}", log.display()))?;
     }
     let mut preseeds = recipe.packages.preseed.join("\n");
     if !preseeds.is_empty() {
@@ -124,7 +130,7 @@ pub fn obtain(
         preseeds,
         epoch: lock.archive.date,
         threads: None,
-        log: log.clone(),
+        log: log.to_owned(),
     };
     let began = Instant::now();
     let report = rootfs::build(&spec, &root, reporter).with_context(|| {
@@ -140,7 +146,8 @@ pub fn obtain(
     ));
     set_devices(store, &key, &report.devices)?;
     let size = lock.root_packages().map(|package| package.installed_size).sum();
-    let path = draft.commit(size)?;
+    // In the place of one that is there: it was not good enough.
+    let path = draft.replace(size)?;
     Ok(Root { path, devices: report.devices, cached: false })
 }
 
@@ -157,9 +164,6 @@ fn spec_package(package: &LockedPackage, debs: &Debs) -> Result<Package> {
 
 /// Device nodes travel beside the cached directory, because a user namespace cannot make them in it.
 fn set_devices(store: &Store, key: &Digest, devices: &[Device]) -> Result<()> {
-    if devices.is_empty() {
-        return Ok(());
-    }
     let lines: Result<Vec<String>> = devices.iter().map(device_line).collect();
     Ok(store.set_meta(&format!("devices-{key}"), lines?.join("\n").as_bytes())?)
 }
@@ -176,12 +180,14 @@ fn device_line(device: &Device) -> Result<String> {
     Ok(format!("{kind} {major} {minor} {mode} {uid} {gid} {time} {}", hex::encode(&device.path)))
 }
 
-fn devices(store: &Store, key: &Digest) -> Result<Vec<Device>> {
-    let Some(bytes) = store.meta(&format!("devices-{key}"))? else { return Ok(Vec::new()) };
+/// `None` if nobody noted them: then the directory is not all there is.
+fn devices(store: &Store, key: &Digest) -> Result<Option<Vec<Device>>> {
+    let Some(bytes) = store.meta(&format!("devices-{key}"))? else { return Ok(None) };
     let text = String::from_utf8(bytes).context("reading the cached list of device nodes")?;
-    text.lines()
-        .map(|line| read_device(line).with_context(|| format!("reading the cached device node {line:?}")))
-        .collect()
+    let lines = text.lines();
+    let devices =
+        lines.map(|line| read_device(line).with_context(|| format!("reading the cached device node {line:?}")));
+    devices.collect::<Result<_>>().map(Some)
 }
 
 fn read_device(line: &str) -> Result<Device> {
@@ -230,7 +236,7 @@ mod tests {
             lock.archive.date,
         );
         assert_eq!(
-            downloads[0].urls,
+            downloads[0].urls[..2],
             [
                 "http://mirror.example/debian/pool/main/mawk_1.3.deb",
                 "https://snap.example/archive/debian/20261030T080801Z/pool/main/mawk_1.3.deb"

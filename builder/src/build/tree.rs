@@ -7,6 +7,7 @@ use std::io::Read as _;
 use anyhow::{Context as _, Result};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 use rootfs::finish::{self, Group, NewFile, User};
+use serde_json::json;
 use store::Digest;
 
 use super::modules::{Kernel, Selection};
@@ -23,6 +24,7 @@ const APT_SOURCES: &str = "etc/apt/sources.list.d/rocbed.sources";
 /// Makes the root file system's tree. `epoch` is the newest time that anything in it may have, in seconds since 1970.
 pub fn finish(root: &Root, recipe: &Recipe, kernel: &Kernel, kept: &Selection, epoch: i64) -> Result<FileTree> {
     let mut tree = fsimage::scan(&root.path).context("reading the root directory")?;
+    drop_host_attributes(&mut tree);
     rootfs::add_devices(&mut tree, &root.devices)?;
     let time = Timestamp::from_seconds(epoch);
     prune(&mut tree, kernel, kept, time)?;
@@ -44,20 +46,41 @@ pub fn finish(root: &Root, recipe: &Recipe, kernel: &Kernel, kept: &Selection, e
     Ok(tree)
 }
 
+/// Keeps of the extended attributes only file capabilities, which are all that Debian's packages set. Any other one is
+/// this machine's: SELinux labels, or access lists inherited from the directory that the cache is in.
+fn drop_host_attributes(tree: &mut FileTree) {
+    let paths: Vec<Vec<u8>> = tree.iter().map(|(path, _)| path.to_vec()).collect();
+    for path in paths {
+        if let Some(node) = tree.get_mut(&path) {
+            node.metadata.xattrs.retain(|name, _| name == b"security.capability");
+        }
+    }
+}
+
 /// What the tree follows from: equal identities are equal trees, wherever they are made.
 pub fn identity(recipe: &Recipe, lock: &Lock, epoch: i64) -> Digest {
-    let files: Vec<String> = recipe.files.iter().map(|file| format!("{file:?}")).collect();
-    let text = format!(
-        "tree {FORMAT}\n{}\n{epoch}\n{}\n{:?}\n{:?}\n{:?}\n{:?}\n{}",
-        root::content_key(recipe, lock),
-        files.join("\n"),
-        recipe.groups,
-        recipe.users,
-        apt_sources(&recipe.apt_sources),
-        recipe.kernel.modules,
-        recipe.image.root_free,
-    );
-    Digest::of(text.as_bytes())
+    let file = |file: &ExtraFile| {
+        let (kind, content) = match &file.kind {
+            ExtraKind::File(bytes) => ("file", Digest::of(bytes)),
+            ExtraKind::Symlink(target) => ("symlink", Digest::of(target.as_bytes())),
+            ExtraKind::Directory => ("directory", Digest::of(b"")),
+        };
+        json!([file.path, kind, content, file.mode, file.owner, file.group])
+    };
+    let groups: Vec<_> = recipe.groups.iter().map(|group| json!([group.name, group.gid])).collect();
+    let user = |user: &crate::recipe::User| json!([user.name, user.uid, user.gid, user.groups, user.home, user.shell]);
+    let inputs = json!({
+        "format": FORMAT,
+        "root": root::content_key(recipe, lock),
+        "epoch": epoch,
+        "files": recipe.files.iter().map(file).collect::<Vec<_>>(),
+        "groups": groups,
+        "users": recipe.users.iter().map(user).collect::<Vec<_>>(),
+        "sources": apt_sources(&recipe.apt_sources),
+        "modules": recipe.kernel.modules,
+        "free": recipe.image.root_free,
+    });
+    Digest::of(inputs.to_string().as_bytes())
 }
 
 /// Leaves out the kernel modules that the image does not keep, in dpkg's database too, so that `dpkg --verify` finds
@@ -117,9 +140,9 @@ fn forget(tree: &mut FileTree, gone: &BTreeSet<&[u8]>) -> Result<()> {
 
 /// Adds a user, and the group of its own if no group has its number yet.
 fn add_user(tree: &mut FileTree, user: &crate::recipe::User, epoch: i64) -> Result<()> {
-    let own = Group { name: user.name.clone(), gid: user.gid };
-    if user.gid == user.uid {
-        finish::add_group(tree, &own)?;
+    let groups = String::from_utf8_lossy(&read_file(tree, "etc/group")?).into_owned();
+    if !groups.lines().any(|line| line.split(':').nth(2) == Some(user.gid.to_string().as_str())) {
+        finish::add_group(tree, &Group { name: user.name.clone(), gid: user.gid })?;
     }
     let new = User {
         name: user.name.clone(),
@@ -215,6 +238,18 @@ mod tests {
         assert_eq!(text("var/lib/dpkg/info/linux-modules-7.2.list"), "/.\n/usr/lib/modules/7.2/kernel/a.ko.xz\n");
         assert!(!text("var/lib/dpkg/info/linux-modules-7.2.md5sums").contains("b.ko.xz"));
         assert_eq!(text("var/lib/dpkg/info/other.list"), list, "only the kernel's own lists");
+    }
+
+    #[test]
+    fn attributes_of_this_machine_stay_here() {
+        let mut tree = tree(&[("usr/bin/ping", "")]);
+        let node = tree.get_mut("usr/bin/ping").unwrap();
+        for name in ["security.capability", "security.selinux", "user.origin", "system.posix_acl_access"] {
+            node.metadata.xattrs.insert(name.into(), b"value".to_vec());
+        }
+        drop_host_attributes(&mut tree);
+        let left: Vec<_> = tree.get("usr/bin/ping").unwrap().metadata.xattrs.keys().cloned().collect();
+        assert_eq!(left, [b"security.capability".to_vec()]);
     }
 
     #[test]

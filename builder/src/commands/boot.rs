@@ -48,8 +48,13 @@ pub fn run(context: &Context, options: &Boot) -> Result<u8> {
             ));
             Ok(TESTBED_FAILED)
         }
-        other => {
-            context.reporter.warn(&format!("the machine ended badly: {other:?}\n{}", exit.messages.trim()));
+        end => {
+            let how = match end {
+                End::Exited(code) => format!("QEMU ended with exit code {code}"),
+                End::Signal(signal) => format!("QEMU was killed by signal {signal}"),
+                _ => "QEMU was stopped".to_owned(),
+            };
+            context.reporter.warn(&format!("{how}\n{}", exit.messages.trim()));
             Ok(TESTBED_FAILED)
         }
     }

@@ -1,6 +1,7 @@
 //! `rocbed build`.
 
 use anyhow::{Context as _, Result};
+use diskimage::SectorSize;
 
 use super::{bytes, lock, print_json};
 use crate::build;
@@ -23,7 +24,10 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
         output: options.output.clone().unwrap_or_else(|| build::default_output(&recipe)),
         mirror: mirror(&recipe, &options.source),
         compress: options.compress,
-        sector_size: options.sector_size.unwrap_or(recipe.image.sector_size),
+        sector_size: match options.sector_size.unwrap_or(recipe.image.sector_size) {
+            4096 => SectorSize::Bytes4096,
+            _ => SectorSize::Bytes512,
+        },
         fresh: options.fresh,
         wait: options.wait,
     };

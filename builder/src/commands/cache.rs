@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use progress::Progress as _;
 use serde::Serialize;
 use store::{Entry, Kind, PrunePolicy};
 
@@ -25,6 +26,7 @@ pub fn run(context: &Context, command: &CacheCommand) -> Result<()> {
     match command {
         CacheCommand::Path => print(&format!("{}\n", context.cache_directory()?.display())),
         CacheCommand::List { json } => list(context, *json),
+        CacheCommand::Verify { remove } => verify(context, *remove),
         CacheCommand::Prune { older_than, max_size, dry_run, json } => {
             // Cached root directories hold files of other users.
             rootfs::sandbox::become_root()?;
@@ -50,6 +52,23 @@ pub fn run(context: &Context, command: &CacheCommand) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn verify(context: &Context, remove: bool) -> Result<()> {
+    let report = context.store()?.verify(remove, &context.reporter)?;
+    for broken in &report.broken {
+        context.reporter.warn(&format!("damaged: {}", broken.entry.path.display()));
+    }
+    match (report.broken.len(), remove) {
+        (0, _) => context.reporter.say("every file is what its digest says"),
+        (count, true) => {
+            context.reporter.say(&format!("removed {count} damaged files; the next build fetches them anew"))
+        }
+        (count, false) => anyhow::bail!(
+            "{count} damaged files\n  help: `rocbed cache verify --remove` removes them, to be fetched anew"
+        ),
+    }
+    Ok(())
 }
 
 fn kept(entry: Entry) -> Kept {

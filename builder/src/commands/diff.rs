@@ -10,7 +10,8 @@ use crate::inspect;
 use crate::lock::{self, Lock, Versions};
 
 pub fn run(options: &Diff) -> Result<()> {
-    let changes = lock::diff(&versions(&options.old)?, &versions(&options.new)?);
+    let both_locks = is_lock(&options.old) && is_lock(&options.new);
+    let changes = lock::diff(&versions(&options.old, both_locks)?, &versions(&options.new, both_locks)?);
     if options.json {
         return print_json(&changes);
     }
@@ -18,11 +19,16 @@ pub fn run(options: &Diff) -> Result<()> {
     print(&(lines + &lock::summary(&changes) + "\n"))
 }
 
-/// The packages of a lock, or of an image as its root file system's dpkg knows them.
-fn versions(path: &Path) -> Result<Versions> {
-    if path.extension().is_some_and(|end| end == "lock") {
+fn is_lock(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "lock")
+}
+
+/// The packages of a lock, or of an image as its root file system's dpkg knows them. Between two locks everything counts,
+/// the packages that only the build uses included.
+fn versions(path: &Path, both_locks: bool) -> Result<Versions> {
+    if is_lock(path) {
         let Some(lock) = Lock::read(path)? else { bail!("{} is no lock: it is missing or empty", path.display()) };
-        return Ok(lock::versions(&lock));
+        return Ok(if both_locks { lock::versions(&lock) } else { lock::root_versions(&lock) });
     }
     let packages = inspect::root_packages(path)?;
     Ok(packages.into_iter().map(|(name, version)| (name, (version, None))).collect())

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
+use progress::Progress as _;
 use serde::Serialize;
 use store::Fetcher;
 
 use super::{print, print_json};
 use crate::cmdline::{LockArgs, Source};
 use crate::context::{Context, mirror};
-use crate::lock::{self, Change, Lock};
+use crate::lock::{self, Change, Lock, LockError};
 use crate::recipe::{self, Recipe};
 use crate::{archive, resolve};
 
@@ -32,11 +33,7 @@ pub struct Found {
 
 /// Looks for a recipe's lock: `--lock`, beside the recipe's file, `NAME.lock` here, inside the program.
 pub fn find(recipe: &Recipe, source: &Source) -> Result<Found> {
-    let path = source
-        .lock
-        .clone()
-        .or_else(|| recipe.path.as_ref().map(|path| path.with_extension("lock")))
-        .unwrap_or_else(|| PathBuf::from(format!("{}.lock", recipe.name)));
+    let path = path(recipe, source);
     if let Some(lock) = Lock::read(&path)? {
         return Ok(Found { lock: Some((lock, Origin::File(path.clone()))), path });
     }
@@ -46,6 +43,11 @@ pub fn find(recipe: &Recipe, source: &Source) -> Result<Found> {
         .map(|text| Lock::parse(text, &format!("{} (shipped)", recipe.name)).map(|lock| (lock, Origin::Shipped)))
         .transpose()?;
     Ok(Found { lock, path })
+}
+
+fn path(recipe: &Recipe, source: &Source) -> PathBuf {
+    let beside = || recipe.path.as_ref().map(|path| path.with_extension("lock"));
+    source.lock.clone().or_else(beside).unwrap_or_else(|| PathBuf::from(format!("{}.lock", recipe.name)))
 }
 
 /// What became of a lock.
@@ -76,12 +78,12 @@ pub fn current(
             "the recipe {} asks for something else than its lock {} was made for\n  help: run `rocbed lock {}` and look at what changes",
             recipe.name,
             found.path.display(),
-            recipe.name
+            recipe.asked()
         ),
         None if locked => bail!(
             "the recipe {} has no lock\n  help: `rocbed lock {}` makes {}",
             recipe.name,
-            recipe.name,
+            recipe.asked(),
             found.path.display()
         ),
         Some((lock, _)) if lock.request != request => context.reporter.say("the recipe has changed: locking it anew"),
@@ -110,7 +112,13 @@ struct Report<'a> {
 
 pub fn run(context: &Context, options: &LockArgs) -> Result<()> {
     let recipe = recipe::load(&options.recipe)?;
-    let found = find(&recipe, &options.source)?;
+    let found = match find(&recipe, &options.source) {
+        Err(error) if options.update && error.downcast_ref::<LockError>().is_some_and(LockError::is_invalid) => {
+            context.reporter.warn(&crate::error_text(&error));
+            Found { lock: None, path: path(&recipe, &options.source) }
+        }
+        found => found?,
+    };
     let fetcher = context.fetcher(&options.source)?;
     let outcome = current(context, &recipe, &options.source, &found, &fetcher, options.update, false)?;
     let on_disk = matches!(&found.lock, Some((_, Origin::File(_))));

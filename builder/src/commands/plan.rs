@@ -37,6 +37,11 @@ struct Entry<'a> {
 }
 
 pub fn run(context: &Context, options: &Plan) -> Result<()> {
+    // As a build would: cached root directories belong to whoever a user is in there. Where that cannot be, a plan is
+    // still worth having, and building will say what is missing.
+    if let Err(error) = rootfs::sandbox::become_root() {
+        context.reporter.detail(&format!("planning without a user namespace: {error}"));
+    }
     let recipe = recipe::load(&options.recipe)?;
     let found = lock::find(&recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;

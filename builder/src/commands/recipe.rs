@@ -1,5 +1,7 @@
 //! `rocbed recipe`: the shipped recipes and the format.
 
+use std::fs;
+
 use anyhow::{Context as _, Result};
 
 use super::{print, print_json};
@@ -11,15 +13,18 @@ pub fn run(command: &RecipeCommand) -> Result<()> {
         RecipeCommand::List => {
             let mut lines = String::new();
             for name in recipe::shipped_names() {
-                let description = recipe::load(name)?.description;
+                let description = recipe::load_shipped(name)?.description;
                 lines.push_str(&format!("{name:<12} {description}\n"));
             }
             print(&lines)
         }
         RecipeCommand::Show { name } => {
-            recipe::load(name)?;
-            let text = recipe::shipped_text(name).with_context(|| format!("{name} is a file, not a shipped recipe"))?;
-            print(text)
+            if let Some(path) = recipe::load(name)?.path {
+                eprintln!("# {}", path.display());
+                let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+                return print(&text);
+            }
+            print(recipe::shipped_text(name).with_context(|| format!("{name} is not a shipped recipe"))?)
         }
         RecipeCommand::Schema => print_json(&recipe::schema()),
         RecipeCommand::Reference => print(&recipe::reference::markdown(&recipe::schema())),

@@ -37,9 +37,7 @@ pub(super) fn read(path: &Path, files: bool) -> Result<InitramfsReport> {
     decoder.take(MAX_SIZE + 1).read_to_end(&mut unpacked).context("decompressing")?;
     ensure!(unpacked.len() as u64 <= MAX_SIZE, "it unpacks to over {MAX_SIZE} bytes");
     let main = cpio::read(&unpacked, cpio::Limits::default()).context("reading the compressed archive")?.tree;
-    let is_module = |path: &[u8]| {
-        path.windows(4).any(|part| part == b".ko." || part == b".ko") && path.starts_with(b"usr/lib/modules/")
-    };
+    let is_module = |path: &[u8]| rootfs::finish::module_name(path).is_some();
     Ok(InitramfsReport {
         modules: main.iter().filter(|(path, _)| is_module(path)).count(),
         init: content(&main, "init").map_or(0, |bytes| bytes.len() as u64),

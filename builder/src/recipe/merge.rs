@@ -27,6 +27,18 @@ fn joined(layers: &[Layer], get: impl Fn(&Layer) -> Vec<String>) -> Vec<String> 
     all
 }
 
+/// In order, a later one in the place of an earlier one with the same name.
+fn by_name<T>(all: impl Iterator<Item = T>, name: impl Fn(&T) -> &String) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for one in all {
+        match kept.iter().position(|other| name(other) == name(&one)) {
+            Some(place) => kept[place] = one,
+            None => kept.push(one),
+        }
+    }
+    kept
+}
+
 pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> Result<Recipe, RecipeError> {
     let archive = Archive {
         suite: last(layers, |layer| layer.file.archive.suite.clone()).unwrap_or_else(|| "sid".into()),
@@ -54,13 +66,13 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
         packages: packages(layers)?,
         kernel: Kernel {
             flavour: last(layers, |layer| layer.file.kernel.flavour.clone()).unwrap_or_else(|| "amd64".into()),
-            cmdline: joined(layers, |layer| layer.file.kernel.cmdline.clone()),
+            cmdline: joined(layers, |layer| layer.file.kernel.cmdline.iter().map(|word| word.0.clone()).collect()),
             modules: joined(layers, |layer| layer.file.kernel.modules.clone()),
             initramfs_modules: joined(layers, |layer| layer.file.kernel.initramfs_modules.clone()),
         },
         files: files(layers)?,
-        groups: layers.iter().flat_map(|layer| layer.file.groups.clone()).collect(),
-        users: layers.iter().flat_map(|layer| layer.file.users.iter().map(user)).collect(),
+        groups: by_name(layers.iter().flat_map(|layer| layer.file.groups.clone()), |group| &group.name),
+        users: by_name(layers.iter().flat_map(|layer| layer.file.users.iter().map(user)), |user| &user.name),
         settings: SettingsTable {
             name: last(layers, |layer| layer.file.settings.name.clone()),
             hub: last(layers, |layer| layer.file.settings.hub.clone()),

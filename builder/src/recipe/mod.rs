@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub use model::{AptSourceEntry, GroupEntry, SettingsTable, parse_size};
-pub use read::{RecipeError, load, parse_file, schema};
+pub use read::{RecipeError, load, load_shipped, parse_file, schema};
 pub use shipped::{lock_text as shipped_lock, names as shipped_names, recipe_text as shipped_text};
 
 /// A recipe with everything inherited and defaulted.
@@ -45,6 +45,13 @@ pub struct Recipe {
     pub settings: SettingsTable,
     /// Sizes.
     pub image: Image,
+}
+
+impl Recipe {
+    /// How to name it on the command line.
+    pub fn asked(&self) -> String {
+        self.path.as_ref().map_or_else(|| self.name.clone(), |path| path.display().to_string())
+    }
 }
 
 /// Where packages come from.

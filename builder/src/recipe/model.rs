@@ -96,7 +96,7 @@ pub struct KernelTable {
     pub flavour: Option<String>,
     /// The kernel command line, word by word; added to inherited words. `root=` is added by the build.
     #[serde(default)]
-    pub cmdline: Vec<String>,
+    pub cmdline: Vec<CmdlineWord>,
     /// Kernel modules kept in the root file system, with those they depend on: names (`amdgpu`) or directories below
     /// the kernel's module directory, with a slash at the end (`kernel/drivers/net/`). `["*"]` keeps all. Added to
     /// inherited ones.
@@ -225,16 +225,27 @@ fn yes() -> bool {
 
 /// Declares a string-like recipe value that is checked while it is read, so that errors carry line and column.
 macro_rules! checked_string {
-    ($(#[$doc:meta])* $name:ident($inner:ty), $parse:expr, $schema:expr) => {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $expected:literal, $parse:expr, $schema:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name(pub $inner);
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                let parse: fn(&str) -> Result<$inner, String> = $parse;
-                parse(&text).map(Self).map_err(de::Error::custom)
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        let parse: fn(&str) -> Result<$inner, String> = $parse;
+                        parse(text).map($name).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
             }
         }
 
@@ -253,6 +264,7 @@ macro_rules! checked_string {
 checked_string!(
     /// A package relation as in a Depends field (Debian Policy 7.1).
     PackageRelation(String),
+    "a package in quotes, such as \"hello (>= 2.10)\"",
     |text| {
         debarchive::relation::parse_request(text).map_err(|error| format!("{text:?} is no package relation: {error}"))?;
         Ok(text.to_owned())
@@ -261,8 +273,26 @@ checked_string!(
 );
 
 checked_string!(
+    /// One word of the kernel command line; not `root=`, which the build adds.
+    CmdlineWord(String),
+    "one word in quotes, such as \"quiet\"",
+    |text| {
+        let (name, _) = text.split_once('=').unwrap_or((text, ""));
+        if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(format!("{text:?} is not one word of a kernel command line: give a list of words"));
+        }
+        if matches!(name.replace('_', "-").as_str(), "root" | "rocbed.root-uuid") {
+            return Err(format!("{text:?} would name another root: the build adds root= for the one that it makes"));
+        }
+        Ok(text.to_owned())
+    },
+    schemars::json_schema!({"type": "string", "pattern": "^\\\\S+$"})
+);
+
+checked_string!(
     /// An absolute path, kept without its leading slash.
     AbsolutePath(String),
+    "an absolute path in quotes",
     |text| match text.strip_prefix('/') {
         Some(path) if !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | "..")) => {
             Ok(path.to_owned())
@@ -275,6 +305,7 @@ checked_string!(
 checked_string!(
     /// Permission bits.
     Mode(u16),
+    "octal digits in quotes, such as \"0644\"",
     |text| match u16::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o7777 && text.len() <= 5 => Ok(mode),
         _ => Err(format!("{text:?} is no mode: give octal digits such as \"0644\"")),
@@ -285,8 +316,9 @@ checked_string!(
 checked_string!(
     /// A size in bytes, written with a unit: `64MiB`, `2GiB`, `512KiB`, `1048576`.
     ByteSize(u64),
+    "a size in quotes, such as \"64MiB\"",
     parse_size,
-    schemars::json_schema!({"type": "string", "pattern": "^[0-9]+ ?(B|KiB|MiB|GiB|TiB)?$"})
+    schemars::json_schema!({"type": "string", "pattern": "^[0-9]+ *(B|[KMGT](iB)?)?$"})
 );
 
 /// Reads `64MiB`, `2 GiB`, `1048576`; bytes.

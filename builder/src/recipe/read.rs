@@ -73,7 +73,7 @@ pub(super) struct Layer {
 /// Loads a recipe by name or path and resolves what it inherits. A name with a slash or the ending `.toml` is a path;
 /// any other is `recipes/NAME.toml` here if there is one, else the shipped recipe.
 pub fn load(asked: &str) -> Result<Recipe, RecipeError> {
-    let (first, path) = open(asked, None)?;
+    let (first, path) = open(asked, &From::CommandLine)?;
     let name = match &path {
         Some(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         None => asked.to_owned(),
@@ -87,7 +87,7 @@ pub fn load(asked: &str) -> Result<Recipe, RecipeError> {
                 message: format!("`inherits` goes round in a circle: {}", chain(&layers)),
             });
         }
-        let (layer, _) = open(&parent, child.directory.as_deref())?;
+        let (layer, _) = open(&parent, &child.directory.clone().map_or(From::Shipped, From::File))?;
         layers.push(layer);
     }
     layers.reverse();
@@ -98,13 +98,24 @@ fn chain(layers: &[Layer]) -> String {
     layers.iter().take(4).map(|layer| layer.origin.as_str()).collect::<Vec<_>>().join(" -> ")
 }
 
-fn open(asked: &str, relative_to: Option<&Path>) -> Result<(Layer, Option<PathBuf>), RecipeError> {
+/// Who asks for a recipe: where to look depends on it.
+enum From {
+    /// The user: here, then among the shipped ones.
+    CommandLine,
+    /// A recipe file in this directory: beside it, then among the shipped ones.
+    File(PathBuf),
+    /// A shipped recipe: among its like only, so that it is the same everywhere.
+    Shipped,
+}
+
+fn open(asked: &str, from: &From) -> Result<(Layer, Option<PathBuf>), RecipeError> {
     let is_path = asked.contains('/') || Path::new(asked).extension().is_some_and(|end| end == "toml");
-    let beside = relative_to.unwrap_or(Path::new("recipes")).join(format!("{asked}.toml"));
-    let path = if is_path {
-        Some(relative_to.map_or_else(|| PathBuf::from(asked), |directory| directory.join(asked)))
-    } else {
-        beside.is_file().then_some(beside)
+    let path = match from {
+        From::Shipped => None,
+        From::CommandLine if is_path => Some(PathBuf::from(asked)),
+        From::File(directory) if is_path => Some(directory.join(asked)),
+        From::CommandLine => Some(Path::new("recipes").join(format!("{asked}.toml"))).filter(|path| path.is_file()),
+        From::File(directory) => Some(directory.join(format!("{asked}.toml"))).filter(|path| path.is_file()),
     };
     if let Some(path) = path {
         let text = fs::read_to_string(&path).map_err(|error| RecipeError::Read { path: path.clone(), error })?;
@@ -121,6 +132,18 @@ fn open(asked: &str, relative_to: Option<&Path>) -> Result<(Layer, Option<PathBu
     let origin = format!("{asked} (shipped)");
     let file = parse_file(text, &origin)?;
     Ok((Layer { origin, directory: None, file }, None))
+}
+
+/// Loads a shipped recipe, whatever is in the current directory.
+pub fn load_shipped(name: &str) -> Result<Recipe, RecipeError> {
+    let (mut layers, mut next) = (Vec::new(), Some(name.to_owned()));
+    while let Some(parent) = next.take() {
+        let (layer, _) = open(&parent, &From::Shipped)?;
+        next.clone_from(&layer.file.inherits);
+        layers.push(layer);
+    }
+    layers.reverse();
+    merge::resolve(name.to_owned(), None, &layers)
 }
 
 /// Reads one recipe file's text; `origin` names it in errors.

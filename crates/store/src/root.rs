@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::temp::{self, create_dir};
+use crate::temp::{self, create_dir, create_private_dir};
 use crate::{Digest, StoreError};
 
 /// See <https://bford.info/cachedir/>: backup programs leave such a directory out.
@@ -59,8 +59,11 @@ impl Store {
         let root = root.into();
         create_dir(&root)?;
         let root = std::path::absolute(&root).map_err(StoreError::io("resolving", &root))?;
-        for name in ["sha256", "trees", "meta", "partial", "tmp"] {
+        for name in ["sha256", "meta", "partial"] {
             create_dir(&root.join(name))?;
+        }
+        for name in ["trees", "tmp"] {
+            create_private_dir(&root.join(name))?;
         }
         let lock_path = root.join("lock");
         let lock = File::options()

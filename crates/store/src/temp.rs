@@ -19,6 +19,12 @@ pub(crate) fn create_dir(path: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(path).map_err(StoreError::io("creating", path))
 }
 
+/// Makes a directory that only its owner can enter: root directories hold setuid programs.
+pub(crate) fn create_private_dir(path: &Path) -> Result<(), StoreError> {
+    create_dir(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(StoreError::io("closing to others", path))
+}
+
 /// A new name in `directory` that no one else will choose.
 fn fresh_name(directory: &Path) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);

@@ -123,11 +123,27 @@ impl TreeDraft {
     ///
     /// # Errors
     /// Where it cannot be renamed.
-    pub fn commit(mut self, size: u64) -> Result<PathBuf, StoreError> {
+    pub fn commit(self, size: u64) -> Result<PathBuf, StoreError> {
+        self.publish(size, false)
+    }
+
+    /// As [`Self::commit`], but a tree that is there already is removed and this one takes its place: for whoever
+    /// does not trust the old one. Who reads the old one at that moment finds files missing.
+    ///
+    /// # Errors
+    /// Where it cannot be renamed, or the old one cannot be removed.
+    pub fn replace(self, size: u64) -> Result<PathBuf, StoreError> {
+        self.publish(size, true)
+    }
+
+    fn publish(mut self, size: u64, replace: bool) -> Result<PathBuf, StoreError> {
         let description = Description::new(&self.store, size, &self.label);
         let entry = self.directory.join(ENTRY);
         description.write(&self.store, &entry)?;
         let target = self.store.tree_directory(&self.digest);
+        if replace {
+            self.store.discard(&target)?;
+        }
         match fs::rename(&self.directory, &target) {
             Ok(()) => self.done = true,
             Err(e) if [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists].contains(&e.kind()) => {}
@@ -186,6 +202,18 @@ mod tests {
         assert_eq!(second.commit(1).unwrap(), path);
         assert_eq!(fs::read_to_string(path.join("who")).unwrap(), "first");
         assert_eq!(fs::read_dir(store.temp_dir()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_replaced_tree_is_the_new_one() {
+        let (_dir, store) = store();
+        let digest = Digest::of(b"lock");
+        store.new_tree(&digest, "").unwrap().commit(1).unwrap();
+        let draft = store.new_tree(&digest, "").unwrap();
+        fs::write(draft.path().join("new"), "").unwrap();
+        let path = draft.replace(1).unwrap();
+        assert!(path.join("new").exists());
+        assert_eq!(store.tree(&digest).unwrap(), Some(path));
     }
 
     #[test]

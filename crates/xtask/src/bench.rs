@@ -52,6 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (mut ours, mut theirs, mut rebuilds) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=options.runs {
         eprintln!("round {round} of {}", options.runs);
+        fs::remove_dir_all(&image).with_context(|| format!("removing {}", image.display()))?;
         ours.push(time(&mut rocbed(&["--fresh"]))?);
         theirs.push(mmdebstrap(&archive, &debs, &directory)?);
         rebuilds.push(time(&mut rocbed(&[]))?);

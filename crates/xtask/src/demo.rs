@@ -16,7 +16,7 @@ fn run_stage(title: &str, command: &mut Command) -> Result<()> {
 /// Builds the smoke image with everything it needs and boots it, directly and as a USB stick under UEFI.
 pub(crate) fn run() -> Result<()> {
     let began = Instant::now();
-    host::install(&[host::TO_BOOT])?;
+    host::install(&[host::TO_BOOT, host::to_build()])?;
     let programs = build::programs(false)?;
     let rocbed = || Command::new(&programs.rocbed);
     run_stage("rocbed plan smoke", rocbed().args(["plan", "smoke"]))?;

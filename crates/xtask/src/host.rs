@@ -21,6 +21,12 @@ const fn package(name: &'static str, file: &'static str) -> HostPackage {
 pub(crate) const TO_BOOT: &[HostPackage] =
     &[package("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd")];
 
+/// What building takes: nothing as root; for a user, the two programs that let a user namespace have many ids.
+pub(crate) fn to_build() -> &'static [HostPackage] {
+    const FOR_USERS: &[HostPackage] = &[package("uidmap", "/usr/bin/newuidmap")];
+    if is_root() { &[] } else { FOR_USERS }
+}
+
 /// The outside oracles that the tests hold our work against, and the peers of the benchmarks.
 pub(crate) const TO_TEST: &[HostPackage] = &[
     package("bmap-tools", "/usr/bin/bmaptool"),
