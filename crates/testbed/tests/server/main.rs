@@ -1,0 +1,206 @@
+//! The server as autopkgtest uses it: real testbeds, real namespaces. Needs root; no network.
+//!
+//! The root directory is a small one that the tests make of the host's own shell and a few other programs.
+
+mod root;
+mod server;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use server::Server;
+
+#[test]
+fn a_session_from_open_to_quit() {
+    let mut server = Server::start(&[]);
+    let words = "ok revert revert-full-system root-on-testbed suggested-normal-user=tester";
+    assert_eq!(server.ask("capabilities"), words);
+    let scratch = server.open();
+    assert_eq!(server.shell("id -u; pwd; umask; hostname").stdout, "0\n/\n0022\ntestbed\n");
+    assert_eq!(server.shell(&format!("echo kept > {scratch}/file; cat {scratch}/file")).stdout, "kept\n");
+    assert_eq!(server.ask("close"), "ok");
+    assert_eq!(server.quit(), 0);
+}
+
+#[test]
+fn the_exit_status_is_the_commands() {
+    let mut server = Server::start(&[]);
+    server.open();
+    assert_eq!(server.shell("exit 0").status, 0);
+    assert_eq!(server.shell("exit 125").status, 125);
+    assert_eq!(server.shell("kill -TERM $$").status, 128 + 15);
+    assert_eq!(server.run(&["no-such-program"]).status, 127);
+    assert_eq!(server.run(&["/etc/passwd"]).status, 126);
+}
+
+#[test]
+fn nothing_of_the_callers_environment_is_inside() {
+    let mut server = Server::start(&[]);
+    server.open();
+    let environment = server.run(&["env"]).stdout;
+    let names: BTreeSet<&str> = environment.lines().filter_map(|line| line.split('=').next()).collect();
+    assert_eq!(names, BTreeSet::from(["PATH", "HOME", "USER", "LOGNAME", "SHELL"]));
+}
+
+#[test]
+fn revert_undoes_everything_and_keeps_the_scratch_path() {
+    let mut server = Server::start(&[]);
+    let scratch = server.open();
+    server.shell("echo more >> /etc/passwd; rm -r /srv; mkdir /new; echo x > /run/x; (sleep 1000 > /dev/null 2>&1 &)");
+    assert_eq!(server.ask("revert"), format!("ok {scratch}"));
+    server.find_command();
+    let seen = server.shell("grep -c more /etc/passwd; ls -d /srv; ls /new /run/x; ls /proc | grep -c '^[0-9]'");
+    // The first process, the shell, ls and grep.
+    assert_eq!(seen.stdout, "0\n/srv\n4\n", "{}", seen.stderr);
+}
+
+#[test]
+fn files_and_directories_are_copied_both_ways() {
+    let host = tempfile::tempdir().unwrap();
+    let path = host.path().display();
+    fs::create_dir_all(host.path().join("from/a b")).unwrap();
+    fs::write(host.path().join("from/a b/file"), "text").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", host.path().join("from/link")).unwrap();
+    fs::write(host.path().join("script"), "#!/bin/sh\necho it runs\n").unwrap();
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
+    fs::set_permissions(host.path().join("script"), mode).unwrap();
+
+    let mut server = Server::start(&[]);
+    let scratch = server.open();
+    assert_eq!(server.ask(&format!("copydown {path}/script {scratch}/script")), "ok");
+    assert_eq!(server.run(&[&format!("{scratch}/script")]).stdout, "it runs\n");
+    assert_eq!(server.ask(&format!("copydown {path}/from/ {scratch}/tree/")), "ok");
+    assert_eq!(
+        server.shell(&format!("cat '{scratch}/tree/a b/file'; stat -c %u {scratch}/tree/link")).stdout,
+        "text0\n"
+    );
+    assert_eq!(server.ask(&format!("copyup {scratch}/tree/ {path}/back/")), "ok");
+    assert_eq!(fs::read(host.path().join("back/a b/file")).unwrap(), b"text");
+    assert_eq!(fs::read_link(host.path().join("back/link")).unwrap(), Path::new("/etc/passwd"));
+    assert_eq!(server.ask(&format!("copyup /etc/nothing {path}/nothing")), "copy-failed");
+    assert_eq!(server.ask("capabilities").split(' ').next(), Some("ok"), "the session goes on");
+}
+
+#[test]
+fn a_copy_that_hangs_is_given_up() {
+    let mut server = Server::start_with(&[], &[("AUTOPKGTEST_VIRT_COPY_TIMEOUT", "1")]);
+    let scratch = server.open();
+    server.shell(&format!("mkfifo {scratch}/pipe"));
+    assert_eq!(server.ask(&format!("copyup {scratch}/pipe /dev/null")), "timeout");
+}
+
+#[test]
+fn what_is_not_the_testbeds_is_out_of_reach_of_its_root() {
+    let settings = server::root().join("etc/rocbed");
+    assert!(settings.join("rocbed.toml").exists());
+    let mut server = Server::start(&[]);
+    server.open();
+    let refused = |what: &str, script: &str| {
+        let tried = server.shell(script);
+        assert_ne!(tried.status, 0, "{what}: {} {}", tried.stdout, tried.stderr);
+    };
+    refused("the agent's settings", "cat /etc/rocbed/rocbed.toml");
+    refused("taking away what hides them", "umount /etc/rocbed");
+    refused("the agent's settings on the kernel's command line", "grep rocbed[.] /proc/cmdline");
+    refused("disks, by their nodes", "ls /dev/vd* /dev/sd* /dev/nvme* /dev/loop*");
+    refused("disks, by new nodes", "mknod /dev/disk b 254 0");
+    refused("GPUs, by their nodes", "ls /dev/kfd /dev/dri");
+    refused("GPUs, by new nodes", "mknod /tmp/renderD129 c 226 129");
+    refused("memory", "mknod /tmp/mem c 1 1");
+    refused("the kernel's settings", "echo 1 > /proc/sys/kernel/sysrq");
+    refused("making them writable", "mount -o remount,rw,bind /proc/sys");
+    refused("restarting the machine", "echo b > /proc/sysrq-trigger");
+    refused("devices' settings", "echo 1 > /sys/bus/pci/rescan");
+    refused("kernel modules, by program", "insmod /tmp/nothing.ko");
+    refused("kernel modules, by system call", "perl -e 'exit(syscall(313, 0, \"\", 0) == -1 && $!{EPERM})'");
+    refused("the host's processes", &format!("kill -0 {}", std::process::id()));
+    refused("the first process's program", "cat /proc/1/exe > /dev/null");
+    refused("the first process's files", "ls /proc/1/fd/0");
+    refused("the host's root directory", "ls /proc/1/root/work");
+    refused("the kernel's log", "dmesg");
+}
+
+#[test]
+fn an_own_network_has_a_loopback_and_all_ports() {
+    let mut server = Server::start(&["--network", "none"]);
+    assert!(server.ask("capabilities").contains(" isolation-container"));
+    server.open();
+    let interfaces = server.shell("tail -n +3 /proc/net/dev").stdout;
+    assert_eq!(interfaces.trim().split(':').next(), Some("lo"), "{interfaces}");
+    assert_eq!(interfaces.lines().count(), 1);
+    let listen = "perl -MIO::Socket::INET -e 'my $listener = IO::Socket::INET->new(LocalAddr=>\"127.0.0.1:80\",Listen=>1) or die $!; IO::Socket::INET->new(\"127.0.0.1:80\") or die $!'";
+    let tried = server.shell(listen);
+    assert_eq!(tried.status, 0, "{}", tried.stderr);
+}
+
+#[test]
+fn a_full_testbed_says_what_to_do() {
+    let mut server = Server::start(&["--overlay-size", "8M"]);
+    server.open();
+    let tried = server.shell("head -c 20M /dev/zero > /tmp/large");
+    assert!(tried.stderr.contains("No space left on device"), "{}", tried.stderr);
+    assert_eq!(server.ask("close"), "ok");
+    server.quit();
+    let said = server.errors();
+    assert!(said.contains("it has written 8 MiB, which is its limit; give it more with --overlay-size"), "{said}");
+}
+
+#[test]
+fn two_hundred_testbeds_leave_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    for options in [vec![], vec!["--overlay-dir", directory.path().to_str().unwrap()]] {
+        let mut server = Server::start(&options);
+        let count = |server: &Server| {
+            let of = |what: &str| fs::read_dir(format!("/proc/{}/{what}", server.pid())).unwrap().count();
+            let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", server.pid())).unwrap().lines().count();
+            (of("fd"), of("task"), mounts, server.descendants())
+        };
+        let before = count(&server);
+        for _ in 0..200 {
+            server.open();
+            server.shell("(sleep 1000 > /dev/null 2>&1 &) ; echo x > /tmp/file");
+            assert_eq!(server.ask("close"), "ok");
+        }
+        assert_eq!(count(&server), before);
+        assert_eq!(server.quit(), 0);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_killed_server_takes_its_testbed_along() {
+    let mut server = Server::start(&[]);
+    server.open();
+    server.shell("(sleep 54321 > /dev/null 2>&1 &)");
+    let running = || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        processes
+            .filter(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x0054321\0"))
+            .count()
+    };
+    assert_eq!(running(), 1);
+    server.kill();
+    let end = Instant::now() + Duration::from_secs(20);
+    while running() > 0 {
+        assert!(Instant::now() < end, "it still runs");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_client_that_hears_no_more_is_no_error() {
+    let mut server = Server::start(&[]);
+    server.open();
+    server.stop_listening();
+    assert_eq!(server.quit(), 0, "{}", server.errors());
+}
+
+#[test]
+fn a_client_that_is_gone_is_one() {
+    let mut server = Server::start(&[]);
+    server.open();
+    assert_eq!(server.hang_up(), 12);
+    assert!(server.errors().contains("caller quit?"));
+}
