@@ -1,0 +1,89 @@
+//! Containers: .deb and its tar, cpio, block maps, and what a server says about the part it sends.
+
+use std::io::{self, Read};
+
+use diskimage::blockmap::BlockMap;
+use rootfs::deb::TarReader;
+use sha2::{Digest, Sha256};
+use store::fetch::content_range as header;
+
+/// A whole .deb. What it says about itself must be fit for file names.
+pub fn deb(data: &[u8]) {
+    let Ok(deb) = rootfs::deb::parse(data) else { return };
+    for part in [deb.name(), deb.version(), deb.architecture()] {
+        assert!(!part.is_empty() && !part.contains(['/', '\n', '\0']), "{part:?}");
+    }
+    for (path, _) in deb.conffiles() {
+        assert!(!path.is_empty());
+    }
+}
+
+/// The tar inside of a .deb, uncompressed; the headers' checksums are put right first. No path may lead out.
+pub fn tar(data: &[u8]) {
+    let mut data = data.to_vec();
+    for header in data.as_chunks_mut::<512>().0 {
+        if header[257..].starts_with(b"ustar") {
+            header[148..156].fill(b' ');
+            let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+            header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+    let mut reader = TarReader::new(data.as_slice());
+    while let Ok(Some(entry)) = reader.next_entry() {
+        let mut parts = entry.path.split(|byte| *byte == b'/');
+        assert!(entry.path.is_empty() || parts.all(|part| !matches!(part, b"" | b"." | b"..")), "{entry:?}");
+        assert_eq!(entry.mode & !0o7777, 0, "{entry:?}");
+        // Every other entry is skipped unread.
+        if entry.size % 2 == 0 {
+            match io::copy(&mut reader.by_ref(), &mut io::sink()) {
+                Ok(read) => assert_eq!(read, entry.size),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// An initramfs of plain cpio archives. What we write of it reads back.
+pub fn cpio(data: &[u8]) {
+    let limits = fsimage::cpio::Limits { entries: 1000 };
+    let Ok(archive) = fsimage::cpio::read(data, limits) else { return };
+    assert!(archive.end <= data.len());
+    let mut written = Vec::new();
+    if fsimage::cpio::write(&archive.tree, &mut written).is_ok() {
+        let again = fsimage::cpio::read(&written, fsimage::cpio::Limits { entries: 3000 }).expect("our own archive");
+        assert_eq!(again.tree.len(), archive.tree.len());
+        assert_eq!(again.end, written.len());
+    }
+}
+
+/// A block map, as it is and with its checksum put right. What we write of it reads back.
+pub fn blockmap(data: &[u8]) {
+    const TAG: &[u8] = b"<BmapFileChecksum>";
+    let mut data = data.to_vec();
+    let _as_it_is = BlockMap::parse(&data);
+    if let Some(tag) = data.windows(TAG.len()).position(|window| window == TAG) {
+        let start = tag + TAG.len();
+        let blanks = data[start..].iter().take_while(|byte| **byte == b' ').count();
+        if let Some(place) = data.get(start + blanks..start + blanks + 64) {
+            let place = start + blanks..start + blanks + place.len();
+            data[place.clone()].fill(b'0');
+            let sum: String = Sha256::digest(&data).iter().map(|byte| format!("{byte:02x}")).collect();
+            data[place].copy_from_slice(sum.as_bytes());
+        }
+    }
+    let Ok(map) = BlockMap::parse(&data) else { return };
+    for range in &map.ranges {
+        let bytes = map.bytes(range);
+        assert!(bytes.start < bytes.end && bytes.end <= map.image_size, "{map:?}");
+    }
+    assert_eq!(BlockMap::parse(map.to_xml().as_bytes()).as_ref(), Ok(&map));
+}
+
+/// A `Content-Range` header. Its numbers must not contradict each other.
+pub fn content_range(data: &[u8]) {
+    let Ok(range) = header::parse(data) else { return };
+    match range.bytes {
+        Some((first, last)) => assert!(first <= last && range.total.is_none_or(|total| last < total)),
+        None => assert!(range.total.is_some()),
+    }
+}

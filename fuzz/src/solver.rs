@@ -1,0 +1,94 @@
+//! The solver on archives of a few packages, whose relations the bytes choose.
+
+use std::fmt::Write as _;
+
+use debarchive::index::{IndexText, Package, Universe};
+use debarchive::solve::{Base, Request, check_closure};
+
+const NAMES: [&str; 6] = ["a", "b", "c", "d", "virtual", "other"];
+const VERSIONS: [&str; 8] = ["", "", "", " (= 1)", " (>= 2)", " (<< 2)", " (<= 1)", " (>> 1)"];
+const SUFFIXES: [&str; 6] = ["", "", "", " [amd64]", " [!amd64]", ":any"];
+
+/// Solves a request in an archive of up to eight packages. A solution passes the independent check, has nothing that
+/// was excluded, and unpacks and configures each package once.
+pub fn solve(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let switches = bytes.next();
+    let text = archive(&mut bytes);
+    let texts = vec![IndexText { suite: "sid".into(), component: "main".into(), text: text.clone().into_bytes() }];
+    let universe = Universe::new(texts, "amd64").expect("a well-formed index");
+    let install = (0..=bytes.next() % 3).map(|_| alternatives(&mut bytes)).collect::<Vec<_>>();
+    let request = Request {
+        exclude: if switches & 1 == 0 { Vec::new() } else { vec![bytes.choose(&NAMES).to_owned()] },
+        base: [Base::None, Base::Essential, Base::Required, Base::None][usize::from(switches >> 1 & 3)],
+        recommends: switches & 8 != 0,
+        ..Request::new(install)
+    };
+    let Ok(solution) = debarchive::solve::solve(&universe, &request) else { return };
+    let set: Vec<Package<'_>> = solution.packages.iter().filter_map(|(id, _)| universe.get(*id)).collect();
+    assert_eq!(set.len(), solution.packages.len());
+    assert_eq!(check_closure(&set, "amd64"), [], "{text}\n{request:?}");
+    assert!(
+        set.iter().all(|package| !request.exclude.iter().any(|name| name == package.name())),
+        "{text}\n{request:?}"
+    );
+    assert_eq!(solution.plan.steps.len(), 2 * set.len());
+    let mut configured: Vec<_> = solution.plan.configure_order().collect();
+    configured.sort_unstable();
+    configured.dedup();
+    assert_eq!(configured.len(), set.len());
+}
+
+/// Up to eight stanzas of a Packages index: four names with up to two versions.
+fn archive(bytes: &mut Bytes<'_>) -> String {
+    let mut text = String::new();
+    for number in 0..usize::from(bytes.next() % 9) {
+        let flags = bytes.next();
+        let (name, version) = (NAMES[number % 4], 1 + number / 4);
+        // Writing to a string cannot fail.
+        write!(text, "Package: {name}\nVersion: {version}\nArchitecture: all\n").unwrap_or_default();
+        text.push_str(if flags & 1 == 0 { "" } else { "Essential: yes\n" });
+        text.push_str(if flags & 2 == 0 { "" } else { "Priority: required\n" });
+        text.push_str(if flags & 4 == 0 { "" } else { "Multi-Arch: allowed\n" });
+        text.push_str(["", "", "Provides: virtual\n", "Provides: virtual (= 2), other\n"][usize::from(flags >> 3 & 3)]);
+        let kinds = bytes.next();
+        for (bit, field) in ["Depends", "Pre-Depends", "Recommends"].into_iter().enumerate() {
+            if kinds >> bit & 1 == 1 {
+                let items: Vec<_> = (0..=bytes.next() % 2).map(|_| alternatives(bytes)).collect();
+                writeln!(text, "{field}: {}", items.join(", ")).unwrap_or_default();
+            }
+        }
+        for (bit, field) in ["Conflicts", "Breaks"].into_iter().enumerate() {
+            if kinds >> (bit + 3) & 1 == 1 {
+                writeln!(text, "{field}: {}", relation(bytes)).unwrap_or_default();
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn alternatives(bytes: &mut Bytes<'_>) -> String {
+    (0..=bytes.next() % 2).map(|_| relation(bytes)).collect::<Vec<_>>().join(" | ")
+}
+
+fn relation(bytes: &mut Bytes<'_>) -> String {
+    let (name, version, suffix) = (bytes.choose(&NAMES), bytes.choose(&VERSIONS), bytes.choose(&SUFFIXES));
+    // A qualifier stands before the version, a restriction behind it.
+    if suffix.starts_with(':') { format!("{name}{suffix}{version}") } else { format!("{name}{version}{suffix}") }
+}
+
+/// Bytes to decide by; zeros for ever behind the end.
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn next(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn choose(&mut self, from: &[&'static str]) -> &'static str {
+        from[usize::from(self.next()) % from.len()]
+    }
+}
