@@ -1,4 +1,4 @@
-//! The GPUs that a testbed is granted: their render nodes, `/dev/kfd`, and what tells ROCm which they are.
+//! The GPUs that a testbed is granted: their render nodes, `/dev/kfd`, and what tells `ROCm` which they are.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};

@@ -137,7 +137,7 @@ fn configure(resolver: Option<&[u8]>) -> Result<(), Error> {
     write("/etc/hostname", format!("{HOSTNAME}\n").as_bytes())?;
     let mut hosts = fs::read_to_string("/etc/hosts").unwrap_or_else(|_| "127.0.0.1\tlocalhost\n".into());
     if !hosts.split_whitespace().any(|word| word == HOSTNAME) {
-        hosts.push_str(&format!("127.0.1.1\t{HOSTNAME}\n"));
+        hosts.extend(["127.0.1.1\t", HOSTNAME, "\n"]);
         write("/etc/hosts", hosts.as_bytes())?;
     }
     resolver.map_or(Ok(()), |text| write("/etc/resolv.conf", text))
