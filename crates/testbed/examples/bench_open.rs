@@ -44,21 +44,23 @@ impl Server {
     }
 }
 
-/// Opens and closes testbeds; prints the medians and slowest and returns the median of open.
+/// Opens and closes testbeds; prints the medians and the slowest, and returns the median of open.
+///
+/// Each has a server of its own, whose start is not counted: autopkgtest-virt-unshare of Debian 12 cannot open twice.
 fn measure(name: &str, command: &mut Command, times: usize) -> Result<Duration, Failure> {
-    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
-        return Err("no pipes".into());
-    };
-    let mut server = Server { process, input, output: BufReader::new(output) };
-    server.expect_ok("start")?;
     let (mut opens, mut closes) = (Vec::new(), Vec::new());
     for _ in 0..times {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err("no pipes".into());
+        };
+        let mut server = Server { process, input, output: BufReader::new(output) };
+        server.expect_ok("start")?;
         opens.push(server.ask("open")?);
         closes.push(server.ask("close")?);
+        writeln!(server.input, "quit")?;
+        server.process.wait()?;
     }
-    drop(server.input);
-    server.process.wait()?;
     opens.sort_unstable();
     closes.sort_unstable();
     let (open, close) = (middle(&opens), middle(&closes));
