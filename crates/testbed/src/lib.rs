@@ -55,5 +55,5 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    server::serve(|signals| Machine::new(options, signals))
+    server::serve(options.debug, |signals| Machine::new(options, signals))
 }

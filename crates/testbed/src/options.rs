@@ -19,6 +19,7 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --network host        use the machine's network [this is the default]
   --network none        an own network with a loopback only
   --user NAME           the user to suggest for tests [the first with an id from 1000 to 59999]
+  --debug               print what is asked and answered on standard error
   --help                print this
 ";
 
@@ -35,6 +36,8 @@ pub struct Options {
     pub network: Network,
     /// The user to suggest for tests.
     pub user: Option<String>,
+    /// Whether to print what is asked and answered.
+    pub debug: bool,
 }
 
 /// Where what a testbed writes goes.
@@ -63,7 +66,7 @@ impl Options {
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, Error> {
         let usage = |message: String| Error::Usage(message);
         let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
-        let (mut gpus, mut network) = (Vec::new(), Network::Host);
+        let (mut gpus, mut network, mut debug) = (Vec::new(), Network::Host, false);
         let mut arguments = split_equals(arguments).into_iter().peekable();
         while let Some(argument) = arguments.next() {
             let name = argument.to_string_lossy().into_owned();
@@ -72,6 +75,7 @@ impl Options {
             }
             let mut value = || arguments.next().ok_or_else(|| usage(format!("{name} wants a value")));
             match name.as_str() {
+                "--debug" | "-d" => debug = true,
                 "--root" => root = Some(PathBuf::from(value()?)),
                 "--overlay-size" => size = Some(parse_size(&value()?.to_string_lossy())?),
                 "--overlay-dir" => directory = Some(PathBuf::from(value()?)),
@@ -96,7 +100,7 @@ impl Options {
             (size, None) => Storage::Memory { size: size.unwrap_or_else(|| "50%".into()) },
         };
         let root = root.ok_or_else(|| usage("--root is missing".into()))?;
-        Ok(Some(Self { root, storage, gpus, network, user }))
+        Ok(Some(Self { root, storage, gpus, network, user, debug }))
     }
 }
 
@@ -153,13 +157,15 @@ mod tests {
 
     #[test]
     fn reads_all_options() {
-        let line = "--root=/r --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u";
+        let line =
+            "--root=/r --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d";
         let expected = Options {
             root: "/r".into(),
             storage: Storage::Memory { size: (2_u64 << 30).to_string() },
             gpus: vec!["/dev/dri/renderD128".into(), "/dev/dri/renderD129".into()],
             network: Network::None,
             user: Some("u".into()),
+            debug: true,
         };
         assert_eq!(parse(line).unwrap().unwrap(), expected);
     }

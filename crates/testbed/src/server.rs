@@ -132,8 +132,8 @@ impl<T: Testbed> Session<T> {
     }
 }
 
-/// Speaks with autopkgtest on standard input and output until the end.
-pub fn serve<T: Testbed>(start: impl FnOnce(Rc<Signals>) -> Result<T, Error>) -> ExitCode {
+/// Speaks with autopkgtest on standard input and output until the end; with `debug`, repeats all of it on standard error.
+pub fn serve<T: Testbed>(debug: bool, start: impl FnOnce(Rc<Signals>) -> Result<T, Error>) -> ExitCode {
     let signals = match Signals::block(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM]) {
         Ok(signals) => Rc::new(signals),
         Err(error) => return fail(&format!("blocking signals: {error}")),
@@ -146,7 +146,7 @@ pub fn serve<T: Testbed>(start: impl FnOnce(Rc<Signals>) -> Result<T, Error>) ->
         }
     };
     let mut session = Session::new(testbed);
-    let ending = converse(&mut session, &signals);
+    let ending = converse(&mut session, &signals, debug);
     if let Err(error) = session.close() {
         return fail(&error.to_string());
     }
@@ -168,7 +168,12 @@ fn fail(message: &str) -> ExitCode {
 }
 
 /// Reads and answers lines; an error ends the conversation.
-fn converse<T: Testbed>(session: &mut Session<T>, signals: &Signals) -> Result<(), Error> {
+fn converse<T: Testbed>(session: &mut Session<T>, signals: &Signals, debug: bool) -> Result<(), Error> {
+    let tell = |way: &str, line: &str| {
+        if debug {
+            eprintln!("{NAME}: {way} {}", line.trim_end());
+        }
+    };
     let input = io::stdin();
     say("ok")?;
     let mut waiting: Vec<u8> = Vec::new();
@@ -176,8 +181,12 @@ fn converse<T: Testbed>(session: &mut Session<T>, signals: &Signals) -> Result<(
     loop {
         while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = waiting.drain(..=end).collect();
+            tell("asked", &String::from_utf8_lossy(&line));
             match session.answer(&line) {
-                Answer::Say(line) => say(&line)?,
+                Answer::Say(line) => {
+                    tell("answers", &line);
+                    say(&line)?;
+                }
                 Answer::Quit => return Ok(()),
                 Answer::Fail(message) => return Err(Error::Inside(message)),
             }
