@@ -149,6 +149,10 @@ fn refuses_with_a_reason() {
     let mut signed = stub(20);
     signed[0x58 + 112 + 32] = 1;
     assert!(refuse(&signed, &parts()).contains("signed"));
+    let mut directories = stub(20);
+    directories[0x58 + 109] = 0x10;
+    let error = append_sections(&directories, &[], &mut Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("data directories"), "{error}");
     assert!(refuse(&stub(1), &parts()).contains("and 5 are to be added"));
     let long = "component,1,x,y,1,a long url to fill the stub's section\n".repeat(20);
     let lines: String =

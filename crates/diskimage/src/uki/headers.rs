@@ -63,6 +63,11 @@ impl Headers {
         if optional_size < 112 + 5 * 8 {
             return Err(UkiError::Stub("its optional header is too short"));
         }
+        // NumberOfRvaAndSizes: what says whether there is a signature has to be among the data directories.
+        let Some(directories) = le(optional + 108).map(|count| count as usize) else { return Err(short) };
+        if directories < 5 || directories > (optional_size - 112) / 8 {
+            return Err(UkiError::Stub("its number of data directories is impossible"));
+        }
         let table = optional + optional_size;
         let count = (counts >> 16) as usize;
         let (Some(size_of_headers), Some(section_alignment), Some(file_alignment)) =
