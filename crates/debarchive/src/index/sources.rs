@@ -74,8 +74,9 @@ impl SourceIndex {
             .filter_map(|(start, length)| self.text.get(*start..start + length))
             .filter_map(|stanza| Paragraphs::new(stanza, Comments::Forbidden).next()?.ok())
             .filter_map(|paragraph| {
-                let (name, version) = (paragraph.get("Package")?, paragraph.get("Version")?);
-                Some(SourcePackage { paragraph, name, version })
+                let (found, version) = (paragraph.get("Package")?, paragraph.get("Version")?);
+                // A name with a continuation line is none, though its first line was noted.
+                (found == name).then_some(SourcePackage { paragraph, name: found, version })
             })
             .collect();
         found.sort_by(|a, b| compare(b.version, a.version));
