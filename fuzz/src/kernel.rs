@@ -1,7 +1,7 @@
 //! Kernel modules, and what the kernel tells PID 1.
 
 use kmod::{Modinfo, ModuleSet, Softdep, alias_matches};
-use rocbed_init::cmdline::CommandLine;
+use rocbed_init::cmdline::{CommandLine, RootSpec};
 
 use crate::text;
 
@@ -45,7 +45,8 @@ pub fn modules(data: &[u8]) {
 pub fn cmdline(data: &[u8]) {
     let line = CommandLine::parse(&String::from_utf8_lossy(data));
     assert!(line.blacklist.iter().all(|name| !name.is_empty()));
-    if let Some(root) = line.root {
+    // An empty `rocbed.root-uuid=` is taken as it stands, an empty `root=UUID=` is refused.
+    if let Some(root) = line.root.filter(|root| *root != RootSpec::FsUuid(String::new())) {
         // What is shown of it means the same again.
         let shown = format!("\"root={root}\"");
         assert_eq!(CommandLine::parse(&shown).root, Some(root), "{shown}");

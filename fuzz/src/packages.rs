@@ -136,18 +136,24 @@ pub fn index(data: &[u8]) {
     // In two halves as well: an archive has several indexes.
     let (first, second) = data.split_at(data.len() / 2);
     for texts in [vec![part(data)], vec![part(first), part(second)]] {
+        // A field that is there twice is an error in deb822; an index is read too quickly to notice.
+        let parses = |one: &IndexText| debarchive::deb822::parse(&one.text, Comments::Forbidden).is_ok();
+        let well_formed = texts.iter().all(parses);
         let Ok(universe) = Universe::new(texts, "amd64") else { continue };
         assert_eq!(universe.ids().count(), universe.len());
         for id in universe.ids().take(50) {
             let package = universe.get(id).expect("an id of this universe");
-            assert!(universe.knows(package.name()) && universe.candidates(package.name()).contains(&id));
+            // Of one version that is there twice, one is a candidate.
+            let mut candidates = universe.candidates(package.name()).into_iter().filter_map(|id| universe.get(id));
+            assert!(candidates.any(|other| compare(other.version(), package.version()).is_eq()), "{package}");
+            assert!(universe.knows(package.name()), "{package}");
             assert!(package.filename().is_ok_and(is_safe_path) || package.filename().is_err());
             let _fields = (package.size(), package.installed_size(), package.sha256(), package.source());
             let _more = (package.multi_arch(), package.summary(), package.priority(), package.section());
             if let Ok(provides) = package.relations("Provides") {
                 for relation in provides.0.iter().flat_map(|item| &item.0) {
                     let found = universe.providers(relation.name).iter().any(|(provider, _)| *provider == id);
-                    assert!(found, "{package} provides {}", relation.name);
+                    assert!(found || !well_formed, "{package} provides {}", relation.name);
                 }
             }
         }
