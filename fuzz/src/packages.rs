@@ -151,7 +151,8 @@ pub fn index(data: &[u8]) {
             let _fields = (package.size(), package.installed_size(), package.sha256(), package.source());
             let _more = (package.multi_arch(), package.summary(), package.priority(), package.section());
             if let Ok(provides) = package.relations("Provides") {
-                for relation in provides.0.iter().flat_map(|item| &item.0) {
+                // Provides has no alternatives (Policy 7.5); only the first of such would be found.
+                for relation in provides.0.iter().filter_map(|item| item.0.first()) {
                     let found = universe.providers(relation.name).iter().any(|(provider, _)| *provider == id);
                     assert!(found || !well_formed, "{package} provides {}", relation.name);
                 }
