@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::build::{self, Profile};
+use crate::host;
 use crate::run::{output, run as execute};
-use crate::{build, host};
 
 /// How to measure.
 #[derive(Args)]
@@ -20,6 +21,9 @@ pub(crate) struct Options {
     /// Runs of each side
     #[arg(long, default_value_t = 3)]
     runs: u32,
+    /// Measure the dev profile, which is built faster and runs slower than the release
+    #[arg(long)]
+    dev: bool,
     /// Which recipe
     #[arg(long, default_value = "smoke")]
     recipe: String,
@@ -31,7 +35,7 @@ pub(crate) struct Options {
 /// Runs the comparison and prints a table on stdout.
 pub(crate) fn run(options: &Options) -> Result<()> {
     host::install(&[host::TO_TEST])?;
-    let programs = build::programs(true)?;
+    let programs = build::programs(if options.dev { Profile::Dev } else { Profile::Release })?;
     let directory = &options.directory;
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let directory = directory.canonicalize().context("finding the benchmark's directory")?;
@@ -125,15 +129,9 @@ fn mmdebstrap(archive: &Path, debs: &[Deb], directory: &Path) -> Result<Duration
     let began = Instant::now();
     execute(
         Command::new("mmdebstrap")
-            .args([
-                "--quiet",
-                "--mode=root",
-                "--variant=custom",
-                "--setup-hook=true",
-                "--skip=check/empty,download/empty",
-            ])
+            .args(["--quiet", "--mode=root", "--variant=custom"])
             .arg(format!("--include={}", include.join(",")))
-            .args(["", &root.to_string_lossy()])
+            .args(["sid", &root.to_string_lossy()])
             .arg(format!("deb [trusted=yes] copy:{} ./", archive.display())),
     )?;
     if image.exists() {

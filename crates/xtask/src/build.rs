@@ -16,9 +16,20 @@ pub(crate) struct Programs {
     pub(crate) init: PathBuf,
 }
 
-/// Builds both. The dev profile optimises dependencies, so its rocbed is nearly as fast as the release one and the
-/// tests need no second build of everything.
-pub(crate) fn programs(release: bool) -> Result<Programs> {
+/// How to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// The dev profile: it optimises dependencies, so its rocbed is nearly as fast as the release one.
+    Dev,
+    /// The dev profile, together with the unit tests: cargo then chooses the dependencies' features as `cargo test`
+    /// does, and nothing is compiled twice.
+    DevWithTests,
+    /// The release profile.
+    Release,
+}
+
+/// Builds both.
+pub(crate) fn programs(profile: Profile) -> Result<Programs> {
     eprintln!("building rocbed-init (static)");
     // Only this target gets the flag: build scripts and procedural macros cannot be linked statically.
     run(cargo().env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static").args([
@@ -33,12 +44,14 @@ pub(crate) fn programs(release: bool) -> Result<Programs> {
     ]))?;
     eprintln!("building rocbed");
     let mut build = cargo();
-    build.args(["build", "--quiet", "--package", "rocbed"]);
-    if release {
-        build.arg("--release");
-    }
+    build.args(["build", "--quiet"]);
+    match profile {
+        Profile::Dev => build.args(["--package", "rocbed"]),
+        Profile::DevWithTests => build.args(["--bins", "--tests"]),
+        Profile::Release => build.args(["--package", "rocbed", "--release"]),
+    };
     run(&mut build)?;
-    let directory = target_directory().join(if release { "release" } else { "debug" });
+    let directory = target_directory().join(if profile == Profile::Release { "release" } else { "debug" });
     let built = target_directory().join(TARGET).join("appliance/rocbed-init");
     let init = directory.join("rocbed-init");
     // By way of another name: a cargo hard link or a running copy under this name must not be written into.

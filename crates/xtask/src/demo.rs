@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::build::{self, Profile};
+use crate::host;
 use crate::run::{run as execute, workspace};
-use crate::{build, host};
 
 fn run_stage(title: &str, command: &mut Command) -> Result<()> {
     eprintln!("\n== {title}");
@@ -17,7 +18,7 @@ fn run_stage(title: &str, command: &mut Command) -> Result<()> {
 pub(crate) fn run() -> Result<()> {
     let began = Instant::now();
     host::install(&[host::TO_BOOT, host::to_build()])?;
-    let programs = build::programs(false)?;
+    let programs = build::programs(Profile::Dev)?;
     let rocbed = || Command::new(&programs.rocbed);
     run_stage("rocbed plan smoke", rocbed().args(["plan", "smoke"]))?;
     run_stage("rocbed build smoke", rocbed().args(["build", "smoke"]))?;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::build;
+use crate::build::{self, Profile};
 use crate::run::{output, workspace};
 
 const COMMANDS: &[&[&str]] = &[
@@ -26,7 +26,7 @@ const COMMANDS: &[&[&str]] = &[
 
 /// Writes them all.
 pub(crate) fn write() -> Result<()> {
-    let rocbed = build::programs(false)?.rocbed;
+    let rocbed = build::programs(Profile::Dev)?.rocbed;
     let print = |words: &[&str]| output(Command::new(&rocbed).env("COLUMNS", "100").args(words));
     let mut commands = String::from("# Commands\n\nMade from the program by `cargo xtask docs`.\n");
     for words in COMMANDS {

@@ -10,6 +10,7 @@ mod test;
 
 use std::process::ExitCode;
 
+use build::Profile;
 use clap::{Parser, Subcommand};
 
 /// The project's own chores
@@ -43,10 +44,12 @@ fn main() -> ExitCode {
         Chore::Demo => demo::run(),
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
-        Chore::Build { release } => build::programs(release).map(|programs| {
-            println!("{}", programs.rocbed.display());
-            println!("{}", programs.init.display());
-        }),
+        Chore::Build { release } => {
+            build::programs(if release { Profile::Release } else { Profile::Dev }).map(|programs| {
+                println!("{}", programs.rocbed.display());
+                println!("{}", programs.init.display());
+            })
+        }
         Chore::Docs => docs::write(),
     };
     match outcome {

@@ -7,8 +7,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::build::{self, Profile};
+use crate::host;
 use crate::run::{cargo, run as execute};
-use crate::{build, host};
+
+/// The test programs in `tests/`.
+const END_TO_END: [&str; 7] =
+    ["command_line", "bad_input", "image", "boot", "interrupted", "same_as_dpkg", "same_twice"];
 
 /// What to test.
 #[derive(Args)]
@@ -63,10 +68,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     if !options.quick {
-        let programs = build::programs(false)?;
+        let programs = build::programs(Profile::DevWithTests)?;
         eprintln!("\n== end-to-end tests");
         let mut command = cargo();
-        command.args(["test", "--no-fail-fast", "--package", "rocbed-tests"]).env("ROCBED_BIN", &programs.rocbed);
+        command.args(["test", "--no-fail-fast", "--workspace"]).env("ROCBED_BIN", &programs.rocbed);
+        // The whole workspace, for the same features again; of it the end-to-end tests alone.
+        command.args(END_TO_END.iter().flat_map(|name| ["--test", name]));
         // One at a time: they share two cores with QEMU, and each says what it is doing.
         command.env("RUST_TEST_THREADS", "1");
         if !test(&mut command, options, &mut counts)? {
