@@ -98,6 +98,7 @@ impl CommandLine {
                     Ok(seconds) => line.root_timeout = Some(Duration::from_secs(seconds)),
                     Err(_) => line.problems.push(format!("{word}: not a number of seconds")),
                 },
+                "rocbed.root-uuid" if value.is_empty() => line.problems.push(format!("{word}: names no file system")),
                 "rocbed.root-uuid" => root_uuid = Some(RootSpec::FsUuid(value.to_ascii_lowercase())),
                 "module-blacklist" | "rocbed.blacklist" => {
                     line.blacklist.extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned));
@@ -168,6 +169,7 @@ mod tests {
             ("root=254:1", Some("254:1")),
             ("root=UUID=a rocbed.root-uuid=B root=/dev/sda", Some("UUID=b")),
             ("root=/dev/sda root=/dev/sdb", Some("/dev/sdb")),
+            ("root=/dev/sda rocbed.root-uuid=", Some("/dev/sda")),
             ("root=/dev/", None),
             ("root=PARTUUID=x/PARTNROFF=1", None),
             ("root=nfs", None),
