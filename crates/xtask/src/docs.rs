@@ -20,13 +20,14 @@ const COMMANDS: &[&[&str]] = &[
     &["cache"],
     &["cache", "list"],
     &["cache", "prune"],
+    &["cache", "verify"],
     &["completions"],
     &["man"],
 ];
 
 /// Writes them all.
 pub(crate) fn write() -> Result<()> {
-    let rocbed = build::programs(Profile::Dev)?.rocbed;
+    let rocbed = build::programs(Profile::DevWithTests)?.rocbed;
     let print = |words: &[&str]| output(Command::new(&rocbed).env("COLUMNS", "100").args(words));
     let mut commands = String::from("# Commands\n\nMade from the program by `cargo xtask docs`.\n");
     for words in COMMANDS {
