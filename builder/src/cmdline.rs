@@ -37,7 +37,7 @@ pub struct Global {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Where downloads and finished root directories are kept [default: $XDG_CACHE_HOME/rocbed]
-    #[arg(long, global = true, value_name = "DIR", env = "ROCBED_CACHE")]
+    #[arg(long, global = true, value_name = "DIR", env = "ROCBED_CACHE", hide_env_values = true)]
     pub cache: Option<PathBuf>,
 }
 
@@ -78,7 +78,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Source {
     /// Take packages from this mirror [default: the recipe's, else the one that apt uses here]
-    #[arg(long, value_name = "URL", env = "ROCBED_MIRROR")]
+    #[arg(long, value_name = "URL", env = "ROCBED_MIRROR", hide_env_values = true)]
     pub mirror: Option<String>,
     /// Accept a Release file whose Valid-Until has passed (signatures are checked all the same)
     #[arg(long)]
