@@ -19,7 +19,7 @@ use crate::recipe::Recipe;
 use crate::report::Reporter;
 
 /// Raised whenever the same packages would become another directory.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What the recipe's cached root directory is found by: what it is made from, and whose files it holds.
 pub fn key(recipe: &Recipe, lock: &Lock) -> Digest {
@@ -130,6 +130,8 @@ pub fn obtain(
         preseeds,
         epoch: lock.archive.date,
         threads: None,
+        // Of the modules that the image keeps, the build makes the indexes; depmod would take seconds for all of them.
+        idle_programs: vec!["depmod".to_owned()],
         log: log.to_owned(),
     };
     let began = Instant::now();

@@ -42,6 +42,9 @@ pub struct Spec {
     pub epoch: i64,
     /// How many packages to unpack at once; `None` for as many as there are processors.
     pub threads: Option<NonZeroUsize>,
+    /// Programs that do nothing when a maintainer script calls them by name: `depmod`, where whoever makes the image makes
+    /// the module indexes too.
+    pub idle_programs: Vec<String>,
     /// Where the whole output of dpkg and of the maintainer scripts is appended; outside of the root.
     pub log: PathBuf,
 }

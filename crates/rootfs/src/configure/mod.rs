@@ -23,6 +23,10 @@ const PACKAGES: &str = "var/cache/rocbed-packages";
 const POLICY: &str = "usr/sbin/policy-rc.d";
 const POLICY_TEXT: &[u8] = b"#!/bin/sh\nexit 101\n";
 
+/// Where programs are that do nothing; the first directory of the scripts' `PATH`.
+const IDLE: &str = "var/cache/rocbed-idle";
+const IDLE_TEXT: &[u8] = b"#!/bin/sh\nexit 0\n";
+
 /// Which packages the dpkg inside unpacks, and which everything else needs.
 pub(crate) struct Plan<'a> {
     debs: &'a [Deb],
@@ -65,10 +69,20 @@ pub(crate) fn configure(root: &Path, spec: &Spec, plan: &Plan, progress: &dyn Pr
     if !had_policy {
         inside.write(POLICY, POLICY_TEXT, 0o755)?;
     }
+    for name in &spec.idle_programs {
+        inside.make_directories(IDLE)?;
+        inside.write(&format!("{IDLE}/{name}"), IDLE_TEXT, 0o755)?;
+    }
     let (unpacked, configured) = (BTreeSet::new(), BTreeSet::new());
     Work { inside: &inside, spec, plan, runner: &mut runner, unpacked, configured }.run()?;
     if !had_policy {
         inside.remove_file(POLICY)?;
+    }
+    for name in &spec.idle_programs {
+        inside.remove_file(&format!("{IDLE}/{name}"))?;
+    }
+    if !spec.idle_programs.is_empty() {
+        inside.remove_directory(IDLE)?;
     }
     Ok(())
 }

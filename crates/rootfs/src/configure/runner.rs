@@ -79,7 +79,8 @@ impl<'a> Runner<'a> {
 /// What apt and debootstrap set for scripts, and what keeps their results the same every time.
 fn environment(epoch: i64) -> Vec<(String, String)> {
     [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        // First what scripts are not to run for real.
+        ("PATH", "/var/cache/rocbed-idle:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         ("HOME", "/root"),
         ("USER", "root"),
         ("LOGNAME", "root"),
