@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address::PciAddress;
@@ -10,7 +11,7 @@ use crate::reason::Reason;
 use crate::target::Target;
 
 /// All GPUs of a machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Inventory {
     /// Those that ROCm can use, in ROCm's order (that of KFD's nodes).
@@ -32,7 +33,7 @@ impl Inventory {
 }
 
 /// A GPU, or a partition of one, that ROCm can use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Gpu {
     /// Tells it from the others: its PCI address, with `/` and the number of the partition after it if it is one;
@@ -89,7 +90,7 @@ pub struct Gpu {
 }
 
 /// A PCIe link as it is and as the GPU could have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Link {
     /// `16.0 GT/s PCIe`; less while the GPU has nothing to do.
@@ -103,7 +104,7 @@ pub struct Link {
 }
 
 /// GPUs connected by XGMI.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Xgmi {
     /// The hive, 16 hexadecimal digits.
@@ -117,7 +118,7 @@ pub struct Xgmi {
 }
 
 /// A partition of a GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Partition {
     /// Its number, from 0.
@@ -133,7 +134,7 @@ pub struct Partition {
 }
 
 /// A GPU that ROCm can't use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct UnusableGpu {
     /// What people call it.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::generic::Generic;
@@ -11,7 +12,7 @@ use crate::generic::Generic;
 /// A target ID: a processor, or a generic processor that stands for several, and settings of target features.
 ///
 /// Written and read (also by serde) as LLVM writes it: `gfx942`, `gfx90a:sramecc+:xnack-`, `gfx10-3-generic`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct Target {
     processor: Processor,

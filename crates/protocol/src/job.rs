@@ -1,0 +1,329 @@
+//! [`Job`]: one package to test.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::need::GpuNeed;
+use crate::span::Span;
+
+/// One package to test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct Job {
+    /// Tells it from the others of its list: given, or made from the source's name.
+    pub id: String,
+    /// What is tested.
+    pub source: Source,
+    /// Which GPU it wants.
+    pub gpu: GpuNeed,
+    /// How many GPUs it wants, where it wants any; at least 1.
+    pub gpus: u32,
+    /// Who runs the tests, one run each; never empty.
+    pub run_as: Vec<RunAs>,
+    /// The job's deadline, over autopkgtest's own: when it is over, what there is is collected.
+    pub timeout: Span,
+    /// Packages to take from other suites, as `autopkgtest --pin-packages` has them: `experimental=src:rocr-runtime`.
+    pub pin: Vec<String>,
+    /// Environment of the tests.
+    pub env: BTreeMap<String, String>,
+    /// Only these tests; all if empty.
+    pub tests: Vec<String>,
+    /// Memory that the machine must have at least, in MiB.
+    pub memory: Option<u64>,
+    /// Jobs with a higher number come first.
+    pub priority: i32,
+}
+
+/// What a job tests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A source package of the archive.
+    Package(String),
+    /// A source tree: a directory, a `.dsc`, or a `.tar` with any usual compression; relative to the job list.
+    Path(String),
+    /// A source tree at an address: a `.tar`, a `.dsc`, or a git repository (`.git`, `#branch` after it).
+    Url(String),
+}
+
+/// Who runs the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunAs {
+    /// The testbed's normal user, who is in the groups render and video.
+    User,
+    /// Root.
+    Root,
+}
+
+impl Job {
+    /// The deadline of a job that has none: a little more than autopkgtest gives one test.
+    pub const TIMEOUT: Span = Span::seconds(4 * 3600);
+
+    /// A job for a source package, with everything else as it is if nobody says anything.
+    pub fn of_package(name: &str) -> Self {
+        Self::new(Source::Package(name.to_owned()))
+    }
+
+    /// A job for a source.
+    pub fn new(source: Source) -> Self {
+        Self {
+            id: source.name().to_owned(),
+            source,
+            gpu: GpuNeed::default(),
+            gpus: 1,
+            run_as: vec![RunAs::User],
+            timeout: Self::TIMEOUT,
+            pin: Vec::new(),
+            env: BTreeMap::new(),
+            tests: Vec::new(),
+            memory: None,
+            priority: 0,
+        }
+    }
+}
+
+impl Source {
+    /// What people call it: the package, or the last part of the path or address.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Package(name) => name,
+            Self::Path(place) | Self::Url(place) => {
+                let place = place.split(['#', '?']).next().unwrap_or(place).trim_end_matches('/');
+                let name = place.rsplit('/').next().unwrap_or(place);
+                if name.is_empty() || name == "." || name == ".." { "source" } else { name }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Package(text) | Self::Path(text) | Self::Url(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl fmt::Display for RunAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Root => "root",
+        })
+    }
+}
+
+/// A job as it is written.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Job", description = "One package to test. Exactly one of package, path and url.")]
+struct Written {
+    /// Tells it from the others of its list. Made from the source's name if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// Source package of the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    package: Option<String>,
+    /// Source tree: a directory, a `.dsc` or a `.tar`, relative to the job list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    /// Address of a source tree: a `.tar`, a `.dsc` or a git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(default, skip_serializing_if = "GpuNeed::is_unsaid")]
+    gpu: GpuNeed,
+    /// How many GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    gpus: Option<u32>,
+    /// Who runs the tests; `user` if it is missing.
+    #[serde(rename = "as", default, skip_serializing_if = "Vec::is_empty")]
+    run_as: Vec<RunAs>,
+    /// The job's deadline; four hours if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout: Option<Span>,
+    /// Packages to take from other suites: `experimental=src:rocr-runtime`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pin: Vec<String>,
+    /// Environment of the tests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<String, String>,
+    /// Only these tests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tests: Vec<String>,
+    /// Memory that the machine must have at least, in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory: Option<u64>,
+    /// Jobs with a higher number come first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<i32>,
+}
+
+impl From<Job> for Written {
+    fn from(job: Job) -> Self {
+        let (mut package, mut path, mut url) = (None, None, None);
+        match job.source {
+            Source::Package(text) => package = Some(text),
+            Source::Path(text) => path = Some(text),
+            Source::Url(text) => url = Some(text),
+        }
+        Self {
+            id: Some(job.id),
+            package,
+            path,
+            url,
+            gpu: job.gpu,
+            gpus: (job.gpus != 1).then_some(job.gpus),
+            run_as: job.run_as,
+            timeout: Some(job.timeout),
+            pin: job.pin,
+            env: job.env,
+            tests: job.tests,
+            memory: job.memory,
+            priority: (job.priority != 0).then_some(job.priority),
+        }
+    }
+}
+
+impl TryFrom<Written> for Job {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let source = match (written.package, written.path, written.url) {
+            (Some(name), None, None) => Source::Package(package_name(name)?),
+            (None, Some(path), None) if !path.is_empty() => Source::Path(path),
+            (None, None, Some(url)) if url.contains("://") => Source::Url(url),
+            (None, Some(_), None) => return Err("path is empty: name a directory, a .dsc or a .tar".into()),
+            (None, None, Some(url)) => return Err(format!("url: `{url}` is no address: it begins with https://")),
+            (None, None, None) => return Err("a job names what it tests: package, path or url".into()),
+            _ => return Err("package, path and url exclude each other: make a job of each".into()),
+        };
+        let mut job = Self::new(source);
+        if let Some(id) = written.id {
+            job.id = checked_id(id)?;
+        } else {
+            job.id = job.id.chars().map(|char| if is_id(char) { char } else { '-' }).take(LONGEST_ID).collect();
+        }
+        job.gpu = written.gpu;
+        job.gpus = match written.gpus {
+            Some(0) => return Err("gpus: at least 1; for no GPU write gpu = \"none\"".into()),
+            given => given.unwrap_or(1),
+        };
+        if !written.run_as.is_empty() {
+            job.run_as = written.run_as;
+            let mut seen = Vec::new();
+            job.run_as.retain(|who| {
+                !seen.contains(who) && {
+                    seen.push(*who);
+                    true
+                }
+            });
+        }
+        job.timeout = written.timeout.unwrap_or(Self::TIMEOUT);
+        job.pin = written.pin;
+        for pin in &job.pin {
+            // What begins with a dash would be an option of autopkgtest.
+            if pin.starts_with('-') || !pin.contains('=') {
+                return Err(format!("pin: `{pin}` is not RELEASE=PACKAGE[,PACKAGE...]"));
+            }
+        }
+        job.env = written.env;
+        for name in job.env.keys() {
+            let mut chars = name.chars();
+            let starts_well = chars.next().is_some_and(|char| char.is_ascii_alphabetic() || char == '_');
+            if !starts_well || !chars.all(|char| char.is_ascii_alphanumeric() || char == '_') {
+                return Err(format!("env: `{name}` is no name of a variable"));
+            }
+        }
+        job.tests = written.tests;
+        job.memory = written.memory;
+        job.priority = written.priority.unwrap_or_default();
+        Ok(job)
+    }
+}
+
+const LONGEST_ID: usize = 100;
+
+fn is_id(char: char) -> bool {
+    char.is_ascii_alphanumeric() || "._+-:@".contains(char)
+}
+
+/// An id becomes part of file names and addresses.
+fn checked_id(id: String) -> Result<String, String> {
+    let good = !id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(is_id) && !id.starts_with(['.', '-']);
+    if good {
+        Ok(id)
+    } else {
+        Err(format!("id: `{id}` is not made of letters, digits and . _ + - : @ (at most {LONGEST_ID})"))
+    }
+}
+
+/// Debian Policy 5.6.1: lower case letters, digits, plus, minus and dot; two characters; a letter or digit first. A
+/// name that were anything else could be taken for an option or a path.
+fn package_name(name: String) -> Result<String, String> {
+    let allowed = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || "+-.".contains(char);
+    let first = name.starts_with(|char: char| char.is_ascii_lowercase() || char.is_ascii_digit());
+    if first && name.len() >= 2 && name.chars().all(allowed) {
+        Ok(name)
+    } else {
+        Err(format!("package: `{name}` is no name of a source package (path and url take source trees)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(json: &str) -> Result<Job, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_nobody_says_has_a_default() -> Result<(), String> {
+        let gzip = job(r#"{"package": "gzip"}"#)?;
+        assert_eq!(gzip, Job::of_package("gzip"));
+        assert_eq!((gzip.id.as_str(), gzip.run_as, gzip.timeout), ("gzip", vec![RunAs::User], Job::TIMEOUT));
+        Ok(())
+    }
+
+    #[test]
+    fn everything_that_can_be_said() -> Result<(), String> {
+        let text = r#"{"id": "a", "package": "rocrand", "gpu": ["gfx1030"], "gpus": 2, "as": ["user", "root", "user"],
+            "timeout": "2h", "pin": ["experimental=src:rocr-runtime"], "env": {"X_Y": "1"}, "tests": ["t"],
+            "memory": 4096, "priority": 3, "unknown": "is fine"}"#;
+        let read = job(text)?;
+        assert_eq!(read.run_as, [RunAs::User, RunAs::Root]);
+        let written = serde_json::to_string(&read).map_err(|error| error.to_string())?;
+        assert_eq!(job(&written)?, read);
+        Ok(())
+    }
+
+    #[test]
+    fn an_id_is_made_from_the_source() -> Result<(), String> {
+        assert_eq!(job(r#"{"path": "../trees/fails on purpose/"}"#)?.id, "fails-on-purpose");
+        assert_eq!(job(r#"{"url": "https://example.org/x/rocrand.git#debian/latest"}"#)?.id, "rocrand.git");
+        assert_eq!(job(r#"{"path": ".."}"#)?.id, "source");
+        Ok(())
+    }
+
+    #[test]
+    fn mistakes_say_what_is_right() {
+        for (text, says) in [
+            ("{}", "package, path or url"),
+            (r#"{"package": "gzip", "path": "."}"#, "exclude each other"),
+            (r#"{"package": "--setup-commands=rm"}"#, "no name of a source package"),
+            (r#"{"package": "GZip"}"#, "no name of a source package"),
+            (r#"{"url": "gzip"}"#, "no address"),
+            (r#"{"package": "gzip", "id": "../x"}"#, "id: `../x`"),
+            (r#"{"package": "gzip", "gpus": 0}"#, "at least 1"),
+            (r#"{"package": "gzip", "pin": ["--x"]}"#, "pin: `--x`"),
+            (r#"{"package": "gzip", "env": {"A B": "1"}}"#, "env: `A B`"),
+            (r#"{"package": "gzip", "as": ["daemon"]}"#, "daemon"),
+            (r#"{"package": "gzip", "timeout": "soon"}"#, "no length of time"),
+        ] {
+            let error = job(text).expect_err(text);
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What goes between rocbed's parts: jobs, job lists, results, and how they are written. Types only, no I/O.
+//!
+//! ```
+//! let list = protocol::JobList::parse(b"[[job]]\npackage = \"rocrand\"\ngpu = [\"gfx1030\", \"gfx11-generic\"]\n")?;
+//! assert_eq!(list.job[0].source, protocol::Source::Package("rocrand".into()));
+//! # Ok::<_, protocol::ListError>(())
+//! ```
+//!
+//! Readers take fields that they do not know, so that both sides need not be updated at the same time; values that
+//! make no sense are refused with the path of the field. [`schema`] has the JSON Schemas.
+
+pub mod exit;
+mod handover;
+mod job;
+mod list;
+mod need;
+mod result;
+pub mod schema;
+mod span;
+mod verdict;
+
+pub use handover::{Decoder, Frame, FrameError, FromAppliance, LONGEST, SourceTree, ToAppliance};
+pub use job::{Job, RunAs, Source};
+pub use list::{JobList, ListError};
+pub use need::GpuNeed;
+pub use result::{Cases, ImageId, JobResult, Machine, PackageVersion, Run, TestOutcome, TestResult};
+pub use span::Span;
+pub use verdict::Verdict;
+
+/// Version of everything in this crate; a reader refuses documents of a later one.
+pub const VERSION: u32 = 1;

@@ -1,0 +1,167 @@
+//! [`JobList`]: jobs in TOML or JSON.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::VERSION;
+use crate::job::Job;
+
+/// Jobs in the order in which they are run, except for their priorities.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobList {
+    /// Version of the format; 1 if it is missing.
+    #[serde(default = "first_version")]
+    pub version: u32,
+    /// The jobs.
+    #[serde(default)]
+    pub job: Vec<Job>,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+/// Why a text is no job list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// Neither TOML nor JSON.
+    #[error("the job list is not text in UTF-8 (byte {0})")]
+    NotText(usize),
+    /// Something in it is wrong.
+    #[error("{place}: {message}")]
+    Wrong {
+        /// Path of the field, `job[2].timeout`, or line and column.
+        place: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// It was written for a later rocbed.
+    #[error("the job list has version {0}, and this rocbed reads up to version {VERSION}: use a later rocbed")]
+    TooNew(u32),
+    /// It has no jobs.
+    #[error("there is no job in the list; a job looks like this:\n\n[[job]]\npackage = \"rocrand\"\ngpu = \"any\"")]
+    Empty,
+    /// Two jobs have the same id.
+    #[error("two jobs have the id `{0}`: give one of them another")]
+    SameId(String),
+}
+
+impl JobList {
+    /// Reads a list: JSON if it begins with `{`, else TOML. Jobs whose ids were made and are the same get a number.
+    ///
+    /// # Errors
+    /// With the path of the field, or line and column, and what is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ListError> {
+        let text = std::str::from_utf8(bytes).map_err(|error| ListError::NotText(error.valid_up_to()))?;
+        let mut list: Self = if text.trim_start().starts_with('{') { from_json(text)? } else { from_toml(text)? };
+        if list.version > VERSION {
+            return Err(ListError::TooNew(list.version));
+        }
+        if list.job.is_empty() {
+            return Err(ListError::Empty);
+        }
+        list.number_repeated_ids()?;
+        Ok(list)
+    }
+
+    /// Makes ids different that were made from the same source.
+    fn number_repeated_ids(&mut self) -> Result<(), ListError> {
+        let mut seen = BTreeSet::new();
+        for job in &mut self.job {
+            if seen.insert(job.id.clone()) {
+                continue;
+            }
+            if job.id != Job::new(job.source.clone()).id {
+                return Err(ListError::SameId(job.id.clone()));
+            }
+            let free = (2_u64..).map(|number| format!("{}-{number}", job.id)).find(|id| !seen.contains(id));
+            job.id = free.unwrap_or_else(|| job.id.clone());
+            seen.insert(job.id.clone());
+        }
+        Ok(())
+    }
+}
+
+fn wrong(place: String, message: String) -> ListError {
+    ListError::Wrong { place, message }
+}
+
+fn from_json(text: &str) -> Result<JobList, ListError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let list = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        wrong(if path == "." { "job list".into() } else { path }, error.into_inner().to_string())
+    })?;
+    reader.end().map_err(|error| wrong("after the list".into(), error.to_string()))?;
+    Ok(list)
+}
+
+fn from_toml(text: &str) -> Result<JobList, ListError> {
+    let reader =
+        toml::Deserializer::parse(text).map_err(|error| wrong(position(text, &error), error.message().into()))?;
+    serde_path_to_error::deserialize(reader).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        let place = position(text, &inner);
+        wrong(if path == "." { place } else { format!("{path} ({place})") }, inner.message().to_owned())
+    })
+}
+
+fn position(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn toml_and_json_say_the_same() -> Result<(), ListError> {
+        let toml = JobList::parse(b"# mine\n[[job]]\npackage = \"gzip\"\ngpu = \"none\"\ntimeout = \"10m\"\n")?;
+        let json = JobList::parse(br#"{"job": [{"package": "gzip", "gpu": "none", "timeout": 600}], "later": 1}"#)?;
+        assert_eq!(toml, json);
+        Ok(())
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        for (text, expected) in [
+            ("[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\ntimeout = \"soon\"\n", "job[1]"),
+            ("[[job]\n", "line 1"),
+            ("{\"job\": [{\"package\": \"gzip\", \"gpu\": \"radeon\"}]}", "job[0]"),
+            ("{\"job\": 1}", "job"),
+            ("", "no job in the list"),
+            ("version = 9\n[[job]]\npackage = \"gzip\"", "later rocbed"),
+            ("[[job]]\npackage=\"gzip\"\nid=\"a\"\n[[job]]\npackage=\"sed\"\nid=\"a\"\n", "two jobs have the id `a`"),
+        ] {
+            let error = JobList::parse(text.as_bytes()).expect_err(text).to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_same_package_twice_gets_two_ids() -> Result<(), ListError> {
+        let list = JobList::parse(b"[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"gzip\"\nas = [\"root\"]\n")?;
+        let ids: Vec<_> = list.job.iter().map(|job| job.id.as_str()).collect();
+        assert_eq!(ids, ["gzip", "gzip-2"]);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            drop(JobList::parse(&bytes));
+        }
+
+        #[test]
+        fn almost_lists_too(text in r#"(\[\[job\]\]\n|package = |gpu = |"any"|"x"|\[|\]|\n|\{|"job":|1|,){0,20}"#) {
+            drop(JobList::parse(text.as_bytes()));
+        }
+    }
+}

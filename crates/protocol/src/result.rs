@@ -1,0 +1,283 @@
+//! [`JobResult`]: what came of a job, `result.json` of its bundle.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::job::{Job, RunAs};
+use crate::verdict::Verdict;
+
+/// What came of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct JobResult {
+    /// Version of the format.
+    pub version: u32,
+    /// The job, as the worker had it.
+    pub job: Job,
+    /// What came of it: the worst of its runs, unless something larger went wrong.
+    pub verdict: Verdict,
+    /// Whether the GPU was made up: then this says nothing about any GPU.
+    pub simulated: bool,
+    /// When it began.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub started: Timestamp,
+    /// When it had ended.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub finished: Timestamp,
+    /// One for each user that ran the tests, in the job's order. A run that the deadline or a failure kept from
+    /// beginning is missing.
+    pub runs: Vec<Run>,
+    /// Ids of the GPUs that were in the testbed.
+    pub gpus: Vec<String>,
+    /// Where it ran.
+    pub machine: Machine,
+    /// What is strange, for people: `all tests were skipped although the machine has a matching GPU`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What went wrong outside of the tests, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Lines of the kernel's log, from while the job ran, that speak of faults.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_log: Vec<String>,
+}
+
+/// One run of autopkgtest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Run {
+    /// Who ran the tests.
+    #[serde(rename = "as")]
+    pub run_as: RunAs,
+    /// What it says.
+    pub verdict: Verdict,
+    /// autopkgtest's exit status; missing if it did not end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<i32>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// autopkgtest's output directory within the bundle: `user`.
+    pub directory: String,
+    /// The tested source package and its version, where autopkgtest came to know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<PackageVersion>,
+    /// Each test, in autopkgtest's order.
+    pub tests: Vec<TestResult>,
+}
+
+/// A source package and its version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PackageVersion {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What came of one test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TestResult {
+    /// Its name; `*` where autopkgtest speaks of all.
+    pub name: String,
+    /// What came of it.
+    pub outcome: TestOutcome,
+    /// What autopkgtest said besides: `exit status 1`, `stderr: ...`, why it was skipped.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// How long it took, in seconds, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Cases within it that its JUnit or `GTest` files report: how many, and how many of them failed or were skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cases: Option<Cases>,
+}
+
+/// Numbers of cases within a test.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cases {
+    /// All of them.
+    pub total: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Those that were skipped or disabled.
+    pub skipped: u64,
+}
+
+/// What came of one test, in autopkgtest's words (README.package-tests and the summary file).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestOutcome {
+    /// `PASS`
+    Pass,
+    /// `FAIL`
+    Fail,
+    /// `SKIP`
+    Skip,
+    /// `FLAKY`: failed, and is known to do so now and then.
+    Flaky,
+    /// It had begun and has no outcome: the deadline came first, or the testbed went away.
+    Unfinished,
+}
+
+/// Where a job ran.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Machine {
+    /// What it is called.
+    pub name: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The processor's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
+    /// How many processors it has.
+    pub processors: u32,
+    /// Memory, in MiB.
+    pub memory: u64,
+    /// Version of rocbed.
+    pub rocbed: String,
+    /// The image that it was booted from; missing where tests run without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageId>,
+    /// Its GPUs, usable and not.
+    pub gpus: gpu::Inventory,
+}
+
+/// Which image a machine was booted from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ImageId {
+    /// The recipe's name.
+    pub name: String,
+    /// UUID of the root's file system, which is made from the digest of its content.
+    pub root: String,
+}
+
+impl TestOutcome {
+    /// Reads the word of autopkgtest's summary.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "PASS" => Self::Pass,
+            "FAIL" => Self::Fail,
+            "SKIP" => Self::Skip,
+            "FLAKY" => Self::Flaky,
+            _ => return None,
+        })
+    }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Skip => "skip",
+            Self::Flaky => "flaky",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+impl std::fmt::Display for TestOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl JobResult {
+    /// All tests of all runs.
+    pub fn tests(&self) -> impl Iterator<Item = (&Run, &TestResult)> {
+        self.runs.iter().flat_map(|run| run.tests.iter().map(move |test| (run, test)))
+    }
+
+    /// How many tests ended so.
+    pub fn count(&self, outcome: TestOutcome) -> usize {
+        self.tests().filter(|(_, test)| test.outcome == outcome).count()
+    }
+
+    /// How long it took, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.finished.duration_since(self.started).as_secs_f64()
+    }
+
+    /// Reads `result.json`.
+    ///
+    /// # Errors
+    /// With the path of the field that is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let result: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| error.to_string())?;
+        if result.version > crate::VERSION {
+            return Err(format!("the result has version {}: use a later rocbed to read it", result.version));
+        }
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A result with a little of everything.
+    pub(crate) fn example() -> JobResult {
+        let time = |seconds: i64| Timestamp::from_second(1_790_000_000 + seconds).expect("a time");
+        let test = |name: &str, outcome, reason: &str| TestResult {
+            name: name.into(),
+            outcome,
+            reason: reason.into(),
+            seconds: None,
+            cases: None,
+        };
+        JobResult {
+            version: crate::VERSION,
+            job: Job::of_package("rocrand"),
+            verdict: Verdict::Fail,
+            simulated: true,
+            started: time(0),
+            finished: time(90),
+            runs: vec![Run {
+                run_as: RunAs::User,
+                verdict: Verdict::Fail,
+                exit_status: Some(6),
+                seconds: 88.5,
+                directory: "user".into(),
+                package: Some(PackageVersion { name: "rocrand".into(), version: "6.4.3-2".into() }),
+                tests: vec![
+                    test("upstream", TestOutcome::Fail, "exit status 1"),
+                    test("build", TestOutcome::Skip, "needs isolation-machine"),
+                ],
+            }],
+            gpus: vec!["simulated-0".into()],
+            machine: Machine {
+                name: "rocbed-123456".into(),
+                kernel: "7.2.13+deb14-amd64".into(),
+                processors: 2,
+                memory: 960,
+                rocbed: "0.1.0".into(),
+                gpus: gpu::simulate("gfx1030").expect("a target"),
+                ..Machine::default()
+            },
+            warnings: Vec::new(),
+            problem: None,
+            kernel_log: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn reads_what_it_wrote() -> Result<(), String> {
+        let text = serde_json::to_vec(&example()).map_err(|error| error.to_string())?;
+        let read = JobResult::parse(&text)?;
+        assert_eq!(read, example());
+        assert_eq!((read.count(TestOutcome::Fail), read.count(TestOutcome::Pass)), (1, 0));
+        assert!((read.seconds() - 90.0).abs() < 1e-9);
+        Ok(())
+    }
+
+    #[test]
+    fn a_wrong_field_is_named() {
+        let text = serde_json::to_string(&example()).unwrap_or_default().replace("\"fail\"", "\"bad\"");
+        let error = JobResult::parse(text.as_bytes()).unwrap_err();
+        assert!(error.starts_with("verdict: "), "{error}");
+    }
+}

@@ -1,0 +1,105 @@
+//! [`Verdict`]: what came of a job.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::exit;
+
+/// What came of a job, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// All tests passed, or some passed and the others were skipped.
+    Pass,
+    /// Nothing was tested: the package has no tests, or all were skipped.
+    Neutral,
+    /// A test failed, or the package's tests could not be read or built.
+    Fail,
+    /// The job's deadline came first.
+    Timeout,
+    /// The GPU faulted, hung, was reset or went away meanwhile.
+    GpuFault,
+    /// The testbed failed: nothing is said about the package.
+    TestbedFailed,
+}
+
+impl Verdict {
+    /// All of them, from good to bad.
+    pub const ALL: [Self; 6] =
+        [Self::Pass, Self::Neutral, Self::Fail, Self::Timeout, Self::GpuFault, Self::TestbedFailed];
+
+    /// What autopkgtest's exit status says (autopkgtest(1), EXIT STATUS), read as debci reads it; `None` for a run that
+    /// a signal ended.
+    pub fn of_exit_status(code: Option<i32>) -> Self {
+        match code {
+            Some(0 | 2) => Self::Pass,
+            // 12 and 14: the package is broken; 4 and 6: tests failed.
+            Some(4 | 6 | 12 | 14) => Self::Fail,
+            Some(8) => Self::Neutral,
+            _ => Self::TestbedFailed,
+        }
+    }
+
+    /// The exit code of a program that ran only this job.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Pass => exit::PASSED,
+            Self::Neutral => exit::NOTHING_TESTED,
+            Self::Fail | Self::Timeout | Self::GpuFault => exit::SOME_FAILED,
+            Self::TestbedFailed => exit::TESTBED_FAILED,
+        }
+    }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Neutral => "neutral",
+            Self::Fail => "fail",
+            Self::Timeout => "timeout",
+            Self::GpuFault => "gpu-fault",
+            Self::TestbedFailed => "testbed-failed",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Verdict {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|verdict| verdict.name() == text);
+        found.ok_or_else(|| format!("`{text}` is no verdict; there are {}", names()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_statuses_of_autopkgtest() {
+        let table = [(0, "pass"), (2, "pass"), (4, "fail"), (6, "fail"), (8, "neutral"), (12, "fail"), (14, "fail")];
+        for (code, name) in table.into_iter().chain([(16, "testbed-failed"), (20, "testbed-failed")]) {
+            assert_eq!(Verdict::of_exit_status(Some(code)).name(), name, "{code}");
+        }
+        assert_eq!(Verdict::of_exit_status(None), Verdict::TestbedFailed);
+    }
+
+    #[test]
+    fn names_are_as_in_json() -> Result<(), serde_json::Error> {
+        for verdict in Verdict::ALL {
+            assert_eq!(serde_json::to_string(&verdict)?, format!("\"{verdict}\""));
+            assert_eq!(verdict.name().parse(), Ok(verdict));
+        }
+        Ok(())
+    }
+}
