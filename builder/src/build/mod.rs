@@ -88,16 +88,13 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     let debs = root::fetch(recipe, lock, fetcher, &options.mirror, reporter)?;
     clock.lap("packages");
 
-    // Indexing the kernel's modules keeps one processor busy while dpkg, which uses one, configures packages.
-    let chooser = Chooser::new(lock, fetcher.store(), options.fresh, reporter);
     let log = options.output.join(".dpkg.log");
-    let (root, selections) = thread::scope(|scope| {
-        let selections = scope.spawn(|| select(&chooser, recipe));
-        let root = root::obtain(recipe, lock, &debs, fetcher.store(), options.fresh, &log, reporter);
-        (root, selections.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let (root, (early, kept)) = (root?, selections?);
+    let wanted = root::Wanted { recipe, lock, debs: &debs, fresh: options.fresh, log: &log };
+    let store = fetcher.store();
+    let parts = |root: &Path| boot_parts(root, &init, recipe, lock, epoch, store, options.fresh, reporter);
+    let (mut root, parts) = root::obtain(&wanted, store, reporter, parts)?;
     let kernel = Kernel::find(&root.path, lock)?;
+    let removal = root.old.take().map(|old| thread::spawn(|| old.remove()));
     clock.lap("root directory");
 
     let identity = tree::identity(recipe, lock, epoch);
@@ -110,14 +107,14 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
             image
         }
         None => {
-            let tree = tree::finish(&root, recipe, &kernel, &kept, epoch)?;
+            let tree = tree::finish(&root, recipe, &kernel, &parts.kept, epoch)?;
             clock.lap("file tree");
             write_root(&tree, recipe, epoch, root_uuid, &mut staging, reporter)?
         }
     };
     clock.lap("root.img");
 
-    let initrd = initrd(&kernel, &early, &init, recipe, epoch, fetcher.store(), options.fresh)?;
+    let initrd = parts.initrd;
     staging.write("initrd.img", &initrd)?;
     let vmlinuz = read(&kernel.image)?;
     staging.write("vmlinuz", &vmlinuz)?;
@@ -125,7 +122,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     staging.write("cmdline", format!("root=UUID={root_uuid} {words}\n").as_bytes())?;
     clock.lap("initramfs");
 
-    let stub = stub(recipe, lock, fetcher)?;
+    let stub = stub(recipe, lock, store)?;
     let parts = uki::Parts {
         os_release: read(&root.path.join("usr/lib/os-release"))?.into(),
         cmdline: format!("root=PARTUUID={} {words}", root_image.partition()),
@@ -157,6 +154,9 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     staging.write("manifest.json", manifest.as_bytes())?;
     let files = staging.publish(&OPTIONAL)?;
     state::remember(&options.output, &identity, &files)?;
+    if let Some(removal) = removal {
+        removal.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    }
     Ok(Built {
         directory: options.output.clone(),
         files,
@@ -191,11 +191,31 @@ fn source_date_epoch() -> Result<Option<i64>> {
     }
 }
 
-/// The modules of the initramfs and of the root.
-fn select(chooser: &Chooser, recipe: &Recipe) -> Result<(Selection, Selection)> {
+/// What follows from the kernel, and from nothing that maintainer scripts do.
+struct BootParts {
+    /// The modules of the root.
+    kept: Selection,
+    /// The initramfs.
+    initrd: Vec<u8>,
+}
+
+#[allow(clippy::too_many_arguments)]
+fn boot_parts(
+    root: &Path,
+    init: &[u8],
+    recipe: &Recipe,
+    lock: &Lock,
+    epoch: i64,
+    store: &Store,
+    fresh: bool,
+    reporter: &Reporter,
+) -> Result<BootParts> {
+    let kernel = Kernel::find(root, lock)?;
+    let chooser = Chooser::new(&kernel, store, fresh, reporter);
     let early = modules::initramfs_requests(&recipe.kernel.initramfs_modules);
     let early = chooser.choose(&early, "kernel.initramfs-modules")?;
-    Ok((early, chooser.choose(&recipe.kernel.modules, "kernel.modules")?))
+    let kept = chooser.choose(&recipe.kernel.modules, "kernel.modules")?;
+    Ok(BootParts { kept, initrd: initrd(&kernel, &early, init, recipe, epoch, store, fresh)? })
 }
 
 fn write_root(
@@ -245,12 +265,19 @@ fn initrd(
     Ok(initrd)
 }
 
-fn stub(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher) -> Result<Vec<u8>> {
+/// The stub, from its package the first time: looking for a file in one takes a tenth of a second.
+fn stub(recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Vec<u8>> {
     let name = &recipe.image.stub_package;
     let package =
         lock.package(name).with_context(|| format!("{name} is not in the lock\n  help: run `rocbed lock --update`"))?;
-    let deb = fetcher.store().path(&package.sha256);
-    root::package_file(&deb, STUB)?.with_context(|| format!("{name} {} has no /{STUB}", package.version))
+    let question = package.sha256.to_string();
+    if let Some(stub) = memo::recall(store, "uki-stub", &question)? {
+        return Ok(stub);
+    }
+    let stub = root::package_file(&store.path(&package.sha256), STUB)?;
+    let stub = stub.with_context(|| format!("{name} {} has no /{STUB}", package.version))?;
+    memo::remember(store, "uki-stub", &question, &stub)?;
+    Ok(stub)
 }
 
 fn compress_disk(staging: &mut Staging, reporter: &Reporter) -> Result<()> {

@@ -1,15 +1,13 @@
 //! The kernel in a root directory, and which of its modules an image keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
-use kmod::{DEFAULT_INITRAMFS, KernelFiles, ModuleIndex, Source};
+use kmod::{DEFAULT_INITRAMFS, ModuleIndex};
 use progress::Progress;
-use rootfs::deb::{Deb, EntryKind};
 use serde::{Deserialize, Serialize};
 use store::{Digest, Store};
 
@@ -18,6 +16,9 @@ use crate::lock::{Lock, LockedPackage};
 
 /// Below which directory each kernel version has its own.
 const HOME: &str = "usr/lib/modules";
+
+/// How the names of the kernel's packages begin.
+pub(super) const KERNEL_PACKAGES: &str = "linux-";
 
 /// Keeps every module.
 const ALL: &str = "*";
@@ -83,13 +84,10 @@ impl Selection {
     }
 }
 
-/// Chooses modules of the locked kernel. Indexing all of them takes seconds, so what was chosen is kept in the store, and
-/// the index is only made when something new is asked. It is made from the packages and not from the root directory, so
-/// that both can be made at the same time.
+/// Chooses modules of a kernel. Indexing all of them takes seconds, so what was chosen is kept in the store, and the index
+/// is only made when something new is asked.
 pub struct Chooser<'a> {
-    /// The kernel's packages.
-    packages: Vec<PathBuf>,
-    identity: Digest,
+    kernel: &'a Kernel,
     store: &'a Store,
     fresh: bool,
     progress: &'a dyn Progress,
@@ -97,15 +95,14 @@ pub struct Chooser<'a> {
 }
 
 impl<'a> Chooser<'a> {
-    /// For the kernel in a lock, whose packages are in the store. `fresh` chooses anew even what was chosen before.
-    pub fn new(lock: &Lock, store: &'a Store, fresh: bool, progress: &'a dyn Progress) -> Self {
-        let packages = kernel_packages(lock).map(|package| store.path(&package.sha256)).collect();
-        Self { packages, identity: identity(lock), store, fresh, progress, index: OnceLock::new() }
+    /// For a kernel whose modules are unpacked. `fresh` chooses anew even what was chosen before.
+    pub fn new(kernel: &'a Kernel, store: &'a Store, fresh: bool, progress: &'a dyn Progress) -> Self {
+        Self { kernel, store, fresh, progress, index: OnceLock::new() }
     }
 
     /// What a recipe's list stands for; `what` names its key in errors.
     pub fn choose(&self, requests: &[String], what: &str) -> Result<Selection> {
-        let question = format!("{}\n{}\n{}", programs::stamp()?, self.identity, requests.join("\n"));
+        let question = format!("{}\n{}\n{}", programs::stamp()?, self.kernel.identity, requests.join("\n"));
         if !self.fresh
             && let Some(bytes) = memo::recall(self.store, what, &question)?
             && let Ok(selection) = serde_json::from_slice(&bytes)
@@ -129,51 +126,20 @@ impl<'a> Chooser<'a> {
         if let Some(index) = self.index.get() {
             return Ok(index);
         }
-        let mut sources = Vec::new();
-        let mut files = KernelFiles::default();
-        for package in &self.packages {
-            let context = || format!("reading kernel modules from {}", package.display());
-            read_package(package, &mut sources, &mut files).with_context(context)?;
-        }
-        let index = ModuleIndex::build(sources, &files, self.progress).context("indexing kernel modules")?;
+        let index = ModuleIndex::from_directory(&self.kernel.directory, self.progress);
+        let index = index.context("indexing kernel modules")?;
         Ok(self.index.get_or_init(|| index))
     }
 }
 
 /// The packages of the kernel, by how Debian names them.
 fn kernel_packages(lock: &Lock) -> impl Iterator<Item = &LockedPackage> {
-    lock.root_packages().filter(|package| package.name.starts_with("linux-"))
+    lock.root_packages().filter(|package| package.name.starts_with(KERNEL_PACKAGES))
 }
 
 fn identity(lock: &Lock) -> Digest {
     let text: String = kernel_packages(lock).map(|package| format!("{} {}\n", package.sha256, package.name)).collect();
     Digest::of(text.as_bytes())
-}
-
-/// Takes the modules, and what the kernel's build says of them, from a .deb.
-fn read_package(deb: &Path, sources: &mut Vec<Source>, files: &mut KernelFiles) -> Result<()> {
-    let mut file = File::open(deb)?;
-    let control = Deb::read(&mut file)?;
-    let mut entries = control.data(file)?;
-    while let Some(entry) = entries.next_entry()? {
-        let path = String::from_utf8_lossy(&entry.path).into_owned();
-        let inside = path.strip_prefix(HOME).and_then(|rest| rest.strip_prefix('/')?.split_once('/'));
-        let (Some((_, inside)), EntryKind::File) = (inside, &entry.kind) else { continue };
-        let is_module = kmod::module_name(inside).is_some();
-        if !is_module && !inside.starts_with("modules.") {
-            continue;
-        }
-        let mut bytes = Vec::new();
-        entries.read_to_end(&mut bytes)?;
-        match inside {
-            "modules.order" => files.order = String::from_utf8_lossy(&bytes).into_owned(),
-            "modules.builtin" => files.builtin = String::from_utf8_lossy(&bytes).into_owned(),
-            "modules.builtin.modinfo" => files.builtin_modinfo = bytes,
-            _ if is_module => sources.push(Source::new(inside, move || Ok(bytes))),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// What the initramfs gets: rocbed's own list and the recipe's.

@@ -5,14 +5,16 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use fsimage::Timestamp;
 use rootfs::deb::{Deb, EntryKind};
 use rootfs::{Device, Package, Spec};
-use store::{Digest, Download, Fetcher, Store};
+use store::{Digest, Doomed, Download, Fetcher, Store};
 
+use super::modules::KERNEL_PACKAGES;
 use crate::archive::ARCHITECTURE;
 use crate::lock::{Lock, LockedPackage};
 use crate::recipe::Recipe;
@@ -85,6 +87,8 @@ pub struct Root {
     pub devices: Vec<Device>,
     /// Whether it came from the cache.
     pub cached: bool,
+    /// The one whose place it took; to be removed.
+    pub old: Option<Doomed>,
 }
 
 /// Every locked package's .deb in the store, fetched if it is not there.
@@ -97,23 +101,37 @@ pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &str, repo
 /// Packages by name.
 pub type Debs = HashMap<String, PathBuf>;
 
-/// The root directory for a lock. `fresh` makes it anew even if there is one. What dpkg says goes to `log`.
-pub fn obtain(
-    recipe: &Recipe,
-    lock: &Lock,
-    debs: &Debs,
+/// What a root directory is made from, and how.
+pub struct Wanted<'a> {
+    /// The recipe.
+    pub recipe: &'a Recipe,
+    /// Its lock.
+    pub lock: &'a Lock,
+    /// Its packages' files.
+    pub debs: &'a Debs,
+    /// Make it anew even if there is one.
+    pub fresh: bool,
+    /// Where everything goes that dpkg says.
+    pub log: &'a Path,
+}
+
+/// The root directory for a lock, and what `beside` made of its kernel. Unpacking uses all processors and configuring one,
+/// so `beside` runs during the latter.
+pub fn obtain<T: Send>(
+    wanted: &Wanted,
     store: &Store,
-    fresh: bool,
-    log: &Path,
     reporter: &Reporter,
-) -> Result<Root> {
+    beside: impl FnOnce(&Path) -> Result<T> + Send,
+) -> Result<(Root, T)> {
+    let Wanted { recipe, lock, debs, fresh, log } = *wanted;
     let key = key(recipe, lock);
     if !fresh
         && let Some(path) = store.tree(&key)?
         && let Some(devices) = devices(store, &key)?
     {
         reporter.detail(&format!("root directory from the cache: {}", path.display()));
-        return Ok(Root { devices, path, cached: true });
+        let made = beside(&path)?;
+        return Ok((Root { devices, path, cached: true, old: None }, made));
     }
     let draft = store.new_tree(&key, &format!("root directory of {}", recipe.name))?;
     let root = draft.path();
@@ -135,9 +153,17 @@ pub fn obtain(
         log: log.to_owned(),
     };
     let began = Instant::now();
-    let report = rootfs::build(&spec, &root, reporter).with_context(|| {
-        format!("making the root directory\n  help: everything that dpkg said is in {}", log.display())
-    })?;
+    let failed = || format!("making the root directory\n  help: everything that dpkg said is in {}", log.display());
+    let unpacked = rootfs::unpack_packages(&spec, &root, reporter).with_context(failed)?;
+    // No package of the kernel has had a preinst so far. If one gets one, its files come only with dpkg.
+    let now = !unpacked.left_to_dpkg().iter().any(|name| name.starts_with(KERNEL_PACKAGES));
+    let (beside, later) = if now { (Some(beside), None) } else { (None, Some(beside)) };
+    let (report, made) = thread::scope(|scope| {
+        let made = beside.map(|beside| scope.spawn(|| beside(&root)));
+        let report = unpacked.configure(reporter);
+        (report, made.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+    });
+    let report = report.with_context(failed)?;
     reporter.detail(&format!(
         "root directory: reading {:.1} s, unpacking {:.1} s, dpkg's database {:.1} s, configuring {:.1} s, in all {:.1} s",
         report.reading.as_secs_f64(),
@@ -149,8 +175,13 @@ pub fn obtain(
     set_devices(store, &key, &report.devices)?;
     let size = lock.root_packages().map(|package| package.installed_size).sum();
     // In the place of one that is there: it was not good enough.
-    let path = draft.replace(size)?;
-    Ok(Root { path, devices: report.devices, cached: false })
+    let (path, old) = draft.replace(size)?;
+    let made = match (made, later) {
+        (Some(made), _) => made?,
+        (None, Some(beside)) => beside(&path)?,
+        (None, None) => anyhow::bail!("nobody looked at the root directory's kernel"),
+    };
+    Ok((Root { path, devices: report.devices, cached: false, old }, made))
 }
 
 fn spec_package(package: &LockedPackage, debs: &Debs) -> Result<Package> {

@@ -104,12 +104,13 @@ pub struct ModuleIndex {
 }
 
 impl ModuleIndex {
-    /// Reads all modules, on as many threads as there are processors: the work is decompression. Where two files hold
-    /// a module of the same name, the one below `updates/` wins, else the first in order, as with depmod's default
+    /// Reads all modules, on as many threads as there are processors but one: the work is decompression, and who calls
+    /// this has something else going on meanwhile. Where two files hold a module of the same name, the one below `updates/` wins, else the first in order, as with depmod's default
     /// search order.
     pub fn build(sources: Vec<Source>, kernel: &KernelFiles, progress: &dyn Progress) -> Result<Self, IndexError> {
         let task = progress.task("indexing kernel modules", Some(sources.len() as u64), Unit::Items);
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(sources.len().max(1));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = processors.saturating_sub(1).clamp(1, sources.len().max(1));
         let queue = Mutex::new(sources.into_iter());
         let results = Mutex::new(Vec::new());
         std::thread::scope(|scope| {

@@ -66,10 +66,25 @@ pub struct BuildReport {
     pub devices: Vec<Device>,
 }
 
+/// A root directory with all packages unpacked, and none configured yet.
+#[derive(Debug)]
+pub struct Unpacked<'a> {
+    spec: &'a Spec,
+    root: PathBuf,
+    debs: Vec<Deb>,
+    report: BuildReport,
+}
+
 /// Makes a configured Debian system from packages in `root`, which has to be empty or not there yet.
 ///
 /// Needs root, the host's or that of [`crate::sandbox::become_root`]. After an error the directory is of no use.
 pub fn build(spec: &Spec, root: &Path, progress: &dyn Progress) -> Result<BuildReport, Error> {
+    unpack(spec, root, progress)?.configure(progress)
+}
+
+/// The first half of [`build`], which keeps all processors busy. The second, [`Unpacked::configure`], keeps one: whoever
+/// has other work to do does it meanwhile.
+pub fn unpack<'a>(spec: &'a Spec, root: &Path, progress: &dyn Progress) -> Result<Unpacked<'a>, Error> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
@@ -108,11 +123,23 @@ pub fn build(spec: &Spec, root: &Path, progress: &dyn Progress) -> Result<BuildR
     database::write(root, &spec.architecture, &packages, &unpacked)?;
     report.devices = unpacked.devices;
     report.database = start.elapsed();
+    Ok(Unpacked { spec, root: root.to_owned(), debs, report })
+}
 
-    let start = Instant::now();
-    configure::configure(root, spec, &plan, progress)?;
-    report.configuring = start.elapsed();
-    Ok(report)
+impl Unpacked<'_> {
+    /// Names of the packages of which dpkg has yet to unpack something, because they have a preinst.
+    pub fn left_to_dpkg(&self) -> &[String] {
+        &self.report.unpacked_by_dpkg
+    }
+
+    /// The second half of [`build`]: dpkg and the maintainer scripts, one after the other.
+    pub fn configure(self, progress: &dyn Progress) -> Result<BuildReport, Error> {
+        let Self { spec, root, debs, mut report } = self;
+        let start = Instant::now();
+        configure::configure(&root, spec, &Plan::new(&debs, spec), progress)?;
+        report.configuring = start.elapsed();
+        Ok(report)
+    }
 }
 
 fn read_all(packages: &[Package], threads: usize, progress: &dyn Progress) -> Result<Vec<Deb>, Error> {

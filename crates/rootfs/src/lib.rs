@@ -7,7 +7,7 @@
 //! directory  --(fsimage::scan)--> FileTree --finish--> FileTree that is the same every time
 //! ```
 //!
-//! [`build`] does the first three. Call [`sandbox::become_root`] first thing in `main` so that it works for everyone.
+//! [`build`] does the first three, [`unpack_packages`] the first two of them. Call [`sandbox::become_root`] first thing in `main` so that it works for everyone.
 
 mod build;
 mod closure;
@@ -23,6 +23,6 @@ mod inside;
 pub mod sandbox;
 pub mod unpack;
 
-pub use build::{BuildReport, Package, Spec, build};
+pub use build::{BuildReport, Package, Spec, Unpacked, build, unpack as unpack_packages};
 pub use error::Error;
 pub use unpack::{Device, add_devices};

@@ -85,15 +85,40 @@ impl Store {
     /// Removes a tree so that no half of it is ever visible under its name. Where its files belong to other users, what
     /// is left of it waits in the temporary directory for [pruning](Store::prune_with).
     pub(crate) fn discard(&self, directory: &Path) -> Result<(), StoreError> {
+        self.set_aside(directory)?.map_or(Ok(()), Doomed::remove)
+    }
+
+    /// Takes a tree's name away; `None` if nothing has it.
+    fn set_aside(&self, directory: &Path) -> Result<Option<Doomed>, StoreError> {
         let name = TempFile::new(&self.temp_dir())?;
-        let doomed = name.path().with_extension("removed");
-        match fs::rename(directory, &doomed) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        let path = name.path().with_extension("removed");
+        match fs::rename(directory, &path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(StoreError::io("setting aside", directory))?,
         }
-        match remove_all(&doomed) {
+        Ok(Some(Doomed { path, _name: name }))
+    }
+}
+
+/// A tree that nobody finds any more and that still takes its space. Dropped without [`remove`](Self::remove), the next
+/// one to open the store removes it.
+#[derive(Debug)]
+#[must_use]
+pub struct Doomed {
+    path: PathBuf,
+    /// Keeps the name, and so the tree's, from being given to another.
+    _name: TempFile,
+}
+
+impl Doomed {
+    /// Removes it, which takes seconds where the tree is large and the disk is busy.
+    ///
+    /// # Errors
+    /// Where something cannot be removed, other than for belonging to another user.
+    pub fn remove(self) -> Result<(), StoreError> {
+        match remove_all(&self.path) {
             Err(e) if ![io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound].contains(&e.kind()) => {
-                Err(StoreError::io("removing", &doomed)(e))
+                Err(StoreError::io("removing", &self.path)(e))
             }
             _ => Ok(()),
         }
@@ -124,26 +149,24 @@ impl TreeDraft {
     /// # Errors
     /// Where it cannot be renamed.
     pub fn commit(self, size: u64) -> Result<PathBuf, StoreError> {
-        self.publish(size, false)
+        self.publish(size)
     }
 
-    /// As [`Self::commit`], but a tree that is there already is removed and this one takes its place: for whoever
-    /// does not trust the old one. Who reads the old one at that moment finds files missing.
+    /// As [`Self::commit`], but this one takes the place of a tree that is there already, which is left to the caller to
+    /// remove: for whoever does not trust the old one. Who reads the old one at that moment finds files missing.
     ///
     /// # Errors
-    /// Where it cannot be renamed, or the old one cannot be removed.
-    pub fn replace(self, size: u64) -> Result<PathBuf, StoreError> {
-        self.publish(size, true)
+    /// Where one of them cannot be renamed.
+    pub fn replace(self, size: u64) -> Result<(PathBuf, Option<Doomed>), StoreError> {
+        let old = self.store.set_aside(&self.store.tree_directory(&self.digest))?;
+        Ok((self.publish(size)?, old))
     }
 
-    fn publish(mut self, size: u64, replace: bool) -> Result<PathBuf, StoreError> {
+    fn publish(mut self, size: u64) -> Result<PathBuf, StoreError> {
         let description = Description::new(&self.store, size, &self.label);
         let entry = self.directory.join(ENTRY);
         description.write(&self.store, &entry)?;
         let target = self.store.tree_directory(&self.digest);
-        if replace {
-            self.store.discard(&target)?;
-        }
         match fs::rename(&self.directory, &target) {
             Ok(()) => self.done = true,
             Err(e) if [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists].contains(&e.kind()) => {}
@@ -211,9 +234,11 @@ mod tests {
         store.new_tree(&digest, "").unwrap().commit(1).unwrap();
         let draft = store.new_tree(&digest, "").unwrap();
         fs::write(draft.path().join("new"), "").unwrap();
-        let path = draft.replace(1).unwrap();
+        let (path, old) = draft.replace(1).unwrap();
         assert!(path.join("new").exists());
         assert_eq!(store.tree(&digest).unwrap(), Some(path));
+        old.expect("there was one").remove().unwrap();
+        assert_eq!(fs::read_dir(store.temp_dir()).unwrap().count(), 0);
     }
 
     #[test]
