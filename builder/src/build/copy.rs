@@ -20,6 +20,10 @@ const CHUNK: usize = 1 << 20;
 /// How many chunks may wait for a hash.
 const QUEUE: usize = 8;
 
+/// After how many bytes the disk is to begin with what was written so far: its work then overlaps ours, and waiting for it
+/// at the end is short.
+const FLUSH: u64 = 64 << 20;
+
 /// What was copied.
 pub(super) struct Copied {
     /// SHA-256 of the whole disk.
@@ -44,16 +48,26 @@ pub(super) fn into_disk(
         let (to_source, of_source) = sync_channel(QUEUE);
         let disk_hash = scope.spawn(move || hash(of_disk));
         let source_hash = check.then(|| scope.spawn(move || hash(of_source)));
+        let (to_flusher, wakes) = sync_channel::<()>(1);
+        let flusher = scope.spawn(move || wakes.into_iter().try_for_each(|()| disk.sync_data()));
+        let mut unflushed = 0;
         each_chunk(disk, 0..offset, |_, chunk| hand_over(&to_disk, chunk, &*task))?;
         each_chunk(source, 0..root_size, |at, chunk| {
             disk.write_all_at(&chunk, offset + at)?;
+            unflushed += chunk.len() as u64;
+            if unflushed >= FLUSH {
+                unflushed = 0;
+                // One that is still at it takes this along, or the last wait does.
+                to_flusher.try_send(()).unwrap_or_default();
+            }
             if check {
                 to_source.send(Arc::clone(&chunk)).map_err(|_| ended())?;
             }
             hand_over(&to_disk, chunk, &*task)
         })?;
         each_chunk(disk, offset + root_size..disk_size, |_, chunk| hand_over(&to_disk, chunk, &*task))?;
-        drop((to_disk, to_source));
+        drop((to_disk, to_source, to_flusher));
+        flusher.join().map_err(|_| ended())??;
         let source = source_hash.map(|thread| thread.join().map_err(|_| ended())).transpose()?;
         Ok(Copied { disk: disk_hash.join().map_err(|_| ended())?, source })
     })
@@ -73,7 +87,7 @@ fn hand_over(to: &SyncSender<Arc<[u8]>>, chunk: Arc<[u8]>, task: &dyn Task) -> i
 }
 
 fn ended() -> io::Error {
-    io::Error::other("a hashing thread ended early")
+    io::Error::other("a thread of the copy ended early")
 }
 
 /// Reads a range, chunk by chunk, each with its place in the file.

@@ -21,7 +21,7 @@ const BOOT_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
 const ESP_ROOM: u64 = 8 << 20;
 
 /// What the root partition's content stands for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RootImage {
     /// Digest of `root.img`.
     pub sha256: Digest,
@@ -46,10 +46,10 @@ pub fn write_uki(stub: &[u8], parts: &uki::Parts, staging: &mut Staging) -> Resu
 
 /// Writes `disk.img` from the finished `uki.efi` and `root.img`. Everything in it follows from those two and the sizes.
 ///
-/// A root that was `kept` from an earlier build is checked against its digest on the way.
+/// With `check`, a root that was kept from an earlier build is held against its digest on the way.
 pub fn write_disk(
     root: RootImage,
-    kept: bool,
+    check: bool,
     image: &Image,
     sector_size: SectorSize,
     epoch: i64,
@@ -99,7 +99,7 @@ pub fn write_disk(
     gpt::write(&disk, unique("disk"), sector_size, &layout.partitions)?;
     let path = staging.current("root.img");
     let source = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let copied = copy::into_disk(&source, &disk, root_partition.start, kept, progress)
+    let copied = copy::into_disk(&source, &disk, root_partition.start, check, progress)
         .context("copying the root file system into disk.img")?;
     if copied.source.is_some_and(|sha256| Digest::from(sha256) != root.sha256) {
         anyhow::bail!(

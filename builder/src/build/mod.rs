@@ -101,7 +101,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     let root_uuid = diskimage::Guid::from_digest(identity.as_bytes(), "rocbed root file system");
     let unchanged = if options.fresh { None } else { state::unchanged(&staging, &identity)? };
     let root_image = match unchanged {
-        Some(image) => {
+        Some(state::Unchanged { image, .. }) => {
             reporter.detail("root.img: nothing in it changes, it stays");
             staging.keep("root.img", image.size, image.sha256);
             image
@@ -137,7 +137,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
 
     disk::write_disk(
         root_image,
-        unchanged.is_some(),
+        unchanged.is_some_and(|root| !root.untouched),
         &recipe.image,
         options.sector_size,
         epoch,

@@ -1,11 +1,13 @@
 //! Image files under their final names: only when complete, `SHA256SUMS` last.
 //!
-//! While files are being replaced there is no `SHA256SUMS`, so whoever finds one has files that belong together. What
-//! an interrupted build left under temporary names is removed by the next.
+//! While files are being replaced there is no `SHA256SUMS`, so whoever finds one has files that belong together, after a
+//! power cut too: it gets its name when all others have theirs and all their bytes are on the disk. What an interrupted
+//! build left under temporary names is removed by the next.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use store::Digest;
@@ -25,6 +27,8 @@ pub struct Staging {
     files: Vec<ImageFile>,
     /// Names of files that are there already and stay.
     kept: Vec<String>,
+    /// Threads that wait for the disk to have what was written.
+    flushes: Vec<JoinHandle<Result<()>>>,
 }
 
 impl Staging {
@@ -37,7 +41,7 @@ impl Staging {
                 fs::remove_file(entry.path()).with_context(|| format!("removing {}", entry.path().display()))?;
             }
         }
-        Ok(Self { directory: directory.to_owned(), files: Vec::new(), kept: Vec::new() })
+        Ok(Self { directory: directory.to_owned(), files: Vec::new(), kept: Vec::new(), flushes: Vec::new() })
     }
 
     /// The image directory.
@@ -65,14 +69,20 @@ impl Staging {
         Ok(())
     }
 
-    /// A file is complete under its temporary name.
+    /// A file is complete under its temporary name. From now on the disk is busy with it, while others are being made.
     pub fn finished(&mut self, name: &str, size: u64, sha256: Digest) {
+        let path = self.path(name);
+        self.flushes.push(thread::spawn(move || flush(&path)));
+        self.note(name, size, sha256);
+    }
+
+    fn note(&mut self, name: &str, size: u64, sha256: Digest) {
         self.files.push(ImageFile { name: name.to_owned(), size, sha256 });
     }
 
     /// A file of an earlier build is just what this one would write.
     pub fn keep(&mut self, name: &str, size: u64, sha256: Digest) {
-        self.finished(name, size, sha256);
+        self.note(name, size, sha256);
         self.kept.push(name.to_owned());
     }
 
@@ -89,7 +99,10 @@ impl Staging {
     }
 
     /// Moves everything to its final name and removes files of earlier builds that this one does not have.
-    pub fn publish(self, optional: &[&str]) -> Result<Vec<ImageFile>> {
+    pub fn publish(mut self, optional: &[&str]) -> Result<Vec<ImageFile>> {
+        for thread in std::mem::take(&mut self.flushes) {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
         let files = self.files();
         let sums: String = files.iter().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect();
         let remove = |name: &str| match fs::remove_file(self.directory.join(name)) {
@@ -102,10 +115,13 @@ impl Staging {
         for name in optional.iter().filter(|name| !files.iter().any(|file| file.name == **name)) {
             remove(name)?;
         }
+        // A name that went must not come back beside new files, nor may names be missing that the sums name.
+        flush(&self.directory)?;
         for file in files.iter().filter(|file| !self.kept.contains(&file.name)) {
             let target = self.directory.join(&file.name);
             fs::rename(self.path(&file.name), &target).with_context(|| format!("renaming to {}", target.display()))?;
         }
+        flush(&self.directory)?;
         let target = self.directory.join(SUMS);
         atomic::write(&target, sums.as_bytes()).with_context(|| format!("writing {}", target.display()))?;
         Ok(files)
@@ -122,6 +138,12 @@ impl Drop for Staging {
             fs::remove_file(entry.path()).unwrap_or_default();
         }
     }
+}
+
+/// Waits until a file's bytes, or a directory's names, are on the disk.
+fn flush(path: &Path) -> Result<()> {
+    let flushed = File::open(path).and_then(|file| file.sync_data());
+    flushed.with_context(|| format!("waiting for the disk to have {}", path.display()))
 }
 
 /// Files in the making: ours, and those of [`atomic`].

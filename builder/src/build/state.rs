@@ -4,8 +4,8 @@
 //! are written anew.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -28,39 +28,112 @@ struct State {
     /// The file as it was published.
     sha256: Digest,
     size: u64,
-    /// Nanoseconds since 1970; a file touched since is not trusted.
-    modified: u128,
+    stamp: Stamp,
 }
 
-/// The `root.img` in the directory, if it is what `identity` would become again and nobody has touched it.
-pub fn unchanged(staging: &Staging, identity: &Digest) -> Result<Option<RootImage>> {
+/// What changes when somebody touches a file.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    /// Seconds and nanoseconds since 1970.
+    modified: (i64, i64),
+    /// Likewise. Nobody can set this one: a file that was written and given its old time again shows it.
+    changed: (i64, i64),
+    /// The machine's boot: what a disk did while no kernel watched it, no time shows.
+    boot: String,
+}
+
+/// A `root.img` of an earlier build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unchanged {
+    /// What it was when it was published.
+    pub image: RootImage,
+    /// Whether it certainly still is that. Otherwise its digest has to be taken again.
+    pub untouched: bool,
+}
+
+/// The `root.img` in the directory, if it is what `identity` would become again.
+pub fn unchanged(staging: &Staging, identity: &Digest) -> Result<Option<Unchanged>> {
     let directory = staging.directory();
     let Ok(text) = fs::read_to_string(directory.join(NAME)) else { return Ok(None) };
     let Ok(state) = serde_json::from_str::<State>(&text) else { return Ok(None) };
-    let fits = state.identity == *identity
-        && state.program == programs::stamp()?
-        && stamp(directory)?.is_some_and(|(size, modified)| size == state.size && modified == state.modified);
-    Ok(fits.then_some(RootImage { sha256: state.sha256, size: state.size }))
+    let Some((size, stamp)) = stamp(directory)? else { return Ok(None) };
+    if state.identity != *identity || state.program != programs::stamp()? || state.size != size {
+        return Ok(None);
+    }
+    // Another time of modification is another content, most likely; all else may be a copy of the directory.
+    let image = RootImage { sha256: state.sha256, size };
+    let fits = stamp.modified == state.stamp.modified;
+    Ok(fits.then_some(Unchanged { image, untouched: stamp == state.stamp }))
 }
 
 /// Notes what was published.
 pub fn remember(directory: &Path, identity: &Digest, files: &[ImageFile]) -> Result<()> {
     let root = files.iter().find(|file| file.name == "root.img").context("no root.img was built")?;
-    let (size, modified) = stamp(directory)?.context("root.img is gone")?;
-    let state = State { identity: *identity, program: programs::stamp()?, sha256: root.sha256, size, modified };
+    let (size, stamp) = stamp(directory)?.context("root.img is gone")?;
+    let state = State { identity: *identity, program: programs::stamp()?, sha256: root.sha256, size, stamp };
     let path = directory.join(NAME);
     atomic::write(&path, serde_json::to_string(&state)?.as_bytes())
         .with_context(|| format!("writing {}", path.display()))
 }
 
-fn stamp(directory: &Path) -> Result<Option<(u64, u128)>> {
+fn stamp(directory: &Path) -> Result<Option<(u64, Stamp)>> {
     let path = directory.join("root.img");
     let metadata = match fs::metadata(&path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("examining {}", path.display())),
     };
-    let modified = metadata.modified().context("reading a file's time")?;
-    let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ok(Some((metadata.len(), since.as_nanos())))
+    let stamp = Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+        boot: fs::read_to_string(BOOT).with_context(|| format!("reading {BOOT}"))?.trim().to_owned(),
+    };
+    Ok(Some((metadata.len(), stamp)))
+}
+
+/// Which boot of the machine this is (proc(5)).
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    fn published(directory: &Path) -> Digest {
+        let identity = Digest::of(b"recipe and lock");
+        let mut staging = Staging::begin(directory).unwrap();
+        staging.write("root.img", b"root").unwrap();
+        remember(directory, &identity, &staging.publish(&[]).unwrap()).unwrap();
+        identity
+    }
+
+    #[test]
+    fn a_root_that_nobody_touched_is_taken_for_what_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = published(directory.path());
+        let staging = Staging::begin(directory.path()).unwrap();
+        let found = unchanged(&staging, &identity).unwrap().unwrap();
+        assert!(found.untouched);
+        assert_eq!(found.image.sha256, Digest::of(b"root"));
+        assert_eq!(unchanged(&staging, &Digest::of(b"another")).unwrap(), None);
+    }
+
+    #[test]
+    fn one_that_was_written_to_and_given_its_old_time_is_looked_at_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = published(directory.path());
+        let path = directory.path().join("root.img");
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, b"ruin").unwrap();
+        let staging = Staging::begin(directory.path()).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        assert!(!unchanged(&staging, &identity).unwrap().unwrap().untouched);
+        let later = SystemTime::now() + Duration::from_secs(5);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        assert_eq!(unchanged(&staging, &identity).unwrap(), None);
+    }
 }
