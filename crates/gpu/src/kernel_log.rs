@@ -92,7 +92,7 @@ fn printable(line: &str) -> String {
 }
 
 /// The message of a line: what follows `;` in a record, the time in dmesg's brackets, and `kernel: ` in the journal's.
-fn message(line: &str) -> &str {
+pub(crate) fn message(line: &str) -> &str {
     if let Some((head, message)) = line.split_once(';')
         && head.split(',').take(3).filter(|field| field.parse::<u64>().is_ok()).count() == 3
     {

@@ -20,6 +20,7 @@ mod chips;
 pub mod config_space;
 mod detect;
 pub mod diagnose;
+mod fault;
 mod generic;
 mod hints;
 mod inventory;
@@ -37,6 +38,7 @@ pub mod topology;
 
 pub use address::{AddressError, PciAddress};
 pub use detect::{Sources, detect};
+pub use fault::{Fault, FaultKind, fault};
 pub use generic::Generic;
 pub use inventory::{Gpu, Inventory, Link, Partition, UnusableGpu, Xgmi};
 pub use kernel_log::KernelLog;
