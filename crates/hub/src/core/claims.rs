@@ -1,0 +1,130 @@
+//! Commands that bring jobs and workers together.
+
+use protocol::Job;
+use protocol::api::{Claim, Claimed, Problem, ProblemCode};
+use rusqlite::{OptionalExtension, params};
+use tokio::sync::oneshot;
+
+use crate::core::need::Offer;
+use crate::core::queue::Queued;
+use crate::core::state::Live;
+use crate::core::waiters::Waiter;
+use crate::core::{Event, Failure, Notice, Tx};
+use crate::token::random_hex;
+
+/// What a claim gets.
+#[derive(Debug)]
+pub(crate) enum ClaimAnswer {
+    /// A job.
+    Given(Box<Claimed>),
+    /// A place in the line.
+    Waiting(Waiting),
+}
+
+/// A place in the line.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// Names it.
+    pub(crate) number: u64,
+    /// Gets the job when there is one.
+    pub(crate) answer: oneshot::Receiver<Result<Claimed, Problem>>,
+}
+
+impl Tx<'_> {
+    /// Gives a worker the best job there is for it, or a place in the line.
+    pub(crate) fn claim(&mut self, worker: &str, claim: &Claim) -> Result<ClaimAnswer, Failure> {
+        if let Some(claimed) = self.claimed_before(worker, &claim.request)? {
+            return Ok(ClaimAnswer::Given(Box::new(claimed)));
+        }
+        let unknown = || Problem::new(ProblemCode::Forbidden, format!("no worker `{worker}` has registered"));
+        let known = self.state.workers.get(worker).ok_or_else(unknown)?;
+        let offer = Offer::new(&known.machine, claim.gpus.as_deref());
+        if let Some(number) = self.state.queue.best(&offer, worker) {
+            return Ok(ClaimAnswer::Given(Box::new(self.grant(number, worker, &claim.request)?)));
+        }
+        let (sender, answer) = oneshot::channel();
+        let waiter = Waiter { worker: worker.to_owned(), request: claim.request.clone(), answer: sender };
+        let number = self.state.waiters.insert(offer, waiter);
+        Ok(ClaimAnswer::Waiting(Waiting { number, answer }))
+    }
+
+    /// The lease that the same claim got when it came before.
+    fn claimed_before(&self, worker: &str, request: &str) -> Result<Option<Claimed>, Failure> {
+        let found = self
+            .db
+            .prepare_cached(
+                "SELECT l.id, l.attempt, l.state, j.job FROM leases l JOIN jobs j ON j.number = l.job
+                 WHERE l.worker = ?1 AND l.request = ?2",
+            )?
+            .query_row([worker, request], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+            })
+            .optional()?;
+        let Some((lease, attempt, state, job)) = found else { return Ok(None) };
+        if state != "active" {
+            let detail = format!("claim `{request}` got a lease that is over: choose another request");
+            return Err(Problem::new(ProblemCode::LeaseOver, detail).into());
+        }
+        let lease_seconds = self.config.lease.as_secs();
+        Ok(Some(Claimed { lease, lease_seconds, attempt, job: serde_json::from_str(&job)? }))
+    }
+
+    /// Gives a queued job to a worker.
+    fn grant(&mut self, number: i64, worker: &str, request: &str) -> Result<Claimed, Failure> {
+        let lease = random_hex::<16>()?;
+        let (id, job, attempt): (String, String, u32) = self
+            .db
+            .prepare_cached(
+                "UPDATE jobs SET state = 'running', worker = ?2, lease = ?3, attempts = attempts + 1, why = NULL
+                 WHERE number = ?1 RETURNING id, job, attempts",
+            )?
+            .query_row(params![number, worker, lease], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        self.db
+            .prepare_cached(
+                "INSERT INTO leases (id, job, worker, request, attempt, state, given)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'active', ?6)",
+            )?
+            .execute(params![lease, number, worker, request, attempt, self.now])?;
+        self.state.queue.remove(number);
+        let live = Live {
+            job: number,
+            job_id: id,
+            attempt,
+            worker: worker.to_owned(),
+            deadline: self.deadline(),
+            confirmed: false,
+            phase: String::new(),
+        };
+        self.state.leases.insert(lease.clone(), live);
+        self.event(Event::Job(number));
+        let job: Job = serde_json::from_str(&job)?;
+        Ok(Claimed { lease, lease_seconds: self.config.lease.as_secs(), attempt, job })
+    }
+
+    /// Puts a job into the queue, or gives it to who waits for one like it.
+    pub(crate) fn enqueue(&mut self, job: Queued) -> Result<(), Failure> {
+        let waiter = self.state.waiters.take(&job.need, &job.excluded);
+        let number = job.number;
+        self.state.queue.insert(job);
+        if let Some(waiter) = waiter {
+            let claimed = self.grant(number, &waiter.worker, &waiter.request)?;
+            self.after.push(Notice::Grant(waiter.answer, claimed));
+        }
+        Ok(())
+    }
+
+    /// Brings together what a failed transaction has left apart.
+    pub(crate) fn dispatch(&mut self) -> Result<(), Failure> {
+        for number in self.state.queue.first_of_each_line() {
+            if let Some(job) = self.state.queue.remove(number) {
+                self.enqueue(job)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a claim out of the line. False if it has got a job meanwhile.
+    pub(crate) fn stop_waiting(&mut self, number: u64) -> bool {
+        self.state.waiters.remove(number).is_some()
+    }
+}

@@ -1,0 +1,142 @@
+//! People's commands: adding, cancelling and repeating jobs.
+
+use protocol::api::{AddJobs, AddedJobs, Problem, ProblemCode, job_id};
+use protocol::{Job, Source};
+use rusqlite::{OptionalExtension, params};
+
+use crate::core::need::Need;
+use crate::core::queue::Queued;
+use crate::core::{Event, Failure, Tx};
+
+/// The most jobs in one request: while they are added nothing else is.
+const MOST_JOBS: usize = 20_000;
+
+impl Tx<'_> {
+    /// Adds jobs. The same request again adds nothing, and gets the same answer.
+    pub(crate) fn add(&mut self, request: AddJobs) -> Result<AddedJobs, Failure> {
+        let before: Option<String> = self
+            .db
+            .prepare_cached("SELECT jobs FROM additions WHERE request = ?1")?
+            .query_row([&request.request], |row| row.get(0))
+            .optional()?;
+        if let Some(jobs) = before {
+            return Ok(AddedJobs { jobs: serde_json::from_str(&jobs)? });
+        }
+        let name = request.request.clone();
+        let jobs = request.jobs();
+        check(&jobs)?;
+        let ids = jobs.into_iter().map(|job| self.insert(job, None)).collect::<Result<Vec<_>, _>>()?;
+        self.db
+            .prepare_cached("INSERT INTO additions (request, jobs, added) VALUES (?1, ?2, ?3)")?
+            .execute(params![name, serde_json::to_string(&ids)?, self.now])?;
+        Ok(AddedJobs { jobs: ids })
+    }
+
+    /// Adds one job, under an id that is free.
+    fn insert(&mut self, mut job: Job, retry_of: Option<&str>) -> Result<String, Failure> {
+        job.id = self.free_id(&job.id)?;
+        self.db
+            .prepare_cached(
+                "INSERT INTO jobs (id, package, job, state, added, retry_of) VALUES (?1, ?2, ?3, 'queued', ?4, ?5)",
+            )?
+            .execute(params![job.id, job.source.name(), serde_json::to_string(&job)?, self.now, retry_of])?;
+        let number = self.db.last_insert_rowid();
+        self.event(Event::Job(number));
+        self.enqueue(Queued { number, need: Need::of(&job), priority: job.priority, excluded: Vec::new() })?;
+        Ok(job.id)
+    }
+
+    fn free_id(&self, id: &str) -> Result<String, Failure> {
+        let mut taken = self.db.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
+        if !taken.exists([id])? {
+            return Ok(id.to_owned());
+        }
+        // As many as there are with a number after the id, or more: that one is most likely free.
+        let numbered: u64 = self
+            .db
+            .prepare_cached("SELECT count(*) FROM jobs WHERE id > ?1 || '-' AND id < ?1 || '.'")?
+            .query_row([id], |row| row.get::<_, u32>(0))
+            .map(u64::from)?;
+        for number in numbered.saturating_add(2).. {
+            let candidate = job_id(id, number);
+            if !taken.exists([&candidate])? {
+                return Ok(candidate);
+            }
+        }
+        Ok(id.to_owned())
+    }
+
+    /// Cancels a job, which may have been cancelled before. One that is over stays as it is.
+    pub(crate) fn cancel(&mut self, id: &str) -> Result<(), Failure> {
+        let (number, state) = self.job_state(id)?;
+        match state.as_str() {
+            "cancelled" => return Ok(()),
+            "queued" | "running" => {}
+            other => {
+                return Err(Problem::new(ProblemCode::LeaseOver, format!("job `{id}` is {other} already")).into());
+            }
+        }
+        let why = "the job was cancelled";
+        self.db
+            .prepare_cached("UPDATE jobs SET state = 'cancelled', why = 'by request', ended = ?2 WHERE number = ?1")?
+            .execute(params![number, self.now])?;
+        self.db
+            .prepare_cached(
+                "UPDATE leases SET state = 'cancelled', reason = ?2, ended = ?3 WHERE job = ?1 AND state = 'active'",
+            )?
+            .execute(params![number, why, self.now])?;
+        self.state.queue.remove(number);
+        self.state.leases.retain(|_, live| live.job != number);
+        self.event(Event::Job(number));
+        Ok(())
+    }
+
+    /// Adds a job like one that is over. If one was added before, and is not over yet, it is that one.
+    pub(crate) fn retry(&mut self, id: &str) -> Result<String, Failure> {
+        let (number, state) = self.job_state(id)?;
+        if matches!(state.as_str(), "queued" | "running") {
+            return Ok(id.to_owned());
+        }
+        let waiting: Option<String> = self
+            .db
+            .prepare_cached(
+                "SELECT id FROM jobs WHERE retry_of = ?1 AND state IN ('queued', 'running') ORDER BY number LIMIT 1",
+            )?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        if let Some(waiting) = waiting {
+            return Ok(waiting);
+        }
+        let job: String =
+            self.db.prepare_cached("SELECT job FROM jobs WHERE number = ?1")?.query_row([number], |row| row.get(0))?;
+        self.insert(serde_json::from_str(&job)?, Some(id))
+    }
+
+    fn job_state(&self, id: &str) -> Result<(i64, String), Failure> {
+        let found = self
+            .db
+            .prepare_cached("SELECT number, state FROM jobs WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        found.ok_or_else(|| Problem::new(ProblemCode::NotFound, format!("there is no job `{id}`")).into())
+    }
+}
+
+fn check(jobs: &[Job]) -> Result<(), Problem> {
+    let invalid = |detail: String| Err(Problem::new(ProblemCode::Invalid, detail));
+    if jobs.is_empty() {
+        return invalid("list.job: there is no job in the list".into());
+    }
+    if jobs.len() > MOST_JOBS {
+        return invalid(format!("list.job: {} jobs; {MOST_JOBS} are the most in one list", jobs.len()));
+    }
+    let local = jobs.iter().enumerate().find(|(_, job)| matches!(job.source, Source::Path(_)));
+    match local {
+        Some((index, job)) => invalid(format!(
+            "list.job[{index}].path: `{}` is a path on your machine, which workers cannot see: put the source tree at \
+             an address, and write url",
+            job.source
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,187 @@
+//! Commands about leases that exist: heartbeats, loss, giving back.
+
+use protocol::Job;
+use protocol::api::{GiveBack, Given, HeartbeatAnswer, Problem, ProblemCode};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::core::need::Need;
+use crate::core::queue::Queued;
+use crate::core::state::Live;
+use crate::core::{Event, Failure, Tx};
+
+/// However jobs come back, none is given out more often.
+const MOST_ATTEMPTS: u32 = 20;
+
+/// A worker on which a job was lost so often does not get it again.
+const LOSSES_ON_ONE_MACHINE: i64 = 2;
+
+/// A lease and its job, from the database.
+#[derive(Debug)]
+pub(crate) struct LeaseRow {
+    pub(crate) id: String,
+    pub(crate) job: i64,
+    pub(crate) job_id: String,
+    pub(crate) worker: String,
+    pub(crate) attempt: u32,
+    pub(crate) state: String,
+    pub(crate) reason: String,
+    pub(crate) job_state: String,
+    /// Whether the job was given out again after this lease.
+    pub(crate) is_latest: bool,
+}
+
+/// Finds a worker's lease. Another worker's is as unknown as one that never was.
+pub(crate) fn find(db: &Connection, lease: &str, worker: &str) -> Result<LeaseRow, Failure> {
+    let found = db
+        .prepare_cached(
+            "SELECT l.id, l.job, j.id, l.worker, l.attempt, l.state, l.reason, j.state, j.lease IS l.id
+             FROM leases l JOIN jobs j ON j.number = l.job WHERE l.id = ?1 AND l.worker = ?2",
+        )?
+        .query_row([lease, worker], |row| {
+            Ok(LeaseRow {
+                id: row.get(0)?,
+                job: row.get(1)?,
+                job_id: row.get(2)?,
+                worker: row.get(3)?,
+                attempt: row.get(4)?,
+                state: row.get(5)?,
+                reason: row.get(6)?,
+                job_state: row.get(7)?,
+                is_latest: row.get(8)?,
+            })
+        })
+        .optional()?;
+    let unknown = || Problem::new(ProblemCode::LeaseUnknown, format!("worker `{worker}` has no lease `{lease}`"));
+    found.ok_or_else(|| unknown().into())
+}
+
+/// Workers that do not get a job: those that gave it back as nothing for them, and those on which it was lost twice.
+pub(crate) fn excluded(db: &Connection, job: i64) -> rusqlite::Result<Vec<String>> {
+    db.prepare_cached(
+        "SELECT worker FROM leases WHERE job = ?1 GROUP BY worker
+         HAVING max(excludes) = 1 OR sum(state = 'lost' AND confirmed) >= ?2 ORDER BY worker",
+    )?
+    .query_map(params![job, LOSSES_ON_ONE_MACHINE], |row| row.get(0))?
+    .collect()
+}
+
+impl Tx<'_> {
+    /// A heartbeat that the memory alone cannot answer: the first one, or one on a lease that has run out.
+    pub(crate) fn heartbeat(&mut self, lease: &str, worker: &str, phase: &str) -> Result<HeartbeatAnswer, Failure> {
+        let row = find(self.db, lease, worker)?;
+        let go_on = HeartbeatAnswer { lease_seconds: self.config.lease.as_secs(), cancel: None };
+        let stop = |why: &str| Ok(HeartbeatAnswer { cancel: Some(why.to_owned()), ..go_on.clone() });
+        match (row.state.as_str(), row.job_state.as_str()) {
+            ("active", _) => {
+                self.db.prepare_cached("UPDATE leases SET confirmed = 1 WHERE id = ?1")?.execute([lease])?;
+            }
+            // It ran out, but nobody else has the job yet: the worker keeps it.
+            ("lost", "queued") if row.is_latest => {
+                self.db
+                    .prepare_cached(
+                        "UPDATE leases SET state = 'active', confirmed = 1, ended = NULL, reason = '' WHERE id = ?1",
+                    )?
+                    .execute([lease])?;
+                self.db
+                    .prepare_cached("UPDATE jobs SET state = 'running', why = NULL WHERE number = ?1")?
+                    .execute([row.job])?;
+                self.state.queue.remove(row.job);
+            }
+            ("lost", "finished") => return stop("another attempt has delivered the result"),
+            ("lost", "cancelled") => return stop("the job was cancelled"),
+            ("lost", "given-up") => return stop("the lease ran out too often, and the job was given up"),
+            ("lost", _) => return stop("the lease ran out, and another worker has the job"),
+            ("cancelled", _) => return stop(&row.reason),
+            _ => return Err(over(&row).into()),
+        }
+        self.event(Event::Job(row.job));
+        let live = Live {
+            job: row.job,
+            job_id: row.job_id,
+            attempt: row.attempt,
+            worker: row.worker,
+            deadline: self.deadline(),
+            confirmed: true,
+            phase: phase.to_owned(),
+        };
+        self.state.leases.insert(row.id, live);
+        Ok(go_on)
+    }
+
+    /// Takes a job back from its worker.
+    pub(crate) fn give_back(&mut self, lease: &str, worker: &str, request: &GiveBack) -> Result<Given, Failure> {
+        let row = find(self.db, lease, worker)?;
+        let given = Given { job: row.job_id.clone() };
+        match row.state.as_str() {
+            "active" | "lost" => {}
+            "given-back" | "cancelled" => return Ok(given),
+            _ => return Err(over(&row).into()),
+        }
+        let message = request.message.trim();
+        let reason = if message.is_empty() {
+            request.reason.name().to_owned()
+        } else {
+            format!("{}: {message}", request.reason.name())
+        };
+        self.db
+            .prepare_cached(
+                "UPDATE leases SET state = 'given-back', reason = ?2, excludes = ?3, ended = ifnull(ended, ?4)
+                 WHERE id = ?1",
+            )?
+            .execute(params![lease, reason, request.reason.excludes_machine(), self.now])?;
+        self.state.leases.remove(lease);
+        if row.is_latest && matches!(row.job_state.as_str(), "running" | "queued") {
+            self.put_back(row.job, &reason)?;
+        }
+        Ok(given)
+    }
+
+    /// Ends a lease of a worker that was not heard of, or was restarted.
+    pub(crate) fn lose(&mut self, lease: &str, reason: &str) -> Result<(), Failure> {
+        let Some(live) = self.state.leases.remove(lease) else { return Ok(()) };
+        self.db
+            .prepare_cached("UPDATE leases SET state = 'lost', reason = ?2, ended = ?3 WHERE id = ?1")?
+            .execute(params![lease, reason, self.now])?;
+        self.put_back(live.job, reason)
+    }
+
+    /// Ends all leases of a worker but these.
+    pub(crate) fn lose_all_but(&mut self, worker: &str, holding: &[String]) -> Result<(), Failure> {
+        let mine = self.state.leases.iter().filter(|(lease, live)| live.worker == worker && !holding.contains(lease));
+        let lost: Vec<String> = mine.map(|(lease, _)| lease.clone()).collect();
+        for lease in lost {
+            self.lose(&lease, "the worker was restarted")?;
+        }
+        Ok(())
+    }
+
+    /// Queues a job again, or gives it up if it came back too often.
+    fn put_back(&mut self, number: i64, reason: &str) -> Result<(), Failure> {
+        let (job, attempts): (String, u32) = self
+            .db
+            .prepare_cached("SELECT job, attempts FROM jobs WHERE number = ?1")?
+            .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        // A lease that nobody has ever kept was perhaps never heard of: this says nothing about the job.
+        let losses: u32 = self
+            .db
+            .prepare_cached("SELECT count(*) FROM leases WHERE job = ?1 AND state = 'lost' AND confirmed")?
+            .query_row([number], |row| row.get(0))?;
+        self.event(Event::Job(number));
+        if losses > self.config.retries || attempts >= MOST_ATTEMPTS {
+            let why = format!("given out {attempts} times, lost {losses} times; the last time: {reason}");
+            self.db
+                .prepare_cached("UPDATE jobs SET state = 'given-up', why = ?2, ended = ?3 WHERE number = ?1")?
+                .execute(params![number, why, self.now])?;
+            self.state.queue.remove(number);
+            return Ok(());
+        }
+        self.db.prepare_cached("UPDATE jobs SET state = 'queued' WHERE number = ?1")?.execute([number])?;
+        let job: Job = serde_json::from_str(&job)?;
+        let excluded = excluded(self.db, number)?;
+        self.enqueue(Queued { number, need: Need::of(&job), priority: job.priority, excluded })
+    }
+}
+
+fn over(row: &LeaseRow) -> Problem {
+    Problem::new(ProblemCode::LeaseOver, format!("the lease of job `{}` is over: {}", row.job_id, row.state))
+}

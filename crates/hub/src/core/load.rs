@@ -1,0 +1,99 @@
+//! Reading the state from the database, at the start and after a transaction that failed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use protocol::Job;
+use rusqlite::{Connection, Row};
+
+use crate::clock::millis;
+use crate::config::Config;
+use crate::core::leases::excluded;
+use crate::core::need::Need;
+use crate::core::queue::Queued;
+use crate::core::state::{Live, State, Worker};
+use crate::token::{TokenHash, Who};
+
+impl State {
+    /// Reads it. Leases get their whole time: while the hub was down nobody could keep them.
+    pub(crate) fn load(db: &Connection, config: &Config) -> rusqlite::Result<Self> {
+        let mut state = Self::default();
+        let deadline = config.clock.millis().saturating_add(millis(config.lease));
+        let mut statement = db.prepare("SELECT number, job FROM jobs WHERE state = 'queued'")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let number: i64 = row.get(0)?;
+            let job: Job = json(row, 1)?;
+            let excluded = excluded(db, number)?;
+            state.queue.insert(Queued { number, need: Need::of(&job), priority: job.priority, excluded });
+        }
+        let mut statement = db.prepare(
+            "SELECT l.id, l.job, j.id, l.attempt, l.worker, l.confirmed
+             FROM leases l JOIN jobs j ON j.number = l.job WHERE l.state = 'active'",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let live = Live {
+                job: row.get(1)?,
+                job_id: row.get(2)?,
+                attempt: row.get(3)?,
+                worker: row.get(4)?,
+                deadline,
+                confirmed: row.get(5)?,
+                phase: String::new(),
+            };
+            state.leases.insert(row.get(0)?, live);
+        }
+        let mut statement = db.prepare("SELECT id, machine, boot, health, message, registered, seen FROM workers")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let worker = Worker {
+                machine: Arc::new(json(row, 1)?),
+                boot: row.get(2)?,
+                health: row.get::<_, String>(3)?.parse().unwrap_or_default(),
+                message: row.get(4)?,
+                registered: row.get(5)?,
+                seen: Arc::new(AtomicI64::new(row.get(6)?)),
+            };
+            state.workers.insert(row.get(0)?, worker);
+        }
+        let mut statement = db.prepare("SELECT hash, kind, worker FROM tokens")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let hash: TokenHash = row.get(0)?;
+            let who = match (row.get::<_, String>(1)?.as_str(), row.get::<_, Option<String>>(2)?) {
+                ("admin", _) => Who::Admin,
+                ("worker", Some(worker)) => Who::Worker(worker),
+                _ => continue,
+            };
+            state.tokens.insert(hash, who);
+        }
+        Ok(state)
+    }
+
+    /// Takes the place of a state that is not true any more, and keeps of it what no database has.
+    pub(crate) fn replace(&mut self, mut fresh: Self) {
+        fresh.waiters = std::mem::take(&mut self.waiters);
+        for (lease, live) in &mut fresh.leases {
+            if let Some(old) = self.leases.get_mut(lease) {
+                live.deadline = live.deadline.min(old.deadline.max(0));
+                live.phase = std::mem::take(&mut old.phase);
+            }
+        }
+        for (id, worker) in &fresh.workers {
+            if let Some(old) = self.workers.get(id) {
+                worker.seen.fetch_max(old.seen.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        let join = self.tokens.iter().filter(|(_, who)| **who == Who::Join);
+        fresh.tokens.extend(join.map(|(hash, who)| (*hash, who.clone())));
+        *self = fresh;
+    }
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &Row, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}

@@ -1,0 +1,254 @@
+//! What changes, and who may change it: one thread with the only connection that writes.
+//!
+//! Requests that change something are sent to it as [commands](Core::write). It takes as many as have come, runs them in one
+//! transaction, commits, and only then answers: an answer that anybody has seen survives a power cut, and many requests
+//! at once cost one write to the disk. A command checks before it writes; if the database fails all commands of the
+//! transaction fail, nothing of them remains, and the memory is read from the database again.
+
+mod claims;
+mod complete;
+mod jobs;
+mod leases;
+mod load;
+pub(crate) mod need;
+pub(crate) mod queue;
+pub(crate) mod state;
+mod sweep;
+pub(crate) mod waiters;
+mod why;
+mod workers;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use protocol::api::{Claimed, Problem, ProblemCode};
+use rusqlite::Connection;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+pub(crate) use claims::{ClaimAnswer, Waiting};
+pub(crate) use complete::Delivered;
+pub(crate) use state::{Live, State};
+pub(crate) use why::Reasons;
+
+use crate::clock::millis;
+use crate::config::Config;
+use crate::error::HubError;
+use crate::store::readers::internal;
+
+/// The most commands in one transaction.
+const BATCH: usize = 256;
+
+/// What has changed, for pages that are being looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A job: its number.
+    Job(i64),
+    /// A job's log has grown: its number.
+    Log(i64),
+    /// A worker: its id.
+    Worker(String),
+}
+
+/// Why a command has no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The request is refused; the command has written nothing.
+    Refused(Problem),
+    /// The database failed.
+    Database(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        Self::Refused(internal(&error))
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Refused(internal(&error))
+    }
+}
+
+/// What commands work with.
+pub(crate) struct Tx<'a> {
+    pub(crate) db: &'a Connection,
+    pub(crate) state: &'a mut State,
+    pub(crate) config: &'a Config,
+    /// Milliseconds since 1970.
+    pub(crate) now: i64,
+    after: &'a mut Vec<Notice>,
+}
+
+/// What happens when the transaction was committed.
+enum Notice {
+    Grant(oneshot::Sender<Result<Claimed, Problem>>, Claimed),
+    Event(Event),
+}
+
+impl Tx<'_> {
+    pub(crate) fn event(&mut self, event: Event) {
+        self.after.push(Notice::Event(event));
+    }
+
+    /// When a lease that is kept now runs out.
+    pub(crate) fn deadline(&self) -> i64 {
+        self.now.saturating_add(millis(self.config.lease))
+    }
+}
+
+type Answer = Box<dyn FnOnce(Result<(), Problem>) + Send>;
+type Command = Box<dyn FnOnce(&mut Tx) -> Result<Answer, rusqlite::Error> + Send>;
+
+/// The way to the thread that writes, and what is known in memory.
+#[derive(Clone)]
+pub(crate) struct Core {
+    commands: mpsc::Sender<Command>,
+    state: Arc<RwLock<State>>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Core {
+    /// Reads what is in the database, and starts the thread. It ends when the last copy of what is returned is dropped.
+    pub(crate) fn start(db: Connection, config: &Config) -> Result<Self, rusqlite::Error> {
+        let state = Arc::new(RwLock::new(State::load(&db, config)?));
+        let (commands, receiver) = mpsc::channel(4 * BATCH);
+        let (events, _) = broadcast::channel(1024);
+        let writer = Writer { db, config: config.clone(), state: state.clone(), events: events.clone() };
+        std::thread::spawn(move || writer.run(receiver));
+        Ok(Self { commands, state, events })
+    }
+
+    /// Runs a command in the next transaction, and waits until it was committed.
+    pub(crate) async fn write<T, F>(&self, command: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx) -> Result<T, Failure> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let command: Command = Box::new(move |tx| {
+            let result = match command(tx) {
+                Ok(value) => Ok(value),
+                Err(Failure::Refused(problem)) => Err(problem),
+                Err(Failure::Database(error)) => return Err(error),
+            };
+            // Nobody waits any more where the client has gone.
+            Ok(Box::new(move |outcome: Result<(), Problem>| drop(sender.send(outcome.and(result)))))
+        });
+        let gone = || Problem::new(ProblemCode::Unavailable, "the database could not take the change");
+        self.commands.send(command).await.map_err(|_| gone())?;
+        receiver.await.map_err(|_| gone())?
+    }
+
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Tells pages that are being looked at. Nobody may be looking.
+    pub(crate) fn tell(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+}
+
+struct Writer {
+    db: Connection,
+    config: Config,
+    state: Arc<RwLock<State>>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Writer {
+    fn run(self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(first) = commands.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < BATCH {
+                let Ok(next) = commands.try_recv() else { break };
+                batch.push(next);
+            }
+            let mut after = Vec::new();
+            let (answers, failed) = self.transact(batch, &mut after);
+            let outcome = failed.map_or(Ok(()), |error| Err(problem_of(&error)));
+            if outcome.is_err() {
+                self.undo();
+            } else {
+                self.deliver(after);
+            }
+            for answer in answers {
+                answer(outcome.clone());
+            }
+        }
+    }
+
+    fn transact(&self, batch: Vec<Command>, after: &mut Vec<Notice>) -> (Vec<Answer>, Option<rusqlite::Error>) {
+        let mut answers = Vec::with_capacity(batch.len());
+        if let Err(error) = self.db.execute_batch("BEGIN IMMEDIATE") {
+            return (answers, Some(error));
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        for command in batch {
+            let now = self.config.clock.millis();
+            let mut tx = Tx { db: &self.db, state: &mut state, config: &self.config, now, after };
+            match command(&mut tx) {
+                Ok(answer) => answers.push(answer),
+                Err(error) => return (answers, Some(error)),
+            }
+        }
+        drop(state);
+        let failed = self.db.execute_batch("COMMIT").err();
+        (answers, failed)
+    }
+
+    /// Forgets what a failed transaction has changed in memory.
+    fn undo(&self) {
+        if !self.db.is_autocommit()
+            && let Err(error) = self.db.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a transaction could not be rolled back");
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match State::load(&self.db, &self.config) {
+            Ok(fresh) => state.replace(fresh),
+            Err(error) => tracing::error!(%error, "the database cannot be read"),
+        }
+    }
+
+    fn deliver(&self, after: Vec<Notice>) {
+        for notice in after {
+            match notice {
+                // A client that has gone asks again with the same request and gets the same lease.
+                Notice::Grant(answer, claimed) => drop(answer.send(Ok(claimed))),
+                Notice::Event(event) => drop(self.events.send(event)),
+            }
+        }
+    }
+}
+
+fn problem_of(error: &rusqlite::Error) -> Problem {
+    use rusqlite::ErrorCode as Code;
+    match error.sqlite_error_code() {
+        Some(Code::DiskFull | Code::SystemIoFailure) => {
+            tracing::error!(%error, "the database cannot be written");
+            Problem::new(ProblemCode::DiskFull, "the database cannot be written")
+        }
+        _ => internal(error),
+    }
+}

@@ -1,0 +1,128 @@
+//! [`Queue`]: jobs that wait for workers, one line for each [`Need`].
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use crate::core::need::{Need, Offer};
+
+/// Where in its line a job is: higher priorities first, then older jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    priority: Reverse<i32>,
+    number: i64,
+}
+
+/// A job that waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Queued {
+    /// The job's number.
+    pub(crate) number: i64,
+    /// What it needs.
+    pub(crate) need: Need,
+    /// The job's priority.
+    pub(crate) priority: i32,
+    /// Workers that do not get it: it brings them down, or they cannot run it.
+    pub(crate) excluded: Vec<String>,
+}
+
+/// Jobs that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    lines: HashMap<Need, BTreeMap<Rank, Queued>>,
+    places: HashMap<i64, (Need, Rank)>,
+}
+
+impl Queue {
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn insert(&mut self, job: Queued) {
+        self.remove(job.number);
+        let rank = Rank { priority: Reverse(job.priority), number: job.number };
+        self.places.insert(job.number, (job.need.clone(), rank));
+        self.lines.entry(job.need.clone()).or_default().insert(rank, job);
+    }
+
+    pub(crate) fn remove(&mut self, number: i64) -> Option<Queued> {
+        let (need, rank) = self.places.remove(&number)?;
+        let line = self.lines.get_mut(&need)?;
+        let job = line.remove(&rank);
+        if line.is_empty() {
+            self.lines.remove(&need);
+        }
+        job
+    }
+
+    pub(crate) fn get(&self, number: i64) -> Option<&Queued> {
+        let (need, rank) = self.places.get(&number)?;
+        self.lines.get(need)?.get(rank)
+    }
+
+    /// The first job of each line.
+    pub(crate) fn first_of_each_line(&self) -> Vec<i64> {
+        self.lines.values().filter_map(|line| line.keys().next()).map(|rank| rank.number).collect()
+    }
+
+    /// The job that a worker gets next. Costs what there are lines, not what there are jobs.
+    pub(crate) fn best(&self, offer: &Offer, worker: &str) -> Option<i64> {
+        let fitting = self.lines.iter().filter(|(need, _)| need.fits(offer));
+        let first = |line: &BTreeMap<Rank, Queued>| {
+            line.iter().find(|(_, job)| !job.excluded.iter().any(|name| name == worker)).map(|(rank, _)| *rank)
+        };
+        fitting.filter_map(|(_, line)| first(line)).min().map(|rank| rank.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use protocol::{Job, Machine};
+
+    fn queued(number: i64, gpu: &str, priority: i32, excluded: &[&str]) -> Queued {
+        let job: Job = serde_json::from_str(&format!(r#"{{"package": "gzip", "gpu": "{gpu}"}}"#)).expect("a job");
+        let excluded = excluded.iter().map(|&name| name.to_owned()).collect();
+        Queued { number, need: Need::of(&job), priority, excluded }
+    }
+
+    fn offer(targets: &str) -> Offer {
+        Offer::new(&Machine { gpus: gpu::simulate(targets).expect("targets"), ..Machine::default() }, None)
+    }
+
+    #[test]
+    fn priority_comes_before_age() {
+        let mut queue = Queue::default();
+        for job in [
+            queued(1, "any", 0, &[]),
+            queued(2, "gfx906", 5, &[]),
+            queued(3, "gfx1030", 5, &["w"]),
+            queued(4, "none", 5, &[]),
+        ] {
+            queue.insert(job);
+        }
+        assert_eq!(queue.best(&offer("gfx1030"), "w"), Some(4));
+        assert_eq!(queue.best(&offer("gfx1030"), "v"), Some(3));
+        assert_eq!(queue.best(&offer("gfx906"), "w"), Some(2));
+        queue.remove(4);
+        assert_eq!(queue.best(&offer("gfx1030"), "w"), Some(1));
+        assert_eq!(queue.len(), 3);
+    }
+
+    proptest! {
+        /// Emptying the queue gives every job once, in the order of priority and age.
+        #[test]
+        fn every_job_once_in_order(jobs in proptest::collection::vec((0_usize..3, -2_i32..3), 0..40)) {
+            let mut queue = Queue::default();
+            for (number, (gpu, priority)) in jobs.iter().enumerate() {
+                queue.insert(queued(number as i64, ["any", "none", "gfx1030"][*gpu], *priority, &[]));
+            }
+            let mut seen = Vec::new();
+            while let Some(job) = queue.best(&offer("gfx1030"), "w").and_then(|number| queue.remove(number)) {
+                seen.push((Reverse(job.priority), job.number));
+            }
+            prop_assert_eq!(seen.len(), jobs.len());
+            prop_assert!(seen.is_sorted());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! [`State`]: what is known in memory. All of it can be read from the database again, but for when workers were heard
+//! of and what they are doing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use protocol::Machine;
+use protocol::api::Health;
+
+use crate::core::queue::Queue;
+use crate::core::waiters::Waiters;
+use crate::token::{TokenHash, Who};
+
+/// What is known in memory.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) queue: Queue,
+    pub(crate) waiters: Waiters,
+    /// Active leases by their ids.
+    pub(crate) leases: HashMap<String, Live>,
+    pub(crate) workers: HashMap<String, Worker>,
+    pub(crate) tokens: HashMap<TokenHash, Who>,
+}
+
+/// A lease that has not ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    /// The job's number.
+    pub(crate) job: i64,
+    /// The job's id.
+    pub(crate) job_id: String,
+    pub(crate) attempt: u32,
+    pub(crate) worker: String,
+    /// When it runs out, in milliseconds since 1970.
+    pub(crate) deadline: i64,
+    /// Whether a heartbeat has come, and the database knows it.
+    pub(crate) confirmed: bool,
+    pub(crate) phase: String,
+}
+
+/// A worker that has registered.
+#[derive(Debug, Clone)]
+pub(crate) struct Worker {
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) boot: String,
+    pub(crate) health: Health,
+    pub(crate) message: String,
+    pub(crate) registered: i64,
+    /// When it was heard of last. Changes while others read.
+    pub(crate) seen: Arc<AtomicI64>,
+}
+
+impl State {
+    /// Notes that a worker was heard of.
+    pub(crate) fn saw(&self, worker: &str, now: i64) {
+        if let Some(worker) = self.workers.get(worker) {
+            worker.seen.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// The job that a lease is for; only of the worker that has the lease.
+    pub(crate) fn lease_of(&self, lease: &str, worker: &str) -> Option<&Live> {
+        self.leases.get(lease).filter(|live| live.worker == worker)
+    }
+
+    /// Keeps a lease that was confirmed before; this needs no database. False if the slow way has to be gone.
+    pub(crate) fn heartbeat(&mut self, lease: &str, worker: &str, deadline: i64, phase: &str) -> bool {
+        match self.leases.get_mut(lease) {
+            Some(live) if live.worker == worker && live.confirmed => {
+                live.deadline = deadline;
+                phase.clone_into(&mut live.phase);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Worker {
+    /// Whether it was heard of since the time given.
+    pub(crate) fn seen_since(&self, time: i64) -> bool {
+        self.seen.load(Ordering::Relaxed) >= time
+    }
+}

@@ -1,0 +1,116 @@
+//! [`Waiters`]: claims that wait for a job, one line for each [`OfferKey`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use protocol::api::{Claimed, Problem};
+use tokio::sync::oneshot;
+
+use crate::core::need::{Need, Offer, OfferKey};
+
+/// A claim that waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) worker: String,
+    pub(crate) request: String,
+    pub(crate) answer: oneshot::Sender<Result<Claimed, Problem>>,
+}
+
+#[derive(Debug)]
+struct Line {
+    offer: Offer,
+    waiting: BTreeMap<u64, Waiter>,
+}
+
+/// Claims that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    lines: HashMap<OfferKey, Line>,
+    places: HashMap<u64, OfferKey>,
+    /// Numbers by worker and request.
+    requests: HashMap<(String, String), u64>,
+    last: u64,
+}
+
+impl Waiters {
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Puts a claim at the end of its line; the number names it. It takes the place of the same claim that came before.
+    pub(crate) fn insert(&mut self, offer: Offer, waiter: Waiter) -> u64 {
+        self.last = self.last.wrapping_add(1);
+        let request = (waiter.worker.clone(), waiter.request.clone());
+        if let Some(earlier) = self.requests.get(&request).copied() {
+            self.remove(earlier);
+        }
+        self.requests.insert(request, self.last);
+        let key = offer.key();
+        let line = self.lines.entry(key.clone()).or_insert_with(|| Line { offer, waiting: BTreeMap::new() });
+        line.waiting.insert(self.last, waiter);
+        self.places.insert(self.last, key);
+        self.last
+    }
+
+    pub(crate) fn remove(&mut self, number: u64) -> Option<Waiter> {
+        let key = self.places.remove(&number)?;
+        let line = self.lines.get_mut(&key)?;
+        let waiter = line.waiting.remove(&number);
+        if line.waiting.is_empty() {
+            self.lines.remove(&key);
+        }
+        if let Some(waiter) = &waiter {
+            self.requests.remove(&(waiter.worker.clone(), waiter.request.clone()));
+        }
+        waiter
+    }
+
+    /// Takes out who gets a job with this need: who has waited longest, is still there, and is not excluded.
+    pub(crate) fn take(&mut self, need: &Need, excluded: &[String]) -> Option<Waiter> {
+        let first = |line: &Line| {
+            let able = |waiter: &Waiter| !waiter.answer.is_closed() && !excluded.contains(&waiter.worker);
+            line.waiting.iter().find(|(_, waiter)| able(waiter)).map(|(number, _)| *number)
+        };
+        let number = self.lines.values().filter(|line| need.fits(&line.offer)).filter_map(first).min()?;
+        self.remove(number)
+    }
+
+    /// Forgets those whose clients went away.
+    pub(crate) fn forget_closed(&mut self) {
+        let closed: Vec<u64> = self
+            .lines
+            .values()
+            .flat_map(|line| line.waiting.iter())
+            .filter(|(_, waiter)| waiter.answer.is_closed())
+            .map(|(number, _)| *number)
+            .collect();
+        for number in closed {
+            self.remove(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{Job, Machine};
+
+    #[test]
+    fn who_waited_longest_and_is_still_there_gets_it() {
+        let mut waiters = Waiters::default();
+        let mut receivers = Vec::new();
+        for (worker, gpus) in [("gone", "gfx1030"), ("killed", "gfx1031"), ("other", "gfx906"), ("good", "gfx1030")] {
+            let (answer, receiver) = oneshot::channel();
+            receivers.push(receiver);
+            let machine = Machine { gpus: gpu::simulate(gpus).expect("targets"), ..Machine::default() };
+            let waiter = Waiter { worker: worker.into(), request: "r".into(), answer };
+            waiters.insert(Offer::new(&machine, None), waiter);
+        }
+        drop(receivers.remove(0));
+        let job: Job = serde_json::from_str(r#"{"package": "rocrand", "gpu": ["gfx10-3-generic"]}"#).expect("a job");
+        let mut take = || waiters.take(&Need::of(&job), &["killed".to_owned()]).map(|waiter| waiter.worker);
+        assert_eq!(take().as_deref(), Some("good"));
+        assert_eq!(take(), None);
+        waiters.forget_closed();
+        assert_eq!(waiters.len(), 2);
+    }
+}

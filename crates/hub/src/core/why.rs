@@ -1,0 +1,90 @@
+//! Why a job is still in the queue, for people.
+
+use std::collections::{BTreeSet, HashMap};
+
+use protocol::api::Health;
+
+use crate::core::need::Need;
+use crate::core::queue::Queued;
+use crate::core::state::State;
+
+/// The most names in one sentence.
+const NAMES: usize = 5;
+
+/// Answers for jobs of one page. Jobs with the same need are many, and workers too.
+#[derive(Debug)]
+pub(crate) struct Reasons<'a> {
+    state: &'a State,
+    /// Workers that were heard of since then are online.
+    online_since: i64,
+    known: HashMap<(Need, Vec<String>), String>,
+}
+
+impl<'a> Reasons<'a> {
+    pub(crate) fn new(state: &'a State, online_since: i64) -> Self {
+        Self { state, online_since, known: HashMap::new() }
+    }
+
+    /// Why a job is still in the queue; none if it is not.
+    pub(crate) fn why(&mut self, number: i64) -> Option<String> {
+        let job = self.state.queue.get(number)?;
+        let key = (job.need.clone(), job.excluded.clone());
+        if let Some(known) = self.known.get(&key) {
+            return Some(known.clone());
+        }
+        let words = self.words(job);
+        self.known.insert(key, words.clone());
+        Some(words)
+    }
+
+    fn words(&self, job: &Queued) -> String {
+        let workers = &self.state.workers;
+        if workers.is_empty() {
+            return "no worker has registered yet".into();
+        }
+        let mut able: Vec<_> = workers.iter().filter(|(_, worker)| job.need.fits_machine(&worker.machine)).collect();
+        able.sort_unstable_by_key(|(id, _)| *id);
+        if able.is_empty() {
+            let targets: BTreeSet<String> = workers
+                .values()
+                .flat_map(|worker| worker.machine.gpus.gpus.iter().map(|gpu| gpu.target.to_string()))
+                .collect();
+            let count = workers.len();
+            let workers = if count == 1 { "the only worker".to_owned() } else { format!("the {count} workers") };
+            let verb = if count == 1 { "has" } else { "have" };
+            let there = if targets.is_empty() { "no GPU".to_owned() } else { names(targets) };
+            return format!("no registered worker has {}; {workers} {verb} {there}", job.need.words());
+        }
+        able.retain(|(id, _)| !job.excluded.contains(id));
+        if able.is_empty() {
+            let names = names(job.excluded.iter().cloned());
+            return format!(
+                "only {names} could take it, where it was lost twice or from where it was given back; other machines \
+                 have to join"
+            );
+        }
+        let ready =
+            |worker: &&super::state::Worker| worker.seen_since(self.online_since) && worker.health == Health::Ready;
+        let count = able.iter().filter(|(_, worker)| ready(worker)).count();
+        if count == 0 {
+            let state = |id: &String, worker: &super::state::Worker| {
+                let how = if worker.seen_since(self.online_since) { worker.health.name() } else { "offline" };
+                format!("{id} ({how})")
+            };
+            let names = names(able.iter().map(|(id, worker)| state(id, worker)));
+            return format!("no worker that could take it is ready: {names}");
+        }
+        match count {
+            1 => "the only worker that could take it is busy".into(),
+            count => format!("all {count} workers that could take it are busy"),
+        }
+    }
+}
+
+fn names(names: impl IntoIterator<Item = String>) -> String {
+    let mut names: Vec<String> = names.into_iter().collect();
+    let more = names.len().saturating_sub(NAMES);
+    names.truncate(NAMES);
+    let list = names.join(", ");
+    if more == 0 { list } else { format!("{list} and {more} more") }
+}

@@ -1,0 +1,99 @@
+//! Commands about workers: registering, saying how they are.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use protocol::VERSION;
+use protocol::api::{Health, Problem, ProblemCode, Register, Registered, WorkerReport};
+use rusqlite::params;
+
+use crate::core::state::Worker;
+use crate::core::{Event, Failure, Tx};
+use crate::token::{Who, hash, new_token};
+
+/// How many tokens of a worker are good at a time: answers may be lost, and then the worker uses the one before.
+const TOKENS: i64 = 4;
+
+impl Tx<'_> {
+    /// Takes in a worker, or takes it up again. Doing it twice makes one worker, with two tokens.
+    pub(crate) fn register(&mut self, request: Register) -> Result<Registered, Failure> {
+        let token = new_token("worker")?;
+        let machine = serde_json::to_string(&request.machine)?;
+        let known = self.state.workers.get(&request.id);
+        let registered = known.map_or(self.now, |worker| worker.registered);
+        if known.is_some_and(|worker| worker.boot != request.boot) {
+            self.lose_all_but(&request.id, &request.holding)?;
+        }
+        self.db
+            .prepare_cached(
+                "INSERT INTO workers (id, boot, machine, health, message, registered, seen)
+             VALUES (?1, ?2, ?3, 'ready', '', ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET boot = ?2, machine = ?3, health = 'ready', message = '', seen = ?5",
+            )?
+            .execute(params![request.id, request.boot, machine, registered, self.now])?;
+        self.add_worker_token(&request.id, &token)?;
+        let worker = Worker {
+            machine: Arc::new(request.machine),
+            boot: request.boot,
+            health: Health::Ready,
+            message: String::new(),
+            registered,
+            seen: Arc::new(AtomicI64::new(self.now)),
+        };
+        self.state.workers.insert(request.id.clone(), worker);
+        self.event(Event::Worker(request.id.clone()));
+        Ok(Registered {
+            worker: request.id,
+            token,
+            lease_seconds: self.config.lease.as_secs(),
+            longest_wait: self.config.longest_wait.as_secs(),
+            version: VERSION,
+        })
+    }
+
+    fn add_worker_token(&mut self, worker: &str, token: &str) -> Result<(), Failure> {
+        let digest = hash(token);
+        self.db
+            .prepare_cached("INSERT INTO tokens (hash, kind, worker, created) VALUES (?1, 'worker', ?2, ?3)")?
+            .execute(params![digest, worker, self.now])?;
+        let mut statement = self.db.prepare_cached(
+            "DELETE FROM tokens WHERE hash IN (SELECT hash FROM tokens WHERE worker = ?1
+                 ORDER BY created DESC, hash = ?3 DESC LIMIT -1 OFFSET ?2) RETURNING hash",
+        )?;
+        let old = statement.query_map(params![worker, TOKENS, digest], |row| row.get(0))?;
+        let old = old.collect::<rusqlite::Result<Vec<[u8; 32]>>>()?;
+        for hash in old {
+            self.state.tokens.remove(&hash);
+        }
+        self.state.tokens.insert(digest, Who::Worker(worker.to_owned()));
+        Ok(())
+    }
+
+    /// Notes how a worker is.
+    pub(crate) fn report(&mut self, id: &str, report: &WorkerReport) -> Result<(), Failure> {
+        let unknown = || Problem::new(ProblemCode::NotFound, format!("no worker `{id}` has registered"));
+        let worker = self.state.workers.get_mut(id).ok_or_else(unknown)?;
+        self.db.prepare_cached("UPDATE workers SET health = ?2, message = ?3 WHERE id = ?1")?.execute(params![
+            id,
+            report.health.name(),
+            report.message
+        ])?;
+        worker.health = report.health;
+        worker.message.clone_from(&report.message);
+        self.event(Event::Worker(id.to_owned()));
+        Ok(())
+    }
+
+    /// Replaces all tokens of people by a new one.
+    pub(crate) fn replace_admin_token(&mut self) -> Result<String, Failure> {
+        let token = new_token("admin")?;
+        self.db.execute("DELETE FROM tokens WHERE kind = 'admin'", [])?;
+        self.db.execute(
+            "INSERT INTO tokens (hash, kind, worker, created) VALUES (?1, 'admin', NULL, ?2)",
+            params![hash(&token), self.now],
+        )?;
+        self.state.tokens.retain(|_, who| *who != Who::Admin);
+        self.state.tokens.insert(hash(&token), Who::Admin);
+        Ok(token)
+    }
+}

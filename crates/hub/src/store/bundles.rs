@@ -1,0 +1,88 @@
+//! [`Bundles`]: result bundles by the SHA-256 of their content.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::store::directory::sync_directory;
+
+/// The directory of bundles. A file is there under its final name only when its digest was checked and it would
+/// survive a power cut.
+#[derive(Debug, Clone)]
+pub(crate) struct Bundles {
+    root: PathBuf,
+}
+
+impl Bundles {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Where the bundle with this digest is or would be. The digest has been checked to be one.
+    pub(crate) fn path(&self, sha256: &str) -> PathBuf {
+        self.root.join(sha256.get(..2).unwrap_or("xx")).join(sha256)
+    }
+
+    /// The length of the bundle with this digest, if it is there.
+    pub(crate) fn size(&self, sha256: &str) -> io::Result<Option<u64>> {
+        match fs::metadata(self.path(sha256)) {
+            Ok(about) => Ok(Some(about.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a file as the bundle with this digest. False if its digest is another; then the file stays where it is.
+    pub(crate) fn adopt(&self, file: &Path, sha256: &str) -> io::Result<bool> {
+        if digest(file)? != sha256 {
+            return Ok(false);
+        }
+        File::open(file)?.sync_all()?;
+        let target = self.path(sha256);
+        if let Some(directory) = target.parent() {
+            if !directory.exists() {
+                fs::create_dir_all(directory)?;
+                sync_directory(&self.root)?;
+            }
+            fs::rename(file, &target)?;
+            sync_directory(directory)?;
+        }
+        Ok(true)
+    }
+}
+
+/// SHA-256 of a file, in hexadecimal digits.
+fn digest(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 18]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hex::encode(hasher.finalize())),
+            Ok(length) => hasher.update(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_there_under_its_digest_only() -> io::Result<()> {
+        let temp = tempfile::tempdir()?;
+        let (bundles, draft) = (Bundles::new(temp.path().join("bundles")), temp.path().join("draft"));
+        fs::create_dir(temp.path().join("bundles"))?;
+        fs::write(&draft, b"abc")?;
+        let right = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert!(!bundles.adopt(&draft, &"0".repeat(64))?);
+        assert_eq!(bundles.size(right)?, None);
+        assert!(bundles.adopt(&draft, right)?);
+        assert_eq!(bundles.size(right)?, Some(3));
+        assert!(!draft.exists());
+        Ok(())
+    }
+}

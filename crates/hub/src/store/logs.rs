@@ -1,0 +1,120 @@
+//! [`Logs`]: what tests print while they run, one file for each attempt.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The directory of logs.
+#[derive(Debug, Clone)]
+pub(crate) struct Logs {
+    root: PathBuf,
+    /// Keeps two pieces of the same log from being written at once.
+    turns: Arc<[Mutex<()>]>,
+    hasher: RandomState,
+}
+
+/// Why a piece of a log is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    /// Something is missing between what is there and the piece.
+    #[error("the log has {0} bytes")]
+    Gap(u64),
+    /// The log is long enough.
+    #[error("the log has {0} bytes already")]
+    Full(u64),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Logs {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        let turns = (0..64).map(|_| Mutex::new(())).collect();
+        Self { root, turns, hasher: RandomState::new() }
+    }
+
+    /// Where the log of a job's attempt is. Job numbers are spread over directories.
+    pub(crate) fn path(&self, job: i64, attempt: u32) -> PathBuf {
+        self.root.join(format!("{:02x}", job & 0xff)).join(format!("{job}-{attempt}.log"))
+    }
+
+    /// Length of a log; 0 if there is none.
+    pub(crate) fn length(&self, job: i64, attempt: u32) -> io::Result<u64> {
+        match fs::metadata(self.path(job, attempt)) {
+            Ok(about) => Ok(about.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Appends a piece that begins at `offset`; what of it is there already is not written again. Says how long the
+    /// log is then, at most `limit` bytes.
+    pub(crate) fn append(
+        &self,
+        job: i64,
+        attempt: u32,
+        offset: u64,
+        piece: &[u8],
+        limit: u64,
+    ) -> Result<u64, LogError> {
+        let path = self.path(job, attempt);
+        let turn = self.hasher.hash_one(&path) as usize % self.turns.len().max(1);
+        let _guard = self.turns.get(turn).map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let length = self.length(job, attempt)?;
+        let Some(known) = length.checked_sub(offset) else { return Err(LogError::Gap(length)) };
+        let Some(new) = usize::try_from(known).ok().and_then(|known| piece.get(known..)).filter(|new| !new.is_empty())
+        else {
+            return Ok(length);
+        };
+        let after = length.saturating_add(new.len() as u64);
+        if after > limit {
+            return Err(LogError::Full(length));
+        }
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        if let Err(error) = file.write_all(new) {
+            // A full disk may have taken a part: without this the next piece would follow on something half.
+            drop(file.set_len(length));
+            return Err(error.into());
+        }
+        Ok(after)
+    }
+
+    /// Up to `most` bytes from `offset` on, fewer at the end.
+    pub(crate) fn read(&self, job: i64, attempt: u32, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+        let mut file = match File::open(self.path(job, attempt)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(most as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_that_come_twice_or_overlap_are_there_once() -> Result<(), LogError> {
+        let temp = tempfile::tempdir()?;
+        let logs = Logs::new(temp.path().to_owned());
+        for (offset, piece, length) in
+            [(0, "one ", 4), (0, "one ", 4), (2, "e two ", 8), (8, "three", 13), (1, "n", 13)]
+        {
+            assert_eq!(logs.append(7, 1, offset, piece.as_bytes(), 100)?, length);
+        }
+        assert_eq!(logs.read(7, 1, 0, 100)?, b"one two three");
+        assert_eq!(logs.read(7, 1, 8, 3)?, b"thr");
+        assert!(matches!(logs.append(7, 1, 14, b"x", 100), Err(LogError::Gap(13))));
+        assert!(matches!(logs.append(7, 1, 13, b"long", 15), Err(LogError::Full(13))));
+        assert_eq!(logs.read(8, 1, 0, 100)?, b"");
+        Ok(())
+    }
+}

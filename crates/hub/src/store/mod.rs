@@ -1,0 +1,18 @@
+//! What is kept: the database and the files beside it.
+
+mod bundles;
+mod directory;
+mod disk;
+mod logs;
+pub(crate) mod readers;
+mod rows;
+pub(crate) mod schema;
+mod uploads;
+
+pub(crate) use bundles::Bundles;
+pub(crate) use directory::DataDir;
+pub(crate) use disk::free_bytes;
+pub(crate) use logs::{LogError, Logs};
+pub(crate) use readers::Readers;
+pub(crate) use rows::{JobFilter, MatrixCell, ResultFilter, attempts, job, jobs, matrix, result, result_json, results};
+pub(crate) use uploads::{UploadError, UploadFile, Uploads};

@@ -1,0 +1,152 @@
+//! The database's layout, and how a connection to it is made.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::HubError;
+
+/// Version of the layout, `PRAGMA user_version`.
+pub(crate) const LAYOUT: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE tokens (
+    hash BLOB PRIMARY KEY,
+    kind TEXT NOT NULL,             -- admin or worker
+    worker TEXT,
+    created INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX tokens_worker ON tokens (worker, created);
+
+CREATE TABLE workers (
+    id TEXT PRIMARY KEY,
+    boot TEXT NOT NULL,             -- which start of its agent
+    machine TEXT NOT NULL,          -- JSON
+    health TEXT NOT NULL,
+    message TEXT NOT NULL,
+    registered INTEGER NOT NULL,    -- milliseconds since 1970, as all times
+    seen INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    package TEXT NOT NULL,          -- the source's name
+    job TEXT NOT NULL,              -- JSON
+    state TEXT NOT NULL,
+    why TEXT,
+    lease TEXT,                     -- the one that has it or had it last
+    worker TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    added INTEGER NOT NULL,
+    ended INTEGER,
+    retry_of TEXT
+);
+CREATE INDEX jobs_state ON jobs (state, number);
+CREATE INDEX jobs_package ON jobs (package, number);
+CREATE INDEX jobs_retry ON jobs (retry_of) WHERE retry_of IS NOT NULL;
+
+-- Lists that were added, to answer the same request again.
+CREATE TABLE additions (
+    request TEXT PRIMARY KEY,
+    jobs TEXT NOT NULL,             -- ids, JSON
+    added INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE leases (
+    id TEXT PRIMARY KEY,
+    job INTEGER NOT NULL REFERENCES jobs,
+    worker TEXT NOT NULL,
+    request TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    confirmed INTEGER NOT NULL DEFAULT 0,   -- a heartbeat came: the worker has begun
+    excludes INTEGER NOT NULL DEFAULT 0,    -- given back as nothing for this machine
+    reason TEXT NOT NULL DEFAULT '',
+    given INTEGER NOT NULL,
+    ended INTEGER,
+    UNIQUE (worker, request)
+) WITHOUT ROWID;
+CREATE INDEX leases_job ON leases (job, attempt);
+CREATE INDEX leases_active ON leases (worker) WHERE state = 'active';
+
+CREATE TABLE results (
+    job INTEGER PRIMARY KEY REFERENCES jobs,    -- at most one each
+    lease TEXT NOT NULL,
+    worker TEXT NOT NULL,
+    package TEXT NOT NULL,
+    version TEXT,
+    verdict TEXT NOT NULL,
+    simulated INTEGER NOT NULL,
+    targets TEXT NOT NULL,          -- with spaces between them
+    summary TEXT NOT NULL,
+    started INTEGER NOT NULL,
+    finished INTEGER NOT NULL,
+    received INTEGER NOT NULL,
+    bundle TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    result TEXT NOT NULL            -- JSON
+);
+CREATE INDEX results_package ON results (package, job);
+CREATE INDEX results_bundle ON results (bundle);
+
+-- The page package x target reads this. A result without a GPU is under the target `none`.
+CREATE TABLE coverage (
+    package TEXT NOT NULL,
+    target TEXT NOT NULL,
+    simulated INTEGER NOT NULL,
+    job INTEGER NOT NULL,
+    verdict TEXT NOT NULL,
+    finished INTEGER NOT NULL,
+    PRIMARY KEY (package, target, simulated)
+) WITHOUT ROWID;
+
+CREATE TABLE uploads (
+    id TEXT PRIMARY KEY,
+    worker TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    UNIQUE (worker, sha256, size)
+) WITHOUT ROWID;
+";
+
+/// The connection that writes. Makes the tables when there are none.
+pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
+    let failed = |error| HubError::Database { path: path.to_owned(), error };
+    let mut connection = Connection::open(path).map_err(failed)?;
+    prepare(&mut connection).map_err(failed)?;
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    match found {
+        0 => {
+            let transaction = connection.transaction().map_err(failed)?;
+            transaction.execute_batch(TABLES).map_err(failed)?;
+            transaction.pragma_update(None, "user_version", LAYOUT).map_err(failed)?;
+            transaction.commit().map_err(failed)?;
+        }
+        LAYOUT => {}
+        _ => return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT }),
+    }
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(10))?;
+    // WAL: readers see the state of the last commit and never wait. FULL: a commit survives a power cut.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// A connection that only reads.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, HubError> {
+    let failed = |error| HubError::Database { path: path.to_owned(), error };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}

@@ -1,0 +1,50 @@
+//! Tokens: 256 random bits with a prefix that says what they are for. The database has their SHA-256 only; they are
+//! random enough that a slow hash would add nothing.
+
+use sha2::{Digest, Sha256};
+
+use crate::error::HubError;
+
+/// SHA-256 of a token.
+pub(crate) type TokenHash = [u8; 32];
+
+/// What a token is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// People: everything.
+    Admin,
+    /// Machines that want to become workers: registering.
+    Join,
+    /// One worker.
+    Worker(String),
+}
+
+/// Random bytes as hexadecimal digits.
+pub(crate) fn random_hex<const BYTES: usize>() -> Result<String, HubError> {
+    let mut bytes = [0_u8; BYTES];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| HubError::System { what: "random numbers", reason: error.to_string() })?;
+    Ok(hex::encode(bytes))
+}
+
+/// A new token: `rocbed-admin-` and 64 digits.
+pub(crate) fn new_token(kind: &str) -> Result<String, HubError> {
+    Ok(format!("rocbed-{kind}-{}", random_hex::<32>()?))
+}
+
+pub(crate) fn hash(token: &str) -> TokenHash {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_differ_and_say_what_they_are_for() -> Result<(), HubError> {
+        let (one, two) = (new_token("join")?, new_token("join")?);
+        assert!(one.starts_with("rocbed-join-") && one.len() == 12 + 64, "{one}");
+        assert!(one != two && hash(&one) != hash(&two));
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! What a hub and those who talk to it say to each other: JSON over HTTP under [`PREFIX`].
+//!
+//! A worker [registers](Register), [claims](Claim) a job and gets a lease on it, keeps the lease by
+//! [heartbeats](Heartbeat), sends the log, [uploads](CreateUpload) the result bundle and [completes](Complete) the
+//! lease. Every request may be sent twice: the second changes nothing and is answered as the first was. What a hub
+//! refuses it answers with a [`Problem`] (RFC 9457), which says what to do. Field names are in kebab-case; unknown
+//! fields are not read.
+
+mod check;
+mod jobs;
+mod leases;
+mod problem;
+mod results;
+mod uploads;
+mod workers;
+
+pub use check::{Invalid, check_id, check_sha256};
+pub use jobs::{AddJobs, AddedJobs, Attempt, AttemptState, JobInfo, JobPage, JobState, job_id};
+pub use leases::{
+    Claim, Claimed, Complete, Completed, GiveBack, GiveBackReason, Given, Heartbeat, HeartbeatAnswer, LogAnswer,
+};
+pub use problem::{Problem, ProblemCode};
+pub use results::{ResultDetail, ResultInfo, ResultPage};
+pub use uploads::{CreateUpload, Upload};
+pub use workers::{Health, Register, Registered, WorkerInfo, WorkerPage, WorkerReport};
+
+/// Where the API lives on a hub.
+pub const PREFIX: &str = "/api/v1";
+
+/// Header with the version of the protocol that the sender speaks: [`crate::VERSION`]. A hub says its own in every
+/// answer, and refuses requests of a later one.
+pub const PROTOCOL_HEADER: &str = "rocbed-protocol";
+
+/// Header with the number of bytes of an upload that the hub has.
+pub const OFFSET_HEADER: &str = "upload-offset";
+
+/// Header with the number of bytes that an upload will have.
+pub const LENGTH_HEADER: &str = "upload-length";
+
+/// Header that says whether the hub has all of an upload and has checked its digest: `true` or `false`.
+pub const COMPLETE_HEADER: &str = "upload-complete";
+
+/// Media type of a [`Problem`].
+pub const PROBLEM_TYPE: &str = "application/problem+json";

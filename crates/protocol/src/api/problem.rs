@@ -1,0 +1,185 @@
+//! [`Problem`]: why a request is refused (RFC 9457).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Why a request is refused: an `application/problem+json` document (RFC 9457, section 3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// Address of a page about this kind of problem, relative to the hub.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong in this case.
+    pub detail: String,
+    /// The kind, for programs.
+    pub code: ProblemCode,
+    /// What to do about it.
+    pub advice: String,
+    /// Where the hub is, when an offset was wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident $text:literal $status:literal $title:literal $advice:literal;)*) => {
+        /// Kinds of problems. A reader takes one that it does not know as [`ProblemCode::Unknown`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum ProblemCode {
+            $($(#[$doc])* $name,)*
+            /// One of a later hub.
+            #[serde(other)]
+            Unknown,
+        }
+
+        impl ProblemCode {
+            /// All that a hub of this version sends.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// As it is written.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* Self::Unknown => "unknown" }
+            }
+
+            /// The HTTP status that goes with it.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* Self::Unknown => 500 }
+            }
+
+            /// In a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* Self::Unknown => "something that this version does not know" }
+            }
+
+            /// What to do about it.
+            pub fn advice(self) -> &'static str {
+                match self { $(Self::$name => $advice,)* Self::Unknown => "use a later rocbed" }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request is not what the API takes.
+    BadRequest "bad-request" 400 "the request is not understood"
+        "compare it with the description at /api/v1/openapi.json";
+    /// It was written for a later version.
+    TooNew "too-new" 400 "the request is of a later version of the protocol"
+        "update the hub, or use an image that was built for it";
+    /// There is no token, or not one that the hub knows.
+    Unauthorized "unauthorized" 401 "no valid token"
+        "send `Authorization: Bearer TOKEN`; a worker gets its token when it registers with the join token";
+    /// The token is for something else.
+    Forbidden "forbidden" 403 "the token does not allow this"
+        "people's requests need the admin token, a worker's its own";
+    /// There is nothing there.
+    NotFound "not-found" 404 "there is no such thing"
+        "check the id; lists are at /api/v1/jobs, /api/v1/results and /api/v1/workers";
+    /// There is something, but it cannot do this.
+    MethodNotAllowed "method-not-allowed" 405 "this address does not take that method"
+        "compare the request with the description at /api/v1/openapi.json";
+    /// No such lease, or it is another worker's.
+    LeaseUnknown "lease-unknown" 404 "the worker has no such lease"
+        "forget the job, and claim another";
+    /// The lease ended: it was given back, or completed.
+    LeaseOver "lease-over" 409 "the lease is over"
+        "forget the job, and claim another";
+    /// Another attempt delivered the result.
+    AlreadyCompleted "already-completed" 409 "the job has a result already"
+        "forget this result: the job's result is kept, and is never replaced";
+    /// Somebody cancelled the job.
+    JobCancelled "job-cancelled" 409 "the job was cancelled"
+        "forget this result: nobody wants it any more";
+    /// The bundle is not there, or not complete.
+    BundleMissing "bundle-missing" 409 "the bundle was not uploaded"
+        "upload it, then complete the lease again";
+    /// The bundle cannot be read.
+    BundleInvalid "bundle-invalid" 422 "the bundle is not one that the hub takes"
+        "make the bundle anew, or give the job back";
+    /// The bundle is another job's.
+    WrongJob "wrong-job" 422 "the bundle is not of this job"
+        "upload the bundle of the lease's job";
+    /// A value makes no sense.
+    Invalid "invalid" 422 "a value makes no sense"
+        "correct the field that is named";
+    /// Data does not go on where the hub's ends.
+    WrongOffset "wrong-offset" 409 "the data does not begin where the hub's ends"
+        "go on from the offset that is given";
+    /// Another request is writing there.
+    Busy "busy" 409 "another request is writing there"
+        "try again in a second";
+    /// What arrived is not what was announced.
+    DigestMismatch "digest-mismatch" 422 "the data is not what was announced"
+        "upload it again from the beginning";
+    /// It is larger than the hub takes.
+    TooLarge "too-large" 413 "this is larger than the hub takes"
+        "send less, or raise the hub's limit";
+    /// It came too slowly.
+    TooSlow "too-slow" 408 "the request came too slowly"
+        "check the network, and send it again";
+    /// No room.
+    DiskFull "disk-full" 507 "the hub's disk is nearly full"
+        "keep the data and try again later; somebody has to make room at the hub";
+    /// The hub has enough to do, or is going away.
+    Unavailable "unavailable" 503 "the hub cannot do this now"
+        "try again in a moment";
+    /// Something broke.
+    Internal "internal" 500 "something went wrong in the hub"
+        "try again; if it stays, look at the hub's log";
+}
+
+impl Problem {
+    /// A problem of this kind.
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("/problems#{}", code.name()),
+            title: code.title().into(),
+            status: code.status(),
+            detail: detail.into(),
+            code,
+            advice: code.advice().into(),
+            offset: None,
+        }
+    }
+
+    /// The same, with the offset that would have been right.
+    #[must_use]
+    pub fn at(mut self, offset: u64) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}; {}", self.title, self.detail, self.advice)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_in_json() -> Result<(), serde_json::Error> {
+        for code in ProblemCode::ALL {
+            assert_eq!(serde_json::to_string(code)?, format!("\"{}\"", code.name()));
+        }
+        assert_eq!(serde_json::from_str::<ProblemCode>("\"of-tomorrow\"")?, ProblemCode::Unknown);
+        Ok(())
+    }
+
+    #[test]
+    fn a_problem_has_the_members_of_the_standard() -> Result<(), serde_json::Error> {
+        let json = serde_json::to_value(Problem::new(ProblemCode::WrongOffset, "the hub has 7 bytes").at(7))?;
+        assert_eq!(json["type"], "/problems#wrong-offset");
+        assert_eq!((&json["status"], &json["offset"]), (&409.into(), &7.into()));
+        Ok(())
+    }
+}
