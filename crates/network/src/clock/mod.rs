@@ -1,0 +1,22 @@
+//! A right clock, also for a machine whose own is dead: SNTP, or the `Date` of a web server.
+//!
+//! A certificate is valid between two dates, so TLS and apt need the time before anything else. A clock that is earlier
+//! than the image itself is first set to the image's date ([`Settings::floor`]): with that, certificates are good mostly,
+//! even if no server tells the time.
+
+pub mod http;
+mod query;
+pub mod sntp;
+mod sync;
+mod system;
+
+pub use sync::{Failure, Report, Settings, Source, sync_once};
+pub use system::{Clock, RecordingClock, SystemClock};
+
+/// The clock could not be set.
+#[derive(Debug, thiserror::Error)]
+#[error("setting the clock to {}: {source}; this needs root, or CAP_SYS_TIME", http::format(*.to))]
+pub struct Error {
+    to: std::time::SystemTime,
+    source: std::io::Error,
+}

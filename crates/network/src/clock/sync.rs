@@ -1,0 +1,157 @@
+//! [`sync_once`]: from asking to setting.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::query::{self, difference};
+use super::{Clock, Error, http};
+
+/// Whom to ask, and what to believe.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Time servers, as `host`, `host:port` or an address: those of an `ip=` or of DHCP
+    /// ([`Status::ntp_servers`](crate::Status::ntp_servers)).
+    pub servers: Vec<String>,
+    /// Time servers to ask if there are none of the former or none of them answers.
+    pub fallback_servers: Vec<String>,
+    /// Web servers to ask if no time server answers, as `http://host/`.
+    pub urls: Vec<String>,
+    /// No time before this is right: the date of the image.
+    pub floor: SystemTime,
+    /// A clock that is off by no more than this is left alone.
+    pub tolerance: Duration,
+    /// How long to wait for each group of time servers, and for each web server. Looking up names may take longer.
+    pub timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            fallback_servers: vec!["2.debian.pool.ntp.org".to_owned()],
+            urls: vec!["http://deb.debian.org/".to_owned()],
+            floor: UNIX_EPOCH,
+            tolerance: Duration::from_millis(500),
+            timeout: Duration::from_secs(4),
+        }
+    }
+}
+
+/// Who told the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A time server.
+    Ntp(SocketAddr),
+    /// A web server.
+    Http(String),
+}
+
+/// Who did not tell the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// A server or a URL.
+    pub source: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// What [`sync_once`] found and did. Prints as one line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The clock was before the floor, and was set to it.
+    pub raised: bool,
+    /// Who told the time; `None` if nobody did.
+    pub source: Option<Source>,
+    /// By how many seconds the clock was behind the source's, negative if it was ahead; after it was raised.
+    pub offset: f64,
+    /// The clock was set to the source's time.
+    pub stepped: bool,
+    /// Who was asked in vain.
+    pub failures: Vec<Failure>,
+}
+
+/// Asks for the time, and sets the clock if it is off.
+///
+/// First a clock that is before the floor is set to the floor. Then up to four time servers are asked at once; of three
+/// answers the middle one counts. If no server answers, the fallback is asked, and then one web server after the other,
+/// whose word is good to a second. That nobody tells the time is no error but a [`Report`] without a source. Blocks for a
+/// few seconds at worst, plus the time that looking up names takes.
+pub fn sync_once(settings: &Settings, clock: &mut dyn Clock) -> Result<Report, Error> {
+    let mut report = Report { raised: false, source: None, offset: 0.0, stepped: false, failures: Vec::new() };
+    if clock.now() < settings.floor {
+        set(clock, settings.floor)?;
+        report.raised = true;
+    }
+    for servers in [&settings.servers, &settings.fallback_servers] {
+        if let Some((server, offset)) = by_ntp(servers, settings, clock, &mut report.failures) {
+            report.source = Some(Source::Ntp(server));
+            return apply(report, offset, settings.tolerance, clock);
+        }
+    }
+    for url in &settings.urls {
+        let reason = match http::ask(url, settings.timeout) {
+            Ok(time) if time < settings.floor => query::Failure::BeforeFloor(time).to_string(),
+            Ok(time) => {
+                let offset = difference(time, clock.now());
+                report.source = Some(Source::Http(url.clone()));
+                return apply(report, offset, settings.tolerance.max(Duration::from_secs(1)), clock);
+            }
+            Err(error) => error.to_string(),
+        };
+        report.failures.push(Failure { source: url.clone(), reason });
+    }
+    Ok(report)
+}
+
+fn by_ntp(
+    servers: &[String],
+    settings: &Settings,
+    clock: &dyn Clock,
+    failures: &mut Vec<Failure>,
+) -> Option<(SocketAddr, i128)> {
+    let mut failed = Vec::new();
+    let addresses = query::addresses(servers, &mut failed);
+    let samples = query::ask(&addresses, settings.timeout, settings.floor, &|| clock.now(), &mut failed);
+    let named = |(source, reason): (String, query::Failure)| Failure { source, reason: reason.to_string() };
+    failures.extend(failed.into_iter().map(named));
+    query::best(samples).map(|sample| (sample.server, sample.offset))
+}
+
+fn apply(mut report: Report, offset: i128, tolerance: Duration, clock: &mut dyn Clock) -> Result<Report, Error> {
+    report.offset = offset as f64 / 1e9;
+    let distance = Duration::from_nanos(u64::try_from(offset.unsigned_abs()).unwrap_or(u64::MAX));
+    if distance > tolerance {
+        let now = clock.now();
+        let right = if offset < 0 { now.checked_sub(distance) } else { now.checked_add(distance) };
+        set(clock, right.unwrap_or(now))?;
+        report.stepped = true;
+    }
+    Ok(report)
+}
+
+fn set(clock: &mut dyn Clock, to: SystemTime) -> Result<(), Error> {
+    clock.set(to).map_err(|source| Error { to, source })
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.raised {
+            f.write_str("clock was before this image was made and was set to its date; ")?;
+        }
+        match &self.source {
+            Some(Source::Ntp(server)) => write!(f, "time from {server}")?,
+            Some(Source::Http(url)) => write!(f, "time from {url}")?,
+            None => {
+                f.write_str("nobody told the time")?;
+                for (at, failure) in self.failures.iter().enumerate() {
+                    write!(f, "{}{}: {}", if at == 0 { ": " } else { "; " }, failure.source, failure.reason)?;
+                }
+                return Ok(());
+            }
+        }
+        let way = if self.offset < 0.0 { "ahead" } else { "behind" };
+        let done = if self.stepped { "set" } else { "left alone" };
+        write!(f, ": the clock was {:.3} s {way} and was {done}", self.offset.abs())
+    }
+}

@@ -1,0 +1,117 @@
+//! What a link is configured with, whoever said so.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// A link's hardware address (IEEE 802 MAC-48).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// Every station on the link.
+    pub const BROADCAST: Self = Self([0xff; 6]);
+
+    /// Reads `52-54-00-12-34-56`.
+    pub(crate) fn parse_hyphens(text: &str) -> Option<Self> {
+        let mut mac = [0; 6];
+        let mut parts = text.split('-');
+        for byte in &mut mac {
+            let part = parts.next()?;
+            let digits = part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+            *byte = if digits { u8::from_str_radix(part, 16).ok()? } else { return None };
+        }
+        parts.next().is_none().then_some(Self(mac))
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A way to a subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// The subnet's address, its host bits zero.
+    pub destination: Ipv4Addr,
+    /// How many bits are the subnet's; 0 is the default route.
+    pub prefix: u8,
+    /// Who forwards; `None` if the subnet is on the link itself.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// Who said how a link is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// An `ip=` word.
+    Static,
+    /// A DHCP server, by its server identifier.
+    Dhcp {
+        /// Its address.
+        server: Ipv4Addr,
+    },
+}
+
+/// A link's IPv4 settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// The link's address.
+    pub address: Ipv4Addr,
+    /// How many bits of it are the subnet's.
+    pub prefix: u8,
+    /// All routes but the subnet's own, the default route included.
+    pub routes: Vec<Route>,
+    /// Name servers, best first.
+    pub dns: Vec<Ipv4Addr>,
+    /// Domains in which names without a dot are looked up.
+    pub search: Vec<String>,
+    /// Time servers.
+    pub ntp: Vec<Ipv4Addr>,
+    /// The name that the machine is to have.
+    pub hostname: Option<String>,
+    /// The largest packet on the link, in bytes.
+    pub mtu: Option<u16>,
+    /// How long the address is valid from when it was asked for; `None` for ever.
+    pub lifetime: Option<Duration>,
+    /// Who said so.
+    pub origin: Origin,
+}
+
+impl Configuration {
+    /// The default gateway.
+    pub fn gateway(&self) -> Option<Ipv4Addr> {
+        self.routes.iter().find(|route| route.prefix == 0)?.gateway
+    }
+
+    /// Whether `address` is in the link's subnet.
+    pub(crate) fn is_on_link(&self, address: Ipv4Addr) -> bool {
+        let host = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+        (address.to_bits() | host) == (self.address.to_bits() | host)
+    }
+}
+
+impl fmt::Display for Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)?;
+        match self.gateway() {
+            Some(gateway) => write!(f, ", gateway {gateway}")?,
+            None => f.write_str(", no gateway")?,
+        }
+        for (at, server) in self.dns.iter().enumerate() {
+            write!(f, "{}{server}", if at == 0 { ", DNS " } else { " " })?;
+        }
+        match self.origin {
+            Origin::Static => f.write_str(", by ip="),
+            Origin::Dhcp { server } => write!(f, ", from {server}"),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! DHCPv4 (RFC 2131): a client that does no input or output of its own.
+//!
+//! [`Client`] is told what came and what time it is, and says what to send and what to do. [`Message`] is the form on
+//! the wire, [`frame`] what is around it while the link has no address.
+
+mod client;
+#[cfg(test)]
+mod client_tests;
+pub mod frame;
+mod lease;
+mod message;
+mod names;
+mod options;
+mod timing;
+
+pub use client::{Action, Client, Identity, Listen, Phase, Via};
+pub use lease::{Lease, Unusable};
+pub use message::{Malformed, Message};
+pub use options::{Kind, Options, code};
+pub use timing::Time;
+
+/// The server's UDP port (RFC 2131 section 4.1).
+pub const SERVER_PORT: u16 = 67;
+/// The client's UDP port.
+pub const CLIENT_PORT: u16 = 68;

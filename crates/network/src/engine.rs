@@ -1,0 +1,349 @@
+//! The thread: waits for links, packets and times, and has each link act.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{PipeReader, Read};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::dhcp::Time;
+use crate::error::Error;
+use crate::event::Event;
+use crate::hostname;
+use crate::link::{Context, Wire};
+use crate::netlink::{Change, Link, News, Requests, Watch};
+use crate::plan::Plans;
+use crate::resolv;
+use crate::settings::Settings;
+use crate::status::Status;
+
+/// Everything that the thread has.
+pub(crate) struct Engine {
+    settings: Settings,
+    plans: Plans,
+    requests: Requests,
+    watch: Watch,
+    wires: BTreeMap<u32, Wire>,
+    events: Sender<Event>,
+    /// What was last published.
+    shared: Arc<Mutex<Status>>,
+    ended: PipeReader,
+    began: Instant,
+    /// The machine's name as it was last set.
+    hostname: Option<String>,
+    /// `resolv.conf` as it was last written, or as it could not be written.
+    resolv: Option<String>,
+}
+
+impl Engine {
+    pub fn new(
+        settings: Settings,
+        events: Sender<Event>,
+        shared: Arc<Mutex<Status>>,
+        ended: PipeReader,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            plans: Plans::new(&settings),
+            requests: Requests::open()?,
+            // Before the first look at all links, so that none is missed in between.
+            watch: Watch::open()?,
+            settings,
+            wires: BTreeMap::new(),
+            events,
+            shared,
+            ended,
+            began: Instant::now(),
+            hostname: None,
+            resolv: None,
+        })
+    }
+
+    /// Works until it is told to end.
+    pub fn run(mut self) {
+        let mut events = Vec::new();
+        self.set_hostname(&mut events);
+        self.look_at_all(&mut events);
+        loop {
+            self.publish(&mut events);
+            let ready = match self.wait() {
+                Ok(ready) => ready,
+                Err(error) => {
+                    events.push(Event::Problem { link: None, error });
+                    return self.publish(&mut events);
+                }
+            };
+            if ready.ended {
+                return self.end(&mut events);
+            }
+            if ready.links {
+                self.hear(&mut events);
+            }
+            for index in ready.wires {
+                self.with(index, &mut events, Wire::receive);
+            }
+            let silence = self.settings.silence;
+            let indexes: Vec<u32> = self.wires.keys().copied().collect();
+            for index in indexes {
+                self.with(index, &mut events, |wire, context| wire.tick(silence, context));
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.began.elapsed()
+    }
+
+    fn with(&mut self, index: u32, events: &mut Vec<Event>, act: impl FnOnce(&mut Wire, &mut Context<'_>)) {
+        let now = self.now();
+        if let Some(wire) = self.wires.get_mut(&index) {
+            act(wire, &mut Context { requests: &mut self.requests, events, now });
+        }
+    }
+
+    /// Waits for whatever comes first.
+    fn wait(&self) -> Result<Ready, Error> {
+        let deadline = self.wires.values().filter_map(|wire| wire.deadline(self.settings.silence)).min();
+        // Rounded up by the smallest step, lest the loop turn around a deadline that is not quite there.
+        let left = deadline.map(|at| at.saturating_sub(self.now()) + Duration::from_nanos(1));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let sockets: Vec<_> = self.wires.iter().filter_map(|(index, wire)| Some((*index, wire.socket()?))).collect();
+        let mut polled = vec![PollFd::new(&self.ended, PollFlags::IN), PollFd::new(&self.watch, PollFlags::IN)];
+        polled.extend(sockets.iter().map(|(_, socket)| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)));
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
+            Err(errno) => return Err(Error::system("waiting for the network")(errno)),
+        }
+        let mut ready = polled.iter().map(|fd| !fd.revents().is_empty());
+        Ok(Ready {
+            ended: ready.next().unwrap_or(false),
+            links: ready.next().unwrap_or(false),
+            wires: sockets.iter().zip(ready).filter(|(_, ready)| *ready).map(|((index, _), _)| *index).collect(),
+        })
+    }
+
+    /// Takes the news about links.
+    fn hear(&mut self, events: &mut Vec<Event>) {
+        loop {
+            match self.watch.next() {
+                Ok(News::Changes(changes)) => {
+                    for change in changes {
+                        match change {
+                            Change::Is(link) => self.look_at(link, events),
+                            Change::Gone(index) => self.gone(index, events),
+                        }
+                    }
+                }
+                Ok(News::Missed) => self.look_at_all(events),
+                Ok(News::Nothing) => return,
+                Err(error) => {
+                    events.push(Event::Problem { link: None, error });
+                    return;
+                }
+            }
+        }
+    }
+
+    fn look_at_all(&mut self, events: &mut Vec<Event>) {
+        match self.requests.links() {
+            Ok(links) => {
+                let gone: Vec<u32> =
+                    self.wires.keys().copied().filter(|index| links.iter().all(|link| link.index != *index)).collect();
+                for index in gone {
+                    self.gone(index, events);
+                }
+                for link in links {
+                    self.look_at(link, events);
+                }
+            }
+            Err(error) => events.push(Event::Problem { link: None, error }),
+        }
+    }
+
+    /// A link is new, or something about it.
+    fn look_at(&mut self, mut link: Link, events: &mut Vec<Event>) {
+        let index = link.index;
+        if link.loopback {
+            if !link.up {
+                self.set_up(&link, events);
+            }
+            return;
+        }
+        let Some(known) = self.wires.get_mut(&index) else {
+            link.physical = link.physical && !is_wireless(&link.name);
+            if self.plans.concern(&link) {
+                let wire = Wire::new(Link { carrier: false, ..link.clone() });
+                self.wires.insert(index, wire);
+                self.set_hostname(events);
+                if link.up { self.carrier(link, events) } else { self.set_up(&link, events) }
+            }
+            return;
+        };
+        link.physical = known.link.physical;
+        let (renamed, replaced) = (known.link.name != link.name, known.link.mac != link.mac);
+        if renamed || replaced {
+            // Sockets and the client are bound to the name and the address.
+            self.carrier(Link { carrier: false, ..link.clone() }, events);
+            if replaced && let Some(known) = self.wires.get_mut(&index) {
+                known.forget();
+            }
+            if !link.up {
+                self.set_up(&link, events);
+            }
+        }
+        self.carrier(link, events);
+    }
+
+    /// Notes how a link in use is now, and acts if its carrier came or went.
+    fn carrier(&mut self, link: Link, events: &mut Vec<Event>) {
+        let Some(wire) = self.wires.get_mut(&link.index) else { return };
+        let before = std::mem::replace(&mut wire.link, link.clone()).carrier;
+        let (index, name) = (link.index, link.name.clone());
+        match (before, link.carrier) {
+            (false, true) => {
+                let plan = self.plans.take(&link);
+                let name = self.own_name().map(|name| hostname::short(&name).to_owned());
+                let seed = seed(&link, self.began);
+                events.push(Event::LinkUp { link: link.name });
+                self.with(index, events, |wire, context| wire.start(plan, name.as_deref(), seed, context));
+            }
+            (true, false) => {
+                self.with(index, events, Wire::pause);
+                events.push(Event::LinkDown { link: name, gone: false });
+            }
+            _ => {}
+        }
+    }
+
+    fn gone(&mut self, index: u32, events: &mut Vec<Event>) {
+        if let Some(wire) = self.wires.remove(&index) {
+            self.plans.give_back(index);
+            let link = wire.link.name.clone();
+            wire.gone(events);
+            events.push(Event::LinkDown { link, gone: true });
+        }
+    }
+
+    fn set_up(&mut self, link: &Link, events: &mut Vec<Event>) {
+        if let Err(error) = self.requests.set_up(link) {
+            events.push(Event::Problem { link: Some(link.name.clone()), error });
+        }
+    }
+
+    /// The name that the machine has apart from what servers say: the one set, or the one made of the first link.
+    fn own_name(&self) -> Option<String> {
+        let fixed = self.settings.hostname.as_deref().or(self.plans.hostname());
+        fixed.map(str::to_owned).or_else(|| {
+            let mac = self.wires.values().find_map(|wire| wire.link.mac)?;
+            self.settings.set_hostname.then(|| hostname::default(mac))
+        })
+    }
+
+    /// Sets the machine's name if another one is due. One that came from a server stays when its lease ends.
+    fn set_hostname(&mut self, events: &mut Vec<Event>) {
+        let fixed = self.settings.hostname.as_deref().or(self.plans.hostname()).map(str::to_owned);
+        let leased = || {
+            let mut names = self.wires.values().filter_map(|wire| wire.configuration()?.hostname.clone());
+            names.find(|name| hostname::short(name) != "localhost")
+        };
+        let made = || if self.hostname.is_none() { self.own_name() } else { None };
+        let Some(name) = fixed.or_else(leased).or_else(made) else { return };
+        let name = hostname::short(&name).to_owned();
+        if !self.settings.set_hostname || self.hostname.as_ref() == Some(&name) {
+            return;
+        }
+        events.push(match rustix::system::sethostname(name.as_bytes()) {
+            Ok(()) => Event::Hostname { name: name.clone() },
+            Err(errno) => {
+                let error = Error::system(format!("setting the host name {name}"))(errno);
+                Event::Problem { link: None, error }
+            }
+        });
+        self.hostname = Some(name);
+    }
+
+    /// Name servers and domains, each once, in order.
+    fn resolver(&self) -> (Vec<IpAddr>, Vec<String>) {
+        let leases: Vec<_> = self.wires.values().filter_map(Wire::configuration).collect();
+        let leased_dns = leases.iter().flat_map(|lease| &lease.dns).copied().map(IpAddr::V4);
+        let dns = self.settings.dns.iter().copied().chain(self.plans.dns()).chain(leased_dns);
+        let search = self.settings.search.iter().chain(leases.iter().flat_map(|lease| &lease.search)).cloned();
+        (once_each(dns), once_each(search))
+    }
+
+    /// Brings name, `resolv.conf` and status up to date, and then tells what happened: who hears of an address can use
+    /// names already.
+    fn publish(&mut self, events: &mut Vec<Event>) {
+        self.set_hostname(events);
+        let (dns, search) = self.resolver();
+        if let Some(path) = &self.settings.resolv_conf {
+            let text = resolv::text(&dns, &search);
+            // With nothing to say yet, what is there stays.
+            let needed = self.resolv.is_some() || !dns.is_empty() || !search.is_empty();
+            if needed && self.resolv.as_ref() != Some(&text) {
+                if let Err(error) = resolv::write(path, &text) {
+                    events.push(Event::Problem { link: None, error });
+                }
+                self.resolv = Some(text);
+            }
+        }
+        let links = self.wires.values().map(|wire| wire.status(self.began)).collect();
+        let status = Status { links, hostname: self.hostname.clone(), dns, search };
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        for event in events.drain(..) {
+            // Nobody has to listen.
+            let _ = self.events.send(event);
+        }
+    }
+
+    fn end(mut self, events: &mut Vec<Event>) {
+        if matches!(self.ended.read(&mut [0]), Ok(1)) {
+            let indexes: Vec<u32> = self.wires.keys().copied().collect();
+            for index in indexes {
+                self.with(index, events, Wire::stop);
+            }
+        }
+        self.publish(events);
+    }
+}
+
+/// What [`Engine::wait`] waited for.
+#[derive(Debug, Default)]
+struct Ready {
+    ended: bool,
+    links: bool,
+    wires: Vec<u32>,
+}
+
+fn once_each<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
+    items.fold(Vec::new(), |mut all, item| {
+        if !all.contains(&item) {
+            all.push(item);
+        }
+        all
+    })
+}
+
+/// The kernel's netlink does not tell wireless links from wired ones; sysfs does.
+fn is_wireless(name: &str) -> bool {
+    let uevent = fs::read_to_string(format!("/sys/class/net/{name}/uevent")).unwrap_or_default();
+    uevent.lines().any(|line| line == "DEVTYPE=wlan" || line == "DEVTYPE=wwan")
+}
+
+/// Random where the kernel has random numbers already. Early in a boot it may not, and waiting for them would stop the
+/// boot: the link's address and the time then have to tell machines apart.
+fn seed(link: &Link, began: Instant) -> u64 {
+    let mut seed = [0; 8];
+    if let Ok(8) = getrandom(&mut seed, GetRandomFlags::NONBLOCK) {
+        return u64::from_ne_bytes(seed);
+    }
+    let mac = link.mac.unwrap_or_default().0;
+    let mac = mac.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    mac.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ began.elapsed().as_nanos() as u64
+}

@@ -1,0 +1,45 @@
+//! What can go wrong.
+
+use std::io;
+
+/// What failed, on what, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused a change or a question.
+    #[error("{step}: {source}{}", hint(source))]
+    System {
+        /// What was tried, as a gerund.
+        step: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Several messages from the kernel were lost, and asking again failed.
+    #[error("the kernel's answer about {about} can't be read; this is a bug in this program or in the kernel")]
+    Answer {
+        /// What was asked.
+        about: &'static str,
+    },
+}
+
+impl Error {
+    pub(crate) fn system(step: impl Into<String>) -> impl FnOnce(rustix::io::Errno) -> Self {
+        let step = step.into();
+        move |errno| Self::System { step, source: errno.into() }
+    }
+
+    pub(crate) fn io(step: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let step = step.into();
+        move |source| Self::System { step, source }
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; this needs root, or CAP_NET_ADMIN and CAP_NET_RAW",
+        io::ErrorKind::ReadOnlyFilesystem => "; give a path on a file system that can be written to",
+        _ if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            "; the kernel lacks this kind of socket: load af_packet, or use a kernel with CONFIG_PACKET"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,111 @@
+//! What the caller is told.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::configuration::Configuration;
+use crate::error::Error;
+
+/// Something happened. Prints as one line for a log.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A link is there and has a carrier.
+    LinkUp {
+        /// The link's name.
+        link: String,
+    },
+    /// A link lost its carrier, or is gone.
+    LinkDown {
+        /// The link's name.
+        link: String,
+        /// The link itself is gone, not only its carrier.
+        gone: bool,
+    },
+    /// A link got an address, or another one, and can be used.
+    Configured {
+        /// The link's name.
+        link: String,
+        /// What it got.
+        configuration: Configuration,
+    },
+    /// A DHCP server confirmed what the link has. Other settings than the address may have changed.
+    Renewed {
+        /// The link's name.
+        link: String,
+        /// What it has.
+        configuration: Configuration,
+    },
+    /// A link's address is gone.
+    Lost {
+        /// The link's name.
+        link: String,
+        /// Why.
+        why: Loss,
+    },
+    /// No DHCP server has answered yet. Said once until one does; the link goes on asking.
+    NoAnswer {
+        /// The link's name.
+        link: String,
+        /// For how long it has been asking.
+        since: Duration,
+    },
+    /// The machine's name was set.
+    Hostname {
+        /// The name.
+        name: String,
+    },
+    /// Something did not work. Everything else goes on.
+    Problem {
+        /// The link's name, if it is about one.
+        link: Option<String>,
+        /// What failed.
+        error: Error,
+    },
+}
+
+/// Why a link lost its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The link has no carrier, or is gone.
+    Carrier,
+    /// The lease ran out and no server renewed it.
+    Expired,
+    /// A server said that the address is no longer right (DHCPNAK).
+    Refused,
+    /// It was given back on [`Network::stop`](crate::Network::stop).
+    Released,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Carrier => "no carrier",
+            Self::Expired => "the lease ran out and no DHCP server renewed it",
+            Self::Refused => "a DHCP server refused it",
+            Self::Released => "given back",
+        })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LinkUp { link } => write!(f, "{link}: carrier"),
+            Self::LinkDown { link, gone: false } => write!(f, "{link}: no carrier; is the cable plugged in?"),
+            Self::LinkDown { link, gone: true } => write!(f, "{link}: gone"),
+            Self::Configured { link, configuration } => write!(f, "{link}: {configuration}"),
+            Self::Renewed { link, configuration } => write!(f, "{link}: {configuration}, renewed"),
+            Self::Lost { link, why } => write!(f, "{link}: address lost: {why}"),
+            Self::NoAnswer { link, since } => write!(
+                f,
+                "{link}: no DHCP server has answered for {} s; still asking. Is there one on this network? Fixed \
+                 settings are given with ip=",
+                since.as_secs()
+            ),
+            Self::Hostname { name } => write!(f, "host name {name}"),
+            Self::Problem { link: Some(link), error } => write!(f, "{link}: {error}"),
+            Self::Problem { link: None, error } => error.fmt(f),
+        }
+    }
+}

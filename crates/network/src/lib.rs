@@ -1,0 +1,49 @@
+//! Wired network and a right clock for a small static program.
+//!
+//! ```no_run
+//! let settings = network::Settings { links: vec![network::ip::parse("dhcp")?], ..Default::default() };
+//! let (network, events) = network::Network::start(settings)?;
+//! for event in &events {
+//!     eprintln!("{event}");
+//!     if matches!(event, network::Event::Configured { .. }) {
+//!         break;
+//!     }
+//! }
+//! let wanted = network::clock::Settings { servers: network.status().ntp_servers(), ..Default::default() };
+//! let report = network::clock::sync_once(&wanted, &mut network::clock::SystemClock)?;
+//! eprintln!("{report}");
+//! network.stop();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Network`] runs a thread of its own that brings up every wired link, those that come later too, with DHCP or with
+//! settings in the form of the kernel's `ip=` ([`ip`]), writes `resolv.conf` and sets the host name.
+//! [`clock::sync_once`] asks SNTP servers for the time, or a web server. IPv6 is left to the kernel, which takes
+//! addresses and routes from router advertisements; name servers and times come over IPv4.
+//!
+//! What is read from outside is read by functions that take anything: [`ip::parse`], [`dhcp::frame::read`],
+//! [`dhcp::Message::parse`], [`dhcp::Client::packet`], [`clock::sntp::Answer::parse`], [`clock::http::date`].
+
+pub mod clock;
+mod configuration;
+pub mod dhcp;
+mod engine;
+mod error;
+mod event;
+mod hostname;
+pub mod ip;
+mod link;
+mod netlink;
+mod network;
+mod plan;
+mod resolv;
+mod settings;
+mod socket;
+mod status;
+
+pub use configuration::{Configuration, Mac, Origin, Route};
+pub use error::Error;
+pub use event::{Event, Loss};
+pub use network::Network;
+pub use settings::Settings;
+pub use status::{LinkState, LinkStatus, Status};

@@ -1,0 +1,305 @@
+//! One link: its client, its sockets, and what it is set up with.
+
+use std::time::{Duration, Instant};
+
+use crate::configuration::{Configuration, Mac};
+use crate::dhcp::frame::{self, Ends};
+use crate::dhcp::{Action, Client, Identity, Listen, Phase, Time, Via};
+use crate::error::Error;
+use crate::event::{Event, Loss};
+use crate::netlink::{Link, Place, Requests};
+use crate::plan::Plan;
+use crate::socket::{self, ClientSocket, FrameSocket};
+use crate::status::{LinkState, LinkStatus};
+
+/// So many packets are taken from a socket before it is another link's turn.
+const PACKETS_AT_ONCE: usize = 64;
+
+/// What a link needs while it acts.
+pub(crate) struct Context<'a> {
+    pub requests: &'a mut Requests,
+    pub events: &'a mut Vec<Event>,
+    pub now: Time,
+}
+
+/// A link in use.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub link: Link,
+    /// Its MTU before a server said another.
+    mtu: u32,
+    client: Option<Client>,
+    frames: Option<FrameSocket>,
+    udp: Option<ClientSocket>,
+    /// Where the server's last message came from.
+    server_mac: Option<Mac>,
+    configuration: Option<Configuration>,
+    /// [`Event::NoAnswer`] was sent for this search.
+    silence_told: bool,
+}
+
+impl Wire {
+    pub fn new(link: Link) -> Self {
+        let mtu = link.mtu;
+        Self {
+            link,
+            mtu,
+            client: None,
+            frames: None,
+            udp: None,
+            server_mac: None,
+            configuration: None,
+            silence_told: false,
+        }
+    }
+
+    /// The link has a carrier.
+    pub fn start(&mut self, plan: Plan, hostname: Option<&str>, seed: u64, context: &mut Context<'_>) {
+        self.silence_told = false;
+        match (plan, self.link.mac) {
+            (Plan::Static(configuration), _) => self.configure(configuration, false, context),
+            (Plan::Dhcp { client_id }, Some(mac)) => {
+                let hostname = hostname.map(str::to_owned);
+                let client =
+                    self.client.get_or_insert_with(|| Client::new(Identity { mac, client_id, hostname }, seed));
+                let actions = client.start(context.now);
+                self.act(actions, context);
+            }
+            (Plan::Dhcp { .. } | Plan::Off, _) => {}
+        }
+    }
+
+    /// The link has no carrier any more.
+    pub fn pause(&mut self, context: &mut Context<'_>) {
+        match self.client.as_mut().map(Client::pause) {
+            Some(actions) => self.act(actions, context),
+            None => self.remove(Loss::Carrier, context),
+        }
+    }
+
+    /// The link is another one now, under the old number: nothing of before counts.
+    pub fn forget(&mut self) {
+        self.client = None;
+        self.server_mac = None;
+    }
+
+    /// The link is gone, and everything on it with it.
+    pub fn gone(mut self, events: &mut Vec<Event>) {
+        if self.configuration.take().is_some() {
+            events.push(Event::Lost { link: self.link.name.clone(), why: Loss::Carrier });
+        }
+    }
+
+    /// Gives the address back.
+    pub fn stop(&mut self, context: &mut Context<'_>) {
+        match self.client.as_mut().map(|client| client.stop(context.now)) {
+            Some(actions) => self.act(actions, context),
+            None => self.remove(Loss::Released, context),
+        }
+    }
+
+    /// The socket to wait for.
+    pub fn socket(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        use std::os::fd::AsFd;
+        self.frames.as_ref().map(AsFd::as_fd).or(self.udp.as_ref().map(AsFd::as_fd))
+    }
+
+    /// There are packets.
+    pub fn receive(&mut self, context: &mut Context<'_>) {
+        for _ in 0..PACKETS_AT_ONCE {
+            // Looked up anew each time: a packet may end the use of one socket and begin that of the other.
+            let Some(socket) = self.socket() else { return };
+            let bytes = match socket::receive(socket) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return,
+                Err(error) => return self.problem(error, context),
+            };
+            let (payload, from) = if self.frames.is_some() {
+                let Some(received) = frame::read(&bytes) else { continue };
+                (received.payload, Some(received.source_mac))
+            } else {
+                (bytes.as_slice(), None)
+            };
+            let Some(client) = &mut self.client else { return };
+            let actions = client.packet(payload, context.now);
+            if !actions.is_empty() {
+                self.server_mac = from.or(self.server_mac);
+                self.act(actions, context);
+            }
+        }
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub fn deadline(&self, silence: Duration) -> Option<Time> {
+        let client = self.client.as_ref()?;
+        let silence = client.wanting_since().filter(|_| !self.silence_told).map(|since| since.saturating_add(silence));
+        [client.deadline(), silence].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, silence: Duration, context: &mut Context<'_>) {
+        let Some(client) = &mut self.client else { return };
+        let actions = client.tick(context.now);
+        let waited = client.wanting_since().map(|since| context.now.saturating_sub(since));
+        self.act(actions, context);
+        if let Some(since) = waited.filter(|waited| *waited >= silence && !self.silence_told) {
+            self.silence_told = true;
+            context.events.push(Event::NoAnswer { link: self.link.name.clone(), since });
+        }
+    }
+
+    /// What the link is set up with.
+    pub fn configuration(&self) -> Option<&Configuration> {
+        self.configuration.as_ref()
+    }
+
+    /// How the link stands; `began` is when the time that it is told began.
+    pub fn status(&self, began: Instant) -> LinkStatus {
+        let client = self.client.as_ref();
+        let state = match (client.map(Client::phase), &self.configuration) {
+            _ if !self.link.carrier => LinkState::NoCarrier,
+            (Some(Phase::Asking), _) => {
+                let since = client.and_then(Client::wanting_since).and_then(|since| began.checked_add(since));
+                LinkState::Asking { since: since.unwrap_or(began) }
+            }
+            (Some(Phase::Renewing), _) => LinkState::Renewing,
+            (Some(Phase::Rebinding), _) => LinkState::Rebinding,
+            (_, Some(_)) => LinkState::Ready,
+            (_, None) => LinkState::Unused,
+        };
+        let configuration = self.configuration.clone();
+        LinkStatus { name: self.link.name.clone(), mac: self.link.mac, state, configuration }
+    }
+
+    fn act(&mut self, actions: Vec<Action>, context: &mut Context<'_>) {
+        self.listen(context);
+        for action in actions {
+            match action {
+                Action::Send { message, via } => {
+                    if let Err(error) = self.send(&message, via) {
+                        self.problem(error, context);
+                    }
+                }
+                Action::Configure(configuration) => {
+                    self.silence_told = false;
+                    self.configure(configuration, false, context);
+                }
+                Action::Renew(configuration) => self.configure(configuration, true, context),
+                Action::Remove(why) => self.remove(why, context),
+            }
+        }
+    }
+
+    /// Opens the socket that the client wants now, and closes the other. The packet socket is open only while there is no
+    /// address: it hears every IPv4 packet of the link.
+    fn listen(&mut self, context: &mut Context<'_>) {
+        let wanted = self.client.as_ref().map_or(Listen::Nothing, Client::listen);
+        if wanted != Listen::Frames {
+            self.frames = None;
+        } else if self.frames.is_none() {
+            match FrameSocket::open(&self.link) {
+                Ok(socket) => self.frames = Some(socket),
+                Err(error) => self.problem(error, context),
+            }
+        }
+        if wanted != Listen::Udp {
+            self.udp = None;
+        } else if self.udp.is_none() {
+            match ClientSocket::open(&self.link) {
+                Ok(socket) => self.udp = Some(socket),
+                Err(error) => self.problem(error, context),
+            }
+        }
+    }
+
+    fn send(&self, message: &[u8], via: Via) -> Result<(), Error> {
+        let (source, destination, destination_mac) = match via {
+            Via::Udp(to) => return self.udp.as_ref().map_or(Ok(()), |udp| udp.send(message, to)),
+            Via::Broadcast => ([0; 4].into(), [255; 4].into(), Mac::BROADCAST),
+            Via::Parting { source, server } => (source, server, self.server_mac.unwrap_or(Mac::BROADCAST)),
+        };
+        let ends = Ends { source_mac: self.link.mac.unwrap_or_default(), destination_mac, source, destination };
+        let frame = frame::write(&ends, message);
+        match &self.frames {
+            Some(frames) => frames.send(&frame),
+            None => FrameSocket::open(&self.link)?.send(&frame),
+        }
+    }
+
+    /// Of several links with a default route, the first one's is used.
+    fn metric(&self) -> u32 {
+        self.link.index.saturating_add(100)
+    }
+
+    fn place(&self, configuration: &Configuration, gateway: Option<std::net::Ipv4Addr>) -> Place {
+        Place {
+            index: self.link.index,
+            source: configuration.address,
+            metric: self.metric(),
+            on_link: gateway.is_some_and(|gateway| !configuration.is_on_link(gateway)),
+        }
+    }
+
+    /// Sets the link up with this and nothing else.
+    fn configure(&mut self, configuration: Configuration, renewed: bool, context: &mut Context<'_>) {
+        let mtu = configuration.mtu.map_or(self.mtu, u32::from);
+        if mtu != self.link.mtu
+            && let Err(error) = context.requests.set_mtu(&self.link, mtu)
+        {
+            self.problem(error, context);
+        }
+        if let Err(error) = self.set_addresses(&configuration, context) {
+            return self.problem(error, context);
+        }
+        if let Some(old) = self.configuration.take() {
+            for route in old.routes.iter().filter(|route| !configuration.routes.contains(route)) {
+                let place = self.place(&old, route.gateway);
+                if let Err(error) = context.requests.remove_route(route, place) {
+                    self.problem(error, context);
+                }
+            }
+        }
+        // Routes on the link come first: gateways of others may be behind them.
+        let (on_link, others): (Vec<_>, Vec<_>) =
+            configuration.routes.iter().partition(|route| route.gateway.is_none());
+        for route in on_link.into_iter().chain(others) {
+            if let Err(error) = context.requests.set_route(route, self.place(&configuration, route.gateway)) {
+                self.problem(error, context);
+            }
+        }
+        self.configuration = Some(configuration.clone());
+        let link = self.link.name.clone();
+        context.events.push(if renewed {
+            Event::Renewed { link, configuration }
+        } else {
+            Event::Configured { link, configuration }
+        });
+    }
+
+    /// Adds the address. What another program or an earlier run left on the link goes first: of two addresses in one
+    /// subnet the kernel would send from the older.
+    fn set_addresses(&mut self, configuration: &Configuration, context: &mut Context<'_>) -> Result<(), Error> {
+        let (index, wanted) = (self.link.index, (configuration.address, configuration.prefix));
+        for other in context.requests.addresses(index)?.into_iter().filter(|address| *address != wanted) {
+            context.requests.remove_address(index, other)?;
+        }
+        context.requests.set_address(index, wanted, configuration.lifetime, self.metric())
+    }
+
+    fn remove(&mut self, why: Loss, context: &mut Context<'_>) {
+        let Some(old) = self.configuration.take() else { return };
+        for route in &old.routes {
+            if let Err(error) = context.requests.remove_route(route, self.place(&old, route.gateway)) {
+                self.problem(error, context);
+            }
+        }
+        if let Err(error) = context.requests.remove_address(self.link.index, (old.address, old.prefix)) {
+            self.problem(error, context);
+        }
+        context.events.push(Event::Lost { link: self.link.name.clone(), why });
+    }
+
+    fn problem(&self, error: Error, context: &mut Context<'_>) {
+        context.events.push(Event::Problem { link: Some(self.link.name.clone()), error });
+    }
+}

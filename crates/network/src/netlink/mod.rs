@@ -1,0 +1,11 @@
+//! What is needed of rtnetlink (rtnetlink(7)): links, addresses and routes.
+
+mod address;
+mod link;
+mod message;
+mod route;
+mod socket;
+
+pub(crate) use link::{Change, Link};
+pub(crate) use route::Place;
+pub(crate) use socket::{News, Requests, Watch};

@@ -1,0 +1,121 @@
+//! The two sockets: one for questions, one for news.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, send, socket_with};
+
+use super::address::error_code;
+use super::link::{self, Change};
+use super::message::{Request, messages};
+use crate::error::Error;
+
+/// The kernel's own messages are at most 32 KiB (NLMSG_GOODSIZE of dumps).
+const BUFFER: usize = 64 * 1024;
+/// RTMGRP_LINK: news about links.
+const LINK_GROUP: u32 = 1;
+
+fn open(flags: SocketFlags, groups: u32) -> Result<OwnedFd, Errno> {
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags | SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddrNetlink::new(0, groups))?;
+    Ok(socket)
+}
+
+/// Receives one datagram; `None` if it is not from the kernel.
+fn receive<'b>(socket: BorrowedFd<'_>, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, Errno> {
+    let (length, _, from) = recvfrom(socket, &mut *buffer, RecvFlags::empty())?;
+    // Any process may send to a netlink socket.
+    let kernel = from.and_then(|from| SocketAddrNetlink::try_from(from).ok()).is_some_and(|from| from.pid() == 0);
+    Ok(if kernel { buffer.get(..length) } else { None })
+}
+
+/// Asks the kernel for things and tells it things, one after the other.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    socket: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Requests {
+    pub fn open() -> Result<Self, Error> {
+        let open = || {
+            let socket = open(SocketFlags::empty(), 0)?;
+            // The kernel answers at once. If ever it does not, one link's trouble must not stop all of them for ever.
+            set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(5)))?;
+            Ok(socket)
+        };
+        let socket = open().map_err(Error::system("opening a netlink socket"))?;
+        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER] })
+    }
+}
+
+/// Sends a request, hands each message of the answer to `each`, and returns at the answer's end.
+pub(super) fn ask(requests: &mut Requests, request: Request, mut each: impl FnMut(u16, &[u8])) -> Result<(), Errno> {
+    requests.sequence = requests.sequence.wrapping_add(1);
+    let sequence = requests.sequence;
+    send(&requests.socket, &request.finish(sequence), SendFlags::empty())?;
+    loop {
+        let Some(datagram) = receive(requests.socket.as_fd(), &mut requests.buffer)? else { continue };
+        // What answers an earlier question, one that was given up, is passed over.
+        for message in messages(datagram).filter(|message| message.sequence == sequence) {
+            match i32::from(message.kind) {
+                libc::NLMSG_DONE => return Ok(()),
+                libc::NLMSG_ERROR => {
+                    return match error_code(message.payload) {
+                        Some(0) => Ok(()),
+                        code => Err(Errno::from_raw_os_error(code.map_or(libc::EPROTO, i32::wrapping_neg))),
+                    };
+                }
+                _ => each(message.kind, message.payload),
+            }
+        }
+    }
+}
+
+/// Hears what happens to links.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// What [`Watch::next`] heard.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// These changes, in order.
+    Changes(Vec<Change>),
+    /// More than the socket could hold: all links have to be looked at again.
+    Missed,
+    /// Nothing more.
+    Nothing,
+}
+
+impl Watch {
+    pub fn open() -> Result<Self, Error> {
+        let socket = open(SocketFlags::NONBLOCK, LINK_GROUP).map_err(Error::system("watching the network links"))?;
+        Ok(Self { socket, buffer: vec![0; BUFFER] })
+    }
+
+    /// Takes what is there, without waiting.
+    pub fn next(&mut self) -> Result<News, Error> {
+        match receive(self.socket.as_fd(), &mut self.buffer) {
+            Ok(Some(datagram)) => Ok(News::Changes(
+                messages(datagram).filter_map(|message| link::parse(message.kind, message.payload)).collect(),
+            )),
+            Ok(None) | Err(Errno::INTR) => Ok(News::Changes(Vec::new())),
+            Err(Errno::NOBUFS) => Ok(News::Missed),
+            Err(Errno::AGAIN) => Ok(News::Nothing),
+            Err(errno) => Err(Error::system("watching the network links")(errno)),
+        }
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

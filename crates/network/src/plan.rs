@@ -1,0 +1,173 @@
+//! Which link gets its address how.
+
+use std::net::IpAddr;
+
+use crate::configuration::{Configuration, Origin, Route};
+use crate::ip::{Device, Method, Word};
+use crate::netlink::Link;
+use crate::settings::Settings;
+
+/// How one link gets its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Plan {
+    Off,
+    Dhcp { client_id: Option<Vec<u8>> },
+    Static(Configuration),
+}
+
+/// What the settings say about links.
+#[derive(Debug)]
+pub(crate) struct Plans {
+    words: Vec<Word>,
+    also: Vec<String>,
+    /// For each word: the link that took it, if it is fixed settings for no link in particular.
+    taken: Vec<Option<u32>>,
+}
+
+impl Plans {
+    pub fn new(settings: &Settings) -> Self {
+        let words = settings.links.clone();
+        Self { taken: vec![None; words.len()], words, also: settings.also.clone() }
+    }
+
+    /// The word that names the link.
+    fn own_word(&self, link: &Link) -> Option<&Word> {
+        self.words.iter().find(|word| match &word.device {
+            Some(Device::Name(name)) => *name == link.name,
+            Some(Device::Mac(mac)) => Some(*mac) == link.mac,
+            None => false,
+        })
+    }
+
+    /// Whether the link is to be set up at all.
+    pub fn concern(&self, link: &Link) -> bool {
+        if link.loopback {
+            return false;
+        }
+        if let Some(word) = self.own_word(link) {
+            return word.method != Method::Off;
+        }
+        let wired = link.physical || self.also.contains(&link.name);
+        let for_any = |word: &Word| word.device.is_none() && word.method != Method::Off;
+        wired && (self.words.is_empty() || self.words.iter().any(for_any))
+    }
+
+    /// What a link that has a carrier gets. Fixed settings for no link in particular are then that link's.
+    pub fn take(&mut self, link: &Link) -> Plan {
+        if let Some(word) = self.own_word(link) {
+            return plan(word);
+        }
+        if self.words.is_empty() {
+            return Plan::Dhcp { client_id: None };
+        }
+        for (word, taken) in self.words.iter().zip(&mut self.taken).filter(|(word, _)| word.device.is_none()) {
+            match word.method {
+                Method::Static { .. } if *taken.get_or_insert(link.index) != link.index => {}
+                _ => return plan(word),
+            }
+        }
+        Plan::Off
+    }
+
+    /// The link is gone: its fixed settings are the next one's.
+    pub fn give_back(&mut self, index: u32) {
+        for taken in self.taken.iter_mut().filter(|taken| **taken == Some(index)) {
+            *taken = None;
+        }
+    }
+
+    /// The name servers of all words.
+    pub fn dns(&self) -> impl Iterator<Item = IpAddr> {
+        self.words.iter().flat_map(|word| &word.dns).copied().map(IpAddr::V4)
+    }
+
+    /// The first name that a word gives the machine.
+    pub fn hostname(&self) -> Option<&str> {
+        self.words.iter().find_map(|word| word.hostname.as_deref())
+    }
+}
+
+fn plan(word: &Word) -> Plan {
+    match &word.method {
+        Method::Off => Plan::Off,
+        Method::Dhcp { client_id } => Plan::Dhcp { client_id: client_id.clone() },
+        Method::Static { address, prefix, gateway } => {
+            let route = |gateway| Route { destination: [0; 4].into(), prefix: 0, gateway: Some(gateway) };
+            Plan::Static(Configuration {
+                address: *address,
+                prefix: *prefix,
+                routes: gateway.map(route).into_iter().collect(),
+                dns: word.dns.clone(),
+                search: Vec::new(),
+                ntp: word.ntp.into_iter().collect(),
+                hostname: None,
+                mtu: None,
+                lifetime: None,
+                origin: Origin::Static,
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::Mac;
+    use crate::ip;
+
+    fn link(index: u32, name: &str) -> Link {
+        let mac = Some(Mac([2, 0, 0, 0, 0, index as u8]));
+        Link {
+            index,
+            name: name.to_owned(),
+            mac,
+            mtu: 1500,
+            up: false,
+            carrier: false,
+            loopback: false,
+            physical: true,
+        }
+    }
+
+    fn plans(words: &[&str]) -> Plans {
+        let links = words.iter().map(|word| ip::parse(word).unwrap()).collect();
+        Plans::new(&Settings { links, also: vec!["veth0".to_owned()], ..Settings::default() })
+    }
+
+    const DHCP: Plan = Plan::Dhcp { client_id: None };
+
+    #[test]
+    fn dhcp_on_every_wired_link_unless_told_otherwise() {
+        let mut plans = plans(&[]);
+        assert!(plans.concern(&link(2, "eth0")) && plans.concern(&link(3, "eth1")));
+        assert!(!plans.concern(&Link { loopback: true, ..link(1, "lo") }));
+        assert!(!plans.concern(&Link { physical: false, ..link(4, "br0") }));
+        assert!(plans.concern(&Link { physical: false, ..link(4, "veth0") }));
+        assert_eq!(plans.take(&link(2, "eth0")), DHCP);
+    }
+
+    #[test]
+    fn words_for_links_leave_the_others_down() {
+        let mut plans = plans(&["eth1:dhcp", "02-00-00-00-00-07:dhcp", "br0:dhcp", "eth3:off"]);
+        assert!(!plans.concern(&link(2, "eth0")) && !plans.concern(&link(4, "eth3")));
+        assert!(plans.concern(&link(3, "eth1")) && plans.concern(&link(7, "whatever")));
+        assert!(plans.concern(&Link { physical: false, ..link(5, "br0") }));
+        assert_eq!(plans.take(&link(3, "eth1")), DHCP);
+    }
+
+    #[test]
+    fn off_is_off() {
+        assert!(!plans(&["off"]).concern(&link(2, "eth0")));
+    }
+
+    #[test]
+    fn fixed_settings_go_to_the_first_link_with_a_carrier() {
+        let mut plans = plans(&["192.0.2.7::192.0.2.1:24:::off:192.0.2.53", "dhcp"]);
+        let Plan::Static(configuration) = plans.take(&link(3, "eth1")) else { panic!("not static") };
+        assert_eq!(configuration.to_string(), "192.0.2.7/24, gateway 192.0.2.1, DNS 192.0.2.53, by ip=");
+        assert_eq!(plans.take(&link(2, "eth0")), DHCP);
+        assert!(matches!(plans.take(&link(3, "eth1")), Plan::Static(_)));
+        plans.give_back(3);
+        assert!(matches!(plans.take(&link(2, "eth0")), Plan::Static(_)));
+    }
+}

@@ -1,0 +1,127 @@
+//! Sockets for DHCP: a packet socket for a link without an address, and a UDP socket for one with.
+#![allow(unsafe_code)]
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, ipproto, recv, send, socket_with,
+    sockopt,
+};
+
+use crate::dhcp::{CLIENT_PORT, SERVER_PORT};
+use crate::error::Error;
+use crate::netlink::Link;
+
+/// The longest frame or packet that is taken: jumbo frames are 9 KiB.
+const BUFFER: usize = 16 * 1024;
+
+/// The address of a packet socket (packet(7)): one link's packets of one protocol.
+struct LinkAddress(libc::sockaddr_ll);
+
+// SAFETY: the pointer is to a `sockaddr_ll` that lives during the call, with its own size as the length.
+unsafe impl SocketAddrArg for LinkAddress {
+    unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
+        f((&raw const self.0).cast(), size_of::<libc::sockaddr_ll>() as SocketAddrLen)
+    }
+}
+
+/// Sends and receives whole Ethernet frames with IPv4 in them on one link.
+#[derive(Debug)]
+pub(crate) struct FrameSocket(OwnedFd);
+
+impl FrameSocket {
+    pub fn open(link: &Link) -> Result<Self, Error> {
+        let open = || {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            // No protocol until it is bound: it would hear every link.
+            let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
+            // SAFETY: all zero is a valid `sockaddr_ll`, a struct of integers.
+            let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+            address.sll_family = libc::AF_PACKET as u16;
+            address.sll_protocol = (libc::ETH_P_IP as u16).to_be();
+            address.sll_ifindex = link.index as i32;
+            bind(&socket, &LinkAddress(address))?;
+            Ok(Self(socket))
+        };
+        open().map_err(Error::system(format!("opening a packet socket on {}", link.name)))
+    }
+
+    /// Sends a frame.
+    pub fn send(&self, frame: &[u8]) -> Result<(), Error> {
+        send(&self.0, frame, SendFlags::empty()).map(drop).map_err(Error::system("sending a DHCP message"))
+    }
+}
+
+impl AsFd for FrameSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// UDP port 68 of one link.
+#[derive(Debug)]
+pub(crate) struct ClientSocket(UdpSocket);
+
+impl ClientSocket {
+    pub fn open(link: &Link) -> Result<Self, Error> {
+        let open = || {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let protocol: Option<Protocol> = Some(ipproto::UDP);
+            let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, protocol)?;
+            // One such socket for each link.
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            sockopt::set_socket_broadcast(&socket, true)?;
+            bind_to_device(&socket, &link.name)?;
+            bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT))?;
+            Ok(Self(UdpSocket::from(socket)))
+        };
+        open().map_err(Error::system(format!("opening UDP port {CLIENT_PORT} on {}", link.name)))
+    }
+
+    /// Sends a DHCP message.
+    pub fn send(&self, message: &[u8], to: Ipv4Addr) -> Result<(), Error> {
+        let sent = self.0.send_to(message, (to, SERVER_PORT)).map(drop);
+        sent.map_err(Error::io(format!("sending a DHCP message to {to}")))
+    }
+}
+
+impl AsFd for ClientSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Takes one packet, without waiting; `None` if there is none.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Error> {
+    let mut buffer = vec![0; BUFFER];
+    match recv(socket, &mut buffer, RecvFlags::empty()) {
+        Ok((length, _)) => {
+            buffer.truncate(length);
+            Ok(Some(buffer))
+        }
+        // NETDOWN is told once when a link goes down, CONNREFUSED when a server's port is closed: no packet either.
+        Err(
+            rustix::io::Errno::AGAIN
+            | rustix::io::Errno::INTR
+            | rustix::io::Errno::NETDOWN
+            | rustix::io::Errno::CONNREFUSED,
+        ) => Ok(None),
+        Err(errno) => Err(Error::system("receiving DHCP messages")(errno)),
+    }
+}
+
+/// Ties a socket to a link (SO_BINDTODEVICE, socket(7)), so that a broadcast leaves there and not by the default route.
+fn bind_to_device(socket: &OwnedFd, name: &str) -> Result<(), rustix::io::Errno> {
+    let length = name.len() as libc::socklen_t;
+    // SAFETY: the value is read during the call only, and is `length` bytes long.
+    let done = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_ptr().cast(), length)
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+    Err(rustix::io::Errno::from_raw_os_error(errno))
+}

@@ -1,0 +1,100 @@
+//! How things stand, for a status screen.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use crate::configuration::{Configuration, Mac};
+
+/// How the network stands at one moment. Prints as a line for each link.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The links in use, in the kernel's order.
+    pub links: Vec<LinkStatus>,
+    /// The name that the machine was given; `None` before there is a link to make one of.
+    pub hostname: Option<String>,
+    /// All name servers, best first.
+    pub dns: Vec<IpAddr>,
+    /// All domains to search.
+    pub search: Vec<String>,
+}
+
+/// How one link stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// The link's name.
+    pub name: String,
+    /// Its hardware address, if it is an Ethernet.
+    pub mac: Option<Mac>,
+    /// What it is doing.
+    pub state: LinkState,
+    /// What it is set up with.
+    pub configuration: Option<Configuration>,
+}
+
+/// What a link is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// It has no carrier.
+    NoCarrier,
+    /// It has a carrier, and there is nothing to do with it.
+    Unused,
+    /// It asks for an address.
+    Asking {
+        /// When it began to.
+        since: Instant,
+    },
+    /// It can be used.
+    Ready,
+    /// It can be used, and asks its server to keep the address.
+    Renewing,
+    /// It can be used, and asks any server to keep the address, for its own does not answer.
+    Rebinding,
+}
+
+impl Status {
+    /// Whether any link can be used.
+    pub fn is_ready(&self) -> bool {
+        self.links.iter().any(|link| link.configuration.is_some())
+    }
+
+    /// The time servers of all links, as [`clock::Settings::servers`](crate::clock::Settings::servers) wants them.
+    pub fn ntp_servers(&self) -> Vec<String> {
+        let mut servers: Vec<Ipv4Addr> = Vec::new();
+        for server in self.links.iter().filter_map(|link| link.configuration.as_ref()).flat_map(|found| &found.ntp) {
+            if !servers.contains(server) {
+                servers.push(*server);
+            }
+        }
+        servers.iter().map(Ipv4Addr::to_string).collect()
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.links.is_empty() {
+            return f.write_str("no wired link");
+        }
+        for (at, link) in self.links.iter().enumerate() {
+            write!(f, "{}{link}", if at == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LinkStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.name)?;
+        if let Some(configuration) = &self.configuration {
+            configuration.fmt(f)?;
+        }
+        match self.state {
+            LinkState::NoCarrier => f.write_str("no carrier"),
+            LinkState::Unused => f.write_str("not used"),
+            LinkState::Asking { since } => write!(f, "asking for an address for {} s", since.elapsed().as_secs()),
+            LinkState::Ready => Ok(()),
+            LinkState::Renewing => f.write_str(", renewing"),
+            LinkState::Rebinding => f.write_str(", the DHCP server does not answer"),
+        }
+    }
+}

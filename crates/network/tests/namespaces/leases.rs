@@ -1,0 +1,183 @@
+//! DHCP with a real server, and with one of our own whose leases are short.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use network::{Event, Loss, Settings};
+
+use super::server::Server;
+use super::world::{self, addresses, reaches, resolv_conf, sh};
+
+const RANGE: &str = "--dhcp-range=10.1.0.10,10.1.0.20,255.255.255.0,1h";
+
+#[test]
+fn everything_that_a_server_says() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        let _server = world.dnsmasq(&[
+            RANGE,
+            "--dhcp-host=02:00:00:00:00:01,gpu7,10.1.0.15",
+            "--dhcp-option=option:dns-server,10.1.0.53,10.1.0.54",
+            "--dhcp-option=option:domain-name,example.org",
+            "--dhcp-option=option:domain-search,lab.example.org,example.org",
+            "--dhcp-option=option:ntp-server,10.1.0.123",
+            "--dhcp-option=option:mtu,1400",
+            "--dhcp-option=option:classless-static-route,0.0.0.0/0,10.1.0.1,10.77.0.0/16,10.1.0.2,10.9.9.9/32,0.0.0.0",
+        ]);
+        let machine = world.start(Settings::default());
+        let configuration = machine.configured("eth0");
+
+        assert_eq!(configuration.to_string(), "10.1.0.15/24, gateway 10.1.0.1, DNS 10.1.0.53 10.1.0.54, from 10.1.0.1");
+        assert_eq!(configuration.lifetime, Some(Duration::from_secs(3600)));
+        assert_eq!(addresses("eth0"), ["10.1.0.15/24"]);
+        assert!(sh("ip address show dev eth0").contains("valid_lft 3600sec"));
+        assert!(sh("ip link show dev eth0").contains("mtu 1400"));
+        let routes = sh("ip -4 route show dev eth0");
+        for route in [
+            "default via 10.1.0.1 proto dhcp src 10.1.0.15",
+            "10.77.0.0/16 via 10.1.0.2",
+            "10.9.9.9 proto dhcp scope link",
+        ] {
+            assert!(routes.contains(route), "{routes}");
+        }
+        assert_eq!(resolv_conf(), "search lab.example.org example.org\nnameserver 10.1.0.53\nnameserver 10.1.0.54");
+        assert_eq!(sh("hostname").trim(), "gpu7");
+        let status = machine.network.status();
+        assert!(status.is_ready());
+        assert_eq!(status.ntp_servers(), ["10.1.0.123"]);
+        assert_eq!(status.hostname.as_deref(), Some("gpu7"));
+        assert!(reaches(Ipv4Addr::new(10, 1, 0, 1)));
+        assert!(reaches(Ipv4Addr::LOCALHOST), "lo is up");
+    });
+}
+
+#[test]
+fn a_machine_without_a_name_tells_the_server_the_one_that_it_gave_itself() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        let server = world.dnsmasq(&[RANGE]);
+        let machine = world.start(Settings::default());
+        let name = machine.wait("the name", |event| match event {
+            Event::Hostname { name } => Some(name.clone()),
+            _ => None,
+        });
+        assert_eq!(name, "rocbed-000001");
+        machine.configured("eth0");
+        assert!(server.wait_for("client provides name").contains("rocbed-000001"));
+        assert_eq!(sh("hostname").trim(), "rocbed-000001");
+    });
+}
+
+#[test]
+fn several_links_at_once() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        world.card("eth1", 2);
+        let _server = world.dnsmasq(&[
+            RANGE,
+            "--dhcp-range=10.2.0.10,10.2.0.20,255.255.255.0,1h",
+            "--dhcp-option=option:dns-server,0.0.0.0",
+        ]);
+        let machine = world.start(Settings { dns: vec!["2001:db8::53".parse().unwrap()], ..Settings::default() });
+        let mut left = vec!["eth0", "eth1"];
+        machine.wait("both links", |event| {
+            if let Event::Configured { link, .. } = event {
+                left.retain(|name| name != link);
+            }
+            left.is_empty().then_some(())
+        });
+        let routes = sh("ip -4 route show default");
+        assert_eq!(routes.lines().count(), 2, "{routes}");
+        assert!(routes.starts_with("default via 10.1.0.1 dev eth0"), "{routes}");
+        assert_eq!(resolv_conf(), "nameserver 2001:db8::53\nnameserver 10.1.0.1\nnameserver 10.2.0.1");
+        assert!(reaches(Ipv4Addr::new(10, 1, 0, 1)) && reaches(Ipv4Addr::new(10, 2, 0, 1)));
+        assert_eq!(machine.network.status().to_string().lines().count(), 2);
+    });
+}
+
+#[test]
+fn a_server_that_comes_late() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        let machine = world.start(Settings { silence: Duration::from_millis(100), ..Settings::default() });
+        let since = machine.wait("silence", |event| match event {
+            Event::NoAnswer { link, since } if link == "eth0" => Some(*since),
+            _ => None,
+        });
+        assert!(since >= Duration::from_millis(100));
+        assert!(machine.network.status().to_string().starts_with("eth0: asking for an address for "));
+        let _server = world.dnsmasq(&[RANGE]);
+        // Said once only.
+        machine.wait("an address", |event| match event {
+            Event::NoAnswer { .. } => panic!("{event}"),
+            Event::Configured { .. } => Some(()),
+            _ => None,
+        });
+    });
+}
+
+#[test]
+fn an_address_is_given_back_at_the_end() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        let server = world.dnsmasq(&[RANGE]);
+        let machine = world.start(Settings::default());
+        let address = machine.configured("eth0").address;
+        machine.network.stop();
+        let line = server.wait_for("DHCPRELEASE");
+        assert!(line.contains(&address.to_string()), "{line}");
+        assert_eq!(addresses("eth0"), [""; 0]);
+        let rest: Vec<_> = machine.events.iter().collect();
+        assert!(matches!(&rest[..], [Event::Lost { why: Loss::Released, .. }]), "{rest:?}");
+    });
+}
+
+#[test]
+fn a_program_that_ends_leaves_the_link_to_the_next() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        let server = world.dnsmasq(&[RANGE]);
+        let machine = world.start(Settings::default());
+        let address = machine.configured("eth0").address;
+        drop(machine);
+        assert_eq!(addresses("eth0"), [format!("{address}/24")]);
+        // What an earlier one left is replaced, not added to.
+        sh("ip address add 10.1.0.99/24 dev eth0");
+        let machine = world.start(Settings::default());
+        assert_eq!(machine.configured("eth0").address, address);
+        assert_eq!(addresses("eth0"), [format!("{address}/24")]);
+        assert!(!server.log().contains("DHCPRELEASE"));
+    });
+}
+
+#[test]
+fn a_short_lease_is_renewed_as_long_as_there_is_a_server() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        let server = Server::start("lan-eth0", 2);
+        let machine = world.start(Settings::default());
+        machine.configured("eth0");
+        for _ in 0..2 {
+            machine.wait("a renewal", |event| matches!(event, Event::Renewed { .. }).then_some(()));
+        }
+        assert!(
+            server.heard().iter().any(|heard| heard == "REQUEST from 10.1.0.10 to 10.1.0.1"),
+            "{:?}",
+            server.heard()
+        );
+
+        // It answers no more, then to broadcasts only: what T2 is for.
+        server.answer_only_broadcasts();
+        machine.wait("a renewal by broadcast", |event| matches!(event, Event::Renewed { .. }).then_some(()));
+
+        server.be_silent(true);
+        let why = machine.wait("the end of the lease", |event| match event {
+            Event::Lost { why, .. } => Some(*why),
+            _ => None,
+        });
+        assert_eq!(why, Loss::Expired);
+        assert_eq!(addresses("eth0"), [""; 0]);
+        server.be_silent(false);
+        machine.configured("eth0");
+    });
+}
