@@ -52,6 +52,14 @@ impl Machine {
             arguments.extend(drive("if=pflash,format=raw,unit=0,readonly=on,file=", code));
             arguments.extend(drive("if=pflash,format=raw,unit=1,file=", variables));
         }
+        if !self.ports.is_empty() {
+            arguments.extend(["-device".into(), "virtio-serial-pci".into()]);
+        }
+        for (number, (name, socket)) in self.ports.iter().enumerate() {
+            let chardev = with_path(&format!("socket,id=port{number},path="), socket);
+            let device = format!("virtserialport,chardev=port{number},name={}", name.replace(',', ",,"));
+            arguments.extend(["-chardev".into(), chardev, "-device".into(), device.into()]);
+        }
         for (number, disk) in self.disks.iter().enumerate() {
             arguments.extend(disk.arguments(number));
         }
@@ -113,6 +121,14 @@ mod tests {
             line(&Machine::new(Accelerator::Kvm), None),
             format!("{COMMON} -accel kvm -cpu host -m 1024M -smp 2 {CONSOLE} -nic none")
         );
+    }
+
+    #[test]
+    fn ports_lead_to_sockets() {
+        let machine = Machine::new(Accelerator::Kvm).port("org.example", "/tmp/a,b");
+        let expected = "-device virtio-serial-pci -chardev socket,id=port0,path=/tmp/a,,b \
+                        -device virtserialport,chardev=port0,name=org.example";
+        assert!(line(&machine, None).ends_with(expected), "{}", line(&machine, None));
     }
 
     #[test]

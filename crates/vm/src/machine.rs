@@ -83,6 +83,7 @@ pub struct Machine {
     pub(crate) disks: Vec<Disk>,
     pub(crate) network: Network,
     pub(crate) debug_exit: bool,
+    pub(crate) ports: Vec<(String, PathBuf)>,
     pub(crate) extra: Vec<OsString>,
     pub(crate) qemu: Option<PathBuf>,
     pub(crate) log: Option<PathBuf>,
@@ -101,6 +102,7 @@ impl Machine {
             disks: Vec::new(),
             network: Network::None,
             debug_exit: false,
+            ports: Vec::new(),
             extra: Vec::new(),
             qemu: None,
             log: None,
@@ -145,6 +147,14 @@ impl Machine {
     #[must_use]
     pub fn debug_exit(self) -> Self {
         Self { debug_exit: true, ..self }
+    }
+
+    /// One more virtio-serial port (virtio 1.2, section 5.3), by the name that the guest finds it by. QEMU connects it to
+    /// a Unix socket that somebody listens on at this path; bytes wait on either side until the other one reads.
+    #[must_use]
+    pub fn port(mut self, name: impl Into<String>, socket: impl Into<PathBuf>) -> Self {
+        self.ports.push((name.into(), socket.into()));
+        self
     }
 
     /// One more argument for QEMU, as it is.
