@@ -16,7 +16,6 @@ pub mod context;
 pub mod inspect;
 pub mod lock;
 pub mod mirror;
-mod nearest;
 pub mod recipe;
 pub mod report;
 pub mod resolve;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::model::RecipeFile;
 use super::{Recipe, merge, shipped};
-use crate::nearest;
+use nearest::nearest;
 
 /// How deep `inherits` may go; more is a loop in all but name.
 const MAX_INHERITS: usize = 16;
@@ -68,6 +68,28 @@ pub(super) struct Layer {
     pub directory: Option<PathBuf>,
     /// What it says.
     pub file: RecipeFile,
+    /// Its text, for errors that are found only when layers meet.
+    pub text: String,
+}
+
+impl Layer {
+    /// What is wrong with the value at `span`, a value of this file.
+    pub fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> RecipeError {
+        invalid(&self.text, &self.origin, span.start, message.into())
+    }
+}
+
+fn invalid(text: &str, origin: &str, at: usize, message: String) -> RecipeError {
+    // Not a span of ours if it ends inside a character; then the start is the best there is.
+    let before = text.get(..at).unwrap_or_default();
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    RecipeError::Invalid {
+        origin: origin.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before.get(start..).unwrap_or_default().chars().count() + 1,
+        message,
+        text: text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default().to_owned(),
+    }
 }
 
 /// Loads a recipe by name or path and resolves what it inherits. A name with a slash or the ending `.toml` is a path;
@@ -122,16 +144,16 @@ fn open(asked: &str, from: &From) -> Result<(Layer, Option<PathBuf>), RecipeErro
         let origin = path.display().to_string();
         let file = parse_file(&text, &origin)?;
         let directory = Some(path.parent().map(Path::to_path_buf).unwrap_or_default());
-        return Ok((Layer { origin, directory, file }, Some(path)));
+        return Ok((Layer { origin, directory, file, text }, Some(path)));
     }
     let Some(text) = shipped::recipe_text(asked) else {
         let shipped: Vec<String> = shipped::names().map(str::to_owned).collect();
-        let nearest = nearest::nearest(asked, shipped.iter().map(String::as_str)).map(str::to_owned);
+        let nearest = nearest(asked, shipped.iter().map(String::as_str)).first().map(|name| (*name).to_owned());
         return Err(RecipeError::Unknown { asked: asked.to_owned(), nearest, shipped });
     };
     let origin = format!("{asked} (shipped)");
     let file = parse_file(text, &origin)?;
-    Ok((Layer { origin, directory: None, file }, None))
+    Ok((Layer { origin, directory: None, file, text: text.to_owned() }, None))
 }
 
 /// Loads a shipped recipe, whatever is in the current directory.
@@ -149,16 +171,8 @@ pub fn load_shipped(name: &str) -> Result<Recipe, RecipeError> {
 /// Reads one recipe file's text; `origin` names it in errors.
 pub fn parse_file(text: &str, origin: &str) -> Result<RecipeFile, RecipeError> {
     toml::from_str(text).map_err(|error| {
-        let at = error.span().unwrap_or(Range { start: 0, end: 0 }).start.min(text.len());
-        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        let line_text = text[start..].lines().next().unwrap_or_default();
-        RecipeError::Invalid {
-            origin: origin.to_owned(),
-            line: text[..at].matches('\n').count() + 1,
-            column: text[start..at].chars().count() + 1,
-            message: with_nearest_key(error.message()),
-            text: line_text.to_owned(),
-        }
+        let at = error.span().map_or(0, |span| span.start);
+        invalid(text, origin, at, with_nearest_key(error.message()))
     })
 }
 
@@ -169,7 +183,7 @@ fn with_nearest_key(message: &str) -> String {
         return message.trim_end().to_owned();
     };
     let known: Vec<&str> = quoted.collect();
-    match nearest::nearest(unknown, known.iter().copied()) {
+    match nearest(unknown, known.iter().copied()).first() {
         Some(key) => format!("unknown key `{unknown}`; did you mean `{key}`?"),
         None => format!("unknown key `{unknown}`; known here: {}", known.join(", ")),
     }

@@ -52,6 +52,15 @@ fn hostile_fields_are_refused() {
 }
 
 #[test]
+fn a_field_given_twice_is_refused() {
+    // Otherwise the solver and the check of its answer could each believe another one.
+    for field in ["Provides: x\nProvides: y\n", "provides:\nProvides: y\n", "Essential: no\nEssential: yes\n"] {
+        let error = universe(&stanza("a", "1", field)).unwrap_err().to_string();
+        assert!(error.contains("the stanza has a second "), "{error}");
+    }
+}
+
+#[test]
 fn candidates_by_version_and_providers_by_name() {
     let main = [stanza("a", "1.9", ""), stanza("a", "1.10", ""), stanza("z", "1", "Provides: v (= 3), w\n")].concat();
     let extra = [stanza("a", "1.10", "Section: second\n"), stanza("b", "1", "Provides: x,\n v\n")].concat();

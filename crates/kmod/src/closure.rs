@@ -96,36 +96,10 @@ impl ModuleIndex {
     }
 
     fn unknown(&self, name: &str) -> ClosureError {
-        let wanted = normalize_name(name);
-        let furthest = (wanted.len() / 3).clamp(1, 4);
-        let close = |module: &Module| {
-            let distance = edit_distance(&wanted, &module.name);
-            (distance <= furthest).then(|| (distance, module.name.clone()))
-        };
-        let mut nearest: Vec<_> = self.modules().filter_map(close).collect();
-        nearest.sort();
-        nearest.truncate(3);
-        ClosureError::Unknown { name: name.to_owned(), nearest: nearest.into_iter().map(|(_, name)| name).collect() }
+        let known = self.modules().map(|module| module.name.as_str());
+        let nearest = nearest::nearest(&normalize_name(name), known).into_iter().map(str::to_owned).collect();
+        ClosureError::Unknown { name: name.to_owned(), nearest }
     }
-}
-
-/// How many bytes have to be added, removed or changed to make one of the other (Levenshtein).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (at, byte) in a.bytes().enumerate() {
-        let mut diagonal = at;
-        let mut left = at + 1;
-        for (other, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
-            let above = *cell;
-            *cell = (diagonal + usize::from(byte != other)).min(above + 1).min(left + 1);
-            diagonal = above;
-            left = *cell;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = at + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -166,12 +140,5 @@ mod tests {
         let error = kernel.closure(&["e1000"]).unwrap_err();
         assert_eq!(error.to_string(), "the kernel has no module \"e1000\"; did you mean e1000e?");
         assert_eq!(kernel.closure(&["kernel/sound/"]), Err(ClosureError::EmptyDirectory("kernel/sound/".to_owned())));
-    }
-
-    #[test]
-    fn distances() {
-        for (a, b, distance) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("nvme", "nvem", 2)] {
-            assert_eq!(edit_distance(a, b), distance, "{a} {b}");
-        }
     }
 }

@@ -188,6 +188,7 @@ impl ModuleIndex {
     /// Every dependency is there, and none leads back to where it started.
     fn check(&self) -> Result<(), IndexError> {
         let mut done = vec![false; self.modules.len()];
+        let mut on_path = vec![false; self.modules.len()];
         for start in 0..self.modules.len() {
             // The path from `start`: a module, and how many of its dependencies were looked at.
             let mut path = vec![(start, 0)];
@@ -195,10 +196,13 @@ impl ModuleIndex {
                 let module = &self.modules[*at];
                 if done[*at] {
                     path.pop();
-                } else if let Some(name) = module.depends.get(*next) {
+                    continue;
+                }
+                on_path[*at] = true;
+                if let Some(name) = module.depends.get(*next) {
                     *next += 1;
                     match self.by_name.get(name) {
-                        Some(&dependency) if path.iter().any(|(at, _)| *at == dependency) => {
+                        Some(&dependency) if on_path[dependency] => {
                             let circle = path.iter().map(|(at, _)| *at).skip_while(|at| *at != dependency);
                             let names = circle.chain([dependency]).map(|at| self.modules[at].name.clone());
                             return Err(IndexError::Cycle(names.collect()));
@@ -213,7 +217,7 @@ impl ModuleIndex {
                         }
                     }
                 } else {
-                    done[*at] = true;
+                    (done[*at], on_path[*at]) = (true, false);
                     path.pop();
                 }
             }
@@ -240,18 +244,24 @@ impl ModuleIndex {
     pub fn load_order<'a>(&'a self, module: &'a Module) -> Vec<&'a Module> {
         let mut order = Vec::new();
         let mut seen = BTreeSet::new();
-        self.visit(module, &mut seen, &mut order);
-        order
-    }
-
-    // Recursion is bounded: the index holds no circle, and kernels nest dependencies some ten deep.
-    fn visit<'a>(&'a self, module: &'a Module, seen: &mut BTreeSet<&'a str>, order: &mut Vec<&'a Module>) {
-        for dependency in module.depends.iter().filter_map(|name| self.get(name)) {
-            if seen.insert(&dependency.name) {
-                self.visit(dependency, seen, order);
-                order.push(dependency);
+        // The path from `module`: each with how many of its dependencies were looked at.
+        let mut path = vec![(module, 0)];
+        while let Some((at, next)) = path.last_mut() {
+            if let Some(name) = at.depends.get(*next) {
+                *next += 1;
+                if let Some(dependency) = self.get(name)
+                    && seen.insert(dependency.name.as_str())
+                {
+                    path.push((dependency, 0));
+                }
+            } else {
+                order.push(*at);
+                path.pop();
             }
         }
+        // The last one is the module itself.
+        order.pop();
+        order
     }
 
     /// The index of only those modules whose paths are given, for an initramfs. Take the paths from

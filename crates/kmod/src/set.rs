@@ -1,6 +1,6 @@
 //! [`ModuleSet`]: the textual indexes as the loader of a booted system sees them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{Softdep, alias_matches, module_name, normalize_alias, normalize_name};
 
@@ -111,31 +111,39 @@ impl ModuleSet {
     /// Names of modules to load for one module, itself and soft dependencies included, in order. Empty if it is unknown
     /// or it or something it depends on is blacklisted.
     pub fn load_order(&self, name: &str) -> Vec<String> {
-        let mut order = Vec::new();
-        self.visit(&normalize_name(name), &mut BTreeSet::new(), &mut order);
+        enum Step<'a> {
+            Visit(&'a str),
+            Load(&'a str),
+        }
+        let Some((name, _)) = self.modules.get_key_value(&normalize_name(name)) else { return Vec::new() };
+        let (mut order, mut seen) = (Vec::new(), HashSet::new());
+        // What is still to do, the next thing last: no index, however long its chains are, exhausts the stack.
+        let mut todo = vec![Step::Visit(name)];
+        while let Some(step) = todo.pop() {
+            let name = match step {
+                Step::Load(name) => {
+                    order.push(name.to_owned());
+                    continue;
+                }
+                Step::Visit(name) => name,
+            };
+            let Some(entry) = self.modules.get(name) else { continue };
+            let hard = || entry.before.iter().map(String::as_str);
+            if hard().chain([name]).any(|name| self.blacklist.contains(name)) || !seen.insert(name) {
+                continue;
+            }
+            let softdep = self.softdeps.get(name);
+            let soft = |names: Option<&'_ Vec<String>>| -> Vec<&str> {
+                names.into_iter().flatten().flat_map(|name| self.resolve(name)).collect()
+            };
+            let before = soft(softdep.map(|softdep| &softdep.pre));
+            let after = soft(softdep.map(|softdep| &softdep.post));
+            todo.extend(after.into_iter().rev().map(Step::Visit));
+            todo.push(Step::Load(name));
+            todo.extend(hard().rev().map(Step::Visit));
+            todo.extend(before.into_iter().rev().map(Step::Visit));
+        }
         order
-    }
-
-    // `seen` bounds the recursion: each module is entered once.
-    fn visit(&self, name: &str, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
-        let Some(entry) = self.modules.get(name) else { return };
-        let blacklisted =
-            entry.before.iter().map(String::as_str).chain([name]).any(|name| self.blacklist.contains(name));
-        if blacklisted || !seen.insert(name.to_owned()) {
-            return;
-        }
-        let softdep = self.softdeps.get(name);
-        let soft = |names: Option<&Vec<String>>| -> Vec<String> {
-            let names = names.into_iter().flatten();
-            names.flat_map(|name| self.resolve(name)).map(str::to_owned).collect()
-        };
-        for before in soft(softdep.map(|softdep| &softdep.pre)).iter().chain(&entry.before) {
-            self.visit(before, seen, order);
-        }
-        order.push(name.to_owned());
-        for after in soft(softdep.map(|softdep| &softdep.post)) {
-            self.visit(&after, seen, order);
-        }
     }
 }
 
@@ -205,6 +213,15 @@ mod tests {
         let dep = "kernel/a.ko:\nkernel/b.ko:\n";
         let set = ModuleSet::parse(dep, "", "softdep a pre: b\nsoftdep b pre: a\n").unwrap();
         assert_eq!(set.load_order("a"), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_chain_of_any_length_is_followed() {
+        const LINKS: usize = 100_000;
+        let dep: String = (0..LINKS).map(|at| format!("m{at}.ko: m{}.ko\n", at + 1)).collect();
+        let set = ModuleSet::parse(&format!("{dep}m{LINKS}.ko:\n"), "", "").unwrap();
+        let order = set.load_order("m0");
+        assert_eq!((order.len(), order[0].as_str(), order[LINKS].as_str()), (LINKS + 1, "m100000", "m0"));
     }
 
     proptest! {

@@ -1,8 +1,8 @@
 //! Builds a root directory from a directory of .deb files, as root or as a user with subordinate ids:
 //!
-//! `cargo run -p rootfs --example build_root -- DEBS_IN_ORDER.txt ROOT [EPOCH [PRESEEDS]]`
+//! `cargo run -p rootfs --example build_root -- DEBS.txt ROOT [EPOCH [PRESEEDS]]`
 //!
-//! The first file has one path to a .deb a line, in an order in which dpkg could install them; the last one has
+//! The first file has one path to a .deb a line, in an order that is the same every time; the last one has
 //! answers for debconf.
 
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     sandbox::become_root()?;
     let arguments: Vec<String> = std::env::args().collect();
     let [_, list, root, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: build_root DEBS_IN_ORDER.txt ROOT [EPOCH [PRESEEDS]]".into());
+        return Err("usage: build_root DEBS.txt ROOT [EPOCH [PRESEEDS]]".into());
     };
     let epoch = rest.first().map_or(Ok(1_790_000_000), |epoch| epoch.parse())?;
     let packages = std::fs::read_to_string(list)?.lines().map(package).collect::<Result<_, _>>()?;

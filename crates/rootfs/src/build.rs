@@ -32,7 +32,9 @@ pub struct Package {
 /// What goes into a root directory.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The packages, complete under their dependencies, in an order in which dpkg could install them.
+    /// The packages, complete under their dependencies, in any order that is the same every time: dpkg itself sees to what
+    /// has to come first. The order decides where both ways would be right, such as which of two scripts gets the next
+    /// free user id. rocbed gives them by name, as apt does.
     pub packages: Vec<Package>,
     /// dpkg's native architecture inside, for example `amd64`.
     pub architecture: String,

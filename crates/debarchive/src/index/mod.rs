@@ -6,7 +6,6 @@
 mod package;
 mod scan;
 mod sources;
-mod suggest;
 mod universe;
 
 pub use package::{FieldError, MultiArch, Package};

@@ -29,7 +29,7 @@ pub enum IndexError {
         /// The field.
         field: &'static str,
     },
-    /// A stanza has `Package` or `Version` twice.
+    /// A stanza has a field twice: readers would not agree on which counts. dpkg refuses such a stanza too.
     #[error("{index}, line {line}: the stanza has a second {field}")]
     Duplicate {
         /// Name of the index.
@@ -74,6 +74,7 @@ pub(super) fn scan(index: &str, text: &str) -> Result<Vec<Spans>, IndexError> {
     // A stanza of sid has 850 bytes on average.
     let mut found = Vec::with_capacity(bytes.len() / 800);
     let mut spans = Spans::default();
+    let mut seen = Vec::new();
     let mut field = Field::Other;
     let mut start = 0;
     let mut begun = false;
@@ -107,6 +108,7 @@ pub(super) fn scan(index: &str, text: &str) -> Result<Vec<Spans>, IndexError> {
             Some(first) => {
                 if !begun {
                     begun = true;
+                    seen.clear();
                     spans.stanza.start = start as u32;
                 }
                 field = Field::Other;
@@ -115,11 +117,12 @@ pub(super) fn scan(index: &str, text: &str) -> Result<Vec<Spans>, IndexError> {
                 {
                     field = kind;
                     let value = (start + value) as u32..(start + line.len()) as u32;
-                    note(&mut spans, text, kind, value).map_err(|field| IndexError::Duplicate {
-                        index: index.to_owned(),
-                        line: line_of(text, start),
-                        field,
-                    })?;
+                    if seen.contains(&kind) {
+                        let (index, line) = (index.to_owned(), line_of(text, start));
+                        return Err(IndexError::Duplicate { index, line, field: kind.name() });
+                    }
+                    seen.push(kind);
+                    note(&mut spans, text, kind, value);
                 }
             }
         }
@@ -143,6 +146,20 @@ enum Field {
     Other,
 }
 
+impl Field {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Package => "Package",
+            Self::Version => "Version",
+            Self::Architecture => "Architecture",
+            Self::Provides => "Provides",
+            Self::Essential => "Essential",
+            Self::Priority => "Priority",
+            Self::Other => "field",
+        }
+    }
+}
+
 /// The kind of field in `line` and the offset of its value.
 fn recognise(line: &[u8]) -> Option<(Field, usize)> {
     const FIELDS: [(&[u8], Field); 6] = [
@@ -160,13 +177,11 @@ fn recognise(line: &[u8]) -> Option<(Field, usize)> {
     Some((*kind, name.len() + blanks))
 }
 
-fn note(spans: &mut Spans, text: &str, kind: Field, value: Range<u32>) -> Result<(), &'static str> {
+fn note(spans: &mut Spans, text: &str, kind: Field, value: Range<u32>) {
     let value_text = slice(text, &value).trim_end();
     let value = value.start..value.start + value_text.len() as u32;
     match kind {
-        Field::Package if !spans.name.is_empty() => return Err("Package"),
         Field::Package => spans.name = value,
-        Field::Version if !spans.version.is_empty() => return Err("Version"),
         Field::Version => spans.version = value,
         Field::Architecture => spans.architecture = value,
         Field::Provides => spans.provides = value,
@@ -174,7 +189,6 @@ fn note(spans: &mut Spans, text: &str, kind: Field, value: Range<u32>) -> Result
         Field::Priority => spans.required = value_text == "required",
         Field::Other => {}
     }
-    Ok(())
 }
 
 fn finish(index: &str, text: &str, spans: Spans) -> Result<Spans, IndexError> {

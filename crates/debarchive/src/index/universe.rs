@@ -1,9 +1,9 @@
 use super::{
     Package,
     scan::{IndexError, Spans, scan, slice},
-    suggest::nearest,
 };
 use crate::{relation::parse, version::compare};
+use nearest::nearest;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// One `Packages` file to add to a [`Universe`].

@@ -6,7 +6,7 @@ mod parse;
 use crate::version::compare;
 use std::{cmp::Ordering, fmt};
 
-pub(crate) use parse::is_package_name;
+pub use parse::is_package_name;
 pub use parse::{RelationError, parse, parse_one, parse_request};
 
 /// How the version at hand must compare to the one in the relation.

@@ -163,8 +163,9 @@ fn parse_terms<'a>(text: &str, inside: &'a str) -> Result<Vec<Term<'a>>, Relatio
     Ok(terms)
 }
 
-/// Debian Policy 5.6.7. One character is tolerated, and so are the upper case and underscore of foreign archives.
-pub(crate) fn is_package_name(name: &str) -> bool {
+/// Whether this can be the name of a package (Debian Policy 5.6.7). One character is tolerated, and so are the upper case
+/// and underscore of foreign archives.
+pub fn is_package_name(name: &str) -> bool {
     name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
         && name.bytes().all(|byte| is_name_byte(byte) || byte == b'_')
 }
