@@ -1,6 +1,6 @@
 //! `rocbed build`.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use diskimage::SectorSize;
 
 use super::{bytes, lock, print_json};
@@ -13,6 +13,16 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
     // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
     rootfs::sandbox::become_root()?;
     let recipe = recipe::load(&options.recipe)?;
+    let sector_size = options.sector_size.unwrap_or(recipe.image.sector_size);
+    if let Some(size) = recipe.image.esp_size
+        && size < recipe::minimum_esp(sector_size)
+    {
+        let minimum = bytes(recipe::minimum_esp(sector_size));
+        bail!(
+            "image.esp-size is {}, and an EFI system partition has at least {minimum} with sectors of {sector_size} bytes",
+            bytes(size)
+        );
+    }
     let found = lock::find(&recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;
     let outcome = lock::current(context, &recipe, &options.source, &found, &fetcher, false, options.locked)?;
@@ -24,7 +34,7 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
         output: options.output.clone().unwrap_or_else(|| build::default_output(&recipe)),
         mirror: mirror(&recipe, &options.source),
         compress: options.compress,
-        sector_size: match options.sector_size.unwrap_or(recipe.image.sector_size) {
+        sector_size: match sector_size {
             4096 => SectorSize::Bytes4096,
             _ => SectorSize::Bytes512,
         },

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use diskimage::fat;
+use fsimage::{FileTree, Metadata, Timestamp};
 
 use super::model::{FileEntry, UserEntry};
 use super::read::{Layer, RecipeError};
-use super::{Archive, ExtraFile, ExtraKind, Image, Kernel, Packages, Recipe, SettingsTable, User};
+use super::value::Word;
+use super::{Archive, ExtraFile, ExtraKind, Group, Image, Kernel, Packages, Recipe, SettingsTable, User};
 
 const DEFAULT_SNAPSHOT: &str = "https://snapshot.debian.org/archive/debian";
 const DEFAULT_DATA_SIZE: u64 = 64 << 20;
@@ -27,22 +32,112 @@ fn joined(layers: &[Layer], get: impl Fn(&Layer) -> Vec<String>) -> Vec<String> 
     all
 }
 
-/// In order, a later one in the place of an earlier one with the same name.
-fn by_name<T>(all: impl Iterator<Item = T>, name: impl Fn(&T) -> &String) -> Vec<T> {
-    let mut kept: Vec<T> = Vec::new();
+/// An account, with the place of its number in a recipe.
+struct Placed<'a, T> {
+    account: T,
+    layer: &'a Layer,
+    number: Range<usize>,
+}
+
+/// In order, a later one in the place of an earlier one with the same name; no two have the same number.
+fn accounts<T>(
+    all: Vec<Placed<T>>,
+    name: impl Fn(&T) -> &str,
+    number: impl Fn(&T) -> u32,
+) -> Result<Vec<T>, RecipeError> {
+    let mut kept: Vec<Placed<T>> = Vec::new();
     for one in all {
-        match kept.iter().position(|other| name(other) == name(&one)) {
-            Some(place) => kept[place] = one,
+        match kept.iter_mut().find(|other| name(&other.account) == name(&one.account)) {
+            Some(place) => *place = one,
             None => kept.push(one),
         }
     }
-    kept
+    for (at, one) in kept.iter().enumerate() {
+        let same = |other: &&Placed<T>| number(&other.account) == number(&one.account);
+        if let Some(other) = kept.iter().take(at).find(same) {
+            let (number, name, other) = (number(&one.account), name(&one.account), name(&other.account));
+            let message = format!("{name} cannot have the number {number}, which {other} has");
+            return Err(one.layer.wrong(one.number.clone(), message));
+        }
+    }
+    Ok(kept.into_iter().map(|placed| placed.account).collect())
+}
+
+fn groups(layers: &[Layer]) -> Result<Vec<Group>, RecipeError> {
+    let all = layers.iter().flat_map(|layer| {
+        layer.file.groups.iter().map(move |entry| {
+            let account = Group { name: entry.name.0.clone(), gid: *entry.gid.get_ref() };
+            Placed { account, layer, number: entry.gid.span() }
+        })
+    });
+    accounts(all.collect(), |group| &group.name, |group| group.gid)
+}
+
+fn users(layers: &[Layer]) -> Result<Vec<User>, RecipeError> {
+    let all = layers.iter().flat_map(|layer| {
+        layer.file.users.iter().map(move |entry| Placed { account: user(entry), layer, number: entry.uid.span() })
+    });
+    accounts(all.collect(), |user| &user.name, |user| user.uid)
+}
+
+/// The kernel command line: each layer takes words of those before it off, and adds its own.
+fn cmdline(layers: &[Layer]) -> Result<Vec<String>, RecipeError> {
+    let mut words: Vec<String> = Vec::new();
+    for layer in layers {
+        for removal in &layer.file.kernel.cmdline_remove {
+            let before = words.len();
+            words.retain(|word| !removal.get_ref().means(word));
+            if words.len() == before {
+                let text = &removal.get_ref().0;
+                let there = words.join(" ");
+                let message = format!("no inherited word of the kernel command line is {text:?}; there are: {there}");
+                return Err(layer.wrong(removal.span(), message));
+            }
+        }
+        for word in &layer.file.kernel.cmdline {
+            if !words.contains(&word.0) {
+                words.push(word.0.clone());
+            }
+        }
+    }
+    Ok(words)
+}
+
+/// The size of the EFI system partition, not smaller than FAT32 can be. Whether everything fits shows when it is there.
+fn esp_size(layers: &[Layer], sector_size: u32) -> Result<Option<u64>, RecipeError> {
+    let Some((layer, size)) = last_in(layers, |layer| layer.file.image.esp_size.as_ref()) else { return Ok(None) };
+    let bytes = size.get_ref().0;
+    let minimum = minimum_esp(sector_size);
+    if bytes < minimum {
+        let message = format!(
+            "an EFI system partition is a FAT32 file system, which has at least {} MiB with sectors of {sector_size} bytes",
+            minimum >> 20
+        );
+        return Err(layer.wrong(size.span(), message));
+    }
+    Ok(Some(bytes))
+}
+
+/// Bytes of the smallest EFI system partition, empty; 0 if there are no such sectors.
+pub(crate) fn minimum_esp(sector_size: u32) -> u64 {
+    let empty = FileTree::new(Metadata::root(0o755, Timestamp::default()));
+    let sector_size = diskimage::SectorSize::ALL.into_iter().find(|size| size.bytes() == u64::from(sector_size));
+    sector_size.and_then(|size| fat::required_size(&empty, size).ok()).unwrap_or_default()
+}
+
+/// The last layer that says something, and what it says.
+fn last_in<'a, T>(layers: &'a [Layer], get: impl Fn(&'a Layer) -> Option<&'a T>) -> Option<(&'a Layer, &'a T)> {
+    layers.iter().rev().find_map(|layer| get(layer).map(|value| (layer, value)))
 }
 
 pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> Result<Recipe, RecipeError> {
+    let word = |word: Word| word.0;
+    let suite = last(layers, |layer| layer.file.archive.suite.clone());
+    let components = last(layers, |layer| layer.file.archive.components.clone());
     let archive = Archive {
-        suite: last(layers, |layer| layer.file.archive.suite.clone()).unwrap_or_else(|| "sid".into()),
-        components: last(layers, |layer| layer.file.archive.components.clone()).unwrap_or_else(|| vec!["main".into()]),
+        suite: suite.map_or_else(|| "sid".into(), word),
+        components: components
+            .map_or_else(|| vec!["main".into()], |components| components.into_iter().map(word).collect()),
         mirror: last(layers, |layer| layer.file.archive.mirror.clone()),
         snapshot: last(layers, |layer| layer.file.archive.snapshot.clone()).unwrap_or_else(|| DEFAULT_SNAPSHOT.into()),
         check_valid_until: last(layers, |layer| layer.file.archive.check_valid_until).unwrap_or(true),
@@ -58,6 +153,7 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
         }
         source
     });
+    let sector_size = last(layers, |layer| layer.file.image.sector_size).map_or(512, |size| size.0);
     Ok(Recipe {
         name,
         path,
@@ -65,27 +161,29 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
         apt_sources: apt_sources.collect(),
         packages: packages(layers)?,
         kernel: Kernel {
-            flavour: last(layers, |layer| layer.file.kernel.flavour.clone()).unwrap_or_else(|| "amd64".into()),
-            cmdline: joined(layers, |layer| layer.file.kernel.cmdline.iter().map(|word| word.0.clone()).collect()),
-            modules: joined(layers, |layer| layer.file.kernel.modules.clone()),
-            initramfs_modules: joined(layers, |layer| layer.file.kernel.initramfs_modules.clone()),
+            flavour: last(layers, |layer| layer.file.kernel.flavour.clone()).map_or_else(|| "amd64".into(), word),
+            cmdline: cmdline(layers)?,
+            modules: joined(layers, |layer| layer.file.kernel.modules.iter().map(|module| module.0.clone()).collect()),
+            initramfs_modules: joined(layers, |layer| {
+                layer.file.kernel.initramfs_modules.iter().map(|module| module.0.clone()).collect()
+            }),
         },
         files: files(layers)?,
-        groups: by_name(layers.iter().flat_map(|layer| layer.file.groups.clone()), |group| &group.name),
-        users: by_name(layers.iter().flat_map(|layer| layer.file.users.iter().map(user)), |user| &user.name),
+        groups: groups(layers)?,
+        users: users(layers)?,
         settings: SettingsTable {
             name: last(layers, |layer| layer.file.settings.name.clone()),
             hub: last(layers, |layer| layer.file.settings.hub.clone()),
             debug_shell: last(layers, |layer| layer.file.settings.debug_shell),
         },
         image: Image {
-            sector_size: last(layers, |layer| layer.file.image.sector_size).map_or(512, |size| size.0),
-            esp_size: last(layers, |layer| layer.file.image.esp_size.clone()).map(|size| size.0),
+            sector_size,
+            esp_size: esp_size(layers, sector_size)?,
             data_size: last(layers, |layer| layer.file.image.data_size.clone())
                 .map_or(DEFAULT_DATA_SIZE, |size| size.0),
             root_free: last(layers, |layer| layer.file.image.root_free.clone()).map_or(0, |size| size.0),
             stub_package: last(layers, |layer| layer.file.image.stub_package.clone())
-                .unwrap_or_else(|| "systemd-boot-efi".into()),
+                .map_or_else(|| "systemd-boot-efi".into(), |name| name.0),
         },
         archive,
     })
@@ -100,13 +198,12 @@ fn packages(layers: &[Layer]) -> Result<Packages, RecipeError> {
     let mut install: Vec<String> = Vec::new();
     for layer in layers {
         for removed in &layer.file.packages.remove {
-            let before = install.len();
-            install.retain(|relation| !names_package(relation, removed));
+            let (before, name) = (install.len(), &removed.get_ref().0);
+            install.retain(|relation| !names_package(relation, name));
             if install.len() == before {
-                let message = format!(
-                    "packages.remove names {removed:?}, which no inherited recipe installs by that name\n  help: to keep a package out that others depend on, use packages.exclude"
-                );
-                return Err(RecipeError::Inconsistent { origin: layer.origin.clone(), message });
+                let message = format!("no inherited recipe installs {name:?} by that name");
+                let help = "to keep a package out that others depend on, use packages.exclude";
+                return Err(layer.wrong(removed.span(), format!("{message}; {help}")));
             }
         }
         for relation in &layer.file.packages.install {
@@ -117,9 +214,9 @@ fn packages(layers: &[Layer]) -> Result<Packages, RecipeError> {
     }
     Ok(Packages {
         install,
-        exclude: joined(layers, |layer| layer.file.packages.exclude.clone()),
+        exclude: joined(layers, |layer| layer.file.packages.exclude.iter().map(|name| name.0.clone()).collect()),
         recommends: last(layers, |layer| layer.file.packages.recommends).unwrap_or(false),
-        preseed: joined(layers, |layer| layer.file.packages.preseed.clone()),
+        preseed: joined(layers, |layer| layer.file.packages.preseed.iter().map(|line| line.0.clone()).collect()),
     })
 }
 
@@ -131,24 +228,26 @@ fn files(layers: &[Layer]) -> Result<Vec<ExtraFile>, RecipeError> {
     let mut files = BTreeMap::new();
     for layer in layers {
         for entry in &layer.file.files {
-            files.insert(entry.path.0.clone(), file(entry, layer)?);
+            files.insert(entry.path.get_ref().0.clone(), file(entry, layer)?);
         }
     }
     Ok(files.into_values().collect())
 }
 
 fn file(entry: &FileEntry, layer: &Layer) -> Result<ExtraFile, RecipeError> {
-    let inconsistent = |message: String| RecipeError::Inconsistent { origin: layer.origin.clone(), message };
+    let path = &entry.path.get_ref().0;
+    let wrong = |message: String| layer.wrong(entry.path.span(), message);
     let kind = match (&entry.content, &entry.source, &entry.symlink, entry.directory) {
         (Some(text), None, None, false) => ExtraKind::File(text.clone().into_bytes()),
-        (None, Some(source), None, false) => ExtraKind::File(read_source(source, layer)?),
+        (None, Some(source), None, false) => ExtraKind::File(read_source(source, layer).map_err(wrong)?),
+        (None, None, Some(target), false) if target.is_empty() || target.contains('\0') => {
+            return Err(wrong(format!("{target:?} is nothing that a symbolic link can point to")));
+        }
         (None, None, Some(target), false) => ExtraKind::Symlink(target.clone()),
         (None, None, None, true) => ExtraKind::Directory,
         _ => {
-            return Err(inconsistent(format!(
-                "file /{} needs exactly one of `content`, `source`, `symlink` or `directory = true`",
-                entry.path.0
-            )));
+            let ways = "exactly one of `content`, `source`, `symlink` or `directory = true`";
+            return Err(wrong(format!("file /{path} needs {ways}")));
         }
     };
     let default_mode = match kind {
@@ -157,31 +256,31 @@ fn file(entry: &FileEntry, layer: &Layer) -> Result<ExtraFile, RecipeError> {
         ExtraKind::Directory => 0o755,
     };
     Ok(ExtraFile {
-        path: entry.path.0.clone(),
+        path: path.clone(),
         kind,
         mode: entry.mode.as_ref().map_or(default_mode, |mode| mode.0),
-        owner: entry.owner.clone().unwrap_or_else(|| "root".into()),
-        group: entry.group.clone().unwrap_or_else(|| "root".into()),
+        owner: entry.owner.as_ref().map_or_else(|| "root".into(), |owner| owner.0.clone()),
+        group: entry.group.as_ref().map_or_else(|| "root".into(), |group| group.0.clone()),
     })
 }
 
-fn read_source(source: &str, layer: &Layer) -> Result<Vec<u8>, RecipeError> {
+fn read_source(source: &str, layer: &Layer) -> Result<Vec<u8>, String> {
     let Some(directory) = layer.directory.as_deref() else {
-        let message = format!("`source = {source:?}` needs a recipe in a file, and this one is inside the program");
-        return Err(RecipeError::Inconsistent { origin: layer.origin.clone(), message });
+        return Err(format!("`source = {source:?}` needs a recipe in a file, and this one is inside the program"));
     };
     let path: PathBuf = directory.join(Path::new(source));
-    fs::read(&path).map_err(|error| RecipeError::Read { path, error })
+    fs::read(&path).map_err(|error| format!("reading its source {}: {error}", path.display()))
 }
 
 fn user(entry: &UserEntry) -> User {
+    let (name, uid) = (&entry.name.0, entry.uid.get_ref().0);
     User {
-        name: entry.name.clone(),
-        uid: entry.uid,
-        gid: entry.gid.unwrap_or(entry.uid),
-        groups: entry.groups.clone(),
-        home: entry.home.as_ref().map_or_else(|| format!("/home/{}", entry.name), |home| format!("/{}", home.0)),
-        shell: entry.shell.clone().unwrap_or_else(|| "/bin/sh".into()),
+        name: name.clone(),
+        uid,
+        gid: entry.gid.unwrap_or(uid),
+        groups: entry.groups.iter().map(|group| group.0.clone()).collect(),
+        home: entry.home.as_ref().map_or_else(|| format!("/home/{name}"), |home| home.0.clone()),
+        shell: entry.shell.as_ref().map_or_else(|| "/bin/sh".into(), |shell| shell.0.clone()),
     }
 }
 
@@ -234,6 +333,42 @@ mod tests {
     #[test]
     fn removing_what_is_not_there_is_refused() {
         let error = load_files(&[("r.toml", "[packages]\nremove = ['zsh']\n")]).unwrap_err();
-        assert!(error.contains("packages.exclude"), "{error}");
+        assert!(error.contains("r.toml:2:11: ") && error.contains("packages.exclude"), "{error}");
+    }
+
+    #[test]
+    fn a_child_takes_words_off_the_kernel_command_line() {
+        let parent = ("parent.toml", "[kernel]\ncmdline = ['quiet', 'console=tty0', 'console=ttyS0', 'panic=10']");
+        let child = "inherits = 'parent'\n[kernel]\ncmdline = ['panic=0']\ncmdline-remove = ['console=', 'panic=10']";
+        assert_eq!(load_files(&[parent, ("child.toml", child)]).unwrap().kernel.cmdline, ["quiet", "panic=0"]);
+        let child = "inherits = 'parent'\n[kernel]\ncmdline-remove = ['quiet', 'splash']";
+        let error = load_files(&[parent, ("child.toml", child)]).unwrap_err();
+        assert!(error.contains("child.toml:3:28: no inherited word") && error.contains("console=tty0"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_with_its_place_before_anything_is_made() {
+        let user = |more: &str| format!("[[user]]\nname = 'a'\nuid = 1000\n{more}");
+        for (text, place, words) in [
+            (user("[[user]]\nname = 'b'\nuid = 1000"), "6:7", "b cannot have the number 1000, which a has"),
+            ("[[group]]\nname = 'a'\ngid = 5\n[[group]]\nname = 'b'\ngid = 5".into(), "6:7", "which a has"),
+            ("[[user]]\nname = 'Tester'\nuid = 1000".into(), "2:8", "no name for a user or group"),
+            ("[[user]]\nname = 'a'\nuid = 0".into(), "3:7", "root"),
+            (user("groups = ['no such']"), "4:11", "no name for a user or group"),
+            (user("shell = 'bash'"), "4:9", "not absolute"),
+            (user("home = '/home/a:b'"), "4:8", "colon"),
+            ("[image]\nesp-size = '16MiB'".into(), "2:12", "at least"),
+            ("[image]\nsector-size = 4096\nesp-size = '128MiB'".into(), "3:12", "sectors of 4096 bytes"),
+            ("[[file]]\npath = 'etc/motd'\ncontent = ''".into(), "2:8", "not absolute"),
+            ("[[file]]\npath = '/etc/../../motd'\ncontent = ''".into(), "2:8", "no plain path"),
+            ("[[file]]\npath = '/a'\nsource = 'nowhere'".into(), "2:8", "nowhere: No such file"),
+            ("[[file]]\npath = '/a'\ncontent = ''\nowner = 'A B'".into(), "4:9", "no name for a user or group"),
+            ("[kernel]\nmodules = ['kernel/fs']".into(), "2:12", "a slash at its end"),
+            ("[packages]\npreseed = ['tzdata']".into(), "2:12", "debconf"),
+            ("[packages]\nexclude = ['a (= 1)']".into(), "2:12", "no package name"),
+        ] {
+            let error = load_files(&[("r.toml", &text)]).unwrap_err();
+            assert!(error.contains(&format!("r.toml:{place}: ")) && error.contains(words), "{text}\n{error}");
+        }
     }
 }

@@ -9,14 +9,17 @@ pub mod model;
 mod read;
 pub mod reference;
 mod shipped;
+mod value;
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub use model::{AptSourceEntry, GroupEntry, SettingsTable, parse_size};
+pub(crate) use merge::minimum_esp;
+pub use model::{AptSourceEntry, SettingsTable};
 pub use read::{RecipeError, load, load_shipped, parse_file, schema};
 pub use shipped::{lock_text as shipped_lock, names as shipped_names, recipe_text as shipped_text};
+pub use value::parse_size;
 
 /// A recipe with everything inherited and defaulted.
 #[derive(Debug, Clone)]
@@ -36,7 +39,7 @@ pub struct Recipe {
     /// Extra files, in the order of their paths.
     pub files: Vec<ExtraFile>,
     /// Groups, in the order written.
-    pub groups: Vec<GroupEntry>,
+    pub groups: Vec<Group>,
     /// Users, in the order written.
     pub users: Vec<User>,
     /// Sources for apt in the appliance.
@@ -123,6 +126,15 @@ pub enum ExtraKind {
     Symlink(String),
     /// An empty directory.
     Directory,
+}
+
+/// A group.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub gid: u32,
 }
 
 /// A user with nothing left open.
