@@ -75,6 +75,11 @@ fn inspect_reads_the_bytes() {
     assert_eq!(disk["partitions"][1]["root"]["packages"], report["root.img"]["packages"]);
     let files = report["root.img"]["files"].as_array().expect("paths");
     assert!(files.iter().any(|path| path == "/usr/bin/autopkgtest"));
+    let text = rocbed(["inspect"]).arg(&image).ok();
+    assert_eq!(text.matches("packages  ").count(), 1, "told once:\n{text}");
+    assert!(text.contains("with the same contents as partition 2 of disk.img") && text.lines().count() < 50, "{text}");
+    let text = rocbed(["inspect", "--packages"]).arg(&image).ok();
+    assert_eq!(text.matches("\n      autopkgtest ").count(), 1, "{text}");
     assert!(report["initrd.img"]["modules"].as_u64().is_some_and(|count| count > 100));
 }
 
@@ -94,14 +99,16 @@ fn the_cache_is_listed_and_pruned() {
     let cache = archive.path().join("cache");
     let recipe = archive.recipe(&server.url(""), "greeter", "");
     rocbed(["lock"]).arg(&recipe).env("ROCBED_CACHE", &cache).ok();
-    let list = rocbed(["cache", "list"]).env("ROCBED_CACHE", &cache).ok();
+    let list = rocbed(["cache", "list", "--files"]).env("ROCBED_CACHE", &cache).ok();
     assert!(list.contains("Packages.xz"), "{list}");
     rocbed(["cache", "prune", "--max-size", "0", "--dry-run"]).env("ROCBED_CACHE", &cache).ok();
     assert_eq!(
         json(&rocbed(["cache", "list", "--json"]).env("ROCBED_CACHE", &cache).ok()).as_array().map(Vec::len),
         Some(1)
     );
-    rocbed(["cache", "prune", "--max-size", "0"]).env("ROCBED_CACHE", &cache).ok();
+    let pruned = rocbed(["cache", "prune"]).env("ROCBED_CACHE", &cache).ok();
+    assert_eq!(pruned, "", "what was used today stays");
+    rocbed(["cache", "prune", "--all"]).env("ROCBED_CACHE", &cache).ok();
     assert_eq!(rocbed(["cache", "list", "--json"]).env("ROCBED_CACHE", &cache).ok(), "[]\n");
 }
 

@@ -1,5 +1,6 @@
 //! `rocbed cache`: what is kept, and tidying up.
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
@@ -10,6 +11,14 @@ use store::{Entry, Kind, PrunePolicy};
 use super::{bytes, print, print_json};
 use crate::cmdline::CacheCommand;
 use crate::context::Context;
+
+/// What there is, as headings and in JSON, in the order in which it is shown.
+const KINDS: [(Kind, &str, &str); 4] = [
+    (Kind::Tree, "root directory", "root directories"),
+    (Kind::Meta, "result", "results: initramfs, module selections and such"),
+    (Kind::File, "file", "packages and indexes"),
+    (Kind::Partial, "interrupted", "interrupted downloads"),
+];
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -25,16 +34,14 @@ struct Kept {
 pub fn run(context: &Context, command: &CacheCommand) -> Result<()> {
     match command {
         CacheCommand::Path => print(&format!("{}\n", context.cache_directory()?.display())),
-        CacheCommand::List { json } => list(context, *json),
+        CacheCommand::List { files, json } => list(context, *files, *json),
         CacheCommand::Verify { remove } => verify(context, *remove),
-        CacheCommand::Prune { older_than, max_size, dry_run, json } => {
+        CacheCommand::Prune { older_than, max_size, all, dry_run, json } => {
             // Cached root directories hold files of other users.
             rootfs::sandbox::become_root()?;
-            let policy = PrunePolicy {
-                unused_for: Some(Duration::from_secs(older_than.saturating_mul(86_400))),
-                max_bytes: *max_size,
-                dry_run: *dry_run,
-            };
+            let unused_for = if *all { Duration::ZERO } else { Duration::from_secs(older_than.saturating_mul(86_400)) };
+            let max_bytes = Some(if *all { 0 } else { *max_size });
+            let policy = PrunePolicy { unused_for: Some(unused_for), max_bytes, dry_run: *dry_run };
             let report = context.store()?.prune(&policy)?;
             let removed: Vec<Kept> = report.removed.into_iter().map(kept).collect();
             if *json {
@@ -73,11 +80,7 @@ fn verify(context: &Context, remove: bool) -> Result<()> {
 
 fn kept(entry: Entry) -> Kept {
     Kept {
-        kind: match entry.kind {
-            Kind::File => "file",
-            Kind::Tree => "root directory",
-            Kind::Partial => "interrupted",
-        },
+        kind: KINDS.iter().find(|(kind, _, _)| *kind == entry.kind).map_or("other", |(_, name, _)| name),
         label: entry.label,
         bytes: entry.size,
         idle: SystemTime::now().duration_since(entry.last_use).map_or(0, |idle| idle.as_secs()),
@@ -86,16 +89,45 @@ fn kept(entry: Entry) -> Kept {
 }
 
 fn line(entry: &Kept) -> String {
-    let days = entry.idle / 86_400;
-    format!("{:<15} {:>12}  {days:>4} days idle  {}\n", entry.kind, bytes(entry.bytes), entry.label)
+    format!("  {:>12}  {:>9}  {}\n", bytes(entry.bytes), idle(entry.idle), entry.label)
 }
 
-fn list(context: &Context, json: bool) -> Result<()> {
+/// How long ago something was used.
+fn idle(seconds: u64) -> String {
+    match seconds / 86_400 {
+        0 => "today".to_owned(),
+        1 => "yesterday".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+fn list(context: &Context, files: bool, json: bool) -> Result<()> {
     let mut entries: Vec<Kept> = context.store()?.list()?.into_iter().map(kept).collect();
-    entries.sort_by(|a, b| (a.kind, &a.label).cmp(&(b.kind, &b.label)));
+    entries.sort_by(|a, b| (a.kind, &a.label, a.idle).cmp(&(b.kind, &b.label, b.idle)));
     if json {
         return print_json(&entries);
     }
-    let total = bytes(entries.iter().map(|entry| entry.bytes).sum());
-    print(&(entries.iter().map(line).collect::<String>() + &format!("{} entries, {total}\n", entries.len())))
+    let sum = |entries: &[&Kept]| bytes(entries.iter().map(|entry| entry.bytes).sum());
+    let mut text = String::new();
+    for (kind, name, heading) in KINDS {
+        let of_kind: Vec<&Kept> = entries.iter().filter(|entry| entry.kind == name).collect();
+        let Some(last) = of_kind.iter().map(|entry| entry.idle).min() else { continue };
+        writeln!(text, "{heading}: {}, {}, last used: {}", of_kind.len(), sum(&of_kind), idle(last))?;
+        if files || kind != Kind::File {
+            text.extend(of_kind.into_iter().map(line));
+        }
+    }
+    let all: Vec<&Kept> = entries.iter().collect();
+    writeln!(text, "in all: {} entries, {}", all.len(), sum(&all))?;
+    print(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_time_is_told_in_days() {
+        assert_eq!((idle(5), idle(90_000), idle(86_400 * 12)), ("today".into(), "yesterday".into(), "12 days".into()));
+    }
 }

@@ -13,71 +13,95 @@ pub fn run(options: &Inspect) -> Result<()> {
     if options.json {
         return print_json(&reports);
     }
-    let mut text = String::new();
+    let mut show = Show { text: String::new(), packages: options.packages, root: None };
     for (name, report) in &reports {
-        writeln!(text, "{name}")?;
+        writeln!(show.text, "{name}")?;
         match report {
-            Report::Disk(disk) => write_disk(&mut text, disk)?,
-            Report::Root(root) => write_root(&mut text, root)?,
-            Report::UnifiedKernelImage(program) => write_program(&mut text, program)?,
-            Report::Initramfs(initramfs) => write_initramfs(&mut text, initramfs)?,
+            Report::Disk(disk) => show.disk(name, disk)?,
+            Report::Root(root) => show.root(name, root)?,
+            Report::UnifiedKernelImage(program) => show.program(program)?,
+            Report::Initramfs(initramfs) => show.initramfs(initramfs)?,
         }
     }
-    print(&text)
+    print(&show.text)
 }
 
-fn write_disk(text: &mut String, disk: &DiskReport) -> Result<()> {
-    writeln!(text, "  disk        {}, sectors of {} bytes, GPT {}", bytes(disk.size), disk.sector_size, disk.guid)?;
-    for partition in &disk.partitions {
-        let (number, name, size) = (partition.number, &partition.name, bytes(partition.size));
-        writeln!(text, "  partition {number} {name}, {size} at {}, {}", bytes(partition.start), partition.guid)?;
-        for (path, size) in partition.files.iter().flatten() {
-            writeln!(text, "    file      {path} {}", bytes(*size))?;
+/// Reports as text. What an image has twice, alone and on the disk, is told once.
+struct Show<'a> {
+    text: String,
+    packages: bool,
+    /// The first root file system, and where it is.
+    root: Option<(String, &'a RootReport)>,
+}
+
+impl<'a> Show<'a> {
+    fn disk(&mut self, name: &str, disk: &'a DiskReport) -> Result<()> {
+        let (size, sector, guid) = (bytes(disk.size), disk.sector_size, &disk.guid);
+        writeln!(self.text, "  disk        {size}, sectors of {sector} bytes, GPT {guid}")?;
+        for partition in &disk.partitions {
+            let (number, label, size) = (partition.number, &partition.name, bytes(partition.size));
+            writeln!(
+                self.text,
+                "  partition {number} {label}, {size} at {}, {}",
+                bytes(partition.start),
+                partition.guid
+            )?;
+            for (path, size) in partition.files.iter().flatten() {
+                writeln!(self.text, "    file      {path} {}", bytes(*size))?;
+            }
+            if let Some(program) = &partition.boots {
+                self.program(program)?;
+            }
+            if let Some(root) = &partition.root {
+                self.root(&format!("partition {number} of {name}"), root)?;
+            }
         }
-        if let Some(program) = &partition.boots {
-            write_program(text, program)?;
+        Ok(())
+    }
+
+    fn program(&mut self, program: &ProgramReport) -> Result<()> {
+        let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
+        writeln!(self.text, "    system    {}", or_none(&program.system))?;
+        writeln!(self.text, "    kernel    {}", or_none(&program.kernel))?;
+        writeln!(self.text, "    cmdline   {}", or_none(&program.cmdline))?;
+        let sections: Vec<String> = program.sections.iter().map(|(name, size)| format!("{name} {size}")).collect();
+        writeln!(self.text, "    sections  {}", sections.join(", "))?;
+        Ok(())
+    }
+
+    fn root(&mut self, place: &str, root: &'a RootReport) -> Result<()> {
+        if let Some((first, same)) = &self.root
+            && *same == root
+        {
+            writeln!(self.text, "    ext4      with the same contents as {first}")?;
+            return Ok(());
         }
-        if let Some(root) = &partition.root {
-            write_root(text, root)?;
+        let (size, free) = (bytes(root.size), bytes(root.free));
+        writeln!(self.text, "    ext4      {} {}, {size}, {free} free, {} paths", root.label, root.uuid, root.paths)?;
+        writeln!(self.text, "    features  {}", root.features.join(" "))?;
+        writeln!(self.text, "    modules   for kernel {}", root.kernels.join(", "))?;
+        let more = if self.packages { "" } else { " (--packages lists them)" };
+        writeln!(self.text, "    packages  {}{more}", root.packages.len())?;
+        for (name, version) in root.packages.iter().filter(|_| self.packages) {
+            writeln!(self.text, "      {name} {version}")?;
         }
+        self.root.get_or_insert((place.to_owned(), root));
+        self.files(root.files.as_ref())
     }
-    Ok(())
-}
 
-fn write_program(text: &mut String, program: &ProgramReport) -> Result<()> {
-    let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
-    writeln!(text, "    system    {}", or_none(&program.system))?;
-    writeln!(text, "    kernel    {}", or_none(&program.kernel))?;
-    writeln!(text, "    cmdline   {}", or_none(&program.cmdline))?;
-    let sections: Vec<String> = program.sections.iter().map(|(name, size)| format!("{name} {size}")).collect();
-    writeln!(text, "    sections  {}", sections.join(", "))?;
-    Ok(())
-}
-
-fn write_root(text: &mut String, root: &RootReport) -> Result<()> {
-    let (size, free) = (bytes(root.size), bytes(root.free));
-    writeln!(text, "    ext4      {} {}, {size}, {free} free, {} paths", root.label, root.uuid, root.paths)?;
-    writeln!(text, "    features  {}", root.features.join(" "))?;
-    writeln!(text, "    modules   for kernel {}", root.kernels.join(", "))?;
-    writeln!(text, "    packages  {}", root.packages.len())?;
-    for (name, version) in &root.packages {
-        writeln!(text, "      {name} {version}")?;
+    fn initramfs(&mut self, initramfs: &InitramfsReport) -> Result<()> {
+        writeln!(self.text, "    init      rocbed-init, {}", bytes(initramfs.init))?;
+        writeln!(self.text, "    modules   {}", initramfs.modules)?;
+        for line in initramfs.settings.lines() {
+            writeln!(self.text, "    setting   {line}")?;
+        }
+        self.files(initramfs.files.as_ref())
     }
-    write_files(text, root.files.as_ref())
-}
 
-fn write_initramfs(text: &mut String, initramfs: &InitramfsReport) -> Result<()> {
-    writeln!(text, "    init      rocbed-init, {}", bytes(initramfs.init))?;
-    writeln!(text, "    modules   {}", initramfs.modules)?;
-    for line in initramfs.settings.lines() {
-        writeln!(text, "    setting   {line}")?;
+    fn files(&mut self, files: Option<&Vec<String>>) -> Result<()> {
+        for path in files.into_iter().flatten() {
+            writeln!(self.text, "      {path}")?;
+        }
+        Ok(())
     }
-    write_files(text, initramfs.files.as_ref())
-}
-
-fn write_files(text: &mut String, files: Option<&Vec<String>>) -> Result<()> {
-    for path in files.into_iter().flatten() {
-        writeln!(text, "      {path}")?;
-    }
-    Ok(())
 }

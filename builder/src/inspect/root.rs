@@ -16,7 +16,7 @@ use super::disk;
 const STATUS: &str = "var/lib/dpkg/status";
 
 /// A root file system.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RootReport {
     /// UUID of the file system.

@@ -19,6 +19,8 @@ pub enum Kind {
     File,
     /// A root directory under the digest of what it was made from.
     Tree,
+    /// A small named value: what was learnt once.
+    Meta,
     /// A download that was interrupted.
     Partial,
 }
@@ -28,13 +30,13 @@ pub enum Kind {
 pub struct Entry {
     /// What kind of thing.
     pub kind: Kind,
-    /// The digest it is found by.
+    /// The digest it is found by; of a named value, that of its name.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
     /// When it was last used or written.
     pub last_use: SystemTime,
-    /// What it is, in the words of whoever stored it; empty where that is not known.
+    /// What it is, in the words of whoever stored it, or a value's name; empty where that is not known.
     pub label: String,
     /// Where it is.
     pub path: PathBuf,
@@ -96,6 +98,11 @@ impl Store {
             if let Ok(digest) = name.parse() {
                 entries.extend(entry(Kind::Tree, digest, &path, &path.join(ENTRY))?);
             }
+        }
+        for (name, path) in children(&self.root.join("meta"))? {
+            // Values have no description: their name is one.
+            let named = entry(Kind::Meta, Digest::of(name.as_bytes()), &path, &description_path(&path))?;
+            entries.extend(named.map(|entry| Entry { label: name, ..entry }));
         }
         for (name, path) in children(&self.root.join("partial"))? {
             if let Ok(digest) = name.parse() {

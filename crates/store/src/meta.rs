@@ -4,19 +4,26 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::blob::remove_file;
+use crate::blob::{remove_file, stamp};
 use crate::temp::write_atomically;
 use crate::{Store, StoreError};
 
 impl Store {
-    /// The value under `key`, if there is one.
+    /// The value under `key`, if there is one. It counts as used now.
     ///
     /// # Errors
     /// [`StoreError::BadKey`], or where the file cannot be read.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.meta_path(key)?;
         match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(bytes) => {
+                match stamp(&path) {
+                    // Pruned by its owner, or replaced, just after it was read.
+                    Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                    other => other?,
+                }
+                Ok(Some(bytes))
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StoreError::io("reading", &path)(e)),
         }
