@@ -1,0 +1,196 @@
+//! Writing a bundle: planned first, so that the result can say what is left out; then streamed.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use tar::{Builder, EntryType, Header};
+
+use super::{Bundle, SUFFIX};
+use crate::Limits;
+use crate::output::open_regular;
+
+/// More of what was left out is only counted.
+const MOST_NOTES: usize = 20;
+/// Directories in directories beyond this are left out.
+const DEEPEST: usize = 100;
+
+/// What goes into a bundle besides the files at its top.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    entries: Vec<(PathBuf, Kind)>,
+    /// What is left out, for people.
+    pub(crate) left_out: Vec<String>,
+    bytes: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Directory,
+    File,
+    Link(PathBuf),
+}
+
+impl Plan {
+    /// Looks through directories, autopkgtest's own files before the artifacts of tests.
+    pub(crate) fn make(base: &Path, directories: &[String], limits: &Limits) -> Self {
+        let mut plan = Self::default();
+        let mut dropped = 0_usize;
+        for name in directories {
+            plan.walk(base, Path::new(name), limits, &mut dropped);
+        }
+        if dropped > 0 {
+            plan.left_out.push(format!("left out of the bundle: {dropped} more"));
+        }
+        plan
+    }
+
+    fn walk(&mut self, base: &Path, top: &Path, limits: &Limits, dropped: &mut usize) {
+        let mut waiting = vec![(top.to_owned(), 0_usize)];
+        while let Some((directory, depth)) = waiting.pop() {
+            self.entries.push((directory.clone(), Kind::Directory));
+            let mut names: Vec<_> = match fs::read_dir(base.join(&directory)) {
+                Ok(entries) => entries.flatten().map(|entry| entry.file_name()).collect(),
+                Err(error) => {
+                    self.leave_out(&directory, &error.to_string(), dropped);
+                    continue;
+                }
+            };
+            names.sort_unstable();
+            let mut below = Vec::new();
+            for name in names {
+                let path = directory.join(name);
+                match self.classify(base, &path, limits) {
+                    Ok(Some(Kind::Directory)) if depth >= DEEPEST => self.leave_out(&path, "it is too deep", dropped),
+                    Ok(Some(Kind::Directory)) => below.push((path, depth + 1)),
+                    Ok(Some(kind)) => self.entries.push((path, kind)),
+                    Ok(None) => {}
+                    Err(reason) => self.leave_out(&path, &reason, dropped),
+                }
+            }
+            // Files at the top are small and tell most; directories are the tests' business.
+            waiting.extend(below.into_iter().rev());
+        }
+    }
+
+    /// What a path is; an error says why it is left out.
+    fn classify(&mut self, base: &Path, path: &Path, limits: &Limits) -> Result<Option<Kind>, String> {
+        if self.entries.len() >= limits.files {
+            return Err(format!("there are more than {} files", limits.files));
+        }
+        let metadata = base.join(path).symlink_metadata().map_err(|error| error.to_string())?;
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            return Ok(Some(Kind::Directory));
+        }
+        if kind.is_symlink() {
+            let target = fs::read_link(base.join(path)).map_err(|error| error.to_string())?;
+            let stays = target.components().all(|part| matches!(part, Component::Normal(_)));
+            return if stays { Ok(Some(Kind::Link(target))) } else { Err("it is a link to elsewhere".into()) };
+        }
+        if !kind.is_file() {
+            return Err("it is neither a file nor a directory".into());
+        }
+        let left = limits.artifacts.saturating_sub(self.bytes);
+        if metadata.len() > left {
+            return Err(format!("its {} bytes are beyond the limit of {}", metadata.len(), limits.artifacts));
+        }
+        self.bytes += metadata.len();
+        Ok(Some(Kind::File))
+    }
+
+    fn leave_out(&mut self, path: &Path, reason: &str, dropped: &mut usize) {
+        if self.left_out.len() < MOST_NOTES {
+            let name: String = path.to_string_lossy().chars().filter(|char| !char.is_control()).take(300).collect();
+            self.left_out.push(format!("left out of the bundle: {name}: {reason}"));
+        } else {
+            *dropped += 1;
+        }
+    }
+}
+
+/// Writes `NAME.tar.zst` into a directory: the files of `base` that `first` names, then those of the plan. Nothing is
+/// there under that name before all of it is on disk.
+pub(crate) fn write(to: &Path, name: &str, base: &Path, first: &[&str], plan: &Plan) -> io::Result<Bundle> {
+    let path = to.join(format!("{name}{SUFFIX}"));
+    let partial = to.join(format!(".{name}{SUFFIX}.{}", std::process::id()));
+    let written = File::create(&partial).and_then(|file| fill(file, base, first, plan)).and_then(|(size, sha256)| {
+        fs::rename(&partial, &path)?;
+        File::open(to)?.sync_all()?;
+        Ok(Bundle { path, size, sha256 })
+    });
+    if written.is_err() {
+        // It may not be there; the failure that is told is the other one.
+        fs::remove_file(&partial).unwrap_or_default();
+    }
+    written
+}
+
+fn fill(file: File, base: &Path, first: &[&str], plan: &Plan) -> io::Result<(u64, String)> {
+    let compressor = zstd::Encoder::new(Hashing { file, hasher: Sha256::new(), size: 0 }, 3)?;
+    let mut archive = Builder::new(compressor);
+    archive.mode(tar::HeaderMode::Deterministic);
+    for name in first {
+        append_file(&mut archive, base, Path::new(name))?;
+    }
+    for (path, kind) in &plan.entries {
+        match kind {
+            Kind::File => append_file(&mut archive, base, path)?,
+            Kind::Directory => {
+                let mut header = header(EntryType::Directory, 0o755, 0, 0);
+                archive.append_data(&mut header, path, io::empty())?;
+            }
+            Kind::Link(target) => {
+                let mut header = header(EntryType::Symlink, 0o777, 0, 0);
+                archive.append_link(&mut header, path, target)?;
+            }
+        }
+    }
+    let hashing = archive.into_inner()?.finish()?;
+    hashing.file.sync_all()?;
+    Ok((hashing.size, hex::encode(hashing.hasher.finalize())))
+}
+
+fn header(kind: EntryType, mode: u32, size: u64, time: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(time);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+/// A file that cannot be opened any more, or that shrinks while it is read, is as long as was announced: the rest is
+/// zeros.
+fn append_file<W: Write>(archive: &mut Builder<W>, base: &Path, path: &Path) -> io::Result<()> {
+    let file = open_regular(&base.join(path))?;
+    let metadata = file.metadata()?;
+    let mode = if metadata.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
+    let time = u64::try_from(metadata.mtime()).unwrap_or_default();
+    let mut header = header(EntryType::Regular, mode, metadata.len(), time);
+    archive.append_data(&mut header, path, file.chain(io::repeat(0)).take(metadata.len()))
+}
+
+/// Computes the digest of what it writes.
+struct Hashing {
+    file: File,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

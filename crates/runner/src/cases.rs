@@ -1,0 +1,243 @@
+//! Reports that tests leave among their artifacts: JUnit XML, and what GoogleTest writes with `--gtest_output=xml`.
+//!
+//! They come from the testbed, so anything may be in them. A report is read as a stream; one that breaks off counts as
+//! far as it goes, as does that of a program that crashed.
+
+use std::io::BufRead;
+
+use protocol::Cases;
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+/// Elements in elements in elements are no report.
+const DEEPEST: usize = 64;
+/// More of a text is not kept, in bytes.
+const LONGEST_TEXT: usize = 16 << 10;
+
+/// What came of one case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CaseOutcome {
+    /// It passed.
+    #[default]
+    Passed,
+    /// It failed, or could not be run.
+    Failed,
+    /// It was not run.
+    Skipped,
+}
+
+/// One case of a report.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Case {
+    /// The class, or suite, that it is in.
+    pub class: String,
+    /// Its name.
+    pub name: String,
+    /// How long it took, as the report writes it, in seconds; empty if it does not.
+    pub time: String,
+    /// What came of it.
+    pub outcome: CaseOutcome,
+    /// Why it failed or was skipped.
+    pub message: String,
+}
+
+/// Reads a report and hands over its cases one by one. `None` if it is something else: not XML, or of another kind.
+pub fn read(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Option<Cases> {
+    let mut reader = Reader::from_reader(report);
+    // Ends that do not match are a broken report's; what came before them counts.
+    reader.config_mut().check_end_names = false;
+    let mut buffer = Vec::new();
+    let mut cases: Option<Cases> = None;
+    let mut case: Option<Case> = None;
+    let (mut depth, mut suite) = (0_usize, String::new());
+    let mut in_message = false;
+    loop {
+        buffer.clear();
+        let event = match reader.read_event_into(&mut buffer) {
+            Ok(Event::Eof) | Err(_) => break,
+            Ok(event) => event,
+        };
+        match event {
+            Event::Start(ref start) | Event::Empty(ref start) => {
+                let ends = matches!(event, Event::Empty(_));
+                match start.local_name().as_ref() {
+                    b"testsuites" | b"testsuite" if depth == 0 || cases.is_some() => {
+                        cases.get_or_insert_default();
+                        suite = attribute(start, "name");
+                    }
+                    _ if cases.is_none() => return None,
+                    b"testcase" => case = Some(begin(start, &suite)),
+                    name => {
+                        if let Some(case) = &mut case {
+                            in_message = mark(case, name, start) && !ends;
+                        }
+                    }
+                }
+                if ends {
+                    if start.local_name().as_ref() == b"testcase" {
+                        finish(case.take(), cases.as_mut(), each);
+                    }
+                } else {
+                    depth = depth.saturating_add(1);
+                    if depth > DEEPEST {
+                        break;
+                    }
+                }
+            }
+            Event::End(end) => {
+                depth = depth.saturating_sub(1);
+                in_message = false;
+                if end.local_name().as_ref() == b"testcase" {
+                    finish(case.take(), cases.as_mut(), each);
+                }
+            }
+            Event::Text(text) if in_message => append(case.as_mut(), &text.unescape().unwrap_or_default()),
+            Event::CData(text) if in_message => append(case.as_mut(), &String::from_utf8_lossy(&text)),
+            _ => {}
+        }
+    }
+    // The case that the program crashed in.
+    if let Some(mut crashed) = case {
+        crashed.outcome = CaseOutcome::Failed;
+        finish(Some(crashed), cases.as_mut(), each);
+    }
+    cases
+}
+
+fn begin(start: &BytesStart<'_>, suite: &str) -> Case {
+    let class = attribute(start, "classname");
+    let unrun = attribute(start, "status") == "notrun" || attribute(start, "result") == "suppressed";
+    Case {
+        class: if class.is_empty() { suite.to_owned() } else { class },
+        name: attribute(start, "name"),
+        time: attribute(start, "time"),
+        outcome: if unrun { CaseOutcome::Skipped } else { CaseOutcome::Passed },
+        message: String::new(),
+    }
+}
+
+/// What an element within a case says of it; whether its text is a message.
+fn mark(case: &mut Case, name: &[u8], start: &BytesStart<'_>) -> bool {
+    let outcome = match name {
+        b"failure" | b"error" => CaseOutcome::Failed,
+        b"skipped" => CaseOutcome::Skipped,
+        _ => return false,
+    };
+    if case.outcome != CaseOutcome::Failed {
+        case.outcome = outcome;
+    }
+    append(Some(case), &attribute(start, "message"));
+    true
+}
+
+fn append(case: Option<&mut Case>, text: &str) {
+    let Some(case) = case else { return };
+    let text = text.trim();
+    // The text of an element often repeats its attribute.
+    if text.is_empty() || case.message.len() > LONGEST_TEXT || case.message == text {
+        return;
+    }
+    if text.starts_with(case.message.as_str()) {
+        case.message.clear();
+    } else if !case.message.is_empty() {
+        case.message.push('\n');
+    }
+    case.message.push_str(cut(text));
+}
+
+fn cut(text: &str) -> &str {
+    let end = (0..=LONGEST_TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text.get(..end).unwrap_or_default()
+}
+
+fn finish(case: Option<Case>, cases: Option<&mut Cases>, each: &mut dyn FnMut(Case)) {
+    let (Some(case), Some(cases)) = (case, cases) else { return };
+    cases.total += 1;
+    match case.outcome {
+        CaseOutcome::Passed => {}
+        CaseOutcome::Failed => cases.failed += 1,
+        CaseOutcome::Skipped => cases.skipped += 1,
+    }
+    each(case);
+}
+
+fn attribute(start: &BytesStart<'_>, name: &str) -> String {
+    let found =
+        start.attributes().with_checks(false).flatten().find(|attribute| attribute.key.as_ref() == name.as_bytes());
+    let Some(found) = found else { return String::new() };
+    let raw = String::from_utf8_lossy(&found.value).into_owned();
+    let text = quick_xml::escape::unescape(&raw).map_or_else(|_| raw.clone(), std::borrow::Cow::into_owned);
+    cut(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all(report: &str) -> (Option<Cases>, Vec<Case>) {
+        let mut seen = Vec::new();
+        let cases = read(report.as_bytes(), &mut |case| seen.push(case));
+        (cases, seen)
+    }
+
+    #[test]
+    fn googletest() {
+        let report = r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuites tests="4" failures="1" disabled="1" errors="0" time="0.25" name="AllTests">
+  <testsuite name="Sum" tests="4" failures="1" disabled="1" skipped="1" errors="0" time="0.25">
+    <testcase name="Small" status="run" result="completed" time="0.1" classname="Sum" />
+    <testcase name="Large" status="run" result="completed" time="0.15" classname="Sum">
+      <failure message="a.cpp:7&#x0A;1 &lt; 0" type=""><![CDATA[a.cpp:7
+1 < 0]]></failure>
+    </testcase>
+    <testcase name="Unfit" status="run" result="skipped" time="0" classname="Sum"><skipped message="no GPU"/></testcase>
+    <testcase name="DISABLED_Huge" status="notrun" result="suppressed" time="0" classname="Sum" />
+  </testsuite>
+</testsuites>"#;
+        let (cases, seen) = all(report);
+        assert_eq!(cases, Some(Cases { total: 4, failed: 1, skipped: 2 }));
+        assert_eq!(seen[1].message, "a.cpp:7\n1 < 0", "said once");
+        assert_eq!((seen[2].message.as_str(), seen[0].time.as_str()), ("no GPU", "0.1"));
+    }
+
+    #[test]
+    fn plain_junit_with_errors_and_no_classes() {
+        let (cases, seen) =
+            all(r#"<testsuite name="py"><testcase name="t"><error>boom</error></testcase></testsuite>"#);
+        assert_eq!(cases, Some(Cases { total: 1, failed: 1, skipped: 0 }));
+        assert_eq!((seen[0].class.as_str(), seen[0].message.as_str()), ("py", "boom"));
+    }
+
+    #[test]
+    fn a_report_that_breaks_off_counts_as_far_as_it_goes() {
+        let (cases, seen) =
+            all(r#"<testsuites><testsuite name="s"><testcase name="a"/><testcase name="b"><system-out>x"#);
+        assert_eq!(cases, Some(Cases { total: 2, failed: 1, skipped: 0 }));
+        assert_eq!(seen[1].outcome, CaseOutcome::Failed, "it crashed in b");
+    }
+
+    #[test]
+    fn other_files_are_no_reports() {
+        for text in ["", "<html><body/></html>", "\u{7f}ELF", "<coverage><testsuite/></coverage>", "{}"] {
+            assert_eq!(all(text).0, None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_report_or_none(bytes: Vec<u8>) {
+            let mut seen = 0;
+            let cases = read(&bytes[..], &mut |_| seen += 1);
+            prop_assert_eq!(cases.unwrap_or_default().total, seen);
+        }
+
+        #[test]
+        fn almost_reports_too(
+            text in r#"(<testsuites>|<testsuite name="s">|<testcase name="&amp;"|/>|>|</testcase>|<failure message="x">|</failure>|<!\[CDATA\[|\]\]>|&bad;|<skipped/>){0,20}"#
+        ) {
+            let (cases, seen) = all(&text);
+            prop_assert_eq!(cases.unwrap_or_default().total, seen.len() as u64);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! autopkgtest's command line for one run of a job (autopkgtest(1)).
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::Duration;
+
+use protocol::{Job, RunAs};
+
+use crate::source::Ready;
+use crate::{Error, Setup, timeouts};
+
+/// Indexes are not in the image. A failure to get them is the machine's; apt's own exit status would blame the package.
+const UPDATE: &str = "(apt-get -q -o APT::Update::Error-Mode=any update || (sleep 10; apt-get -q -o APT::Update::Error-Mode=any update)) || exit 1";
+/// The same for a source tree, which may do without.
+const TRY_UPDATE: &str =
+    "apt-get -q update || echo 'rocbed: the package lists could not be fetched: dependencies will not be found' >&2";
+
+/// The arguments of one run. `output` is the directory that autopkgtest makes; `left` the time until it is to be done.
+pub(crate) fn arguments(
+    job: &Job,
+    setup: &Setup,
+    source: &Ready,
+    run_as: RunAs,
+    output: &Path,
+    left: Duration,
+) -> Result<Vec<OsString>, Error> {
+    let mut words: Vec<OsString> = vec![joined("--output-dir=", output)];
+    if run_as == RunAs::Root {
+        // Without this option, it takes the user that the testbed suggests.
+        words.push("--user=root".into());
+    }
+    words.extend(timeouts::options(left, job.timeout.0).into_iter().map(OsString::from));
+    words.extend(job.tests.iter().map(|name| joined("--test-name=", name)));
+    let mut releases: Vec<&str> = job.pin.iter().filter_map(|pin| Some(pin.split_once('=')?.0)).collect();
+    releases.sort_unstable();
+    releases.dedup();
+    words.extend(releases.into_iter().map(|release| joined("--add-apt-release=", release)));
+    words.extend(job.pin.iter().map(|pin| joined("--pin-packages=", pin)));
+    for (from, to) in &setup.copies {
+        let mut word = joined("--copy=", from);
+        word.push(":");
+        word.push(to);
+        words.push(word);
+    }
+    if source.must_update() {
+        words.push(joined("--setup-commands=", UPDATE));
+    } else if source.wants_packages() {
+        words.push(joined("--setup-commands=", TRY_UPDATE));
+    }
+    words.extend(environment(job, setup)?);
+    words.extend(setup.options.iter().cloned());
+    words.extend(source.arguments());
+    words.push("--".into());
+    words.extend(setup.virt_server.iter().cloned());
+    let nodes: Vec<&Path> = setup.gpus.iter().filter_map(|gpu| gpu.render_node.as_deref()).collect();
+    if !nodes.is_empty() {
+        words.push("--gpu".into());
+        words.extend(nodes.into_iter().map(|node| node.as_os_str().to_owned()));
+    }
+    Ok(words)
+}
+
+fn joined(option: &str, value: impl AsRef<OsStr>) -> OsString {
+    let mut word = OsString::from(option);
+    word.push(value);
+    word
+}
+
+fn environment(job: &Job, setup: &Setup) -> Result<Vec<OsString>, Error> {
+    let mut all: BTreeMap<&str, &str> = BTreeMap::new();
+    all.extend(setup.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    all.extend(job.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let word = |(name, value): (&str, &str)| {
+        // Version 5 puts it between single quotes in a shell script, version 6 does not.
+        if value.contains(['\'', '\n', '\0']) {
+            return Err(Error::Job(format!(
+                "env: the value of {name} has a single quote or a line break, which autopkgtest cannot pass on"
+            )));
+        }
+        Ok(format!("--env={name}={value}").into())
+    };
+    all.into_iter().map(word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Grant;
+
+    fn setup() -> Setup {
+        let server = ["/usr/bin/autopkgtest-virt-rocbed", "--root", "/root"].map(OsString::from).to_vec();
+        Setup::new(server, "/work".into(), "/bundles".into(), "job")
+    }
+
+    fn line(job: &Job, setup: &Setup, source: &Ready, run_as: RunAs) -> String {
+        let words = arguments(job, setup, source, run_as, Path::new("/out"), Duration::from_secs(60)).unwrap();
+        words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join("|")
+    }
+
+    const TIMEOUTS: &str =
+        "--timeout-short=60|--timeout-copy=60|--timeout-install=60|--timeout-test=60|--timeout-build=60";
+
+    #[test]
+    fn a_package_of_the_archive() {
+        let line = line(&Job::of_package("gzip"), &setup(), &Ready::Package("gzip".into()), RunAs::User);
+        let expected = format!(
+            "--output-dir=/out|{TIMEOUTS}|--setup-commands={UPDATE}|gzip|--|/usr/bin/autopkgtest-virt-rocbed|--root|/root"
+        );
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn everything_that_a_job_can_say() {
+        let mut job = Job::of_package("rocrand");
+        job.pin = vec!["experimental=src:rocr-runtime".into(), "experimental=rocminfo".into()];
+        job.tests = vec!["upstream".into()];
+        job.env = [("A".to_owned(), "of the job".to_owned())].into();
+        let mut setup = setup();
+        setup.environment = [("A", "of the setup"), ("B", "2")].map(|(name, value)| (name.into(), value.into())).into();
+        setup.copies = vec![("/tmp/apt.conf".into(), "/etc/apt/apt.conf.d/99rocbed".into())];
+        setup.options = vec!["--debug".into()];
+        setup.gpus = ["/dev/dri/renderD128", ""]
+            .map(|node| Grant {
+                id: "x".into(),
+                render_node: (!node.is_empty()).then(|| node.into()),
+                simulated: node.is_empty(),
+            })
+            .to_vec();
+        let line = line(&job, &setup, &Ready::Git("https://x/y.git".into()), RunAs::Root);
+        let expected = format!(
+            "--output-dir=/out|--user=root|{TIMEOUTS}|--test-name=upstream|--add-apt-release=experimental|\
+             --pin-packages=experimental=src:rocr-runtime|--pin-packages=experimental=rocminfo|\
+             --copy=/tmp/apt.conf:/etc/apt/apt.conf.d/99rocbed|--setup-commands={UPDATE}|--env=A=of the job|--env=B=2|\
+             --debug|--no-built-binaries|https://x/y.git|--|/usr/bin/autopkgtest-virt-rocbed|--root|/root|--gpu|/dev/dri/renderD128"
+        );
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn what_would_leave_a_shells_quotes_is_refused() {
+        let mut job = Job::of_package("gzip");
+        job.env = [("A".to_owned(), "it's".to_owned())].into();
+        assert!(environment(&job, &setup()).unwrap_err().to_string().contains("env: the value of A"));
+    }
+}

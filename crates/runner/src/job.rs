@@ -1,0 +1,258 @@
+//! A whole job: its source, its runs, its verdict, its bundle.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use protocol::{Job, JobResult, Run, RunAs, TestOutcome, Verdict};
+
+use crate::bundle::{self, Bundle, RESULT};
+use crate::kernel_log::Watch;
+use crate::log::Reader;
+use crate::output::{self, Report};
+use crate::run::{self, Ending, How, LogFile, Surroundings};
+use crate::{Cancel, Error, Event, KernelLog, Observer, Setup, command, junit, source, timeouts};
+
+/// What came of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// The result, as it is in the bundle.
+    pub result: JobResult,
+    /// The bundle.
+    pub bundle: Bundle,
+    /// Whether the job was cancelled: its result says only how far it came.
+    pub cancelled: bool,
+    /// Whether a process is stuck in the kernel: the machine has to be restarted.
+    pub stuck: bool,
+}
+
+/// The files at a bundle's top, after the result.
+const FILES: [&str; 3] = ["junit.xml", "log", "kernel.log"];
+
+/// Runs a job: autopkgtest once for each user that the job names, and the bundle of what came of it.
+///
+/// It takes no longer than the job's timeout and the limits for endings, apart from reading and compressing what the
+/// tests left. The calling process must not wait for children that are not its own: autopkgtest's exit status would be
+/// lost. It must not hold file descriptors open that are inherited.
+///
+/// # Errors
+/// If the source cannot be had, autopkgtest is missing, or files cannot be written. Whatever goes wrong with the tests
+/// is a result.
+pub fn run(
+    job: &Job,
+    setup: &Setup,
+    kernel: &mut dyn KernelLog,
+    observer: &mut dyn Observer,
+    cancel: &Cancel,
+) -> Result<Finished, Error> {
+    let (started, began) = (Timestamp::now(), Instant::now());
+    let scratch = tempfile::Builder::new().prefix("rocbed-job.").tempdir_in(&setup.work);
+    let scratch = scratch.map_err(Error::step(format!("making a directory in {}", setup.work.display())))?;
+    let directory = match &setup.keep {
+        Some(directory) => empty(directory)?,
+        None => empty(&scratch.path().join("results"))?,
+    };
+    let create = |name: &str| File::create(directory.join(name)).map_err(Error::step(format!("making {name}")));
+    let mut state = State {
+        job,
+        setup,
+        directory: &directory,
+        temporary: empty(&scratch.path().join("tmp"))?,
+        log: LogFile::new(create("log")?, setup.limits.log),
+        kernel: Watch::new(kernel, create("kernel.log")?, &setup.gpus),
+        observer,
+        cancel,
+        runs: Vec::new(),
+        reports: Vec::new(),
+        warnings: Vec::new(),
+        problems: Vec::new(),
+        worst: None,
+        stuck: false,
+    };
+    state.observer.event(Event::Source(job.source.name()));
+    let source = source::prepare(job, setup.source.as_deref(), &scratch.path().join("source"))?;
+    let hard = began + job.timeout.0;
+    let soft = hard.checked_sub(timeouts::reserve(job.timeout.0)).unwrap_or(hard);
+    for run_as in &job.run_as {
+        state.one(*run_as, &source, soft, hard)?;
+        if state.worst.is_some() {
+            break;
+        }
+    }
+    let mut result = state.result(started);
+    let State { reports, stuck, worst, observer, .. } = state;
+    observer.event(Event::Bundling);
+    let bundle = keep(&mut result, &reports, &directory, setup)?;
+    Ok(Finished { result, bundle, cancelled: worst == Some(How::Cancelled), stuck })
+}
+
+/// Makes a directory, or takes an empty one.
+fn empty(directory: &Path) -> Result<PathBuf, Error> {
+    let what = format!("making {}", directory.display());
+    fs::create_dir_all(directory).map_err(Error::step(what.as_str()))?;
+    let directory = directory.canonicalize().map_err(Error::step(what.as_str()))?;
+    if fs::read_dir(&directory).map_err(Error::step(what))?.next().is_some() {
+        return Err(Error::Job(format!("{} is not empty: name a new directory for the results", directory.display())));
+    }
+    Ok(directory)
+}
+
+/// A job that runs.
+struct State<'a, 'k> {
+    job: &'a Job,
+    setup: &'a Setup,
+    directory: &'a Path,
+    temporary: PathBuf,
+    log: LogFile,
+    kernel: Watch<'k>,
+    observer: &'a mut dyn Observer,
+    cancel: &'a Cancel,
+    runs: Vec<Run>,
+    reports: Vec<Vec<Report>>,
+    warnings: Vec<String>,
+    problems: Vec<String>,
+    /// What kept the runs from coming to their end.
+    worst: Option<How>,
+    stuck: bool,
+}
+
+impl State<'_, '_> {
+    /// Runs autopkgtest as one user.
+    fn one(&mut self, run_as: RunAs, source: &source::Ready, soft: Instant, hard: Instant) -> Result<(), Error> {
+        let began = Instant::now();
+        let name = run_as.to_string();
+        let output = self.directory.join(&name);
+        let left = soft.saturating_duration_since(began);
+        let arguments = command::arguments(self.job, self.setup, source, run_as, &output, left)?;
+        self.log.write(format!("rocbed: running the tests as {name}\n").as_bytes());
+        self.observer.event(Event::RunStarted(run_as));
+        let mut reader = Reader::default();
+        let mut around = Surroundings {
+            program: &self.setup.autopkgtest,
+            temporary: &self.temporary,
+            output: &output,
+            limits: &self.setup.limits,
+            deadlines: (soft, hard),
+            log: &mut self.log,
+            kernel: &mut self.kernel,
+            observer: self.observer,
+            cancel: self.cancel,
+        };
+        let ending = run::run(&arguments, &mut around, &mut reader)?;
+        // Even where autopkgtest did not come so far.
+        fs::create_dir_all(&output).map_err(Error::step(format!("making {}", output.display())))?;
+        let begun = if ending.status.is_some() { 0 } else { ending.begun };
+        let read = output::read(&output, &reader, begun);
+        let verdict = self.verdict(&ending, &read.tests, left);
+        self.problems.extend(read.problems.into_iter().filter(|_| verdict != Verdict::Pass));
+        self.note(&ending, run_as, &reader);
+        let run = Run {
+            run_as,
+            verdict,
+            exit_status: ending.status,
+            seconds: began.elapsed().as_secs_f64(),
+            directory: name,
+            package: read.package,
+            tests: read.tests,
+        };
+        self.observer.event(Event::RunEnded(&run));
+        self.runs.push(run);
+        self.reports.push(read.reports);
+        self.stuck |= ending.stuck;
+        if ending.how != How::Itself || ending.stuck {
+            self.worst = Some(ending.how);
+        }
+        Ok(())
+    }
+
+    fn verdict(&self, ending: &Ending, tests: &[protocol::TestResult], left: std::time::Duration) -> Verdict {
+        match ending.how {
+            How::Deadline => return Verdict::Timeout,
+            How::Cancelled => return Verdict::TestbedFailed,
+            How::Itself => {}
+        }
+        let verdict = Verdict::of_exit_status(ending.status);
+        // A test that had less time than tests usually have was ended for the job's deadline.
+        let cut_short = left.as_secs() < 10_000 || self.job.timeout > Job::TIMEOUT;
+        let timed_out = tests.iter().any(|test| test.outcome == TestOutcome::Fail && test.reason == "timed out");
+        if verdict == Verdict::Fail && cut_short && timed_out { Verdict::Timeout } else { verdict }
+    }
+
+    /// Writes down what people should know of an ending.
+    fn note(&mut self, ending: &Ending, run_as: RunAs, reader: &Reader) {
+        let last = reader.order.get(..ending.begun).and_then(<[String]>::last);
+        let during = last.map(|name| format!(", at the test {name}")).unwrap_or_default();
+        match ending.how {
+            How::Deadline => self.problems.push(format!(
+                "the job's time of {} was over while the tests ran as {run_as}{during}; what there was is kept",
+                self.job.timeout
+            )),
+            How::Cancelled => self.problems.push(format!("the job was cancelled{during}")),
+            How::Itself if ending.status_lost => {
+                self.problems.push("autopkgtest's exit status was taken by another part of this process".into());
+            }
+            How::Itself if ending.status.is_none() => self.problems.push("autopkgtest was killed".into()),
+            How::Itself => {}
+        }
+        if ending.stuck {
+            self.problems.push("processes of the tests are stuck in the kernel: restart the machine".into());
+        }
+    }
+
+    /// Puts everything together.
+    fn result(&mut self, started: Timestamp) -> JobResult {
+        self.kernel.poll();
+        let granted = &self.setup.gpus;
+        let mut verdict = self.runs.iter().map(|run| run.verdict).max().unwrap_or(Verdict::TestbedFailed);
+        let ids = || granted.iter().map(|gpu| gpu.id.as_str()).collect::<Vec<_>>().join(", ");
+        if self.kernel.gpu_fault {
+            verdict = Verdict::GpuFault;
+            self.problems
+                .insert(0, format!("the kernel's log tells of faults of the GPU while the tests ran ({})", ids()));
+        }
+        let all_skipped =
+            |run: &Run| !run.tests.is_empty() && run.tests.iter().all(|test| test.outcome == TestOutcome::Skip);
+        if !granted.is_empty() && self.runs.iter().any(all_skipped) {
+            self.warnings.push(format!("all tests were skipped, although the testbed has a GPU ({})", ids()));
+        }
+        if self.kernel.out_of_memory {
+            self.warnings.push("the machine's memory was used up, and the kernel killed processes".into());
+        }
+        if let Some(error) = self.kernel.failure.take().filter(|_| !granted.is_empty()) {
+            self.warnings.push(format!("the kernel's log could not be read, so GPU faults are not known: {error}"));
+        }
+        JobResult {
+            version: protocol::VERSION,
+            job: self.job.clone(),
+            verdict,
+            simulated: granted.iter().any(|gpu| gpu.simulated),
+            started,
+            finished: Timestamp::now(),
+            runs: std::mem::take(&mut self.runs),
+            gpus: granted.iter().map(|gpu| gpu.id.clone()).collect(),
+            machine: self.setup.machine.clone(),
+            warnings: std::mem::take(&mut self.warnings),
+            problem: (!self.problems.is_empty()).then(|| self.problems.join("; ")),
+            kernel_log: std::mem::take(&mut self.kernel.lines),
+        }
+    }
+}
+
+/// Writes the files at the top, and the bundle.
+fn keep(result: &mut JobResult, reports: &[Vec<Report>], directory: &Path, setup: &Setup) -> Result<Bundle, Error> {
+    let path = setup.bundles.join(format!("{}{}", setup.name, bundle::SUFFIX));
+    let runs: Vec<String> = result.runs.iter().map(|run| run.directory.clone()).collect();
+    let plan = bundle::Plan::make(directory, &runs, &setup.limits);
+    result.warnings.extend(plan.left_out.iter().cloned());
+    let write = || {
+        fs::create_dir_all(&setup.bundles)?;
+        junit::write(File::create(directory.join("junit.xml"))?, result, reports, directory)?;
+        let json = serde_json::to_vec_pretty(&result).map_err(std::io::Error::other)?;
+        fs::write(directory.join(RESULT), json)?;
+        let first: Vec<&str> = std::iter::once(RESULT).chain(FILES).collect();
+        bundle::write(&setup.bundles, &setup.name, directory, &first, &plan)
+    };
+    let written = write();
+    written.map_err(|source| Error::Bundle { path, source, result: Box::new(result.clone()) })
+}

@@ -1,0 +1,169 @@
+//! `junit.xml`: one JUnit report of the whole job, as Jenkins' junit-10.xsd has it. Each run is a suite of
+//! autopkgtest's tests, and each report that a test left is one of its cases.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use protocol::{JobResult, Run, TestOutcome, TestResult};
+
+use crate::cases::{self, Case, CaseOutcome};
+use crate::output::{LARGEST_REPORT, Report, open_regular};
+use crate::xml::{escape, seconds};
+
+/// How much of the end of a failed test's output is in the report, in bytes; the whole is beside it.
+const OUTPUT: u64 = 32 << 10;
+/// Beyond this many cases of a job, only failed ones are listed.
+const MOST_CASES: u64 = 50_000;
+
+/// Writes the report. `directory` has the runs' output directories; `reports` are those of each run, in order.
+pub(crate) fn write(to: File, result: &JobResult, reports: &[Vec<Report>], directory: &Path) -> io::Result<()> {
+    let mut out = BufWriter::new(to);
+    let count = |outcome| result.count(outcome) as u64;
+    let cases = reports.iter().flatten().map(|report| report.cases);
+    let (mut total, mut failed, mut skipped) = (0_u64, 0_u64, 0_u64);
+    for cases in cases {
+        (total, failed, skipped) = (total + cases.total, failed + cases.failed, skipped + cases.skipped);
+    }
+    total += result.tests().count() as u64;
+    failed += count(TestOutcome::Fail);
+    skipped += count(TestOutcome::Skip) + count(TestOutcome::Flaky);
+    let errors = count(TestOutcome::Unfinished);
+    writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
+    writeln!(
+        out,
+        "<testsuites name=\"{}\" tests=\"{total}\" failures=\"{failed}\" errors=\"{errors}\" disabled=\"{skipped}\" time=\"{}\">",
+        escape(&result.job.id),
+        seconds(result.seconds())
+    )?;
+    let mut left = MOST_CASES;
+    for (run, reports) in result.runs.iter().zip(reports) {
+        suite(&mut out, result, run, directory)?;
+        for report in reports {
+            merge(&mut out, run, report, directory, &mut left)?;
+        }
+    }
+    writeln!(out, "</testsuites>")?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+fn suite(out: &mut impl Write, result: &JobResult, run: &Run, directory: &Path) -> io::Result<()> {
+    let count = |outcome| run.tests.iter().filter(|test| test.outcome == outcome).count();
+    writeln!(
+        out,
+        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" time=\"{}\" timestamp=\"{}\" hostname=\"{}\">",
+        escape(&class(result, run)),
+        run.tests.len(),
+        count(TestOutcome::Fail),
+        count(TestOutcome::Unfinished),
+        count(TestOutcome::Skip) + count(TestOutcome::Flaky),
+        seconds(run.seconds),
+        result.started.strftime("%Y-%m-%dT%H:%M:%S"),
+        escape(&result.machine.name)
+    )?;
+    writeln!(out, "    <properties>")?;
+    let version = run.package.as_ref().map(|package| package.version.as_str());
+    let targets: Vec<String> = granted(result).map(|gpu| gpu.target.to_string()).collect();
+    for (name, value) in [
+        ("verdict", run.verdict.name()),
+        ("version", version.unwrap_or_default()),
+        ("gpu", &targets.join(" ")),
+        ("simulated", if result.simulated { "yes" } else { "" }),
+        ("kernel", &result.machine.kernel),
+    ] {
+        if !value.is_empty() {
+            writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escape(value))?;
+        }
+    }
+    writeln!(out, "    </properties>")?;
+    for test in &run.tests {
+        write!(
+            out,
+            "    <testcase classname=\"{}\" name=\"{}\" time=\"{}\">",
+            escape(&class(result, run)),
+            escape(&test.name),
+            seconds(test.seconds.unwrap_or_default())
+        )?;
+        let reason = escape(&test.reason);
+        match test.outcome {
+            TestOutcome::Pass => {}
+            TestOutcome::Fail => write!(out, "<failure message=\"{reason}\"/>")?,
+            TestOutcome::Skip => write!(out, "<skipped message=\"{reason}\"/>")?,
+            TestOutcome::Flaky => write!(out, "<skipped message=\"flaky: {reason}\"/>")?,
+            TestOutcome::Unfinished => write!(out, "<error message=\"{reason}\"/>")?,
+        }
+        if test.outcome != TestOutcome::Pass {
+            for (element, suffix) in [("system-out", "stdout"), ("system-err", "stderr")] {
+                if let Some(text) = tail(directory, run, test, suffix) {
+                    write!(out, "<{element}>{}</{element}>", escape(&text))?;
+                }
+            }
+        }
+        writeln!(out, "</testcase>")?;
+    }
+    writeln!(out, "  </testsuite>")
+}
+
+/// What Jenkins groups cases by: the package and who ran its tests.
+fn class(result: &JobResult, run: &Run) -> String {
+    let package = run.package.as_ref().map_or_else(|| result.job.source.name(), |package| &package.name);
+    format!("{package}.{}", run.run_as)
+}
+
+fn granted(result: &JobResult) -> impl Iterator<Item = &gpu::Gpu> {
+    result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id))
+}
+
+/// The end of what a test wrote; `None` if there is nothing.
+fn tail(directory: &Path, run: &Run, test: &TestResult, suffix: &str) -> Option<String> {
+    if test.name.contains('/') {
+        return None;
+    }
+    let mut file = open_regular(&directory.join(&run.directory).join(format!("{}-{suffix}", test.name))).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(OUTPUT))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(OUTPUT).read_to_end(&mut bytes).ok()?;
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Repeats a report as a suite.
+fn merge(out: &mut impl Write, run: &Run, report: &Report, directory: &Path, left: &mut u64) -> io::Result<()> {
+    let place = match &report.test {
+        Some(test) => format!("{}.{test}", run.run_as),
+        None => run.run_as.to_string(),
+    };
+    let cases = report.cases;
+    writeln!(
+        out,
+        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\">",
+        escape(&format!("{place}: {}", report.path.display())),
+        cases.total,
+        cases.failed,
+        cases.skipped
+    )?;
+    let file = open_regular(&directory.join(&run.directory).join(&report.path))?;
+    let mut failure = Ok(());
+    cases::read(BufReader::new(file.take(LARGEST_REPORT)), &mut |case| {
+        if failure.is_err() || (*left == 0 && case.outcome != CaseOutcome::Failed) {
+            return;
+        }
+        *left = left.saturating_sub(1);
+        failure = write_case(out, &case);
+    });
+    failure?;
+    writeln!(out, "  </testsuite>")
+}
+
+fn write_case(out: &mut impl Write, case: &Case) -> io::Result<()> {
+    write!(out, "    <testcase classname=\"{}\" name=\"{}\"", escape(&case.class), escape(&case.name))?;
+    if let Ok(time) = case.time.parse() {
+        write!(out, " time=\"{}\"", seconds(time))?;
+    }
+    let message = escape(&case.message);
+    match case.outcome {
+        CaseOutcome::Passed => writeln!(out, "/>"),
+        CaseOutcome::Failed => writeln!(out, "><failure>{message}</failure></testcase>"),
+        CaseOutcome::Skipped => writeln!(out, "><skipped message=\"{message}\"/></testcase>"),
+    }
+}

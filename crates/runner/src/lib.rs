@@ -1,0 +1,44 @@
+//! Runs one job: a package's tests with autopkgtest(1), in testbeds of `autopkgtest-virt-rocbed`, and bundles what came
+//! of them.
+//!
+//! ```no_run
+//! use runner::{Cancel, Kmsg, Setup};
+//!
+//! let job = protocol::Job::of_package("gzip");
+//! let server = ["/usr/bin/autopkgtest-virt-rocbed", "--root", "/run/rocbed/root"].map(Into::into).to_vec();
+//! let setup = Setup::new(server, "/var/tmp".into(), "/var/lib/rocbed".into(), &job.id);
+//! let finished = runner::run(&job, &setup, &mut Kmsg::open()?, &mut (), &Cancel::default())?;
+//! println!("{}: {}", finished.result.verdict, finished.bundle.path.display());
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A job ends at its deadline whatever its tests do. First autopkgtest is told that the test's time is over, so that it
+//! fetches what the test has written; then it is asked to end; then everything is killed. [`bundle`] is what remains.
+//!
+//! Everything that tests can influence is read by functions of any bytes: [`summary::Summary::parse`],
+//! [`log::Reader::push`], [`cases::read`], [`bundle::parse`], [`wants_packages`].
+
+pub mod bundle;
+pub mod cases;
+mod command;
+mod error;
+mod job;
+mod junit;
+mod kernel_log;
+pub mod log;
+mod observer;
+mod output;
+mod process;
+mod run;
+mod setup;
+mod source;
+pub mod summary;
+mod timeouts;
+mod xml;
+
+pub use error::Error;
+pub use job::{Finished, run};
+pub use kernel_log::{KernelLog, Kmsg};
+pub use observer::{Cancel, Event, Observer};
+pub use setup::{Grant, Limits, Setup};
+pub use source::wants_packages;

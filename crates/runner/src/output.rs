@@ -1,0 +1,248 @@
+//! autopkgtest's output directory (README.running-tests): what came of each test, and what the tests left.
+//!
+//! All in it but the names of a few files is made by tests: links, devices and names of any bytes are looked at, never
+//! followed or opened.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use protocol::{Cases, PackageVersion, TestOutcome, TestResult};
+use rustix::fs::OFlags;
+
+use crate::cases;
+use crate::log::Reader;
+use crate::summary::Summary;
+
+/// More of a file of autopkgtest's own is not read, in bytes.
+const LARGEST_FILE: u64 = 4 << 20;
+/// A larger report is not read, in bytes.
+pub(crate) const LARGEST_REPORT: u64 = 128 << 20;
+/// More files are not looked at for reports.
+const MOST_FILES: usize = 100_000;
+
+/// A report among the artifacts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Where, in the output directory.
+    pub(crate) path: PathBuf,
+    /// The test that left it, where that can be told.
+    pub(crate) test: Option<String>,
+    /// What it counts.
+    pub(crate) cases: Cases,
+}
+
+/// What an output directory says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Output {
+    pub(crate) package: Option<PackageVersion>,
+    pub(crate) tests: Vec<TestResult>,
+    pub(crate) reports: Vec<Report>,
+    pub(crate) problems: Vec<String>,
+}
+
+/// Reads a directory. `begun` is how many of the log's tests count as unfinished if the summary does not have them.
+pub(crate) fn read(directory: &Path, log: &Reader, begun: usize) -> Output {
+    let summary = Summary::parse(&small_file(&directory.join("summary")));
+    let mut tests = summary.tests;
+    for test in &mut tests {
+        test.seconds = log.times.get(&test.name).and_then(|times| times.seconds);
+    }
+    for name in log.order.iter().take(begun) {
+        if !tests.iter().any(|test| test.name == *name) {
+            let began = log.times.get(name).is_some_and(|times| times.began.is_some());
+            let reason = if began { "it had no outcome when all was ended" } else { "its testbed was being prepared" };
+            tests.push(TestResult {
+                name: name.clone(),
+                outcome: TestOutcome::Unfinished,
+                reason: reason.into(),
+                seconds: None,
+                cases: None,
+            });
+        }
+    }
+    let reports = reports(directory, &tests, log);
+    for report in &reports {
+        let Some(test) = tests.iter_mut().find(|test| Some(&test.name) == report.test.as_ref()) else { continue };
+        let sum = test.cases.get_or_insert_default();
+        sum.total += report.cases.total;
+        sum.failed += report.cases.failed;
+        sum.skipped += report.cases.skipped;
+    }
+    Output {
+        package: package(&small_file(&directory.join("testpkg-version"))),
+        tests,
+        reports,
+        problems: summary.problems,
+    }
+}
+
+/// `NAME VERSION`.
+fn package(bytes: &[u8]) -> Option<PackageVersion> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut words = text.lines().next()?.split_whitespace().map(str::to_owned);
+    Some(PackageVersion { name: words.next()?, version: words.next()? })
+}
+
+/// Opens a file that is neither a link nor anything but a file.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    // Opening a named pipe would wait.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// A missing file is empty: autopkgtest may have been ended before it wrote it.
+fn small_file(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = open_regular(path).and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes));
+    if read.is_err() {
+        bytes.clear();
+    }
+    bytes
+}
+
+/// Finds reports below `artifacts/`.
+fn reports(directory: &Path, tests: &[TestResult], log: &Reader) -> Vec<Report> {
+    let mut found = BTreeMap::new();
+    let mut directories = vec![PathBuf::from("artifacts")];
+    let mut seen = 0_usize;
+    while let Some(relative) = directories.pop() {
+        // A directory that cannot be listed has nothing to count; the bundle says that it is missing.
+        let Ok(entries) = fs::read_dir(directory.join(&relative)) else { continue };
+        for entry in entries.flatten() {
+            seen += 1;
+            if seen > MOST_FILES {
+                return found.into_values().collect();
+            }
+            let path = relative.join(entry.file_name());
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => directories.push(path),
+                Ok(kind) if kind.is_file() && is_xml(&path) => {
+                    if let Some(report) = report(directory, path.clone(), tests, log) {
+                        found.insert(path, report);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+fn is_xml(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.as_bytes().eq_ignore_ascii_case(b"xml"))
+}
+
+fn report(directory: &Path, path: PathBuf, tests: &[TestResult], log: &Reader) -> Option<Report> {
+    let file = open_regular(&directory.join(&path)).ok()?;
+    let metadata = file.metadata().ok()?;
+    if metadata.len() > LARGEST_REPORT {
+        return None;
+    }
+    let cases = cases::read(BufReader::new(file.take(LARGEST_REPORT)), &mut drop)?;
+    Some(Report { test: origin(&path, metadata.modified().ok(), tests, log), path, cases })
+}
+
+/// Which test left a file: version 6 of autopkgtest has a directory for each; before, what was written while a test ran
+/// is that test's.
+fn origin(path: &Path, modified: Option<std::time::SystemTime>, tests: &[TestResult], log: &Reader) -> Option<String> {
+    let known = |name: &str| tests.iter().find(|test| test.name == name).map(|test| test.name.clone());
+    let mut parts = path.components().skip(1);
+    if let (Some(first), Some(_)) = (parts.next(), parts.next())
+        && let Some(name) = first.as_os_str().to_str().and_then(known)
+    {
+        return Some(name);
+    }
+    let begun: Vec<&TestResult> =
+        tests.iter().filter(|test| log.times.get(&test.name).is_some_and(|times| times.began.is_some())).collect();
+    if let [only] = begun.as_slice() {
+        return Some(only.name.clone());
+    }
+    log.at(modified?).and_then(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn log(lines: &[&str]) -> Reader {
+        let mut reader = Reader::default();
+        for line in lines {
+            reader.push(format!("autopkgtest [00:00:00]: {line}\n").as_bytes());
+        }
+        reader
+    }
+
+    const SUITE: &str =
+        "<testsuite name=\"s\"><testcase name=\"a\"/><testcase name=\"b\"><failure/></testcase></testsuite>";
+
+    #[test]
+    fn what_began_and_has_no_outcome_is_unfinished() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("summary"), "first                PASS\n").unwrap();
+        fs::write(directory.path().join("testpkg-version"), "hangs 1.0\n").unwrap();
+        let log = log(&[
+            "test first: [-----------------------",
+            "test endless: [-----------------------",
+            "test last: preparing testbed",
+        ]);
+        let output = read(directory.path(), &log, 2);
+        let tests: Vec<_> = output.tests.iter().map(|test| (test.name.as_str(), test.outcome)).collect();
+        assert_eq!(tests, [("first", TestOutcome::Pass), ("endless", TestOutcome::Unfinished)]);
+        assert_eq!(output.package, Some(PackageVersion { name: "hangs".into(), version: "1.0".into() }));
+        assert_eq!(read(directory.path(), &log, 3).tests[2].reason, "its testbed was being prepared");
+    }
+
+    #[test]
+    fn reports_belong_to_the_test_that_left_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let artifacts = directory.path().join("artifacts");
+        fs::create_dir_all(artifacts.join("b/deep")).unwrap();
+        fs::write(directory.path().join("summary"), "a PASS\nb FAIL x\n").unwrap();
+        let mut log = log(&["test a: [-----------------------", "test b: [-----------------------"]);
+        fs::write(artifacts.join("of-a.XML"), SUITE).unwrap();
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
+        log.times.get_mut("b").unwrap().began = Some((std::time::Instant::now(), later));
+        fs::write(artifacts.join("b/deep/of-b.xml"), SUITE).unwrap();
+        fs::write(artifacts.join("other.xml"), "<html/>").unwrap();
+        let output = read(directory.path(), &log, 0);
+        let origins: Vec<_> = output.reports.iter().map(|report| report.test.as_deref()).collect();
+        assert_eq!(origins, [Some("b"), Some("a")]);
+        assert_eq!(output.tests[0].cases, Some(Cases { total: 2, failed: 1, skipped: 0 }));
+    }
+
+    #[test]
+    fn nothing_hostile_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let artifacts = directory.path().join("artifacts");
+        fs::create_dir(&artifacts).unwrap();
+        let outside = directory.path().join("outside.xml");
+        fs::write(&outside, SUITE).unwrap();
+        symlink(&outside, artifacts.join("link.xml")).unwrap();
+        symlink("/", artifacts.join("root")).unwrap();
+        symlink("/etc/hostname", directory.path().join("testpkg-version")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            artifacts.join("pipe.xml"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        fs::write(artifacts.join(std::ffi::OsStr::from_bytes(b"\xff.xml")), SUITE).unwrap();
+        let output = read(directory.path(), &Reader::default(), 0);
+        assert_eq!(output.reports.len(), 1, "only the file, whatever its name");
+        assert_eq!(output.package, None);
+    }
+
+    #[test]
+    fn an_empty_directory_says_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(read(directory.path(), &Reader::default(), 5), Output::default());
+    }
+}

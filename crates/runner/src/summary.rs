@@ -1,0 +1,139 @@
+//! autopkgtest's summary file (autopkgtest(1), OUTPUT FORMAT): a line for each test, and lines about what went wrong.
+
+use protocol::{TestOutcome, TestResult};
+
+/// More of a reason is not kept.
+const LONGEST_REASON: usize = 1000;
+
+/// What a summary says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Summary {
+    /// Each test once, in its order. Neither times nor cases are in a summary.
+    pub tests: Vec<TestResult>,
+    /// What went wrong outside of tests: `testbed failure: …`, `erroneous package: …`, `badpkg: …`.
+    pub problems: Vec<String>,
+}
+
+impl Summary {
+    /// Reads any bytes: what is not understood is a problem to show to people, or nothing.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let mut summary = Self::default();
+        let text = String::from_utf8_lossy(bytes);
+        for line in text.lines() {
+            if let Some(test) = test(line) {
+                // Skipped tests are reported once for each time that the control file is read.
+                match summary.tests.iter_mut().find(|other| other.name == test.name) {
+                    Some(other) if other.outcome == TestOutcome::Skip => *other = test,
+                    Some(_) => {}
+                    None => summary.tests.push(test),
+                }
+            } else if !line.trim().is_empty() && !line.starts_with("blame: ") {
+                let line = shortened(line.trim());
+                if !summary.problems.contains(&line) {
+                    summary.problems.push(line);
+                }
+            }
+        }
+        summary
+    }
+}
+
+fn test(line: &str) -> Option<TestResult> {
+    let (name, rest) = line.split_once(char::is_whitespace)?;
+    let rest = rest.trim();
+    let (word, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    // `BROKEN` is how it speaks of a stanza in debian/tests/control that makes no sense.
+    let outcome = if word == "BROKEN" { TestOutcome::Fail } else { TestOutcome::of_word(word)? };
+    if name.is_empty() {
+        return None;
+    }
+    let reason = reason.trim();
+    let reason = reason.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(reason);
+    Some(TestResult { name: name.to_owned(), outcome, reason: shortened(reason), seconds: None, cases: None })
+}
+
+/// What a result has room for, and a terminal can be given.
+fn shortened(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(LONGEST_REASON).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use protocol::TestOutcome::{Fail, Flaky, Pass, Skip};
+
+    fn read(text: &str) -> Vec<(String, TestOutcome, String)> {
+        let tests = Summary::parse(text.as_bytes()).tests;
+        tests.into_iter().map(|test| (test.name, test.outcome, test.reason)).collect()
+    }
+
+    #[test]
+    fn every_kind_of_line() {
+        let text = "\
+machine              SKIP Test restriction \"isolation-machine\" requires testbed capability \"isolation-machine\"
+machine              SKIP Test restriction \"isolation-machine\" requires testbed capability \"isolation-machine\"
+exit-status          FAIL non-zero exit status 3
+stderr               FAIL stderr: something is wrong
+a-name-of-more-than-twenty-letters PASS
+nothing              PASS (superficial)
+sometimes            FLAKY non-zero exit status 1
+odd                  BROKEN unknown field
+";
+        let expected = [
+            (
+                "machine",
+                Skip,
+                "Test restriction \"isolation-machine\" requires testbed capability \"isolation-machine\"",
+            ),
+            ("exit-status", Fail, "non-zero exit status 3"),
+            ("stderr", Fail, "stderr: something is wrong"),
+            ("a-name-of-more-than-twenty-letters", Pass, ""),
+            ("nothing", Pass, "superficial"),
+            ("sometimes", Flaky, "non-zero exit status 1"),
+            ("odd", Fail, "unknown field"),
+        ];
+        assert_eq!(read(text), expected.map(|(name, outcome, reason)| (name.into(), outcome, reason.into())));
+    }
+
+    #[test]
+    fn a_package_without_tests() {
+        let expected = ("*".to_owned(), Skip, "no tests in this package".to_owned());
+        assert_eq!(read("*                    SKIP no tests in this package\n"), [expected]);
+    }
+
+    #[test]
+    fn what_went_wrong_outside_of_tests() {
+        let text =
+            "t                    FAIL badpkg\nblame: foo deb:bar\nbadpkg: Test dependencies are unsatisfiable\n";
+        assert_eq!(Summary::parse(text.as_bytes()).problems, ["badpkg: Test dependencies are unsatisfiable"]);
+        let text = "testbed failure: cannot send to testbed: [Errno 32] Broken pipe\n";
+        let summary = Summary::parse(text.as_bytes());
+        assert_eq!((summary.tests.len(), summary.problems.len()), (0, 1));
+    }
+
+    #[test]
+    fn hostile_reasons_are_cut_and_cleaned() {
+        let text = format!("t FAIL stderr: \x1b[2J{}\n", "x".repeat(5000));
+        let reason = &Summary::parse(text.as_bytes()).tests[0].reason;
+        assert_eq!(reason.chars().count(), LONGEST_REASON);
+        assert!(!reason.contains('\x1b'));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes: Vec<u8>) {
+            drop(Summary::parse(&bytes));
+        }
+
+        #[test]
+        fn reads_what_autopkgtest_writes(
+            tests in proptest::collection::btree_map("[a-z0-9][a-z0-9.+-]{0,30}", 0_usize..4, 0..12),
+        ) {
+            let words = ["PASS", "FAIL non-zero exit status 1", "SKIP no GPU", "FLAKY timed out"];
+            let text: String = tests.iter().map(|(name, word)| format!("{name:<20} {}\n", words[*word])).collect();
+            let read: Vec<_> = Summary::parse(text.as_bytes()).tests.into_iter().map(|test| test.name).collect();
+            prop_assert_eq!(read, tests.into_keys().collect::<Vec<_>>());
+        }
+    }
+}

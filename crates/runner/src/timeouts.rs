@@ -1,0 +1,54 @@
+//! How autopkgtest's own timeouts follow from the job's deadline.
+//!
+//! A test that autopkgtest ends itself leaves its output and artifacts, so its timeouts come before the deadline.
+
+use std::time::Duration;
+
+/// autopkgtest's own defaults, in seconds (autopkgtest(1), TIMEOUT OPTIONS).
+const DEFAULTS: [(&str, u64); 5] =
+    [("short", 100), ("copy", 300), ("install", 3_000), ("test", 10_000), ("build", 100_000)];
+
+/// How much of a job's time is kept for collecting what there is when it is over.
+pub(crate) fn reserve(timeout: Duration) -> Duration {
+    (timeout / 10).min(Duration::from_secs(120))
+}
+
+/// The options for a run that may take this long. A job that gives itself more time than jobs usually have wants it
+/// for its tests.
+pub(crate) fn options(left: Duration, timeout: Duration) -> Vec<String> {
+    let left = left.as_secs().max(1);
+    let patient = timeout > protocol::Job::TIMEOUT.0;
+    let option = |(name, default): (&str, u64)| {
+        let limit = if name == "test" && patient { left } else { left.min(default) };
+        format!("--timeout-{name}={limit}")
+    };
+    DEFAULTS.into_iter().map(option).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_is_later_than_the_deadline() {
+        let options = options(Duration::from_secs(540), Duration::from_secs(600)).join(" ");
+        let expected =
+            "--timeout-short=100 --timeout-copy=300 --timeout-install=540 --timeout-test=540 --timeout-build=540";
+        assert_eq!(options, expected);
+    }
+
+    #[test]
+    fn only_patient_jobs_have_patient_tests() {
+        let day = Duration::from_secs(86_400);
+        assert!(options(day, day).contains(&"--timeout-test=86400".to_owned()));
+        let usual = protocol::Job::TIMEOUT.0;
+        assert!(options(usual, usual).contains(&"--timeout-test=10000".to_owned()));
+        assert_eq!(options(Duration::ZERO, usual).first().map(String::as_str), Some("--timeout-short=1"));
+    }
+
+    #[test]
+    fn some_time_is_kept_for_the_end() {
+        assert_eq!(reserve(Duration::from_secs(60)), Duration::from_secs(6));
+        assert_eq!(reserve(Duration::from_secs(86_400)), Duration::from_secs(120));
+    }
+}
