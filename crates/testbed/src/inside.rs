@@ -30,6 +30,8 @@ const NAMESPACES: [&str; 5] = ["pid", "mnt", "uts", "ipc", "cgroup"];
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) root: &'a Path,
+    /// What goes over it, the last on top.
+    pub(crate) layers: &'a [PathBuf],
     pub(crate) writable: Writable<'a>,
     pub(crate) devices: &'a [Node],
     /// The group of granted devices, as its number inside.
@@ -80,7 +82,7 @@ fn make(plan: &Plan<'_>, identity: &Identity) -> Result<(String, Vec<OwnedFd>), 
     process::unshare(flags).map_err(Error::step("making a mount namespace"))?;
     rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(Error::step("making mounts private"))?;
-    let layer = mounts::overlay(plan.root, &plan.writable, identity)?;
+    let layer = mounts::overlay(plan.root, plan.layers, &plan.writable, identity)?;
     devices::make(Path::new("root"), plan.devices, plan.group, identity)?;
     mounts::kernel(own_network)?;
     mounts::pivot()?;

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{self, MountFlags, MoveMountFlags, OpenTreeFlags};
@@ -54,20 +54,19 @@ pub(crate) enum Writable<'a> {
     Directory(&'a Path),
 }
 
-/// Mounts the overlay over the read-only root directory and goes to the directory that has it as `root`.
+/// Mounts the overlay over the read-only root directory and its layers, the last of which is on top, and goes to the
+/// directory that has it as `root`.
 ///
 /// Returns the writable layer, to be asked how full it is. The scratch file system lies on the root directory itself:
 /// it is there on every machine, and nobody else sees these mounts.
-pub(crate) fn overlay(root: &Path, writable: &Writable<'_>, identity: &Identity) -> Result<OwnedFd, Error> {
-    let lower = open_tree(root).map_err(Error::step(format!("opening {}", root.display())))?;
-    let owners = (!identity.nested).then_some(identity.inner.as_fd());
-    set_mount_attributes(lower.as_fd(), libc::MOUNT_ATTR_RDONLY, owners).map_err(|error| match error.raw_os_error() {
-        Some(libc::EINVAL) if owners.is_some() => Error::Inside(format!(
-            "{} is on a file system whose owners this kernel cannot map; put it on ext4, xfs, btrfs, erofs or tmpfs",
-            root.display()
-        )),
-        _ => Error::step("mapping the owners in the root directory")(error),
-    })?;
+pub(crate) fn overlay(
+    root: &Path,
+    layers: &[PathBuf],
+    writable: &Writable<'_>,
+    identity: &Identity,
+) -> Result<OwnedFd, Error> {
+    let top_first = layers.iter().rev().map(PathBuf::as_path).chain([root]);
+    let lower: Vec<OwnedFd> = top_first.map(|path| read_only_tree(path, identity)).collect::<Result<_, _>>()?;
     let data = match writable {
         Writable::Memory(_) => None,
         Writable::Directory(path) => Some(open_tree(path).map_err(Error::step(format!("opening {}", path.display())))?),
@@ -77,10 +76,17 @@ pub(crate) fn overlay(root: &Path, writable: &Writable<'_>, identity: &Identity)
     mount::mount(c"testbed", root, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())
         .and_then(|()| rustix::process::chdir(root))
         .map_err(Error::step("mounting memory to write to"))?;
-    for name in ["lower", "data", "root", "empty"] {
+    for name in ["data", "root", "empty"] {
         fs::create_dir(name).map_err(Error::step(format!("making {name}")))?;
     }
-    attach(&lower, "lower").map_err(Error::step("mounting the root directory"))?;
+    let mut names = Vec::new();
+    for (number, tree) in lower.iter().enumerate() {
+        let name = format!("lower{number}");
+        fs::create_dir(&name)
+            .and_then(|()| Ok(attach(tree, &name)?))
+            .map_err(Error::step("mounting the root directory and its layers"))?;
+        names.push(name);
+    }
     if let Some(data) = data {
         attach(&data, "data").map_err(Error::step("mounting the directory to write to"))?;
     }
@@ -92,12 +98,27 @@ pub(crate) fn overlay(root: &Path, writable: &Writable<'_>, identity: &Identity)
     }
     // In a user namespace an overlay keeps its notes in the users' attributes, and cannot rename directories.
     let notes = if identity.nested { "userxattr" } else { "redirect_dir=on" };
-    let options = CString::new(format!("lowerdir=lower,upperdir=data/upper,workdir=data/work,volatile,{notes}"))
-        .map_err(Error::step("mounting the overlay"))?;
+    let options =
+        CString::new(format!("lowerdir={},upperdir=data/upper,workdir=data/work,volatile,{notes}", names.join(":")))
+            .map_err(Error::step("mounting the overlay"))?;
     mount::mount(c"testbed", c"root", c"overlay", MountFlags::NODEV, options.as_c_str())
         .map_err(Error::step("mounting the overlay"))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, c"data/upper", flags, Mode::empty()).map_err(Error::step("opening the overlay"))
+}
+
+/// A directory, read-only, with its owners shown as the testbed's ids.
+fn read_only_tree(path: &Path, identity: &Identity) -> Result<OwnedFd, Error> {
+    let tree = open_tree(path).map_err(Error::step(format!("opening {}", path.display())))?;
+    let owners = (!identity.nested).then_some(identity.inner.as_fd());
+    set_mount_attributes(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, owners).map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) if owners.is_some() => Error::Inside(format!(
+            "{} is on a file system whose owners this kernel cannot map; put it on ext4, xfs, btrfs, erofs or tmpfs",
+            path.display()
+        )),
+        _ => Error::step(format!("mapping the owners in {}", path.display()))(error),
+    })?;
+    Ok(tree)
 }
 
 fn open_tree(path: &Path) -> rustix::io::Result<OwnedFd> {

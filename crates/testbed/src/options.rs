@@ -13,6 +13,7 @@ Usage: autopkgtest-virt-rocbed --root DIR [OPTION]...
 A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root DIR
 
   --root DIR            the configured root directory that testbeds begin as; it is never written to
+  --layer DIR           files that go over the root directory's; may be given more than once, the last on top
   --overlay-size SIZE   how much a testbed may write, in memory: bytes, K, M, G or T, or % of the memory [50%]
   --overlay-dir DIR     keep what a testbed writes in DIR instead; its file system is the limit
   --gpu NODE...         the GPUs inside, as render nodes: /dev/dri/renderD128; none without this
@@ -28,6 +29,8 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
 pub struct Options {
     /// The root directory that testbeds begin as.
     pub root: PathBuf,
+    /// Directories with files that go over the root directory's, the last on top; they are never written to either.
+    pub layers: Vec<PathBuf>,
     /// Where what they write goes.
     pub storage: Storage,
     /// The render nodes of the GPUs inside.
@@ -66,7 +69,7 @@ impl Options {
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, Error> {
         let usage = |message: String| Error::Usage(message);
         let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
-        let (mut gpus, mut network, mut debug) = (Vec::new(), Network::Host, false);
+        let (mut layers, mut gpus, mut network, mut debug) = (Vec::new(), Vec::new(), Network::Host, false);
         let mut arguments = split_equals(arguments).into_iter().peekable();
         while let Some(argument) = arguments.next() {
             let name = argument.to_string_lossy().into_owned();
@@ -77,6 +80,7 @@ impl Options {
             match name.as_str() {
                 "--debug" | "-d" => debug = true,
                 "--root" => root = Some(PathBuf::from(value()?)),
+                "--layer" => layers.push(PathBuf::from(value()?)),
                 "--overlay-size" => size = Some(parse_size(&value()?.to_string_lossy())?),
                 "--overlay-dir" => directory = Some(PathBuf::from(value()?)),
                 "--user" => user = Some(value()?.into_string().map_err(|_| usage("--user wants a name".into()))?),
@@ -100,7 +104,7 @@ impl Options {
             (size, None) => Storage::Memory { size: size.unwrap_or_else(|| "50%".into()) },
         };
         let root = root.ok_or_else(|| usage("--root is missing".into()))?;
-        Ok(Some(Self { root, storage, gpus, network, user, debug }))
+        Ok(Some(Self { root, layers, storage, gpus, network, user, debug }))
     }
 }
 
@@ -157,10 +161,10 @@ mod tests {
 
     #[test]
     fn reads_all_options() {
-        let line =
-            "--root=/r --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d";
+        let line = "--root=/r --layer /a --layer /b --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d";
         let expected = Options {
             root: "/r".into(),
+            layers: vec!["/a".into(), "/b".into()],
             storage: Storage::Memory { size: (2_u64 << 30).to_string() },
             gpus: vec!["/dev/dri/renderD128".into(), "/dev/dri/renderD129".into()],
             network: Network::None,

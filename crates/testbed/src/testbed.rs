@@ -46,10 +46,13 @@ impl Machine {
     /// An unprivileged caller becomes root of a user namespace, for good; there must be no other thread.
     pub fn new(mut options: Options, signals: Rc<Signals>) -> Result<Self, Error> {
         options.root = check_root(&options.root)?;
-        let passwd = read_inside(&options.root, "etc/passwd")?;
+        for layer in &mut options.layers {
+            *layer = layer.canonicalize().map_err(Error::step(format!("finding {}", layer.display())))?;
+        }
+        let passwd = read_inside(&options, "etc/passwd")?;
         let user = suggested_user(&passwd, options.user.as_deref())?;
         let granted = Granted::find(&options.gpus)?;
-        let group = if granted.nodes.is_empty() { 0 } else { group_number(&read_inside(&options.root, "etc/group")?) };
+        let group = if granted.nodes.is_empty() { 0 } else { group_number(&read_inside(&options, "etc/group")?) };
         if let Storage::Directory(directory) = &mut options.storage {
             let step = Error::step(format!("finding {}", directory.display()));
             *directory = directory.canonicalize().map_err(step)?;
@@ -120,6 +123,7 @@ impl Testbed for Machine {
         let host_network = self.options.network == Network::Host;
         let plan = Plan {
             root: &self.options.root,
+            layers: &self.options.layers,
             writable,
             devices: &self.granted.nodes,
             group: self.group,
@@ -199,8 +203,18 @@ fn check_root(root: &Path) -> Result<PathBuf, Error> {
     Ok(found)
 }
 
-/// Reads a file in the root directory, whatever links lead to it there; a missing one is empty.
-fn read_inside(root: &Path, path: &str) -> Result<String, Error> {
+/// Reads a file as it is inside; a missing one is empty.
+fn read_inside(options: &Options, path: &str) -> Result<String, Error> {
+    for directory in options.layers.iter().rev().chain([&options.root]) {
+        if let Some(text) = read_below(directory, path)? {
+            return Ok(text);
+        }
+    }
+    Ok(String::new())
+}
+
+/// Reads a file in a directory, whatever links lead to it there.
+fn read_below(root: &Path, path: &str) -> Result<Option<String>, Error> {
     let what = format!("reading {path} in {}", root.display());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(CWD, root, flags, Mode::empty()).map_err(Error::step(what.as_str()))?;
@@ -209,9 +223,9 @@ fn read_inside(root: &Path, path: &str) -> Result<String, Error> {
         Ok(file) => {
             let mut bytes = Vec::new();
             File::from(file).read_to_end(&mut bytes).map_err(Error::step(what))?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
+            Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
         }
-        Err(rustix::io::Errno::NOENT) => Ok(String::new()),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
         Err(error) => Err(Error::step(what)(error)),
     }
 }
@@ -272,7 +286,7 @@ mod tests {
     fn links_in_the_root_do_not_lead_out_of_it() {
         let directory = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/passwd", directory.path().join("passwd")).unwrap();
-        assert_eq!(read_inside(directory.path(), "passwd").unwrap(), "");
+        assert_eq!(read_below(directory.path(), "passwd").unwrap(), None);
     }
 
     #[test]

@@ -57,6 +57,28 @@ fn revert_undoes_everything_and_keeps_the_scratch_path() {
 }
 
 #[test]
+fn layers_go_over_the_root_directory() {
+    let host = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for (layer, files) in [
+        ("a", &[("etc/passwd", "root:x:0:0::/root:/bin/sh\nmax:x:1234:1234::/:/bin/sh\n"), ("etc/which", "a")][..]),
+        ("b", &[("etc/which", "b"), ("new/file", "new")]),
+    ] {
+        for (path, text) in files {
+            let path = host.path().join(layer).join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+    let layer = |name: &str| host.path().join(name).display().to_string();
+    let mut server = Server::start(&["--layer", &layer("a"), "--layer", &layer("b")]);
+    assert!(server.ask("capabilities").ends_with(" suggested-normal-user=max"));
+    server.open();
+    let seen = server.shell("cat /etc/which /new/file; stat -c %u /new/file; ls /etc/group; rm /etc/which");
+    assert_eq!(seen.stdout, "bnew0\n/etc/group\n", "{}", seen.stderr);
+    assert!(host.path().join("b/etc/which").exists(), "layers are never written to");
+}
+
+#[test]
 fn files_and_directories_are_copied_both_ways() {
     let host = tempfile::tempdir().unwrap();
     let path = host.path().display();
