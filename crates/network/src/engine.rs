@@ -71,6 +71,7 @@ impl Engine {
         self.look_at_all(&mut events);
         loop {
             self.publish(&mut events);
+            self.wires.values_mut().for_each(Wire::tidy);
             let ready = match self.wait() {
                 Ok(ready) => ready,
                 Err(error) => {

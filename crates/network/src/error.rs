@@ -13,12 +13,6 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// Several messages from the kernel were lost, and asking again failed.
-    #[error("the kernel's answer about {about} can't be read; this is a bug in this program or in the kernel")]
-    Answer {
-        /// What was asked.
-        about: &'static str,
-    },
 }
 
 impl Error {

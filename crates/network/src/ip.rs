@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn masks() {
-        assert_eq!(prefix_of(Ipv4Addr::new(255, 255, 255, 255)), Some(32));
+        assert_eq!(prefix_of(Ipv4Addr::BROADCAST), Some(32));
         assert_eq!(prefix_of(Ipv4Addr::new(255, 255, 128, 0)), Some(17));
         assert_eq!(prefix_of(Ipv4Addr::UNSPECIFIED), Some(0));
         assert_eq!(prefix_of(Ipv4Addr::new(255, 0, 255, 0)), None);

@@ -30,6 +30,9 @@ pub(crate) struct Wire {
     mtu: u32,
     client: Option<Client>,
     frames: Option<FrameSocket>,
+    /// A packet socket that is not needed any more. Closing one takes 10 ms (the kernel waits until no processor uses it),
+    /// which the address need not wait for.
+    retired: Option<FrameSocket>,
     udp: Option<ClientSocket>,
     /// Where the server's last message came from.
     server_mac: Option<Mac>,
@@ -46,6 +49,7 @@ impl Wire {
             mtu,
             client: None,
             frames: None,
+            retired: None,
             udp: None,
             server_mac: None,
             configuration: None,
@@ -148,6 +152,11 @@ impl Wire {
         }
     }
 
+    /// Does what could wait until everybody knew what happened.
+    pub fn tidy(&mut self) {
+        self.retired = None;
+    }
+
     /// What the link is set up with.
     pub fn configuration(&self) -> Option<&Configuration> {
         self.configuration.as_ref()
@@ -195,7 +204,7 @@ impl Wire {
     fn listen(&mut self, context: &mut Context<'_>) {
         let wanted = self.client.as_ref().map_or(Listen::Nothing, Client::listen);
         if wanted != Listen::Frames {
-            self.frames = None;
+            self.retired = self.frames.take().or(self.retired.take());
         } else if self.frames.is_none() {
             match FrameSocket::open(&self.link) {
                 Ok(socket) => self.frames = Some(socket),

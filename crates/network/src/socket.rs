@@ -41,7 +41,7 @@ impl FrameSocket {
             let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
             address.sll_family = libc::AF_PACKET as u16;
             address.sll_protocol = (libc::ETH_P_IP as u16).to_be();
-            address.sll_ifindex = link.index as i32;
+            address.sll_ifindex = link.index.cast_signed();
             bind(&socket, &LinkAddress(address))?;
             Ok(Self(socket))
         };
@@ -112,7 +112,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Error> 
     }
 }
 
-/// Ties a socket to a link (SO_BINDTODEVICE, socket(7)), so that a broadcast leaves there and not by the default route.
+/// Ties a socket to a link (`SO_BINDTODEVICE`, socket(7)), so that a broadcast leaves there and not by the default route.
 fn bind_to_device(socket: &OwnedFd, name: &str) -> Result<(), rustix::io::Errno> {
     let length = name.len() as libc::socklen_t;
     // SAFETY: the value is read during the call only, and is `length` bytes long.

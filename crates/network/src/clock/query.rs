@@ -14,8 +14,8 @@ use super::sntp::{Answer, PORT, Refusal, question};
 const AT_ONCE: usize = 4;
 /// So many answers are enough: of three clocks the middle one is right if any two are.
 const ENOUGH: usize = 3;
-/// How long others are waited for when one has answered.
-const GRACE: Duration = Duration::from_millis(250);
+/// When one has answered, the others are waited for this part of the timeout at most.
+const GRACE: u32 = 16;
 
 /// What one server said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +124,7 @@ pub(super) fn ask(
                     Err(failure) => fail(pending.remove(at).server, failure),
                     Ok(sample) => {
                         pending.remove(at);
-                        deadline = deadline.min(Instant::now() + GRACE);
+                        deadline = deadline.min(Instant::now() + timeout / GRACE);
                         samples.push(sample);
                     }
                 }
@@ -172,8 +172,8 @@ impl Pending {
         }
         // RFC 5905 section 8: T1 is asked_at, T2 received, T3 sent, T4 arrived.
         let arrived = self.asked_at + under_way;
-        let offset = (difference(answer.received, self.asked_at) + difference(answer.sent, arrived)) / 2;
-        let delay = under_way.as_nanos() as i128 - difference(answer.sent, answer.received);
+        let offset = i128::midpoint(difference(answer.received, self.asked_at), difference(answer.sent, arrived));
+        let delay = under_way.as_nanos().cast_signed() - difference(answer.sent, answer.received);
         Ok(Sample { server: self.server, offset, delay })
     }
 }
@@ -181,8 +181,8 @@ impl Pending {
 /// `a` - `b` in nanoseconds.
 pub(super) fn difference(a: SystemTime, b: SystemTime) -> i128 {
     match a.duration_since(b) {
-        Ok(ahead) => ahead.as_nanos() as i128,
-        Err(behind) => -(behind.duration().as_nanos() as i128),
+        Ok(ahead) => ahead.as_nanos().cast_signed(),
+        Err(behind) => -behind.duration().as_nanos().cast_signed(),
     }
 }
 

@@ -88,7 +88,7 @@ fn time(timestamp: u64, about: SystemTime) -> Option<SystemTime> {
     let seconds = i64::try_from(timestamp >> 32).ok()? - NTP_TO_UNIX;
     let eras = about.checked_sub(seconds)?.checked_add(ERA / 2)?.div_euclid(ERA);
     let seconds = seconds.checked_add(eras.checked_mul(ERA)?)?;
-    let nanos = (u128::from(timestamp & 0xffff_ffff) * 1_000_000_000 >> 32) as u32;
+    let nanos = ((u128::from(timestamp & 0xffff_ffff) * 1_000_000_000) >> 32) as u32;
     UNIX_EPOCH.checked_add(Duration::new(u64::try_from(seconds).ok()?, nanos))
 }
 

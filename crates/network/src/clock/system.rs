@@ -13,7 +13,7 @@ pub trait Clock {
     fn set(&mut self, to: SystemTime) -> io::Result<()>;
 }
 
-/// The machine's clock (CLOCK_REALTIME). Setting it needs CAP_SYS_TIME. The hardware clock is not touched.
+/// The machine's clock (`CLOCK_REALTIME`). Setting it needs `CAP_SYS_TIME`. The hardware clock is not touched.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock;
 

@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::action::{Action, Identity, Listen, Phase, Via};
 use super::lease::Lease;
 use super::message::Message;
 use super::options::{Kind, Options, code};
 use super::timing::{Random, Time, wait};
-use crate::configuration::{Configuration, Mac};
 use crate::event::Loss;
 
 /// How often an offered address is asked for before the search begins again.
@@ -32,78 +32,6 @@ const PARAMETERS: [u8; 12] = [
     code::T2,
     code::SEARCH,
 ];
-
-/// Who the client is.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// The link's hardware address.
-    pub mac: Mac,
-    /// Client identifier, its type first (RFC 2132 section 9.14); `None` for type 1 and the hardware address.
-    pub client_id: Option<Vec<u8>>,
-    /// The name to tell the server.
-    pub hostname: Option<String>,
-}
-
-/// What the caller is to do, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Send a message.
-    Send {
-        /// The content of the UDP packet, from port 68 to port 67.
-        message: Vec<u8>,
-        /// How.
-        via: Via,
-    },
-    /// Set the link up with this.
-    Configure(Configuration),
-    /// The server confirmed the address. Its lifetime begins anew, and settings other than the address may have changed.
-    Renew(Configuration),
-    /// Take the address away.
-    Remove(Loss),
-}
-
-/// How to send a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// As a broadcast frame from no address, by a packet socket.
-    Broadcast,
-    /// From the link's address to a server, or to all (255.255.255.255), by a UDP socket.
-    Udp(Ipv4Addr),
-    /// To a server from an address that will be gone before an answer to an ARP question is there: by a packet socket to
-    /// the hardware address that the last message from the server came from.
-    Parting {
-        /// The address that is given back.
-        source: Ipv4Addr,
-        /// The server.
-        server: Ipv4Addr,
-    },
-}
-
-/// What the client has to hear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listen {
-    /// Nothing.
-    Nothing,
-    /// Frames, by a packet socket: the link has no address.
-    Frames,
-    /// UDP packets to port 68.
-    Udp,
-}
-
-/// Where the client stands, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Not started, or the link has no carrier.
-    Idle,
-    /// Looking for a server, or asking one for an address.
-    Asking,
-    /// It has an address.
-    Bound,
-    /// It has an address, and asks the server to keep it.
-    Renewing,
-    /// It has an address, and asks any server to keep it.
-    Rebinding,
-}
 
 /// Questions that were sent in one exchange.
 #[derive(Debug, Clone, Copy, Default)]

@@ -80,7 +80,8 @@ pub fn read(frame: &[u8]) -> Option<Received<'_>> {
     let (header, _) = packet.split_at_checked(header_length)?;
     // Ethernet pads short packets, so the packet's own length counts.
     let total = usize::from(u16::from_be_bytes([high, low]));
-    let whole = fragment & 0x3f == 0 && offset == 0;
+    // No flag but "don't fragment", and no offset.
+    let whole = matches!([fragment, offset], [0 | 0x40, 0]);
     if version >> 4 != 4 || header_length < 20 || protocol != UDP || !whole || checksum(&[header]) != 0 {
         return None;
     }

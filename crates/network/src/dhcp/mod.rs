@@ -1,8 +1,9 @@
-//! DHCPv4 (RFC 2131): a client that does no input or output of its own.
+//! `DHCPv4` (RFC 2131): a client that does no input or output of its own.
 //!
 //! [`Client`] is told what came and what time it is, and says what to send and what to do. [`Message`] is the form on
 //! the wire, [`frame`] what is around it while the link has no address.
 
+mod action;
 mod client;
 #[cfg(test)]
 mod client_tests;
@@ -13,7 +14,8 @@ mod names;
 mod options;
 mod timing;
 
-pub use client::{Action, Client, Identity, Listen, Phase, Via};
+pub use action::{Action, Identity, Listen, Phase, Via};
+pub use client::Client;
 pub use lease::{Lease, Unusable};
 pub use message::{Malformed, Message};
 pub use options::{Kind, Options, code};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A moment, as the time since some other moment that stays the same. It must not jump: CLOCK_MONOTONIC, not the date.
+/// A moment, as the time since some other moment that stays the same. It must not jump: `CLOCK_MONOTONIC`, not the date.
 pub type Time = Duration;
 
 /// The longest wait between two questions for an address.

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// Length of `struct ifaddrmsg`.
 const HEADER: usize = 8;
-/// IFA_RT_PRIORITY: the metric of the subnet's route that comes with an address (Linux 4.18).
+/// `IFA_RT_PRIORITY`: the metric of the subnet's route that comes with an address (Linux 4.18).
 const ROUTE_METRIC: u16 = 9;
 
 fn header(index: u32, prefix: u8) -> Vec<u8> {
@@ -82,5 +82,5 @@ impl Requests {
 
 /// The number in an acknowledgement; zero for success.
 pub(super) fn error_code(payload: &[u8]) -> Option<i32> {
-    u32_at(payload, 0).map(|code| code as i32)
+    u32_at(payload, 0).map(u32::cast_signed)
 }

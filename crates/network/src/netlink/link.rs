@@ -7,11 +7,12 @@ use crate::error::Error;
 
 /// Length of `struct ifinfomsg`.
 pub(super) const HEADER: usize = 16;
-/// IFLA_PARENT_DEV_NAME: the device on a bus that is below the link (Linux 5.14).
+/// `IFLA_PARENT_DEV_NAME`: the device on a bus that is below the link (Linux 5.14).
 const PARENT_DEVICE: u16 = 56;
 
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the kernel's flags, and independent of each other")]
 pub(crate) struct Link {
     pub index: u32,
     pub name: String,
@@ -38,7 +39,7 @@ pub(crate) enum Change {
     Gone(u32),
 }
 
-/// Reads an RTM_NEWLINK's or RTM_DELLINK's payload.
+/// Reads an `RTM_NEWLINK`'s or `RTM_DELLINK`'s payload.
 pub(super) fn parse(kind: u16, payload: &[u8]) -> Option<Change> {
     let index = u32_at(payload, 4)?;
     match kind {
@@ -47,7 +48,7 @@ pub(super) fn parse(kind: u16, payload: &[u8]) -> Option<Change> {
         libc::RTM_NEWLINK if payload.first() == Some(&0) => {}
         _ => return None,
     }
-    let (device_type, flags) = (u16_at(payload, 2)?, u32_at(payload, 8)? as i32);
+    let (device_type, flags) = (u16_at(payload, 2)?, u32_at(payload, 8)?.cast_signed());
     let ethernet = device_type == libc::ARPHRD_ETHER;
     let (mut name, mut mac, mut mtu, mut virtual_kind, mut device) = (None, None, 0, false, false);
     for (kind, value) in attributes(payload.get(HEADER..)?) {

@@ -10,7 +10,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Begins a request of a kind (RTM_*) with flags (NLM_F_*) and the kind's own header.
+    /// Begins a request of a kind (RTM_*) with flags (`NLM_F`_*) and the kind's own header.
     pub fn new(kind: u16, flags: i32, header: &[u8]) -> Self {
         let mut bytes = vec![0; 4];
         bytes.extend(kind.to_ne_bytes());

@@ -9,9 +9,9 @@ use super::socket::{Requests, ask};
 use crate::configuration::Route;
 use crate::error::Error;
 
-/// RTPROT_DHCP, so that `ip route` says where a route comes from.
+/// `RTPROT_DHCP`, so that `ip route` says where a route comes from.
 const PROTOCOL: u8 = 16;
-/// RTNH_F_ONLINK: the gateway is on the link, whatever its address says.
+/// `RTNH_F_ONLINK`: the gateway is on the link, whatever its address says.
 const ON_LINK: u32 = 4;
 
 /// Where a route is set: everything about it but the route.

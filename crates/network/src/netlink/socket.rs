@@ -13,9 +13,9 @@ use super::link::{self, Change};
 use super::message::{Request, messages};
 use crate::error::Error;
 
-/// The kernel's own messages are at most 32 KiB (NLMSG_GOODSIZE of dumps).
+/// The kernel's own messages are at most 32 KiB (`NLMSG_GOODSIZE` of dumps).
 const BUFFER: usize = 64 * 1024;
-/// RTMGRP_LINK: news about links.
+/// `RTMGRP_LINK`: news about links.
 const LINK_GROUP: u32 = 1;
 
 fn open(flags: SocketFlags, groups: u32) -> Result<OwnedFd, Errno> {

@@ -56,6 +56,7 @@ pub fn sh(command: &str) -> String {
 /// The namespaces.
 pub struct World;
 
+#[expect(clippy::unused_self, reason = "only a test that is in its own namespaces has a World to change")]
 impl World {
     /// A network card with the address 02:00:00:00:00:NUMBER, its cable plugged into a network where 10.NUMBER.0.1 is.
     pub fn card(&self, name: &str, number: u8) {
@@ -79,8 +80,8 @@ impl World {
     /// A DHCP server on the network, with options of dnsmasq; it is there when this returns.
     pub fn dnsmasq(&self, options: &[&str]) -> Dnsmasq {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", "lan", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"]);
-        command.args(["--user=root", "--log-facility=-", "--log-dhcp", "--no-ping", "--leasefile-ro", "--pid-file="]);
+        command.args(["netns", "exec", "lan", "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0"]);
+        command.args(["--log-dhcp", "--no-ping", "--leasefile-ro"]);
         command.args(options).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
