@@ -1,8 +1,8 @@
 //! The command that ends a job with a result. A job gets one at most.
 
 use protocol::api::{Completed, Problem, ProblemCode};
-use protocol::{JobResult, Source, Verdict};
-use rusqlite::{OptionalExtension, params};
+use protocol::{Job, JobResult, Source, Verdict};
+use rusqlite::params;
 
 use crate::core::leases::{LeaseRow, find};
 use crate::core::{Event, Failure, Tx};
@@ -143,19 +143,38 @@ fn targets(result: &JobResult) -> Vec<String> {
     targets
 }
 
-/// Whether a result is of the job that a lease is for.
-pub(crate) fn same_job(source: &Source, result: &JobResult, id: &str) -> bool {
-    result.job.id == id && result.job.source == *source
+/// A job that may be completed.
+#[derive(Debug)]
+pub(crate) struct Completable {
+    /// Its number.
+    pub(crate) number: i64,
+    /// Its id.
+    pub(crate) id: String,
 }
 
 impl Tx<'_> {
-    /// What a job tests.
-    pub(crate) fn source_of(&self, number: i64) -> Result<Option<Source>, Failure> {
-        let job: Option<String> = self
+    /// Looks, before a bundle is read, whether it is worth reading: the job and what it tests, or the answer that was
+    /// given before.
+    pub(crate) fn may_complete(
+        &mut self,
+        lease: &str,
+        worker: &str,
+        bundle: &str,
+    ) -> Result<Result<(Completable, Source), Completed>, Failure> {
+        let (row, before) = self.completed_before(lease, worker, bundle)?;
+        if let Some(before) = before {
+            return Ok(Err(before));
+        }
+        let job: String = self
             .db
             .prepare_cached("SELECT job FROM jobs WHERE number = ?1")?
-            .query_row([number], |row| row.get(0))
-            .optional()?;
-        Ok(job.map(|job| serde_json::from_str::<protocol::Job>(&job)).transpose()?.map(|job| job.source))
+            .query_row([row.job], |row| row.get(0))?;
+        let job: Job = serde_json::from_str(&job)?;
+        Ok(Ok((Completable { number: row.job, id: row.job_id }, job.source)))
+    }
+
+    /// Number and attempt of the job that a lease is or was for.
+    pub(crate) fn job_of(&mut self, lease: &str, worker: &str) -> Result<(i64, u32), Failure> {
+        find(self.db, lease, worker).map(|row| (row.job, row.attempt))
     }
 }

@@ -76,7 +76,7 @@ impl State {
         fresh.waiters = std::mem::take(&mut self.waiters);
         for (lease, live) in &mut fresh.leases {
             if let Some(old) = self.leases.get_mut(lease) {
-                live.deadline = live.deadline.min(old.deadline.max(0));
+                live.deadline = old.deadline;
                 live.phase = std::mem::take(&mut old.phase);
             }
         }

@@ -14,6 +14,7 @@ pub(crate) mod need;
 pub(crate) mod queue;
 pub(crate) mod state;
 mod sweep;
+mod uploads;
 pub(crate) mod waiters;
 mod why;
 mod workers;
@@ -27,6 +28,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 pub(crate) use claims::{ClaimAnswer, Waiting};
 pub(crate) use complete::Delivered;
 pub(crate) use state::{Live, State};
+pub(crate) use uploads::UploadRow;
 pub(crate) use why::Reasons;
 
 use crate::clock::millis;
@@ -136,19 +138,20 @@ impl Core {
         T: Send + 'static,
         F: FnOnce(&mut Tx) -> Result<T, Failure> + Send + 'static,
     {
-        let (sender, receiver) = oneshot::channel();
-        let command: Command = Box::new(move |tx| {
-            let result = match command(tx) {
-                Ok(value) => Ok(value),
-                Err(Failure::Refused(problem)) => Err(problem),
-                Err(Failure::Database(error)) => return Err(error),
-            };
-            // Nobody waits any more where the client has gone.
-            Ok(Box::new(move |outcome: Result<(), Problem>| drop(sender.send(outcome.and(result)))))
-        });
-        let gone = || Problem::new(ProblemCode::Unavailable, "the database could not take the change");
+        let (command, receiver) = boxed(command);
         self.commands.send(command).await.map_err(|_| gone())?;
         receiver.await.map_err(|_| gone())?
+    }
+
+    /// The same for code that is not async.
+    pub(crate) fn write_blocking<T, F>(&self, command: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx) -> Result<T, Failure> + Send + 'static,
+    {
+        let (command, receiver) = boxed(command);
+        self.commands.blocking_send(command).map_err(|_| gone())?;
+        receiver.blocking_recv().map_err(|_| gone())?
     }
 
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -167,6 +170,29 @@ impl Core {
     pub(crate) fn tell(&self, event: Event) {
         drop(self.events.send(event));
     }
+}
+
+fn gone() -> Problem {
+    Problem::new(ProblemCode::Unavailable, "the database could not take the change")
+}
+
+/// A command, and where its answer will be.
+fn boxed<T, F>(command: F) -> (Command, oneshot::Receiver<Result<T, Problem>>)
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Tx) -> Result<T, Failure> + Send + 'static,
+{
+    let (sender, receiver) = oneshot::channel();
+    let command: Command = Box::new(move |tx| {
+        let result = match command(tx) {
+            Ok(value) => Ok(value),
+            Err(Failure::Refused(problem)) => Err(problem),
+            Err(Failure::Database(error)) => return Err(error),
+        };
+        // Nobody waits any more where the client has gone.
+        Ok(Box::new(move |outcome: Result<(), Problem>| drop(sender.send(outcome.and(result)))))
+    });
+    (command, receiver)
 }
 
 struct Writer {

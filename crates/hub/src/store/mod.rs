@@ -1,6 +1,7 @@
 //! What is kept: the database and the files beside it.
 
 mod bundles;
+mod cases;
 mod directory;
 mod disk;
 mod logs;
@@ -10,6 +11,7 @@ pub(crate) mod schema;
 mod uploads;
 
 pub(crate) use bundles::Bundles;
+pub(crate) use cases::CaseFiles;
 pub(crate) use directory::DataDir;
 pub(crate) use disk::free_bytes;
 pub(crate) use logs::{LogError, Logs};

@@ -1,0 +1,88 @@
+//! The whole application: routes, and what goes around each request.
+
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use protocol::VERSION;
+use protocol::api::{PROTOCOL_HEADER, Problem, ProblemCode};
+
+use crate::http::answer::{Answer, Refused, refuse};
+use crate::http::routes;
+use crate::hub::Shared;
+use crate::{metrics, pages};
+
+/// No script but ours, no style but ours, nothing from elsewhere, in no frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+pub(crate) fn app(shared: Shared) -> Router {
+    Router::new()
+        .merge(routes::router())
+        .merge(pages::router())
+        .route("/metrics", get(metrics::serve))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(shared.clone(), around))
+        .with_state(shared)
+}
+
+async fn nowhere(request: Request) -> Answer<()> {
+    refuse(ProblemCode::NotFound, format!("nothing is at {}", request.uri().path()))
+}
+
+async fn wrong_method(request: Request) -> Answer<()> {
+    refuse(ProblemCode::MethodNotAllowed, format!("{} does not take {}", request.uri().path(), request.method()))
+}
+
+async fn around(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let version = request.headers().get(PROTOCOL_HEADER).map(|value| value.to_str().ok()?.parse::<u32>().ok());
+    let mut response = match version {
+        Some(None) => {
+            let problem = Problem::new(ProblemCode::BadRequest, format!("header {PROTOCOL_HEADER} is no number"));
+            Refused(problem).into_response()
+        }
+        Some(Some(version)) if version > VERSION => {
+            let detail = format!("the request is of version {version}, and the hub speaks {VERSION}");
+            Refused(Problem::new(ProblemCode::TooNew, detail)).into_response()
+        }
+        _ => next.run(request).await,
+    };
+    // axum has its own words for addresses and queries that it cannot read.
+    if response.status() == StatusCode::BAD_REQUEST && !is_problem(&response) {
+        let detail = "the address or its query is not understood";
+        response = Refused(Problem::new(ProblemCode::BadRequest, detail)).into_response();
+    }
+    count(&shared, response.status());
+    let headers = response.headers_mut();
+    headers.insert(PROTOCOL_HEADER, HeaderValue::from(VERSION));
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn is_problem(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes() == protocol::api::PROBLEM_TYPE.as_bytes())
+}
+
+fn count(shared: &Shared, status: StatusCode) {
+    let counters = &shared.counters;
+    counters.requests.fetch_add(1, Ordering::Relaxed);
+    if status.is_client_error() {
+        counters.refused.fetch_add(1, Ordering::Relaxed);
+    } else if status.is_server_error() {
+        counters.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}

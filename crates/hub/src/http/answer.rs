@@ -1,0 +1,82 @@
+//! What is answered: JSON, or a problem.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use protocol::api::{PROBLEM_TYPE, Problem, ProblemCode};
+
+/// A [`Problem`] as an answer.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) Problem);
+
+/// What handlers give back.
+pub(crate) type Answer<T> = Result<T, Refused>;
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<protocol::api::Invalid> for Refused {
+    fn from(invalid: protocol::api::Invalid) -> Self {
+        Self(Problem::new(ProblemCode::Invalid, invalid.to_string()))
+    }
+}
+
+impl From<tokio::task::JoinError> for Refused {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self(crate::store::readers::internal(&error))
+    }
+}
+
+/// Refuses.
+pub(crate) fn refuse<T>(code: ProblemCode, detail: impl Into<String>) -> Answer<T> {
+    Err(Refused(Problem::new(code, detail)))
+}
+
+/// What went wrong with a file. A disk that is full is the caller's to know; everything else is ours.
+pub(crate) fn io_problem(error: &std::io::Error) -> Problem {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            tracing::error!("the data directory's disk is full");
+            Problem::new(ProblemCode::DiskFull, "there is no room in the data directory")
+        }
+        _ => crate::store::readers::internal(error),
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self.0)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
+        match self.0.code {
+            ProblemCode::Unauthorized => {
+                let both = "Bearer, Basic realm=\"rocbed hub\", charset=\"UTF-8\"";
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(both));
+            }
+            ProblemCode::Busy | ProblemCode::Unavailable => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            ProblemCode::DiskFull => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// An answer that no cache may keep.
+#[derive(Debug)]
+pub(crate) struct NoStore<T>(pub(crate) T);
+
+impl<T: IntoResponse> IntoResponse for NoStore<T> {
+    fn into_response(self) -> Response {
+        let mut response = self.0.into_response();
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}

@@ -1,0 +1,162 @@
+//! Who asks: `Authorization: Bearer TOKEN` (RFC 6750, section 2.1), for browsers also `Basic` with the token as password
+//! (RFC 7617).
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use protocol::api::{Problem, ProblemCode};
+
+use crate::hub::Shared;
+use crate::http::answer::Refused;
+use crate::token::{Who, hash};
+
+/// A worker with its own token.
+#[derive(Debug)]
+pub(crate) struct WorkerId(pub(crate) String);
+
+/// Somebody with the admin token.
+#[derive(Debug)]
+pub(crate) struct Admin;
+
+/// A machine with the join token, or a worker that registers again.
+#[derive(Debug)]
+pub(crate) struct Joining(pub(crate) Option<String>);
+
+/// Somebody who looks: anybody where the hub is public, else somebody with a token.
+#[derive(Debug)]
+pub(crate) struct Reader;
+
+fn who(headers: &HeaderMap, shared: &Shared) -> Result<Option<Who>, Refused> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let unknown = || Refused(Problem::new(ProblemCode::Unauthorized, "the hub does not know this token"));
+    let token = value.to_str().ok().and_then(token).ok_or_else(unknown)?;
+    // The digest is looked up, not the token: how long it takes says nothing about tokens that exist.
+    let found = shared.core.state().tokens.get(&hash(&token)).cloned();
+    found.map(Some).ok_or_else(unknown)
+}
+
+fn token(value: &str) -> Option<String> {
+    let (scheme, rest) = value.trim().split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(base64(rest)?).ok()?;
+    pair.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+/// Decodes base64 (RFC 4648, section 4), strictly but for missing padding.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim_end_matches('=');
+    let (mut out, mut bits, mut count) = (Vec::new(), 0_u32, 0_u32);
+    for byte in text.bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    Some(out)
+}
+
+fn missing<T>(needed: &str) -> Result<T, Refused> {
+    Err(Refused(Problem::new(ProblemCode::Unauthorized, format!("this needs {needed}"))))
+}
+
+fn forbidden<T>(needed: &str) -> Result<T, Refused> {
+    Err(Refused(Problem::new(ProblemCode::Forbidden, format!("this needs {needed}, and the token is another"))))
+}
+
+impl FromRequestParts<Shared> for WorkerId {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
+        let needed = "a worker's token";
+        match who(&parts.headers, shared)? {
+            Some(Who::Worker(id)) => {
+                shared.core.state().saw(&id, shared.config.clock.millis());
+                Ok(Self(id))
+            }
+            Some(_) => forbidden(needed),
+            None => missing(needed),
+        }
+    }
+}
+
+impl FromRequestParts<Shared> for Admin {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
+        let needed = "the admin token";
+        match who(&parts.headers, shared)? {
+            Some(Who::Admin) => Ok(Self),
+            Some(_) => forbidden(needed),
+            None => missing(needed),
+        }
+    }
+}
+
+impl FromRequestParts<Shared> for Joining {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
+        let needed = "the join token";
+        match who(&parts.headers, shared)? {
+            Some(Who::Join) => Ok(Self(None)),
+            Some(Who::Worker(id)) => Ok(Self(Some(id))),
+            Some(Who::Admin) => forbidden(needed),
+            None => missing(needed),
+        }
+    }
+}
+
+impl FromRequestParts<Shared> for Reader {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
+        if shared.config.public {
+            return Ok(Self);
+        }
+        match who(&parts.headers, shared)? {
+            Some(Who::Admin | Who::Worker(_)) => Ok(Self),
+            Some(Who::Join) => forbidden("the admin token"),
+            None => missing("the admin token (for a browser: as password, with any name)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_programs_and_of_browsers() {
+        for (header, expected) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer  abc ", Some("abc")),
+            ("Basic bWU6YWJj", Some("abc")),
+            ("Basic bWU6YTpi", Some("a:b")),
+            ("Basic OmFi", Some("ab")),
+            ("Basic !!", None),
+            ("Basic bWU=", None),
+            ("Digest abc", None),
+            ("abc", None),
+        ] {
+            assert_eq!(token(header).as_deref(), expected, "{header}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Jobs: adding, looking, cancelling, repeating.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use protocol::api::{AddJobs, AddedJobs, JobInfo, JobPage, JobState, Problem, ProblemCode, check_id};
+use protocol::{ListError, VERSION};
+use serde::Deserialize;
+
+use crate::core::Reasons;
+use crate::http::answer::{Answer, Refused, refuse};
+use crate::http::auth::{Admin, Reader};
+use crate::http::body::Document;
+use crate::hub::Shared;
+use crate::store::{self, JobFilter};
+
+pub(crate) async fn add(
+    State(shared): State<Shared>,
+    _: Admin,
+    Document(request): Document<AddJobs>,
+) -> Answer<Json<AddedJobs>> {
+    check_id("request", &request.request)?;
+    if request.list.version > VERSION {
+        let detail = ListError::TooNew(request.list.version).to_string();
+        return refuse(ProblemCode::TooNew, detail);
+    }
+    Ok(Json(shared.core.write(move |tx| tx.add(request)).await?))
+}
+
+/// Which jobs are wanted.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Filter {
+    state: Option<String>,
+    package: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+impl Filter {
+    fn read(self) -> Result<JobFilter, Refused> {
+        let invalid = |detail: String| Refused(Problem::new(ProblemCode::Invalid, detail));
+        let empty = |text: &String| !text.is_empty();
+        let state = self.state.filter(empty).map(|state| state.parse::<JobState>()).transpose();
+        Ok(JobFilter {
+            state: state.map_err(|error| invalid(format!("state: {error}")))?,
+            package: self.package.filter(empty),
+            before: number(self.after.as_deref())?,
+            limit: self.limit.unwrap_or(100).clamp(1, 1000),
+        })
+    }
+}
+
+/// What a page ended with, to go on after it.
+pub(crate) fn number(after: Option<&str>) -> Result<Option<i64>, Refused> {
+    let wrong = |text: &str| Problem::new(ProblemCode::Invalid, format!("after: `{text}` is not what a page ended with"));
+    after.map(|text| text.parse().map_err(|_| Refused(wrong(text)))).transpose()
+}
+
+pub(crate) async fn list(
+    State(shared): State<Shared>,
+    _: Reader,
+    Query(filter): Query<Filter>,
+) -> Answer<Json<JobPage>> {
+    Ok(Json(page(&shared, filter.read()?).await?))
+}
+
+/// A page of jobs, with what only the memory knows.
+pub(crate) async fn page(shared: &Shared, mut filter: JobFilter) -> Result<JobPage, Problem> {
+    let limit = filter.limit;
+    filter.limit = limit.saturating_add(1);
+    let mut rows = shared.readers.run(move |db| store::jobs(db, &filter)).await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = if more { rows.last().map(|(number, _)| number.to_string()) } else { None };
+    complement(shared, &mut rows);
+    Ok(JobPage { jobs: rows.into_iter().map(|(_, job)| job).collect(), next })
+}
+
+/// Adds why jobs wait and what workers are doing.
+pub(crate) fn complement(shared: &Shared, jobs: &mut [(i64, JobInfo)]) {
+    let state = shared.core.state();
+    let mut reasons = Reasons::new(&state, shared.online_since());
+    for (number, job) in &mut *jobs {
+        if job.state == JobState::Queued {
+            job.why = reasons.why(*number).or_else(|| job.why.take());
+        }
+    }
+    for live in state.leases.values().filter(|live| !live.phase.is_empty()) {
+        if let Some((_, job)) = jobs.iter_mut().find(|(number, _)| *number == live.job) {
+            job.phase = Some(live.phase.clone());
+        }
+    }
+}
+
+pub(crate) async fn one(
+    State(shared): State<Shared>,
+    _: Reader,
+    Path(id): Path<String>,
+) -> Answer<Json<JobInfo>> {
+    Ok(Json(find(&shared, &id).await?.2))
+}
+
+/// A job with its number and how often it was given out, and all its attempts.
+pub(crate) async fn find(shared: &Shared, id: &str) -> Answer<(i64, u32, JobInfo)> {
+    let wanted = id.to_owned();
+    let found = shared.readers.run(move |db| {
+        let Some((number, attempts, mut job)) = store::job(db, &wanted)? else { return Ok(None) };
+        job.attempts = store::attempts(db, number)?;
+        Ok(Some((number, attempts, job)))
+    });
+    let Some((number, attempts, job)) = found.await? else {
+        return refuse(ProblemCode::NotFound, format!("there is no job `{id}`"));
+    };
+    let mut jobs = [(number, job)];
+    complement(shared, &mut jobs);
+    let [(number, job)] = jobs;
+    Ok((number, attempts, job))
+}
+
+pub(crate) async fn cancel(
+    State(shared): State<Shared>,
+    _: Admin,
+    Path(id): Path<String>,
+) -> Answer<Json<JobInfo>> {
+    let job = id.clone();
+    shared.core.write(move |tx| tx.cancel(&job)).await?;
+    Ok(Json(find(&shared, &id).await?.2))
+}
+
+pub(crate) async fn retry(
+    State(shared): State<Shared>,
+    _: Admin,
+    Path(id): Path<String>,
+) -> Answer<Json<JobInfo>> {
+    let new = shared.core.write(move |tx| tx.retry(&id)).await?;
+    Ok(Json(find(&shared, &new).await?.2))
+}
+
+/// Which attempt's log.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Which {
+    pub(crate) attempt: Option<u32>,
+}
+
+pub(crate) async fn log(
+    State(shared): State<Shared>,
+    _: Reader,
+    Path(id): Path<String>,
+    Query(which): Query<Which>,
+    headers: axum::http::HeaderMap,
+) -> Answer<axum::response::Response> {
+    let (number, attempts, _) = find(&shared, &id).await?;
+    let attempt = which.attempt.unwrap_or(attempts);
+    let path = shared.logs.path(number, attempt);
+    if !path.exists() {
+        return refuse(ProblemCode::NotFound, format!("job `{id}` has no log of attempt {attempt}"));
+    }
+    super::file::send(&path, "text/plain; charset=utf-8", None, &headers).await
+}

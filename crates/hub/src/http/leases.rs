@@ -1,0 +1,168 @@
+//! Claims and leases: what a worker says while it has a job.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use protocol::api::{
+    Claim, Complete, Completed, Given, GiveBack, Heartbeat, HeartbeatAnswer, LogAnswer, Problem, ProblemCode, check_id,
+    check_sha256,
+};
+use serde::Deserialize;
+
+use crate::bundle;
+use crate::clock::millis;
+use crate::core::{ClaimAnswer, Delivered, Event};
+use crate::http::answer::{Answer, Refused, io_problem, refuse};
+use crate::http::auth::WorkerId;
+use crate::http::body::{Document, whole};
+use crate::http::workers::shorten;
+use crate::hub::Shared;
+use crate::store::LogError;
+
+/// The longest piece of a log in one request, in bytes.
+const LONGEST_PIECE: u64 = 1 << 20;
+
+pub(crate) async fn claim(
+    State(shared): State<Shared>,
+    WorkerId(worker): WorkerId,
+    Document(claim): Document<Claim>,
+) -> Answer<Response> {
+    check_id("request", &claim.request)?;
+    let wait = Duration::from_secs(claim.wait).min(shared.config.longest_wait);
+    let answer = shared.core.write(move |tx| tx.claim(&worker, &claim)).await?;
+    let mut waiting = match answer {
+        ClaimAnswer::Given(claimed) => return Ok(Json(claimed).into_response()),
+        ClaimAnswer::Waiting(waiting) => waiting,
+    };
+    let gone = || Problem::new(ProblemCode::Unavailable, "the claim was interrupted");
+    let mut stop = shared.stop.clone();
+    let answer = tokio::select! {
+        answer = &mut waiting.answer => Some(answer),
+        () = tokio::time::sleep(wait) => None,
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    let claimed = match answer {
+        Some(answer) => answer.map_err(|_| gone())??,
+        None => {
+            // A job may have come just now: then the answer is on its way.
+            let number = waiting.number;
+            if shared.core.write(move |tx| Ok(tx.stop_waiting(number))).await? {
+                return Ok(StatusCode::NO_CONTENT.into_response());
+            }
+            waiting.answer.await.map_err(|_| gone())??
+        }
+    };
+    Ok(Json(claimed).into_response())
+}
+
+pub(crate) async fn heartbeat(
+    State(shared): State<Shared>,
+    WorkerId(worker): WorkerId,
+    Path(lease): Path<String>,
+    Document(heartbeat): Document<Heartbeat>,
+) -> Answer<Json<HeartbeatAnswer>> {
+    let phase = shorten(&heartbeat.phase, 200);
+    let deadline = shared.config.clock.millis().saturating_add(millis(shared.config.lease));
+    if shared.core.state_mut().heartbeat(&lease, &worker, deadline, &phase) {
+        return Ok(Json(HeartbeatAnswer { lease_seconds: shared.config.lease.as_secs(), cancel: None }));
+    }
+    Ok(Json(shared.core.write(move |tx| tx.heartbeat(&lease, &worker, &phase)).await?))
+}
+
+/// Where a piece of a log begins.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Piece {
+    offset: u64,
+}
+
+pub(crate) async fn log(
+    State(shared): State<Shared>,
+    WorkerId(worker): WorkerId,
+    Path(lease): Path<String>,
+    Query(piece): Query<Piece>,
+    mut body: Body,
+) -> Answer<Json<LogAnswer>> {
+    let known = shared.core.state().lease_of(&lease, &worker).map(|live| (live.job, live.attempt));
+    let (job, attempt) = match known {
+        Some(known) => known,
+        // It may have run out; its log is welcome nevertheless.
+        None => shared.core.write(move |tx| tx.job_of(&lease, &worker)).await?,
+    };
+    let bytes = whole(&mut body, LONGEST_PIECE, &shared).await?;
+    shared.check_room()?;
+    let (logs, limit) = (shared.logs.clone(), shared.config.max_log);
+    let task = tokio::task::spawn_blocking(move || logs.append(job, attempt, piece.offset, &bytes, limit));
+    match task.await? {
+        Ok(offset) => {
+            shared.core.tell(Event::Log(job));
+            Ok(Json(LogAnswer { offset }))
+        }
+        Err(LogError::Gap(there)) => {
+            let detail = format!("the piece begins at {}, and the log has {there} bytes", piece.offset);
+            Err(Refused(Problem::new(ProblemCode::WrongOffset, detail).at(there)))
+        }
+        Err(LogError::Full(there)) => {
+            let detail = format!("the log of one attempt ends at {limit} bytes; the bundle may have all of it");
+            Err(Refused(Problem::new(ProblemCode::TooLarge, detail).at(there)))
+        }
+        Err(LogError::Io(error)) => Err(io_problem(&error).into()),
+    }
+}
+
+pub(crate) async fn complete(
+    State(shared): State<Shared>,
+    WorkerId(worker): WorkerId,
+    Path(lease): Path<String>,
+    Document(complete): Document<Complete>,
+) -> Answer<Json<Completed>> {
+    check_sha256("bundle", &complete.bundle)?;
+    let (id, name, digest) = (lease.clone(), worker.clone(), complete.bundle.clone());
+    let (job, source) = match shared.core.write(move |tx| tx.may_complete(&id, &name, &digest)).await? {
+        Ok(job) => job,
+        Err(completed) => return Ok(Json(completed)),
+    };
+    let (bundles, digest, limit) = (shared.bundles.clone(), complete.bundle.clone(), shared.config.max_unpacked);
+    let read = tokio::task::spawn_blocking(move || -> Result<_, Refused> {
+        let missing = || Problem::new(ProblemCode::BundleMissing, format!("there is no bundle {digest}"));
+        let size = bundles.size(&digest).map_err(|error| io_problem(&error))?.ok_or_else(missing)?;
+        let file = std::fs::File::open(bundles.path(&digest)).map_err(|error| io_problem(&error))?;
+        let contents = bundle::read(file, limit)
+            .map_err(|error| Problem::new(ProblemCode::BundleInvalid, error.to_string()))?;
+        Ok((size, contents))
+    });
+    let (size, contents) = read.await??;
+    let result = contents.result;
+    if result.job.id != job.id || result.job.source != source {
+        let detail = format!("the bundle is of job `{}`, and the lease of job `{}`", result.job.id, job.id);
+        return refuse(ProblemCode::WrongJob, detail);
+    }
+    if result.verdict != complete.verdict {
+        let detail = format!("verdict: `{}`, and in the bundle `{}`", complete.verdict, result.verdict);
+        return refuse(ProblemCode::Invalid, detail);
+    }
+    let summary = shorten(&complete.summary, 500);
+    let delivered = Delivered { bundle: complete.bundle, size, result, summary };
+    let completed = shared.core.write(move |tx| tx.complete(&lease, &worker, &delivered)).await?;
+    if let Some(junit) = contents.junit {
+        let (cases, number) = (shared.cases.clone(), job.number);
+        // The bundle has them too: nothing is lost if they cannot be kept here.
+        if let Err(error) = tokio::task::spawn_blocking(move || cases.keep(number, &junit)).await? {
+            tracing::warn!(%error, job = job.id, "the cases of a result could not be kept beside it");
+        }
+    }
+    Ok(Json(completed))
+}
+
+pub(crate) async fn give_back(
+    State(shared): State<Shared>,
+    WorkerId(worker): WorkerId,
+    Path(lease): Path<String>,
+    Document(mut request): Document<GiveBack>,
+) -> Answer<Json<Given>> {
+    request.message = shorten(&request.message, 2_000);
+    Ok(Json(shared.core.write(move |tx| tx.give_back(&lease, &worker, &request)).await?))
+}

@@ -1,0 +1,16 @@
+//! The hub over HTTP: requests in, answers out.
+
+pub(crate) mod answer;
+mod auth;
+mod body;
+pub(crate) mod file;
+pub(crate) mod jobs;
+mod leases;
+pub(crate) mod openapi;
+pub(crate) mod results;
+pub(crate) mod routes;
+mod uploads;
+pub(crate) mod workers;
+
+pub(crate) use answer::Answer;
+pub(crate) use auth::Reader;

@@ -1,0 +1,85 @@
+//! Results and their bundles.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use protocol::api::{Problem, ProblemCode, ResultDetail, ResultInfo, ResultPage};
+use protocol::{JobResult, Verdict};
+use serde::Deserialize;
+
+use crate::http::answer::{Answer, Refused, refuse};
+use crate::http::auth::Reader;
+use crate::http::jobs::number;
+use crate::hub::Shared;
+use crate::store::{self, ResultFilter};
+
+/// Which results are wanted.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Filter {
+    package: Option<String>,
+    target: Option<String>,
+    verdict: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+pub(crate) async fn list(
+    State(shared): State<Shared>,
+    _: Reader,
+    Query(filter): Query<Filter>,
+) -> Answer<Json<ResultPage>> {
+    let limit = filter.limit.unwrap_or(100).clamp(1, 1000);
+    let verdict = filter.verdict.map(|verdict| verdict.parse::<Verdict>()).transpose();
+    let invalid = |error| Refused(Problem::new(ProblemCode::Invalid, format!("verdict: {error}")));
+    let wanted = ResultFilter {
+        package: filter.package,
+        target: filter.target,
+        verdict: verdict.map_err(invalid)?,
+        before: number(filter.after.as_deref())?,
+        limit: limit.saturating_add(1),
+    };
+    let mut rows = shared.readers.run(move |db| store::results(db, &wanted)).await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = if more { rows.last().map(|(number, _)| number.to_string()) } else { None };
+    Ok(Json(ResultPage { results: rows.into_iter().map(|(_, result)| result).collect(), next }))
+}
+
+pub(crate) async fn one(
+    State(shared): State<Shared>,
+    _: Reader,
+    Path(job): Path<String>,
+) -> Answer<Json<ResultDetail>> {
+    let info = info(&shared, &job).await?;
+    Ok(Json(ResultDetail { info, result: detail(&shared, &job).await? }))
+}
+
+async fn info(shared: &Shared, job: &str) -> Answer<ResultInfo> {
+    let wanted = job.to_owned();
+    match shared.readers.run(move |db| store::result(db, &wanted)).await? {
+        Some(info) => Ok(info),
+        None => refuse(ProblemCode::NotFound, format!("there is no result of job `{job}`")),
+    }
+}
+
+/// `result.json` of a job's result.
+pub(crate) async fn detail(shared: &Shared, job: &str) -> Answer<JobResult> {
+    let wanted = job.to_owned();
+    let Some(json) = shared.readers.run(move |db| store::result_json(db, &wanted)).await? else {
+        return refuse(ProblemCode::NotFound, format!("there is no result of job `{job}`"));
+    };
+    JobResult::parse(json.as_bytes())
+        .map_err(|error| Problem::new(ProblemCode::Internal, format!("the result that is kept: {error}")).into())
+}
+
+pub(crate) async fn bundle(
+    State(shared): State<Shared>,
+    _: Reader,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let info = info(&shared, &job).await?;
+    let name = format!("{job}.tar.zst");
+    super::file::send(&shared.bundles.path(&info.bundle), "application/zstd", Some(&name), &headers).await
+}

@@ -1,0 +1,212 @@
+//! Every route of the API in one table, from which the router and the OpenAPI document are made.
+
+use axum::Router;
+use axum::http::Method;
+use axum::routing::{MethodRouter, get, head, patch, post, put};
+use protocol::api::{
+    AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, CreateUpload, Given, GiveBack, Heartbeat,
+    HeartbeatAnswer, JobInfo, JobPage, LogAnswer, PREFIX, Register, Registered, ResultDetail, ResultPage, Upload,
+    WorkerInfo, WorkerPage, WorkerReport,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::http::{jobs, leases, results, uploads, workers};
+use crate::hub::Shared;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// The join token.
+    Joining,
+    /// A worker's token.
+    Worker,
+    /// The admin token.
+    Admin,
+    /// Everybody, or anybody with a token where the hub is not public.
+    Reader,
+}
+
+/// How a schema comes into the document.
+pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// What goes over the wire.
+#[derive(Clone, Copy)]
+pub(crate) enum Content {
+    Nothing,
+    Json(SchemaOf),
+    /// Bytes of this media type.
+    Bytes(&'static str),
+}
+
+/// A route of the API.
+pub(crate) struct Endpoint {
+    pub(crate) method: Method,
+    /// After the prefix, with parameters in braces.
+    pub(crate) path: &'static str,
+    pub(crate) id: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) who: For,
+    pub(crate) query: &'static [(&'static str, &'static str)],
+    pub(crate) headers: &'static [(&'static str, &'static str)],
+    pub(crate) request: Content,
+    pub(crate) status: u16,
+    pub(crate) answer: Content,
+    handler: MethodRouter<Shared>,
+}
+
+fn json<T: JsonSchema>() -> Content {
+    Content::Json(|generator| generator.subschema_for::<T>())
+}
+
+impl Endpoint {
+    fn new(method: Method, path: &'static str, id: &'static str, who: For, handler: MethodRouter<Shared>) -> Self {
+        Self {
+            method,
+            path,
+            id,
+            summary: "",
+            who,
+            query: &[],
+            headers: &[],
+            request: Content::Nothing,
+            status: 200,
+            answer: Content::Nothing,
+            handler,
+        }
+    }
+
+    fn says(mut self, summary: &'static str) -> Self {
+        self.summary = summary;
+        self
+    }
+
+    fn takes(mut self, request: Content) -> Self {
+        self.request = request;
+        self
+    }
+
+    fn query(mut self, query: &'static [(&'static str, &'static str)]) -> Self {
+        self.query = query;
+        self
+    }
+
+    fn headers(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    fn answers(mut self, status: u16, answer: Content) -> Self {
+        (self.status, self.answer) = (status, answer);
+        self
+    }
+}
+
+const PAGING: [(&str, &str); 2] =
+    [("limit", "How many at most; 100 if it is missing"), ("after", "`next` of the page before")];
+
+/// All routes.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let of = Endpoint::new;
+    vec![
+        of(Method::POST, "/workers", "register", For::Joining, post(workers::register))
+            .says("Registers a worker, or takes it up again")
+            .takes(json::<Register>())
+            .answers(200, json::<Registered>()),
+        of(Method::GET, "/workers", "list-workers", For::Reader, get(workers::list))
+            .says("Lists workers by their ids")
+            .query(&PAGING)
+            .answers(200, json::<WorkerPage>()),
+        of(Method::GET, "/workers/{worker}", "show-worker", For::Reader, get(workers::one))
+            .says("Shows a worker")
+            .answers(200, json::<WorkerInfo>()),
+        of(Method::PUT, "/workers/{worker}/health", "report-health", For::Worker, put(workers::report))
+            .says("Says how a worker is")
+            .takes(json::<WorkerReport>())
+            .answers(204, Content::Nothing),
+        of(Method::POST, "/claims", "claim", For::Worker, post(leases::claim))
+            .says("Asks for a job and waits for one; 204 if there was none")
+            .takes(json::<Claim>())
+            .answers(200, json::<Claimed>()),
+        of(Method::POST, "/leases/{lease}/heartbeat", "heartbeat", For::Worker, post(leases::heartbeat))
+            .says("Keeps a lease; hears whether to stop")
+            .takes(json::<Heartbeat>())
+            .answers(200, json::<HeartbeatAnswer>()),
+        of(Method::PUT, "/leases/{lease}/log", "append-log", For::Worker, put(leases::log))
+            .says("Appends a piece of at most 1 MiB to the log; what is there already is not written again")
+            .query(&[("offset", "Where the piece begins, in bytes")])
+            .takes(Content::Bytes("application/octet-stream"))
+            .answers(200, json::<LogAnswer>()),
+        of(Method::POST, "/leases/{lease}/complete", "complete", For::Worker, post(leases::complete))
+            .says("Delivers the result of a job; its bundle was uploaded before")
+            .takes(json::<Complete>())
+            .answers(200, json::<Completed>()),
+        of(Method::POST, "/leases/{lease}/give-back", "give-back", For::Worker, post(leases::give_back))
+            .says("Gives a job back")
+            .takes(json::<GiveBack>())
+            .answers(200, json::<Given>()),
+        of(Method::POST, "/uploads", "create-upload", For::Worker, post(uploads::create))
+            .says("Announces an upload, or finds it again")
+            .takes(json::<CreateUpload>())
+            .answers(201, json::<Upload>()),
+        of(Method::HEAD, "/uploads/{upload}", "ask-upload", For::Worker, head(uploads::ask))
+            .says("Asks how much of an upload is there: headers upload-offset, upload-length, upload-complete")
+            .answers(200, Content::Nothing),
+        of(Method::PATCH, "/uploads/{upload}", "append-upload", For::Worker, patch(uploads::append))
+            .says("Appends to an upload; with the last byte its digest is checked")
+            .headers(&[("upload-offset", "Where the bytes begin")])
+            .takes(Content::Bytes("application/octet-stream"))
+            .answers(204, Content::Nothing),
+        of(Method::POST, "/jobs", "add-jobs", For::Admin, post(jobs::add))
+            .says("Adds jobs")
+            .takes(json::<AddJobs>())
+            .answers(200, json::<AddedJobs>()),
+        of(Method::GET, "/jobs", "list-jobs", For::Reader, get(jobs::list))
+            .says("Lists jobs, the newest first")
+            .query(&[
+                ("state", "queued, running, finished, cancelled or given-up"),
+                ("package", "What is tested"),
+                PAGING[0],
+                PAGING[1],
+            ])
+            .answers(200, json::<JobPage>()),
+        of(Method::GET, "/jobs/{job}", "show-job", For::Reader, get(jobs::one))
+            .says("Shows a job with its attempts")
+            .answers(200, json::<JobInfo>()),
+        of(Method::GET, "/jobs/{job}/log", "read-log", For::Reader, get(jobs::log))
+            .says("Reads the log that was sent while the job ran; takes Range")
+            .query(&[("attempt", "Which attempt's; the last if it is missing")])
+            .answers(200, Content::Bytes("text/plain; charset=utf-8")),
+        of(Method::POST, "/jobs/{job}/cancel", "cancel-job", For::Admin, post(jobs::cancel))
+            .says("Cancels a job; its worker hears of it with the next heartbeat")
+            .answers(200, json::<JobInfo>()),
+        of(Method::POST, "/jobs/{job}/retry", "retry-job", For::Admin, post(jobs::retry))
+            .says("Adds a job like one that is over, unless that was done and the new one is not over yet")
+            .answers(200, json::<JobInfo>()),
+        of(Method::GET, "/results", "list-results", For::Reader, get(results::list))
+            .says("Lists results, those of the newest jobs first")
+            .query(&[
+                ("package", "What was tested"),
+                ("target", "On what: gfx1030"),
+                ("verdict", "pass, neutral, fail, timeout, gpu-fault or testbed-failed"),
+                PAGING[0],
+                PAGING[1],
+            ])
+            .answers(200, json::<ResultPage>()),
+        of(Method::GET, "/results/{job}", "show-result", For::Reader, get(results::one))
+            .says("Shows the result of a job")
+            .answers(200, json::<ResultDetail>()),
+        of(Method::GET, "/results/{job}/bundle", "read-bundle", For::Reader, get(results::bundle))
+            .says("Downloads the bundle of a result; takes Range")
+            .answers(200, Content::Bytes("application/zstd")),
+        of(Method::GET, "/openapi.json", "openapi", For::Reader, get(super::openapi::serve))
+            .says("This description")
+            .answers(200, Content::Json(|_| schemars::json_schema!({ "type": "object" }))),
+    ]
+}
+
+/// The router of the API.
+pub(crate) fn router() -> Router<Shared> {
+    endpoints()
+        .into_iter()
+        .fold(Router::new(), |router, endpoint| router.route(&format!("{PREFIX}{}", endpoint.path), endpoint.handler))
+}

@@ -1,0 +1,149 @@
+//! Uploads of bundles.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use protocol::api::{
+    COMPLETE_HEADER, CreateUpload, LENGTH_HEADER, OFFSET_HEADER, Problem, ProblemCode, Upload, check_sha256,
+};
+
+use crate::core::UploadRow;
+use crate::http::answer::{Answer, Refused, io_problem, refuse};
+use crate::http::auth::WorkerId;
+use crate::http::body::next;
+use crate::hub::Shared;
+use crate::store::{UploadError, UploadFile};
+
+/// So many bytes are collected before they are written.
+const BUFFER: usize = 1 << 20;
+
+pub(crate) async fn create(
+    State(shared): State<Shared>,
+    WorkerId(worker): WorkerId,
+    crate::http::body::Document(request): crate::http::body::Document<CreateUpload>,
+) -> Answer<(StatusCode, Json<Upload>)> {
+    check_sha256("sha256", &request.sha256)?;
+    if request.size > shared.config.max_upload {
+        let detail = format!("{} bytes, and {} are the most", request.size, shared.config.max_upload);
+        return refuse(ProblemCode::TooLarge, detail);
+    }
+    if request.size == 0 {
+        return refuse(ProblemCode::Invalid, "size: an upload of nothing");
+    }
+    shared.check_room_for(request.size)?;
+    let row = shared.core.write(move |tx| tx.create_upload(&worker, &request)).await?;
+    let upload = status(&shared, row).await?;
+    Ok((StatusCode::CREATED, Json(upload)))
+}
+
+async fn status(shared: &Shared, row: UploadRow) -> Answer<Upload> {
+    let (bundles, uploads) = (shared.bundles.clone(), shared.uploads.clone());
+    let task = tokio::task::spawn_blocking(move || {
+        let complete = bundles.size(&row.sha256)? == Some(row.size);
+        let offset = if complete { row.size } else { uploads.offset(&row.id)? };
+        Ok(Upload { id: row.id, offset, size: row.size, complete })
+    });
+    task.await?.map_err(|error: std::io::Error| io_problem(&error).into())
+}
+
+fn headers(upload: &Upload) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(OFFSET_HEADER, HeaderValue::from(upload.offset));
+    headers.insert(LENGTH_HEADER, HeaderValue::from(upload.size));
+    let complete = if upload.complete { "true" } else { "false" };
+    headers.insert(COMPLETE_HEADER, HeaderValue::from_static(complete));
+    headers
+}
+
+pub(crate) async fn ask(
+    State(shared): State<Shared>,
+    WorkerId(worker): WorkerId,
+    Path(id): Path<String>,
+) -> Answer<Response> {
+    let row = shared.core.write(move |tx| tx.upload(&id, &worker)).await?;
+    let upload = status(&shared, row).await?;
+    Ok((StatusCode::OK, headers(&upload)).into_response())
+}
+
+pub(crate) async fn append(
+    State(shared): State<Shared>,
+    WorkerId(worker): WorkerId,
+    Path(id): Path<String>,
+    request: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let offset = request.get(OFFSET_HEADER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let Some(offset) = offset else {
+        return refuse(ProblemCode::BadRequest, format!("header {OFFSET_HEADER}: a number of bytes is needed"));
+    };
+    let row = shared.core.write(move |tx| tx.upload(&id, &worker)).await?;
+    let row = Arc::new(row);
+    let upload = status(&shared, (*row).clone()).await?;
+    if !upload.complete {
+        let uploads = shared.uploads.clone();
+        let opening = row.clone();
+        let open = tokio::task::spawn_blocking(move || uploads.open(&opening.id, offset, opening.size));
+        let file = open.await?.map_err(problem)?;
+        let file = receive(&shared, file, body).await?;
+        if file.is_full() {
+            adopt(&shared, file, row.clone()).await?;
+        }
+    }
+    let upload = status(&shared, (*row).clone()).await?;
+    Ok((StatusCode::NO_CONTENT, headers(&upload)).into_response())
+}
+
+/// Writes what comes. What has come before an error stays: the upload goes on from there.
+async fn receive(shared: &Shared, mut file: UploadFile, mut body: Body) -> Answer<UploadFile> {
+    loop {
+        let (mut buffer, mut ended) = (Vec::new(), Ok(false));
+        while buffer.len() < BUFFER {
+            match next(&mut body, shared).await {
+                Ok(Some(data)) => buffer.extend_from_slice(&data),
+                Ok(None) => ended = Ok(true),
+                Err(error) => ended = Err(error),
+            }
+            if !matches!(ended, Ok(false)) {
+                break;
+            }
+        }
+        shared.check_room()?;
+        let length = buffer.len() as u64;
+        let write = tokio::task::spawn_blocking(move || file.write(&buffer).map(|()| file));
+        file = write.await?.map_err(problem)?;
+        shared.counters.received(length);
+        match ended {
+            Ok(true) => return Ok(file),
+            Ok(false) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Checks the digest of an upload that is complete, and keeps it.
+async fn adopt(shared: &Shared, mut file: UploadFile, row: Arc<UploadRow>) -> Answer<()> {
+    let (bundles, uploads) = (shared.bundles.clone(), shared.uploads.clone());
+    let task = tokio::task::spawn_blocking(move || {
+        if bundles.adopt(&uploads.path(&row.id), &row.sha256).map_err(|error| io_problem(&error))? {
+            return Ok(());
+        }
+        file.discard().map_err(|error| io_problem(&error))?;
+        let detail = format!("its SHA-256 is not {}; what was there is thrown away", row.sha256);
+        Err(Problem::new(ProblemCode::DigestMismatch, detail).at(0))
+    });
+    task.await?.map_err(Refused)
+}
+
+fn problem(error: UploadError) -> Problem {
+    let text = error.to_string();
+    match error {
+        UploadError::Busy => Problem::new(ProblemCode::Busy, text),
+        UploadError::Offset(there) => Problem::new(ProblemCode::WrongOffset, text).at(there),
+        UploadError::TooMany(_) => Problem::new(ProblemCode::TooLarge, text),
+        UploadError::Io(error) => io_problem(&error),
+    }
+}

@@ -1,0 +1,112 @@
+//! Workers: registering, saying how they are, being looked at.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use protocol::VERSION;
+use protocol::api::{
+    ProblemCode, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, check_id,
+};
+use serde::Deserialize;
+
+use crate::http::answer::{Answer, refuse};
+use crate::http::auth::{Joining, Reader, WorkerId};
+use crate::http::body::Document;
+use crate::hub::Shared;
+
+pub(crate) async fn register(
+    State(shared): State<Shared>,
+    joining: Joining,
+    Document(request): Document<Register>,
+) -> Answer<Json<Registered>> {
+    check_id("id", &request.id)?;
+    check_id("boot", &request.boot)?;
+    if request.version > VERSION {
+        return refuse(ProblemCode::TooNew, format!("the worker speaks version {}, the hub {VERSION}", request.version));
+    }
+    if let Joining(Some(id)) = joining
+        && id != request.id
+    {
+        return refuse(ProblemCode::Forbidden, format!("the token is that of worker `{id}`"));
+    }
+    Ok(Json(shared.core.write(move |tx| tx.register(request)).await?))
+}
+
+pub(crate) async fn report(
+    State(shared): State<Shared>,
+    WorkerId(worker): WorkerId,
+    Path(id): Path<String>,
+    Document(mut report): Document<WorkerReport>,
+) -> Answer<StatusCode> {
+    if id != worker {
+        return refuse(ProblemCode::Forbidden, format!("the token is that of worker `{worker}`"));
+    }
+    report.message = shorten(&report.message, 2_000);
+    shared.core.write(move |tx| tx.report(&worker, &report)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The beginning of a text that somebody else has written.
+pub(crate) fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most { text.to_owned() } else { text.chars().take(most).chain(['…']).collect() }
+}
+
+/// Which workers are wanted.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Filter {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+pub(crate) async fn list(
+    State(shared): State<Shared>,
+    _: Reader,
+    Query(filter): Query<Filter>,
+) -> Answer<Json<WorkerPage>> {
+    let limit = filter.limit.unwrap_or(100).clamp(1, 1000);
+    let mut workers = infos(&shared, |id| filter.after.as_deref().is_none_or(|after| id > after), limit + 1);
+    let more = workers.len() > limit;
+    workers.truncate(limit);
+    let next = if more { workers.last().map(|worker| worker.id.clone()) } else { None };
+    Ok(Json(WorkerPage { workers, next }))
+}
+
+pub(crate) async fn one(
+    State(shared): State<Shared>,
+    _: Reader,
+    Path(id): Path<String>,
+) -> Answer<Json<WorkerInfo>> {
+    match infos(&shared, |other| other == id, 1).pop() {
+        Some(worker) => Ok(Json(worker)),
+        None => refuse(ProblemCode::NotFound, format!("no worker `{id}` has registered")),
+    }
+}
+
+/// Workers in the order of their ids.
+pub(crate) fn infos(shared: &Shared, wanted: impl Fn(&str) -> bool, limit: usize) -> Vec<WorkerInfo> {
+    let state = shared.core.state();
+    let mut found: Vec<_> = state.workers.iter().filter(|(id, _)| wanted(id)).collect();
+    found.sort_unstable_by_key(|(id, _)| *id);
+    found.truncate(limit);
+    let online_since = shared.online_since();
+    let mut infos: Vec<WorkerInfo> = found
+        .into_iter()
+        .map(|(id, worker)| WorkerInfo {
+            id: id.clone(),
+            machine: (*worker.machine).clone(),
+            health: worker.health,
+            message: worker.message.clone(),
+            online: worker.seen_since(online_since),
+            seen: crate::clock::timestamp(worker.seen.load(std::sync::atomic::Ordering::Relaxed)),
+            registered: crate::clock::timestamp(worker.registered),
+            jobs: Vec::new(),
+        })
+        .collect();
+    for live in state.leases.values() {
+        let place = infos.binary_search_by(|info| info.id.as_str().cmp(&live.worker));
+        if let Some(info) = place.ok().and_then(|place| infos.get_mut(place)) {
+            info.jobs.push(live.job_id.clone());
+        }
+    }
+    infos
+}

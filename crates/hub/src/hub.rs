@@ -1,0 +1,230 @@
+//! [`Hub`]: everything together.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use protocol::api::{Problem, ProblemCode};
+use tokio::sync::watch;
+
+use crate::clock::millis;
+use crate::config::Config;
+use crate::core::Core;
+use crate::error::HubError;
+use crate::http::answer::io_problem;
+use crate::store::{Bundles, CaseFiles, DataDir, Logs, Readers, Uploads, free_bytes, schema};
+use crate::token::{Who, hash};
+
+/// Uploads that nobody went on with for so long are removed.
+const ABANDONED: Duration = Duration::from_secs(7 * 86_400);
+
+/// The same request is recognised for so long.
+const REQUESTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// A hub: the data directory is open, and requests can be [served](Hub::serve).
+#[derive(Clone)]
+pub struct Hub {
+    pub(crate) shared: Shared,
+    stop: watch::Sender<bool>,
+    join_token: String,
+    new_admin_token: Option<String>,
+}
+
+/// What all requests share.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) core: Core,
+    pub(crate) readers: Readers,
+    pub(crate) bundles: Bundles,
+    pub(crate) uploads: Uploads,
+    pub(crate) logs: Logs,
+    pub(crate) cases: CaseFiles,
+    pub(crate) counters: Counters,
+    /// Becomes true when the hub is to end: who waits stops waiting.
+    pub(crate) stop: watch::Receiver<bool>,
+    data: DataDir,
+}
+
+impl Deref for Shared {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// Numbers for `/metrics`, counted since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) requests: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) received_bytes: AtomicU64,
+    pub(crate) expired_leases: AtomicU64,
+    pub(crate) connections: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn received(&self, bytes: u64) {
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Hub {
+    /// Opens a data directory, which is made if it is not there. What was interrupted, however it was, is consistent
+    /// again; leases go on.
+    ///
+    /// # Errors
+    /// If the directory cannot be used, or another hub uses it.
+    pub fn open(data_dir: &Path, config: Config) -> Result<Self, HubError> {
+        let data = DataDir::open(data_dir)?;
+        let path = data.database();
+        let db = schema::open(&path)?;
+        let failed = |error| HubError::Database { path: path.clone(), error };
+        let core = Core::start(db, &config).map_err(failed)?;
+        let readers = Readers::open(&path)?;
+        let join_token = data.join_token()?;
+        let (stop, stopped) = watch::channel(false);
+        let new_admin_token = {
+            let mut state = core.state_mut();
+            state.tokens.insert(hash(&join_token), Who::Join);
+            !state.tokens.values().any(|who| *who == Who::Admin)
+        };
+        let shared = Shared(Arc::new(Inner {
+            config,
+            core,
+            readers,
+            bundles: Bundles::new(data.bundles()),
+            uploads: Uploads::new(data.uploads()),
+            logs: Logs::new(data.logs()),
+            cases: CaseFiles::new(data.logs()),
+            counters: Counters::default(),
+            stop: stopped,
+            data,
+        }));
+        let mut hub = Self { shared, stop, join_token, new_admin_token: None };
+        if new_admin_token {
+            hub.new_admin_token = Some(hub.replace_admin_token()?);
+        }
+        Ok(hub)
+    }
+
+    /// What a machine shows to become a worker. The same at each start.
+    pub fn join_token(&self) -> &str {
+        &self.join_token
+    }
+
+    /// What people show. There only when it was just made, at the first start: it is kept as a digest.
+    pub fn new_admin_token(&self) -> Option<&str> {
+        self.new_admin_token.as_deref()
+    }
+
+    /// Makes a new admin token; the one before is good for nothing any more. Blocks: not for async code.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn replace_admin_token(&self) -> Result<String, HubError> {
+        let failed = |problem: Problem| HubError::System { what: "token", reason: problem.to_string() };
+        self.shared.core.write_blocking(|tx| tx.replace_admin_token()).map_err(failed)
+    }
+
+    /// Ends leases that have run out; [`Hub::serve`] does it every second. Says how many there were.
+    pub async fn expire_leases(&self) -> usize {
+        let expired = self.shared.core.write(|tx| tx.expire()).await.unwrap_or_else(|problem| {
+            tracing::error!(%problem, "leases could not be looked at");
+            0
+        });
+        self.shared.counters.expired_leases.fetch_add(expired as u64, Ordering::Relaxed);
+        expired
+    }
+
+    /// What is done as long as the hub runs.
+    pub(crate) async fn keep_house(&self) {
+        let mut every_second = tokio::time::interval(Duration::from_secs(1));
+        every_second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        for seconds in 0_u64.. {
+            every_second.tick().await;
+            self.expire_leases().await;
+            if seconds % 60 == 30 {
+                self.save_seen().await;
+            }
+            if seconds % 3600 == 10 {
+                self.tidy().await;
+            }
+        }
+    }
+
+    pub(crate) async fn save_seen(&self) {
+        let since = self.shared.config.clock.millis().saturating_sub(120_000);
+        if let Err(problem) = self.shared.core.write(move |tx| tx.save_seen(since)).await {
+            tracing::warn!(%problem, "when workers were seen could not be written down");
+        }
+    }
+
+    async fn tidy(&self) {
+        let before = self.shared.config.clock.millis().saturating_sub(millis(REQUESTS_KEPT));
+        let uploads = self.shared.uploads.clone();
+        let abandoned = tokio::task::spawn_blocking(move || {
+            let Some(time) = SystemTime::now().checked_sub(ABANDONED) else { return Ok(Vec::new()) };
+            let ids = uploads.older_than(time)?;
+            for id in &ids {
+                std::fs::remove_file(uploads.path(id))?;
+            }
+            Ok::<_, std::io::Error>(ids)
+        });
+        let abandoned = match abandoned.await {
+            Ok(Ok(ids)) => ids,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "abandoned uploads could not be removed");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        };
+        let outcome = self.shared.core.write(move |tx| {
+            tx.forget_requests(before)?;
+            tx.forget_uploads(&abandoned)
+        });
+        if let Err(problem) = outcome.await {
+            tracing::warn!(%problem, "what nobody needs any more could not be forgotten");
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+impl Inner {
+    /// Workers that were heard of since then are online; milliseconds since 1970.
+    pub(crate) fn online_since(&self) -> i64 {
+        self.config.clock.millis().saturating_sub(millis(self.config.offline_after))
+    }
+
+    /// Refuses when the disk is nearly full.
+    pub(crate) fn check_room(&self) -> Result<(), Problem> {
+        self.check_room_for(0)
+    }
+
+    /// Refuses when the disk would be nearly full with so many bytes more.
+    pub(crate) fn check_room_for(&self, bytes: u64) -> Result<(), Problem> {
+        let free = free_bytes(self.data.root()).map_err(|error| io_problem(&error))?;
+        if free.saturating_sub(bytes) >= self.config.min_free {
+            return Ok(());
+        }
+        tracing::error!(free, "the data directory's disk is nearly full: uploads and logs are refused");
+        Err(Problem::new(ProblemCode::DiskFull, format!("{free} bytes are free in the data directory's file system")))
+    }
+
+    pub(crate) fn free(&self) -> u64 {
+        free_bytes(self.data.root()).unwrap_or(0)
+    }
+
+    pub(crate) fn database_bytes(&self) -> u64 {
+        std::fs::metadata(self.data.database()).map_or(0, |about| about.len())
+    }
+}

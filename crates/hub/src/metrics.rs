@@ -1,0 +1,73 @@
+//! `/metrics` in Prometheus' text format (version 0.0.4).
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use protocol::api::{Health, JobState};
+
+use crate::http::{Answer, Reader};
+use crate::hub::Shared;
+
+/// One number with its help.
+fn one(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
+    // Writing to a string cannot fail.
+    let _ = write!(out, "# HELP rocbed_{name} {help}\n# TYPE rocbed_{name} {kind}\nrocbed_{name} {value}\n");
+}
+
+/// A number for each value of a label.
+fn many(out: &mut String, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
+    let _ = write!(out, "# HELP rocbed_{name} {help}\n# TYPE rocbed_{name} gauge\n");
+    for (text, value) in values {
+        let _ = writeln!(out, "rocbed_{name}{{{label}=\"{text}\"}} {value}");
+    }
+}
+
+pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Response> {
+    let counted = shared.readers.run(|db| {
+        let mut statement = db.prepare_cached("SELECT state, count(*) FROM jobs GROUP BY state")?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?)))?;
+        let jobs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut statement = db.prepare_cached("SELECT verdict, count(*) FROM results WHERE NOT simulated GROUP BY 1")?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?)))?;
+        Ok((jobs, rows.collect::<rusqlite::Result<Vec<_>>>()?))
+    });
+    let (jobs, results) = counted.await?;
+    let count = |list: &[(String, u32)], wanted: &str| {
+        list.iter().find(|(name, _)| name == wanted).map_or(0, |(_, count)| u64::from(*count))
+    };
+    let mut out = String::new();
+    let states = JobState::ALL.map(|state| (state.name(), count(&jobs, state.name())));
+    many(&mut out, "jobs", "Jobs by state.", "state", &states);
+    let verdicts = protocol::Verdict::ALL.map(|verdict| (verdict.name(), count(&results, verdict.name())));
+    many(&mut out, "results", "Results on real GPUs or none, by verdict.", "verdict", &verdicts);
+    {
+        let state = shared.core.state();
+        let since = shared.online_since();
+        let health = Health::ALL.map(|health| {
+            let count = state.workers.values().filter(|worker| worker.seen_since(since) && worker.health == health);
+            (health.name(), count.count() as u64)
+        });
+        many(&mut out, "workers_online", "Workers that were heard of lately, by health.", "health", &health);
+        one(&mut out, "gauge", "workers_known", "Workers that have ever registered.", state.workers.len() as u64);
+        one(&mut out, "gauge", "leases_active", "Jobs in workers' hands.", state.leases.len() as u64);
+        one(&mut out, "gauge", "claims_waiting", "Workers that wait for a job.", state.waiters.len() as u64);
+    }
+    let counters = &shared.counters;
+    for (name, help, counter) in [
+        ("http_requests_total", "Requests that were answered.", &counters.requests),
+        ("http_refused_total", "Requests answered with a status from 400 to 499.", &counters.refused),
+        ("http_failed_total", "Requests answered with a status from 500.", &counters.failed),
+        ("received_bytes_total", "Bytes of bundles that were uploaded.", &counters.received_bytes),
+        ("expired_leases_total", "Leases that ran out.", &counters.expired_leases),
+    ] {
+        one(&mut out, "counter", name, help, counter.load(Ordering::Relaxed));
+    }
+    let connections = counters.connections.load(Ordering::Relaxed);
+    one(&mut out, "gauge", "http_connections", "Open connections.", connections);
+    one(&mut out, "gauge", "disk_free_bytes", "Room in the data directory's file system.", shared.free());
+    one(&mut out, "gauge", "database_bytes", "Size of the database without its log.", shared.database_bytes());
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response())
+}

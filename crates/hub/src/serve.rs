@@ -1,0 +1,237 @@
+//! Listening: connections, TLS, and what is done about clients that are slow or too many.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Sleep, sleep};
+use tokio_rustls::TlsAcceptor;
+
+use crate::app::app;
+use crate::error::HubError;
+use crate::hub::Hub;
+use crate::tls::Tls;
+
+/// When the hub ends, requests that are being answered have this long.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// Where a hub listens.
+#[derive(Debug)]
+pub struct Listener {
+    socket: std::net::TcpListener,
+    tls: Option<Tls>,
+}
+
+impl Listener {
+    /// Listens for plain HTTP: for the machine itself, a network that is trusted, or a reverse proxy.
+    pub fn plain(socket: std::net::TcpListener) -> Self {
+        Self { socket, tls: None }
+    }
+
+    /// Listens for HTTPS.
+    pub fn tls(socket: std::net::TcpListener, tls: Tls) -> Self {
+        Self { socket, tls: Some(tls) }
+    }
+}
+
+impl Hub {
+    /// Serves until `shutdown` is ready. Then claims that wait are answered with nothing, and requests that are being
+    /// answered have ten seconds.
+    ///
+    /// # Errors
+    /// If a socket cannot be used.
+    pub async fn serve(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) -> Result<(), HubError> {
+        let router = app(self.shared.clone());
+        let graceful = Arc::new(GracefulShutdown::new());
+        let places = Arc::new(Semaphore::new(self.shared.config.max_connections));
+        let mut tasks = tokio::task::JoinSet::new();
+        for listener in listeners {
+            let failed = |error| HubError::Io { action: "listen on", path: "socket".into(), error };
+            listener.socket.set_nonblocking(true).map_err(failed)?;
+            let socket = TcpListener::from_std(listener.socket).map_err(failed)?;
+            let accept = Accept {
+                hub: self.clone(),
+                router: router.clone(),
+                tls: listener.tls.map(|tls| TlsAcceptor::from(tls.config)),
+                graceful: graceful.clone(),
+                places: places.clone(),
+            };
+            tasks.spawn(accept.run(socket));
+        }
+        let housekeeping = self.clone();
+        tasks.spawn(async move { housekeeping.keep_house().await });
+        shutdown.await;
+        tasks.shutdown().await;
+        self.stop();
+        if let Some(graceful) = Arc::into_inner(graceful)
+            && tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await.is_err()
+        {
+            tracing::warn!("some requests were not answered to the end");
+        }
+        self.save_seen().await;
+        Ok(())
+    }
+
+    /// Serves on the current thread's own runtime: for programs that are not async.
+    ///
+    /// # Errors
+    /// If the runtime cannot be started, or as [`Hub::serve`].
+    pub fn serve_blocking(
+        &self,
+        listeners: Vec<Listener>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), HubError> {
+        let failed = |error: io::Error| HubError::System { what: "threads", reason: error.to_string() };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+        runtime.block_on(self.serve(listeners, shutdown))
+    }
+}
+
+/// Ready when the process gets SIGINT or SIGTERM.
+pub async fn until_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+struct Accept {
+    hub: Hub,
+    router: axum::Router,
+    tls: Option<TlsAcceptor>,
+    graceful: Arc<GracefulShutdown>,
+    places: Arc<Semaphore>,
+}
+
+impl Accept {
+    async fn run(self, socket: TcpListener) {
+        loop {
+            let Ok(place) = self.places.clone().acquire_owned().await else { return };
+            let stream = match socket.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: connections that end make room.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            // Answers are small and wait for nothing.
+            drop(stream.set_nodelay(true));
+            let watcher = self.graceful.watcher();
+            let (router, tls, hub) = (self.router.clone(), self.tls.clone(), self.hub.clone());
+            tokio::spawn(async move {
+                hub.shared.counters.connections.fetch_add(1, Ordering::Relaxed);
+                if let Err(error) = connection(&hub, stream, tls, router, watcher).await {
+                    tracing::debug!(%error, "a connection ended");
+                }
+                hub.shared.counters.connections.fetch_sub(1, Ordering::Relaxed);
+                drop(place);
+            });
+        }
+    }
+}
+
+async fn connection(
+    hub: &Hub,
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    router: axum::Router,
+    watcher: hyper_util::server::graceful::Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let patience = hub.shared.config.patience;
+    let service = TowerToHyperService::new(router);
+    let mut builder = http1::Builder::new();
+    // The time for the head of a request, and so also for the next one on the same connection.
+    builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 << 10);
+    match tls {
+        None => {
+            let io = TokioIo::new(Impatient::new(stream, patience));
+            watcher.watch(builder.serve_connection(io, service)).await?;
+        }
+        Some(tls) => {
+            let stream = tokio::time::timeout(patience, tls.accept(stream)).await??;
+            let io = TokioIo::new(Impatient::new(stream, patience));
+            watcher.watch(builder.serve_connection(io, service)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A connection that ends with an error when the other side does not take what is written.
+struct Impatient<S> {
+    inner: S,
+    patience: Duration,
+    stuck: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Impatient<S> {
+    fn new(inner: S, patience: Duration) -> Self {
+        Self { inner, patience, stuck: None }
+    }
+
+    fn wait<T>(&mut self, context: &mut Context, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stuck = None;
+            return outcome;
+        }
+        let patience = self.patience;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stuck.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
+        pin!(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = pin!(&mut self.inner).poll_write(context, bytes);
+        self.wait(context, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context,
+        bytes: &[io::IoSlice],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = pin!(&mut self.inner).poll_write_vectored(context, bytes);
+        self.wait(context, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        let outcome = pin!(&mut self.inner).poll_flush(context);
+        self.wait(context, outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        let outcome = pin!(&mut self.inner).poll_shutdown(context);
+        self.wait(context, outcome)
+    }
+}
