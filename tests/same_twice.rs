@@ -1,11 +1,23 @@
 //! One lock, one image: whatever the directory, umask, time zone, locale, user, sandbox kind and clock. Every variation
 //! unpacks and configures its own root directory: `--fresh` takes nothing from the cache but downloads.
+//!
+//! No clock can be set for the sandbox alone, so what maintainer scripts make of the time is held down from three sides:
+//! rocbed itself runs a year ahead; the times that the kernel wrote into a configured tree are moved by a year; and no file
+//! that a script wrote may name today.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
+use fsimage::ext4::{Limits, Reader};
+use fsimage::{FileTree, NodeKind};
 use rocbed_tests::{rocbed, rocbed_path, scratch, smoke_image, tool};
+
+const LOCK: &str = include_str!("../recipes/smoke.lock");
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// The digests of all the image's files.
 fn sums(image: &Path) -> String {
@@ -68,6 +80,109 @@ fn with_a_clock_a_year_ahead() {
     is_the_same(command, &image);
 }
 
+#[test]
+fn with_another_year_in_the_times_that_the_kernel_wrote() {
+    let cache = scratch().join("cache-of-another-year");
+    let trees = cache.join("trees");
+    if trees.exists() {
+        fs::remove_dir_all(&trees).expect("removing an old tree");
+    }
+    seed(&cache);
+    let build = |name: &str| {
+        let image = output(name);
+        let mut command = rocbed(["build", "smoke", "--locked", "--output"]).arg(&image).into_command();
+        command.env("ROCBED_CACHE", &cache);
+        is_the_same(command, &image);
+    };
+    build("this-year");
+    let tree = fs::read_dir(&trees).expect("the cache has trees").next().expect("it has this one").expect("readable");
+    let date: u64 =
+        LOCK.lines().find_map(|line| line.strip_prefix("date = ")).expect("a date").parse().expect("a number");
+    let moved = move_times(&tree.path().join("tree"), SystemTime::UNIX_EPOCH + Duration::from_secs(date));
+    assert!(moved > 1_000, "scripts and dpkg wrote more than {moved} files and directories");
+    build("another-year");
+    fs::remove_dir_all(&trees).expect("removing a tree that is not what it was");
+}
+
+/// Moves all times after `date`, which are those of the build and not of packages, by a year. Returns how many.
+fn move_times(directory: &Path, date: SystemTime) -> usize {
+    let mut moved = 0;
+    for entry in fs::read_dir(directory).expect("reading a directory") {
+        let path = entry.expect("reading a directory").path();
+        let metadata = path.symlink_metadata().expect("looking at a file");
+        if metadata.is_dir() {
+            moved += move_times(&path, date);
+        }
+        // Links have times too, that nothing in std sets; files and directories are enough.
+        let modified = metadata.modified().expect("a time");
+        if modified > date && (metadata.is_dir() || metadata.is_file()) {
+            File::open(&path).and_then(|file| file.set_modified(modified + YEAR)).expect("setting a time");
+            moved += 1;
+        }
+    }
+    moved
+}
+
+/// Dates that scripts write: shadow's days, comments such as "generated on", names of backups.
+#[test]
+fn no_file_that_a_script_wrote_names_the_day_of_the_build() {
+    let image = output("today");
+    is_the_same(build(&image), &image);
+    let today = tool("date", ["--utc", "+%Y-%m-%d;%Y%m%d;%b %e;%e %b %Y;%d/%m/%Y;%m/%d/%Y"]);
+    let today: Vec<&str> = today.trim().split(';').map(str::trim).collect();
+    let tree = tree_in(&image);
+    let shipped = shipped(&tree);
+    assert!(shipped.len() > 5_000, "{} files have checksums", shipped.len());
+    let mut guilty = Vec::new();
+    for (path, id) in tree.iter() {
+        let path = String::from_utf8_lossy(path).into_owned();
+        let NodeKind::File(content) = &tree.node(id).kind else { continue };
+        if shipped.contains(&path) {
+            continue; // as its package has it, whenever that was built
+        }
+        let mut bytes = Vec::new();
+        content.open().expect("opening a file").read_to_end(&mut bytes).expect("reading a file");
+        let text = String::from_utf8_lossy(&bytes);
+        guilty.extend(today.iter().filter(|date| text.contains(**date)).map(|date| format!("/{path}: {date}")));
+    }
+    assert!(guilty.is_empty(), "{guilty:#?}");
+}
+
+/// The files that packages ship, by their lists of checksums.
+fn shipped(tree: &FileTree) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for (path, id) in tree.descendants("var/lib/dpkg/info").filter(|(path, _)| path.ends_with(b".md5sums")) {
+        let NodeKind::File(content) = &tree.node(id).kind else { panic!("{path:?} is no file") };
+        let mut text = String::new();
+        content.open().expect("opening a list").read_to_string(&mut text).expect("reading a list");
+        paths.extend(text.lines().filter_map(|line| line.get(34..)).map(str::to_owned));
+    }
+    paths
+}
+
+/// The tree in the image, read from its bytes.
+fn tree_in(image: &Path) -> FileTree {
+    let file = File::open(image.join("root.img")).expect("opening root.img");
+    let limits = Limits { memory: 8 << 30, ..Limits::default() };
+    Reader::open(file, 0).and_then(|mut reader| reader.tree(limits)).expect("reading root.img")
+}
+
+/// Puts the packages of the lock into another cache, so that no test needs the network for them again. They are checked
+/// when they are used.
+fn seed(cache: &Path) {
+    smoke_image();
+    let from = PathBuf::from(rocbed(["cache", "path"]).ok().trim());
+    let digests = LOCK.lines().filter_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"'));
+    for digest in digests {
+        let place = Path::new("sha256").join(&digest[..2]);
+        fs::create_dir_all(cache.join(&place)).expect("making a directory in the cache");
+        let to = cache.join(&place).join(digest);
+        if !to.exists() {
+            fs::copy(from.join(&place).join(digest), to).expect("copying a package");
+        }
+    }
+}
+
 /// An unprivileged user with subordinate ids, in the sandbox kind that such users get: a user namespace.
 #[test]
 fn as_an_unprivileged_user() {
@@ -109,15 +224,8 @@ impl TestUser {
         tool("useradd", ["--create-home", "--home-dir", &home.to_string_lossy(), "--add-subids-for-system", &name]);
         let ids = fs::read_to_string("/etc/subuid").expect("reading /etc/subuid");
         assert!(ids.contains(&name), "useradd gave {name} no subordinate ids:\n{ids}");
-        // The downloads, so that the test needs no network of its own; they are checked again when they are used.
-        let cache = rocbed(["cache", "path"]).ok();
-        let copy = format!(
-            "mkdir -p {0}/cache && cp -r {1}/sha256 {0}/cache/ && chown -R {2}: {0}",
-            home.display(),
-            cache.trim(),
-            name
-        );
-        tool("sh", ["-c", &copy]);
+        seed(&home.join("cache"));
+        tool("chown", ["-R", &format!("{name}:"), &home.to_string_lossy()]);
         Self { name, home }
     }
 }

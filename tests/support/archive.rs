@@ -1,14 +1,16 @@
 //! A Debian archive of our own on a loopback port: signed, small, and broken where a test wants it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
+use crate::tls::Authority;
 use crate::tool;
 
 /// Answers a request for a path: a body, or `None` for 404.
@@ -16,6 +18,7 @@ type Answer = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
 
 /// An HTTP server on a loopback port, for as long as the test program runs.
 pub struct Server {
+    scheme: &'static str,
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
@@ -23,6 +26,14 @@ pub struct Server {
 impl Server {
     /// Starts one that answers with `answer`.
     pub fn start(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        Self::start_with(answer, None)
+    }
+
+    fn start_with(
+        answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").expect("binding a loopback port");
         let address = listener.local_addr().expect("the port just bound");
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -30,11 +41,17 @@ impl Server {
         let answer: Arc<Answer> = Arc::new(answer);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
-                thread::spawn(move || serve(&stream, &*answer, &seen));
+                let (answer, seen, tls) = (Arc::clone(&answer), Arc::clone(&seen), tls.clone());
+                thread::spawn(move || match tls {
+                    None => serve(stream, &*answer, &seen),
+                    Some(tls) => {
+                        let connection = ServerConnection::new(tls).expect("a configuration that works");
+                        serve(StreamOwned::new(connection, stream), &*answer, &seen);
+                    }
+                });
             }
         });
-        Self { address, requests }
+        Self { scheme, address, requests }
     }
 
     /// Serves the files below a directory.
@@ -42,9 +59,15 @@ impl Server {
         Self::start(move |path| fs::read(root.join(path.trim_start_matches('/'))).ok())
     }
 
+    /// Serves them over TLS, with the certificate that an authority signed.
+    pub fn directory_over_tls(root: PathBuf, authority: &Authority) -> Self {
+        let answer = move |path: &str| fs::read(root.join(path.trim_start_matches('/'))).ok();
+        Self::start_with(answer, Some(authority.server_config()))
+    }
+
     /// The address of a path on it.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.address)
+        format!("{}://{}/{path}", self.scheme, self.address)
     }
 
     /// The paths asked for so far.
@@ -54,8 +77,9 @@ impl Server {
 }
 
 /// One connection: one request, one answer.
-fn serve(mut stream: &TcpStream, answer: &Answer, seen: &Mutex<Vec<String>>) {
-    let mut lines = BufReader::new(stream).lines();
+fn serve(stream: impl Read + Write, answer: &Answer, seen: &Mutex<Vec<String>>) {
+    let mut stream = BufReader::new(stream);
+    let mut lines = stream.by_ref().lines();
     let Some(Ok(request)) = lines.next() else { return };
     // The rest of the head says nothing that matters here.
     lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
@@ -67,7 +91,9 @@ fn serve(mut stream: &TcpStream, answer: &Answer, seen: &Mutex<Vec<String>>) {
     seen.lock().expect("no thread panicked").push(path);
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     // The client may have gone away: its business.
-    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).unwrap_or_default();
+    let stream = stream.get_mut();
+    let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).and_then(|()| stream.flush());
+    sent.unwrap_or_default();
 }
 
 /// A signed archive in a temporary directory, with the recipe that uses it.

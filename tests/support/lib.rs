@@ -3,11 +3,15 @@
 mod archive;
 mod peer;
 mod program;
+mod proxy;
+mod tls;
 mod tools;
 
 pub use archive::{Server, TestArchive};
 pub use peer::mmdebstrap;
-pub use program::{Output, rocbed, rocbed_path};
+pub use program::{Call, Output, rocbed, rocbed_path};
+pub use proxy::Proxy;
+pub use tls::Authority;
 pub use tools::tool;
 
 use std::path::{Path, PathBuf};

@@ -41,6 +41,7 @@ pub(crate) const TO_TEST: &[HostPackage] = &[
     package("kmod", "/usr/sbin/depmod"),
     package("mmdebstrap", "/usr/bin/mmdebstrap"),
     package("mtools", "/usr/bin/mdir"),
+    package("openssl", "/usr/bin/openssl"),
     package("uidmap", "/usr/bin/newuidmap"),
     package("zstd", "/usr/bin/zstd"),
 ];
