@@ -111,7 +111,7 @@ impl Engine {
     fn wait(&self) -> Result<Ready, Error> {
         let deadline = self.wires.values().filter_map(|wire| wire.deadline(self.settings.silence)).min();
         // Rounded up by the smallest step, lest the loop turn around a deadline that is not quite there.
-        let left = deadline.map(|at| at.saturating_sub(self.now()) + Duration::from_nanos(1));
+        let left = deadline.map(|at| at.saturating_sub(self.now()).saturating_add(Duration::from_nanos(1)));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let sockets: Vec<_> = self.wires.iter().filter_map(|(index, wire)| Some((*index, wire.socket()?))).collect();
         let mut polled = vec![PollFd::new(&self.ended, PollFlags::IN), PollFd::new(&self.watch, PollFlags::IN)];

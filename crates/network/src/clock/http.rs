@@ -29,7 +29,7 @@ pub enum Error {
 
 /// Asks a server with HEAD, and returns what time it is there when the answer came.
 pub fn ask(url: &str, timeout: Duration) -> Result<SystemTime, Error> {
-    let (host, port, path) = split(url).ok_or(Error::Url)?;
+    let Url { authority, host, port, path } = Url::parse(url).ok_or(Error::Url)?;
     let failed = |step| move |source| Error::Io { step, source };
     let addresses = (host, port).to_socket_addrs().map_err(failed("looking up the name"))?;
     let deadline = Instant::now() + timeout;
@@ -48,8 +48,8 @@ pub fn ask(url: &str, timeout: Duration) -> Result<SystemTime, Error> {
             }
         };
         let request = format!(
-            "HEAD {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: rocbed\r\nCache-Control: no-cache\r\nConnection: close\r\n\r\n",
-            &url[7..url.len() - path_length(url)]
+            "HEAD {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: rocbed\r\nCache-Control: no-cache\r\nConnection: \
+             close\r\n\r\n"
         );
         stream.set_write_timeout(Some(timeout)).map_err(failed("sending the question"))?;
         stream.write_all(request.as_bytes()).map_err(failed("sending the question"))?;
@@ -73,25 +73,32 @@ fn ends(head: &[u8]) -> bool {
     head.windows(4).any(|four| four == b"\r\n\r\n")
 }
 
-fn path_length(url: &str) -> usize {
-    url.get(7..).and_then(|rest| rest.find('/').map(|at| rest.len() - at)).unwrap_or(0)
+/// The parts of a URL.
+#[derive(Debug, PartialEq, Eq)]
+struct Url<'a> {
+    /// Host and port as written.
+    authority: &'a str,
+    host: &'a str,
+    port: u16,
+    path: &'a str,
 }
 
-/// Host, port and path of a URL. An IPv6 address is in brackets.
-fn split(url: &str) -> Option<(&str, u16, &str)> {
-    let scheme = url.get(..7)?;
-    let rest = url.get(7..)?;
-    if !scheme.eq_ignore_ascii_case("http://") || rest.bytes().any(|byte| byte <= b' ' || byte == 127) {
-        return None;
+impl<'a> Url<'a> {
+    /// Reads `http://host[:port][/path]`; an IPv6 address is in brackets.
+    fn parse(url: &'a str) -> Option<Self> {
+        let (scheme, rest) = url.split_at_checked(7)?;
+        if !scheme.eq_ignore_ascii_case("http://") || rest.bytes().any(|byte| byte <= b' ' || byte == 127) {
+            return None;
+        }
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ => (authority, 80),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let path = if path.is_empty() { "/" } else { path };
+        (!host.is_empty() && !host.contains('@')).then_some(Self { authority, host, port, path })
     }
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (authority, 80),
-    };
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let path = if path.is_empty() { "/" } else { path };
-    (!host.is_empty() && !host.contains('@')).then_some((host, port, path))
 }
 
 /// The time in an answer's head: its `Date`, and the time that a cache has kept it (`Age`, RFC 9111 section 5.1). A pure
@@ -217,12 +224,13 @@ mod tests {
 
     #[test]
     fn urls() {
-        assert_eq!(split("http://deb.debian.org/debian/"), Some(("deb.debian.org", 80, "/debian/")));
-        assert_eq!(split("http://[::1]:8080"), Some(("::1", 8080, "/")));
-        assert_eq!(split("http://[::1]/x"), Some(("::1", 80, "/x")));
+        let read = |url| Url::parse(url).map(|url| (url.authority, url.host, url.port, url.path));
+        assert_eq!(read("http://deb.debian.org/debian/"), Some(("deb.debian.org", "deb.debian.org", 80, "/debian/")));
+        assert_eq!(read("http://[::1]:8080"), Some(("[::1]:8080", "::1", 8080, "/")));
+        assert_eq!(read("http://[::1]/x"), Some(("[::1]", "::1", 80, "/x")));
         for bad in ["https://deb.debian.org/", "http://", "http:///x", "http://a:b/", "http://a b/", "http://u@h/", "ä"]
         {
-            assert_eq!(split(bad), None, "{bad}");
+            assert_eq!(read(bad), None, "{bad}");
         }
     }
 
@@ -231,7 +239,7 @@ mod tests {
         fn any_bytes(bytes: Vec<u8>, line in "\\PC*") {
             let _ = date(&bytes);
             let _ = date(format!("HTTP/1.1 200 OK\r\nDate: {line}\r\n\r\n").as_bytes());
-            let _ = split(&line);
+            let _ = Url::parse(&line);
             let _ = parse(&line);
         }
 

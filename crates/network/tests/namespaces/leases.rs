@@ -96,6 +96,52 @@ fn several_links_at_once() {
 }
 
 #[test]
+fn two_links_into_one_network() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        world.card("eth1", 2);
+        sh("ip -n lan link add lan0 type bridge
+            ip -n lan address flush dev lan-eth0; ip -n lan address flush dev lan-eth1
+            ip -n lan link set lan-eth0 master lan0; ip -n lan link set lan-eth1 master lan0
+            ip -n lan address add 10.1.0.1/24 dev lan0; ip -n lan link set lan0 up");
+        let _server = world.dnsmasq(&[RANGE]);
+        let machine = world.start(Settings::default());
+        let mut found = std::collections::BTreeMap::new();
+        machine.wait("both links", |event| {
+            if let Event::Configured { link, configuration } = event {
+                found.insert(link.clone(), configuration.address);
+            }
+            (found.len() == 2).then_some(())
+        });
+        assert_ne!(found["eth0"], found["eth1"]);
+        // Each has its own route to the subnet; without the first link the second one does.
+        assert_eq!(sh("ip -4 route show 10.1.0.0/24").lines().count(), 2);
+        assert!(reaches(Ipv4Addr::new(10, 1, 0, 1)));
+        world.unplug("eth0");
+        machine.wait("the loss", |event| matches!(event, Event::Lost { .. }).then_some(()));
+        assert!(sh("ip -4 route show").lines().all(|route| route.contains("eth1")));
+        assert!(reaches(Ipv4Addr::new(10, 1, 0, 1)));
+    });
+}
+
+#[test]
+fn what_does_not_work_is_told_and_the_rest_goes_on() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        let _server = world.dnsmasq(&[RANGE, "--dhcp-option=option:dns-server,0.0.0.0"]);
+        sh("mkdir -p /run/resolv.conf/in-the-way");
+        let machine = world.start(Settings::default());
+        machine.configured("eth0");
+        let problem = machine.wait("a problem", |event| match event {
+            Event::Problem { error, .. } => Some(error.to_string()),
+            _ => None,
+        });
+        assert!(problem.starts_with("writing /run/resolv.conf: "), "{problem}");
+        assert!(reaches(Ipv4Addr::new(10, 1, 0, 1)));
+    });
+}
+
+#[test]
 fn a_server_that_comes_late() {
     world::run(|world| {
         world.card("eth0", 1);
