@@ -1,10 +1,11 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `bench`, `build`, `docs`.
+//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `build`, `docs`.
 
 mod bench;
 mod build;
 mod demo;
 mod docs;
 mod host;
+mod lint;
 mod run;
 mod test;
 
@@ -27,6 +28,8 @@ enum Chore {
     Demo,
     /// Run every test, end to end ones included, installing what they need
     Test(test::Options),
+    /// Check the format and every lint, warnings as errors
+    Lint(lint::Options),
     /// Compare with mmdebstrap and mkfs.ext4 on this machine, in turn
     Bench(bench::Options),
     /// Build rocbed and the static rocbed-init beside it
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Demo => demo::run(),
         Chore::Test(options) => test::run(&options),
+        Chore::Lint(options) => lint::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Build { release } => {
             build::programs(if release { Profile::Release } else { Profile::Dev }).map(|programs| {

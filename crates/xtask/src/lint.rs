@@ -1,0 +1,26 @@
+//! `cargo xtask lint`: what a change has to pass before anyone looks at it.
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::run::{cargo, run as execute};
+
+/// What to look at.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only these packages; without any, the whole workspace
+    #[arg(short, long, value_name = "NAME")]
+    package: Vec<String>,
+}
+
+/// Checks the format, then every lint, with warnings as errors.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let packages: Vec<&str> = options.package.iter().flat_map(|name| ["--package", name]).collect();
+    let chosen = |everything: &'static str| if packages.is_empty() { vec![everything] } else { packages.clone() };
+    let mut format = cargo();
+    format.args(["fmt", "--check"]).args(chosen("--all"));
+    execute(&mut format).context("help: run `cargo fmt`")?;
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--quiet", "--all-targets"]).args(chosen("--workspace"));
+    execute(clippy.args(["--", "--deny", "warnings"])).context("help: the lines above say what to change")
+}
