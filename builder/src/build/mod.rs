@@ -154,8 +154,10 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     staging.write("manifest.json", manifest.as_bytes())?;
     let files = staging.publish(&OPTIONAL)?;
     state::remember(&options.output, &identity, &files)?;
+    clock.lap("waiting for the disk");
     if let Some(removal) = removal {
         removal.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        clock.lap("removing the old root directory");
     }
     Ok(Built {
         directory: options.output.clone(),
