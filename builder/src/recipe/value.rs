@@ -69,7 +69,7 @@ checked_string!(
         }
         Ok(text.to_owned())
     },
-    schemars::json_schema!({"type": "string", "pattern": "^\\\\S+$"})
+    schemars::json_schema!({"type": "string", "pattern": "^\\S+$"})
 );
 
 checked_string!(
@@ -82,7 +82,7 @@ checked_string!(
         }
         Ok(text.to_owned())
     },
-    schemars::json_schema!({"type": "string", "pattern": "^\\\\S+$"})
+    schemars::json_schema!({"type": "string", "pattern": "^\\S+$"})
 );
 
 impl CmdlineRemoval {
@@ -199,7 +199,7 @@ checked_string!(
         }
         Ok(text.to_owned())
     },
-    schemars::json_schema!({"type": "string", "pattern": "^\\\\S+$"})
+    schemars::json_schema!({"type": "string", "pattern": "^\\S+$"})
 );
 
 checked_string!(
