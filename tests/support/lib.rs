@@ -1,5 +1,8 @@
 //! What the end-to-end tests share: the program under test, an image built once, outside tools.
 
+// Panicking is how a test fails.
+#![allow(clippy::missing_panics_doc)]
+
 mod archive;
 mod peer;
 mod program;
