@@ -295,7 +295,9 @@ impl Engine {
             }
         }
         let links = self.wires.values().map(|wire| wire.status(self.began)).collect();
-        let status = Status { links, hostname: self.hostname.clone(), dns, search };
+        let leased = self.wires.values().filter_map(Wire::configuration).flat_map(|lease| &lease.ntp).copied();
+        let ntp = once_each(self.plans.ntp().chain(leased));
+        let status = Status { links, hostname: self.hostname.clone(), dns, search, ntp };
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
         for event in events.drain(..) {
             // Nobody has to listen.

@@ -61,7 +61,11 @@ impl Wire {
     pub fn start(&mut self, plan: Plan, hostname: Option<&str>, seed: u64, context: &mut Context<'_>) {
         self.silence_told = false;
         match (plan, self.link.mac) {
-            (Plan::Static(configuration), _) => self.configure(configuration, false, context),
+            (Plan::Static(configuration), _) => {
+                // It may have been a client before, if the settings were another link's that is gone.
+                self.client = None;
+                self.configure(configuration, false, context);
+            }
             (Plan::Dhcp { client_id }, Some(mac)) => {
                 let hostname = hostname.map(str::to_owned);
                 let client =
@@ -69,7 +73,7 @@ impl Wire {
                 let actions = client.start(context.now);
                 self.act(actions, context);
             }
-            (Plan::Dhcp { .. } | Plan::Off, _) => {}
+            (Plan::Dhcp { .. } | Plan::Off, _) => self.client = None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which link gets its address how.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::configuration::{Configuration, Origin, Route};
 use crate::ip::{Device, Method, Word};
@@ -79,6 +79,11 @@ impl Plans {
     /// The name servers of all words.
     pub fn dns(&self) -> impl Iterator<Item = IpAddr> {
         self.words.iter().flat_map(|word| &word.dns).copied().map(IpAddr::V4)
+    }
+
+    /// The time servers of all words.
+    pub fn ntp(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.words.iter().filter_map(|word| word.ntp)
     }
 
     /// The first name that a word gives the machine.

@@ -17,6 +17,8 @@ pub struct Status {
     pub dns: Vec<IpAddr>,
     /// All domains to search.
     pub search: Vec<String>,
+    /// All time servers: those of `ip=` and then those of DHCP.
+    pub ntp: Vec<Ipv4Addr>,
 }
 
 /// How one link stands.
@@ -53,20 +55,15 @@ pub enum LinkState {
 }
 
 impl Status {
-    /// Whether any link can be used.
+    /// Whether any link has an address. That may be one without a gateway: a server's management controller offers such
+    /// links over USB.
     pub fn is_ready(&self) -> bool {
         self.links.iter().any(|link| link.configuration.is_some())
     }
 
-    /// The time servers of all links, as [`clock::Settings::servers`](crate::clock::Settings::servers) wants them.
+    /// The time servers as [`clock::Settings::servers`](crate::clock::Settings::servers) wants them.
     pub fn ntp_servers(&self) -> Vec<String> {
-        let mut servers: Vec<Ipv4Addr> = Vec::new();
-        for server in self.links.iter().filter_map(|link| link.configuration.as_ref()).flat_map(|found| &found.ntp) {
-            if !servers.contains(server) {
-                servers.push(*server);
-            }
-        }
-        servers.iter().map(Ipv4Addr::to_string).collect()
+        self.ntp.iter().map(Ipv4Addr::to_string).collect()
     }
 }
 

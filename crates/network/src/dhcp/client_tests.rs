@@ -334,6 +334,8 @@ proptest! {
                     let kind = kinds[usize::from(kind) % kinds.len()];
                     let server = if server % 4 == 0 { Ipv4Addr::from(server) } else { SERVER };
                     let address = if address % 4 == 0 { Ipv4Addr::from(address) } else { ADDRESS };
+                    // Now and then an infinite lease.
+                    let lease = if lease == 499 { u32::MAX } else { lease };
                     let mut bytes = answer_from(server, question, kind, address, lease);
                     if let Some((at, value)) = changed {
                         let at = at % bytes.len();

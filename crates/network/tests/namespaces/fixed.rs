@@ -57,6 +57,41 @@ fn one_link_fixed_and_one_by_dhcp() {
 }
 
 #[test]
+fn dhcp_with_servers_and_a_name_of_ones_own() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        let options = ["--dhcp-option=option:dns-server,10.1.0.53", "--dhcp-option=option:ntp-server,10.1.0.123"];
+        let server = world.dnsmasq(&["--dhcp-range=10.1.0.10,10.1.0.20,1h", options[0], options[1]]);
+        let machine = world.start(settings(&["::::gpu7:eth0:dhcp:10.9.0.53::10.9.0.123"]));
+        machine.configured("eth0");
+        assert!(server.wait_for("client provides name").ends_with("gpu7"));
+        assert_eq!(resolv_conf(), "nameserver 10.9.0.53\nnameserver 10.1.0.53");
+        assert_eq!(machine.network.status().ntp_servers(), ["10.9.0.123", "10.1.0.123"]);
+        assert_eq!(sh("hostname").trim(), "gpu7");
+    });
+}
+
+#[test]
+fn fixed_settings_of_a_card_that_is_gone_are_the_next_ones() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        let machine = world.start(settings(&["10.1.0.7:::24", "dhcp"]));
+        machine.configured("eth0");
+        world.card("eth1", 1);
+        machine.wait("the carrier", |event| matches!(event, Event::LinkUp { link } if link == "eth1").then_some(()));
+        sh("ip link delete eth0");
+        machine.wait("the card", |event| matches!(event, Event::LinkDown { gone: true, .. }).then_some(()));
+        world.unplug("eth1");
+        machine.wait("no carrier", |event| matches!(event, Event::LinkDown { gone: false, .. }).then_some(()));
+        world.plug("eth1");
+        assert_eq!(machine.configured("eth1").origin, Origin::Static);
+        world.unplug("eth1");
+        machine.wait("the loss", |event| matches!(event, Event::Lost { .. }).then_some(()));
+        assert_eq!(addresses("eth1"), [""; 0]);
+    });
+}
+
+#[test]
 fn a_gateway_outside_of_the_subnet() {
     world::run(|world| {
         world.card("eth0", 1);
