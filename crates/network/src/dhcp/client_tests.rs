@@ -315,7 +315,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
-    /// Whatever happens: an address is there exactly between Configure and Remove, never longer than its lease, and a
+    /// Whatever happens: an address is there exactly between Configure and Remove, never longer than its lease, and is given back at the end; and a
     /// started client without an address always has something to wait for.
     #[test]
     fn whatever_happens(seed: u64, happenings in prop::collection::vec(happening(), 0..60)) {
@@ -390,5 +390,7 @@ proptest! {
                 prop_assert!(client.deadline().is_some_and(|deadline| deadline > now));
             }
         }
+        let given_back = client.stop(now).iter().any(|action| *action == Action::Remove(Loss::Released));
+        prop_assert_eq!((given_back, client.listen()), (address.is_some(), Listen::Nothing));
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::{CLIENT_PORT, SERVER_PORT};
 use crate::configuration::Mac;
 
-/// Length of the headers that [`write`] puts before a message.
+/// Length of the headers that [`write()`] puts before a message.
 const HEADERS: usize = 14 + 20 + 8;
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const UDP: u8 = 17;
