@@ -390,7 +390,7 @@ proptest! {
                 prop_assert!(client.deadline().is_some_and(|deadline| deadline > now));
             }
         }
-        let given_back = client.stop(now).iter().any(|action| *action == Action::Remove(Loss::Released));
+        let given_back = client.stop(now).contains(&Action::Remove(Loss::Released));
         prop_assert_eq!((given_back, client.listen()), (address.is_some(), Listen::Nothing));
     }
 }
