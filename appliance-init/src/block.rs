@@ -22,6 +22,11 @@ pub struct BlockDevice {
 }
 
 impl BlockDevice {
+    /// Whether it is this disk or a partition of it.
+    pub fn is_on(&self, disk: &str) -> bool {
+        self.name == disk || self.disk.as_deref() == Some(disk)
+    }
+
     /// One line for people.
     pub fn describe(&self) -> String {
         let id = self.part_uuid.as_ref().map(|id| format!(" PARTUUID={id}")).unwrap_or_default();

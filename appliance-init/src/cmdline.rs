@@ -49,10 +49,9 @@ pub struct CommandLine {
     pub blacklist: Vec<String>,
     /// Seconds that an error screen stands before the restart: `rocbed.panic-timeout=`, 10 if not given; 0 is for ever.
     pub panic_timeout: u64,
-    /// GPUs to simulate: `rocbed.gpu=`, targets with commas between them (see [`gpu::simulate`]); as it stands there,
-    /// also if it makes no sense.
-    pub gpu: Option<String>,
-    /// `rocbed.*` settings that nobody knows and values that make no sense, to be warned about.
+    /// The other `rocbed.*` settings, without `rocbed.`, and the kernel's own `ip=`: see [`crate::settings`].
+    pub settings: Vec<(String, String)>,
+    /// Values that make no sense, to be warned about.
     pub problems: Vec<String>,
 }
 
@@ -65,7 +64,7 @@ impl Default for CommandLine {
             root_timeout: Some(Duration::from_secs(60)),
             blacklist: Vec::new(),
             panic_timeout: 10,
-            gpu: None,
+            settings: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -107,17 +106,20 @@ impl CommandLine {
                     Ok(seconds) => line.panic_timeout = seconds,
                     Err(_) => line.problems.push(format!("{word}: not a number of seconds")),
                 },
-                "rocbed.gpu" => {
-                    line.gpu = Some(value.to_owned());
-                    line.problems.extend(gpu::simulate(value).err().map(|error| format!("{word}: {error}")));
+                "ip" => line.settings.push(("ip".to_owned(), value.to_owned())),
+                key => {
+                    let setting = key.strip_prefix("rocbed.").map(|name| (name.to_owned(), value.to_owned()));
+                    line.settings.extend(setting);
                 }
-                "rocbed.smoke" => {} // what the second stage does anyway as long as there is no agent
-                unknown if unknown.starts_with("rocbed.") => line.problems.push(format!("{word}: no such setting")),
-                _ => {}
             }
         }
         line.root = root_uuid.or(line.root);
         line
+    }
+
+    /// The value of one of [`Self::settings`].
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -185,7 +187,7 @@ mod tests {
     fn settings() {
         let line = CommandLine::parse(
             "BOOT_IMAGE=/x quiet rootfstype=erofs rootflags=\"noload a b\" module_blacklist=a,b rocbed.blacklist=c \
-             rocbed.root-timeout=5 rocbed.panic-timeout=0 rocbed.smoke ro\n",
+             rocbed.root-timeout=5 rocbed.panic-timeout=0 ro\n",
         );
         assert_eq!(line.root_type.as_deref(), Some("erofs"));
         assert_eq!(line.root_flags, "noload a b");
@@ -197,18 +199,18 @@ mod tests {
 
     #[test]
     fn mistakes_are_told() {
-        let line = CommandLine::parse("rocbed.colour=red rocbed.panic-timeout=soon root=nfs");
-        assert_eq!(line.problems.len(), 3, "{:?}", line.problems);
-        assert_eq!(line.problems[0], "rocbed.colour=red: no such setting");
+        let line = CommandLine::parse("rocbed.panic-timeout=soon root=nfs");
+        assert_eq!(line.problems.len(), 2, "{:?}", line.problems);
+        assert_eq!(line.problems[0], "rocbed.panic-timeout=soon: not a number of seconds");
         assert_eq!(line.panic_timeout, 10);
     }
 
     #[test]
-    fn simulated_gpus_stay_simulated_however_wrong_they_are() {
-        let line = CommandLine::parse("rocbed.gpu=gfx1030,gfx942");
-        assert_eq!((line.gpu.as_deref(), line.problems.len()), (Some("gfx1030,gfx942"), 0));
-        let line = CommandLine::parse("rocbed.gpu=radeon");
-        assert_eq!((line.gpu.as_deref(), line.problems.len()), (Some("radeon"), 1));
+    fn other_settings_are_left_to_those_who_know_them() {
+        let line = CommandLine::parse("rocbed.gpu=gfx1030,gfx942 rocbed.set_clock=no ip=dhcp quiet rocbed.shell");
+        let shown: Vec<_> = line.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(shown, ["gpu=gfx1030,gfx942", "set-clock=no", "ip=dhcp", "shell="]);
+        assert!(line.problems.is_empty());
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Console {
     outputs: Vec<File>,
+    displays: Vec<File>,
     log: Option<File>,
 }
 
@@ -16,18 +17,24 @@ impl Console {
     pub fn open() -> Self {
         let open = |path: &Path| OpenOptions::new().write(true).open(path).ok();
         let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
-        let mut outputs: Vec<File> =
-            active.split_ascii_whitespace().filter_map(|name| open(&Path::new("/dev").join(name))).collect();
-        if outputs.is_empty() {
+        let (displays, outputs): (Vec<_>, Vec<_>) = active.split_ascii_whitespace().partition(|name| is_display(name));
+        let open_all = |names: Vec<&str>| names.iter().filter_map(|name| open(&Path::new("/dev").join(name))).collect();
+        let (mut outputs, displays): (Vec<File>, Vec<File>) = (open_all(outputs), open_all(displays));
+        if outputs.is_empty() && displays.is_empty() {
             outputs.extend(open(Path::new("/dev/console")));
         }
-        Self { outputs, log: open(Path::new("/dev/kmsg")) }
+        Self { outputs, displays, log: open(Path::new("/dev/kmsg")) }
+    }
+
+    /// Takes the displays among the consoles, for a status screen: lines go to the others only from now on.
+    pub fn take_displays(&mut self) -> Vec<File> {
+        std::mem::take(&mut self.displays)
     }
 
     /// One line, or several: each begins with `rocbed-init: `, so that a script can find it.
     pub fn say(&mut self, text: &str) {
         for line in text.lines() {
-            for output in &mut self.outputs {
+            for output in self.outputs.iter_mut().chain(&mut self.displays) {
                 // One write a line, so that the kernel's own messages don't get in between.
                 drop(output.write_all(format!("rocbed-init: {line}\r\n").as_bytes()));
             }
@@ -41,6 +48,22 @@ impl Console {
     /// Nobody sees it; for tests.
     #[cfg(test)]
     pub const fn nowhere() -> Self {
-        Self { outputs: Vec::new(), log: None }
+        Self { outputs: Vec::new(), displays: Vec::new(), log: None }
+    }
+}
+
+/// Virtual terminals are `tty0` and so on; serial lines `ttyS0`, `ttyUSB0` and others.
+fn is_display(name: &str) -> bool {
+    name.strip_prefix("tty").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn displays_are_told_from_serial_lines() {
+        assert!(is_display("tty0") && is_display("tty1"));
+        assert!(!is_display("ttyS0") && !is_display("ttyUSB1") && !is_display("hvc0"));
     }
 }

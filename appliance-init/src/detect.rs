@@ -89,9 +89,9 @@ impl Options {
     }
 }
 
-/// The GPUs of the machine that this runs on, or those that its kernel command line wants simulated.
-pub fn of_this_machine(line: &CommandLine) -> Result<Inventory, SimulateError> {
-    match &line.gpu {
+/// The GPUs of the machine that this runs on, or made-up ones with these targets.
+pub fn of_this_machine(simulated: Option<&str>) -> Result<Inventory, SimulateError> {
+    match simulated {
         Some(targets) => gpu::simulate(targets),
         None => Ok(gpu::detect(&Sources::of_this_machine())),
     }
@@ -131,7 +131,7 @@ fn look(options: &Options) -> Result<Inventory, DetectError> {
     }
     let log = options.kernel_log.as_deref().map(read_log).transpose()?;
     let sources = match (&options.sysfs, log) {
-        (None, None) => return Ok(of_this_machine(&CommandLine::read())?),
+        (None, None) => return Ok(of_this_machine(CommandLine::read().setting("gpu"))?),
         (None, Some(kernel_log)) => Sources { kernel_log, notes: Vec::new(), ..Sources::of_this_machine() },
         (Some(sysfs), log) => {
             std::fs::read_dir(sysfs).map_err(|source| DetectError::Read { path: sysfs.clone(), source })?;

@@ -48,7 +48,8 @@ pub fn show_and_reboot(error: &Fatal, timeout: u64, system: &mut dyn System, con
         if left == timeout || left % 5 == 0 || left < 4 {
             console.say(&format!("restarting in {left} s"));
         }
-        system.reap();
+        // Nobody asks any more how they ended.
+        drop(system.reap());
         system.sleep(Duration::from_secs(1));
     }
     if let Err(error) = system.end(Ending::Restart) {

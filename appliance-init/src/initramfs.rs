@@ -1,19 +1,19 @@
 //! The first stage: from the kernel's start to the real root.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kmod::{Kernel, LoadReport, Loader, ModuleSet};
-
 use crate::block::{self, BlockDevice};
 use crate::cmdline::{CommandLine, RootSpec};
 use crate::console::Console;
 use crate::devices::modaliases;
+use crate::drivers::Drivers;
 use crate::fatal::Fatal;
+use crate::protect::Protector;
 use crate::root::{Superblocks, find};
+use crate::settings;
 use crate::switch_root::switch_root;
 use crate::system::{MountMode, System};
 use crate::uevent::{Event, Events, KernelEvents};
@@ -34,7 +34,6 @@ const NEW_ROOT: &str = "/newroot";
 struct Places {
     sys: PathBuf,
     dev: PathBuf,
-    modules: PathBuf,
 }
 
 /// Runs the first stage; comes back only with an error.
@@ -50,16 +49,17 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
         console.say(&format!("kernel command line: {problem}"));
     }
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let modules = Path::new("/usr/lib/modules").join(&release);
-    let loader = Loader::new(read_modules(&modules, &line)?);
-    console.say(&format!("starting on kernel {release} with {} modules", loader.modules().len()));
-    let places = Places { sys: "/sys".into(), dev: "/dev".into(), modules };
+    let drivers = Drivers::of_kernel(&release, &line.blacklist)?;
+    let now = system.uptime().as_secs_f64();
+    console.say(&format!("starting at {now:.2} s on kernel {release} with {} modules", drivers.count()));
+    let places = Places { sys: "/sys".into(), dev: "/dev".into() };
     let mut events = KernelEvents::listen()
         .map_err(|error| Fatal::new(format!("listening for devices: {error}"), "use a kernel with CONFIG_NET"))?;
-    let mut search = Search::new(places, loader, system, console);
+    let mut search = Search::new(places, drivers, system, console);
     let (root, kind) = search.reach_root(&line, &mut events)?;
     search.load("overlay");
     mount_root(&root, &kind, &line, system)?;
+    keep_settings(system, console);
     switch_root(Path::new(NEW_ROOT), system)
 }
 
@@ -84,67 +84,36 @@ fn mount_kernel_file_systems(system: &mut dyn System) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// The modules of the initramfs. None at all is fine: everything may be built in.
-fn read_modules(directory: &Path, line: &CommandLine) -> Result<ModuleSet, Fatal> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Fatal::new(format!("reading the modules in {}: {error}", directory.display()), "build the image again")
-    };
-    let read = |name| match std::fs::read_to_string(directory.join(name)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        other => other.map_err(|error| failed(&error)),
-    };
-    let (dep, alias, softdep) = (read("modules.dep")?, read("modules.alias")?, read("modules.softdep")?);
-    let mut set = ModuleSet::parse(&dep, &alias, &softdep).map_err(|error| failed(&error))?;
-    set.blacklist(line.blacklist.iter().map(String::as_str));
-    Ok(set)
-}
-
-/// Gives module files to the kernel.
-struct ModuleFiles<'a> {
-    directory: &'a Path,
-    system: &'a mut dyn System,
-}
-
-impl Kernel for ModuleFiles<'_> {
-    fn load(&mut self, path: &str) -> io::Result<()> {
-        self.system.load_module(&self.directory.join(path))
-    }
-}
-
 /// Loads drivers until the root is there.
 struct Search<'a> {
     places: Places,
-    loader: Loader,
+    drivers: Drivers,
     system: &'a mut dyn System,
     console: &'a mut Console,
-    read_only: BTreeSet<String>,
+    protector: Protector,
     superblocks: Superblocks,
 }
 
 impl<'a> Search<'a> {
-    fn new(places: Places, mut loader: Loader, system: &'a mut dyn System, console: &'a mut Console) -> Self {
-        loader.defer(DEFERRED);
-        Self { places, loader, system, console, read_only: BTreeSet::new(), superblocks: Superblocks::default() }
+    fn new(places: Places, mut drivers: Drivers, system: &'a mut dyn System, console: &'a mut Console) -> Self {
+        drivers.defer(DEFERRED);
+        let (protector, superblocks) = (Protector::default(), Superblocks::default());
+        Self { places, drivers, system, console, protector, superblocks }
     }
 
     fn load(&mut self, name: &str) {
-        let mut kernel = ModuleFiles { directory: &self.places.modules, system: self.system };
-        let report = self.loader.load(name, &mut kernel);
-        self.tell(&report);
+        let problems = self.drivers.load(name, self.system);
+        self.tell(&problems);
     }
 
     fn load_alias(&mut self, alias: &str) {
-        let mut kernel = ModuleFiles { directory: &self.places.modules, system: self.system };
-        let report = self.loader.load_alias(alias, &mut kernel);
-        self.tell(&report);
+        let problems = self.drivers.load_alias(alias, self.system);
+        self.tell(&problems);
     }
 
-    fn tell(&mut self, report: &LoadReport) {
-        for error in &report.failed {
-            // "No such device" is how drivers say that the hardware is not theirs after all.
-            if error.source.raw_os_error() != Some(rustix::io::Errno::NODEV.raw_os_error()) {
-                self.console.say(&error.to_string());
-            }
+    fn tell(&mut self, problems: &[String]) {
+        for problem in problems {
+            self.console.say(problem);
         }
     }
 
@@ -158,10 +127,12 @@ impl<'a> Search<'a> {
         self.load_all();
         loop {
             let devices = block::list(&self.places.sys.join("class/block"));
-            self.protect(&devices);
+            let problems = self.protector.protect(&devices, &self.places.dev, self.system);
+            self.tell(&problems);
             if let Some(root) = find(spec, &devices, &self.places.dev, &mut self.superblocks).cloned() {
                 let kind = self.file_system(&root, line)?;
-                self.release_disk(&root, &devices);
+                let problems = Protector::release(&root, &devices, &self.places.dev, self.system);
+                self.tell(&problems);
                 let now = self.system.uptime().as_secs_f64();
                 self.console.say(&format!("root {spec} is /dev/{} with {kind}, found at {now:.2} s", root.name));
                 self.load(&kind);
@@ -195,35 +166,6 @@ impl<'a> Search<'a> {
                 None => return Ok(()),
             }
             wait = Duration::ZERO;
-        }
-    }
-
-    /// Sets every device read-only that is new, before anybody could write to it.
-    fn protect(&mut self, devices: &[BlockDevice]) {
-        for device in devices {
-            if self.read_only.contains(&device.name) {
-                continue;
-            }
-            let path = self.places.dev.join(&device.name);
-            match self.system.set_read_only(&path, true) {
-                // An empty drive: asked again when it may hold something.
-                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOMEDIUM.raw_os_error()) => continue,
-                Err(error) => self.console.say(&format!("setting {} read-only: {error}", path.display())),
-                Ok(()) => {}
-            }
-            self.read_only.insert(device.name.clone());
-        }
-    }
-
-    /// The disk that we started from may be written to later, for its data partition; its root partition stays read-only.
-    fn release_disk(&mut self, root: &BlockDevice, devices: &[BlockDevice]) {
-        let Some(disk) = &root.disk else { return };
-        let ours = |device: &&BlockDevice| device.name == *disk || device.disk.as_ref() == Some(disk);
-        for device in devices.iter().filter(ours).filter(|device| device.name != root.name) {
-            let path = self.places.dev.join(&device.name);
-            if let Err(error) = self.system.set_read_only(&path, false) {
-                self.console.say(&format!("setting {} writable: {error}", path.display()));
-            }
         }
     }
 
@@ -282,6 +224,17 @@ fn mount_root(root: &BlockDevice, kind: &str, line: &CommandLine, system: &mut d
         })
     };
     step("rocbed-root", NEW_ROOT, "overlay", MountMode::Writable, &options)
+}
+
+/// The image's settings came in the initramfs; the second stage reads them from /run.
+fn keep_settings(system: &mut dyn System, console: &mut Console) {
+    let from = Path::new("/etc/rocbed/rocbed.toml");
+    match system.copy_file(from, Path::new(settings::OF_IMAGE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            console.say(&format!("keeping the image's settings: {error}; going on with the defaults"));
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]

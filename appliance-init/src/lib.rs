@@ -4,19 +4,39 @@
 //! it starts its own copy with the argument `second-stage` ([`second_stage`]). What it expects around it is in the
 //! README beside this crate.
 
+pub mod about;
+pub mod agent;
+pub mod agent_process;
 pub mod block;
+pub mod clock;
 pub mod cmdline;
 pub mod console;
 pub mod detect;
 pub mod devices;
+pub mod drivers;
+pub mod events;
 pub mod fatal;
+pub mod hardware;
 pub mod initramfs;
 mod ioctl;
 pub mod linux;
+pub mod modprobe;
+pub mod nodes;
+pub mod power_button;
+pub mod protect;
+pub mod report;
 pub mod root;
+pub mod screen;
 pub mod second_stage;
+pub mod settings;
+pub mod shutdown;
+pub mod signals;
+pub mod state;
+pub mod stick;
 pub mod superblock;
+pub mod supervisor;
 pub mod switch_root;
 pub mod system;
 pub mod uevent;
 pub mod virt;
+pub mod watchdog;

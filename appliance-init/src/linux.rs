@@ -8,13 +8,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::mount::{MountFlags, mount, mount_move};
-use rustix::process::{WaitOptions, chdir, chroot, wait};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, mount_remount, unmount};
+use rustix::process::{Pid, Signal, WaitOptions, chdir, chroot, kill_process, wait};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-use crate::ioctl::set_block_read_only;
+use crate::ioctl::{set_block_read_only, signal_everyone};
 use crate::switch_root;
-use crate::system::{Ending, MountMode, System};
+use crate::system::{Ended, Ending, MountMode, Recipients, System};
 
 /// `MODULE_INIT_COMPRESSED_FILE` of linux/module.h.
 const MODULE_COMPRESSED: i32 = 4;
@@ -52,8 +53,16 @@ impl System for Linux {
         std::fs::create_dir_all(directory)
     }
 
-    fn copy_program(&mut self, to: &Path) -> io::Result<()> {
-        std::fs::copy("/proc/self/exe", to).map(drop)
+    fn copy_file(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::copy(from, to).map(drop)
+    }
+
+    fn write_file(&mut self, path: &Path, text: &str) -> io::Result<()> {
+        std::fs::write(path, text)
+    }
+
+    fn link(&mut self, target: &Path, path: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(target, path)
     }
 
     fn delete_initramfs(&mut self) -> io::Result<()> {
@@ -76,8 +85,37 @@ impl System for Linux {
         Command::new(program).args(arguments).exec()
     }
 
-    fn reap(&mut self) {
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+    fn reap(&mut self) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            ended.push(Ended { pid: pid.as_raw_nonzero().get(), code: status.exit_status() });
+        }
+        ended
+    }
+
+    fn has_children(&mut self) -> bool {
+        // WNOWAIT would be needed to ask without taking; an orphan's exit status is nobody's loss.
+        !matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD))
+    }
+
+    fn signal(&mut self, to: Recipients, signal: i32) -> io::Result<()> {
+        let signal = Signal::from_named_raw(signal).ok_or(Errno::INVAL)?;
+        match to {
+            Recipients::Process(pid) => Ok(kill_process(Pid::from_raw(pid).ok_or(Errno::SRCH)?, signal)?),
+            // kill(2) with -1 spares PID 1.
+            Recipients::Everyone => match signal_everyone(signal.as_raw()) {
+                Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(()),
+                other => other,
+            },
+        }
+    }
+
+    fn unmount(&mut self, target: &Path) -> io::Result<()> {
+        Ok(unmount(target, UnmountFlags::DETACH)?)
+    }
+
+    fn remount_read_only(&mut self, target: &Path) -> io::Result<()> {
+        Ok(mount_remount(target, MountFlags::RDONLY, c"")?)
     }
 
     fn end(&mut self, how: Ending) -> io::Result<()> {

@@ -6,16 +6,22 @@ use rocbed_init::cmdline::CommandLine;
 use rocbed_init::console::Console;
 use rocbed_init::fatal::{Fatal, show_and_reboot};
 use rocbed_init::linux::Linux;
-use rocbed_init::{detect, initramfs, second_stage, virt};
+use rocbed_init::{agent, detect, initramfs, modprobe, second_stage, virt};
 
 fn main() -> ExitCode {
     if virt::is_wanted() {
         return virt::main();
     }
+    if modprobe::is_wanted(std::env::args_os().next().as_deref()) {
+        std::process::exit(modprobe::main(std::env::args().skip(1)));
+    }
     let on_real_root = std::env::args_os().nth(1).is_some_and(|argument| argument == "second-stage");
     if std::process::id() != 1 {
         if std::env::args_os().nth(1).is_some_and(|argument| argument == "detect") {
             std::process::exit(detect::main(std::env::args_os().skip(2)));
+        }
+        if std::env::args_os().nth(1).is_some_and(|argument| argument == "agent") {
+            return agent::main();
         }
         eprintln!(
             "rocbed-init: this is the first process of a rocbed appliance; anywhere else it has only `rocbed-init \
@@ -35,7 +41,8 @@ fn main() -> ExitCode {
     } else {
         initramfs::run(&mut system, &mut console)
     };
-    show_and_reboot(&error, CommandLine::read().panic_timeout, &mut system, &mut console);
+    // Displays may have been taken for the status screen.
+    show_and_reboot(&error, CommandLine::read().panic_timeout, &mut system, &mut Console::open());
     // Only reached if no restart is wanted or the kernel refused it; PID 1 must not end.
     loop {
         std::thread::park();

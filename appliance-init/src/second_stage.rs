@@ -1,80 +1,230 @@
-//! On the real root. For now: tell what is here, and power off. Network, GPU detection and the agent come next.
+//! On the real root: prepares the system, starts everything else, and becomes the loop that takes events.
 
 use std::convert::Infallible;
+use std::fs::File;
+use std::io;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
 
-use crate::block::{self, BlockDevice};
+use crate::agent_process::AgentProcess;
+use crate::block;
+use crate::cmdline::CommandLine;
 use crate::console::Console;
+use crate::drivers::Drivers;
+use crate::events::Event;
 use crate::fatal::Fatal;
-use crate::system::{Ending, System};
+use crate::screen::Screen;
+use crate::settings::Settings;
+use crate::supervisor::Supervisor;
+use crate::system::{Ending, MountMode, System};
+use crate::{about, clock, hardware, modprobe, shutdown, signals, stick, switch_root, watchdog};
 
-/// Tells the kernel's version, the number of installed packages, the memory, the block devices that can be written to
-/// and the seconds since the kernel started, a line each, then powers off.
+/// Where the first stage mounted the root image.
+pub const IMAGE: &str = "/run/rocbed/root";
+
+/// Is there as soon as the network can be used; the agent looks for it.
+pub const ONLINE: &str = "/run/rocbed/online";
+
+/// What is mounted on the root besides what came from the first stage.
+const MOUNTS: [(&str, &str, &str, &str); 4] = [
+    ("devpts", "/dev/pts", "devpts", "mode=620,ptmxmode=666,gid=5"),
+    ("tmpfs", "/dev/shm", "tmpfs", "mode=1777"),
+    ("tmpfs", "/run/lock", "tmpfs", "mode=1777,size=5m"),
+    ("cgroup2", "/sys/fs/cgroup", "cgroup2", ""),
+];
+
+/// Settings of the kernel (kernel Documentation/admin-guide/sysctl/kernel.rst).
+const SYSCTLS: [(&str, &str); 3] = [
+    ("/proc/sys/kernel/modprobe", modprobe::PROGRAM),
+    // Tests read the kernel's log to find faults of the GPU; there are no secrets on this machine.
+    ("/proc/sys/kernel/dmesg_restrict", "0"),
+    // Ctrl-Alt-Delete comes to us as SIGINT instead of an immediate restart.
+    ("/proc/sys/kernel/ctrl-alt-del", "0"),
+];
+
+/// Runs the appliance; comes back only with an error.
 pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible, Fatal> {
-    console.say(&format!("kernel {}", rustix::system::uname().release().to_string_lossy()));
-    let status = read_text(Path::new("/var/lib/dpkg/status"))?;
-    console.say(&format!("packages {}", installed(&status)));
-    console.say(&format!("memory {} MiB", memory_mib(&read_text(Path::new("/proc/meminfo"))?)));
-    console.say(&format!("writable {}", writable(&block::list(Path::new("/sys/class/block")))));
-    system.reap();
-    console.say(&format!("uptime {:.2}", system.uptime().as_secs_f64()));
-    console.say("powering off");
-    match system.end(Ending::PowerOff) {
-        Ok(()) => Err(Fatal::new("the kernel returned from powering off", "switch the machine off")),
-        Err(error) => Err(Fatal::new(format!("powering off: {error}"), "switch the machine off")),
+    let line = CommandLine::read();
+    let (sender, events) = channel();
+    signals::listen(sender.clone()).map_err(|error| {
+        Fatal::new(format!("listening for signals: {error}"), "report this as a bug of rocbed, with this text")
+    })?;
+    for problem in prepare(system) {
+        console.say(&problem);
+    }
+    let disk = boot_disk();
+    hardware::start(&line, disk.clone(), sender.clone()).map_err(|error| {
+        Fatal::new(format!("starting a thread for devices: {error}"), "give the machine more memory")
+    })?;
+    if let Some(disk) = disk {
+        for problem in read_stick(&disk, &line, system) {
+            console.say(&problem);
+        }
+    }
+    let (settings, problems) = Settings::of_this_machine(&line);
+    for problem in &problems {
+        console.say(problem);
+    }
+    let network = start_network(&settings, sender.clone(), console);
+    let about = about::lines()?;
+    for line in &about {
+        console.say(line);
+    }
+    let screen = Screen::new(console.take_displays());
+    let mut start_agent = AgentProcess::new(Path::new(switch_root::PROGRAM), sender.clone());
+    let mut supervisor = Supervisor::new(system, console, screen, &mut start_agent);
+    supervisor.state.machine = about.join(", ");
+    for problem in problems {
+        supervisor.state.problem(problem);
+    }
+    let how = follow(&mut supervisor, &events, &sender, &settings, network.as_ref());
+    drop(supervisor);
+    if let Some(network) = network {
+        network.stop();
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    match shutdown::end(how, &mounts, system, console) {
+        Ok(()) => Err(Fatal::new("the kernel came back from ending the machine", "switch the machine off")),
+        Err(error) => Err(Fatal::new(format!("ending the machine: {error}"), "switch the machine off")),
     }
 }
 
-fn read_text(path: &Path) -> Result<String, Fatal> {
-    let failed = |error| {
+/// Mounts and kernel settings. None of them is worth not starting for; returns what went wrong.
+fn prepare(system: &mut dyn System) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (source, target, kind, options) in MOUNTS {
+        let target = Path::new(target);
+        let mounted = system
+            .create_directory(target)
+            .and_then(|()| system.mount(source, target, kind, MountMode::Plain, options));
+        if let Err(error) = mounted {
+            problems.push(format!("mounting {kind} on {}: {error}", target.display()));
+        }
+    }
+    if let Err(error) = system.link(Path::new(switch_root::PROGRAM), Path::new(modprobe::PROGRAM)) {
+        problems.push(format!("making {}: {error}; the kernel cannot ask for modules", modprobe::PROGRAM));
+    }
+    for (path, value) in SYSCTLS {
+        if let Err(error) = system.write_file(Path::new(path), value) {
+            problems.push(format!("setting {path} to {value}: {error}"));
+        }
+    }
+    problems
+}
+
+fn boot_disk() -> Option<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    stick::boot_disk(&mounts, IMAGE, &block::list(Path::new("/sys/class/block")))
+}
+
+fn read_stick(disk: &str, line: &CommandLine, system: &mut dyn System) -> Vec<String> {
+    let devices = block::list(Path::new("/sys/class/block"));
+    let Some(partition) = stick::settings_partition(disk, &devices) else { return Vec::new() };
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    match Drivers::of_kernel(&release, &line.blacklist) {
+        Ok(mut drivers) => stick::keep_settings(partition, &mut drivers, system),
+        Err(error) => vec![format!("{error}; going on without the stick's settings")],
+    }
+}
+
+/// Brings the network up in threads of its own. Without one the appliance can still do what it was given by other means.
+fn start_network(settings: &Settings, events: Sender<Event>, console: &mut Console) -> Option<network::Network> {
+    let mut links = Vec::new();
+    for text in &settings.ip {
+        match network::ip::parse(text) {
+            Ok(word) => links.push(word),
+            Err(problem) => console.say(&format!("ip={text}: {problem}; using DHCP")),
+        }
+    }
+    let wanted = network::Settings {
+        links,
+        hostname: settings.name.clone(),
+        dns: settings.dns.clone(),
+        ..network::Settings::default()
+    };
+    let started = network::Network::start(wanted).map_err(|error| error.to_string()).and_then(|(network, from)| {
+        let pass_on = move || from.iter().map(Event::Network).try_for_each(|event| events.send(event));
+        let thread = thread::Builder::new().name("network events".into()).spawn(pass_on);
+        thread.map(|_| network).map_err(|error| error.to_string())
+    });
+    started.map_err(|error| console.say(&format!("starting the network: {error}"))).ok()
+}
+
+/// Takes events until the machine is to end.
+fn follow(
+    supervisor: &mut Supervisor,
+    events: &Receiver<Event>,
+    sender: &Sender<Event>,
+    settings: &Settings,
+    network: Option<&network::Network>,
+) -> Ending {
+    let mut clock_runs = !settings.set_clock;
+    let (mut ending, mut wait) = supervisor.tick();
+    loop {
+        if let Some(how) = ending {
+            return how;
+        }
+        ending = match events.recv_timeout(wait) {
+            Ok(event) => {
+                if let Event::Network(network::Event::Configured { .. }) = &event {
+                    // It says only that there is a network; an error here would be one of a full memory.
+                    drop(File::create(ONLINE));
+                    if !clock_runs && let Some(network) = network {
+                        clock_runs = true;
+                        clock::keep(settings, &network.status(), sender.clone());
+                    }
+                }
+                let start_watchdog = matches!(event, Event::DriversLoaded);
+                let ending = supervisor.handle(event);
+                if start_watchdog {
+                    feed_watchdog(supervisor, settings);
+                }
+                ending
+            }
+            // This function holds a sender, so the other error does not happen.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        };
+        let due = supervisor.tick();
+        ending = ending.or(due.0);
+        wait = due.1;
+    }
+}
+
+fn feed_watchdog(supervisor: &mut Supervisor, settings: &Settings) {
+    let Some(timeout) = settings.watchdog else { return };
+    match watchdog::Device::start(Path::new("/dev/watchdog0"), timeout.0) {
+        Ok(Some(device)) => {
+            let seconds = device.timeout().as_secs();
+            supervisor.set_watchdog(Box::new(device));
+            supervisor.say(&format!("watchdog: {seconds} s"));
+        }
+        Ok(None) => supervisor.say("watchdog: this machine has none"),
+        Err(error) => supervisor.problem(format!("watchdog: {error}")),
+    }
+}
+
+/// Reads a file that any Debian system has.
+pub(crate) fn read_text(path: &Path) -> Result<String, Fatal> {
+    let failed = |error: io::Error| {
         let advice = "the root is no complete Debian system: build the image again";
         Fatal::new(format!("reading {}: {error}", path.display()), advice)
     };
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(failed)
 }
 
-/// Names of the devices that can be written to: those of the disk that we started from, without the root, or `none`.
-fn writable(devices: &[BlockDevice]) -> String {
-    let names: Vec<_> = devices.iter().filter(|device| !device.read_only).map(|device| device.name.as_str()).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
-}
-
-/// How many packages are installed and configured, by dpkg's status file (dpkg-query(1), "install ok installed").
-fn installed(status: &str) -> usize {
-    status.lines().filter(|line| line.trim_end() == "Status: install ok installed").count()
-}
-
-/// `MemTotal` of /proc/meminfo (`proc_meminfo(5)`), 0 if it is not there.
-fn memory_mib(meminfo: &str) -> u64 {
-    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    total.and_then(|text| text.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or_default() >> 10
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::recording::Recording;
 
     #[test]
-    fn counts_what_is_installed() {
-        let status = "Package: a\nStatus: install ok installed\n\nPackage: b\nStatus: deinstall ok config-files\n\n\
-            Package: c\nDescription: x\n Status: install ok installed\n\nPackage: d\nStatus: install ok installed\n";
-        assert_eq!(installed(status), 2);
-    }
-
-    #[test]
-    fn names_what_can_be_written_to() -> std::io::Result<()> {
-        let sys = tempfile::tempdir()?;
-        block::tests::add_disk(sys.path(), "sda", &[("sda1", "a"), ("sda2", "b")])?;
-        std::fs::write(sys.path().join("devices/sda/sda2/ro"), "1\n")?;
-        let class = sys.path().join("class/block");
-        assert_eq!(writable(&block::list(&class)), "sda sda1");
-        assert_eq!(writable(&[]), "none");
-        Ok(())
-    }
-
-    #[test]
-    fn memory_is_in_mib() {
-        assert_eq!(memory_mib("MemTotal:        2048000 kB\nMemFree: 1 kB\n"), 2000);
-        assert_eq!(memory_mib("nonsense"), 0);
+    fn what_cannot_be_prepared_is_told_and_passed_over() {
+        let mut system =
+            Recording { fails: vec!["mount cgroup2", "write /proc/sys/kernel/dmesg"], ..Recording::default() };
+        let problems = prepare(&mut system);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("mounting cgroup2 on /sys/fs/cgroup: "), "{problems:?}");
+        assert!(system.calls.iter().any(|call| call == "write /proc/sys/kernel/ctrl-alt-del 0"));
     }
 }

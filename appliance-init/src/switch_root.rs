@@ -22,7 +22,8 @@ const IN_MEMORY: [u64; 2] = [0x8584_58f6, 0x0102_1994];
 pub fn switch_root(new_root: &Path, system: &mut dyn System) -> Result<std::convert::Infallible, Fatal> {
     const BROKEN: &str = "the root image is damaged or made for something else: build and write it again";
     let failed = |what: String| move |error: io::Error| Fatal::new(format!("{what}: {error}"), BROKEN);
-    system.copy_program(Path::new(PROGRAM)).map_err(failed(format!("copying rocbed-init to {PROGRAM}")))?;
+    let program = Path::new("/proc/self/exe");
+    system.copy_file(program, Path::new(PROGRAM)).map_err(failed(format!("copying rocbed-init to {PROGRAM}")))?;
     for name in ["dev", "proc", "sys", "run"] {
         let (from, to) = (Path::new("/").join(name), new_root.join(name));
         system.create_directory(&to).map_err(failed(format!("making {}", to.display())))?;
@@ -85,7 +86,7 @@ mod tests {
         assert_eq!(
             system.calls,
             [
-                "copy /run/rocbed/rocbed-init",
+                "copy /proc/self/exe /run/rocbed/rocbed-init",
                 "directory /newroot/dev",
                 "move /dev /newroot/dev",
                 "directory /newroot/proc",

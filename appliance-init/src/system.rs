@@ -13,6 +13,24 @@ pub enum Ending {
     Restart,
 }
 
+/// A child that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Its process id.
+    pub pid: i32,
+    /// Its exit status; `None` if a signal ended it.
+    pub code: Option<i32>,
+}
+
+/// Who gets a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recipients {
+    /// One process.
+    Process(i32),
+    /// All but PID 1 and the kernel's own.
+    Everyone,
+}
+
 /// What is done through a mount(2) call beyond the file system itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountMode {
@@ -36,8 +54,12 @@ pub trait System {
     fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()>;
     /// Makes a directory, and those above it that are missing.
     fn create_directory(&mut self, directory: &Path) -> io::Result<()>;
-    /// Puts a copy of this program at a path.
-    fn copy_program(&mut self, to: &Path) -> io::Result<()>;
+    /// Copies a file with its mode.
+    fn copy_file(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Writes a file, which may be a setting of the kernel.
+    fn write_file(&mut self, path: &Path, text: &str) -> io::Result<()>;
+    /// Makes a symbolic link.
+    fn link(&mut self, target: &Path, path: &Path) -> io::Result<()>;
     /// Deletes everything in the initramfs, which is memory, without touching what is mounted in it.
     fn delete_initramfs(&mut self) -> io::Result<()>;
     /// Puts the mount at a directory in the place of `/`, as root and working directory of this process.
@@ -47,7 +69,15 @@ pub trait System {
     /// Becomes another program; returns only if that fails.
     fn execute(&mut self, program: &Path, arguments: &[&str]) -> io::Error;
     /// Takes the exit status of every child that has ended; PID 1 inherits orphans.
-    fn reap(&mut self);
+    fn reap(&mut self) -> Vec<Ended>;
+    /// Whether there are children left, ended or not.
+    fn has_children(&mut self) -> bool;
+    /// Sends a signal to a process and those of its session, or to every process but this one.
+    fn signal(&mut self, to: Recipients, signal: i32) -> io::Result<()>;
+    /// Takes a mount away, as soon as nobody uses it any more: `MNT_DETACH`.
+    fn unmount(&mut self, target: &Path) -> io::Result<()>;
+    /// Starts nothing new from a file system and writes out what is left in memory: remounts it read-only.
+    fn remount_read_only(&mut self, target: &Path) -> io::Result<()>;
     /// Writes out everything, then ends: reboot(2).
     fn end(&mut self, how: Ending) -> io::Result<()>;
     /// Waits.
@@ -69,6 +99,8 @@ pub(crate) mod recording {
         pub(crate) fails: Vec<&'static str>,
         /// Goes on by a second whenever it is looked at.
         pub(crate) clock: Duration,
+        /// Children that end at the next looks, one a look.
+        pub(crate) ends: Vec<Ended>,
     }
 
     impl Recording {
@@ -100,8 +132,16 @@ pub(crate) mod recording {
             self.note(format!("directory {}", directory.display()))
         }
 
-        fn copy_program(&mut self, to: &Path) -> io::Result<()> {
-            self.note(format!("copy {}", to.display()))
+        fn copy_file(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+            self.note(format!("copy {} {}", from.display(), to.display()))
+        }
+
+        fn write_file(&mut self, path: &Path, text: &str) -> io::Result<()> {
+            self.note(format!("write {} {}", path.display(), text.trim_end()))
+        }
+
+        fn link(&mut self, target: &Path, path: &Path) -> io::Result<()> {
+            self.note(format!("link {} {}", target.display(), path.display()))
         }
 
         fn delete_initramfs(&mut self) -> io::Result<()> {
@@ -123,7 +163,25 @@ pub(crate) mod recording {
                 .unwrap_or_else(|| io::Error::from_raw_os_error(2))
         }
 
-        fn reap(&mut self) {}
+        fn reap(&mut self) -> Vec<Ended> {
+            if self.ends.is_empty() { Vec::new() } else { vec![self.ends.remove(0)] }
+        }
+
+        fn has_children(&mut self) -> bool {
+            !self.ends.is_empty()
+        }
+
+        fn signal(&mut self, to: Recipients, signal: i32) -> io::Result<()> {
+            self.note(format!("signal {signal} {to:?}"))
+        }
+
+        fn unmount(&mut self, target: &Path) -> io::Result<()> {
+            self.note(format!("unmount {}", target.display()))
+        }
+
+        fn remount_read_only(&mut self, target: &Path) -> io::Result<()> {
+            self.note(format!("read-only {}", target.display()))
+        }
 
         fn end(&mut self, how: Ending) -> io::Result<()> {
             self.note(format!("end {how:?}"))

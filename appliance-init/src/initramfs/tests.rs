@@ -33,9 +33,9 @@ impl Machine {
     fn reach(&self, line: &str, events: &mut dyn Events) -> (Recording, Result<(BlockDevice, String), Fatal>) {
         let mut system = Recording::default();
         let path = self.directory.path();
-        let places = Places { sys: path.join("sys"), dev: path.join("dev"), modules: "/m".into() };
-        let loader = Loader::new(ModuleSet::parse(DEP, ALIAS, "").unwrap());
-        let result = Search::new(places, loader, &mut system, &mut Console::nowhere())
+        let places = Places { sys: path.join("sys"), dev: path.join("dev") };
+        let drivers = Drivers::new("/m".into(), kmod::ModuleSet::parse(DEP, ALIAS, "").unwrap());
+        let result = Search::new(places, drivers, &mut system, &mut Console::nowhere())
             .reach_root(&CommandLine::parse(line), events);
         let dev = format!("{}/", path.display());
         system.calls = system.calls.iter().map(|call| call.replace(&dev, "/")).collect();

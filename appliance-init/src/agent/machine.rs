@@ -1,0 +1,85 @@
+//! What this machine is, for results.
+
+use std::fs;
+use std::path::Path;
+
+use gpu::Inventory;
+use protocol::{ImageId, Machine};
+
+use crate::about::memory_mib;
+use crate::block;
+use crate::root::Superblocks;
+use crate::second_stage::IMAGE;
+use crate::settings::Settings;
+
+/// Describes it. What cannot be found out is left out.
+pub fn describe(settings: &Settings, gpus: Inventory) -> Machine {
+    let uname = rustix::system::uname();
+    let read =
+        |path: &str| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    Machine {
+        name: uname.nodename().to_string_lossy().into_owned(),
+        kernel: uname.release().to_string_lossy().into_owned(),
+        processor: processor(&cpuinfo),
+        processors: cpuinfo.lines().filter(|line| line.starts_with("processor")).count() as u32,
+        memory: memory_mib(&read("/proc/meminfo")),
+        rocbed: env!("CARGO_PKG_VERSION").to_owned(),
+        image: image(settings.recipe.as_deref()),
+        gpus,
+    }
+}
+
+/// `model name` of /proc/cpuinfo (`proc_cpuinfo(5)`).
+fn processor(cpuinfo: &str) -> Option<String> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
+    line.split_once(':').map(|(_, name)| name.trim().to_owned())
+}
+
+/// The image that the machine was booted from, by the superblock of what is mounted as its root.
+fn image(recipe: Option<&str>) -> Option<ImageId> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let source = mounts.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        (before.split(' ').nth(4) == Some(IMAGE)).then(|| after.split(' ').nth(1)).flatten()
+    })?;
+    let name = source.strip_prefix("/dev/")?;
+    let devices = block::list(Path::new("/sys/class/block"));
+    let device = devices.iter().find(|device| device.name == name)?;
+    let root = Superblocks::default().of(Path::new("/dev"), device)?.uuid?;
+    Some(ImageId { name: recipe.unwrap_or_default().to_owned(), root })
+}
+
+/// Each GPU in a line for people, and why others cannot be used.
+pub fn gpu_lines(inventory: &Inventory) -> Vec<String> {
+    let usable = inventory.gpus.iter().map(|gpu| {
+        let simulated = if gpu.simulated { ", simulated" } else { "" };
+        let place = gpu.pci_address.map(|address| format!(" at {address}")).unwrap_or_default();
+        format!("{} {}, {} GiB{place}{simulated}", gpu.target, gpu.name, gpu.memory >> 30)
+    });
+    let unusable = inventory.unusable.iter().map(|gpu| {
+        let reason =
+            gpu.reasons.first().map(|reason| format!("{}; {}", reason.message, reason.remedy)).unwrap_or_default();
+        format!("unusable: {}: {reason}", gpu.name)
+    });
+    usable.chain(unusable).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_up_gpu_says_so() -> Result<(), gpu::SimulateError> {
+        let lines = gpu_lines(&gpu::simulate("gfx1030")?);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].starts_with("gfx1030 ") && lines[0].ends_with(", simulated"), "{lines:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn the_processor_has_a_name() {
+        assert_eq!(processor("processor\t: 0\nmodel name\t: EPYC 7\n").as_deref(), Some("EPYC 7"));
+        assert_eq!(processor("processor : 0\n"), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! The agent: takes jobs, has them run, delivers what came of them. `rocbed-init agent`, a child of PID 1.
+//!
+//! Where jobs come from and results go is an [`Exchange`]; what runs one is a [`RunJob`]. What it is at it tells PID 1 by
+//! [`Report`]s on its standard output.
+
+mod apt;
+mod exchange;
+mod machine;
+mod port;
+mod run;
+mod work;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use gpu::Inventory;
+use signal_hook::consts::SIGTERM;
+
+pub use exchange::{Assignment, Claim, Delivery, Exchange, ExchangeError};
+pub use run::{Outcome, RunJob};
+pub use work::work;
+
+use crate::cmdline::CommandLine;
+use crate::detect;
+use crate::report::Report;
+use crate::settings::{Settings, WhenDone};
+
+/// Tells PID 1.
+pub(crate) fn tell(report: &Report) {
+    // PID 1 never closes its end; if it did, the kernel would have ended.
+    drop(std::io::stdout().lock().write_all(report.line().as_bytes()));
+}
+
+/// Runs until there is nothing left to do, or PID 1 says to stop.
+pub fn main() -> ExitCode {
+    let stop = Arc::new(AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(SIGTERM, Arc::clone(&stop)) {
+        eprintln!("agent: listening for SIGTERM: {error}");
+    }
+    // PID 1 has told what is wrong with them.
+    let (mut settings, _) = Settings::of_this_machine(&CommandLine::read());
+    let opened = port::Port::open(&mut settings);
+    let inventory = look(&settings);
+    let machine = machine::describe(&settings, inventory);
+    let gpus = machine::gpu_lines(&machine.gpus);
+    let mut exchange = match opened {
+        Ok(Some(port)) => port,
+        Ok(None) => {
+            tell(&Report::Ready { gpus, source: "nowhere".into() });
+            return wait_for_nothing(&settings);
+        }
+        Err(error) => {
+            tell(&Report::Problem { what: error.what, advice: error.advice });
+            return ExitCode::FAILURE;
+        }
+    };
+    tell(&Report::Ready { gpus, source: exchange.name() });
+    let mut runner = run::Autopkgtest::new(&settings, &machine, Arc::clone(&stop));
+    match work(&mut exchange, &mut runner, &machine, &stop, &mut tell) {
+        Ok(why) => {
+            tell(&Report::PowerOff { why });
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tell(&Report::Problem { what: error.what, advice: error.advice });
+            // Whoever was at the other end is gone, and nobody else will ever give it a job.
+            tell(&Report::PowerOff { why: "the other end of the port is gone".into() });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn look(settings: &Settings) -> Inventory {
+    detect::of_this_machine(settings.gpu.as_deref()).unwrap_or_else(|error| {
+        let advice = "name targets such as gfx1030; no GPU is used until then".to_owned();
+        tell(&Report::Problem { what: format!("gpu: {error}"), advice });
+        // Not the real ones: whoever wanted made-up GPUs did not want those.
+        Inventory { simulated: true, ..Inventory::default() }
+    })
+}
+
+/// An appliance that nobody gives jobs to.
+fn wait_for_nothing(settings: &Settings) -> ExitCode {
+    if settings.when_done == WhenDone::PowerOff {
+        tell(&Report::PowerOff { why: "there is no place to take jobs from, and when-done=power-off".into() });
+        return ExitCode::SUCCESS;
+    }
+    tell(&Report::Idle { why: "no jobs: set hub= in rocbed.toml on the stick, or rocbed.hub= at the boot".into() });
+    loop {
+        // SIGTERM ends a process that does not wait for anything else.
+        std::thread::park();
+    }
+}

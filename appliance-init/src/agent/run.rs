@@ -1,0 +1,244 @@
+//! Runs jobs with autopkgtest, in testbeds over the read-only root.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gpu::Gpu;
+use protocol::{GpuNeed, Job, JobResult, Machine, Source, TestOutcome};
+use runner::{Cancel, Event, KernelLog, Kmsg, Observer, Setup};
+
+use super::apt;
+use super::exchange::{Assignment, Delivery};
+use crate::second_stage::{IMAGE, ONLINE};
+use crate::settings::Settings;
+use crate::switch_root;
+
+/// What the agent keeps while jobs run.
+const WORK: &str = "/var/tmp/rocbed/work";
+
+/// Bundles that were not delivered yet.
+const BUNDLES: &str = "/var/tmp/rocbed/bundles";
+
+/// How long a job that needs packages waits for a network.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What came of asking for a job to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran, and this is to be delivered.
+    Ran(Delivery),
+    /// This machine cannot run it, and why.
+    Declined(String),
+    /// It was interrupted because the machine is to stop; there is nothing to deliver.
+    Stopped,
+}
+
+/// Runs a job.
+pub trait RunJob {
+    /// Runs it to its end. Pieces of the log and what it is at are passed on as they come.
+    ///
+    /// # Errors
+    /// If there is nothing to deliver for reasons that are not the job's.
+    fn run(
+        &mut self,
+        assignment: &Assignment,
+        log: &mut dyn FnMut(&[u8]),
+        phase: &mut dyn FnMut(&str),
+    ) -> Result<Outcome, String>;
+
+    /// It was delivered; its files are not needed any more.
+    fn forget(&mut self, delivery: &Delivery);
+}
+
+/// Runs jobs with autopkgtest.
+#[derive(Debug)]
+pub struct Autopkgtest<'a> {
+    settings: &'a Settings,
+    machine: &'a Machine,
+    stop: Arc<AtomicBool>,
+}
+
+impl<'a> Autopkgtest<'a> {
+    /// On this machine; a job is interrupted once `stop` is set.
+    pub fn new(settings: &'a Settings, machine: &'a Machine, stop: Arc<AtomicBool>) -> Self {
+        Self { settings, machine, stop }
+    }
+
+    fn setup(&self, assignment: &Assignment, gpus: &[&Gpu]) -> io::Result<Setup> {
+        for directory in [WORK, BUNDLES] {
+            fs::create_dir_all(directory)?;
+        }
+        let server = [switch_root::PROGRAM, "virt", "--root", IMAGE, "--overlay-size", &self.settings.overlay_size];
+        let server: Vec<OsString> = server.map(Into::into).to_vec();
+        let mut setup = Setup::new(server, WORK.into(), BUNDLES.into(), &assignment.job.id);
+        setup.machine = self.machine.clone();
+        setup.gpus = gpus.iter().map(|gpu| (*gpu).into()).collect();
+        setup.source.clone_from(&assignment.tree);
+        setup.copies = apt::copies(self.settings, Path::new("/"), Path::new("/run/rocbed/apt"))?;
+        Ok(setup)
+    }
+
+    /// A job that needs packages begins when there is a network; without one apt says what is wrong.
+    fn wait_for_network(&self, job: &Job, phase: &mut dyn FnMut(&str)) {
+        if matches!(job.source, Source::Path(_)) {
+            return;
+        }
+        let began = Instant::now();
+        while !Path::new(ONLINE).exists() && began.elapsed() < PATIENCE && !self.stop.load(Ordering::Relaxed) {
+            if began.elapsed() < Duration::from_millis(200) {
+                phase("waiting for the network");
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl RunJob for Autopkgtest<'_> {
+    fn run(
+        &mut self,
+        assignment: &Assignment,
+        log: &mut dyn FnMut(&[u8]),
+        phase: &mut dyn FnMut(&str),
+    ) -> Result<Outcome, String> {
+        let job = &assignment.job;
+        let gpus = match grant(job, self.machine) {
+            Ok(gpus) => gpus,
+            Err(why) => return Ok(Outcome::Declined(why)),
+        };
+        self.wait_for_network(job, phase);
+        let setup = self.setup(assignment, &gpus).map_err(|error| format!("preparing its run: {error}"))?;
+        let mut kernel: Box<dyn KernelLog> = match Kmsg::open() {
+            Ok(kernel) => Box::new(kernel),
+            Err(error) => return Err(format!("opening the kernel's log: {error}")),
+        };
+        let cancel = Cancel::from(Arc::clone(&self.stop));
+        let finished = runner::run(job, &setup, kernel.as_mut(), &mut Watcher { log, phase }, &cancel);
+        let finished = finished.map_err(|error| explain(&error))?;
+        if finished.cancelled {
+            return Ok(Outcome::Stopped);
+        }
+        Ok(Outcome::Ran(Delivery {
+            job: job.id.clone(),
+            verdict: finished.result.verdict,
+            summary: summary(&finished.result),
+            bundle: finished.bundle.path,
+            size: finished.bundle.size,
+            sha256: finished.bundle.sha256,
+        }))
+    }
+
+    fn forget(&mut self, delivery: &Delivery) {
+        // It lies in memory; the next bundle will tell if there is no room.
+        drop(fs::remove_file(&delivery.bundle));
+        drop(fs::remove_dir_all(PathBuf::from(super::port::TREES).join(&delivery.job)));
+    }
+}
+
+/// An error with what it comes from.
+fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// The GPUs that the job's testbeds get; why the job cannot run here.
+fn grant<'a>(job: &Job, machine: &'a Machine) -> Result<Vec<&'a Gpu>, String> {
+    let matching = job.gpu.matching(&machine.gpus);
+    let wanted = job.gpus as usize;
+    if job.gpu.is_required() && matching.len() < wanted {
+        let there: Vec<_> = machine.gpus.gpus.iter().map(|gpu| gpu.target.to_string()).collect();
+        let there = if there.is_empty() { "no GPU that can be used".to_owned() } else { there.join(", ") };
+        let count = if wanted > 1 { format!("{wanted} times ") } else { String::new() };
+        return Err(format!("it needs {count}{}, and this machine has {there}", job.gpu));
+    }
+    if let Some(needed) = job.memory.filter(|needed| *needed > machine.memory) {
+        return Err(format!("it needs {needed} MiB of memory, and this machine has {} MiB", machine.memory));
+    }
+    let wanted = if job.gpu == GpuNeed::None { 0 } else { wanted };
+    Ok(matching.into_iter().take(wanted).collect())
+}
+
+/// A result in a few words: `2 passed, 1 skipped`.
+pub fn summary(result: &JobResult) -> String {
+    use TestOutcome::{Fail, Flaky, Pass, Skip, Unfinished};
+    let counts = [(Pass, "passed"), (Fail, "failed"), (Flaky, "flaky"), (Skip, "skipped"), (Unfinished, "unfinished")];
+    let counted = counts.into_iter().map(|(outcome, word)| (result.count(outcome), word));
+    let words: Vec<_> =
+        counted.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let mut text = if words.is_empty() { "no test ran".to_owned() } else { words.join(", ") };
+    if let Some(problem) = &result.problem {
+        text = format!("{text}; {problem}");
+    }
+    text
+}
+
+/// Passes on what the runner says.
+struct Watcher<'a> {
+    log: &'a mut dyn FnMut(&[u8]),
+    phase: &'a mut dyn FnMut(&str),
+}
+
+impl Observer for Watcher<'_> {
+    fn log(&mut self, bytes: &[u8]) {
+        (self.log)(bytes);
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        let text = match event {
+            Event::Source(name) => format!("getting the source of {name}"),
+            Event::RunStarted(run_as) => format!("starting autopkgtest, tests run as {run_as}"),
+            Event::Preparing(test) => format!("preparing test {test}"),
+            Event::TestStarted(test) => format!("test {test}"),
+            Event::TestEnded(test, outcome) => format!("test {test}: {outcome}"),
+            Event::Deadline => "the deadline has come: collecting what there is".to_owned(),
+            Event::Bundling => "writing the bundle".to_owned(),
+            _ => return,
+        };
+        (self.phase)(&text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(targets: &str) -> Machine {
+        Machine { gpus: gpu::simulate(targets).expect("targets"), memory: 4096, ..Machine::default() }
+    }
+
+    fn job(gpu: &str, more: &str) -> Job {
+        let text = format!("[[job]]\npackage = \"rocrand\"\ngpu = {gpu}\n{more}");
+        protocol::JobList::parse(text.as_bytes()).expect("a list").job.remove(0)
+    }
+
+    #[test]
+    fn a_job_gets_the_gpus_it_asks_for() {
+        let machine = machine("gfx1030,gfx942,gfx942");
+        let ids =
+            |job: &Job| grant(job, &machine).map(|gpus| gpus.iter().map(|gpu| gpu.id.clone()).collect::<Vec<_>>());
+        assert_eq!(ids(&job("[\"gfx942\"]", "")), Ok(vec!["simulated-1".to_owned()]));
+        assert_eq!(ids(&job("[\"gfx942\"]", "gpus = 2")).map(|ids| ids.len()), Ok(2));
+        assert_eq!(ids(&job("\"none\"", "")), Ok(Vec::new()));
+        assert_eq!(ids(&Job::of_package("gzip")), Ok(vec!["simulated-0".to_owned()]));
+    }
+
+    #[test]
+    fn a_job_that_cannot_run_here_says_why() {
+        let why = |job: &Job| grant(job, &machine("gfx1030")).map(|gpus| gpus.len()).unwrap_err();
+        assert_eq!(why(&job("[\"gfx90a\"]", "")), "it needs gfx90a, and this machine has gfx1030");
+        assert_eq!(why(&job("\"any\"", "gpus = 2")), "it needs 2 times any GPU, and this machine has gfx1030");
+        assert!(why(&job("\"none\"", "memory = 8192")).contains("8192 MiB"));
+        let none = grant(&job("\"any\"", ""), &Machine::default()).map(|gpus| gpus.len());
+        assert_eq!(none, Err("it needs any GPU, and this machine has no GPU that can be used".to_owned()));
+    }
+}

@@ -1,0 +1,74 @@
+//! The clock: set from the network as soon as there is one, and looked at again from time to time.
+
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+use network::clock::{Settings as Wanted, SystemClock, sync_once};
+
+use crate::events::Event;
+use crate::second_stage::IMAGE;
+use crate::settings::Settings;
+
+/// When no server answered.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// A good clock drifts little.
+const LATER: Duration = Duration::from_secs(6 * 3600);
+
+/// Does it in a thread of its own, for ever.
+pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event>) {
+    let wanted = wanted(settings, network, Path::new(IMAGE));
+    let keep = move || {
+        loop {
+            let result = sync_once(&wanted, &mut SystemClock);
+            // Not to be asked is an answer too: everybody may be unreachable for good.
+            let answered = result.as_ref().is_ok_and(|report| report.source.is_some());
+            let said = result.map(|report| report.to_string()).map_err(|error| error.to_string());
+            if events.send(Event::Clock(said)).is_err() {
+                return;
+            }
+            thread::sleep(if answered { LATER } else { AGAIN });
+        }
+    };
+    // Without the thread the clock stays as it is, which is right on nearly every machine.
+    drop(thread::Builder::new().name("clock".into()).spawn(keep));
+}
+
+/// Whom to ask: servers of the settings, else of DHCP, then whoever the appliance talks to anyway. No time is right that
+/// is before the image's own: its files are as old as the archive that it was made from.
+fn wanted(settings: &Settings, network: &network::Status, image: &Path) -> Wanted {
+    let mut wanted = Wanted::default();
+    wanted.servers = if settings.ntp.is_empty() { network.ntp_servers() } else { settings.ntp.clone() };
+    let urls = [settings.hub.clone(), settings.mirror.clone()].into_iter().flatten();
+    wanted.urls = urls.chain(wanted.urls).filter(|url| url.starts_with("http://")).collect();
+    if let Ok(made) = std::fs::metadata(image.join("var/lib/dpkg/status")).and_then(|metadata| metadata.modified()) {
+        wanted.floor = made;
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asks_those_who_were_named_first() -> std::io::Result<()> {
+        let image = tempfile::tempdir()?;
+        std::fs::create_dir_all(image.path().join("var/lib/dpkg"))?;
+        std::fs::write(image.path().join("var/lib/dpkg/status"), "")?;
+        let settings = Settings {
+            ntp: vec!["ntp.example".into()],
+            hub: Some("https://hub.example".into()),
+            mirror: Some("http://mirror.example/debian".into()),
+            ..Settings::default()
+        };
+        let wanted = wanted(&settings, &network::Status::default(), image.path());
+        assert_eq!(wanted.servers, ["ntp.example"]);
+        // Encrypted ones would need a right clock.
+        assert_eq!(wanted.urls[0], "http://mirror.example/debian");
+        assert!(wanted.floor > std::time::UNIX_EPOCH);
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! Drivers by modalias, from the modules of the initramfs or of the root.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kmod::{Kernel, LoadReport, Loader, ModuleSet};
+use rustix::io::Errno;
+
+use crate::fatal::Fatal;
+use crate::system::System;
+
+/// Loads modules of one directory.
+#[derive(Debug)]
+pub struct Drivers {
+    directory: PathBuf,
+    loader: Loader,
+}
+
+/// Gives module files to the kernel.
+struct ModuleFiles<'a> {
+    directory: &'a Path,
+    system: &'a mut dyn System,
+}
+
+impl Kernel for ModuleFiles<'_> {
+    fn load(&mut self, path: &str) -> io::Result<()> {
+        self.system.load_module(&self.directory.join(path))
+    }
+}
+
+impl Drivers {
+    /// Those of a kernel's directory, `/usr/lib/modules/VERSION`, without some. A directory without modules is fine:
+    /// everything may be built in.
+    pub fn of_kernel(release: &str, blacklist: &[String]) -> Result<Self, Fatal> {
+        let directory = Path::new("/usr/lib/modules").join(release);
+        let set = read_modules(&directory, blacklist)?;
+        Ok(Self::new(directory, set))
+    }
+
+    /// Those of a directory whose index was read.
+    pub fn new(directory: PathBuf, set: ModuleSet) -> Self {
+        Self { directory, loader: Loader::new(set) }
+    }
+
+    /// How many modules there are.
+    pub fn count(&self) -> usize {
+        self.loader.modules().len()
+    }
+
+    /// Leaves modules below these directories to later, whatever devices want them.
+    pub fn defer<'a>(&mut self, directories: impl IntoIterator<Item = &'a str>) {
+        self.loader.defer(directories);
+    }
+
+    /// Loads a module by its name. Returns what went wrong.
+    pub fn load(&mut self, name: &str, system: &mut dyn System) -> Vec<String> {
+        problems(&self.loader.load(name, &mut ModuleFiles { directory: &self.directory, system }))
+    }
+
+    /// Loads the modules for a device. Returns what went wrong.
+    pub fn load_alias(&mut self, alias: &str, system: &mut dyn System) -> Vec<String> {
+        problems(&self.loader.load_alias(alias, &mut ModuleFiles { directory: &self.directory, system }))
+    }
+}
+
+fn problems(report: &LoadReport) -> Vec<String> {
+    // "No such device" is how drivers say that the hardware is not theirs after all.
+    let worth_telling = |code| code != Some(Errno::NODEV.raw_os_error());
+    let failed = report.failed.iter().filter(|error| worth_telling(error.source.raw_os_error()));
+    failed.map(ToString::to_string).collect()
+}
+
+fn read_modules(directory: &Path, blacklist: &[String]) -> Result<ModuleSet, Fatal> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Fatal::new(format!("reading the modules in {}: {error}", directory.display()), "build the image again")
+    };
+    let read = |name| match std::fs::read(directory.join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(failed(&error)),
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    };
+    let (dep, alias, softdep) = (read("modules.dep")?, read("modules.alias")?, read("modules.softdep")?);
+    let mut set = ModuleSet::parse(&dep, &alias, &softdep).map_err(|error| failed(&error))?;
+    set.blacklist(blacklist.iter().map(String::as_str));
+    Ok(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::recording::Recording;
+
+    #[test]
+    fn a_device_brings_its_driver_and_what_that_needs() {
+        let dep = "kernel/net/core/failover.ko:\nkernel/drivers/net/virtio_net.ko: kernel/net/core/failover.ko\n";
+        let set = ModuleSet::parse(dep, "alias virtio:d00000001v* virtio_net\n", "").unwrap();
+        let mut drivers = Drivers::new("/m".into(), set);
+        let mut system = Recording { fails: vec!["module /m/kernel/drivers"], ..Recording::default() };
+        let problems = drivers.load_alias("virtio:d00000001v00001AF4", &mut system);
+        let expected = ["module /m/kernel/net/core/failover.ko", "module /m/kernel/drivers/net/virtio_net.ko"];
+        assert_eq!(system.calls, expected);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains("virtio_net"), "{problems:?}");
+    }
+}

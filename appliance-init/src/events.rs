@@ -1,0 +1,27 @@
+//! [`Event`]: everything that PID 1 hears of once the root is there. Threads send, [`crate::supervisor`] decides.
+
+use crate::report::Report;
+use crate::system::Ending;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Somebody wants the machine to end, and why.
+    End(Ending, String),
+    /// A child has ended.
+    ChildEnded,
+    /// Drivers for everything that was there at the start are loaded.
+    DriversLoaded,
+    /// A network card, an address or the like came or went.
+    Network(network::Event),
+    /// What came of setting the clock.
+    Clock(Result<String, String>),
+    /// The agent says something to PID 1.
+    Report(Report),
+    /// The agent says something to people.
+    AgentSaid(String),
+    /// The power button was pressed.
+    PowerButton,
+    /// Something for people to know, that changes nothing.
+    Said(String),
+}

@@ -1,0 +1,106 @@
+//! The power button: input devices that have `KEY_POWER` (kernel Documentation/input/event-codes.rst).
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use crate::events::Event;
+
+/// `EV_KEY` and `KEY_POWER` of linux/input-event-codes.h.
+const EV_KEY: u16 = 1;
+const KEY_POWER: u16 = 116;
+
+/// `struct input_event` on 64-bit machines: two times of 8 bytes, type, code, value.
+const EVENT: usize = 24;
+
+/// Listens to each device that has such a button, once.
+#[derive(Debug, Default)]
+pub struct PowerButtons {
+    known: BTreeSet<String>,
+}
+
+impl PowerButtons {
+    /// Begins to listen to new ones among the devices of `/sys/class/input`.
+    pub fn look(&mut self, class: &Path, dev: &Path, events: &Sender<Event>) {
+        let Ok(entries) = std::fs::read_dir(class) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with("event") || self.known.contains(&name) {
+                continue;
+            }
+            let keys = std::fs::read_to_string(entry.path().join("device/capabilities/key")).unwrap_or_default();
+            // The node shows up a moment after the device does: then the next look finds it.
+            let Some(file) = has_key(&keys, KEY_POWER).then(|| File::open(dev.join(&name)).ok()).flatten() else {
+                continue;
+            };
+            self.known.insert(name);
+            let events = events.clone();
+            // Without the thread there is no button; the machine can still be ended in other ways.
+            drop(thread::Builder::new().name("power button".into()).spawn(move || listen(file, &events)));
+        }
+    }
+}
+
+fn listen(mut file: File, events: &Sender<Event>) {
+    let mut event = [0; EVENT];
+    while file.read_exact(&mut event).is_ok() {
+        if is_press(&event) && events.send(Event::PowerButton).is_err() {
+            return;
+        }
+    }
+}
+
+fn is_press(event: &[u8; EVENT]) -> bool {
+    let [.., a, b, c, d, e, f, g, h] = *event;
+    u16::from_ne_bytes([a, b]) == EV_KEY
+        && u16::from_ne_bytes([c, d]) == KEY_POWER
+        && i32::from_ne_bytes([e, f, g, h]) == 1
+}
+
+/// Whether a bitmap as sysfs writes it, words of 64 bits in hexadecimal digits with the highest first, has a bit.
+fn has_key(bitmap: &str, key: u16) -> bool {
+    let words: Vec<_> = bitmap.split_ascii_whitespace().rev().collect();
+    let word = words.get(usize::from(key / 64)).and_then(|word| u64::from_str_radix(word, 16).ok());
+    word.is_some_and(|word| word >> (key % 64) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn knows_a_power_button_by_its_keys() {
+        assert!(has_key("10000000000000 0\n", KEY_POWER));
+        assert!(!has_key("8000000000000 0\n", KEY_POWER));
+        assert!(!has_key("ffffffffffffffff\n", KEY_POWER));
+        assert!(!has_key("", KEY_POWER));
+    }
+
+    #[test]
+    fn only_its_press_counts() -> std::io::Result<()> {
+        let (sys, dev) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        for (name, keys) in [("event0", "10000000000000 0"), ("event1", "1"), ("input0", "10000000000000 0")] {
+            std::fs::create_dir_all(sys.path().join(name).join("device/capabilities"))?;
+            std::fs::write(sys.path().join(name).join("device/capabilities/key"), keys)?;
+        }
+        let event = |code: u16, value: i32| {
+            let mut bytes = vec![0; 16];
+            bytes.extend([&EV_KEY.to_ne_bytes()[..], &code.to_ne_bytes(), &value.to_ne_bytes()].concat());
+            bytes
+        };
+        let typed = [event(30, 1), event(KEY_POWER, 1), event(KEY_POWER, 0)].concat();
+        std::fs::write(dev.path().join("event0"), typed)?;
+        let (sender, events) = mpsc::channel();
+        let mut buttons = PowerButtons::default();
+        buttons.look(sys.path(), dev.path(), &sender);
+        buttons.look(sys.path(), dev.path(), &sender);
+        drop(sender);
+        let heard: Vec<_> = events.iter().collect();
+        assert!(matches!(heard[..], [Event::PowerButton]), "{heard:?}");
+        Ok(())
+    }
+}

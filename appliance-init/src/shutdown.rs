@@ -1,0 +1,128 @@
+//! The machine's orderly end: processes, mounts, memory, power.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::console::Console;
+use crate::system::{Ending, Recipients, System};
+
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+
+/// How long processes have after SIGTERM, and after SIGKILL (a driver may hold one for ever).
+const PATIENCE: [(i32, Duration); 2] = [(SIGTERM, Duration::from_secs(5)), (SIGKILL, Duration::from_secs(3))];
+
+/// How often is looked whether they are gone.
+const STEP: Duration = Duration::from_millis(50);
+
+/// File systems without anything that could be lost.
+const VIRTUAL: [&str; 13] = [
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "tmpfs",
+    "cgroup2",
+    "securityfs",
+    "debugfs",
+    "tracefs",
+    "overlay",
+    "mqueue",
+    "bpf",
+    "rootfs",
+];
+
+/// Ends everything, then the machine. Comes back only if the kernel refuses.
+pub fn end(how: Ending, mounts: &str, system: &mut dyn System, console: &mut Console) -> std::io::Result<()> {
+    end_processes(system, console);
+    for target in real_mounts(mounts) {
+        // What is still in use cannot lose anything after this either.
+        let result = system.remount_read_only(&target).and_then(|()| system.unmount(&target));
+        if let Err(error) = result {
+            console.say(&format!("unmounting {}: {error}", target.display()));
+        }
+    }
+    console.say(match how {
+        Ending::PowerOff => "powering off",
+        Ending::Restart => "restarting",
+    });
+    system.end(how)
+}
+
+fn end_processes(system: &mut dyn System, console: &mut Console) {
+    for (signal, patience) in PATIENCE {
+        if let Err(error) = system.signal(Recipients::Everyone, signal) {
+            console.say(&format!("sending signal {signal} to every process: {error}"));
+        }
+        let mut waited = Duration::ZERO;
+        while waited < patience {
+            drop(system.reap());
+            if !system.has_children() {
+                return;
+            }
+            system.sleep(STEP);
+            waited += STEP;
+        }
+    }
+    console.say("some processes could not be ended; a driver holds them");
+}
+
+/// Where file systems that are kept somewhere are mounted, the last one first, by `/proc/self/mounts` (`fstab(5)`).
+fn real_mounts(mounts: &str) -> Vec<PathBuf> {
+    let real = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        let (target, kind) = (fields.nth(1)?, fields.next()?);
+        (!VIRTUAL.contains(&kind)).then(|| Path::new(&unescape(target)).to_owned())
+    });
+    let mut found: Vec<_> = real.collect();
+    found.reverse();
+    found
+}
+
+/// Blanks in paths are written `\040` there.
+fn unescape(path: &str) -> String {
+    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::Ended;
+    use crate::system::recording::Recording;
+
+    const MOUNTS: &str = "proc /proc proc rw 0 0\n/dev/sda2 /run/rocbed/root ext4 ro 0 0\n\
+        rocbed-root / overlay rw 0 0\n/dev/sda3 /var/lib/my\\040data ext4 rw 0 0\n";
+
+    #[test]
+    fn first_processes_then_mounts_then_power() {
+        let mut system = Recording { ends: vec![Ended { pid: 7, code: Some(0) }], ..Recording::default() };
+        end(Ending::PowerOff, MOUNTS, &mut system, &mut Console::nowhere()).unwrap();
+        assert_eq!(
+            system.calls,
+            [
+                "signal 15 Everyone",
+                "read-only /var/lib/my data",
+                "unmount /var/lib/my data",
+                "read-only /run/rocbed/root",
+                "unmount /run/rocbed/root",
+                "end PowerOff",
+            ]
+        );
+    }
+
+    #[test]
+    fn who_does_not_listen_is_killed_and_who_cannot_be_killed_is_left() {
+        let ends = vec![Ended { pid: 7, code: None }; 1000];
+        let mut system = Recording { ends, ..Recording::default() };
+        end(Ending::Restart, "", &mut system, &mut Console::nowhere()).unwrap();
+        let other: Vec<_> = system.calls.iter().filter(|call| !call.starts_with("sleep")).collect();
+        assert_eq!(other, ["signal 15 Everyone", "signal 9 Everyone", "end Restart"]);
+    }
+
+    #[test]
+    fn a_mount_that_stays_does_not_keep_the_machine_on() {
+        let mut system = Recording { fails: vec!["unmount", "read-only"], ..Recording::default() };
+        end(Ending::PowerOff, MOUNTS, &mut system, &mut Console::nowhere()).unwrap();
+        assert_eq!(system.calls.last().map(String::as_str), Some("end PowerOff"));
+    }
+}

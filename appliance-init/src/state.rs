@@ -1,0 +1,122 @@
+//! [`State`]: what people at the machine want to know, gathered from events.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use network::Event as NetworkEvent;
+use protocol::Verdict;
+
+use crate::report::Report;
+
+/// So many results and problems are kept; the screen shows fewer.
+const KEPT: usize = 50;
+
+/// What is known.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Kernel and memory, a line.
+    pub machine: String,
+    /// The machine's name.
+    pub name: String,
+    /// Each link and what it has.
+    pub links: BTreeMap<String, String>,
+    /// What came of setting the clock; empty until then.
+    pub clock: String,
+    /// The GPUs, a line each; `None` until the agent has looked.
+    pub gpus: Option<Vec<String>>,
+    /// Where jobs come from.
+    pub source: String,
+    /// The job that runs.
+    pub job: Option<String>,
+    /// What it is at, or why nothing runs.
+    pub phase: String,
+    /// Jobs that have ended, the last one first.
+    pub results: VecDeque<(String, Verdict, String)>,
+    /// What is wrong, the last first.
+    pub problems: VecDeque<String>,
+}
+
+impl State {
+    /// Takes what the network says.
+    pub fn network(&mut self, event: &NetworkEvent) {
+        let mut set = |link: &str, text: String| drop(self.links.insert(link.to_owned(), text));
+        match event {
+            NetworkEvent::LinkUp { link } => set(link, "carrier, no address yet".into()),
+            NetworkEvent::LinkDown { link, gone: true } => drop(self.links.remove(link)),
+            NetworkEvent::LinkDown { link, gone: false } => set(link, "no carrier".into()),
+            NetworkEvent::Configured { link, configuration } | NetworkEvent::Renewed { link, configuration } => {
+                set(link, configuration.to_string());
+            }
+            NetworkEvent::Lost { link, why } => set(link, format!("no address: {why}")),
+            NetworkEvent::NoAnswer { link, since } => {
+                set(link, format!("no DHCP server has answered for {} s", since.as_secs()));
+            }
+            NetworkEvent::Hostname { name } => self.name.clone_from(name),
+            NetworkEvent::Problem { .. } => self.problem(event.to_string()),
+            _ => {}
+        }
+    }
+
+    /// Takes what the agent says.
+    pub fn report(&mut self, report: &Report) {
+        match report {
+            Report::Ready { gpus, source } => {
+                self.gpus = Some(gpus.clone());
+                self.source.clone_from(source);
+                self.phase = "ready".into();
+            }
+            Report::Job { id, position } => {
+                let place = position.map(|(number, all)| format!(" ({number} of {all})")).unwrap_or_default();
+                self.job = Some(format!("{id}{place}"));
+                self.phase = "starting".into();
+            }
+            Report::Phase { text } => self.phase.clone_from(text),
+            Report::Finished { id, verdict, summary } => {
+                self.job = None;
+                self.phase = String::new();
+                push(&mut self.results, (id.clone(), *verdict, summary.clone()));
+            }
+            Report::Idle { why } => {
+                self.job = None;
+                self.phase.clone_from(why);
+            }
+            Report::Problem { what, advice } => self.problem(format!("{what}; {advice}")),
+            Report::PowerOff { why } | Report::Restart { why } => self.phase.clone_from(why),
+        }
+    }
+
+    /// Something is wrong.
+    pub fn problem(&mut self, text: String) {
+        push(&mut self.problems, text);
+    }
+}
+
+fn push<T>(list: &mut VecDeque<T>, item: T) {
+    list.push_front(item);
+    list.truncate(KEPT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_comes_and_goes() {
+        let mut state = State::default();
+        state.report(&Report::Ready { gpus: vec!["gfx1030".into()], source: "a list".into() });
+        state.report(&Report::Job { id: "gzip".into(), position: Some((1, 2)) });
+        state.report(&Report::Phase { text: "test simple".into() });
+        assert_eq!((state.job.as_deref(), state.phase.as_str()), (Some("gzip (1 of 2)"), "test simple"));
+        state.report(&Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() });
+        assert_eq!((state.job.as_deref(), state.results.len()), (None, 1));
+    }
+
+    #[test]
+    fn links_are_known_by_their_last_word() {
+        let mut state = State::default();
+        state.network(&NetworkEvent::LinkUp { link: "eth0".into() });
+        state.network(&NetworkEvent::LinkDown { link: "eth0".into(), gone: false });
+        assert_eq!(state.links.get("eth0").map(String::as_str), Some("no carrier"));
+        state.network(&NetworkEvent::LinkDown { link: "eth0".into(), gone: true });
+        assert!(state.links.is_empty());
+    }
+}

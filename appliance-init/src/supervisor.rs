@@ -1,0 +1,219 @@
+//! [`Supervisor`]: PID 1 once the root is there. Takes events one at a time and decides.
+
+use std::io;
+use std::time::Duration;
+
+use crate::console::Console;
+use crate::events::Event;
+use crate::report::Report;
+use crate::screen::Screen;
+use crate::state::State;
+use crate::system::{Ended, Ending, Recipients, System};
+use crate::watchdog::Watchdog;
+
+const SIGTERM: i32 = 15;
+
+/// How long the agent has, after SIGTERM, to collect what its job has left and to deliver it.
+const AGENT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// An agent that keeps failing is started less and less often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Starts the agent.
+pub trait StartAgent {
+    /// Returns its process id.
+    fn start(&mut self) -> io::Result<i32>;
+}
+
+/// Where the agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Agent {
+    /// It waits for drivers.
+    NotYet,
+    /// It runs.
+    Running(i32),
+    /// It ended, or could not be started, and is started again at this time since the kernel's start.
+    Pause(Duration),
+}
+
+/// PID 1's decisions.
+pub struct Supervisor<'a> {
+    system: &'a mut dyn System,
+    console: &'a mut Console,
+    screen: Screen,
+    start_agent: &'a mut dyn StartAgent,
+    watchdog: Option<Box<dyn Watchdog>>,
+    agent: Agent,
+    failures: u32,
+    ending: Option<(Ending, Duration)>,
+    /// What people at the machine are shown.
+    pub state: State,
+}
+
+impl<'a> Supervisor<'a> {
+    /// Nothing has happened yet.
+    pub fn new(
+        system: &'a mut dyn System,
+        console: &'a mut Console,
+        screen: Screen,
+        start_agent: &'a mut dyn StartAgent,
+    ) -> Self {
+        let (agent, state) = (Agent::NotYet, State::default());
+        Self { system, console, screen, start_agent, watchdog: None, agent, failures: 0, ending: None, state }
+    }
+
+    /// From now on this is fed at every [`Self::tick`].
+    pub fn set_watchdog(&mut self, watchdog: Box<dyn Watchdog>) {
+        self.watchdog = Some(watchdog);
+    }
+
+    /// Takes an event. Returns how the machine is to end once it is to end now.
+    pub fn handle(&mut self, event: Event) -> Option<Ending> {
+        match event {
+            Event::End(how, why) => return self.begin_end(how, &why),
+            Event::PowerButton => return self.begin_end(Ending::PowerOff, "the power button was pressed"),
+            Event::ChildEnded => {
+                for child in self.system.reap() {
+                    self.child_ended(child);
+                }
+            }
+            Event::DriversLoaded => {
+                if self.agent == Agent::NotYet && self.ending.is_none() {
+                    self.begin_agent();
+                }
+            }
+            Event::Network(event) => {
+                self.console.say(&event.to_string());
+                self.state.network(&event);
+            }
+            Event::Clock(Ok(text)) => {
+                self.console.say(&format!("clock: {text}"));
+                self.state.clock = text;
+            }
+            Event::Clock(Err(problem)) => self.problem(format!("clock: {problem}")),
+            Event::Report(report) => return self.report(&report),
+            Event::AgentSaid(text) | Event::Said(text) => self.console.say(&text),
+        }
+        self.end_if_alone()
+    }
+
+    /// Does what is due, whether or not something happened. Returns as [`Self::handle`], and in how long there is
+    /// something due again.
+    pub fn tick(&mut self) -> (Option<Ending>, Duration) {
+        if let Some(watchdog) = self.watchdog.as_mut()
+            && let Err(error) = watchdog.feed()
+        {
+            self.watchdog = None;
+            self.problem(format!("the watchdog cannot be fed any more: {error}; it may restart the machine"));
+        }
+        let now = self.system.uptime();
+        if let Agent::Pause(until) = self.agent
+            && now >= until
+            && self.ending.is_none()
+        {
+            self.begin_agent();
+        }
+        let more_to_draw = self.screen.draw(&self.state);
+        let overdue = self.ending.filter(|(_, since)| now.saturating_sub(*since) >= AGENT_PATIENCE);
+        if overdue.is_some() {
+            self.console.say("the agent did not end in time");
+        }
+        let wait = if more_to_draw { Duration::from_millis(200) } else { Duration::from_secs(1) };
+        (overdue.map(|(how, _)| how).or_else(|| self.end_if_alone()), wait)
+    }
+
+    fn begin_end(&mut self, how: Ending, why: &str) -> Option<Ending> {
+        if self.ending.is_some() {
+            self.console.say(&format!("{why}, again: not waiting any longer"));
+            return Some(how);
+        }
+        let what = match how {
+            Ending::PowerOff => "power off",
+            Ending::Restart => "restart",
+        };
+        self.console.say(&format!("going to {what}: {why}"));
+        self.state.phase = format!("going to {what}: {why}");
+        self.ending = Some((how, self.system.uptime()));
+        if let Agent::Running(pid) = self.agent
+            && let Err(error) = self.system.signal(Recipients::Process(pid), SIGTERM)
+        {
+            self.console.say(&format!("telling the agent to end: {error}"));
+        }
+        self.end_if_alone()
+    }
+
+    /// Nobody has to be waited for.
+    fn end_if_alone(&self) -> Option<Ending> {
+        let alone = !matches!(self.agent, Agent::Running(_));
+        self.ending.filter(|_| alone).map(|(how, _)| how)
+    }
+
+    fn begin_agent(&mut self) {
+        match self.start_agent.start() {
+            Ok(pid) => self.agent = Agent::Running(pid),
+            Err(error) => {
+                self.problem(format!("starting the agent: {error}"));
+                self.pause_agent();
+            }
+        }
+    }
+
+    fn pause_agent(&mut self) {
+        let pause = Duration::from_secs(1 << self.failures.min(6)).min(LONGEST_PAUSE);
+        self.failures += 1;
+        self.agent = Agent::Pause(self.system.uptime() + pause);
+    }
+
+    fn child_ended(&mut self, child: Ended) {
+        if self.agent != Agent::Running(child.pid) {
+            return; // an orphan
+        }
+        if self.ending.is_some() {
+            self.agent = Agent::NotYet;
+            return;
+        }
+        let how = child.code.map_or_else(|| "was killed".to_owned(), |code| format!("ended with status {code}"));
+        self.state.job = None;
+        self.pause_agent();
+        self.problem(format!("the agent {how}; it is started again"));
+    }
+
+    fn report(&mut self, report: &Report) -> Option<Ending> {
+        self.state.report(report);
+        match report {
+            Report::Ready { gpus, source } => {
+                self.failures = 0;
+                for gpu in gpus {
+                    self.console.say(&format!("GPU {gpu}"));
+                }
+                let now = self.system.uptime().as_secs_f64();
+                self.console.say(&format!("ready at {now:.2} s, jobs from {source}"));
+            }
+            Report::Job { .. } => {
+                let job = self.state.job.as_deref().unwrap_or_default();
+                self.console.say(&format!("job {job}"));
+            }
+            Report::Phase { text } => self.console.say(&format!("  {text}")),
+            Report::Finished { id, verdict, summary } => self.console.say(&format!("{verdict} {id} {summary}")),
+            Report::Idle { why } => self.console.say(why),
+            Report::Problem { what, advice } => self.console.say(&format!("error: {what}\nwhat to do: {advice}")),
+            Report::PowerOff { why } => return self.begin_end(Ending::PowerOff, why),
+            Report::Restart { why } => return self.begin_end(Ending::Restart, why),
+        }
+        self.end_if_alone()
+    }
+
+    /// Says something to people, that changes nothing.
+    pub fn say(&mut self, text: &str) {
+        self.console.say(text);
+    }
+
+    /// Says that something is wrong, and remembers it.
+    pub fn problem(&mut self, text: String) {
+        self.console.say(&text);
+        self.state.problem(text);
+    }
+}
+
+#[cfg(test)]
+mod tests;
