@@ -79,6 +79,13 @@ pub enum FromAppliance {
         /// The bundle's SHA-256, in hexadecimal digits.
         sha256: String,
     },
+    /// A job was not run.
+    Declined {
+        /// The job's id.
+        job: String,
+        /// Why.
+        why: String,
+    },
     /// Something is wrong with the machine or the list.
     Problem {
         /// What.
