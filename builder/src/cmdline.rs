@@ -56,6 +56,8 @@ pub enum Command {
     Diff(Diff),
     /// Start an image in QEMU
     Boot(Boot),
+    /// Run a package's tests in testbeds over a recipe's root directory, without a virtual machine
+    Test(Test),
     /// Look at the shipped recipes and the format
     #[command(subcommand)]
     Recipe(RecipeCommand),
@@ -245,6 +247,47 @@ pub struct Boot {
     /// More words for the kernel command line (direct start only)
     #[arg(long, value_name = "WORDS")]
     pub append: Option<String>,
+}
+
+/// `rocbed test`
+///
+/// Exit status: autopkgtest's own. 0 all passed, 2 some skipped, 4 some failed, 8 nothing tested, 16 testbed failed, 20
+/// something else went wrong.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// A name (recipes/NAME.toml here, else a shipped recipe), or a path
+    pub recipe: String,
+    /// A source package of the archive, or a path to a source tree, a .dsc or a .tar: ./tree
+    pub package: String,
+    /// Give the testbeds this machine's GPUs: all that ROCm can use, or those with these ids
+    #[arg(long, value_name = "ID", num_args = 0.., require_equals = true, value_delimiter = ',')]
+    pub gpu: Option<Vec<String>>,
+    /// Who runs the tests, one run each [default: user]
+    #[arg(long = "as", value_name = "user|root", value_delimiter = ',', value_parser = run_as)]
+    pub run_as: Vec<protocol::RunAs>,
+    /// End the tests when this time is over and keep what there is: 90m, 2h
+    #[arg(long, value_name = "TIME", default_value_t = protocol::Job::TIMEOUT)]
+    pub timeout: protocol::Span,
+    /// Keep autopkgtest's output and the result bundle in this directory; it is made, or empty
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where packages come from.
+    #[command(flatten)]
+    pub source: Source,
+    /// Options for autopkgtest, after `--`
+    #[arg(last = true, value_name = "AUTOPKGTEST OPTION")]
+    pub autopkgtest: Vec<String>,
+}
+
+fn run_as(text: &str) -> Result<protocol::RunAs, String> {
+    match text {
+        "user" => Ok(protocol::RunAs::User),
+        "root" => Ok(protocol::RunAs::Root),
+        _ => Err("tests are run as `user`, as `root`, or as both in turn: user,root".into()),
+    }
 }
 
 /// `rocbed recipe`

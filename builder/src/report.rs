@@ -47,6 +47,20 @@ impl Reporter {
         }
     }
 
+    /// Bytes of a log, as they are.
+    pub fn pass_on(&self, bytes: &[u8]) {
+        if self.verbosity >= Verbosity::Normal {
+            let write = || {
+                // As for lines: nobody may listen.
+                let _ = io::stderr().lock().write_all(bytes);
+            };
+            match &self.bars {
+                Some(bars) => bars.suspend(write),
+                None => write(),
+            }
+        }
+    }
+
     fn print(&self, line: &str) {
         match &self.bars {
             Some(bars) => bars.suspend(|| eprint_line(line)),

@@ -28,22 +28,51 @@ pub fn finish(root: &Root, recipe: &Recipe, kernel: &Kernel, kept: &Selection, e
     rootfs::add_devices(&mut tree, &root.devices)?;
     let time = Timestamp::from_seconds(epoch);
     prune(&mut tree, kernel, kept, time)?;
+    add_recipe(&mut tree, recipe, epoch)?;
+    finish::normalise(&mut tree, epoch).context("normalising the file tree")?;
+    Ok(tree)
+}
+
+/// Adds what a recipe has besides packages: groups, users, files, apt's sources.
+fn add_recipe(tree: &mut FileTree, recipe: &Recipe, epoch: i64) -> Result<()> {
+    let time = Timestamp::from_seconds(epoch);
     for group in &recipe.groups {
-        finish::add_group(&mut tree, &Group { name: group.name.clone(), gid: group.gid })
+        finish::add_group(tree, &Group { name: group.name.clone(), gid: group.gid })
             .with_context(|| format!("adding the group {}", group.name))?;
     }
     for user in &recipe.users {
-        add_user(&mut tree, user, epoch).with_context(|| format!("adding the user {}", user.name))?;
+        add_user(tree, user, epoch).with_context(|| format!("adding the user {}", user.name))?;
     }
     for file in &recipe.files {
-        add_file(&mut tree, file, time).with_context(|| format!("adding /{}", file.path))?;
+        add_file(tree, file, time).with_context(|| format!("adding /{}", file.path))?;
     }
     if !recipe.apt_sources.is_empty() {
         let content = Content::from(apt_sources(&recipe.apt_sources).as_str());
-        finish::add_file(&mut tree, APT_SOURCES, NewFile { content, metadata: Metadata::root(0o644, time) })?;
+        finish::add_file(tree, APT_SOURCES, NewFile { content, metadata: Metadata::root(0o644, time) })?;
     }
-    finish::normalise(&mut tree, epoch).context("normalising the file tree")?;
-    Ok(tree)
+    Ok(())
+}
+
+/// What a recipe has besides packages, as paths that are not so in the root directory, with the directories they are in:
+/// for testbeds, which put them over it.
+pub fn additions(root: &Root, recipe: &Recipe, epoch: i64) -> Result<Vec<(Vec<u8>, Node)>> {
+    let before = fsimage::scan(&root.path).context("reading the root directory")?;
+    let mut after = before.clone();
+    add_recipe(&mut after, recipe, epoch)?;
+    let mut changed = BTreeSet::new();
+    for (path, id) in after.iter() {
+        if before.get(path) == Some(after.node(id)) {
+            continue;
+        }
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        changed.extend(slashes.filter_map(|(at, _)| path.get(..at)).map(<[u8]>::to_vec));
+        changed.insert(path.to_vec());
+    }
+    Ok(changed
+        .into_iter()
+        .filter_map(|path| Some((after.get(&path)?.clone(), path)))
+        .map(|(node, path)| (path, node))
+        .collect())
 }
 
 /// Keeps of the extended attributes only file capabilities, which are all that Debian's packages set. Any other one is

@@ -8,6 +8,7 @@ mod inspect;
 mod lock;
 mod plan;
 mod recipe;
+mod test;
 
 use std::fs;
 use std::io::{self, Write};
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Inspect(options) => inspect::run(&options),
         Command::Diff(options) => diff::run(&options),
         Command::Boot(options) => return boot::run(&context, &options),
+        Command::Test(options) => return Ok(test::run(&context, &options)),
         Command::Recipe(command) => recipe::run(&command),
         Command::Cache(command) => cache::run(&context, &command),
         Command::Completions { shell } => completions(shell),

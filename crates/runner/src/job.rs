@@ -123,7 +123,7 @@ impl State<'_, '_> {
         let began = Instant::now();
         let name = run_as.to_string();
         let output = self.directory.join(&name);
-        let left = soft.saturating_duration_since(began);
+        let left = hard.saturating_duration_since(began);
         let arguments = command::arguments(self.job, self.setup, source, run_as, &output, left)?;
         self.log.write(format!("rocbed: running the tests as {name}\n").as_bytes());
         self.observer.event(Event::RunStarted(run_as));

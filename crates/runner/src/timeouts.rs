@@ -1,6 +1,8 @@
 //! How autopkgtest's own timeouts follow from the job's deadline.
 //!
-//! A test that autopkgtest ends itself leaves its output and artifacts, so its timeouts come before the deadline.
+//! autopkgtest that ends a test itself fetches the test's output and artifacts. Its timers begin with each step, so the
+//! runner makes them go off (SIGALRM) some time before the deadline. Those that are set here are a little later: one
+//! that went off a second time, while autopkgtest fetches, would end it with an error.
 
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ pub(crate) fn reserve(timeout: Duration) -> Duration {
     (timeout / 10).min(Duration::from_secs(120))
 }
 
-/// The options for a run that may take this long. A job that gives itself more time than jobs usually have wants it
+/// The options for a run that has this long until the deadline. A job that gives itself more time than jobs usually have wants it
 /// for its tests.
 pub(crate) fn options(left: Duration, timeout: Duration) -> Vec<String> {
     let left = left.as_secs().max(1);

@@ -29,6 +29,7 @@ pub(crate) fn to_build() -> &'static [HostPackage] {
 
 /// The outside oracles that the tests hold our work against, and the peers of the benchmarks.
 pub(crate) const TO_TEST: &[HostPackage] = &[
+    package("autopkgtest", "/usr/bin/autopkgtest"),
     package("bmap-tools", "/usr/bin/bmaptool"),
     package("binutils", "/usr/bin/objdump"),
     package("cpio", "/usr/bin/cpio"),

@@ -12,8 +12,8 @@ use crate::host;
 use crate::run::{cargo, run as execute};
 
 /// The test programs in `tests/`.
-const END_TO_END: [&str; 8] =
-    ["command_line", "bad_input", "mirrors", "image", "boot", "interrupted", "same_as_dpkg", "same_twice"];
+const END_TO_END: [&str; 9] =
+    ["command_line", "bad_input", "mirrors", "image", "boot", "interrupted", "same_as_dpkg", "same_twice", "local"];
 
 /// What to test.
 #[derive(Args)]

@@ -1,0 +1,212 @@
+//! `rocbed test`: a package's tests in testbeds over a recipe's root directory, with no virtual machine.
+
+mod layer;
+mod machine;
+mod table;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use progress::Progress as _;
+use protocol::{Job, JobResult, Source as JobSource, exit};
+use runner::{Cancel, Event, Finished, Grant, KernelLog, Kmsg, Observer, Setup};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::{lock, print, print_json};
+use crate::build::root;
+use crate::cmdline::Test;
+use crate::context::{Context, mirror};
+use crate::recipe::{self, Recipe};
+use crate::report::Reporter;
+
+/// Runs the tests; returns autopkgtest's exit status, 20 for what went wrong before.
+pub fn run(context: &Context, options: &Test) -> u8 {
+    match test(context, options) {
+        Ok(code) => code,
+        Err(error) => {
+            // stderr may be closed; the exit status says it too.
+            writeln!(std::io::stderr(), "error: {}", crate::error_text(&error)).unwrap_or_default();
+            exit::OWN_ERROR
+        }
+    }
+}
+
+fn test(context: &Context, options: &Test) -> Result<u8> {
+    let job = job(options)?;
+    let program = installed("autopkgtest")?;
+    // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
+    rootfs::sandbox::become_root()?;
+    let recipe = recipe::load(&options.recipe)?;
+    let (root, epoch) = built(context, &recipe, options)?;
+    // Beside the root directory, so that what its file system can do, that of the layer can.
+    let scratch = tempfile::Builder::new().prefix("rocbed-test.").tempdir_in(context.cache_directory()?);
+    let scratch = scratch.context("making a temporary directory in the cache")?;
+    let layer = scratch.path().join("layer");
+    layer::write(&root, &adapted(recipe, options), epoch, &layer).context("making the testbed's own files")?;
+
+    let output = options.output.clone().unwrap_or_else(|| scratch.path().join("results"));
+    let mut setup = Setup::new(server(&root.path, &layer)?, scratch.path().to_owned(), output.clone(), &job.id);
+    setup.autopkgtest = program;
+    setup.keep = Some(output);
+    setup.machine = machine::this();
+    setup.gpus = granted(options, &setup.machine.gpus)?;
+    setup.options = options.autopkgtest.iter().map(OsString::from).collect();
+    let finished = watched(&job, &setup, &context.reporter)?;
+    if let Some(problem) = &finished.result.problem {
+        context.reporter.warn(problem);
+    }
+    for warning in &finished.result.warnings {
+        context.reporter.warn(warning);
+    }
+    if options.json {
+        print_json(&finished.result)?;
+    } else {
+        print(&table::table(&finished.result))?;
+    }
+    if options.output.is_some() {
+        context.reporter.say(&format!("wrote {}", finished.bundle.path.display()));
+    }
+    Ok(code(&finished.result))
+}
+
+/// The job that the command line asks for.
+fn job(options: &Test) -> Result<Job> {
+    let package = &options.package;
+    let is_path = package.contains('/') || package.starts_with('.') || package.ends_with(".dsc");
+    let mut job = if is_path {
+        let path = Path::new(package).canonicalize().with_context(|| format!("finding the source tree {package}"))?;
+        let path = path.to_str().with_context(|| format!("the path {} is not UTF-8", path.display()))?;
+        Job::new(JobSource::Path(path.to_owned()))
+    } else {
+        Job::of_package(package)
+    };
+    if !options.run_as.is_empty() {
+        job.run_as.clone_from(&options.run_as);
+    }
+    job.timeout = options.timeout;
+    // As a job list would have it, so that it is checked as one.
+    let value = serde_json::to_value(&job).context("writing down the job")?;
+    let value = without_id(value);
+    serde_json::from_value(value)
+        .map_err(|error| anyhow::anyhow!("{error}\n  help: a source tree is named by a path: ./{package}"))
+}
+
+/// The id is made anew: as a path's last part it may have characters that ids have not.
+fn without_id(mut value: serde_json::Value) -> serde_json::Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("id");
+    }
+    value
+}
+
+/// Looks for a program in `PATH`.
+fn installed(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("{name} is not installed\n  help: apt-get install {name}"))
+}
+
+/// The recipe's root directory: from the cache, or built now; and the date of what is in it.
+fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Root, i64)> {
+    let found = lock::find(recipe, &options.source)?;
+    let fetcher = context.fetcher(&options.source)?;
+    let outcome = lock::current(context, recipe, &options.source, &found, &fetcher, false, false)?;
+    if outcome.changes.is_some() {
+        outcome.lock.write(&found.path).context("keeping the new lock")?;
+        context.reporter.say(&format!("wrote {}", found.path.display()));
+    }
+    let store = fetcher.store();
+    let debs = if store.tree(&root::key(recipe, &outcome.lock))?.is_some() {
+        root::Debs::default()
+    } else {
+        context.reporter.say(&format!("building the root directory of {}", recipe.name));
+        root::fetch(recipe, &outcome.lock, &fetcher, &mirror(recipe, &options.source), &context.reporter)?
+    };
+    let log = context.cache_directory()?.join(format!("{}.log", recipe.name));
+    let wanted = root::Wanted { recipe, lock: &outcome.lock, debs: &debs, fresh: false, log: &log };
+    let (mut root, ()) = root::obtain(&wanted, store, &context.reporter, |_| Ok(()))?;
+    if let Some(old) = root.old.take() {
+        old.remove()?;
+    }
+    Ok((root, outcome.lock.archive.date))
+}
+
+/// The recipe with what the command line says of apt in the testbed.
+fn adapted(mut recipe: Recipe, options: &Test) -> Recipe {
+    for source in &mut recipe.apt_sources {
+        if let Some(mirror) = &options.source.mirror {
+            source.uris = vec![mirror.clone()];
+        }
+        source.check_valid_until &= !options.source.ignore_valid_until;
+    }
+    recipe
+}
+
+/// This program under its other name.
+fn server(root: &Path, layer: &Path) -> Result<Vec<OsString>> {
+    let program = std::env::current_exe().context("finding this program")?;
+    Ok(vec![program.into(), "virt".into(), "--root".into(), root.into(), "--layer".into(), layer.into()])
+}
+
+/// The GPUs that `--gpu` asks for.
+fn granted(options: &Test, inventory: &gpu::Inventory) -> Result<Vec<Grant>> {
+    let Some(wanted) = &options.gpu else { return Ok(Vec::new()) };
+    let there = || inventory.gpus.iter().map(|gpu| gpu.id.as_str()).collect::<Vec<_>>().join(", ");
+    if wanted.is_empty() {
+        ensure!(
+            !inventory.gpus.is_empty(),
+            "--gpu: this machine has no GPU that ROCm can use\n{inventory}\n  help: without --gpu, tests that need one are skipped"
+        );
+        return Ok(inventory.gpus.iter().map(Grant::from).collect());
+    }
+    let find = |id: &String| match inventory.gpus.iter().find(|gpu| gpu.id == *id) {
+        Some(gpu) => Ok(Grant::from(gpu)),
+        None if inventory.gpus.is_empty() => bail!("--gpu={id}: this machine has no GPU that ROCm can use"),
+        None => bail!("--gpu={id}: there is no such GPU\n  help: this machine has {}", there()),
+    };
+    wanted.iter().map(find).collect()
+}
+
+/// Runs the job, with what autopkgtest says on stderr. Ctrl-C ends it and keeps what there is; a second one ends all.
+fn watched(job: &Job, setup: &Setup, reporter: &Reporter) -> Result<Finished> {
+    struct Talk<'a>(&'a Reporter);
+    impl Observer for Talk<'_> {
+        fn log(&mut self, bytes: &[u8]) {
+            self.0.pass_on(bytes);
+        }
+        fn event(&mut self, event: Event<'_>) {
+            if matches!(event, Event::Deadline) {
+                self.0.warn("the time is over; collecting what there is");
+            }
+        }
+    }
+    let cancel = Cancel::default();
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_shutdown(signal, exit::OWN_ERROR.into(), cancel.flag())
+            .and_then(|_| signal_hook::flag::register(signal, cancel.flag()))
+            .context("listening for signals")?;
+    }
+    let mut kernel: Box<dyn KernelLog> = match Kmsg::open() {
+        Ok(log) => Box::new(log),
+        Err(error) => {
+            if !setup.gpus.is_empty() {
+                reporter.warn(&format!("reading the kernel's log: {error}; GPU faults will not be known"));
+            }
+            Box::new(())
+        }
+    };
+    Ok(runner::run(job, setup, &mut *kernel, &mut Talk(reporter), &cancel)?)
+}
+
+/// autopkgtest's exit status, where one run was all there was and nothing else came in between.
+fn code(result: &JobResult) -> u8 {
+    match result.runs.as_slice() {
+        [run] if run.verdict == result.verdict => {
+            let status = run.exit_status.and_then(|status| u8::try_from(status).ok());
+            status.unwrap_or_else(|| result.verdict.exit_code())
+        }
+        runs => exit::of_all(runs.iter().map(|run| run.verdict).chain([result.verdict])),
+    }
+}

@@ -1,0 +1,137 @@
+//! `rocbed test`: the real autopkgtest in real testbeds over the smoke recipe's root directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rocbed_tests::{Output, rocbed};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A run of `rocbed test smoke`, with its results in a directory.
+struct Tested {
+    output: Output,
+    result: Value,
+    directory: TempDir,
+}
+
+/// Runs the tests of a package, or of a source tree in `fixtures/trees`.
+fn test(package: &str, words: &[&str]) -> Tested {
+    let directory = tempfile::tempdir().expect("a directory");
+    let call = rocbed(["test", "smoke", package, "--json", "--output"]).arg(directory.path());
+    let output = words.iter().fold(call, |call, word| call.arg(word)).run();
+    let result = serde_json::from_str(&output.stdout)
+        .unwrap_or_else(|error| panic!("no result ({error}): {:?}\n{}", output.code, output.stderr));
+    Tested { output, result, directory }
+}
+
+fn tree(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trees").join(name).display().to_string()
+}
+
+impl Tested {
+    /// Name and outcome of each test of a run.
+    fn outcomes(&self, run: usize) -> Vec<(&str, &str)> {
+        let tests = self.result["runs"][run]["tests"].as_array().expect("tests");
+        tests.iter().filter_map(|test| Some((test["name"].as_str()?, test["outcome"].as_str()?))).collect()
+    }
+
+    fn file(&self, path: &str) -> String {
+        let path = self.directory.path().join(path);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), self.output.stderr))
+    }
+
+    fn bundle(&self) -> PathBuf {
+        let names =
+            fs::read_dir(self.directory.path()).expect("the results").map(|entry| entry.expect("an entry").path());
+        let mut bundles: Vec<_> = names.filter(|path| path.to_string_lossy().ends_with(".tar.zst")).collect();
+        assert_eq!(bundles.len(), 1, "one bundle: {bundles:?}");
+        bundles.remove(0)
+    }
+}
+
+#[test]
+fn a_package_of_the_archive_passes() {
+    let tested = test("gzip", &["--ignore-valid-until"]);
+    assert_eq!(tested.output.code, Some(0), "{}", tested.output.stderr);
+    assert_eq!(tested.result["verdict"], "pass");
+    assert_eq!(tested.result["runs"][0]["package"]["name"], "gzip");
+    let outcomes = tested.outcomes(0);
+    assert!(!outcomes.is_empty() && outcomes.iter().all(|(_, outcome)| *outcome == "pass"), "{outcomes:?}");
+    assert!(tested.file("log").contains("apt-get"));
+}
+
+#[test]
+fn a_source_tree_passes_as_both_users() {
+    let tested = test(&tree("passes"), &["--as", "user,root", "--", "--env=ROCBED_TEST_WORD=word"]);
+    assert_eq!(tested.output.code, Some(0), "{}", tested.output.stderr);
+    assert_eq!(tested.outcomes(0), [("cases", "pass"), ("who", "pass"), ("nothing", "pass")]);
+    assert_eq!(tested.file("user/who-stdout"), "running as tester\n");
+    assert_eq!(tested.file("root/who-stdout"), "running as root\n");
+    assert_eq!(tested.file("user/artifacts/word"), "word\n");
+    let cases = &tested.result["runs"][0]["tests"][0]["cases"];
+    assert_eq!((cases["total"].as_u64(), cases["skipped"].as_u64()), (Some(3), Some(1)));
+    assert_eq!(tested.result["runs"][0]["tests"][2]["reason"], "superficial");
+    assert!(tested.file("junit.xml").contains("name=\"DISABLED_Huge\""));
+    assert!(!tested.file("log").contains("apt-get"), "nothing in it has dependencies");
+    let bundle = fs::File::open(tested.bundle()).expect("the bundle");
+    let contents = runner::bundle::read(bundle).expect("a bundle");
+    assert_eq!(serde_json::to_value(&contents.result).expect("JSON"), tested.result);
+}
+
+#[test]
+fn a_source_tree_fails_in_every_way() {
+    let tested = test(&tree("fails"), &[]);
+    assert_eq!(tested.output.code, Some(6), "{}", tested.output.stderr);
+    assert_eq!(tested.result["verdict"], "fail");
+    let expected =
+        [("machine", "skip"), ("exit-status", "fail"), ("stderr", "fail"), ("works", "pass"), ("sometimes", "flaky")];
+    assert_eq!(tested.outcomes(0), expected);
+    assert_eq!(tested.result["runs"][0]["tests"][1]["reason"], "non-zero exit status 3");
+    assert_eq!(tested.result["runs"][0]["tests"][1]["cases"]["failed"], 1);
+    assert!(tested.file("junit.xml").contains("device.cpp:17"));
+}
+
+#[test]
+fn a_test_that_hangs_is_ended_with_what_it_had() {
+    let tested = test(&tree("hangs"), &["--timeout", "30s"]);
+    assert_eq!(tested.output.code, Some(4), "{}", tested.output.stderr);
+    assert_eq!(tested.result["verdict"], "timeout");
+    assert_eq!(tested.outcomes(0), [("first", "pass"), ("endless", "fail")]);
+    assert_eq!(tested.result["runs"][0]["tests"][1]["reason"], "timed out");
+    assert_eq!(tested.file("user/endless-stdout"), "this much was done\n");
+    let artifacts = ["user/artifacts/partial", "user/artifacts/endless/partial"];
+    assert!(artifacts.iter().any(|path| tested.directory.path().join(path).exists()), "{}", tested.output.stderr);
+}
+
+#[test]
+fn tests_that_want_a_gpu_are_skipped_without_one() {
+    let tested = test(&tree("skips"), &[]);
+    assert_eq!(tested.output.code, Some(8), "{}", tested.output.stderr);
+    assert_eq!(tested.result["verdict"], "neutral");
+    assert!(tested.result["warnings"].is_null(), "without a GPU, that is as it should be");
+}
+
+#[test]
+fn the_table_is_for_people() {
+    let output = rocbed(["test", "smoke"]).arg(tree("fails")).arg("--quiet").run();
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert_eq!(lines.len(), 6, "{}", output.stdout);
+    assert!(lines[1].starts_with("exit-status  fail  "), "{}", output.stdout);
+    assert!(lines[5].starts_with("rocbed-fails 1.0: fail in "), "{}", output.stdout);
+}
+
+#[test]
+fn mistakes_cost_nothing() {
+    for (words, says) in [
+        (&["test", "smoke", "./nowhere"][..], "finding the source tree ./nowhere"),
+        (&["test", "smoke", "No-Package"], "no name of a source package"),
+        (&["test", "smoke", "gzip", "--gpu=0000:ff:00.0"], "no GPU"),
+        (&["test", "nosuch", "gzip"], "nosuch"),
+    ] {
+        let output = rocbed(words).run();
+        assert_eq!(output.code, Some(20), "{}", output.stderr);
+        assert!(output.stderr.contains(says), "{}", output.stderr);
+    }
+    let output = rocbed(["test", "smoke", "gzip"]).env("PATH", "/nonexistent").run();
+    assert!(output.stderr.contains("apt-get install autopkgtest"), "{}", output.stderr);
+}
