@@ -224,6 +224,17 @@ pub enum DiskKind {
     Usb,
 }
 
+/// What network a virtual machine is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Network {
+    /// QEMU's own, with a way out
+    User,
+    /// QEMU's own, with no way out
+    Isolated,
+    /// No network card
+    None,
+}
+
 /// `rocbed boot`
 #[derive(Debug, Args)]
 pub struct Boot {
@@ -241,9 +252,33 @@ pub struct Boot {
     /// Processors of the machine [default: 2 with KVM; 1 without, where more can make the kernel panic]
     #[arg(long)]
     pub smp: Option<u32>,
-    /// Give up after this many seconds
-    #[arg(long, default_value_t = 180, value_name = "SECONDS")]
-    pub timeout: u64,
+    /// Run the jobs of this list (TOML or JSON): its log goes to stderr, its results to --results
+    #[arg(long, value_name = "FILE")]
+    pub jobs: Option<PathBuf>,
+    /// Where results go: a bundle for each job, and the console's log
+    #[arg(long, value_name = "DIRECTORY", default_value = "results")]
+    pub results: PathBuf,
+    /// Pretend that the machine has these GPUs: gfx1030, or several as gfx1030,gfx942
+    #[arg(long, value_name = "TARGETS")]
+    pub gpu: Option<String>,
+    /// The machine's network
+    #[arg(long, value_enum, default_value = "user")]
+    pub network: Network,
+    /// Debian mirror for tests [default: the one that this machine's apt uses]
+    #[arg(long, env = "ROCBED_MIRROR", hide_env_values = true, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// Let apt in tests accept a Release file past its Valid-Until
+    #[arg(long)]
+    pub ignore_valid_until: bool,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Leave the machine running until it ends by itself; it is given no jobs
+    #[arg(long, conflicts_with = "jobs")]
+    pub keep: bool,
+    /// Give up after this many seconds [default: 180; with jobs ten minutes more than they may take]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
     /// More words for the kernel command line (direct start only)
     #[arg(long, value_name = "WORDS")]
     pub append: Option<String>,

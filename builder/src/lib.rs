@@ -13,6 +13,7 @@ pub mod build;
 pub mod cmdline;
 pub mod commands;
 pub mod context;
+pub mod handover;
 pub mod inspect;
 pub mod lock;
 pub mod mirror;

@@ -67,13 +67,14 @@ pub fn compressed(tree: &FileTree) -> Result<Vec<u8>> {
     encoder.finish().context("compressing the initramfs")
 }
 
-/// The settings as a plain cpio archive, padded so that another archive may follow.
-pub fn settings(settings: &SettingsTable, epoch: i64) -> Result<Vec<u8>> {
+/// The settings, and which recipe they are of, as a plain cpio archive, padded so that another archive may follow.
+pub fn settings(recipe: &str, settings: &SettingsTable, epoch: i64) -> Result<Vec<u8>> {
     let time = Timestamp::from_seconds(epoch);
     let directory = Metadata::root(0o755, time);
     let mut tree = FileTree::new(directory.clone());
     tree.create_directories("etc/rocbed", &directory)?;
-    let text = toml::to_string(settings).context("writing the settings")?;
+    let recipe = toml::Value::from(recipe);
+    let text = format!("recipe = {recipe}\n{}", toml::to_string(settings).context("writing the settings")?);
     let file = Node { kind: NodeKind::File(Content::from(text.as_str())), metadata: Metadata::root(0o644, time) };
     tree.insert(SETTINGS, file)?;
     let mut archive = Vec::new();
@@ -88,13 +89,13 @@ mod tests {
     #[test]
     fn settings_come_as_toml_in_an_archive_of_their_own() {
         let table = SettingsTable { name: Some("gpu-7".into()), ..SettingsTable::default() };
-        let archive = settings(&table, 0).unwrap();
+        let archive = settings("rocm", &table, 0).unwrap();
         assert!(archive.starts_with(b"070701"), "newc, not compressed");
         assert_eq!(archive.len() % 512, 0);
         let read = cpio::read(&archive, cpio::Limits::default()).unwrap();
         let Some(NodeKind::File(content)) = read.tree.get(SETTINGS).map(|node| node.kind.clone()) else {
             panic!("no settings in the archive")
         };
-        assert_eq!(content, Content::from("name = \"gpu-7\"\n"));
+        assert_eq!(content, Content::from("recipe = \"rocm\"\nname = \"gpu-7\"\n"));
     }
 }

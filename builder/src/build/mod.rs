@@ -253,7 +253,7 @@ fn initrd(
     let paths: Vec<&str> = modules.paths.iter().map(String::as_str).collect();
     let what =
         format!("{}\n{}\n{}\n{epoch}\n{}", programs::stamp()?, Digest::of(init), kernel.identity, paths.join("\n"));
-    let mut initrd = initramfs::settings(&recipe.settings, epoch)?;
+    let mut initrd = initramfs::settings(&recipe.name, &recipe.settings, epoch)?;
     let name = format!("initramfs-{}", recipe.name);
     if !fresh && let Some(archive) = memo::recall(store, &name, &what)? {
         initrd.extend(archive);

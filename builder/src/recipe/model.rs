@@ -192,6 +192,16 @@ pub struct AptSourceEntry {
     pub check_valid_until: bool,
 }
 
+/// What an appliance does without jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenDone {
+    /// Wait for more.
+    Wait,
+    /// Switch the machine off.
+    PowerOff,
+}
+
 /// Settings of the appliance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -202,6 +212,18 @@ pub struct SettingsTable {
     /// Address of the hub to take jobs from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
+    /// Time servers, instead of those that the network names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ntp: Vec<String>,
+    /// What the appliance does when it has no more jobs: `wait` (the default) or `power-off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when_done: Option<WhenDone>,
+    /// How long the watchdog waits for a sign of life before it resets the machine: `2m` (the default), or `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<String>,
+    /// How much memory a testbed's changes may take: `50%` (the default), `4G`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlay_size: Option<String>,
     /// Whether a root shell may be opened on the console for debugging (`false` unless said otherwise).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub debug_shell: Option<bool>,

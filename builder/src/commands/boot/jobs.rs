@@ -1,0 +1,219 @@
+//! Jobs for a virtual machine: read from a list, their source trees packed, their results gathered.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use protocol::{JobList, JobResult, Machine, Source, Verdict};
+use serde::Serialize;
+
+use crate::handover::Listener;
+use crate::report::Reporter;
+
+/// Reads a job list, and packs the source trees that it names into tar files in a directory.
+pub fn read(path: &Path, scratch: &Path) -> Result<(JobList, BTreeMap<String, PathBuf>)> {
+    let bytes = fs::read(path).with_context(|| format!("reading the job list {}", path.display()))?;
+    let list = JobList::parse(&bytes).with_context(|| format!("reading the job list {}", path.display()))?;
+    let base = path.parent().unwrap_or(Path::new("."));
+    let mut trees = BTreeMap::new();
+    for job in &list.job {
+        if let Source::Path(tree) = &job.source {
+            let packed = pack(&base.join(tree), &scratch.join(format!("{}.tar", job.id)))
+                .with_context(|| format!("packing the source tree of job {}", job.id))?;
+            trees.insert(job.id.clone(), packed);
+        }
+    }
+    Ok((list, trees))
+}
+
+/// A source tree as a tar file: one that is made of a directory, or the one that it is already.
+fn pack(tree: &Path, to: &Path) -> Result<PathBuf> {
+    let metadata = fs::metadata(tree).with_context(|| format!("examining {}", tree.display()))?;
+    if !metadata.is_dir() {
+        let name = tree.file_name().unwrap_or_default().to_string_lossy();
+        ensure!(
+            name.contains(".tar"),
+            "{} is neither a directory nor a .tar\n  help: unpack a .dsc with `dpkg-source --extract` and name the directory",
+            tree.display()
+        );
+        return Ok(tree.to_owned());
+    }
+    ensure!(
+        tree.join("debian/control").is_file(),
+        "{} is no source tree: there is no debian/control in it",
+        tree.display()
+    );
+    let write = || -> io::Result<()> {
+        let mut archive = tar::Builder::new(File::create(to)?);
+        archive.follow_symlinks(false);
+        archive.append_dir_all("source", tree)?;
+        archive.into_inner()?.flush()
+    };
+    write().with_context(|| format!("packing {} into {}", tree.display(), to.display()))?;
+    Ok(to.to_owned())
+}
+
+/// What came of a job.
+#[derive(Debug, Serialize)]
+pub struct Ended {
+    job: String,
+    verdict: Verdict,
+    summary: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<PathBuf>,
+}
+
+/// Tells what happens and remembers what came of it.
+pub struct Watcher<'a> {
+    reporter: &'a Reporter,
+    jobs: Vec<String>,
+    /// Without jobs the console is printed and says it all.
+    tells: bool,
+    running: Option<String>,
+    ended: Vec<Ended>,
+}
+
+/// A result as JSON has it.
+#[derive(Debug, Serialize)]
+pub struct WithResult<'a> {
+    #[serde(flatten)]
+    ended: &'a Ended,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<JobResult>,
+}
+
+impl<'a> Watcher<'a> {
+    /// For the jobs of a list.
+    pub fn new(reporter: &'a Reporter, list: &JobList, tells: bool) -> Self {
+        let jobs = list.job.iter().map(|job| job.id.clone()).collect();
+        Self { reporter, jobs, tells, running: None, ended: Vec::new() }
+    }
+
+    /// The verdict of each job; one that did not end is the testbed's failure.
+    pub fn verdicts(&self) -> impl Iterator<Item = Verdict> {
+        let lost = self.jobs.len().saturating_sub(self.ended.len());
+        self.ended.iter().map(|ended| ended.verdict).chain(std::iter::repeat_n(Verdict::TestbedFailed, lost))
+    }
+
+    /// A line for each job.
+    pub fn table(&self) -> String {
+        let width = self.jobs.iter().map(String::len).max().unwrap_or_default();
+        let line = |id: &String| match self.ended.iter().find(|ended| ended.job == *id) {
+            Some(ended) => {
+                let place = ended.bundle.as_ref().map(|path| format!("  {}", path.display())).unwrap_or_default();
+                format!("{id:width$}  {:<14}  {}{place}\n", ended.verdict, ended.summary)
+            }
+            None => format!("{id:width$}  {:<14}  the machine ended before the job did\n", Verdict::TestbedFailed),
+        };
+        self.jobs.iter().map(line).collect()
+    }
+
+    /// Everything, with the results out of the bundles.
+    pub fn results<'b>(&'b self) -> Result<Vec<WithResult<'b>>> {
+        let read = |ended: &'b Ended| {
+            let result = ended.bundle.as_ref().map(|path| -> Result<JobResult> {
+                let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+                let contents = runner::bundle::read(file).with_context(|| format!("reading {}", path.display()))?;
+                Ok(contents.result)
+            });
+            Ok(WithResult { ended, result: result.transpose()? })
+        };
+        self.ended.iter().map(read).collect()
+    }
+
+    fn end(&mut self, job: &str, verdict: Verdict, summary: &str, bundle: Option<&Path>) {
+        self.running = None;
+        self.reporter.say(&format!("job {job}: {verdict}: {summary}"));
+        let (job, summary, bundle) = (job.to_owned(), summary.to_owned(), bundle.map(Path::to_owned));
+        self.ended.push(Ended { job, verdict, summary, bundle });
+    }
+}
+
+impl Listener for Watcher<'_> {
+    fn ready(&mut self, machine: &Machine, uptime: f64) {
+        if !self.tells {
+            return;
+        }
+        let gpus: Vec<_> = machine.gpus.gpus.iter().map(|gpu| gpu.target.to_string()).collect();
+        let gpus = if gpus.is_empty() { "no GPU".to_owned() } else { gpus.join(", ") };
+        let simulated = if machine.gpus.simulated { " (simulated)" } else { "" };
+        self.reporter.say(&format!("{} is ready after {uptime:.1} s: {gpus}{simulated}", machine.name));
+    }
+
+    fn started(&mut self, job: &str) {
+        self.running = Some(job.to_owned());
+        let number = self.ended.len() + 1;
+        self.reporter.say(&format!("job {job} ({number} of {})", self.jobs.len()));
+    }
+
+    fn log(&mut self, bytes: &[u8]) {
+        self.reporter.pass_on(bytes);
+    }
+
+    fn finished(&mut self, job: &str, verdict: Verdict, summary: &str, bundle: &Path) {
+        self.end(job, verdict, summary, Some(bundle));
+    }
+
+    fn declined(&mut self, job: &str, why: &str) {
+        self.end(job, Verdict::Neutral, &format!("not run: {why}"), None);
+    }
+
+    fn problem(&mut self, what: &str, advice: &str) {
+        self.reporter.say(&format!("the appliance says: {what}\n  help: {advice}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Verbosity;
+    use protocol::exit;
+
+    #[test]
+    fn a_source_tree_is_packed_whatever_directory_we_are_in() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        fs::create_dir_all(directory.path().join("tree/debian"))?;
+        fs::write(directory.path().join("tree/debian/control"), "Source: x\n")?;
+        let list = directory.path().join("jobs.toml");
+        fs::write(&list, "[[job]]\npath = \"tree\"\n")?;
+        let scratch = tempfile::tempdir()?;
+        let (_, trees) = read(&list, scratch.path())?;
+        let packed = trees.get("tree").context("no tree")?;
+        let mut archive = tar::Archive::new(File::open(packed)?);
+        let paths: Vec<_> =
+            archive.entries()?.map(|entry| Ok(entry?.path()?.into_owned())).collect::<io::Result<_>>()?;
+        assert!(paths.contains(&PathBuf::from("source/debian/control")), "{paths:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_source_tree_is_said_before_anything_starts() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        fs::create_dir_all(directory.path().join("empty"))?;
+        fs::write(directory.path().join("x.dsc"), "")?;
+        let list = directory.path().join("jobs.toml");
+        for (path, says) in [("empty", "no debian/control"), ("x.dsc", "dpkg-source"), ("gone", "examining")] {
+            fs::write(&list, format!("[[job]]\npath = \"{path}\"\n"))?;
+            let error = crate::error_text(&read(&list, directory.path()).err().context("no error")?);
+            assert!(error.contains(says), "{error}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_that_was_lost_with_the_machine_is_counted() -> Result<()> {
+        let reporter = Reporter::new(Verbosity::Quiet);
+        let list = JobList::parse(b"[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n")?;
+        let mut watcher = Watcher::new(&reporter, &list, true);
+        watcher.finished("gzip", Verdict::Pass, "1 passed", Path::new("results/gzip.tar.zst"));
+        assert_eq!(exit::of_all(watcher.verdicts()), exit::TESTBED_FAILED);
+        assert_eq!(
+            watcher.table(),
+            "gzip  pass            1 passed  results/gzip.tar.zst\n\
+             sed   testbed-failed  the machine ended before the job did\n"
+        );
+        Ok(())
+    }
+}

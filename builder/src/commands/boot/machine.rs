@@ -1,0 +1,116 @@
+//! The virtual machine: what it starts from, and its console.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use vm::{Boot as Start, Bus, Disk, Machine};
+
+use crate::cmdline::{Boot, DiskKind, Firmware};
+use crate::commands::print;
+
+/// Lines that are remembered.
+const REMEMBERED: usize = 100;
+
+/// Gives the machine the image: kernel and root apart, or the disk under firmware.
+pub fn attach(machine: Machine, options: &Boot) -> Result<Machine> {
+    let image = &options.image;
+    match options.firmware {
+        Firmware::Direct => {
+            let path = image.join("cmdline");
+            let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let words = [Some(text.trim()), options.append.as_deref()];
+            let cmdline = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            let (kernel, initrd) = (image.join("vmlinuz"), image.join("initrd.img"));
+            Ok(machine
+                .boot(Start::Direct { kernel, initrd: Some(initrd), cmdline })
+                .disk(Disk::snapshot(image.join("root.img"), Bus::Virtio)))
+        }
+        Firmware::Uefi => {
+            ensure!(
+                options.append.is_none(),
+                "--append needs a direct start: under UEFI the command line is part of the kernel image"
+            );
+            Ok(machine.boot(Start::Uefi).disk(disk(image, options)?))
+        }
+    }
+}
+
+fn disk(image: &Path, options: &Boot) -> Result<Disk> {
+    let path = image.join("disk.img");
+    let bus = match options.disk {
+        DiskKind::Virtio => Bus::Virtio,
+        DiskKind::Nvme => Bus::Nvme,
+        DiskKind::Usb => Bus::UsbStorage,
+    };
+    let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let table =
+        diskimage::gpt::read(&mut file).with_context(|| format!("reading the partitions of {}", path.display()))?;
+    let sector = table.sector_size.bytes();
+    Ok(Disk::snapshot(path, bus).block_size(sector as u32))
+}
+
+/// What the machine says on its serial console: printed, or with jobs, whose log is printed then, kept in a file.
+#[derive(Debug, Clone)]
+pub struct Console(Arc<Mutex<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    file: Option<File>,
+    last: VecDeque<String>,
+}
+
+impl Console {
+    /// Kept in this file; printed without one.
+    pub fn new(file: Option<PathBuf>) -> Result<Self> {
+        let create = |path: PathBuf| File::create(&path).with_context(|| format!("making {}", path.display()));
+        let file = file.map(create).transpose()?;
+        Ok(Self(Arc::new(Mutex::new(Kept { file, last: VecDeque::new() }))))
+    }
+
+    /// What takes each line. A reader of stdout that has gone away ends the machine.
+    pub fn printer(&self) -> impl FnMut(&str) -> ControlFlow<()> + Send + 'static {
+        let kept = Arc::clone(&self.0);
+        move |line| {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.last.push_back(line.to_owned());
+            if kept.last.len() > REMEMBERED {
+                kept.last.pop_front();
+            }
+            let done = match &mut kept.file {
+                Some(file) => file.write_all(format!("{line}\n").as_bytes()).is_ok(),
+                None => print(&format!("{line}\n")).is_ok(),
+            };
+            if done { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        }
+    }
+
+    /// The last lines.
+    pub fn last(&self, count: usize) -> Vec<String> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.last.iter().skip(kept.last.len().saturating_sub(count)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_console_is_kept_and_its_end_remembered() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("console.log");
+        let console = Console::new(Some(path.clone()))?;
+        let mut take = console.printer();
+        for number in 0..200 {
+            assert!(take(&format!("line {number}")).is_continue());
+        }
+        assert_eq!(console.last(2), ["line 198", "line 199"]);
+        assert_eq!(fs::read_to_string(path)?.lines().count(), 200);
+        Ok(())
+    }
+}

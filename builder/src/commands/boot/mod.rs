@@ -1,0 +1,201 @@
+//! `rocbed boot`: an image in QEMU; with `--jobs`, one that runs tests.
+
+mod jobs;
+mod machine;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use progress::Progress as _;
+use protocol::exit;
+use vm::{Accelerator, End, Exit, Machine, Network as VmNetwork};
+
+use super::{print, print_json};
+use crate::build::publish::SUMS;
+use crate::cmdline::{Boot, Network};
+use crate::context::Context;
+use crate::handover::{Handover, PORT, Work};
+use crate::mirror::host_mirror;
+use jobs::Watcher;
+use machine::Console;
+
+/// How long a machine may take to start and to end, beside its jobs.
+const START_AND_END: Duration = Duration::from_secs(600);
+
+/// Without jobs there is only that, and it is not expected to be slow.
+const NO_JOBS: Duration = Duration::from_secs(180);
+
+/// Lines of the console that are shown if the machine does not come to a good end.
+const LAST_LINES: usize = 15;
+
+/// What the machine came to.
+struct Session {
+    exit: Exit,
+    done: bool,
+}
+
+/// Runs the command; returns the exit code. With jobs that is autopkgtest's, 20 if we failed.
+pub fn run(context: &Context, options: &Boot) -> Result<u8> {
+    match boot(context, options) {
+        Err(error) if options.jobs.is_some() => {
+            context.reporter.warn(&crate::error_text(&error));
+            Ok(exit::OWN_ERROR)
+        }
+        other => other,
+    }
+}
+
+fn boot(context: &Context, options: &Boot) -> Result<u8> {
+    let image = &options.image;
+    ensure!(
+        image.join(SUMS).is_file(),
+        "{} holds no complete image: there is no {SUMS} in it\n  help: `rocbed build` makes one; give the directory, such as images/smoke",
+        image.display()
+    );
+    let scratch = tempfile::Builder::new().prefix("rocbed-boot.").tempdir().context("making a directory")?;
+    let (list, trees) = match &options.jobs {
+        Some(path) => jobs::read(path, scratch.path())?,
+        None => Default::default(),
+    };
+    let work = Work { list, trees, settings: settings(options)? };
+    let results = match &options.jobs {
+        Some(_) => {
+            fs::create_dir_all(&options.results).with_context(|| format!("making {}", options.results.display()))?;
+            options.results.clone()
+        }
+        None => scratch.path().to_owned(),
+    };
+    let cache = context.cache_directory()?;
+    let choice = Accelerator::probe(Some(&cache)).context("looking for a way to run QEMU")?;
+    let name = match choice.accelerator {
+        Accelerator::Kvm => "KVM",
+        Accelerator::Tcg => "TCG",
+    };
+    context.reporter.say(&format!("accelerator: {name} ({})", choice.reason));
+    let console = Console::new(options.jobs.is_some().then(|| results.join("console.log")))?;
+    let mut watcher = Watcher::new(&context.reporter, &work.list, options.jobs.is_some());
+    let mut session = start(choice.accelerator, options, &work, &results, &console, &mut watcher)?;
+    if matches!(session.exit.end, End::KvmFailed) {
+        context.reporter.say("KVM gave up on this machine; starting it again with TCG");
+        session = start(Accelerator::Tcg, options, &work, &results, &console, &mut watcher)?;
+    }
+    if !session.done && !options.keep {
+        complain(context, options, &session.exit, &console);
+    }
+    if options.jobs.is_none() {
+        context.reporter.say(&format!("the machine ended after {:.1} s", session.exit.elapsed.as_secs_f64()));
+        return Ok(if session.done || options.keep { 0 } else { exit::TESTBED_FAILED });
+    }
+    if options.json {
+        print_json(&watcher.results()?)?;
+    } else {
+        print(&watcher.table())?;
+    }
+    let code = exit::of_all(watcher.verdicts());
+    Ok(if session.done { code } else { code.max(exit::TESTBED_FAILED) })
+}
+
+/// What the appliance is told beside its jobs. Its network is this machine's, so this machine's mirror is the best one.
+fn settings(options: &Boot) -> Result<BTreeMap<String, String>> {
+    let mut settings = BTreeMap::new();
+    let mut set = |name: &str, value: String| drop(settings.insert(name.to_owned(), value));
+    if let Some(gpu) = &options.gpu {
+        // Said here, where the command line is still in view, rather than minutes later on a console.
+        gpu::simulate(gpu).map_err(|error| anyhow::anyhow!("--gpu: {error}"))?;
+        set("gpu", gpu.clone());
+    }
+    set("mirror", options.mirror.clone().unwrap_or_else(host_mirror));
+    if options.ignore_valid_until {
+        set("check-valid-until", "no".into());
+    }
+    Ok(settings)
+}
+
+/// Starts the machine, serves its port, and waits for its end.
+fn start(
+    accelerator: Accelerator,
+    options: &Boot,
+    work: &Work,
+    results: &Path,
+    console: &Console,
+    watcher: &mut Watcher,
+) -> Result<Session> {
+    let memory = u32::try_from(options.memory >> 20).context("the machine cannot have that much memory")?;
+    let machine = Machine::new(accelerator)
+        .memory_mib(memory)
+        .cpus(options.smp.unwrap_or_else(|| default_cpus(accelerator)))
+        .network(match options.network {
+            Network::User => VmNetwork::User,
+            Network::Isolated => VmNetwork::Isolated,
+            Network::None => VmNetwork::None,
+        })
+        .deadline(deadline(options, work));
+    let machine = machine::attach(machine, options)?;
+    if options.keep {
+        let exit = machine.start(console.printer())?.wait()?;
+        return Ok(Session { exit, done: false });
+    }
+    let port = Handover::open()?;
+    let running = machine.port(PORT, port.socket()).start(console.printer())?;
+    let ended = port.ended();
+    // The machine's end has to be noticed while its port is served, and the other way round.
+    let waiting = std::thread::spawn(move || {
+        let exit = running.wait();
+        ended.store(true, Ordering::Relaxed);
+        exit
+    });
+    let served = port.serve(work, results, watcher);
+    // A port that failed leaves a machine that waits for ever: closing it is what the machine notices.
+    drop(port);
+    let exit = waiting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    Ok(Session { exit, done: served? })
+}
+
+fn deadline(options: &Boot, work: &Work) -> Duration {
+    if let Some(seconds) = options.timeout {
+        return Duration::from_secs(seconds);
+    }
+    if options.keep {
+        return Duration::from_secs(u32::MAX.into());
+    }
+    let jobs: Duration = work.list.job.iter().map(|job| job.timeout.0).sum();
+    if work.list.job.is_empty() { NO_JOBS } else { START_AND_END + jobs }
+}
+
+/// Without KVM one processor: when the kernel patches its own code for several, QEMU's translation can show one of them
+/// a half-patched instruction, and a start then ends in a kernel panic ("Oops: int3").
+fn default_cpus(accelerator: Accelerator) -> u32 {
+    match accelerator {
+        Accelerator::Kvm => 2,
+        Accelerator::Tcg => 1,
+    }
+}
+
+/// Says how the machine ended without being done.
+fn complain(context: &Context, options: &Boot, exit: &Exit, console: &Console) {
+    let seconds = exit.elapsed.as_secs();
+    let how = match exit.end {
+        End::Exited(0) => format!("the machine ended after {seconds} s without having done its work"),
+        End::Deadline => {
+            format!("the machine was still running after {seconds} s and was ended\n  help: --timeout gives it longer")
+        }
+        End::Exited(code) => format!("QEMU ended with exit code {code}\n{}", exit.messages.trim()),
+        End::Signal(signal) => format!("QEMU was killed by signal {signal}\n{}", exit.messages.trim()),
+        End::Stopped | End::KvmFailed => "QEMU was stopped".to_owned(),
+    };
+    context.reporter.warn(&how);
+    // Without jobs the console was printed as it came.
+    if options.jobs.is_some() {
+        let lines: Vec<_> = console.last(LAST_LINES).into_iter().map(|line| format!("  {line}\n")).collect();
+        let whole: PathBuf = options.results.join("console.log");
+        context.reporter.warn(&format!(
+            "the end of its console:\n{}all of it is in {}",
+            lines.concat(),
+            whole.display()
+        ));
+    }
+}
