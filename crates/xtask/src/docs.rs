@@ -33,7 +33,7 @@ pub(crate) fn write() -> Result<()> {
     for words in COMMANDS {
         let help = print(&[words, &["--help"][..]].concat())?;
         let title = ["rocbed"].iter().chain(words.iter()).copied().collect::<Vec<_>>().join(" ");
-        commands.push_str(&format!("\n## {title}\n\n```text\n{}\n```\n", help.trim_end()));
+        commands.extend(["\n## ", &title, "\n\n```text\n", help.trim_end(), "\n```\n"]);
     }
     for (name, text) in [
         ("commands.md", commands),
