@@ -98,6 +98,20 @@ fn empty(directory: &Path) -> Result<PathBuf, Error> {
     Ok(directory)
 }
 
+/// Removes what autopkgtest keeps in its output directory only while it runs: an ended one leaves whole source trees.
+fn remove_scratch(output: &Path) -> Result<(), Error> {
+    for name in ["tests-tree", "pkg", "fake.dsc", "apt-control"] {
+        let path = output.join(name);
+        let removed = match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(_) => continue,
+        };
+        removed.map_err(Error::step(format!("removing {}", path.display())))?;
+    }
+    Ok(())
+}
+
 /// A job that runs.
 struct State<'a, 'k> {
     job: &'a Job,
@@ -142,6 +156,9 @@ impl State<'_, '_> {
         let ending = run::run(&arguments, &mut around, &mut reader)?;
         // Even where autopkgtest did not come so far.
         fs::create_dir_all(&output).map_err(Error::step(format!("making {}", output.display())))?;
+        if ending.status.is_none() {
+            remove_scratch(&output)?;
+        }
         let begun = if ending.status.is_some() { 0 } else { ending.begun };
         let read = output::read(&output, &reader, begun);
         let verdict = self.verdict(&ending, &read.tests, left);

@@ -100,7 +100,7 @@ fn exit_statuses_become_verdicts() {
 
 #[test]
 fn the_deadline_ends_what_listens_to_nothing() {
-    let script = "trap '' TERM ALRM; say 'test a: [-----------------------'; echo half >$out/a-stdout; while :; do sleep 0.1; done";
+    let script = "mkdir -p $out/tests-tree/debian; trap '' TERM ALRM; say 'test a: [-----------------------'; echo half >$out/a-stdout; while :; do sleep 0.1; done";
     let mut place = Place::new(script);
     place.job.timeout = Span::seconds(2);
     place.job.run_as = vec![RunAs::User, RunAs::Root];
@@ -111,6 +111,8 @@ fn the_deadline_ends_what_listens_to_nothing() {
     assert_eq!(result.runs[0].exit_status, None);
     assert!(result.problem.as_deref().is_some_and(|text| text.contains("at the test a")), "{:?}", result.problem);
     assert_eq!(text(&finished.bundle.path, "user/a-stdout"), "half\n");
+    let names = contents(&finished.bundle.path).entries;
+    assert!(!names.iter().any(|entry| entry.name.contains("tests-tree")), "what autopkgtest would have removed");
 }
 
 #[test]

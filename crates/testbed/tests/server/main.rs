@@ -4,6 +4,7 @@
 
 mod root;
 mod server;
+mod user;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -142,6 +143,59 @@ fn what_is_not_the_testbeds_is_out_of_reach_of_its_root() {
     refused("the first process's files", "ls /proc/1/fd/0");
     refused("the host's root directory", "ls /proc/1/root/work");
     refused("the kernel's log", "dmesg");
+}
+
+#[test]
+fn only_granted_gpus_are_inside() {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    // Numbers of render nodes, of which this machine need not have any.
+    let nodes = tempfile::tempdir().unwrap();
+    for minor in [128, 129] {
+        let path = nodes.path().join(format!("renderD{minor}"));
+        mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o600), makedev(226, minor)).unwrap();
+    }
+    let granted = nodes.path().join("renderD129").display().to_string();
+    let mut server = Server::start(&["--gpu", &granted]);
+    server.open();
+    assert_eq!(server.shell("ls /dev/dri").stdout, "renderD129\n");
+    assert_eq!(
+        server.shell("stat -c '%F %t:%T %u:%g %a' /dev/dri/renderD129").stdout,
+        "character special file e2:81 0:992 660\n"
+    );
+    assert_ne!(server.shell("mknod /dev/dri/renderD128 c 226 128").status, 0);
+    drop(server);
+    let mut server = Server::start(&[]);
+    server.open();
+    assert_ne!(server.shell("ls /dev/dri").status, 0, "none without --gpu");
+}
+
+#[test]
+fn a_user_with_subordinate_ids_has_testbeds_too() {
+    let user = user::User::new();
+    let mut server = user.server();
+    assert!(server.ask("capabilities").contains(" suggested-normal-user=tester"));
+    let scratch = server.open();
+    let seen = server.shell(&format!(
+        "id -u; echo x > /etc/new; perl -e 'chown 1000, 992, \"/etc/new\" or die $!'; stat -c %u:%g /etc/new; ls -d {scratch}"
+    ));
+    assert_eq!(seen.stdout, format!("0\n1000:992\n{scratch}\n"), "{}", seen.stderr);
+    for (what, script) in [
+        ("the agent's settings", "cat /etc/rocbed/rocbed.toml"),
+        ("taking away what hides them", "umount /etc/rocbed"),
+        ("new devices", "mknod /tmp/disk b 254 0"),
+        ("restarting the machine", "echo b > /proc/sysrq-trigger"),
+        ("the host's processes", &format!("kill -0 {}", std::process::id())),
+        ("the host's root directory", "ls /proc/1/root/work"),
+    ] {
+        let tried = server.shell(script);
+        assert_ne!(tried.status, 0, "{what}: {} {}", tried.stdout, tried.stderr);
+    }
+    assert_eq!(server.ask("revert"), format!("ok {scratch}"));
+    server.find_command();
+    assert_ne!(server.shell("cat /etc/new").status, 0);
+    assert!(!user.root().join("etc/new").exists());
+    assert_eq!(server.ask("close"), "ok");
+    assert_eq!(server.quit(), 0);
 }
 
 #[test]

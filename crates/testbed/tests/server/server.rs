@@ -17,6 +17,8 @@ pub struct Server {
     process: Child,
     input: Option<ChildStdin>,
     output: Option<BufReader<ChildStdout>>,
+    /// What commands are started with: another user's are that user's.
+    prefix: Vec<String>,
     command: Vec<String>,
     errors: tempfile::NamedTempFile,
 }
@@ -40,20 +42,27 @@ impl Server {
     }
 
     pub fn start_with(options: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut words = vec![env!("CARGO_BIN_EXE_autopkgtest-virt-rocbed").to_owned()];
+        words.extend(["--root".to_owned(), root().display().to_string()]);
+        words.extend(options.iter().map(|word| (*word).to_owned()));
+        Self::start_command(&[], &words, environment)
+    }
+
+    /// Starts a server by these words, and its commands too, behind a prefix.
+    pub fn start_command(prefix: &[String], words: &[String], environment: &[(&str, &str)]) -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test needs root: run it with sudo");
         let errors = tempfile::NamedTempFile::new().unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_autopkgtest-virt-rocbed"))
-            .arg("--root")
-            .arg(root())
-            .args(options)
+        let all: Vec<&String> = prefix.iter().chain(words).collect();
+        let mut process = Command::new(all[0])
+            .args(&all[1..])
             .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors.reopen().unwrap())
             .spawn()
-            .unwrap();
+            .unwrap_or_else(|error| panic!("starting {}: {error}; install util-linux", all[0]));
         let (input, output) = (process.stdin.take(), process.stdout.take().map(BufReader::new));
-        let mut server = Self { process, input, output, command: Vec::new(), errors };
+        let mut server = Self { process, input, output, prefix: prefix.to_vec(), command: Vec::new(), errors };
         assert_eq!(server.answer(), "ok", "{}", server.errors());
         server
     }
@@ -90,7 +99,8 @@ impl Server {
     }
 
     pub fn run(&self, command: &[&str]) -> Ended {
-        let (program, arguments) = self.command.split_first().unwrap();
+        let words: Vec<&String> = self.prefix.iter().chain(&self.command).collect();
+        let (program, arguments) = words.split_first().unwrap();
         let output = Command::new(program).args(arguments).args(command).stdin(Stdio::null()).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ended { status: output.status.code().unwrap(), stdout: text(&output.stdout), stderr: text(&output.stderr) }

@@ -1,0 +1,57 @@
+//! Another user, with subordinate ids and a root directory that belongs to them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::root;
+use crate::server::Server;
+
+/// A user of the test's own, removed at its end.
+pub struct User {
+    name: String,
+    home: PathBuf,
+}
+
+impl User {
+    pub fn new() -> Self {
+        let name = format!("rocbed-testbed-{}", std::process::id());
+        let home = PathBuf::from("/var/tmp").join(&name);
+        run("useradd", &["--create-home", "--home-dir", &home.to_string_lossy(), "--add-subids-for-system", &name]);
+        let user = Self { name, home };
+        let ids = fs::read_to_string("/etc/subuid").unwrap_or_default();
+        assert!(ids.contains(&user.name), "useradd gave no subordinate ids:\n{ids}");
+        root::make(&user.root());
+        // Where the user cannot look into the build's directories.
+        fs::copy(env!("CARGO_BIN_EXE_autopkgtest-virt-rocbed"), user.home.join("server")).unwrap();
+        // Root inside is the user outside.
+        run("chown", &["--recursive", &format!("{}:", user.name), &user.home.to_string_lossy()]);
+        user
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> PathBuf {
+        self.home.join("root")
+    }
+
+    /// A server of this user.
+    pub fn server(&self) -> Server {
+        let prefix = ["runuser", "--user", &self.name, "--"].map(str::to_owned);
+        let server = self.home.join("server").display().to_string();
+        let words = [server, "--root".into(), self.root().display().to_string()];
+        Server::start_command(&prefix, &words, &[])
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        run("userdel", &["--force", "--remove", &self.name]);
+    }
+}
+
+fn run(program: &str, words: &[&str]) {
+    let output = Command::new(program).args(words).output();
+    let output = output.unwrap_or_else(|error| panic!("starting {program}: {error}; install passwd and uidmap"));
+    // userdel complains of mail that there is none of.
+    assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
