@@ -37,6 +37,7 @@ pub struct Global {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Where downloads and finished root directories are kept [default: $XDG_CACHE_HOME/rocbed]
+    #[allow(clippy::doc_markdown)] // a help text: it is printed as it is
     #[arg(long, global = true, value_name = "DIR", env = "ROCBED_CACHE", hide_env_values = true)]
     pub cache: Option<PathBuf>,
 }

@@ -35,7 +35,7 @@ pub fn lock(recipe: &Recipe, archive: &Archive) -> Result<Lock> {
     request.exclude.clone_from(&recipe.packages.exclude);
     request.recommends = recipe.packages.recommends;
     request.base = Base::Essential;
-    request.architecture = ARCHITECTURE.to_owned();
+    ARCHITECTURE.clone_into(&mut request.architecture);
     let solution = solve(universe, &request).with_context(|| format!("solving the recipe {}", recipe.name))?;
     let mut packages = Vec::new();
     for (id, _) in &solution.packages {

@@ -100,17 +100,14 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     let identity = tree::identity(recipe, lock, epoch);
     let root_uuid = diskimage::Guid::from_digest(identity.as_bytes(), "rocbed root file system");
     let unchanged = if options.fresh { None } else { state::unchanged(&staging, &identity)? };
-    let root_image = match unchanged {
-        Some(state::Unchanged { image, .. }) => {
-            reporter.detail("root.img: nothing in it changes, it stays");
-            staging.keep("root.img", image.size, image.sha256);
-            image
-        }
-        None => {
-            let tree = tree::finish(&root, recipe, &kernel, &parts.kept, epoch)?;
-            clock.lap("file tree");
-            write_root(&tree, recipe, epoch, root_uuid, &mut staging, reporter)?
-        }
+    let root_image = if let Some(state::Unchanged { image, .. }) = unchanged {
+        reporter.detail("root.img: nothing in it changes, it stays");
+        staging.keep("root.img", image.size, image.sha256);
+        image
+    } else {
+        let tree = tree::finish(&root, recipe, &kernel, &parts.kept, epoch)?;
+        clock.lap("file tree");
+        write_root(&tree, recipe, epoch, root_uuid, &mut staging, reporter)?
     };
     clock.lap("root.img");
 

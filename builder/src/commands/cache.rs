@@ -69,7 +69,7 @@ fn verify(context: &Context, remove: bool) -> Result<()> {
     match (report.broken.len(), remove) {
         (0, _) => context.reporter.say("every file is what its digest says"),
         (count, true) => {
-            context.reporter.say(&format!("removed {count} damaged files; the next build fetches them anew"))
+            context.reporter.say(&format!("removed {count} damaged files; the next build fetches them anew"));
         }
         (count, false) => anyhow::bail!(
             "{count} damaged files\n  help: `rocbed cache verify --remove` removes them, to be fetched anew"

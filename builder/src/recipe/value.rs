@@ -161,9 +161,11 @@ checked_string!(
     /// A package's name (Debian Policy 5.6.7).
     PackageName(String),
     "a package's name in quotes",
-    |text| match debarchive::relation::is_package_name(text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("{text:?} is no package name: give the name alone, without version or architecture")),
+    |text| {
+        if debarchive::relation::is_package_name(text) {
+            return Ok(text.to_owned());
+        }
+        Err(format!("{text:?} is no package name: give the name alone, without version or architecture"))
     },
     schemars::json_schema!({"type": "string", "pattern": "^[a-z0-9][a-z0-9+.-]+$"})
 );
