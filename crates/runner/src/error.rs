@@ -49,7 +49,7 @@ impl Error {
         move |source| Self::Step { what, source: source.into() }
     }
 
-    pub(crate) fn source(what: impl Into<String>, reason: impl ToString) -> Self {
-        Self::Source { what: what.into(), reason: reason.to_string() }
+    pub(crate) fn source(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Source { what: what.into(), reason: reason.into() }
     }
 }

@@ -101,7 +101,7 @@ pub(crate) fn prepare(job: &Job, given: Option<&Path>, directory: &Path) -> Resu
             let name = job.source.name();
             let file = directory.join(name);
             download(checked_url(url)?, &file)?;
-            if name.ends_with(".dsc") {
+            if has_ending(name, "dsc") {
                 fetch_parts(url, &file)?;
             }
             local(&file, &directory.join("unpacked"))
@@ -113,9 +113,13 @@ fn make(directory: &Path) -> Result<(), Error> {
     fs::create_dir_all(directory).map_err(Error::step(format!("making {}", directory.display())))
 }
 
+fn has_ending(name: &str, ending: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found == ending)
+}
+
 fn is_git(url: &str) -> bool {
     let path = url.split('#').next().unwrap_or(url);
-    path.trim_end_matches('/').ends_with(".git") || url.starts_with("git://")
+    has_ending(path.trim_end_matches('/'), "git") || url.starts_with("git://")
 }
 
 /// It ends up in a shell's quotes.
@@ -188,15 +192,15 @@ fn parts(dsc: &str) -> Result<Vec<(String, String)>, String> {
 /// What is here already: a tree, a `.dsc`, or a tar file to be unpacked into `directory`.
 fn local(path: &Path, directory: &Path) -> Result<Ready, Error> {
     let what = format!("reading the source {}", path.display());
-    let path = path.canonicalize().map_err(|error| Error::source(&what, error))?;
+    let path = path.canonicalize().map_err(|error| Error::source(&what, error.to_string()))?;
     if path.is_dir() {
         return tree(&path).ok_or_else(|| Error::source(&what, "there is no debian/control in it"));
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if name.ends_with(".dsc") {
+    if has_ending(&name, "dsc") {
         return Ok(Ready::Dsc(path));
     }
-    if !name.contains(".tar") && !name.ends_with(".tgz") {
+    if !name.contains(".tar") && !has_ending(&name, "tgz") {
         return Err(Error::source(what, "it is neither a directory nor a .dsc nor a .tar"));
     }
     make(directory)?;

@@ -131,7 +131,8 @@ odd                  BROKEN unknown field
             tests in proptest::collection::btree_map("[a-z0-9][a-z0-9.+-]{0,30}", 0_usize..4, 0..12),
         ) {
             let words = ["PASS", "FAIL non-zero exit status 1", "SKIP no GPU", "FLAKY timed out"];
-            let text: String = tests.iter().map(|(name, word)| format!("{name:<20} {}\n", words[*word])).collect();
+            let lines: Vec<String> = tests.iter().map(|(name, word)| format!("{name:<20} {}", words[*word])).collect();
+            let text = lines.join("\n");
             let read: Vec<_> = Summary::parse(text.as_bytes()).tests.into_iter().map(|test| test.name).collect();
             prop_assert_eq!(read, tests.into_keys().collect::<Vec<_>>());
         }

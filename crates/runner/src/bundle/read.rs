@@ -1,6 +1,6 @@
 //! Reading a bundle that somebody else made: nothing in it is believed before it was looked at.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 use std::path::{Component, Path};
 
 use protocol::JobResult;
@@ -129,14 +129,14 @@ fn limited(content: &mut dyn Read, size: u64, largest: u64, name: &str) -> Resul
     if bytes.len() as u64 == size { Ok(bytes) } else { Err(wrong(format!("{name} is cut off"))) }
 }
 
-/// Looks at each entry; `each` says whether to go on.
-fn walk(
-    bundle: impl Read,
-    each: &mut dyn FnMut(usize, &Entry, &mut dyn Read) -> Result<bool, ReadError>,
-) -> Result<Vec<Entry>, ReadError> {
+/// Is given an entry's number, the entry and its content; says whether to go on.
+type Visit<'a> = dyn FnMut(usize, &Entry, &mut dyn Read) -> Result<bool, ReadError> + 'a;
+
+/// Looks at each entry.
+fn walk(bundle: impl Read, each: &mut Visit<'_>) -> Result<Vec<Entry>, ReadError> {
     let mut decoder = zstd::Decoder::new(bundle)?;
     decoder.window_log_max(WINDOW)?;
-    let mut archive = Archive::new(whole(decoder).take(LARGEST));
+    let mut archive = Archive::new(decoder.take(LARGEST));
     let mut entries = Vec::new();
     let mut long_name = None;
     // Raw: the crate would read names of any length into memory.
@@ -171,11 +171,6 @@ fn walk(
         }
     }
     Ok(entries)
-}
-
-/// Only a name, so that the type of what is read is written once.
-fn whole<R: BufRead>(decoder: zstd::Decoder<'_, R>) -> zstd::Decoder<'_, R> {
-    decoder
 }
 
 /// A path that stays where it is unpacked.
