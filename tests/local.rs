@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
-use rocbed_tests::{Output, rocbed};
+use rocbed_tests::{Output, rocbed, tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -110,6 +113,29 @@ fn tests_that_want_a_gpu_are_skipped_without_one() {
     assert_eq!(tested.output.code, Some(8), "{}", tested.output.stderr);
     assert_eq!(tested.result["verdict"], "neutral");
     assert!(tested.result["warnings"].is_null(), "without a GPU, that is as it should be");
+}
+
+#[test]
+fn what_there_is_is_kept_when_somebody_gets_impatient() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = directory.path().join("user/log");
+    let call = rocbed(["test", "smoke", "--quiet", "--output"]).arg(directory.path()).arg(tree("hangs"));
+    let mut process = call.into_command().stdout(Stdio::piped()).spawn().expect("starting rocbed");
+    // The tests' own deadline, four hours, is not waited for.
+    while !fs::read_to_string(&log).unwrap_or_default().contains("this much was done") {
+        assert!(process.try_wait().expect("its state").is_none(), "it ended by itself");
+        thread::sleep(Duration::from_millis(100));
+    }
+    let pid = process.id().to_string();
+    tool("kill", ["-INT", &pid]);
+    let output = process.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(16));
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("endless  unfinished"), "{table}");
+    assert!(directory.path().join("hangs.tar.zst").exists());
+    let place = directory.path().display().to_string();
+    let processes = tool("ps", ["-eo", "args"]);
+    assert!(!processes.contains(&place), "something of it still runs:\n{processes}");
 }
 
 #[test]

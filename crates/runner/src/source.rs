@@ -309,6 +309,14 @@ mod tests {
         assert!(checked_url("https://x/y.git#'; rm -r /; '").is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_control_file_and_dsc_is_read(text in "(Tests|Depends|Checksums-Sha256|:| |\\n|a|#|\\PC){0,40}") {
+            wants_packages(&text);
+            drop(parts(&text));
+        }
+    }
+
     #[test]
     fn the_files_of_a_dsc() {
         let dsc = "Format: 3.0\nChecksums-Sha256:\n 0a 3 hello.tar.xz\n 0B 4 hello.debian.tar.xz\nFiles:\n x 3 hello.tar.xz\n";
