@@ -10,9 +10,10 @@ use std::time::Duration;
 const DEFAULTS: [(&str, u64); 5] =
     [("short", 100), ("copy", 300), ("install", 3_000), ("test", 10_000), ("build", 100_000)];
 
-/// How much of a job's time is kept for collecting what there is when it is over.
+/// How much of a job's time is kept for collecting what there is when it is over. su(1), which runs the tests, alone
+/// takes two seconds to end one that does not listen to signals.
 pub(crate) fn reserve(timeout: Duration) -> Duration {
-    (timeout / 10).min(Duration::from_secs(120))
+    (timeout / 10).clamp(Duration::from_secs(15), Duration::from_secs(120)).min(timeout / 2)
 }
 
 /// The options for a run that has this long until the deadline. A job that gives itself more time than jobs usually have wants it
@@ -50,7 +51,8 @@ mod tests {
 
     #[test]
     fn some_time_is_kept_for_the_end() {
-        assert_eq!(reserve(Duration::from_secs(60)), Duration::from_secs(6));
-        assert_eq!(reserve(Duration::from_secs(86_400)), Duration::from_secs(120));
+        for (timeout, reserved) in [(10, 5), (60, 15), (600, 60), (86_400, 120)] {
+            assert_eq!(reserve(Duration::from_secs(timeout)), Duration::from_secs(reserved));
+        }
     }
 }
