@@ -42,6 +42,11 @@ impl Drivers {
         Self { directory, loader: Loader::new(set) }
     }
 
+    /// Takes modules for loaded that `/proc/modules` (`proc_modules(5)`) has.
+    pub fn skip_loaded(&mut self, proc_modules: &str) {
+        self.loader.skip(proc_modules.lines().filter_map(|line| line.split(' ').next()));
+    }
+
     /// How many modules there are.
     pub fn count(&self) -> usize {
         self.loader.modules().len()

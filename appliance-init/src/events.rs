@@ -10,6 +10,8 @@ pub enum Event {
     End(Ending, String),
     /// A child has ended.
     ChildEnded,
+    /// Drivers for the GPUs that were there at the start are loaded.
+    GpuDriversLoaded,
     /// Drivers for everything that was there at the start are loaded.
     DriversLoaded,
     /// A network card, an address or the like came or went.

@@ -20,6 +20,9 @@ use crate::uevent::{Event as Uevent, Events as _, KernelEvents};
 /// Nobody listens to sound here, and some of its drivers are slow to give up.
 const UNUSED: [&str; 1] = ["kernel/sound/"];
 
+/// How nice the thread is once the agent can start (nice(2)).
+const LATER: i32 = 10;
+
 /// What the thread has at hand.
 struct Hardware {
     drivers: Drivers,
@@ -36,24 +39,41 @@ struct Hardware {
 pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) -> std::io::Result<()> {
     let blacklist = line.blacklist.clone();
     thread::Builder::new().name("hardware".into()).spawn(move || {
+        // Without a GPU the agent need not wait for the index of thousands of modules to be read.
+        let has_gpu = modaliases(Path::new("/sys/devices")).iter().any(|alias| is_gpu(alias));
+        if !has_gpu && events.send(Event::GpuDriversLoaded).is_err() {
+            return;
+        }
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let drivers = Drivers::of_kernel(&release, &blacklist).unwrap_or_else(|error| {
+        let mut drivers = Drivers::of_kernel(&release, &blacklist).unwrap_or_else(|error| {
             drop(events.send(Event::Said(format!("{error}; going on without drivers from the root"))));
             Drivers::new("/".into(), kmod::ModuleSet::default())
         });
+        drivers.skip_loaded(&std::fs::read_to_string("/proc/modules").unwrap_or_default());
         let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
         let (protector, buttons) = (Protector::sparing(disk), PowerButtons::default());
-        Hardware { drivers, protector, buttons, groups, events }.run();
+        Hardware { drivers, protector, buttons, groups, events }.run(has_gpu);
     })?;
     Ok(())
 }
 
 impl Hardware {
-    fn run(mut self) {
+    fn run(mut self, has_gpu: bool) {
         self.drivers.defer(UNUSED);
         // Listening first: what comes while the rest is looked at is not missed.
         let listening = KernelEvents::listen();
-        self.load_all();
+        // What the agent waits for. The rest takes as long again, and is done while the agent starts: on a machine with
+        // one processor, after it.
+        self.load_all(is_gpu);
+        self.settle();
+        if has_gpu && self.events.send(Event::GpuDriversLoaded).is_err() {
+            return;
+        }
+        if let Err(error) = rustix::process::setpriority_process(None, LATER) {
+            self.say(format!("lowering a thread's priority: {error}"));
+        }
+        self.load_all(is_network);
+        self.load_all(|_| true);
         if !Path::new("/dev/watchdog0").exists() {
             for problem in self.drivers.load("softdog", &mut Linux) {
                 self.say(problem);
@@ -70,11 +90,11 @@ impl Hardware {
     }
 
     /// Loading one driver brings devices that want others: as long as there are new ones.
-    fn load_all(&mut self) {
+    fn load_all(&mut self, wanted: fn(&str) -> bool) {
         let mut known = std::collections::BTreeSet::new();
         loop {
-            let new: Vec<_> =
-                modaliases(Path::new("/sys/devices")).into_iter().filter(|alias| known.insert(alias.clone())).collect();
+            let found = modaliases(Path::new("/sys/devices")).into_iter();
+            let new: Vec<_> = found.filter(|alias| wanted(alias) && known.insert(alias.clone())).collect();
             if new.is_empty() {
                 return;
             }
@@ -88,6 +108,15 @@ impl Hardware {
         for problem in self.drivers.load_alias(alias, &mut Linux) {
             self.say(problem);
         }
+        self.protect();
+    }
+
+    /// Other people's disks, as soon as they show up.
+    fn protect(&mut self) {
+        let disks = block::list(Path::new("/sys/class/block"));
+        for problem in self.protector.protect(&disks, Path::new("/dev"), &mut Linux) {
+            self.say(problem);
+        }
     }
 
     fn follow(&mut self, mut uevents: KernelEvents) {
@@ -95,7 +124,7 @@ impl Hardware {
         loop {
             match uevents.next(wait) {
                 Ok(Some(Uevent::Added { modalias: Some(alias) })) => self.load(&alias),
-                Ok(Some(Uevent::Lost)) => self.load_all(),
+                Ok(Some(Uevent::Lost)) => self.load_all(|_| true),
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     self.settle();
@@ -115,8 +144,8 @@ impl Hardware {
     /// What has to be done for devices whatever they are.
     fn settle(&mut self) {
         let dev = Path::new("/dev");
-        let mut problems = self.protector.protect(&block::list(Path::new("/sys/class/block")), dev, &mut Linux);
-        problems.extend(nodes::hand_out(dev, &self.groups));
+        self.protect();
+        let problems = nodes::hand_out(dev, &self.groups);
         self.buttons.look(Path::new("/sys/class/input"), dev, &self.events);
         for problem in problems {
             self.say(problem);
@@ -126,5 +155,41 @@ impl Hardware {
     fn say(&self, text: String) {
         // Nobody listens any more once the machine is going down.
         drop(self.events.send(Event::Said(text)));
+    }
+}
+
+/// The PCI base class in a modalias, two hexadecimal digits (kernel Documentation/ABI/testing/sysfs-bus-pci).
+fn pci_class(alias: &str) -> Option<&str> {
+    alias.strip_prefix("pci:")?.split_once("bc")?.1.get(..2)
+}
+
+/// Whether a device is a display (03) or an accelerator (12).
+fn is_gpu(alias: &str) -> bool {
+    matches!(pci_class(alias), Some("03" | "12"))
+}
+
+/// Whether a device is a network card: base class 02, or virtio's device 1 (virtio 1.2, section 5).
+fn is_network(alias: &str) -> bool {
+    pci_class(alias) == Some("02") || alias.starts_with("virtio:d00000001v")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpus_and_network_cards_come_first() {
+        assert!(is_gpu("pci:v00001002d000073BFsv00001002sd00000E3Abc03sc00i00"));
+        assert!(is_gpu("pci:v00001002d000074A1sv00001002sd000074A1bc12sc00i00"));
+        assert!(is_network("pci:v00008086d000015F3sv00001043sd000087D2bc02sc00i00"));
+        assert!(is_network("virtio:d00000001v00001AF4"));
+        for other in [
+            "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01",
+            "virtio:d00000002v00001AF4",
+            "acpi:PNP0C0C:",
+            "pci:v",
+        ] {
+            assert!(!is_gpu(other) && !is_network(other), "{other}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The first stage: from the kernel's start to the real root.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -124,8 +125,13 @@ impl<'a> Search<'a> {
             return Err(Fatal::new("the kernel command line names no root", advice));
         };
         let start = self.system.uptime();
-        self.load_all();
+        let mut stages = stages(modaliases(&self.places.sys.join("devices")));
         loop {
+            // Nothing is loaded that is not needed: the second stage does the rest while it has other things to do too.
+            let more = stages.pop_front();
+            for alias in more.iter().flatten() {
+                self.load_alias(alias);
+            }
             let devices = block::list(&self.places.sys.join("class/block"));
             let problems = self.protector.protect(&devices, &self.places.dev, self.system);
             self.tell(&problems);
@@ -137,6 +143,9 @@ impl<'a> Search<'a> {
                 self.console.say(&format!("root {spec} is /dev/{} with {kind}, found at {now:.2} s", root.name));
                 self.load(&kind);
                 return Ok((root, kind));
+            }
+            if more.is_some() {
+                continue;
             }
             let waited = self.system.uptime().saturating_sub(start);
             if line.root_timeout.is_some_and(|patience| waited >= patience) {
@@ -179,6 +188,14 @@ impl<'a> Search<'a> {
             Fatal::new(what, "write the image again; if that does not help, the medium is broken")
         })
     }
+}
+
+/// Devices in the order in which the root may be on one: virtual ones, which are there at once, NVMe drives, others.
+fn stages(aliases: BTreeSet<String>) -> VecDeque<Vec<String>> {
+    let (virtual_ones, others): (Vec<_>, Vec<_>) = aliases.into_iter().partition(|alias| alias.starts_with("virtio:"));
+    // PCI class 01, subclass 08: non-volatile memory.
+    let (nvme, others) = others.into_iter().partition(|alias| alias.starts_with("pci:") && alias.contains("bc01sc08"));
+    [virtual_ones, nvme, others].into_iter().filter(|stage: &Vec<_>| !stage.is_empty()).collect()
 }
 
 fn not_found(spec: &RootSpec, waited: Duration, devices: &[BlockDevice]) -> Fatal {

@@ -67,18 +67,13 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
         console.say(problem);
     }
     let network = start_network(&settings, sender.clone(), console);
-    let about = about::lines()?;
-    for line in &about {
-        console.say(line);
-    }
     let screen = Screen::new(console.take_displays());
     let mut start_agent = AgentProcess::new(Path::new(switch_root::PROGRAM), sender.clone());
     let mut supervisor = Supervisor::new(system, console, screen, &mut start_agent);
-    supervisor.state.machine = about.join(", ");
     for problem in problems {
         supervisor.state.problem(problem);
     }
-    let how = follow(&mut supervisor, &events, &sender, &settings, network.as_ref());
+    let how = follow(&mut supervisor, &events, &sender, &settings, network.as_ref())?;
     drop(supervisor);
     if let Some(network) = network {
         network.stop();
@@ -158,12 +153,12 @@ fn follow(
     sender: &Sender<Event>,
     settings: &Settings,
     network: Option<&network::Network>,
-) -> Ending {
+) -> Result<Ending, Fatal> {
     let mut clock_runs = !settings.set_clock;
     let (mut ending, mut wait) = supervisor.tick();
     loop {
         if let Some(how) = ending {
-            return how;
+            return Ok(how);
         }
         ending = match events.recv_timeout(wait) {
             Ok(event) => {
@@ -176,7 +171,12 @@ fn follow(
                     }
                 }
                 let start_watchdog = matches!(event, Event::DriversLoaded);
+                let agent_starts = matches!(event, Event::GpuDriversLoaded);
                 let ending = supervisor.handle(event);
+                if agent_starts {
+                    // Reading takes a moment, which the agent uses to start.
+                    supervisor.introduce(&about::lines()?);
+                }
                 if start_watchdog {
                     feed_watchdog(supervisor, settings);
                 }

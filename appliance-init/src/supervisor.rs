@@ -77,7 +77,8 @@ impl<'a> Supervisor<'a> {
                     self.child_ended(child);
                 }
             }
-            Event::DriversLoaded => {
+            Event::DriversLoaded => {}
+            Event::GpuDriversLoaded => {
                 if self.agent == Agent::NotYet && self.ending.is_none() {
                     self.begin_agent();
                 }
@@ -201,6 +202,14 @@ impl<'a> Supervisor<'a> {
             Report::Restart { why } => return self.begin_end(Ending::Restart, why),
         }
         self.end_if_alone()
+    }
+
+    /// Says what this machine is.
+    pub fn introduce(&mut self, lines: &[String]) {
+        for line in lines {
+            self.console.say(line);
+        }
+        self.state.machine = lines.join(", ");
     }
 
     /// Says something to people, that changes nothing.

@@ -74,6 +74,7 @@ impl<T: Read + Write> Port<T> {
 impl<T: Read + Write> Exchange for Port<T> {
     fn name(&self) -> String {
         match self.count {
+            0 => "nowhere: this is only a start".into(),
             1 => "a list of one job".into(),
             count => format!("a list of {count} jobs"),
         }

@@ -85,6 +85,19 @@ fn a_disk_that_is_there_is_found_at_once() -> io::Result<()> {
 }
 
 #[test]
+fn a_root_that_is_there_needs_no_more_drivers() -> io::Result<()> {
+    let machine = Machine::new(&["virtio:d00000002v1AF4\n", "usb:v1p1\n"])?;
+    add_disk(&machine.directory.path().join("sys"), "vda", &[])?;
+    std::fs::write(machine.directory.path().join("dev/vda"), ext4(0x11, "root"))?;
+    let (system, result) = machine.reach("root=LABEL=root", &mut Silence);
+    assert!(result.is_ok());
+    assert!(!system.calls.iter().any(|call| call.contains("usb-storage")), "{:?}", system.calls);
+    let (system, _) = machine.reach("root=LABEL=other rocbed.root-timeout=1", &mut Silence);
+    assert!(system.calls.iter().any(|call| call.contains("usb-storage")), "{:?}", system.calls);
+    Ok(())
+}
+
+#[test]
 fn a_stick_may_come_late_and_only_its_own_disk_is_writable() -> io::Result<()> {
     let machine = Machine::new(&[])?;
     add_disk(&machine.directory.path().join("sys"), "nvme0n1", &[])?;

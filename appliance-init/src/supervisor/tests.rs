@@ -50,23 +50,23 @@ fn sigterm_before_the_agent_runs_ends_at_once() {
 
 #[test]
 fn sigterm_while_the_agent_runs_waits_for_it() {
-    let (ending, calls, _) = after(vec![Event::DriversLoaded, term()], &[Some(70)], &[]);
+    let (ending, calls, _) = after(vec![Event::GpuDriversLoaded, term()], &[Some(70)], &[]);
     assert_eq!((ending, calls), (None, vec!["signal 15 Process(70)".to_owned()]));
     let ended = Ended { pid: 70, code: Some(0) };
-    let (ending, _, _) = after(vec![Event::DriversLoaded, term(), Event::ChildEnded], &[Some(70)], &[ended]);
+    let (ending, _, _) = after(vec![Event::GpuDriversLoaded, term(), Event::ChildEnded], &[Some(70)], &[ended]);
     assert_eq!(ending, Some(Ending::PowerOff));
 }
 
 #[test]
 fn sigterm_twice_does_not_wait() {
     let restart = Event::End(Ending::Restart, "SIGINT".into());
-    let (ending, _, _) = after(vec![Event::DriversLoaded, term(), restart], &[Some(70)], &[]);
+    let (ending, _, _) = after(vec![Event::GpuDriversLoaded, term(), restart], &[Some(70)], &[]);
     assert_eq!(ending, Some(Ending::Restart));
 }
 
 #[test]
 fn drivers_that_are_late_start_no_agent_on_a_machine_that_ends() {
-    let (ending, calls, problems) = after(vec![term(), Event::DriversLoaded], &[None], &[]);
+    let (ending, calls, problems) = after(vec![term(), Event::GpuDriversLoaded], &[None], &[]);
     assert_eq!((ending, calls.len(), problems.len()), (Some(Ending::PowerOff), 0, 0));
 }
 
@@ -75,7 +75,7 @@ fn an_agent_that_was_killed_is_started_again_later() {
     let mut system = Recording { ends: vec![Ended { pid: 70, code: None }], ..Recording::default() };
     let (mut console, mut starts) = (Console::nowhere(), Starts(vec![Some(70), Some(71)]));
     let mut supervisor = Supervisor::new(&mut system, &mut console, Screen::new(Vec::new()), &mut starts);
-    supervisor.handle(Event::DriversLoaded);
+    supervisor.handle(Event::GpuDriversLoaded);
     supervisor.handle(Event::ChildEnded);
     assert!(matches!(supervisor.agent, Agent::Pause(_)));
     assert_eq!(supervisor.state.problems[0], "the agent was killed; it is started again");
@@ -90,7 +90,7 @@ fn an_agent_that_cannot_be_started_is_tried_less_and_less_often() {
     let mut system = Recording::default();
     let (mut console, mut starts) = (Console::nowhere(), Starts(Vec::new()));
     let mut supervisor = Supervisor::new(&mut system, &mut console, Screen::new(Vec::new()), &mut starts);
-    supervisor.handle(Event::DriversLoaded);
+    supervisor.handle(Event::GpuDriversLoaded);
     for _ in 0..300 {
         supervisor.tick();
     }
@@ -100,7 +100,7 @@ fn an_agent_that_cannot_be_started_is_tried_less_and_less_often() {
 #[test]
 fn orphans_are_nobodys_agent() {
     let orphan = Ended { pid: 99, code: Some(1) };
-    let (_, _, problems) = after(vec![Event::DriversLoaded, Event::ChildEnded], &[Some(70)], &[orphan]);
+    let (_, _, problems) = after(vec![Event::GpuDriversLoaded, Event::ChildEnded], &[Some(70)], &[orphan]);
     assert!(problems.is_empty(), "{problems:?}");
 }
 
@@ -109,7 +109,7 @@ fn an_agent_that_does_not_end_is_waited_for_so_long_and_no_longer() {
     let mut system = Recording::default();
     let (mut console, mut starts) = (Console::nowhere(), Starts(vec![Some(70)]));
     let mut supervisor = Supervisor::new(&mut system, &mut console, Screen::new(Vec::new()), &mut starts);
-    supervisor.handle(Event::DriversLoaded);
+    supervisor.handle(Event::GpuDriversLoaded);
     supervisor.handle(Event::Report(Report::PowerOff { why: "all jobs are done".into() }));
     let ticks = (0..100).take_while(|_| supervisor.tick().0.is_none()).count();
     assert_eq!(ticks, 29);

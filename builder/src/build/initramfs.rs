@@ -18,6 +18,11 @@ pub const SETTINGS: &str = "etc/rocbed/rocbed.toml";
 /// The modules come compressed and hardly shrink; more effort only takes time.
 const COMPRESSION_LEVEL: i32 = 6;
 
+/// What nearly every start loads, by name. The kernel takes far longer to decompress modules one by one than the archive
+/// they are in, and longer still without hardware virtualisation.
+const PLAIN: [&str; 8] =
+    ["ext4", "jbd2", "mbcache", "crc16", "crc32c-cryptoapi", "overlay", "virtio_blk", "virtio-rng"];
+
 /// What goes into the large archive.
 pub struct Parts<'a> {
     /// rocbed-init.
@@ -49,15 +54,41 @@ pub fn tree(parts: &Parts) -> Result<FileTree> {
         tree.insert(&path, Node { kind: NodeKind::File(content), metadata: Metadata::root(0o644, time) })?;
         Ok(())
     };
+    let mut renamed = Vec::new();
     for module in &parts.modules.paths {
         let path = parts.directory.join(module);
+        if let Some(plain) = plain_name(module) {
+            let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            let bytes = kmod::decompress(&bytes).with_context(|| format!("decompressing {}", path.display()))?;
+            add(format!("{home}/{plain}"), Content::from(bytes.into_owned()))?;
+            renamed.push((module.as_str(), plain));
+            continue;
+        }
         let length = fs::metadata(&path).with_context(|| format!("examining {}", path.display()))?.len();
         add(format!("{home}/{module}"), Content::HostFile { path, length })?;
     }
-    for (name, bytes) in parts.modules.files()? {
+    // rocbed-init reads the textual indexes; the binary ones are for kmod.
+    for (name, bytes) in parts.modules.files()?.into_iter().filter(|(name, _)| !name.ends_with(".bin")) {
+        let bytes = if name == "modules.dep" { with_names(bytes, &renamed)? } else { bytes };
         add(format!("{home}/{name}"), Content::from(bytes))?;
     }
     Ok(tree)
+}
+
+/// The name without compression of a module that every start needs; `None` for others, and if it has none.
+fn plain_name(module: &str) -> Option<&str> {
+    let plain = module.get(..module.find(".ko.")? + ".ko".len())?;
+    let name = plain.rsplit('/').next()?.strip_suffix(".ko")?;
+    PLAIN.contains(&name).then_some(plain)
+}
+
+/// `modules.dep` with other names for some modules.
+fn with_names(bytes: Vec<u8>, renamed: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let mut text = String::from_utf8(bytes).context("reading modules.dep")?;
+    for (from, to) in renamed {
+        text = text.replace(from, to);
+    }
+    Ok(text.into_bytes())
 }
 
 /// A tree as a zstd-compressed cpio archive.
@@ -85,6 +116,16 @@ pub fn settings(recipe: &str, settings: &SettingsTable, epoch: i64) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_every_start_needs_is_decompressed() {
+        assert_eq!(plain_name("kernel/fs/ext4/ext4.ko.xz"), Some("kernel/fs/ext4/ext4.ko"));
+        assert_eq!(plain_name("kernel/fs/ext4/ext4.ko"), None);
+        assert_eq!(plain_name("kernel/drivers/nvme/host/nvme.ko.xz"), None);
+        let dep = b"fs/ext4.ko.xz: fs/jbd2.ko.xz\nfs/jbd2.ko.xz:\n".to_vec();
+        let renamed = [("fs/jbd2.ko.xz", "fs/jbd2.ko")];
+        assert_eq!(with_names(dep, &renamed).unwrap(), b"fs/ext4.ko.xz: fs/jbd2.ko\nfs/jbd2.ko:\n");
+    }
 
     #[test]
     fn settings_come_as_toml_in_an_archive_of_their_own() {

@@ -61,6 +61,12 @@ impl Loader {
         self.deferred.extend(directories.into_iter().map(Into::into));
     }
 
+    /// Takes these modules for loaded: giving them to the kernel again would cost as much as the first time, only for it
+    /// to say that they are there (`/proc/modules`, `proc_modules(5)`, begins each line with a name).
+    pub fn skip<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        self.tried.extend(names.into_iter().map(normalize_name));
+    }
+
     /// Loads all drivers that match a device's modalias. An alias that was asked for before does nothing.
     pub fn load_alias(&mut self, alias: &str, kernel: &mut dyn Kernel) -> LoadReport {
         let mut report = LoadReport::default();

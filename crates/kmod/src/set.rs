@@ -1,6 +1,6 @@
 //! [`ModuleSet`]: the textual indexes as the loader of a booted system sees them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::{Softdep, alias_matches, module_name, normalize_alias, normalize_name};
 
@@ -27,10 +27,24 @@ struct Entry {
 #[derive(Debug, Clone, Default)]
 pub struct ModuleSet {
     modules: HashMap<String, Entry>,
-    /// Patterns with module names, by what comes before the first `:` ("pci", "usb"); priority is the order.
-    aliases: BTreeMap<String, Vec<(String, String)>>,
+    /// By the letters that come before a pattern's first wildcard: an alias is compared only with patterns that begin as
+    /// it does, a handful of thousands.
+    aliases: HashMap<String, Vec<Alias>>,
+    /// How many aliases there are.
+    alias_count: usize,
     softdeps: HashMap<String, Softdep>,
     blacklist: BTreeSet<String>,
+}
+
+/// A line of `modules.alias`.
+#[derive(Debug, Clone)]
+struct Alias {
+    /// Its number: the kernel prefers what comes first.
+    order: usize,
+    /// As the kernel matches it: `*`, `?`, `[...]`.
+    pattern: String,
+    /// The module.
+    name: String,
 }
 
 impl ModuleSet {
@@ -50,7 +64,9 @@ impl ModuleSet {
             // Patterns may hold spaces (dmi:), names never do.
             let (pattern, name) = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' ')).ok_or_else(bad)?;
             let pattern = normalize_alias(pattern.trim());
-            set.aliases.entry(bus(&pattern).to_owned()).or_default().push((pattern, normalize_name(name)));
+            let (order, name) = (set.alias_count, normalize_name(name));
+            set.aliases.entry(literal_start(&pattern).to_owned()).or_default().push(Alias { order, pattern, name });
+            set.alias_count += 1;
         }
         for (number, line) in lines(softdep) {
             let bad = || ParseError { file: "modules.softdep", line: number, text: line.to_owned() };
@@ -96,13 +112,18 @@ impl ModuleSet {
             return if self.blacklist.contains(name) { Vec::new() } else { vec![name] };
         }
         let alias = normalize_alias(alias);
-        // A pattern without ":" may start with a wildcard and stand for anything, so these are always tried.
-        let candidates = [bus(&alias), ""].into_iter().filter_map(|bus| self.aliases.get(bus)).flatten();
+        let starts = (0..=alias.len()).filter_map(|end| alias.get(..end));
+        let mut matching: Vec<&Alias> = starts
+            .filter_map(|start| self.aliases.get(start))
+            .flatten()
+            .filter(|known| self.modules.contains_key(&known.name) && !self.blacklist.contains(&known.name))
+            .filter(|known| alias_matches(&known.pattern, &alias))
+            .collect();
+        matching.sort_unstable_by_key(|known| known.order);
         let mut found: Vec<&str> = Vec::new();
-        for (pattern, name) in candidates {
-            let usable = self.modules.contains_key(name) && !self.blacklist.contains(name);
-            if usable && !found.contains(&name.as_str()) && alias_matches(pattern, &alias) {
-                found.push(name);
+        for known in matching {
+            if !found.contains(&known.name.as_str()) {
+                found.push(&known.name);
             }
         }
         found
@@ -153,9 +174,9 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// What comes before the first `:` of an alias, unless there is a wildcard in it.
-fn bus(alias: &str) -> &str {
-    alias.split_once(':').map_or("", |(bus, _)| if bus.contains(['*', '?', '[']) { "" } else { bus })
+/// What comes before a pattern's first wildcard.
+fn literal_start(pattern: &str) -> &str {
+    pattern.split(['*', '?', '[', '\\']).next().unwrap_or_default()
 }
 
 #[cfg(test)]
