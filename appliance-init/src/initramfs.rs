@@ -20,7 +20,7 @@ use crate::system::{MountMode, System};
 use crate::uevent::{Event, Events, KernelEvents};
 
 /// Drivers that nobody needs for reaching a disk; the second stage loads them from the root, with their firmware.
-const DEFERRED: [&str; 3] = ["kernel/drivers/net/", "kernel/drivers/gpu/", "kernel/sound/"];
+const DEFERRED: [&str; 4] = ["kernel/drivers/net/", "kernel/drivers/gpu/", "kernel/drivers/char/", "kernel/sound/"];
 
 /// Where the root image itself is mounted, read-only. It stays there for the second stage.
 const IMAGE: &str = "/run/rocbed/root";

@@ -39,9 +39,14 @@ impl fmt::Debug for Sources {
 }
 
 impl Sources {
-    /// The machine that this runs on. That the kernel's log can't be read becomes a note.
+    /// The machine that this runs on. That the kernel's log can't be read becomes a note; a machine without any GPU has
+    /// no use for it, nor for names.
     pub fn of_this_machine() -> Self {
-        let mut sources = Self::copy(Sysfs::default(), String::new());
+        let sysfs = Sysfs::default();
+        if PciGpu::read_all(&sysfs).is_empty() && Topology::read(&sysfs).gpus().next().is_none() {
+            return Self { sysfs, kernel_log: String::new(), names: Names::default(), kfd: None, notes: Vec::new() };
+        }
+        let mut sources = Self::copy(sysfs, String::new());
         sources.kfd = Some(Box::new(DevKfd));
         match read_kernel_log() {
             Ok(log) => sources.kernel_log = log,
