@@ -40,7 +40,7 @@ pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) ->
     let blacklist = line.blacklist.clone();
     thread::Builder::new().name("hardware".into()).spawn(move || {
         // Without a GPU the agent need not wait for the index of thousands of modules to be read.
-        let has_gpu = modaliases(Path::new("/sys/devices")).iter().any(|alias| is_gpu(alias));
+        let has_gpu = has_gpu(Path::new("/sys/bus/pci/devices"));
         if !has_gpu && events.send(Event::GpuDriversLoaded).is_err() {
             return;
         }
@@ -158,6 +158,13 @@ impl Hardware {
     }
 }
 
+/// Whether there is a GPU on the bus, by the PCI classes of its devices: far less to read than all modaliases.
+fn has_gpu(devices: &Path) -> bool {
+    let classes = std::fs::read_dir(devices).into_iter().flatten().flatten();
+    let mut classes = classes.filter_map(|entry| std::fs::read_to_string(entry.path().join("class")).ok());
+    classes.any(|class| class.starts_with("0x03") || class.starts_with("0x12"))
+}
+
 /// The PCI base class in a modalias, two hexadecimal digits (kernel Documentation/ABI/testing/sysfs-bus-pci).
 fn pci_class(alias: &str) -> Option<&str> {
     alias.strip_prefix("pci:")?.split_once("bc")?.1.get(..2)
@@ -176,6 +183,18 @@ fn is_network(alias: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gpu_is_seen_by_its_class() -> std::io::Result<()> {
+        let bus = tempfile::tempdir()?;
+        assert!(!has_gpu(&bus.path().join("none")));
+        for (name, class, expected) in [("00:1f.2", "0x010601", false), ("03:00.0", "0x120000", true)] {
+            std::fs::create_dir(bus.path().join(name))?;
+            std::fs::write(bus.path().join(name).join("class"), format!("{class}\n"))?;
+            assert_eq!(has_gpu(bus.path()), expected);
+        }
+        Ok(())
+    }
 
     #[test]
     fn gpus_and_network_cards_come_first() {
