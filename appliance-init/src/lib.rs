@@ -29,6 +29,7 @@ pub mod root;
 pub mod screen;
 pub mod second_stage;
 pub mod settings;
+pub mod shell;
 pub mod shutdown;
 pub mod signals;
 pub mod state;

@@ -18,7 +18,7 @@ use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::supervisor::Supervisor;
 use crate::system::{Ending, MountMode, System};
-use crate::{about, clock, hardware, modprobe, shutdown, signals, stick, switch_root, watchdog};
+use crate::{about, clock, hardware, modprobe, shell, shutdown, signals, stick, switch_root, watchdog};
 
 /// Where the first stage mounted the root image.
 pub const IMAGE: &str = "/run/rocbed/root";
@@ -176,6 +176,9 @@ fn follow(
                 if agent_starts {
                     // Reading takes a moment, which the agent uses to start.
                     supervisor.introduce(&about::lines()?);
+                    if let Some(why_not) = shell::keep(settings, sender.clone()) {
+                        supervisor.say(&why_not);
+                    }
                 }
                 if start_watchdog {
                     feed_watchdog(supervisor, settings);

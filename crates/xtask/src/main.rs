@@ -1,6 +1,7 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `build`, `docs`.
+//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `build`, `docs`.
 
 mod bench;
+mod bench_boot;
 mod build;
 mod demo;
 mod docs;
@@ -32,6 +33,8 @@ enum Chore {
     Lint(lint::Options),
     /// Compare with mmdebstrap and mkfs.ext4 on this machine, in turn
     Bench(bench::Options),
+    /// Compare the time until the agent is ready with the kernel's own
+    BenchBoot(bench_boot::Options),
     /// Build rocbed and the static rocbed-init beside it
     Build {
         /// Optimised, for everyday use
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Lint(options) => lint::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::BenchBoot(options) => bench_boot::run(&options),
         Chore::Build { release } => {
             build::programs(if release { Profile::Release } else { Profile::Dev }).map(|programs| {
                 println!("{}", programs.rocbed.display());

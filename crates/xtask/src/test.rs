@@ -12,8 +12,18 @@ use crate::host;
 use crate::run::{cargo, run as execute};
 
 /// The test programs in `tests/`.
-const END_TO_END: [&str; 9] =
-    ["command_line", "bad_input", "mirrors", "image", "boot", "interrupted", "same_as_dpkg", "same_twice", "local"];
+const END_TO_END: [&str; 10] = [
+    "command_line",
+    "bad_input",
+    "mirrors",
+    "image",
+    "boot",
+    "appliance",
+    "local",
+    "interrupted",
+    "same_as_dpkg",
+    "same_twice",
+];
 
 /// What to test.
 #[derive(Args)]

@@ -1,0 +1,199 @@
+//! The booted appliance at work: `rocbed boot --jobs` with real autopkgtest in real testbeds, and what becomes of it when
+//! something is wrong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rocbed_tests::{Output, rocbed, smoke_image, tool};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A run of an appliance with its results.
+struct Ran {
+    output: Output,
+    results: Value,
+    directory: TempDir,
+}
+
+/// A job for a source tree of `fixtures/trees`, with more of what a job can say.
+fn job(tree: &str, more: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trees").join(tree);
+    format!("[[job]]\npath = {:?}\n{more}\n", path.display().to_string())
+}
+
+/// Boots the image with these jobs.
+fn run_jobs(image: &Path, jobs: &str, words: &[&str]) -> Ran {
+    let directory = tempfile::tempdir().expect("a directory");
+    let list = directory.path().join("jobs.toml");
+    fs::write(&list, jobs).expect("a job list");
+    let call = rocbed(["boot", "--json", "--jobs"]).arg(&list).arg("--results").arg(directory.path().join("results"));
+    let output = words.iter().fold(call.arg(image), |call, word| call.arg(word)).run();
+    let results = serde_json::from_str(&output.stdout)
+        .unwrap_or_else(|error| panic!("no results ({error}): {:?}\n{}", output.code, output.stderr));
+    Ran { output, results, directory }
+}
+
+impl Ran {
+    /// What came of a job.
+    fn job(&self, id: &str) -> &Value {
+        let all = self.results.as_array().expect("a list of results");
+        let found = all.iter().find(|result| result["job"] == id);
+        found.unwrap_or_else(|| panic!("no result of {id}: {}\n{}", self.results, self.output.stderr))
+    }
+
+    fn verdict(&self, id: &str) -> &str {
+        self.job(id)["verdict"].as_str().expect("a verdict")
+    }
+
+    /// Name and outcome of each test of a job.
+    fn outcomes(&self, id: &str) -> Vec<(&str, &str)> {
+        let tests = self.job(id)["result"]["runs"][0]["tests"].as_array().expect("tests");
+        tests.iter().filter_map(|test| Some((test["name"].as_str()?, test["outcome"].as_str()?))).collect()
+    }
+
+    /// A file of a job's bundle.
+    fn bundled(&self, id: &str, name: &str) -> String {
+        let bundle = PathBuf::from(self.job(id)["bundle"].as_str().expect("a bundle"));
+        let file = fs::File::open(&bundle).unwrap_or_else(|error| panic!("{}: {error}", bundle.display()));
+        let bytes = runner::bundle::file(file, name, 1 << 20).expect("a bundle");
+        String::from_utf8_lossy(&bytes.unwrap_or_else(|| panic!("no {name} in the bundle of {id}"))).into_owned()
+    }
+
+    fn console(&self) -> String {
+        fs::read_to_string(self.directory.path().join("results/console.log")).expect("the console's log")
+    }
+}
+
+#[test]
+fn every_kind_of_ending_is_reported() {
+    let jobs = [
+        job("passes", "as = [\"user\", \"root\"]"),
+        job("fails", ""),
+        job("hangs", "timeout = \"40s\""),
+        job("skips", "gpu = [\"gfx1030\"]"),
+        job("passes", "id = \"elsewhere\"\ngpu = [\"gfx942\"]"),
+    ];
+    let ran = run_jobs(&smoke_image(), &jobs.concat(), &["--gpu", "gfx1030", "--network", "none"]);
+    // Some failed and some were skipped, in autopkgtest's own numbers.
+    assert_eq!(ran.output.code, Some(6), "{}", ran.output.stderr);
+
+    assert_eq!(ran.verdict("passes"), "pass");
+    let result = &ran.job("passes")["result"];
+    assert_eq!(result["runs"].as_array().map(Vec::len), Some(2));
+    assert_eq!((&result["simulated"], &result["gpus"][0]), (&Value::Bool(true), &Value::from("simulated-0")));
+    assert_eq!(result["machine"]["image"]["name"], "smoke");
+    assert!(ran.bundled("passes", "log").contains("running as tester"));
+
+    assert_eq!(ran.verdict("fails"), "fail");
+    assert!(ran.outcomes("fails").contains(&("exit-status", "fail")), "{:?}", ran.outcomes("fails"));
+
+    // The deadline leaves what there was: the test before it, and what the hanging one had written.
+    assert_eq!(ran.verdict("hangs"), "timeout");
+    assert_eq!(ran.outcomes("hangs")[0], ("first", "pass"));
+    assert!(ran.bundled("hangs", "log").contains("this much was done"));
+
+    // A machine that has the right GPU, and tests that were all skipped: strange enough to be said.
+    assert_eq!(ran.verdict("skips"), "neutral");
+    let warnings = ran.job("skips")["result"]["warnings"].to_string();
+    assert!(warnings.contains("skipped"), "{warnings}");
+
+    assert_eq!(ran.verdict("elsewhere"), "neutral");
+    let why = ran.job("elsewhere")["summary"].as_str().unwrap_or_default();
+    assert_eq!(why, "not run: it needs gfx942, and this machine has gfx1030");
+}
+
+#[test]
+fn packages_of_the_archive_pass() {
+    let jobs = "[[job]]\npackage = \"gzip\"\ntimeout = \"15m\"\n[[job]]\npackage = \"sed\"\ntimeout = \"15m\"\n";
+    let ran = run_jobs(&smoke_image(), jobs, &["--ignore-valid-until", "--memory", "2GiB"]);
+    assert_eq!(ran.output.code, Some(0), "{}", ran.output.stderr);
+    for package in ["gzip", "sed"] {
+        assert_eq!(ran.verdict(package), "pass");
+        assert_eq!(ran.job(package)["result"]["runs"][0]["package"]["name"], package);
+    }
+    assert_eq!(ran.outcomes("gzip"), [("simple-gzip", "pass"), ("advanced-usage-gzip", "pass")]);
+}
+
+#[test]
+fn a_full_overlay_and_no_network_are_the_tests_problem_alone() {
+    let tree = tempfile::tempdir().expect("a directory");
+    let tests = tree.path().join("debian/tests");
+    fs::create_dir_all(&tests).expect("a source tree");
+    for (name, text) in [
+        ("control", "Source: fills\nMaintainer: Nobody <nobody@example.org>\n\nPackage: fills\nArchitecture: all\n"),
+        ("changelog", "fills (1) unstable; urgency=low\n\n  * x.\n\n -- Nobody <nobody@example.org>  Fri, 30 Oct 2026 00:00:00 +0000\n"),
+        ("tests/control", "Test-Command: head -c 200M /dev/zero > /var/tmp/big\nFeatures: test-name=fills\nDepends:\n"),
+    ] {
+        fs::write(tree.path().join("debian").join(name), text).expect("a source tree");
+    }
+    let fills = format!("[[job]]\nid = \"fills\"\npath = {:?}\n", tree.path().display().to_string());
+    let words = ["--network", "none", "--append", "rocbed.overlay-size=64M"];
+    let ran = run_jobs(&smoke_image(), &format!("{fills}{}", job("passes", "")), &words);
+    assert_eq!(ran.output.code, Some(4), "{}", ran.output.stderr);
+    assert!(ran.bundled("fills", "log").contains("No space left on device"), "{}", ran.bundled("fills", "log"));
+    assert_eq!((ran.verdict("fills"), ran.verdict("passes")), ("fail", "pass"));
+}
+
+#[test]
+fn settings_of_the_stick_are_read_and_corrupt_ones_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let image = directory.path().join("smoke");
+    fs::create_dir(&image).expect("a directory");
+    for name in ["disk.img", "SHA256SUMS", "cmdline"] {
+        let (from, to) = (smoke_image().join(name), image.join(name));
+        tool("cp", &["--sparse=always", &from.to_string_lossy(), &to.to_string_lossy()]);
+    }
+    let disk = image.join("disk.img");
+    // The ESP is the first partition, at 1 MiB.
+    let esp = format!("{}@@1M", disk.display());
+    for (settings, said) in [
+        ("name = \"from-the-stick\"\nwatchdog = \"90s\"\n", "host name from-the-stick"),
+        ("name = \"x\"\nwatch", "rocbed.toml on the stick: line 2: "),
+    ] {
+        let file = directory.path().join("rocbed.toml");
+        fs::write(&file, settings).expect("a file of settings");
+        tool("mcopy", &["-o", "-i", &esp, &file.to_string_lossy(), "::rocbed.toml"]);
+        let output = rocbed(["boot", &image.to_string_lossy(), "--firmware", "uefi", "--disk", "usb"]).run();
+        assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
+        assert!(output.stdout.contains(said), "{said}:\n{}", output.stdout);
+    }
+}
+
+#[test]
+fn other_disks_cannot_be_written_to() {
+    let image = smoke_image().display().to_string();
+    let output = rocbed(["boot", &image, "--firmware", "uefi", "--disk", "nvme"]).run();
+    let writable = output.stdout.lines().find_map(|line| line.split_once("rocbed-init: writable "));
+    // The disk itself and its partitions for settings and data, but not the root.
+    assert_eq!(writable.map(|(_, names)| names.trim()), Some("nvme0n1 nvme0n1p1 nvme0n1p3"), "{}", output.stdout);
+    let direct = rocbed(["boot", &image]).run();
+    assert!(direct.stdout.contains("rocbed-init: writable none"), "{}", direct.stdout);
+}
+
+#[test]
+fn a_machine_that_dies_is_the_testbeds_failure() {
+    // Half a minute is not enough for a job that hangs for longer.
+    let ran = run_jobs(&smoke_image(), &job("hangs", "timeout = \"10m\""), &["--network", "none", "--timeout", "30"]);
+    assert_eq!(ran.output.code, Some(16), "{}", ran.output.stderr);
+    assert!(ran.output.stderr.contains("--timeout gives it longer"), "{}", ran.output.stderr);
+    assert!(ran.console().contains("rocbed-init: job hangs"), "{}", ran.console());
+}
+
+#[test]
+fn a_job_list_that_makes_no_sense_starts_no_machine() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let list = directory.path().join("jobs.toml");
+    for (text, says) in [
+        ("[[job]]\npackage = \"gzip\"\ntimeout = \"soon\"\n", "no length of time"),
+        ("[[job]]\npath = \"nowhere\"\n", "nowhere"),
+        ("", "no job in the list"),
+    ] {
+        fs::write(&list, text).expect("a job list");
+        let output = rocbed(["boot", &smoke_image().to_string_lossy(), "--jobs"]).arg(&list).run();
+        assert_eq!(output.code, Some(20), "{}", output.stderr);
+        assert!(output.stderr.contains(says), "{}", output.stderr);
+    }
+    let output = rocbed(["boot", &smoke_image().to_string_lossy(), "--gpu", "radeon"]).run();
+    assert_eq!(output.code, Some(1));
+    assert!(output.stderr.contains("--gpu") && output.stderr.contains("gfx1030"), "{}", output.stderr);
+}
