@@ -1,1 +1,36 @@
-//! Talks to a hub.
+//! Talks to a rocbed hub: blocking, small, without a runtime.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), client::ClientError> {
+//! let people = client::Client::new("https://hub.example:8420", &client::Options::default())?.with_token("rocbed-admin-...");
+//! for job in people.jobs(&client::JobQuery::default())?.jobs {
+//!     println!("{} {}", job.id, job.state);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every call is repeated until it is answered, with pauses that grow, when the hub cannot be reached or cannot answer
+//! now; how long is for [`Options`] to say. The API is made so that a request that arrives twice has one effect. What
+//! the hub refuses is not repeated: [`ClientError::Refused`] has its words.
+
+mod backoff;
+mod calls;
+mod error;
+mod http;
+mod roots;
+mod uploads;
+
+pub use calls::{JobQuery, ResultQuery};
+pub use error::ClientError;
+pub use http::{Client, Options};
+
+/// A new name for a request: 128 random bits.
+///
+/// # Errors
+/// If the system has no random numbers.
+pub fn request_id() -> Result<String, ClientError> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| ClientError::Random(error.to_string()))?;
+    Ok(hex::encode(bytes))
+}

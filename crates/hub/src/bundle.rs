@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_result_is_found() -> Result<(), BundleError> {
-        let bytes = bundle(&[(FILE, "user/log", b"hello"), (FILE, "./result.json", &result()), (FILE, "junit.xml", b"<x/>")]);
+        let bytes =
+            bundle(&[(FILE, "user/log", b"hello"), (FILE, "./result.json", &result()), (FILE, "junit.xml", b"<x/>")]);
         let contents = read(&bytes[..], 1 << 20)?;
         assert_eq!((contents.result.job.id.as_str(), contents.junit.as_deref()), ("gzip", Some(&b"<x/>"[..])));
         Ok(())

@@ -87,11 +87,7 @@ impl Hub {
     ///
     /// # Errors
     /// If the runtime cannot be started, or as [`Hub::serve`].
-    pub fn serve_blocking(
-        &self,
-        listeners: Vec<Listener>,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<(), HubError> {
+    pub fn serve_blocking(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) -> Result<(), HubError> {
         let failed = |error: io::Error| HubError::System { what: "threads", reason: error.to_string() };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
         runtime.block_on(self.serve(listeners, shutdown))

@@ -165,10 +165,8 @@ impl Tx<'_> {
         if let Some(before) = before {
             return Ok(Err(before));
         }
-        let job: String = self
-            .db
-            .prepare_cached("SELECT job FROM jobs WHERE number = ?1")?
-            .query_row([row.job], |row| row.get(0))?;
+        let job: String =
+            self.db.prepare_cached("SELECT job FROM jobs WHERE number = ?1")?.query_row([row.job], |row| row.get(0))?;
         let job: Job = serde_json::from_str(&job)?;
         Ok(Ok((Completable { number: row.job, id: row.job_id }, job.source)))
     }

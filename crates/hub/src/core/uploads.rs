@@ -28,7 +28,9 @@ impl Tx<'_> {
             None => {
                 let id = random_hex::<16>()?;
                 self.db
-                    .prepare_cached("INSERT INTO uploads (id, worker, sha256, size, created) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .prepare_cached(
+                        "INSERT INTO uploads (id, worker, sha256, size, created) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    )?
                     .execute(params![id, worker, request.sha256, size, self.now])?;
                 id
             }
@@ -42,11 +44,7 @@ impl Tx<'_> {
             .db
             .prepare_cached("SELECT sha256, size FROM uploads WHERE id = ?1 AND worker = ?2")?
             .query_row([id, worker], |row| {
-                Ok(UploadRow {
-                    id: id.to_owned(),
-                    sha256: row.get(0)?,
-                    size: row.get::<_, i64>(1)?.unsigned_abs(),
-                })
+                Ok(UploadRow { id: id.to_owned(), sha256: row.get(0)?, size: row.get::<_, i64>(1)?.unsigned_abs() })
             })
             .optional()?;
         found.ok_or_else(|| Problem::new(ProblemCode::NotFound, format!("there is no upload `{id}`")).into())

@@ -7,8 +7,8 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use protocol::api::{Problem, ProblemCode};
 
-use crate::hub::Shared;
 use crate::http::answer::Refused;
+use crate::hub::Shared;
 use crate::token::{Who, hash};
 
 /// A worker with its own token.

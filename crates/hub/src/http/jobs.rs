@@ -51,7 +51,8 @@ impl Filter {
 
 /// What a page ended with, to go on after it.
 pub(crate) fn number(after: Option<&str>) -> Result<Option<i64>, Refused> {
-    let wrong = |text: &str| Problem::new(ProblemCode::Invalid, format!("after: `{text}` is not what a page ended with"));
+    let wrong =
+        |text: &str| Problem::new(ProblemCode::Invalid, format!("after: `{text}` is not what a page ended with"));
     after.map(|text| text.parse().map_err(|_| Refused(wrong(text)))).transpose()
 }
 
@@ -91,11 +92,7 @@ pub(crate) fn complement(shared: &Shared, jobs: &mut [(i64, JobInfo)]) {
     }
 }
 
-pub(crate) async fn one(
-    State(shared): State<Shared>,
-    _: Reader,
-    Path(id): Path<String>,
-) -> Answer<Json<JobInfo>> {
+pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<String>) -> Answer<Json<JobInfo>> {
     Ok(Json(find(&shared, &id).await?.2))
 }
 
@@ -116,21 +113,13 @@ pub(crate) async fn find(shared: &Shared, id: &str) -> Answer<(i64, u32, JobInfo
     Ok((number, attempts, job))
 }
 
-pub(crate) async fn cancel(
-    State(shared): State<Shared>,
-    _: Admin,
-    Path(id): Path<String>,
-) -> Answer<Json<JobInfo>> {
+pub(crate) async fn cancel(State(shared): State<Shared>, _: Admin, Path(id): Path<String>) -> Answer<Json<JobInfo>> {
     let job = id.clone();
     shared.core.write(move |tx| tx.cancel(&job)).await?;
     Ok(Json(find(&shared, &id).await?.2))
 }
 
-pub(crate) async fn retry(
-    State(shared): State<Shared>,
-    _: Admin,
-    Path(id): Path<String>,
-) -> Answer<Json<JobInfo>> {
+pub(crate) async fn retry(State(shared): State<Shared>, _: Admin, Path(id): Path<String>) -> Answer<Json<JobInfo>> {
     let new = shared.core.write(move |tx| tx.retry(&id)).await?;
     Ok(Json(find(&shared, &new).await?.2))
 }

@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use protocol::api::{
-    Claim, Complete, Completed, Given, GiveBack, Heartbeat, HeartbeatAnswer, LogAnswer, Problem, ProblemCode, check_id,
+    Claim, Complete, Completed, GiveBack, Given, Heartbeat, HeartbeatAnswer, LogAnswer, Problem, ProblemCode, check_id,
     check_sha256,
 };
 use serde::Deserialize;
@@ -130,8 +130,8 @@ pub(crate) async fn complete(
         let missing = || Problem::new(ProblemCode::BundleMissing, format!("there is no bundle {digest}"));
         let size = bundles.size(&digest).map_err(|error| io_problem(&error))?.ok_or_else(missing)?;
         let file = std::fs::File::open(bundles.path(&digest)).map_err(|error| io_problem(&error))?;
-        let contents = bundle::read(file, limit)
-            .map_err(|error| Problem::new(ProblemCode::BundleInvalid, error.to_string()))?;
+        let contents =
+            bundle::read(file, limit).map_err(|error| Problem::new(ProblemCode::BundleInvalid, error.to_string()))?;
         Ok((size, contents))
     });
     let (size, contents) = read.await??;

@@ -4,9 +4,9 @@ use axum::Router;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, head, patch, post, put};
 use protocol::api::{
-    AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, CreateUpload, Given, GiveBack, Heartbeat,
-    HeartbeatAnswer, JobInfo, JobPage, LogAnswer, PREFIX, Register, Registered, ResultDetail, ResultPage, Upload,
-    WorkerInfo, WorkerPage, WorkerReport,
+    AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, CreateUpload, GiveBack, Given, Heartbeat, HeartbeatAnswer,
+    JobInfo, JobPage, LogAnswer, PREFIX, Register, Registered, ResultDetail, ResultPage, Upload, WorkerInfo,
+    WorkerPage, WorkerReport,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 

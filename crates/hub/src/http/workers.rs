@@ -4,9 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use protocol::VERSION;
-use protocol::api::{
-    ProblemCode, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, check_id,
-};
+use protocol::api::{ProblemCode, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, check_id};
 use serde::Deserialize;
 
 use crate::http::answer::{Answer, refuse};
@@ -22,7 +20,10 @@ pub(crate) async fn register(
     check_id("id", &request.id)?;
     check_id("boot", &request.boot)?;
     if request.version > VERSION {
-        return refuse(ProblemCode::TooNew, format!("the worker speaks version {}, the hub {VERSION}", request.version));
+        return refuse(
+            ProblemCode::TooNew,
+            format!("the worker speaks version {}, the hub {VERSION}", request.version),
+        );
     }
     if let Joining(Some(id)) = joining
         && id != request.id
@@ -71,11 +72,7 @@ pub(crate) async fn list(
     Ok(Json(WorkerPage { workers, next }))
 }
 
-pub(crate) async fn one(
-    State(shared): State<Shared>,
-    _: Reader,
-    Path(id): Path<String>,
-) -> Answer<Json<WorkerInfo>> {
+pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<String>) -> Answer<Json<WorkerInfo>> {
     match infos(&shared, |other| other == id, 1).pop() {
         Some(worker) => Ok(Json(worker)),
         None => refuse(ProblemCode::NotFound, format!("no worker `{id}` has registered")),

@@ -1,4 +1,6 @@
 //! Pages for people.
-use axum::Router;
 use crate::hub::Shared;
-pub(crate) fn router() -> Router<Shared> { Router::new() }
+use axum::Router;
+pub(crate) fn router() -> Router<Shared> {
+    Router::new()
+}

@@ -1,0 +1,49 @@
+//! Pauses between attempts: twice as long each time, up to a limit, and never quite the same for two clients.
+
+use std::time::Duration;
+
+/// The pauses of one call.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+        Self { next: first.min(longest), longest }
+    }
+
+    /// The next pause: between half of the time that it would be and all of it. `wished` is what the hub asks for.
+    pub(crate) fn next(&mut self, wished: Option<Duration>, random: u8) -> Duration {
+        let full = self.next.max(wished.unwrap_or_default()).min(self.longest);
+        self.next = self.next.saturating_mul(2).min(self.longest);
+        full / 2 + full.mul_f64(f64::from(random) / 512.0)
+    }
+}
+
+/// A random byte, for pauses only.
+pub(crate) fn random() -> u8 {
+    let mut byte = [0];
+    // Without random numbers all clients pause alike, which is still a pause.
+    if getrandom::fill(&mut byte).is_err() { 128 } else { byte[0] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_limit() {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));
+        let mut pause = |wished, random| backoff.next(wished, random).as_millis();
+        assert_eq!([pause(None, 0), pause(None, 0), pause(None, 0), pause(None, 0)], [50, 100, 200, 250]);
+        assert_eq!(pause(Some(Duration::from_secs(9)), 255), 499);
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_the_hub_wishes() {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        assert_eq!(backoff.next(Some(Duration::from_secs(2)), 0), Duration::from_secs(1));
+    }
+}

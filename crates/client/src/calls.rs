@@ -1,0 +1,201 @@
+//! The calls, one for each route.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use protocol::Verdict;
+use protocol::api::{
+    AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, GiveBack, Given, Heartbeat, HeartbeatAnswer, JobInfo,
+    JobPage, JobState, LogAnswer, Register, Registered, ResultDetail, ResultPage, WorkerInfo, WorkerPage, WorkerReport,
+};
+use ureq::http::Method;
+
+use crate::error::ClientError;
+use crate::http::{Call, Client};
+
+/// Which jobs are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct JobQuery {
+    /// Only in this state.
+    pub state: Option<JobState>,
+    /// Only of this package.
+    pub package: Option<String>,
+    /// `next` of the page before.
+    pub after: Option<String>,
+    /// How many at most.
+    pub limit: Option<usize>,
+}
+
+/// Which results are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct ResultQuery {
+    /// Only of this package.
+    pub package: Option<String>,
+    /// Only on this target.
+    pub target: Option<String>,
+    /// Only with this verdict.
+    pub verdict: Option<Verdict>,
+    /// `next` of the page before.
+    pub after: Option<String>,
+    /// How many at most.
+    pub limit: Option<usize>,
+}
+
+/// A part of an address, with everything that has a meaning there written otherwise (RFC 3986, section 2.1).
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:@".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn query(path: &str, fields: &[(&str, Option<String>)]) -> String {
+    let given = fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", escape(value.as_deref()?))));
+    let given = given.collect::<Vec<_>>().join("&");
+    if given.is_empty() { path.to_owned() } else { format!("{path}?{given}") }
+}
+
+/// What workers say.
+impl Client {
+    /// Registers a worker, with the join token. The answer has the worker's own.
+    ///
+    /// # Errors
+    /// If the hub cannot be reached or refuses; so for all calls.
+    pub fn register(&self, request: &Register) -> Result<Registered, ClientError> {
+        self.document(Method::POST, "/workers", Some(request))
+    }
+
+    /// Says how the worker is.
+    pub fn report(&self, worker: &str, report: &WorkerReport) -> Result<(), ClientError> {
+        let path = format!("/workers/{}/health", escape(worker));
+        self.exchange::<()>(Method::PUT, &path, Some(report), Duration::ZERO).map(drop)
+    }
+
+    /// Asks for a job, and waits for one as long as the claim says.
+    pub fn claim(&self, claim: &Claim) -> Result<Option<Claimed>, ClientError> {
+        self.exchange(Method::POST, "/claims", Some(claim), Duration::from_secs(claim.wait))
+    }
+
+    /// Keeps a lease.
+    pub fn heartbeat(&self, lease: &str, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, ClientError> {
+        self.document(Method::POST, &format!("/leases/{}/heartbeat", escape(lease)), Some(heartbeat))
+    }
+
+    /// Appends a piece of at most 1 MiB to the log. Says how much of the log the hub has.
+    ///
+    /// # Errors
+    /// With [`protocol::api::ProblemCode::WrongOffset`] if something before the piece is missing there; the problem's
+    /// offset says where to go on.
+    pub fn append_log(&self, lease: &str, offset: u64, piece: &[u8]) -> Result<u64, ClientError> {
+        let path = format!("/leases/{}/log?offset={offset}", escape(lease));
+        let mut response = self.call(&Call::new(Method::PUT, path.clone()).bytes(piece))?;
+        let odd = |reason: String| ClientError::NotAHub { url: self.url(&path), reason };
+        let mut bytes = Vec::new();
+        let read = response.body_mut().as_reader().take(1 << 16).read_to_end(&mut bytes);
+        read.map_err(|error| odd(error.to_string()))?;
+        let answer: LogAnswer = serde_json::from_slice(&bytes).map_err(|error| odd(error.to_string()))?;
+        Ok(answer.offset)
+    }
+
+    /// Delivers a result. Its bundle was [uploaded](Client::upload) before.
+    pub fn complete(&self, lease: &str, complete: &Complete) -> Result<Completed, ClientError> {
+        self.document(Method::POST, &format!("/leases/{}/complete", escape(lease)), Some(complete))
+    }
+
+    /// Gives a job back.
+    pub fn give_back(&self, lease: &str, request: &GiveBack) -> Result<Given, ClientError> {
+        self.document(Method::POST, &format!("/leases/{}/give-back", escape(lease)), Some(request))
+    }
+}
+
+/// What people ask for.
+impl Client {
+    /// Adds jobs.
+    pub fn add_jobs(&self, request: &AddJobs) -> Result<AddedJobs, ClientError> {
+        self.document(Method::POST, "/jobs", Some(request))
+    }
+
+    /// A page of jobs, the newest first.
+    pub fn jobs(&self, wanted: &JobQuery) -> Result<JobPage, ClientError> {
+        self.get(&query(
+            "/jobs",
+            &[
+                ("state", wanted.state.map(|state| state.name().to_owned())),
+                ("package", wanted.package.clone()),
+                ("after", wanted.after.clone()),
+                ("limit", wanted.limit.map(|limit| limit.to_string())),
+            ],
+        ))
+    }
+
+    /// A job with its attempts.
+    pub fn job(&self, job: &str) -> Result<JobInfo, ClientError> {
+        self.get(&format!("/jobs/{}", escape(job)))
+    }
+
+    /// Cancels a job.
+    pub fn cancel(&self, job: &str) -> Result<JobInfo, ClientError> {
+        self.document(Method::POST, &format!("/jobs/{}/cancel", escape(job)), None::<&()>)
+    }
+
+    /// Adds a job like one that is over. The answer is the new one.
+    pub fn retry(&self, job: &str) -> Result<JobInfo, ClientError> {
+        self.document(Method::POST, &format!("/jobs/{}/retry", escape(job)), None::<&()>)
+    }
+
+    /// A page of results, those of the newest jobs first.
+    pub fn results(&self, wanted: &ResultQuery) -> Result<ResultPage, ClientError> {
+        self.get(&query(
+            "/results",
+            &[
+                ("package", wanted.package.clone()),
+                ("target", wanted.target.clone()),
+                ("verdict", wanted.verdict.map(|verdict| verdict.name().to_owned())),
+                ("after", wanted.after.clone()),
+                ("limit", wanted.limit.map(|limit| limit.to_string())),
+            ],
+        ))
+    }
+
+    /// The result of a job.
+    pub fn result(&self, job: &str) -> Result<ResultDetail, ClientError> {
+        self.get(&format!("/results/{}", escape(job)))
+    }
+
+    /// Writes the bundle of a job's result. A download that is cut goes on where it was. Says how many bytes there were.
+    pub fn bundle(&self, job: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
+        self.download(&format!("/results/{}/bundle", escape(job)), to)
+    }
+
+    /// Writes the log that was sent while a job ran, of its last attempt.
+    pub fn log(&self, job: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
+        self.download(&format!("/jobs/{}/log", escape(job)), to)
+    }
+
+    /// A page of workers by their ids, `after` the one given.
+    pub fn workers(&self, after: Option<&str>) -> Result<WorkerPage, ClientError> {
+        self.get(&query("/workers", &[("after", after.map(str::to_owned))]))
+    }
+
+    /// A worker.
+    pub fn worker(&self, worker: &str) -> Result<WorkerInfo, ClientError> {
+        self.get(&format!("/workers/{}", escape(worker)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_meaning_in_addresses_is_escaped() {
+        assert_eq!(escape("../a b?c#d%+é"), "..%2Fa%20b%3Fc%23d%25%2B%C3%A9");
+        assert_eq!(query("/jobs", &[("state", None), ("package", Some("a&b".into()))]), "/jobs?package=a%26b");
+        assert_eq!(query("/jobs", &[("state", None)]), "/jobs");
+    }
+}

@@ -1,0 +1,330 @@
+//! Requests and answers, and when a request is made again.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
+
+use protocol::VERSION;
+use protocol::api::{PREFIX, PROBLEM_TYPE, PROTOCOL_HEADER, Problem, ProblemCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::http::{HeaderMap, Method, Request, Response};
+use ureq::tls::TlsConfig;
+use ureq::{Agent, Body, SendBody};
+
+use crate::backoff::{Backoff, random};
+use crate::error::ClientError;
+use crate::roots::roots;
+
+/// No document that a hub answers with is larger, in bytes.
+const MAX_DOCUMENT: u64 = 64 << 20;
+
+/// How a client behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A PEM file of an authority that is trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How often a call is tried. 8, which with the pauses takes about half a minute.
+    pub attempts: u32,
+    /// The first pause; the next are each twice as long. 250 ms.
+    pub first_pause: Duration,
+    /// The longest pause. 15 s.
+    pub longest_pause: Duration,
+    /// How long the hub may take to answer, besides what a claim waits; and to take or send more bytes. 60 s.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            attempts: 8,
+            first_pause: Duration::from_millis(250),
+            longest_pause: Duration::from_secs(15),
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A hub, seen from outside. Copies share connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: String,
+    agent: Agent,
+    token: Option<String>,
+    options: Options,
+}
+
+/// A request before it is sent.
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Option<&'a [u8]>,
+    /// What the hub may take longer to answer.
+    pub(crate) wait: Duration,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), headers: Vec::new(), body: None, wait: Duration::ZERO }
+    }
+
+    pub(crate) fn bytes(mut self, body: &'a [u8]) -> Self {
+        self.headers.push(("content-type", "application/octet-stream".into()));
+        self.body = Some(body);
+        self
+    }
+
+    fn json(mut self, body: &'a [u8]) -> Self {
+        self.headers.push(("content-type", "application/json".into()));
+        self.body = Some(body);
+        self
+    }
+}
+
+/// Why one attempt came to nothing.
+enum Miss {
+    /// The next may be answered.
+    Again { reason: String, wished: Option<Duration>, problem: Option<Box<Problem>> },
+    /// It makes no sense to try again.
+    Final(ClientError),
+}
+
+impl Client {
+    /// A client of the hub at an address: `https://hub.example:8420`.
+    ///
+    /// # Errors
+    /// If it is no address, or certificates cannot be read.
+    pub fn new(address: &str, options: &Options) -> Result<Self, ClientError> {
+        let wrong = || ClientError::Address(address.to_owned());
+        let uri: ureq::http::Uri = address.trim().parse().map_err(|_| wrong())?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+            return Err(wrong());
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            // What is sent is meant for this hub and no other.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .accept_encoding("identity")
+            .user_agent(concat!("rocbed/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(options.timeout))
+            .timeout_per_read(Some(options.timeout))
+            .timeout_per_write(Some(options.timeout))
+            .max_idle_connections_per_host(4)
+            .tls_config(TlsConfig::builder().root_certs(roots(options.ca_file.as_deref())?).build());
+        Ok(Self {
+            base: address.trim().trim_end_matches('/').to_owned(),
+            agent: config.build().into(),
+            token: None,
+            options: options.clone(),
+        })
+    }
+
+    /// The same hub, with a token.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
+    /// The same hub, asked so many times at most.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.options.attempts = attempts;
+        self
+    }
+
+    /// The hub's address.
+    pub fn address(&self) -> &str {
+        &self.base
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{PREFIX}{path}", self.base)
+    }
+
+    /// Makes a call until it is answered.
+    pub(crate) fn call(&self, call: &Call) -> Result<Response<Body>, ClientError> {
+        let mut backoff = Backoff::new(self.options.first_pause, self.options.longest_pause);
+        let attempts = self.options.attempts.max(1);
+        for attempt in 1.. {
+            let miss = match self.attempt(call) {
+                Ok(response) => return Ok(response),
+                Err(miss) => miss,
+            };
+            match miss {
+                Miss::Final(error) => return Err(error),
+                Miss::Again { problem: Some(problem), .. } if attempt >= attempts => {
+                    return Err(ClientError::Refused(problem));
+                }
+                Miss::Again { reason, .. } if attempt >= attempts => {
+                    return Err(ClientError::Unreachable { url: self.url(&call.path), reason, attempts });
+                }
+                Miss::Again { reason, wished, .. } => {
+                    tracing::debug!(path = call.path, attempt, reason, "a call is made again");
+                    sleep(backoff.next(wished, random()));
+                }
+            }
+        }
+        Err(ClientError::Unreachable { url: self.url(&call.path), reason: "never tried".into(), attempts })
+    }
+
+    fn attempt(&self, call: &Call) -> Result<Response<Body>, Miss> {
+        let url = self.url(&call.path);
+        let mut builder =
+            Request::builder().method(call.method.clone()).uri(&url).header(PROTOCOL_HEADER, VERSION.to_string());
+        if let Some(token) = &self.token {
+            builder = builder.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in &call.headers {
+            builder = builder.header(*name, value);
+        }
+        let wait = self.options.timeout.saturating_add(call.wait);
+        let bad = |error: ureq::http::Error| Miss::Final(ClientError::Address(error.to_string()));
+        let outcome = match call.body {
+            Some(mut bytes) => {
+                let length = bytes.len().to_string();
+                let request = builder.header("content-length", length).body(SendBody::from_reader(&mut bytes));
+                self.run(request.map_err(bad)?, wait)
+            }
+            None => self.run(builder.body(SendBody::none()).map_err(bad)?, wait),
+        };
+        let response = outcome.map_err(|error| miss(&url, error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        Err(refusal(&url, response))
+    }
+
+    fn run(&self, request: Request<SendBody>, wait: Duration) -> Result<Response<Body>, ureq::Error> {
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_recv_response(Some(wait))
+            .timeout_per_read(Some(wait))
+            .build();
+        self.agent.run(request)
+    }
+
+    /// A call with a JSON document, answered by one.
+    pub(crate) fn exchange<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        wait: Duration,
+    ) -> Result<Option<T>, ClientError> {
+        let url = self.url(path);
+        let odd = |reason: String| ClientError::NotAHub { url: url.clone(), reason };
+        let bytes = body.map(serde_json::to_vec).transpose().map_err(|error| odd(error.to_string()))?;
+        let mut call = Call::new(method, path);
+        if let Some(bytes) = &bytes {
+            call = call.json(bytes);
+        }
+        call.wait = wait;
+        let mut response = self.call(&call)?;
+        if response.status().as_u16() == 204 {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let mut reader = response.body_mut().as_reader().take(MAX_DOCUMENT);
+        reader.read_to_end(&mut bytes).map_err(|error| odd(error.to_string()))?;
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| odd(error.to_string()))
+    }
+
+    /// The same for calls that are always answered by a document.
+    pub(crate) fn document<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, ClientError> {
+        let empty = || ClientError::NotAHub { url: self.url(path), reason: "it answers with nothing".into() };
+        self.exchange(method, path, body, Duration::ZERO)?.ok_or_else(empty)
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.document(Method::GET, path, None::<&()>)
+    }
+}
+
+/// An error of ureq's: worth another attempt, or not.
+fn miss(url: &str, error: ureq::Error) -> Miss {
+    let text = error.to_string();
+    let url = url.to_owned();
+    match error {
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Miss::Final(ClientError::Address(url)),
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => Miss::Final(ClientError::Certificate { url, reason: text }),
+        // A certificate that is refused arrives like this.
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Miss::Final(ClientError::Certificate { url, reason: text })
+        }
+        _ => Miss::Again { reason: text, wished: None, problem: None },
+    }
+}
+
+fn refusal(url: &str, mut response: Response<Body>) -> Miss {
+    let status = response.status().as_u16();
+    let wished = seconds(response.headers());
+    let is_problem =
+        response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(PROBLEM_TYPE.as_bytes()));
+    let mut bytes = Vec::new();
+    let read = response.body_mut().as_reader().take(1 << 20).read_to_end(&mut bytes);
+    let problem = if is_problem && read.is_ok() { serde_json::from_slice::<Problem>(&bytes).ok() } else { None };
+    let Some(problem) = problem else {
+        let reason = match response.headers().get("location").and_then(|to| to.to_str().ok()) {
+            Some(to) => format!("it leads to {to}: use that address"),
+            None => format!("status {status}"),
+        };
+        // A proxy speaks for a hub that is away.
+        return if matches!(status, 408 | 429 | 500..) {
+            Miss::Again { reason, wished, problem: None }
+        } else {
+            Miss::Final(ClientError::NotAHub { url: url.to_owned(), reason })
+        };
+    };
+    let again = match problem.code {
+        // Somebody has to make room first: the caller knows better how long that may take.
+        ProblemCode::DiskFull => false,
+        ProblemCode::Busy | ProblemCode::TooSlow => true,
+        _ => problem.status >= 500 || problem.status == 429,
+    };
+    let problem = Box::new(problem);
+    if again {
+        Miss::Again { reason: problem.to_string(), wished, problem: Some(problem) }
+    } else {
+        Miss::Final(ClientError::Refused(problem))
+    }
+}
+
+/// `Retry-After` (RFC 9110, section 10.2.3), where it is in seconds.
+fn seconds(headers: &HeaderMap) -> Option<Duration> {
+    headers.get("retry-after")?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_are_none() {
+        for address in ["", "hub", "ftp://hub", "http://", "file:///x"] {
+            assert!(matches!(Client::new(address, &Options::default()), Err(ClientError::Address(_))), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_hub_that_is_not_there_is_named() -> Result<(), Box<dyn std::error::Error>> {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let address = format!("http://{}", socket.local_addr()?);
+        drop(socket);
+        let options = Options { attempts: 2, first_pause: Duration::from_millis(1), ..Options::default() };
+        let error = Client::new(&address, &options)?.job("x").expect_err("nobody is there");
+        assert!(error.is_passing() && error.to_string().contains(&address), "{error}");
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Uploads and downloads that go on where they were cut.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use protocol::api::{COMPLETE_HEADER, CreateUpload, OFFSET_HEADER, ProblemCode, Upload};
+use sha2::{Digest, Sha256};
+use ureq::http::Method;
+
+use crate::error::ClientError;
+use crate::http::{Call, Client};
+
+/// So much goes in one request: what is lost when the connection is cut.
+const PIECE: u64 = 4 << 20;
+
+/// An upload that loses its place more often has another reason than the network.
+const MISPLACED: u32 = 16;
+
+impl Client {
+    /// Uploads a bundle, from where an earlier attempt was cut, also one of an earlier process. Tells how many bytes the
+    /// hub has of how many. Gives the bundle's SHA-256, to complete the lease with.
+    ///
+    /// # Errors
+    /// If the file cannot be read, the hub cannot be reached, or refuses: [`ProblemCode::DiskFull`] where it has no room
+    /// now, [`ProblemCode::TooLarge`] where it never will.
+    pub fn upload(&self, path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<String, ClientError> {
+        let failed = |error| ClientError::File { path: path.to_owned(), error };
+        let mut file = File::open(path).map_err(failed)?;
+        let (sha256, size) = digest(&mut file).map_err(failed)?;
+        let announced = CreateUpload { size, sha256: sha256.clone() };
+        let mut upload: Upload = self.document(Method::POST, "/uploads", Some(&announced))?;
+        let place = format!("/uploads/{}", upload.id);
+        let mut misplaced = 0;
+        while !upload.complete {
+            progress(upload.offset, size);
+            file.seek(SeekFrom::Start(upload.offset)).map_err(failed)?;
+            let mut piece = Vec::new();
+            (&mut file).take(PIECE).read_to_end(&mut piece).map_err(failed)?;
+            if piece.is_empty() && upload.offset < size {
+                return Err(ClientError::Changed(path.to_owned()));
+            }
+            let mut call = Call::new(Method::PATCH, place.clone()).bytes(&piece);
+            call.headers.push((OFFSET_HEADER, upload.offset.to_string()));
+            match self.call(&call) {
+                Ok(response) => {
+                    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+                    upload.complete = header(COMPLETE_HEADER) == Some("true");
+                    let offset = header(OFFSET_HEADER).and_then(|text| text.parse().ok());
+                    let odd = || ClientError::NotAHub { url: self.url(&place), reason: "it tells no offset".into() };
+                    upload.offset = offset.ok_or_else(odd)?;
+                }
+                // The piece, or a part of it, has arrived before, and the answer has not.
+                Err(ClientError::Refused(problem))
+                    if problem.code == ProblemCode::WrongOffset && misplaced < MISPLACED =>
+                {
+                    misplaced += 1;
+                    upload = self.document(Method::POST, "/uploads", Some(&announced))?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        progress(size, size);
+        Ok(sha256)
+    }
+
+    /// Writes what is at an address, from where it was cut if it is.
+    pub(crate) fn download(&self, path: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
+        let (mut written, mut idle) = (0_u64, 0_u32);
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let mut call = Call::new(Method::GET, path);
+            if written > 0 {
+                call.headers.push(("range", format!("bytes={written}-")));
+            }
+            let mut response = match self.call(&call) {
+                Ok(response) => response,
+                // It was complete when the connection was cut.
+                Err(ClientError::NotAHub { reason, .. }) if written > 0 && reason == "status 416" => {
+                    return Ok(written);
+                }
+                Err(error) => return Err(error),
+            };
+            let odd = |reason: String| ClientError::NotAHub { url: self.url(path), reason };
+            if written > 0 && response.status().as_u16() != 206 {
+                return Err(odd("it does not go on where a download was cut".into()));
+            }
+            let before = written;
+            let mut reader = response.body_mut().as_reader();
+            let reason = loop {
+                match reader.read(&mut buffer) {
+                    Ok(0) => return Ok(written),
+                    Ok(length) => {
+                        to.write_all(buffer.get(..length).unwrap_or_default()).map_err(ClientError::Write)?;
+                        written = written.saturating_add(length as u64);
+                    }
+                    Err(error) => break error.to_string(),
+                }
+            };
+            // As long as something comes each time it will come to an end.
+            idle = if written > before { 0 } else { idle + 1 };
+            if idle > 3 {
+                return Err(odd(reason));
+            }
+        }
+    }
+}
+
+fn digest(file: &mut File) -> std::io::Result<(String, u64)> {
+    let (mut hasher, mut buffer, mut size) = (Sha256::new(), vec![0; 1 << 17], 0_u64);
+    loop {
+        let length = file.read(&mut buffer)?;
+        if length == 0 {
+            return Ok((hex::encode(hasher.finalize()), size));
+        }
+        hasher.update(buffer.get(..length).unwrap_or_default());
+        size = size.saturating_add(length as u64);
+    }
+}
