@@ -34,6 +34,15 @@ const MOUNTS: [(&str, &str, &str, &str); 4] = [
     ("cgroup2", "/sys/fs/cgroup", "cgroup2", ""),
 ];
 
+/// What programs expect in /dev and devtmpfs does not bring (fd(4), `stdin(4)`).
+const LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    (switch_root::PROGRAM, modprobe::PROGRAM),
+];
+
 /// Settings of the kernel (kernel Documentation/admin-guide/sysctl/kernel.rst).
 const SYSCTLS: [(&str, &str); 3] = [
     ("/proc/sys/kernel/modprobe", modprobe::PROGRAM),
@@ -66,6 +75,11 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     for problem in &problems {
         console.say(problem);
     }
+    // Until the network gives a better one.
+    let name = settings.name.as_deref().unwrap_or("rocbed");
+    if let Err(error) = system.write_file(Path::new("/proc/sys/kernel/hostname"), name) {
+        console.say(&format!("setting the host name to {name}: {error}"));
+    }
     let network = start_network(&settings, sender.clone(), console);
     let screen = Screen::new(console.take_displays());
     let mut start_agent = AgentProcess::new(Path::new(switch_root::PROGRAM), sender.clone());
@@ -97,8 +111,13 @@ fn prepare(system: &mut dyn System) -> Vec<String> {
             problems.push(format!("mounting {kind} on {}: {error}", target.display()));
         }
     }
-    if let Err(error) = system.link(Path::new(switch_root::PROGRAM), Path::new(modprobe::PROGRAM)) {
-        problems.push(format!("making {}: {error}; the kernel cannot ask for modules", modprobe::PROGRAM));
+    for (target, path) in LINKS {
+        match system.link(Path::new(target), Path::new(path)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                problems.push(format!("making {path}, a link to {target}: {error}"));
+            }
+            _ => {}
+        }
     }
     for (path, value) in SYSCTLS {
         if let Err(error) = system.write_file(Path::new(path), value) {

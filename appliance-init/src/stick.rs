@@ -39,9 +39,8 @@ pub fn settings_partition<'a>(disk: &str, devices: &'a [BlockDevice]) -> Option<
 pub fn keep_settings(partition: &BlockDevice, drivers: &mut Drivers, system: &mut dyn System) -> Vec<String> {
     let mut problems: Vec<_> = MODULES.iter().flat_map(|name| drivers.load(name, system)).collect();
     let (device, target) = (format!("/dev/{}", partition.name), Path::new(ESP));
-    let mounted = system
-        .create_directory(target)
-        .and_then(|()| system.mount(&device, target, "vfat", MountMode::ReadOnly, "nodev,nosuid,noexec"));
+    let mounted =
+        system.create_directory(target).and_then(|()| system.mount(&device, target, "vfat", MountMode::ReadOnly, ""));
     if let Err(error) = mounted {
         problems.push(format!("mounting {device} for the stick's settings: {error}; going on without them"));
         return problems;

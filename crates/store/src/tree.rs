@@ -96,7 +96,10 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(StoreError::io("setting aside", directory))?,
         }
-        Ok(Some(Doomed { path, _name: name }))
+        // Whoever opens the store now leaves it to us.
+        let lock = File::open(&path).map_err(StoreError::io("opening", &path))?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|e| StoreError::io("locking", &path)(e.into()))?;
+        Ok(Some(Doomed { path, _name: name, _lock: lock }))
     }
 }
 
@@ -108,6 +111,7 @@ pub struct Doomed {
     path: PathBuf,
     /// Keeps the name, and so the tree's, from being given to another.
     _name: TempFile,
+    _lock: File,
 }
 
 impl Doomed {
