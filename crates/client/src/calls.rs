@@ -42,7 +42,7 @@ pub struct ResultQuery {
 }
 
 /// A part of an address, with everything that has a meaning there written otherwise (RFC 3986, section 2.1).
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~:@".contains(&byte) {

@@ -137,6 +137,11 @@ impl Client {
         self
     }
 
+    /// The token, if there is one.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// The hub's address.
     pub fn address(&self) -> &str {
         &self.base

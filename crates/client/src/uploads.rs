@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use ureq::http::Method;
 
 use crate::error::ClientError;
+use crate::calls::escape;
 use crate::http::{Call, Client};
 
 /// So much goes in one request: what is lost when the connection is cut.
@@ -29,8 +30,7 @@ impl Client {
         let mut file = File::open(path).map_err(failed)?;
         let (sha256, size) = digest(&mut file).map_err(failed)?;
         let announced = CreateUpload { size, sha256: sha256.clone() };
-        let mut upload: Upload = self.document(Method::POST, "/uploads", Some(&announced))?;
-        let place = format!("/uploads/{}", upload.id);
+        let mut upload = self.create_upload(&announced)?;
         let mut misplaced = 0;
         while !upload.complete {
             progress(upload.offset, size);
@@ -40,28 +40,44 @@ impl Client {
             if piece.is_empty() && upload.offset < size {
                 return Err(ClientError::Changed(path.to_owned()));
             }
-            let mut call = Call::new(Method::PATCH, place.clone()).bytes(&piece);
-            call.headers.push((OFFSET_HEADER, upload.offset.to_string()));
-            match self.call(&call) {
-                Ok(response) => {
-                    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-                    upload.complete = header(COMPLETE_HEADER) == Some("true");
-                    let offset = header(OFFSET_HEADER).and_then(|text| text.parse().ok());
-                    let odd = || ClientError::NotAHub { url: self.url(&place), reason: "it tells no offset".into() };
-                    upload.offset = offset.ok_or_else(odd)?;
-                }
+            match self.append_upload(&upload.id, upload.offset, &piece) {
+                Ok((offset, complete)) => (upload.offset, upload.complete) = (offset, complete),
                 // The piece, or a part of it, has arrived before, and the answer has not.
-                Err(ClientError::Refused(problem))
-                    if problem.code == ProblemCode::WrongOffset && misplaced < MISPLACED =>
-                {
+                Err(error) if error.code() == Some(ProblemCode::WrongOffset) && misplaced < MISPLACED => {
                     misplaced += 1;
-                    upload = self.document(Method::POST, "/uploads", Some(&announced))?;
+                    upload = self.create_upload(&announced)?;
                 }
                 Err(error) => return Err(error),
             }
         }
         progress(size, size);
         Ok(sha256)
+    }
+
+    /// Announces an upload, or finds it again. [`Client::upload`] does this by itself.
+    pub fn create_upload(&self, announced: &CreateUpload) -> Result<Upload, ClientError> {
+        self.document(Method::POST, "/uploads", Some(announced))
+    }
+
+    /// Appends bytes to an upload. Says how many the hub has then, and whether these are all and have the right digest.
+    /// [`Client::upload`] does this by itself.
+    pub fn append_upload(&self, id: &str, offset: u64, bytes: &[u8]) -> Result<(u64, bool), ClientError> {
+        let mut call = Call::new(Method::PATCH, format!("/uploads/{}", escape(id))).bytes(bytes);
+        call.headers.push((OFFSET_HEADER, offset.to_string()));
+        self.upload_state(&call)
+    }
+
+    /// Asks how many bytes of an upload the hub has.
+    pub fn upload_offset(&self, id: &str) -> Result<u64, ClientError> {
+        self.upload_state(&Call::new(Method::HEAD, format!("/uploads/{}", escape(id)))).map(|(offset, _)| offset)
+    }
+
+    fn upload_state(&self, call: &Call) -> Result<(u64, bool), ClientError> {
+        let response = self.call(call)?;
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let offset = header(OFFSET_HEADER).and_then(|text| text.parse().ok());
+        let odd = || ClientError::NotAHub { url: self.url(&call.path), reason: "it tells no offset".into() };
+        Ok((offset.ok_or_else(odd)?, header(COMPLETE_HEADER) == Some("true")))
     }
 
     /// Writes what is at an address, from where it was cut if it is.

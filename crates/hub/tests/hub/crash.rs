@@ -1,0 +1,1 @@
+//! The hub killed at any moment.

@@ -1,0 +1,145 @@
+//! A job's life from the list to the result.
+
+use client::{JobQuery, ResultQuery};
+use protocol::Verdict;
+use protocol::api::{Health, JobState, WorkerReport};
+
+use crate::support::{Outcome, add_request, start};
+
+const LIST: &str = "[[job]]\npackage = \"rocrand\"\ngpu = [\"gfx1030\"]\n";
+
+#[test]
+fn a_job_is_run_and_its_result_kept() -> Outcome {
+    let hub = start();
+    let worker = hub.worker("w1", "gfx1030");
+    assert!(worker.claim().is_none());
+    assert_eq!(hub.add(LIST), ["rocrand"]);
+    let claimed = worker.begin();
+    assert_eq!((claimed.job.id.as_str(), claimed.attempt, claimed.lease_seconds), ("rocrand", 1, 60));
+
+    let job = hub.people().job("rocrand")?;
+    assert_eq!((job.state, job.worker.as_deref(), job.phase.as_deref()), (JobState::Running, Some("w1"), Some("running")));
+    assert_eq!(hub.people().worker("w1")?.jobs, ["rocrand"]);
+
+    assert_eq!(worker.client.append_log(&claimed.lease, 0, b"one ")?, 4);
+    assert_eq!(worker.client.append_log(&claimed.lease, 4, b"two")?, 7);
+    let completed = worker.deliver(&claimed, Verdict::Pass)?;
+    assert_eq!((completed.job.as_str(), completed.verdict, completed.late), ("rocrand", Verdict::Pass, false));
+
+    let job = hub.client().job("rocrand")?;
+    assert_eq!(job.state, JobState::Finished);
+    assert_eq!(job.attempts.len(), 1);
+    let detail = hub.client().result("rocrand")?;
+    assert_eq!(detail.result, worker.result(&claimed.job, Verdict::Pass));
+    assert_eq!((detail.info.version.as_deref(), detail.info.simulated), (Some("1.2-3"), true));
+    assert_eq!(detail.info.targets, ["gfx1030"]);
+    let (mut bundle, mut log) = (Vec::new(), Vec::new());
+    assert_eq!(hub.client().bundle("rocrand", &mut bundle)?, detail.info.size);
+    hub.client().log("rocrand", &mut log)?;
+    assert_eq!(log, b"one two");
+    Ok(())
+}
+
+#[test]
+fn a_worker_that_waits_gets_the_job_when_it_comes() -> Outcome {
+    let hub = start();
+    let worker = hub.worker("w1", "gfx1030");
+    let waiting = {
+        let client = worker.client.clone();
+        let claim = protocol::api::Claim { request: "r1".into(), wait: 30, gpus: None };
+        std::thread::spawn(move || client.claim(&claim))
+    };
+    // The claim waits, as the numbers say; only then is there a job.
+    while !hub.get("/metrics").1.contains("rocbed_claims_waiting 1") {
+        std::thread::yield_now();
+    }
+    hub.add(LIST);
+    let claimed = waiting.join().expect("the thread")?.expect("a job");
+    assert_eq!(claimed.job.id, "rocrand");
+    Ok(())
+}
+
+#[test]
+fn a_job_that_nobody_can_take_says_why() -> Outcome {
+    let hub = start();
+    hub.add("[[job]]\npackage = \"rocrand\"\ngpu = [\"gfx906\"]\nmemory = 500\n");
+    let why = |hub: &crate::support::Running| hub.people().job("rocrand").map(|job| job.why.unwrap_or_default());
+    assert_eq!(why(&hub)?, "no worker has registered yet");
+    let other = hub.worker("w1", "gfx1030");
+    assert!(other.claim().is_none());
+    assert_eq!(
+        why(&hub)?,
+        "no registered worker has gfx906 and 500 MiB of memory; the only worker has gfx1030"
+    );
+    let able = hub.worker("w2", "gfx906");
+    assert_eq!(why(&hub)?, "the only worker that could take it is busy");
+    able.client.report("w2", &WorkerReport { health: Health::Unfit, message: "the GPU hangs".into() })?;
+    assert_eq!(why(&hub)?, "no worker that could take it is ready: w2 (unfit)");
+    assert_eq!(hub.people().worker("w2")?.message, "the GPU hangs");
+    hub.pass(3600);
+    assert_eq!(why(&hub)?, "no worker that could take it is ready: w2 (offline)");
+    Ok(())
+}
+
+#[test]
+fn priority_then_age() {
+    let hub = start();
+    let worker = hub.worker("w1", "");
+    hub.add("[[job]]\npackage = \"bb\"\n[[job]]\npackage = \"cc\"\npriority = 1\n[[job]]\npackage = \"aa\"\n");
+    let order: Vec<_> = std::iter::from_fn(|| worker.claim()).map(|claimed| claimed.job.id).collect();
+    assert_eq!(order, ["cc", "bb", "aa"]);
+}
+
+#[test]
+fn jobs_fan_out_are_listed_cancelled_and_repeated() -> Outcome {
+    let hub = start();
+    let people = hub.people();
+    let mut request = add_request("[[job]]\npackage = \"rocrand\"\ngpu = [\"gfx1030\", \"gfx906\"]\n");
+    request.fan_out = true;
+    assert_eq!(people.add_jobs(&request)?.jobs, ["rocrand@gfx1030", "rocrand@gfx906"]);
+    assert_eq!(hub.add(LIST), ["rocrand"]);
+    assert_eq!(hub.add(LIST), ["rocrand-2"]);
+    let first = people.jobs(&JobQuery { limit: Some(3), ..JobQuery::default() })?;
+    let ids: Vec<_> = first.jobs.iter().map(|job| job.id.as_str()).collect();
+    assert_eq!(ids, ["rocrand-2", "rocrand", "rocrand@gfx906"]);
+    let rest = people.jobs(&JobQuery { after: first.next, ..JobQuery::default() })?;
+    assert_eq!((rest.jobs.len(), rest.next), (1, None));
+
+    let worker = hub.worker("w1", "gfx906");
+    let claimed = worker.begin();
+    assert_eq!(people.cancel("rocrand@gfx906")?.state, JobState::Cancelled);
+    assert_eq!(worker.beat(&claimed.lease).as_deref(), Some("the job was cancelled"));
+    let error = worker.deliver(&claimed, Verdict::Pass).expect_err("nobody wants it");
+    assert!(error.is_unwanted(), "{error}");
+    let again = people.retry("rocrand@gfx906")?;
+    assert_eq!((again.id.as_str(), again.retry_of.as_deref()), ("rocrand@gfx906-2", Some("rocrand@gfx906")));
+    assert_eq!(people.retry("rocrand@gfx906")?.id, again.id);
+    let cancelled = people.jobs(&JobQuery { state: Some(JobState::Cancelled), ..JobQuery::default() })?;
+    assert_eq!(cancelled.jobs.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn results_are_found_by_package_target_and_verdict() -> Outcome {
+    let hub = start();
+    let worker = hub.worker("w1", "gfx1030");
+    for verdict in [Verdict::Pass, Verdict::Fail] {
+        hub.add(LIST);
+        let claimed = worker.begin();
+        worker.deliver(&claimed, verdict)?;
+    }
+    let count = |query: ResultQuery| hub.client().results(&query).map(|page| page.results.len());
+    assert_eq!(count(ResultQuery::default())?, 2);
+    assert_eq!(count(ResultQuery { target: Some("gfx1030".into()), ..ResultQuery::default() })?, 2);
+    assert_eq!(count(ResultQuery { target: Some("gfx103".into()), ..ResultQuery::default() })?, 0);
+    assert_eq!(count(ResultQuery { verdict: Some(Verdict::Fail), ..ResultQuery::default() })?, 1);
+    assert_eq!(count(ResultQuery { package: Some("gzip".into()), ..ResultQuery::default() })?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_path_on_somebodys_machine_is_refused() {
+    let hub = start();
+    let error = hub.people().add_jobs(&add_request("[[job]]\npath = \"/tmp/tree\"\n")).expect_err("refused");
+    assert!(error.to_string().contains("list.job[0].path: `/tmp/tree`"), "{error}");
+}

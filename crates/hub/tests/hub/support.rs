@@ -1,0 +1,225 @@
+//! A hub to test with, and what a worker does.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use client::{Client, Options, request_id};
+use hub::{Config, Hub, Listener, ManualClock};
+use protocol::api::{AddJobs, Claim, Claimed, Complete, Completed, Heartbeat, Register};
+use protocol::{Job, JobList, JobResult, Machine, Verdict};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// What a test may fail with.
+pub type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// A hub that listens, until it is dropped.
+pub struct Running {
+    pub hub: Hub,
+    pub address: String,
+    pub clock: Arc<ManualClock>,
+    pub admin: String,
+    pub directory: PathBuf,
+    _temp: Option<TempDir>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A hub with everything as it is if nobody says anything, but for a clock that stands still.
+pub fn start() -> Running {
+    start_with(|_| ())
+}
+
+/// A hub with other settings.
+pub fn start_with(change: impl FnOnce(&mut Config)) -> Running {
+    let temp = tempfile::tempdir().expect("a directory");
+    let mut running = start_in(temp.path().to_owned(), change);
+    running._temp = Some(temp);
+    running
+}
+
+/// A hub in a directory that stays.
+pub fn start_in(directory: PathBuf, change: impl FnOnce(&mut Config)) -> Running {
+    let clock = Arc::new(ManualClock::default());
+    let mut config = Config { clock: clock.clone(), min_free: 0, ..Config::default() };
+    change(&mut config);
+    let hub = Hub::open(&directory, config).expect("a hub");
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", socket.local_addr().expect("an address"));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = hub.clone();
+    let thread = std::thread::spawn(move || {
+        let until = async { drop(stopped.await) };
+        serving.serve_blocking(vec![Listener::plain(socket)], until).expect("serving");
+    });
+    let admin = hub.new_admin_token().unwrap_or_default().to_owned();
+    Running { hub, address, clock, admin, directory, _temp: None, stop: Some(stop), thread: Some(thread) }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Tries often and soon: what is asked is here.
+pub fn options() -> Options {
+    Options { attempts: 5, first_pause: Duration::from_millis(5), ..Options::default() }
+}
+
+impl Running {
+    pub fn client(&self) -> Client {
+        Client::new(&self.address, &options()).expect("an address")
+    }
+
+    /// Somebody with the admin token.
+    pub fn people(&self) -> Client {
+        self.client().with_token(&self.admin)
+    }
+
+    /// A worker with these simulated GPUs; none if there is no target.
+    pub fn worker(&self, id: &str, gpus: &str) -> Worker {
+        Worker::register(&self.client().with_token(self.hub.join_token()), id, "first", gpus, &[])
+    }
+
+    /// Adds jobs of a list in TOML; gives their ids.
+    pub fn add(&self, toml: &str) -> Vec<String> {
+        self.people().add_jobs(&add_request(toml)).expect("jobs are added").jobs
+    }
+
+    /// Time goes by, and leases run out.
+    pub fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(self.hub.expire_leases());
+    }
+
+    /// Sends bytes as they are, and reads what is answered until the hub closes or goes quiet.
+    pub fn raw(&self, bytes: &[u8]) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(self.address.trim_start_matches("http://")).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        drop(stream.write_all(bytes));
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer));
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// A page or document as text, with its status.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.raw(format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").as_bytes());
+        let status = answer.get(9..12).and_then(|text| text.parse().ok()).unwrap_or(0);
+        (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    }
+}
+
+pub fn add_request(toml: &str) -> AddJobs {
+    let list = JobList::parse(toml.as_bytes()).expect("a list");
+    AddJobs { request: request_id().expect("a name"), list, fan_out: false }
+}
+
+/// A worker.
+pub struct Worker {
+    pub id: String,
+    pub client: Client,
+    pub machine: Machine,
+}
+
+impl Worker {
+    pub fn register(client: &Client, id: &str, boot: &str, gpus: &str, holding: &[String]) -> Self {
+        let gpus = if gpus.is_empty() { gpu::Inventory::default() } else { gpu::simulate(gpus).expect("targets") };
+        let machine = Machine {
+            name: id.into(),
+            kernel: "7.2".into(),
+            processors: 2,
+            memory: 1000,
+            rocbed: "0".into(),
+            gpus,
+            ..Machine::default()
+        };
+        let request = Register {
+            version: protocol::VERSION,
+            id: id.into(),
+            boot: boot.into(),
+            holding: holding.to_vec(),
+            machine: machine.clone(),
+        };
+        let registered = client.register(&request).expect("it registers");
+        Self { id: id.into(), client: client.clone().with_token(&registered.token), machine }
+    }
+
+    pub fn claim(&self) -> Option<Claimed> {
+        let request = request_id().expect("a name");
+        self.client.claim(&Claim { request, wait: 0, gpus: None }).expect("an answer")
+    }
+
+    /// Claims a job that has to be there, and says that it has begun.
+    pub fn begin(&self) -> Claimed {
+        let claimed = self.claim().expect("a job");
+        self.beat(&claimed.lease);
+        claimed
+    }
+
+    pub fn beat(&self, lease: &str) -> Option<String> {
+        self.client.heartbeat(lease, &Heartbeat { phase: "running".into() }).expect("an answer").cancel
+    }
+
+    pub fn result(&self, job: &Job, verdict: Verdict) -> JobResult {
+        let time = |seconds: i64| format!("{}", jiff::Timestamp::from_second(1_790_000_000 + seconds).expect("a time"));
+        let gpus: Vec<_> = self.machine.gpus.gpus.iter().map(|gpu| gpu.id.clone()).collect();
+        let json = serde_json::json!({
+            "version": 1, "job": job, "verdict": verdict, "simulated": self.machine.gpus.simulated,
+            "started": time(0), "finished": time(60), "gpus": gpus, "machine": self.machine,
+            "runs": [{
+                "as": "user", "verdict": verdict, "exit-status": 0, "seconds": 60.0, "directory": "user",
+                "package": { "name": job.source.name(), "version": "1.2-3" },
+                "tests": [
+                    { "name": "upstream", "outcome": "pass", "cases": { "total": 12, "failed": 1, "skipped": 2 } },
+                    { "name": "<b>odd</b>", "outcome": "fail", "reason": "exit status 1 <script>alert(1)</script>" },
+                ],
+            }],
+        });
+        serde_json::from_value(json).expect("a result")
+    }
+
+    /// Uploads a bundle and completes the lease.
+    pub fn deliver(&self, claimed: &Claimed, verdict: Verdict) -> Result<Completed, client::ClientError> {
+        let bundle = bundle(&self.result(&claimed.job, verdict));
+        let sha256 = self.upload(&bundle)?;
+        self.client.complete(&claimed.lease, &Complete { bundle: sha256, verdict, summary: "done".into() })
+    }
+
+    pub fn upload(&self, bundle: &[u8]) -> Result<String, client::ClientError> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), bundle).expect("it is written");
+        self.client.upload(file.path(), |_, _| ())
+    }
+}
+
+/// A bundle with a result.
+pub fn bundle(result: &JobResult) -> Vec<u8> {
+    let junit = b"<testsuites><testsuite name=\"gtest\"><testcase classname=\"Add\" name=\"works\"/>\
+        <testcase classname=\"Add\" name=\"&lt;script&gt;\"><failure message=\"1 &lt; 2\">long &lt;i&gt;text</failure>\
+        </testcase></testsuite></testsuites>";
+    archive(&[("result.json", &serde_json::to_vec(result).expect("JSON")), ("junit.xml", junit)])
+}
+
+/// A `.tar.zst` of files, with their names as they are.
+pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        builder.append(&header, *content).expect("an entry");
+    }
+    zstd::encode_all(&builder.into_inner().expect("an archive")[..], 1).expect("compressed")
+}
