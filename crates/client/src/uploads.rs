@@ -8,8 +8,8 @@ use protocol::api::{COMPLETE_HEADER, CreateUpload, OFFSET_HEADER, ProblemCode, U
 use sha2::{Digest, Sha256};
 use ureq::http::Method;
 
-use crate::error::ClientError;
 use crate::calls::escape;
+use crate::error::ClientError;
 use crate::http::{Call, Client};
 
 /// So much goes in one request: what is lost when the connection is cut.

@@ -101,13 +101,15 @@ fn problem(answer: &str) -> Problem {
 fn post(hub: &Running, path: &str, headers: &str, body: &str) -> Problem {
     let length = body.len();
     let admin = &hub.admin;
-    problem(&hub.raw(
-        format!(
-            "POST {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\nauthorization: Bearer {admin}\r\n{headers}\
+    problem(
+        &hub.raw(
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\nauthorization: Bearer {admin}\r\n{headers}\
              content-length: {length}\r\n\r\n{body}"
-        )
-        .as_bytes(),
-    ))
+            )
+            .as_bytes(),
+        ),
+    )
 }
 
 #[test]
@@ -140,6 +142,8 @@ fn slow_clients_are_left() {
     assert_eq!(hub.raw(b"GET /api/v1/jobs HTTP/1.1\r\nhost:"), "");
     // Half a body: it is answered.
     let admin = &hub.admin;
-    let head = format!("POST /api/v1/jobs HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {admin}\r\ncontent-length: 99\r\n\r\n{{");
+    let head = format!(
+        "POST /api/v1/jobs HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {admin}\r\ncontent-length: 99\r\n\r\n{{"
+    );
     assert!(hub.raw(head.as_bytes()).starts_with("HTTP/1.1 408"));
 }

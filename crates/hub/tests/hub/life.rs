@@ -18,7 +18,10 @@ fn a_job_is_run_and_its_result_kept() -> Outcome {
     assert_eq!((claimed.job.id.as_str(), claimed.attempt, claimed.lease_seconds), ("rocrand", 1, 60));
 
     let job = hub.people().job("rocrand")?;
-    assert_eq!((job.state, job.worker.as_deref(), job.phase.as_deref()), (JobState::Running, Some("w1"), Some("running")));
+    assert_eq!(
+        (job.state, job.worker.as_deref(), job.phase.as_deref()),
+        (JobState::Running, Some("w1"), Some("running"))
+    );
     assert_eq!(hub.people().worker("w1")?.jobs, ["rocrand"]);
 
     assert_eq!(worker.client.append_log(&claimed.lease, 0, b"one ")?, 4);
@@ -67,10 +70,7 @@ fn a_job_that_nobody_can_take_says_why() -> Outcome {
     assert_eq!(why(&hub)?, "no worker has registered yet");
     let other = hub.worker("w1", "gfx1030");
     assert!(other.claim().is_none());
-    assert_eq!(
-        why(&hub)?,
-        "no registered worker has gfx906 and 500 MiB of memory; the only worker has gfx1030"
-    );
+    assert_eq!(why(&hub)?, "no registered worker has gfx906 and 500 MiB of memory; the only worker has gfx1030");
     let able = hub.worker("w2", "gfx906");
     assert_eq!(why(&hub)?, "the only worker that could take it is busy");
     able.client.report("w2", &WorkerReport { health: Health::Unfit, message: "the GPU hangs".into() })?;

@@ -49,7 +49,8 @@ fn the_same_completion_from_many_threads_counts_once() -> Outcome {
     let verdicts = [Verdict::Pass, Verdict::Fail, Verdict::Neutral, Verdict::Timeout];
     let taken = std::thread::scope(|scope| {
         let (worker, claimed) = (&worker, &claimed);
-        let threads: Vec<_> = verdicts.map(|verdict| scope.spawn(move || worker.deliver(claimed, verdict).is_ok())).into();
+        let threads: Vec<_> =
+            verdicts.map(|verdict| scope.spawn(move || worker.deliver(claimed, verdict).is_ok())).into();
         threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|taken| *taken).count()
     });
     assert_eq!(taken, 1);

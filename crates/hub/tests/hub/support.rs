@@ -103,7 +103,8 @@ impl Running {
     /// Sends bytes as they are, and reads what is answered until the hub closes or goes quiet.
     pub fn raw(&self, bytes: &[u8]) -> String {
         use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(self.address.trim_start_matches("http://")).expect("a connection");
+        let mut stream =
+            std::net::TcpStream::connect(self.address.trim_start_matches("http://")).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         drop(stream.write_all(bytes));
         let mut answer = Vec::new();

@@ -2,7 +2,9 @@
 
 use client::JobQuery;
 use protocol::Verdict;
-use protocol::api::{Claim, Complete, CreateUpload, GiveBack, GiveBackReason, Health, Heartbeat, ProblemCode, WorkerReport};
+use protocol::api::{
+    Claim, Complete, CreateUpload, GiveBack, GiveBackReason, Health, Heartbeat, ProblemCode, WorkerReport,
+};
 
 use crate::support::{Outcome, Worker, add_request, bundle, start};
 
