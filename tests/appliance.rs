@@ -2,7 +2,11 @@
 //! something is wrong.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rocbed_tests::{Output, rocbed, smoke_image, tool};
 use serde_json::Value;
@@ -172,6 +176,43 @@ fn other_disks_cannot_be_written_to() {
     assert_eq!(writable.map(|(_, names)| names.trim()), Some("nvme0n1 nvme0n1p1 nvme0n1p3"), "{}", output.stdout);
     let direct = rocbed(["boot", &image]).run();
     assert!(direct.stdout.contains("rocbed-init: writable none"), "{}", direct.stdout);
+}
+
+#[test]
+fn the_power_button_switches_off_in_order() {
+    let image = smoke_image();
+    let text = |name: &str| fs::read_to_string(image.join(name)).expect("a file of the image");
+    let directory = tempfile::tempdir().expect("a directory");
+    let (monitor, console) = (directory.path().join("monitor"), directory.path().join("console"));
+    let mut qemu = Command::new("qemu-system-x86_64")
+        .args(["-machine", "q35", "-nodefaults", "-no-reboot", "-display", "none", "-nic", "none", "-m", "1024M"])
+        .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1"])
+        .args(["-serial", &format!("file:{}", console.display())])
+        .args(["-monitor", &format!("unix:{},server=on,wait=off", monitor.display())])
+        .args(["-kernel", &image.join("vmlinuz").to_string_lossy()])
+        .args(["-initrd", &image.join("initrd.img").to_string_lossy()])
+        .args(["-append", text("cmdline").trim()])
+        .args(["-drive", &format!("if=virtio,format=raw,snapshot=on,file={}", image.join("root.img").display())])
+        .spawn()
+        .expect("starting QEMU");
+    let said = || fs::read_to_string(&console).unwrap_or_default();
+    // The watchdog comes last of all drivers, after the button's.
+    let began = Instant::now();
+    while !said().contains("rocbed-init: watchdog: ") && began.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let mut wire = UnixStream::connect(&monitor).expect("QEMU's monitor");
+    wire.write_all(b"system_powerdown\n").expect("pressing the button");
+    let began = Instant::now();
+    while qemu.try_wait().expect("QEMU's end").is_none() && began.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // Whatever the outcome, nothing stays behind; a QEMU that has ended cannot be killed.
+    drop(qemu.kill());
+    drop(qemu.wait());
+    assert!(said().contains("going to power off: the power button was pressed"), "{}", said());
+    assert!(said().contains("rocbed-init: powering off"), "{}", said());
+    assert!(!said().contains("did not end in time"), "{}", said());
 }
 
 #[test]

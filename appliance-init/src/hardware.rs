@@ -146,7 +146,7 @@ impl Hardware {
         let dev = Path::new("/dev");
         self.protect();
         let problems = nodes::hand_out(dev, &self.groups);
-        self.buttons.look(Path::new("/sys/class/input"), dev, &self.events);
+        self.buttons.look(Path::new("/sys/class/input"), Path::new("/dev/input"), &self.events);
         for problem in problems {
             self.say(problem);
         }

@@ -23,7 +23,7 @@ pub struct PowerButtons {
 }
 
 impl PowerButtons {
-    /// Begins to listen to new ones among the devices of `/sys/class/input`.
+    /// Begins to listen to new ones among the devices of `/sys/class/input`, whose files are in `/dev/input`.
     pub fn look(&mut self, class: &Path, dev: &Path, events: &Sender<Event>) {
         let Ok(entries) = std::fs::read_dir(class) else { return };
         for entry in entries.flatten() {

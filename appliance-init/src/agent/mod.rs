@@ -13,7 +13,8 @@ mod work;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use gpu::Inventory;
 use signal_hook::consts::SIGTERM;
@@ -49,7 +50,7 @@ pub fn main() -> ExitCode {
         Ok(Some(port)) => port,
         Ok(None) => {
             tell(&Report::Ready { gpus, source: "nowhere".into() });
-            return wait_for_nothing(&settings);
+            return wait_for_nothing(&settings, &stop);
         }
         Err(error) => {
             tell(&Report::Problem { what: error.what, advice: error.advice });
@@ -82,14 +83,15 @@ fn look(settings: &Settings) -> Inventory {
 }
 
 /// An appliance that nobody gives jobs to.
-fn wait_for_nothing(settings: &Settings) -> ExitCode {
+fn wait_for_nothing(settings: &Settings, stop: &AtomicBool) -> ExitCode {
     if settings.when_done == WhenDone::PowerOff {
         tell(&Report::PowerOff { why: "there is no place to take jobs from, and when-done=power-off".into() });
         return ExitCode::SUCCESS;
     }
     tell(&Report::Idle { why: "no jobs: set hub= in rocbed.toml on the stick, or rocbed.hub= at the boot".into() });
-    loop {
-        // SIGTERM ends a process that does not wait for anything else.
-        std::thread::park();
+    while !stop.load(Ordering::Relaxed) {
+        // The signal itself does not end this; it sets the flag.
+        std::thread::sleep(Duration::from_millis(200));
     }
+    ExitCode::SUCCESS
 }
