@@ -31,8 +31,13 @@ pub(crate) fn app(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-async fn nowhere(request: Request) -> Answer<()> {
-    refuse(ProblemCode::NotFound, format!("nothing is at {}", request.uri().path()))
+async fn nowhere(request: Request) -> Response {
+    let problem = Problem::new(ProblemCode::NotFound, format!("nothing is at {}", request.uri().path()));
+    if pages::is_person(request.headers()) {
+        pages::PageError::from(problem).into_response()
+    } else {
+        Refused(problem).into_response()
+    }
 }
 
 async fn wrong_method(request: Request) -> Answer<()> {
@@ -53,7 +58,9 @@ async fn around(State(shared): State<Shared>, request: Request, next: Next) -> R
         _ => next.run(request).await,
     };
     // axum has its own words for addresses and queries that it cannot read.
-    if response.status() == StatusCode::BAD_REQUEST && !is_problem(&response) {
+    let strange =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if response.status() == StatusCode::BAD_REQUEST && strange {
         let detail = "the address or its query is not understood";
         response = Refused(Problem::new(ProblemCode::BadRequest, detail)).into_response();
     }
@@ -70,11 +77,6 @@ async fn around(State(shared): State<Shared>, request: Request, next: Next) -> R
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-fn is_problem(response: &Response) -> bool {
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes() == protocol::api::PROBLEM_TYPE.as_bytes())
 }
 
 fn count(shared: &Shared, status: StatusCode) {

@@ -25,9 +25,9 @@ use protocol::api::{Claimed, Problem, ProblemCode};
 use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-pub(crate) use claims::{ClaimAnswer, Waiting};
+pub(crate) use claims::ClaimAnswer;
 pub(crate) use complete::Delivered;
-pub(crate) use state::{Live, State};
+pub(crate) use state::State;
 pub(crate) use uploads::UploadRow;
 pub(crate) use why::Reasons;
 

@@ -36,7 +36,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    fn read(self) -> Result<JobFilter, Refused> {
+    pub(crate) fn read(self) -> Result<JobFilter, Refused> {
         let invalid = |detail: String| Refused(Problem::new(ProblemCode::Invalid, detail));
         let empty = |text: &String| !text.is_empty();
         let state = self.state.filter(empty).map(|state| state.parse::<JobState>()).transpose();

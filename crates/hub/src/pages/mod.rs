@@ -1,6 +1,117 @@
-//! Pages for people.
-use crate::hub::Shared;
+//! Pages for people: made here, usable without JavaScript, readable on a phone.
+
+mod ansi;
+mod cases;
+mod job;
+mod jobs;
+mod live;
+mod log;
+mod matrix;
+mod words;
+mod workers;
+
+use askama::Template;
 use axum::Router;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use jiff::Timestamp;
+use protocol::api::{Problem, ProblemCode};
+
+use crate::clock::timestamp;
+use crate::http::answer::Refused;
+use crate::hub::Shared;
+use crate::store::readers::internal;
+
+pub(crate) use ansi::Converter;
+
+/// What a page's handler gives back.
+type Page = Result<Html<String>, PageError>;
+
+/// A page that cannot be shown, shown.
+#[derive(Debug)]
+pub(crate) struct PageError(Problem);
+
+impl From<Problem> for PageError {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<Refused> for PageError {
+    fn from(refused: Refused) -> Self {
+        Self(refused.0)
+    }
+}
+
+impl From<tokio::task::JoinError> for PageError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self(internal(&error))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    here: &'a str,
+    problem: &'a Problem,
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        match (ErrorPage { here: "", problem: &self.0 }).render() {
+            Ok(html) => (status, Html(html)).into_response(),
+            Err(_) => Refused(self.0).into_response(),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "problems.html")]
+struct ProblemsPage {
+    here: &'static str,
+    codes: &'static [ProblemCode],
+}
+
+async fn problems() -> Page {
+    render(&ProblemsPage { here: "", codes: ProblemCode::ALL })
+}
+
+fn render(page: &impl Template) -> Page {
+    page.render().map(Html).map_err(|error| PageError(internal(&error)))
+}
+
+fn now(shared: &Shared) -> Timestamp {
+    timestamp(shared.config.clock.millis())
+}
+
+/// Whether somebody who asks for what is not there is a person.
+pub(crate) fn is_person(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|kinds| kinds.contains("text/html"))
+}
+
+/// A file that is part of the program.
+fn file(kind: &'static str, content: &'static str) -> impl Fn() -> std::future::Ready<Response> + Clone + Send {
+    move || {
+        // They change with the program only; pages that were made by another must not use them for long.
+        let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=300")];
+        std::future::ready((headers, content).into_response())
+    }
+}
+
 pub(crate) fn router() -> Router<Shared> {
     Router::new()
+        .route("/", get(matrix::page))
+        .route("/jobs", get(jobs::page))
+        .route("/jobs/{job}", get(job::page))
+        .route("/jobs/{job}/log", get(log::page))
+        .route("/jobs/{job}/log/live", get(live::log))
+        .route("/workers", get(workers::list))
+        .route("/workers/{worker}", get(workers::one))
+        .route("/problems", get(problems))
+        .route("/events", get(live::events))
+        .route("/static/style.css", get(file("text/css; charset=utf-8", include_str!("../../static/style.css"))))
+        .route("/static/live.js", get(file("text/javascript; charset=utf-8", include_str!("../../static/live.js"))))
+        .route("/static/icon.svg", get(file("image/svg+xml", include_str!("../../static/icon.svg"))))
 }

@@ -98,10 +98,6 @@ pub(crate) struct UploadFile {
 }
 
 impl UploadFile {
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
     pub(crate) fn is_full(&self) -> bool {
         self.offset == self.size
     }

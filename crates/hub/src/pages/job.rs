@@ -1,0 +1,190 @@
+//! The page of a job: how it stands, its tests and their cases, its attempts, the end of its log.
+
+use askama::Template;
+use axum::extract::{Path, State};
+use protocol::api::{Attempt, JobState, ResultInfo};
+use protocol::{JobResult, RunAs, TestOutcome, Verdict};
+
+use crate::http::Reader;
+use crate::http::answer::io_problem;
+use crate::http::jobs::find;
+use crate::http::results::detail;
+use crate::hub::Shared;
+use crate::pages::cases::{Suite, suites};
+use crate::pages::jobs::needs;
+use crate::pages::log::{Part, part};
+use crate::pages::words::{Time, size, took};
+use crate::pages::{Page, PageError, now, render};
+
+/// How much of the end of the log is on the page, in bytes.
+const TAIL: u64 = 16 << 10;
+
+#[derive(Template)]
+#[template(path = "job.html")]
+struct JobPage {
+    here: &'static str,
+    id: String,
+    source: String,
+    needs: String,
+    state: JobState,
+    is_over: bool,
+    why: Option<String>,
+    phase: Option<String>,
+    worker: Option<String>,
+    retry_of: Option<String>,
+    added: Time,
+    result: Option<ResultView>,
+    suites: Vec<Suite>,
+    cases_note: Option<String>,
+    attempts: Vec<AttemptView>,
+    tail: Option<Part>,
+}
+
+struct ResultView {
+    verdict: Verdict,
+    simulated: bool,
+    version: Option<String>,
+    summary: String,
+    gpus: String,
+    took: String,
+    kernel: String,
+    image: Option<String>,
+    size: String,
+    problem: Option<String>,
+    warnings: Vec<String>,
+    runs: Vec<RunView>,
+    kernel_log: Vec<String>,
+}
+
+struct RunView {
+    run_as: RunAs,
+    verdict: Verdict,
+    took: String,
+    tests: Vec<TestView>,
+}
+
+struct TestView {
+    name: String,
+    outcome: TestOutcome,
+    reason: String,
+    cases: String,
+    took: String,
+}
+
+struct AttemptView {
+    number: u32,
+    worker: String,
+    state: &'static str,
+    reason: String,
+    given: Time,
+    log: String,
+    has_log: bool,
+}
+
+pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path<String>) -> Page {
+    let (number, last, job) = find(&shared, &id).await?;
+    let now = now(&shared);
+    let (result, suites, cases_note) = match &job.result {
+        Some(info) => {
+            let view = result_view(info, detail(&shared, &id).await?);
+            let (suites, note) = read_cases(&shared, number).await?;
+            (Some(view), suites, note)
+        }
+        None => (None, Vec::new(), None),
+    };
+    let mut attempts = Vec::new();
+    for attempt in job.attempts {
+        attempts.push(attempt_view(&shared, number, attempt, now)?);
+    }
+    let tail = if attempts.last().is_some_and(|attempt| attempt.has_log) || job.state == JobState::Running {
+        Some(part(&shared, number, last, None, TAIL).await?)
+    } else {
+        None
+    };
+    render(&JobPage {
+        here: "jobs",
+        source: job.job.source.to_string(),
+        needs: needs(&job.job),
+        id: job.id,
+        state: job.state,
+        is_over: job.state.is_over(),
+        why: job.why,
+        phase: job.phase,
+        worker: job.worker,
+        retry_of: job.retry_of,
+        added: Time::new(job.added, now),
+        result,
+        suites,
+        cases_note,
+        attempts,
+        tail,
+    })
+}
+
+async fn read_cases(shared: &Shared, number: i64) -> Result<(Vec<Suite>, Option<String>), PageError> {
+    let cases = shared.cases.clone();
+    let task = tokio::task::spawn_blocking(move || cases.read(number).map(|junit| junit.map(|junit| suites(&junit))));
+    Ok(match task.await?.map_err(|error| io_problem(&error))? {
+        Some(Ok(suites)) => (suites, None),
+        Some(Err(note)) => (Vec::new(), Some(note)),
+        None => (Vec::new(), None),
+    })
+}
+
+fn attempt_view(
+    shared: &Shared,
+    number: i64,
+    attempt: Attempt,
+    now: jiff::Timestamp,
+) -> Result<AttemptView, PageError> {
+    let length = shared.logs.length(number, attempt.number).map_err(|error| io_problem(&error))?;
+    Ok(AttemptView {
+        number: attempt.number,
+        worker: attempt.worker,
+        state: attempt.state.name(),
+        reason: attempt.reason,
+        given: Time::new(attempt.given, now),
+        log: size(length),
+        has_log: length > 0,
+    })
+}
+
+fn result_view(info: &ResultInfo, result: JobResult) -> ResultView {
+    let used = result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
+    let gpus: Vec<String> = used.map(|gpu| format!("{} ({})", gpu.name, gpu.target)).collect();
+    let took_all = took(result.seconds());
+    let runs = result.runs.into_iter().map(|run| RunView {
+        run_as: run.run_as,
+        verdict: run.verdict,
+        took: took(run.seconds),
+        tests: run
+            .tests
+            .into_iter()
+            .map(|test| TestView {
+                cases: test.cases.map_or_else(
+                    || "–".to_owned(),
+                    |cases| format!("{}, {} failed, {} skipped", cases.total, cases.failed, cases.skipped),
+                ),
+                took: test.seconds.map_or_else(|| "–".to_owned(), took),
+                name: test.name,
+                outcome: test.outcome,
+                reason: test.reason,
+            })
+            .collect(),
+    });
+    ResultView {
+        verdict: info.verdict,
+        simulated: info.simulated,
+        version: info.version.clone(),
+        summary: info.summary.clone(),
+        gpus: if gpus.is_empty() { "no GPU".to_owned() } else { gpus.join(", ") },
+        took: took_all,
+        kernel: result.machine.kernel,
+        image: result.machine.image.map(|image| image.name),
+        size: size(info.size),
+        problem: result.problem,
+        warnings: result.warnings,
+        runs: runs.collect(),
+        kernel_log: result.kernel_log,
+    }
+}

@@ -1,0 +1,169 @@
+//! What a browser hears while it looks at a page: server-sent events (HTML Standard, section 9.2).
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::core::Event;
+use crate::http::Reader;
+use crate::http::jobs::find;
+use crate::hub::Shared;
+use crate::pages::log::Which;
+use crate::pages::{Converter, PageError};
+
+/// The most of a log in one message, in bytes.
+const PIECE: usize = 64 << 10;
+
+/// Which job's changes are wanted; all if none is named.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Of {
+    job: Option<String>,
+}
+
+/// Says that something has changed. What, the page asks for itself.
+pub(crate) async fn events(
+    State(shared): State<Shared>,
+    _: Reader,
+    Query(of): Query<Of>,
+) -> Result<Response, PageError> {
+    let job = match of.job {
+        Some(id) => Some(find(&shared, &id).await?.0),
+        None => None,
+    };
+    let watch = shared.core.watch();
+    let messages = stream::unfold((shared, watch), move |(shared, mut watch)| async move {
+        let wanted = |event: &Event| match (event, job) {
+            (Event::Log(_), _) => false,
+            (Event::Job(number), Some(job)) => *number == job,
+            (Event::Job(_) | Event::Worker(_), None) => true,
+            (Event::Worker(_), Some(_)) => false,
+        };
+        loop {
+            let event = next(&shared, &mut watch).await?;
+            // Of those that were missed some may have been wanted.
+            if event.as_ref().is_none_or(wanted) {
+                return Some((Ok::<_, Infallible>(Message::default().data("changed")), (shared, watch)));
+            }
+        }
+    });
+    Ok(sse(messages))
+}
+
+/// The next event; `Some(None)` if some were missed, and `None` when the hub ends.
+async fn next(shared: &Shared, watch: &mut Receiver<Event>) -> Option<Option<Event>> {
+    let mut stop = shared.stop.clone();
+    let event = tokio::select! {
+        event = watch.recv() => event,
+        _ = stop.wait_for(|stop| *stop) => return None,
+    };
+    match event {
+        Ok(event) => Some(Some(event)),
+        Err(RecvError::Lagged(_)) => Some(None),
+        Err(RecvError::Closed) => None,
+    }
+}
+
+fn sse(messages: impl futures_util::Stream<Item = Result<Message, Infallible>> + Send + 'static) -> Response {
+    Sse::new(messages).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
+}
+
+struct Following {
+    shared: Shared,
+    watch: Receiver<Event>,
+    number: i64,
+    attempt: u32,
+    offset: u64,
+    converter: Converter,
+    id: String,
+    ended: bool,
+    waiting: VecDeque<Message>,
+}
+
+/// Says what was added to a log, as HTML.
+pub(crate) async fn log(
+    State(shared): State<Shared>,
+    _: Reader,
+    Path(id): Path<String>,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    // From now on nothing is missed.
+    let watch = shared.core.watch();
+    let (number, last, _) = find(&shared, &id).await?;
+    // A browser that connects again says what it has seen.
+    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let following = Following {
+        watch,
+        number,
+        attempt: which.attempt.unwrap_or(last),
+        offset: seen.or(which.from).unwrap_or(0),
+        converter: Converter::default(),
+        id,
+        ended: false,
+        waiting: VecDeque::new(),
+        shared,
+    };
+    Ok(sse(stream::unfold(following, |mut following| async move {
+        let message = following.next().await?;
+        Some((Ok(message), following))
+    })))
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<Message> {
+        loop {
+            if let Some(message) = self.waiting.pop_front() {
+                return Some(message);
+            }
+            if self.ended {
+                return None;
+            }
+            // First whether it is over, then what there is: so nothing is left when it is.
+            let over = find(&self.shared, &self.id).await.map_or(true, |(_, _, job)| job.state.is_over());
+            let bytes = self.read().await?;
+            if !bytes.is_empty() {
+                self.offset = self.offset.saturating_add(bytes.len() as u64);
+                let html = self.converter.html(&bytes);
+                self.waiting.push_back(Message::default().id(self.offset.to_string()).data(html));
+                continue;
+            }
+            if over {
+                self.ended = true;
+                self.waiting.push_back(Message::default().event("end").data("end"));
+                continue;
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// What is there after what was sent, up to the end of a line if there is one.
+    async fn read(&self) -> Option<Vec<u8>> {
+        let (logs, number, attempt, offset) = (self.shared.logs.clone(), self.number, self.attempt, self.offset);
+        let read = tokio::task::spawn_blocking(move || logs.read(number, attempt, offset, PIECE));
+        let mut bytes = read.await.ok()?.ok()?;
+        if let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            bytes.truncate(end + 1);
+        }
+        Some(bytes)
+    }
+
+    /// Waits for something about this job, or for something that was missed. None when the hub ends.
+    async fn wait(&mut self) -> Option<()> {
+        loop {
+            match next(&self.shared, &mut self.watch).await? {
+                Some(Event::Log(number) | Event::Job(number)) if number != self.number => {}
+                Some(Event::Worker(_)) => {}
+                _ => return Some(()),
+            }
+        }
+    }
+}
