@@ -95,7 +95,8 @@ impl Tx<'_> {
         let version = result.runs.iter().find_map(|run| run.package.as_ref()).map(|package| &package.version);
         let targets = targets(result);
         let simulated = result.simulated || result.machine.gpus.simulated;
-        let finished = result.finished.as_millisecond();
+        // A worker's clock that is ahead must not keep later results from being the latest.
+        let finished = result.finished.as_millisecond().min(self.now);
         self.db
             .prepare_cached(
                 "INSERT INTO results (job, lease, worker, package, version, verdict, simulated, targets, summary,

@@ -14,11 +14,18 @@ use crate::token::{Who, hash, new_token};
 /// How many tokens of a worker are good at a time: answers may be lost, and then the worker uses the one before.
 const TOKENS: i64 = 4;
 
+/// No machine's description is larger, in bytes; each is kept in memory.
+const LARGEST_MACHINE: usize = 256 << 10;
+
 impl Tx<'_> {
     /// Takes in a worker, or takes it up again. Doing it twice makes one worker, with two tokens.
     pub(crate) fn register(&mut self, request: Register) -> Result<Registered, Failure> {
         let token = new_token("worker")?;
         let machine = serde_json::to_string(&request.machine)?;
+        if machine.len() > LARGEST_MACHINE {
+            let detail = format!("machine: its description has more than {LARGEST_MACHINE} bytes");
+            return Err(Problem::new(ProblemCode::TooLarge, detail).into());
+        }
         let known = self.state.workers.get(&request.id);
         let registered = known.map_or(self.now, |worker| worker.registered);
         if known.is_some_and(|worker| worker.boot != request.boot) {
