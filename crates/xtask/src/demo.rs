@@ -14,7 +14,8 @@ fn run_stage(title: &str, command: &mut Command) -> Result<()> {
     execute(command.current_dir(workspace()))
 }
 
-/// Builds the smoke image with everything it needs and boots it, directly and as a USB stick under UEFI.
+/// Builds the smoke image with everything it needs, boots it with a pretended GPU and a job, and once more as a USB stick
+/// under UEFI.
 pub(crate) fn run() -> Result<()> {
     let began = Instant::now();
     host::install(&[host::TO_BOOT, host::to_build()])?;
@@ -23,11 +24,13 @@ pub(crate) fn run() -> Result<()> {
     run_stage("rocbed plan smoke", rocbed().args(["plan", "smoke"]))?;
     run_stage("rocbed build smoke", rocbed().args(["build", "smoke"]))?;
     run_stage("rocbed inspect images/smoke", rocbed().args(["inspect", "images/smoke"]))?;
-    run_stage("rocbed boot images/smoke", rocbed().args(["boot", "images/smoke"]))?;
+    let jobs = ["boot", "images/smoke", "--gpu", "gfx1030", "--jobs", "examples/jobs.toml"];
+    run_stage(&format!("rocbed {}", jobs.join(" ")), rocbed().args(jobs))?;
     let uefi = ["boot", "images/smoke", "--firmware", "uefi", "--disk", "usb"];
     run_stage("rocbed boot images/smoke --firmware uefi --disk usb", rocbed().args(uefi))?;
     eprintln!(
-        "\nThe demo took {:.0} s. The image is in images/smoke; its README says what each file is.",
+        "\nThe demo took {:.0} s. The image is in images/smoke (images/README.md says what each file is), the job's results \
+         in results/.",
         began.elapsed().as_secs_f64()
     );
     Ok(())
