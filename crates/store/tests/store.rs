@@ -167,6 +167,28 @@ fn nothing_is_pruned_while_another_uses_the_store() {
 }
 
 #[test]
+fn named_values_are_listed_and_pruned_by_their_last_use() {
+    let (_dir, store) = store();
+    store.set_meta("initramfs-smoke", b"archive").unwrap();
+    store.set_meta("old", b"selection").unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(90 * 86_400);
+    for name in ["initramfs-smoke", "old"] {
+        let file = fs::File::open(store.root().join("meta").join(name)).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    // Reading one is using it.
+    store.meta("initramfs-smoke").unwrap().unwrap();
+    let listed = store.list().unwrap();
+    assert!(listed.iter().all(|entry| entry.kind == Kind::Meta) && listed.len() == 2, "{listed:?}");
+    let policy =
+        PrunePolicy { unused_for: Some(std::time::Duration::from_secs(30 * 86_400)), ..PrunePolicy::default() };
+    let removed = store.prune(&policy).unwrap().removed;
+    assert_eq!(removed.iter().map(|entry| (entry.label.as_str(), entry.size)).collect::<Vec<_>>(), [("old", 9)]);
+    assert_eq!(store.meta("old").unwrap(), None);
+    assert_eq!(store.meta("initramfs-smoke").unwrap().as_deref(), Some(&b"archive"[..]));
+}
+
+#[test]
 fn many_threads_insert_the_same_and_different_content() {
     let (_dir, store) = store();
     std::thread::scope(|scope| {
@@ -181,7 +203,8 @@ fn many_threads_insert_the_same_and_different_content() {
             });
         }
     });
-    assert_eq!(store.list().unwrap().len(), 20 + 160);
+    let count = |kind| store.list().unwrap().iter().filter(|entry| entry.kind == kind).count();
+    assert_eq!((count(Kind::File), count(Kind::Meta)), (20 + 160, 1));
     assert_eq!(store.verify(false, &Silent).unwrap().broken, []);
     let last = store.meta("last").unwrap().unwrap();
     assert!(last.len() == 100 && last.iter().all(|b| *b == last[0]));
