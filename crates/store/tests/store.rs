@@ -171,17 +171,16 @@ fn named_values_are_listed_and_pruned_by_their_last_use() {
     let (_dir, store) = store();
     store.set_meta("initramfs-smoke", b"archive").unwrap();
     store.set_meta("old", b"selection").unwrap();
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(90 * 86_400);
+    let long_ago = SystemTime::now() - Duration::from_secs(90 * 86_400);
     for name in ["initramfs-smoke", "old"] {
-        let file = fs::File::open(store.root().join("meta").join(name)).unwrap();
+        let file = File::open(store.root().join("meta").join(name)).unwrap();
         file.set_modified(long_ago).unwrap();
     }
     // Reading one is using it.
     store.meta("initramfs-smoke").unwrap().unwrap();
     let listed = store.list().unwrap();
     assert!(listed.iter().all(|entry| entry.kind == Kind::Meta) && listed.len() == 2, "{listed:?}");
-    let policy =
-        PrunePolicy { unused_for: Some(std::time::Duration::from_secs(30 * 86_400)), ..PrunePolicy::default() };
+    let policy = PrunePolicy { unused_for: Some(Duration::from_secs(30 * 86_400)), ..PrunePolicy::default() };
     let removed = store.prune(&policy).unwrap().removed;
     assert_eq!(removed.iter().map(|entry| (entry.label.as_str(), entry.size)).collect::<Vec<_>>(), [("old", 9)]);
     assert_eq!(store.meta("old").unwrap(), None);
