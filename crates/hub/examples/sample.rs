@@ -49,7 +49,9 @@ fn fill(hub: &Running) -> Outcome {
     let unfit = hub.worker("attic-rx580", "gfx803");
     let message = "rocminfo does not answer; power the machine off and on".to_owned();
     unfit.client.report("attic-rx580", &WorkerReport { health: Health::Unfit, message })?;
-    hub.add("[[job]]\npackage = \"miopen\"\ngpu = [\"gfx942\"]\n[[job]]\npackage = \"rocsparse\"\ngpu = [\"gfx1030\"]\n");
+    hub.add(
+        "[[job]]\npackage = \"miopen\"\ngpu = [\"gfx942\"]\n[[job]]\npackage = \"rocsparse\"\ngpu = [\"gfx1030\"]\n",
+    );
     let worker = hub.worker("lab-navi21", "gfx1030");
     let claimed = worker.begin();
     let reason = GiveBack { reason: GiveBackReason::ShuttingDown, message: "kernel update".into() };

@@ -169,20 +169,16 @@ struct Limited<'a, R> {
 impl<R: Read> Read for Limited<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
-        match self.budget.get().checked_sub(length as u64) {
-            Some(left) => self.budget.set(left),
-            None => return Err(io::Error::other("the headers of an entry are longer than any are")),
-        }
-        match self.left.checked_sub(length as u64) {
-            Some(left) => {
-                self.left = left;
-                Ok(length)
-            }
-            None => {
-                self.hit = true;
-                Err(io::Error::other("larger than allowed"))
-            }
-        }
+        let Some(budget) = self.budget.get().checked_sub(length as u64) else {
+            return Err(io::Error::other("the headers of an entry are longer than any are"));
+        };
+        self.budget.set(budget);
+        let Some(left) = self.left.checked_sub(length as u64) else {
+            self.hit = true;
+            return Err(io::Error::other("larger than allowed"));
+        };
+        self.left = left;
+        Ok(length)
     }
 }
 

@@ -128,12 +128,14 @@ impl Hub {
     ///
     /// # Errors
     /// If it cannot be written.
+    #[allow(clippy::redundant_closure_for_method_calls)] // a method of a type with a lifetime is not general enough
     pub fn replace_admin_token(&self) -> Result<String, HubError> {
         let failed = |problem: Problem| HubError::System { what: "token", reason: problem.to_string() };
         self.shared.core.write_blocking(|tx| tx.replace_admin_token()).map_err(failed)
     }
 
     /// Ends leases that have run out; [`Hub::serve`] does it every second. Says how many there were.
+    #[allow(clippy::redundant_closure_for_method_calls)] // as above
     pub async fn expire_leases(&self) -> usize {
         let expired = self.shared.core.write(|tx| tx.expire()).await.unwrap_or_else(|problem| {
             tracing::error!(%problem, "leases could not be looked at");

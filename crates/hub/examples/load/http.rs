@@ -1,5 +1,7 @@
 //! As little of an HTTP client as will do: one connection, one request at a time.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -46,14 +48,12 @@ impl Connection {
         request.push_str("\r\n");
         let mut bytes = request.into_bytes();
         bytes.extend_from_slice(body);
-        match self.exchange(&bytes).await {
-            Ok(answer) => Ok(answer),
-            Err(_) => {
-                self.stream = connect(&self.address).await?;
-                self.buffer.clear();
-                self.exchange(&bytes).await
-            }
+        if let Ok(answer) = self.exchange(&bytes).await {
+            return Ok(answer);
         }
+        self.stream = connect(&self.address).await?;
+        self.buffer.clear();
+        self.exchange(&bytes).await
     }
 
     async fn exchange(&mut self, request: &[u8]) -> Outcome<(u16, Vec<u8>)> {
@@ -88,7 +88,13 @@ impl Connection {
 }
 
 async fn connect(address: &str) -> Outcome<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    // At the beginning the hub may not listen yet.
+    for _ in 0..100 {
+        if let Ok(stream) = TcpStream::connect(address).await {
+            stream.set_nodelay(true)?;
+            return Ok(stream);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err("the hub does not listen".into())
 }

@@ -24,7 +24,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::http::Connection;
-use crate::worker::{Shared, holder, waiter};
+use crate::worker::{HOLDERS, Shared, WAITERS, holder, waiter};
 
 /// Leases of the workers that hold one end so soon without a heartbeat.
 const LEASE: Duration = Duration::from_secs(30);
@@ -41,7 +41,10 @@ fn main() -> Outcome<()> {
         return serve(Path::new(directory), address);
     }
     let number = |at: usize, default: usize| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default);
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(load(number(0, 10_000), number(1, 3_000)))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(load(number(0, 10_000), number(1, 3_000)))
 }
 
 fn serve(directory: &Path, address: &str) -> Outcome<()> {
@@ -64,16 +67,18 @@ impl Process {
     /// A line of what the kernel says of the process, in MiB.
     fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().nth(1)?.parse::<u64>().ok());
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok());
         line.unwrap_or(0) / 1024
     }
 }
 
 async fn load(workers: usize, jobs: usize) -> Outcome<()> {
     let temp = tempfile::tempdir()?;
-    let first = tokio::task::block_in_place(|| Hub::open(temp.path(), Config::default()).map(|hub| {
-        (hub.new_admin_token().unwrap_or_default().to_owned(), hub.join_token().to_owned())
-    }))?;
+    let first = tokio::task::block_in_place(|| {
+        Hub::open(temp.path(), Config::default())
+            .map(|hub| (hub.new_admin_token().unwrap_or_default().to_owned(), hub.join_token().to_owned()))
+    })?;
     let (admin, join) = first;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let hub = Command::new(std::env::current_exe()?).arg("hub").arg(temp.path()).arg(&address).spawn()?;
@@ -84,7 +89,7 @@ async fn load(workers: usize, jobs: usize) -> Outcome<()> {
     let started = Instant::now();
     // A fifth of the workers have a job all the time.
     let holders = workers / 5;
-    add(&mut people, "held", holders).await?;
+    add(&mut people, "held", holders, HOLDERS).await?;
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..workers {
         let (shared, join) = (shared.clone(), join.clone());
@@ -99,7 +104,10 @@ async fn load(workers: usize, jobs: usize) -> Outcome<()> {
         }
     }
     wait_for(&mut people, "rocbed_claims_waiting", workers - holders).await?;
-    println!("workers            {workers}, of which {holders} hold a lease by heartbeats; all there after {:.1} s", started.elapsed().as_secs_f64());
+    println!(
+        "workers            {workers}, of which {holders} hold a lease by heartbeats; all there after {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
     println!("memory             {} MiB with all of them connected", hub.memory("VmRSS:"));
 
     // One after the other: how long a job takes to its worker.
@@ -107,7 +115,7 @@ async fn load(workers: usize, jobs: usize) -> Outcome<()> {
     for number in 0..500 {
         let before = Instant::now();
         shared.expect(before);
-        add(&mut people, &format!("single{number}-"), 1).await?;
+        add(&mut people, &format!("single{number}-"), 1, WAITERS).await?;
         latencies.push(shared.arrived(before).await);
     }
     println!("claim latency      {}", percentiles(&mut latencies));
@@ -116,7 +124,7 @@ async fn load(workers: usize, jobs: usize) -> Outcome<()> {
     let before = shared.completed.load(Ordering::SeqCst);
     let started = Instant::now();
     shared.start_burst(started);
-    add(&mut people, "burst", jobs).await?;
+    add(&mut people, "burst", jobs, WAITERS).await?;
     while shared.completed.load(Ordering::SeqCst) < before + jobs {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -139,7 +147,12 @@ async fn load(workers: usize, jobs: usize) -> Outcome<()> {
 }
 
 /// Lets the workers that were started register before more are.
-async fn shared_ready(tasks: &tokio::task::JoinSet<Outcome<()>>, number: usize, ahead: usize, started: &Instant) -> bool {
+async fn shared_ready(
+    tasks: &tokio::task::JoinSet<Outcome<()>>,
+    number: usize,
+    ahead: usize,
+    started: &Instant,
+) -> bool {
     let registered = worker::REGISTERED.load(Ordering::SeqCst);
     if number.saturating_sub(registered) < ahead || started.elapsed() > Duration::from_secs(300) {
         return false;
@@ -149,20 +162,23 @@ async fn shared_ready(tasks: &tokio::task::JoinSet<Outcome<()>>, number: usize, 
     true
 }
 
-async fn add(people: &mut Connection, name: &str, count: usize) -> Outcome<()> {
-    let jobs: Vec<_> = (0..count).map(|number| json!({ "package": format!("{name}{number}") })).collect();
+async fn add(people: &mut Connection, name: &str, count: usize, gpu: &str) -> Outcome<()> {
+    let jobs: Vec<_> = (0..count).map(|number| json!({ "package": format!("{name}{number}"), "gpu": gpu })).collect();
     let request = json!({ "request": name, "list": { "version": 1, "job": jobs } });
     let (status, body) = people.send("POST", "/api/v1/jobs", &[], request.to_string().as_bytes()).await?;
     if status == 200 { Ok(()) } else { Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into()) }
 }
 
 async fn wait_for(people: &mut Connection, name: &str, count: usize) -> Outcome<()> {
-    loop {
-        if worker::metric(&people.get("/metrics").await?, name) == Some(count as u64) {
+    let mut found = None;
+    for _ in 0..3000 {
+        found = worker::metric(&people.get("/metrics").await?, name);
+        if found == Some(count as u64) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    Err(format!("{name} is {found:?} and not {count}").into())
 }
 
 fn percentiles(latencies: &mut [Duration]) -> String {

@@ -76,14 +76,18 @@ impl Shared {
     }
 }
 
-fn machine(name: &str) -> Value {
-    let gpus = gpu::simulate("gfx1030").expect("a target");
+/// The GPU of those who hold a job, and of those who wait for one: each get jobs of their own.
+pub const HOLDERS: &str = "gfx906";
+pub const WAITERS: &str = "gfx1030";
+
+fn machine(name: &str, gpu: &str) -> Value {
+    let gpus = gpu::simulate(gpu).expect("a target");
     json!({ "name": name, "kernel": "7.2", "processors": 8, "memory": 32000, "rocbed": "0.1.0", "gpus": gpus })
 }
 
-async fn register(shared: &Shared, join: &str, name: &str) -> Outcome<Connection> {
+async fn register(shared: &Shared, join: &str, name: &str, gpu: &str) -> Outcome<Connection> {
     let mut connection = Connection::open(&shared.address, join).await?;
-    let request = json!({ "version": 1, "id": name, "boot": "b", "machine": machine(name) });
+    let request = json!({ "version": 1, "id": name, "boot": "b", "machine": machine(name, gpu) });
     let (status, body) = connection.send("POST", "/api/v1/workers", &[], request.to_string().as_bytes()).await?;
     if status != 200 {
         return Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into());
@@ -122,13 +126,8 @@ async fn beat(shared: &Shared, connection: &mut Connection, lease: &str) -> Outc
 }
 
 /// A worker that has one long job.
-pub async fn holder(
-    shared: std::sync::Arc<Shared>,
-    join: String,
-    number: usize,
-    pause: Duration,
-) -> Outcome<()> {
-    let mut connection = register(&shared, &join, &format!("holder{number}")).await?;
+pub async fn holder(shared: std::sync::Arc<Shared>, join: String, number: usize, pause: Duration) -> Outcome<()> {
+    let mut connection = register(&shared, &join, &format!("holder{number}"), HOLDERS).await?;
     let (lease, _) = claim(&mut connection, "long").await?;
     loop {
         beat(&shared, &mut connection, &lease).await?;
@@ -139,7 +138,7 @@ pub async fn holder(
 /// A worker that waits for jobs and does them in no time.
 pub async fn waiter(shared: std::sync::Arc<Shared>, join: String, number: usize) -> Outcome<()> {
     let name = format!("worker{number}");
-    let mut connection = register(&shared, &join, &name).await?;
+    let mut connection = register(&shared, &join, &name, WAITERS).await?;
     for turn in 0_u64.. {
         let (lease, job) = claim(&mut connection, &format!("c{turn}")).await?;
         shared.got_a_job();
@@ -166,7 +165,7 @@ pub async fn waiter(shared: std::sync::Arc<Shared>, join: String, number: usize)
 fn bundle(job: &Value, name: &str) -> Outcome<Vec<u8>> {
     let result = json!({
         "version": 1, "job": job, "verdict": "pass", "simulated": true, "started": "2026-11-24T00:00:00Z",
-        "finished": "2026-11-24T00:01:00Z", "runs": [], "gpus": ["simulated-0"], "machine": machine(name),
+        "finished": "2026-11-24T00:01:00Z", "runs": [], "gpus": ["simulated-0"], "machine": machine(name, WAITERS),
     });
     let mut noise = vec![0; 64 << 10];
     getrandom::fill(&mut noise).map_err(|error| error.to_string())?;

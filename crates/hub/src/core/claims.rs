@@ -108,7 +108,7 @@ impl Tx<'_> {
         self.state.queue.insert(job);
         if let Some(waiter) = waiter {
             let claimed = self.grant(number, &waiter.worker, &waiter.request)?;
-            self.after.push(Notice::Grant(waiter.answer, claimed));
+            self.after.push(Notice::Grant(waiter.answer, Box::new(claimed)));
         }
         Ok(())
     }

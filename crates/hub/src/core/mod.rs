@@ -95,7 +95,7 @@ pub(crate) struct Tx<'a> {
 
 /// What happens when the transaction was committed.
 enum Notice {
-    Grant(oneshot::Sender<Result<Claimed, Problem>>, Claimed),
+    Grant(oneshot::Sender<Result<Claimed, Problem>>, Box<Claimed>),
     Event(Event),
 }
 
@@ -261,7 +261,7 @@ impl Writer {
         for notice in after {
             match notice {
                 // A client that has gone asks again with the same request and gets the same lease.
-                Notice::Grant(answer, claimed) => drop(answer.send(Ok(claimed))),
+                Notice::Grant(answer, claimed) => drop(answer.send(Ok(*claimed))),
                 Notice::Event(event) => drop(self.events.send(event)),
             }
         }

@@ -114,8 +114,8 @@ mod tests {
         #[test]
         fn every_job_once_in_order(jobs in proptest::collection::vec((0_usize..3, -2_i32..3), 0..40)) {
             let mut queue = Queue::default();
-            for (number, (gpu, priority)) in jobs.iter().enumerate() {
-                queue.insert(queued(number as i64, ["any", "none", "gfx1030"][*gpu], *priority, &[]));
+            for (number, (gpu, priority)) in (0..).zip(&jobs) {
+                queue.insert(queued(number, ["any", "none", "gfx1030"][*gpu], *priority, &[]));
             }
             let mut seen = Vec::new();
             while let Some(job) = queue.best(&offer("gfx1030"), "w").and_then(|number| queue.remove(number)) {

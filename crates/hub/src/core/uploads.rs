@@ -23,17 +23,14 @@ impl Tx<'_> {
             .prepare_cached("SELECT id FROM uploads WHERE worker = ?1 AND sha256 = ?2 AND size = ?3")?
             .query_row(params![worker, request.sha256, size], |row| row.get(0))
             .optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => {
-                let id = random_hex::<16>()?;
-                self.db
-                    .prepare_cached(
-                        "INSERT INTO uploads (id, worker, sha256, size, created) VALUES (?1, ?2, ?3, ?4, ?5)",
-                    )?
-                    .execute(params![id, worker, request.sha256, size, self.now])?;
-                id
-            }
+        let id = if let Some(id) = found {
+            id
+        } else {
+            let id = random_hex::<16>()?;
+            self.db
+                .prepare_cached("INSERT INTO uploads (id, worker, sha256, size, created) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![id, worker, request.sha256, size, self.now])?;
+            id
         };
         Ok(UploadRow { id, sha256: request.sha256.clone(), size: request.size })
     }

@@ -45,16 +45,15 @@ pub(crate) async fn claim(
         () = tokio::time::sleep(wait) => None,
         _ = stop.wait_for(|stop| *stop) => None,
     };
-    let claimed = match answer {
-        Some(answer) => answer.map_err(|_| gone())??,
-        None => {
-            // A job may have come just now: then the answer is on its way.
-            let number = waiting.number;
-            if shared.core.write(move |tx| Ok(tx.stop_waiting(number))).await? {
-                return Ok(StatusCode::NO_CONTENT.into_response());
-            }
-            waiting.answer.await.map_err(|_| gone())??
+    let claimed = if let Some(answer) = answer {
+        answer.map_err(|_| gone())??
+    } else {
+        // A job may have come just now: then the answer is on its way.
+        let number = waiting.number;
+        if shared.core.write(move |tx| Ok(tx.stop_waiting(number))).await? {
+            return Ok(StatusCode::NO_CONTENT.into_response());
         }
+        waiting.answer.await.map_err(|_| gone())??
     };
     Ok(Json(claimed).into_response())
 }

@@ -55,7 +55,7 @@ pub(crate) struct Endpoint {
 }
 
 fn json<T: JsonSchema>() -> Content {
-    Content::Json(|generator| generator.subschema_for::<T>())
+    Content::Json(SchemaGenerator::subschema_for::<T>)
 }
 
 impl Endpoint {

@@ -13,7 +13,7 @@ use crate::pages::{Page, now, render};
 
 #[derive(Template)]
 #[template(path = "jobs.html")]
-struct Jobs {
+struct ListPage {
     here: &'static str,
     states: Vec<(&'static str, bool)>,
     state: &'static str,
@@ -48,7 +48,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(filter):
         worker: job.worker,
         added: Time::new(job.added, now),
     };
-    render(&Jobs {
+    render(&ListPage {
         here: "jobs",
         states: JobState::ALL.map(|known| (known.name(), Some(known) == state)).to_vec(),
         state: state.map(JobState::name).unwrap_or_default(),

@@ -42,10 +42,9 @@ pub(crate) async fn events(
     let watch = shared.core.watch();
     let messages = stream::unfold((shared, watch), move |(shared, mut watch)| async move {
         let wanted = |event: &Event| match (event, job) {
-            (Event::Log(_), _) => false,
             (Event::Job(number), Some(job)) => *number == job,
             (Event::Job(_) | Event::Worker(_), None) => true,
-            (Event::Worker(_), Some(_)) => false,
+            (Event::Log(_), _) | (Event::Worker(_), Some(_)) => false,
         };
         loop {
             let event = next(&shared, &mut watch).await?;

@@ -80,7 +80,7 @@ pub(crate) async fn part(
         let wanted = from.unwrap_or(length.saturating_sub(most)).min(length);
         let bytes = logs.read(number, attempt, wanted, most as usize)?;
         // In the middle of a line: begin after it.
-        let skipped = if wanted == 0 { 0 } else { skip(&bytes, logs.read(number, attempt, wanted - 1, 1)?) };
+        let skipped = if wanted == 0 { 0 } else { skip(&bytes, &logs.read(number, attempt, wanted - 1, 1)?) };
         let last = bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
         let at_end = wanted.saturating_add(bytes.len() as u64) >= length;
         let stop = if at_end { bytes.len() } else { last.filter(|last| *last > skipped).unwrap_or(bytes.len()) };
@@ -91,7 +91,7 @@ pub(crate) async fn part(
 }
 
 /// How many bytes at the beginning are the rest of a line.
-fn skip(bytes: &[u8], before: Vec<u8>) -> usize {
+fn skip(bytes: &[u8], before: &[u8]) -> usize {
     if before == b"\n" {
         return 0;
     }

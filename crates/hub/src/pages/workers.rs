@@ -17,7 +17,7 @@ const PAGE: usize = 200;
 
 #[derive(Template)]
 #[template(path = "workers.html")]
-struct Workers {
+struct ListPage {
     here: &'static str,
     workers: Vec<Line>,
     next: Option<String>,
@@ -25,7 +25,7 @@ struct Workers {
 
 #[derive(Template)]
 #[template(path = "worker.html")]
-struct Worker {
+struct OnePage {
     here: &'static str,
     worker: Line,
     registered: Time,
@@ -70,7 +70,7 @@ pub(crate) async fn list(State(shared): State<Shared>, _: Reader, Query(after): 
     found.truncate(PAGE);
     let next = if more { found.last().map(|worker| worker.id.clone()) } else { None };
     let now = now(&shared);
-    render(&Workers { here: "workers", workers: found.iter().map(|info| line(info, now)).collect(), next })
+    render(&ListPage { here: "workers", workers: found.iter().map(|info| line(info, now)).collect(), next })
 }
 
 pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<String>) -> Page {
@@ -79,5 +79,5 @@ pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<
     };
     let now = now(&shared);
     let worker = line(&info, now);
-    render(&Worker { here: "workers", worker, registered: Time::new(info.registered, now), machine: info.machine })
+    render(&OnePage { here: "workers", worker, registered: Time::new(info.registered, now), machine: info.machine })
 }

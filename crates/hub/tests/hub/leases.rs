@@ -144,7 +144,7 @@ fn a_worker_that_was_restarted_has_lost_what_it_does_not_hold() -> Outcome {
     let worker = hub.worker("w1", "");
     let (first, second) = (worker.begin(), worker.begin());
     let join = hub.client().with_token(hub.hub.join_token());
-    let again = Worker::register(&join, "w1", "second", "", &[second.lease.clone()]);
+    let again = Worker::register(&join, "w1", "second", "", std::slice::from_ref(&second.lease));
     assert_eq!(hub.people().job(&first.job.id)?.state, JobState::Queued);
     assert_eq!(hub.people().job(&second.job.id)?.state, JobState::Running);
     assert!(again.deliver(&second, Verdict::Pass).is_ok());

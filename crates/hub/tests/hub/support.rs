@@ -22,8 +22,7 @@ pub struct Running {
     pub address: String,
     pub clock: Arc<ManualClock>,
     pub admin: String,
-    pub directory: PathBuf,
-    _temp: Option<TempDir>,
+    temp: Option<TempDir>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -37,7 +36,7 @@ pub fn start() -> Running {
 pub fn start_with(change: impl FnOnce(&mut Config)) -> Running {
     let temp = tempfile::tempdir().expect("a directory");
     let mut running = start_in(temp.path().to_owned(), change);
-    running._temp = Some(temp);
+    running.temp = Some(temp);
     running
 }
 
@@ -56,7 +55,7 @@ pub fn start_in(directory: PathBuf, change: impl FnOnce(&mut Config)) -> Running
         serving.serve_blocking(vec![Listener::plain(socket)], until).expect("serving");
     });
     let admin = hub.new_admin_token().unwrap_or_default().to_owned();
-    Running { hub, address, clock, admin, directory, _temp: None, stop: Some(stop), thread: Some(thread) }
+    Running { hub, address, clock, admin, temp: None, stop: Some(stop), thread: Some(thread) }
 }
 
 impl Drop for Running {
@@ -65,6 +64,8 @@ impl Drop for Running {
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
+        // Only now: the hub writes to its end.
+        drop(self.temp.take());
     }
 }
 
