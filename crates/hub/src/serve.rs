@@ -26,6 +26,9 @@ use crate::tls::Tls;
 /// When the hub ends, requests that are being answered have this long.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
+/// Threads that wait for files.
+const BLOCKING_THREADS: usize = 32;
+
 /// Where a hub listens.
 #[derive(Debug)]
 pub struct Listener {
@@ -89,7 +92,12 @@ impl Hub {
     /// If the runtime cannot be started, or as [`Hub::serve`].
     pub fn serve_blocking(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) -> Result<(), HubError> {
         let failed = |error: io::Error| HubError::System { what: "threads", reason: error.to_string() };
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+        // Files are read and written on these: more than the disk can do at once would only cost memory.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()
+            .map_err(failed)?;
         runtime.block_on(self.serve(listeners, shutdown))
     }
 }

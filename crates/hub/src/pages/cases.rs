@@ -33,7 +33,7 @@ pub(crate) struct Case {
     pub(crate) text: String,
 }
 
-/// Reads the suites of a JUnit file. Why it cannot be shown is an error for people.
+/// Reads the suites of a `junit.xml`. Why it cannot be shown is an error for people.
 pub(crate) fn suites(junit: &[u8]) -> Result<Vec<Suite>, String> {
     if junit.len() > LARGEST {
         return Err(format!(

@@ -43,7 +43,7 @@ impl Drop for Small<'_> {
 fn a_disk_that_is_really_full_loses_nothing() -> Outcome {
     let temp = tempfile::tempdir()?;
     let _small = Small::mount(temp.path());
-    let hub = start_in(temp.path().join("hub"), |_| ());
+    let hub = start_in(&temp.path().join("hub"), |_| ());
     let worker = hub.worker("w1", "");
     hub.add("[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n");
     let claimed = worker.begin();

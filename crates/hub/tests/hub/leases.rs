@@ -154,13 +154,13 @@ fn a_worker_that_was_restarted_has_lost_what_it_does_not_hold() -> Outcome {
 #[test]
 fn the_hub_restarted_keeps_leases() -> Outcome {
     let temp = tempfile::tempdir()?;
-    let hub = crate::support::start_in(temp.path().to_owned(), |_| ());
+    let hub = crate::support::start_in(temp.path(), |_| ());
     let admin = hub.admin.clone();
     let worker = hub.worker("w1", "");
     hub.add(GZIP);
     let claimed = worker.begin();
     drop(hub);
-    let hub = crate::support::start_in(temp.path().to_owned(), |_| ());
+    let hub = crate::support::start_in(temp.path(), |_| ());
     assert!(hub.hub.new_admin_token().is_none());
     let client = hub.client();
     let token = Worker { client: client.with_token(&token_of(&worker)), ..worker };

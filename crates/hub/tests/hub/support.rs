@@ -1,7 +1,7 @@
 //! A hub to test with, and what a worker does.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,17 +35,17 @@ pub fn start() -> Running {
 /// A hub with other settings.
 pub fn start_with(change: impl FnOnce(&mut Config)) -> Running {
     let temp = tempfile::tempdir().expect("a directory");
-    let mut running = start_in(temp.path().to_owned(), change);
+    let mut running = start_in(temp.path(), change);
     running.temp = Some(temp);
     running
 }
 
 /// A hub in a directory that stays.
-pub fn start_in(directory: PathBuf, change: impl FnOnce(&mut Config)) -> Running {
+pub fn start_in(directory: &Path, change: impl FnOnce(&mut Config)) -> Running {
     let clock = Arc::new(ManualClock::default());
     let mut config = Config { clock: clock.clone(), min_free: 0, ..Config::default() };
     change(&mut config);
-    let hub = Hub::open(&directory, config).expect("a hub");
+    let hub = Hub::open(directory, config).expect("a hub");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", socket.local_addr().expect("an address"));
     let (stop, stopped) = oneshot::channel::<()>();
