@@ -25,7 +25,7 @@ pub enum Error {
     /// A step that has nothing to do with the tests.
     #[error("{what}")]
     Step {
-        /// What was done, on what: `making /work/rocbed-job`.
+        /// What was done, on what: `making /var/tmp/rocbed-job`.
         what: String,
         /// Why it failed.
         source: io::Error,
