@@ -20,6 +20,7 @@ const LATER: Duration = Duration::from_secs(6 * 3600);
 /// Does it in a thread of its own, for ever.
 pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event>) {
     let wanted = wanted(settings, network, Path::new(IMAGE));
+    let said = events.clone();
     let keep = move || {
         loop {
             let result = sync_once(&wanted, &mut SystemClock);
@@ -32,8 +33,10 @@ pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event
             thread::sleep(if answered { LATER } else { AGAIN });
         }
     };
-    // Without the thread the clock stays as it is, which is right on nearly every machine.
-    drop(thread::Builder::new().name("clock".into()).spawn(keep));
+    if let Err(error) = thread::Builder::new().name("clock".into()).spawn(keep) {
+        // Nobody listens any more only when the machine is being switched off.
+        drop(said.send(Event::Clock(Err(format!("the clock is not set: starting a thread for it: {error}")))));
+    }
 }
 
 /// Whom to ask: servers of the settings, else of DHCP, then whoever the appliance talks to anyway. No time is right that

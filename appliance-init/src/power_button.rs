@@ -37,9 +37,12 @@ impl PowerButtons {
                 continue;
             };
             self.known.insert(name);
-            let events = events.clone();
-            // Without the thread there is no button; the machine can still be ended in other ways.
-            drop(thread::Builder::new().name("power button".into()).spawn(move || listen(file, &events)));
+            let theirs = events.clone();
+            let thread = thread::Builder::new().name("power button".into()).spawn(move || listen(file, &theirs));
+            if let Err(error) = thread {
+                // The machine can still be ended in other ways.
+                drop(events.send(Event::Said(format!("the power button is not watched: starting a thread: {error}"))));
+            }
         }
     }
 }

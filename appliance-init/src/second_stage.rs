@@ -179,34 +179,38 @@ fn follow(
         if let Some(how) = ending {
             return Ok(how);
         }
-        ending = match events.recv_timeout(wait) {
-            Ok(event) => {
-                if let Event::Network(network::Event::Configured { .. }) = &event {
-                    // It says only that there is a network; an error here would be one of a full memory.
-                    drop(File::create(ONLINE));
-                    if !clock_runs && let Some(network) = network {
-                        clock_runs = true;
-                        clock::keep(settings, &network.status(), sender.clone());
+        ending =
+            match events.recv_timeout(wait) {
+                Ok(event) => {
+                    if let Event::Network(network::Event::Configured { .. }) = &event {
+                        if let Err(error) = File::create(ONLINE) {
+                            drop(sender.send(Event::Said(format!(
+                                "making {ONLINE}: {error}; jobs wait in vain for a network"
+                            ))));
+                        }
+                        if !clock_runs && let Some(network) = network {
+                            clock_runs = true;
+                            clock::keep(settings, &network.status(), sender.clone());
+                        }
                     }
-                }
-                let start_watchdog = matches!(event, Event::DriversLoaded);
-                let agent_starts = matches!(event, Event::GpuDriversLoaded);
-                let ending = supervisor.handle(event);
-                if agent_starts {
-                    // Reading takes a moment, which the agent uses to start.
-                    supervisor.introduce(&about::lines()?);
-                    if let Some(why_not) = shell::keep(settings, sender.clone()) {
-                        supervisor.say(&why_not);
+                    let start_watchdog = matches!(event, Event::DriversLoaded);
+                    let agent_starts = matches!(event, Event::GpuDriversLoaded);
+                    let ending = supervisor.handle(event);
+                    if agent_starts {
+                        // Reading takes a moment, which the agent uses to start.
+                        supervisor.introduce(&about::lines()?);
+                        if let Some(why_not) = shell::keep(settings, sender.clone()) {
+                            supervisor.say(&why_not);
+                        }
                     }
+                    if start_watchdog {
+                        feed_watchdog(supervisor, settings);
+                    }
+                    ending
                 }
-                if start_watchdog {
-                    feed_watchdog(supervisor, settings);
-                }
-                ending
-            }
-            // This function holds a sender, so the other error does not happen.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        };
+                // This function holds a sender, so the other error does not happen.
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+            };
         let due = supervisor.tick();
         ending = ending.or(due.0);
         wait = due.1;
