@@ -5,11 +5,13 @@
 //! entries are not 128 bytes long, does not fall back to the backup when only the primary's entries are damaged,
 //! and has to be told the sector size. [`read()`] does all three, and so checks the writer independently.
 
+mod grow;
 mod read;
 mod write;
 
 use std::io;
 
+pub use grow::{Growth, Step, plan_growth};
 pub use read::{Copies, Table, parse, read};
 pub use write::write;
 
@@ -132,6 +134,26 @@ pub enum GptError {
     /// More than [`MAX_PARTITIONS`], a name over [`NAME_UNITS`], or two equal GUIDs.
     #[error(transparent)]
     Layout(#[from] crate::layout::LayoutError),
+    /// A partition that was to grow does not exist.
+    #[error("there is no partition {0}")]
+    NoSuchPartition(u32),
+    /// A partition that was to grow has another one behind it.
+    #[error("partition {0:?} cannot grow: another one lies behind it")]
+    NotLast(String),
+    /// The disk is too full for a second copy of the entries.
+    #[error("there is no room for a second copy of the partition table before the first partition")]
+    NoRoom,
+    /// What was to grow has only its backup left.
+    #[error("the primary partition table is damaged ({0}): repair it first, for example with `sgdisk -e`")]
+    PrimaryDamaged(&'static str),
+    /// Writing a step of growing failed.
+    #[error("writing {what}")]
+    Grow {
+        /// Which part.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No table, for any sector size, at the start or at the end.
     #[error("there is no GUID partition table")]
     NotFound,

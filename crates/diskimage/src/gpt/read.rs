@@ -75,7 +75,7 @@ pub fn parse(disk: &[u8]) -> Result<Table, GptError> {
     read(&mut Cursor::new(disk))
 }
 
-enum Flaw {
+pub(super) enum Flaw {
     Io(io::Error),
     Missing,
     Bad(&'static str),
@@ -159,7 +159,7 @@ fn read_at(disk: &mut (impl Read + Seek), sectors: u64, sector_size: SectorSize,
     Ok(OneTable { other_lba: le64(&header, 32), disk_guid: guid(&header, 56), partitions })
 }
 
-fn read_exact_at(disk: &mut (impl Read + Seek), bytes: &mut [u8], offset: u64) -> Result<(), Flaw> {
+pub(super) fn read_exact_at(disk: &mut (impl Read + Seek), bytes: &mut [u8], offset: u64) -> Result<(), Flaw> {
     disk.seek(SeekFrom::Start(offset)).and_then(|_| disk.read_exact(bytes)).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => {
             Flaw::Bad("table reaches over the end of the disk")
@@ -173,11 +173,11 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     std::array::from_fn(|index| bytes[at + index])
 }
 
-fn le32(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn le32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array(bytes, at))
 }
 
-fn le64(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn le64(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array(bytes, at))
 }
 

@@ -1,11 +1,24 @@
 //! An empty journal ("ext4 Data Structures: Journal (jbd2)"). Its fields are big-endian, unlike all the rest.
 
-use super::format::BLOCK;
+use super::format::{BLOCK, BLOCK_SIZE};
+use super::options::Journal;
 
-/// How many blocks a journal has in a file system of so many: as with mke2fs, 4 MiB to 128 MiB.
-pub(super) fn length(file_system_blocks: u64) -> u64 {
+/// The kernel takes no smaller one (`JBD2_MIN_JOURNAL_BLOCKS`).
+const LEAST: u64 = 1024;
+
+/// How many blocks the journal has in a file system of so many, if it has one.
+pub(super) fn length(wish: Journal, file_system_blocks: u64) -> Option<u64> {
+    match wish {
+        Journal::None => None,
+        Journal::Auto => Some(usual(file_system_blocks)),
+        Journal::Bytes(bytes) => Some((bytes / BLOCK_SIZE).clamp(LEAST, usual(file_system_blocks))),
+    }
+}
+
+/// As with mke2fs, 4 MiB to 128 MiB.
+fn usual(file_system_blocks: u64) -> u64 {
     match file_system_blocks {
-        ..32_768 => 1024,
+        ..32_768 => LEAST,
         32_768..262_144 => 4096,
         262_144..524_288 => 8192,
         524_288..4_194_304 => 16_384,

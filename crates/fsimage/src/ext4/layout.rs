@@ -174,7 +174,8 @@ impl Layout {
             }
             places.push(place);
         }
-        let journal = options.journal.then(|| Place::content(&mut allocator, &[(0, journal::length(blocks))]));
+        let journal = journal::length(options.journal, blocks);
+        let journal = journal.map(|length| Place::content(&mut allocator, &[(0, length)]));
         for (draft, place) in drafts.iter().zip(&mut places) {
             if let NodeKind::File(_) = draft.item.node.kind {
                 *place = Place { xattr_block: place.xattr_block, ..Place::content(&mut allocator, &draft.runs) };

@@ -1,4 +1,5 @@
-//! ext4 in user space: [`write`](write()) makes a file system of a tree, [`Reader`] reads one.
+//! ext4 in user space: [`write`](write()) makes a file system of a tree, [`format()`] an empty one on a device, [`Reader`]
+//! reads one.
 //!
 //! The format is the kernel's ("ext4 Data Structures and Algorithms" in its documentation). What we write has extents,
 //! 64-bit block numbers, `flex_bg`, hashed directories, checksums on all metadata, nanosecond times and, if asked, a
@@ -10,6 +11,7 @@ mod directory;
 mod error;
 mod extents;
 mod field;
+mod fill;
 mod format;
 mod geometry;
 mod hash;
@@ -27,6 +29,7 @@ mod write;
 mod xattrs;
 
 pub use error::WriteError;
-pub use options::{Inodes, Options, Report, Size};
+pub use fill::format;
+pub use options::{Inodes, Journal, OnErrors, Options, Report, Size};
 pub use read::{Entry, EntryKind, FileReader, Limits, ReadError, Reader, Superblock, read};
 pub use write::write;

@@ -23,6 +23,26 @@ pub enum Inodes {
     AtLeast(u32),
 }
 
+/// The journal that a file system begins with, which is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journal {
+    /// None.
+    None,
+    /// As mke2fs has it: 4 MiB to 128 MiB, by the size of the file system.
+    Auto,
+    /// About this many bytes; at least 4 MiB, and never more than [`Journal::Auto`].
+    Bytes(u64),
+}
+
+/// What the kernel does with a file system that it has found an error in (`s_errors`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnErrors {
+    /// Goes on.
+    Continue,
+    /// Writes nothing more to it.
+    ReadOnly,
+}
+
 /// How to make a file system. Everything that is not in the tree is here: the same tree with the same options is the
 /// same bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +61,10 @@ pub struct Options {
     pub timestamp: u64,
     /// How many inodes.
     pub inodes: Inodes,
-    /// Make an empty journal. One that is only ever mounted read-only needs none.
-    pub journal: bool,
+    /// Whether there is a journal, and how large. What is only ever mounted read-only needs none.
+    pub journal: Journal,
+    /// What the kernel does when it finds an error.
+    pub on_errors: OnErrors,
     /// Compute the SHA-256 of the whole file system while it is written. Holes are part of it, so that it takes about
     /// half a second for each GiB of its size, on a core of its own.
     pub digest: bool,
@@ -59,7 +81,8 @@ impl Options {
             reserved_blocks: 0,
             timestamp,
             inodes: Inodes::Auto,
-            journal: false,
+            journal: Journal::None,
+            on_errors: OnErrors::Continue,
             digest: false,
         }
     }

@@ -132,7 +132,7 @@ impl Target<'_> {
 }
 
 /// Fills a buffer with what goes to `start` and on. Returns whether there is anything.
-fn fill(pieces: &[Piece<'_>], start: u64, buffer: &mut [u8]) -> Result<bool, WriteError> {
+pub(super) fn fill(pieces: &[Piece<'_>], start: u64, buffer: &mut [u8]) -> Result<bool, WriteError> {
     let end = start + buffer.len() as u64;
     let first = pieces.partition_point(|piece| piece.block * BLOCK_SIZE + piece.length <= start);
     let mut filled = 0;

@@ -5,7 +5,7 @@ use super::field::{put_split, put16, put32};
 #[allow(clippy::wildcard_imports)] // all the features
 use super::format::*;
 use super::geometry::{Geometry, GroupPlace};
-use super::options::Options;
+use super::options::{OnErrors, Options};
 
 /// `s_flags`: names are hashed as unsigned characters.
 const UNSIGNED_HASH: u32 = 2;
@@ -40,11 +40,15 @@ pub(super) fn encode(options: &Options, geometry: &Geometry, totals: &Totals) ->
     put16(&mut block, 54, u16::MAX); // no check after so many mounts
     put16(&mut block, 56, MAGIC);
     put16(&mut block, 58, 1); // clean
-    put16(&mut block, 60, 1); // on errors, go on
+    let on_errors = match options.on_errors {
+        OnErrors::Continue => 1,
+        OnErrors::ReadOnly => 2,
+    };
+    put16(&mut block, 60, on_errors);
     put32(&mut block, 76, 1); // with variable inode size and features
     put32(&mut block, 84, FIRST_INODE);
     put16(&mut block, 88, INODE_SIZE as u16);
-    put32(&mut block, 92, compat(options.journal));
+    put32(&mut block, 92, compat(totals.journal.is_some()));
     put32(&mut block, 96, INCOMPAT_FILETYPE | INCOMPAT_EXTENTS | INCOMPAT_64BIT | INCOMPAT_FLEX_BG);
     put32(&mut block, 100, RO_COMPAT);
     block[104..120].copy_from_slice(&options.uuid);

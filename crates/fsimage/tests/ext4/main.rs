@@ -1,5 +1,6 @@
 //! The ext4 writer and reader against e2fsprogs and the kernel.
 
+mod devices;
 mod oracle;
 mod random;
 mod reading;

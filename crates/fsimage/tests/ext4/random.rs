@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use fsimage::ext4::{Inodes, Options, Size};
+use fsimage::ext4::{Inodes, Journal, Options, Size};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -151,6 +151,7 @@ proptest! {
     ) {
         let size = Size::ExactFit { reserve };
         let inodes = Inodes::AtLeast(spare_inodes);
+        let journal = if journal { Journal::Auto } else { Journal::None };
         check(&seedlings, &Options { journal, hash_seed: seed, size, inodes, ..options() });
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use fsimage::ext4::{self, Entry, EntryKind, Limits, Options, ReadError, Reader, Size, read};
+use fsimage::ext4::{self, Entry, EntryKind, Journal, Limits, Options, ReadError, Reader, Size, read};
 use fsimage::{FileTree, NodeKind, scan};
 use progress::Silent;
 use proptest::collection::vec;
@@ -69,7 +69,7 @@ fn images_of_mke2fs_are_read() {
 
 #[test]
 fn the_superblock_tells_what_was_asked_for() {
-    let asked = Options { label: "a label".into(), size: Size::Given(50 << 20), journal: true, ..options() };
+    let asked = Options { label: "a label".into(), size: Size::Given(50 << 20), journal: Journal::Auto, ..options() };
     let image = Image::of(&one_of_everything(), &asked);
     let reader = Reader::open(File::open(&image.path).unwrap(), 0).unwrap();
     let superblock = reader.superblock();

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use fsimage::ext4::{Inodes, Options, Size};
+use fsimage::ext4::{Inodes, Journal, Options, Size};
 use fsimage::{Content, FileTree, NodeKind, scan};
 
 use crate::oracle::{Image, assert_same, fsck};
@@ -150,7 +150,7 @@ fn a_file_over_4_gib_is_right() {
 fn a_journal_survives_writing() {
     let tree = one_of_everything();
     let size = Size::Given(64 << 20);
-    let image = Image::of(&tree, &Options { journal: true, size, ..options() });
+    let image = Image::of(&tree, &Options { journal: Journal::Auto, size, ..options() });
     image.check().check_read(&tree);
     let Some(mount) = image.mount("rw") else { return };
     for number in 0..500 {

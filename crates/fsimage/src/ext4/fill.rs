@@ -1,0 +1,178 @@
+//! Making an empty file system on a device, whatever was on it before.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use progress::{Progress, Unit};
+
+use super::error::WriteError;
+use super::format::{BLOCK, BLOCK_SIZE};
+use super::inventory;
+use super::layout::{Draft, Layout};
+use super::options::{Options, Report, Size};
+use super::pieces::{self, Image};
+use super::stream;
+use crate::tree::{FileTree, Metadata, Node, NodeKind, Timestamp};
+
+/// What is written at once.
+const CHUNK: u64 = 1024 * 1024;
+
+/// Makes an empty file system over the whole of a device or file; [`Options::size`] and [`Options::digest`] do not
+/// count. All that the kernel may read is written, zeros too, so the device may hold anything; the rest is left as it is.
+///
+/// The superblock is written last, when the device has all the rest: a file system that can be mounted is whole.
+///
+/// # Errors
+/// If the device is too small, or what reading its size and writing say. See [`WriteError`].
+pub fn format(device: &File, options: &Options, progress: &dyn Progress) -> Result<Report, WriteError> {
+    let at_start = |source| WriteError::Write { offset: 0, source };
+    let size = (&*device).seek(SeekFrom::End(0)).map_err(at_start)?;
+    make(&mut &*device, size, options, progress)
+}
+
+/// Something to write to.
+trait Sink {
+    fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// What was written until now stays, whatever happens.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Sink for &File {
+    fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+fn make(sink: &mut impl Sink, size: u64, options: &Options, progress: &dyn Progress) -> Result<Report, WriteError> {
+    if options.label.len() > 16 {
+        return Err(WriteError::LabelTooLong(options.label.clone()));
+    }
+    let options = Options { size: Size::Given(size), digest: false, ..options.clone() };
+    let time = Timestamp::from_seconds(options.timestamp.cast_signed());
+    let lost_found = Node { kind: NodeKind::Directory, metadata: Metadata::root(0o700, time) };
+    let tree = FileTree::new(Metadata::root(0o755, time));
+    let items = inventory::take(&tree, &lost_found)?;
+    let drafts = items.into_iter().map(|item| Draft::new(item, &options)).collect::<Result<Vec<_>, _>>()?;
+    let layout = Layout::new(&drafts, &options)?;
+    let made = pieces::make(drafts, &layout, &options)?;
+    let ranges = needed(&layout, &made);
+    let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+    let task = progress.task("making the ext4 file system", Some(total), Unit::Bytes);
+    let mut buffer = vec![0; CHUNK as usize];
+    for range in &ranges {
+        for start in (range.start..range.end).step_by(CHUNK as usize) {
+            // The first block, which has the superblock, comes last; until then there is nothing there.
+            let part = &mut buffer[..(range.end - start).min(CHUNK) as usize];
+            stream::fill(&made.pieces, start, part)?;
+            if start == 0 {
+                part[..BLOCK].fill(0);
+            }
+            sink.write(part, start).map_err(|source| WriteError::Write { offset: start, source })?;
+            task.advance(part.len() as u64);
+        }
+        if range.start == 0 {
+            // An old superblock must not be found before the new file system around it is whole.
+            sink.sync().map_err(|source| WriteError::Write { offset: 0, source })?;
+        }
+    }
+    let first = &mut buffer[..BLOCK];
+    stream::fill(&made.pieces, 0, first)?;
+    let written = sink.sync().and_then(|()| sink.write(first, 0)).and_then(|()| sink.sync());
+    written.map_err(|source| WriteError::Write { offset: 0, source })?;
+    Ok(Report {
+        size: layout.size,
+        used_blocks: layout.geometry.blocks - made.free_blocks,
+        blocks: layout.geometry.blocks,
+        used_inodes: made.used_inodes,
+        inodes: layout.geometry.inodes() as u32,
+        sha256: None,
+    })
+}
+
+/// Bytes that have to be as we say: everything fixed, the journal, the directories.
+fn needed(layout: &Layout, made: &Image<'_>) -> Vec<Range<u64>> {
+    let pieces = made.pieces.iter().map(|piece| piece.block..piece.block + piece.length.div_ceil(BLOCK_SIZE));
+    let mut ranges: Vec<_> = layout.geometry.fixed.iter().chain(&layout.taken).cloned().chain(pieces).collect();
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined.into_iter().map(|range| range.start * BLOCK_SIZE..range.end * BLOCK_SIZE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ext4::{Journal, Limits, Reader};
+    use progress::Silent;
+
+    /// A device with something else on it, which the power leaves after so many writes.
+    struct Device {
+        bytes: Vec<u8>,
+        writes: usize,
+        cut_after: usize,
+        syncs: Vec<usize>,
+    }
+
+    impl Sink for Device {
+        fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+            if self.writes == self.cut_after {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            self.writes += 1;
+            self.bytes[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.syncs.push(self.writes);
+            Ok(())
+        }
+    }
+
+    const SIZE: u64 = 20 << 20;
+
+    fn options() -> Options {
+        Options { journal: Journal::Auto, label: "data".into(), ..Options::new(*b"fsimage test 002", 1_700_000_000) }
+    }
+
+    fn cut_after(writes: usize, bytes: Vec<u8>) -> Device {
+        let mut device = Device { bytes, writes: 0, cut_after: writes, syncs: Vec::new() };
+        drop(make(&mut device, SIZE, &options(), &Silent));
+        device
+    }
+
+    #[test]
+    fn only_the_last_write_makes_it_a_file_system() {
+        let whole = cut_after(usize::MAX, vec![0xaa; SIZE as usize]);
+        assert!(whole.writes > 5);
+        assert_eq!(whole.syncs[1..], [whole.writes - 1, whole.writes]);
+        let opens = |bytes: &[u8]| Reader::open(io::Cursor::new(bytes), 0).is_ok();
+        assert!(opens(&whole.bytes));
+        for writes in 1..whole.writes {
+            // Over garbage, and over what was such a file system.
+            for before in [vec![0xaa; SIZE as usize], whole.bytes.clone()] {
+                assert!(!opens(&cut_after(writes, before).bytes), "{writes}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_does_not_show() {
+        let device = cut_after(usize::MAX, vec![0xaa; SIZE as usize]);
+        let mut reader = Reader::open(io::Cursor::new(device.bytes), 0).unwrap();
+        let tree = reader.tree(Limits::default()).unwrap();
+        let paths: Vec<_> = tree.iter().map(|(path, _)| String::from_utf8_lossy(path).into_owned()).collect();
+        assert_eq!(paths, ["", "lost+found"]);
+    }
+}
