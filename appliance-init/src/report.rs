@@ -48,6 +48,15 @@ pub enum Report {
         /// What whoever stands before the machine can do.
         advice: String,
     },
+    /// How something is that lasts, until the same is said otherwise: the hub, results that wait, the machine's health.
+    Condition {
+        /// What: one word.
+        of: String,
+        /// How it is; empty if there is nothing to say any more.
+        text: String,
+        /// Whether somebody should look at it.
+        bad: bool,
+    },
     /// It is done; the machine should be switched off.
     PowerOff {
         /// Why.
@@ -61,6 +70,11 @@ pub enum Report {
 }
 
 impl Report {
+    /// A condition that somebody should look at; an empty text is its end.
+    pub fn condition(of: &str, text: String) -> Self {
+        Self::Condition { of: of.to_owned(), bad: !text.is_empty(), text }
+    }
+
     /// The line, with its end.
     pub fn line(&self) -> String {
         // A value of this type always has a JSON form; an empty line would be passed over.
@@ -86,6 +100,7 @@ mod tests {
             Report::Job { id: "gzip".into(), position: Some((1, 2)) },
             Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() },
             Report::PowerOff { why: "all done".into() },
+            Report::condition("hub", "no answer".into()),
         ] {
             assert_eq!(Report::parse(report.line().trim_end()), Some(report));
         }

@@ -96,6 +96,9 @@ fn lines(state: &State, height: usize) -> Vec<Line> {
     if !state.source.is_empty() {
         all.push(line(PLAIN, format!("Jobs from {}", state.source)));
     }
+    for (of, (text, bad)) in &state.conditions {
+        all.push(line(if *bad { RED } else { PLAIN }, format!("{:<9} {text}", capitalised(of))));
+    }
     all.push(line(PLAIN, String::new()));
     match &state.job {
         Some(job) => all.push(line(BOLD, format!("Job       {job}: {}", state.phase))),
@@ -114,6 +117,11 @@ fn lines(state: &State, height: usize) -> Vec<Line> {
             .map(|(id, verdict, summary)| line(colour(*verdict), format!("{verdict:<15} {id}  {summary}"))),
     );
     all
+}
+
+fn capitalised(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 fn colour(verdict: Verdict) -> &'static str {
@@ -150,6 +158,7 @@ mod tests {
         state.report(&Report::Job { id: "rocrand".into(), position: None });
         state.report(&Report::Phase { text: "test upstream".into() });
         state.results.push_front(("gzip".into(), Verdict::Pass, "2 passed".into()));
+        state.report(&Report::condition("hub", "connected".into()));
         state.problem("no watchdog".into());
         let text: Vec<_> = lines(&state, 25).into_iter().map(|line| line.text).collect();
         assert_eq!(
@@ -161,6 +170,7 @@ mod tests {
                 "Network   eth0: 192.0.2.7/24",
                 "GPUs      gfx1030 Navi 21",
                 "Jobs from hub.example",
+                "Hub       connected",
                 "",
                 "Job       rocrand: test upstream",
                 "Problem   no watchdog",

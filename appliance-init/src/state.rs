@@ -31,6 +31,8 @@ pub struct State {
     pub phase: String,
     /// Jobs that have ended, the last one first.
     pub results: VecDeque<(String, Verdict, String)>,
+    /// What lasts: the hub, results that wait, the machine's health; and whether it is bad.
+    pub conditions: BTreeMap<String, (String, bool)>,
     /// What is wrong, the last first.
     pub problems: VecDeque<String>,
 }
@@ -80,6 +82,10 @@ impl State {
                 self.phase.clone_from(why);
             }
             Report::Problem { what, advice } => self.problem(format!("{what}; {advice}")),
+            Report::Condition { of, text, .. } if text.is_empty() => drop(self.conditions.remove(of)),
+            Report::Condition { of, text, bad } => {
+                self.conditions.insert(of.clone(), (text.clone(), *bad));
+            }
             Report::PowerOff { why } | Report::Restart { why } => self.phase.clone_from(why),
         }
     }
@@ -108,6 +114,15 @@ mod tests {
         assert_eq!((state.job.as_deref(), state.phase.as_str()), (Some("gzip (1 of 2)"), "test simple"));
         state.report(&Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() });
         assert_eq!((state.job.as_deref(), state.results.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_condition_lasts_until_it_is_over() {
+        let mut state = State::default();
+        for (text, known) in [("no answer", 1), ("no answer for a minute", 1), ("", 0)] {
+            state.report(&Report::condition("hub", text.into()));
+            assert_eq!(state.conditions.len(), known);
+        }
     }
 
     #[test]

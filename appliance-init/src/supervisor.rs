@@ -198,6 +198,8 @@ impl<'a> Supervisor<'a> {
             Report::Finished { id, verdict, summary } => self.console.say(&format!("{verdict} {id} {summary}")),
             Report::Idle { why } => self.console.say(why),
             Report::Problem { what, advice } => self.console.say(&format!("error: {what}\nwhat to do: {advice}")),
+            Report::Condition { text, .. } if text.is_empty() => {}
+            Report::Condition { of, text, .. } => self.console.say(&format!("{of}: {text}")),
             Report::PowerOff { why } => return self.begin_end(Ending::PowerOff, why),
             Report::Restart { why } => return self.begin_end(Ending::Restart, why),
         }

@@ -4,13 +4,19 @@
 //! [`Report`]s on its standard output.
 
 mod apt;
+mod choose;
+mod durable;
 mod exchange;
+mod fitness;
+mod interrupt;
 mod machine;
 mod port;
 mod run;
+mod running;
 mod work;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,14 +25,22 @@ use std::time::Duration;
 use gpu::Inventory;
 use signal_hook::consts::SIGTERM;
 
-pub use exchange::{Assignment, Claim, Delivery, Exchange, ExchangeError};
+pub use choose::{Place, choose};
+pub use exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
+pub use fitness::{AsItIs, Defect, Fitness};
+pub use interrupt::Interrupt;
 pub use run::{Outcome, RunJob};
-pub use work::work;
+pub use running::{Journal, Left, Record};
+pub use work::{Crew, work};
 
 use crate::cmdline::CommandLine;
 use crate::detect;
 use crate::report::Report;
 use crate::settings::{Settings, WhenDone};
+
+/// Where everything is kept that is to survive a restart. PID 1 mounts the stick's data partition there before the agent
+/// starts; without one it is memory like the rest of the root.
+pub const DATA: &str = "/var/lib/rocbed";
 
 /// Tells PID 1.
 pub(crate) fn tell(report: &Report) {
@@ -42,12 +56,12 @@ pub fn main() -> ExitCode {
     }
     // PID 1 has told what is wrong with them.
     let (mut settings, _) = Settings::of_this_machine(&CommandLine::read());
-    let opened = port::Port::open(&mut settings);
+    let chosen = choose(&mut settings, &stop);
     let inventory = look(&settings);
     let machine = machine::describe(&settings, inventory);
     let gpus = machine::gpu_lines(&machine.gpus);
-    let mut exchange = match opened {
-        Ok(Some(port)) => port,
+    let Place { mut exchange, is_worker } = match chosen {
+        Ok(Some(place)) => place,
         Ok(None) => {
             tell(&Report::Ready { gpus, source: "nowhere".into() });
             return wait_for_nothing(&settings, &stop);
@@ -59,18 +73,41 @@ pub fn main() -> ExitCode {
     };
     tell(&Report::Ready { gpus, source: exchange.name() });
     let mut runner = run::Autopkgtest::new(&settings, &machine, Arc::clone(&stop));
-    match work(&mut exchange, &mut runner, &machine, &stop, &mut tell) {
-        Ok(why) => {
-            tell(&Report::PowerOff { why });
-            ExitCode::SUCCESS
-        }
+    let mut journal = if is_worker { open_journal() } else { None };
+    let ended = work(Crew {
+        exchange: exchange.as_mut(),
+        runner: &mut runner,
+        fitness: &mut AsItIs,
+        journal: journal.as_mut(),
+        machine: &machine,
+        when_done: settings.when_done,
+        stop: &stop,
+        tell: &mut tell,
+    });
+    match ended {
+        Ok(End::Done(why)) => tell(&Report::PowerOff { why }),
+        Ok(End::Stopped) => tell(&Report::PowerOff { why: "told to stop".into() }),
+        Ok(End::Restart(why)) => tell(&Report::Restart { why }),
         Err(error) => {
             tell(&Report::Problem { what: error.what, advice: error.advice });
             // Whoever was at the other end is gone, and nobody else will ever give it a job.
-            tell(&Report::PowerOff { why: "the other end of the port is gone".into() });
-            ExitCode::FAILURE
+            tell(&Report::PowerOff { why: "the other end is gone".into() });
+            return ExitCode::FAILURE;
         }
     }
+    ExitCode::SUCCESS
+}
+
+fn open_journal() -> Option<Journal> {
+    let opened = Journal::open(Path::new(DATA));
+    let failed = |error| {
+        let what = format!("reading in {DATA} what ran before: {error}");
+        tell(&Report::Problem {
+            what,
+            advice: "a crash would not be known after the restart: look at the stick".into(),
+        });
+    };
+    opened.map_err(failed).ok()
 }
 
 fn look(settings: &Settings) -> Inventory {

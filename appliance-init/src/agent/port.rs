@@ -5,9 +5,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use protocol::api::GiveBackReason;
 use protocol::{Decoder, Frame, FromAppliance, Job, Machine, Source, SourceTree, ToAppliance, VERSION};
 
-use super::exchange::{Assignment, Claim, Delivery, Exchange, ExchangeError};
+use super::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
+use super::running::Left;
 use crate::linux::Linux;
 use crate::settings::{Origin, Settings};
 use crate::system::System;
@@ -80,7 +82,7 @@ impl<T: Read + Write> Exchange for Port<T> {
         }
     }
 
-    fn ready(&mut self, machine: &Machine) -> Result<(), ExchangeError> {
+    fn ready(&mut self, machine: &Machine, _: Option<&Left>) -> Result<(), ExchangeError> {
         let uptime = Linux.uptime().as_secs_f64();
         self.wire.tell(&FromAppliance::Ready { version: VERSION, machine: Box::new(machine.clone()), uptime })
     }
@@ -92,18 +94,18 @@ impl<T: Read + Write> Exchange for Port<T> {
             return Err(failed(format!("job {}: the source tree {path} did not come along", job.id)));
         }
         let position = Some((self.count - self.jobs.len(), self.count));
-        Ok(Claim::Job(Box::new(Assignment { job, tree, position })))
+        Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
     }
 
-    fn started(&mut self, job: &Job) -> Result<(), ExchangeError> {
-        self.wire.tell(&FromAppliance::Started { job: job.id.clone() })
+    fn started(&mut self, assignment: &Assignment) -> Result<(), ExchangeError> {
+        self.wire.tell(&FromAppliance::Started { job: assignment.job.id.clone() })
     }
 
     fn log(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
         self.wire.send(&Frame::Log(bytes.to_vec()))
     }
 
-    fn deliver(&mut self, delivery: &Delivery) -> Result<(), ExchangeError> {
+    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
         let sha256 = delivery.sha256.clone();
         self.wire.tell(&FromAppliance::Finished {
             job: delivery.job.clone(),
@@ -127,12 +129,25 @@ impl<T: Read + Write> Exchange for Port<T> {
         }
     }
 
-    fn decline(&mut self, job: &Job, why: &str) -> Result<(), ExchangeError> {
-        self.wire.tell(&FromAppliance::Declined { job: job.id.clone(), why: why.to_owned() })
+    fn give_back(
+        &mut self,
+        assignment: &Assignment,
+        reason: GiveBackReason,
+        message: &str,
+    ) -> Result<(), ExchangeError> {
+        if reason == GiveBackReason::Other {
+            // Nobody else would do it: who runs this virtual machine has to know that it did not work.
+            let advice = "give the machine more memory, or a data partition".to_owned();
+            return Err(ExchangeError { what: format!("job {}: {message}", assignment.job.id), advice });
+        }
+        self.wire.tell(&FromAppliance::Declined { job: assignment.job.id.clone(), why: message.to_owned() })
     }
 
-    fn end(&mut self) -> Result<(), ExchangeError> {
-        self.wire.tell(&FromAppliance::Done)
+    fn end(&mut self, end: &End) -> Result<(), ExchangeError> {
+        match end {
+            End::Done(_) => self.wire.tell(&FromAppliance::Done),
+            End::Stopped | End::Restart(_) => Ok(()),
+        }
     }
 }
 
@@ -246,12 +261,12 @@ mod tests {
         let mut port = Port::take(ours, &trees, &mut settings)?;
         assert_eq!(settings.gpu.as_deref(), Some("gfx1030"));
         let Claim::Job(first) = port.claim()? else { panic!("no job") };
-        assert_eq!(fs::read_to_string(first.tree.ok_or("no tree")?)?, "tree!");
+        assert_eq!(fs::read_to_string(first.tree.as_deref().ok_or("no tree")?)?, "tree!");
         assert_eq!(first.position, Some((1, 2)));
-        port.deliver(&delivery)?;
+        port.deliver(&first, &delivery)?;
         assert!(matches!(port.claim()?, Claim::Job(second) if second.job.id == "gzip"));
         assert!(matches!(port.claim()?, Claim::End(_)));
-        port.end()?;
+        port.end(&End::Done("all jobs are done".into()))?;
         drop(port);
         let mut heard = Vec::new();
         theirs.read_to_end(&mut heard)?;
@@ -278,11 +293,11 @@ mod tests {
             theirs.write_all(&jobs("[[job]]\npath = \"t\"\n", vec![tree]).encode())?;
             theirs.write_all(&Frame::Data(b"abc".into()).encode())?;
             let closing = thread::spawn(move || drop(theirs.shutdown(std::net::Shutdown::Write)));
-            let result = Port::take(ours, directory.path(), &mut Settings::default());
+            let result = Port::take(ours, &directory.path().join("trees"), &mut Settings::default());
             assert!(result.is_err(), "{name} {size}");
             assert!(closing.join().is_ok());
         }
-        assert!(!directory.path().join("../x").exists());
+        assert!(!directory.path().join("x").exists());
         Ok(())
     }
 

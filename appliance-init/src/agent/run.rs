@@ -22,8 +22,8 @@ use crate::switch_root;
 /// What the agent keeps while jobs run.
 const WORK: &str = "/var/tmp/rocbed/work";
 
-/// Bundles that were not delivered yet.
-const BUNDLES: &str = "/var/tmp/rocbed/bundles";
+/// Bundles that are being made, in the data directory: from there they move on without being copied.
+const BUNDLES: &str = "bundles";
 
 /// How long a job that needs packages waits for a network.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -32,11 +32,19 @@ const PATIENCE: Duration = Duration::from_secs(90);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It ran, and this is to be delivered.
-    Ran(Delivery),
+    Ran {
+        /// What there is.
+        delivery: Delivery,
+        /// Whether a process is stuck in the kernel: the machine has to be restarted.
+        stuck: bool,
+    },
     /// This machine cannot run it, and why.
     Declined(String),
-    /// It was interrupted because the machine is to stop; there is nothing to deliver.
-    Stopped,
+    /// It was interrupted, by its [`super::Interrupt`] or because the machine is to stop; there is nothing to deliver.
+    Stopped {
+        /// Whether a process is stuck in the kernel.
+        stuck: bool,
+    },
 }
 
 /// Runs a job.
@@ -71,12 +79,13 @@ impl<'a> Autopkgtest<'a> {
     }
 
     fn setup(&self, assignment: &Assignment, gpus: &[&Gpu]) -> io::Result<Setup> {
-        for directory in [WORK, BUNDLES] {
+        let bundles = Path::new(super::DATA).join(BUNDLES);
+        for directory in [Path::new(WORK), &bundles] {
             fs::create_dir_all(directory)?;
         }
         let server = [switch_root::PROGRAM, "virt", "--root", IMAGE, "--overlay-size", &self.settings.overlay_size];
         let server: Vec<OsString> = server.map(Into::into).to_vec();
-        let mut setup = Setup::new(server, WORK.into(), BUNDLES.into(), &assignment.job.id);
+        let mut setup = Setup::new(server, WORK.into(), bundles, assignment.name());
         setup.machine = self.machine.clone();
         setup.gpus = gpus.iter().map(|gpu| (*gpu).into()).collect();
         setup.source.clone_from(&assignment.tree);
@@ -117,24 +126,27 @@ impl RunJob for Autopkgtest<'_> {
             Ok(kernel) => Box::new(kernel),
             Err(error) => return Err(format!("opening the kernel's log: {error}")),
         };
-        let cancel = Cancel::from(Arc::clone(&self.stop));
+        let cancel = Cancel::from(Arc::clone(&self.stop)).or(assignment.interrupt.flag());
         let finished = runner::run(job, &setup, kernel.as_mut(), &mut Watcher { log, phase }, &cancel);
         let finished = finished.map_err(|error| explain(&error))?;
         if finished.cancelled {
-            return Ok(Outcome::Stopped);
+            // What it tells only is that somebody has ended it.
+            drop(fs::remove_file(&finished.bundle.path));
+            return Ok(Outcome::Stopped { stuck: finished.stuck });
         }
-        Ok(Outcome::Ran(Delivery {
+        let delivery = Delivery {
             job: job.id.clone(),
             verdict: finished.result.verdict,
             summary: summary(&finished.result),
             bundle: finished.bundle.path,
             size: finished.bundle.size,
             sha256: finished.bundle.sha256,
-        }))
+        };
+        Ok(Outcome::Ran { delivery, stuck: finished.stuck })
     }
 
     fn forget(&mut self, delivery: &Delivery) {
-        // It lies in memory; the next bundle will tell if there is no room.
+        // The next bundle will tell if there is no room. One that waits to be sent has moved on.
         drop(fs::remove_file(&delivery.bundle));
         drop(fs::remove_dir_all(PathBuf::from(super::port::TREES).join(&delivery.job)));
     }
@@ -152,7 +164,7 @@ fn explain(error: &dyn std::error::Error) -> String {
 }
 
 /// The GPUs that the job's testbeds get; why the job cannot run here.
-fn grant<'a>(job: &Job, machine: &'a Machine) -> Result<Vec<&'a Gpu>, String> {
+pub fn grant<'a>(job: &Job, machine: &'a Machine) -> Result<Vec<&'a Gpu>, String> {
     let matching = job.gpu.matching(&machine.gpus);
     let wanted = job.gpus as usize;
     if job.gpu.is_required() && matching.len() < wanted {

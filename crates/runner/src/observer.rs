@@ -41,28 +41,52 @@ impl Observer for () {}
 
 /// Ends a job from outside: from another thread, or a signal handler. Clones end the same job.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    others: Vec<Arc<AtomicBool>>,
+}
 
 impl From<Arc<AtomicBool>> for Cancel {
     /// Ends the job once the flag is set.
     fn from(flag: Arc<AtomicBool>) -> Self {
-        Self(flag)
+        Self { flag, others: Vec::new() }
     }
 }
 
 impl Cancel {
     /// Asks for the end. It comes within a fraction of a second, and then takes as long as testbeds take to close.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.flag.store(true, Ordering::SeqCst);
     }
 
     /// Whether the end was asked for.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.others.iter().chain([&self.flag]).any(|flag| flag.load(Ordering::SeqCst))
+    }
+
+    /// Ends the job once this other flag is set, too.
+    #[must_use]
+    pub fn or(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.others.push(flag);
+        self
     }
 
     /// The flag itself, for what sets flags upon signals.
     pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.flag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_of_the_flags_ends_the_job() {
+        let (machine, job) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let cancel = Cancel::from(machine).or(Arc::clone(&job));
+        assert!(!cancel.is_cancelled());
+        job.store(true, Ordering::SeqCst);
+        assert!(cancel.is_cancelled() && cancel.clone().is_cancelled());
     }
 }

@@ -1,0 +1,52 @@
+//! [`Fitness`]: whether the machine can deliver what it takes on.
+
+use std::fmt;
+use std::time::Duration;
+
+use protocol::Verdict;
+
+/// Looks at the machine before it takes work, and after each job.
+pub trait Fitness {
+    /// QUALIFY: what keeps the machine from delivering; nothing if it can take work. Called before the first job, and
+    /// after each.
+    fn qualify(&mut self) -> Vec<Defect>;
+
+    /// CHECK: why the machine has to be restarted after a job, if it has. `verdict` is `None` where there is no result.
+    fn check(&mut self, verdict: Option<Verdict>, stuck: bool) -> Option<String>;
+
+    /// How long to wait before a machine that is not fit is looked at again.
+    fn pause(&self) -> Duration;
+}
+
+/// What is wrong with a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defect {
+    /// What.
+    pub what: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.advice)
+    }
+}
+
+/// Takes any machine: where whoever runs a virtual machine has said what it is to do, and waits for all of it.
+#[derive(Debug)]
+pub struct AsItIs;
+
+impl Fitness for AsItIs {
+    fn qualify(&mut self) -> Vec<Defect> {
+        Vec::new()
+    }
+
+    fn check(&mut self, _: Option<Verdict>, _: bool) -> Option<String> {
+        None
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
+}

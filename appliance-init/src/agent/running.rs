@@ -1,0 +1,195 @@
+//! What is running, written down: so that a machine that died of a job knows it after its restart.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::durable;
+
+/// The file's name in the data directory.
+const FILE: &str = "running.json";
+
+/// The kernel's name for the time since it started (`proc_sys_kernel(5)`, `random/boot_id`).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// A machine on which a job was lost so often is not one for this job.
+pub const KILLS: u32 = 2;
+
+/// Of so many jobs it is remembered that the machine died of them.
+const REMEMBERED: usize = 200;
+
+/// A job that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The job's id.
+    pub job: String,
+    /// The lease on it, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
+    /// Where it came from: [`super::Exchange::name`].
+    pub source: String,
+    /// Ids of the GPUs that it may have.
+    #[serde(default)]
+    pub gpus: Vec<String>,
+    /// The kernel's boot id.
+    #[serde(default)]
+    pub boot: String,
+}
+
+/// What was running when the agent ended without a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// The job.
+    pub record: Record,
+    /// How many times it has ended like this on this machine, with this time.
+    pub times: u32,
+    /// Whether the machine was restarted since; if not, only the agent was.
+    pub rebooted: bool,
+}
+
+impl Left {
+    /// What happened, for people.
+    pub fn describe(&self) -> String {
+        let what = if self.rebooted { "the machine stopped or hung" } else { "the agent was killed" };
+        let times = if self.times > 1 { format!(", for the {}. time", self.times) } else { String::new() };
+        let gpus = if self.record.gpus.is_empty() {
+            String::new()
+        } else {
+            format!(" (with {})", self.record.gpus.join(", "))
+        };
+        format!("{what} while job {} ran{gpus}{times}; there is no result of it", self.record.job)
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Contents {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    running: Option<Record>,
+    /// Jobs that did not come to their end, and how often.
+    #[serde(default)]
+    lost: BTreeMap<String, u32>,
+}
+
+/// The record.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    boot: String,
+    contents: Contents,
+}
+
+impl Journal {
+    /// Reads what is there. A file that makes no sense is as none: it says nothing that could be used.
+    ///
+    /// # Errors
+    /// If a file is there and cannot be read.
+    pub fn open(data: &Path) -> io::Result<Self> {
+        let boot = fs::read_to_string(BOOT_ID).map(|id| id.trim().to_owned()).unwrap_or_default();
+        Self::open_in_boot(data, boot)
+    }
+
+    pub(crate) fn open_in_boot(data: &Path, boot: String) -> io::Result<Self> {
+        let path = data.join(FILE);
+        let contents = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Contents::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { path, boot, contents })
+    }
+
+    /// What was running when the agent ended; counted until [`Journal::settle`] is called.
+    pub fn left(&self) -> Option<Left> {
+        let record = self.contents.running.clone()?;
+        let times = self.times(&record.job).saturating_add(1);
+        let rebooted = record.boot != self.boot;
+        Some(Left { record, times, rebooted })
+    }
+
+    /// How often the job did not come to its end on this machine.
+    pub fn times(&self, job: &str) -> u32 {
+        self.contents.lost.get(job).copied().unwrap_or(0)
+    }
+
+    /// What was left was told to whom it concerns.
+    ///
+    /// # Errors
+    /// If it cannot be written; so for the others.
+    pub fn settle(&mut self) -> io::Result<()> {
+        if let Some(left) = self.left() {
+            if self.contents.lost.len() >= REMEMBERED {
+                self.contents.lost.pop_first();
+            }
+            self.contents.lost.insert(left.record.job, left.times);
+            self.contents.running = None;
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// A job begins.
+    pub fn begin(&mut self, mut record: Record) -> io::Result<()> {
+        record.boot.clone_from(&self.boot);
+        self.contents.running = Some(record);
+        self.write()
+    }
+
+    /// It has come to its end. What it did to the machine before does not count any more if there is a result.
+    pub fn end(&mut self, has_result: bool) -> io::Result<()> {
+        if let Some(record) = self.contents.running.take() {
+            if has_result {
+                self.contents.lost.remove(&record.job);
+            }
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    fn write(&self) -> io::Result<()> {
+        durable::write(&self.path, &serde_json::to_vec(&self.contents)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(job: &str) -> Record {
+        Record { job: job.into(), lease: Some("l1".into()), source: "hub".into(), gpus: vec![], boot: String::new() }
+    }
+
+    #[test]
+    fn a_machine_that_dies_of_a_job_knows_it() -> io::Result<()> {
+        let data = tempfile::tempdir()?;
+        for (boot, times) in [("one", 1), ("two", 2)] {
+            Journal::open_in_boot(data.path(), boot.into())?.begin(record("rocfft"))?;
+            // Here the machine dies.
+            let mut journal = Journal::open_in_boot(data.path(), format!("{boot}, later"))?;
+            let left = journal.left().ok_or(io::ErrorKind::NotFound)?;
+            assert_eq!((left.times, left.rebooted), (times, true));
+            assert!(left.describe().starts_with("the machine stopped or hung while job rocfft ran"), "{left:?}");
+            // Nobody was told yet: it is there again.
+            assert_eq!(Journal::open_in_boot(data.path(), "x".into())?.left().map(|left| left.times), Some(times));
+            journal.settle()?;
+            assert_eq!((journal.left(), journal.times("rocfft")), (None, times));
+        }
+        assert_eq!(Journal::open_in_boot(data.path(), "x".into())?.times("rocfft"), KILLS);
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_that_ends_leaves_nothing() -> io::Result<()> {
+        let data = tempfile::tempdir()?;
+        let mut journal = Journal::open_in_boot(data.path(), "one".into())?;
+        journal.begin(record("gzip"))?;
+        assert_eq!(journal.left().map(|left| left.rebooted), Some(false));
+        journal.end(true)?;
+        assert_eq!(Journal::open_in_boot(data.path(), "two".into())?.left(), None);
+        fs::write(data.path().join(FILE), "half a fi")?;
+        assert_eq!(Journal::open_in_boot(data.path(), "two".into())?.left(), None);
+        Ok(())
+    }
+}
