@@ -28,12 +28,15 @@ pub fn scratch() -> PathBuf {
     scratch
 }
 
-/// The smoke image, built from its shipped lock the first time that a test program asks.
+/// The smoke image, built from its shipped lock the first time that a test program asks. Programs that run at the same
+/// time wait for each other.
 pub fn smoke_image() -> PathBuf {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     IMAGE
         .get_or_init(|| {
             let image = scratch().join("images/smoke");
+            let lock = std::fs::File::create(scratch().join("smoke.lock")).expect("a file to lock");
+            rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("locking a file");
             rocbed(["build", "smoke", "--locked", "--compress", "--output"]).arg(&image).ok();
             image
         })

@@ -1,0 +1,144 @@
+//! The end-to-end test programs, several at a time: most of them wait for a virtual machine that uses one processor.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::counts::Counts;
+use crate::run::{cargo, workspace};
+
+/// A test program that was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Program {
+    name: String,
+    executable: PathBuf,
+}
+
+/// What came of one.
+struct Ended {
+    counts: Counts,
+    succeeded: bool,
+}
+
+/// Builds and runs them all; the names of those that failed.
+pub(super) fn run(rocbed: &Path, filter: Option<&str>, counts: &mut Counts) -> Result<Vec<String>> {
+    let mut programs = build()?;
+    if programs.is_empty() {
+        bail!("cargo built no end-to-end test");
+    }
+    // What takes longest first: at the end nothing long runs alone.
+    programs.sort_by_key(|program| (!LONG.contains(&program.name.as_str()), program.name.clone()));
+    let at_once = thread::available_parallelism().map_or(1, usize::from).min(MOST_AT_ONCE);
+    eprintln!("{} programs, {at_once} at a time; each shows what it printed when it ends", programs.len());
+    let queue = Mutex::new(programs.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let done = Mutex::new((counts, Vec::new(), None));
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while let Some(program) = next() {
+                    let ended = run_one(&program, rocbed, filter);
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    match ended {
+                        Ok(ended) => {
+                            *done.0 += ended.counts;
+                            if !ended.succeeded {
+                                done.1.push(program.name);
+                            }
+                        }
+                        Err(error) => done.2 = Some(error.context(program.name)),
+                    }
+                }
+            });
+        }
+    });
+    match done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        (_, _, Some(error)) => Err(error),
+        (_, failed, None) => Ok(failed),
+    }
+}
+
+/// More virtual machines at once than this would be too slow for what they wait for.
+const MOST_AT_ONCE: usize = 4;
+
+/// Programs that take minutes.
+const LONG: [&str; 4] = ["appliance", "same_twice", "netboot", "stick"];
+
+/// Has cargo build them, with the features that the unit tests have.
+fn build() -> Result<Vec<Program>> {
+    let mut command = cargo();
+    command.args(["test", "--no-run", "--workspace", "--tests", "--message-format=json-render-diagnostics"]);
+    let output = command.stderr(Stdio::inherit()).output().context("starting cargo test --no-run")?;
+    if !output.status.success() {
+        bail!("building the tests failed: {}", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(end_to_end).collect())
+}
+
+/// Reads a message of cargo's: a test program below `tests/`, if it tells of one.
+fn end_to_end(message: &str) -> Option<Program> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let target = message.get("target")?;
+    let is_test = target.get("kind")?.as_array()?.iter().any(|kind| kind == "test");
+    let source = Path::new(target.get("src_path")?.as_str()?);
+    if !is_test || source.parent()? != workspace().join("tests") {
+        return None;
+    }
+    let executable = message.get("executable")?.as_str()?.into();
+    Some(Program { name: target.get("name")?.as_str()?.to_owned(), executable })
+}
+
+/// Runs one to its end, and then prints what it printed, in one piece.
+fn run_one(program: &Program, rocbed: &Path, filter: Option<&str>) -> Result<Ended> {
+    let began = Instant::now();
+    eprintln!("{}: started", program.name);
+    let mut command = Command::new(&program.executable);
+    // One test at a time: they share the image that the first one builds, and the machines' processors.
+    command.current_dir(workspace().join("tests")).env("ROCBED_BIN", rocbed).env("RUST_TEST_THREADS", "1");
+    command.args(filter).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("starting {}", program.executable.display()))?;
+    let stdout = child.stdout.take().context("it has no stdout")?;
+    let (mut counts, mut text) = (Counts::default(), String::new());
+    for line in BufReader::new(stdout).lines() {
+        let line = line.context("reading what it prints")?;
+        counts.add(&line);
+        if !line.is_empty() {
+            text.push_str(&line);
+            text.push('\n');
+        }
+    }
+    let succeeded = child.wait().context("waiting for its end")?.success();
+    let seconds = began.elapsed().as_secs();
+    let mut stdout = std::io::stdout().lock();
+    write!(stdout, "\n{}: {seconds} s\n{text}", program.name).context("writing to stdout")?;
+    Ok(Ended { counts, succeeded })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_end_to_end_programs_in_what_cargo_says() {
+        let message = |kind: &str, directory: &str| {
+            let source = workspace().join(directory).join("boot.rs");
+            serde_json::json!({
+                "reason": "compiler-artifact",
+                "target": { "kind": [kind], "name": "boot", "src_path": source },
+                "executable": "/target/debug/deps/boot-1",
+            })
+            .to_string()
+        };
+        let program = Program { name: "boot".into(), executable: "/target/debug/deps/boot-1".into() };
+        assert_eq!(end_to_end(&message("test", "tests")), Some(program));
+        assert_eq!(end_to_end(&message("test", "crates/vm/tests")), None);
+        assert_eq!(end_to_end(&message("lib", "tests")), None);
+        assert_eq!(end_to_end("warning: text"), None);
+    }
+}
