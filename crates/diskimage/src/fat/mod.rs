@@ -8,6 +8,7 @@
 //! sizes, and contents stream straight to their place. `fatfs` stays as an independent reader in the tests, beside
 //! fsck.fat and mtools.
 
+mod edit;
 mod entry;
 mod geometry;
 mod name;
@@ -21,6 +22,7 @@ use fsimage::Timestamp;
 
 use crate::SectorSize;
 
+pub use edit::{EditError, put};
 pub use name::NameFlaw;
 pub use read::{Entry, ReadError, Volume, parse};
 pub use write::{Written, required_size, write};

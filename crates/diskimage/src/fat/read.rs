@@ -55,11 +55,11 @@ pub struct Entry {
 pub struct Volume<R> {
     disk: R,
     offset: u64,
-    cluster_bytes: u64,
-    table_start: u64,
-    data_start: u64,
-    clusters: u64,
-    root: u32,
+    pub(super) cluster_bytes: u64,
+    pub(super) table_start: u64,
+    pub(super) data_start: u64,
+    pub(super) clusters: u64,
+    pub(super) root: u32,
     serial: u32,
     window: Option<(u64, Vec<u8>)>,
 }
@@ -278,7 +278,7 @@ fn new_entry(directory: &str, slot: &[u8; SLOT], is_directory: bool, long: &Long
 
 /// The slots of a long name, while they are read.
 #[derive(Default)]
-struct LongName {
+pub(super) struct LongName {
     /// In the order of the directory: the end of the name first.
     parts: Vec<Vec<u16>>,
     expected: u8,
@@ -286,7 +286,7 @@ struct LongName {
 }
 
 impl LongName {
-    fn add(&mut self, slot: &[u8; SLOT]) {
+    pub(super) fn add(&mut self, slot: &[u8; SLOT]) {
         let number = slot[0] & !LAST_LONG;
         if slot[0] & LAST_LONG != 0 {
             *self = Self { parts: Vec::new(), expected: number, checksum: slot[13] };
@@ -299,7 +299,7 @@ impl LongName {
         self.parts.push(entry::units(slot).take_while(|unit| *unit != 0).collect());
     }
 
-    fn name_for(&self, short: &ShortName) -> Option<String> {
+    pub(super) fn name_for(&self, short: &ShortName) -> Option<String> {
         let whole = !self.parts.is_empty() && self.expected == 0 && self.checksum == entry::checksum(short);
         let units: Vec<u16> = self.parts.iter().rev().flatten().copied().collect();
         whole.then(|| String::from_utf16(&units).ok()).flatten()

@@ -1,0 +1,199 @@
+//! An image as it is read: its partition table and EFI system partition at once, the rest as it comes.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+
+use diskimage::SectorSize;
+use diskimage::blockmap::BlockMap;
+use diskimage::gpt::{self, GptError, Partition, Table, types};
+
+use crate::buffer::is_zero;
+
+/// The first partition starts here, in every image.
+pub(crate) const HEAD: u64 = 1 << 20;
+
+/// An EFI system partition larger than this is not one of ours: it is held in a temporary file.
+const LARGEST_ESP: u64 = 8 << 30;
+
+/// The partition that belongs to the appliance: it may be empty, and grows to the end of the device.
+const DATA: &str = "rocbed-data";
+
+/// Why an image cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// Reading it failed, or its digest is wrong.
+    #[error("reading the image: {0}")]
+    Read(io::Error),
+    /// The temporary copy of its EFI system partition.
+    #[error("keeping the EFI system partition in a temporary file: {0}")]
+    Spool(io::Error),
+    /// It ends before its partitions do.
+    #[error("the image is cut short: it ends in the middle of {0}")]
+    Short(&'static str),
+    /// No partition table.
+    #[error("the image has no usable partition table: {0}")]
+    Table(#[from] GptError),
+    /// Not as `rocbed build` lays out disks.
+    #[error("this is no image of rocbed's: {0}")]
+    Layout(&'static str),
+    /// The block map is of another image.
+    #[error("the block map is for an image of {map} bytes, and this one has {image}")]
+    Map {
+        /// Bytes that the map is for.
+        map: u64,
+        /// Bytes of the image.
+        image: u64,
+    },
+}
+
+/// An image with its first partition read.
+pub struct Image<'a> {
+    pub(crate) reader: Box<dyn Read + Send + 'a>,
+    /// Bytes read so far.
+    pub(crate) position: u64,
+    pub(crate) table: Table,
+    /// Bytes of the whole image.
+    pub(crate) size: u64,
+    pub(crate) map: Option<&'a BlockMap>,
+    /// The partitions by their place; the first is the EFI system partition.
+    pub(crate) partitions: Vec<Partition>,
+    /// The content of the EFI system partition, from byte 0 on. Zeros are holes.
+    pub(crate) esp: File,
+}
+
+impl<'a> Image<'a> {
+    /// Reads the partition table and the EFI system partition.
+    ///
+    /// # Errors
+    /// See [`ImageError`].
+    pub fn open(mut reader: Box<dyn Read + Send + 'a>, map: Option<&'a BlockMap>) -> Result<Self, ImageError> {
+        let mut head = vec![0; HEAD as usize];
+        read_exact(&mut reader, &mut head, "its partition table")?;
+        let size = said_size(&head)?;
+        let table = gpt::read(&mut Head { bytes: Cursor::new(&head), size, at: 0 })?;
+        let mut partitions: Vec<_> = table.partitions.iter().map(|(_, partition)| partition.clone()).collect();
+        partitions.sort_by_key(|partition| partition.start);
+        let esp = match partitions.first() {
+            Some(first) if first.type_guid == types::ESP && first.size <= LARGEST_ESP => first.clone(),
+            _ => return Err(ImageError::Layout("its first partition is no EFI system partition")),
+        };
+        let mut end = HEAD;
+        for partition in &partitions {
+            // What gpt::read gives is inside of the image, so that no sum here is too large.
+            if partition.start < end || !partition.start.is_multiple_of(4096) || !partition.size.is_multiple_of(4096) {
+                return Err(ImageError::Layout("its partitions overlap, or do not start at multiples of 4096 bytes"));
+            }
+            end = partition.start + partition.size;
+        }
+        if let Some(map) = map.filter(|map| map.image_size != size) {
+            return Err(ImageError::Map { map: map.image_size, image: size });
+        }
+        let spool = tempfile::tempfile().map_err(ImageError::Spool)?;
+        let mut image = Self { reader, position: HEAD, table, size, map, partitions, esp: spool };
+        image.skip_to(esp.start)?;
+        image.spool(esp.size)?;
+        Ok(image)
+    }
+
+    /// Bytes of the whole image.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Sector size that it was laid out for.
+    pub fn sector_size(&self) -> SectorSize {
+        self.table.sector_size
+    }
+
+    pub(crate) fn is_data(partition: &Partition) -> bool {
+        partition.name == DATA
+    }
+
+    fn spool(&mut self, size: u64) -> Result<(), ImageError> {
+        self.esp.set_len(size).map_err(ImageError::Spool)?;
+        let mut buffer = vec![0; 1 << 20];
+        let mut at = 0;
+        while at < size {
+            let part = (buffer.len() as u64).min(size - at) as usize;
+            let Some(bytes) = buffer.get_mut(..part) else { break };
+            self.read(bytes, "the EFI system partition")?;
+            if !is_zero(bytes) {
+                self.esp.write_all_at(bytes, at).map_err(ImageError::Spool)?;
+            }
+            at += part as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads the next bytes.
+    pub(crate) fn read(&mut self, bytes: &mut [u8], what: &'static str) -> Result<(), ImageError> {
+        read_exact(&mut self.reader, bytes, what)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    pub(crate) fn skip_to(&mut self, at: u64) -> Result<(), ImageError> {
+        let length = at.saturating_sub(self.position);
+        let skipped = io::copy(&mut (&mut self.reader).take(length), &mut io::sink()).map_err(ImageError::Read)?;
+        self.position += skipped;
+        if skipped == length { Ok(()) } else { Err(ImageError::Short("a gap between partitions")) }
+    }
+
+    /// Reads on to the end: whatever checks a digest does so there.
+    pub(crate) fn finish(&mut self) -> Result<(), ImageError> {
+        io::copy(&mut self.reader, &mut io::sink()).map(drop).map_err(ImageError::Read)
+    }
+
+    /// Whether a range of the image matters at all.
+    pub(crate) fn is_mapped(&self, start: u64, length: u64) -> bool {
+        let Some(map) = self.map else { return true };
+        let next = map.ranges.partition_point(|range| map.bytes(range).end <= start);
+        map.ranges.get(next).is_some_and(|range| map.bytes(range).start < start.saturating_add(length))
+    }
+}
+
+fn read_exact(reader: &mut impl Read, bytes: &mut [u8], what: &'static str) -> Result<(), ImageError> {
+    reader.read_exact(bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => ImageError::Short(what),
+        _ => ImageError::Read(error),
+    })
+}
+
+/// How long the image says it is: its primary header knows where the backup is, at the very end (UEFI 2.10, table 5.5).
+fn said_size(head: &[u8]) -> Result<u64, ImageError> {
+    let last = |sector: usize| {
+        let header = head.get(sector..sector + 512)?.strip_prefix(b"EFI PART")?;
+        let other = u64::from_le_bytes(*header.get(24..)?.first_chunk()?);
+        other.checked_add(1)?.checked_mul(sector as u64).filter(|size| *size < 1 << 60)
+    };
+    last(512).or_else(|| last(4096)).ok_or(ImageError::Table(GptError::NotFound))
+}
+
+/// The start of a disk whose rest is not there: reading it ends.
+struct Head<'a> {
+    bytes: Cursor<&'a Vec<u8>>,
+    size: u64,
+    at: u64,
+}
+
+impl Read for Head<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.bytes.set_position(self.at);
+        let count = self.bytes.read(buffer)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Head<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.size.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}

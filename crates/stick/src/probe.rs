@@ -1,0 +1,73 @@
+//! Whether a device is as large as it says. Counterfeit sticks say that they have 256 GiB and have 8: what is written
+//! beyond is lost, or comes back somewhere else.
+
+use std::ops::Range;
+
+use progress::Progress;
+use sha2::{Digest, Sha256};
+
+use crate::buffer::Buffer;
+use crate::disk::Disk;
+use crate::write::WriteError;
+
+/// Bytes of a mark.
+const MARK: u64 = 4096;
+
+/// Writes a mark at the start, at each power of two after it, and at the end, and reads all of them back. A device that
+/// leaves the high bits of addresses out has the first mark at all places that it does not have. They are
+/// zeroed again. What is in the range is lost.
+///
+/// # Errors
+/// [`WriteError::Counterfeit`], or what the device says.
+pub(crate) fn capacity(disk: &dyn Disk, range: Range<u64>, progress: &dyn Progress) -> Result<(), WriteError> {
+    let places = places(&range);
+    let task = progress.task("measuring the device", Some(places.len() as u64), progress::Unit::Items);
+    let failed = |at| move |source| WriteError::Write { at, source };
+    // From the end: where a device counts around, the later mark at the same place is the lower one, which is real.
+    for at in places.iter().rev() {
+        disk.write_at(mark(*at).bytes(), *at).map_err(failed(*at))?;
+    }
+    disk.flush().map_err(failed(range.start))?;
+    let mut lost = None;
+    for at in places.iter().rev() {
+        let mut buffer = Buffer::new(MARK as usize);
+        // Some say so when they are read where they are not; these are caught as well.
+        let read = disk.read_at(buffer.bytes_mut(), *at);
+        if read.is_err() || buffer.bytes() != mark(*at).bytes() {
+            lost = Some((*at, read));
+        }
+        task.advance(1);
+    }
+    for at in &places {
+        // Of a counterfeit, this may fail where it is not.
+        let zeroed = disk.zero(*at..at + MARK);
+        if lost.is_none() {
+            zeroed.map_err(failed(*at))?;
+        }
+    }
+    match lost {
+        None => Ok(()),
+        // Not even the first place: that is another defect.
+        Some((at, read)) if Some(&at) == places.first() => Err(match read {
+            Err(source) => WriteError::Read { at, source },
+            Ok(()) => WriteError::Differs { at },
+        }),
+        Some((at, _)) => Err(WriteError::Counterfeit { size: disk.size(), real: at }),
+    }
+}
+
+fn places(range: &Range<u64>) -> Vec<u64> {
+    let last = range.end.saturating_sub(MARK) / MARK * MARK;
+    let powers = (20..63).filter_map(|power| range.start.checked_add(1 << power)).filter(|at| *at < last);
+    [range.start].into_iter().chain(powers).chain([last]).filter(|at| range.contains(at)).collect()
+}
+
+/// Different at each place, and nothing that a device would make up.
+fn mark(at: u64) -> Buffer {
+    let mut buffer = Buffer::new(MARK as usize);
+    for (part, number) in buffer.bytes_mut().as_chunks_mut::<32>().0.iter_mut().zip(0_u64..) {
+        let hash = Sha256::new().chain_update(b"rocbed capacity mark").chain_update(at.to_le_bytes());
+        part.copy_from_slice(&hash.chain_update(number.to_le_bytes()).finalize());
+    }
+    buffer
+}

@@ -1,0 +1,347 @@
+//! Why a device is not written: everything that can be known before it is opened.
+
+use std::fs::{self, FileType};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::devices::{Device, Listing, Transport, Use};
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// Nothing.
+    Missing,
+    /// A directory.
+    Directory,
+    /// A regular file: its device and inode, which tell whether two paths are one file.
+    File {
+        /// Device that it is on.
+        device: u64,
+        /// Number there.
+        inode: u64,
+    },
+    /// A block device with this `MAJOR:MINOR`.
+    Block(String),
+    /// A character device, such as `/dev/null` or a terminal.
+    Character,
+    /// A pipe or a socket.
+    Other,
+}
+
+impl Node {
+    /// Looks, following symbolic links such as those of `/dev/disk/by-id`.
+    ///
+    /// # Errors
+    /// What stat(2) says, but for nothing being there.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Self::of(metadata.file_type(), &metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Missing),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn of(kind: FileType, metadata: &fs::Metadata) -> Self {
+        if kind.is_dir() {
+            Self::Directory
+        } else if kind.is_file() {
+            Self::File { device: metadata.dev(), inode: metadata.ino() }
+        } else if kind.is_block_device() {
+            let number = metadata.rdev();
+            Self::Block(format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number)))
+        } else if kind.is_char_device() {
+            Self::Character
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// What is wanted of a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Bytes that it has to have; 0 where they are not known yet.
+    pub size: u64,
+    /// Whether a disk that is not removable may be written.
+    pub fixed: bool,
+    /// Whether the path is meant to be a regular file.
+    pub file: bool,
+    /// The image's own file, if it is one.
+    pub image: Option<Node>,
+}
+
+/// Why a target is not written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing is there.
+    #[error("there is no {path}{}", hint(.meant.as_deref()))]
+    Missing {
+        /// The path.
+        path: String,
+        /// A device with that name, or the nearest.
+        meant: Option<String>,
+    },
+    /// A new file in a directory that is the kernel's.
+    #[error("{0} would be a file among the devices\n  help: `rocbed flash --list` shows the devices that there are")]
+    FileAmongDevices(String),
+    /// A directory.
+    #[error(
+        "{0} is a directory, and no device\n  help: `rocbed flash --list` shows devices; with --file, give the file's name too"
+    )]
+    Directory(String),
+    /// A character device.
+    #[error("{0} is a character device, and no disk\n  help: `rocbed flash --list` shows disks")]
+    Character(String),
+    /// A pipe or a socket.
+    #[error("{0} is a pipe or a socket, and no disk\n  help: `rocbed flash --list` shows disks")]
+    Pipe(String),
+    /// A file where a device was expected.
+    #[error("{0} is a file, and no device\n  help: --file writes a disk image into a file")]
+    File(String),
+    /// A device where a file was expected.
+    #[error("{0} is a device, and --file was given\n  help: leave --file away if you want the device to be written")]
+    NotAFile(String),
+    /// The image over itself.
+    #[error("{0} is the image itself")]
+    SameAsImage(String),
+    /// A block device that sysfs does not show.
+    #[error(
+        "{0} is a block device that the kernel no longer has\n  help: was it unplugged? `rocbed flash --list` shows what is there"
+    )]
+    Gone(String),
+    /// A part of a disk.
+    #[error(
+        "{partition} is a partition of {disk}; an image has partitions of its own and takes the whole disk\n  help: give {disk}"
+    )]
+    Partition {
+        /// What was given.
+        partition: String,
+        /// The whole.
+        disk: String,
+    },
+    /// The running system needs it.
+    #[error("{device} holds this system: {why}\n  help: it is never written, whatever options are given")]
+    System {
+        /// The disk.
+        device: String,
+        /// What of the system.
+        why: String,
+    },
+    /// Swap is on it.
+    #[error(
+        "{device} is in use: this system swaps to {part}\n  help: swapoff {part}, if it is really the disk that you mean"
+    )]
+    Swap {
+        /// The disk.
+        device: String,
+        /// The swap area's path.
+        part: String,
+    },
+    /// A file system on it is mounted.
+    #[error("{device} is in use: {part} is mounted at {at}\n  help: umount {at}")]
+    Mounted {
+        /// The disk.
+        device: String,
+        /// The mounted part's path.
+        part: String,
+        /// Where.
+        at: String,
+    },
+    /// Other devices are made of it.
+    #[error("{device} is in use: {part} is part of {by} ({what})\n  help: {}", release(.what, .by))]
+    Held {
+        /// The disk.
+        device: String,
+        /// The part's path.
+        part: String,
+        /// What is made of it.
+        by: String,
+        /// Its kind.
+        what: &'static str,
+    },
+    /// LVM, RAID or encryption.
+    #[error("{device} is made of other disks ({title}); an image goes to a whole disk")]
+    Mapped {
+        /// The device.
+        device: String,
+        /// Its name for its owner.
+        title: String,
+    },
+    /// CDs, floppies, memory.
+    #[error("{device} is {what}, from which this image does not boot")]
+    Kind {
+        /// The device.
+        device: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A reader without a card.
+    #[error("there is no medium in {device} ({title})\n  help: put the card in, or was it a reader's other slot?")]
+    NoMedium {
+        /// The device.
+        device: String,
+        /// Who made it.
+        title: String,
+    },
+    /// Write protection.
+    #[error("{device} ({title}) is write-protected\n  help: cards and some sticks have a switch on the side")]
+    ReadOnly {
+        /// The device.
+        device: String,
+        /// Who made it.
+        title: String,
+    },
+    /// Too small.
+    #[error("{device} is too small: it has {size} bytes ({} MiB), and the image needs {needed} ({} MiB)", size >> 20, needed.div_ceil(1 << 20))]
+    TooSmall {
+        /// The device.
+        device: String,
+        /// Bytes that it has.
+        size: u64,
+        /// Bytes that it has to have.
+        needed: u64,
+    },
+    /// Sectors of 520 bytes, or of 2048.
+    #[error("{device} has sectors of {sector_size} bytes; images are for 512 and 4096")]
+    SectorSize {
+        /// The device.
+        device: String,
+        /// Bytes in its sectors.
+        sector_size: u64,
+    },
+    /// A disk that is built in.
+    #[error(
+        "{device} ({title}) is not removable: it may be this machine's own disk\n  help: if it is really the one you mean, add --i-know"
+    )]
+    Fixed {
+        /// The device.
+        device: String,
+        /// Who made it.
+        title: String,
+    },
+}
+
+fn hint(meant: Option<&str>) -> String {
+    let list = "`rocbed flash --list` shows the devices that there are";
+    meant.map_or_else(|| format!("\n  help: {list}"), |meant| format!("\n  help: did you mean {meant}? {list}"))
+}
+
+fn release(what: &str, by: &str) -> String {
+    match what {
+        "LVM" => format!("vgchange -an, for the volume group of {by}"),
+        "encryption" => format!("cryptsetup close {by}"),
+        "RAID" => format!("mdadm --stop /dev/{by}"),
+        _ => format!("dmsetup remove {by}"),
+    }
+}
+
+/// Says which disk is meant by what is at a path, `None` for a file, or why it is not written. The system's own disk
+/// is refused before anything that an option could allow.
+///
+/// # Errors
+/// The first reason of those in [`Refusal`].
+pub fn check<'a>(
+    path: &Path,
+    node: &Node,
+    listing: &'a Listing,
+    wanted: &Wanted,
+) -> Result<Option<&'a Device>, Refusal> {
+    let shown = path.display().to_string();
+    if wanted.image.as_ref() == Some(node) && *node != Node::Missing {
+        return Err(Refusal::SameAsImage(shown));
+    }
+    match node {
+        Node::Missing if !wanted.file => Err(Refusal::Missing { meant: meant(path, listing), path: shown }),
+        Node::Missing | Node::File { .. } if is_kernels(path) => Err(Refusal::FileAmongDevices(shown)),
+        Node::File { .. } if !wanted.file => Err(Refusal::File(shown)),
+        Node::Missing | Node::File { .. } => Ok(None),
+        Node::Directory => Err(Refusal::Directory(shown)),
+        Node::Character => Err(Refusal::Character(shown)),
+        Node::Other => Err(Refusal::Pipe(shown)),
+        Node::Block(number) => {
+            if let Some((disk, partition)) = listing.partition(number) {
+                let (partition, disk) = (format!("/dev/{}", partition.name), disk.path.display().to_string());
+                return Err(Refusal::Partition { partition, disk });
+            }
+            let device = listing.disk(number).ok_or_else(|| Refusal::Gone(shown.clone()))?;
+            check_device(device, wanted)?;
+            // Last: whoever is told so may think that a file is made.
+            if wanted.file { Err(Refusal::NotAFile(shown)) } else { Ok(Some(device)) }
+        }
+    }
+}
+
+/// Whether a disk may be written.
+///
+/// # Errors
+/// The first reason of those in [`Refusal`].
+pub fn check_device(device: &Device, wanted: &Wanted) -> Result<(), Refusal> {
+    let path = || device.path.display().to_string();
+    let title = || device.title();
+    if let Some(why) = device.uses.iter().find(|used| used.is_system() && matches!(used, Use::Mounted { .. })) {
+        let Use::Mounted { device: part, at } = why else { return Ok(()) };
+        return Err(Refusal::System { device: path(), why: format!("{at} is on {part}") });
+    }
+    // What is used is said before what is made of it: the innermost comes first in a list of orders to follow.
+    let in_order = [
+        |used: &Use| matches!(used, Use::Swap { .. }),
+        |used: &Use| matches!(used, Use::Mounted { .. }),
+        |used: &Use| matches!(used, Use::Held { .. }),
+    ];
+    if let Some(used) = in_order.iter().find_map(|kind| device.uses.iter().find(|used| kind(used))) {
+        let part = |name: &str| format!("/dev/{name}");
+        return Err(match used {
+            Use::Swap { device } => Refusal::Swap { device: path(), part: part(device) },
+            Use::Mounted { device, at } => Refusal::Mounted { device: path(), part: part(device), at: at.clone() },
+            Use::Held { device, by, what } => {
+                Refusal::Held { device: path(), part: part(device), by: by.clone(), what }
+            }
+        });
+    }
+    let kinds = [("sr", "an optical drive"), ("fd", "a floppy drive"), ("ram", "memory"), ("zram", "memory")];
+    if let Some((_, what)) = kinds.into_iter().find(|(kind, _)| is_numbered(&device.name, kind)) {
+        return Err(Refusal::Kind { device: path(), what });
+    }
+    if device.transport == Transport::Mapped {
+        return Err(Refusal::Mapped { device: path(), title: title() });
+    }
+    if device.size == 0 {
+        return Err(Refusal::NoMedium { device: path(), title: title() });
+    }
+    if device.read_only {
+        return Err(Refusal::ReadOnly { device: path(), title: title() });
+    }
+    if !matches!(device.sector_size, 512 | 4096) {
+        return Err(Refusal::SectorSize { device: path(), sector_size: device.sector_size });
+    }
+    if device.size < wanted.size {
+        return Err(Refusal::TooSmall { device: path(), size: device.size, needed: wanted.size });
+    }
+    if !device.removable && !wanted.fixed {
+        return Err(Refusal::Fixed { device: path(), title: title() });
+    }
+    Ok(())
+}
+
+fn is_numbered(name: &str, kind: &str) -> bool {
+    name.strip_prefix(kind).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Files there are lost at the next start, and were surely meant to be devices.
+fn is_kernels(path: &Path) -> bool {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    ["/dev", "/sys", "/proc"].iter().any(|top| absolute.starts_with(top)) && !absolute.starts_with("/dev/shm")
+}
+
+/// `sdb` for `/dev/sdb`, and the nearest name.
+fn meant(path: &Path, listing: &Listing) -> Option<String> {
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    let shown = |device: &Device| Some(PathBuf::from(&device.path).display().to_string());
+    if let Some(device) = listing.devices.iter().find(|device| device.name == name) {
+        return shown(device);
+    }
+    let names = listing.devices.iter().filter(|device| device.is_candidate() && device.removable);
+    let nearest = nearest::nearest(&name, names.map(|device| device.name.as_str()));
+    shown(listing.devices.iter().find(|device| Some(&device.name.as_str()) == nearest.first())?)
+}

@@ -1,0 +1,237 @@
+//! Where an image comes from: a file, compressed or not, with the digest that it has to have.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use diskimage::blockmap::BlockMap;
+use diskimage::sparse::SparseReader;
+use sha2::{Digest, Sha256};
+
+use crate::refuse::Node;
+
+/// Names in an image directory that can be written, the better one first: from a sparse file only data is read.
+const NAMES: [&str; 2] = ["disk.img", "disk.img.zst"];
+
+/// The file with the digests of all others.
+const SUMS: &str = "SHA256SUMS";
+
+/// Bytes of `SHA256SUMS` or of a block map that are read.
+const MOST: u64 = 64 << 20;
+
+/// The start of a Zstandard frame (RFC 8878, section 3.1.1), and of a skippable one without its lowest four bits.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Why an image cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Reading failed.
+    #[error("reading {path}: {source}")]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// No image in the directory.
+    #[error("{0} holds neither disk.img nor disk.img.zst\n  help: `rocbed build` makes an image")]
+    NoImage(PathBuf),
+    /// Neither a disk nor compressed with zstd.
+    #[error("{path} is {what}, and not a disk image (raw, or compressed by zstd)")]
+    Format {
+        /// The path.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// `SHA256SUMS` is there and does not name it.
+    #[error(
+        "{sums} does not name {name}: they do not belong together\n  help: give the digest with --sha256, or remove a stale {SUMS}"
+    )]
+    NotInSums {
+        /// Path of the sums.
+        sums: PathBuf,
+        /// Name of the image.
+        name: String,
+    },
+    /// The block map is of another image.
+    #[error("the block map {path} cannot be used: {what}")]
+    BlockMap {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// An image file.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    file: File,
+    compressed: bool,
+    /// SHA-256 of the file as it is, compressed or not; `None` where nobody says.
+    pub sha256: Option<[u8; 32]>,
+    /// Which blocks of the disk matter, where somebody says.
+    pub map: Option<BlockMap>,
+}
+
+impl Source {
+    /// Opens an image: a directory that `rocbed build` has filled, or one file. Its digest is the one given, or that of
+    /// `SHA256SUMS` beside it.
+    ///
+    /// # Errors
+    /// See [`SourceError`].
+    pub fn open(path: &Path, sha256: Option<[u8; 32]>) -> Result<Self, SourceError> {
+        let path = if path.is_dir() {
+            let there = NAMES.into_iter().map(|name| path.join(name)).find(|path| path.is_file());
+            there.ok_or_else(|| SourceError::NoImage(path.to_owned()))?
+        } else {
+            path.to_owned()
+        };
+        let failed = |source| SourceError::Io { path: path.clone(), source };
+        let file = File::open(&path).map_err(failed)?;
+        let mut start = Vec::new();
+        (&file).take(1024).read_to_end(&mut start).map_err(failed)?;
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).map_err(|error| failed(error.into()))?;
+        let compressed = compressed(&path, &start)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let sums = path.with_file_name(SUMS);
+        let listed = read_beside(&sums)?.map(|text| parse_sums(&String::from_utf8_lossy(&text)));
+        let digest_of = |name: &str| {
+            let found = listed.as_ref()?.iter().find(|(_, listed)| listed == name);
+            found.map(|(digest, _)| *digest)
+        };
+        let from_sums = digest_of(&name);
+        if listed.is_some() && from_sums.is_none() && sha256.is_none() {
+            return Err(SourceError::NotInSums { sums, name });
+        }
+        let sha256 = sha256.or(from_sums);
+        let map_name = format!("{}.bmap", name.strip_suffix(".zst").unwrap_or(&name));
+        // A map that nobody vouches for is not used: what it leaves out is not written.
+        let map = match digest_of(&map_name) {
+            Some(digest) => map(&path.with_file_name(map_name), digest)?,
+            None => None,
+        };
+        Ok(Self { path, file, compressed, sha256, map })
+    }
+
+    /// The image's own path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the image's file is, to be told from the target.
+    ///
+    /// # Errors
+    /// What asking says.
+    pub fn node(&self) -> io::Result<Node> {
+        let metadata = self.file.metadata()?;
+        Ok(Node::of(metadata.file_type(), &metadata))
+    }
+
+    /// The disk's bytes from the first to the last. Reading fails at the very end, with `InvalidData`, if the digest is
+    /// not the one that it should be: who has not read to the end has checked nothing.
+    ///
+    /// # Errors
+    /// What opening the decompressor says.
+    pub fn reader(&self) -> io::Result<Box<dyn Read + Send + '_>> {
+        let checked = Checked {
+            inner: SparseReader::new(&self.file)?,
+            expected: self.sha256,
+            hash: Sha256::new(),
+            name: self.path.display().to_string(),
+        };
+        if self.compressed {
+            return Ok(Box::new(zstd::Decoder::new(checked)?));
+        }
+        Ok(Box::new(checked))
+    }
+}
+
+/// The digest of a name in the text of a `SHA256SUMS` file (sha256sum(1)).
+pub fn digest_in_sums(text: &str, name: &str) -> Option<[u8; 32]> {
+    parse_sums(text).into_iter().find(|(_, listed)| listed == name).map(|(digest, _)| digest)
+}
+
+/// Lines of a digest, a blank, a blank or `*`, and a name. Others are passed over.
+fn parse_sums(text: &str) -> Vec<([u8; 32], String)> {
+    let line = |line: &str| {
+        let (digest, name) = line.split_once(' ')?;
+        Some((parse_digest(digest)?, name.trim_start_matches([' ', '*']).to_owned()))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// 64 hexadecimal digits.
+pub fn parse_digest(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().as_chunks::<2>().0) {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+    }
+    Some(digest)
+}
+
+fn compressed(path: &Path, start: &[u8]) -> Result<bool, SourceError> {
+    let format = |what| Err(SourceError::Format { path: path.to_owned(), what });
+    match start {
+        [] => format("empty"),
+        [b'M', b'Z', ..] => format("an EFI program"),
+        [0x1f, 0x8b, ..] => format("compressed by gzip"),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => format("compressed by xz"),
+        [b'B', b'Z', b'h', ..] => format("compressed by bzip2"),
+        [b'P', b'K', 3, 4, ..] => format("a zip archive"),
+        [b'Q', b'F', b'I', 0xfb, ..] => format("in QEMU's qcow2 format"),
+        [b'0', b'7', b'0', b'7', ..] => format("an initramfs"),
+        _ if start.starts_with(&ZSTD) => Ok(true),
+        [low, 0x2a, 0x4d, 0x18, ..] if low & 0xf0 == 0x50 => Ok(true),
+        _ if start.get(510..512) == Some(&[0x55, 0xaa]) => Ok(false),
+        _ => format("something without a partition table"),
+    }
+}
+
+fn read_beside(path: &Path) -> Result<Option<Vec<u8>>, SourceError> {
+    let failed = |source| SourceError::Io { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(failed)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(MOST).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(Some(bytes))
+}
+
+fn map(path: &Path, digest: [u8; 32]) -> Result<Option<BlockMap>, SourceError> {
+    let bad = |what: String| SourceError::BlockMap { path: path.to_owned(), what };
+    let Some(bytes) = read_beside(path)? else { return Ok(None) };
+    if <[u8; 32]>::from(Sha256::digest(&bytes)) != digest {
+        return Err(bad(format!("its digest is not the one in {SUMS}")));
+    }
+    BlockMap::parse(&bytes).map(Some).map_err(|error| bad(error.to_string()))
+}
+
+/// Compares the digest at the end of what is read.
+struct Checked<R> {
+    inner: R,
+    expected: Option<[u8; 32]>,
+    hash: Sha256,
+    name: String,
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        let Some(expected) = self.expected else { return Ok(count) };
+        self.hash.update(buffer.get(..count).unwrap_or_default());
+        if count == 0 && !buffer.is_empty() && <[u8; 32]>::from(self.hash.clone().finalize()) != expected {
+            let text =
+                format!("{} is damaged or was changed: its digest is not the one that it should have", self.name);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(count)
+    }
+}

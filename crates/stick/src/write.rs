@@ -1,0 +1,326 @@
+//! Writing: what is there is made unbootable first, and what makes the new bootable comes last.
+//!
+//! 1. The first MiB and the last are zeroed: no partition table, old or new, from here on.
+//! 2. A few marks all over the device tell whether it is as large as it says ([`crate::probe`]).
+//! 3. The partitions are written. Where the image has zeros, the device gets zeros; only an empty data partition is left
+//!    as it is between its first and last MiB, where nothing looks for a file system.
+//! 4. The image's digest has been computed on the way and is compared now.
+//! 5. Everything is read back and compared.
+//! 6. The backup table, then the first MiB, its first sectors last of all.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use progress::{Progress, Task, Unit};
+use sha2::{Digest, Sha256};
+
+use crate::buffer::{Buffer, is_zero};
+use crate::disk::Disk;
+use crate::fit::{Fit, FitError, Move};
+use crate::image::{HEAD, Image, ImageError};
+use crate::probe;
+
+/// Bytes that are read, written and compared at once.
+pub(crate) const CHUNK: usize = 4 << 20;
+
+/// Chunks that may wait between reading and writing.
+const AHEAD: usize = 3;
+
+/// The first sectors, in either size, with the header that makes the table one: written last of all.
+const VERY_LAST: usize = 16 << 10;
+
+/// Why a device was not written, or is not bootable now.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Reading the image failed, or its digest is wrong.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Preparing the tables failed.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// The device does not take it.
+    #[error(
+        "writing at byte {at}: {source}\n  help: a stick that fails so is worn out, was pulled out, or has a bad contact; try another port or another stick"
+    )]
+    Write {
+        /// Where.
+        at: u64,
+        /// What the device says.
+        source: io::Error,
+    },
+    /// The device does not give it back.
+    #[error(
+        "reading back at byte {at}: {source}\n  help: a stick that fails so is worn out or was pulled out; take another one"
+    )]
+    Read {
+        /// Where.
+        at: u64,
+        /// What the device says.
+        source: io::Error,
+    },
+    /// It gives back something else.
+    #[error(
+        "the device does not keep what is written to it: at byte {at} it returns other data\n  help: it is broken; take another one"
+    )]
+    Differs {
+        /// Where.
+        at: u64,
+    },
+    /// It is smaller than it says.
+    #[error("the device says that it has {size} bytes ({} GiB), but what is written beyond byte {real} ({:.1} GiB) is lost: it is a counterfeit\n  help: take another one, and ask for your money back", size >> 30, *real as f64 / (1u64 << 30) as f64)]
+    Counterfeit {
+        /// Bytes that it says it has.
+        size: u64,
+        /// From here on, at the latest, it has nothing.
+        real: u64,
+    },
+    /// By Ctrl-C or a signal.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes of the partitions' content.
+    pub data: u64,
+    /// Bytes of them that were made zero.
+    pub zeros: u64,
+}
+
+/// Writes an image that was [laid out](Image::fit) for this device, and reads it back unless `verify` is false. Ends
+/// with [`WriteError::Interrupted`] soon after `stop` is set.
+///
+/// # Errors
+/// See [`WriteError`]. From the first byte on, and until this returns without an error, the device has no partition
+/// table: it neither boots nor shows its old content.
+pub fn write(
+    mut image: Image<'_>,
+    fit: &Fit,
+    disk: &dyn Disk,
+    verify: bool,
+    stop: &AtomicBool,
+    progress: &dyn Progress,
+) -> Result<Written, WriteError> {
+    let (first, last) = fit.tables()?;
+    let tail = fit.tail();
+    let mut writer = Writer { disk, stop, done: Vec::new() };
+    writer.zero(0..HEAD)?;
+    writer.zero(tail..fit.size)?;
+    writer.flush()?;
+    writer.done.clear(); // both are written once more
+    probe::capacity(disk, HEAD..tail, progress)?;
+
+    let exact: u64 = fit.moves.iter().filter(|one| !Image::is_data(&one.from)).map(|one| one.to.size).sum();
+    let task = progress.task("writing", Some(exact), Unit::Bytes);
+    writer.partitions(&mut image, fit, &*task)?;
+    image.finish()?;
+    task.detail("waiting for the device");
+    writer.flush()?;
+    drop(task);
+    if verify {
+        writer.compare(progress)?;
+    }
+    let bytes = |zeros: bool| {
+        let extents = writer.done.iter().filter(|extent| extent.sha256.is_none() == zeros);
+        extents.map(|extent| extent.range.end - extent.range.start).sum()
+    };
+    let written = Written { data: bytes(false), zeros: bytes(true) };
+    writer.done.clear();
+
+    writer.bytes(&Buffer::of(&last), tail)?;
+    let (very_last, others) = first.split_at(VERY_LAST);
+    writer.bytes(&Buffer::of(others), VERY_LAST as u64)?;
+    writer.flush()?;
+    writer.bytes(&Buffer::of(very_last), 0)?;
+    writer.flush()?;
+    if verify {
+        writer.compare(&progress::Silent)?;
+    }
+    Ok(written)
+}
+
+/// What a range of the device has to be.
+#[derive(Debug)]
+struct Extent {
+    range: Range<u64>,
+    /// `None` is zeros.
+    sha256: Option<[u8; 32]>,
+}
+
+struct Writer<'a> {
+    disk: &'a dyn Disk,
+    stop: &'a AtomicBool,
+    done: Vec<Extent>,
+}
+
+impl Writer<'_> {
+    fn partitions(&mut self, image: &mut Image<'_>, fit: &Fit, task: &dyn Task) -> Result<(), WriteError> {
+        let mut moves: VecDeque<_> = fit.moves.iter().cloned().collect();
+        if let Some(esp) = moves.pop_front() {
+            let mut spool = io::BufReader::new(&image.esp);
+            io::Seek::rewind(&mut spool).map_err(ImageError::Spool)?;
+            self.copy(&mut spool, &esp, task)?;
+        }
+        for one in moves {
+            image.skip_to(one.from.start)?;
+            self.partition(image, &one, task)?;
+        }
+        Ok(())
+    }
+
+    /// Copies a partition, reading and writing at the same time.
+    fn partition(&mut self, image: &mut Image<'_>, one: &Move, task: &dyn Task) -> Result<(), WriteError> {
+        let (from, to) = (one.from.clone(), one.to.clone());
+        // An old file system would be seen by its first MiB, or, of a RAID, by its last.
+        if to.size > from.size {
+            self.zero(to.start + from.size..to.start + from.size + HEAD.min(to.size - from.size))?;
+            self.zero((to.start + to.size).saturating_sub(HEAD).max(to.start + from.size)..to.start + to.size)?;
+        }
+        let (sender, receiver) = sync_channel(AHEAD);
+        thread::scope(|scope| {
+            let reading = scope.spawn(move || read_chunks(image, from.size, &sender));
+            let written = self.chunks(&receiver, &one.to, Image::is_data(&one.from), one.from.size, task);
+            // The reader ends as soon as nobody takes its chunks.
+            drop(receiver);
+            let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written.and(read.map_err(WriteError::from))
+        })
+    }
+
+    fn chunks(
+        &mut self,
+        receiver: &Receiver<Chunk>,
+        to: &diskimage::gpt::Partition,
+        data: bool,
+        length: u64,
+        task: &dyn Task,
+    ) -> Result<(), WriteError> {
+        let mut empty = false;
+        for chunk in receiver {
+            let (at, bytes) = (chunk.at, chunk.buffer.bytes());
+            let range = to.start + at..to.start + at + bytes.len() as u64;
+            let zeros = is_zero(bytes);
+            if at == 0 {
+                // A data partition that begins with nothing has nothing: its zeros need not be written, but for
+                // where somebody would look for a file system.
+                empty = data && bytes.get(..HEAD as usize).is_none_or(is_zero);
+            }
+            let edge = at == 0 || at + bytes.len() as u64 == length;
+            match (zeros, empty) {
+                (true, true) if !edge => {}
+                (true, true) => {
+                    let front = range.start..range.end.min(range.start + HEAD);
+                    let back = range.end.saturating_sub(HEAD).max(range.start)..range.end;
+                    self.zero(if at == 0 { front } else { back.clone() })?;
+                    if at == 0 && at + bytes.len() as u64 == length {
+                        self.zero(back)?;
+                    }
+                }
+                (true, false) if chunk.mapped => self.zero(range)?,
+                (false, _) if chunk.mapped || data => self.bytes(&chunk.buffer, range.start)?,
+                _ => {}
+            }
+            if !data {
+                task.advance(bytes.len() as u64);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the EFI system partition from where it was prepared.
+    fn copy(&mut self, reader: &mut impl io::Read, esp: &Move, task: &dyn Task) -> Result<(), WriteError> {
+        let mut at = 0;
+        while at < esp.to.size {
+            let mut buffer = Buffer::new(CHUNK.min((esp.to.size - at) as usize));
+            reader.read_exact(buffer.bytes_mut()).map_err(ImageError::Spool)?;
+            let range = esp.to.start + at..esp.to.start + at + buffer.bytes().len() as u64;
+            if is_zero(buffer.bytes()) {
+                self.zero(range)?
+            } else {
+                self.bytes(&buffer, range.start)?
+            }
+            task.advance(buffer.bytes().len() as u64);
+            at += buffer.bytes().len() as u64;
+        }
+        Ok(())
+    }
+
+    fn check_stop(&self) -> Result<(), WriteError> {
+        if self.stop.load(Ordering::Relaxed) { Err(WriteError::Interrupted) } else { Ok(()) }
+    }
+
+    fn bytes(&mut self, buffer: &Buffer, at: u64) -> Result<(), WriteError> {
+        self.check_stop()?;
+        self.disk.write_at(buffer.bytes(), at).map_err(|source| WriteError::Write { at, source })?;
+        let sha256 = Some(Sha256::digest(buffer.bytes()).into());
+        self.done.push(Extent { range: at..at + buffer.bytes().len() as u64, sha256 });
+        Ok(())
+    }
+
+    fn zero(&mut self, range: Range<u64>) -> Result<(), WriteError> {
+        self.check_stop()?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.disk.zero(range.clone()).map_err(|source| WriteError::Write { at: range.start, source })?;
+        self.done.push(Extent { range, sha256: None });
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), WriteError> {
+        self.disk.flush().map_err(|source| WriteError::Write { at: 0, source })
+    }
+
+    /// Reads back all that was written.
+    fn compare(&self, progress: &dyn Progress) -> Result<(), WriteError> {
+        let total = self.done.iter().map(|extent| extent.range.end - extent.range.start).sum();
+        let task = progress.task("reading back", Some(total), Unit::Bytes);
+        for Extent { range, sha256 } in &self.done {
+            let mut at = range.start;
+            // What was written at once is not longer than a chunk; zeros may be.
+            while at < range.end {
+                self.check_stop()?;
+                let mut buffer = Buffer::new(CHUNK.min((range.end - at) as usize));
+                self.disk.read_at(buffer.bytes_mut(), at).map_err(|source| WriteError::Read { at, source })?;
+                let same = match sha256 {
+                    Some(expected) => <[u8; 32]>::from(Sha256::digest(buffer.bytes())) == *expected,
+                    None => is_zero(buffer.bytes()),
+                };
+                if !same {
+                    return Err(WriteError::Differs { at });
+                }
+                task.advance(buffer.bytes().len() as u64);
+                at += buffer.bytes().len() as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Chunk {
+    /// Byte of the partition.
+    at: u64,
+    buffer: Buffer,
+    /// Whether it matters.
+    mapped: bool,
+}
+
+fn read_chunks(image: &mut Image<'_>, size: u64, sender: &SyncSender<Chunk>) -> Result<(), ImageError> {
+    let mut at = 0;
+    while at < size {
+        let mut buffer = Buffer::new(CHUNK.min((size - at) as usize));
+        let length = buffer.bytes().len() as u64;
+        let mapped = image.is_mapped(image.position, length);
+        image.read(buffer.bytes_mut(), "a partition")?;
+        if sender.send(Chunk { at, buffer, mapped }).is_err() {
+            return Ok(()); // writing has failed, and says why
+        }
+        at += length;
+    }
+    Ok(())
+}
