@@ -11,6 +11,23 @@ use protocol::Span;
 
 use crate::cmdline::CommandLine;
 
+/// A value that must not get into logs or onto screens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(not shown)")
+    }
+}
+
 /// What the appliance does when it has no more jobs, or no place to get them from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WhenDone {
@@ -28,6 +45,10 @@ pub struct Settings {
     pub name: Option<String>,
     /// Address of the hub.
     pub hub: Option<String>,
+    /// What makes this machine a worker of the hub, until it has a token of its own.
+    pub join_token: Option<Secret>,
+    /// The authority that has signed the hub's certificate, besides the system's: a PEM file's path, or its text.
+    pub hub_ca: Option<String>,
     /// Targets of GPUs to make up instead of looking for real ones.
     pub gpu: Option<String>,
     /// Debian mirror for apt in testbeds, instead of the image's.
@@ -61,6 +82,8 @@ impl Default for Settings {
         Self {
             name: None,
             hub: None,
+            join_token: None,
+            hub_ca: None,
             gpu: None,
             mirror: None,
             check_valid_until: true,
@@ -109,9 +132,11 @@ pub const OF_IMAGE: &str = "/run/rocbed/image.toml";
 pub const OF_STICK: &str = "/run/rocbed/stick.toml";
 
 /// All names, for finding the one that was meant.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     "name",
     "hub",
+    "join-token",
+    "hub-ca",
     "gpu",
     "mirror",
     "check-valid-until",
@@ -160,6 +185,8 @@ impl Settings {
         match name {
             "name" => self.name = Some(host_name(value)?),
             "hub" => self.hub = Some(address(name, value)?),
+            "join-token" => self.join_token = Some(token(value)?),
+            "hub-ca" => self.hub_ca = Some(authority(value)?),
             "gpu" => {
                 // Kept also if it makes no sense: whoever wanted a made-up GPU does not want jobs run on a real one.
                 self.gpu = Some(value.to_owned());
@@ -252,6 +279,25 @@ fn host_name(value: &str) -> Result<String, String> {
     if good { Ok(value.to_owned()) } else { Err(format!("name: `{value}` is no host name: letters, digits and -")) }
 }
 
+/// Tokens are sent in a header (RFC 6750, section 2.1). What is wrong with one is told without it.
+fn token(value: &str) -> Result<Secret, String> {
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Secret(value.to_owned()));
+    }
+    Err("join-token: it is empty, or there are blanks or other strange characters in it; copy it from the hub's \
+         first lines"
+        .into())
+}
+
+/// Text of a PEM file (RFC 7468), or where there is one.
+fn authority(value: &str) -> Result<String, String> {
+    if value.starts_with('/') || value.trim_start().starts_with("-----BEGIN CERTIFICATE-----") {
+        return Ok(value.to_owned());
+    }
+    let hint = "give an absolute path, or the text of the PEM file itself";
+    Err(format!("hub-ca: `{}` is no certificate; {hint}", value.lines().next().unwrap_or_default()))
+}
+
 fn address(name: &str, value: &str) -> Result<String, String> {
     let known = value.starts_with("http://") || value.starts_with("https://");
     // What ends up in apt's sources must not bring lines of its own.
@@ -306,6 +352,26 @@ mod tests {
         assert_eq!(problems.len(), 8, "{problems:#?}");
         assert!(problems.iter().any(|problem| problem.contains("did you mean `hub`?")), "{problems:#?}");
         assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn a_token_is_never_told() {
+        let mut settings = Settings::default();
+        let problem = settings.set("join-token", "se cret", Origin::Stick).unwrap_err();
+        assert!(!problem.contains("se cret"), "{problem}");
+        assert_eq!(settings.set("join_token", "join-abc123", Origin::CommandLine), Ok(()));
+        assert_eq!(settings.join_token.as_ref().map(Secret::reveal), Some("join-abc123"));
+        assert!(!format!("{settings:?}").contains("abc123"));
+    }
+
+    #[test]
+    fn an_authority_is_a_path_or_the_file_itself() {
+        let mut settings = Settings::default();
+        let file = "hub-ca = \"\"\"\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n\"\"\"\n";
+        assert!(settings.set_all(file, Origin::Stick).is_empty());
+        assert!(settings.hub_ca.as_deref().is_some_and(|text| text.contains("MIIB\n")));
+        assert_eq!(settings.set("hub-ca", "/etc/rocbed/hub-ca.pem", Origin::CommandLine), Ok(()));
+        assert!(settings.set("hub-ca", "ca.pem", Origin::CommandLine).is_err());
     }
 
     #[test]

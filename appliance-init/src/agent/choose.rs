@@ -1,11 +1,18 @@
 //! Where this machine takes jobs from: the first place that there is.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::exchange::{Exchange, ExchangeError};
+use super::hub::{self, Hub};
+use super::pace::Pace;
 use super::port::Port;
+use super::{DATA, durable, tell};
 use crate::settings::Settings;
+
+/// Where the text of a certificate goes that is in the settings.
+const AUTHORITY: &str = "/run/rocbed/hub-ca.pem";
 
 /// A place to take jobs from.
 pub struct Place {
@@ -18,15 +25,47 @@ pub struct Place {
 
 /// Chooses, and adds to the settings what comes with the choice:
 ///
-/// 1. the port of whoever runs this virtual machine.
+/// 1. the port of whoever runs this virtual machine;
+/// 2. the hub that is set.
 ///
 /// `None` if there is nowhere to take jobs from.
 ///
 /// # Errors
 /// If a place is there and cannot be used.
-pub fn choose(settings: &mut Settings, _stop: &Arc<AtomicBool>) -> Result<Option<Place>, ExchangeError> {
+pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<Place>, ExchangeError> {
     if let Some(port) = Port::open(settings)? {
         return Ok(Some(Place { exchange: Box::new(port), is_worker: false }));
     }
+    if let Some(address) = &settings.hub {
+        let hub = hub_at(address, settings, stop)?;
+        return Ok(Some(Place { exchange: Box::new(hub), is_worker: true }));
+    }
     Ok(None)
+}
+
+/// A hub, with this machine's settings.
+pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Hub, ExchangeError> {
+    Hub::new(hub::Options {
+        address: address.to_owned(),
+        join_token: settings.join_token.clone(),
+        ca_file: settings.hub_ca.as_deref().map(authority).transpose()?,
+        data: PathBuf::from(DATA),
+        when_done: settings.when_done,
+        pace: Pace::default(),
+        stop: Arc::clone(stop),
+        tell: Arc::new(tell),
+    })
+}
+
+/// A file with the certificate of the setting `hub-ca`.
+fn authority(value: &str) -> Result<PathBuf, ExchangeError> {
+    if value.starts_with('/') {
+        return Ok(PathBuf::from(value));
+    }
+    let failed = |error| ExchangeError {
+        what: format!("writing the setting hub-ca to {AUTHORITY}: {error}"),
+        advice: "give the machine more memory".into(),
+    };
+    durable::write(Path::new(AUTHORITY), value.as_bytes()).map_err(failed)?;
+    Ok(PathBuf::from(AUTHORITY))
 }

@@ -54,6 +54,7 @@ pub fn work(mut crew: Crew<'_>) -> Result<End, ExchangeError> {
     }
     crew.exchange.ready(crew.machine, left.as_ref())?;
     crew.note(Journal::settle);
+    crew.exchange.health(Health::Qualifying, "")?;
     let end = crew.rounds()?;
     match &end {
         End::Done(why) => crew.exchange.health(Health::Off, why)?,
@@ -377,6 +378,7 @@ mod tests {
         assert_eq!(run(&mut list), (done(), 2));
         let expected = [
             "ready",
+            "qualifying",
             "ready",
             "started sed",
             "log a",
@@ -402,7 +404,7 @@ mod tests {
         ] {
             let mut list = List { jobs: vec![job], ..List::default() };
             assert!(run(&mut list).0.is_ok());
-            assert_eq!(list.told[3], told);
+            assert_eq!(list.told[4], told);
         }
     }
 
@@ -431,7 +433,7 @@ mod tests {
     fn an_unfit_machine_says_so_and_takes_nothing_until_it_is_fit() {
         let mut list = List { jobs: vec!["gzip"], ..List::default() };
         let run = run_with(&mut list, &mut Body(3), None, false);
-        assert_eq!(list.told[..5], ["ready", "unfit", "unfit", "ready", "started gzip"]);
+        assert_eq!(list.told[1..6], ["qualifying", "unfit", "unfit", "ready", "started gzip"]);
         let conditions = run.reports.iter().filter(|report| matches!(report, Report::Condition { .. })).count();
         assert_eq!(conditions, 3, "{:?}", run.reports);
     }
@@ -460,7 +462,7 @@ mod tests {
         let mut list = List { jobs: vec!["gzip"], ..List::default() };
         let mut journal = Journal::open_in_boot(data.path(), "last".into())?;
         run_with(&mut list, &mut AsItIs, Some(&mut journal), false);
-        assert!(list.told[2].starts_with("give back gzip, machine-killer: "), "{:?}", list.told);
+        assert!(list.told[3].starts_with("give back gzip, machine-killer: "), "{:?}", list.told);
         Ok(())
     }
 }

@@ -1,0 +1,195 @@
+//! [`Outbox`]: results that are not delivered yet. They survive restarts where the data directory does.
+//!
+//! A bundle lies under its lease's or job's name, with a JSON file beside it that makes it one of the outbox's. Both are
+//! on disk before anybody hears of the result, and are removed only when whoever it is for has it or does not want it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use protocol::Verdict;
+use protocol::api::check_id;
+use serde::{Deserialize, Serialize};
+
+use super::durable;
+use super::exchange::Delivery;
+
+/// The directory's name in the data directory.
+const DIRECTORY: &str = "outbox";
+const BUNDLE: &str = ".tar.zst";
+const LABEL: &str = ".json";
+
+/// What is written beside a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parcel {
+    /// Whom it is for: a hub's address, or where else jobs come from.
+    pub to: String,
+    /// The lease that it completes, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
+    /// The job's id.
+    pub job: String,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// In a few words.
+    pub summary: String,
+    /// The bundle's length in bytes.
+    pub size: u64,
+    /// The bundle's SHA-256, in hexadecimal digits.
+    pub sha256: String,
+    /// Why it will never be taken where it is for; it stays until somebody looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// A parcel and where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// What is known of it.
+    pub parcel: Parcel,
+    /// The bundle.
+    pub bundle: PathBuf,
+    label: PathBuf,
+}
+
+/// Results that are not delivered yet.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    directory: PathBuf,
+}
+
+impl Outbox {
+    /// Opens the outbox of a data directory, and removes what was being put into it when the machine stopped.
+    ///
+    /// # Errors
+    /// If it cannot be read or written; so for all calls.
+    pub fn open(data: &Path) -> io::Result<Self> {
+        let directory = data.join(DIRECTORY);
+        fs::create_dir_all(&directory)?;
+        for entry in fs::read_dir(&directory)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // A bundle without a label was not in the outbox yet: its job is still written down as running.
+            let label = name.strip_suffix(BUNDLE).map(|stem| path.with_file_name(format!("{stem}{LABEL}")));
+            if name.ends_with(durable::PARTIAL) || label.is_some_and(|label| !label.exists()) {
+                durable::remove(&path)?;
+            }
+        }
+        Ok(Self { directory })
+    }
+
+    /// Takes a bundle from where it was made. When this returns it is safe.
+    pub fn put(&self, to: &str, lease: Option<&str>, delivery: &Delivery) -> io::Result<Parcel> {
+        let name = lease.unwrap_or(&delivery.job);
+        // It becomes a file's name, and came from outside.
+        check_id("lease", name).map_err(io::Error::other)?;
+        durable::take(&delivery.bundle, &self.directory.join(format!("{name}{BUNDLE}")))?;
+        let parcel = Parcel {
+            to: to.to_owned(),
+            lease: lease.map(str::to_owned),
+            job: delivery.job.clone(),
+            verdict: delivery.verdict,
+            summary: delivery.summary.clone(),
+            size: delivery.size,
+            sha256: delivery.sha256.clone(),
+            refused: None,
+        };
+        durable::write(&self.directory.join(format!("{name}{LABEL}")), &serde_json::to_vec_pretty(&parcel)?)?;
+        Ok(parcel)
+    }
+
+    /// What is there, the oldest first. A label that cannot be read is passed over.
+    pub fn waiting(&self) -> io::Result<Vec<Waiting>> {
+        let mut found: Vec<(SystemTime, Waiting)> = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(stem) = name.strip_suffix(LABEL) else { continue };
+            let Ok(parcel) = serde_json::from_slice(&fs::read(entry.path())?) else { continue };
+            let bundle = self.directory.join(format!("{stem}{BUNDLE}"));
+            let time = entry.metadata()?.modified()?;
+            found.push((time, Waiting { parcel, bundle, label: entry.path() }));
+        }
+        found.sort_by(|one, other| (one.0, &one.1.label).cmp(&(other.0, &other.1.label)));
+        Ok(found.into_iter().map(|(_, waiting)| waiting).collect())
+    }
+
+    /// Removes one: it was delivered, or nobody wants it. The label goes first, for without it the rest is nothing.
+    pub fn remove(&self, waiting: &Waiting) -> io::Result<()> {
+        durable::remove(&waiting.label)?;
+        durable::remove(&waiting.bundle)
+    }
+
+    /// Notes that it will never be taken.
+    pub fn refuse(&self, waiting: &Waiting, why: &str) -> io::Result<()> {
+        let parcel = Parcel { refused: Some(why.to_owned()), ..waiting.parcel.clone() };
+        durable::write(&waiting.label, &serde_json::to_vec_pretty(&parcel)?)
+    }
+
+    /// Whether what is in it is still there after a restart: not where it lies in memory.
+    pub fn is_lasting(&self) -> bool {
+        /// Kinds of file systems (statfs(2)): tmpfs, ramfs, and the overlay of the appliance's root.
+        const IN_MEMORY: [u64; 3] = [0x0102_1994, 0x8584_58f6, 0x794c_7630];
+        let kind = File::open(&self.directory).and_then(|file| Ok(rustix::fs::fstatfs(file)?.f_type));
+        // Where this cannot be said, it is better to wait than to lose something.
+        kind.is_ok_and(|kind| u64::try_from(kind).is_ok_and(|kind| !IN_MEMORY.contains(&kind)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(directory: &Path, job: &str) -> io::Result<Delivery> {
+        let bundle = directory.join(format!("made-{job}"));
+        fs::write(&bundle, format!("bundle of {job}"))?;
+        let (verdict, summary) = (Verdict::Pass, "1 passed".to_owned());
+        Ok(Delivery { job: job.into(), verdict, summary, bundle, size: 1, sha256: "ab".into() })
+    }
+
+    #[test]
+    fn what_is_put_in_waits_until_it_is_removed() -> io::Result<()> {
+        let data = tempfile::tempdir()?;
+        let outbox = Outbox::open(data.path())?;
+        outbox.put("http://hub", Some("l1"), &delivery(data.path(), "gzip")?)?;
+        outbox.put("stick", None, &delivery(data.path(), "sed")?)?;
+        // After a restart.
+        let outbox = Outbox::open(data.path())?;
+        let waiting = outbox.waiting()?;
+        let whose: Vec<_> = waiting.iter().map(|waiting| (&*waiting.parcel.job, &*waiting.parcel.to)).collect();
+        assert_eq!(whose, [("gzip", "http://hub"), ("sed", "stick")]);
+        assert_eq!(fs::read_to_string(&waiting[0].bundle)?, "bundle of gzip");
+        outbox.remove(&waiting[0])?;
+        outbox.refuse(&waiting[1], "it is too large")?;
+        let waiting = outbox.waiting()?;
+        assert_eq!(waiting.len(), 1);
+        assert_eq!(waiting[0].parcel.refused.as_deref(), Some("it is too large"));
+        assert_eq!(fs::read_dir(data.path().join(DIRECTORY))?.count(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_half_put_in_or_half_removed_is_nothing() -> io::Result<()> {
+        let data = tempfile::tempdir()?;
+        let outbox = Outbox::open(data.path())?;
+        let path = |name: &str| data.path().join(DIRECTORY).join(name);
+        fs::write(path("l1.tar.zst"), "no label yet")?;
+        fs::write(path("l2.json.partial"), "{\"to")?;
+        fs::write(path("l3.json"), "{\"to")?;
+        assert!(outbox.waiting()?.is_empty());
+        Outbox::open(data.path())?;
+        assert!(!path("l1.tar.zst").exists() && !path("l2.json.partial").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_lease_that_leads_out_of_the_outbox_is_refused() -> io::Result<()> {
+        let data = tempfile::tempdir()?;
+        let outbox = Outbox::open(data.path())?;
+        let delivery = delivery(data.path(), "gzip")?;
+        assert!(outbox.put("hub", Some("../../etc/x"), &delivery).is_err());
+        assert!(delivery.bundle.exists());
+        Ok(())
+    }
+}
