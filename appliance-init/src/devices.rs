@@ -26,6 +26,14 @@ pub fn modaliases(devices: &Path) -> BTreeSet<String> {
     found
 }
 
+/// The modaliases of a bus's devices, `/sys/bus/BUS/devices`: far less to read than all devices. A bus that is not there
+/// has none.
+pub fn bus_modaliases(bus: &Path) -> BTreeSet<String> {
+    let devices = std::fs::read_dir(bus).into_iter().flatten().flatten();
+    let texts = devices.filter_map(|device| std::fs::read_to_string(device.path().join("modalias")).ok());
+    texts.map(|text| text.trim_end().to_owned()).filter(|alias| !alias.is_empty()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +48,19 @@ mod tests {
         std::os::unix::fs::symlink("..", deep.join("subsystem"))?;
         let found: Vec<_> = modaliases(sys.path()).into_iter().collect();
         assert_eq!(found, ["pci:v00001AF4", "virtio:d00000002v00001AF4"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_bus_has_its_devices_behind_links() -> std::io::Result<()> {
+        let sys = tempfile::tempdir()?;
+        let (device, bus) = (sys.path().join("devices/virtio0"), sys.path().join("bus/virtio/devices"));
+        std::fs::create_dir_all(&device)?;
+        std::fs::create_dir_all(&bus)?;
+        std::fs::write(device.join("modalias"), "virtio:d00000002v00001AF4\n")?;
+        std::os::unix::fs::symlink(&device, bus.join("virtio0"))?;
+        assert_eq!(bus_modaliases(&bus).into_iter().collect::<Vec<_>>(), ["virtio:d00000002v00001AF4"]);
+        assert!(bus_modaliases(&sys.path().join("bus/none")).is_empty());
         Ok(())
     }
 }

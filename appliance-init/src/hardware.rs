@@ -41,8 +41,11 @@ pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) ->
     thread::Builder::new().name("hardware".into()).spawn(move || {
         // Without a GPU the agent need not wait for the index of thousands of modules to be read.
         let has_gpu = has_gpu(Path::new("/sys/bus/pci/devices"));
-        if !has_gpu && events.send(Event::GpuDriversLoaded).is_err() {
-            return;
+        if !has_gpu {
+            if events.send(Event::GpuDriversLoaded).is_err() {
+                return;
+            }
+            make_way(&events);
         }
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let mut drivers = Drivers::of_kernel(&release, &blacklist).unwrap_or_else(|error| {
@@ -66,11 +69,11 @@ impl Hardware {
         // one processor, after it.
         self.load_all(is_gpu);
         self.settle();
-        if has_gpu && self.events.send(Event::GpuDriversLoaded).is_err() {
-            return;
-        }
-        if let Err(error) = rustix::process::setpriority_process(None, LATER) {
-            self.say(format!("lowering a thread's priority: {error}"));
+        if has_gpu {
+            if self.events.send(Event::GpuDriversLoaded).is_err() {
+                return;
+            }
+            make_way(&self.events);
         }
         self.load_all(is_network);
         self.load_all(|_| true);
@@ -155,6 +158,13 @@ impl Hardware {
     fn say(&self, text: String) {
         // Nobody listens any more once the machine is going down.
         drop(self.events.send(Event::Said(text)));
+    }
+}
+
+/// Lets the agent start first: on a machine with one processor, what this thread does next takes longer.
+fn make_way(events: &Sender<Event>) {
+    if let Err(error) = rustix::process::setpriority_process(None, LATER) {
+        drop(events.send(Event::Said(format!("lowering a thread's priority: {error}"))));
     }
 }
 

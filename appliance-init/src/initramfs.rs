@@ -1,6 +1,6 @@
 //! The first stage: from the kernel's start to the real root.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::block::{self, BlockDevice};
 use crate::cmdline::{CommandLine, RootSpec};
 use crate::console::Console;
-use crate::devices::modaliases;
+use crate::devices::{bus_modaliases, modaliases};
 use crate::drivers::Drivers;
 use crate::fatal::Fatal;
 use crate::protect::Protector;
@@ -125,12 +125,12 @@ impl<'a> Search<'a> {
             return Err(Fatal::new("the kernel command line names no root", advice));
         };
         let start = self.system.uptime();
-        let mut stages = stages(modaliases(&self.places.sys.join("devices")));
+        let mut stages = STAGES.iter();
         loop {
             // Nothing is loaded that is not needed: the second stage does the rest while it has other things to do too.
-            let more = stages.pop_front();
-            for alias in more.iter().flatten() {
-                self.load_alias(alias);
+            let more = stages.next();
+            for alias in more.map(|stage| (stage.devices)(&self.places.sys)).unwrap_or_default() {
+                self.load_alias(&alias);
             }
             let devices = block::list(&self.places.sys.join("class/block"));
             let problems = self.protector.protect(&devices, &self.places.dev, self.system);
@@ -190,13 +190,26 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Devices in the order in which the root may be on one: virtual ones, which are there at once, NVMe drives, others.
-fn stages(aliases: BTreeSet<String>) -> VecDeque<Vec<String>> {
-    let (virtual_ones, others): (Vec<_>, Vec<_>) = aliases.into_iter().partition(|alias| alias.starts_with("virtio:"));
-    // PCI class 01, subclass 08: non-volatile memory.
-    let (nvme, others) = others.into_iter().partition(|alias| alias.starts_with("pci:") && alias.contains("bc01sc08"));
-    [virtual_ones, nvme, others].into_iter().filter(|stage: &Vec<_>| !stage.is_empty()).collect()
+/// Devices that the root may be on.
+struct Stage {
+    /// Their modaliases, below `/sys`.
+    devices: fn(&Path) -> BTreeSet<String>,
 }
+
+/// Where the root may be, the likely and quickly looked at first: virtual devices, which are there at once, NVMe drives,
+/// and everything. Reading all of sysfs takes far longer than loading a driver.
+const STAGES: [Stage; 3] = [
+    Stage { devices: |sys| bus_modaliases(&sys.join("bus/virtio/devices")) },
+    Stage {
+        devices: |sys| {
+            let mut found = bus_modaliases(&sys.join("bus/pci/devices"));
+            // Class 01, subclass 08: non-volatile memory.
+            found.retain(|alias| alias.contains("bc01sc08"));
+            found
+        },
+    },
+    Stage { devices: |sys| modaliases(&sys.join("devices")) },
+];
 
 fn not_found(spec: &RootSpec, waited: Duration, devices: &[BlockDevice]) -> Fatal {
     let seen =

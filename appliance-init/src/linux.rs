@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, mount_remount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_move, mount_remount, unmount};
 use rustix::process::{Pid, Signal, WaitOptions, chdir, chroot, kill_process, wait};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
@@ -39,6 +39,14 @@ impl System for Linux {
         Ok(mount_move(from, to)?)
     }
 
+    fn bind_file(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        if let Some(directory) = to.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        File::create(to)?;
+        Ok(mount_bind(from, to)?)
+    }
+
     fn load_module(&mut self, file: &Path) -> io::Result<()> {
         let compressed = file.extension().is_some_and(|extension| extension != "ko");
         let flags = if compressed { MODULE_COMPRESSED } else { 0 };
@@ -65,8 +73,8 @@ impl System for Linux {
         std::os::unix::fs::symlink(target, path)
     }
 
-    fn delete_initramfs(&mut self) -> io::Result<()> {
-        switch_root::delete_initramfs(Path::new("/"))
+    fn delete_initramfs(&mut self, spared: &Path) -> io::Result<()> {
+        switch_root::delete_initramfs(Path::new("/"), spared)
     }
 
     fn change_root(&mut self, directory: &Path) -> io::Result<()> {

@@ -10,8 +10,9 @@ use rustix::fs::statfs;
 use crate::fatal::Fatal;
 use crate::system::System;
 
-/// Where the copy of this program is that the second stage runs. /run is moved along, so that it does not matter whether the root holds one, and
-/// which version; and unlike a deleted file it can be started again by its path.
+/// Where the second stage finds this program: the initramfs's own file, shown again on /run, which is moved along. So it
+/// does not matter whether the root holds one, and which version; and the pages that are in memory already are used, where
+/// a copy would have to be made, read and, by an emulator, translated again.
 pub const PROGRAM: &str = "/run/rocbed/rocbed-init";
 
 /// `RAMFS_MAGIC` and `TMPFS_MAGIC` of linux/magic.h: what an initramfs can be.
@@ -23,29 +24,30 @@ pub fn switch_root(new_root: &Path, system: &mut dyn System) -> Result<std::conv
     const BROKEN: &str = "the root image is damaged or made for something else: build and write it again";
     let failed = |what: String| move |error: io::Error| Fatal::new(format!("{what}: {error}"), BROKEN);
     let program = Path::new("/proc/self/exe");
-    system.copy_file(program, Path::new(PROGRAM)).map_err(failed(format!("copying rocbed-init to {PROGRAM}")))?;
+    system.bind_file(program, Path::new(PROGRAM)).map_err(failed(format!("showing rocbed-init at {PROGRAM}")))?;
     for name in ["dev", "proc", "sys", "run"] {
         let (from, to) = (Path::new("/").join(name), new_root.join(name));
         system.create_directory(&to).map_err(failed(format!("making {}", to.display())))?;
         system.move_mount(&from, &to).map_err(failed(format!("moving {} to {}", from.display(), to.display())))?;
     }
-    system.delete_initramfs().map_err(failed("freeing the initramfs".to_owned()))?;
+    let spared = new_root.join(PROGRAM.trim_start_matches('/'));
+    system.delete_initramfs(&spared).map_err(failed("freeing the initramfs".to_owned()))?;
     system.change_root(new_root).map_err(failed(format!("switching root to {}", new_root.display())))?;
     let error = system.execute(Path::new(PROGRAM), &["second-stage"]);
     Err(failed(format!("starting {PROGRAM}"))(error))
 }
 
-/// Deletes everything below a directory that is on the same file system. Refuses if that is not in memory: then this is
-/// no initramfs, and somebody's files.
-pub fn delete_initramfs(root: &Path) -> io::Result<()> {
+/// Deletes everything below a directory that is on the same file system, but the file `spared`. Refuses if that is not in
+/// memory: then this is no initramfs, and somebody's files.
+pub fn delete_initramfs(root: &Path, spared: &Path) -> io::Result<()> {
     let kind = statfs(root)?.f_type;
     if !IN_MEMORY.contains(&(kind as u64)) {
         return Err(io::Error::other("/ is not an initramfs, nothing was deleted"));
     }
-    delete_below(root)
+    delete_below(root, fs::metadata(spared)?.ino())
 }
 
-fn delete_below(root: &Path) -> io::Result<()> {
+fn delete_below(root: &Path, spared: u64) -> io::Result<()> {
     let device = fs::symlink_metadata(root)?.dev();
     let mut found: Vec<PathBuf> = Vec::new();
     let mut todo = vec![root.to_owned()];
@@ -59,7 +61,7 @@ fn delete_below(root: &Path) -> io::Result<()> {
             if metadata.is_dir() {
                 todo.push(path.clone());
                 found.push(path);
-            } else {
+            } else if metadata.ino() != spared {
                 fs::remove_file(&path)?;
             }
         }
@@ -86,7 +88,7 @@ mod tests {
         assert_eq!(
             system.calls,
             [
-                "copy /proc/self/exe /run/rocbed/rocbed-init",
+                "bind /proc/self/exe /run/rocbed/rocbed-init",
                 "directory /newroot/dev",
                 "move /dev /newroot/dev",
                 "directory /newroot/proc",
@@ -95,7 +97,7 @@ mod tests {
                 "move /sys /newroot/sys",
                 "directory /newroot/run",
                 "move /run /newroot/run",
-                "delete initramfs",
+                "delete initramfs but /newroot/run/rocbed/rocbed-init",
                 "root /newroot",
                 "execute /run/rocbed/rocbed-init second-stage",
             ]
@@ -111,13 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn deletes_all_files_and_directories() -> io::Result<()> {
+    fn deletes_all_files_and_directories_but_this_program() -> io::Result<()> {
         let root = tempfile::tempdir()?;
         fs::create_dir_all(root.path().join("usr/lib/modules"))?;
         fs::write(root.path().join("usr/lib/modules/x.ko"), "x")?;
         std::os::unix::fs::symlink("/etc", root.path().join("etc"))?;
-        delete_below(root.path())?;
-        assert_eq!(fs::read_dir(root.path())?.count(), 0);
+        fs::write(root.path().join("init"), "program")?;
+        delete_below(root.path(), fs::metadata(root.path().join("init"))?.ino())?;
+        let left: Vec<_> = fs::read_dir(root.path())?.flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["init"]);
         assert!(Path::new("/etc").exists());
         Ok(())
     }

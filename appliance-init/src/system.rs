@@ -48,6 +48,8 @@ pub trait System {
     fn mount(&mut self, source: &str, target: &Path, kind: &str, mode: MountMode, options: &str) -> io::Result<()>;
     /// Moves a mount to another place: `MS_MOVE`.
     fn move_mount(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Shows a file at another place too, without copying it: `MS_BIND`.
+    fn bind_file(&mut self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives the kernel a module file: `finit_module(2)`, compressed ones included.
     fn load_module(&mut self, file: &Path) -> io::Result<()>;
     /// Sets a block device read-only or not: `BLKROSET`.
@@ -60,8 +62,8 @@ pub trait System {
     fn write_file(&mut self, path: &Path, text: &str) -> io::Result<()>;
     /// Makes a symbolic link.
     fn link(&mut self, target: &Path, path: &Path) -> io::Result<()>;
-    /// Deletes everything in the initramfs, which is memory, without touching what is mounted in it.
-    fn delete_initramfs(&mut self) -> io::Result<()>;
+    /// Deletes everything in the initramfs, which is memory, but one file, without touching what is mounted in it.
+    fn delete_initramfs(&mut self, spared: &Path) -> io::Result<()>;
     /// Puts the mount at a directory in the place of `/`, as root and working directory of this process.
     fn change_root(&mut self, directory: &Path) -> io::Result<()>;
     /// Time since the kernel started.
@@ -120,6 +122,10 @@ pub(crate) mod recording {
             self.note(format!("move {} {}", from.display(), to.display()))
         }
 
+        fn bind_file(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+            self.note(format!("bind {} {}", from.display(), to.display()))
+        }
+
         fn load_module(&mut self, file: &Path) -> io::Result<()> {
             self.note(format!("module {}", file.display()))
         }
@@ -144,8 +150,8 @@ pub(crate) mod recording {
             self.note(format!("link {} {}", target.display(), path.display()))
         }
 
-        fn delete_initramfs(&mut self) -> io::Result<()> {
-            self.note("delete initramfs".to_owned())
+        fn delete_initramfs(&mut self, spared: &Path) -> io::Result<()> {
+            self.note(format!("delete initramfs but {}", spared.display()))
         }
 
         fn uptime(&mut self) -> Duration {

@@ -4,9 +4,10 @@ use crate::superblock::tests::ext4;
 use crate::system::recording::Recording;
 
 const DEP: &str = "kernel/block/virtio_blk.ko.xz:\nkernel/fs/jbd2.ko.xz:\nkernel/fs/ext4.ko.xz: kernel/fs/jbd2.ko.xz\n\
-    kernel/drivers/net/virtio_net.ko.xz:\nkernel/usb/usb-storage.ko.xz:\n";
-const ALIAS: &str =
-    "alias virtio:d00000002v* virtio_blk\nalias virtio:d00000001v* virtio_net\nalias usb:v* usb_storage\n";
+    kernel/drivers/net/virtio_net.ko.xz:\nkernel/usb/usb-storage.ko.xz:\n\
+    kernel/block/nvme.ko.xz:\nkernel/usb/xhci-pci.ko.xz:\n";
+const ALIAS: &str = "alias virtio:d00000002v* virtio_blk\nalias virtio:d00000001v* virtio_net\n\
+    alias usb:v* usb_storage\nalias pci:v*bc01sc08i02* nvme\nalias pci:v*bc0Csc03i30* xhci_pci\n";
 
 /// A machine in a directory: `sys` and `dev`.
 struct Machine {
@@ -20,6 +21,10 @@ impl Machine {
             let device = directory.path().join(format!("sys/devices/pci/{number}"));
             std::fs::create_dir_all(&device)?;
             std::fs::write(device.join("modalias"), alias)?;
+            let bus =
+                directory.path().join("sys/bus").join(alias.split(':').next().unwrap_or_default()).join("devices");
+            std::fs::create_dir_all(&bus)?;
+            std::os::unix::fs::symlink(&device, bus.join(number.to_string()))?;
         }
         std::fs::create_dir_all(directory.path().join("dev"))?;
         Ok(Self { directory })
@@ -94,6 +99,15 @@ fn a_root_that_is_there_needs_no_more_drivers() -> io::Result<()> {
     assert!(!system.calls.iter().any(|call| call.contains("usb-storage")), "{:?}", system.calls);
     let (system, _) = machine.reach("root=LABEL=other rocbed.root-timeout=1", &mut Silence);
     assert!(system.calls.iter().any(|call| call.contains("usb-storage")), "{:?}", system.calls);
+    Ok(())
+}
+
+#[test]
+fn an_nvme_drive_is_tried_before_everything_else() -> io::Result<()> {
+    let machine = Machine::new(&["pci:v8086d5845bc01sc08i02\n", "pci:v8086d1234bc0Csc03i30\n"])?;
+    let (system, _) = machine.reach("root=LABEL=other rocbed.root-timeout=1", &mut Silence);
+    let modules: Vec<_> = system.calls.iter().filter(|call| call.starts_with("module ")).collect();
+    assert_eq!(modules, ["module /m/kernel/block/nvme.ko.xz", "module /m/kernel/usb/xhci-pci.ko.xz"]);
     Ok(())
 }
 

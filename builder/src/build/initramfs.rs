@@ -23,6 +23,9 @@ const COMPRESSION_LEVEL: i32 = 6;
 const PLAIN: [&str; 8] =
     ["ext4", "jbd2", "mbcache", "crc16", "crc32c-cryptoapi", "overlay", "virtio_blk", "virtio-rng"];
 
+/// The indexes that rocbed-init reads.
+const INDEXES: [&str; 3] = ["modules.dep", "modules.alias", "modules.softdep"];
+
 /// What goes into the large archive.
 pub struct Parts<'a> {
     /// rocbed-init.
@@ -67,8 +70,8 @@ pub fn tree(parts: &Parts) -> Result<FileTree> {
         let length = fs::metadata(&path).with_context(|| format!("examining {}", path.display()))?.len();
         add(format!("{home}/{module}"), Content::HostFile { path, length })?;
     }
-    // rocbed-init reads the textual indexes; the binary ones are for kmod.
-    for (name, bytes) in parts.modules.files()?.into_iter().filter(|(name, _)| !name.ends_with(".bin")) {
+    // The others are for kmod.
+    for (name, bytes) in parts.modules.files()?.into_iter().filter(|(name, _)| INDEXES.contains(name)) {
         let bytes = if name == "modules.dep" { with_names(bytes, &renamed)? } else { bytes };
         add(format!("{home}/{name}"), Content::from(bytes))?;
     }
