@@ -39,20 +39,24 @@ impl BlockDevice {
 /// are not hardware and are left out, and so are drives without a medium.
 pub fn list(class: &Path) -> Vec<BlockDevice> {
     let Ok(entries) = std::fs::read_dir(class) else { return Vec::new() };
-    let mut devices: Vec<_> = entries.flatten().filter_map(|entry| read(&entry.path())).collect();
+    let mut devices: Vec<_> = entries.flatten().filter_map(|entry| hardware(&entry.path())).collect();
     devices.sort_by(|a, b| a.name.cmp(&b.name));
     devices
 }
 
-/// A device whose files vanish while they are read is gone: `None`.
-fn read(directory: &Path) -> Option<BlockDevice> {
+/// All hardware, whatever is on it. A device whose files vanish while they are read is gone: `None`.
+fn hardware(directory: &Path) -> Option<BlockDevice> {
+    let device = read(directory)?;
+    let hardware = device.size > 0 && !["loop", "ram", "zram"].iter().any(|kind| device.name.starts_with(kind));
+    hardware.then_some(device)
+}
+
+/// One device by its directory below `/sys/class/block`; `None` if there is none.
+pub fn read(directory: &Path) -> Option<BlockDevice> {
     let uevent = std::fs::read_to_string(directory.join("uevent")).ok()?;
     let field = |key: &str| uevent.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix('=')?.to_owned()));
     let name = field("DEVNAME")?;
     let sectors: u64 = std::fs::read_to_string(directory.join("size")).ok()?.trim().parse().ok()?;
-    if sectors == 0 || ["loop", "ram", "zram"].iter().any(|kind| name.starts_with(kind)) {
-        return None;
-    }
     let disk = || Some(directory.canonicalize().ok()?.parent()?.file_name()?.to_str()?.to_owned());
     Some(BlockDevice {
         number: format!("{}:{}", field("MAJOR")?, field("MINOR")?),

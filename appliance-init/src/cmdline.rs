@@ -45,6 +45,15 @@ pub struct CommandLine {
     /// How long to wait for the root: `rocbed.root-timeout=` or `rootwait=` in seconds, 60 if not given; `None` for
     /// ever, with a bare `rootwait`.
     pub root_timeout: Option<Duration>,
+    /// Where the root is to be fetched from: `rocbed.root-url=`.
+    pub root_url: Option<String>,
+    /// SHA-256 of the root that is fetched, in hexadecimal: `rocbed.root-sha256=`.
+    pub root_sha256: Option<String>,
+    /// How long to wait for the network, and for a byte of a root that is fetched: as [`Self::root_timeout`], but 600 s if
+    /// nothing is given, for servers are restarted.
+    pub network_timeout: Option<Duration>,
+    /// Where to tell how the start went: `rocbed.boot-report=`, an address.
+    pub boot_report: Option<String>,
     /// Modules never to load: `module_blacklist=` and `rocbed.blacklist=`, comma-separated.
     pub blacklist: Vec<String>,
     /// Seconds that an error screen stands before the restart: `rocbed.panic-timeout=`, 10 if not given; 0 is for ever.
@@ -62,6 +71,10 @@ impl Default for CommandLine {
             root_type: None,
             root_flags: String::new(),
             root_timeout: Some(Duration::from_secs(60)),
+            root_url: None,
+            root_sha256: None,
+            network_timeout: Some(Duration::from_secs(600)),
+            boot_report: None,
             blacklist: Vec::new(),
             panic_timeout: 10,
             settings: Vec::new(),
@@ -92,13 +105,19 @@ impl CommandLine {
                 },
                 "rootfstype" => line.root_type = Some(value.to_owned()),
                 "rootflags" => value.clone_into(&mut line.root_flags),
-                "rootwait" if value.is_empty() => line.root_timeout = None,
+                "rootwait" if value.is_empty() => (line.root_timeout, line.network_timeout) = (None, None),
                 "rootwait" | "rocbed.root-timeout" => match value.parse() {
-                    Ok(seconds) => line.root_timeout = Some(Duration::from_secs(seconds)),
+                    Ok(seconds) => {
+                        line.root_timeout = Some(Duration::from_secs(seconds));
+                        line.network_timeout = line.root_timeout;
+                    }
                     Err(_) => line.problems.push(format!("{word}: not a number of seconds")),
                 },
                 "rocbed.root-uuid" if value.is_empty() => line.problems.push(format!("{word}: names no file system")),
                 "rocbed.root-uuid" => root_uuid = Some(RootSpec::FsUuid(value.to_ascii_lowercase())),
+                "rocbed.root-url" => line.root_url = Some(value.to_owned()),
+                "rocbed.root-sha256" => line.root_sha256 = Some(value.to_owned()),
+                "rocbed.boot-report" => line.boot_report = Some(value.to_owned()),
                 "module-blacklist" | "rocbed.blacklist" => {
                     line.blacklist.extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned));
                 }

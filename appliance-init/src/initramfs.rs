@@ -12,6 +12,7 @@ use crate::console::Console;
 use crate::devices::{bus_modaliases, modaliases};
 use crate::drivers::Drivers;
 use crate::fatal::Fatal;
+use crate::netroot::{self, Source};
 use crate::protect::Protector;
 use crate::root::{Superblocks, find};
 use crate::settings;
@@ -30,11 +31,19 @@ const CHANGES: &str = "/run/rocbed/overlay";
 
 const NEW_ROOT: &str = "/newroot";
 
+/// With a root that comes over the network, its drivers are what is needed, and those of disks in case that nothing else
+/// leads to a network card.
+const DEFERRED_FOR_NETWORK: [&str; 3] = ["kernel/drivers/gpu/", "kernel/drivers/char/", "kernel/sound/"];
+
+/// Where the kernel looks for the program that loads what it asks for (`CONFIG_MODPROBE_PATH`): drivers of network cards
+/// have it load those of their PHYs.
+const MODPROBE: &str = "/sbin/modprobe";
+
 /// Where things are; elsewhere in tests.
 #[derive(Debug)]
-struct Places {
-    sys: PathBuf,
-    dev: PathBuf,
+pub(crate) struct Places {
+    pub(crate) sys: PathBuf,
+    pub(crate) dev: PathBuf,
 }
 
 /// Runs the first stage; comes back only with an error.
@@ -56,11 +65,20 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     let places = Places { sys: "/sys".into(), dev: "/dev".into() };
     let mut events = KernelEvents::listen()
         .map_err(|error| Fatal::new(format!("listening for devices: {error}"), "use a kernel with CONFIG_NET"))?;
-    let mut search = Search::new(places, drivers, system, console);
-    let (root, kind) = search.reach_root(&line, &mut events)?;
-    search.load("overlay");
-    mount_root(&root, &kind, &line, system)?;
     keep_settings(system, console);
+    let (root, kind) = if let Some(source) = Source::of(&line)? {
+        offer_modprobe(system, console);
+        let mut search = Search::new(places, drivers, &DEFERRED_FOR_NETWORK, system, console);
+        let found = netroot::reach(&source, &line, &mut search, &mut events)?;
+        search.load("overlay");
+        found
+    } else {
+        let mut search = Search::new(places, drivers, &DEFERRED, system, console);
+        let found = search.reach_root(&line, &mut events)?;
+        search.load("overlay");
+        found
+    };
+    mount_root(&root, &kind, &line, system)?;
     switch_root(Path::new(NEW_ROOT), system)
 }
 
@@ -86,33 +104,39 @@ fn mount_kernel_file_systems(system: &mut dyn System) -> Result<(), Fatal> {
 }
 
 /// Loads drivers until the root is there.
-struct Search<'a> {
-    places: Places,
+pub(crate) struct Search<'a> {
+    pub(crate) places: Places,
     drivers: Drivers,
-    system: &'a mut dyn System,
-    console: &'a mut Console,
-    protector: Protector,
-    superblocks: Superblocks,
+    pub(crate) system: &'a mut dyn System,
+    pub(crate) console: &'a mut Console,
+    pub(crate) protector: Protector,
+    pub(crate) superblocks: Superblocks,
 }
 
 impl<'a> Search<'a> {
-    fn new(places: Places, mut drivers: Drivers, system: &'a mut dyn System, console: &'a mut Console) -> Self {
-        drivers.defer(DEFERRED);
+    fn new(
+        places: Places,
+        mut drivers: Drivers,
+        deferred: &[&str],
+        system: &'a mut dyn System,
+        console: &'a mut Console,
+    ) -> Self {
+        drivers.defer(deferred.iter().copied());
         let (protector, superblocks) = (Protector::default(), Superblocks::default());
         Self { places, drivers, system, console, protector, superblocks }
     }
 
-    fn load(&mut self, name: &str) {
+    pub(crate) fn load(&mut self, name: &str) {
         let problems = self.drivers.load(name, self.system);
         self.tell(&problems);
     }
 
-    fn load_alias(&mut self, alias: &str) {
+    pub(crate) fn load_alias(&mut self, alias: &str) {
         let problems = self.drivers.load_alias(alias, self.system);
         self.tell(&problems);
     }
 
-    fn tell(&mut self, problems: &[String]) {
+    pub(crate) fn tell(&mut self, problems: &[String]) {
         for problem in problems {
             self.console.say(problem);
         }
@@ -254,6 +278,15 @@ fn mount_root(root: &BlockDevice, kind: &str, line: &CommandLine, system: &mut d
         })
     };
     step("rocbed-root", NEW_ROOT, "overlay", MountMode::Writable, &options)
+}
+
+/// Lets the kernel have modules loaded by this program, under the name that it knows.
+fn offer_modprobe(system: &mut dyn System, console: &mut Console) {
+    let path = Path::new(MODPROBE);
+    let made = path.parent().map_or(Ok(()), |directory| system.create_directory(directory));
+    if let Err(error) = made.and_then(|()| system.link(Path::new("/init"), path)) {
+        console.say(&format!("making {MODPROBE}: {error}; some network cards may not work"));
+    }
 }
 
 /// The image's settings came in the initramfs; the second stage reads them from /run.

@@ -21,6 +21,7 @@ pub mod initramfs;
 mod ioctl;
 pub mod linux;
 pub mod modprobe;
+pub mod netroot;
 pub mod nodes;
 pub mod power_button;
 pub mod protect;

@@ -6,6 +6,7 @@ use rocbed_init::cmdline::CommandLine;
 use rocbed_init::console::Console;
 use rocbed_init::fatal::{Fatal, show_and_reboot};
 use rocbed_init::linux::Linux;
+use rocbed_init::netroot::boot_report;
 use rocbed_init::{agent, detect, initramfs, modprobe, second_stage, virt};
 
 fn main() -> ExitCode {
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     } else {
         initramfs::run(&mut system, &mut console)
     };
+    boot_report::failed(&CommandLine::read(), &error);
     // Displays may have been taken for the status screen.
     show_and_reboot(&error, CommandLine::read().panic_timeout, &mut system, &mut Console::open());
     // Only reached if no restart is wanted or the kernel refused it; PID 1 must not end.

@@ -14,6 +14,9 @@ use crate::console::Console;
 use crate::drivers::Drivers;
 use crate::events::Event;
 use crate::fatal::Fatal;
+use crate::linux::Linux;
+use crate::netroot;
+use crate::report::Report;
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::supervisor::Supervisor;
@@ -144,19 +147,11 @@ fn read_stick(disk: &str, line: &CommandLine, system: &mut dyn System) -> Vec<St
 
 /// Brings the network up in threads of its own. Without one the appliance can still do what it was given by other means.
 fn start_network(settings: &Settings, events: Sender<Event>, console: &mut Console) -> Option<network::Network> {
-    let mut links = Vec::new();
-    for text in &settings.ip {
-        match network::ip::parse(text) {
-            Ok(word) => links.push(word),
-            Err(problem) => console.say(&format!("ip={text}: {problem}; using DHCP")),
-        }
+    let (mut wanted, problems) = netroot::network_settings(settings);
+    for problem in problems {
+        console.say(&problem);
     }
-    let wanted = network::Settings {
-        links,
-        hostname: settings.name.clone(),
-        dns: settings.dns.clone(),
-        ..network::Settings::default()
-    };
+    wanted.before = netroot::addresses::read(Path::new(netroot::addresses::FILE));
     let started = network::Network::start(wanted).map_err(|error| error.to_string()).and_then(|(network, from)| {
         let pass_on = move || from.iter().map(Event::Network).try_for_each(|event| events.send(event));
         let thread = thread::Builder::new().name("network events".into()).spawn(pass_on);
@@ -192,6 +187,10 @@ fn follow(
                             clock_runs = true;
                             clock::keep(settings, &network.status(), sender.clone());
                         }
+                    }
+                    if let Event::Report(Report::Ready { source, .. }) = &event {
+                        let (line, uptime) = (CommandLine::read(), Linux.uptime().as_secs_f64());
+                        netroot::boot_report::ready(&line, format!("ready at {uptime:.2} s, jobs from {source}"));
                     }
                     let start_watchdog = matches!(event, Event::DriversLoaded);
                     let agent_starts = matches!(event, Event::GpuDriversLoaded);

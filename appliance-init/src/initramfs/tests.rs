@@ -40,7 +40,7 @@ impl Machine {
         let path = self.directory.path();
         let places = Places { sys: path.join("sys"), dev: path.join("dev") };
         let drivers = Drivers::new("/m".into(), kmod::ModuleSet::parse(DEP, ALIAS, "").unwrap());
-        let result = Search::new(places, drivers, &mut system, &mut Console::nowhere())
+        let result = Search::new(places, drivers, &DEFERRED, &mut system, &mut Console::nowhere())
             .reach_root(&CommandLine::parse(line), events);
         let dev = format!("{}/", path.display());
         system.calls = system.calls.iter().map(|call| call.replace(&dev, "/")).collect();

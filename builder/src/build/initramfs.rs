@@ -2,7 +2,10 @@
 //!
 //! Two archives one after the other, as the kernel allows (its documentation of the initramfs buffer format): first a
 //! small plain one with the settings, then the large compressed one. Changing a setting leaves the large one as it is.
+//! A third, in a file of its own, is for starts over the network: it adds the drivers of network cards, and replaces the
+//! index of modules by one that has them too.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -28,12 +31,16 @@ const INDEXES: [&str; 3] = ["modules.dep", "modules.alias", "modules.softdep"];
 
 /// What goes into the large archive.
 pub struct Parts<'a> {
-    /// rocbed-init.
-    pub init: Content,
+    /// rocbed-init; an archive that comes after another needs none.
+    pub init: Option<Content>,
     /// The kernel's version, which names its module directory.
     pub kernel: &'a str,
     /// The modules to put in, and their index.
     pub modules: &'a Selection,
+    /// Modules that an archive before this one has.
+    pub besides: &'a BTreeSet<String>,
+    /// Where the modules' firmware is on this machine, if it is to be taken along.
+    pub firmware: Option<&'a Path>,
     /// The kernel's module directory on this machine.
     pub directory: &'a Path,
     /// All times.
@@ -48,8 +55,10 @@ pub fn tree(parts: &Parts) -> Result<FileTree> {
     for path in ["dev", "etc/rocbed", "proc", "run", "sys", "newroot"] {
         tree.create_directories(path, &directory)?;
     }
-    let program = Node { kind: NodeKind::File(parts.init.clone()), metadata: Metadata::root(0o755, time) };
-    tree.insert("init", program)?;
+    if let Some(init) = &parts.init {
+        let program = Node { kind: NodeKind::File(init.clone()), metadata: Metadata::root(0o755, time) };
+        tree.insert("init", program)?;
+    }
     let home = format!("usr/lib/modules/{}", parts.kernel);
     let mut add = |path: String, content: Content| -> Result<()> {
         let above = path.rsplit_once('/').map_or("", |(above, _)| above);
@@ -60,15 +69,22 @@ pub fn tree(parts: &Parts) -> Result<FileTree> {
     let mut renamed = Vec::new();
     for module in &parts.modules.paths {
         let path = parts.directory.join(module);
-        if let Some(plain) = plain_name(module) {
+        let plain = plain_name(module);
+        renamed.extend(plain.map(|plain| (module.as_str(), plain)));
+        if parts.besides.contains(module) {
+            continue;
+        }
+        if let Some(plain) = plain {
             let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
             let bytes = kmod::decompress(&bytes).with_context(|| format!("decompressing {}", path.display()))?;
             add(format!("{home}/{plain}"), Content::from(bytes.into_owned()))?;
-            renamed.push((module.as_str(), plain));
             continue;
         }
         let length = fs::metadata(&path).with_context(|| format!("examining {}", path.display()))?.len();
         add(format!("{home}/{module}"), Content::HostFile { path, length })?;
+    }
+    for (path, bytes) in firmware(parts)? {
+        add(path, Content::from(bytes))?;
     }
     // The others are for kmod.
     for (name, bytes) in parts.modules.files()?.into_iter().filter(|(name, _)| INDEXES.contains(name)) {
@@ -76,6 +92,23 @@ pub fn tree(parts: &Parts) -> Result<FileTree> {
         add(format!("{home}/{name}"), Content::from(bytes))?;
     }
     Ok(tree)
+}
+
+/// The firmware that the root has of what the modules may ask for, by path. The kernel finds compressed files too, under
+/// their own names (its documentation of the firmware search path).
+fn firmware(parts: &Parts) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    let Some(home) = parts.firmware else { return Ok(found) };
+    for name in &parts.modules.firmware {
+        for suffix in ["", ".xz", ".zst"] {
+            let path = home.join(format!("{name}{suffix}"));
+            if path.is_file() {
+                let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+                found.push((format!("usr/lib/firmware/{name}{suffix}"), bytes));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The name without compression of a module that every start needs; `None` for others, and if it has none.

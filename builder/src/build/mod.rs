@@ -15,6 +15,7 @@ pub mod root;
 mod state;
 pub mod tree;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -111,6 +112,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     };
     clock.lap("root.img");
 
+    staging.write("netboot.img", &parts.netboot)?;
     let initrd = parts.initrd;
     staging.write("initrd.img", &initrd)?;
     let vmlinuz = read(&kernel.image)?;
@@ -196,6 +198,8 @@ struct BootParts {
     kept: Selection,
     /// The initramfs.
     initrd: Vec<u8>,
+    /// What follows it for a start over the network.
+    netboot: Vec<u8>,
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -213,8 +217,12 @@ fn boot_parts(
     let chooser = Chooser::new(&kernel, store, fresh, reporter);
     let early = modules::initramfs_requests(&recipe.kernel.initramfs_modules);
     let early = chooser.choose(&early, "kernel.initramfs-modules")?;
+    let network = modules::network_requests(&recipe.kernel.initramfs_modules);
+    let network = chooser.choose(&network, "netboot-modules")?;
     let kept = chooser.choose(&recipe.kernel.modules, "kernel.modules")?;
-    Ok(BootParts { kept, initrd: initrd(&kernel, &early, init, recipe, epoch, store, fresh)? })
+    let archives = Archives { kernel: &kernel, lock, root, recipe, epoch, store, fresh };
+    let initrd = archives.initrd(&early, init)?;
+    Ok(BootParts { kept, initrd, netboot: archives.netboot(&network, &early.paths)? })
 }
 
 fn write_root(
@@ -237,31 +245,57 @@ fn write_root(
     Ok(root)
 }
 
-/// The settings and, from the cache if it was made before, everything else. The cache holds one for each recipe.
-fn initrd(
-    kernel: &Kernel,
-    modules: &Selection,
-    init: &[u8],
-    recipe: &Recipe,
+/// What the archives of the initramfs are made from.
+struct Archives<'a> {
+    kernel: &'a Kernel,
+    lock: &'a Lock,
+    root: &'a Path,
+    recipe: &'a Recipe,
     epoch: i64,
-    store: &Store,
+    store: &'a Store,
     fresh: bool,
-) -> Result<Vec<u8>> {
-    let paths: Vec<&str> = modules.paths.iter().map(String::as_str).collect();
-    let what =
-        format!("{}\n{}\n{}\n{epoch}\n{}", programs::stamp()?, Digest::of(init), kernel.identity, paths.join("\n"));
-    let mut initrd = initramfs::settings(&recipe.name, &recipe.settings, epoch)?;
-    let name = format!("initramfs-{}", recipe.name);
-    if !fresh && let Some(archive) = memo::recall(store, &name, &what)? {
-        initrd.extend(archive);
-        return Ok(initrd);
+}
+
+impl Archives<'_> {
+    /// The settings and the large archive.
+    fn initrd(&self, modules: &Selection, init: &[u8]) -> Result<Vec<u8>> {
+        let mut initrd = initramfs::settings(&self.recipe.name, &self.recipe.settings, self.epoch)?;
+        let content = Content::from(init.to_vec());
+        let none = BTreeSet::new();
+        let parts = initramfs::Parts { init: Some(content), ..self.parts(modules, &none) };
+        initrd.extend(self.cached("initramfs", &Digest::of(init).to_string(), &parts)?);
+        Ok(initrd)
     }
-    let init = Content::from(init.to_vec());
-    let parts = initramfs::Parts { init, kernel: &kernel.version, modules, directory: &kernel.directory, epoch };
-    let archive = initramfs::compressed(&initramfs::tree(&parts)?)?;
-    memo::remember(store, &name, &what, &archive)?;
-    initrd.extend(archive);
-    Ok(initrd)
+
+    /// The archive with drivers of network cards, which follows the other.
+    fn netboot(&self, modules: &Selection, besides: &BTreeSet<String>) -> Result<Vec<u8>> {
+        let firmware = self.root.join("usr/lib/firmware");
+        let parts = initramfs::Parts { firmware: Some(&firmware), ..self.parts(modules, besides) };
+        // Firmware comes from packages of the root.
+        let what = root::content_key(self.recipe, self.lock).to_string();
+        self.cached("netboot", &what, &parts)
+    }
+
+    fn parts<'b>(&'b self, modules: &'b Selection, besides: &'b BTreeSet<String>) -> initramfs::Parts<'b> {
+        let (kernel, directory) = (self.kernel.version.as_str(), self.kernel.directory.as_path());
+        initramfs::Parts { init: None, kernel, modules, besides, firmware: None, directory, epoch: self.epoch }
+    }
+
+    /// From the cache, if it was made before. The cache holds one of a kind for each recipe.
+    fn cached(&self, kind: &str, made_of: &str, parts: &initramfs::Parts) -> Result<Vec<u8>> {
+        let paths: Vec<&str> = parts.modules.paths.iter().map(String::as_str).collect();
+        let identity = &self.kernel.identity;
+        let what = format!("{}\n{made_of}\n{identity}\n{}\n{}", programs::stamp()?, self.epoch, paths.join("\n"));
+        let name = format!("{kind}-{}", self.recipe.name);
+        if !self.fresh
+            && let Some(archive) = memo::recall(self.store, &name, &what)?
+        {
+            return Ok(archive);
+        }
+        let archive = initramfs::compressed(&initramfs::tree(parts)?)?;
+        memo::remember(self.store, &name, &what, &archive)?;
+        Ok(archive)
+    }
 }
 
 /// The stub, from its package the first time: looking for a file in one takes a tenth of a second.

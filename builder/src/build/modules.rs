@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
-use kmod::{DEFAULT_INITRAMFS, ModuleIndex};
+use kmod::{DEFAULT_INITRAMFS, Group, ModuleIndex, NETWORK_INITRAMFS};
 use progress::Progress;
 use serde::{Deserialize, Serialize};
 use store::{Digest, Store};
@@ -74,6 +74,9 @@ pub struct Selection {
     pub paths: BTreeSet<String>,
     /// Index files by name (`modules.dep`), in hexadecimal: some are binary.
     files: BTreeMap<String, String>,
+    /// Firmware that the modules declare, by paths below `/usr/lib/firmware`.
+    #[serde(default)]
+    pub firmware: BTreeSet<String>,
 }
 
 impl Selection {
@@ -110,14 +113,15 @@ impl<'a> Chooser<'a> {
             return Ok(selection);
         }
         let index = self.index()?;
-        let paths = if requests.iter().any(|request| request == ALL) {
-            index.modules().map(|module| module.path.clone()).collect()
+        let (paths, firmware) = if requests.iter().any(|request| request == ALL) {
+            (index.modules().map(|module| module.path.clone()).collect(), BTreeSet::new())
         } else {
-            index.closure(requests).with_context(|| format!("choosing kernel modules for {what}"))?.paths
+            let closure = index.closure(requests).with_context(|| format!("choosing kernel modules for {what}"))?;
+            (closure.paths, closure.firmware)
         };
         let files = index.subset(&paths).files();
         let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), hex::encode(bytes))).collect();
-        let selection = Selection { paths, files };
+        let selection = Selection { paths, files, firmware };
         memo::remember(self.store, what, &question, &serde_json::to_vec(&selection)?)?;
         Ok(selection)
     }
@@ -144,6 +148,14 @@ fn identity(lock: &Lock) -> Digest {
 
 /// What the initramfs gets: rocbed's own list and the recipe's.
 pub fn initramfs_requests(recipe: &[String]) -> Vec<String> {
-    let default = DEFAULT_INITRAMFS.iter().flat_map(|group| group.requests).map(|name| (*name).to_owned());
-    default.chain(recipe.iter().cloned()).collect()
+    names(DEFAULT_INITRAMFS).chain(recipe.iter().cloned()).collect()
+}
+
+/// The same and what it takes to fetch a root over the network.
+pub fn network_requests(recipe: &[String]) -> Vec<String> {
+    initramfs_requests(recipe).into_iter().chain(names(NETWORK_INITRAMFS)).collect()
+}
+
+fn names(groups: &[Group]) -> impl Iterator<Item = String> {
+    groups.iter().flat_map(|group| group.requests).map(|name| (*name).to_owned())
 }

@@ -51,13 +51,32 @@ pub const DEFAULT_INITRAMFS: &[Group] = &[
     Group { reason: "disks under Hyper-V", requests: &["hv_storvsc"] },
 ];
 
+/// What it takes besides [`DEFAULT_INITRAMFS`] to fetch a root over the network: in an archive of its own, because a start
+/// from a disk needs none of it.
+pub const NETWORK_INITRAMFS: &[Group] = &[
+    Group {
+        reason: "wired network cards, with what their drivers have loaded for their PHYs",
+        requests: &[
+            "kernel/drivers/net/ethernet/",
+            "kernel/drivers/net/mdio/",
+            "kernel/drivers/net/pcs/",
+            "kernel/drivers/net/phy/",
+            "kernel/drivers/net/usb/",
+        ],
+    },
+    Group { reason: "network cards of QEMU, VMware, Hyper-V", requests: &["virtio_net", "vmxnet3", "hv_netvsc"] },
+    Group { reason: "packet sockets, for DHCP", requests: &["af_packet"] },
+    Group { reason: "compressed memory for the root", requests: &["zram"] },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn nothing_is_asked_for_twice() {
-        let mut requests: Vec<_> = DEFAULT_INITRAMFS.iter().flat_map(|group| group.requests).collect();
+        let mut requests: Vec<_> =
+            DEFAULT_INITRAMFS.iter().chain(NETWORK_INITRAMFS).flat_map(|group| group.requests).collect();
         let all = requests.len();
         requests.sort_unstable();
         requests.dedup();

@@ -35,7 +35,7 @@ pub use closure::{Closure, ClosureError};
 #[cfg(feature = "index")]
 pub use compression::{Compression, DecompressError, MAX_MODULE_SIZE, decompress};
 #[cfg(feature = "index")]
-pub use defaults::{DEFAULT_INITRAMFS, Group};
+pub use defaults::{DEFAULT_INITRAMFS, Group, NETWORK_INITRAMFS};
 pub use glob::matches as alias_matches;
 #[cfg(feature = "index")]
 pub use index::{IndexError, KernelFiles, Module, ModuleIndex, Source};

@@ -209,10 +209,11 @@ impl Engine {
         match (before, link.carrier) {
             (false, true) => {
                 let plan = self.plans.take(&link);
-                let name = self.own_name().map(|name| hostname::short(&name).to_owned());
+                let own = self.own_name().map(|name| hostname::short(&name).to_owned());
                 let seed = seed(&link, self.began);
+                let last = self.settings.before.get(&name).copied();
                 events.push(Event::LinkUp { link: link.name });
-                self.with(index, events, |wire, context| wire.start(plan, name.as_deref(), seed, context));
+                self.with(index, events, |wire, context| wire.start(plan, own.as_deref(), (seed, last), context));
             }
             (true, false) => {
                 self.with(index, events, Wire::pause);

@@ -1,5 +1,6 @@
 //! One link: its client, its sockets, and what it is set up with.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crate::configuration::{Configuration, Mac};
@@ -57,8 +58,14 @@ impl Wire {
         }
     }
 
-    /// The link has a carrier.
-    pub fn start(&mut self, plan: Plan, hostname: Option<&str>, seed: u64, context: &mut Context<'_>) {
+    /// The link has a carrier. A new client begins with a seed, and the address that the program before had here.
+    pub fn start(
+        &mut self,
+        plan: Plan,
+        hostname: Option<&str>,
+        (seed, last): (u64, Option<Ipv4Addr>),
+        context: &mut Context<'_>,
+    ) {
         self.silence_told = false;
         match (plan, self.link.mac) {
             (Plan::Static(configuration), _) => {
@@ -68,8 +75,10 @@ impl Wire {
             }
             (Plan::Dhcp { client_id }, Some(mac)) => {
                 let hostname = hostname.map(str::to_owned);
-                let client =
-                    self.client.get_or_insert_with(|| Client::new(Identity { mac, client_id, hostname }, seed));
+                let client = self.client.get_or_insert_with(|| {
+                    let client = Client::new(Identity { mac, client_id, hostname }, seed);
+                    last.into_iter().fold(client, Client::after)
+                });
                 let actions = client.start(context.now);
                 self.act(actions, context);
             }
@@ -244,7 +253,7 @@ impl Wire {
         self.link.index.saturating_add(100)
     }
 
-    fn place(&self, configuration: &Configuration, gateway: Option<std::net::Ipv4Addr>) -> Place {
+    fn place(&self, configuration: &Configuration, gateway: Option<Ipv4Addr>) -> Place {
         Place {
             index: self.link.index,
             source: configuration.address,

@@ -1,6 +1,7 @@
 //! What the caller wants.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub struct Settings {
     pub search: Vec<String>,
     /// Where name servers are written to; `None` for nowhere. A symbolic link there is replaced.
     pub resolv_conf: Option<PathBuf>,
+    /// Addresses that links got from DHCP under the program that ran before, by link: they are asked for again, which takes
+    /// one exchange instead of two. A link keeps its address meanwhile.
+    pub before: BTreeMap<String, Ipv4Addr>,
     /// After how long without an answer from any DHCP server there is an [`Event::NoAnswer`](crate::Event::NoAnswer).
     pub silence: Duration,
 }
@@ -40,6 +44,7 @@ impl Default for Settings {
             dns: Vec::new(),
             search: Vec::new(),
             resolv_conf: Some(PathBuf::from("/etc/resolv.conf")),
+            before: BTreeMap::new(),
             silence: Duration::from_secs(10),
         }
     }

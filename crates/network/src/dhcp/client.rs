@@ -82,6 +82,8 @@ pub struct Client {
     random: Random,
     state: State,
     held: Option<Held>,
+    /// The address that another client had on this link before this one began.
+    before: Option<Ipv4Addr>,
     /// When the client began to want an address that it has not got.
     wanting: Option<Time>,
     refusals: u32,
@@ -93,7 +95,23 @@ impl Client {
     /// A client that waits for [`start`](Self::start). Each link and each boot should have another `seed`.
     pub fn new(identity: Identity, seed: u64) -> Self {
         let random = Random::new(seed);
-        Self { identity, random, state: State::Idle, held: None, wanting: None, refusals: 0, renew: Time::MAX }
+        Self {
+            identity,
+            random,
+            state: State::Idle,
+            held: None,
+            before: None,
+            wanting: None,
+            refusals: 0,
+            renew: Time::MAX,
+        }
+    }
+
+    /// Takes over from another client on this link, such as one of the program that ran before: its address is asked for
+    /// first, in one exchange (RFC 2131 section 3.2).
+    #[must_use]
+    pub fn after(self, address: Ipv4Addr) -> Self {
+        Self { before: Some(address), ..self }
     }
 
     /// The link has a carrier: looks for a server, or asks whether a lease from before still holds.
@@ -103,7 +121,8 @@ impl Client {
         if self.held.as_ref().is_some_and(|held| held.expiry() <= now) {
             self.held = None;
         }
-        if self.held.is_some() { self.ask(now, State::Rebooting) } else { self.ask(now, State::Selecting) }
+        let known = self.held.is_some() || self.before.is_some();
+        if known { self.ask(now, State::Rebooting) } else { self.ask(now, State::Selecting) }
     }
 
     /// The link lost its carrier. The lease is kept in mind, the address is not kept.
@@ -179,7 +198,7 @@ impl Client {
                     self.repeat(now)
                 } else {
                     // No server knows the old address, or none is there any more: any address will do.
-                    self.held = None;
+                    (self.held, self.before) = (None, None);
                     self.ask(now, State::Selecting)
                 }
             }
@@ -303,7 +322,11 @@ impl Client {
                 options.set(code::REQUESTED_ADDRESS, &offer.configuration.address.octets());
                 options.set(code::SERVER, &offer.server.octets());
             }
-            (State::Rebooting(_), Some((address, _))) => options.set(code::REQUESTED_ADDRESS, &address.octets()),
+            (State::Rebooting(_), held) => {
+                // It is asked for with one of the two.
+                let address = held.map(|(address, _)| address).or(self.before).unwrap_or(Ipv4Addr::UNSPECIFIED);
+                options.set(code::REQUESTED_ADDRESS, &address.octets());
+            }
             (State::Renewing(_), Some((address, server))) => (ciaddr, via) = (address, Via::Udp(server)),
             (State::Rebinding(_), Some((address, _))) => (ciaddr, via) = (address, Via::Udp(Ipv4Addr::BROADCAST)),
             _ => {}
@@ -344,6 +367,7 @@ impl Client {
         // A rack that was switched on in one moment should not renew in one moment.
         self.renew = since.saturating_add(self.random.less(lease.renew, 5));
         self.held = Some(Held { lease, since });
+        self.before = None;
         self.state = State::Bound;
         self.wanting = None;
         self.refusals = 0;
@@ -369,7 +393,7 @@ impl Client {
             }
             _ if self.has_address() => self.lose(Loss::Refused, now),
             _ => {
-                self.held = None;
+                (self.held, self.before) = (None, None);
                 self.ask(now, State::Selecting)
             }
         }

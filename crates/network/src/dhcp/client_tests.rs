@@ -251,6 +251,26 @@ fn a_cable_that_was_out_for_a_moment() {
 }
 
 #[test]
+fn the_address_of_the_program_before_is_taken_over_in_one_exchange() {
+    let mut client = client().after(ADDRESS);
+    let (request, via) = sent(&client.start(at(0)));
+    assert_eq!((request.options.kind(), via), (Some(Kind::Request), Via::Broadcast));
+    assert_eq!(request.options.address(code::REQUESTED_ADDRESS), Some(ADDRESS));
+    assert_eq!(request.options.address(code::SERVER), None, "no server was chosen");
+    assert!(matches!(client.packet(&answer(&request, Kind::Ack), at(0))[..], [Action::Configure(_)]));
+    assert_eq!(client.phase(), Phase::Bound);
+}
+
+#[test]
+fn an_address_that_no_server_knows_any_more_is_given_up() {
+    let mut client = client().after(ADDRESS);
+    let (request, _) = sent(&client.start(at(0)));
+    let (discover, _) = sent(&client.packet(&answer(&request, Kind::Nak), at(0)));
+    assert_eq!(discover.options.kind(), Some(Kind::Discover));
+    assert_eq!(discover.options.address(code::REQUESTED_ADDRESS), None);
+}
+
+#[test]
 fn a_cable_that_was_put_into_another_network() {
     // A server there refuses the old address.
     let mut client = bound(at(0), HOUR);

@@ -1,0 +1,267 @@
+//! One file over HTTP, as a stream that survives cut connections and servers that die: it goes on where it was, with
+//! `Range` (RFC 9110, section 14), or by reading again what it has where the server knows no ranges.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::tls::TlsConfig;
+use ureq::{Agent, Body, BodyReader};
+
+/// How a download behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long it goes on trying without a single byte; `None` for ever.
+    pub patience: Option<Duration>,
+    /// The first pause between two attempts; the next are each twice as long.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// How long a server may take to answer, or to send the next bytes.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            patience: Some(Duration::from_secs(600)),
+            first_pause: Duration::from_millis(250),
+            longest_pause: Duration::from_secs(5),
+            timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Why a download came to its end before the file did.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// The server answers, and not with the file.
+    #[error("{url}: the server answers with status {status}")]
+    Refused {
+        /// Of the file.
+        url: String,
+        /// What it says.
+        status: u16,
+    },
+    /// No byte has come for as long as was to be waited.
+    #[error("{url}: nothing came for {} s: {reason}", waited.as_secs())]
+    Silent {
+        /// Of the file.
+        url: String,
+        /// What the last attempt came to.
+        reason: String,
+        /// For how long.
+        waited: Duration,
+    },
+    /// The server has another file under this address than it had at the beginning.
+    #[error("{url}: the file was changed on the server during the download")]
+    Changed {
+        /// Of the file.
+        url: String,
+    },
+    /// The address is none.
+    #[error("{url} is no address of a file: {reason}")]
+    Address {
+        /// What is given.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Tells the file that an answer is about from others under the same address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Version {
+    length: Option<u64>,
+    /// `ETag`, or else `Last-Modified`.
+    mark: Option<String>,
+}
+
+/// The stream. Errors that [`Read`] returns hold a [`DownloadError`].
+pub struct Download<'a> {
+    url: String,
+    options: Options,
+    agent: Agent,
+    say: &'a mut dyn FnMut(&str),
+    version: Option<Version>,
+    body: Option<BodyReader<'static>>,
+    at: u64,
+    last_byte: Instant,
+    pause: Duration,
+}
+
+impl<'a> Download<'a> {
+    /// Asks for a file; comes back with the first answer. `say` gets a line for each cut and each resumption.
+    ///
+    /// # Errors
+    /// As for the type's name; a server that cannot be reached is asked again.
+    pub fn open(url: &str, options: &Options, say: &'a mut dyn FnMut(&str)) -> Result<Self, DownloadError> {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .accept_encoding("identity")
+            .user_agent(concat!("rocbed-init/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(options.timeout))
+            .timeout_recv_response(Some(options.timeout))
+            .timeout_per_read(Some(options.timeout))
+            // An initramfs has no authorities, and the clock of a machine without a battery is years off. What is trusted
+            // is the digest on the kernel command line.
+            .tls_config(TlsConfig::builder().disable_verification(true).build());
+        let mut download = Self {
+            url: url.to_owned(),
+            options: options.clone(),
+            agent: config.build().into(),
+            say,
+            version: None,
+            body: None,
+            at: 0,
+            last_byte: Instant::now(),
+            pause: options.first_pause,
+        };
+        download.connect()?;
+        Ok(download)
+    }
+
+    /// The file's length in bytes, if the server tells.
+    pub fn length(&self) -> Option<u64> {
+        self.version.as_ref()?.length
+    }
+
+    /// Tries until there is an answer whose body goes on where we are.
+    fn connect(&mut self) -> Result<(), DownloadError> {
+        loop {
+            match self.attempt() {
+                Ok(body) => {
+                    self.body = Some(body);
+                    return Ok(());
+                }
+                Err(Miss::Final(error)) => return Err(error),
+                Err(Miss::Again(reason)) => self.rest(reason)?,
+            }
+        }
+    }
+
+    fn attempt(&mut self) -> Result<BodyReader<'static>, Miss> {
+        let mut request = self.agent.get(&self.url);
+        if self.at > 0 {
+            request = request.header("range", format!("bytes={}-", self.at));
+        }
+        let response = request.call().map_err(|error| match error {
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+                Miss::Final(DownloadError::Address { url: self.url.clone(), reason: error.to_string() })
+            }
+            other => Miss::Again(other.to_string()),
+        })?;
+        let status = response.status();
+        let skip = match status {
+            StatusCode::OK => self.at,
+            StatusCode::PARTIAL_CONTENT if starts_at(response.headers()) == Some(self.at) => 0,
+            // A server that is being started, or has too much to do (RFC 9110, sections 15.5.9 and 15.6; RFC 6585).
+            _ if matches!(status.as_u16(), 408 | 429 | 500..) => return Err(Miss::Again(format!("status {status}"))),
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => return Err(self.changed()),
+            other => {
+                return Err(Miss::Final(DownloadError::Refused { url: self.url.clone(), status: other.as_u16() }));
+            }
+        };
+        let version = version(&response);
+        match &self.version {
+            Some(first) if *first != version => return Err(self.changed()),
+            _ => self.version = Some(version),
+        }
+        let mut body = response.into_body().into_reader();
+        if skip > 0 {
+            (self.say)(&format!("the server knows no ranges: reading the first {} MiB again", skip >> 20));
+            let skipped = io::copy(&mut body.by_ref().take(skip), &mut io::sink());
+            match skipped {
+                Ok(count) if count == skip => {}
+                Ok(_) => return Err(Miss::Again("the connection was cut".into())),
+                Err(error) => return Err(Miss::Again(error.to_string())),
+            }
+        }
+        Ok(body)
+    }
+
+    fn changed(&self) -> Miss {
+        Miss::Final(DownloadError::Changed { url: self.url.clone() })
+    }
+
+    /// Waits before the next attempt, if it is worth another.
+    fn rest(&mut self, reason: String) -> Result<(), DownloadError> {
+        let waited = self.last_byte.elapsed();
+        if self.options.patience.is_some_and(|patience| waited >= patience) {
+            return Err(DownloadError::Silent { url: self.url.clone(), reason, waited });
+        }
+        let pause = jittered(self.pause);
+        (self.say)(&format!("{}: {reason}; trying again in {:.1} s", self.url, pause.as_secs_f64()));
+        std::thread::sleep(pause);
+        self.pause = self.pause.saturating_mul(2).min(self.options.longest_pause);
+        Ok(())
+    }
+
+    fn next(&mut self, buffer: &mut [u8]) -> Result<usize, DownloadError> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let Some(body) = &mut self.body else {
+                self.connect()?;
+                (self.say)(&format!("going on at {} MiB", self.at >> 20));
+                continue;
+            };
+            let end = self.version.as_ref().and_then(|version| version.length);
+            let reason = match body.read(buffer) {
+                Ok(0) if end.is_none_or(|end| self.at >= end) => return Ok(0),
+                Ok(0) => "the connection was cut".to_owned(),
+                Ok(count) => {
+                    self.at = self.at.saturating_add(count as u64);
+                    self.last_byte = Instant::now();
+                    self.pause = self.options.first_pause;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error.to_string(),
+            };
+            self.body = None;
+            self.rest(reason)?;
+        }
+    }
+}
+
+impl Read for Download<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.next(buffer).map_err(io::Error::other)
+    }
+}
+
+/// Why one attempt came to nothing.
+enum Miss {
+    /// The next may do better.
+    Again(String),
+    /// It will not.
+    Final(DownloadError),
+}
+
+fn version(response: &Response<Body>) -> Version {
+    let text = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+    let length = match text("content-range") {
+        // `bytes 100-199/200`
+        Some(range) => range.rsplit_once('/').and_then(|(_, total)| total.trim().parse().ok()),
+        None => text("content-length").and_then(|length| length.trim().parse().ok()),
+    };
+    Version { length, mark: text("etag").or_else(|| text("last-modified")) }
+}
+
+/// Where the part of an answer begins (RFC 9110, section 14.4).
+fn starts_at(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get("content-range")?.to_str().ok()?;
+    range.trim().strip_prefix("bytes")?.trim_start().split_once('-')?.0.parse().ok()
+}
+
+/// Between half of a pause and all of it: a rack of machines that lost one server should not come back in one moment.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) as u8;
+    pause / 2 + pause.mul_f64(f64::from(random) / 512.0)
+}
+
+#[cfg(test)]
+mod tests;

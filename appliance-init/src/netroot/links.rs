@@ -1,0 +1,171 @@
+//! The first stage's network: drivers, links, an address.
+
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use network::{Event, Network};
+
+use crate::block;
+use crate::cmdline::CommandLine;
+use crate::devices::modaliases;
+use crate::fatal::Fatal;
+use crate::initramfs::Search;
+use crate::settings::Settings;
+use crate::uevent::{Event as Uevent, Events};
+
+/// After how long without a carrier on any link drivers of everything else are loaded too: a network card behind USB or
+/// on a bus that nobody thought of.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long to wait for the network before devices are looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The appliance's settings as the network takes them, and what is wrong with them.
+pub fn settings(settings: &Settings) -> (network::Settings, Vec<String>) {
+    let (mut links, mut problems) = (Vec::new(), Vec::new());
+    for text in &settings.ip {
+        match network::ip::parse(text) {
+            Ok(word) => links.push(word),
+            Err(problem) => problems.push(format!("ip={text}: {problem}; using DHCP")),
+        }
+    }
+    let (hostname, dns) = (settings.name.clone(), settings.dns.clone());
+    (network::Settings { links, hostname, dns, ..network::Settings::default() }, problems)
+}
+
+/// Brings all wired links up; comes back as soon as one can be used.
+///
+/// # Errors
+/// If none can, with how each link stands.
+pub(super) fn bring_up(line: &CommandLine, search: &mut Search, events: &mut dyn Events) -> Result<Network, Fatal> {
+    let start = search.system.uptime();
+    load(search, leads_to_network);
+    let (wanted, problems) = settings(&Settings::of_this_machine(line).0);
+    for problem in problems {
+        search.console.say(&problem);
+    }
+    let (network, news) = Network::start(wanted).map_err(|error| {
+        Fatal::new(format!("starting the network: {error}"), "use a kernel that has packet sockets and netlink")
+    })?;
+    let (mut carrier, mut all) = (false, false);
+    loop {
+        if hear(&news, search, &mut carrier) {
+            return Ok(network);
+        }
+        let waited = search.system.uptime().saturating_sub(start);
+        if line.network_timeout.is_some_and(|patience| waited >= patience) {
+            return Err(no_network(&network, waited));
+        }
+        let everything = !all && !carrier && waited >= PATIENCE;
+        if everything {
+            search.console.say("no link with a carrier yet: looking for network cards on every bus");
+            all = true;
+            load(search, |_| true);
+        }
+        follow(search, events, all)?;
+    }
+}
+
+/// Takes news of links; whether one can be used.
+fn hear(news: &Receiver<Event>, search: &mut Search, carrier: &mut bool) -> bool {
+    let mut usable = false;
+    let mut wait = LOOK_AGAIN;
+    while let Ok(event) = news.recv_timeout(wait) {
+        *carrier |= matches!(event, Event::LinkUp { .. });
+        usable |= matches!(event, Event::Configured { .. });
+        search.console.say(&format!("network: {event}"));
+        wait = Duration::ZERO;
+    }
+    usable
+}
+
+/// Takes news of devices.
+fn follow(search: &mut Search, events: &mut dyn Events, all: bool) -> Result<(), Fatal> {
+    let failed =
+        |error| Fatal::new(format!("waiting for devices: {error}"), "report this as a bug of rocbed, with this text");
+    while let Some(event) = events.next(Duration::ZERO).map_err(failed)? {
+        match event {
+            Uevent::Added { modalias: Some(alias) } if all || leads_to_network(&alias) => search.load_alias(&alias),
+            Uevent::Lost => load(search, if all { |_| true } else { leads_to_network }),
+            Uevent::Added { .. } | Uevent::Other => {}
+        }
+    }
+    protect(search);
+    Ok(())
+}
+
+/// Loads the drivers of devices; loading one brings devices that want others.
+fn load(search: &mut Search, wanted: fn(&str) -> bool) {
+    let mut known = std::collections::BTreeSet::new();
+    loop {
+        let found = modaliases(&search.places.sys.join("devices")).into_iter();
+        let new: Vec<_> = found.filter(|alias| wanted(alias) && known.insert(alias.clone())).collect();
+        if new.is_empty() {
+            return;
+        }
+        for alias in new {
+            search.load_alias(&alias);
+        }
+        protect(search);
+    }
+}
+
+/// The machine's own disks are not ours, whatever the root is on.
+fn protect(search: &mut Search) {
+    let devices = block::list(&search.places.sys.join("class/block"));
+    let problems = search.protector.protect(&devices, &search.places.dev, search.system);
+    search.tell(&problems);
+}
+
+/// Whether a device is a network card or what one hangs on: PCI class 02, virtio's own PCI devices and its network card
+/// (virtio 1.2, sections 4.1.2 and 5), Hyper-V's and Xen's buses, network cards on USB (class 02 of an interface, or a
+/// vendor's own).
+fn leads_to_network(alias: &str) -> bool {
+    let pci = |class: &str| alias.starts_with("pci:") && alias.contains(class);
+    pci("bc02")
+        || alias.starts_with("pci:v00001AF4")
+        || alias.starts_with("virtio:d00000001v")
+        || alias.starts_with("vmbus:f8615163") // Hyper-V's network card, by its class GUID
+        || alias.starts_with("xen:vif")
+        || alias.starts_with("mdio:")
+}
+
+fn no_network(network: &Network, waited: Duration) -> Fatal {
+    let status = network.status();
+    let details: Vec<_> = status.to_string().lines().map(str::to_owned).collect();
+    let advice = if status.links.is_empty() {
+        "the initramfs has no driver for this machine's network card: give the loader netboot.img besides initrd.img, or add \
+         the driver to the recipe's kernel.modules"
+    } else {
+        "check the cable and the network's DHCP server; fixed settings are given with ip= on the kernel command line"
+    };
+    Fatal::new(format!("no network after {} s", waited.as_secs()), advice).with_details(details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_network_cards_get_their_drivers_first() {
+        for alias in [
+            "pci:v00008086d000015F3sv00001043sd000087D2bc02sc00i00",
+            "pci:v00001AF4d00001041sv00001AF4sd00001100bc02sc00i00",
+            "virtio:d00000001v00001AF4",
+            "mdio:00000000000111001100100100010110",
+        ] {
+            assert!(leads_to_network(alias), "{alias}");
+        }
+        for alias in ["pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01", "virtio:d00000002v00001AF4", "usb:v1"] {
+            assert!(!leads_to_network(alias), "{alias}");
+        }
+    }
+
+    #[test]
+    fn a_bad_ip_is_told_and_dhcp_used() {
+        let given = Settings { ip: vec!["dhpc".into()], name: Some("gpu7".into()), ..Settings::default() };
+        let (settings, problems) = settings(&given);
+        assert!(settings.links.is_empty() && settings.hostname.as_deref() == Some("gpu7"));
+        assert!(problems[0].ends_with("; using DHCP"), "{problems:?}");
+    }
+}

@@ -1,0 +1,278 @@
+//! A root that comes over the network: links up, the root fetched into compressed memory, checked, and then found there as
+//! it would be on a disk.
+//!
+//! `rocbed.root-url=` says where it is and `rocbed.root-sha256=` what it is: the SHA-256 of `root.img`, whether it is sent
+//! as it is or compressed with Zstandard. Nothing of it is used before the digest is known to be right.
+
+pub mod addresses;
+pub mod boot_report;
+pub mod download;
+pub mod image;
+mod links;
+pub mod memory;
+mod meter;
+pub mod zram;
+
+pub use links::settings as network_settings;
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::block::{self, BlockDevice};
+use crate::cmdline::{CommandLine, RootSpec};
+use crate::fatal::Fatal;
+use crate::initramfs::Search;
+use crate::superblock::Superblock;
+use crate::uevent::Events;
+use download::{Download, DownloadError, Options};
+use image::{ImageError, Incoming};
+use meter::Meter;
+use zram::Zram;
+
+/// Where a root is, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// `rocbed.root-url=`: http or https.
+    pub url: String,
+    /// `rocbed.root-sha256=`: of `root.img`, not compressed.
+    pub sha256: [u8; 32],
+}
+
+impl Source {
+    /// What the command line asks for; `None` if the root is on a disk.
+    ///
+    /// # Errors
+    /// An address without a digest, or one that makes no sense: a root that nobody vouches for is not started.
+    pub fn of(line: &CommandLine) -> Result<Option<Self>, Fatal> {
+        let Some(url) = &line.root_url else { return Ok(None) };
+        if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+            let what = format!("rocbed.root-url={url} is no address of a root");
+            return Err(Fatal::new(what, "give one that begins with http:// or https://"));
+        }
+        let Some(digest) = &line.root_sha256 else {
+            let what = "the kernel command line has rocbed.root-url= and no rocbed.root-sha256=";
+            let advice = "add the digest of root.img, as SHA256SUMS beside it has it: nothing else says that it is the right one";
+            return Err(Fatal::new(what, advice));
+        };
+        let sha256 = parse_sha256(digest).ok_or_else(|| {
+            let what = format!("rocbed.root-sha256={digest} is no SHA-256");
+            Fatal::new(what, "give the 64 hexadecimal digits that SHA256SUMS has for root.img")
+        })?;
+        Ok(Some(Self { url: url.clone(), sha256 }))
+    }
+}
+
+fn parse_sha256(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (at, byte) in digest.iter_mut().enumerate() {
+        let digits = text.get(at * 2..at * 2 + 2)?;
+        *byte =
+            digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u8::from_str_radix(digits, 16).ok())??;
+    }
+    Some(digest)
+}
+
+/// Fetches the root. Returns its device and file system type.
+///
+/// # Errors
+/// With what to do about it. The network stays as it is, so that the error can be told.
+pub(crate) fn reach(
+    source: &Source,
+    line: &CommandLine,
+    search: &mut Search,
+    events: &mut dyn Events,
+) -> Result<(BlockDevice, String), Fatal> {
+    let network = links::bring_up(line, search, events)?;
+    for module in ["zram", "ext4"] {
+        search.load(module);
+    }
+    fetch(source, line, search)?;
+    // The second stage takes over: links and addresses stay.
+    let kept = addresses::of(&network.status());
+    drop(network);
+    if let Err(error) = addresses::write(Path::new(addresses::FILE), &kept) {
+        search.console.say(&format!("{error}; the addresses will be asked for anew"));
+    }
+    found(line, search)
+}
+
+/// Brings the root into memory.
+fn fetch(source: &Source, line: &CommandLine, search: &mut Search) -> Result<(), Fatal> {
+    let options = Options { patience: line.network_timeout, ..Options::default() };
+    let console = std::cell::RefCell::new(&mut *search.console);
+    let mut say = |text: &str| console.borrow_mut().say(&format!("root: {text}"));
+    let download = Download::open(&source.url, &options, &mut say).map_err(|error| failed_download(&error))?;
+    let length = download.length();
+    let mut meter = Meter::new(length);
+    let mut count = |bytes: usize| {
+        if let Some(line) = meter.add(bytes) {
+            console.borrow_mut().say(&format!("root: {line}"));
+        }
+    };
+    let available = memory::available(Path::new("/proc/meminfo")).map_err(|error| {
+        Fatal::new(format!("reading /proc/meminfo: {error}"), "report this as a bug of rocbed, with this text")
+    })?;
+    let incoming = Incoming::open(Counting { inner: download, count: &mut count }, length)
+        .map_err(|error| failed_image(error, available))?;
+    if let Some(length) = length {
+        check_memory(memory::needed(length, incoming.is_compressed()), available)?;
+        let shown = memory::shown(length);
+        console.borrow_mut().say(&format!("root: {shown} from {}, {} are free", source.url, memory::shown(available)));
+    }
+    let limit = available.saturating_sub(memory::RESERVE / 2);
+    let algorithm = memory::algorithm(incoming.size().unwrap_or_default(), available);
+    let mut device = Zram::new(&search.places.sys, &search.places.dev, limit, algorithm);
+    let received = incoming.receive(&source.sha256, &mut device);
+    drop(device);
+    let size = received.map_err(|error| failed_image(error, available))?;
+    let held = Zram::memory(&search.places.sys).map_or_else(String::new, |bytes| {
+        format!(", {} of it in {} of memory", memory::shown(size), memory::shown(bytes))
+    });
+    search.console.say(&format!("root: {}; the digest is right{held}", meter.end()));
+    Ok(())
+}
+
+fn check_memory(needed: u64, available: u64) -> Result<(), Fatal> {
+    if needed <= available {
+        return Ok(());
+    }
+    let (needed, available) = (memory::shown(needed), memory::shown(available));
+    let what = format!("this image needs {needed} of memory to start over the network, this machine has {available}");
+    Err(Fatal::new(what, "give the machine more memory, or start it from a stick or a disk"))
+}
+
+fn failed_download(error: &DownloadError) -> Fatal {
+    let advice = match error {
+        DownloadError::Refused { .. } => {
+            "check that the image is still served there; after a new build the server has to be told of it"
+        }
+        DownloadError::Silent { .. } => "check that the server runs, and that this machine's network reaches it",
+        DownloadError::Changed { .. } => "nothing, if the image was just built anew: the restart takes the new one",
+        DownloadError::Address { .. } => "correct rocbed.root-url= on the kernel command line",
+    };
+    Fatal::new(format!("fetching the root: {error}"), advice)
+}
+
+fn failed_image(error: ImageError, available: u64) -> Fatal {
+    match error {
+        ImageError::Read(error) => match error.downcast::<DownloadError>() {
+            Ok(error) => failed_download(&error),
+            Err(error) => {
+                let what = format!("decompressing the root: {error}");
+                Fatal::new(what, "the file on the server is damaged: write it there again")
+            }
+        },
+        ImageError::Write(error) => {
+            let what = format!("keeping the root in memory ({} are free): {error}", memory::shown(available));
+            Fatal::new(what, "give the machine more memory; if it has plenty, the initramfs may lack the module zram")
+        }
+        ImageError::Digest { expected, found } => {
+            let what = "the root that the server sent is not the one that was asked for, and is not started";
+            let advice = "serve the root.img that belongs to this command line. If nobody changed anything, find out who did: \
+                          the server or the network between cannot be trusted";
+            let details = vec![format!("SHA-256 wanted {expected}"), format!("SHA-256 found  {found}")];
+            Fatal::new(what, advice).with_details(details)
+        }
+        error @ (ImageError::NoSize | ImageError::Size { .. }) => {
+            Fatal::new(format!("fetching the root: {error}"), "write the file on the server again, whole")
+        }
+    }
+}
+
+/// The device with the root; the image's UUID has to be the one on the command line, as it has on a disk.
+fn found(line: &CommandLine, search: &mut Search) -> Result<(BlockDevice, String), Fatal> {
+    let class = search.places.sys.join("class/block").join(zram::NAME);
+    let gone = || Fatal::new("the root's memory is not there", "report this as a bug of rocbed, with this text");
+    let root = block::read(&class).ok_or_else(gone)?;
+    let Some(superblock) = search.superblocks.of(&search.places.dev, &root) else {
+        let what = "the root from the network holds no ext4, erofs or squashfs file system";
+        return Err(Fatal::new(what, "name a root.img, or one compressed with zstd, in rocbed.root-url="));
+    };
+    check_identity(line.root.as_ref(), &superblock)?;
+    let path = search.places.dev.join(zram::NAME);
+    if let Err(error) = search.system.set_read_only(&path, true) {
+        search.console.say(&format!("setting {} read-only: {error}", path.display()));
+    }
+    let kind = line.root_type.clone().unwrap_or_else(|| superblock.kind.to_owned());
+    search.load(&kind);
+    Ok((root, kind))
+}
+
+fn check_identity(wanted: Option<&RootSpec>, found: &Superblock) -> Result<(), Fatal> {
+    let Some(RootSpec::FsUuid(wanted)) = wanted else { return Ok(()) };
+    if found.uuid.as_ref() == Some(wanted) {
+        return Ok(());
+    }
+    let found = found.uuid.as_deref().unwrap_or("none");
+    let what = format!("the root from the network has the UUID {found}, and the kernel command line wants {wanted}");
+    Err(Fatal::new(what, "take kernel, initramfs, root and command line from one image"))
+}
+
+/// Tells of each byte that is read.
+struct Counting<'a, R> {
+    inner: R,
+    count: &'a mut dyn FnMut(usize),
+}
+
+impl<R: Read> Read for Counting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        (self.count)(count);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(line: &str) -> Result<Option<Source>, String> {
+        Source::of(&CommandLine::parse(line)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_address_needs_a_digest() {
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(source("root=UUID=1"), Ok(None));
+        let found = source(&format!("rocbed.root-url=http://a/root.img rocbed.root-sha256={digest}")).unwrap().unwrap();
+        assert_eq!((found.url.as_str(), found.sha256[..2].to_vec()), ("http://a/root.img", vec![0x01, 0x23]));
+        for (line, says) in [
+            ("rocbed.root-url=http://a/root.img".to_owned(), "no rocbed.root-sha256="),
+            ("rocbed.root-url=http://a/root.img rocbed.root-sha256=abc".to_owned(), "is no SHA-256"),
+            (format!("rocbed.root-url=http://a/root.img rocbed.root-sha256=+{}", &digest[1..]), "is no SHA-256"),
+            (format!("rocbed.root-url=tftp://a/root.img rocbed.root-sha256={digest}"), "is no address"),
+        ] {
+            let error = source(&line).unwrap_err();
+            assert!(error.contains(says), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn memory_that_does_not_suffice_is_said_before_the_download() {
+        assert!(check_memory(100, 100).is_ok());
+        let error = check_memory(1200 << 20, 900 << 20).unwrap_err();
+        assert_eq!(
+            error.what,
+            "this image needs 1.2 GiB of memory to start over the network, this machine has 900 MiB"
+        );
+    }
+
+    #[test]
+    fn a_root_of_another_image_is_refused_even_with_a_right_digest() {
+        let found = Superblock { kind: "ext4", uuid: Some("aa".into()), label: None };
+        let spec = |id: &str| RootSpec::FsUuid(id.into());
+        assert!(check_identity(None, &found).is_ok() && check_identity(Some(&spec("aa")), &found).is_ok());
+        let error = check_identity(Some(&spec("bb")), &found).unwrap_err();
+        assert!(error.what.contains("has the UUID aa"), "{error}");
+    }
+
+    #[test]
+    fn a_tampered_root_gets_a_screen_of_its_own() {
+        let error = failed_image(ImageError::Digest { expected: "aa".into(), found: "bb".into() }, 0);
+        let screen = crate::fatal::screen(&error);
+        assert!(screen.contains("is not started") && screen.contains("SHA-256 wanted aa"), "{screen}");
+    }
+}
