@@ -5,7 +5,7 @@ use std::io::Read;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use debarchive::index::{IndexText, Universe};
+use debarchive::index::{IndexText, SourceIndex, Universe};
 use debarchive::release::{Keyring, Release, ValidUntil, verify_inrelease};
 use progress::Progress;
 use store::{Digest, Download, Fetcher};
@@ -32,33 +32,67 @@ pub struct Archive {
 
 /// Fetches and verifies what the recipe's suite and components offer at `mirror`.
 pub fn open(wish: &recipe::Archive, mirror: &str, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Archive> {
-    let suite = format!("{}/dists/{}", mirror.trim_end_matches('/'), wish.suite);
-    let url = format!("{suite}/InRelease");
-    let bytes = fetcher
-        .fetch_bytes(&url, MAX_IN_RELEASE)
-        .with_context(|| format!("fetching the Release file of {}", wish.suite))?;
-    let now = SystemTime::now();
-    let verified = verify_inrelease(&bytes, &keyring(wish)?, now).with_context(|| format!("verifying {url}"))?;
-    for rejected in &verified.rejected {
-        // Usual while keys rotate; the one good signature is what counts.
-        progress.warn(&format!("{url}: signature by {} not counted: {}", rejected.key, rejected.detail));
+    Verified::fetch(wish, mirror, fetcher, progress)?.archive(wish, fetcher, progress)
+}
+
+/// The same, with the source packages of each component.
+pub fn open_with_sources(
+    wish: &recipe::Archive,
+    mirror: &str,
+    fetcher: &Fetcher,
+    progress: &dyn Progress,
+) -> Result<(Archive, Vec<SourceIndex>)> {
+    let verified = Verified::fetch(wish, mirror, fetcher, progress)?;
+    let archive = verified.archive(wish, fetcher, progress)?;
+    let texts = indexes(Kind::Sources, wish, &verified, fetcher, progress)?;
+    let read = |text: IndexText| {
+        SourceIndex::new(text.text).with_context(|| format!("reading the source packages of {}", text.component))
+    };
+    Ok((archive, texts.into_iter().map(read).collect::<Result<_>>()?))
+}
+
+/// A Release file that somebody whom we trust has signed.
+struct Verified {
+    /// Address of the suite.
+    suite: String,
+    release: Release,
+    digest: Digest,
+}
+
+impl Verified {
+    fn fetch(wish: &recipe::Archive, mirror: &str, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Self> {
+        let suite = format!("{}/dists/{}", mirror.trim_end_matches('/'), wish.suite);
+        let url = format!("{suite}/InRelease");
+        let bytes = fetcher
+            .fetch_bytes(&url, MAX_IN_RELEASE)
+            .with_context(|| format!("fetching the Release file of {}", wish.suite))?;
+        let now = SystemTime::now();
+        let verified = verify_inrelease(&bytes, &keyring(wish)?, now).with_context(|| format!("verifying {url}"))?;
+        for rejected in &verified.rejected {
+            // Usual while keys rotate; the one good signature is what counts.
+            progress.warn(&format!("{url}: signature by {} not counted: {}", rejected.key, rejected.detail));
+        }
+        let release = Release::parse(&verified.text).with_context(|| format!("reading {url}"))?;
+        let names: Vec<&str> = [&release.suite, &release.codename].into_iter().flatten().map(String::as_str).collect();
+        if !names.contains(&wish.suite.as_str()) {
+            bail!(
+                "{url} is of another distribution: it says {}, and the recipe asks for {}\n  help: the mirror is wrong or out of order; --mirror names another",
+                names.join(" and "),
+                wish.suite
+            );
+        }
+        let policy = if wish.check_valid_until { ValidUntil::Check } else { ValidUntil::Ignore };
+        release.check_valid_until(now, policy).with_context(|| format!("checking {url}"))?;
+        Ok(Self { suite, digest: Digest::of(&verified.text), release })
     }
-    let release = Release::parse(&verified.text).with_context(|| format!("reading {url}"))?;
-    let names: Vec<&str> = [&release.suite, &release.codename].into_iter().flatten().map(String::as_str).collect();
-    if !names.contains(&wish.suite.as_str()) {
-        bail!(
-            "{url} is of another distribution: it says {}, and the recipe asks for {}\n  help: the mirror is wrong or out of order; --mirror names another",
-            names.join(" and "),
-            wish.suite
-        );
+
+    fn archive(&self, wish: &recipe::Archive, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Archive> {
+        let texts = indexes(Kind::Packages, wish, self, fetcher, progress)?;
+        let task = progress.task("reading package indexes", None, progress::Unit::Items);
+        let universe = Universe::new(texts, ARCHITECTURE).context("reading the package indexes")?;
+        drop(task);
+        Ok(Archive { date: self.release.date.as_second(), release: self.digest, universe })
     }
-    let policy = if wish.check_valid_until { ValidUntil::Check } else { ValidUntil::Ignore };
-    release.check_valid_until(now, policy).with_context(|| format!("checking {url}"))?;
-    let texts = indexes(wish, &suite, &release, fetcher, progress)?;
-    let task = progress.task("reading package indexes", None, progress::Unit::Items);
-    let universe = Universe::new(texts, ARCHITECTURE).context("reading the package indexes")?;
-    drop(task);
-    Ok(Archive { date: release.date.as_second(), release: Digest::of(&verified.text), universe })
 }
 
 fn keyring(wish: &recipe::Archive) -> Result<Keyring> {
@@ -80,16 +114,33 @@ struct Wanted<'a> {
     download: Download,
 }
 
+/// Which indexes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Packages,
+    Sources,
+}
+
+impl Kind {
+    /// Its path in a suite, as the Release file has it.
+    fn path(self, component: &str) -> String {
+        match self {
+            Self::Packages => format!("{component}/binary-{ARCHITECTURE}/Packages"),
+            Self::Sources => format!("{component}/source/Sources"),
+        }
+    }
+}
+
 fn indexes(
+    kind: Kind,
     wish: &recipe::Archive,
-    suite: &str,
-    release: &Release,
+    Verified { suite, release, .. }: &Verified,
     fetcher: &Fetcher,
     progress: &dyn Progress,
 ) -> Result<Vec<IndexText>> {
     let mut wanted = Vec::new();
     for component in &wish.components {
-        let plain = format!("{component}/binary-{ARCHITECTURE}/Packages");
+        let plain = kind.path(component);
         let compressed = format!("{plain}.xz");
         let (path, entry) = [&compressed, &plain]
             .into_iter()

@@ -1,14 +1,25 @@
 //! Small files written whole or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Writes a file under a temporary name in the same directory and renames it into place. A reader, or the next run
 /// after a crash, sees the old content or the new one.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, bytes, 0o666)
+}
+
+/// The same, for the file's owner only.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, bytes, 0o600)
+}
+
+fn write_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = temporary_beside(path);
-    let written = File::create(&temporary).and_then(|mut file| {
+    let create = || OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary);
+    let written = create().and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });

@@ -1,10 +1,18 @@
 //! The command line, for clap. Nothing but names and help texts; [`crate::commands`] does the work.
 
+mod hub;
+mod jobs;
+mod results;
+
 use std::path::PathBuf;
 
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use hub::{AtHub, Hub, Limits};
+pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
+pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsShow};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -59,6 +67,14 @@ pub enum Command {
     Boot(Boot),
     /// Run a package's tests in testbeds over a recipe's root directory, without a virtual machine
     Test(Test),
+    /// Run a hub: it hands out jobs to workers and keeps their results
+    Hub(Hub),
+    /// Add jobs to a hub, look at them, cancel and repeat them
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Look at the results that a hub has, and download them
+    #[command(subcommand)]
+    Results(ResultsCommand),
     /// Look at the shipped recipes and the format
     #[command(subcommand)]
     Recipe(RecipeCommand),
@@ -236,6 +252,15 @@ pub enum Network {
     None,
 }
 
+/// What an appliance does when there are no more jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WhenDone {
+    /// Switches the machine off
+    PowerOff,
+    /// Waits for more
+    Wait,
+}
+
 /// `rocbed boot`
 #[derive(Debug, Args)]
 pub struct Boot {
@@ -259,6 +284,15 @@ pub struct Boot {
     /// Where results go: a bundle for each job, and the console's log
     #[arg(long, value_name = "DIRECTORY", default_value = "results")]
     pub results: PathBuf,
+    /// Take jobs from the hub at this address until the machine is ended (direct start only)
+    #[arg(long, value_name = "URL", conflicts_with_all = ["jobs", "keep"])]
+    pub hub: Option<String>,
+    /// What makes the machine the hub's worker [default: from hubs.toml, or of the hub on this machine]
+    #[arg(long, value_name = "TOKEN", env = "ROCBED_JOIN_TOKEN", hide_env_values = true)]
+    pub join_token: Option<String>,
+    /// What to do when the hub has no more jobs [default: the image's setting, which is to wait]
+    #[arg(long, value_enum, requires = "hub")]
+    pub when_done: Option<WhenDone>,
     /// Pretend that the machine has these GPUs: gfx1030, or several as gfx1030,gfx942
     #[arg(long, value_name = "TARGETS")]
     pub gpu: Option<String>,

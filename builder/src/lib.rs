@@ -14,12 +14,15 @@ pub mod cmdline;
 pub mod commands;
 pub mod context;
 pub mod handover;
+pub mod hubs;
 pub mod inspect;
 pub mod lock;
 pub mod mirror;
 pub mod recipe;
 pub mod report;
 pub mod resolve;
+pub mod table;
+pub mod worklist;
 
 /// An error with its causes, the help at the end: what failed, on what, and what to do.
 pub fn error_text(error: &anyhow::Error) -> String {

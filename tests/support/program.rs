@@ -40,6 +40,20 @@ impl Call {
         self
     }
 
+    /// More arguments.
+    #[must_use]
+    pub fn args(mut self, words: &[&str]) -> Self {
+        self.0.args(words);
+        self
+    }
+
+    /// Without this variable.
+    #[must_use]
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.0.env_remove(name);
+        self
+    }
+
     /// In this directory.
     #[must_use]
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {

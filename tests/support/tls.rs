@@ -49,6 +49,16 @@ impl Authority {
         self.path("ca.pem")
     }
 
+    /// The certificate that it signed.
+    pub fn server_certificate(&self) -> PathBuf {
+        self.path("server.pem")
+    }
+
+    /// That certificate's key.
+    pub fn server_key(&self) -> PathBuf {
+        self.path("server.key")
+    }
+
     /// How to serve with the certificate that it signed.
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         let certificates = CertificateDer::pem_file_iter(self.path("server.pem")).expect("reading the certificate");

@@ -4,10 +4,13 @@ mod boot;
 mod build;
 mod cache;
 mod diff;
+mod hub;
 mod inspect;
+mod jobs;
 mod lock;
 mod plan;
 mod recipe;
+mod results;
 mod test;
 
 use std::fs;
@@ -32,6 +35,9 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Diff(options) => diff::run(&options),
         Command::Boot(options) => return boot::run(&context, &options),
         Command::Test(options) => return Ok(test::run(&context, &options)),
+        Command::Hub(options) => hub::run(&context, &cli.global, &options),
+        Command::Jobs(command) => return jobs::run(&context, &command),
+        Command::Results(command) => results::run(&context, &command),
         Command::Recipe(command) => recipe::run(&command),
         Command::Cache(command) => cache::run(&context, &command),
         Command::Completions { shell } => completions(shell),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use protocol::Verdict;
 use protocol::api::{
     AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, GiveBack, Given, Heartbeat, HeartbeatAnswer, JobInfo,
-    JobPage, JobState, LogAnswer, Register, Registered, ResultDetail, ResultPage, WorkerInfo, WorkerPage, WorkerReport,
+    JobPage, JobState, LogAnswer, ProblemCode, Register, Registered, ResultDetail, ResultPage, WorkerInfo, WorkerPage,
+    WorkerReport,
 };
 use ureq::http::Method;
 
@@ -169,12 +170,31 @@ impl Client {
 
     /// Writes the bundle of a job's result. A download that is cut goes on where it was. Says how many bytes there were.
     pub fn bundle(&self, job: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
-        self.download(&format!("/results/{}/bundle", escape(job)), to)
+        self.bundle_from(job, 0, to)
+    }
+
+    /// The same from this byte on, for whoever has what is before it.
+    pub fn bundle_from(&self, job: &str, offset: u64, to: &mut dyn Write) -> Result<u64, ClientError> {
+        self.download(&format!("/results/{}/bundle", escape(job)), offset, to)
+    }
+
+    /// The bundle as it comes, for whoever needs only its beginning. It does not go on by itself when it is cut.
+    pub fn read_bundle(&self, job: &str) -> Result<impl Read + use<>, ClientError> {
+        let call = Call::new(Method::GET, format!("/results/{}/bundle", escape(job)));
+        Ok(self.call(&call)?.into_body().into_reader())
     }
 
     /// Writes the log that was sent while a job ran, of its last attempt.
     pub fn log(&self, job: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
-        self.download(&format!("/jobs/{}/log", escape(job)), to)
+        self.download(&format!("/jobs/{}/log", escape(job)), 0, to)
+    }
+
+    /// Writes what an attempt's log has from this byte on, which may be nothing yet. Says how many bytes there were.
+    pub fn log_from(&self, job: &str, attempt: u32, offset: u64, to: &mut dyn Write) -> Result<u64, ClientError> {
+        match self.download(&format!("/jobs/{}/log?attempt={attempt}", escape(job)), offset, to) {
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(0),
+            other => other,
+        }
     }
 
     /// A page of workers by their ids, `after` the one given.

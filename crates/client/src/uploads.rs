@@ -80,25 +80,27 @@ impl Client {
         Ok((offset.ok_or_else(odd)?, header(COMPLETE_HEADER) == Some("true")))
     }
 
-    /// Writes what is at an address, from where it was cut if it is.
-    pub(crate) fn download(&self, path: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
+    /// Writes what is at an address from this byte on, and where it is cut goes on from there. Says how many bytes
+    /// there were.
+    pub(crate) fn download(&self, path: &str, from: u64, to: &mut dyn Write) -> Result<u64, ClientError> {
         let (mut written, mut idle) = (0_u64, 0_u32);
         let mut buffer = vec![0; 64 << 10];
         loop {
             let mut call = Call::new(Method::GET, path);
-            if written > 0 {
-                call.headers.push(("range", format!("bytes={written}-")));
+            let offset = from.saturating_add(written);
+            if offset > 0 {
+                call.headers.push(("range", format!("bytes={offset}-")));
             }
             let mut response = match self.call(&call) {
                 Ok(response) => response,
-                // It was complete when the connection was cut.
-                Err(ClientError::NotAHub { reason, .. }) if written > 0 && reason == "status 416" => {
+                // There is no more than what was asked for already.
+                Err(ClientError::NotAHub { reason, .. }) if offset > 0 && reason == "status 416" => {
                     return Ok(written);
                 }
                 Err(error) => return Err(error),
             };
             let odd = |reason: String| ClientError::NotAHub { url: self.url(path), reason };
-            if written > 0 && response.status().as_u16() != 206 {
+            if offset > 0 && response.status().as_u16() != 206 {
                 return Err(odd("it does not go on where a download was cut".into()));
             }
             let before = written;

@@ -17,14 +17,16 @@ use crate::commands::print;
 const REMEMBERED: usize = 100;
 
 /// Gives the machine the image: kernel and root apart, or the disk under firmware.
-pub fn attach(machine: Machine, options: &Boot) -> Result<Machine> {
+///
+/// `words` are for the kernel command line, besides those of `--append`.
+pub fn attach(machine: Machine, options: &Boot, words: &[String]) -> Result<Machine> {
     let image = &options.image;
     match options.firmware {
         Firmware::Direct => {
             let path = image.join("cmdline");
             let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-            let words = [Some(text.trim()), options.append.as_deref()];
-            let cmdline = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            let words = words.iter().map(String::as_str).chain(options.append.as_deref());
+            let cmdline = std::iter::once(text.trim()).chain(words).collect::<Vec<_>>().join(" ");
             let (kernel, initrd) = (image.join("vmlinuz"), image.join("initrd.img"));
             Ok(machine
                 .boot(Start::Direct { kernel, initrd: Some(initrd), cmdline })
@@ -32,8 +34,8 @@ pub fn attach(machine: Machine, options: &Boot) -> Result<Machine> {
         }
         Firmware::Uefi => {
             ensure!(
-                options.append.is_none(),
-                "--append needs a direct start: under UEFI the command line is part of the kernel image"
+                options.append.is_none() && words.is_empty(),
+                "--append and --hub need a direct start: under UEFI the command line is part of the kernel image\n  help: a hub can be named in rocbed.toml on the image's first partition"
             );
             Ok(machine.boot(Start::Uefi).disk(disk(image, options)?))
         }

@@ -1,6 +1,7 @@
-//! `rocbed boot`: an image in QEMU; with `--jobs`, one that runs tests.
+//! `rocbed boot`: an image in QEMU; with `--jobs` or `--hub`, one that runs tests.
 
 mod jobs;
+mod joining;
 mod machine;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,10 @@ fn boot(context: &Context, options: &Boot) -> Result<u8> {
         None => Default::default(),
     };
     let work = Work { list, trees, settings: settings(options)? };
+    let words = joining::words(options, &work.settings)?;
+    if let Some(hub) = &options.hub {
+        context.reporter.say(&format!("the machine takes its jobs from {hub}"));
+    }
     let results = match &options.jobs {
         Some(_) => {
             fs::create_dir_all(&options.results).with_context(|| format!("making {}", options.results.display()))?;
@@ -78,10 +83,10 @@ fn boot(context: &Context, options: &Boot) -> Result<u8> {
     context.reporter.say(&format!("accelerator: {name} ({})", choice.reason));
     let console = Console::new(options.jobs.is_some().then(|| results.join("console.log")))?;
     let mut watcher = Watcher::new(&context.reporter, &work.list, options.jobs.is_some());
-    let mut session = start(choice.accelerator, options, &work, &results, &console, &mut watcher)?;
+    let mut session = start(choice.accelerator, options, &words, &work, &results, &console, &mut watcher)?;
     if matches!(session.exit.end, End::KvmFailed) {
         context.reporter.say("KVM gave up on this machine; starting it again with TCG");
-        session = start(Accelerator::Tcg, options, &work, &results, &console, &mut watcher)?;
+        session = start(Accelerator::Tcg, options, &words, &work, &results, &console, &mut watcher)?;
     }
     if !session.done && !options.keep {
         complain(context, options, &session.exit, &console);
@@ -119,6 +124,7 @@ fn settings(options: &Boot) -> Result<BTreeMap<String, String>> {
 fn start(
     accelerator: Accelerator,
     options: &Boot,
+    words: &[String],
     work: &Work,
     results: &Path,
     console: &Console,
@@ -134,10 +140,12 @@ fn start(
             Network::None => VmNetwork::None,
         })
         .deadline(deadline(options, work));
-    let machine = machine::attach(machine, options)?;
-    if options.keep {
+    let machine = machine::attach(machine, options, words)?;
+    if options.keep || options.hub.is_some() {
         let exit = machine.start(console.printer())?.wait()?;
-        return Ok(Session { exit, done: false });
+        // Work from a hub is done when the machine switches itself off.
+        let done = options.hub.is_some() && matches!(exit.end, End::Exited(0));
+        return Ok(Session { exit, done });
     }
     let port = Handover::open()?;
     let running = machine.port(PORT, port.socket()).start(console.printer())?;
@@ -159,7 +167,7 @@ fn deadline(options: &Boot, work: &Work) -> Duration {
     if let Some(seconds) = options.timeout {
         return Duration::from_secs(seconds);
     }
-    if options.keep {
+    if options.keep || options.hub.is_some() {
         return Duration::from_secs(u32::MAX.into());
     }
     let jobs: Duration = work.list.job.iter().map(|job| job.timeout.0).sum();

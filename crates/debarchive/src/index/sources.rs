@@ -66,6 +66,11 @@ impl SourceIndex {
         self.by_name.is_empty()
     }
 
+    /// Names of all source packages, each once, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
     /// Versions of the source package `name`, highest first. Stanzas that do not parse or lack a version are left out.
     pub fn candidates(&self, name: &str) -> Vec<SourcePackage<'_>> {
         let places = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();

@@ -4,9 +4,11 @@
 //! output directories as they are, under the names of who ran the tests: `user/`, `root/`.
 
 mod read;
+mod unpack;
 mod write;
 
 pub use read::{Contents, Entry, EntryKind, ReadError, file, list, parse, read};
+pub use unpack::unpack;
 pub(crate) use write::{Plan, write};
 
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
 //! Reading a bundle that somebody else made: nothing in it is believed before it was looked at.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use protocol::JobResult;
@@ -70,9 +72,9 @@ pub enum ReadError {
 /// If it is no bundle, or has what no bundle has: devices, paths that lead out of it.
 pub fn read(bundle: impl Read) -> Result<Contents, ReadError> {
     let mut bytes = None;
-    let entries = walk(bundle, &mut |index, entry, content| {
+    let entries = walk(bundle, &mut |entry, raw, content| {
         if entry.name == RESULT && entry.kind == EntryKind::File {
-            if index != 0 {
+            if raw.index != 0 {
                 return Err(wrong("result.json is not its first entry"));
             }
             bytes = Some(limited(content, entry.size, LARGEST_RESULT, RESULT)?);
@@ -107,7 +109,7 @@ pub fn list(bundle: impl Read) -> Result<Vec<Entry>, ReadError> {
 /// As [`read`], or if the file is larger.
 pub fn file(bundle: impl Read, name: &str, largest: u64) -> Result<Option<Vec<u8>>, ReadError> {
     let mut found = None;
-    walk(bundle, &mut |_, entry, content| {
+    walk(bundle, &mut |entry, _, content| {
         if entry.name == name && entry.kind == EntryKind::File {
             found = Some(limited(content, entry.size, largest, name)?);
         }
@@ -116,7 +118,7 @@ pub fn file(bundle: impl Read, name: &str, largest: u64) -> Result<Option<Vec<u8
     Ok(found)
 }
 
-fn wrong(message: impl Into<String>) -> ReadError {
+pub(super) fn wrong(message: impl Into<String>) -> ReadError {
     ReadError::Wrong(message.into())
 }
 
@@ -129,29 +131,39 @@ fn limited(content: &mut dyn Read, size: u64, largest: u64, name: &str) -> Resul
     if bytes.len() as u64 == size { Ok(bytes) } else { Err(wrong(format!("{name} is cut off"))) }
 }
 
-/// Is given an entry's number, the entry and its content; says whether to go on.
-type Visit<'a> = dyn FnMut(usize, &Entry, &mut dyn Read) -> Result<bool, ReadError> + 'a;
+/// What an entry has besides, as it is written.
+pub(super) struct Raw<'a> {
+    /// Its number, from 0.
+    pub(super) index: usize,
+    /// Its path: the bytes that the name shows.
+    pub(super) path: &'a Path,
+    /// Where it points to, if it is a link.
+    pub(super) target: &'a Path,
+    /// Permission bits.
+    pub(super) mode: u32,
+}
+
+/// Is given an entry, how it is written, and its content; says whether to go on.
+pub(super) type Visit<'a> = dyn FnMut(&Entry, &Raw<'_>, &mut dyn Read) -> Result<bool, ReadError> + 'a;
 
 /// Looks at each entry.
-fn walk(bundle: impl Read, each: &mut Visit<'_>) -> Result<Vec<Entry>, ReadError> {
+pub(super) fn walk(bundle: impl Read, each: &mut Visit<'_>) -> Result<Vec<Entry>, ReadError> {
     let mut decoder = zstd::Decoder::new(bundle)?;
     decoder.window_log_max(WINDOW)?;
     let mut archive = Archive::new(decoder.take(LARGEST));
     let mut entries = Vec::new();
-    let mut long_name = None;
+    let (mut long_name, mut long_target) = (None, None);
     // Raw: the crate would read names of any length into memory.
     for raw in archive.entries()?.raw(true) {
         let mut raw = raw?;
         let size = raw.header().entry_size()?;
         let kind = match raw.header().entry_type() {
             EntryType::GNULongName => {
-                let mut name = limited(&mut raw, size, LONGEST_NAME, "a name")?;
-                name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
-                long_name = Some(name);
+                long_name = Some(up_to_nul(limited(&mut raw, size, LONGEST_NAME, "a name")?));
                 continue;
             }
             EntryType::GNULongLink => {
-                limited(&mut raw, size, LONGEST_NAME, "a link")?;
+                long_target = Some(up_to_nul(limited(&mut raw, size, LONGEST_NAME, "a link")?));
                 continue;
             }
             EntryType::Regular => EntryKind::File,
@@ -164,7 +176,15 @@ fn walk(bundle: impl Read, each: &mut Visit<'_>) -> Result<Vec<Entry>, ReadError
         if entries.len() >= MOST_ENTRIES {
             return Err(wrong(format!("more than {MOST_ENTRIES} entries")));
         }
-        let go_on = each(entries.len(), &entry, &mut raw)?;
+        let header = raw.header();
+        let target = long_target.take().or_else(|| Some(header.link_name_bytes()?.into_owned())).unwrap_or_default();
+        let about = Raw {
+            index: entries.len(),
+            path: Path::new(OsStr::from_bytes(&name)),
+            target: Path::new(OsStr::from_bytes(&target)),
+            mode: header.mode()?,
+        };
+        let go_on = each(&entry, &about, &mut raw)?;
         entries.push(entry);
         if !go_on {
             return Ok(entries);
@@ -173,10 +193,14 @@ fn walk(bundle: impl Read, each: &mut Visit<'_>) -> Result<Vec<Entry>, ReadError
     Ok(entries)
 }
 
+fn up_to_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    bytes
+}
+
 /// A path that stays where it is unpacked.
 fn checked_name(name: &[u8]) -> Result<String, ReadError> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = Path::new(std::ffi::OsStr::from_bytes(name));
+    let path = Path::new(OsStr::from_bytes(name));
     let text = String::from_utf8_lossy(name).trim_end_matches('/').to_owned();
     let stays = path.components().all(|part| matches!(part, Component::Normal(_)));
     if stays && !text.is_empty() && !name.contains(&0) {

@@ -1,0 +1,90 @@
+//! `rocbed hub`, and how every command finds one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use protocol::Span;
+
+/// `rocbed hub`
+///
+/// Needs no settings. It prints its address, the page to look at, what makes a machine its worker, and at the first
+/// start the token with which people add jobs. SIGTERM and SIGINT end it in good order; kill -9 loses nothing.
+#[derive(Debug, Args)]
+pub struct Hub {
+    /// Where it keeps everything [default: $XDG_DATA_HOME/rocbed/hub]
+    #[allow(clippy::doc_markdown)] // a help text: it is printed as it is
+    #[arg(long, value_name = "DIR", env = "ROCBED_HUB_DATA", hide_env_values = true)]
+    pub data: Option<PathBuf>,
+    /// Listen there: an address, a port or both, as 127.0.0.1, 8420, [::1]:8420; may be given several times [default:
+    /// port 8420 of every network of this machine]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+    /// What workers and browsers call it, where that is not an address of this machine: https://hub.example
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Serve HTTPS with this certificate, and the chain after it (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Ask everybody who looks at pages, jobs and results for the admin token
+    #[arg(long)]
+    pub private: bool,
+    /// Make a new admin token; the one before is good for nothing any more
+    #[arg(long)]
+    pub new_admin_token: bool,
+    /// Print what it is started as as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Limits and times.
+    #[command(flatten, next_help_heading = "Limits")]
+    pub limits: Limits,
+}
+
+/// Limits and times of a hub.
+#[derive(Debug, Args)]
+pub struct Limits {
+    /// A job is taken from a worker that was not heard of for so long
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    pub lease: Span,
+    /// How often a job that was lost is given out again
+    #[arg(long, value_name = "TIMES", default_value_t = 2)]
+    pub retries: u32,
+    /// A worker is shown as offline when it was not heard of for so long
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub offline_after: Span,
+    /// The largest result bundle
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = crate::recipe::parse_size)]
+    pub max_upload: u64,
+    /// The most that a bundle may unpack to
+    #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = crate::recipe::parse_size)]
+    pub max_unpacked: u64,
+    /// The longest log; what comes after it is refused
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = crate::recipe::parse_size)]
+    pub max_log: u64,
+    /// Refuse bundles and logs while less than this is free on the disk
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = crate::recipe::parse_size)]
+    pub min_free: u64,
+    /// Connections at the same time; more wait
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
+    pub max_connections: usize,
+}
+
+/// Which hub, and what authorises us there.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "The hub")]
+pub struct AtHub {
+    /// Its address [default: the first in hubs.toml, else the one that `rocbed hub` runs on this machine]
+    #[arg(long, value_name = "URL", env = "ROCBED_HUB", hide_env_values = true)]
+    pub hub: Option<String>,
+    /// The admin token; a file is safer, because others see command lines [default: from where the address is]
+    #[arg(long, value_name = "TOKEN", env = "ROCBED_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// A file with the token
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Trust certificates that this authority has signed (PEM)
+    #[arg(long, value_name = "FILE", env = "ROCBED_CA", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
+}

@@ -1,0 +1,128 @@
+//! A virtual machine as a hub's worker: what its kernel command line says.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cmdline::{AtHub, Boot, Network, WhenDone};
+use crate::hubs;
+
+/// What this machine is called in QEMU's user network.
+const HOST: &str = "10.0.2.2";
+
+/// Words for the kernel command line of a machine that takes jobs from a hub; none for another, which is told its
+/// settings over its port.
+pub(super) fn words(options: &Boot, settings: &BTreeMap<String, String>) -> Result<Vec<String>> {
+    let Some(hub) = &options.hub else { return Ok(Vec::new()) };
+    ensure!(options.network == Network::User, "--hub needs a network: leave --network out");
+    // Read as a client reads it, so that a mistake is said here and not on a console.
+    let client = client::Client::new(hub, &client::Options::default()).context("reading --hub")?;
+    let token = match &options.join_token {
+        Some(token) => token.trim().to_owned(),
+        None => kept(hub)?,
+    };
+    let mut words = BTreeMap::from([("hub", from_inside(client.address())), ("join-token", token)]);
+    words.extend(settings.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    if let Some(when) = options.when_done {
+        let word = match when {
+            WhenDone::PowerOff => "power-off",
+            WhenDone::Wait => "wait",
+        };
+        words.insert("when-done", word.to_owned());
+    }
+    words.into_iter().map(|(name, value)| word(name, &value)).collect()
+}
+
+/// The join token that is kept for a hub.
+fn kept(hub: &str) -> Result<String> {
+    let at = AtHub { hub: Some(hub.to_owned()), token: None, token_file: None, ca: None };
+    hubs::find(&at)?.join_token.with_context(|| {
+        format!(
+            "there is no join token for {hub}\n  help: give --join-token; `rocbed hub` prints it, and keeps it in its data directory"
+        )
+    })
+}
+
+/// One word. The kernel splits the line at blanks outside of quotes, and knows no escape.
+fn word(name: &str, value: &str) -> Result<String> {
+    ensure!(
+        !value.contains(|char: char| char.is_whitespace() || char.is_control() || char == '"'),
+        "{name}: `{value}` cannot stand on a kernel command line: it has blanks or quotes"
+    );
+    Ok(format!("rocbed.{name}={value}"))
+}
+
+/// An address as it is from inside of QEMU's user network: this machine's loopback addresses are the network's gateway.
+fn from_inside(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = match authority.rfind(':') {
+        // A colon inside of brackets is part of an IPv6 address.
+        Some(colon) if !authority.ends_with(']') => authority.split_at(colon),
+        _ => (authority, ""),
+    };
+    let ip = host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified());
+    if ip || host.eq_ignore_ascii_case("localhost") || matches!(host, "[::1]" | "[::]") {
+        format!("{scheme}://{HOST}{port}{path}")
+    } else {
+        address.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmdline::{Cli, Command};
+    use clap::Parser;
+
+    fn of(words_given: &[&str]) -> Result<Vec<String>> {
+        let cli = Cli::try_parse_from(["rocbed", "boot", "images/smoke"].iter().chain(words_given))?;
+        let Command::Boot(options) = cli.command else { anyhow::bail!("another command") };
+        words(&options, &BTreeMap::from([("gpu".to_owned(), "gfx1030,gfx942".to_owned())]))
+    }
+
+    #[test]
+    fn loopback_addresses_are_the_gateway() {
+        for (outside, inside) in [
+            ("http://127.0.0.1:8420", "http://10.0.2.2:8420"),
+            ("https://localhost", "https://10.0.2.2"),
+            ("http://[::1]:80/x", "http://10.0.2.2:80/x"),
+            ("http://0.0.0.0:1", "http://10.0.2.2:1"),
+            ("http://192.0.2.7:8420", "http://192.0.2.7:8420"),
+            ("http://[2001:db8::1]:8420", "http://[2001:db8::1]:8420"),
+            ("https://localhost.example:1", "https://localhost.example:1"),
+        ] {
+            assert_eq!(from_inside(outside), inside);
+        }
+    }
+
+    #[test]
+    fn the_command_line_says_it_all() -> Result<()> {
+        let words = of(&["--hub", "http://localhost:8420/", "--join-token", "secret", "--when-done", "power-off"])?;
+        assert_eq!(
+            words,
+            [
+                "rocbed.gpu=gfx1030,gfx942",
+                "rocbed.hub=http://10.0.2.2:8420",
+                "rocbed.join-token=secret",
+                "rocbed.when-done=power-off"
+            ]
+        );
+        assert!(of(&[])?.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_at_once() {
+        for (given, says) in [
+            (&["--hub", "hub", "--join-token", "x"][..], "no hub's address"),
+            (&["--hub", "http://hub", "--join-token", "a b"], "blanks"),
+            (&["--hub", "http://hub", "--join-token", "x", "--network", "isolated"], "--network"),
+            (&["--hub", "http://hub", "--jobs", "x"], "cannot be used with"),
+            (&["--when-done", "wait"], "--hub"),
+        ] {
+            let error = crate::error_text(&of(given).unwrap_err());
+            assert!(error.contains(says), "{given:?}: {error}");
+        }
+    }
+}

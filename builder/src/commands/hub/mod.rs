@@ -1,0 +1,189 @@
+//! `rocbed hub`: a hub in the foreground, until it is told to end.
+
+mod addresses;
+mod listen;
+mod words;
+
+use std::future::poll_fn;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use hub::{Config, HubError, Listener, Tls};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use super::print;
+use crate::cmdline::{Global, Hub, Limits};
+use crate::context::Context;
+use crate::hubs::{self, Local};
+
+/// What a hub is started as: printed for people, or as one line of JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Started {
+    /// How workers and browsers reach it.
+    address: String,
+    /// All of its addresses.
+    addresses: Vec<String>,
+    /// The sockets that it listens on.
+    listens: Vec<String>,
+    data: PathBuf,
+    pid: u32,
+    join_token_path: PathBuf,
+    admin_token_path: PathBuf,
+    /// Only when it was just made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_token: Option<String>,
+    #[serde(skip)]
+    join_token: String,
+    #[serde(skip)]
+    encrypted: bool,
+    #[serde(skip)]
+    everywhere: bool,
+    #[serde(skip)]
+    is_default: bool,
+}
+
+pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
+    let default = hubs::default_data();
+    let data = match &options.data {
+        Some(path) => std::path::absolute(path).with_context(|| format!("finding {}", path.display()))?,
+        None => default.as_ref().map(Clone::clone).map_err(|error| anyhow::anyhow!("{error}"))?,
+    };
+    let is_default = default.is_ok_and(|default| default == data);
+    // All that may be wrong with the options comes before anything is made.
+    let tls = match (&options.tls_cert, &options.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::read(certificate, key).context(
+            "reading the certificate\n  help: both files are PEM; the certificate comes first in its file, its chain after it",
+        )?),
+        _ => None,
+    };
+    let url = options.url.as_deref().map(checked).transpose()?;
+    talk(global);
+    raise_limit();
+    let hub = open(&data, config(&options.limits, !options.private))?;
+    let new = if options.new_admin_token && hub.new_admin_token().is_none() {
+        Some(hub.replace_admin_token().context("making a new admin token")?)
+    } else {
+        hub.new_admin_token().map(str::to_owned)
+    };
+    if let Some(token) = &new {
+        Local::keep_admin_token(&data, token)?;
+    }
+    let sockets = listen::open(&options.listen)?;
+    let listens = sockets.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
+    let listens = listens.context("finding out where the hub listens")?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let found = addresses::of(&listens, &addresses::of_this_machine());
+    let mut addresses: Vec<String> = found.iter().map(|address| format!("{scheme}://{address}")).collect();
+    let here = match &url {
+        // A certificate is good for names, not for every address.
+        Some(url) if tls.is_some() => url.clone(),
+        _ => format!("{scheme}://{}", addresses::from_here(&listens).context("finding the hub's own address")?),
+    };
+    Local::keep_address(&data, &here)?;
+    if let Some(url) = url {
+        addresses.retain(|address| *address != url);
+        addresses.insert(0, url);
+    }
+    let started = Started {
+        address: addresses.first().cloned().unwrap_or(here),
+        addresses,
+        listens: listens.iter().map(ToString::to_string).collect(),
+        pid: std::process::id(),
+        join_token_path: Local::join_token_path(&data),
+        admin_token_path: Local::admin_token_path(&data),
+        admin_token: new,
+        join_token: hub.join_token().to_owned(),
+        encrypted: tls.is_some(),
+        everywhere: listens.iter().any(|address| !address.ip().is_loopback()),
+        is_default,
+        data,
+    };
+    let listener = |socket| match &tls {
+        Some(tls) => Listener::tls(socket, tls.clone()),
+        None => Listener::plain(socket),
+    };
+    let listeners = sockets.into_iter().map(listener).collect();
+    let mut told = None;
+    let until = async {
+        let mut signal = pin!(hub::until_signal());
+        poll_fn(|context| {
+            let state = signal.as_mut().poll(context);
+            // From the first look on a signal ends the hub in good order: now people may know of it.
+            if told.is_none() {
+                told = Some(if options.json { json(&started) } else { print(&words::of(&started)) });
+            }
+            state
+        })
+        .await;
+    };
+    hub.serve_blocking(listeners, until).context("running the hub")?;
+    context.reporter.say("the hub has ended");
+    // Data that nobody took is told at the end: a hub goes on without it.
+    told.unwrap_or(Ok(()))
+}
+
+fn json(started: &Started) -> Result<()> {
+    print(&format!("{}\n", serde_json::to_string(started).context("writing JSON")?))
+}
+
+/// An address that people gave, as others will write it.
+fn checked(url: &str) -> Result<String> {
+    // What a client does not take is no address.
+    let client = client::Client::new(url, &client::Options::default()).context("reading --url")?;
+    Ok(client.address().to_owned())
+}
+
+fn open(data: &Path, config: Config) -> Result<hub::Hub> {
+    hub::Hub::open(data, config).map_err(|error| match error {
+        HubError::InUse(path) => {
+            let running = Local::read(&path).ok().flatten();
+            let at = running.map(|hub| format!(" (at {})", hub.address)).unwrap_or_default();
+            anyhow::anyhow!(
+                "the data directory {} is in use by another hub{at}\n  help: use that one, end it, or name another directory with --data",
+                path.display()
+            )
+        }
+        other => anyhow::Error::new(other).context(format!("opening the data directory {}", data.display())),
+    })
+}
+
+fn config(limits: &Limits, public: bool) -> Config {
+    Config {
+        lease: limits.lease.0,
+        // A worker may wait no longer for a job than it may be silent.
+        longest_wait: limits.lease.0.clamp(Duration::from_secs(1), Duration::from_secs(60)),
+        retries: limits.retries,
+        offline_after: limits.offline_after.0,
+        max_upload: limits.max_upload,
+        max_unpacked: limits.max_unpacked,
+        max_log: limits.max_log,
+        min_free: limits.min_free,
+        max_connections: limits.max_connections,
+        public,
+        ..Config::default()
+    }
+}
+
+/// The hub's own words on stderr: what is wrong, and with `--verbose` what it does. `RUST_LOG` says more exactly.
+fn talk(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (_, true) => "info",
+        _ => "warn",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // It fails only where one was set before: then that one talks.
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init());
+}
+
+/// Every worker holds a connection, and usual limits on open files are from times when that was a lot.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // If it cannot be raised, connections wait for others to end.
+    drop(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }));
+}

@@ -1,0 +1,169 @@
+//! `rocbed jobs add` and `rocbed jobs import`: more to do.
+
+use std::fs;
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use protocol::api::AddedJobs;
+use protocol::{Job, JobList, Source};
+use serde_json::{Map, Value, json};
+
+use super::{add_list, connect, watch};
+use crate::cmdline::{JobsAdd, JobsImport};
+use crate::commands::{print, print_json};
+use crate::context::Context;
+use crate::hubs::Place;
+
+/// Adds jobs for packages; with `--watch` follows them to their end.
+pub(super) fn packages(context: &Context, options: &JobsAdd) -> Result<u8> {
+    let list = JobList { version: protocol::VERSION, job: jobs(options)? };
+    let (place, client) = connect(&options.at)?;
+    let added = add_list(&place, &client, list, options.each_target)?;
+    if options.watch {
+        say(context, &place, &added);
+        return watch::follow(context, &place, &added.jobs, options.json);
+    }
+    tell(context, &place, &added, options.json)?;
+    Ok(0)
+}
+
+/// Adds the jobs of a list.
+pub(super) fn import(context: &Context, options: &JobsImport) -> Result<u8> {
+    let name = if options.file.as_os_str() == "-" { "stdin".to_owned() } else { options.file.display().to_string() };
+    let mut bytes = Vec::new();
+    if options.file.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut bytes).context("reading stdin")?;
+    } else {
+        bytes = fs::read(&options.file).with_context(|| format!("reading {name}"))?;
+    }
+    let list = JobList::parse(&bytes).with_context(|| format!("reading the job list {name}"))?;
+    for job in &list.job {
+        if let Source::Path(path) = &job.source {
+            bail!(
+                "job {} of {name} tests the source tree {path}, which only this machine has\n  help: give a url, or run it with `rocbed boot --jobs` or `rocbed test`",
+                job.id
+            );
+        }
+    }
+    let (place, client) = connect(&options.at)?;
+    let added = add_list(&place, &client, list, options.each_target)?;
+    tell(context, &place, &added, options.json)?;
+    Ok(0)
+}
+
+/// Prints the ids, which a script goes on with, and says where to look.
+pub(super) fn tell(context: &Context, place: &Place, added: &AddedJobs, json: bool) -> Result<()> {
+    if json {
+        print_json(added)?;
+    } else {
+        print(&added.jobs.iter().map(|id| format!("{id}\n")).collect::<String>())?;
+    }
+    say(context, place, added);
+    Ok(())
+}
+
+fn say(context: &Context, place: &Place, added: &AddedJobs) {
+    match added.jobs.as_slice() {
+        [one] => context.reporter.say(&format!("added {one}: {}", place.job_page(one))),
+        several => context.reporter.say(&format!("added {} jobs: {}/jobs", several.len(), place.address)),
+    }
+}
+
+/// The jobs that the options ask for, each checked as one of a list would be.
+fn jobs(options: &JobsAdd) -> Result<Vec<Job>> {
+    let mut common = Map::new();
+    let mut set = |name: &str, value: Value| drop(common.insert(name.to_owned(), value));
+    match options.gpu.as_slice() {
+        [] => {}
+        [word] if word == "any" || word == "none" => set("gpu", json!(word)),
+        targets => set("gpu", json!(targets)),
+    }
+    if let Some(gpus) = options.gpus {
+        set("gpus", json!(gpus));
+    }
+    if !options.run_as.is_empty() {
+        set("as", json!(options.run_as));
+    }
+    if let Some(timeout) = options.timeout {
+        set("timeout", json!(timeout));
+    }
+    if let Some(priority) = options.priority {
+        set("priority", json!(priority));
+    }
+    if let Some(bytes) = options.memory {
+        ensure!(bytes >= 1 << 20, "--memory: {bytes} bytes are less than any machine has: give a unit, 32GiB");
+        set("memory", json!(bytes.div_ceil(1 << 20)));
+    }
+    set("pin", json!(options.pin));
+    set("env", Value::Object(options.env.iter().map(|(name, value)| (name.clone(), json!(value))).collect()));
+    set("tests", json!(options.tests));
+    let mut list = Map::new();
+    let job = |package: &String| {
+        let mut job = common.clone();
+        let kind = if package.contains("://") { "url" } else { "package" };
+        job.insert(kind.to_owned(), json!(package));
+        Value::Object(job)
+    };
+    list.insert("job".to_owned(), options.packages.iter().map(job).collect());
+    // As a list, for its checks and for ids that differ.
+    let text = serde_json::to_string(&list).context("writing down the jobs")?;
+    match JobList::parse(text.as_bytes()) {
+        Ok(list) => Ok(list.job),
+        // The place in a list that nobody has seen says nothing.
+        Err(protocol::ListError::Wrong { message, .. }) => {
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            bail!("{message}")
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmdline::{Cli, Command, JobsCommand};
+    use clap::Parser;
+    use protocol::{GpuNeed, RunAs};
+
+    fn of(words: &[&str]) -> Result<Vec<Job>> {
+        let cli = Cli::try_parse_from(["rocbed", "jobs", "add"].iter().chain(words))?;
+        match cli.command {
+            Command::Jobs(JobsCommand::Add(options)) => jobs(&options),
+            other => bail!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_become_a_job() -> Result<()> {
+        let words = "rocrand --gpu gfx1030,gfx11-generic --gpus 2 --as user,root --timeout 2h --priority -3 --test a \
+                     --pin experimental=src:rocr-runtime --env A_B=c=d --memory 32GiB";
+        let [job] = <[Job; 1]>::try_from(of(&words.split_whitespace().collect::<Vec<_>>())?).expect("one job");
+        assert_eq!(job.gpu.to_string(), "gfx1030 or gfx11-generic");
+        assert_eq!((job.gpus, job.priority, job.memory), (2, -3, Some(32 << 10)));
+        assert_eq!(job.run_as, [RunAs::User, RunAs::Root]);
+        assert_eq!((job.env["A_B"].as_str(), job.tests[0].as_str(), job.pin.len()), ("c=d", "a", 1));
+        Ok(())
+    }
+
+    #[test]
+    fn several_packages_and_addresses() -> Result<()> {
+        let jobs = of(&["hipcub", "hipcub", "https://example.org/x.git#b", "--gpu", "any"])?;
+        let ids: Vec<_> = jobs.iter().map(|job| job.id.as_str()).collect();
+        assert_eq!(ids, ["hipcub", "hipcub-2", "x.git"]);
+        assert!(jobs.iter().all(|job| job.gpu == GpuNeed::Any));
+        Ok(())
+    }
+
+    #[test]
+    fn mistakes_are_told_without_the_list_that_nobody_wrote() {
+        for (words, says) in [
+            (&["../rocrand"][..], "source package"),
+            (&["rocrand", "--gpu", "radeon"], "`radeon` is not a GPU target"),
+            (&["rocrand", "--pin", "x"], "RELEASE=PACKAGE"),
+            (&["rocrand", "--memory", "12"], "unit"),
+        ] {
+            let error = of(words).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("line 1"), "{words:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `rocbed jobs list` and `rocbed jobs show`.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use client::{Client, JobQuery};
+use jiff::Timestamp;
+use protocol::api::{JobInfo, JobState};
+
+use super::{PAGE, connect};
+use crate::cmdline::{JobsList, JobsShow};
+use crate::commands::{print, print_json};
+use crate::hubs::Place;
+use crate::table::{Cell, Screen, Table, of_state, of_verdict, printable};
+
+pub(super) fn list(options: &JobsList) -> Result<()> {
+    let (place, client) = connect(&options.at)?;
+    let query = JobQuery { state: options.state, package: options.package.clone(), ..JobQuery::default() };
+    let jobs = pages(&place, &client, query, options.limit)?;
+    if options.json {
+        return print_json(&jobs);
+    }
+    print(&table(&jobs, Timestamp::now()).text(Screen::of_stdout()))
+}
+
+/// Jobs up to a limit; 0 is none.
+pub(super) fn pages(place: &Place, client: &Client, mut query: JobQuery, limit: usize) -> Result<Vec<JobInfo>> {
+    let mut jobs = Vec::new();
+    loop {
+        let left = if limit == 0 { PAGE } else { limit.saturating_sub(jobs.len()) };
+        query.limit = Some(left.clamp(1, PAGE));
+        let page = client.jobs(&query).map_err(|error| place.explain(error))?;
+        jobs.extend(page.jobs);
+        query.after = page.next;
+        if query.after.is_none() || (limit != 0 && jobs.len() >= limit) {
+            return Ok(jobs);
+        }
+    }
+}
+
+fn table(jobs: &[JobInfo], now: Timestamp) -> Table {
+    let mut table = Table::new(&["JOB", "STATE", "GPU", "WORKER", "AGE", "WHAT"]);
+    for job in jobs {
+        let gpu = if job.job.gpu.is_unsaid() { String::new() } else { job.job.gpu.to_string() };
+        table.row([
+            job.id.clone().into(),
+            state(job),
+            gpu.into(),
+            job.worker.clone().unwrap_or_default().into(),
+            ago(job.added, now).into(),
+            what(job).into(),
+        ]);
+    }
+    table
+}
+
+/// The state of a job that is not over, else what came of it.
+pub(super) fn state(job: &JobInfo) -> Cell {
+    match &job.result {
+        Some(result) => Cell::coloured(result.verdict.name(), of_verdict(result.verdict)),
+        None => Cell::coloured(job.state.name(), of_state(job.state)),
+    }
+}
+
+/// What there is to say about it in a line.
+pub(super) fn what(job: &JobInfo) -> String {
+    let said = match (&job.result, job.state) {
+        (Some(result), _) => Some(result.summary.clone()),
+        (None, JobState::Running) => job.phase.clone(),
+        _ => job.why.clone(),
+    };
+    said.unwrap_or_default()
+}
+
+/// How long ago something was: `45s`, `12m`, `3h`, `2d`.
+fn ago(time: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(time).as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+pub(super) fn show(options: &JobsShow) -> Result<()> {
+    let (place, client) = connect(&options.at)?;
+    let job = client.job(&options.job).map_err(|error| place.explain(error))?;
+    if options.json {
+        return print_json(&job);
+    }
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    describe(&mut text, &job, &place, Screen::of_stdout()).unwrap_or_default();
+    print(&text)
+}
+
+fn describe(text: &mut String, info: &JobInfo, place: &Place, screen: Screen) -> std::fmt::Result {
+    let job = &info.job;
+    let mut line = |name: &str, value: String| writeln!(text, "{name:<10}  {}", value.trim_end());
+    line("job", info.id.clone())?;
+    line("page", place.job_page(&info.id))?;
+    line("state", screen.paint(of_state(info.state), info.state.name()))?;
+    if let Some(why) = &info.why {
+        line("why", printable(why))?;
+    }
+    line("tests", printable(&job.source.to_string()))?;
+    line("gpu", job.gpu.to_string())?;
+    if job.gpus != 1 {
+        line("gpus", job.gpus.to_string())?;
+    }
+    line("as", job.run_as.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))?;
+    line("timeout", job.timeout.to_string())?;
+    for (name, list) in [("pin", &job.pin), ("only", &job.tests)] {
+        if !list.is_empty() {
+            line(name, printable(&list.join(", ")))?;
+        }
+    }
+    for (name, value) in &job.env {
+        line("env", printable(&format!("{name}={value}")))?;
+    }
+    if let Some(memory) = job.memory {
+        line("memory", format!("{memory} MiB"))?;
+    }
+    if job.priority != 0 {
+        line("priority", job.priority.to_string())?;
+    }
+    line("added", time(info.added))?;
+    if let Some(of) = &info.retry_of {
+        line("repeats", of.clone())?;
+    }
+    for attempt in &info.attempts {
+        let until = attempt.ended.map(|ended| format!(" until {}", time(ended))).unwrap_or_default();
+        let reason =
+            if attempt.reason.is_empty() { String::new() } else { format!(": {}", printable(&attempt.reason)) };
+        let (number, state, worker) = (attempt.number, attempt.state.name(), &attempt.worker);
+        line("attempt", format!("{number} on {worker}, {}{until}: {state}{reason}", time(attempt.given)))?;
+    }
+    if let Some(phase) = &info.phase {
+        line("doing", printable(phase))?;
+    }
+    if let Some(ended) = info.ended {
+        line("ended", time(ended))?;
+    }
+    if let Some(result) = &info.result {
+        let verdict = screen.paint(of_verdict(result.verdict), result.verdict.name());
+        line("result", format!("{verdict}  {}", printable(&result.summary)))?;
+    }
+    Ok(())
+}
+
+/// A time to the second.
+pub(in crate::commands) fn time(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_is_told_in_one_unit() {
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let told = |seconds: i64| ago(Timestamp::from_second(now.as_second() - seconds).unwrap(), now);
+        assert_eq!(["-5", "0", "59"].map(|text| told(text.parse().unwrap())), ["0s", "0s", "59s"]);
+        assert_eq!([60, 3_599, 3_600, 172_799, 172_800].map(told), ["1m", "59m", "1h", "47h", "2d"]);
+    }
+}

@@ -1,0 +1,95 @@
+//! `rocbed jobs`: what a hub has to do.
+
+mod add;
+mod list;
+mod make;
+mod watch;
+
+use anyhow::{Result, anyhow};
+use client::{Client, request_id};
+use progress::Progress as _;
+use protocol::JobList;
+use protocol::api::{AddJobs, AddedJobs, JobInfo};
+use protocol::exit;
+
+pub(super) use list::time;
+
+use super::{print, print_json};
+use crate::cmdline::{AtHub, JobsCommand, JobsNamed};
+use crate::context::Context;
+use crate::hubs::{self, Patience, Place};
+
+/// The most jobs that one page of a hub has.
+pub(super) const PAGE: usize = 1000;
+
+/// Runs the command; returns the exit code.
+pub fn run(context: &Context, command: &JobsCommand) -> Result<u8> {
+    match command {
+        JobsCommand::Add(options) if options.watch => or_own_error(context, || add::packages(context, options)),
+        JobsCommand::Watch(options) => or_own_error(context, || watch::run(context, options)),
+        JobsCommand::Add(options) => add::packages(context, options),
+        JobsCommand::Import(options) => add::import(context, options),
+        JobsCommand::Make(options) => make::run(context, options).map(|()| 0),
+        JobsCommand::List(options) => list::list(options).map(|()| 0),
+        JobsCommand::Show(options) => list::show(options).map(|()| 0),
+        JobsCommand::Cancel(options) => each(context, options, "cancelled", Client::cancel),
+        JobsCommand::Retry(options) => each(context, options, "added", Client::retry),
+    }
+}
+
+/// Commands that run tests fail with autopkgtest's code for it.
+fn or_own_error(context: &Context, command: impl FnOnce() -> Result<u8>) -> Result<u8> {
+    command().or_else(|error| {
+        context.reporter.warn(&crate::error_text(&error));
+        Ok(exit::OWN_ERROR)
+    })
+}
+
+/// A hub, and somebody to ask.
+pub(super) fn connect(at: &AtHub) -> Result<(Place, Client)> {
+    let place = hubs::find(at)?;
+    let client = place.client(Patience::Short)?;
+    Ok((place, client))
+}
+
+/// Adds a list; ids as the hub has them.
+fn add_list(place: &Place, client: &Client, list: JobList, fan_out: bool) -> Result<AddedJobs> {
+    let request = request_id().map_err(|error| place.explain(error))?;
+    client.add_jobs(&AddJobs { request, list, fan_out }).map_err(|error| place.explain(error))
+}
+
+/// Does something to each of several jobs. One that is refused keeps nobody from the others.
+fn each(
+    context: &Context,
+    options: &JobsNamed,
+    verb: &str,
+    action: fn(&Client, &str) -> Result<JobInfo, client::ClientError>,
+) -> Result<u8> {
+    let (place, client) = connect(&options.at)?;
+    let (mut done, mut failed) = (Vec::new(), 0);
+    for id in &options.jobs {
+        match action(&client, id) {
+            Ok(job) => {
+                if !options.json {
+                    print(&format!("{}\n", job.id))?;
+                }
+                context.reporter.say(&format!("{verb} {}: {}", job.id, job.state));
+                done.push(job);
+            }
+            // All others would fail too.
+            Err(error) if error.is_passing() => return Err(place.explain(error)),
+            Err(error) => {
+                failed += 1;
+                let error = place.explain(error).context(format!("job {id}"));
+                context.reporter.warn(&crate::error_text(&error));
+            }
+        }
+    }
+    if options.json {
+        print_json(&done)?;
+    }
+    match failed {
+        0 => Ok(0),
+        failed => Err(anyhow!("{failed} of {} jobs were refused", options.jobs.len())),
+    }
+}

@@ -1,0 +1,184 @@
+//! `rocbed jobs watch`: following jobs until they are over.
+
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::Result;
+use client::{Client, JobQuery};
+use protocol::api::{JobInfo, JobState};
+use protocol::{Verdict, exit};
+use serde::Serialize;
+
+use super::list::{pages, state, what};
+use crate::cmdline::JobsWatch;
+use crate::commands::{print, print_json};
+use crate::context::Context;
+use crate::hubs::{self, Patience, Place};
+use crate::table::{Screen, Table, printable};
+
+/// How often the hub is asked.
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(super) fn run(context: &Context, options: &JobsWatch) -> Result<u8> {
+    let place = hubs::find(&options.at)?;
+    let ids = if options.all {
+        let client = place.client(Patience::Short)?;
+        let mut ids = Vec::new();
+        for state in [JobState::Running, JobState::Queued] {
+            let query = JobQuery { state: Some(state), ..JobQuery::default() };
+            // The newest come first, and are watched last.
+            ids.extend(pages(&place, &client, query, 0)?.into_iter().rev().map(|job| job.id));
+        }
+        // One may have begun between the two questions.
+        ids.dedup();
+        if ids.is_empty() {
+            context.reporter.say("no job is queued or running");
+        }
+        ids
+    } else {
+        options.jobs.clone()
+    };
+    follow(context, &place, &ids, options.json)
+}
+
+/// Follows jobs to their end, prints what came of them, and says so as autopkgtest's exit code.
+pub(super) fn follow(context: &Context, place: &Place, ids: &[String], json: bool) -> Result<u8> {
+    // The first answer comes soon or not at all: a wrong address should not take minutes to be noticed.
+    let quick = place.client(Patience::Short)?;
+    let client = place.client(Patience::Long)?;
+    let mut watched: Vec<Watched> = Vec::new();
+    for id in ids {
+        if watched.iter().all(|watched| watched.job.id != *id) {
+            let job = quick.job(id).map_err(|error| place.explain(error))?;
+            watched.push(Watched::new(job));
+        }
+    }
+    let alone = watched.len() == 1;
+    let mut told: BTreeMap<String, String> = BTreeMap::new();
+    loop {
+        for watched in &mut watched {
+            if alone {
+                watched.pass_log_on(context, place, &client)?;
+            }
+            tell(context, &watched.job, &mut told);
+        }
+        if watched.iter().all(|watched| watched.job.state.is_over()) {
+            break;
+        }
+        sleep(EVERY);
+        refresh(place, &client, &mut watched)?;
+    }
+    let jobs: Vec<&JobInfo> = watched.iter().map(|watched| &watched.job).collect();
+    if json {
+        print_json(&jobs.iter().map(|job| Outcome::of(job)).collect::<Vec<_>>())?;
+    } else {
+        print(&table(&jobs).text(Screen::of_stdout()))?;
+    }
+    Ok(exit::of_all(jobs.iter().map(|job| verdict(job))))
+}
+
+/// What came of a job; one without a result says nothing about its package, as a broken testbed does.
+fn verdict(job: &JobInfo) -> Verdict {
+    job.result.as_ref().map_or(Verdict::TestbedFailed, |result| result.verdict)
+}
+
+/// What came of a job, as JSON has it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Outcome<'a> {
+    job: &'a str,
+    state: JobState,
+    verdict: Option<Verdict>,
+    what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<&'a str>,
+}
+
+impl<'a> Outcome<'a> {
+    fn of(job: &'a JobInfo) -> Self {
+        Self {
+            job: &job.id,
+            state: job.state,
+            verdict: job.result.as_ref().map(|result| result.verdict),
+            what: what(job),
+            worker: job.worker.as_deref(),
+        }
+    }
+}
+
+fn table(jobs: &[&JobInfo]) -> Table {
+    let mut table = Table::new(&["JOB", "VERDICT", "WORKER", "WHAT"]);
+    for job in jobs {
+        table.row([job.id.clone().into(), state(job), job.worker.clone().unwrap_or_default().into(), what(job).into()]);
+    }
+    table
+}
+
+/// Says what a job is doing, if that is news.
+fn tell(context: &Context, job: &JobInfo, told: &mut BTreeMap<String, String>) {
+    let what = what(job);
+    let state = job.result.as_ref().map_or(job.state.name(), |result| result.verdict.name());
+    let at = job.worker.as_ref().filter(|_| job.state == JobState::Running);
+    let at = at.map(|worker| format!(" on {worker}")).unwrap_or_default();
+    let colon = if what.is_empty() { "" } else { ": " };
+    let line = printable(&format!("{}: {state}{at}{colon}{what}", job.id));
+    if told.get(&job.id) != Some(&line) {
+        context.reporter.say(&line);
+        told.insert(job.id.clone(), line);
+    }
+}
+
+/// Asks again for those that are not over: one by one if they are few, else in pages.
+fn refresh(place: &Place, client: &Client, watched: &mut [Watched]) -> Result<()> {
+    const FEW: usize = 5;
+    let open: Vec<&mut Watched> = watched.iter_mut().filter(|watched| !watched.job.state.is_over()).collect();
+    let mut now: BTreeMap<String, JobInfo> = BTreeMap::new();
+    if open.len() > FEW {
+        for state in [JobState::Queued, JobState::Running] {
+            let query = JobQuery { state: Some(state), ..JobQuery::default() };
+            now.extend(pages(place, client, query, 0)?.into_iter().map(|job| (job.id.clone(), job)));
+        }
+    }
+    for watched in open {
+        watched.job = match now.remove(&watched.job.id) {
+            Some(job) => job,
+            None => client.job(&watched.job.id).map_err(|error| place.explain(error))?,
+        };
+    }
+    Ok(())
+}
+
+/// A job, and how much of its log was shown.
+#[derive(Debug)]
+struct Watched {
+    job: JobInfo,
+    attempt: u32,
+    offset: u64,
+}
+
+impl Watched {
+    fn new(job: JobInfo) -> Self {
+        // What was over when somebody came to watch has a page for its log.
+        let offset = if job.state.is_over() { u64::MAX } else { 0 };
+        Self { job, attempt: 0, offset }
+    }
+
+    /// Shows what was added to the log. Each attempt has its own.
+    fn pass_log_on(&mut self, context: &Context, place: &Place, client: &Client) -> Result<()> {
+        let Some(last) = self.job.attempts.last().map(|attempt| attempt.number) else { return Ok(()) };
+        if self.offset == u64::MAX {
+            return Ok(());
+        }
+        if last != self.attempt {
+            (self.attempt, self.offset) = (last, 0);
+        }
+        let mut more = Vec::new();
+        let count = client
+            .log_from(&self.job.id, self.attempt, self.offset, &mut more)
+            .map_err(|error| place.explain(error))?;
+        self.offset = self.offset.saturating_add(count);
+        context.reporter.pass_on(&more);
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! `rocbed results list`.
+
+use anyhow::Result;
+use client::ResultQuery;
+use protocol::api::ResultInfo;
+
+use crate::cmdline::ResultsList;
+use crate::commands::jobs::{PAGE, connect, time};
+use crate::commands::{print, print_json};
+use crate::table::{Cell, Screen, Table, of_verdict};
+
+pub(super) fn run(options: &ResultsList) -> Result<()> {
+    let (place, client) = connect(&options.at)?;
+    let mut query = ResultQuery {
+        package: options.package.clone(),
+        target: options.target.map(|target| target.without_features().to_string()),
+        verdict: options.verdict,
+        ..ResultQuery::default()
+    };
+    let mut results = Vec::new();
+    loop {
+        let left = if options.limit == 0 { PAGE } else { options.limit.saturating_sub(results.len()) };
+        query.limit = Some(left.clamp(1, PAGE));
+        let page = client.results(&query).map_err(|error| place.explain(error))?;
+        results.extend(page.results);
+        query.after = page.next;
+        if query.after.is_none() || (options.limit != 0 && results.len() >= options.limit) {
+            break;
+        }
+    }
+    if options.json { print_json(&results) } else { print(&table(&results).text(Screen::of_stdout())) }
+}
+
+fn table(results: &[ResultInfo]) -> Table {
+    let mut table = Table::new(&["JOB", "VERDICT", "VERSION", "GPU", "WORKER", "FINISHED", "WHAT"]);
+    for result in results {
+        table.row([
+            result.job.clone().into(),
+            Cell::coloured(result.verdict.name(), of_verdict(result.verdict)),
+            result.version.clone().unwrap_or_default().into(),
+            gpus(&result.targets, result.simulated).into(),
+            result.worker.clone().into(),
+            time(result.finished).into(),
+            result.summary.clone().into(),
+        ]);
+    }
+    table
+}
+
+/// Targets, and whether they were made up.
+pub(super) fn gpus(targets: &[String], simulated: bool) -> String {
+    let targets = targets.join(", ");
+    if simulated && !targets.is_empty() { format!("{targets} (simulated)") } else { targets }
+}

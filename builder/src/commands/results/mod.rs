@@ -1,0 +1,21 @@
+//! `rocbed results`: what came of a hub's jobs.
+
+mod fetch;
+mod junit;
+mod list;
+mod show;
+
+use anyhow::Result;
+
+use crate::cmdline::ResultsCommand;
+use crate::context::Context;
+
+/// Runs the command.
+pub fn run(context: &Context, command: &ResultsCommand) -> Result<()> {
+    match command {
+        ResultsCommand::List(options) => list::run(options),
+        ResultsCommand::Show(options) => show::run(options),
+        ResultsCommand::Fetch(options) => fetch::run(context, options),
+        ResultsCommand::Junit(options) => junit::run(context, options),
+    }
+}

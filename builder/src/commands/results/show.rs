@@ -1,0 +1,164 @@
+//! `rocbed results show`.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use protocol::api::ResultDetail;
+use protocol::{JobResult, TestResult};
+use runner::cases::{Case, CaseOutcome};
+use serde::Serialize;
+
+use super::junit;
+use super::list::gpus;
+use crate::cmdline::ResultsShow;
+use crate::commands::jobs::{connect, time};
+use crate::commands::{bytes, print, print_json};
+use crate::hubs::Place;
+use crate::table::{Cell, Screen, Table, of_outcome, of_verdict, printable};
+
+/// More lines of what a case said are left to its page.
+const LINES: usize = 10;
+
+pub(super) fn run(options: &ResultsShow) -> Result<()> {
+    let (place, client) = connect(&options.at)?;
+    let detail = client.result(&options.job).map_err(|error| place.explain(error))?;
+    // autopkgtest's own tests are cases of the report too; those the result has already.
+    let has_cases = detail.result.tests().any(|(_, test)| test.cases.is_some());
+    let mut cases = Vec::new();
+    if has_cases && let Some(report) = junit::of(&place, &client, &options.job)? {
+        runner::cases::read(&report[..], &mut |case| cases.push(case));
+        let own = |case: &Case| is_own_test(&detail.result, case);
+        cases.retain(|case| !own(case) && (options.cases || case.outcome == CaseOutcome::Failed));
+    }
+    if options.json {
+        let cases = cases.iter().map(Told::of).collect();
+        return print_json(&Json { detail: &detail, page: place.job_page(&options.job), cases });
+    }
+    let mut text = String::new();
+    let screen = Screen::of_stdout();
+    // Writing to a String cannot fail.
+    describe(&mut text, &detail, &place, screen).unwrap_or_default();
+    tell_cases(&mut text, &cases, screen).unwrap_or_default();
+    print(&text)
+}
+
+/// Whether a case of the report is one of autopkgtest's tests, whose class is the package and who ran it.
+fn is_own_test(result: &JobResult, case: &Case) -> bool {
+    result.runs.iter().any(|run| {
+        let package = run.package.as_ref().map_or_else(|| result.job.source.name(), |package| &package.name);
+        case.class == format!("{package}.{}", run.run_as) && run.tests.iter().any(|test| test.name == case.name)
+    })
+}
+
+/// A result as JSON has it.
+#[derive(Debug, Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    detail: &'a ResultDetail,
+    page: String,
+    cases: Vec<Told<'a>>,
+}
+
+/// A case as JSON has it.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    class: &'a str,
+    name: &'a str,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    message: &'a str,
+}
+
+impl<'a> Told<'a> {
+    fn of(case: &'a Case) -> Self {
+        let outcome = match case.outcome {
+            CaseOutcome::Passed => "pass",
+            CaseOutcome::Failed => "fail",
+            CaseOutcome::Skipped => "skip",
+        };
+        Self { class: &case.class, name: &case.name, outcome, message: &case.message }
+    }
+}
+
+fn describe(text: &mut String, detail: &ResultDetail, place: &Place, screen: Screen) -> std::fmt::Result {
+    let (info, result) = (&detail.info, &detail.result);
+    let machine = &result.machine;
+    let mut line = |name: &str, value: String| writeln!(text, "{name:<10}  {}", value.trim_end());
+    line("job", info.job.clone())?;
+    line("page", place.job_page(&info.job))?;
+    let verdict = screen.paint(of_verdict(info.verdict), info.verdict.name());
+    line("verdict", format!("{verdict}  {}", printable(&info.summary)))?;
+    if let Some(problem) = &result.problem {
+        line("problem", printable(problem))?;
+    }
+    for warning in &result.warnings {
+        line("warning", printable(warning))?;
+    }
+    line("package", printable(&format!("{} {}", info.package, info.version.as_deref().unwrap_or_default())))?;
+    let gpu = gpus(&info.targets, info.simulated);
+    line("gpu", if gpu.is_empty() { "none".into() } else { gpu })?;
+    line("machine", printable(&machine_line(result)))?;
+    line("kernel", printable(&machine.kernel))?;
+    if let Some(image) = &machine.image {
+        line("image", printable(&format!("{}, root {}", image.name, image.root)))?;
+    }
+    line("rocbed", printable(&machine.rocbed))?;
+    line("ran", format!("{} to {}, {:.0} s", time(info.started), time(info.finished), result.seconds()))?;
+    line("bundle", format!("{}, sha256 {}", bytes(info.size), printable(&info.bundle)))?;
+    for fault in &result.kernel_log {
+        line("kernel log", printable(fault))?;
+    }
+    let mut table = Table::new(&["TEST", "AS", "OUTCOME", "TIME", "CASES", "WHY"]);
+    for (run, test) in result.tests() {
+        table.row([
+            test.name.clone().into(),
+            run.run_as.to_string().into(),
+            Cell::coloured(test.outcome.name(), of_outcome(test.outcome)),
+            test.seconds.map_or_else(String::new, |seconds| format!("{seconds:.1} s")).into(),
+            numbers(test).into(),
+            test.reason.clone().into(),
+        ]);
+    }
+    if result.tests().next().is_some() {
+        write!(text, "\n{}", table.text(screen))?;
+    }
+    Ok(())
+}
+
+fn machine_line(result: &JobResult) -> String {
+    let machine = &result.machine;
+    let processor = machine.processor.as_deref().unwrap_or("processors of an unknown kind");
+    format!("{}: {} x {processor}, {} MiB", machine.name, machine.processors, machine.memory)
+}
+
+fn numbers(test: &TestResult) -> String {
+    let Some(cases) = test.cases else { return String::new() };
+    let part = |count: u64, word: &str| if count > 0 { format!(", {count} {word}") } else { String::new() };
+    format!("{}{}{}", cases.total, part(cases.failed, "failed"), part(cases.skipped, "skipped"))
+}
+
+fn tell_cases(text: &mut String, cases: &[Case], screen: Screen) -> std::fmt::Result {
+    if !cases.is_empty() {
+        text.push('\n');
+    }
+    for case in cases {
+        let told = Told::of(case);
+        let style = match case.outcome {
+            CaseOutcome::Passed => of_outcome(protocol::TestOutcome::Pass),
+            CaseOutcome::Failed => of_outcome(protocol::TestOutcome::Fail),
+            CaseOutcome::Skipped => of_outcome(protocol::TestOutcome::Skip),
+        };
+        let outcome = screen.paint(style, &format!("{:<4}", told.outcome));
+        writeln!(text, "{outcome}  {}", printable(&format!("{}.{}", case.class, case.name)))?;
+        if case.outcome == CaseOutcome::Failed {
+            for line in case.message.lines().take(LINES) {
+                writeln!(text, "        {}", printable(line))?;
+            }
+            let more = case.message.lines().count().saturating_sub(LINES);
+            if more > 0 {
+                writeln!(text, "        ... {more} more lines")?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! Which hub a command talks to, and what authorises it there.
+//!
+//! An address comes from `--hub` or `ROCBED_HUB`, from the user's list of hubs, or from the hub that runs on this
+//! machine; a token from `--token-file`, `--token` or `ROCBED_TOKEN`, or from where the address is. A token is never
+//! sent to another address than the one it was kept for.
+
+mod local;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use client::{Client, ClientError, Options};
+use protocol::api::ProblemCode;
+use serde::Deserialize;
+
+use crate::cmdline::AtHub;
+
+pub use local::{Local, default_data};
+
+/// The user's list of hubs, `$XDG_CONFIG_HOME/rocbed/hubs.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hubs {
+    #[serde(default)]
+    hub: Vec<Known>,
+}
+
+/// A hub of the list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Known {
+    address: String,
+    /// The admin token.
+    token: Option<String>,
+    /// A file that has it.
+    token_file: Option<PathBuf>,
+    /// What makes a machine its worker.
+    join_token: Option<String>,
+    /// A PEM file of the authority that signed its certificate.
+    ca: Option<PathBuf>,
+}
+
+/// A hub to talk to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its address, without a slash at the end.
+    pub address: String,
+    /// The admin token, if we have it.
+    pub token: Option<String>,
+    /// What makes a machine its worker, if we have it.
+    pub join_token: Option<String>,
+    /// A PEM file of the authority that signed its certificate.
+    pub ca: Option<PathBuf>,
+}
+
+/// How long a command tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Somebody waits for the answer: a second.
+    Short,
+    /// It has waited for long already, and a hub that is started anew is worth some minutes.
+    Long,
+}
+
+/// Finds the hub that the options mean.
+pub fn find(at: &AtHub) -> Result<Place> {
+    let known = known()?;
+    let local = default_data().ok().map(|data| Local::read(&data)).transpose()?.flatten();
+    let place = choose(at.hub.as_deref(), &known, local)?;
+    let token = match (&at.token_file, &at.token) {
+        (Some(path), _) => Some(read_token(path)?),
+        (None, Some(token)) => Some(token.trim().to_owned()),
+        (None, None) => place.token,
+    };
+    Ok(Place { token, ca: at.ca.clone().or(place.ca), ..place })
+}
+
+/// Pure: which of those that are known.
+fn choose(asked: Option<&str>, known: &[Known], local: Option<Local>) -> Result<Place> {
+    let listed = match asked {
+        Some(address) => known.iter().find(|hub| same(&hub.address, address)),
+        None => known.first(),
+    };
+    if let Some(hub) = listed {
+        let token = match &hub.token_file {
+            Some(path) => Some(read_token(path)?),
+            None => hub.token.clone(),
+        };
+        let (join_token, ca) = (hub.join_token.clone(), hub.ca.clone());
+        return Ok(Place { address: trimmed(&hub.address), token, join_token, ca });
+    }
+    let here = local.filter(|local| asked.is_none_or(|address| local.is_at(address)));
+    match (asked, here) {
+        (_, Some(local)) => Ok(Place {
+            address: asked.map_or(local.address, trimmed),
+            token: local.token,
+            join_token: local.join_token,
+            ca: None,
+        }),
+        (Some(address), None) => Ok(Place { address: trimmed(address), token: None, join_token: None, ca: None }),
+        (None, None) => bail!(
+            "no hub is named, and none was started on this machine by this user\n  help: name one with --hub or ROCBED_HUB, or start one with `rocbed hub`"
+        ),
+    }
+}
+
+fn trimmed(address: &str) -> String {
+    address.trim().trim_end_matches('/').to_owned()
+}
+
+fn same(one: &str, other: &str) -> bool {
+    trimmed(one).eq_ignore_ascii_case(&trimmed(other))
+}
+
+fn read_token(path: &Path) -> Result<String> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading the token in {}", path.display()))?;
+    match text.trim() {
+        "" => bail!("there is no token in {}: it is empty", path.display()),
+        token => Ok(token.to_owned()),
+    }
+}
+
+/// The user's list; empty if there is none.
+fn known() -> Result<Vec<Known>> {
+    let Some(path) = list_path() else { return Ok(Vec::new()) };
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let hubs: Hubs = toml::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+            Ok(hubs.hub)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+fn list_path() -> Option<PathBuf> {
+    directory("XDG_CONFIG_HOME", ".config").map(|config| config.join("rocbed/hubs.toml"))
+}
+
+/// A directory as the XDG Base Directory Specification has it: a variable with an absolute path, or one in the home
+/// directory.
+fn directory(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))
+}
+
+impl Place {
+    /// Somebody to ask.
+    pub fn client(&self, patience: Patience) -> Result<Client> {
+        let mut options = Options { ca_file: self.ca.clone(), ..Options::default() };
+        match patience {
+            Patience::Short => (options.attempts, options.first_pause) = (3, Duration::from_millis(200)),
+            Patience::Long => options.attempts = 20,
+        }
+        let client = Client::new(&self.address, &options).map_err(|error| self.explain(error))?;
+        Ok(match &self.token {
+            Some(token) => client.with_token(token),
+            None => client,
+        })
+    }
+
+    /// An error of the client with what to do here.
+    pub fn explain(&self, error: ClientError) -> anyhow::Error {
+        let help = match &error {
+            ClientError::Unreachable { .. } => {
+                "is the hub running, and is this its address? `rocbed hub` starts one here; --hub names another"
+            }
+            ClientError::Certificate { .. } => "--ca names the file of the authority that has signed it",
+            ClientError::Refused(problem) => match (problem.code, &self.token) {
+                (ProblemCode::Unauthorized, None) => {
+                    "this needs the hub's admin token: --token-file, ROCBED_TOKEN, or an entry in hubs.toml"
+                }
+                (ProblemCode::Unauthorized, Some(_)) => {
+                    "the hub does not know this token: is it of this hub, and still the newest? `rocbed hub --new-admin-token` makes a new one"
+                }
+                (ProblemCode::Forbidden, _) => "this needs the admin token, not a join token or a worker's",
+                // The hub's own advice is part of its words.
+                _ => return anyhow::Error::new(error),
+            },
+            _ => return anyhow::Error::new(error),
+        };
+        anyhow::anyhow!("{error}\n  help: {help}")
+    }
+
+    /// The page about a job.
+    pub fn job_page(&self, job: &str) -> String {
+        format!("{}/jobs/{job}", self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(address: &str) -> Known {
+        Known { address: address.into(), token: Some(format!("token of {address}")), ..Known::default() }
+    }
+
+    fn local() -> Local {
+        Local { address: "http://127.0.0.1:8420".into(), token: Some("local".into()), join_token: Some("join".into()) }
+    }
+
+    #[test]
+    fn the_first_of_the_list_comes_before_the_one_here() -> Result<()> {
+        let list = [known("https://lab/"), known("https://other")];
+        assert_eq!(choose(None, &list, Some(local()))?.address, "https://lab");
+        assert_eq!(choose(None, &[], Some(local()))?.token.as_deref(), Some("local"));
+        let error = choose(None, &[], None).unwrap_err().to_string();
+        assert!(error.contains("--hub") && error.contains("rocbed hub"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_token_goes_nowhere_else() -> Result<()> {
+        let list = [known("https://lab"), known("https://other")];
+        let token = |address: &str| Ok::<_, anyhow::Error>(choose(Some(address), &list, Some(local()))?.token);
+        assert_eq!(token("https://OTHER/")?.as_deref(), Some("token of https://other"));
+        assert_eq!(token("http://localhost:8420")?.as_deref(), Some("local"));
+        assert_eq!(token("https://elsewhere")?, None);
+        assert_eq!(token("http://lab")?, None, "unencrypted is somewhere else");
+        Ok(())
+    }
+
+    #[test]
+    fn the_list_is_read_as_documented() {
+        let text = "[[hub]]\naddress = \"https://hub\"\ntoken-file = \"/x\"\njoin-token = \"j\"\nca = \"/ca.pem\"\n";
+        let hubs: Hubs = toml::from_str(text).unwrap();
+        assert_eq!(hubs.hub[0].join_token.as_deref(), Some("j"));
+        assert!(toml::from_str::<Hubs>("[[hub]]\nadress = \"x\"\n").is_err());
+    }
+}

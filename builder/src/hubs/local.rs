@@ -1,0 +1,122 @@
+//! [`Local`]: the hub that runs on this machine, by what it leaves in its data directory.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::atomic;
+
+/// Where `rocbed hub` writes how it is reached from its own machine.
+const ADDRESS: &str = "address";
+/// Where it writes the admin token when it makes one.
+const ADMIN_TOKEN: &str = "admin-token";
+/// Where the hub itself keeps its join token.
+const JOIN_TOKEN: &str = "join-token";
+
+/// A hub of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// How it is reached from here.
+    pub address: String,
+    /// The admin token, if it is kept and we may read it.
+    pub token: Option<String>,
+    /// The join token, if we may read it.
+    pub join_token: Option<String>,
+}
+
+/// Where a hub keeps everything if nobody says otherwise: `$XDG_DATA_HOME/rocbed/hub`.
+pub fn default_data() -> Result<PathBuf> {
+    let data = super::directory("XDG_DATA_HOME", ".local/share");
+    Ok(data
+        .context("finding the hub's data directory\n  help: name one with --data; HOME is not set")?
+        .join("rocbed/hub"))
+}
+
+impl Local {
+    /// What a hub left in its data directory; `None` if there never was one.
+    pub fn read(data: &Path) -> Result<Option<Self>> {
+        let Some(address) = text(&data.join(ADDRESS))? else { return Ok(None) };
+        let (token, join_token) = (text(&data.join(ADMIN_TOKEN))?, text(&data.join(JOIN_TOKEN))?);
+        Ok(Some(Self { address, token, join_token }))
+    }
+
+    /// Whether an address means this hub: its own, or a loopback address with the same port.
+    pub fn is_at(&self, address: &str) -> bool {
+        let loopback = |address: &str| {
+            let address = super::trimmed(address).to_ascii_lowercase();
+            let (scheme, rest) = address.split_once("://")?;
+            let (host, port) = rest.rsplit_once(':')?;
+            let ip = host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
+            let here = ip || matches!(host, "localhost" | "[::1]");
+            here.then(|| format!("{scheme} {port}"))
+        };
+        let port = loopback(address);
+        super::same(&self.address, address) || port.is_some() && port == loopback(&self.address)
+    }
+
+    /// Where the admin token is kept.
+    pub fn admin_token_path(data: &Path) -> PathBuf {
+        data.join(ADMIN_TOKEN)
+    }
+
+    /// Where the join token is kept.
+    pub fn join_token_path(data: &Path) -> PathBuf {
+        data.join(JOIN_TOKEN)
+    }
+
+    /// Keeps a new admin token, for its owner only.
+    pub fn keep_admin_token(data: &Path, token: &str) -> Result<()> {
+        let path = Self::admin_token_path(data);
+        atomic::write_private(&path, format!("{token}\n").as_bytes())
+            .with_context(|| format!("keeping the admin token in {}", path.display()))
+    }
+
+    /// Notes how the hub is reached.
+    pub fn keep_address(data: &Path, address: &str) -> Result<()> {
+        let path = data.join(ADDRESS);
+        atomic::write(&path, format!("{address}\n").as_bytes())
+            .with_context(|| format!("noting the address in {}", path.display()))
+    }
+}
+
+/// A file's one line. One that is not there, or not for us, is nothing.
+fn text(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_is_kept_is_found_again() -> Result<()> {
+        let data = tempfile::tempdir()?;
+        assert_eq!(Local::read(data.path())?, None);
+        Local::keep_admin_token(data.path(), "secret")?;
+        Local::keep_address(data.path(), "http://127.0.0.1:8420")?;
+        let found = Local::read(data.path())?.context("nothing")?;
+        assert_eq!((found.token.as_deref(), found.join_token.as_deref()), (Some("secret"), None));
+        let mode = fs::metadata(Local::admin_token_path(data.path()))?.permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+        Ok(())
+    }
+
+    #[test]
+    fn loopback_by_any_name_is_this_machine() {
+        let local = Local { address: "http://127.0.0.1:8420".into(), token: None, join_token: None };
+        for here in ["http://localhost:8420", "http://[::1]:8420/", "http://127.0.0.1:8420"] {
+            assert!(local.is_at(here), "{here}");
+        }
+        for elsewhere in ["http://localhost:8421", "https://localhost:8420", "http://127.0.0.1.example:8420x", "x"] {
+            assert!(!local.is_at(elsewhere), "{elsewhere}");
+        }
+    }
+}

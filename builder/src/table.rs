@@ -1,0 +1,180 @@
+//! Tables for people: columns that line up, and colour and a width on a terminal only.
+
+use std::io::IsTerminal;
+
+use clap::builder::styling::{AnsiColor, Style};
+use protocol::api::JobState;
+use protocol::{TestOutcome, Verdict};
+
+/// What stdout can show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Screen {
+    /// Colours are wanted.
+    pub colour: bool,
+    /// Lines are cut at this many columns.
+    pub width: Option<usize>,
+}
+
+impl Screen {
+    /// What stdout is: a terminal has colours, unless `NO_COLOR` is set to anything (no-color.org) or it is a dumb one.
+    pub fn of_stdout() -> Self {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        if !std::io::stdout().is_terminal() {
+            return Self::default();
+        }
+        let dumb = set("TERM").is_none_or(|term| term == "dumb");
+        let width = rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        Self { colour: set("NO_COLOR").is_none() && !dumb, width: width.filter(|width| *width > 0) }
+    }
+
+    /// A text in a colour.
+    pub fn paint(self, style: Style, text: &str) -> String {
+        if self.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
+/// The colour of a verdict.
+pub fn of_verdict(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Pass => AnsiColor::Green.on_default(),
+        Verdict::Neutral => AnsiColor::Yellow.on_default(),
+        Verdict::Fail => AnsiColor::Red.on_default(),
+        Verdict::Timeout | Verdict::GpuFault => AnsiColor::Red.on_default().bold(),
+        Verdict::TestbedFailed => AnsiColor::Magenta.on_default(),
+    }
+}
+
+/// The colour of a test's outcome.
+pub fn of_outcome(outcome: TestOutcome) -> Style {
+    match outcome {
+        TestOutcome::Pass => AnsiColor::Green.on_default(),
+        TestOutcome::Skip | TestOutcome::Flaky => AnsiColor::Yellow.on_default(),
+        TestOutcome::Fail => AnsiColor::Red.on_default(),
+        TestOutcome::Unfinished => AnsiColor::Magenta.on_default(),
+    }
+}
+
+/// The colour of a job's state.
+pub fn of_state(state: JobState) -> Style {
+    match state {
+        JobState::Queued => Style::new(),
+        JobState::Running => AnsiColor::Cyan.on_default(),
+        JobState::Finished => AnsiColor::Green.on_default(),
+        JobState::Cancelled => AnsiColor::Yellow.on_default(),
+        JobState::GivenUp => AnsiColor::Magenta.on_default(),
+    }
+}
+
+/// One field of a table.
+#[derive(Debug, Clone, Default)]
+pub struct Cell {
+    text: String,
+    style: Style,
+}
+
+impl Cell {
+    /// In a colour.
+    pub fn coloured(text: impl Into<String>, style: Style) -> Self {
+        Self { text: printable(&text.into()), style }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::coloured(text, Style::new())
+    }
+}
+
+/// Text from elsewhere that is safe to print in one line: what controls terminals is replaced.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
+/// A table with a heading.
+#[derive(Debug)]
+pub struct Table {
+    heading: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// With these columns.
+    pub fn new(heading: &[&'static str]) -> Self {
+        Self { heading: heading.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row, with a cell for each column.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// The table as text. A column in which nothing stands is left out.
+    pub fn text(&self, screen: Screen) -> String {
+        let width = |text: &str| text.chars().count();
+        let cell = |row: &[Cell], column: usize| row.get(column).map_or(0, |cell| width(&cell.text));
+        let widest = |column: usize| self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
+        let columns: Vec<(usize, usize)> = self
+            .heading
+            .iter()
+            .enumerate()
+            .map(|(column, name)| (column, widest(column), width(name)))
+            .filter(|(_, widest, _)| *widest > 0)
+            .map(|(column, widest, name)| (column, widest.max(name)))
+            .collect();
+        let heading = self.heading.iter().map(|name| Cell::coloured(*name, Style::new().bold())).collect();
+        let mut text = String::new();
+        for row in std::iter::once(&heading).chain(&self.rows) {
+            let mut left = screen.width.unwrap_or(usize::MAX);
+            let mut line = String::new();
+            for (number, (column, widest)) in columns.iter().enumerate() {
+                let empty = Cell::default();
+                let cell = row.get(*column).unwrap_or(&empty);
+                let shown = cut(&cell.text, left);
+                let used = width(&shown);
+                line.push_str(&screen.paint(cell.style, &shown));
+                if number + 1 < columns.len() {
+                    line.extend(std::iter::repeat_n(' ', widest.saturating_sub(used) + 2));
+                }
+                left = left.saturating_sub(widest + 2);
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain((width > 0).then_some('…')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(&["JOB", "VERDICT", "NOTHING", "WHY"]);
+        let verdict = |verdict: Verdict| Cell::coloured(verdict.name(), of_verdict(verdict));
+        table.row(["rocrand".into(), verdict(Verdict::Fail), "".into(), "1 of 12\nfailed".into()]);
+        table.row(["é".into(), verdict(Verdict::TestbedFailed), "".into(), "no \x1b[2Jdisk".into()]);
+        table
+    }
+
+    #[test]
+    fn columns_line_up_and_empty_ones_are_left_out() {
+        let text = "JOB      VERDICT         WHY\n\
+                    rocrand  fail            1 of 12 failed\n\
+                    é        testbed-failed  no  [2Jdisk\n";
+        assert_eq!(table().text(Screen::default()), text);
+    }
+
+    #[test]
+    fn a_terminal_has_colours_and_an_edge() {
+        let text = table().text(Screen { colour: true, width: Some(30) });
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "rocrand  \u{1b}[31mfail\u{1b}[0m            1 of…");
+    }
+}

@@ -1,0 +1,414 @@
+//! `rocbed hub`, `rocbed jobs` and `rocbed results` together, with a worker that is made up.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use client::{Client, Options, request_id};
+use protocol::api::{Claim, Claimed, Complete, Heartbeat, Register};
+use protocol::{JobResult, Machine, Verdict};
+use rocbed_tests::{Authority, Call, Output, rocbed, tool};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A hub of its own, with a home of its own: nothing of the machine's is used.
+struct Hub {
+    home: TempDir,
+    process: Child,
+    started: Value,
+}
+
+fn in_home(home: &Path, words: &[&str]) -> Call {
+    let mut call = rocbed(words).env("HOME", home);
+    for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "ROCBED_HUB", "ROCBED_TOKEN", "ROCBED_HUB_DATA", "ROCBED_CA"] {
+        call = call.without_env(name);
+    }
+    call
+}
+
+/// Starts a hub; waits until it says that it has started.
+fn start(home: TempDir, words: &[&str]) -> Hub {
+    let mut command = in_home(home.path(), &["hub", "--json"]).into_command();
+    command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().expect("a hub");
+    let mut line = String::new();
+    let stdout = process.stdout.as_mut().expect("its stdout");
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    let started = serde_json::from_str(&line).unwrap_or_else(|error| {
+        let mut said = String::new();
+        process.stderr.take().expect("its stderr").read_to_string(&mut said).expect("its words");
+        panic!("the hub said {line:?} ({error}):\n{said}")
+    });
+    Hub { home, process, started }
+}
+
+fn hub(words: &[&str]) -> Hub {
+    let home = tempfile::tempdir().expect("a directory");
+    start(home, &[&["--listen", "127.0.0.1:0", "--min-free", "0"], words].concat())
+}
+
+impl Hub {
+    fn address(&self) -> &str {
+        self.started["address"].as_str().expect("an address")
+    }
+
+    /// A command of whoever runs the hub, which needs no options.
+    fn call(&self, words: &[&str]) -> Call {
+        in_home(self.home.path(), words)
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        let text = self.call(words).arg("--json").ok();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{words:?} printed no JSON ({error}):\n{text}"))
+    }
+
+    /// A worker with a GPU that is made up.
+    fn worker(&self, id: &str, gpu: &str) -> Worker {
+        let path = self.started["join-token-path"].as_str().expect("a path");
+        let token = fs::read_to_string(path).expect("a join token");
+        let join = Client::new(self.address(), &Options::default()).expect("an address").with_token(token.trim());
+        let machine = Machine {
+            name: id.into(),
+            kernel: "7.2".into(),
+            processors: 2,
+            memory: 1000,
+            rocbed: "0".into(),
+            gpus: gpu::simulate(gpu).expect("a target"),
+            ..Machine::default()
+        };
+        let request = Register {
+            version: protocol::VERSION,
+            id: id.into(),
+            boot: "first".into(),
+            holding: Vec::new(),
+            machine: machine.clone(),
+        };
+        let token = join.register(&request).expect("it registers").token;
+        Worker { client: join.with_token(&token), machine }
+    }
+
+    /// Sends a signal; returns the exit code and what the hub said.
+    fn end(mut self, signal: &str) -> (Option<i32>, String, TempDir) {
+        tool("kill", [signal, &self.process.id().to_string()]);
+        let status = self.process.wait().expect("it ends");
+        let mut said = String::new();
+        self.process.stderr.take().expect("its stderr").read_to_string(&mut said).expect("its words");
+        let home = std::mem::replace(&mut self.home, tempfile::tempdir().expect("a directory"));
+        (status.code(), said, home)
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // It may have ended.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+struct Worker {
+    client: Client,
+    machine: Machine,
+}
+
+impl Worker {
+    fn begin(&self) -> Claimed {
+        let claim = Claim { request: request_id().expect("a name"), wait: 10, gpus: None };
+        let claimed = self.client.claim(&claim).expect("an answer").expect("a job");
+        self.client.heartbeat(&claimed.lease, &Heartbeat { phase: "running upstream".into() }).expect("a heartbeat");
+        claimed
+    }
+
+    /// Delivers a result. What its bundle has besides is for the test to say.
+    fn deliver(&self, claimed: &Claimed, verdict: Verdict) {
+        let result: JobResult = serde_json::from_value(json!({
+            "version": 1, "job": claimed.job, "verdict": verdict, "simulated": true,
+            "started": "2026-10-30T10:00:00Z", "finished": "2026-10-30T10:01:00Z",
+            "gpus": [self.machine.gpus.gpus[0].id], "machine": self.machine,
+            "runs": [{
+                "as": "user", "verdict": verdict, "exit-status": 0, "seconds": 60.0, "directory": "user",
+                "package": { "name": claimed.job.source.to_string(), "version": "6.4.3-1" },
+                "tests": [
+                    { "name": "upstream", "outcome": if verdict == Verdict::Pass { "pass" } else { "fail" },
+                      "seconds": 1.5, "cases": { "total": 2, "failed": 1, "skipped": 0 } },
+                    { "name": "build", "outcome": "skip", "reason": "needs\u{1b}[2J isolation-machine" },
+                ],
+            }],
+        }))
+        .expect("a result");
+        let junit = "<?xml version=\"1.0\"?><testsuites><testsuite name=\"rocrand.user\">\
+             <testcase classname=\"rocrand.user\" name=\"upstream\"><failure message=\"exit status 1\"/></testcase></testsuite>\
+             <testsuite name=\"user.upstream: artifacts/gtest.xml\">\
+             <testcase classname=\"Normal\" name=\"float\"><failure message=\"1 &lt; 2\"/></testcase>\
+             <testcase classname=\"Uniform\" name=\"float\"/></testsuite></testsuites>\n";
+        let summary = "1 of 2 tests passed";
+        let bundle = bundle(&[
+            ("result.json", &serde_json::to_string(&result).expect("JSON")),
+            ("junit.xml", junit),
+            ("log", "the log\n"),
+            ("user/summary", "upstream PASS\n"),
+            // Too much for one piece of a download.
+            ("user/noise", &noise(3 << 20)),
+        ]);
+        let sha256 = self.client.upload(bundle.path(), |_, _| ()).expect("an upload");
+        let complete = Complete { bundle: sha256, verdict, summary: summary.into() };
+        self.client.complete(&claimed.lease, &complete).expect("it is taken");
+    }
+}
+
+/// Text that no compression makes much shorter.
+fn noise(length: usize) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b' ' + (state >> 40) as u8 % 90)
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn bundle(files: &[(&str, &str)]) -> tempfile::NamedTempFile {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, content.as_bytes()).expect("an entry");
+    }
+    let bytes = zstd::encode_all(&builder.into_inner().expect("an archive")[..], 1).expect("compressed");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(&bytes).expect("written");
+    file
+}
+
+fn says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn from_a_job_to_its_result_without_options() {
+    let hub = hub(&[]);
+    let added = hub.call(&["jobs", "add", "rocrand", "hipcub", "--gpu", "gfx1030"]).run();
+    assert_eq!((added.code, added.stdout.as_str()), (Some(0), "rocrand\nhipcub\n"), "{}", added.stderr);
+    let fanned = hub.json(&["jobs", "add", "rocfft", "--gpu", "gfx90a,gfx942", "--each-target"]);
+    assert_eq!(fanned, json!({ "jobs": ["rocfft@gfx90a", "rocfft@gfx942"] }));
+    let list = hub.call(&["jobs", "list"]).ok();
+    says(&list, &["JOB", "queued", "rocfft@gfx942", "gfx1030"]);
+    assert!(!list.contains('\u{1b}'), "colours are for terminals:\n{list}");
+
+    let worker = hub.worker("lab-1", "gfx1030");
+    let first = worker.begin();
+    assert_eq!(first.job.id, "rocrand");
+    says(&hub.call(&["jobs", "show", "rocrand"]).ok(), &["running", "lab-1", "running upstream", "/jobs/rocrand"]);
+    worker.client.append_log(&first.lease, 0, b"autopkgtest: begins\n").expect("a piece of log");
+    let watch = hub.call(&["jobs", "watch", "rocrand"]);
+    let watching = std::thread::spawn(move || watch.run());
+    worker.deliver(&first, Verdict::Fail);
+    let watched = watching.join().expect("it ends");
+    assert_eq!(watched.code, Some(4), "{}", watched.stderr);
+    says(&watched.stdout, &["rocrand", "fail", "lab-1", "1 of 2 tests passed"]);
+    worker.deliver(&worker.begin(), Verdict::Pass);
+
+    let states = hub.json(&["jobs", "list", "--state", "finished"]);
+    assert_eq!(states.as_array().map(Vec::len), Some(2));
+    let results = hub.json(&["results", "list"]);
+    assert_eq!(results[0]["job"], "hipcub");
+    assert_eq!(hub.json(&["results", "list", "--verdict", "fail", "--target", "gfx1030"])[0]["job"], "rocrand");
+    let table = hub.call(&["results", "list", "--package", "rocrand"]).ok();
+    says(&table, &["6.4.3-1", "gfx1030 (simulated)", "lab-1", "2026-10-30T10:01:00Z"]);
+    assert!(!table.contains("hipcub"), "{table}");
+
+    let shown = hub.call(&["results", "show", "rocrand"]).ok();
+    says(&shown, &["verdict     fail", "upstream", "2, 1 failed", "isolation-machine", "Normal.float", "1 < 2"]);
+    assert!(!shown.contains("Uniform") && !shown.contains('\u{1b}'), "{shown}");
+    says(&hub.call(&["results", "show", "rocrand", "--cases"]).ok(), &["Uniform.float"]);
+    let shown = hub.json(&["results", "show", "rocrand"]);
+    assert_eq!(shown["cases"][0]["message"], "1 < 2");
+    assert_eq!(shown["result"]["runs"][0]["tests"][1]["outcome"], "skip");
+    says(&hub.call(&["results", "junit", "rocrand"]).ok(), &["<testsuites>", "1 &lt; 2"]);
+}
+
+#[test]
+fn bundles_are_fetched_and_go_on_where_they_were_cut() {
+    let hub = hub(&[]);
+    hub.call(&["jobs", "add", "rocrand"]).ok();
+    let worker = hub.worker("lab-1", "gfx1030");
+    worker.deliver(&worker.begin(), Verdict::Pass);
+    let to = tempfile::tempdir().expect("a directory");
+    let fetch = |words: &[&str]| hub.call(&["results", "fetch", "rocrand"]).current_dir(to.path()).args(words);
+    assert_eq!(fetch(&[]).ok(), "results/rocrand.tar.zst\n");
+    let bundle = to.path().join("results/rocrand.tar.zst");
+    let whole = fs::read(&bundle).expect("a bundle");
+    let sha256 = hub.json(&["results", "show", "rocrand"])["info"]["bundle"].as_str().expect("a digest").to_owned();
+    assert_eq!(tool("sha256sum", [&bundle]).split(' ').next(), Some(sha256.as_str()));
+
+    // As if the first call had been cut.
+    fs::remove_file(&bundle).expect("removing");
+    let part = to.path().join(format!("results/.{sha256}.part"));
+    fs::write(&part, &whole[..1 << 20]).expect("a beginning");
+    fetch(&[]).ok();
+    assert!(fs::read(&bundle).expect("a bundle") == whole && !part.exists());
+
+    // A beginning of something else is noticed.
+    fs::remove_file(&bundle).expect("removing");
+    fs::write(&part, noise(1 << 20)).expect("a beginning");
+    says(&fetch(&[]).fails(), &["rocrand", "digest", "try again"]);
+    assert!(!bundle.exists() && !part.exists());
+
+    let unpacked = fetch(&["--unpack"]).ok();
+    assert_eq!(unpacked, "results/rocrand\n");
+    assert_eq!(fs::read_to_string(to.path().join("results/rocrand/user/summary")).expect("a file"), "upstream PASS\n");
+    says(&fetch(&["--unpack"]).fails(), &["results/rocrand is there already", "--output"]);
+    fs::write(&bundle, "mine").expect("a file");
+    says(&fetch(&[]).fails(), &["is another bundle", "--output"]);
+    assert_eq!(fs::read_to_string(&bundle).expect("a file"), "mine");
+}
+
+#[test]
+fn jobs_are_cancelled_repeated_and_imported() {
+    let hub = hub(&[]);
+    hub.call(&["jobs", "add", "rocrand", "hipcub"]).ok();
+    let cancelled = hub.call(&["jobs", "cancel", "rocrand", "no-such-job"]).run();
+    assert_eq!((cancelled.code, cancelled.stdout.as_str()), (Some(1), "rocrand\n"));
+    says(&cancelled.stderr, &["no-such-job", "1 of 2"]);
+    assert_eq!(hub.call(&["jobs", "retry", "rocrand"]).ok(), "rocrand-2\n");
+    let watched = hub.call(&["jobs", "watch", "rocrand", "--json"]).run();
+    assert_eq!(watched.code, Some(16), "a cancelled job says nothing of its package");
+    says(&watched.stdout, &["\"state\": \"cancelled\"", "\"verdict\": null"]);
+
+    let list = hub.home.path().join("jobs.toml");
+    fs::write(&list, "[[job]]\npackage = \"rocblas\"\ngpu = [\"gfx1030\", \"gfx90a\"]\ntimeout = \"2h\"\n")
+        .expect("a list");
+    let ids = hub.call(&["jobs", "import", "--each-target"]).arg(&list).ok();
+    assert_eq!(ids, "rocblas@gfx1030\nrocblas@gfx90a\n");
+    let imported =
+        piped(hub.call(&["jobs", "import", "-"]), "{\"job\": [{\"package\": \"rocsparse\", \"gpu\": \"any\"}]}");
+    assert_eq!(imported.stdout, "rocsparse\n", "{}", imported.stderr);
+    fs::write(&list, "[[job]]\npackage = \"rocblas\"\ntimeout = \"soon\"\n").expect("a list");
+    says(&hub.call(&["jobs", "import"]).arg(&list).fails(), &["jobs.toml", "job[0]", "soon"]);
+    fs::write(&list, "[[job]]\npath = \"tree\"\n").expect("a list");
+    says(&hub.call(&["jobs", "import"]).arg(&list).fails(), &["tree", "only this machine has", "rocbed boot"]);
+}
+
+fn piped(call: Call, text: &str) -> Output {
+    let mut child = call.into_command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.as_mut().expect("rocbed");
+    child.stdin.take().expect("its stdin").write_all(text.as_bytes()).expect("written");
+    let read = |stream: &mut dyn Read| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("its words");
+        text
+    };
+    let stdout = read(child.stdout.as_mut().expect("its stdout"));
+    let stderr = read(child.stderr.as_mut().expect("its stderr"));
+    Output { code: child.wait().expect("it ends").code(), stdout, stderr }
+}
+
+#[test]
+fn who_may_do_what() {
+    let hub = hub(&["--private"]);
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let from_elsewhere = |words: &[&str]| in_home(elsewhere.path(), words).args(&["--hub", hub.address()]);
+    says(&from_elsewhere(&["jobs", "list"]).fails(), &["no valid token", "--token-file", "ROCBED_TOKEN"]);
+    says(&from_elsewhere(&["jobs", "add", "rocrand", "--token", "rocbed-admin-0"]).fails(), &["--new-admin-token"]);
+    let join = fs::read_to_string(hub.started["join-token-path"].as_str().expect("a path")).expect("a token");
+    says(&from_elsewhere(&["jobs", "add", "rocrand", "--token", join.trim()]).fails(), &["admin token"]);
+    let admin = hub.started["admin-token-path"].as_str().expect("a path");
+    from_elsewhere(&["jobs", "add", "rocrand", "--token-file", admin]).ok();
+    // A list of hubs says the same.
+    let config = elsewhere.path().join(".config/rocbed");
+    fs::create_dir_all(&config).expect("a directory");
+    let text = format!("[[hub]]\naddress = {:?}\ntoken-file = {admin:?}\n", hub.address());
+    fs::write(config.join("hubs.toml"), text).expect("a list of hubs");
+    says(&in_home(elsewhere.path(), &["jobs", "list"]).ok(), &["rocrand"]);
+    for file in ["admin-token", "join-token"] {
+        let path = hub.home.path().join(".local/share/rocbed/hub").join(file);
+        assert_eq!(fs::metadata(path).expect("a token").permissions().mode() & 0o777, 0o600, "{file}");
+    }
+}
+
+#[test]
+fn a_hub_that_is_not_there() {
+    let home = tempfile::tempdir().expect("a directory");
+    says(&in_home(home.path(), &["jobs", "list"]).fails(), &["no hub is named", "--hub", "rocbed hub"]);
+    let unused = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let address = format!("http://{unused}");
+    says(&in_home(home.path(), &["results", "list", "--hub", &address]).fails(), &[&address, "is the hub running"]);
+    let watched = in_home(home.path(), &["jobs", "watch", "x", "--hub", &address]).run();
+    assert_eq!(watched.code, Some(20), "as other commands that run tests");
+    says(&in_home(home.path(), &["jobs", "list", "--hub", "hub"]).fails(), &["no hub's address", "http://"]);
+}
+
+#[test]
+fn what_keeps_a_hub_from_starting() {
+    let hub = hub(&[]);
+    let data = hub.started["data"].as_str().expect("a path");
+    let again = hub.call(&["hub", "--listen", "127.0.0.1:0"]).fails();
+    says(&again, &[data, "in use by another hub", hub.address(), "--data"]);
+    let other = hub.home.path().join("other").display().to_string();
+    let port = hub.address().trim_start_matches("http://");
+    says(&hub.call(&["hub", "--data", &other, "--listen", port]).fails(), &[port, "--listen"]);
+    let file = hub.home.path().join("file");
+    fs::write(&file, "no certificate").expect("a file");
+    let file = file.display().to_string();
+    says(&hub.call(&["hub", "--data", &other, "--tls-cert", &file, "--tls-key", &file]).fails(), &[&file, "PEM"]);
+    let usage = hub.call(&["hub", "--tls-cert", &file]).run();
+    assert_eq!(usage.code, Some(2), "{}", usage.stderr);
+    says(&hub.call(&["hub", "--data", &format!("{file}/x")]).fails(), &[&file, "Not a directory"]);
+}
+
+#[test]
+fn signals_end_it_and_nothing_is_forgotten() {
+    let hub = hub(&[]);
+    let token = hub.started["admin-token"].as_str().expect("a token, at the first start").to_owned();
+    hub.call(&["jobs", "add", "rocrand"]).ok();
+    let (code, _, home) = hub.end("-TERM");
+    assert_eq!(code, Some(0));
+    let hub = start(home, &["--listen", "127.0.0.1:0"]);
+    assert_eq!(hub.started["admin-token"], Value::Null, "it is shown once");
+    assert_eq!(hub.json(&["jobs", "list"])[0]["id"], "rocrand");
+    let (code, _, home) = hub.end("-INT");
+    assert_eq!(code, Some(0));
+    let hub = start(home, &["--listen", "127.0.0.1:0", "--new-admin-token"]);
+    assert_ne!(hub.started["admin-token"], Value::String(token.clone()));
+    says(&hub.call(&["jobs", "add", "x1", "--token", &token]).fails(), &["does not know this token"]);
+    hub.call(&["jobs", "add", "rocrand"]).ok();
+}
+
+#[test]
+fn people_are_told_how_to_go_on() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut command = in_home(home.path(), &["hub", "--listen", "127.0.0.1:0"]).into_command();
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a hub");
+    let stdout = BufReader::new(process.stdout.take().expect("its stdout"));
+    let lines = stdout.lines().map_while(Result::ok);
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&line);
+        text.push('\n');
+        if line.contains("rocbed jobs add") && line.contains("--hub") {
+            break;
+        }
+    }
+    drop(process.kill());
+    drop(process.wait());
+    let parts =
+        ["this machine only", "rocbed-admin-", "rocbed.hub=http://127.0.0.1:", "rocbed.join-token=rocbed-join-"];
+    says(&text, &parts);
+    says(&text, &["hub = \"http://127.0.0.1:", "join-token = \"rocbed-join-", "rocbed.toml"]);
+}
+
+#[test]
+fn https_with_a_certificate_of_ones_own() {
+    let authority = Authority::new();
+    let path = |path: PathBuf| path.display().to_string();
+    let (certificate, key) = (path(authority.server_certificate()), path(authority.server_key()));
+    let hub = hub(&["--tls-cert", &certificate, "--tls-key", &key]);
+    assert!(hub.address().starts_with("https://127.0.0.1:"), "{}", hub.address());
+    says(&hub.call(&["jobs", "list"]).fails(), &["certificate", "--ca"]);
+    hub.call(&["jobs", "add", "rocrand", "--ca", &path(authority.certificate())]).ok();
+}
