@@ -10,7 +10,7 @@ use std::process::{Child, Stdio};
 use client::{Client, Options, request_id};
 use protocol::api::{Claim, Claimed, Complete, Heartbeat, Register};
 use protocol::{JobResult, Machine, Verdict};
-use rocbed_tests::{Authority, Call, Output, rocbed, tool};
+use rocbed_tests::{Authority, Call, Output, TestArchive, rocbed, tool};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -411,4 +411,31 @@ fn https_with_a_certificate_of_ones_own() {
     assert!(hub.address().starts_with("https://127.0.0.1:"), "{}", hub.address());
     says(&hub.call(&["jobs", "list"]).fails(), &["certificate", "--ca"]);
     hub.call(&["jobs", "add", "rocrand", "--ca", &path(authority.certificate())]).ok();
+}
+
+#[test]
+fn a_list_is_made_from_what_the_archive_has_signed() {
+    let archive = TestArchive::new();
+    let server = archive.serve();
+    let recipe = archive.recipe(&server.url(""), "greeter", "").display().to_string();
+    let cache = archive.path().join("cache");
+    let hub = hub(&[]);
+    let make =
+        |words: &[&str]| hub.call(&["jobs", "make", "--recipe", &recipe]).env("ROCBED_CACHE", &cache).args(words);
+    let list = make(&[]).ok();
+    says(&list, &["# greeter 1.0: its tests use pkg-rocm-tools\n[[job]]\npackage = \"greeter\"\ngpu = \"any\"\n"]);
+    says(&make(&["--rdeps-of", "libgreet"]).ok(), &["# greeter 1.0: greeter depends on libgreet"]);
+    rocbed(["lock", &recipe]).env("ROCBED_CACHE", &cache).ok();
+    let lock = recipe.replace(".toml", ".lock");
+    assert!(!make(&["--changed-since", &lock]).ok().contains("[[job]]"), "nothing has changed");
+    let text = fs::read_to_string(&lock).expect("a lock");
+    fs::write(&lock, text.replace("version = \"2.1\"", "version = \"2.0\"")).expect("another lock");
+    says(&make(&["--changed-since", &lock]).ok(), &["# greeter 1.0: libgreet 2.0 -> 2.1"]);
+    assert_eq!(make(&["--add", "--gpu", "gfx1030,gfx90a"]).ok(), "greeter@gfx1030\ngreeter@gfx90a\n");
+    // Whoever changes the index without the key is found out.
+    let path = archive.path().join("dists/sid/main/source/Sources");
+    let text = fs::read_to_string(&path).expect("the index").replace("greeter", "grEEter");
+    fs::write(&path, text).expect("tampering");
+    fs::remove_dir_all(&cache).expect("forgetting what was fetched");
+    says(&make(&[]).fails(), &["Sources"]);
 }

@@ -96,6 +96,11 @@ fn serve(stream: impl Read + Write, answer: &Answer, seen: &Mutex<Vec<String>>) 
     sent.unwrap_or_default();
 }
 
+/// The source packages: `greeter` has tests that use pkg-rocm-tools, `libgreet` has none.
+const SOURCES: &str = "Package: greeter\nBinary: greeter\nVersion: 1.0\nMaintainer: Tests <tests@example.org>\n\
+    Architecture: any\nTestsuite: autopkgtest\nTestsuite-Triggers: pkg-rocm-tools\n\n\
+    Package: libgreet\nBinary: libgreet\nVersion: 2.1\nMaintainer: Tests <tests@example.org>\nArchitecture: any\n";
+
 /// A signed archive in a temporary directory, with the recipe that uses it.
 pub struct TestArchive {
     directory: TempDir,
@@ -183,6 +188,9 @@ impl TestArchive {
         let packages = tool("sh", ["-c", &scan]);
         fs::write(binary.join("Packages"), &packages).expect("writing the index");
         tool("xz", ["--keep", "--force", &binary.join("Packages").to_string_lossy()]);
+        let source = dists.join("main/source");
+        fs::create_dir_all(&source).expect("making the index directory");
+        fs::write(source.join("Sources"), SOURCES).expect("writing the index");
         let entry = |name: &str| {
             let path = dists.join(name);
             let digest = tool("sha256sum", [&path]);
@@ -191,9 +199,10 @@ impl TestArchive {
         };
         let valid_until = valid_until.map(|date| format!("Valid-Until: {date}\n")).unwrap_or_default();
         let release = format!(
-            "Origin: test\nSuite: unstable\nCodename: sid\nDate: {date}\n{valid_until}Architectures: amd64\nComponents: main\nSHA256:\n{}{}",
+            "Origin: test\nSuite: unstable\nCodename: sid\nDate: {date}\n{valid_until}Architectures: amd64\nComponents: main\nSHA256:\n{}{}{}",
             entry("main/binary-amd64/Packages"),
             entry("main/binary-amd64/Packages.xz"),
+            entry("main/source/Sources"),
         );
         fs::write(dists.join("Release"), release).expect("writing the Release file");
         let (signed, plain) = (dists.join("InRelease"), dists.join("Release"));

@@ -28,7 +28,8 @@ pub fn of(package: &str, indexes: &Indexes<'_>, trees: &Trees) -> GpuNeed {
     let mut targets: Vec<Target> = Vec::new();
     for binary in indexes.binaries(package) {
         // A target that this version does not know is no use to its workers either.
-        let named = binary.field(FIELD).unwrap_or_default().split_whitespace().filter_map(|word| word.parse().ok());
+        let named =
+            binary.field(FIELD).unwrap_or_default().split_whitespace().filter_map(|word| word.parse::<Target>().ok());
         targets.extend(named);
     }
     targets.sort_unstable();

@@ -185,5 +185,5 @@ fn talk(global: &Global) {
 fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     // If it cannot be raised, connections wait for others to end.
-    drop(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use client::{Client, JobQuery};
 use jiff::Timestamp;
+use protocol::GpuNeed;
 use protocol::api::{JobInfo, JobState};
 
 use super::{PAGE, connect};
@@ -41,17 +42,28 @@ pub(super) fn pages(place: &Place, client: &Client, mut query: JobQuery, limit: 
 fn table(jobs: &[JobInfo], now: Timestamp) -> Table {
     let mut table = Table::new(&["JOB", "STATE", "GPU", "WORKER", "AGE", "WHAT"]);
     for job in jobs {
-        let gpu = if job.job.gpu.is_unsaid() { String::new() } else { job.job.gpu.to_string() };
         table.row([
             job.id.clone().into(),
             state(job),
-            gpu.into(),
+            gpu(&job.job.gpu).into(),
             job.worker.clone().unwrap_or_default().into(),
             ago(job.added, now).into(),
             what(job).into(),
         ]);
     }
     table
+}
+
+/// Which GPU a job wants, in few words.
+fn gpu(need: &GpuNeed) -> String {
+    match need {
+        GpuNeed::IfThere => String::new(),
+        GpuNeed::Targets(targets) => match targets.as_slice() {
+            [first, _, rest @ ..] if !rest.is_empty() => format!("{first} or {} others", rest.len() + 1),
+            _ => need.to_string(),
+        },
+        GpuNeed::Any | GpuNeed::None => need.to_string(),
+    }
 }
 
 /// The state of a job that is not over, else what came of it.

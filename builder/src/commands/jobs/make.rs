@@ -132,14 +132,12 @@ fn toml(planned: &[Planned], suite: &str) -> Result<String> {
     for (candidate, jobs) in planned {
         write!(text, "\n# {} {}: {}\n", candidate.package, candidate.version, candidate.why)?;
         for job in jobs {
-            let mut table = toml::Table::new();
+            text.push_str("[[job]]\n");
             if job.id != candidate.package {
-                table.insert("id".to_owned(), job.id.clone().into());
+                writeln!(text, "id = {}", toml::Value::from(job.id.clone()))?;
             }
-            table.insert("package".to_owned(), candidate.package.clone().into());
             let gpu = toml::Value::try_from(&job.gpu).context("writing down the GPUs")?;
-            table.insert("gpu".to_owned(), gpu);
-            write!(text, "[[job]]\n{table}")?;
+            writeln!(text, "package = {}\ngpu = {gpu}", toml::Value::from(candidate.package.clone()))?;
         }
     }
     Ok(text)
