@@ -66,8 +66,14 @@ pub enum Command {
     /// Start an image in QEMU
     Boot(Boot),
     /// Run a package's tests in testbeds over a recipe's root directory, without a virtual machine
+    ///
+    /// Exit status: autopkgtest's own. 0 all passed, 2 some skipped, 4 some failed, 8 nothing tested, 16 testbed failed, 20
+    /// something else went wrong.
     Test(Test),
     /// Run a hub: it hands out jobs to workers and keeps their results
+    ///
+    /// Needs no settings. It prints its addresses, what makes a machine its worker, and at the first start the token with
+    /// which people add jobs. SIGTERM and SIGINT end it in good order; kill -9 loses nothing.
     Hub(Hub),
     /// Add jobs to a hub, look at them, cancel and repeat them
     #[command(subcommand)]
@@ -320,9 +326,6 @@ pub struct Boot {
 }
 
 /// `rocbed test`
-///
-/// Exit status: autopkgtest's own. 0 all passed, 2 some skipped, 4 some failed, 8 nothing tested, 16 testbed failed, 20
-/// something else went wrong.
 #[derive(Debug, Args)]
 pub struct Test {
     /// A name (recipes/NAME.toml here, else a shipped recipe), or a path

@@ -6,9 +6,6 @@ use clap::Args;
 use protocol::Span;
 
 /// `rocbed hub`
-///
-/// Needs no settings. It prints its address, the page to look at, what makes a machine its worker, and at the first
-/// start the token with which people add jobs. SIGTERM and SIGINT end it in good order; kill -9 loses nothing.
 #[derive(Debug, Args)]
 pub struct Hub {
     /// Where it keeps everything [default: $XDG_DATA_HOME/rocbed/hub]

@@ -16,12 +16,20 @@ pub enum JobsCommand {
     /// Add the jobs of a list
     Import(JobsImport),
     /// Make a job list out of the archive's indexes
+    ///
+    /// Takes the source packages that have tests and use pkg-rocm-tools, or belong to the Debian ROCm team. Which GPUs they
+    /// need is read from a source tree's debian/tests/control (`--source`), else from X-ROCm-GPU-Architecture of their
+    /// packages, else it is any.
     Make(JobsMake),
     /// List jobs, the newest first
     List(JobsList),
     /// Show one with everything that is known of it
     Show(JobsShow),
     /// Follow jobs until they are over; exit status as autopkgtest's
+    ///
+    /// The log of a single job goes to stderr while it runs; of several, what they are doing. The table of what came of them
+    /// goes to stdout. Exit status: 0 all passed, 2 some skipped, 4 some failed, 8 nothing tested, 16 testbed failed or no
+    /// result, 20 something else went wrong.
     Watch(JobsWatch),
     /// Cancel jobs
     Cancel(JobsNamed),
@@ -100,10 +108,6 @@ pub struct JobsImport {
 }
 
 /// `rocbed jobs make`
-///
-/// Takes the source packages that have tests and use pkg-rocm-tools, or belong to the Debian ROCm team. Which GPUs they
-/// need is read from a source tree's debian/tests/control (`--source`), else from X-ROCm-GPU-Architecture of their
-/// packages, else it is any.
 #[derive(Debug, Args)]
 pub struct JobsMake {
     /// The recipe that says which archive: a name, or a path
@@ -176,10 +180,6 @@ pub struct JobsShow {
 }
 
 /// `rocbed jobs watch`
-///
-/// The log of a single job goes to stderr while it runs; of several, what they are doing. The table of what came of them
-/// goes to stdout. Exit status: 0 all passed, 2 some skipped, 4 some failed, 8 nothing tested, 16 testbed failed or no
-/// result, 20 something else went wrong.
 #[derive(Debug, Args)]
 pub struct JobsWatch {
     /// The jobs' ids
