@@ -32,15 +32,27 @@ pub(super) struct Copied {
     pub(super) source: Option<[u8; 32]>,
 }
 
-/// Copies all of `source` to `offset` of `disk` and hashes the whole disk, and the source too if `check` asks for it.
-/// Everything else on the disk has to be written before. Copying and hashing run side by side.
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Copy {
+    /// Copy, and hash the disk.
+    Plain,
+    /// Copy, and hash the source too.
+    Check,
+    /// Copy nothing; hash the disk as if it had been.
+    Pretend,
+}
+
+/// Copies all of `source` to `offset` of `disk` and hashes the whole disk. Everything else on the disk has to be written
+/// before. Copying and hashing run side by side.
 pub(super) fn into_disk(
     source: &File,
     disk: &File,
     offset: u64,
-    check: bool,
+    how: Copy,
     progress: &dyn Progress,
 ) -> io::Result<Copied> {
+    let check = matches!(how, Copy::Check);
     let (root_size, disk_size) = (source.metadata()?.len(), disk.metadata()?.len());
     let task = progress.task("writing disk.img", Some(disk_size), Unit::Bytes);
     thread::scope(|scope| {
@@ -53,6 +65,9 @@ pub(super) fn into_disk(
         let mut unflushed = 0;
         each_chunk(disk, 0..offset, |_, chunk| hand_over(&to_disk, chunk, &*task))?;
         each_chunk(source, 0..root_size, |at, chunk| {
+            if matches!(how, Copy::Pretend) {
+                return hand_over(&to_disk, chunk, &*task);
+            }
             disk.write_all_at(&chunk, offset + at)?;
             unflushed += chunk.len() as u64;
             if unflushed >= FLUSH {
@@ -122,7 +137,14 @@ mod tests {
         let mut disk = tempfile::tempfile().unwrap();
         disk.write_all(b"boot").unwrap();
         disk.set_len(8 << 20).unwrap();
-        let copied = into_disk(&source, &disk, 2 << 20, true, &progress::Silent).unwrap();
+        let mut empty = tempfile::tempfile().unwrap();
+        empty.write_all(b"boot").unwrap();
+        empty.set_len(8 << 20).unwrap();
+        let blocks = empty.metadata().unwrap().blocks();
+        let copied = into_disk(&source, &disk, 2 << 20, Copy::Check, &progress::Silent).unwrap();
+        let pretended = into_disk(&source, &empty, 2 << 20, Copy::Pretend, &progress::Silent).unwrap();
+        assert_eq!(pretended.disk, copied.disk);
+        assert_eq!(empty.metadata().unwrap().blocks(), blocks);
         let mut bytes = Vec::new();
         disk.rewind().unwrap();
         disk.read_to_end(&mut bytes).unwrap();

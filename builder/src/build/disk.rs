@@ -12,6 +12,7 @@ use store::Digest;
 
 use super::copy;
 use super::publish::Staging;
+use super::state::{DiskLayout, Unchanged};
 use crate::recipe::Image;
 
 /// Where firmware looks for a boot program on removable media (UEFI 2.10, section 3.5.1.1).
@@ -46,16 +47,19 @@ pub fn write_uki(stub: &[u8], parts: &uki::Parts, staging: &mut Staging) -> Resu
 
 /// Writes `disk.img` from the finished `uki.efi` and `root.img`. Everything in it follows from those two and the sizes.
 ///
-/// With `check`, a root that was kept from an earlier build is held against its digest on the way.
+/// A root that was kept from an earlier build is held against its digest on the way, if somebody may have touched it.
+/// A disk of that build which has it at the same place is to keep it: then only what is around it is written. Not with
+/// `whole`, for whoever wants to read the disk before it is published.
 pub fn write_disk(
     root: RootImage,
-    check: bool,
+    unchanged: Option<Unchanged>,
+    whole: bool,
     image: &Image,
     sector_size: SectorSize,
     epoch: i64,
     staging: &mut Staging,
     progress: &dyn Progress,
-) -> Result<()> {
+) -> Result<DiskLayout> {
     let boot = boot_tree(staging, epoch)?;
     let needed = fat::required_size(&boot, sector_size).context("sizing the EFI system partition")?;
     let esp_size = image.esp_size.unwrap_or(needed + ESP_ROOM);
@@ -99,7 +103,14 @@ pub fn write_disk(
     gpt::write(&disk, unique("disk"), sector_size, &layout.partitions)?;
     let path = staging.current("root.img");
     let source = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let copied = copy::into_disk(&source, &disk, root_partition.start, check, progress)
+    let made = DiskLayout { size: layout.disk_size, root: root_partition.start };
+    let graft = !whole && unchanged.is_some_and(|old| old.disk == Some(made));
+    let how = match unchanged {
+        _ if graft => copy::Copy::Pretend,
+        Some(Unchanged { untouched: false, .. }) => copy::Copy::Check,
+        _ => copy::Copy::Plain,
+    };
+    let copied = copy::into_disk(&source, &disk, root_partition.start, how, progress)
         .context("copying the root file system into disk.img")?;
     if copied.source.is_some_and(|sha256| Digest::from(sha256) != root.sha256) {
         anyhow::bail!(
@@ -107,8 +118,13 @@ pub fn write_disk(
             path.display()
         );
     }
-    staging.finished("disk.img", layout.disk_size, Digest::from(copied.disk));
-    Ok(())
+    let digest = Digest::from(copied.disk);
+    if graft {
+        staging.finished_around("disk.img", made.root..made.root + root.size, made.size, digest);
+    } else {
+        staging.finished("disk.img", made.size, digest);
+    }
+    Ok(made)
 }
 
 fn first_four(bytes: &[u8; 32]) -> [u8; 4] {

@@ -3,8 +3,10 @@
 //! [`root`] makes the configured root directory, [`tree`] the finished file tree, [`initramfs`] and [`disk`] what boots
 //! it, [`manifest`] says what it is, [`publish`] gives everything its final name.
 
+mod alone;
 mod copy;
 pub mod disk;
+mod graft;
 pub mod initramfs;
 pub mod manifest;
 mod memo;
@@ -134,9 +136,10 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     disk::write_uki(&stub, &parts, &mut staging)?;
     clock.lap("uki.efi");
 
-    disk::write_disk(
+    let disk_layout = disk::write_disk(
         root_image,
-        unchanged.is_some_and(|root| !root.untouched),
+        unchanged,
+        options.compress,
         &recipe.image,
         options.sector_size,
         epoch,
@@ -152,7 +155,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     let manifest = manifest::document(&recipe.name, lock, &init, &staging.files());
     staging.write("manifest.json", manifest.as_bytes())?;
     let files = staging.publish(&OPTIONAL)?;
-    state::remember(&options.output, &identity, &files)?;
+    state::remember(&options.output, &identity, &files, disk_layout)?;
     clock.lap("waiting for the disk");
     if let Some(removal) = removal {
         removal.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;

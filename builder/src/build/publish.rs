@@ -6,12 +6,14 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use store::Digest;
 
+use super::graft::graft;
 use super::manifest::ImageFile;
 use crate::atomic;
 
@@ -27,6 +29,8 @@ pub struct Staging {
     files: Vec<ImageFile>,
     /// Names of files that are there already and stay.
     kept: Vec<String>,
+    /// Files of which a part stays, and which.
+    grafts: Vec<(String, Range<u64>)>,
     /// Threads that wait for the disk to have what was written.
     flushes: Vec<JoinHandle<Result<()>>>,
 }
@@ -41,7 +45,13 @@ impl Staging {
                 fs::remove_file(entry.path()).with_context(|| format!("removing {}", entry.path().display()))?;
             }
         }
-        Ok(Self { directory: directory.to_owned(), files: Vec::new(), kept: Vec::new(), flushes: Vec::new() })
+        Ok(Self {
+            directory: directory.to_owned(),
+            files: Vec::new(),
+            kept: Vec::new(),
+            grafts: Vec::new(),
+            flushes: Vec::new(),
+        })
     }
 
     /// The image directory.
@@ -73,6 +83,12 @@ impl Staging {
     pub fn finished(&mut self, name: &str, size: u64, sha256: Digest) {
         let path = self.path(name);
         self.flushes.push(thread::spawn(move || flush(&path)));
+        self.note(name, size, sha256);
+    }
+
+    /// A file is complete under its temporary name but for a range that the earlier build's file has, at the same place.
+    pub fn finished_around(&mut self, name: &str, kept: Range<u64>, size: u64, sha256: Digest) {
+        self.grafts.push((name.to_owned(), kept));
         self.note(name, size, sha256);
     }
 
@@ -119,6 +135,12 @@ impl Staging {
         flush(&self.directory)?;
         for file in files.iter().filter(|file| !self.kept.contains(&file.name)) {
             let target = self.directory.join(&file.name);
+            if let Some((name, kept)) = self.grafts.iter().find(|(name, _)| *name == file.name) {
+                let held = self.path(&format!("{name}.old"));
+                graft(&target, &held, &self.path(name), kept.clone())
+                    .with_context(|| format!("changing {}", target.display()))?;
+                continue;
+            }
             fs::rename(self.path(&file.name), &target).with_context(|| format!("renaming to {}", target.display()))?;
         }
         flush(&self.directory)?;

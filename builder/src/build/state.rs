@@ -18,6 +18,8 @@ use super::publish::Staging;
 use crate::atomic;
 
 const NAME: &str = ".state.json";
+const ROOT: &str = "root.img";
+const DISK: &str = "disk.img";
 
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -29,6 +31,24 @@ struct State {
     sha256: Digest,
     size: u64,
     stamp: Stamp,
+    /// The disk that the root is in.
+    #[serde(default)]
+    disk: Option<DiskState>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DiskState {
+    layout: DiskLayout,
+    stamp: Stamp,
+}
+
+/// Where the root is in a `disk.img`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskLayout {
+    /// The disk's length in bytes.
+    pub size: u64,
+    /// Where the root begins, in bytes.
+    pub root: u64,
 }
 
 /// What changes when somebody touches a file.
@@ -51,6 +71,8 @@ pub struct Unchanged {
     pub image: RootImage,
     /// Whether it certainly still is that. Otherwise its digest has to be taken again.
     pub untouched: bool,
+    /// The `disk.img` that certainly still has this root in it, if there is one.
+    pub disk: Option<DiskLayout>,
 }
 
 /// The `root.img` in the directory, if it is what `identity` would become again.
@@ -58,28 +80,34 @@ pub fn unchanged(staging: &Staging, identity: &Digest) -> Result<Option<Unchange
     let directory = staging.directory();
     let Ok(text) = fs::read_to_string(directory.join(NAME)) else { return Ok(None) };
     let Ok(state) = serde_json::from_str::<State>(&text) else { return Ok(None) };
-    let Some((size, stamp)) = stamp(directory)? else { return Ok(None) };
+    let Some((size, now)) = stamp(directory, ROOT)? else { return Ok(None) };
     if state.identity != *identity || state.program != programs::stamp()? || state.size != size {
         return Ok(None);
     }
     // Another time of modification is another content, most likely; all else may be a copy of the directory.
     let image = RootImage { sha256: state.sha256, size };
-    let fits = stamp.modified == state.stamp.modified;
-    Ok(fits.then_some(Unchanged { image, untouched: stamp == state.stamp }))
+    let fits = now.modified == state.stamp.modified;
+    let untouched = now == state.stamp;
+    let disk = match state.disk.filter(|_| untouched) {
+        Some(disk) => stamp(directory, DISK)?.filter(|now| *now == (disk.layout.size, disk.stamp)).map(|_| disk.layout),
+        None => None,
+    };
+    Ok(fits.then_some(Unchanged { image, untouched, disk }))
 }
 
 /// Notes what was published.
-pub fn remember(directory: &Path, identity: &Digest, files: &[ImageFile]) -> Result<()> {
-    let root = files.iter().find(|file| file.name == "root.img").context("no root.img was built")?;
-    let (size, stamp) = stamp(directory)?.context("root.img is gone")?;
-    let state = State { identity: *identity, program: programs::stamp()?, sha256: root.sha256, size, stamp };
+pub fn remember(directory: &Path, identity: &Digest, files: &[ImageFile], disk: DiskLayout) -> Result<()> {
+    let root = files.iter().find(|file| file.name == ROOT).context("no root.img was built")?;
+    let disk = stamp(directory, DISK)?.map(|(_, stamp)| DiskState { layout: disk, stamp });
+    let (size, stamp) = stamp(directory, ROOT)?.context("root.img is gone")?;
+    let state = State { identity: *identity, program: programs::stamp()?, sha256: root.sha256, size, stamp, disk };
     let path = directory.join(NAME);
     atomic::write(&path, serde_json::to_string(&state)?.as_bytes())
         .with_context(|| format!("writing {}", path.display()))
 }
 
-fn stamp(directory: &Path) -> Result<Option<(u64, Stamp)>> {
-    let path = directory.join("root.img");
+fn stamp(directory: &Path, name: &str) -> Result<Option<(u64, Stamp)>> {
+    let path = directory.join(name);
     let metadata = match fs::metadata(&path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -103,11 +131,14 @@ mod tests {
     use super::*;
     use std::time::{Duration, SystemTime};
 
+    const LAYOUT: DiskLayout = DiskLayout { size: 8, root: 2 };
+
     fn published(directory: &Path) -> Digest {
         let identity = Digest::of(b"recipe and lock");
         let mut staging = Staging::begin(directory).unwrap();
         staging.write("root.img", b"root").unwrap();
-        remember(directory, &identity, &staging.publish(&[]).unwrap()).unwrap();
+        staging.write("disk.img", b"--root--").unwrap();
+        remember(directory, &identity, &staging.publish(&[]).unwrap(), LAYOUT).unwrap();
         identity
     }
 
@@ -118,8 +149,20 @@ mod tests {
         let staging = Staging::begin(directory.path()).unwrap();
         let found = unchanged(&staging, &identity).unwrap().unwrap();
         assert!(found.untouched);
+        assert_eq!(found.disk, Some(LAYOUT));
         assert_eq!(found.image.sha256, Digest::of(b"root"));
         assert_eq!(unchanged(&staging, &Digest::of(b"another")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_disk_that_somebody_wrote_to_is_written_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = published(directory.path());
+        fs::write(directory.path().join("disk.img"), b"--RUIN--").unwrap();
+        let staging = Staging::begin(directory.path()).unwrap();
+        let found = unchanged(&staging, &identity).unwrap().unwrap();
+        assert!(found.untouched);
+        assert_eq!(found.disk, None);
     }
 
     #[test]
