@@ -28,7 +28,7 @@ use diskimage::blockmap::BlockMap;
 use diskimage::{SectorSize, compress, uki};
 use fsimage::{Content, FileTree, ext4};
 use serde::Serialize;
-use store::{Digest, Fetcher, Lock as FileLock, Store, Wait};
+use store::{Digest, Fetcher, Lock as FileLock, Removal, Store, Wait};
 
 use crate::lock::Lock;
 use crate::recipe::Recipe;
@@ -158,7 +158,9 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     state::remember(&options.output, &identity, &files, disk_layout)?;
     clock.lap("waiting for the disk");
     if let Some(removal) = removal {
-        removal.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        if removal.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))? == Removal::InUse {
+            reporter.say("the old root directory is in use: a later build removes it");
+        }
         clock.lap("removing the old root directory");
     }
     Ok(Built {

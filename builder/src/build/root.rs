@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use fsimage::Timestamp;
 use rootfs::deb::{Deb, EntryKind};
 use rootfs::{Device, Package, Spec};
-use store::{Digest, Doomed, Download, Fetcher, Store};
+use store::{Digest, Doomed, Download, Fetcher, Store, Tree};
 
 use super::modules::KERNEL_PACKAGES;
 use crate::archive::ARCHITECTURE;
@@ -89,6 +89,8 @@ pub struct Root {
     pub cached: bool,
     /// The one whose place it took; to be removed.
     pub old: Option<Doomed>,
+    /// Keeps everybody from removing it.
+    _in_use: Tree,
 }
 
 /// Every locked package's .deb in the store, fetched if it is not there.
@@ -126,12 +128,13 @@ pub fn obtain<T: Send>(
     let Wanted { recipe, lock, debs, fresh, log } = *wanted;
     let key = key(recipe, lock);
     if !fresh
-        && let Some(path) = store.tree(&key)?
+        && let Some(tree) = store.tree(&key)?
         && let Some(devices) = devices(store, &key)?
     {
+        let path = tree.path().to_owned();
         reporter.detail(&format!("root directory from the cache: {}", path.display()));
         let made = beside(&path)?;
-        return Ok((Root { devices, path, cached: true, old: None }, made));
+        return Ok((Root { devices, path, cached: true, old: None, _in_use: tree }, made));
     }
     let draft = store.new_tree(&key, &format!("root directory of {}", recipe.name))?;
     let root = draft.path();
@@ -175,13 +178,14 @@ pub fn obtain<T: Send>(
     set_devices(store, &key, &report.devices)?;
     let size = lock.root_packages().map(|package| package.installed_size).sum();
     // In the place of one that is there: it was not good enough.
-    let (path, old) = draft.replace(size)?;
+    let (tree, old) = draft.replace(size)?;
+    let path = tree.path().to_owned();
     let made = match (made, later) {
         (Some(made), _) => made?,
         (None, Some(beside)) => beside(&path)?,
         (None, None) => anyhow::bail!("nobody looked at the root directory's kernel"),
     };
-    Ok((Root { path, devices: report.devices, cached: false, old }, made))
+    Ok((Root { path, devices: report.devices, cached: false, old, _in_use: tree }, made))
 }
 
 fn spec_package(package: &LockedPackage, debs: &Debs) -> Result<Package> {

@@ -43,6 +43,9 @@ pub fn run(context: &Context, command: &CacheCommand) -> Result<()> {
             let max_bytes = Some(if *all { 0 } else { *max_size });
             let policy = PrunePolicy { unused_for: Some(unused_for), max_bytes, dry_run: *dry_run };
             let report = context.store()?.prune(&policy)?;
+            for entry in &report.in_use {
+                context.reporter.say(&format!("in use, stays: {}", entry.label));
+            }
             let removed: Vec<Kept> = report.removed.into_iter().map(kept).collect();
             if *json {
                 return print_json(&removed);

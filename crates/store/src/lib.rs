@@ -37,5 +37,5 @@ pub use fetch::{Download, FetchError, FetchOptions, Fetcher};
 pub use lock::{Holder, Lock, LockError, Wait};
 pub use prune::{PrunePolicy, PruneReport};
 pub use root::{Store, default_root};
-pub use tree::{Doomed, TreeDraft};
+pub use tree::{Doomed, Removal, Tree, TreeDraft};
 pub use verify::{Broken, VerifyReport};

@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::blob::{description_path, remove_file};
 use crate::entry::children;
 use crate::temp::{remove_all, stale};
-use crate::{Digest, Entry, Kind, Store, StoreError};
+use crate::{Digest, Entry, Kind, Store, StoreError, Tree};
 
 /// What to remove. Both rules apply where both are given; neither removes nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +29,8 @@ pub struct PruneReport {
     pub removed: Vec<Entry>,
     /// How many bytes that freed.
     pub freed_bytes: u64,
+    /// What would have been removed but for being in use.
+    pub in_use: Vec<Entry>,
     /// How many entries are left.
     pub kept: usize,
     /// How many bytes they have.
@@ -70,6 +72,14 @@ impl Store {
                 report.kept_bytes += entry.size;
                 continue;
             }
+            // In use without the store being open: whoever tests in a root directory needs nothing else of it.
+            let unused = if entry.kind == Kind::Tree { Tree::lock_unused(&entry.path)?.map(Some) } else { Some(None) };
+            let Some(_lock) = unused else {
+                report.kept += 1;
+                report.kept_bytes += entry.size;
+                report.in_use.push(entry);
+                continue;
+            };
             if !policy.dry_run {
                 self.remove_entry(&entry, remove)?;
             }

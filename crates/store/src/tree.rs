@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::io::Errno;
 
 use crate::blob::stamp;
 use crate::entry::Description;
@@ -18,6 +19,45 @@ pub(crate) const ENTRY: &str = "entry.json";
 /// After this long the kernel has most likely written a tree to the disk by itself, so that making sure is cheap.
 const SETTLED: Duration = Duration::from_secs(60);
 
+/// A cached root directory in use: as long as this lives nobody removes it, in this process or another. One that takes its
+/// place meanwhile, or that pruning finds, leaves it to whoever opens the store later.
+///
+/// Processes that are forked share its lock, and keep it until they execute another program or end.
+#[derive(Debug)]
+pub struct Tree {
+    path: PathBuf,
+    _shared: File,
+}
+
+impl Tree {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Uses the tree in `directory`; `None` if it is gone.
+    fn hold(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let shared = match File::open(directory) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(StoreError::io("opening", directory))?,
+        };
+        // Waits for nobody but one who removes it, or has made it just now.
+        flock(&shared, FlockOperation::LockShared).map_err(|e| StoreError::io("locking", directory)(e.into()))?;
+        let there = is_at(&shared, directory).map_err(StoreError::io("examining", directory))?;
+        Ok(there.then(|| Self { path: directory.join("tree"), _shared: shared }))
+    }
+
+    /// The lock of a tree that nobody uses; `None` if somebody does.
+    pub(crate) fn lock_unused(directory: &Path) -> Result<Option<File>, StoreError> {
+        let lock = File::open(directory).map_err(StoreError::io("opening", directory))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(lock)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(StoreError::io("locking", directory)(e.into())),
+        }
+    }
+}
+
 impl Store {
     /// The root directory cached under `digest`, if there is a complete one. It counts as used now.
     ///
@@ -27,13 +67,16 @@ impl Store {
     ///
     /// # Errors
     /// Where it cannot be examined, or a doubtful one cannot be removed.
-    pub fn tree(&self, digest: &Digest) -> Result<Option<PathBuf>, StoreError> {
+    pub fn tree(&self, digest: &Digest) -> Result<Option<Tree>, StoreError> {
         let directory = self.tree_directory(digest);
+        // Before looking at it: what is looked at must be what is used.
+        let Some(tree) = Tree::hold(&directory)? else { return Ok(None) };
         let entry = directory.join(ENTRY);
         let mut description = match Description::read(&entry) {
             Ok(Some(description)) => description,
             Ok(None) => return Ok(None),
             Err(StoreError::BadDescription { .. }) => {
+                drop(tree);
                 self.discard(&directory)?;
                 return Ok(None);
             }
@@ -41,6 +84,7 @@ impl Store {
         };
         if let Some(boot) = &description.unsynced_since_boot {
             if **boot != *self.boot {
+                drop(tree);
                 self.discard(&directory)?;
                 return Ok(None);
             }
@@ -54,7 +98,7 @@ impl Store {
             }
         }
         stamp(&entry)?;
-        Ok(Some(directory.join("tree")))
+        Ok(Some(tree))
     }
 
     /// Begins a root directory that is to be cached under `digest`. `label` says what it is, for [`Self::list`].
@@ -73,7 +117,7 @@ impl Store {
             if is_at(&handle, &directory).map_err(StoreError::io("examining", &directory))? {
                 temp::create_dir(&directory.join("tree"))?;
                 let (store, label) = (self.clone(), label.to_owned());
-                return Ok(TreeDraft { store, digest: *digest, label, directory, done: false, _lock: handle });
+                return Ok(TreeDraft { store, digest: *digest, label, directory, done: false, lock: handle });
             }
         }
     }
@@ -85,7 +129,7 @@ impl Store {
     /// Removes a tree so that no half of it is ever visible under its name. Where its files belong to other users, what
     /// is left of it waits in the temporary directory for [pruning](Store::prune_with).
     pub(crate) fn discard(&self, directory: &Path) -> Result<(), StoreError> {
-        self.set_aside(directory)?.map_or(Ok(()), Doomed::remove)
+        self.set_aside(directory)?.map_or(Ok(()), |doomed| doomed.remove().map(drop))
     }
 
     /// Takes a tree's name away; `None` if nothing has it.
@@ -96,10 +140,9 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(StoreError::io("setting aside", directory))?,
         }
-        // Whoever opens the store now leaves it to us.
-        let lock = File::open(&path).map_err(StoreError::io("opening", &path))?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|e| StoreError::io("locking", &path)(e.into()))?;
-        Ok(Some(Doomed { path, _name: name, _lock: lock }))
+        // Whoever opens the store now leaves it to us, or to those who use it.
+        let lock = Tree::lock_unused(&path)?;
+        Ok(Some(Doomed { path, _name: name, lock }))
     }
 }
 
@@ -111,20 +154,33 @@ pub struct Doomed {
     path: PathBuf,
     /// Keeps the name, and so the tree's, from being given to another.
     _name: TempFile,
-    _lock: File,
+    /// `None` while somebody uses it.
+    lock: Option<File>,
+}
+
+/// What became of a tree that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone, or what is left of it needs another user to remove.
+    Done,
+    /// Somebody uses it. The next one to open the store once nobody does removes it.
+    InUse,
 }
 
 impl Doomed {
-    /// Removes it, which takes seconds where the tree is large and the disk is busy.
+    /// Removes it, which takes seconds where the tree is large and the disk is busy, unless it is used.
     ///
     /// # Errors
     /// Where something cannot be removed, other than for belonging to another user.
-    pub fn remove(self) -> Result<(), StoreError> {
+    pub fn remove(self) -> Result<Removal, StoreError> {
+        if self.lock.is_none() && Tree::lock_unused(&self.path)?.is_none() {
+            return Ok(Removal::InUse);
+        }
         match remove_all(&self.path) {
             Err(e) if ![io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound].contains(&e.kind()) => {
                 Err(StoreError::io("removing", &self.path)(e))
             }
-            _ => Ok(()),
+            _ => Ok(Removal::Done),
         }
     }
 }
@@ -138,7 +194,7 @@ pub struct TreeDraft {
     label: String,
     directory: PathBuf,
     done: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl TreeDraft {
@@ -152,31 +208,42 @@ impl TreeDraft {
     ///
     /// # Errors
     /// Where it cannot be renamed.
-    pub fn commit(self, size: u64) -> Result<PathBuf, StoreError> {
+    pub fn commit(self, size: u64) -> Result<Tree, StoreError> {
         self.publish(size)
     }
 
     /// As [`Self::commit`], but this one takes the place of a tree that is there already, which is left to the caller to
-    /// remove: for whoever does not trust the old one. Who reads the old one at that moment finds files missing.
+    /// remove: for whoever does not trust the old one.
     ///
     /// # Errors
     /// Where one of them cannot be renamed.
-    pub fn replace(self, size: u64) -> Result<(PathBuf, Option<Doomed>), StoreError> {
+    pub fn replace(self, size: u64) -> Result<(Tree, Option<Doomed>), StoreError> {
         let old = self.store.set_aside(&self.store.tree_directory(&self.digest))?;
         Ok((self.publish(size)?, old))
     }
 
-    fn publish(mut self, size: u64) -> Result<PathBuf, StoreError> {
+    fn publish(mut self, size: u64) -> Result<Tree, StoreError> {
         let description = Description::new(&self.store, size, &self.label);
         let entry = self.directory.join(ENTRY);
         description.write(&self.store, &entry)?;
         let target = self.store.tree_directory(&self.digest);
-        match fs::rename(&self.directory, &target) {
-            Ok(()) => self.done = true,
-            Err(e) if [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists].contains(&e.kind()) => {}
-            Err(e) => return Err(StoreError::io("renaming a finished tree to", &target)(e)),
+        loop {
+            match fs::rename(&self.directory, &target) {
+                Ok(()) => break,
+                Err(e) if [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists].contains(&e.kind()) => {
+                    // Gone again, if somebody removed it just now.
+                    if let Some(tree) = Tree::hold(&target)? {
+                        return Ok(tree);
+                    }
+                }
+                Err(e) => return Err(StoreError::io("renaming a finished tree to", &target)(e)),
+            }
         }
-        Ok(target.join("tree"))
+        self.done = true;
+        // The same lock as the draft's, which now others may share.
+        let shared = self.lock.try_clone().map_err(StoreError::io("keeping open", &target))?;
+        flock(&shared, FlockOperation::LockShared).map_err(|e| StoreError::io("locking", &target)(e.into()))?;
+        Ok(Tree { path: target.join("tree"), _shared: shared })
     }
 }
 
@@ -206,10 +273,10 @@ mod tests {
         let digest = Digest::of(b"lock");
         let draft = store.new_tree(&digest, "root of smoke").unwrap();
         fs::write(draft.path().join("hello"), "x").unwrap();
-        assert_eq!(store.tree(&digest).unwrap(), None);
-        let path = draft.commit(4096).unwrap();
-        assert_eq!(store.tree(&digest).unwrap(), Some(path.clone()));
-        assert_eq!(fs::read_to_string(path.join("hello")).unwrap(), "x");
+        assert!(store.tree(&digest).unwrap().is_none());
+        let tree = draft.commit(4096).unwrap();
+        assert_eq!(store.tree(&digest).unwrap().unwrap().path(), tree.path());
+        assert_eq!(fs::read_to_string(tree.path().join("hello")).unwrap(), "x");
         let entry = store.list().unwrap().pop().unwrap();
         assert_eq!((entry.kind, entry.size, entry.label.as_str()), (Kind::Tree, 4096, "root of smoke"));
         assert_eq!(fs::read_dir(store.temp_dir()).unwrap().count(), 0);
@@ -225,9 +292,9 @@ mod tests {
         fs::write(second.path().join("who"), "second").unwrap();
         // Opening the store anew must not take the drafts for abandoned ones.
         Store::open(store.root()).unwrap();
-        let path = first.commit(1).unwrap();
-        assert_eq!(second.commit(1).unwrap(), path);
-        assert_eq!(fs::read_to_string(path.join("who")).unwrap(), "first");
+        let tree = first.commit(1).unwrap();
+        assert_eq!(second.commit(1).unwrap().path(), tree.path());
+        assert_eq!(fs::read_to_string(tree.path().join("who")).unwrap(), "first");
         assert_eq!(fs::read_dir(store.temp_dir()).unwrap().count(), 0);
     }
 
@@ -238,10 +305,10 @@ mod tests {
         store.new_tree(&digest, "").unwrap().commit(1).unwrap();
         let draft = store.new_tree(&digest, "").unwrap();
         fs::write(draft.path().join("new"), "").unwrap();
-        let (path, old) = draft.replace(1).unwrap();
-        assert!(path.join("new").exists());
-        assert_eq!(store.tree(&digest).unwrap(), Some(path));
-        old.expect("there was one").remove().unwrap();
+        let (tree, old) = draft.replace(1).unwrap();
+        assert!(tree.path().join("new").exists());
+        assert_eq!(store.tree(&digest).unwrap().unwrap().path(), tree.path());
+        assert_eq!(old.expect("there was one").remove().unwrap(), Removal::Done);
         assert_eq!(fs::read_dir(store.temp_dir()).unwrap().count(), 0);
     }
 
@@ -254,7 +321,7 @@ mod tests {
         let mut description = Description::read(&entry).unwrap().unwrap();
         description.unsynced_since_boot = Some("another".into());
         description.write(&store, &entry).unwrap();
-        assert_eq!(store.tree(&digest).unwrap(), None);
+        assert!(store.tree(&digest).unwrap().is_none());
         assert!(!store.tree_directory(&digest).exists());
     }
 

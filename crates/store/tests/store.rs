@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use progress::Silent;
 use proptest::prelude::*;
-use store::{Digest, Kind, Lock, LockError, PrunePolicy, Store, StoreError, Wait};
+use store::{Digest, Kind, Lock, LockError, PrunePolicy, Removal, Store, StoreError, Wait};
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -150,7 +151,56 @@ fn pruning_takes_trees_too_and_the_caller_may_remove_them() {
         })
         .unwrap();
     assert_eq!((report.removed[0].kind, removed.len(), temporary(&store)), (Kind::Tree, 1, 0));
-    assert_eq!(store.tree(&digest).unwrap(), None);
+    assert!(store.tree(&digest).unwrap().is_none());
+}
+
+/// Run by [`a_tree_that_another_process_uses_stays`] as another process: uses a tree until its standard input ends.
+#[test]
+fn uses_a_tree() {
+    let Some(root) = std::env::var_os("STORE_TEST_ROOT") else { return };
+    let tree = Store::open(Path::new(&root)).unwrap().tree(&Digest::of(b"tree")).unwrap().unwrap();
+    println!("\nuses {}", tree.path().display());
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_tree_that_another_process_uses_stays() {
+    let (_dir, store) = store();
+    let digest = Digest::of(b"tree");
+    let draft = |content: &str| {
+        let draft = store.new_tree(&digest, "root").unwrap();
+        fs::write(draft.path().join("file"), content).unwrap();
+        draft
+    };
+    drop(draft("old").commit(10).unwrap());
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "uses_a_tree", "--nocapture"])
+        .env("STORE_TEST_ROOT", store.root())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(other.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("uses ")));
+
+    // Pruning leaves it, and says so.
+    let everything = PrunePolicy { max_bytes: Some(0), ..PrunePolicy::default() };
+    let report = store.prune(&everything).unwrap();
+    assert_eq!((report.removed.len(), report.in_use.len(), report.kept), (0, 1, 1));
+
+    // A build that replaces it leaves the old one whole, under another name.
+    let (tree, old) = draft("new").replace(10).unwrap();
+    assert_eq!(old.expect("there was one").remove().unwrap(), Removal::InUse);
+    drop(Store::open(store.root()).unwrap());
+    let aside = || fs::read_dir(store.root().join("tmp")).unwrap().map(|entry| entry.unwrap().path().join("tree/file"));
+    assert_eq!(aside().filter_map(|file| fs::read_to_string(file).ok()).collect::<Vec<_>>(), ["old"]);
+    assert_eq!(fs::read_to_string(tree.path().join("file")).unwrap(), "new");
+
+    // Once nobody uses it, it goes with the next one to open the store.
+    drop(other.stdin.take());
+    assert!(other.wait().unwrap().success());
+    drop(Store::open(store.root()).unwrap());
+    assert_eq!(temporary(&store), 0);
 }
 
 #[test]
