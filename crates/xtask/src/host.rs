@@ -32,6 +32,7 @@ pub(crate) const TO_TEST: &[HostPackage] = &[
     package("autopkgtest", "/usr/bin/autopkgtest"),
     package("bmap-tools", "/usr/bin/bmaptool"),
     package("binutils", "/usr/bin/objdump"),
+    package("chromium", "/usr/bin/chromium"),
     package("cpio", "/usr/bin/cpio"),
     package("dnsmasq-base", "/usr/sbin/dnsmasq"),
     package("dosfstools", "/usr/sbin/fsck.fat"),

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::{Path, State};
 use protocol::api::{Attempt, JobState, ResultInfo};
-use protocol::{JobResult, RunAs, TestOutcome, Verdict};
+use protocol::{Cases, JobResult, RunAs, TestOutcome, Verdict};
 
 use crate::http::Reader;
 use crate::http::answer::io_problem;
@@ -12,7 +12,7 @@ use crate::http::results::detail;
 use crate::hub::Shared;
 use crate::pages::cases::{Suite, suites};
 use crate::pages::jobs::needs;
-use crate::pages::log::{Part, part};
+use crate::pages::log::{Part, beginning_of, part};
 use crate::pages::words::{Time, size, took};
 use crate::pages::{Page, PageError, now, render};
 
@@ -33,6 +33,9 @@ struct JobPage {
     worker: Option<String>,
     retry_of: Option<String>,
     added: Time,
+    ended: Option<Time>,
+    package: String,
+    log_attempt: Option<u32>,
     result: Option<ResultView>,
     suites: Vec<Suite>,
     cases_note: Option<String>,
@@ -57,6 +60,8 @@ struct ResultView {
 }
 
 struct RunView {
+    /// The suite of the report that repeats the table of tests.
+    suite: String,
     run_as: RunAs,
     verdict: Verdict,
     took: String,
@@ -67,8 +72,10 @@ struct TestView {
     name: String,
     outcome: TestOutcome,
     reason: String,
-    cases: String,
+    cases: Option<Cases>,
     took: String,
+    /// What is in the log where it begins.
+    beginning: String,
 }
 
 struct AttemptView {
@@ -87,7 +94,9 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
     let (result, suites, cases_note) = match &job.result {
         Some(info) => {
             let view = result_view(info, detail(&shared, &id).await?);
-            let (suites, note) = read_cases(&shared, number).await?;
+            let (mut suites, note) = read_cases(&shared, number).await?;
+            // A suite of each run repeats what the table of tests says.
+            suites.retain(|suite| !view.runs.iter().any(|run| run.suite == suite.name));
             (Some(view), suites, note)
         }
         None => (None, Vec::new(), None),
@@ -97,7 +106,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         attempts.push(attempt_view(&shared, number, attempt, now)?);
     }
     let tail = if attempts.last().is_some_and(|attempt| attempt.has_log) || job.state == JobState::Running {
-        Some(part(&shared, number, last, None, TAIL).await?)
+        Some(part(&shared, (number, last), None, TAIL, None).await?)
     } else {
         None
     };
@@ -113,6 +122,9 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         worker: job.worker,
         retry_of: job.retry_of,
         added: Time::new(job.added, now),
+        ended: job.ended.map(|ended| Time::new(ended, now)),
+        package: job.job.source.name().to_owned(),
+        log_attempt: attempts.iter().rev().find(|attempt| attempt.has_log).map(|attempt| attempt.number),
         result,
         suites,
         cases_note,
@@ -153,7 +165,13 @@ fn result_view(info: &ResultInfo, result: JobResult) -> ResultView {
     let used = result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
     let gpus: Vec<String> = used.map(|gpu| format!("{} ({})", gpu.name, gpu.target)).collect();
     let took_all = took(result.seconds());
+    let source = result.job.source;
     let runs = result.runs.into_iter().map(|run| RunView {
+        suite: format!(
+            "{}.{}",
+            run.package.as_ref().map_or_else(|| source.name(), |package| &package.name),
+            run.run_as
+        ),
         run_as: run.run_as,
         verdict: run.verdict,
         took: took(run.seconds),
@@ -161,11 +179,9 @@ fn result_view(info: &ResultInfo, result: JobResult) -> ResultView {
             .tests
             .into_iter()
             .map(|test| TestView {
-                cases: test.cases.map_or_else(
-                    || "–".to_owned(),
-                    |cases| format!("{}, {} failed, {} skipped", cases.total, cases.failed, cases.skipped),
-                ),
+                cases: test.cases,
                 took: test.seconds.map_or_else(|| "–".to_owned(), took),
+                beginning: beginning_of(&test.name),
                 name: test.name,
                 outcome: test.outcome,
                 reason: test.reason,

@@ -2,16 +2,29 @@
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
+use protocol::TestOutcome;
 use serde::Deserialize;
 
 use crate::http::Reader;
 use crate::http::answer::io_problem;
 use crate::http::jobs::find;
+use crate::http::results::detail;
 use crate::hub::Shared;
+use crate::pages::words::size;
 use crate::pages::{Converter, Page, PageError, render};
+use crate::store::Logs;
 
 /// How much of a log is on one page, in bytes.
 const PAGE: u64 = 256 << 10;
+
+/// How much is shown before a line that was looked for, in bytes.
+const BEFORE: u64 = 2 << 10;
+
+/// The longest text that is looked for, in bytes.
+const LONGEST: usize = 200;
+
+/// The most tests that are listed to jump to.
+const TESTS: usize = 100;
 
 #[derive(Template)]
 #[template(path = "log.html")]
@@ -19,12 +32,14 @@ struct LogPage {
     here: &'static str,
     id: String,
     attempt: u32,
-    length: u64,
-    from: u64,
-    end: u64,
+    part: Part,
     before: u64,
+    length: String,
     live: bool,
-    html: String,
+    text: String,
+    /// Where the search goes on.
+    next: Option<u64>,
+    tests: Vec<(String, TestOutcome)>,
 }
 
 /// Which part.
@@ -32,6 +47,8 @@ struct LogPage {
 pub(crate) struct Which {
     pub(crate) attempt: Option<u32>,
     pub(crate) from: Option<u64>,
+    /// Of a line with this text.
+    pub(crate) find: Option<String>,
 }
 
 /// A part of a log: from and to which byte, and as HTML.
@@ -43,6 +60,11 @@ pub(crate) struct Part {
     pub(crate) html: String,
 }
 
+/// What autopkgtest writes where a test begins (autopkgtest(1)): with this its output is found.
+pub(crate) fn beginning_of(test: &str) -> String {
+    format!("test {test}: [---")
+}
+
 pub(crate) async fn page(
     State(shared): State<Shared>,
     _: Reader,
@@ -51,28 +73,63 @@ pub(crate) async fn page(
 ) -> Page {
     let (number, last, job) = find(&shared, &id).await?;
     let attempt = which.attempt.unwrap_or(last);
-    let part = part(&shared, number, attempt, which.from, PAGE).await?;
+    let text: String = which.find.unwrap_or_default().chars().take(LONGEST).collect();
+    let found = match text.trim() {
+        "" => None,
+        text => search(&shared, number, attempt, which.from.unwrap_or(0), text.to_owned()).await?,
+    };
+    let from = found.map(|found| found.saturating_sub(BEFORE)).or(which.from);
+    let part = part(&shared, (number, attempt), from, PAGE, found).await?;
+    let tests = match &job.result {
+        Some(_) => detail(&shared, &id).await?.tests().map(|(_, test)| (test.name.clone(), test.outcome)).collect(),
+        None => Vec::new(),
+    };
     render(&LogPage {
         here: "jobs",
         id,
         attempt,
         live: !job.state.is_over() && attempt == last && part.end == part.length,
-        length: part.length,
-        from: part.from,
-        end: part.end,
+        length: size(part.length),
         before: part.from.saturating_sub(PAGE),
-        html: part.html,
+        text,
+        next: found.map(|found| found.saturating_add(1)),
+        tests: jumps(tests),
+        part,
     })
 }
 
-/// Reads a part of about `most` bytes, from `from` on or, without it, at the end. It begins and ends with a line, if
-/// lines are not longer than the part.
+/// Tests that can be jumped to: those that failed first, each once.
+fn jumps(mut tests: Vec<(String, TestOutcome)>) -> Vec<(String, TestOutcome)> {
+    tests.sort_by_key(|(_, outcome)| matches!(outcome, TestOutcome::Pass | TestOutcome::Skip));
+    tests.dedup_by(|one, other| one.0 == other.0);
+    tests.truncate(TESTS);
+    tests
+}
+
+async fn search(shared: &Shared, number: i64, attempt: u32, from: u64, text: String) -> Result<Option<u64>, PageError> {
+    let logs = shared.logs.clone();
+    // From within a line on, the next line is meant.
+    let task = tokio::task::spawn_blocking(move || -> std::io::Result<Option<u64>> {
+        let from = if from == 0 { 0 } else { next_line(&logs, number, attempt, from - 1)? };
+        logs.find(number, attempt, from, text.as_bytes())
+    });
+    Ok(task.await?.map_err(|error| io_problem(&error))?)
+}
+
+/// Where the first line after a byte begins, if it is near.
+fn next_line(logs: &Logs, number: i64, attempt: u32, from: u64) -> std::io::Result<u64> {
+    let bytes = logs.read(number, attempt, from, PAGE as usize)?;
+    Ok(from.saturating_add(memchr::memchr(b'\n', &bytes).map_or(1, |at| at as u64 + 1)))
+}
+
+/// Reads a part of about `most` bytes of the log of a job's attempt, from `from` on or, without it, at the end. It begins
+/// and ends with a line, if lines are not longer than the part. The line at `found` is marked.
 pub(crate) async fn part(
     shared: &Shared,
-    number: i64,
-    attempt: u32,
+    (number, attempt): (i64, u32),
     from: Option<u64>,
     most: u64,
+    found: Option<u64>,
 ) -> Result<Part, PageError> {
     let logs = shared.logs.clone();
     let task = tokio::task::spawn_blocking(move || -> std::io::Result<Part> {
@@ -81,13 +138,25 @@ pub(crate) async fn part(
         let bytes = logs.read(number, attempt, wanted, most as usize)?;
         // In the middle of a line: begin after it.
         let skipped = if wanted == 0 { 0 } else { skip(&bytes, &logs.read(number, attempt, wanted - 1, 1)?) };
-        let last = bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+        let last = memchr::memrchr(b'\n', &bytes).map(|at| at + 1);
         let at_end = wanted.saturating_add(bytes.len() as u64) >= length;
         let stop = if at_end { bytes.len() } else { last.filter(|last| *last > skipped).unwrap_or(bytes.len()) };
-        let html = Converter::default().html(bytes.get(skipped..stop).unwrap_or_default());
-        Ok(Part { from: wanted + skipped as u64, end: wanted + stop as u64, length, html })
+        let shown = bytes.get(skipped..stop).unwrap_or_default();
+        let first = wanted.saturating_add(skipped as u64);
+        let html = marked(shown, found.and_then(|found| usize::try_from(found.checked_sub(first)?).ok()));
+        Ok(Part { from: first, end: wanted.saturating_add(stop as u64), length, html })
     });
     Ok(task.await?.map_err(|error| io_problem(&error))?)
+}
+
+/// As HTML, with a mark around the line that begins at `line`.
+fn marked(bytes: &[u8], line: Option<usize>) -> String {
+    let mut converter = Converter::default();
+    let Some((before, rest)) = line.and_then(|line| bytes.split_at_checked(line)) else { return converter.html(bytes) };
+    let (line, after) = rest.split_at(memchr::memchr(b'\n', rest).unwrap_or(rest.len()));
+    let before = converter.html(before);
+    let line = converter.html(line);
+    format!("{before}<mark id=\"found\">{line}</mark>{}", converter.html(after))
 }
 
 /// How many bytes at the beginning are the rest of a line.
@@ -95,5 +164,29 @@ fn skip(bytes: &[u8], before: &[u8]) -> usize {
     if before == b"\n" {
         return 0;
     }
-    bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+    memchr::memchr(b'\n', bytes).map_or(0, |at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_was_found_is_marked() {
+        for (line, expected) in [
+            (None, "a\n&lt;b&gt;\nc\n"),
+            (Some(2), "a\n<mark id=\"found\">&lt;b&gt;</mark>\nc\n"),
+            (Some(6), "a\n&lt;b&gt;\n<mark id=\"found\">c</mark>\n"),
+            (Some(99), "a\n&lt;b&gt;\nc\n"),
+        ] {
+            assert_eq!(marked(b"a\n<b>\nc\n", line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn tests_that_failed_are_jumped_to_first() {
+        let tests = [("a", TestOutcome::Pass), ("b", TestOutcome::Fail), ("c", TestOutcome::Flaky)];
+        let names: Vec<_> = jumps(tests.map(|(name, outcome)| (name.to_owned(), outcome)).into()).into_iter().collect();
+        assert_eq!(names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["b", "c", "a"]);
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use axum::extract::State;
+use gpu::Target;
 use protocol::Verdict;
 
 use crate::clock::timestamp;
@@ -13,12 +14,17 @@ use crate::pages::words::Time;
 use crate::pages::{Page, now, render};
 use crate::store::{self, MatrixCell};
 
+/// Stands for results without a GPU.
+const NO_GPU: &str = "none";
+
 #[derive(Template)]
 #[template(path = "matrix.html")]
 struct Matrix {
     here: &'static str,
-    targets: Vec<String>,
+    columns: Vec<Column>,
     rows: Vec<Row>,
+    /// How many cells there are of each verdict, those that there are.
+    counts: Vec<(Verdict, usize)>,
     covered: usize,
     possible: usize,
     any_simulated: bool,
@@ -26,6 +32,12 @@ struct Matrix {
     running: usize,
     online: usize,
     known: usize,
+}
+
+struct Column {
+    target: String,
+    passed: usize,
+    total: usize,
 }
 
 struct Row {
@@ -40,44 +52,83 @@ struct Cell {
     finished: Time,
 }
 
-pub(crate) async fn page(State(shared): State<Shared>, _: Reader) -> Page {
-    let cells = shared.readers.run(store::matrix).await?;
-    let now = now(&shared);
-    let any_simulated = cells.iter().any(|cell| cell.simulated);
-    let covered = cells.iter().filter(|cell| !cell.simulated && cell.target != "none").count();
-    let targets: Vec<String> =
-        cells.iter().map(|cell| cell.target.clone()).collect::<BTreeSet<_>>().into_iter().collect();
-    let mut packages: BTreeMap<String, BTreeMap<String, MatrixCell>> = BTreeMap::new();
-    for cell in cells {
-        let row = packages.entry(cell.package.clone()).or_default();
-        // What a real GPU says counts more than anything newer that a simulated one does.
-        if !cell.simulated || !row.contains_key(&cell.target) {
-            row.insert(cell.target.clone(), cell);
-        }
+/// The cells to show, by package and by target in the order of columns.
+#[derive(Default)]
+struct Table {
+    packages: BTreeMap<String, BTreeMap<Key, MatrixCell>>,
+    targets: BTreeSet<Key>,
+}
+
+/// Columns are in the order of targets, not of letters; `none` comes last.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(bool, Option<Target>, String);
+
+impl Key {
+    fn new(target: &str) -> Self {
+        Self(target == NO_GPU, target.parse().ok(), target.to_owned())
     }
-    let kinds = targets.iter().filter(|target| *target != "none").count();
-    let possible = packages.len().saturating_mul(kinds);
-    let rows = packages
-        .into_iter()
-        .map(|(package, mut row)| {
-            let cells = targets.iter().map(|target| {
-                row.remove(target).map(|cell| Cell {
-                    verdict: cell.verdict,
-                    simulated: cell.simulated,
-                    job: cell.job,
-                    finished: Time::new(timestamp(cell.finished), now),
-                })
-            });
-            Row { package, cells: cells.collect() }
-        })
-        .collect();
+}
+
+impl Table {
+    fn new(cells: Vec<MatrixCell>) -> Self {
+        let mut table = Self::default();
+        for cell in cells {
+            let key = Key::new(&cell.target);
+            table.targets.insert(key.clone());
+            let row = table.packages.entry(cell.package.clone()).or_default();
+            // What a real GPU says counts more than anything newer that a simulated one does.
+            if !cell.simulated || !row.contains_key(&key) {
+                row.insert(key, cell);
+            }
+        }
+        table
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &MatrixCell> {
+        self.packages.values().flat_map(BTreeMap::values)
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let column = |key: &Key| {
+            let cells = || self.packages.values().filter_map(|row| row.get(key));
+            let passed = cells().filter(|cell| cell.verdict == Verdict::Pass).count();
+            Column { target: key.2.clone(), passed, total: cells().count() }
+        };
+        self.targets.iter().map(column).collect()
+    }
+}
+
+pub(crate) async fn page(State(shared): State<Shared>, _: Reader) -> Page {
+    let table = Table::new(shared.readers.run(store::matrix).await?);
+    let now = now(&shared);
+    let count = |verdict| (verdict, table.cells().filter(|cell| cell.verdict == verdict).count());
+    let counts: Vec<_> = Verdict::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect();
+    let covered = table.cells().filter(|cell| !cell.simulated && cell.target != NO_GPU).count();
+    let kinds = table.targets.iter().filter(|key| !key.0).count();
+    let possible = table.packages.len().saturating_mul(kinds);
+    let any_simulated = table.cells().any(|cell| cell.simulated);
+    let columns = table.columns();
+    let targets = table.targets;
+    let rows = table.packages.into_iter().map(|(package, mut row)| {
+        let cells = targets.iter().map(|key| {
+            row.remove(key).map(|cell| Cell {
+                verdict: cell.verdict,
+                simulated: cell.simulated,
+                job: cell.job,
+                finished: Time::new(timestamp(cell.finished), now),
+            })
+        });
+        Row { package, cells: cells.collect() }
+    });
+    let rows = rows.collect();
     let page = {
         let state = shared.core.state();
         let since = shared.online_since();
         Matrix {
             here: "matrix",
-            targets,
+            columns,
             rows,
+            counts,
             covered,
             possible,
             any_simulated,
@@ -88,4 +139,16 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader) -> Page {
         }
     };
     render(&page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_in_the_order_of_targets() {
+        let mut keys = ["none", "gfx1100", "gfx90a", "gfx1030", "odd", "gfx942"].map(Key::new);
+        keys.sort();
+        assert_eq!(keys.map(|key| key.2), ["odd", "gfx90a", "gfx942", "gfx1030", "gfx1100", "none"]);
+    }
 }

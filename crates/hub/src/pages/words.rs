@@ -11,13 +11,16 @@ pub(crate) struct Time {
     pub(crate) text: String,
     /// `3 h ago`
     pub(crate) age: String,
+    /// `3 h`
+    pub(crate) short: String,
 }
 
 impl Time {
     pub(crate) fn new(time: Timestamp, now: Timestamp) -> Self {
         let stamp = time.to_string();
         let text = stamp.get(..16).unwrap_or(&stamp).replacen('T', " ", 1);
-        Self { text, age: age(now.as_second().saturating_sub(time.as_second())), stamp }
+        let seconds = now.as_second().saturating_sub(time.as_second());
+        Self { text, age: age(seconds), short: short(seconds), stamp }
     }
 }
 
@@ -29,6 +32,15 @@ fn age(seconds: i64) -> String {
         3_600..86_400 => format!("{} h ago", seconds / 3_600),
         86_400..172_800 => "yesterday".into(),
         _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+fn short(seconds: i64) -> String {
+    match seconds {
+        ..60 => "now".into(),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -64,6 +76,7 @@ mod tests {
         assert_eq!([size(0), size(1023), size(1536), size(50 << 20)], ["0 B", "1023 B", "1.5 KiB", "50.0 MiB"]);
         assert_eq!([took(0.25), took(59.0), took(61.5), took(7_300.0)], ["0.2 s", "59 s", "1 min 1 s", "2 h 1 min"]);
         assert_eq!([age(-5), age(90), age(7_300), age(90_000)], ["just now", "1 min ago", "2 h ago", "yesterday"]);
+        assert_eq!([short(-5), short(90), short(7_300), short(90_000)], ["now", "1 min", "2 h", "1 d"]);
         let time = Timestamp::from_second(1_790_000_000).expect("a time");
         assert_eq!(Time::new(time, time).text, "2026-09-21 14:13");
     }

@@ -1,5 +1,7 @@
 //! The pages of workers.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use protocol::Machine;
@@ -9,7 +11,7 @@ use serde::Deserialize;
 use crate::http::Reader;
 use crate::http::workers::infos;
 use crate::hub::Shared;
-use crate::pages::words::Time;
+use crate::pages::words::{Time, size};
 use crate::pages::{Page, now, render};
 
 /// How many workers are on one page.
@@ -29,6 +31,7 @@ struct OnePage {
     here: &'static str,
     worker: Line,
     registered: Time,
+    memory: String,
     machine: Machine,
 }
 
@@ -36,9 +39,18 @@ struct Line {
     id: String,
     health: &'static str,
     message: String,
-    gpus: String,
+    gpus: Vec<Kind>,
+    unusable: usize,
+    simulated: bool,
     jobs: Vec<String>,
     seen: Time,
+}
+
+/// GPUs of one kind.
+struct Kind {
+    target: String,
+    name: String,
+    count: usize,
 }
 
 /// After which worker a page begins.
@@ -48,17 +60,23 @@ pub(crate) struct After {
 }
 
 fn line(info: &WorkerInfo, now: jiff::Timestamp) -> Line {
-    let mut targets: Vec<String> = info.machine.gpus.gpus.iter().map(|gpu| gpu.target.to_string()).collect();
-    targets.extend(info.machine.gpus.unusable.iter().map(|gpu| format!("{} (not usable)", gpu.name)));
-    let mut gpus = if targets.is_empty() { "none".to_owned() } else { targets.join(", ") };
-    if info.machine.gpus.simulated {
-        gpus.push_str(" (simulated)");
+    let mut kinds: BTreeMap<(_, &str), usize> = BTreeMap::new();
+    for gpu in &info.machine.gpus.gpus {
+        let count = kinds.entry((gpu.target, gpu.name.as_str())).or_default();
+        *count = count.saturating_add(1);
     }
+    let gpus = kinds.into_iter().map(|((target, name), count)| Kind {
+        target: target.to_string(),
+        name: name.to_owned(),
+        count,
+    });
     Line {
         id: info.id.clone(),
         health: if info.online { info.health.name() } else { "offline" },
         message: info.message.clone(),
-        gpus,
+        gpus: gpus.collect(),
+        unusable: info.machine.gpus.unusable.len(),
+        simulated: info.machine.gpus.simulated,
         jobs: info.jobs.clone(),
         seen: Time::new(info.seen, now),
     }
@@ -79,5 +97,12 @@ pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<
     };
     let now = now(&shared);
     let worker = line(&info, now);
-    render(&OnePage { here: "workers", worker, registered: Time::new(info.registered, now), machine: info.machine })
+    let memory = size(info.machine.memory.saturating_mul(1 << 20));
+    render(&OnePage {
+        here: "workers",
+        worker,
+        registered: Time::new(info.registered, now),
+        memory,
+        machine: info.machine,
+    })
 }

@@ -6,6 +6,12 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// So much of a log is searched at a time, in bytes.
+const SEARCHED: usize = 1 << 20;
+
+/// No line's beginning is looked for further back, in bytes.
+const LINE: usize = 64 << 10;
+
 /// The directory of logs.
 #[derive(Debug, Clone)]
 pub(crate) struct Logs {
@@ -83,6 +89,32 @@ impl Logs {
         Ok(after)
     }
 
+    /// Where the first line at or after `from` that has the text in it begins. What is read of a line is at most what
+    /// [`LINE`] says: in longer ones the place is that of the text.
+    pub(crate) fn find(&self, job: i64, attempt: u32, from: u64, text: &[u8]) -> io::Result<Option<u64>> {
+        let finder = memchr::memmem::Finder::new(text);
+        let overlap = text.len().saturating_sub(1);
+        let (mut offset, mut window) = (from, Vec::new());
+        loop {
+            let piece = self.read(job, attempt, offset.saturating_add(window.len() as u64), SEARCHED)?;
+            if piece.is_empty() {
+                return Ok(None);
+            }
+            window.extend_from_slice(&piece);
+            if let Some(at) = finder.find(&window) {
+                let at = offset.saturating_add(at as u64);
+                let start = at.saturating_sub(LINE as u64);
+                let before = self.read(job, attempt, start, (at - start) as usize)?;
+                let line = memchr::memrchr(b'\n', &before).map(|newline| start + newline as u64 + 1);
+                return Ok(Some(line.unwrap_or(if start == 0 { 0 } else { at })));
+            }
+            // The text may lie across two pieces.
+            let done = window.len().saturating_sub(overlap);
+            window.drain(..done);
+            offset = offset.saturating_add(done as u64);
+        }
+    }
+
     /// Up to `most` bytes from `offset` on, fewer at the end.
     pub(crate) fn read(&self, job: i64, attempt: u32, offset: u64, most: usize) -> io::Result<Vec<u8>> {
         let mut file = match File::open(self.path(job, attempt)) {
@@ -115,6 +147,22 @@ mod tests {
         assert!(matches!(logs.append(7, 1, 14, b"x", 100), Err(LogError::Gap(13))));
         assert!(matches!(logs.append(7, 1, 13, b"long", 15), Err(LogError::Full(13))));
         assert_eq!(logs.read(8, 1, 0, 100)?, b"");
+        Ok(())
+    }
+
+    #[test]
+    fn lines_are_found_also_across_the_pieces_that_are_read() -> Result<(), LogError> {
+        let temp = tempfile::tempdir()?;
+        let logs = Logs::new(temp.path().to_owned());
+        let mut log = vec![b'x'; SEARCHED - 12];
+        log.extend(b"\nthe needle\nno\nanother needle\n");
+        logs.append(7, 1, 0, &log, 1 << 30)?;
+        let line = SEARCHED as u64 - 11;
+        assert_eq!(logs.find(7, 1, 0, b"needle")?, Some(line));
+        assert_eq!(logs.find(7, 1, line + 11, b"needle")?, Some(line + 14));
+        assert_eq!(logs.find(7, 1, line + 30, b"needle")?, None);
+        assert_eq!(logs.find(7, 1, 0, b"xxx")?, Some(0));
+        assert_eq!(logs.find(7, 2, 0, b"needle")?, None);
         Ok(())
     }
 }

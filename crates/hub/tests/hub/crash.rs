@@ -31,10 +31,10 @@ fn the_hub_that_is_killed() -> Outcome {
 }
 
 /// A hub in a process of its own, which is killed when this is dropped.
-struct Process(Child);
+pub struct Process(Child);
 
 impl Process {
-    fn start(directory: &Path, address: &str) -> std::io::Result<Self> {
+    pub fn start(directory: &Path, address: &str) -> std::io::Result<Self> {
         Command::new(std::env::current_exe()?)
             .args(["--exact", "crash::the_hub_that_is_killed"])
             .env(DIRECTORY, directory)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use protocol::Verdict;
-use protocol::api::{JobState, ProblemCode};
+use protocol::api::{Claim, Heartbeat, JobState, ProblemCode};
 
 use crate::support::{Outcome, start_in, start_with};
 
@@ -26,7 +26,7 @@ struct Small<'a>(&'a Path);
 
 impl<'a> Small<'a> {
     fn mount(at: &'a Path) -> Self {
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(at).status();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(at).status();
         let mounted = mount.is_ok_and(|status| status.success());
         assert!(mounted, "this test mounts a tmpfs: run it as root, or in `unshare -rm`; the package is mount");
         Self(at)
@@ -52,16 +52,76 @@ fn a_disk_that_is_really_full_loses_nothing() -> Outcome {
     let error = worker.deliver(&claimed, Verdict::Pass).expect_err("no room");
     assert_eq!(error.code(), Some(ProblemCode::DiskFull), "{error}");
     // What needs the database is refused, and says so; or there was still room in its log.
-    match worker.client.claim(&protocol::api::Claim { request: "x".into(), wait: 0, gpus: None }) {
+    match worker.client.claim(&Claim { request: "x".into(), wait: 0, gpus: None }) {
         Ok(_) => {}
         Err(error) => assert!(error.is_passing(), "{error}"),
     }
     std::fs::remove_file(&filler)?;
     worker.deliver(&claimed, Verdict::Pass)?;
     assert_eq!(hub.people().job("gzip")?.state, JobState::Finished);
-    let again = worker.client.claim(&protocol::api::Claim { request: "x".into(), wait: 0, gpus: None })?;
+    let again = worker.client.claim(&Claim { request: "x".into(), wait: 0, gpus: None })?;
     assert_eq!(again.map(|claimed| claimed.job.id).as_deref(), Some("sed"));
     drop(hub);
+    Ok(())
+}
+
+#[test]
+fn a_database_that_finds_no_room_in_the_middle_of_a_transaction_loses_nothing() -> Outcome {
+    let temp = tempfile::tempdir()?;
+    let _small = Small::mount(temp.path());
+    let hub = start_in(&temp.path().join("hub"), |_| ());
+    let worker = hub.worker("w1", "");
+    let (filler, mut refused) = (temp.path().join("filler"), 0);
+    // The disk is full after so many bytes more: at another page of the transactions' each time.
+    for left in (0..48).map(|pages| pages * 4096) {
+        let job = hub.people().add_jobs(&crate::support::add_request("[[job]]\npackage = \"gzip\"\n"));
+        let job = job.map_err(|error| format!("{left}: adding: {error}"))?.jobs.remove(0);
+        let request = format!("claim-{left}");
+        let claim =
+            || worker.client.clone().with_attempts(1).claim(&Claim { request: request.clone(), wait: 0, gpus: None });
+        fill(&filler);
+        // Closed again, or its room would stay taken when it is removed.
+        let length = std::fs::metadata(&filler)?.len().saturating_sub(left);
+        std::fs::OpenOptions::new().write(true).open(&filler)?.set_len(length)?;
+        let impatient = worker.client.clone().with_attempts(1);
+        let mut passing = |error: client::ClientError| {
+            assert_eq!(error.code(), Some(ProblemCode::DiskFull), "{left}: {error}");
+            refused += 1;
+        };
+        match claim() {
+            Ok(claimed) => {
+                let lease = claimed.ok_or("no job")?.lease;
+                impatient.heartbeat(&lease, &Heartbeat::default()).map_or_else(&mut passing, drop);
+                impatient.append_log(&lease, 0, &[b'x'; 5000]).map_or_else(&mut passing, drop);
+            }
+            Err(error) => passing(error),
+        }
+        std::fs::remove_file(&filler)?;
+        // There is room again, without a restart; a process that another test just forks may hold the file a moment longer.
+        let mut again = claim();
+        for _ in 0..200 {
+            if again.as_ref().is_err_and(|error| error.code() == Some(ProblemCode::DiskFull)) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                again = claim();
+            }
+        }
+        let claimed = again.map_err(|error| format!("{left}: {error}"))?.ok_or("no job")?;
+        assert_eq!((claimed.job.id.as_str(), claimed.attempt), (job.as_str(), 1), "{left}");
+        worker.client.append_log(&claimed.lease, 0, &[b'x'; 5000]).map_err(|error| format!("{left}: log: {error}"))?;
+        worker.deliver(&claimed, Verdict::Pass).map_err(|error| format!("{left}: delivering: {error}"))?;
+        assert_eq!(hub.people().job(&job)?.attempts.len(), 1, "{left}");
+        // What is on the small disk is not what this is about.
+        let mut log = Vec::new();
+        hub.people().log(&job, &mut log)?;
+        assert_eq!(log, [b'x'; 5000], "{left}");
+    }
+    assert!(refused > 2, "the disk was never full: {refused}");
+    let query = client::ResultQuery { limit: Some(1000), ..client::ResultQuery::default() };
+    assert_eq!(hub.people().results(&query)?.results.len(), 48);
+    drop(hub);
+    let database = rusqlite::Connection::open(temp.path().join("hub/hub.sqlite"))?;
+    let verdict: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    assert_eq!(verdict, "ok");
     Ok(())
 }
 

@@ -1,7 +1,5 @@
 //! What no worker of ours would send.
 
-use std::time::Duration;
-
 use protocol::Verdict;
 use protocol::api::{Complete, Heartbeat, Problem, ProblemCode};
 
@@ -133,17 +131,4 @@ fn requests_that_make_no_sense_are_told_what_is_wrong() {
     for path in ["/api/v1/jobs/..%2f..%2fetc%2fpasswd", "/api/v1/results/%ff", "/jobs/..%2fx"] {
         assert!(matches!(hub.get(path).0, 400 | 404), "{path}");
     }
-}
-
-#[test]
-fn slow_clients_are_left() {
-    let hub = start_with(|config| config.patience = Duration::from_millis(200));
-    // Half a head: the connection is closed.
-    assert_eq!(hub.raw(b"GET /api/v1/jobs HTTP/1.1\r\nhost:"), "");
-    // Half a body: it is answered.
-    let admin = &hub.admin;
-    let head = format!(
-        "POST /api/v1/jobs HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {admin}\r\ncontent-length: 99\r\n\r\n{{"
-    );
-    assert!(hub.raw(head.as_bytes()).starts_with("HTTP/1.1 408"));
 }

@@ -1,13 +1,17 @@
 //! The hub over real HTTP on the loopback interface, with the client that workers and people use.
 
+mod bundles;
 mod crash;
 mod disk;
+mod guard;
 mod hostile;
 mod leases;
 mod life;
+mod moments;
 mod openapi;
 mod pages;
 mod races;
+mod slow;
 mod support;
 mod tls;
 mod twice;

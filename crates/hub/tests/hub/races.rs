@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Barrier;
 
 use protocol::Verdict;
+use protocol::api::Claim;
 
 use crate::support::{Outcome, start};
 
@@ -37,6 +38,31 @@ fn a_job_goes_to_one_of_many_that_claim_at_once() {
     let jobs: BTreeSet<_> = claimed.iter().map(|(job, _)| job).collect();
     let leases: BTreeSet<_> = claimed.iter().map(|(_, lease)| lease).collect();
     assert_eq!((claimed.len(), jobs.len(), leases.len()), (JOBS, JOBS, JOBS));
+}
+
+#[test]
+fn a_job_that_many_wait_for_goes_to_one_of_them() -> Outcome {
+    const WORKERS: usize = 8;
+    let hub = start();
+    let workers: Vec<_> = (0..WORKERS).map(|n| hub.worker(&format!("w{n}"), "")).collect();
+    let claimed: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = workers
+            .iter()
+            .map(|worker| {
+                let claim = Claim { request: "first".into(), wait: 50, gpus: None };
+                scope.spawn(move || worker.client.claim(&claim).expect("an answer").expect("a job").job.id)
+            })
+            .collect();
+        for number in 0..WORKERS {
+            hub.add(&format!("[[job]]\npackage = \"p{number}\"\n"));
+        }
+        threads.into_iter().flat_map(std::thread::ScopedJoinHandle::join).collect()
+    });
+    assert_eq!(claimed.iter().collect::<BTreeSet<_>>().len(), WORKERS, "{claimed:?}");
+    for job in hub.people().jobs(&client::JobQuery::default())?.jobs {
+        assert_eq!(hub.people().job(&job.id)?.attempts.len(), 1);
+    }
+    Ok(())
 }
 
 #[test]

@@ -145,6 +145,11 @@ impl Worker {
             gpus,
             ..Machine::default()
         };
+        Self::with_machine(client, id, boot, machine, holding)
+    }
+
+    /// A worker that is this machine.
+    pub fn with_machine(client: &Client, id: &str, boot: &str, machine: Machine, holding: &[String]) -> Self {
         let request = Register {
             version: protocol::VERSION,
             id: id.into(),
@@ -214,14 +219,26 @@ pub fn bundle(result: &JobResult) -> Vec<u8> {
 
 /// A `.tar.zst` of files, with their names as they are.
 pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let files: Vec<_> = files.iter().map(|(name, content)| (tar::EntryType::Regular, *name, *content)).collect();
+    entries(&files)
+}
+
+/// A `.tar.zst` of entries: what they are, their names as they are, and where a link leads or what is in a file.
+pub fn entries(entries: &[(tar::EntryType, &str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
-    for (name, content) in files {
+    for (kind, name, content) in entries {
         let mut header = tar::Header::new_gnu();
+        header.set_entry_type(*kind);
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        let is_link = kind.is_symlink() || kind.is_hard_link();
+        if is_link {
+            header.as_old_mut().linkname[..content.len()].copy_from_slice(content);
+        }
+        let content = if is_link { &[][..] } else { content };
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
         header.set_cksum();
-        builder.append(&header, *content).expect("an entry");
+        builder.append(&header, content).expect("an entry");
     }
     zstd::encode_all(&builder.into_inner().expect("an archive")[..], 1).expect("compressed")
 }

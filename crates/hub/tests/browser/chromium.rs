@@ -1,0 +1,191 @@
+//! A headless Chromium, spoken to with the `DevTools` protocol over a pipe: messages in JSON, a NUL byte after each
+//! (Chromium's `--remote-debugging-pipe`). It ends when the pipe is closed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// Longer than anything here takes, also on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The browser, with one page.
+pub struct Browser {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    last: u64,
+    session: String,
+    /// What the page has complained about: exceptions, messages in the console, breaches of its policy.
+    pub complaints: Vec<String>,
+    /// How many bytes the answer to the last navigation had.
+    pub received: u64,
+    loaded: bool,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// Starts one.
+    pub fn start() -> Self {
+        let profile = tempfile::tempdir().expect("a directory");
+        // The shell gives it the pipes as the descriptors that it wants.
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh", "chromium", "--headless=new"]);
+        command.args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]);
+        command.args(["--no-first-run", "--disable-extensions", "--disable-background-networking", "--mute-audio"]);
+        command.arg("--remote-debugging-pipe").arg(format!("--user-data-dir={}", profile.path().display()));
+        let child = command.arg("about:blank").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("sh is there");
+        let requests = child.stdin.take().expect("a pipe");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut browser = Self {
+            child,
+            requests,
+            answers,
+            last: 0,
+            session: String::new(),
+            complaints: Vec::new(),
+            received: 0,
+            loaded: false,
+            _profile: profile,
+        };
+        let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let attached = browser.call("Target.attachToTarget", &attach);
+        browser.session = attached["sessionId"].as_str().expect("a session").to_owned();
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            browser.call(&format!("{domain}.enable"), &json!({}));
+        }
+        browser
+    }
+
+    /// Calls a method; what it gives back.
+    pub fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        self.last += 1;
+        let mut message = json!({ "id": self.last, "method": method, "params": parameters });
+        if !self.session.is_empty() {
+            message["sessionId"] = self.session.clone().into();
+        }
+        let sent = self.requests.write_all(format!("{message}\0").as_bytes()).and_then(|()| self.requests.flush());
+        sent.expect("this test needs a browser: install the package chromium");
+        let wanted = self.last;
+        loop {
+            let message = self.message();
+            if message["id"] == wanted {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].clone();
+            }
+        }
+    }
+
+    /// The next message. Complaints are collected.
+    fn message(&mut self) -> Value {
+        let mut bytes = Vec::new();
+        self.answers.read_until(0, &mut bytes).expect("the browser speaks");
+        assert!(bytes.pop() == Some(0), "the browser has ended: is the package chromium installed, and whole?");
+        let message: Value = serde_json::from_slice(&bytes).expect("JSON");
+        let about = &message["params"];
+        match message["method"].as_str().unwrap_or_default() {
+            "Runtime.exceptionThrown" => self.complaints.push(about["exceptionDetails"].to_string()),
+            "Runtime.consoleAPICalled" => self.complaints.push(about["args"].to_string()),
+            "Log.entryAdded" => self.complaints.push(about["entry"].to_string()),
+            "Page.javascriptDialogOpening" => self.complaints.push(format!("a dialog: {about}")),
+            "Page.loadEventFired" => self.loaded = true,
+            "Network.loadingFinished" => self.received += about["encodedDataLength"].as_f64().unwrap_or(0.0) as u64,
+            _ => {}
+        }
+        message
+    }
+
+    /// Goes to a page and waits until it is there.
+    pub fn open(&mut self, url: &str) {
+        (self.loaded, self.received) = (false, 0);
+        let gone = self.call("Page.navigate", &json!({ "url": url }));
+        assert!(gone["errorText"].is_null(), "{url}: {gone}");
+        while !self.loaded {
+            self.message();
+        }
+    }
+
+    /// The value of an expression in the page.
+    pub fn evaluate(&mut self, expression: &str) -> Value {
+        let about = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let outcome = self.call("Runtime.evaluate", &about);
+        assert!(outcome["exceptionDetails"].is_null(), "{expression}: {}", outcome["exceptionDetails"]);
+        outcome["result"]["value"].clone()
+    }
+
+    /// Waits until an expression in the page is true.
+    pub fn wait_for(&mut self, expression: &str) {
+        let began = Instant::now();
+        // While the browser goes to another page there is nothing to look at.
+        let test = format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");
+        while self.evaluate(&test) != true {
+            assert!(began.elapsed() < PATIENCE, "{expression} does not become true: {}", self.text());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What is to be read on the page.
+    pub fn text(&mut self) -> String {
+        self.evaluate("document.querySelector('main')?.innerText").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Makes the window so large, in CSS pixels.
+    pub fn resize(&mut self, width: u32, height: u32) {
+        let about = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.call("Emulation.setDeviceMetricsOverride", &about);
+    }
+
+    /// Light or dark, as the system would say.
+    pub fn scheme(&mut self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.call("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    /// Whether pages may run scripts.
+    pub fn scripts(&mut self, allowed: bool) {
+        self.call("Emulation.setScriptExecutionDisabled", &json!({ "value": !allowed }));
+    }
+
+    /// Presses a key and lets it go.
+    pub fn press(&mut self, key: &str, code: u32) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let about = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
+            self.call("Input.dispatchKeyEvent", &about);
+        }
+    }
+
+    /// Writes a picture of the page, as PNG: all of it, or what is in the window.
+    pub fn screenshot(&mut self, path: &Path, whole: bool) {
+        let taken = self.call("Page.captureScreenshot", &json!({ "captureBeyondViewport": whole }));
+        let picture = taken["data"].as_str().expect("a picture");
+        std::fs::write(path, base64(picture)).expect("it is written");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It also ends by itself with the pipe, but not before its profile is removed.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Decodes base64 (RFC 4648, section 4) of a program that writes it well.
+fn base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits: Vec<u32> = text
+        .bytes()
+        .filter_map(|byte| DIGITS.iter().position(|digit| *digit == byte))
+        .map(|digit| digit as u32)
+        .collect();
+    let mut bytes = Vec::new();
+    for group in digits.chunks(4) {
+        let bits = group.iter().enumerate().fold(0, |bits, (place, digit)| bits | digit << (18 - 6 * place));
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
+    }
+    bytes
+}

@@ -1,0 +1,98 @@
+//! Words that others wrote, in a browser: none of them executes.
+
+use protocol::api::{Complete, Health, Heartbeat, WorkerReport};
+use protocol::{TestOutcome, Verdict};
+
+use crate::chromium::Browser;
+use crate::support::{Outcome, Worker, archive, start};
+
+/// Runs, if anything would let it.
+const EVIL: &str = "<img src=x onerror=\"window.evil=1\"><script>window.evil=1</script><svg onload=window.evil=1>'\"&";
+
+#[test]
+fn nothing_that_others_wrote_executes_in_a_browser() -> Outcome {
+    let hub = start();
+    let mut machine = hub.worker("w0", "gfx1030").machine;
+    for text in [&mut machine.name, &mut machine.kernel, &mut machine.rocbed] {
+        *text = EVIL.into();
+    }
+    machine.processor = Some(EVIL.into());
+    machine.gpus.gpus[0].name = EVIL.into();
+    machine.gpus.gpus[0].hints = vec![EVIL.into()];
+    machine.gpus.notes = vec![EVIL.into()];
+    machine.gpus.unusable = vec![serde_json::from_value(serde_json::json!({
+        "name": EVIL, "reasons": [{ "kind": "no-driver", "message": EVIL, "remedy": EVIL }],
+    }))?];
+    let join = hub.client().with_token(hub.hub.join_token());
+    let worker = Worker::with_machine(&join, "w1", "first", machine, &[]);
+    worker.client.report("w1", &WorkerReport { health: Health::Ready, message: EVIL.into() })?;
+    let url = serde_json::to_string(&format!("https://example.org/{EVIL}.git"))?;
+    let list =
+        format!("[[job]]\nid = \"evil\"\nurl = {url}\ngpu = \"any\"\n[[job]]\npackage = \"two\"\ngpu = \"any\"\n");
+    hub.add(&list);
+    let log = format!("{EVIL}\n\x1b[31m{EVIL}\x1b]8;;javascript:window.evil=1\x07link\x1b[0m\ntest {EVIL}: [---\n");
+
+    let claimed = worker.begin();
+    worker.client.append_log(&claimed.lease, 0, log.as_bytes())?;
+    let mut result = worker.result(&claimed.job, Verdict::Fail);
+    result.problem = Some(EVIL.into());
+    result.warnings = vec![EVIL.into()];
+    result.kernel_log = vec![EVIL.into()];
+    result.runs[0].tests[0].name = EVIL.into();
+    result.runs[0].tests[0].outcome = TestOutcome::Fail;
+    result.runs[0].tests[0].reason = EVIL.into();
+    if let Some(package) = &mut result.runs[0].package {
+        package.version = EVIL.into();
+    }
+    let words = EVIL.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+    let junit = format!(
+        "<testsuites><testsuite name=\"{words}\"><testcase classname=\"{words}\" name=\"{words}\"><failure message=\"{words}\">\
+         {words}</failure></testcase><testcase name=\"{words}\"/></testsuite></testsuites>"
+    );
+    let files = [("result.json", &serde_json::to_vec(&result)?[..]), ("junit.xml", junit.as_bytes())];
+    let bundle = worker.upload(&archive(&files))?;
+    worker.client.complete(&claimed.lease, &Complete { bundle, verdict: Verdict::Fail, summary: EVIL.into() })?;
+
+    let mut browser = Browser::start();
+    let find: String = EVIL.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    for page in ["/", "/jobs", "/jobs/evil", "/jobs/evil/log", "/workers", "/workers/w1", "/nothing"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([
+            format!("/jobs?package={find}"),
+            format!("/jobs/evil/log?find={find}"),
+            format!("/jobs/{find}"),
+            format!("/workers/{find}"),
+        ])
+    {
+        browser.open(&format!("{}{page}", hub.address));
+        let found =
+            browser.evaluate("[window.evil ?? 0, document.querySelectorAll('main img, main svg, main script').length]");
+        assert_eq!(found, serde_json::json!([0, 0]), "{page}");
+        // The page was shown to the browser with the words in it, not without them; these have none.
+        let words = browser.evaluate("document.documentElement.outerHTML.includes('onerror')");
+        assert_eq!(words, !["/", "/jobs", "/nothing"].contains(&page.as_str()), "{page}");
+        // Chromium complains of answers that are errors, and of nothing else here.
+        let complaints = std::mem::take(&mut browser.complaints);
+        assert!(complaints.iter().all(|what| what.contains("404")), "{page}: {complaints:?}");
+    }
+
+    // What comes while a page is open.
+    let running = worker.begin();
+    browser.open(&format!("{}/jobs/two", hub.address));
+    worker.client.heartbeat(&running.lease, &Heartbeat { phase: EVIL.into() })?;
+    worker.client.append_log(&running.lease, 0, log.as_bytes())?;
+    browser.wait_for("document.querySelector('.log')?.textContent.includes('link')");
+    worker.deliver(&running, Verdict::Pass)?;
+    browser.wait_for("document.querySelector('.verdict.pass') !== null");
+    assert_eq!(
+        browser.evaluate("[window.evil ?? 0, document.querySelectorAll('main img').length]"),
+        serde_json::json!([0, 0])
+    );
+    // And if something did get through: the policy lets no script run that is not a file of the hub's.
+    browser.evaluate("{ const s = document.createElement('script'); s.textContent = 'window.evil=2'; document.body.append(s); \
+        const i = document.createElement('img'); i.setAttribute('onerror', 'window.evil=3'); i.src = '/nothing'; document.body.append(i); 0 }");
+    browser.wait_for("document.images.length > 1 && [...document.images].every((image) => image.complete)");
+    assert_eq!(browser.evaluate("window.evil ?? 0"), serde_json::json!(0));
+    Ok(())
+}
