@@ -22,6 +22,7 @@ pub mod recipe;
 pub mod report;
 pub mod resolve;
 pub mod table;
+pub mod terminal;
 pub mod worklist;
 
 /// An error with its causes, the help at the end: what failed, on what, and what to do.

@@ -12,11 +12,12 @@ pub struct Hub {
     #[allow(clippy::doc_markdown)] // a help text: it is printed as it is
     #[arg(long, value_name = "DIR", env = "ROCBED_HUB_DATA", hide_env_values = true)]
     pub data: Option<PathBuf>,
-    /// Listen there: an address, a port or both, as 127.0.0.1, 8420, [::1]:8420; may be given several times [default:
+    /// Listen there: an address, a port or both, as 127.0.0.1, 8420, 192.0.2.7:80; may be given several times [default:
     /// port 8420 of every network of this machine]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<String>,
     /// What workers and browsers call it, where that is not an address of this machine: https://hub.example
+    #[allow(clippy::doc_markdown)] // a help text: it is printed as it is
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// Serve HTTPS with this certificate, and the chain after it (PEM)

@@ -1,6 +1,7 @@
 //! `rocbed jobs watch`: following jobs until they are over.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::commands::{print, print_json};
 use crate::context::Context;
 use crate::hubs::{self, Patience, Place};
 use crate::table::{Screen, Table, printable};
+use crate::terminal::Filter;
 
 /// How often the hub is asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -155,13 +157,16 @@ struct Watched {
     job: JobInfo,
     attempt: u32,
     offset: u64,
+    /// A log may say anything, and a terminal would do it.
+    filter: Option<Filter>,
 }
 
 impl Watched {
     fn new(job: JobInfo) -> Self {
         // What was over when somebody came to watch has a page for its log.
         let offset = if job.state.is_over() { u64::MAX } else { 0 };
-        Self { job, attempt: 0, offset }
+        let filter = std::io::stderr().is_terminal().then(Filter::default);
+        Self { job, attempt: 0, offset, filter }
     }
 
     /// Shows what was added to the log. Each attempt has its own.
@@ -178,7 +183,11 @@ impl Watched {
             .log_from(&self.job.id, self.attempt, self.offset, &mut more)
             .map_err(|error| place.explain(error))?;
         self.offset = self.offset.saturating_add(count);
-        context.reporter.pass_on(&more);
+        let shown = match &mut self.filter {
+            Some(filter) => filter.pass(&more),
+            None => more,
+        };
+        context.reporter.pass_on(&shown);
         Ok(())
     }
 }

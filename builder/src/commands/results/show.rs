@@ -100,7 +100,9 @@ fn describe(text: &mut String, detail: &ResultDetail, place: &Place, screen: Scr
     line("machine", printable(&machine_line(result)))?;
     line("kernel", printable(&machine.kernel))?;
     if let Some(image) = &machine.image {
-        line("image", printable(&format!("{}, root {}", image.name, image.root)))?;
+        let parts = [image.name.as_str(), &format!("root {}", image.root)];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        line("image", printable(&parts.join(", ")))?;
     }
     line("rocbed", printable(&machine.rocbed))?;
     line("ran", format!("{} to {}, {:.0} s", time(info.started), time(info.finished), result.seconds()))?;

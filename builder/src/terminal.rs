@@ -1,0 +1,121 @@
+//! Logs of other people's programs on a terminal: their colours, and nothing else that controls it.
+
+/// The longest control sequence that is looked at, in bytes; no colour needs more.
+const LONGEST: usize = 64;
+
+/// Where in the bytes we are.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+enum State {
+    #[default]
+    Text,
+    /// After ESC.
+    Escape,
+    /// In a control sequence (ECMA-48, 5.4), with what it has so far.
+    Sequence(Vec<u8>),
+    /// In a control string, a title for example (ECMA-48, 5.6), which ends with BEL or ESC.
+    String,
+    /// After the first byte of what may be a control character of ECMA-48's second set in UTF-8.
+    Wide,
+}
+
+/// Passes on text, line ends, tabs and colours (SGR, ECMA-48, 8.3.117), and drops everything else that a terminal would
+/// act on: moving, clearing, titles, questions that it would answer. Takes a log in pieces.
+#[derive(Debug, Default)]
+pub struct Filter {
+    state: State,
+}
+
+impl Filter {
+    /// What may be shown of a piece.
+    pub fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(piece.len());
+        for byte in piece {
+            self.state = step(std::mem::take(&mut self.state), *byte, &mut out);
+        }
+        out
+    }
+}
+
+fn step(state: State, byte: u8, out: &mut Vec<u8>) -> State {
+    const ESC: u8 = 0x1b;
+    match (state, byte) {
+        // Whatever it interrupts; also the end of a string, which is ESC and a backslash.
+        (_, ESC) => State::Escape,
+        (State::Escape, b'[') => State::Sequence(Vec::new()),
+        (State::Escape, b']' | b'P' | b'X' | b'^' | b'_') => State::String,
+        // Other escapes have intermediate bytes, and one that ends them.
+        (State::Escape, 0x20..=0x2f) => State::Escape,
+        (State::Sequence(mut sequence), 0x20..=0x3f) if sequence.len() < LONGEST => {
+            sequence.push(byte);
+            State::Sequence(sequence)
+        }
+        (State::Sequence(sequence), b'm') => {
+            // Private ones, which begin with `>` or `?`, are no colours.
+            if sequence.iter().all(|byte| byte.is_ascii_digit() || b";:".contains(byte)) {
+                out.extend_from_slice(b"\x1b[");
+                out.extend(sequence);
+                out.push(b'm');
+            }
+            State::Text
+        }
+        (State::String, 0x07)
+        | (State::Escape, 0x30..=0x7e)
+        | (State::Sequence(_), 0x20..=0x7e)
+        | (State::Wide, 0x80..=0x9f) => State::Text,
+        (State::String, _) => State::String,
+        // Only together: what is left out must not bring others together.
+        (State::Wide, 0xa0..=0xbf) => {
+            out.extend([0xc2, byte]);
+            State::Text
+        }
+        (State::Wide, _) => step(State::Text, byte, out),
+        (State::Text | State::Escape | State::Sequence(_), 0xc2) => State::Wide,
+        // A carriage return alone would write over what stands there.
+        (_, b'\n' | b'\t' | 0x20..=0x7e | 0x80..) => {
+            out.push(byte);
+            State::Text
+        }
+        // Control characters do not end what they stand in.
+        (state, _) => state,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(text: &[u8]) -> String {
+        String::from_utf8_lossy(&Filter::default().pass(text)).into_owned()
+    }
+
+    #[test]
+    fn colours_stay_and_what_moves_the_cursor_goes() {
+        assert_eq!(shown(b"\x1b[1;31mred\x1b[0m\tand\n"), "\x1b[1;31mred\x1b[0m\tand\n");
+        assert_eq!(shown(b"a\x1b[2J\x1b[10;10Hb\rc\x07d"), "abcd");
+        assert_eq!(shown(b"\x1b]0;title\x07x\x1b]52;c;aGk=\x1b\\y"), "xy");
+        assert_eq!(shown(b"\x1b[?25l\x1b[>0mx\x1b(By\x1bcz"), "xyz", "nor what only looks like a colour");
+        assert_eq!(shown("é \u{9b}31mü\u{a0}".as_bytes()), "é 31mü\u{a0}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_colours_comes_through(bytes in prop::collection::vec(prop_oneof![
+            any::<u8>(), Just(0x1b), Just(b'['), Just(b']'), Just(b'm'), Just(b';'), Just(0xc2), Just(0x9b)
+        ], 0..80), cut in 0..80_usize) {
+            let mut filter = Filter::default();
+            let (first, second) = bytes.split_at(cut.min(bytes.len()));
+            let mut out = filter.pass(first);
+            out.extend(filter.pass(second));
+            prop_assert_eq!(&out, &Filter::default().pass(&bytes), "pieces make no difference");
+            prop_assert!(!out.windows(2).any(|two| two[0] == 0xc2 && (0x80..=0x9f).contains(&two[1])), "{:?}", out);
+            let mut rest = &out[..];
+            while let Some(at) = rest.iter().position(|byte| byte.is_ascii_control() && !b"\n\t".contains(byte)) {
+                prop_assert!(rest[at..].starts_with(b"\x1b["), "{:?}", rest);
+                let end = rest[at + 2..].iter().position(|byte| !byte.is_ascii_digit() && !b";:".contains(byte));
+                prop_assert_eq!(end.map(|end| rest[at + 2 + end]), Some(b'm'));
+                rest = &rest[at + 2..];
+            }
+        }
+    }
+}
