@@ -16,6 +16,50 @@ pub(crate) fn set_block_read_only(device: impl AsFd, read_only: bool) -> io::Res
     unsafe { rustix::ioctl::ioctl(device, set) }.map_err(Into::into)
 }
 
+/// `BLKPG` of `linux/blkpg.h`: `_IO(0x12, 105)`.
+const BLKPG: rustix::ioctl::Opcode = rustix::ioctl::opcode::none(0x12, 105);
+
+const BLKPG_RESIZE_PARTITION: c_int = 3;
+
+/// `struct blkpg_partition`. The names are not used any more.
+#[repr(C)]
+struct BlkpgPartition {
+    start: i64,
+    length: i64,
+    number: c_int,
+    names: [u8; 128],
+}
+
+/// `struct blkpg_ioctl_arg`.
+#[repr(C)]
+struct BlkpgArgument {
+    operation: c_int,
+    flags: c_int,
+    length: c_int,
+    data: *const BlkpgPartition,
+}
+
+/// Tells the kernel that a partition has another length, both in bytes; it may be in use.
+pub(crate) fn resize_partition(disk: impl AsFd, number: u32, start: u64, size: u64) -> io::Result<()> {
+    let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let partition = BlkpgPartition {
+        start: i64::try_from(start).map_err(invalid)?,
+        length: i64::try_from(size).map_err(invalid)?,
+        number: c_int::try_from(number).map_err(invalid)?,
+        names: [0; 128],
+    };
+    let argument = BlkpgArgument {
+        operation: BLKPG_RESIZE_PARTITION,
+        flags: 0,
+        length: size_of::<BlkpgPartition>() as c_int,
+        data: &raw const partition,
+    };
+    // SAFETY: `BLKPG` reads one argument, and through it one partition, both of which outlive the call; it keeps neither.
+    let set = unsafe { rustix::ioctl::Setter::<BLKPG, BlkpgArgument>::new(argument) };
+    // SAFETY: as above; other kinds of file answer ENOTTY.
+    unsafe { rustix::ioctl::ioctl(disk, set) }.map_err(Into::into)
+}
+
 /// `WDIOC_SETTIMEOUT` of `linux/watchdog.h`: `_IOWR('W', 6, int)`.
 const WDIOC_SETTIMEOUT: rustix::ioctl::Opcode = rustix::ioctl::opcode::read_write::<c_int>(b'W', 6);
 

@@ -11,6 +11,7 @@ pub mod block;
 pub mod clock;
 pub mod cmdline;
 pub mod console;
+pub mod data;
 pub mod detect;
 pub mod devices;
 pub mod drivers;

@@ -13,9 +13,9 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_move, mou
 use rustix::process::{Pid, Signal, WaitOptions, chdir, chroot, kill_process, wait};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-use crate::ioctl::{set_block_read_only, signal_everyone};
+use crate::ioctl::{resize_partition, set_block_read_only, signal_everyone};
 use crate::switch_root;
-use crate::system::{Ended, Ending, MountMode, Recipients, System};
+use crate::system::{Ended, Ending, MountMode, Recipients, Room, System};
 
 /// `MODULE_INIT_COMPRESSED_FILE` of linux/module.h.
 const MODULE_COMPRESSED: i32 = 4;
@@ -30,6 +30,7 @@ impl System for Linux {
             MountMode::Writable => MountFlags::empty(),
             MountMode::Plain => MountFlags::NOSUID | MountFlags::NODEV,
             MountMode::ReadOnly => MountFlags::RDONLY,
+            MountMode::Kept => MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME,
         };
         let options = CString::new(options)?;
         Ok(mount(source, target, kind, flags, &*options)?)
@@ -55,6 +56,16 @@ impl System for Linux {
 
     fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()> {
         set_block_read_only(File::open(device)?, read_only)
+    }
+
+    fn resize_partition(&mut self, disk: &Path, number: u32, start: u64, size: u64) -> io::Result<()> {
+        resize_partition(File::open(disk)?, number, start, size)
+    }
+
+    fn room(&mut self, target: &Path) -> io::Result<Room> {
+        let found = rustix::fs::statvfs(target)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Room { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
     }
 
     fn create_directory(&mut self, directory: &Path) -> io::Result<()> {

@@ -21,7 +21,7 @@ use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::supervisor::Supervisor;
 use crate::system::{Ending, MountMode, System};
-use crate::{about, clock, hardware, modprobe, shell, shutdown, signals, stick, switch_root, watchdog};
+use crate::{about, clock, data, hardware, modprobe, shell, shutdown, signals, stick, switch_root, watchdog};
 
 /// Where the first stage mounted the root image.
 pub const IMAGE: &str = "/run/rocbed/root";
@@ -69,15 +69,17 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     hardware::start(&line, disk.clone(), sender.clone()).map_err(|error| {
         Fatal::new(format!("starting a thread for devices: {error}"), "give the machine more memory")
     })?;
-    if let Some(disk) = disk {
-        for problem in read_stick(&disk, &line, system) {
+    if let Some(disk) = &disk {
+        for problem in read_stick(disk, &line, system) {
             console.say(&problem);
         }
     }
-    let (settings, problems) = Settings::of_this_machine(&line);
+    let no_data = prepare_data(disk.as_deref(), system, console);
+    let (settings, mut problems) = Settings::of_this_machine(&line);
     for problem in &problems {
         console.say(problem);
     }
+    problems.extend(no_data);
     // Until the network gives a better one.
     let name = settings.name.as_deref().unwrap_or("rocbed");
     if let Err(error) = system.write_file(Path::new("/proc/sys/kernel/hostname"), name) {
@@ -143,6 +145,27 @@ fn read_stick(disk: &str, line: &CommandLine, system: &mut dyn System) -> Vec<St
         Ok(mut drivers) => stick::keep_settings(partition, &mut drivers, system),
         Err(error) => vec![format!("{error}; going on without the stick's settings")],
     }
+}
+
+/// Makes the directory for results that outlive a restart. Returns what people should know that is wrong with it.
+fn prepare_data(disk: Option<&str>, system: &mut dyn System, console: &mut Console) -> Option<String> {
+    let devices = || block::list(Path::new("/sys/class/block"));
+    let problem = match disk {
+        Some(disk) => {
+            data::prepare(disk, &devices(), Path::new("/dev"), system, &mut |text| console.say(text)).err()?
+        }
+        None => "not started from a disk with a data partition".to_owned(),
+    };
+    if Path::new(data::MARK).exists() {
+        console.say(&problem);
+        return Some(problem);
+    }
+    let text = format!("results do not survive a restart: {problem}");
+    console.say(&text);
+    if let Err(error) = system.create_directory(Path::new(data::DIRECTORY)) {
+        return Some(format!("making {}: {error}", data::DIRECTORY));
+    }
+    disk.map(|_| text)
 }
 
 /// Brings the network up in threads of its own. Without one the appliance can still do what it was given by other means.

@@ -1,4 +1,5 @@
-//! The stick's own settings: `rocbed.toml` on the EFI system partition of the disk that the root is on.
+//! What people put on the stick: `rocbed.toml`, its own settings, and `jobs.toml`, jobs for it, on the EFI system
+//! partition of the disk that the root is on.
 
 use std::io;
 use std::path::Path;
@@ -8,8 +9,11 @@ use crate::drivers::Drivers;
 use crate::settings;
 use crate::system::{MountMode, System};
 
-/// Where the partition is mounted while it is read.
-const ESP: &str = "/run/rocbed/esp";
+/// Where the partition is mounted, read-only, while it is read; if there are jobs on it, as long as the machine runs.
+pub const ESP: &str = "/run/rocbed/esp";
+
+/// The job list on the partition.
+pub const JOBS: &str = "jobs.toml";
 
 /// What Debian's kernel wants for FAT's names; it asks for them by starting modprobe, which comes too late.
 const MODULES: [&str; 3] = ["vfat", "nls_cp437", "nls_ascii"];
@@ -50,6 +54,10 @@ pub fn keep_settings(partition: &BlockDevice, drivers: &mut Drivers, system: &mu
             problems.push(format!("reading rocbed.toml from {device}: {error}; going on without it"));
         }
         _ => {}
+    }
+    // Source trees may lie beside the list.
+    if target.join(JOBS).exists() {
+        return problems;
     }
     if let Err(error) = system.unmount(target) {
         problems.push(format!("unmounting {device}: {error}"));

@@ -40,6 +40,17 @@ pub enum MountMode {
     Plain,
     /// Read only.
     ReadOnly,
+    /// For what is to be kept: as [`Self::Plain`], and reading a file does not write to the disk.
+    Kept,
+}
+
+/// Room in a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What can still be written.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
 }
 
 /// System calls that change something outside of this process, or wait.
@@ -54,6 +65,10 @@ pub trait System {
     fn load_module(&mut self, file: &Path) -> io::Result<()>;
     /// Sets a block device read-only or not: `BLKROSET`.
     fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()>;
+    /// Tells the kernel that a partition of a disk has another length now, in bytes: `BLKPG_RESIZE_PARTITION`.
+    fn resize_partition(&mut self, disk: &Path, number: u32, start: u64, size: u64) -> io::Result<()>;
+    /// How much room a mounted file system has: statvfs(3).
+    fn room(&mut self, target: &Path) -> io::Result<Room>;
     /// Makes a directory, and those above it that are missing.
     fn create_directory(&mut self, directory: &Path) -> io::Result<()>;
     /// Copies a file with its mode.
@@ -103,6 +118,8 @@ pub(crate) mod recording {
         pub(crate) clock: Duration,
         /// Children that end at the next looks, one a look.
         pub(crate) ends: Vec<Ended>,
+        /// What is free in every file system, in MiB.
+        pub(crate) free: u64,
     }
 
     impl Recording {
@@ -132,6 +149,15 @@ pub(crate) mod recording {
 
         fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()> {
             self.note(format!("{} {}", if read_only { "read-only" } else { "writable" }, device.display()))
+        }
+
+        fn resize_partition(&mut self, disk: &Path, number: u32, start: u64, size: u64) -> io::Result<()> {
+            self.note(format!("resize {} {number} {} MiB at {} MiB", disk.display(), size >> 20, start >> 20))
+        }
+
+        fn room(&mut self, target: &Path) -> io::Result<Room> {
+            self.note(format!("room {}", target.display()))?;
+            Ok(Room { free: self.free << 20, total: 1 << 40 })
         }
 
         fn create_directory(&mut self, directory: &Path) -> io::Result<()> {

@@ -49,7 +49,7 @@ use crate::settings::{Settings, WhenDone};
 
 /// Where everything is kept that is to survive a restart. PID 1 mounts the stick's data partition there before the agent
 /// starts; without one it is memory like the rest of the root.
-pub const DATA: &str = "/var/lib/rocbed";
+pub const DATA: &str = crate::data::DIRECTORY;
 
 /// Tells PID 1.
 pub(crate) fn tell(report: &Report) {

@@ -1,6 +1,7 @@
 //! The kernel image for UEFI, the partition that it boots from, and the disk around them.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
 use diskimage::gpt::{Attributes, types};
@@ -20,6 +21,10 @@ const BOOT_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
 
 /// Room on the EFI system partition beyond the kernel image, for settings and job lists.
 const ESP_ROOM: u64 = 8 << 20;
+
+/// Bytes at the start of the data partition in which file systems are recognized (wipefs(8) knows none further behind
+/// that Linux would mount there).
+const DATA_START: u64 = 128 << 10;
 
 /// What the root partition's content stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +96,7 @@ pub fn write_disk(
     let layout = layout(&wishes).context("laying out the disk")?;
     let disk = staging.create("disk.img")?;
     disk.set_len(layout.disk_size).context("sizing disk.img")?;
-    let [esp, root_partition, _] = layout.partitions.as_slice() else { anyhow::bail!("the layout lost a partition") };
+    let [esp, root_partition, data] = layout.partitions.as_slice() else { anyhow::bail!("the layout lost a partition") };
     let options = fat::Options {
         size: esp.size,
         sector_size,
@@ -101,6 +106,9 @@ pub fn write_disk(
     };
     fat::write(&boot, &disk, esp.start, &options, progress).context("writing the EFI system partition")?;
     gpt::write(&disk, unique("disk"), sector_size, &layout.partitions)?;
+    // A stick that was used before must not seem to have results of this image: no hole, so that it is flashed too.
+    let nothing = vec![0; DATA_START.min(data.size) as usize];
+    disk.write_all_at(&nothing, data.start).context("erasing the start of the data partition")?;
     let path = staging.current("root.img");
     let source = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
     let made = DiskLayout { size: layout.disk_size, root: root_partition.start };

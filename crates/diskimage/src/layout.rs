@@ -1,7 +1,9 @@
 //! Where partitions go: a pure function from wishes to places.
 
+use crate::Guid;
+#[cfg(feature = "build")]
+use crate::SectorSize;
 use crate::gpt::{Attributes, MAX_PARTITIONS, NAME_UNITS, Partition};
-use crate::{Guid, SectorSize};
 
 /// Partitions start and end, and disks end, at multiples of this many bytes: 1 MiB fits the erase blocks and
 /// stripes of nearly all storage, and is what other partitioning tools do.
@@ -88,6 +90,7 @@ pub fn layout(wishes: &[Wish]) -> Result<Layout, LayoutError> {
 }
 
 /// Bytes that both partition tables take at the start and at the end of a disk, protective MBR included.
+#[cfg(feature = "build")]
 pub(crate) fn table_bytes(sector_size: SectorSize) -> (u64, u64) {
     let entries = (MAX_PARTITIONS * 128) as u64;
     (2 * sector_size.bytes() + entries, sector_size.bytes() + entries)

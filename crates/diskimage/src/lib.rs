@@ -10,15 +10,23 @@
 //! 3. [`fat`] writes the EFI system partition.
 //! 4. [`gpt`] writes the partition table.
 //! 5. [`blockmap`] and [`compress`] make the image quick to flash and small to ship.
+//!
+//! Without the feature `build` there is only what a booted image needs for its own disk: [`gpt::read()`] and
+//! [`gpt::plan_growth`].
 
+#[cfg(feature = "build")]
 pub mod blockmap;
+#[cfg(feature = "build")]
 pub mod compress;
+#[cfg(feature = "build")]
 pub mod fat;
 pub mod gpt;
 mod guid;
 pub mod layout;
 mod sector;
+#[cfg(feature = "build")]
 pub mod sparse;
+#[cfg(feature = "build")]
 pub mod uki;
 
 pub use guid::{Guid, ParseGuidError};

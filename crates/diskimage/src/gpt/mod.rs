@@ -7,12 +7,14 @@
 
 mod grow;
 mod read;
+#[cfg(feature = "build")]
 mod write;
 
 use std::io;
 
 pub use grow::{Growth, Step, plan_growth};
 pub use read::{Copies, Table, parse, read};
+#[cfg(feature = "build")]
 pub use write::write;
 
 use crate::{Guid, SectorSize};

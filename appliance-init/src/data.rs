@@ -1,0 +1,223 @@
+//! The data partition of the disk that the appliance was started from: what is in [`DIRECTORY`] outlives a restart.
+//!
+//! An image brings it small and empty. At the first start it grows to the end of the disk and gets a journalled ext4;
+//! from then on it is mounted only. A power cut leaves a whole partition table and either no file system, in which case
+//! the next start makes it again, or a whole one. What holds anything that is not ours, or was damaged, is left alone.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use diskimage::gpt;
+use fsimage::ext4::{self, Inodes, Journal, OnErrors, Options};
+use progress::Silent;
+
+use crate::block::BlockDevice;
+use crate::superblock::{NEEDED, Superblock};
+use crate::system::{MountMode, System};
+
+/// Where results, and bundles that wait to be delivered, are kept. In memory, if there is no data partition.
+pub const DIRECTORY: &str = "/var/lib/rocbed";
+
+/// Is there if [`DIRECTORY`] is on a disk.
+pub const MARK: &str = "/run/rocbed/data";
+
+/// The partitions of a disk that `rocbed build` makes, in their order.
+const LAYOUT: [&str; 3] = ["rocbed-esp", "rocbed-root", DATA];
+
+/// Name of the data partition, and of the file system on it.
+const DATA: &str = "rocbed-data";
+
+/// ext4's `data=ordered` and barriers are what makes a result that was written stay written.
+const OPTIONS: &str = "data=ordered,barrier=1,errors=remount-ro";
+
+/// Bytes of the journal: more only takes longer to make on a slow stick.
+const JOURNAL: u64 = 16 << 20;
+
+/// Bytes for each inode: bundles are few and large.
+const BYTES_PER_INODE: u64 = 2 << 20;
+
+/// However small the partition.
+const LEAST_INODES: u64 = 4096;
+
+/// With less room, in bytes, the next bundle may not fit.
+const LEAST_FREE: u64 = 64 << 20;
+
+/// Makes what [`DIRECTORY`] is. Returns what is wrong, for people: then results are kept in memory, or there is little
+/// room for them.
+pub fn prepare(
+    disk: &str,
+    devices: &[BlockDevice],
+    dev: &Path,
+    system: &mut dyn System,
+    say: &mut dyn FnMut(&str),
+) -> Result<(), String> {
+    let on_disk = |device: &&BlockDevice| device.disk.as_deref() == Some(disk);
+    let partition = devices.iter().filter(on_disk).find(|device| device.part_label.as_deref() == Some(DATA));
+    let Some(partition) = partition else { return Err(format!("/dev/{disk} has no data partition")) };
+    Data { partition, disk: dev.join(disk), path: dev.join(&partition.name), system, say }.prepare()
+}
+
+struct Data<'a> {
+    partition: &'a BlockDevice,
+    disk: PathBuf,
+    path: PathBuf,
+    system: &'a mut dyn System,
+    say: &'a mut dyn FnMut(&str),
+}
+
+/// What is on the partition.
+#[derive(Debug, PartialEq, Eq)]
+enum Content {
+    /// Nothing that anybody would recognize.
+    Nothing,
+    /// A file system of ours.
+    Ours,
+    /// Something that is not to be touched, and why.
+    Other(String),
+}
+
+impl Data<'_> {
+    fn prepare(&mut self) -> Result<(), String> {
+        let name = self.path.display().to_string();
+        let start = read_start(&self.path).map_err(|error| format!("reading {name}: {error}"))?;
+        match content(&start) {
+            Content::Ours => {}
+            Content::Other(why) => return Err(format!("{name} {why}")),
+            Content::Nothing => {
+                // Only before there is a file system: it would not grow along.
+                if let Err(problem) = self.grow() {
+                    (self.say)(&format!("growing {name}: {problem}; using it as it is"));
+                }
+                self.format().map_err(|problem| format!("making a file system on {name}: {problem}"))?;
+            }
+        }
+        let target = Path::new(DIRECTORY);
+        let mounted = self
+            .system
+            .create_directory(target)
+            .and_then(|()| self.system.mount(&name, target, "ext4", MountMode::Kept, OPTIONS));
+        mounted.map_err(|error| {
+            format!("mounting {name}: {error}; what is on it was not touched: on another machine, `e2fsck -f` mends it")
+        })?;
+        if let Err(error) = self.system.write_file(Path::new(MARK), &name) {
+            (self.say)(&format!("writing {MARK}: {error}"));
+        }
+        self.tell_room(&name)
+    }
+
+    fn tell_room(&mut self, name: &str) -> Result<(), String> {
+        let target = Path::new(DIRECTORY);
+        let room = self.system.room(target).map_err(|error| format!("asking for the room on {name}: {error}"))?;
+        (self.say)(&format!("results are kept on {name}, {} of {} free", shown(room.free), shown(room.total)));
+        if room.free < LEAST_FREE {
+            return Err(format!(
+                "{name} has only {} free: take results off it, they are in {DIRECTORY}",
+                shown(room.free)
+            ));
+        }
+        Ok(())
+    }
+
+    /// To the end of the disk, if the disk is laid out as ours are.
+    fn grow(&mut self) -> Result<(), String> {
+        let disk = OpenOptions::new().read(true).write(true).open(&self.disk).map_err(|error| error.to_string())?;
+        let table = gpt::read(&mut &disk).map_err(|error| explain(&error))?;
+        let names: Vec<_> = table.partitions.iter().map(|(_, partition)| partition.name.as_str()).collect();
+        if names != LAYOUT {
+            return Err(format!("the disk has the partitions {}, and not ours", names.join(", ")));
+        }
+        let is_it = |guid: &diskimage::Guid| Some(guid.to_string()) == self.partition.part_uuid;
+        let found = table.partitions.iter().find(|(_, partition)| is_it(&partition.unique_guid));
+        let (number, before) = found.ok_or("the kernel knows another partition table than the disk has")?;
+        let Some(growth) = gpt::plan_growth(&mut &disk, *number).map_err(|error| explain(&error))? else {
+            return Ok(());
+        };
+        let (name, after) = (self.path.display(), &growth.partition);
+        (self.say)(&format!("growing {name} from {} to {}", shown(before.size), shown(after.size)));
+        growth.write(&disk).map_err(|error| explain(&error))?;
+        let resized = self.system.resize_partition(&self.disk, *number, after.start, after.size);
+        resized.map_err(|error| format!("telling the kernel: {error}; it takes effect at the next start"))
+    }
+
+    fn format(&mut self) -> Result<(), String> {
+        // Exclusively: the kernel refuses if anybody has mounted it.
+        let device = OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&self.path);
+        let device = device.map_err(|error| error.to_string())?;
+        let size = (&device).seek(SeekFrom::End(0)).map_err(|error| error.to_string())?;
+        (self.say)(&format!("making a file system of {} on {}", shown(size), self.path.display()));
+        let options = options(size).map_err(|error| format!("drawing random numbers: {error}"))?;
+        ext4::format(&device, &options, &Silent).map_err(|error| explain(&error))?;
+        Ok(())
+    }
+}
+
+fn options(size: u64) -> io::Result<Options> {
+    let mut random = [[0; 16]; 2];
+    let mut source = File::open("/dev/urandom")?;
+    for bytes in &mut random {
+        source.read_exact(bytes)?;
+    }
+    let [mut uuid, hash_seed] = random;
+    // Version 4, variant of RFC 9562.
+    uuid[6] = uuid[6] & 0x0f | 0x40;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    // The clock has not been set yet, and may be anywhere.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let inodes = (size / BYTES_PER_INODE).max(LEAST_INODES);
+    Ok(Options {
+        label: DATA.into(),
+        journal: Journal::Bytes(JOURNAL),
+        on_errors: OnErrors::ReadOnly,
+        inodes: Inodes::AtLeast(u32::try_from(inodes).unwrap_or(u32::MAX)),
+        hash_seed,
+        ..Options::new(uuid, now)
+    })
+}
+
+fn read_start(path: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(NEEDED);
+    File::open(path)?.take(NEEDED as u64).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// What the first [`NEEDED`] bytes say.
+fn content(start: &[u8]) -> Content {
+    /// `s_state`: the kernel has found errors (kernel Documentation/filesystems/ext4/super.rst).
+    const ERRORS: u8 = 2;
+    const STATE: usize = 1024 + 58;
+    let Some(superblock) = Superblock::parse(start) else { return Content::Nothing };
+    let label = superblock.label.as_deref().unwrap_or_default();
+    if superblock.kind != "ext4" || label != DATA {
+        let kind = superblock.kind;
+        return Content::Other(format!(
+            "holds a file system that is not ours ({kind} {label:?}): write the image again, or erase it with `wipefs -a`"
+        ));
+    }
+    if start.get(STATE).is_some_and(|state| state & ERRORS != 0) {
+        return Content::Other(
+            "holds results, and its file system has errors: take the stick to another machine and run `e2fsck -f` on it"
+                .to_owned(),
+        );
+    }
+    Content::Ours
+}
+
+fn explain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn shown(bytes: u64) -> String {
+    match bytes >> 20 {
+        mib @ ..10_240 => format!("{mib} MiB"),
+        mib => format!("{} GiB", mib >> 10),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+use super::*;
+use crate::system::recording::Recording;
+use diskimage::gpt::{Attributes, types};
+use diskimage::layout::{Wish, layout};
+use diskimage::{Guid, SectorSize};
+use fsimage::ext4::{Limits, Reader};
+use std::os::unix::fs::FileExt;
+
+const MIB: u64 = 1 << 20;
+
+/// A stick of 100 MiB with an image of 12 MiB on it, as files in a directory that stands for /dev.
+struct Stick {
+    dev: tempfile::TempDir,
+    devices: Vec<BlockDevice>,
+    system: Recording,
+    said: Vec<String>,
+}
+
+impl Stick {
+    fn new(names: [&str; 3]) -> Self {
+        let dev = tempfile::tempdir().unwrap();
+        let wish = |number: u8, name: &str| Wish {
+            type_guid: types::LINUX_GENERIC,
+            unique_guid: Guid::from_bytes([number; 16]),
+            name: name.into(),
+            size: 4 * MIB,
+            attributes: Attributes::default(),
+        };
+        let layout = layout(&[wish(1, names[0]), wish(2, names[1]), wish(3, names[2])]).unwrap();
+        let disk = File::create_new(dev.path().join("sda")).unwrap();
+        disk.set_len(layout.disk_size).unwrap();
+        gpt::write(&disk, Guid::from_bytes([9; 16]), SectorSize::Bytes512, &layout.partitions).unwrap();
+        disk.set_len(100 * MIB).unwrap();
+        File::create_new(dev.path().join("sda3")).unwrap().set_len(91 * MIB).unwrap();
+        let device = |name: &str, disk: Option<&str>, part: Option<(&str, Guid)>| BlockDevice {
+            name: name.into(),
+            number: "8:0".into(),
+            size: 1,
+            read_only: false,
+            disk: disk.map(str::to_owned),
+            part_uuid: part.map(|(_, guid)| guid.to_string()),
+            part_label: part.map(|(label, _)| label.to_owned()),
+        };
+        let devices = vec![
+            device("sda", None, None),
+            device("sda3", Some("sda"), Some(("rocbed-data", Guid::from_bytes([3; 16])))),
+            device("sdb3", Some("sdb"), Some(("rocbed-data", Guid::from_bytes([4; 16])))),
+        ];
+        Self { dev, devices, system: Recording { free: 1000, ..Recording::default() }, said: Vec::new() }
+    }
+
+    fn ours() -> Self {
+        Self::new(LAYOUT)
+    }
+
+    fn prepare(&mut self) -> Result<(), String> {
+        let said = &mut self.said;
+        let result =
+            prepare("sda", &self.devices, self.dev.path(), &mut self.system, &mut |text| said.push(text.to_owned()));
+        let dev = self.dev.path().display().to_string();
+        for text in self.said.iter_mut().chain(&mut self.system.calls) {
+            *text = text.replace(&dev, "/dev");
+        }
+        result.map_err(|problem| problem.replace(&dev, "/dev"))
+    }
+
+    fn file(&self, name: &str) -> File {
+        File::options().read(true).write(true).open(self.dev.path().join(name)).unwrap()
+    }
+}
+
+#[test]
+fn the_first_start_grows_formats_and_mounts() {
+    let mut stick = Stick::ours();
+    assert_eq!(stick.prepare(), Ok(()));
+    assert_eq!(
+        stick.system.calls,
+        [
+            "resize /dev/sda 3 90 MiB at 9 MiB",
+            "directory /var/lib/rocbed",
+            "mount /dev/sda3 /var/lib/rocbed ext4 Kept data=ordered,barrier=1,errors=remount-ro",
+            "write /run/rocbed/data /dev/sda3",
+            "room /var/lib/rocbed",
+        ]
+    );
+    assert_eq!(
+        stick.said,
+        [
+            "growing /dev/sda3 from 4 MiB to 90 MiB",
+            "making a file system of 91 MiB on /dev/sda3",
+            "results are kept on /dev/sda3, 1000 MiB of 1024 GiB free",
+        ]
+    );
+    let table = gpt::read(&mut stick.file("sda")).unwrap();
+    assert_eq!(table.partitions[2].1.size, 90 * MIB);
+    let mut reader = Reader::open(stick.file("sda3"), 0).unwrap();
+    assert_eq!(reader.tree(Limits::default()).unwrap().iter().count(), 2);
+}
+
+#[test]
+fn later_starts_only_mount() {
+    let mut stick = Stick::ours();
+    stick.prepare().unwrap();
+    stick.system.calls.clear();
+    let before = std::fs::read(stick.dev.path().join("sda3")).unwrap();
+    assert_eq!(stick.prepare(), Ok(()));
+    assert_eq!(stick.system.calls.len(), 4, "{:?}", stick.system.calls);
+    assert!(stick.system.calls[1].starts_with("mount "));
+    assert!(std::fs::read(stick.dev.path().join("sda3")).unwrap() == before);
+}
+
+#[test]
+fn what_is_not_ours_or_is_broken_is_left_alone() {
+    let state = |stick: &Stick, at: u64, bytes: &[u8]| stick.file("sda3").write_all_at(bytes, at).unwrap();
+    let mut stick = Stick::ours();
+    stick.prepare().unwrap();
+    state(&stick, 1024 + 58, &[2]);
+    stick.system.calls.clear();
+    let problem = stick.prepare().unwrap_err();
+    assert!(problem.starts_with("/dev/sda3 holds results, and its file system has errors: "), "{problem}");
+    state(&stick, 1024 + 120, b"photos\0");
+    let problem = stick.prepare().unwrap_err();
+    assert!(problem.starts_with("/dev/sda3 holds a file system that is not ours (ext4 \"photos\"): "), "{problem}");
+    assert!(stick.system.calls.is_empty(), "{:?}", stick.system.calls);
+}
+
+#[test]
+fn a_file_system_that_cannot_be_mounted_is_told() {
+    let mut stick = Stick::ours();
+    stick.system.fails = vec!["mount"];
+    let problem = stick.prepare().unwrap_err();
+    assert!(problem.starts_with("mounting /dev/sda3: ") && problem.contains("e2fsck -f"), "{problem}");
+    assert!(!stick.system.calls.iter().any(|call| call.starts_with("write ")));
+}
+
+#[test]
+fn a_disk_of_others_is_not_grown() {
+    let mut stick = Stick::new(["EFI", "rocbed-root", "rocbed-data"]);
+    assert_eq!(stick.prepare(), Ok(()));
+    assert!(stick.said[0].contains("the disk has the partitions EFI, rocbed-root, rocbed-data, and not ours"));
+    assert_eq!(gpt::read(&mut stick.file("sda")).unwrap().partitions[2].1.size, 4 * MIB);
+    // Another disk's data partition is nobody's business.
+    stick.devices.remove(1);
+    assert_eq!(stick.prepare(), Err("/dev/sda has no data partition".into()));
+}
+
+#[test]
+fn little_room_is_told() {
+    let mut stick = Stick::ours();
+    stick.system.free = 63;
+    let problem = stick.prepare().unwrap_err();
+    assert!(problem.starts_with("/dev/sda3 has only 63 MiB free: "), "{problem}");
+}
