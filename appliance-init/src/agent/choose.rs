@@ -8,7 +8,8 @@ use super::exchange::{Exchange, ExchangeError};
 use super::hub::{self, Hub};
 use super::pace::Pace;
 use super::port::Port;
-use super::{DATA, durable, tell};
+use super::stick::{Places, Stick};
+use super::{DATA, discover, durable, tell};
 use crate::settings::Settings;
 
 /// Where the text of a certificate goes that is in the settings.
@@ -26,7 +27,9 @@ pub struct Place {
 /// Chooses, and adds to the settings what comes with the choice:
 ///
 /// 1. the port of whoever runs this virtual machine;
-/// 2. the hub that is set.
+/// 2. `jobs.toml` on the stick that the machine was started from: somebody has put it there for this machine;
+/// 3. the hub that is set;
+/// 4. with a join token, a hub that is found on the network.
 ///
 /// `None` if there is nowhere to take jobs from.
 ///
@@ -35,6 +38,14 @@ pub struct Place {
 pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<Place>, ExchangeError> {
     if let Some(port) = Port::open(settings)? {
         return Ok(Some(Place { exchange: Box::new(port), is_worker: false }));
+    }
+    let place = Places { esp: Path::new(crate::stick::ESP), data: Path::new(DATA) };
+    if let Some(stick) = Stick::open(&place, Path::new(crate::data::MARK).exists(), settings.when_done, stop)? {
+        return Ok(Some(Place { exchange: Box::new(stick), is_worker: true }));
+    }
+    // Without a token a hub that was only found is not used: anybody on the network can answer.
+    if settings.hub.is_none() && settings.join_token.is_some() {
+        settings.hub = Some(discover::hub(stop)?);
     }
     if let Some(address) = &settings.hub {
         let hub = hub_at(address, settings, stop)?;

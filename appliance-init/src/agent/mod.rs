@@ -5,6 +5,7 @@
 
 mod apt;
 mod choose;
+mod discover;
 mod durable;
 mod exchange;
 mod fitness;
@@ -16,8 +17,10 @@ mod outbox;
 mod pace;
 mod port;
 mod post;
+mod results;
 mod run;
 mod running;
+mod stick;
 mod work;
 
 use std::io::Write;
@@ -134,7 +137,7 @@ fn wait_for_nothing(settings: &Settings, stop: &AtomicBool) -> ExitCode {
         tell(&Report::PowerOff { why: "there is no place to take jobs from, and when-done=power-off".into() });
         return ExitCode::SUCCESS;
     }
-    tell(&Report::Idle { why: "no jobs: set hub= in rocbed.toml on the stick, or rocbed.hub= at the boot".into() });
+    tell(&Report::Idle { why: "no jobs: put jobs.toml on the stick, set hub= in its rocbed.toml, or only join-token= to use a hub found on the network".into() });
     while !stop.load(Ordering::Relaxed) {
         // The signal itself does not end this; it sets the flag.
         std::thread::sleep(Duration::from_millis(200));

@@ -19,14 +19,16 @@
 //! [`Network`] runs a thread of its own that brings up every wired link, those that come later too, with DHCP or with
 //! settings in the form of the kernel's `ip=` ([`ip`]), writes `resolv.conf` and sets the host name.
 //! [`clock::sync_once`] asks SNTP servers for the time, or a web server. IPv6 is left to the kernel, which takes
-//! addresses and routes from router advertisements; name servers and times come over IPv4.
+//! addresses and routes from router advertisements; name servers and times come over IPv4. [`discovery`] finds services on
+//! the local network, and announces one.
 //!
 //! What is read from outside is read by functions that take anything: [`ip::parse`], [`dhcp::frame::read`],
-//! [`dhcp::Message::parse`], [`dhcp::Client::packet`], [`clock::sntp::Answer::parse`], [`clock::http::date`].
+//! [`dhcp::Message::parse`], [`dhcp::Client::packet`], [`discovery::Message::parse`], [`clock::sntp::Answer::parse`], [`clock::http::date`].
 
 pub mod clock;
 mod configuration;
 pub mod dhcp;
+pub mod discovery;
 mod engine;
 mod error;
 mod event;

@@ -1,4 +1,5 @@
-//! Sockets for DHCP: a packet socket for a link without an address, and a UDP socket for one with.
+//! Sockets: for DHCP a packet socket for a link without an address and a UDP socket for one with, for discovery one that
+//! has multicast.
 #![allow(unsafe_code)]
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -91,6 +92,31 @@ impl AsFd for ClientSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// A UDP socket of one link, for IPv4 multicast (ip(7)); port 0 is any. Others may have the same port.
+pub(crate) fn link_socket(link: &Link, port: u16) -> Result<UdpSocket, Error> {
+    let open = || {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let protocol: Option<Protocol> = Some(ipproto::UDP);
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, protocol)?;
+        if port != 0 {
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            sockopt::set_socket_reuseport(&socket, true)?;
+        }
+        // As multicast DNS wants it (RFC 6762, section 11).
+        sockopt::set_ip_multicast_ttl(&socket, 255)?;
+        bind_to_device(&socket, &link.name)?;
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
+        Ok(UdpSocket::from(socket))
+    };
+    open().map_err(Error::system(format!("opening a socket for multicast on {}", link.name)))
+}
+
+/// Hears what is sent to a multicast group on a link.
+pub(crate) fn join_group(socket: &UdpSocket, link: &Link, group: Ipv4Addr) -> Result<(), Error> {
+    let joined = sockopt::set_ip_add_membership_with_ifindex(socket, &group, &Ipv4Addr::UNSPECIFIED, link.index);
+    joined.map_err(Error::system(format!("joining {group} on {}", link.name)))
 }
 
 /// Takes one packet, without waiting; `None` if there is none.

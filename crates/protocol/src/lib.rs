@@ -16,6 +16,7 @@ mod job;
 mod list;
 mod need;
 mod result;
+mod results;
 pub mod schema;
 mod span;
 mod verdict;
@@ -25,6 +26,7 @@ pub use job::{Job, RunAs, Source};
 pub use list::{JobList, ListError};
 pub use need::GpuNeed;
 pub use result::{Cases, ImageId, JobResult, Machine, PackageVersion, Run, TestOutcome, TestResult};
+pub use results::{Listed, ResultList};
 pub use span::Span;
 pub use verdict::Verdict;
 

@@ -80,7 +80,11 @@ impl World {
     /// A DHCP server on the network, with options of dnsmasq; it is there when this returns.
     pub fn dnsmasq(&self, options: &[&str]) -> Dnsmasq {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", "lan", "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0"]);
+        command.args(["netns", "exec", "lan", "dnsmasq", "--no-daemon", "--conf-file=/dev/null"]);
+        // Names are served only where a test says so.
+        if !options.iter().any(|option| option.starts_with("--port=")) {
+            command.arg("--port=0");
+        }
         command.args(["--log-dhcp", "--no-ping", "--leasefile-ro"]);
         command.args(options).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

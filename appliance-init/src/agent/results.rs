@@ -1,0 +1,99 @@
+//! [`Results`]: what came of a job list, on the data partition, for whoever takes the stick.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use protocol::{Listed, ResultList};
+
+use super::durable;
+use super::exchange::{Assignment, Delivery};
+use super::running::Left;
+
+/// The directory's name in the data directory.
+pub const DIRECTORY: &str = "results";
+
+/// What came of all jobs of a list.
+const SUMMARY: &str = "results.json";
+
+/// So many digits of a list's digest name its directory.
+const DIGITS: usize = 12;
+
+/// The results of one job list, in a directory of its own, so that another list never writes over them.
+#[derive(Debug)]
+pub struct Results {
+    directory: PathBuf,
+    list: ResultList,
+}
+
+impl Results {
+    /// Opens the results of a list, by the list's SHA-256 in hexadecimal digits.
+    ///
+    /// # Errors
+    /// If results are there that cannot be read, or the directory cannot be made: nothing must be written over them.
+    pub fn open(data: &Path, sha256: &str) -> io::Result<Self> {
+        let directory = data.join(DIRECTORY).join(sha256.get(..DIGITS).unwrap_or(sha256));
+        std::fs::create_dir_all(&directory)?;
+        let list = match std::fs::read(directory.join(SUMMARY)) {
+            Ok(bytes) => serde_json::from_slice(&bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => ResultList::of(sha256),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { directory, list })
+    }
+
+    /// Where they are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What there is of each job, in the order in which they ended.
+    pub fn all(&self) -> &[Listed] {
+        &self.list.jobs
+    }
+
+    /// Whether the job has a result, and need not be run again.
+    pub fn has(&self, job: &str) -> bool {
+        self.list.jobs.iter().any(|listed| listed.job == job && listed.bundle.is_some())
+    }
+
+    /// Takes a bundle. First the bundle, then the word that it is there: a job with half a result is run again.
+    pub fn keep(&mut self, assignment: &Assignment, delivery: &Delivery) -> io::Result<()> {
+        let name = format!("{}.tar.zst", assignment.job.id);
+        durable::take(&delivery.bundle, &self.directory.join(&name))?;
+        let known = self.entry(&delivery.job);
+        self.put(Listed {
+            verdict: Some(delivery.verdict),
+            summary: delivery.summary.clone(),
+            bundle: Some(name),
+            size: delivery.size,
+            sha256: Some(delivery.sha256.clone()),
+            ..known
+        })
+    }
+
+    /// Notes that the machine does not run a job, and why.
+    pub fn decline(&mut self, job: &str, why: &str) -> io::Result<()> {
+        let known = self.entry(job);
+        self.put(Listed { summary: why.to_owned(), ..known })
+    }
+
+    /// Notes that the machine, or the agent, came to an end while the job ran.
+    pub fn lost(&mut self, left: &Left) -> io::Result<()> {
+        let mut known = self.entry(&left.record.job);
+        known.interruptions.push(left.describe());
+        self.put(known)
+    }
+
+    fn entry(&self, job: &str) -> Listed {
+        let known = self.list.jobs.iter().find(|listed| listed.job == job);
+        known.cloned().unwrap_or_else(|| Listed::of(job))
+    }
+
+    fn put(&mut self, listed: Listed) -> io::Result<()> {
+        self.list.jobs.retain(|other| other.job != listed.job);
+        self.list.jobs.push(listed);
+        let mut text = serde_json::to_vec_pretty(&self.list)?;
+        text.push(b'\n');
+        durable::write(&self.directory.join(SUMMARY), &text)
+    }
+}

@@ -1,0 +1,179 @@
+//! [`Collector`]: puts together what answers say.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::message::{Data, Kind, Message, Question, Record};
+use super::name::Name;
+
+/// More records than this are kept of nobody.
+const MOST: usize = 1000;
+
+/// A service that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What people call it.
+    pub instance: String,
+    /// The machine's name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Its addresses, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// Its attributes; keys in lower case (RFC 6763, section 6.4). One without a value has an empty one.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What is known, and what is still to be asked.
+#[derive(Debug, Clone)]
+pub struct Collector {
+    service: Name,
+    records: Vec<Record>,
+}
+
+impl Collector {
+    /// For services of that name: `_rocbed._tcp.local`.
+    pub fn new(service: Name) -> Self {
+        Self { service, records: Vec::new() }
+    }
+
+    /// Takes an answer. Questions of others are passed over.
+    pub fn take(&mut self, message: Message) {
+        if !message.response {
+            return;
+        }
+        for record in message.records {
+            let same = |other: &Record| other.name == record.name && other.data == record.data;
+            self.records.retain(|other| !same(other));
+            if record.ttl > 0 && self.records.len() < MOST {
+                self.records.push(record);
+            }
+        }
+    }
+
+    /// What is to be asked now: for services, and for what is missing of those that are known.
+    pub fn questions(&self) -> Vec<Question> {
+        let question = |name: &Name, kind| Question { name: name.clone(), kind, unicast: false };
+        let mut questions = vec![question(&self.service, Kind::Ptr)];
+        for (instance, _) in self.instances() {
+            match self.place(instance) {
+                None => questions.extend([question(instance, Kind::Srv), question(instance, Kind::Txt)]),
+                Some((_, host)) if self.addresses(host).is_empty() => {
+                    questions.extend([question(host, Kind::A), question(host, Kind::Aaaa)]);
+                }
+                Some(_) => {}
+            }
+        }
+        questions
+    }
+
+    /// The services of which all is known, in the order of their names.
+    pub fn found(&self) -> Vec<Found> {
+        let complete = self.instances().filter_map(|(name, label)| {
+            let (port, host) = self.place(name)?;
+            let addresses = self.addresses(host);
+            (!addresses.is_empty()).then(|| Found {
+                instance: String::from_utf8_lossy(label).into_owned(),
+                host: host.to_string(),
+                port,
+                addresses,
+                attributes: self.attributes(name),
+            })
+        });
+        let mut found: Vec<_> = complete.collect();
+        found.sort_by(|one, other| (&one.instance, &one.host).cmp(&(&other.instance, &other.host)));
+        found.dedup();
+        found
+    }
+
+    fn instances(&self) -> impl Iterator<Item = (&Name, &[u8])> {
+        let pointers = self.records.iter().filter(|record| record.name == self.service);
+        pointers.filter_map(|record| match &record.data {
+            Data::Ptr(instance) => Some((instance, instance.label_below(&self.service)?)),
+            _ => None,
+        })
+    }
+
+    /// Port and host; of several the one that is preferred.
+    fn place(&self, instance: &Name) -> Option<(u16, &Name)> {
+        let places = self.records.iter().filter(|record| record.name == *instance);
+        let places = places.filter_map(|record| match &record.data {
+            Data::Srv { priority, port, target, .. } => Some((*priority, *port, target)),
+            _ => None,
+        });
+        places.min_by_key(|(priority, _, _)| *priority).map(|(_, port, target)| (port, target))
+    }
+
+    fn addresses(&self, host: &Name) -> Vec<IpAddr> {
+        let of_host = self.records.iter().filter(|record| record.name == *host);
+        let mut addresses: Vec<IpAddr> = of_host
+            .filter_map(|record| match record.data {
+                Data::A(address) => Some(address.into()),
+                Data::Aaaa(address) => Some(address.into()),
+                _ => None,
+            })
+            .collect();
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
+    fn attributes(&self, instance: &Name) -> BTreeMap<String, String> {
+        let mut attributes = BTreeMap::new();
+        let texts = self.records.iter().filter(|record| record.name == *instance);
+        for record in texts {
+            let Data::Txt(strings) = &record.data else { continue };
+            for string in strings {
+                let text = String::from_utf8_lossy(string);
+                let (key, value) = text.split_once('=').unwrap_or((&text, ""));
+                // Of a key that is there twice the first counts (RFC 6763, section 6.4).
+                attributes.entry(key.to_ascii_lowercase()).or_insert_with(|| value.to_owned());
+            }
+        }
+        attributes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::MessageError;
+
+    fn answer(name: &str, data: Data) -> Result<Message, MessageError> {
+        let record = Record { name: Name::parse(name)?, ttl: 120, flush: false, data };
+        Ok(Message { response: true, records: vec![record], ..Message::default() })
+    }
+
+    #[test]
+    fn asks_until_all_is_known() -> Result<(), MessageError> {
+        let service = Name::parse("_rocbed._tcp.local")?;
+        let instance = Name::below(b"hub 4", &service)?;
+        let mut collector = Collector::new(service);
+        let kinds = |collector: &Collector| collector.questions().iter().map(|asked| asked.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(&collector), [Kind::Ptr]);
+        collector.take(answer("_ROCBED._tcp.local", Data::Ptr(instance.clone()))?);
+        assert_eq!(kinds(&collector), [Kind::Ptr, Kind::Srv, Kind::Txt]);
+        let target = Name::parse("lab.local")?;
+        let mut second = answer("x", Data::Srv { priority: 0, weight: 0, port: 8420, target })?;
+        second.records[0].name = instance.clone();
+        collector.take(second);
+        let mut third = answer("x", Data::Txt(vec![b"TLS=1".to_vec(), b"tls=0".to_vec(), b"x".to_vec()]))?;
+        third.records[0].name = instance;
+        collector.take(third);
+        assert_eq!(kinds(&collector), [Kind::Ptr, Kind::A, Kind::Aaaa]);
+        assert!(collector.found().is_empty());
+        let address = answer("lab.local", Data::A([192, 0, 2, 4].into()))?;
+        collector.take(address.clone());
+        let found = collector.found();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].instance.as_str(), found[0].host.as_str(), found[0].port), ("hub 4", "lab.local", 8420));
+        let expected = [("tls".to_owned(), "1".to_owned()), ("x".to_owned(), String::new())];
+        assert_eq!(found[0].attributes, BTreeMap::from(expected));
+        // It takes its address back.
+        let mut gone = address;
+        gone.records[0].ttl = 0;
+        collector.take(gone);
+        assert!(collector.found().is_empty());
+        Ok(())
+    }
+}
