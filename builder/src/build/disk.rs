@@ -96,7 +96,9 @@ pub fn write_disk(
     let layout = layout(&wishes).context("laying out the disk")?;
     let disk = staging.create("disk.img")?;
     disk.set_len(layout.disk_size).context("sizing disk.img")?;
-    let [esp, root_partition, data] = layout.partitions.as_slice() else { anyhow::bail!("the layout lost a partition") };
+    let [esp, root_partition, data] = layout.partitions.as_slice() else {
+        anyhow::bail!("the layout lost a partition")
+    };
     let options = fat::Options {
         size: esp.size,
         sector_size,
