@@ -39,12 +39,11 @@ impl Filter {
 fn step(state: State, byte: u8, out: &mut Vec<u8>) -> State {
     const ESC: u8 = 0x1b;
     match (state, byte) {
-        // Whatever it interrupts; also the end of a string, which is ESC and a backslash.
-        (_, ESC) => State::Escape,
+        // Whatever it interrupts; also the end of a string, which is ESC and a backslash. Other escapes have intermediate
+        // bytes, and one that ends them.
+        (_, ESC) | (State::Escape, 0x20..=0x2f) => State::Escape,
         (State::Escape, b'[') => State::Sequence(Vec::new()),
         (State::Escape, b']' | b'P' | b'X' | b'^' | b'_') => State::String,
-        // Other escapes have intermediate bytes, and one that ends them.
-        (State::Escape, 0x20..=0x2f) => State::Escape,
         (State::Sequence(mut sequence), 0x20..=0x3f) if sequence.len() < LONGEST => {
             sequence.push(byte);
             State::Sequence(sequence)
