@@ -76,7 +76,7 @@ impl JobList {
             if job.id != Job::new(job.source.clone()).id {
                 return Err(ListError::SameId(job.id.clone()));
             }
-            let free = (2_u64..).map(|number| format!("{}-{number}", job.id)).find(|id| !seen.contains(id));
+            let free = (2_u64..=u64::MAX).map(|number| format!("{}-{number}", job.id)).find(|id| !seen.contains(id));
             job.id = free.unwrap_or_else(|| job.id.clone());
             seen.insert(job.id.clone());
         }
