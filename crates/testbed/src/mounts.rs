@@ -189,8 +189,15 @@ fn command_line() -> io::Result<()> {
     read_only("root/proc/cmdline")
 }
 
+/// Words as the kernel splits them: a blank within double quotes ends none.
 fn without_settings(line: &str) -> String {
-    let words: Vec<&str> = line.split_whitespace().filter(|word| !word.starts_with("rocbed.")).collect();
+    let mut quoted = false;
+    let ends = |char: char| {
+        quoted ^= char == '"';
+        char.is_ascii_whitespace() && !quoted
+    };
+    let words = line.split(ends).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.filter(|word| !word.trim_start_matches('"').starts_with("rocbed.")).collect();
     words.join(" ") + "\n"
 }
 
@@ -239,5 +246,8 @@ mod tests {
     fn the_agents_settings_are_not_in_the_command_line() {
         let line = "console=ttyS0 rocbed.hub=http://hub rocbed.token=secret quiet\n";
         assert_eq!(without_settings(line), "console=ttyS0 quiet\n");
+        let quoted =
+            "a rocbed.name=\"x secret\" \"rocbed.join-token=secret\" dyndbg=\"file a +p\" rocbed.join-token=secret\n";
+        assert_eq!(without_settings(quoted), "a dyndbg=\"file a +p\"\n");
     }
 }
