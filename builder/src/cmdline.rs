@@ -3,6 +3,7 @@
 mod hub;
 mod jobs;
 mod results;
+mod stick;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use hub::{AtHub, Hub, Limits};
 pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
 pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsShow};
+pub use stick::{Flash, OntoStick, SettingsArgs};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -63,6 +65,10 @@ pub enum Command {
     Inspect(Inspect),
     /// Compare two images, or two locks, package by package
     Diff(Diff),
+    /// Write an image to a USB stick, or list the disks that there are
+    Flash(Flash),
+    /// Show and change the settings on a stick
+    Settings(SettingsArgs),
     /// Start an image in QEMU
     Boot(Boot),
     /// Run a package's tests in testbeds over a recipe's root directory, without a virtual machine

@@ -4,6 +4,7 @@ mod boot;
 mod build;
 mod cache;
 mod diff;
+mod flash;
 mod hub;
 mod inspect;
 mod jobs;
@@ -11,6 +12,7 @@ mod lock;
 mod plan;
 mod recipe;
 mod results;
+mod settings;
 mod test;
 
 use std::fs;
@@ -33,6 +35,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Build(options) => build::run(&context, &options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Diff(options) => diff::run(&options),
+        Command::Flash(options) => flash::run(&context, &options),
+        Command::Settings(options) => settings::run(&context, &options),
         Command::Boot(options) => return boot::run(&context, &options),
         Command::Test(options) => return Ok(test::run(&context, &options)),
         Command::Hub(options) => hub::run(&context, &cli.global, &options),

@@ -78,7 +78,14 @@ impl FileDisk {
     /// # Errors
     /// What the kernel says: a partition may be in use again already.
     pub fn reread_partitions(&self) -> io::Result<()> {
-        if self.block_device { ioctl::reread_partitions(&self.file) } else { Ok(()) }
+        if !self.block_device {
+            return Ok(());
+        }
+        match ioctl::reread_partitions(&self.file) {
+            // A device that never shows partitions, such as a loop device without -P.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            other => other,
+        }
     }
 
     fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {

@@ -20,6 +20,7 @@ pub mod image;
 mod ioctl;
 mod probe;
 pub mod refuse;
+pub mod settings;
 pub mod source;
 pub mod target;
 pub mod uses;

@@ -84,6 +84,15 @@ pub fn choose(machine: &Machine, path: &Path, wanted: &Wanted) -> Result<Choice,
 }
 
 impl Choice {
+    /// Says how many bytes are needed, now that it is known.
+    ///
+    /// # Errors
+    /// [`Refusal::TooSmall`].
+    pub fn require(&mut self, size: u64) -> Result<(), Refusal> {
+        self.wanted.size = size;
+        self.device.as_ref().map_or(Ok(()), |device| refuse::check_device(device, &self.wanted))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

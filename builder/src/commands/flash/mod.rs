@@ -1,0 +1,180 @@
+//! `rocbed flash`: an image onto a stick.
+
+mod fetch;
+mod show;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use diskimage::SectorSize;
+use progress::Progress as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use stick::devices::Machine;
+use stick::fit::NewFile;
+use stick::image::Image;
+use stick::refuse::Wanted;
+use stick::settings::{self, Settings};
+use stick::source;
+use stick::target::{Choice, FileShape, choose};
+use stick::write::{WriteError, write};
+
+use super::{bytes, print, print_json};
+use crate::cmdline::{Flash, OntoStick};
+use crate::context::Context;
+
+/// Exit status of a process that a second signal ends at once.
+const KILLED: i32 = 1;
+
+/// Lists devices, or writes one.
+pub fn run(context: &Context, options: &Flash) -> Result<()> {
+    let machine = Machine::default();
+    let (Some(image), Some(device)) = (&options.image, &options.device) else {
+        return list(context, &machine, options);
+    };
+    // Whatever is wrong with the settings or the device is said before anything is downloaded.
+    let files = files(options)?;
+    let mut wanted = Wanted { size: 0, fixed: options.i_know, file: options.file, image: None };
+    choose(&machine, device, &wanted)?;
+    let given = options.sha256.as_deref().map(|text| source::parse_digest(text).context("--sha256 takes 64 hexadecimal digits"));
+    let source = fetch::open(context, image, given.transpose()?)?;
+    if source.sha256.is_none() {
+        context.reporter.warn(&format!(
+            "there is no SHA256SUMS beside {}, and no --sha256: nothing tells whether it is whole",
+            source.path().display()
+        ));
+    }
+    wanted.image = source.node().ok();
+    let mut choice = choose(&machine, device, &wanted)?;
+
+    let failed = || format!("reading {}", source.path().display());
+    let mut image = Image::open(source.reader().with_context(failed)?, source.map.as_ref()).with_context(failed)?;
+    let shape = shape(options, &choice, &mut image)?;
+    choice.require(image.needed(shape.sector_size)?)?;
+    confirm(options, &choice, source.path())?;
+
+    let disk = choice.open(&machine, shape)?;
+    let fit = image.fit(shape.size, shape.sector_size, &files, jiff::Timestamp::now().as_second())?;
+    let stop = stop_on_signals()?;
+    let began = Instant::now();
+    let place = choice.path().display();
+    let written = write(image, &fit, &disk, !options.no_verify, &stop, &context.reporter).map_err(|error| {
+        let begun = !matches!(error, WriteError::Fit(_));
+        let error = anyhow::Error::from(error).context(format!("writing {place}"));
+        // Above the causes, so that nobody overlooks it.
+        if begun { error.context(format!("{place} is not bootable and holds nothing now")) } else { error }
+    })?;
+    if let Err(error) = disk.reread_partitions() {
+        context.reporter.warn(&format!("the kernel does not see the new partitions yet ({error}): unplug the stick and plug it in"));
+    }
+    let checked = if options.no_verify { "" } else { " and read back" };
+    context.reporter.say(&format!(
+        "{place}: {} written{checked}, {} zeroed, in {:.1} s; it boots now",
+        bytes(written.data),
+        bytes(written.zeros),
+        began.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+fn list(context: &Context, machine: &Machine, options: &Flash) -> Result<()> {
+    let listing = machine.list().context("looking at the devices of this machine")?;
+    let candidates: Vec<_> = listing.devices.iter().filter(|device| device.is_candidate()).collect();
+    if options.json {
+        return print_json(&candidates.iter().map(|device| show::Entry::new(device)).collect::<Vec<_>>());
+    }
+    print(&show::list(&candidates))?;
+    if let Some(image) = &options.image {
+        context.reporter.say(&format!("to write one of them: rocbed flash {image} /dev/…"));
+    }
+    Ok(())
+}
+
+/// What is put onto the EFI system partition.
+fn files(options: &Flash) -> Result<Vec<NewFile>> {
+    let mut settings = Settings::default();
+    let own = [("hub", &options.hub), ("join-token", &options.join_token), ("name", &options.name)];
+    for (name, value) in own {
+        if let Some(value) = value {
+            settings.set(name, value).context("checking the settings")?;
+        }
+    }
+    for (name, value) in &options.onto.set {
+        settings.set(name, value).context("checking the settings")?;
+    }
+    let text = settings.text();
+    let mut files = Vec::new();
+    if !text.is_empty() {
+        files.push((settings::SETTINGS.to_owned(), text.into_bytes()));
+    }
+    if let Some((bytes, _)) = jobs(&options.onto)? {
+        files.push((settings::JOBS.to_owned(), bytes));
+    }
+    Ok(files)
+}
+
+/// The job list that was named, checked, and how many jobs it has.
+pub(super) fn jobs(onto: &OntoStick) -> Result<Option<(Vec<u8>, usize)>> {
+    let Some(path) = &onto.jobs else { return Ok(None) };
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let count = settings::check_jobs(&bytes).with_context(|| format!("reading {}", path.display()))?;
+    Ok(Some((bytes, count)))
+}
+
+/// Size and sectors of what is written.
+fn shape(options: &Flash, choice: &Choice, image: &mut Image<'_>) -> Result<FileShape> {
+    if let Some(device) = &choice.device {
+        let sector_size = if device.sector_size == 4096 { SectorSize::Bytes4096 } else { SectorSize::Bytes512 };
+        return Ok(FileShape { size: device.size, sector_size });
+    }
+    let sector_size = match options.sector_size {
+        Some(4096) => SectorSize::Bytes4096,
+        Some(_) => SectorSize::Bytes512,
+        None => image.sector_size(),
+    };
+    let needed = image.needed(sector_size)?;
+    let size = options.size.unwrap_or(needed);
+    ensure!(size >= needed, "the image needs {needed} bytes ({}), and --size is {size}", bytes(needed));
+    Ok(FileShape { size: size / sector_size.bytes() * sector_size.bytes(), sector_size })
+}
+
+/// Shows what will be lost and asks.
+fn confirm(options: &Flash, choice: &Choice, image: &Path) -> Result<()> {
+    let lost = match &choice.device {
+        Some(device) => show::lost(device),
+        None if choice.path().exists() => format!("{} is a file; what is in it will be lost\n", choice.path().display()),
+        None => return Ok(()), // a new file
+    };
+    let mut stderr = io::stderr().lock();
+    // Talk: if nobody hears it, the question below is not answered either.
+    write!(stderr, "{lost}").unwrap_or_default();
+    if options.yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        bail!("nobody is there to be asked whether {} may be overwritten\n  help: --yes says so", choice.path().display());
+    }
+    write!(stderr, "Type yes to write {} to {}: ", image.display(), choice.path().display())
+        .and_then(|()| stderr.flush())
+        .context("asking on stderr")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("reading the answer")?;
+    match answer.trim() {
+        "yes" => Ok(()),
+        _ => bail!("nothing was written: the answer was not yes"),
+    }
+}
+
+/// The first signal ends the writing in order, a second one at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_shutdown(signal, KILLED, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("listening for signals")?;
+    }
+    Ok(stop)
+}

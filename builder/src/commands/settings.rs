@@ -1,0 +1,113 @@
+//! `rocbed settings`: what is on a stick's EFI system partition, and changing it.
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use stick::devices::Machine;
+use stick::refuse::{Node, Wanted};
+use stick::settings::{Esp, JOBS, SETTINGS, Settings, check_jobs};
+use stick::target::choose;
+
+use super::{flash, print, print_json};
+use crate::cmdline::SettingsArgs;
+use crate::context::Context;
+
+/// What is printed.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Shown {
+    settings: serde_json::Map<String, serde_json::Value>,
+    problems: Vec<String>,
+    jobs: Option<usize>,
+}
+
+/// Changes what is to be changed, and shows what there is.
+pub fn run(context: &Context, options: &SettingsArgs) -> Result<()> {
+    let change = !options.onto.set.is_empty() || !options.unset.is_empty() || options.onto.jobs.is_some();
+    let new_jobs = flash::jobs(&options.onto)?;
+    let (path, disk) = open(&options.device, change)?;
+    let shown = || path.display().to_string();
+    let esp = Esp::find(&disk).with_context(shown)?;
+    let old = esp.read(SETTINGS).with_context(shown)?;
+    let mut settings = Settings::parse(old.as_deref().unwrap_or_default()).with_context(shown)?;
+    for (name, value) in &options.onto.set {
+        settings.set(name, value).context("checking the settings; nothing was changed")?;
+    }
+    for name in &options.unset {
+        if !settings.unset(name).context("checking the settings; nothing was changed")? {
+            context.reporter.say(&format!("{name} was not set"));
+        }
+    }
+    let now = jiff::Timestamp::now().as_second();
+    let text = settings.text().into_bytes();
+    if change && old.as_deref().unwrap_or_default() != text {
+        esp.write(SETTINGS, &text, now).with_context(shown)?;
+    }
+    if let Some((bytes, _)) = &new_jobs {
+        esp.write(JOBS, bytes, now).with_context(shown)?;
+    }
+    if change {
+        disk.sync_all().with_context(|| format!("waiting for {}", path.display()))?;
+    }
+    show(options, &esp, &settings)
+}
+
+fn show(options: &SettingsArgs, esp: &Esp<'_>, settings: &Settings) -> Result<()> {
+    let mut problems = settings.problems();
+    let jobs = match esp.read(JOBS)?.map(|bytes| check_jobs(&bytes)) {
+        Some(Ok(count)) => Some(count),
+        Some(Err(error)) => {
+            problems.push(format!("{JOBS}: {error}"));
+            None
+        }
+        None => None,
+    };
+    if options.json {
+        let settings = settings.list().into_iter().map(|(name, value)| (name, value.into())).collect();
+        return print_json(&Shown { settings, problems, jobs });
+    }
+    let mut text: String = settings.list().iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
+    if let Some(count) = jobs {
+        text.push_str(&format!("{JOBS}: {count} {}\n", if count == 1 { "job" } else { "jobs" }));
+    }
+    if text.is_empty() {
+        text.push_str("nothing is set\n");
+    }
+    for problem in problems {
+        text.push_str(&format!("problem: {problem}\n"));
+    }
+    print(&text)
+}
+
+/// Opens a device for this process alone, or a disk image.
+fn open(path: &Path, write: bool) -> Result<(PathBuf, File)> {
+    let path = if path.is_dir() { path.join("disk.img") } else { path.to_owned() };
+    let mut options = File::options();
+    options.read(true).write(write);
+    match Node::at(&path).with_context(|| format!("examining {}", path.display()))? {
+        // Looking does no harm, whatever the disk is used for.
+        Node::Block(_) if !write => {
+            let disk = options.open(&path).with_context(|| format!("opening {}", path.display()))?;
+            Ok((path, disk))
+        }
+        Node::Block(_) => {
+            // The same reasons as for writing an image: it must be a whole disk that nobody has mounted.
+            let choice = choose(&Machine::default(), &path, &Wanted { fixed: true, ..Wanted::default() })?;
+            options.custom_flags(rustix::fs::OFlags::EXCL.bits().cast_signed());
+            let disk = options.open(choice.path());
+            Ok((choice.path().to_owned(), disk.with_context(|| format!("opening {}", path.display()))?))
+        }
+        Node::File { .. } => {
+            if path.extension().is_some_and(|end| end == "zst") {
+                bail!("{} is compressed\n  help: `rocbed flash` takes --set, and so does `rocbed settings` for the stick", path.display());
+            }
+            let disk = options.open(&path).with_context(|| format!("opening {}", path.display()))?;
+            Ok((path, disk))
+        }
+        Node::Missing => bail!("there is no {}\n  help: `rocbed flash --list` shows the devices that there are", path.display()),
+        _ => bail!("{} is neither a disk nor a disk image", path.display()),
+    }
+}

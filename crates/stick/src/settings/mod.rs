@@ -1,0 +1,251 @@
+//! `rocbed.toml` and `jobs.toml` on the EFI system partition: read, checked, edited. What people wrote beside the
+//! settings, comments and order, stays.
+
+mod names;
+
+use std::fs::File;
+
+use diskimage::fat::{self, EditError, ReadError, Volume};
+use diskimage::gpt::{self, GptError, types};
+use fsimage::Timestamp;
+use protocol::{JobList, Source};
+use toml_edit::{Array, DocumentMut, Item, Value};
+
+pub use names::{SettingError, check};
+
+/// The settings' name on the partition.
+pub const SETTINGS: &str = "rocbed.toml";
+
+/// The job list's name on the partition.
+pub const JOBS: &str = "jobs.toml";
+
+/// Bytes of a file that are read.
+const MOST: u64 = 1 << 20;
+
+/// Why settings cannot be read or changed. What was there is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// No partitions.
+    #[error("there is no image of rocbed's: {0}\n  help: `rocbed flash` writes one")]
+    Table(#[from] GptError),
+    /// Partitions of something else.
+    #[error("there is no EFI system partition named rocbed-esp: this was not written by `rocbed flash` or `rocbed build`")]
+    NoPartition,
+    /// Reading its files.
+    #[error("reading the EFI system partition")]
+    Read(#[from] ReadError),
+    /// Changing a file.
+    #[error("writing {name} on the EFI system partition")]
+    Write {
+        /// The file.
+        name: &'static str,
+        /// What failed.
+        source: EditError,
+    },
+    /// A file that nobody writes so large.
+    #[error("{0} on the EFI system partition has over 1 MiB; it is no list of settings")]
+    TooLarge(&'static str),
+    /// It is no TOML.
+    #[error("{SETTINGS} on the EFI system partition is no TOML: {0}\n  help: the appliance uses none of it; mend it with an editor, or remove it")]
+    Toml(String),
+    /// A setting that there is not, or a value that it does not take.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// A job list.
+    #[error("the job list cannot be used: {0}")]
+    Jobs(String),
+}
+
+/// The EFI system partition of a disk.
+#[derive(Debug)]
+pub struct Esp<'a> {
+    disk: &'a File,
+    offset: u64,
+}
+
+impl<'a> Esp<'a> {
+    /// Finds it on a disk or disk image.
+    ///
+    /// # Errors
+    /// [`SettingsError::Table`] and [`SettingsError::NoPartition`].
+    pub fn find(disk: &'a File) -> Result<Self, SettingsError> {
+        let table = gpt::read(&mut &*disk)?;
+        let ours = |part: &gpt::Partition| part.type_guid == types::ESP && part.name == "rocbed-esp";
+        let esp = table.partitions.into_iter().map(|(_, part)| part).find(ours).ok_or(SettingsError::NoPartition)?;
+        Ok(Self { disk, offset: esp.start })
+    }
+
+    /// A file in its top directory, if it is there.
+    ///
+    /// # Errors
+    /// [`SettingsError::Read`] and [`SettingsError::TooLarge`].
+    pub fn read(&self, name: &'static str) -> Result<Option<Vec<u8>>, SettingsError> {
+        let mut volume = Volume::open(self.disk, self.offset)?;
+        let entries = volume.list()?;
+        match entries.iter().find(|entry| !entry.is_directory && entry.path.eq_ignore_ascii_case(name)) {
+            Some(entry) if entry.size > MOST => Err(SettingsError::TooLarge(name)),
+            Some(entry) => Ok(Some(volume.read(&entry.path)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes a file in its top directory; after a power cut there is the old one or the new one.
+    ///
+    /// # Errors
+    /// [`SettingsError::Write`].
+    pub fn write(&self, name: &'static str, bytes: &[u8], now: i64) -> Result<(), SettingsError> {
+        let put = fat::put(self.disk, self.offset, name, bytes, Timestamp::from_seconds(now));
+        put.map_err(|source| SettingsError::Write { name, source })
+    }
+}
+
+/// The text of `rocbed.toml`.
+#[derive(Debug, Clone, Default)]
+pub struct Settings(DocumentMut);
+
+impl Settings {
+    /// Reads a file that people may have edited. A byte order mark, as some editors write it, is dropped.
+    ///
+    /// # Errors
+    /// [`SettingsError::Toml`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, SettingsError> {
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        text.parse().map(Self).map_err(|error: toml_edit::TomlError| SettingsError::Toml(error.message().to_owned()))
+    }
+
+    /// The file's text.
+    pub fn text(&self) -> String {
+        self.0.to_string()
+    }
+
+    /// Names and values, in the file's order; of a list, its words with commas between.
+    pub fn list(&self) -> Vec<(String, String)> {
+        self.0.iter().map(|(name, item)| (name.to_owned(), shown(item))).collect()
+    }
+
+    /// What the appliance would not take, in words.
+    pub fn problems(&self) -> Vec<String> {
+        let checked = self.list().into_iter().map(|(name, value)| check(&name, &value));
+        checked.filter_map(Result::err).map(|error| error.to_string()).collect()
+    }
+
+    /// Sets one.
+    ///
+    /// # Errors
+    /// [`SettingError`], if the appliance would not take it.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
+        let kind = check(name, value)?;
+        let name = name.replace('_', "-");
+        let new: Value = match kind {
+            names::Kind::Truth => names::truth(value).unwrap_or(true).into(),
+            names::Kind::Words | names::Kind::Addresses if value.contains(',') => {
+                value.split(',').map(str::trim).collect::<Array>().into()
+            }
+            _ => value.into(),
+        };
+        match self.0.get_mut(&name).and_then(Item::as_value_mut) {
+            Some(old) => {
+                // The comment at the end of its line.
+                let decor = old.decor().clone();
+                *old = new;
+                *old.decor_mut() = decor;
+            }
+            None => self.0[&name] = Item::Value(new),
+        }
+        Ok(())
+    }
+
+    /// Removes one. Says whether it was there.
+    ///
+    /// # Errors
+    /// [`SettingError`], if there is no such setting, neither in the file nor at all.
+    pub fn unset(&mut self, name: &str) -> Result<bool, SettingError> {
+        let dashed = name.replace('_', "-");
+        if self.0.remove(name).is_some() || self.0.remove(&dashed).is_some() {
+            return Ok(true);
+        }
+        names::known(&dashed).map(|_| false)
+    }
+}
+
+fn shown(item: &Item) -> String {
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string().trim().to_owned(), str::to_owned);
+    match item {
+        Item::Value(Value::Array(array)) => array.iter().map(word).collect::<Vec<_>>().join(","),
+        Item::Value(value) => word(value),
+        _ => "a table".to_owned(),
+    }
+}
+
+/// Checks a job list (TOML or JSON) that is to be put on a stick. Returns how many jobs there are.
+///
+/// # Errors
+/// [`SettingsError::Jobs`], if the appliance would not take it, or it has jobs that a stick cannot have.
+pub fn check_jobs(bytes: &[u8]) -> Result<usize, SettingsError> {
+    if bytes.len() as u64 > MOST {
+        return Err(SettingsError::Jobs("it has over 1 MiB".into()));
+    }
+    let list = JobList::parse(bytes).map_err(|error| SettingsError::Jobs(error.to_string()))?;
+    match list.job.iter().find_map(|job| if let Source::Path(path) = &job.source { Some((job, path)) } else { None }) {
+        Some((job, path)) => Err(SettingsError::Jobs(format!(
+            "job {} is the source tree {path}, which is not on the stick\n  help: make it a package of the archive, or the address of a .tar, a .dsc or a git repository",
+            job.id
+        ))),
+        None => Ok(list.job.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn editing_keeps_comments_and_order() {
+        let text = "# the lab's stick\nhub = \"http://old\" # moves in May\n\nname = \"a\"\n";
+        let mut settings = Settings::parse(text.as_bytes()).unwrap();
+        settings.set("hub", "https://new").unwrap();
+        settings.set("set_clock", "no").unwrap();
+        settings.set("ntp", "a,b").unwrap();
+        assert!(settings.unset("name").unwrap() && !settings.unset("mirror").unwrap());
+        let expected = "# the lab's stick\nhub = \"https://new\" # moves in May\nset-clock = false\nntp = [\"a\", \"b\"]\n";
+        assert_eq!(settings.text(), expected);
+        assert_eq!(settings.list()[2], ("ntp".into(), "a,b".into()));
+    }
+
+    #[test]
+    fn what_the_appliance_would_not_take_is_not_written() {
+        let mut settings = Settings::default();
+        let mut told = |name, value| settings.set(name, value).unwrap_err().to_string();
+        assert!(told("hubb", "x").contains("did you mean `hub`?"));
+        assert!(told("hub", "hub.example").contains("begins with http:// or https://"));
+        assert!(told("name", "two words").contains("letters, digits and -"));
+        assert!(told("debug-shell", "yes").contains("only a recipe"));
+        assert!(told("watchdog", "soon").contains("watchdog"));
+        assert!(settings.unset("nme").is_err());
+        assert_eq!(settings.text(), "");
+        let problems = Settings::parse(b"hubb = 1\n[x]\n").unwrap().problems();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+    }
+
+    #[test]
+    fn job_lists_are_checked() {
+        assert_eq!(check_jobs(b"[[job]]\npackage = \"gzip\"\n").unwrap(), 1);
+        let error = check_jobs(b"[[job]]\npath = \"../tree\"\n").unwrap_err().to_string();
+        assert!(error.contains("../tree"), "{error}");
+        assert!(check_jobs(b"[[job]\n").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read(text in "([a-z-]{1,9} = (\"[^\"]{0,9}\"|[0-9]{1,3}|\\[\"a\", 1\\])\n|\\[x\\]\n|#.*\n|.){0,9}") {
+            if let Ok(settings) = Settings::parse(text.as_bytes()) {
+                settings.problems();
+                // Control characters aside, what is not edited is not changed.
+                let again = Settings::parse(settings.text().as_bytes()).unwrap();
+                prop_assert_eq!(again.text(), settings.text());
+            }
+        }
+    }
+}
