@@ -17,9 +17,22 @@ fn the_reference_is_what_the_program_says() {
     assert!(printed(&["recipe", "schema"]) == include_str!("../docs/reference/recipe.schema.json"), "schema: {help}");
     assert!(printed(&["recipe", "reference"]) == include_str!("../docs/reference/recipe.md"), "keys: {help}");
     let commands = include_str!("../docs/reference/commands.md");
-    for command in
-        ["plan", "lock", "build", "inspect", "diff", "boot", "test", "hub", "jobs add", "jobs make", "results fetch"]
-    {
+    for command in [
+        "plan",
+        "lock",
+        "build",
+        "inspect",
+        "diff",
+        "flash",
+        "settings",
+        "collect",
+        "boot",
+        "test",
+        "hub",
+        "jobs add",
+        "jobs make",
+        "results fetch",
+    ] {
         let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         assert!(commands.contains(printed(&words).trim_end()), "{command}: {help}");
     }

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use hub::{AtHub, Hub, Limits};
 pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
 pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsShow};
-pub use stick::{Flash, OntoStick, SettingsArgs};
+pub use stick::{Collect, Flash, OntoStick, SettingsArgs};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -69,6 +69,8 @@ pub enum Command {
     Flash(Flash),
     /// Show and change the settings on a stick
     Settings(SettingsArgs),
+    /// Take results off a stick
+    Collect(Collect),
     /// Start an image in QEMU
     Boot(Boot),
     /// Run a package's tests in testbeds over a recipe's root directory, without a virtual machine

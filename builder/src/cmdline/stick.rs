@@ -84,3 +84,16 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a setting is KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
+
+/// `rocbed collect`
+#[derive(Debug, Args)]
+pub struct Collect {
+    /// A stick (/dev/sdX) or a disk image
+    pub device: PathBuf,
+    /// Where the results go, under their paths on the stick
+    #[arg(short, long, value_name = "DIR", default_value = "results")]
+    pub output: PathBuf,
+    /// Print what was copied as JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -3,6 +3,7 @@
 mod boot;
 mod build;
 mod cache;
+mod collect;
 mod diff;
 mod flash;
 mod hub;
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Diff(options) => diff::run(&options),
         Command::Flash(options) => flash::run(&context, &options),
         Command::Settings(options) => settings::run(&context, &options),
+        Command::Collect(options) => collect::run(&context, &options),
         Command::Boot(options) => return boot::run(&context, &options),
         Command::Test(options) => return Ok(test::run(&context, &options)),
         Command::Hub(options) => hub::run(&context, &cli.global, &options),

@@ -102,12 +102,17 @@ fn open(path: &Path, write: bool) -> Result<(PathBuf, File)> {
         }
         Node::File { .. } => {
             if path.extension().is_some_and(|end| end == "zst") {
-                bail!("{} is compressed\n  help: `rocbed flash` takes --set, and so does `rocbed settings` for the stick", path.display());
+                bail!(
+                    "{} is compressed\n  help: `rocbed flash` takes --set, and so does `rocbed settings` for the stick",
+                    path.display()
+                );
             }
             let disk = options.open(&path).with_context(|| format!("opening {}", path.display()))?;
             Ok((path, disk))
         }
-        Node::Missing => bail!("there is no {}\n  help: `rocbed flash --list` shows the devices that there are", path.display()),
+        Node::Missing => {
+            bail!("there is no {}\n  help: `rocbed flash --list` shows the devices that there are", path.display())
+        }
         _ => bail!("{} is neither a disk nor a disk image", path.display()),
     }
 }

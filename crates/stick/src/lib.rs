@@ -9,9 +9,10 @@
 //! 4. [`fit`] adapts the layout to the device's size and sectors.
 //! 5. [`write`](mod@write) writes, reads everything back, and writes what makes it bootable last.
 //!
-//! [`settings`] edits `rocbed.toml` on the EFI system partition.
+//! [`settings`] edits `rocbed.toml` on the EFI system partition, [`collect`](mod@collect) takes results off.
 
 mod buffer;
+pub mod collect;
 pub mod contents;
 pub mod devices;
 pub mod disk;

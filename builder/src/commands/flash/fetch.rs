@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use store::{Digest, Download, FetchOptions, Fetcher};
 use stick::source::{self, Source};
+use store::{Digest, Download, FetchOptions, Fetcher};
 
 use crate::context::Context;
 
@@ -26,10 +26,13 @@ fn download(context: &Context, url: &str, sha256: Option<[u8; 32]>) -> Result<So
     let options = FetchOptions { size_limit: LARGEST, ..FetchOptions::default() };
     let fetcher = Fetcher::new(context.store()?, options)?;
     let is_file = [".img", ".zst"].iter().any(|end| url.ends_with(end));
-    let (directory, name) = if is_file { url.rsplit_once('/').unwrap_or((url, "")) } else { (url.trim_end_matches('/'), "") };
+    let (directory, name) =
+        if is_file { url.rsplit_once('/').unwrap_or((url, "")) } else { (url.trim_end_matches('/'), "") };
     let (name, digest) = match sha256 {
         Some(digest) if is_file => (name.to_owned(), digest),
-        Some(_) => bail!("--sha256 is the digest of a file, and {url} is a directory\n  help: add /disk.img.zst to the address"),
+        Some(_) => bail!(
+            "--sha256 is the digest of a file, and {url} is a directory\n  help: add /disk.img.zst to the address"
+        ),
         None => from_sums(&fetcher, directory, name)?,
     };
     let url = format!("{directory}/{name}");

@@ -39,7 +39,10 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
     let files = files(options)?;
     let mut wanted = Wanted { size: 0, fixed: options.i_know, file: options.file, image: None };
     choose(&machine, device, &wanted)?;
-    let given = options.sha256.as_deref().map(|text| source::parse_digest(text).context("--sha256 takes 64 hexadecimal digits"));
+    let given = options
+        .sha256
+        .as_deref()
+        .map(|text| source::parse_digest(text).context("--sha256 takes 64 hexadecimal digits"));
     let source = fetch::open(context, image, given.transpose()?)?;
     if source.sha256.is_none() {
         context.reporter.warn(&format!(
@@ -68,7 +71,9 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
         if begun { error.context(format!("{place} is not bootable and holds nothing now")) } else { error }
     })?;
     if let Err(error) = disk.reread_partitions() {
-        context.reporter.warn(&format!("the kernel does not see the new partitions yet ({error}): unplug the stick and plug it in"));
+        context.reporter.warn(&format!(
+            "the kernel does not see the new partitions yet ({error}): unplug the stick and plug it in"
+        ));
     }
     let checked = if options.no_verify { "" } else { " and read back" };
     context.reporter.say(&format!(
@@ -145,7 +150,9 @@ fn shape(options: &Flash, choice: &Choice, image: &mut Image<'_>) -> Result<File
 fn confirm(options: &Flash, choice: &Choice, image: &Path) -> Result<()> {
     let lost = match &choice.device {
         Some(device) => show::lost(device),
-        None if choice.path().exists() => format!("{} is a file; what is in it will be lost\n", choice.path().display()),
+        None if choice.path().exists() => {
+            format!("{} is a file; what is in it will be lost\n", choice.path().display())
+        }
         None => return Ok(()), // a new file
     };
     let mut stderr = io::stderr().lock();
@@ -155,7 +162,10 @@ fn confirm(options: &Flash, choice: &Choice, image: &Path) -> Result<()> {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        bail!("nobody is there to be asked whether {} may be overwritten\n  help: --yes says so", choice.path().display());
+        bail!(
+            "nobody is there to be asked whether {} may be overwritten\n  help: --yes says so",
+            choice.path().display()
+        );
     }
     write!(stderr, "Type yes to write {} to {}: ", image.display(), choice.path().display())
         .and_then(|()| stderr.flush())

@@ -69,7 +69,8 @@ pub(super) fn lost(device: &Device) -> String {
     parts(device, &mut text);
     if device.partitions.iter().any(|part| part.part_label.as_deref() == Some("rocbed-data")) {
         let path = device.path.display();
-        writeln!(text, "  it has been a worker's stick: `rocbed collect {path}` takes its results off first").unwrap_or_default();
+        writeln!(text, "  it has been a worker's stick: `rocbed collect {path}` takes its results off first")
+            .unwrap_or_default();
     }
     text
 }

@@ -29,7 +29,9 @@ pub enum SettingsError {
     #[error("there is no image of rocbed's: {0}\n  help: `rocbed flash` writes one")]
     Table(#[from] GptError),
     /// Partitions of something else.
-    #[error("there is no EFI system partition named rocbed-esp: this was not written by `rocbed flash` or `rocbed build`")]
+    #[error(
+        "there is no EFI system partition named rocbed-esp: this was not written by `rocbed flash` or `rocbed build`"
+    )]
     NoPartition,
     /// Reading its files.
     #[error("reading the EFI system partition")]
@@ -46,7 +48,9 @@ pub enum SettingsError {
     #[error("{0} on the EFI system partition has over 1 MiB; it is no list of settings")]
     TooLarge(&'static str),
     /// It is no TOML.
-    #[error("{SETTINGS} on the EFI system partition is no TOML: {0}\n  help: the appliance uses none of it; mend it with an editor, or remove it")]
+    #[error(
+        "{SETTINGS} on the EFI system partition is no TOML: {0}\n  help: the appliance uses none of it; mend it with an editor, or remove it"
+    )]
     Toml(String),
     /// A setting that there is not, or a value that it does not take.
     #[error(transparent)]
@@ -209,7 +213,8 @@ mod tests {
         settings.set("set_clock", "no").unwrap();
         settings.set("ntp", "a,b").unwrap();
         assert!(settings.unset("name").unwrap() && !settings.unset("mirror").unwrap());
-        let expected = "# the lab's stick\nhub = \"https://new\" # moves in May\nset-clock = false\nntp = [\"a\", \"b\"]\n";
+        let expected =
+            "# the lab's stick\nhub = \"https://new\" # moves in May\nset-clock = false\nntp = [\"a\", \"b\"]\n";
         assert_eq!(settings.text(), expected);
         assert_eq!(settings.list()[2], ("ntp".into(), "a,b".into()));
     }

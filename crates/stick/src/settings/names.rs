@@ -100,7 +100,9 @@ pub fn check(name: &str, value: &str) -> Result<Kind, SettingError> {
         }
         Kind::Span if ["off", "no", "0", "false"].contains(&value) => None,
         Kind::Span => value.parse::<protocol::Span>().err().map(|error| format!("is no time: {error}")),
-        Kind::WhenDone => (!["wait", "power-off"].contains(&value)).then(|| "is neither `wait` nor `power-off`".to_owned()),
+        Kind::WhenDone => {
+            (!["wait", "power-off"].contains(&value)).then(|| "is neither `wait` nor `power-off`".to_owned())
+        }
         Kind::Text => value.is_empty().then(|| "is empty".to_owned()),
     };
     match problem {

@@ -1,0 +1,38 @@
+//! `rocbed collect`: results off a stick.
+
+use std::fs::File;
+
+use anyhow::{Context as _, Result, bail};
+use progress::Progress as _;
+
+use super::{bytes, print, print_json};
+use crate::cmdline::Collect;
+use crate::context::Context;
+
+/// Copies what is there and lists it. Fails, after copying all, if a bundle is damaged.
+pub fn run(context: &Context, options: &Collect) -> Result<()> {
+    let path = if options.device.is_dir() { options.device.join("disk.img") } else { options.device.clone() };
+    let disk = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let collected = stick::collect::collect(&disk, &options.output).with_context(|| path.display().to_string())?;
+    if options.json {
+        print_json(&collected)?;
+    } else {
+        let line = |one: &stick::collect::Collected| format!("{}  {}\n", one.to.display(), bytes(one.size));
+        print(&collected.iter().map(line).collect::<String>())?;
+    }
+    if collected.is_empty() {
+        context.reporter.say(&format!("{} has no results", path.display()));
+    }
+    for one in collected.iter().filter(|one| one.intact.is_none()) {
+        context.reporter.warn(&format!("nothing on the stick says which digest {} should have", one.from));
+    }
+    let damaged: Vec<_> =
+        collected.iter().filter(|one| one.intact == Some(false)).map(|one| one.from.as_str()).collect();
+    if !damaged.is_empty() {
+        bail!(
+            "damaged on the stick: {}\n  help: they were copied all the same; the others are whole",
+            damaged.join(", ")
+        );
+    }
+    Ok(())
+}

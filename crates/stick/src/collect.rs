@@ -1,0 +1,184 @@
+//! Results on a stick's data partition: `results/` of job lists that were run from the stick, `outbox/` of what could
+//! not be delivered to a hub. The ext4 is read here, so that nothing is mounted and nothing on the stick changes.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use diskimage::gpt::{self, GptError};
+use fsimage::ext4::{Entry, EntryKind, Limits, ReadError, Reader};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Bytes of a list of results, at most.
+const MOST: u64 = 16 << 20;
+
+/// The ending of a bundle's name.
+const BUNDLE: &str = ".tar.zst";
+
+/// Why results cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// No partitions.
+    #[error("there is no image of rocbed's: {0}")]
+    Table(#[from] GptError),
+    /// Not a worker's stick.
+    #[error("there is no partition named rocbed-data: this was not written by `rocbed flash` or `rocbed build`")]
+    NoPartition,
+    /// It has not been booted yet.
+    #[error("the data partition is empty: no machine was started from it yet")]
+    Empty,
+    /// The last machine was cut off.
+    #[error(
+        "the machine was switched off without being shut down, and the newest results are in the file system's journal only\n  help: `e2fsck -f` on the partition named rocbed-data replays it; nothing is lost by that"
+    )]
+    Journal,
+    /// Damage.
+    #[error("reading the data partition")]
+    Read(#[from] ReadError),
+    /// Reading a file's bytes.
+    #[error("reading {path} on the data partition: {source}")]
+    Content {
+        /// The file.
+        path: String,
+        /// What failed.
+        source: io::Error,
+    },
+    /// Our own disk.
+    #[error("writing {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+}
+
+/// A bundle that was taken off a stick.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Collected {
+    /// Where it was: `results/0123abcd/gzip.tar.zst`.
+    pub from: String,
+    /// Where it is now.
+    pub to: PathBuf,
+    /// Bytes.
+    pub size: u64,
+    /// Whether its digest is the one that was written down when it was made; `None` if none was.
+    pub intact: Option<bool>,
+}
+
+/// What is written beside bundles of the outbox, as far as it matters here.
+#[derive(Deserialize)]
+struct Parcel {
+    sha256: String,
+}
+
+/// What is written beside the results of a list, as far as it matters here.
+#[derive(Deserialize)]
+struct Results {
+    jobs: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    bundle: Option<String>,
+    sha256: Option<String>,
+}
+
+/// Copies all bundles of a disk or disk image, with the files that tell about them, into a directory, under their paths
+/// on the stick. What is there already is written anew.
+///
+/// # Errors
+/// See [`CollectError`]. A bundle whose digest is wrong is copied all the same, and marked.
+pub fn collect(disk: &File, into: &Path) -> Result<Vec<Collected>, CollectError> {
+    let table = gpt::read(&mut &*disk)?;
+    let data = table.partitions.into_iter().map(|(_, part)| part).find(|part| part.name == "rocbed-data");
+    let data = data.ok_or(CollectError::NoPartition)?;
+    let mut reader = match Reader::open(disk, data.start) {
+        Err(ReadError::NotExt4(_)) => return Err(CollectError::Empty),
+        other => other?,
+    };
+    if reader.superblock().needs_recovery() {
+        return Err(CollectError::Journal);
+    }
+    let entries = reader.entries(Limits::default())?;
+    let wanted: Vec<_> = entries.iter().filter_map(|entry| Some((entry, path(entry)?))).collect();
+    let mut digests = HashMap::new();
+    for (entry, path) in wanted.iter().filter(|(_, path)| path.ends_with(".json")) {
+        digests.extend(said(path, &small(&mut reader, entry, path)?));
+    }
+    let mut collected = Vec::new();
+    for (entry, path) in wanted {
+        let to = into.join(&path);
+        let (size, digest) = copy(&mut reader, entry, &path, &to)?;
+        if path.ends_with(BUNDLE) {
+            let intact = digests.get(&path).map(|said| *said == digest);
+            collected.push(Collected { from: path, to, size, intact });
+        }
+    }
+    Ok(collected)
+}
+
+/// The path of a file that is taken: below the two directories, named as we name files.
+fn path(entry: &Entry) -> Option<String> {
+    let path = std::str::from_utf8(&entry.path).ok()?;
+    let ours = ["results/", "outbox/"].iter().any(|top| path.starts_with(top));
+    let kind = path.ends_with(BUNDLE) || path.ends_with(".json");
+    // Names in ext4 have no slash; `..` is not among those that the reader lists. Still, this is a stranger's disk.
+    let plain = !path.chars().any(char::is_control) && !path.split('/').any(|part| part == ".." || part.is_empty());
+    (ours && kind && plain && matches!(entry.kind, EntryKind::File { .. })).then(|| path.to_owned())
+}
+
+/// The digests that a JSON file says of bundles beside it. What cannot be read says nothing.
+fn said(path: &str, json: &[u8]) -> Vec<(String, String)> {
+    let Some((directory, name)) = path.rsplit_once('/') else { return Vec::new() };
+    if name == "results.json" {
+        let listed = serde_json::from_slice::<Results>(json).map(|results| results.jobs).unwrap_or_default();
+        let digest = |listed: Listed| Some((format!("{directory}/{}", listed.bundle?), listed.sha256?));
+        return listed.into_iter().filter_map(digest).collect();
+    }
+    let bundle = format!("{directory}/{}{BUNDLE}", name.trim_end_matches(".json"));
+    serde_json::from_slice::<Parcel>(json).map(|parcel| (bundle, parcel.sha256)).into_iter().collect()
+}
+
+fn small(reader: &mut Reader<impl Read + Seek>, entry: &Entry, path: &str) -> Result<Vec<u8>, CollectError> {
+    let mut bytes = Vec::new();
+    let file = reader.open_entry(entry)?;
+    file.take(MOST)
+        .read_to_end(&mut bytes)
+        .map_err(|source| CollectError::Content { path: path.to_owned(), source })?;
+    Ok(bytes)
+}
+
+/// Copies a file; its final name comes last. Returns its length and digest.
+fn copy(
+    reader: &mut Reader<impl Read + Seek>,
+    entry: &Entry,
+    path: &str,
+    to: &Path,
+) -> Result<(u64, String), CollectError> {
+    let failed = |source| CollectError::Write { path: to.to_owned(), source };
+    let directory = to.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(failed)?;
+    let mut target = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    let mut file = reader.open_entry(entry)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut size = 0;
+    loop {
+        let read = file.read(&mut buffer);
+        let count = read.map_err(|source| CollectError::Content { path: path.to_owned(), source })?;
+        let bytes = buffer.get(..count).unwrap_or_default();
+        if bytes.is_empty() {
+            break;
+        }
+        hash.update(bytes);
+        target.write_all(bytes).map_err(failed)?;
+        size += count as u64;
+    }
+    target.as_file().sync_all().map_err(failed)?;
+    target.persist(to).map_err(|error| failed(error.error))?;
+    Ok((size, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+}
