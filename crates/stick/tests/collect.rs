@@ -9,7 +9,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 use stick::collect::{CollectError, collect};
-use support::{MIB, image};
+use support::image;
 
 /// A file system with these files, by mke2fs.
 fn ext4(files: &[(&str, &str)], directory: &Path) -> Vec<u8> {
@@ -19,8 +19,12 @@ fn ext4(files: &[(&str, &str)], directory: &Path) -> Vec<u8> {
         fs::write(root.join(path), text).unwrap();
     }
     let target = directory.join("ext4");
-    let status =
-        Command::new("/usr/sbin/mkfs.ext4").args(["-q", "-F", "-d"]).arg(&root).arg(&target).arg("6M").status();
+    let status = Command::new("/usr/sbin/mkfs.ext4")
+        .args(["-q", "-F", "-O", "^metadata_csum", "-d"])
+        .arg(&root)
+        .arg(&target)
+        .arg("6M")
+        .status();
     assert!(status.expect("mkfs.ext4 is missing: install e2fsprogs").success());
     fs::read(target).unwrap()
 }
@@ -66,6 +70,5 @@ fn bundles_come_with_the_word_on_their_digests() {
     bytes[1024 + 96] |= 4;
     disk.write_all_at(&bytes[..4096], data).unwrap();
     let error = collect(&disk, &into).unwrap_err();
-    assert!(error.to_string().contains("e2fsck -f") || error.to_string().contains("reading"), "{error}");
-    assert_eq!(MIB, 1 << 20);
+    assert!(error.to_string().contains("e2fsck -f"), "{error}");
 }
