@@ -2,6 +2,7 @@
 
 mod hub;
 mod jobs;
+mod netboot;
 mod results;
 mod stick;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use hub::{AtHub, Hub, Limits};
 pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
+pub use netboot::Netboot;
 pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsShow};
 pub use stick::{Collect, Flash, OntoStick, SettingsArgs};
 
@@ -71,6 +73,8 @@ pub enum Command {
     Settings(SettingsArgs),
     /// Take results off a stick
     Collect(Collect),
+    /// Start machines on the network from an image
+    Netboot(Netboot),
     /// Start an image in QEMU
     Boot(Boot),
     /// Run a package's tests in testbeds over a recipe's root directory, without a virtual machine
@@ -283,6 +287,9 @@ pub struct Boot {
     /// How to start it
     #[arg(long, value_enum, default_value = "direct")]
     pub firmware: Firmware,
+    /// Start it over the network instead, as a machine in a lab would: PXE, iPXE, HTTP, in QEMU's own network
+    #[arg(long, conflicts_with_all = ["firmware", "disk"])]
+    pub netboot: bool,
     /// What the disk is, under UEFI
     #[arg(long, value_enum, default_value = "virtio")]
     pub disk: DiskKind,

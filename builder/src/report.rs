@@ -47,6 +47,11 @@ impl Reporter {
         }
     }
 
+    /// Whether details are wanted.
+    pub fn is_verbose(&self) -> bool {
+        self.verbosity >= Verbosity::Verbose
+    }
+
     /// Bytes of a log, as they are.
     pub fn pass_on(&self, bytes: &[u8]) {
         if self.verbosity >= Verbosity::Normal {

@@ -10,6 +10,7 @@ mod hub;
 mod inspect;
 mod jobs;
 mod lock;
+mod netboot;
 mod plan;
 mod recipe;
 mod results;
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Flash(options) => flash::run(&context, &options),
         Command::Settings(options) => settings::run(&context, &options),
         Command::Collect(options) => collect::run(&context, &options),
+        Command::Netboot(options) => netboot::run(&context, &options),
         Command::Boot(options) => return boot::run(&context, &options),
         Command::Test(options) => return Ok(test::run(&context, &options)),
         Command::Hub(options) => hub::run(&context, &cli.global, &options),

@@ -41,7 +41,13 @@ impl Machine {
         }
         match self.network {
             Network::None => add(&["-nic", "none"]),
-            Network::User => add(&["-nic", "user,model=virtio-net-pci"]),
+            Network::User => match &self.boot {
+                Boot::Network { file } => {
+                    let file = file.replace(',', ",,");
+                    add(&["-nic", &format!("user,model=virtio-net-pci,bootfile={file}"), "-boot", "order=n"]);
+                }
+                _ => add(&["-nic", "user,model=virtio-net-pci"]),
+            },
             Network::Isolated => add(&["-nic", "user,restrict=on,model=virtio-net-pci"]),
         }
         if self.disks.iter().any(|disk| disk.bus == Bus::UsbStorage) {
@@ -114,6 +120,17 @@ mod tests {
 
     const COMMON: &str = "-name rocbed -machine q35 -nodefaults -no-user-config -display none -no-reboot";
     const CONSOLE: &str = "-chardev stdio,id=serial,signal=off -serial chardev:serial -device virtio-rng-pci";
+
+    #[test]
+    fn a_machine_that_starts_over_the_network_is_told_where_from() {
+        let boot = Boot::Network { file: "http://10.0.2.2:1/a,b".into() };
+        let machine = Machine::new(Accelerator::Tcg).boot(boot).network(Network::User);
+        let line = line(&machine, None);
+        assert!(
+            line.contains("-nic user,model=virtio-net-pci,bootfile=http://10.0.2.2:1/a,,b -boot order=n"),
+            "{line}"
+        );
+    }
 
     #[test]
     fn the_plainest_machine() {

@@ -13,6 +13,12 @@ pub enum Boot {
     Bios,
     /// Its disks, by UEFI firmware ([`Firmware::find`](crate::Firmware::find)).
     Uefi,
+    /// The network, by PXE under the BIOS: QEMU's own DHCP server names this file. What QEMU's network cards have in
+    /// their ROM is iPXE, so it may be the address of an iPXE script. Needs [`Network::User`].
+    Network {
+        /// The file: an address, such as `http://10.0.2.2:8470/boot.ipxe`.
+        file: String,
+    },
     /// A kernel that QEMU loads.
     Direct {
         /// The kernel, a bzImage.

@@ -90,7 +90,7 @@ impl Machine {
         };
         let direct = match &self.boot {
             Boot::Direct { kernel, initrd, .. } => vec![Some(kernel), initrd.as_ref()],
-            Boot::Bios | Boot::Uefi => Vec::new(),
+            Boot::Bios | Boot::Uefi | Boot::Network { .. } => Vec::new(),
         };
         // QEMU says no more than that it could not load something.
         for path in direct.into_iter().flatten().chain(self.disks.iter().map(|disk| &disk.path)) {

@@ -18,6 +18,7 @@ const COMMANDS: &[&[&str]] = &[
     &["flash"],
     &["settings"],
     &["collect"],
+    &["netboot"],
     &["boot"],
     &["test"],
     &["hub"],

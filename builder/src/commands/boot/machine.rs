@@ -3,14 +3,20 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
+use netboot::server::Server;
+use netboot::{Image, script};
+use tempfile::TempDir;
 use vm::{Boot as Start, Bus, Disk, Machine};
 
-use crate::cmdline::{Boot, DiskKind, Firmware};
+use crate::cmdline::{Boot, DiskKind, Firmware, Network};
+use crate::commands::netboot::start_server;
 use crate::commands::print;
 
 /// Lines that are remembered.
@@ -40,6 +46,30 @@ pub fn attach(machine: Machine, options: &Boot, words: &[String]) -> Result<Mach
             Ok(machine.boot(Start::Uefi).disk(disk(image, options)?))
         }
     }
+}
+
+/// A server on this machine's loopback interface, and where it may keep a root that the image directory cannot take.
+pub struct Served {
+    _server: Server,
+    _spare: TempDir,
+}
+
+/// Has the machine start over QEMU's own network, as one in a lab would: its card's ROM asks DHCP, takes iPXE's script from
+/// a server of ours, and then all the rest. QEMU shows this machine's loopback interface as 10.0.2.2.
+pub fn attach_network(machine: Machine, options: &Boot, words: &[String]) -> Result<(Machine, Served)> {
+    ensure!(options.network == Network::User, "--netboot needs --network user: the server is this machine");
+    let spare = tempfile::tempdir().context("making a directory")?;
+    let image = Image::open(&options.image, spare.path(), &mut |_| {})?;
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening on the loopback interface")?;
+    let port = socket.local_addr().context("reading the port")?.port();
+    let base = format!("http://10.0.2.2:{port}");
+    let append = options.append.iter().flat_map(|words| words.split_ascii_whitespace()).map(str::to_owned);
+    let words: Vec<_> = words.iter().cloned().chain(append).collect();
+    // The console tells what the machine does.
+    let (events, _) = channel();
+    let server = start_server(&image, socket, &base, &words, None, events)?;
+    let machine = machine.boot(Start::Network { file: format!("{base}/{}", script::SCRIPT) });
+    Ok((machine, Served { _server: server, _spare: spare }))
 }
 
 fn disk(image: &Path, options: &Boot) -> Result<Disk> {

@@ -140,7 +140,13 @@ fn start(
             Network::None => VmNetwork::None,
         })
         .deadline(deadline(options, work));
-    let machine = machine::attach(machine, options, words)?;
+    // It serves as long as the machine runs.
+    let (machine, _served) = if options.netboot {
+        let (machine, served) = machine::attach_network(machine, options, words)?;
+        (machine, Some(served))
+    } else {
+        (machine::attach(machine, options, words)?, None)
+    };
     if options.keep || options.hub.is_some() {
         let exit = machine.start(console.printer())?.wait()?;
         // Work from a hub is done when the machine switches itself off.

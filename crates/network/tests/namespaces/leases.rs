@@ -197,6 +197,38 @@ fn a_program_that_ends_leaves_the_link_to_the_next() {
 }
 
 #[test]
+fn a_program_that_knows_the_address_asks_for_it_in_one_exchange() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        let server = world.dnsmasq(&[RANGE]);
+        let machine = world.start(Settings::default());
+        let address = machine.configured("eth0").address;
+        drop(machine);
+        let before = server.log().matches("DHCPDISCOVER").count();
+        let known = [("eth0".to_owned(), address)].into();
+        let machine = world.start(Settings { before: known, ..Settings::default() });
+        assert_eq!(machine.configured("eth0").address, address);
+        assert_eq!(server.log().matches("DHCPDISCOVER").count(), before, "{}", server.log());
+    });
+}
+
+#[test]
+fn servers_are_found_without_taking_an_address() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        sh("ip link set eth0 up");
+        assert_eq!(network::dhcp_servers("eth0", Duration::from_millis(300)).unwrap(), [] as [Ipv4Addr; 0]);
+        let server = world.dnsmasq(&[RANGE]);
+        assert_eq!(network::dhcp_servers("eth0", Duration::from_secs(4)).unwrap().len(), 1, "{}", server.log());
+        assert!(!server.log().contains("DHCPREQUEST"));
+        let interfaces = network::interfaces().unwrap();
+        assert!(interfaces.iter().any(|link| link.name == "eth0" && link.addresses.is_empty()), "{interfaces:?}");
+        let error = network::dhcp_servers("eth9", Duration::from_secs(1)).unwrap_err().to_string();
+        assert!(error.contains("eth9"), "{error}");
+    });
+}
+
+#[test]
 fn a_short_lease_is_renewed_as_long_as_there_is_a_server() {
     world::run(|world| {
         world.card("eth0", 1);

@@ -1,0 +1,81 @@
+//! `rocbed netboot`.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `rocbed netboot`
+#[derive(Debug, Args)]
+pub struct Netboot {
+    /// An image directory
+    pub image: PathBuf,
+    /// The network card whose network is served [default: the one with the default route]
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<String>,
+    /// Give addresses too, from this range: for a network that has no DHCP server of its own
+    #[arg(long, value_name = "FIRST-LAST", value_parser = range)]
+    pub isolated: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// Serve HTTP only; loaders are told where by a DHCP server of your own. Needs no root
+    #[arg(long, conflicts_with = "isolated")]
+    pub no_dhcp: bool,
+    /// Where to serve HTTP [default: the interface's address]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<Ipv4Addr>,
+    /// The port for HTTP
+    #[arg(long, default_value_t = 8470)]
+    pub port: u16,
+    /// The hub that the machines work for
+    #[arg(long, value_name = "URL")]
+    pub hub: Option<String>,
+    /// What makes a machine the hub's worker. Whoever is on the network can read it
+    #[arg(long, value_name = "TOKEN", env = "ROCBED_JOIN_TOKEN", hide_env_values = true)]
+    pub join_token: Option<String>,
+    /// A setting of the appliance, as on the kernel command line without rocbed.: name=gpu7
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    pub settings: Vec<String>,
+    /// More words for the kernel command line
+    #[arg(long, value_name = "WORDS")]
+    pub append: Option<String>,
+    /// Serve nothing; write everything for a server of your own into this directory
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["interface", "isolated", "no_dhcp", "listen"])]
+    pub files: Option<PathBuf>,
+    /// The address that the files will be served at, with --files
+    #[arg(long, value_name = "URL", requires = "files", default_value = "http://192.0.2.1/rocbed")]
+    pub url: String,
+    /// Print what machines do as JSON, a line for each step
+    #[arg(long)]
+    pub json: bool,
+    /// Where iPXE is fetched from if it is not installed.
+    #[command(flatten)]
+    pub source: super::Source,
+}
+
+fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
+    let wrong = || format!("{text:?} is no range of addresses, such as 10.9.0.10-10.9.0.99");
+    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+    let (first, last) = (first.trim().parse().map_err(|_| wrong())?, last.trim().parse().map_err(|_| wrong())?);
+    if first <= last { Ok((first, last)) } else { Err(wrong()) }
+}
+
+fn setting(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((name, _)) if !name.is_empty() && !name.contains(|char: char| char.is_whitespace() || char == '.') => {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("{text:?} is no setting: give NAME=VALUE, such as name=gpu7")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_and_settings() {
+        assert_eq!(range("10.9.0.10-10.9.0.99"), Ok((Ipv4Addr::new(10, 9, 0, 10), Ipv4Addr::new(10, 9, 0, 99))));
+        assert!(range("10.9.0.99-10.9.0.10").is_err() && range("10.9.0.0/24").is_err());
+        assert!(setting("name=gpu7").is_ok() && setting("hub=http://a?b=c").is_ok());
+        assert!(setting("name").is_err() && setting("rocbed.name=x").is_err() && setting("=x").is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! iPXE, for firmware that knows only PXE: as Debian's package `ipxe` has it, installed or fetched.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use netboot::dnsmasq::{BIOS_LOADER, UEFI_LOADER};
+use store::{Digest, Download};
+
+use crate::archive;
+use crate::build::root::package_file;
+use crate::cmdline::Source;
+use crate::context::{Context, mirror};
+use crate::recipe;
+
+/// Where the package has them.
+const HOME: &str = "usr/lib/ipxe";
+
+/// The loaders' bytes.
+pub struct Loaders {
+    /// For UEFI.
+    pub uefi: Vec<u8>,
+    /// For BIOS.
+    pub bios: Vec<u8>,
+}
+
+impl Loaders {
+    /// Writes both into a directory.
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+        for (name, bytes) in [(UEFI_LOADER, &self.uefi), (BIOS_LOADER, &self.bios)] {
+            let path = directory.join(name);
+            fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Finds them: installed on this machine, kept from before, or in the archive, whose signature is checked as for a build.
+pub fn find(context: &Context, source: &Source) -> Result<Loaders> {
+    let installed = |name: &str| fs::read(Path::new("/").join(HOME).join(name)).ok();
+    if let (Some(uefi), Some(bios)) = (installed(UEFI_LOADER), installed(BIOS_LOADER)) {
+        return Ok(Loaders { uefi, bios });
+    }
+    let fetcher = context.fetcher(source)?;
+    let store = fetcher.store();
+    let key = |name: &str| format!("ipxe-{name}");
+    if let (Some(uefi), Some(bios)) = (store.meta(&key(UEFI_LOADER))?, store.meta(&key(BIOS_LOADER))?) {
+        return Ok(Loaders { uefi, bios });
+    }
+    context.reporter.say("the package ipxe is not installed: fetching it from the archive, once");
+    let help = "fetching iPXE\n  help: or install the package: apt install ipxe";
+    let mut recipe = recipe::load_shipped("base").context("reading the shipped recipe base")?;
+    recipe.archive.check_valid_until &= !source.ignore_valid_until;
+    let mirror = mirror(&recipe, source);
+    let archive = archive::open(&recipe.archive, &mirror, &fetcher, &context.reporter).context(help)?;
+    let package = archive.universe.candidates("ipxe").first().and_then(|id| archive.universe.get(*id));
+    let package = package.context("there is no package ipxe in the archive").context(help)?;
+    let digest: Digest = package.sha256().context(help)?.parse().context(help)?;
+    let download = Download {
+        urls: vec![format!("{}/{}", mirror.trim_end_matches('/'), package.filename().context(help)?)],
+        size: Some(package.size().context(help)?),
+        digest,
+        label: format!("ipxe {}", package.version()),
+    };
+    let paths = fetcher.fetch_all(&[download], &context.reporter).context(help)?;
+    let deb = paths.first().context(help)?;
+    let take = |name: &str| -> Result<Vec<u8>> {
+        let bytes = package_file(deb, &format!("{HOME}/{name}"))?;
+        let bytes = bytes.with_context(|| format!("the package ipxe has no {HOME}/{name}"))?;
+        store.set_meta(&key(name), &bytes)?;
+        Ok(bytes)
+    };
+    Ok(Loaders { uefi: take(UEFI_LOADER)?, bios: take(BIOS_LOADER)? })
+}

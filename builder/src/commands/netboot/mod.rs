@@ -1,0 +1,229 @@
+//! `rocbed netboot`: starts machines on the network from an image.
+
+mod files;
+mod loaders;
+mod place;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use netboot::dnsmasq::{BIOS_LOADER, Dnsmasq, Mode, UEFI_LOADER};
+use netboot::server::{Content, Server};
+use netboot::{Event, Image, script};
+use progress::{Progress as _, Unit};
+
+use super::print;
+use crate::cmdline::Netboot;
+use crate::context::Context;
+use loaders::Loaders;
+
+/// How long other DHCP servers have to answer.
+const PROBE: Duration = Duration::from_secs(3);
+
+/// How often to look whether the program is to end.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Runs the command.
+pub fn run(context: &Context, options: &Netboot) -> Result<()> {
+    let scratch = tempfile::Builder::new().prefix("rocbed-netboot.").tempdir().context("making a directory")?;
+    let image = open(context, &options.image, scratch.path())?;
+    match &options.files {
+        Some(directory) => files::write(context, options, &image, directory),
+        None => serve(context, options, &image, scratch.path()),
+    }
+}
+
+/// Opens an image and makes its root small if need be.
+pub fn open(context: &Context, directory: &Path, scratch: &Path) -> Result<Image> {
+    let mut task = None;
+    let length = fs::metadata(directory.join("root.img")).map(|metadata| metadata.len()).ok();
+    let mut progress = |count: u64| {
+        let task = task.get_or_insert_with(|| context.reporter.task("compressing the root", length, Unit::Bytes));
+        task.advance(count);
+    };
+    Ok(Image::open(directory, scratch, &mut progress)?)
+}
+
+/// The words that options put on the kernel command line.
+fn words(options: &Netboot) -> Vec<String> {
+    let hub = options.hub.iter().map(|hub| format!("rocbed.hub={hub}"));
+    let token = options.join_token.iter().map(|token| format!("rocbed.join-token={token}"));
+    let settings = options.settings.iter().map(|setting| format!("rocbed.{setting}"));
+    let append = options.append.iter().flat_map(|words| words.split_ascii_whitespace()).map(str::to_owned);
+    hub.chain(token).chain(settings).chain(append).collect()
+}
+
+/// Serves an image by HTTP, with iPXE's script for the address that machines see it at.
+pub fn start_server(
+    image: &Image,
+    socket: TcpListener,
+    base: &str,
+    words: &[String],
+    loaders: Option<Loaders>,
+    events: Sender<Event>,
+) -> Result<Server> {
+    let line = script::command_line(image, base, true, words)?;
+    let kernel = image.directory.join("vmlinuz");
+    let mut files = BTreeMap::from([
+        (script::SCRIPT.to_owned(), script::ipxe(base, &line).into_bytes()),
+        (script::KERNEL.to_owned(), fs::read(&kernel).with_context(|| format!("reading {}", kernel.display()))?),
+        (script::INITRAMFS.to_owned(), image.initramfs()?),
+    ]);
+    if let Some(loaders) = loaders {
+        files.insert(UEFI_LOADER.to_owned(), loaders.uefi);
+        files.insert(BIOS_LOADER.to_owned(), loaders.bios);
+    }
+    Server::start(socket, Content { files, root: image.root.clone() }, events).context("starting the HTTP server")
+}
+
+fn serve(context: &Context, options: &Netboot, image: &Image, scratch: &Path) -> Result<()> {
+    let place = place::find(options)?;
+    let mode = place.mode(options)?;
+    let loaders = if options.no_dhcp { None } else { Some(loaders::find(context, &options.source)?) };
+    if let Some(mode) = mode {
+        check_servers(context, &place, mode)?;
+    }
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&ended)).context("listening for signals")?;
+    }
+    let (sender, events) = channel();
+    let address = (place.address, options.port);
+    let socket = TcpListener::bind(address).with_context(|| {
+        format!("listening on {}:{}\n  help: --port gives another port", place.address, options.port)
+    })?;
+    let base = format!("http://{}:{}", place.address, socket.local_addr().context("reading the port")?.port());
+    let directory = scratch.join("tftp");
+    if let Some(loaders) = &loaders {
+        loaders.write(&directory)?;
+    }
+    let _server = start_server(image, socket, &base, &words(options), loaders, sender.clone())?;
+    let dnsmasq = match mode {
+        Some(mode) => {
+            let text = netboot::dnsmasq::configuration(
+                mode,
+                &place.interface,
+                place.address,
+                &base,
+                &directory.display().to_string(),
+            );
+            let path = scratch.join("dnsmasq.conf");
+            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+            readable(scratch)?;
+            let verbose = context.reporter.is_verbose();
+            let said = move |line: &str| {
+                // Its own troubles are ours; the rest is for those who asked for details.
+                if verbose || line.contains("failed") || line.contains("bad ") || line.contains("unknown") {
+                    eprintln!("{line}");
+                }
+            };
+            Some(Dnsmasq::start(&path, sender, said)?)
+        }
+        None => None,
+    };
+    context.reporter.say(&greeting(&place, mode, &base));
+    follow(options, &events, dnsmasq, &ended)
+}
+
+fn greeting(place: &place::Place, mode: Option<Mode>, base: &str) -> String {
+    let how = match mode {
+        Some(Mode::Proxy { .. }) => format!("beside the DHCP server on {}", place.interface),
+        Some(Mode::Isolated { first, last }) => format!("with addresses {first} to {last} on {}", place.interface),
+        None => "by HTTP only".to_owned(),
+    };
+    format!(
+        "serving {how}: start machines by PXE or HTTP boot, or with iPXE: chain {base}/{}\nend with Ctrl-C",
+        script::SCRIPT
+    )
+}
+
+/// dnsmasq reads below it as whoever it becomes.
+fn readable(scratch: &Path) -> Result<()> {
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(scratch, everybody).with_context(|| format!("opening {} to dnsmasq", scratch.display()))
+}
+
+/// Two servers that give addresses on one network would take it down; a proxy without one would be of no use.
+fn check_servers(context: &Context, place: &place::Place, mode: Mode) -> Result<()> {
+    let others = network::dhcp_servers(&place.interface, PROBE).context("looking for DHCP servers")?;
+    let names: Vec<_> = others.iter().map(ToString::to_string).collect();
+    match mode {
+        Mode::Isolated { .. } => ensure!(
+            others.is_empty(),
+            "there is a DHCP server on {} already ({}), and a second one that gives addresses would break that network\n  help: \
+             leave --isolated away, and this one only says what to start",
+            place.interface,
+            names.join(", ")
+        ),
+        Mode::Proxy { .. } if others.is_empty() => context.reporter.warn(&format!(
+            "no DHCP server answered on {} in {} s; without one, machines get no address\n  help: --isolated FIRST-LAST gives \
+             them some, if this network really has no server",
+            place.interface,
+            PROBE.as_secs()
+        )),
+        Mode::Proxy { .. } => context.reporter.say(&format!("DHCP server on {}: {}", place.interface, names.join(", "))),
+    }
+    Ok(())
+}
+
+/// Prints what machines do, until the program is to end.
+fn follow(options: &Netboot, events: &Receiver<Event>, mut dnsmasq: Option<Dnsmasq>, ended: &AtomicBool) -> Result<()> {
+    let mut last = None;
+    loop {
+        match events.recv_timeout(LOOK_AGAIN) {
+            // Firmware asks for the same thing several times.
+            Ok(event) if last.as_ref() == Some(&event) => {}
+            Ok(event) => {
+                let line = if options.json { serde_json::to_string(&event)? } else { event.to_string() };
+                print(&format!("{line}\n"))?;
+                last = Some(event);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        if ended.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        ensure!(
+            !dnsmasq.as_mut().is_some_and(Dnsmasq::has_ended),
+            "dnsmasq has ended; its last words are above\n  help: another dnsmasq or DHCP server on this machine may have its ports: `ss -ulpn`"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn options_become_words_of_the_command_line() {
+        let words_of = [
+            "rocbed",
+            "netboot",
+            "i",
+            "--hub",
+            "http://h:8420",
+            "--join-token",
+            "t",
+            "--set",
+            "name=gpu7",
+            "--append",
+            "a b=c",
+        ];
+        let crate::cmdline::Command::Netboot(options) = crate::cmdline::Cli::parse_from(words_of).command else {
+            panic!("another command")
+        };
+        assert_eq!(
+            words(&options),
+            ["rocbed.hub=http://h:8420", "rocbed.join-token=t", "rocbed.name=gpu7", "a", "b=c"]
+        );
+    }
+}

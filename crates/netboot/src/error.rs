@@ -1,0 +1,54 @@
+//! What can go wrong.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What failed, on what, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetbootError {
+    /// The directory holds no image, or one of an older rocbed.
+    #[error("{} has no {name}: it is not a whole image, or one of an older rocbed\n  help: `rocbed build` makes it anew", directory.display())]
+    Incomplete {
+        /// The directory.
+        directory: PathBuf,
+        /// What is missing.
+        name: &'static str,
+    },
+    /// The root is not what the image's digests say.
+    #[error("{} is not what SHA256SUMS says\n  help: it was changed after it was built; build the image again", path.display())]
+    Changed {
+        /// The root.
+        path: PathBuf,
+    },
+    /// A word for the kernel command line that cannot stand there.
+    #[error(
+        "{word:?} cannot be a word of the kernel command line: it has a blank, a quotation mark or a control character in it"
+    )]
+    Word {
+        /// The word.
+        word: String,
+    },
+    /// dnsmasq is not installed.
+    #[error(
+        "dnsmasq is not installed, which answers DHCP and TFTP\n  help: apt install dnsmasq-base; or --no-dhcp, with a DHCP server of your own"
+    )]
+    NoDnsmasq,
+    /// The operating system refused something.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, a gerund.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl NetbootError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,72 @@
+//! The `Range` of a request (RFC 9110, section 14.1.2): one range of bytes, which is all that a resumed download asks for.
+
+use std::ops::Range;
+
+/// What a request wants of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of it; also what follows from a range that is not understood (section 14.2).
+    All,
+    /// These bytes of it.
+    Part(Range<u64>),
+    /// Bytes that it does not have.
+    Nothing,
+}
+
+/// Reads the header's value for a file of `length` bytes. Several ranges are answered with the whole file.
+pub fn parse(value: &str, length: u64) -> Wanted {
+    let Some((first, last)) = value.trim().strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return Wanted::All;
+    };
+    let (first, last) = (first.trim(), last.trim());
+    let number = |text: &str| -> Option<u64> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().unwrap_or(u64::MAX))
+    };
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first > last => Wanted::All,
+        (Some(first), _) if (last.is_empty() || number(last).is_some()) && first >= length => Wanted::Nothing,
+        (Some(first), None) if last.is_empty() => Wanted::Part(first..length),
+        (Some(first), Some(last)) => Wanted::Part(first..last.saturating_add(1).min(length)),
+        (None, Some(0)) if first.is_empty() => Wanted::Nothing,
+        (None, Some(count)) if first.is_empty() => Wanted::Part(length.saturating_sub(count)..length),
+        _ => Wanted::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_range_of_bytes() {
+        for (value, expected) in [
+            ("bytes=0-", Wanted::Part(0..100)),
+            ("bytes=40-", Wanted::Part(40..100)),
+            ("bytes=40-49", Wanted::Part(40..50)),
+            ("bytes=40-9999", Wanted::Part(40..100)),
+            ("bytes=-10", Wanted::Part(90..100)),
+            ("bytes=-1000", Wanted::Part(0..100)),
+            ("bytes=100-", Wanted::Nothing),
+            ("bytes=-0", Wanted::Nothing),
+            ("bytes=50-40", Wanted::All),
+            ("bytes=0-1,5-6", Wanted::All),
+            ("items=0-1", Wanted::All),
+            ("bytes=-", Wanted::All),
+            ("bytes=+1-2", Wanted::All),
+            ("", Wanted::All),
+        ] {
+            assert_eq!(parse(value, 100), expected, "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_part_is_in_the_file(value in "(bytes=)?[0-9]{0,22}-?[0-9]{0,22}[ ,a]?", length: u64) {
+            if let Wanted::Part(range) = parse(&value, length) {
+                prop_assert!(range.start <= range.end && range.end <= length);
+            }
+        }
+    }
+}

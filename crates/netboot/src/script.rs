@@ -1,0 +1,89 @@
+//! What iPXE does, and the kernel's command line.
+
+use crate::error::NetbootError;
+use crate::image::{Image, ROOT};
+
+/// Names below the server's address.
+pub const SCRIPT: &str = "boot.ipxe";
+/// The kernel.
+pub const KERNEL: &str = "vmlinuz";
+/// Both archives of the initramfs, one after the other.
+pub const INITRAMFS: &str = "initrd.img";
+/// Where machines tell how their start went.
+pub const REPORT: &str = "report";
+
+/// The kernel's command line for an image that is served at an address (`http://192.0.2.1:8470`), with further words.
+///
+/// # Errors
+/// [`NetbootError::Word`].
+pub fn command_line(image: &Image, base: &str, report: bool, words: &[String]) -> Result<String, NetbootError> {
+    let mut line = image.cmdline.clone();
+    let digest: String = image.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    line.push_str(&format!(" rocbed.root-url={base}/{ROOT} rocbed.root-sha256={digest}"));
+    if report {
+        line.push_str(&format!(" rocbed.boot-report={base}/{REPORT}"));
+    }
+    for word in words {
+        if word.is_empty() || word.chars().any(|char| char.is_whitespace() || char.is_control() || char == '"') {
+            return Err(NetbootError::Word { word: word.clone() });
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    Ok(line)
+}
+
+/// The script (<https://ipxe.org/scripting>). A machine whose kernel cannot be loaded tries again by itself.
+pub fn ipxe(base: &str, command_line: &str) -> String {
+    // `initrd=` is for the kernel's own loader under UEFI, which looks for the file by name.
+    format!(
+        "#!ipxe\n\
+         echo rocbed from {base}\n\
+         :start\n\
+         imgfree\n\
+         kernel {base}/{KERNEL} initrd={INITRAMFS} {command_line} || goto again\n\
+         initrd {base}/{INITRAMFS} || goto again\n\
+         boot || goto again\n\
+         :again\n\
+         echo rocbed: that did not work; trying again in 5 s\n\
+         sleep 5\n\
+         goto start\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> Image {
+        Image {
+            directory: "images/smoke".into(),
+            cmdline: "root=UUID=1-2 quiet".into(),
+            sha256: [0xab; 32],
+            root: "images/smoke/root.img.zst".into(),
+        }
+    }
+
+    #[test]
+    fn the_root_is_named_with_its_digest() {
+        let words = ["rocbed.hub=http://hub".to_owned()];
+        let line = command_line(&image(), "http://192.0.2.1:8470", false, &words).unwrap();
+        let digest = "ab".repeat(32);
+        assert_eq!(
+            line,
+            format!(
+                "root=UUID=1-2 quiet rocbed.root-url=http://192.0.2.1:8470/root.img.zst rocbed.root-sha256={digest} \
+                 rocbed.hub=http://hub"
+            )
+        );
+        let script = ipxe("http://192.0.2.1:8470", &line);
+        assert!(script.contains("\nkernel http://192.0.2.1:8470/vmlinuz initrd=initrd.img root=UUID=1-2 quiet "));
+    }
+
+    #[test]
+    fn words_that_would_be_others_are_refused() {
+        for word in ["a b", "a\nboot", "a=\"b", ""] {
+            assert!(command_line(&image(), "http://a", true, &[word.to_owned()]).is_err(), "{word:?}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The HTTP server: kernel, initramfs, root with ranges, loaders, and what machines report.
+
+use std::collections::BTreeMap;
+use std::io::{self, SeekFrom};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use axum::routing::post;
+use axum::{Router, serve};
+use futures_util::stream;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+
+use crate::event::{Event, Step};
+use crate::image::ROOT;
+use crate::range::{Wanted, parse};
+use crate::script::{INITRAMFS, KERNEL, REPORT, SCRIPT};
+
+/// Bytes that are read from a file at once.
+const CHUNK: usize = 256 << 10;
+
+/// The longest report that is taken.
+const REPORT_LENGTH: usize = 16 << 10;
+
+/// What is served.
+pub struct Content {
+    /// Small things, by name.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// The compressed root, which is read from the disk each time.
+    pub root: PathBuf,
+}
+
+struct Shared {
+    files: BTreeMap<String, Bytes>,
+    root: PathBuf,
+    events: Mutex<Sender<Event>>,
+    /// Per machine the tenth of the root that was told last.
+    told: Mutex<BTreeMap<String, u64>>,
+}
+
+/// Serves until the runtime is dropped: on threads of its own.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Server {
+    /// Begins to serve on a socket.
+    ///
+    /// # Errors
+    /// If threads or the socket cannot be had.
+    pub fn start(socket: TcpListener, content: Content, events: Sender<Event>) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let files = content.files.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes))).collect();
+        let (root, events) = (content.root, Mutex::new(events));
+        let shared = Arc::new(Shared { files, root, events, told: Mutex::default() });
+        let app = Router::new()
+            .route(&format!("/{REPORT}"), post(report))
+            .fallback(file)
+            .layer(DefaultBodyLimit::max(REPORT_LENGTH))
+            .with_state(shared);
+        let socket = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(socket)?
+        };
+        // It ends with the runtime; an error that ends it before is one of the socket's, and none is known.
+        runtime.spawn(async move { serve(socket, app.into_make_service_with_connect_info::<SocketAddr>()).await });
+        Ok(Self { address, _runtime: runtime })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Shared {
+    fn tell(&self, host: &str, step: Step) {
+        // Nobody listens any more: the program is about to end.
+        drop(self.events.lock().unwrap_or_else(PoisonError::into_inner).send(Event { host: host.to_owned(), step }));
+    }
+
+    /// Tells each tenth once.
+    fn sent(&self, host: &str, percent: u64) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenth = percent / 10;
+        if told.insert(host.to_owned(), tenth) != Some(tenth) {
+            drop(told);
+            self.tell(host, Step::Root { percent: tenth * 10 });
+        }
+    }
+}
+
+async fn report(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    body: String,
+) -> StatusCode {
+    // What ends up on a terminal must not drive it.
+    let text: String = body.chars().filter(|char| !char.is_control() || *char == '\n').collect();
+    let text = text.trim_end().to_owned();
+    let step = if text.starts_with("ready") { Step::Ready { text } } else { Step::Failed { text } };
+    shared.tell(&host(peer.ip()), step);
+    StatusCode::NO_CONTENT
+}
+
+async fn file(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let host = host(peer.ip());
+    let name = request.uri().path().trim_start_matches('/');
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return plain(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let only_head = request.method() == Method::HEAD;
+    if name == ROOT {
+        return root(shared, host, request.headers(), only_head).await.unwrap_or_else(|_| plain(StatusCode::NOT_FOUND));
+    }
+    let Some(bytes) = shared.files.get(name) else { return plain(StatusCode::NOT_FOUND) };
+    if !only_head {
+        shared.tell(
+            &host,
+            match name {
+                SCRIPT => Step::Script,
+                KERNEL => Step::Kernel,
+                INITRAMFS => Step::Initramfs,
+                other => Step::Loader { file: other.to_owned() },
+            },
+        );
+    }
+    // UEFI's HTTP boot asks with HEAD first, and looks at type and length.
+    let kind = if name.ends_with(".efi") { "application/efi" } else { "application/octet-stream" };
+    let body = if only_head { Body::empty() } else { Body::from(bytes.clone()) };
+    let response = Response::builder().header(header::CONTENT_TYPE, kind).header(header::CONTENT_LENGTH, bytes.len());
+    response.body(body).unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+async fn root(shared: Arc<Shared>, host: String, headers: &HeaderMap, only_head: bool) -> io::Result<Response<Body>> {
+    let mut file = File::open(&shared.root).await?;
+    let metadata = file.metadata().await?;
+    let length = metadata.len();
+    let wanted = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let wanted = wanted.map_or(Wanted::All, |value| parse(value, length));
+    // The file is replaced as a whole, so its time tells one from another.
+    let changed = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let mut response = Response::builder()
+        .header(header::ACCEPT_RANGES, "bytes")
+        .header(header::CONTENT_TYPE, "application/zstd")
+        .header(header::ETAG, format!("\"{length:x}-{changed:x}\""));
+    let range = match wanted {
+        Wanted::All => 0..length,
+        Wanted::Part(range) => {
+            let last = range.end.saturating_sub(1);
+            let part = format!("bytes {}-{last}/{length}", range.start);
+            response = response.status(StatusCode::PARTIAL_CONTENT).header(header::CONTENT_RANGE, part);
+            range
+        }
+        Wanted::Nothing => {
+            let none = format!("bytes */{length}");
+            let response = response.status(StatusCode::RANGE_NOT_SATISFIABLE).header(header::CONTENT_RANGE, none);
+            return response.body(Body::empty()).map_err(io::Error::other);
+        }
+    };
+    response = response.header(header::CONTENT_LENGTH, range.end.saturating_sub(range.start));
+    if only_head {
+        return response.body(Body::empty()).map_err(io::Error::other);
+    }
+    if range.start > 0 {
+        shared.tell(&host, Step::Resumed { percent: percent(range.start, length) });
+        file.seek(SeekFrom::Start(range.start)).await?;
+    }
+    shared.sent(&host, percent(range.start, length));
+    let chunks = stream::try_unfold((file, range.start), move |(mut file, at)| {
+        let (shared, host) = (Arc::clone(&shared), host.clone());
+        async move {
+            let left = usize::try_from(range.end.saturating_sub(at)).unwrap_or(CHUNK);
+            let mut buffer = vec![0; CHUNK.min(left)];
+            let count = file.read(&mut buffer).await?;
+            buffer.truncate(count);
+            let at = at.saturating_add(count as u64);
+            shared.sent(&host, percent(at, length));
+            let next = (count > 0).then(|| (Bytes::from(buffer), (file, at)));
+            io::Result::Ok(next)
+        }
+    });
+    response.body(Body::from_stream(chunks)).map_err(io::Error::other)
+}
+
+fn percent(part: u64, whole: u64) -> u64 {
+    part.saturating_mul(100) / whole.max(1)
+}
+
+fn plain(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// A machine's name for people: its hardware address where the kernel knows it (`/proc/net/arp`, proc(5)).
+pub fn host(address: IpAddr) -> String {
+    let table = std::fs::read_to_string("/proc/net/arp").unwrap_or_default();
+    let address = address.to_string();
+    let found = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let mut found = found.filter(|words| words.first() == Some(&address.as_str()));
+    let mac = found.find_map(|words| words.get(3).map(|mac| (*mac).to_owned()));
+    mac.filter(|mac| mac != "00:00:00:00:00:00").unwrap_or(address)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! Looking at links and at who answers on them, without changing anything: for programs that serve a network.
+
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::configuration::Mac;
+use crate::dhcp::frame::{self, Ends};
+use crate::dhcp::{Action, Client, Identity, Kind, Message, code};
+use crate::error::Error;
+use crate::netlink::{Link, Requests};
+use crate::socket::{self, FrameSocket};
+
+/// A link of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Whether it is up and has a carrier.
+    pub carrier: bool,
+    /// Whether it is hardware.
+    pub physical: bool,
+    /// Its IPv4 addresses, with how many bits of each are the subnet's.
+    pub addresses: Vec<(Ipv4Addr, u8)>,
+}
+
+/// All links but the loopback device.
+///
+/// # Errors
+/// If the kernel gives no netlink socket.
+pub fn interfaces() -> Result<Vec<Interface>, Error> {
+    let mut requests = Requests::open()?;
+    let links = requests.links()?.into_iter().filter(|link| !link.loopback);
+    links
+        .map(|link| {
+            let addresses = requests.addresses(link.index)?;
+            Ok(Interface { carrier: link.carrier, physical: link.physical, name: link.name, addresses })
+        })
+        .collect()
+}
+
+/// The DHCP servers that answer on a link within a time: asked once for an offer, which is not taken. Needs
+/// `CAP_NET_RAW`.
+///
+/// # Errors
+/// If there is no such link, or no packet socket to be had.
+pub fn dhcp_servers(name: &str, patience: Duration) -> Result<Vec<Ipv4Addr>, Error> {
+    let link = find(name)?;
+    let mac = link.mac.unwrap_or_default();
+    let socket = FrameSocket::open(&link)?;
+    let seed = u64::from(std::process::id());
+    // Some other client's name: this machine's own lease stays as it is.
+    let identity = Identity { mac, client_id: Some(b"\0rocbed looks for DHCP servers".to_vec()), hostname: None };
+    let mut question = None;
+    for action in Client::new(identity, seed).start(Duration::ZERO) {
+        if let Action::Send { message, .. } = action {
+            let (source, destination) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+            let ends = Ends { source_mac: mac, destination_mac: Mac::BROADCAST, source, destination };
+            socket.send(&frame::write(&ends, &message))?;
+            question = Message::parse(&message).ok();
+        }
+    }
+    let (mut found, start) = (Vec::new(), Instant::now());
+    while let Some(left) = patience.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+        let mut polled = [PollFd::new(&socket, PollFlags::IN)];
+        match poll(&mut polled, Timespec::try_from(left).ok().as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(Error::system("waiting for DHCP servers")(errno)),
+        }
+        while let Some(bytes) = socket::receive(socket.as_fd())? {
+            let offer = frame::read(&bytes).and_then(|received| Message::parse(received.payload).ok());
+            let ours =
+                |offer: &Message| question.as_ref().is_some_and(|question| offer.reply && offer.xid == question.xid);
+            let Some(offer) = offer.filter(ours) else { continue };
+            let server = offer.options.address(code::SERVER).unwrap_or(Ipv4Addr::UNSPECIFIED);
+            if offer.options.kind() == Some(Kind::Offer) && !found.contains(&server) {
+                found.push(server);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn find(name: &str) -> Result<Link, Error> {
+    let missing = || Error::io(format!("looking for the network link {name}"))(std::io::ErrorKind::NotFound.into());
+    Requests::open()?.links()?.into_iter().find(|link| link.name == name).ok_or_else(missing)
+}

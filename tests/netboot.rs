@@ -1,0 +1,298 @@
+//! Machines that start over the network: a bridge in network namespaces with a DHCP server on it as a lab has one,
+//! `rocbed netboot` beside it, and QEMU at a tap device, with its own firmware.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rocbed_tests::{rocbed, smoke_image, tool};
+
+/// Says which test a process was started for.
+const INSIDE: &str = "ROCBED_NETBOOT_TEST";
+
+/// Far longer than anything here takes, on a busy machine without KVM too.
+const LONG: Duration = Duration::from_secs(400);
+
+/// Runs `body` in namespaces of its own, with nothing left of it whatever happens: `br0` (10.77.0.1) with `tap0`, and a DHCP
+/// server at 10.77.0.2 if one is wanted.
+fn alone(name: &str, dhcp: bool, body: impl FnOnce(&Path)) {
+    let image = smoke_image();
+    // What the archive has to be asked for, while there is a way to it.
+    let scratch = tempfile::tempdir().expect("a directory");
+    if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
+        for line in [
+            "mount -t tmpfs tmpfs /run",
+            "ip netns add lan",
+            "ip link set lo up",
+            "ip link add br0 type bridge",
+            "ip address add 10.77.0.1/24 dev br0",
+            "ip link set br0 up",
+            "ip tuntap add tap0 mode tap",
+            "ip link set tap0 master br0 up",
+            "ip link add v0 type veth peer name e0 netns lan",
+            "ip link set v0 master br0 up",
+            "ip -n lan address add 10.77.0.2/24 dev e0",
+            "ip -n lan link set e0 up",
+        ] {
+            tool("sh", ["-c", line]);
+        }
+        let _server = dhcp.then(lan_server);
+        return body(&image);
+    }
+    rocbed(["netboot", "--ignore-valid-until", "--files"]).arg(scratch.path()).arg(&image).ok();
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    unshare.arg(std::env::current_exe().expect("this program")).args(["--exact", name, "--nocapture"]);
+    let output = unshare.env(INSIDE, name).output().expect("unshare (package util-linux), as root");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "in its own namespaces:\n{text}");
+}
+
+/// A process that ends with its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The lab's own DHCP server, which knows nothing of us.
+fn lan_server() -> Running {
+    let mut dnsmasq = Command::new("ip");
+    dnsmasq.args(["netns", "exec", "lan", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"]);
+    dnsmasq.args(["--pid-file=", "--user=root", "--dhcp-leasefile=/dev/null", "--log-facility=/dev/null"]);
+    dnsmasq.args(["--dhcp-range=10.77.0.100,10.77.0.150,1h", "--dhcp-option=option:router,10.77.0.1"]);
+    Running(dnsmasq.spawn().expect("dnsmasq (package dnsmasq-base)"))
+}
+
+/// `rocbed netboot`, and what it says.
+struct Served {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Served {
+    fn start(image: &Path, words: &[&str]) -> Self {
+        let call =
+            rocbed(["netboot", "--interface", "br0", "--ignore-valid-until", "--set", "set-clock=no"]).arg(image);
+        let mut command = words.iter().fold(call, |call, word| call.arg(word)).into_command();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rocbed netboot");
+        let (sender, lines) = channel();
+        let outputs: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("stdout")), Box::new(child.stderr.take().expect("stderr"))];
+        for output in outputs {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                let lines = BufReader::new(output).lines().map_while(Result::ok);
+                lines.map(|line| sender.send(line)).take_while(Result::is_ok).for_each(drop);
+            });
+        }
+        let mut served = Self { child, lines, seen: Vec::new() };
+        served.wait_for("serving ");
+        served
+    }
+
+    /// Waits for a line with this in it.
+    fn wait_for(&mut self, text: &str) -> String {
+        let start = Instant::now();
+        while let Some(left) = LONG.checked_sub(start.elapsed()) {
+            let Ok(line) = self.lines.recv_timeout(left) else { break };
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("{text:?} was not said:\n{}", self.seen.join("\n"));
+    }
+
+    /// Ends it as Ctrl-C does.
+    fn end(mut self) -> Vec<String> {
+        tool("kill", ["-INT", &self.child.id().to_string()]);
+        assert!(self.child.wait().expect("its end").success());
+        let left = fs::read_dir(std::env::temp_dir()).expect("the directory for temporary files").flatten();
+        let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| is_ours(name)).collect();
+        assert!(left.is_empty(), "{left:?}");
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn is_ours(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().starts_with("rocbed-netboot.")
+}
+
+/// How a machine's firmware starts.
+#[derive(Clone, Copy, PartialEq)]
+enum Firmware {
+    /// `SeaBIOS`, with iPXE in the network card's ROM.
+    BiosWithIpxe,
+    /// OVMF's own PXE.
+    UefiPxe,
+    /// OVMF's own HTTP boot.
+    UefiHttp,
+}
+
+/// A machine at `tap0`; its console goes to a file.
+fn machine(firmware: Firmware, directory: &Path) -> (Running, PathBuf) {
+    let console = directory.join("console.log");
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-machine", "q35", "-nodefaults", "-no-reboot", "-display", "none", "-m", "1024M"]);
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-device", "virtio-rng-pci"]);
+    qemu.args(["-serial", &format!("file:{}", console.display())]);
+    qemu.args(["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"]);
+    // Without the ROM, the firmware's own driver and its own PXE are used.
+    let rom = if firmware == Firmware::BiosWithIpxe { "" } else { ",romfile=" };
+    qemu.args(["-device", &format!("virtio-net-pci,netdev=net,mac=52:54:00:00:00:07,bootindex=1{rom}")]);
+    if firmware != Firmware::BiosWithIpxe {
+        let variables = directory.join("vars.fd");
+        fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &variables).expect("OVMF (package ovmf)");
+        let code = "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
+        qemu.args(["-drive", code, "-drive", &format!("if=pflash,format=raw,unit=1,file={}", variables.display())]);
+    }
+    if firmware == Firmware::UefiHttp {
+        for version in [4, 6] {
+            qemu.args(["-fw_cfg", &format!("name=opt/org.tianocore/IPv{version}PXESupport,string=n")]);
+        }
+    }
+    (Running(qemu.spawn().expect("QEMU (package qemu-system-x86)")), console)
+}
+
+fn starts(firmware: Firmware, steps: &[&str]) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut served = Served::start(&smoke_image(), &[]);
+    let (_machine, console) = machine(firmware, directory.path());
+    for step in steps {
+        served.wait_for(step);
+    }
+    served.wait_for("root 100 %");
+    let ready = served.wait_for("ready at ");
+    assert!(ready.starts_with("52:54:00:00:00:07: "), "{ready}");
+    let said = fs::read_to_string(console).expect("the console's log");
+    assert!(said.contains("the digest is right"), "{said}");
+    let seen = served.end();
+    assert!(seen.iter().any(|line| line.contains("DHCP server on br0: 10.77.0.2")), "{seen:#?}");
+}
+
+#[test]
+fn uefi_starts_by_pxe() {
+    alone("uefi_starts_by_pxe", true, |_| {
+        starts(
+            Firmware::UefiPxe,
+            &["DHCP (PXE)", "loader snponly.efi", "iPXE asks", "kernel", "initramfs", "root 0 %"],
+        );
+    });
+}
+
+#[test]
+fn uefi_starts_by_http() {
+    alone("uefi_starts_by_http", true, |_| {
+        starts(Firmware::UefiHttp, &["loader snponly.efi", "iPXE asks", "kernel", "initramfs", "root 0 %"]);
+    });
+}
+
+#[test]
+fn a_bios_with_ipxe_starts_although_the_server_dies_on_the_way() {
+    alone("a_bios_with_ipxe_starts_although_the_server_dies_on_the_way", true, |image| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut served = Served::start(image, &["--set", "name=from-the-network"]);
+        let (_machine, console) = machine(Firmware::BiosWithIpxe, directory.path());
+        for step in ["iPXE asks", "kernel", "initramfs", "root 20 %"] {
+            served.wait_for(step);
+        }
+        drop(served);
+        thread::sleep(Duration::from_secs(3));
+        let mut served = Served::start(image, &["--no-dhcp"]);
+        served.wait_for("root goes on at ");
+        served.wait_for("ready at ");
+        let said = fs::read_to_string(console).expect("the console's log");
+        assert!(said.contains("trying again in ") && said.contains("going on at "), "{said}");
+        assert!(said.contains("host name from-the-network"), "{said}");
+    });
+}
+
+#[test]
+fn a_tampered_root_is_refused_on_a_network_of_its_own() {
+    alone("a_tampered_root_is_refused_on_a_network_of_its_own", false, |image| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let copy = directory.path().join("image");
+        fs::create_dir(&copy).expect("a directory");
+        for name in ["SHA256SUMS", "cmdline", "vmlinuz", "initrd.img", "netboot.img"] {
+            fs::copy(image.join(name), copy.join(name)).expect("a file of the image");
+        }
+        File::create(copy.join("root.img")).expect("a root");
+        // Whoever can write to the server's files can make them look right to the server, and not to the machine.
+        let sums = fs::read_to_string(copy.join("SHA256SUMS")).expect("digests");
+        let digest = sums.lines().find_map(|line| line.strip_suffix("  root.img")).expect("the root's digest");
+        let mark: Vec<u8> = [0x5a, 0x2a, 0x4d, 0x18, 32, 0, 0, 0].into_iter().chain(bytes(digest)).collect();
+        let other = directory.path().join("other.zst");
+        fs::write(directory.path().join("other"), vec![7; 8 << 20]).expect("another root");
+        tool("zstd", ["-q", "-o", &other.to_string_lossy(), &directory.path().join("other").to_string_lossy()]);
+        fs::write(copy.join("root.img.zst"), [fs::read(other).expect("another root"), mark].concat()).expect("a root");
+        let words = ["--isolated", "10.77.0.10-10.77.0.20", "--append", "rocbed.panic-timeout=1"];
+        let mut served = Served::start(&copy, &words);
+        let (_machine, console) = machine(Firmware::BiosWithIpxe, directory.path());
+        let line = served.wait_for("cannot start: ");
+        assert!(line.contains("not the one that was asked for, and is not started"), "{line}");
+        served.wait_for(&format!("SHA-256 wanted {digest}"));
+        assert!(!fs::read_to_string(console).expect("the console's log").contains("rocbed-init: packages"));
+    });
+}
+
+fn bytes(digits: &str) -> impl Iterator<Item = u8> {
+    (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[at * 2..at * 2 + 2], 16).expect("a digest"))
+}
+
+#[test]
+fn a_second_server_on_a_network_is_refused() {
+    alone("a_second_server_on_a_network_is_refused", true, |image| {
+        let text =
+            rocbed(["netboot", "--interface", "br0", "--ignore-valid-until", "--isolated", "10.77.0.10-10.77.0.20"])
+                .arg(image)
+                .fails();
+        assert!(text.contains("there is a DHCP server on br0 already (10.77.0.2)"), "{text}");
+        let text = rocbed(["netboot", "--interface", "br0", "--isolated", "10.1.0.10-10.1.0.20"]).arg(image).fails();
+        assert!(text.contains("10.1.0.10 is not in the network 10.77.0.0/24"), "{text}");
+        let text = rocbed(["netboot", "--interface", "br7"]).arg(image).fails();
+        assert!(text.contains("there is no network card br7") && text.contains("br0 (10.77.0.1/24)"), "{text}");
+    });
+}
+
+#[test]
+fn a_machine_in_qemu_starts_without_any_of_this() {
+    let image = smoke_image().display().to_string();
+    let output = rocbed(["boot", &image, "--netboot", "--timeout", "400"]).run();
+    assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("the digest is right"), "{}", output.stdout);
+}
+
+#[test]
+fn files_for_a_server_of_ones_own_name_each_other() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let call =
+        rocbed(["netboot", "--ignore-valid-until", "--url", "http://boot.lab/rocbed/", "--hub", "http://hub:8420"]);
+    call.arg("--files").arg(directory.path()).arg(smoke_image()).ok();
+    let read =
+        |name: &str| fs::read_to_string(directory.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let script = read("boot.ipxe");
+    assert!(script.contains("\ninitrd http://boot.lab/rocbed/initrd.img "), "{script}");
+    assert!(script.contains(" rocbed.root-url=http://boot.lab/rocbed/root.img.zst rocbed.root-sha256="), "{script}");
+    assert!(script.contains(" rocbed.hub=http://hub:8420 "), "{script}");
+    for name in ["vmlinuz", "initrd.img", "root.img.zst", "snponly.efi", "undionly.kpxe", "README.md"] {
+        assert!(directory.path().join(name).is_file(), "{name}");
+    }
+    tool("dnsmasq", ["--test", &format!("--conf-file={}", directory.path().join("dnsmasq.conf").display())]);
+    tool("zstd", ["-q", "-t", &directory.path().join("root.img.zst").to_string_lossy()]);
+}
