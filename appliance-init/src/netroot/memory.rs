@@ -7,10 +7,10 @@ use std::path::Path;
 pub const RESERVE: u64 = 200 << 20;
 
 /// How much more the root takes in zram than in one compressed file, in tenths: zram compresses each page of 4 KiB on its
-/// own. Measured: 12.6 (smoke) and 12.3 (rocm).
+/// own. Measured: 13.2 (smoke).
 const OF_COMPRESSED: u64 = 14;
 
-/// How much of its size a root takes in zram, in tenths. Measured: 4.7 (smoke) and 4.5 (rocm).
+/// How much of its size a root takes in zram, in tenths. Measured: 4.8 (smoke).
 const OF_PLAIN: u64 = 6;
 
 /// What a root of so many bytes, as it is on the server, takes in memory; with the appliance's own needs.
@@ -20,7 +20,7 @@ pub fn needed(length: u64, compressed: bool) -> u64 {
 }
 
 /// How zram is to compress a root of this size, with so much memory available. Where there is plenty, as the kernel does it
-/// by itself (lzo-rle): three times as fast, in writing now and in reading whenever a program starts, for a quarter more
+/// by itself (lzo-rle): about twice as fast, in writing now and in reading whenever a program starts, for a quarter more
 /// memory. Where there is not, with zstd, which is what [`needed`] counts on.
 pub fn algorithm(size: u64, available: u64) -> Option<&'static str> {
     let plenty = size.saturating_add(RESERVE);
