@@ -47,7 +47,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
-        Chore::Demo => demo::run(),
+        Chore::Demo => demo::run_demo(),
         Chore::Test(options) => test::run(&options),
         Chore::Lint(options) => lint::run(&options),
         Chore::Bench(options) => bench::run(&options),
