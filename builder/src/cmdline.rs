@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use hub::{AtHub, Hub, Limits};
 pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
 pub use netboot::Netboot;
-pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsShow};
+pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsReport, ResultsShow};
 pub use stick::{Collect, Flash, OntoStick, SettingsArgs};
 
 const STYLES: Styles = Styles::styled()

@@ -18,6 +18,8 @@ pub enum ResultsCommand {
     Fetch(ResultsFetch),
     /// Print the JUnit XML of a result
     Junit(ResultsJunit),
+    /// Write a result's page as a file that needs no hub to be looked at
+    Report(ResultsReport),
 }
 
 /// `rocbed results list`
@@ -87,6 +89,20 @@ pub struct ResultsJunit {
     #[arg(value_name = "ID")]
     pub job: String,
     /// Write it to this file [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
+}
+
+/// `rocbed results report`
+#[derive(Debug, Args)]
+pub struct ResultsReport {
+    /// The job's id
+    #[arg(value_name = "ID")]
+    pub job: String,
+    /// Write it to this file [default: ID.html]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Which hub.

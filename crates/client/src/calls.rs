@@ -197,6 +197,11 @@ impl Client {
         }
     }
 
+    /// Writes one of the hub's pages, or a file that belongs to them: `/jobs/ID`, `/static/style.css`.
+    pub fn page(&self, path: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
+        self.pages().download(path, to)
+    }
+
     /// A page of workers by their ids, `after` the one given.
     pub fn workers(&self, after: Option<&str>) -> Result<WorkerPage, ClientError> {
         self.get(&query("/workers", &[("after", after.map(str::to_owned))]))

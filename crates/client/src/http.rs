@@ -51,6 +51,8 @@ impl Default for Options {
 #[derive(Debug, Clone)]
 pub struct Client {
     base: String,
+    /// What comes between the hub's address and a path: the API's, or nothing for pages.
+    prefix: &'static str,
     agent: Agent,
     token: Option<String>,
     options: Options,
@@ -117,6 +119,7 @@ impl Client {
             .tls_config(TlsConfig::builder().root_certs(roots(options.ca_file.as_deref())?).build());
         Ok(Self {
             base: address.trim().trim_end_matches('/').to_owned(),
+            prefix: PREFIX,
             agent: config.build().into(),
             token: None,
             options: options.clone(),
@@ -137,6 +140,11 @@ impl Client {
         self
     }
 
+    /// The same hub's pages instead of its API.
+    pub(crate) fn pages(&self) -> Self {
+        Self { prefix: "", ..self.clone() }
+    }
+
     /// The token, if there is one.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
@@ -148,7 +156,7 @@ impl Client {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{PREFIX}{path}", self.base)
+        format!("{}{}{path}", self.base, self.prefix)
     }
 
     /// Makes a call until it is answered.

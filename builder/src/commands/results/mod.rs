@@ -3,6 +3,7 @@
 mod fetch;
 mod junit;
 mod list;
+mod report;
 mod show;
 
 use anyhow::Result;
@@ -17,5 +18,6 @@ pub fn run(context: &Context, command: &ResultsCommand) -> Result<()> {
         ResultsCommand::Show(options) => show::run(options),
         ResultsCommand::Fetch(options) => fetch::run(context, options),
         ResultsCommand::Junit(options) => junit::run(context, options),
+        ResultsCommand::Report(options) => report::run(context, options),
     }
 }

@@ -69,7 +69,7 @@ impl Hub {
     pub(super) fn newest_job(&self) -> Result<String> {
         let text = output(self.rocbed().args(["jobs", "list", "--json"]))?;
         let jobs: Value = serde_json::from_str(&text).context("reading the list of jobs")?;
-        let id = jobs.get(0).and_then(|job| job.pointer("/job/id")).and_then(Value::as_str);
+        let id = jobs.get(0).and_then(|job| job.get("id")).and_then(Value::as_str);
         id.map(str::to_owned).context("the hub has no job")
     }
 
