@@ -4,109 +4,38 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 
 use client::{Client, Options, request_id};
 use protocol::api::{Claim, Claimed, Complete, Heartbeat, Register};
 use protocol::{JobResult, Machine, Verdict};
-use rocbed_tests::{Authority, Call, Output, TestArchive, rocbed, tool};
+use rocbed_tests::{Authority, Call, Hub, Output, TestArchive, in_home, rocbed, tool};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// A hub of its own, with a home of its own: nothing of the machine's is used.
-struct Hub {
-    home: TempDir,
-    process: Child,
-    started: Value,
-}
-
-fn in_home(home: &Path, words: &[&str]) -> Call {
-    let mut call = rocbed(words).env("HOME", home);
-    for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "ROCBED_HUB", "ROCBED_TOKEN", "ROCBED_HUB_DATA", "ROCBED_CA"] {
-        call = call.without_env(name);
-    }
-    call
-}
-
-/// Starts a hub; waits until it says that it has started.
-fn start(home: TempDir, words: &[&str]) -> Hub {
-    let mut command = in_home(home.path(), &["hub", "--json"]).into_command();
-    command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = command.spawn().expect("a hub");
-    let mut line = String::new();
-    let stdout = process.stdout.as_mut().expect("its stdout");
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    let started = serde_json::from_str(&line).unwrap_or_else(|error| {
-        let mut said = String::new();
-        process.stderr.take().expect("its stderr").read_to_string(&mut said).expect("its words");
-        panic!("the hub said {line:?} ({error}):\n{said}")
-    });
-    Hub { home, process, started }
-}
-
-fn hub(words: &[&str]) -> Hub {
-    let home = tempfile::tempdir().expect("a directory");
-    start(home, &[&["--listen", "127.0.0.1:0", "--min-free", "0"], words].concat())
-}
-
-impl Hub {
-    fn address(&self) -> &str {
-        self.started["address"].as_str().expect("an address")
-    }
-
-    /// A command of whoever runs the hub, which needs no options.
-    fn call(&self, words: &[&str]) -> Call {
-        in_home(self.home.path(), words)
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        let text = self.call(words).arg("--json").ok();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{words:?} printed no JSON ({error}):\n{text}"))
-    }
-
-    /// A worker with a GPU that is made up.
-    fn worker(&self, id: &str, gpu: &str) -> Worker {
-        let path = self.started["join-token-path"].as_str().expect("a path");
-        let token = fs::read_to_string(path).expect("a join token");
-        let join = Client::new(self.address(), &Options::default()).expect("an address").with_token(token.trim());
-        let machine = Machine {
-            name: id.into(),
-            kernel: "7.2".into(),
-            processors: 2,
-            memory: 1000,
-            rocbed: "0".into(),
-            gpus: gpu::simulate(gpu).expect("a target"),
-            ..Machine::default()
-        };
-        let request = Register {
-            version: protocol::VERSION,
-            id: id.into(),
-            boot: "first".into(),
-            holding: Vec::new(),
-            machine: machine.clone(),
-        };
-        let token = join.register(&request).expect("it registers").token;
-        Worker { client: join.with_token(&token), machine }
-    }
-
-    /// Sends a signal; returns the exit code and what the hub said.
-    fn end(mut self, signal: &str) -> (Option<i32>, String, TempDir) {
-        tool("kill", [signal, &self.process.id().to_string()]);
-        let status = self.process.wait().expect("it ends");
-        let mut said = String::new();
-        self.process.stderr.take().expect("its stderr").read_to_string(&mut said).expect("its words");
-        let home = std::mem::replace(&mut self.home, tempfile::tempdir().expect("a directory"));
-        (status.code(), said, home)
-    }
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        // It may have ended.
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
+/// A worker with a GPU that is made up.
+fn worker(hub: &Hub, id: &str, gpu: &str) -> Worker {
+    let path = hub.started()["join-token-path"].as_str().expect("a path");
+    let token = fs::read_to_string(path).expect("a join token");
+    let join = Client::new(hub.address(), &Options::default()).expect("an address").with_token(token.trim());
+    let machine = Machine {
+        name: id.into(),
+        kernel: "7.2".into(),
+        processors: 2,
+        memory: 1000,
+        rocbed: "0".into(),
+        gpus: gpu::simulate(gpu).expect("a target"),
+        ..Machine::default()
+    };
+    let request = Register {
+        version: protocol::VERSION,
+        id: id.into(),
+        boot: "first".into(),
+        holding: Vec::new(),
+        machine: machine.clone(),
+    };
+    let token = join.register(&request).expect("it registers").token;
+    Worker { client: join.with_token(&token), machine }
 }
 
 struct Worker {
@@ -191,7 +120,7 @@ fn says(text: &str, parts: &[&str]) {
 
 #[test]
 fn from_a_job_to_its_result_without_options() {
-    let hub = hub(&[]);
+    let hub = Hub::start(&[]);
     let added = hub.call(&["jobs", "add", "rocrand", "hipcub", "--gpu", "gfx1030"]).run();
     assert_eq!((added.code, added.stdout.as_str()), (Some(0), "rocrand\nhipcub\n"), "{}", added.stderr);
     let fanned = hub.json(&["jobs", "add", "rocfft", "--gpu", "gfx90a,gfx942", "--each-target"]);
@@ -200,7 +129,7 @@ fn from_a_job_to_its_result_without_options() {
     says(&list, &["JOB", "queued", "rocfft@gfx942", "gfx1030"]);
     assert!(!list.contains('\u{1b}'), "colours are for terminals:\n{list}");
 
-    let worker = hub.worker("lab-1", "gfx1030");
+    let worker = worker(&hub, "lab-1", "gfx1030");
     let first = worker.begin();
     assert_eq!(first.job.id, "rocrand");
     says(&hub.call(&["jobs", "show", "rocrand"]).ok(), &["running", "lab-1", "running upstream", "/jobs/rocrand"]);
@@ -234,9 +163,9 @@ fn from_a_job_to_its_result_without_options() {
 
 #[test]
 fn bundles_are_fetched_and_go_on_where_they_were_cut() {
-    let hub = hub(&[]);
+    let hub = Hub::start(&[]);
     hub.call(&["jobs", "add", "rocrand"]).ok();
-    let worker = hub.worker("lab-1", "gfx1030");
+    let worker = worker(&hub, "lab-1", "gfx1030");
     worker.deliver(&worker.begin(), Verdict::Pass);
     let to = tempfile::tempdir().expect("a directory");
     let fetch = |words: &[&str]| hub.call(&["results", "fetch", "rocrand"]).current_dir(to.path()).args(words);
@@ -270,7 +199,7 @@ fn bundles_are_fetched_and_go_on_where_they_were_cut() {
 
 #[test]
 fn jobs_are_cancelled_repeated_and_imported() {
-    let hub = hub(&[]);
+    let hub = Hub::start(&[]);
     hub.call(&["jobs", "add", "rocrand", "hipcub"]).ok();
     let cancelled = hub.call(&["jobs", "cancel", "rocrand", "no-such-job"]).run();
     assert_eq!((cancelled.code, cancelled.stdout.as_str()), (Some(1), "rocrand\n"));
@@ -280,7 +209,7 @@ fn jobs_are_cancelled_repeated_and_imported() {
     assert_eq!(watched.code, Some(16), "a cancelled job says nothing of its package");
     says(&watched.stdout, &["\"state\": \"cancelled\"", "\"verdict\": null"]);
 
-    let list = hub.home.path().join("jobs.toml");
+    let list = hub.home().join("jobs.toml");
     fs::write(&list, "[[job]]\npackage = \"rocblas\"\ngpu = [\"gfx1030\", \"gfx90a\"]\ntimeout = \"2h\"\n")
         .expect("a list");
     let ids = hub.call(&["jobs", "import", "--each-target"]).arg(&list).ok();
@@ -310,14 +239,14 @@ fn piped(call: Call, text: &str) -> Output {
 
 #[test]
 fn who_may_do_what() {
-    let hub = hub(&["--private"]);
+    let hub = Hub::start(&["--private"]);
     let elsewhere = tempfile::tempdir().expect("a directory");
     let from_elsewhere = |words: &[&str]| in_home(elsewhere.path(), words).args(&["--hub", hub.address()]);
     says(&from_elsewhere(&["jobs", "list"]).fails(), &["no valid token", "--token-file", "ROCBED_TOKEN"]);
     says(&from_elsewhere(&["jobs", "add", "rocrand", "--token", "rocbed-admin-0"]).fails(), &["--new-admin-token"]);
-    let join = fs::read_to_string(hub.started["join-token-path"].as_str().expect("a path")).expect("a token");
+    let join = fs::read_to_string(hub.started()["join-token-path"].as_str().expect("a path")).expect("a token");
     says(&from_elsewhere(&["jobs", "add", "rocrand", "--token", join.trim()]).fails(), &["admin token"]);
-    let admin = hub.started["admin-token-path"].as_str().expect("a path");
+    let admin = hub.started()["admin-token-path"].as_str().expect("a path");
     from_elsewhere(&["jobs", "add", "rocrand", "--token-file", admin]).ok();
     // A list of hubs says the same.
     let config = elsewhere.path().join(".config/rocbed");
@@ -326,7 +255,7 @@ fn who_may_do_what() {
     fs::write(config.join("hubs.toml"), text).expect("a list of hubs");
     says(&in_home(elsewhere.path(), &["jobs", "list"]).ok(), &["rocrand"]);
     for file in ["admin-token", "join-token"] {
-        let path = hub.home.path().join(".local/share/rocbed/hub").join(file);
+        let path = hub.home().join(".local/share/rocbed/hub").join(file);
         assert_eq!(fs::metadata(path).expect("a token").permissions().mode() & 0o777, 0o600, "{file}");
     }
 }
@@ -345,14 +274,14 @@ fn a_hub_that_is_not_there() {
 
 #[test]
 fn what_keeps_a_hub_from_starting() {
-    let hub = hub(&[]);
-    let data = hub.started["data"].as_str().expect("a path");
+    let hub = Hub::start(&[]);
+    let data = hub.started()["data"].as_str().expect("a path");
     let again = hub.call(&["hub", "--listen", "127.0.0.1:0"]).fails();
     says(&again, &[data, "in use by another hub", hub.address(), "--data"]);
-    let other = hub.home.path().join("other").display().to_string();
+    let other = hub.home().join("other").display().to_string();
     let port = hub.address().trim_start_matches("http://");
     says(&hub.call(&["hub", "--data", &other, "--listen", port]).fails(), &[port, "--listen"]);
-    let file = hub.home.path().join("file");
+    let file = hub.home().join("file");
     fs::write(&file, "no certificate").expect("a file");
     let file = file.display().to_string();
     says(&hub.call(&["hub", "--data", &other, "--tls-cert", &file, "--tls-key", &file]).fails(), &[&file, "PEM"]);
@@ -363,18 +292,18 @@ fn what_keeps_a_hub_from_starting() {
 
 #[test]
 fn signals_end_it_and_nothing_is_forgotten() {
-    let hub = hub(&[]);
-    let token = hub.started["admin-token"].as_str().expect("a token, at the first start").to_owned();
+    let hub = Hub::start(&[]);
+    let token = hub.started()["admin-token"].as_str().expect("a token, at the first start").to_owned();
     hub.call(&["jobs", "add", "rocrand"]).ok();
     let (code, _, home) = hub.end("-TERM");
     assert_eq!(code, Some(0));
-    let hub = start(home, &["--listen", "127.0.0.1:0"]);
-    assert_eq!(hub.started["admin-token"], Value::Null, "it is shown once");
+    let hub = Hub::start_in(home, &["--listen", "127.0.0.1:0"]);
+    assert_eq!(hub.started()["admin-token"], Value::Null, "it is shown once");
     assert_eq!(hub.json(&["jobs", "list"])[0]["id"], "rocrand");
     let (code, _, home) = hub.end("-INT");
     assert_eq!(code, Some(0));
-    let hub = start(home, &["--listen", "127.0.0.1:0", "--new-admin-token"]);
-    assert_ne!(hub.started["admin-token"], Value::String(token.clone()));
+    let hub = Hub::start_in(home, &["--listen", "127.0.0.1:0", "--new-admin-token"]);
+    assert_ne!(hub.started()["admin-token"], Value::String(token.clone()));
     says(&hub.call(&["jobs", "add", "x1", "--token", &token]).fails(), &["does not know this token"]);
     hub.call(&["jobs", "add", "rocrand"]).ok();
 }
@@ -407,7 +336,7 @@ fn https_with_a_certificate_of_ones_own() {
     let authority = Authority::new();
     let path = |path: PathBuf| path.display().to_string();
     let (certificate, key) = (path(authority.server_certificate()), path(authority.server_key()));
-    let hub = hub(&["--tls-cert", &certificate, "--tls-key", &key]);
+    let hub = Hub::start(&["--tls-cert", &certificate, "--tls-key", &key]);
     assert!(hub.address().starts_with("https://127.0.0.1:"), "{}", hub.address());
     says(&hub.call(&["jobs", "list"]).fails(), &["certificate", "--ca"]);
     hub.call(&["jobs", "add", "rocrand", "--ca", &path(authority.certificate())]).ok();
@@ -419,7 +348,7 @@ fn a_list_is_made_from_what_the_archive_has_signed() {
     let server = archive.serve();
     let recipe = archive.recipe(&server.url(""), "greeter", "").display().to_string();
     let cache = archive.path().join("cache");
-    let hub = hub(&[]);
+    let hub = Hub::start(&[]);
     let make =
         |words: &[&str]| hub.call(&["jobs", "make", "--recipe", &recipe]).env("ROCBED_CACHE", &cache).args(words);
     let list = make(&[]).ok();

@@ -291,8 +291,10 @@ fn offer_modprobe(system: &mut dyn System, console: &mut Console) {
 
 /// The image's settings came in the initramfs; the second stage reads them from /run.
 fn keep_settings(system: &mut dyn System, console: &mut Console) {
-    let from = Path::new("/etc/rocbed/rocbed.toml");
-    match system.copy_file(from, Path::new(settings::OF_IMAGE)) {
+    let (from, to) = (Path::new("/etc/rocbed/rocbed.toml"), Path::new(settings::OF_IMAGE));
+    let made = to.parent().map_or(Ok(()), |directory| system.create_directory(directory));
+    // With its directory there, only an image without settings can be what is not found.
+    match made.and_then(|()| system.copy_file(from, to)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             console.say(&format!("keeping the image's settings: {error}; going on with the defaults"));
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod archive;
+mod hub;
 mod peer;
 mod program;
 mod proxy;
@@ -11,6 +12,7 @@ mod tls;
 mod tools;
 
 pub use archive::{Server, TestArchive};
+pub use hub::{Hub, in_home};
 pub use peer::mmdebstrap;
 pub use program::{Call, Output, rocbed, rocbed_path};
 pub use proxy::Proxy;

@@ -199,7 +199,7 @@ impl Client {
 
     /// Writes one of the hub's pages, or a file that belongs to them: `/jobs/ID`, `/static/style.css`.
     pub fn page(&self, path: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
-        self.pages().download(path, to)
+        self.pages().download(path, 0, to)
     }
 
     /// A page of workers by their ids, `after` the one given.

@@ -1,0 +1,243 @@
+//! The whole way: a hub, a booted appliance that is its worker, and results compared with what autopkgtest wrote. What
+//! happens when one of them dies in the middle.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rocbed_tests::{Hub, Server, smoke_image, tool};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What this machine is called from inside of QEMU's user network.
+const HOST: &str = "10.0.2.2";
+
+/// How long anything may take that happens at last.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Source trees of `fixtures/trees` as archives on a server.
+struct Trees {
+    server: Server,
+    directory: TempDir,
+}
+
+impl Trees {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self { server: Server::directory(directory.path().to_owned()), directory }
+    }
+
+    /// Packs a tree, and says where an appliance finds it.
+    fn url(&self, tree: &Path) -> String {
+        let (parent, name) = (tree.parent().expect("a parent"), tree.file_name().expect("a name").to_string_lossy());
+        let file = self.directory.path().join(format!("{name}.tar"));
+        tool("tar", ["-C".as_ref(), parent, "-cf".as_ref(), &file, Path::new(&*name)]);
+        self.server.url(&format!("{name}.tar")).replace("127.0.0.1", HOST)
+    }
+
+    fn fixture(&self, name: &str) -> String {
+        self.url(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trees").join(name))
+    }
+
+    /// A tree with one test, this command.
+    fn command(&self, name: &str, command: &str) -> String {
+        let home = tempfile::tempdir().expect("a directory");
+        let debian = home.path().join(name).join("debian");
+        fs::create_dir_all(debian.join("tests")).expect("a source tree");
+        let who = "Nobody <nobody@example.org>";
+        let control = format!("Source: {name}\nMaintainer: {who}\n\nPackage: {name}\nArchitecture: all\n");
+        let changelog =
+            format!("{name} (1) unstable; urgency=low\n\n  * x.\n\n -- {who}  Fri, 30 Oct 2026 00:00:00 +0000\n");
+        let tests = format!("Test-Command: {command}\nFeatures: test-name=only\nDepends:\n");
+        for (file, text) in [("control", &control), ("changelog", &changelog), ("tests/control", &tests)] {
+            fs::write(debian.join(file), text).expect("a source tree");
+        }
+        self.url(&home.path().join(name))
+    }
+}
+
+/// An appliance that takes jobs from a hub, with a made-up GPU. It is killed with this, QEMU and all.
+struct Worker {
+    process: Child,
+    console: PathBuf,
+    _directory: TempDir,
+}
+
+impl Worker {
+    fn boot(hub: &Hub, words: &[&str]) -> Self {
+        let image = smoke_image();
+        let directory = tempfile::tempdir().expect("a directory");
+        let console = directory.path().join("console.log");
+        let out = File::create(&console).expect("a file for the console");
+        let mut command = hub.call(&["boot"]).into_command();
+        command.arg(image).args(["--hub", hub.address(), "--gpu", "gfx1030", "--ignore-valid-until"]).args(words);
+        // A group of its own, so that a power cut takes QEMU too.
+        let process = command.stdout(out).stderr(Stdio::null()).process_group(0).spawn().expect("a machine");
+        Self { process, console, _directory: directory }
+    }
+
+    fn console(&self) -> String {
+        fs::read_to_string(&self.console).unwrap_or_default()
+    }
+
+    /// Waits until it has switched itself off.
+    fn end(mut self) -> Option<i32> {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Some(status) = self.process.try_wait().expect("waiting") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        panic!("the machine is still there:\n{}", self.console());
+    }
+
+    fn cut_power(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Nothing is left to kill after a good end.
+        let group = format!("-{}", self.process.id());
+        drop(Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status());
+        drop(self.process.wait());
+    }
+}
+
+/// Adds a job; its id.
+fn add(hub: &Hub, words: &[&str]) -> String {
+    let added = hub.json(&[&["jobs", "add"], words].concat());
+    added["jobs"][0].as_str().unwrap_or_else(|| panic!("{added}")).to_owned()
+}
+
+fn job(hub: &Hub, id: &str) -> Value {
+    hub.json(&["jobs", "show", id])
+}
+
+/// Waits until something is so.
+fn until(what: &str, hub: &Hub, worker: &Worker, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "never: {what}\n{}\n{}",
+            hub.call(&["jobs", "list"]).run().stdout,
+            worker.console()
+        );
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// Holds a result against what autopkgtest wrote, which is in the bundle as it was.
+fn compare_with_autopkgtest(hub: &Hub, id: &str, directory: &Path) -> Value {
+    hub.call(&["results", "fetch", id, "--unpack", "--output", &directory.to_string_lossy()]).ok();
+    let unpacked = directory.join(id);
+    let read = |name: &str| fs::read_to_string(unpacked.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let result: Value = serde_json::from_str(&read("result.json")).expect("JSON");
+    let shown = hub.json(&["results", "show", id]);
+    assert_eq!(shown["result"], result, "the hub shows what is in the bundle");
+    assert_eq!((&shown["info"]["job"], &shown["info"]["verdict"]), (&Value::from(id), &result["verdict"]));
+    for run in result["runs"].as_array().expect("runs") {
+        let output = run["directory"].as_str().expect("a directory");
+        // `name   PASS`, `name   FAIL reason` (README.running-tests, summary).
+        let summary = read(&format!("{output}/summary"));
+        let lines = summary.lines().map(|line| {
+            let (name, rest) = line.split_once(' ').expect("a name and more");
+            let (outcome, reason) = rest.trim().split_once(' ').unwrap_or((rest.trim(), ""));
+            (name.to_owned(), outcome.to_lowercase(), reason.trim().to_owned())
+        });
+        let text = |test: &Value, name: &str| test[name].as_str().unwrap_or_default().to_owned();
+        let tests = run["tests"].as_array().expect("tests").iter();
+        let told: Vec<_> =
+            tests.map(|test| (text(test, "name"), text(test, "outcome"), text(test, "reason"))).collect();
+        assert_eq!(told, lines.collect::<Vec<_>>());
+        let version = read(&format!("{output}/testpkg-version"));
+        let package = &run["package"];
+        assert_eq!(version.trim(), format!("{} {}", text(package, "name"), text(package, "version")));
+    }
+    result
+}
+
+#[test]
+fn jobs_run_and_their_results_are_what_autopkgtest_wrote() {
+    let (hub, trees) = (Hub::start(&[]), Trees::new());
+    let gzip = add(&hub, &["gzip", "--gpu", "gfx1030,gfx11-generic"]);
+    let passes = add(&hub, &[&trees.fixture("passes"), "--as", "user,root"]);
+    let fails = add(&hub, &[&trees.fixture("fails"), "--gpu", "gfx10-3-generic"]);
+    let elsewhere = add(&hub, &["rocfft", "--gpu", "gfx942"]);
+    let worker = Worker::boot(&hub, &["--when-done", "power-off", "--memory", "2GiB"]);
+    assert_eq!(worker.end(), Some(0));
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let results = hub.json(&["results", "list"]);
+    assert_eq!(results.as_array().map(Vec::len), Some(3), "{results}");
+    let of = |id: &str| compare_with_autopkgtest(&hub, id, directory.path());
+    let result = of(&gzip);
+    assert_eq!((&result["verdict"], &result["simulated"]), (&Value::from("pass"), &Value::from(true)));
+    assert_eq!(result["machine"]["image"]["name"], "smoke");
+    let result = of(&passes);
+    assert_eq!((&result["verdict"], result["runs"].as_array().map(Vec::len)), (&Value::from("pass"), Some(2)));
+    assert_eq!(of(&fails)["verdict"], "fail");
+
+    // The one that nobody can run waits, and says for what.
+    let waiting = job(&hub, &elsewhere);
+    assert_eq!(waiting["state"], "queued", "{waiting}");
+    assert!(waiting["why"].as_str().is_some_and(|why| why.contains("gfx942")), "{waiting}");
+    // Scripts see it in the exit status: some failed, in autopkgtest's own numbers.
+    let watched = hub.call(&["jobs", "watch", &gzip, &passes, &fails]).run();
+    assert_eq!(watched.code.map(|code| code & 4), Some(4), "{}", watched.stdout);
+    // The log that was sent while the job ran is the one of the bundle.
+    let streamed = hub.call(&["jobs", "show", &fails]).ok();
+    assert!(streamed.contains("fail"), "{streamed}");
+}
+
+#[test]
+fn a_power_cut_and_a_killed_hub_lose_nothing() {
+    let (hub, trees) = (Hub::start(&["--lease", "5s"]), Trees::new());
+    let slow = trees.command("slow", "echo begun; sleep 15; echo done");
+    let id = add(&hub, &[&slow]);
+    let is_running = |hub: &Hub| job(hub, &id)["phase"].as_str().is_some_and(|phase| phase.contains("test only"));
+
+    // The machine goes in the middle of the test: the hub gives the job to the next one.
+    let worker = Worker::boot(&hub, &[]);
+    until("the test runs", &hub, &worker, || is_running(&hub));
+    worker.cut_power();
+    let worker = Worker::boot(&hub, &[]);
+    until("the test runs again", &hub, &worker, || is_running(&hub));
+
+    // The hub is killed, and comes back on the same port when the test has long ended.
+    let listen = hub.address().trim_start_matches("http://").to_owned();
+    let (_, _, home) = hub.end("-KILL");
+    std::thread::sleep(Duration::from_secs(20));
+    let hub = Hub::start_in(home, &["--listen", &listen, "--min-free", "0", "--lease", "5s"]);
+    until("the result is there", &hub, &worker, || job(&hub, &id)["state"] == "finished");
+    worker.cut_power();
+
+    let shown = job(&hub, &id);
+    let attempts: Vec<_> = shown["attempts"].as_array().expect("attempts").iter().map(|one| &one["state"]).collect();
+    assert_eq!(attempts, ["lost", "completed"], "{shown}");
+    let directory = tempfile::tempdir().expect("a directory");
+    assert_eq!(compare_with_autopkgtest(&hub, &id, directory.path())["verdict"], "pass");
+    let log = fs::read_to_string(directory.path().join(&id).join("log")).expect("a log");
+    assert_eq!((log.matches("begun\n").count(), log.matches("done\n").count()), (1, 1), "{log}");
+    assert_eq!(hub.json(&["results", "list"]).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_job_that_is_cancelled_ends_on_the_machine_too() {
+    let (hub, trees) = (Hub::start(&["--lease", "5s"]), Trees::new());
+    let id = add(&hub, &[&trees.command("endless", "while :; do sleep 1; done")]);
+    let worker = Worker::boot(&hub, &[]);
+    until("the test runs", &hub, &worker, || {
+        job(&hub, &id)["phase"].as_str().is_some_and(|it| it.contains("test only"))
+    });
+    hub.call(&["jobs", "cancel", &id]).ok();
+    let next = add(&hub, &[&trees.fixture("passes")]);
+    until("the next job is done", &hub, &worker, || job(&hub, &next)["state"] == "finished");
+    assert_eq!(job(&hub, &id)["state"], "cancelled");
+    assert_eq!(job(&hub, &next)["result"]["verdict"], "pass");
+}
