@@ -29,6 +29,9 @@ pub struct Hub {
     /// Ask everybody who looks at pages, jobs and results for the admin token
     #[arg(long)]
     pub private: bool,
+    /// Announce it on the local network (DNS-SD), where machines that have a join token and no hub find it
+    #[arg(long)]
+    pub announce: bool,
     /// Make a new admin token; the one before is good for nothing any more
     #[arg(long)]
     pub new_admin_token: bool,

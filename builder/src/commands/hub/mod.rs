@@ -1,6 +1,7 @@
 //! `rocbed hub`: a hub in the foreground, until it is told to end.
 
 mod addresses;
+mod announce;
 mod listen;
 mod words;
 
@@ -62,6 +63,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         _ => None,
     };
     let url = options.url.as_deref().map(checked).transpose()?;
+    let encrypted = tls.is_some();
     talk(global);
     raise_limit();
     let hub = open(&data, config(&options.limits, !options.private))?;
@@ -103,6 +105,8 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         is_default,
         data,
     };
+    // Held until the hub has ended: dropping it takes the announcement back.
+    let _announced = options.announce.then(|| announce::start(context, &listens, encrypted)).transpose()?;
     let listener = |socket| match &tls {
         Some(tls) => Listener::tls(socket, tls.clone()),
         None => Listener::plain(socket),

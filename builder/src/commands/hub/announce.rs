@@ -1,0 +1,61 @@
+//! Telling the local network that there is a hub, for machines that were told of none.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use network::discovery::{HUB, Responder, Service};
+
+use crate::context::Context;
+
+/// Announces the hub by DNS-SD, until what is returned is dropped.
+pub(super) fn start(context: &Context, listens: &[SocketAddr], encrypted: bool) -> Result<Responder> {
+    let service = service(listens, encrypted, &rustix::system::uname().nodename().to_string_lossy())?;
+    let name = service.instance.clone();
+    let responder = Responder::start(service)
+        .context("announcing the hub\n  help: leave --announce out, and set hub= on the sticks instead")?;
+    context.reporter.say(&format!("announced on the local network as {name:?}"));
+    Ok(responder)
+}
+
+/// What is announced: the first socket that others can reach.
+fn service(listens: &[SocketAddr], encrypted: bool, node: &str) -> Result<Service> {
+    let reachable = listens.iter().find(|address| !address.ip().is_loopback());
+    ensure!(
+        reachable.is_some(),
+        "--announce: the hub listens on this machine's loopback interface only, where nobody else can reach it\n  \
+         help: leave --listen out, or name an address of the network"
+    );
+    // A domain in the machine's name is not the one that multicast DNS knows it by.
+    let host = node.split('.').next().filter(|name| !name.is_empty()).unwrap_or("rocbed");
+    Ok(Service {
+        instance: format!("rocbed hub on {host}").chars().take(LONGEST_NAME).collect(),
+        kind: HUB.to_owned(),
+        host: host.to_owned(),
+        port: reachable.map_or(0, SocketAddr::port),
+        attributes: vec![format!("tls={}", u8::from(encrypted))],
+    })
+}
+
+/// A label has at most 63 bytes (RFC 6763, section 4.1.1); host names are ASCII.
+const LONGEST_NAME: usize = 63;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_can_reach_is_announced() -> Result<()> {
+        let listens = ["127.0.0.1:1".parse()?, "[::]:8420".parse()?];
+        let service = service(&listens, true, "lab.example.org")?;
+        assert_eq!((service.host.as_str(), service.port), ("lab", 8420));
+        assert_eq!((service.instance.as_str(), service.attributes), ("rocbed hub on lab", vec!["tls=1".to_owned()]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_hub_on_the_loopback_interface_is_not_announced() -> Result<()> {
+        let error = service(&["127.0.0.1:8420".parse()?], false, "lab").err().map(|error| error.to_string());
+        assert!(error.is_some_and(|text| text.contains("--announce") && text.contains("help")));
+        Ok(())
+    }
+}
