@@ -210,7 +210,7 @@ fn a_program_that_knows_the_address_asks_for_it_in_one_exchange() {
         let machine = world.start(Settings { before: known, ..Settings::default() });
         assert_eq!(machine.configured("eth0").address, address);
         // The next thing that the server hears, with nothing before it.
-        let line = server.wait_for("DHCP");
+        let line = server.wait_for("(lan-eth0)");
         assert!(line.contains("DHCPREQUEST"), "{line}");
     });
 }
