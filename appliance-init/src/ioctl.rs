@@ -73,6 +73,18 @@ pub(crate) fn set_watchdog_timeout(device: impl AsFd, seconds: i32) -> io::Resul
     Ok(value)
 }
 
+/// `SYSLOG_ACTION_CLEAR` of syslog(2).
+const SYSLOG_CLEAR: c_int = 5;
+
+/// Hides what is in the kernel's log so far from all who read it by syslog(2) without privileges.
+pub(crate) fn clear_kernel_log() -> io::Result<()> {
+    // SAFETY: this action takes no buffer: the kernel looks neither at the pointer nor at the length.
+    match unsafe { libc::klogctl(SYSLOG_CLEAR, std::ptr::null_mut(), 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Sends a signal to every process that may be signalled, but not to PID 1 if that is who asks (kill(2) with -1).
 pub(crate) fn signal_everyone(signal: i32) -> io::Result<()> {
     // SAFETY: kill takes two integers and touches no memory of ours.

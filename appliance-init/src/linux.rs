@@ -13,7 +13,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_move, mou
 use rustix::process::{Pid, Signal, WaitOptions, chdir, chroot, kill_process, wait};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-use crate::ioctl::{resize_partition, set_block_read_only, signal_everyone};
+use crate::ioctl::{clear_kernel_log, resize_partition, set_block_read_only, signal_everyone};
 use crate::switch_root;
 use crate::system::{Ended, Ending, MountMode, Recipients, Room, System};
 
@@ -78,6 +78,10 @@ impl System for Linux {
 
     fn write_file(&mut self, path: &Path, text: &str) -> io::Result<()> {
         std::fs::write(path, text)
+    }
+
+    fn clear_kernel_log(&mut self) -> io::Result<()> {
+        clear_kernel_log()
     }
 
     fn link(&mut self, target: &Path, path: &Path) -> io::Result<()> {

@@ -47,13 +47,14 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Settings of the kernel (kernel Documentation/admin-guide/sysctl/kernel.rst).
-const SYSCTLS: [(&str, &str); 3] = [
+const SYSCTLS: [(&str, &str); 2] = [
     ("/proc/sys/kernel/modprobe", modprobe::PROGRAM),
-    // Tests read the kernel's log to find faults of the GPU; there are no secrets on this machine.
-    ("/proc/sys/kernel/dmesg_restrict", "0"),
     // Ctrl-Alt-Delete comes to us as SIGINT instead of an immediate restart.
     ("/proc/sys/kernel/ctrl-alt-del", "0"),
 ];
+
+/// Whether only privileged processes may read the kernel's log.
+const LOG_RESTRICTED: &str = "/proc/sys/kernel/dmesg_restrict";
 
 /// Runs the appliance; comes back only with an error.
 pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible, Fatal> {
@@ -62,7 +63,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     signals::listen(sender.clone()).map_err(|error| {
         Fatal::new(format!("listening for signals: {error}"), "report this as a bug of rocbed, with this text")
     })?;
-    for problem in prepare(system) {
+    for problem in prepare(system, &line) {
         console.say(&problem);
     }
     let disk = boot_disk();
@@ -105,7 +106,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
 }
 
 /// Mounts and kernel settings. None of them is worth not starting for; returns what went wrong.
-fn prepare(system: &mut dyn System) -> Vec<String> {
+fn prepare(system: &mut dyn System, line: &CommandLine) -> Vec<String> {
     let mut problems = Vec::new();
     for (source, target, kind, options) in MOUNTS {
         let target = Path::new(target);
@@ -129,7 +130,28 @@ fn prepare(system: &mut dyn System) -> Vec<String> {
             problems.push(format!("setting {path} to {value}: {error}"));
         }
     }
+    problems.extend(open_log(system, line).err());
     problems
+}
+
+/// Lets tests read the kernel's log, where faults of the GPU are. The kernel has written its command line to it, with a
+/// join token if there is one: that part is hidden before, or nobody may read anything. Testbeds read by syslog(2) only;
+/// they have no `/dev/kmsg`, to which hiding makes no difference, and cannot make one.
+fn open_log(system: &mut dyn System, line: &CommandLine) -> Result<(), String> {
+    let set = |system: &mut dyn System, value: &str| {
+        let result = system.write_file(Path::new(LOG_RESTRICTED), value);
+        result.map_err(|error| format!("setting {LOG_RESTRICTED} to {value}: {error}"))
+    };
+    if line.setting("join-token").is_some()
+        && let Err(error) = system.clear_kernel_log()
+    {
+        set(system, "1")?;
+        return Err(format!(
+            "hiding the join token of the command line in the kernel's log: {error}; tests cannot read that log: put the \
+             token into rocbed.toml on the stick"
+        ));
+    }
+    set(system, "0")
 }
 
 fn boot_disk() -> Option<String> {
@@ -270,9 +292,23 @@ mod tests {
     fn what_cannot_be_prepared_is_told_and_passed_over() {
         let mut system =
             Recording { fails: vec!["mount cgroup2", "write /proc/sys/kernel/dmesg"], ..Recording::default() };
-        let problems = prepare(&mut system);
+        let problems = prepare(&mut system, &CommandLine::default());
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].starts_with("mounting cgroup2 on /sys/fs/cgroup: "), "{problems:?}");
         assert!(system.calls.iter().any(|call| call == "write /proc/sys/kernel/ctrl-alt-del 0"));
+    }
+
+    #[test]
+    fn a_join_token_is_hidden_before_tests_may_read_the_kernels_log() {
+        let calls = |line: &str, fails: Vec<&'static str>| {
+            let mut system = Recording { fails, ..Recording::default() };
+            let result = open_log(&mut system, &CommandLine::parse(line));
+            (result.is_ok(), system.calls)
+        };
+        let (open, closed) = (format!("write {LOG_RESTRICTED} 0"), format!("write {LOG_RESTRICTED} 1"));
+        let clear = || "clear kernel log".to_owned();
+        assert_eq!(calls("quiet rocbed.hub=http://h", vec![]), (true, vec![open.clone()]));
+        assert_eq!(calls("rocbed.join_token=secret", vec![]), (true, vec![clear(), open]));
+        assert_eq!(calls("rocbed.join-token=secret", vec!["clear"]), (false, vec![clear(), closed]));
     }
 }

@@ -75,6 +75,8 @@ pub trait System {
     fn copy_file(&mut self, from: &Path, to: &Path) -> io::Result<()>;
     /// Writes a file, which may be a setting of the kernel.
     fn write_file(&mut self, path: &Path, text: &str) -> io::Result<()>;
+    /// Hides what is in the kernel's log so far: `SYSLOG_ACTION_CLEAR` of syslog(2).
+    fn clear_kernel_log(&mut self) -> io::Result<()>;
     /// Makes a symbolic link.
     fn link(&mut self, target: &Path, path: &Path) -> io::Result<()>;
     /// Deletes everything in the initramfs, which is memory, but one file, without touching what is mounted in it.
@@ -170,6 +172,10 @@ pub(crate) mod recording {
 
         fn write_file(&mut self, path: &Path, text: &str) -> io::Result<()> {
             self.note(format!("write {} {}", path.display(), text.trim_end()))
+        }
+
+        fn clear_kernel_log(&mut self) -> io::Result<()> {
+            self.note("clear kernel log".to_owned())
         }
 
         fn link(&mut self, target: &Path, path: &Path) -> io::Result<()> {

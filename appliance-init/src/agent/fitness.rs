@@ -1,9 +1,19 @@
 //! [`Fitness`]: whether the machine can deliver what it takes on.
 
+mod checks;
+mod command;
+mod probe;
+mod record;
+mod worker;
+
 use std::fmt;
 use std::time::Duration;
 
 use protocol::Verdict;
+
+pub use probe::{Probe, ThisMachine};
+pub use record::Record;
+pub use worker::Worker;
 
 /// Looks at the machine before it takes work, and after each job.
 pub trait Fitness {
@@ -15,7 +25,7 @@ pub trait Fitness {
     fn check(&mut self, verdict: Option<Verdict>, stuck: bool) -> Option<String>;
 
     /// How long to wait before a machine that is not fit is looked at again.
-    fn pause(&self) -> Duration;
+    fn pause(&mut self) -> Duration;
 }
 
 /// What is wrong with a machine.
@@ -25,6 +35,20 @@ pub struct Defect {
     pub what: String,
     /// What to do about it.
     pub advice: String,
+    /// Whether it may be over soon without anybody doing anything.
+    pub passes: bool,
+}
+
+impl Defect {
+    /// One that lasts until somebody does something.
+    pub fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { what: what.into(), advice: advice.into(), passes: false }
+    }
+
+    /// One that may be over soon.
+    pub fn passing(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { passes: true, ..Self::new(what, advice) }
+    }
 }
 
 impl fmt::Display for Defect {
@@ -46,7 +70,7 @@ impl Fitness for AsItIs {
         None
     }
 
-    fn pause(&self) -> Duration {
+    fn pause(&mut self) -> Duration {
         Duration::ZERO
     }
 }

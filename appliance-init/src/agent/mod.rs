@@ -35,7 +35,7 @@ use signal_hook::consts::SIGTERM;
 
 pub use choose::{Place, choose};
 pub use exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
-pub use fitness::{AsItIs, Defect, Fitness};
+pub use fitness::{AsItIs, Defect, Fitness, Probe, ThisMachine, Worker};
 pub use hub::Hub;
 pub use interrupt::Interrupt;
 pub use outbox::{Outbox, Parcel, Waiting};
@@ -48,6 +48,7 @@ pub use work::{Crew, work};
 use crate::cmdline::CommandLine;
 use crate::detect;
 use crate::report::Report;
+use crate::second_stage::IMAGE;
 use crate::settings::{Settings, WhenDone};
 
 /// Where everything is kept that is to survive a restart. PID 1 mounts the stick's data partition there before the agent
@@ -86,10 +87,12 @@ pub fn main() -> ExitCode {
     tell(&Report::Ready { gpus, source: exchange.name() });
     let mut runner = run::Autopkgtest::new(&settings, &machine, Arc::clone(&stop));
     let mut journal = if is_worker { open_journal() } else { None };
+    let mut fitness: Box<dyn Fitness> =
+        if is_worker { Box::new(worker(&machine.gpus, &stop)) } else { Box::new(AsItIs) };
     let ended = work(Crew {
         exchange: exchange.as_mut(),
         runner: &mut runner,
-        fitness: &mut AsItIs,
+        fitness: fitness.as_mut(),
         journal: journal.as_mut(),
         machine: &machine,
         when_done: settings.when_done,
@@ -120,6 +123,18 @@ fn open_journal() -> Option<Journal> {
         });
     };
     opened.map_err(failed).ok()
+}
+
+fn worker(gpus: &Inventory, stop: &Arc<AtomicBool>) -> Worker<ThisMachine> {
+    let data = Path::new(DATA);
+    let record = fitness::Record::open(data).unwrap_or_else(|error| {
+        tell(&Report::Problem {
+            what: format!("reading in {DATA} why the machine was restarted: {error}"),
+            advice: "it may be restarted more often than it should: look at the stick".into(),
+        });
+        fitness::Record::empty(data)
+    });
+    Worker::new(ThisMachine::new(data, Path::new(IMAGE), Arc::clone(stop)), record, gpus)
 }
 
 fn look(settings: &Settings) -> Inventory {

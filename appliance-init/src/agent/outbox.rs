@@ -53,6 +53,35 @@ pub struct Waiting {
     label: PathBuf,
 }
 
+/// How much there is in an outbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Results.
+    pub parcels: usize,
+    /// Bytes, of all files.
+    pub bytes: u64,
+}
+
+/// How much is in the outbox of a data directory, those included that will never be taken.
+///
+/// # Errors
+/// If it cannot be read. One that is not there is empty.
+pub fn load(data: &Path) -> io::Result<Load> {
+    let mut load = Load::default();
+    let entries = match fs::read_dir(data.join(DIRECTORY)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(load),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        // What was delivered meanwhile is not there any more.
+        let Ok(metadata) = entry.metadata() else { continue };
+        load.bytes = load.bytes.saturating_add(metadata.len());
+        load.parcels += usize::from(entry.file_name().to_string_lossy().ends_with(LABEL));
+    }
+    Ok(load)
+}
+
 /// Results that are not delivered yet.
 #[derive(Debug, Clone)]
 pub struct Outbox {
