@@ -43,6 +43,7 @@ pub(crate) const TO_TEST: &[HostPackage] = &[
     package("gnupg", "/usr/bin/gpg"),
     package("iproute2", "/usr/bin/ip"),
     package("kmod", "/usr/sbin/depmod"),
+    package("mount", "/usr/sbin/losetup"),
     package("mmdebstrap", "/usr/bin/mmdebstrap"),
     package("mtools", "/usr/bin/mdir"),
     package("openssl", "/usr/bin/openssl"),

@@ -10,7 +10,7 @@ use crate::agent::outbox::Load;
 use crate::system::Room;
 
 /// With less room for it, in bytes, the next bundle may not fit.
-const LEAST_FREE: u64 = 128 << 20;
+const LEAST_FREE: u64 = 32 << 20;
 
 /// So many results that are not delivered are enough.
 const MOST_PARCELS: usize = 100;
@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn a_result_needs_room() {
         let room = |mib: u64| data(Path::new("/data"), &Ok(Room { free: mib << 20, total: 1 << 40 }));
-        assert_eq!(room(128), None);
-        assert_eq!(what(room(127)), "/data has only 127 MiB free of the 128 MiB that a result may need");
+        assert_eq!(room(32), None);
+        assert_eq!(what(room(31)), "/data has only 31 MiB free of the 32 MiB that a result may need");
         assert!(what(data(Path::new("/data"), &failed())).starts_with("nothing can be written to /data: Read-only"));
     }
 
