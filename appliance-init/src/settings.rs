@@ -49,6 +49,10 @@ pub struct Settings {
     pub join_token: Option<Secret>,
     /// The authority that has signed the hub's certificate, besides the system's: a PEM file's path, or its text.
     pub hub_ca: Option<String>,
+    /// Address of a job list, for those who want no hub.
+    pub jobs: Option<String>,
+    /// Address below which the results of that list's jobs are put.
+    pub results: Option<String>,
     /// Targets of GPUs to make up instead of looking for real ones.
     pub gpu: Option<String>,
     /// Debian mirror for apt in testbeds, instead of the image's.
@@ -84,6 +88,8 @@ impl Default for Settings {
             hub: None,
             join_token: None,
             hub_ca: None,
+            jobs: None,
+            results: None,
             gpu: None,
             mirror: None,
             check_valid_until: true,
@@ -132,11 +138,13 @@ pub const OF_IMAGE: &str = "/run/rocbed/image.toml";
 pub const OF_STICK: &str = "/run/rocbed/stick.toml";
 
 /// All names, for finding the one that was meant.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "name",
     "hub",
     "join-token",
     "hub-ca",
+    "jobs",
+    "results",
     "gpu",
     "mirror",
     "check-valid-until",
@@ -186,6 +194,8 @@ impl Settings {
             "name" => self.name = Some(host_name(value)?),
             "hub" => self.hub = Some(address(name, value)?),
             "join-token" => self.join_token = Some(token(value)?),
+            "jobs" => self.jobs = Some(address(name, value)?),
+            "results" => self.results = Some(address(name, value)?),
             "hub-ca" => self.hub_ca = Some(authority(value)?),
             "gpu" => {
                 // Kept also if it makes no sense: whoever wanted a made-up GPU does not want jobs run on a real one.

@@ -9,6 +9,7 @@ use super::hub::{self, Hub};
 use super::pace::Pace;
 use super::port::Port;
 use super::stick::{Places, Stick};
+use super::url_list::{self, UrlList};
 use super::{DATA, discover, durable, tell};
 use crate::settings::Settings;
 
@@ -29,7 +30,8 @@ pub struct Place {
 /// 1. the port of whoever runs this virtual machine;
 /// 2. `jobs.toml` on the stick that the machine was started from: somebody has put it there for this machine;
 /// 3. the hub that is set;
-/// 4. with a join token, a hub that is found on the network.
+/// 4. the job list on a web server that is set;
+/// 5. with a join token, a hub that is found on the network.
 ///
 /// `None` if there is nowhere to take jobs from.
 ///
@@ -44,14 +46,35 @@ pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<
         return Ok(Some(Place { exchange: Box::new(stick), is_worker: true }));
     }
     // Without a token a hub that was only found is not used: anybody on the network can answer.
-    if settings.hub.is_none() && settings.join_token.is_some() {
+    if settings.hub.is_none() && settings.jobs.is_none() && settings.join_token.is_some() {
         settings.hub = Some(discover::hub(stop)?);
     }
     if let Some(address) = &settings.hub {
         let hub = hub_at(address, settings, stop)?;
         return Ok(Some(Place { exchange: Box::new(hub), is_worker: true }));
     }
+    if let Some(jobs) = &settings.jobs {
+        let list = list_at(jobs, settings, stop)?;
+        return Ok(Some(Place { exchange: Box::new(list), is_worker: true }));
+    }
     Ok(None)
+}
+
+/// The list on a web server.
+fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<UrlList, ExchangeError> {
+    let results = settings.results.as_deref().ok_or_else(|| ExchangeError {
+        what: format!("jobs={jobs} is set, and nothing says where results go"),
+        advice: "set results= to an address below which the server takes files by PUT".into(),
+    })?;
+    UrlList::open(url_list::Settings {
+        jobs,
+        results,
+        when_done: settings.when_done,
+        data: Path::new(DATA),
+        pace: Pace::default(),
+        tell: Arc::new(tell),
+        stop,
+    })
 }
 
 /// A hub, with this machine's settings.

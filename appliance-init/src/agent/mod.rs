@@ -21,6 +21,8 @@ mod results;
 mod run;
 mod running;
 mod stick;
+mod url_list;
+mod web;
 mod work;
 
 use std::io::Write;
@@ -152,7 +154,7 @@ fn wait_for_nothing(settings: &Settings, stop: &AtomicBool) -> ExitCode {
         tell(&Report::PowerOff { why: "there is no place to take jobs from, and when-done=power-off".into() });
         return ExitCode::SUCCESS;
     }
-    tell(&Report::Idle { why: "no jobs: put jobs.toml on the stick, set hub= in its rocbed.toml, or only join-token= to use a hub found on the network".into() });
+    tell(&Report::Idle { why: "no jobs: put jobs.toml on the stick, set hub= (or jobs= and results=) in its rocbed.toml, or only join-token= to use a hub found on the network".into() });
     while !stop.load(Ordering::Relaxed) {
         // The signal itself does not end this; it sets the flag.
         std::thread::sleep(Duration::from_millis(200));

@@ -24,6 +24,7 @@ mod uploads;
 pub use calls::{JobQuery, ResultQuery};
 pub use error::ClientError;
 pub use http::{Client, Options};
+pub use roots::roots;
 
 /// A new name for a request: 128 random bits.
 ///

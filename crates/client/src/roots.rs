@@ -11,8 +11,12 @@ use crate::error::ClientError;
 const SYSTEM: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
-/// Reads them. A system without any trusts only the one that is given; then plain http still works.
-pub(crate) fn roots(given: Option<&Path>) -> Result<RootCerts, ClientError> {
+/// Reads the authorities whose certificates are trusted: the system's, and those in a PEM file. A system without any
+/// trusts only the ones that are given; then plain http still works.
+///
+/// # Errors
+/// If a file cannot be read, or there is no certificate in it.
+pub fn roots(given: Option<&Path>) -> Result<RootCerts, ClientError> {
     let system = std::env::var_os("SSL_CERT_FILE").filter(|value| !value.is_empty()).map(PathBuf::from);
     let system = system.or_else(|| SYSTEM.iter().map(PathBuf::from).find(|path| path.exists()));
     let mut certificates = Vec::new();

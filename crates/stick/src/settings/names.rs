@@ -47,11 +47,13 @@ pub enum Kind {
     Text,
 }
 
-const SETTINGS: [(&str, Kind); 15] = [
+const SETTINGS: [(&str, Kind); 17] = [
     ("name", Kind::HostName),
     ("hub", Kind::Url),
     ("join-token", Kind::Text),
     ("hub-ca", Kind::Text),
+    ("jobs", Kind::Url),
+    ("results", Kind::Url),
     ("gpu", Kind::Text),
     ("mirror", Kind::Url),
     ("check-valid-until", Kind::Truth),

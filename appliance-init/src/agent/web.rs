@@ -1,0 +1,125 @@
+//! [`Web`]: a job list that anybody's web server has, and results put onto one.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use ureq::Agent;
+use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::tls::TlsConfig;
+
+use super::post::Carried;
+
+/// No job list is larger, in bytes.
+const MAX_LIST: u64 = 4 << 20;
+
+/// What a server says of why it refuses, in bytes.
+const MAX_WORDS: u64 = 300;
+
+/// How long a server may be silent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a server said about the version of a list, sent with the next question (RFC 9110, sections 8.8 and 13.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Validators {
+    etag: Option<String>,
+    modified: Option<String>,
+}
+
+/// What came of asking for a list.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// It, and its version.
+    List(Vec<u8>, Validators),
+    /// It is what it was.
+    Unchanged,
+}
+
+/// A web client.
+#[derive(Debug, Clone)]
+pub struct Web {
+    agent: Agent,
+}
+
+impl Web {
+    /// One that trusts the system's authorities.
+    ///
+    /// # Errors
+    /// If their certificates cannot be read.
+    pub fn new() -> Result<Self, client::ClientError> {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .user_agent(concat!("rocbed/", env!("CARGO_PKG_VERSION")))
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(PATIENCE))
+            .timeout_per_read(Some(PATIENCE))
+            .timeout_per_write(Some(PATIENCE))
+            .tls_config(TlsConfig::builder().root_certs(client::roots(None)?).build());
+        Ok(Self { agent: config.build().into() })
+    }
+
+    /// Asks for a list, unless it is still the one that is known.
+    ///
+    /// # Errors
+    /// For people, with the address.
+    pub fn fetch(&self, address: &str, known: &Validators) -> Result<Fetched, String> {
+        let mut request = self.agent.get(address);
+        if let Some(etag) = &known.etag {
+            request = request.header("if-none-match", etag);
+        }
+        if let Some(modified) = &known.modified {
+            request = request.header("if-modified-since", modified);
+        }
+        let mut answer = request.call().map_err(|error| format!("{address}: {error}"))?;
+        match answer.status() {
+            StatusCode::NOT_MODIFIED => Ok(Fetched::Unchanged),
+            StatusCode::OK => {
+                let headers = answer.headers();
+                let validators = Validators { etag: text(headers, "etag"), modified: text(headers, "last-modified") };
+                let list = answer.body_mut().with_config().limit(MAX_LIST).read_to_vec();
+                list.map(|bytes| Fetched::List(bytes, validators)).map_err(|error| format!("{address}: {error}"))
+            }
+            _ => Err(format!("{address}: {}", refusal(answer))),
+        }
+    }
+
+    /// Puts a file there, with its digest (RFC 9530, `Repr-Digest`). Only a 2xx answer says that it is there; anything
+    /// else may be mended at the server, so it is tried again.
+    pub fn put(&self, address: &str, file: &Path, size: u64, sha256: &str) -> Carried {
+        let opened = File::open(file).map_err(|error| format!("opening {}: {error}", file.display()));
+        let digest = hex::decode(sha256).map_err(|error| format!("{}: its digest: {error}", file.display()));
+        let (body, digest) = match (opened, digest) {
+            (Ok(body), Ok(digest)) => (body, digest),
+            (Err(why), _) | (_, Err(why)) => return Carried::Refused(why),
+        };
+        let request = self.agent.put(address).config().max_redirects(0).build();
+        let sent = request
+            .content_type("application/zstd")
+            .header("content-length", size.to_string())
+            .header("repr-digest", format!("sha-256=:{}:", BASE64_STANDARD.encode(digest)))
+            .send(body);
+        match sent {
+            Ok(answer) if answer.status().is_success() => Carried::Kept,
+            Ok(answer) => Carried::Later(format!("{address}: {}", refusal(answer))),
+            Err(error) => Carried::Later(format!("{address}: {error}")),
+        }
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// The status and the server's first words.
+fn refusal(answer: Response<ureq::Body>) -> String {
+    let status = answer.status();
+    let mut words = Vec::new();
+    // What was read by then is said.
+    drop(answer.into_body().into_reader().take(MAX_WORDS).read_to_end(&mut words));
+    let words = String::from_utf8_lossy(&words);
+    let first = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    if first.is_empty() || first.starts_with('<') { status.to_string() } else { format!("{status}: {first}") }
+}
