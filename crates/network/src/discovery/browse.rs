@@ -56,7 +56,7 @@ pub fn browse(
     let name = |domain: &str| Name::parse(&format!("{kind}.{domain}")).map_err(wrong);
     let mut collectors = vec![Collector::new(name(LOCAL)?)];
     if let Some(domain) = &places.domain {
-        collectors.push(Collector::new(name(domain)?));
+        collectors.push(Collector::ordinary(name(domain)?));
     }
     let channels = channels(places)?;
     let began = Instant::now();

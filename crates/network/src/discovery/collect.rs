@@ -29,12 +29,21 @@ pub struct Found {
 pub struct Collector {
     service: Name,
     records: Vec<Record>,
+    /// Whether a time to live of 0 takes a record back.
+    goodbyes: bool,
 }
 
 impl Collector {
-    /// For services of that name: `_rocbed._tcp.local`.
+    /// For services of that name: `_rocbed._tcp.local`. A record whose time to live is 0 is taken back (RFC 6762,
+    /// section 10.1).
     pub fn new(service: Name) -> Self {
-        Self { service, records: Vec::new() }
+        Self { service, records: Vec::new(), goodbyes: true }
+    }
+
+    /// For services in a domain of ordinary DNS, where a time to live of 0 only says that a record is not to be kept for
+    /// later (RFC 1035, section 3.2.1). Small name servers say that of all that they were configured with.
+    pub fn ordinary(service: Name) -> Self {
+        Self { service, records: Vec::new(), goodbyes: false }
     }
 
     /// Takes an answer. Questions of others are passed over.
@@ -45,7 +54,7 @@ impl Collector {
         for record in message.records {
             let same = |other: &Record| other.name == record.name && other.data == record.data;
             self.records.retain(|other| !same(other));
-            if record.ttl > 0 && self.records.len() < MOST {
+            if (record.ttl > 0 || !self.goodbyes) && self.records.len() < MOST {
                 self.records.push(record);
             }
         }
@@ -56,23 +65,30 @@ impl Collector {
         let question = |name: &Name, kind| Question { name: name.clone(), kind, unicast: false };
         let mut questions = vec![question(&self.service, Kind::Ptr)];
         for (instance, _) in self.instances() {
-            match self.place(instance) {
-                None => questions.extend([question(instance, Kind::Srv), question(instance, Kind::Txt)]),
+            let place = self.place(instance);
+            if place.is_none() {
+                questions.push(question(instance, Kind::Srv));
+            }
+            if !self.has_attributes(instance) {
+                questions.push(question(instance, Kind::Txt));
+            }
+            match place {
                 Some((_, host)) if self.addresses(host).is_empty() => {
                     questions.extend([question(host, Kind::A), question(host, Kind::Aaaa)]);
                 }
-                Some(_) => {}
+                _ => {}
             }
         }
         questions
     }
 
-    /// The services of which all is known, in the order of their names.
+    /// The services of which all is known, in the order of their names. Attributes are part of it: every service has a
+    /// record for them, if an empty one (RFC 6763, section 6.1), and without it nobody knows whether TLS is wanted.
     pub fn found(&self) -> Vec<Found> {
         let complete = self.instances().filter_map(|(name, label)| {
             let (port, host) = self.place(name)?;
             let addresses = self.addresses(host);
-            (!addresses.is_empty()).then(|| Found {
+            (!addresses.is_empty() && self.has_attributes(name)).then(|| Found {
                 instance: String::from_utf8_lossy(label).into_owned(),
                 host: host.to_string(),
                 port,
@@ -116,6 +132,10 @@ impl Collector {
         addresses.sort();
         addresses.dedup();
         addresses
+    }
+
+    fn has_attributes(&self, instance: &Name) -> bool {
+        self.records.iter().any(|record| record.name == *instance && matches!(record.data, Data::Txt(_)))
     }
 
     fn attributes(&self, instance: &Name) -> BTreeMap<String, String> {
@@ -174,6 +194,18 @@ mod tests {
         gone.records[0].ttl = 0;
         collector.take(gone);
         assert!(collector.found().is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn of_ordinary_dns_a_record_that_is_not_to_be_kept_is_used() -> Result<(), MessageError> {
+        let service = Name::parse("_rocbed._tcp.lab.example")?;
+        let mut collector = Collector::ordinary(service.clone());
+        let mut message = answer("_rocbed._tcp.lab.example", Data::Ptr(Name::below(b"hub", &service)?))?;
+        message.records[0].ttl = 0;
+        collector.take(message);
+        let kinds: Vec<_> = collector.questions().iter().map(|asked| asked.kind).collect();
+        assert_eq!(kinds, [Kind::Ptr, Kind::Srv, Kind::Txt]);
         Ok(())
     }
 }
