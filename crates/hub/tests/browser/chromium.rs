@@ -63,6 +63,11 @@ impl Browser {
 
     /// Calls a method; what it gives back.
     pub fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        self.try_call(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Calls a method; what it gives back, or what it complains of.
+    fn try_call(&mut self, method: &str, parameters: &Value) -> Result<Value, Value> {
         self.last += 1;
         let mut message = json!({ "id": self.last, "method": method, "params": parameters });
         if !self.session.is_empty() {
@@ -74,8 +79,8 @@ impl Browser {
         loop {
             let message = self.message();
             if message["id"] == wanted {
-                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                return message["result"].clone();
+                let error = &message["error"];
+                return if error.is_null() { Ok(message["result"].clone()) } else { Err(error.clone()) };
             }
         }
     }
@@ -112,7 +117,13 @@ impl Browser {
     /// The value of an expression in the page.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let about = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let outcome = self.call("Runtime.evaluate", &about);
+        let outcome = match self.try_call("Runtime.evaluate", &about) {
+            // The page that was to answer is being left, perhaps because of the expression itself: it has no value.
+            Err(error) if error["message"].as_str().is_some_and(|text| text.contains("navigated")) => {
+                return Value::Null;
+            }
+            outcome => outcome.unwrap_or_else(|error| panic!("{expression}: {error}")),
+        };
         assert!(outcome["exceptionDetails"].is_null(), "{expression}: {}", outcome["exceptionDetails"]);
         outcome["result"]["value"].clone()
     }
