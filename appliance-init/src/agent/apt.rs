@@ -1,8 +1,9 @@
-//! apt's settings in testbeds, where they are not to be the image's: files to be copied in.
+//! apt's settings in testbeds, where they are not to be the image's: files that lie over it.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use crate::settings::Settings;
 
@@ -12,24 +13,27 @@ const SOURCES: &str = "etc/apt/sources.list.d/rocbed.sources";
 /// Comes after the image's own.
 const CONFIGURATION: &str = "etc/apt/apt.conf.d/91rocbed";
 
-/// Writes what differs from the image below `root` into a directory; returns what goes where.
-pub fn copies(settings: &Settings, root: &Path, directory: &Path) -> io::Result<Vec<(PathBuf, String)>> {
-    let mut copies = Vec::new();
-    let mut add = |name: &str, text: String, inside: &str| {
-        fs::create_dir_all(directory)?;
-        let path = directory.join(name);
-        fs::write(&path, text)?;
-        copies.push((path, format!("/{inside}")));
-        Ok::<_, io::Error>(())
+/// Writes what differs from the image below `root` into a layer, a directory that goes over it. What is there already is
+/// left as it is: caches that are older than the sources are of no use to apt.
+pub fn write(settings: &Settings, root: &Path, layer: &Path) -> io::Result<()> {
+    let make = |directory: &Path| DirBuilder::new().recursive(true).mode(0o755).create(directory);
+    make(layer)?;
+    let add = |name: &str, text: String| {
+        let path = layer.join(name);
+        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        path.parent().map_or(Ok(()), make)?;
+        fs::write(path, text)
     };
     if let Some(mirror) = &settings.mirror {
         let sources = fs::read_to_string(root.join(SOURCES))?;
-        add("rocbed.sources", with_mirror(&sources, mirror), SOURCES)?;
+        add(SOURCES, with_mirror(&sources, mirror))?;
     }
     if !settings.check_valid_until {
-        add("91rocbed", "Acquire::Check-Valid-Until \"false\";\n".to_owned(), CONFIGURATION)?;
+        add(CONFIGURATION, "Acquire::Check-Valid-Until \"false\";\n".to_owned())?;
     }
-    Ok(copies)
+    Ok(())
 }
 
 /// Sources in deb822 style with another address (sources.list(5), `URIs`).
@@ -46,22 +50,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_set_is_copied() -> io::Result<()> {
+    fn only_what_was_set_is_in_the_layer() -> io::Result<()> {
         let (root, directory) = (tempfile::tempdir()?, tempfile::tempdir()?);
         fs::create_dir_all(root.path().join("etc/apt/sources.list.d"))?;
         fs::write(root.path().join(SOURCES), "Types: deb deb-src\nURIs: http://a\nSuites: sid\n")?;
-        let copied = |settings: &Settings| -> io::Result<Vec<String>> {
-            let copies = copies(settings, root.path(), directory.path())?;
-            let text = |(path, inside): &(PathBuf, String)| Ok(format!("{inside}: {}", fs::read_to_string(path)?));
-            copies.iter().map(text).collect()
-        };
-        assert!(copied(&Settings::default())?.is_empty());
+        let layer = directory.path().join("layer");
+        write(&Settings::default(), root.path(), &layer)?;
+        assert_eq!(fs::read_dir(&layer)?.count(), 0);
         let settings = Settings { mirror: Some("http://b".into()), check_valid_until: false, ..Settings::default() };
-        let expected = [
-            "/etc/apt/sources.list.d/rocbed.sources: Types: deb deb-src\nURIs: http://b\nSuites: sid\n",
-            "/etc/apt/apt.conf.d/91rocbed: Acquire::Check-Valid-Until \"false\";\n",
-        ];
-        assert_eq!(copied(&settings)?, expected);
+        write(&settings, root.path(), &layer)?;
+        let text = |name: &str| fs::read_to_string(layer.join(name));
+        assert_eq!(text(SOURCES)?, "Types: deb deb-src\nURIs: http://b\nSuites: sid\n");
+        assert_eq!(text(CONFIGURATION)?, "Acquire::Check-Valid-Until \"false\";\n");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_there_keeps_its_time() -> io::Result<()> {
+        let (root, layer) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let settings = Settings { check_valid_until: false, ..Settings::default() };
+        write(&settings, root.path(), layer.path())?;
+        let path = layer.path().join(CONFIGURATION);
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        fs::File::options().write(true).open(&path)?.set_modified(long_ago)?;
+        write(&settings, root.path(), layer.path())?;
+        assert_eq!(path.metadata()?.modified()?, long_ago);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod fitness;
 mod hub;
 mod identity;
 mod interrupt;
+mod lists;
 mod machine;
 mod outbox;
 mod pace;

@@ -15,6 +15,7 @@ use runner::{Cancel, Event, KernelLog, Kmsg, Observer, Setup};
 
 use super::apt;
 use super::exchange::{Assignment, Delivery};
+use super::lists::Lists;
 use crate::second_stage::{IMAGE, ONLINE};
 use crate::settings::Settings;
 use crate::switch_root;
@@ -24,6 +25,9 @@ const WORK: &str = "/var/tmp/rocbed/work";
 
 /// Bundles that are being made, in the data directory: from there they move on without being copied.
 const BUNDLES: &str = "bundles";
+
+/// What apt in testbeds has from here: in memory, whose owners can be mapped for testbeds.
+const APT: &str = "/run/rocbed/apt";
 
 /// How long a job that needs packages waits for a network.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -70,12 +74,13 @@ pub struct Autopkgtest<'a> {
     settings: &'a Settings,
     machine: &'a Machine,
     stop: Arc<AtomicBool>,
+    lists: Lists,
 }
 
 impl<'a> Autopkgtest<'a> {
     /// On this machine; a job is interrupted once `stop` is set.
     pub fn new(settings: &'a Settings, machine: &'a Machine, stop: Arc<AtomicBool>) -> Self {
-        Self { settings, machine, stop }
+        Self { settings, machine, stop, lists: Lists::new(APT.into()) }
     }
 
     fn setup(&self, assignment: &Assignment, gpus: &[&Gpu]) -> io::Result<Setup> {
@@ -83,14 +88,31 @@ impl<'a> Autopkgtest<'a> {
         for directory in [Path::new(WORK), &bundles] {
             fs::create_dir_all(directory)?;
         }
-        let server = [switch_root::PROGRAM, "virt", "--root", IMAGE, "--overlay-size", &self.settings.overlay_size];
-        let server: Vec<OsString> = server.map(Into::into).to_vec();
-        let mut setup = Setup::new(server, WORK.into(), bundles, assignment.name());
+        let mut setup = Setup::new(self.server(), WORK.into(), bundles, assignment.name());
         setup.machine = self.machine.clone();
         setup.gpus = gpus.iter().map(|gpu| (*gpu).into()).collect();
         setup.source.clone_from(&assignment.tree);
-        setup.copies = apt::copies(self.settings, Path::new("/"), Path::new("/run/rocbed/apt"))?;
         Ok(setup)
+    }
+
+    /// What makes testbeds.
+    fn server(&self) -> Vec<OsString> {
+        let program = [switch_root::PROGRAM, "virt", "--root", IMAGE, "--overlay-size", &self.settings.overlay_size];
+        let layer = [OsString::from("--layer"), self.lists.layer().into_os_string()];
+        program.map(OsString::from).into_iter().chain(layer).collect()
+    }
+
+    /// Sees to it that testbeds have package lists. Where that fails, each fetches its own.
+    fn fetch_lists(&mut self, job: &Job, cancel: &Cancel, log: &mut dyn FnMut(&[u8]), phase: &mut dyn FnMut(&str)) {
+        if !self.lists.are_due(job, Path::new(ONLINE).exists()) {
+            return;
+        }
+        phase("fetching the package lists");
+        log(b"rocbed: fetching the package lists, once for all testbeds\n");
+        let server = self.server();
+        if let Err(error) = self.lists.fetch(&server, cancel, log) {
+            log(format!("rocbed: fetching the package lists: {error}; each testbed tries it itself\n").as_bytes());
+        }
     }
 
     /// A job that needs packages begins when there is a network; without one apt says what is wrong.
@@ -121,12 +143,15 @@ impl RunJob for Autopkgtest<'_> {
             Err(why) => return Ok(Outcome::Declined(why)),
         };
         self.wait_for_network(job, phase);
+        let cancel = Cancel::from(Arc::clone(&self.stop)).or(assignment.interrupt.flag());
+        apt::write(self.settings, Path::new("/"), &self.lists.layer())
+            .map_err(|error| format!("writing apt's settings in {APT}: {error}"))?;
+        self.fetch_lists(job, &cancel, log, phase);
         let setup = self.setup(assignment, &gpus).map_err(|error| format!("preparing its run: {error}"))?;
         let mut kernel: Box<dyn KernelLog> = match Kmsg::open() {
             Ok(kernel) => Box::new(kernel),
             Err(error) => return Err(format!("opening the kernel's log: {error}")),
         };
-        let cancel = Cancel::from(Arc::clone(&self.stop)).or(assignment.interrupt.flag());
         let finished = runner::run(job, &setup, kernel.as_mut(), &mut Watcher { log, phase }, &cancel);
         let finished = finished.map_err(|error| explain(&error))?;
         if finished.cancelled {

@@ -10,11 +10,26 @@ use protocol::{Job, RunAs};
 use crate::source::Ready;
 use crate::{Error, Setup, timeouts};
 
+/// A file in testbeds whose package lists were put there. While it is younger than an hour, they are not fetched again.
+pub const LISTS_STAMP: &str = "/var/lib/rocbed/apt-lists";
+
 /// Indexes are not in the image. A failure to get them is the machine's; apt's own exit status would blame the package.
 const UPDATE: &str = "(apt-get -q -o APT::Update::Error-Mode=any update || (sleep 10; apt-get -q -o APT::Update::Error-Mode=any update)) || exit 1";
 /// The same for a source tree, which may do without.
 const TRY_UPDATE: &str =
     "apt-get -q update || echo 'rocbed: the package lists could not be fetched: dependencies will not be found' >&2";
+
+/// The command that sees to package lists, if the tests need them.
+fn lists_command(job: &Job, source: &Ready) -> Option<String> {
+    let update = match (source.must_update(), source.wants_packages()) {
+        (true, _) => UPDATE,
+        (false, true) => TRY_UPDATE,
+        (false, false) => return None,
+    };
+    // The lists that were put there are not those of the releases that are added for pins.
+    let fresh = format!("[ -n \"$(find {LISTS_STAMP} -mmin -60 2>/dev/null)\" ] || ");
+    Some(if job.pin.is_empty() { fresh + update } else { update.to_owned() })
+}
 
 /// The arguments of one run. `output` is the directory that autopkgtest makes; `left` the time until it is to be done.
 pub(crate) fn arguments(
@@ -43,11 +58,7 @@ pub(crate) fn arguments(
         word.push(to);
         words.push(word);
     }
-    if source.must_update() {
-        words.push(joined("--setup-commands=", UPDATE));
-    } else if source.wants_packages() {
-        words.push(joined("--setup-commands=", TRY_UPDATE));
-    }
+    words.extend(lists_command(job, source).map(|command| joined("--setup-commands=", command)));
     words.extend(environment(job, setup)?);
     words.extend(setup.options.iter().cloned());
     words.extend(source.arguments());
@@ -105,9 +116,39 @@ mod tests {
     fn a_package_of_the_archive() {
         let line = line(&Job::of_package("gzip"), &setup(), &Ready::Package("gzip".into()), RunAs::User);
         let expected = format!(
-            "--output-dir=/out|{TIMEOUTS}|--setup-commands={UPDATE}|gzip|--|/usr/bin/autopkgtest-virt-rocbed|--root|/root"
+            "--output-dir=/out|{TIMEOUTS}|--setup-commands={}|gzip|--|/usr/bin/autopkgtest-virt-rocbed|--root|/root",
+            lists_command(&Job::of_package("gzip"), &Ready::Package("gzip".into())).unwrap()
         );
         assert_eq!(line, expected);
+    }
+
+    /// Runs the command of a job with a stamp and an `apt-get` of the test's; says how often apt-get was called.
+    fn updates(job: &Job, age: Option<u64>) -> usize {
+        let directory = tempfile::tempdir().unwrap();
+        let stamp = directory.path().join("stamp");
+        if let Some(seconds) = age {
+            let time = std::time::SystemTime::now() - Duration::from_secs(seconds);
+            std::fs::File::create(&stamp).unwrap().set_modified(time).unwrap();
+        }
+        let command = lists_command(job, &Ready::Package("gzip".into())).unwrap();
+        let command = command.replace(LISTS_STAMP, &stamp.to_string_lossy());
+        let apt = directory.path().join("apt-get");
+        std::fs::write(&apt, "#!/bin/sh\necho called\n").unwrap();
+        std::fs::set_permissions(&apt, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", directory.path().display());
+        let output = std::process::Command::new("sh").args(["-ec", &command]).env("PATH", path).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stdout).lines().count()
+    }
+
+    #[test]
+    fn lists_that_are_there_are_fetched_again_only_when_old_or_for_pins() {
+        let gzip = Job::of_package("gzip");
+        assert_eq!(updates(&gzip, None), 1);
+        assert_eq!(updates(&gzip, Some(60)), 0);
+        assert_eq!(updates(&gzip, Some(2 * 3600)), 1);
+        let pinned = Job { pin: vec!["experimental=rocminfo".into()], ..gzip };
+        assert_eq!(updates(&pinned, Some(60)), 1);
     }
 
     #[test]

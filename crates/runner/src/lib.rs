@@ -36,6 +36,7 @@ pub mod summary;
 mod timeouts;
 mod xml;
 
+pub use command::LISTS_STAMP;
 pub use error::Error;
 pub use job::{Finished, run};
 pub use kernel_log::{KernelLog, Kmsg};
