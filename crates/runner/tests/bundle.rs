@@ -249,6 +249,7 @@ fn archive(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_entry_type(*kind);
+        header.set_mode(0o644);
         header.set_size(content.len() as u64);
         header.set_cksum();
         plain.extend_from_slice(header.as_bytes());
@@ -257,6 +258,11 @@ fn archive(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
     }
     plain.extend([0; 1024]);
     zstd::encode_all(&plain[..], 1).unwrap()
+}
+
+/// An error with what it comes from.
+fn whole(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", whole(source)))
 }
 
 #[test]
@@ -275,8 +281,8 @@ fn what_is_no_bundle_is_refused() {
         ),
         (archive(&[("result.json", EntryType::Regular, b"{}")]), "result.json in it"),
     ] {
-        let error = bundle::parse(&bytes).unwrap_err().to_string();
-        assert!(error.contains(says), "{error}");
+        let error = whole(&bundle::parse(&bytes).unwrap_err());
+        assert!(error.contains(says), "{says}: {error}");
     }
     let mut bomb = zstd::Encoder::new(Vec::new(), 1).unwrap();
     let mut header = tar::Header::new_gnu();
@@ -284,7 +290,8 @@ fn what_is_no_bundle_is_refused() {
     header.set_size(1 << 30);
     header.set_cksum();
     bomb.write_all(header.as_bytes()).unwrap();
-    assert!(bundle::parse(&bomb.finish().unwrap()).unwrap_err().to_string().contains("a name has 1073741824 bytes"));
+    let error = whole(&bundle::parse(&bomb.finish().unwrap()).unwrap_err());
+    assert!(error.contains("a name has 1073741824 bytes"), "{error}");
 }
 
 proptest::proptest! {
