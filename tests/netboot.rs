@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rocbed_tests::{rocbed, smoke_image, tool};
+use tempfile::TempDir;
 
 /// Says which test a process was started for.
 const INSIDE: &str = "ROCBED_NETBOOT_TEST";
@@ -76,6 +77,8 @@ struct Served {
     child: Child,
     lines: Receiver<String>,
     seen: Vec<String>,
+    /// Where it may keep what it needs while it runs.
+    temporary: TempDir,
 }
 
 impl Served {
@@ -83,7 +86,9 @@ impl Served {
         let call =
             rocbed(["netboot", "--interface", "br0", "--ignore-valid-until", "--set", "set-clock=no"]).arg(image);
         let mut command = words.iter().fold(call, |call, word| call.arg(word)).into_command();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rocbed netboot");
+        let temporary = tempfile::tempdir().expect("a directory");
+        command.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("rocbed netboot");
         let (sender, lines) = channel();
         let outputs: [Box<dyn std::io::Read + Send>; 2] =
             [Box::new(child.stdout.take().expect("stdout")), Box::new(child.stderr.take().expect("stderr"))];
@@ -94,7 +99,7 @@ impl Served {
                 lines.map(|line| sender.send(line)).take_while(Result::is_ok).for_each(drop);
             });
         }
-        let mut served = Self { child, lines, seen: Vec::new() };
+        let mut served = Self { child, lines, seen: Vec::new(), temporary };
         served.wait_for("serving ");
         served
     }
@@ -116,8 +121,8 @@ impl Served {
     fn end(mut self) -> Vec<String> {
         tool("kill", ["-INT", &self.child.id().to_string()]);
         assert!(self.child.wait().expect("its end").success());
-        let left = fs::read_dir(std::env::temp_dir()).expect("the directory for temporary files").flatten();
-        let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| is_ours(name)).collect();
+        let left = fs::read_dir(self.temporary.path()).expect("the directory for temporary files").flatten();
+        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
         assert!(left.is_empty(), "{left:?}");
         std::mem::take(&mut self.seen)
     }
@@ -128,10 +133,6 @@ impl Drop for Served {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-fn is_ours(name: &std::ffi::OsStr) -> bool {
-    name.to_string_lossy().starts_with("rocbed-netboot.")
 }
 
 /// How a machine's firmware starts.

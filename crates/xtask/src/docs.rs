@@ -36,6 +36,7 @@ const COMMANDS: &[&[&str]] = &[
     &["results", "show"],
     &["results", "fetch"],
     &["results", "junit"],
+    &["results", "report"],
     &["recipe"],
     &["cache"],
     &["cache", "list"],

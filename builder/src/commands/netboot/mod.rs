@@ -25,7 +25,7 @@ use crate::context::Context;
 use loaders::Loaders;
 
 /// How long other DHCP servers have to answer.
-const PROBE: Duration = Duration::from_secs(3);
+const PROBE: Duration = Duration::from_secs(6);
 
 /// How often to look whether the program is to end.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
