@@ -39,6 +39,7 @@ pub(crate) const TO_TEST: &[HostPackage] = &[
     package("dpkg-dev", "/usr/bin/dpkg-architecture"),
     package("e2fsprogs", "/usr/sbin/mkfs.ext4"),
     package("faketime", "/usr/bin/faketime"),
+    package("fdisk", "/usr/sbin/fdisk"),
     package("gdisk", "/usr/sbin/sgdisk"),
     package("gnupg", "/usr/bin/gpg"),
     package("iproute2", "/usr/bin/ip"),
