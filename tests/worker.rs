@@ -151,11 +151,14 @@ fn compare_with_autopkgtest(hub: &Hub, id: &str, directory: &Path) -> Value {
             // A superficial test's pass is followed by that word in brackets.
             (name.to_owned(), outcome.to_lowercase(), reason.trim_matches([' ', '(', ')']).to_owned())
         });
+        // autopkgtest reads the control file twice, and writes a line about each test that it skips both times.
+        let mut lines: Vec<_> = lines.collect();
+        lines.dedup();
         let text = |test: &Value, name: &str| test[name].as_str().unwrap_or_default().to_owned();
         let tests = run["tests"].as_array().expect("tests").iter();
         let told: Vec<_> =
             tests.map(|test| (text(test, "name"), text(test, "outcome"), text(test, "reason"))).collect();
-        assert_eq!(told, lines.collect::<Vec<_>>());
+        assert_eq!(told, lines);
         let version = read(&format!("{output}/testpkg-version"));
         let package = &run["package"];
         assert_eq!(version.trim(), format!("{} {}", text(package, "name"), text(package, "version")));
