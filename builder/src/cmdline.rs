@@ -282,17 +282,23 @@ pub enum WhenDone {
 /// `rocbed boot`
 #[derive(Debug, Args)]
 pub struct Boot {
-    /// An image directory
+    /// An image directory, or a disk: a disk.img, or what `rocbed flash --file` wrote
     pub image: PathBuf,
-    /// How to start it
-    #[arg(long, value_enum, default_value = "direct")]
-    pub firmware: Firmware,
+    /// How to start it [default: direct; uefi for a disk, and with --disk, --usb or --nvme]
+    #[arg(long, value_enum)]
+    pub firmware: Option<Firmware>,
     /// Start it over the network instead, as a machine in a lab would: PXE, iPXE, HTTP, in QEMU's own network
-    #[arg(long, conflicts_with_all = ["firmware", "disk"])]
+    #[arg(long, conflicts_with_all = ["firmware", "disk", "usb", "nvme"])]
     pub netboot: bool,
-    /// What the disk is, under UEFI
-    #[arg(long, value_enum, default_value = "virtio")]
-    pub disk: DiskKind,
+    /// What the disk is, under UEFI [default: virtio]
+    #[arg(long, value_enum)]
+    pub disk: Option<DiskKind>,
+    /// From a USB stick under UEFI: --firmware uefi --disk usb
+    #[arg(long, conflicts_with = "disk")]
+    pub usb: bool,
+    /// From an NVMe drive under UEFI: --firmware uefi --disk nvme
+    #[arg(long, conflicts_with_all = ["disk", "usb"])]
+    pub nvme: bool,
     /// Memory of the machine, with a unit: 1GiB, 512MiB
     #[arg(long, default_value = "1GiB", value_parser = memory)]
     pub memory: u64,
@@ -332,6 +338,15 @@ pub struct Boot {
     /// Leave the machine running until it ends by itself; it is given no jobs
     #[arg(long, conflicts_with = "jobs")]
     pub keep: bool,
+    /// Connect the serial console to this terminal, and ask for a root shell there; Ctrl-A X ends the machine
+    ///
+    /// There is a shell only if the image's recipe has `debug-shell = true` in [settings]. The machine is left running until
+    /// it ends, and is given no jobs. `--debug` takes the machine's messages to the terminal as they are.
+    #[arg(long, conflicts_with_all = ["jobs", "json"])]
+    pub debug: bool,
+    /// Give the machine a display, and keep a picture of it in this file (PNG), anew every second
+    #[arg(long, value_name = "FILE")]
+    pub screenshot: Option<PathBuf>,
     /// Give up after this many seconds [default: 180; with jobs ten minutes more than they may take]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,

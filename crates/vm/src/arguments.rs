@@ -18,8 +18,9 @@ impl Accelerator {
 }
 
 impl Machine {
-    /// The arguments for this machine; `flash` is the firmware's code and this machine's own copy of its variables.
-    pub(crate) fn arguments(&self, flash: Option<(&Path, &Path)>) -> Vec<OsString> {
+    /// The arguments for this machine; `flash` is the firmware's code and this machine's own copy of its variables, `monitor`
+    /// where its monitor listens, if somebody wants to look at its display.
+    pub(crate) fn arguments(&self, flash: Option<(&Path, &Path)>, monitor: Option<&Path>) -> Vec<OsString> {
         let mut arguments = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
         add(&[
@@ -35,7 +36,12 @@ impl Machine {
         ]);
         add(&self.accelerator.arguments());
         add(&["-m", &format!("{}M", self.memory_mib), "-smp", &self.cpus.to_string()]);
-        add(&["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial", "-device", "virtio-rng-pci"]);
+        if self.interactive {
+            add(&["-chardev", "stdio,id=serial,mux=on,signal=off", "-serial", "chardev:serial"]);
+            add(&["-mon", "chardev=serial", "-device", "virtio-rng-pci"]);
+        } else {
+            add(&["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial", "-device", "virtio-rng-pci"]);
+        }
         if self.debug_exit {
             add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
         }
@@ -57,6 +63,11 @@ impl Machine {
             let drive = |options: &str, path| [OsString::from("-drive"), with_path(options, path)];
             arguments.extend(drive("if=pflash,format=raw,unit=0,readonly=on,file=", code));
             arguments.extend(drive("if=pflash,format=raw,unit=1,file=", variables));
+        }
+        if let Some(monitor) = monitor {
+            let monitor = with_path("unix:", monitor).into_encoded_bytes();
+            let monitor = OsString::from_vec([monitor.as_slice(), b",server=on,wait=off"].concat());
+            arguments.extend(["-device".into(), "VGA".into(), "-qmp".into(), monitor]);
         }
         if !self.ports.is_empty() {
             arguments.extend(["-device".into(), "virtio-serial-pci".into()]);
@@ -115,7 +126,7 @@ mod tests {
     use super::*;
 
     fn line(machine: &Machine, flash: Option<(&Path, &Path)>) -> String {
-        machine.arguments(flash).join(OsStr::new(" ")).into_string().unwrap()
+        machine.arguments(flash, None).join(OsStr::new(" ")).into_string().unwrap()
     }
 
     const COMMON: &str = "-name rocbed -machine q35 -nodefaults -no-user-config -display none -no-reboot";
@@ -138,6 +149,20 @@ mod tests {
             line(&Machine::new(Accelerator::Kvm), None),
             format!("{COMMON} -accel kvm -cpu host -m 1024M -smp 2 {CONSOLE} -nic none")
         );
+    }
+
+    #[test]
+    fn a_terminal_has_console_and_monitor() {
+        let line = line(&Machine::new(Accelerator::Kvm).interactive(), None);
+        let expected = "-chardev stdio,id=serial,mux=on,signal=off -serial chardev:serial -mon chardev=serial";
+        assert!(line.contains(expected), "{line}");
+    }
+
+    #[test]
+    fn a_display_is_looked_at_through_the_monitor() {
+        let arguments = Machine::new(Accelerator::Kvm).arguments(None, Some(Path::new("/a,b")));
+        let text = arguments.join(OsStr::new(" ")).into_string().unwrap();
+        assert!(text.ends_with("-nic none -device VGA -qmp unix:/a,,b,server=on,wait=off"), "{text}");
     }
 
     #[test]

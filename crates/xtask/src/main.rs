@@ -1,4 +1,5 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `build`, `docs`.
+//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `build`, `docs`,
+//! `screenshots`.
 
 mod bench;
 mod bench_boot;
@@ -8,6 +9,7 @@ mod docs;
 mod host;
 mod lint;
 mod run;
+mod screenshots;
 mod test;
 
 use std::process::ExitCode;
@@ -43,6 +45,8 @@ enum Chore {
     },
     /// Write the generated pages of docs/ anew: the recipe reference and its JSON Schema, the command line
     Docs,
+    /// Take the pictures in docs/images anew, of a machine in QEMU
+    Screenshots,
 }
 
 fn main() -> ExitCode {
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
             })
         }
         Chore::Docs => docs::write(),
+        Chore::Screenshots => screenshots::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
