@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rocbed_tests::{Output, rocbed, smoke_image, tool};
+use rocbed_tests::{Call, Output, rocbed, smoke_image, tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -31,7 +31,7 @@ fn run_jobs(image: &Path, jobs: &str, words: &[&str]) -> Ran {
     let list = directory.path().join("jobs.toml");
     fs::write(&list, jobs).expect("a job list");
     let call = rocbed(["boot", "--json", "--jobs"]).arg(&list).arg("--results").arg(directory.path().join("results"));
-    let output = words.iter().fold(call.arg(image), |call, word| call.arg(word)).run();
+    let output = words.iter().fold(call.arg(image), Call::arg).run();
     let results = serde_json::from_str(&output.stdout)
         .unwrap_or_else(|error| panic!("no results ({error}): {:?}\n{}", output.code, output.stderr));
     Ran { output, results, directory }
@@ -149,7 +149,7 @@ fn settings_of_the_stick_are_read_and_corrupt_ones_told() {
     fs::create_dir(&image).expect("a directory");
     for name in ["disk.img", "SHA256SUMS", "cmdline"] {
         let (from, to) = (smoke_image().join(name), image.join(name));
-        tool("cp", &["--sparse=always", &from.to_string_lossy(), &to.to_string_lossy()]);
+        tool("cp", ["--sparse=always", &from.to_string_lossy(), &to.to_string_lossy()]);
     }
     let disk = image.join("disk.img");
     // The ESP is the first partition, at 1 MiB.
@@ -160,7 +160,7 @@ fn settings_of_the_stick_are_read_and_corrupt_ones_told() {
     ] {
         let file = directory.path().join("rocbed.toml");
         fs::write(&file, settings).expect("a file of settings");
-        tool("mcopy", &["-o", "-i", &esp, &file.to_string_lossy(), "::rocbed.toml"]);
+        tool("mcopy", ["-o", "-i", &esp, &file.to_string_lossy(), "::rocbed.toml"]);
         let output = rocbed(["boot", &image.to_string_lossy(), "--firmware", "uefi", "--disk", "usb"]).run();
         assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
         assert!(output.stdout.contains(said), "{said}:\n{}", output.stdout);

@@ -85,7 +85,7 @@ impl Served {
     fn start(image: &Path, words: &[&str]) -> Self {
         let call =
             rocbed(["netboot", "--interface", "br0", "--ignore-valid-until", "--set", "set-clock=no"]).arg(image);
-        let mut command = words.iter().fold(call, |call, word| call.arg(word)).into_command();
+        let mut command = words.iter().fold(call, rocbed_tests::Call::arg).into_command();
         let temporary = tempfile::tempdir().expect("a directory");
         command.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("rocbed netboot");

@@ -198,7 +198,10 @@ fn start_network(settings: &Settings, events: Sender<Event>, console: &mut Conso
     }
     wanted.before = netroot::addresses::read(Path::new(netroot::addresses::FILE));
     let started = network::Network::start(wanted).map_err(|error| error.to_string()).and_then(|(network, from)| {
-        let pass_on = move || from.iter().map(Event::Network).try_for_each(|event| events.send(event));
+        let pass_on = move || {
+            // As long as somebody takes them.
+            let _all = from.iter().all(|event| events.send(Event::Network(event)).is_ok());
+        };
         let thread = thread::Builder::new().name("network events".into()).spawn(pass_on);
         thread.map(|_| network).map_err(|error| error.to_string())
     });

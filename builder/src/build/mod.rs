@@ -136,16 +136,15 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     disk::write_uki(&stub, &parts, &mut staging)?;
     clock.lap("uki.efi");
 
-    let disk_layout = disk::write_disk(
-        root_image,
+    let wanted = disk::Wanted {
+        root: root_image,
         unchanged,
-        options.compress,
-        &recipe.image,
-        options.sector_size,
+        whole: options.compress,
+        image: &recipe.image,
+        sector_size: options.sector_size,
         epoch,
-        &mut staging,
-        reporter,
-    )?;
+    };
+    let disk_layout = disk::write_disk(&wanted, &mut staging, reporter)?;
     clock.lap("disk.img");
     if options.compress {
         compress_disk(&mut staging, reporter)?;
