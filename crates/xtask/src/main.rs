@@ -1,7 +1,8 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `build`, `docs`.
+//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `build`, `docs`, `book`.
 
 mod bench;
 mod bench_boot;
+mod book;
 mod build;
 mod demo;
 mod docs;
@@ -43,6 +44,8 @@ enum Chore {
     },
     /// Write the generated pages of docs/ anew: the recipe reference and its JSON Schema, the command line
     Docs,
+    /// Make a book of docs/: pages for a browser, below target/book
+    Book,
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
             })
         }
         Chore::Docs => docs::write(),
+        Chore::Book => book::build(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
