@@ -46,7 +46,11 @@ fn find(name: &str, value: &Value, scripts: &mut Vec<(String, String)>) {
                 }
             }
         }
-        Value::Array(values) => values.iter().for_each(|value| find(name, value, scripts)),
+        Value::Array(values) => {
+            for value in values {
+                find(name, value, scripts);
+            }
+        }
         _ => {}
     }
 }

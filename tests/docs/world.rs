@@ -123,7 +123,9 @@ impl World {
         let mut shell = self.shell(line, hub.home());
         match place {
             Place::Done => {
-                jobs.iter().for_each(|_| worker.deliver(&worker.begin(), Verdict::Pass));
+                for _ in jobs {
+                    worker.deliver(&worker.begin(), Verdict::Pass);
+                }
                 hub.call(&["results", "fetch", "rocrand"]).current_dir(hub.home()).ok();
                 // Pages fetch it themselves, or name it.
                 if line.contains("fetch") {
@@ -137,7 +139,9 @@ impl World {
                 let mut first = String::new();
                 let stderr = watching.stderr.as_mut().expect("its stderr");
                 BufReader::new(stderr).read_line(&mut first).expect("a line");
-                (0..jobs.len().max(1)).for_each(|_| worker.deliver(&worker.begin(), Verdict::Pass));
+                for _ in 0..jobs.len().max(1) {
+                    worker.deliver(&worker.begin(), Verdict::Pass);
+                }
                 ended(watching.wait_with_output())
             }
             _ => ended(shell.output()),
