@@ -87,7 +87,8 @@ const WAYS: &[(&str, Way)] = &[
         "usermod",
         Way::Nobody("changes the machine's users; tests/same_twice.rs has useradd give one of its own such ids"),
     ),
-    ("podman run", Way::Nobody("needs an image from a registry")),
+    ("podman run", Way::Nobody("needs an image from a registry; tests/container.rs makes a container of its own")),
+    ("docker run", Way::Nobody("the same")),
 ];
 
 /// How a command is run.
