@@ -12,7 +12,7 @@ pub(crate) fn build() -> Result<()> {
     host::install(&[host::TO_WRITE])?;
     let site = target_directory().join("book");
     let mut mkdocs = Command::new("mkdocs");
-    mkdocs.current_dir(workspace()).args(["build", "--quiet", "--strict", "--site-dir"]).arg(&site);
+    mkdocs.current_dir(workspace()).args(["build", "--strict", "--site-dir"]).arg(&site);
     run(&mut mkdocs).context("help: the lines above name the page; mkdocs.yml lists those that there are")?;
     println!("{}", site.join("index.html").display());
     Ok(())
