@@ -284,13 +284,14 @@ fn files_for_a_server_of_ones_own_name_each_other() {
     let directory = tempfile::tempdir().expect("a directory");
     let call =
         rocbed(["netboot", "--ignore-valid-until", "--url", "http://boot.lab/rocbed/", "--hub", "http://hub:8420"]);
+    let call = call.args(&["--join-token", "rocbed-join-1"]);
     call.arg("--files").arg(directory.path()).arg(smoke_image()).ok();
     let read =
         |name: &str| fs::read_to_string(directory.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let script = read("boot.ipxe");
     assert!(script.contains("\ninitrd http://boot.lab/rocbed/initrd.img "), "{script}");
     assert!(script.contains(" rocbed.root-url=http://boot.lab/rocbed/root.img.zst rocbed.root-sha256="), "{script}");
-    assert!(script.contains(" rocbed.hub=http://hub:8420 "), "{script}");
+    assert!(script.contains(" rocbed.hub=http://hub:8420 rocbed.join-token=rocbed-join-1 "), "{script}");
     for name in ["vmlinuz", "initrd.img", "root.img.zst", "snponly.efi", "undionly.kpxe", "README.md"] {
         assert!(directory.path().join(name).is_file(), "{name}");
     }

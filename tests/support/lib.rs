@@ -10,6 +10,7 @@ mod program;
 mod proxy;
 mod tls;
 mod tools;
+mod worker;
 
 pub use archive::{Server, TestArchive};
 pub use hub::{Hub, in_home};
@@ -18,6 +19,7 @@ pub use program::{Call, Output, rocbed, rocbed_path};
 pub use proxy::Proxy;
 pub use tls::Authority;
 pub use tools::tool;
+pub use worker::{MadeUpWorker, noise};
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -27,6 +27,9 @@ pub(crate) fn to_build() -> &'static [HostPackage] {
     if is_root() { &[] } else { FOR_USERS }
 }
 
+/// What makes a book of the documentation.
+pub(crate) const TO_WRITE: &[HostPackage] = &[package("mkdocs", "/usr/bin/mkdocs")];
+
 /// The outside oracles that the tests hold our work against, and the peers of the benchmarks.
 pub(crate) const TO_TEST: &[HostPackage] = &[
     package("autopkgtest", "/usr/bin/autopkgtest"),
@@ -44,6 +47,7 @@ pub(crate) const TO_TEST: &[HostPackage] = &[
     package("gnupg", "/usr/bin/gpg"),
     package("iproute2", "/usr/bin/ip"),
     package("kmod", "/usr/sbin/depmod"),
+    package("mkdocs", "/usr/bin/mkdocs"),
     package("mount", "/usr/sbin/losetup"),
     package("mmdebstrap", "/usr/bin/mmdebstrap"),
     package("mtools", "/usr/bin/mdir"),

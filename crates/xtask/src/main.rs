@@ -1,8 +1,9 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `build`, `docs`,
+//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `build`, `docs`, `book`,
 //! `screenshots`.
 
 mod bench;
 mod bench_boot;
+mod book;
 mod build;
 mod demo;
 mod docs;
@@ -47,6 +48,8 @@ enum Chore {
     Docs,
     /// Take the pictures in docs/images anew, of a machine in QEMU
     Screenshots,
+    /// Make a book of docs/: pages for a browser, below target/book
+    Book,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         }
         Chore::Docs => docs::write(),
         Chore::Screenshots => screenshots::run(),
+        Chore::Book => book::build(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
