@@ -77,9 +77,17 @@ fn every_kind_of_ending_is_reported() {
         job("skips", "gpu = [\"gfx1030\"]"),
         job("passes", "id = \"elsewhere\"\ngpu = [\"gfx942\"]"),
     ];
-    let ran = run_jobs(&smoke_image(), &jobs.concat(), &["--gpu", "gfx1030", "--network", "none"]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let screen = directory.path().join("screen.png");
+    let words = ["--gpu", "gfx1030", "--network", "none", "--screenshot", &screen.to_string_lossy()];
+    let ran = run_jobs(&smoke_image(), &jobs.concat(), &words);
     // Some failed and some were skipped, in autopkgtest's own numbers.
     assert_eq!(ran.output.code, Some(6), "{}", ran.output.stderr);
+
+    // PNG (second edition, 5.2 and 11.2.2): its signature, and a width and height that somebody can read.
+    let picture = fs::read(&screen).expect("a picture of the display");
+    assert_eq!(picture.get(..8), Some(&b"\x89PNG\r\n\x1a\n"[..]));
+    assert!(picture.get(18..20).is_some_and(|width| u16::from_be_bytes([width[0], width[1]]) >= 640));
 
     assert_eq!(ran.verdict("passes"), "pass");
     let result = &ran.job("passes")["result"];
