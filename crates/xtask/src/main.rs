@@ -41,7 +41,7 @@ enum Chore {
         #[arg(long)]
         release: bool,
     },
-    /// Write the generated pages of docs/ anew: the recipe reference and its JSON Schema, the command line
+    /// Write the generated pages of docs/reference/ anew
     Docs,
 }
 
