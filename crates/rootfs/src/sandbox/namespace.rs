@@ -57,8 +57,13 @@ pub fn become_root() -> Result<(), SandboxError> {
     process::before_exec(&mut child, move || {
         process::unshare(UnshareFlags::NEWUSER)?;
         is_ready.write_all(&std::process::id().to_ne_bytes())?;
-        // Ends without the byte when the mapping failed, or when the parent died.
-        go.read_exact(&mut [0])?;
+        // Nobody else would end it if the parent died: it has the other end of the pipe too.
+        process::die_with_parent()?;
+        let mut mapped = [0];
+        go.read_exact(&mut mapped)?;
+        if mapped == [0] {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
         rustix::thread::set_thread_groups(&[])?;
@@ -76,8 +81,9 @@ pub fn become_root() -> Result<(), SandboxError> {
         if ready.read_exact(&mut pid).is_err() {
             return Ok(()); // the child could not make a namespace; spawn says so
         }
-        ids::map(u32::from_ne_bytes(pid), mapping)?;
-        may_go.write_all(&[1]).map_err(SandboxError::step("letting the namespace start"))
+        let mapped = ids::map(u32::from_ne_bytes(pid), mapping);
+        may_go.write_all(&[mapped.is_ok().into()]).map_err(SandboxError::step("letting the namespace start"))?;
+        mapped
     });
     let spawned = child.spawn();
     drop(child);

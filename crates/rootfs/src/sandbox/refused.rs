@@ -88,7 +88,7 @@ impl Facts {
                 "\n  help: use a container or systemd-nspawn instead, or run this as root",
             ),
             Step::Users if self.filtered => ("a seccomp filter is in the way, as Docker's is", FOR_CONTAINERS),
-            Step::Users => ("no setting that is known forbids it; a security module may", FOR_CONTAINERS),
+            Step::Users => ("no setting that is known forbids it; a chroot or a security module may", FOR_CONTAINERS),
             Step::Others | Step::Mounts => {
                 ("they are, but not mounts in them: AppArmor or SELinux is in the way", FOR_CONTAINERS)
             }
