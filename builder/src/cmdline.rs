@@ -48,10 +48,40 @@ pub struct Global {
     /// Say nothing but warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Log as CI systems show it best: auto, gitlab, github, plain or off [default: theirs where GitLab or GitHub runs this]
+    ///
+    /// `auto`, which `--ci` alone means, is what the environment says, and `plain` where it says nothing. Stages fold,
+    /// each line has the time since the start, and on GitHub warnings and the final error become annotations.
+    #[arg(
+        long,
+        global = true,
+        value_name = "STYLE",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto",
+        hide_possible_values = true
+    )]
+    pub ci: Option<Ci>,
     /// Where downloads and finished root directories are kept [default: $XDG_CACHE_HOME/rocbed]
     #[allow(clippy::doc_markdown)] // a help text: it is printed as it is
     #[arg(long, global = true, value_name = "DIR", env = "ROCBED_CACHE", hide_env_values = true)]
     pub cache: Option<PathBuf>,
+}
+
+/// In whose style the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Ci {
+    /// As the environment says.
+    Auto,
+    /// Sections of GitLab's job logs.
+    Gitlab,
+    /// Groups and annotations of GitHub's workflows.
+    Github,
+    /// Lines with times.
+    Plain,
+    /// As on a terminal.
+    Off,
 }
 
 /// What to do.
@@ -96,6 +126,8 @@ pub enum Command {
     /// Look at the shipped recipes and the format
     #[command(subcommand)]
     Recipe(RecipeCommand),
+    /// Print a page of the reference, or a schema for editors and programs
+    Reference(Reference),
     /// Look at what is kept from earlier builds, and tidy it up
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -407,6 +439,13 @@ pub enum RecipeCommand {
     Schema,
     /// Print the reference of recipe keys as Markdown
     Reference,
+}
+
+/// `rocbed reference`
+#[derive(Debug, Args)]
+pub struct Reference {
+    /// Its name, such as settings.md or job-list.schema.json [default: list them]
+    pub page: Option<String>,
 }
 
 /// `rocbed cache`

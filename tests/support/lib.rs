@@ -10,6 +10,7 @@ mod program;
 mod proxy;
 mod tls;
 mod tools;
+mod user;
 mod worker;
 
 pub use archive::{Server, TestArchive};
@@ -19,6 +20,7 @@ pub use program::{Call, Output, rocbed, rocbed_path};
 pub use proxy::Proxy;
 pub use tls::Authority;
 pub use tools::tool;
+pub use user::TestUser;
 pub use worker::{MadeUpWorker, noise};
 
 use std::path::{Path, PathBuf};
@@ -45,4 +47,30 @@ pub fn smoke_image() -> PathBuf {
             image
         })
         .clone()
+}
+
+/// The digests of all files of an image. Only the first image has the compressed disk; what the manifest says of it
+/// differs then.
+pub fn image_sums(image: &Path) -> String {
+    let text = std::fs::read_to_string(image.join("SHA256SUMS")).expect("a complete image");
+    text.lines()
+        .filter(|line| !line.contains(".zst") && !line.contains(".bmap") && !line.contains("manifest"))
+        .fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// Puts the packages of the smoke recipe's lock into another cache, so that no test needs the network for them again. They
+/// are checked when they are used.
+pub fn seed_cache(cache: &Path) {
+    smoke_image();
+    let from = PathBuf::from(rocbed(["cache", "path"]).ok().trim());
+    let lock = include_str!("../../recipes/smoke.lock");
+    let digests = lock.lines().filter_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"'));
+    for digest in digests {
+        let place = Path::new("sha256").join(&digest[..2]);
+        std::fs::create_dir_all(cache.join(&place)).expect("making a directory in the cache");
+        let to = cache.join(&place).join(digest);
+        if !to.exists() {
+            std::fs::copy(from.join(&place).join(digest), to).expect("copying a package");
+        }
+    }
 }

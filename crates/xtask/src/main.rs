@@ -44,7 +44,7 @@ enum Chore {
         #[arg(long)]
         release: bool,
     },
-    /// Write the generated pages of docs/ anew: the recipe reference and its JSON Schema, the command line
+    /// Write the generated pages of docs/reference/ anew
     Docs,
     /// Take the pictures in docs/images anew, of a machine in QEMU
     Screenshots,

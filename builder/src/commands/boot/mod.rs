@@ -46,7 +46,7 @@ struct Session {
 pub fn run(context: &Context, options: &Boot) -> Result<u8> {
     match boot(context, options) {
         Err(error) if options.jobs.is_some() => {
-            context.reporter.warn(&crate::error_text(&error));
+            context.reporter.error(&crate::error_text(&error));
             Ok(exit::OWN_ERROR)
         }
         other => other,

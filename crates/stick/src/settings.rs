@@ -1,17 +1,14 @@
 //! `rocbed.toml` and `jobs.toml` on the EFI system partition: read, checked, edited. What people wrote beside the
 //! settings, comments and order, stays.
 
-mod names;
-
 use std::fs::File;
 
 use diskimage::fat::{self, EditError, ReadError, Volume};
 use diskimage::gpt::{self, GptError, types};
 use fsimage::Timestamp;
+use protocol::settings::{self, Kind, Place, SettingError};
 use protocol::{JobList, Source};
 use toml_edit::{Array, DocumentMut, Item, Value};
-
-pub use names::{SettingError, check};
 
 /// The settings' name on the partition.
 pub const SETTINGS: &str = "rocbed.toml";
@@ -130,7 +127,7 @@ impl Settings {
 
     /// What the appliance would not take, in words.
     pub fn problems(&self) -> Vec<String> {
-        let checked = self.list().into_iter().map(|(name, value)| check(&name, &value));
+        let checked = self.list().into_iter().map(|(name, value)| settings::check(&name, &value, Place::Stick));
         checked.filter_map(Result::err).map(|error| error.to_string()).collect()
     }
 
@@ -139,23 +136,21 @@ impl Settings {
     /// # Errors
     /// [`SettingError`], if the appliance would not take it.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
-        let kind = check(name, value)?;
-        let name = name.replace('_', "-");
-        let new: Value = match kind {
-            names::Kind::Truth => names::truth(value).unwrap_or(true).into(),
-            names::Kind::Words | names::Kind::Addresses if value.contains(',') => {
-                value.split(',').map(str::trim).collect::<Array>().into()
-            }
+        let setting = settings::check(name, value, Place::Stick)?;
+        let name = setting.name;
+        let new: Value = match setting.kind {
+            Kind::Truth => settings::truth(value).unwrap_or(true).into(),
+            kind if kind.has_commas() && value.contains(',') => settings::list(value).collect::<Array>().into(),
             _ => value.into(),
         };
-        match self.0.get_mut(&name).and_then(Item::as_value_mut) {
+        match self.0.get_mut(name).and_then(Item::as_value_mut) {
             Some(old) => {
                 // The comment at the end of its line.
                 let decor = old.decor().clone();
                 *old = new;
                 *old.decor_mut() = decor;
             }
-            None => self.0[&name] = Item::Value(new),
+            None => self.0[name] = Item::Value(new),
         }
         Ok(())
     }
@@ -169,7 +164,7 @@ impl Settings {
         if self.0.remove(name).is_some() || self.0.remove(&dashed).is_some() {
             return Ok(true);
         }
-        names::known(&dashed).map(|_| false)
+        settings::find(&dashed, Place::Stick).map(|_| false)
     }
 }
 
