@@ -40,7 +40,7 @@ fn every_command_is_run_by_a_test() {
         for command in &line.commands {
             let complaint = match ways::way(command) {
                 None => Some("no row of tests/docs/ways.rs is for it: add one that says how a test runs it".to_owned()),
-                Some(Way::Here(place)) if ran.insert(line.text.clone()) => {
+                Some(Way::Here(place)) if ran.insert(command.text()) => {
                     println!("{}: {}", line.place, line.text);
                     world.run(place, &ours(&line.text)).err()
                 }

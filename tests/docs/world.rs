@@ -151,7 +151,8 @@ impl World {
     /// Its port is any that is free; it has to end in good order.
     fn serving(&self, line: &str) -> Result<(), String> {
         let home = tempfile::tempdir().expect("a directory");
-        let line = format!("exec {line} --listen 127.0.0.1:0");
+        // A comment may follow.
+        let line = line.replacen("rocbed hub", "exec rocbed hub --listen 127.0.0.1:0", 1);
         let mut shell = self.shell(&line, home.path());
         let mut process = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a shell");
         let mut said = String::new();
