@@ -41,7 +41,10 @@ pub fn interfaces() -> Result<Vec<Interface>, Error> {
         .collect()
 }
 
-/// The DHCP servers that answer on a link within a time: asked once for an offer, which is not taken. Needs
+/// How long to wait before the same question is asked once more: it may be lost, or the server may have just started.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// The DHCP servers that answer on a link within a time: asked for an offer, every two seconds, which is not taken. Needs
 /// `CAP_NET_RAW`.
 ///
 /// # Errors
@@ -53,17 +56,22 @@ pub fn dhcp_servers(name: &str, patience: Duration) -> Result<Vec<Ipv4Addr>, Err
     let seed = u64::from(std::process::id());
     // Some other client's name: this machine's own lease stays as it is.
     let identity = Identity { mac, client_id: Some(b"\0rocbed looks for DHCP servers".to_vec()), hostname: None };
-    let mut question = None;
+    let (mut question, mut frames) = (None, Vec::new());
     for action in Client::new(identity, seed).start(Duration::ZERO) {
         if let Action::Send { message, .. } = action {
             let (source, destination) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
             let ends = Ends { source_mac: mac, destination_mac: Mac::BROADCAST, source, destination };
-            socket.send(&frame::write(&ends, &message))?;
+            frames.push(frame::write(&ends, &message));
             question = Message::parse(&message).ok();
         }
     }
-    let (mut found, start) = (Vec::new(), Instant::now());
+    let (mut found, start, mut next) = (Vec::new(), Instant::now(), Duration::ZERO);
     while let Some(left) = patience.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+        if start.elapsed() >= next {
+            frames.iter().try_for_each(|frame| socket.send(frame))?;
+            next = start.elapsed() + ASK_AGAIN;
+        }
+        let left = left.min(next.saturating_sub(start.elapsed()));
         let mut polled = [PollFd::new(&socket, PollFlags::IN)];
         match poll(&mut polled, Timespec::try_from(left).ok().as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
