@@ -239,6 +239,10 @@ fn follow(
                     if let Event::Report(Report::Ready { source, .. }) = &event {
                         let (line, uptime) = (CommandLine::read(), Linux.uptime().as_secs_f64());
                         netroot::boot_report::ready(&line, format!("ready at {uptime:.2} s, jobs from {source}"));
+                        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+                        if let Some(text) = about::memory_in_use(&meminfo) {
+                            supervisor.say(&text);
+                        }
                     }
                     let start_watchdog = matches!(event, Event::DriversLoaded);
                     let agent_starts = matches!(event, Event::GpuDriversLoaded);

@@ -4,24 +4,32 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod archive;
+mod card_rom;
 mod hub;
 mod peer;
 mod program;
 mod proxy;
+mod random;
 mod tls;
 mod tools;
+mod trees;
 mod user;
 mod worker;
+mod write_log;
 
 pub use archive::{Server, TestArchive};
+pub use card_rom::CardRom;
 pub use hub::{Hub, in_home};
 pub use peer::mmdebstrap;
 pub use program::{Call, Output, rocbed, rocbed_path};
 pub use proxy::Proxy;
+pub use random::Random;
 pub use tls::Authority;
 pub use tools::tool;
+pub use trees::{Trees, command_tree, fixture_tree};
 pub use user::TestUser;
 pub use worker::{MadeUpWorker, noise};
+pub use write_log::{Cut, WriteLog};
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

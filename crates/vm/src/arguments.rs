@@ -93,22 +93,29 @@ impl Machine {
 }
 
 impl Disk {
-    fn arguments(&self, number: usize) -> [OsString; 4] {
+    fn arguments(&self, number: usize) -> Vec<OsString> {
         // A snapshot is forgotten anyway, so nobody waits for it to reach the disk.
         let kept = if self.snapshot { "snapshot=on,cache=unsafe" } else { "cache=writeback" };
         let drive = with_path(&format!("if=none,id=disk{number},format=raw,{kept},file="), &self.path);
+        let (size, order) = (self.block_size, number + 1);
+        let mut arguments = vec!["-drive".into(), drive];
         let device = match self.bus {
             Bus::Virtio => "virtio-blk-pci,".to_owned(),
             Bus::Nvme => "nvme,".to_owned(),
-            Bus::UsbStorage => "usb-storage,bus=xhci.0,removable=on,".to_owned(),
+            Bus::UsbStorage if size == 512 => "usb-storage,bus=xhci.0,removable=on,".to_owned(),
+            // A usb-storage of QEMU before 8.0 takes a block size and does not pass it on: its disk keeps to 512 bytes. Here
+            // bridge and disk are apart.
+            Bus::UsbStorage => {
+                arguments.extend(["-device".into(), format!("usb-bot,id=usb{number},bus=xhci.0").into()]);
+                format!("scsi-hd,bus=usb{number}.0,removable=on,")
+            }
         };
-        let size = self.block_size;
-        let order = number + 1;
         let device = format!(
             "{device}drive=disk{number},serial=rocbed{number},logical_block_size={size},physical_block_size={size},\
              bootindex={order}"
         );
-        ["-drive".into(), drive, "-device".into(), device.into()]
+        arguments.extend(["-device".into(), device.into()]);
+        arguments
     }
 }
 
@@ -194,7 +201,8 @@ mod tests {
             .network(Network::Isolated)
             .disk(Disk::snapshot("/a,b", Bus::UsbStorage))
             .disk(Disk::writable("/b", Bus::Nvme).block_size(4096))
-            .disk(Disk::snapshot("/c", Bus::Virtio));
+            .disk(Disk::snapshot("/c", Bus::Virtio))
+            .disk(Disk::snapshot("/d", Bus::UsbStorage).block_size(4096));
         let text = line(&machine, Some((Path::new("/code"), Path::new("/vars"))));
         let (_, devices) = text.split_once("-nic ").unwrap();
         assert_eq!(
@@ -207,7 +215,10 @@ mod tests {
              -drive if=none,id=disk1,format=raw,cache=writeback,file=/b \
              -device nvme,drive=disk1,serial=rocbed1,logical_block_size=4096,physical_block_size=4096,bootindex=2 \
              -drive if=none,id=disk2,format=raw,snapshot=on,cache=unsafe,file=/c \
-             -device virtio-blk-pci,drive=disk2,serial=rocbed2,logical_block_size=512,physical_block_size=512,bootindex=3"
+             -device virtio-blk-pci,drive=disk2,serial=rocbed2,logical_block_size=512,physical_block_size=512,bootindex=3 \
+             -drive if=none,id=disk3,format=raw,snapshot=on,cache=unsafe,file=/d -device usb-bot,id=usb3,bus=xhci.0 \
+             -device scsi-hd,bus=usb3.0,removable=on,drive=disk3,serial=rocbed3,logical_block_size=4096,\
+             physical_block_size=4096,bootindex=4"
         );
     }
 }

@@ -1,8 +1,9 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `build`, `docs`, `book`,
-//! `screenshots`.
+//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `bench-netboot`, `build`, `docs`,
+//! `book`, `screenshots`.
 
 mod bench;
 mod bench_boot;
+mod bench_netboot;
 mod book;
 mod build;
 mod demo;
@@ -38,6 +39,8 @@ enum Chore {
     Bench(bench::Options),
     /// Compare the time until the agent is ready with the kernel's own
     BenchBoot(bench_boot::Options),
+    /// Compare starts from a disk and over the network: time and memory
+    BenchNetboot(bench_netboot::Options),
     /// Build rocbed and the static rocbed-init beside it
     Build {
         /// Optimised, for everyday use
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Chore::Lint(options) => lint::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::BenchBoot(options) => bench_boot::run(&options),
+        Chore::BenchNetboot(options) => bench_netboot::run(&options),
         Chore::Build { release } => {
             build::programs(if release { Profile::Release } else { Profile::Dev }).map(|programs| {
                 println!("{}", programs.rocbed.display());
