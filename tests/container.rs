@@ -2,6 +2,8 @@
 //! machine; and what is said where even that is not allowed.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -20,7 +22,7 @@ const CONTAINER: &str = r#"
     mount -n --make-rprivate /
     mount -n --bind "$home" "$home"
     mount -n -o remount,bind,ro /
-    mkdir "$home/dev"
+    mkdir -p "$home/dev"
     mount -n -t tmpfs -o mode=755 dev "$home/dev"
     for name in null zero full random urandom tty; do
         : >"$home/dev/$name"
@@ -32,7 +34,7 @@ const CONTAINER: &str = r#"
     mount -n -t proc proc /proc
     mount -n --bind /dev/null /proc/interrupts
     mount -n -t tmpfs -o ro covered /proc/fs
-    mkdir -m 1777 "$home/tmp"
+    mkdir -p -m 1777 "$home/tmp"
     export TMPDIR="$home/tmp"
     cd "$home"
     exec setpriv --bounding-set="$capabilities" "$@"
@@ -44,8 +46,8 @@ fn as_user(name: &str) -> Vec<String> {
     vec![format!("--reuid={}", id("-u")), format!("--regid={}", id("-g")), "--init-groups".to_owned()]
 }
 
-/// A build in a container, of the user that `who` makes of root.
-fn build_in_container(home: &Path, cache: &Path, who: &[String], image: &Path) -> Output {
+/// A build in a container, of the user that `who` makes of root. Programs are looked for in `programs` first.
+fn build_in_container(home: &Path, programs: &Path, who: &[String], image: &Path) -> Output {
     let mut command = Command::new("unshare");
     command.args([
         "--mount",
@@ -62,7 +64,9 @@ fn build_in_container(home: &Path, cache: &Path, who: &[String], image: &Path) -
     ]);
     command.arg(home).arg(CAPABILITIES).args(who).arg(rocbed_path());
     command.args(["build", "smoke", "--locked", "--offline", "--ci=plain", "--output"]).arg(image);
-    command.env("HOME", home).env("ROCBED_CACHE", cache).output().expect("starting a container")
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+    command.env("HOME", home).env("PATH", path).env("ROCBED_CACHE", home.join("cache"));
+    command.output().expect("starting a container")
 }
 
 /// What the build said, having come to a good end with the very image that others get.
@@ -74,9 +78,22 @@ fn is_the_same(output: &Output, image: &Path) {
 #[test]
 fn a_user_builds_the_same_image_in_a_container() {
     let user = TestUser::new("user");
-    let cache = user.seed();
-    let image = user.home.join("smoke");
-    is_the_same(&build_in_container(&user.home, &cache, &as_user(&user.name), &image), &image);
+    user.seed();
+    let (who, image) = (as_user(&user.name), user.home.join("smoke"));
+    // Setuid programs, as Debian has them, map no ids without CAP_SYS_ADMIN.
+    let output = build_in_container(&user.home, Path::new("/usr/bin"), &who, &image);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap; setcap cap_setuid=ep"), "{said}");
+    // Done as it says, in copies.
+    let programs = user.home.join("programs");
+    fs::create_dir(&programs).expect("making a directory");
+    for (name, capability) in [("newuidmap", "cap_setuid=ep"), ("newgidmap", "cap_setgid=ep")] {
+        let program = programs.join(name);
+        fs::copy(Path::new("/usr/bin").join(name), &program).expect("copying a program");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("taking its setuid bit");
+        tool("setcap", [capability, &program.to_string_lossy()]);
+    }
+    is_the_same(&build_in_container(&user.home, &programs, &who, &image), &image);
     let owner = tool("stat", ["--format=%U", &image.join("disk.img").to_string_lossy()]);
     assert_eq!(owner.trim(), user.name);
 }
@@ -84,10 +101,9 @@ fn a_user_builds_the_same_image_in_a_container() {
 #[test]
 fn a_containers_root_builds_the_same_image_without_a_right_to_namespaces() {
     let home = tempfile::tempdir_in(scratch()).expect("a directory");
-    let cache = home.path().join("cache");
-    seed_cache(&cache);
+    seed_cache(&home.path().join("cache"));
     let image = home.path().join("smoke");
-    is_the_same(&build_in_container(home.path(), &cache, &[], &image), &image);
+    is_the_same(&build_in_container(home.path(), Path::new("/nonexistent"), &[], &image), &image);
 }
 
 /// `rocbed build` that is refused; returns what it says.

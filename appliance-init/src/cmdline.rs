@@ -131,7 +131,7 @@ impl CommandLine {
     fn take(&mut self, name: &str, value: &str, root_uuid: &mut Option<RootSpec>) {
         match settings::find(name, Place::CommandLine).map(|setting| setting.key) {
             Ok(Key::RootUuid) if value.is_empty() => {
-                self.problems.push("rocbed.root-uuid= names no file system".into())
+                self.problems.push("rocbed.root-uuid= names no file system".into());
             }
             Ok(Key::RootUuid) => *root_uuid = Some(RootSpec::FsUuid(value.to_ascii_lowercase())),
             Ok(Key::RootTimeout) => self.wait("rocbed.root-timeout", value),

@@ -195,7 +195,6 @@ impl Settings {
             Key::HubCa => self.hub_ca = Some(value.to_owned()),
             Key::Jobs => self.jobs = address(),
             Key::Results => self.results = address(),
-            Key::Gpu => {}
             Key::Mirror => self.mirror = address(),
             Key::CheckValidUntil => self.check_valid_until = truth,
             Key::Ip => self.ip.push(value.to_owned()),
@@ -203,13 +202,14 @@ impl Settings {
             Key::Dns => self.dns = settings::list(value).filter_map(|word| word.parse().ok()).collect(),
             Key::SetClock => self.set_clock = truth,
             Key::Watchdog => self.watchdog = value.parse().ok(),
-            Key::OverlaySize => self.overlay_size = value.to_owned(),
+            Key::OverlaySize => value.clone_into(&mut self.overlay_size),
             Key::WhenDone => self.when_done = if value == "wait" { WhenDone::Wait } else { WhenDone::PowerOff },
             Key::DebugShell => self.debug_shell = truth,
             Key::Recipe => self.recipe = Some(value.to_owned()),
             Key::Shell => self.shell = truth,
-            // These can stand on the kernel command line alone, and were taken from it before.
-            Key::RootUuid
+            // The first was taken above; the others can stand on the kernel command line alone, and were taken from it before.
+            Key::Gpu
+            | Key::RootUuid
             | Key::RootTimeout
             | Key::RootUrl
             | Key::RootSha256

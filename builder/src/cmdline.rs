@@ -8,8 +8,8 @@ mod stick;
 
 use std::path::PathBuf;
 
-use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
+use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use hub::{AtHub, Hub, Limits};
@@ -48,10 +48,7 @@ pub struct Global {
     /// Say nothing but warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Log as CI systems show it best: auto, gitlab, github, plain or off [default: theirs where GitLab or GitHub runs this]
-    ///
-    /// `auto`, which `--ci` alone means, is what the environment says, and `plain` where it says nothing. Stages fold,
-    /// each line has the time since the start, and on GitHub warnings and the final error become annotations.
+    /// Log as a CI system folds it: auto, gitlab, github, plain or off [default: as the one that runs this has it]
     #[arg(
         long,
         global = true,
@@ -70,7 +67,7 @@ pub struct Global {
 }
 
 /// In whose style the log is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ci {
     /// As the environment says.
     Auto,
@@ -82,6 +79,23 @@ pub enum Ci {
     Plain,
     /// As on a terminal.
     Off,
+}
+
+/// By hand, for values with a help text of their own would make the help of every command three times as long.
+impl ValueEnum for Ci {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Gitlab, Self::Github, Self::Plain, Self::Off]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Auto => "auto",
+            Self::Gitlab => "gitlab",
+            Self::Github => "github",
+            Self::Plain => "plain",
+            Self::Off => "off",
+        }))
+    }
 }
 
 /// What to do.

@@ -72,7 +72,7 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed recipe", Way::Here(Place::Recipes)),
     ("rocbed cache", Way::Here(Place::Archive)),
     ("tar --zstd", Way::Here(Place::Done)),
-    ("cmp", Way::Parts("tests/same_twice.rs", &["build", "--locked", "--fresh", "SHA256SUMS"])),
+    ("cmp", Way::Parts("tests/same_twice.rs", &["build", "--locked", "--fresh"])),
     ("autopkgtest", Way::Parts("crates/testbed/tests/autopkgtest_suite.py", &["--root"])),
     ("cargo xtask", Way::Chore),
     ("cargo xtask demo", Way::Parts("tests/worker.rs", &["boot", "--hub", "--gpu", "--when-done"])),

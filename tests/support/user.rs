@@ -24,12 +24,11 @@ impl TestUser {
         Self { name, home }
     }
 
-    /// Puts the smoke recipe's packages into a cache of the user's.
-    pub fn seed(&self) -> PathBuf {
+    /// Puts the smoke recipe's packages into a cache of the user's, `cache` in the home directory.
+    pub fn seed(&self) {
         let cache = self.home.join("cache");
         seed_cache(&cache);
         tool("chown", ["-R", &format!("{}:", self.name), &cache.to_string_lossy()]);
-        cache
     }
 }
 

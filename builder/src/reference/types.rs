@@ -56,11 +56,7 @@ fn fields(page: &mut String, schema: &Value, indent: &str) -> bool {
         let needed = if needed { ", always there" } else { "" };
         let text = description(field);
         let text = if text.is_empty() { String::new() } else { format!(": {text}") };
-        let default = match field.get("default") {
-            None | Some(Value::Null) => String::new(),
-            Some(value) => format!(" If it is missing: `{value}`."),
-        };
-        page.push_str(&format!("{indent}- **`{name}`** ({}{needed}){text}{default}\n", kind(field)));
+        page.push_str(&format!("{indent}- **`{name}`** ({}{needed}){text}\n", kind(field)));
     }
     true
 }

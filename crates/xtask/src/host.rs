@@ -48,6 +48,7 @@ pub(crate) const TO_TEST: &[HostPackage] = &[
     package("iproute2", "/usr/bin/ip"),
     package("kmod", "/usr/sbin/depmod"),
     package("mkdocs", "/usr/bin/mkdocs"),
+    package("libcap2-bin", "/usr/sbin/setcap"),
     package("mount", "/usr/sbin/losetup"),
     package("mmdebstrap", "/usr/bin/mmdebstrap"),
     package("mtools", "/usr/bin/mdir"),

@@ -1,7 +1,7 @@
 //! Subordinate ids (subuid(5), subgid(5)) and the programs that map them (newuidmap(1), newgidmap(1)).
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::SandboxError;
@@ -67,7 +67,7 @@ pub(super) fn of_user(facts: &Facts) -> Result<Mapping, Vec<SandboxError>> {
         found
     };
     let ranges = (range(uids), range(gids));
-    missing.extend(MAPPERS.into_iter().filter(|program| !is_installed(program)).map(SandboxError::NoMapper));
+    missing.extend(MAPPERS.into_iter().filter(|program| find_program(program).is_none()).map(SandboxError::NoMapper));
     if facts.no_new_privileges {
         missing.push(SandboxError::NoNewPrivileges);
     }
@@ -104,8 +104,8 @@ fn ranges(map: &str) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-/// What gives a user subordinate ids that nobody has yet. `outside` is the map of the namespace that this runs in: what is not in
-/// it cannot be given.
+/// What gives a user subordinate ids that nobody has yet. `outside` is the map of the namespace that this runs in: what is
+/// not in it cannot be given.
 fn remedy(user: &str, taken: &str, outside: &str) -> String {
     let ends = taken.lines().filter_map(|line| {
         let mut fields = line.trim().split(':').skip(1).map(|field| field.parse::<u64>().ok());
@@ -165,17 +165,26 @@ fn run_mapper(program: &'static str, pid: u32, own: u32, range: Range) -> Result
     Err(SandboxError::Mapping {
         command: format!("{program} {}", numbers.join(" ")),
         output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        remedy: "\n  help: the program has to be setuid root, or to have file capabilities, on a file system without nosuid: \
-                 install the package uidmap anew\
-                 \n  help: the ids have to be among those of the container, where this is one; its root needs none"
-            .to_owned(),
+        remedy: format!(
+            "\n  help: in a container without CAP_SYS_ADMIN a setuid program may not map ids; there, as root: \
+             chmod u-s {newuidmap} {newgidmap}; setcap cap_setuid=ep {newuidmap}; setcap cap_setgid=ep {newgidmap} \
+             (package libcap2-bin), or build as the container's root, which needs neither\
+             \n  help: elsewhere, the program has lost its setuid bit, or is on a file system with nosuid: install the \
+             package uidmap anew",
+            newuidmap = path_of(MAPPERS[0]),
+            newgidmap = path_of(MAPPERS[1]),
+        ),
     })
 }
 
-/// Whether a mapping program is installed.
-fn is_installed(program: &str) -> bool {
+/// Where a program is, if it is installed.
+fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| Path::new(&directory).join(program).is_file())
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())
+}
+
+fn path_of(program: &str) -> String {
+    find_program(program).map_or_else(|| program.to_owned(), |path| path.display().to_string())
 }
 
 #[cfg(test)]
