@@ -36,7 +36,7 @@ fn find(name: &str, value: &Value, scripts: &mut Vec<(String, String)>) {
             for (key, value) in map {
                 match value {
                     Value::String(text) if KEYS.contains(&key.as_str()) => {
-                        scripts.push((name.to_owned(), text.clone()))
+                        scripts.push((name.to_owned(), text.clone()));
                     }
                     Value::Array(lines) if KEYS.contains(&key.as_str()) => {
                         let lines = lines.iter().map(|line| line.as_str().expect("a line of a script"));

@@ -66,7 +66,6 @@ fn tokens(line: &str) -> Vec<Token> {
     for char in line.chars() {
         match (quote, char) {
             (Some(open), _) if char == open => quote = None,
-            (Some(_), _) => word.get_or_insert_default().push(char),
             (None, '\'' | '"') => {
                 quote = Some(char);
                 word.get_or_insert_default();
@@ -80,7 +79,7 @@ fn tokens(line: &str) -> Vec<Token> {
                     _ => {}
                 }
             }
-            (None, _) => word.get_or_insert_default().push(char),
+            _ => word.get_or_insert_default().push(char),
         }
     }
     tokens.extend(word.map(Token::Word));
