@@ -13,6 +13,7 @@ use std::time::Duration;
 use diskimage::gpt;
 use protocol::{Listed, ResultList, Verdict};
 use rocbed_tests::{Cut, Random, WriteLog, command_tree, fixture_tree, smoke_image, tool};
+use rustix::fs::{SeekFrom, seek};
 use stick::collect::{CollectError, collect};
 use tempfile::TempDir;
 use vm::{Accelerator, Boot, Bus, Disk, End, Machine};
@@ -327,9 +328,15 @@ impl Bench {
             assert!(point < is_made, "{where_it_was}: there is no file system");
             return (cut, Vec::new());
         }
-        let data = format!("{}?offset={}", path.display(), self.superblock.start - 1024);
+        // In a file of its own: e2fsck forgets an offset when it opens the file system again, after the journal.
+        let (start, length) = (self.superblock.start - 1024, SIZE - self.superblock.start + 1024);
+        let data = self.directory.path().join("data.img");
+        let part = File::options().read(true).write(true).create(true).truncate(true).open(&data).expect("a file");
+        part.set_len(length).expect("a file");
+        copy(&disk, start, &part, 0, length);
         mend(&data, &where_it_was);
-        tool("e2fsck", ["-fn", &data]);
+        tool("e2fsck", ["-fn".as_ref(), data.as_os_str()]);
+        copy(&part, 0, &disk, start, length);
         if point >= is_made {
             let verdict = tool("sgdisk", ["-v", &path.display().to_string()]);
             assert!(verdict.contains("No problems found"), "{where_it_was}: {verdict}");
@@ -357,6 +364,22 @@ impl Bench {
     }
 }
 
+/// Copies what is no hole.
+fn copy(from: &File, start: u64, to: &File, target: u64, length: u64) {
+    let end = start + length;
+    let mut at = start;
+    // An error is that there is no more data.
+    while let Ok(data) = seek(from, SeekFrom::Data(at)) {
+        if data >= end {
+            break;
+        }
+        at = seek(from, SeekFrom::Hole(data)).expect("an end of the data").min(end);
+        let mut bytes = vec![0; (at - data) as usize];
+        from.read_exact_at(&mut bytes, data).expect("reading a disk");
+        to.write_all_at(&bytes, data - start + target).expect("writing a disk");
+    }
+}
+
 fn directories(path: &Path) -> Vec<PathBuf> {
     match fs::read_dir(path) {
         Ok(entries) => entries.map(|entry| entry.expect("a directory").path()).collect(),
@@ -365,21 +388,29 @@ fn directories(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// Has e2fsck do what the kernel does when it mounts: replay the journal, and let go of files that were removed while they
-/// were open. It must find nothing else to do.
-fn mend(data: &str, where_it_was: &str) {
+/// Has e2fsck do what the kernel does when it mounts: replay the journal, let go of files that were removed while they were
+/// open, and add up what is free in all groups of blocks, for the sums are not in the journal. It must find nothing else to
+/// do; above all each group's own count must be right.
+fn mend(data: &Path, where_it_was: &str) {
     let output = Command::new("/usr/sbin/e2fsck")
-        .args(["-fy", data])
+        .arg("-fy")
+        .arg(data)
         .env("LC_ALL", "C.UTF-8")
         .output()
         .expect("e2fsck (package e2fsprogs)");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let begins = [
+        "e2fsck ",
+        "Pass ",
+        "rocbed-data: recovering journal",
+        "Clearing orphaned inode ",
+        // Of a group it would be "wrong for group".
+        "Free blocks count wrong (",
+        "Free inodes count wrong (",
+    ];
     let expected = |line: &str| {
-        line.trim().is_empty()
-            || ["e2fsck ", "Pass ", "rocbed-data: recovering journal", "Clearing orphaned inode "]
-                .iter()
-                .any(|start| line.starts_with(start))
-            || line == "rocbed-data: ***** FILE SYSTEM WAS MODIFIED *****"
+        begins.iter().any(|start| line.starts_with(start))
+            || ["", "Fix? yes", "rocbed-data: ***** FILE SYSTEM WAS MODIFIED *****"].contains(&line.trim())
             || line.starts_with("rocbed-data: ") && line.ends_with(" blocks")
     };
     let strange: Vec<_> = text.lines().filter(|line| !expected(line)).collect();
