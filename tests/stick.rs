@@ -13,6 +13,7 @@ use std::time::Duration;
 use diskimage::gpt;
 use protocol::{Listed, ResultList, Verdict};
 use rocbed_tests::{Cut, Random, WriteLog, command_tree, fixture_tree, smoke_image, tool};
+use rustix::fs::{SeekFrom, seek};
 use stick::collect::{CollectError, collect};
 use tempfile::TempDir;
 use vm::{Accelerator, Boot, Bus, Disk, End, Machine};
@@ -61,9 +62,13 @@ impl Stick {
 
     /// Starts a machine from it as firmware does, and returns what it said until it switched itself off.
     fn boot(&self) -> String {
+        self.boot_from(Boot::Uefi)
+    }
+
+    fn boot_from(&self, boot: Boot) -> String {
         let said = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&said);
-        let machine = machine().boot(Boot::Uefi).disk(Disk::writable(self.path(), Bus::UsbStorage));
+        let machine = machine().boot(boot).disk(Disk::writable(self.path(), Bus::UsbStorage));
         run(&machine, move |line| {
             heard.lock().unwrap_or_else(PoisonError::into_inner).push_str(&format!("{line}\n"));
         });
@@ -76,10 +81,7 @@ impl Stick {
         let said = Arc::new(Mutex::new(Vec::new()));
         let (heard, path) = (Arc::clone(&said), self.directory.path().join("log"));
         File::create(&path).expect("a file for the log");
-        let image = smoke_image();
-        let cmdline = fs::read_to_string(image.join("cmdline")).expect("a command line").trim().to_owned();
-        let (kernel, initrd) = (image.join("vmlinuz"), Some(image.join("initrd.img")));
-        let mut machine = machine().boot(Boot::Direct { kernel, initrd, cmdline });
+        let mut machine = machine().boot(without_firmware());
         for (option, value) in [
             (
                 "-blockdev",
@@ -135,6 +137,13 @@ impl Stick {
         let verdict = tool("sgdisk", ["-v", &self.path().display().to_string()]);
         assert!(verdict.contains("No problems found"), "{verdict}");
     }
+}
+
+/// The image's own kernel, loaded by QEMU: firmware takes half of the time of a start.
+fn without_firmware() -> Boot {
+    let image = smoke_image();
+    let cmdline = fs::read_to_string(image.join("cmdline")).expect("a command line").trim().to_owned();
+    Boot::Direct { kernel: image.join("vmlinuz"), initrd: Some(image.join("initrd.img")), cmdline }
 }
 
 fn machine() -> Machine {
@@ -253,32 +262,32 @@ fn the_power_may_be_cut_at_any_point_of_a_run() {
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 
     // Three of them start again: while the file system was made, while the first job ran, and when it had just ended.
-    let begin_again = |from: usize, to: usize, random: &mut Random| {
+    let begin_again = |from: usize, to: usize, boot: Boot, random: &mut Random| {
         let point = from + random.below((to - from) as u64) as usize;
         let stick = Stick::copy_of(&stick);
         let disk = File::options().read(true).write(true).open(stick.path()).expect("the stick");
         log.replay(point, &bench.superblock, random, &disk);
-        let said = stick.boot();
-        assert!(said.contains("3 of 3 jobs of jobs.toml are done"), "cut at {point}:\n{said}");
+        let said = stick.boot_from(boot);
+        assert!(said.contains("2 of 2 jobs of jobs.toml are done"), "cut at {point}:\n{said}");
         stick.check();
         let results = stick.results();
         assert_eq!(results.jobs.len(), JOBS.len());
         assert!(results.jobs.iter().all(|job| job.verdict == Some(Verdict::Pass)), "cut at {point}: {results:?}");
         (said, results)
     };
-    let (said, _) = begin_again(formats, formats + (is_made - formats) / 2, &mut random);
-    assert!(said.contains("making a file system") && said.contains("job one (1 of 3)"), "{said}");
-    let (said, results) = begin_again(runs, runs + 1, &mut random);
+    let (said, _) = begin_again(formats, formats + (is_made - formats) / 2, Boot::Uefi, &mut random);
+    assert!(said.contains("making a file system") && said.contains("job one (1 of 2)"), "{said}");
+    let (said, results) = begin_again(runs, runs + 1, without_firmware(), &mut random);
     assert!(!said.contains("making a file system") && said.contains("results are kept on /dev/sda3"), "{said}");
     assert!(said.contains("the machine stopped or hung while job one ran"), "{said}");
     assert!(results.jobs.iter().any(|job| job.job == "one" && !job.interruptions.is_empty()), "{results:?}");
-    let (said, results) = begin_again(ended[0], ended[0] + 1, &mut random);
-    assert!(!said.contains("job one (1 of 3)") && said.contains("(before the restart)"), "{said}");
+    let (said, results) = begin_again(ended[0], ended[0] + 1, without_firmware(), &mut random);
+    assert!(!said.contains("job one (1 of 2)") && said.contains("(before the restart)"), "{said}");
     let first = |results: &[Listed]| results.iter().find(|listed| listed.job == "one").cloned();
     assert_eq!(first(&results.jobs), first(&recorded.results().jobs));
 }
 
-const JOBS: [&str; 3] = ["one", "two", "three"];
+const JOBS: [&str; 2] = ["one", "two"];
 
 /// Where a stick is looked at as it is after a power cut.
 struct Bench {
@@ -327,9 +336,15 @@ impl Bench {
             assert!(point < is_made, "{where_it_was}: there is no file system");
             return (cut, Vec::new());
         }
-        let data = format!("{}?offset={}", path.display(), self.superblock.start - 1024);
+        // In a file of its own: e2fsck forgets an offset when it opens the file system again, after the journal.
+        let (start, length) = (self.superblock.start - 1024, SIZE - self.superblock.start + 1024);
+        let data = self.directory.path().join("data.img");
+        let part = File::options().read(true).write(true).create(true).truncate(true).open(&data).expect("a file");
+        part.set_len(length).expect("a file");
+        copy(&disk, start, &part, 0, length);
         mend(&data, &where_it_was);
-        tool("e2fsck", ["-fn", &data]);
+        tool("e2fsck", ["-fn".as_ref(), data.as_os_str()]);
+        copy(&part, 0, &disk, start, length);
         if point >= is_made {
             let verdict = tool("sgdisk", ["-v", &path.display().to_string()]);
             assert!(verdict.contains("No problems found"), "{where_it_was}: {verdict}");
@@ -357,6 +372,22 @@ impl Bench {
     }
 }
 
+/// Copies what is no hole.
+fn copy(from: &File, start: u64, to: &File, target: u64, length: u64) {
+    let end = start + length;
+    let mut at = start;
+    // An error is that there is no more data.
+    while let Ok(data) = seek(from, SeekFrom::Data(at)) {
+        if data >= end {
+            break;
+        }
+        at = seek(from, SeekFrom::Hole(data)).expect("an end of the data").min(end);
+        let mut bytes = vec![0; (at - data) as usize];
+        from.read_exact_at(&mut bytes, data).expect("reading a disk");
+        to.write_all_at(&bytes, data - start + target).expect("writing a disk");
+    }
+}
+
 fn directories(path: &Path) -> Vec<PathBuf> {
     match fs::read_dir(path) {
         Ok(entries) => entries.map(|entry| entry.expect("a directory").path()).collect(),
@@ -365,21 +396,29 @@ fn directories(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// Has e2fsck do what the kernel does when it mounts: replay the journal, and let go of files that were removed while they
-/// were open. It must find nothing else to do.
-fn mend(data: &str, where_it_was: &str) {
+/// Has e2fsck do what the kernel does when it mounts: replay the journal, let go of files that were removed while they were
+/// open, and add up what is free in all groups of blocks, for the sums are not in the journal. It must find nothing else to
+/// do; above all each group's own count must be right.
+fn mend(data: &Path, where_it_was: &str) {
     let output = Command::new("/usr/sbin/e2fsck")
-        .args(["-fy", data])
+        .arg("-fy")
+        .arg(data)
         .env("LC_ALL", "C.UTF-8")
         .output()
         .expect("e2fsck (package e2fsprogs)");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let begins = [
+        "e2fsck ",
+        "Pass ",
+        "rocbed-data: recovering journal",
+        "Clearing orphaned inode ",
+        // Of a group it would be "wrong for group".
+        "Free blocks count wrong (",
+        "Free inodes count wrong (",
+    ];
     let expected = |line: &str| {
-        line.trim().is_empty()
-            || ["e2fsck ", "Pass ", "rocbed-data: recovering journal", "Clearing orphaned inode "]
-                .iter()
-                .any(|start| line.starts_with(start))
-            || line == "rocbed-data: ***** FILE SYSTEM WAS MODIFIED *****"
+        begins.iter().any(|start| line.starts_with(start))
+            || ["", "Fix? yes", "rocbed-data: ***** FILE SYSTEM WAS MODIFIED *****"].contains(&line.trim())
             || line.starts_with("rocbed-data: ") && line.ends_with(" blocks")
     };
     let strange: Vec<_> = text.lines().filter(|line| !expected(line)).collect();
