@@ -91,7 +91,7 @@ fn a_shell_at_the_console_is_for_images_that_allow_one() {
     // What is typed waits for the shell. Its answer is not what was typed, which the terminal shows too.
     let console = type_into(&image, "echo $(id -un) has PID 1 is $(cat /proc/1/comm); kill -TERM 1\n");
     assert!(console.contains("root has PID 1 is rocbed-init"), "{console}");
-    assert!(console.contains("rocbed-init: powering off"), "{console}");
+    assert!(console.contains("rocbed-init: going to power off: SIGTERM"), "{console}");
 }
 
 /// Starts an image with its console on our pipes, types this once the machine is ready, and returns all that was there.
