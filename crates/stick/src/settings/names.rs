@@ -37,6 +37,14 @@ pub enum Kind {
     Truth,
     /// Any words, with commas between.
     Words,
+    /// What the kernel's `ip=` takes, with commas between.
+    Links,
+    /// A token for a header.
+    Token,
+    /// A PEM file's path on the appliance, or its text.
+    Authority,
+    /// Targets of GPUs, with commas between.
+    Gpus,
     /// IP addresses, with commas between.
     Addresses,
     /// A time span, or `off`.
@@ -50,14 +58,14 @@ pub enum Kind {
 const SETTINGS: [(&str, Kind); 17] = [
     ("name", Kind::HostName),
     ("hub", Kind::Url),
-    ("join-token", Kind::Text),
-    ("hub-ca", Kind::Text),
+    ("join-token", Kind::Token),
+    ("hub-ca", Kind::Authority),
     ("jobs", Kind::Url),
     ("results", Kind::Url),
-    ("gpu", Kind::Text),
+    ("gpu", Kind::Gpus),
     ("mirror", Kind::Url),
     ("check-valid-until", Kind::Truth),
-    ("ip", Kind::Words),
+    ("ip", Kind::Links),
     ("ntp", Kind::Words),
     ("dns", Kind::Addresses),
     ("set-clock", Kind::Truth),
@@ -96,6 +104,21 @@ pub fn check(name: &str, value: &str) -> Result<Kind, SettingError> {
         Kind::Url => (!is_url(value)).then(|| "is no address; it begins with http:// or https://".to_owned()),
         Kind::Truth => truth(value).is_none().then(|| "is neither yes nor no".to_owned()),
         Kind::Words => None,
+        Kind::Links => value.split(',').any(|word| word.trim().is_empty()).then(|| "names no link".to_owned()),
+        Kind::Token => {
+            let good = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+            if !good {
+                // Whatever it is, it was meant to be a secret.
+                let problem = "is empty, or has blanks or other strange characters: copy it from the hub's first lines";
+                return Err(SettingError::Value { name, value: "(not shown)".into(), problem: problem.into() });
+            }
+            None
+        }
+        Kind::Authority => {
+            let good = value.starts_with('/') || value.trim_start().starts_with("-----BEGIN CERTIFICATE-----");
+            (!good).then(|| "is no certificate: give an absolute path, or the text of the PEM file itself".to_owned())
+        }
+        Kind::Gpus => gpu::simulate(value).err().map(|error| format!("will not do: {error}")),
         Kind::Addresses => {
             let wrong = value.split(',').map(str::trim).find(|word| word.parse::<IpAddr>().is_err());
             wrong.map(|wrong| format!("has `{wrong}`, which is no IP address"))
