@@ -6,46 +6,94 @@
 //! catches finds nothing. How to run all this is in `docs/fuzzing.md`.
 
 mod archive;
+mod bytes;
+mod dhcp;
+mod discovery;
 mod disks;
+mod exchange;
+mod gpus;
 mod kernel;
+mod machines;
 mod packages;
 mod recipes;
+mod runs;
 mod solver;
 mod sparse;
+mod sticks;
+mod wire;
 
 pub use archive::{blockmap, content_range, cpio, deb, tar};
+pub use dhcp::dhcp_client;
+pub use discovery::{dns_collector, dns_message};
 pub use disks::{ext4, fat, gpt, superblock, uki};
+pub use exchange::{api, frames, jobs, result};
+pub use gpus::{config_space, gpu_target, kernel_log, pci_ids, sysfs, topology};
 pub use kernel::{cmdline, modinfo, modules, uevent};
+pub use machines::{hub_log, netboot_log, netroot, range, settings, virt_request};
 pub use packages::{control, deb822, index, relation, release, version};
 pub use recipes::{lock, recipe};
+pub use runs::{bundle, report, summary, test_log, tests_control};
 pub use solver::solve;
 pub use sparse::{expand as expand_sparse, pack as pack_sparse};
+pub use sticks::{stick_jobs, stick_settings};
+pub use wire::{dhcp_frame, dhcp_message, http_date, ip, sntp};
 
 /// Every target by its name.
 pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("api", api),
     ("blockmap", blockmap),
+    ("bundle", bundle),
     ("cmdline", cmdline),
+    ("config_space", config_space),
     ("content_range", content_range),
     ("control", control),
     ("cpio", cpio),
     ("deb", deb),
     ("deb822", deb822),
+    ("dhcp_client", dhcp_client),
+    ("dhcp_frame", dhcp_frame),
+    ("dhcp_message", dhcp_message),
+    ("dns_collector", dns_collector),
+    ("dns_message", dns_message),
     ("ext4", ext4),
     ("fat", fat),
+    ("frames", frames),
     ("gpt", gpt),
+    ("gpu_target", gpu_target),
+    ("http_date", http_date),
+    ("hub_log", hub_log),
     ("index", index),
+    ("ip", ip),
+    ("jobs", jobs),
+    ("kernel_log", kernel_log),
     ("lock", lock),
     ("modinfo", modinfo),
     ("modules", modules),
+    ("netboot_log", netboot_log),
+    ("netroot", netroot),
+    ("pci_ids", pci_ids),
+    ("range", range),
     ("recipe", recipe),
     ("relation", relation),
     ("release", release),
+    ("report", report),
+    ("result", result),
+    ("settings", settings),
+    ("sntp", sntp),
     ("solve", solve),
+    ("stick_jobs", stick_jobs),
+    ("stick_settings", stick_settings),
+    ("summary", summary),
     ("superblock", superblock),
+    ("sysfs", sysfs),
     ("tar", tar),
+    ("test_log", test_log),
+    ("tests_control", tests_control),
+    ("topology", topology),
     ("uevent", uevent),
     ("uki", uki),
     ("version", version),
+    ("virt_request", virt_request),
 ];
 
 /// The bytes as text, or nothing: what is not UTF-8 is refused before these functions are called.
