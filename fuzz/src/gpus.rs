@@ -8,7 +8,7 @@ use gpu::kernel_log::Event;
 use gpu::topology::{Link, Node, Properties};
 use gpu::{Inventory, KernelLog, Names, PciAddress, Sources, Sysfs, Target};
 
-use crate::text;
+use crate::{directory, text};
 
 /// A `properties` file of KFD. What is read of it stands there, and a file that is cut says nothing else.
 pub fn topology(data: &[u8]) {
@@ -110,7 +110,7 @@ pub fn pci_ids(data: &[u8]) {
 /// the file `log`. GPUs have ids of their own, each that cannot be used has a reason, and all of it reads back.
 pub fn sysfs(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory();
     let mut log = String::new();
     for part in format!("\n{text}").split("\n=").skip(1).take(200) {
         let (head, content) = part.split_once('\n').unwrap_or((part, ""));

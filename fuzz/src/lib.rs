@@ -96,6 +96,11 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("virt_request", virt_request),
 ];
 
+/// A directory for what has to be files: in memory, if there is room for it.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
+}
+
 /// The bytes as text, or nothing: what is not UTF-8 is refused before these functions are called.
 fn text(data: &[u8]) -> Option<&str> {
     std::str::from_utf8(data).ok()
@@ -153,6 +158,33 @@ mod tests {
         rocbed::recipe::parse_file(&recipe, "seed").unwrap();
         let lock = String::from_utf8(seed("lock/two-packages.lock")).unwrap();
         assert_eq!(rocbed::lock::Lock::parse(&lock, "seed").unwrap().packages.len(), 3);
+    }
+
+    #[test]
+    fn seeds_of_the_network_and_of_runs_are_accepted() {
+        let tar = archive::mend_tar(&seed("bundle/all-kinds"));
+        assert_eq!(runner::bundle::parse(&zstd::encode_all(&tar[..], 1).unwrap()).unwrap().entries.len(), 6);
+        protocol::JobResult::parse(&seed("result/worker")).unwrap();
+        let root = rocbed_init::netroot::image::Incoming::open(&seed("netroot/compressed")[..], None).ok().unwrap();
+        assert_eq!(root.size(), Some(12_000));
+        for name in ["dhcp_message/ack", "dhcp_message/overload"] {
+            assert!(network::dhcp::Lease::new(&network::dhcp::Message::parse(&seed(name)).unwrap()).is_ok(), "{name}");
+        }
+        assert!(network::dhcp::frame::read(&seed("dhcp_frame/ack")).is_some());
+        for name in ["announcement", "question", "compressed"] {
+            assert!(network::discovery::Message::parse(&seed(&format!("dns_message/{name}"))).is_ok(), "{name}");
+        }
+        let about = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_000_000);
+        let cookie = 0x0707_0707_0707_0707;
+        assert!(network::clock::sntp::Answer::parse(&seed("sntp/good")[8..], cookie, about).is_ok());
+        assert_eq!(gpu::config_space::atomics_enabled(&seed("config_space/gpu")), Some(true));
+        let mut decoder = protocol::Decoder::default();
+        decoder.push(&seed("frames/from-appliance"));
+        let frames = std::iter::from_fn(|| decoder.next_frame().unwrap()).count();
+        assert_eq!((frames, decoder.is_within_frame()), (4, false));
+        for name in ["jobs/toml", "jobs/json"] {
+            protocol::JobList::parse(&seed(name)).unwrap();
+        }
     }
 
     #[test]

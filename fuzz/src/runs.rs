@@ -14,7 +14,7 @@ use runner::summary::Summary;
 
 use crate::archive::mend_tar;
 use crate::bytes::{InPieces, pieces};
-use crate::text;
+use crate::{directory, text};
 
 /// autopkgtest's summary. Each test is there once, and nothing has what a terminal would act on.
 pub fn summary(data: &[u8]) {
@@ -83,7 +83,7 @@ pub fn bundle(data: &[u8]) {
             }
         }
     }
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory();
     let inside = directory.path().join("inside");
     fs::create_dir(&inside).expect("a directory in it");
     let unpacked = runner::bundle::unpack(&bundle[..], &inside);
@@ -119,12 +119,11 @@ fn look_through(directory: &Path, look: &mut dyn FnMut(&Path, &fs::Metadata)) {
 pub fn tests_control(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let wants = runner::wants_packages(text);
-    // What ends a line is another question.
-    let Some(stanzas) =
-        (!text.contains('\r')).then(|| debarchive::deb822::parse(data, Comments::Allowed).ok()).flatten()
-    else {
+    // Which blanks end a line or leave it empty is another question.
+    if text.contains(|char: char| char.is_whitespace() && !" \t\n".contains(char)) {
         return;
-    };
+    }
+    let Ok(stanzas) = debarchive::deb822::parse(data, Comments::Allowed) else { return };
     let expected = stanzas.iter().any(|stanza| {
         let lines = |name: &str| stanza.field(name).into_iter().flat_map(|field| field.lines()).collect::<Vec<_>>();
         let needs =
