@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rocbed_tests::{Output, rocbed, smoke_image, tool};
+use rocbed_tests::{Call, Output, rocbed, smoke_image, tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -31,7 +31,7 @@ fn run_jobs(image: &Path, jobs: &str, words: &[&str]) -> Ran {
     let list = directory.path().join("jobs.toml");
     fs::write(&list, jobs).expect("a job list");
     let call = rocbed(["boot", "--json", "--jobs"]).arg(&list).arg("--results").arg(directory.path().join("results"));
-    let output = words.iter().fold(call.arg(image), |call, word| call.arg(word)).run();
+    let output = words.iter().fold(call.arg(image), Call::arg).run();
     let results = serde_json::from_str(&output.stdout)
         .unwrap_or_else(|error| panic!("no results ({error}): {:?}\n{}", output.code, output.stderr));
     Ran { output, results, directory }
@@ -77,9 +77,17 @@ fn every_kind_of_ending_is_reported() {
         job("skips", "gpu = [\"gfx1030\"]"),
         job("passes", "id = \"elsewhere\"\ngpu = [\"gfx942\"]"),
     ];
-    let ran = run_jobs(&smoke_image(), &jobs.concat(), &["--gpu", "gfx1030", "--network", "none"]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let screen = directory.path().join("screen.png");
+    let words = ["--gpu", "gfx1030", "--network", "none", "--screenshot", &screen.to_string_lossy()];
+    let ran = run_jobs(&smoke_image(), &jobs.concat(), &words);
     // Some failed and some were skipped, in autopkgtest's own numbers.
     assert_eq!(ran.output.code, Some(6), "{}", ran.output.stderr);
+
+    // PNG (second edition, 5.2 and 11.2.2): its signature, and a width and height that somebody can read.
+    let picture = fs::read(&screen).expect("a picture of the display");
+    assert_eq!(picture.get(..8), Some(&b"\x89PNG\r\n\x1a\n"[..]));
+    assert!(picture.get(18..20).is_some_and(|width| u16::from_be_bytes([width[0], width[1]]) >= 640));
 
     assert_eq!(ran.verdict("passes"), "pass");
     let result = &ran.job("passes")["result"];
@@ -149,7 +157,7 @@ fn settings_of_the_stick_are_read_and_corrupt_ones_told() {
     fs::create_dir(&image).expect("a directory");
     for name in ["disk.img", "SHA256SUMS", "cmdline"] {
         let (from, to) = (smoke_image().join(name), image.join(name));
-        tool("cp", &["--sparse=always", &from.to_string_lossy(), &to.to_string_lossy()]);
+        tool("cp", ["--sparse=always", &from.to_string_lossy(), &to.to_string_lossy()]);
     }
     let disk = image.join("disk.img");
     // The ESP is the first partition, at 1 MiB.
@@ -160,7 +168,7 @@ fn settings_of_the_stick_are_read_and_corrupt_ones_told() {
     ] {
         let file = directory.path().join("rocbed.toml");
         fs::write(&file, settings).expect("a file of settings");
-        tool("mcopy", &["-o", "-i", &esp, &file.to_string_lossy(), "::rocbed.toml"]);
+        tool("mcopy", ["-o", "-i", &esp, &file.to_string_lossy(), "::rocbed.toml"]);
         let output = rocbed(["boot", &image.to_string_lossy(), "--firmware", "uefi", "--disk", "usb"]).run();
         assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
         assert!(output.stdout.contains(said), "{said}:\n{}", output.stdout);

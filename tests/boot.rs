@@ -1,6 +1,9 @@
 //! The smoke image in QEMU, in each of the ways that an image is used. The machine's KVM is used where it truly works;
 //! elsewhere, and always here in one test, QEMU translates (TCG).
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
 use rocbed_tests::{rocbed, smoke_image};
 
 /// Starts the image and returns what it said on its serial console.
@@ -43,12 +46,12 @@ fn starts_under_uefi_from_a_virtio_disk() {
 
 #[test]
 fn starts_under_uefi_from_an_nvme_disk() {
-    reached_the_root(&boot(&["--firmware", "uefi", "--disk", "nvme"]));
+    reached_the_root(&boot(&["--nvme"]));
 }
 
 #[test]
 fn starts_under_uefi_from_a_usb_stick() {
-    reached_the_root(&boot(&["--firmware", "uefi", "--disk", "usb"]));
+    reached_the_root(&boot(&["--usb"]));
 }
 
 #[test]
@@ -76,4 +79,35 @@ fn a_root_of_another_image_is_not_mounted() {
     assert_eq!(output.code, Some(16), "{}", output.stderr);
     assert!(output.stdout.contains("rocbed-init: error"), "{}", output.stdout);
     assert!(output.stdout.contains("rocbed-init: what to do"), "{}", output.stdout);
+}
+
+#[test]
+fn a_shell_at_the_console_is_for_images_that_allow_one() {
+    smoke_image();
+    let (recipe, image) = (rocbed_tests::scratch().join("debug.toml"), rocbed_tests::scratch().join("images/debug"));
+    std::fs::write(rocbed_tests::scratch().join("debug.lock"), include_str!("../recipes/smoke.lock")).expect("a lock");
+    std::fs::write(&recipe, "inherits = \"smoke\"\n[settings]\ndebug-shell = true\n").expect("a recipe");
+    rocbed(["build", "--locked", "--output"]).arg(&image).arg(&recipe).ok();
+    // What is typed waits for the shell. Its answer is not what was typed, which the terminal shows too.
+    let console = type_into(&image, "echo $(id -un) has PID 1 is $(cat /proc/1/comm); kill -TERM 1\n");
+    assert!(console.contains("root has PID 1 is rocbed-init"), "{console}");
+    assert!(console.contains("rocbed-init: powering off"), "{console}");
+}
+
+/// Starts an image with its console on our pipes, types this once the machine is ready, and returns all that was there.
+fn type_into(image: &std::path::Path, text: &str) -> String {
+    let mut command = rocbed(["boot", "--debug", "--timeout", "240"]).arg(image).into_command();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("starting rocbed");
+    let (mut keyboard, screen) = (child.stdin.take().expect("stdin"), child.stdout.take().expect("stdout"));
+    let mut shown = String::new();
+    for line in BufReader::new(screen).lines().map_while(Result::ok) {
+        if line.contains("rocbed-init: ready at ") {
+            keyboard.write_all(text.as_bytes()).expect("typing");
+        }
+        shown.push_str(&line);
+        shown.push('\n');
+    }
+    assert!(child.wait().expect("its end").success(), "{shown}");
+    shown
 }

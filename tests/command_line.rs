@@ -1,6 +1,7 @@
 //! What the commands print, and that the documentation says the same.
 
 use std::fs;
+use std::path::Path;
 
 use rocbed_tests::{TestArchive, rocbed, scratch, smoke_image};
 use serde_json::Value;
@@ -11,30 +12,29 @@ fn json(text: &str) -> Value {
 
 #[test]
 fn the_reference_is_what_the_program_says() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
     let help = "run `cargo xtask docs` and commit what it changes";
-    let printed = |words: &[&str]| rocbed(words).env("COLUMNS", "100").ok();
-    // Not assert_eq!: it would print both, and each is long.
-    assert!(printed(&["recipe", "schema"]) == include_str!("../docs/reference/recipe.schema.json"), "schema: {help}");
-    assert!(printed(&["recipe", "reference"]) == include_str!("../docs/reference/recipe.md"), "keys: {help}");
-    let commands = include_str!("../docs/reference/commands.md");
-    for command in [
-        "plan",
-        "lock",
-        "build",
-        "inspect",
-        "diff",
-        "flash",
-        "settings",
-        "collect",
-        "boot",
-        "test",
-        "hub",
-        "jobs add",
-        "jobs make",
-        "results fetch",
-    ] {
-        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
-        assert!(commands.contains(printed(&words).trim_end()), "{command}: {help}");
+    let list = rocbed(["reference"]).ok();
+    for name in list.lines() {
+        let page = fs::read_to_string(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}: {help}"));
+        // Not assert_eq!: it would print both, and each is long.
+        assert!(rocbed(["reference", name]).ok() == page, "{name}: {help}");
+    }
+    let files = fs::read_dir(&directory).expect("the reference").map(|entry| entry.expect("a page").file_name());
+    let strange: Vec<_> = files.filter(|file| !list.lines().any(|name| *file == *name)).collect();
+    assert!(strange.is_empty(), "the program makes no {strange:?}");
+    assert!(rocbed(["recipe", "schema"]).ok() == rocbed(["reference", "recipe.schema.json"]).ok());
+}
+
+#[test]
+fn the_page_of_commands_has_every_help_as_it_is_printed() {
+    let page = rocbed(["reference", "commands.md"]).ok();
+    let titles: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## rocbed")).collect();
+    assert!(titles.len() > 30, "{titles:?}");
+    for title in titles {
+        let words: Vec<&str> = title.split_ascii_whitespace().chain(["--help"]).collect();
+        let help = rocbed(&words).env("COLUMNS", "100").ok();
+        assert!(page.contains(&format!("## rocbed{title}\n\n```text\n{}\n```\n", help.trim_end())), "{title}");
     }
 }
 
@@ -51,6 +51,35 @@ fn shipped_recipes_need_no_checkout() {
         assert!(packages.iter().any(|package| package["name"] == name), "{name} is not in the rocm recipe");
     }
     assert!(!packages.iter().any(|package| package["name"] == "systemd" || package["name"] == "dracut"));
+}
+
+#[test]
+fn a_ci_system_gets_a_log_in_its_own_style() {
+    let archive = TestArchive::new();
+    let server = archive.serve();
+    // It needs a package that there is not.
+    let recipe = archive.recipe(&server.url(""), "broken", "");
+    let build = |words: &[&str], system: &str| {
+        let call = rocbed(["build"]).arg(&recipe).args(words).env("ROCBED_CACHE", archive.path().join("cache"));
+        let call = if system.is_empty() { call } else { call.env(system, "true") };
+        call.current_dir(archive.path()).fails()
+    };
+    let found = build(&[], "GITHUB_ACTIONS");
+    let lines: Vec<&str> = found.lines().collect();
+    assert!(lines[0].starts_with("::group::[") && lines[0].ends_with("] looking at the lock"), "{found}");
+    assert_eq!(lines[lines.len() - 2], "::endgroup::", "{found}");
+    let error = lines[lines.len() - 1];
+    assert!(error.starts_with("::error title=rocbed::") && error.contains("no-such-package"), "{found}");
+    assert!(error.contains("%0A"), "all of it is in one line: {found}");
+
+    let gitlab = build(&["--ci"], "GITLAB_CI");
+    assert!(gitlab.starts_with("\x1b[0Ksection_start:"), "{gitlab}");
+    assert!(gitlab.contains(":lock[collapsed=true]\r\x1b[0K[") && gitlab.contains(":lock\r\x1b[0K\n["), "{gitlab}");
+
+    let plain = build(&["--ci"], "CI");
+    assert!(plain.lines().all(|line| line.starts_with('[')) && plain.contains(" s] error: "), "{plain}");
+    let off = build(&["--ci=off"], "GITHUB_ACTIONS");
+    assert!(!off.contains("::") && off.contains("\nerror: ") || off.starts_with("error: "), "{off}");
 }
 
 #[test]

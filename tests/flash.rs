@@ -1,12 +1,30 @@
-//! The smoke image on loop devices (as root) and in files, checked by the tools of others, and booted.
+//! The smoke image on loop devices (as root) and in files, checked by the tools of others, and booted; writers that are cut
+//! off; and everything that is not to be written.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
+use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rocbed_tests::{rocbed, rocbed_path, scratch, smoke_image, tool};
+use diskimage::{SectorSize, gpt};
+use progress::Silent;
+use rocbed_tests::{Output, Random, rocbed, rocbed_path, scratch, smoke_image, tool};
+use rustix::fs::OFlags;
+use stick::disk::{Disk, FileDisk};
+use stick::image::Image;
+use stick::source::Source;
+use stick::write::write;
+use vm::{Accelerator, Boot, Bus, Machine};
+
+const MIB: u64 = 1 << 20;
 
 /// A directory of this test's own, on a disk.
 fn directory(name: &str) -> PathBuf {
@@ -19,10 +37,22 @@ fn directory(name: &str) -> PathBuf {
 struct Loop(String);
 
 impl Loop {
-    fn new(file: &Path, mib: u64, sector_size: &str) -> Self {
+    /// An empty one.
+    fn new(file: &Path, mib: u64, sector_size: u32) -> Self {
         File::create(file).and_then(|file| file.set_len(mib << 20)).expect("making a file");
-        let words = ["--find", "--show", "--partscan", "--sector-size", sector_size, &file.to_string_lossy()];
+        Self::of(file, &["--sector-size", &sector_size.to_string()])
+    }
+
+    /// One with what is in a file.
+    fn of(file: &Path, words: &[&str]) -> Self {
+        let file = &*file.to_string_lossy();
+        let words = ["--find", "--show", "--partscan"].iter().chain(words).chain([&file]);
         Self(tool("losetup", words).trim().to_owned())
+    }
+
+    /// `loop3`
+    fn name(&self) -> &str {
+        self.0.trim_start_matches("/dev/")
     }
 }
 
@@ -59,29 +89,208 @@ fn partition(disk: &Path, sector_size: u64, number: usize) -> PathBuf {
     target
 }
 
+/// Starts a machine from sticks, and returns what it said until one of these words came.
+fn starts(sticks: &[&Path], sector_size: u32, until: &'static [&'static str]) -> String {
+    let accelerator = Accelerator::probe(None).expect("an accelerator").accelerator;
+    let machine = Machine::new(accelerator).cpus(1).boot(Boot::Uefi).deadline(Duration::from_secs(300));
+    let stick = |path: &&Path| vm::Disk::snapshot(path, Bus::UsbStorage).block_size(sector_size);
+    let machine = sticks.iter().map(stick).fold(machine, Machine::disk);
+    let said = Arc::new(Mutex::new(String::new()));
+    let heard = Arc::clone(&said);
+    let running = machine.start(move |line| {
+        heard.lock().unwrap_or_else(PoisonError::into_inner).push_str(&format!("{line}\n"));
+        if until.iter().any(|text| line.contains(text)) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let exit = running.and_then(vm::Running::wait).expect("a virtual machine");
+    let said = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(exit.end, vm::End::Stopped, "{said}\n{}", exit.messages);
+    said
+}
+
 #[test]
-fn loop_devices_of_both_sector_sizes_and_three_sizes() {
+fn what_is_written_to_devices_of_both_sector_sizes_and_three_sizes_starts_as_a_stick() {
     let directory = directory("loops");
-    for (sector_size, mib) in [("512", 700), ("512", 3001), ("4096", 1500)] {
+    for (sector_size, mib) in [(512, 700), (512, 3001), (4096, 1500)] {
         let file = directory.join(format!("disk-{sector_size}-{mib}.img"));
         let device = Loop::new(&file, mib, sector_size);
         flash(&device.0, &["--name", "bench-7"]);
         let verified = tool("sgdisk", ["-v", &device.0]);
         assert!(verified.contains("No problems found"), "{verified}");
-        let settings = rocbed(["settings", &device.0, "--set", "when-done=power-off"]).ok();
-        assert_eq!(settings, "name = bench-7\nwhen-done = power-off\n");
+        let settings = rocbed(["settings", &device.0, "--set", "gpu=gfx942"]).ok();
+        assert_eq!(settings, "name = bench-7\ngpu = gfx942\n");
         drop(device);
-        let esp = partition(&file, sector_size.parse().expect("a number"), 1);
+        let esp = partition(&file, sector_size.into(), 1);
         tool("fsck.fat", ["-n", &esp.to_string_lossy()]);
-        let root = partition(&file, sector_size.parse().expect("a number"), 2);
+        let root = partition(&file, sector_size.into(), 2);
         tool("e2fsck", ["-fn", &root.to_string_lossy()]);
         let length = fs::metadata(smoke_image().join("root.img")).expect("root.img").len();
         tool(
             "cmp",
             ["-n", &length.to_string(), &root.to_string_lossy(), &smoke_image().join("root.img").to_string_lossy()],
         );
+        // With what was set, and with the data partition that took the rest of the device.
+        let said = starts(&[&file], sector_size, &["rocbed-init: ready at "]);
+        for text in ["gfx942", "making a file system of ", "results are kept on /dev/sda3"] {
+            assert!(said.contains(text), "{sector_size}, {mib} MiB: no {text}:\n{said}");
+        }
     }
 }
+
+/// A stick that is looked at as it would be if it were cut off just now, whenever so many bytes have been written to it.
+///
+/// It is the writer's own stream of bytes, and each look sees exactly what a writer that ends there leaves, since a device
+/// that was cut off takes nothing more. One run has all the cuts, instead of one run for each. What a device does that has a
+/// cache and loses some of it is tested with images of another size, in the crate `stick`.
+struct Watched<'a> {
+    disk: FileDisk,
+    written: Mutex<u64>,
+    cuts: &'a [u64],
+    look: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Watched<'_> {
+    /// Passes so many bytes on, in parts that end where somebody looks.
+    fn in_parts(&self, length: u64, mut part: impl FnMut(Range<u64>) -> io::Result<()>) -> io::Result<()> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let (start, end) = (*written, *written + length);
+        for cut in self.cuts.iter().filter(|cut| (start..end).contains(cut)) {
+            part(*written - start..cut - start)?;
+            *written = *cut;
+            (self.look)(*cut);
+        }
+        part(*written - start..length)?;
+        *written = end;
+        Ok(())
+    }
+}
+
+impl Disk for Watched<'_> {
+    fn size(&self) -> u64 {
+        self.disk.size()
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.disk.sector_size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        self.disk.read_at(buffer, at)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.in_parts(bytes.len() as u64, |part| {
+            self.disk.write_at(&bytes[part.start as usize..part.end as usize], at + part.start)
+        })
+    }
+
+    fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        self.in_parts(range.end - range.start, |part| {
+            if part.is_empty() { Ok(()) } else { self.disk.zero(range.start + part.start..range.start + part.end) }
+        })
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(()) // whoever looks sees what is in the page cache too
+    }
+}
+
+/// Writes the smoke image to a file of this size; returns how many bytes were written, zeros included.
+fn write_and_look(path: &Path, size: u64, cuts: &[u64], look: &(dyn Fn(u64) + Sync)) -> u64 {
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path).expect("a file");
+    file.set_len(size).expect("a file");
+    let disk = FileDisk::file(file, SectorSize::Bytes512, false).expect("a file");
+    let disk = Watched { disk, written: Mutex::new(0), cuts, look };
+    let source = Source::open(&smoke_image().join("disk.img"), None).expect("the image");
+    let mut image = Image::open(source.reader().expect("the image"), source.map.as_ref()).expect("the image");
+    let fit = image.fit(size, SectorSize::Bytes512, &[], 1_800_000_000).expect("room for the image");
+    write(image, &fit, &disk, false, &AtomicBool::new(false), &Silent).expect("writing the image");
+    disk.written.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether two disks have the same in a range.
+fn same(one: &File, other: &File, range: &Range<u64>) -> bool {
+    let (mut left, mut right) = (vec![0; 4 * MIB as usize], vec![0; 4 * MIB as usize]);
+    (range.start..range.end).step_by(left.len()).all(|at| {
+        let length = (range.end - at).min(left.len() as u64) as usize;
+        one.read_exact_at(&mut left[..length], at).expect("a disk");
+        other.read_exact_at(&mut right[..length], at).expect("a disk");
+        left[..length] == right[..length]
+    })
+}
+
+#[test]
+fn cut_off_at_any_byte_a_stick_is_the_old_one_or_the_new_one_or_does_not_start() {
+    let directory = directory("cut");
+    let [new, old, target] = ["new.img", "old.img", "stick.img"].map(|name| directory.join(name));
+    for path in [&new, &old, &target] {
+        // There may be one of an earlier run.
+        fs::remove_file(path).unwrap_or_default();
+    }
+    let size = fs::metadata(smoke_image().join("disk.img")).expect("the image").len() + 100 * MIB;
+    let total = write_and_look(&new, size, &[], &|_| ());
+    let open = |path: &Path| File::options().read(true).write(true).open(path).expect("a disk");
+    let table = gpt::read(&mut open(&new)).expect("a partition table");
+    let parts: Vec<_> = table.partitions[..2].iter().map(|(_, part)| part.start..part.start + part.size).collect();
+    // The old one has the very same partition table, so that nothing but the content tells which one it is.
+    tool("cp", ["--sparse=always", &new.to_string_lossy(), &old.to_string_lossy()]);
+    for part in &parts {
+        for at in (part.start..part.end).step_by(MIB as usize) {
+            open(&old).write_all_at(b"old", at + 4000).expect("changing the old stick");
+        }
+    }
+    tool("cp", ["--sparse=always", &old.to_string_lossy(), &target.to_string_lossy()]);
+
+    let mut random = Random::announced();
+    let edge = 2 * MIB + MIB / 2;
+    // In the first MiB and the last, which have the tables and are written twice each, it matters most.
+    let mut cuts: Vec<_> = (0..48)
+        .map(|number| match number % 4 {
+            0 => random.below(edge),
+            1 => total - 1 - random.below(edge),
+            _ => random.below(total),
+        })
+        .collect();
+    // Three are tried: the tables gone, half of it written, all of it but for the tables.
+    let tried = [3 * MIB + random.below(MIB), total / 2 + random.below(MIB), total - 3 * MIB + random.below(MIB / 2)];
+    cuts.extend(tried);
+    cuts.iter_mut().for_each(|cut| *cut = *cut / 512 * 512);
+    let tried = tried.map(|cut| cut / 512 * 512);
+    cuts.sort_unstable();
+    cuts.dedup();
+    assert!(cuts.len() >= 50, "{cuts:?}");
+    let seen = Mutex::new([0; 3]);
+    write_and_look(&target, size, &cuts, &|cut| {
+        let disk = open(&target);
+        let is = |other: &Path| parts.iter().all(|part| same(&disk, &open(other), part));
+        let which = match gpt::read(&mut &disk) {
+            Err(_) => 0,
+            Ok(_) if is(&old) => 1,
+            Ok(_) if is(&new) => 2,
+            Ok(table) => panic!("cut off at byte {cut} of {total} it has a partition table: {:?}", table.copies),
+        };
+        seen.lock().unwrap_or_else(PoisonError::into_inner)[which] += 1;
+        if let Some(number) = tried.iter().position(|tried| *tried == cut) {
+            assert_eq!(which, 0, "cut off at byte {cut} of {total}");
+            let kept = directory.join(format!("tried-{number}.img"));
+            tool("cp", ["--sparse=always", &target.to_string_lossy(), &kept.to_string_lossy()]);
+        }
+    });
+    let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    println!("{} cuts: nothing, the old one, the new one: {seen:?}", cuts.len());
+    assert!(seen[0] >= 20 && seen[1] > 0 && seen[2] > 0, "{seen:?}");
+    assert!(parts.iter().all(|part| same(&open(&target), &open(&new), part)));
+
+    // All three are plugged in, and the firmware finds nothing that it could start.
+    let tried = [0, 1, 2].map(|number| directory.join(format!("tried-{number}.img")));
+    let said = starts(&tried.each_ref().map(PathBuf::as_path), 512, NOTHING);
+    assert_eq!(said.matches("BdsDxe: failed to load").count(), 3, "{said}");
+    for text in ["rocbed-init", "EFI stub", "Linux version"] {
+        assert!(!said.contains(text), "{text}:\n{said}");
+    }
+}
+
+/// What OVMF says when it has tried everything.
+const NOTHING: &[&str] = &["UEFI Interactive Shell", "No bootable option or device was found", "rocbed-init"];
 
 #[test]
 fn a_writer_that_is_killed_leaves_nothing_that_boots() {
@@ -93,7 +302,7 @@ fn a_writer_that_is_killed_leaves_nothing_that_boots() {
         command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("starting rocbed")
     };
     let mut killed = 0;
-    for delay in (20..1020).step_by(100) {
+    for delay in (20..1020).step_by(200) {
         // Over what an earlier round has left.
         let mut child = start();
         thread::sleep(Duration::from_millis(delay));
@@ -114,42 +323,128 @@ fn same_root(disk: &Path) -> bool {
     one.starts_with(&other)
 }
 
-#[test]
-fn wrong_targets_are_refused_with_what_to_do() {
-    let image = smoke_image().display().to_string();
-    let directory = directory("wrong");
-    let file = directory.join("notes.txt");
-    fs::write(&file, "not a disk").expect("writing a file");
-    let file = file.display().to_string();
-    let disk = format!("{image}/disk.img");
-    for (words, says) in [
-        (&["/dev/null"][..], "character device"),
-        (&["/dev/rocbed-nothing"], "there is no"),
-        (&["/"], "is a directory"),
-        (&[&file], "--file"),
-        (&[&disk, "--file"], "is the image itself"),
-        (&["/dev/rocbed-nothing", "--file"], "among the devices"),
-        (&[&file, "--file"], "--yes says so"),
-        (&[&file, "--file", "--yes", "--size", "1MiB"], "the image needs"),
-        (&[&file, "--file", "--yes", "--set", "hubb=x"], "did you mean `hub`?"),
-    ] {
-        let output = rocbed(["flash", &image].iter().chain(words)).run();
-        assert_eq!(output.code, Some(1), "{words:?}: {}", output.stderr);
-        assert!(output.stderr.contains(says), "{words:?}: {}", output.stderr);
+/// What was refused, by the words that tell one refusal from all others.
+#[derive(Default)]
+struct Refused(BTreeSet<String>);
+
+impl Refused {
+    /// `rocbed flash` of the smoke image with these words: it has to say all of this.
+    fn flash(&mut self, words: &[&str], says: &[&str]) {
+        self.check(rocbed(["flash"]).arg(smoke_image()).args(words).run(), says);
     }
-    assert_eq!(fs::read_to_string(&file).expect("the file"), "not a disk");
+
+    /// The same to a device that is mounted somewhere meanwhile, where nobody else sees it.
+    fn flash_mounted(&mut self, partition: &Path, at: &str, device: &str, says: &[&str]) {
+        let script = "mount -t ext4 -o ro,noload \"$1\" \"$2\" && exec \"$3\" flash \"$4\" \"$5\" --yes --i-know";
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "sh", "-c", script, "sh"]).arg(partition).arg(at).arg(rocbed_path());
+        let output = unshare.arg(smoke_image()).arg(device).output().expect("unshare (package util-linux), as root");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (code, stdout, stderr) = (output.status.code(), text(&output.stdout), text(&output.stderr));
+        self.check(Output { code, stdout, stderr }, says);
+    }
+
+    fn check(&mut self, output: Output, says: &[&str]) {
+        assert_eq!(output.code, Some(1), "{says:?}: {}", output.stderr);
+        for text in says {
+            assert!(output.stderr.contains(text), "{says:?}: {}", output.stderr);
+        }
+        assert!(self.0.insert(says[0].to_owned()), "{says:?} twice");
+    }
 }
 
 #[test]
-fn what_was_written_boots_as_a_usb_stick() {
-    let directory = directory("boot");
-    let target = directory.join("disk.img").display().to_string();
-    flash(&target, &["--file", "--size", "2GiB", "--name", "from-the-stick", "--set", "when-done=power-off"]);
-    // What `rocbed boot` takes for a complete image.
-    let sums = tool("sh", ["-c", &format!("cd '{}' && sha256sum disk.img", directory.display())]);
-    fs::write(directory.join("SHA256SUMS"), sums).expect("writing the digest");
-    let words = ["boot", &directory.display().to_string(), "--firmware", "uefi", "--disk", "usb", "--timeout", "300"];
-    let output = rocbed(words).run();
-    assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
-    assert!(output.stdout.contains("rocbed-init: ready at "), "{}", output.stdout);
+fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason() {
+    let directory = directory("wrong");
+    let image = smoke_image().join("disk.img");
+    let mut refused = Refused::default();
+    let at = |name: &str| {
+        let path = directory.join(name);
+        fs::remove_file(&path).unwrap_or_default(); // an earlier run's
+        path.display().to_string()
+    };
+
+    // Paths that are no device.
+    let (file, pipe, socket, link) = (at("notes.txt"), at("pipe"), at("socket"), at("link"));
+    fs::write(&file, "not a disk").expect("writing a file");
+    tool("mkfifo", [&pipe]);
+    let _listener = UnixListener::bind(&socket).expect("a socket");
+    symlink(&image, &link).expect("a link");
+    refused.flash(&["/dev/null"], &["/dev/null is a character device", "--list"]);
+    refused.flash(&["/dev/rocbed-nothing"], &["there is no /dev/rocbed-nothing", "--list"]);
+    refused.flash(&["/"], &["/ is a directory, and no device", "--list"]);
+    refused.flash(&[&pipe], &[&format!("{pipe} is a pipe or a socket"), "--list"]);
+    refused.flash(&[&socket], &[&format!("{socket} is a pipe or a socket"), "--list"]);
+    refused.flash(&[&file], &[&format!("{file} is a file, and no device"), "--file"]);
+
+    // Files in the wrong place.
+    let disk = image.display().to_string();
+    refused.flash(&["/dev/rocbed-nothing", "--file"], &["/dev/rocbed-nothing would be a file among the devices"]);
+    refused.flash(&["/sys/rocbed.img", "--file"], &["/sys/rocbed.img would be a file among the devices"]);
+    refused.flash(&[&disk, "--file"], &[&format!("{disk} is the image itself")]);
+    refused.flash(&[&link, "--file", "--yes"], &[&format!("{link} is the image itself")]);
+    refused.flash(&[&file, "--file"], &[&format!("asked whether {file} may be overwritten"), "--yes says so"]);
+    refused.flash(&[&file, "--file", "--yes", "--size", "1MiB"], &["the image needs", "--size is 1048576"]);
+    let output = rocbed(["flash"]).arg(smoke_image()).args(&[&*file, "--file", "--yes", "--set", "hubb=x"]).fails();
+    assert!(output.contains("did you mean `hub`?"), "{output}");
+    assert_eq!(fs::read_to_string(&file).expect("the file"), "not a disk");
+
+    // Devices that would do, but for one thing.
+    let content = directory.join("disk.img");
+    let device = Loop::new(&content, 700, 512);
+    let marked = File::options().read(true).write(true).open(&content).expect("the disk");
+    marked.write_all_at(b"holiday pictures", 0).expect("marking the disk");
+    let path = &*device.0;
+    refused.flash(&[device.name()], &[&format!("there is no {}", device.name()), &format!("did you mean {path}?")]);
+    refused.flash(&[path], &[&format!("{path} ("), "is not removable", "--i-know"]);
+    refused.flash(&[path, "--i-know"], &[&format!("asked whether {path} may be overwritten"), "--yes says so"]);
+    refused.flash(&[path, "--i-know", "--yes", "--file"], &["is a device, and --file was given", "leave --file away"]);
+    let exclusive = OFlags::EXCL.bits().cast_signed();
+    let taken = File::options().read(true).custom_flags(exclusive).open(path).expect("the device, for us alone");
+    refused.flash(&[path, "--i-know", "--yes"], &["is in use by another program", "fuser"]);
+    drop(taken);
+    let small = Loop::new(&directory.join("small.img"), 64, 512);
+    refused.flash(&[&small.0, "--i-know", "--yes"], &["is too small: it has 67108864 bytes (64 MiB)"]);
+    let strange = Loop::new(&directory.join("strange.img"), 700, 2048);
+    refused.flash(&[&strange.0, "--i-know", "--yes"], &["has sectors of 2048 bytes; images are for 512 and 4096"]);
+    let free = (0..64).rev().map(|number| format!("loop{number}")).find(|name| is_free(name)).expect("a loop device");
+    refused.flash(&[&format!("/dev/{free}"), "--i-know"], &[&format!("there is no medium in /dev/{free}"), "slot"]);
+
+    // A disk with an image, its parts, and what it is used for.
+    let whole = Loop::of(&image, &["--read-only"]);
+    let part = directory.join("part");
+    fs::remove_file(&part).unwrap_or_default();
+    let number = Path::new("/sys/class/block").join(format!("{}p2/dev", whole.name()));
+    if !number.exists() {
+        // A kernel that does not read this kind of table by itself.
+        tool("partx", ["--add", "--nr", "2", &whole.0]);
+    }
+    let number = fs::read_to_string(number).expect("a partition");
+    let (major, minor) = number.trim().split_once(':').expect("its number");
+    tool("mknod", [&*part.to_string_lossy(), "b", major, minor]);
+    let link = at("by-id");
+    symlink(&part, &link).expect("a link");
+    let whole = &*whole.0;
+    let is_part = format!("{whole}p2 is a partition of {whole}");
+    refused.flash(&[whole, "--i-know", "--yes"], &["is write-protected", "switch on the side"]);
+    refused.flash(&[&part.to_string_lossy(), "--i-know", "--yes"], &[&is_part, &format!("give {whole}")]);
+    refused.flash(&[&link, "--i-know", "--yes"], &["takes the whole disk", &is_part]);
+    let mounted = format!("{whole}p2 is mounted at /mnt");
+    refused.flash_mounted(&part, "/mnt", whole, &["is in use", &mounted, "umount /mnt"]);
+    let system = format!("{whole} holds this system");
+    for at in ["/home", "/usr/local"] {
+        let why = format!("{at} is on {}p2", whole.trim_start_matches("/dev/"));
+        refused.flash_mounted(&part, at, whole, &[&why, &system, "never written, whatever options are given"]);
+    }
+
+    let mut start = [0; 16];
+    marked.read_exact_at(&mut start, 0).expect("the disk");
+    assert_eq!(&start, b"holiday pictures");
+    println!("{} ways: {:#?}", refused.0.len(), refused.0);
+    assert!(refused.0.len() > 20);
+}
+
+/// A loop device that nobody uses.
+fn is_free(name: &str) -> bool {
+    fs::read_to_string(format!("/sys/class/block/{name}/size")).is_ok_and(|size| size.trim() == "0")
 }

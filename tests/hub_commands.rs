@@ -7,110 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use client::{Client, Options, request_id};
-use protocol::api::{Claim, Claimed, Complete, Heartbeat, Register};
-use protocol::{JobResult, Machine, Verdict};
-use rocbed_tests::{Authority, Call, Hub, Output, TestArchive, in_home, rocbed, tool};
+use protocol::Verdict;
+use rocbed_tests::{Authority, Call, Hub, MadeUpWorker, Output, TestArchive, in_home, noise, rocbed, tool};
 use serde_json::{Value, json};
-
-/// A worker with a GPU that is made up.
-fn worker(hub: &Hub, id: &str, gpu: &str) -> Worker {
-    let path = hub.started()["join-token-path"].as_str().expect("a path");
-    let token = fs::read_to_string(path).expect("a join token");
-    let join = Client::new(hub.address(), &Options::default()).expect("an address").with_token(token.trim());
-    let machine = Machine {
-        name: id.into(),
-        kernel: "7.2".into(),
-        processors: 2,
-        memory: 1000,
-        rocbed: "0".into(),
-        gpus: gpu::simulate(gpu).expect("a target"),
-        ..Machine::default()
-    };
-    let request = Register {
-        version: protocol::VERSION,
-        id: id.into(),
-        boot: "first".into(),
-        holding: Vec::new(),
-        machine: machine.clone(),
-    };
-    let token = join.register(&request).expect("it registers").token;
-    Worker { client: join.with_token(&token), machine }
-}
-
-struct Worker {
-    client: Client,
-    machine: Machine,
-}
-
-impl Worker {
-    fn begin(&self) -> Claimed {
-        let claim = Claim { request: request_id().expect("a name"), wait: 10, gpus: None };
-        let claimed = self.client.claim(&claim).expect("an answer").expect("a job");
-        self.client.heartbeat(&claimed.lease, &Heartbeat { phase: "running upstream".into() }).expect("a heartbeat");
-        claimed
-    }
-
-    /// Delivers a result. What its bundle has besides is for the test to say.
-    fn deliver(&self, claimed: &Claimed, verdict: Verdict) {
-        let result: JobResult = serde_json::from_value(json!({
-            "version": 1, "job": claimed.job, "verdict": verdict, "simulated": true,
-            "started": "2026-10-30T10:00:00Z", "finished": "2026-10-30T10:01:00Z",
-            "gpus": [self.machine.gpus.gpus[0].id], "machine": self.machine,
-            "runs": [{
-                "as": "user", "verdict": verdict, "exit-status": 0, "seconds": 60.0, "directory": "user",
-                "package": { "name": claimed.job.source.to_string(), "version": "6.4.3-1" },
-                "tests": [
-                    { "name": "upstream", "outcome": if verdict == Verdict::Pass { "pass" } else { "fail" },
-                      "seconds": 1.5, "cases": { "total": 2, "failed": 1, "skipped": 0 } },
-                    { "name": "build", "outcome": "skip", "reason": "needs\u{1b}[2J isolation-machine" },
-                ],
-            }],
-        }))
-        .expect("a result");
-        let junit = "<?xml version=\"1.0\"?><testsuites><testsuite name=\"rocrand.user\">\
-             <testcase classname=\"rocrand.user\" name=\"upstream\"><failure message=\"exit status 1\"/></testcase></testsuite>\
-             <testsuite name=\"user.upstream: artifacts/gtest.xml\">\
-             <testcase classname=\"Normal\" name=\"float\"><failure message=\"1 &lt; 2\"/></testcase>\
-             <testcase classname=\"Uniform\" name=\"float\"/></testsuite></testsuites>\n";
-        let summary = "1 of 2 tests passed";
-        let bundle = bundle(&[
-            ("result.json", &serde_json::to_string(&result).expect("JSON")),
-            ("junit.xml", junit),
-            ("log", "the log\n"),
-            ("user/summary", "upstream PASS\n"),
-            // Too much for one piece of a download.
-            ("user/noise", &noise(3 << 20)),
-        ]);
-        let sha256 = self.client.upload(bundle.path(), |_, _| ()).expect("an upload");
-        let complete = Complete { bundle: sha256, verdict, summary: summary.into() };
-        self.client.complete(&claimed.lease, &complete).expect("it is taken");
-    }
-}
-
-/// Text that no compression makes much shorter.
-fn noise(length: usize) -> String {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b' ' + (state >> 40) as u8 % 90)
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-fn bundle(files: &[(&str, &str)]) -> tempfile::NamedTempFile {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, content) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        builder.append_data(&mut header, name, content.as_bytes()).expect("an entry");
-    }
-    let bytes = zstd::encode_all(&builder.into_inner().expect("an archive")[..], 1).expect("compressed");
-    let mut file = tempfile::NamedTempFile::new().expect("a file");
-    file.write_all(&bytes).expect("written");
-    file
-}
 
 fn says(text: &str, parts: &[&str]) {
     for part in parts {
@@ -129,11 +28,11 @@ fn from_a_job_to_its_result_without_options() {
     says(&list, &["JOB", "queued", "rocfft@gfx942", "gfx1030"]);
     assert!(!list.contains('\u{1b}'), "colours are for terminals:\n{list}");
 
-    let worker = worker(&hub, "lab-1", "gfx1030");
+    let worker = MadeUpWorker::register(&hub, "lab-1", "gfx1030");
     let first = worker.begin();
     assert_eq!(first.job.id, "rocrand");
     says(&hub.call(&["jobs", "show", "rocrand"]).ok(), &["running", "lab-1", "running upstream", "/jobs/rocrand"]);
-    worker.client.append_log(&first.lease, 0, b"autopkgtest: begins\n").expect("a piece of log");
+    worker.client().append_log(&first.lease, 0, b"autopkgtest: begins\n").expect("a piece of log");
     let watch = hub.call(&["jobs", "watch", "rocrand"]);
     let watching = std::thread::spawn(move || watch.run());
     worker.deliver(&first, Verdict::Fail);
@@ -165,7 +64,7 @@ fn from_a_job_to_its_result_without_options() {
 fn bundles_are_fetched_and_go_on_where_they_were_cut() {
     let hub = Hub::start(&[]);
     hub.call(&["jobs", "add", "rocrand"]).ok();
-    let worker = worker(&hub, "lab-1", "gfx1030");
+    let worker = MadeUpWorker::register(&hub, "lab-1", "gfx1030");
     worker.deliver(&worker.begin(), Verdict::Pass);
     let to = tempfile::tempdir().expect("a directory");
     let fetch = |words: &[&str]| hub.call(&["results", "fetch", "rocrand"]).current_dir(to.path()).args(words);

@@ -21,7 +21,7 @@ struct Tested {
 fn test(package: &str, words: &[&str]) -> Tested {
     let directory = tempfile::tempdir().expect("a directory");
     let call = rocbed(["test", "smoke", package, "--json", "--output"]).arg(directory.path());
-    let output = words.iter().fold(call, |call, word| call.arg(word)).run();
+    let output = words.iter().fold(call, rocbed_tests::Call::arg).run();
     let result = serde_json::from_str(&output.stdout)
         .unwrap_or_else(|error| panic!("no result ({error}): {:?}\n{}", output.code, output.stderr));
     Tested { output, result, directory }

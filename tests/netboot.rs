@@ -1,15 +1,18 @@
 //! Machines that start over the network: a bridge in network namespaces with a DHCP server on it as a lab has one,
-//! `rocbed netboot` beside it, and QEMU at a tap device, with its own firmware.
+//! `rocbed netboot` and a hub beside it, and QEMU at a tap device, with its own firmware. Each start ends with a job that
+//! the machine has run, and whose result the hub has.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rocbed_tests::{rocbed, smoke_image, tool};
+use rocbed_tests::{CardRom, Hub, Trees, rocbed, smoke_image, tool};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Says which test a process was started for.
@@ -63,13 +66,18 @@ impl Drop for Running {
     }
 }
 
-/// The lab's own DHCP server, which knows nothing of us.
+/// The lab's own DHCP server, which knows nothing of us, and is there before we are.
 fn lan_server() -> Running {
     let mut dnsmasq = Command::new("ip");
     dnsmasq.args(["netns", "exec", "lan", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"]);
-    dnsmasq.args(["--pid-file=", "--user=root", "--dhcp-leasefile=/dev/null", "--log-facility=/dev/null"]);
+    dnsmasq.args(["--pid-file=", "--user=root", "--dhcp-leasefile=/dev/null", "--log-facility=-"]);
     dnsmasq.args(["--dhcp-range=10.77.0.100,10.77.0.150,1h", "--dhcp-option=option:router,10.77.0.1"]);
-    Running(dnsmasq.spawn().expect("dnsmasq (package dnsmasq-base)"))
+    let mut running = Running(dnsmasq.stderr(Stdio::piped()).spawn().expect("dnsmasq (package dnsmasq-base)"));
+    let mut lines = BufReader::new(running.0.stderr.take().expect("its stderr")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("IP range 10.77.0.100")), "dnsmasq gives no addresses");
+    // What it says later is read, or it would stop to say it.
+    thread::spawn(move || lines.for_each(drop));
+    running
 }
 
 /// `rocbed netboot`, and what it says.
@@ -85,7 +93,7 @@ impl Served {
     fn start(image: &Path, words: &[&str]) -> Self {
         let call =
             rocbed(["netboot", "--interface", "br0", "--ignore-valid-until", "--set", "set-clock=no"]).arg(image);
-        let mut command = words.iter().fold(call, |call, word| call.arg(word)).into_command();
+        let mut command = words.iter().fold(call, rocbed_tests::Call::arg).into_command();
         let temporary = tempfile::tempdir().expect("a directory");
         command.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("rocbed netboot");
@@ -135,9 +143,53 @@ impl Drop for Served {
     }
 }
 
+/// Where everything of ours is.
+const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+/// A hub with a job for whatever machine comes.
+struct Work {
+    hub: Hub,
+    job: String,
+    _trees: Trees,
+}
+
+impl Work {
+    fn new() -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let hub = Hub::start_in(home, &["--listen", &format!("{HERE}:0"), "--min-free", "0"]);
+        let trees = Trees::at(HERE.into());
+        let added = hub.json(&["jobs", "add", &trees.command("quick", "echo quick")]);
+        let job = added["jobs"][0].as_str().unwrap_or_else(|| panic!("{added}")).to_owned();
+        Self { hub, job, _trees: trees }
+    }
+
+    /// Starts `rocbed netboot` with the settings of a worker, and more words.
+    fn serve(&self, image: &Path, words: &[&str]) -> Served {
+        let token = self.hub.started()["join-token-path"].as_str().expect("a path");
+        let token = fs::read_to_string(token).expect("a join token");
+        Served::start(image, &[&["--hub", self.hub.address(), "--join-token", token.trim()], words].concat())
+    }
+
+    /// Waits until the hub has the result, which is that of the image's own worker.
+    fn wait(&self, console: &Path) {
+        let began = Instant::now();
+        let of = |words: &[&str]| self.hub.json(&[words, &[&*self.job]].concat());
+        while of(&["jobs", "show"])["state"] != "finished" {
+            let said = || fs::read_to_string(console).unwrap_or_default();
+            assert!(began.elapsed() < LONG, "{}\n{}", of(&["jobs", "show"]), said());
+            thread::sleep(Duration::from_millis(500));
+        }
+        let result = &of(&["results", "show"])["result"];
+        let told = (&result["verdict"], &result["machine"]["image"]["name"]);
+        assert_eq!(told, (&Value::from("pass"), &Value::from("smoke")), "{result}");
+    }
+}
+
 /// How a machine's firmware starts.
 #[derive(Clone, Copy, PartialEq)]
 enum Firmware {
+    /// `SeaBIOS`, with a network card's ROM that knows PXE and nothing of iPXE.
+    BiosPxe,
     /// `SeaBIOS`, with iPXE in the network card's ROM.
     BiosWithIpxe,
     /// OVMF's own PXE.
@@ -147,42 +199,59 @@ enum Firmware {
 }
 
 /// A machine at `tap0`; its console goes to a file.
-fn machine(firmware: Firmware, directory: &Path) -> (Running, PathBuf) {
-    let console = directory.join("console.log");
-    let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-machine", "q35", "-nodefaults", "-no-reboot", "-display", "none", "-m", "1024M"]);
-    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-device", "virtio-rng-pci"]);
-    qemu.args(["-serial", &format!("file:{}", console.display())]);
-    qemu.args(["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"]);
-    // Without the ROM, the firmware's own driver and its own PXE are used.
-    let rom = if firmware == Firmware::BiosWithIpxe { "" } else { ",romfile=" };
-    qemu.args(["-device", &format!("virtio-net-pci,netdev=net,mac=52:54:00:00:00:07,bootindex=1{rom}")]);
-    if firmware != Firmware::BiosWithIpxe {
-        let variables = directory.join("vars.fd");
-        fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &variables).expect("OVMF (package ovmf)");
-        let code = "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
-        qemu.args(["-drive", code, "-drive", &format!("if=pflash,format=raw,unit=1,file={}", variables.display())]);
-    }
-    if firmware == Firmware::UefiHttp {
-        for version in [4, 6] {
-            qemu.args(["-fw_cfg", &format!("name=opt/org.tianocore/IPv{version}PXESupport,string=n")]);
+struct Client {
+    _qemu: Running,
+    _rom: Option<CardRom>,
+    console: PathBuf,
+}
+
+impl Client {
+    fn start(firmware: Firmware, directory: &Path) -> Self {
+        let console = directory.join("console.log");
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-machine", "q35", "-nodefaults", "-no-reboot", "-display", "none", "-m", "1024M"]);
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-device", "virtio-rng-pci"]);
+        qemu.args(["-serial", &format!("file:{}", console.display())]);
+        let rom = (firmware == Firmware::BiosPxe).then(|| CardRom::until("undionly.kpxe"));
+        let header = if rom.is_some() { ",vnet_hdr=off" } else { "" };
+        qemu.args(["-netdev", &format!("tap,id=net,ifname=tap0,script=no,downscript=no{header}")]);
+        qemu.args(rom.iter().flat_map(CardRom::arguments));
+        let is_bios = matches!(firmware, Firmware::BiosPxe | Firmware::BiosWithIpxe);
+        // Without the ROM, the firmware's own driver and its own PXE are used.
+        let file = if is_bios { "" } else { ",romfile=" };
+        qemu.args(["-device", &format!("virtio-net-pci,netdev=net,mac=52:54:00:00:00:07,bootindex=1{file}")]);
+        if !is_bios {
+            let variables = directory.join("vars.fd");
+            fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &variables).expect("OVMF (package ovmf)");
+            let code = "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
+            qemu.args(["-drive", code, "-drive", &format!("if=pflash,format=raw,unit=1,file={}", variables.display())]);
         }
+        if firmware == Firmware::UefiHttp {
+            for version in [4, 6] {
+                qemu.args(["-fw_cfg", &format!("name=opt/org.tianocore/IPv{version}PXESupport,string=n")]);
+            }
+        }
+        Self { _qemu: Running(qemu.spawn().expect("QEMU (package qemu-system-x86)")), _rom: rom, console }
     }
-    (Running(qemu.spawn().expect("QEMU (package qemu-system-x86)")), console)
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.console).expect("the console's log")
+    }
 }
 
 fn starts(firmware: Firmware, steps: &[&str]) {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut served = Served::start(&smoke_image(), &[]);
-    let (_machine, console) = machine(firmware, directory.path());
+    let work = Work::new();
+    let mut served = work.serve(&smoke_image(), &[]);
+    let client = Client::start(firmware, directory.path());
     for step in steps {
         served.wait_for(step);
     }
     served.wait_for("root 100 %");
     let ready = served.wait_for("ready at ");
-    assert!(ready.starts_with("52:54:00:00:00:07: "), "{ready}");
-    let said = fs::read_to_string(console).expect("the console's log");
-    assert!(said.contains("the digest is right"), "{said}");
+    assert!(ready.starts_with("52:54:00:00:00:07: ") && ready.contains(work.hub.address()), "{ready}");
+    assert!(client.said().contains("the digest is right"), "{}", client.said());
+    work.wait(&client.console);
     let seen = served.end();
     assert!(seen.iter().any(|line| line.contains("DHCP server on br0: 10.77.0.2")), "{seen:#?}");
 }
@@ -205,20 +274,33 @@ fn uefi_starts_by_http() {
 }
 
 #[test]
+fn a_bios_starts_by_pxe() {
+    alone("a_bios_starts_by_pxe", true, |_| {
+        starts(
+            Firmware::BiosPxe,
+            &["DHCP (PXE)", "loader undionly.kpxe", "iPXE asks", "kernel", "initramfs", "root 0 %"],
+        );
+    });
+}
+
+#[test]
 fn a_bios_with_ipxe_starts_although_the_server_dies_on_the_way() {
     alone("a_bios_with_ipxe_starts_although_the_server_dies_on_the_way", true, |image| {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut served = Served::start(image, &["--set", "name=from-the-network"]);
-        let (_machine, console) = machine(Firmware::BiosWithIpxe, directory.path());
+        let work = Work::new();
+        let mut served = work.serve(image, &["--set", "name=from-the-network"]);
+        let client = Client::start(Firmware::BiosWithIpxe, directory.path());
         for step in ["iPXE asks", "kernel", "initramfs", "root 20 %"] {
             served.wait_for(step);
         }
+        assert!(!served.seen.iter().any(|line| line.contains("loader ")), "{:#?}", served.seen);
         drop(served);
         thread::sleep(Duration::from_secs(3));
         let mut served = Served::start(image, &["--no-dhcp"]);
         served.wait_for("root goes on at ");
         served.wait_for("ready at ");
-        let said = fs::read_to_string(console).expect("the console's log");
+        work.wait(&client.console);
+        let said = client.said();
         assert!(said.contains("trying again in ") && said.contains("going on at "), "{said}");
         assert!(said.contains("host name from-the-network"), "{said}");
     });
@@ -244,11 +326,11 @@ fn a_tampered_root_is_refused_on_a_network_of_its_own() {
         fs::write(copy.join("root.img.zst"), [fs::read(other).expect("another root"), mark].concat()).expect("a root");
         let words = ["--isolated", "10.77.0.10-10.77.0.20", "--append", "rocbed.panic-timeout=1"];
         let mut served = Served::start(&copy, &words);
-        let (_machine, console) = machine(Firmware::BiosWithIpxe, directory.path());
+        let client = Client::start(Firmware::BiosWithIpxe, directory.path());
         let line = served.wait_for("cannot start: ");
         assert!(line.contains("not the one that was asked for, and is not started"), "{line}");
         served.wait_for(&format!("SHA-256 wanted {digest}"));
-        assert!(!fs::read_to_string(console).expect("the console's log").contains("rocbed-init: packages"));
+        assert!(!client.said().contains("rocbed-init: packages"), "{}", client.said());
     });
 }
 
@@ -284,13 +366,14 @@ fn files_for_a_server_of_ones_own_name_each_other() {
     let directory = tempfile::tempdir().expect("a directory");
     let call =
         rocbed(["netboot", "--ignore-valid-until", "--url", "http://boot.lab/rocbed/", "--hub", "http://hub:8420"]);
+    let call = call.args(&["--join-token", "rocbed-join-1"]);
     call.arg("--files").arg(directory.path()).arg(smoke_image()).ok();
     let read =
         |name: &str| fs::read_to_string(directory.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let script = read("boot.ipxe");
     assert!(script.contains("\ninitrd http://boot.lab/rocbed/initrd.img "), "{script}");
     assert!(script.contains(" rocbed.root-url=http://boot.lab/rocbed/root.img.zst rocbed.root-sha256="), "{script}");
-    assert!(script.contains(" rocbed.hub=http://hub:8420 "), "{script}");
+    assert!(script.contains(" rocbed.hub=http://hub:8420 rocbed.join-token=rocbed-join-1 "), "{script}");
     for name in ["vmlinuz", "initrd.img", "root.img.zst", "snponly.efi", "undionly.kpxe", "README.md"] {
         assert!(directory.path().join(name).is_file(), "{name}");
     }

@@ -1,5 +1,6 @@
-//! One lock, one image: whatever the directory, umask, time zone, locale, user, sandbox kind and clock. Every variation
-//! unpacks and configures its own root directory: `--fresh` takes nothing from the cache but downloads.
+//! One lock, one image: whatever the directory, umask, time zone, locale and clock (`container.rs` has the users and the
+//! sandbox kinds). Every variation unpacks and configures its own root directory: `--fresh` takes nothing from the cache but
+//! downloads.
 //!
 //! No clock can be set for the sandbox alone, so what maintainer scripts make of the time is held down from three sides:
 //! rocbed itself runs a year ahead; the times that the kernel wrote into a configured tree are moved by a year; and no file
@@ -14,19 +15,10 @@ use std::time::{Duration, SystemTime};
 
 use fsimage::ext4::{Limits, Reader};
 use fsimage::{FileTree, NodeKind};
-use rocbed_tests::{rocbed, rocbed_path, scratch, smoke_image, tool};
+use rocbed_tests::{image_sums, rocbed, rocbed_path, scratch, seed_cache, smoke_image, tool};
 
 const LOCK: &str = include_str!("../recipes/smoke.lock");
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
-
-/// The digests of all the image's files.
-fn sums(image: &Path) -> String {
-    let text = fs::read_to_string(image.join("SHA256SUMS")).expect("a complete image");
-    // Only the first image has the compressed disk; what the manifest says of it differs then.
-    text.lines()
-        .filter(|line| !line.contains(".zst") && !line.contains(".bmap") && !line.contains("manifest"))
-        .fold(String::new(), |all, line| all + line + "\n")
-}
 
 /// A fresh directory to build into.
 fn output(name: &str) -> PathBuf {
@@ -45,7 +37,7 @@ fn build(image: &Path) -> Command {
 fn is_the_same(mut command: Command, image: &Path) {
     let output = command.output().expect("starting the build");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(sums(image), sums(&smoke_image()));
+    assert_eq!(image_sums(image), image_sums(&smoke_image()));
 }
 
 #[test]
@@ -87,7 +79,7 @@ fn with_another_year_in_the_times_that_the_kernel_wrote() {
     if trees.exists() {
         fs::remove_dir_all(&trees).expect("removing an old tree");
     }
-    seed(&cache);
+    seed_cache(&cache);
     let build = |name: &str| {
         let image = output(name);
         let mut command = rocbed(["build", "smoke", "--locked", "--output"]).arg(&image).into_command();
@@ -165,73 +157,4 @@ fn tree_in(image: &Path) -> FileTree {
     let file = File::open(image.join("root.img")).expect("opening root.img");
     let limits = Limits { memory: 8 << 30, ..Limits::default() };
     Reader::open(file, 0).and_then(|mut reader| reader.tree(limits)).expect("reading root.img")
-}
-
-/// Puts the packages of the lock into another cache, so that no test needs the network for them again. They are checked
-/// when they are used.
-fn seed(cache: &Path) {
-    smoke_image();
-    let from = PathBuf::from(rocbed(["cache", "path"]).ok().trim());
-    let digests = LOCK.lines().filter_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"'));
-    for digest in digests {
-        let place = Path::new("sha256").join(&digest[..2]);
-        fs::create_dir_all(cache.join(&place)).expect("making a directory in the cache");
-        let to = cache.join(&place).join(digest);
-        if !to.exists() {
-            fs::copy(from.join(&place).join(digest), to).expect("copying a package");
-        }
-    }
-}
-
-/// An unprivileged user with subordinate ids, in the sandbox kind that such users get: a user namespace.
-#[test]
-fn as_an_unprivileged_user() {
-    let user = TestUser::new();
-    let image = user.home.join("smoke");
-    let program = rocbed_path();
-    let words = [
-        "--user",
-        &user.name,
-        "--",
-        "env",
-        &format!("HOME={}", user.home.display()),
-        &format!("ROCBED_CACHE={}", user.home.join("cache").display()),
-        &program.to_string_lossy(),
-        "build",
-        "smoke",
-        "--locked",
-        "--output",
-        &image.to_string_lossy(),
-    ]
-    .map(str::to_owned);
-    let mut command = Command::new("runuser");
-    command.args(words).current_dir(&user.home);
-    is_the_same(command, &image);
-    let owner = tool("stat", ["--format=%U", &image.join("disk.img").to_string_lossy()]);
-    assert_eq!(owner.trim(), user.name);
-}
-
-/// A user of the test's own, removed at its end.
-struct TestUser {
-    name: String,
-    home: PathBuf,
-}
-
-impl TestUser {
-    fn new() -> Self {
-        let name = format!("rocbed-test-{}", std::process::id());
-        let home = PathBuf::from("/var/tmp").join(&name);
-        tool("useradd", ["--create-home", "--home-dir", &home.to_string_lossy(), "--add-subids-for-system", &name]);
-        let ids = fs::read_to_string("/etc/subuid").expect("reading /etc/subuid");
-        assert!(ids.contains(&name), "useradd gave {name} no subordinate ids:\n{ids}");
-        seed(&home.join("cache"));
-        tool("chown", ["-R", &format!("{name}:"), &home.to_string_lossy()]);
-        Self { name, home }
-    }
-}
-
-impl Drop for TestUser {
-    fn drop(&mut self) {
-        tool("userdel", ["--force", "--remove", &self.name]);
-    }
 }

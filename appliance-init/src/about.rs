@@ -31,8 +31,19 @@ fn installed(status: &str) -> usize {
 
 /// `MemTotal` of /proc/meminfo (`proc_meminfo(5)`), 0 if it is not there.
 pub fn memory_mib(meminfo: &str) -> u64 {
-    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    total.and_then(|text| text.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or_default() >> 10
+    kibibytes(meminfo, "MemTotal").unwrap_or_default() >> 10
+}
+
+/// A line that tells how much memory programs cannot have (`MemTotal` without `MemAvailable`): what is kept in memory only,
+/// such as a root from the network, and not what could be read from a disk again.
+pub fn memory_in_use(meminfo: &str) -> Option<String> {
+    let used = kibibytes(meminfo, "MemTotal")?.saturating_sub(kibibytes(meminfo, "MemAvailable")?);
+    Some(format!("memory in use {} MiB", used >> 10))
+}
+
+fn kibibytes(meminfo: &str, name: &str) -> Option<u64> {
+    let value = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -61,5 +72,8 @@ mod tests {
     fn memory_is_in_mib() {
         assert_eq!(memory_mib("MemTotal:        2048000 kB\nMemFree: 1 kB\n"), 2000);
         assert_eq!(memory_mib("nonsense"), 0);
+        let meminfo = "MemTotal:        2048000 kB\nMemFree: 1 kB\nMemAvailable:    1024000 kB\n";
+        assert_eq!(memory_in_use(meminfo).as_deref(), Some("memory in use 1000 MiB"));
+        assert_eq!(memory_in_use("MemTotal: 1 kB\n"), None);
     }
 }

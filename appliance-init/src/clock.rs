@@ -42,8 +42,8 @@ pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event
 /// Whom to ask: servers of the settings, else of DHCP, then whoever the appliance talks to anyway. No time is right that
 /// is before the image's own: its files are as old as the archive that it was made from.
 fn wanted(settings: &Settings, network: &network::Status, image: &Path) -> Wanted {
-    let mut wanted = Wanted::default();
-    wanted.servers = if settings.ntp.is_empty() { network.ntp_servers() } else { settings.ntp.clone() };
+    let servers = if settings.ntp.is_empty() { network.ntp_servers() } else { settings.ntp.clone() };
+    let mut wanted = Wanted { servers, ..Wanted::default() };
     let urls = [settings.hub.clone(), settings.mirror.clone()].into_iter().flatten();
     wanted.urls = urls.chain(wanted.urls).filter(|url| url.starts_with("http://")).collect();
     if let Ok(made) = std::fs::metadata(image.join("var/lib/dpkg/status")).and_then(|metadata| metadata.modified()) {

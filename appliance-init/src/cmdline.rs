@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use protocol::settings::{self, KernelWord, Key, Place};
+
 /// Which block device holds the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootSpec {
@@ -96,44 +98,90 @@ impl CommandLine {
         let mut root_uuid = None;
         for word in words(text) {
             let (key, value) = word.split_once('=').map_or((word.as_str(), ""), |(key, value)| (key, value));
-            match key.replace('_', "-").as_str() {
-                "root" => match parse_root(value) {
-                    Some(root) => line.root = Some(root),
-                    None => line
-                        .problems
-                        .push(format!("root={value} is not understood; give PARTUUID=, UUID= or /dev/NAME")),
-                },
-                "rootfstype" => line.root_type = Some(value.to_owned()),
-                "rootflags" => value.clone_into(&mut line.root_flags),
-                "rootwait" if value.is_empty() => (line.root_timeout, line.network_timeout) = (None, None),
-                "rootwait" | "rocbed.root-timeout" => match value.parse() {
-                    Ok(seconds) => {
-                        line.root_timeout = Some(Duration::from_secs(seconds));
-                        line.network_timeout = line.root_timeout;
-                    }
-                    Err(_) => line.problems.push(format!("{word}: not a number of seconds")),
-                },
-                "rocbed.root-uuid" if value.is_empty() => line.problems.push(format!("{word}: names no file system")),
-                "rocbed.root-uuid" => root_uuid = Some(RootSpec::FsUuid(value.to_ascii_lowercase())),
-                "rocbed.root-url" => line.root_url = Some(value.to_owned()),
-                "rocbed.root-sha256" => line.root_sha256 = Some(value.to_owned()),
-                "rocbed.boot-report" => line.boot_report = Some(value.to_owned()),
-                "module-blacklist" | "rocbed.blacklist" => {
-                    line.blacklist.extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned));
-                }
-                "rocbed.panic-timeout" => match value.parse() {
-                    Ok(seconds) => line.panic_timeout = seconds,
-                    Err(_) => line.problems.push(format!("{word}: not a number of seconds")),
-                },
-                "ip" => line.settings.push(("ip".to_owned(), value.to_owned())),
-                key => {
-                    let setting = key.strip_prefix("rocbed.").map(|name| (name.to_owned(), value.to_owned()));
-                    line.settings.extend(setting);
-                }
+            match (key.strip_prefix("rocbed."), settings::kernel_word(key)) {
+                (Some(name), _) => line.take(&name.replace('_', "-"), value, &mut root_uuid),
+                (None, Some(known)) => line.take_kernels(known, value),
+                (None, None) => {}
             }
         }
         line.root = root_uuid.or(line.root);
         line
+    }
+
+    /// A word of the kernel's own.
+    fn take_kernels(&mut self, word: KernelWord, value: &str) {
+        match word {
+            KernelWord::Root => match parse_root(value) {
+                Some(root) => self.root = Some(root),
+                None => {
+                    self.problems.push(format!("root={value} is not understood; give PARTUUID=, UUID= or /dev/NAME"));
+                }
+            },
+            KernelWord::RootFsType => self.root_type = Some(value.to_owned()),
+            KernelWord::RootFlags => value.clone_into(&mut self.root_flags),
+            KernelWord::RootWait if value.is_empty() => (self.root_timeout, self.network_timeout) = (None, None),
+            KernelWord::RootWait => self.wait("rootwait", value),
+            KernelWord::ModuleBlacklist => self.blacklist.extend(settings::list(value).map(str::to_owned)),
+            KernelWord::Ip => self.settings.push(("ip".to_owned(), value.to_owned())),
+        }
+    }
+
+    /// A word of ours, without `rocbed.`. What is not needed before files can be read is left to [`crate::settings`],
+    /// which knows what is wrong with it too.
+    fn take(&mut self, name: &str, value: &str, root_uuid: &mut Option<RootSpec>) {
+        match settings::find(name, Place::CommandLine).map(|setting| setting.key) {
+            Ok(Key::RootUuid) if value.is_empty() => {
+                self.problems.push("rocbed.root-uuid= names no file system".into());
+            }
+            Ok(Key::RootUuid) => *root_uuid = Some(RootSpec::FsUuid(value.to_ascii_lowercase())),
+            Ok(Key::RootTimeout) => self.wait("rocbed.root-timeout", value),
+            Ok(Key::RootUrl) => self.root_url = Some(value.to_owned()),
+            Ok(Key::RootSha256) => self.root_sha256 = Some(value.to_owned()),
+            Ok(Key::BootReport) => self.boot_report = Some(value.to_owned()),
+            Ok(Key::Blacklist) => self.blacklist.extend(settings::list(value).map(str::to_owned)),
+            Ok(Key::PanicTimeout) => {
+                if let Some(seconds) = self.seconds("rocbed.panic-timeout", value) {
+                    self.panic_timeout = seconds;
+                }
+            }
+            Ok(
+                Key::Name
+                | Key::Hub
+                | Key::JoinToken
+                | Key::HubCa
+                | Key::Jobs
+                | Key::Results
+                | Key::WhenDone
+                | Key::Ip
+                | Key::Dns
+                | Key::Ntp
+                | Key::SetClock
+                | Key::Mirror
+                | Key::CheckValidUntil
+                | Key::Gpu
+                | Key::OverlaySize
+                | Key::Watchdog
+                | Key::DebugShell
+                | Key::Shell
+                | Key::Recipe,
+            )
+            | Err(_) => self.settings.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    fn wait(&mut self, name: &str, value: &str) {
+        if let Some(seconds) = self.seconds(name, value) {
+            self.root_timeout = Some(Duration::from_secs(seconds));
+            self.network_timeout = self.root_timeout;
+        }
+    }
+
+    fn seconds(&mut self, name: &str, value: &str) -> Option<u64> {
+        let seconds = value.parse().ok();
+        if seconds.is_none() {
+            self.problems.push(format!("{name}={value}: not a number of seconds"));
+        }
+        seconds
     }
 
     /// The value of one of [`Self::settings`].

@@ -1,4 +1,4 @@
-//! `rocbed-init detect`: the machine's GPUs for people and programs; the README beside this crate says how to use it.
+//! `rocbed-init detect`: the machine's GPUs for people and programs; `docs/rocbed-init.md` says how to use it.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -51,7 +51,7 @@ pub(crate) fn resize_partition(disk: impl AsFd, number: u32, start: u64, size: u
     let argument = BlkpgArgument {
         operation: BLKPG_RESIZE_PARTITION,
         flags: 0,
-        length: size_of::<BlkpgPartition>() as c_int,
+        length: c_int::try_from(size_of::<BlkpgPartition>()).map_err(invalid)?,
         data: &raw const partition,
     };
     // SAFETY: `BLKPG` reads one argument, and through it one partition, both of which outlive the call; it keeps neither.

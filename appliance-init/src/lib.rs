@@ -1,8 +1,8 @@
 //! PID 1 of the rocbed appliance, as a library so that its parsers can be fuzzed.
 //!
 //! The same program runs twice. As `/init` of the initramfs it reaches the root file system ([`initramfs`]); from there
-//! it starts its own copy with the argument `second-stage` ([`second_stage`]). What it expects around it is in the
-//! README beside this crate.
+//! it starts its own copy with the argument `second-stage` ([`second_stage`]). What it expects around it is in
+//! `docs/rocbed-init.md`.
 
 pub mod about;
 pub mod agent;

@@ -57,10 +57,11 @@ fn listen(mut file: File, events: &Sender<Event>) {
 }
 
 fn is_press(event: &[u8; EVENT]) -> bool {
-    let [.., a, b, c, d, e, f, g, h] = *event;
-    u16::from_ne_bytes([a, b]) == EV_KEY
-        && u16::from_ne_bytes([c, d]) == KEY_POWER
-        && i32::from_ne_bytes([e, f, g, h]) == 1
+    // `struct input_event` of linux/input.h: a time, whose length differs, then type, code and value.
+    let [.., k0, k1, c0, c1, v0, v1, v2, v3] = *event;
+    u16::from_ne_bytes([k0, k1]) == EV_KEY
+        && u16::from_ne_bytes([c0, c1]) == KEY_POWER
+        && i32::from_ne_bytes([v0, v1, v2, v3]) == 1
 }
 
 /// Whether a bitmap as sysfs writes it, words of 64 bits in hexadecimal digits with the highest first, has a bit.

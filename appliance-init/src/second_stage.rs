@@ -198,7 +198,10 @@ fn start_network(settings: &Settings, events: Sender<Event>, console: &mut Conso
     }
     wanted.before = netroot::addresses::read(Path::new(netroot::addresses::FILE));
     let started = network::Network::start(wanted).map_err(|error| error.to_string()).and_then(|(network, from)| {
-        let pass_on = move || from.iter().map(Event::Network).try_for_each(|event| events.send(event));
+        let pass_on = move || {
+            // As long as somebody takes them.
+            let _all = from.iter().all(|event| events.send(Event::Network(event)).is_ok());
+        };
         let thread = thread::Builder::new().name("network events".into()).spawn(pass_on);
         thread.map(|_| network).map_err(|error| error.to_string())
     });
@@ -236,6 +239,10 @@ fn follow(
                     if let Event::Report(Report::Ready { source, .. }) = &event {
                         let (line, uptime) = (CommandLine::read(), Linux.uptime().as_secs_f64());
                         netroot::boot_report::ready(&line, format!("ready at {uptime:.2} s, jobs from {source}"));
+                        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+                        if let Some(text) = about::memory_in_use(&meminfo) {
+                            supervisor.say(&text);
+                        }
                     }
                     let start_watchdog = matches!(event, Event::DriversLoaded);
                     let agent_starts = matches!(event, Event::GpuDriversLoaded);

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use protocol::Span;
+use protocol::settings::{self, Key, Place};
 
 use crate::cmdline::CommandLine;
 
@@ -120,6 +121,16 @@ pub enum Origin {
     HandOver,
 }
 
+impl Origin {
+    fn place(self) -> Place {
+        match self {
+            Self::Image => Place::Image,
+            Self::Stick | Self::HandOver => Place::Stick,
+            Self::CommandLine => Place::CommandLine,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -136,28 +147,6 @@ pub const OF_IMAGE: &str = "/run/rocbed/image.toml";
 
 /// Where the second stage leaves those of the stick.
 pub const OF_STICK: &str = "/run/rocbed/stick.toml";
-
-/// All names, for finding the one that was meant.
-const NAMES: [&str; 18] = [
-    "name",
-    "hub",
-    "join-token",
-    "hub-ca",
-    "jobs",
-    "results",
-    "gpu",
-    "mirror",
-    "check-valid-until",
-    "ip",
-    "ntp",
-    "dns",
-    "set-clock",
-    "watchdog",
-    "overlay-size",
-    "when-done",
-    "debug-shell",
-    "shell",
-];
 
 impl Settings {
     /// Those of this appliance, and what is wrong with them.
@@ -185,53 +174,48 @@ impl Settings {
     /// # Errors
     /// For people, beginning with where it comes from.
     pub fn set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), String> {
-        self.try_set(&name.replace('_', "-"), value, origin).map_err(|problem| format!("{origin}: {problem}"))
+        self.try_set(name, value, origin).map_err(|problem| format!("{origin}: {problem}"))
     }
 
     fn try_set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), String> {
-        let text = || if value.is_empty() { Err(format!("{name} has no value")) } else { Ok(value.to_owned()) };
-        match name {
-            "name" => self.name = Some(host_name(value)?),
-            "hub" => self.hub = Some(address(name, value)?),
-            "join-token" => self.join_token = Some(token(value)?),
-            "jobs" => self.jobs = Some(address(name, value)?),
-            "results" => self.results = Some(address(name, value)?),
-            "hub-ca" => self.hub_ca = Some(authority(value)?),
-            "gpu" => {
-                // Kept also if it makes no sense: whoever wanted a made-up GPU does not want jobs run on a real one.
-                self.gpu = Some(value.to_owned());
-                gpu::simulate(value).map_err(|error| format!("gpu: {error}"))?;
-            }
-            "mirror" => self.mirror = Some(address(name, value)?),
-            "check-valid-until" => self.check_valid_until = truth(name, value)?,
-            "ip" => self.ip.push(text()?),
-            "ntp" => self.ntp = words(value),
-            "dns" => {
-                let servers = words(value);
-                let parsed = servers.iter().map(|word| word.parse().map_err(|_| word));
-                self.dns =
-                    parsed.collect::<Result<_, _>>().map_err(|word| format!("dns: `{word}` is no IP address"))?;
-            }
-            "set-clock" => self.set_clock = truth(name, value)?,
-            "watchdog" => {
-                let off = ["off", "no", "0", "false"].contains(&value);
-                self.watchdog =
-                    if off { None } else { Some(value.parse().map_err(|error| format!("watchdog: {error}"))?) };
-            }
-            "overlay-size" => self.overlay_size = text()?,
-            "when-done" => {
-                self.when_done = match value {
-                    "wait" => WhenDone::Wait,
-                    "power-off" => WhenDone::PowerOff,
-                    _ => return Err(format!("when-done: `{value}` is neither `wait` nor `power-off`")),
-                };
-            }
-            // A stick found in a drawer, or whoever edits the boot menu, must not get what the recipe did not allow.
-            "debug-shell" if origin == Origin::Image => self.debug_shell = truth(name, value)?,
-            "debug-shell" => return Err("debug-shell can only be set by the recipe; build an image with it".into()),
-            "recipe" if origin == Origin::Image => self.recipe = Some(text()?),
-            "shell" => self.shell = truth(name, value)?,
-            unknown => return Err(unknown_name(unknown)),
+        let setting = settings::find(name, origin.place()).map_err(|error| error.to_string())?;
+        if setting.key == Key::Gpu {
+            // Kept also if it makes no sense: whoever wanted a made-up GPU does not want jobs run on a real one.
+            self.gpu = Some(value.to_owned());
+        }
+        setting.check(value).map_err(|error| error.to_string())?;
+        let address = || Some(value.trim_end_matches('/').to_owned());
+        let words = || settings::list(value).map(str::to_owned);
+        let truth = settings::truth(value).unwrap_or_default();
+        // Without a `_`: a setting of the table that is not taken here does not compile.
+        match setting.key {
+            Key::Name => self.name = Some(value.to_owned()),
+            Key::Hub => self.hub = address(),
+            Key::JoinToken => self.join_token = Some(Secret(value.to_owned())),
+            Key::HubCa => self.hub_ca = Some(value.to_owned()),
+            Key::Jobs => self.jobs = address(),
+            Key::Results => self.results = address(),
+            Key::Mirror => self.mirror = address(),
+            Key::CheckValidUntil => self.check_valid_until = truth,
+            Key::Ip => self.ip.push(value.to_owned()),
+            Key::Ntp => self.ntp = words().collect(),
+            Key::Dns => self.dns = settings::list(value).filter_map(|word| word.parse().ok()).collect(),
+            Key::SetClock => self.set_clock = truth,
+            Key::Watchdog => self.watchdog = value.parse().ok(),
+            Key::OverlaySize => value.clone_into(&mut self.overlay_size),
+            Key::WhenDone => self.when_done = if value == "wait" { WhenDone::Wait } else { WhenDone::PowerOff },
+            Key::DebugShell => self.debug_shell = truth,
+            Key::Recipe => self.recipe = Some(value.to_owned()),
+            Key::Shell => self.shell = truth,
+            // The first was taken above; the others can stand on the kernel command line alone, and were taken from it before.
+            Key::Gpu
+            | Key::RootUuid
+            | Key::RootTimeout
+            | Key::RootUrl
+            | Key::RootSha256
+            | Key::BootReport
+            | Key::Blacklist
+            | Key::PanicTimeout => {}
         }
         Ok(())
     }
@@ -268,62 +252,6 @@ impl Settings {
 
 fn scalar(value: &toml::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn words(value: &str) -> Vec<String> {
-    value.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
-}
-
-fn truth(name: &str, value: &str) -> Result<bool, String> {
-    match value {
-        "" | "yes" | "true" | "1" | "on" => Ok(true),
-        "no" | "false" | "0" | "off" => Ok(false),
-        _ => Err(format!("{name}: `{value}` is neither yes nor no")),
-    }
-}
-
-/// One label of a host name (RFC 1123, section 2.1).
-fn host_name(value: &str) -> Result<String, String> {
-    let inner = |char: char| char.is_ascii_alphanumeric() || char == '-';
-    let good = !value.is_empty() && value.len() <= 63 && value.chars().all(inner) && !value.starts_with('-');
-    if good { Ok(value.to_owned()) } else { Err(format!("name: `{value}` is no host name: letters, digits and -")) }
-}
-
-/// Tokens are sent in a header (RFC 6750, section 2.1). What is wrong with one is told without it.
-fn token(value: &str) -> Result<Secret, String> {
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(Secret(value.to_owned()));
-    }
-    Err("join-token: it is empty, or there are blanks or other strange characters in it; copy it from the hub's \
-         first lines"
-        .into())
-}
-
-/// Text of a PEM file (RFC 7468), or where there is one.
-fn authority(value: &str) -> Result<String, String> {
-    if value.starts_with('/') || value.trim_start().starts_with("-----BEGIN CERTIFICATE-----") {
-        return Ok(value.to_owned());
-    }
-    let hint = "give an absolute path, or the text of the PEM file itself";
-    Err(format!("hub-ca: `{}` is no certificate; {hint}", value.lines().next().unwrap_or_default()))
-}
-
-fn address(name: &str, value: &str) -> Result<String, String> {
-    let known = value.starts_with("http://") || value.starts_with("https://");
-    // What ends up in apt's sources must not bring lines of its own.
-    let plain = !value.chars().any(|char| char.is_whitespace() || char.is_control());
-    if known && plain {
-        Ok(value.trim_end_matches('/').to_owned())
-    } else {
-        Err(format!("{name}: `{value}` is no address; it begins with http:// or https://"))
-    }
-}
-
-fn unknown_name(unknown: &str) -> String {
-    match nearest::nearest(unknown, NAMES).first() {
-        Some(name) => format!("there is no setting `{unknown}`; did you mean `{name}`?"),
-        None => format!("there is no setting `{unknown}`; there are {}", NAMES.join(", ")),
-    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ mod stick;
 
 use std::path::PathBuf;
 
-use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
+use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use hub::{AtHub, Hub, Limits};
@@ -48,10 +48,54 @@ pub struct Global {
     /// Say nothing but warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Log as a CI system folds it: auto, gitlab, github, plain or off [default: as the one that runs this has it]
+    #[arg(
+        long,
+        global = true,
+        value_name = "STYLE",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto",
+        hide_possible_values = true
+    )]
+    pub ci: Option<Ci>,
     /// Where downloads and finished root directories are kept [default: $XDG_CACHE_HOME/rocbed]
     #[allow(clippy::doc_markdown)] // a help text: it is printed as it is
     #[arg(long, global = true, value_name = "DIR", env = "ROCBED_CACHE", hide_env_values = true)]
     pub cache: Option<PathBuf>,
+}
+
+/// In whose style the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ci {
+    /// As the environment says.
+    Auto,
+    /// Sections of GitLab's job logs.
+    Gitlab,
+    /// Groups and annotations of GitHub's workflows.
+    Github,
+    /// Lines with times.
+    Plain,
+    /// As on a terminal.
+    Off,
+}
+
+/// By hand, for values with a help text of their own would make the help of every command three times as long.
+impl ValueEnum for Ci {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Gitlab, Self::Github, Self::Plain, Self::Off]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Auto => "auto",
+            Self::Gitlab => "gitlab",
+            Self::Github => "github",
+            Self::Plain => "plain",
+            Self::Off => "off",
+        }))
+    }
 }
 
 /// What to do.
@@ -96,6 +140,8 @@ pub enum Command {
     /// Look at the shipped recipes and the format
     #[command(subcommand)]
     Recipe(RecipeCommand),
+    /// Print a page of the reference, or a schema for editors and programs
+    Reference(Reference),
     /// Look at what is kept from earlier builds, and tidy it up
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -282,17 +328,23 @@ pub enum WhenDone {
 /// `rocbed boot`
 #[derive(Debug, Args)]
 pub struct Boot {
-    /// An image directory
+    /// An image directory, or a disk: a disk.img, or what `rocbed flash --file` wrote
     pub image: PathBuf,
-    /// How to start it
-    #[arg(long, value_enum, default_value = "direct")]
-    pub firmware: Firmware,
+    /// How to start it [default: direct; uefi for a disk, and with --disk, --usb or --nvme]
+    #[arg(long, value_enum)]
+    pub firmware: Option<Firmware>,
     /// Start it over the network instead, as a machine in a lab would: PXE, iPXE, HTTP, in QEMU's own network
-    #[arg(long, conflicts_with_all = ["firmware", "disk"])]
+    #[arg(long, conflicts_with_all = ["firmware", "disk", "usb", "nvme"])]
     pub netboot: bool,
-    /// What the disk is, under UEFI
-    #[arg(long, value_enum, default_value = "virtio")]
-    pub disk: DiskKind,
+    /// What the disk is, under UEFI [default: virtio]
+    #[arg(long, value_enum)]
+    pub disk: Option<DiskKind>,
+    /// From a USB stick under UEFI: --firmware uefi --disk usb
+    #[arg(long, conflicts_with = "disk")]
+    pub usb: bool,
+    /// From an NVMe drive under UEFI: --firmware uefi --disk nvme
+    #[arg(long, conflicts_with_all = ["disk", "usb"])]
+    pub nvme: bool,
     /// Memory of the machine, with a unit: 1GiB, 512MiB
     #[arg(long, default_value = "1GiB", value_parser = memory)]
     pub memory: u64,
@@ -332,6 +384,15 @@ pub struct Boot {
     /// Leave the machine running until it ends by itself; it is given no jobs
     #[arg(long, conflicts_with = "jobs")]
     pub keep: bool,
+    /// Connect the serial console to this terminal, and ask for a root shell there; Ctrl-A X ends the machine
+    ///
+    /// There is a shell only if the image's recipe has `debug-shell = true` in [settings]. The machine is left running until
+    /// it ends, and is given no jobs. `--debug` takes the machine's messages to the terminal as they are.
+    #[arg(long, conflicts_with_all = ["jobs", "json"])]
+    pub debug: bool,
+    /// Give the machine a display, and keep a picture of it in this file (PNG), anew every second
+    #[arg(long, value_name = "FILE")]
+    pub screenshot: Option<PathBuf>,
     /// Give up after this many seconds [default: 180; with jobs ten minutes more than they may take]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
@@ -392,6 +453,13 @@ pub enum RecipeCommand {
     Schema,
     /// Print the reference of recipe keys as Markdown
     Reference,
+}
+
+/// `rocbed reference`
+#[derive(Debug, Args)]
+pub struct Reference {
+    /// Its name, such as settings.md or job-list.schema.json [default: list them]
+    pub page: Option<String>,
 }
 
 /// `rocbed cache`

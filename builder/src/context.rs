@@ -1,13 +1,15 @@
 //! What every command needs: who to tell, where to keep, where to fetch from.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use store::{FetchOptions, Fetcher, Store};
 
-use crate::cmdline::{Global, Source};
+use crate::cmdline::{Ci, Global, Source};
 use crate::mirror;
 use crate::recipe::Recipe;
+use crate::report::ci::Style;
 use crate::report::{Reporter, Verbosity};
 
 /// One run of the program.
@@ -25,7 +27,7 @@ impl Context {
             (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
-        Self { reporter: Reporter::new(verbosity), cache: global.cache.clone() }
+        Self { reporter: Reporter::new(verbosity, style(global)), cache: global.cache.clone() }
     }
 
     /// Where the store is.
@@ -46,6 +48,20 @@ impl Context {
     pub fn fetcher(&self, source: &Source) -> Result<Fetcher> {
         let options = FetchOptions { offline: source.offline, ..FetchOptions::default() };
         Ok(Fetcher::new(self.store()?, options)?)
+    }
+}
+
+/// In which CI system's style the log is. A person at a terminal has bars, whatever is in the environment.
+fn style(global: &Global) -> Option<Style> {
+    let environment = || Style::of_environment(|name| std::env::var(name).ok());
+    match global.ci {
+        None if std::io::stderr().is_terminal() => None,
+        None => environment(),
+        Some(Ci::Auto) => Some(environment().unwrap_or(Style::Plain)),
+        Some(Ci::Gitlab) => Some(Style::GitLab),
+        Some(Ci::Github) => Some(Style::GitHub),
+        Some(Ci::Plain) => Some(Style::Plain),
+        Some(Ci::Off) => None,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod inspect;
 pub mod lock;
 pub mod mirror;
 pub mod recipe;
+pub mod reference;
 pub mod report;
 pub mod resolve;
 pub mod table;

@@ -10,10 +10,12 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == "virt") {
         return testbed::main(std::env::args_os().skip(1));
     }
-    match rocbed::commands::run(rocbed::cmdline::Cli::parse()) {
+    let options = rocbed::cmdline::Cli::parse();
+    let context = rocbed::context::Context::new(&options.global);
+    match rocbed::commands::run(&context, options) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {}", rocbed::error_text(&error));
+            context.reporter.error(&rocbed::error_text(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,10 +1,14 @@
-//! What the user sees while long work runs: bars on a terminal, plain lines elsewhere, nothing with `--quiet`.
+//! What the user sees while long work runs: bars on a terminal, plain lines elsewhere, a CI system's own style in [`ci`],
+//! nothing with `--quiet`.
 //!
 //! Everything here goes to stderr; stdout is for data.
 
-use std::io::{self, IsTerminal, Write};
+pub mod ci;
+
+use std::io::{self, IsTerminal, Stderr, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use progress::{Progress, Task, Unit};
@@ -24,13 +28,47 @@ pub enum Verbosity {
 pub struct Reporter {
     verbosity: Verbosity,
     bars: Option<MultiProgress>,
+    log: Option<Arc<CiLog>>,
 }
 
 impl Reporter {
-    /// Bars if stderr is a terminal, else lines.
-    pub fn new(verbosity: Verbosity) -> Self {
-        let terminal = io::stderr().is_terminal() && verbosity > Verbosity::Quiet;
-        Self { verbosity, bars: terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())) }
+    /// The style of a CI system; else bars if stderr is a terminal, else lines.
+    pub fn new(verbosity: Verbosity, style: Option<ci::Style>) -> Self {
+        let terminal = style.is_none() && io::stderr().is_terminal() && verbosity > Verbosity::Quiet;
+        Self {
+            verbosity,
+            bars: terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
+            log: style.map(|style| Arc::new(CiLog::new(style))),
+        }
+    }
+
+    /// The next stage of the work begins. Only logs of CI systems have stages; `name` is what they know it by.
+    pub fn stage(&self, name: &'static str, title: &str) {
+        if let (Some(log), true) = (&self.log, self.verbosity >= Verbosity::Normal) {
+            log.with(|log, now| log.begin(now, name, title));
+        }
+    }
+
+    /// The line that says what was made, once everything is done.
+    pub fn summary(&self, line: &str) {
+        match &self.log {
+            _ if self.verbosity == Verbosity::Quiet => {}
+            Some(log) => log.with(|log, now| log.summary(now, line)),
+            None => self.print(line),
+        }
+    }
+
+    /// Whether the log is a CI system's.
+    pub fn is_ci(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// The error that ends the command.
+    pub fn error(&self, text: &str) {
+        match &self.log {
+            Some(log) => log.with(|log, now| log.error(now, text)),
+            None => self.print(&format!("error: {text}")),
+        }
     }
 
     /// A line about what has been done.
@@ -55,6 +93,9 @@ impl Reporter {
     /// Bytes of a log, as they are.
     pub fn pass_on(&self, bytes: &[u8]) {
         if self.verbosity >= Verbosity::Normal {
+            if let Some(log) = &self.log {
+                return log.with(|log, _| log.pass_on(bytes));
+            }
             let write = || {
                 // As for lines: nobody may listen.
                 let _ = io::stderr().lock().write_all(bytes);
@@ -69,8 +110,41 @@ impl Reporter {
     fn print(&self, line: &str) {
         match &self.bars {
             Some(bars) => bars.suspend(|| eprint_line(line)),
-            None => eprint_line(line),
+            None => print_line(self.log.as_deref(), line),
         }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        if let Some(log) = &self.log {
+            log.with(ci::Log::close);
+        }
+    }
+}
+
+/// The log that several threads write in a CI system's style.
+struct CiLog {
+    began: Instant,
+    log: Mutex<ci::Log<Stderr>>,
+}
+
+impl CiLog {
+    fn new(style: ci::Style) -> Self {
+        Self { began: Instant::now(), log: Mutex::new(ci::Log::new(style, io::stderr())) }
+    }
+
+    fn with(&self, tell: impl FnOnce(&mut ci::Log<Stderr>, ci::Moment)) {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        tell(&mut log, ci::Moment { elapsed: self.began.elapsed(), unix });
+    }
+}
+
+fn print_line(log: Option<&CiLog>, line: &str) {
+    match log {
+        Some(log) => log.with(|log, now| log.say(now, line)),
+        None => eprint_line(line),
     }
 }
 
@@ -86,6 +160,7 @@ impl Progress for Reporter {
         }
         let Some(bars) = &self.bars else {
             return Box::new(Line {
+                log: self.log.clone(),
                 name: name.to_owned(),
                 total,
                 unit,
@@ -102,7 +177,10 @@ impl Progress for Reporter {
     }
 
     fn warn(&self, message: &str) {
-        self.print(&format!("warning: {message}"));
+        match &self.log {
+            Some(log) => log.with(|log, now| log.warn(now, message)),
+            None => self.print(&format!("warning: {message}")),
+        }
     }
 }
 
@@ -141,6 +219,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// A task in a log: a line when it ends, and one every ten seconds until then.
 struct Line {
+    log: Option<Arc<CiLog>>,
     name: String,
     total: Option<u64>,
     unit: Unit,
@@ -171,7 +250,7 @@ impl Task for Line {
                 .is_ok();
         if mine {
             let of = self.total.map(|total| format!(" of {}", self.amount(total))).unwrap_or_default();
-            eprint_line(&format!("{}: {}{of}", self.name, self.amount(done)));
+            print_line(self.log.as_deref(), &format!("{}: {}{of}", self.name, self.amount(done)));
         }
     }
 
@@ -183,6 +262,6 @@ impl Drop for Line {
         let done = self.done.load(Ordering::Relaxed);
         let seconds = self.began.elapsed().as_secs_f64();
         let amount = if done > 0 { format!("{}, ", self.amount(done)) } else { String::new() };
-        eprint_line(&format!("{}: {amount}{seconds:.1} s", self.name));
+        print_line(self.log.as_deref(), &format!("{}: {amount}{seconds:.1} s", self.name));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -16,7 +16,9 @@ use crate::tool;
 /// Answers a request for a path: a body, or `None` for 404.
 type Answer = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
 
-/// An HTTP server on a loopback port, for as long as the test program runs.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// An HTTP server, on a loopback port if nothing else is said, for as long as the test program runs.
 pub struct Server {
     scheme: &'static str,
     address: SocketAddr,
@@ -26,15 +28,16 @@ pub struct Server {
 impl Server {
     /// Starts one that answers with `answer`.
     pub fn start(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
-        Self::start_with(answer, None)
+        Self::start_with(LOOPBACK, answer, None)
     }
 
     fn start_with(
+        address: IpAddr,
         answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static,
         tls: Option<Arc<ServerConfig>>,
     ) -> Self {
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let listener = TcpListener::bind("127.0.0.1:0").expect("binding a loopback port");
+        let listener = TcpListener::bind((address, 0)).expect("binding a port");
         let address = listener.local_addr().expect("the port just bound");
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
@@ -56,13 +59,18 @@ impl Server {
 
     /// Serves the files below a directory.
     pub fn directory(root: PathBuf) -> Self {
-        Self::start(move |path| fs::read(root.join(path.trim_start_matches('/'))).ok())
+        Self::directory_at(LOOPBACK, root)
+    }
+
+    /// Serves them at another address of this machine, which others can reach.
+    pub fn directory_at(address: IpAddr, root: PathBuf) -> Self {
+        Self::start_with(address, move |path| fs::read(root.join(path.trim_start_matches('/'))).ok(), None)
     }
 
     /// Serves them over TLS, with the certificate that an authority signed.
     pub fn directory_over_tls(root: PathBuf, authority: &Authority) -> Self {
         let answer = move |path: &str| fs::read(root.join(path.trim_start_matches('/'))).ok();
-        Self::start_with(answer, Some(authority.server_config()))
+        Self::start_with(LOOPBACK, answer, Some(authority.server_config()))
     }
 
     /// The address of a path on it.

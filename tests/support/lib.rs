@@ -4,20 +4,32 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod archive;
+mod card_rom;
 mod hub;
 mod peer;
 mod program;
 mod proxy;
+mod random;
 mod tls;
 mod tools;
+mod trees;
+mod user;
+mod worker;
+mod write_log;
 
 pub use archive::{Server, TestArchive};
+pub use card_rom::CardRom;
 pub use hub::{Hub, in_home};
 pub use peer::mmdebstrap;
 pub use program::{Call, Output, rocbed, rocbed_path};
 pub use proxy::Proxy;
+pub use random::Random;
 pub use tls::Authority;
 pub use tools::tool;
+pub use trees::{Trees, command_tree, fixture_tree};
+pub use user::TestUser;
+pub use worker::{MadeUpWorker, noise};
+pub use write_log::{Cut, WriteLog};
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -43,4 +55,30 @@ pub fn smoke_image() -> PathBuf {
             image
         })
         .clone()
+}
+
+/// The digests of all files of an image. Only the first image has the compressed disk; what the manifest says of it
+/// differs then.
+pub fn image_sums(image: &Path) -> String {
+    let text = std::fs::read_to_string(image.join("SHA256SUMS")).expect("a complete image");
+    text.lines()
+        .filter(|line| !line.contains(".zst") && !line.contains(".bmap") && !line.contains("manifest"))
+        .fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// Puts the packages of the smoke recipe's lock into another cache, so that no test needs the network for them again. They
+/// are checked when they are used.
+pub fn seed_cache(cache: &Path) {
+    smoke_image();
+    let from = PathBuf::from(rocbed(["cache", "path"]).ok().trim());
+    let lock = include_str!("../../recipes/smoke.lock");
+    let digests = lock.lines().filter_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"'));
+    for digest in digests {
+        let place = Path::new("sha256").join(&digest[..2]);
+        std::fs::create_dir_all(cache.join(&place)).expect("making a directory in the cache");
+        let to = cache.join(&place).join(digest);
+        if !to.exists() {
+            std::fs::copy(from.join(&place).join(digest), to).expect("copying a package");
+        }
+    }
 }

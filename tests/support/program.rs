@@ -1,8 +1,14 @@
 //! Running the program under test.
 
 use std::ffi::OsStr;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Far longer than anything takes that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// The `rocbed` that `cargo xtask test` built.
 pub fn rocbed_path() -> PathBuf {
@@ -18,6 +24,8 @@ pub struct Call(Command);
 pub fn rocbed<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(words: I) -> Call {
     let mut command = Command::new(rocbed_path());
     command.args(words).stdin(Stdio::null());
+    // What it says is looked at as people see it, wherever the tests run.
+    command.env_remove("GITLAB_CI").env_remove("GITHUB_ACTIONS");
     Call(command)
 }
 
@@ -73,22 +81,44 @@ impl Call {
         self.0
     }
 
-    /// Runs to the end, whatever it is.
+    /// Runs to the end, whatever it is. What has not ended after a quarter of an hour never will: it is ended, and the test
+    /// with it.
     pub fn run(mut self) -> Output {
-        let output = self.0.output().unwrap_or_else(|error| panic!("starting {:?}: {error}", self.0));
-        Output {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        let shown = format!("{:?}", self.0);
+        self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.0.spawn().unwrap_or_else(|error| panic!("starting {shown}: {error}"));
+        let (stdout, stderr) = (read(child.stdout.take()), read(child.stderr.take()));
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("waiting for rocbed") {
+                break Some(status);
+            }
+            if began.elapsed() > PATIENCE {
+                break None;
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        if status.is_none() {
+            // In good order first, so that it ends what it has started.
+            drop(Command::new("kill").arg(child.id().to_string()).status());
+            thread::sleep(Duration::from_secs(10));
+            drop(child.kill());
+            drop(child.wait());
         }
+        let text = |reader: JoinHandle<Vec<u8>>| {
+            String::from_utf8_lossy(&reader.join().expect("reading what rocbed says")).into_owned()
+        };
+        let (stdout, stderr) = (text(stdout), text(stderr));
+        let status = status.unwrap_or_else(|| panic!("{shown} did not end:\n{stdout}\n{stderr}"));
+        Output { code: status.code(), stdout, stderr }
     }
 
     /// Runs to a good end; returns stdout.
-    pub fn ok(mut self) -> String {
-        let output = self.0.output().unwrap_or_else(|error| panic!("starting {:?}: {error}", self.0));
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{:?}: {}\n{stderr}", self.0, output.status);
-        String::from_utf8_lossy(&output.stdout).into_owned()
+    pub fn ok(self) -> String {
+        let shown = format!("{:?}", self.0);
+        let output = self.run();
+        assert_eq!(output.code, Some(0), "{shown}:\n{}", output.stderr);
+        output.stdout
     }
 
     /// Runs to a bad end; returns stderr.
@@ -98,4 +128,13 @@ impl Call {
         assert_eq!(output.code, Some(1), "{shown} should have failed:\n{}{}", output.stdout, output.stderr);
         output.stderr
     }
+}
+
+/// Reads a stream to its end, on a thread of its own: a full pipe would stop the program.
+fn read(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stream.expect("a stream").read_to_end(&mut bytes).expect("reading what rocbed says");
+        bytes
+    })
 }

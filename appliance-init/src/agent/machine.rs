@@ -25,7 +25,7 @@ pub fn describe(settings: &Settings, gpus: Inventory) -> Machine {
         processors: cpuinfo.lines().filter(|line| line.starts_with("processor")).count() as u32,
         memory: memory_mib(&read("/proc/meminfo")),
         rocbed: env!("CARGO_PKG_VERSION").to_owned(),
-        image: image(settings.recipe.as_deref()),
+        image: image(&read("/proc/self/mountinfo"), Path::new("/sys"), Path::new("/dev"), settings.recipe.as_deref()),
         gpus,
     }
 }
@@ -36,17 +36,16 @@ fn processor(cpuinfo: &str) -> Option<String> {
     line.split_once(':').map(|(_, name)| name.trim().to_owned())
 }
 
-/// The image that the machine was booted from, by the superblock of what is mounted as its root.
-fn image(recipe: Option<&str>) -> Option<ImageId> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+/// The image that the machine was booted from, by the superblock of what is mounted as its root; also of one in memory,
+/// which came over the network.
+fn image(mounts: &str, sys: &Path, dev: &Path, recipe: Option<&str>) -> Option<ImageId> {
     let source = mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         (before.split(' ').nth(4) == Some(IMAGE)).then(|| after.split(' ').nth(1)).flatten()
     })?;
     let name = source.strip_prefix("/dev/")?;
-    let devices = block::list(Path::new("/sys/class/block"));
-    let device = devices.iter().find(|device| device.name == name)?;
-    let root = Superblocks::default().of(Path::new("/dev"), device)?.uuid?;
+    let device = block::read(&sys.join("class/block").join(name))?;
+    let root = Superblocks::default().of(dev, &device)?.uuid?;
     Some(ImageId { name: recipe.unwrap_or_default().to_owned(), root })
 }
 
@@ -74,6 +73,20 @@ mod tests {
         let lines = gpu_lines(&gpu::simulate("gfx1030")?);
         assert_eq!(lines.len(), 1);
         assert!(lines[0].starts_with("gfx1030 ") && lines[0].ends_with(", simulated"), "{lines:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_root_in_memory_is_an_image_too() -> std::io::Result<()> {
+        let machine = tempfile::tempdir()?;
+        for name in ["zram0", "vda"] {
+            block::tests::add_disk(machine.path(), name, &[])?;
+            fs::write(machine.path().join(name), crate::superblock::tests::ext4(0xab, "rocbed"))?;
+            let mounts = format!("29 1 0:2 / / rw - overlay x rw\n30 1 8:2 / {IMAGE} ro - ext4 /dev/{name} ro\n");
+            let found = image(&mounts, machine.path(), machine.path(), Some("smoke"));
+            let root = "abababab-abab-abab-abab-abababababab".to_owned();
+            assert_eq!(found, Some(ImageId { name: "smoke".into(), root }), "{name}");
+        }
         Ok(())
     }
 

@@ -50,21 +50,26 @@ pub fn write_uki(stub: &[u8], parts: &uki::Parts, staging: &mut Staging) -> Resu
     Ok(size)
 }
 
-/// Writes `disk.img` from the finished `uki.efi` and `root.img`. Everything in it follows from those two and the sizes.
-///
-/// A root that was kept from an earlier build is held against its digest on the way, if somebody may have touched it.
-/// A disk of that build which has it at the same place is to keep it: then only what is around it is written. Not with
-/// `whole`, for whoever wants to read the disk before it is published.
-pub fn write_disk(
-    root: RootImage,
-    unchanged: Option<Unchanged>,
-    whole: bool,
-    image: &Image,
-    sector_size: SectorSize,
-    epoch: i64,
-    staging: &mut Staging,
-    progress: &dyn Progress,
-) -> Result<DiskLayout> {
+/// What a disk is to be, besides the finished `uki.efi` and `root.img`.
+pub struct Wanted<'a> {
+    /// The root.
+    pub root: RootImage,
+    /// A root that was kept from an earlier build. It is held against its digest on the way, if somebody may have touched
+    /// it; a disk of that build which has it at the same place is to keep it, and only what is around it is written.
+    pub unchanged: Option<Unchanged>,
+    /// Whether all of it is written in any case, for whoever wants to read the disk before it is published.
+    pub whole: bool,
+    /// Sizes.
+    pub image: &'a Image,
+    /// The disk's logical sectors.
+    pub sector_size: SectorSize,
+    /// The time of everything in it, in seconds since 1970.
+    pub epoch: i64,
+}
+
+/// Writes `disk.img`. Everything in it follows from `uki.efi`, `root.img` and what is wanted.
+pub fn write_disk(wanted: &Wanted<'_>, staging: &mut Staging, progress: &dyn Progress) -> Result<DiskLayout> {
+    let Wanted { root, unchanged, whole, image, sector_size, epoch } = *wanted;
     let boot = boot_tree(staging, epoch)?;
     let needed = fat::required_size(&boot, sector_size).context("sizing the EFI system partition")?;
     let esp_size = image.esp_size.unwrap_or(needed + ESP_ROOM);

@@ -165,8 +165,8 @@ mod tests {
 
     #[test]
     fn settings_come_as_toml_in_an_archive_of_their_own() {
-        let table = SettingsTable { name: Some("gpu-7".into()), ..SettingsTable::default() };
-        let archive = settings("rocm", &table, 0).unwrap();
+        let recipe = crate::recipe::parse_file("[settings]\nname = 'gpu-7'\n", "r.toml").unwrap();
+        let archive = settings("rocm", &recipe.settings, 0).unwrap();
         assert!(archive.starts_with(b"070701"), "newc, not compressed");
         assert_eq!(archive.len() % 512, 0);
         let read = cpio::read(&archive, cpio::Limits::default()).unwrap();

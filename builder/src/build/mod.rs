@@ -88,6 +88,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     let mut staging = Staging::begin(&options.output)?;
     let init = programs::init()?;
 
+    reporter.stage("fetch", "fetching packages");
     let debs = root::fetch(recipe, lock, fetcher, &options.mirror, reporter)?;
     clock.lap("packages");
 
@@ -108,12 +109,15 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
         staging.keep("root.img", image.size, image.sha256);
         image
     } else {
+        reporter.stage("finish", "finishing the file tree");
         let tree = tree::finish(&root, recipe, &kernel, &parts.kept, epoch)?;
         clock.lap("file tree");
+        reporter.stage("write_root", "writing root.img");
         write_root(&tree, recipe, epoch, root_uuid, &mut staging, reporter)?
     };
     clock.lap("root.img");
 
+    reporter.stage("write_boot", "writing kernel, initramfs and uki.efi");
     staging.write("netboot.img", &parts.netboot)?;
     let initrd = parts.initrd;
     staging.write("initrd.img", &initrd)?;
@@ -136,22 +140,24 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     disk::write_uki(&stub, &parts, &mut staging)?;
     clock.lap("uki.efi");
 
-    let disk_layout = disk::write_disk(
-        root_image,
+    reporter.stage("write_disk", "writing disk.img");
+    let wanted = disk::Wanted {
+        root: root_image,
         unchanged,
-        options.compress,
-        &recipe.image,
-        options.sector_size,
+        whole: options.compress,
+        image: &recipe.image,
+        sector_size: options.sector_size,
         epoch,
-        &mut staging,
-        reporter,
-    )?;
+    };
+    let disk_layout = disk::write_disk(&wanted, &mut staging, reporter)?;
     clock.lap("disk.img");
     if options.compress {
+        reporter.stage("compress", "compressing disk.img");
         compress_disk(&mut staging, reporter)?;
         clock.lap("compressing");
     }
 
+    reporter.stage("publish", "waiting for the disk");
     let manifest = manifest::document(&recipe.name, lock, &init, &staging.files());
     staging.write("manifest.json", manifest.as_bytes())?;
     let files = staging.publish(&OPTIONAL)?;

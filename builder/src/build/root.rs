@@ -127,6 +127,7 @@ pub fn obtain<T: Send>(
 ) -> Result<(Root, T)> {
     let Wanted { recipe, lock, debs, fresh, log } = *wanted;
     let key = key(recipe, lock);
+    reporter.stage("unpack", "unpacking packages into a root directory");
     if !fresh
         && let Some(tree) = store.tree(&key)?
         && let Some(devices) = devices(store, &key)?
@@ -158,6 +159,7 @@ pub fn obtain<T: Send>(
     let began = Instant::now();
     let failed = || format!("making the root directory\n  help: everything that dpkg said is in {}", log.display());
     let unpacked = rootfs::unpack_packages(&spec, &root, reporter).with_context(failed)?;
+    reporter.stage("configure", "configuring packages");
     // No package of the kernel has had a preinst so far. If one gets one, its files come only with dpkg.
     let now = !unpacked.left_to_dpkg().iter().any(|name| name.starts_with(KERNEL_PACKAGES));
     let (beside, later) = if now { (Some(beside), None) } else { (None, Some(beside)) };

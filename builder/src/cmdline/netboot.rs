@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::Args;
+use protocol::settings::{self, Place};
 
 /// `rocbed netboot`
 #[derive(Debug, Args)]
@@ -59,12 +60,9 @@ fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
 }
 
 fn setting(text: &str) -> Result<String, String> {
-    match text.split_once('=') {
-        Some((name, _)) if !name.is_empty() && !name.contains(|char: char| char.is_whitespace() || char == '.') => {
-            Ok(text.to_owned())
-        }
-        _ => Err(format!("{text:?} is no setting: give NAME=VALUE, such as name=gpu7")),
-    }
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("{text:?} is no setting: give NAME=VALUE, such as name=gpu7"))?;
+    settings::check(name, value, Place::CommandLine).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -77,5 +75,6 @@ mod tests {
         assert!(range("10.9.0.99-10.9.0.10").is_err() && range("10.9.0.0/24").is_err());
         assert!(setting("name=gpu7").is_ok() && setting("hub=http://a?b=c").is_ok());
         assert!(setting("name").is_err() && setting("rocbed.name=x").is_err() && setting("=x").is_err());
+        assert!(setting("nmae=gpu7").is_err_and(|error| error.contains("did you mean `name`?")));
     }
 }

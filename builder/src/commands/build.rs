@@ -25,6 +25,7 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
     }
     let found = lock::find(&recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;
+    context.reporter.stage("lock", "looking at the lock");
     let outcome = lock::current(context, &recipe, &options.source, &found, &fetcher, false, options.locked)?;
     if outcome.changes.is_some() {
         outcome.lock.write(&found.path).context("keeping the new lock")?;
@@ -45,18 +46,18 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
     for (stage, seconds) in &built.seconds {
         context.reporter.detail(&format!("{stage}: {seconds:.2} s"));
     }
-    if options.json {
-        return print_json(&built);
-    }
     let disk = built.files.iter().find(|file| file.name == "disk.img");
     let seconds: f64 = built.seconds.iter().map(|(_, seconds)| seconds).sum();
-    context.reporter.say(&format!(
-        "built {} in {seconds:.1} s: kernel {}, {} packages, disk.img {}, sha256 {}",
-        built.directory.display(),
-        built.kernel,
-        built.packages,
-        bytes(disk.map_or(0, |disk| disk.size)),
-        disk.map_or_else(String::new, |disk| disk.sha256.to_string()),
-    ));
-    Ok(())
+    // With JSON on stdout this line is only for logs that somebody reads later.
+    if !options.json || context.reporter.is_ci() {
+        context.reporter.summary(&format!(
+            "built {} in {seconds:.1} s: kernel {}, {} packages, disk.img {}, sha256 {}",
+            built.directory.display(),
+            built.kernel,
+            built.packages,
+            bytes(disk.map_or(0, |disk| disk.size)),
+            disk.map_or_else(String::new, |disk| disk.sha256.to_string()),
+        ));
+    }
+    if options.json { print_json(&built) } else { Ok(()) }
 }

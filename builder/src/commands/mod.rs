@@ -13,6 +13,7 @@ mod lock;
 mod netboot;
 mod plan;
 mod recipe;
+mod reference;
 mod results;
 mod settings;
 mod test;
@@ -29,25 +30,25 @@ use crate::cmdline::{Cli, Command};
 use crate::context::Context;
 
 /// Runs the command and returns the exit code.
-pub fn run(cli: Cli) -> Result<u8> {
-    let context = Context::new(&cli.global);
+pub fn run(context: &Context, cli: Cli) -> Result<u8> {
     match cli.command {
-        Command::Plan(options) => plan::run(&context, &options),
-        Command::Lock(options) => lock::run(&context, &options),
-        Command::Build(options) => build::run(&context, &options),
+        Command::Plan(options) => plan::run(context, &options),
+        Command::Lock(options) => lock::run(context, &options),
+        Command::Build(options) => build::run(context, &options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Diff(options) => diff::run(&options),
-        Command::Flash(options) => flash::run(&context, &options),
-        Command::Settings(options) => settings::run(&context, &options),
-        Command::Collect(options) => collect::run(&context, &options),
-        Command::Netboot(options) => netboot::run(&context, &options),
-        Command::Boot(options) => return boot::run(&context, &options),
-        Command::Test(options) => return Ok(test::run(&context, &options)),
-        Command::Hub(options) => hub::run(&context, &cli.global, &options),
-        Command::Jobs(command) => return jobs::run(&context, &command),
-        Command::Results(command) => results::run(&context, &command),
+        Command::Flash(options) => flash::run(context, &options),
+        Command::Settings(options) => settings::run(context, &options),
+        Command::Collect(options) => collect::run(context, &options),
+        Command::Netboot(options) => netboot::run(context, &options),
+        Command::Boot(options) => return boot::run(context, &options),
+        Command::Test(options) => return Ok(test::run(context, &options)),
+        Command::Hub(options) => hub::run(context, &cli.global, &options),
+        Command::Jobs(command) => return jobs::run(context, &command),
+        Command::Results(command) => results::run(context, &command),
         Command::Recipe(command) => recipe::run(&command),
-        Command::Cache(command) => cache::run(&context, &command),
+        Command::Reference(options) => reference::run(&options),
+        Command::Cache(command) => cache::run(context, &command),
         Command::Completions { shell } => completions(shell),
         Command::Man { directory } => man(&directory),
     }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::{print, print_json};
 use crate::cmdline::RecipeCommand;
-use crate::recipe;
+use crate::{recipe, reference};
 
 pub fn run(command: &RecipeCommand) -> Result<()> {
     match command {
@@ -27,6 +27,6 @@ pub fn run(command: &RecipeCommand) -> Result<()> {
             print(recipe::shipped_text(name).with_context(|| format!("{name} is not a shipped recipe"))?)
         }
         RecipeCommand::Schema => print_json(&recipe::schema()),
-        RecipeCommand::Reference => print(&recipe::reference::markdown(&recipe::schema())),
+        RecipeCommand::Reference => print(&reference::page("recipe.md").unwrap_or_default()),
     }
 }

@@ -171,16 +171,7 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
         files: files(layers)?,
         groups: groups(layers)?,
         users: users(layers)?,
-        settings: SettingsTable {
-            name: last(layers, |layer| layer.file.settings.name.clone()),
-            hub: last(layers, |layer| layer.file.settings.hub.clone()),
-            ntp: last(layers, |layer| Some(layer.file.settings.ntp.clone()).filter(|ntp| !ntp.is_empty()))
-                .unwrap_or_default(),
-            when_done: last(layers, |layer| layer.file.settings.when_done),
-            watchdog: last(layers, |layer| layer.file.settings.watchdog.clone()),
-            overlay_size: last(layers, |layer| layer.file.settings.overlay_size.clone()),
-            debug_shell: last(layers, |layer| layer.file.settings.debug_shell),
-        },
+        settings: SettingsTable::merged(layers.iter().map(|layer| &layer.file.settings)),
         image: Image {
             sector_size,
             esp_size: esp_size(layers, sector_size)?,

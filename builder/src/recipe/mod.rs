@@ -7,7 +7,7 @@
 mod merge;
 pub mod model;
 mod read;
-pub mod reference;
+mod settings;
 mod shipped;
 mod value;
 
@@ -16,8 +16,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub(crate) use merge::minimum_esp;
-pub use model::{AptSourceEntry, SettingsTable};
+pub use model::AptSourceEntry;
 pub use read::{RecipeError, load, load_shipped, parse_file, schema};
+pub use settings::SettingsTable;
 pub use shipped::{lock_text as shipped_lock, names as shipped_names, recipe_text as shipped_text};
 pub use value::parse_size;
 

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::settings::SettingsTable;
 use super::value::{
     AbsolutePath, AccountName, AccountPath, ByteSize, CmdlineRemoval, CmdlineWord, Mode, ModuleRequest, Owner,
     PackageName, PackageRelation, Preseed, SectorSize, UserId, Word,
@@ -190,43 +191,6 @@ pub struct AptSourceEntry {
     /// Whether apt in the appliance refuses a Release file past its `Valid-Until` (default `true`).
     #[serde(default = "yes")]
     pub check_valid_until: bool,
-}
-
-/// What an appliance does without jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum WhenDone {
-    /// Wait for more.
-    Wait,
-    /// Switch the machine off.
-    PowerOff,
-}
-
-/// Settings of the appliance.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct SettingsTable {
-    /// Host name of the appliance; a worker's name where nothing else is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Address of the hub to take jobs from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hub: Option<String>,
-    /// Time servers, instead of those that the network names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ntp: Vec<String>,
-    /// What the appliance does when it has no more jobs: `wait` (the default) or `power-off`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub when_done: Option<WhenDone>,
-    /// How long the watchdog waits for a sign of life before it resets the machine: `2m` (the default), or `off`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub watchdog: Option<String>,
-    /// How much memory a testbed's changes may take: `50%` (the default), `4G`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub overlay_size: Option<String>,
-    /// Whether a root shell may be opened on the console for debugging (`false` unless said otherwise).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub debug_shell: Option<bool>,
 }
 
 /// Sizes and layout of the image files.

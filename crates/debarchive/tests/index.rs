@@ -126,7 +126,7 @@ fn source_packages() {
     assert_eq!(found[1].uploaders(), ["B, Inc. <b@x>", "C <c@x>"]);
     assert_eq!((found[1].maintainer(), found[1].testsuite()), ("A <a@x>", vec!["autopkgtest"]));
     let odd = SourceIndex::new(b"Package: a\n b\nVersion: 1\n\nPackage: a\nVersion: 2\n".to_vec()).unwrap();
-    let versions: Vec<_> = odd.candidates("a").iter().map(|package| package.version()).collect();
+    let versions: Vec<_> = odd.candidates("a").iter().map(debarchive::index::SourcePackage::version).collect();
     assert_eq!(versions, ["2"], "a name of two lines is another name");
     let files = found[1].files().unwrap();
     assert_eq!((files[0].path.as_str(), files[0].size), ("pool/main/r/rocrand/rocrand_6.4.3-1.dsc", 12));

@@ -191,7 +191,7 @@ fn other_tools_read_the_table_after_each_step_too() {
 #[test]
 fn what_cannot_grow_says_why() {
     let (disk, image_size) = flashed(SectorSize::Bytes512, 20 * MIB);
-    let grow = |number| gpt::plan_growth(&mut &*disk.as_file(), number);
+    let grow = |number| gpt::plan_growth(&mut disk.as_file(), number);
     assert!(matches!(grow(4), Err(GptError::NoSuchPartition(4))));
     assert!(matches!(grow(2), Err(GptError::NotLast(name)) if name == "rocbed-root"));
     disk.as_file().set_len(image_size).unwrap();

@@ -41,7 +41,10 @@ pub fn interfaces() -> Result<Vec<Interface>, Error> {
         .collect()
 }
 
-/// The DHCP servers that answer on a link within a time: asked once for an offer, which is not taken. Needs
+/// How often servers are asked: a question may be lost, and a switch may forward nothing for the first seconds.
+const ASK_AGAIN: Duration = Duration::from_millis(1500);
+
+/// The DHCP servers that answer on a link within a time: asked for an offer, again and again, which is not taken. Needs
 /// `CAP_NET_RAW`.
 ///
 /// # Errors
@@ -53,27 +56,30 @@ pub fn dhcp_servers(name: &str, patience: Duration) -> Result<Vec<Ipv4Addr>, Err
     let seed = u64::from(std::process::id());
     // Some other client's name: this machine's own lease stays as it is.
     let identity = Identity { mac, client_id: Some(b"\0rocbed looks for DHCP servers".to_vec()), hostname: None };
-    let mut question = None;
-    for action in Client::new(identity, seed).start(Duration::ZERO) {
-        if let Action::Send { message, .. } = action {
-            let (source, destination) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
-            let ends = Ends { source_mac: mac, destination_mac: Mac::BROADCAST, source, destination };
-            socket.send(&frame::write(&ends, &message))?;
-            question = Message::parse(&message).ok();
-        }
-    }
-    let (mut found, start) = (Vec::new(), Instant::now());
+    let first = Client::new(identity, seed).start(Duration::ZERO).into_iter().find_map(|action| match action {
+        Action::Send { message, .. } => Some(message),
+        _ => None,
+    });
+    let question = first.unwrap_or_default();
+    let (source, destination) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+    let ends = Ends { source_mac: mac, destination_mac: Mac::BROADCAST, source, destination };
+    let packet = frame::write(&ends, &question);
+    let xid = Message::parse(&question).ok().map(|question| question.xid);
+    let (mut found, start, mut next) = (Vec::new(), Instant::now(), Duration::ZERO);
     while let Some(left) = patience.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+        if start.elapsed() >= next {
+            socket.send(&packet)?;
+            next = start.elapsed() + ASK_AGAIN;
+        }
+        let wait = left.min(next.saturating_sub(start.elapsed()));
         let mut polled = [PollFd::new(&socket, PollFlags::IN)];
-        match poll(&mut polled, Timespec::try_from(left).ok().as_ref()) {
+        match poll(&mut polled, Timespec::try_from(wait).ok().as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(Error::system("waiting for DHCP servers")(errno)),
         }
         while let Some(bytes) = socket::receive(socket.as_fd())? {
             let offer = frame::read(&bytes).and_then(|received| Message::parse(received.payload).ok());
-            let ours =
-                |offer: &Message| question.as_ref().is_some_and(|question| offer.reply && offer.xid == question.xid);
-            let Some(offer) = offer.filter(ours) else { continue };
+            let Some(offer) = offer.filter(|offer| offer.reply && Some(offer.xid) == xid) else { continue };
             let server = offer.options.address(code::SERVER).unwrap_or(Ipv4Addr::UNSPECIFIED);
             if offer.options.kind() == Some(Kind::Offer) && !found.contains(&server) {
                 found.push(server);

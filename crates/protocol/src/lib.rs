@@ -18,6 +18,7 @@ mod need;
 mod result;
 mod results;
 pub mod schema;
+pub mod settings;
 mod span;
 mod verdict;
 

@@ -240,9 +240,9 @@ impl Writer<'_> {
             reader.read_exact(buffer.bytes_mut()).map_err(ImageError::Spool)?;
             let range = esp.to.start + at..esp.to.start + at + buffer.bytes().len() as u64;
             if is_zero(buffer.bytes()) {
-                self.zero(range)?
+                self.zero(range)?;
             } else {
-                self.bytes(&buffer, range.start)?
+                self.bytes(&buffer, range.start)?;
             }
             task.advance(buffer.bytes().len() as u64);
             at += buffer.bytes().len() as u64;

@@ -34,8 +34,11 @@ fn bytes_of(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
+/// Files with their names.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// The EFI system partition's files and the root, where firmware would find both.
-fn bootable(disk: &[u8]) -> Option<(Vec<(String, Vec<u8>)>, Vec<u8>)> {
+fn bootable(disk: &[u8]) -> Option<(Files, Vec<u8>)> {
     let table = gpt::read(&mut Cursor::new(disk)).ok()?;
     let part = |name: &str| table.partitions.iter().map(|(_, part)| part).find(|part| part.name == name);
     let mut volume = Volume::open(Cursor::new(disk), part("rocbed-esp")?.start).ok()?;

@@ -5,7 +5,7 @@
 //! Closing it ends every process inside and throws its changes away. It works for root, whose testbeds then have user
 //! and group ids that exist nowhere else on the machine, and for users with subordinate ids (`subuid(5)`).
 //!
-//! The README beside this file says what is inside, how far the isolation goes, and why which capability is advertised.
+//! `docs/testbeds.md` says what is inside, how far the isolation goes, and why which capability is advertised.
 
 mod copy;
 mod devices;

@@ -18,8 +18,9 @@ impl Accelerator {
 }
 
 impl Machine {
-    /// The arguments for this machine; `flash` is the firmware's code and this machine's own copy of its variables.
-    pub(crate) fn arguments(&self, flash: Option<(&Path, &Path)>) -> Vec<OsString> {
+    /// The arguments for this machine; `flash` is the firmware's code and this machine's own copy of its variables, `monitor`
+    /// where its monitor listens, if somebody wants to look at its display.
+    pub(crate) fn arguments(&self, flash: Option<(&Path, &Path)>, monitor: Option<&Path>) -> Vec<OsString> {
         let mut arguments = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
         add(&[
@@ -35,7 +36,12 @@ impl Machine {
         ]);
         add(&self.accelerator.arguments());
         add(&["-m", &format!("{}M", self.memory_mib), "-smp", &self.cpus.to_string()]);
-        add(&["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial", "-device", "virtio-rng-pci"]);
+        if self.interactive {
+            add(&["-chardev", "stdio,id=serial,mux=on,signal=off", "-serial", "chardev:serial"]);
+            add(&["-mon", "chardev=serial", "-device", "virtio-rng-pci"]);
+        } else {
+            add(&["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial", "-device", "virtio-rng-pci"]);
+        }
         if self.debug_exit {
             add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
         }
@@ -57,6 +63,11 @@ impl Machine {
             let drive = |options: &str, path| [OsString::from("-drive"), with_path(options, path)];
             arguments.extend(drive("if=pflash,format=raw,unit=0,readonly=on,file=", code));
             arguments.extend(drive("if=pflash,format=raw,unit=1,file=", variables));
+        }
+        if let Some(monitor) = monitor {
+            let monitor = with_path("unix:", monitor).into_encoded_bytes();
+            let monitor = OsString::from_vec([monitor.as_slice(), b",server=on,wait=off"].concat());
+            arguments.extend(["-device".into(), "VGA".into(), "-qmp".into(), monitor]);
         }
         if !self.ports.is_empty() {
             arguments.extend(["-device".into(), "virtio-serial-pci".into()]);
@@ -82,22 +93,29 @@ impl Machine {
 }
 
 impl Disk {
-    fn arguments(&self, number: usize) -> [OsString; 4] {
+    fn arguments(&self, number: usize) -> Vec<OsString> {
         // A snapshot is forgotten anyway, so nobody waits for it to reach the disk.
         let kept = if self.snapshot { "snapshot=on,cache=unsafe" } else { "cache=writeback" };
         let drive = with_path(&format!("if=none,id=disk{number},format=raw,{kept},file="), &self.path);
+        let (size, order) = (self.block_size, number + 1);
+        let mut arguments = vec!["-drive".into(), drive];
         let device = match self.bus {
             Bus::Virtio => "virtio-blk-pci,".to_owned(),
             Bus::Nvme => "nvme,".to_owned(),
-            Bus::UsbStorage => "usb-storage,bus=xhci.0,removable=on,".to_owned(),
+            Bus::UsbStorage if size == 512 => "usb-storage,bus=xhci.0,removable=on,".to_owned(),
+            // A usb-storage of QEMU before 8.0 takes a block size and does not pass it on: its disk keeps to 512 bytes. Here
+            // bridge and disk are apart.
+            Bus::UsbStorage => {
+                arguments.extend(["-device".into(), format!("usb-bot,id=usb{number},bus=xhci.0").into()]);
+                format!("scsi-hd,bus=usb{number}.0,removable=on,")
+            }
         };
-        let size = self.block_size;
-        let order = number + 1;
         let device = format!(
             "{device}drive=disk{number},serial=rocbed{number},logical_block_size={size},physical_block_size={size},\
              bootindex={order}"
         );
-        ["-drive".into(), drive, "-device".into(), device.into()]
+        arguments.extend(["-device".into(), device.into()]);
+        arguments
     }
 }
 
@@ -115,7 +133,7 @@ mod tests {
     use super::*;
 
     fn line(machine: &Machine, flash: Option<(&Path, &Path)>) -> String {
-        machine.arguments(flash).join(OsStr::new(" ")).into_string().unwrap()
+        machine.arguments(flash, None).join(OsStr::new(" ")).into_string().unwrap()
     }
 
     const COMMON: &str = "-name rocbed -machine q35 -nodefaults -no-user-config -display none -no-reboot";
@@ -138,6 +156,20 @@ mod tests {
             line(&Machine::new(Accelerator::Kvm), None),
             format!("{COMMON} -accel kvm -cpu host -m 1024M -smp 2 {CONSOLE} -nic none")
         );
+    }
+
+    #[test]
+    fn a_terminal_has_console_and_monitor() {
+        let line = line(&Machine::new(Accelerator::Kvm).interactive(), None);
+        let expected = "-chardev stdio,id=serial,mux=on,signal=off -serial chardev:serial -mon chardev=serial";
+        assert!(line.contains(expected), "{line}");
+    }
+
+    #[test]
+    fn a_display_is_looked_at_through_the_monitor() {
+        let arguments = Machine::new(Accelerator::Kvm).arguments(None, Some(Path::new("/a,b")));
+        let text = arguments.join(OsStr::new(" ")).into_string().unwrap();
+        assert!(text.ends_with("-nic none -device VGA -qmp unix:/a,,b,server=on,wait=off"), "{text}");
     }
 
     #[test]
@@ -169,7 +201,8 @@ mod tests {
             .network(Network::Isolated)
             .disk(Disk::snapshot("/a,b", Bus::UsbStorage))
             .disk(Disk::writable("/b", Bus::Nvme).block_size(4096))
-            .disk(Disk::snapshot("/c", Bus::Virtio));
+            .disk(Disk::snapshot("/c", Bus::Virtio))
+            .disk(Disk::snapshot("/d", Bus::UsbStorage).block_size(4096));
         let text = line(&machine, Some((Path::new("/code"), Path::new("/vars"))));
         let (_, devices) = text.split_once("-nic ").unwrap();
         assert_eq!(
@@ -182,7 +215,10 @@ mod tests {
              -drive if=none,id=disk1,format=raw,cache=writeback,file=/b \
              -device nvme,drive=disk1,serial=rocbed1,logical_block_size=4096,physical_block_size=4096,bootindex=2 \
              -drive if=none,id=disk2,format=raw,snapshot=on,cache=unsafe,file=/c \
-             -device virtio-blk-pci,drive=disk2,serial=rocbed2,logical_block_size=512,physical_block_size=512,bootindex=3"
+             -device virtio-blk-pci,drive=disk2,serial=rocbed2,logical_block_size=512,physical_block_size=512,bootindex=3 \
+             -drive if=none,id=disk3,format=raw,snapshot=on,cache=unsafe,file=/d -device usb-bot,id=usb3,bus=xhci.0 \
+             -device scsi-hd,bus=usb3.0,removable=on,drive=disk3,serial=rocbed3,logical_block_size=4096,\
+             physical_block_size=4096,bootindex=4"
         );
     }
 }

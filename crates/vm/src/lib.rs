@@ -22,8 +22,10 @@ mod error;
 mod firmware;
 mod lines;
 mod machine;
+mod picture;
 pub mod probe;
 mod running;
+mod terminal;
 
 pub use accelerator::{Accelerator, Choice};
 pub use error::VmError;

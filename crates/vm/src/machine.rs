@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::Accelerator;
@@ -89,11 +91,14 @@ pub struct Machine {
     pub(crate) disks: Vec<Disk>,
     pub(crate) network: Network,
     pub(crate) debug_exit: bool,
+    pub(crate) interactive: bool,
+    pub(crate) picture: Option<PathBuf>,
     pub(crate) ports: Vec<(String, PathBuf)>,
     pub(crate) extra: Vec<OsString>,
     pub(crate) qemu: Option<PathBuf>,
     pub(crate) log: Option<PathBuf>,
     pub(crate) deadline: Duration,
+    pub(crate) until: Arc<AtomicBool>,
 }
 
 impl Machine {
@@ -108,11 +113,14 @@ impl Machine {
             disks: Vec::new(),
             network: Network::None,
             debug_exit: false,
+            interactive: false,
+            picture: None,
             ports: Vec::new(),
             extra: Vec::new(),
             qemu: None,
             log: None,
             deadline: Duration::from_secs(300),
+            until: Arc::default(),
         }
     }
 
@@ -155,6 +163,21 @@ impl Machine {
         Self { debug_exit: true, ..self }
     }
 
+    /// Connects its serial console to this process's standard input and output, byte by byte: nothing is logged or told by
+    /// line. QEMU takes Ctrl-A X as the end, and Ctrl-A C as a change to its monitor. A terminal is as it was when the
+    /// machine has ended.
+    #[must_use]
+    pub fn interactive(self) -> Self {
+        Self { interactive: true, ..self }
+    }
+
+    /// Gives it a display, of which nobody sees anything but a picture in this file (PNG): taken anew every second, so that
+    /// at the end it shows what was there last. QEMU 7.1 or newer.
+    #[must_use]
+    pub fn picture(self, path: impl AsRef<Path>) -> Self {
+        Self { picture: Some(path.as_ref().to_owned()), ..self }
+    }
+
     /// One more virtio-serial port (virtio 1.2, section 5.3), by the name that the guest finds it by. QEMU connects it to
     /// a Unix socket that somebody listens on at this path; bytes wait on either side until the other one reads.
     #[must_use]
@@ -180,6 +203,12 @@ impl Machine {
     #[must_use]
     pub fn log(self, path: impl AsRef<Path>) -> Self {
         Self { log: Some(path.as_ref().to_owned()), ..self }
+    }
+
+    /// It is killed as soon as this is set, as a handler of signals may do.
+    #[must_use]
+    pub fn until(self, flag: Arc<AtomicBool>) -> Self {
+        Self { until: flag, ..self }
     }
 
     /// When it is killed, counted from its start.

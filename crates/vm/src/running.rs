@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::lines::Lines;
-use crate::{Accelerator, Boot, Firmware, Machine, VmError, accelerator};
+use crate::terminal::Terminal;
+use crate::{Accelerator, Boot, Firmware, Machine, VmError, accelerator, picture};
 
 /// How long to wait between two looks at whether QEMU has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -31,7 +32,7 @@ pub enum End {
     Signal(i32),
     /// It was killed at its deadline.
     Deadline,
-    /// It was killed because whoever watched it had seen enough.
+    /// It was killed because whoever watched it had seen enough, or at [`Machine::until`].
     Stopped,
     /// KVM could not run the guest, and QEMU was killed: it would have stayed for ever. Start it again with
     /// [`Accelerator::Tcg`].
@@ -71,9 +72,15 @@ pub struct Running {
     watcher: Option<JoinHandle<io::Result<(End, Duration)>>>,
     serial: Option<JoinHandle<io::Result<()>>>,
     messages: Option<JoinHandle<io::Result<String>>>,
+    /// Where pictures of the display go, and who takes them.
+    picture: Option<(PathBuf, JoinHandle<io::Result<()>>)>,
     log: PathBuf,
+    /// The directory of the monitor's socket.
+    _monitor: Option<TempDir>,
     /// The firmware's variables, which live as long as the machine.
     _variables: Option<NamedTempFile>,
+    /// As it was before, also after a QEMU that could not put it back.
+    _terminal: Option<Terminal>,
 }
 
 impl Machine {
@@ -104,22 +111,37 @@ impl Machine {
             None => None,
         };
         let mut command = Command::new(&qemu);
-        command.args(self.arguments(flash)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let place = self.picture.as_ref().map(|_| monitor_place()).transpose()?;
+        let monitor = place.as_ref().map(|place| place.path().join("qmp"));
+        command.args(self.arguments(flash, monitor.as_deref())).stderr(Stdio::piped());
+        let terminal = if self.interactive {
+            command.stdin(Stdio::inherit()).stdout(Stdio::inherit());
+            Terminal::remember()
+        } else {
+            command.stdin(Stdio::null()).stdout(Stdio::piped());
+            None
+        };
         let mut child = command.spawn().map_err(VmError::io("starting", &qemu))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (stop, kvm_failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (pid, deadline) = (child.id(), self.deadline);
+        let (pid, deadline, until) = (child.id(), self.deadline, Arc::clone(&self.until));
         let (seen_enough, failing) = (Arc::clone(&stop), Arc::clone(&kvm_failed));
-        let watched = Arc::clone(&stop);
+        let (watched, ended) = (Arc::clone(&stop), Arc::clone(&stop));
         Ok(Running {
             pid,
             accelerator: self.accelerator,
             stop,
-            watcher: Some(thread::spawn(move || watch(child, deadline, &watched, &kvm_failed))),
+            watcher: Some(thread::spawn(move || watch(child, deadline, [&watched, &until], &kvm_failed))),
             serial: stdout.map(|stdout| thread::spawn(move || read_serial(stdout, log, on_line, &seen_enough))),
             messages: stderr.map(|stderr| thread::spawn(move || read_messages(stderr, &failing))),
+            picture: monitor.zip(self.picture.clone()).map(|(monitor, picture)| {
+                let path = picture.clone();
+                (path, thread::spawn(move || picture::keep(&monitor, &picture, &ended)))
+            }),
             log: self.log.clone().unwrap_or_default(),
+            _monitor: place,
             _variables: variables,
+            _terminal: terminal,
         })
     }
 }
@@ -138,6 +160,11 @@ impl Running {
         let (end, elapsed) = join(self.watcher.take(), "waiting for", "qemu-system-x86_64".into())?
             .unwrap_or((End::Stopped, Duration::ZERO));
         join(self.serial.take(), "logging the console to", self.log.clone())?;
+        // Not before all its lines were told: this ends that too.
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some((path, thread)) = self.picture.take() {
+            join(Some(thread), "taking a picture of the display for", path)?;
+        }
         let messages = join(self.messages.take(), "reading the messages of", "qemu-system-x86_64".into())?;
         Ok(Exit { end, elapsed, messages: messages.unwrap_or_default(), accelerator: self.accelerator })
     }
@@ -162,6 +189,12 @@ impl Drop for Running {
     }
 }
 
+/// A directory for the monitor's socket. Only we may talk to it.
+fn monitor_place() -> Result<TempDir, VmError> {
+    let place = tempfile::Builder::new().prefix("rocbed-vm.").tempdir();
+    place.map_err(VmError::io("making a directory in", std::env::temp_dir()))
+}
+
 fn join<T>(
     thread: Option<JoinHandle<io::Result<T>>>,
     action: &'static str,
@@ -176,7 +209,7 @@ fn join<T>(
 fn watch(
     mut child: Child,
     deadline: Duration,
-    stop: &AtomicBool,
+    stop: [&AtomicBool; 2],
     kvm_failed: &AtomicBool,
 ) -> io::Result<(End, Duration)> {
     let started = Instant::now();
@@ -186,7 +219,7 @@ fn watch(
         }
         let end = if kvm_failed.load(Ordering::Relaxed) {
             End::KvmFailed
-        } else if stop.load(Ordering::Relaxed) {
+        } else if stop.iter().any(|flag| flag.load(Ordering::Relaxed)) {
             End::Stopped
         } else if started.elapsed() >= deadline {
             End::Deadline

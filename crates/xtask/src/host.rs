@@ -27,6 +27,9 @@ pub(crate) fn to_build() -> &'static [HostPackage] {
     if is_root() { &[] } else { FOR_USERS }
 }
 
+/// What makes a book of the documentation.
+pub(crate) const TO_WRITE: &[HostPackage] = &[package("mkdocs", "/usr/bin/mkdocs")];
+
 /// The outside oracles that the tests hold our work against, and the peers of the benchmarks.
 pub(crate) const TO_TEST: &[HostPackage] = &[
     package("autopkgtest", "/usr/bin/autopkgtest"),
@@ -39,10 +42,13 @@ pub(crate) const TO_TEST: &[HostPackage] = &[
     package("dpkg-dev", "/usr/bin/dpkg-architecture"),
     package("e2fsprogs", "/usr/sbin/mkfs.ext4"),
     package("faketime", "/usr/bin/faketime"),
+    package("fdisk", "/usr/sbin/fdisk"),
     package("gdisk", "/usr/sbin/sgdisk"),
     package("gnupg", "/usr/bin/gpg"),
     package("iproute2", "/usr/bin/ip"),
     package("kmod", "/usr/sbin/depmod"),
+    package("mkdocs", "/usr/bin/mkdocs"),
+    package("libcap2-bin", "/usr/sbin/setcap"),
     package("mount", "/usr/sbin/losetup"),
     package("mmdebstrap", "/usr/bin/mmdebstrap"),
     package("mtools", "/usr/bin/mdir"),

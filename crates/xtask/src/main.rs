@@ -1,13 +1,17 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `build`, `docs`.
+//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `bench-netboot`, `build`, `docs`,
+//! `book`, `screenshots`.
 
 mod bench;
 mod bench_boot;
+mod bench_netboot;
+mod book;
 mod build;
 mod demo;
 mod docs;
 mod host;
 mod lint;
 mod run;
+mod screenshots;
 mod test;
 
 use std::process::ExitCode;
@@ -35,14 +39,20 @@ enum Chore {
     Bench(bench::Options),
     /// Compare the time until the agent is ready with the kernel's own
     BenchBoot(bench_boot::Options),
+    /// Compare starts from a disk and over the network: time and memory
+    BenchNetboot(bench_netboot::Options),
     /// Build rocbed and the static rocbed-init beside it
     Build {
         /// Optimised, for everyday use
         #[arg(long)]
         release: bool,
     },
-    /// Write the generated pages of docs/ anew: the recipe reference and its JSON Schema, the command line
+    /// Write the generated pages of docs/reference/ anew
     Docs,
+    /// Take the pictures in docs/images anew, of a machine in QEMU
+    Screenshots,
+    /// Make a book of docs/: pages for a browser, below target/book
+    Book,
 }
 
 fn main() -> ExitCode {
@@ -52,6 +62,7 @@ fn main() -> ExitCode {
         Chore::Lint(options) => lint::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::BenchBoot(options) => bench_boot::run(&options),
+        Chore::BenchNetboot(options) => bench_netboot::run(&options),
         Chore::Build { release } => {
             build::programs(if release { Profile::Release } else { Profile::Dev }).map(|programs| {
                 println!("{}", programs.rocbed.display());
@@ -59,6 +70,8 @@ fn main() -> ExitCode {
             })
         }
         Chore::Docs => docs::write(),
+        Chore::Screenshots => screenshots::run(),
+        Chore::Book => book::build(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -349,7 +349,8 @@ impl Exchange for Hub {
         let hurried = *end == End::Stopped || lasting;
         let enough = || self.stopped() && late() || hurried && late();
         let drained = self.post.as_ref().is_none_or(|post| post.drained(&enough));
-        while !late() && !(self.streams.iter().all(LogStream::is_over) && self.keeper.is_heard()) {
+        let heard = || self.streams.iter().all(LogStream::is_over) && self.keeper.is_heard();
+        while !late() && !heard() {
             thread::sleep(Duration::from_millis(20));
         }
         if let Some(post) = &self.post {

@@ -211,7 +211,7 @@ mod tests {
     fn memory_is_bounded() {
         let mut buffer = Buffer::default();
         for _ in 0..1000 {
-            buffer.push(&[b'x'; 100_000]);
+            buffer.push(&vec![b'x'; 100_000]);
         }
         assert!(buffer.bytes.len() <= MOST);
     }

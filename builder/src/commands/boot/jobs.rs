@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_job_that_was_lost_with_the_machine_is_counted() -> Result<()> {
-        let reporter = Reporter::new(Verbosity::Quiet);
+        let reporter = Reporter::new(Verbosity::Quiet, None);
         let list = JobList::parse(b"[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n")?;
         let mut watcher = Watcher::new(&reporter, &list, true);
         watcher.finished("gzip", Verdict::Pass, "1 passed", Path::new("results/gzip.tar.zst"));

@@ -1,19 +1,41 @@
-//! A virtual machine as a hub's worker: what its kernel command line says.
+//! What a virtual machine's kernel command line says: as a hub's worker, or when it is left running.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::cmdline::{AtHub, Boot, Network, WhenDone};
+use super::machine;
+use crate::cmdline::{AtHub, Boot, Firmware, Network, WhenDone};
 use crate::hubs;
 
 /// What this machine is called in QEMU's user network.
 const HOST: &str = "10.0.2.2";
 
-/// Words for the kernel command line of a machine that takes jobs from a hub; none for another, which is told its
-/// settings over its port.
+/// Words for the kernel command line of a machine that nobody serves over its port: one that takes jobs from a hub, or that
+/// is left running. None for another, which is told its settings over the port.
 pub(super) fn words(options: &Boot, settings: &BTreeMap<String, String>) -> Result<Vec<String>> {
-    let Some(hub) = &options.hub else { return Ok(Vec::new()) };
+    let mut words: BTreeMap<&str, String> = match &options.hub {
+        Some(hub) => of_hub(hub, options)?,
+        None if options.keep || options.debug => BTreeMap::new(),
+        None => return Ok(Vec::new()),
+    };
+    if options.hub.is_none() && !options.netboot && machine::firmware(options)? == Firmware::Uefi {
+        ensure!(
+            options.gpu.is_none(),
+            "--gpu cannot be told to a machine that starts under UEFI and is left running\n  help: write it onto the disk: `rocbed settings {} --set gpu=...`, or leave --firmware, --disk, --usb and --nvme away",
+            options.image.display()
+        );
+        return Ok(Vec::new());
+    }
+    words.extend(settings.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    if options.debug {
+        words.insert("shell", "yes".to_owned());
+    }
+    words.into_iter().map(|(name, value)| word(name, &value)).collect()
+}
+
+/// What makes the machine a worker of a hub.
+fn of_hub(hub: &str, options: &Boot) -> Result<BTreeMap<&'static str, String>> {
     ensure!(options.network == Network::User, "--hub needs a network: leave --network out");
     // Read as a client reads it, so that a mistake is said here and not on a console.
     let client = client::Client::new(hub, &client::Options::default()).context("reading --hub")?;
@@ -22,7 +44,6 @@ pub(super) fn words(options: &Boot, settings: &BTreeMap<String, String>) -> Resu
         None => kept(hub)?,
     };
     let mut words = BTreeMap::from([("hub", from_inside(client.address())), ("join-token", token)]);
-    words.extend(settings.iter().map(|(name, value)| (name.as_str(), value.clone())));
     if let Some(when) = options.when_done {
         let word = match when {
             WhenDone::PowerOff => "power-off",
@@ -30,7 +51,7 @@ pub(super) fn words(options: &Boot, settings: &BTreeMap<String, String>) -> Resu
         };
         words.insert("when-done", word.to_owned());
     }
-    words.into_iter().map(|(name, value)| word(name, &value)).collect()
+    Ok(words)
 }
 
 /// The join token that is kept for a hub.
@@ -75,6 +96,7 @@ mod tests {
     use crate::cmdline::{Cli, Command};
     use clap::Parser;
 
+    /// The image is a directory, wherever the test runs.
     fn of(words_given: &[&str]) -> Result<Vec<String>> {
         let cli = Cli::try_parse_from(["rocbed", "boot", "images/smoke"].iter().chain(words_given))?;
         let Command::Boot(options) = cli.command else { anyhow::bail!("another command") };
@@ -109,6 +131,9 @@ mod tests {
             ]
         );
         assert!(of(&[])?.is_empty());
+        assert_eq!(of(&["--keep"])?, ["rocbed.gpu=gfx1030,gfx942"]);
+        assert_eq!(of(&["--debug"])?, ["rocbed.gpu=gfx1030,gfx942", "rocbed.shell=yes"]);
+        assert!(of(&["--debug", "--usb"])?.is_empty(), "under UEFI the command line is the image's");
         Ok(())
     }
 
@@ -120,6 +145,8 @@ mod tests {
             (&["--hub", "http://hub", "--join-token", "x", "--network", "isolated"], "--network"),
             (&["--hub", "http://hub", "--jobs", "x"], "cannot be used with"),
             (&["--when-done", "wait"], "--hub"),
+            (&["--keep", "--nvme", "--gpu", "gfx1030"], "rocbed settings images/smoke --set gpu="),
+            (&["--usb", "--firmware", "direct", "--keep"], "leave --firmware direct away"),
         ] {
             let error = crate::error_text(&of(given).unwrap_err());
             assert!(error.contains(says), "{given:?}: {error}");

@@ -5,11 +5,11 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use netboot::server::Server;
 use netboot::{Image, script};
 use tempfile::TempDir;
@@ -22,12 +22,34 @@ use crate::commands::print;
 /// Lines that are remembered.
 const REMEMBERED: usize = 100;
 
+/// How the machine is to start: as was said, and else from a disk where only a disk makes sense.
+pub fn firmware(options: &Boot) -> Result<Firmware> {
+    let disk = options.disk.is_some() || options.usb || options.nvme;
+    match options.firmware {
+        Some(Firmware::Direct) if disk => {
+            bail!("a direct start has no disk.img\n  help: leave --firmware direct away, or --disk, --usb and --nvme")
+        }
+        Some(Firmware::Direct) if is_disk(options) => bail!(
+            "{} is a disk: it has its own kernel, and starts under UEFI\n  help: leave --firmware direct away, or give the image directory",
+            options.image.display()
+        ),
+        Some(firmware) => Ok(firmware),
+        None if disk || is_disk(options) => Ok(Firmware::Uefi),
+        None => Ok(Firmware::Direct),
+    }
+}
+
+/// Whether the image is a disk, in a file or on a device, and not a directory with all files of an image.
+pub fn is_disk(options: &Boot) -> bool {
+    fs::metadata(&options.image).is_ok_and(|metadata| !metadata.is_dir())
+}
+
 /// Gives the machine the image: kernel and root apart, or the disk under firmware.
 ///
 /// `words` are for the kernel command line, besides those of `--append`.
 pub fn attach(machine: Machine, options: &Boot, words: &[String]) -> Result<Machine> {
     let image = &options.image;
-    match options.firmware {
+    match firmware(options)? {
         Firmware::Direct => {
             let path = image.join("cmdline");
             let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -41,9 +63,9 @@ pub fn attach(machine: Machine, options: &Boot, words: &[String]) -> Result<Mach
         Firmware::Uefi => {
             ensure!(
                 options.append.is_none() && words.is_empty(),
-                "--append and --hub need a direct start: under UEFI the command line is part of the kernel image\n  help: a hub can be named in rocbed.toml on the image's first partition"
+                "--append and --hub need a direct start: under UEFI the command line is part of the kernel image\n  help: a hub can be named in rocbed.toml on the image's first partition, with `rocbed settings`"
             );
-            Ok(machine.boot(Start::Uefi).disk(disk(image, options)?))
+            Ok(machine.boot(Start::Uefi).disk(disk(options)?))
         }
     }
 }
@@ -72,12 +94,14 @@ pub fn attach_network(machine: Machine, options: &Boot, words: &[String]) -> Res
     Ok((machine, Served { _server: server, _spare: spare }))
 }
 
-fn disk(image: &Path, options: &Boot) -> Result<Disk> {
-    let path = image.join("disk.img");
+fn disk(options: &Boot) -> Result<Disk> {
+    let path = if is_disk(options) { options.image.clone() } else { options.image.join("disk.img") };
     let bus = match options.disk {
-        DiskKind::Virtio => Bus::Virtio,
-        DiskKind::Nvme => Bus::Nvme,
-        DiskKind::Usb => Bus::UsbStorage,
+        Some(DiskKind::Nvme) => Bus::Nvme,
+        Some(DiskKind::Usb) => Bus::UsbStorage,
+        None if options.nvme => Bus::Nvme,
+        None if options.usb => Bus::UsbStorage,
+        Some(DiskKind::Virtio) | None => Bus::Virtio,
     };
     let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
     let table =

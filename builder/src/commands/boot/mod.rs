@@ -6,13 +6,16 @@ mod machine;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use progress::Progress as _;
 use protocol::exit;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vm::{Accelerator, End, Exit, Machine, Network as VmNetwork};
 
 use super::{print, print_json};
@@ -43,7 +46,7 @@ struct Session {
 pub fn run(context: &Context, options: &Boot) -> Result<u8> {
     match boot(context, options) {
         Err(error) if options.jobs.is_some() => {
-            context.reporter.warn(&crate::error_text(&error));
+            context.reporter.error(&crate::error_text(&error));
             Ok(exit::OWN_ERROR)
         }
         other => other,
@@ -53,10 +56,11 @@ pub fn run(context: &Context, options: &Boot) -> Result<u8> {
 fn boot(context: &Context, options: &Boot) -> Result<u8> {
     let image = &options.image;
     ensure!(
-        image.join(SUMS).is_file(),
+        image.join(SUMS).is_file() || (machine::is_disk(options) && !options.netboot),
         "{} holds no complete image: there is no {SUMS} in it\n  help: `rocbed build` makes one; give the directory, such as images/smoke",
         image.display()
     );
+    machine::firmware(options)?;
     let scratch = tempfile::Builder::new().prefix("rocbed-boot.").tempdir().context("making a directory")?;
     let (list, trees) = match &options.jobs {
         Some(path) => jobs::read(path, scratch.path())?,
@@ -82,18 +86,21 @@ fn boot(context: &Context, options: &Boot) -> Result<u8> {
     };
     context.reporter.say(&format!("accelerator: {name} ({})", choice.reason));
     let console = Console::new(options.jobs.is_some().then(|| results.join("console.log")))?;
+    let interrupted = interruption()?;
+    let wanted = Wanted { options, words: &words, work: &work, results: &results, console: &console, interrupted };
     let mut watcher = Watcher::new(&context.reporter, &work.list, options.jobs.is_some());
-    let mut session = start(choice.accelerator, options, &words, &work, &results, &console, &mut watcher)?;
+    let mut session = start(choice.accelerator, &wanted, &mut watcher)?;
     if matches!(session.exit.end, End::KvmFailed) {
         context.reporter.say("KVM gave up on this machine; starting it again with TCG");
-        session = start(Accelerator::Tcg, options, &words, &work, &results, &console, &mut watcher)?;
+        session = start(Accelerator::Tcg, &wanted, &mut watcher)?;
     }
-    if !session.done && !options.keep {
+    let left_alone = options.keep || options.debug;
+    if !session.done && !left_alone {
         complain(context, options, &session.exit, &console);
     }
     if options.jobs.is_none() {
         context.reporter.say(&format!("the machine ended after {:.1} s", session.exit.elapsed.as_secs_f64()));
-        return Ok(if session.done || options.keep { 0 } else { exit::TESTBED_FAILED });
+        return Ok(if session.done || left_alone { 0 } else { exit::TESTBED_FAILED });
     }
     if options.json {
         print_json(&watcher.results()?)?;
@@ -120,16 +127,30 @@ fn settings(options: &Boot) -> Result<BTreeMap<String, String>> {
     Ok(settings)
 }
 
+/// Is set by the signals that end a program, so that QEMU ends with us. A second one does not wait for that.
+fn interruption() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_shutdown(signal, exit::OWN_ERROR.into(), Arc::clone(&flag))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
+            .context("listening for signals")?;
+    }
+    Ok(flag)
+}
+
+/// What is to run: the same again if KVM fails.
+struct Wanted<'a> {
+    options: &'a Boot,
+    words: &'a [String],
+    work: &'a Work,
+    results: &'a Path,
+    console: &'a Console,
+    interrupted: Arc<AtomicBool>,
+}
+
 /// Starts the machine, serves its port, and waits for its end.
-fn start(
-    accelerator: Accelerator,
-    options: &Boot,
-    words: &[String],
-    work: &Work,
-    results: &Path,
-    console: &Console,
-    watcher: &mut Watcher,
-) -> Result<Session> {
+fn start(accelerator: Accelerator, wanted: &Wanted<'_>, watcher: &mut Watcher) -> Result<Session> {
+    let Wanted { options, words, work, results, console, interrupted } = wanted;
     let memory = u32::try_from(options.memory >> 20).context("the machine cannot have that much memory")?;
     let machine = Machine::new(accelerator)
         .memory_mib(memory)
@@ -139,7 +160,9 @@ fn start(
             Network::Isolated => VmNetwork::Isolated,
             Network::None => VmNetwork::None,
         })
+        .until(Arc::clone(interrupted))
         .deadline(deadline(options, work));
+    let machine = options.screenshot.iter().fold(machine, Machine::picture);
     // It serves as long as the machine runs.
     let (machine, _served) = if options.netboot {
         let (machine, served) = machine::attach_network(machine, options, words)?;
@@ -147,6 +170,12 @@ fn start(
     } else {
         (machine::attach(machine, options, words)?, None)
     };
+    if options.debug {
+        // QEMU has the terminal, and says itself how to get out of it.
+        let exit = machine.interactive().start(|_| ControlFlow::Continue(()))?.wait()?;
+        let done = matches!(exit.end, End::Exited(0));
+        return Ok(Session { exit, done });
+    }
     if options.keep || options.hub.is_some() {
         let exit = machine.start(console.printer())?.wait()?;
         // Work from a hub is done when the machine switches itself off.
@@ -173,7 +202,7 @@ fn deadline(options: &Boot, work: &Work) -> Duration {
     if let Some(seconds) = options.timeout {
         return Duration::from_secs(seconds);
     }
-    if options.keep || options.hub.is_some() {
+    if options.keep || options.debug || options.hub.is_some() {
         return Duration::from_secs(u32::MAX.into());
     }
     let jobs: Duration = work.list.job.iter().map(|job| job.timeout.0).sum();
@@ -199,7 +228,8 @@ fn complain(context: &Context, options: &Boot, exit: &Exit, console: &Console) {
         }
         End::Exited(code) => format!("QEMU ended with exit code {code}\n{}", exit.messages.trim()),
         End::Signal(signal) => format!("QEMU was killed by signal {signal}\n{}", exit.messages.trim()),
-        End::Stopped | End::KvmFailed => "QEMU was stopped".to_owned(),
+        End::Stopped => format!("the machine was ended after {seconds} s, by a signal to this program"),
+        End::KvmFailed => "QEMU was stopped".to_owned(),
     };
     context.reporter.warn(&how);
     // Without jobs the console was printed as it came.

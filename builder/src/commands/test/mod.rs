@@ -5,7 +5,6 @@ mod machine;
 mod table;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -26,8 +25,7 @@ pub fn run(context: &Context, options: &Test) -> u8 {
     match test(context, options) {
         Ok(code) => code,
         Err(error) => {
-            // stderr may be closed; the exit status says it too.
-            writeln!(std::io::stderr(), "error: {}", crate::error_text(&error)).unwrap_or_default();
+            context.reporter.error(&crate::error_text(&error));
             exit::OWN_ERROR
         }
     }

@@ -367,11 +367,11 @@ mod tests {
         for sector_size in SectorSize::ALL {
             let disk = volume(sector_size);
             put(&disk, OFFSET, "rocbed.toml", b"hub = 1\n", now).unwrap();
-            put(&disk, OFFSET, "jobs.toml", &[b'x'; 20_000], now).unwrap();
+            put(&disk, OFFSET, "jobs.toml", &vec![b'x'; 20_000], now).unwrap();
             put(&disk, OFFSET, "ROCBED.TOML", b"", now).unwrap();
             put(&disk, OFFSET, "rocbed.toml", b"hub = 2\n", now).unwrap();
             assert_eq!(read(&disk, "rocbed.toml"), b"hub = 2\n");
-            assert_eq!(read(&disk, "jobs.toml"), [b'x'; 20_000]);
+            assert_eq!(read(&disk, "jobs.toml"), vec![b'x'; 20_000]);
             let names: Vec<_> =
                 Volume::open(&disk, OFFSET).unwrap().list().unwrap().into_iter().map(|entry| entry.path).collect();
             assert_eq!(names, ["rocbed.toml", "jobs.toml"]);

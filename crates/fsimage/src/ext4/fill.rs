@@ -19,10 +19,14 @@ use crate::tree::{FileTree, Metadata, Node, NodeKind, Timestamp};
 /// What is written at once.
 const CHUNK: u64 = 1024 * 1024;
 
+/// The sector, of the smallest size that there is, with the superblock's magic number; its checksum is in the next one.
+const MAGIC: Range<usize> = 1024..1536;
+
 /// Makes an empty file system over the whole of a device or file; [`Options::size`] and [`Options::digest`] do not
 /// count. All that the kernel may read is written, zeros too, so the device may hold anything; the rest is left as it is.
 ///
-/// The superblock is written last, when the device has all the rest: a file system that can be mounted is whole.
+/// The sector with the superblock's magic number is written last, when the device has all the rest, the superblock's
+/// other sector too: a file system that is found is whole, wherever between two sectors the power is cut.
 ///
 /// # Errors
 /// If the device is too small, or what reading its size and writing say. See [`WriteError`].
@@ -83,7 +87,14 @@ fn make(sink: &mut impl Sink, size: u64, options: &Options, progress: &dyn Progr
     }
     let first = &mut buffer[..BLOCK];
     stream::fill(&made.pieces, 0, first)?;
+    let magic = first[MAGIC].to_vec();
+    first[MAGIC].fill(0);
     let written = sink.sync().and_then(|()| sink.write(first, 0)).and_then(|()| sink.sync());
+    let written = written.and_then(|()| {
+        // The whole block once more: only the sector with the magic number has other bytes than before.
+        first[MAGIC].copy_from_slice(&magic);
+        sink.write(first, 0).and_then(|()| sink.sync())
+    });
     written.map_err(|source| WriteError::Write { offset: 0, source })?;
     Ok(Report {
         size: layout.size,
@@ -121,12 +132,18 @@ mod tests {
         bytes: Vec<u8>,
         writes: usize,
         cut_after: usize,
+        /// Sectors of the write at which it leaves that are written all the same; a bit for each of the first 8.
+        torn: u8,
         syncs: Vec<usize>,
     }
 
     impl Sink for Device {
         fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
             if self.writes == self.cut_after {
+                for sector in (0..8).filter(|sector| self.torn >> sector & 1 == 1) {
+                    let part = sector * 512..(sector + 1) * 512;
+                    self.bytes[offset as usize..][part.clone()].copy_from_slice(&bytes[part]);
+                }
                 return Err(io::Error::from_raw_os_error(5));
             }
             self.writes += 1;
@@ -147,7 +164,11 @@ mod tests {
     }
 
     fn cut_after(writes: usize, bytes: Vec<u8>) -> Device {
-        let mut device = Device { bytes, writes: 0, cut_after: writes, syncs: Vec::new() };
+        torn(writes, 0, bytes)
+    }
+
+    fn torn(writes: usize, torn: u8, bytes: Vec<u8>) -> Device {
+        let mut device = Device { bytes, writes: 0, cut_after: writes, torn, syncs: Vec::new() };
         drop(make(&mut device, SIZE, &options(), &Silent));
         device
     }
@@ -156,7 +177,7 @@ mod tests {
     fn only_the_last_write_makes_it_a_file_system() {
         let whole = cut_after(usize::MAX, vec![0xaa; SIZE as usize]);
         assert!(whole.writes > 5);
-        assert_eq!(whole.syncs[1..], [whole.writes - 1, whole.writes]);
+        assert_eq!(whole.syncs[1..], [whole.writes - 2, whole.writes - 1, whole.writes]);
         let opens = |bytes: &[u8]| Reader::open(io::Cursor::new(bytes), 0).is_ok();
         assert!(opens(&whole.bytes));
         for writes in 1..whole.writes {
@@ -165,6 +186,21 @@ mod tests {
                 assert!(!opens(&cut_after(writes, before).bytes), "{writes}");
             }
         }
+    }
+
+    #[test]
+    fn a_first_block_of_which_some_sectors_are_written_is_the_whole_file_system_or_none() {
+        let whole = cut_after(usize::MAX, vec![0; SIZE as usize]);
+        let mut seen = [0; 2];
+        for last in [1, 2] {
+            for sectors in [0, 0b100, 0b1000, 0b1100, 0b11_0000, 0b1111_0111, 0b1111_1011, 0xff] {
+                let left = torn(whole.writes - last, sectors, vec![0; SIZE as usize]).bytes;
+                let has_magic = left[1024 + 56..1024 + 58] == 0xef53_u16.to_le_bytes();
+                assert!(!has_magic || left == whole.bytes, "{last}, {sectors:08b}");
+                seen[usize::from(has_magic)] += 1;
+            }
+        }
+        assert_eq!(seen, [12, 4]);
     }
 
     #[test]

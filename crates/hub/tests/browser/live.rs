@@ -37,7 +37,7 @@ fn a_job_starts_and_ends_while_its_page_is_open() -> Outcome {
     browser.wait_for("document.querySelector('.verdict.fail') && document.querySelector('.tests .outcome')");
     browser.wait_for("document.querySelector('.log').textContent === 'one\\ntwo\\n'");
     assert_eq!(browser.evaluate("untouched && document.activeElement.matches('dd a')"), true, "focus stays");
-    assert_eq!(browser.complaints, [String::new(); 0]);
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
     Ok(())
 }
 
@@ -69,7 +69,7 @@ fn matrix_jobs_and_workers_follow_what_happens() -> Outcome {
     browser.wait_for("document.querySelector('tbody').innerText.includes('gzip')");
     worker.deliver(&claimed, Verdict::Pass)?;
     browser.wait_for("!document.querySelector('tbody').innerText.includes('gzip')");
-    assert_eq!(browser.complaints, [String::new(); 0]);
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
     Ok(())
 }
 

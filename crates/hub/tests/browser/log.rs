@@ -50,6 +50,6 @@ fn a_log_of_50_mb_opens_at_once_and_is_jumped_through() -> Outcome {
     );
     browser.evaluate("document.querySelector('a[rel=next]').click()");
     browser.wait_for("!location.search.endsWith('from=0')");
-    assert_eq!(browser.complaints, [String::new(); 0]);
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
     Ok(())
 }

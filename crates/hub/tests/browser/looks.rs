@@ -131,7 +131,7 @@ fn every_page_at_both_widths_light_and_dark() {
                 wrong.extend(
                     found.as_array().into_iter().flatten().map(|what| format!("{name}, {device}, {scheme}: {what}")),
                 );
-                let errors = if name == "not-found" { 1 } else { 0 };
+                let errors = usize::from(name == "not-found");
                 let complaints = std::mem::take(&mut browser.complaints);
                 if complaints.len() > errors {
                     wrong.push(format!("{name}, {device}: {complaints:?}"));

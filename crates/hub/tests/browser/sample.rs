@@ -233,7 +233,7 @@ fn result(worker: &Worker, claimed: &Claimed, verdict: Verdict, finished: jiff::
     result
 }
 
-/// Cases as a report of GoogleTest has them, as the runner repeats it.
+/// Cases as a report of `GoogleTest` has them, as the runner repeats it.
 fn junit(result: &JobResult) -> String {
     let cases: String = (0..60)
         .map(|number| match (result.verdict, number) {

@@ -68,7 +68,9 @@ pub fn announcement(service: &Service, addresses: &[Ipv4Addr], gone: bool) -> Re
         // The kind may be offered by others, and the host stays.
         records.retain(|record| matches!(record.data, Data::Ptr(_) | Data::Srv { .. } | Data::Txt(_)));
         records.remove(0);
-        records.iter_mut().for_each(|record| record.ttl = 0);
+        for record in &mut records {
+            record.ttl = 0;
+        }
     }
     Ok(Message { response: true, authoritative: true, records, ..Message::default() })
 }

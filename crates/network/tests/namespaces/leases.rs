@@ -232,6 +232,25 @@ fn servers_are_found_without_taking_an_address() {
 }
 
 #[test]
+fn a_server_that_did_not_hear_the_first_question_is_found() {
+    world::run(|world| {
+        world.card("eth0", 1);
+        sh("ip link set eth0 up");
+        let server = Server::start("lan-eth0", 60);
+        server.be_silent(true);
+        let found = std::thread::scope(|scope| {
+            let looking = scope.spawn(|| network::dhcp_servers("eth0", Duration::from_secs(6)).unwrap());
+            while server.heard().is_empty() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            server.be_silent(false);
+            looking.join().unwrap()
+        });
+        assert_eq!(found, [Ipv4Addr::new(10, 1, 0, 1)], "{:?}", server.heard());
+    });
+}
+
+#[test]
 fn a_short_lease_is_renewed_as_long_as_there_is_a_server() {
     world::run(|world| {
         world.card("eth0", 1);

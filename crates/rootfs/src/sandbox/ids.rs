@@ -1,12 +1,23 @@
 //! Subordinate ids (subuid(5), subgid(5)) and the programs that map them (newuidmap(1), newgidmap(1)).
 
-use std::path::Path;
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::SandboxError;
+use super::refused::Facts;
+
+const UID_MAP: &str = "/proc/self/uid_map";
+const GID_MAP: &str = "/proc/self/gid_map";
+
+/// The programs that map subordinate ids: of users, and of groups.
+const MAPPERS: [&str; 2] = ["newuidmap", "newgidmap"];
 
 /// How many ids besides root's a Debian system uses: everything up to `nogroup` (65534) and one more.
 const NEEDED: u32 = 65535;
+
+/// All of them.
+const ALL: u64 = NEEDED as u64 + 1;
 
 /// One line of `/etc/subuid` or `/etc/subgid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,20 +39,88 @@ pub(super) fn find(text: &str, name: &str, id: u32) -> Option<Range> {
     })
 }
 
-/// The ranges of the user who runs this.
-pub(super) fn ranges() -> Result<(Range, Range), SandboxError> {
+/// What maps the ids of a namespace of ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Mapping {
+    /// Root is the user, everybody else is of the user's subordinate ids.
+    Subordinate(Range, Range),
+    /// Everybody is who they are outside: for a root that may do nothing but this.
+    Same,
+}
+
+/// That of the user who runs this, or all that is missing for one.
+pub(super) fn of_user(facts: &Facts) -> Result<Mapping, Vec<SandboxError>> {
     let uid = rustix::process::getuid().as_raw();
     let user = user_name(uid);
-    let range = |file: &'static str| {
-        // A file that is not there grants nothing.
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        find(&text, &user, uid).ok_or_else(|| SandboxError::NoSubordinateIds { user: user.clone(), file })
+    // A file that is not there grants nothing.
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let texts = ["/etc/subuid", "/etc/subgid"].map(|file| (file, read(file)));
+    let [uids, gids] = &texts;
+    let all = format!("{}\n{}", uids.1, gids.1);
+    let mut missing = Vec::new();
+    let mut range = |(file, text): &(&'static str, String)| {
+        let found = find(text, &user, uid);
+        if found.is_none() {
+            let remedy = remedy(&user, &all, &read(UID_MAP));
+            missing.push(SandboxError::NoSubordinateIds { user: user.clone(), file, remedy });
+        }
+        found
     };
-    Ok((range("/etc/subuid")?, range("/etc/subgid")?))
+    let ranges = (range(uids), range(gids));
+    missing.extend(MAPPERS.into_iter().filter(|program| find_program(program).is_none()).map(SandboxError::NoMapper));
+    if facts.no_new_privileges {
+        missing.push(SandboxError::NoNewPrivileges);
+    }
+    match ranges {
+        (Some(uids), Some(gids)) if missing.is_empty() => Ok(Mapping::Subordinate(uids, gids)),
+        _ => Err(missing),
+    }
+}
+
+/// That of a root, which needs all ids of a Debian system to be there.
+pub(super) fn of_root() -> Result<Mapping, SandboxError> {
+    for (file, what) in [(UID_MAP, "user"), (GID_MAP, "group")] {
+        let count = same(&fs::read_to_string(file).unwrap_or_default()).map(|(_, count)| count).sum::<u64>();
+        if count < ALL {
+            return Err(SandboxError::RootsIds(format!(
+                "there are {count} {what} ids here, and a Debian system has {ALL}\
+                 \n  help: give whoever starts the container {ALL} subordinate ids, or start it as root"
+            )));
+        }
+    }
+    Ok(Mapping::Same)
+}
+
+/// The part of a map that gives a Debian system's ids, cut where the map is: the kernel takes no line that goes over two.
+fn same(map: &str) -> impl Iterator<Item = (u64, u64)> {
+    ranges(map).filter(|(first, _)| *first < ALL).map(|(first, count)| (first, count.min(ALL - first)))
+}
+
+/// First id and number of ids of each line of a map.
+fn ranges(map: &str) -> impl Iterator<Item = (u64, u64)> {
+    map.lines().filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace().map(|field| field.parse::<u64>().ok());
+        Some((fields.next()??, fields.nth(1)??))
+    })
+}
+
+/// What gives a user subordinate ids that nobody has yet. `outside` is the map of the namespace that this runs in: what is
+/// not in it cannot be given.
+fn remedy(user: &str, taken: &str, outside: &str) -> String {
+    let ends = taken.lines().filter_map(|line| {
+        let mut fields = line.trim().split(':').skip(1).map(|field| field.parse::<u64>().ok());
+        Some(fields.next()?? + fields.next()??)
+    });
+    let first = ends.fold(100_000, u64::max);
+    let last = first + u64::from(NEEDED);
+    if ranges(outside).any(|(inside, count)| inside <= first && last < inside + count) {
+        return format!("as root: usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}");
+    }
+    "there are too few ids in this container to give a user some; run this as its root, which needs none".to_owned()
 }
 
 fn user_name(uid: u32) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     passwd
         .lines()
         .map(|line| line.split(':').collect::<Vec<_>>())
@@ -50,12 +129,28 @@ fn user_name(uid: u32) -> String {
         .unwrap_or_else(|| uid.to_string())
 }
 
-/// Maps a process's ids: its root is the caller, everything else is subordinate.
-pub(super) fn map(pid: u32, uids: Range, gids: Range) -> Result<(), SandboxError> {
-    let uid = rustix::process::getuid().as_raw();
-    let gid = rustix::process::getgid().as_raw();
-    run_mapper("newuidmap", pid, uid, uids)?;
-    run_mapper("newgidmap", pid, gid, gids)
+/// Maps a process's ids.
+pub(super) fn map(pid: u32, mapping: Mapping) -> Result<(), SandboxError> {
+    match mapping {
+        Mapping::Subordinate(uids, gids) => {
+            run_mapper(MAPPERS[0], pid, rustix::process::getuid().as_raw(), uids)?;
+            run_mapper(MAPPERS[1], pid, rustix::process::getgid().as_raw(), gids)
+        }
+        Mapping::Same => {
+            for (file, own) in [("uid_map", UID_MAP), ("gid_map", GID_MAP)] {
+                let own = fs::read_to_string(own).map_err(SandboxError::step("reading the map of ids"))?;
+                let map: String = same(&own).map(|(first, count)| format!("{first} {first} {count}\n")).collect();
+                fs::write(format!("/proc/{pid}/{file}"), map).map_err(|error| {
+                    SandboxError::RootsIds(format!(
+                        "writing {file}: {error}\
+                         \n  help: it needs the capabilities CHOWN, DAC_OVERRIDE, FOWNER, SETUID, SETGID and SETFCAP, which \
+                         containers have unless they are dropped"
+                    ))
+                })?;
+            }
+            Ok(())
+        }
+    }
 }
 
 fn run_mapper(program: &'static str, pid: u32, own: u32, range: Range) -> Result<(), SandboxError> {
@@ -70,13 +165,26 @@ fn run_mapper(program: &'static str, pid: u32, own: u32, range: Range) -> Result
     Err(SandboxError::Mapping {
         command: format!("{program} {}", numbers.join(" ")),
         output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        remedy: format!(
+            "\n  help: in a container without CAP_SYS_ADMIN a setuid program may not map ids; there, as root: \
+             chmod u-s {newuidmap} {newgidmap}; setcap cap_setuid=ep {newuidmap}; setcap cap_setgid=ep {newgidmap} \
+             (package libcap2-bin), or build as the container's root, which needs neither\
+             \n  help: elsewhere, the program has lost its setuid bit, or is on a file system with nosuid: install the \
+             package uidmap anew",
+            newuidmap = path_of(MAPPERS[0]),
+            newgidmap = path_of(MAPPERS[1]),
+        ),
     })
 }
 
-/// Whether a mapping program is installed.
-pub(super) fn is_installed(program: &str) -> bool {
+/// Where a program is, if it is installed.
+fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| Path::new(&directory).join(program).is_file())
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())
+}
+
+fn path_of(program: &str) -> String {
+    find_program(program).map_or_else(|| program.to_owned(), |path| path.display().to_string())
 }
 
 #[cfg(test)]
@@ -89,5 +197,22 @@ mod tests {
         assert_eq!(find(text, "ann", 1000), Some(Range { start: 200_000, count: NEEDED }));
         assert_eq!(find(text, "bob", 1001), Some(Range { start: 300_000, count: NEEDED }));
         assert_eq!(find(text, "eve", 1002), None);
+    }
+
+    #[test]
+    fn a_users_new_ids_are_those_that_nobody_has() {
+        let whole = "         0          0 4294967295\n";
+        let told = remedy("eve", "root:100000:65536\nann:165536:65536\n", whole);
+        assert_eq!(told, "as root: usermod --add-subuids 231072-296607 --add-subgids 231072-296607 eve");
+        assert!(remedy("eve", "", whole).contains("100000-165535"));
+        assert!(remedy("eve", "", "0 1000 1\n1 100000 65536\n").contains("too few ids in this container"));
+    }
+
+    #[test]
+    fn a_containers_root_keeps_its_ids_line_by_line() {
+        let same = |map: &str| same(map).collect::<Vec<_>>();
+        assert_eq!(same("         0          0 4294967295\n"), [(0, 65536)]);
+        assert_eq!(same("0 1000 1\n1 100000 65536\n"), [(0, 1), (1, 65535)]);
+        assert_eq!(same("0 1000 1\n70000 5 1\n"), [(0, 1)]);
     }
 }

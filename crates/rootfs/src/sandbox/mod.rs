@@ -8,7 +8,9 @@ mod error;
 mod ids;
 mod mounts;
 mod namespace;
+mod probe;
 mod process;
+mod refused;
 mod seccomp;
 
 use std::ffi::OsString;

@@ -9,7 +9,9 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::UnshareFlags;
 
 use super::SandboxError;
-use super::{ids, process};
+use super::ids::{self, Mapping};
+use super::refused::Facts;
+use super::{probe, process};
 
 /// Set in the environment of the process that runs inside, so that it does not start another one.
 const MARKER: &str = "ROCBED_USER_NAMESPACE";
@@ -19,22 +21,28 @@ pub fn is_inside() -> bool {
     env::var_os(MARKER).is_some()
 }
 
-/// Makes the caller root of a user namespace with a mount namespace of its own, unless it is root already.
+/// Makes the caller root of a user namespace with a mount namespace of its own, unless it is a root who may make namespaces
+/// already.
 ///
-/// To be called first thing in `main`, before any thread is started. For a user it runs this program again, with the
+/// To be called first thing in `main`, before any thread is started. For anybody else it runs this program again, with the
 /// same arguments, inside the namespaces; signals are passed on, and this call ends the process with the same status.
 /// It returns only where the caller is root, the host's or the namespace's. Inside, root is the caller and the ids 1
-/// to 65535 are the caller's subordinate ids.
+/// to 65535 are the caller's subordinate ids; for the root of a container, they are the container's.
 pub fn become_root() -> Result<(), SandboxError> {
-    if rustix::process::geteuid().is_root() {
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root && (is_inside() || probe::namespaces().is_ok()) {
         return Ok(());
     }
-    let (uids, gids) = ids::ranges()?;
-    for program in ["newuidmap", "newgidmap"] {
-        if !ids::is_installed(program) {
-            return Err(SandboxError::NoMapper(program));
-        }
+    if fs::metadata("/proc/self/exe").is_err() {
+        return Err(SandboxError::NoProc);
     }
+    let facts = Facts::gather();
+    let refused = probe::user_namespace().err().map(|refusal| facts.explain(&refusal));
+    let mapping = match (is_root, refused) {
+        (true, None) => ids::of_root()?,
+        (true, Some(error)) => return Err(error),
+        (false, refused) => all_or_missing(refused, ids::of_user(&facts))?,
+    };
     let gate = process::SignalGate::close().map_err(SandboxError::step("blocking signals"))?;
     let pipe = || io::pipe().map_err(SandboxError::step("making a pipe"));
     let (mut ready, mut is_ready) = pipe()?;
@@ -49,8 +57,13 @@ pub fn become_root() -> Result<(), SandboxError> {
     process::before_exec(&mut child, move || {
         process::unshare(UnshareFlags::NEWUSER)?;
         is_ready.write_all(&std::process::id().to_ne_bytes())?;
-        // Ends without the byte when the mapping failed, or when the parent died.
-        go.read_exact(&mut [0])?;
+        // Nobody else would end it if the parent died: it has the other end of the pipe too.
+        process::die_with_parent()?;
+        let mut mapped = [0];
+        go.read_exact(&mut mapped)?;
+        if mapped == [0] {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
         rustix::thread::set_thread_groups(&[])?;
@@ -68,8 +81,9 @@ pub fn become_root() -> Result<(), SandboxError> {
         if ready.read_exact(&mut pid).is_err() {
             return Ok(()); // the child could not make a namespace; spawn says so
         }
-        ids::map(u32::from_ne_bytes(pid), uids, gids)?;
-        may_go.write_all(&[1]).map_err(SandboxError::step("letting the namespace start"))
+        let mapped = ids::map(u32::from_ne_bytes(pid), mapping);
+        may_go.write_all(&[mapped.is_ok().into()]).map_err(SandboxError::step("letting the namespace start"))?;
+        mapped
     });
     let spawned = child.spawn();
     drop(child);
@@ -77,50 +91,24 @@ pub fn become_root() -> Result<(), SandboxError> {
         Ok(mapped) => mapped?,
         Err(_) => return Err(SandboxError::step("mapping ids")(io::Error::other("the thread panicked"))),
     }
-    let mut running = spawned.map_err(|error| forbidden(&error))?;
+    let mut running = spawned.map_err(SandboxError::step("starting again in a user namespace"))?;
     let status = gate.wait_for(&mut running).map_err(SandboxError::step("waiting for the namespace's process"))?;
     process::exit_like(status)
 }
 
-/// Names the setting that forbids user namespaces, if one of those that do is known.
-fn forbidden(source: &io::Error) -> SandboxError {
-    let setting = |path: &str| fs::read_to_string(format!("/proc/sys/{path}")).ok().map(|text| text.trim().to_owned());
-    explain(source, setting)
-}
-
-fn explain(source: &io::Error, setting: impl Fn(&str) -> Option<String>) -> SandboxError {
-    for (path, bad, good) in [
-        ("user/max_user_namespaces", "0", "10000"),
-        ("kernel/unprivileged_userns_clone", "0", "1"),
-        ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
-    ] {
-        if setting(path).as_deref() == Some(bad) {
-            let name = path.replace('/', ".");
-            return SandboxError::UserNamespace {
-                reason: format!("{name} is {bad} ({source})"),
-                remedy: format!("As root, run: sysctl {name}={good}; or run this as root"),
-            };
-        }
-    }
-    SandboxError::UserNamespace {
-        reason: format!("{source}, though no known setting forbids it; in a container, its seccomp profile may"),
-        remedy: "Run this as root, or allow the container unshare(2) and mount(2)".into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_the_setting_that_forbids_namespaces() {
-        let denied = io::Error::from_raw_os_error(1);
-        let only = |key: &'static str, value: &'static str| move |path: &str| (path == key).then(|| value.to_owned());
-        let message = explain(&denied, only("kernel/unprivileged_userns_clone", "0")).to_string();
-        assert!(message.contains("sysctl kernel.unprivileged_userns_clone=1"), "{message}");
-        let message = explain(&denied, only("user/max_user_namespaces", "0")).to_string();
-        assert!(message.contains("user.max_user_namespaces is 0"), "{message}");
-        let message = explain(&denied, only("kernel/apparmor_restrict_unprivileged_userns", "0")).to_string();
-        assert!(message.contains("container"), "{message}");
+/// Everything that is in the way, at once: whoever mends one thing is not to be told of the next.
+fn all_or_missing(
+    refused: Option<SandboxError>,
+    mapping: Result<Mapping, Vec<SandboxError>>,
+) -> Result<Mapping, SandboxError> {
+    let (mapping, missing) = match mapping {
+        Ok(mapping) => (Some(mapping), Vec::new()),
+        Err(missing) => (None, missing),
+    };
+    let mut errors: Vec<_> = refused.into_iter().chain(missing).collect();
+    match (mapping, errors.len()) {
+        (Some(mapping), 0) => Ok(mapping),
+        (_, 1) => Err(errors.remove(0)),
+        _ => Err(SandboxError::Several(errors)),
     }
 }

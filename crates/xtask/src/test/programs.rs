@@ -1,11 +1,13 @@
 //! The end-to-end test programs, several at a time: most of them wait for a virtual machine that uses one processor.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::Instant;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -102,8 +104,14 @@ fn run_one(program: &Program, rocbed: &Path, filter: Option<&str>) -> Result<End
     // One test at a time: they share the image that the first one builds, and the machines' processors.
     command.current_dir(workspace().join("tests")).env("ROCBED_BIN", rocbed).env("RUST_TEST_THREADS", "1");
     command.args(filter).stdin(Stdio::null()).stdout(Stdio::piped());
+    // A group of its own, so that machines and servers end with a program that does not. On a terminal Ctrl-C has to reach
+    // them all, so there they stay in ours.
+    if !std::io::stdin().is_terminal() {
+        command.process_group(0);
+    }
     let mut child = command.spawn().with_context(|| format!("starting {}", program.executable.display()))?;
     let stdout = child.stdout.take().context("it has no stdout")?;
+    let watchdog = (!std::io::stdin().is_terminal()).then(|| Watchdog::over(child.id()));
     let (mut counts, mut text) = (Counts::default(), String::new());
     for line in BufReader::new(stdout).lines() {
         let line = line.context("reading what it prints")?;
@@ -114,10 +122,44 @@ fn run_one(program: &Program, rocbed: &Path, filter: Option<&str>) -> Result<End
         }
     }
     let succeeded = child.wait().context("waiting for its end")?.success();
+    if watchdog.is_some_and(Watchdog::end) {
+        text.push_str(&format!("it did not end in {} s, and was ended\n", PATIENCE.as_secs()));
+    }
     let seconds = began.elapsed().as_secs();
     let mut stdout = std::io::stdout().lock();
     write!(stdout, "\n{}: {seconds} s\n{text}", program.name).context("writing to stdout")?;
     Ok(Ended { counts, succeeded })
+}
+
+/// More than any program takes, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// Kills a program, and what it has started, that does not end: all others are still to be run, and their results to be
+/// seen.
+struct Watchdog {
+    done: Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Watchdog {
+    fn over(group: u32) -> Self {
+        let (done, is_done) = channel();
+        let thread = thread::spawn(move || {
+            let bites = is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+            if bites {
+                // It may have ended at this very moment.
+                drop(Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status());
+            }
+            bites
+        });
+        Self { done, thread }
+    }
+
+    /// The program has ended. Whether it had to be killed.
+    fn end(self) -> bool {
+        drop(self.done);
+        self.thread.join().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

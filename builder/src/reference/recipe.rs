@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use serde_json::{Map, Value};
 
 /// Markdown with a section per table of the recipe and a line per key.
-pub fn markdown(schema: &schemars::Schema) -> String {
+pub(super) fn markdown(schema: &schemars::Schema) -> String {
     let mut page = String::from(
         "# Recipe keys\n\nMade from the program by `cargo xtask docs`; the JSON Schema beside this page says the same to editors.\n",
     );

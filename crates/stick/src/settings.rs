@@ -1,17 +1,14 @@
 //! `rocbed.toml` and `jobs.toml` on the EFI system partition: read, checked, edited. What people wrote beside the
 //! settings, comments and order, stays.
 
-mod names;
-
 use std::fs::File;
 
 use diskimage::fat::{self, EditError, ReadError, Volume};
 use diskimage::gpt::{self, GptError, types};
 use fsimage::Timestamp;
+use protocol::settings::{self, Kind, Place, SettingError};
 use protocol::{JobList, Source};
 use toml_edit::{Array, DocumentMut, Item, Value};
-
-pub use names::{SettingError, check};
 
 /// The settings' name on the partition.
 pub const SETTINGS: &str = "rocbed.toml";
@@ -130,7 +127,7 @@ impl Settings {
 
     /// What the appliance would not take, in words.
     pub fn problems(&self) -> Vec<String> {
-        let checked = self.list().into_iter().map(|(name, value)| check(&name, &value));
+        let checked = self.list().into_iter().map(|(name, value)| settings::check(&name, &value, Place::Stick));
         checked.filter_map(Result::err).map(|error| error.to_string()).collect()
     }
 
@@ -139,18 +136,16 @@ impl Settings {
     /// # Errors
     /// [`SettingError`], if the appliance would not take it.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
-        let kind = check(name, value)?;
-        let name = name.replace('_', "-");
-        let new: Value = match kind {
-            names::Kind::Truth => names::truth(value).unwrap_or(true).into(),
-            names::Kind::Words | names::Kind::Links | names::Kind::Addresses if value.contains(',') => {
-                value.split(',').map(str::trim).collect::<Array>().into()
-            }
+        let setting = settings::check(name, value, Place::Stick)?;
+        let name = setting.name;
+        let new: Value = match setting.kind {
+            Kind::Truth => settings::truth(value).unwrap_or(true).into(),
+            kind if kind.has_commas() && value.contains(',') => settings::list(value).collect::<Array>().into(),
             _ => value.into(),
         };
         // Of several spellings the appliance would take one or the other.
-        let mut spelled = self.spelled(&name).into_iter();
-        let key = spelled.next().unwrap_or(name);
+        let mut spelled = self.spelled(name).into_iter();
+        let key = spelled.next().unwrap_or_else(|| name.to_owned());
         spelled.for_each(|other| drop(self.0.remove(&other)));
         match self.0.get_mut(&key).and_then(Item::as_value_mut) {
             Some(old) => {
@@ -172,7 +167,7 @@ impl Settings {
         let name = name.replace('_', "-");
         let spelled = self.spelled(&name);
         if spelled.is_empty() {
-            return names::known(&name).map(|_| false);
+            return settings::find(&name, Place::Stick).map(|_| false);
         }
         spelled.iter().for_each(|key| drop(self.0.remove(key)));
         Ok(true)
@@ -251,7 +246,6 @@ mod tests {
         assert!(told("watchdog", "soon").contains("watchdog"));
         assert!(told("gpu", "radeon").contains("`radeon` is not a GPU target"));
         assert!(told("hub-ca", "ca.pem").contains("absolute path"));
-        assert!(told("ip", "dhcp,").contains("names no link"));
         let token = told("join-token", "abc def");
         assert!(token.contains("blanks") && !token.contains("abc"), "{token}");
         assert!(settings.unset("nme").is_err());

@@ -1,0 +1,132 @@
+//! The table itself.
+
+use super::{Kind, May, Setting};
+
+macro_rules! settings {
+    ($($key:ident $name:literal $kind:expr, $may:expr, $missing:literal, $meaning:literal;)*) => {
+        /// A setting, for `match`: whoever reads settings has to say something about each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Key {
+            $(#[doc = $meaning] $key,)*
+        }
+
+        /// All settings, in the order in which people look for them.
+        pub const ALL: &[Setting] = &[$(Setting {
+            key: Key::$key,
+            name: $name,
+            kind: $kind,
+            may: $may,
+            missing: $missing,
+            meaning: $meaning,
+        },)*];
+    };
+}
+
+settings! {
+    Name "name" Kind::HostName, May::Everybody,
+        "the DHCP server's, else made from the network card's address",
+        "The machine's name.";
+    Hub "hub" Kind::Url, May::Everybody,
+        "none",
+        "Address of the hub to take jobs from: `https://hub.example:8420`.";
+    JoinToken "join-token" Kind::Token, May::Everybody,
+        "none",
+        "What makes the machine a worker of the hub; the hub prints it at its start. Needed until the hub has given the machine a token of its own, which is kept in the data directory.";
+    HubCa "hub-ca" Kind::Authority, May::Everybody,
+        "the system's authorities",
+        "The authority that has signed the hub's certificate, besides the system's.";
+    Jobs "jobs" Kind::Url, May::Everybody,
+        "none",
+        "Address of a job list on any web server, for those who want no hub: `https://ci.example/jobs.toml`.";
+    Results "results" Kind::Url, May::Everybody,
+        "none",
+        "Address below which the results of that list's jobs are put: `https://ci.example/results`. Needed with `jobs`.";
+    WhenDone "when-done" Kind::OneOf(&["wait", "power-off"]), May::Everybody,
+        "`wait`",
+        "What the machine does without jobs: wait for more, or switch itself off. With a hub that is when it had no job that fits for 10 s; results are delivered first.";
+    Ip "ip" Kind::Links, May::Everybody,
+        "DHCP on every wired link",
+        "Fixed addresses, one word for each link, as the kernel's own `ip=`, which does the same.";
+    Dns "dns" Kind::Addresses, May::Everybody,
+        "those that DHCP names",
+        "Name servers, before those that DHCP names.";
+    Ntp "ntp" Kind::Words, May::Everybody,
+        "those that DHCP names",
+        "Time servers, instead of those that DHCP names.";
+    SetClock "set-clock" Kind::Truth, May::Everybody,
+        "yes",
+        "Whether the clock is set from the network.";
+    Mirror "mirror" Kind::Url, May::Everybody,
+        "the image's",
+        "Debian mirror in testbeds.";
+    CheckValidUntil "check-valid-until" Kind::Truth, May::Everybody,
+        "yes",
+        "Whether apt in testbeds refuses a Release file that is past its date.";
+    Gpu "gpu" Kind::Gpus, May::Everybody,
+        "real ones",
+        "GPUs to pretend. Results say `simulated`.";
+    OverlaySize "overlay-size" Kind::Memory, May::Everybody,
+        "`50%`",
+        "Memory that a testbed's changes may take.";
+    Watchdog "watchdog" Kind::SpanOrOff, May::Everybody,
+        "`2m`",
+        "After how long without a sign of life the machine is reset.";
+    DebugShell "debug-shell" Kind::Truth, May::Recipe,
+        "no",
+        "Whether a root shell may be had at the console.";
+    Shell "shell" Kind::Truth, May::Everybody,
+        "no",
+        "A root shell on the first serial console, where the recipe has `debug-shell = true`.";
+    Recipe "recipe" Kind::Text, May::Build,
+        "none",
+        "The recipe that the image was made from; results name it.";
+    RootUuid "root-uuid" Kind::Text, May::CommandLine,
+        "what `root=` says",
+        "UUID of the file system to take as the root, over `root=`.";
+    RootTimeout "root-timeout" Kind::Seconds, May::CommandLine,
+        "60; 600 for a root that is fetched",
+        "How long to wait for the root, for the network, and for a byte of a root that is fetched.";
+    RootUrl "root-url" Kind::Url, May::CommandLine,
+        "the root is on a disk",
+        "Where to fetch the root from. `rocbed netboot` writes it.";
+    RootSha256 "root-sha256" Kind::Sha256, May::CommandLine,
+        "none; `root-url` needs it",
+        "SHA-256 of the root that is fetched.";
+    BootReport "boot-report" Kind::Url, May::CommandLine,
+        "nobody is told",
+        "Where to tell how the start went. `rocbed netboot` writes it.";
+    Blacklist "blacklist" Kind::Words, May::CommandLine,
+        "none",
+        "Kernel modules never to load, as the kernel's own `module_blacklist=`, which does the same.";
+    PanicTimeout "panic-timeout" Kind::Seconds, May::CommandLine,
+        "10",
+        "How long an error screen stands before the machine restarts; 0 is for ever.";
+}
+
+macro_rules! kernel_words {
+    ($($word:ident $name:literal $meaning:literal;)*) => {
+        /// A word of the kernel's own that the appliance reads too, for `match`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum KernelWord {
+            $(#[doc = $meaning] $word,)*
+        }
+
+        /// All of them: the word, its name, what it does, in Markdown.
+        pub const KERNEL_WORDS: &[(KernelWord, &str, &str)] = &[$((KernelWord::$word, $name, $meaning),)*];
+    };
+}
+
+kernel_words! {
+    Root "root" "Where the root is: `PARTUUID=`, `PARTLABEL=`, `UUID=`, `LABEL=`, `/dev/NAME` or `MAJOR:MINOR`.";
+    RootFsType "rootfstype" "The root's file system; without it, what its superblock says.";
+    RootFlags "rootflags" "Options for mounting the root.";
+    RootWait "rootwait" "A number of seconds as in `rocbed.root-timeout=`; without one, the root is waited for without end.";
+    ModuleBlacklist "module_blacklist" "Kernel modules never to load, with commas between.";
+    Ip "ip" "Fixed addresses, one word for each link.";
+}
+
+/// The kernel's own word of this name. `_` and `-` are the same to the kernel.
+pub fn kernel_word(name: &str) -> Option<KernelWord> {
+    let dashed = name.replace('_', "-");
+    KERNEL_WORDS.iter().find(|(_, known, _)| known.replace('_', "-") == dashed).map(|(word, ..)| *word)
+}

@@ -1,0 +1,185 @@
+//! What settings take.
+
+use std::net::IpAddr;
+
+use crate::Span;
+
+/// What values a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One label of a host name (RFC 1123, section 2.1).
+    HostName,
+    /// An http or https address.
+    Url,
+    /// What is sent in a header (RFC 6750, section 2.1).
+    Token,
+    /// Text of a PEM file (RFC 7468), or where there is one.
+    Authority,
+    /// Yes or no.
+    Truth,
+    /// Any words.
+    Words,
+    /// IP addresses.
+    Addresses,
+    /// What the kernel's `ip=` takes, several times.
+    Links,
+    /// A time span, or `off`.
+    SpanOrOff,
+    /// A number of seconds.
+    Seconds,
+    /// One of these.
+    OneOf(&'static [&'static str]),
+    /// Targets of GPUs.
+    Gpus,
+    /// An amount of memory, as tmpfs(5) takes it.
+    Memory,
+    /// 64 hexadecimal digits.
+    Sha256,
+    /// Anything but nothing.
+    Text,
+}
+
+/// Yes or no, as people write it; a word alone is yes.
+pub fn truth(value: &str) -> Option<bool> {
+    match value {
+        "" | "yes" | "true" | "1" | "on" => Some(true),
+        "no" | "false" | "0" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// The words of a list that is written with commas.
+pub fn list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+impl Kind {
+    /// How a value looks, in Markdown.
+    pub fn form(self) -> String {
+        match self {
+            Self::HostName => "letters, digits and `-`".into(),
+            Self::Url => "address, `http://` or `https://`".into(),
+            Self::Token => "text without blanks".into(),
+            Self::Authority => "path of a PEM file, or its text".into(),
+            Self::Truth => "yes or no".into(),
+            Self::Words => "words".into(),
+            Self::Addresses => "IP addresses".into(),
+            Self::Links => "`ip=` words".into(),
+            Self::SpanOrOff => "time (`90s`, `2m`), or `off`".into(),
+            Self::Seconds => "seconds".into(),
+            Self::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
+            Self::Gpus => "targets: `gfx1030,gfx942`".into(),
+            Self::Memory => "`4G`, `50%`".into(),
+            Self::Sha256 => "64 hexadecimal digits".into(),
+            Self::Text => "text".into(),
+        }
+    }
+
+    /// Whether a file may have an array of strings.
+    pub fn is_list(self) -> bool {
+        self.has_commas() || self == Self::Links
+    }
+
+    /// Whether one string may have several words, with commas between. `ip=` words have commas of their own.
+    pub fn has_commas(self) -> bool {
+        matches!(self, Self::Words | Self::Addresses | Self::Gpus)
+    }
+
+    /// What is wrong with a value; lists have commas between.
+    pub(super) fn check(self, value: &str) -> Result<(), String> {
+        let unless = |good: bool, problem: &str| if good { Ok(()) } else { Err(format!("`{value}` {problem}")) };
+        let number = || value.parse::<u64>().is_ok();
+        match self {
+            Self::HostName => unless(is_host_name(value), "is no host name: letters, digits and -"),
+            Self::Url => unless(is_url(value), "is no address; it begins with http:// or https://"),
+            // It is told without the value.
+            Self::Token if is_token(value) => Ok(()),
+            Self::Token => Err("it is empty, or there are blanks or other strange characters in it; copy it from the \
+                                hub's first lines"
+                .into()),
+            Self::Authority if is_authority(value) => Ok(()),
+            Self::Authority => {
+                let hint = "give an absolute path, or the text of the PEM file itself";
+                Err(format!("`{}` is no certificate; {hint}", value.lines().next().unwrap_or_default()))
+            }
+            Self::Truth => unless(truth(value).is_some(), "is neither yes nor no"),
+            Self::Words => Ok(()),
+            Self::Addresses => match list(value).find(|word| word.parse::<IpAddr>().is_err()) {
+                Some(word) => Err(format!("`{word}` is no IP address")),
+                None => Ok(()),
+            },
+            Self::SpanOrOff if truth(value) == Some(false) => Ok(()),
+            Self::SpanOrOff => value.parse::<Span>().map(drop),
+            Self::Seconds => unless(number(), "is no number of seconds"),
+            Self::OneOf(words) => {
+                unless(words.contains(&value), &format!("is neither {}", self.form().replace(" or ", " nor ")))
+            }
+            Self::Gpus => gpu::simulate(value).map(drop).map_err(|error| error.to_string()),
+            Self::Sha256 => unless(
+                value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "has not 64 hexadecimal digits",
+            ),
+            Self::Links | Self::Memory | Self::Text => {
+                if value.trim().is_empty() {
+                    Err("it has no value".into())
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+fn is_host_name(value: &str) -> bool {
+    let inner = |char: char| char.is_ascii_alphanumeric() || char == '-';
+    !value.is_empty() && value.len() <= 63 && value.chars().all(inner) && !value.starts_with('-')
+}
+
+/// What ends up in apt's sources must not bring lines of its own.
+fn is_url(value: &str) -> bool {
+    let scheme = value.starts_with("http://") || value.starts_with("https://");
+    scheme && !value.chars().any(|char| char.is_whitespace() || char.is_control())
+}
+
+fn is_token(value: &str) -> bool {
+    !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_authority(value: &str) -> bool {
+    value.starts_with('/') || value.trim_start().starts_with("-----BEGIN CERTIFICATE-----")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_taken_or_told() {
+        let url = Kind::Url;
+        for (kind, good, bad) in [
+            (Kind::HostName, "gpu-7", "two words"),
+            (url, "https://hub.example:8420/x", "hub.example"),
+            (url, "http://a", "http://a b"),
+            (Kind::Token, "join-abc123", "se cret"),
+            (Kind::Authority, "/etc/ca.pem", "ca.pem"),
+            (Kind::Truth, "on", "perhaps"),
+            (Kind::Addresses, "1.2.3.4, ::1", "1.2.3.4,x"),
+            (Kind::Links, "dhcp", ""),
+            (Kind::SpanOrOff, "off", "soon"),
+            (Kind::SpanOrOff, "90s", "0s"),
+            (Kind::Seconds, "0", "-1"),
+            (Kind::OneOf(&["wait", "power-off"]), "wait", "dance"),
+            (Kind::Gpus, "gfx1030,gfx942", "gfx"),
+            (Kind::Memory, "50%", " "),
+        ] {
+            assert_eq!(kind.check(good), Ok(()), "{kind:?}");
+            assert!(kind.check(bad).is_err(), "{kind:?}: {bad}");
+        }
+        assert_eq!(Kind::OneOf(&["a", "b"]).check("c"), Err("`c` is neither `a` nor `b`".into()));
+    }
+
+    #[test]
+    fn a_token_is_never_told() {
+        assert!(!Kind::Token.check("se cret").unwrap_err().contains("se cret"));
+    }
+}

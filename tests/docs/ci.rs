@@ -1,0 +1,81 @@
+//! The job files for CI systems.
+
+use std::path::PathBuf;
+
+use rocbed_tests::tool;
+use serde_json::Value;
+
+use crate::pages::root;
+
+/// They, as JSON: read by the YAML parser that mkdocs brings along.
+fn files() -> Vec<(PathBuf, Value)> {
+    let program = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
+    let names = ["gitlab-ci.yml", "github.yml"].map(|name| PathBuf::from("examples/ci").join(name));
+    let read = |name: PathBuf| {
+        let text = tool("python3", ["-c", program, &root().join(&name).to_string_lossy()]);
+        let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{} ({error}): {text}", name.display()));
+        (name, value)
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// The shell scripts in them, each with its file's name.
+pub fn scripts() -> Vec<(String, String)> {
+    let mut scripts = Vec::new();
+    for (name, file) in files() {
+        find(&name.display().to_string(), &file, &mut scripts);
+    }
+    assert!(scripts.len() > 10, "scripts were not found: {scripts:?}");
+    scripts
+}
+
+fn find(name: &str, value: &Value, scripts: &mut Vec<(String, String)>) {
+    const KEYS: [&str; 4] = ["script", "before_script", "after_script", "run"];
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(text) if KEYS.contains(&key.as_str()) => {
+                        scripts.push((name.to_owned(), text.clone()));
+                    }
+                    Value::Array(lines) if KEYS.contains(&key.as_str()) => {
+                        let lines = lines.iter().map(|line| line.as_str().expect("a line of a script"));
+                        scripts.extend(lines.map(|line| (name.to_owned(), line.to_owned())));
+                    }
+                    _ => find(name, value, scripts),
+                }
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                find(name, value, scripts);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn ci_files_are_what_their_systems_read() {
+    let files = files();
+    let [(_, gitlab), (_, github)] = &files[..] else { panic!("two files") };
+    let stages = gitlab["stages"].as_array().expect("stages");
+    for (name, job) in gitlab.as_object().expect("jobs") {
+        if !["stages", "default", "variables"].contains(&name.as_str()) {
+            assert!(stages.contains(&job["stage"]), "{name}: its stage is none of {stages:?}");
+            assert!(job["script"].is_array(), "{name}: a job has a script");
+        }
+    }
+    for (name, job) in github["jobs"].as_object().expect("jobs") {
+        assert!(job["runs-on"].is_string(), "{name}: a job says where it runs");
+        for step in job["steps"].as_array().expect("steps") {
+            assert!(step["uses"].is_string() != step["run"].is_string(), "{name}: a step uses or runs: {step}");
+        }
+    }
+    for (name, script) in scripts() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("script");
+        std::fs::write(&path, &script).expect("a script");
+        assert_eq!(tool("sh", ["-n", &path.to_string_lossy()]), "", "{name}: {script}");
+    }
+}

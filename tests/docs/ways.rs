@@ -1,0 +1,137 @@
+//! How each command of the documentation is run by a test. This is the table to add to.
+
+use std::fs;
+
+use crate::pages::root;
+use crate::parse::Parsed;
+use crate::shell::Command;
+
+/// How a command is run.
+#[derive(Debug, Clone, Copy)]
+pub enum Way {
+    /// By this test, in a directory that has what the command needs.
+    Here(Place),
+    /// By other code, in one of these files: it has the subcommand's words and all the command's options in quotes.
+    There(&'static [&'static str]),
+    /// By other code, in this file, which has these words in quotes.
+    Parts(&'static str, &'static [&'static str]),
+    /// Its options are looked at. It runs the tests, or what they are made of.
+    Chore,
+    /// By nobody, because no test may do that to a machine, or needs what no machine has. Files that it names are there.
+    Nobody(&'static str),
+}
+
+/// Where a command is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Recipes with locks, and no images yet.
+    Recipes,
+    /// Images.
+    Images,
+    /// A signed archive of our own, with recipes for it.
+    Archive,
+    /// A file that stands for a stick, written to before.
+    Stick,
+    /// The same, with results of a machine on it.
+    Results,
+    /// A hub with two jobs that wait.
+    Queued,
+    /// A hub with two jobs that were done.
+    Done,
+    /// A hub with a job for each of these that are being done while somebody watches.
+    Watched,
+    /// Nothing; it is ended once it says that it listens.
+    Serving,
+}
+
+/// The first words of commands, and how these are run. The longest that fits counts.
+const WAYS: &[(&str, Way)] = &[
+    ("rocbed plan", Way::Here(Place::Recipes)),
+    ("rocbed lock", Way::Here(Place::Archive)),
+    ("rocbed build", Way::Here(Place::Recipes)),
+    ("rocbed build smoke --locked --fresh", Way::There(&["tests/same_twice.rs"])),
+    ("rocbed inspect", Way::Here(Place::Images)),
+    ("rocbed flash --list", Way::Here(Place::Images)),
+    ("rocbed flash", Way::Here(Place::Stick)),
+    ("rocbed settings", Way::Here(Place::Stick)),
+    ("rocbed collect", Way::Here(Place::Results)),
+    ("rocbed netboot", Way::There(&["tests/netboot.rs"])),
+    ("rocbed boot", Way::There(&["tests/boot.rs", "tests/appliance.rs", "tests/worker.rs", "tests/netboot.rs"])),
+    ("rocbed test", Way::There(&["tests/local.rs"])),
+    (
+        "rocbed test rocm",
+        Way::Nobody("it builds the worker's root directory, and needs a GPU; smoke goes the same way"),
+    ),
+    ("rocbed hub", Way::Here(Place::Serving)),
+    ("rocbed jobs", Way::Here(Place::Queued)),
+    ("rocbed jobs make", Way::Here(Place::Archive)),
+    ("rocbed jobs watch", Way::Here(Place::Watched)),
+    ("rocbed jobs add rocrand --watch", Way::Here(Place::Watched)),
+    ("rocbed jobs retry", Way::Here(Place::Done)),
+    ("rocbed results", Way::Here(Place::Done)),
+    ("rocbed recipe", Way::Here(Place::Recipes)),
+    ("rocbed cache", Way::Here(Place::Archive)),
+    ("tar --zstd", Way::Here(Place::Done)),
+    ("cmp", Way::Parts("tests/same_twice.rs", &["build", "--locked", "--fresh"])),
+    ("autopkgtest", Way::Parts("crates/testbed/tests/autopkgtest_suite.py", &["--root"])),
+    ("cargo xtask", Way::Chore),
+    ("cargo xtask demo", Way::Parts("tests/worker.rs", &["boot", "--hub", "--gpu", "--when-done"])),
+    ("cargo build -p rocbed-init", Way::Parts("crates/xtask/src/build.rs", &["rocbed-init", "appliance", "--target"])),
+    ("cd fuzz", Way::Nobody("a workspace of its own, run by hand: compiling it takes minutes")),
+    ("cargo test --no-default-features --lib", Way::Nobody("the same")),
+    ("cargo install cargo-fuzz", Way::Nobody("installs a program for good")),
+    ("cargo +nightly fuzz", Way::Nobody("needs another compiler, and never ends")),
+    ("cargo fuzz", Way::Nobody("never ends")),
+    ("apt-get install", Way::Nobody("installs a package for good; `cargo xtask test` has installed it")),
+    (
+        "usermod",
+        Way::Nobody("changes the machine's users; tests/same_twice.rs has useradd give one of its own such ids"),
+    ),
+    ("podman run", Way::Nobody("needs an image from a registry; tests/container.rs makes a container of its own")),
+    ("docker run", Way::Nobody("the same")),
+];
+
+/// How a command is run.
+pub fn way(command: &Command) -> Option<Way> {
+    let text = command.text();
+    let fits = |begin: &str| text.strip_prefix(begin).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    let fitting = WAYS.iter().filter(|(begin, _)| fits(begin));
+    fitting.max_by_key(|(begin, _)| begin.len()).map(|(_, way)| *way)
+}
+
+/// Rows that no command is left for, which are to be removed.
+pub fn unused(commands: &[Command]) -> Vec<&'static str> {
+    let texts: Vec<String> = commands.iter().map(Command::text).collect();
+    let rows = WAYS.iter().map(|(begin, _)| *begin);
+    rows.filter(|begin| !texts.iter().any(|text| text.starts_with(begin))).collect()
+}
+
+/// Holds the pointer to other code against that code: what is missing there.
+pub fn missing_there(files: &[&str], command: &Command, parsed: &Parsed) -> Option<String> {
+    let words = parsed.subcommand.split(' ').map(str::to_owned);
+    let words: Vec<String> = words.chain(parsed.options.clone()).chain(command.variables.clone()).collect();
+    let missing = |file: &&str| -> Vec<String> {
+        let source = source(file);
+        words.iter().filter(|word| !has(&source, word)).cloned().collect()
+    };
+    let best = files.iter().map(|file| (file, missing(file))).min_by_key(|(_, missing)| missing.len())?;
+    let (file, missing) = best;
+    (!missing.is_empty()).then(|| format!("{file} comes nearest, and has no {}", missing.join(", ")))
+}
+
+/// The same for words that the table names.
+pub fn missing_parts(file: &str, words: &[&str]) -> Option<String> {
+    let source = source(file);
+    let missing: Vec<&str> = words.iter().filter(|word| !has(&source, word)).copied().collect();
+    (!missing.is_empty()).then(|| format!("{file} has no {}", missing.join(", ")))
+}
+
+fn source(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Whether a source has a word in quotes, alone or with a value after it.
+fn has(source: &str, word: &str) -> bool {
+    let quoted = |end: &str| source.contains(&format!("\"{word}{end}"));
+    quoted("\"") || quoted("=") || source.contains(&format!("'{word}'")) || source.contains(&format!("/{word}\""))
+}

@@ -1,0 +1,78 @@
+//! Source trees to be tested, small enough that testing one takes no longer than a testbed does.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::{Server, tool};
+
+/// What this machine is called from inside of QEMU's user network.
+const HOST: &str = "10.0.2.2";
+
+/// A tree of `fixtures/trees`.
+pub fn fixture_tree(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trees").join(name)
+}
+
+/// Makes a tree with one test, this command, that depends on nothing; it gets this name below a directory.
+pub fn command_tree(directory: &Path, name: &str, command: &str) -> PathBuf {
+    let tree = directory.join(name);
+    let debian = tree.join("debian");
+    fs::create_dir_all(debian.join("tests")).expect("a source tree");
+    let who = "Nobody <nobody@example.org>";
+    let control = format!("Source: {name}\nMaintainer: {who}\n\nPackage: {name}\nArchitecture: all\n");
+    let changelog =
+        format!("{name} (1) unstable; urgency=low\n\n  * x.\n\n -- {who}  Fri, 30 Oct 2026 00:00:00 +0000\n");
+    let tests = format!("Test-Command: {command}\nFeatures: test-name=only\nDepends:\n");
+    for (file, text) in [("control", &control), ("changelog", &changelog), ("tests/control", &tests)] {
+        fs::write(debian.join(file), text).expect("a source tree");
+    }
+    tree
+}
+
+/// Source trees as archives on a server.
+pub struct Trees {
+    server: Server,
+    directory: TempDir,
+}
+
+impl Default for Trees {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Trees {
+    /// For machines in QEMU's user network.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self { server: Server::directory(directory.path().to_owned()), directory }
+    }
+
+    /// For machines that see this one at an address of its own.
+    pub fn at(address: IpAddr) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self { server: Server::directory_at(address, directory.path().to_owned()), directory }
+    }
+
+    /// Packs a tree, and says where an appliance finds it.
+    fn url(&self, tree: &Path) -> String {
+        let (parent, name) = (tree.parent().expect("a parent"), tree.file_name().expect("a name").to_string_lossy());
+        let file = self.directory.path().join(format!("{name}.tar"));
+        tool("tar", ["-C".as_ref(), parent, "-cf".as_ref(), &file, Path::new(&*name)]);
+        self.server.url(&format!("{name}.tar")).replace("127.0.0.1", HOST)
+    }
+
+    /// A tree of `fixtures/trees`.
+    pub fn fixture(&self, name: &str) -> String {
+        self.url(&fixture_tree(name))
+    }
+
+    /// A tree with one test, this command.
+    pub fn command(&self, name: &str, command: &str) -> String {
+        let home = tempfile::tempdir().expect("a directory");
+        self.url(&command_tree(home.path(), name, command))
+    }
+}
