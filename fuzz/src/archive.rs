@@ -18,8 +18,8 @@ pub fn deb(data: &[u8]) {
     }
 }
 
-/// The tar inside of a .deb, uncompressed; the headers' checksums are put right first. No path may lead out.
-pub fn tar(data: &[u8]) {
+/// The bytes as a tar whose headers' checksums are right.
+pub(crate) fn mend_tar(data: &[u8]) -> Vec<u8> {
     let mut data = data.to_vec();
     for header in data.as_chunks_mut::<512>().0 {
         if header[257..].starts_with(b"ustar") {
@@ -28,6 +28,12 @@ pub fn tar(data: &[u8]) {
             header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         }
     }
+    data
+}
+
+/// The tar inside of a .deb, uncompressed; the headers' checksums are put right first. No path may lead out.
+pub fn tar(data: &[u8]) {
+    let data = mend_tar(data);
     let mut reader = TarReader::new(data.as_slice());
     while let Ok(Some(entry)) = reader.next_entry() {
         let mut parts = entry.path.split(|byte| *byte == b'/');

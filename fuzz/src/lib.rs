@@ -6,47 +6,100 @@
 //! catches finds nothing. How to run all this is in `docs/fuzzing.md`.
 
 mod archive;
+mod bytes;
+mod dhcp;
+mod discovery;
 mod disks;
+mod exchange;
+mod gpus;
 mod kernel;
+mod machines;
 mod packages;
 mod recipes;
+mod runs;
 mod solver;
 mod sparse;
+mod sticks;
+mod wire;
 
 pub use archive::{blockmap, content_range, cpio, deb, tar};
+pub use dhcp::dhcp_client;
+pub use discovery::{dns_collector, dns_message};
 pub use disks::{ext4, fat, gpt, superblock, uki};
+pub use exchange::{api, frames, jobs, result};
+pub use gpus::{config_space, gpu_target, kernel_log, pci_ids, sysfs, topology};
 pub use kernel::{cmdline, modinfo, modules, uevent};
+pub use machines::{hub_log, netboot_log, netroot, range, settings, virt_request};
 pub use packages::{control, deb822, index, relation, release, version};
 pub use recipes::{lock, recipe};
+pub use runs::{bundle, report, summary, test_log, tests_control};
 pub use solver::solve;
 pub use sparse::{expand as expand_sparse, pack as pack_sparse};
+pub use sticks::{stick_jobs, stick_settings};
+pub use wire::{dhcp_frame, dhcp_message, http_date, ip, sntp};
 
 /// Every target by its name.
 pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("api", api),
     ("blockmap", blockmap),
+    ("bundle", bundle),
     ("cmdline", cmdline),
+    ("config_space", config_space),
     ("content_range", content_range),
     ("control", control),
     ("cpio", cpio),
     ("deb", deb),
     ("deb822", deb822),
+    ("dhcp_client", dhcp_client),
+    ("dhcp_frame", dhcp_frame),
+    ("dhcp_message", dhcp_message),
+    ("dns_collector", dns_collector),
+    ("dns_message", dns_message),
     ("ext4", ext4),
     ("fat", fat),
+    ("frames", frames),
     ("gpt", gpt),
+    ("gpu_target", gpu_target),
+    ("http_date", http_date),
+    ("hub_log", hub_log),
     ("index", index),
+    ("ip", ip),
+    ("jobs", jobs),
+    ("kernel_log", kernel_log),
     ("lock", lock),
     ("modinfo", modinfo),
     ("modules", modules),
+    ("netboot_log", netboot_log),
+    ("netroot", netroot),
+    ("pci_ids", pci_ids),
+    ("range", range),
     ("recipe", recipe),
     ("relation", relation),
     ("release", release),
+    ("report", report),
+    ("result", result),
+    ("settings", settings),
+    ("sntp", sntp),
     ("solve", solve),
+    ("stick_jobs", stick_jobs),
+    ("stick_settings", stick_settings),
+    ("summary", summary),
     ("superblock", superblock),
+    ("sysfs", sysfs),
     ("tar", tar),
+    ("test_log", test_log),
+    ("tests_control", tests_control),
+    ("topology", topology),
     ("uevent", uevent),
     ("uki", uki),
     ("version", version),
+    ("virt_request", virt_request),
 ];
+
+/// A directory for what has to be files: in memory, if there is room for it.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
+}
 
 /// The bytes as text, or nothing: what is not UTF-8 is refused before these functions are called.
 fn text(data: &[u8]) -> Option<&str> {
@@ -105,6 +158,33 @@ mod tests {
         rocbed::recipe::parse_file(&recipe, "seed").unwrap();
         let lock = String::from_utf8(seed("lock/two-packages.lock")).unwrap();
         assert_eq!(rocbed::lock::Lock::parse(&lock, "seed").unwrap().packages.len(), 3);
+    }
+
+    #[test]
+    fn seeds_of_the_network_and_of_runs_are_accepted() {
+        let tar = archive::mend_tar(&seed("bundle/all-kinds"));
+        assert_eq!(runner::bundle::parse(&zstd::encode_all(&tar[..], 1).unwrap()).unwrap().entries.len(), 6);
+        protocol::JobResult::parse(&seed("result/worker")).unwrap();
+        let root = rocbed_init::netroot::image::Incoming::open(&seed("netroot/compressed")[..], None).ok().unwrap();
+        assert_eq!(root.size(), Some(12_000));
+        for name in ["dhcp_message/ack", "dhcp_message/overload"] {
+            assert!(network::dhcp::Lease::new(&network::dhcp::Message::parse(&seed(name)).unwrap()).is_ok(), "{name}");
+        }
+        assert!(network::dhcp::frame::read(&seed("dhcp_frame/ack")).is_some());
+        for name in ["announcement", "question", "compressed"] {
+            assert!(network::discovery::Message::parse(&seed(&format!("dns_message/{name}"))).is_ok(), "{name}");
+        }
+        let about = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_000_000);
+        let cookie = 0x0707_0707_0707_0707;
+        assert!(network::clock::sntp::Answer::parse(&seed("sntp/good")[8..], cookie, about).is_ok());
+        assert_eq!(gpu::config_space::atomics_enabled(&seed("config_space/gpu")), Some(true));
+        let mut decoder = protocol::Decoder::default();
+        decoder.push(&seed("frames/from-appliance"));
+        let frames = std::iter::from_fn(|| decoder.next_frame().unwrap()).count();
+        assert_eq!((frames, decoder.is_within_frame()), (4, false));
+        for name in ["jobs/toml", "jobs/json"] {
+            protocol::JobList::parse(&seed(name)).unwrap();
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use debarchive::index::{IndexText, Package, Universe};
 use debarchive::solve::{Base, Request, check_closure};
 
+use crate::bytes::Bytes;
+
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "virtual", "other"];
 const VERSIONS: [&str; 8] = ["", "", "", " (= 1)", " (>= 2)", " (<< 2)", " (<= 1)", " (>> 1)"];
 const SUFFIXES: [&str; 6] = ["", "", "", " [amd64]", " [!amd64]", ":any"];
@@ -76,19 +78,4 @@ fn relation(bytes: &mut Bytes<'_>) -> String {
     let (name, version, suffix) = (bytes.choose(&NAMES), bytes.choose(&VERSIONS), bytes.choose(&SUFFIXES));
     // A qualifier stands before the version, a restriction behind it.
     if suffix.starts_with(':') { format!("{name}{suffix}{version}") } else { format!("{name}{version}{suffix}") }
-}
-
-/// Bytes to decide by; zeros for ever behind the end.
-struct Bytes<'a>(&'a [u8]);
-
-impl Bytes<'_> {
-    fn next(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        *first
-    }
-
-    fn choose(&mut self, from: &[&'static str]) -> &'static str {
-        from[usize::from(self.next()) % from.len()]
-    }
 }

@@ -136,7 +136,7 @@ fn events(line: &str) -> Vec<Event> {
     }
     if let Some((chip, _)) = line.split_once(" not supported in kfd") {
         let chip = chip.rsplit(": ").next().unwrap_or(chip).trim();
-        events.push(Event::UnsupportedByKfd(chip.to_owned()));
+        events.push(Event::UnsupportedByKfd(printable(chip)));
     }
     events.extend(atomics(line));
     if has("disables amdgpu kernel modesetting")

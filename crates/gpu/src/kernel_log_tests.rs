@@ -106,6 +106,12 @@ fn the_other_messages() {
 }
 
 #[test]
+fn what_is_told_can_be_shown_on_a_terminal() {
+    let entry = only("kfd kfd: amdgpu: HAI\u{1b}[2JNAN not supported in kfd");
+    assert_eq!(entry.event, Event::UnsupportedByKfd("HAI[2JNAN".to_owned()));
+}
+
+#[test]
 fn records_of_kmsg_have_fields_of_their_own() {
     let text = "6,339,5140900,-;amdgpu 0000:03:00.0: amdgpu: Fatal error during GPU init\n \
                 SUBSYSTEM=pci failed firmware amdgpu/x.bin\n DEVICE=+pci:0000:03:00.0\n";

@@ -42,9 +42,11 @@ pub use hub::Hub;
 pub use serve::{Listener, until_signal};
 pub use tls::Tls;
 
-/// A piece of a log as HTML, as pages show it: for fuzzing. Whatever is in it, the only tags that come out are `span`s.
-pub fn log_to_html(bytes: &[u8]) -> String {
-    pages::Converter::default().html(bytes)
+/// Pieces of a log, best cut at the ends of lines, as HTML as pages show it: for fuzzing. Whatever is in them, the only
+/// tags that come out are `span`s.
+pub fn log_to_html<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut converter = pages::Converter::default();
+    pieces.into_iter().map(|piece| converter.html(piece)).collect()
 }
 
 /// The OpenAPI document of the API (OpenAPI 3.1).

@@ -29,6 +29,8 @@ pub fn parse(value: &str, length: u64) -> Wanted {
         (Some(first), None) if last.is_empty() => Wanted::Part(first..length),
         (Some(first), Some(last)) => Wanted::Part(first..last.saturating_add(1).min(length)),
         (None, Some(0)) if first.is_empty() => Wanted::Nothing,
+        // The end of nothing is all of it; as a part it could not be written (section 14.4).
+        (None, Some(_)) if first.is_empty() && length == 0 => Wanted::All,
         (None, Some(count)) if first.is_empty() => Wanted::Part(length.saturating_sub(count)..length),
         _ => Wanted::All,
     }
@@ -61,11 +63,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_empty_file_has_no_parts() {
+        assert_eq!(parse("bytes=-10", 0), Wanted::All);
+        assert_eq!(parse("bytes=0-", 0), Wanted::Nothing);
+    }
+
     proptest! {
         #[test]
         fn a_part_is_in_the_file(value in "(bytes=)?[0-9]{0,22}-?[0-9]{0,22}[ ,a]?", length: u64) {
             if let Wanted::Part(range) = parse(&value, length) {
-                prop_assert!(range.start <= range.end && range.end <= length);
+                prop_assert!(range.start < range.end && range.end <= length);
             }
         }
     }

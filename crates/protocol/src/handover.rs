@@ -143,7 +143,10 @@ impl Frame {
     /// If it is not one of this type.
     pub fn message<T: DeserializeOwned>(json: &[u8]) -> Result<T, FrameError> {
         let mut reader = serde_json::Deserializer::from_slice(json);
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| FrameError::Message(error.to_string()))
+        let message =
+            serde_path_to_error::deserialize(&mut reader).map_err(|error| FrameError::Message(error.to_string()))?;
+        reader.end().map_err(|error| FrameError::Message(error.to_string()))?;
+        Ok(message)
     }
 
     /// The bytes that go over the port. A payload of more than a frame's goes in several.
@@ -225,6 +228,8 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&json), r#"{"message":"kept","sha256":"ab"}"#);
         assert_eq!(Frame::message::<ToAppliance>(&json)?, kept);
         assert!(Frame::message::<ToAppliance>(b"{\"message\":\"later\"}").is_err());
+        let twice = [&json[..], &json[..]].concat();
+        assert!(Frame::message::<ToAppliance>(&twice).is_err(), "a frame holds one message");
         Ok(())
     }
 

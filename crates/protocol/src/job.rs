@@ -70,7 +70,7 @@ impl Job {
     /// A job for a source.
     pub fn new(source: Source) -> Self {
         Self {
-            id: source.name().to_owned(),
+            id: source.id(),
             source,
             gpu: GpuNeed::default(),
             gpus: 1,
@@ -95,6 +95,15 @@ impl Source {
                 let name = place.rsplit('/').next().unwrap_or(place);
                 if name.is_empty() || name == "." || name == ".." { "source" } else { name }
             }
+        }
+    }
+
+    /// An id made of the name: what no id has becomes a dash, and what none begins with is left out.
+    pub(crate) fn id(&self) -> String {
+        let id: String = self.name().chars().map(|char| if is_id(char) { char } else { '-' }).collect();
+        match id.trim_start_matches(['.', '-']) {
+            "" => "source".to_owned(),
+            id => id.chars().take(LONGEST_ID).collect(),
         }
     }
 }
@@ -202,8 +211,6 @@ impl TryFrom<Written> for Job {
         let mut job = Self::new(source);
         if let Some(id) = written.id {
             job.id = checked_id(id)?;
-        } else {
-            job.id = job.id.chars().map(|char| if is_id(char) { char } else { '-' }).take(LONGEST_ID).collect();
         }
         job.gpu = written.gpu;
         job.gpus = match written.gpus {
@@ -304,6 +311,9 @@ mod tests {
         assert_eq!(job(r#"{"path": "../trees/fails on purpose/"}"#)?.id, "fails-on-purpose");
         assert_eq!(job(r#"{"url": "https://example.org/x/rocrand.git#debian/latest"}"#)?.id, "rocrand.git");
         assert_eq!(job(r#"{"path": ".."}"#)?.id, "source");
+        // What begins so would be no id when it is read again.
+        assert_eq!(job(r#"{"path": "trees/.hidden"}"#)?.id, "hidden");
+        assert_eq!(job(r#"{"path": "--"}"#)?.id, "source");
         Ok(())
     }
 

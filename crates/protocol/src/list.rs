@@ -1,11 +1,12 @@
 //! [`JobList`]: jobs in TOML or JSON.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::VERSION;
+use crate::api::job_id;
 use crate::job::Job;
 
 /// Jobs in the order in which they are run, except for their priorities.
@@ -69,16 +70,22 @@ impl JobList {
     /// Makes ids different that were made from the same source.
     fn number_repeated_ids(&mut self) -> Result<(), ListError> {
         let mut seen = BTreeSet::new();
+        // The number that was tried last: a list may have one package thousands of times.
+        let mut numbers: BTreeMap<String, u64> = BTreeMap::new();
         for job in &mut self.job {
             if seen.insert(job.id.clone()) {
                 continue;
             }
-            if job.id != Job::new(job.source.clone()).id {
+            if job.id != job.source.id() {
                 return Err(ListError::SameId(job.id.clone()));
             }
-            let free = (2_u64..=u64::MAX).map(|number| format!("{}-{number}", job.id)).find(|id| !seen.contains(id));
-            job.id = free.unwrap_or_else(|| job.id.clone());
-            seen.insert(job.id.clone());
+            let number = numbers.entry(job.id.clone()).or_insert(1);
+            let mut free = job.id.clone();
+            while !seen.insert(free.clone()) {
+                *number = number.saturating_add(1);
+                free = job_id(&job.id, *number);
+            }
+            job.id = free;
         }
         Ok(())
     }
@@ -150,6 +157,28 @@ mod tests {
         let list = JobList::parse(b"[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"gzip\"\nas = [\"root\"]\n")?;
         let ids: Vec<_> = list.job.iter().map(|job| job.id.as_str()).collect();
         assert_eq!(ids, ["gzip", "gzip-2"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_list_reads_back_from_json_whatever_its_ids_are_made_of() -> Result<(), ListError> {
+        let long = "x".repeat(120);
+        let text = format!(
+            "[[job]]\npath = \"a b\"\n[[job]]\npath = \"a b\"\n[[job]]\npath = \".x\"\n[[job]]\npath = \"{long}\"\n[[job]]\npath = \"{long}\"\n"
+        );
+        let list = JobList::parse(text.as_bytes())?;
+        let ids: Vec<_> = list.job.iter().map(|job| job.id.as_str()).collect();
+        assert_eq!(ids[..3], ["a-b", "a-b-2", "x"]);
+        assert!(ids[4].len() == 100 && ids[4].ends_with("x-2"), "{ids:?}");
+        let json = serde_json::to_vec(&list).unwrap_or_default();
+        assert_eq!(JobList::parse(&json)?, list);
+        Ok(())
+    }
+
+    #[test]
+    fn a_package_ten_thousand_times_has_ten_thousand_ids() -> Result<(), ListError> {
+        let list = JobList::parse("[[job]]\npackage = \"gzip\"\n".repeat(10_000).as_bytes())?;
+        assert_eq!(list.job.last().map(|job| job.id.as_str()), Some("gzip-10000"));
         Ok(())
     }
 

@@ -208,6 +208,7 @@ impl JobResult {
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         let result: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| error.to_string())?;
+        reader.end().map_err(|error| format!("after the result: {error}"))?;
         if result.version > crate::VERSION {
             return Err(format!("the result has version {}: use a later rocbed to read it", result.version));
         }
@@ -272,6 +273,14 @@ pub(crate) mod tests {
         assert_eq!((read.count(TestOutcome::Fail), read.count(TestOutcome::Pass)), (1, 0));
         assert!((read.seconds() - 90.0).abs() < 1e-9);
         Ok(())
+    }
+
+    #[test]
+    fn nothing_follows_a_result() {
+        let text = serde_json::to_string(&example()).unwrap_or_default();
+        assert!(JobResult::parse(format!("{text}\n").as_bytes()).is_ok());
+        let error = JobResult::parse(format!("{text}{text}").as_bytes()).unwrap_err();
+        assert!(error.starts_with("after the result: "), "{error}");
     }
 
     #[test]

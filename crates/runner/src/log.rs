@@ -42,7 +42,7 @@ impl Line {
             return Some(Self::Summary);
         }
         let (name, what) = text.strip_prefix("test ")?.split_once(": ")?;
-        if name.is_empty() || name.contains(char::is_whitespace) {
+        if name.is_empty() || name.contains(|char: char| char.is_whitespace() || char.is_control()) {
             return None;
         }
         let name = name.to_owned();
@@ -133,6 +133,7 @@ mod tests {
             ("autopkgtest [23:57:09]: test gpu:  - - - - - - - - - - results - - - - - - - - - -\n", None),
             ("autopkgtest [soon]: test gpu: preparing testbed\n", None),
             ("gpu                  PASS\n", None),
+            ("autopkgtest [23:57:08]: test g\x1b[2J: preparing testbed\n", None),
             ("autopkgtest [", None),
         ];
         for (line, expected) in table {

@@ -2,7 +2,7 @@
 
 use protocol::{TestOutcome, TestResult};
 
-/// More of a reason is not kept.
+/// More of a reason, or of a name, is not kept.
 const LONGEST_REASON: usize = 1000;
 
 /// What a summary says.
@@ -49,7 +49,9 @@ fn test(line: &str) -> Option<TestResult> {
     }
     let reason = reason.trim();
     let reason = reason.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(reason);
-    Some(TestResult { name: name.to_owned(), outcome, reason: shortened(reason), seconds: None, cases: None })
+    // Of blanks there are none in it.
+    let name = name.chars().map(|char| if char.is_control() { '?' } else { char }).take(LONGEST_REASON).collect();
+    Some(TestResult { name, outcome, reason: shortened(reason), seconds: None, cases: None })
 }
 
 /// What a result has room for, and a terminal can be given.
@@ -113,11 +115,12 @@ odd                  BROKEN unknown field
     }
 
     #[test]
-    fn hostile_reasons_are_cut_and_cleaned() {
-        let text = format!("t FAIL stderr: \x1b[2J{}\n", "x".repeat(5000));
-        let reason = &Summary::parse(text.as_bytes()).tests[0].reason;
-        assert_eq!(reason.chars().count(), LONGEST_REASON);
-        assert!(!reason.contains('\x1b'));
+    fn hostile_names_and_reasons_are_cut_and_cleaned() {
+        let text = format!("t\x1b[2J FAIL stderr: \x1b[2J{0}\n{0} PASS\n", "x".repeat(5000));
+        let tests = Summary::parse(text.as_bytes()).tests;
+        assert_eq!(tests[0].reason.chars().count(), LONGEST_REASON);
+        assert!(!tests[0].reason.contains('\x1b'));
+        assert_eq!((tests[0].name.as_str(), tests[1].name.len()), ("t?[2J", LONGEST_REASON));
     }
 
     proptest! {

@@ -143,14 +143,18 @@ impl Settings {
             kind if kind.has_commas() && value.contains(',') => settings::list(value).collect::<Array>().into(),
             _ => value.into(),
         };
-        match self.0.get_mut(name).and_then(Item::as_value_mut) {
+        // Of several spellings the appliance would take one or the other.
+        let mut spelled = self.spelled(name).into_iter();
+        let key = spelled.next().unwrap_or_else(|| name.to_owned());
+        spelled.for_each(|other| drop(self.0.remove(&other)));
+        match self.0.get_mut(&key).and_then(Item::as_value_mut) {
             Some(old) => {
                 // The comment at the end of its line.
                 let decor = old.decor().clone();
                 *old = new;
                 *old.decor_mut() = decor;
             }
-            None => self.0[name] = Item::Value(new),
+            None => self.0[&key] = Item::Value(new),
         }
         Ok(())
     }
@@ -160,11 +164,18 @@ impl Settings {
     /// # Errors
     /// [`SettingError`], if there is no such setting, neither in the file nor at all.
     pub fn unset(&mut self, name: &str) -> Result<bool, SettingError> {
-        let dashed = name.replace('_', "-");
-        if self.0.remove(name).is_some() || self.0.remove(&dashed).is_some() {
-            return Ok(true);
+        let name = name.replace('_', "-");
+        let spelled = self.spelled(&name);
+        if spelled.is_empty() {
+            return settings::find(&name, Place::Stick).map(|_| false);
         }
-        settings::find(&dashed, Place::Stick).map(|_| false)
+        spelled.iter().for_each(|key| drop(self.0.remove(key)));
+        Ok(true)
+    }
+
+    /// As what a setting is there: people may write `_` for `-`.
+    fn spelled(&self, name: &str) -> Vec<String> {
+        self.0.iter().map(|(key, _)| key.to_owned()).filter(|key| key.replace('_', "-") == name).collect()
     }
 }
 
@@ -215,6 +226,16 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_is_there_once_however_people_write_it() {
+        let mut settings =
+            Settings::parse(b"set_clock = true # for now\nset-clock = true\njoin_token = \"a\"\n").unwrap();
+        settings.set("set-clock", "no").unwrap();
+        assert_eq!(settings.text(), "set_clock = false # for now\njoin_token = \"a\"\n");
+        assert!(settings.unset("join-token").unwrap());
+        assert_eq!(settings.list().len(), 1);
+    }
+
+    #[test]
     fn what_the_appliance_would_not_take_is_not_written() {
         let mut settings = Settings::default();
         let mut told = |name, value| settings.set(name, value).unwrap_err().to_string();
@@ -223,6 +244,10 @@ mod tests {
         assert!(told("name", "two words").contains("letters, digits and -"));
         assert!(told("debug-shell", "yes").contains("only a recipe"));
         assert!(told("watchdog", "soon").contains("watchdog"));
+        assert!(told("gpu", "radeon").contains("`radeon` is not a GPU target"));
+        assert!(told("hub-ca", "ca.pem").contains("absolute path"));
+        let token = told("join-token", "abc def");
+        assert!(token.contains("blanks") && !token.contains("abc"), "{token}");
         assert!(settings.unset("nme").is_err());
         assert_eq!(settings.text(), "");
         let problems = Settings::parse(b"hubb = 1\n[x]\n").unwrap().problems();

@@ -13,7 +13,8 @@ pub(crate) struct Options {
     package: Vec<String>,
 }
 
-/// Checks the format, then every lint, with warnings as errors.
+/// Checks the format, then every lint, with warnings as errors; with the whole workspace also the fuzz targets, which
+/// are a workspace of their own and would otherwise be found broken by whoever wants to use them.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let packages: Vec<&str> = options.package.iter().flat_map(|name| ["--package", name]).collect();
     let chosen = |everything: &'static str| if packages.is_empty() { vec![everything] } else { packages.clone() };
@@ -22,5 +23,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     execute(&mut format).context("help: run `cargo fmt`")?;
     let mut clippy = cargo();
     clippy.args(["clippy", "--quiet", "--all-targets"]).args(chosen("--workspace"));
-    execute(clippy.args(["--", "--deny", "warnings"])).context("help: the lines above say what to change")
+    execute(clippy.args(["--", "--deny", "warnings"])).context("help: the lines above say what to change")?;
+    if packages.is_empty() { fuzz_targets() } else { Ok(()) }
+}
+
+/// What can be checked of `fuzz/` by any compiler: all but the few lines that hand the targets to libFuzzer.
+fn fuzz_targets() -> Result<()> {
+    const MANIFEST: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
+    execute(cargo().args(["fmt", "--check"]).args(MANIFEST))
+        .context("help: run `cargo fmt --manifest-path fuzz/Cargo.toml`")?;
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--quiet", "--no-default-features", "--all-targets"]).args(MANIFEST);
+    execute(clippy.args(["--", "--no-deps", "--deny", "warnings"]))
+        .context("help: the fuzz targets use what has changed; docs/fuzzing.md says what they are")
 }

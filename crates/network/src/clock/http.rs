@@ -142,17 +142,24 @@ pub fn parse(text: &str) -> Option<SystemTime> {
         (number(clock.next()?, 2, 23)?, number(clock.next()?, 2, 59)?, number(clock.next()?, 2, 60)?);
     let month = MONTHS.iter().position(|name| *name == month)? as u32;
     let (year, day) = (number(year, 4, 9999)?, number(day, 2, 31)?);
-    if year < 1970 || day == 0 || clock.next().is_some() {
+    if year < 1970 || clock.next().is_some() {
+        return None;
+    }
+    let next_month = if month == 11 { days_before(year + 1, 0) } else { days_before(year, month + 1) };
+    if day == 0 || day > next_month - days_before(year, month) {
         return None;
     }
     let days = u64::from(days_before(year, month) + day - 1);
     UNIX_EPOCH.checked_add(Duration::from_secs(days * 86_400 + u64::from(hour * 3600 + minute * 60 + second)))
 }
 
-/// Writes a time as a web server would.
+/// The last second that has a date, of the year 9999.
+const LAST: u64 = 253_402_300_799;
+
+/// Writes a time as a web server would. Before 1970 and after 9999 there are no dates: then it is the nearest one.
 pub fn format(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let days = u32::try_from(seconds / 86_400).unwrap_or(u32::MAX / 2);
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST);
+    let days = (seconds / 86_400) as u32;
     let mut year = 1970 + days / 366;
     while days_before(year + 1, 0) <= days {
         year += 1;
@@ -199,6 +206,14 @@ mod tests {
     }
 
     #[test]
+    fn a_time_without_a_date_is_written_as_the_nearest_that_has_one() {
+        assert_eq!(format(unix(LAST)), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(format(unix(LAST + 1)), format(unix(LAST)));
+        assert_eq!(format(unix(i64::MAX as u64)), format(unix(LAST)));
+        assert_eq!(format(UNIX_EPOCH - Duration::from_secs(1)), format(UNIX_EPOCH));
+    }
+
+    #[test]
     fn no_dates() {
         for text in [
             "",
@@ -206,6 +221,8 @@ mod tests {
             "Sun, 06 Nov 1994 08:49:37 CET",
             "Sun, 06 Nov 1994 24:00:00 GMT",
             "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Wed, 29 Feb 2023 08:49:37 GMT",
             "Sun, 06 Nov 1894 08:49:37 GMT",
             "Sunday, 06-Nov-94 08:49:37 GMT",
             "Sun Nov  6 08:49:37 1994",

@@ -138,7 +138,11 @@ impl Client {
         let had = self.has_address();
         self.state = State::Idle;
         self.wanting = None;
-        let Some(held) = self.held.take().filter(|held| had && held.expiry() > now) else { return Vec::new() };
+        let Some(held) = self.held.take().filter(|_| had) else { return Vec::new() };
+        if held.expiry() <= now {
+            // It is not ours to give back any more, but the link still has it.
+            return vec![Action::Remove(Loss::Expired)];
+        }
         let (source, server) = (held.lease.configuration.address, held.lease.server);
         let mut options = Options::default();
         options.set_kind(Kind::Release);

@@ -102,6 +102,13 @@ fn unanswered_questions_are_repeated_for_ever() {
 }
 
 #[test]
+fn an_address_whose_lease_ran_out_is_taken_away_when_the_client_stops() {
+    let mut client = bound(at(0), HOUR);
+    assert_eq!(client.stop(at(2 * u64::from(HOUR))), [Action::Remove(Loss::Expired)]);
+    assert_eq!((client.deadline(), client.stop(at(2 * u64::from(HOUR)))), (None, Vec::new()));
+}
+
+#[test]
 fn an_offer_that_is_not_kept_is_given_up() {
     let mut client = client();
     let (discover, _) = sent(&client.start(at(0)));

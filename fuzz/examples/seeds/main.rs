@@ -3,6 +3,9 @@
 //! The texts among the seeds are written by hand. Everything here comes out the same each time, but for the signature
 //! and its key.
 
+mod runs;
+mod wire;
+
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -34,6 +37,8 @@ fn main() -> Result {
     put("uki/kernel", &kernel())?;
     put("modinfo/elf", &module()?)?;
     put("modinfo/section", &MODINFO.join(&0))?;
+    runs::seeds()?;
+    wire::seeds()?;
     signature()
 }
 

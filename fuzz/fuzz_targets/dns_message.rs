@@ -1,0 +1,4 @@
+//! [`rocbed_fuzz::dns_message`] for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rocbed_fuzz::dns_message(data));

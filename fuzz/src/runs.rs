@@ -1,0 +1,134 @@
+//! What comes out of a testbed, where tests can write anything: autopkgtest's summary and log, reports, bundles; and
+//! what goes in.
+
+use std::fs;
+use std::io::BufReader;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path};
+
+use debarchive::deb822::Comments;
+use runner::bundle::{EntryKind, RESULT};
+use runner::cases::Case;
+use runner::log::Reader;
+use runner::summary::Summary;
+
+use crate::archive::mend_tar;
+use crate::bytes::{InPieces, pieces};
+use crate::{directory, text};
+
+/// autopkgtest's summary. Each test is there once, and nothing has what a terminal would act on.
+pub fn summary(data: &[u8]) {
+    let summary = Summary::parse(data);
+    let mut names: Vec<&str> = summary.tests.iter().map(|test| test.name.as_str()).collect();
+    let reasons = summary.tests.iter().map(|test| test.reason.as_str());
+    for text in names.iter().copied().chain(reasons).chain(summary.problems.iter().map(String::as_str)) {
+        assert!(!text.contains(char::is_control) && text.chars().count() <= 1000, "{text:?}");
+    }
+    assert!(names.iter().all(|name| !name.is_empty() && !name.contains(char::is_whitespace)), "{names:?}");
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), summary.tests.len());
+}
+
+/// autopkgtest's log. However it is cut it says the same.
+pub fn test_log(data: &[u8]) {
+    let (mut whole, mut cut) = (Reader::default(), Reader::default());
+    let lines = whole.push(data);
+    let in_pieces: Vec<_> = pieces(data).into_iter().flat_map(|piece| cut.push(piece)).collect();
+    assert_eq!(in_pieces, lines);
+    assert_eq!(cut.order, whole.order);
+    assert_eq!(whole.order.len(), whole.times.len());
+    for name in &whole.order {
+        assert!(!name.is_empty() && !name.contains(|char: char| char.is_whitespace() || char.is_control()), "{name:?}");
+        let times = whole.times[name];
+        assert!(times.seconds.is_none() || times.began.is_some(), "{times:?}");
+    }
+}
+
+/// A report in XML. However it is cut it says the same; the numbers are those of the cases; texts are not endless.
+pub fn report(data: &[u8]) {
+    let mut seen = Vec::new();
+    let cases = runner::cases::read(data, &mut |case| seen.push(case));
+    let mut cut = Vec::new();
+    let in_pieces = BufReader::with_capacity(40, InPieces::of(data));
+    assert_eq!(runner::cases::read(in_pieces, &mut |case| cut.push(case)), cases);
+    assert_eq!(cut, seen);
+    let cases = cases.unwrap_or_default();
+    assert_eq!(cases.total, seen.len() as u64);
+    assert!(cases.failed + cases.skipped <= cases.total);
+    let short = |case: &Case| [&case.class, &case.name, &case.time].iter().all(|text| text.len() <= 16 << 10);
+    assert!(seen.iter().all(|case| short(case) && case.message.len() <= 2 * (16 << 10) + 1));
+}
+
+/// Whether a path stays where it is.
+fn stays(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// A result bundle: the bytes as they are, and as the tar in one, its checksums put right. All ways to read it find the
+/// same in it; unpacked, nothing of it is outside or leads there; and the hub takes what can be unpacked.
+pub fn bundle(data: &[u8]) {
+    let _as_it_is = (runner::bundle::parse(data).is_ok(), hub::check_bundle(data).is_ok());
+    let bundle = zstd::encode_all(&mend_tar(data)[..], 1).expect("compressing in memory");
+    let whole = runner::bundle::parse(&bundle);
+    let for_hub = hub::check_bundle(&bundle);
+    let Ok(entries) = runner::bundle::list(InPieces::of(&bundle)) else { return assert!(whole.is_err()) };
+    for (index, entry) in entries.iter().enumerate() {
+        assert!(stays(Path::new(&entry.name)) && !entry.name.is_empty(), "{entry:?}");
+        let same = |other: &runner::bundle::Entry| other.name == entry.name && other.kind == EntryKind::File;
+        if entry.kind == EntryKind::File && !entries[..index].iter().any(same) {
+            match runner::bundle::file(&bundle[..], &entry.name, 1 << 20) {
+                Ok(bytes) => assert_eq!(bytes.map(|bytes| bytes.len() as u64), Some(entry.size), "{entry:?}"),
+                Err(error) => assert!(entry.size > 1 << 20, "{entry:?}: {error}"),
+            }
+        }
+    }
+    let directory = directory();
+    let inside = directory.path().join("inside");
+    fs::create_dir(&inside).expect("a directory in it");
+    let unpacked = runner::bundle::unpack(&bundle[..], &inside);
+    assert_eq!(fs::read_dir(directory.path()).expect("the directory").count(), 1);
+    look_through(&inside, &mut |path, metadata| {
+        assert_eq!(metadata.permissions().mode() & 0o6000, 0, "{}", path.display());
+        if metadata.is_symlink() {
+            assert!(stays(&fs::read_link(path).expect("a link")), "{}", path.display());
+        }
+    });
+    if let Ok(unpacked) = unpacked {
+        assert_eq!(unpacked, entries);
+        if let Ok(whole) = whole {
+            assert_eq!(whole.entries, entries);
+            assert_eq!((entries[0].name.as_str(), entries[0].kind), (RESULT, EntryKind::File));
+            for_hub.expect("a bundle that can be unpacked");
+        }
+    }
+}
+
+fn look_through(directory: &Path, look: &mut dyn FnMut(&Path, &fs::Metadata)) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let metadata = fs::symlink_metadata(&path).expect("what was listed");
+        look(&path, &metadata);
+        if metadata.is_dir() {
+            look_through(&path, look);
+        }
+    }
+}
+
+/// A `debian/tests/control`. Where it is well-formed, the parser of control files says the same about it.
+pub fn tests_control(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let wants = runner::wants_packages(text);
+    // Which blanks end a line or leave it empty is another question.
+    if text.contains(|char: char| char.is_whitespace() && !" \t\n".contains(char)) {
+        return;
+    }
+    let Ok(stanzas) = debarchive::deb822::parse(data, Comments::Allowed) else { return };
+    let expected = stanzas.iter().any(|stanza| {
+        let lines = |name: &str| stanza.field(name).into_iter().flat_map(|field| field.lines()).collect::<Vec<_>>();
+        let needs =
+            lines("Restrictions").iter().any(|line| line.contains("build-needed") || line.contains("needs-sudo"));
+        needs || stanza.field("Depends").is_none() || lines("Depends").iter().any(|line| !line.is_empty())
+    });
+    assert_eq!(wants, expected, "{text:?}");
+}
