@@ -35,9 +35,13 @@ pub(super) fn wrap_qemu(directory: &Path, file: &Path) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let qemu = std::env::split_paths(&path).map(|directory| directory.join("qemu-system-x86_64"));
     let qemu = qemu.into_iter().find(|path| path.is_file()).context("finding qemu-system-x86_64")?;
-    // The name that QEMU gives to a card that has none.
-    let object = format!("filter-dump,id=dump,netdev=__org.qemu.nic0,file={}", file.display());
-    let script = format!("#!/bin/sh\nexec '{}' \"$@\" -object '{object}'\n", qemu.display());
+    // The card of `-nic user,...` is given a name for it. A QEMU without one, as for a look at KVM, is left alone.
+    let object = format!("filter-dump,id=dump,netdev=card,file={}", file.display());
+    let script = format!(
+        "#!/bin/sh\nfor word do\n    shift\n    case $word in user,*) word=$word,id=card; card=1 ;; esac\n    \
+         set -- \"$@\" \"$word\"\ndone\n[ -z \"$card\" ] || set -- \"$@\" -object '{object}'\nexec '{}' \"$@\"\n",
+        qemu.display()
+    );
     let wrapper = directory.join("qemu-system-x86_64");
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     fs::write(&wrapper, script).with_context(|| format!("writing {}", wrapper.display()))?;
