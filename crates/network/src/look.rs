@@ -60,11 +60,13 @@ pub fn dhcp_servers(name: &str, patience: Duration) -> Result<Vec<Ipv4Addr>, Err
         Action::Send { message, .. } => Some(message),
         _ => None,
     });
-    let question = first.unwrap_or_default();
+    // A question that nobody could answer would make every network look as if it had no server.
+    let no_question = || Error::io("making a question for DHCP servers")(std::io::ErrorKind::InvalidData.into());
+    let question = first.ok_or_else(no_question)?;
     let (source, destination) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
     let ends = Ends { source_mac: mac, destination_mac: Mac::BROADCAST, source, destination };
     let packet = frame::write(&ends, &question);
-    let xid = Message::parse(&question).ok().map(|question| question.xid);
+    let xid = Message::parse(&question).map_err(|_| no_question())?.xid;
     let (mut found, start, mut next) = (Vec::new(), Instant::now(), Duration::ZERO);
     while let Some(left) = patience.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
         if start.elapsed() >= next {
@@ -79,7 +81,7 @@ pub fn dhcp_servers(name: &str, patience: Duration) -> Result<Vec<Ipv4Addr>, Err
         }
         while let Some(bytes) = socket::receive(socket.as_fd())? {
             let offer = frame::read(&bytes).and_then(|received| Message::parse(received.payload).ok());
-            let Some(offer) = offer.filter(|offer| offer.reply && Some(offer.xid) == xid) else { continue };
+            let Some(offer) = offer.filter(|offer| offer.reply && offer.xid == xid) else { continue };
             let server = offer.options.address(code::SERVER).unwrap_or(Ipv4Addr::UNSPECIFIED);
             if offer.options.kind() == Some(Kind::Offer) && !found.contains(&server) {
                 found.push(server);
