@@ -103,7 +103,7 @@ impl Disk {
             Bus::Virtio => "virtio-blk-pci,".to_owned(),
             Bus::Nvme => "nvme,".to_owned(),
             Bus::UsbStorage if size == 512 => "usb-storage,bus=xhci.0,removable=on,".to_owned(),
-            // A usb-storage of QEMU before 8.0 takes a block size and does not pass it on: its disk keeps to 512 bytes. Here
+            // usb-storage takes a block size and does not pass it on (seen with QEMU 7.2): its disk keeps to 512 bytes. Here
             // bridge and disk are apart.
             Bus::UsbStorage => {
                 arguments.extend(["-device".into(), format!("usb-bot,id=usb{number},bus=xhci.0").into()]);
