@@ -27,6 +27,6 @@ pub fn run(command: &RecipeCommand) -> Result<()> {
             print(recipe::shipped_text(name).with_context(|| format!("{name} is not a shipped recipe"))?)
         }
         RecipeCommand::Schema => print_json(&recipe::schema()),
-        RecipeCommand::Reference => print(&reference::page("recipe.md").unwrap_or_default()),
+        RecipeCommand::Reference => print(&reference::page("recipe.md").context("there is no page of recipe keys")?),
     }
 }
