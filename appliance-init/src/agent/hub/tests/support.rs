@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ impl TestHub {
         let directory = tempfile::tempdir().expect("a directory");
         let mut hub = Self {
             clock: Arc::new(ManualClock::default()),
-            address: TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port"),
+            address: own_address(),
             directory,
             change,
             full: Arc::default(),
@@ -446,4 +446,16 @@ fn bundle_of(assignment: &Assignment) -> Vec<u8> {
         builder.append_data(&mut header, name, &content[..]).expect("an entry");
     }
     zstd::encode_all(&builder.into_inner().expect("an archive")[..], 1).expect("compressed")
+}
+
+/// An address that a hub can come back to: below those that the kernel gives to connections
+/// (`/proc/sys/net/ipv4/ip_local_port_range`), one of which may otherwise take it while the hub is away.
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or(0);
+    let free = || {
+        let address = SocketAddr::from(([127, 0, 0, 1], first + NEXT.fetch_add(1, Ordering::SeqCst)));
+        TcpListener::bind(address).is_ok().then_some(address)
+    };
+    std::iter::repeat_with(free).take(2000).flatten().next().expect("a port")
 }
