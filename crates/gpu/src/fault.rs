@@ -20,6 +20,8 @@ pub enum FaultKind {
     Hardware,
     /// It does not answer any more: gone from the bus, or its firmware is.
     Lost,
+    /// The kernel itself went wrong (an oops): whatever it had locked stays so.
+    Kernel,
     /// The machine's memory was used up and a process was killed: no fault of the GPU's.
     OutOfMemory,
 }
@@ -38,6 +40,7 @@ impl FaultKind {
             Self::PageFault => "page fault",
             Self::Hardware => "hardware error",
             Self::Lost => "GPU lost",
+            Self::Kernel => "kernel bug",
             Self::OutOfMemory => "out of memory",
         }
     }
@@ -69,6 +72,17 @@ const OF_DRIVER: [(FaultKind, &[&str]); 5] = [
     (FaultKind::Lost, &["device lost", "lost from bus", "SMU is in hanged state", "failed to halt", "GPU is dead"]),
 ];
 
+/// How the kernel begins to tell of a bug of its own; which driver's it was comes lines later, if at all. Programs that
+/// did something similar stand behind `traps:` or their name.
+const OF_KERNEL: [&str; 6] = [
+    "BUG: kernel NULL pointer dereference",
+    "BUG: unable to handle page fault",
+    "BUG: unable to handle kernel",
+    "kernel BUG at ",
+    "Oops: ",
+    "general protection fault, ",
+];
+
 /// What a line of the log says, in the form of `/dev/kmsg`, dmesg(1) or `journalctl -k`; `None` for all that is usual.
 pub fn fault(line: &str) -> Option<Fault> {
     let line = message(line);
@@ -80,6 +94,9 @@ pub fn fault(line: &str) -> Option<Fault> {
 fn kind(line: &str) -> Option<FaultKind> {
     if line.starts_with("Out of memory: Killed process") || line.contains("invoked oom-killer") {
         return Some(FaultKind::OutOfMemory);
+    }
+    if OF_KERNEL.iter().any(|start| line.starts_with(start)) {
+        return Some(FaultKind::Kernel);
     }
     let of_driver = ["amdgpu", "[drm", "kfd"].iter().any(|name| line.contains(name));
     if !of_driver || is_announcement(line) {
@@ -123,6 +140,13 @@ mod tests {
                 FaultKind::Hardware,
             ),
             ("amdgpu: HIQ is hanging", FaultKind::Hang),
+            ("BUG: kernel NULL pointer dereference, address: 0000000000000008", FaultKind::Kernel),
+            ("Oops: Oops: 0000 [#1] SMP NOPTI", FaultKind::Kernel),
+            (
+                "general protection fault, probably for non-canonical address 0xdead000000000122: 0000 [#1]",
+                FaultKind::Kernel,
+            ),
+            ("kernel BUG at drivers/gpu/drm/ttm/ttm_bo.c:205!", FaultKind::Kernel),
             ("Out of memory: Killed process 812 (rocblas-test) total-vm:9000kB", FaultKind::OutOfMemory),
             ("cc1plus invoked oom-killer: gfp_mask=0x140cca", FaultKind::OutOfMemory),
         ];

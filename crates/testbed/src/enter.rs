@@ -26,6 +26,10 @@ const FAILED: u8 = 255;
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
+/// `oom_score_adj` of commands (`proc_pid_oom_score_adj(5)`): when memory runs out, a test goes before autopkgtest does
+/// and before anything that the machine needs.
+const FIRST_TO_GO: &str = "500";
+
 const PASSED_ON: [(i32, Signal); 6] = [
     (libc::SIGHUP, Signal::HUP),
     (libc::SIGINT, Signal::INT),
@@ -141,6 +145,8 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     // of its own, so that nothing inside can type into a terminal of the host.
     let terminal = io::stdin().is_terminal();
     let term = std::env::var_os("TERM").filter(|_| terminal);
+    // Before the machine's /proc is left. A command that cannot be told apart by the kernel still runs.
+    drop(std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO));
     let signals = Signals::block(&PASSED_ON.map(|(number, _)| number)).map_err(Error::step("blocking signals"))?;
     join(&namespaces.iter().map(AsFd::as_fd).collect::<Vec<_>>(), entry.keep_groups)?;
     drop(namespaces);
