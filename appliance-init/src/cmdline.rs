@@ -58,6 +58,8 @@ pub struct CommandLine {
     pub boot_report: Option<String>,
     /// Modules never to load: `module_blacklist=` and `rocbed.blacklist=`, comma-separated.
     pub blacklist: Vec<String>,
+    /// What modules are to be given when they are loaded: `MODULE.PARAMETER=`.
+    pub module_parameters: kmod::Parameters,
     /// Seconds that an error screen stands before the restart: `rocbed.panic-timeout=`, 10 if not given; 0 is for ever.
     pub panic_timeout: u64,
     /// The other `rocbed.*` settings, without `rocbed.`, and the kernel's own `ip=`: see [`crate::settings`].
@@ -78,6 +80,7 @@ impl Default for CommandLine {
             network_timeout: Some(Duration::from_secs(600)),
             boot_report: None,
             blacklist: Vec::new(),
+            module_parameters: kmod::Parameters::default(),
             panic_timeout: 10,
             settings: Vec::new(),
             problems: Vec::new(),
@@ -94,7 +97,7 @@ impl CommandLine {
 
     /// Reads a command line. Never fails: what is not understood is in [`Self::problems`].
     pub fn parse(text: &str) -> Self {
-        let mut line = Self::default();
+        let mut line = Self { module_parameters: kmod::Parameters::from_command_line(text), ..Self::default() };
         let mut root_uuid = None;
         for word in words(text) {
             let (key, value) = word.split_once('=').map_or((word.as_str(), ""), |(key, value)| (key, value));

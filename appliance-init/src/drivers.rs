@@ -3,43 +3,47 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kmod::{Kernel, LoadReport, Loader, ModuleSet};
+use kmod::{Kernel, LoadReport, Loader, ModuleSet, Parameters};
 use rustix::io::Errno;
 
+use crate::cmdline::CommandLine;
 use crate::fatal::Fatal;
 use crate::system::System;
 
 /// Loads modules of one directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Drivers {
     directory: PathBuf,
+    parameters: Parameters,
     loader: Loader,
 }
 
 /// Gives module files to the kernel.
 struct ModuleFiles<'a> {
     directory: &'a Path,
+    parameters: &'a Parameters,
     system: &'a mut dyn System,
 }
 
 impl Kernel for ModuleFiles<'_> {
     fn load(&mut self, path: &str) -> io::Result<()> {
-        self.system.load_module(&self.directory.join(path))
+        let module = kmod::module_name(path).unwrap_or_default();
+        self.system.load_module(&self.directory.join(path), self.parameters.of(&module))
     }
 }
 
 impl Drivers {
-    /// Those of a kernel's directory, `/usr/lib/modules/VERSION`, without some. A directory without modules is fine:
-    /// everything may be built in.
-    pub fn of_kernel(release: &str, blacklist: &[String]) -> Result<Self, Fatal> {
+    /// Those of a kernel's directory, `/usr/lib/modules/VERSION`, as the command line wants them: without some, with
+    /// parameters. A directory without modules is fine: everything may be built in.
+    pub fn of_kernel(release: &str, line: &CommandLine) -> Result<Self, Fatal> {
         let directory = Path::new("/usr/lib/modules").join(release);
-        let set = read_modules(&directory, blacklist)?;
-        Ok(Self::new(directory, set))
+        let set = read_modules(&directory, &line.blacklist)?;
+        Ok(Self { parameters: line.module_parameters.clone(), ..Self::new(directory, set) })
     }
 
     /// Those of a directory whose index was read.
     pub fn new(directory: PathBuf, set: ModuleSet) -> Self {
-        Self { directory, loader: Loader::new(set) }
+        Self { directory, parameters: Parameters::default(), loader: Loader::new(set) }
     }
 
     /// Takes modules for loaded that `/proc/modules` (`proc_modules(5)`) has.
@@ -59,12 +63,14 @@ impl Drivers {
 
     /// Loads a module by its name. Returns what went wrong.
     pub fn load(&mut self, name: &str, system: &mut dyn System) -> Vec<String> {
-        problems(&self.loader.load(name, &mut ModuleFiles { directory: &self.directory, system }))
+        let Self { directory, parameters, loader } = self;
+        problems(&loader.load(name, &mut ModuleFiles { directory, parameters, system }))
     }
 
     /// Loads the modules for a device. Returns what went wrong.
     pub fn load_alias(&mut self, alias: &str, system: &mut dyn System) -> Vec<String> {
-        problems(&self.loader.load_alias(alias, &mut ModuleFiles { directory: &self.directory, system }))
+        let Self { directory, parameters, loader } = self;
+        problems(&loader.load_alias(alias, &mut ModuleFiles { directory, parameters, system }))
     }
 }
 
@@ -106,5 +112,21 @@ mod tests {
         assert_eq!(system.calls, expected);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].contains("virtio_net"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_driver_gets_its_words_of_the_command_line() {
+        let dep = "kernel/drivers/gpu/drm/amd/amdgpu/amdgpu.ko.xz: kernel/drivers/gpu/drm/drm-buddy.ko.xz\n\
+            kernel/drivers/gpu/drm/drm-buddy.ko.xz:\n";
+        let set = ModuleSet::parse(dep, "", "").unwrap();
+        let parameters = Parameters::from_command_line("quiet amdgpu.runpm=0 amdgpu.noretry=0");
+        let mut drivers = Drivers { parameters, ..Drivers::new("/m".into(), set) };
+        let mut system = Recording::default();
+        assert_eq!(drivers.load("amdgpu", &mut system), Vec::<String>::new());
+        let expected = [
+            "module /m/kernel/drivers/gpu/drm/drm-buddy.ko.xz",
+            "module /m/kernel/drivers/gpu/drm/amd/amdgpu/amdgpu.ko.xz runpm=0 noretry=0",
+        ];
+        assert_eq!(system.calls, expected);
     }
 }

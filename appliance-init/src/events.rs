@@ -26,4 +26,6 @@ pub enum Event {
     PowerButton,
     /// Something for people to know, that changes nothing.
     Said(String),
+    /// Something is wrong, and stays on the status screen.
+    Problem(String),
 }

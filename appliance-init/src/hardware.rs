@@ -1,8 +1,9 @@
 //! Devices once the root is there: drivers for what was there at the start, then for what comes; other people's disks
-//! read-only; GPUs for their groups; power buttons. In a thread of its own: a GPU's driver may take half a minute.
+//! read-only; GPUs for their groups; power buttons. In a thread of its own, and GPUs in another: a GPU's driver may take
+//! half a minute, or never come back, and network, disks and watchdog must not wait for it.
 
 use std::path::Path;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ const UNUSED: [&str; 1] = ["kernel/sound/"];
 /// How nice the thread is once the agent can start (nice(2)).
 const LATER: i32 = 10;
 
+/// How long GPUs' drivers have before the machine goes on without. A driver that never comes back, or that died in the
+/// kernel and took its thread with it, says nothing.
+const GPU_PATIENCE: Duration = Duration::from_secs(180);
+
 /// What the thread has at hand.
 struct Hardware {
     drivers: Drivers,
@@ -37,7 +42,7 @@ struct Hardware {
 /// # Errors
 /// If the thread cannot be started; problems with single devices come as events.
 pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) -> std::io::Result<()> {
-    let blacklist = line.blacklist.clone();
+    let line = line.clone();
     thread::Builder::new().name("hardware".into()).spawn(move || {
         // Without a GPU the agent need not wait for the index of thousands of modules to be read.
         let has_gpu = has_gpu(Path::new("/sys/bus/pci/devices"));
@@ -48,35 +53,31 @@ pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) ->
             make_way(&events);
         }
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let mut drivers = Drivers::of_kernel(&release, &blacklist).unwrap_or_else(|error| {
+        let mut drivers = Drivers::of_kernel(&release, &line).unwrap_or_else(|error| {
             drop(events.send(Event::Said(format!("{error}; going on without drivers from the root"))));
             Drivers::new("/".into(), kmod::ModuleSet::default())
         });
         drivers.skip_loaded(&std::fs::read_to_string("/proc/modules").unwrap_or_default());
         let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+        if has_gpu && let Err(error) = load_gpu_drivers(drivers.clone(), groups.clone(), &events) {
+            drop(events.send(Event::Said(format!("starting a thread for GPUs: {error}; going on without them"))));
+            drop(events.send(Event::GpuDriversLoaded));
+        }
         let (protector, buttons) = (Protector::sparing(disk), PowerButtons::default());
-        Hardware { drivers, protector, buttons, groups, events }.run(has_gpu);
+        Hardware { drivers, protector, buttons, groups, events }.run();
     })?;
     Ok(())
 }
 
 impl Hardware {
-    fn run(mut self, has_gpu: bool) {
+    fn run(mut self) {
         self.drivers.defer(UNUSED);
         // Listening first: what comes while the rest is looked at is not missed.
         let listening = KernelEvents::listen();
-        // What the agent waits for. The rest takes as long again, and is done while the agent starts: on a machine with
-        // one processor, after it.
-        self.load_all(is_gpu);
         self.settle();
-        if has_gpu {
-            if self.events.send(Event::GpuDriversLoaded).is_err() {
-                return;
-            }
-            make_way(&self.events);
-        }
         self.load_all(is_network);
-        self.load_all(|_| true);
+        make_way(&self.events);
+        self.load_all(is_other);
         if !Path::new("/dev/watchdog0").exists() {
             for problem in self.drivers.load("softdog", &mut Linux) {
                 self.say(problem);
@@ -92,19 +93,8 @@ impl Hardware {
         }
     }
 
-    /// Loading one driver brings devices that want others: as long as there are new ones.
     fn load_all(&mut self, wanted: fn(&str) -> bool) {
-        let mut known = std::collections::BTreeSet::new();
-        loop {
-            let found = modaliases(Path::new("/sys/devices")).into_iter();
-            let new: Vec<_> = found.filter(|alias| wanted(alias) && known.insert(alias.clone())).collect();
-            if new.is_empty() {
-                return;
-            }
-            for alias in new {
-                self.load(&alias);
-            }
-        }
+        for_each_device(wanted, |alias| self.load(alias));
     }
 
     fn load(&mut self, alias: &str) {
@@ -127,7 +117,7 @@ impl Hardware {
         loop {
             match uevents.next(wait) {
                 Ok(Some(Uevent::Added { modalias: Some(alias) })) => self.load(&alias),
-                Ok(Some(Uevent::Lost)) => self.load_all(|_| true),
+                Ok(Some(Uevent::Lost)) => self.load_all(is_other),
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     self.settle();
@@ -161,6 +151,51 @@ impl Hardware {
     }
 }
 
+/// Loads the drivers of GPUs, in a thread of their own, and says when that is done or has taken too long.
+fn load_gpu_drivers(mut drivers: Drivers, groups: String, events: &Sender<Event>) -> std::io::Result<()> {
+    let ((done, finished), say) = (channel(), events.clone());
+    thread::Builder::new().name("gpu drivers".into()).spawn(move || {
+        let mut problems = Vec::new();
+        for_each_device(is_gpu, |alias| problems.extend(drivers.load_alias(alias, &mut Linux)));
+        problems.extend(nodes::hand_out(Path::new("/dev"), &groups));
+        for problem in problems {
+            drop(say.send(Event::Said(problem)));
+        }
+        // Nobody waits any more if it took too long.
+        drop(done.send(()));
+    })?;
+    let events = events.clone();
+    thread::Builder::new().name("gpu patience".into()).spawn(move || await_gpu_drivers(&finished, &events))?;
+    Ok(())
+}
+
+/// Lets the agent start, whatever becomes of GPUs.
+fn await_gpu_drivers(finished: &Receiver<()>, events: &Sender<Event>) {
+    if finished.recv_timeout(GPU_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        let text = format!(
+            "the driver of a GPU has not come back for {} s, going on without it: the kernel's log may say why; where              it is always so, try another kernel, or blacklist the driver (rocbed.blacklist=amdgpu)",
+            GPU_PATIENCE.as_secs()
+        );
+        drop(events.send(Event::Problem(text)));
+    }
+    drop(events.send(Event::GpuDriversLoaded));
+}
+
+/// Each device that is wanted, by its modalias. What is done for one may bring others: as long as there are new ones.
+fn for_each_device(wanted: fn(&str) -> bool, mut act: impl FnMut(&str)) {
+    let mut known = std::collections::BTreeSet::new();
+    loop {
+        let found = modaliases(Path::new("/sys/devices")).into_iter();
+        let new: Vec<_> = found.filter(|alias| wanted(alias) && known.insert(alias.clone())).collect();
+        if new.is_empty() {
+            return;
+        }
+        for alias in &new {
+            act(alias);
+        }
+    }
+}
+
 /// Lets the agent start first: on a machine with one processor, what this thread does next takes longer.
 fn make_way(events: &Sender<Event>) {
     if let Err(error) = rustix::process::setpriority_process(None, LATER) {
@@ -185,6 +220,11 @@ fn is_gpu(alias: &str) -> bool {
     matches!(pci_class(alias), Some("03" | "12"))
 }
 
+/// Whether a device is none of those that have a thread of their own.
+fn is_other(alias: &str) -> bool {
+    !is_gpu(alias)
+}
+
 /// Whether a device is a network card: base class 02, or virtio's device 1 (virtio 1.2, section 5).
 fn is_network(alias: &str) -> bool {
     pci_class(alias) == Some("02") || alias.starts_with("virtio:d00000001v")
@@ -207,7 +247,17 @@ mod tests {
     }
 
     #[test]
-    fn gpus_and_network_cards_come_first() {
+    fn the_agent_starts_once_drivers_are_there() {
+        let ((done, finished), (events, seen)) = (channel(), channel());
+        done.send(()).unwrap();
+        await_gpu_drivers(&finished, &events);
+        drop(events);
+        let seen: Vec<_> = seen.iter().map(|event| format!("{event:?}")).collect();
+        assert_eq!(seen, ["GpuDriversLoaded"]);
+    }
+
+    #[test]
+    fn gpus_and_network_cards_are_told_from_others() {
         assert!(is_gpu("pci:v00001002d000073BFsv00001002sd00000E3Abc03sc00i00"));
         assert!(is_gpu("pci:v00001002d000074A1sv00001002sd000074A1bc12sc00i00"));
         assert!(is_network("pci:v00008086d000015F3sv00001043sd000087D2bc02sc00i00"));

@@ -59,7 +59,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
         console.say(&format!("kernel command line: {problem}"));
     }
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let drivers = Drivers::of_kernel(&release, &line.blacklist)?;
+    let drivers = Drivers::of_kernel(&release, &line)?;
     let now = system.uptime().as_secs_f64();
     console.say(&format!("starting at {now:.2} s on kernel {release} with {} modules", drivers.count()));
     let places = Places { sys: "/sys".into(), dev: "/dev".into() };

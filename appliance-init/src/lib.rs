@@ -24,6 +24,7 @@ pub mod linux;
 pub mod modprobe;
 pub mod netroot;
 pub mod nodes;
+mod online;
 pub mod power_button;
 pub mod protect;
 pub mod report;

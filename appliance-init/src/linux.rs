@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -19,6 +20,9 @@ use crate::system::{Ended, Ending, MountMode, Recipients, Room, System};
 
 /// `MODULE_INIT_COMPRESSED_FILE` of linux/module.h.
 const MODULE_COMPRESSED: i32 = 4;
+
+/// How long drivers have to put their devices to rest before a restart.
+const RESTART_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The machine this runs on.
 #[derive(Debug)]
@@ -48,10 +52,10 @@ impl System for Linux {
         Ok(mount_bind(from, to)?)
     }
 
-    fn load_module(&mut self, file: &Path) -> io::Result<()> {
+    fn load_module(&mut self, file: &Path, parameters: &str) -> io::Result<()> {
         let compressed = file.extension().is_some_and(|extension| extension != "ko");
         let flags = if compressed { MODULE_COMPRESSED } else { 0 };
-        Ok(finit_module(File::open(file)?, c"", flags)?)
+        Ok(finit_module(File::open(file)?, &*CString::new(parameters)?, flags)?)
     }
 
     fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()> {
@@ -145,12 +149,26 @@ impl System for Linux {
         rustix::fs::sync();
         let command = match how {
             Ending::PowerOff => RebootCommand::PowerOff,
-            Ending::Restart => RebootCommand::Restart,
+            Ending::Restart => {
+                insist_on_restart();
+                RebootCommand::Restart
+            }
         };
         Ok(reboot(command)?)
     }
 
     fn sleep(&mut self, time: Duration) {
-        std::thread::sleep(time);
+        thread::sleep(time);
     }
+}
+
+/// A restart first tells every driver to put its device to rest, and one whose GPU hangs may never come back. Then the
+/// kernel restarts without asking anybody (SysRq `b`, kernel Documentation/admin-guide/sysrq.rst).
+fn insist_on_restart() {
+    let insist = || {
+        thread::sleep(RESTART_PATIENCE);
+        // Nothing is left that could be told of a failure; the watchdog is the last resort.
+        drop(std::fs::write("/proc/sysrq-trigger", "b"));
+    };
+    drop(thread::Builder::new().name("restart".into()).spawn(insist));
 }

@@ -16,6 +16,7 @@ use crate::events::Event;
 use crate::fatal::Fatal;
 use crate::linux::Linux;
 use crate::netroot;
+use crate::online::Online;
 use crate::report::Report;
 use crate::screen::Screen;
 use crate::settings::Settings;
@@ -163,7 +164,7 @@ fn read_stick(disk: &str, line: &CommandLine, system: &mut dyn System) -> Vec<St
     let devices = block::list(Path::new("/sys/class/block"));
     let Some(partition) = stick::settings_partition(disk, &devices) else { return Vec::new() };
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    match Drivers::of_kernel(&release, &line.blacklist) {
+    match Drivers::of_kernel(&release, line) {
         Ok(mut drivers) => stick::keep_settings(partition, &mut drivers, system),
         Err(error) => vec![format!("{error}; going on without the stick's settings")],
     }
@@ -217,51 +218,53 @@ fn follow(
     network: Option<&network::Network>,
 ) -> Result<Ending, Fatal> {
     let mut clock_runs = !settings.set_clock;
+    let mut online = Online::default();
     let (mut ending, mut wait) = supervisor.tick();
     loop {
         if let Some(how) = ending {
             return Ok(how);
         }
-        ending =
-            match events.recv_timeout(wait) {
-                Ok(event) => {
-                    if let Event::Network(network::Event::Configured { .. }) = &event {
-                        if let Err(error) = File::create(ONLINE) {
-                            drop(sender.send(Event::Said(format!(
-                                "making {ONLINE}: {error}; jobs wait in vain for a network"
-                            ))));
-                        }
-                        if !clock_runs && let Some(network) = network {
-                            clock_runs = true;
-                            clock::keep(settings, &network.status(), sender.clone());
-                        }
-                    }
-                    if let Event::Report(Report::Ready { source, .. }) = &event {
-                        let (line, uptime) = (CommandLine::read(), Linux.uptime().as_secs_f64());
-                        netroot::boot_report::ready(&line, format!("ready at {uptime:.2} s, jobs from {source}"));
-                        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-                        if let Some(text) = about::memory_in_use(&meminfo) {
-                            supervisor.say(&text);
-                        }
-                    }
-                    let start_watchdog = matches!(event, Event::DriversLoaded);
-                    let agent_starts = matches!(event, Event::GpuDriversLoaded);
-                    let ending = supervisor.handle(event);
-                    if agent_starts {
-                        // Reading takes a moment, which the agent uses to start.
-                        supervisor.introduce(&about::lines()?);
-                        if let Some(why_not) = shell::keep(settings, sender.clone()) {
-                            supervisor.say(&why_not);
-                        }
-                    }
-                    if start_watchdog {
-                        feed_watchdog(supervisor, settings);
-                    }
-                    ending
+        ending = match events.recv_timeout(wait) {
+            Ok(event) => {
+                if let Event::Network(event) = &event {
+                    online.hear(event, supervisor.uptime());
                 }
-                // This function holds a sender, so the other error does not happen.
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            };
+                if let Event::Report(Report::Ready { source, .. }) = &event {
+                    let (line, uptime) = (CommandLine::read(), Linux.uptime().as_secs_f64());
+                    netroot::boot_report::ready(&line, format!("ready at {uptime:.2} s, jobs from {source}"));
+                    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+                    if let Some(text) = about::memory_in_use(&meminfo) {
+                        supervisor.say(&text);
+                    }
+                }
+                let start_watchdog = matches!(event, Event::DriversLoaded);
+                let agent_starts = matches!(event, Event::GpuDriversLoaded);
+                let ending = supervisor.handle(event);
+                if agent_starts {
+                    // Reading takes a moment, which the agent uses to start.
+                    supervisor.introduce(&about::lines()?);
+                    if let Some(why_not) = shell::keep(settings, sender.clone()) {
+                        supervisor.say(&why_not);
+                    }
+                }
+                if start_watchdog {
+                    feed_watchdog(supervisor, settings);
+                }
+                ending
+            }
+            // This function holds a sender, so the other error does not happen.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        };
+        if online.begins(supervisor.uptime()) {
+            if let Err(error) = File::create(ONLINE) {
+                let text = format!("making {ONLINE}: {error}; jobs wait in vain for a network");
+                drop(sender.send(Event::Said(text)));
+            }
+            if !clock_runs && let Some(network) = network {
+                clock_runs = true;
+                clock::keep(settings, &network.status(), sender.clone());
+            }
+        }
         let due = supervisor.tick();
         ending = ending.or(due.0);
         wait = due.1;

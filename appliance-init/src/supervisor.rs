@@ -67,6 +67,11 @@ impl<'a> Supervisor<'a> {
         self.watchdog = Some(watchdog);
     }
 
+    /// Since the kernel's start.
+    pub fn uptime(&mut self) -> Duration {
+        self.system.uptime()
+    }
+
     /// Takes an event. Returns how the machine is to end once it is to end now.
     pub fn handle(&mut self, event: Event) -> Option<Ending> {
         match event {
@@ -94,6 +99,7 @@ impl<'a> Supervisor<'a> {
             Event::Clock(Err(problem)) => self.problem(format!("clock: {problem}")),
             Event::Report(report) => return self.report(&report),
             Event::AgentSaid(text) | Event::Said(text) => self.console.say(&text),
+            Event::Problem(text) => self.problem(text),
         }
         self.end_if_alone()
     }

@@ -61,8 +61,8 @@ pub trait System {
     fn move_mount(&mut self, from: &Path, to: &Path) -> io::Result<()>;
     /// Shows a file at another place too, without copying it: `MS_BIND`.
     fn bind_file(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Gives the kernel a module file: `finit_module(2)`, compressed ones included.
-    fn load_module(&mut self, file: &Path) -> io::Result<()>;
+    /// Gives the kernel a module file with the module's parameters: `finit_module(2)`, compressed ones included.
+    fn load_module(&mut self, file: &Path, parameters: &str) -> io::Result<()>;
     /// Sets a block device read-only or not: `BLKROSET`.
     fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()>;
     /// Tells the kernel that a partition of a disk has another length now, in bytes: `BLKPG_RESIZE_PARTITION`.
@@ -145,8 +145,8 @@ pub(crate) mod recording {
             self.note(format!("bind {} {}", from.display(), to.display()))
         }
 
-        fn load_module(&mut self, file: &Path) -> io::Result<()> {
-            self.note(format!("module {}", file.display()))
+        fn load_module(&mut self, file: &Path, parameters: &str) -> io::Result<()> {
+            self.note(format!("module {} {parameters}", file.display()).trim_end().to_owned())
         }
 
         fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()> {

@@ -25,6 +25,7 @@ mod loader;
 #[cfg(feature = "index")]
 mod modinfo;
 mod name;
+mod parameters;
 mod set;
 mod softdep;
 #[cfg(feature = "index")]
@@ -43,5 +44,6 @@ pub use loader::{Kernel, LoadError, LoadReport, Loader};
 #[cfg(feature = "index")]
 pub use modinfo::{Modinfo, ModinfoError};
 pub use name::{module_name, normalize_alias, normalize_name};
+pub use parameters::Parameters;
 pub use set::{ModuleSet, ParseError};
 pub use softdep::Softdep;

@@ -39,7 +39,7 @@ impl LoadReport {
 }
 
 /// Loads each module once, what it needs before it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Loader {
     set: ModuleSet,
     /// Modules that were given to the kernel, whether it took them or not.
