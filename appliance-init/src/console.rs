@@ -4,30 +4,33 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
+use crate::output::Output;
+
 /// All consoles of the kernel, and its log. Writing never fails: where nobody listens, nothing can be done.
 #[derive(Debug)]
 pub struct Console {
-    outputs: Vec<File>,
-    displays: Vec<File>,
+    outputs: Vec<Output>,
+    displays: Vec<Output>,
     log: Option<File>,
 }
 
 impl Console {
     /// Those that are there now; call again once /dev and /sys are mounted.
     pub fn open() -> Self {
-        let open = |path: &Path| OpenOptions::new().write(true).open(path).ok();
         let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
         let (displays, outputs): (Vec<_>, Vec<_>) = active.split_ascii_whitespace().partition(|name| is_display(name));
-        let open_all = |names: Vec<&str>| names.iter().filter_map(|name| open(&Path::new("/dev").join(name))).collect();
-        let (mut outputs, displays): (Vec<File>, Vec<File>) = (open_all(outputs), open_all(displays));
+        let open_all = |names: Vec<&str>| {
+            names.iter().filter_map(|name| Output::open(&Path::new("/dev").join(name)).ok()).collect()
+        };
+        let (mut outputs, displays): (Vec<Output>, Vec<Output>) = (open_all(outputs), open_all(displays));
         if outputs.is_empty() && displays.is_empty() {
-            outputs.extend(open(Path::new("/dev/console")));
+            outputs.extend(Output::open(Path::new("/dev/console")));
         }
-        Self { outputs, displays, log: open(Path::new("/dev/kmsg")) }
+        Self { outputs, displays, log: OpenOptions::new().write(true).open("/dev/kmsg").ok() }
     }
 
     /// Takes the displays among the consoles, for a status screen: lines go to the others only from now on.
-    pub fn take_displays(&mut self) -> Vec<File> {
+    pub fn take_displays(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.displays)
     }
 
@@ -36,7 +39,7 @@ impl Console {
         for line in text.lines() {
             for output in self.outputs.iter_mut().chain(&mut self.displays) {
                 // One write a line, so that the kernel's own messages don't get in between.
-                drop(output.write_all(format!("rocbed-init: {line}\r\n").as_bytes()));
+                output.write(format!("rocbed-init: {line}\r\n").as_bytes());
             }
             if let Some(log) = &mut self.log {
                 // Level debug: the kernel does not print it on the consoles a second time.

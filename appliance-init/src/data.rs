@@ -15,7 +15,8 @@ use fsimage::ext4::{self, Inodes, Journal, OnErrors, Options};
 use progress::Silent;
 
 use crate::block::BlockDevice;
-use crate::superblock::{NEEDED, Superblock};
+use crate::foreign;
+use crate::superblock::Superblock;
 use crate::system::{MountMode, System};
 
 /// Where results, and bundles that wait to be delivered, are kept. In memory, if there is no data partition.
@@ -57,6 +58,14 @@ pub fn prepare(
     let on_disk = |device: &&BlockDevice| device.disk.as_deref() == Some(disk);
     let partition = devices.iter().filter(on_disk).find(|device| device.part_label.as_deref() == Some(DATA));
     let Some(partition) = partition else { return Err(format!("/dev/{disk} has no data partition")) };
+    // Which of two copies of one image was started nothing tells here: the other one may be a disk of somebody's.
+    let same = |device: &&BlockDevice| device.disk.as_deref() != Some(disk) && device.part_uuid == partition.part_uuid;
+    if let Some(other) = partition.part_uuid.as_ref().and_then(|_| devices.iter().find(same)) {
+        let other = other.disk.as_deref().unwrap_or(&other.name);
+        return Err(format!(
+            "/dev/{disk} and /dev/{other} hold the same image, and results could go to the wrong one: take one away"
+        ));
+    }
     Data { partition, disk: dev.join(disk), path: dev.join(&partition.name), system, say }.prepare()
 }
 
@@ -178,23 +187,26 @@ fn options(size: u64) -> io::Result<Options> {
 }
 
 fn read_start(path: &Path) -> io::Result<Vec<u8>> {
-    let mut start = Vec::with_capacity(NEEDED);
-    File::open(path)?.take(NEEDED as u64).read_to_end(&mut start)?;
+    let mut start = Vec::with_capacity(foreign::NEEDED);
+    File::open(path)?.take(foreign::NEEDED as u64).read_to_end(&mut start)?;
     Ok(start)
 }
 
-/// What the first [`NEEDED`] bytes say.
+/// What the first [`foreign::NEEDED`] bytes say.
 fn content(start: &[u8]) -> Content {
     /// `s_state`: the kernel has found errors (kernel Documentation/filesystems/ext4/super.rst).
     const ERRORS: u8 = 2;
     const STATE: usize = 1024 + 58;
-    let Some(superblock) = Superblock::parse(start) else { return Content::Nothing };
+    let not_ours = |what: &str| {
+        let remedy = "write the image again, or erase it with `wipefs -a`";
+        Content::Other(format!("holds something that is not ours ({what}): {remedy}"))
+    };
+    let Some(superblock) = Superblock::parse(start) else {
+        return foreign::kind(start).map_or(Content::Nothing, not_ours);
+    };
     let label = superblock.label.as_deref().unwrap_or_default();
     if superblock.kind != "ext4" || label != DATA {
-        let kind = superblock.kind;
-        return Content::Other(format!(
-            "holds a file system that is not ours ({kind} {label:?}): write the image again, or erase it with `wipefs -a`"
-        ));
+        return not_ours(&format!("{} {label:?}", superblock.kind));
     }
     if start.get(STATE).is_some_and(|state| state & ERRORS != 0) {
         return Content::Other(

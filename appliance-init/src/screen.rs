@@ -1,11 +1,10 @@
 //! The status screen of a display: redrawn from [`State`] when something has changed. Serial consoles get lines instead.
 
-use std::fs::File;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use protocol::Verdict;
 
+use crate::output::Output;
 use crate::state::State;
 
 /// More often than this nobody can read.
@@ -19,14 +18,14 @@ const CLEAR_BELOW: &str = "\x1b[J";
 /// The displays of the machine.
 #[derive(Debug)]
 pub struct Screen {
-    outputs: Vec<File>,
+    outputs: Vec<Output>,
     shown: String,
     drawn: Option<Instant>,
 }
 
 impl Screen {
     /// On these virtual terminals; none is fine.
-    pub fn new(outputs: Vec<File>) -> Self {
+    pub fn new(outputs: Vec<Output>) -> Self {
         Self { outputs, shown: String::new(), drawn: None }
     }
 
@@ -35,7 +34,7 @@ impl Screen {
         if self.outputs.is_empty() {
             return false;
         }
-        let (width, height) = self.outputs.first().map_or((80, 25), size);
+        let (width, height) = self.outputs.first().and_then(Output::size).unwrap_or((80, 25));
         let text = frame(&lines(state, height), width);
         if text == self.shown {
             return false;
@@ -44,18 +43,12 @@ impl Screen {
             return true;
         }
         for output in &mut self.outputs {
-            // A display that is gone is nobody's loss.
-            drop(output.write_all(text.as_bytes()));
+            output.write(text.as_bytes());
         }
         self.shown = text;
         self.drawn = Some(Instant::now());
         false
     }
-}
-
-fn size(output: &File) -> (usize, usize) {
-    let size = rustix::termios::tcgetwinsize(output).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
-    size.map_or((80, 25), |size| (size.ws_col.into(), size.ws_row.into()))
 }
 
 /// A line and how it is to stand out (SGR, ECMA-48 8.3.117).

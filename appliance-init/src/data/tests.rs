@@ -120,7 +120,22 @@ fn what_is_not_ours_or_is_broken_is_left_alone() {
     assert!(problem.starts_with("/dev/sda3 holds results, and its file system has errors: "), "{problem}");
     state(&stick, 1024 + 120, b"photos\0");
     let problem = stick.prepare().unwrap_err();
-    assert!(problem.starts_with("/dev/sda3 holds a file system that is not ours (ext4 \"photos\"): "), "{problem}");
+    assert!(problem.starts_with("/dev/sda3 holds something that is not ours (ext4 \"photos\"): "), "{problem}");
+    assert!(stick.system.calls.is_empty(), "{:?}", stick.system.calls);
+
+    let mut stick = Stick::ours();
+    state(&stick, 3, b"EXFAT   ");
+    let problem = stick.prepare().unwrap_err();
+    assert!(problem.starts_with("/dev/sda3 holds something that is not ours (exFAT): "), "{problem}");
+    assert!(stick.system.calls.is_empty() && stick.said.is_empty(), "{:?}", stick.system.calls);
+}
+
+#[test]
+fn of_two_disks_with_one_image_none_is_written_to() {
+    let mut stick = Stick::ours();
+    stick.devices[2].part_uuid = stick.devices[1].part_uuid.clone();
+    let problem = stick.prepare().unwrap_err();
+    assert!(problem.starts_with("/dev/sda and /dev/sdb hold the same image, "), "{problem}");
     assert!(stick.system.calls.is_empty(), "{:?}", stick.system.calls);
 }
 
