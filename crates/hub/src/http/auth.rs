@@ -1,8 +1,9 @@
-//! Who asks: `Authorization: Bearer TOKEN` (RFC 6750, section 2.1), for browsers also `Basic` with the token as password
-//! (RFC 7617).
+//! Who asks: `Authorization: Bearer TOKEN` (RFC 6750, section 2.1), for browsers that read also `Basic` with the token as
+//! password (RFC 7617). A browser sends that by itself with whatever any page makes it ask for, so nothing is changed on
+//! its word.
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
+use axum::http::Method;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use protocol::api::{Problem, ProblemCode};
@@ -27,26 +28,40 @@ pub(crate) struct Joining(pub(crate) Option<String>);
 #[derive(Debug)]
 pub(crate) struct Reader;
 
-fn who(headers: &HeaderMap, shared: &Shared) -> Result<Option<Who>, Refused> {
-    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+fn who(parts: &Parts, shared: &Shared) -> Result<Option<Who>, Refused> {
+    let Some(value) = parts.headers.get(AUTHORIZATION) else { return Ok(None) };
     let unknown = || Refused(Problem::new(ProblemCode::Unauthorized, "the hub does not know this token"));
-    let token = value.to_str().ok().and_then(token).ok_or_else(unknown)?;
+    let (kind, token) = value.to_str().ok().and_then(token).ok_or_else(unknown)?;
+    if kind == Kind::Password && ![Method::GET, Method::HEAD].contains(&parts.method) {
+        let text = "a token as a browser's password is for reading only; to change something, send it as a bearer token, as \
+                    rocbed does";
+        return Err(Refused(Problem::new(ProblemCode::Forbidden, text)));
+    }
     // The digest is looked up, not the token: how long it takes says nothing about tokens that exist.
     let found = shared.core.state().tokens.get(&hash(&token)).cloned();
     found.map(Some).ok_or_else(unknown)
 }
 
-fn token(value: &str) -> Option<String> {
+/// How a token is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// By a program, on purpose.
+    Bearer,
+    /// By a browser, of its own accord.
+    Password,
+}
+
+fn token(value: &str) -> Option<(Kind, String)> {
     let (scheme, rest) = value.trim().split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.to_owned());
+        return Some((Kind::Bearer, rest.to_owned()));
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
     let pair = String::from_utf8(base64(rest)?).ok()?;
-    pair.split_once(':').map(|(_, password)| password.to_owned())
+    pair.split_once(':').map(|(_, password)| (Kind::Password, password.to_owned()))
 }
 
 /// Decodes base64 (RFC 4648, section 4), strictly but for missing padding.
@@ -86,7 +101,7 @@ impl FromRequestParts<Shared> for WorkerId {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
         let needed = "a worker's token";
-        match who(&parts.headers, shared)? {
+        match who(parts, shared)? {
             Some(Who::Worker(id)) => {
                 shared.core.state().saw(&id, shared.config.clock.millis());
                 Ok(Self(id))
@@ -102,7 +117,7 @@ impl FromRequestParts<Shared> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
         let needed = "the admin token";
-        match who(&parts.headers, shared)? {
+        match who(parts, shared)? {
             Some(Who::Admin) => Ok(Self),
             Some(_) => forbidden(needed),
             None => missing(needed),
@@ -115,7 +130,7 @@ impl FromRequestParts<Shared> for Joining {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
         let needed = "the join token";
-        match who(&parts.headers, shared)? {
+        match who(parts, shared)? {
             Some(Who::Join) => Ok(Self(None)),
             Some(Who::Worker(id)) => Ok(Self(Some(id))),
             Some(Who::Admin) => forbidden(needed),
@@ -131,7 +146,7 @@ impl FromRequestParts<Shared> for Reader {
         if shared.config.public {
             return Ok(Self);
         }
-        match who(&parts.headers, shared)? {
+        match who(parts, shared)? {
             Some(Who::Admin | Who::Worker(_)) => Ok(Self),
             Some(Who::Join) => forbidden("the admin token"),
             None => missing("the admin token (for a browser: as password, with any name)"),
@@ -146,17 +161,17 @@ mod tests {
     #[test]
     fn tokens_of_programs_and_of_browsers() {
         for (header, expected) in [
-            ("Bearer abc", Some("abc")),
-            ("bearer  abc ", Some("abc")),
-            ("Basic bWU6YWJj", Some("abc")),
-            ("Basic bWU6YTpi", Some("a:b")),
-            ("Basic OmFi", Some("ab")),
+            ("Bearer abc", Some((Kind::Bearer, "abc"))),
+            ("bearer  abc ", Some((Kind::Bearer, "abc"))),
+            ("Basic bWU6YWJj", Some((Kind::Password, "abc"))),
+            ("Basic bWU6YTpi", Some((Kind::Password, "a:b"))),
+            ("Basic OmFi", Some((Kind::Password, "ab"))),
             ("Basic !!", None),
             ("Basic bWU=", None),
             ("Digest abc", None),
             ("abc", None),
         ] {
-            assert_eq!(token(header).as_deref(), expected, "{header}");
+            assert_eq!(token(header), expected.map(|(kind, token)| (kind, token.to_owned())), "{header}");
         }
     }
 }

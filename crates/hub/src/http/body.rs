@@ -54,7 +54,14 @@ impl<T: DeserializeOwned + Send> FromRequest<Shared> for Document<T> {
         let bytes = whole(&mut request.into_body(), shared.config.max_json, shared).await?;
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         match serde_path_to_error::deserialize(&mut reader) {
-            Ok(value) => Ok(Self(value)),
+            Ok(value) => match reader.end() {
+                Ok(()) => Ok(Self(value)),
+                // Dropped without a word, it would be missed later.
+                Err(error) => {
+                    let text = format!("there is something after the document: {error}; send one document a request");
+                    Err(Problem::new(ProblemCode::BadRequest, text).into())
+                }
+            },
             Err(error) => {
                 let path = error.path().to_string();
                 let inner = error.into_inner();

@@ -81,5 +81,11 @@ pub(crate) async fn bundle(
 ) -> Answer<Response> {
     let info = info(&shared, &job).await?;
     let name = format!("{job}.tar.zst");
-    super::file::send(&shared.bundles.path(&info.bundle), "application/zstd", Some(&name), &headers).await
+    let path = shared.bundles.path(&info.bundle);
+    // People make room by removing files; the result stays.
+    if tokio::fs::metadata(&path).await.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        let text = format!("the bundle of job `{job}` is no longer kept; its result is at /api/v1/results/{job}");
+        return refuse(ProblemCode::NotFound, text);
+    }
+    super::file::send(&path, "application/zstd", Some(&name), &headers).await
 }

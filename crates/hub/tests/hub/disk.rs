@@ -6,7 +6,7 @@ use std::process::Command;
 use protocol::Verdict;
 use protocol::api::{Claim, Heartbeat, JobState, ProblemCode};
 
-use crate::support::{Outcome, start_in, start_with};
+use crate::support::{Outcome, Worker, bundle, start_in, start_with};
 
 #[test]
 fn uploads_are_refused_while_the_disk_is_nearly_full() {
@@ -19,6 +19,25 @@ fn uploads_are_refused_while_the_disk_is_nearly_full() {
     assert!(error.is_passing() && !error.is_unwanted());
     // Small things go on: the lease is kept, and the result can come later.
     assert_eq!(worker.beat(&claimed.lease), None);
+}
+
+#[test]
+fn what_is_there_already_needs_no_room() -> Outcome {
+    let temp = tempfile::tempdir()?;
+    let (claimed, bundle) = {
+        let hub = start_in(temp.path(), |_| ());
+        let worker = hub.worker("w1", "");
+        hub.add("[[job]]\npackage = \"gzip\"\n");
+        let claimed = worker.begin();
+        let bundle = bundle(&worker.result(&claimed.job, Verdict::Pass));
+        worker.upload(&bundle)?;
+        (claimed, bundle)
+    };
+    // The answer to its completing was lost, and the hub starts again on a disk that is nearly full.
+    let hub = start_in(temp.path(), |config| config.min_free = u64::MAX / 2);
+    let worker = Worker::register(&hub.client().with_token(hub.hub.join_token()), "w1", "first", "", &[claimed.lease]);
+    worker.upload(&bundle)?;
+    Ok(())
 }
 
 /// A small file system that is unmounted when it is dropped.

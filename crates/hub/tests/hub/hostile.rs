@@ -132,3 +132,88 @@ fn requests_that_make_no_sense_are_told_what_is_wrong() {
         assert!(matches!(hub.get(path).0, 400 | 404), "{path}");
     }
 }
+
+#[test]
+fn a_page_of_others_cannot_make_a_browser_change_anything() -> Outcome {
+    let hub = start_with(|config| config.public = false);
+    let browser = base64(&format!("me:{}", hub.admin));
+    let ask = |method: &str, path: &str, body: &str| {
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: h\r\nauthorization: Basic {browser}\r\ncontent-type: text/plain\r\n\
+             content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        hub.raw(request.as_bytes()).get(9..12).unwrap_or_default().to_owned()
+    };
+    // Looking works; what a form of another page can send does not.
+    assert_eq!(ask("GET", "/jobs", ""), "200");
+    let request = serde_json::to_string(&crate::support::add_request(GZIP))?;
+    assert_eq!(ask("POST", "/api/v1/jobs", &request), "403");
+    hub.add(GZIP);
+    assert_eq!(ask("POST", "/api/v1/jobs/gzip/cancel", ""), "403");
+    assert_eq!(hub.people().jobs(&client::JobQuery::default())?.jobs.len(), 1);
+    Ok(())
+}
+
+/// RFC 4648, section 4.
+fn base64(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = |three: &[u8]| {
+        let bits = three.iter().chain([0, 0].iter()).take(3).fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+        let count = three.len() + 1;
+        (0..4)
+            .map(|at| if at < count { char::from(DIGITS[bits >> (18 - 6 * at) & 63]) } else { '=' })
+            .collect::<String>()
+    };
+    text.as_bytes().chunks(3).map(digits).collect()
+}
+
+#[test]
+fn a_request_is_one_document() -> Outcome {
+    let hub = start();
+    let request = serde_json::to_string(&crate::support::add_request(GZIP))?;
+    for more in [request.as_str(), "=", "x"] {
+        let body = format!("{request}{more}");
+        let answer = hub.raw(
+            format!(
+                "POST /api/v1/jobs HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\
+                 connection: close\r\n\r\n{body}",
+                hub.admin,
+                body.len()
+            )
+            .as_bytes(),
+        );
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("after the document"), "{answer}");
+    }
+    assert!(hub.people().jobs(&client::JobQuery::default())?.jobs.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_bundle_that_was_removed_to_make_room_is_not_there() -> Outcome {
+    let temp = tempfile::tempdir()?;
+    let hub = crate::support::start_in(temp.path(), |_| ());
+    let worker = hub.worker("w1", "");
+    hub.add(GZIP);
+    let claimed = worker.begin();
+    worker.deliver(&claimed, Verdict::Pass)?;
+    assert_eq!(hub.get("/api/v1/results/gzip/bundle").0, 200);
+    let mut removed = 0;
+    let mut directories = vec![temp.path().join("bundles")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                directories.push(entry.path());
+            } else {
+                std::fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+    }
+    assert_eq!(removed, 1);
+    let (status, text) = hub.get("/api/v1/results/gzip/bundle");
+    assert!(status == 404 && text.contains("is no longer kept"), "{status} {text}");
+    assert_eq!(hub.get("/api/v1/results/gzip").0, 200);
+    Ok(())
+}
