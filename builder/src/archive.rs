@@ -168,7 +168,7 @@ fn indexes(
     for (index, path) in wanted.iter().zip(paths) {
         let file = fs::File::open(&path).with_context(|| format!("opening {}", path.display()))?;
         let mut reader: Box<dyn Read> =
-            if index.compressed { Box::new(liblzma::read::XzDecoder::new(file)) } else { Box::new(file) };
+            if index.compressed { Box::new(liblzma::read::XzDecoder::new_multi_decoder(file)) } else { Box::new(file) };
         let mut text = Vec::new();
         let length = reader
             .by_ref()

@@ -1,5 +1,6 @@
 //! Which mirror to use when nobody said: the one that this machine's own apt uses for Debian.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ fn find_in(apt: &Path) -> Option<String> {
 fn addresses(text: &str, deb822: bool) -> Vec<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     if deb822 {
-        return text.split("\n\n").flat_map(stanza_addresses).collect();
+        return stanzas(text).iter().flat_map(stanza_addresses).collect();
     }
     lines
         .filter_map(|line| line.strip_prefix("deb "))
@@ -43,18 +44,40 @@ fn addresses(text: &str, deb822: bool) -> Vec<String> {
         .collect()
 }
 
-/// The addresses of one stanza in deb822 style, unless it is switched off or for sources only.
-fn stanza_addresses(stanza: &str) -> Vec<String> {
-    let field = |name: &str| {
-        let lines = stanza.lines().filter(|line| !line.starts_with('#'));
-        let mut values =
-            lines.filter_map(|line| line.split_once(':')).filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        values.next().map(|(_, value)| value.trim())
+/// A stanza's fields, by their names in lower case; lines that go on belong to the value.
+type Stanza = BTreeMap<String, String>;
+
+/// The stanzas of a file in deb822 style (deb822(5)). What is not understood is passed over, as whole files are.
+fn stanzas(text: &str) -> Vec<Stanza> {
+    let (mut all, mut last) = (vec![Stanza::new()], None);
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (Some(stanza), goes_on) = (all.last_mut(), line.starts_with([' ', '\t'])) else { break };
+        if line.trim().is_empty() {
+            all.push(Stanza::new());
+            last = None;
+        } else if goes_on {
+            if let Some(value) = last.as_ref().and_then(|name| stanza.get_mut(name)) {
+                value.extend([" ", line.trim()]);
+            }
+        } else if let Some((name, value)) = line.split_once(':') {
+            let name = name.to_ascii_lowercase();
+            stanza.entry(name.clone()).or_insert_with(|| value.trim().to_owned());
+            last = Some(name);
+        }
+    }
+    all
+}
+
+/// The addresses of one stanza, unless it is switched off or for sources only.
+fn stanza_addresses(stanza: &Stanza) -> Vec<String> {
+    // All that apt takes for no.
+    let is_off = |value: &String| {
+        ["no", "false", "without", "off", "disable", "0"].iter().any(|no| value.eq_ignore_ascii_case(no))
     };
-    let enabled = field("Enabled").is_none_or(|value| value != "no");
-    let binary = field("Types").is_none_or(|types| types.split_whitespace().any(|kind| kind == "deb"));
-    let addresses = field("URIs").filter(|_| enabled && binary).unwrap_or_default();
-    addresses.split_whitespace().map(str::to_owned).collect()
+    let enabled = !stanza.get("enabled").is_some_and(is_off);
+    let binary = stanza.get("types").is_none_or(|types| types.split_whitespace().any(|kind| kind == "deb"));
+    let addresses = stanza.get("uris").filter(|_| enabled && binary);
+    addresses.into_iter().flat_map(|addresses| addresses.split_whitespace()).map(str::to_owned).collect()
 }
 
 /// Whether an address is a mirror of the Debian archive itself, as far as its path tells: `…/debian`.
@@ -96,6 +119,13 @@ mod tests {
     fn stanzas_that_are_off_or_for_sources_do_not_count() {
         let text = "Types: deb-src\nURIs: http://a.example/debian\n\nEnabled: no\nTypes: deb\nURIs: http://b.example/debian\n\nTypes: deb deb-src\nURIs: http://c.example/debian\n";
         assert_eq!(mirror_of(&[("sources.list.d/x.sources", text)]).as_deref(), Some("http://c.example/debian"));
+    }
+
+    #[test]
+    fn stanzas_are_read_as_apt_reads_them() {
+        let text = "Types: deb\nURIs: http://off.example/debian\nenabled: False\n \nTypes: deb\nURIs:\n https://vendor.example/apt\n\
+            # a mirror nearby\n\thttp://near.example/debian\nSuites: sid\n";
+        assert_eq!(mirror_of(&[("sources.list.d/x.sources", text)]).as_deref(), Some("http://near.example/debian"));
     }
 
     #[test]

@@ -54,3 +54,38 @@ fn from_sums(fetcher: &Fetcher, directory: &str, name: &str) -> Result<(String, 
     let found = names.iter().find_map(|name| Some(((*name).to_owned(), source::digest_in_sums(&text, name)?)));
     found.with_context(|| format!("{sums} has no {}", names.join(" and no ")))
 }
+
+/// Whether somebody on the way can replace what is fetched: nobody is on the way to this machine itself.
+pub(super) fn is_by_plain_http(image: &str) -> bool {
+    let Some(rest) = image.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")).and(image.get(7..)) else {
+        return false;
+    };
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let is_here = |name: &str| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+    !["localhost", "127.0.0.1", "[::1]"].into_iter().any(is_here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_by_plain_http;
+
+    #[test]
+    fn only_what_others_can_touch_on_the_way_is_warned_about() {
+        for url in
+            ["http://images.example/rocm", "HTTP://192.0.2.7:8000/disk.img", "http://localhost.example/", "http://"]
+        {
+            assert!(is_by_plain_http(url), "{url}");
+        }
+        for url in [
+            "https://images.example/rocm",
+            "http://localhost:80/x",
+            "http://127.0.0.1/",
+            "http://[::1]:1/",
+            "images/rocm",
+            "",
+        ] {
+            assert!(!is_by_plain_http(url), "{url}");
+        }
+    }
+}

@@ -50,6 +50,13 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
             source.path().display()
         ));
     }
+    // Whoever is on the way can replace both.
+    if options.sha256.is_none() && fetch::is_by_plain_http(image) {
+        context.reporter.warn(&format!(
+            "{image} and the digests beside it came over plain HTTP: that it is whole is checked, who made it is not; use \
+             https, or give --sha256 from a place that you trust"
+        ));
+    }
     wanted.image = source.node().ok();
     let mut choice = choose(&machine, device, &wanted)?;
 
