@@ -51,7 +51,12 @@ impl FrameSocket {
 
     /// Sends a frame.
     pub fn send(&self, frame: &[u8]) -> Result<(), Error> {
-        send(&self.0, frame, SendFlags::empty()).map(drop).map_err(Error::system("sending a DHCP message"))
+        match send(&self.0, frame, SendFlags::empty()) {
+            // The card's queue is full, or its other end has just gone: the packet is lost, as any may be on the way,
+            // and is sent again in time.
+            Ok(_) | Err(rustix::io::Errno::NOBUFS) => Ok(()),
+            Err(error) => Err(Error::system("sending a DHCP message")(error)),
+        }
     }
 }
 
