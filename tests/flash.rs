@@ -253,7 +253,9 @@ fn cut_off_at_any_byte_a_stick_is_the_old_one_or_the_new_one_or_does_not_start()
     // Three are tried: the tables gone, half of it written, all of it but for the tables.
     let tried = [3 * MIB + random.below(MIB), total / 2 + random.below(MIB), total - 3 * MIB + random.below(MIB / 2)];
     cuts.extend(tried);
-    cuts.iter_mut().for_each(|cut| *cut = *cut / 512 * 512);
+    for cut in &mut cuts {
+        *cut = *cut / 512 * 512;
+    }
     let tried = tried.map(|cut| cut / 512 * 512);
     cuts.sort_unstable();
     cuts.dedup();
@@ -330,7 +332,7 @@ struct Refused(BTreeSet<String>);
 impl Refused {
     /// `rocbed flash` of the smoke image with these words: it has to say all of this.
     fn flash(&mut self, words: &[&str], says: &[&str]) {
-        self.check(rocbed(["flash"]).arg(smoke_image()).args(words).run(), says);
+        self.check(&rocbed(["flash"]).arg(smoke_image()).args(words).run(), says);
     }
 
     /// The same to a device that is mounted somewhere meanwhile, where nobody else sees it.
@@ -341,10 +343,10 @@ impl Refused {
         let output = unshare.arg(smoke_image()).arg(device).output().expect("unshare (package util-linux), as root");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (code, stdout, stderr) = (output.status.code(), text(&output.stdout), text(&output.stderr));
-        self.check(Output { code, stdout, stderr }, says);
+        self.check(&Output { code, stdout, stderr }, says);
     }
 
-    fn check(&mut self, output: Output, says: &[&str]) {
+    fn check(&mut self, output: &Output, says: &[&str]) {
         assert_eq!(output.code, Some(1), "{says:?}: {}", output.stderr);
         for text in says {
             assert!(output.stderr.contains(text), "{says:?}: {}", output.stderr);

@@ -161,8 +161,10 @@ fn load_gpu_drivers(mut drivers: Drivers, groups: String, events: &Sender<Event>
         for problem in problems {
             drop(say.send(Event::Said(problem)));
         }
-        // Nobody waits any more if it took too long.
-        drop(done.send(()));
+        if done.send(()).is_err() {
+            let text = "the driver of a GPU has come back after all: restart the machine for it to be used";
+            drop(say.send(Event::Said(text.into())));
+        }
     })?;
     let events = events.clone();
     thread::Builder::new().name("gpu patience".into()).spawn(move || await_gpu_drivers(&finished, &events))?;

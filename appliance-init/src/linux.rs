@@ -55,7 +55,7 @@ impl System for Linux {
     fn load_module(&mut self, file: &Path, parameters: &str) -> io::Result<()> {
         let compressed = file.extension().is_some_and(|extension| extension != "ko");
         let flags = if compressed { MODULE_COMPRESSED } else { 0 };
-        Ok(finit_module(File::open(file)?, &*CString::new(parameters)?, flags)?)
+        Ok(finit_module(File::open(file)?, &CString::new(parameters)?, flags)?)
     }
 
     fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()> {
@@ -163,7 +163,7 @@ impl System for Linux {
 }
 
 /// A restart first tells every driver to put its device to rest, and one whose GPU hangs may never come back. Then the
-/// kernel restarts without asking anybody (SysRq `b`, kernel Documentation/admin-guide/sysrq.rst).
+/// kernel restarts without asking anybody (magic key `b`, kernel Documentation/admin-guide/sysrq.rst).
 fn insist_on_restart() {
     let insist = || {
         thread::sleep(RESTART_PATIENCE);

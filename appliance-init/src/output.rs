@@ -120,7 +120,7 @@ mod tests {
             let mut seen = 0;
             while seen < text.len() {
                 std::thread::sleep(Duration::from_millis(5));
-                let mut part = [0; 20_000];
+                let mut part = [0; 10_000];
                 seen += reader.read(&mut part).unwrap_or(0);
             }
         });

@@ -94,7 +94,9 @@ impl WriteLog {
         let entries = &self.entries[..count];
         let flushed = entries.iter().rposition(|entry| entry.flags & FLUSH != 0).map_or(0, |last| last + 1);
         let (safe, cached) = entries.split_at(flushed);
-        safe.iter().for_each(|entry| self.write(entry, disk, |_| true));
+        for entry in safe {
+            self.write(entry, disk, |_| true);
+        }
         let (mut cached, mut cut) = (cached.iter().collect::<Vec<_>>(), Cut::default());
         random.shuffle(&mut cached);
         // What a disk does with its cache is one thing for all of it more often than chance would have it.

@@ -169,7 +169,9 @@ impl Settings {
         if spelled.is_empty() {
             return settings::find(&name, Place::Stick).map(|_| false);
         }
-        spelled.iter().for_each(|key| drop(self.0.remove(key)));
+        for key in &spelled {
+            drop(self.0.remove(key));
+        }
         Ok(true)
     }
 
