@@ -73,7 +73,7 @@ pub fn blockmap(data: &[u8]) {
         if let Some(place) = data.get(start + blanks..start + blanks + 64) {
             let place = start + blanks..start + blanks + place.len();
             data[place.clone()].fill(b'0');
-            let sum: String = Sha256::digest(&data).iter().map(|byte| format!("{byte:02x}")).collect();
+            let sum = crate::hexadecimal(&Sha256::digest(&data));
             data[place].copy_from_slice(sum.as_bytes());
         }
     }

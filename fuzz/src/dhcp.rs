@@ -32,7 +32,7 @@ pub fn dhcp_client(data: &[u8]) {
         client = client.after(Ipv4Addr::new(10, 0, 2, 15));
     }
     let mut link = Link { client, now: Time::ZERO, address: None, xid: 0 };
-    link.told(|client, now| client.start(now));
+    link.told(network::dhcp::Client::start);
     for _ in 0..100 {
         if bytes.is_empty() {
             break;
@@ -53,12 +53,12 @@ pub fn dhcp_client(data: &[u8]) {
             }
             5 => {
                 link.told(|client, _| client.pause());
-                link.told(|client, now| client.start(now));
+                link.told(network::dhcp::Client::start);
             }
             6 => {
                 link.told(Client::stop);
                 assert_eq!(link.address, None);
-                link.told(|client, now| client.start(now));
+                link.told(network::dhcp::Client::start);
             }
             _ => link.wait(),
         }

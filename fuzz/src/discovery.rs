@@ -66,7 +66,9 @@ pub fn dns_collector(data: &[u8]) {
         assert!(!found.addresses.is_empty() && found.addresses.is_sorted(), "{found:?}");
         assert!(found.attributes.keys().all(|key| *key == key.to_ascii_lowercase()), "{found:?}");
     }
-    all.iter_mut().for_each(|record| record.ttl = 0);
+    for record in &mut all {
+        record.ttl = 0;
+    }
     collector.take(Message { response: true, records: all, ..Message::default() });
     assert!(collector.found().is_empty());
     assert_eq!(collector.questions().len(), 1);

@@ -38,8 +38,11 @@ pub use sparse::{expand as expand_sparse, pack as pack_sparse};
 pub use sticks::{stick_jobs, stick_settings};
 pub use wire::{dhcp_frame, dhcp_message, http_date, ip, sntp};
 
+/// What a target does with the bytes that it is given; it panics if they break a promise.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("api", api),
     ("blockmap", blockmap),
     ("bundle", bundle),
@@ -106,6 +109,12 @@ fn text(data: &[u8]) -> Option<&str> {
     std::str::from_utf8(data).ok()
 }
 
+/// Bytes in hexadecimal, in lower case.
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +151,10 @@ mod tests {
             let image = expand_sparse(&seed(name), 1 << 20).unwrap();
             assert!(fsimage::ext4::read(&image, fsimage::ext4::Limits::default()).unwrap().len() >= 7, "{name}");
         }
-        assert_eq!(fsimage::cpio::read(&seed("cpio/two-and-more"), Default::default()).unwrap().tree.len(), 11);
+        assert_eq!(
+            fsimage::cpio::read(&seed("cpio/two-and-more"), fsimage::cpio::Limits::default()).unwrap().tree.len(),
+            11
+        );
         let volume = expand_sparse(&seed("fat/small"), 40 << 20).unwrap();
         assert_eq!(diskimage::fat::parse(&volume).unwrap().len(), 3);
         for name in ["gpt/512", "gpt/4096"] {
@@ -165,7 +177,8 @@ mod tests {
         let tar = archive::mend_tar(&seed("bundle/all-kinds"));
         assert_eq!(runner::bundle::parse(&zstd::encode_all(&tar[..], 1).unwrap()).unwrap().entries.len(), 6);
         protocol::JobResult::parse(&seed("result/worker")).unwrap();
-        let root = rocbed_init::netroot::image::Incoming::open(&seed("netroot/compressed")[..], None).ok().unwrap();
+        let compressed = seed("netroot/compressed");
+        let root = rocbed_init::netroot::image::Incoming::open(&compressed[..], None).ok().unwrap();
         assert_eq!(root.size(), Some(12_000));
         for name in ["dhcp_message/ack", "dhcp_message/overload"] {
             assert!(network::dhcp::Lease::new(&network::dhcp::Message::parse(&seed(name)).unwrap()).is_ok(), "{name}");

@@ -76,7 +76,7 @@ pub fn settings(data: &[u8]) {
             let plain = |char: char| char.is_ascii_alphanumeric() || char == '-';
             assert!((1..=63).contains(&name.len()) && name.chars().all(plain), "{name:?}");
         }
-        let token = settings.join_token.as_ref().map(|token| token.reveal());
+        let token = settings.join_token.as_ref().map(rocbed_init::settings::Secret::reveal);
         assert!(token.is_none_or(|token| token.bytes().all(|byte| byte.is_ascii_graphic())));
         assert!(!settings.overlay_size.is_empty() && settings.ip.iter().all(|word| !word.is_empty()));
     }
@@ -98,7 +98,7 @@ pub fn netroot(data: &[u8]) {
         error => return assert!(!error.to_string().is_empty()),
     };
     let sha256: [u8; 32] = Sha256::digest(&kept.content).into();
-    assert_eq!(found, sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    assert_eq!(found, crate::hexadecimal(&sha256));
     let mut whole = Kept::default();
     let size = Incoming::open(data, length).and_then(|incoming| incoming.receive(&sha256, &mut whole));
     assert_eq!(size.expect("its own digest"), kept.size);
@@ -119,7 +119,7 @@ impl Target for Kept {
     }
 
     fn write(&mut self, block: Vec<u8>) -> io::Result<Vec<u8>> {
-        assert!((1..=BLOCK).contains(&block.len()) && self.content.len() % BLOCK == 0 && !self.ended);
+        assert!((1..=BLOCK).contains(&block.len()) && self.content.len().is_multiple_of(BLOCK) && !self.ended);
         self.content.extend(&block);
         Ok(block)
     }

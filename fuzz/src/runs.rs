@@ -125,7 +125,8 @@ pub fn tests_control(data: &[u8]) {
     }
     let Ok(stanzas) = debarchive::deb822::parse(data, Comments::Allowed) else { return };
     let expected = stanzas.iter().any(|stanza| {
-        let lines = |name: &str| stanza.field(name).into_iter().flat_map(|field| field.lines()).collect::<Vec<_>>();
+        let lines =
+            |name: &str| stanza.field(name).into_iter().flat_map(debarchive::deb822::Field::lines).collect::<Vec<_>>();
         let needs =
             lines("Restrictions").iter().any(|line| line.contains("build-needed") || line.contains("needs-sudo"));
         needs || stanza.field("Depends").is_none() || lines("Depends").iter().any(|line| !line.is_empty())

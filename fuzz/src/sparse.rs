@@ -6,6 +6,7 @@
 const SECTOR: usize = 512;
 
 /// The bytes of a disk, at most `limit` of them.
+#[must_use]
 pub fn expand(data: &[u8], limit: usize) -> Option<Vec<u8>> {
     let (size, mut rest) = number(data)?;
     let size = size.checked_mul(SECTOR).filter(|size| *size <= limit)?;
@@ -21,6 +22,7 @@ pub fn expand(data: &[u8], limit: usize) -> Option<Vec<u8>> {
 }
 
 /// The opposite of [`expand`]; what goes beyond the last whole sector is lost.
+#[must_use]
 pub fn pack(disk: &[u8]) -> Vec<u8> {
     let mut data = ((disk.len() / SECTOR) as u32).to_le_bytes().to_vec();
     for (sector, bytes) in disk.as_chunks::<SECTOR>().0.iter().enumerate() {

@@ -26,8 +26,8 @@ pub fn stick_settings(data: &[u8]) {
         let name = edit.split('=').next().unwrap_or(edit).replace('_', "-");
         let is_it = |key: &str| key.replace('_', "-") == name;
         let others = |list: Vec<(String, String)>| list.into_iter().filter(|(key, _)| !is_it(key)).collect::<Vec<_>>();
-        match edit.split_once('=') {
-            Some((given, value)) => match settings.set(given, value) {
+        if let Some((given, value)) = edit.split_once('=') {
+            match settings.set(given, value) {
                 Ok(()) => {
                     assert_eq!(settings.list().iter().filter(|(key, _)| is_it(key)).count(), 1, "{edit:?}");
                     assert_eq!(others(settings.list()), others(before), "{edit:?}");
@@ -37,12 +37,11 @@ pub fn stick_settings(data: &[u8]) {
                     assert!(!error.to_string().is_empty());
                     assert_eq!(settings.list(), before, "{edit:?}");
                 }
-            },
-            None => {
-                let was_there = before.iter().any(|(key, _)| is_it(key));
-                assert_eq!(settings.unset(edit).is_ok_and(|removed| removed), was_there, "{edit:?}");
-                assert_eq!(settings.list(), others(before), "{edit:?}");
             }
+        } else {
+            let was_there = before.iter().any(|(key, _)| is_it(key));
+            assert_eq!(settings.unset(edit).is_ok_and(|removed| removed), was_there, "{edit:?}");
+            assert_eq!(settings.list(), others(before), "{edit:?}");
         }
         reads_back(&settings);
     }

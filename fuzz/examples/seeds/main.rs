@@ -295,13 +295,13 @@ fn signature() -> Result {
         .generate()?;
     let policy = StandardPolicy::at(signed_at);
     let key = cert.keys().secret().with_policy(&policy, signed_at).for_signing().next().ok_or("no key")?;
-    let mut signed = Vec::new();
-    let message = Message::new(&mut signed);
+    let mut release = Vec::new();
+    let message = Message::new(&mut release);
     let mut signer =
         Signer::new(message, key.key().clone().into_keypair()?)?.creation_time(signed_at).cleartext().build()?;
     signer.write_all(text.as_bytes())?;
     signer.finalize()?;
-    put("release/InRelease", &signed)?;
+    put("release/InRelease", &release)?;
     put("release/Release", text.as_bytes())?;
     fs::write(here().join("seeds-release"), text)?;
     Ok(fs::write(here().join("seeds-keyring.pgp"), cert.to_vec()?)?)

@@ -46,11 +46,14 @@ pub fn seeds() -> Result {
         size: 4,
         sha256: "ab".into(),
     };
-    let encoded = |frames: &[Frame]| frames.iter().flat_map(Frame::encode).collect::<Vec<u8>>();
-    put("frames/to-appliance", &encoded(&[Frame::of(&jobs)?, Frame::of(&ToAppliance::Kept { sha256: "ab".into() })?]))?;
+    let bytes_of = |frames: &[Frame]| frames.iter().flat_map(Frame::encode).collect::<Vec<u8>>();
+    put(
+        "frames/to-appliance",
+        &bytes_of(&[Frame::of(&jobs)?, Frame::of(&ToAppliance::Kept { sha256: "ab".into() })?]),
+    )?;
     let said =
         [Frame::of(&ready)?, Frame::Log(b"hello\n".to_vec()), Frame::of(&finished)?, Frame::Data(vec![1, 2, 3, 4])];
-    put("frames/from-appliance", &encoded(&said))
+    put("frames/from-appliance", &bytes_of(&said))
 }
 
 fn machine() -> Result<Machine> {
