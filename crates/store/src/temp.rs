@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags};
 
 use crate::StoreError;
 
@@ -23,6 +23,19 @@ pub(crate) fn create_dir(path: &Path) -> Result<(), StoreError> {
 pub(crate) fn create_private_dir(path: &Path) -> Result<(), StoreError> {
     create_dir(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(StoreError::io("closing to others", path))
+}
+
+/// Asks the file system to give each new directory in this one a place of its own (ext4(5), the `T` attribute of
+/// chattr(1)). ext4 does not reuse an inode for a while after its file was removed, and looks at each one that it passes
+/// over: a root directory that is made beside a removed one takes a third longer to unpack.
+pub(crate) fn spread(directory: &Path) {
+    let Ok(directory) = File::open(directory) else { return };
+    if let Ok(flags) = ioctl_getflags(&directory)
+        && !flags.contains(IFlags::TOPDIR)
+    {
+        // Where a file system has no such thing, it needs none.
+        ioctl_setflags(&directory, flags | IFlags::TOPDIR).unwrap_or_default();
+    }
 }
 
 /// A new name in `directory` that no one else will choose.

@@ -106,6 +106,7 @@ impl Store {
     /// # Errors
     /// Where the directory cannot be made.
     pub fn new_tree(&self, digest: &Digest, label: &str) -> Result<TreeDraft, StoreError> {
+        temp::spread(&self.temp_dir());
         loop {
             // Its name is free, and stays so until the file is dropped.
             let name = TempFile::new(&self.temp_dir())?;

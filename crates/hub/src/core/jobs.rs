@@ -73,7 +73,7 @@ impl Tx<'_> {
             "cancelled" => return Ok(()),
             "queued" | "running" => {}
             other => {
-                return Err(Problem::new(ProblemCode::LeaseOver, format!("job `{id}` is {other} already")).into());
+                return Err(Problem::new(ProblemCode::JobOver, format!("job `{id}` is {other} already")).into());
             }
         }
         let why = "the job was cancelled";

@@ -85,7 +85,7 @@ pub(crate) async fn bundle(
     // People make room by removing files; the result stays.
     if tokio::fs::metadata(&path).await.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
         let text = format!("the bundle of job `{job}` is no longer kept; its result is at /api/v1/results/{job}");
-        return refuse(ProblemCode::NotFound, text);
+        return refuse(ProblemCode::Gone, text);
     }
     super::file::send(&path, "application/zstd", Some(&name), &headers).await
 }

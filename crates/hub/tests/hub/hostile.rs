@@ -213,7 +213,7 @@ fn a_bundle_that_was_removed_to_make_room_is_not_there() -> Outcome {
     }
     assert_eq!(removed, 1);
     let (status, text) = hub.get("/api/v1/results/gzip/bundle");
-    assert!(status == 404 && text.contains("is no longer kept"), "{status} {text}");
+    assert!(status == 410 && text.contains("is no longer kept"), "{status} {text}");
     assert_eq!(hub.get("/api/v1/results/gzip").0, 200);
     Ok(())
 }

@@ -94,6 +94,12 @@ codes! {
     /// Somebody cancelled the job.
     JobCancelled "job-cancelled" 409 "the job was cancelled"
         "forget this result: nobody wants it any more";
+    /// The job ended, and stays as it did.
+    JobOver "job-over" 409 "the job is over"
+        "leave it as it is; a retry adds a job like it";
+    /// It was there, and somebody made room.
+    Gone "gone" 410 "this is no longer kept"
+        "do without it; a retry of the job makes another";
     /// The bundle is not there, or not complete.
     BundleMissing "bundle-missing" 409 "the bundle was not uploaded"
         "upload it, then complete the lease again";
