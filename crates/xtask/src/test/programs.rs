@@ -1,4 +1,4 @@
-//! The end-to-end test programs, several at a time: most of them wait for a virtual machine that uses one processor.
+//! The end-to-end test programs, several at a time: most of them wait for a virtual machine that uses one processor at most.
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::process::CommandExt;
@@ -36,7 +36,8 @@ pub(super) fn run(rocbed: &Path, filter: Option<&str>, counts: &mut Counts) -> R
     }
     // What takes longest first: at the end nothing long runs alone.
     programs.sort_by_key(|program| (!LONG.contains(&program.name.as_str()), program.name.clone()));
-    let at_once = thread::available_parallelism().map_or(1, usize::from).min(MOST_AT_ONCE);
+    // One more than processors: each of them waits for something a quarter of its time.
+    let at_once = (thread::available_parallelism().map_or(1, usize::from) + 1).min(MOST_AT_ONCE);
     eprintln!("{} programs, {at_once} at a time; each shows what it printed when it ends", programs.len());
     let queue = Mutex::new(programs.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -69,8 +70,11 @@ pub(super) fn run(rocbed: &Path, filter: Option<&str>, counts: &mut Counts) -> R
 /// More virtual machines at once than this would be too slow for what they wait for.
 const MOST_AT_ONCE: usize = 4;
 
+/// Tests that take so many seconds are shown with them.
+const WORTH_TELLING: u64 = 10;
+
 /// Programs that take minutes.
-const LONG: [&str; 4] = ["appliance", "same_twice", "netboot", "stick"];
+const LONG: [&str; 7] = ["appliance", "flash", "interrupted", "netboot", "same_twice", "stick", "worker"];
 
 /// Has cargo build them, with the features that the unit tests have.
 fn build() -> Result<Vec<Program>> {
@@ -112,14 +116,20 @@ fn run_one(program: &Program, rocbed: &Path, filter: Option<&str>) -> Result<End
     let mut child = command.spawn().with_context(|| format!("starting {}", program.executable.display()))?;
     let stdout = child.stdout.take().context("it has no stdout")?;
     let watchdog = (!std::io::stdin().is_terminal()).then(|| Watchdog::over(child.id()));
-    let (mut counts, mut text) = (Counts::default(), String::new());
+    let (mut counts, mut text, mut last) = (Counts::default(), String::new(), began);
     for line in BufReader::new(stdout).lines() {
         let line = line.context("reading what it prints")?;
         counts.add(&line);
         if !line.is_empty() {
             text.push_str(&line);
+            // Where the time goes: the line of a test ends when the test does.
+            let took = last.elapsed().as_secs();
+            if line.starts_with("test ") && took >= WORTH_TELLING {
+                text.push_str(&format!(" ({took} s)"));
+            }
             text.push('\n');
         }
+        last = Instant::now();
     }
     let succeeded = child.wait().context("waiting for its end")?.success();
     if watchdog.is_some_and(Watchdog::end) {
