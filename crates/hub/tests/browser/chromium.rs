@@ -1,6 +1,7 @@
 //! A headless Chromium, spoken to with the `DevTools` protocol over a pipe: messages in JSON, a NUL byte after each
 //! (Chromium's `--remote-debugging-pipe`). It ends when the pipe is closed.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -22,7 +23,8 @@ pub struct Browser {
     pub complaints: Vec<String>,
     /// How many bytes the answer to the last navigation had.
     pub received: u64,
-    loaded: bool,
+    /// Loaders (one for each navigation) whose pages are loaded.
+    loaded: BTreeSet<String>,
     _profile: tempfile::TempDir,
 }
 
@@ -36,6 +38,8 @@ impl Browser {
         command.args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]);
         command.args(["--no-first-run", "--disable-extensions", "--disable-background-networking", "--mute-audio"]);
         command.arg("--remote-debugging-pipe").arg(format!("--user-data-dir={}", profile.path().display()));
+        // What it leaves in there goes with its profile.
+        command.env("TMPDIR", profile.path());
         let child = command.arg("about:blank").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.expect("sh is there");
         let requests = child.stdin.take().expect("a pipe");
@@ -48,7 +52,7 @@ impl Browser {
             session: String::new(),
             complaints: Vec::new(),
             received: 0,
-            loaded: false,
+            loaded: BTreeSet::new(),
             _profile: profile,
         };
         let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
@@ -58,6 +62,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.call(&format!("{domain}.enable"), &json!({}));
         }
+        browser.call("Page.setLifecycleEventsEnabled", &json!({ "enabled": true }));
         browser
     }
 
@@ -97,7 +102,9 @@ impl Browser {
             "Runtime.consoleAPICalled" => self.complaints.push(about["args"].to_string()),
             "Log.entryAdded" => self.complaints.push(about["entry"].to_string()),
             "Page.javascriptDialogOpening" => self.complaints.push(format!("a dialog: {about}")),
-            "Page.loadEventFired" => self.loaded = true,
+            "Page.lifecycleEvent" if about["name"] == "load" => {
+                self.loaded.extend(about["loaderId"].as_str().map(str::to_owned));
+            }
             "Network.loadingFinished" => self.received += about["encodedDataLength"].as_f64().unwrap_or(0.0) as u64,
             _ => {}
         }
@@ -106,10 +113,12 @@ impl Browser {
 
     /// Goes to a page and waits until it is there.
     pub fn open(&mut self, url: &str) {
-        (self.loaded, self.received) = (false, 0);
+        self.received = 0;
         let gone = self.call("Page.navigate", &json!({ "url": url }));
         assert!(gone["errorText"].is_null(), "{url}: {gone}");
-        while !self.loaded {
+        // That one: the page before may be loaded only now.
+        let loader = gone["loaderId"].as_str().unwrap_or_default().to_owned();
+        while !loader.is_empty() && !self.loaded.contains(&loader) {
             self.message();
         }
     }
