@@ -21,11 +21,22 @@ pub trait Fitness {
     /// after each.
     fn qualify(&mut self) -> Vec<Defect>;
 
-    /// CHECK: why the machine has to be restarted after a job, if it has. `verdict` is `None` where there is no result.
-    fn check(&mut self, verdict: Option<Verdict>, stuck: bool) -> Option<String>;
+    /// CHECK: why the machine has to be restarted after a job, if it has.
+    fn check(&mut self, ended: Ended) -> Option<String>;
 
     /// How long to wait before a machine that is not fit is looked at again.
     fn pause(&mut self) -> Duration;
+}
+
+/// How a job ended, as far as it says something about the machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// What its result says, if there is one.
+    pub verdict: Option<Verdict>,
+    /// A process of a test is stuck in the kernel.
+    pub stuck: bool,
+    /// Whatever GPU faults there were are the test's own doing: they say nothing about the GPU.
+    pub contained: bool,
 }
 
 /// What is wrong with a machine.
@@ -66,7 +77,7 @@ impl Fitness for AsItIs {
         Vec::new()
     }
 
-    fn check(&mut self, _: Option<Verdict>, _: bool) -> Option<String> {
+    fn check(&mut self, _: Ended) -> Option<String> {
         None
     }
 

@@ -41,6 +41,8 @@ pub enum Outcome {
         delivery: Delivery,
         /// Whether a process is stuck in the kernel: the machine has to be restarted.
         stuck: bool,
+        /// Whether the GPU faults, if there were any, are the test's own doing.
+        contained: bool,
     },
     /// This machine cannot run it, and why.
     Declined(String),
@@ -167,7 +169,9 @@ impl RunJob for Autopkgtest<'_> {
             size: finished.bundle.size,
             sha256: finished.bundle.sha256,
         };
-        Ok(Outcome::Ran { delivery, stuck: finished.stuck })
+        let mut faults = finished.result.kernel_log.iter().filter_map(|line| gpu::fault(line));
+        let contained = faults.all(|fault| fault.kind.is_contained());
+        Ok(Outcome::Ran { delivery, stuck: finished.stuck, contained })
     }
 
     fn forget(&mut self, delivery: &Delivery) {

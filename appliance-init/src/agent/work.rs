@@ -10,7 +10,7 @@ use protocol::api::{GiveBackReason, Health};
 use protocol::{Machine, Verdict};
 
 use super::exchange::{Assignment, Claim, End, Exchange, ExchangeError};
-use super::fitness::{Defect, Fitness};
+use super::fitness::{Defect, Ended, Fitness};
 use super::run::{Outcome, RunJob, grant};
 use super::running::{Journal, KILLS, Record};
 use crate::report::Report;
@@ -156,12 +156,12 @@ impl Crew<'_> {
         };
         self.note(|journal| journal.begin(record));
         let outcome = self.run(assignment)?;
-        let (mut verdict, mut stuck) = (None, false);
+        let mut ended = Ended::default();
         match outcome {
-            Ok(Outcome::Ran { delivery, stuck: is_stuck }) => {
+            Ok(Outcome::Ran { delivery, stuck, contained }) => {
                 self.exchange.deliver(assignment, &delivery)?;
                 failures.remove(&id);
-                (verdict, stuck) = (Some(delivery.verdict), is_stuck);
+                ended = Ended { verdict: Some(delivery.verdict), stuck, contained };
                 let summary = delivery.summary.clone();
                 (self.tell)(&Report::Finished { id, verdict: delivery.verdict, summary });
                 self.runner.forget(&delivery);
@@ -170,8 +170,8 @@ impl Crew<'_> {
                 self.exchange.give_back(assignment, GiveBackReason::CannotRun, &why)?;
                 (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why });
             }
-            Ok(Outcome::Stopped { stuck: is_stuck }) => {
-                stuck = is_stuck;
+            Ok(Outcome::Stopped { stuck }) => {
+                ended.stuck = stuck;
                 let (reason, why) = match assignment.interrupt.why() {
                     Some(why) => (GiveBackReason::Cancelled, why),
                     None => (GiveBackReason::ShuttingDown, "the machine was told to stop"),
@@ -188,8 +188,8 @@ impl Crew<'_> {
                 self.wait(REST);
             }
         }
-        self.note(|journal| journal.end(verdict.is_some()));
-        Ok(self.fitness.check(verdict, stuck))
+        self.note(|journal| journal.end(ended.verdict.is_some()));
+        Ok(self.fitness.check(ended))
     }
 
     /// Runs it, and passes on what it says.

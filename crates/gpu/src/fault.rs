@@ -32,6 +32,11 @@ impl FaultKind {
         self != Self::OutOfMemory
     }
 
+    /// Whether it ends the process that did it and leaves the GPU as it was: the test's own doing.
+    pub fn is_contained(self) -> bool {
+        matches!(self, Self::PageFault | Self::OutOfMemory)
+    }
+
     /// In words.
     pub fn name(self) -> &'static str {
         match self {

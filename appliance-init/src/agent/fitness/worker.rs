@@ -9,7 +9,7 @@ use protocol::Verdict;
 
 use super::probe::Probe;
 use super::record::{FILE, Reason, Record};
-use super::{Defect, Fitness, checks};
+use super::{Defect, Ended, Fitness, checks};
 use crate::agent::pace::{Pace, Pauses};
 
 /// A machine that was restarted so often in a row for one reason is not restarted for it again.
@@ -119,7 +119,8 @@ impl<P: Probe> Fitness for Worker<P> {
         defects
     }
 
-    fn check(&mut self, verdict: Option<Verdict>, stuck: bool) -> Option<String> {
+    fn check(&mut self, ended: Ended) -> Option<String> {
+        let Ended { verdict, stuck, contained } = ended;
         let (gone, why) = self.gone();
         if !gone.is_empty() {
             let missing = self.record.missing().union(&gone).cloned().collect();
@@ -131,6 +132,9 @@ impl<P: Probe> Fitness for Worker<P> {
             return self.restart(Reason::Stuck, why.into(), Ok(()));
         }
         match verdict {
+            // Restarted to be sure, but not counted: a library that is broken in one place makes all its users' tests
+            // fault, on a machine that works.
+            Some(Verdict::GpuFault) if contained => Some("a test made the GPU fault".into()),
             Some(Verdict::GpuFault) => {
                 let why = "the kernel told of a fault of the GPU while a job ran";
                 self.restart(Reason::GpuFault, why.into(), Ok(()))

@@ -94,7 +94,7 @@ impl RunJob for Passes {
             size: 1,
             sha256: String::new(),
         };
-        Ok(Outcome::Ran { delivery, stuck: assignment.job.id == "hangs" })
+        Ok(Outcome::Ran { delivery, stuck: assignment.job.id == "hangs", contained: true })
     }
 
     fn forget(&mut self, _: &Delivery) {
@@ -112,8 +112,8 @@ impl Fitness for Body {
         if self.0 > 0 { vec![defect] } else { Vec::new() }
     }
 
-    fn check(&mut self, _: Option<Verdict>, stuck: bool) -> Option<String> {
-        stuck.then(|| "a test hangs".into())
+    fn check(&mut self, ended: Ended) -> Option<String> {
+        ended.stuck.then(|| "a test hangs".into())
     }
 
     fn pause(&mut self) -> Duration {
@@ -231,7 +231,7 @@ fn what_passes_is_waited_for_before_a_machine_is_switched_off() {
             if self.1 == 1 { vec![defect] } else { Vec::new() }
         }
 
-        fn check(&mut self, _: Option<Verdict>, _: bool) -> Option<String> {
+        fn check(&mut self, _: Ended) -> Option<String> {
             None
         }
 

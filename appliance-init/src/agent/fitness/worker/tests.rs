@@ -89,6 +89,11 @@ fn inventory(addresses: &[&str]) -> Inventory {
     inventory
 }
 
+/// The end of a job that has left no process behind.
+fn ended(verdict: Verdict) -> Ended {
+    Ended { verdict: Some(verdict), ..Ended::default() }
+}
+
 fn found(gpus: usize) -> Answer {
     Answer::Ended { success: true, output: "  Name:     gfx1030\n".repeat(gpus) }
 }
@@ -103,7 +108,7 @@ fn a_good_machine_is_fit_and_rocm_is_asked_once() -> io::Result<()> {
     let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
     for _ in 0..3 {
         assert_eq!(words(&worker.qualify()), [""; 0]);
-        assert_eq!(worker.check(Some(Verdict::Pass), false), None);
+        assert_eq!(worker.check(ended(Verdict::Pass)), None);
     }
     assert_eq!(worker.probe.asked, 1);
     assert!(!data.path().join(FILE).exists());
@@ -154,34 +159,45 @@ fn simulated_gpus_are_not_looked_for() -> io::Result<()> {
     let mut worker = Worker::new(Made::with(data.path(), &[]), Record::open(data.path())?, &simulated);
     worker.record.set_missing(BTreeSet::from([ONE.to_owned()]))?;
     assert!(worker.qualify().is_empty());
-    assert_eq!(worker.check(Some(Verdict::Fail), false), None);
+    assert_eq!(worker.check(ended(Verdict::Fail)), None);
     assert_eq!(worker.probe.asked, 0);
     Ok(())
 }
 
 #[test]
 fn a_fault_restarts_the_machine_twice_in_a_row_and_no_more() -> io::Result<()> {
-    type Check = (Option<Verdict>, bool);
-    let fault: Check = (Some(Verdict::GpuFault), false);
-    for bad in [fault, (Some(Verdict::Timeout), true), (None, true)] {
+    let stuck = |verdict| Ended { verdict, stuck: true, contained: true };
+    for bad in [ended(Verdict::GpuFault), stuck(Some(Verdict::Timeout)), stuck(None)] {
         let data = tempfile::tempdir()?;
         let start = || Made::with(data.path(), &[ONE]).started();
         for _ in 0..MOST_RESTARTS {
             let mut worker = start()?;
             assert!(worker.qualify().is_empty());
-            assert!(worker.check(bad.0, bad.1).is_some());
+            assert!(worker.check(bad).is_some());
         }
         let mut worker = start()?;
         assert!(worker.qualify().is_empty());
-        assert_eq!(worker.check(bad.0, bad.1), None);
+        assert_eq!(worker.check(bad), None);
         let defects = worker.qualify();
         assert!(words(&defects)[0].ends_with("after 2 restarts in a row for the same; it is not restarted again"));
         assert!(!defects[0].passes);
         // Somebody has looked at it; a job that ends well breaks the row.
         let mut worker = start()?;
         assert!(worker.qualify().is_empty());
-        assert_eq!(worker.check(Some(Verdict::Fail), false), None);
-        assert!(worker.check(bad.0, bad.1).is_some());
+        assert_eq!(worker.check(ended(Verdict::Fail)), None);
+        assert!(worker.check(bad).is_some());
+    }
+    Ok(())
+}
+
+#[test]
+fn faults_that_are_the_tests_own_doing_do_not_retire_a_machine() -> io::Result<()> {
+    let data = tempfile::tempdir()?;
+    for _ in 0..3 * MOST_RESTARTS {
+        let mut worker = Made::with(data.path(), &[ONE]).started()?;
+        assert!(worker.qualify().is_empty());
+        let fault = Ended { contained: true, ..ended(Verdict::GpuFault) };
+        assert_eq!(worker.check(fault).as_deref(), Some("a test made the GPU fault"));
     }
     Ok(())
 }
@@ -191,7 +207,7 @@ fn a_gpu_that_is_gone_is_missed_until_it_is_back() -> io::Result<()> {
     let data = tempfile::tempdir()?;
     let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
     worker.probe.gpus = inventory(&[ONE]);
-    let why = worker.check(Some(Verdict::Pass), false);
+    let why = worker.check(ended(Verdict::Pass));
     assert_eq!(why.as_deref(), Some("GPU 0000:43:00.0 is gone"));
     // The restart did not help: no job is taken, and there is no other restart.
     for _ in 0..3 {
@@ -224,7 +240,7 @@ fn why_a_gpu_is_gone_is_told() -> io::Result<()> {
             evidence: Vec::new(),
         }],
     });
-    let why = worker.check(Some(Verdict::GpuFault), false);
+    let why = worker.check(ended(Verdict::GpuFault));
     assert_eq!(why.as_deref(), Some("GPU 0000:43:00.0 is gone: it does not answer"));
     Ok(())
 }
@@ -234,7 +250,7 @@ fn what_cannot_be_written_down_is_told() -> io::Result<()> {
     let data = tempfile::tempdir()?;
     let mut worker = Made::with(data.path(), &[ONE]).started()?;
     std::fs::create_dir(data.path().join(FILE))?;
-    let why = worker.check(Some(Verdict::GpuFault), false).unwrap_or_default();
+    let why = worker.check(ended(Verdict::GpuFault)).unwrap_or_default();
     assert!(why.contains("cannot be written down"), "{why}");
     Ok(())
 }
