@@ -1,4 +1,4 @@
-//! `rocbed hub`, `rocbed jobs` and `rocbed results` together, with a worker that is made up.
+//! `rocbed hub`, `rocbed jobs`, `rocbed results` and `rocbed workers` together, with a worker that is made up.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use protocol::Verdict;
+use protocol::api::Claim;
 use rocbed_tests::{Authority, Call, Hub, MadeUpWorker, Output, TestArchive, in_home, noise, rocbed, tool};
 use serde_json::{Value, json};
 
@@ -157,6 +158,32 @@ fn who_may_do_what() {
         let path = hub.home().join(".local/share/rocbed/hub").join(file);
         assert_eq!(fs::metadata(path).expect("a token").permissions().mode() & 0o777, 0o600, "{file}");
     }
+}
+
+#[test]
+fn workers_are_paused_resumed_and_removed() {
+    let hub = Hub::start(&[]);
+    hub.call(&["jobs", "add", "rocrand"]).ok();
+    let worker = MadeUpWorker::register(&hub, "lab-1", "gfx1030");
+    says(&hub.call(&["workers", "list"]).ok(), &["WORKER", "lab-1", "ready", "gfx1030"]);
+    says(&hub.call(&["workers", "show", "lab-1"]).ok(), &["health      ready", "gfx1030", "/workers/lab-1"]);
+
+    hub.call(&["workers", "pause", "lab-1", "--reason", "needed for a talk"]).ok();
+    says(&hub.call(&["workers", "list"]).ok(), &["paused", "needed for a talk"]);
+    assert_eq!(hub.json(&["workers", "list"])[0]["paused"], "needed for a talk");
+    let claim = Claim { request: "c1".into(), wait: 0, gpus: None };
+    let refused = worker.client().claim(&claim).expect_err("it is paused").to_string();
+    says(&refused, &["needed for a talk", "rocbed workers resume"]);
+    hub.call(&["workers", "resume", "lab-1"]).ok();
+    let begun = worker.begin();
+    assert_eq!(begun.job.id, "rocrand");
+
+    // One that is gone: its job is another's, and its token nobody's.
+    says(&hub.call(&["workers", "remove", "lab-2", "lab-1"]).fails(), &["lab-2", "1 of 2 workers were refused"]);
+    assert_eq!(hub.json(&["workers", "list"]), json!([]));
+    says(&hub.call(&["jobs", "show", "rocrand"]).ok(), &["queued", "the worker was removed"]);
+    let refused = worker.client().claim(&claim).expect_err("it is removed").to_string();
+    says(&refused, &["does not know this token"]);
 }
 
 #[test]

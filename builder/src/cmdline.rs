@@ -6,6 +6,7 @@ mod jobs;
 mod netboot;
 mod results;
 mod stick;
+mod workers;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, 
 pub use netboot::Netboot;
 pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsReport, ResultsShow};
 pub use stick::{Collect, Flash, OntoStick, SettingsArgs};
+pub use workers::{WorkersCommand, WorkersList, WorkersNamed, WorkersPause, WorkersShow};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -139,6 +141,9 @@ pub enum Command {
     /// Look at the results that a hub has, and download them
     #[command(subcommand)]
     Results(ResultsCommand),
+    /// Look at the machines that a hub gives jobs to, pause and remove them
+    #[command(subcommand)]
+    Workers(WorkersCommand),
     /// Look at the shipped recipes and the format
     #[command(subcommand)]
     Recipe(RecipeCommand),

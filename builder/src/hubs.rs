@@ -189,6 +189,11 @@ impl Place {
     pub fn job_page(&self, job: &str) -> String {
         format!("{}/jobs/{job}", self.address)
     }
+
+    /// The page about a worker.
+    pub fn worker_page(&self, worker: &str) -> String {
+        format!("{}/workers/{worker}", self.address)
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use clap::builder::styling::{AnsiColor, Style};
-use protocol::api::JobState;
+use protocol::api::{Health, JobState};
 use protocol::{TestOutcome, Verdict};
 
 /// What stdout can show.
@@ -62,6 +62,16 @@ pub fn of_state(state: JobState) -> Style {
         JobState::Finished => AnsiColor::Green.on_default(),
         JobState::Cancelled => AnsiColor::Yellow.on_default(),
         JobState::GivenUp => AnsiColor::Magenta.on_default(),
+    }
+}
+
+/// The colour of a worker's health.
+pub fn of_health(health: Health) -> Style {
+    match health {
+        Health::Ready => AnsiColor::Green.on_default(),
+        Health::Qualifying | Health::Rebooting => AnsiColor::Yellow.on_default(),
+        Health::Unfit => AnsiColor::Red.on_default(),
+        Health::Off => Style::new().dimmed(),
     }
 }
 

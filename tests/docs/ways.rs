@@ -57,6 +57,7 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed collect", Way::Here(Place::Results)),
     ("rocbed netboot", Way::There(&["tests/netboot.rs"])),
     ("rocbed boot", Way::There(&["tests/boot.rs", "tests/appliance.rs", "tests/worker.rs", "tests/netboot.rs"])),
+    ("rocbed workers", Way::There(&["tests/hub_commands.rs"])),
     ("rocbed test", Way::There(&["tests/local.rs"])),
     (
         "rocbed test rocm",

@@ -17,6 +17,7 @@ mod reference;
 mod results;
 mod settings;
 mod test;
+mod workers;
 
 use std::fs;
 use std::io::{self, Write};
@@ -46,6 +47,7 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Hub(options) => hub::run(context, &cli.global, &options),
         Command::Jobs(command) => return jobs::run(context, &command),
         Command::Results(command) => results::run(context, &command),
+        Command::Workers(command) => workers::run(context, &command),
         Command::Recipe(command) => recipe::run(&command),
         Command::Reference(options) => reference::run(&options),
         Command::Cache(command) => cache::run(context, &command),

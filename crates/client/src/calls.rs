@@ -6,8 +6,8 @@ use std::time::Duration;
 use protocol::Verdict;
 use protocol::api::{
     AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, GiveBack, Given, Heartbeat, HeartbeatAnswer, JobInfo,
-    JobPage, JobState, LogAnswer, ProblemCode, Register, Registered, ResultDetail, ResultPage, WorkerInfo, WorkerPage,
-    WorkerReport,
+    JobPage, JobState, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage, WorkerInfo,
+    WorkerPage, WorkerReport,
 };
 use ureq::http::Method;
 
@@ -210,6 +210,22 @@ impl Client {
     /// A worker.
     pub fn worker(&self, worker: &str) -> Result<WorkerInfo, ClientError> {
         self.get(&format!("/workers/{}", escape(worker)))
+    }
+
+    /// Gives a worker no more jobs until it is resumed; what it runs goes on.
+    pub fn pause(&self, worker: &str, pause: &Pause) -> Result<WorkerInfo, ClientError> {
+        self.document(Method::POST, &format!("/workers/{}/pause", escape(worker)), Some(pause))
+    }
+
+    /// Gives a worker jobs again.
+    pub fn resume(&self, worker: &str) -> Result<WorkerInfo, ClientError> {
+        self.document(Method::POST, &format!("/workers/{}/resume", escape(worker)), None::<&()>)
+    }
+
+    /// Forgets a worker: its tokens end, its jobs go to others, its results stay.
+    pub fn remove_worker(&self, worker: &str) -> Result<(), ClientError> {
+        let path = format!("/workers/{}", escape(worker));
+        self.exchange::<()>(Method::DELETE, &path, None::<&()>, Duration::ZERO).map(drop)
     }
 }
 

@@ -85,7 +85,7 @@ pub(super) fn what(job: &JobInfo) -> String {
 }
 
 /// How long ago something was: `45s`, `12m`, `3h`, `2d`.
-fn ago(time: Timestamp, now: Timestamp) -> String {
+pub(in crate::commands) fn ago(time: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(time).as_secs().max(0);
     match seconds {
         0..60 => format!("{seconds}s"),

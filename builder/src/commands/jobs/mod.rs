@@ -12,7 +12,7 @@ use protocol::JobList;
 use protocol::api::{AddJobs, AddedJobs, JobInfo};
 use protocol::exit;
 
-pub(super) use list::time;
+pub(super) use list::{ago, time};
 
 use super::{print, print_json};
 use crate::cmdline::{AtHub, JobsCommand, JobsNamed};

@@ -30,6 +30,12 @@ pub(crate) struct Waiting {
     pub(crate) answer: oneshot::Receiver<Result<Claimed, Problem>>,
 }
 
+/// That a worker gets no jobs, and why.
+fn paused(worker: &str, reason: &str) -> String {
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    format!("worker `{worker}` is to get no jobs{reason}")
+}
+
 impl Tx<'_> {
     /// Gives a worker the best job there is for it, or a place in the line.
     pub(crate) fn claim(&mut self, worker: &str, claim: &Claim) -> Result<ClaimAnswer, Failure> {
@@ -38,6 +44,9 @@ impl Tx<'_> {
         }
         let unknown = || Problem::new(ProblemCode::Forbidden, format!("no worker `{worker}` has registered"));
         let known = self.state.workers.get(worker).ok_or_else(unknown)?;
+        if let Some(reason) = &known.paused {
+            return Err(Problem::new(ProblemCode::WorkerPaused, paused(worker, reason)).into());
+        }
         let offer = Offer::new(&known.machine, claim.gpus.as_deref());
         if let Some(number) = self.state.queue.best(&offer, worker) {
             return Ok(ClaimAnswer::Given(Box::new(self.grant(number, worker, &claim.request)?)));

@@ -146,11 +146,11 @@ impl Tx<'_> {
     }
 
     /// Ends all leases of a worker but these.
-    pub(crate) fn lose_all_but(&mut self, worker: &str, holding: &[String]) -> Result<(), Failure> {
+    pub(crate) fn lose_all_but(&mut self, worker: &str, holding: &[String], reason: &str) -> Result<(), Failure> {
         let mine = self.state.leases.iter().filter(|(lease, live)| live.worker == worker && !holding.contains(lease));
         let lost: Vec<String> = mine.map(|(lease, _)| lease.clone()).collect();
         for lease in lost {
-            self.lose(&lease, "the worker was restarted")?;
+            self.lose(&lease, reason)?;
         }
         Ok(())
     }

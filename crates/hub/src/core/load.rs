@@ -44,7 +44,8 @@ impl State {
             };
             state.leases.insert(row.get(0)?, live);
         }
-        let mut statement = db.prepare("SELECT id, machine, boot, health, message, registered, seen FROM workers")?;
+        let mut statement =
+            db.prepare("SELECT id, machine, boot, health, message, registered, seen, paused FROM workers")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let worker = Worker {
@@ -54,6 +55,7 @@ impl State {
                 message: row.get(4)?,
                 registered: row.get(5)?,
                 seen: Arc::new(AtomicI64::new(row.get(6)?)),
+                paused: row.get(7)?,
             };
             state.workers.insert(row.get(0)?, worker);
         }

@@ -49,6 +49,8 @@ pub(crate) struct Worker {
     pub(crate) registered: i64,
     /// When it was heard of last. Changes while others read.
     pub(crate) seen: Arc<AtomicI64>,
+    /// Why it gets no jobs, if somebody has paused it.
+    pub(crate) paused: Option<String>,
 }
 
 impl State {

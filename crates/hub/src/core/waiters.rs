@@ -64,6 +64,15 @@ impl Waiters {
         waiter
     }
 
+    /// Ends all claims of a worker.
+    pub(crate) fn remove_all_of(&mut self, worker: &str) {
+        let of_worker = self.requests.iter().filter(|((name, _), _)| name == worker);
+        let numbers: Vec<u64> = of_worker.map(|(_, number)| *number).collect();
+        for number in numbers {
+            self.remove(number);
+        }
+    }
+
     /// Takes out who gets a job with this need: who has waited longest, is still there, and is not excluded.
     pub(crate) fn take(&mut self, need: &Need, excluded: &[String]) -> Option<Waiter> {
         let first = |line: &Line| {
@@ -105,6 +114,7 @@ mod tests {
             let waiter = Waiter { worker: worker.into(), request: "r".into(), answer };
             waiters.insert(Offer::new(&machine, None), waiter);
         }
+        waiters.remove_all_of("somebody else");
         drop(receivers.remove(0));
         let job: Job = serde_json::from_str(r#"{"package": "rocrand", "gpu": ["gfx10-3-generic"]}"#).expect("a job");
         let mut take = || waiters.take(&Need::of(&job), &["killed".to_owned()]).map(|waiter| waiter.worker);
@@ -112,5 +122,7 @@ mod tests {
         assert_eq!(take(), None);
         waiters.forget_closed();
         assert_eq!(waiters.len(), 2);
+        waiters.remove_all_of("killed");
+        assert_eq!(waiters.len(), 1);
     }
 }

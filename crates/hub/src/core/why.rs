@@ -63,12 +63,17 @@ impl<'a> Reasons<'a> {
                  have to join"
             );
         }
-        let ready =
-            |worker: &&super::state::Worker| worker.seen_since(self.online_since) && worker.health == Health::Ready;
+        let ready = |worker: &&super::state::Worker| {
+            worker.paused.is_none() && worker.seen_since(self.online_since) && worker.health == Health::Ready
+        };
         let count = able.iter().filter(|(_, worker)| ready(worker)).count();
         if count == 0 {
             let state = |id: &String, worker: &super::state::Worker| {
-                let how = if worker.seen_since(self.online_since) { worker.health.name() } else { "offline" };
+                let how = match worker.paused {
+                    Some(_) => "paused",
+                    None if worker.seen_since(self.online_since) => worker.health.name(),
+                    None => "offline",
+                };
                 format!("{id} ({how})")
             };
             let names = names(able.iter().map(|(id, worker)| state(id, worker)));

@@ -17,6 +17,10 @@ const TOKENS: i64 = 4;
 /// No machine's description is larger, in bytes; each is kept in memory.
 const LARGEST_MACHINE: usize = 256 << 10;
 
+fn unknown(id: &str) -> Problem {
+    Problem::new(ProblemCode::NotFound, format!("no worker `{id}` has registered"))
+}
+
 impl Tx<'_> {
     /// Takes in a worker, or takes it up again. Doing it twice makes one worker, with two tokens.
     pub(crate) fn register(&mut self, request: Register) -> Result<Registered, Failure> {
@@ -26,10 +30,10 @@ impl Tx<'_> {
             let detail = format!("machine: its description has more than {LARGEST_MACHINE} bytes");
             return Err(Problem::new(ProblemCode::TooLarge, detail).into());
         }
-        let known = self.state.workers.get(&request.id);
-        let registered = known.map_or(self.now, |worker| worker.registered);
-        if known.is_some_and(|worker| worker.boot != request.boot) {
-            self.lose_all_but(&request.id, &request.holding)?;
+        let known = self.state.workers.get(&request.id).cloned();
+        let registered = known.as_ref().map_or(self.now, |worker| worker.registered);
+        if known.as_ref().is_some_and(|worker| worker.boot != request.boot) {
+            self.lose_all_but(&request.id, &request.holding, "the worker was restarted")?;
         }
         self.db
             .prepare_cached(
@@ -46,6 +50,7 @@ impl Tx<'_> {
             message: String::new(),
             registered,
             seen: Arc::new(AtomicI64::new(self.now)),
+            paused: known.and_then(|worker| worker.paused.clone()),
         };
         self.state.workers.insert(request.id.clone(), worker);
         self.event(Event::Worker(request.id.clone()));
@@ -78,8 +83,7 @@ impl Tx<'_> {
 
     /// Notes how a worker is.
     pub(crate) fn report(&mut self, id: &str, report: &WorkerReport) -> Result<(), Failure> {
-        let unknown = || Problem::new(ProblemCode::NotFound, format!("no worker `{id}` has registered"));
-        let worker = self.state.workers.get_mut(id).ok_or_else(unknown)?;
+        let worker = self.state.workers.get_mut(id).ok_or_else(|| unknown(id))?;
         self.db.prepare_cached("UPDATE workers SET health = ?2, message = ?3 WHERE id = ?1")?.execute(params![
             id,
             report.health.name(),
@@ -87,6 +91,35 @@ impl Tx<'_> {
         ])?;
         worker.health = report.health;
         worker.message.clone_from(&report.message);
+        self.event(Event::Worker(id.to_owned()));
+        Ok(())
+    }
+
+    /// Gives a worker no more jobs, or jobs again (`None`). What it runs goes on.
+    pub(crate) fn pause(&mut self, id: &str, paused: Option<String>) -> Result<(), Failure> {
+        let worker = self.state.workers.get_mut(id).ok_or_else(|| unknown(id))?;
+        self.db.prepare_cached("UPDATE workers SET paused = ?2 WHERE id = ?1")?.execute(params![id, paused])?;
+        let is_paused = paused.is_some();
+        worker.paused = paused;
+        if is_paused {
+            // They ask again, and hear why there is nothing.
+            self.state.waiters.remove_all_of(id);
+        }
+        self.event(Event::Worker(id.to_owned()));
+        Ok(())
+    }
+
+    /// Forgets a worker: its tokens are good for nothing any more, and the jobs that it has are given to others. Its
+    /// results stay. One that still has the join token may come back.
+    pub(crate) fn remove_worker(&mut self, id: &str) -> Result<(), Failure> {
+        if self.state.workers.remove(id).is_none() {
+            return Err(unknown(id).into());
+        }
+        self.state.waiters.remove_all_of(id);
+        self.lose_all_but(id, &[], "the worker was removed")?;
+        self.db.prepare_cached("DELETE FROM tokens WHERE worker = ?1")?.execute([id])?;
+        self.db.prepare_cached("DELETE FROM workers WHERE id = ?1")?.execute([id])?;
+        self.state.tokens.retain(|_, who| !matches!(who, Who::Worker(worker) if worker == id));
         self.event(Event::Worker(id.to_owned()));
         Ok(())
     }

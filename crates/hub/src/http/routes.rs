@@ -2,10 +2,10 @@
 
 use axum::Router;
 use axum::http::Method;
-use axum::routing::{MethodRouter, get, head, patch, post, put};
+use axum::routing::{MethodRouter, delete, get, head, patch, post, put};
 use protocol::api::{
     AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, CreateUpload, GiveBack, Given, Heartbeat, HeartbeatAnswer,
-    JobInfo, JobPage, LogAnswer, PREFIX, Register, Registered, ResultDetail, ResultPage, Upload, WorkerInfo,
+    JobInfo, JobPage, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage, Upload, WorkerInfo,
     WorkerPage, WorkerReport,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -122,6 +122,16 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         of(Method::PUT, "/workers/{worker}/health", "report-health", For::Worker, put(workers::report))
             .says("Says how a worker is")
             .takes(json::<WorkerReport>())
+            .answers(204, Content::Nothing),
+        of(Method::POST, "/workers/{worker}/pause", "pause-worker", For::Admin, post(workers::pause))
+            .says("Gives a worker no more jobs until it is resumed; what it runs goes on")
+            .takes(json::<Pause>())
+            .answers(200, json::<WorkerInfo>()),
+        of(Method::POST, "/workers/{worker}/resume", "resume-worker", For::Admin, post(workers::resume))
+            .says("Gives a worker jobs again")
+            .answers(200, json::<WorkerInfo>()),
+        of(Method::DELETE, "/workers/{worker}", "remove-worker", For::Admin, delete(workers::remove))
+            .says("Forgets a worker: its tokens end, its jobs go to others, its results stay")
             .answers(204, Content::Nothing),
         of(Method::POST, "/claims", "claim", For::Worker, post(leases::claim))
             .says("Asks for a job and waits for one; 204 if there was none")

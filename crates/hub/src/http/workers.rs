@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use protocol::VERSION;
-use protocol::api::{ProblemCode, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, check_id};
+use protocol::api::{Pause, ProblemCode, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, check_id};
 use serde::Deserialize;
 
 use crate::http::answer::{Answer, refuse};
-use crate::http::auth::{Joining, Reader, WorkerId};
+use crate::http::auth::{Admin, Joining, Reader, WorkerId};
 use crate::http::body::Document;
 use crate::hub::Shared;
 
@@ -73,10 +73,36 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<String>) -> Answer<Json<WorkerInfo>> {
-    match infos(&shared, |other| other == id, 1).pop() {
+    info(&shared, &id)
+}
+
+fn info(shared: &Shared, id: &str) -> Answer<Json<WorkerInfo>> {
+    match infos(shared, |other| other == id, 1).pop() {
         Some(worker) => Ok(Json(worker)),
         None => refuse(ProblemCode::NotFound, format!("no worker `{id}` has registered")),
     }
+}
+
+pub(crate) async fn pause(
+    State(shared): State<Shared>,
+    _: Admin,
+    Path(id): Path<String>,
+    Document(pause): Document<Pause>,
+) -> Answer<Json<WorkerInfo>> {
+    let (reason, worker) = (shorten(pause.reason.trim(), 500), id.clone());
+    shared.core.write(move |tx| tx.pause(&worker, Some(reason))).await?;
+    info(&shared, &id)
+}
+
+pub(crate) async fn resume(State(shared): State<Shared>, _: Admin, Path(id): Path<String>) -> Answer<Json<WorkerInfo>> {
+    let worker = id.clone();
+    shared.core.write(move |tx| tx.pause(&worker, None)).await?;
+    info(&shared, &id)
+}
+
+pub(crate) async fn remove(State(shared): State<Shared>, _: Admin, Path(id): Path<String>) -> Answer<StatusCode> {
+    shared.core.write(move |tx| tx.remove_worker(&id)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Workers in the order of their ids.
@@ -97,6 +123,7 @@ pub(crate) fn infos(shared: &Shared, wanted: impl Fn(&str) -> bool, limit: usize
             seen: crate::clock::timestamp(worker.seen.load(std::sync::atomic::Ordering::Relaxed)),
             registered: crate::clock::timestamp(worker.registered),
             jobs: Vec::new(),
+            paused: worker.paused.clone(),
         })
         .collect();
     for live in state.leases.values() {

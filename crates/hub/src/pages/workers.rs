@@ -72,8 +72,12 @@ fn line(info: &WorkerInfo, now: jiff::Timestamp) -> Line {
     });
     Line {
         id: info.id.clone(),
-        health: if info.online { info.health.name() } else { "offline" },
-        message: info.message.clone(),
+        health: match &info.paused {
+            Some(_) => "paused",
+            None if info.online => info.health.name(),
+            None => "offline",
+        },
+        message: info.paused.clone().unwrap_or_else(|| info.message.clone()),
         gpus: gpus.collect(),
         unusable: info.machine.gpus.unusable.len(),
         simulated: info.machine.gpus.simulated,

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::HubError;
 
 /// Version of the layout, `PRAGMA user_version`.
-pub(crate) const LAYOUT: i64 = 1;
+pub(crate) const LAYOUT: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE tokens (
@@ -26,7 +26,8 @@ CREATE TABLE workers (
     health TEXT NOT NULL,
     message TEXT NOT NULL,
     registered INTEGER NOT NULL,    -- milliseconds since 1970, as all times
-    seen INTEGER NOT NULL
+    seen INTEGER NOT NULL,
+    paused TEXT                     -- why it gets no jobs
 ) WITHOUT ROWID;
 
 CREATE TABLE jobs (
@@ -112,22 +113,25 @@ CREATE TABLE uploads (
 ) WITHOUT ROWID;
 ";
 
+/// What makes the layout before this one into it.
+const FROM_1: &str = "ALTER TABLE workers ADD COLUMN paused TEXT";
+
 /// The connection that writes. Makes the tables when there are none.
 pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     let failed = |error| HubError::Database { path: path.to_owned(), error };
     let mut connection = Connection::open(path).map_err(failed)?;
     prepare(&mut connection).map_err(failed)?;
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    match found {
-        0 => {
-            let transaction = connection.transaction().map_err(failed)?;
-            transaction.execute_batch(TABLES).map_err(failed)?;
-            transaction.pragma_update(None, "user_version", LAYOUT).map_err(failed)?;
-            transaction.commit().map_err(failed)?;
-        }
-        LAYOUT => {}
+    let change = match found {
+        0 => TABLES,
+        1 => FROM_1,
+        LAYOUT => return Ok(connection),
         _ => return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT }),
-    }
+    };
+    let transaction = connection.transaction().map_err(failed)?;
+    transaction.execute_batch(change).map_err(failed)?;
+    transaction.pragma_update(None, "user_version", LAYOUT).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
     Ok(connection)
 }
 
@@ -149,4 +153,30 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, HubError> {
     connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_version_has_made_is_brought_up_to_date() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("hub.sqlite");
+        let db = open(&path)?;
+        db.execute_batch(
+            "INSERT INTO workers VALUES ('w1', 'b', '{}', 'ready', '', 1, 2, NULL);
+             ALTER TABLE workers DROP COLUMN paused;
+             PRAGMA user_version = 1;",
+        )?;
+        drop(db);
+        let db = open(&path)?;
+        let seen: (i64, Option<String>) =
+            db.query_row("SELECT seen, paused FROM workers", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        assert_eq!(seen, (2, None));
+        db.execute_batch("PRAGMA user_version = 99")?;
+        drop(db);
+        assert!(matches!(open(&path), Err(HubError::TooNew { found: 99, .. })));
+        Ok(())
+    }
 }

@@ -2,7 +2,7 @@
 
 use client::{JobQuery, ResultQuery};
 use protocol::Verdict;
-use protocol::api::{Health, JobState, WorkerReport};
+use protocol::api::{Claim, Health, JobState, Pause, ProblemCode, WorkerReport};
 
 use crate::support::{Outcome, add_request, start};
 
@@ -78,6 +78,46 @@ fn a_job_that_nobody_can_take_says_why() -> Outcome {
     assert_eq!(hub.people().worker("w2")?.message, "the GPU hangs");
     hub.pass(3600);
     assert_eq!(why(&hub)?, "no worker that could take it is ready: w2 (offline)");
+    Ok(())
+}
+
+#[test]
+fn a_worker_that_is_paused_gets_nothing_until_it_is_resumed() -> Outcome {
+    let hub = start();
+    let people = hub.people();
+    let worker = hub.worker("w1", "gfx1030");
+    let waiting = {
+        let client = worker.client.clone();
+        let claim = Claim { request: "r1".into(), wait: 30, gpus: None };
+        std::thread::spawn(move || client.claim(&claim))
+    };
+    while !hub.get("/metrics").1.contains("rocbed_claims_waiting 1") {
+        std::thread::yield_now();
+    }
+    let paused = people.pause("w1", &Pause { reason: " for a talk ".into() })?;
+    assert_eq!(paused.paused.as_deref(), Some("for a talk"));
+    // A claim that waits hears of it at once.
+    let refused = waiting.join().expect("the thread").expect_err("it is paused");
+    assert_eq!(refused.code(), Some(ProblemCode::WorkerPaused));
+    hub.add(LIST);
+    assert_eq!(people.job("rocrand")?.why.as_deref(), Some("no worker that could take it is ready: w1 (paused)"));
+    // A restart of the machine changes nothing.
+    let worker = hub.worker("w1", "gfx1030");
+    let claim = Claim { request: "r2".into(), wait: 0, gpus: None };
+    let refused = worker.client.claim(&claim).expect_err("it is paused");
+    assert!(refused.to_string().contains("worker `w1` is to get no jobs: for a talk"), "{refused}");
+    assert!(hub.get("/workers").1.contains("for a talk"));
+    assert_eq!(people.resume("w1")?.paused, None);
+    let claimed = worker.begin();
+
+    // Removed while it has a job: another one gets it, and what it would deliver is nobody's.
+    people.remove_worker("w1")?;
+    assert_eq!(people.remove_worker("w1").expect_err("twice").code(), Some(ProblemCode::NotFound));
+    let refused = worker.deliver(&claimed, Verdict::Pass).expect_err("its token has ended");
+    assert_eq!(refused.code(), Some(ProblemCode::Unauthorized));
+    assert_eq!(hub.worker("w2", "gfx1030").begin().job.id, "rocrand");
+    // It may come back.
+    assert!(hub.worker("w1", "gfx1030").claim().is_none());
     Ok(())
 }
 

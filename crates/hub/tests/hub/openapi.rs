@@ -87,6 +87,9 @@ fn every_route_answers_as_it_is_described() -> Outcome {
         ("list-results", "/results".into(), people, "", String::new()),
         ("show-result", "/results/gzip".into(), people, "", String::new()),
         ("read-bundle", "/results/gzip/bundle".into(), people, "", String::new()),
+        ("pause-worker", "/workers/w2/pause".into(), people, "", json!({ "reason": "for a talk" }).to_string()),
+        ("resume-worker", "/workers/w2/resume".into(), people, "", String::new()),
+        ("remove-worker", "/workers/w2".into(), people, "", String::new()),
         ("openapi", "/openapi.json".into(), people, "", String::new()),
     ];
     let described = operations(&document);

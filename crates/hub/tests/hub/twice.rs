@@ -3,7 +3,7 @@
 use client::JobQuery;
 use protocol::Verdict;
 use protocol::api::{
-    Claim, Complete, CreateUpload, GiveBack, GiveBackReason, Health, Heartbeat, ProblemCode, WorkerReport,
+    Claim, Complete, CreateUpload, GiveBack, GiveBackReason, Health, Heartbeat, Pause, ProblemCode, WorkerReport,
 };
 
 use crate::support::{Outcome, Worker, add_request, bundle, start};
@@ -52,6 +52,10 @@ fn every_request_twice() -> Outcome {
     assert_eq!(people.cancel("sed")?.state, people.cancel("sed")?.state);
     assert_eq!(people.retry("sed")?.id, people.retry("sed")?.id);
     assert_eq!(people.jobs(&JobQuery::default())?.jobs.len(), 3);
+
+    let pause = Pause { reason: "for a talk".into() };
+    assert_eq!(people.pause("w1", &pause)?.paused, people.pause("w1", &pause)?.paused);
+    assert_eq!(people.resume("w1")?.paused, people.resume("w1")?.paused);
     Ok(())
 }
 

@@ -76,6 +76,9 @@ codes! {
     /// The token is for something else.
     Forbidden "forbidden" 403 "the token does not allow this"
         "people's requests need the admin token, a worker's its own";
+    /// Somebody has told the hub to give this worker no jobs.
+    WorkerPaused "worker-paused" 403 "the worker is paused at the hub"
+        "ask again in some minutes; who runs the hub resumes it with `rocbed workers resume`";
     /// There is nothing there.
     NotFound "not-found" 404 "there is no such thing"
         "check the id; lists are at /api/v1/jobs, /api/v1/results and /api/v1/workers";

@@ -119,6 +119,18 @@ pub struct WorkerInfo {
     pub registered: Timestamp,
     /// Ids of the jobs that it runs.
     pub jobs: Vec<String>,
+    /// Why it gets no jobs, if somebody has paused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
+}
+
+/// `POST /workers/{worker}/pause`: no more jobs for this worker, until it is resumed. What it runs goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pause {
+    /// Why, for people.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// `GET /workers`

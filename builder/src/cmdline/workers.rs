@@ -1,0 +1,73 @@
+//! `rocbed workers`
+
+use clap::{Args, Subcommand};
+
+use super::AtHub;
+
+/// `rocbed workers`
+#[derive(Debug, Subcommand)]
+pub enum WorkersCommand {
+    /// List workers by their ids
+    List(WorkersList),
+    /// Show one with everything that is known of it
+    Show(WorkersShow),
+    /// Give workers no more jobs, until they are resumed
+    ///
+    /// What they run goes on to its end, and restarting them changes nothing: use it for a machine that somebody needs for
+    /// something else, or that makes tests fail.
+    Pause(WorkersPause),
+    /// Give workers jobs again
+    Resume(WorkersNamed),
+    /// Forget workers that are gone
+    ///
+    /// Their tokens are good for nothing any more, the jobs that they have are given to others, and their results stay. A
+    /// machine that still has the join token comes back when it asks for a job: pause it instead, or give the hub a new join
+    /// token.
+    Remove(WorkersNamed),
+}
+
+/// `rocbed workers list`
+#[derive(Debug, Args)]
+pub struct WorkersList {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
+}
+
+/// `rocbed workers show`
+#[derive(Debug, Args)]
+pub struct WorkersShow {
+    /// Which
+    pub worker: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
+}
+
+/// `rocbed workers pause`
+#[derive(Debug, Args)]
+pub struct WorkersPause {
+    /// Why, for those who look at the hub and for the machine's screen
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+    /// Which.
+    #[command(flatten)]
+    pub named: WorkersNamed,
+}
+
+/// `rocbed workers resume`, `rocbed workers remove`
+#[derive(Debug, Args)]
+pub struct WorkersNamed {
+    /// Which; their ids are those of `rocbed workers list`
+    #[arg(required = true, value_name = "WORKER")]
+    pub workers: Vec<String>,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
+}

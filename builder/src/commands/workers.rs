@@ -1,0 +1,162 @@
+//! `rocbed workers`: the machines that a hub gives jobs to.
+
+use std::fmt::Write as _;
+
+use anyhow::{Result, anyhow};
+use client::{Client, ClientError};
+use jiff::Timestamp;
+use progress::Progress as _;
+use protocol::api::{Health, Pause, WorkerInfo};
+
+use super::jobs::{ago, connect, time};
+use super::{print, print_json};
+use crate::cmdline::{WorkersCommand, WorkersList, WorkersNamed, WorkersShow};
+use crate::context::Context;
+use crate::hubs::Place;
+use crate::table::{Cell, Screen, Table, of_health, printable};
+
+/// Runs the command.
+pub fn run(context: &Context, command: &WorkersCommand) -> Result<()> {
+    match command {
+        WorkersCommand::List(options) => list(options),
+        WorkersCommand::Show(options) => show(options),
+        WorkersCommand::Pause(options) => {
+            let pause = Pause { reason: options.reason.clone() };
+            each(context, &options.named, "paused", |client, id| client.pause(id, &pause).map(drop))
+        }
+        WorkersCommand::Resume(options) => each(context, options, "resumed", |client, id| client.resume(id).map(drop)),
+        WorkersCommand::Remove(options) => each(context, options, "removed", Client::remove_worker),
+    }
+}
+
+fn list(options: &WorkersList) -> Result<()> {
+    let (place, client) = connect(&options.at)?;
+    let workers = all(&place, &client)?;
+    if options.json {
+        return print_json(&workers);
+    }
+    print(&table(&workers, Timestamp::now()).text(Screen::of_stdout()))
+}
+
+fn all(place: &Place, client: &Client) -> Result<Vec<WorkerInfo>> {
+    let (mut workers, mut after) = (Vec::new(), None);
+    loop {
+        let page = client.workers(after.as_deref()).map_err(|error| place.explain(error))?;
+        workers.extend(page.workers);
+        after = page.next;
+        if after.is_none() {
+            return Ok(workers);
+        }
+    }
+}
+
+fn table(workers: &[WorkerInfo], now: Timestamp) -> Table {
+    let mut table = Table::new(&["WORKER", "HEALTH", "GPUS", "JOBS", "SEEN", "WHAT"]);
+    for worker in workers {
+        table.row([
+            worker.id.clone().into(),
+            health(worker),
+            gpus(worker).into(),
+            worker.jobs.join(", ").into(),
+            ago(worker.seen, now).into(),
+            worker.paused.clone().unwrap_or_else(|| worker.message.clone()).into(),
+        ]);
+    }
+    table
+}
+
+/// What counts most of how it is: that nobody gives it jobs, that it is not there, what it says itself.
+fn health(worker: &WorkerInfo) -> Cell {
+    match (&worker.paused, worker.online) {
+        (Some(_), _) => Cell::coloured("paused", of_health(Health::Off)),
+        (None, false) => Cell::coloured("offline", of_health(Health::Off)),
+        (None, true) => Cell::coloured(worker.health.name(), of_health(worker.health)),
+    }
+}
+
+/// The targets of its GPUs: `gfx1030, 2 gfx942`.
+fn gpus(worker: &WorkerInfo) -> String {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for gpu in &worker.machine.gpus.gpus {
+        let target = gpu.target.to_string();
+        match counts.iter_mut().find(|(name, _)| *name == target) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((target, 1)),
+        }
+    }
+    let words: Vec<_> = counts
+        .into_iter()
+        .map(|(target, count)| if count == 1 { target } else { format!("{count} {target}") })
+        .collect();
+    words.join(", ")
+}
+
+fn show(options: &WorkersShow) -> Result<()> {
+    let (place, client) = connect(&options.at)?;
+    let worker = client.worker(&options.worker).map_err(|error| place.explain(error))?;
+    if options.json {
+        return print_json(&worker);
+    }
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    describe(&mut text, &worker, &place).unwrap_or_default();
+    print(&text)
+}
+
+fn describe(text: &mut String, worker: &WorkerInfo, place: &Place) -> std::fmt::Result {
+    let machine = &worker.machine;
+    let mut line = |name: &str, value: &str| writeln!(text, "{name:<10}  {}", printable(value).trim_end());
+    line("worker", &worker.id)?;
+    line("page", &place.worker_page(&worker.id))?;
+    line("health", if worker.online { worker.health.name() } else { "offline" })?;
+    if !worker.message.is_empty() {
+        line("it says", &worker.message)?;
+    }
+    if let Some(reason) = &worker.paused {
+        line("paused", if reason.is_empty() { "yes" } else { reason })?;
+    }
+    line("seen", &time(worker.seen))?;
+    line("registered", &time(worker.registered))?;
+    line("name", &machine.name)?;
+    line("kernel", &machine.kernel)?;
+    line("memory", &format!("{} MiB", machine.memory))?;
+    for gpu in &machine.gpus.gpus {
+        let made_up = if gpu.simulated { ", simulated" } else { "" };
+        line("gpu", &format!("{} {}, {}{made_up}", gpu.target, gpu.name, gpu.id))?;
+    }
+    for gpu in &machine.gpus.unusable {
+        let why = gpu.reasons.first().map(|reason| format!(": {}", reason.message)).unwrap_or_default();
+        line("no use", &format!("{}{why}", gpu.name))?;
+    }
+    for job in &worker.jobs {
+        line("job", job)?;
+    }
+    Ok(())
+}
+
+/// Does something to each of several workers. One that is refused keeps nobody from the others.
+fn each(
+    context: &Context,
+    options: &WorkersNamed,
+    verb: &str,
+    action: impl Fn(&Client, &str) -> Result<(), ClientError>,
+) -> Result<()> {
+    let (place, client) = connect(&options.at)?;
+    let mut failed = 0;
+    for id in &options.workers {
+        match action(&client, id) {
+            Ok(()) => context.reporter.say(&format!("{verb} {id}")),
+            // All others would fail too.
+            Err(error) if error.is_passing() => return Err(place.explain(error)),
+            Err(error) => {
+                failed += 1;
+                let error = place.explain(error).context(format!("worker {id}"));
+                context.reporter.warn(&crate::error_text(&error));
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(anyhow!("{failed} of {} workers were refused", options.workers.len())),
+    }
+}
