@@ -4,10 +4,10 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use protocol::api::{Problem, ProblemCode};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::millis;
 use crate::config::Config;
@@ -16,12 +16,6 @@ use crate::error::HubError;
 use crate::http::answer::io_problem;
 use crate::store::{Bundles, CaseFiles, DataDir, Logs, Readers, Uploads, free_bytes, schema};
 use crate::token::{Who, hash};
-
-/// Uploads that nobody went on with for so long are removed.
-const ABANDONED: Duration = Duration::from_secs(7 * 86_400);
-
-/// The same request is recognised for so long.
-const REQUESTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// A hub: the data directory is open, and requests can be [served](Hub::serve).
 #[derive(Clone)]
@@ -45,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) logs: Logs,
     pub(crate) cases: CaseFiles,
     pub(crate) counters: Counters,
+    /// Who reads a bundle to its end, which is a processor's whole work, has one of these.
+    pub(crate) readings: Semaphore,
     /// Becomes true when the hub is to end: who waits stops waiting.
     pub(crate) stop: watch::Receiver<bool>,
     data: DataDir,
@@ -104,6 +100,7 @@ impl Hub {
             logs: Logs::new(data.logs()),
             cases: CaseFiles::new(data.logs()),
             counters: Counters::default(),
+            readings: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             stop: stopped,
             data,
         }));
@@ -165,34 +162,6 @@ impl Hub {
         let since = self.shared.config.clock.millis().saturating_sub(120_000);
         if let Err(problem) = self.shared.core.write(move |tx| tx.save_seen(since)).await {
             tracing::warn!(%problem, "when workers were seen could not be written down");
-        }
-    }
-
-    async fn tidy(&self) {
-        let before = self.shared.config.clock.millis().saturating_sub(millis(REQUESTS_KEPT));
-        let uploads = self.shared.uploads.clone();
-        let abandoned = tokio::task::spawn_blocking(move || {
-            let Some(time) = SystemTime::now().checked_sub(ABANDONED) else { return Ok(Vec::new()) };
-            let ids = uploads.older_than(time)?;
-            for id in &ids {
-                std::fs::remove_file(uploads.path(id))?;
-            }
-            Ok::<_, std::io::Error>(ids)
-        });
-        let abandoned = match abandoned.await {
-            Ok(Ok(ids)) => ids,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "abandoned uploads could not be removed");
-                Vec::new()
-            }
-            Err(_) => Vec::new(),
-        };
-        let outcome = self.shared.core.write(move |tx| {
-            tx.forget_requests(before)?;
-            tx.forget_uploads(&abandoned)
-        });
-        if let Err(problem) = outcome.await {
-            tracing::warn!(%problem, "what nobody needs any more could not be forgotten");
         }
     }
 

@@ -31,6 +31,7 @@ mod metrics;
 mod pages;
 mod serve;
 mod store;
+mod tidy;
 mod tls;
 mod token;
 

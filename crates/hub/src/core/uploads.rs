@@ -47,6 +47,25 @@ impl Tx<'_> {
         found.ok_or_else(|| Problem::new(ProblemCode::NotFound, format!("there is no upload `{id}`")).into())
     }
 
+    /// Digests of what was announced before the time given and is of no result: of a delivery that came too late, or was
+    /// never completed. What was never announced to this database is none of its business: it may have been restored.
+    pub(crate) fn orphans(&self, before: i64) -> Result<Vec<String>, Failure> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT DISTINCT sha256 FROM uploads WHERE created < ?1 AND sha256 NOT IN (SELECT bundle FROM results)",
+        )?;
+        let digests = statement.query_map([before], |row| row.get(0))?;
+        Ok(digests.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Forgets uploads that were announced before the time given and are complete: their files are bundles now, and
+    /// who announces one again finds it.
+    pub(crate) fn forget_finished_uploads(&mut self, before: i64) -> Result<(), Failure> {
+        self.db
+            .prepare_cached("DELETE FROM uploads WHERE created < ?1 AND sha256 IN (SELECT bundle FROM results)")?
+            .execute([before])?;
+        Ok(())
+    }
+
     /// Forgets uploads, those of which the files were removed.
     pub(crate) fn forget_uploads(&mut self, ids: &[String]) -> Result<(), Failure> {
         for id in ids {

@@ -125,6 +125,8 @@ pub(crate) async fn complete(
         Err(completed) => return Ok(Json(completed)),
     };
     let (bundles, digest, limit) = (shared.bundles.clone(), complete.bundle.clone(), shared.config.max_unpacked);
+    // However many deliver at once, pages and heartbeats are answered meanwhile.
+    let turn = shared.readings.acquire().await.map_err(|_| Problem::new(ProblemCode::Unavailable, "the hub ends"))?;
     let read = tokio::task::spawn_blocking(move || -> Result<_, Refused> {
         let missing = || Problem::new(ProblemCode::BundleMissing, format!("there is no bundle {digest}"));
         let size = bundles.size(&digest).map_err(|error| io_problem(&error))?.ok_or_else(missing)?;
@@ -134,6 +136,7 @@ pub(crate) async fn complete(
         Ok((size, contents))
     });
     let (size, contents) = read.await??;
+    drop(turn);
     let result = contents.result;
     if result.job.id != job.id || result.job.source != source {
         let detail = format!("the bundle is of job `{}`, and the lease of job `{}`", result.job.id, job.id);

@@ -47,6 +47,9 @@ async fn status(shared: &Shared, row: UploadRow) -> Answer<Upload> {
     let (bundles, uploads) = (shared.bundles.clone(), shared.uploads.clone());
     let task = tokio::task::spawn_blocking(move || {
         let complete = bundles.size(&row.sha256)? == Some(row.size);
+        if complete {
+            bundles.renew(&row.sha256)?;
+        }
         let offset = if complete { row.size } else { uploads.offset(&row.id)? };
         Ok(Upload { id: row.id, offset, size: row.size, complete })
     });

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
@@ -32,6 +33,25 @@ impl Bundles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Somebody asks for it again, to complete a job with it: it is as new.
+    pub(crate) fn renew(&self, sha256: &str) -> io::Result<()> {
+        File::options().write(true).open(self.path(sha256))?.set_modified(SystemTime::now())
+    }
+
+    /// Removes a bundle if it was there before the time given. Says whether it was.
+    pub(crate) fn remove_older(&self, sha256: &str, time: SystemTime) -> io::Result<bool> {
+        let path = self.path(sha256);
+        let old = match fs::metadata(&path) {
+            Ok(about) => about.modified()? < time,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        if old {
+            fs::remove_file(&path)?;
+        }
+        Ok(old)
     }
 
     /// Takes a file as the bundle with this digest. False if its digest is another; then the file stays where it is.

@@ -40,6 +40,41 @@ fn what_is_there_already_needs_no_room() -> Outcome {
     Ok(())
 }
 
+#[test]
+fn bundles_that_became_no_result_do_not_stay_for_ever() -> Outcome {
+    let temp = tempfile::tempdir()?;
+    let hub = start_in(temp.path(), |_| ());
+    let worker = hub.worker("w1", "");
+    hub.add("[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n");
+    let (done, cancelled) = (worker.begin(), worker.begin());
+    worker.deliver(&done, Verdict::Pass)?;
+    hub.people().cancel(&cancelled.job.id)?;
+    assert!(worker.deliver(&cancelled, Verdict::Pass).is_err());
+    let bundles = || -> std::io::Result<Vec<std::path::PathBuf>> {
+        let mut all = Vec::new();
+        for directory in std::fs::read_dir(temp.path().join("bundles"))? {
+            for file in std::fs::read_dir(directory?.path())? {
+                all.push(file?.path());
+            }
+        }
+        Ok(all)
+    };
+    let tidy = || tokio::runtime::Builder::new_current_thread().build().map(|runtime| runtime.block_on(hub.hub.tidy()));
+    assert_eq!(bundles()?.len(), 2);
+    tidy()?;
+    assert_eq!(bundles()?.len(), 2, "it is new");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(8 * 86_400);
+    for path in bundles()? {
+        std::fs::File::options().write(true).open(path)?.set_modified(old)?;
+    }
+    hub.pass(8 * 86_400);
+    tidy()?;
+    let kept = hub.client().result(&done.job.id)?.info.bundle;
+    let left: Vec<_> = bundles()?.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+    assert_eq!(left, [kept]);
+    Ok(())
+}
+
 /// A small file system that is unmounted when it is dropped.
 struct Small<'a>(&'a Path);
 

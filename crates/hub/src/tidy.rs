@@ -1,0 +1,60 @@
+//! What nobody needs any more is removed: uploads that were not gone on with, bundles that became no result, names of old
+//! requests.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use crate::clock::millis;
+use crate::hub::Hub;
+
+/// Uploads that nobody went on with for so long are removed, and bundles that became no result.
+const ABANDONED: Duration = Duration::from_secs(7 * 86_400);
+
+/// The same request is recognised for so long.
+const REQUESTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+impl Hub {
+    /// Removes what nobody needs any more; [`Hub::serve`] does it every hour.
+    pub async fn tidy(&self) {
+        let now = self.shared.config.clock.millis();
+        let (requests, abandoned) = (now.saturating_sub(millis(REQUESTS_KEPT)), now.saturating_sub(millis(ABANDONED)));
+        let shared = self.shared.clone();
+        let found = tokio::task::spawn_blocking(move || -> io::Result<_> {
+            let Some(time) = SystemTime::now().checked_sub(ABANDONED) else { return Ok(None) };
+            let uploads = shared.uploads.older_than(time)?;
+            for id in &uploads {
+                fs::remove_file(shared.uploads.path(id))?;
+            }
+            Ok(Some((uploads, time)))
+        });
+        let (uploads, time) = match found.await {
+            Ok(Ok(Some(found))) => found,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "abandoned uploads could not be removed");
+                return;
+            }
+            Ok(Ok(None)) | Err(_) => return,
+        };
+        let bundles = self.shared.bundles.clone();
+        let outcome = self.shared.core.write(move |tx| {
+            tx.forget_requests(requests)?;
+            tx.forget_uploads(&uploads)?;
+            tx.forget_finished_uploads(abandoned)?;
+            let mut removed = 0_u32;
+            // While nothing else is written: none of them becomes a result meanwhile.
+            for digest in tx.orphans(abandoned)? {
+                match bundles.remove_older(&digest, time) {
+                    Ok(gone) => removed += u32::from(gone),
+                    Err(error) => tracing::warn!(%error, digest, "a bundle that became no result could not be removed"),
+                }
+            }
+            Ok(removed)
+        });
+        match outcome.await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "bundles that became no result were removed"),
+            Err(problem) => tracing::warn!(%problem, "what nobody needs any more could not be forgotten"),
+        }
+    }
+}
