@@ -180,11 +180,45 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     })
 }
 
+/// The names of an image's files. A build replaces them.
+const NAMES: [&str; 10] = [
+    "disk.img",
+    "disk.img.zst",
+    "disk.img.bmap",
+    "root.img",
+    "uki.efi",
+    "vmlinuz",
+    "initrd.img",
+    "netboot.img",
+    "cmdline",
+    "manifest.json",
+];
+
+/// Refuses a directory with files of these names that no build has made: they would be replaced.
+fn refuse_others(directory: &Path) -> Result<()> {
+    let has = |name: &str| directory.join(name).symlink_metadata().is_ok();
+    if has(LOCK) || has(publish::SUMS) {
+        return Ok(());
+    }
+    let found: Vec<&str> = NAMES.into_iter().filter(|name| has(name)).collect();
+    anyhow::ensure!(
+        found.is_empty(),
+        "{} holds no image of rocbed's, and a build would replace what is there: {}\n  help: give a directory of its own with --output, or move these files away",
+        directory.display(),
+        found.join(", ")
+    );
+    Ok(())
+}
+
+/// The lock on an image directory. Who finds it knows that the directory is one.
+const LOCK: &str = ".lock";
+
 /// One build per output directory at a time.
 fn guard(recipe: &Recipe, options: &Options, reporter: &Reporter) -> Result<FileLock> {
+    refuse_others(&options.output)?;
     fs::create_dir_all(&options.output).with_context(|| format!("making {}", options.output.display()))?;
     let wait = if options.wait { Wait::Forever } else { Wait::No };
-    let path = options.output.join(".lock");
+    let path = options.output.join(LOCK);
     let lock = FileLock::acquire(&path, &format!("building {}", recipe.name), wait, reporter);
     lock.context("another build into this directory is running\n  help: --wait waits for its end, --output names another directory")
 }
@@ -365,4 +399,29 @@ impl Clock {
 /// The default output directory.
 pub fn default_output(recipe: &Recipe) -> PathBuf {
     Path::new("images").join(&recipe.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_image_directories_are_built_into() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        refuse_others(&directory.path().join("new"))?;
+        fs::write(directory.path().join("notes"), "")?;
+        refuse_others(directory.path())?;
+        fs::write(directory.path().join("vmlinuz"), "somebody's kernel")?;
+        let refused = refuse_others(directory.path()).map_err(|error| error.to_string());
+        assert!(
+            refused.is_err_and(|text| text.contains("replace what is there: vmlinuz\n") && text.contains("--output"))
+        );
+        // What a build that was cut off has left, and what it had finished.
+        for ours in [LOCK, publish::SUMS] {
+            fs::write(directory.path().join(ours), "")?;
+            refuse_others(directory.path())?;
+            fs::remove_file(directory.path().join(ours))?;
+        }
+        Ok(())
+    }
 }

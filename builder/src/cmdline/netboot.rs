@@ -27,10 +27,10 @@ pub struct Netboot {
     #[arg(long, default_value_t = 8470)]
     pub port: u16,
     /// The hub that the machines work for
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = hub)]
     pub hub: Option<String>,
     /// What makes a machine the hub's worker. Whoever is on the network can read it
-    #[arg(long, value_name = "TOKEN", env = "ROCBED_JOIN_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", env = "ROCBED_JOIN_TOKEN", hide_env_values = true, value_parser = join_token)]
     pub join_token: Option<String>,
     /// A setting of the appliance, as on the kernel command line without rocbed.: name=gpu7
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
@@ -65,6 +65,14 @@ fn setting(text: &str) -> Result<String, String> {
     settings::check(name, value, Place::CommandLine).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
+fn hub(text: &str) -> Result<String, String> {
+    setting(&format!("hub={text}")).map(|_| text.to_owned())
+}
+
+fn join_token(text: &str) -> Result<String, String> {
+    setting(&format!("join-token={}", text.trim())).map(|_| text.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +83,9 @@ mod tests {
         assert!(range("10.9.0.99-10.9.0.10").is_err() && range("10.9.0.0/24").is_err());
         assert!(setting("name=gpu7").is_ok() && setting("hub=http://a?b=c").is_ok());
         assert!(setting("name").is_err() && setting("rocbed.name=x").is_err() && setting("=x").is_err());
+        assert!(hub("http://192.0.2.7:8420").is_ok() && hub("192.0.2.7:8420").is_err() && hub("http://a b").is_err());
+        assert_eq!(join_token("rocbed-join-1\n").as_deref(), Ok("rocbed-join-1"));
+        assert!(join_token("a b").is_err());
         assert!(setting("nmae=gpu7").is_err_and(|error| error.contains("did you mean `name`?")));
     }
 }

@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use diskimage::fat;
-use fsimage::{FileTree, Metadata, Timestamp};
+use fsimage::{Content, FileTree, Metadata, NodeKind, Timestamp};
+use rootfs::finish::{self, Fate};
 
 use super::model::{FileEntry, UserEntry};
 use super::read::{Layer, RecipeError};
@@ -246,6 +247,7 @@ fn file(entry: &FileEntry, layer: &Layer) -> Result<ExtraFile, RecipeError> {
             return Err(wrong(format!("file /{path} needs {ways}")));
         }
     };
+    check_stays(path, &kind).map_err(wrong)?;
     let default_mode = match kind {
         ExtraKind::File(_) => 0o644,
         ExtraKind::Symlink(_) => 0o777,
@@ -258,6 +260,23 @@ fn file(entry: &FileEntry, layer: &Layer) -> Result<ExtraFile, RecipeError> {
         owner: entry.owner.as_ref().map_or_else(|| "root".into(), |owner| owner.0.clone()),
         group: entry.group.as_ref().map_or_else(|| "root".into(), |group| group.0.clone()),
     })
+}
+
+/// Nobody adds a file for it to be removed again.
+fn check_stays(path: &str, kind: &ExtraKind) -> Result<(), String> {
+    let node = match kind {
+        ExtraKind::File(bytes) if bytes.is_empty() => return Ok(()),
+        ExtraKind::File(_) => NodeKind::File(Content::Bytes([].into())),
+        ExtraKind::Symlink(target) => NodeKind::Symlink(target.clone().into_bytes()),
+        ExtraKind::Directory => NodeKind::Directory,
+    };
+    let fate = match finish::fate(path.as_bytes(), &node) {
+        Fate::Stays => return Ok(()),
+        Fate::IsEmptied => "is emptied in every image",
+        Fate::Goes => "is left out of every image",
+    };
+    let help = "put it elsewhere, or let the appliance's settings or a service make it at boot";
+    Err(format!("/{path} {fate}, for it belongs to the machine that runs: {help}"))
 }
 
 fn read_source(source: &str, layer: &Layer) -> Result<Vec<u8>, String> {
@@ -324,6 +343,21 @@ mod tests {
     fn a_file_without_content_is_refused() {
         let error = load_files(&[("r.toml", "[[file]]\npath = '/etc/motd'\n")]).unwrap_err();
         assert!(error.contains("needs exactly one of"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_no_image_keeps_is_refused() {
+        let refused = |path: &str, rest: &str| {
+            load_files(&[("r.toml", &format!("[[file]]\npath = '{path}'\n{rest}\n"))]).err().unwrap_or_default()
+        };
+        for path in ["/run/x", "/tmp/x", "/etc/resolv.conf", "/etc/hostname", "/var/lib/apt/lists/x"] {
+            let error = refused(path, "content = 'x'");
+            assert!(error.contains(&format!("{path} is left out of every image")) && error.contains('2'), "{error}");
+        }
+        let error = refused("/etc/machine-id", "content = 'x'");
+        assert!(error.contains("/etc/machine-id is emptied in every image"), "{error}");
+        assert_eq!(refused("/var/log/tests.log", "content = ''"), "");
+        assert_eq!(refused("/etc/motd", "content = 'x'"), "");
     }
 
     #[test]

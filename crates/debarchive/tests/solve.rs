@@ -86,6 +86,11 @@ fn conflicts_and_breaks() {
     let error = refused(&["a 1; Breaks: b (<< 2)", "b 1"], &["a", "b"]);
     assert!(error.contains("a (1) breaks b (<< 2): b (1)"), "{error}");
     assert_eq!(solved(&["a 1; Breaks: b (<< 2)", "b 1", "b 2"], &["a", "b"]), ["a=1", "b=2"]);
+    // Of another architecture than the machine's: there is none.
+    assert_eq!(solved(&["a 1; Conflicts: b:i386; Breaks: b:i386", "b 1"], &["a", "b"]), ["a=1", "b=1"]);
+    for qualified in ["b:any", "b:amd64"] {
+        assert!(refused(&[&format!("a 1; Conflicts: {qualified}"), "b 1"], &["a", "b"]).contains("conflicts with"));
+    }
     // Also by a provided name; but never with itself.
     assert!(refused(&["a 1; Conflicts: m", "b 1; Provides: m"], &["a", "b"]).contains("conflicts with m"));
     let mta = ["a 1; Provides: mta; Conflicts: mta", "b 1; Provides: mta; Conflicts: mta"];

@@ -86,6 +86,12 @@ impl Relation<'_> {
         self.version.is_none_or(|(operator, wanted)| operator.holds(version, wanted))
     }
 
+    /// Whether its qualifier lets it mean packages of `architecture`: `name:i386` means only those of i386
+    /// (deb-control(5), Conflicts and Breaks).
+    pub fn means_architecture(&self, architecture: &str) -> bool {
+        self.qualifier.is_none_or(|wanted| matches!(wanted, "any" | "native") || wanted == architecture)
+    }
+
     /// Whether the architecture restriction lets the relation count on `architecture`. Knows the wildcards `any`,
     /// `linux-any` and `any-CPU` of the architectures whose name is a CPU's, as amd64 (Debian Policy 11.1).
     pub fn applies_to(&self, architecture: &str) -> bool {

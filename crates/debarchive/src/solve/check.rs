@@ -91,7 +91,10 @@ pub fn check_closure(packages: &[Package<'_>], architecture: &str) -> Vec<Violat
                     continue;
                 }
             };
-            for relation in items.iter().flat_map(|item| &item.0).filter(|relation| relation.applies_to(architecture)) {
+            let counts = |relation: &&Relation<'_>| {
+                relation.applies_to(architecture) && relation.means_architecture(architecture)
+            };
+            for relation in items.iter().flat_map(|item| &item.0).filter(counts) {
                 let hit = |other: &&Package<'_>| other.name() != package.name() && is_meant(other, relation);
                 for other in packages.iter().filter(hit) {
                     violations.push(Violation::Conflict {

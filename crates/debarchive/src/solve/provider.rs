@@ -72,7 +72,8 @@ impl<'a> Provider<'a> {
         let mut found = Vec::new();
         for field in ["Conflicts", "Breaks"] {
             for relation in package.relations(field)?.0.into_iter().flat_map(|item| item.0) {
-                if !relation.applies_to(&self.request.architecture) {
+                let architecture = &self.request.architecture;
+                if !relation.applies_to(architecture) || !relation.means_architecture(architecture) {
                     continue;
                 }
                 let mut hit: Vec<(&str, PackageId)> = matching(self.universe, &relation)

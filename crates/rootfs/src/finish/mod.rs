@@ -13,6 +13,7 @@ pub use files::{NewFile, add_directory, add_file, add_symlink, resolve};
 use fsimage::{FileTree, Timestamp};
 pub use modules::{keep_modules, module_name};
 pub use passwords::{Group, User, add_group, add_user};
+pub use volatile::{Fate, fate};
 
 use crate::Error;
 

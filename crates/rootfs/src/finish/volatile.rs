@@ -55,23 +55,42 @@ const LEFTOVERS: &[&[u8]] = &[b".dpkg-new", b".dpkg-old", b".dpkg-dist", b".dpkg
 /// keeps nothing.
 const MACHINE_ID: &str = "etc/machine-id";
 
+/// What becomes of something in a root directory when an image is made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the image as it is.
+    Stays,
+    /// It is in the image without its content.
+    IsEmptied,
+    /// It is not in the image.
+    Goes,
+}
+
+/// What becomes of something at this path, without leading slash.
+pub fn fate(path: &[u8], kind: &NodeKind) -> Fate {
+    let directory = matches!(kind, NodeKind::Directory);
+    let below = |parents: &[&str]| parents.iter().any(|parent| is_below(path, parent.as_bytes()));
+    let listed = || FILES.iter().any(|pattern| matches(pattern.as_bytes(), path));
+    let leftover = || LEFTOVERS.iter().any(|suffix| path.ends_with(suffix));
+    // A link by the hash of a certificate that goes.
+    let snakeoil = || *kind == NodeKind::Symlink(b"ssl-cert-snakeoil.pem".to_vec());
+    if snakeoil() || below(EMPTIED) || !directory && (below(FILES_GO) || listed() || leftover()) {
+        Fate::Goes
+    } else if matches!(kind, NodeKind::File(_)) && (is_below(path, b"var/log") || path == MACHINE_ID.as_bytes()) {
+        Fate::IsEmptied
+    } else {
+        Fate::Stays
+    }
+}
+
 pub(super) fn remove(tree: &mut FileTree) -> Result<(), Error> {
     let mut gone: Vec<Vec<u8>> = Vec::new();
     let mut emptied: Vec<Vec<u8>> = Vec::new();
     for (path, id) in tree.iter() {
-        let node = tree.node(id);
-        let directory = node.is_directory();
-        let below = |parents: &[&str]| parents.iter().any(|parent| is_below(path, parent.as_bytes()));
-        let listed = || FILES.iter().any(|pattern| matches(pattern.as_bytes(), path));
-        let leftover = || LEFTOVERS.iter().any(|suffix| path.ends_with(suffix));
-        // A link by the hash of a certificate that goes.
-        let snakeoil = || node.kind == NodeKind::Symlink(b"ssl-cert-snakeoil.pem".to_vec());
-        if snakeoil() || below(EMPTIED) || !directory && (below(FILES_GO) || listed() || leftover()) {
-            gone.push(path.to_vec());
-        } else if matches!(node.kind, NodeKind::File(_))
-            && (is_below(path, b"var/log") || path == MACHINE_ID.as_bytes())
-        {
-            emptied.push(path.to_vec());
+        match fate(path, &tree.node(id).kind) {
+            Fate::Stays => {}
+            Fate::IsEmptied => emptied.push(path.to_vec()),
+            Fate::Goes => gone.push(path.to_vec()),
         }
     }
     for path in gone {
