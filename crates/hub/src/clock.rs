@@ -1,14 +1,18 @@
 //! [`Clock`]: what time it is, so that tests can say.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-/// Says what time it is. Leases run out by it.
+/// Says what time it is.
 pub trait Clock: Send + Sync + 'static {
-    /// Now, in milliseconds since 1970.
+    /// Now, in milliseconds since 1970. Somebody may set it.
     fn millis(&self) -> i64;
+
+    /// Milliseconds since a time that is always the same while the hub runs. Nobody sets it: leases run out by it.
+    fn steady(&self) -> i64;
 }
 
 /// The machine's clock.
@@ -19,28 +23,46 @@ impl Clock for SystemClock {
     fn millis(&self) -> i64 {
         Timestamp::now().as_millisecond()
     }
+
+    fn steady(&self) -> i64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        millis(START.elapsed())
+    }
 }
 
 /// A clock that stands still until it is told to go on, for tests.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    steady: AtomicI64,
+    /// The time at which the other was 0.
+    start: AtomicI64,
+}
 
 impl Default for ManualClock {
     fn default() -> Self {
-        Self(AtomicI64::new(1_790_000_000_000))
+        Self { steady: AtomicI64::new(0), start: AtomicI64::new(1_790_000_000_000) }
     }
 }
 
 impl ManualClock {
     /// Goes on.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(millis(by), Ordering::SeqCst);
+        self.steady.fetch_add(millis(by), Ordering::SeqCst);
+    }
+
+    /// Is set forward, as by somebody who sees that it is wrong.
+    pub fn set_forward(&self, by: Duration) {
+        self.start.fetch_add(millis(by), Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn millis(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+        self.start.load(Ordering::SeqCst).saturating_add(self.steady())
+    }
+
+    fn steady(&self) -> i64 {
+        self.steady.load(Ordering::SeqCst)
     }
 }
 

@@ -29,12 +29,8 @@ function follow(main) {
   }
   // Many changes at once are shown once.
   source.onmessage = () => { pending ??= setTimeout(refresh, 1000); };
-  // What has changed while the hub was away was not told.
-  let opened = false;
-  source.onopen = () => {
-    if (opened) pending ??= setTimeout(refresh, 0);
-    opened = true;
-  };
+  // What has changed before nobody was told: since the page was made, or while the hub was away.
+  source.onopen = () => { pending ??= setTimeout(refresh, 0); };
   const ages = setInterval(() => { if (!document.hidden) pending ??= setTimeout(refresh, 0); }, EVERY);
 }
 

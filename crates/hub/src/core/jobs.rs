@@ -19,17 +19,35 @@ impl Tx<'_> {
             .prepare_cached("SELECT jobs FROM additions WHERE request = ?1")?
             .query_row([&request.request], |row| row.get(0))
             .optional()?;
-        if let Some(jobs) = before {
-            return Ok(AddedJobs { jobs: serde_json::from_str(&jobs)? });
-        }
         let name = request.request.clone();
         let jobs = request.jobs();
+        if let Some(ids) = before {
+            let ids: Vec<String> = serde_json::from_str(&ids)?;
+            if !self.are_these(&ids, &jobs)? {
+                let detail = format!("request `{name}` has added other jobs: {}", first_of(&ids));
+                return Err(Problem::new(ProblemCode::RequestReused, detail).into());
+            }
+            return Ok(AddedJobs { jobs: ids });
+        }
         check(&jobs)?;
         let ids = jobs.into_iter().map(|job| self.insert(job, None)).collect::<Result<Vec<_>, _>>()?;
         self.db
             .prepare_cached("INSERT INTO additions (request, jobs, added) VALUES (?1, ?2, ?3)")?
             .execute(params![name, serde_json::to_string(&ids)?, self.now])?;
         Ok(AddedJobs { jobs: ids })
+    }
+
+    /// Whether these are the jobs that were added under these ids.
+    fn are_these(&self, ids: &[String], jobs: &[Job]) -> Result<bool, Failure> {
+        let mut find = self.db.prepare_cached("SELECT job FROM jobs WHERE id = ?1")?;
+        for (id, job) in ids.iter().zip(jobs) {
+            let added: String = find.query_row([id], |row| row.get(0))?;
+            let added: Job = serde_json::from_str(&added)?;
+            if added != (Job { id: added.id.clone(), ..job.clone() }) {
+                return Ok(false);
+            }
+        }
+        Ok(ids.len() == jobs.len())
     }
 
     /// Adds one job, under an id that is free.
@@ -120,6 +138,12 @@ impl Tx<'_> {
             .optional()?;
         found.ok_or_else(|| Problem::new(ProblemCode::NotFound, format!("there is no job `{id}`")).into())
     }
+}
+
+/// Some of them, for people.
+fn first_of(ids: &[String]) -> String {
+    let first = ids.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    if ids.len() > 3 { format!("{first} and others") } else { first }
 }
 
 fn check(jobs: &[Job]) -> Result<(), Problem> {

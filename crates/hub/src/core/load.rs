@@ -18,7 +18,7 @@ impl State {
     /// Reads it. Leases get their whole time: while the hub was down nobody could keep them.
     pub(crate) fn load(db: &Connection, config: &Config) -> rusqlite::Result<Self> {
         let mut state = Self::default();
-        let deadline = config.clock.millis().saturating_add(millis(config.lease));
+        let deadline = config.clock.steady().saturating_add(millis(config.lease));
         let mut statement = db.prepare("SELECT number, job FROM jobs WHERE state = 'queued'")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {

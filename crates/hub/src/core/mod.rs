@@ -106,7 +106,7 @@ impl Tx<'_> {
 
     /// When a lease that is kept now runs out.
     pub(crate) fn deadline(&self) -> i64 {
-        self.now.saturating_add(millis(self.config.lease))
+        self.config.clock.steady().saturating_add(millis(self.config.lease))
     }
 }
 

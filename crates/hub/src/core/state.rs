@@ -32,7 +32,7 @@ pub(crate) struct Live {
     pub(crate) job_id: String,
     pub(crate) attempt: u32,
     pub(crate) worker: String,
-    /// When it runs out, in milliseconds since 1970.
+    /// When it runs out, by the clock that nobody sets, in milliseconds.
     pub(crate) deadline: i64,
     /// Whether a heartbeat has come, and the database knows it.
     pub(crate) confirmed: bool,

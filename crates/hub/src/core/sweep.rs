@@ -9,7 +9,8 @@ use crate::core::{Failure, Tx};
 impl Tx<'_> {
     /// Ends leases that have run out. Says how many.
     pub(crate) fn expire(&mut self) -> Result<usize, Failure> {
-        let over = self.state.leases.iter().filter(|(_, live)| live.deadline <= self.now);
+        let now = self.config.clock.steady();
+        let over = self.state.leases.iter().filter(|(_, live)| live.deadline <= now);
         let over: Vec<String> = over.map(|(lease, _)| lease.clone()).collect();
         let seconds = self.config.lease.as_secs();
         for lease in &over {

@@ -20,6 +20,21 @@ fn a_lease_is_kept_by_heartbeats() {
 }
 
 #[test]
+fn a_clock_that_is_set_ends_no_lease() -> Outcome {
+    let hub = start();
+    let worker = hub.worker("w1", "");
+    hub.add(GZIP);
+    let claimed = worker.begin();
+    hub.clock.set_forward(std::time::Duration::from_secs(86_400));
+    hub.pass(0);
+    assert_eq!(hub.people().job("gzip")?.state, JobState::Running);
+    assert_eq!(worker.beat(&claimed.lease), None);
+    hub.pass(61);
+    assert_eq!(hub.people().job("gzip")?.state, JobState::Queued);
+    Ok(())
+}
+
+#[test]
 fn a_lease_that_ran_out_puts_the_job_back() -> Outcome {
     let hub = start();
     let (slow, quick) = (hub.worker("slow", ""), hub.worker("quick", ""));

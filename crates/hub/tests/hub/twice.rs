@@ -3,7 +3,8 @@
 use client::JobQuery;
 use protocol::Verdict;
 use protocol::api::{
-    Claim, Complete, CreateUpload, GiveBack, GiveBackReason, Health, Heartbeat, Pause, ProblemCode, WorkerReport,
+    AddJobs, Claim, Complete, CreateUpload, GiveBack, GiveBackReason, Health, Heartbeat, Pause, ProblemCode,
+    WorkerReport,
 };
 
 use crate::support::{Outcome, Worker, add_request, bundle, start};
@@ -14,6 +15,14 @@ fn every_request_twice() -> Outcome {
     let people = hub.people();
     let request = add_request("[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n");
     assert_eq!(people.add_jobs(&request)?, people.add_jobs(&request)?);
+    assert_eq!(people.jobs(&JobQuery::default())?.jobs.len(), 2);
+    // The same name for another list is a mistake, and adds nothing.
+    for list in ["[[job]]\npackage = \"gzip\"\n", "[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"tar\"\n"] {
+        let other = AddJobs { request: request.request.clone(), ..add_request(list) };
+        let refused = people.add_jobs(&other).expect_err("it was used before");
+        assert_eq!(refused.code(), Some(ProblemCode::RequestReused));
+        assert!(refused.to_string().contains("has added other jobs: gzip, sed"), "{refused}");
+    }
     assert_eq!(people.jobs(&JobQuery::default())?.jobs.len(), 2);
 
     // Both tokens are good: whichever answer was lost.

@@ -97,6 +97,9 @@ codes! {
     /// Somebody cancelled the job.
     JobCancelled "job-cancelled" 409 "the job was cancelled"
         "forget this result: nobody wants it any more";
+    /// The name of a request was used before, for something else.
+    RequestReused "request-reused" 409 "the name of the request was used for something else"
+        "choose a new name for each list; send the same name only to hear the same answer again";
     /// The job ended, and stays as it did.
     JobOver "job-over" 409 "the job is over"
         "leave it as it is; a retry adds a job like it";
