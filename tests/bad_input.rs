@@ -67,6 +67,26 @@ fn a_release_file_past_its_time_is_refused_unless_the_recipe_allows_it() {
 }
 
 #[test]
+fn a_mirror_that_is_behind_the_lock_is_told() {
+    let archive = TestArchive::new();
+    let server = archive.serve();
+    let recipe = archive.recipe(&server.url(""), "greeter", "check-valid-until = false");
+    let update = |date: &str| {
+        archive.publish(date, None);
+        let cache = archive.path().join(format!("cache of {date}"));
+        rocbed(["lock", "--update"]).arg(&recipe).env("ROCBED_CACHE", cache).run().stderr
+    };
+    for date in ["Fri, 02 Oct 2026 08:00:00 UTC", "Sat, 03 Oct 2026 08:00:00 UTC"] {
+        let said = update(date);
+        assert!(!said.contains("go back"), "{said}");
+    }
+    says(
+        &update("Fri, 02 Oct 2026 20:00:00 UTC"),
+        &["2026-10-02T20:00:00Z", "later one, of 2026-10-03T08:00:00Z: packages may go back", "--mirror"],
+    );
+}
+
+#[test]
 fn an_index_cut_short_is_refused() {
     let archive = TestArchive::new();
     let path = archive.path().join("dists/sid/main/binary-amd64/Packages.xz");

@@ -400,6 +400,9 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     refused.flash(&[device.name()], &[&format!("there is no {}", device.name()), &format!("did you mean {path}?")]);
     refused.flash(&[path], &[&format!("{path} ("), "is not removable", "--i-know"]);
     refused.flash(&[path, "--i-know"], &[&format!("asked whether {path} may be overwritten"), "--yes says so"]);
+    let swapped = rocbed(["flash", path]).arg(smoke_image()).args(&["--i-know", "--yes"]).fails();
+    assert!(swapped.contains(&format!("{path} is a device, and no image")), "{swapped}");
+    assert!(swapped.contains(&format!("rocbed flash {} {path}", smoke_image().display())), "{swapped}");
     refused.flash(&[path, "--i-know", "--yes", "--file"], &["is a device, and --file was given", "leave --file away"]);
     let exclusive = OFlags::EXCL.bits().cast_signed();
     let taken = File::options().read(true).custom_flags(exclusive).open(path).expect("the device, for us alone");

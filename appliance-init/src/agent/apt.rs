@@ -36,13 +36,23 @@ pub fn write(settings: &Settings, root: &Path, layer: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Sources in deb822 style with another address (sources.list(5), `URIs`).
+/// Whose archive a mirror has.
+const DEBIAN: &str = "debian-archive-keyring";
+
+/// Sources in deb822 style with another address for what Debian has signed (sources.list(5), `URIs` and `Signed-By`): a mirror
+/// has nobody else's packages.
 fn with_mirror(sources: &str, mirror: &str) -> String {
-    let line = |line: &str| match line.split_once(':') {
-        Some((field, _)) if field.eq_ignore_ascii_case("URIs") => format!("{field}: {mirror}\n"),
-        _ => format!("{line}\n"),
+    let field =
+        |line: &str, name: &str| line.split_once(':').is_some_and(|(field, _)| field.eq_ignore_ascii_case(name));
+    let stanza = |stanza: &str| {
+        let mut keys = stanza.lines().filter(|line| field(line, "Signed-By"));
+        let debian = keys.all(|line| line.contains(DEBIAN));
+        let line = |line: &str| {
+            if debian && field(line, "URIs") { format!("URIs: {mirror}\n") } else { format!("{line}\n") }
+        };
+        stanza.lines().map(line).collect::<String>()
     };
-    sources.lines().map(line).collect()
+    sources.split("\n\n").map(stanza).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -63,6 +73,15 @@ mod tests {
         assert_eq!(text(SOURCES)?, "Types: deb deb-src\nURIs: http://b\nSuites: sid\n");
         assert_eq!(text(CONFIGURATION)?, "Acquire::Check-Valid-Until \"false\";\n");
         Ok(())
+    }
+
+    #[test]
+    fn a_mirror_has_debians_packages_only() {
+        let sources = "Types: deb\nURIs: http://a\nSigned-By: /usr/share/keyrings/debian-archive-keyring.pgp\n\n\
+            Types: deb\nURIs: http://others\nSigned-By: /etc/apt/keyrings/others.pgp\n\nTypes: deb-src\nuris: http://a\n";
+        let expected = "Types: deb\nURIs: http://b\nSigned-By: /usr/share/keyrings/debian-archive-keyring.pgp\n\n\
+            Types: deb\nURIs: http://others\nSigned-By: /etc/apt/keyrings/others.pgp\n\nTypes: deb-src\nURIs: http://b\n";
+        assert_eq!(with_mirror(sources, "http://b"), expected);
     }
 
     #[test]

@@ -227,11 +227,12 @@ fn apt_sources(sources: &[AptSourceEntry]) -> String {
     let stanza = |source: &AptSourceEntry| {
         let check = if source.check_valid_until { "" } else { "Check-Valid-Until: no\n" };
         format!(
-            "Types: {}\nURIs: {}\nSuites: {}\nComponents: {}\nSigned-By: /usr/share/keyrings/debian-archive-keyring.pgp\n{check}",
+            "Types: {}\nURIs: {}\nSuites: {}\nComponents: {}\nSigned-By: {}\n{check}",
             source.types.join(" "),
             source.uris.join(" "),
             source.suites.join(" "),
             source.components.join(" "),
+            source.signed_by,
         )
     };
     sources.iter().map(stanza).collect::<Vec<_>>().join("\n")

@@ -27,9 +27,11 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
     let fetcher = context.fetcher(&options.source)?;
     context.reporter.stage("lock", "looking at the lock");
     let outcome = lock::current(context, &recipe, &options.source, &found, &fetcher, false, options.locked)?;
-    if outcome.changes.is_some() {
+    if let Some(changes) = &outcome.changes {
         outcome.lock.write(&found.path).context("keeping the new lock")?;
-        context.reporter.say(&format!("wrote {}", found.path.display()));
+        let count = outcome.lock.packages.len();
+        let what = if found.lock.is_none() { format!("{count} packages") } else { crate::lock::summary(changes) };
+        context.reporter.say(&format!("wrote {}: {what}", found.path.display()));
     }
     let how = build::Options {
         output: options.output.clone().unwrap_or_else(|| build::default_output(&recipe)),

@@ -95,9 +95,28 @@ pub fn current(
     context.reporter.detail(&format!("mirror: {mirror}"));
     let archive = archive::open(&wish, &mirror, fetcher, &context.reporter)?;
     let lock = resolve::lock(recipe, &archive)?;
+    if let Some((old, _)) = &found.lock
+        && let Some(warning) = goes_back(old, &lock, &mirror)
+    {
+        context.reporter.warn(&warning);
+    }
     let before = found.lock.as_ref().map(|(lock, _)| lock::versions(lock)).unwrap_or_default();
     let changes = lock::diff(&before, &lock::versions(&lock));
     Ok(Outcome { lock, changes: Some(changes) })
+}
+
+/// That a mirror is behind the one that the old lock was made from: a signature says who made an archive's state, not that it
+/// is the last one.
+fn goes_back(old: &Lock, new: &Lock, mirror: &str) -> Option<String> {
+    let day = |date| jiff::Timestamp::from_second(date).unwrap_or_default();
+    (old.archive.suite == new.archive.suite && new.archive.date < old.archive.date).then(|| {
+        format!(
+            "{mirror} has {} as it was at {}, and the lock was made from a later one, of {}: packages may go back\n  help: look at what changes; another mirror (--mirror) may be newer",
+            new.archive.suite,
+            day(new.archive.date),
+            day(old.archive.date)
+        )
+    })
 }
 
 #[derive(Serialize)]

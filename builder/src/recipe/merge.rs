@@ -346,6 +346,16 @@ mod tests {
     }
 
     #[test]
+    fn sources_of_others_have_keys_of_their_own() {
+        let recipe = "[[apt-source]]\n[[apt-source]]\nuris = ['https://others.example/apt']\nsigned-by = '/etc/apt/keyrings/o.pgp'\n";
+        let recipe = load_files(&[("r.toml", recipe)]).unwrap();
+        let keys: Vec<_> = recipe.apt_sources.iter().map(|source| source.signed_by.as_str()).collect();
+        assert_eq!(keys, ["/usr/share/keyrings/debian-archive-keyring.pgp", "/etc/apt/keyrings/o.pgp"]);
+        let error = load_files(&[("r.toml", "[[apt-source]]\nsigned-by = 'o.pgp'\n")]).unwrap_err();
+        assert!(error.contains("r.toml:2") && error.contains("\"o.pgp\" is no path of a keyring"), "{error}");
+    }
+
+    #[test]
     fn a_file_that_no_image_keeps_is_refused() {
         let refused = |path: &str, rest: &str| {
             load_files(&[("r.toml", &format!("[[file]]\npath = '{path}'\n{rest}\n"))]).err().unwrap_or_default()

@@ -191,6 +191,9 @@ pub struct AptSourceEntry {
     /// Whether apt in the appliance refuses a Release file past its `Valid-Until` (default `true`).
     #[serde(default = "yes")]
     pub check_valid_until: bool,
+    /// The keyring that has to have signed it, a path in the image (default Debian's, of debian-archive-keyring). Another one is put there by a `[[file]]`. Where the appliance has the setting `mirror`, it replaces the addresses of Debian's sources only.
+    #[serde(default = "debian_keyring", deserialize_with = "keyring_path")]
+    pub signed_by: String,
 }
 
 /// Sizes and layout of the image files.
@@ -212,6 +215,20 @@ pub struct ImageTable {
 
 fn both_types() -> Vec<String> {
     vec!["deb".into(), "deb-src".into()]
+}
+
+fn debian_keyring() -> String {
+    "/usr/share/keyrings/debian-archive-keyring.pgp".into()
+}
+
+fn keyring_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let path = String::deserialize(deserializer)?;
+    if path.starts_with('/') && !path.contains(|char: char| char.is_whitespace() || char.is_control()) {
+        return Ok(path);
+    }
+    Err(serde::de::Error::custom(format!(
+        "{path:?} is no path of a keyring: give one in the image, from / on, without blanks"
+    )))
 }
 
 fn public_mirror() -> Vec<String> {

@@ -3,7 +3,9 @@
 mod fetch;
 mod show;
 
+use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -35,6 +37,7 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
     let (Some(image), Some(device)) = (&options.image, &options.device) else {
         return list(context, &machine, options);
     };
+    refuse_device(image, device)?;
     // Whatever is wrong with the settings or the device is said before anything is downloaded.
     let files = files(options)?;
     let mut wanted = Wanted { size: 0, fixed: options.i_know, file: options.file, image: None };
@@ -89,6 +92,17 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
         bytes(written.zeros),
         began.elapsed().as_secs_f64()
     ));
+    Ok(())
+}
+
+/// An image is a file or an address: whoever names a device there has the two the wrong way round.
+fn refuse_device(image: &str, device: &Path) -> Result<()> {
+    let is_device = fs::metadata(image).is_ok_and(|about| about.file_type().is_block_device());
+    ensure!(
+        !is_device,
+        "{image} is a device, and no image\n  help: the image comes first, then the device to write it to: rocbed flash {} {image}",
+        device.display()
+    );
     Ok(())
 }
 
