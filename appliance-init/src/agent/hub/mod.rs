@@ -72,6 +72,8 @@ pub struct Hub {
     lease_time: Duration,
     lease: Option<String>,
     streams: Vec<LogStream>,
+    /// What was told of why there are no jobs; empty if there are.
+    paused: String,
 }
 
 impl Hub {
@@ -106,6 +108,7 @@ impl Hub {
             lease_time: Duration::from_secs(60),
             lease: None,
             streams: Vec::new(),
+            paused: String::new(),
             options,
         })
     }
@@ -200,6 +203,20 @@ impl Hub {
         self.streams.retain(|stream| !stream.is_over());
     }
 
+    /// Tells those who stand before the machine that somebody has paused it at the hub, or that this is over.
+    fn tell_paused(&mut self, error: Option<&ClientError>) {
+        let text = match error {
+            Some(ClientError::Refused(problem)) if problem.code == ProblemCode::WorkerPaused => problem.detail.clone(),
+            None => String::new(),
+            // This says nothing about it.
+            Some(_) => return,
+        };
+        if self.paused != text {
+            self.paused.clone_from(&text);
+            (self.options.tell)(&Report::condition("jobs", text));
+        }
+    }
+
     fn problem(&self, what: String, advice: &str) {
         (self.options.tell)(&Report::Problem { what, advice: advice.to_owned() });
     }
@@ -259,7 +276,11 @@ impl Exchange for Hub {
         let finite = self.options.when_done == WhenDone::PowerOff;
         let wait = if finite { self.options.pace.last_claim.min(self.longest_wait) } else { self.longest_wait };
         let began = Instant::now();
-        match self.claim_once(wait) {
+        let outcome = self.claim_once(wait);
+        if let Some(outcome) = &outcome {
+            self.tell_paused(outcome.as_ref().err());
+        }
+        match outcome {
             Some(Ok(Some(claimed))) => return self.accept(claimed),
             Some(Ok(None)) => {
                 // A hub that is going away answers early.

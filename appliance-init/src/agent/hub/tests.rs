@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use protocol::api::{AttemptState, JobInfo, JobState};
+use protocol::api::{AttemptState, JobInfo, JobState, Pause};
 
 use self::network::{Network, Switch, When};
 use self::support::{Agent, TestHub, Tested};
@@ -61,6 +61,26 @@ fn a_cancelled_job_stops_and_is_given_back() -> Tested {
     let job = hub.job("slow");
     assert_eq!((job.state, job.attempts[0].state), (JobState::Cancelled, AttemptState::Cancelled));
     hub.each_has_one_result(&["gzip"]);
+    Ok(())
+}
+
+#[test]
+fn a_machine_that_is_paused_says_so_until_it_is_resumed() -> Tested {
+    let hub = TestHub::start();
+    let data = tempfile::tempdir()?;
+    hub.add(&["gzip"]);
+    let agent = Agent::start(&hub, data.path());
+    hub.wait_for("gzip", JobState::Finished);
+    let worker = hub.people().workers(None)?.workers.remove(0).id;
+    hub.people().pause(&worker, &Pause { reason: "needed for a talk".into() })?;
+    agent.wait_for_condition("jobs", "needed for a talk");
+    hub.add(&["sed"]);
+    assert_eq!(hub.job("sed").state, JobState::Queued);
+    hub.people().resume(&worker)?;
+    hub.wait_for("sed", JobState::Finished);
+    assert_eq!(agent.conditions("jobs").last().map(String::as_str), Some(""));
+    agent.stop()?;
+    hub.each_has_one_result(&["gzip", "sed"]);
     Ok(())
 }
 
