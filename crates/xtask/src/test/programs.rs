@@ -35,7 +35,7 @@ pub(super) fn run(rocbed: &Path, filter: Option<&str>, counts: &mut Counts) -> R
         bail!("cargo built no end-to-end test");
     }
     // What takes longest first: at the end nothing long runs alone.
-    programs.sort_by_key(|program| (!LONG.contains(&program.name.as_str()), program.name.clone()));
+    programs.sort_by_key(|program| (place(&program.name), program.name.clone()));
     // One more than processors: each of them waits for something a quarter of its time.
     let at_once = (thread::available_parallelism().map_or(1, usize::from) + 1).min(MOST_AT_ONCE);
     eprintln!("{} programs, {at_once} at a time; each shows what it printed when it ends", programs.len());
@@ -73,8 +73,13 @@ const MOST_AT_ONCE: usize = 4;
 /// Tests that take so many seconds are shown with them.
 const WORTH_TELLING: u64 = 10;
 
-/// Programs that take minutes.
-const LONG: [&str; 7] = ["appliance", "flash", "interrupted", "netboot", "same_twice", "stick", "worker"];
+/// Programs that take minutes, the longest first.
+const LONG: [&str; 7] = ["appliance", "netboot", "worker", "stick", "interrupted", "same_twice", "flash"];
+
+/// Where in the line a program stands.
+fn place(program: &str) -> usize {
+    LONG.iter().position(|name| *name == program).unwrap_or(LONG.len())
+}
 
 /// Has cargo build them, with the features that the unit tests have.
 fn build() -> Result<Vec<Program>> {
@@ -175,6 +180,13 @@ impl Watchdog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_programs_are_first() {
+        let mut names = ["boot", "stick", "appliance", "archive"];
+        names.sort_by_key(|name| (place(name), *name));
+        assert_eq!(names, ["appliance", "stick", "archive", "boot"]);
+    }
 
     #[test]
     fn finds_the_end_to_end_programs_in_what_cargo_says() {
