@@ -35,7 +35,7 @@ pub struct Ended {
     pub verdict: Option<Verdict>,
     /// A process of a test is stuck in the kernel.
     pub stuck: bool,
-    /// Whatever GPU faults there were are the test's own doing: they say nothing about the GPU.
+    /// There were faults, and all were the test's own doing: they say nothing about the GPU.
     pub contained: bool,
 }
 

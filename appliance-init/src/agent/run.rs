@@ -41,7 +41,7 @@ pub enum Outcome {
         delivery: Delivery,
         /// Whether a process is stuck in the kernel: the machine has to be restarted.
         stuck: bool,
-        /// Whether the GPU faults, if there were any, are the test's own doing.
+        /// Whether there were GPU faults and all are the test's own doing.
         contained: bool,
     },
     /// This machine cannot run it, and why.
@@ -169,8 +169,9 @@ impl RunJob for Autopkgtest<'_> {
             size: finished.bundle.size,
             sha256: finished.bundle.sha256,
         };
-        let mut faults = finished.result.kernel_log.iter().filter_map(|line| gpu::fault(line));
-        let contained = faults.all(|fault| fault.kind.is_contained());
+        let faults: Vec<_> = finished.result.kernel_log.iter().filter_map(|line| gpu::fault(line)).collect();
+        // A fault of which no line was kept is taken for a serious one.
+        let contained = !faults.is_empty() && faults.iter().all(|fault| fault.kind.is_contained());
         Ok(Outcome::Ran { delivery, stuck: finished.stuck, contained })
     }
 
