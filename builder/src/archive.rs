@@ -5,8 +5,8 @@ use std::io::Read;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use debarchive::index::{IndexText, SourceIndex, Universe};
-use debarchive::release::{Keyring, Release, ValidUntil, verify_inrelease};
+use archive::index::{IndexText, SourceIndex, Universe};
+use archive::release::{Keyring, Release, ValidUntil, verify_inrelease};
 use progress::Progress;
 use store::{Digest, Download, Fetcher};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
-use debarchive::index::{Package, Universe};
-use debarchive::solve::{Base, Request, solve};
+use archive::index::{Package, Universe};
+use archive::solve::{Base, Request, solve};
 use store::Digest;
 
 use crate::archive::{ARCHITECTURE, Archive};
@@ -120,7 +120,7 @@ fn locked(package: &Package, role: Role) -> Result<LockedPackage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use debarchive::index::IndexText;
+    use archive::index::IndexText;
 
     fn archive(index: &str) -> Archive {
         let text = IndexText { suite: "sid".into(), component: "main".into(), text: index.as_bytes().to_vec() };

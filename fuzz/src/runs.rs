@@ -6,7 +6,7 @@ use std::io::BufReader;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path};
 
-use debarchive::deb822::Comments;
+use debian::deb822::Comments;
 use runner::bundle::{EntryKind, RESULT};
 use runner::cases::Case;
 use runner::log::Reader;
@@ -123,10 +123,10 @@ pub fn tests_control(data: &[u8]) {
     if text.contains(|char: char| char.is_whitespace() && !" \t\n".contains(char)) {
         return;
     }
-    let Ok(stanzas) = debarchive::deb822::parse(data, Comments::Allowed) else { return };
+    let Ok(stanzas) = debian::deb822::parse(data, Comments::Allowed) else { return };
     let expected = stanzas.iter().any(|stanza| {
         let lines =
-            |name: &str| stanza.field(name).into_iter().flat_map(debarchive::deb822::Field::lines).collect::<Vec<_>>();
+            |name: &str| stanza.field(name).into_iter().flat_map(debian::deb822::Field::lines).collect::<Vec<_>>();
         let needs =
             lines("Restrictions").iter().any(|line| line.contains("build-needed") || line.contains("needs-sudo"));
         needs || stanza.field("Depends").is_none() || lines("Depends").iter().any(|line| !line.is_empty())

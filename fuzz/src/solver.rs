@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use debarchive::index::{IndexText, Package, Universe};
-use debarchive::solve::{Base, Request, check_closure};
+use archive::index::{IndexText, Package, Universe};
+use archive::solve::{Base, Request, check_closure};
 
 use crate::bytes::Bytes;
 
@@ -26,7 +26,7 @@ pub fn solve(data: &[u8]) {
         recommends: switches & 8 != 0,
         ..Request::new(install)
     };
-    let Ok(solution) = debarchive::solve::solve(&universe, &request) else { return };
+    let Ok(solution) = archive::solve::solve(&universe, &request) else { return };
     let set: Vec<Package<'_>> = solution.packages.iter().filter_map(|(id, _)| universe.get(*id)).collect();
     assert_eq!(set.len(), solution.packages.len());
     assert_eq!(check_closure(&set, "amd64"), [], "{text}\n{request:?}");

@@ -6,7 +6,7 @@ use std::io::{Read, Seek};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use debarchive::deb822::{Comments, Paragraphs};
+use debian::deb822::{Comments, Paragraphs};
 use fsimage::ext4::{Limits, Reader};
 use serde::Serialize;
 

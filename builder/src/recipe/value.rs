@@ -49,7 +49,7 @@ checked_string!(
     PackageRelation(String),
     "a package in quotes, such as \"hello (>= 2.10)\"",
     |text| {
-        debarchive::relation::parse_request(text).map_err(|error| format!("{text:?} is no package relation: {error}"))?;
+        debian::relation::parse_request(text).map_err(|error| format!("{text:?} is no package relation: {error}"))?;
         Ok(text.to_owned())
     },
     schemars::json_schema!({"type": "string", "examples": ["hello", "hello (>= 2.10)", "mawk | gawk"]})
@@ -162,7 +162,7 @@ checked_string!(
     PackageName(String),
     "a package's name in quotes",
     |text| {
-        if debarchive::relation::is_package_name(text) {
+        if debian::relation::is_package_name(text) {
             return Ok(text.to_owned());
         }
         Err(format!("{text:?} is no package name: give the name alone, without version or architecture"))

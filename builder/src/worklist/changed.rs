@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use debarchive::index::Package;
+use archive::index::Package;
 
 use super::rdeps::{dependencies, is_rocms};
 use super::{Candidate, Indexes, names_in};

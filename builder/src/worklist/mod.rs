@@ -9,8 +9,8 @@ pub mod rdeps;
 
 use std::collections::HashMap;
 
-use debarchive::index::{Package, SourceIndex, SourcePackage, Universe};
-use debarchive::relation::parse;
+use archive::index::{Package, SourceIndex, SourcePackage, Universe};
+use debian::relation::parse;
 
 /// What a package uses that runs its tests on GPUs.
 const TOOLS: &str = "pkg-rocm-tools";
@@ -55,7 +55,7 @@ impl<'a> Indexes<'a> {
     /// The newest version of a source package.
     pub fn newest(&self, name: &str) -> Option<SourcePackage<'a>> {
         let newest = self.sources.iter().filter_map(|index| index.candidates(name).into_iter().next());
-        newest.reduce(|a, b| if debarchive::version::compare(b.version(), a.version()).is_gt() { b } else { a })
+        newest.reduce(|a, b| if debian::version::compare(b.version(), a.version()).is_gt() { b } else { a })
     }
 
     /// The newest version of each source package that has tests and something to install for them, by name.
@@ -107,7 +107,7 @@ fn names_in(field: &str) -> Vec<&str> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use debarchive::index::IndexText;
+    use archive::index::IndexText;
 
     const SOURCES: &str = include_str!("tests/Sources");
     const PACKAGES: &str = include_str!("tests/Packages");

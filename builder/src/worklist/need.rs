@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use debarchive::deb822::{Comments, Paragraphs};
+use debian::deb822::{Comments, Paragraphs};
 use gpu::Target;
 use protocol::GpuNeed;
 
@@ -56,7 +56,7 @@ pub fn of_tree(tree: &Path) -> Result<(String, Option<GpuNeed>)> {
 
 /// What the `Classes` fields of a debian/tests/control (README.package-tests) say of GPUs: targets, of which any will
 /// do; `gpu`, `amdgpu` or `rocm` for any GPU. Other classes mean something to others.
-pub fn classes(control: &str) -> Result<Option<GpuNeed>, debarchive::deb822::Error> {
+pub fn classes(control: &str) -> Result<Option<GpuNeed>, debian::deb822::Error> {
     let (mut targets, mut any): (Vec<Target>, bool) = (Vec::new(), false);
     for paragraph in Paragraphs::new(control, Comments::Allowed) {
         let paragraph = paragraph?;

@@ -43,13 +43,13 @@ pub fn of(indexes: &Indexes<'_>, asked: &[String]) -> Result<Vec<Candidate>> {
 }
 
 /// What a binary package depends on, whichever of alternatives.
-pub(super) fn dependencies<'a>(package: &debarchive::index::Package<'a>) -> Vec<&'a str> {
+pub(super) fn dependencies<'a>(package: &archive::index::Package<'a>) -> Vec<&'a str> {
     let names = |field| names_in(package.field(field).unwrap_or_default());
     [names("Pre-Depends"), names("Depends")].concat()
 }
 
 /// Whether the ROCm team maintains a binary package.
-pub(super) fn is_rocms(package: &debarchive::index::Package<'_>) -> bool {
+pub(super) fn is_rocms(package: &archive::index::Package<'_>) -> bool {
     let maintainer = package.field("Maintainer").unwrap_or_default();
     TEAM.iter().all(|part| maintainer.contains(part))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::deb::{Deb, relations};
+use crate::deb::Deb;
 
 /// The packages of a set by the names they have and provide.
 pub(crate) struct Set<'a> {
@@ -34,9 +34,9 @@ impl<'a> Set<'a> {
         let Some(deb) = self.debs.get(at) else { return BTreeSet::new() };
         fields
             .iter()
-            .flat_map(|field| relations(deb.control.get(field).unwrap_or_default()))
+            .flat_map(|field| deb.control.relations(field).0)
             .filter_map(|alternatives| {
-                alternatives.iter().find_map(|relation| self.names.get(relation.name.as_str())?.first().copied())
+                alternatives.0.iter().find_map(|relation| self.names.get(relation.name)?.first().copied())
             })
             .collect()
     }

@@ -15,7 +15,7 @@ use std::io::{Cursor, Read, Seek, SeekFrom};
 
 pub use ar::{Member, members};
 pub use compression::Compression;
-pub use control::{Paragraph, Relation, relations};
+pub use control::Paragraph;
 pub use error::DebError;
 use fsimage::Timestamp;
 pub use tar::{Entry, EntryKind, TarReader};

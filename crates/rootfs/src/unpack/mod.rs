@@ -24,7 +24,7 @@ pub use place::{Device, add_devices};
 use progress::{Progress, Unit};
 
 use crate::Error;
-use crate::deb::{Deb, relations};
+use crate::deb::Deb;
 
 /// How much of a package is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +52,9 @@ impl Package {
     }
 
     fn replaces(&self, other: &Deb) -> bool {
-        relations(self.deb.control.get("Replaces").unwrap_or_default())
-            .iter()
-            .flatten()
-            .any(|relation| relation.matches(other.name(), other.version()))
+        let replaces = self.deb.control.relations("Replaces");
+        let mut named = replaces.0.iter().flat_map(|alternatives| &alternatives.0);
+        named.any(|relation| relation.name == other.name() && relation.accepts_version(other.version()))
     }
 }
 

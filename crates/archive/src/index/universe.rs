@@ -1,0 +1,204 @@
+use super::{
+    Package,
+    scan::{IndexError, Spans, scan, slice},
+};
+use debian::{relation::parse, version::compare};
+use nearest::nearest;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// One `Packages` file to add to a [`Universe`].
+#[derive(Debug, Clone)]
+pub struct IndexText {
+    /// Suite it belongs to, for example `sid`.
+    pub suite: String,
+    /// Component it belongs to, for example `main`.
+    pub component: String,
+    /// The decompressed file, whose digest the caller has checked.
+    pub text: Vec<u8>,
+}
+
+/// A package of a [`Universe`], by its place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PackageId(u32);
+
+/// All packages of several indexes, found by name and by what they provide.
+#[derive(Debug, Default)]
+pub struct Universe {
+    indexes: Vec<Index>,
+    /// Index and stanza of each package.
+    packages: Vec<(u32, u32)>,
+    /// Hash of a name and the packages called so, sorted by hash.
+    names: Vec<(u64, u32)>,
+    /// Hash of a provided name and its providers, sorted by hash.
+    provided: Vec<(u64, u32)>,
+}
+
+#[derive(Debug)]
+struct Index {
+    suite: String,
+    component: String,
+    text: String,
+    stanzas: Vec<Spans>,
+}
+
+impl Universe {
+    /// Reads `texts`. Packages of other architectures than `architecture` and `all` are left out. Where the same
+    /// version of a package is in several indexes, the one added first counts.
+    pub fn new(texts: Vec<IndexText>, architecture: &str) -> Result<Self, IndexError> {
+        let mut universe = Self::default();
+        for IndexText { suite, component, text } in texts {
+            let label = format!("Packages of {suite}/{component}");
+            let text = String::from_utf8(text).map_err(|error| IndexError::NotUtf8 {
+                index: label.clone(),
+                offset: error.utf8_error().valid_up_to(),
+            })?;
+            let stanzas = scan(&label, &text)?;
+            universe.indexes.push(Index { suite, component, text, stanzas });
+        }
+        for (number, index) in universe.indexes.iter().enumerate() {
+            for (stanza, spans) in index.stanzas.iter().enumerate() {
+                let found = slice(&index.text, &spans.architecture);
+                if found != architecture && found != "all" {
+                    continue;
+                }
+                let id = universe.packages.len() as u32;
+                universe.packages.push((number as u32, stanza as u32));
+                universe.names.push((hash(slice(&index.text, &spans.name)), id));
+                // Names only, and quickly: the solver reads the field properly for the few that it asks about.
+                for item in slice(&index.text, &spans.provides).split(',') {
+                    let item = item.trim_start();
+                    let end = item.find(|c: char| c.is_whitespace() || "(:".contains(c)).unwrap_or(item.len());
+                    let name = item.get(..end).unwrap_or_default();
+                    if !name.is_empty() {
+                        universe.provided.push((hash(name), id));
+                    }
+                }
+            }
+        }
+        universe.names.sort_unstable();
+        universe.provided.sort_unstable();
+        universe.provided.dedup();
+        Ok(universe)
+    }
+
+    /// How many packages there are.
+    pub fn len(&self) -> usize {
+        self.packages.len()
+    }
+
+    /// Whether there is no package at all.
+    pub fn is_empty(&self) -> bool {
+        self.packages.is_empty()
+    }
+
+    /// All packages, in the order of the indexes.
+    pub fn ids(&self) -> impl Iterator<Item = PackageId> + use<> {
+        (0..self.packages.len() as u32).map(PackageId)
+    }
+
+    /// The package `id`, which must come from this universe; of a foreign one, `None`.
+    pub fn get(&self, id: PackageId) -> Option<Package<'_>> {
+        let (index, spans) = self.spans(id)?;
+        Some(Package {
+            stanza: slice(&index.text, &spans.stanza),
+            name: slice(&index.text, &spans.name),
+            version: slice(&index.text, &spans.version),
+            architecture: slice(&index.text, &spans.architecture),
+            essential: spans.essential,
+            suite: &index.suite,
+            component: &index.component,
+        })
+    }
+
+    fn spans(&self, id: PackageId) -> Option<(&Index, &Spans)> {
+        let (index, stanza) = *self.packages.get(id.0 as usize)?;
+        let index = self.indexes.get(index as usize)?;
+        Some((index, index.stanzas.get(stanza as usize)?))
+    }
+
+    /// Packages called `name`, highest version first, each version once.
+    pub fn candidates(&self, name: &str) -> Vec<PackageId> {
+        let mut found: Vec<_> = bucket(&self.names, name)
+            .filter_map(|id| Some((id, self.get(id)?)))
+            .filter(|(_, package)| package.name == name)
+            .collect();
+        // Ids grow with the index, so a stable sort puts the index added first in front. Within one index the digest
+        // decides, so that the order of stanzas means nothing.
+        found.sort_by(|(a_id, a), (b_id, b)| {
+            let index = |id: &PackageId| self.packages.get(id.0 as usize).map(|(index, _)| *index);
+            compare(b.version, a.version)
+                .then_with(|| index(a_id).cmp(&index(b_id)))
+                .then_with(|| a.field("SHA256").cmp(&b.field("SHA256")))
+                .then_with(|| a.stanza.cmp(b.stanza))
+        });
+        found.dedup_by(|(_, a), (_, b)| compare(a.version, b.version).is_eq());
+        found.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Packages that provide `name`, each with the version under which it does (`Provides: name (= version)`). Sorted by
+    /// package name, then highest version first. A package called `name` is not among them unless it says so.
+    pub fn providers(&self, name: &str) -> Vec<(PackageId, Option<&str>)> {
+        let mut found = Vec::new();
+        for id in bucket(&self.provided, name) {
+            let Some((index, spans)) = self.spans(id) else { continue };
+            let Ok(provides) = parse(slice(&index.text, &spans.provides)) else { continue };
+            for relation in provides.0.iter().flat_map(|item| &item.0).filter(|relation| relation.name == name) {
+                found.push((id, relation.version.map(|(_, version)| version)));
+            }
+        }
+        found.sort_by(|(a, a_version), (b, b_version)| {
+            let key = |id: &PackageId| self.get(*id).map(|package| (package.name, package.version)).unwrap_or_default();
+            let ((a_name, a_own), (b_name, b_own)) = (key(a), key(b));
+            a_name
+                .cmp(b_name)
+                .then_with(|| compare(b_own, a_own))
+                .then_with(|| a.cmp(b))
+                .then_with(|| a_version.cmp(b_version))
+        });
+        found
+    }
+
+    /// Whether any package has this name or provides it.
+    pub fn knows(&self, name: &str) -> bool {
+        !self.candidates(name).is_empty() || !self.providers(name).is_empty()
+    }
+
+    /// Packages with `Essential: yes`, by name.
+    pub fn essential(&self) -> Vec<PackageId> {
+        self.newest_of(|spans| spans.essential)
+    }
+
+    /// Packages with `Priority: required`, by name.
+    pub fn required(&self) -> Vec<PackageId> {
+        self.newest_of(|spans| spans.required)
+    }
+
+    /// The newest version of each name, where `wanted` holds for that version.
+    fn newest_of(&self, wanted: impl Fn(&Spans) -> bool) -> Vec<PackageId> {
+        let of_kind = |id: &PackageId| self.spans(*id).is_some_and(|(_, spans)| wanted(spans));
+        let mut names: Vec<_> =
+            self.ids().filter(of_kind).filter_map(|id| self.get(id)).map(|package| package.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().filter_map(|name| self.candidates(name).first().copied()).filter(of_kind).collect()
+    }
+
+    /// At most five names that someone who wrote `name` may have meant, best first.
+    pub fn suggestions(&self, name: &str) -> Vec<&str> {
+        nearest(name, self.ids().filter_map(|id| self.get(id)).map(|package| package.name))
+    }
+}
+
+fn bucket<'a>(sorted: &'a [(u64, u32)], name: &str) -> impl Iterator<Item = PackageId> + use<'a> {
+    let wanted = hash(name);
+    let start = sorted.partition_point(|(hash, _)| *hash < wanted);
+    let rest = sorted.get(start..).unwrap_or_default();
+    rest.iter().take_while(move |(hash, _)| *hash == wanted).map(|(_, id)| PackageId(*id))
+}
+
+/// Only groups names; whoever looks one up compares the names themselves.
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,269 @@
+use crate::index::is_safe_path;
+use debian::deb822::{Comments, Error as Deb822Error, Paragraph, Paragraphs};
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use std::{collections::BTreeMap, time::SystemTime};
+
+/// Debian writes obsolete zone names and sometimes one digit for the day; the parser knows both.
+static DATES: DateTimeParser = DateTimeParser::new();
+
+/// Seconds by which `Date` may be ahead of the clock, as in apt's `Acquire::Max-FutureTime`.
+const FUTURE_SECONDS: i64 = 10;
+
+/// What a Release file says. Make it from verified text only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// `Origin`, for example `Debian`.
+    pub origin: Option<String>,
+    /// `Label`.
+    pub label: Option<String>,
+    /// `Suite`, for example `unstable`.
+    pub suite: Option<String>,
+    /// `Codename`, for example `sid`.
+    pub codename: Option<String>,
+    /// `Date`: when it was made.
+    pub date: Timestamp,
+    /// `Valid-Until`: when it must have been replaced.
+    pub valid_until: Option<Timestamp>,
+    /// `Acquire-By-Hash`: indexes can be fetched by digest, see [`IndexEntry::by_hash`].
+    pub acquire_by_hash: bool,
+    /// `Components`.
+    pub components: Vec<String>,
+    /// `Architectures`.
+    pub architectures: Vec<String>,
+    /// `SHA256`: the indexes by path.
+    pub indexes: BTreeMap<String, IndexEntry>,
+}
+
+/// Size and digest of one index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// Path below the directory of the Release file, for example `main/binary-amd64/Packages.xz`.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA256, 64 lower case hexadecimal digits.
+    pub sha256: String,
+}
+
+impl IndexEntry {
+    /// Path under which the index stays available while the archive is updated, for archives with `Acquire-By-Hash`.
+    pub fn by_hash(&self) -> String {
+        let directory = self.path.rsplit_once('/').map_or(String::new(), |(directory, _)| format!("{directory}/"));
+        format!("{directory}by-hash/SHA256/{}", self.sha256)
+    }
+}
+
+/// What to do about `Valid-Until` and `Date`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValidUntil {
+    /// A Release file out of its time is an error.
+    Check,
+    /// Anything goes: for frozen mirrors and snapshots.
+    Ignore,
+}
+
+/// Why a Release file is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReleaseError {
+    /// It is not deb822.
+    #[error("Release file: {0}")]
+    Syntax(#[from] Deb822Error),
+    /// It does not have exactly one paragraph.
+    #[error("Release file: expected one paragraph, found {found}")]
+    Paragraphs {
+        /// How many there are.
+        found: usize,
+    },
+    /// A field without which nothing works is not there.
+    #[error("Release file: no {field}")]
+    Missing {
+        /// The field.
+        field: &'static str,
+    },
+    /// A date cannot be read.
+    #[error("Release file: {field}: {value:?} is not a date: {reason}")]
+    Date {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// Why.
+        reason: String,
+    },
+    /// A line of `SHA256` is not digest, size and path, or the path leads out of the archive.
+    #[error("Release file: SHA256: {line:?} is not a digest, a size and a plain path")]
+    Entry {
+        /// The line.
+        line: String,
+    },
+    /// `SHA256` has a path twice.
+    #[error("Release file: SHA256 has {path} twice")]
+    Twice {
+        /// The path.
+        path: String,
+    },
+    /// `Valid-Until` is past.
+    #[error(
+        "the Release file of {suite} was valid until {valid_until}, {days} days ago: the mirror is out of date, or holds \
+         updates back. Use another mirror, or set check-valid-until = false in the recipe if it is frozen on purpose"
+    )]
+    Expired {
+        /// The suite.
+        suite: String,
+        /// When.
+        valid_until: Timestamp,
+        /// Whole days since then.
+        days: i64,
+    },
+    /// `Date` lies ahead.
+    #[error("the Release file of {suite} was made on {date}, which is in the future: check this machine's clock")]
+    FromTheFuture {
+        /// The suite.
+        suite: String,
+        /// When.
+        date: Timestamp,
+    },
+    /// The clock of this machine shows a time that no calendar has.
+    #[error("this machine's clock is out of range")]
+    Clock,
+}
+
+impl Release {
+    /// Reads the text of a Release file.
+    pub fn parse(text: &[u8]) -> Result<Self, ReleaseError> {
+        let paragraphs: Vec<_> = Paragraphs::from_bytes(text, Comments::Forbidden)?.collect::<Result<_, _>>()?;
+        let [paragraph] = paragraphs.as_slice() else {
+            return Err(ReleaseError::Paragraphs { found: paragraphs.len() });
+        };
+        let string = |field| paragraph.get(field).map(ToOwned::to_owned);
+        let words = |field| {
+            let words = paragraph.get(field).unwrap_or_default().split_whitespace();
+            words.map(ToOwned::to_owned).collect()
+        };
+        Ok(Self {
+            origin: string("Origin"),
+            label: string("Label"),
+            suite: string("Suite"),
+            codename: string("Codename"),
+            date: date(paragraph, "Date")?.ok_or(ReleaseError::Missing { field: "Date" })?,
+            valid_until: date(paragraph, "Valid-Until")?,
+            acquire_by_hash: paragraph.get("Acquire-By-Hash").is_some_and(|value| value.eq_ignore_ascii_case("yes")),
+            components: words("Components"),
+            architectures: words("Architectures"),
+            indexes: entries(paragraph)?,
+        })
+    }
+
+    /// Whether `now` is between `Date` and `Valid-Until`, unless `policy` says that it does not matter.
+    pub fn check_valid_until(&self, now: SystemTime, policy: ValidUntil) -> Result<(), ReleaseError> {
+        if policy == ValidUntil::Ignore {
+            return Ok(());
+        }
+        let now = Timestamp::try_from(now).map_err(|_| ReleaseError::Clock)?;
+        let suite =
+            || self.codename.clone().or_else(|| self.suite.clone()).unwrap_or_else(|| "this archive".to_owned());
+        if self.date.as_second() > now.as_second().saturating_add(FUTURE_SECONDS) {
+            return Err(ReleaseError::FromTheFuture { suite: suite(), date: self.date });
+        }
+        match self.valid_until {
+            Some(valid_until) if valid_until < now => {
+                let days = now.as_second().saturating_sub(valid_until.as_second()) / 86_400;
+                Err(ReleaseError::Expired { suite: suite(), valid_until, days })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn date(paragraph: &Paragraph<'_>, field: &'static str) -> Result<Option<Timestamp>, ReleaseError> {
+    let Some(value) = paragraph.get(field) else { return Ok(None) };
+    DATES.parse_timestamp(value).map(Some).map_err(|error| ReleaseError::Date {
+        field,
+        value: value.chars().take(60).collect(),
+        reason: error.to_string(),
+    })
+}
+
+fn entries(paragraph: &Paragraph<'_>) -> Result<BTreeMap<String, IndexEntry>, ReleaseError> {
+    let field = paragraph.field("SHA256").ok_or(ReleaseError::Missing { field: "SHA256" })?;
+    let mut entries = BTreeMap::new();
+    for line in field.lines().filter(|line| !line.is_empty()) {
+        let entry = entry(line).ok_or_else(|| ReleaseError::Entry { line: line.chars().take(200).collect() })?;
+        if let Some(twice) = entries.insert(entry.path.clone(), entry) {
+            return Err(ReleaseError::Twice { path: twice.path });
+        }
+    }
+    Ok(entries)
+}
+
+fn entry(line: &str) -> Option<IndexEntry> {
+    let mut words = line.split_whitespace();
+    let (sha256, size, path) = (words.next()?, words.next()?, words.next()?);
+    let digest_fine = sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if words.next().is_some() || !digest_fine || !is_safe_path(path) {
+        return None;
+    }
+    Some(IndexEntry { path: path.to_owned(), size: size.parse().ok()?, sha256: sha256.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn text(entries: &str) -> String {
+        format!(
+            "Origin: Debian\nSuite: unstable\nCodename: sid\nDate: Fri, 30 Oct 2026 08:08:01 UTC\n\
+             Valid-Until: Fri, 06 Nov 2026 08:08:01 UTC\nAcquire-By-Hash: yes\nArchitectures: all amd64\n\
+             Components: main contrib\nSHA256:\n{entries}"
+        )
+    }
+
+    #[test]
+    fn fields_and_entries() {
+        let release =
+            Release::parse(text(&format!(" {DIGEST} 12 main/binary-amd64/Packages.xz\n")).as_bytes()).unwrap();
+        assert_eq!(release.codename.as_deref(), Some("sid"));
+        assert_eq!(release.components, ["main", "contrib"]);
+        assert!(release.acquire_by_hash);
+        assert_eq!(release.date.to_string(), "2026-10-30T08:08:01Z");
+        let entry = &release.indexes["main/binary-amd64/Packages.xz"];
+        assert_eq!(entry.size, 12);
+        assert_eq!(entry.by_hash(), format!("main/binary-amd64/by-hash/SHA256/{DIGEST}"));
+    }
+
+    #[test]
+    fn its_time_is_checked() {
+        let release = Release::parse(text("").as_bytes()).unwrap();
+        let at = |text: &str| SystemTime::from(text.parse::<Timestamp>().unwrap());
+        let check = |text, policy| release.check_valid_until(at(text), policy).map_err(|error| error.to_string());
+        assert_eq!(check("2026-11-01T00:00:00Z", ValidUntil::Check), Ok(()));
+        assert!(check("2026-11-08T12:00:00Z", ValidUntil::Check).unwrap_err().contains("2 days ago"));
+        assert!(check("2026-11-08T12:00:00Z", ValidUntil::Check).unwrap_err().contains("check-valid-until = false"));
+        assert_eq!(check("2026-11-08T12:00:00Z", ValidUntil::Ignore), Ok(()));
+        assert!(check("2026-10-29T00:00:00Z", ValidUntil::Check).unwrap_err().contains("future"));
+        assert_eq!(
+            release.check_valid_until(at("2026-10-30T08:07:55Z") + Duration::from_secs(1), ValidUntil::Check),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn hostile_entries_are_refused() {
+        for path in ["../etc/passwd", "/etc/passwd", "main/../../x", "main//x", "a\\b", "./x"] {
+            let result = Release::parse(text(&format!(" {DIGEST} 1 {path}\n")).as_bytes());
+            assert!(matches!(result, Err(ReleaseError::Entry { .. })), "{path}");
+        }
+        let twice = format!(" {DIGEST} 1 a\n {DIGEST} 2 a\n");
+        assert_eq!(Release::parse(text(&twice).as_bytes()), Err(ReleaseError::Twice { path: "a".into() }));
+        for line in
+            [" abc 1 a\n", &format!(" {DIGEST} -1 a\n"), &format!(" {DIGEST} 1\n"), &format!(" {DIGEST} 1 a b\n")]
+        {
+            assert!(matches!(Release::parse(text(line).as_bytes()), Err(ReleaseError::Entry { .. })), "{line}");
+        }
+        assert!(matches!(Release::parse(b"Date: yesterday\nSHA256:\n"), Err(ReleaseError::Date { .. })));
+        assert_eq!(Release::parse(b"Suite: x\nSHA256:\n"), Err(ReleaseError::Missing { field: "Date" }));
+    }
+}

@@ -1,0 +1,126 @@
+//! Why there is no solution, in words.
+
+use super::provider::Provider;
+use crate::index::Universe;
+use debian::relation::{Relation, parse};
+use resolvo::{
+    Interner, Requirement, SolvableId, Solver,
+    conflict::{Conflict, ConflictCause, ConflictEdge, ConflictGraph, ConflictNode},
+};
+use std::collections::HashSet;
+
+/// Long enough for every real case; short enough to be read.
+const MOST_LINES: usize = 40;
+
+/// Far below what the stack holds.
+const DEEPEST: usize = 200;
+
+/// Lines that lead from the request to what cannot be had.
+pub(super) fn explain(conflict: &Conflict, solver: &Solver<Provider<'_>>) -> Vec<String> {
+    let graph = conflict.graph(solver);
+    let root = graph.root_node.index();
+    let mut teller = Teller { graph, provider: solver.provider(), told: HashSet::new(), lines: Vec::new() };
+    teller.node(root, 0);
+    if teller.lines.len() > MOST_LINES {
+        let more = teller.lines.len() - MOST_LINES;
+        teller.lines.truncate(MOST_LINES);
+        teller.lines.push(format!("... and {more} more"));
+    }
+    teller.lines
+}
+
+struct Teller<'a> {
+    graph: ConflictGraph<SolvableId>,
+    provider: &'a Provider<'a>,
+    told: HashSet<usize>,
+    lines: Vec<String>,
+}
+
+impl Teller<'_> {
+    fn node(&mut self, node: usize, depth: usize) {
+        if depth > DEEPEST || !self.told.insert(node) {
+            return;
+        }
+        let name = self.describe(node);
+        let mut edges: Vec<(ConflictEdge<SolvableId>, usize)> = self
+            .graph
+            .graph
+            .raw_edges()
+            .iter()
+            .filter(|edge| edge.source().index() == node)
+            .map(|edge| (edge.weight, edge.target().index()))
+            .collect();
+        // Numbers were given out in the order of the request and the fields.
+        edges.sort_unstable();
+        let mut before: Option<Requirement> = None;
+        for (edge, target) in edges {
+            match edge {
+                ConflictEdge::Requires(requirement) => {
+                    let repeated = before.replace(requirement) == Some(requirement);
+                    if !repeated {
+                        let text = self.provider.requirement_text(requirement);
+                        let unmet = matches!(self.weight(target), Some(ConflictNode::UnresolvedDependency));
+                        let end = if unmet { availability(self.provider.universe, &text) } else { String::new() };
+                        self.line(depth, &format!("{name} needs {text}{end}"));
+                    }
+                    self.node(target, depth + 1);
+                }
+                ConflictEdge::Conflict(cause) => {
+                    let other = self.describe(target);
+                    let text = match cause {
+                        ConflictCause::Constrains(set) => {
+                            format!("{name} {}: {other}", self.provider.constraint_text(set))
+                        }
+                        ConflictCause::ForbidMultipleInstances => {
+                            format!("{name} and {other} cannot be installed at the same time")
+                        }
+                        ConflictCause::Excluded => format!("{name} is not possible: {other}"),
+                        ConflictCause::Locked(_) => format!("{name} is held at another version than {other}"),
+                    };
+                    self.line(depth, &text);
+                }
+            }
+        }
+    }
+
+    fn line(&mut self, depth: usize, text: &str) {
+        self.lines.push(format!("{}{text}", "  ".repeat(depth.min(20))));
+    }
+
+    fn weight(&self, node: usize) -> Option<ConflictNode<SolvableId>> {
+        self.graph.graph.raw_nodes().get(node).map(|node| node.weight)
+    }
+
+    fn describe(&self, node: usize) -> String {
+        match self.weight(node) {
+            Some(ConflictNode::Solvable(id)) => self.provider.display_solvable(id).to_string(),
+            Some(ConflictNode::Excluded(why)) => self.provider.display_string(why).to_string(),
+            Some(ConflictNode::UnresolvedDependency) => "nothing".to_owned(),
+            Some(ConflictNode::Root) | None => "the request".to_owned(),
+        }
+    }
+}
+
+/// What the archive has instead of what `relations` wants.
+fn availability(universe: &Universe, relations: &str) -> String {
+    let Ok(relations) = parse(relations) else { return ", which cannot be read".to_owned() };
+    let names: Vec<&Relation<'_>> = relations.0.iter().flat_map(|item| &item.0).collect();
+    let mut has: Vec<String> = Vec::new();
+    for relation in &names {
+        has.extend(
+            universe.candidates(relation.name).into_iter().filter_map(|id| universe.get(id)).map(|p| p.to_string()),
+        );
+        for (id, version) in universe.providers(relation.name) {
+            let Some(package) = universe.get(id) else { continue };
+            let version = version.map_or(String::new(), |version| format!(" (= {version})"));
+            has.push(format!("{package} providing {}{version}", relation.name));
+        }
+    }
+    has.dedup();
+    has.truncate(5);
+    match has.as_slice() {
+        [] if names.len() == 1 => ", which is not in the archive".to_owned(),
+        [] => ", none of which is in the archive".to_owned(),
+        has => format!(", but the archive has {}", has.join(", ")),
+    }
+}

@@ -1,0 +1,127 @@
+use crate::index::{FieldError, Universe};
+use debian::relation::{Alternatives, RelationError, parse_request};
+
+/// Packages that are installed whatever else is asked for, as in mmdebstrap's variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Base {
+    /// None: only what was asked for.
+    None,
+    /// All packages with `Essential: yes`, which others need not depend on.
+    #[default]
+    Essential,
+    /// Those, and all with `Priority: required`.
+    Required,
+}
+
+/// What to install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Relations to satisfy: `rocminfo`, `rocminfo (>= 6.0)`, `rocminfo=6.1-1`, `a | b`.
+    pub install: Vec<String>,
+    /// Names of packages that must not be installed.
+    pub exclude: Vec<String>,
+    /// Packages that are always in.
+    pub base: Base,
+    /// Whether to add what chosen packages recommend, where possible.
+    pub recommends: bool,
+    /// Machine architecture, for example `amd64`.
+    pub architecture: String,
+}
+
+impl Request {
+    /// Asks for `install` on amd64, with the essential packages and without recommended ones.
+    pub fn new(install: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            install: install.into_iter().map(Into::into).collect(),
+            exclude: Vec::new(),
+            base: Base::default(),
+            recommends: false,
+            architecture: "amd64".to_owned(),
+        }
+    }
+
+    /// All that must be satisfied: the base first, then what was asked for. Names that nothing has are an error here,
+    /// where there is something to say about them.
+    pub(super) fn goals(&self, universe: &Universe) -> Result<Vec<Goal>, SolveError> {
+        let mut goals = Vec::new();
+        let mut add = |ids: Vec<_>, kind| {
+            for package in ids.into_iter().filter_map(|id| universe.get(id)) {
+                if !self.exclude.iter().any(|name| name == package.name()) {
+                    goals.push(Goal { kind, text: package.name().to_owned() });
+                }
+            }
+        };
+        if self.base != Base::None {
+            add(universe.essential(), GoalKind::Essential);
+        }
+        if self.base == Base::Required {
+            add(universe.required(), GoalKind::Required);
+        }
+        for text in &self.install {
+            for name in alternatives(text)?.0.iter().map(|relation| relation.name) {
+                if !universe.knows(name) {
+                    let suggestions = universe.suggestions(name).into_iter().map(ToOwned::to_owned).collect();
+                    return Err(SolveError::UnknownPackage { name: name.to_owned(), suggestions });
+                }
+            }
+            goals.push(Goal { kind: GoalKind::Requested, text: text.clone() });
+        }
+        Ok(goals)
+    }
+}
+
+/// One thing to satisfy.
+#[derive(Debug, Clone)]
+pub(super) struct Goal {
+    pub(super) kind: GoalKind,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GoalKind {
+    Essential,
+    Required,
+    Requested,
+}
+
+impl Goal {
+    pub(super) fn alternatives(&self) -> Result<Alternatives<'_>, SolveError> {
+        alternatives(&self.text)
+    }
+}
+
+pub(super) fn alternatives(text: &str) -> Result<Alternatives<'_>, SolveError> {
+    parse_request(text).map_err(SolveError::Request)
+}
+
+/// Why there is no solution.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SolveError {
+    /// A requested relation cannot be read.
+    #[error("requested package {0}")]
+    Request(#[source] RelationError),
+    /// A requested name is in no index, neither as a package nor provided by one.
+    #[error("there is no package {name} in the archive{}", did_you_mean(suggestions))]
+    UnknownPackage {
+        /// The name.
+        name: String,
+        /// Names that may have been meant, best first.
+        suggestions: Vec<String>,
+    },
+    /// A field of a chosen package is broken.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The requested packages cannot be installed together.
+    #[error("the packages cannot be installed:\n  {}", chain.join("\n  "))]
+    Unsolvable {
+        /// What needs what and where it ends, a line each, indented by depth.
+        chain: Vec<String>,
+    },
+}
+
+fn did_you_mean(suggestions: &[String]) -> String {
+    match suggestions {
+        [] => String::new(),
+        names => format!("; did you mean {}?", names.join(", ")),
+    }
+}
