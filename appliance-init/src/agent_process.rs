@@ -8,8 +8,8 @@ use std::sync::mpsc::Sender;
 use std::thread;
 
 use crate::events::Event;
-use crate::report::Report;
 use crate::supervisor::StartAgent;
+use appliance::report::Report;
 
 /// Lines longer than this are cut: nothing that we say is.
 const LONGEST: u64 = 64 * 1024;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use network::clock::{Settings as Wanted, SystemClock, sync_once};
 
 use crate::events::Event;
-use crate::second_stage::IMAGE;
-use crate::settings::Settings;
+use appliance::paths::IMAGE;
+use appliance::settings::Settings;
 
 /// When no server answered.
 const AGAIN: Duration = Duration::from_secs(60);

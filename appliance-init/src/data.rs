@@ -1,4 +1,4 @@
-//! The data partition of the disk that the appliance was started from: what is in [`DIRECTORY`] outlives a restart.
+//! The data partition of the disk that the appliance was started from: what is in [`paths::DATA`] outlives a restart.
 //!
 //! An image brings it small and empty. At the first start it grows to the end of the disk and gets a journalled ext4;
 //! from then on it is mounted only. A power cut leaves a whole partition table and either no file system, in which case
@@ -14,16 +14,11 @@ use diskimage::gpt;
 use fsimage::ext4::{self, Inodes, Journal, OnErrors, Options};
 use progress::Silent;
 
-use crate::block::BlockDevice;
 use crate::foreign;
-use crate::superblock::Superblock;
 use crate::system::{MountMode, System};
-
-/// Where results, and bundles that wait to be delivered, are kept. In memory, if there is no data partition.
-pub const DIRECTORY: &str = "/var/lib/rocbed";
-
-/// Is there if [`DIRECTORY`] is on a disk.
-pub const MARK: &str = "/run/rocbed/data";
+use appliance::block::BlockDevice;
+use appliance::paths;
+use appliance::superblock::Superblock;
 
 /// The partitions of a disk that `rocbed build` makes, in their order.
 const LAYOUT: [&str; 3] = ["rocbed-esp", "rocbed-root", DATA];
@@ -46,7 +41,7 @@ const LEAST_INODES: u64 = 4096;
 /// With less room, in bytes, the next bundle may not fit.
 const LEAST_FREE: u64 = 64 << 20;
 
-/// Makes what [`DIRECTORY`] is. Returns what is wrong, for people: then results are kept in memory, or there is little
+/// Makes what [`paths::DATA`] is. Returns what is wrong, for people: then results are kept in memory, or there is little
 /// room for them.
 pub fn prepare(
     disk: &str,
@@ -103,7 +98,7 @@ impl Data<'_> {
                 self.format().map_err(|problem| format!("making a file system on {name}: {problem}"))?;
             }
         }
-        let target = Path::new(DIRECTORY);
+        let target = Path::new(paths::DATA);
         let mounted = self
             .system
             .create_directory(target)
@@ -111,20 +106,21 @@ impl Data<'_> {
         mounted.map_err(|error| {
             format!("mounting {name}: {error}; what is on it was not touched: on another machine, `e2fsck -f` mends it")
         })?;
-        if let Err(error) = self.system.write_file(Path::new(MARK), &name) {
-            (self.say)(&format!("writing {MARK}: {error}"));
+        if let Err(error) = self.system.write_file(Path::new(paths::DATA_IS_KEPT), &name) {
+            (self.say)(&format!("writing {}: {error}", paths::DATA_IS_KEPT));
         }
         self.tell_room(&name)
     }
 
     fn tell_room(&mut self, name: &str) -> Result<(), String> {
-        let target = Path::new(DIRECTORY);
+        let target = Path::new(paths::DATA);
         let room = self.system.room(target).map_err(|error| format!("asking for the room on {name}: {error}"))?;
         (self.say)(&format!("results are kept on {name}, {} of {} free", shown(room.free), shown(room.total)));
         if room.free < LEAST_FREE {
             return Err(format!(
-                "{name} has only {} free: take results off it, they are in {DIRECTORY}",
-                shown(room.free)
+                "{name} has only {} free: take results off it, they are in {}",
+                shown(room.free),
+                paths::DATA
             ));
         }
         Ok(())

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use kmod::{Kernel, LoadReport, Loader, ModuleSet, Parameters};
 use rustix::io::Errno;
 
-use crate::cmdline::CommandLine;
 use crate::fatal::Fatal;
 use crate::system::System;
+use appliance::cmdline::CommandLine;
 
 /// Loads modules of one directory.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! [`Event`]: everything that PID 1 hears of once the root is there. Threads send, [`crate::supervisor`] decides.
 
-use crate::report::Report;
 use crate::system::Ending;
+use appliance::report::Report;
 
 /// Something happened.
 #[derive(Debug)]

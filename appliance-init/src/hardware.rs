@@ -7,8 +7,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::block;
-use crate::cmdline::CommandLine;
 use crate::devices::modaliases;
 use crate::drivers::Drivers;
 use crate::events::Event;
@@ -17,6 +15,8 @@ use crate::nodes;
 use crate::power_button::PowerButtons;
 use crate::protect::Protector;
 use crate::uevent::{Event as Uevent, Events as _, KernelEvents};
+use appliance::block;
+use appliance::cmdline::CommandLine;
 
 /// Nobody listens to sound here, and some of its drivers are slow to give up.
 const UNUSED: [&str; 1] = ["kernel/sound/"];

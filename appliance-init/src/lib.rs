@@ -1,25 +1,21 @@
 //! PID 1 of the rocbed appliance, as a library so that its parsers can be fuzzed.
 //!
-//! The same program runs twice. As `/init` of the initramfs it reaches the root file system ([`initramfs`]); from there
+//! The same program runs twice. As `/init` of the initramfs it reaches the root file system ([`first_stage`]); from there
 //! it starts its own copy with the argument `second-stage` ([`second_stage`]). What it expects around it is in
 //! `docs/rocbed-init.md`.
 
 pub mod about;
-pub mod agent;
 pub mod agent_process;
-pub mod block;
 pub mod clock;
-pub mod cmdline;
 pub mod console;
 pub mod data;
-pub mod detect;
 pub mod devices;
 pub mod drivers;
 pub mod events;
 pub mod fatal;
+pub mod first_stage;
 mod foreign;
 pub mod hardware;
-pub mod initramfs;
 mod ioctl;
 pub mod linux;
 pub mod modprobe;
@@ -29,17 +25,13 @@ mod online;
 mod output;
 pub mod power_button;
 pub mod protect;
-pub mod report;
-pub mod root;
 pub mod screen;
 pub mod second_stage;
-pub mod settings;
 pub mod shell;
 pub mod shutdown;
 pub mod signals;
 pub mod state;
 pub mod stick;
-pub mod superblock;
 pub mod supervisor;
 pub mod switch_root;
 pub mod system;

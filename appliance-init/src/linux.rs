@@ -14,9 +14,12 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_move, mou
 use rustix::process::{Pid, Signal, WaitOptions, chdir, chroot, kill_process, wait};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
+use appliance::disk_space::DiskSpace;
+use appliance::uptime::uptime;
+
 use crate::ioctl::{clear_kernel_log, resize_partition, set_block_read_only, signal_everyone};
 use crate::switch_root;
-use crate::system::{Ended, Ending, MountMode, Recipients, Room, System};
+use crate::system::{Ended, Ending, MountMode, Recipients, System};
 
 /// `MODULE_INIT_COMPRESSED_FILE` of linux/module.h.
 const MODULE_COMPRESSED: i32 = 4;
@@ -66,10 +69,8 @@ impl System for Linux {
         resize_partition(File::open(disk)?, number, start, size)
     }
 
-    fn room(&mut self, target: &Path) -> io::Result<Room> {
-        let found = rustix::fs::statvfs(target)?;
-        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Ok(Room { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
+    fn room(&mut self, target: &Path) -> io::Result<DiskSpace> {
+        DiskSpace::of(target)
     }
 
     fn create_directory(&mut self, directory: &Path) -> io::Result<()> {
@@ -104,8 +105,7 @@ impl System for Linux {
     }
 
     fn uptime(&mut self) -> Duration {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+        uptime()
     }
 
     fn execute(&mut self, program: &Path, arguments: &[&str]) -> io::Error {

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use rocbed_init::cmdline::CommandLine;
+use appliance::cmdline::CommandLine;
+use appliance::detect;
 use rocbed_init::console::Console;
 use rocbed_init::fatal::{Fatal, show_and_reboot};
 use rocbed_init::linux::Linux;
 use rocbed_init::netroot::boot_report;
-use rocbed_init::{agent, detect, initramfs, modprobe, second_stage, virt};
+use rocbed_init::{first_stage, modprobe, second_stage, virt};
 
 fn main() -> ExitCode {
     if virt::is_wanted() {
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     let Err(error) = if on_real_root {
         second_stage::run(&mut system, &mut console)
     } else {
-        initramfs::run(&mut system, &mut console)
+        first_stage::run(&mut system, &mut console)
     };
     boot_report::failed(&CommandLine::read(), &error);
     // Displays may have been taken for the status screen.

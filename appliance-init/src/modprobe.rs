@@ -4,12 +4,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::cmdline::CommandLine;
 use crate::drivers::Drivers;
 use crate::linux::Linux;
-
-/// What the kernel is told to start; a link to this program.
-pub const PROGRAM: &str = "/run/rocbed/modprobe";
+use appliance::cmdline::CommandLine;
 
 /// Whether this process was started for that.
 pub fn is_wanted(name: Option<&OsStr>) -> bool {

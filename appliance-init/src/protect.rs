@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::block::BlockDevice;
 use crate::system::System;
+use appliance::block::BlockDevice;
 
 /// Sets block devices read-only as they show up.
 #[derive(Debug, Default)]
@@ -61,8 +61,9 @@ impl Protector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::{list, tests::add_disk};
     use crate::system::recording::Recording;
+    use appliance::block::list;
+    use appliance::fixtures::add_disk;
 
     #[test]
     fn a_disk_that_comes_later_is_protected_once_and_ours_is_left_alone() -> std::io::Result<()> {

@@ -141,7 +141,7 @@ fn frame(lines: &[Line], width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Report;
+    use appliance::report::Report;
 
     #[test]
     fn shows_what_matters() {

@@ -8,8 +8,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 
 use crate::agent_process::AgentProcess;
-use crate::block;
-use crate::cmdline::CommandLine;
 use crate::console::Console;
 use crate::drivers::Drivers;
 use crate::events::Event;
@@ -17,18 +15,15 @@ use crate::fatal::Fatal;
 use crate::linux::Linux;
 use crate::netroot;
 use crate::online::Online;
-use crate::report::Report;
 use crate::screen::Screen;
-use crate::settings::Settings;
 use crate::supervisor::Supervisor;
 use crate::system::{Ending, MountMode, System};
-use crate::{about, clock, data, hardware, modprobe, shell, shutdown, signals, stick, switch_root, watchdog};
-
-/// Where the first stage mounted the root image.
-pub const IMAGE: &str = "/run/rocbed/root";
-
-/// Is there as soon as the network can be used; the agent looks for it.
-pub const ONLINE: &str = "/run/rocbed/online";
+use crate::{about, clock, data, hardware, shell, shutdown, signals, stick, watchdog};
+use appliance::block;
+use appliance::cmdline::CommandLine;
+use appliance::report::Report;
+use appliance::settings::Settings;
+use appliance::{memory, paths};
 
 /// What is mounted on the root besides what came from the first stage.
 const MOUNTS: [(&str, &str, &str, &str); 4] = [
@@ -44,12 +39,12 @@ const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd/0", "/dev/stdin"),
     ("/proc/self/fd/1", "/dev/stdout"),
     ("/proc/self/fd/2", "/dev/stderr"),
-    (switch_root::PROGRAM, modprobe::PROGRAM),
+    (paths::PROGRAM, paths::MODPROBE),
 ];
 
 /// Settings of the kernel (kernel Documentation/admin-guide/sysctl/kernel.rst).
 const SYSCTLS: [(&str, &str); 2] = [
-    ("/proc/sys/kernel/modprobe", modprobe::PROGRAM),
+    ("/proc/sys/kernel/modprobe", paths::MODPROBE),
     // Ctrl-Alt-Delete comes to us as SIGINT instead of an immediate restart.
     ("/proc/sys/kernel/ctrl-alt-del", "0"),
 ];
@@ -89,7 +84,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     }
     let network = start_network(&settings, sender.clone(), console);
     let screen = Screen::new(console.take_displays());
-    let mut start_agent = AgentProcess::new(Path::new(switch_root::PROGRAM), sender.clone());
+    let mut start_agent = AgentProcess::new(Path::new(paths::PROGRAM), sender.clone());
     let mut supervisor = Supervisor::new(system, console, screen, &mut start_agent);
     for problem in problems {
         supervisor.state.problem(problem);
@@ -157,7 +152,7 @@ fn open_log(system: &mut dyn System, line: &CommandLine) -> Result<(), String> {
 
 fn boot_disk() -> Option<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    stick::boot_disk(&mounts, IMAGE, &block::list(Path::new("/sys/class/block")))
+    stick::boot_disk(&mounts, paths::IMAGE, &block::list(Path::new("/sys/class/block")))
 }
 
 fn read_stick(disk: &str, line: &CommandLine, system: &mut dyn System) -> Vec<String> {
@@ -179,14 +174,14 @@ fn prepare_data(disk: Option<&str>, system: &mut dyn System, console: &mut Conso
         }
         None => "not started from a disk with a data partition".to_owned(),
     };
-    if Path::new(data::MARK).exists() {
+    if Path::new(paths::DATA_IS_KEPT).exists() {
         console.say(&problem);
         return Some(problem);
     }
     let text = format!("results do not survive a restart: {problem}");
     console.say(&text);
-    if let Err(error) = system.create_directory(Path::new(data::DIRECTORY)) {
-        return Some(format!("making {}: {error}", data::DIRECTORY));
+    if let Err(error) = system.create_directory(Path::new(paths::DATA)) {
+        return Some(format!("making {}: {error}", paths::DATA));
     }
     disk.map(|_| text)
 }
@@ -197,7 +192,7 @@ fn start_network(settings: &Settings, events: Sender<Event>, console: &mut Conso
     for problem in problems {
         console.say(&problem);
     }
-    wanted.before = netroot::addresses::read(Path::new(netroot::addresses::FILE));
+    wanted.before = netroot::addresses::read(Path::new(paths::NETROOT_ADDRESSES));
     let started = network::Network::start(wanted).map_err(|error| error.to_string()).and_then(|(network, from)| {
         let pass_on = move || {
             // As long as somebody takes them.
@@ -233,8 +228,8 @@ fn follow(
                     let (line, uptime) = (CommandLine::read(), Linux.uptime().as_secs_f64());
                     netroot::boot_report::ready(&line, format!("ready at {uptime:.2} s, jobs from {source}"));
                     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-                    if let Some(text) = about::memory_in_use(&meminfo) {
-                        supervisor.say(&text);
+                    if let Some(mib) = memory::in_use_mib(&meminfo) {
+                        supervisor.say(&format!("memory in use {mib} MiB"));
                     }
                 }
                 let start_watchdog = matches!(event, Event::DriversLoaded);
@@ -256,8 +251,8 @@ fn follow(
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
         };
         if online.begins(supervisor.uptime()) {
-            if let Err(error) = File::create(ONLINE) {
-                let text = format!("making {ONLINE}: {error}; jobs wait in vain for a network");
+            if let Err(error) = File::create(paths::ONLINE) {
+                let text = format!("making {}: {error}; jobs wait in vain for a network", paths::ONLINE);
                 drop(sender.send(Event::Said(text)));
             }
             if !clock_runs && let Some(network) = network {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::events::Event;
-use crate::settings::Settings;
+use appliance::settings::Settings;
 
 /// Between one shell's end and the next one's start.
 const PAUSE: Duration = Duration::from_secs(1);

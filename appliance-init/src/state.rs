@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use network::Event as NetworkEvent;
 use protocol::Verdict;
 
-use crate::report::Report;
+use appliance::report::Report;
 
 /// So many results and problems are kept; the screen shows fewer.
 const KEPT: usize = 50;

@@ -4,16 +4,10 @@
 use std::io;
 use std::path::Path;
 
-use crate::block::BlockDevice;
 use crate::drivers::Drivers;
-use crate::settings;
 use crate::system::{MountMode, System};
-
-/// Where the partition is mounted, read-only, while it is read; if there are jobs on it, as long as the machine runs.
-pub const ESP: &str = "/run/rocbed/esp";
-
-/// The job list on the partition.
-pub const JOBS: &str = "jobs.toml";
+use appliance::block::BlockDevice;
+use appliance::paths::{self, ESP, JOB_LIST};
 
 /// What Debian's kernel wants for FAT's names; it asks for them by starting modprobe, which comes too late.
 const MODULES: [&str; 3] = ["vfat", "nls_cp437", "nls_ascii"];
@@ -49,14 +43,14 @@ pub fn keep_settings(partition: &BlockDevice, drivers: &mut Drivers, system: &mu
         problems.push(format!("mounting {device} for the stick's settings: {error}; going on without them"));
         return problems;
     }
-    match system.copy_file(&target.join("rocbed.toml"), Path::new(settings::OF_STICK)) {
+    match system.copy_file(&target.join("rocbed.toml"), Path::new(paths::STICK_SETTINGS)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             problems.push(format!("reading rocbed.toml from {device}: {error}; going on without it"));
         }
         _ => {}
     }
     // Source trees may lie beside the list.
-    if target.join(JOBS).exists() {
+    if target.join(JOB_LIST).exists() {
         return problems;
     }
     if let Err(error) = system.unmount(target) {

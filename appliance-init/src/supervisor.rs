@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::console::Console;
 use crate::events::Event;
-use crate::report::Report;
 use crate::screen::Screen;
 use crate::state::State;
 use crate::system::{Ended, Ending, Recipients, System};
 use crate::watchdog::Watchdog;
+use appliance::report::Report;
 
 const SIGTERM: i32 = 15;
 

@@ -9,11 +9,7 @@ use rustix::fs::statfs;
 
 use crate::fatal::Fatal;
 use crate::system::System;
-
-/// Where the second stage finds this program: the initramfs's own file, shown again on /run, which is moved along. So it
-/// does not matter whether the root holds one, and which version; and the pages that are in memory already are used, where
-/// a copy would have to be made, read and, by an emulator, translated again.
-pub const PROGRAM: &str = "/run/rocbed/rocbed-init";
+use appliance::paths::PROGRAM;
 
 /// `RAMFS_MAGIC` and `TMPFS_MAGIC` of linux/magic.h: what an initramfs can be.
 const IN_MEMORY: [u64; 2] = [0x8584_58f6, 0x0102_1994];

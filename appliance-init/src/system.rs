@@ -1,5 +1,6 @@
 //! [`System`]: what PID 1 does to the machine, small enough that a double can stand in for it in tests.
 
+use appliance::disk_space::DiskSpace;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -44,15 +45,6 @@ pub enum MountMode {
     Kept,
 }
 
-/// Room in a file system, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// What can still be written.
-    pub free: u64,
-    /// All of it.
-    pub total: u64,
-}
-
 /// System calls that change something outside of this process, or wait.
 pub trait System {
     /// Mounts a new file system: mount(2).
@@ -68,7 +60,7 @@ pub trait System {
     /// Tells the kernel that a partition of a disk has another length now, in bytes: `BLKPG_RESIZE_PARTITION`.
     fn resize_partition(&mut self, disk: &Path, number: u32, start: u64, size: u64) -> io::Result<()>;
     /// How much room a mounted file system has: statvfs(3).
-    fn room(&mut self, target: &Path) -> io::Result<Room>;
+    fn room(&mut self, target: &Path) -> io::Result<DiskSpace>;
     /// Makes a directory, and those above it that are missing.
     fn create_directory(&mut self, directory: &Path) -> io::Result<()>;
     /// Copies a file with its mode.
@@ -157,9 +149,9 @@ pub(crate) mod recording {
             self.note(format!("resize {} {number} {} MiB at {} MiB", disk.display(), size >> 20, start >> 20))
         }
 
-        fn room(&mut self, target: &Path) -> io::Result<Room> {
+        fn room(&mut self, target: &Path) -> io::Result<DiskSpace> {
             self.note(format!("room {}", target.display()))?;
-            Ok(Room { free: self.free << 20, total: 1 << 40 })
+            Ok(DiskSpace { free: self.free << 20, total: 1 << 40 })
         }
 
         fn create_directory(&mut self, directory: &Path) -> io::Result<()> {

@@ -13,7 +13,6 @@ pub mod build;
 pub mod cmdline;
 pub mod commands;
 pub mod context;
-pub mod handover;
 pub mod hubs;
 pub mod inspect;
 pub mod lock;
@@ -24,6 +23,7 @@ pub mod report;
 pub mod resolve;
 pub mod table;
 pub mod terminal;
+pub mod virtio_channel;
 pub mod worklist;
 
 /// An error with its causes, the help at the end: what failed, on what, and what to do.

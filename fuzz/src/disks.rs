@@ -6,7 +6,7 @@ use diskimage::fat::Volume;
 use diskimage::gpt::{Copies, MAX_PARTITIONS};
 use diskimage::uki::{NewSection, append_sections, bzimage_version, section, sections};
 use fsimage::ext4::{Limits, Reader};
-use rocbed_init::superblock::Superblock;
+use appliance::superblock::Superblock;
 
 use crate::expand_sparse;
 

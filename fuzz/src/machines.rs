@@ -4,7 +4,7 @@ use std::io;
 
 use netboot::range::Wanted;
 use rocbed_init::netroot::image::{BLOCK, ImageError, Incoming, Target};
-use rocbed_init::settings::{Origin, Settings};
+use appliance::settings::{Origin, Settings};
 use sha2::{Digest, Sha256};
 use testbed::protocol::{Copy, Direction, Request, quote, unquote};
 
@@ -76,7 +76,7 @@ pub fn settings(data: &[u8]) {
             let plain = |char: char| char.is_ascii_alphanumeric() || char == '-';
             assert!((1..=63).contains(&name.len()) && name.chars().all(plain), "{name:?}");
         }
-        let token = settings.join_token.as_ref().map(rocbed_init::settings::Secret::reveal);
+        let token = settings.join_token.as_ref().map(appliance::settings::Secret::reveal);
         assert!(token.is_none_or(|token| token.bytes().all(|byte| byte.is_ascii_graphic())));
         assert!(!settings.overlay_size.is_empty() && settings.ip.iter().all(|word| !word.is_empty()));
     }

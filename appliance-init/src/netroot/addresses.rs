@@ -8,9 +8,6 @@ use std::path::Path;
 
 use network::{Origin, Status};
 
-/// Where they are kept: a line for each link, `NAME ADDRESS`.
-pub const FILE: &str = "/run/rocbed/addresses";
-
 /// The addresses that DHCP gave.
 pub fn of(status: &Status) -> BTreeMap<String, Ipv4Addr> {
     let leased = status.links.iter().filter_map(|link| {

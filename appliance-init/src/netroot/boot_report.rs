@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ureq::Agent;
 
-use crate::cmdline::CommandLine;
 use crate::fatal::{Fatal, screen};
+use appliance::cmdline::CommandLine;
 
 /// How long an error may keep the machine from its restart.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use network::{Event, Network};
 
-use crate::block;
-use crate::cmdline::CommandLine;
 use crate::devices::modaliases;
 use crate::fatal::Fatal;
-use crate::initramfs::Search;
-use crate::settings::Settings;
+use crate::first_stage::Search;
 use crate::uevent::{Event as Uevent, Events};
+use appliance::block;
+use appliance::cmdline::CommandLine;
+use appliance::settings::Settings;
 
 /// After how long without a carrier on any link drivers of everything else are loaded too: a network card behind USB or
 /// on a bus that nobody thought of.

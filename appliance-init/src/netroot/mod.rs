@@ -18,12 +18,13 @@ pub use links::settings as network_settings;
 use std::io::Read;
 use std::path::Path;
 
-use crate::block::{self, BlockDevice};
-use crate::cmdline::{CommandLine, RootSpec};
 use crate::fatal::Fatal;
-use crate::initramfs::Search;
-use crate::superblock::Superblock;
+use crate::first_stage::Search;
 use crate::uevent::Events;
+use appliance::block::{self, BlockDevice};
+use appliance::cmdline::{CommandLine, RootSpec};
+use appliance::paths;
+use appliance::superblock::Superblock;
 use download::{Download, DownloadError, Options};
 use image::{ImageError, Incoming};
 use meter::Meter;
@@ -93,7 +94,7 @@ pub(crate) fn reach(
     // The second stage takes over: links and addresses stay.
     let kept = addresses::of(&network.status());
     drop(network);
-    if let Err(error) = addresses::write(Path::new(addresses::FILE), &kept) {
+    if let Err(error) = addresses::write(Path::new(paths::NETROOT_ADDRESSES), &kept) {
         search.console.say(&format!("{error}; the addresses will be asked for anew"));
     }
     found(line, search)

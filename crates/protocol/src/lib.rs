@@ -11,7 +11,6 @@
 
 pub mod api;
 pub mod exit;
-mod handover;
 mod job;
 mod list;
 mod need;
@@ -21,8 +20,8 @@ pub mod schema;
 pub mod settings;
 mod span;
 mod verdict;
+mod virtio_channel;
 
-pub use handover::{Decoder, Frame, FrameError, FromAppliance, LONGEST, SourceTree, ToAppliance};
 pub use job::{Job, RunAs, Source};
 pub use list::{JobList, ListError};
 pub use need::GpuNeed;
@@ -30,6 +29,7 @@ pub use result::{Cases, ImageId, JobResult, Machine, PackageVersion, Run, TestOu
 pub use results::{Listed, ResultList};
 pub use span::Span;
 pub use verdict::Verdict;
+pub use virtio_channel::{Decoder, Frame, FrameError, FromAppliance, LONGEST, PORT_NAME, SourceTree, ToAppliance};
 
 /// Version of everything in this crate; a reader refuses documents of a later one.
 pub const VERSION: u32 = 1;

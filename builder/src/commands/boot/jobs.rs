@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use protocol::{JobList, JobResult, Machine, Source, Verdict};
 use serde::Serialize;
 
-use crate::handover::Listener;
 use crate::report::Reporter;
+use crate::virtio_channel::Listener;
 
 /// Reads a job list, and packs the source trees that it names into tar files in a directory.
 pub fn read(path: &Path, scratch: &Path) -> Result<(JobList, BTreeMap<String, PathBuf>)> {

@@ -22,8 +22,8 @@ use super::{print, print_json};
 use crate::build::publish::SUMS;
 use crate::cmdline::{Boot, Network};
 use crate::context::Context;
-use crate::handover::{Handover, PORT, Work};
 use crate::mirror::host_mirror;
+use crate::virtio_channel::{Handover, Work};
 use jobs::Watcher;
 use machine::Console;
 
@@ -183,7 +183,7 @@ fn start(accelerator: Accelerator, wanted: &Wanted<'_>, watcher: &mut Watcher) -
         return Ok(Session { exit, done });
     }
     let port = Handover::open()?;
-    let running = machine.port(PORT, port.socket()).start(console.printer())?;
+    let running = machine.port(protocol::PORT_NAME, port.socket()).start(console.printer())?;
     let ended = port.ended();
     // The machine's end has to be noticed while its port is served, and the other way round.
     let waiting = std::thread::spawn(move || {

@@ -1,0 +1,99 @@
+//! apt's settings in testbeds, where they are not to be the image's: files that lie over it.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use appliance::settings::Settings;
+
+/// The image's package sources.
+const SOURCES: &str = "etc/apt/sources.list.d/rocbed.sources";
+
+/// Comes after the image's own.
+const CONFIGURATION: &str = "etc/apt/apt.conf.d/91rocbed";
+
+/// Writes what differs from the image below `root` into a layer, a directory that goes over it. What is there already is
+/// left as it is: caches that are older than the sources are of no use to apt.
+pub fn write(settings: &Settings, root: &Path, layer: &Path) -> io::Result<()> {
+    let make = |directory: &Path| DirBuilder::new().recursive(true).mode(0o755).create(directory);
+    make(layer)?;
+    let add = |name: &str, text: String| {
+        let path = layer.join(name);
+        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        path.parent().map_or(Ok(()), make)?;
+        fs::write(path, text)
+    };
+    if let Some(mirror) = &settings.mirror {
+        let sources = fs::read_to_string(root.join(SOURCES))?;
+        add(SOURCES, with_mirror(&sources, mirror))?;
+    }
+    if !settings.check_valid_until {
+        add(CONFIGURATION, "Acquire::Check-Valid-Until \"false\";\n".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Whose archive a mirror has.
+const DEBIAN: &str = "debian-archive-keyring";
+
+/// Sources in deb822 style with another address for what Debian has signed (sources.list(5), `URIs` and `Signed-By`): a mirror
+/// has nobody else's packages.
+fn with_mirror(sources: &str, mirror: &str) -> String {
+    let field =
+        |line: &str, name: &str| line.split_once(':').is_some_and(|(field, _)| field.eq_ignore_ascii_case(name));
+    let stanza = |stanza: &str| {
+        let mut keys = stanza.lines().filter(|line| field(line, "Signed-By"));
+        let debian = keys.all(|line| line.contains(DEBIAN));
+        let line = |line: &str| {
+            if debian && field(line, "URIs") { format!("URIs: {mirror}\n") } else { format!("{line}\n") }
+        };
+        stanza.lines().map(line).collect::<String>()
+    };
+    sources.split("\n\n").map(stanza).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_set_is_in_the_layer() -> io::Result<()> {
+        let (root, directory) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        fs::create_dir_all(root.path().join("etc/apt/sources.list.d"))?;
+        fs::write(root.path().join(SOURCES), "Types: deb deb-src\nURIs: http://a\nSuites: sid\n")?;
+        let layer = directory.path().join("layer");
+        write(&Settings::default(), root.path(), &layer)?;
+        assert_eq!(fs::read_dir(&layer)?.count(), 0);
+        let settings = Settings { mirror: Some("http://b".into()), check_valid_until: false, ..Settings::default() };
+        write(&settings, root.path(), &layer)?;
+        let text = |name: &str| fs::read_to_string(layer.join(name));
+        assert_eq!(text(SOURCES)?, "Types: deb deb-src\nURIs: http://b\nSuites: sid\n");
+        assert_eq!(text(CONFIGURATION)?, "Acquire::Check-Valid-Until \"false\";\n");
+        Ok(())
+    }
+
+    #[test]
+    fn a_mirror_has_debians_packages_only() {
+        let sources = "Types: deb\nURIs: http://a\nSigned-By: /usr/share/keyrings/debian-archive-keyring.pgp\n\n\
+            Types: deb\nURIs: http://others\nSigned-By: /etc/apt/keyrings/others.pgp\n\nTypes: deb-src\nuris: http://a\n";
+        let expected = "Types: deb\nURIs: http://b\nSigned-By: /usr/share/keyrings/debian-archive-keyring.pgp\n\n\
+            Types: deb\nURIs: http://others\nSigned-By: /etc/apt/keyrings/others.pgp\n\nTypes: deb-src\nURIs: http://b\n";
+        assert_eq!(with_mirror(sources, "http://b"), expected);
+    }
+
+    #[test]
+    fn what_is_there_keeps_its_time() -> io::Result<()> {
+        let (root, layer) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let settings = Settings { check_valid_until: false, ..Settings::default() };
+        write(&settings, root.path(), layer.path())?;
+        let path = layer.path().join(CONFIGURATION);
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        fs::File::options().write(true).open(&path)?.set_modified(long_ago)?;
+        write(&settings, root.path(), layer.path())?;
+        assert_eq!(path.metadata()?.modified()?, long_ago);
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! Where this machine takes jobs from: the first place that there is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::exchange::{Exchange, ExchangeError};
+use super::hub::{self, Hub};
+use super::pace::Pace;
+use super::stick::{Places, Stick};
+use super::url_list::{self, UrlList};
+use super::virtio_channel::Port;
+use super::{DATA, discover, durable, tell};
+use appliance::paths::HUB_CA;
+use appliance::settings::Settings;
+
+/// A place to take jobs from.
+pub struct Place {
+    /// It.
+    pub exchange: Box<dyn Exchange>,
+    /// Whether the machine is a worker that is looked after: qualified, checked, restarted where it has to be, and
+    /// remembers what it ran. If not, somebody else's program holds it and waits for all jobs of one list.
+    pub is_worker: bool,
+}
+
+/// Chooses, and adds to the settings what comes with the choice:
+///
+/// 1. the port of whoever runs this virtual machine;
+/// 2. `jobs.toml` on the stick that the machine was started from: somebody has put it there for this machine;
+/// 3. the hub that is set;
+/// 4. the job list on a web server that is set;
+/// 5. with a join token, a hub that is found on the network.
+///
+/// `None` if there is nowhere to take jobs from.
+///
+/// # Errors
+/// If a place is there and cannot be used.
+pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<Place>, ExchangeError> {
+    if let Some(port) = Port::open(settings)? {
+        return Ok(Some(Place { exchange: Box::new(port), is_worker: false }));
+    }
+    let place = Places { esp: Path::new(appliance::paths::ESP), data: Path::new(DATA) };
+    if let Some(stick) =
+        Stick::open(&place, Path::new(appliance::paths::DATA_IS_KEPT).exists(), settings.when_done, stop)?
+    {
+        return Ok(Some(Place { exchange: Box::new(stick), is_worker: true }));
+    }
+    // Without a token a hub that was only found is not used: anybody on the network can answer.
+    if settings.hub.is_none() && settings.jobs.is_none() && settings.join_token.is_some() {
+        settings.hub = Some(discover::hub(stop)?);
+    }
+    if let Some(address) = &settings.hub {
+        let hub = hub_at(address, settings, stop)?;
+        return Ok(Some(Place { exchange: Box::new(hub), is_worker: true }));
+    }
+    if let Some(jobs) = &settings.jobs {
+        let list = list_at(jobs, settings, stop)?;
+        return Ok(Some(Place { exchange: Box::new(list), is_worker: true }));
+    }
+    Ok(None)
+}
+
+/// The list on a web server.
+fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<UrlList, ExchangeError> {
+    let results = settings.results.as_deref().ok_or_else(|| ExchangeError {
+        what: format!("jobs={jobs} is set, and nothing says where results go"),
+        advice: "set results= to an address below which the server takes files by PUT".into(),
+    })?;
+    UrlList::open(url_list::Settings {
+        jobs,
+        results,
+        when_done: settings.when_done,
+        data: Path::new(DATA),
+        pace: Pace::default(),
+        tell: Arc::new(tell),
+        stop,
+    })
+}
+
+/// A hub, with this machine's settings.
+pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Hub, ExchangeError> {
+    Hub::new(hub::Options {
+        address: address.to_owned(),
+        join_token: settings.join_token.clone(),
+        ca_file: settings.hub_ca.as_deref().map(authority).transpose()?,
+        data: PathBuf::from(DATA),
+        when_done: settings.when_done,
+        pace: Pace::default(),
+        stop: Arc::clone(stop),
+        tell: Arc::new(tell),
+    })
+}
+
+/// A file with the certificate of the setting `hub-ca`.
+fn authority(value: &str) -> Result<PathBuf, ExchangeError> {
+    if value.starts_with('/') {
+        return Ok(PathBuf::from(value));
+    }
+    let failed = |error| ExchangeError {
+        what: format!("writing the setting hub-ca to {HUB_CA}: {error}"),
+        advice: "give the machine more memory".into(),
+    };
+    durable::write(Path::new(HUB_CA), value.as_bytes()).map_err(failed)?;
+    Ok(PathBuf::from(HUB_CA))
+}

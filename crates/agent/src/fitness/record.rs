@@ -1,0 +1,139 @@
+//! [`Record`]: why the machine was restarted, written down, so that it does not do so for ever.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+
+/// The file's name in the data directory.
+pub(crate) const FILE: &str = "fitness.json";
+
+/// Why a machine restarts itself after a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reason {
+    /// The kernel told of a fault of a GPU that a job had.
+    GpuFault,
+    /// A test's process could not be killed.
+    Stuck,
+    /// A GPU that was there is gone.
+    GpuGone,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Contents {
+    /// Ids of GPUs that were there before the last restart, and were gone.
+    #[serde(default)]
+    missing: BTreeSet<String>,
+    /// Why the machine restarted itself.
+    #[serde(default)]
+    reason: Option<Reason>,
+    /// How many times in a row it did so.
+    #[serde(default)]
+    times: u32,
+}
+
+/// What is written down. A change is in it even where it could not be written.
+#[derive(Debug)]
+pub struct Record {
+    path: PathBuf,
+    contents: Contents,
+    /// The file is not as the contents.
+    unwritten: bool,
+}
+
+impl Record {
+    /// None, in this data directory.
+    pub fn empty(data: &Path) -> Self {
+        Self { path: data.join(FILE), contents: Contents::default(), unwritten: false }
+    }
+
+    /// Reads what is there. A file that makes no sense is as none: it says nothing that could be used.
+    ///
+    /// # Errors
+    /// If a file is there and cannot be read.
+    pub fn open(data: &Path) -> io::Result<Self> {
+        let empty = Self::empty(data);
+        match fs::read(&empty.path) {
+            Ok(bytes) => Ok(Self { contents: serde_json::from_slice(&bytes).unwrap_or_default(), ..empty }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(empty),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// GPUs that have not come back.
+    pub(crate) fn missing(&self) -> &BTreeSet<String> {
+        &self.contents.missing
+    }
+
+    /// How many times in a row the machine was restarted for this reason.
+    pub(crate) fn times(&self, reason: Reason) -> u32 {
+        if self.contents.reason == Some(reason) { self.contents.times } else { 0 }
+    }
+
+    /// These GPUs are missing.
+    ///
+    /// # Errors
+    /// If it cannot be written; so for the others.
+    pub(crate) fn set_missing(&mut self, missing: BTreeSet<String>) -> io::Result<()> {
+        self.change(|contents| contents.missing = missing)
+    }
+
+    /// The machine is about to be restarted.
+    pub(crate) fn restart(&mut self, reason: Reason) -> io::Result<()> {
+        let times = self.times(reason).saturating_add(1);
+        self.change(|contents| (contents.reason, contents.times) = (Some(reason), times))
+    }
+
+    /// A job ended well: the row is broken.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
+        self.change(|contents| (contents.reason, contents.times) = (None, 0))
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Contents)) -> io::Result<()> {
+        let before = self.contents.clone();
+        change(&mut self.contents);
+        if before == self.contents && !self.unwritten {
+            return Ok(());
+        }
+        let written = durable::write(&self.path, &serde_json::to_vec(&self.contents)?);
+        self.unwritten = written.is_err();
+        written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_in_a_row_are_counted_over_restarts() -> io::Result<()> {
+        let data = tempfile::tempdir()?;
+        for times in 1..=2 {
+            Record::open(data.path())?.restart(Reason::Stuck)?;
+            assert_eq!(Record::open(data.path())?.times(Reason::Stuck), times);
+        }
+        let mut record = Record::open(data.path())?;
+        assert_eq!(record.times(Reason::GpuFault), 0);
+        record.restart(Reason::GpuFault)?;
+        assert_eq!((record.times(Reason::Stuck), record.times(Reason::GpuFault)), (0, 1));
+        record.settle()?;
+        assert_eq!(Record::open(data.path())?.times(Reason::GpuFault), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn missing_gpus_are_remembered_and_nonsense_is_not() -> io::Result<()> {
+        let data = tempfile::tempdir()?;
+        let missing = BTreeSet::from(["0000:03:00.0".to_owned()]);
+        Record::open(data.path())?.set_missing(missing.clone())?;
+        assert_eq!(*Record::open(data.path())?.missing(), missing);
+        fs::write(data.path().join(FILE), "{\"missing\": [\"00")?;
+        assert!(Record::open(data.path())?.missing().is_empty());
+        Ok(())
+    }
+}

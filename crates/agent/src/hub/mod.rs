@@ -1,0 +1,411 @@
+//! [`Hub`]: jobs from a hub, and results to it.
+//!
+//! Whatever becomes of the hub or the network, nothing here gives up: what is asked is asked again. What must not wait
+//! for the hub does not: the log ([`stream`]), heartbeats ([`keeper`]) and results ([`carrier`]) have threads of their
+//! own. docs/hub.md has the protocol.
+
+mod carrier;
+mod keeper;
+mod link;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use client::ClientError;
+use protocol::api::{Claimed, GiveBack, GiveBackReason, Health, ProblemCode, Register, check_id};
+use protocol::{Machine, Source};
+
+use self::carrier::ToHub;
+use self::keeper::Keeper;
+use self::link::Link;
+use self::stream::LogStream;
+use crate::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
+use crate::identity;
+use crate::outbox::Outbox;
+use crate::pace::{Pace, Pauses};
+use crate::post::{Post, Tell};
+use crate::running::{KILLS, Left};
+use appliance::report::Report;
+use appliance::settings::{Secret, WhenDone};
+
+/// How often it is tried to give a job back; then its lease runs out.
+const GIVE_BACK_TRIES: u32 = 6;
+
+/// What a machine knows of its hub.
+pub struct Options {
+    /// The hub's address.
+    pub address: String,
+    /// What makes the machine a worker.
+    pub join_token: Option<Secret>,
+    /// A PEM file of the authority that has signed the hub's certificate.
+    pub ca_file: Option<PathBuf>,
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// What to do when there are no jobs.
+    pub when_done: WhenDone,
+    /// How long to wait for what.
+    pub pace: Pace,
+    /// Becomes true when the machine is to stop.
+    pub stop: Arc<AtomicBool>,
+    /// Tells PID 1.
+    pub tell: Tell,
+}
+
+/// A hub.
+pub struct Hub {
+    options: Options,
+    link: Arc<Link>,
+    keeper: Keeper,
+    outbox: Outbox,
+    /// Once we are registered.
+    post: Option<Post>,
+    /// Names the claim until it is answered with a job.
+    request: String,
+    longest_wait: Duration,
+    lease_time: Duration,
+    lease: Option<String>,
+    streams: Vec<LogStream>,
+    /// What was told of why there are no jobs; empty if there are.
+    paused: String,
+}
+
+impl Hub {
+    /// Makes one; nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the address or the certificate is wrong, or the data directory cannot be used.
+    pub fn new(options: Options) -> Result<Self, ExchangeError> {
+        let wrong = |what: String, advice: &str| ExchangeError { what, advice: advice.into() };
+        let data = options.data.display();
+        let unusable = |error| wrong(format!("using {data}: {error}"), "look at the stick's data partition");
+        let outbox = Outbox::open(&options.data).map_err(unusable)?;
+        let link = Link::new(
+            &options.address,
+            options.ca_file.as_deref(),
+            options.join_token.clone(),
+            &options.data,
+            &options.pace,
+            Arc::clone(&options.tell),
+        );
+        let link = link.map_err(|error| wrong(format!("hub: {error}"), "correct `hub` or `hub-ca` in rocbed.toml"))?;
+        let link = Arc::new(link);
+        let keeper = Keeper::start(Arc::clone(&link), &options.pace)
+            .map_err(|error| wrong(format!("starting a thread: {error}"), "give the machine more memory"))?;
+        Ok(Self {
+            link,
+            keeper,
+            outbox,
+            post: None,
+            request: request_id()?,
+            longest_wait: options.pace.claim,
+            lease_time: Duration::from_secs(60),
+            lease: None,
+            streams: Vec::new(),
+            paused: String::new(),
+            options,
+        })
+    }
+
+    fn stopped(&self) -> bool {
+        self.options.stop.load(Ordering::Relaxed)
+    }
+
+    /// Waits, but not when the machine is to stop.
+    fn pause(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while !self.stopped() && Instant::now() < end {
+            thread::sleep(end.saturating_duration_since(Instant::now()).min(Duration::from_millis(50)));
+        }
+    }
+
+    /// Registers, however long it takes. Comes back without only if the machine is to stop.
+    fn register(&mut self) {
+        let mut pauses = Pauses::new(&self.options.pace);
+        while !self.stopped() {
+            match self.link.register() {
+                Ok(registered) => {
+                    self.lease_time = Duration::from_secs(registered.lease_seconds.max(1));
+                    self.longest_wait = self.options.pace.claim.min(Duration::from_secs(registered.longest_wait));
+                    return;
+                }
+                Err(error) if error.is_passing() => self.pause(pauses.next_pause()),
+                // Somebody has to do something about it, here or there.
+                Err(_) => self.pause(self.options.pace.longest_pause),
+            }
+        }
+    }
+
+    fn give_back_lease(&self, lease: &str, reason: GiveBackReason, message: &str) {
+        self.keeper.release(lease);
+        let request = GiveBack { reason, message: message.to_owned() };
+        let mut pauses = Pauses::new(&self.options.pace);
+        for _ in 0..GIVE_BACK_TRIES {
+            match self.link.brief(|client| client.give_back(lease, &request)) {
+                Err(error) if error.is_passing() && !self.stopped() => self.pause(pauses.next_pause()),
+                // The hub knows, or has forgotten it already, or notices when the lease runs out.
+                _ => return,
+            }
+        }
+    }
+
+    /// One claim, in a thread that can be left behind.
+    fn claim_once(&self, wait: Duration) -> Option<Result<Option<Claimed>, ClientError>> {
+        let (sender, answer) = channel();
+        let (link, request) = (Arc::clone(&self.link), self.request.clone());
+        let claim = protocol::api::Claim { request, wait: wait.as_secs(), gpus: None };
+        let started = thread::Builder::new().name("claim".into()).spawn(move || {
+            // Nobody may be there any more to hear it.
+            drop(sender.send(link.call(|client| client.claim(&claim))));
+        });
+        if started.is_err() {
+            return None;
+        }
+        while !self.stopped() {
+            match answer.recv_timeout(Duration::from_millis(50)) {
+                Ok(outcome) => return Some(outcome),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        None
+    }
+
+    fn accept(&mut self, claimed: Claimed) -> Result<Claim, ExchangeError> {
+        self.request = request_id()?;
+        let Claimed { lease, lease_seconds, job, .. } = claimed;
+        // Both become names of files.
+        if check_id("lease", &lease).is_err() || check_id("job", &job.id).is_err() {
+            self.problem(format!("the hub gave out a job with a strange name: {:?}", job.id), "update the hub");
+            return Ok(Claim::Nothing);
+        }
+        if let Source::Path(path) = &job.source {
+            let why = format!("{path} is a path, and means nothing on another machine");
+            self.give_back_lease(&lease, GiveBackReason::CannotRun, &why);
+            return Ok(Claim::Nothing);
+        }
+        self.lease_time = Duration::from_secs(lease_seconds.max(1));
+        let assignment = Assignment { lease: Some(lease.clone()), ..Assignment::new(job) };
+        self.keeper.hold(&lease, "starting", Some(assignment.interrupt.clone()), self.lease_time);
+        Ok(Claim::Job(Box::new(assignment)))
+    }
+
+    fn close_stream(&mut self) {
+        if let Some(stream) = self.streams.last() {
+            stream.close();
+        }
+        self.streams.retain(|stream| !stream.is_over());
+    }
+
+    /// Tells those who stand before the machine that somebody has paused it at the hub, or that this is over.
+    fn tell_paused(&mut self, error: Option<&ClientError>) {
+        let text = match error {
+            Some(ClientError::Refused(problem)) if problem.code == ProblemCode::WorkerPaused => problem.detail.clone(),
+            None => String::new(),
+            // This says nothing about it.
+            Some(_) => return,
+        };
+        if self.paused != text {
+            self.paused.clone_from(&text);
+            (self.options.tell)(&Report::condition("jobs", text));
+        }
+    }
+
+    fn problem(&self, what: String, advice: &str) {
+        (self.options.tell)(&Report::Problem { what, advice: advice.to_owned() });
+    }
+
+    /// Registers with what is still to be delivered, and keeps those leases.
+    fn enter(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
+        let io = |error| ExchangeError { what: format!("hub: {error}"), advice: "look at the data partition".into() };
+        let id = identity::worker_id(Path::new("/"), &self.options.data).map_err(io)?;
+        let waiting = self.outbox.waiting().map_err(io)?;
+        let ours = waiting.iter().filter(|waiting| waiting.parcel.to == self.link.address());
+        let ours = ours.filter(|waiting| waiting.parcel.refused.is_none());
+        let mut holding: Vec<String> = ours.filter_map(|waiting| waiting.parcel.lease.clone()).collect();
+        let to_deliver = holding.clone();
+        // What has a result was not lost, whatever is written down.
+        let left = left.filter(|left| left.record.source == self.name());
+        let lost = left.and_then(|left| Some((left, left.record.lease.clone()?)));
+        let lost = lost.filter(|(_, lease)| !holding.contains(lease));
+        holding.extend(lost.iter().map(|(_, lease)| lease.clone()));
+        self.link.introduce(Register {
+            version: protocol::VERSION,
+            id,
+            boot: request_id()?,
+            holding,
+            machine: machine.clone(),
+        });
+        self.register();
+        for lease in to_deliver {
+            self.keeper.hold(&lease, "delivering the result", None, self.lease_time);
+        }
+        if let Some((left, lease)) = lost {
+            let kills = left.times >= KILLS;
+            let reason = if kills { GiveBackReason::MachineKiller } else { GiveBackReason::Other };
+            self.give_back_lease(&lease, reason, &left.describe());
+        }
+        let carrier = ToHub { link: Arc::clone(&self.link), keeper: self.keeper.clone() };
+        let (pace, tell) = (self.options.pace.clone(), Arc::clone(&self.options.tell));
+        self.post = Some(Post::start(self.outbox.clone(), carrier, pace, tell).map_err(io)?);
+        Ok(())
+    }
+}
+
+impl Exchange for Hub {
+    fn name(&self) -> String {
+        self.link.address().to_owned()
+    }
+
+    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
+        self.enter(machine, left)
+    }
+
+    fn health(&mut self, health: Health, message: &str) -> Result<(), ExchangeError> {
+        self.keeper.say(health, message);
+        Ok(())
+    }
+
+    fn claim(&mut self) -> Result<Claim, ExchangeError> {
+        let finite = self.options.when_done == WhenDone::PowerOff;
+        let wait = if finite { self.options.pace.last_claim.min(self.longest_wait) } else { self.longest_wait };
+        let began = Instant::now();
+        let outcome = self.claim_once(wait);
+        if let Some(outcome) = &outcome {
+            self.tell_paused(outcome.as_ref().err());
+        }
+        match outcome {
+            Some(Ok(Some(claimed))) => return self.accept(claimed),
+            Some(Ok(None)) => {
+                // A hub that is going away answers early.
+                let whole = began.elapsed() >= wait.mul_f64(0.9);
+                if finite && whole {
+                    let why = format!("{} had no job for {} s, and when-done=power-off", self.name(), wait.as_secs());
+                    return Ok(Claim::End(why));
+                }
+                if !whole {
+                    self.pause(self.options.pace.first_pause);
+                }
+            }
+            Some(Err(error)) if error.code() == Some(ProblemCode::LeaseOver) => self.request = request_id()?,
+            Some(Err(error)) => {
+                let pace = &self.options.pace;
+                // The loop asks again; each time is a new call.
+                let pause = if error.is_passing() { pace.longest_pause / 10 } else { pace.longest_pause };
+                self.pause(pause.max(pace.first_pause));
+            }
+            None => self.pause(self.options.pace.first_pause),
+        }
+        Ok(Claim::Nothing)
+    }
+
+    fn started(&mut self, assignment: &Assignment) -> Result<(), ExchangeError> {
+        self.lease.clone_from(&assignment.lease);
+        if let Some(lease) = &assignment.lease {
+            match LogStream::start(Arc::clone(&self.link), lease.clone(), self.options.pace.clone()) {
+                Ok(stream) => self.streams.push(stream),
+                Err(error) => self.problem(format!("starting a thread: {error}"), "the log is in the bundle only"),
+            }
+        }
+        Ok(())
+    }
+
+    fn phase(&mut self, text: &str) {
+        if let Some(lease) = &self.lease {
+            self.keeper.phase(lease, text);
+        }
+    }
+
+    fn log(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
+        if let Some(stream) = self.streams.last() {
+            stream.push(bytes);
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
+        self.close_stream();
+        match self.outbox.put(self.link.address(), assignment.lease.as_deref(), delivery) {
+            Ok(_) => {
+                if let Some(lease) = &assignment.lease {
+                    self.keeper.delivering(lease);
+                }
+                if let Some(post) = &self.post {
+                    post.wake();
+                }
+            }
+            Err(error) => {
+                let what = format!("keeping the result of {}: {error}", delivery.job);
+                self.problem(what.clone(), "make room on the data partition; the job is given back");
+                self.give_back(assignment, GiveBackReason::Other, &what)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn give_back(
+        &mut self,
+        assignment: &Assignment,
+        reason: GiveBackReason,
+        message: &str,
+    ) -> Result<(), ExchangeError> {
+        self.close_stream();
+        if let Some(lease) = &assignment.lease {
+            self.give_back_lease(lease, reason, message);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, end: &End) -> Result<(), ExchangeError> {
+        self.close_stream();
+        let (until, lasting) = (Instant::now() + self.options.pace.farewell, self.outbox.is_lasting());
+        let late = || Instant::now() >= until;
+        // What lies in memory would be lost: nobody but who stands before the machine may decide that.
+        let hurried = *end == End::Stopped || lasting;
+        let enough = || self.stopped() && late() || hurried && late();
+        let drained = self.post.as_ref().is_none_or(|post| post.drained(&enough));
+        let heard = || self.streams.iter().all(LogStream::is_over) && self.keeper.is_heard();
+        while !late() && !heard() {
+            thread::sleep(Duration::from_millis(20));
+        }
+        if let Some(post) = &self.post {
+            post.finish();
+        }
+        self.keeper.finish();
+        if !drained {
+            let (what, advice) = if lasting {
+                ("results are not delivered yet", "they are on the stick, and are sent after the next start")
+            } else {
+                ("results were not delivered, and are lost", "give the stick a data partition")
+            };
+            self.problem(what.into(), advice);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if let Some(post) = &self.post {
+            post.finish();
+        }
+        self.keeper.finish();
+        for stream in &self.streams {
+            stream.close();
+        }
+    }
+}
+
+/// A name that nothing else has.
+fn request_id() -> Result<String, ExchangeError> {
+    client::request_id().map_err(|error| ExchangeError {
+        what: error.to_string(),
+        advice: "report this as a bug of rocbed, with this text".into(),
+    })
+}

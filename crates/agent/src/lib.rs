@@ -1,0 +1,164 @@
+//! The agent: takes jobs, has them run, delivers what came of them. `rocbed-init agent`, a child of PID 1.
+//!
+//! Where jobs come from and results go is an [`Exchange`]; what runs one is a [`RunJob`]. What it is at it tells PID 1 by
+//! [`Report`]s on its standard output.
+
+mod apt;
+mod choose;
+mod discover;
+mod durable;
+mod exchange;
+mod fitness;
+mod hub;
+mod identity;
+mod interrupt;
+mod lists;
+mod machine;
+mod outbox;
+mod pace;
+mod post;
+mod results;
+mod run;
+mod running;
+mod stick;
+mod url_list;
+mod virtio_channel;
+mod web;
+mod work;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use gpu::Inventory;
+use signal_hook::consts::SIGTERM;
+
+pub use choose::{Place, choose};
+pub use exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
+pub use fitness::{AsItIs, Defect, Fitness, Probe, ThisMachine, Worker};
+pub use hub::Hub;
+pub use interrupt::Interrupt;
+pub use outbox::{Outbox, Parcel, Waiting};
+pub use pace::Pace;
+pub use post::{Carried, Carrier, Post, Tell};
+pub use run::{Outcome, RunJob};
+pub use running::{Journal, Left, Record};
+pub use work::{Crew, work};
+
+use appliance::cmdline::CommandLine;
+use appliance::detect;
+use appliance::paths::IMAGE;
+use appliance::report::Report;
+use appliance::settings::{Settings, WhenDone};
+
+/// Where everything is kept that is to survive a restart. PID 1 mounts the stick's data partition there before the agent
+/// starts; without one it is memory like the rest of the root.
+pub const DATA: &str = appliance::paths::DATA;
+
+/// Tells PID 1.
+pub(crate) fn tell(report: &Report) {
+    // PID 1 never closes its end; if it did, the kernel would have ended.
+    drop(std::io::stdout().lock().write_all(report.line().as_bytes()));
+}
+
+/// Runs until there is nothing left to do, or PID 1 says to stop.
+pub fn main() -> ExitCode {
+    let stop = Arc::new(AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(SIGTERM, Arc::clone(&stop)) {
+        eprintln!("agent: listening for SIGTERM: {error}");
+    }
+    // PID 1 has told what is wrong with them.
+    let (mut settings, _) = Settings::of_this_machine(&CommandLine::read());
+    let chosen = choose(&mut settings, &stop);
+    let inventory = look(&settings);
+    let machine = machine::describe(&settings, inventory);
+    let gpus = machine::gpu_lines(&machine.gpus);
+    let Place { mut exchange, is_worker } = match chosen {
+        Ok(Some(place)) => place,
+        Ok(None) => {
+            tell(&Report::Ready { gpus, source: "nowhere".into() });
+            return wait_for_nothing(&settings, &stop);
+        }
+        Err(error) => {
+            tell(&Report::Problem { what: error.what, advice: error.advice });
+            return ExitCode::FAILURE;
+        }
+    };
+    tell(&Report::Ready { gpus, source: exchange.name() });
+    let mut runner = run::Autopkgtest::new(&settings, &machine, Arc::clone(&stop));
+    let mut journal = if is_worker { open_journal() } else { None };
+    let mut fitness: Box<dyn Fitness> =
+        if is_worker { Box::new(worker(&machine.gpus, &stop)) } else { Box::new(AsItIs) };
+    let ended = work(Crew {
+        exchange: exchange.as_mut(),
+        runner: &mut runner,
+        fitness: fitness.as_mut(),
+        journal: journal.as_mut(),
+        machine: &machine,
+        when_done: settings.when_done,
+        stop: &stop,
+        tell: &mut tell,
+    });
+    match ended {
+        Ok(End::Done(why)) => tell(&Report::PowerOff { why }),
+        Ok(End::Stopped) => tell(&Report::PowerOff { why: "told to stop".into() }),
+        Ok(End::Restart(why)) => tell(&Report::Restart { why }),
+        Err(error) => {
+            tell(&Report::Problem { what: error.what, advice: error.advice });
+            // Whoever was at the other end is gone, and nobody else will ever give it a job.
+            tell(&Report::PowerOff { why: "the other end is gone".into() });
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn open_journal() -> Option<Journal> {
+    let opened = Journal::open(Path::new(DATA));
+    let failed = |error| {
+        let what = format!("reading in {DATA} what ran before: {error}");
+        tell(&Report::Problem {
+            what,
+            advice: "a crash would not be known after the restart: look at the stick".into(),
+        });
+    };
+    opened.map_err(failed).ok()
+}
+
+fn worker(gpus: &Inventory, stop: &Arc<AtomicBool>) -> Worker<ThisMachine> {
+    let data = Path::new(DATA);
+    let record = fitness::Record::open(data).unwrap_or_else(|error| {
+        tell(&Report::Problem {
+            what: format!("reading in {DATA} why the machine was restarted: {error}"),
+            advice: "it may be restarted more often than it should: look at the stick".into(),
+        });
+        fitness::Record::empty(data)
+    });
+    Worker::new(ThisMachine::new(data, Path::new(IMAGE), Arc::clone(stop)), record, gpus)
+}
+
+fn look(settings: &Settings) -> Inventory {
+    detect::of_this_machine(settings.gpu.as_deref()).unwrap_or_else(|error| {
+        let advice = "name targets such as gfx1030; no GPU is used until then".to_owned();
+        tell(&Report::Problem { what: format!("gpu: {error}"), advice });
+        // Not the real ones: whoever wanted made-up GPUs did not want those.
+        Inventory { simulated: true, ..Inventory::default() }
+    })
+}
+
+/// An appliance that nobody gives jobs to.
+fn wait_for_nothing(settings: &Settings, stop: &AtomicBool) -> ExitCode {
+    if settings.when_done == WhenDone::PowerOff {
+        tell(&Report::PowerOff { why: "there is no place to take jobs from, and when-done=power-off".into() });
+        return ExitCode::SUCCESS;
+    }
+    tell(&Report::Idle { why: "no jobs: put jobs.toml on the stick, set hub= (or jobs= and results=) in its rocbed.toml, or only join-token= to use a hub found on the network".into() });
+    while !stop.load(Ordering::Relaxed) {
+        // The signal itself does not end this; it sets the flag.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,98 @@
+//! What this machine is, for results.
+
+use std::fs;
+use std::path::Path;
+
+use gpu::Inventory;
+use protocol::{ImageId, Machine};
+
+use appliance::block;
+use appliance::memory;
+use appliance::paths::IMAGE;
+use appliance::root::Superblocks;
+use appliance::settings::Settings;
+
+/// Describes it. What cannot be found out is left out.
+pub fn describe(settings: &Settings, gpus: Inventory) -> Machine {
+    let uname = rustix::system::uname();
+    let read =
+        |path: &str| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    Machine {
+        name: uname.nodename().to_string_lossy().into_owned(),
+        kernel: uname.release().to_string_lossy().into_owned(),
+        processor: processor(&cpuinfo),
+        processors: cpuinfo.lines().filter(|line| line.starts_with("processor")).count() as u32,
+        memory: memory::total_mib(&read("/proc/meminfo")),
+        rocbed: env!("CARGO_PKG_VERSION").to_owned(),
+        image: image(&read("/proc/self/mountinfo"), Path::new("/sys"), Path::new("/dev"), settings.recipe.as_deref()),
+        gpus,
+    }
+}
+
+/// `model name` of /proc/cpuinfo (`proc_cpuinfo(5)`).
+fn processor(cpuinfo: &str) -> Option<String> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
+    line.split_once(':').map(|(_, name)| name.trim().to_owned())
+}
+
+/// The image that the machine was booted from, by the superblock of what is mounted as its root; also of one in memory,
+/// which came over the network.
+fn image(mounts: &str, sys: &Path, dev: &Path, recipe: Option<&str>) -> Option<ImageId> {
+    let source = mounts.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        (before.split(' ').nth(4) == Some(IMAGE)).then(|| after.split(' ').nth(1)).flatten()
+    })?;
+    let name = source.strip_prefix("/dev/")?;
+    let device = block::read(&sys.join("class/block").join(name))?;
+    let root = Superblocks::default().of(dev, &device)?.uuid?;
+    Some(ImageId { name: recipe.unwrap_or_default().to_owned(), root })
+}
+
+/// Each GPU in a line for people, and why others cannot be used.
+pub fn gpu_lines(inventory: &Inventory) -> Vec<String> {
+    let usable = inventory.gpus.iter().map(|gpu| {
+        let simulated = if gpu.simulated { ", simulated" } else { "" };
+        let place = gpu.pci_address.map(|address| format!(" at {address}")).unwrap_or_default();
+        format!("{} {}, {} GiB{place}{simulated}", gpu.target, gpu.name, gpu.memory >> 30)
+    });
+    let unusable = inventory.unusable.iter().map(|gpu| {
+        let reason =
+            gpu.reasons.first().map(|reason| format!("{}; {}", reason.message, reason.remedy)).unwrap_or_default();
+        format!("unusable: {}: {reason}", gpu.name)
+    });
+    usable.chain(unusable).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_up_gpu_says_so() -> Result<(), gpu::SimulateError> {
+        let lines = gpu_lines(&gpu::simulate("gfx1030")?);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].starts_with("gfx1030 ") && lines[0].ends_with(", simulated"), "{lines:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_root_in_memory_is_an_image_too() -> std::io::Result<()> {
+        let machine = tempfile::tempdir()?;
+        for name in ["zram0", "vda"] {
+            appliance::fixtures::add_disk(machine.path(), name, &[])?;
+            fs::write(machine.path().join(name), appliance::fixtures::ext4(0xab, "rocbed"))?;
+            let mounts = format!("29 1 0:2 / / rw - overlay x rw\n30 1 8:2 / {IMAGE} ro - ext4 /dev/{name} ro\n");
+            let found = image(&mounts, machine.path(), machine.path(), Some("smoke"));
+            let root = "abababab-abab-abab-abab-abababababab".to_owned();
+            assert_eq!(found, Some(ImageId { name: "smoke".into(), root }), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_processor_has_a_name() {
+        assert_eq!(processor("processor\t: 0\nmodel name\t: EPYC 7\n").as_deref(), Some("EPYC 7"));
+        assert_eq!(processor("processor : 0\n"), None);
+    }
+}

@@ -1,0 +1,271 @@
+//! [`Post`]: delivers what is in the outbox, in a thread of its own, as long as it takes.
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::outbox::{Outbox, Parcel, Waiting};
+use super::pace::{Pace, Pauses};
+use appliance::report::Report;
+
+/// Tells PID 1, from any thread.
+pub type Tell = Arc<dyn Fn(&Report) + Send + Sync>;
+
+/// Brings parcels to where they are for.
+pub trait Carrier: Send + 'static {
+    /// Whose parcels it takes: their `to`.
+    fn address(&self) -> String;
+
+    /// Tries once to deliver one.
+    fn carry(&mut self, parcel: &Parcel, bundle: &Path) -> Carried;
+}
+
+/// What came of a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carried {
+    /// It is safe there.
+    Kept,
+    /// It is not wanted any more, and why.
+    Unwanted(String),
+    /// It will never be taken, and why.
+    Refused(String),
+    /// Not now, and why.
+    Later(String),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Something was put in, or the end has come.
+    woken: bool,
+    /// Nothing waits that could be delivered.
+    idle: bool,
+    over: bool,
+}
+
+/// The thread.
+#[derive(Debug, Clone)]
+pub struct Post {
+    shared: Arc<(Mutex<State>, Condvar)>,
+}
+
+impl Post {
+    /// Starts it. It ends when [`Post::finish`] is called, or with the process.
+    ///
+    /// # Errors
+    /// If there are no more threads.
+    pub fn start(outbox: Outbox, carrier: impl Carrier, pace: Pace, tell: Tell) -> std::io::Result<Self> {
+        let post = Self { shared: Arc::default() };
+        let mut round = Round { outbox, carrier: Box::new(carrier), tell, said: String::new() };
+        let theirs = post.clone();
+        thread::Builder::new().name("post".into()).spawn(move || theirs.run(&mut round, &pace))?;
+        Ok(post)
+    }
+
+    /// Something was put into the outbox: it is tried at once.
+    pub fn wake(&self) {
+        self.with(|state| (state.woken, state.idle) = (true, false));
+    }
+
+    /// Waits until all is delivered that can be, or `enough` says so. Returns whether it is.
+    pub fn drained(&self, enough: &dyn Fn() -> bool) -> bool {
+        self.wake();
+        loop {
+            if self.with(|state| state.idle) {
+                return true;
+            }
+            if enough() {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends the thread after what it is at.
+    pub fn finish(&self) {
+        self.with(|state| (state.woken, state.over) = (true, true));
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut state);
+        self.shared.1.notify_all();
+        result
+    }
+
+    fn run(&self, round: &mut Round, pace: &Pace) {
+        let mut pauses = Pauses::new(pace);
+        loop {
+            // Whoever puts something in from here on wakes it again.
+            if self.with(|state| std::mem::take(&mut state.woken) && state.over) {
+                return;
+            }
+            let pause = match round.deliver() {
+                Ok(true) => {
+                    pauses = Pauses::new(pace);
+                    self.with(|state| state.idle = !state.woken);
+                    None
+                }
+                Ok(false) => Some(pauses.next_pause()),
+                Err(error) => {
+                    round.say(format!("reading the outbox: {error}"));
+                    Some(pauses.next_pause())
+                }
+            };
+            self.sleep(pause);
+        }
+    }
+
+    /// Until it is woken, or a pause is over.
+    fn sleep(&self, pause: Option<Duration>) {
+        let until = pause.map(|pause| Instant::now() + pause);
+        let mut state = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !state.woken {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return;
+            }
+            let left = left.unwrap_or(Duration::from_secs(3600));
+            state = self.shared.1.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+struct Round {
+    outbox: Outbox,
+    carrier: Box<dyn Carrier>,
+    tell: Tell,
+    said: String,
+}
+
+impl Round {
+    /// Tries everything once. Returns whether nothing is left that could be delivered later.
+    fn deliver(&mut self) -> std::io::Result<bool> {
+        let address = self.carrier.address();
+        let all = self.outbox.waiting()?;
+        let (mine, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|waiting| waiting.parcel.to == address);
+        let mut later: Option<(usize, String)> = None;
+        for waiting in mine.iter().filter(|waiting| waiting.parcel.refused.is_none()) {
+            // Where one has to wait for a hub that is away, the others do too.
+            if let Some((count, _)) = &mut later {
+                *count += 1;
+                continue;
+            }
+            if let Some(why) = self.one(waiting)? {
+                later = Some((1, why));
+            }
+        }
+        let refused = mine.iter().filter_map(|waiting| waiting.parcel.refused.as_deref());
+        let mut words: Vec<String> = Vec::new();
+        words.extend(later.as_ref().map(|(count, why)| format!("{} to be sent: {why}", results(*count))));
+        words.extend(refused.map(|why| format!("a result is kept that will never be taken: {why}")));
+        words.extend(others.first().map(|other| format!("{} for {}", results(others.len()), other.parcel.to)));
+        self.say(words.join("; "));
+        Ok(later.is_none())
+    }
+
+    /// Returns why it has to be tried again, if it has.
+    fn one(&mut self, waiting: &Waiting) -> std::io::Result<Option<String>> {
+        match self.carrier.carry(&waiting.parcel, &waiting.bundle) {
+            Carried::Kept => self.outbox.remove(waiting)?,
+            Carried::Unwanted(why) => {
+                let what = format!("the result of {} is not wanted any more: {why}", waiting.parcel.job);
+                (self.tell)(&Report::Problem { what, advice: "nothing has to be done".into() });
+                self.outbox.remove(waiting)?;
+            }
+            Carried::Refused(why) => {
+                let what = format!("the result of {} is not taken: {why}", waiting.parcel.job);
+                let advice = format!("it is kept in {}", waiting.bundle.display());
+                (self.tell)(&Report::Problem { what, advice });
+                self.outbox.refuse(waiting, &why)?;
+            }
+            Carried::Later(why) => return Ok(Some(why)),
+        }
+        Ok(None)
+    }
+
+    fn say(&mut self, text: String) {
+        if self.said != text {
+            (self.tell)(&Report::condition("outbox", text.clone()));
+            self.said = text;
+        }
+    }
+}
+
+fn results(count: usize) -> String {
+    if count == 1 { "a result waits".into() } else { format!("{count} results wait") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Delivery;
+    use protocol::Verdict;
+    use std::collections::VecDeque;
+
+    /// Answers as it is told to, the last again and again.
+    struct Answers(Arc<Mutex<VecDeque<Carried>>>);
+
+    impl Carrier for Answers {
+        fn address(&self) -> String {
+            "hub".into()
+        }
+
+        fn carry(&mut self, _: &Parcel, bundle: &Path) -> Carried {
+            assert!(bundle.exists());
+            let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.pop_front().unwrap_or(Carried::Kept)
+        }
+    }
+
+    fn put(outbox: &Outbox, data: &Path, to: &str, job: &str) -> std::io::Result<()> {
+        let bundle = data.join("made");
+        std::fs::write(&bundle, "x")?;
+        let summary = String::new();
+        let delivery =
+            Delivery { job: job.into(), verdict: Verdict::Pass, summary, bundle, size: 1, sha256: "a".into() };
+        outbox.put(to, None, &delivery).map(drop)
+    }
+
+    fn deliver(answers: &[Carried]) -> std::io::Result<(Vec<String>, Vec<String>)> {
+        let data = tempfile::tempdir()?;
+        let outbox = Outbox::open(data.path())?;
+        put(&outbox, data.path(), "hub", "gzip")?;
+        put(&outbox, data.path(), "hub", "sed")?;
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        let tell: Tell = Arc::new(move |report: &Report| {
+            let text = match report {
+                Report::Condition { text, .. } => text.clone(),
+                other => format!("{other:?}"),
+            };
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        });
+        let answers = Answers(Arc::new(Mutex::new(answers.iter().cloned().collect())));
+        let post = Post::start(outbox.clone(), answers, Pace::of_tests(), tell)?;
+        assert!(post.drained(&|| false));
+        post.finish();
+        let left = outbox.waiting()?.into_iter().map(|waiting| waiting.parcel.job).collect();
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok((left, told))
+    }
+
+    #[test]
+    fn what_cannot_be_delivered_now_is_tried_again() -> std::io::Result<()> {
+        let later = || Carried::Later("the hub is away".into());
+        let (left, told) = deliver(&[later(), later(), Carried::Kept, Carried::Unwanted("cancelled".into())])?;
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(told[0], "2 results wait to be sent: the hub is away");
+        assert!(told[1].contains("not wanted any more: cancelled"), "{told:?}");
+        assert_eq!((told[2].as_str(), told.len()), ("", 3));
+        Ok(())
+    }
+
+    #[test]
+    fn what_will_never_be_taken_is_kept_and_holds_nothing_up() -> std::io::Result<()> {
+        let (left, told) = deliver(&[Carried::Refused("it is too large".into()), Carried::Kept])?;
+        assert_eq!(left, ["gzip"]);
+        assert!(told[0].contains("it is too large"), "{told:?}");
+        Ok(())
+    }
+}

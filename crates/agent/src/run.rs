@@ -1,0 +1,282 @@
+//! Runs jobs with autopkgtest, in testbeds over the read-only root.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gpu::Gpu;
+use protocol::{GpuNeed, Job, JobResult, Machine, Source, TestOutcome};
+use runner::{Cancel, Event, KernelLog, Kmsg, Observer, Setup};
+
+use super::apt;
+use super::exchange::{Assignment, Delivery};
+use super::lists::Lists;
+use appliance::paths::{self, APT, IMAGE, ONLINE};
+use appliance::settings::Settings;
+
+/// What the agent keeps while jobs run.
+const WORK: &str = "/var/tmp/rocbed/work";
+
+/// Bundles that are being made, in the data directory: from there they move on without being copied.
+const BUNDLES: &str = "bundles";
+
+/// How long a job that needs packages waits for a network.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What came of asking for a job to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran, and this is to be delivered.
+    Ran {
+        /// What there is.
+        delivery: Delivery,
+        /// Whether a process is stuck in the kernel: the machine has to be restarted.
+        stuck: bool,
+        /// Whether there were GPU faults and all are the test's own doing.
+        contained: bool,
+    },
+    /// This machine cannot run it, and why.
+    Declined(String),
+    /// It was interrupted, by its [`super::Interrupt`] or because the machine is to stop; there is nothing to deliver.
+    Stopped {
+        /// Whether a process is stuck in the kernel.
+        stuck: bool,
+    },
+}
+
+/// Runs a job.
+pub trait RunJob {
+    /// Runs it to its end. Pieces of the log and what it is at are passed on as they come.
+    ///
+    /// # Errors
+    /// If there is nothing to deliver for reasons that are not the job's.
+    fn run(
+        &mut self,
+        assignment: &Assignment,
+        log: &mut dyn FnMut(&[u8]),
+        phase: &mut dyn FnMut(&str),
+    ) -> Result<Outcome, String>;
+
+    /// It was delivered; its files are not needed any more.
+    fn forget(&mut self, delivery: &Delivery);
+}
+
+/// Runs jobs with autopkgtest.
+#[derive(Debug)]
+pub struct Autopkgtest<'a> {
+    settings: &'a Settings,
+    machine: &'a Machine,
+    stop: Arc<AtomicBool>,
+    lists: Lists,
+}
+
+impl<'a> Autopkgtest<'a> {
+    /// On this machine; a job is interrupted once `stop` is set.
+    pub fn new(settings: &'a Settings, machine: &'a Machine, stop: Arc<AtomicBool>) -> Self {
+        Self { settings, machine, stop, lists: Lists::new(APT.into()) }
+    }
+
+    fn setup(&self, assignment: &Assignment, gpus: &[&Gpu]) -> io::Result<Setup> {
+        let bundles = Path::new(super::DATA).join(BUNDLES);
+        for directory in [Path::new(WORK), &bundles] {
+            fs::create_dir_all(directory)?;
+        }
+        let mut setup = Setup::new(self.server(), WORK.into(), bundles, assignment.name());
+        setup.machine = self.machine.clone();
+        setup.gpus = gpus.iter().map(|gpu| (*gpu).into()).collect();
+        setup.source.clone_from(&assignment.tree);
+        Ok(setup)
+    }
+
+    /// What makes testbeds.
+    fn server(&self) -> Vec<OsString> {
+        let program = [paths::PROGRAM, "virt", "--root", IMAGE, "--overlay-size", &self.settings.overlay_size];
+        let layer = [OsString::from("--layer"), self.lists.layer().into_os_string()];
+        program.map(OsString::from).into_iter().chain(layer).collect()
+    }
+
+    /// Sees to it that testbeds have package lists. Where that fails, each fetches its own.
+    fn fetch_lists(&mut self, job: &Job, cancel: &Cancel, log: &mut dyn FnMut(&[u8]), phase: &mut dyn FnMut(&str)) {
+        if !self.lists.are_due(job, Path::new(ONLINE).exists()) {
+            return;
+        }
+        phase("fetching the package lists");
+        log(b"rocbed: fetching the package lists, once for all testbeds\n");
+        let server = self.server();
+        if let Err(error) = self.lists.fetch(&server, cancel, log) {
+            log(format!("rocbed: fetching the package lists: {error}; each testbed tries it itself\n").as_bytes());
+        }
+    }
+
+    /// A job that needs packages begins when there is a network; without one apt says what is wrong.
+    fn wait_for_network(&self, job: &Job, phase: &mut dyn FnMut(&str)) {
+        if matches!(job.source, Source::Path(_)) {
+            return;
+        }
+        let began = Instant::now();
+        while !Path::new(ONLINE).exists() && began.elapsed() < PATIENCE && !self.stop.load(Ordering::Relaxed) {
+            if began.elapsed() < Duration::from_millis(200) {
+                phase("waiting for the network");
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl RunJob for Autopkgtest<'_> {
+    fn run(
+        &mut self,
+        assignment: &Assignment,
+        log: &mut dyn FnMut(&[u8]),
+        phase: &mut dyn FnMut(&str),
+    ) -> Result<Outcome, String> {
+        let job = &assignment.job;
+        let gpus = match grant(job, self.machine) {
+            Ok(gpus) => gpus,
+            Err(why) => return Ok(Outcome::Declined(why)),
+        };
+        self.wait_for_network(job, phase);
+        let cancel = Cancel::from(Arc::clone(&self.stop)).or(assignment.interrupt.flag());
+        apt::write(self.settings, Path::new("/"), &self.lists.layer())
+            .map_err(|error| format!("writing apt's settings in {APT}: {error}"))?;
+        self.fetch_lists(job, &cancel, log, phase);
+        let setup = self.setup(assignment, &gpus).map_err(|error| format!("preparing its run: {error}"))?;
+        let mut kernel: Box<dyn KernelLog> = match Kmsg::open() {
+            Ok(kernel) => Box::new(kernel),
+            Err(error) => return Err(format!("opening the kernel's log: {error}")),
+        };
+        let finished = runner::run(job, &setup, kernel.as_mut(), &mut Watcher { log, phase }, &cancel);
+        let finished = finished.map_err(|error| explain(&error))?;
+        if finished.cancelled {
+            // What it tells only is that somebody has ended it.
+            drop(fs::remove_file(&finished.bundle.path));
+            return Ok(Outcome::Stopped { stuck: finished.stuck });
+        }
+        let delivery = Delivery {
+            job: job.id.clone(),
+            verdict: finished.result.verdict,
+            summary: summary(&finished.result),
+            bundle: finished.bundle.path,
+            size: finished.bundle.size,
+            sha256: finished.bundle.sha256,
+        };
+        let faults: Vec<_> = finished.result.kernel_log.iter().filter_map(|line| gpu::fault(line)).collect();
+        // A fault of which no line was kept is taken for a serious one.
+        let contained = !faults.is_empty() && faults.iter().all(|fault| fault.kind.is_contained());
+        Ok(Outcome::Ran { delivery, stuck: finished.stuck, contained })
+    }
+
+    fn forget(&mut self, delivery: &Delivery) {
+        // The next bundle will tell if there is no room. One that waits to be sent has moved on.
+        drop(fs::remove_file(&delivery.bundle));
+        drop(fs::remove_dir_all(PathBuf::from(super::virtio_channel::TREES).join(&delivery.job)));
+    }
+}
+
+/// An error with what it comes from.
+fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// The GPUs that the job's testbeds get; why the job cannot run here.
+pub fn grant<'a>(job: &Job, machine: &'a Machine) -> Result<Vec<&'a Gpu>, String> {
+    let matching = job.gpu.matching(&machine.gpus);
+    let wanted = job.gpus as usize;
+    if job.gpu.is_required() && matching.len() < wanted {
+        let there: Vec<_> = machine.gpus.gpus.iter().map(|gpu| gpu.target.to_string()).collect();
+        let there = if there.is_empty() { "no GPU that can be used".to_owned() } else { there.join(", ") };
+        let count = if wanted > 1 { format!("{wanted} times ") } else { String::new() };
+        return Err(format!("it needs {count}{}, and this machine has {there}", job.gpu));
+    }
+    if let Some(needed) = job.memory.filter(|needed| *needed > machine.memory) {
+        return Err(format!("it needs {needed} MiB of memory, and this machine has {} MiB", machine.memory));
+    }
+    let wanted = if job.gpu == GpuNeed::None { 0 } else { wanted };
+    Ok(matching.into_iter().take(wanted).collect())
+}
+
+/// A result in a few words: `2 passed, 1 skipped`.
+pub fn summary(result: &JobResult) -> String {
+    use TestOutcome::{Fail, Flaky, Pass, Skip, Unfinished};
+    let counts = [(Pass, "passed"), (Fail, "failed"), (Flaky, "flaky"), (Skip, "skipped"), (Unfinished, "unfinished")];
+    let counted = counts.into_iter().map(|(outcome, word)| (result.count(outcome), word));
+    let words: Vec<_> =
+        counted.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let mut text = if words.is_empty() { "no test ran".to_owned() } else { words.join(", ") };
+    if let Some(problem) = &result.problem {
+        text = format!("{text}; {problem}");
+    }
+    text
+}
+
+/// Passes on what the runner says.
+struct Watcher<'a> {
+    log: &'a mut dyn FnMut(&[u8]),
+    phase: &'a mut dyn FnMut(&str),
+}
+
+impl Observer for Watcher<'_> {
+    fn log(&mut self, bytes: &[u8]) {
+        (self.log)(bytes);
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        let text = match event {
+            Event::Source(name) => format!("getting the source of {name}"),
+            Event::RunStarted(run_as) => format!("starting autopkgtest, tests run as {run_as}"),
+            Event::Preparing(test) => format!("preparing test {test}"),
+            Event::TestStarted(test) => format!("test {test}"),
+            Event::TestEnded(test, outcome) => format!("test {test}: {outcome}"),
+            Event::Deadline => "the deadline has come: collecting what there is".to_owned(),
+            Event::Bundling => "writing the bundle".to_owned(),
+            _ => return,
+        };
+        (self.phase)(&text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(targets: &str) -> Machine {
+        Machine { gpus: gpu::simulate(targets).expect("targets"), memory: 4096, ..Machine::default() }
+    }
+
+    fn job(gpu: &str, more: &str) -> Job {
+        let text = format!("[[job]]\npackage = \"rocrand\"\ngpu = {gpu}\n{more}");
+        protocol::JobList::parse(text.as_bytes()).expect("a list").job.remove(0)
+    }
+
+    #[test]
+    fn a_job_gets_the_gpus_it_asks_for() {
+        let machine = machine("gfx1030,gfx942,gfx942");
+        let ids =
+            |job: &Job| grant(job, &machine).map(|gpus| gpus.iter().map(|gpu| gpu.id.clone()).collect::<Vec<_>>());
+        assert_eq!(ids(&job("[\"gfx942\"]", "")), Ok(vec!["simulated-1".to_owned()]));
+        assert_eq!(ids(&job("[\"gfx942\"]", "gpus = 2")).map(|ids| ids.len()), Ok(2));
+        assert_eq!(ids(&job("\"none\"", "")), Ok(Vec::new()));
+        assert_eq!(ids(&Job::of_package("gzip")), Ok(vec!["simulated-0".to_owned()]));
+    }
+
+    #[test]
+    fn a_job_that_cannot_run_here_says_why() {
+        let why = |job: &Job| grant(job, &machine("gfx1030")).map(|gpus| gpus.len()).unwrap_err();
+        assert_eq!(why(&job("[\"gfx90a\"]", "")), "it needs gfx90a, and this machine has gfx1030");
+        assert_eq!(why(&job("\"any\"", "gpus = 2")), "it needs 2 times any GPU, and this machine has gfx1030");
+        assert!(why(&job("\"none\"", "memory = 8192")).contains("8192 MiB"));
+        let none = grant(&job("\"any\"", ""), &Machine::default()).map(|gpus| gpus.len());
+        assert_eq!(none, Err("it needs any GPU, and this machine has no GPU that can be used".to_owned()));
+    }
+}

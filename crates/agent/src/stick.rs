@@ -1,0 +1,200 @@
+//! Jobs from `jobs.toml` on the stick that the machine was started from, results to its data partition. Needs no network.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use protocol::api::GiveBackReason;
+use protocol::{Job, JobList, Machine, Source};
+use sha2::{Digest, Sha256};
+
+use super::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
+use super::results::Results;
+use super::running::Left;
+use super::tell;
+use appliance::paths::JOB_LIST;
+use appliance::report::Report;
+use appliance::settings::WhenDone;
+
+/// How long a machine with nothing to do waits before it looks again whether it is to stop.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Where things are; elsewhere in tests.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// What the partition with the list is mounted on.
+    pub esp: &'a Path,
+    /// The data directory.
+    pub data: &'a Path,
+}
+
+/// The list and what came of it.
+#[derive(Debug)]
+pub struct Stick {
+    esp: PathBuf,
+    results: Results,
+    jobs: VecDeque<Job>,
+    count: usize,
+    lasting: bool,
+    when_done: WhenDone,
+    stop: Arc<AtomicBool>,
+    is_idle: bool,
+}
+
+impl Stick {
+    /// Reads the list, if there is one, and what came of it until now. `lasting` says whether the data directory
+    /// outlives a restart.
+    ///
+    /// # Errors
+    /// If the list makes no sense, a source tree is not there, or earlier results cannot be read.
+    pub fn open(
+        places: &Places<'_>,
+        lasting: bool,
+        when_done: WhenDone,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Option<Self>, ExchangeError> {
+        let path = places.esp.join(JOB_LIST);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(list_error(format!("reading {JOB_LIST} on the stick: {error}"))),
+        };
+        let list = JobList::parse(&bytes).map_err(|error| list_error(format!("{JOB_LIST} on the stick: {error}")))?;
+        for job in &list.job {
+            tree(places.esp, job)?;
+        }
+        let digest = hex::encode(Sha256::digest(&bytes));
+        let results = Results::open(places.data, &digest).map_err(|error| data_error("opening the results", &error))?;
+        let count = list.job.len();
+        let jobs = list.job.into_iter().filter(|job| !results.has(&job.id)).collect();
+        let (esp, stop) = (places.esp.to_owned(), Arc::clone(stop));
+        Ok(Some(Self { esp, results, jobs, count, lasting, when_done, stop, is_idle: false }))
+    }
+
+    /// There is nothing left to do: people take the stick, or the machine ends.
+    fn rest(&mut self) -> Claim {
+        let done = self.results.all().iter().filter(|listed| listed.bundle.is_some()).count();
+        let all = format!("{done} of {} jobs of {JOB_LIST} are done", self.count);
+        if self.when_done == WhenDone::PowerOff && self.lasting {
+            return Claim::End(format!("{all}, their results are on the stick"));
+        }
+        if !self.is_idle {
+            self.is_idle = true;
+            let what_next = if self.lasting {
+                "switch the machine off and take the stick out: the results are on it"
+            } else {
+                "their results are in this machine's memory only, and are gone when it is switched off"
+            };
+            tell(&Report::Idle { why: format!("{all}; {what_next}") });
+        }
+        let began = Instant::now();
+        while began.elapsed() < PAUSE && !self.stop.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(100));
+        }
+        Claim::Nothing
+    }
+}
+
+impl Exchange for Stick {
+    /// The same after every restart, as what was running is known by it.
+    fn name(&self) -> String {
+        format!("{JOB_LIST} on the stick")
+    }
+
+    fn ready(&mut self, _: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
+        for listed in self.results.all() {
+            if let (Some(verdict), Some(_)) = (listed.verdict, &listed.bundle) {
+                let (id, summary) = (listed.job.clone(), format!("{} (before the restart)", listed.summary));
+                tell(&Report::Finished { id, verdict, summary });
+            }
+        }
+        if !self.lasting {
+            let what = "results do not survive a restart: there is no data partition".to_owned();
+            tell(&Report::Problem { what, advice: "start from a stick that was written whole".into() });
+        }
+        let ours = left.filter(|left| left.record.source == self.name());
+        // The result may have been kept before the machine ended: then there is nothing to tell.
+        let lost = ours.filter(|left| !self.results.has(&left.record.job));
+        lost.map_or(Ok(()), |left| self.results.lost(left).map_err(|error| data_error("noting what ran", &error)))
+    }
+
+    fn claim(&mut self) -> Result<Claim, ExchangeError> {
+        let Some(job) = self.jobs.pop_front() else { return Ok(self.rest()) };
+        let tree = tree(&self.esp, &job)?;
+        let position = Some((self.count - self.jobs.len(), self.count));
+        Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
+    }
+
+    fn started(&mut self, _: &Assignment) -> Result<(), ExchangeError> {
+        Ok(())
+    }
+
+    fn log(&mut self, _: &[u8]) -> Result<(), ExchangeError> {
+        Ok(()) // it is in the bundle
+    }
+
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
+        let what = format!("keeping the result of {} in {}", delivery.job, self.results.directory().display());
+        self.results.keep(assignment, delivery).map_err(|error| data_error(&what, &error))
+    }
+
+    fn give_back(
+        &mut self,
+        assignment: &Assignment,
+        reason: GiveBackReason,
+        message: &str,
+    ) -> Result<(), ExchangeError> {
+        match reason {
+            GiveBackReason::CannotRun | GiveBackReason::MachineKiller => {
+                let noted = self.results.decline(&assignment.job.id, message);
+                noted.map_err(|error| data_error("noting that a job is not run", &error))
+            }
+            GiveBackReason::ShuttingDown => Ok(()), // it is the first one after the restart
+            _ => {
+                self.jobs.push_back(assignment.job.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&mut self, _: &End) -> Result<(), ExchangeError> {
+        Ok(())
+    }
+}
+
+/// The source tree of a job, which lies on the partition beside the list.
+fn tree(esp: &Path, job: &Job) -> Result<Option<PathBuf>, ExchangeError> {
+    let Source::Path(path) = &job.source else { return Ok(None) };
+    let relative = Path::new(path);
+    // Not `..`, and nothing of the machine's own.
+    if !relative.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
+        let what = format!("job {}: {path} does not lie below {JOB_LIST}", job.id);
+        return Err(ExchangeError {
+            what,
+            advice: "put the source tree beside the list, and write its path so".into(),
+        });
+    }
+    let tree = esp.join(relative);
+    if !tree.exists() {
+        let what = format!("job {}: {path} is not on the stick", job.id);
+        return Err(ExchangeError { what, advice: format!("copy it to the partition with {JOB_LIST}") });
+    }
+    Ok(Some(tree))
+}
+
+fn list_error(what: String) -> ExchangeError {
+    ExchangeError { what, advice: format!("mend {JOB_LIST} on the stick's first partition, and start again") }
+}
+
+fn data_error(what: &str, error: &io::Error) -> ExchangeError {
+    let advice = "make room on the data partition, or look after it with `e2fsck -f` on another machine".to_owned();
+    ExchangeError { what: format!("{what}: {error}"), advice }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,317 @@
+//! Jobs from a list that lies on a web server, results put onto one: for those who want no hub.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use protocol::api::GiveBackReason;
+use protocol::{Job, JobList, Machine, Source};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::durable;
+use super::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
+use super::outbox::{Outbox, Parcel};
+use super::pace::Pace;
+use super::post::{Carried, Carrier, Post, Tell};
+use super::running::Left;
+use super::web::{Fetched, Validators, Web};
+use appliance::report::Report;
+use appliance::settings::WhenDone;
+
+/// How often the list is asked for.
+const OFTEN: Duration = Duration::from_secs(180);
+
+/// The file with what was done, in the data directory.
+const FILE: &str = "url-list.json";
+
+/// Jobs that are remembered as done; the oldest are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// How many digits of a job's digest tell it from an earlier one of the same id.
+const DIGITS: usize = 8;
+
+/// Where to ask and what to do with the answers.
+pub struct Settings<'a> {
+    /// Address of the list.
+    pub jobs: &'a str,
+    /// Address below which bundles are put.
+    pub results: &'a str,
+    /// What to do when all jobs are done.
+    pub when_done: WhenDone,
+    /// The data directory.
+    pub data: &'a Path,
+    /// How long to wait for what.
+    pub pace: Pace,
+    /// Tells PID 1.
+    pub tell: Tell,
+    /// Becomes true when the machine is to stop.
+    pub stop: &'a Arc<AtomicBool>,
+}
+
+/// The list and what of it is left to do.
+pub struct UrlList {
+    address: String,
+    machine: String,
+    web: Web,
+    done: Done,
+    queue: VecDeque<Job>,
+    /// Jobs that this machine cannot run, until it is restarted.
+    passed_over: Vec<String>,
+    known: Validators,
+    asked: Option<Instant>,
+    has_list: bool,
+    is_idle: bool,
+    outbox: Outbox,
+    post: Post,
+    to: String,
+    when_done: WhenDone,
+    pace: Pace,
+    tell: Tell,
+    stop: Arc<AtomicBool>,
+}
+
+/// Which jobs were done, by their digests. A job whose results go elsewhere is another one.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Contents {
+    /// A number that grows, for each digest.
+    done: BTreeMap<String, u64>,
+}
+
+#[derive(Debug)]
+struct Done {
+    path: PathBuf,
+    contents: Contents,
+}
+
+impl Done {
+    fn open(data: &Path) -> io::Result<Self> {
+        let path = data.join(FILE);
+        let contents = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Contents::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { path, contents })
+    }
+
+    fn add(&mut self, digest: String) -> io::Result<()> {
+        let done = &mut self.contents.done;
+        let next = done.values().max().map_or(0, |last| last.saturating_add(1));
+        done.insert(digest, next);
+        while done.len() > REMEMBERED {
+            let oldest = done.iter().min_by_key(|(_, number)| **number).map(|(digest, _)| digest.clone());
+            oldest.map(|digest| done.remove(&digest));
+        }
+        durable::write(&self.path, &serde_json::to_vec(&self.contents)?)
+    }
+}
+
+/// Brings bundles to the server.
+struct Putter {
+    web: Web,
+    to: String,
+}
+
+impl Carrier for Putter {
+    fn address(&self) -> String {
+        self.to.clone()
+    }
+
+    fn carry(&mut self, parcel: &Parcel, bundle: &Path) -> Carried {
+        let name = parcel.lease.as_deref().unwrap_or(&parcel.job);
+        self.web.put(&format!("{}/{name}.tar.zst", self.to), bundle, parcel.size, &parcel.sha256)
+    }
+}
+
+impl UrlList {
+    /// Prepares it; the server is asked when there is work to be done.
+    ///
+    /// # Errors
+    /// If what was kept cannot be read, or certificates cannot.
+    pub fn open(settings: Settings<'_>) -> Result<Self, ExchangeError> {
+        let web = Web::new().map_err(|error| failed(format!("preparing to ask {}: {error}", settings.jobs)))?;
+        let kept = |error: io::Error| failed(format!("opening what is kept in {}: {error}", settings.data.display()));
+        let (done, outbox) = (Done::open(settings.data).map_err(kept)?, Outbox::open(settings.data).map_err(kept)?);
+        let to = settings.results.trim_end_matches('/').to_owned();
+        let carrier = Putter { web: web.clone(), to: to.clone() };
+        let post = Post::start(outbox.clone(), carrier, settings.pace.clone(), Arc::clone(&settings.tell));
+        Ok(Self {
+            address: settings.jobs.to_owned(),
+            machine: String::new(),
+            web,
+            done,
+            queue: VecDeque::new(),
+            passed_over: Vec::new(),
+            known: Validators::default(),
+            asked: None,
+            has_list: false,
+            is_idle: false,
+            outbox,
+            post: post.map_err(kept)?,
+            to,
+            when_done: settings.when_done,
+            pace: settings.pace,
+            tell: settings.tell,
+            stop: Arc::clone(settings.stop),
+        })
+    }
+
+    /// Asks for the list, and takes what is new in it.
+    fn ask(&mut self) {
+        self.asked = Some(Instant::now());
+        let list = match self.web.fetch(&self.address, &self.known) {
+            Ok(Fetched::Unchanged) => None,
+            Ok(Fetched::List(bytes, known)) => match JobList::parse(&bytes) {
+                Ok(list) => Some((list, known)),
+                // Nobody has to do anything on a day without jobs.
+                Err(protocol::ListError::Empty) => Some((JobList::default(), known)),
+                Err(error) => return self.say(format!("the list at {}: {error}", self.address)),
+            },
+            Err(problem) => return self.say(problem),
+        };
+        self.say(String::new());
+        self.has_list = true;
+        let Some((list, known)) = list else { return };
+        self.known = known;
+        let (mut queue, mut problems) = (VecDeque::new(), Vec::new());
+        for job in list.job {
+            let digest = digest(&self.to, &job);
+            if let Source::Path(path) = &job.source {
+                problems.push(format!("job {}: {path} is a path, which nobody can follow from here", job.id));
+            } else if !self.done.contents.done.contains_key(&digest) && !self.passed_over.contains(&digest) {
+                queue.push_back(job);
+            }
+        }
+        self.queue = queue;
+        for what in problems {
+            (self.tell)(&Report::Problem { what, advice: "use `url`, or a job list on the stick".into() });
+        }
+    }
+
+    /// What is wrong with the list, until it is not any more.
+    fn say(&self, problem: String) {
+        (self.tell)(&Report::condition("jobs", problem));
+    }
+
+    /// Nothing is left of the list.
+    fn rest(&mut self) -> Claim {
+        if self.when_done == WhenDone::PowerOff && self.has_list {
+            let stopped = || self.stop.load(Ordering::Relaxed);
+            if self.post.drained(&stopped) {
+                return Claim::End(format!("all jobs of {} are done", self.address));
+            }
+        }
+        if !self.is_idle && self.has_list {
+            self.is_idle = true;
+            (self.tell)(&Report::Idle { why: format!("all jobs of {} are done; waiting for more", self.address) });
+        }
+        self.pause();
+        Claim::Nothing
+    }
+
+    fn pause(&self) {
+        let began = Instant::now();
+        while began.elapsed() < self.pace.gather && !self.stop.load(Ordering::Relaxed) {
+            thread::sleep(self.pace.gather.min(Duration::from_millis(100)));
+        }
+    }
+
+    /// How long until the list is asked for again: soon, as long as it was never had.
+    fn interval(&self) -> Duration {
+        if self.has_list { OFTEN } else { self.pace.longest_pause }
+    }
+}
+
+impl Exchange for UrlList {
+    fn name(&self) -> String {
+        self.address.clone()
+    }
+
+    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
+        self.machine.clone_from(&machine.name);
+        self.post.wake(); // what was made before the restart
+        if let Some(left) = left.filter(|left| left.record.source == self.name()) {
+            (self.tell)(&Report::Problem { what: left.describe(), advice: "it is run again".into() });
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self) -> Result<Claim, ExchangeError> {
+        if self.asked.is_none_or(|asked| asked.elapsed() >= self.interval()) {
+            self.ask();
+        }
+        let Some(job) = self.queue.pop_front() else { return Ok(self.rest()) };
+        self.is_idle = false;
+        let lease = Some(bundle_name(&self.machine, &digest(&self.to, &job), &job));
+        Ok(Claim::Job(Box::new(Assignment { lease, ..Assignment::new(job) })))
+    }
+
+    fn started(&mut self, _: &Assignment) -> Result<(), ExchangeError> {
+        Ok(())
+    }
+
+    fn log(&mut self, _: &[u8]) -> Result<(), ExchangeError> {
+        Ok(()) // it is in the bundle
+    }
+
+    /// Safe is what is in the outbox: from there it is sent until the server has it.
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
+        let kept = |error: io::Error| failed(format!("keeping the result of {}: {error}", delivery.job));
+        self.outbox.put(&self.to, assignment.lease.as_deref(), delivery).map_err(kept)?;
+        self.done.add(digest(&self.to, &assignment.job)).map_err(kept)?;
+        self.post.wake();
+        Ok(())
+    }
+
+    fn give_back(
+        &mut self,
+        assignment: &Assignment,
+        reason: GiveBackReason,
+        _message: &str,
+    ) -> Result<(), ExchangeError> {
+        match reason {
+            GiveBackReason::CannotRun | GiveBackReason::MachineKiller => {
+                self.passed_over.push(digest(&self.to, &assignment.job));
+            }
+            _ => self.queue.push_back(assignment.job.clone()),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: &End) -> Result<(), ExchangeError> {
+        let began = Instant::now();
+        // What is only in memory is worth waiting for; PID 1 has a limit of its own.
+        let enough = || self.outbox.is_lasting() && began.elapsed() >= self.pace.farewell;
+        self.post.drained(&enough);
+        self.post.finish();
+        Ok(())
+    }
+}
+
+/// What a job is remembered by: where its results go, and all that the list says of it.
+fn digest(to: &str, job: &Job) -> String {
+    // A job always has a JSON form.
+    let text = serde_json::to_string(job).unwrap_or_default();
+    hex::encode(Sha256::digest(format!("{to}\n{text}")))
+}
+
+/// A name for a bundle that no other machine and no other job gives: `lab-gzip-1f2e3d4c`.
+fn bundle_name(machine: &str, digest: &str, job: &Job) -> String {
+    let plain: String =
+        machine.chars().map(|char| if char.is_ascii_alphanumeric() || char == '-' { char } else { '-' }).collect();
+    // Together no longer than what the outbox takes for a name.
+    let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+    format!("{}-{}-{}", cut(&plain, 30).trim_start_matches('-'), cut(&job.id, 50), cut(digest, DIGITS))
+}
+
+fn failed(what: String) -> ExchangeError {
+    ExchangeError { what, advice: "look at the data partition and the settings `jobs` and `results`".into() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! Jobs from the program that runs this virtual machine: [`protocol`]'s hand-over on a virtio-serial port.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use protocol::api::GiveBackReason;
+use protocol::{Decoder, Frame, FromAppliance, Job, Machine, PORT_NAME, Source, SourceTree, ToAppliance, VERSION};
+
+use super::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
+use super::running::Left;
+use appliance::settings::{Origin, Settings};
+
+/// Where ports and their names are (kernel Documentation/ABI/testing/sysfs-class-virtio-ports... in short).
+const CLASS: &str = "/sys/class/virtio-ports";
+
+/// Where source trees that come along are kept.
+pub(crate) const TREES: &str = "/var/tmp/rocbed/trees";
+
+/// An open port that has given its jobs.
+#[derive(Debug)]
+pub struct Port<T = File> {
+    wire: Wire<T>,
+    jobs: VecDeque<Job>,
+    trees: BTreeMap<String, PathBuf>,
+    count: usize,
+}
+
+/// Frames over a stream.
+#[derive(Debug)]
+struct Wire<T> {
+    stream: T,
+    decoder: Decoder,
+}
+
+impl Port {
+    /// Opens the port if this machine has it, takes the jobs, and adds to the settings what came with them.
+    pub fn open(settings: &mut Settings) -> Result<Option<Self>, ExchangeError> {
+        let Some(path) = find(Path::new(CLASS), Path::new("/dev")) else { return Ok(None) };
+        let stream = OpenOptions::new().read(true).write(true).open(&path);
+        let stream = stream.map_err(|error| failed(format!("opening {}: {error}", path.display())))?;
+        Port::take(stream, Path::new(TREES), settings).map(Some)
+    }
+}
+
+impl<T: Read + Write> Port<T> {
+    /// Takes the jobs and their source trees.
+    fn take(stream: T, trees: &Path, settings: &mut Settings) -> Result<Self, ExchangeError> {
+        let mut wire = Wire { stream, decoder: Decoder::default() };
+        let ToAppliance::Jobs { version, list, sources, settings: given } = wire.message()? else {
+            return Err(failed("the first message on the port brings no jobs".into()));
+        };
+        if version > VERSION {
+            return Err(failed(format!("the port speaks version {version}, and this image up to {VERSION}")));
+        }
+        for (name, value) in given {
+            if let Err(problem) = settings.set(&name, &value, Origin::HandOver) {
+                wire.tell(&FromAppliance::Problem { what: problem, advice: "see docs/reference".into() })?;
+            }
+        }
+        let mut found = BTreeMap::new();
+        for source in sources {
+            let path = wire.receive(&source, trees)?;
+            found.insert(source.job, path);
+        }
+        Ok(Self { wire, count: list.job.len(), jobs: list.job.into(), trees: found })
+    }
+}
+
+impl<T: Read + Write> Exchange for Port<T> {
+    fn name(&self) -> String {
+        match self.count {
+            0 => "nowhere: this is only a start".into(),
+            1 => "a list of one job".into(),
+            count => format!("a list of {count} jobs"),
+        }
+    }
+
+    fn ready(&mut self, machine: &Machine, _: Option<&Left>) -> Result<(), ExchangeError> {
+        let uptime = appliance::uptime::uptime().as_secs_f64();
+        self.wire.tell(&FromAppliance::Ready { version: VERSION, machine: Box::new(machine.clone()), uptime })
+    }
+
+    fn claim(&mut self) -> Result<Claim, ExchangeError> {
+        let Some(job) = self.jobs.pop_front() else { return Ok(Claim::End("all jobs are done".into())) };
+        let tree = self.trees.remove(&job.id);
+        if let (Source::Path(path), None) = (&job.source, &tree) {
+            return Err(failed(format!("job {}: the source tree {path} did not come along", job.id)));
+        }
+        let position = Some((self.count - self.jobs.len(), self.count));
+        Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
+    }
+
+    fn started(&mut self, assignment: &Assignment) -> Result<(), ExchangeError> {
+        self.wire.tell(&FromAppliance::Started { job: assignment.job.id.clone() })
+    }
+
+    fn log(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
+        self.wire.send(&Frame::Log(bytes.to_vec()))
+    }
+
+    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
+        let sha256 = delivery.sha256.clone();
+        self.wire.tell(&FromAppliance::Finished {
+            job: delivery.job.clone(),
+            verdict: delivery.verdict,
+            summary: delivery.summary.clone(),
+            size: delivery.size,
+            sha256: sha256.clone(),
+        })?;
+        let reading = |error: io::Error| failed(format!("reading {}: {error}", delivery.bundle.display()));
+        let mut file = File::open(&delivery.bundle).map_err(reading)?;
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            match file.read(&mut chunk).map_err(reading)? {
+                0 => break,
+                count => self.wire.send(&Frame::Data(chunk.get(..count).unwrap_or_default().to_vec()))?,
+            }
+        }
+        match self.wire.message()? {
+            ToAppliance::Kept { sha256: kept } if kept == sha256 => Ok(()),
+            other => Err(failed(format!("the bundle of {} was answered with {other:?}", delivery.job))),
+        }
+    }
+
+    fn give_back(
+        &mut self,
+        assignment: &Assignment,
+        reason: GiveBackReason,
+        message: &str,
+    ) -> Result<(), ExchangeError> {
+        if reason == GiveBackReason::Other {
+            // Nobody else would do it: who runs this virtual machine has to know that it did not work.
+            let advice = "give the machine more memory, or a data partition".to_owned();
+            return Err(ExchangeError { what: format!("job {}: {message}", assignment.job.id), advice });
+        }
+        self.wire.tell(&FromAppliance::Declined { job: assignment.job.id.clone(), why: message.to_owned() })
+    }
+
+    fn end(&mut self, end: &End) -> Result<(), ExchangeError> {
+        match end {
+            End::Done(_) => self.wire.tell(&FromAppliance::Done),
+            End::Stopped | End::Restart(_) => Ok(()),
+        }
+    }
+}
+
+impl<T: Read + Write> Wire<T> {
+    fn tell(&mut self, message: &FromAppliance) -> Result<(), ExchangeError> {
+        let frame = Frame::of(message).map_err(|error| failed(error.to_string()))?;
+        self.send(&frame)
+    }
+
+    fn send(&mut self, frame: &Frame) -> Result<(), ExchangeError> {
+        let sent = self.stream.write_all(&frame.encode());
+        sent.map_err(|error| failed(format!("writing to the port: {error}")))
+    }
+
+    fn frame(&mut self) -> Result<Frame, ExchangeError> {
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            if let Some(frame) = self.decoder.next_frame().map_err(|error| failed(error.to_string()))? {
+                return Ok(frame);
+            }
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(failed("the other end of the port was closed".into())),
+                Ok(count) => self.decoder.push(chunk.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(format!("reading from the port: {error}"))),
+            }
+        }
+    }
+
+    fn message(&mut self) -> Result<ToAppliance, ExchangeError> {
+        match self.frame()? {
+            Frame::Message(json) => Frame::message(&json).map_err(|error| failed(error.to_string())),
+            Frame::Data(_) | Frame::Log(_) => Err(failed("bytes came on the port where a message should".into())),
+        }
+    }
+
+    /// Takes a source tree; its name becomes that of a file, so it must be one.
+    fn receive(&mut self, source: &SourceTree, trees: &Path) -> Result<PathBuf, ExchangeError> {
+        let plain = |name: &str| !name.is_empty() && !name.contains('/') && name != "." && name != "..";
+        if !plain(&source.name) || !plain(&source.job) {
+            return Err(failed(format!("the source tree {:?} of job {:?} has no plain name", source.name, source.job)));
+        }
+        let directory = trees.join(&source.job);
+        let path = directory.join(&source.name);
+        let writing = |error: io::Error| failed(format!("writing {}: {error}", path.display()));
+        fs::create_dir_all(&directory).map_err(writing)?;
+        let mut file = File::create(&path).map_err(writing)?;
+        let mut left = source.size;
+        while left > 0 {
+            let Frame::Data(bytes) = self.frame()? else {
+                return Err(failed(format!("the source tree of job {} ended too early", source.job)));
+            };
+            left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+                failed(format!("the source tree of job {} is longer than it was said to be", source.job))
+            })?;
+            file.write_all(&bytes).map_err(writing)?;
+        }
+        Ok(path)
+    }
+}
+
+fn failed(what: String) -> ExchangeError {
+    ExchangeError { what, advice: "use a rocbed of the same version as the image's".into() }
+}
+
+/// The device file of the port with our name.
+fn find(class: &Path, dev: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(class).ok()?;
+    let ours = entries
+        .flatten()
+        .find(|entry| fs::read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim_end() == PORT_NAME))?;
+    Some(dev.join(ours.file_name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{JobList, Verdict};
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    fn jobs(toml: &str, sources: Vec<SourceTree>) -> Frame {
+        let list = JobList::parse(toml.as_bytes()).expect("a list");
+        let settings = [("gpu".to_owned(), "gfx1030".to_owned()), ("colour".to_owned(), "red".to_owned())].into();
+        Frame::of(&ToAppliance::Jobs { version: VERSION, list, sources, settings }).expect("a message")
+    }
+
+    #[test]
+    fn a_whole_conversation() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let (ours, mut theirs) = UnixStream::pair()?;
+        let tree = SourceTree { job: "t".into(), name: "t.tar".into(), size: 5 };
+        let list = "[[job]]\npath = \"t\"\n[[job]]\npackage = \"gzip\"\n";
+        theirs.write_all(&jobs(list, vec![tree]).encode())?;
+        theirs.write_all(&Frame::Data(b"tr".into()).encode())?;
+        theirs.write_all(&Frame::Data(b"ee!".into()).encode())?;
+        let bundle = directory.path().join("bundle");
+        fs::write(&bundle, "results")?;
+        let delivery = Delivery {
+            job: "t".into(),
+            verdict: Verdict::Pass,
+            summary: "1 passed".into(),
+            bundle,
+            size: 7,
+            sha256: "abc".into(),
+        };
+        let kept = Frame::of(&ToAppliance::Kept { sha256: "abc".into() })?;
+        theirs.write_all(&kept.encode())?;
+        let mut settings = Settings::default();
+        let trees = directory.path().join("trees");
+        let mut port = Port::take(ours, &trees, &mut settings)?;
+        assert_eq!(settings.gpu.as_deref(), Some("gfx1030"));
+        let Claim::Job(first) = port.claim()? else { panic!("no job") };
+        assert_eq!(fs::read_to_string(first.tree.as_deref().ok_or("no tree")?)?, "tree!");
+        assert_eq!(first.position, Some((1, 2)));
+        port.deliver(&first, &delivery)?;
+        assert!(matches!(port.claim()?, Claim::Job(second) if second.job.id == "gzip"));
+        assert!(matches!(port.claim()?, Claim::End(_)));
+        port.end(&End::Done("all jobs are done".into()))?;
+        drop(port);
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard)?;
+        let mut decoder = Decoder::default();
+        decoder.push(&heard);
+        let mut frames = Vec::new();
+        while let Some(frame) = decoder.next_frame()? {
+            frames.push(match frame {
+                Frame::Message(json) => String::from_utf8(json)?.chars().take(20).collect(),
+                Frame::Data(bytes) | Frame::Log(bytes) => String::from_utf8(bytes)?,
+            });
+        }
+        let expected = ["{\"message\":\"problem\"", "{\"message\":\"finished", "results", "{\"message\":\"done\"}"];
+        assert_eq!(frames, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn hostile_names_and_lengths_are_refused() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        for (name, size) in [("../x", 3), ("t.tar", 2), ("t.tar", 9)] {
+            let (ours, mut theirs) = UnixStream::pair()?;
+            let tree = SourceTree { job: "t".into(), name: name.into(), size };
+            theirs.write_all(&jobs("[[job]]\npath = \"t\"\n", vec![tree]).encode())?;
+            theirs.write_all(&Frame::Data(b"abc".into()).encode())?;
+            let closing = thread::spawn(move || drop(theirs.shutdown(std::net::Shutdown::Write)));
+            let result = Port::take(ours, &directory.path().join("trees"), &mut Settings::default());
+            assert!(result.is_err(), "{name} {size}");
+            assert!(closing.join().is_ok());
+        }
+        assert!(!directory.path().join("x").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn finds_the_port_by_its_name() -> io::Result<()> {
+        let class = tempfile::tempdir()?;
+        for (port, name) in [("vport1p1", "com.redhat.spice.0"), ("vport1p2", PORT_NAME)] {
+            fs::create_dir(class.path().join(port))?;
+            fs::write(class.path().join(port).join("name"), format!("{name}\n"))?;
+        }
+        assert_eq!(find(class.path(), Path::new("/dev")), Some("/dev/vport1p2".into()));
+        assert_eq!(find(&class.path().join("none"), Path::new("/dev")), None);
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! The agent's loop: QUALIFY, claim, run, deliver, CHECK.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use protocol::api::{GiveBackReason, Health};
+use protocol::{Machine, Verdict};
+
+use super::exchange::{Assignment, Claim, End, Exchange, ExchangeError};
+use super::fitness::{Defect, Ended, Fitness};
+use super::run::{Outcome, RunJob, grant};
+use super::running::{Journal, KILLS, Record};
+use appliance::report::Report;
+use appliance::settings::WhenDone;
+
+/// A job that this machine could not run so often for reasons of its own is given to others only.
+const FAILURES: u32 = 3;
+
+/// After a job that could not be run the machine rests: it would get the same job again at once.
+const REST: Duration = Duration::from_secs(10);
+
+/// What may pass by itself is waited for so long before the machine is called unfit: a time server may answer late, and
+/// results may be on their way.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// All who have a part in the work.
+pub struct Crew<'a> {
+    /// Where jobs come from and results go.
+    pub exchange: &'a mut dyn Exchange,
+    /// Runs them.
+    pub runner: &'a mut dyn RunJob,
+    /// Looks after the machine.
+    pub fitness: &'a mut dyn Fitness,
+    /// Remembers what runs, where the machine is one that comes back.
+    pub journal: Option<&'a mut Journal>,
+    /// What the machine is.
+    pub machine: &'a Machine,
+    /// What a machine does that cannot take jobs.
+    pub when_done: WhenDone,
+    /// Becomes true when the machine is to stop.
+    pub stop: &'a AtomicBool,
+    /// Tells PID 1.
+    pub tell: &'a mut dyn FnMut(&Report),
+}
+
+/// Works until there are no more jobs or the machine is to end. Returns why it ended.
+///
+/// # Errors
+/// If the other side went away for good: what was not delivered is still in the data directory.
+pub fn work(mut crew: Crew<'_>) -> Result<End, ExchangeError> {
+    let left = crew.journal.as_ref().and_then(|journal| journal.left());
+    if let Some(left) = &left {
+        let advice = "look at the machine's health; the job is given back".to_owned();
+        (crew.tell)(&Report::Problem { what: left.describe(), advice });
+    }
+    crew.exchange.ready(crew.machine, left.as_ref())?;
+    crew.note(Journal::settle);
+    crew.exchange.health(Health::Qualifying, "")?;
+    let end = crew.rounds()?;
+    match &end {
+        End::Done(why) => crew.exchange.health(Health::Off, why)?,
+        End::Stopped => crew.exchange.health(Health::Off, "the machine was told to stop")?,
+        End::Restart(why) => crew.exchange.health(Health::Rebooting, why)?,
+    }
+    crew.exchange.end(&end)?;
+    Ok(end)
+}
+
+impl Crew<'_> {
+    fn rounds(&mut self) -> Result<End, ExchangeError> {
+        let mut failures = BTreeMap::new();
+        loop {
+            if let Some(end) = self.qualify()? {
+                return Ok(end);
+            }
+            let assignment = loop {
+                if self.stopped() {
+                    return Ok(End::Stopped);
+                }
+                match self.exchange.claim()? {
+                    Claim::Job(assignment) => break assignment,
+                    Claim::Nothing => {}
+                    Claim::End(why) => return Ok(End::Done(why)),
+                }
+            };
+            if let Some(why) = self.one(&assignment, &mut failures)? {
+                return Ok(End::Restart(why));
+            }
+        }
+    }
+
+    /// Waits until the machine is fit, or it is to end.
+    fn qualify(&mut self) -> Result<Option<End>, ExchangeError> {
+        let (mut told, mut waited) = (String::new(), Duration::ZERO);
+        loop {
+            if self.stopped() {
+                return Ok(Some(End::Stopped));
+            }
+            let defects = self.fitness.qualify();
+            // It may have been told so meanwhile, and then what was found says nothing.
+            if self.stopped() {
+                return Ok(Some(End::Stopped));
+            }
+            if defects.is_empty() {
+                if !told.is_empty() {
+                    (self.tell)(&Report::condition("health", String::new()));
+                }
+                self.exchange.health(Health::Ready, "")?;
+                return Ok(None);
+            }
+            let text = defects.iter().map(Defect::to_string).collect::<Vec<_>>().join("; ");
+            let passes = waited < PATIENCE && defects.iter().all(|defect| defect.passes);
+            let (health, word) =
+                if passes { (Health::Qualifying, "no job is taken") } else { (Health::Unfit, "unfit") };
+            self.exchange.health(health, &text)?;
+            let tell = format!("{word}: {text}");
+            if tell != told {
+                (self.tell)(&Report::condition("health", tell.clone()));
+                told = tell;
+            }
+            if !passes && self.when_done == WhenDone::PowerOff {
+                return Ok(Some(End::Done(format!("the machine is unfit: {text}"))));
+            }
+            let pause = self.fitness.pause();
+            waited = waited.saturating_add(pause);
+            self.wait(pause);
+        }
+    }
+
+    /// Does one job. Returns why the machine has to be restarted, if it has.
+    fn one(
+        &mut self,
+        assignment: &Assignment,
+        failures: &mut BTreeMap<String, u32>,
+    ) -> Result<Option<String>, ExchangeError> {
+        let job = &assignment.job;
+        let (id, position) = (job.id.clone(), assignment.position);
+        (self.tell)(&Report::Job { id: id.clone(), position });
+        let kills = self.journal.as_ref().map_or(0, |journal| journal.times(&id));
+        if kills >= KILLS {
+            let why = format!("this machine stopped or hung {kills} times while the job ran");
+            self.exchange.give_back(assignment, GiveBackReason::MachineKiller, &why)?;
+            (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why });
+            return Ok(None);
+        }
+        let gpus = grant(job, self.machine).unwrap_or_default();
+        let record = Record {
+            job: id.clone(),
+            lease: assignment.lease.clone(),
+            source: self.exchange.name(),
+            gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(),
+            boot: String::new(),
+        };
+        self.note(|journal| journal.begin(record));
+        let outcome = self.run(assignment)?;
+        let mut ended = Ended::default();
+        match outcome {
+            Ok(Outcome::Ran { delivery, stuck, contained }) => {
+                self.exchange.deliver(assignment, &delivery)?;
+                failures.remove(&id);
+                ended = Ended { verdict: Some(delivery.verdict), stuck, contained };
+                let summary = delivery.summary.clone();
+                (self.tell)(&Report::Finished { id, verdict: delivery.verdict, summary });
+                self.runner.forget(&delivery);
+            }
+            Ok(Outcome::Declined(why)) => {
+                self.exchange.give_back(assignment, GiveBackReason::CannotRun, &why)?;
+                (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why });
+            }
+            Ok(Outcome::Stopped { stuck }) => {
+                ended.stuck = stuck;
+                let (reason, why) = match assignment.interrupt.why() {
+                    Some(why) => (GiveBackReason::Cancelled, why),
+                    None => (GiveBackReason::ShuttingDown, "the machine was told to stop"),
+                };
+                self.exchange.give_back(assignment, reason, why)?;
+                (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why.to_owned() });
+            }
+            Err(problem) => {
+                let count = failures.entry(id.clone()).or_insert(0);
+                *count += 1;
+                let reason = if *count >= FAILURES { GiveBackReason::CannotRun } else { GiveBackReason::Other };
+                self.exchange.give_back(assignment, reason, &problem)?;
+                (self.tell)(&Report::Finished { id, verdict: Verdict::TestbedFailed, summary: problem });
+                self.wait(REST);
+            }
+        }
+        self.note(|journal| journal.end(ended.verdict.is_some()));
+        Ok(self.fitness.check(ended))
+    }
+
+    /// Runs it, and passes on what it says.
+    fn run(&mut self, assignment: &Assignment) -> Result<Result<Outcome, String>, ExchangeError> {
+        self.exchange.started(assignment)?;
+        let (exchange, mut lost) = (RefCell::new(&mut *self.exchange), None);
+        let outcome = self.runner.run(
+            assignment,
+            &mut |bytes| {
+                // A log that cannot be streamed is in the bundle all the same.
+                if lost.is_none() {
+                    lost = exchange.borrow_mut().log(bytes).err();
+                }
+            },
+            &mut |phase| {
+                exchange.borrow_mut().phase(phase);
+                (self.tell)(&Report::Phase { text: phase.to_owned() });
+            },
+        );
+        Ok(outcome)
+    }
+
+    /// Writes something down. Without it the work goes on: only less is known after an accident.
+    fn note(&mut self, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
+        let Some(journal) = self.journal.as_mut() else { return };
+        if let Err(error) = write(journal) {
+            let advice = "a crash would not be known after the restart: make room on the data partition".to_owned();
+            (self.tell)(&Report::Problem { what: format!("writing down which job runs: {error}"), advice });
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn wait(&self, time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time && !self.stopped() {
+            thread::sleep(time.min(Duration::from_millis(100)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+use super::*;
+use crate::Delivery;
+use crate::fitness::AsItIs;
+use crate::running::Left;
+use protocol::Job;
+
+/// Two jobs; remembers what it is told, and fails where it is told to.
+#[derive(Default)]
+struct List {
+    jobs: Vec<&'static str>,
+    told: Vec<String>,
+    fails: &'static str,
+}
+
+impl List {
+    fn note(&mut self, text: String) -> Result<(), ExchangeError> {
+        let fails = !self.fails.is_empty() && text.starts_with(self.fails);
+        self.told.push(text);
+        if fails { Err(ExchangeError { what: "gone".into(), advice: "wait".into() }) } else { Ok(()) }
+    }
+}
+
+impl Exchange for List {
+    fn name(&self) -> String {
+        "a list".into()
+    }
+
+    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
+        let left = left.map(|left| format!(", left {}", left.record.job)).unwrap_or_default();
+        self.note(format!("ready{}{left}", machine.name))
+    }
+
+    fn health(&mut self, health: Health, _: &str) -> Result<(), ExchangeError> {
+        self.note(health.name().into())
+    }
+
+    fn claim(&mut self) -> Result<Claim, ExchangeError> {
+        let Some(name) = self.jobs.pop() else { return Ok(Claim::End("all done".into())) };
+        Ok(Claim::Job(Box::new(Assignment::new(Job::of_package(name)))))
+    }
+
+    fn started(&mut self, assignment: &Assignment) -> Result<(), ExchangeError> {
+        self.note(format!("started {}", assignment.job.id))
+    }
+
+    fn log(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
+        self.note(format!("log {}", String::from_utf8_lossy(bytes)))
+    }
+
+    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
+        self.note(format!("deliver {} {}", delivery.job, delivery.verdict))
+    }
+
+    fn give_back(
+        &mut self,
+        assignment: &Assignment,
+        reason: GiveBackReason,
+        message: &str,
+    ) -> Result<(), ExchangeError> {
+        self.note(format!("give back {}, {}: {message}", assignment.job.id, reason.name()))
+    }
+
+    fn end(&mut self, end: &End) -> Result<(), ExchangeError> {
+        self.note(format!("{end:?}"))
+    }
+}
+
+/// Every job passes, but some.
+#[derive(Default)]
+struct Passes(usize);
+
+impl RunJob for Passes {
+    fn run(
+        &mut self,
+        assignment: &Assignment,
+        log: &mut dyn FnMut(&[u8]),
+        phase: &mut dyn FnMut(&str),
+    ) -> Result<Outcome, String> {
+        if assignment.job.id == "rocfft" {
+            return Ok(Outcome::Declined("no GPU".into()));
+        }
+        if assignment.job.id == "cancelled" {
+            assignment.interrupt.interrupt("nobody wants it");
+            return Ok(Outcome::Stopped { stuck: false });
+        }
+        phase("running");
+        log(b"a");
+        log(b"b");
+        let delivery = Delivery {
+            job: assignment.job.id.clone(),
+            verdict: Verdict::Pass,
+            summary: "1 passed".into(),
+            bundle: "/b".into(),
+            size: 1,
+            sha256: String::new(),
+        };
+        Ok(Outcome::Ran { delivery, stuck: assignment.job.id == "hangs", contained: true })
+    }
+
+    fn forget(&mut self, _: &Delivery) {
+        self.0 += 1;
+    }
+}
+
+/// Unfit as often as it says; stuck machines are restarted.
+struct Body(u32);
+
+impl Fitness for Body {
+    fn qualify(&mut self) -> Vec<Defect> {
+        self.0 = self.0.saturating_sub(1);
+        let defect = Defect::new("the GPU is gone", "look at it");
+        if self.0 > 0 { vec![defect] } else { Vec::new() }
+    }
+
+    fn check(&mut self, ended: Ended) -> Option<String> {
+        ended.stuck.then(|| "a test hangs".into())
+    }
+
+    fn pause(&mut self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+struct Run {
+    end: Result<End, ExchangeError>,
+    forgotten: usize,
+    reports: Vec<Report>,
+}
+
+fn run_with(list: &mut List, fitness: &mut dyn Fitness, journal: Option<&mut Journal>, stop: bool) -> Run {
+    let (mut runner, mut reports) = (Passes::default(), Vec::new());
+    let end = work(Crew {
+        exchange: list,
+        runner: &mut runner,
+        fitness,
+        journal,
+        machine: &Machine::default(),
+        when_done: WhenDone::Wait,
+        stop: &AtomicBool::new(stop),
+        tell: &mut |report| reports.push(report.clone()),
+    });
+    Run { end, forgotten: runner.0, reports }
+}
+
+fn run(list: &mut List) -> (Result<End, ExchangeError>, usize) {
+    let run = run_with(list, &mut AsItIs, None, false);
+    (run.end, run.forgotten)
+}
+
+fn done() -> End {
+    End::Done("all done".into())
+}
+
+#[test]
+fn every_job_is_delivered_and_only_then_forgotten() {
+    let mut list = List { jobs: vec!["gzip", "sed"], ..List::default() };
+    assert_eq!(run(&mut list), (Ok(done()), 2));
+    let expected = [
+        "ready",
+        "qualifying",
+        "ready",
+        "started sed",
+        "log a",
+        "log b",
+        "deliver sed pass",
+        "ready",
+        "started gzip",
+        "log a",
+        "log b",
+        "deliver gzip pass",
+        "ready",
+        "off",
+        "Done(\"all done\")",
+    ];
+    assert_eq!(list.told, expected);
+}
+
+#[test]
+fn a_job_that_is_not_completed_is_given_back_with_the_reason() {
+    for (job, told) in [
+        ("rocfft", "give back rocfft, cannot-run: no GPU"),
+        ("cancelled", "give back cancelled, cancelled: nobody wants it"),
+    ] {
+        let mut list = List { jobs: vec![job], ..List::default() };
+        assert!(run(&mut list).0.is_ok());
+        assert_eq!(list.told[4], told);
+    }
+}
+
+#[test]
+fn what_was_not_delivered_is_kept() {
+    let mut list = List { jobs: vec!["gzip"], fails: "deliver", ..List::default() };
+    let (result, forgotten) = run(&mut list);
+    assert_eq!((result.is_err(), forgotten), (true, 0));
+}
+
+#[test]
+fn a_log_that_cannot_be_streamed_stops_nothing() {
+    let mut list = List { jobs: vec!["gzip"], fails: "log", ..List::default() };
+    assert!(run(&mut list).0.is_ok());
+    assert_eq!(list.told.iter().filter(|told| told.starts_with("log")).count(), 1);
+}
+
+#[test]
+fn a_machine_that_is_to_stop_takes_no_job() {
+    let mut list = List { jobs: vec!["gzip"], ..List::default() };
+    let run = run_with(&mut list, &mut AsItIs, None, true);
+    assert_eq!((run.end, list.jobs.len()), (Ok(End::Stopped), 1));
+}
+
+#[test]
+fn an_unfit_machine_says_so_and_takes_nothing_until_it_is_fit() {
+    let mut list = List { jobs: vec!["gzip"], ..List::default() };
+    let run = run_with(&mut list, &mut Body(3), None, false);
+    assert_eq!(list.told[1..6], ["qualifying", "unfit", "unfit", "ready", "started gzip"]);
+    let conditions = run.reports.iter().filter(|report| matches!(report, Report::Condition { .. })).count();
+    // The same is not told twice.
+    assert_eq!(conditions, 2, "{:?}", run.reports);
+}
+
+#[test]
+fn what_passes_is_waited_for_before_a_machine_is_switched_off() {
+    /// Unfit once, for good or not; a good while passes between looks.
+    struct Late(bool, u32);
+
+    impl Fitness for Late {
+        fn qualify(&mut self) -> Vec<Defect> {
+            self.1 += 1;
+            let defect =
+                if self.0 { Defect::passing("the clock is slow", "wait") } else { Defect::new("no GPU", "look") };
+            if self.1 == 1 { vec![defect] } else { Vec::new() }
+        }
+
+        fn check(&mut self, _: Ended) -> Option<String> {
+            None
+        }
+
+        fn pause(&mut self) -> Duration {
+            Duration::from_millis(1)
+        }
+    }
+
+    let told = |passes| {
+        let mut list = List::default();
+        let end = work(Crew {
+            exchange: &mut list,
+            runner: &mut Passes::default(),
+            fitness: &mut Late(passes, 0),
+            journal: None,
+            machine: &Machine::default(),
+            when_done: WhenDone::PowerOff,
+            stop: &AtomicBool::new(false),
+            tell: &mut |_| {},
+        });
+        (end, list.told)
+    };
+    let (end, health) = told(true);
+    assert_eq!((end, &health[1..4]), (Ok(done()), &["qualifying", "qualifying", "ready"].map(String::from)[..]));
+    let (end, health) = told(false);
+    assert_eq!(end, Ok(End::Done("the machine is unfit: no GPU; look".into())));
+    assert_eq!(health[1..4], ["qualifying", "unfit", "off"]);
+}
+
+#[test]
+fn a_machine_that_hangs_is_restarted_after_the_result_is_safe() {
+    let mut list = List { jobs: vec!["gzip", "hangs"], ..List::default() };
+    let run = run_with(&mut list, &mut Body(0), None, false);
+    assert_eq!((run.end, list.jobs.len()), (Ok(End::Restart("a test hangs".into())), 1));
+    assert_eq!(list.told[list.told.len() - 3..], ["deliver hangs pass", "rebooting", "Restart(\"a test hangs\")"]);
+}
+
+#[test]
+fn what_killed_the_machine_twice_is_not_run_a_third_time() -> std::io::Result<()> {
+    let data = tempfile::tempdir()?;
+    let record = Record { job: "gzip".into(), lease: None, source: String::new(), gpus: vec![], boot: String::new() };
+    for time in 0..KILLS {
+        Journal::open_in_boot(data.path(), time.to_string())?.begin(record.clone())?;
+        let mut journal = Journal::open_in_boot(data.path(), "after".into())?;
+        let mut list = List::default();
+        let run = run_with(&mut list, &mut AsItIs, Some(&mut journal), false);
+        assert_eq!(list.told[0], "ready, left gzip");
+        assert!(matches!(&run.reports[0], Report::Problem { what, .. } if what.contains("gzip")));
+    }
+    let mut list = List { jobs: vec!["gzip"], ..List::default() };
+    let mut journal = Journal::open_in_boot(data.path(), "last".into())?;
+    run_with(&mut list, &mut AsItIs, Some(&mut journal), false);
+    assert!(list.told[3].starts_with("give back gzip, machine-killer: "), "{:?}", list.told);
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! [`Settings`] of the appliance: kernel command line over `rocbed.toml` on the stick's ESP over the image's own.
+//!
+//! A setting has the same name everywhere: `rocbed.hub=` on the kernel command line is `hub =` in a file. A value that
+//! makes no sense and a name that nobody knows are told and passed over; an appliance that starts with a warning is of
+//! more use than one that does not start.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use protocol::Span;
+use protocol::settings::{self, Key, Place};
+
+use crate::cmdline::CommandLine;
+use crate::paths;
+
+/// A value that must not get into logs or onto screens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(not shown)")
+    }
+}
+
+/// What the appliance does when it has no more jobs, or no place to get them from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenDone {
+    /// Wait for more.
+    #[default]
+    Wait,
+    /// Switch the machine off.
+    PowerOff,
+}
+
+/// What can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The worker's name; made from a network card's address if it has none.
+    pub name: Option<String>,
+    /// Address of the hub.
+    pub hub: Option<String>,
+    /// What makes this machine a worker of the hub, until it has a token of its own.
+    pub join_token: Option<Secret>,
+    /// The authority that has signed the hub's certificate, besides the system's: a PEM file's path, or its text.
+    pub hub_ca: Option<String>,
+    /// Address of a job list, for those who want no hub.
+    pub jobs: Option<String>,
+    /// Address below which the results of that list's jobs are put.
+    pub results: Option<String>,
+    /// Targets of GPUs to make up instead of looking for real ones.
+    pub gpu: Option<String>,
+    /// Debian mirror for apt in testbeds, instead of the image's.
+    pub mirror: Option<String>,
+    /// Whether apt refuses a Release file past its `Valid-Until`.
+    pub check_valid_until: bool,
+    /// Address ranges and so on in the kernel's `ip=` form, one for each link that is not to use DHCP.
+    pub ip: Vec<String>,
+    /// Time servers, instead of those that DHCP names.
+    pub ntp: Vec<String>,
+    /// Name servers, before those that DHCP names.
+    pub dns: Vec<IpAddr>,
+    /// Whether the clock is set from the network.
+    pub set_clock: bool,
+    /// How long the watchdog waits for a sign of life before it resets the machine; `None` is no watchdog.
+    pub watchdog: Option<Span>,
+    /// How much a testbed may write, in memory: as tmpfs(5) takes it, or `50%`.
+    pub overlay_size: String,
+    /// What to do without jobs.
+    pub when_done: WhenDone,
+    /// Whether whoever is at the machine may have a root shell. Only the image can say so.
+    pub debug_shell: bool,
+    /// The recipe that the image was made from. Only the image can say so.
+    pub recipe: Option<String>,
+    /// Whether a root shell is wanted on the first serial console (and the image allows it).
+    pub shell: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: None,
+            hub: None,
+            join_token: None,
+            hub_ca: None,
+            jobs: None,
+            results: None,
+            gpu: None,
+            mirror: None,
+            check_valid_until: true,
+            ip: Vec::new(),
+            ntp: Vec::new(),
+            dns: Vec::new(),
+            set_clock: true,
+            watchdog: Some(Span::seconds(120)),
+            overlay_size: "50%".to_owned(),
+            when_done: WhenDone::default(),
+            debug_shell: false,
+            recipe: None,
+            shell: false,
+        }
+    }
+}
+
+/// Where a setting comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The image itself: made by the recipe's author.
+    Image,
+    /// `rocbed.toml` on the stick.
+    Stick,
+    /// The kernel command line.
+    CommandLine,
+    /// Whoever runs the virtual machine.
+    HandOver,
+}
+
+impl Origin {
+    fn place(self) -> Place {
+        match self {
+            Self::Image => Place::Image,
+            Self::Stick | Self::HandOver => Place::Stick,
+            Self::CommandLine => Place::CommandLine,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Image => "the image's settings",
+            Self::Stick => "rocbed.toml on the stick",
+            Self::CommandLine => "kernel command line",
+            Self::HandOver => "settings from outside of the virtual machine",
+        })
+    }
+}
+
+impl Settings {
+    /// Those of this appliance, and what is wrong with them.
+    pub fn of_this_machine(line: &CommandLine) -> (Self, Vec<String>) {
+        let (mut settings, mut problems) = (Self::default(), line.problems.clone());
+        for (path, origin) in [(paths::IMAGE_SETTINGS, Origin::Image), (paths::STICK_SETTINGS, Origin::Stick)] {
+            match std::fs::read(path) {
+                Ok(bytes) => problems.extend(settings.set_all(&String::from_utf8_lossy(&bytes), origin)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => problems.push(format!("{origin}: reading {path}: {error}")),
+            }
+        }
+        // Several `ip=` are several links, but they replace those of a file.
+        if line.setting("ip").is_some() {
+            settings.ip.clear();
+        }
+        problems.extend(
+            line.settings.iter().filter_map(|(name, value)| settings.set(name, value, Origin::CommandLine).err()),
+        );
+        (settings, problems)
+    }
+
+    /// Takes one setting; tells what is wrong with it.
+    ///
+    /// # Errors
+    /// For people, beginning with where it comes from.
+    pub fn set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), String> {
+        self.try_set(name, value, origin).map_err(|problem| format!("{origin}: {problem}"))
+    }
+
+    fn try_set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), String> {
+        let setting = settings::find(name, origin.place()).map_err(|error| error.to_string())?;
+        if setting.key == Key::Gpu {
+            // Kept also if it makes no sense: whoever wanted a made-up GPU does not want jobs run on a real one.
+            self.gpu = Some(value.to_owned());
+        }
+        setting.check(value).map_err(|error| error.to_string())?;
+        let address = || Some(value.trim_end_matches('/').to_owned());
+        let words = || settings::list(value).map(str::to_owned);
+        let truth = settings::truth(value).unwrap_or_default();
+        // Without a `_`: a setting of the table that is not taken here does not compile.
+        match setting.key {
+            Key::Name => self.name = Some(value.to_owned()),
+            Key::Hub => self.hub = address(),
+            Key::JoinToken => self.join_token = Some(Secret(value.to_owned())),
+            Key::HubCa => self.hub_ca = Some(value.to_owned()),
+            Key::Jobs => self.jobs = address(),
+            Key::Results => self.results = address(),
+            Key::Mirror => self.mirror = address(),
+            Key::CheckValidUntil => self.check_valid_until = truth,
+            Key::Ip => self.ip.push(value.to_owned()),
+            Key::Ntp => self.ntp = words().collect(),
+            Key::Dns => self.dns = settings::list(value).filter_map(|word| word.parse().ok()).collect(),
+            Key::SetClock => self.set_clock = truth,
+            Key::Watchdog => self.watchdog = value.parse().ok(),
+            Key::OverlaySize => value.clone_into(&mut self.overlay_size),
+            Key::WhenDone => self.when_done = if value == "wait" { WhenDone::Wait } else { WhenDone::PowerOff },
+            Key::DebugShell => self.debug_shell = truth,
+            Key::Recipe => self.recipe = Some(value.to_owned()),
+            Key::Shell => self.shell = truth,
+            // The first was taken above; the others can stand on the kernel command line alone, and were taken from it before.
+            Key::Gpu
+            | Key::RootUuid
+            | Key::RootTimeout
+            | Key::RootUrl
+            | Key::RootSha256
+            | Key::BootReport
+            | Key::Blacklist
+            | Key::PanicTimeout => {}
+        }
+        Ok(())
+    }
+
+    /// Takes all settings of a `rocbed.toml`; tells what is wrong with it.
+    pub fn set_all(&mut self, text: &str, origin: Origin) -> Vec<String> {
+        let table: toml::Table = match toml::from_str(text) {
+            Ok(table) => table,
+            Err(error) => {
+                let line =
+                    error.span().map_or(1, |span| text.get(..span.start).unwrap_or("").matches('\n').count() + 1);
+                return vec![format!("{origin}: line {line}: {}; none of it is used", error.message())];
+            }
+        };
+        table.iter().flat_map(|(name, value)| self.set_value(name, value, origin)).collect()
+    }
+
+    fn set_value(&mut self, name: &str, value: &toml::Value, origin: Origin) -> Vec<String> {
+        let told = |result: Result<(), String>| result.err().into_iter().collect::<Vec<_>>();
+        match value {
+            // Lists are the words of one setting, or the same setting several times.
+            toml::Value::Array(values) if name == "ip" => {
+                values.iter().flat_map(|value| self.set_value(name, value, origin)).collect()
+            }
+            toml::Value::Array(values) => {
+                let words: Vec<_> = values.iter().map(scalar).collect();
+                told(self.set(name, &words.join(","), origin))
+            }
+            toml::Value::Table(_) => vec![format!("{origin}: {name} is a table; there is no such setting")],
+            other => told(self.set(name, &scalar(other), origin)),
+        }
+    }
+}
+
+fn scalar(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_command_line_is_over_the_stick_is_over_the_image() {
+        let mut settings = Settings::default();
+        let image = "name = \"from-image\"\nhub = \"http://a\"\ndebug-shell = true\nwatchdog = \"1m\"\n";
+        let stick = "hub = \"http://b/\"\nip = [\"dhcp\", \"off\"]\nntp = [\"x\", \"y\"]\ncheck-valid-until = false\n";
+        assert!(settings.set_all(image, Origin::Image).is_empty());
+        assert!(settings.set_all(stick, Origin::Stick).is_empty());
+        assert_eq!(settings.set("watchdog", "off", Origin::CommandLine), Ok(()));
+        assert_eq!(settings.name.as_deref(), Some("from-image"));
+        assert_eq!(settings.hub.as_deref(), Some("http://b"));
+        assert_eq!((settings.ip.len(), settings.ntp.len(), settings.watchdog), (2, 2, None));
+        assert!(settings.debug_shell && !settings.check_valid_until);
+    }
+
+    #[test]
+    fn a_broken_file_changes_nothing_and_is_told() {
+        let mut settings = Settings::default();
+        let problems = settings.set_all("hub = \"http://a\"\nname = \n", Origin::Stick);
+        assert_eq!(settings, Settings::default());
+        assert!(problems[0].starts_with("rocbed.toml on the stick: line 2: "), "{problems:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_and_the_rest_is_used() {
+        let mut settings = Settings::default();
+        let text = "hubb = \"http://a\"\nname = \"a b\"\ndns = [\"1.2.3.4\", \"x\"]\nset-clock = \"perhaps\"\n\
+            mirror = \"deb.example\"\nwhen-done = \"dance\"\n[table]\n[other]\n";
+        let problems = settings.set_all(text, Origin::Stick);
+        assert_eq!(problems.len(), 8, "{problems:#?}");
+        assert!(problems.iter().any(|problem| problem.contains("did you mean `hub`?")), "{problems:#?}");
+        assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn a_token_is_never_told() {
+        let mut settings = Settings::default();
+        let problem = settings.set("join-token", "se cret", Origin::Stick).unwrap_err();
+        assert!(!problem.contains("se cret"), "{problem}");
+        assert_eq!(settings.set("join_token", "join-abc123", Origin::CommandLine), Ok(()));
+        assert_eq!(settings.join_token.as_ref().map(Secret::reveal), Some("join-abc123"));
+        assert!(!format!("{settings:?}").contains("abc123"));
+    }
+
+    #[test]
+    fn an_authority_is_a_path_or_the_file_itself() {
+        let mut settings = Settings::default();
+        let file = "hub-ca = \"\"\"\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n\"\"\"\n";
+        assert!(settings.set_all(file, Origin::Stick).is_empty());
+        assert!(settings.hub_ca.as_deref().is_some_and(|text| text.contains("MIIB\n")));
+        assert_eq!(settings.set("hub-ca", "/etc/rocbed/hub-ca.pem", Origin::CommandLine), Ok(()));
+        assert!(settings.set("hub-ca", "ca.pem", Origin::CommandLine).is_err());
+    }
+
+    #[test]
+    fn only_the_image_may_allow_a_shell() {
+        let mut settings = Settings::default();
+        for origin in [Origin::Stick, Origin::CommandLine, Origin::HandOver] {
+            assert!(settings.set("debug-shell", "yes", origin).is_err());
+        }
+        assert!(!settings.debug_shell);
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read(text in "([a-z-]{1,12} = (\"[^\"]{0,9}\"|[0-9]{1,3}|true|\\[\"a\", 1\\])\n|\\[x\\]\n|.){0,9}") {
+            Settings::default().set_all(&text, Origin::Stick);
+        }
+    }
+}
