@@ -8,7 +8,6 @@
 //! The program is a thin `main` around this library; [`cmdline`] knows the options, [`commands`] what they do.
 
 pub mod archive;
-mod atomic;
 pub mod build;
 pub mod cmdline;
 pub mod commands;

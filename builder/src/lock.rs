@@ -11,8 +11,6 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 use store::Digest;
 
-use crate::atomic;
-
 /// The format this program writes and reads.
 const VERSION: u32 = 1;
 
@@ -175,7 +173,7 @@ impl Lock {
 
     /// Writes the lock file, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
-        atomic::write(path, self.to_text().as_bytes())
+        durable::replace(path, self.to_text().as_bytes(), durable::Readers::Everyone)
             .map_err(|error| LockError::Write { path: path.to_owned(), error })
     }
 

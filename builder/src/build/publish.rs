@@ -15,7 +15,6 @@ use store::Digest;
 
 use super::graft::graft;
 use super::manifest::ImageFile;
-use crate::atomic;
 
 /// The file whose presence says that all others are complete.
 pub const SUMS: &str = "SHA256SUMS";
@@ -145,7 +144,8 @@ impl Staging {
         }
         flush(&self.directory)?;
         let target = self.directory.join(SUMS);
-        atomic::write(&target, sums.as_bytes()).with_context(|| format!("writing {}", target.display()))?;
+        durable::replace(&target, sums.as_bytes(), durable::Readers::Everyone)
+            .with_context(|| format!("writing {}", target.display()))?;
         Ok(files)
     }
 }
@@ -168,9 +168,9 @@ fn flush(path: &Path) -> Result<()> {
     flushed.with_context(|| format!("waiting for the disk to have {}", path.display()))
 }
 
-/// Files in the making: ours, and those of [`atomic`].
+/// Files in the making: ours, and those of [`durable`].
 fn is_part(name: &str) -> bool {
-    name.starts_with(PART) || name.starts_with('.') && name.ends_with(".part")
+    name.starts_with(PART) || name.starts_with('.') && name.ends_with(durable::PARTIAL)
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use super::disk::RootImage;
 use super::manifest::ImageFile;
 use super::programs;
 use super::publish::Staging;
-use crate::atomic;
 
 const NAME: &str = ".state.json";
 const ROOT: &str = "root.img";
@@ -102,7 +101,7 @@ pub fn remember(directory: &Path, identity: &Digest, files: &[ImageFile], disk: 
     let (size, stamp) = stamp(directory, ROOT)?.context("root.img is gone")?;
     let state = State { identity: *identity, program: programs::stamp()?, sha256: root.sha256, size, stamp, disk };
     let path = directory.join(NAME);
-    atomic::write(&path, serde_json::to_string(&state)?.as_bytes())
+    durable::replace(&path, serde_json::to_string(&state)?.as_bytes(), durable::Readers::Everyone)
         .with_context(|| format!("writing {}", path.display()))
 }
 

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::atomic;
-
 /// Where `rocbed hub` writes how it is reached from its own machine.
 const ADDRESS: &str = "address";
 /// Where it writes the admin token when it makes one.
@@ -70,14 +68,14 @@ impl Local {
     /// Keeps a new admin token, for its owner only.
     pub fn keep_admin_token(data: &Path, token: &str) -> Result<()> {
         let path = Self::admin_token_path(data);
-        atomic::write_private(&path, format!("{token}\n").as_bytes())
+        durable::replace(&path, format!("{token}\n").as_bytes(), durable::Readers::Owner)
             .with_context(|| format!("keeping the admin token in {}", path.display()))
     }
 
     /// Notes how the hub is reached.
     pub fn keep_address(data: &Path, address: &str) -> Result<()> {
         let path = data.join(ADDRESS);
-        atomic::write(&path, format!("{address}\n").as_bytes())
+        durable::replace(&path, format!("{address}\n").as_bytes(), durable::Readers::Everyone)
             .with_context(|| format!("noting the address in {}", path.display()))
     }
 }

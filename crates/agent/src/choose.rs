@@ -10,7 +10,7 @@ use super::pace::Pace;
 use super::stick::{Places, Stick};
 use super::url_list::{self, UrlList};
 use super::virtio_channel::Port;
-use super::{DATA, discover, durable, tell};
+use super::{DATA, discover, tell};
 use appliance::paths::HUB_CA;
 use appliance::settings::Settings;
 
@@ -100,6 +100,6 @@ fn authority(value: &str) -> Result<PathBuf, ExchangeError> {
         what: format!("writing the setting hub-ca to {HUB_CA}: {error}"),
         advice: "give the machine more memory".into(),
     };
-    durable::write(Path::new(HUB_CA), value.as_bytes()).map_err(failed)?;
+    durable::replace(Path::new(HUB_CA), value.as_bytes(), durable::Readers::Owner).map_err(failed)?;
     Ok(PathBuf::from(HUB_CA))
 }

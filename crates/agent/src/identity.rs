@@ -4,8 +4,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::durable;
-
 /// The machine's own number (SMBIOS 3.7, section 7.2.1), as the kernel shows it to root.
 const PRODUCT_UUID: &str = "sys/class/dmi/id/product_uuid";
 
@@ -40,7 +38,7 @@ pub fn worker_id(root: &Path, data: &Path) -> io::Result<String> {
     let random = client::request_id().map_err(io::Error::other)?;
     let id = format!("random-{random}");
     // Where it cannot be kept, the machine is a new worker after each start.
-    drop(durable::write(&path, id.as_bytes()));
+    drop(durable::replace(&path, id.as_bytes(), durable::Readers::Owner));
     Ok(id)
 }
 

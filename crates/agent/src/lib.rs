@@ -6,7 +6,6 @@
 mod apt;
 mod choose;
 mod discover;
-mod durable;
 mod exchange;
 mod fitness;
 mod hub;

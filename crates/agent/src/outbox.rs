@@ -12,7 +12,6 @@ use protocol::Verdict;
 use protocol::api::check_id;
 use serde::{Deserialize, Serialize};
 
-use super::durable;
 use super::exchange::Delivery;
 
 /// The directory's name in the data directory.
@@ -124,7 +123,11 @@ impl Outbox {
             sha256: delivery.sha256.clone(),
             refused: None,
         };
-        durable::write(&self.directory.join(format!("{name}{LABEL}")), &serde_json::to_vec_pretty(&parcel)?)?;
+        durable::replace(
+            &self.directory.join(format!("{name}{LABEL}")),
+            &serde_json::to_vec_pretty(&parcel)?,
+            durable::Readers::Owner,
+        )?;
         Ok(parcel)
     }
 
@@ -153,7 +156,7 @@ impl Outbox {
     /// Notes that it will never be taken.
     pub fn refuse(&self, waiting: &Waiting, why: &str) -> io::Result<()> {
         let parcel = Parcel { refused: Some(why.to_owned()), ..waiting.parcel.clone() };
-        durable::write(&waiting.label, &serde_json::to_vec_pretty(&parcel)?)
+        durable::replace(&waiting.label, &serde_json::to_vec_pretty(&parcel)?, durable::Readers::Owner)
     }
 
     /// Whether what is in it is still there after a restart: not where it lies in memory.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use protocol::{Listed, ResultList};
 
-use super::durable;
 use super::exchange::{Assignment, Delivery};
 use super::running::Left;
 
@@ -94,6 +93,6 @@ impl Results {
         self.list.jobs.push(listed);
         let mut text = serde_json::to_vec_pretty(&self.list)?;
         text.push(b'\n');
-        durable::write(&self.directory.join(SUMMARY), &text)
+        durable::replace(&self.directory.join(SUMMARY), &text, durable::Readers::Owner)
     }
 }

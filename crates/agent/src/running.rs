@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::durable;
-
 /// The file's name in the data directory.
 const FILE: &str = "running.json";
 
@@ -149,7 +147,7 @@ impl Journal {
     }
 
     fn write(&self) -> io::Result<()> {
-        durable::write(&self.path, &serde_json::to_vec(&self.contents)?)
+        durable::replace(&self.path, &serde_json::to_vec(&self.contents)?, durable::Readers::Owner)
     }
 }
 

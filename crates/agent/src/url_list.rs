@@ -13,7 +13,6 @@ use protocol::{Job, JobList, Machine, Source};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::durable;
 use super::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
 use super::outbox::{Outbox, Parcel};
 use super::pace::Pace;
@@ -107,7 +106,7 @@ impl Done {
             let oldest = done.iter().min_by_key(|(_, number)| **number).map(|(digest, _)| digest.clone());
             oldest.map(|digest| done.remove(&digest));
         }
-        durable::write(&self.path, &serde_json::to_vec(&self.contents)?)
+        durable::replace(&self.path, &serde_json::to_vec(&self.contents)?, durable::Readers::Owner)
     }
 }
 

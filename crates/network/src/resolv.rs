@@ -1,10 +1,8 @@
 //! resolv.conf(5).
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::Error;
 
@@ -27,18 +25,9 @@ pub(crate) fn text(dns: &[IpAddr], search: &[String]) -> String {
 
 /// Writes the file so that readers see the old one or the new one, whole.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let written = || -> io::Result<()> {
-        fs::write(&new, text)?;
-        fs::rename(&new, path)
-    };
-    written().map_err(|error| {
-        // Best effort: what matters is the error above.
-        let _ = fs::remove_file(&new);
-        Error::io(format!("writing {}", path.display()))(error)
-    })
+    // Lies in memory: nothing of it is to survive.
+    durable::replace_unsynced(path, text.as_bytes(), durable::Readers::Everyone)
+        .map_err(Error::io(format!("writing {}", path.display())))
 }
 
 #[cfg(test)]

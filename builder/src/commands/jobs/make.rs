@@ -14,7 +14,7 @@ use crate::commands::{print, print_json};
 use crate::context::{Context, mirror};
 use crate::lock::Lock;
 use crate::worklist::{Candidate, Indexes, changed, need, rdeps, select};
-use crate::{archive, atomic, recipe};
+use crate::{archive, recipe};
 
 /// A candidate with the jobs that it becomes.
 type Planned = (Candidate, Vec<Job>);
@@ -81,7 +81,8 @@ fn hand_over(context: &Context, options: &JobsMake, planned: Vec<Planned>, suite
         (None, false) => print(&text),
         (Some(path), json) => {
             let text = if json { serde_json::to_string_pretty(&list).context("writing JSON")? + "\n" } else { text };
-            atomic::write(path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+            durable::replace(path, text.as_bytes(), durable::Readers::Everyone)
+                .with_context(|| format!("writing {}", path.display()))?;
             context.reporter.say(&format!("wrote {}", path.display()));
             Ok(())
         }

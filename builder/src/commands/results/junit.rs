@@ -4,7 +4,6 @@ use anyhow::{Context as _, Result};
 use client::Client;
 use runner::bundle;
 
-use crate::atomic;
 use crate::cmdline::ResultsJunit;
 use crate::commands::jobs::connect;
 use crate::commands::print;
@@ -22,7 +21,8 @@ pub(super) fn run(context: &Context, options: &ResultsJunit) -> Result<()> {
         .with_context(|| format!("the bundle of job {} has no {REPORT}", options.job))?;
     match &options.output {
         Some(path) => {
-            atomic::write(path, &report).with_context(|| format!("writing {}", path.display()))?;
+            durable::replace(path, &report, durable::Readers::Everyone)
+                .with_context(|| format!("writing {}", path.display()))?;
             context.reporter.say(&format!("wrote {}", path.display()));
             Ok(())
         }

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use client::Client;
 use protocol::api::check_id;
 
-use crate::atomic;
 use crate::cmdline::ResultsReport;
 use crate::commands::jobs::connect;
 use crate::commands::print;
@@ -24,7 +23,8 @@ pub(super) fn run(context: &Context, options: &ResultsReport) -> Result<()> {
     let style = fetch(&place, &client, "/static/style.css")?;
     let path = options.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.html", options.job)));
     let report = self_contained(&page, &style, client.address());
-    atomic::write(&path, report.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+    durable::replace(&path, report.as_bytes(), durable::Readers::Everyone)
+        .with_context(|| format!("writing {}", path.display()))?;
     context.reporter.say("the page needs no hub; only its links do");
     print(&format!("{}\n", path.display()))
 }

@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 use gpu::{Inventory, Sources};
 
 use super::command::{Answer, Limited};
-use crate::durable;
 use crate::outbox::{self, Load};
 use appliance::disk_space::DiskSpace;
 use appliance::memory;
@@ -86,7 +85,7 @@ impl Probe for ThisMachine {
 
     fn room(&mut self) -> io::Result<DiskSpace> {
         let path = self.data.join(FILE);
-        durable::write(&path, b"can be written\n")?;
+        durable::replace(&path, b"can be written\n", durable::Readers::Owner)?;
         durable::remove(&path)?;
         DiskSpace::of(&self.data)
     }

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
-
 /// The file's name in the data directory.
 pub(crate) const FILE: &str = "fitness.json";
 
@@ -100,7 +98,7 @@ impl Record {
         if before == self.contents && !self.unwritten {
             return Ok(());
         }
-        let written = durable::write(&self.path, &serde_json::to_vec(&self.contents)?);
+        let written = durable::replace(&self.path, &serde_json::to_vec(&self.contents)?, durable::Readers::Owner);
         self.unwritten = written.is_err();
         written
     }

@@ -9,7 +9,6 @@ use client::{Client, ClientError, Options};
 use protocol::api::{ProblemCode, Register, Registered};
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
 use crate::pace::Pace;
 use crate::post::Tell;
 use appliance::report::Report;
@@ -116,7 +115,7 @@ impl Link {
         let mut tickets = read_tickets(&self.data);
         tickets.insert(self.address().to_owned(), ticket.clone());
         let kept = serde_json::to_vec(&tickets).map_err(Into::into);
-        let kept = kept.and_then(|json| durable::write(&self.data.join(TOKENS), &json));
+        let kept = kept.and_then(|json| durable::replace(&self.data.join(TOKENS), &json, durable::Readers::Owner));
         if let Err(error) = kept {
             // The join token will do again after the next start.
             let what = format!("keeping the hub's token in {}: {error}", self.data.display());

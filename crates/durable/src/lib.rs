@@ -1,0 +1,169 @@
+//! Files that are replaced whole: a reader, and the next start after a crash, sees the old content or the new one.
+//!
+//! A new file is written beside its final place, synced, renamed over the old one, and the directory is synced, without
+//! which a power cut may undo the rename (rename(2), fsync(2)).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// End of the name of a file that is not whole yet.
+pub const PARTIAL: &str = ".part";
+
+/// Who may read a file that is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Whoever the process's umask lets.
+    Everyone,
+    /// The file's owner: tokens, keys and what tests wrote.
+    Owner,
+}
+
+impl Readers {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Everyone => 0o666,
+            Self::Owner => 0o600,
+        }
+    }
+}
+
+/// Replaces a file, or makes it, with its directory. What was there is kept if anything fails.
+pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    let directory = directory_of(path);
+    fs::create_dir_all(directory)?;
+    write_and_rename(path, bytes, readers, |file| file.sync_all())?;
+    sync_directory(directory)
+}
+
+/// As [`replace`], for what can be made again and so need not survive a power cut, or lies in memory: nothing is synced,
+/// and the directory must exist.
+pub fn replace_unsynced(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    write_and_rename(path, bytes, readers, |_| Ok(()))
+}
+
+fn write_and_rename(
+    path: &Path,
+    bytes: &[u8],
+    readers: Readers,
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let partial = partial(path);
+    let write = || {
+        // A file of that name is what a crash left; its mode may be another's.
+        remove_if_there(&partial)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(readers.mode()).open(&partial)?;
+        file.write_all(bytes)?;
+        sync(&file)?;
+        fs::rename(&partial, path)
+    };
+    write().inspect_err(|_| {
+        // Best effort: the error that matters is the one returned.
+        drop(fs::remove_file(&partial));
+    })
+}
+
+/// Moves a file, across file systems too, and makes sure that it is on the disk under its new name. The directory is made.
+pub fn take(from: &Path, to: &Path) -> io::Result<()> {
+    let directory = directory_of(to);
+    fs::create_dir_all(directory)?;
+    if from == to {
+        return File::open(to)?.sync_all().and_then(|()| sync_directory(directory));
+    }
+    match fs::rename(from, to) {
+        Ok(()) => File::open(to)?.sync_all()?,
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let partial = partial(to);
+            fs::copy(from, &partial)?;
+            File::open(&partial)?.sync_all()?;
+            fs::rename(&partial, to)?;
+        }
+        Err(error) => return Err(error),
+    }
+    sync_directory(directory)?;
+    // Not needed any more; if it was renamed it is not there.
+    remove_if_there(from)
+}
+
+/// Removes a file for good; one that is not there is fine.
+pub fn remove(path: &Path) -> io::Result<()> {
+    remove_if_there(path)?;
+    sync_directory(directory_of(path))
+}
+
+/// Makes sure that the names in a directory survive a power cut. A directory that is not there has none.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    match File::open(directory) {
+        Ok(directory) => directory.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Hidden, beside the final place, and of this process only.
+fn partial(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}{PARTIAL}", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_replaced_file_is_whole_and_its_owners() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("a/token");
+        replace(&path, b"one", Readers::Owner)?;
+        replace(&path, b"two", Readers::Owner)?;
+        assert_eq!(fs::read(&path)?, b"two");
+        assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+        replace_unsynced(&path, b"three", Readers::Everyone)?;
+        assert_eq!(fs::read(&path)?, b"three");
+        assert_eq!(fs::read_dir(directory.path().join("a"))?.count(), 1);
+        remove(&path)?;
+        remove(&path)?;
+        assert!(!path.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_failure_keeps_the_old_file_and_leaves_nothing_beside_it() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        // A directory of that name cannot be replaced by a file.
+        let path = directory.path().join("name");
+        fs::create_dir(&path)?;
+        assert!(replace(&path, b"one", Readers::Everyone).is_err());
+        assert!(path.is_dir());
+        assert_eq!(fs::read_dir(directory.path())?.count(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_taken_file_is_there_once() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let (from, to) = (directory.path().join("from"), directory.path().join("box/to"));
+        fs::write(&from, "bundle")?;
+        take(&from, &to)?;
+        assert_eq!((from.exists(), fs::read(&to)?), (false, b"bundle".to_vec()));
+        // Memory is another file system than the disk's.
+        let memory = Path::new("/dev/shm").join(format!("rocbed-{}", std::process::id()));
+        fs::write(&memory, "other")?;
+        take(&memory, &to)?;
+        assert_eq!((memory.exists(), fs::read(&to)?), (false, b"other".to_vec()));
+        Ok(())
+    }
+}
