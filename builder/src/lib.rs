@@ -2,17 +2,17 @@
 //!
 //! ```text
 //! recipe --(archive, resolve)--> lock --(store)--> .debs --(rootfs)--> root directory
-//!        --(build::tree)--> file tree --(build)--> image files
+//!        --(image::tree)--> file tree --(image)--> image files
 //! ```
 //!
 //! The program is a thin `main` around this library; [`cmdline`] knows the options, [`commands`] what they do.
 
 pub mod archive;
-pub mod build;
 pub mod cmdline;
 pub mod commands;
 pub mod context;
 pub mod hubs;
+pub mod image;
 pub mod inspect;
 pub mod lock;
 pub mod mirror;

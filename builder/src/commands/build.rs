@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result, bail};
 use diskimage::SectorSize;
 
 use super::{bytes, lock, print_json};
-use crate::build;
 use crate::cmdline::Build;
 use crate::context::{Context, mirror};
+use crate::image;
 use crate::recipe;
 
 pub fn run(context: &Context, options: &Build) -> Result<()> {
@@ -33,8 +33,8 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
         let what = if found.lock.is_none() { format!("{count} packages") } else { crate::lock::summary(changes) };
         context.reporter.say(&format!("wrote {}: {what}", found.path.display()));
     }
-    let how = build::Options {
-        output: options.output.clone().unwrap_or_else(|| build::default_output(&recipe)),
+    let how = image::Options {
+        output: options.output.clone().unwrap_or_else(|| image::default_output(&recipe)),
         mirror: mirror(&recipe, &options.source),
         compress: options.compress,
         sector_size: match sector_size {
@@ -44,7 +44,7 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
         fresh: options.fresh,
         wait: options.wait,
     };
-    let built = build::run(&recipe, &outcome.lock, &how, &fetcher, &context.reporter)?;
+    let built = image::run(&recipe, &outcome.lock, &how, &fetcher, &context.reporter)?;
     for (stage, seconds) in &built.seconds {
         context.reporter.detail(&format!("{stage}: {seconds:.2} s"));
     }

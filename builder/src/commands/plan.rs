@@ -6,9 +6,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{bytes, lock, print, print_json};
-use crate::build::root;
 use crate::cmdline::Plan;
 use crate::context::{Context, mirror};
+use crate::image::root;
 use crate::lock::{Change, LockedPackage};
 use crate::recipe;
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use fsimage::{FileTree, NodeKind, cpio};
 use serde::Serialize;
 
-use crate::build::initramfs::SETTINGS;
+use crate::image::initramfs::SETTINGS;
 
 /// No initramfs unpacks to more.
 const MAX_SIZE: u64 = 4 << 30;

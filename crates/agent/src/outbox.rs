@@ -207,11 +207,11 @@ mod tests {
         let outbox = Outbox::open(data.path())?;
         let path = |name: &str| data.path().join(DIRECTORY).join(name);
         fs::write(path("l1.tar.zst"), "no label yet")?;
-        fs::write(path("l2.json.partial"), "{\"to")?;
+        fs::write(path("l2.json.part"), "{\"to")?;
         fs::write(path("l3.json"), "{\"to")?;
         assert!(outbox.waiting()?.is_empty());
         Outbox::open(data.path())?;
-        assert!(!path("l1.tar.zst").exists() && !path("l2.json.partial").exists());
+        assert!(!path("l1.tar.zst").exists() && !path("l2.json.part").exists());
         Ok(())
     }
 

@@ -19,9 +19,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vm::{Accelerator, End, Exit, Machine, Network as VmNetwork};
 
 use super::{print, print_json};
-use crate::build::publish::SUMS;
 use crate::cmdline::{Boot, Network};
 use crate::context::Context;
+use crate::image::publish::SUMS;
 use crate::mirror::host_mirror;
 use crate::virtio_channel::{Handover, Work};
 use jobs::Watcher;

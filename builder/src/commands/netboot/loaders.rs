@@ -8,9 +8,9 @@ use netboot::dnsmasq::{BIOS_LOADER, UEFI_LOADER};
 use store::{Digest, Download};
 
 use crate::archive;
-use crate::build::root::package_file;
 use crate::cmdline::Source;
 use crate::context::{Context, mirror};
+use crate::image::root::package_file;
 use crate::recipe;
 
 /// Where the package has them.

@@ -9,8 +9,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use fsimage::{Node, NodeKind};
 
-use crate::build::root::Root;
-use crate::build::tree;
+use crate::image::root::Root;
+use crate::image::tree;
 use crate::recipe::Recipe;
 
 /// Writes the layer into a directory that does not exist yet.

@@ -14,9 +14,9 @@ use runner::{Cancel, Event, Finished, Grant, KernelLog, Kmsg, Observer, Setup};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{lock, print, print_json};
-use crate::build::root;
 use crate::cmdline::Test;
 use crate::context::{Context, mirror};
+use crate::image::root;
 use crate::recipe::{self, Recipe};
 use crate::report::Reporter;
 
