@@ -195,6 +195,9 @@ pub struct Plan {
     /// Fail if the lock would change
     #[arg(long)]
     pub locked: bool,
+    /// Say why this package is in, by the archive as it is now: the chain of dependencies from the recipe to it
+    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["update", "locked"])]
+    pub why: Option<String>,
     /// Where packages come from.
     #[command(flatten)]
     pub source: Source,

@@ -23,6 +23,7 @@ pub mod resolve;
 pub mod table;
 pub mod terminal;
 pub mod virtio_channel;
+pub mod why;
 pub mod worklist;
 
 /// An error with its causes, the help at the end: what failed, on what, and what to do.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
 use archive::index::{Package, Universe};
-use archive::solve::{Base, Request, solve};
+use archive::solve::{Base, Request, Solution, solve};
 use store::Digest;
 
 use crate::archive::{ARCHITECTURE, Archive};
@@ -27,16 +27,21 @@ pub fn request_digest(recipe: &Recipe) -> Digest {
     Digest::of(request.to_string().as_bytes())
 }
 
-/// Solves a recipe against an archive.
-pub fn lock(recipe: &Recipe, archive: &Archive) -> Result<Lock> {
-    let universe = &archive.universe;
+/// The packages of a recipe's root in an archive, each with the first reason for which it is in.
+pub fn solution(recipe: &Recipe, universe: &Universe) -> Result<Solution> {
     let kernel = kernel_packages(universe, &recipe.kernel.flavour)?;
     let mut request = Request::new(recipe.packages.install.iter().chain(&kernel));
     request.exclude.clone_from(&recipe.packages.exclude);
     request.recommends = recipe.packages.recommends;
     request.base = Base::Essential;
     ARCHITECTURE.clone_into(&mut request.architecture);
-    let solution = solve(universe, &request).with_context(|| format!("solving the recipe {}", recipe.name))?;
+    solve(universe, &request).with_context(|| format!("solving the recipe {}", recipe.name))
+}
+
+/// Solves a recipe against an archive.
+pub fn lock(recipe: &Recipe, archive: &Archive) -> Result<Lock> {
+    let universe = &archive.universe;
+    let solution = solution(recipe, universe)?;
     let mut packages = Vec::new();
     for (id, _) in &solution.packages {
         let package = universe.get(*id).context("the solver chose a package of another archive")?;

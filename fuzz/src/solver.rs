@@ -3,16 +3,21 @@
 use std::fmt::Write as _;
 
 use archive::index::{IndexText, Package, Universe};
-use archive::solve::{Base, Request, check_closure};
+use archive::solve::{Base, Request};
 
 use crate::bytes::Bytes;
+
+/// The judge that shares no matching code with the solver.
+#[path = "../../crates/archive/tests/closure/mod.rs"]
+mod closure;
+use closure::check_closure;
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "virtual", "other"];
 const VERSIONS: [&str; 8] = ["", "", "", " (= 1)", " (>= 2)", " (<< 2)", " (<= 1)", " (>> 1)"];
 const SUFFIXES: [&str; 6] = ["", "", "", " [amd64]", " [!amd64]", ":any"];
 
-/// Solves a request in an archive of up to eight packages. A solution passes the independent check, has nothing that
-/// was excluded, and unpacks and configures each package once.
+/// Solves a request in an archive of up to eight packages. A solution passes the independent check and has nothing that
+/// was excluded.
 pub fn solve(data: &[u8]) {
     let mut bytes = Bytes(data);
     let switches = bytes.next();
@@ -34,11 +39,6 @@ pub fn solve(data: &[u8]) {
         set.iter().all(|package| !request.exclude.iter().any(|name| name == package.name())),
         "{text}\n{request:?}"
     );
-    assert_eq!(solution.plan.steps.len(), 2 * set.len());
-    let mut configured: Vec<_> = solution.plan.configure_order().collect();
-    configured.sort_unstable();
-    configured.dedup();
-    assert_eq!(configured.len(), set.len());
 }
 
 /// Up to eight stanzas of a Packages index: four names with up to two versions.

@@ -89,11 +89,8 @@ pub fn current(
         Some((lock, _)) if lock.request != request => context.reporter.say("the recipe has changed: locking it anew"),
         _ => {}
     }
-    let mut wish = recipe.archive.clone();
-    wish.check_valid_until &= !source.ignore_valid_until;
     let mirror = mirror(recipe, source);
-    context.reporter.detail(&format!("mirror: {mirror}"));
-    let archive = archive::open(&wish, &mirror, fetcher, &context.reporter)?;
+    let archive = archive_of(context, recipe, source, fetcher)?;
     let lock = resolve::lock(recipe, &archive)?;
     if let Some((old, _)) = &found.lock
         && let Some(warning) = goes_back(old, &lock, &mirror)
@@ -103,6 +100,15 @@ pub fn current(
     let before = found.lock.as_ref().map(|(lock, _)| lock::versions(lock)).unwrap_or_default();
     let changes = lock::diff(&before, &lock::versions(&lock));
     Ok(Outcome { lock, changes: Some(changes) })
+}
+
+/// A recipe's archive as it is now.
+pub fn archive_of(context: &Context, recipe: &Recipe, source: &Source, fetcher: &Fetcher) -> Result<archive::Archive> {
+    let mut wish = recipe.archive.clone();
+    wish.check_valid_until &= !source.ignore_valid_until;
+    let mirror = mirror(recipe, source);
+    context.reporter.detail(&format!("mirror: {mirror}"));
+    archive::open(&wish, &mirror, fetcher, &context.reporter)
 }
 
 /// That a mirror is behind the one that the old lock was made from: a signature says who made an archive's state, not that it

@@ -10,7 +10,7 @@ use crate::cmdline::Plan;
 use crate::context::{Context, mirror};
 use crate::image::root;
 use crate::lock::{Change, LockedPackage};
-use crate::recipe;
+use crate::{recipe, resolve, why};
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,8 +43,13 @@ pub fn run(context: &Context, options: &Plan) -> Result<()> {
         context.reporter.detail(&format!("planning without a user namespace: {error}"));
     }
     let recipe = recipe::load(&options.recipe)?;
-    let found = lock::find(&recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;
+    if let Some(package) = &options.why {
+        let archive = lock::archive_of(context, &recipe, &options.source, &fetcher)?;
+        let why = why::why(&archive.universe, &resolve::solution(&recipe, &archive.universe)?, package)?;
+        return if options.json { print_json(&why) } else { print(&why.text()) };
+    }
+    let found = lock::find(&recipe, &options.source)?;
     let outcome = lock::current(context, &recipe, &options.source, &found, &fetcher, options.update, options.locked)?;
     let store = fetcher.store();
     let mut packages = Vec::new();

@@ -2,12 +2,16 @@
 //!
 //!     cargo run --release -p archive --example solve -- Packages... -- rocminfo 'apt (>= 3)' -initramfs-tools
 //!
-//! `--recommends`, `--required` and `--no-base` before the `--` change the request; `--steps` prints the plan.
+//! `--recommends`, `--required` and `--no-base` before the `--` change the request.
+
+#[path = "../tests/closure/mod.rs"]
+mod closure;
 
 use archive::{
     index::{IndexText, Universe},
-    solve::{Base, Request, Step, check_closure, solve},
+    solve::{Base, Request, solve},
 };
+use closure::check_closure;
 use std::{error::Error, time::Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -40,23 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for violation in check_closure(&packages, "amd64") {
         eprintln!("violation: {violation}");
     }
-    eprintln!("{} packages, {} relations broken in cycles", packages.len(), solution.plan.broken.len());
-    if has("--steps") {
-        for step in &solution.plan.steps {
-            let (what, id) = match step {
-                Step::Unpack(id) => ("unpack", id),
-                Step::Configure(id) => ("configure", id),
-            };
-            println!("{what} {}", universe.get(*id).map(|package| package.name()).unwrap_or_default());
-        }
-        for broken in &solution.plan.broken {
-            let name = |id| universe.get(id).map(|package| package.name()).unwrap_or_default();
-            println!("broken {} {} {}", name(broken.package), name(broken.needs), if broken.pre { "pre" } else { "" });
-        }
-    } else {
-        for package in packages {
-            println!("{} {}", package.name(), package.version());
-        }
+    for package in packages {
+        println!("{} {}", package.name(), package.version());
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use archive::{
     index::{IndexText, PackageId, Universe},
-    solve::{Base, Reason, Request, Solution, SolveError, Step, solve},
+    solve::{Base, Reason, Request, Solution, SolveError, solve},
 };
 
 /// Makes an index. Each line is a package: name, version, then fields separated by semicolons.
@@ -148,27 +148,6 @@ fn reasons_name_the_first_to_ask() {
     let needed = |by, field, relation: &str| Reason::Needed { by, field, relation: relation.into() };
     let reasons: Vec<_> = solution.packages.iter().map(|(_, reason)| reason.clone()).collect();
     assert_eq!(reasons, [Reason::Requested("a".into()), needed(a, "Depends", "b"), needed(b, "Pre-Depends", "c | x")]);
-}
-
-#[test]
-fn steps_honour_pre_depends_and_depends() {
-    let universe = universe(&["a 1; Depends: b", "b 1; Pre-Depends: c", "c 1; Depends: d", "d 1; Depends: c"]);
-    let solution = solve(&universe, &request(&["a"])).unwrap();
-    let steps: Vec<_> = solution
-        .plan
-        .steps
-        .iter()
-        .map(|step| match step {
-            Step::Unpack(id) => format!("unpack {}", universe.get(*id).unwrap().name()),
-            Step::Configure(id) => format!("configure {}", universe.get(*id).unwrap().name()),
-        })
-        .collect();
-    // The cycle of c and d has to be broken somewhere; everything else is in order.
-    assert_eq!(
-        steps,
-        ["unpack c", "unpack d", "configure c", "configure d", "unpack b", "configure b", "unpack a", "configure a"]
-    );
-    assert_eq!(solution.plan.broken.len(), 1);
 }
 
 #[test]

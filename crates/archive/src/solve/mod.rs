@@ -1,21 +1,17 @@
-//! Choosing a consistent set of packages, and saying why each is in it and in which order to configure them.
+//! Choosing a consistent set of packages, and saying why each is in it.
 //!
 //! The rules are those of Debian Policy 7 for one machine architecture: Depends, Pre-Depends, alternatives, versioned
 //! Provides, Conflicts, Breaks, architecture qualifiers. Choices are made as apt makes them: the highest version, the
 //! first alternative, a real package rather than one that provides its name. The answer depends on the request and the
-//! packages alone. [`check_closure`] judges a set by itself, without the solver's code.
+//! packages alone. Tests judge sets by a second implementation, which shares no matching code (`tests/closure`).
 
-mod check;
 mod explain;
 mod matching;
-mod order;
 mod pool;
 mod provider;
 mod reason;
 mod request;
 
-pub use check::{Violation, check_closure};
-pub use order::{Broken, Plan, Step};
 pub use reason::Reason;
 pub use request::{Base, Request, SolveError};
 
@@ -30,8 +26,6 @@ use std::collections::BTreeSet;
 pub struct Solution {
     /// The packages by name, each with the first reason for which it is in.
     pub packages: Vec<(PackageId, Reason)>,
-    /// In which order to unpack and configure them.
-    pub plan: Plan,
 }
 
 /// Finds the packages to install for `request`.
@@ -42,9 +36,7 @@ pub fn solve(universe: &Universe, request: &Request) -> Result<Solution, SolveEr
         chosen = with_recommends(universe, request, &goals, chosen)?;
     }
     let packages = reason::reasons(universe, request, &goals, &chosen)?;
-    let set: Vec<_> = packages.iter().map(|(id, _)| *id).collect();
-    let plan = order::plan(universe, &request.architecture, &set)?;
-    Ok(Solution { packages, plan })
+    Ok(Solution { packages })
 }
 
 /// Solves for `goals` and further relations, given as text.

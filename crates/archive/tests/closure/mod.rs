@@ -1,7 +1,7 @@
 //! A second opinion on a set of packages, which shares no matching code with the solver: it compares every relation
 //! with every package.
 
-use crate::index::{FieldError, MultiArch, Package};
+use archive::index::{FieldError, MultiArch, Package};
 use debian::relation::{Relation, parse};
 use std::fmt;
 
