@@ -4,6 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Characters of the final name in the temporary one. In UTF-8 that is at most 160 bytes.
+const SHOWN: usize = 40;
+
+/// Files made so far: no two have the same temporary name.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Writes a file under a temporary name in the same directory and renames it into place. A reader, or the next run
 /// after a crash, sees the old content or the new one.
@@ -32,5 +39,26 @@ fn write_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// A name for a file in the making: hidden, beside its final place, and of this process only.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
+    // A name may have 255 bytes, and this one is longer than the final one.
+    let shown: String = name.chars().take(SHOWN).collect();
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!(".{shown}.{}-{number}.part", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_be_as_long_as_names_can_be() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        for name in ["x".repeat(255), "ü".repeat(127), "日".repeat(85)] {
+            let path = directory.path().join(name);
+            write(&path, b"old")?;
+            write(&path, b"new")?;
+            assert_eq!(fs::read(&path)?, b"new");
+        }
+        assert_eq!(fs::read_dir(directory.path())?.count(), 3);
+        Ok(())
+    }
 }

@@ -26,7 +26,7 @@ pub fn document(name: &str, lock: &Lock, init: &[u8], files: &[ImageFile]) -> St
     let created = Timestamp::from_second(lock.archive.date).unwrap_or_default();
     // The same files are the same document, others are another.
     let identity: String = files.iter().map(|file| format!("{} {}\n", file.sha256, file.name)).collect();
-    let namespace = format!("urn:rocbed:{name}:{}", Digest::of(identity.as_bytes()));
+    let namespace = format!("urn:rocbed:{}:{}", percent_encoded(name), Digest::of(identity.as_bytes()));
     let packages = files.iter().map(image_file).chain([rocbed_init(init)]).chain(lock.packages.iter().map(package));
     let describes = files.iter().map(|file| relation("SPDXRef-DOCUMENT", "DESCRIBES", &file_id(&file.name)));
     let contains = lock.packages.iter().map(|package| match package.role {
@@ -118,14 +118,17 @@ fn identifier(name: &str) -> String {
 
 /// A package URL (purl-spec, type `deb`).
 fn purl(package: &LockedPackage) -> String {
-    let encode = |text: &str| {
-        let byte = |byte: u8| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        };
-        text.bytes().map(byte).collect::<String>()
+    let (name, version) = (percent_encoded(&package.name), percent_encoded(&package.version));
+    format!("pkg:deb/debian/{name}@{version}?arch={}", package.architecture)
+}
+
+/// Text as a part of a URI (RFC 3986, section 2): all but unreserved characters encoded.
+fn percent_encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
     };
-    format!("pkg:deb/debian/{}@{}?arch={}", encode(&package.name), encode(&package.version), package.architecture)
+    text.bytes().map(byte).collect()
 }
 
 #[cfg(test)]
@@ -152,6 +155,11 @@ mod tests {
             (&last["relationshipType"], &last["relatedSpdxElement"]),
             (&"CONTAINS".into(), &"SPDXRef-Package-mawk-amd64".into())
         );
+        let named = |name| serde_json::from_str::<Value>(&document(name, &lock(vec![]), b"init", &files)).unwrap();
+        let (name, namespace) = (named("größe & co")["name"].clone(), named("größe & co")["documentNamespace"].clone());
+        assert_eq!(name, "größe & co");
+        let namespace = namespace.as_str().unwrap();
+        assert!(namespace.starts_with("urn:rocbed:gr%C3%B6%C3%9Fe%20%26%20co:"), "{namespace}");
         assert_eq!(text, document("smoke", &lock(vec![locked("mawk", "1.3")]), b"init", &files), "the same every time");
     }
 }

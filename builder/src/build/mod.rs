@@ -331,7 +331,7 @@ impl Archives<'_> {
         let paths: Vec<&str> = parts.modules.paths.iter().map(String::as_str).collect();
         let identity = &self.kernel.identity;
         let what = format!("{}\n{made_of}\n{identity}\n{}\n{}", programs::stamp()?, self.epoch, paths.join("\n"));
-        let name = format!("{kind}-{}", self.recipe.name);
+        let name = format!("{kind}-of-{}", self.recipe.key());
         if !self.fresh
             && let Some(archive) = memo::recall(self.store, &name, &what)?
         {
