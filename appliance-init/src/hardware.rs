@@ -15,7 +15,8 @@ use crate::events::Event;
 use crate::linux::Linux;
 use crate::nodes;
 use crate::power_button::PowerButtons;
-use crate::protect::Protector;
+use crate::protect::{self, Protector};
+use crate::system::Ending;
 use crate::uevent::{Event as Uevent, Events as _, KernelEvents};
 
 /// Nobody listens to sound here, and some of its drivers are slow to give up.
@@ -104,11 +105,15 @@ impl Hardware {
         self.protect();
     }
 
-    /// Other people's disks, as soon as they show up.
+    /// Other people's disks, as soon as they show up. The machine does not go on with one that it might write to: the next
+    /// start stops at it, with the same words.
     fn protect(&mut self) {
-        let disks = block::list(Path::new("/sys/class/block"));
-        for problem in self.protector.protect(&disks, Path::new("/dev"), &mut Linux) {
-            self.say(problem);
+        let mut list = || block::list(Path::new("/sys/class/block"));
+        let failed = self.protector.insist(&mut list, Path::new("/dev"), &mut Linux);
+        if let Some(first) = failed.first() {
+            let why = format!("{first}; {}", protect::ADVICE);
+            drop(self.events.send(Event::Problem(why.clone())));
+            drop(self.events.send(Event::End(Ending::Restart, why)));
         }
     }
 

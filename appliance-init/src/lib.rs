@@ -37,6 +37,7 @@ pub mod settings;
 pub mod shell;
 pub mod shutdown;
 pub mod signals;
+pub mod start_disk;
 pub mod state;
 pub mod stick;
 pub mod superblock;
