@@ -36,6 +36,8 @@ struct Hardware {
     buttons: PowerButtons,
     groups: String,
     events: Sender<Event>,
+    /// Whether the machine was told to end, for a disk that could be written to.
+    refused: bool,
 }
 
 /// Starts the thread. `disk` is what the appliance was started from, if from a disk.
@@ -65,7 +67,7 @@ pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) ->
             drop(events.send(Event::GpuDriversLoaded));
         }
         let (protector, buttons) = (Protector::sparing(disk), PowerButtons::default());
-        Hardware { drivers, protector, buttons, groups, events }.run();
+        Hardware { drivers, protector, buttons, groups, events, refused: false }.run();
     })?;
     Ok(())
 }
@@ -110,7 +112,8 @@ impl Hardware {
     fn protect(&mut self) {
         let mut list = || block::list(Path::new("/sys/class/block"));
         let failed = self.protector.insist(&mut list, Path::new("/dev"), &mut Linux);
-        if let Some(first) = failed.first() {
+        if let Some(first) = failed.first().filter(|_| !self.refused) {
+            self.refused = true;
             let why = format!("{first}; {}", protect::ADVICE);
             drop(self.events.send(Event::Problem(why.clone())));
             drop(self.events.send(Event::End(Ending::Restart, why)));
