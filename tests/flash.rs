@@ -118,6 +118,11 @@ fn what_is_written_to_devices_of_both_sector_sizes_and_three_sizes_starts_as_a_s
         assert!(verified.contains("No problems found"), "{verified}");
         let settings = rocbed(["settings", &device.0, "--set", "gpu=gfx942"]).ok();
         assert_eq!(settings, "name = bench-7\ngpu = gfx942\n");
+        let inspected = rocbed(["inspect", "--json", &device.0]).ok();
+        let inspected: serde_json::Value = serde_json::from_str(&inspected).expect("a report in JSON");
+        let report = &inspected[device.name()];
+        assert_eq!((&report["kind"], &report["size"]), (&"disk".into(), &(mib << 20).into()), "{report}");
+        assert_eq!(report["partitions"][0]["files"][1][0], "rocbed.toml", "{report}");
         drop(device);
         let esp = partition(&file, sector_size.into(), 1);
         tool("fsck.fat", ["-n", &esp.to_string_lossy()]);

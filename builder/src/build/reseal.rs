@@ -64,6 +64,7 @@ pub fn change(
     let mut staging = Staging::begin(directory)?;
     let is_there = |other: &str| files.iter().any(|file| file.name == other) && disk.with_file_name(other).is_file();
     let (compressed, map) = (format!("{name}.zst"), format!("{name}.bmap"));
+    let has_manifest = is_there(MANIFEST);
     let (is_compressed, is_mapped) = (is_there(&compressed), is_there(&map));
     let fresh = staging.create(name)?;
     fresh.set_len(size).with_context(|| format!("making {}", staging.path(name).display()))?;
@@ -81,7 +82,10 @@ pub fn change(
     drop((task, old));
 
     let is_renewed = |other: &str| {
-        other == name || other == MANIFEST || (other == compressed && is_compressed) || (other == map && is_mapped)
+        other == name
+            || (other == MANIFEST && has_manifest)
+            || (other == compressed && is_compressed)
+            || (other == map && is_mapped)
     };
     files.iter().filter(|file| !is_renewed(&file.name)).for_each(|file| {
         staging.keep(&file.name, file.size, file.sha256);
@@ -97,7 +101,7 @@ pub fn change(
     if is_compressed {
         compress_disk(&mut staging, name, reporter)?;
     }
-    if let Some(manifest) = files.iter().find(|file| file.name == MANIFEST) {
+    if let Some(manifest) = files.iter().find(|file| file.name == MANIFEST && has_manifest) {
         let path = directory.join(MANIFEST);
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         ensure!(

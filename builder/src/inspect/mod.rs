@@ -92,3 +92,59 @@ fn file(path: &Path, files: bool) -> Result<Report> {
     };
     report.with_context(|| format!("inspecting {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+
+    use diskimage::{SectorSize, fat};
+    use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
+
+    use super::*;
+
+    /// A partition alone, as it is below /dev, has no table before it.
+    #[test]
+    fn an_efi_system_partition_is_told_from_a_disk() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("sdx1");
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let time = Timestamp::from_seconds(1_700_000_000);
+        let mut tree = FileTree::new(Metadata::root(0o755, time));
+        let kind = NodeKind::File(Content::from("name = \"x\"\n"));
+        tree.insert("rocbed.toml", Node { kind, metadata: Metadata::root(0o644, time) })?;
+        let size = fat::required_size(&tree, SectorSize::Bytes512)?;
+        file.set_len(size)?;
+        let options = fat::Options {
+            size,
+            sector_size: SectorSize::Bytes512,
+            volume_id: 1,
+            label: Some("ROCBED".into()),
+            timestamp: time,
+        };
+        fat::write(&tree, &file, 0, &options, &progress::Silent)?;
+        let reports = inspect(&path, false)?;
+        let Some(Report::EfiSystemPartition(esp)) = reports.get("sdx1") else { panic!("{reports:?}") };
+        assert_eq!(esp.files, [("rocbed.toml".to_owned(), 11)]);
+        assert!(esp.boots.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_nothing_of_an_image_says_so() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("x");
+        let told = |bytes: &[u8]| -> Result<String> {
+            std::fs::write(&path, bytes)?;
+            Ok(inspect(&path, false).map_err(|error| format!("{error:#}")).unwrap_err())
+        };
+        assert!(told(b"")?.ends_with("x is empty"));
+        assert!(told(&[0; 9000])?.contains("nothing but zeros"));
+        assert!(told(b"some text")?.contains("is not a disk with a partition table"));
+        let file = File::options().write(true).open(&path)?;
+        file.write_all_at(&[0x55, 0xaa], 510)?;
+        let error = inspect(&path, false).map_err(|error| format!("{error:#}")).unwrap_err();
+        assert!(error.contains("reading the partition table"), "{error}");
+        Ok(())
+    }
+}
