@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use network::{Event, Network};
 
-use crate::block;
 use crate::cmdline::CommandLine;
 use crate::devices::modaliases;
 use crate::fatal::Fatal;

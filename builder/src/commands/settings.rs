@@ -53,15 +53,12 @@ pub fn run(context: &Context, options: &SettingsArgs) -> Result<()> {
     }
     let now = jiff::Timestamp::now().as_second();
     let put = |esp: &Esp<'_>| files.iter().try_for_each(|(name, bytes)| esp.write(name, bytes, now));
-    match reseal::sums_of(&path)? {
-        Some(sums) => {
-            let change = |fresh: &File| put(&esp.on(fresh)).with_context(shown);
-            reseal::change(&path, &sums, esp.end(), change, &context.reporter)?;
-        }
-        None => {
-            put(&esp).with_context(shown)?;
-            disk.sync_all().with_context(|| format!("waiting for {}", path.display()))?;
-        }
+    if let Some(sums) = reseal::sums_of(&path)? {
+        let change = |fresh: &File| put(&esp.on(fresh)).with_context(shown);
+        reseal::change(&path, &sums, esp.end(), change, &context.reporter)?;
+    } else {
+        put(&esp).with_context(shown)?;
+        disk.sync_all().with_context(|| format!("waiting for {}", path.display()))?;
     }
     // Perhaps it is another file now.
     let (_, disk) = open(&path, false)?;

@@ -1,8 +1,8 @@
 //! What is inspected: a file, a block device, or what comes through a pipe; compressed by zstd or not.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileTypeExt as _;
+use std::io::{self, IsTerminal as _, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -93,10 +93,8 @@ fn copy(from: impl Read, to: &mut File) -> io::Result<()> {
         if bytes.is_empty() {
             break;
         }
-        if bytes.iter().all(|byte| *byte == 0) {
-            to.seek(SeekFrom::Current(count as i64))?;
-        } else {
-            to.write_all(bytes)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            to.write_all_at(bytes, length)?;
         }
         length += count as u64;
         if length > LARGEST {
