@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use rocbed_tests::{rocbed, smoke_image};
+use rocbed_tests::{Victims, rocbed, smoke_image};
 
 /// Starts the image and returns what it said on its serial console.
 fn boot(words: &[&str]) -> String {
@@ -36,22 +36,30 @@ fn reached_the_root(console: &str) {
 
 #[test]
 fn starts_directly_from_kernel_initramfs_and_root() {
-    reached_the_root(&boot(&[]));
+    let console = boot(&[]);
+    reached_the_root(&console);
+    assert_eq!(said(&console, "rocbed-init: writable "), "none");
 }
 
+/// Virtio is what the start above has, NVMe the one with large sectors. Here the initramfs reaches disks behind four kinds of
+/// controllers, and finds its own.
 #[test]
-fn starts_under_uefi_from_a_virtio_disk() {
-    reached_the_root(&boot(&["--firmware", "uefi", "--disk", "virtio"]));
-}
-
-#[test]
-fn starts_under_uefi_from_an_nvme_disk() {
-    reached_the_root(&boot(&["--nvme"]));
-}
-
-#[test]
-fn starts_under_uefi_from_a_usb_stick() {
-    reached_the_root(&boot(&["--usb"]));
+fn starts_under_uefi_from_a_usb_stick_beside_disks_on_every_other_bus() {
+    let victims = Victims::default();
+    let image = smoke_image().display().to_string();
+    let output = victims.plugged_in(rocbed(["boot", &image, "--usb", "--timeout", "240"])).run();
+    assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
+    reached_the_root(&output.stdout);
+    // Before the root was mounted, and so by drivers of the initramfs.
+    let others = said(&output.stdout, "rocbed-init: disks of this machine, read-only: ");
+    let others: Vec<_> = others.split(' ').collect();
+    assert!(others.len() == 3 && others.contains(&"nvme0n1") && others.contains(&"vda"), "{others:?}");
+    assert!(others.iter().any(|name| name.starts_with("sd")), "{others:?}");
+    // The stick itself and its partitions for settings and data, but not the root, and nothing else.
+    let writable: Vec<_> = said(&output.stdout, "rocbed-init: writable ").split(' ').collect();
+    let [stick, esp, data] = writable.as_slice() else { panic!("{writable:?}") };
+    assert_eq!((*esp, *data), (&*format!("{stick}1"), &*format!("{stick}3")));
+    victims.are_untouched();
 }
 
 #[test]
@@ -82,21 +90,32 @@ fn a_root_of_another_image_is_not_mounted() {
 }
 
 #[test]
-fn a_shell_at_the_console_is_for_images_that_allow_one() {
+fn a_shell_at_the_console_is_for_images_that_allow_one_and_cannot_write_to_other_disks() {
     smoke_image();
-    let (recipe, image) = (rocbed_tests::scratch().join("debug.toml"), rocbed_tests::scratch().join("images/debug"));
-    std::fs::write(rocbed_tests::scratch().join("debug.lock"), include_str!("../recipes/smoke.lock")).expect("a lock");
+    // Recipes may have any name, and so may the directories of their images.
+    let directory = rocbed_tests::scratch().join("names");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let name = format!("debug größe+{} (1)", "x".repeat(190));
+    let (recipe, image) = (directory.join(format!("{name}.toml")), directory.join("images").join(&name));
+    std::fs::write(recipe.with_extension("lock"), include_str!("../recipes/smoke.lock")).expect("a lock");
     std::fs::write(&recipe, "inherits = \"smoke\"\n[settings]\ndebug-shell = true\n").expect("a recipe");
-    rocbed(["build", "--locked", "--output"]).arg(&image).arg(&recipe).ok();
+    rocbed(["build", "--locked"]).arg(&recipe).current_dir(&directory).ok();
     // What is typed waits for the shell. Its answer is not what was typed, which the terminal shows too.
-    let console = type_into(&image, "echo $(id -un) has PID 1 is $(cat /proc/1/comm); kill -TERM 1\n");
+    let victims = Victims::default();
+    let text = "for d in nvme0n1 vdb sda; do dd if=/dev/zero of=/dev/$d bs=4096 count=9 conv=notrunc,fsync; \
+        mount /dev/$d /mnt; echo tried $((1+1)) $d; done; echo $(id -un) has PID 1 is $(cat /proc/1/comm); kill -TERM 1\n";
+    let console = type_into(&victims, &image, text);
+    for disk in ["nvme0n1", "vdb", "sda"] {
+        assert!(console.contains(&format!("tried 2 {disk}")), "{disk}:\n{console}");
+    }
+    victims.are_untouched();
     assert!(console.contains("root has PID 1 is rocbed-init"), "{console}");
     assert!(console.contains("rocbed-init: going to power off: SIGTERM"), "{console}");
 }
 
 /// Starts an image with its console on our pipes, types this once the machine is ready, and returns all that was there.
-fn type_into(image: &std::path::Path, text: &str) -> String {
-    let mut command = rocbed(["boot", "--debug", "--timeout", "240"]).arg(image).into_command();
+fn type_into(victims: &Victims, image: &std::path::Path, text: &str) -> String {
+    let mut command = victims.plugged_in(rocbed(["boot", "--debug", "--timeout", "240"])).arg(image).into_command();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("starting rocbed");
     let (mut keyboard, screen) = (child.stdin.take().expect("stdin"), child.stdout.take().expect("stdout"));

@@ -118,6 +118,11 @@ fn what_is_written_to_devices_of_both_sector_sizes_and_three_sizes_starts_as_a_s
         assert!(verified.contains("No problems found"), "{verified}");
         let settings = rocbed(["settings", &device.0, "--set", "gpu=gfx942"]).ok();
         assert_eq!(settings, "name = bench-7\ngpu = gfx942\n");
+        let inspected = rocbed(["inspect", "--json", &device.0]).ok();
+        let inspected: serde_json::Value = serde_json::from_str(&inspected).expect("a report in JSON");
+        let report = &inspected[device.name()];
+        assert_eq!((&report["kind"], &report["size"]), (&"disk".into(), &(mib << 20).into()), "{report}");
+        assert_eq!(report["partitions"][0]["files"][1][0], "rocbed.toml", "{report}");
         drop(device);
         let esp = partition(&file, sector_size.into(), 1);
         tool("fsck.fat", ["-n", &esp.to_string_lossy()]);
@@ -305,8 +310,13 @@ fn a_writer_that_is_killed_leaves_nothing_that_boots() {
     };
     let mut killed = 0;
     for delay in (20..1020).step_by(200) {
-        // Over what an earlier round has left.
+        // Over what an earlier round has left. The image is read to its end first, and nothing is written meanwhile.
+        let changed = || fs::metadata(&target).and_then(|metadata| metadata.modified()).ok();
+        let before = changed();
         let mut child = start();
+        while changed() == before && child.try_wait().expect("looking at rocbed").is_none() {
+            thread::sleep(Duration::from_millis(5));
+        }
         thread::sleep(Duration::from_millis(delay));
         child.kill().expect("killing rocbed");
         if !child.wait().expect("waiting for rocbed").success() {
@@ -317,6 +327,67 @@ fn a_writer_that_is_killed_leaves_nothing_that_boots() {
         }
     }
     assert!(killed > 0);
+}
+
+/// A copy of the smoke image with all its files.
+fn copy_of_image(name: &str) -> PathBuf {
+    let copy = directory(name);
+    for file in fs::read_dir(smoke_image()).expect("an image").flatten() {
+        let (from, to) = (file.path(), copy.join(file.file_name()));
+        tool("cp", ["--sparse=always", &from.to_string_lossy(), &to.to_string_lossy()]);
+    }
+    copy
+}
+
+#[test]
+fn an_image_with_other_settings_is_still_whole_and_goes_onto_a_stick() {
+    let (image, stick) = (copy_of_image("set"), directory("set-stick").join("stick.img"));
+    for (settings, expected) in [("hub=http://hub.example:8420", ""), ("name=bench-7", "name = bench-7\n")] {
+        let shown = rocbed(["settings", "--set", settings]).arg(&image).ok();
+        assert_eq!(shown, format!("hub = http://hub.example:8420\n{expected}"));
+        let sums = fs::read_to_string(image.join("SHA256SUMS")).expect("digests");
+        tool(
+            "sh",
+            ["-c", "cd \"$1\" && sha256sum --check --strict --quiet SHA256SUMS", "sh", &image.to_string_lossy()],
+        );
+        assert_eq!(
+            sums.lines().count(),
+            fs::read_to_string(smoke_image().join("SHA256SUMS")).expect("digests").lines().count()
+        );
+    }
+    for from in [image.clone(), image.join("disk.img.zst")] {
+        rocbed(["flash", "--file", "--yes"]).arg(&from).arg(&stick).ok();
+        assert_eq!(rocbed(["settings"]).arg(&stick).ok(), "hub = http://hub.example:8420\nname = bench-7\n");
+    }
+    let diff = rocbed(["diff"]).arg(smoke_image()).arg(&image).run();
+    assert_eq!(diff.code, Some(1), "{}", diff.stderr);
+    assert!(diff.stdout.contains("! disk.img: same size, other content\n"), "{}", diff.stdout);
+    assert!(
+        diff.stdout.ends_with("packages: nothing changed; files: 4 differ; paths of the root: 0 differ\n"),
+        "{}",
+        diff.stdout
+    );
+    let inspected = rocbed(["inspect"]).arg(image.join("disk.img.zst")).ok();
+    assert!(inspected.contains("rocbed-esp") && inspected.contains("rocbed.toml"), "{inspected}");
+}
+
+#[test]
+fn nothing_is_erased_for_an_image_that_is_damaged() {
+    let (image, stick) = (copy_of_image("damaged"), directory("damaged-stick").join("stick.img"));
+    for name in ["disk.img", "disk.img.zst"] {
+        let path = image.join(name);
+        let length = fs::metadata(&path).expect("a disk").len();
+        let file = File::options().read(true).write(true).open(&path).expect("a disk");
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, length / 2).expect("reading");
+        file.write_all_at(&[byte[0] ^ 1], length / 2).expect("writing");
+        fs::write(&stick, "holiday pictures").expect("a file");
+        let said = rocbed(["flash", "--file", "--yes"]).arg(&path).arg(&stick).fails();
+        assert!(said.contains("is as it was"), "{said}");
+        assert_eq!(fs::read_to_string(&stick).expect("the file"), "holiday pictures", "{name}");
+    }
+    let said = rocbed(["settings", "--set", "name=x"]).arg(&image).fails();
+    assert!(said.contains("damaged, or changed by another program"), "{said}");
 }
 
 fn same_root(disk: &Path) -> bool {

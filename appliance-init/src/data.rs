@@ -10,18 +10,22 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use diskimage::gpt;
+use diskimage::{Guid, gpt};
 use fsimage::ext4::{self, Inodes, Journal, OnErrors, Options};
 use progress::Silent;
 
 use crate::foreign;
+use crate::start_disk;
 use crate::system::{MountMode, System};
 use appliance::block::BlockDevice;
 use appliance::paths;
 use appliance::superblock::Superblock;
 
 /// The partitions of a disk that `rocbed build` makes, in their order.
-const LAYOUT: [&str; 3] = ["rocbed-esp", "rocbed-root", DATA];
+const LAYOUT: [&str; 3] = ["rocbed-esp", ROOT, DATA];
+
+/// Name of the root partition; its GUID follows from its content.
+const ROOT: &str = "rocbed-root";
 
 /// Name of the data partition, and of the file system on it.
 const DATA: &str = "rocbed-data";
@@ -43,8 +47,11 @@ const LEAST_FREE: u64 = 64 << 20;
 
 /// Makes what [`paths::DATA`] is. Returns what is wrong, for people: then results are kept in memory, or there is little
 /// room for them.
+///
+/// `started` is the partition that the firmware started, if it tells.
 pub fn prepare(
     disk: &str,
+    started: Option<&str>,
     devices: &[BlockDevice],
     dev: &Path,
     system: &mut dyn System,
@@ -53,9 +60,14 @@ pub fn prepare(
     let on_disk = |device: &&BlockDevice| device.disk.as_deref() == Some(disk);
     let partition = devices.iter().filter(on_disk).find(|device| device.part_label.as_deref() == Some(DATA));
     let Some(partition) = partition else { return Err(format!("/dev/{disk} has no data partition")) };
-    // Which of two copies of one image was started nothing tells here: the other one may be a disk of somebody's.
-    let same = |device: &&BlockDevice| device.disk.as_deref() != Some(disk) && device.part_uuid == partition.part_uuid;
-    if let Some(other) = partition.part_uuid.as_ref().and_then(|_| devices.iter().find(same)) {
+    // Which of two copies of one image was started only the firmware can tell: the other one may be a disk of somebody's.
+    let root = devices.iter().filter(on_disk).find(|device| device.part_label.as_deref() == Some(ROOT));
+    let of_image = |device: &&BlockDevice| {
+        let is_same = |ours: &BlockDevice| ours.part_uuid.is_some() && ours.part_uuid == device.part_uuid;
+        device.disk.as_deref() != Some(disk) && (is_same(partition) || root.is_some_and(is_same))
+    };
+    let is_told = started.is_some_and(|id| start_disk::disk_of(id, devices) == Some(disk));
+    if let Some(other) = devices.iter().find(of_image).filter(|_| !is_told) {
         let other = other.disk.as_deref().unwrap_or(&other.name);
         return Err(format!(
             "/dev/{disk} and /dev/{other} hold the same image, and results could go to the wrong one: take one away"
@@ -134,7 +146,7 @@ impl Data<'_> {
         if names != LAYOUT {
             return Err(format!("the disk has the partitions {}, and not ours", names.join(", ")));
         }
-        let is_it = |guid: &diskimage::Guid| Some(guid.to_string()) == self.partition.part_uuid;
+        let is_it = |guid: &Guid| Some(guid.to_string()) == self.partition.part_uuid;
         let found = table.partitions.iter().find(|(_, partition)| is_it(&partition.unique_guid));
         let (number, before) = found.ok_or("the kernel knows another partition table than the disk has")?;
         let Some(growth) = gpt::plan_growth(&mut &disk, *number).map_err(|error| explain(&error))? else {
@@ -165,10 +177,7 @@ fn options(size: u64) -> io::Result<Options> {
     for bytes in &mut random {
         source.read_exact(bytes)?;
     }
-    let [mut uuid, hash_seed] = random;
-    // Version 4, variant of RFC 9562.
-    uuid[6] = uuid[6] & 0x0f | 0x40;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
+    let [uuid, hash_seed] = random;
     // The clock has not been set yet, and may be anywhere.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let inodes = (size / BYTES_PER_INODE).max(LEAST_INODES);
@@ -178,7 +187,7 @@ fn options(size: u64) -> io::Result<Options> {
         on_errors: OnErrors::ReadOnly,
         inodes: Inodes::AtLeast(u32::try_from(inodes).unwrap_or(u32::MAX)),
         hash_seed,
-        ..Options::new(uuid, now)
+        ..Options::new(Guid::from_random(uuid).to_bytes(), now)
     })
 }
 

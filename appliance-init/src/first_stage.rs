@@ -11,7 +11,8 @@ use crate::devices::{bus_modaliases, modaliases};
 use crate::drivers::Drivers;
 use crate::fatal::Fatal;
 use crate::netroot::{self, Source};
-use crate::protect::Protector;
+use crate::protect::{self, Protector, Unprotected};
+use crate::start_disk;
 use crate::switch_root::switch_root;
 use crate::system::{MountMode, System};
 use crate::uevent::{Event, Events, KernelEvents};
@@ -68,7 +69,11 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
         found
     } else {
         let mut search = Search::new(places, drivers, &DEFERRED, system, console);
-        let found = search.reach_root(&line, &mut events)?;
+        let started = start_disk::ask(&mut search.drivers, search.system).unwrap_or_else(|problem| {
+            search.console.say(&format!("{problem}; of several disks with this image the first is taken"));
+            None
+        });
+        let found = search.reach_root(&line, started.as_deref(), &mut events)?;
         search.load("overlay");
         found
     };
@@ -130,6 +135,30 @@ impl<'a> Search<'a> {
         self.tell(&problems);
     }
 
+    /// Sets other people's disks read-only, as many as there are by now. Where that fails it is tried again as more disks
+    /// show up, and [`Self::insist`] has the last word.
+    pub(crate) fn protect(&mut self) -> Vec<BlockDevice> {
+        let devices = block::list(&self.places.sys.join("class/block"));
+        // Failures are told when they have come to stay.
+        self.protector.protect(&devices, &self.places.dev, self.system);
+        devices
+    }
+
+    /// Refuses to go on while a disk can be written to that is not ours; `ours` is the disk that the root is on.
+    pub(crate) fn insist(&mut self, ours: Option<&str>) -> Result<(), Fatal> {
+        let class = self.places.sys.join("class/block");
+        let failed = self.protector.insist(&mut || block::list(&class), &self.places.dev, self.system);
+        let others: Vec<Unprotected> =
+            failed.into_iter().filter(|one| !ours.is_some_and(|disk| one.is_on(disk))).collect();
+        match others.as_slice() {
+            [] => Ok(()),
+            [first, rest @ ..] => {
+                let details = rest.iter().map(ToString::to_string).collect();
+                Err(Fatal::new(first.to_string(), protect::ADVICE).with_details(details))
+            }
+        }
+    }
+
     pub(crate) fn tell(&mut self, problems: &[String]) {
         for problem in problems {
             self.console.say(problem);
@@ -137,7 +166,13 @@ impl<'a> Search<'a> {
     }
 
     /// The root's device and file system type, once it is there and all other devices are protected.
-    fn reach_root(&mut self, line: &CommandLine, events: &mut dyn Events) -> Result<(BlockDevice, String), Fatal> {
+    /// `started` is the partition that the firmware started, if it tells.
+    fn reach_root(
+        &mut self,
+        line: &CommandLine,
+        started: Option<&str>,
+        events: &mut dyn Events,
+    ) -> Result<(BlockDevice, String), Fatal> {
         let Some(spec) = &line.root else {
             let advice = "add root=PARTUUID=... or root=UUID=... to the kernel command line";
             return Err(Fatal::new("the kernel command line names no root", advice));
@@ -150,14 +185,21 @@ impl<'a> Search<'a> {
             for alias in more.map(|stage| (stage.devices)(&self.places.sys)).unwrap_or_default() {
                 self.load_alias(&alias);
             }
-            let devices = block::list(&self.places.sys.join("class/block"));
-            let problems = self.protector.protect(&devices, &self.places.dev, self.system);
-            self.tell(&problems);
-            if let Some(root) = find(spec, &devices, &self.places.dev, &mut self.superblocks).cloned() {
+            let devices = self.protect();
+            let candidates = find(spec, &devices, &self.places.dev, &mut self.superblocks);
+            let waited = self.system.uptime().saturating_sub(start);
+            if let Some(root) = start_disk::choose(&candidates, started, &devices, waited).cloned() {
+                self.insist(Some(root.disk.as_deref().unwrap_or(&root.name)))?;
                 let kind = self.file_system(&root, line)?;
                 let problems = Protector::release(&root, &devices, &self.places.dev, self.system);
                 self.tell(&problems);
                 let now = self.system.uptime().as_secs_f64();
+                let ours = root.disk.as_deref().unwrap_or(&root.name);
+                let others = devices.iter().filter(|device| device.disk.is_none() && !device.is_on(ours));
+                let others: Vec<_> = others.map(|device| device.name.as_str()).collect();
+                if !others.is_empty() {
+                    self.console.say(&format!("disks of this machine, read-only: {}", others.join(" ")));
+                }
                 self.console.say(&format!("root {spec} is /dev/{} with {kind}, found at {now:.2} s", root.name));
                 self.load(&kind);
                 return Ok((root, kind));
@@ -165,7 +207,6 @@ impl<'a> Search<'a> {
             if more.is_some() {
                 continue;
             }
-            let waited = self.system.uptime().saturating_sub(start);
             if line.root_timeout.is_some_and(|patience| waited >= patience) {
                 return Err(not_found(spec, waited, &devices));
             }

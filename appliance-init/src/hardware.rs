@@ -13,7 +13,8 @@ use crate::events::Event;
 use crate::linux::Linux;
 use crate::nodes;
 use crate::power_button::PowerButtons;
-use crate::protect::Protector;
+use crate::protect::{self, Protector};
+use crate::system::Ending;
 use crate::uevent::{Event as Uevent, Events as _, KernelEvents};
 use appliance::block;
 use appliance::cmdline::CommandLine;
@@ -35,6 +36,8 @@ struct Hardware {
     buttons: PowerButtons,
     groups: String,
     events: Sender<Event>,
+    /// Whether the machine was told to end, for a disk that could be written to.
+    refused: bool,
 }
 
 /// Starts the thread. `disk` is what the appliance was started from, if from a disk.
@@ -64,7 +67,7 @@ pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) ->
             drop(events.send(Event::GpuDriversLoaded));
         }
         let (protector, buttons) = (Protector::sparing(disk), PowerButtons::default());
-        Hardware { drivers, protector, buttons, groups, events }.run();
+        Hardware { drivers, protector, buttons, groups, events, refused: false }.run();
     })?;
     Ok(())
 }
@@ -104,11 +107,16 @@ impl Hardware {
         self.protect();
     }
 
-    /// Other people's disks, as soon as they show up.
+    /// Other people's disks, as soon as they show up. The machine does not go on with one that it might write to: the next
+    /// start stops at it, with the same words.
     fn protect(&mut self) {
-        let disks = block::list(Path::new("/sys/class/block"));
-        for problem in self.protector.protect(&disks, Path::new("/dev"), &mut Linux) {
-            self.say(problem);
+        let mut list = || block::list(Path::new("/sys/class/block"));
+        let failed = self.protector.insist(&mut list, Path::new("/dev"), &mut Linux);
+        if let Some(first) = failed.first().filter(|_| !self.refused) {
+            self.refused = true;
+            let why = format!("{first}; {}", protect::ADVICE);
+            drop(self.events.send(Event::Problem(why.clone())));
+            drop(self.events.send(Event::End(Ending::Restart, why)));
         }
     }
 

@@ -30,6 +30,7 @@ pub mod second_stage;
 pub mod shell;
 pub mod shutdown;
 pub mod signals;
+pub mod start_disk;
 pub mod state;
 pub mod stick;
 pub mod supervisor;

@@ -2,11 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
+use std::{fmt, io};
 
 use rustix::io::Errno;
 
 use crate::system::System;
 use appliance::block::BlockDevice;
+
+/// How often a device is tried that cannot be set read-only, before nothing goes on.
+const TRIES: u32 = 5;
+
+/// How long to wait between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Sets block devices read-only as they show up.
 #[derive(Debug, Default)]
@@ -15,6 +23,29 @@ pub struct Protector {
     ours: Option<String>,
 }
 
+/// A device that could still be written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unprotected {
+    device: BlockDevice,
+    error: String,
+}
+
+impl Unprotected {
+    /// Whether it is this disk or a partition of it.
+    pub fn is_on(&self, disk: &str) -> bool {
+        self.device.is_on(disk)
+    }
+}
+
+impl fmt::Display for Unprotected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "setting /dev/{} read-only: {}", self.device.name, self.error)
+    }
+}
+
+/// What to do about a disk that could still be written to.
+pub const ADVICE: &str = "take this disk out of the machine or off its controller; nothing has been written to it";
+
 impl Protector {
     /// For an appliance that was started from a disk: that disk was dealt with already, and its other partitions may be
     /// written to.
@@ -22,9 +53,9 @@ impl Protector {
         Self { done: BTreeSet::new(), ours: disk }
     }
 
-    /// Sets every device read-only that is new. Returns what went wrong.
-    pub fn protect(&mut self, devices: &[BlockDevice], dev: &Path, system: &mut dyn System) -> Vec<String> {
-        let mut problems = Vec::new();
+    /// Sets every device read-only that is new, or where that failed before. Returns those where it failed.
+    pub fn protect(&mut self, devices: &[BlockDevice], dev: &Path, system: &mut dyn System) -> Vec<Unprotected> {
+        let mut failed = Vec::new();
         // A name that is gone may come back as another disk.
         self.done.retain(|name| devices.iter().any(|device| device.name == *name));
         for device in devices {
@@ -32,16 +63,34 @@ impl Protector {
             if ours || self.done.contains(&device.name) {
                 continue;
             }
-            let path = dev.join(&device.name);
-            match system.set_read_only(&path, true) {
-                // An empty drive: asked again when it may hold something.
-                Err(error) if error.raw_os_error() == Some(Errno::NOMEDIUM.raw_os_error()) => continue,
-                Err(error) => problems.push(format!("setting {} read-only: {error}", path.display())),
-                Ok(()) => {}
+            match system.set_read_only(&dev.join(&device.name), true) {
+                Ok(()) => {
+                    self.done.insert(device.name.clone());
+                }
+                // An empty drive, or one that has just gone: nobody can write to it. Tried again when it is back.
+                Err(error) if is_absent(&error) => {}
+                Err(error) => failed.push(Unprotected { device: device.clone(), error: error.to_string() }),
             }
-            self.done.insert(device.name.clone());
         }
-        problems
+        failed
+    }
+
+    /// The same, several times if need be. What is returned cannot be protected: whoever calls goes no further.
+    pub fn insist(
+        &mut self,
+        list: &mut dyn FnMut() -> Vec<BlockDevice>,
+        dev: &Path,
+        system: &mut dyn System,
+    ) -> Vec<Unprotected> {
+        let mut failed = self.protect(&list(), dev, system);
+        for _ in 1..TRIES {
+            if failed.is_empty() {
+                break;
+            }
+            system.sleep(PAUSE);
+            failed = self.protect(&list(), dev, system);
+        }
+        failed
     }
 
     /// The disk that we started from may be written to later, for its data partition; its root partition stays
@@ -56,6 +105,12 @@ impl Protector {
         });
         set.collect()
     }
+}
+
+/// Whether there is nothing that could be opened (open(2)).
+fn is_absent(error: &io::Error) -> bool {
+    let absent = [Errno::NOMEDIUM, Errno::NODEV, Errno::NXIO, Errno::NOENT].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| absent.contains(&code))
 }
 
 #[cfg(test)]
@@ -82,6 +137,27 @@ mod tests {
         protector.protect(&[], dev, &mut system);
         protector.protect(&list(&class), dev, &mut system);
         assert_eq!(system.calls.len(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_protected_is_tried_again_and_then_told() -> std::io::Result<()> {
+        let sys = tempfile::tempdir()?;
+        let (dev, class) = (Path::new("/dev"), sys.path().join("class/block"));
+        add_disk(sys.path(), "sda", &[])?;
+        add_disk(sys.path(), "sdb", &[])?;
+        let mut system = Recording { fails: vec!["read-only /dev/sdb"], ..Recording::default() };
+        let mut protector = Protector::default();
+        let failed = protector.insist(&mut || list(&class), dev, &mut system);
+        let told: Vec<_> = failed.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["setting /dev/sdb read-only: Input/output error (os error 5)"]);
+        assert!(failed[0].is_on("sdb") && !failed[0].is_on("sda"));
+        let tries = |system: &Recording, disk: &str| system.calls.iter().filter(|call| call.ends_with(disk)).count();
+        assert_eq!((tries(&system, "/dev/sda"), tries(&system, "/dev/sdb")), (1, 5));
+        // It was not given up.
+        system.fails.clear();
+        assert!(protector.insist(&mut || list(&class), dev, &mut system).is_empty());
+        assert_eq!((tries(&system, "/dev/sda"), tries(&system, "/dev/sdb")), (1, 6));
         Ok(())
     }
 }

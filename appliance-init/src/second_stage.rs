@@ -18,7 +18,7 @@ use crate::online::Online;
 use crate::screen::Screen;
 use crate::supervisor::Supervisor;
 use crate::system::{Ending, MountMode, System};
-use crate::{about, clock, data, hardware, shell, shutdown, signals, stick, watchdog};
+use crate::{about, clock, data, hardware, shell, shutdown, signals, start_disk, stick, watchdog};
 use appliance::block;
 use appliance::cmdline::CommandLine;
 use appliance::report::Report;
@@ -170,7 +170,10 @@ fn prepare_data(disk: Option<&str>, system: &mut dyn System, console: &mut Conso
     let devices = || block::list(Path::new("/sys/class/block"));
     let problem = match disk {
         Some(disk) => {
-            data::prepare(disk, &devices(), Path::new("/dev"), system, &mut |text| console.say(text)).err()?
+            // Written by the first stage, if the firmware has told.
+            let started = std::fs::read_to_string(start_disk::FILE).ok();
+            let started = started.as_deref().map(str::trim_end);
+            data::prepare(disk, started, &devices(), Path::new("/dev"), system, &mut |text| console.say(text)).err()?
         }
         None => "not started from a disk with a data partition".to_owned(),
     };

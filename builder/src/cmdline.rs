@@ -261,7 +261,8 @@ fn sector_size(text: &str) -> Result<u32, String> {
 /// `rocbed inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// An image directory, or one of its files: disk.img, root.img, uki.efi, initrd.img
+    /// An image directory, one of its files (disk.img, root.img, uki.efi, initrd.img; .zst too), a disk or partition with
+    /// an image on it, or - for stdin
     pub image: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -277,7 +278,7 @@ pub struct Inspect {
 /// `rocbed diff`
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// The older one: an image directory, disk.img, root.img or a lock
+    /// The older one: an image directory, disk.img, root.img, a disk or a lock
     pub old: PathBuf,
     /// The newer one
     pub new: PathBuf,

@@ -14,6 +14,7 @@ mod tls;
 mod tools;
 mod trees;
 mod user;
+mod victims;
 mod worker;
 mod write_log;
 
@@ -28,6 +29,7 @@ pub use tls::Authority;
 pub use tools::tool;
 pub use trees::{Trees, command_tree, fixture_tree};
 pub use user::TestUser;
+pub use victims::Victims;
 pub use worker::{MadeUpWorker, noise};
 pub use write_log::{Cut, WriteLog};
 

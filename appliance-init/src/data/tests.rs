@@ -14,6 +14,8 @@ struct Stick {
     devices: Vec<BlockDevice>,
     system: Recording,
     said: Vec<String>,
+    /// The partition that the firmware says it started.
+    started: Option<&'static str>,
 }
 
 impl Stick {
@@ -46,7 +48,7 @@ impl Stick {
             device("sda3", Some("sda"), Some(("rocbed-data", Guid::from_bytes([3; 16])))),
             device("sdb3", Some("sdb"), Some(("rocbed-data", Guid::from_bytes([4; 16])))),
         ];
-        Self { dev, devices, system: Recording { free: 1000, ..Recording::default() }, said: Vec::new() }
+        Self { dev, devices, system: Recording { free: 1000, ..Recording::default() }, said: Vec::new(), started: None }
     }
 
     fn ours() -> Self {
@@ -55,8 +57,8 @@ impl Stick {
 
     fn prepare(&mut self) -> Result<(), String> {
         let said = &mut self.said;
-        let result =
-            prepare("sda", &self.devices, self.dev.path(), &mut self.system, &mut |text| said.push(text.to_owned()));
+        let say = &mut |text: &str| said.push(text.to_owned());
+        let result = prepare("sda", self.started, &self.devices, self.dev.path(), &mut self.system, say);
         let dev = self.dev.path().display().to_string();
         for text in self.said.iter_mut().chain(&mut self.system.calls) {
             *text = text.replace(&dev, "/dev");
@@ -137,6 +139,23 @@ fn of_two_disks_with_one_image_none_is_written_to() {
     let problem = stick.prepare().unwrap_err();
     assert!(problem.starts_with("/dev/sda and /dev/sdb hold the same image, "), "{problem}");
     assert!(stick.system.calls.is_empty(), "{:?}", stick.system.calls);
+
+    // Sticks that were flashed have data partitions of their own, and one root.
+    let mut stick = Stick::ours();
+    for (number, disk) in [(2, "sda"), (2, "sdb"), (1, "sda"), (1, "sdb")] {
+        let mut device = stick.devices[1].clone();
+        (device.name, device.disk) = (format!("{disk}{number}"), Some(disk.to_owned()));
+        device.part_label = Some(LAYOUT[number - 1].to_owned());
+        device.part_uuid = Some(if number == 2 { "root".to_owned() } else { format!("esp of {disk}") });
+        stick.devices.push(device);
+    }
+    for started in [None, Some("esp of sdb"), Some("esp of another disk")] {
+        stick.started = started;
+        let problem = stick.prepare().unwrap_err();
+        assert!(problem.starts_with("/dev/sda and /dev/sdb hold the same image, "), "{started:?}: {problem}");
+    }
+    stick.started = Some("esp of sda");
+    assert_eq!(stick.prepare(), Ok(()));
 }
 
 #[test]

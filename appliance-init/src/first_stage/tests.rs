@@ -36,12 +36,24 @@ impl Machine {
     }
 
     fn reach(&self, line: &str, events: &mut dyn Events) -> (Recording, Result<(BlockDevice, String), Fatal>) {
-        let mut system = Recording::default();
+        self.reach_with(Recording::default(), line, None, events)
+    }
+
+    fn reach_with(
+        &self,
+        mut system: Recording,
+        line: &str,
+        started: Option<&str>,
+        events: &mut dyn Events,
+    ) -> (Recording, Result<(BlockDevice, String), Fatal>) {
         let path = self.directory.path();
         let places = Places { sys: path.join("sys"), dev: path.join("dev") };
         let drivers = Drivers::new("/m".into(), kmod::ModuleSet::parse(DEP, ALIAS, "").unwrap());
-        let result = Search::new(places, drivers, &DEFERRED, &mut system, &mut Console::nowhere())
-            .reach_root(&CommandLine::parse(line), events);
+        let result = Search::new(places, drivers, &DEFERRED, &mut system, &mut Console::nowhere()).reach_root(
+            &CommandLine::parse(line),
+            started,
+            events,
+        );
         let dev = format!("{}/", path.display());
         system.calls = system.calls.iter().map(|call| call.replace(&dev, "/")).collect();
         (system, result)
@@ -131,6 +143,43 @@ fn a_stick_may_come_late_and_only_its_own_disk_is_writable() -> io::Result<()> {
             "writable /dev/sda3",
         ]
     );
+    Ok(())
+}
+
+#[test]
+fn of_two_sticks_with_one_image_the_one_that_was_started_is_ours() -> io::Result<()> {
+    let machine = Machine::new(&[])?;
+    let path = machine.directory.path();
+    Machine::add_stick(path)?;
+    add_disk(&path.join("sys"), "sdb", &[("sdb1", "eeee"), ("sdb2", "bbbb"), ("sdb3", "ffff")])?;
+    std::fs::write(path.join("dev/sdb2"), ext4(0x11, "root"))?;
+    for (started, expected) in [(Some("eeee"), "sdb"), (Some("aaaa"), "sda"), (None, "sda")] {
+        let (system, result) = machine.reach_with(Recording::default(), "root=PARTUUID=bbbb", started, &mut Silence);
+        assert_eq!(result.map(|(root, _)| root.name).ok(), Some(format!("{expected}2")), "{started:?}");
+        let writable: Vec<_> = system.calls.iter().filter_map(|call| call.strip_prefix("writable /dev/")).collect();
+        assert_eq!(writable, [expected.to_owned(), format!("{expected}1"), format!("{expected}3")], "{started:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_started_while_a_disk_can_be_written_to_that_is_not_ours() -> io::Result<()> {
+    let machine = Machine::new(&[])?;
+    let path = machine.directory.path();
+    Machine::add_stick(path)?;
+    add_disk(&path.join("sys"), "nvme0n1", &[])?;
+    let failing = |call: &str| {
+        // The recording has the place that stands for /dev.
+        let call: &'static str = Box::leak(format!("read-only {}", path.join(call).display()).into_boxed_str());
+        Recording { fails: vec![call], ..Recording::default() }
+    };
+    let (_, result) = machine.reach_with(failing("dev/nvme0n1"), "root=PARTUUID=bbbb", None, &mut Silence);
+    let error = result.unwrap_err();
+    assert_eq!(error.what, "setting /dev/nvme0n1 read-only: Input/output error (os error 5)");
+    assert!(error.advice.contains("take this disk out"), "{}", error.advice);
+    // Our own disk may be written to anyway.
+    let (_, result) = machine.reach_with(failing("dev/sda"), "root=PARTUUID=bbbb", None, &mut Silence);
+    assert!(result.is_ok());
     Ok(())
 }
 

@@ -9,7 +9,6 @@ use crate::devices::modaliases;
 use crate::fatal::Fatal;
 use crate::first_stage::Search;
 use crate::uevent::{Event as Uevent, Events};
-use appliance::block;
 use appliance::cmdline::CommandLine;
 use appliance::settings::Settings;
 
@@ -90,7 +89,7 @@ fn follow(search: &mut Search, events: &mut dyn Events, all: bool) -> Result<(),
             Uevent::Added { .. } | Uevent::Other => {}
         }
     }
-    protect(search);
+    search.protect();
     Ok(())
 }
 
@@ -106,15 +105,8 @@ fn load(search: &mut Search, wanted: fn(&str) -> bool) {
         for alias in new {
             search.load_alias(&alias);
         }
-        protect(search);
+        search.protect();
     }
-}
-
-/// The machine's own disks are not ours, whatever the root is on.
-fn protect(search: &mut Search) {
-    let devices = block::list(&search.places.sys.join("class/block"));
-    let problems = search.protector.protect(&devices, &search.places.dev, search.system);
-    search.tell(&problems);
 }
 
 /// Whether a device is a network card or what one hangs on: PCI class 02, virtio's own PCI devices and its network card

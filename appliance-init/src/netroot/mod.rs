@@ -87,6 +87,8 @@ pub(crate) fn reach(
     events: &mut dyn Events,
 ) -> Result<(BlockDevice, String), Fatal> {
     let network = links::bring_up(line, search, events)?;
+    // The machine's own disks are not ours, whatever the root is on.
+    search.insist(None)?;
     for module in ["zram", "ext4"] {
         search.load(module);
     }

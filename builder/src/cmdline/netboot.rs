@@ -42,7 +42,7 @@ pub struct Netboot {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["interface", "isolated", "no_dhcp", "listen"])]
     pub files: Option<PathBuf>,
     /// The address that the files will be served at, with --files
-    #[arg(long, value_name = "URL", requires = "files", default_value = "http://192.0.2.1/rocbed")]
+    #[arg(long, value_name = "URL", requires = "files", default_value = "http://192.0.2.1/rocbed", value_parser = address)]
     pub url: String,
     /// Print what machines do as JSON, a line for each step
     #[arg(long)]
@@ -65,6 +65,18 @@ fn setting(text: &str) -> Result<String, String> {
     settings::check(name, value, Place::CommandLine).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
+/// Machines fetch everything from below it, iPXE and rocbed-init by the same words.
+fn address(text: &str) -> Result<String, String> {
+    let checked = settings::check("root-url", text, Place::CommandLine).map(|_| text.to_owned());
+    let with_scheme = format!("http://{text}");
+    checked.map_err(|_| match settings::check("root-url", &with_scheme, Place::CommandLine) {
+        Ok(_) if !text.is_empty() && !text.contains("://") => {
+            format!("`{text}` has no scheme; did you mean {with_scheme}?")
+        }
+        _ => format!("`{text}` is not an address; it begins with http:// or https://"),
+    })
+}
+
 fn hub(text: &str) -> Result<String, String> {
     setting(&format!("hub={text}")).map(|_| text.to_owned())
 }
@@ -82,6 +94,16 @@ mod tests {
         assert_eq!(range("10.9.0.10-10.9.0.99"), Ok((Ipv4Addr::new(10, 9, 0, 10), Ipv4Addr::new(10, 9, 0, 99))));
         assert!(range("10.9.0.99-10.9.0.10").is_err() && range("10.9.0.0/24").is_err());
         assert!(setting("name=gpu7").is_ok() && setting("hub=http://a?b=c").is_ok());
+        assert_eq!(address("http://192.0.2.7/rocbed").as_deref(), Ok("http://192.0.2.7/rocbed"));
+        for (text, told) in [
+            ("192.0.2.7:8080/rocbed", "did you mean http://192.0.2.7:8080/rocbed?"),
+            ("boot.example", "did you mean http://boot.example?"),
+            ("ftp://boot.example/", "begins with http:// or https://"),
+            ("http://a b/", "begins with http:// or https://"),
+            ("", "begins with http:// or https://"),
+        ] {
+            assert!(address(text).is_err_and(|error| error.contains(told)), "{text}");
+        }
         assert!(setting("name").is_err() && setting("rocbed.name=x").is_err() && setting("=x").is_err());
         assert!(hub("http://192.0.2.7:8420").is_ok() && hub("192.0.2.7:8420").is_err() && hub("http://a b").is_err());
         assert_eq!(join_token("rocbed-join-1\n").as_deref(), Ok("rocbed-join-1"));

@@ -19,6 +19,7 @@ pub fn run(options: &Inspect) -> Result<()> {
         match report {
             Report::Disk(disk) => show.disk(name, disk)?,
             Report::Root(root) => show.root(name, root)?,
+            Report::EfiSystemPartition(esp) => show.esp(Some(&esp.files), esp.boots.as_ref())?,
             Report::UnifiedKernelImage(program) => show.program(program)?,
             Report::Initramfs(initramfs) => show.initramfs(initramfs)?,
         }
@@ -46,17 +47,19 @@ impl<'a> Show<'a> {
                 bytes(partition.start),
                 partition.guid
             )?;
-            for (path, size) in partition.files.iter().flatten() {
-                writeln!(self.text, "    file      {path} {}", bytes(*size))?;
-            }
-            if let Some(program) = &partition.boots {
-                self.program(program)?;
-            }
+            self.esp(partition.files.as_ref(), partition.boots.as_ref())?;
             if let Some(root) = &partition.root {
                 self.root(&format!("partition {number} of {name}"), root)?;
             }
         }
         Ok(())
+    }
+
+    fn esp(&mut self, files: Option<&Vec<(String, u64)>>, boots: Option<&ProgramReport>) -> Result<()> {
+        for (path, size) in files.into_iter().flatten() {
+            writeln!(self.text, "    file      {path} {}", bytes(*size))?;
+        }
+        boots.map_or(Ok(()), |program| self.program(program))
     }
 
     fn program(&mut self, program: &ProgramReport) -> Result<()> {

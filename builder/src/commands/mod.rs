@@ -37,7 +37,7 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Lock(options) => lock::run(context, &options),
         Command::Build(options) => build::run(context, &options),
         Command::Inspect(options) => inspect::run(&options),
-        Command::Diff(options) => diff::run(&options),
+        Command::Diff(options) => return diff::run(context, &options),
         Command::Flash(options) => flash::run(context, &options),
         Command::Settings(options) => settings::run(context, &options),
         Command::Collect(options) => collect::run(context, &options),

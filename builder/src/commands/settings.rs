@@ -14,6 +14,7 @@ use stick::target::choose;
 use super::{flash, print, print_json};
 use crate::cmdline::SettingsArgs;
 use crate::context::Context;
+use crate::image::reseal;
 
 /// What is printed.
 #[derive(Serialize)]
@@ -41,18 +42,27 @@ pub fn run(context: &Context, options: &SettingsArgs) -> Result<()> {
             context.reporter.say(&format!("{name} was not set"));
         }
     }
-    let now = jiff::Timestamp::now().as_second();
     let text = settings.text().into_bytes();
+    let mut files = Vec::new();
     if change && old.as_deref().unwrap_or_default() != text {
-        esp.write(SETTINGS, &text, now).with_context(shown)?;
+        files.push((SETTINGS, text));
     }
-    if let Some((bytes, _)) = &new_jobs {
-        esp.write(JOBS, bytes, now).with_context(shown)?;
+    files.extend(new_jobs.map(|(bytes, _)| (JOBS, bytes)));
+    if files.is_empty() {
+        return show(options, &esp, &settings);
     }
-    if change {
+    let now = jiff::Timestamp::now().as_second();
+    let put = |esp: &Esp<'_>| files.iter().try_for_each(|(name, bytes)| esp.write(name, bytes, now));
+    if let Some(sums) = reseal::sums_of(&path)? {
+        let change = |fresh: &File| put(&esp.on(fresh)).with_context(shown);
+        reseal::change(&path, &sums, esp.end(), change, &context.reporter)?;
+    } else {
+        put(&esp).with_context(shown)?;
         disk.sync_all().with_context(|| format!("waiting for {}", path.display()))?;
     }
-    show(options, &esp, &settings)
+    // Perhaps it is another file now.
+    let (_, disk) = open(&path, false)?;
+    show(options, &Esp::find(&disk).with_context(shown)?, &settings)
 }
 
 fn show(options: &SettingsArgs, esp: &Esp<'_>, settings: &Settings) -> Result<()> {

@@ -3,6 +3,7 @@
 //! The image files and the Debian packages are SPDX packages with SHA-256 checksums; the root file system contains the
 //! installed packages. Nothing in it depends on when or where it was written.
 
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::Digest;
@@ -24,9 +25,7 @@ pub struct ImageFile {
 /// `init` is rocbed-init, the one program in the image that no package brings.
 pub fn document(name: &str, lock: &Lock, init: &[u8], files: &[ImageFile]) -> String {
     let created = Timestamp::from_second(lock.archive.date).unwrap_or_default();
-    // The same files are the same document, others are another.
-    let identity: String = files.iter().map(|file| format!("{} {}\n", file.sha256, file.name)).collect();
-    let namespace = format!("urn:rocbed:{name}:{}", Digest::of(identity.as_bytes()));
+    let namespace = format!("urn:rocbed:{}:{}", percent_encoded(name), identity(files));
     let packages = files.iter().map(image_file).chain([rocbed_init(init)]).chain(lock.packages.iter().map(package));
     let describes = files.iter().map(|file| relation("SPDXRef-DOCUMENT", "DESCRIBES", &file_id(&file.name)));
     let contains = lock.packages.iter().map(|package| match package.role {
@@ -49,9 +48,37 @@ pub fn document(name: &str, lock: &Lock, init: &[u8], files: &[ImageFile]) -> St
             .chain(contains)
             .collect::<Vec<_>>(),
     });
-    let mut text = format!("{document:#}");
-    text.push('\n');
-    text
+    text_of(&document)
+}
+
+/// The document of an image of which some files have changed: `files` are all that it describes, as they are now.
+///
+/// # Errors
+/// If it is not such a document.
+pub fn renewed(text: &[u8], files: &[ImageFile]) -> Result<String> {
+    let mut document: Value = serde_json::from_slice(text).context("it is not JSON")?;
+    let namespace = document.get("documentNamespace").and_then(Value::as_str).and_then(|text| text.rsplit_once(':'));
+    let (start, _) = namespace.context("it has no documentNamespace")?;
+    let namespace = format!("{start}:{}", identity(files));
+    document["documentNamespace"] = namespace.into();
+    let packages = document.get_mut("packages").and_then(Value::as_array_mut).context("it has no packages")?;
+    for file in files {
+        let id = file_id(&file.name);
+        if let Some(package) = packages.iter_mut().find(|package| package["SPDXID"] == id.as_str()) {
+            *package = image_file(file);
+        }
+    }
+    Ok(text_of(&document))
+}
+
+/// The same files are the same document, others are another.
+fn identity(files: &[ImageFile]) -> Digest {
+    let text: String = files.iter().map(|file| format!("{} {}\n", file.sha256, file.name)).collect();
+    Digest::of(text.as_bytes())
+}
+
+fn text_of(document: &Value) -> String {
+    format!("{document:#}\n")
 }
 
 const INIT_ID: &str = "SPDXRef-rocbed-init";
@@ -118,14 +145,17 @@ fn identifier(name: &str) -> String {
 
 /// A package URL (purl-spec, type `deb`).
 fn purl(package: &LockedPackage) -> String {
-    let encode = |text: &str| {
-        let byte = |byte: u8| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        };
-        text.bytes().map(byte).collect::<String>()
+    let (name, version) = (percent_encoded(&package.name), percent_encoded(&package.version));
+    format!("pkg:deb/debian/{name}@{version}?arch={}", package.architecture)
+}
+
+/// Text as a part of a URI (RFC 3986, section 2): all but unreserved characters encoded.
+fn percent_encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
     };
-    format!("pkg:deb/debian/{}@{}?arch={}", encode(&package.name), encode(&package.version), package.architecture)
+    text.bytes().map(byte).collect()
 }
 
 #[cfg(test)]
@@ -152,6 +182,15 @@ mod tests {
             (&last["relationshipType"], &last["relatedSpdxElement"]),
             (&"CONTAINS".into(), &"SPDXRef-Package-mawk-amd64".into())
         );
+        let other = [ImageFile { name: "root.img".into(), size: 8192, sha256: Digest::of(b"other") }];
+        let renewed_text = renewed(text.as_bytes(), &other).unwrap();
+        assert_eq!(renewed_text, document("smoke", &lock(vec![locked("mawk", "1.3")]), b"init", &other));
+        assert!(renewed(b"{}", &other).is_err());
+        let named = |name| serde_json::from_str::<Value>(&document(name, &lock(vec![]), b"init", &files)).unwrap();
+        let (name, namespace) = (named("größe & co")["name"].clone(), named("größe & co")["documentNamespace"].clone());
+        assert_eq!(name, "größe & co");
+        let namespace = namespace.as_str().unwrap();
+        assert!(namespace.starts_with("urn:rocbed:gr%C3%B6%C3%9Fe%20%26%20co:"), "{namespace}");
         assert_eq!(text, document("smoke", &lock(vec![locked("mawk", "1.3")]), b"init", &files), "the same every time");
     }
 }

@@ -1,23 +1,31 @@
-//! Results that take a while and follow from a question: one of each name is kept in the store, with its question.
+//! Results that take a while and follow from a question: one of each name is kept in the store, with its question and a
+//! digest. What is damaged was never answered.
 
 use anyhow::Result;
 use store::{Digest, Store};
 
-/// The answer kept under a name, if it is the answer to this question.
-pub(super) fn recall(store: &Store, name: &str, question: &str) -> Result<Option<Vec<u8>>> {
+/// Bytes of a digest.
+const DIGEST: usize = 32;
+
+/// The answer kept under a name, if it is the whole answer to this question.
+pub(crate) fn recall(store: &Store, name: &str, question: &str) -> Result<Option<Vec<u8>>> {
     let Some(mut bytes) = store.meta(name)? else { return Ok(None) };
-    let asked = Digest::of(question.as_bytes());
-    if bytes.starts_with(asked.as_bytes()) {
-        bytes.drain(..asked.as_bytes().len());
-        return Ok(Some(bytes));
+    let Some((head, answer)) = bytes.split_at_checked(2 * DIGEST) else { return Ok(None) };
+    if head != head_of(question, answer) {
+        return Ok(None);
     }
-    Ok(None)
+    bytes.drain(..2 * DIGEST);
+    Ok(Some(bytes))
 }
 
 /// Keeps an answer in place of the one before.
-pub(super) fn remember(store: &Store, name: &str, question: &str, answer: &[u8]) -> Result<()> {
-    let asked = Digest::of(question.as_bytes());
-    Ok(store.set_meta(name, &[asked.as_bytes(), answer].concat())?)
+pub(crate) fn remember(store: &Store, name: &str, question: &str, answer: &[u8]) -> Result<()> {
+    Ok(store.set_meta(name, &[head_of(question, answer).as_slice(), answer].concat())?)
+}
+
+fn head_of(question: &str, answer: &[u8]) -> Vec<u8> {
+    let (asked, answered) = (Digest::of(question.as_bytes()), Digest::of(answer));
+    [asked.as_bytes().as_slice(), answered.as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -32,5 +40,19 @@ mod tests {
         assert_eq!(recall(&store, "sum", "1 + 1").unwrap().as_deref(), Some(&b"2"[..]));
         remember(&store, "sum", "2 + 2", b"4").unwrap();
         assert_eq!(recall(&store, "sum", "1 + 1").unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_answer_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        remember(&store, "sum", "1 + 1", b"two").unwrap();
+        let whole = store.meta("sum").unwrap().unwrap();
+        let mut other = whole.clone();
+        *other.last_mut().unwrap() = b'0';
+        for damaged in [&other[..], &whole[..whole.len() - 1], &whole[..40], b""] {
+            store.set_meta("sum", damaged).unwrap();
+            assert_eq!(recall(&store, "sum", "1 + 1").unwrap(), None);
+        }
     }
 }

@@ -9,10 +9,11 @@ pub mod disk;
 mod graft;
 pub mod initramfs;
 pub mod manifest;
-mod memo;
+pub(crate) mod memo;
 pub mod modules;
 pub mod programs;
 pub mod publish;
+pub mod reseal;
 pub mod root;
 mod state;
 pub mod tree;
@@ -43,6 +44,9 @@ const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
 /// Files that only some builds have; those of an earlier build go when this one does not make them.
 const OPTIONAL: [&str; 2] = ["disk.img.zst", "disk.img.bmap"];
+
+/// What the image is made of, and the digests of its files.
+const MANIFEST: &str = "manifest.json";
 
 /// How to build.
 pub struct Options {
@@ -153,13 +157,14 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     clock.lap("disk.img");
     if options.compress {
         reporter.stage("compress", "compressing disk.img");
-        compress_disk(&mut staging, reporter)?;
+        map_disk(&mut staging, "disk.img", reporter)?;
+        compress_disk(&mut staging, "disk.img", reporter)?;
         clock.lap("compressing");
     }
 
     reporter.stage("publish", "waiting for the disk");
     let manifest = manifest::document(&recipe.name, lock, &init, &staging.files());
-    staging.write("manifest.json", manifest.as_bytes())?;
+    staging.write(MANIFEST, manifest.as_bytes())?;
     let files = staging.publish(&OPTIONAL)?;
     state::remember(&options.output, &identity, &files, disk_layout)?;
     clock.lap("waiting for the disk");
@@ -181,7 +186,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
 }
 
 /// The names of an image's files. A build replaces them.
-const NAMES: [&str; 10] = [
+pub const IMAGE_FILES: [&str; 10] = [
     "disk.img",
     "disk.img.zst",
     "disk.img.bmap",
@@ -200,7 +205,7 @@ fn refuse_others(directory: &Path) -> Result<()> {
     if has(LOCK) || has(publish::SUMS) {
         return Ok(());
     }
-    let found: Vec<&str> = NAMES.into_iter().filter(|name| has(name)).collect();
+    let found: Vec<&str> = IMAGE_FILES.into_iter().filter(|name| has(name)).collect();
     anyhow::ensure!(
         found.is_empty(),
         "{} holds no image of rocbed's, and a build would replace what is there: {}\n  help: give a directory of its own with --output, or move these files away",
@@ -331,7 +336,7 @@ impl Archives<'_> {
         let paths: Vec<&str> = parts.modules.paths.iter().map(String::as_str).collect();
         let identity = &self.kernel.identity;
         let what = format!("{}\n{made_of}\n{identity}\n{}\n{}", programs::stamp()?, self.epoch, paths.join("\n"));
-        let name = format!("{kind}-{}", self.recipe.name);
+        let name = format!("{kind}-of-{}", self.recipe.key());
         if !self.fresh
             && let Some(archive) = memo::recall(self.store, &name, &what)?
         {
@@ -358,16 +363,24 @@ fn stub(recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Vec<u8>> {
     Ok(stub)
 }
 
-fn compress_disk(staging: &mut Staging, reporter: &Reporter) -> Result<()> {
-    let source = staging.current("disk.img");
+/// Writes the block map of a disk that is finished.
+fn map_disk(staging: &mut Staging, name: &str, reporter: &Reporter) -> Result<()> {
+    let source = staging.current(name);
     let disk = fs::File::open(&source).with_context(|| format!("opening {}", source.display()))?;
-    let map = BlockMap::of(&disk, reporter).context("mapping the blocks of disk.img")?;
-    staging.write("disk.img.bmap", map.to_xml().as_bytes())?;
-    let target = staging.create("disk.img.zst")?;
-    compress::compress(&disk, &target, compress::Options::default(), reporter).context("compressing disk.img")?;
-    let size = target.metadata().context("examining disk.img.zst")?.len();
-    let sha256 = diskimage::sparse::sha256(&target).context("hashing disk.img.zst")?;
-    staging.finished("disk.img.zst", size, Digest::from(sha256));
+    let map = BlockMap::of(&disk, reporter).with_context(|| format!("mapping the blocks of {name}"))?;
+    staging.write(&format!("{name}.bmap"), map.to_xml().as_bytes())
+}
+
+/// Compresses a disk that is finished.
+fn compress_disk(staging: &mut Staging, name: &str, reporter: &Reporter) -> Result<()> {
+    let (source, compressed) = (staging.current(name), format!("{name}.zst"));
+    let disk = fs::File::open(&source).with_context(|| format!("opening {}", source.display()))?;
+    let target = staging.create(&compressed)?;
+    let options = compress::Options::default();
+    compress::compress(&disk, &target, options, reporter).with_context(|| format!("compressing {name}"))?;
+    let size = target.metadata().with_context(|| format!("examining {compressed}"))?.len();
+    let sha256 = diskimage::sparse::sha256(&target).with_context(|| format!("hashing {compressed}"))?;
+    staging.finished(&compressed, size, Digest::from(sha256));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use rootfs::deb::{Deb, EntryKind};
 use rootfs::{Device, Package, Spec};
 use store::{Digest, Doomed, Download, Fetcher, Store, Tree};
 
+use super::memo;
 use super::modules::KERNEL_PACKAGES;
 use crate::archive::ARCHITECTURE;
 use crate::lock::{Lock, LockedPackage};
@@ -201,10 +202,13 @@ fn spec_package(package: &LockedPackage, debs: &Debs) -> Result<Package> {
     })
 }
 
+/// The question that a list of them answers.
+const DEVICES: &str = "device nodes, a line each";
+
 /// Device nodes travel beside the cached directory, because a user namespace cannot make them in it.
 fn set_devices(store: &Store, key: &Digest, devices: &[Device]) -> Result<()> {
-    let lines: Result<Vec<String>> = devices.iter().map(device_line).collect();
-    Ok(store.set_meta(&format!("devices-{key}"), lines?.join("\n").as_bytes())?)
+    let lines: Vec<String> = devices.iter().map(device_line).collect::<Result<_>>()?;
+    memo::remember(store, &format!("devices-{key}"), DEVICES, lines.join("\n").as_bytes())
 }
 
 fn device_line(device: &Device) -> Result<String> {
@@ -219,14 +223,11 @@ fn device_line(device: &Device) -> Result<String> {
     Ok(format!("{kind} {major} {minor} {mode} {uid} {gid} {time} {}", hex::encode(&device.path)))
 }
 
-/// `None` if nobody noted them: then the directory is not all there is.
+/// `None` if nobody noted them, or what was noted is damaged: then the directory is not all there is, and is made anew.
 fn devices(store: &Store, key: &Digest) -> Result<Option<Vec<Device>>> {
-    let Some(bytes) = store.meta(&format!("devices-{key}"))? else { return Ok(None) };
-    let text = String::from_utf8(bytes).context("reading the cached list of device nodes")?;
-    let lines = text.lines();
-    let devices =
-        lines.map(|line| read_device(line).with_context(|| format!("reading the cached device node {line:?}")));
-    devices.collect::<Result<_>>().map(Some)
+    let Some(bytes) = memo::recall(store, &format!("devices-{key}"), DEVICES)? else { return Ok(None) };
+    let lines = String::from_utf8(bytes).ok();
+    Ok(lines.and_then(|lines| lines.lines().map(|line| read_device(line).ok()).collect()))
 }
 
 fn read_device(line: &str) -> Result<Device> {
@@ -290,5 +291,21 @@ mod tests {
         assert_eq!(device.path, b"dev/null");
         assert_eq!(device_line(&device).unwrap(), line);
         assert!(read_device("c 1").is_err());
+    }
+
+    #[test]
+    fn a_damaged_list_of_device_nodes_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, key) = (Store::open(directory.path()).unwrap(), Digest::of(b"root"));
+        assert_eq!(devices(&store, &key).unwrap(), None);
+        let null = read_device("c 1 3 438 0 5 1793347681 6465762f6e756c6c").unwrap();
+        set_devices(&store, &key, std::slice::from_ref(&null)).unwrap();
+        assert_eq!(devices(&store, &key).unwrap(), Some(vec![null]));
+        set_devices(&store, &key, &[]).unwrap();
+        assert_eq!(devices(&store, &key).unwrap(), Some(vec![]));
+        for damaged in [&b""[..], b"c 1 3", b"\xff\xfe", b"c 1 3 438 0 5 1793347681 6465762f6e756c6c"] {
+            store.set_meta(&format!("devices-{key}"), damaged).unwrap();
+            assert_eq!(devices(&store, &key).unwrap(), None, "{damaged:?}");
+        }
     }
 }

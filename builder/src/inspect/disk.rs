@@ -8,6 +8,7 @@ use diskimage::gpt::types;
 use diskimage::{fat, gpt};
 use serde::Serialize;
 
+use super::input;
 use super::program::{self, ProgramReport};
 use super::root::{self, RootReport};
 
@@ -76,9 +77,24 @@ pub(super) fn read(mut file: File, files: bool) -> Result<DiskReport> {
         }
         partitions.push(report);
     }
-    let size = file.metadata()?.len();
+    let size = input::length(&file)?;
     let guid = table.disk_guid.to_string();
     Ok(DiskReport { guid, sector_size: table.sector_size.bytes(), size, partitions })
+}
+
+/// An EFI system partition alone, as of a stick's first partition.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EspReport {
+    /// Files, with their lengths in bytes.
+    pub files: Vec<(String, u64)>,
+    /// What firmware starts from it.
+    pub boots: Option<ProgramReport>,
+}
+
+pub(super) fn read_esp(file: File) -> Result<EspReport> {
+    let (files, boots) = esp(file, 0)?;
+    Ok(EspReport { files: files.unwrap_or_default(), boots })
 }
 
 type Esp = (Option<Vec<(String, u64)>>, Option<ProgramReport>);

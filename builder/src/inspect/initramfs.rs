@@ -1,8 +1,7 @@
 //! Initramfs files: a plain archive with the settings, then a compressed one.
 
-use std::fs;
+use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use fsimage::{FileTree, NodeKind, cpio};
@@ -28,8 +27,9 @@ pub struct InitramfsReport {
     pub files: Option<Vec<String>>,
 }
 
-pub(super) fn read(path: &Path, files: bool) -> Result<InitramfsReport> {
-    let bytes = fs::read(path)?;
+pub(super) fn read(mut file: File, files: bool) -> Result<InitramfsReport> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
     let plain = cpio::read(&bytes, cpio::Limits::default()).context("reading the settings archive")?;
     let rest = bytes.get(plain.end..).unwrap_or_default();
     let mut unpacked = Vec::new();

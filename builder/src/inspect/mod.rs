@@ -1,19 +1,20 @@
 //! What is in an image, read from its bytes and never from the manifest.
 
+mod compare;
 mod disk;
 mod initramfs;
+mod input;
 mod program;
 mod root;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
-pub use disk::{DiskReport, PartitionReport};
+pub use compare::{Difference, compare};
+pub use disk::{DiskReport, EspReport, PartitionReport};
 pub use initramfs::InitramfsReport;
 pub use program::ProgramReport;
 pub use root::{RootReport, root_packages};
@@ -29,19 +30,27 @@ pub enum Report {
     Disk(DiskReport),
     /// A root file system.
     Root(RootReport),
+    /// An EFI system partition alone.
+    EfiSystemPartition(EspReport),
     /// A unified kernel image.
     UnifiedKernelImage(ProgramReport),
     /// An initramfs.
     Initramfs(InitramfsReport),
 }
 
-/// Inspects an image directory's files, or one file. `files` asks for every path of the root and the initramfs.
+/// Files that say the same where the first is not there: what `rocbed netboot --files` and whoever keeps only what is small
+/// have of an image.
+const COMPRESSED: [(&str, &str); 2] = [("disk.img", "disk.img.zst"), ("root.img", "root.img.zst")];
+
+/// Inspects an image directory's files, or one file, a disk, or stdin. `files` asks for every path of the root and the
+/// initramfs.
 pub fn inspect(path: &Path, files: bool) -> Result<BTreeMap<String, Report>> {
     if !path.is_dir() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = if path.as_os_str() == input::STDIN { "stdin".to_owned() } else { name };
         return Ok(BTreeMap::from([(name, file(path, files)?)]));
     }
-    let present: Vec<&str> = FILES.into_iter().filter(|name| path.join(name).is_file()).collect();
+    let present: Vec<&str> = FILES.into_iter().filter_map(|name| there_is(path, name)).collect();
     if present.is_empty() {
         bail!(
             "{} holds none of an image's files: {}\n  help: `rocbed build` makes an image",
@@ -52,20 +61,90 @@ pub fn inspect(path: &Path, files: bool) -> Result<BTreeMap<String, Report>> {
     present.into_iter().map(|name| Ok((name.to_owned(), file(&path.join(name), files)?))).collect()
 }
 
+/// The name under which a directory has one of an image's files, compressed or not.
+fn there_is(directory: &Path, name: &'static str) -> Option<&'static str> {
+    let compressed = COMPRESSED.iter().filter(|(plain, _)| *plain == name).map(|(_, compressed)| *compressed);
+    std::iter::once(name).chain(compressed).find(|name| directory.join(name).is_file())
+}
+
 /// Inspects one file, whose kind its first bytes tell.
 fn file(path: &Path, files: bool) -> Result<Report> {
-    let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    let mut start = Vec::new();
-    (&mut file).take(0x440).read_to_end(&mut start).with_context(|| format!("reading {}", path.display()))?;
+    let file = input::open(path)?;
+    let start = input::start(&file).with_context(|| format!("reading {}", path.display()))?;
+    let is = |at: usize, bytes: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(bytes));
+    let has_table = is(512, b"EFI PART") || is(4096, b"EFI PART");
     let report = match start.as_slice() {
-        [b'M', b'Z', ..] => program::read(path).map(Report::UnifiedKernelImage),
-        [b'0', b'7', b'0', b'7', ..] => initramfs::read(path, files).map(Report::Initramfs),
-        bytes if bytes.get(0x438..0x43a) == Some(&[0x53, 0xef]) => root::read(file, 0, files).map(Report::Root),
-        bytes if bytes.get(0x1fe..0x200) == Some(&[0x55, 0xaa]) => disk::read(file, files).map(Report::Disk),
+        [b'M', b'Z', ..] => program::read(file).map(Report::UnifiedKernelImage),
+        [b'0', b'7', b'0', b'7', ..] => initramfs::read(file, files).map(Report::Initramfs),
+        _ if is(0x438, &[0x53, 0xef]) => root::read(file, 0, files).map(Report::Root),
+        // A FAT file system and a disk have the same signature at the end of their first sector.
+        _ if !has_table && is(82, b"FAT32   ") => disk::read_esp(file).map(Report::EfiSystemPartition),
+        _ if has_table || is(510, &[0x55, 0xaa]) => disk::read(file, files).map(Report::Disk),
+        [] => bail!("{} is empty", path.display()),
+        bytes if bytes.iter().all(|byte| *byte == 0) => bail!(
+            "{} begins with nothing but zeros: it is a disk that was erased, or a data partition that was not used yet",
+            path.display()
+        ),
         _ => bail!(
-            "{} is neither a disk with a partition table, an ext4 file system, a unified kernel image nor an initramfs of rocbed's",
+            "{} is not a disk with a partition table, an ext4 file system, an EFI system partition, a unified kernel image or an initramfs of rocbed's",
             path.display()
         ),
     };
     report.with_context(|| format!("inspecting {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+
+    use diskimage::{SectorSize, fat};
+    use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
+
+    use super::*;
+
+    /// A partition alone, as it is below /dev, has no table before it.
+    #[test]
+    fn an_efi_system_partition_is_told_from_a_disk() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("sdx1");
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let time = Timestamp::from_seconds(1_700_000_000);
+        let mut tree = FileTree::new(Metadata::root(0o755, time));
+        let kind = NodeKind::File(Content::from("name = \"x\"\n"));
+        tree.insert("rocbed.toml", Node { kind, metadata: Metadata::root(0o644, time) })?;
+        let size = fat::required_size(&tree, SectorSize::Bytes512)?;
+        file.set_len(size)?;
+        let options = fat::Options {
+            size,
+            sector_size: SectorSize::Bytes512,
+            volume_id: 1,
+            label: Some("ROCBED".into()),
+            timestamp: time,
+        };
+        fat::write(&tree, &file, 0, &options, &progress::Silent)?;
+        let reports = inspect(&path, false)?;
+        let Some(Report::EfiSystemPartition(esp)) = reports.get("sdx1") else { panic!("{reports:?}") };
+        assert_eq!(esp.files, [("rocbed.toml".to_owned(), 11)]);
+        assert!(esp.boots.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_nothing_of_an_image_says_so() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("x");
+        let told = |bytes: &[u8]| -> Result<String> {
+            std::fs::write(&path, bytes)?;
+            Ok(inspect(&path, false).map_err(|error| format!("{error:#}")).unwrap_err())
+        };
+        assert!(told(b"")?.ends_with("x is empty"));
+        assert!(told(&[0; 9000])?.contains("nothing but zeros"));
+        assert!(told(b"some text")?.contains("is not a disk with a partition table"));
+        let file = File::options().write(true).open(&path)?;
+        file.write_all_at(&[0x55, 0xaa], 510)?;
+        let error = inspect(&path, false).map_err(|error| format!("{error:#}")).unwrap_err();
+        assert!(error.contains("reading the partition table"), "{error}");
+        Ok(())
+    }
 }

@@ -1,7 +1,7 @@
 //! Unified kernel images.
 
-use std::fs;
-use std::path::Path;
+use std::fs::File;
+use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
 use diskimage::uki;
@@ -21,8 +21,9 @@ pub struct ProgramReport {
     pub system: Option<String>,
 }
 
-pub(super) fn read(path: &Path) -> Result<ProgramReport> {
-    let bytes = fs::read(path)?;
+pub(super) fn read(mut file: File) -> Result<ProgramReport> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
     parse(&bytes)
 }
 

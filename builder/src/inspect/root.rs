@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use debian::deb822::{Comments, Paragraphs};
-use fsimage::ext4::{Limits, Reader};
+use fsimage::ext4::{Limits, ReadError, Reader};
 use serde::Serialize;
 
-use super::disk;
+use super::{disk, input, there_is};
 
 /// dpkg's list of what is installed (dpkg(1), FILES).
 const STATUS: &str = "var/lib/dpkg/status";
@@ -33,7 +33,7 @@ pub struct RootReport {
     pub paths: usize,
     /// Kernel versions with modules in it.
     pub kernels: Vec<String>,
-    /// Installed packages by name, with their versions.
+    /// Installed packages by name, with their versions; none in a file system without dpkg's list.
     pub packages: BTreeMap<String, String>,
     /// Every path, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub struct RootReport {
 
 pub(super) fn read(file: impl Read + Seek, offset: u64, files: bool) -> Result<RootReport> {
     let mut reader = Reader::open(file, offset).context("reading the file system")?;
-    let packages = packages(&mut reader)?;
+    let packages = packages(&mut reader)?.unwrap_or_default();
     let entries = reader.entries(Limits::default()).context("reading the file system")?;
     let kernels = entries
         .iter()
@@ -64,14 +64,15 @@ pub(super) fn read(file: impl Read + Seek, offset: u64, files: bool) -> Result<R
     })
 }
 
-fn packages(reader: &mut Reader<impl Read + Seek>) -> Result<BTreeMap<String, String>> {
+/// The installed packages; `None` for a file system without dpkg's list, such as a stick's data partition.
+fn packages(reader: &mut Reader<impl Read + Seek>) -> Result<Option<BTreeMap<String, String>>> {
     let mut text = Vec::new();
-    reader
-        .open_file(STATUS)
-        .with_context(|| format!("opening /{STATUS}"))?
-        .read_to_end(&mut text)
-        .with_context(|| format!("reading /{STATUS}"))?;
-    installed(&text).with_context(|| format!("reading /{STATUS}"))
+    let mut status = match reader.open_file(STATUS) {
+        Err(ReadError::NotFound(_)) => return Ok(None),
+        other => other.with_context(|| format!("opening /{STATUS}"))?,
+    };
+    status.read_to_end(&mut text).with_context(|| format!("reading /{STATUS}"))?;
+    installed(&text).map(Some).with_context(|| format!("reading /{STATUS}"))
 }
 
 fn installed(status: &[u8]) -> Result<BTreeMap<String, String>> {
@@ -88,25 +89,35 @@ fn installed(status: &[u8]) -> Result<BTreeMap<String, String>> {
     Ok(packages)
 }
 
-/// The installed packages of an image directory, a disk or a root file system, with their versions.
-pub fn root_packages(path: &Path) -> Result<BTreeMap<String, String>> {
-    let candidates = [path.join("root.img"), path.join("disk.img")];
-    let file = if path.is_dir() { candidates.iter().find(|file| file.is_file()) } else { None };
-    let path = match file {
-        Some(file) => file,
-        None if path.is_dir() => bail!("{} holds neither root.img nor disk.img", path.display()),
-        None => path,
+/// The root file system of an image directory, a disk or a file; `None` for a directory that has neither `root.img` nor
+/// `disk.img`, compressed or not.
+pub(super) fn open(path: &Path) -> Result<Option<Reader<File>>> {
+    let path = if path.is_dir() {
+        let Some(name) = ["root.img", "disk.img"].into_iter().find_map(|name| there_is(path, name)) else {
+            return Ok(None);
+        };
+        path.join(name)
+    } else {
+        path.to_owned()
     };
-    let open = || File::open(path).with_context(|| format!("opening {}", path.display()));
-    let context = || format!("reading the packages of {}", path.display());
-    let mut reader = match Reader::open(open()?, 0) {
-        Ok(reader) => reader,
-        // Not a file system: then a disk with one on it.
-        Err(_) => {
-            Reader::open(open()?, disk::root_partition(&mut open()?).with_context(context)?).with_context(context)?
+    let context = || format!("reading the root file system of {}", path.display());
+    let file = input::open(&path)?;
+    // Not a file system: then a disk with one on it.
+    match Reader::open(file.try_clone().with_context(context)?, 0) {
+        Err(ReadError::NotExt4(_)) => {
+            let mut disk = file.try_clone().with_context(context)?;
+            let start = disk::root_partition(&mut disk).with_context(context)?;
+            Reader::open(file, start).map(Some).with_context(context)
         }
-    };
-    packages(&mut reader).with_context(context)
+        other => other.map(Some).with_context(context),
+    }
+}
+
+/// The installed packages of an image, with their versions; `None` for a directory without a root file system.
+pub fn root_packages(path: &Path) -> Result<Option<BTreeMap<String, String>>> {
+    let Some(mut reader) = open(path)? else { return Ok(None) };
+    let packages = packages(&mut reader).with_context(|| format!("reading the packages of {}", path.display()))?;
+    packages.map(Some).with_context(|| format!("{} is not the root of an image: it has no /{STATUS}", path.display()))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod merge;
 pub mod model;
+mod name;
 mod read;
 mod settings;
 mod shipped;
@@ -25,7 +26,8 @@ pub use value::parse_size;
 /// A recipe with everything inherited and defaulted.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    /// The name it was asked for by: a shipped recipe's name or the file's stem. Image directories are named after it.
+    /// The name it was asked for by: a shipped recipe's name or the file's stem. Image directories are named after it, and
+    /// nothing else that does not take any name: see [`Recipe::key`].
     pub name: String,
     /// Where it was read from; `None` for the copy inside the program.
     pub path: Option<PathBuf>,
@@ -49,13 +51,6 @@ pub struct Recipe {
     pub settings: SettingsTable,
     /// Sizes.
     pub image: Image,
-}
-
-impl Recipe {
-    /// How to name it on the command line.
-    pub fn asked(&self) -> String {
-        self.path.as_ref().map_or_else(|| self.name.clone(), |path| path.display().to_string())
-    }
 }
 
 /// Where packages come from.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::model::RecipeFile;
-use super::{Recipe, merge, shipped};
+use super::{Recipe, merge, name, shipped};
 use nearest::nearest;
 
 /// How deep `inherits` may go; more is a loop in all but name.
@@ -97,9 +97,10 @@ fn invalid(text: &str, origin: &str, at: usize, message: String) -> RecipeError 
 pub fn load(asked: &str) -> Result<Recipe, RecipeError> {
     let (first, path) = open(asked, &From::CommandLine)?;
     let name = match &path {
-        Some(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        Some(path) => name::of_file(path),
         None => asked.to_owned(),
     };
+    name::check(&name).map_err(|message| RecipeError::Inconsistent { origin: first.origin.clone(), message })?;
     let mut layers = vec![first];
     while let Some(parent) = layers.last().and_then(|layer| layer.file.inherits.clone()) {
         let child = &layers[layers.len() - 1];
@@ -217,6 +218,23 @@ mod tests {
         let text = load("smok").unwrap_err().to_string();
         assert!(text.contains("did you mean \"smoke\"?"), "{text}");
         assert!(text.contains("rocm-full"), "{text}");
+    }
+
+    #[test]
+    fn a_recipe_may_have_any_name_that_a_directory_can_have() {
+        let directory = tempfile::tempdir().unwrap();
+        let load_as = |name: &str| {
+            let path = directory.path().join(format!("{name}.toml"));
+            fs::write(&path, "inherits = \"smoke\"").unwrap();
+            load(path.to_str().unwrap())
+        };
+        for name in ["my recipe", "größe", "rocm+exp", "a.b", &"x".repeat(250)] {
+            assert_eq!(load_as(name).unwrap().name, name);
+        }
+        for name in [".", ".."] {
+            let text = load_as(name).unwrap_err().to_string();
+            assert!(text.contains(&format!("it cannot be named {name:?}")) && text.contains("rename"), "{text}");
+        }
     }
 
     #[test]

@@ -35,24 +35,25 @@ fn read_start(path: &Path) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// The device that a specification means, if it is there already.
+/// The devices that a specification means: several, where several disks hold one image.
 pub fn find<'a>(
     spec: &RootSpec,
     devices: &'a [BlockDevice],
     dev: &Path,
     superblocks: &mut Superblocks,
-) -> Option<&'a BlockDevice> {
+) -> Vec<&'a BlockDevice> {
     let mut on_disk = |device: &BlockDevice, wanted: &dyn Fn(&Superblock) -> bool| {
         superblocks.of(dev, device).is_some_and(|superblock| wanted(&superblock))
     };
-    devices.iter().find(|device| match spec {
+    let means = |device: &&BlockDevice| match spec {
         RootSpec::PartUuid(id) => device.part_uuid.as_ref() == Some(id),
         RootSpec::PartLabel(label) => device.part_label.as_ref() == Some(label),
         RootSpec::Device(name) => device.name == *name,
         RootSpec::Number(number) => device.number == *number,
         RootSpec::FsUuid(id) => on_disk(device, &|superblock| superblock.uuid.as_ref() == Some(id)),
         RootSpec::FsLabel(label) => on_disk(device, &|superblock| superblock.label.as_ref() == Some(label)),
-    })
+    };
+    devices.iter().filter(means).collect()
 }
 
 #[cfg(test)]
@@ -83,7 +84,8 @@ mod tests {
         for (text, expected) in table {
             let spec = CommandLine::parse(text).root.expect(text);
             let found = find(&spec, &devices, dev.path(), &mut Superblocks::default());
-            assert_eq!(found.map(|device| device.name.as_str()), expected, "{text}");
+            let names: Vec<_> = found.iter().map(|device| device.name.as_str()).collect();
+            assert_eq!(names, Vec::from_iter(expected), "{text}");
         }
         Ok(())
     }

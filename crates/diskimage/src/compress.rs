@@ -35,15 +35,19 @@ impl Default for Options {
     }
 }
 
-/// Compresses a whole image. Its large holes are neither read nor compressed. Returns how many bytes the image has.
+/// Compresses a whole image. What is zero over a long stretch is not given to zstd. The output follows from the image's
+/// bytes alone, not from where its file has holes. Returns how many bytes the image has.
 ///
 /// # Errors
 /// What reading, compressing or writing says.
 pub fn compress(image: &File, mut output: impl Write, options: Options, progress: &dyn Progress) -> io::Result<u64> {
     let length = image.metadata()?.len();
+    let task = progress.task("looking for zeros in the disk image", Some(length), Unit::Bytes);
+    let data = sparse::nonzero_ranges(image, &*task)?;
+    drop(task);
     let task = progress.task("compressing the disk image", Some(length), Unit::Bytes);
     let mut at = 0;
-    for data in join_over_small_holes(sparse::data_ranges(image)?, length) {
+    for data in join_over_small_holes(data, length) {
         write_hole(data.start - at, &mut output)?;
         task.advance(data.start - at);
         at = data.end;

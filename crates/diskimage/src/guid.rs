@@ -51,6 +51,13 @@ impl Guid {
         Self(bytes)
     }
 
+    /// A version 4 UUID (RFC 9562, section 5.4) of random bytes.
+    pub const fn from_random(mut bytes: [u8; 16]) -> Self {
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80; // variant of RFC 9562
+        Self(bytes)
+    }
+
     /// Whether all bits are zero: in a partition table, an entry that is not used.
     pub fn is_nil(self) -> bool {
         self.0 == [0; 16]
@@ -98,6 +105,12 @@ impl FromStr for Guid {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn random_ones_say_so() {
+        assert_eq!(Guid::from_random([0; 16]).to_string(), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(Guid::from_random([0xff; 16]).to_string(), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
 
     #[test]
     fn efi_stores_the_first_three_groups_little_endian() {

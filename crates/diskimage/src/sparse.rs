@@ -1,6 +1,6 @@
 //! Copying and hashing files without touching their holes.
 //!
-//! Disk images are mostly holes. The kernel tells where data is (lseek(2), `SEEK_DATA` and `SEEK_HOLE`), so work is
+//! Disk images may be mostly holes. The kernel tells where data is (lseek(2), `SEEK_DATA` and `SEEK_HOLE`), so work is
 //! proportional to what is really there. On file systems that cannot tell, the whole file counts as data, which is
 //! slower and still right.
 //!
@@ -13,11 +13,15 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use progress::Task;
 use rustix::fs::{SeekFrom, copy_file_range, seek};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 const BUFFER: usize = 1 << 20;
+
+/// Bytes that are looked at together when zeros are looked for.
+pub(crate) const BLOCK: usize = 4096;
 
 /// The ranges of bytes in a file that are not holes, ascending, neither touching nor overlapping.
 ///
@@ -40,6 +44,37 @@ pub fn data_ranges(file: &File) -> io::Result<Vec<Range<u64>>> {
         }
         ranges.push(start..end);
         at = end;
+    }
+    Ok(ranges)
+}
+
+/// The blocks of a file that are not all zero, as ranges of bytes, ascending and not touching. All of the file is read:
+/// the answer is the same wherever it is kept, with holes or without. The task advances by each byte that was read.
+///
+/// # Errors
+/// What reading says.
+pub fn nonzero_ranges(file: &File, task: &dyn Task) -> io::Result<Vec<Range<u64>>> {
+    const ZEROS: [u8; BLOCK] = [0; BLOCK];
+    let length = file.metadata()?.len();
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let mut buffer = vec![0; BUFFER];
+    let mut at = 0;
+    while at < length {
+        let part = usize::try_from(length - at).map_or(BUFFER, |left| left.min(BUFFER));
+        let bytes = buffer.get_mut(..part).unwrap_or_default();
+        file.read_exact_at(bytes, at)?;
+        for (start, block) in (at..).step_by(BLOCK).zip(bytes.chunks(BLOCK)) {
+            if ZEROS.starts_with(block) {
+                continue;
+            }
+            let end = start + block.len() as u64;
+            match ranges.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => ranges.push(start..end),
+            }
+        }
+        at += part as u64;
+        task.advance(part as u64);
     }
     Ok(ranges)
 }
@@ -179,6 +214,14 @@ mod tests {
         assert_eq!(data_ranges(&file).unwrap(), [1 << 20..(1 << 20) + 4096, 9 << 20..(9 << 20) + 8192]);
         assert!(data_ranges(&sparse(1 << 20, &[])).unwrap().is_empty());
         assert!(data_ranges(&sparse(0, &[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn blocks_with_something_in_them_are_found_by_reading() {
+        let file = sparse((3 << 20) + 7, &[(4095, vec![1, 1]), (1 << 20, vec![0; 9000]), ((3 << 20) + 6, vec![2])]);
+        let task = progress::Progress::task(&progress::Silent, "reading", None, progress::Unit::Bytes);
+        assert_eq!(nonzero_ranges(&file, &*task).unwrap(), [0..8192, 3 << 20..(3 << 20) + 7]);
+        assert!(nonzero_ranges(&sparse(0, &[]), &*task).unwrap().is_empty());
     }
 
     #[test]

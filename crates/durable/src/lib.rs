@@ -7,9 +7,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// End of the name of a file that is not whole yet.
 pub const PARTIAL: &str = ".part";
+
+/// Characters of the final name in the temporary one: at most 160 bytes of UTF-8.
+const SHOWN: usize = 40;
+
+/// Files made so far: no two have the same temporary name.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Who may read a file that is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,10 +119,13 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Hidden, beside the final place, and of this process only.
+/// A name for a file in the making: hidden, beside the final place, and of one call only.
 fn partial(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}{PARTIAL}", std::process::id()))
+    // A name may have 255 bytes, and this one is longer than the final one.
+    let shown: String = name.chars().take(SHOWN).collect();
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!(".{shown}.{}-{number}{PARTIAL}", std::process::id()))
 }
 
 #[cfg(test)]
@@ -137,6 +147,19 @@ mod tests {
         remove(&path)?;
         remove(&path)?;
         assert!(!path.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_may_be_as_long_as_names_can_be() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        for name in ["x".repeat(255), "ü".repeat(127), "日".repeat(85)] {
+            let path = directory.path().join(name);
+            replace(&path, b"old", Readers::Everyone)?;
+            replace(&path, b"new", Readers::Everyone)?;
+            assert_eq!(fs::read(&path)?, b"new");
+        }
+        assert_eq!(fs::read_dir(directory.path())?.count(), 3);
         Ok(())
     }
 

@@ -31,6 +31,7 @@ pub const DEFAULT_INITRAMFS: &[Group] = &[
         reason: "SD cards and eMMC",
         requests: &["sdhci_pci", "sdhci_acpi", "mmc_block", "rtsx_pci_sdmmc", "rtsx_usb_sdmmc"],
     },
+    Group { reason: "the firmware's variables, which tell which disk was started", requests: &["efivarfs"] },
     Group { reason: "a keyboard for whoever reads an error screen", requests: &["usbhid", "hid-generic"] },
     Group {
         reason: "file systems of the root and the EFI system partition, and the layers between",

@@ -169,7 +169,6 @@ fn is_mac(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
@@ -197,12 +196,5 @@ mod tests {
         let mode = Mode::Isolated { first: Ipv4Addr::new(10, 0, 0, 10), last: Ipv4Addr::new(10, 0, 0, 99) };
         let text = configuration(mode, "eth0", SERVER, "http://10.0.0.1:8470", "/tmp/x");
         assert!(text.contains("dhcp-range=10.0.0.10,10.0.0.99,1h\n") && !text.contains("proxy"), "{text}");
-    }
-
-    proptest! {
-        #[test]
-        fn any_line_is_read(line in "\\PC*") {
-            event(&line);
-        }
     }
 }

@@ -56,8 +56,8 @@ mod tests {
         std::os::unix::fs::symlink("../run/nowhere/resolv.conf", &path).unwrap();
         write(&path, "one\n").unwrap();
         write(&path, "two\n").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
         let error = write(&directory.path().join("missing/resolv.conf"), "x").unwrap_err();
         assert!(error.to_string().starts_with("writing "), "{error}");
     }

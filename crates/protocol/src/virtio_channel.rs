@@ -265,12 +265,5 @@ mod tests {
             prop_assert!(!decoder.is_within_frame());
             prop_assert_eq!(seen, frames);
         }
-
-        #[test]
-        fn any_bytes_are_frames_or_refused(bytes: Vec<u8>) {
-            let mut decoder = Decoder::default();
-            decoder.push(&bytes);
-            drop(all(&mut decoder));
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use diskimage::fat::{self, FatError, ReadError, Volume};
-use diskimage::gpt::{self, GptError, Partition};
+use diskimage::gpt::{self, GptError, Partition, types};
 use diskimage::layout::ALIGNMENT;
 use diskimage::{Guid, SectorSize};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
@@ -69,7 +69,7 @@ pub struct Fit {
     /// Its sectors.
     pub sector_size: SectorSize,
     disk_guid: Guid,
-    /// Entry numbers, in the order of the image's table.
+    /// GUIDs that the partitions have in the image, in the order of its table.
     order: Vec<Guid>,
 }
 
@@ -139,13 +139,26 @@ impl Image<'_> {
 }
 
 impl Fit {
+    /// Gives the disk and its partitions GUIDs of their own, so that two sticks with one image can be told apart. The
+    /// root's stays: it follows from the root's content, and the kernel command line names it.
+    ///
+    /// # Errors
+    /// What drawing one says.
+    pub fn draw_guids<E>(&mut self, mut draw: impl FnMut() -> Result<Guid, E>) -> Result<(), E> {
+        self.disk_guid = draw()?;
+        for one in self.moves.iter_mut().filter(|one| one.from.type_guid != types::ROOT_X86_64) {
+            one.to.unique_guid = draw()?;
+        }
+        Ok(())
+    }
+
     /// The first MiB of the device and its last, with both partition tables.
     pub(crate) fn tables(&self) -> Result<(Vec<u8>, Vec<u8>), FitError> {
         use std::os::unix::fs::FileExt;
         // Only what is written takes room in a sparse file.
         let disk = tempfile::tempfile()?;
         disk.set_len(self.size)?;
-        let by_guid = |guid: &Guid| self.moves.iter().find(|one| one.to.unique_guid == *guid);
+        let by_guid = |guid: &Guid| self.moves.iter().find(|one| one.from.unique_guid == *guid);
         let partitions: Vec<_> = self.order.iter().filter_map(by_guid).map(|one| one.to.clone()).collect();
         gpt::write(&disk, self.disk_guid, self.sector_size, &partitions)?;
         let (mut first, mut last) = (vec![0; HEAD as usize], vec![0; (self.size - self.tail()) as usize]);

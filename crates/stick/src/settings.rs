@@ -62,6 +62,8 @@ pub enum SettingsError {
 pub struct Esp<'a> {
     disk: &'a File,
     offset: u64,
+    /// The byte after it.
+    end: u64,
 }
 
 impl<'a> Esp<'a> {
@@ -73,7 +75,17 @@ impl<'a> Esp<'a> {
         let table = gpt::read(&mut &*disk)?;
         let ours = |part: &gpt::Partition| part.type_guid == types::ESP && part.name == "rocbed-esp";
         let esp = table.partitions.into_iter().map(|(_, part)| part).find(ours).ok_or(SettingsError::NoPartition)?;
-        Ok(Self { disk, offset: esp.start })
+        Ok(Self { disk, offset: esp.start, end: esp.start + esp.size })
+    }
+
+    /// The byte of the disk after the partition.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The same partition in another file that begins as the disk does.
+    pub fn on<'b>(&self, disk: &'b File) -> Esp<'b> {
+        Esp { disk, offset: self.offset, end: self.end }
     }
 
     /// A file in its top directory, if it is there.

@@ -155,7 +155,7 @@ pub fn digest_in_sums(text: &str, name: &str) -> Option<[u8; 32]> {
 }
 
 /// Lines of a digest, a blank, a blank or `*`, and a name. Others are passed over.
-fn parse_sums(text: &str) -> Vec<([u8; 32], String)> {
+pub fn parse_sums(text: &str) -> Vec<([u8; 32], String)> {
     let line = |line: &str| {
         let (digest, name) = line.split_once(' ')?;
         Some((parse_digest(digest)?, name.trim_start_matches([' ', '*']).to_owned()))

@@ -10,8 +10,9 @@ use std::sync::atomic::AtomicBool;
 
 use diskimage::fat::Volume;
 use diskimage::gpt::{self, Copies};
-use diskimage::{SectorSize, blockmap::BlockMap, compress};
+use diskimage::{Guid, SectorSize, blockmap::BlockMap, compress};
 use progress::Silent;
+use stick::check::check;
 use stick::disk::{Disk, FileDisk};
 use stick::fit::{FitError, NewFile};
 use stick::image::Image;
@@ -85,6 +86,87 @@ fn large_sectors_get_a_partition_table_and_an_esp_of_their_own() {
     assert_eq!(root, old_root);
     assert_eq!((&files[0].0, files.len()), (&"rocbed.toml".to_owned(), 2));
     assert_eq!(files[1], old_files[0]);
+}
+
+#[test]
+fn sticks_of_one_image_can_be_told_apart_and_have_its_root() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk.img");
+    image(&path, 8);
+    let flashed = |first: u8| {
+        let source = Source::open(&path, None).unwrap();
+        let mut image = Image::open(source.reader().unwrap(), None).unwrap();
+        let disk = Memory::new(vec![0; 60 << 20], SectorSize::Bytes512, Faults::default());
+        let mut fit = image.fit(disk.size(), disk.sector_size(), &[], 1_800_000_000).unwrap();
+        let mut next = first;
+        let draw = || {
+            next += 1;
+            Ok::<_, ()>(Guid::from_random([next; 16]))
+        };
+        fit.draw_guids(draw).unwrap();
+        write(image, &fit, &disk, true, &AtomicBool::new(false), &Silent).unwrap();
+        let bytes = disk.after_cut();
+        assert_eq!(bootable(&bytes), bootable(&bytes_of(&path)));
+        let table = gpt::read(&mut Cursor::new(bytes)).unwrap();
+        assert_eq!(table.copies, Copies::Both);
+        (table.disk_guid, table.partitions.iter().map(|(_, part)| part.unique_guid).collect::<Vec<_>>())
+    };
+    let ((disk, parts), (other_disk, other_parts)) = (flashed(0), flashed(100));
+    assert_eq!(
+        (disk, parts[0], parts[2]),
+        (Guid::from_random([1; 16]), Guid::from_random([2; 16]), Guid::from_random([3; 16]))
+    );
+    assert_eq!(parts[1], Guid::from_digest(&[8; 32], "rocbed-root"));
+    assert_eq!(parts[1], other_parts[1]);
+    assert!(disk != other_disk && parts[0] != other_parts[0] && parts[2] != other_parts[2]);
+}
+
+/// Why an image would not be written.
+fn checked(path: &Path) -> Result<(), String> {
+    let source = Source::open(path, None).map_err(|error| error.to_string())?;
+    check(&source, &Silent).map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_image_is_read_to_its_end_before_anything_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    image(&path("disk.img"), 9);
+    let file = File::open(path("disk.img")).unwrap();
+    let zst = File::create(path("disk.img.zst")).unwrap();
+    compress::compress(&file, &zst, compress::Options { level: 1, threads: 1 }, &Silent).unwrap();
+    let map = BlockMap::of(&file, &Silent).unwrap();
+    let all = ["disk.img", "disk.img.zst", "disk.img.bmap"];
+    let write_map = |map: &BlockMap| {
+        std::fs::write(path("disk.img.bmap"), map.to_xml()).unwrap();
+        sums(directory.path(), &all);
+    };
+    write_map(&map);
+    for name in &all[..2] {
+        assert_eq!(checked(&path(name)), Ok(()), "{name}");
+    }
+
+    // A map that leaves something out, or has checksums of something else.
+    let mut less = map.clone();
+    let root = less.ranges.iter().position(|range| less.bytes(range).contains(&(36 * MIB))).unwrap();
+    less.ranges.remove(root);
+    write_map(&less);
+    for name in &all[..2] {
+        assert!(checked(&path(name)).is_err_and(|error| error.contains("the block map leaves out bytes")), "{name}");
+    }
+    let mut other = map.clone();
+    other.ranges[root].sha256 = Some([0; 32]);
+    write_map(&other);
+    assert!(checked(&path("disk.img")).is_err_and(|error| error.contains("do not have the checksum")));
+    write_map(&map);
+
+    // Cut short, with nobody to tell its digest.
+    std::fs::remove_file(path("SHA256SUMS")).unwrap();
+    for name in &all[..2] {
+        let bytes = std::fs::read(path(name)).unwrap();
+        std::fs::write(path(name), &bytes[..bytes.len() - 9]).unwrap();
+        assert!(checked(&path(name)).is_err(), "{name}");
+    }
 }
 
 #[test]

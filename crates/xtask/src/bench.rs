@@ -36,7 +36,7 @@ pub(crate) struct Options {
 /// Runs the comparison and prints a table on stdout.
 pub(crate) fn run(options: &Options) -> Result<()> {
     host::install(&[host::TO_TEST])?;
-    let programs = build::programs(if options.dev { Profile::DevWithTests } else { Profile::Release })?;
+    let programs = build::programs(if options.dev { Profile::DevToMeasure } else { Profile::Release })?;
     let directory = &options.directory;
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let directory = directory.canonicalize().context("finding the benchmark's directory")?;

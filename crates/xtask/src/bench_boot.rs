@@ -32,7 +32,7 @@ pub(crate) struct Options {
 /// Runs both in turn and prints a table on stdout.
 pub(crate) fn run(options: &Options) -> Result<()> {
     host::install(&[host::TO_TEST, host::TO_BOOT])?;
-    let programs = build::programs(Profile::DevWithTests)?;
+    let programs = build::programs(Profile::DevToMeasure)?;
     fs::create_dir_all(&options.directory).with_context(|| format!("making {}", options.directory.display()))?;
     let directory = options.directory.canonicalize().context("finding the benchmark's directory")?;
     let image = directory.join("image");

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::run::{cargo, run, target_directory};
+use crate::compile::compile;
+use crate::run::{cargo, target_directory};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -24,35 +25,48 @@ pub(crate) enum Profile {
     /// The dev profile, together with the unit tests: cargo then chooses the dependencies' features as `cargo test`
     /// does, and nothing is compiled twice.
     DevWithTests,
+    /// The same with the rocbed-init that ships, for measuring.
+    DevToMeasure,
     /// The release profile.
     Release,
+}
+
+impl Profile {
+    /// cargo's profile for rocbed-init: the one that ships, which takes minutes to optimise across all crates, unless
+    /// only tests boot it.
+    fn of_appliance(self) -> &'static str {
+        match self {
+            Self::DevWithTests => "appliance-test",
+            Self::Dev | Self::DevToMeasure | Self::Release => "appliance",
+        }
+    }
 }
 
 /// Builds both.
 pub(crate) fn programs(profile: Profile) -> Result<Programs> {
     eprintln!("building rocbed-init (static)");
     // Only this target gets the flag: build scripts and procedural macros cannot be linked statically.
-    run(cargo().env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static").args([
+    let appliance = profile.of_appliance();
+    compile(cargo().env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static").args([
         "build",
-        "--quiet",
         "--package",
         "rocbed-init",
         "--profile",
-        "appliance",
+        appliance,
         "--target",
         TARGET,
     ]))?;
     eprintln!("building rocbed");
     let mut build = cargo();
-    build.args(["build", "--quiet"]);
+    build.arg("build");
     match profile {
         Profile::Dev => build.args(["--package", "rocbed"]),
-        Profile::DevWithTests => build.args(["--bins", "--tests"]),
+        Profile::DevWithTests | Profile::DevToMeasure => build.args(["--bins", "--tests"]),
         Profile::Release => build.args(["--package", "rocbed", "--release"]),
     };
-    run(&mut build)?;
+    compile(&mut build)?;
     let directory = target_directory().join(if profile == Profile::Release { "release" } else { "debug" });
-    let built = target_directory().join(TARGET).join("appliance/rocbed-init");
+    let built = target_directory().join(TARGET).join(appliance).join("rocbed-init");
     let init = directory.join("rocbed-init");
     // By way of another name: a cargo hard link or a running copy under this name must not be written into.
     let fresh = directory.join("rocbed-init.new");

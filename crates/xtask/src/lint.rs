@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::compile::compile;
 use crate::run::{cargo, run as execute};
 
 /// What to look at.
@@ -22,8 +23,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     format.args(["fmt", "--check"]).args(chosen("--all"));
     execute(&mut format).context("help: run `cargo fmt`")?;
     let mut clippy = cargo();
-    clippy.args(["clippy", "--quiet", "--all-targets"]).args(chosen("--workspace"));
-    execute(clippy.args(["--", "--deny", "warnings"])).context("help: the lines above say what to change")?;
+    clippy.args(["clippy", "--all-targets"]).args(chosen("--workspace"));
+    compile(clippy.args(["--", "--deny", "warnings"])).context("help: the lines above say what to change")?;
     if packages.is_empty() { fuzz_targets() } else { Ok(()) }
 }
 
@@ -33,7 +34,7 @@ fn fuzz_targets() -> Result<()> {
     execute(cargo().args(["fmt", "--check"]).args(MANIFEST))
         .context("help: run `cargo fmt --manifest-path fuzz/Cargo.toml`")?;
     let mut clippy = cargo();
-    clippy.args(["clippy", "--quiet", "--no-default-features", "--all-targets"]).args(MANIFEST);
-    execute(clippy.args(["--", "--no-deps", "--deny", "warnings"]))
+    clippy.args(["clippy", "--no-default-features", "--all-targets"]).args(MANIFEST);
+    compile(clippy.args(["--", "--no-deps", "--deny", "warnings"]))
         .context("help: the fuzz targets use what has changed; docs/fuzzing.md says what they are")
 }

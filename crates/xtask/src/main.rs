@@ -6,6 +6,7 @@ mod bench_boot;
 mod bench_netboot;
 mod book;
 mod build;
+mod compile;
 mod demo;
 mod docs;
 mod host;

@@ -4,7 +4,7 @@ mod fetch;
 mod show;
 
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read as _, Write};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use diskimage::SectorSize;
+use diskimage::{Guid, SectorSize};
 use progress::Progress as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use stick::check::check;
 use stick::devices::Machine;
 use stick::fit::NewFile;
 use stick::image::Image;
@@ -67,10 +68,14 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
     let mut image = Image::open(source.reader().with_context(failed)?, source.map.as_ref()).with_context(failed)?;
     let shape = shape(options, &choice, &mut image)?;
     choice.require(image.needed(shape.sector_size)?)?;
+    // Nothing is erased for an image that turns out to be damaged in the middle.
+    check(&source, &context.reporter)
+        .with_context(|| format!("{} is as it was; checking {}", choice.path().display(), source.path().display()))?;
     confirm(options, &choice, source.path())?;
 
     let disk = choice.open(&machine, shape)?;
-    let fit = image.fit(shape.size, shape.sector_size, &files, jiff::Timestamp::now().as_second())?;
+    let mut fit = image.fit(shape.size, shape.sector_size, &files, jiff::Timestamp::now().as_second())?;
+    fit.draw_guids(draw_guid).context("drawing GUIDs for the partitions")?;
     let stop = stop_on_signals()?;
     let began = Instant::now();
     let place = choice.path().display();
@@ -197,6 +202,12 @@ fn confirm(options: &Flash, choice: &Choice, image: &Path) -> Result<()> {
         "yes" => Ok(()),
         _ => bail!("nothing was written: the answer was not yes"),
     }
+}
+
+fn draw_guid() -> io::Result<Guid> {
+    let mut bytes = [0; 16];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(Guid::from_random(bytes))
 }
 
 /// The first signal ends the writing in order, a second one at once.

@@ -10,6 +10,7 @@ use store::{Digest, Download};
 use crate::archive;
 use crate::cmdline::Source;
 use crate::context::{Context, mirror};
+use crate::image::memo;
 use crate::image::root::package_file;
 use crate::recipe;
 
@@ -45,7 +46,8 @@ pub fn find(context: &Context, source: &Source) -> Result<Loaders> {
     let fetcher = context.fetcher(source)?;
     let store = fetcher.store();
     let key = |name: &str| format!("ipxe-{name}");
-    if let (Some(uefi), Some(bios)) = (store.meta(&key(UEFI_LOADER))?, store.meta(&key(BIOS_LOADER))?) {
+    let kept = |name: &str| memo::recall(store, &key(name), name);
+    if let (Some(uefi), Some(bios)) = (kept(UEFI_LOADER)?, kept(BIOS_LOADER)?) {
         return Ok(Loaders { uefi, bios });
     }
     context.reporter.say("the package ipxe is not installed: fetching it from the archive, once");
@@ -68,7 +70,7 @@ pub fn find(context: &Context, source: &Source) -> Result<Loaders> {
     let take = |name: &str| -> Result<Vec<u8>> {
         let bytes = package_file(deb, &format!("{HOME}/{name}"))?;
         let bytes = bytes.with_context(|| format!("the package ipxe has no {HOME}/{name}"))?;
-        store.set_meta(&key(name), &bytes)?;
+        memo::remember(store, &key(name), name, &bytes)?;
         Ok(bytes)
     };
     Ok(Loaders { uefi: take(UEFI_LOADER)?, bios: take(BIOS_LOADER)? })

@@ -122,7 +122,7 @@ fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Ro
         context.reporter.say(&format!("building the root directory of {}", recipe.name));
         root::fetch(recipe, &outcome.lock, &fetcher, &mirror(recipe, &options.source), &context.reporter)?
     };
-    let log = context.cache_directory()?.join(format!("{}.log", recipe.name));
+    let log = context.cache_directory()?.join(format!("{}.log", recipe.key()));
     let wanted = root::Wanted { recipe, lock: &outcome.lock, debs: &debs, fresh: false, log: &log };
     let (mut root, ()) = root::obtain(&wanted, store, &context.reporter, |_| Ok(()))?;
     if let Some(old) = root.old.take() {

@@ -3,6 +3,7 @@
 //! The format is that of bmap-tools, version 2.0, which `bmaptool copy` reads: XML with the image's and a block's
 //! size, and ranges of block numbers each with its SHA-256. There is no specification but the tool's own comments.
 
+mod verify;
 mod xml;
 
 use std::fs::File;
@@ -13,15 +14,17 @@ use std::os::unix::fs::FileExt;
 use progress::{Progress, Unit};
 use sha2::{Digest, Sha256};
 
-use crate::sparse;
+use crate::gpt::{self, GptError, types};
+use crate::sparse::{self, BLOCK};
 
+pub use verify::{Mismatch, Verifier};
 pub use xml::ParseError;
 
 /// Bytes of a block in the maps we write.
-const BLOCK_SIZE: u64 = 4096;
+const BLOCK_SIZE: u64 = BLOCK as u64;
 
-/// The first and last bytes of an image that are always mapped: what an earlier owner of the disk left there
-/// (superblocks, RAID and partition tables' copies) has to go.
+/// The first and last bytes of an image, and the first of each partition, that are always mapped: what an earlier owner of
+/// the disk left there (superblocks, RAID and partition tables' copies) has to go.
 const EDGE: u64 = 1 << 20;
 
 /// A block map.
@@ -47,15 +50,23 @@ pub struct MappedRange {
 }
 
 impl BlockMap {
-    /// Maps an image: all data, but no holes, and the first and last MiB.
+    /// Maps an image: all that is not zero, and the zeros that matter. Those are in every partition but one for data of
+    /// any kind (of the type for Linux's file systems), in the first MiB of that too, and in the image's first and last
+    /// MiB. An image without a partition table is mapped whole.
+    ///
+    /// Where the file has holes makes no difference: a copy of it may have lost them, and some file systems make holes of
+    /// zeros that were written.
     ///
     /// # Errors
     /// What reading says.
     pub fn of(image: &File, progress: &dyn Progress) -> io::Result<Self> {
         let image_size = image.metadata()?.len();
-        let data = sparse::data_ranges(image)?;
+        let task = progress.task("looking for zeros in the disk image", Some(image_size), Unit::Bytes);
+        let data = sparse::nonzero_ranges(image, &*task)?;
+        drop(task);
         let edges = [0..EDGE.min(image_size), image_size.saturating_sub(EDGE)..image_size];
-        let blocks = merge(data.into_iter().chain(edges).filter(|range| !range.is_empty()).collect());
+        let matters = zeros_that_matter(image, image_size)?;
+        let blocks = merge(data.into_iter().chain(matters).chain(edges).filter(|range| !range.is_empty()).collect());
         let mut map = Self { image_size, block_size: BLOCK_SIZE, ranges: Vec::with_capacity(blocks.len()) };
         let bytes = blocks.iter().map(|range| (range.end - range.start) * BLOCK_SIZE).sum();
         let task = progress.task("mapping the disk image", Some(bytes), Unit::Bytes);
@@ -103,6 +114,20 @@ impl BlockMap {
     }
 }
 
+/// Where zeros are content.
+fn zeros_that_matter(image: &File, image_size: u64) -> io::Result<Vec<Range<u64>>> {
+    let table = match gpt::read(&mut &*image) {
+        Err(GptError::Io(error)) => return Err(error),
+        Err(_) => return Ok(std::iter::once(0..image_size).collect()),
+        Ok(table) => table,
+    };
+    let range = |partition: &gpt::Partition| {
+        let size = if partition.type_guid == types::LINUX_GENERIC { partition.size.min(EDGE) } else { partition.size };
+        partition.start..partition.start + size
+    };
+    Ok(table.partitions.iter().map(|(_, partition)| range(partition)).collect())
+}
+
 /// Ranges of bytes as ranges of blocks, ascending, those that touch joined.
 fn merge(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| range.start);
@@ -122,18 +147,48 @@ mod tests {
     use super::*;
     use progress::Silent;
 
-    #[test]
-    fn maps_data_and_both_ends() {
+    /// A disk of 32 MiB with a root at 4 MiB and a data partition at 8 MiB, both of zeros, but for 5000 bytes at 24 MiB.
+    fn disk() -> File {
+        use crate::gpt::{Attributes, Partition};
+        use crate::{Guid, SectorSize};
         let image = tempfile::tempfile().unwrap();
-        image.set_len(16 << 20).unwrap();
-        image.write_all_at(&[1; 5000], 8 << 20).unwrap();
-        let map = BlockMap::of(&image, &Silent).unwrap();
+        image.set_len(32 << 20).unwrap();
+        let partition = |name: &str, type_guid, start: u64, size: u64| Partition {
+            type_guid,
+            unique_guid: Guid::from_digest(&[1; 32], name),
+            start: start << 20,
+            size: size << 20,
+            attributes: Attributes::default(),
+            name: name.into(),
+        };
+        let partitions = [partition("root", types::ROOT_X86_64, 4, 2), partition("data", types::LINUX_GENERIC, 8, 22)];
+        gpt::write(&image, Guid::from_digest(&[1; 32], "disk"), SectorSize::Bytes512, &partitions).unwrap();
+        image.write_all_at(&[1; 5000], 24 << 20).unwrap();
+        image
+    }
+
+    #[test]
+    fn maps_data_and_zeros_that_matter() {
+        let map = BlockMap::of(&disk(), &Silent).unwrap();
         let ranges: Vec<_> = map.ranges.iter().map(|range| (range.first, range.last)).collect();
-        assert_eq!(ranges, [(0, 255), (2048, 2049), (3840, 4095)]);
+        // The first MiB, the root, the first MiB of the data partition, what is in it, the last MiB.
+        assert_eq!(ranges, [(0, 255), (1024, 1535), (2048, 2303), (6144, 6145), (7936, 8191)]);
         let mut bytes = [0; 8192];
         bytes[..5000].fill(1);
-        assert_eq!(map.ranges[1].sha256, Some(Sha256::digest(bytes).into()));
-        assert_eq!(map.bytes(&map.ranges[1]), 8 << 20..(8 << 20) + 8192);
+        assert_eq!(map.ranges[3].sha256, Some(Sha256::digest(bytes).into()));
+        assert_eq!(map.bytes(&map.ranges[3]), 24 << 20..(24 << 20) + 8192);
+    }
+
+    /// Holes come and go: with copies, with file systems that keep none, or that make some of zeros.
+    #[test]
+    fn holes_make_no_difference() {
+        let map = BlockMap::of(&disk(), &Silent).unwrap();
+        let without = disk();
+        let mut bytes = vec![0; 32 << 20];
+        without.read_exact_at(&mut bytes, 0).unwrap();
+        without.write_all_at(&bytes, 0).unwrap();
+        assert_eq!(sparse::data_ranges(&without).unwrap(), [0..32 << 20]);
+        assert_eq!(BlockMap::of(&without, &Silent).unwrap(), map);
     }
 
     #[test]

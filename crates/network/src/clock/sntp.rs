@@ -161,11 +161,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..80), about in 0_u64..1 << 40) {
-            let _ = Answer::parse(&bytes, COOKIE, unix(about));
-        }
-
-        #[test]
         fn the_nearest_era_is_taken(timestamp: u64, about in 1_u64 << 31..1 << 40) {
             let time = time(timestamp, unix(about)).unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs();
             prop_assert!(time.abs_diff(about) <= 1 << 31);

@@ -153,11 +153,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            let _ = read(&bytes);
-        }
-
-        #[test]
         fn changed_frames(at in 0_usize..47, value: u8, cut in 0_usize..48) {
             let mut frame = answer(b"hello");
             frame[at] = value;

@@ -50,7 +50,7 @@ struct Way {
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.runs > 0, "--runs 0 measures nothing");
     host::install(&[host::TO_TEST, host::TO_BOOT])?;
-    let programs = build::programs(Profile::DevWithTests)?;
+    let programs = build::programs(Profile::DevToMeasure)?;
     fs::create_dir_all(&options.directory).with_context(|| format!("making {}", options.directory.display()))?;
     let directory = options.directory.canonicalize().context("finding the benchmark's directory")?;
     let mut table = String::from(HEAD);

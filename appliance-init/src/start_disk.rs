@@ -1,0 +1,140 @@
+//! Which of several disks with one image the firmware started: the program that it starts from the EFI system partition,
+//! systemd-stub, leaves the partition's GUID in a variable (systemd's Boot Loader Interface, `LoaderDevicePartUUID`).
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::drivers::Drivers;
+use crate::system::{MountMode, System};
+use appliance::block::BlockDevice;
+
+/// Where the firmware's variables are mounted, read-only, while this one is read.
+const VARIABLES: &str = "/run/rocbed/efivars";
+
+/// The variable, with its vendor's GUID, as efivarfs names it.
+const VARIABLE: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// Is there under UEFI.
+const FIRMWARE: &str = "/sys/firmware/efi";
+
+/// Keeps the GUID for the second stage.
+pub const FILE: &str = "/run/rocbed/start-partition";
+
+/// How long the disk that was started may take to show up, when its image is found on another one already. It was there
+/// when the firmware read it; some sticks take seconds to come back.
+pub const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The partition that the machine was started from, as the firmware tells; `None` where nobody does. What goes wrong is
+/// returned in words: with one image there is nothing to be told apart.
+pub fn ask(drivers: &mut Drivers, system: &mut dyn System) -> Result<Option<String>, String> {
+    if !Path::new(FIRMWARE).exists() {
+        return Ok(None);
+    }
+    // It may be built in; if it is missing, mounting fails.
+    drop(drivers.load("efivarfs", system));
+    let target = Path::new(VARIABLES);
+    system
+        .create_directory(target)
+        .and_then(|()| system.mount("efivarfs", target, "efivarfs", MountMode::ReadOnly, ""))
+        .map_err(|error| format!("mounting the firmware's variables: {error}"))?;
+    let read = std::fs::read(target.join(VARIABLE));
+    let unmounted = system.unmount(target);
+    match read {
+        Ok(bytes) => {
+            unmounted.map_err(|error| format!("unmounting the firmware's variables: {error}"))?;
+            let id = parse(&bytes).ok_or("the firmware's variable LoaderDevicePartUUID does not hold a GUID")?;
+            let kept = system.write_file(Path::new(FILE), &id);
+            kept.map_err(|error| format!("writing {FILE}: {error}")).map(|()| Some(id))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("reading the firmware's variable LoaderDevicePartUUID: {error}")),
+    }
+}
+
+/// The variable's GUID in lower case. It comes with four bytes of attributes (the kernel's documentation of efivarfs), and
+/// is text in UTF-16 with a NUL at its end.
+fn parse(bytes: &[u8]) -> Option<String> {
+    let (units, _) = bytes.get(4..)?.as_chunks::<2>();
+    let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+    let text = String::from_utf16(&units).ok()?;
+    let id: diskimage::Guid = text.trim_end_matches('\0').parse().ok()?;
+    Some(id.to_string())
+}
+
+/// The disk with this partition, if there is exactly one: copies of a whole stick have the same GUIDs.
+pub fn disk_of<'a>(id: &str, devices: &'a [BlockDevice]) -> Option<&'a str> {
+    let mut found = devices.iter().filter(|device| device.part_uuid.as_deref() == Some(id));
+    let disk = found.next()?.disk.as_deref();
+    if found.next().is_some() { None } else { disk }
+}
+
+/// Which of these roots is the one to take, `None` for none yet: that of the disk that was started, if the firmware has told
+/// which that is and it has such a root; another one once that was waited for.
+pub fn choose<'a>(
+    candidates: &[&'a BlockDevice],
+    started: Option<&str>,
+    devices: &[BlockDevice],
+    waited: Duration,
+) -> Option<&'a BlockDevice> {
+    let first = candidates.first().copied();
+    let Some(id) = started else { return first };
+    let on_it = disk_of(id, devices).and_then(|disk| candidates.iter().copied().find(|root| root.is_on(disk)));
+    let is_ambiguous = devices.iter().filter(|device| device.part_uuid.as_deref() == Some(id)).count() > 1;
+    on_it.or_else(|| first.filter(|_| is_ambiguous || waited >= PATIENCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(name: &str, disk: &str, id: &str) -> BlockDevice {
+        BlockDevice {
+            name: name.into(),
+            number: "8:0".into(),
+            size: 1,
+            read_only: true,
+            disk: Some(disk.into()),
+            part_uuid: Some(id.into()),
+            part_label: None,
+        }
+    }
+
+    #[test]
+    fn the_variable_is_a_guid_in_utf_16_after_its_attributes() {
+        let variable = |text: &str| {
+            let units = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
+            [6, 0, 0, 0].into_iter().chain(units).collect::<Vec<u8>>()
+        };
+        let expected = Some("4f68bce3-e8cd-4db1-96e7-fbcaf984b709".to_owned());
+        assert_eq!(parse(&variable("4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709")), expected);
+        for bytes in [&b""[..], &[6, 0, 0], &[6, 0, 0, 0], &variable("sda1"), &[6, 0, 0, 0, 0, 0xd8, 0x34]] {
+            assert_eq!(parse(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_sticks_with_one_image_that_which_was_started_is_taken() {
+        let devices = [
+            part("sda1", "sda", "e1"),
+            part("sda2", "sda", "root"),
+            part("sdb1", "sdb", "e2"),
+            part("sdb2", "sdb", "root"),
+        ];
+        let roots = [&devices[1], &devices[3]];
+        let name = |started, devices: &[BlockDevice], waited| {
+            choose(&roots, started, devices, Duration::from_secs(waited)).map(|root| root.name.clone())
+        };
+        assert_eq!(name(Some("e2"), &devices, 0).as_deref(), Some("sdb2"));
+        assert_eq!(name(Some("e1"), &devices, 0).as_deref(), Some("sda2"));
+        assert_eq!(name(None, &devices, 0).as_deref(), Some("sda2"));
+        // Not there yet, or a partition of a disk without our root: the first one after a while.
+        assert_eq!(name(Some("e2"), &devices[..2], 0), None);
+        assert_eq!(name(Some("elsewhere"), &devices, PATIENCE.as_secs()).as_deref(), Some("sda2"));
+        // Copied byte by byte: nothing tells them apart.
+        let copies = [part("sda1", "sda", "e1"), devices[1].clone(), part("sdb1", "sdb", "e1"), devices[3].clone()];
+        assert_eq!(disk_of("e1", &copies), None);
+        assert_eq!(name(Some("e1"), &copies, 0).as_deref(), Some("sda2"));
+        assert_eq!(disk_of("e1", &devices), Some("sda"));
+    }
+}
