@@ -15,6 +15,7 @@ mod handover;
 mod job;
 mod list;
 mod need;
+mod plain;
 mod result;
 mod results;
 pub mod schema;
