@@ -111,7 +111,7 @@ impl Hub {
         Ok(hub)
     }
 
-    /// What a machine shows to become a worker. The same at each start.
+    /// What a machine shows to become a worker: as it was when the hub was opened. The same at each start.
     pub fn join_token(&self) -> &str {
         &self.join_token
     }
@@ -189,6 +189,11 @@ impl Inner {
         }
         tracing::error!(free, "the data directory's disk is nearly full: uploads and logs are refused");
         Err(Problem::new(ProblemCode::DiskFull, format!("{free} bytes are free in the data directory's file system")))
+    }
+
+    /// The join token as its file has it now.
+    pub(crate) fn read_join_token(&self) -> Result<String, HubError> {
+        self.data.join_token()
     }
 
     pub(crate) fn free(&self) -> u64 {
