@@ -26,7 +26,7 @@ use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use claims::ClaimAnswer;
-pub(crate) use complete::Delivered;
+pub(crate) use complete::{Completion, Delivered, WorkerClock};
 pub(crate) use state::State;
 pub(crate) use uploads::UploadRow;
 pub(crate) use why::Reasons;

@@ -7,6 +7,7 @@ mod jobs;
 mod live;
 mod log;
 mod matrix;
+mod wishes;
 mod words;
 mod workers;
 

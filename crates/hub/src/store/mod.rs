@@ -2,9 +2,12 @@
 
 mod bundles;
 mod cases;
+pub(crate) mod columns;
+pub(crate) mod coverage;
 mod directory;
 mod disk;
 mod logs;
+pub(crate) mod names;
 pub(crate) mod readers;
 mod rows;
 pub(crate) mod schema;
@@ -16,5 +19,7 @@ pub(crate) use directory::DataDir;
 pub(crate) use disk::free_bytes;
 pub(crate) use logs::{LogError, Logs};
 pub(crate) use readers::Readers;
-pub(crate) use rows::{JobFilter, MatrixCell, ResultFilter, attempts, job, jobs, matrix, result, result_json, results};
+pub(crate) use rows::{
+    CellResult, JobFilter, MatrixCell, ResultFilter, attempts, job, jobs, matrix, result, result_json, results,
+};
 pub(crate) use uploads::{UploadError, UploadFile, Uploads};
