@@ -13,7 +13,7 @@ use crate::clock::millis;
 use crate::config::Config;
 use crate::core::Core;
 use crate::error::HubError;
-use crate::http::answer::io_problem;
+use crate::problem::io_problem;
 use crate::store::{Bundles, CaseFiles, DataDir, Logs, Readers, Uploads, free_bytes, schema};
 use crate::token::{Who, hash};
 

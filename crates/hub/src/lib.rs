@@ -29,6 +29,7 @@ mod http;
 mod hub;
 mod metrics;
 mod pages;
+mod problem;
 mod reload;
 mod serve;
 mod store;

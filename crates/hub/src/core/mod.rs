@@ -34,7 +34,7 @@ pub(crate) use why::Reasons;
 use crate::clock::millis;
 use crate::config::Config;
 use crate::error::HubError;
-use crate::store::readers::internal;
+use crate::problem::internal;
 
 /// The most commands in one transaction.
 const BATCH: usize = 256;

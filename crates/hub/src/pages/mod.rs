@@ -22,7 +22,8 @@ use protocol::api::{Problem, ProblemCode};
 use crate::clock::timestamp;
 use crate::http::answer::Refused;
 use crate::hub::Shared;
-use crate::store::readers::internal;
+use crate::problem::internal;
+use crate::store::ReadError;
 
 pub(crate) use ansi::Converter;
 
@@ -42,6 +43,12 @@ impl From<Problem> for PageError {
 impl From<Refused> for PageError {
     fn from(refused: Refused) -> Self {
         Self(refused.0)
+    }
+}
+
+impl From<ReadError> for PageError {
+    fn from(error: ReadError) -> Self {
+        Self(error.into())
     }
 }
 

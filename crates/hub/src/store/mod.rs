@@ -8,7 +8,7 @@ mod directory;
 mod disk;
 mod logs;
 pub(crate) mod names;
-pub(crate) mod readers;
+mod readers;
 mod rows;
 pub(crate) mod schema;
 mod uploads;
@@ -18,7 +18,7 @@ pub(crate) use cases::CaseFiles;
 pub(crate) use directory::DataDir;
 pub(crate) use disk::free_bytes;
 pub(crate) use logs::{LogError, Logs};
-pub(crate) use readers::Readers;
+pub(crate) use readers::{ReadError, Readers};
 pub(crate) use rows::{
     CellResult, JobFilter, MatrixCell, ResultFilter, attempts, job, jobs, matrix, result, result_json, results,
 };
