@@ -48,7 +48,13 @@ fn from_a_job_to_its_result_without_options() {
     assert_eq!(results[0]["job"], "hipcub");
     assert_eq!(hub.json(&["results", "list", "--verdict", "fail", "--target", "gfx1030"])[0]["job"], "rocrand");
     let table = hub.call(&["results", "list", "--package", "rocrand"]).ok();
-    says(&table, &["6.4.3-1", "gfx1030 (simulated)", "lab-1", "2026-10-30T10:01:00Z"]);
+    says(&table, &["6.4.3-1", "gfx1030 (simulated)", "lab-1", "AGE"]);
+    let limited = hub.call(&["results", "list", "-n", "1"]).run();
+    says(&limited.stderr, &["the newest 1 results; there are more", "-n 0 all"]);
+    assert_eq!(hub.json(&["results", "list", "--worker", "lab"]).as_array().map(Vec::len), Some(2));
+    let limited = hub.call(&["jobs", "list", "-n", "3"]).run();
+    says(&limited.stderr, &["the newest 3 jobs; there are more"]);
+    assert!(!hub.call(&["jobs", "list", "-n", "4"]).run().stderr.contains("more"));
     assert!(!table.contains("hipcub"), "{table}");
 
     let shown = hub.call(&["results", "show", "rocrand"]).ok();
@@ -109,6 +115,7 @@ fn jobs_are_cancelled_repeated_and_imported() {
     assert_eq!(watched.code, Some(16), "a cancelled job says nothing of its package");
     says(&watched.stdout, &["\"state\": \"cancelled\"", "\"verdict\": null"]);
 
+    says(&hub.call(&["jobs", "add", "jobs.toml"]).fails(), &["did you mean `rocbed jobs import jobs.toml`"]);
     let list = hub.home().join("jobs.toml");
     fs::write(&list, "[[job]]\npackage = \"rocblas\"\ngpu = [\"gfx1030\", \"gfx90a\"]\ntimeout = \"2h\"\n")
         .expect("a list");
@@ -166,7 +173,7 @@ fn workers_are_paused_resumed_and_removed() {
     hub.call(&["jobs", "add", "rocrand"]).ok();
     let worker = MadeUpWorker::register(&hub, "lab-1", "gfx1030");
     says(&hub.call(&["workers", "list"]).ok(), &["WORKER", "lab-1", "ready", "gfx1030"]);
-    says(&hub.call(&["workers", "show", "lab-1"]).ok(), &["health      ready", "gfx1030", "/workers/lab-1"]);
+    says(&hub.call(&["workers", "show", "lab"]).ok(), &["health      ready", "gfx1030", "/workers/lab-1"]);
 
     hub.call(&["workers", "pause", "lab-1", "--reason", "needed for a talk"]).ok();
     says(&hub.call(&["workers", "list"]).ok(), &["paused", "needed for a talk"]);
@@ -232,6 +239,50 @@ fn signals_end_it_and_nothing_is_forgotten() {
     assert_ne!(hub.started()["admin-token"], Value::String(token.clone()));
     says(&hub.call(&["jobs", "add", "x1", "--token", &token]).fails(), &["does not know this token"]);
     hub.call(&["jobs", "add", "rocrand"]).ok();
+}
+
+#[test]
+fn a_hangup_has_tokens_and_the_certificate_read_again() {
+    let authority = Authority::new();
+    let home = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let (certificate, key) = (path("cert.pem"), path("key.pem"));
+    fs::copy(authority.server_certificate(), &certificate).expect("a certificate");
+    fs::copy(authority.server_key(), &key).expect("a key");
+    let ca = authority.certificate().display().to_string();
+    let words = ["--listen", "127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key];
+    let (certificate, key) = (certificate.clone(), key.clone());
+    let words: Vec<String> = words.map(str::to_owned).to_vec();
+    let hub = Hub::start_in(home, &words.iter().map(String::as_str).collect::<Vec<_>>());
+    let other = Authority::new();
+    let ask = |ca: &str| hub.call(&["jobs", "list", "--ca", ca]).run().code == Some(0);
+    assert!(ask(&ca));
+    fs::copy(other.server_certificate(), &certificate).expect("a certificate");
+    let join = hub.started()["join-token-path"].as_str().expect("a path").to_owned();
+    let token = fs::read_to_string(&join).expect("a token");
+    fs::remove_file(&join).expect("removing the token");
+    let hang_up = || tool("kill", ["-HUP", &hub.started()["pid"].to_string()]);
+    hang_up();
+    // Of what does not fit nothing is taken, and the hub goes on.
+    until("a new join token", || fs::read_to_string(&join).is_ok_and(|new| new != token));
+    assert!(ask(&ca));
+    fs::copy(other.server_key(), &key).expect("a key");
+    hang_up();
+    let other = other.certificate().display().to_string();
+    until("the new certificate", || ask(&other));
+    let (code, said, _) = hub.end("-TERM");
+    assert_eq!(code, Some(0));
+    says(&said, &["the certificate cannot be used; the old one stays in use", &certificate]);
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("this did not come: {what}");
 }
 
 #[test]

@@ -168,7 +168,9 @@ impl Place {
             ClientError::Unreachable { .. } => {
                 "is the hub running, and is this its address? `rocbed hub` starts one here; --hub names another"
             }
-            ClientError::Certificate { .. } => "--ca names the file of the authority that has signed it",
+            ClientError::Certificate { url, reason, advice } => {
+                return anyhow::anyhow!("the certificate of {url} is not accepted: {reason}\n  help: {advice}");
+            }
             ClientError::Refused(problem) => match (problem.code, &self.token) {
                 (ProblemCode::Unauthorized, None) => {
                     "this needs the hub's admin token: --token-file, ROCBED_TOKEN, or an entry in hubs.toml"

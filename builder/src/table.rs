@@ -1,12 +1,16 @@
 //! Tables for people: columns that line up, and colour and a width on a terminal only.
 
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 use clap::builder::styling::{AnsiColor, Style};
 use protocol::api::{Health, JobState};
 use protocol::{TestOutcome, Verdict};
 
-/// What stdout can show.
+/// The fewest characters of a column that a narrow terminal leaves; of the last column, and of the others.
+const NARROWEST: (usize, usize) = (16, 8);
+
+/// What a terminal or file can show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Screen {
     /// Colours are wanted.
@@ -18,12 +22,21 @@ pub struct Screen {
 impl Screen {
     /// What stdout is: a terminal has colours, unless `NO_COLOR` is set to anything (no-color.org) or it is a dumb one.
     pub fn of_stdout() -> Self {
+        Self::of(&std::io::stdout())
+    }
+
+    /// The same for stderr.
+    pub fn of_stderr() -> Self {
+        Self::of(&std::io::stderr())
+    }
+
+    fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        if !std::io::stdout().is_terminal() {
+        if !stream.is_terminal() {
             return Self::default();
         }
         let dumb = set("TERM").is_none_or(|term| term == "dumb");
-        let width = rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        let width = rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col));
         Self { colour: set("NO_COLOR").is_none() && !dumb, width: width.filter(|width| *width > 0) }
     }
 
@@ -113,17 +126,38 @@ impl Table {
         Self { heading: heading.to_vec(), rows: Vec::new() }
     }
 
+    /// Makes columns narrower, as far as they may be, until they fit.
+    fn fit(&self, columns: &mut [(usize, usize)], width: usize) {
+        let is_coloured =
+            |column: usize| self.rows.iter().any(|row| row.get(column).is_some_and(|cell| cell.style != Style::new()));
+        let last = columns.len().saturating_sub(1);
+        let fixed: Vec<bool> = columns.iter().map(|(column, _)| is_coloured(*column)).collect();
+        let wide =
+            |columns: &[(usize, usize)]| columns.iter().map(|(_, width)| width + 2).sum::<usize>().saturating_sub(2);
+        while wide(columns) > width {
+            let may = |number: usize, width: usize| {
+                let least = if number == last { NARROWEST.0 } else { NARROWEST.1 };
+                width > least && !fixed.get(number).is_some_and(|fixed| *fixed)
+            };
+            let able = columns.iter().enumerate().filter(|(number, (_, width))| may(*number, *width));
+            let widest = able.max_by_key(|(number, (_, width))| (*number == last, *width)).map(|(number, _)| number);
+            let Some((_, width)) = widest.and_then(|number| columns.get_mut(number)) else { return };
+            *width -= 1;
+        }
+    }
+
     /// Adds a row, with a cell for each column.
     pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The table as text. A column in which nothing stands is left out.
+    /// The table as text. A column in which nothing stands is left out. Where the lines are wider than the screen, the last
+    /// column is made narrower, then the widest of the others, but never one with colours: a verdict is one whole word.
     pub fn text(&self, screen: Screen) -> String {
         let width = |text: &str| text.chars().count();
         let cell = |row: &[Cell], column: usize| row.get(column).map_or(0, |cell| width(&cell.text));
         let widest = |column: usize| self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
-        let columns: Vec<(usize, usize)> = self
+        let mut columns: Vec<(usize, usize)> = self
             .heading
             .iter()
             .enumerate()
@@ -131,6 +165,7 @@ impl Table {
             .filter(|(_, widest, _)| *widest > 0)
             .map(|(column, widest, name)| (column, widest.max(name)))
             .collect();
+        self.fit(&mut columns, screen.width.unwrap_or(usize::MAX));
         let heading = self.heading.iter().map(|name| Cell::coloured(*name, Style::new().bold())).collect();
         let mut text = String::new();
         for row in std::iter::once(&heading).chain(&self.rows) {
@@ -139,10 +174,11 @@ impl Table {
             for (number, (column, widest)) in columns.iter().enumerate() {
                 let empty = Cell::default();
                 let cell = row.get(*column).unwrap_or(&empty);
-                let shown = cut(&cell.text, left);
+                let last = number + 1 == columns.len();
+                let shown = if last { cut(&cell.text, left) } else { cut_middle(&cell.text, left.min(*widest)) };
                 let used = width(&shown);
                 line.push_str(&screen.paint(cell.style, &shown));
-                if number + 1 < columns.len() {
+                if !last {
                     line.extend(std::iter::repeat_n(' ', widest.saturating_sub(used) + 2));
                 }
                 left = left.saturating_sub(widest + 2);
@@ -159,6 +195,17 @@ fn cut(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(width.saturating_sub(1)).chain((width > 0).then_some('…')).collect()
+}
+
+/// The beginning and the end of a text: of names both tell them apart.
+fn cut_middle(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let Some(kept) = width.checked_sub(1) else { return String::new() };
+    let (front, back) = (kept - kept / 2, kept / 2);
+    text.chars().take(front).chain(['…']).chain(text.chars().skip(length - back)).collect()
 }
 
 #[cfg(test)]
@@ -186,5 +233,29 @@ mod tests {
         let text = table().text(Screen { colour: true, width: Some(30) });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1], "rocrand  \u{1b}[31mfail\u{1b}[0m            1 of…");
+    }
+
+    #[test]
+    fn every_column_is_there_on_a_narrow_terminal() {
+        let mut table = Table::new(&["JOB", "VERDICT", "VERSION", "WORKER", "WHAT"]);
+        let verdict = Cell::coloured("testbed-failed", of_verdict(Verdict::TestbedFailed));
+        table.row([
+            "composable-kernel@gfx11-generic-12".into(),
+            verdict,
+            "6.4.3-1~exp1".into(),
+            "poweredge-r7525-2".into(),
+            "the testbed could not be set up: no room".into(),
+        ]);
+        let text = table.text(Screen { colour: false, width: Some(80) });
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let line = text.lines().nth(1).unwrap_or_default();
+        let words: Vec<&str> = line.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
+        assert_eq!(words[..4], ["composa…eric-12", "testbed-failed", "6.4.3-1~exp1", "powered…r7525-2"], "{text}");
+        assert!(words[4].starts_with("the testbed") && words[4].ends_with('…'), "{text}");
+        let wide = table.text(Screen::default());
+        assert!(wide.contains("composable-kernel@gfx11-generic-12") && wide.contains("no room"), "{wide}");
+        // Too narrow for all: what is there is cut at the edge.
+        let text = table.text(Screen { colour: false, width: Some(20) });
+        assert!(text.lines().all(|line| line.chars().count() <= 20), "{text}");
     }
 }

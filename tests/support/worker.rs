@@ -37,6 +37,7 @@ impl MadeUpWorker {
             boot: "first".into(),
             holding: Vec::new(),
             machine: machine.clone(),
+            name: None,
         };
         let token = join.register(&request).expect("it registers").token;
         Self { client: join.with_token(&token), machine }

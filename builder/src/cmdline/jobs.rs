@@ -154,6 +154,9 @@ pub struct JobsList {
     /// Only those of this package
     #[arg(long)]
     pub package: Option<String>,
+    /// Only those that this worker has or had last: its name, its id, or the beginning of either
+    #[arg(long)]
+    pub worker: Option<String>,
     /// How many at most; 0 for all
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
     pub limit: usize,

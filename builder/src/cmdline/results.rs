@@ -34,6 +34,9 @@ pub struct ResultsList {
     /// Only with this verdict: pass, neutral, fail, timeout, gpu-fault, testbed-failed
     #[arg(long)]
     pub verdict: Option<Verdict>,
+    /// Only from this worker: its name, its id, or the beginning of either
+    #[arg(long)]
+    pub worker: Option<String>,
     /// How many at most; 0 for all
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
     pub limit: usize,

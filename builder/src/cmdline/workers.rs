@@ -7,7 +7,7 @@ use super::AtHub;
 /// `rocbed workers`
 #[derive(Debug, Subcommand)]
 pub enum WorkersCommand {
-    /// List workers by their ids
+    /// List workers by their names
     List(WorkersList),
     /// Show one with everything that is known of it
     Show(WorkersShow),
@@ -40,7 +40,7 @@ pub struct WorkersList {
 /// `rocbed workers show`
 #[derive(Debug, Args)]
 pub struct WorkersShow {
-    /// Which
+    /// Which: its name, its id, or the beginning of either
     pub worker: String,
     /// Print JSON
     #[arg(long)]
@@ -64,7 +64,7 @@ pub struct WorkersPause {
 /// `rocbed workers resume`, `rocbed workers remove`
 #[derive(Debug, Args)]
 pub struct WorkersNamed {
-    /// Which; their ids are those of `rocbed workers list`
+    /// Which: their names as `rocbed workers list` has them, their ids, or the beginnings of either
     #[arg(required = true, value_name = "WORKER")]
     pub workers: Vec<String>,
     /// Which hub.

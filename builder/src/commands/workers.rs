@@ -45,6 +45,7 @@ fn all(place: &Place, client: &Client) -> Result<Vec<WorkerInfo>> {
         workers.extend(page.workers);
         after = page.next;
         if after.is_none() {
+            workers.sort_by(|one, other| one.name().cmp(other.name()));
             return Ok(workers);
         }
     }
@@ -54,15 +55,22 @@ fn table(workers: &[WorkerInfo], now: Timestamp) -> Table {
     let mut table = Table::new(&["WORKER", "HEALTH", "GPUS", "JOBS", "SEEN", "WHAT"]);
     for worker in workers {
         table.row([
-            worker.id.clone().into(),
+            worker.name().into(),
             health(worker),
             gpus(worker).into(),
             worker.jobs.join(", ").into(),
             ago(worker.seen, now).into(),
-            worker.paused.clone().unwrap_or_else(|| worker.message.clone()).into(),
+            what(worker).into(),
         ]);
     }
     table
+}
+
+/// What there is to say about it in a line.
+fn what(worker: &WorkerInfo) -> String {
+    let said = worker.paused.as_ref().unwrap_or(&worker.message);
+    let parts = [Some(said.clone()).filter(|said| !said.is_empty()), worker.clock_fault()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// What counts most of how it is: that nobody gives it jobs, that it is not there, what it says itself.
@@ -106,8 +114,9 @@ fn show(options: &WorkersShow) -> Result<()> {
 fn describe(text: &mut String, worker: &WorkerInfo, place: &Place) -> std::fmt::Result {
     let machine = &worker.machine;
     let mut line = |name: &str, value: &str| writeln!(text, "{name:<10}  {}", printable(value).trim_end());
-    line("worker", &worker.id)?;
-    line("page", &place.worker_page(&worker.id))?;
+    line("worker", worker.name())?;
+    line("id", &worker.id)?;
+    line("page", &place.worker_page(worker.name()))?;
     line("health", if worker.online { worker.health.name() } else { "offline" })?;
     if !worker.message.is_empty() {
         line("it says", &worker.message)?;
@@ -115,9 +124,12 @@ fn describe(text: &mut String, worker: &WorkerInfo, place: &Place) -> std::fmt::
     if let Some(reason) = &worker.paused {
         line("paused", if reason.is_empty() { "yes" } else { reason })?;
     }
+    if let Some(clock) = worker.clock_fault() {
+        line("clock", &clock)?;
+    }
     line("seen", &time(worker.seen))?;
     line("registered", &time(worker.registered))?;
-    line("name", &machine.name)?;
+    line("host name", &machine.name)?;
     line("kernel", &machine.kernel)?;
     line("memory", &format!("{} MiB", machine.memory))?;
     for gpu in &machine.gpus.gpus {
@@ -144,8 +156,10 @@ fn each(
     let (place, client) = connect(&options.at)?;
     let mut failed = 0;
     for id in &options.workers {
-        match action(&client, id) {
-            Ok(()) => context.reporter.say(&format!("{verb} {id}")),
+        // By its id: what was given may be the beginning of a name, and others may come.
+        let known = client.worker(id);
+        match known.and_then(|worker| action(&client, &worker.id).map(|()| worker)) {
+            Ok(worker) => context.reporter.say(&format!("{verb} {}", worker.name())),
             // All others would fail too.
             Err(error) if error.is_passing() => return Err(place.explain(error)),
             Err(error) => {

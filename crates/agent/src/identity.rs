@@ -7,6 +7,21 @@ use std::path::Path;
 /// The machine's own number (SMBIOS 3.7, section 7.2.1), as the kernel shows it to root.
 const PRODUCT_UUID: &str = "sys/class/dmi/id/product_uuid";
 
+/// Names of the product and of its board (SMBIOS 3.7, sections 7.2 and 7.3), which everybody may read.
+const NAMES: [&str; 2] = ["sys/class/dmi/id/product_name", "sys/class/dmi/id/board_name"];
+
+/// What these say where nobody has filled them in.
+const FILLERS: [&str; 8] = [
+    "to be filled by o.e.m.",
+    "system product name",
+    "default string",
+    "not applicable",
+    "not specified",
+    "o.e.m.",
+    "n/a",
+    "none",
+];
+
 /// Network cards.
 const CARDS: &str = "sys/class/net";
 
@@ -42,6 +57,14 @@ pub fn worker_id(root: &Path, data: &Path) -> io::Result<String> {
     Ok(id)
 }
 
+/// What people may call the machine: the product's name, else the board's. `root` is `/`.
+pub fn proposed_name(root: &Path) -> Option<String> {
+    NAMES.iter().find_map(|path| {
+        let name = fs::read_to_string(root.join(path)).ok()?.trim().to_owned();
+        (!name.is_empty() && !FILLERS.contains(&name.to_ascii_lowercase().as_str())).then_some(name)
+    })
+}
+
 fn product_uuid(root: &Path) -> Option<String> {
     let uuid = fs::read_to_string(root.join(PRODUCT_UUID)).ok()?.trim().to_ascii_lowercase();
     let digits = || uuid.chars().filter(|char| *char != '-');
@@ -70,6 +93,18 @@ mod tests {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap_or(root))?;
         fs::write(path, text)
+    }
+
+    #[test]
+    fn a_machine_is_called_as_its_product_or_its_board() -> io::Result<()> {
+        let root = tempfile::tempdir()?;
+        assert_eq!(proposed_name(root.path()), None);
+        write(root.path(), NAMES[1], "ROG STRIX X570-E GAMING\n")?;
+        write(root.path(), NAMES[0], "To Be Filled By O.E.M.\n")?;
+        assert_eq!(proposed_name(root.path()).as_deref(), Some("ROG STRIX X570-E GAMING"));
+        write(root.path(), NAMES[0], "PowerEdge R7525\n")?;
+        assert_eq!(proposed_name(root.path()).as_deref(), Some("PowerEdge R7525"));
+        Ok(())
     }
 
     #[test]

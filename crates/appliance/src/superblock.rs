@@ -52,7 +52,6 @@ fn label(bytes: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::fixtures::ext4;
-    use proptest::prelude::*;
 
     #[test]
     fn recognizes_ext4() {

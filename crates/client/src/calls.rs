@@ -21,6 +21,8 @@ pub struct JobQuery {
     pub state: Option<JobState>,
     /// Only of this package.
     pub package: Option<String>,
+    /// Only those that this worker has or had last: its id, its name, or the beginning of either.
+    pub worker: Option<String>,
     /// `next` of the page before.
     pub after: Option<String>,
     /// How many at most.
@@ -36,6 +38,8 @@ pub struct ResultQuery {
     pub target: Option<String>,
     /// Only with this verdict.
     pub verdict: Option<Verdict>,
+    /// Only from this worker: its id, its name, or the beginning of either.
+    pub worker: Option<String>,
     /// `next` of the page before.
     pub after: Option<String>,
     /// How many at most.
@@ -128,6 +132,7 @@ impl Client {
             &[
                 ("state", wanted.state.map(|state| state.name().to_owned())),
                 ("package", wanted.package.clone()),
+                ("worker", wanted.worker.clone()),
                 ("after", wanted.after.clone()),
                 ("limit", wanted.limit.map(|limit| limit.to_string())),
             ],
@@ -157,6 +162,7 @@ impl Client {
                 ("package", wanted.package.clone()),
                 ("target", wanted.target.clone()),
                 ("verdict", wanted.verdict.map(|verdict| verdict.name().to_owned())),
+                ("worker", wanted.worker.clone()),
                 ("after", wanted.after.clone()),
                 ("limit", wanted.limit.map(|limit| limit.to_string())),
             ],

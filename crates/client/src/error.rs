@@ -21,13 +21,15 @@ pub enum ClientError {
         /// How often it was tried.
         attempts: u32,
     },
-    /// The hub's certificate is not trusted.
-    #[error("the certificate of {url} is not trusted: {reason}; give the file of the authority that has signed it")]
+    /// The hub's certificate is not accepted.
+    #[error("the certificate of {url} is not accepted: {reason}; {advice}")]
     Certificate {
         /// What was asked for.
         url: String,
         /// What is wrong with it.
         reason: String,
+        /// What to do about it.
+        advice: String,
     },
     /// The hub refuses.
     #[error("the hub refuses: {0}")]

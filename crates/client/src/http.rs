@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use protocol::VERSION;
 use protocol::api::{PREFIX, PROBLEM_TYPE, PROTOCOL_HEADER, Problem, ProblemCode};
 use serde::Serialize;
@@ -14,6 +16,7 @@ use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, SendBody};
 
 use crate::backoff::{Backoff, random};
+use crate::certificate::{Refusal, refusal};
 use crate::error::ClientError;
 use crate::roots::roots;
 
@@ -192,6 +195,11 @@ impl Client {
         if let Some(token) = &self.token {
             builder = builder.header("authorization", format!("Bearer {token}"));
         }
+        // With it the hub sees when this machine's clock is wrong (RFC 9110, section 6.6.1). Of each attempt, not of the call:
+        // that may take long.
+        if let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now()) {
+            builder = builder.header("date", date);
+        }
         for (name, value) in &call.headers {
             builder = builder.header(*name, value);
         }
@@ -210,7 +218,7 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        Err(refusal(&url, response))
+        Err(refused(&url, response))
     }
 
     fn run(&self, request: Request<SendBody>, wait: Duration) -> Result<Response<Body>, ureq::Error> {
@@ -271,16 +279,27 @@ fn miss(url: &str, error: ureq::Error) -> Miss {
     let url = url.to_owned();
     match error {
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => Miss::Final(ClientError::Address(url)),
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => Miss::Final(ClientError::Certificate { url, reason: text }),
+        ureq::Error::Tls(_) => Miss::Final(certificate(url, text, None)),
+        ureq::Error::Rustls(error) => Miss::Final(certificate(url, text, Some(&error))),
         // A certificate that is refused arrives like this.
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            Miss::Final(ClientError::Certificate { url, reason: text })
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+            Miss::Final(certificate(url, text, inner))
         }
         _ => Miss::Again { reason: text, wished: None, problem: None },
     }
 }
 
-fn refusal(url: &str, mut response: Response<Body>) -> Miss {
+/// What TLS refuses, in words of ours where there are any.
+fn certificate(url: String, text: String, error: Option<&rustls::Error>) -> ClientError {
+    let host = url.parse::<ureq::http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+    let advice = "look at the certificate that the hub was given; docs/hub.md says how one is made";
+    let other = Refusal { reason: text, advice: advice.to_owned() };
+    let Refusal { reason, advice } = error.and_then(|error| refusal(error, &host)).unwrap_or(other);
+    ClientError::Certificate { url, reason, advice }
+}
+
+fn refused(url: &str, mut response: Response<Body>) -> Miss {
     let status = response.status().as_u16();
     let wished = seconds(response.headers());
     let is_problem =

@@ -16,12 +16,14 @@
 
 mod backoff;
 mod calls;
+mod certificate;
 mod error;
 mod http;
 mod roots;
 mod uploads;
 
 pub use calls::{JobQuery, ResultQuery};
+pub use certificate::{names as certificate_names, self_signed_command};
 pub use error::ClientError;
 pub use http::{Client, Options};
 pub use roots::roots;

@@ -13,7 +13,7 @@ use crate::clock::millis;
 use crate::config::Config;
 use crate::core::Core;
 use crate::error::HubError;
-use crate::http::answer::io_problem;
+use crate::problem::io_problem;
 use crate::store::{Bundles, CaseFiles, DataDir, Logs, Readers, Uploads, free_bytes, schema};
 use crate::token::{Who, hash};
 
@@ -111,7 +111,7 @@ impl Hub {
         Ok(hub)
     }
 
-    /// What a machine shows to become a worker. The same at each start.
+    /// What a machine shows to become a worker: as it was when the hub was opened. The same at each start.
     pub fn join_token(&self) -> &str {
         &self.join_token
     }
@@ -189,6 +189,11 @@ impl Inner {
         }
         tracing::error!(free, "the data directory's disk is nearly full: uploads and logs are refused");
         Err(Problem::new(ProblemCode::DiskFull, format!("{free} bytes are free in the data directory's file system")))
+    }
+
+    /// The join token as its file has it now.
+    pub(crate) fn read_join_token(&self) -> Result<String, HubError> {
+        self.data.join_token()
     }
 
     pub(crate) fn free(&self) -> u64 {

@@ -29,6 +29,8 @@ mod http;
 mod hub;
 mod metrics;
 mod pages;
+mod problem;
+mod reload;
 mod serve;
 mod store;
 mod tidy;
@@ -41,7 +43,7 @@ pub use config::Config;
 pub use error::HubError;
 pub use hub::Hub;
 pub use serve::{Listener, until_signal};
-pub use tls::Tls;
+pub use tls::{CertificateFault, Tls};
 
 /// Pieces of a log, best cut at the ends of lines, as HTML as pages show it: for fuzzing. Whatever is in them, the only
 /// tags that come out are `span`s.

@@ -14,6 +14,7 @@ pub mod exit;
 mod job;
 mod list;
 mod need;
+mod plain;
 mod result;
 mod results;
 pub mod schema;

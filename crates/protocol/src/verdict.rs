@@ -52,6 +52,11 @@ impl Verdict {
         }
     }
 
+    /// Whether it says something about the package: not where the GPU or the testbed failed.
+    pub fn is_of_package(self) -> bool {
+        !matches!(self, Self::GpuFault | Self::TestbedFailed)
+    }
+
     /// As it is written.
     pub fn name(self) -> &'static str {
         match self {

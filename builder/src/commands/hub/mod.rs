@@ -2,6 +2,7 @@
 
 mod addresses;
 mod announce;
+mod certificate;
 mod listen;
 mod words;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use hub::{Config, HubError, Listener, Tls};
+use progress::Progress as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -63,6 +65,9 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         _ => None,
     };
     let url = options.url.as_deref().map(checked).transpose()?;
+    if let Some(text) = tls.as_ref().and_then(|tls| certificate::warning(tls, url.as_deref())) {
+        context.reporter.warn(&text);
+    }
     let encrypted = tls.is_some();
     talk(global);
     raise_limit();
@@ -114,7 +119,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     let listeners = sockets.into_iter().map(listener).collect();
     let mut told = None;
     let until = async {
-        let mut signal = pin!(hub::until_signal());
+        let mut signal = pin!(hub.until_signal(tls.clone()));
         poll_fn(|context| {
             let state = signal.as_mut().poll(context);
             // From the first look on a signal ends the hub in good order: now people may know of it.

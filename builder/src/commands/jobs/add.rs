@@ -16,6 +16,7 @@ use crate::hubs::Place;
 
 /// Adds jobs for packages; with `--watch` follows them to their end.
 pub(super) fn packages(context: &Context, options: &JobsAdd) -> Result<u8> {
+    no_lists(&options.packages)?;
     let list = JobList { version: protocol::VERSION, job: jobs(options)? };
     let (place, client) = connect(&options.at)?;
     let added = add_list(&place, &client, list, options.each_target)?;
@@ -25,6 +26,20 @@ pub(super) fn packages(context: &Context, options: &JobsAdd) -> Result<u8> {
     }
     tell(context, &place, &added, options.json)?;
     Ok(0)
+}
+
+/// Refuses what is a job list and not a package: no package's name ends so, and no address of a source tree does.
+fn no_lists(packages: &[String]) -> Result<()> {
+    let is_list = |package: &&String| {
+        let name = package.to_ascii_lowercase();
+        !name.contains("://") && [".toml", ".json"].iter().any(|ending| name.ends_with(ending))
+    };
+    match packages.iter().find(is_list) {
+        None => Ok(()),
+        Some(file) => bail!(
+            "{file} is a job list, and `rocbed jobs add` takes packages\n  help: did you mean `rocbed jobs import {file}`? It adds the jobs of a list"
+        ),
+    }
 }
 
 /// Adds the jobs of a list.
@@ -152,6 +167,18 @@ mod tests {
         assert_eq!(ids, ["hipcub", "hipcub-2", "x.git"]);
         assert!(jobs.iter().all(|job| job.gpu == GpuNeed::Any));
         Ok(())
+    }
+
+    #[test]
+    fn a_job_list_is_for_import() {
+        let packages = |name: &str| vec!["rocrand".to_owned(), name.to_owned()];
+        for list in ["jobs.toml", "../lists/all.json", "JOBS.TOML"] {
+            let error = no_lists(&packages(list)).unwrap_err().to_string();
+            assert!(error.contains(&format!("help: did you mean `rocbed jobs import {list}`?")), "{error}");
+        }
+        for package in ["rocm-toml", "https://example.org/x.json"] {
+            assert!(no_lists(&packages(package)).is_ok(), "{package}");
+        }
     }
 
     #[test]

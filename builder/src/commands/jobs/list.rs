@@ -11,21 +11,46 @@ use protocol::api::{JobInfo, JobState};
 use super::{PAGE, connect};
 use crate::cmdline::{JobsList, JobsShow};
 use crate::commands::{print, print_json};
+use crate::context::Context;
 use crate::hubs::Place;
 use crate::table::{Cell, Screen, Table, of_state, of_verdict, printable};
 
-pub(super) fn list(options: &JobsList) -> Result<()> {
+pub(super) fn list(context: &Context, options: &JobsList) -> Result<()> {
     let (place, client) = connect(&options.at)?;
-    let query = JobQuery { state: options.state, package: options.package.clone(), ..JobQuery::default() };
-    let jobs = pages(&place, &client, query, options.limit)?;
+    let query = JobQuery {
+        state: options.state,
+        package: options.package.clone(),
+        worker: options.worker.clone(),
+        ..JobQuery::default()
+    };
+    let (jobs, rest) = pages(&place, &client, query, options.limit)?;
     if options.json {
-        return print_json(&jobs);
+        print_json(&jobs)?;
+    } else {
+        print(&table(&jobs, Timestamp::now()).text(Screen::of_stdout()))?;
     }
-    print(&table(&jobs, Timestamp::now()).text(Screen::of_stdout()))
+    if rest == Rest::More {
+        context.reporter.say(&more(jobs.len(), "jobs"));
+    }
+    Ok(())
+}
+
+/// Says that a list goes on.
+pub(in crate::commands) fn more(shown: usize, what: &str) -> String {
+    format!("the newest {shown} {what}; there are more: -n COUNT shows so many, -n 0 all")
+}
+
+/// Whether a list ends where it was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// All is there.
+    Nothing,
+    /// The hub has more.
+    More,
 }
 
 /// Jobs up to a limit; 0 is none.
-pub(super) fn pages(place: &Place, client: &Client, mut query: JobQuery, limit: usize) -> Result<Vec<JobInfo>> {
+pub(super) fn pages(place: &Place, client: &Client, mut query: JobQuery, limit: usize) -> Result<(Vec<JobInfo>, Rest)> {
     let mut jobs = Vec::new();
     loop {
         let left = if limit == 0 { PAGE } else { limit.saturating_sub(jobs.len()) };
@@ -33,8 +58,10 @@ pub(super) fn pages(place: &Place, client: &Client, mut query: JobQuery, limit: 
         let page = client.jobs(&query).map_err(|error| place.explain(error))?;
         jobs.extend(page.jobs);
         query.after = page.next;
-        if query.after.is_none() || (limit != 0 && jobs.len() >= limit) {
-            return Ok(jobs);
+        match query.after {
+            None => return Ok((jobs, Rest::Nothing)),
+            Some(_) if limit != 0 && jobs.len() >= limit => return Ok((jobs, Rest::More)),
+            Some(_) => {}
         }
     }
 }
@@ -46,7 +73,7 @@ fn table(jobs: &[JobInfo], now: Timestamp) -> Table {
             job.id.clone().into(),
             state(job),
             gpu(&job.job.gpu).into(),
-            job.worker.clone().unwrap_or_default().into(),
+            job.worker_name().unwrap_or_default().into(),
             ago(job.added, now).into(),
             what(job).into(),
         ]);
@@ -137,15 +164,20 @@ fn describe(text: &mut String, info: &JobInfo, place: &Place, screen: Screen) ->
     if job.priority != 0 {
         line("priority", job.priority.to_string())?;
     }
+    let departures = job.departures();
+    if !departures.is_empty() {
+        line("matrix", format!("does not count: not the plain run ({})", departures.join(", ")))?;
+    }
     line("added", time(info.added))?;
     if let Some(of) = &info.retry_of {
         line("repeats", of.clone())?;
     }
     for attempt in &info.attempts {
         let until = attempt.ended.map(|ended| format!(" until {}", time(ended))).unwrap_or_default();
+        let late = if attempt.late { " after its lease had run out" } else { "" };
         let reason =
-            if attempt.reason.is_empty() { String::new() } else { format!(": {}", printable(&attempt.reason)) };
-        let (number, state, worker) = (attempt.number, attempt.state.name(), &attempt.worker);
+            if attempt.reason.is_empty() { late.to_owned() } else { format!("{late}: {}", printable(&attempt.reason)) };
+        let (number, state, worker) = (attempt.number, attempt.state.name(), printable(attempt.worker_name()));
         line("attempt", format!("{number} on {worker}, {}{until}: {state}{reason}", time(attempt.given)))?;
     }
     if let Some(phase) = &info.phase {

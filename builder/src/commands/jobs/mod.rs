@@ -12,7 +12,7 @@ use protocol::JobList;
 use protocol::api::{AddJobs, AddedJobs, JobInfo};
 use protocol::exit;
 
-pub(super) use list::{ago, time};
+pub(super) use list::{ago, more, time};
 
 use super::{print, print_json};
 use crate::cmdline::{AtHub, JobsCommand, JobsNamed};
@@ -30,7 +30,7 @@ pub fn run(context: &Context, command: &JobsCommand) -> Result<u8> {
         JobsCommand::Add(options) => add::packages(context, options),
         JobsCommand::Import(options) => add::import(context, options),
         JobsCommand::Make(options) => make::run(context, options).map(|()| 0),
-        JobsCommand::List(options) => list::list(options).map(|()| 0),
+        JobsCommand::List(options) => list::list(context, options).map(|()| 0),
         JobsCommand::Show(options) => list::show(options).map(|()| 0),
         JobsCommand::Cancel(options) => each(context, options, "cancelled", Client::cancel),
         JobsCommand::Retry(options) => each(context, options, "added", Client::retry),

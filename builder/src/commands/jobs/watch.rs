@@ -16,7 +16,7 @@ use crate::cmdline::JobsWatch;
 use crate::commands::{print, print_json};
 use crate::context::Context;
 use crate::hubs::{self, Patience, Place};
-use crate::table::{Screen, Table, printable};
+use crate::table::{Screen, Table, of_state, of_verdict, printable};
 use crate::terminal::Filter;
 
 /// How often the hub is asked.
@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, options: &JobsWatch) -> Result<u8> {
         for state in [JobState::Running, JobState::Queued] {
             let query = JobQuery { state: Some(state), ..JobQuery::default() };
             // The newest come first, and are watched last.
-            ids.extend(pages(&place, &client, query, 0)?.into_iter().rev().map(|job| job.id));
+            ids.extend(pages(&place, &client, query, 0)?.0.into_iter().rev().map(|job| job.id));
         }
         // One may have begun between the two questions.
         ids.dedup();
@@ -95,6 +95,8 @@ struct Outcome<'a> {
     what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker_name: Option<&'a str>,
 }
 
 impl<'a> Outcome<'a> {
@@ -105,6 +107,7 @@ impl<'a> Outcome<'a> {
             verdict: job.result.as_ref().map(|result| result.verdict),
             what: what(job),
             worker: job.worker.as_deref(),
+            worker_name: job.worker_name.as_deref(),
         }
     }
 }
@@ -112,7 +115,7 @@ impl<'a> Outcome<'a> {
 fn table(jobs: &[&JobInfo]) -> Table {
     let mut table = Table::new(&["JOB", "VERDICT", "WORKER", "WHAT"]);
     for job in jobs {
-        table.row([job.id.clone().into(), state(job), job.worker.clone().unwrap_or_default().into(), what(job).into()]);
+        table.row([job.id.clone().into(), state(job), job.worker_name().unwrap_or_default().into(), what(job).into()]);
     }
     table
 }
@@ -120,11 +123,15 @@ fn table(jobs: &[&JobInfo]) -> Table {
 /// Says what a job is doing, if that is news.
 fn tell(context: &Context, job: &JobInfo, told: &mut BTreeMap<String, String>) {
     let what = what(job);
-    let state = job.result.as_ref().map_or(job.state.name(), |result| result.verdict.name());
-    let at = job.worker.as_ref().filter(|_| job.state == JobState::Running);
+    let (state, style) = match &job.result {
+        Some(result) => (result.verdict.name(), of_verdict(result.verdict)),
+        None => (job.state.name(), of_state(job.state)),
+    };
+    let at = job.worker_name().filter(|_| job.state == JobState::Running);
     let at = at.map(|worker| format!(" on {worker}")).unwrap_or_default();
     let colon = if what.is_empty() { "" } else { ": " };
-    let line = printable(&format!("{}: {state}{at}{colon}{what}", job.id));
+    let state = Screen::of_stderr().paint(style, state);
+    let line = format!("{}: {state}{}", printable(&job.id), printable(&format!("{at}{colon}{what}")));
     if told.get(&job.id) != Some(&line) {
         context.reporter.say(&line);
         told.insert(job.id.clone(), line);
@@ -139,7 +146,7 @@ fn refresh(place: &Place, client: &Client, watched: &mut [Watched]) -> Result<()
     if open.len() > FEW {
         for state in [JobState::Queued, JobState::Running] {
             let query = JobQuery { state: Some(state), ..JobQuery::default() };
-            now.extend(pages(place, client, query, 0)?.into_iter().map(|job| (job.id.clone(), job)));
+            now.extend(pages(place, client, query, 0)?.0.into_iter().map(|job| (job.id.clone(), job)));
         }
     }
     for watched in open {

@@ -2,19 +2,22 @@
 
 use anyhow::Result;
 use client::ResultQuery;
+use jiff::Timestamp;
 use protocol::api::ResultInfo;
 
 use crate::cmdline::ResultsList;
-use crate::commands::jobs::{PAGE, connect, time};
+use crate::commands::jobs::{PAGE, ago, connect, more};
 use crate::commands::{print, print_json};
+use crate::context::Context;
 use crate::table::{Cell, Screen, Table, of_verdict};
 
-pub(super) fn run(options: &ResultsList) -> Result<()> {
+pub(super) fn run(context: &Context, options: &ResultsList) -> Result<()> {
     let (place, client) = connect(&options.at)?;
     let mut query = ResultQuery {
         package: options.package.clone(),
         target: options.target.map(|target| target.without_features().to_string()),
         verdict: options.verdict,
+        worker: options.worker.clone(),
         ..ResultQuery::default()
     };
     let mut results = Vec::new();
@@ -28,19 +31,28 @@ pub(super) fn run(options: &ResultsList) -> Result<()> {
             break;
         }
     }
-    if options.json { print_json(&results) } else { print(&table(&results).text(Screen::of_stdout())) }
+    if options.json {
+        print_json(&results)?;
+    } else {
+        print(&table(&results, Timestamp::now()).text(Screen::of_stdout()))?;
+    }
+    if query.after.is_some() {
+        context.reporter.say(&more(results.len(), "results"));
+    }
+    Ok(())
 }
 
-fn table(results: &[ResultInfo]) -> Table {
-    let mut table = Table::new(&["JOB", "VERDICT", "VERSION", "GPU", "WORKER", "FINISHED", "WHAT"]);
+fn table(results: &[ResultInfo], now: Timestamp) -> Table {
+    let mut table = Table::new(&["JOB", "VERDICT", "VERSION", "GPU", "WORKER", "AGE", "WHAT"]);
     for result in results {
         table.row([
             result.job.clone().into(),
             Cell::coloured(result.verdict.name(), of_verdict(result.verdict)),
             result.version.clone().unwrap_or_default().into(),
             gpus(&result.targets, result.simulated).into(),
-            result.worker.clone().into(),
-            time(result.finished).into(),
+            result.worker_name().into(),
+            // By the hub's clock: workers' may be wrong.
+            ago(result.received.unwrap_or(result.finished), now).into(),
             result.summary.clone().into(),
         ]);
     }

@@ -14,7 +14,7 @@ use crate::context::Context;
 /// Runs the command.
 pub fn run(context: &Context, command: &ResultsCommand) -> Result<()> {
     match command {
-        ResultsCommand::List(options) => list::run(options),
+        ResultsCommand::List(options) => list::run(context, options),
         ResultsCommand::Show(options) => show::run(options),
         ResultsCommand::Fetch(options) => fetch::run(context, options),
         ResultsCommand::Junit(options) => junit::run(context, options),

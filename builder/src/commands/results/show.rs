@@ -24,22 +24,35 @@ pub(super) fn run(options: &ResultsShow) -> Result<()> {
     let detail = client.result(&options.job).map_err(|error| place.explain(error))?;
     // autopkgtest's own tests are cases of the report too; those the result has already.
     let has_cases = detail.result.tests().any(|(_, test)| test.cases.is_some());
-    let mut cases = Vec::new();
-    if has_cases && let Some(report) = junit::of(&place, &client, &options.job)? {
-        runner::cases::read(&report[..], &mut |case| cases.push(case));
-        let own = |case: &Case| is_own_test(&detail.result, case);
-        cases.retain(|case| !own(case) && (options.cases || case.outcome == CaseOutcome::Failed));
+    let (mut cases, mut left_out) = (Vec::new(), 0);
+    if has_cases {
+        if let Some(report) = junit::of(&place, &client, &options.job)? {
+            runner::cases::read(&report[..], &mut |case| cases.push(case));
+        }
+        cases.retain(|case| !is_own_test(&detail.result, case));
+        left_out = reported(&detail.result).saturating_sub(cases.len() as u64);
+        cases.retain(|case| options.cases || case.outcome == CaseOutcome::Failed);
     }
     if options.json {
         let cases = cases.iter().map(Told::of).collect();
-        return print_json(&Json { detail: &detail, page: place.job_page(&options.job), cases });
+        return print_json(&Json { detail: &detail, page: place.job_page(&options.job), cases, left_out });
     }
     let mut text = String::new();
     let screen = Screen::of_stdout();
     // Writing to a String cannot fail.
     describe(&mut text, &detail, &place, screen).unwrap_or_default();
     tell_cases(&mut text, &cases, screen).unwrap_or_default();
+    if left_out > 0 {
+        let all = reported(&detail.result);
+        let line = format!("{left_out} of {all} cases are not in junit.xml: `rocbed results fetch` has their reports");
+        writeln!(text, "\n{line}").unwrap_or_default();
+    }
     print(&text)
+}
+
+/// How many cases the tests have reported.
+fn reported(result: &JobResult) -> u64 {
+    result.tests().filter_map(|(_, test)| test.cases).fold(0, |sum, cases| sum.saturating_add(cases.total))
 }
 
 /// Whether a case of the report is one of autopkgtest's tests, whose class is the package and who ran it.
@@ -57,6 +70,9 @@ struct Json<'a> {
     detail: &'a ResultDetail,
     page: String,
     cases: Vec<Told<'a>>,
+    /// How many cases the tests have reported that are not in `junit.xml`.
+    #[serde(rename = "cases-left-out")]
+    left_out: u64,
 }
 
 /// A case as JSON has it.
@@ -97,6 +113,7 @@ fn describe(text: &mut String, detail: &ResultDetail, place: &Place, screen: Scr
     line("package", printable(&format!("{} {}", info.package, info.version.as_deref().unwrap_or_default())))?;
     let gpu = gpus(&info.targets, info.simulated);
     line("gpu", if gpu.is_empty() { "none".into() } else { gpu })?;
+    line("worker", printable(info.worker_name()))?;
     line("machine", printable(&machine_line(result)))?;
     line("kernel", printable(&machine.kernel))?;
     if let Some(image) = &machine.image {

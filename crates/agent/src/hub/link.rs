@@ -29,6 +29,8 @@ struct State {
     ticket: Option<Ticket>,
     /// What we say of ourselves, once we have.
     identity: Option<Register>,
+    /// What people call us there.
+    name: Option<String>,
     said: Option<(String, bool)>,
 }
 
@@ -121,7 +123,10 @@ impl Link {
             let what = format!("keeping the hub's token in {}: {error}", self.data.display());
             (self.tell)(&Report::Problem { what, advice: "make room on the data partition".into() });
         }
-        self.state().ticket = Some(ticket);
+        let mut state = self.state();
+        state.ticket = Some(ticket);
+        state.name = Some(registered.name.clone()).filter(|name| !name.is_empty());
+        drop(state);
         Ok(registered)
     }
 
@@ -155,11 +160,13 @@ impl Link {
 
     /// Tells how the hub is, if that is news.
     fn note<T>(&self, outcome: Result<T, ClientError>) -> Result<T, ClientError> {
+        let connected = || match &self.state().name {
+            Some(name) => format!("connected as {name}"),
+            None => "connected".to_owned(),
+        };
         let (text, bad) = match &outcome {
-            Ok(_) => ("connected".to_owned(), false),
-            Err(ClientError::Refused(_)) if !outcome.as_ref().is_err_and(is_stranger) => {
-                ("connected".to_owned(), false)
-            }
+            Ok(_) => (connected(), false),
+            Err(ClientError::Refused(_)) if !outcome.as_ref().is_err_and(is_stranger) => (connected(), false),
             Err(error @ (ClientError::Refused(_) | ClientError::NotAHub { .. } | ClientError::Certificate { .. })) => {
                 (format!("{error}{}", self.advice(error)), true)
             }

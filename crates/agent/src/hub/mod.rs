@@ -241,6 +241,7 @@ impl Hub {
             boot: request_id()?,
             holding,
             machine: machine.clone(),
+            name: identity::proposed_name(Path::new("/")),
         });
         self.register();
         for lease in to_deliver {

@@ -40,8 +40,8 @@ fn two_jobs_come_and_their_results_go() -> Tested {
     assert!(matches!(&end, End::Done(why) if why.contains("had no job for 1 s")), "{end:?}");
     hub.each_has_one_result(&["gzip", "sed"]);
     assert_eq!(hub.log("sed"), "log of sed: one\nlog of sed: two\n");
-    assert_eq!(agent.conditions("hub"), ["connected"]);
     let worker = hub.people().workers(None)?.workers.remove(0);
+    assert_eq!(agent.conditions("hub"), [format!("connected as {}", worker.name())]);
     assert_eq!((worker.health.name(), worker.jobs.len()), ("off", 0));
     assert!(Outbox::open(data.path())?.waiting()?.is_empty());
     Ok(())

@@ -1,7 +1,7 @@
 //! Commands that bring jobs and workers together.
 
 use protocol::Job;
-use protocol::api::{Claim, Claimed, Problem, ProblemCode};
+use protocol::api::{AttemptState, Claim, Claimed, JobState, Problem, ProblemCode};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
 
@@ -10,6 +10,7 @@ use crate::core::queue::Queued;
 use crate::core::state::Live;
 use crate::core::waiters::Waiter;
 use crate::core::{Event, Failure, Notice, Tx};
+use crate::store::columns::{Json, Named};
 use crate::token::random_hex;
 
 /// What a claim gets.
@@ -45,7 +46,7 @@ impl Tx<'_> {
         let unknown = || Problem::new(ProblemCode::Forbidden, format!("no worker `{worker}` has registered"));
         let known = self.state.workers.get(worker).ok_or_else(unknown)?;
         if let Some(reason) = &known.paused {
-            return Err(Problem::new(ProblemCode::WorkerPaused, paused(worker, reason)).into());
+            return Err(Problem::new(ProblemCode::WorkerPaused, paused(&known.name, reason)).into());
         }
         let offer = Offer::new(&known.machine, claim.gpus.as_deref());
         if let Some(number) = self.state.queue.best(&offer, worker) {
@@ -65,35 +66,36 @@ impl Tx<'_> {
                 "SELECT l.id, l.attempt, l.state, j.job FROM leases l JOIN jobs j ON j.number = l.job
                  WHERE l.worker = ?1 AND l.request = ?2",
             )?
-            .query_row([worker, request], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
-            })
+            .query_row([worker, request], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
-        let Some((lease, attempt, state, job)) = found else { return Ok(None) };
-        if state != "active" {
+        let found: Option<(String, u32, Named<AttemptState>, Json<Job>)> = found;
+        let Some((lease, attempt, Named(state), Json(job))) = found else { return Ok(None) };
+        if state != AttemptState::Active {
             let detail = format!("claim `{request}` got a lease that is over: choose another request");
             return Err(Problem::new(ProblemCode::LeaseOver, detail).into());
         }
         let lease_seconds = self.config.lease.as_secs();
-        Ok(Some(Claimed { lease, lease_seconds, attempt, job: serde_json::from_str(&job)? }))
+        Ok(Some(Claimed { lease, lease_seconds, attempt, job }))
     }
 
     /// Gives a queued job to a worker.
     fn grant(&mut self, number: i64, worker: &str, request: &str) -> Result<Claimed, Failure> {
         let lease = random_hex::<16>()?;
-        let (id, job, attempt): (String, String, u32) = self
+        let (id, Json(job), attempt): (String, Json<Job>, u32) = self
             .db
             .prepare_cached(
-                "UPDATE jobs SET state = 'running', worker = ?2, lease = ?3, attempts = attempts + 1, why = NULL
+                "UPDATE jobs SET state = ?4, worker = ?2, lease = ?3, attempts = attempts + 1, why = NULL
                  WHERE number = ?1 RETURNING id, job, attempts",
             )?
-            .query_row(params![number, worker, lease], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            .query_row(params![number, worker, lease, JobState::Running.name()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
         self.db
             .prepare_cached(
-                "INSERT INTO leases (id, job, worker, request, attempt, state, given)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'active', ?6)",
+                "INSERT INTO leases (id, job, worker, request, attempt, state, given, turn)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?7, ?6, (SELECT ifnull(max(turn), 0) + 1 FROM leases))",
             )?
-            .execute(params![lease, number, worker, request, attempt, self.now])?;
+            .execute(params![lease, number, worker, request, attempt, self.now, AttemptState::Active.name()])?;
         self.state.queue.remove(number);
         let live = Live {
             job: number,
@@ -106,7 +108,6 @@ impl Tx<'_> {
         };
         self.state.leases.insert(lease.clone(), live);
         self.event(Event::Job(number));
-        let job: Job = serde_json::from_str(&job)?;
         Ok(Claimed { lease, lease_seconds: self.config.lease.as_secs(), attempt, job })
     }
 

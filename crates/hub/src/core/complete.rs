@@ -1,14 +1,13 @@
 //! The command that ends a job with a result. A job gets one at most.
 
-use protocol::api::{Completed, Problem, ProblemCode};
-use protocol::{Job, JobResult, Source, Verdict};
+use protocol::api::{AttemptState, Completed, JobState, Problem, ProblemCode};
+use protocol::{Job, JobResult, Source};
 use rusqlite::params;
 
 use crate::core::leases::{LeaseRow, find};
 use crate::core::{Event, Failure, Tx};
-
-/// Target that stands for a result without a GPU.
-const NO_GPU: &str = "none";
+use crate::store::columns::{Json, Named};
+use crate::store::coverage::{self, Covering, is_simulated, targets};
 
 /// A bundle that was found good.
 #[derive(Debug)]
@@ -21,11 +20,42 @@ pub(crate) struct Delivered {
     pub(crate) result: JobResult,
     /// What the worker says of it.
     pub(crate) summary: String,
+    /// Whether the worker has said what time it is there. If not, the times in the result may tell.
+    pub(crate) clock: WorkerClock,
+}
+
+/// What a request says about the clock of its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkerClock {
+    /// It said the time, and that was compared.
+    Told,
+    /// Nothing.
+    Untold,
+}
+
+/// Whether a lease may be completed.
+#[derive(Debug)]
+pub(crate) enum Completion {
+    /// Yes.
+    Open(Completable),
+    /// It was, with the same bundle: this was the answer.
+    Done(Completed),
+}
+
+/// A job that may be completed.
+#[derive(Debug)]
+pub(crate) struct Completable {
+    /// Its number.
+    pub(crate) number: i64,
+    /// Its id.
+    pub(crate) id: String,
+    /// What it tests.
+    pub(crate) source: Source,
 }
 
 impl Tx<'_> {
     /// The answer if the lease was completed with this bundle before; none if it may be completed now.
-    pub(crate) fn completed_before(
+    fn completed_before(
         &self,
         lease: &str,
         worker: &str,
@@ -33,14 +63,13 @@ impl Tx<'_> {
     ) -> Result<(LeaseRow, Option<Completed>), Failure> {
         let row = find(self.db, lease, worker)?;
         let refuse = |code, detail: String| Err(Failure::Refused(Problem::new(code, detail)));
-        if row.job_state == "finished" {
-            let (by, kept, verdict): (String, String, String) = self
+        if row.job_state == JobState::Finished {
+            let (by, kept, Named(verdict)): (String, String, _) = self
                 .db
                 .prepare_cached("SELECT lease, bundle, verdict FROM results WHERE job = ?1")?
                 .query_row([row.job], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             if by == lease && kept == bundle {
-                let verdict = verdict.parse().unwrap_or(Verdict::TestbedFailed);
-                let completed = Completed { job: row.job_id.clone(), verdict, late: row.reason == "late" };
+                let completed = Completed { job: row.job_id.clone(), verdict, late: row.late };
                 return Ok((row, Some(completed)));
             }
             let by = if by == lease { "this lease, with another bundle" } else { "another attempt" };
@@ -49,13 +78,23 @@ impl Tx<'_> {
                 format!("job `{}` was completed by {by} (bundle {kept})", row.job_id),
             );
         }
-        if row.job_state == "cancelled" {
+        if row.job_state == JobState::Cancelled {
             return refuse(ProblemCode::JobCancelled, format!("job `{}` was cancelled", row.job_id));
         }
-        if row.state == "given-back" {
+        if row.state == AttemptState::GivenBack {
             return refuse(ProblemCode::LeaseOver, format!("job `{}` was given back", row.job_id));
         }
         Ok((row, None))
+    }
+
+    /// Looks, before a bundle is read, whether it is worth reading.
+    pub(crate) fn may_complete(&mut self, lease: &str, worker: &str, bundle: &str) -> Result<Completion, Failure> {
+        let (row, before) = self.completed_before(lease, worker, bundle)?;
+        if let Some(before) = before {
+            return Ok(Completion::Done(before));
+        }
+        let job = self.job(row.job)?;
+        Ok(Completion::Open(Completable { number: row.job, id: row.job_id, source: job.source }))
     }
 
     /// Ends a job with a result. The same again gets the same answer; a lease that has run out will do if nobody else
@@ -65,24 +104,32 @@ impl Tx<'_> {
         if let Some(before) = before {
             return Ok(before);
         }
-        let late = row.state != "active";
+        let late = row.state != AttemptState::Active;
         let others = "another attempt has delivered the result";
         self.db
             .prepare_cached(
-                "UPDATE leases SET state = 'cancelled', reason = ?2, ended = ?3
-                 WHERE job = ?1 AND state = 'active' AND id <> ?4",
+                "UPDATE leases SET state = ?5, reason = ?2, ended = ?3 WHERE job = ?1 AND state = ?6 AND id <> ?4",
             )?
-            .execute(params![row.job, others, self.now, lease])?;
+            .execute(params![
+                row.job,
+                others,
+                self.now,
+                lease,
+                AttemptState::Cancelled.name(),
+                AttemptState::Active.name()
+            ])?;
         self.db
-            .prepare_cached("UPDATE leases SET state = 'completed', reason = ?2, ended = ?3 WHERE id = ?1")?
-            .execute(params![lease, if late { "late" } else { "" }, self.now])?;
+            .prepare_cached("UPDATE leases SET state = ?4, reason = '', late = ?2, ended = ?3 WHERE id = ?1")?
+            .execute(params![lease, late, self.now, AttemptState::Completed.name()])?;
         self.db
             .prepare_cached(
-                "UPDATE jobs SET state = 'finished', why = NULL, worker = ?2, lease = ?3, ended = ?4
-                 WHERE number = ?1",
+                "UPDATE jobs SET state = ?5, why = NULL, worker = ?2, lease = ?3, ended = ?4 WHERE number = ?1",
             )?
-            .execute(params![row.job, worker, lease, self.now])?;
+            .execute(params![row.job, worker, lease, self.now, JobState::Finished.name()])?;
         self.insert_result(&row, delivered)?;
+        if delivered.clock == WorkerClock::Untold {
+            self.clock_of_result(&row, &delivered.result);
+        }
         self.state.leases.retain(|_, live| live.job != row.job);
         self.state.queue.remove(row.job);
         self.event(Event::Job(row.job));
@@ -93,10 +140,6 @@ impl Tx<'_> {
         let result = &delivered.result;
         let package = result.job.source.name();
         let version = result.runs.iter().find_map(|run| run.package.as_ref()).map(|package| &package.version);
-        let targets = targets(result);
-        let simulated = result.simulated || result.machine.gpus.simulated;
-        // A worker's clock that is ahead must not keep later results from being the latest.
-        let finished = result.finished.as_millisecond().min(self.now);
         self.db
             .prepare_cached(
                 "INSERT INTO results (job, lease, worker, package, version, verdict, simulated, targets, summary,
@@ -110,66 +153,44 @@ impl Tx<'_> {
                 package,
                 version,
                 result.verdict.name(),
-                simulated,
-                targets.join(" "),
+                is_simulated(result),
+                targets(result).join(" "),
                 delivered.summary,
                 result.started.as_millisecond(),
-                finished,
+                result.finished.as_millisecond(),
                 self.now,
                 delivered.bundle,
                 i64::try_from(delivered.size).unwrap_or(i64::MAX),
                 serde_json::to_string(result)?,
             ])?;
-        let none = [NO_GPU.to_owned()];
-        for target in if targets.is_empty() { &none[..] } else { &targets[..] } {
-            // The latest counts, also where an older one is delivered late.
-            self.db
-                .prepare_cached(
-                    "INSERT INTO coverage (package, target, simulated, job, verdict, finished)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
-                     SET job = ?4, verdict = ?5, finished = ?6 WHERE ?6 >= finished",
-                )?
-                .execute(params![package, target, simulated, row.job, result.verdict.name(), finished])?;
-        }
-        Ok(())
+        let job = self.job(row.job)?;
+        let covering = Covering { number: row.job, job: &job, turn: row.turn, result, received: self.now };
+        Ok(coverage::note(self.db, &covering)?)
     }
-}
 
-/// Targets of the GPUs that were in the testbed, without feature settings, each once.
-fn targets(result: &JobResult) -> Vec<String> {
-    let used = result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
-    let mut targets: Vec<String> = used.map(|gpu| gpu.target.without_features().to_string()).collect();
-    targets.sort_unstable();
-    targets.dedup();
-    targets
-}
-
-/// A job that may be completed.
-#[derive(Debug)]
-pub(crate) struct Completable {
-    /// Its number.
-    pub(crate) number: i64,
-    /// Its id.
-    pub(crate) id: String,
-}
-
-impl Tx<'_> {
-    /// Looks, before a bundle is read, whether it is worth reading: the job and what it tests, or the answer that was
-    /// given before.
-    pub(crate) fn may_complete(
-        &mut self,
-        lease: &str,
-        worker: &str,
-        bundle: &str,
-    ) -> Result<Result<(Completable, Source), Completed>, Failure> {
-        let (row, before) = self.completed_before(lease, worker, bundle)?;
-        if let Some(before) = before {
-            return Ok(Err(before));
+    /// What the times in a result say of its worker's clock: no job ends before it was given out, or in the future. A result
+    /// may be delivered long after it ended, so that it says no more than this.
+    fn clock_of_result(&mut self, row: &LeaseRow, result: &JobResult) {
+        let finished = result.finished.as_millisecond();
+        let ahead = if finished > self.now {
+            Some(finished.saturating_sub(self.now))
+        } else if finished < row.given {
+            Some(finished.saturating_sub(row.given))
+        } else {
+            None
+        };
+        if let Some(worker) = self.state.workers.get(&row.worker)
+            && worker.clock.set(ahead)
+        {
+            self.event(Event::Worker(row.worker.clone()));
         }
-        let job: String =
-            self.db.prepare_cached("SELECT job FROM jobs WHERE number = ?1")?.query_row([row.job], |row| row.get(0))?;
-        let job: Job = serde_json::from_str(&job)?;
-        Ok(Ok((Completable { number: row.job, id: row.job_id }, job.source)))
+    }
+
+    /// A job as it was added.
+    pub(super) fn job(&self, number: i64) -> Result<Job, Failure> {
+        let Json(job) =
+            self.db.prepare_cached("SELECT job FROM jobs WHERE number = ?1")?.query_row([number], |row| row.get(0))?;
+        Ok(job)
     }
 
     /// Number and attempt of the job that a lease is or was for.

@@ -1,12 +1,13 @@
 //! People's commands: adding, cancelling and repeating jobs.
 
-use protocol::api::{AddJobs, AddedJobs, Problem, ProblemCode, job_id};
+use protocol::api::{AddJobs, AddedJobs, AttemptState, JobState, Problem, ProblemCode, job_id};
 use protocol::{Job, Source};
 use rusqlite::{OptionalExtension, params};
 
 use crate::core::need::Need;
 use crate::core::queue::Queued;
 use crate::core::{Event, Failure, Tx};
+use crate::store::columns::{Json, Named};
 
 /// The most jobs in one request: while they are added nothing else is.
 const MOST_JOBS: usize = 20_000;
@@ -41,8 +42,7 @@ impl Tx<'_> {
     fn are_these(&self, ids: &[String], jobs: &[Job]) -> Result<bool, Failure> {
         let mut find = self.db.prepare_cached("SELECT job FROM jobs WHERE id = ?1")?;
         for (id, job) in ids.iter().zip(jobs) {
-            let added: String = find.query_row([id], |row| row.get(0))?;
-            let added: Job = serde_json::from_str(&added)?;
+            let Json(added): Json<Job> = find.query_row([id], |row| row.get(0))?;
             if added != (Job { id: added.id.clone(), ..job.clone() }) {
                 return Ok(false);
             }
@@ -55,9 +55,16 @@ impl Tx<'_> {
         job.id = self.free_id(&job.id)?;
         self.db
             .prepare_cached(
-                "INSERT INTO jobs (id, package, job, state, added, retry_of) VALUES (?1, ?2, ?3, 'queued', ?4, ?5)",
+                "INSERT INTO jobs (id, package, job, state, added, retry_of) VALUES (?1, ?2, ?3, ?6, ?4, ?5)",
             )?
-            .execute(params![job.id, job.source.name(), serde_json::to_string(&job)?, self.now, retry_of])?;
+            .execute(params![
+                job.id,
+                job.source.name(),
+                serde_json::to_string(&job)?,
+                self.now,
+                retry_of,
+                JobState::Queued.name()
+            ])?;
         let number = self.db.last_insert_rowid();
         self.event(Event::Job(number));
         self.enqueue(Queued { number, need: Need::of(&job), priority: job.priority, excluded: Vec::new() })?;
@@ -87,22 +94,20 @@ impl Tx<'_> {
     /// Cancels a job, which may have been cancelled before. One that is over stays as it is.
     pub(crate) fn cancel(&mut self, id: &str) -> Result<(), Failure> {
         let (number, state) = self.job_state(id)?;
-        match state.as_str() {
-            "cancelled" => return Ok(()),
-            "queued" | "running" => {}
-            other => {
+        match state {
+            JobState::Cancelled => return Ok(()),
+            JobState::Queued | JobState::Running => {}
+            other @ (JobState::Finished | JobState::GivenUp) => {
                 return Err(Problem::new(ProblemCode::JobOver, format!("job `{id}` is {other} already")).into());
             }
         }
         let why = "the job was cancelled";
         self.db
-            .prepare_cached("UPDATE jobs SET state = 'cancelled', why = 'by request', ended = ?2 WHERE number = ?1")?
-            .execute(params![number, self.now])?;
+            .prepare_cached("UPDATE jobs SET state = ?3, why = 'by request', ended = ?2 WHERE number = ?1")?
+            .execute(params![number, self.now, JobState::Cancelled.name()])?;
         self.db
-            .prepare_cached(
-                "UPDATE leases SET state = 'cancelled', reason = ?2, ended = ?3 WHERE job = ?1 AND state = 'active'",
-            )?
-            .execute(params![number, why, self.now])?;
+            .prepare_cached("UPDATE leases SET state = ?4, reason = ?2, ended = ?3 WHERE job = ?1 AND state = ?5")?
+            .execute(params![number, why, self.now, AttemptState::Cancelled.name(), AttemptState::Active.name()])?;
         self.state.queue.remove(number);
         self.state.leases.retain(|_, live| live.job != number);
         self.event(Event::Job(number));
@@ -112,29 +117,29 @@ impl Tx<'_> {
     /// Adds a job like one that is over. If one was added before, and is not over yet, it is that one.
     pub(crate) fn retry(&mut self, id: &str) -> Result<String, Failure> {
         let (number, state) = self.job_state(id)?;
-        if matches!(state.as_str(), "queued" | "running") {
+        if !state.is_over() {
             return Ok(id.to_owned());
         }
         let waiting: Option<String> = self
             .db
-            .prepare_cached(
-                "SELECT id FROM jobs WHERE retry_of = ?1 AND state IN ('queued', 'running') ORDER BY number LIMIT 1",
-            )?
-            .query_row([id], |row| row.get(0))
+            .prepare_cached("SELECT id FROM jobs WHERE retry_of = ?1 AND state IN (?2, ?3) ORDER BY number LIMIT 1")?
+            .query_row([id, JobState::Queued.name(), JobState::Running.name()], |row| row.get(0))
             .optional()?;
         if let Some(waiting) = waiting {
             return Ok(waiting);
         }
-        let job: String =
-            self.db.prepare_cached("SELECT job FROM jobs WHERE number = ?1")?.query_row([number], |row| row.get(0))?;
-        self.insert(serde_json::from_str(&job)?, Some(id))
+        let job = self.job(number)?;
+        self.insert(job, Some(id))
     }
 
-    fn job_state(&self, id: &str) -> Result<(i64, String), Failure> {
+    fn job_state(&self, id: &str) -> Result<(i64, JobState), Failure> {
         let found = self
             .db
             .prepare_cached("SELECT number, state FROM jobs WHERE id = ?1")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row([id], |row| {
+                let Named(state) = row.get(1)?;
+                Ok((row.get(0)?, state))
+            })
             .optional()?;
         found.ok_or_else(|| Problem::new(ProblemCode::NotFound, format!("there is no job `{id}`")).into())
     }

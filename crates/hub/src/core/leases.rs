@@ -1,13 +1,14 @@
 //! Commands about leases that exist: heartbeats, loss, giving back.
 
 use protocol::Job;
-use protocol::api::{GiveBack, Given, HeartbeatAnswer, Problem, ProblemCode};
+use protocol::api::{AttemptState, GiveBack, Given, HeartbeatAnswer, JobState, Problem, ProblemCode};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::core::need::Need;
 use crate::core::queue::Queued;
 use crate::core::state::Live;
 use crate::core::{Event, Failure, Tx};
+use crate::store::columns::{Json, Named};
 
 /// However jobs come back, none is given out more often.
 const MOST_ATTEMPTS: u32 = 20;
@@ -23,9 +24,15 @@ pub(crate) struct LeaseRow {
     pub(crate) job_id: String,
     pub(crate) worker: String,
     pub(crate) attempt: u32,
-    pub(crate) state: String,
+    pub(crate) state: AttemptState,
     pub(crate) reason: String,
-    pub(crate) job_state: String,
+    pub(crate) job_state: JobState,
+    /// When it was given out, in milliseconds since 1970.
+    pub(crate) given: i64,
+    /// Its place in the order in which leases were given.
+    pub(crate) turn: i64,
+    /// Whether it was completed after it had run out.
+    pub(crate) late: bool,
     /// Whether the job was given out again after this lease.
     pub(crate) is_latest: bool,
 }
@@ -34,20 +41,25 @@ pub(crate) struct LeaseRow {
 pub(crate) fn find(db: &Connection, lease: &str, worker: &str) -> Result<LeaseRow, Failure> {
     let found = db
         .prepare_cached(
-            "SELECT l.id, l.job, j.id, l.worker, l.attempt, l.state, l.reason, j.state, j.lease IS l.id
+            "SELECT l.id, l.job, j.id, l.worker, l.attempt, l.state, l.reason, j.state, j.lease IS l.id, l.given,
+                 l.turn, l.late
              FROM leases l JOIN jobs j ON j.number = l.job WHERE l.id = ?1 AND l.worker = ?2",
         )?
         .query_row([lease, worker], |row| {
+            let (Named(state), Named(job_state)) = (row.get(5)?, row.get(7)?);
             Ok(LeaseRow {
                 id: row.get(0)?,
                 job: row.get(1)?,
                 job_id: row.get(2)?,
                 worker: row.get(3)?,
                 attempt: row.get(4)?,
-                state: row.get(5)?,
+                state,
                 reason: row.get(6)?,
-                job_state: row.get(7)?,
+                job_state,
                 is_latest: row.get(8)?,
+                given: row.get(9)?,
+                turn: row.get(10)?,
+                late: row.get(11)?,
             })
         })
         .optional()?;
@@ -59,9 +71,9 @@ pub(crate) fn find(db: &Connection, lease: &str, worker: &str) -> Result<LeaseRo
 pub(crate) fn excluded(db: &Connection, job: i64) -> rusqlite::Result<Vec<String>> {
     db.prepare_cached(
         "SELECT worker FROM leases WHERE job = ?1 GROUP BY worker
-         HAVING max(excludes) = 1 OR sum(state = 'lost' AND confirmed) >= ?2 ORDER BY worker",
+         HAVING max(excludes) = 1 OR sum(state = ?3 AND confirmed) >= ?2 ORDER BY worker",
     )?
-    .query_map(params![job, LOSSES_ON_ONE_MACHINE], |row| row.get(0))?
+    .query_map(params![job, LOSSES_ON_ONE_MACHINE, AttemptState::Lost.name()], |row| row.get(0))?
     .collect()
 }
 
@@ -71,27 +83,29 @@ impl Tx<'_> {
         let row = find(self.db, lease, worker)?;
         let go_on = HeartbeatAnswer { lease_seconds: self.config.lease.as_secs(), cancel: None };
         let stop = |why: &str| Ok(HeartbeatAnswer { cancel: Some(why.to_owned()), ..go_on.clone() });
-        match (row.state.as_str(), row.job_state.as_str()) {
-            ("active", _) => {
+        match (row.state, row.job_state) {
+            (AttemptState::Active, _) => {
                 self.db.prepare_cached("UPDATE leases SET confirmed = 1 WHERE id = ?1")?.execute([lease])?;
             }
             // It ran out, but nobody else has the job yet: the worker keeps it.
-            ("lost", "queued") if row.is_latest => {
+            (AttemptState::Lost, JobState::Queued) if row.is_latest => {
                 self.db
                     .prepare_cached(
-                        "UPDATE leases SET state = 'active', confirmed = 1, ended = NULL, reason = '' WHERE id = ?1",
+                        "UPDATE leases SET state = ?2, confirmed = 1, ended = NULL, reason = '' WHERE id = ?1",
                     )?
-                    .execute([lease])?;
+                    .execute([lease, AttemptState::Active.name()])?;
                 self.db
-                    .prepare_cached("UPDATE jobs SET state = 'running', why = NULL WHERE number = ?1")?
-                    .execute([row.job])?;
+                    .prepare_cached("UPDATE jobs SET state = ?2, why = NULL WHERE number = ?1")?
+                    .execute(params![row.job, JobState::Running.name()])?;
                 self.state.queue.remove(row.job);
             }
-            ("lost", "finished") => return stop("another attempt has delivered the result"),
-            ("lost", "cancelled") => return stop("the job was cancelled"),
-            ("lost", "given-up") => return stop("the lease ran out too often, and the job was given up"),
-            ("lost", _) => return stop("the lease ran out, and another worker has the job"),
-            ("cancelled", _) => return stop(&row.reason),
+            (AttemptState::Lost, JobState::Finished) => return stop("another attempt has delivered the result"),
+            (AttemptState::Lost, JobState::Cancelled) => return stop("the job was cancelled"),
+            (AttemptState::Lost, JobState::GivenUp) => {
+                return stop("the lease ran out too often, and the job was given up");
+            }
+            (AttemptState::Lost, _) => return stop("the lease ran out, and another worker has the job"),
+            (AttemptState::Cancelled, _) => return stop(&row.reason),
             _ => return Err(over(&row).into()),
         }
         self.event(Event::Job(row.job));
@@ -112,9 +126,9 @@ impl Tx<'_> {
     pub(crate) fn give_back(&mut self, lease: &str, worker: &str, request: &GiveBack) -> Result<Given, Failure> {
         let row = find(self.db, lease, worker)?;
         let given = Given { job: row.job_id.clone() };
-        match row.state.as_str() {
-            "active" | "lost" => {}
-            "given-back" | "cancelled" => return Ok(given),
+        match row.state {
+            AttemptState::Active | AttemptState::Lost => {}
+            AttemptState::GivenBack | AttemptState::Cancelled => return Ok(given),
             _ => return Err(over(&row).into()),
         }
         let message = request.message.trim();
@@ -125,12 +139,17 @@ impl Tx<'_> {
         };
         self.db
             .prepare_cached(
-                "UPDATE leases SET state = 'given-back', reason = ?2, excludes = ?3, ended = ifnull(ended, ?4)
-                 WHERE id = ?1",
+                "UPDATE leases SET state = ?5, reason = ?2, excludes = ?3, ended = ifnull(ended, ?4) WHERE id = ?1",
             )?
-            .execute(params![lease, reason, request.reason.excludes_machine(), self.now])?;
+            .execute(params![
+                lease,
+                reason,
+                request.reason.excludes_machine(),
+                self.now,
+                AttemptState::GivenBack.name()
+            ])?;
         self.state.leases.remove(lease);
-        if row.is_latest && matches!(row.job_state.as_str(), "running" | "queued") {
+        if row.is_latest && !row.job_state.is_over() {
             self.put_back(row.job, &reason)?;
         }
         Ok(given)
@@ -140,8 +159,8 @@ impl Tx<'_> {
     pub(crate) fn lose(&mut self, lease: &str, reason: &str) -> Result<(), Failure> {
         let Some(live) = self.state.leases.remove(lease) else { return Ok(()) };
         self.db
-            .prepare_cached("UPDATE leases SET state = 'lost', reason = ?2, ended = ?3 WHERE id = ?1")?
-            .execute(params![lease, reason, self.now])?;
+            .prepare_cached("UPDATE leases SET state = ?4, reason = ?2, ended = ?3 WHERE id = ?1")?
+            .execute(params![lease, reason, self.now, AttemptState::Lost.name()])?;
         self.put_back(live.job, reason)
     }
 
@@ -157,31 +176,32 @@ impl Tx<'_> {
 
     /// Queues a job again, or gives it up if it came back too often.
     fn put_back(&mut self, number: i64, reason: &str) -> Result<(), Failure> {
-        let (job, attempts): (String, u32) = self
+        let (Json(job), attempts): (Json<Job>, u32) = self
             .db
             .prepare_cached("SELECT job, attempts FROM jobs WHERE number = ?1")?
             .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
         // A lease that nobody has ever kept was perhaps never heard of: this says nothing about the job.
         let losses: u32 = self
             .db
-            .prepare_cached("SELECT count(*) FROM leases WHERE job = ?1 AND state = 'lost' AND confirmed")?
-            .query_row([number], |row| row.get(0))?;
+            .prepare_cached("SELECT count(*) FROM leases WHERE job = ?1 AND state = ?2 AND confirmed")?
+            .query_row(params![number, AttemptState::Lost.name()], |row| row.get(0))?;
         self.event(Event::Job(number));
         if losses > self.config.retries || attempts >= MOST_ATTEMPTS {
             let why = format!("given out {attempts} times, lost {losses} times; the last time: {reason}");
             self.db
-                .prepare_cached("UPDATE jobs SET state = 'given-up', why = ?2, ended = ?3 WHERE number = ?1")?
-                .execute(params![number, why, self.now])?;
+                .prepare_cached("UPDATE jobs SET state = ?4, why = ?2, ended = ?3 WHERE number = ?1")?
+                .execute(params![number, why, self.now, JobState::GivenUp.name()])?;
             self.state.queue.remove(number);
             return Ok(());
         }
-        self.db.prepare_cached("UPDATE jobs SET state = 'queued' WHERE number = ?1")?.execute([number])?;
-        let job: Job = serde_json::from_str(&job)?;
+        self.db
+            .prepare_cached("UPDATE jobs SET state = ?2 WHERE number = ?1")?
+            .execute(params![number, JobState::Queued.name()])?;
         let excluded = excluded(self.db, number)?;
         self.enqueue(Queued { number, need: Need::of(&job), priority: job.priority, excluded })
     }
 }
 
 fn over(row: &LeaseRow) -> Problem {
-    Problem::new(ProblemCode::LeaseOver, format!("the lease of job `{}` is over: {}", row.job_id, row.state))
+    Problem::new(ProblemCode::LeaseOver, format!("the lease of job `{}` is over: {}", row.job_id, row.state.name()))
 }

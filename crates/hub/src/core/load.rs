@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use protocol::Job;
-use rusqlite::{Connection, Row};
+use protocol::api::JobState;
+use rusqlite::Connection;
 
 use crate::clock::millis;
 use crate::config::Config;
 use crate::core::leases::excluded;
 use crate::core::need::Need;
 use crate::core::queue::Queued;
-use crate::core::state::{Live, State, Worker};
+use crate::core::state::{ClockOffset, Live, State, Worker};
+use crate::store::columns::{Json, Named};
 use crate::token::{TokenHash, Who};
 
 impl State {
@@ -19,11 +21,11 @@ impl State {
     pub(crate) fn load(db: &Connection, config: &Config) -> rusqlite::Result<Self> {
         let mut state = Self::default();
         let deadline = config.clock.steady().saturating_add(millis(config.lease));
-        let mut statement = db.prepare("SELECT number, job FROM jobs WHERE state = 'queued'")?;
-        let mut rows = statement.query([])?;
+        let mut statement = db.prepare("SELECT number, job FROM jobs WHERE state = ?1")?;
+        let mut rows = statement.query([JobState::Queued.name()])?;
         while let Some(row) = rows.next()? {
             let number: i64 = row.get(0)?;
-            let job: Job = json(row, 1)?;
+            let Json(job): Json<Job> = row.get(1)?;
             let excluded = excluded(db, number)?;
             state.queue.insert(Queued { number, need: Need::of(&job), priority: job.priority, excluded });
         }
@@ -31,6 +33,7 @@ impl State {
             "SELECT l.id, l.job, j.id, l.attempt, l.worker, l.confirmed
              FROM leases l JOIN jobs j ON j.number = l.job WHERE l.state = 'active'",
         )?;
+        // Written out above: the index of active leases is used for that only.
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let live = Live {
@@ -44,18 +47,24 @@ impl State {
             };
             state.leases.insert(row.get(0)?, live);
         }
-        let mut statement =
-            db.prepare("SELECT id, machine, boot, health, message, registered, seen, paused FROM workers")?;
+        let mut statement = db.prepare(
+            "SELECT w.id, ifnull(n.name, w.id), w.machine, w.boot, w.health, w.message, w.registered, w.seen, w.paused,
+                 w.clock
+             FROM workers w LEFT JOIN names n ON n.worker = w.id",
+        )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
+            let (Json(machine), Named(health)) = (row.get(2)?, row.get(4)?);
             let worker = Worker {
-                machine: Arc::new(json(row, 1)?),
-                boot: row.get(2)?,
-                health: row.get::<_, String>(3)?.parse().unwrap_or_default(),
-                message: row.get(4)?,
-                registered: row.get(5)?,
-                seen: Arc::new(AtomicI64::new(row.get(6)?)),
-                paused: row.get(7)?,
+                name: row.get(1)?,
+                machine: Arc::new(machine),
+                boot: row.get(3)?,
+                health,
+                message: row.get(5)?,
+                registered: row.get(6)?,
+                seen: Arc::new(AtomicI64::new(row.get(7)?)),
+                paused: row.get(8)?,
+                clock: ClockOffset::new(row.get(9)?),
             };
             state.workers.insert(row.get(0)?, worker);
         }
@@ -85,17 +94,11 @@ impl State {
         for (id, worker) in &fresh.workers {
             if let Some(old) = self.workers.get(id) {
                 worker.seen.fetch_max(old.seen.load(Ordering::Relaxed), Ordering::Relaxed);
+                worker.clock.set(old.clock.get());
             }
         }
         let join = self.tokens.iter().filter(|(_, who)| **who == Who::Join);
         fresh.tokens.extend(join.map(|(hash, who)| (*hash, who.clone())));
         *self = fresh;
     }
-}
-
-fn json<T: serde::de::DeserializeOwned>(row: &Row, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
-    })
 }

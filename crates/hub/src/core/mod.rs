@@ -26,7 +26,7 @@ use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use claims::ClaimAnswer;
-pub(crate) use complete::Delivered;
+pub(crate) use complete::{Completion, Delivered, WorkerClock};
 pub(crate) use state::State;
 pub(crate) use uploads::UploadRow;
 pub(crate) use why::Reasons;
@@ -34,7 +34,7 @@ pub(crate) use why::Reasons;
 use crate::clock::millis;
 use crate::config::Config;
 use crate::error::HubError;
-use crate::store::readers::internal;
+use crate::problem::internal;
 
 /// The most commands in one transaction.
 const BATCH: usize = 256;

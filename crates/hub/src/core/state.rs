@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use protocol::Machine;
-use protocol::api::Health;
+use protocol::api::{Health, is_clock_off};
 
 use crate::core::queue::Queue;
 use crate::core::waiters::Waiters;
@@ -42,6 +42,8 @@ pub(crate) struct Live {
 /// A worker that has registered.
 #[derive(Debug, Clone)]
 pub(crate) struct Worker {
+    /// What people call it.
+    pub(crate) name: String,
     pub(crate) machine: Arc<Machine>,
     pub(crate) boot: String,
     pub(crate) health: Health,
@@ -51,6 +53,37 @@ pub(crate) struct Worker {
     pub(crate) seen: Arc<AtomicI64>,
     /// Why it gets no jobs, if somebody has paused it.
     pub(crate) paused: Option<String>,
+    /// What is known of its clock. Changes while others read.
+    pub(crate) clock: ClockOffset,
+}
+
+/// By how many milliseconds a worker's clock is ahead of ours (below zero: behind), where that is known.
+#[derive(Debug, Clone)]
+pub(crate) struct ClockOffset(Arc<AtomicI64>);
+
+impl ClockOffset {
+    /// Stands for what is not known.
+    const UNKNOWN: i64 = i64::MIN;
+
+    pub(crate) fn new(ahead: Option<i64>) -> Self {
+        Self(Arc::new(AtomicI64::new(ahead.unwrap_or(Self::UNKNOWN))))
+    }
+
+    pub(crate) fn get(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|ahead| *ahead != Self::UNKNOWN)
+    }
+
+    /// In whole seconds, to the nearest.
+    pub(crate) fn seconds(&self) -> Option<i64> {
+        self.get().map(|ahead| ahead.saturating_add(500).div_euclid(1000))
+    }
+
+    /// Takes a new one. True if the clock is off from now on, or right from now on.
+    pub(crate) fn set(&self, ahead: Option<i64>) -> bool {
+        let was = self.seconds().is_some_and(is_clock_off);
+        self.0.store(ahead.unwrap_or(Self::UNKNOWN), Ordering::Relaxed);
+        self.seconds().is_some_and(is_clock_off) != was
+    }
 }
 
 impl State {
@@ -59,6 +92,11 @@ impl State {
         if let Some(worker) = self.workers.get(worker) {
             worker.seen.fetch_max(now, Ordering::Relaxed);
         }
+    }
+
+    /// What people call a worker; its id if it was removed.
+    pub(crate) fn name_of<'a>(&'a self, worker: &'a str) -> &'a str {
+        self.workers.get(worker).map_or(worker, |worker| &worker.name)
     }
 
     /// The job that a lease is for; only of the worker that has the lease.

@@ -21,13 +21,13 @@ impl Tx<'_> {
         Ok(over.len())
     }
 
-    /// Writes down when workers were heard of, those of which it is since the time given.
+    /// Writes down when workers were heard of and what is known of their clocks, of those heard of since the time given.
     pub(crate) fn save_seen(&mut self, since: i64) -> Result<(), Failure> {
-        let mut statement = self.db.prepare_cached("UPDATE workers SET seen = ?2 WHERE id = ?1")?;
+        let mut statement = self.db.prepare_cached("UPDATE workers SET seen = ?2, clock = ?3 WHERE id = ?1")?;
         for (id, worker) in &self.state.workers {
             let seen = worker.seen.load(Ordering::Relaxed);
             if seen >= since {
-                statement.execute(params![id, seen])?;
+                statement.execute(params![id, seen, worker.clock.get()])?;
             }
         }
         Ok(())

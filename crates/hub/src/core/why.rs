@@ -57,7 +57,7 @@ impl<'a> Reasons<'a> {
         }
         able.retain(|(id, _)| !job.excluded.contains(id));
         if able.is_empty() {
-            let names = names(job.excluded.iter().cloned());
+            let names = names(job.excluded.iter().map(|id| self.state.name_of(id).to_owned()));
             return format!(
                 "only {names} could take it, where it was lost twice or from where it was given back; other machines \
                  have to join"
@@ -68,15 +68,15 @@ impl<'a> Reasons<'a> {
         };
         let count = able.iter().filter(|(_, worker)| ready(worker)).count();
         if count == 0 {
-            let state = |id: &String, worker: &super::state::Worker| {
+            let state = |worker: &super::state::Worker| {
                 let how = match worker.paused {
                     Some(_) => "paused",
                     None if worker.seen_since(self.online_since) => worker.health.name(),
                     None => "offline",
                 };
-                format!("{id} ({how})")
+                format!("{} ({how})", worker.name)
             };
-            let names = names(able.iter().map(|(id, worker)| state(id, worker)));
+            let names = names(able.iter().map(|(_, worker)| state(worker)));
             return format!("no worker that could take it is ready: {names}");
         }
         match count {

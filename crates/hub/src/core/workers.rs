@@ -7,8 +7,9 @@ use protocol::VERSION;
 use protocol::api::{Health, Problem, ProblemCode, Register, Registered, WorkerReport};
 use rusqlite::params;
 
-use crate::core::state::Worker;
+use crate::core::state::{ClockOffset, Worker};
 use crate::core::{Event, Failure, Tx};
+use crate::store::names;
 use crate::token::{Who, hash, new_token};
 
 /// How many tokens of a worker are good at a time: answers may be lost, and then the worker uses the one before.
@@ -43,19 +44,23 @@ impl Tx<'_> {
             )?
             .execute(params![request.id, request.boot, machine, registered, self.now])?;
         self.add_worker_token(&request.id, &token)?;
+        let name = names::give(self.db, &request.id, &request.machine.name, request.name.as_deref())?;
         let worker = Worker {
+            name: name.clone(),
             machine: Arc::new(request.machine),
             boot: request.boot,
             health: Health::Ready,
             message: String::new(),
             registered,
             seen: Arc::new(AtomicI64::new(self.now)),
-            paused: known.and_then(|worker| worker.paused.clone()),
+            paused: known.as_ref().and_then(|worker| worker.paused.clone()),
+            clock: known.map_or_else(|| ClockOffset::new(None), |worker| worker.clock),
         };
         self.state.workers.insert(request.id.clone(), worker);
         self.event(Event::Worker(request.id.clone()));
         Ok(Registered {
             worker: request.id,
+            name,
             token,
             lease_seconds: self.config.lease.as_secs(),
             longest_wait: self.config.longest_wait.as_secs(),

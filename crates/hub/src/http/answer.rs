@@ -5,6 +5,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use protocol::api::{PROBLEM_TYPE, Problem, ProblemCode};
 
+pub(crate) use crate::problem::io_problem;
+
+use crate::problem::internal;
+use crate::store::ReadError;
+
 /// A [`Problem`] as an answer.
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) Problem);
@@ -18,6 +23,12 @@ impl From<Problem> for Refused {
     }
 }
 
+impl From<ReadError> for Refused {
+    fn from(error: ReadError) -> Self {
+        Self(error.into())
+    }
+}
+
 impl From<protocol::api::Invalid> for Refused {
     fn from(invalid: protocol::api::Invalid) -> Self {
         Self(Problem::new(ProblemCode::Invalid, invalid.to_string()))
@@ -26,24 +37,13 @@ impl From<protocol::api::Invalid> for Refused {
 
 impl From<tokio::task::JoinError> for Refused {
     fn from(error: tokio::task::JoinError) -> Self {
-        Self(crate::store::readers::internal(&error))
+        Self(internal(&error))
     }
 }
 
 /// Refuses.
 pub(crate) fn refuse<T>(code: ProblemCode, detail: impl Into<String>) -> Answer<T> {
     Err(Refused(Problem::new(code, detail)))
-}
-
-/// What went wrong with a file. A disk that is full is the caller's to know; everything else is ours.
-pub(crate) fn io_problem(error: &std::io::Error) -> Problem {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            tracing::error!("the data directory's disk is full");
-            Problem::new(ProblemCode::DiskFull, "there is no room in the data directory")
-        }
-        _ => crate::store::readers::internal(error),
-    }
 }
 
 impl IntoResponse for Refused {

@@ -3,11 +3,14 @@
 //! its word.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::Method;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, DATE};
 use axum::http::request::Parts;
+use jiff::fmt::rfc2822::DateTimeParser;
 use protocol::api::{Problem, ProblemCode};
 
+use crate::core::{Event, WorkerClock};
 use crate::http::answer::Refused;
 use crate::hub::Shared;
 use crate::token::{Who, hash};
@@ -96,6 +99,33 @@ fn forbidden<T>(needed: &str) -> Result<T, Refused> {
     Err(Refused(Problem::new(ProblemCode::Forbidden, format!("this needs {needed}, and the token is another"))))
 }
 
+/// By how many milliseconds the clock of whoever sent a request is ahead of ours, by its `Date` header (RFC 9110, section
+/// 6.6.1), which has whole seconds. That the request was under way makes it no more than a little less.
+fn clock_ahead(headers: &HeaderMap, shared: &Shared) -> Option<i64> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    let there = DateTimeParser::new().parse_timestamp(date).ok()?;
+    Some(there.as_millisecond().saturating_sub(shared.config.clock.millis()))
+}
+
+/// Notes what a request says of its worker's clock, if it says anything.
+pub(crate) fn note_clock(headers: &HeaderMap, worker: &str, shared: &Shared) -> WorkerClock {
+    let Some(ahead) = clock_ahead(headers, shared) else { return WorkerClock::Untold };
+    let changed = shared.core.state().workers.get(worker).is_some_and(|worker| worker.clock.set(Some(ahead)));
+    if changed {
+        shared.core.tell(Event::Worker(worker.to_owned()));
+    }
+    WorkerClock::Told
+}
+
+/// What a worker's request says of its clock.
+impl FromRequestParts<Shared> for WorkerClock {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
+        Ok(clock_ahead(&parts.headers, shared).map_or(Self::Untold, |_| Self::Told))
+    }
+}
+
 impl FromRequestParts<Shared> for WorkerId {
     type Rejection = Refused;
 
@@ -104,6 +134,7 @@ impl FromRequestParts<Shared> for WorkerId {
         match who(parts, shared)? {
             Some(Who::Worker(id)) => {
                 shared.core.state().saw(&id, shared.config.clock.millis());
+                note_clock(&parts.headers, &id, shared);
                 Ok(Self(id))
             }
             Some(_) => forbidden(needed),

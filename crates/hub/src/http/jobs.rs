@@ -10,7 +10,9 @@ use crate::core::Reasons;
 use crate::http::answer::{Answer, Refused, refuse};
 use crate::http::auth::{Admin, Reader};
 use crate::http::body::Document;
+use crate::http::workers::meant;
 use crate::hub::Shared;
+use crate::store::names::Among;
 use crate::store::{self, JobFilter};
 
 pub(crate) async fn add(
@@ -31,16 +33,22 @@ pub(crate) async fn add(
 pub(crate) struct Filter {
     state: Option<String>,
     package: Option<String>,
+    worker: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
 }
 
 impl Filter {
-    pub(crate) fn read(self) -> Result<JobFilter, Refused> {
+    pub(crate) async fn read(self, shared: &Shared) -> Result<JobFilter, Refused> {
         let invalid = |detail: String| Refused(Problem::new(ProblemCode::Invalid, detail));
         let empty = |text: &String| !text.is_empty();
         let state = self.state.filter(empty).map(|state| state.parse::<JobState>()).transpose();
+        let worker = match self.worker.filter(empty) {
+            Some(worker) => Some(meant(shared, &worker, Among::All).await?),
+            None => None,
+        };
         Ok(JobFilter {
+            worker,
             state: state.map_err(|error| invalid(format!("state: {error}")))?,
             package: self.package.filter(empty),
             before: number(self.after.as_deref())?,
@@ -61,7 +69,7 @@ pub(crate) async fn list(
     _: Reader,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<JobPage>> {
-    Ok(Json(page(&shared, filter.read()?).await?))
+    Ok(Json(page(&shared, filter.read(&shared).await?).await?))
 }
 
 /// A page of jobs, with what only the memory knows.

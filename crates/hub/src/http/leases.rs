@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::bundle;
 use crate::clock::millis;
-use crate::core::{ClaimAnswer, Delivered, Event};
+use crate::core::{ClaimAnswer, Completion, Delivered, Event, WorkerClock};
 use crate::http::answer::{Answer, Refused, io_problem, refuse};
 use crate::http::auth::WorkerId;
 use crate::http::body::{Document, whole};
@@ -115,14 +115,15 @@ pub(crate) async fn log(
 pub(crate) async fn complete(
     State(shared): State<Shared>,
     WorkerId(worker): WorkerId,
+    clock: WorkerClock,
     Path(lease): Path<String>,
     Document(complete): Document<Complete>,
 ) -> Answer<Json<Completed>> {
     check_sha256("bundle", &complete.bundle)?;
     let (id, name, digest) = (lease.clone(), worker.clone(), complete.bundle.clone());
-    let (job, source) = match shared.core.write(move |tx| tx.may_complete(&id, &name, &digest)).await? {
-        Ok(job) => job,
-        Err(completed) => return Ok(Json(completed)),
+    let job = match shared.core.write(move |tx| tx.may_complete(&id, &name, &digest)).await? {
+        Completion::Open(job) => job,
+        Completion::Done(completed) => return Ok(Json(completed)),
     };
     let (bundles, digest, limit) = (shared.bundles.clone(), complete.bundle.clone(), shared.config.max_unpacked);
     // However many deliver at once, pages and heartbeats are answered meanwhile.
@@ -138,7 +139,7 @@ pub(crate) async fn complete(
     let (size, contents) = read.await??;
     drop(turn);
     let result = contents.result;
-    if result.job.id != job.id || result.job.source != source {
+    if result.job.id != job.id || result.job.source != job.source {
         let detail = format!("the bundle is of job `{}`, and the lease of job `{}`", result.job.id, job.id);
         return refuse(ProblemCode::WrongJob, detail);
     }
@@ -147,7 +148,7 @@ pub(crate) async fn complete(
         return refuse(ProblemCode::Invalid, detail);
     }
     let summary = shorten(&complete.summary, 500);
-    let delivered = Delivered { bundle: complete.bundle, size, result, summary };
+    let delivered = Delivered { bundle: complete.bundle, size, result, summary, clock };
     let completed = shared.core.write(move |tx| tx.complete(&lease, &worker, &delivered)).await?;
     if let Some(junit) = contents.junit {
         let (cases, number) = (shared.cases.clone(), job.number);

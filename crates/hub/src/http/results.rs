@@ -11,7 +11,9 @@ use serde::Deserialize;
 use crate::http::answer::{Answer, Refused, refuse};
 use crate::http::auth::Reader;
 use crate::http::jobs::number;
+use crate::http::workers::meant;
 use crate::hub::Shared;
+use crate::store::names::Among;
 use crate::store::{self, ResultFilter};
 
 /// Which results are wanted.
@@ -20,6 +22,7 @@ pub(crate) struct Filter {
     package: Option<String>,
     target: Option<String>,
     verdict: Option<String>,
+    worker: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
 }
@@ -32,7 +35,12 @@ pub(crate) async fn list(
     let limit = filter.limit.unwrap_or(100).clamp(1, 1000);
     let verdict = filter.verdict.map(|verdict| verdict.parse::<Verdict>()).transpose();
     let invalid = |error| Refused(Problem::new(ProblemCode::Invalid, format!("verdict: {error}")));
+    let worker = match &filter.worker {
+        Some(worker) => Some(meant(&shared, worker, Among::All).await?),
+        None => None,
+    };
     let wanted = ResultFilter {
+        worker,
         package: filter.package,
         target: filter.target,
         verdict: verdict.map_err(invalid)?,

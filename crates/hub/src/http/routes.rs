@@ -101,6 +101,8 @@ impl Endpoint {
     }
 }
 
+const WORKER: (&str, &str) = ("worker", "Which worker had it last: its id, its name, or the beginning of either");
+
 const PAGING: [(&str, &str); 2] =
     [("limit", "How many at most; 100 if it is missing"), ("after", "`next` of the page before")];
 
@@ -175,6 +177,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .query(&[
                 ("state", "queued, running, finished, cancelled or given-up"),
                 ("package", "What is tested"),
+                WORKER,
                 PAGING[0],
                 PAGING[1],
             ])
@@ -198,6 +201,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
                 ("package", "What was tested"),
                 ("target", "On what: gfx1030"),
                 ("verdict", "pass, neutral, fail, timeout, gpu-fault or testbed-failed"),
+                WORKER,
                 PAGING[0],
                 PAGING[1],
             ])

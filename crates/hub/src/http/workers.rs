@@ -2,19 +2,23 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use protocol::VERSION;
-use protocol::api::{Pause, ProblemCode, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, check_id};
+use protocol::api::{
+    Pause, Problem, ProblemCode, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, check_id,
+};
 use serde::Deserialize;
 
 use crate::http::answer::{Answer, refuse};
-use crate::http::auth::{Admin, Joining, Reader, WorkerId};
+use crate::http::auth::{Admin, Joining, Reader, WorkerId, note_clock};
 use crate::http::body::Document;
 use crate::hub::Shared;
+use crate::store::names::{self, Among, Meant};
 
 pub(crate) async fn register(
     State(shared): State<Shared>,
     joining: Joining,
+    headers: HeaderMap,
     Document(request): Document<Register>,
 ) -> Answer<Json<Registered>> {
     check_id("id", &request.id)?;
@@ -30,7 +34,23 @@ pub(crate) async fn register(
     {
         return refuse(ProblemCode::Forbidden, format!("the token is that of worker `{id}`"));
     }
-    Ok(Json(shared.core.write(move |tx| tx.register(request)).await?))
+    let registered = shared.core.write(move |tx| tx.register(request)).await?;
+    note_clock(&headers, &registered.worker, &shared);
+    Ok(Json(registered))
+}
+
+/// The id of the worker that a text means: an id, a name, or the beginning of either.
+pub(crate) async fn meant(shared: &Shared, text: &str, among: Among) -> Result<String, Problem> {
+    let wanted = text.to_owned();
+    match shared.readers.run(move |db| names::find(db, &wanted, among)).await? {
+        Meant::One(id) => Ok(id),
+        Meant::Nobody => Err(Problem::new(ProblemCode::NotFound, format!("no worker `{text}` has registered"))),
+        Meant::Several(names) => {
+            let names = names.join(", ");
+            let detail = format!("worker: `{text}` may be any of {names}: write more of its name");
+            Err(Problem::new(ProblemCode::Invalid, detail))
+        }
+    }
 }
 
 pub(crate) async fn report(
@@ -73,14 +93,14 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<String>) -> Answer<Json<WorkerInfo>> {
-    info(&shared, &id)
+    let id = meant(&shared, &id, Among::Registered).await?;
+    Ok(Json(info(&shared, &id)?))
 }
 
-fn info(shared: &Shared, id: &str) -> Answer<Json<WorkerInfo>> {
-    match infos(shared, |other| other == id, 1).pop() {
-        Some(worker) => Ok(Json(worker)),
-        None => refuse(ProblemCode::NotFound, format!("no worker `{id}` has registered")),
-    }
+/// A worker by its id.
+pub(crate) fn info(shared: &Shared, id: &str) -> Result<WorkerInfo, Problem> {
+    let gone = || Problem::new(ProblemCode::NotFound, format!("no worker `{id}` has registered"));
+    infos(shared, |other| other == id, 1).pop().ok_or_else(gone)
 }
 
 pub(crate) async fn pause(
@@ -89,18 +109,21 @@ pub(crate) async fn pause(
     Path(id): Path<String>,
     Document(pause): Document<Pause>,
 ) -> Answer<Json<WorkerInfo>> {
+    let id = meant(&shared, &id, Among::Registered).await?;
     let (reason, worker) = (shorten(pause.reason.trim(), 500), id.clone());
     shared.core.write(move |tx| tx.pause(&worker, Some(reason))).await?;
-    info(&shared, &id)
+    Ok(Json(info(&shared, &id)?))
 }
 
 pub(crate) async fn resume(State(shared): State<Shared>, _: Admin, Path(id): Path<String>) -> Answer<Json<WorkerInfo>> {
+    let id = meant(&shared, &id, Among::Registered).await?;
     let worker = id.clone();
     shared.core.write(move |tx| tx.pause(&worker, None)).await?;
-    info(&shared, &id)
+    Ok(Json(info(&shared, &id)?))
 }
 
 pub(crate) async fn remove(State(shared): State<Shared>, _: Admin, Path(id): Path<String>) -> Answer<StatusCode> {
+    let id = meant(&shared, &id, Among::Registered).await?;
     shared.core.write(move |tx| tx.remove_worker(&id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -116,6 +139,7 @@ pub(crate) fn infos(shared: &Shared, wanted: impl Fn(&str) -> bool, limit: usize
         .into_iter()
         .map(|(id, worker)| WorkerInfo {
             id: id.clone(),
+            name: worker.name.clone(),
             machine: (*worker.machine).clone(),
             health: worker.health,
             message: worker.message.clone(),
@@ -124,6 +148,7 @@ pub(crate) fn infos(shared: &Shared, wanted: impl Fn(&str) -> bool, limit: usize
             registered: crate::clock::timestamp(worker.registered),
             jobs: Vec::new(),
             paused: worker.paused.clone(),
+            clock_ahead: worker.clock.seconds(),
         })
         .collect();
     for live in state.leases.values() {

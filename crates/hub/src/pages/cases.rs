@@ -6,7 +6,7 @@ use roxmltree::{Document, Node};
 const LARGEST: usize = 16 << 20;
 
 /// The most failed cases of a suite with their texts, and the most others by name.
-const MOST: (usize, usize) = (100, 1_000);
+const MOST: (usize, usize) = (100, 5_000);
 
 /// The longest text of a failed case, in characters.
 const LONGEST: usize = 8_000;
@@ -24,6 +24,8 @@ pub(crate) struct Suite {
     pub(crate) more: usize,
     /// The others, with their outcomes.
     pub(crate) others: Vec<Case>,
+    /// How many others there are besides those that are shown.
+    pub(crate) more_others: usize,
 }
 
 /// A case.
@@ -48,6 +50,13 @@ pub(crate) fn suites(junit: &[u8]) -> Result<Vec<Suite>, String> {
     Ok(suites.map(suite).filter(|suite| suite.total > 0).collect())
 }
 
+/// That the suites have fewer cases than the tests have reported, if it is so.
+pub(crate) fn left_out(reported: u64, suites: &[Suite]) -> Option<String> {
+    let shown = suites.iter().fold(0_u64, |sum, suite| sum.saturating_add(suite.total as u64));
+    let missing = reported.checked_sub(shown).filter(|missing| *missing > 0)?;
+    Some(format!("{missing} of {reported} cases are not in junit.xml; the reports that have them are in the bundle."))
+}
+
 fn suite(node: Node) -> Suite {
     let mut suite = Suite { name: node.attribute("name").unwrap_or("cases").to_owned(), ..Suite::default() };
     for case in node.children().filter(|child| child.has_tag_name("testcase")) {
@@ -70,6 +79,8 @@ fn suite(node: Node) -> Suite {
         suite.skipped += usize::from(skipped);
         if suite.others.len() < MOST.1 {
             suite.others.push(Case { name, text: if skipped { "skip" } else { "pass" }.to_owned() });
+        } else {
+            suite.more_others += 1;
         }
     }
     suite
@@ -100,6 +111,27 @@ at line 3</failure></testcase></testsuite></testsuites>"#;
         let [suite] = &suites[..] else { return Err(format!("{suites:?}")) };
         assert_eq!((suite.total, suite.failures, suite.skipped, suite.others.len()), (3, 1, 1, 2));
         assert_eq!((suite.failed[0].name.as_str(), suite.failed[0].text.as_str()), ("Add.fails", "1 != 2\nat line 3"));
+        Ok(())
+    }
+
+    #[test]
+    fn cases_are_shown_or_counted() -> Result<(), String> {
+        let junit = |passed: usize, failed: usize| {
+            let passed = (0..passed).map(|n| format!("<testcase name=\"p{n}\"/>")).collect::<String>();
+            let failed =
+                (0..failed).map(|n| format!("<testcase name=\"f{n}\"><failure/></testcase>")).collect::<String>();
+            format!("<testsuites><testsuite name=\"gtest\">{passed}{failed}</testsuite></testsuites>")
+        };
+        for (passed, failed) in [(1_284, 0), (1_000, 284), (5_001, 101), (20_000, 0)] {
+            let suites = suites(junit(passed, failed).as_bytes())?;
+            let [suite] = &suites[..] else { return Err(format!("{} suites", suites.len())) };
+            assert_eq!((suite.total, suite.failures), (passed + failed, failed));
+            assert_eq!((suite.failed.len() + suite.more, suite.others.len() + suite.more_others), (failed, passed));
+            assert_eq!(left_out(suite.total as u64, &suites), None);
+        }
+        let suites = suites(junit(1_284, 0).as_bytes())?;
+        assert_eq!((suites[0].others.len(), suites[0].more_others), (1_284, 0));
+        assert!(left_out(2_000, &suites).is_some_and(|text| text.starts_with("716 of 2000 cases")));
         Ok(())
     }
 

@@ -10,9 +10,9 @@ use crate::http::answer::io_problem;
 use crate::http::jobs::find;
 use crate::http::results::detail;
 use crate::hub::Shared;
-use crate::pages::cases::{Suite, suites};
-use crate::pages::jobs::needs;
+use crate::pages::cases::{Suite, left_out, suites};
 use crate::pages::log::{Part, beginning_of, part};
+use crate::pages::wishes::{needs, not_counted, wishes};
 use crate::pages::words::{Time, size, took};
 use crate::pages::{Page, PageError, now, render};
 
@@ -26,6 +26,10 @@ struct JobPage {
     id: String,
     source: String,
     needs: String,
+    /// What else the job says.
+    wishes: Vec<(&'static str, String)>,
+    /// Why its result does not count in the matrix.
+    not_counted: Option<String>,
     state: JobState,
     is_over: bool,
     why: Option<String>,
@@ -56,6 +60,8 @@ struct ResultView {
     problem: Option<String>,
     warnings: Vec<String>,
     runs: Vec<RunView>,
+    /// How many cases its tests have reported.
+    cases: u64,
     kernel_log: Vec<String>,
 }
 
@@ -89,7 +95,7 @@ struct AttemptView {
 }
 
 pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path<String>) -> Page {
-    let (number, last, job) = find(&shared, &id).await?;
+    let (number, last, mut job) = find(&shared, &id).await?;
     let now = now(&shared);
     let (result, suites, cases_note) = match &job.result {
         Some(info) => {
@@ -97,12 +103,13 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
             let (mut suites, note) = read_cases(&shared, number).await?;
             // A suite of each run repeats what the table of tests says.
             suites.retain(|suite| !view.runs.iter().any(|run| run.suite == suite.name));
+            let note = note.or_else(|| left_out(view.cases, &suites));
             (Some(view), suites, note)
         }
         None => (None, Vec::new(), None),
     };
     let mut attempts = Vec::new();
-    for attempt in job.attempts {
+    for attempt in std::mem::take(&mut job.attempts) {
         attempts.push(attempt_view(&shared, number, attempt, now)?);
     }
     let tail = if attempts.last().is_some_and(|attempt| attempt.has_log) || job.state == JobState::Running {
@@ -114,12 +121,14 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         here: "jobs",
         source: job.job.source.to_string(),
         needs: needs(&job.job),
+        wishes: wishes(&job.job),
+        not_counted: not_counted(&job.job),
+        worker: job.worker_name().map(str::to_owned),
         id: job.id,
         state: job.state,
         is_over: job.state.is_over(),
         why: job.why,
         phase: job.phase,
-        worker: job.worker,
         retry_of: job.retry_of,
         added: Time::new(job.added, now),
         ended: job.ended.map(|ended| Time::new(ended, now)),
@@ -152,9 +161,13 @@ fn attempt_view(
     let length = shared.logs.length(number, attempt.number).map_err(|error| io_problem(&error))?;
     Ok(AttemptView {
         number: attempt.number,
-        worker: attempt.worker,
+        worker: attempt.worker_name().to_owned(),
         state: attempt.state.name(),
-        reason: attempt.reason,
+        reason: if attempt.late && attempt.reason.is_empty() {
+            "delivered after its lease had run out".to_owned()
+        } else {
+            attempt.reason
+        },
         given: Time::new(attempt.given, now),
         log: size(length),
         has_log: length > 0,
@@ -165,6 +178,8 @@ fn result_view(info: &ResultInfo, result: JobResult) -> ResultView {
     let used = result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
     let gpus: Vec<String> = used.map(|gpu| format!("{} ({})", gpu.name, gpu.target)).collect();
     let took_all = took(result.seconds());
+    let cases = result.tests().filter_map(|(_, test)| test.cases).map(|cases| cases.total);
+    let cases = cases.fold(0, u64::saturating_add);
     let source = result.job.source;
     let runs = result.runs.into_iter().map(|run| RunView {
         suite: format!(
@@ -201,6 +216,7 @@ fn result_view(info: &ResultInfo, result: JobResult) -> ResultView {
         problem: result.problem,
         warnings: result.warnings,
         runs: runs.collect(),
+        cases,
         kernel_log: result.kernel_log,
     }
 }

@@ -2,12 +2,13 @@
 
 use askama::Template;
 use axum::extract::{Query, State};
+use protocol::Verdict;
 use protocol::api::{JobInfo, JobState};
-use protocol::{GpuNeed, Job, Verdict};
 
 use crate::http::Reader;
 use crate::http::jobs::{Filter, page as load};
 use crate::hub::Shared;
+use crate::pages::wishes::{needs, not_counted};
 use crate::pages::words::Time;
 use crate::pages::{Page, now, render};
 
@@ -18,6 +19,8 @@ struct ListPage {
     states: Vec<(&'static str, bool)>,
     state: &'static str,
     package: String,
+    /// What people call the worker that is asked for.
+    worker: String,
     jobs: Vec<Line>,
     next: Option<String>,
 }
@@ -28,24 +31,28 @@ struct Line {
     state: JobState,
     verdict: Option<Verdict>,
     simulated: bool,
+    /// Whether it is another run than the package's plain one.
+    special: bool,
     note: String,
     worker: Option<String>,
     added: Time,
 }
 
 pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(filter): Query<Filter>) -> Page {
-    let filter = filter.read()?;
+    let filter = filter.read(&shared).await?;
     let (state, package) = (filter.state, filter.package.clone().unwrap_or_default());
+    let worker = filter.worker.as_ref().map(|id| shared.core.state().name_of(id).to_owned()).unwrap_or_default();
     let found = load(&shared, filter).await?;
     let now = now(&shared);
     let line = |job: JobInfo| Line {
         needs: needs(&job.job),
+        special: not_counted(&job.job).is_some(),
+        worker: job.worker_name().map(str::to_owned),
         verdict: job.result.as_ref().map(|result| result.verdict),
         simulated: job.result.as_ref().is_some_and(|result| result.simulated),
         note: job.phase.or(job.why).unwrap_or_default(),
         id: job.id,
         state: job.state,
-        worker: job.worker,
         added: Time::new(job.added, now),
     };
     render(&ListPage {
@@ -53,19 +60,8 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(filter):
         states: JobState::ALL.map(|known| (known.name(), Some(known) == state)).to_vec(),
         state: state.map(JobState::name).unwrap_or_default(),
         package,
+        worker,
         jobs: found.jobs.into_iter().map(line).collect(),
         next: found.next,
     })
-}
-
-/// What a job needs, in words.
-pub(crate) fn needs(job: &Job) -> String {
-    let mut words = match (&job.gpu, job.gpus) {
-        (GpuNeed::None | GpuNeed::IfThere, _) | (_, 1) => job.gpu.to_string(),
-        (need, count) => format!("{count} GPUs: {need}"),
-    };
-    if let Some(memory) = job.memory {
-        words.push_str(&format!(", {memory} MiB of memory"));
-    }
-    words
 }

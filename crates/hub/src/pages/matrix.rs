@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use askama::Template;
 use axum::extract::State;
 use gpu::Target;
+use jiff::Timestamp;
 use protocol::Verdict;
 
 use crate::clock::timestamp;
@@ -12,10 +13,8 @@ use crate::http::Reader;
 use crate::hub::Shared;
 use crate::pages::words::Time;
 use crate::pages::{Page, now, render};
-use crate::store::{self, MatrixCell};
-
-/// Stands for results without a GPU.
-const NO_GPU: &str = "none";
+use crate::store::coverage::NO_GPU;
+use crate::store::{self, CellResult, MatrixCell};
 
 #[derive(Template)]
 #[template(path = "matrix.html")]
@@ -46,10 +45,40 @@ struct Row {
 }
 
 struct Cell {
-    verdict: Verdict,
     simulated: bool,
+    /// What the cell says: the last verdict on the package, or that the testbed failed where there is none.
+    shown: Shown,
+    /// What came after it and says nothing about the package.
+    mark: Option<Shown>,
+}
+
+/// A result in a cell.
+struct Shown {
+    verdict: Verdict,
     job: String,
-    finished: Time,
+    received: Time,
+}
+
+impl Shown {
+    fn new(result: CellResult, now: Timestamp) -> Self {
+        Self { verdict: result.verdict, job: result.job, received: Time::new(timestamp(result.received), now) }
+    }
+}
+
+impl Cell {
+    fn new(cell: MatrixCell, now: Timestamp) -> Option<Self> {
+        let (shown, mark) = match (cell.result, cell.mark) {
+            (Some(result), mark) => (result, mark),
+            (None, mark) => (mark?, None),
+        };
+        let mark = mark.map(|mark| Shown::new(mark, now));
+        Some(Self { simulated: cell.simulated, shown: Shown::new(shown, now), mark })
+    }
+}
+
+/// What a cell says.
+fn verdict_of(cell: &MatrixCell) -> Option<Verdict> {
+    cell.result.as_ref().or(cell.mark.as_ref()).map(|result| result.verdict)
 }
 
 /// The cells to show, by package and by target in the order of columns.
@@ -91,7 +120,7 @@ impl Table {
     fn columns(&self) -> Vec<Column> {
         let column = |key: &Key| {
             let cells = || self.packages.values().filter_map(|row| row.get(key));
-            let passed = cells().filter(|cell| cell.verdict == Verdict::Pass).count();
+            let passed = cells().filter(|cell| verdict_of(cell) == Some(Verdict::Pass)).count();
             Column { target: key.2.clone(), passed, total: cells().count() }
         };
         self.targets.iter().map(column).collect()
@@ -101,23 +130,17 @@ impl Table {
 pub(crate) async fn page(State(shared): State<Shared>, _: Reader) -> Page {
     let table = Table::new(shared.readers.run(store::matrix).await?);
     let now = now(&shared);
-    let count = |verdict| (verdict, table.cells().filter(|cell| cell.verdict == verdict).count());
+    let count = |verdict| (verdict, table.cells().filter(|cell| verdict_of(cell) == Some(verdict)).count());
     let counts: Vec<_> = Verdict::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect();
-    let covered = table.cells().filter(|cell| !cell.simulated && cell.target != NO_GPU).count();
+    let is_covered = |cell: &&MatrixCell| !cell.simulated && cell.target != NO_GPU && cell.result.is_some();
+    let covered = table.cells().filter(is_covered).count();
     let kinds = table.targets.iter().filter(|key| !key.0).count();
     let possible = table.packages.len().saturating_mul(kinds);
     let any_simulated = table.cells().any(|cell| cell.simulated);
     let columns = table.columns();
     let targets = table.targets;
     let rows = table.packages.into_iter().map(|(package, mut row)| {
-        let cells = targets.iter().map(|key| {
-            row.remove(key).map(|cell| Cell {
-                verdict: cell.verdict,
-                simulated: cell.simulated,
-                job: cell.job,
-                finished: Time::new(timestamp(cell.finished), now),
-            })
-        });
+        let cells = targets.iter().map(|key| row.remove(key).and_then(|cell| Cell::new(cell, now)));
         Row { package, cells: cells.collect() }
     });
     let rows = rows.collect();

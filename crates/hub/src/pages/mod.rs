@@ -7,6 +7,7 @@ mod jobs;
 mod live;
 mod log;
 mod matrix;
+mod wishes;
 mod words;
 mod workers;
 
@@ -21,7 +22,8 @@ use protocol::api::{Problem, ProblemCode};
 use crate::clock::timestamp;
 use crate::http::answer::Refused;
 use crate::hub::Shared;
-use crate::store::readers::internal;
+use crate::problem::internal;
+use crate::store::ReadError;
 
 pub(crate) use ansi::Converter;
 
@@ -41,6 +43,12 @@ impl From<Problem> for PageError {
 impl From<Refused> for PageError {
     fn from(refused: Refused) -> Self {
         Self(refused.0)
+    }
+}
+
+impl From<ReadError> for PageError {
+    fn from(error: ReadError) -> Self {
+        Self(error.into())
     }
 }
 

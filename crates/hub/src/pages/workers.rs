@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use protocol::Machine;
-use protocol::api::{Problem, ProblemCode, WorkerInfo};
+use protocol::api::WorkerInfo;
 use serde::Deserialize;
 
 use crate::http::Reader;
-use crate::http::workers::infos;
+use crate::http::workers::{info, infos, meant};
 use crate::hub::Shared;
 use crate::pages::words::{Time, size};
 use crate::pages::{Page, now, render};
+use crate::store::names::Among;
 
 /// How many workers are on one page.
 const PAGE: usize = 200;
@@ -37,6 +38,10 @@ struct OnePage {
 
 struct Line {
     id: String,
+    /// What people call it.
+    name: String,
+    /// That its clock is off.
+    clock: Option<String>,
     health: &'static str,
     message: String,
     gpus: Vec<Kind>,
@@ -72,6 +77,8 @@ fn line(info: &WorkerInfo, now: jiff::Timestamp) -> Line {
     });
     Line {
         id: info.id.clone(),
+        name: info.name().to_owned(),
+        clock: info.clock_fault(),
         health: match &info.paused {
             Some(_) => "paused",
             None if info.online => info.health.name(),
@@ -91,14 +98,13 @@ pub(crate) async fn list(State(shared): State<Shared>, _: Reader, Query(after): 
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     let next = if more { found.last().map(|worker| worker.id.clone()) } else { None };
+    found.sort_by(|one, other| one.name().cmp(other.name()));
     let now = now(&shared);
     render(&ListPage { here: "workers", workers: found.iter().map(|info| line(info, now)).collect(), next })
 }
 
 pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<String>) -> Page {
-    let Some(info) = infos(&shared, |other| other == id, 1).pop() else {
-        return Err(Problem::new(ProblemCode::NotFound, format!("no worker `{id}` has registered")).into());
-    };
+    let info = info(&shared, &meant(&shared, &id, Among::Registered).await?)?;
     let now = now(&shared);
     let worker = line(&info, now);
     let memory = size(info.machine.memory.saturating_mul(1 << 20));

@@ -2,10 +2,13 @@
 
 mod bundles;
 mod cases;
+pub(crate) mod columns;
+pub(crate) mod coverage;
 mod directory;
 mod disk;
 mod logs;
-pub(crate) mod readers;
+pub(crate) mod names;
+mod readers;
 mod rows;
 pub(crate) mod schema;
 mod uploads;
@@ -15,6 +18,8 @@ pub(crate) use cases::CaseFiles;
 pub(crate) use directory::DataDir;
 pub(crate) use disk::free_bytes;
 pub(crate) use logs::{LogError, Logs};
-pub(crate) use readers::Readers;
-pub(crate) use rows::{JobFilter, MatrixCell, ResultFilter, attempts, job, jobs, matrix, result, result_json, results};
+pub(crate) use readers::{ReadError, Readers};
+pub(crate) use rows::{
+    CellResult, JobFilter, MatrixCell, ResultFilter, attempts, job, jobs, matrix, result, result_json, results,
+};
 pub(crate) use uploads::{UploadError, UploadFile, Uploads};

@@ -3,14 +3,31 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use protocol::api::{Problem, ProblemCode};
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore};
+use tokio::task::JoinError;
 
 use crate::error::HubError;
 use crate::store::schema;
 
 const READERS: usize = 4;
+
+/// Why a query has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    /// It could not be opened once more.
+    #[error(transparent)]
+    Open(#[from] HubError),
+    /// The query did not come to its end.
+    #[error("a query was broken off: {0}")]
+    Broken(#[from] JoinError),
+    /// The hub is going away.
+    #[error("no connection can be had: {0}")]
+    Closed(#[from] AcquireError),
+}
 
 /// Connections that only read.
 #[derive(Debug, Clone)]
@@ -27,30 +44,24 @@ impl Readers {
     }
 
     /// Runs a query.
-    pub(crate) async fn run<T, F>(&self, query: F) -> Result<T, Problem>
+    pub(crate) async fn run<T, F>(&self, query: F) -> Result<T, ReadError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let turn = self.turns.clone().acquire_owned().await.map_err(|error| internal(&error))?;
+        let turn = self.turns.clone().acquire_owned().await?;
         let (idle, path) = (self.idle.clone(), self.path.clone());
-        let task = tokio::task::spawn_blocking(move || {
+        let task = tokio::task::spawn_blocking(move || -> Result<T, ReadError> {
             let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match taken {
                 Some(connection) => connection,
-                None => schema::open_reader(&path).map_err(|error| internal(&error))?,
+                None => schema::open_reader(&path)?,
             };
             let answer = query(&connection);
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             drop(turn);
-            answer.map_err(|error| internal(&error))
+            Ok(answer?)
         });
-        task.await.map_err(|error| internal(&error))?
+        task.await?
     }
-}
-
-/// The details go to the hub's own log: they are not for whoever asked.
-pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
-    tracing::error!(%error, "a request failed");
-    Problem::new(ProblemCode::Internal, "the hub's log says more")
 }

@@ -1,25 +1,36 @@
 //! What is read from the database for answers and pages.
 
-use protocol::api::{Attempt, JobInfo, JobState, ResultInfo};
-use protocol::{Job, Verdict};
-use rusqlite::types::Type;
+use protocol::Verdict;
+use protocol::api::{Attempt, AttemptState, JobInfo, JobState, ResultInfo};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use crate::clock::timestamp;
+use crate::store::columns::{Json, Named};
 
-const JOB: &str = "SELECT j.number, j.id, j.job, j.state, j.why, j.worker, j.added, j.ended, j.retry_of,
-    r.package, r.version, r.targets, r.verdict, r.simulated, r.summary, r.worker, r.started, r.finished, r.bundle,
-    r.size, j.attempts
-    FROM jobs j LEFT JOIN results r ON r.job = j.number";
+/// What is read of a result `r`, whose worker is called `rn.name`.
+macro_rules! result_columns {
+    () => {
+        "r.package AS package, r.version AS version, r.targets AS targets, r.verdict AS verdict,
+         r.simulated AS simulated, r.summary AS summary, r.worker AS result_worker, rn.name AS result_worker_name,
+         r.started AS started, r.finished AS finished, r.received AS received, r.bundle AS bundle, r.size AS size"
+    };
+}
 
-/// First column of the result within a row of [`JOB`].
-const RESULT: usize = 9;
+const JOB: &str = concat!(
+    "SELECT j.number AS number, j.id AS id, j.job AS job, j.state AS state, j.why AS why, j.worker AS worker,
+     jn.name AS worker_name, j.added AS added, j.ended AS ended, j.retry_of AS retry_of, j.attempts AS attempts, ",
+    result_columns!(),
+    " FROM jobs j LEFT JOIN names jn ON jn.worker = j.worker
+     LEFT JOIN results r ON r.job = j.number LEFT JOIN names rn ON rn.worker = r.worker"
+);
 
 /// Which jobs are wanted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct JobFilter {
     pub(crate) state: Option<JobState>,
     pub(crate) package: Option<String>,
+    /// The id of the worker that has them or had them last.
+    pub(crate) worker: Option<String>,
     /// Only jobs with lower numbers than this.
     pub(crate) before: Option<i64>,
     pub(crate) limit: usize,
@@ -31,19 +42,32 @@ pub(crate) struct ResultFilter {
     pub(crate) package: Option<String>,
     pub(crate) target: Option<String>,
     pub(crate) verdict: Option<Verdict>,
+    /// The id of the worker that delivered them.
+    pub(crate) worker: Option<String>,
     pub(crate) before: Option<i64>,
     pub(crate) limit: usize,
 }
 
-/// A cell of the page package x target.
+/// A cell of the page package x target. It has a result, a mark, or both.
 #[derive(Debug, Clone)]
 pub(crate) struct MatrixCell {
     pub(crate) package: String,
     pub(crate) target: String,
     pub(crate) simulated: bool,
+    /// The latest result that says something about the package.
+    pub(crate) result: Option<CellResult>,
+    /// A later one that says nothing about it.
+    pub(crate) mark: Option<CellResult>,
+}
+
+/// A result in a cell.
+#[derive(Debug, Clone)]
+pub(crate) struct CellResult {
+    /// The job's id.
     pub(crate) job: String,
     pub(crate) verdict: Verdict,
-    pub(crate) finished: i64,
+    /// When the hub took it, in milliseconds since 1970.
+    pub(crate) received: i64,
 }
 
 /// Conditions of a query, those that are wanted. An index is used only where the others are not even mentioned.
@@ -83,77 +107,89 @@ pub(crate) fn jobs(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Vec<
     let mut wanted = Conditions::default();
     wanted.add("j.state = :state", ":state", filter.state.map(JobState::name));
     wanted.add("j.package = :package", ":package", filter.package.clone());
+    wanted.add("j.worker = :worker", ":worker", filter.worker.clone());
     wanted.add("j.number < :before", ":before", filter.before);
-    wanted.query(db, (JOB, "j.number DESC"), filter.limit, |row| Ok((row.get(0)?, job_info(row)?)))
+    wanted.query(db, (JOB, "j.number DESC"), filter.limit, |row| Ok((row.get("number")?, job_info(row)?)))
 }
 
 /// A job with its number and how often it was given out.
 pub(crate) fn job(db: &Connection, id: &str) -> rusqlite::Result<Option<(i64, u32, JobInfo)>> {
     let mut statement = db.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
-    statement.query_row([id], |row| Ok((row.get(0)?, row.get(20)?, job_info(row)?))).optional()
+    statement.query_row([id], |row| Ok((row.get("number")?, row.get("attempts")?, job_info(row)?))).optional()
 }
 
 fn job_info(row: &Row) -> rusqlite::Result<JobInfo> {
-    let id: String = row.get(1)?;
-    let job: String = row.get(2)?;
-    let job: Job = serde_json::from_str(&job).map_err(|error| broken(2, error))?;
-    let state: JobState = row.get::<_, String>(3)?.parse().map_err(|error| broken_text(3, error))?;
-    let result = match row.get::<_, Option<String>>(RESULT)? {
-        Some(_) => Some(result_info(row, RESULT, id.clone())?),
+    let id: String = row.get("id")?;
+    let Json(job) = row.get("job")?;
+    let Named(state) = row.get("state")?;
+    let result = match row.get::<_, Option<String>>("package")? {
+        Some(_) => Some(result_info(row)?),
         None => None,
     };
     Ok(JobInfo {
         id,
         job,
         state,
-        why: row.get(4)?,
-        worker: row.get(5)?,
+        why: row.get("why")?,
+        worker: row.get("worker")?,
+        worker_name: row.get("worker_name")?,
         phase: None,
-        added: timestamp(row.get(6)?),
-        ended: row.get::<_, Option<i64>>(7)?.map(timestamp),
-        retry_of: row.get(8)?,
+        added: timestamp(row.get("added")?),
+        ended: row.get::<_, Option<i64>>("ended")?.map(timestamp),
+        retry_of: row.get("retry_of")?,
         attempts: Vec::new(),
         result,
     })
 }
 
-fn result_info(row: &Row, first: usize, job: String) -> rusqlite::Result<ResultInfo> {
+/// Reads a row that has the job's `id` and what [`result_columns`] names.
+fn result_info(row: &Row) -> rusqlite::Result<ResultInfo> {
+    let Named(verdict) = row.get("verdict")?;
     Ok(ResultInfo {
-        job,
-        package: row.get(first)?,
-        version: row.get(first + 1)?,
-        targets: row.get::<_, String>(first + 2)?.split_whitespace().map(str::to_owned).collect(),
-        verdict: row.get::<_, String>(first + 3)?.parse().map_err(|error| broken_text(first + 3, error))?,
-        simulated: row.get(first + 4)?,
-        summary: row.get(first + 5)?,
-        worker: row.get(first + 6)?,
-        started: timestamp(row.get(first + 7)?),
-        finished: timestamp(row.get(first + 8)?),
-        bundle: row.get(first + 9)?,
-        size: row.get::<_, i64>(first + 10)?.unsigned_abs(),
+        job: row.get("id")?,
+        package: row.get("package")?,
+        version: row.get("version")?,
+        targets: row.get::<_, String>("targets")?.split_whitespace().map(str::to_owned).collect(),
+        verdict,
+        simulated: row.get("simulated")?,
+        summary: row.get("summary")?,
+        worker: row.get("result_worker")?,
+        worker_name: row.get("result_worker_name")?,
+        started: timestamp(row.get("started")?),
+        finished: timestamp(row.get("finished")?),
+        received: Some(timestamp(row.get("received")?)),
+        bundle: row.get("bundle")?,
+        size: row.get::<_, i64>("size")?.unsigned_abs(),
     })
 }
 
 /// Each time that a job was given out.
 pub(crate) fn attempts(db: &Connection, number: i64) -> rusqlite::Result<Vec<Attempt>> {
     let mut statement = db.prepare_cached(
-        "SELECT attempt, worker, state, reason, given, ended FROM leases WHERE job = ?1 ORDER BY attempt",
+        "SELECT l.attempt, l.worker, n.name, l.state, l.reason, l.given, l.ended, l.late
+         FROM leases l LEFT JOIN names n ON n.worker = l.worker WHERE l.job = ?1 ORDER BY l.attempt",
     )?;
     let rows = statement.query_map([number], |row| {
+        let Named(state): Named<AttemptState> = row.get(3)?;
         Ok(Attempt {
             number: row.get(0)?,
             worker: row.get(1)?,
-            state: row.get::<_, String>(2)?.parse().map_err(|error| broken_text(2, error))?,
-            reason: row.get(3)?,
-            given: timestamp(row.get(4)?),
-            ended: row.get::<_, Option<i64>>(5)?.map(timestamp),
+            worker_name: row.get(2)?,
+            state,
+            reason: row.get(4)?,
+            given: timestamp(row.get(5)?),
+            ended: row.get::<_, Option<i64>>(6)?.map(timestamp),
+            late: row.get(7)?,
         })
     })?;
     rows.collect()
 }
 
-const RESULTS: &str = "SELECT r.job, j.id, r.package, r.version, r.targets, r.verdict, r.simulated, r.summary,
-    r.worker, r.started, r.finished, r.bundle, r.size FROM results r JOIN jobs j ON j.number = r.job";
+const RESULTS: &str = concat!(
+    "SELECT r.job AS number, j.id AS id, ",
+    result_columns!(),
+    " FROM results r JOIN jobs j ON j.number = r.job LEFT JOIN names rn ON rn.worker = r.worker"
+);
 
 /// Results with their jobs' numbers, those of the newest jobs first.
 pub(crate) fn results(db: &Connection, filter: &ResultFilter) -> rusqlite::Result<Vec<(i64, ResultInfo)>> {
@@ -165,14 +201,15 @@ pub(crate) fn results(db: &Connection, filter: &ResultFilter) -> rusqlite::Resul
         filter.target.as_ref().map(|t| format!(" {t} ")),
     );
     wanted.add("r.verdict = :verdict", ":verdict", filter.verdict.map(Verdict::name));
+    wanted.add("r.worker = :worker", ":worker", filter.worker.clone());
     wanted.add("r.job < :before", ":before", filter.before);
-    wanted.query(db, (RESULTS, "r.job DESC"), filter.limit, |row| Ok((row.get(0)?, result_info(row, 2, row.get(1)?)?)))
+    wanted.query(db, (RESULTS, "r.job DESC"), filter.limit, |row| Ok((row.get("number")?, result_info(row)?)))
 }
 
 /// A result in short.
 pub(crate) fn result(db: &Connection, job: &str) -> rusqlite::Result<Option<ResultInfo>> {
     let mut statement = db.prepare_cached(&format!("{RESULTS} WHERE j.id = ?1"))?;
-    statement.query_row([job], |row| result_info(row, 2, row.get(1)?)).optional()
+    statement.query_row([job], result_info).optional()
 }
 
 /// `result.json` of a job's result.
@@ -181,29 +218,26 @@ pub(crate) fn result_json(db: &Connection, job: &str) -> rusqlite::Result<Option
     db.prepare_cached(sql)?.query_row([job], |row| row.get(0)).optional()
 }
 
-/// The latest result for each package and target, real and simulated ones apart.
+/// The cells of the page package x target, real and simulated ones apart.
 pub(crate) fn matrix(db: &Connection) -> rusqlite::Result<Vec<MatrixCell>> {
     let mut statement = db.prepare_cached(
-        "SELECT c.package, c.target, c.simulated, j.id, c.verdict, c.finished
-         FROM coverage c JOIN jobs j ON j.number = c.job ORDER BY c.package, c.target",
+        "SELECT c.package, c.target, c.simulated, j.id, c.verdict, c.received, m.id, c.mark, c.mark_received
+         FROM coverage c LEFT JOIN jobs j ON j.number = c.job LEFT JOIN jobs m ON m.number = c.mark_job
+         ORDER BY c.package, c.target",
     )?;
+    let result = |row: &Row, first: usize| -> rusqlite::Result<Option<CellResult>> {
+        let Some(job) = row.get(first)? else { return Ok(None) };
+        let Named(verdict) = row.get(first + 1)?;
+        Ok(Some(CellResult { job, verdict, received: row.get(first + 2)? }))
+    };
     let rows = statement.query_map([], |row| {
         Ok(MatrixCell {
             package: row.get(0)?,
             target: row.get(1)?,
             simulated: row.get(2)?,
-            job: row.get(3)?,
-            verdict: row.get::<_, String>(4)?.parse().map_err(|error| broken_text(4, error))?,
-            finished: row.get(5)?,
+            result: result(row, 3)?,
+            mark: result(row, 6)?,
         })
     })?;
     rows.collect()
-}
-
-fn broken(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-}
-
-fn broken_text(column: usize, error: String) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::HubError;
+use crate::store::{coverage, names};
 
 /// Version of the layout, `PRAGMA user_version`.
-pub(crate) const LAYOUT: i64 = 2;
+pub(crate) const LAYOUT: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE tokens (
@@ -27,7 +28,8 @@ CREATE TABLE workers (
     message TEXT NOT NULL,
     registered INTEGER NOT NULL,    -- milliseconds since 1970, as all times
     seen INTEGER NOT NULL,
-    paused TEXT                     -- why it gets no jobs
+    paused TEXT,                    -- why it gets no jobs
+    clock INTEGER                   -- by how many milliseconds its clock is ahead of ours, where that is known
 ) WITHOUT ROWID;
 
 CREATE TABLE jobs (
@@ -47,6 +49,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_state ON jobs (state, number);
 CREATE INDEX jobs_package ON jobs (package, number);
 CREATE INDEX jobs_retry ON jobs (retry_of) WHERE retry_of IS NOT NULL;
+CREATE INDEX jobs_worker ON jobs (worker, number);
 
 -- Lists that were added, to answer the same request again.
 CREATE TABLE additions (
@@ -67,9 +70,12 @@ CREATE TABLE leases (
     reason TEXT NOT NULL DEFAULT '',
     given INTEGER NOT NULL,
     ended INTEGER,
+    turn INTEGER NOT NULL,                  -- leases in the order in which they were given, whatever any clock says
+    late INTEGER NOT NULL DEFAULT 0,        -- completed after it had run out
     UNIQUE (worker, request)
 ) WITHOUT ROWID;
 CREATE INDEX leases_job ON leases (job, attempt);
+CREATE INDEX leases_turn ON leases (turn);
 CREATE INDEX leases_active ON leases (worker) WHERE state = 'active';
 
 CREATE TABLE results (
@@ -91,17 +97,7 @@ CREATE TABLE results (
 );
 CREATE INDEX results_package ON results (package, job);
 CREATE INDEX results_bundle ON results (bundle);
-
--- The page package x target reads this. A result without a GPU is under the target `none`.
-CREATE TABLE coverage (
-    package TEXT NOT NULL,
-    target TEXT NOT NULL,
-    simulated INTEGER NOT NULL,
-    job INTEGER NOT NULL,
-    verdict TEXT NOT NULL,
-    finished INTEGER NOT NULL,
-    PRIMARY KEY (package, target, simulated)
-) WITHOUT ROWID;
+CREATE INDEX results_worker ON results (worker, job);
 
 CREATE TABLE uploads (
     id TEXT PRIMARY KEY,
@@ -113,8 +109,48 @@ CREATE TABLE uploads (
 ) WITHOUT ROWID;
 ";
 
-/// What makes the layout before this one into it.
-const FROM_1: &str = "ALTER TABLE workers ADD COLUMN paused TEXT";
+/// What layout 3 has added, but for what [`TABLES`] has in its place.
+const VIEWS: &str = "
+-- The page package x target reads this. A result without a GPU is under the target `none`.
+CREATE TABLE coverage (
+    package TEXT NOT NULL,
+    target TEXT NOT NULL,
+    simulated INTEGER NOT NULL,
+    job INTEGER,                    -- the latest result that says something about the package; NULL if there is none
+    turn INTEGER,                   -- of its lease
+    verdict TEXT,
+    received INTEGER,
+    mark_job INTEGER,               -- a later one that says nothing about it: testbed-failed or gpu-fault
+    mark_turn INTEGER,
+    mark TEXT,
+    mark_received INTEGER,
+    PRIMARY KEY (package, target, simulated)
+) WITHOUT ROWID;
+
+-- What people call workers, also those that were removed.
+CREATE TABLE names (
+    worker TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) WITHOUT ROWID;
+";
+
+/// What makes layout 1 into layout 2.
+const FROM_1: &str = "ALTER TABLE workers ADD COLUMN paused TEXT;";
+
+/// What makes layout 2 into layout 3, before [`VIEWS`] are made and filled.
+const FROM_2: &str = "
+ALTER TABLE workers ADD COLUMN clock INTEGER;
+ALTER TABLE leases ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+UPDATE leases SET turn = ranks.turn
+    FROM (SELECT id, row_number() OVER (ORDER BY given, job, attempt) AS turn FROM leases) AS ranks
+    WHERE ranks.id = leases.id;
+ALTER TABLE leases ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
+UPDATE leases SET late = 1, reason = '' WHERE state = 'completed' AND reason = 'late';
+CREATE INDEX leases_turn ON leases (turn);
+CREATE INDEX jobs_worker ON jobs (worker, number);
+CREATE INDEX results_worker ON results (worker, job);
+DROP TABLE coverage;
+";
 
 /// The connection that writes. Makes the tables when there are none.
 pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
@@ -122,14 +158,21 @@ pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     let mut connection = Connection::open(path).map_err(failed)?;
     prepare(&mut connection).map_err(failed)?;
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    let change = match found {
-        0 => TABLES,
-        1 => FROM_1,
+    let changes: &[&str] = match found {
+        0 => &[TABLES, VIEWS],
+        1 => &[FROM_1, FROM_2, VIEWS],
+        2 => &[FROM_2, VIEWS],
         LAYOUT => return Ok(connection),
         _ => return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT }),
     };
     let transaction = connection.transaction().map_err(failed)?;
-    transaction.execute_batch(change).map_err(failed)?;
+    for change in changes {
+        transaction.execute_batch(change).map_err(failed)?;
+    }
+    if found != 0 {
+        coverage::fill(&transaction).map_err(failed)?;
+        names::fill(&transaction).map_err(failed)?;
+    }
     transaction.pragma_update(None, "user_version", LAYOUT).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     Ok(connection)
@@ -156,27 +199,5 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, HubError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_earlier_version_has_made_is_brought_up_to_date() -> Result<(), Box<dyn std::error::Error>> {
-        let directory = tempfile::tempdir()?;
-        let path = directory.path().join("hub.sqlite");
-        let db = open(&path)?;
-        db.execute_batch(
-            "INSERT INTO workers VALUES ('w1', 'b', '{}', 'ready', '', 1, 2, NULL);
-             ALTER TABLE workers DROP COLUMN paused;
-             PRAGMA user_version = 1;",
-        )?;
-        drop(db);
-        let db = open(&path)?;
-        let seen: (i64, Option<String>) =
-            db.query_row("SELECT seen, paused FROM workers", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        assert_eq!(seen, (2, None));
-        db.execute_batch("PRAGMA user_version = 99")?;
-        drop(db);
-        assert!(matches!(open(&path), Err(HubError::TooNew { found: 99, .. })));
-        Ok(())
-    }
-}
+#[path = "schema/tests.rs"]
+mod tests;

@@ -126,6 +126,9 @@ pub struct JobInfo {
     /// The worker that has it or had it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// What people call that worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_name: Option<String>,
     /// What the worker says that it is doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
@@ -147,13 +150,24 @@ pub struct JobInfo {
     pub result: Option<ResultInfo>,
 }
 
+impl JobInfo {
+    /// What people call the worker that has it or had it last.
+    pub fn worker_name(&self) -> Option<&str> {
+        self.worker_name.as_deref().or(self.worker.as_deref())
+    }
+}
+
 /// One time that a job was given out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub struct Attempt {
     /// Its number, from 1.
     pub number: u32,
     /// Who got it.
     pub worker: String,
+    /// What people call that worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_name: Option<String>,
     /// How it stands.
     pub state: AttemptState,
     /// In words, for people.
@@ -166,6 +180,16 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub ended: Option<Timestamp>,
+    /// Whether the result came after the lease had run out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+}
+
+impl Attempt {
+    /// What people call the worker that got it.
+    pub fn worker_name(&self) -> &str {
+        self.worker_name.as_deref().unwrap_or(&self.worker)
+    }
 }
 
 /// How an attempt stands.

@@ -9,6 +9,7 @@
 mod check;
 mod jobs;
 mod leases;
+mod name;
 mod problem;
 mod results;
 mod uploads;
@@ -19,10 +20,11 @@ pub use jobs::{AddJobs, AddedJobs, Attempt, AttemptState, JobInfo, JobPage, JobS
 pub use leases::{
     Claim, Claimed, Complete, Completed, GiveBack, GiveBackReason, Given, Heartbeat, HeartbeatAnswer, LogAnswer,
 };
+pub use name::{LONGEST_NAME, is_sayable, short_name};
 pub use problem::{Problem, ProblemCode};
 pub use results::{ResultDetail, ResultInfo, ResultPage};
 pub use uploads::{CreateUpload, Upload};
-pub use workers::{Health, Pause, Register, Registered, WorkerInfo, WorkerPage, WorkerReport};
+pub use workers::{Health, Pause, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, is_clock_off};
 
 /// Where the API lives on a hub.
 pub const PREFIX: &str = "/api/v1";

@@ -28,16 +28,30 @@ pub struct ResultInfo {
     pub summary: String,
     /// Where it ran.
     pub worker: String,
-    /// When it began.
+    /// What people call that worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_name: Option<String>,
+    /// When it began, by the worker's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
-    /// When it had ended.
+    /// When it had ended, by the worker's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub finished: Timestamp,
+    /// When the hub took it, by the hub's clock; missing from a hub that does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub received: Option<Timestamp>,
     /// SHA-256 of the bundle, in hexadecimal digits.
     pub bundle: String,
     /// The bundle's length in bytes.
     pub size: u64,
+}
+
+impl ResultInfo {
+    /// What people call the worker.
+    pub fn worker_name(&self) -> &str {
+        self.worker_name.as_deref().unwrap_or(&self.worker)
+    }
 }
 
 /// `GET /results/{job}`

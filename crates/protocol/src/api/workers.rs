@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Machine;
+use crate::{Machine, Span};
+
+/// A worker's clock that differs from the hub's by more than this is said to be off, in seconds. Less may be the network.
+const CLOCK_TOLERANCE: u64 = 60;
 
 /// `POST /workers`: a worker says who it is. Authorised by the join token, or by the worker's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +26,10 @@ pub struct Register {
     pub holding: Vec<String>,
     /// What it is.
     pub machine: Machine,
+    /// What people may call it, such as the product's or the board's name. The hub makes a short name of it that no
+    /// other worker has, when the worker registers for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 fn first_version() -> u32 {
@@ -35,6 +42,9 @@ fn first_version() -> u32 {
 pub struct Registered {
     /// The worker's id: the one it gave.
     pub worker: String,
+    /// What people call it. The same each time; empty from a hub that knows no names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// What authorises it from now on.
     pub token: String,
     /// Seconds without a heartbeat after which a lease runs out. Three heartbeats in this time are a good rate.
@@ -102,6 +112,9 @@ pub struct WorkerReport {
 pub struct WorkerInfo {
     /// Its id.
     pub id: String,
+    /// What people call it: short, and no other worker's. Accepted wherever its id is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// What it is.
     pub machine: Machine,
     /// How it is, in its own view.
@@ -122,6 +135,35 @@ pub struct WorkerInfo {
     /// Why it gets no jobs, if somebody has paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// By how many seconds its clock is ahead of the hub's, where that is known; below zero if it is behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead: Option<i64>,
+}
+
+impl WorkerInfo {
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        if self.name.is_empty() { &self.id } else { &self.name }
+    }
+
+    /// That its clock is off, in words; `None` if it is right or nothing is known about it.
+    pub fn clock_fault(&self) -> Option<String> {
+        self.clock_ahead.filter(|ahead| is_clock_off(*ahead)).map(clock_fault)
+    }
+}
+
+/// Whether a clock that is ahead by so many seconds (below zero: behind) is said to be off.
+pub fn is_clock_off(ahead: i64) -> bool {
+    ahead.unsigned_abs() > CLOCK_TOLERANCE
+}
+
+fn clock_fault(ahead: i64) -> String {
+    let seconds = ahead.unsigned_abs();
+    // How the network delayed it is not to be seen.
+    let minutes = seconds.saturating_add(30) / 60;
+    let by = Span::seconds(minutes.saturating_mul(60));
+    let way = if ahead < 0 { "behind" } else { "ahead of" };
+    format!("its clock is {by} {way} the hub's")
 }
 
 /// `POST /workers/{worker}/pause`: no more jobs for this worker, until it is resumed. What it runs goes on.
@@ -141,4 +183,17 @@ pub struct WorkerPage {
     /// What to give as `after` for the next ones; missing if these were the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_told_in_minutes() {
+        assert_eq!([-60, 0, 60].map(is_clock_off), [false; 3]);
+        assert_eq!(clock_fault(-3_601), "its clock is 1h behind the hub's");
+        assert_eq!(clock_fault(61), "its clock is 1m ahead of the hub's");
+        assert_eq!(clock_fault(86_400 + 150), "its clock is 1d3m ahead of the hub's");
+    }
 }

@@ -309,7 +309,7 @@ impl Drop for Agent {
 pub fn other_worker_claims(hub: &TestHub) -> (Client, Claimed) {
     let client = hub.people().with_token(&hub.join);
     let (version, id, boot) = (protocol::VERSION, "other".to_owned(), "first".to_owned());
-    let request = Register { version, id, boot, holding: Vec::new(), machine: machine() };
+    let request = Register { version, id, boot, holding: Vec::new(), machine: machine(), name: None };
     let token = client.register(&request).expect("it registers").token;
     let client = client.with_token(&token);
     let claim = protocol::api::Claim { request: "r".into(), wait: 0, gpus: None };

@@ -1,0 +1,71 @@
+//! What a job wants, for people.
+
+use protocol::{GpuNeed, Job};
+
+/// What a job says besides its source and its GPU: a name and words for each.
+pub(crate) fn wishes(job: &Job) -> Vec<(&'static str, String)> {
+    let mut wishes = vec![
+        ("As", job.run_as.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        ("Timeout", job.timeout.to_string()),
+    ];
+    for (name, list) in [("Only tests", &job.tests), ("Pin", &job.pin)] {
+        if !list.is_empty() {
+            wishes.push((name, list.join(", ")));
+        }
+    }
+    wishes.extend(job.env.iter().map(|(name, value)| ("Env", format!("{name}={value}"))));
+    if job.priority != 0 {
+        wishes.push(("Priority", job.priority.to_string()));
+    }
+    wishes
+}
+
+/// What a job needs of a machine, in words.
+pub(crate) fn needs(job: &Job) -> String {
+    let mut words = match (&job.gpu, job.gpus) {
+        (GpuNeed::None | GpuNeed::IfThere, _) | (_, 1) => job.gpu.to_string(),
+        (need, count) => format!("{count} GPUs: {need}"),
+    };
+    if let Some(memory) = job.memory {
+        words.push_str(&format!(", {memory} MiB of memory"));
+    }
+    words
+}
+
+/// Why a job's result does not count in the matrix, if it does not.
+pub(crate) fn not_counted(job: &Job) -> Option<String> {
+    let fields = job.departures();
+    (!fields.is_empty()).then(|| {
+        let fields = fields.join(", ");
+        format!("This is not the package's plain run ({fields}), so its result does not count in the matrix.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_job_says_is_shown() {
+        let json = r#"{"package": "rocrand", "gpu": ["gfx1030"], "gpus": 2, "as": ["user", "root"], "timeout": "90m",
+            "pin": ["experimental=src:rocr-runtime"], "env": {"A": "1", "B": "2"}, "tests": ["a", "b"], "memory": 4096,
+            "priority": -3}"#;
+        let job: Job = serde_json::from_str(json).expect("a job");
+        let told: Vec<String> = wishes(&job).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let expected = [
+            "As: user, root",
+            "Timeout: 1h30m",
+            "Only tests: a, b",
+            "Pin: experimental=src:rocr-runtime",
+            "Env: A=1",
+            "Env: B=2",
+            "Priority: -3",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(needs(&job), "2 GPUs: gfx1030, 4096 MiB of memory");
+        assert!(not_counted(&job).is_some_and(|text| text.contains("(pin, env, tests)")));
+        let plain = Job::of_package("rocrand");
+        assert_eq!(wishes(&plain).len(), 2);
+        assert_eq!(not_counted(&plain), None);
+    }
+}
