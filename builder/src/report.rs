@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use progress::{Progress, Task, Unit};
+use safetext::for_terminal;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +54,7 @@ impl Reporter {
     pub fn summary(&self, line: &str) {
         match &self.log {
             _ if self.verbosity == Verbosity::Quiet => {}
-            Some(log) => log.with(|log, now| log.summary(now, line)),
+            Some(log) => log.with(|log, now| log.summary(now, &for_terminal(line))),
             None => self.print(line),
         }
     }
@@ -66,7 +67,7 @@ impl Reporter {
     /// The error that ends the command.
     pub fn error(&self, text: &str) {
         match &self.log {
-            Some(log) => log.with(|log, now| log.error(now, text)),
+            Some(log) => log.with(|log, now| log.error(now, &for_terminal(text))),
             None => self.print(&format!("error: {text}")),
         }
     }
@@ -143,14 +144,15 @@ impl CiLog {
 
 fn print_line(log: Option<&CiLog>, line: &str) {
     match log {
-        Some(log) => log.with(|log, now| log.say(now, line)),
+        Some(log) => log.with(|log, now| log.say(now, &for_terminal(line))),
         None => eprint_line(line),
     }
 }
 
 /// stderr may be closed or full; talk that cannot be heard is no reason to fail.
 fn eprint_line(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    // What it quotes may come from a mirror, an image or a hub.
+    let _ = writeln!(io::stderr().lock(), "{}", for_terminal(line));
 }
 
 impl Progress for Reporter {
@@ -171,14 +173,14 @@ impl Progress for Reporter {
         };
         let bar = bars.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
         bar.set_style(style(total.is_some(), unit));
-        bar.set_prefix(name.to_owned());
+        bar.set_prefix(for_terminal(name));
         bar.enable_steady_tick(Duration::from_millis(120));
         Box::new(Bar(bar))
     }
 
     fn warn(&self, message: &str) {
         match &self.log {
-            Some(log) => log.with(|log, now| log.warn(now, message)),
+            Some(log) => log.with(|log, now| log.warn(now, &for_terminal(message))),
             None => self.print(&format!("warning: {message}")),
         }
     }
@@ -204,7 +206,7 @@ impl Task for Bar {
     }
 
     fn detail(&self, what: &str) {
-        self.0.set_message(what.to_owned());
+        self.0.set_message(for_terminal(what));
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use clap::builder::styling::{AnsiColor, Style};
 use protocol::api::{Health, JobState};
 use protocol::{TestOutcome, Verdict};
+use safetext::printable;
 
 /// What stdout can show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,11 +96,6 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// Text from elsewhere that is safe to print in one line: what controls terminals is replaced.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
-}
-
 /// A table with a heading.
 #[derive(Debug)]
 pub struct Table {
@@ -177,7 +173,7 @@ mod tests {
     fn columns_line_up_and_empty_ones_are_left_out() {
         let text = "JOB      VERDICT         WHY\n\
                     rocrand  fail            1 of 12 failed\n\
-                    é        testbed-failed  no  [2Jdisk\n";
+                    é        testbed-failed  no \\u{1b}[2Jdisk\n";
         assert_eq!(table().text(Screen::default()), text);
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use protocol::Span;
+use safetext::Secret;
 
 /// `rocbed hub`
 #[derive(Debug, Args)]
@@ -81,7 +82,7 @@ pub struct AtHub {
     pub hub: Option<String>,
     /// The admin token; a file is safer, because others see command lines [default: from where the address is]
     #[arg(long, value_name = "TOKEN", env = "ROCBED_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// A file with the token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,

@@ -15,7 +15,8 @@ pub fn run(options: &Diff) -> Result<()> {
     if options.json {
         return print_json(&changes);
     }
-    let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();
+    let lines: String =
+        changes.iter().map(|change| format!("{}\n", safetext::printable(&change.to_string()))).collect();
     print(&(lines + &lock::summary(&changes) + "\n"))
 }
 

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use hub::{Config, HubError, Listener, Tls};
+use progress::Progress as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use safetext::Secret;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -37,9 +39,9 @@ struct Started {
     admin_token_path: PathBuf,
     /// Only when it was just made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    admin_token: Option<String>,
+    admin_token: Option<Secret>,
     #[serde(skip)]
-    join_token: String,
+    join_token: Secret,
     #[serde(skip)]
     encrypted: bool,
     #[serde(skip)]
@@ -72,6 +74,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     } else {
         hub.new_admin_token().map(str::to_owned)
     };
+    let new = new.map(Secret::new);
     if let Some(token) = &new {
         Local::keep_admin_token(&data, token)?;
     }
@@ -99,7 +102,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         join_token_path: Local::join_token_path(&data),
         admin_token_path: Local::admin_token_path(&data),
         admin_token: new,
-        join_token: hub.join_token().to_owned(),
+        join_token: Secret::new(hub.join_token()),
         encrypted: tls.is_some(),
         everywhere: listens.iter().any(|address| !address.ip().is_loopback()),
         is_default,

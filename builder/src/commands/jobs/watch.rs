@@ -9,6 +9,7 @@ use anyhow::Result;
 use client::{Client, JobQuery};
 use protocol::api::{JobInfo, JobState};
 use protocol::{Verdict, exit};
+use safetext::{Filter, printable};
 use serde::Serialize;
 
 use super::list::{pages, state, what};
@@ -16,8 +17,7 @@ use crate::cmdline::JobsWatch;
 use crate::commands::{print, print_json};
 use crate::context::Context;
 use crate::hubs::{self, Patience, Place};
-use crate::table::{Screen, Table, printable};
-use crate::terminal::Filter;
+use crate::table::{Screen, Table};
 
 /// How often the hub is asked.
 const EVERY: Duration = Duration::from_secs(1);
