@@ -127,7 +127,10 @@ impl Tx<'_> {
         }
         let job: String =
             self.db.prepare_cached("SELECT job FROM jobs WHERE number = ?1")?.query_row([number], |row| row.get(0))?;
-        self.insert(serde_json::from_str(&job)?, Some(id))
+        let job: Job = serde_json::from_str(&job)?;
+        // It may have been added before there was a rule.
+        job.source.check().map_err(|message| Problem::new(ProblemCode::Invalid, message))?;
+        self.insert(job, Some(id))
     }
 
     fn job_state(&self, id: &str) -> Result<(i64, String), Failure> {
@@ -153,6 +156,11 @@ fn check(jobs: &[Job]) -> Result<(), Problem> {
     }
     if jobs.len() > MOST_JOBS {
         return invalid(format!("list.job: {} jobs; {MOST_JOBS} are the most in one list", jobs.len()));
+    }
+    for (index, job) in jobs.iter().enumerate() {
+        if let Err(message) = job.source.check() {
+            return invalid(format!("list.job[{index}].{message}"));
+        }
     }
     let local = jobs.iter().enumerate().find(|(_, job)| matches!(job.source, Source::Path(_)));
     match local {
