@@ -5,6 +5,7 @@
 
 pub mod ci;
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Stderr, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use progress::{Progress, Task, Unit};
-use safetext::for_terminal;
+use safetext::{Filter, for_terminal};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,8 @@ pub enum Verbosity {
 pub struct Reporter {
     verbosity: Verbosity,
     bars: Option<MultiProgress>,
+    /// For logs of others, where stderr is a terminal: it would do what they say.
+    filter: Option<Mutex<Filter>>,
     log: Option<Arc<CiLog>>,
 }
 
@@ -39,6 +42,7 @@ impl Reporter {
         Self {
             verbosity,
             bars: terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
+            filter: io::stderr().is_terminal().then(Mutex::default),
             log: style.map(|style| Arc::new(CiLog::new(style))),
         }
     }
@@ -91,15 +95,19 @@ impl Reporter {
         self.verbosity >= Verbosity::Verbose
     }
 
-    /// Bytes of a log, as they are.
+    /// Bytes of a log, as they are; on a terminal only text and colours.
     pub fn pass_on(&self, bytes: &[u8]) {
         if self.verbosity >= Verbosity::Normal {
+            let shown = match &self.filter {
+                Some(filter) => Cow::Owned(filter.lock().unwrap_or_else(PoisonError::into_inner).pass(bytes)),
+                None => Cow::Borrowed(bytes),
+            };
             if let Some(log) = &self.log {
-                return log.with(|log, _| log.pass_on(bytes));
+                return log.with(|log, _| log.pass_on(&shown));
             }
             let write = || {
                 // As for lines: nobody may listen.
-                let _ = io::stderr().lock().write_all(bytes);
+                let _ = io::stderr().lock().write_all(&shown);
             };
             match &self.bars {
                 Some(bars) => bars.suspend(write),

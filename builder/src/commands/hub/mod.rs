@@ -89,7 +89,10 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         Some(url) if tls.is_some() => url.clone(),
         _ => format!("{scheme}://{}", addresses::from_here(&listens).context("finding the hub's own address")?),
     };
-    Local::keep_address(&data, &here)?;
+    if let Err(error) = Local::keep_address(&data, &here) {
+        // A full disk is no reason not to start: commands on this machine need --hub then, and nothing else is lost.
+        context.reporter.warn(&crate::error_text(&error.context("commands on this machine will not find the hub")));
+    }
     if let Some(url) = url {
         addresses.retain(|address| *address != url);
         addresses.insert(0, url);
@@ -171,6 +174,12 @@ fn config(limits: &Limits, public: bool) -> Config {
         max_log: limits.max_log,
         min_free: limits.min_free,
         max_connections: limits.max_connections,
+        max_connections_per_address: limits.max_connections_per_address,
+        max_streams: limits.max_streams,
+        max_requests: limits.max_requests,
+        max_daily_upload: limits.daily_quota,
+        max_pending_upload: limits.pending_quota,
+        trusted_proxies: limits.trusted_proxy.clone(),
         public,
         ..Config::default()
     }

@@ -5,6 +5,7 @@ use protocol::{Job, JobResult, Source, Verdict};
 use rusqlite::params;
 
 use crate::core::leases::{LeaseRow, find};
+use crate::core::machine::compare;
 use crate::core::{Event, Failure, Tx};
 
 /// Target that stands for a result without a GPU.
@@ -60,10 +61,21 @@ impl Tx<'_> {
 
     /// Ends a job with a result. The same again gets the same answer; a lease that has run out will do if nobody else
     /// has completed the job.
-    pub(crate) fn complete(&mut self, lease: &str, worker: &str, delivered: &Delivered) -> Result<Completed, Failure> {
+    pub(crate) fn complete(
+        &mut self,
+        lease: &str,
+        worker: &str,
+        mut delivered: Delivered,
+    ) -> Result<Completed, Failure> {
         let (row, before) = self.completed_before(lease, worker, &delivered.bundle)?;
         if let Some(before) = before {
             return Ok(before);
+        }
+        let live = self.state.lease_of(lease, worker).map(|live| live.machine.clone());
+        // A lease that has run out: then what is registered now counts.
+        let registered = live.or_else(|| self.state.workers.get(worker).map(|known| known.machine.clone()));
+        if let Some(registered) = registered {
+            delivered.result.warnings.extend(compare(&delivered.result, &registered)?);
         }
         let late = row.state != "active";
         let others = "another attempt has delivered the result";
@@ -82,7 +94,7 @@ impl Tx<'_> {
                  WHERE number = ?1",
             )?
             .execute(params![row.job, worker, lease, self.now])?;
-        self.insert_result(&row, delivered)?;
+        self.insert_result(&row, &delivered)?;
         self.state.leases.retain(|_, live| live.job != row.job);
         self.state.queue.remove(row.job);
         self.event(Event::Job(row.job));
