@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use client::{Client, ClientError, Options};
 use protocol::api::ProblemCode;
+use safetext::Secret;
 use serde::Deserialize;
 
 use crate::cmdline::AtHub;
@@ -34,11 +35,11 @@ struct Hubs {
 struct Known {
     address: String,
     /// The admin token.
-    token: Option<String>,
+    token: Option<Secret>,
     /// A file that has it.
     token_file: Option<PathBuf>,
     /// What makes a machine its worker.
-    join_token: Option<String>,
+    join_token: Option<Secret>,
     /// A PEM file of the authority that signed its certificate.
     ca: Option<PathBuf>,
 }
@@ -49,9 +50,9 @@ pub struct Place {
     /// Its address, without a slash at the end.
     pub address: String,
     /// The admin token, if we have it.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// What makes a machine its worker, if we have it.
-    pub join_token: Option<String>,
+    pub join_token: Option<Secret>,
     /// A PEM file of the authority that signed its certificate.
     pub ca: Option<PathBuf>,
 }
@@ -72,7 +73,7 @@ pub fn find(at: &AtHub) -> Result<Place> {
     let place = choose(at.hub.as_deref(), &known, local)?;
     let token = match (&at.token_file, &at.token) {
         (Some(path), _) => Some(read_token(path)?),
-        (None, Some(token)) => Some(token.trim().to_owned()),
+        (None, Some(token)) => Some(token.clone()),
         (None, None) => place.token,
     };
     Ok(Place { token, ca: at.ca.clone().or(place.ca), ..place })
@@ -115,11 +116,11 @@ fn same(one: &str, other: &str) -> bool {
     trimmed(one).eq_ignore_ascii_case(&trimmed(other))
 }
 
-fn read_token(path: &Path) -> Result<String> {
+fn read_token(path: &Path) -> Result<Secret> {
     let text = fs::read_to_string(path).with_context(|| format!("reading the token in {}", path.display()))?;
     match text.trim() {
         "" => bail!("there is no token in {}: it is empty", path.display()),
-        token => Ok(token.to_owned()),
+        token => Ok(Secret::new(token)),
     }
 }
 
@@ -157,7 +158,7 @@ impl Place {
         }
         let client = Client::new(&self.address, &options).map_err(|error| self.explain(error))?;
         Ok(match &self.token {
-            Some(token) => client.with_token(token),
+            Some(token) => client.with_token(token.reveal()),
             None => client,
         })
     }
@@ -203,18 +204,22 @@ mod tests {
     use super::*;
 
     fn known(address: &str) -> Known {
-        Known { address: address.into(), token: Some(format!("token of {address}")), ..Known::default() }
+        Known { address: address.into(), token: Some(Secret::new(format!("token of {address}"))), ..Known::default() }
     }
 
     fn local() -> Local {
-        Local { address: "http://127.0.0.1:8420".into(), token: Some("local".into()), join_token: Some("join".into()) }
+        Local {
+            address: "http://127.0.0.1:8420".into(),
+            token: Some(Secret::new("local")),
+            join_token: Some(Secret::new("join")),
+        }
     }
 
     #[test]
     fn the_first_of_the_list_comes_before_the_one_here() -> Result<()> {
         let list = [known("https://lab/"), known("https://other")];
         assert_eq!(choose(None, &list, Some(local()))?.address, "https://lab");
-        assert_eq!(choose(None, &[], Some(local()))?.token.as_deref(), Some("local"));
+        assert_eq!(choose(None, &[], Some(local()))?.token, Some(Secret::new("local")));
         let error = choose(None, &[], None).unwrap_err().to_string();
         assert!(error.contains("--hub") && error.contains("rocbed hub"), "{error}");
         Ok(())
@@ -223,7 +228,9 @@ mod tests {
     #[test]
     fn a_token_goes_nowhere_else() -> Result<()> {
         let list = [known("https://lab"), known("https://other")];
-        let token = |address: &str| Ok::<_, anyhow::Error>(choose(Some(address), &list, Some(local()))?.token);
+        let token = |address: &str| -> Result<Option<String>> {
+            Ok(choose(Some(address), &list, Some(local()))?.token.map(|token| token.reveal().to_owned()))
+        };
         assert_eq!(token("https://OTHER/")?.as_deref(), Some("token of https://other"));
         assert_eq!(token("http://localhost:8420")?.as_deref(), Some("local"));
         assert_eq!(token("https://elsewhere")?, None);
@@ -235,7 +242,8 @@ mod tests {
     fn the_list_is_read_as_documented() {
         let text = "[[hub]]\naddress = \"https://hub\"\ntoken-file = \"/x\"\njoin-token = \"j\"\nca = \"/ca.pem\"\n";
         let hubs: Hubs = toml::from_str(text).unwrap();
-        assert_eq!(hubs.hub[0].join_token.as_deref(), Some("j"));
+        assert_eq!(hubs.hub[0].join_token.as_ref().map(Secret::reveal), Some("j"));
+        assert!(!format!("{hubs:?}").contains("Secret(\"j"), "{hubs:?}");
         assert!(toml::from_str::<Hubs>("[[hub]]\nadress = \"x\"\n").is_err());
     }
 }

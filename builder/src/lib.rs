@@ -21,7 +21,6 @@ pub mod reference;
 pub mod report;
 pub mod resolve;
 pub mod table;
-pub mod terminal;
 pub mod virtio_channel;
 pub mod why;
 pub mod worklist;
@@ -47,5 +46,17 @@ pub fn error_text(error: &anyhow::Error) -> String {
         text.push('\n');
         text.push_str(&hint);
     }
-    text
+    safetext::for_terminal(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_no_secrets_and_controls_no_terminal() {
+        let error = anyhow::anyhow!("http://me:pw@mirror/x: 404\n  help: look at `a\u{1b}[2J`").context("fetching x");
+        let text = error_text(&error);
+        assert_eq!(text, "fetching x\n  caused by: http://(not shown)@mirror/x: 404\n  help: look at `a\\u{1b}[2J`");
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod ci;
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Stderr, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use progress::{Progress, Task, Unit};
+use safetext::{Filter, for_terminal};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +30,8 @@ pub enum Verbosity {
 pub struct Reporter {
     verbosity: Verbosity,
     bars: Option<MultiProgress>,
+    /// For logs of others, where stderr is a terminal: it would do what they say.
+    filter: Option<Mutex<Filter>>,
     log: Option<Arc<CiLog>>,
 }
 
@@ -38,6 +42,7 @@ impl Reporter {
         Self {
             verbosity,
             bars: terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
+            filter: io::stderr().is_terminal().then(Mutex::default),
             log: style.map(|style| Arc::new(CiLog::new(style))),
         }
     }
@@ -53,7 +58,7 @@ impl Reporter {
     pub fn summary(&self, line: &str) {
         match &self.log {
             _ if self.verbosity == Verbosity::Quiet => {}
-            Some(log) => log.with(|log, now| log.summary(now, line)),
+            Some(log) => log.with(|log, now| log.summary(now, &for_terminal(line))),
             None => self.print(line),
         }
     }
@@ -66,7 +71,7 @@ impl Reporter {
     /// The error that ends the command.
     pub fn error(&self, text: &str) {
         match &self.log {
-            Some(log) => log.with(|log, now| log.error(now, text)),
+            Some(log) => log.with(|log, now| log.error(now, &for_terminal(text))),
             None => self.print(&format!("error: {text}")),
         }
     }
@@ -90,15 +95,19 @@ impl Reporter {
         self.verbosity >= Verbosity::Verbose
     }
 
-    /// Bytes of a log, as they are.
+    /// Bytes of a log, as they are; on a terminal only text and colours.
     pub fn pass_on(&self, bytes: &[u8]) {
         if self.verbosity >= Verbosity::Normal {
+            let shown = match &self.filter {
+                Some(filter) => Cow::Owned(filter.lock().unwrap_or_else(PoisonError::into_inner).pass(bytes)),
+                None => Cow::Borrowed(bytes),
+            };
             if let Some(log) = &self.log {
-                return log.with(|log, _| log.pass_on(bytes));
+                return log.with(|log, _| log.pass_on(&shown));
             }
             let write = || {
                 // As for lines: nobody may listen.
-                let _ = io::stderr().lock().write_all(bytes);
+                let _ = io::stderr().lock().write_all(&shown);
             };
             match &self.bars {
                 Some(bars) => bars.suspend(write),
@@ -143,14 +152,15 @@ impl CiLog {
 
 fn print_line(log: Option<&CiLog>, line: &str) {
     match log {
-        Some(log) => log.with(|log, now| log.say(now, line)),
+        Some(log) => log.with(|log, now| log.say(now, &for_terminal(line))),
         None => eprint_line(line),
     }
 }
 
 /// stderr may be closed or full; talk that cannot be heard is no reason to fail.
 fn eprint_line(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    // What it quotes may come from a mirror, an image or a hub.
+    let _ = writeln!(io::stderr().lock(), "{}", for_terminal(line));
 }
 
 impl Progress for Reporter {
@@ -171,14 +181,14 @@ impl Progress for Reporter {
         };
         let bar = bars.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
         bar.set_style(style(total.is_some(), unit));
-        bar.set_prefix(name.to_owned());
+        bar.set_prefix(for_terminal(name));
         bar.enable_steady_tick(Duration::from_millis(120));
         Box::new(Bar(bar))
     }
 
     fn warn(&self, message: &str) {
         match &self.log {
-            Some(log) => log.with(|log, now| log.warn(now, message)),
+            Some(log) => log.with(|log, now| log.warn(now, &for_terminal(message))),
             None => self.print(&format!("warning: {message}")),
         }
     }
@@ -204,7 +214,7 @@ impl Task for Bar {
     }
 
     fn detail(&self, what: &str) {
-        self.0.set_message(what.to_owned());
+        self.0.set_message(for_terminal(what));
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use clap::builder::styling::{AnsiColor, Style};
 use protocol::api::{Health, JobState};
 use protocol::{TestOutcome, Verdict};
+use safetext::printable;
 
 /// The fewest characters of a column that a narrow terminal leaves; of the last column, and of the others.
 const NARROWEST: (usize, usize) = (16, 8);
@@ -106,11 +107,6 @@ impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
         Self::coloured(text, Style::new())
     }
-}
-
-/// Text from elsewhere that is safe to print in one line: what controls terminals is replaced.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 /// A table with a heading.
@@ -224,7 +220,7 @@ mod tests {
     fn columns_line_up_and_empty_ones_are_left_out() {
         let text = "JOB      VERDICT         WHY\n\
                     rocrand  fail            1 of 12 failed\n\
-                    é        testbed-failed  no  [2Jdisk\n";
+                    é        testbed-failed  no \\u{1b}[2Jdisk\n";
         assert_eq!(table().text(Screen::default()), text);
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use safetext::Secret;
 
 /// How QEMU starts an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,7 +82,7 @@ pub struct Boot {
     pub hub: Option<String>,
     /// What makes the machine the hub's worker [default: from hubs.toml, or of the hub on this machine]
     #[arg(long, value_name = "TOKEN", env = "ROCBED_JOIN_TOKEN", hide_env_values = true)]
-    pub join_token: Option<String>,
+    pub join_token: Option<Secret>,
     /// What to do when the hub has no more jobs [default: the image's setting, which is to wait]
     #[arg(long, value_enum, requires = "hub")]
     pub when_done: Option<WhenDone>,

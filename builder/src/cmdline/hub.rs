@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use protocol::Span;
+use safetext::Secret;
 
 /// `rocbed hub`
 #[derive(Debug, Args)]
@@ -67,9 +68,28 @@ pub struct Limits {
     /// Refuse bundles and logs while less than this is free on the disk
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = crate::recipe::parse_size)]
     pub min_free: u64,
-    /// Connections at the same time; more wait
+    /// Connections at the same time; half of them are for those with a token
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
     pub max_connections: usize,
+    /// Connections of one address without a token (IPv6: of one /64); the oldest ends when there are more
+    #[arg(long, value_name = "COUNT", default_value_t = 512)]
+    pub max_connections_per_address: usize,
+    /// Event streams, and downloads, at the same time of one address or token
+    #[arg(long, value_name = "COUNT", default_value_t = 32)]
+    pub max_streams: usize,
+    /// Requests of one address without a token in a second; ten times as many at once
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub max_requests: u32,
+    /// Bundles that a worker may upload in 24 hours
+    #[arg(long, value_name = "SIZE", default_value = "64GiB", value_parser = crate::recipe::parse_size)]
+    pub daily_quota: u64,
+    /// Bundles of a worker that may be here without a result
+    #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = crate::recipe::parse_size)]
+    pub pending_quota: u64,
+    /// A reverse proxy that says in X-Forwarded-For for whom it asks: an address or a network, as 127.0.0.1, 10.0.0.0/8;
+    /// may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub trusted_proxy: Vec<hub::Network>,
 }
 
 /// Which hub, and what authorises us there.
@@ -81,7 +101,7 @@ pub struct AtHub {
     pub hub: Option<String>,
     /// The admin token; a file is safer, because others see command lines [default: from where the address is]
     #[arg(long, value_name = "TOKEN", env = "ROCBED_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// A file with the token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use protocol::settings::{self, Place};
+use safetext::Secret;
 
 /// `rocbed netboot`
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ pub struct Netboot {
     pub hub: Option<String>,
     /// What makes a machine the hub's worker. Whoever is on the network can read it
     #[arg(long, value_name = "TOKEN", env = "ROCBED_JOIN_TOKEN", hide_env_values = true, value_parser = join_token)]
-    pub join_token: Option<String>,
+    pub join_token: Option<Secret>,
     /// A setting of the appliance, as on the kernel command line without rocbed.: name=gpu7
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     pub settings: Vec<String>,
@@ -81,8 +82,8 @@ fn hub(text: &str) -> Result<String, String> {
     setting(&format!("hub={text}")).map(|_| text.to_owned())
 }
 
-fn join_token(text: &str) -> Result<String, String> {
-    setting(&format!("join-token={}", text.trim())).map(|_| text.trim().to_owned())
+fn join_token(text: &str) -> Result<Secret, String> {
+    setting(&format!("join-token={}", text.trim())).map(|_| Secret::new(text))
 }
 
 #[cfg(test)]
@@ -106,7 +107,7 @@ mod tests {
         }
         assert!(setting("name").is_err() && setting("rocbed.name=x").is_err() && setting("=x").is_err());
         assert!(hub("http://192.0.2.7:8420").is_ok() && hub("192.0.2.7:8420").is_err() && hub("http://a b").is_err());
-        assert_eq!(join_token("rocbed-join-1\n").as_deref(), Ok("rocbed-join-1"));
+        assert_eq!(join_token("rocbed-join-1\n"), Ok(Secret::new("rocbed-join-1")));
         assert!(join_token("a b").is_err());
         assert!(setting("nmae=gpu7").is_err_and(|error| error.contains("did you mean `name`?")));
     }

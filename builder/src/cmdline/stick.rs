@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use safetext::Secret;
 
 /// `rocbed flash`
 #[derive(Debug, Args)]
@@ -44,7 +45,7 @@ pub struct Flash {
     pub hub: Option<String>,
     /// Setting: what makes the hub take a new worker
     #[arg(long, value_name = "TOKEN")]
-    pub join_token: Option<String>,
+    pub join_token: Option<Secret>,
     /// Setting: the machine's name
     #[arg(long)]
     pub name: Option<String>,

@@ -55,9 +55,18 @@ fn text(changes: Option<&[Change]>, differences: &[Difference]) -> String {
         use Difference::{PathAdded, PathChanged, PathRemoved};
         matches!(difference, PathAdded { .. } | PathChanged { .. } | PathRemoved { .. })
     };
-    let mut text: String = changes.unwrap_or_default().iter().map(|change| format!("{change}\n")).collect();
+    let mut text: String = changes
+        .unwrap_or_default()
+        .iter()
+        .map(|change| format!("{}\n", safetext::printable(&change.to_string())))
+        .collect();
     let (paths, files): (Vec<_>, Vec<_>) = differences.iter().partition(is_path);
-    text.extend(files.iter().chain(paths.iter().take(SHOWN)).map(|difference| format!("{difference}\n")));
+    text.extend(
+        files
+            .iter()
+            .chain(paths.iter().take(SHOWN))
+            .map(|difference| format!("{}\n", safetext::printable(&difference.to_string()))),
+    );
     if let Some(more) = paths.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         text.push_str(&format!("… and {more} more paths of the root file system; --json lists them\n"));
     }

@@ -1,8 +1,7 @@
 //! `rocbed inspect`.
 
-use std::fmt::Write as _;
-
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use safetext::{printable, redacted};
 
 use super::{bytes, print, print_json};
 use crate::cmdline::Inspect;
@@ -11,17 +10,19 @@ use crate::inspect::{self, DiskReport, InitramfsReport, ProgramReport, Report, R
 pub fn run(options: &Inspect) -> Result<()> {
     let reports = inspect::inspect(&options.image, options.files)?;
     if options.json {
-        return print_json(&reports);
+        let mut value = serde_json::to_value(&reports).context("writing JSON")?;
+        redact(&mut value);
+        return print_json(&value);
     }
     let mut show = Show { text: String::new(), packages: options.packages, root: None };
     for (name, report) in &reports {
-        writeln!(show.text, "{name}")?;
+        show.line(format_args!("{name}"));
         match report {
-            Report::Disk(disk) => show.disk(name, disk)?,
-            Report::Root(root) => show.root(name, root)?,
-            Report::EfiSystemPartition(esp) => show.esp(Some(&esp.files), esp.boots.as_ref())?,
-            Report::UnifiedKernelImage(program) => show.program(program)?,
-            Report::Initramfs(initramfs) => show.initramfs(initramfs)?,
+            Report::Disk(disk) => show.disk(name, disk),
+            Report::Root(root) => show.root(name, root),
+            Report::EfiSystemPartition(esp) => show.esp(Some(&esp.files), esp.boots.as_ref()),
+            Report::UnifiedKernelImage(program) => show.program(program),
+            Report::Initramfs(initramfs) => show.initramfs(initramfs),
         }
     }
     print(&show.text)
@@ -35,76 +36,116 @@ struct Show<'a> {
     root: Option<(String, &'a RootReport)>,
 }
 
+/// Cuts secrets out of all texts in a document: an image made for one hub has its join token.
+fn redact(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => *text = redacted(text).into_owned(),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(redact),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(redact),
+        _ => {}
+    }
+}
+
 impl<'a> Show<'a> {
-    fn disk(&mut self, name: &str, disk: &'a DiskReport) -> Result<()> {
+    /// One line. Everything in it comes from the image, which somebody else may have made.
+    fn line(&mut self, line: std::fmt::Arguments) {
+        self.text.push_str(&printable(&redacted(&line.to_string())));
+        self.text.push('\n');
+    }
+
+    fn disk(&mut self, name: &str, disk: &'a DiskReport) {
         let (size, sector, guid) = (bytes(disk.size), disk.sector_size, &disk.guid);
-        writeln!(self.text, "  disk        {size}, sectors of {sector} bytes, GPT {guid}")?;
+        self.line(format_args!("  disk        {size}, sectors of {sector} bytes, GPT {guid}"));
         for partition in &disk.partitions {
             let (number, label, size) = (partition.number, &partition.name, bytes(partition.size));
-            writeln!(
-                self.text,
+            self.line(format_args!(
                 "  partition {number} {label}, {size} at {}, {}",
                 bytes(partition.start),
                 partition.guid
-            )?;
-            self.esp(partition.files.as_ref(), partition.boots.as_ref())?;
+            ));
+            self.esp(partition.files.as_ref(), partition.boots.as_ref());
             if let Some(root) = &partition.root {
-                self.root(&format!("partition {number} of {name}"), root)?;
+                self.root(&format!("partition {number} of {name}"), root);
             }
         }
-        Ok(())
     }
 
-    fn esp(&mut self, files: Option<&Vec<(String, u64)>>, boots: Option<&ProgramReport>) -> Result<()> {
+    fn esp(&mut self, files: Option<&Vec<(String, u64)>>, boots: Option<&ProgramReport>) {
         for (path, size) in files.into_iter().flatten() {
-            writeln!(self.text, "    file      {path} {}", bytes(*size))?;
+            self.line(format_args!("    file      {path} {}", bytes(*size)));
         }
-        boots.map_or(Ok(()), |program| self.program(program))
+        if let Some(program) = boots {
+            self.program(program);
+        }
     }
 
-    fn program(&mut self, program: &ProgramReport) -> Result<()> {
+    fn program(&mut self, program: &ProgramReport) {
         let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
-        writeln!(self.text, "    system    {}", or_none(&program.system))?;
-        writeln!(self.text, "    kernel    {}", or_none(&program.kernel))?;
-        writeln!(self.text, "    cmdline   {}", or_none(&program.cmdline))?;
+        self.line(format_args!("    system    {}", or_none(&program.system)));
+        self.line(format_args!("    kernel    {}", or_none(&program.kernel)));
+        self.line(format_args!("    cmdline   {}", or_none(&program.cmdline)));
         let sections: Vec<String> = program.sections.iter().map(|(name, size)| format!("{name} {size}")).collect();
-        writeln!(self.text, "    sections  {}", sections.join(", "))?;
-        Ok(())
+        self.line(format_args!("    sections  {}", sections.join(", ")));
     }
 
-    fn root(&mut self, place: &str, root: &'a RootReport) -> Result<()> {
-        if let Some((first, same)) = &self.root
-            && *same == root
-        {
-            writeln!(self.text, "    ext4      with the same contents as {first}")?;
-            return Ok(());
+    fn root(&mut self, place: &str, root: &'a RootReport) {
+        let same = self.root.as_ref().filter(|(_, same)| *same == root).map(|(first, _)| first.clone());
+        if let Some(first) = same {
+            self.line(format_args!("    ext4      with the same contents as {first}"));
+            return;
         }
         let (size, free) = (bytes(root.size), bytes(root.free));
-        writeln!(self.text, "    ext4      {} {}, {size}, {free} free, {} paths", root.label, root.uuid, root.paths)?;
-        writeln!(self.text, "    features  {}", root.features.join(" "))?;
-        writeln!(self.text, "    modules   for kernel {}", root.kernels.join(", "))?;
+        self.line(format_args!(
+            "    ext4      {} {}, {size}, {free} free, {} paths",
+            root.label, root.uuid, root.paths
+        ));
+        self.line(format_args!("    features  {}", root.features.join(" ")));
+        self.line(format_args!("    modules   for kernel {}", root.kernels.join(", ")));
         let more = if self.packages { "" } else { " (--packages lists them)" };
-        writeln!(self.text, "    packages  {}{more}", root.packages.len())?;
-        for (name, version) in root.packages.iter().filter(|_| self.packages) {
-            writeln!(self.text, "      {name} {version}")?;
+        self.line(format_args!("    packages  {}{more}", root.packages.len()));
+        for (name, version) in root.packages.iter().take(if self.packages { usize::MAX } else { 0 }) {
+            self.line(format_args!("      {name} {version}"));
         }
         self.root.get_or_insert((place.to_owned(), root));
-        self.files(root.files.as_ref())
+        self.files(root.files.as_ref());
     }
 
-    fn initramfs(&mut self, initramfs: &InitramfsReport) -> Result<()> {
-        writeln!(self.text, "    init      rocbed-init, {}", bytes(initramfs.init))?;
-        writeln!(self.text, "    modules   {}", initramfs.modules)?;
+    fn initramfs(&mut self, initramfs: &InitramfsReport) {
+        self.line(format_args!("    init      rocbed-init, {}", bytes(initramfs.init)));
+        self.line(format_args!("    modules   {}", initramfs.modules));
         for line in initramfs.settings.lines() {
-            writeln!(self.text, "    setting   {line}")?;
+            self.line(format_args!("    setting   {line}"));
         }
-        self.files(initramfs.files.as_ref())
+        self.files(initramfs.files.as_ref());
     }
 
-    fn files(&mut self, files: Option<&Vec<String>>) -> Result<()> {
+    fn files(&mut self, files: Option<&Vec<String>>) {
         for path in files.into_iter().flatten() {
-            writeln!(self.text, "      {path}")?;
+            self.line(format_args!("      {path}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_an_image_controls_no_terminal_and_tells_no_token() -> Result<()> {
+        let program = ProgramReport {
+            system: Some("Debian\u{1b}]0;owned\u{7}".into()),
+            kernel: Some("6.17\n\u{1b}[1A    forged  line".into()),
+            cmdline: Some("quiet rocbed.join-token=abc123 \u{202e}txt".into()),
+            sections: vec![(".li\u{9b}2Jnux".into(), 1)],
+        };
+        let mut show = Show { text: String::new(), packages: false, root: None };
+        show.program(&program);
+        assert_eq!(show.text.lines().count(), 4, "{}", show.text);
+        assert!(show.text.lines().all(|line| line.chars().all(safetext::is_printable)), "{:?}", show.text);
+        assert!(show.text.contains(r"Debian\u{1b}]0;owned\u{7}") && !show.text.contains("abc123"), "{}", show.text);
+        let mut json = serde_json::to_value(&program)?;
+        redact(&mut json);
+        assert!(!json.to_string().contains("abc123"), "{json}");
         Ok(())
     }
 }

@@ -68,7 +68,20 @@ fn print(text: &str) -> Result<()> {
 /// Prints a value as JSON on stdout.
 fn print_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).context("writing JSON")?;
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", escaped(&text)))
+}
+
+/// JSON with what would control a terminal written as `\u202e` (RFC 8259, section 7): outside of its strings nothing can.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char == '\n' || safetext::is_printable(char) {
+            out.push(char);
+        } else {
+            out.extend(char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    out
 }
 
 /// Bytes for people: `265.3 MiB`.
@@ -86,4 +99,21 @@ fn man(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     clap_mangen::generate_to(Cli::command(), directory)
         .with_context(|| format!("writing man pages into {}", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_controls_no_terminal_and_says_the_same() -> Result<()> {
+        let value = serde_json::json!({ "a\u{9b}": "x\u{1b}[2J\u{202e}\u{e0041}\u{7f}é\n" });
+        let text = escaped(&serde_json::to_string_pretty(&value)?);
+        assert!(
+            text.contains("\\u202e") && text.chars().all(|char| char == '\n' || safetext::is_printable(char)),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text)?, value);
+        Ok(())
+    }
 }

@@ -7,13 +7,14 @@ use client::{Client, ClientError};
 use jiff::Timestamp;
 use progress::Progress as _;
 use protocol::api::{Health, Pause, WorkerInfo};
+use safetext::printable;
 
 use super::jobs::{ago, connect, time};
 use super::{print, print_json};
 use crate::cmdline::{WorkersCommand, WorkersList, WorkersNamed, WorkersShow};
 use crate::context::Context;
 use crate::hubs::Place;
-use crate::table::{Cell, Screen, Table, of_health, printable};
+use crate::table::{Cell, Screen, Table, of_health};
 
 /// Runs the command.
 pub fn run(context: &Context, command: &WorkersCommand) -> Result<()> {

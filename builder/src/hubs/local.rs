@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use safetext::Secret;
 
 /// Where `rocbed hub` writes how it is reached from its own machine.
 const ADDRESS: &str = "address";
@@ -20,9 +21,9 @@ pub struct Local {
     /// How it is reached from here.
     pub address: String,
     /// The admin token, if it is kept and we may read it.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// The join token, if we may read it.
-    pub join_token: Option<String>,
+    pub join_token: Option<Secret>,
 }
 
 /// Where a hub keeps everything if nobody says otherwise: `$XDG_DATA_HOME/rocbed/hub`.
@@ -38,7 +39,7 @@ impl Local {
     pub fn read(data: &Path) -> Result<Option<Self>> {
         let Some(address) = text(&data.join(ADDRESS))? else { return Ok(None) };
         let (token, join_token) = (text(&data.join(ADMIN_TOKEN))?, text(&data.join(JOIN_TOKEN))?);
-        Ok(Some(Self { address, token, join_token }))
+        Ok(Some(Self { address, token: token.map(Secret::new), join_token: join_token.map(Secret::new) }))
     }
 
     /// Whether an address means this hub: its own, or a loopback address with the same port.
@@ -66,15 +67,18 @@ impl Local {
     }
 
     /// Keeps a new admin token, for its owner only.
-    pub fn keep_admin_token(data: &Path, token: &str) -> Result<()> {
+    pub fn keep_admin_token(data: &Path, token: &Secret) -> Result<()> {
         let path = Self::admin_token_path(data);
-        durable::replace(&path, format!("{token}\n").as_bytes(), durable::Readers::Owner)
+        durable::replace(&path, format!("{}\n", token.reveal()).as_bytes(), durable::Readers::Owner)
             .with_context(|| format!("keeping the admin token in {}", path.display()))
     }
 
     /// Notes how the hub is reached.
     pub fn keep_address(data: &Path, address: &str) -> Result<()> {
         let path = data.join(ADDRESS);
+        if text(&path)?.is_some_and(|known| known == address) {
+            return Ok(());
+        }
         durable::replace(&path, format!("{address}\n").as_bytes(), durable::Readers::Everyone)
             .with_context(|| format!("noting the address in {}", path.display()))
     }
@@ -98,10 +102,10 @@ mod tests {
     fn what_is_kept_is_found_again() -> Result<()> {
         let data = tempfile::tempdir()?;
         assert_eq!(Local::read(data.path())?, None);
-        Local::keep_admin_token(data.path(), "secret")?;
+        Local::keep_admin_token(data.path(), &Secret::new("secret"))?;
         Local::keep_address(data.path(), "http://127.0.0.1:8420")?;
         let found = Local::read(data.path())?.context("nothing")?;
-        assert_eq!((found.token.as_deref(), found.join_token.as_deref()), (Some("secret"), None));
+        assert_eq!((found.token.as_ref().map(Secret::reveal), &found.join_token), (Some("secret"), &None));
         let mode = fs::metadata(Local::admin_token_path(data.path()))?.permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
         Ok(())

@@ -9,26 +9,10 @@ use std::net::IpAddr;
 
 use protocol::Span;
 use protocol::settings::{self, Key, Place};
+pub use safetext::Secret;
 
 use crate::cmdline::CommandLine;
 use crate::paths;
-
-/// A value that must not get into logs or onto screens.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The value itself.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(not shown)")
-    }
-}
 
 /// What the appliance does when it has no more jobs, or no place to get them from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -186,7 +170,7 @@ impl Settings {
         match setting.key {
             Key::Name => self.name = Some(value.to_owned()),
             Key::Hub => self.hub = address(),
-            Key::JoinToken => self.join_token = Some(Secret(value.to_owned())),
+            Key::JoinToken => self.join_token = Some(Secret::new(value)),
             Key::HubCa => self.hub_ca = Some(value.to_owned()),
             Key::Jobs => self.jobs = address(),
             Key::Results => self.results = address(),

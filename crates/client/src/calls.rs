@@ -1,7 +1,8 @@
 //! The calls, one for each route.
 
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use protocol::Verdict;
 use protocol::api::{
@@ -13,6 +14,9 @@ use ureq::http::Method;
 
 use crate::error::ClientError;
 use crate::http::{Call, Client};
+
+/// How long a call waits for a hub that checks a bundle, besides what each answer takes.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which jobs are wanted.
 #[derive(Debug, Clone, Default)]
@@ -99,7 +103,7 @@ impl Client {
     pub fn append_log(&self, lease: &str, offset: u64, piece: &[u8]) -> Result<u64, ClientError> {
         let path = format!("/leases/{}/log?offset={offset}", escape(lease));
         let mut response = self.call(&Call::new(Method::PUT, path.clone()).bytes(piece))?;
-        let odd = |reason: String| ClientError::NotAHub { url: self.url(&path), reason };
+        let odd = |reason: String| ClientError::NotAHub { url: self.shown(&path), reason };
         let mut bytes = Vec::new();
         let read = response.body_mut().as_reader().take(1 << 16).read_to_end(&mut bytes);
         read.map_err(|error| odd(error.to_string()))?;
@@ -107,9 +111,25 @@ impl Client {
         Ok(answer.offset)
     }
 
-    /// Delivers a result. Its bundle was [uploaded](Client::upload) before.
+    /// Delivers a result. Its bundle was [uploaded](Client::upload) before. A large bundle takes the hub a while to check:
+    /// then it is asked again, for two minutes at most.
+    ///
+    /// # Errors
+    /// With [`ProblemCode::Checking`], which is passing, if the bundle is not checked by then.
     pub fn complete(&self, lease: &str, complete: &Complete) -> Result<Completed, ClientError> {
-        self.document(Method::POST, &format!("/leases/{}/complete", escape(lease)), Some(complete))
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.document(Method::POST, &format!("/leases/{}/complete", escape(lease)), Some(complete)) {
+                Err(ClientError::Refused(problem)) if problem.code == ProblemCode::Checking => {
+                    let pause = Duration::from_secs(problem.retry_after.unwrap_or(1).clamp(1, 30));
+                    if Instant::now() + pause > until {
+                        return Err(ClientError::Refused(problem));
+                    }
+                    sleep(pause);
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Gives a job back.

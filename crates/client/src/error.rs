@@ -75,7 +75,9 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused(problem) => {
-                problem.status >= 500 || matches!(problem.code, ProblemCode::Busy | ProblemCode::TooSlow)
+                problem.status >= 500
+                    || problem.status == 429
+                    || matches!(problem.code, ProblemCode::Busy | ProblemCode::TooSlow)
             }
             _ => false,
         }

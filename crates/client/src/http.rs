@@ -1,5 +1,6 @@
 //! Requests and answers, and when a request is made again.
 
+use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 use std::thread::sleep;
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use protocol::VERSION;
 use protocol::api::{PREFIX, PROBLEM_TYPE, PROTOCOL_HEADER, Problem, ProblemCode};
+use safetext::{Secret, printable, redacted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{HeaderMap, Method, Request, Response};
@@ -51,14 +53,24 @@ impl Default for Options {
 }
 
 /// A hub, seen from outside. Copies share connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     base: String,
     /// What comes between the hub's address and a path: the API's, or nothing for pages.
     prefix: &'static str,
     agent: Agent,
-    token: Option<String>,
+    token: Option<Secret>,
     options: Options,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("base", &redacted(&self.base))
+            .field("token", &self.token)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A request before it is sent.
@@ -103,7 +115,7 @@ impl Client {
     /// # Errors
     /// If it is no address, or certificates cannot be read.
     pub fn new(address: &str, options: &Options) -> Result<Self, ClientError> {
-        let wrong = || ClientError::Address(address.to_owned());
+        let wrong = || ClientError::Address(redacted(address).into_owned());
         let uri: ureq::http::Uri = address.trim().parse().map_err(|_| wrong())?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
             return Err(wrong());
@@ -132,7 +144,7 @@ impl Client {
     /// The same hub, with a token.
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {
-        self.token = Some(token.to_owned());
+        self.token = Some(Secret::new(token));
         self
     }
 
@@ -150,7 +162,7 @@ impl Client {
 
     /// The token, if there is one.
     pub fn token(&self) -> Option<&str> {
-        self.token.as_deref()
+        self.token.as_ref().map(Secret::reveal)
     }
 
     /// The hub's address.
@@ -158,8 +170,14 @@ impl Client {
         &self.base
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
+    /// Where a request goes to.
+    fn url(&self, path: &str) -> String {
         format!("{}{}{path}", self.base, self.prefix)
+    }
+
+    /// The same for errors and logs: an address may have a password in it.
+    pub(crate) fn shown(&self, path: &str) -> String {
+        redacted(&self.url(path)).into_owned()
     }
 
     /// Makes a call until it is answered.
@@ -177,7 +195,7 @@ impl Client {
                     return Err(ClientError::Refused(problem));
                 }
                 Miss::Again { reason, .. } if attempt >= attempts => {
-                    return Err(ClientError::Unreachable { url: self.url(&call.path), reason, attempts });
+                    return Err(ClientError::Unreachable { url: self.shown(&call.path), reason, attempts });
                 }
                 Miss::Again { reason, wished, .. } => {
                     tracing::debug!(path = call.path, attempt, reason, "a call is made again");
@@ -185,7 +203,7 @@ impl Client {
                 }
             }
         }
-        Err(ClientError::Unreachable { url: self.url(&call.path), reason: "never tried".into(), attempts })
+        Err(ClientError::Unreachable { url: self.shown(&call.path), reason: "never tried".into(), attempts })
     }
 
     fn attempt(&self, call: &Call) -> Result<Response<Body>, Miss> {
@@ -193,7 +211,7 @@ impl Client {
         let mut builder =
             Request::builder().method(call.method.clone()).uri(&url).header(PROTOCOL_HEADER, VERSION.to_string());
         if let Some(token) = &self.token {
-            builder = builder.header("authorization", format!("Bearer {token}"));
+            builder = builder.header("authorization", format!("Bearer {}", token.reveal()));
         }
         // With it the hub sees when this machine's clock is wrong (RFC 9110, section 6.6.1). Of each attempt, not of the call:
         // that may take long.
@@ -213,12 +231,13 @@ impl Client {
             }
             None => self.run(builder.body(SendBody::none()).map_err(bad)?, wait),
         };
-        let response = outcome.map_err(|error| miss(&url, error))?;
+        let shown = redacted(&url);
+        let response = outcome.map_err(|error| miss(&shown, error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        Err(refused(&url, response))
+        Err(refused(&shown, response))
     }
 
     fn run(&self, request: Request<SendBody>, wait: Duration) -> Result<Response<Body>, ureq::Error> {
@@ -239,8 +258,7 @@ impl Client {
         body: Option<&impl Serialize>,
         wait: Duration,
     ) -> Result<Option<T>, ClientError> {
-        let url = self.url(path);
-        let odd = |reason: String| ClientError::NotAHub { url: url.clone(), reason };
+        let odd = |reason: String| ClientError::NotAHub { url: self.shown(path), reason };
         let bytes = body.map(serde_json::to_vec).transpose().map_err(|error| odd(error.to_string()))?;
         let mut call = Call::new(method, path);
         if let Some(bytes) = &bytes {
@@ -264,7 +282,7 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
-        let empty = || ClientError::NotAHub { url: self.url(path), reason: "it answers with nothing".into() };
+        let empty = || ClientError::NotAHub { url: self.shown(path), reason: "it answers with nothing".into() };
         self.exchange(method, path, body, Duration::ZERO)?.ok_or_else(empty)
     }
 
@@ -275,7 +293,7 @@ impl Client {
 
 /// An error of ureq's: worth another attempt, or not.
 fn miss(url: &str, error: ureq::Error) -> Miss {
-    let text = error.to_string();
+    let text = redacted(&error.to_string()).into_owned();
     let url = url.to_owned();
     match error {
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => Miss::Final(ClientError::Address(url)),
@@ -309,7 +327,7 @@ fn refused(url: &str, mut response: Response<Body>) -> Miss {
     let problem = if is_problem && read.is_ok() { serde_json::from_slice::<Problem>(&bytes).ok() } else { None };
     let Some(problem) = problem else {
         let reason = match response.headers().get("location").and_then(|to| to.to_str().ok()) {
-            Some(to) => format!("it leads to {to}: use that address"),
+            Some(to) => format!("it leads to {}: use that address", printable(&redacted(to))),
             None => format!("status {status}"),
         };
         // A proxy speaks for a hub that is away.
@@ -320,8 +338,10 @@ fn refused(url: &str, mut response: Response<Body>) -> Miss {
         };
     };
     let again = match problem.code {
-        // Somebody has to make room first: the caller knows better how long that may take.
-        ProblemCode::DiskFull => false,
+        // Somebody has to make room first, or a day has to go by: the caller knows better how long that may take.
+        ProblemCode::DiskFull | ProblemCode::QuotaExceeded => false,
+        // Whoever completes a lease waits for it.
+        ProblemCode::Checking => false,
         ProblemCode::Busy | ProblemCode::TooSlow => true,
         _ => problem.status >= 500 || problem.status == 429,
     };
@@ -347,6 +367,23 @@ mod tests {
         for address in ["", "hub", "ftp://hub", "http://", "file:///x"] {
             assert!(matches!(Client::new(address, &Options::default()), Err(ClientError::Address(_))), "{address}");
         }
+    }
+
+    #[test]
+    fn what_is_secret_is_not_printed() -> Result<(), Box<dyn std::error::Error>> {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let address = socket.local_addr()?;
+        drop(socket);
+        let options = Options { attempts: 1, ..Options::default() };
+        let client = Client::new(&format!("http://me:s3cret@{address}"), &options)?.with_token("rocbed-admin-1");
+        assert_eq!(client.token(), Some("rocbed-admin-1"));
+        let error = client.job("x").expect_err("nobody is there");
+        let wrong = Client::new("https://me:s3cret@", &options).expect_err("it names no host");
+        for text in [format!("{client:?}"), format!("{error} {error:?}"), format!("{wrong} {wrong:?}")] {
+            assert!(!text.contains("s3cret") && !text.contains("rocbed-admin-1"), "{text}");
+        }
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+        Ok(())
     }
 
     #[test]

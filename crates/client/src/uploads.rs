@@ -76,7 +76,7 @@ impl Client {
         let response = self.call(call)?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let offset = header(OFFSET_HEADER).and_then(|text| text.parse().ok());
-        let odd = || ClientError::NotAHub { url: self.url(&call.path), reason: "it tells no offset".into() };
+        let odd = || ClientError::NotAHub { url: self.shown(&call.path), reason: "it tells no offset".into() };
         Ok((offset.ok_or_else(odd)?, header(COMPLETE_HEADER) == Some("true")))
     }
 
@@ -99,7 +99,7 @@ impl Client {
                 }
                 Err(error) => return Err(error),
             };
-            let odd = |reason: String| ClientError::NotAHub { url: self.url(path), reason };
+            let odd = |reason: String| ClientError::NotAHub { url: self.shown(path), reason };
             if offset > 0 && response.status().as_u16() != 206 {
                 return Err(odd("it does not go on where a download was cut".into()));
             }

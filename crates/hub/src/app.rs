@@ -1,5 +1,7 @@
 //! The whole application: routes, and what goes around each request.
 
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Router;
@@ -11,9 +13,12 @@ use axum::routing::get;
 use protocol::VERSION;
 use protocol::api::{PROTOCOL_HEADER, Problem, ProblemCode};
 
+use crate::connections::Visit;
 use crate::http::answer::{Answer, Refused, refuse};
+use crate::http::auth::{self, Identity};
 use crate::http::routes;
 use crate::hub::Shared;
+use crate::party::{Origin, Party, asked_by};
 use crate::{metrics, pages};
 
 /// No script but ours, no style but ours, nothing from elsewhere, in no frame.
@@ -44,6 +49,36 @@ async fn wrong_method(request: Request) -> Answer<()> {
     refuse(ProblemCode::MethodNotAllowed, format!("{} does not take {}", request.uri().path(), request.method()))
 }
 
+/// Who asks counts for its limits, before anything is done for it.
+async fn admitted(shared: &Shared, mut request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let who = auth::who(&parts, shared);
+    let visit = parts.extensions.get::<Arc<Visit>>().cloned();
+    let peer = visit.as_ref().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |visit| visit.peer);
+    let origin = Origin::of(asked_by(peer, &parts.headers, &shared.config.trusted_proxies));
+    let party = Party::new(who.as_ref().ok().and_then(Option::as_ref), origin);
+    if let Some(visit) = &visit {
+        visit.belongs_to(&party);
+    }
+    let admitted = match shared.limits.admit(&party).await {
+        Ok(admitted) => admitted,
+        Err(problem) => {
+            shared.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+            return if pages::is_person(&parts.headers) {
+                pages::PageError::from(problem).into_response()
+            } else {
+                Refused(problem).into_response()
+            };
+        }
+    };
+    parts.extensions.insert(party);
+    parts.extensions.insert(Identity::new(who));
+    request = Request::from_parts(parts, body);
+    let response = next.run(request).await;
+    drop(admitted);
+    response
+}
+
 async fn around(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let version = request.headers().get(PROTOCOL_HEADER).map(|value| value.to_str().ok()?.parse::<u32>().ok());
     let mut response = match version {
@@ -55,7 +90,7 @@ async fn around(State(shared): State<Shared>, request: Request, next: Next) -> R
             let detail = format!("the request is of version {version}, and the hub speaks {VERSION}");
             Refused(Problem::new(ProblemCode::TooNew, detail)).into_response()
         }
-        _ => next.run(request).await,
+        _ => admitted(&shared, request, next).await,
     };
     // axum has its own words for addresses and queries that it cannot read.
     let strange =

@@ -37,6 +37,11 @@ pub enum HubError {
         /// Ours.
         known: i64,
     },
+    /// There is no room for what a database needs when it is opened.
+    #[error(
+        "there is no room on the disk of {0}, and the database has to be brought up to date first: make some room there"
+    )]
+    Full(PathBuf),
     /// The certificate or its key.
     #[error("cannot use the certificate {path}: {reason}")]
     Certificate {

@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::api::{Problem, ProblemCode};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::clock::millis;
+use crate::completion::Completions;
 use crate::config::Config;
-use crate::core::Core;
+use crate::core::{Core, State};
 use crate::error::HubError;
+use crate::limits::Limits;
 use crate::problem::io_problem;
+use crate::quota::Received;
 use crate::store::{Bundles, CaseFiles, DataDir, Logs, Readers, Uploads, free_bytes, schema};
 use crate::token::{Who, hash};
 
@@ -39,8 +42,9 @@ pub(crate) struct Inner {
     pub(crate) logs: Logs,
     pub(crate) cases: CaseFiles,
     pub(crate) counters: Counters,
-    /// Who reads a bundle to its end, which is a processor's whole work, has one of these.
-    pub(crate) readings: Semaphore,
+    pub(crate) completions: Completions,
+    pub(crate) limits: Limits,
+    pub(crate) received: Received,
     /// Becomes true when the hub is to end: who waits stops waiting.
     pub(crate) stop: watch::Receiver<bool>,
     data: DataDir,
@@ -63,6 +67,10 @@ pub(crate) struct Counters {
     pub(crate) received_bytes: AtomicU64,
     pub(crate) expired_leases: AtomicU64,
     pub(crate) connections: AtomicU64,
+    /// Requests that were more than their party's share.
+    pub(crate) turned_away: AtomicU64,
+    /// Connections that were ended to make room.
+    pub(crate) left_connections: AtomicU64,
 }
 
 impl Counters {
@@ -80,10 +88,25 @@ impl Hub {
     pub fn open(data_dir: &Path, config: Config) -> Result<Self, HubError> {
         let data = DataDir::open(data_dir)?;
         let path = data.database();
-        let db = schema::open(&path)?;
         let failed = |error| HubError::Database { path: path.clone(), error };
-        let core = Core::start(db, &config).map_err(failed)?;
-        let readers = Readers::open(&path)?;
+        let (db, state, readers) = match schema::open(&path) {
+            Ok(db) => {
+                let state = State::load(&db, &config).map_err(failed)?;
+                (Some(db), state, Readers::open(&path)?)
+            }
+            Err(error) if schema::is_full(&error) => {
+                let Ok(alone) = schema::open_full(&path) else { return Err(error) };
+                tracing::error!(
+                    %error,
+                    "the disk of {} is full: pages can be read, and everything else is refused until there is room",
+                    data_dir.display()
+                );
+                let state = State::load(&alone, &config).map_err(failed)?;
+                (None, state, Readers::alone(&path, alone))
+            }
+            Err(error) => return Err(error),
+        };
+        let core = Core::start(db, state, &config, readers.clone());
         let join_token = data.join_token()?;
         let (stop, stopped) = watch::channel(false);
         let new_admin_token = {
@@ -92,6 +115,7 @@ impl Hub {
             !state.tokens.values().any(|who| *who == Who::Admin)
         };
         let shared = Shared(Arc::new(Inner {
+            limits: Limits::new(&config),
             config,
             core,
             readers,
@@ -100,7 +124,8 @@ impl Hub {
             logs: Logs::new(data.logs()),
             cases: CaseFiles::new(data.logs()),
             counters: Counters::default(),
-            readings: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            completions: Completions::new(),
+            received: Received::default(),
             stop: stopped,
             data,
         }));
@@ -135,7 +160,10 @@ impl Hub {
     #[allow(clippy::redundant_closure_for_method_calls)] // as above
     pub async fn expire_leases(&self) -> usize {
         let expired = self.shared.core.write(|tx| tx.expire()).await.unwrap_or_else(|problem| {
-            tracing::error!(%problem, "leases could not be looked at");
+            // It was told when the hub was started.
+            if !self.shared.core.is_read_only() {
+                tracing::error!(%problem, "leases could not be looked at");
+            }
             0
         });
         self.shared.counters.expired_leases.fetch_add(expired as u64, Ordering::Relaxed);

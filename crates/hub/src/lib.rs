@@ -20,16 +20,25 @@
 //! What is read from outside: [`check_bundle`] and [`log_to_html`] take any bytes.
 
 mod app;
+mod aside;
 mod bundle;
+mod checks;
 mod clock;
+mod completion;
 mod config;
+mod connections;
 mod core;
 mod error;
+mod gate;
 mod http;
 mod hub;
+mod limits;
 mod metrics;
 mod pages;
+mod party;
 mod problem;
+mod quota;
+mod rate;
 mod reload;
 mod serve;
 mod store;
@@ -42,6 +51,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
 pub use error::HubError;
 pub use hub::Hub;
+pub use party::Network;
 pub use serve::{Listener, until_signal};
 pub use tls::{CertificateFault, Tls};
 

@@ -62,12 +62,26 @@ pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Res
         ("http_refused_total", "Requests answered with a status from 400 to 499.", &counters.refused),
         ("http_failed_total", "Requests answered with a status from 500.", &counters.failed),
         ("received_bytes_total", "Bytes of bundles that were uploaded.", &counters.received_bytes),
+        (
+            "http_turned_away_total",
+            "Requests that were more than the share of who has sent them.",
+            &counters.turned_away,
+        ),
+        ("http_left_connections_total", "Connections that were ended to make room.", &counters.left_connections),
         ("expired_leases_total", "Leases that ran out.", &counters.expired_leases),
     ] {
         one(&mut out, "counter", name, help, counter.load(Ordering::Relaxed));
     }
     let connections = counters.connections.load(Ordering::Relaxed);
     one(&mut out, "gauge", "http_connections", "Open connections.", connections);
+    let read_only = u64::from(shared.core.is_read_only());
+    one(
+        &mut out,
+        "gauge",
+        "read_only",
+        "Whether nothing is written because the disk was full at the start.",
+        read_only,
+    );
     one(&mut out, "gauge", "disk_free_bytes", "Room in the data directory's file system.", shared.free());
     one(&mut out, "gauge", "database_bytes", "Size of the database without its log.", shared.database_bytes());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response())

@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,14 +19,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
+use tower::util::MapRequest;
 
 use crate::app::app;
+use crate::connections::{Connections, Visit};
 use crate::error::HubError;
 use crate::hub::Hub;
 use crate::tls::Tls;
 
 /// When the hub ends, requests that are being answered have this long.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// Open files besides connections: the database, logs, bundles.
+const OTHER_FILES: usize = 256;
 
 /// Threads that wait for files.
 const BLOCKING_THREADS: usize = 32;
@@ -57,7 +64,9 @@ impl Hub {
     pub async fn serve(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) -> Result<(), HubError> {
         let router = app(self.shared.clone());
         let graceful = Arc::new(GracefulShutdown::new());
-        let places = Arc::new(Semaphore::new(self.shared.config.max_connections));
+        let most = connections(self.shared.config.max_connections);
+        let places = Arc::new(Semaphore::new(most));
+        let known = Connections::new(self.shared.config.max_connections_per_address, most / 2);
         let mut tasks = tokio::task::JoinSet::new();
         for listener in listeners {
             let failed = |error| HubError::Io { action: "listen on", path: "socket".into(), error };
@@ -69,6 +78,7 @@ impl Hub {
                 tls: listener.tls.map(|tls| TlsAcceptor::from(tls.config)),
                 graceful: graceful.clone(),
                 places: places.clone(),
+                known: known.clone(),
             };
             tasks.spawn(accept.run(socket));
         }
@@ -123,14 +133,19 @@ struct Accept {
     tls: Option<TlsAcceptor>,
     graceful: Arc<GracefulShutdown>,
     places: Arc<Semaphore>,
+    known: Connections,
 }
 
 impl Accept {
     async fn run(self, socket: TcpListener) {
         loop {
+            if self.places.available_permits() == 0 {
+                // Who is nobody makes room for who may be a worker.
+                self.known.make_room();
+            }
             let Ok(place) = self.places.clone().acquire_owned().await else { return };
-            let stream = match socket.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match socket.accept().await {
+                Ok((stream, peer)) => (stream, peer.ip()),
                 Err(error) => {
                     // Out of file descriptors, most likely: connections that end make room.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -142,10 +157,19 @@ impl Accept {
             drop(stream.set_nodelay(true));
             let watcher = self.graceful.watcher();
             let (router, tls, hub) = (self.router.clone(), self.tls.clone(), self.hub.clone());
+            let is_proxy = hub.shared.config.trusted_proxies.iter().any(|network| network.contains(peer));
+            let visit = Arc::new(self.known.open(peer, is_proxy));
             tokio::spawn(async move {
                 hub.shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-                if let Err(error) = connection(&hub, stream, tls, router, watcher).await {
-                    tracing::debug!(%error, "a connection ended");
+                tokio::select! {
+                    ended = connection(&hub, stream, tls, (router, visit.clone()), watcher) => {
+                        if let Err(error) = ended {
+                            tracing::debug!(%error, "a connection ended");
+                        }
+                    }
+                    () = visit.left() => {
+                        hub.shared.counters.left_connections.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 hub.shared.counters.connections.fetch_sub(1, Ordering::Relaxed);
                 drop(place);
@@ -154,15 +178,30 @@ impl Accept {
     }
 }
 
+/// How many connections there may be: each needs a file descriptor, and so do the files that are read and written.
+fn connections(wanted: usize) -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    let most = files.saturating_sub(OTHER_FILES).max(files / 2).max(2);
+    if most < wanted {
+        tracing::warn!(most, wanted, "the limit on open files is lower than that on connections: there may be fewer");
+    }
+    wanted.min(most).max(1)
+}
+
 async fn connection(
     hub: &Hub,
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    router: axum::Router,
+    (router, visit): (axum::Router, Arc<Visit>),
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let patience = hub.shared.config.patience;
-    let service = TowerToHyperService::new(router);
+    // Each request knows who is connected.
+    let service = TowerToHyperService::new(MapRequest::new(router, move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(visit.clone());
+        request
+    }));
     let mut builder = http1::Builder::new();
     // The time for the head of a request, and so also for the next one on the same connection.
     builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 << 10);

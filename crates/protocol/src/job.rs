@@ -86,6 +86,18 @@ impl Job {
 }
 
 impl Source {
+    /// Checks a source where a job is added: by whoever reads a job list, and by a hub. What was added before this rule was
+    /// made is still read.
+    ///
+    /// # Errors
+    /// With the field's name, what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Url(url) => crate::address::check_source(url),
+            Self::Package(_) | Self::Path(_) => Ok(()),
+        }
+    }
+
     /// What people call it: the package, or the last part of the path or address.
     pub fn name(&self) -> &str {
         match self {

@@ -9,6 +9,7 @@
 //! Readers take fields that they do not know, so that both sides need not be updated at the same time; values that
 //! make no sense are refused with the path of the field. [`schema`] has the JSON Schemas.
 
+mod address;
 pub mod api;
 pub mod exit;
 mod job;

@@ -63,6 +63,9 @@ impl JobList {
         if list.job.is_empty() {
             return Err(ListError::Empty);
         }
+        for (index, job) in list.job.iter().enumerate() {
+            job.source.check().map_err(|message| wrong(format!("job[{index}]"), message))?;
+        }
         list.number_repeated_ids()?;
         Ok(list)
     }
@@ -143,6 +146,11 @@ mod tests {
             ("[[job]\n", "line 1"),
             ("{\"job\": [{\"package\": \"gzip\", \"gpu\": \"radeon\"}]}", "job[0]"),
             ("{\"job\": 1}", "job"),
+            (
+                "[[job]]\npackage = \"gzip\"\n[[job]]\nurl = \"file:///etc/passwd\"\n",
+                "job[1]: url: `file:///etc/passwd`",
+            ),
+            ("{\"job\": [{\"url\": \"https://me:pw@h/x.git\"}]}", "job[0]: url: `https://(not shown)@h/x.git`"),
             ("", "no job in the list"),
             ("version = 9\n[[job]]\npackage = \"gzip\"", "later rocbed"),
             ("[[job]]\npackage=\"gzip\"\nid=\"a\"\n[[job]]\npackage=\"sed\"\nid=\"a\"\n", "two jobs have the id `a`"),

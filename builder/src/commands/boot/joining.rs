@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 
+use safetext::{NOT_SHOWN, Secret};
+
 use super::machine;
 use crate::cmdline::{AtHub, Boot, Firmware, Network, WhenDone};
 use crate::hubs;
@@ -40,10 +42,10 @@ fn of_hub(hub: &str, options: &Boot) -> Result<BTreeMap<&'static str, String>> {
     // Read as a client reads it, so that a mistake is said here and not on a console.
     let client = client::Client::new(hub, &client::Options::default()).context("reading --hub")?;
     let token = match &options.join_token {
-        Some(token) => token.trim().to_owned(),
+        Some(token) => token.clone(),
         None => kept(hub)?,
     };
-    let mut words = BTreeMap::from([("hub", from_inside(client.address())), ("join-token", token)]);
+    let mut words = BTreeMap::from([("hub", from_inside(client.address())), ("join-token", token.reveal().to_owned())]);
     if let Some(when) = options.when_done {
         let word = match when {
             WhenDone::PowerOff => "power-off",
@@ -55,7 +57,7 @@ fn of_hub(hub: &str, options: &Boot) -> Result<BTreeMap<&'static str, String>> {
 }
 
 /// The join token that is kept for a hub.
-fn kept(hub: &str) -> Result<String> {
+fn kept(hub: &str) -> Result<Secret> {
     let at = AtHub { hub: Some(hub.to_owned()), token: None, token_file: None, ca: None };
     hubs::find(&at)?.join_token.with_context(|| {
         format!(
@@ -68,7 +70,8 @@ fn kept(hub: &str) -> Result<String> {
 fn word(name: &str, value: &str) -> Result<String> {
     ensure!(
         !value.contains(|char: char| char.is_whitespace() || char.is_control() || char == '"'),
-        "{name}: `{value}` cannot stand on a kernel command line: it has blanks or quotes"
+        "{name}: `{}` cannot stand on a kernel command line: it has blanks or quotes",
+        if name == "join-token" { NOT_SHOWN } else { value }
     );
     Ok(format!("rocbed.{name}={value}"))
 }

@@ -127,7 +127,8 @@ fn list(context: &Context, machine: &Machine, options: &Flash) -> Result<()> {
 /// What is put onto the EFI system partition.
 fn files(options: &Flash) -> Result<Vec<NewFile>> {
     let mut settings = Settings::default();
-    let own = [("hub", &options.hub), ("join-token", &options.join_token), ("name", &options.name)];
+    let token = options.join_token.as_ref().map(|token| token.reveal().to_owned());
+    let own = [("hub", &options.hub), ("join-token", &token), ("name", &options.name)];
     for (name, value) in own {
         if let Some(value) = value {
             settings.set(name, value).context("checking the settings")?;

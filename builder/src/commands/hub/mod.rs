@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use hub::{Config, HubError, Listener, Tls};
 use progress::Progress as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use safetext::Secret;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -39,9 +40,9 @@ struct Started {
     admin_token_path: PathBuf,
     /// Only when it was just made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    admin_token: Option<String>,
+    admin_token: Option<Secret>,
     #[serde(skip)]
-    join_token: String,
+    join_token: Secret,
     #[serde(skip)]
     encrypted: bool,
     #[serde(skip)]
@@ -77,6 +78,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     } else {
         hub.new_admin_token().map(str::to_owned)
     };
+    let new = new.map(Secret::new);
     if let Some(token) = &new {
         Local::keep_admin_token(&data, token)?;
     }
@@ -91,7 +93,10 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         Some(url) if tls.is_some() => url.clone(),
         _ => format!("{scheme}://{}", addresses::from_here(&listens).context("finding the hub's own address")?),
     };
-    Local::keep_address(&data, &here)?;
+    if let Err(error) = Local::keep_address(&data, &here) {
+        // A full disk is no reason not to start: commands on this machine need --hub then, and nothing else is lost.
+        context.reporter.warn(&crate::error_text(&error.context("commands on this machine will not find the hub")));
+    }
     if let Some(url) = url {
         addresses.retain(|address| *address != url);
         addresses.insert(0, url);
@@ -104,7 +109,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         join_token_path: Local::join_token_path(&data),
         admin_token_path: Local::admin_token_path(&data),
         admin_token: new,
-        join_token: hub.join_token().to_owned(),
+        join_token: Secret::new(hub.join_token()),
         encrypted: tls.is_some(),
         everywhere: listens.iter().any(|address| !address.ip().is_loopback()),
         is_default,
@@ -173,6 +178,12 @@ fn config(limits: &Limits, public: bool) -> Config {
         max_log: limits.max_log,
         min_free: limits.min_free,
         max_connections: limits.max_connections,
+        max_connections_per_address: limits.max_connections_per_address,
+        max_streams: limits.max_streams,
+        max_requests: limits.max_requests,
+        max_daily_upload: limits.daily_quota,
+        max_pending_upload: limits.pending_quota,
+        trusted_proxies: limits.trusted_proxy.clone(),
         public,
         ..Config::default()
     }

@@ -13,7 +13,7 @@ pub(super) fn of(started: &Started) -> String {
 }
 
 fn write(text: &mut String, started: &Started) -> std::fmt::Result {
-    let (address, join) = (&started.address, &started.join_token);
+    let (address, join) = (&started.address, started.join_token.reveal());
     let who = match (started.everywhere, started.encrypted) {
         (false, _) => "this machine only",
         (true, true) => "every machine that reaches it, encrypted",
@@ -30,7 +30,7 @@ fn write(text: &mut String, started: &Started) -> std::fmt::Result {
     let kept = started.admin_token_path.display();
     match &started.admin_token {
         Some(token) => {
-            writeln!(text, "admin token  {token}\n             shown only now; kept in {kept}")?;
+            writeln!(text, "admin token  {}\n             shown only now; kept in {kept}", token.reveal())?;
         }
         None if started.admin_token_path.is_file() => writeln!(text, "admin token  in {kept}")?,
         None => writeln!(text, "admin token  was shown when it was made; --new-admin-token makes another")?,
@@ -51,6 +51,8 @@ fn write(text: &mut String, started: &Started) -> std::fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use safetext::Secret;
+
     use super::*;
 
     fn started() -> Started {
@@ -62,8 +64,8 @@ mod tests {
             pid: 1,
             join_token_path: "/srv/hub/join-token".into(),
             admin_token_path: "/srv/hub/admin-token".into(),
-            admin_token: Some("rocbed-admin-1".into()),
-            join_token: "rocbed-join-2".into(),
+            admin_token: Some(Secret::new("rocbed-admin-1")),
+            join_token: Secret::new("rocbed-join-2"),
             encrypted: false,
             everywhere: true,
             is_default: false,

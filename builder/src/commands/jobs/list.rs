@@ -7,13 +7,14 @@ use client::{Client, JobQuery};
 use jiff::Timestamp;
 use protocol::GpuNeed;
 use protocol::api::{JobInfo, JobState};
+use safetext::printable;
 
 use super::{PAGE, connect};
 use crate::cmdline::{JobsList, JobsShow};
 use crate::commands::{print, print_json};
 use crate::context::Context;
 use crate::hubs::Place;
-use crate::table::{Cell, Screen, Table, of_state, of_verdict, printable};
+use crate::table::{Cell, Screen, Table, of_state, of_verdict};
 
 pub(super) fn list(context: &Context, options: &JobsList) -> Result<()> {
     let (place, client) = connect(&options.at)?;
@@ -137,8 +138,8 @@ pub(super) fn show(options: &JobsShow) -> Result<()> {
 fn describe(text: &mut String, info: &JobInfo, place: &Place, screen: Screen) -> std::fmt::Result {
     let job = &info.job;
     let mut line = |name: &str, value: String| writeln!(text, "{name:<10}  {}", value.trim_end());
-    line("job", info.id.clone())?;
-    line("page", place.job_page(&info.id))?;
+    line("job", printable(&info.id))?;
+    line("page", printable(&place.job_page(&info.id)))?;
     line("state", screen.paint(of_state(info.state), info.state.name()))?;
     if let Some(why) = &info.why {
         line("why", printable(why))?;
@@ -170,7 +171,7 @@ fn describe(text: &mut String, info: &JobInfo, place: &Place, screen: Screen) ->
     }
     line("added", time(info.added))?;
     if let Some(of) = &info.retry_of {
-        line("repeats", of.clone())?;
+        line("repeats", printable(of))?;
     }
     for attempt in &info.attempts {
         let until = attempt.ended.map(|ended| format!(" until {}", time(ended))).unwrap_or_default();

@@ -1,7 +1,6 @@
 //! `rocbed jobs watch`: following jobs until they are over.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use anyhow::Result;
 use client::{Client, JobQuery};
 use protocol::api::{JobInfo, JobState};
 use protocol::{Verdict, exit};
+use safetext::printable;
 use serde::Serialize;
 
 use super::list::{pages, state, what};
@@ -16,8 +16,7 @@ use crate::cmdline::JobsWatch;
 use crate::commands::{print, print_json};
 use crate::context::Context;
 use crate::hubs::{self, Patience, Place};
-use crate::table::{Screen, Table, of_state, of_verdict, printable};
-use crate::terminal::Filter;
+use crate::table::{Screen, Table, of_state, of_verdict};
 
 /// How often the hub is asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -164,16 +163,13 @@ struct Watched {
     job: JobInfo,
     attempt: u32,
     offset: u64,
-    /// A log may say anything, and a terminal would do it.
-    filter: Option<Filter>,
 }
 
 impl Watched {
     fn new(job: JobInfo) -> Self {
         // What was over when somebody came to watch has a page for its log.
         let offset = if job.state.is_over() { u64::MAX } else { 0 };
-        let filter = std::io::stderr().is_terminal().then(Filter::default);
-        Self { job, attempt: 0, offset, filter }
+        Self { job, attempt: 0, offset }
     }
 
     /// Shows what was added to the log. Each attempt has its own.
@@ -190,11 +186,7 @@ impl Watched {
             .log_from(&self.job.id, self.attempt, self.offset, &mut more)
             .map_err(|error| place.explain(error))?;
         self.offset = self.offset.saturating_add(count);
-        let shown = match &mut self.filter {
-            Some(filter) => filter.pass(&more),
-            None => more,
-        };
-        context.reporter.pass_on(&shown);
+        context.reporter.pass_on(&more);
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ pub fn open(context: &Context, directory: &Path, scratch: &Path) -> Result<Image
 /// The words that options put on the kernel command line.
 fn words(options: &Netboot) -> Vec<String> {
     let hub = options.hub.iter().map(|hub| format!("rocbed.hub={hub}"));
-    let token = options.join_token.iter().map(|token| format!("rocbed.join-token={token}"));
+    let token = options.join_token.iter().map(|token| format!("rocbed.join-token={}", token.reveal()));
     let settings = options.settings.iter().map(|setting| format!("rocbed.{setting}"));
     let append = options.append.iter().flat_map(|words| words.split_ascii_whitespace()).map(str::to_owned);
     hub.chain(token).chain(settings).chain(append).collect()

@@ -6,6 +6,7 @@ use anyhow::Result;
 use protocol::api::ResultDetail;
 use protocol::{JobResult, TestResult};
 use runner::cases::{Case, CaseOutcome};
+use safetext::printable;
 use serde::Serialize;
 
 use super::junit;
@@ -14,7 +15,7 @@ use crate::cmdline::ResultsShow;
 use crate::commands::jobs::{connect, time};
 use crate::commands::{bytes, print, print_json};
 use crate::hubs::Place;
-use crate::table::{Cell, Screen, Table, of_outcome, of_verdict, printable};
+use crate::table::{Cell, Screen, Table, of_outcome, of_verdict};
 
 /// More lines of what a case said are left to its page.
 const LINES: usize = 10;
@@ -100,8 +101,8 @@ fn describe(text: &mut String, detail: &ResultDetail, place: &Place, screen: Scr
     let (info, result) = (&detail.info, &detail.result);
     let machine = &result.machine;
     let mut line = |name: &str, value: String| writeln!(text, "{name:<10}  {}", value.trim_end());
-    line("job", info.job.clone())?;
-    line("page", place.job_page(&info.job))?;
+    line("job", printable(&info.job))?;
+    line("page", printable(&place.job_page(&info.job)))?;
     let verdict = screen.paint(of_verdict(info.verdict), info.verdict.name());
     line("verdict", format!("{verdict}  {}", printable(&info.summary)))?;
     if let Some(problem) = &result.problem {
@@ -112,7 +113,7 @@ fn describe(text: &mut String, detail: &ResultDetail, place: &Place, screen: Scr
     }
     line("package", printable(&format!("{} {}", info.package, info.version.as_deref().unwrap_or_default())))?;
     let gpu = gpus(&info.targets, info.simulated);
-    line("gpu", if gpu.is_empty() { "none".into() } else { gpu })?;
+    line("gpu", if gpu.is_empty() { "none".into() } else { printable(&gpu) })?;
     line("worker", printable(info.worker_name()))?;
     line("machine", printable(&machine_line(result)))?;
     line("kernel", printable(&machine.kernel))?;

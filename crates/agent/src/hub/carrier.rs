@@ -60,11 +60,11 @@ impl ToHub {
 
 /// Whether the same result will never be taken.
 fn is_final(error: &ClientError) -> bool {
-    use ProblemCode::{BadRequest, BundleInvalid, Invalid, TooLarge, WrongJob};
+    use ProblemCode::{BadRequest, BundleInvalid, Invalid, TooLarge, WrongJob, WrongMachine};
     match error {
         // It cannot be read, or is not what was put there.
         ClientError::File { .. } | ClientError::Changed(_) => true,
-        _ => matches!(error.code(), Some(TooLarge | BundleInvalid | WrongJob | Invalid | BadRequest)),
+        _ => matches!(error.code(), Some(TooLarge | BundleInvalid | WrongJob | WrongMachine | Invalid | BadRequest)),
     }
 }
 

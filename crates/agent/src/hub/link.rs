@@ -21,7 +21,7 @@ const TOKENS: &str = "tokens.json";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Ticket {
     worker: String,
-    token: String,
+    token: Secret,
 }
 
 #[derive(Debug, Default)]
@@ -101,19 +101,18 @@ impl Link {
         };
         let unknown = || ClientError::NotAHub { url: self.address().into(), reason: "nobody is to register".into() };
         let identity = identity.ok_or_else(unknown)?;
-        let join = self.join.as_ref().map(|join| join.reveal().to_owned());
         let mut outcome = Err(unknown());
-        for token in [own.as_ref(), join.as_ref()].into_iter().flatten() {
-            outcome = self.brief.clone().with_token(token).register(&identity);
+        for token in [own.as_ref(), self.join.as_ref()].into_iter().flatten() {
+            outcome = self.brief.clone().with_token(token.reveal()).register(&identity);
             if !outcome.as_ref().is_err_and(is_stranger) {
                 break;
             }
         }
-        if own.is_none() && join.is_none() {
+        if own.is_none() && self.join.is_none() {
             outcome = self.brief.register(&identity);
         }
         let registered = outcome?;
-        let ticket = Ticket { worker: registered.worker.clone(), token: registered.token.clone() };
+        let ticket = Ticket { worker: registered.worker.clone(), token: Secret::new(&registered.token) };
         let mut tickets = read_tickets(&self.data);
         tickets.insert(self.address().to_owned(), ticket.clone());
         let kept = serde_json::to_vec(&tickets).map_err(Into::into);
@@ -142,9 +141,12 @@ impl Link {
 
     fn make<T>(&self, client: &Client, call: &impl Fn(&Client) -> Result<T, ClientError>) -> Result<T, ClientError> {
         let token = || self.state().ticket.as_ref().map(|ticket| ticket.token.clone());
-        let with = |token: Option<&str>| token.map_or_else(|| client.clone(), |token| client.clone().with_token(token));
+        let with = |token: Option<&Secret>| match token {
+            Some(token) => client.clone().with_token(token.reveal()),
+            None => client.clone(),
+        };
         let used = token();
-        let outcome = call(&with(used.as_deref()));
+        let outcome = call(&with(used.as_ref()));
         if !outcome.as_ref().is_err_and(is_stranger) {
             return self.note(outcome);
         }
@@ -155,7 +157,7 @@ impl Link {
                 self.note(self.register_now())?;
             }
         }
-        self.note(call(&with(token().as_deref())))
+        self.note(call(&with(token().as_ref())))
     }
 
     /// Tells how the hub is, if that is news.

@@ -2,12 +2,17 @@
 //!
 //! ```text
 //! cargo run --release -p hub --example load [WORKERS [JOBS]]
+//! cargo run --release -p hub --example load attack [SECONDS [PROGRAM]]
 //! ```
 //!
 //! The hub is a process of its own with its data in a temporary directory. Prints how long registering took, how long
 //! it took from adding a job until its worker had it, how many bundles were uploaded and completed per second, whether
 //! leases were lost, and how much memory the hub used.
+//!
+//! With `attack`, a visitor and a worker do their worst, and it prints how long others' claims and completions take
+//! meanwhile; `PROGRAM` is this example of another build, to compare with.
 
+mod attack;
 mod http;
 mod worker;
 
@@ -40,11 +45,13 @@ fn main() -> Outcome<()> {
     {
         return serve(Path::new(directory), address);
     }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if arguments.first().is_some_and(|word| word == "attack") {
+        let seconds = arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(20);
+        return runtime.block_on(attack::run(arguments.get(2).map(Path::new), seconds));
+    }
     let number = |at: usize, default: usize| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default);
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(load(number(0, 10_000), number(1, 3_000)))
+    runtime.block_on(load(number(0, 10_000), number(1, 3_000)))
 }
 
 fn serve(directory: &Path, address: &str) -> Outcome<()> {
@@ -179,6 +186,13 @@ async fn wait_for(people: &mut Connection, name: &str, count: usize) -> Outcome<
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Err(format!("{name} is {found:?} and not {count}").into())
+}
+
+/// A part of latencies that is not longer, in milliseconds.
+fn percentile(latencies: &mut [Duration], part: f64) -> f64 {
+    latencies.sort_unstable();
+    let at = ((latencies.len() as f64 * part) as usize).min(latencies.len().saturating_sub(1));
+    latencies.get(at).copied().unwrap_or_default().as_secs_f64() * 1000.0
 }
 
 fn percentiles(latencies: &mut [Duration]) -> String {

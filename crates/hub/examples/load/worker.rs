@@ -86,7 +86,14 @@ fn machine(name: &str, gpu: &str) -> Value {
 }
 
 async fn register(shared: &Shared, join: &str, name: &str, gpu: &str) -> Outcome<Connection> {
-    let mut connection = Connection::open(&shared.address, join).await?;
+    let connection = register_at(&shared.address, join, name, gpu).await?;
+    REGISTERED.fetch_add(1, Ordering::SeqCst);
+    Ok(connection)
+}
+
+/// Registers a worker; the connection has its token.
+pub async fn register_at(address: &str, join: &str, name: &str, gpu: &str) -> Outcome<Connection> {
+    let mut connection = Connection::open(address, join).await?;
     let request = json!({ "version": 1, "id": name, "boot": "b", "machine": machine(name, gpu) });
     let (status, body) = connection.send("POST", "/api/v1/workers", &[], request.to_string().as_bytes()).await?;
     if status != 200 {
@@ -94,7 +101,6 @@ async fn register(shared: &Shared, join: &str, name: &str, gpu: &str) -> Outcome
     }
     let registered: Value = serde_json::from_slice(&body)?;
     connection.set_token(registered["token"].as_str().unwrap_or_default());
-    REGISTERED.fetch_add(1, Ordering::SeqCst);
     Ok(connection)
 }
 
@@ -143,22 +149,25 @@ pub async fn waiter(shared: std::sync::Arc<Shared>, join: String, number: usize)
         let (lease, job) = claim(&mut connection, &format!("c{turn}")).await?;
         shared.got_a_job();
         beat(&shared, &mut connection, &lease).await?;
-        let bundle = bundle(&job, &name)?;
-        let sha256 = hex::encode(Sha256::digest(&bundle));
-        let announced = json!({ "size": bundle.len(), "sha256": sha256 }).to_string();
-        let (_, answer) = connection.send("POST", "/api/v1/uploads", &[], announced.as_bytes()).await?;
-        let upload: Value = serde_json::from_slice(&answer)?;
-        let path = format!("/api/v1/uploads/{}", upload["id"].as_str().unwrap_or_default());
-        connection.send("PATCH", &path, &[("upload-offset", "0")], &bundle).await?;
-        let complete = json!({ "bundle": sha256, "verdict": "pass" }).to_string();
-        let path = format!("/api/v1/leases/{lease}/complete");
-        let (status, answer) = connection.send("POST", &path, &[], complete.as_bytes()).await?;
-        if status != 200 {
-            return Err(format!("{status}: {}", String::from_utf8_lossy(&answer)).into());
-        }
+        upload_and_complete(&mut connection, &lease, &job, &name).await?;
         shared.completed.fetch_add(1, Ordering::SeqCst);
     }
     Ok(())
+}
+
+/// Delivers a result.
+pub async fn upload_and_complete(connection: &mut Connection, lease: &str, job: &Value, name: &str) -> Outcome<()> {
+    let bundle = bundle(job, name)?;
+    let sha256 = hex::encode(Sha256::digest(&bundle));
+    let announced = json!({ "size": bundle.len(), "sha256": sha256 }).to_string();
+    let (_, answer) = connection.send("POST", "/api/v1/uploads", &[], announced.as_bytes()).await?;
+    let upload: Value = serde_json::from_slice(&answer)?;
+    let path = format!("/api/v1/uploads/{}", upload["id"].as_str().unwrap_or_default());
+    connection.send("PATCH", &path, &[("upload-offset", "0")], &bundle).await?;
+    let complete = json!({ "bundle": sha256, "verdict": "pass" }).to_string();
+    let path = format!("/api/v1/leases/{lease}/complete");
+    let (status, answer) = connection.send("POST", &path, &[], complete.as_bytes()).await?;
+    if status == 200 { Ok(()) } else { Err(format!("{status}: {}", String::from_utf8_lossy(&answer)).into()) }
 }
 
 /// A bundle of about 64 KiB that nothing can compress.

@@ -97,11 +97,13 @@ impl Tx<'_> {
             )?
             .execute(params![lease, number, worker, request, attempt, self.now, AttemptState::Active.name()])?;
         self.state.queue.remove(number);
+        let machine = self.state.workers.get(worker).map(|known| known.machine.clone()).unwrap_or_default();
         let live = Live {
             job: number,
             job_id: id,
             attempt,
             worker: worker.to_owned(),
+            machine,
             deadline: self.deadline(),
             confirmed: false,
             phase: String::new(),

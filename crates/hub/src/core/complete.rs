@@ -5,6 +5,7 @@ use protocol::{Job, JobResult, Source};
 use rusqlite::params;
 
 use crate::core::leases::{LeaseRow, find};
+use crate::core::machine::compare;
 use crate::core::{Event, Failure, Tx};
 use crate::store::columns::{Json, Named};
 use crate::store::coverage::{self, Covering, is_simulated, targets};
@@ -99,10 +100,21 @@ impl Tx<'_> {
 
     /// Ends a job with a result. The same again gets the same answer; a lease that has run out will do if nobody else
     /// has completed the job.
-    pub(crate) fn complete(&mut self, lease: &str, worker: &str, delivered: &Delivered) -> Result<Completed, Failure> {
+    pub(crate) fn complete(
+        &mut self,
+        lease: &str,
+        worker: &str,
+        mut delivered: Delivered,
+    ) -> Result<Completed, Failure> {
         let (row, before) = self.completed_before(lease, worker, &delivered.bundle)?;
         if let Some(before) = before {
             return Ok(before);
+        }
+        let live = self.state.lease_of(lease, worker).map(|live| live.machine.clone());
+        // A lease that has run out: then what is registered now counts.
+        let registered = live.or_else(|| self.state.workers.get(worker).map(|known| known.machine.clone()));
+        if let Some(registered) = registered {
+            delivered.result.warnings.extend(compare(&delivered.result, &registered)?);
         }
         let late = row.state != AttemptState::Active;
         let others = "another attempt has delivered the result";
@@ -126,7 +138,7 @@ impl Tx<'_> {
                 "UPDATE jobs SET state = ?5, why = NULL, worker = ?2, lease = ?3, ended = ?4 WHERE number = ?1",
             )?
             .execute(params![row.job, worker, lease, self.now, JobState::Finished.name()])?;
-        self.insert_result(&row, delivered)?;
+        self.insert_result(&row, &delivered)?;
         if delivered.clock == WorkerClock::Untold {
             self.clock_of_result(&row, &delivered.result);
         }

@@ -129,6 +129,8 @@ impl Tx<'_> {
             return Ok(waiting);
         }
         let job = self.job(number)?;
+        // It may have been added before there was a rule.
+        job.source.check().map_err(|message| Problem::new(ProblemCode::Invalid, message))?;
         self.insert(job, Some(id))
     }
 
@@ -158,6 +160,11 @@ fn check(jobs: &[Job]) -> Result<(), Problem> {
     }
     if jobs.len() > MOST_JOBS {
         return invalid(format!("list.job: {} jobs; {MOST_JOBS} are the most in one list", jobs.len()));
+    }
+    for (index, job) in jobs.iter().enumerate() {
+        if let Err(message) = job.source.check() {
+            return invalid(format!("list.job[{index}].{message}"));
+        }
     }
     let local = jobs.iter().enumerate().find(|(_, job)| matches!(job.source, Source::Path(_)));
     match local {

@@ -109,11 +109,14 @@ impl Tx<'_> {
             _ => return Err(over(&row).into()),
         }
         self.event(Event::Job(row.job));
+        let active = self.state.leases.get(lease).map(|live| live.machine.clone());
+        let known = || self.state.workers.get(worker).map(|known| known.machine.clone());
         let live = Live {
             job: row.job,
             job_id: row.job_id,
             attempt: row.attempt,
             worker: row.worker,
+            machine: active.or_else(known).unwrap_or_default(),
             deadline: self.deadline(),
             confirmed: true,
             phase: phase.to_owned(),

@@ -41,6 +41,8 @@ impl State {
                 job_id: row.get(2)?,
                 attempt: row.get(3)?,
                 worker: row.get(4)?,
+                // As soon as workers are known.
+                machine: Arc::default(),
                 deadline,
                 confirmed: row.get(5)?,
                 phase: String::new(),
@@ -68,6 +70,11 @@ impl State {
             };
             state.workers.insert(row.get(0)?, worker);
         }
+        for live in state.leases.values_mut() {
+            if let Some(worker) = state.workers.get(&live.worker) {
+                live.machine = worker.machine.clone();
+            }
+        }
         let mut statement = db.prepare("SELECT hash, kind, worker FROM tokens")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -88,6 +95,7 @@ impl State {
         for (lease, live) in &mut fresh.leases {
             if let Some(old) = self.leases.get_mut(lease) {
                 live.deadline = old.deadline;
+                live.machine = old.machine.clone();
                 live.phase = std::mem::take(&mut old.phase);
             }
         }

@@ -10,6 +10,7 @@ mod complete;
 mod jobs;
 mod leases;
 mod load;
+mod machine;
 pub(crate) mod need;
 pub(crate) mod queue;
 pub(crate) mod state;
@@ -19,6 +20,7 @@ pub(crate) mod waiters;
 mod why;
 mod workers;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::api::{Claimed, Problem, ProblemCode};
@@ -35,6 +37,7 @@ use crate::clock::millis;
 use crate::config::Config;
 use crate::error::HubError;
 use crate::problem::internal;
+use crate::store::Readers;
 
 /// The most commands in one transaction.
 const BATCH: usize = 256;
@@ -119,17 +122,50 @@ pub(crate) struct Core {
     commands: mpsc::Sender<Command>,
     state: Arc<RwLock<State>>,
     events: broadcast::Sender<Event>,
+    /// Whether the database found no room when it was opened, and is only read.
+    read_only: Arc<AtomicBool>,
 }
 
 impl Core {
-    /// Reads what is in the database, and starts the thread. It ends when the last copy of what is returned is dropped.
-    pub(crate) fn start(db: Connection, config: &Config) -> Result<Self, rusqlite::Error> {
-        let state = Arc::new(RwLock::new(State::load(&db, config)?));
+    /// Starts the thread, with what was read from the database. It ends when the last copy of what is returned is dropped.
+    /// Without a connection nothing is written until one can be had of the readers: the disk is full.
+    pub(crate) fn start(db: Option<Connection>, state: State, config: &Config, readers: Readers) -> Self {
+        let state = Arc::new(RwLock::new(state));
         let (commands, receiver) = mpsc::channel(4 * BATCH);
         let (events, _) = broadcast::channel(1024);
-        let writer = Writer { db, config: config.clone(), state: state.clone(), events: events.clone() };
-        std::thread::spawn(move || writer.run(receiver));
-        Ok(Self { commands, state, events })
+        let read_only = Arc::new(AtomicBool::new(db.is_none()));
+        let (config, shared, told) = (config.clone(), state.clone(), events.clone());
+        let full = read_only.clone();
+        std::thread::spawn(move || {
+            let mut commands = receiver;
+            let db = match db {
+                Some(db) => Some(db),
+                None => wait_for_room(&mut commands, &readers),
+            };
+            full.store(false, Ordering::SeqCst);
+            drop(readers);
+            if let Some(db) = db {
+                Writer { db, config, state: shared, events: told }.run(commands);
+            }
+        });
+        Self { commands, state, events, read_only }
+    }
+
+    /// Whether nothing can be written because the disk was full when the hub was started.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::SeqCst)
+    }
+
+    /// Why a command was not run.
+    fn gone(&self) -> Problem {
+        if self.is_read_only() {
+            Problem::new(
+                ProblemCode::DiskFull,
+                "the hub was started on a full disk, and only reads until there is room",
+            )
+        } else {
+            Problem::new(ProblemCode::Unavailable, "the database could not take the change")
+        }
     }
 
     /// Runs a command in the next transaction, and waits until it was committed.
@@ -139,8 +175,8 @@ impl Core {
         F: FnOnce(&mut Tx) -> Result<T, Failure> + Send + 'static,
     {
         let (command, receiver) = boxed(command);
-        self.commands.send(command).await.map_err(|_| gone())?;
-        receiver.await.map_err(|_| gone())?
+        self.commands.send(command).await.map_err(|_| self.gone())?;
+        receiver.await.map_err(|_| self.gone())?
     }
 
     /// The same for code that is not async.
@@ -150,8 +186,8 @@ impl Core {
         F: FnOnce(&mut Tx) -> Result<T, Failure> + Send + 'static,
     {
         let (command, receiver) = boxed(command);
-        self.commands.blocking_send(command).map_err(|_| gone())?;
-        receiver.blocking_recv().map_err(|_| gone())?
+        self.commands.blocking_send(command).map_err(|_| self.gone())?;
+        receiver.blocking_recv().map_err(|_| self.gone())?
     }
 
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -172,8 +208,18 @@ impl Core {
     }
 }
 
-fn gone() -> Problem {
-    Problem::new(ProblemCode::Unavailable, "the database could not take the change")
+/// Refuses every command until there is room for the database. The hub asks every second, for leases that have run out. None
+/// if nobody asks any more.
+fn wait_for_room(commands: &mut mpsc::Receiver<Command>, readers: &Readers) -> Option<Connection> {
+    loop {
+        let command = commands.blocking_recv()?;
+        if let Some(db) = readers.reopen() {
+            tracing::warn!("there is room on the disk again: the hub writes again");
+            return Some(db);
+        }
+        // Whoever waits for it hears why.
+        drop(command);
+    }
 }
 
 /// A command, and where its answer will be.

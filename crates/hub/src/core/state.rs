@@ -32,6 +32,8 @@ pub(crate) struct Live {
     pub(crate) job_id: String,
     pub(crate) attempt: u32,
     pub(crate) worker: String,
+    /// What the worker had registered when it got the job.
+    pub(crate) machine: Arc<Machine>,
     /// When it runs out, by the clock that nobody sets, in milliseconds.
     pub(crate) deadline: i64,
     /// Whether a heartbeat has come, and the database knows it.

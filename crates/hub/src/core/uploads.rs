@@ -6,6 +6,9 @@ use rusqlite::{OptionalExtension, params};
 use crate::core::{Failure, Tx};
 use crate::token::random_hex;
 
+/// The most uploads of a worker that belong to no result.
+const MOST_PENDING: i64 = 1000;
+
 /// An upload that was announced.
 #[derive(Debug, Clone)]
 pub(crate) struct UploadRow {
@@ -26,6 +29,7 @@ impl Tx<'_> {
         let id = if let Some(id) = found {
             id
         } else {
+            self.check_pending(worker, size)?;
             let id = random_hex::<16>()?;
             self.db
                 .prepare_cached("INSERT INTO uploads (id, worker, sha256, size, created) VALUES (?1, ?2, ?3, ?4, ?5)")?
@@ -33,6 +37,39 @@ impl Tx<'_> {
             id
         };
         Ok(UploadRow { id, sha256: request.sha256.clone(), size: request.size })
+    }
+
+    /// Refuses what would be too much of a worker that belongs to no result: of announcements the whole length counts.
+    fn check_pending(&self, worker: &str, size: i64) -> Result<(), Failure> {
+        let (count, bytes): (i64, i64) = self
+            .db
+            .prepare_cached(
+                "SELECT count(*), ifnull(sum(size), 0) FROM uploads
+                 WHERE worker = ?1 AND sha256 NOT IN (SELECT bundle FROM results)",
+            )?
+            .query_row([worker], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let most = i64::try_from(self.config.max_pending_upload).unwrap_or(i64::MAX);
+        if count < MOST_PENDING && bytes.saturating_add(size) <= most {
+            return Ok(());
+        }
+        let detail = format!(
+            "{count} bundles of {bytes} bytes belong to no result yet, and {MOST_PENDING} of {most} bytes are the most; \
+             complete their leases, or wait: after a week without one they are removed"
+        );
+        Err(Problem::new(ProblemCode::QuotaExceeded, detail).into())
+    }
+
+    /// Forgets the upload of a bundle that was refused. Says whether it was nobody else's too.
+    pub(crate) fn forget_refused_upload(&mut self, worker: &str, sha256: &str) -> Result<bool, Failure> {
+        self.db.prepare_cached("DELETE FROM uploads WHERE worker = ?1 AND sha256 = ?2")?.execute([worker, sha256])?;
+        let others = self
+            .db
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM uploads WHERE sha256 = ?1)
+                     OR EXISTS (SELECT 1 FROM results WHERE bundle = ?1)",
+            )?
+            .query_row([sha256], |row| row.get::<_, bool>(0))?;
+        Ok(!others)
     }
 
     /// Finds a worker's upload.

@@ -1,7 +1,7 @@
 //! What is answered: JSON, or a problem.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use protocol::api::{PROBLEM_TYPE, Problem, ProblemCode};
 
@@ -50,21 +50,26 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(&self.0)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
-        match self.0.code {
-            ProblemCode::Unauthorized => {
-                let both = "Bearer, Basic realm=\"rocbed hub\", charset=\"UTF-8\"";
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(both));
-            }
-            ProblemCode::Busy | ProblemCode::Unavailable => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            ProblemCode::DiskFull => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
-            }
-            _ => {}
-        }
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
+        complement(&self.0, response.headers_mut());
         response
+    }
+}
+
+/// Adds what headers say of a problem, whatever the answer is written in.
+pub(crate) fn complement(problem: &Problem, headers: &mut HeaderMap) {
+    if problem.code == ProblemCode::Unauthorized {
+        let both = "Bearer, Basic realm=\"rocbed hub\", charset=\"UTF-8\"";
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(both));
+    }
+    let usual = match problem.code {
+        ProblemCode::Busy | ProblemCode::Unavailable | ProblemCode::TooMany => Some(1),
+        ProblemCode::Checking => Some(5),
+        ProblemCode::DiskFull => Some(60),
+        ProblemCode::QuotaExceeded => Some(3600),
+        _ => None,
+    };
+    if let Some(seconds) = problem.retry_after.or(usual) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
 }

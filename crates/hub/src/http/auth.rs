@@ -13,6 +13,7 @@ use protocol::api::{Problem, ProblemCode};
 use crate::core::{Event, WorkerClock};
 use crate::http::answer::Refused;
 use crate::hub::Shared;
+use crate::party::Party;
 use crate::token::{Who, hash};
 
 /// A worker with its own token.
@@ -31,7 +32,26 @@ pub(crate) struct Joining(pub(crate) Option<String>);
 #[derive(Debug)]
 pub(crate) struct Reader;
 
-fn who(parts: &Parts, shared: &Shared) -> Result<Option<Who>, Refused> {
+/// What a request's token says, found out once.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity(Result<Option<Who>, Problem>);
+
+impl Identity {
+    pub(crate) fn new(who: Result<Option<Who>, Refused>) -> Self {
+        Self(who.map_err(|refused| refused.0))
+    }
+}
+
+/// Who a request says it is from.
+fn known(parts: &Parts, shared: &Shared) -> Result<Option<Who>, Refused> {
+    match parts.extensions.get::<Identity>() {
+        Some(Identity(who)) => who.clone().map_err(Refused),
+        None => who(parts, shared),
+    }
+}
+
+/// Who a request's token is of; none without one.
+pub(crate) fn who(parts: &Parts, shared: &Shared) -> Result<Option<Who>, Refused> {
     let Some(value) = parts.headers.get(AUTHORIZATION) else { return Ok(None) };
     let unknown = || Refused(Problem::new(ProblemCode::Unauthorized, "the hub does not know this token"));
     let (kind, token) = value.to_str().ok().and_then(token).ok_or_else(unknown)?;
@@ -91,6 +111,15 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
+impl FromRequestParts<Shared> for Party {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Refused> {
+        let none = || Problem::new(ProblemCode::Internal, "nobody asks");
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Refused(none()))
+    }
+}
+
 fn missing<T>(needed: &str) -> Result<T, Refused> {
     Err(Refused(Problem::new(ProblemCode::Unauthorized, format!("this needs {needed}"))))
 }
@@ -131,7 +160,7 @@ impl FromRequestParts<Shared> for WorkerId {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
         let needed = "a worker's token";
-        match who(parts, shared)? {
+        match known(parts, shared)? {
             Some(Who::Worker(id)) => {
                 shared.core.state().saw(&id, shared.config.clock.millis());
                 note_clock(&parts.headers, &id, shared);
@@ -148,7 +177,7 @@ impl FromRequestParts<Shared> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
         let needed = "the admin token";
-        match who(parts, shared)? {
+        match known(parts, shared)? {
             Some(Who::Admin) => Ok(Self),
             Some(_) => forbidden(needed),
             None => missing(needed),
@@ -161,7 +190,7 @@ impl FromRequestParts<Shared> for Joining {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
         let needed = "the join token";
-        match who(parts, shared)? {
+        match known(parts, shared)? {
             Some(Who::Join) => Ok(Self(None)),
             Some(Who::Worker(id)) => Ok(Self(Some(id))),
             Some(Who::Admin) => forbidden(needed),
@@ -177,7 +206,7 @@ impl FromRequestParts<Shared> for Reader {
         if shared.config.public {
             return Ok(Self);
         }
-        match who(parts, shared)? {
+        match known(parts, shared)? {
             Some(Who::Admin | Who::Worker(_)) => Ok(Self),
             Some(Who::Join) => forbidden("the admin token"),
             None => missing("the admin token (for a browser: as password, with any name)"),

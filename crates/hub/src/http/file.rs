@@ -9,13 +9,21 @@ use axum::response::{IntoResponse, Response};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
+use crate::gate::Pass;
 use crate::http::answer::{Answer, io_problem};
 
 /// So much is read at a time.
 const PIECE: u64 = 128 << 10;
 
-/// Sends a file; `name` makes a browser save it. Length is that of now: a log may grow meanwhile.
-pub(crate) async fn send(path: &Path, kind: &'static str, name: Option<&str>, asked: &HeaderMap) -> Answer<Response> {
+/// Sends a file; `name` makes a browser save it. Length is that of now: a log may grow meanwhile. The pass is given
+/// back when it was sent.
+pub(crate) async fn send(
+    path: &Path,
+    kind: &'static str,
+    name: Option<&str>,
+    asked: &HeaderMap,
+    pass: Pass,
+) -> Answer<Response> {
     let mut file = File::open(path).await.map_err(|error| io_problem(&error))?;
     let length = file.metadata().await.map_err(|error| io_problem(&error))?.len();
     let mut headers = HeaderMap::new();
@@ -40,7 +48,7 @@ pub(crate) async fn send(path: &Path, kind: &'static str, name: Option<&str>, as
     };
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(count));
     file.seek(SeekFrom::Start(first)).await.map_err(|error| io_problem(&error))?;
-    let pieces = futures_util::stream::try_unfold((file, count), |(mut file, left)| async move {
+    let pieces = futures_util::stream::try_unfold((file, count, pass), |(mut file, left, pass)| async move {
         let mut piece = vec![0; left.min(PIECE) as usize];
         if left == 0 {
             return Ok::<_, std::io::Error>(None);
@@ -50,7 +58,7 @@ pub(crate) async fn send(path: &Path, kind: &'static str, name: Option<&str>, as
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         piece.truncate(read);
-        Ok(Some((Bytes::from(piece), (file, left.saturating_sub(read as u64)))))
+        Ok(Some((Bytes::from(piece), (file, left.saturating_sub(read as u64), pass))))
     });
     Ok((status, headers, Body::from_stream(pieces)).into_response())
 }

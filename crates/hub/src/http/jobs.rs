@@ -12,6 +12,8 @@ use crate::http::auth::{Admin, Reader};
 use crate::http::body::Document;
 use crate::http::workers::meant;
 use crate::hub::Shared;
+use crate::limits::Stream;
+use crate::party::Party;
 use crate::store::names::Among;
 use crate::store::{self, JobFilter};
 
@@ -141,15 +143,17 @@ pub(crate) struct Which {
 pub(crate) async fn log(
     State(shared): State<Shared>,
     _: Reader,
+    party: Party,
     Path(id): Path<String>,
     Query(which): Query<Which>,
     headers: axum::http::HeaderMap,
 ) -> Answer<axum::response::Response> {
+    let pass = shared.limits.stream(Stream::Download, &party)?;
     let (number, attempts, _) = find(&shared, &id).await?;
     let attempt = which.attempt.unwrap_or(attempts);
     let path = shared.logs.path(number, attempt);
     if !path.exists() {
         return refuse(ProblemCode::NotFound, format!("job `{id}` has no log of attempt {attempt}"));
     }
-    super::file::send(&path, "text/plain; charset=utf-8", None, &headers).await
+    super::file::send(&path, "text/plain; charset=utf-8", None, &headers, pass).await
 }

@@ -13,10 +13,10 @@ use protocol::api::{
 };
 use serde::Deserialize;
 
-use crate::bundle;
 use crate::clock::millis;
-use crate::core::{ClaimAnswer, Completion, Delivered, Event, WorkerClock};
-use crate::http::answer::{Answer, Refused, io_problem, refuse};
+use crate::completion;
+use crate::core::{ClaimAnswer, Event, WorkerClock};
+use crate::http::answer::{Answer, Refused, io_problem};
 use crate::http::auth::WorkerId;
 use crate::http::body::{Document, whole};
 use crate::http::workers::shorten;
@@ -120,44 +120,7 @@ pub(crate) async fn complete(
     Document(complete): Document<Complete>,
 ) -> Answer<Json<Completed>> {
     check_sha256("bundle", &complete.bundle)?;
-    let (id, name, digest) = (lease.clone(), worker.clone(), complete.bundle.clone());
-    let job = match shared.core.write(move |tx| tx.may_complete(&id, &name, &digest)).await? {
-        Completion::Open(job) => job,
-        Completion::Done(completed) => return Ok(Json(completed)),
-    };
-    let (bundles, digest, limit) = (shared.bundles.clone(), complete.bundle.clone(), shared.config.max_unpacked);
-    // However many deliver at once, pages and heartbeats are answered meanwhile.
-    let turn = shared.readings.acquire().await.map_err(|_| Problem::new(ProblemCode::Unavailable, "the hub ends"))?;
-    let read = tokio::task::spawn_blocking(move || -> Result<_, Refused> {
-        let missing = || Problem::new(ProblemCode::BundleMissing, format!("there is no bundle {digest}"));
-        let size = bundles.size(&digest).map_err(|error| io_problem(&error))?.ok_or_else(missing)?;
-        let file = std::fs::File::open(bundles.path(&digest)).map_err(|error| io_problem(&error))?;
-        let contents =
-            bundle::read(file, limit).map_err(|error| Problem::new(ProblemCode::BundleInvalid, error.to_string()))?;
-        Ok((size, contents))
-    });
-    let (size, contents) = read.await??;
-    drop(turn);
-    let result = contents.result;
-    if result.job.id != job.id || result.job.source != job.source {
-        let detail = format!("the bundle is of job `{}`, and the lease of job `{}`", result.job.id, job.id);
-        return refuse(ProblemCode::WrongJob, detail);
-    }
-    if result.verdict != complete.verdict {
-        let detail = format!("verdict: `{}`, and in the bundle `{}`", complete.verdict, result.verdict);
-        return refuse(ProblemCode::Invalid, detail);
-    }
-    let summary = shorten(&complete.summary, 500);
-    let delivered = Delivered { bundle: complete.bundle, size, result, summary, clock };
-    let completed = shared.core.write(move |tx| tx.complete(&lease, &worker, &delivered)).await?;
-    if let Some(junit) = contents.junit {
-        let (cases, number) = (shared.cases.clone(), job.number);
-        // The bundle has them too: nothing is lost if they cannot be kept here.
-        if let Err(error) = tokio::task::spawn_blocking(move || cases.keep(number, &junit)).await? {
-            tracing::warn!(%error, job = job.id, "the cases of a result could not be kept beside it");
-        }
-    }
-    Ok(Json(completed))
+    Ok(Json(completion::complete(&shared, worker, lease, complete, clock).await?))
 }
 
 pub(crate) async fn give_back(

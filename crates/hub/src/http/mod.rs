@@ -1,7 +1,7 @@
 //! The hub over HTTP: requests in, answers out.
 
 pub(crate) mod answer;
-mod auth;
+pub(crate) mod auth;
 mod body;
 pub(crate) mod file;
 pub(crate) mod jobs;

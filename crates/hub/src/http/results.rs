@@ -13,6 +13,8 @@ use crate::http::auth::Reader;
 use crate::http::jobs::number;
 use crate::http::workers::meant;
 use crate::hub::Shared;
+use crate::limits::Stream;
+use crate::party::Party;
 use crate::store::names::Among;
 use crate::store::{self, ResultFilter};
 
@@ -84,9 +86,11 @@ pub(crate) async fn detail(shared: &Shared, job: &str) -> Answer<JobResult> {
 pub(crate) async fn bundle(
     State(shared): State<Shared>,
     _: Reader,
+    party: Party,
     Path(job): Path<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
+    let pass = shared.limits.stream(Stream::Download, &party)?;
     let info = info(&shared, &job).await?;
     let name = format!("{job}.tar.zst");
     let path = shared.bundles.path(&info.bundle);
@@ -95,5 +99,5 @@ pub(crate) async fn bundle(
         let text = format!("the bundle of job `{job}` is no longer kept; its result is at /api/v1/results/{job}");
         return refuse(ProblemCode::Gone, text);
     }
-    super::file::send(&path, "application/zstd", Some(&name), &headers).await
+    super::file::send(&path, "application/zstd", Some(&name), &headers, pass).await
 }

@@ -34,13 +34,25 @@ pub(crate) async fn create(
     if request.size == 0 {
         return refuse(ProblemCode::Invalid, "size: an upload of nothing");
     }
-    let row = shared.core.write(move |tx| tx.create_upload(&worker, &request)).await?;
+    let name = worker.clone();
+    let row = shared.core.write(move |tx| tx.create_upload(&name, &request)).await?;
     let upload = status(&shared, row).await?;
     // What is here needs no room, or a worker whose last answer was lost could never finish.
     if !upload.complete {
-        shared.check_room_for(upload.size.saturating_sub(upload.offset))?;
+        let missing = upload.size.saturating_sub(upload.offset);
+        shared.check_room_for(missing)?;
+        check_day(&shared, &worker, missing)?;
     }
     Ok((StatusCode::CREATED, Json(upload)))
+}
+
+/// Refuses what would be too much of a worker in a day.
+fn check_day(shared: &Shared, worker: &str, bytes: u64) -> Result<(), Problem> {
+    let most = shared.config.max_daily_upload;
+    shared.received.check(worker, bytes, most, shared.config.clock.steady()).map_err(|seconds| {
+        let detail = format!("{bytes} bytes more, and a worker may send {most} bytes in 24 hours");
+        Problem::new(ProblemCode::QuotaExceeded, detail).after(seconds)
+    })
 }
 
 async fn status(shared: &Shared, row: UploadRow) -> Answer<Upload> {
@@ -86,7 +98,8 @@ pub(crate) async fn append(
     let Some(offset) = offset else {
         return refuse(ProblemCode::BadRequest, format!("header {OFFSET_HEADER}: a number of bytes is needed"));
     };
-    let row = shared.core.write(move |tx| tx.upload(&id, &worker)).await?;
+    let name = worker.clone();
+    let row = shared.core.write(move |tx| tx.upload(&id, &name)).await?;
     let row = Arc::new(row);
     let upload = status(&shared, (*row).clone()).await?;
     if !upload.complete {
@@ -94,7 +107,7 @@ pub(crate) async fn append(
         let opening = row.clone();
         let open = tokio::task::spawn_blocking(move || uploads.open(&opening.id, offset, opening.size));
         let file = open.await?.map_err(problem)?;
-        let file = receive(&shared, file, body).await?;
+        let file = receive(&shared, &worker, file, body).await?;
         if file.is_full() {
             adopt(&shared, file, row.clone()).await?;
         }
@@ -104,7 +117,7 @@ pub(crate) async fn append(
 }
 
 /// Writes what comes. What has come before an error stays: the upload goes on from there.
-async fn receive(shared: &Shared, mut file: UploadFile, mut body: Body) -> Answer<UploadFile> {
+async fn receive(shared: &Shared, worker: &str, mut file: UploadFile, mut body: Body) -> Answer<UploadFile> {
     loop {
         let (mut buffer, mut ended) = (Vec::new(), Ok(false));
         while buffer.len() < BUFFER {
@@ -119,9 +132,11 @@ async fn receive(shared: &Shared, mut file: UploadFile, mut body: Body) -> Answe
         }
         shared.check_room()?;
         let length = buffer.len() as u64;
+        check_day(shared, worker, length)?;
         let write = tokio::task::spawn_blocking(move || file.write(&buffer).map(|()| file));
         file = write.await?.map_err(problem)?;
         shared.counters.received(length);
+        shared.received.add(worker, length, shared.config.clock.steady());
         match ended {
             Ok(true) => return Ok(file),
             Ok(false) => {}

@@ -8,17 +8,23 @@ use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::core::Event;
-use crate::http::Reader;
+use crate::gate::Pass;
 use crate::http::jobs::find;
+use crate::http::{Answer, Reader};
 use crate::hub::Shared;
+use crate::limits::Stream;
+use crate::pages::Converter;
 use crate::pages::log::Which;
-use crate::pages::{Converter, PageError};
+use crate::party::Party;
+
+/// So long after something has changed it is told.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The most of a log in one message, in bytes.
 const PIECE: usize = 64 << 10;
@@ -33,8 +39,10 @@ pub(crate) struct Of {
 pub(crate) async fn events(
     State(shared): State<Shared>,
     _: Reader,
+    party: Party,
     Query(of): Query<Of>,
-) -> Result<Response, PageError> {
+) -> Answer<Response> {
+    let pass = shared.limits.stream(Stream::Events, &party)?;
     let job = match of.job {
         Some(id) => Some(find(&shared, &id).await?.0),
         None => None,
@@ -50,11 +58,14 @@ pub(crate) async fn events(
             let event = next(&shared, &mut watch).await?;
             // Of those that were missed some may have been wanted.
             if event.as_ref().is_none_or(wanted) {
+                // What changes meanwhile is told with this: however many look, and however much happens, they cost little.
+                tokio::time::sleep(PAUSE).await;
+                while !matches!(watch.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
                 return Some((Ok::<_, Infallible>(Message::default().data("changed")), (shared, watch)));
             }
         }
     });
-    Ok(sse(messages))
+    Ok(sse(pass, messages))
 }
 
 /// The next event; `Some(None)` if some were missed, and `None` when the hub ends.
@@ -71,7 +82,15 @@ async fn next(shared: &Shared, watch: &mut Receiver<Event>) -> Option<Option<Eve
     }
 }
 
-fn sse(messages: impl futures_util::Stream<Item = Result<Message, Infallible>> + Send + 'static) -> Response {
+/// Sends messages; the pass is given back when whoever hears them has gone.
+fn sse(
+    pass: Pass,
+    messages: impl futures_util::Stream<Item = Result<Message, Infallible>> + Send + 'static,
+) -> Response {
+    let messages = messages.map(move |message| {
+        let _held = &pass;
+        message
+    });
     Sse::new(messages).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
 }
 
@@ -91,10 +110,12 @@ struct Following {
 pub(crate) async fn log(
     State(shared): State<Shared>,
     _: Reader,
+    party: Party,
     Path(id): Path<String>,
     Query(which): Query<Which>,
     headers: HeaderMap,
-) -> Result<Response, PageError> {
+) -> Answer<Response> {
+    let pass = shared.limits.stream(Stream::Events, &party)?;
     // From now on nothing is missed.
     let watch = shared.core.watch();
     let (number, last, _) = find(&shared, &id).await?;
@@ -111,10 +132,13 @@ pub(crate) async fn log(
         waiting: VecDeque::new(),
         shared,
     };
-    Ok(sse(stream::unfold(following, |mut following| async move {
-        let message = following.next().await?;
-        Some((Ok(message), following))
-    })))
+    Ok(sse(
+        pass,
+        stream::unfold(following, |mut following| async move {
+            let message = following.next().await?;
+            Some((Ok(message), following))
+        }),
+    ))
 }
 
 impl Following {
@@ -161,7 +185,11 @@ impl Following {
             match next(&self.shared, &mut self.watch).await? {
                 Some(Event::Log(number) | Event::Job(number)) if number != self.number => {}
                 Some(Event::Worker(_)) => {}
-                _ => return Some(()),
+                _ => {
+                    // Many pieces come at once; so they are read at once.
+                    tokio::time::sleep(PAUSE).await;
+                    return Some(());
+                }
             }
         }
     }

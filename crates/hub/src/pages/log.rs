@@ -12,6 +12,7 @@ use crate::http::results::detail;
 use crate::hub::Shared;
 use crate::pages::words::size;
 use crate::pages::{Converter, Page, PageError, render};
+use crate::party::Party;
 use crate::store::Logs;
 
 /// How much of a log is on one page, in bytes.
@@ -68,6 +69,7 @@ pub(crate) fn beginning_of(test: &str) -> String {
 pub(crate) async fn page(
     State(shared): State<Shared>,
     _: Reader,
+    party: Party,
     Path(id): Path<String>,
     Query(which): Query<Which>,
 ) -> Page {
@@ -76,7 +78,7 @@ pub(crate) async fn page(
     let text: String = which.find.unwrap_or_default().chars().take(LONGEST).collect();
     let found = match text.trim() {
         "" => None,
-        text => search(&shared, number, attempt, which.from.unwrap_or(0), text.to_owned()).await?,
+        text => search(&shared, &party, (number, attempt), which.from.unwrap_or(0), text.to_owned()).await?,
     };
     let from = found.map(|found| found.saturating_sub(BEFORE)).or(which.from);
     let part = part(&shared, (number, attempt), from, PAGE, found).await?;
@@ -106,14 +108,20 @@ fn jumps(mut tests: Vec<(String, TestOutcome)>) -> Vec<(String, TestOutcome)> {
     tests
 }
 
-async fn search(shared: &Shared, number: i64, attempt: u32, from: u64, text: String) -> Result<Option<u64>, PageError> {
+async fn search(
+    shared: &Shared,
+    party: &Party,
+    (number, attempt): (i64, u32),
+    from: u64,
+    text: String,
+) -> Result<Option<u64>, PageError> {
     let logs = shared.logs.clone();
     // From within a line on, the next line is meant.
-    let task = tokio::task::spawn_blocking(move || -> std::io::Result<Option<u64>> {
+    let search = move || -> std::io::Result<Option<u64>> {
         let from = if from == 0 { 0 } else { next_line(&logs, number, attempt, from - 1)? };
         logs.find(number, attempt, from, text.as_bytes())
-    });
-    Ok(task.await?.map_err(|error| io_problem(&error))?)
+    };
+    Ok(shared.limits.search(party, search).await?.map_err(|error| io_problem(&error))?)
 }
 
 /// Where the first line after a byte begins, if it is near.

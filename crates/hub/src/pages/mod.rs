@@ -69,7 +69,11 @@ impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         match (ErrorPage { here: "", problem: &self.0 }).render() {
-            Ok(html) => (status, Html(html)).into_response(),
+            Ok(html) => {
+                let mut response = (status, Html(html)).into_response();
+                crate::http::answer::complement(&self.0, response.headers_mut());
+                response
+            }
             Err(_) => Refused(self.0).into_response(),
         }
     }

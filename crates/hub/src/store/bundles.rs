@@ -54,6 +54,14 @@ impl Bundles {
         Ok(old)
     }
 
+    /// Removes a bundle, if it is there.
+    pub(crate) fn remove(&self, sha256: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(sha256)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
     /// Takes a file as the bundle with this digest. False if its digest is another; then the file stays where it is.
     pub(crate) fn adopt(&self, file: &Path, sha256: &str) -> io::Result<bool> {
         if digest(file)? != sha256 {

@@ -9,15 +9,25 @@
 //! uploads/           what is being uploaded
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::HubError;
 use crate::token::new_token;
+
+/// Directories within it.
+const OURS: [&str; 3] = ["bundles", "logs", "uploads"];
+
+/// Files that nobody else may read: tokens, and the database with their digests and with what a private hub does not show.
+const SECRET: [&str; 7] =
+    ["hub.sqlite", "hub.sqlite-wal", "hub.sqlite-shm", "hub.sqlite-journal", "join-token", "admin-token", "lock"];
+
+const PRIVATE_FILE: u32 = 0o600;
+const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// The data directory of a running hub.
 #[derive(Debug)]
@@ -30,10 +40,11 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Makes what is missing, and takes the directory for this process.
     pub(crate) fn open(root: &Path) -> Result<Self, HubError> {
-        for directory in [root.to_owned(), root.join("bundles"), root.join("logs"), root.join("uploads")] {
+        let is_ours = is_ours(root);
+        for directory in std::iter::once(root.to_owned()).chain(OURS.map(|name| root.join(name))) {
             DirBuilder::new()
                 .recursive(true)
-                .mode(0o750)
+                .mode(PRIVATE_DIRECTORY)
                 .create(&directory)
                 .map_err(HubError::io("create", &directory))?;
         }
@@ -42,12 +53,33 @@ impl DataDir {
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(PRIVATE_FILE)
             .open(&path)
             .map_err(HubError::io("open", &path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(HubError::InUse(root.to_owned())),
-            Err(error) => Err(HubError::io("lock", &path)(error.into())),
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(HubError::InUse(root.to_owned())),
+            Err(error) => return Err(HubError::io("lock", &path)(error.into())),
+        }
+        let data = Self { root: root.to_owned(), _lock: lock };
+        data.close_to_others(is_ours);
+        Ok(data)
+    }
+
+    /// Takes from everybody but the owner what they could read or write of it: earlier versions left it open, and so does
+    /// whoever puts back a backup.
+    fn close_to_others(&self, is_ours: bool) {
+        let database = self.database();
+        // SQLite gives the files beside it the mode that it has. What is wrong with it is told when it is opened.
+        drop(OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE_FILE).open(database));
+        for name in SECRET {
+            restrict(&self.root.join(name), PRIVATE_FILE);
+        }
+        for name in OURS {
+            restrict(&self.root.join(name), PRIVATE_DIRECTORY);
+        }
+        if is_ours {
+            restrict(&self.root, PRIVATE_DIRECTORY);
         }
     }
 
@@ -93,6 +125,35 @@ impl DataDir {
     }
 }
 
+/// Whether a directory is a hub's alone: a new one, an empty one, or one that a hub has used before. Not one that belongs to
+/// everybody, such as `/tmp`.
+fn is_ours(root: &Path) -> bool {
+    const STICKY: u32 = 0o1000;
+    let Ok(about) = fs::metadata(root) else { return true };
+    let is_empty = || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+    about.permissions().mode() & STICKY == 0 && (root.join("lock").exists() || is_empty())
+}
+
+/// Takes from others what they may do with a file or directory, if it is there. A file system without modes is no reason
+/// not to start.
+fn restrict(path: &Path, most: u32) {
+    let Ok(about) = fs::metadata(path) else { return };
+    let mode = about.permissions().mode() & 0o7777;
+    if mode & !most == 0 && mode & 0o600 == 0o600 {
+        return;
+    }
+    let path_shown = path.display();
+    match fs::set_permissions(path, Permissions::from_mode(most)) {
+        Ok(()) if mode & 0o077 != 0 => {
+            tracing::warn!("others on this machine could read {path_shown}: closed to them now")
+        }
+        Ok(()) => {}
+        Err(error) => {
+            tracing::warn!(%error, "others on this machine may read {path_shown}: it cannot be closed to them")
+        }
+    }
+}
+
 /// Makes sure that a name in a directory survives a power cut.
 pub(crate) fn sync_directory(directory: &Path) -> std::io::Result<()> {
     File::open(directory)?.sync_all()
@@ -113,8 +174,38 @@ mod tests {
     }
 
     #[test]
+    fn others_read_nothing_also_not_what_was_open_to_them() -> Result<(), Box<dyn std::error::Error>> {
+        let temp = tempfile::tempdir()?;
+        let root = temp.path().join("hub");
+        let mode = |name: &str| fs::metadata(root.join(name)).map(|about| about.permissions().mode() & 0o777);
+        drop(DataDir::open(&root)?);
+        assert_eq!((mode("")?, mode("hub.sqlite")?, mode("lock")?), (0o700, 0o600, 0o600));
+        // As earlier versions and backups leave it.
+        for name in ["hub.sqlite", "hub.sqlite-wal", "hub.sqlite-shm", "join-token", "admin-token"] {
+            fs::write(root.join(name), "x")?;
+            fs::set_permissions(root.join(name), Permissions::from_mode(0o644))?;
+        }
+        fs::set_permissions(root.join("logs"), Permissions::from_mode(0o755))?;
+        fs::set_permissions(&root, Permissions::from_mode(0o755))?;
+        // A file that not even we may read, as an odd umask makes it.
+        fs::set_permissions(root.join("bundles"), Permissions::from_mode(0o000))?;
+        drop(DataDir::open(&root)?);
+        for name in ["hub.sqlite", "hub.sqlite-wal", "hub.sqlite-shm", "join-token", "admin-token"] {
+            assert_eq!(mode(name)?, 0o600, "{name}");
+        }
+        assert_eq!((mode("")?, mode("logs")?, mode("bundles")?), (0o700, 0o700, 0o700));
+        // A directory that others use too stays as it is.
+        let shared = temp.path().join("shared");
+        fs::create_dir(&shared)?;
+        fs::write(shared.join("of somebody else"), "")?;
+        fs::set_permissions(&shared, Permissions::from_mode(0o755))?;
+        drop(DataDir::open(&shared)?);
+        assert_eq!(fs::metadata(&shared)?.permissions().mode() & 0o777, 0o755);
+        Ok(())
+    }
+
+    #[test]
     fn the_join_token_stays() -> Result<(), Box<dyn std::error::Error>> {
-        use std::os::unix::fs::PermissionsExt;
         let temp = tempfile::tempdir()?;
         let data = DataDir::open(temp.path())?;
         let token = data.join_token()?;

@@ -122,6 +122,10 @@ impl Logs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
+        // Behind its end there is nothing, also where the kernel does not count so far.
+        if offset >= file.metadata()?.len() {
+            return Ok(Vec::new());
+        }
         file.seek(SeekFrom::Start(offset))?;
         let mut bytes = Vec::new();
         file.take(most as u64).read_to_end(&mut bytes)?;
@@ -147,6 +151,10 @@ mod tests {
         assert!(matches!(logs.append(7, 1, 14, b"x", 100), Err(LogError::Gap(13))));
         assert!(matches!(logs.append(7, 1, 13, b"long", 15), Err(LogError::Full(13))));
         assert_eq!(logs.read(8, 1, 0, 100)?, b"");
+        for beyond in [13, 14, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
+            assert_eq!(logs.read(7, 1, beyond, 100)?, b"", "{beyond}");
+            assert_eq!(logs.find(7, 1, beyond, b"t")?, None, "{beyond}");
+        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::{AcquireError, Semaphore};
 use tokio::task::JoinError;
 
 use crate::error::HubError;
-use crate::store::schema;
+use crate::store::{free_bytes, schema};
 
 const READERS: usize = 4;
 
@@ -28,6 +28,8 @@ pub(crate) enum ReadError {
     #[error("no connection can be had: {0}")]
     Closed(#[from] AcquireError),
 }
+/// So much room there has to be before a database that found none is opened again, in bytes.
+const ROOM: u64 = 1 << 20;
 
 /// Connections that only read.
 #[derive(Debug, Clone)]
@@ -41,6 +43,37 @@ impl Readers {
     pub(crate) fn open(path: &Path) -> Result<Self, HubError> {
         let idle = (0..READERS).map(|_| schema::open_reader(path)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { path: path.to_owned(), idle: Arc::new(Mutex::new(idle)), turns: Arc::new(Semaphore::new(READERS)) })
+    }
+
+    /// With the one connection to a database on a disk that is full.
+    pub(crate) fn alone(path: &Path, connection: Connection) -> Self {
+        let idle = Arc::new(Mutex::new(vec![connection]));
+        Self { path: path.to_owned(), idle, turns: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// If there is room again, the connection that writes; then there are as many that read as usual. Nothing else may have
+    /// called this.
+    pub(crate) fn reopen(&self) -> Option<Connection> {
+        let room = self.path.parent().and_then(|directory| free_bytes(directory).ok()).unwrap_or(u64::MAX);
+        // Somebody reads: the next time.
+        let turn = self.turns.clone().try_acquire_owned().ok().filter(|_| room >= ROOM)?;
+        // As long as it is there no other can be.
+        drop(self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop());
+        match schema::open(&self.path) {
+            Ok(connection) => {
+                self.turns.add_permits(READERS.saturating_sub(1));
+                drop(turn);
+                Some(connection)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the database cannot be opened for writing yet");
+                match schema::open_full(&self.path) {
+                    Ok(connection) => self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection),
+                    Err(error) => tracing::error!(%error, "the database cannot be read"),
+                }
+                None
+            }
+        }
     }
 
     /// Runs a query.

@@ -178,6 +178,33 @@ pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     Ok(connection)
 }
 
+/// Whether a database cannot be opened because there is no room for what belongs to it.
+pub(crate) fn is_full(error: &HubError) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, DiskFull, SystemIoFailure};
+    let HubError::Database { error, .. } = error else { return false };
+    matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure | CannotOpen))
+}
+
+/// The only connection to a database on a disk that is full, for reading. Alone, it needs no room: `SQLite` keeps in memory
+/// what connections share in a file otherwise (SQLite, Write-Ahead Logging, section 8).
+pub(crate) fn open_full(path: &Path) -> Result<Connection, HubError> {
+    let failed = |error| HubError::Database { path: path.to_owned(), error };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    if found > LAYOUT {
+        return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT });
+    }
+    if found < LAYOUT {
+        // It has to be changed first, and there is no room for that.
+        return Err(HubError::Full(path.to_owned()));
+    }
+    connection.pragma_update(None, "query_only", true).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(10))?;
     // WAL: readers see the state of the last commit and never wait. FULL: a commit survives a power cut.

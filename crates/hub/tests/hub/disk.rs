@@ -120,6 +120,80 @@ fn a_disk_that_is_really_full_loses_nothing() -> Outcome {
 }
 
 #[test]
+fn a_hub_starts_on_a_full_disk_and_goes_on_when_there_is_room() -> Outcome {
+    let temp = tempfile::tempdir()?;
+    let _small = Small::mount(temp.path());
+    let (directory, filler) = (temp.path().join("hub"), temp.path().join("filler"));
+    let (admin, worker) = {
+        let hub = start_in(&directory, |_| ());
+        let worker = hub.worker("w1", "");
+        hub.add("[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n");
+        worker.deliver(&worker.begin(), Verdict::Pass)?;
+        (hub.admin.clone(), worker.client.token().unwrap_or_default().to_owned())
+    };
+    // As after a backup was put back: nothing is left beside the database that could be used instead of room. The hub's last
+    // thread may take a moment to end.
+    while directory.join("hub.sqlite-shm").exists() {
+        rusqlite::Connection::open(directory.join("hub.sqlite"))?.execute_batch("SELECT count(*) FROM jobs")?;
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    fill(&filler);
+    let hub = start_in(&directory, |_| ());
+    let people = hub.client().with_token(&admin);
+    for path in ["/", "/jobs", "/jobs/gzip", "/workers", "/api/v1/results/gzip"] {
+        assert_eq!(hub.get(path).0, 200, "{path}");
+    }
+    assert!(hub.get("/metrics").1.contains("rocbed_read_only 1\n"));
+    assert_eq!(people.job("sed")?.state, JobState::Queued);
+    let worker = hub.client().with_token(&worker).with_attempts(1);
+    let claim = Claim { request: "x".into(), wait: 0, gpus: None };
+    for refused in [
+        worker.claim(&claim).map(drop),
+        people.add_jobs(&crate::support::add_request("[[job]]\npackage = \"tar\"\n")).map(drop),
+        people.cancel("sed").map(drop),
+    ] {
+        let error = refused.expect_err("nothing can be written");
+        assert_eq!(error.code(), Some(ProblemCode::DiskFull), "{error}");
+        assert!(error.is_passing() && error.to_string().contains("full disk"), "{error}");
+    }
+    std::fs::remove_file(&filler)?;
+    // The hub looks every second.
+    let claimed = loop {
+        match worker.claim(&claim) {
+            Ok(claimed) => break claimed.ok_or("no job")?,
+            Err(error) => assert!(error.is_passing(), "{error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert_eq!(claimed.job.id, "sed");
+    people.add_jobs(&crate::support::add_request("[[job]]\npackage = \"tar\"\n"))?;
+    assert!(hub.get("/metrics").1.contains("rocbed_read_only 0\n"));
+    assert_eq!(hub.get("/jobs/tar").0, 200);
+    Ok(())
+}
+
+#[test]
+fn nobody_else_may_read_what_a_hub_keeps() -> Outcome {
+    use std::os::unix::fs::PermissionsExt;
+    let temp = tempfile::tempdir()?;
+    let directory = temp.path().join("hub");
+    let hub = start_in(&directory, |_| ());
+    hub.add("[[job]]\npackage = \"gzip\"\n");
+    for (name, most) in [
+        ("", 0o700),
+        ("hub.sqlite", 0o600),
+        ("hub.sqlite-wal", 0o600),
+        ("hub.sqlite-shm", 0o600),
+        ("join-token", 0o600),
+        ("bundles", 0o700),
+    ] {
+        let mode = std::fs::metadata(directory.join(name))?.permissions().mode() & 0o777;
+        assert_eq!(mode, most, "{name}: {mode:o}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_database_that_finds_no_room_in_the_middle_of_a_transaction_loses_nothing() -> Outcome {
     let temp = tempfile::tempdir()?;
     let _small = Small::mount(temp.path());

@@ -1,5 +1,6 @@
 //! The hub over real HTTP on the loopback interface, with the client that workers and people use.
 
+mod believed;
 mod bundles;
 mod clocks;
 mod crash;
@@ -8,11 +9,14 @@ mod guard;
 mod hostile;
 mod leases;
 mod life;
+mod limits;
 mod matrix;
 mod moments;
 mod names;
+mod numbers;
 mod openapi;
 mod pages;
+mod quota;
 mod races;
 mod reload;
 mod slow;

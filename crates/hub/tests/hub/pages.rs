@@ -130,6 +130,14 @@ fn a_job_page_shows_tests_cases_and_the_log() {
     assert_eq!(hub.get("/jobs/nothing").0, 404);
 }
 
+/// The same worker, which now has real GPUs, or simulated ones.
+fn registered_anew(hub: &Running, worker: Worker, simulated: bool) -> Worker {
+    let mut machine = worker.machine;
+    machine.gpus.simulated = simulated;
+    machine.gpus.gpus.iter_mut().for_each(|gpu| gpu.simulated = simulated);
+    Worker::with_machine(&hub.client().with_token(hub.hub.join_token()), &worker.id, "first", machine, &[])
+}
+
 #[test]
 fn only_real_gpus_are_coverage() -> Outcome {
     let (hub, mut worker) = lived_in();
@@ -138,14 +146,14 @@ fn only_real_gpus_are_coverage() -> Outcome {
         html.contains("<strong>0 of 1</strong> are covered") && html.contains("cell verdict fail simulated"),
         "{html}"
     );
-    worker.machine.gpus.simulated = false;
+    worker = registered_anew(&hub, worker, false);
     hub.add("[[job]]\npackage = \"rocrand\"\ngpu = \"any\"\n");
     let claimed = worker.begin();
     worker.deliver(&claimed, Verdict::Pass)?;
     let html = hub.get("/").1;
     assert!(html.contains("<strong>1 of 1</strong> are covered") && html.contains("cell verdict pass\""), "{html}");
     // A simulated result that comes later does not take its place.
-    worker.machine.gpus.simulated = true;
+    worker = registered_anew(&hub, worker, true);
     hub.add("[[job]]\npackage = \"rocrand\"\ngpu = \"any\"\n");
     let claimed = worker.begin();
     worker.deliver(&claimed, Verdict::Fail)?;

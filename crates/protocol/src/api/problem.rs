@@ -22,6 +22,9 @@ pub struct Problem {
     /// Where the hub is, when an offset was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// After how many seconds the same request may be answered otherwise; header `Retry-After` says the same.
+    #[serde(rename = "retry-after", default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }
 
 macro_rules! codes {
@@ -115,6 +118,9 @@ codes! {
     /// The bundle is another job's.
     WrongJob "wrong-job" 422 "the bundle is not of this job"
         "upload the bundle of the lease's job";
+    /// The result says of the worker's GPUs what the worker itself did not say.
+    WrongMachine "wrong-machine" 422 "the result is not of this worker's machine"
+        "register with the machine's GPUs as they are, then claim jobs and deliver what came of them";
     /// A value makes no sense.
     Invalid "invalid" 422 "a value makes no sense"
         "correct the field that is named";
@@ -130,12 +136,21 @@ codes! {
     /// It is larger than the hub takes.
     TooLarge "too-large" 413 "this is larger than the hub takes"
         "send less, or raise the hub's limit";
+    /// One address or one worker asks for more than its share.
+    TooMany "too-many" 429 "too much at once from one address or worker"
+        "wait for as long as Retry-After says; who runs the hub can raise its limits";
+    /// The worker has sent more than its share.
+    QuotaExceeded "quota-exceeded" 429 "the worker has sent as much as it may"
+        "keep the data and try again later; who runs the hub can raise the quota of workers";
     /// It came too slowly.
     TooSlow "too-slow" 408 "the request came too slowly"
         "check the network, and send it again";
     /// No room.
     DiskFull "disk-full" 507 "the hub's disk is nearly full"
         "keep the data and try again later; somebody has to make room at the hub";
+    /// The bundle is being read, and that takes a while.
+    Checking "checking" 503 "the bundle is still being checked"
+        "send the same request again after Retry-After: it is answered when the bundle was checked";
     /// The hub has enough to do, or is going away.
     Unavailable "unavailable" 503 "the hub cannot do this now"
         "try again in a moment";
@@ -155,6 +170,7 @@ impl Problem {
             code,
             advice: code.advice().into(),
             offset: None,
+            retry_after: None,
         }
     }
 
@@ -162,6 +178,13 @@ impl Problem {
     #[must_use]
     pub fn at(mut self, offset: u64) -> Self {
         self.offset = Some(offset);
+        self
+    }
+
+    /// The same, with the seconds after which it is worth another try.
+    #[must_use]
+    pub fn after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 }

@@ -37,7 +37,7 @@ fn first_version() -> u32 {
 }
 
 /// The answer to [`Register`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Registered {
     /// The worker's id: the one it gave.
@@ -53,6 +53,18 @@ pub struct Registered {
     pub longest_wait: u64,
     /// Version of the protocol that the hub speaks.
     pub version: u32,
+}
+
+impl std::fmt::Debug for Registered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registered")
+            .field("worker", &self.worker)
+            .field("token", &safetext::NOT_SHOWN)
+            .field("lease_seconds", &self.lease_seconds)
+            .field("longest_wait", &self.longest_wait)
+            .field("version", &self.version)
+            .finish()
+    }
 }
 
 /// How a worker is, in its own view.

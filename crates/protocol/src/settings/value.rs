@@ -87,7 +87,9 @@ impl Kind {
 
     /// What is wrong with a value; lists have commas between.
     pub(super) fn check(self, value: &str) -> Result<(), String> {
-        let unless = |good: bool, problem: &str| if good { Ok(()) } else { Err(format!("`{value}` {problem}")) };
+        let unless = |good: bool, problem: &str| {
+            if good { Ok(()) } else { Err(format!("`{}` {problem}", safetext::redacted(value))) }
+        };
         let number = || value.parse::<u64>().is_ok();
         match self {
             Self::HostName => unless(is_host_name(value), "is no host name: letters, digits and -"),
@@ -181,5 +183,7 @@ mod tests {
     #[test]
     fn a_token_is_never_told() {
         assert!(!Kind::Token.check("se cret").unwrap_err().contains("se cret"));
+        let problem = Kind::Url.check("http://me:se cret@hub").unwrap_err();
+        assert!(!problem.contains("me:se"), "{problem}");
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use safetext::redacted;
+
 use crate::{Digest, StoreError};
 
 /// How many failed files an error message lists.
@@ -41,7 +43,7 @@ pub enum FetchError {
     },
 
     /// A proxy setting that is no URL.
-    #[error("{variable}={value:?} is not a proxy URL; it should look like http://host:port")]
+    #[error("{variable}={value:?} is not a proxy URL; it should look like http://host:port", value = redacted(value))]
     Proxy {
         /// The environment variable.
         variable: String,
@@ -176,7 +178,9 @@ fn explain(status: u16) -> &'static str {
 fn offline_message(missing: &[Missing]) -> String {
     let known: u64 = missing.iter().filter_map(|file| file.size).sum();
     let mut lines = vec![format!("offline, and {} files ({known} bytes) are not stored:", missing.len())];
-    lines.extend(missing.iter().take(LISTED).map(|file| format!("  {} ({})", file.label, file.url)));
+    lines.extend(
+        missing.iter().take(LISTED).map(|file| format!("  {} ({})", redacted(&file.label), redacted(&file.url))),
+    );
     lines.extend(more(missing.len()));
     lines.push("Run it once without offline mode.".to_owned());
     lines.join("\n")
@@ -202,13 +206,35 @@ fn more(count: usize) -> Option<String> {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "  {}", self.label)?;
+        write!(f, "  {}", redacted(&self.label))?;
         for Cause { url, attempts, problem } in &self.causes {
-            write!(f, "\n    {url}: {problem}")?;
+            write!(f, "\n    {}: {}", redacted(url), redacted(&problem.to_string()))?;
             if *attempts > 1 {
                 write!(f, " ({attempts} attempts)")?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_mirrors_and_proxies_are_not_printed() {
+        let url = "https://me:s3cret@mirror.example/pool/x.deb".to_owned();
+        let problem = Problem::Redirection("from https to http://me:s3cret@mirror.example/".into());
+        let cause = Cause { url: url.clone(), attempts: 2, problem };
+        let missing = Missing { label: url.clone(), url: url.clone(), size: Some(7) };
+        let failure = Failure { label: url, causes: vec![cause] };
+        for error in [
+            FetchError::Offline(vec![missing]),
+            FetchError::Failed { failures: vec![failure], requested: 1, unreachable: Vec::new() },
+            FetchError::Proxy { variable: "http_proxy".into(), value: "socks://me:s3cret@proxy:port".into() },
+        ] {
+            let text = error.to_string();
+            assert!(!text.contains("s3cret") && text.contains("(not shown)@"), "{text}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Logs of other people's programs on a terminal: their colours, and nothing else that controls it.
 
+use crate::is_printable;
+
 /// The longest control sequence that is looked at, in bytes; no colour needs more.
 const LONGEST: usize = 64;
 
@@ -14,12 +16,61 @@ enum State {
     Sequence(Vec<u8>),
     /// In a control string, a title for example (ECMA-48, 5.6), which ends with BEL or ESC.
     String,
-    /// After the first byte of what may be a control character of ECMA-48's second set in UTF-8.
-    Wide,
+    /// After the first bytes of a character in UTF-8 that may have to be looked at: a control character of ECMA-48's second
+    /// set, or one that turns or hides other text.
+    Wide(Wide),
+}
+
+/// The first bytes of a character in UTF-8, never all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wide {
+    bytes: [u8; 3],
+    /// How many there are.
+    count: usize,
+    /// How many there will be.
+    whole: usize,
+}
+
+impl Wide {
+    /// A character that begins with this byte, if it is one that may have to be looked at: those of
+    /// [`is_printable`](crate::is_printable).
+    fn new(first: u8) -> Option<Self> {
+        let whole = match first {
+            0xc2 | 0xd8 => 2,
+            0xe1 | 0xe2 | 0xef => 3,
+            0xf3 => 4,
+            _ => return None,
+        };
+        Some(Self { bytes: [first, 0, 0], count: 1, whole })
+    }
+
+    /// With the next byte, which goes on with it.
+    fn push(mut self, byte: u8, out: &mut Vec<u8>) -> State {
+        if self.count + 1 < self.whole
+            && let Some(place) = self.bytes.get_mut(self.count)
+        {
+            *place = byte;
+            self.count += 1;
+            return State::Wide(self);
+        }
+        let bytes: Vec<u8> = self.so_far().iter().copied().chain([byte]).collect();
+        match std::str::from_utf8(&bytes).ok().and_then(|text| text.chars().next()) {
+            // As the control characters of the first set are: nobody wants to read them.
+            Some(char) if char.is_control() => {}
+            Some(char) if !is_printable(char) => out.extend(char.escape_unicode().to_string().into_bytes()),
+            _ => out.extend(bytes),
+        }
+        State::Text
+    }
+
+    fn so_far(&self) -> &[u8] {
+        self.bytes.get(..self.count).unwrap_or_default()
+    }
 }
 
 /// Passes on text, line ends, tabs and colours (SGR, ECMA-48, 8.3.117), and drops everything else that a terminal would
-/// act on: moving, clearing, titles, questions that it would answer. Takes a log in pieces.
+/// act on: moving, clearing, titles, questions that it would answer. What turns the direction of text or hides in it is
+/// shown (`\u{202e}`). Takes a log in pieces.
 #[derive(Debug, Default)]
 pub struct Filter {
     state: State,
@@ -57,18 +108,18 @@ fn step(state: State, byte: u8, out: &mut Vec<u8>) -> State {
             }
             State::Text
         }
-        (State::String, 0x07)
-        | (State::Escape, 0x30..=0x7e)
-        | (State::Sequence(_), 0x20..=0x7e)
-        | (State::Wide, 0x80..=0x9f) => State::Text,
+        (State::String, 0x07) | (State::Escape, 0x30..=0x7e) | (State::Sequence(_), 0x20..=0x7e) => State::Text,
         (State::String, _) => State::String,
-        // Only together: what is left out must not bring others together.
-        (State::Wide, 0xa0..=0xbf) => {
-            out.extend([0xc2, byte]);
-            State::Text
+        (State::Wide(wide), 0x80..=0xbf) => wide.push(byte, out),
+        (State::Wide(_), _) => {
+            // The beginning of a character alone, as a terminal shows it. As it is, something after what is left out could
+            // make it whole.
+            out.extend(char::REPLACEMENT_CHARACTER.to_string().into_bytes());
+            step(State::Text, byte, out)
         }
-        (State::Wide, _) => step(State::Text, byte, out),
-        (State::Text | State::Escape | State::Sequence(_), 0xc2) => State::Wide,
+        (State::Text | State::Escape | State::Sequence(_), first) if Wide::new(first).is_some() => {
+            Wide::new(first).map_or(State::Text, State::Wide)
+        }
         // A carriage return alone would write over what stands there.
         (_, b'\n' | b'\t' | 0x20..=0x7e | 0x80..) => {
             out.push(byte);
@@ -97,10 +148,24 @@ mod tests {
         assert_eq!(shown("é \u{9b}31mü\u{a0}".as_bytes()), "é 31mü\u{a0}");
     }
 
+    #[test]
+    fn what_turns_or_hides_text_is_shown() {
+        assert_eq!(shown("a\u{202e}b\u{2066}c\u{61c}\u{feff}".as_bytes()), r"a\u{202e}b\u{2066}c\u{61c}\u{feff}");
+        assert_eq!(shown("\u{e0041}“日本”…\u{ffff}👩‍🔬\u{10ffff}".as_bytes()), "\\u{e0041}“日本”…\u{ffff}👩‍🔬\u{10ffff}");
+        // What is cut between two pieces, and what is no UTF-8.
+        let mut filter = Filter::default();
+        assert_eq!([filter.pass(b"x\xe2\x80"), filter.pass(b"\xaey")].concat(), br"x\u{202e}y");
+        assert_eq!(
+            shown(b"\xe2\x80x\xc2\xc2z\xe2\xc2\x80\x80\xae"),
+            "\u{fffd}x\u{fffd}\u{fffd}z\u{fffd}\u{fffd}\u{fffd}"
+        );
+    }
+
     proptest! {
         #[test]
         fn nothing_but_colours_comes_through(bytes in prop::collection::vec(prop_oneof![
-            any::<u8>(), Just(0x1b), Just(b'['), Just(b']'), Just(b'm'), Just(b';'), Just(0xc2), Just(0x9b)
+            any::<u8>(), Just(0x1b), Just(b'['), Just(b']'), Just(b'm'), Just(b';'), Just(0xc2), Just(0x9b),
+            Just(0xe2), Just(0x80), Just(0xae)
         ], 0..80), cut in 0..80_usize) {
             let mut filter = Filter::default();
             let (first, second) = bytes.split_at(cut.min(bytes.len()));
@@ -108,6 +173,8 @@ mod tests {
             out.extend(filter.pass(second));
             prop_assert_eq!(&out, &Filter::default().pass(&bytes), "pieces make no difference");
             prop_assert!(!out.windows(2).any(|two| two[0] == 0xc2 && (0x80..=0x9f).contains(&two[1])), "{:?}", out);
+            let text = String::from_utf8_lossy(&out);
+            prop_assert!(text.chars().all(|char| char.is_control() || is_printable(char)), "{:?}", text);
             let mut rest = &out[..];
             while let Some(at) = rest.iter().position(|byte| byte.is_ascii_control() && !b"\n\t".contains(byte)) {
                 prop_assert!(rest[at..].starts_with(b"\x1b["), "{:?}", rest);

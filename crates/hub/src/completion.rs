@@ -1,0 +1,259 @@
+//! Completing leases: a bundle is checked, and if it is good the job ends with its result.
+//!
+//! Checking goes on also where the worker that waits for it has gone, or was told to ask again; the same request finds it
+//! again. A worker has one bundle checked at a time, and the checks of all take turns.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use protocol::Verdict;
+use protocol::api::{Complete, Completed, Problem, ProblemCode};
+use tokio::sync::{Semaphore, watch};
+
+use crate::aside::aside;
+use crate::bundle;
+use crate::checks::{InTurns, Turns};
+use crate::core::{Completion, Delivered, WorkerClock};
+use crate::http::answer::io_problem;
+use crate::http::workers::shorten;
+use crate::hub::Shared;
+use crate::problem::internal;
+use crate::quota::Debt;
+
+/// Bundles that are open at once: each holds a window of zstd's and its result in memory.
+const OPEN: usize = 16;
+
+/// The most completions of one worker that are under way.
+const WAITING: usize = 8;
+
+/// Refusals of one worker that are remembered, so that the same request has the same answer without the same work.
+const REFUSALS: usize = 32;
+
+/// Completions that are under way, and what is known of workers from earlier ones.
+#[derive(Debug)]
+pub(crate) struct Completions {
+    workers: Mutex<HashMap<String, OfWorker>>,
+    open: Semaphore,
+    turns: Arc<Turns>,
+}
+
+/// What came of a completion.
+type Outcome = Result<Completed, Problem>;
+
+#[derive(Debug)]
+struct OfWorker {
+    /// One at a time.
+    turn: Arc<Semaphore>,
+    under_way: HashMap<Key, watch::Receiver<Option<Outcome>>>,
+    refused: Vec<(Key, Problem)>,
+    debt: Debt,
+}
+
+/// What makes two requests the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    lease: String,
+    bundle: String,
+    verdict: Verdict,
+}
+
+impl Default for OfWorker {
+    fn default() -> Self {
+        Self {
+            turn: Arc::new(Semaphore::new(1)),
+            under_way: HashMap::new(),
+            refused: Vec::new(),
+            debt: Debt::default(),
+        }
+    }
+}
+
+impl Completions {
+    pub(crate) fn new() -> Self {
+        // One processor is left for everybody else, where there are two.
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            workers: Mutex::default(),
+            open: Semaphore::new(OPEN),
+            turns: Arc::new(Turns::new(processors.saturating_sub(1))),
+        }
+    }
+
+    fn with<T>(&self, worker: &str, with: impl FnOnce(&mut OfWorker) -> T) -> T {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        with(workers.entry(worker.to_owned()).or_default())
+    }
+}
+
+/// Completes a lease. Answers within [`Config::check_wait`](crate::Config::check_wait) and what the database takes.
+pub(crate) async fn complete(
+    shared: &Shared,
+    worker: String,
+    lease: String,
+    complete: Complete,
+    clock: WorkerClock,
+) -> Outcome {
+    let (id, name, digest) = (lease.clone(), worker.clone(), complete.bundle.clone());
+    // What was completed before, or cannot be any more, is not read again.
+    if let Completion::Done(completed) = shared.core.write(move |tx| tx.may_complete(&id, &name, &digest)).await? {
+        return Ok(completed);
+    }
+    let key = Key { lease, bundle: complete.bundle.clone(), verdict: complete.verdict };
+    let mut outcome = begin(shared, &worker, &key, complete, clock)?;
+    let wait = shared.config.check_wait;
+    match tokio::time::timeout(wait, outcome.wait_for(Option::is_some)).await {
+        Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(ended())),
+        Ok(Err(_)) => Err(ended()),
+        Err(_) => {
+            let detail = format!("checking it takes longer than {} s", wait.as_secs_f64());
+            Err(Problem::new(ProblemCode::Checking, detail).after(wait.as_secs().clamp(1, 5)))
+        }
+    }
+}
+
+fn ended() -> Problem {
+    Problem::new(ProblemCode::Unavailable, "the hub ends")
+}
+
+/// Begins a completion, or finds the one that is under way.
+fn begin(
+    shared: &Shared,
+    worker: &str,
+    key: &Key,
+    complete: Complete,
+    clock: WorkerClock,
+) -> Result<watch::Receiver<Option<Outcome>>, Problem> {
+    let now = shared.config.clock.steady();
+    shared.completions.with(worker, |known| {
+        if let Some(under_way) = known.under_way.get(key) {
+            return Ok(under_way.clone());
+        }
+        if let Some((_, problem)) = known.refused.iter().find(|(refused, _)| refused == key) {
+            return Err(problem.clone());
+        }
+        if let Some(wait) = known.debt.wait(shared.config.free_checking, now) {
+            let detail = "bundles of this worker that were refused have taken much of the hub's time";
+            return Err(Problem::new(ProblemCode::TooMany, detail).after(wait.as_secs().saturating_add(1)));
+        }
+        if known.under_way.len() >= WAITING {
+            let detail = format!("{WAITING} bundles of this worker are being checked");
+            return Err(Problem::new(ProblemCode::TooMany, detail).after(5));
+        }
+        let (sender, receiver) = watch::channel(None);
+        known.under_way.insert(key.clone(), receiver.clone());
+        let (shared, worker, key, turn) = (shared.clone(), worker.to_owned(), key.clone(), known.turn.clone());
+        tokio::spawn(async move {
+            let outcome = in_turn(&shared, &worker, &key, complete, clock, &turn).await;
+            shared.completions.with(&worker, |known| {
+                known.under_way.remove(&key);
+                if let Some(problem) = outcome.as_ref().err().filter(|problem| is_final(problem)) {
+                    if known.refused.len() >= REFUSALS {
+                        known.refused.remove(0);
+                    }
+                    known.refused.push((key, problem.clone()));
+                }
+            });
+            // Whoever has waited may have gone: the database has it.
+            drop(sender.send(Some(outcome)));
+        });
+        Ok(receiver)
+    })
+}
+
+/// Whether the same request is refused each time, whatever happens meanwhile.
+fn is_final(problem: &Problem) -> bool {
+    use ProblemCode::{BundleInvalid, Invalid, WrongJob, WrongMachine};
+    matches!(problem.code, BundleInvalid | WrongJob | WrongMachine | Invalid)
+}
+
+async fn in_turn(
+    shared: &Shared,
+    worker: &str,
+    key: &Key,
+    complete: Complete,
+    clock: WorkerClock,
+    turn: &Semaphore,
+) -> Outcome {
+    let _turn = turn.acquire().await.map_err(|error| internal(&error))?;
+    let used = Arc::new(AtomicU64::new(0));
+    let outcome = check_and_complete(shared, worker, key, complete, clock, &used).await;
+    if outcome.as_ref().is_err_and(is_final) {
+        let (now, used) = (shared.config.clock.steady(), Duration::from_micros(used.load(Ordering::Relaxed)));
+        shared.completions.with(worker, |known| known.debt.add(used, now));
+        tracing::info!(worker, bundle = key.bundle, ?used, "a bundle was refused");
+    }
+    if outcome.as_ref().is_err_and(|problem| problem.code == ProblemCode::BundleInvalid) {
+        discard(shared, worker, &key.bundle).await;
+    }
+    outcome
+}
+
+async fn check_and_complete(
+    shared: &Shared,
+    worker: &str,
+    key: &Key,
+    complete: Complete,
+    clock: WorkerClock,
+    used: &Arc<AtomicU64>,
+) -> Outcome {
+    let (id, name, digest) = (key.lease.clone(), worker.to_owned(), key.bundle.clone());
+    let job = match shared.core.write(move |tx| tx.may_complete(&id, &name, &digest)).await? {
+        Completion::Open(job) => job,
+        Completion::Done(completed) => return Ok(completed),
+    };
+    let open = shared.completions.open.acquire().await.map_err(|error| internal(&error))?;
+    let (bundles, digest, limit) = (shared.bundles.clone(), key.bundle.clone(), shared.config.max_unpacked);
+    let (turns, used) = (shared.completions.turns.clone(), used.clone());
+    let read = aside("check", move || -> Result<_, Problem> {
+        let missing = || Problem::new(ProblemCode::BundleMissing, format!("there is no bundle {digest}"));
+        let size = bundles.size(&digest).map_err(|error| io_problem(&error))?.ok_or_else(missing)?;
+        let file = File::open(bundles.path(&digest)).map_err(|error| io_problem(&error))?;
+        let contents = bundle::read(InTurns::new(file, turns, used), limit)
+            .map_err(|error| Problem::new(ProblemCode::BundleInvalid, error.to_string()))?;
+        Ok((size, contents))
+    });
+    let (size, contents) = read.await??;
+    drop(open);
+    let result = contents.result;
+    if result.job.id != job.id || result.job.source != job.source {
+        let detail = format!("the bundle is of job `{}`, and the lease of job `{}`", result.job.id, job.id);
+        return Err(Problem::new(ProblemCode::WrongJob, detail));
+    }
+    if result.verdict != complete.verdict {
+        let detail = format!("verdict: `{}`, and in the bundle `{}`", complete.verdict, result.verdict);
+        return Err(Problem::new(ProblemCode::Invalid, detail));
+    }
+    let summary = shorten(&complete.summary, 500);
+    let delivered = Delivered { bundle: complete.bundle, size, result, summary, clock };
+    let (lease, worker) = (key.lease.clone(), worker.to_owned());
+    let completed = shared.core.write(move |tx| tx.complete(&lease, &worker, delivered)).await?;
+    if let Some(junit) = contents.junit {
+        let (cases, number) = (shared.cases.clone(), job.number);
+        // The bundle has them too: nothing is lost if they cannot be kept here.
+        let kept = tokio::task::spawn_blocking(move || cases.keep(number, &junit)).await;
+        if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            tracing::warn!(%error, job = job.id, "the cases of a result could not be kept beside it");
+        }
+    }
+    Ok(completed)
+}
+
+/// Removes a bundle that is none, so that it takes no room, also not of its worker's quota.
+async fn discard(shared: &Shared, worker: &str, digest: &str) {
+    let (bundles, worker, bundle) = (shared.bundles.clone(), worker.to_owned(), digest.to_owned());
+    let removed = shared.core.write(move |tx| {
+        // While nothing else is written: nobody else announces the same meanwhile.
+        if tx.forget_refused_upload(&worker, &bundle)?
+            && let Err(error) = bundles.remove(&bundle)
+        {
+            tracing::warn!(%error, bundle, "a bundle that was refused could not be removed");
+        }
+        Ok(())
+    });
+    if let Err(problem) = removed.await {
+        tracing::warn!(%problem, digest, "a bundle that was refused could not be forgotten");
+    }
+}

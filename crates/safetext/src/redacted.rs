@@ -1,0 +1,220 @@
+//! Cutting secrets out of text that is printed.
+
+use std::borrow::Cow;
+
+use crate::NOT_SHOWN;
+
+/// Words that a name of a secret ends with: `join-token`, `access_token`, `db_password`, `X-Amz-Signature`.
+const SECRET_NAMES: [&str; 8] =
+    ["token", "password", "passwd", "passphrase", "secret", "signature", "apikey", "api_key"];
+
+/// Schemes of HTTP authentication whose credentials are one word (RFC 6750, RFC 7617).
+const AUTH_SCHEMES: [&str; 2] = ["bearer ", "basic "];
+
+/// The beginning of a hub's tokens; kind and digits follow.
+const HUB_TOKEN: &str = "rocbed-";
+const HUB_TOKEN_KINDS: [&str; 3] = ["admin-", "join-", "worker-"];
+
+/// A hub's token has more digits than this.
+const TOKEN_DIGITS: usize = 16;
+
+/// The text without what is secret in it:
+///
+/// * user and password of an address (`https://me:secret@host/`, RFC 3986, section 3.2.1);
+/// * values of names that end with `token`, `password`, `secret`, `signature` and the like: in queries (`?token=x`), on kernel
+///   command lines (`rocbed.join-token=x`), in settings (`token = "x"`);
+/// * credentials of an `Authorization` header;
+/// * a hub's tokens, wherever they stand.
+///
+/// Everything else stays as it is.
+pub fn redacted(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        if let Some((from, to)) = secret_at(text, at).filter(|(from, to)| *from >= copied && to > from) {
+            out.push_str(text.get(copied..from).unwrap_or_default());
+            out.push_str(NOT_SHOWN);
+            (copied, at) = (to, to);
+        } else {
+            at += rest.chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    if copied == 0 && out.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
+/// From where to where a secret stands, of which one is announced by what begins at `at`.
+fn secret_at(text: &str, at: usize) -> Option<(usize, usize)> {
+    let rest = text.get(at..)?;
+    match rest.as_bytes().first()? {
+        b':' => user_info(rest),
+        b'=' => assigned(text.get(..at)?, rest),
+        b'b' | b'B' => credentials(text.get(..at)?, rest),
+        b'r' => hub_token(rest),
+        _ => None,
+    }
+    .map(|(from, to)| (at.saturating_add(from), at.saturating_add(to)))
+}
+
+/// What ends an address in a text.
+fn ends_address(char: char) -> bool {
+    char.is_whitespace() || char.is_control() || matches!(char, '"' | '\'' | '`' | '<' | '>' | '|')
+}
+
+/// After `://`: what stands before the authority's last `@`.
+fn user_info(rest: &str) -> Option<(usize, usize)> {
+    const START: usize = "://".len();
+    let line = rest.strip_prefix("://")?;
+    let address = line.get(..line.find(ends_address).unwrap_or(line.len()))?;
+    let authority = address.get(..address.find(['/', '?', '#', '\\']).unwrap_or(address.len()))?;
+    let end = match authority.rfind('@') {
+        Some(end) => end,
+        // A `/`, a `#` or a blank in a password should have been written otherwise. What stands after the colon is not a
+        // port then.
+        None if !authority.starts_with('[') && has_odd_port(authority) => {
+            let to = line.find(|char: char| char != ' ' && ends_address(char)).unwrap_or(line.len());
+            line.get(..to)?.rfind('@')?
+        }
+        None => return None,
+    };
+    Some((START, START + end))
+}
+
+fn has_odd_port(authority: &str) -> bool {
+    authority
+        .split_once(':')
+        .is_some_and(|(_, port)| port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// At an `=`: the value after it, if the name before it is one of a secret.
+fn assigned(before: &str, rest: &str) -> Option<(usize, usize)> {
+    let name = before.trim_end_matches(' ');
+    // A blank before the sign is for settings that stand in a line of their own.
+    let name = name.get(name.rfind(|char: char| !is_name(char)).map_or(0, |at| at + 1)..)?;
+    // What is not ASCII has been left out by `is_name`, so a byte is a character.
+    let name = name.to_ascii_lowercase();
+    if !SECRET_NAMES.iter().any(|word| name.ends_with(word)) && !matches!(name.as_str(), "sig" | "auth" | "pw" | "pass")
+    {
+        return None;
+    }
+    let value = rest.get(1..)?;
+    let blanks = value.len() - value.trim_start_matches(' ').len();
+    let value = value.get(blanks..).filter(|value| !value.starts_with(NOT_SHOWN))?;
+    let quote = value.chars().next().filter(|char| matches!(char, '"' | '\''));
+    let (skip, end) = match quote {
+        Some(quote) => (1, value.get(1..)?.find(quote).map_or(value.len(), |end| end + 1)),
+        None => (
+            0,
+            value
+                .find(|char: char| ends_address(char) || matches!(char, '&' | '#' | ',' | ';' | ')'))
+                .unwrap_or(value.len()),
+        ),
+    };
+    let start = 1 + blanks;
+    (end > skip).then_some((start + skip, start + end))
+}
+
+fn is_name(char: char) -> bool {
+    char.is_ascii_alphanumeric() || matches!(char, '-' | '_')
+}
+
+/// At `Bearer ` or `Basic `: the word after it, where it is one that could be a credential.
+fn credentials(before: &str, rest: &str) -> Option<(usize, usize)> {
+    if before.ends_with(is_name) {
+        return None;
+    }
+    let scheme = AUTH_SCHEMES
+        .iter()
+        .find(|scheme| rest.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))?;
+    let word = rest.get(scheme.len()..).filter(|word| !word.starts_with(NOT_SHOWN))?;
+    let word = word.get(..word.find(|char: char| ends_address(char) || char == ',').unwrap_or(word.len()))?;
+    // `Bearer TOKEN` and `basic idea` are words for people.
+    let header = before.trim_end_matches([' ', ':', '"', '\'']).to_ascii_lowercase().ends_with("authorization");
+    let odd = word.len() >= TOKEN_DIGITS && word.bytes().any(|byte| byte.is_ascii_digit() || byte == b'=');
+    let shouted = word.bytes().all(|byte| byte.is_ascii_uppercase());
+    ((header && !shouted || odd) && !word.is_empty()).then(|| (scheme.len(), scheme.len() + word.len()))
+}
+
+/// At `rocbed-`: the digits of a hub's token.
+fn hub_token(rest: &str) -> Option<(usize, usize)> {
+    let after = rest.strip_prefix(HUB_TOKEN)?;
+    let kind = HUB_TOKEN_KINDS.iter().find(|kind| after.starts_with(**kind))?;
+    let digits = after.get(kind.len()..)?;
+    let count = digits.bytes().take_while(u8::is_ascii_hexdigit).count();
+    let start = HUB_TOKEN.len() + kind.len();
+    (count >= TOKEN_DIGITS).then(|| (start, start + count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn secrets_are_cut_out() {
+        for (text, expected) in [
+            (
+                "fetching https://me:pw@mirror.example/debian: 404",
+                "fetching https://(not shown)@mirror.example/debian: 404",
+            ),
+            ("http://token@host", "http://(not shown)@host"),
+            ("`http://me:se cret@hub` is not", "`http://(not shown)@hub` is not"),
+            ("http://a:b@c@host/x@y", "http://(not shown)@host/x@y"),
+            ("http_proxy=\"http://me:p/w#@proxy:3128\"", "http_proxy=\"http://(not shown)@proxy:3128\""),
+            ("two: ftp://a:b@h and HTTPS://c@h2.", "two: ftp://(not shown)@h and HTTPS://(not shown)@h2."),
+            ("https://h/x.tar?a=1&access_token=s3cret&b=2", "https://h/x.tar?a=1&access_token=(not shown)&b=2"),
+            ("https://h/x?X-Amz-Signature=abc#y", "https://h/x?X-Amz-Signature=(not shown)#y"),
+            (
+                "quiet rocbed.join-token=abc rocbed.hub=http://h",
+                "quiet rocbed.join-token=(not shown) rocbed.hub=http://h",
+            ),
+            ("  join-token = \"a b\" # mine", "  join-token = \"(not shown)\" # mine"),
+            ("PASSWORD='x", "PASSWORD='(not shown)"),
+            ("Authorization: Basic bWU6cHc=, x", "Authorization: Basic (not shown), x"),
+            ("sent bearer 0123456789abcdef0123", "sent bearer (not shown)"),
+            ("got rocbed-worker-0123456789abcdef0123456789abcdef.", "got rocbed-worker-(not shown)."),
+        ] {
+            assert_eq!(redacted(text), expected);
+            assert_eq!(redacted(expected), expected, "twice is once");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        for text in [
+            "https://hub.example:8420/jobs/rocrand@gfx1030",
+            "http://[::1]:8420/x@y",
+            "token-file = \"/home/you/token\"",
+            "send `Authorization: Bearer TOKEN`; a worker gets its token when it registers",
+            "a bearer of news, a basic idea",
+            "rocbed-join-... and rocbed-admin-1",
+            "tokens = 7, token= ",
+            "mail me@example.org",
+            "a://",
+            "",
+        ] {
+            assert!(matches!(redacted(text), Cow::Borrowed(same) if same == text), "{text}: {}", redacted(text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_password_is_never_printed(user in "[a-z]{0,5}",
+            // With both in it, nobody could tell it from a path.
+            password in "[a-zA-Z:%+-][a-zA-Z0-9:/#?%+-]{0,8}7s3cr3t7[a-z/:]{0,5}|[a-zA-Z0-9:@%+-]{0,9}7s3cr3t7[a-z@:]{0,5}",
+            scheme in "http|https|git|ftp", path in "(/[a-z@]{0,8}){0,2}") {
+            let text = format!("{scheme}://{user}:{password}@host.example{path} failed");
+            prop_assert!(!redacted(&text).contains("7s3cr3t7"), "{text}: {}", redacted(&text));
+        }
+
+        #[test]
+        fn any_text_is_taken(text in ".{0,40}|[:/@=?&a-z \"']{0,40}") {
+            let once = redacted(&text).into_owned();
+            prop_assert_eq!(redacted(&once).into_owned(), once);
+        }
+    }
+}
