@@ -18,6 +18,11 @@ use crate::paths;
 pub struct Secret(String);
 
 impl Secret {
+    /// Keeps a value from now on.
+    pub fn new(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+
     /// The value itself.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -59,6 +64,8 @@ pub struct Settings {
     pub gpu: Option<String>,
     /// Debian mirror for apt in testbeds, instead of the image's.
     pub mirror: Option<String>,
+    /// HTTP proxy for apt in testbeds, maybe with a password.
+    pub proxy: Option<Secret>,
     /// Whether apt refuses a Release file past its `Valid-Until`.
     pub check_valid_until: bool,
     /// Address ranges and so on in the kernel's `ip=` form, one for each link that is not to use DHCP.
@@ -94,6 +101,7 @@ impl Default for Settings {
             results: None,
             gpu: None,
             mirror: None,
+            proxy: None,
             check_valid_until: true,
             ip: Vec::new(),
             ntp: Vec::new(),
@@ -191,6 +199,7 @@ impl Settings {
             Key::Jobs => self.jobs = address(),
             Key::Results => self.results = address(),
             Key::Mirror => self.mirror = address(),
+            Key::Proxy => self.proxy = Some(Secret(value.trim_end_matches('/').to_owned())),
             Key::CheckValidUntil => self.check_valid_until = truth,
             Key::Ip => self.ip.push(value.to_owned()),
             Key::Ntp => self.ntp = words().collect(),
