@@ -2,6 +2,8 @@
 //!
 //! What a page tells people to type stands in a `console` block behind `$ `. `docs/ways.rs` says how it is run.
 
+#[path = "docs/behind_proxy.rs"]
+mod behind_proxy;
 #[path = "docs/ci.rs"]
 mod ci;
 #[path = "docs/collect.rs"]

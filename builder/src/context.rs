@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use store::{FetchOptions, Fetcher, Store};
 
 use crate::cmdline::{Ci, Global, Source};
-use crate::mirror;
+use crate::mirror::{self, Mirror, Origin};
 use crate::recipe::Recipe;
 use crate::report::ci::Style;
 use crate::report::{Reporter, Verbosity};
@@ -46,7 +46,13 @@ impl Context {
 
     /// A fetcher into the store.
     pub fn fetcher(&self, source: &Source) -> Result<Fetcher> {
-        let options = FetchOptions { offline: source.offline, ..FetchOptions::default() };
+        let found = mirror::proxies();
+        if let Some(program) = found.auto_detect.filter(|_| !source.offline) {
+            self.reporter.detail(&format!(
+                "apt would ask {program} for a proxy (Proxy-Auto-Detect); rocbed does not: http_proxy names one"
+            ));
+        }
+        let options = FetchOptions { offline: source.offline, proxies: found.proxies, ..FetchOptions::default() };
         Ok(Fetcher::new(self.store()?, options)?)
     }
 }
@@ -66,6 +72,10 @@ fn style(global: &Global) -> Option<Style> {
 }
 
 /// The mirror that a command takes packages from: `--mirror` or `ROCBED_MIRROR`, the recipe's, this machine's.
-pub fn mirror(recipe: &Recipe, source: &Source) -> String {
-    source.mirror.clone().or_else(|| recipe.archive.mirror.clone()).unwrap_or_else(mirror::host_mirror)
+pub fn mirror(recipe: &Recipe, source: &Source) -> Mirror {
+    match (&source.mirror, &recipe.archive.mirror) {
+        (Some(url), _) => Mirror::given(url),
+        (None, Some(url)) => Mirror::new(url, Origin::Recipe),
+        (None, None) => Mirror::of_this_machine(&recipe.archive.suite),
+    }
 }

@@ -58,6 +58,21 @@ impl World {
         Self { programs, recipes, images, archive: archive(), cache }
     }
 
+    /// Where recipes with locks are.
+    pub fn recipes(&self) -> &Path {
+        self.recipes.path()
+    }
+
+    /// The signed archive of our own.
+    pub fn archive(&self) -> &TestArchive {
+        &self.archive.0
+    }
+
+    /// Where downloads and root directories are kept between tests.
+    pub fn cache(&self) -> &Path {
+        Path::new(&self.cache)
+    }
+
     /// Runs a line in a place, to a good end; returns what it said if that was none.
     pub fn run(&self, place: Place, line: &str) -> Result<(), String> {
         match place {
@@ -73,8 +88,14 @@ impl World {
     /// A shell that runs a line, with nothing of the machine's own settings.
     fn shell(&self, line: &str, directory: &Path) -> Command {
         let mut shell = Command::new("sh");
+        shell.args(["-ec", line]);
+        self.prepared(shell, directory)
+    }
+
+    /// A command with the programs of this world, and with nothing of the machine's own settings.
+    pub fn prepared(&self, mut shell: Command, directory: &Path) -> Command {
         let path = format!("{}:{}", self.programs.path().display(), std::env::var("PATH").unwrap_or_default());
-        shell.args(["-ec", line]).current_dir(directory).env("PATH", path).env("HOME", directory).stdin(Stdio::null());
+        shell.current_dir(directory).env("PATH", path).env("HOME", directory).stdin(Stdio::null());
         for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "ROCBED_HUB", "ROCBED_TOKEN", "ROCBED_HUB_DATA", "ROCBED_CA"] {
             shell.env_remove(name);
         }
@@ -166,7 +187,7 @@ impl World {
 }
 
 /// A good end is exit code 0.
-fn ended(output: std::io::Result<Output>) -> Result<(), String> {
+pub fn ended(output: std::io::Result<Output>) -> Result<(), String> {
     let output = output.expect("a shell");
     if output.status.success() {
         return Ok(());

@@ -78,6 +78,11 @@ impl Server {
         format!("{}://{}/{path}", self.scheme, self.address)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The paths asked for so far.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("no thread panicked").clone()
@@ -199,21 +204,34 @@ impl TestArchive {
         let source = dists.join("main/source");
         fs::create_dir_all(&source).expect("making the index directory");
         fs::write(source.join("Sources"), SOURCES).expect("writing the index");
-        let entry = |name: &str| {
-            let path = dists.join(name);
+        let valid_until = valid_until.map(|date| format!("Valid-Until: {date}\n")).unwrap_or_default();
+        let fields = format!(
+            "Origin: test\nSuite: unstable\nCodename: sid\nDate: {date}\n{valid_until}Architectures: amd64\nComponents: main\n"
+        );
+        let indexes = ["main/binary-amd64/Packages", "main/binary-amd64/Packages.xz", "main/source/Sources"];
+        self.sign("dists/sid", &fields, &indexes);
+    }
+
+    /// Writes the Release file of a directory of the archive, which lists these files of it, and signs it.
+    pub fn sign(&self, directory: &str, fields: &str, files: &[&str]) {
+        let directory = self.path().join(directory);
+        let entry = |name: &&str| {
+            let path = directory.join(name);
             let digest = tool("sha256sum", [&path]);
-            let size = fs::metadata(&path).expect("the index just written").len();
+            let size = fs::metadata(&path).expect("an index").len();
             format!(" {} {size} {name}\n", digest.split(' ').next().unwrap_or_default())
         };
-        let valid_until = valid_until.map(|date| format!("Valid-Until: {date}\n")).unwrap_or_default();
-        let release = format!(
-            "Origin: test\nSuite: unstable\nCodename: sid\nDate: {date}\n{valid_until}Architectures: amd64\nComponents: main\nSHA256:\n{}{}{}",
-            entry("main/binary-amd64/Packages"),
-            entry("main/binary-amd64/Packages.xz"),
-            entry("main/source/Sources"),
-        );
-        fs::write(dists.join("Release"), release).expect("writing the Release file");
-        let (signed, plain) = (dists.join("InRelease"), dists.join("Release"));
+        let entries: String = files.iter().map(entry).collect();
+        let (signed, plain) = (directory.join("InRelease"), directory.join("Release"));
+        fs::write(&plain, format!("{fields}SHA256:\n{entries}")).expect("writing the Release file");
         self.gpg(&["--clearsign", "--output", &signed.to_string_lossy(), &plain.to_string_lossy()]);
+    }
+
+    /// Puts the signature of a directory's Release file beside it instead of into it.
+    pub fn sign_apart(&self, directory: &str) {
+        let directory = self.path().join(directory);
+        fs::remove_file(directory.join("InRelease")).expect("removing InRelease");
+        let (signature, plain) = (directory.join("Release.gpg"), directory.join("Release"));
+        self.gpg(&["--armor", "--detach-sign", "--output", &signature.to_string_lossy(), &plain.to_string_lossy()]);
     }
 }

@@ -1,9 +1,46 @@
-//! An HTTP proxy on a loopback port (RFC 9110, 9.3.6, and RFC 9112, 3.2.2).
+//! An HTTP proxy on a loopback port: what Squid does as it is shipped, and, asked like a mirror, what apt-cacher-ng does.
+//!
+//! It is asked for `http:` servers by whole addresses (RFC 9112, 3.2.2), makes tunnels (RFC 9110, 9.3.6) to few ports, and may
+//! want a name and a password (RFC 9110, 11.7).
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+/// What a proxy allows, and whom it knows.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// What `Proxy-Authorization` has to be; with nothing, everybody is let through.
+    authorization: Option<String>,
+    /// Ports that it makes tunnels to, besides 443.
+    tunnels: Vec<u16>,
+    /// Servers that only it knows: `host` or `host:port`, and where they are.
+    servers: Vec<(String, SocketAddr)>,
+}
+
+impl Rules {
+    /// Wants this `Proxy-Authorization`.
+    #[must_use]
+    pub fn authorization(mut self, value: &str) -> Self {
+        self.authorization = Some(value.to_owned());
+        self
+    }
+
+    /// Makes tunnels to this port too.
+    #[must_use]
+    pub fn tunnels_to(mut self, port: u16) -> Self {
+        self.tunnels.push(port);
+        self
+    }
+
+    /// Finds a server of this name at this address.
+    #[must_use]
+    pub fn server(mut self, name: &str, address: SocketAddr) -> Self {
+        self.servers.push((name.to_owned(), address));
+        self
+    }
+}
 
 /// A proxy for as long as the test program runs, which notes what it is asked for.
 pub struct Proxy {
@@ -18,17 +55,26 @@ impl Default for Proxy {
 }
 
 impl Proxy {
-    /// Starts one that connects to whatever it is asked for.
+    /// Starts one that lets everybody through, and makes tunnels to port 443 only.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("binding a loopback port");
+        Self::start_with(Rules::default())
+    }
+
+    /// Starts one with other rules.
+    pub fn start_with(rules: Rules) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").expect("binding a loopback port"), rules)
+    }
+
+    /// Starts one that listens on a socket that is there already. What it connects to is in the caller's network.
+    pub fn on(listener: TcpListener, rules: Rules) -> Self {
         let address = listener.local_addr().expect("the port just bound");
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
+        let (seen, rules) = (Arc::clone(&requests), Arc::new(rules));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let seen = Arc::clone(&seen);
+                let (seen, rules) = (Arc::clone(&seen), Arc::clone(&rules));
                 // Both ends may hang up as they like: their business.
-                thread::spawn(move || serve(stream, &seen).unwrap_or_default());
+                thread::spawn(move || serve(stream, &rules, &seen).unwrap_or_default());
             }
         });
         Self { address, requests }
@@ -45,7 +91,8 @@ impl Proxy {
     }
 }
 
-fn serve(client: TcpStream, seen: &Mutex<Vec<String>>) -> io::Result<()> {
+/// One connection: one request, and what comes back.
+fn serve(client: TcpStream, rules: &Rules, seen: &Mutex<Vec<String>>) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = Vec::new();
     loop {
@@ -57,18 +104,49 @@ fn serve(client: TcpStream, seen: &Mutex<Vec<String>>) -> io::Result<()> {
     }
     let Some(request) = head.first().cloned() else { return Ok(()) };
     seen.lock().expect("no thread panicked").push(request.trim_end().to_owned());
+    let refuse = |status: &str| write!(&client, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let field = |line: &String, name: &str| {
+        line.split_once(':')
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
+    };
+    if let Some(wanted) = &rules.authorization
+        && !head.iter().any(|line| field(line, "proxy-authorization").as_ref() == Some(wanted))
+    {
+        return refuse("407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"proxy\"");
+    }
     let mut words = request.split_whitespace();
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if method == "CONNECT" {
-        let server = TcpStream::connect(target)?;
+        let port = target.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
+        if port != 443 && !rules.tunnels.contains(&port) {
+            return refuse("403 Forbidden");
+        }
+        let server = connect(target, rules)?;
         (&client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
         return tunnel(reader, client, server);
     }
-    let rest = target.strip_prefix("http://").unwrap_or(target);
+    // As a cache it is asked for /HOST/PATH.
+    let Some(rest) = target.strip_prefix("http://").or_else(|| target.strip_prefix('/')) else {
+        return refuse("400 Bad Request");
+    };
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut server = TcpStream::connect(host)?;
-    write!(server, "{method} /{path} HTTP/1.1\r\n{}\r\n", head.get(1..).unwrap_or_default().concat())?;
+    let Ok(mut server) = connect(host, rules) else { return refuse("503 Service Unavailable") };
+    // What is for the proxy goes no further; one request for each connection.
+    let ours = |line: &&String| {
+        ["proxy-authorization", "proxy-connection", "connection"].iter().all(|name| field(line, name).is_none())
+    };
+    let headers: String = head.iter().skip(1).filter(ours).cloned().collect();
+    write!(server, "{method} /{path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")?;
     tunnel(reader, client, server)
+}
+
+/// Connects to `host:port` or `host`.
+fn connect(name: &str, rules: &Rules) -> io::Result<TcpStream> {
+    if let Some((_, address)) = rules.servers.iter().find(|(known, _)| known == name) {
+        return TcpStream::connect(address);
+    }
+    if name.contains(':') { TcpStream::connect(name) } else { TcpStream::connect((name, 80)) }
 }
 
 /// Passes on what both say until both have ended.
@@ -78,6 +156,6 @@ fn tunnel(mut from_client: BufReader<TcpStream>, mut to_client: TcpStream, serve
         io::copy(&mut from_client, &mut to_server).and_then(|_| to_server.shutdown(std::net::Shutdown::Write))
     });
     io::copy(&mut from_server, &mut to_client)?;
-    to_client.shutdown(std::net::Shutdown::Write)?;
+    to_client.shutdown(std::net::Shutdown::Both)?;
     there.join().expect("no thread panicked")
 }

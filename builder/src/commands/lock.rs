@@ -11,6 +11,7 @@ use super::{print, print_json};
 use crate::cmdline::{LockArgs, Source};
 use crate::context::{Context, mirror};
 use crate::lock::{self, Change, Lock, LockError};
+use crate::mirror::Mirror;
 use crate::recipe::{self, Recipe};
 use crate::{archive, resolve};
 
@@ -113,7 +114,7 @@ pub fn archive_of(context: &Context, recipe: &Recipe, source: &Source, fetcher: 
 
 /// That a mirror is behind the one that the old lock was made from: a signature says who made an archive's state, not that it
 /// is the last one.
-fn goes_back(old: &Lock, new: &Lock, mirror: &str) -> Option<String> {
+fn goes_back(old: &Lock, new: &Lock, mirror: &Mirror) -> Option<String> {
     let day = |date| jiff::Timestamp::from_second(date).unwrap_or_default();
     (old.archive.suite == new.archive.suite && new.archive.date < old.archive.date).then(|| {
         format!(

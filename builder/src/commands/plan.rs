@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde::Serialize;
+use store::fetch::proxy::without_password;
 
 use super::{bytes, lock, print, print_json};
 use crate::cmdline::Plan;
@@ -16,7 +17,10 @@ use crate::{recipe, resolve, why};
 #[serde(rename_all = "kebab-case")]
 struct Report<'a> {
     recipe: &'a str,
+    /// Without a password.
     mirror: String,
+    /// Who named it, for people.
+    mirror_from: String,
     lock: &'a PathBuf,
     archive_date: i64,
     /// What the lock would change to; empty if it stays.
@@ -61,9 +65,11 @@ pub fn run(context: &Context, options: &Plan) -> Result<()> {
         }
         packages.push(Entry { package, cached });
     }
+    let mirror = mirror(&recipe, &options.source);
     let report = Report {
         recipe: &recipe.name,
-        mirror: mirror(&recipe, &options.source),
+        mirror: without_password(&mirror.url),
+        mirror_from: mirror.origin.to_string(),
         lock: &found.path,
         archive_date: outcome.lock.archive.date,
         changes: outcome.changes.unwrap_or_default(),
@@ -82,7 +88,7 @@ fn text(report: &Report, had_lock: bool) -> String {
     let missing = report.packages.iter().filter(|entry| entry.cached.is_none()).count();
     let mut lines = vec![
         format!("recipe     {}", report.recipe),
-        format!("mirror     {}", report.mirror),
+        format!("mirror     {} ({})", report.mirror, report.mirror_from),
         format!("archive    of {}", lock::date(report.archive_date)),
     ];
     let lock = match (had_lock, report.changes.is_empty()) {

@@ -32,6 +32,7 @@ use serde::Serialize;
 use store::{Digest, Fetcher, Lock as FileLock, Removal, Store, Wait};
 
 use crate::lock::Lock;
+use crate::mirror::Mirror;
 use crate::recipe::Recipe;
 use crate::report::Reporter;
 use disk::RootImage;
@@ -53,7 +54,7 @@ pub struct Options {
     /// Where the image files go.
     pub output: PathBuf,
     /// Where packages come from.
-    pub mirror: String,
+    pub mirror: Mirror,
     /// Also write the compressed disk and its block map.
     pub compress: bool,
     /// Logical sector size.

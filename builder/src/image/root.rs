@@ -12,12 +12,14 @@ use anyhow::{Context as _, Result};
 use fsimage::Timestamp;
 use rootfs::deb::{Deb, EntryKind};
 use rootfs::{Device, Package, Spec};
-use store::{Digest, Doomed, Download, Fetcher, Store, Tree};
+use store::fetch::Failure;
+use store::{Digest, Doomed, Download, FetchError, Fetcher, Store, Tree};
 
 use super::memo;
 use super::modules::KERNEL_PACKAGES;
-use crate::archive::ARCHITECTURE;
+use crate::archive::{ARCHITECTURE, quote};
 use crate::lock::{Lock, LockedPackage};
+use crate::mirror::Mirror;
 use crate::recipe::Recipe;
 use crate::report::Reporter;
 
@@ -56,16 +58,15 @@ pub fn downloads<'a>(
     snapshot: &str,
     date: i64,
 ) -> Vec<Download> {
-    let mirror = mirror.trim_end_matches('/');
     // The service answers with what it had at a time, and it takes in an archive some hours after that was made.
     let hours = if snapshot.is_empty() { &[][..] } else { &[0, 6, 12, 24] };
     let snapshot = snapshot.trim_end_matches('/');
     let snapshots: Vec<String> = hours.iter().map(|hour| format!("{snapshot}/{}", stamp(date + hour * 3600))).collect();
     let download = |package: &LockedPackage| {
-        // Names in pools hold `~` and `+`, which may stand in a URL as they are.
+        let path = quote(&package.filename);
         let urls = std::iter::once(mirror).chain(snapshots.iter().map(String::as_str));
         Download {
-            urls: urls.map(|base| format!("{base}/{}", package.filename)).collect(),
+            urls: urls.map(|base| format!("{base}/{path}")).collect(),
             size: Some(package.size),
             digest: package.sha256,
             label: format!("{} {}", package.name, package.version),
@@ -95,9 +96,20 @@ pub struct Root {
 }
 
 /// Every locked package's .deb in the store, fetched if it is not there.
-pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &str, reporter: &Reporter) -> Result<Debs> {
-    let wanted = downloads(lock.packages.iter(), mirror, &recipe.archive.snapshot, lock.archive.date);
-    let paths = fetcher.fetch_all(&wanted, reporter).context("fetching the packages")?;
+pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, reporter: &Reporter) -> Result<Debs> {
+    let wanted = downloads(lock.packages.iter(), &mirror.url, &recipe.archive.snapshot, lock.archive.date);
+    let paths = fetcher.fetch_all(&wanted, reporter).map_err(|error| {
+        let gone = matches!(&error, FetchError::Failed { failures, .. } if failures.iter().any(Failure::is_not_found));
+        let help = if gone {
+            format!(
+                "\n  help: the mirror may have newer versions of these packages: `rocbed lock --update {}` locks what it has now",
+                recipe.asked()
+            )
+        } else {
+            String::new()
+        };
+        anyhow::Error::new(error).context(format!("fetching the packages; {}{help}", mirror.help()))
+    })?;
     Ok(lock.packages.iter().map(|package| package.name.clone()).zip(paths).collect())
 }
 
@@ -271,7 +283,7 @@ mod tests {
         let lock = lock(vec![package("mawk", "1.3")]);
         let downloads = downloads(
             lock.packages.iter(),
-            "http://mirror.example/debian/",
+            "http://mirror.example/debian",
             "https://snap.example/archive/debian",
             lock.archive.date,
         );

@@ -226,12 +226,14 @@ fn read_file(tree: &FileTree, path: &str) -> Result<Vec<u8>> {
 fn apt_sources(sources: &[AptSourceEntry]) -> String {
     let stanza = |source: &AptSourceEntry| {
         let check = if source.check_valid_until { "" } else { "Check-Valid-Until: no\n" };
+        let components = source.components.join(" ");
+        // A flat archive has none, and apt refuses an empty list.
+        let components = if components.is_empty() { String::new() } else { format!("Components: {components}\n") };
         format!(
-            "Types: {}\nURIs: {}\nSuites: {}\nComponents: {}\nSigned-By: {}\n{check}",
+            "Types: {}\nURIs: {}\nSuites: {}\n{components}Signed-By: {}\n{check}",
             source.types.join(" "),
             source.uris.join(" "),
             source.suites.join(" "),
-            source.components.join(" "),
             source.signed_by,
         )
     };

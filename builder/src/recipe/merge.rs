@@ -132,18 +132,7 @@ fn last_in<'a, T>(layers: &'a [Layer], get: impl Fn(&'a Layer) -> Option<&'a T>)
 }
 
 pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> Result<Recipe, RecipeError> {
-    let word = |word: Word| word.0;
-    let suite = last(layers, |layer| layer.file.archive.suite.clone());
-    let components = last(layers, |layer| layer.file.archive.components.clone());
-    let archive = Archive {
-        suite: suite.map_or_else(|| "sid".into(), word),
-        components: components
-            .map_or_else(|| vec!["main".into()], |components| components.into_iter().map(word).collect()),
-        mirror: last(layers, |layer| layer.file.archive.mirror.clone()),
-        snapshot: last(layers, |layer| layer.file.archive.snapshot.clone()).unwrap_or_else(|| DEFAULT_SNAPSHOT.into()),
-        check_valid_until: last(layers, |layer| layer.file.archive.check_valid_until).unwrap_or(true),
-        keyrings: last(layers, keyrings).unwrap_or_default(),
-    };
+    let archive = archive(layers)?;
     let apt_sources = layers.iter().flat_map(|layer| layer.file.apt_sources.clone());
     let apt_sources = apt_sources.map(|mut source| {
         if source.suites.is_empty() {
@@ -162,7 +151,8 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
         apt_sources: apt_sources.collect(),
         packages: packages(layers)?,
         kernel: Kernel {
-            flavour: last(layers, |layer| layer.file.kernel.flavour.clone()).map_or_else(|| "amd64".into(), word),
+            flavour: last(layers, |layer| layer.file.kernel.flavour.clone())
+                .map_or_else(|| "amd64".into(), |flavour| flavour.0),
             cmdline: cmdline(layers)?,
             modules: joined(layers, |layer| layer.file.kernel.modules.iter().map(|module| module.0.clone()).collect()),
             initramfs_modules: joined(layers, |layer| {
@@ -186,6 +176,40 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
     })
 }
 
+fn archive(layers: &[Layer]) -> Result<Archive, RecipeError> {
+    // The layer that names the suite, where any does.
+    let named = layers.iter().rposition(|layer| layer.file.archive.suite.is_some());
+    let suite = last(layers, |layer| layer.file.archive.suite.clone()).map_or_else(|| "sid".into(), |suite| suite.0);
+    let components = last_in(layers, |layer| layer.file.archive.components.as_ref());
+    let words = |words: &[Word]| words.iter().map(|word| word.0.clone()).collect::<Vec<_>>();
+    let components = if suite.ends_with('/') {
+        // Those of a parent are of the parent's suite.
+        let own = last_in(layers.get(named.unwrap_or(0)..).unwrap_or_default(), |layer| {
+            layer.file.archive.components.as_ref()
+        });
+        if let Some((layer, list)) = own.filter(|(_, list)| !list.get_ref().is_empty()) {
+            let message = format!("the archive {suite:?} is flat, as its suite ends in a slash, and has no components");
+            return Err(layer.wrong(list.span(), message));
+        }
+        Vec::new()
+    } else {
+        if let Some((layer, list)) = components.filter(|(_, list)| list.get_ref().is_empty()) {
+            let message =
+                "no component to take packages from: name one, such as \"main\", or a flat archive (suite = \"./\")";
+            return Err(layer.wrong(list.span(), message));
+        }
+        components.map_or_else(|| vec!["main".into()], |(_, list)| words(list.get_ref()))
+    };
+    Ok(Archive {
+        suite,
+        components,
+        mirror: last(layers, |layer| layer.file.archive.mirror.clone()),
+        snapshot: last(layers, |layer| layer.file.archive.snapshot.clone()).unwrap_or_else(|| DEFAULT_SNAPSHOT.into()),
+        check_valid_until: last(layers, |layer| layer.file.archive.check_valid_until).unwrap_or(true),
+        keyrings: last(layers, keyrings).unwrap_or_default(),
+    })
+}
+
 fn keyrings(layer: &Layer) -> Option<Vec<PathBuf>> {
     let here = layer.directory.clone().unwrap_or_default();
     layer.file.archive.keyrings.as_ref().map(|paths| paths.iter().map(|path| here.join(path)).collect())
@@ -203,6 +227,10 @@ fn packages(layers: &[Layer]) -> Result<Packages, RecipeError> {
                 return Err(layer.wrong(removed.span(), format!("{message}; {help}")));
             }
         }
+        if let Some(dpkg) = layer.file.packages.exclude.iter().find(|name| name.get_ref().0 == "dpkg") {
+            let message = "dpkg cannot be excluded: it configures the packages while the image is made";
+            return Err(layer.wrong(dpkg.span(), message));
+        }
         for relation in &layer.file.packages.install {
             if !install.contains(&relation.0) {
                 install.push(relation.0.clone());
@@ -211,7 +239,9 @@ fn packages(layers: &[Layer]) -> Result<Packages, RecipeError> {
     }
     Ok(Packages {
         install,
-        exclude: joined(layers, |layer| layer.file.packages.exclude.iter().map(|name| name.0.clone()).collect()),
+        exclude: joined(layers, |layer| {
+            layer.file.packages.exclude.iter().map(|name| name.get_ref().0.clone()).collect()
+        }),
         recommends: last(layers, |layer| layer.file.packages.recommends).unwrap_or(false),
         preseed: joined(layers, |layer| layer.file.packages.preseed.iter().map(|line| line.0.clone()).collect()),
     })
@@ -371,6 +401,18 @@ mod tests {
     }
 
     #[test]
+    fn a_flat_archive_has_no_components() {
+        let parent = ("parent.toml", "[archive]\nsuite = 'sid'\ncomponents = ['main', 'contrib']");
+        let child = |more: &str| format!("inherits = 'parent'\n[archive]\nsuite = './'\n{more}");
+        let archive = load_files(&[parent, ("child.toml", &child(""))]).unwrap().archive;
+        assert_eq!((archive.suite.as_str(), archive.components.len()), ("./", 0));
+        let error = load_files(&[parent, ("child.toml", &child("components = ['main']"))]).unwrap_err();
+        assert!(error.contains("child.toml:4:14: ") && error.contains("flat"), "{error}");
+        let error = load_files(&[("r.toml", "[archive]\ncomponents = []\n")]).unwrap_err();
+        assert!(error.contains("r.toml:2:14: no component"), "{error}");
+    }
+
+    #[test]
     fn removing_what_is_not_there_is_refused() {
         let error = load_files(&[("r.toml", "[packages]\nremove = ['zsh']\n")]).unwrap_err();
         assert!(error.contains("r.toml:2:11: ") && error.contains("packages.exclude"), "{error}");
@@ -406,6 +448,7 @@ mod tests {
             ("[kernel]\nmodules = ['kernel/fs']".into(), "2:12", "a slash at its end"),
             ("[packages]\npreseed = ['tzdata']".into(), "2:12", "debconf"),
             ("[packages]\nexclude = ['a (= 1)']".into(), "2:12", "no package name"),
+            ("[packages]\nexclude = ['vim', 'dpkg']".into(), "2:19", "dpkg cannot be excluded"),
         ] {
             let error = load_files(&[("r.toml", &text)]).unwrap_err();
             assert!(error.contains(&format!("r.toml:{place}: ")) && error.contains(words), "{text}\n{error}");

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::settings::SettingsTable;
 use super::value::{
     AbsolutePath, AccountName, AccountPath, ByteSize, CmdlineRemoval, CmdlineWord, Mode, ModuleRequest, Owner,
-    PackageName, PackageRelation, Preseed, SectorSize, UserId, Word,
+    PackageName, PackageRelation, Preseed, SectorSize, Suite, UserId, Word,
 };
 
 /// A rocbed recipe: what goes into an appliance image.
@@ -55,10 +55,13 @@ pub struct RecipeFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ArchiveTable {
-    /// The suite: `sid`, `trixie`, `unstable`.
-    pub suite: Option<Word>,
-    /// The components to take packages from; a recipe's list replaces an inherited one.
-    pub components: Option<Vec<Word>>,
+    /// The suite: `sid` (which is `unstable`), or one of an archive of your own. It has to have a kernel that is packaged as sid's
+    /// since 7.2, which no release of Debian has yet. A flat archive is named by the directory of its Release file, with a slash
+    /// at its end (`./`), as in sources.list(5).
+    pub suite: Option<Suite>,
+    /// The components to take packages from; a recipe's list replaces an inherited one. A flat archive has none.
+    #[schemars(with = "Option<Vec<Word>>")]
+    pub components: Option<Spanned<Vec<Word>>>,
     /// Base address of the mirror (`http`, `https` or `file`). Unset: the one this machine's apt uses for Debian, else
     /// `http://ftp.debian.org/debian`. `--mirror` and `ROCBED_MIRROR` win over both.
     pub mirror: Option<String>,
@@ -84,8 +87,10 @@ pub struct PackagesTable {
     #[schemars(with = "Vec<PackageName>")]
     pub remove: Vec<Spanned<PackageName>>,
     /// Packages that must never be installed, by name, even where something depends on them or recommends them.
+    /// dpkg cannot be left out: it configures the others.
     #[serde(default)]
-    pub exclude: Vec<PackageName>,
+    #[schemars(with = "Vec<PackageName>")]
+    pub exclude: Vec<Spanned<PackageName>>,
     /// Whether Recommends are installed where possible (`false` unless said otherwise).
     pub recommends: Option<bool>,
     /// Answers for debconf, a line each as in debconf-set-selections(1).

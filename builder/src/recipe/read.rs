@@ -173,8 +173,34 @@ pub fn load_shipped(name: &str) -> Result<Recipe, RecipeError> {
 pub fn parse_file(text: &str, origin: &str) -> Result<RecipeFile, RecipeError> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        invalid(text, origin, at, with_nearest_key(error.message()))
+        let message = wrong_shape(error.message(), text, at).unwrap_or_else(|| with_nearest_key(error.message()));
+        invalid(text, origin, at, message)
     })
+}
+
+/// What to say where a table, a list of tables or a list is written as something else: serde names types of ours, and takes a list
+/// for the values of a table's keys.
+fn wrong_shape(message: &str, text: &str, at: usize) -> Option<String> {
+    let told = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid length "))?;
+    let (_, expected) = told.split_once(", expected ")?;
+    let start = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text.get(start..)?.lines().next()?;
+    let key = line.split('=').next()?.trim().trim_matches(['[', ']']);
+    if key.is_empty() {
+        return None;
+    }
+    let below = "on a line of its own, and its keys below it";
+    match (key, expected.trim_end()) {
+        ("packages", _) => {
+            Some("`packages` is a table: write [packages] on a line of its own, and install = [...] below it".into())
+        }
+        ("archive" | "kernel" | "settings" | "image", _) => Some(format!("`{key}` is a table: write [{key}] {below}")),
+        ("file" | "group" | "user" | "apt-source", _) => {
+            Some(format!("`{key}` is a list of tables: write [[{key}]] {below}"))
+        }
+        (_, "a sequence") => Some(format!("`{key}` is a list: write {key} = [...]")),
+        _ => None,
+    }
 }
 
 /// Turns serde's "unknown field `a`, expected one of `b`, `c`" into a sentence that names the nearest key.
@@ -204,6 +230,22 @@ mod tests {
         let error = parse_file("description = \"x\"\n[packages]\ninstal = [\"hello\"]\n", "my.toml").unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("my.toml:3:1: unknown key `instal`; did you mean `install`?"), "{text}");
+    }
+
+    #[test]
+    fn what_should_be_a_table_or_a_list_is_told_how_to_be_written() {
+        let said = |text: &str| parse_file(text, "my.toml").unwrap_err().to_string();
+        for (text, expected) in [
+            ("packages = [\"strace\"]\n", "my.toml:1:13: `packages` is a table: write [packages]"),
+            ("packages = \"strace\"\n", "`packages` is a table: write [packages]"),
+            ("kernel = \"amd64\"\n", "`kernel` is a table: write [kernel]"),
+            ("[file]\npath = \"/a\"\n", "write [[file]]"),
+            ("user = [\"tester\"]\n", "`user` is a list of tables: write [[user]]"),
+            ("[packages]\ninstall = \"strace\"\n", "my.toml:2:11: `install` is a list: write install = [...]"),
+        ] {
+            let said = said(text);
+            assert!(said.contains(expected) && !said.contains("struct"), "{text}\n{said}");
+        }
     }
 
     #[test]

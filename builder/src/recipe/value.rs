@@ -186,6 +186,23 @@ checked_string!(
 );
 
 checked_string!(
+    /// A suite, or the directory of a flat archive, which ends in a slash (sources.list(5)).
+    Suite(String),
+    "a suite in quotes, such as \"sid\", or the directory of a flat archive, such as \"./\"",
+    |text| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~/".contains(c);
+        let path = text.strip_suffix('/').unwrap_or(text);
+        let path = if text.ends_with('/') { path.strip_prefix("./").unwrap_or(path) } else { path };
+        let escapes = path.split('/').any(|part| matches!(part, "" | "." | ".."));
+        if text.chars().all(plain) && (!escapes || matches!(text, "/" | "./")) {
+            return Ok(text.to_owned());
+        }
+        Err(format!("{text:?} is not a suite: one word of letters, digits and -_.+~/, or a directory that ends in a slash"))
+    },
+    schemars::json_schema!({"type": "string", "pattern": "^[A-Za-z0-9._+~/-]+$"})
+);
+
+checked_string!(
     /// Kernel modules: a name, a directory with a slash at its end, or `*`.
     ModuleRequest(String),
     "a module's name or directory in quotes",
@@ -326,6 +343,17 @@ mod tests {
         assert!(removal("console=").means("console=ttyS0,115200n8"));
         assert!(removal("quiet").means("quiet"));
         assert!(!removal("console").means("console=tty0") && !removal("quiet").means("quieter"));
+    }
+
+    #[test]
+    fn suites_are_words_or_directories() {
+        let read = |text: &str| serde_json::from_value::<Suite>(text.into()).is_ok();
+        for good in ["sid", "trixie-security", "trixie/updates", "./", "/", "amd64/", "./amd64/new/"] {
+            assert!(read(good), "{good}");
+        }
+        for bad in ["", ".", "..", "../", "./..", "../x/", "a//", "./../", "a b", "sid/../x"] {
+            assert!(!read(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -30,10 +30,25 @@ pub fn write(settings: &Settings, root: &Path, layer: &Path) -> io::Result<()> {
         let sources = fs::read_to_string(root.join(SOURCES))?;
         add(SOURCES, with_mirror(&sources, mirror))?;
     }
-    if !settings.check_valid_until {
-        add(CONFIGURATION, "Acquire::Check-Valid-Until \"false\";\n".to_owned())?;
+    let configuration = configuration(settings);
+    if !configuration.is_empty() {
+        add(CONFIGURATION, configuration)?;
     }
     Ok(())
+}
+
+/// What apt.conf(5) has to say besides the image's.
+fn configuration(settings: &Settings) -> String {
+    let mut text = String::new();
+    if !settings.check_valid_until {
+        text.push_str("Acquire::Check-Valid-Until \"false\";\n");
+    }
+    if let Some(proxy) = &settings.proxy {
+        // A quotation mark would end the value.
+        let proxy = proxy.reveal().replace('"', "%22");
+        text.push_str(&format!("Acquire::http::Proxy \"{proxy}\";\nAcquire::https::Proxy \"{proxy}\";\n"));
+    }
+    text
 }
 
 /// Whose archive a mirror has.
@@ -58,6 +73,7 @@ fn with_mirror(sources: &str, mirror: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use appliance::settings::Secret;
 
     #[test]
     fn only_what_was_set_is_in_the_layer() -> io::Result<()> {
@@ -73,6 +89,17 @@ mod tests {
         assert_eq!(text(SOURCES)?, "Types: deb deb-src\nURIs: http://b\nSuites: sid\n");
         assert_eq!(text(CONFIGURATION)?, "Acquire::Check-Valid-Until \"false\";\n");
         Ok(())
+    }
+
+    #[test]
+    fn a_proxy_is_for_both_protocols() {
+        let proxy = Some(Secret::new("http://me:a\"b@proxy.lab:3128"));
+        let settings = Settings { proxy, check_valid_until: false, ..Settings::default() };
+        let expected = "Acquire::Check-Valid-Until \"false\";\n\
+            Acquire::http::Proxy \"http://me:a%22b@proxy.lab:3128\";\nAcquire::https::Proxy \"http://me:a%22b@proxy.lab:3128\";\n";
+        assert_eq!(configuration(&settings), expected);
+        assert!(!format!("{settings:?}").contains("3128"));
+        assert_eq!(configuration(&Settings::default()), "");
     }
 
     #[test]

@@ -160,6 +160,7 @@ impl CommandLine {
                 | Key::Ntp
                 | Key::SetClock
                 | Key::Mirror
+                | Key::Proxy
                 | Key::CheckValidUntil
                 | Key::Gpu
                 | Key::OverlaySize

@@ -43,6 +43,8 @@ pub struct Settings {
     pub gpu: Option<String>,
     /// Debian mirror for apt in testbeds, instead of the image's.
     pub mirror: Option<String>,
+    /// HTTP proxy for apt in testbeds, maybe with a password.
+    pub proxy: Option<Secret>,
     /// Whether apt refuses a Release file past its `Valid-Until`.
     pub check_valid_until: bool,
     /// Address ranges and so on in the kernel's `ip=` form, one for each link that is not to use DHCP.
@@ -78,6 +80,7 @@ impl Default for Settings {
             results: None,
             gpu: None,
             mirror: None,
+            proxy: None,
             check_valid_until: true,
             ip: Vec::new(),
             ntp: Vec::new(),
@@ -175,6 +178,7 @@ impl Settings {
             Key::Jobs => self.jobs = address(),
             Key::Results => self.results = address(),
             Key::Mirror => self.mirror = address(),
+            Key::Proxy => self.proxy = Some(Secret::new(value.trim_end_matches('/'))),
             Key::CheckValidUntil => self.check_valid_until = truth,
             Key::Ip => self.ip.push(value.to_owned()),
             Key::Ntp => self.ntp = words().collect(),

@@ -247,3 +247,44 @@ fn debians_own_keyring_is_compiled_in() {
     // Debian Archive Automatic Signing Key (13/trixie).
     assert!(fingerprints.iter().any(|one| one == "04B54C3CDCA79751B16BC6B5225629DF75B188BD"), "{fingerprints:?}");
 }
+
+#[test]
+fn a_signature_that_is_dated_back_before_its_key_expired_is_refused() {
+    use archive::release::{Release, ReleaseError};
+    let expired = key("expired", Some(50));
+    let good = key("good", None);
+    // `TEXT` says that it was made now; the signature, that it is older than the key's expiry 50 days ago.
+    let back_dated = |certs: &[&Cert]| {
+        let verified = verify_inrelease(&sign(certs, now() - 60 * DAY), &keyring(certs), now()).unwrap();
+        Release::parse(&verified.text).unwrap().check_signers(&verified.signers)
+    };
+    let error = back_dated(&[&expired]).unwrap_err();
+    assert!(matches!(&error, ReleaseError::KeyExpired { key, .. } if key == "expired"), "{error}");
+    assert!(error.to_string().contains("archive.keyrings"), "{error}");
+    assert_eq!(back_dated(&[&expired, &good]), Ok(()), "one good signature is enough");
+    assert_eq!(back_dated(&[&good]), Ok(()));
+    // A key that expires later.
+    assert_eq!(back_dated(&[&key("expiring", Some(101))]), Ok(()));
+}
+
+#[test]
+fn a_renewed_key_expires_when_its_owner_said_last() {
+    use archive::release::Release;
+    let cert = key("renewed", Some(50));
+    let policy = StandardPolicy::new();
+    let mut signer = cert.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap();
+    let mut packets = Vec::new();
+    let valid = cert.with_policy(&policy, now() - 60 * DAY).unwrap();
+    let later = Some(now() + 1000 * DAY);
+    for key in valid.keys().for_signing().subkeys() {
+        let mut secret = key.key().clone().parts_into_secret().unwrap().into_keypair().unwrap();
+        packets.extend(key.set_expiration_time(&mut signer, Some(&mut secret), later).unwrap());
+    }
+    packets.extend(valid.primary_key().set_expiration_time(&mut signer, later).unwrap());
+    let (renewed, _) = cert.clone().insert_packets(packets).unwrap();
+    // It was renewed just now, by this machine's clock, and signed 60 days before the fixed moment.
+    let now_or_later = SystemTime::now().max(now()) + Duration::from_secs(1);
+    let verified = verify_inrelease(&sign(&[&cert], now() - 60 * DAY), &keyring(&[&renewed]), now_or_later).unwrap();
+    assert_eq!(Release::parse(&verified.text).unwrap().check_signers(&verified.signers), Ok(()));
+    assert_eq!(verified.signers[0].expires.map(|time| time.as_second()), Some(1_793_347_681 + 1000 * 24 * 3600));
+}

@@ -11,6 +11,7 @@ use std::time::Duration;
 use progress::Silent;
 use server::{Reply, Server};
 use store::fetch::Problem;
+use store::fetch::proxy::Proxies;
 use store::{Digest, Download, FetchError, FetchOptions, Fetcher, PrunePolicy, Store};
 
 struct Bed {
@@ -366,4 +367,104 @@ fn old_partial_downloads_are_pruned() {
     bed.fetch(&wanted(&body(), &[url])).unwrap_err();
     let report = bed.store.prune(&PrunePolicy { max_bytes: Some(0), ..PrunePolicy::default() }).unwrap();
     assert_eq!((report.removed.len(), report.freed_bytes, bed.partials()), (1, 1000, 0));
+}
+
+/// A fetcher that goes through the bed's server as a proxy, with the `no_proxy` given.
+fn through(bed: &Bed, login: &str, no_proxy: &str) -> Fetcher {
+    let proxy = bed.server.url("").replace("http://", &format!("http://{login}"));
+    let set = |name: &str| match name {
+        "http_proxy" | "https_proxy" => Some(proxy.clone().into()),
+        "no_proxy" => Some(no_proxy.into()),
+        _ => None,
+    };
+    Fetcher::new(bed.store.clone(), FetchOptions { proxies: Proxies::from_variables(set), ..options() }).unwrap()
+}
+
+#[test]
+fn a_proxy_is_asked_for_whole_addresses_and_not_for_a_tunnel() {
+    let bed = Bed::new();
+    // Nobody but the proxy knows this name.
+    let url = "http://deb.invalid:8080/debian/hello.deb";
+    bed.server.on(url, [Reply::Cut(body(), 100_000), Reply::Whole(body())]);
+    let fetcher = through(&bed, "user:p%40ss%20word@", "");
+    let paths = fetcher.fetch_all(&[wanted(&body(), &[url.to_owned()])], &Silent).unwrap();
+    assert_eq!(fs::read(&paths[0]).unwrap(), body());
+    for head in bed.server.heads() {
+        assert!(head.starts_with("GET http://deb.invalid:8080/debian/hello.deb HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("\r\nProxy-Authorization: Basic dXNlcjpwQHNzIHdvcmQ=\r\n"), "{head}");
+        assert!(head.contains("host: deb.invalid:8080\r\n"), "{head}");
+    }
+    assert_eq!(bed.ranges(), [None, Some("bytes=100000-".into())], "both attempts went through the proxy");
+}
+
+#[test]
+fn many_files_go_through_a_proxy_over_few_connections() {
+    let bed = Bed::new();
+    let contents: Vec<Vec<u8>> = (0..40_u8).map(|i| vec![i; 1000 * usize::from(i)]).collect();
+    let downloads: Vec<Download> = contents
+        .iter()
+        .enumerate()
+        .map(|(i, content)| {
+            let url = format!("http://deb.invalid/{i}");
+            bed.server.on(&url, [Reply::Whole(content.clone())]);
+            wanted(content, &[url])
+        })
+        .collect();
+    through(&bed, "", "").fetch_all(&downloads, &Silent).unwrap();
+    assert_eq!(bed.server.requests().len(), 40);
+    assert!(bed.server.heads().iter().all(|head| !head.to_lowercase().contains("proxy-authorization")));
+}
+
+#[test]
+fn a_server_of_no_proxy_is_asked_directly() {
+    let bed = Bed::new();
+    let url = bed.server.on("/a", [Reply::Whole(body())]);
+    through(&bed, "", "127.0.0.0/8").fetch_all(&[wanted(&body(), &[url])], &Silent).unwrap();
+    assert!(bed.server.heads()[0].starts_with("GET /a HTTP/1.1\r\n"));
+}
+
+#[test]
+fn redirections_go_through_the_proxy_and_its_refusals_are_told() {
+    let bed = Bed::new();
+    let problem = |login: &str, url: &str| {
+        let download = wanted(b"x", &[url.to_owned()]);
+        match through(&bed, login, "").fetch_all(&[download], &Silent).unwrap_err() {
+            FetchError::Failed { mut failures, .. } => failures.remove(0).causes.remove(0).problem,
+            other => panic!("{other}"),
+        }
+    };
+    bed.server.on("http://deb.invalid/a", [Reply::Status(301, vec![("Location", "http://other.invalid/b".into())])]);
+    assert_eq!(problem("", "http://deb.invalid/a"), Problem::Status(404));
+    assert_eq!(bed.server.requests().last().unwrap().path, "http://other.invalid/b");
+    bed.server.on("deb.invalid:443", [Reply::Status(407, vec![])]);
+    let refused = problem("user:secret@", "https://deb.invalid/a");
+    assert_eq!(refused, Problem::Tunnel(407));
+    assert!(refused.to_string().contains("name:password"), "{refused}");
+    assert!(bed.server.heads().last().unwrap().contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"));
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_named_without_its_password() {
+    let bed = Bed::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let set = |name: &str| (name == "http_proxy").then(|| format!("http://me:secret@127.0.0.1:{port}").into());
+    let options = FetchOptions { proxies: Proxies::from_variables(set), ..options() };
+    let fetcher = Fetcher::new(bed.store.clone(), options).unwrap();
+    let text = fetcher.fetch_bytes("http://deb.invalid/x", 10).unwrap_err().to_string();
+    assert!(text.contains(&format!("through the proxy http://127.0.0.1:{port} (http_proxy)")), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn a_socks_proxy_is_refused_in_words() {
+    let bed = Bed::new();
+    for scheme in ["socks", "socks4", "socks4a", "socks5", "socks5h"] {
+        let set = |name: &str| (name == "all_proxy").then(|| format!("{scheme}://127.0.0.1:1080").into());
+        let options = FetchOptions { proxies: Proxies::from_variables(set), ..options() };
+        let fetcher = Fetcher::new(bed.store.clone(), options).unwrap();
+        for url in ["http://deb.invalid/x", "https://deb.invalid/x"] {
+            let text = fetcher.fetch_bytes(url, 10).unwrap_err().to_string();
+            assert!(text.contains("all_proxy") && text.contains("SOCKS proxies are not supported"), "{text}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use super::{print, print_json};
 use crate::cmdline::{Boot, Network};
 use crate::context::Context;
 use crate::image::publish::SUMS;
-use crate::mirror::host_mirror;
+use crate::mirror::{self, Mirror};
 use crate::virtio_channel::{Handover, Work};
 use jobs::Watcher;
 use machine::Console;
@@ -111,6 +111,9 @@ fn boot(context: &Context, options: &Boot) -> Result<u8> {
     Ok(if session.done { code } else { code.max(exit::TESTBED_FAILED) })
 }
 
+/// This machine, as a virtual machine with QEMU's user network sees it.
+const HOST_OF_USER_NETWORK: &str = "10.0.2.2";
+
 /// What the appliance is told beside its jobs. Its network is this machine's, so this machine's mirror is the best one.
 fn settings(options: &Boot) -> Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::new();
@@ -120,7 +123,16 @@ fn settings(options: &Boot) -> Result<BTreeMap<String, String>> {
         gpu::simulate(gpu).map_err(|error| anyhow::anyhow!("--gpu: {error}"))?;
         set("gpu", gpu.clone());
     }
-    set("mirror", options.mirror.clone().unwrap_or_else(host_mirror));
+    let mirror = options.mirror.clone().unwrap_or_else(|| Mirror::of_this_machine("sid").url);
+    // Files of this machine are none of the appliance's.
+    if options.mirror.is_some() || !mirror.starts_with("file:") {
+        if let Some(chosen) = mirror::proxies().proxies.for_url(&mirror)? {
+            let local = chosen.proxy.is_local() && options.network == Network::User;
+            let proxy = if local { chosen.proxy.at(HOST_OF_USER_NETWORK) } else { chosen.proxy.clone() };
+            set("proxy", proxy.url_with_password());
+        }
+        set("mirror", mirror);
+    }
     if options.ignore_valid_until {
         set("check-valid-until", "no".into());
     }

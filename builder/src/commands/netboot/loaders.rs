@@ -60,7 +60,7 @@ pub fn find(context: &Context, source: &Source) -> Result<Loaders> {
     let package = package.context("there is no package ipxe in the archive").context(help)?;
     let digest: Digest = package.sha256().context(help)?.parse().context(help)?;
     let download = Download {
-        urls: vec![format!("{}/{}", mirror.trim_end_matches('/'), package.filename().context(help)?)],
+        urls: vec![format!("{}/{}", mirror.url, archive::quote(package.filename().context(help)?))],
         size: Some(package.size().context(help)?),
         digest,
         label: format!("ipxe {}", package.version()),

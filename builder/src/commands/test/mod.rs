@@ -2,6 +2,7 @@
 
 mod layer;
 mod machine;
+mod proxy;
 mod table;
 
 use std::ffi::OsString;
@@ -42,7 +43,8 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     let scratch = tempfile::Builder::new().prefix("rocbed-test.").tempdir_in(context.cache_directory()?);
     let scratch = scratch.context("making a temporary directory in the cache")?;
     let layer = scratch.path().join("layer");
-    layer::write(&root, &adapted(recipe, options), epoch, &layer).context("making the testbed's own files")?;
+    layer::write(&root, &proxy::told(adapted(recipe, options))?, epoch, &layer)
+        .context("making the testbed's own files")?;
 
     let output = options.output.clone().unwrap_or_else(|| scratch.path().join("results"));
     let mut setup = Setup::new(server(&root.path, &layer)?, scratch.path().to_owned(), output.clone(), &job.id);

@@ -1,3 +1,4 @@
+use super::Signer;
 use crate::index::is_safe_path;
 use debian::deb822::{Comments, Error as Deb822Error, Paragraph, Paragraphs};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
@@ -30,6 +31,8 @@ pub struct Release {
     pub components: Vec<String>,
     /// `Architectures`.
     pub architectures: Vec<String>,
+    /// `No-Support-for-Architecture-all`: kinds of indexes, of which those of each architecture have the packages for all too.
+    pub without_architecture_all: Vec<String>,
     /// `SHA256`: the indexes by path.
     pub indexes: BTreeMap<String, IndexEntry>,
 }
@@ -115,6 +118,19 @@ pub enum ReleaseError {
         /// Whole days since then.
         days: i64,
     },
+    /// The key had expired when the file was made.
+    #[error(
+        "the Release file was made on {date}, and the key of {key} that signed it expired on {expired}: the signature is not as \
+         old as it says. A newer keyring may have the key renewed: name it in the recipe's archive.keyrings"
+    )]
+    KeyExpired {
+        /// User id of the key.
+        key: String,
+        /// When it expired.
+        expired: Timestamp,
+        /// `Date` of the file.
+        date: Timestamp,
+    },
     /// `Date` lies ahead.
     #[error("the Release file of {suite} was made on {date}, which is in the future: check this machine's clock")]
     FromTheFuture {
@@ -150,8 +166,37 @@ impl Release {
             acquire_by_hash: paragraph.get("Acquire-By-Hash").is_some_and(|value| value.eq_ignore_ascii_case("yes")),
             components: words("Components"),
             architectures: words("Architectures"),
+            without_architecture_all: words("No-Support-for-Architecture-all"),
             indexes: entries(paragraph)?,
         })
+    }
+
+    /// Whether packages for all architectures have an index of their own (`binary-all`) of a kind such as `Packages`. Where they
+    /// have none, or it says the same as the others, this is false.
+    pub fn has_index_of_all(&self, kind: &str) -> bool {
+        let supported = self.architectures.is_empty() || self.architectures.iter().any(|known| known == "all");
+        supported && !self.without_architecture_all.iter().any(|known| known == kind)
+    }
+
+    /// Whether one of those who signed the text had a key that was still valid at `Date`.
+    ///
+    /// A signature has the date that its maker writes, and a key that has expired can still make signatures, with a date from
+    /// before. The text that it signs cannot be older than `Date`: if the key had expired by then, the signature's date is a lie.
+    /// A forger can put `Date` back too; that is for `Valid-Until` to find, and for whoever knows a later state of the archive.
+    pub fn check_signers(&self, signers: &[Signer]) -> Result<(), ReleaseError> {
+        let mut late = None;
+        for signer in signers {
+            match signer.expires {
+                Some(expired) if expired <= self.date => late = Some((signer, expired)),
+                _ => return Ok(()),
+            }
+        }
+        match late {
+            Some((signer, expired)) => {
+                Err(ReleaseError::KeyExpired { key: signer.user_id.clone(), expired, date: self.date })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether `now` is between `Date` and `Valid-Until`, unless `policy` says that it does not matter.

@@ -1,7 +1,8 @@
 use super::Keyring;
 use jiff::Timestamp;
 use sequoia_openpgp::{
-    Cert, KeyHandle,
+    Cert, Fingerprint, KeyHandle,
+    cert::amalgamation::key::PrimaryKey,
     packet::Signature,
     parse::{
         Parse,
@@ -32,8 +33,10 @@ pub struct Signer {
     pub fingerprint: String,
     /// First user id of the certificate.
     pub user_id: String,
-    /// When the signature was made.
+    /// When the signature says that it was made. Whoever has the key can write any date.
     pub signed: Option<Timestamp>,
+    /// When the key expires, or has expired: see [`Release::check_signers`](super::Release::check_signers).
+    pub expires: Option<Timestamp>,
 }
 
 /// A signature that does not count.
@@ -125,7 +128,7 @@ pub fn verify_inrelease(bytes: &[u8], keyring: &Keyring, now: SystemTime) -> Res
     let policy = StandardPolicy::at(now);
     let unreadable = |reason: String| VerifyError::Unreadable { reason };
     let mut verifier = VerifierBuilder::from_bytes(bytes)
-        .and_then(|builder| builder.with_policy(&policy, now, Collector::new(keyring)))
+        .and_then(|builder| builder.with_policy(&policy, now, Collector::new(keyring, now)))
         .map_err(|error| unreadable(error.to_string()))?;
     let mut text = Vec::new();
     verifier.read_to_end(&mut text).map_err(|error| unreadable(error.to_string()))?;
@@ -146,7 +149,7 @@ pub fn verify_detached(
     let policy = StandardPolicy::at(now);
     let unreadable = |reason: String| VerifyError::Unreadable { reason };
     let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
-        .and_then(|builder| builder.with_policy(&policy, now, Collector::new(keyring)))
+        .and_then(|builder| builder.with_policy(&policy, now, Collector::new(keyring, now)))
         .map_err(|error| unreadable(error.to_string()))?;
     verifier.verify_bytes(text).map_err(|error| unreadable(error.to_string()))?;
     verifier.into_helper().finish(text.to_vec())
@@ -192,14 +195,15 @@ fn check_framing(bytes: &[u8]) -> Result<(), VerifyError> {
 /// Collects what the library finds out about each signature. Judging is left to [`finish`](Collector::finish), since an
 /// error from inside of the library's callback would lose its type.
 struct Collector {
+    now: SystemTime,
     certs: Vec<Cert>,
     signers: Vec<Signer>,
     rejected: Vec<Rejected>,
 }
 
 impl Collector {
-    fn new(keyring: &Keyring) -> Self {
-        Self { certs: keyring.certs.clone(), signers: Vec::new(), rejected: Vec::new() }
+    fn new(keyring: &Keyring, now: SystemTime) -> Self {
+        Self { now, certs: keyring.certs.clone(), signers: Vec::new(), rejected: Vec::new() }
     }
 
     fn finish(self, text: Vec<u8>) -> Result<Verified, VerifyError> {
@@ -227,6 +231,7 @@ impl VerificationHelper for Collector {
                         fingerprint: ka.cert().fingerprint().to_hex(),
                         user_id: user_id(ka.cert()),
                         signed: sig.signature_creation_time().and_then(|time| Timestamp::try_from(time).ok()),
+                        expires: expiry(ka.cert(), &ka.key().fingerprint(), self.now),
                     }),
                     Err(error) => self.rejected.push(reject(&error)),
                 }
@@ -234,6 +239,15 @@ impl VerificationHelper for Collector {
         }
         Ok(())
     }
+}
+
+/// When a key of a certificate expires, or its primary key does, by what its owner said last.
+fn expiry(cert: &Cert, key: &Fingerprint, now: SystemTime) -> Option<Timestamp> {
+    let policy = StandardPolicy::at(now);
+    let keys = cert.keys().with_policy(&policy, now);
+    let expiries = keys.filter(|found| found.primary() || found.key().fingerprint() == *key);
+    let times = expiries.filter_map(|found| Timestamp::try_from(found.key_expiration_time()?).ok());
+    times.min()
 }
 
 fn reject(error: &VerificationError<'_>) -> Rejected {

@@ -59,6 +59,9 @@ settings! {
     Mirror "mirror" Kind::Url, May::Everybody,
         "the image's",
         "Debian mirror in testbeds.";
+    Proxy "proxy" Kind::Url, May::Everybody,
+        "none",
+        "HTTP proxy that apt in testbeds goes through: `http://proxy.example:3128`, or `http://name:password@proxy.example:3128`, which tests can read.";
     CheckValidUntil "check-valid-until" Kind::Truth, May::Everybody,
         "yes",
         "Whether apt in testbeds refuses a Release file that is past its date.";

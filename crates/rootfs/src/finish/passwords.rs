@@ -70,7 +70,8 @@ pub fn add_user(tree: &mut FileTree, user: &User, epoch: i64) -> Result<(), Erro
     let (uid, gid) = (user.uid.to_string(), user.gid.to_string());
     let mut passwd = Table::read(tree, "etc/passwd")?;
     if let Some(line) = passwd.lines.iter().find(|line| line[0] == user.name || line.get(2) == Some(&uid)) {
-        return Err(wrong("etc/passwd", format!("{} with the number {:?} is there already", line[0], line.get(2))));
+        let number = line.get(2).map_or("", String::as_str);
+        return Err(wrong("etc/passwd", format!("{} with the number {number} is there already", line[0])));
     }
     let has_gid = Table::read(tree, "etc/group")?.lines.iter().any(|line| line.get(2) == Some(&gid));
     if !has_gid {

@@ -4,14 +4,16 @@ use std::env;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use ureq::config::Config;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
-use ureq::unversioned::transport::DefaultConnector;
-use ureq::{Agent, Proxy, Timeout};
+use ureq::{Agent, Timeout};
 
 use crate::fetch::FetchOptions;
+use crate::fetch::connector::Router;
 use crate::fetch::error::{FetchError, Problem};
-use crate::fetch::resolver::RememberingResolver;
+use crate::fetch::proxy::{BadProxy, Proxies};
 
 /// Where distributions keep the certificates of the authorities they trust, in one file.
 const BUNDLES: [&str; 3] = [
@@ -23,39 +25,56 @@ const BUNDLES: [&str; 3] = [
 /// How many redirections are followed.
 const REDIRECTIONS: u32 = 8;
 
-/// One agent for each scheme: each has its own proxy, and the one for https never leaves it.
+/// One agent for each scheme: the one for https never leaves it.
 #[derive(Debug)]
 pub(crate) struct Client {
     http: Agent,
     https: Agent,
+    proxies: Arc<Proxies>,
+}
+
+/// What all connections of an agent are made with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    https_only: bool,
+    options: FetchOptions,
+    tls: TlsConfig,
+}
+
+impl Settings {
+    /// ureq's configuration; with a proxy for connections through its tunnels only.
+    pub(crate) fn config(&self, tunnel: Option<ureq::Proxy>) -> Config {
+        let Self { https_only, options, tls } = self;
+        let config = Agent::config_builder()
+            .https_only(*https_only)
+            .http_status_as_error(false)
+            .max_redirects(REDIRECTIONS)
+            .accept_encoding("identity")
+            .user_agent(concat!("rocbed/", env!("CARGO_PKG_VERSION")))
+            .max_idle_connections(options.parallel.saturating_mul(2))
+            .max_idle_connections_per_host(options.parallel)
+            .timeout_global(Some(options.total_timeout))
+            .timeout_resolve(Some(options.connect_timeout))
+            .timeout_connect(Some(options.connect_timeout))
+            .timeout_recv_response(Some(options.idle_timeout))
+            .timeout_per_read(Some(options.idle_timeout))
+            .timeout_per_write(Some(options.idle_timeout))
+            .proxy(tunnel)
+            .tls_config(tls.clone());
+        config.build()
+    }
 }
 
 impl Client {
     pub(crate) fn new(options: &FetchOptions) -> Result<Self, FetchError> {
         let tls = TlsConfig::builder().root_certs(root_certificates()?).build();
-        let agent = |https: bool, variables: &[&str]| -> Result<Agent, FetchError> {
-            let config = Agent::config_builder()
-                .https_only(https)
-                .http_status_as_error(false)
-                .max_redirects(REDIRECTIONS)
-                .accept_encoding("identity")
-                .user_agent(concat!("rocbed/", env!("CARGO_PKG_VERSION")))
-                .max_idle_connections(options.parallel.saturating_mul(2))
-                .max_idle_connections_per_host(options.parallel)
-                .timeout_global(Some(options.total_timeout))
-                .timeout_resolve(Some(options.connect_timeout))
-                .timeout_connect(Some(options.connect_timeout))
-                .timeout_recv_response(Some(options.idle_timeout))
-                .timeout_per_read(Some(options.idle_timeout))
-                .timeout_per_write(Some(options.idle_timeout))
-                .proxy(proxy(variables)?)
-                .tls_config(tls.clone());
-            Ok(Agent::with_parts(config.build(), DefaultConnector::default(), RememberingResolver::default()))
+        let proxies = Arc::new(options.proxies.clone());
+        let agent = |https_only: bool| {
+            let settings = Settings { https_only, options: options.clone(), tls: tls.clone() };
+            let (config, router) = (settings.config(None), Router::new(settings, Arc::clone(&proxies)));
+            Agent::with_parts(config, router.clone(), router)
         };
-        Ok(Self {
-            http: agent(false, &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])?,
-            https: agent(true, &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
-        })
+        Ok(Self { http: agent(false), https: agent(true), proxies })
     }
 
     /// Sends a GET request for `url`, from byte `offset` on.
@@ -66,7 +85,19 @@ impl Client {
         if offset > 0 {
             request = request.header("Range", format!("bytes={offset}-"));
         }
-        request.call().map_err(problem)
+        request.call().map_err(|error| match problem(error) {
+            Problem::Unreachable(why) => Problem::Unreachable(why + &self.through(url)),
+            Problem::TimedOut(why) => Problem::TimedOut(why + &self.through(url)),
+            other => other,
+        })
+    }
+
+    /// The proxy that a request goes through, for messages.
+    fn through(&self, url: &str) -> String {
+        match self.proxies.for_url(url) {
+            Ok(Some(chosen)) => format!(" through the proxy {} ({})", chosen.proxy, chosen.origin),
+            _ => String::new(),
+        }
     }
 }
 
@@ -91,30 +122,6 @@ fn root_certificates() -> Result<RootCerts, FetchError> {
     Ok(RootCerts::new_with_certs(&certificates))
 }
 
-/// The proxy in the first of these variables that is set. `no_proxy` names hosts that are asked directly.
-fn proxy(variables: &[&str]) -> Result<Option<Proxy>, FetchError> {
-    let set =
-        |name: &&str| env::var(name).ok().filter(|value| !value.is_empty()).map(|value| (name.to_string(), value));
-    let Some((variable, value)) = variables.iter().find_map(set) else { return Ok(None) };
-    let excluded = ["no_proxy", "NO_PROXY"].iter().find_map(set).map(|(_, value)| value).unwrap_or_default();
-    build_proxy(&value, &excluded).map(Some).map_err(|_| FetchError::Proxy { variable, value })
-}
-
-fn build_proxy(value: &str, excluded: &str) -> Result<Proxy, ureq::Error> {
-    let plain = Proxy::new(value)?;
-    let mut builder = Proxy::builder(plain.protocol()).host(plain.host()).port(plain.port());
-    if let Some(name) = plain.username() {
-        builder = builder.username(name);
-    }
-    if let Some(password) = plain.password() {
-        builder = builder.password(password);
-    }
-    for host in excluded.split(',').map(str::trim).filter(|host| !host.is_empty()) {
-        builder = builder.no_proxy(host);
-    }
-    builder.build()
-}
-
 /// An error of ureq's in our words.
 fn problem(error: ureq::Error) -> Problem {
     use ureq::Error as E;
@@ -123,7 +130,7 @@ fn problem(error: ureq::Error) -> Problem {
         E::Timeout(t) => Problem::TimedOut(t.to_string()),
         E::HostNotFound => Problem::Unreachable("no such host".to_owned()),
         E::ConnectionFailed => Problem::Unreachable("no connection".to_owned()),
-        E::ConnectProxyFailed(why) => Problem::Unreachable(format!("the proxy refused: {why}")),
+        E::ConnectProxyFailed(why) => tunnel_problem(&why),
         E::Io(e) => io_problem(e),
         E::BadUri(why) => Problem::BadUrl(why),
         E::Http(why) => Problem::BadUrl(why.to_string()),
@@ -136,11 +143,21 @@ fn problem(error: ureq::Error) -> Problem {
     }
 }
 
+/// What a proxy said instead of connecting: ureq has the status in its text, "proxy server responded 403/403".
+fn tunnel_problem(why: &str) -> Problem {
+    let status = why.rsplit(' ').next().and_then(|word| word.split('/').next()?.parse().ok());
+    status.map_or_else(|| Problem::Unreachable(why.to_owned()), Problem::Tunnel)
+}
+
 /// As [`problem`], for errors while the body is read: ureq wraps its own in [`io::Error`].
 pub(crate) fn io_problem(error: io::Error) -> Problem {
     use io::ErrorKind as K;
     let error = match error.downcast::<ureq::Error>() {
         Ok(inner) => return problem(inner),
+        Err(error) => error,
+    };
+    let error = match error.downcast::<BadProxy>() {
+        Ok(bad) => return Problem::Proxy(bad),
         Err(error) => error,
     };
     let text = error.to_string();
@@ -162,16 +179,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_keeps_its_password_and_its_exceptions() {
-        let proxy = build_proxy("http://me:secret@proxy.example:3128", "localhost, .example.org").unwrap();
-        assert_eq!((proxy.host(), proxy.port()), ("proxy.example", 3128));
-        assert_eq!((proxy.username(), proxy.password()), (Some("me"), Some("secret")));
-        assert!(proxy.is_no_proxy(&"http://localhost/x".parse().unwrap()));
-        assert!(proxy.is_no_proxy(&"http://deb.example.org/x".parse().unwrap()));
-        assert!(!proxy.is_no_proxy(&"http://example.com/x".parse().unwrap()));
-    }
-
-    #[test]
     fn timeouts_and_refusals_are_told_apart() {
         let refused = problem(ureq::Error::Io(io::Error::from(io::ErrorKind::ConnectionRefused)));
         assert!(matches!(refused, Problem::Unreachable(_)));
@@ -179,5 +186,9 @@ mod tests {
         assert!(matches!(io_problem(idle), Problem::TimedOut(_)));
         let downgrade = problem(ureq::Error::RequireHttpsOnly("http://x/".into()));
         assert!(!downgrade.is_transient());
+        let tunnel =
+            |status| problem(ureq::Error::ConnectProxyFailed(format!("proxy server responded {status}/{status}")));
+        assert_eq!(tunnel(403), Problem::Tunnel(403));
+        assert!(!tunnel(407).is_transient() && tunnel(503).is_transient());
     }
 }

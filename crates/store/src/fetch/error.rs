@@ -1,10 +1,12 @@
 //! Downloads that failed, told all at once.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use safetext::redacted;
 
+use crate::fetch::proxy::BadProxy;
 use crate::{Digest, StoreError};
 
 /// How many failed files an error message lists.
@@ -40,15 +42,6 @@ pub enum FetchError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-    },
-
-    /// A proxy setting that is no URL.
-    #[error("{variable}={value:?} is not a proxy URL; it should look like http://host:port", value = redacted(value))]
-    Proxy {
-        /// The environment variable.
-        variable: String,
-        /// What it is set to.
-        value: String,
     },
 }
 
@@ -135,30 +128,68 @@ pub enum Problem {
     /// The server's certificate is not good.
     #[error("TLS failed: {0}; if a proxy here has its own certificate authority, name its bundle in SSL_CERT_FILE")]
     Tls(String),
+    /// A proxy would be asked, and cannot be.
+    #[error(transparent)]
+    Proxy(#[from] BadProxy),
+    /// The proxy answered with an HTTP status instead of connecting to an https server.
+    #[error("the proxy does not connect to it: {0}{explanation}", explanation = explain(*.0))]
+    Tunnel(u16),
     /// A local file cannot be read.
     #[error("{0}")]
-    LocalFile(String),
+    LocalFile(LocalFile),
     /// The URL cannot be used.
     #[error("not a URL that can be fetched: {0}; http, https and file are known")]
     BadUrl(String),
 }
 
+/// Why a local file cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct LocalFile {
+    /// Of what kind the error is.
+    pub kind: io::ErrorKind,
+    /// What the system says.
+    pub text: String,
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::LocalFile(LocalFile { kind: error.kind(), text: error.to_string() })
+    }
+}
+
 impl Problem {
+    /// Whether the file is not there: the server answered 404 or 410, or the directory does not have it.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Status(status) => matches!(status, 404 | 410),
+            Self::LocalFile(file) => file.kind == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// Whether trying the same URL again may help.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut(_) | Self::Broken(_) | Self::Short { .. } | Self::WrongRange => true,
-            Self::Status(status) => matches!(status, 408 | 416 | 425 | 429 | 500..=599),
+            Self::Status(status) | Self::Tunnel(status) => matches!(status, 408 | 416 | 425 | 429 | 500..=599),
             _ => false,
         }
     }
 }
 
 impl FetchError {
-    /// Whether every file failed because every server said that it does not have it (404 or 410).
+    /// Whether every file failed because every server said that it does not have it (404 or 410), or no such local file is
+    /// there.
     pub fn is_not_found(&self) -> bool {
-        let gone = |cause: &Cause| matches!(cause.problem, Problem::Status(404 | 410));
-        matches!(self, Self::Failed { failures, .. } if failures.iter().all(|f| f.causes.iter().all(gone)))
+        matches!(self, Self::Failed { failures, .. } if failures.iter().all(Failure::is_not_found))
+    }
+}
+
+impl Failure {
+    /// Whether no server, and no local directory, has the file.
+    pub fn is_not_found(&self) -> bool {
+        self.causes.iter().all(|cause| cause.problem.is_not_found())
     }
 }
 
@@ -166,7 +197,7 @@ fn explain(status: u16) -> &'static str {
     match status {
         403 => " (forbidden)",
         404 => " (not found)",
-        407 => " (the proxy wants a password)",
+        407 => " (the proxy wants a name and a password, or others: http://name:password@host:port)",
         410 => " (gone)",
         429 => " (too many requests)",
         503 => " (unavailable)",

@@ -1,10 +1,12 @@
 //! Verified, parallel, resumable downloads into a store.
 
 mod client;
+mod connector;
 pub mod content_range;
 mod error;
 mod job;
 mod partial;
+pub mod proxy;
 mod resolver;
 mod retry;
 mod transfer;
@@ -17,11 +19,12 @@ use std::time::Duration;
 
 use progress::{Progress, Unit};
 
-pub use error::{Cause, Failure, FetchError, Missing, Problem};
+pub use error::{Cause, Failure, FetchError, LocalFile, Missing, Problem};
 
 use crate::{Digest, Store};
 use client::Client;
 use job::{Job, Outcome};
+use proxy::Proxies;
 
 /// A file that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub struct FetchOptions {
     pub longest_backoff: Duration,
     /// The limit in bytes on files whose size is not known.
     pub size_limit: u64,
+    /// The proxies to go through.
+    pub proxies: Proxies,
 }
 
 impl Default for FetchOptions {
@@ -71,6 +76,7 @@ impl Default for FetchOptions {
             first_backoff: Duration::from_millis(500),
             longest_backoff: Duration::from_secs(30),
             size_limit: 4 << 30,
+            proxies: Proxies::from_environment(),
         }
     }
 }
@@ -84,11 +90,10 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher into `store`. Certificates come from `SSL_CERT_FILE` or the system's bundle, proxies from
-    /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`. A proxy is asked to `CONNECT`, for http too.
+    /// A fetcher into `store`. Certificates come from `SSL_CERT_FILE` or the system's bundle.
     ///
     /// # Errors
-    /// [`FetchError::Certificates`] and [`FetchError::Proxy`].
+    /// [`FetchError::Certificates`].
     pub fn new(store: Store, options: FetchOptions) -> Result<Self, FetchError> {
         let client = Client::new(&options)?;
         Ok(Self { store, options, client })

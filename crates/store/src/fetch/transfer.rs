@@ -68,11 +68,10 @@ impl Sink<'_> {
 
     fn fill_from_file(&mut self, url: &str) -> Result<(), Stopped> {
         let path = file_path(url).ok_or_else(|| Problem::BadUrl(url.to_owned()))?;
-        let failed = |e: io::Error| Problem::LocalFile(e.to_string());
-        let file = File::open(&path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
+        let file = File::open(&path).map_err(Problem::from)?;
+        let metadata = file.metadata().map_err(Problem::from)?;
         if !metadata.is_file() {
-            return Err(Problem::LocalFile("not a regular file".to_owned()).into());
+            return Err(Problem::from(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")).into());
         }
         self.expect_size(metadata.len())?;
         self.partial.reset()?;
@@ -165,12 +164,7 @@ pub(crate) fn small(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, (
     if url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file://")) {
         let path = file_path(url).ok_or_else(|| (Problem::BadUrl(url.to_owned()), None))?;
         let read = File::open(path).and_then(|file| read_limited(file, limit));
-        return read
-            .map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => (Problem::Status(404), None),
-                _ => (Problem::LocalFile(e.to_string()), None),
-            })?
-            .ok_or_else(too_long);
+        return read.map_err(|e| (Problem::from(e), None))?.ok_or_else(too_long);
     }
     let response = client.get(url, 0).map_err(|problem| (problem, None))?;
     if response.status().as_u16() != 200 {

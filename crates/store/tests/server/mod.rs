@@ -44,6 +44,7 @@ struct State {
     /// For each path what to reply; the last reply is repeated.
     replies: HashMap<String, Vec<Reply>>,
     requests: Vec<Request>,
+    heads: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -83,6 +84,11 @@ impl Server {
         self.state.lock().unwrap().requests.clone()
     }
 
+    /// The requests so far, each with all lines of its head.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.state.lock().unwrap().heads.clone()
+    }
+
     fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream.try_clone()?);
         loop {
@@ -92,9 +98,11 @@ impl Server {
             }
             let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
             let mut range = None;
+            let mut head = line.clone();
             loop {
                 let mut header = String::new();
                 reader.read_line(&mut header)?;
+                head += &header;
                 let Some((name, value)) = header.trim().split_once(':') else { break };
                 if name.eq_ignore_ascii_case("range") {
                     range = Some(value.trim().to_owned());
@@ -102,6 +110,7 @@ impl Server {
             }
             let reply = {
                 let mut state = self.state.lock().unwrap();
+                state.heads.push(head);
                 state.requests.push(Request { path: path.clone(), range: range.clone() });
                 match state.replies.get_mut(&path) {
                     Some(replies) if replies.len() > 1 => replies.remove(0),

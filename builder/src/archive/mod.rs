@@ -1,0 +1,67 @@
+//! The archive as it is now: a signed Release file and the indexes that it vouches for.
+
+mod address;
+mod decompress;
+mod indexes;
+mod release;
+
+use anyhow::{Context, Result};
+use archive::index::{SourceIndex, Universe};
+use progress::Progress;
+use store::{Digest, Fetcher};
+
+pub use address::quote;
+
+use crate::mirror::Mirror;
+use crate::recipe;
+use indexes::{Kind, indexes};
+use release::Verified;
+
+/// Debian's name of the architecture that images are made for.
+pub const ARCHITECTURE: &str = "amd64";
+
+/// A verified archive.
+pub struct Archive {
+    /// The Release file's `Date`, in seconds since 1970.
+    pub date: i64,
+    /// Digest of the signed text.
+    pub release: Digest,
+    /// All packages of the recipe's components.
+    pub universe: Universe,
+}
+
+/// Fetches and verifies what the recipe's suite and components offer at `mirror`.
+pub fn open(wish: &recipe::Archive, mirror: &Mirror, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Archive> {
+    let open = || Verified::fetch(wish, mirror, fetcher, progress)?.archive(wish, fetcher, progress);
+    open().with_context(|| mirror.help())
+}
+
+/// The same, with the source packages of each component.
+pub fn open_with_sources(
+    wish: &recipe::Archive,
+    mirror: &Mirror,
+    fetcher: &Fetcher,
+    progress: &dyn Progress,
+) -> Result<(Archive, Vec<SourceIndex>)> {
+    let open = || -> Result<(Archive, Vec<SourceIndex>)> {
+        let verified = Verified::fetch(wish, mirror, fetcher, progress)?;
+        let archive = verified.archive(wish, fetcher, progress)?;
+        let read = |index: indexes::Index| {
+            SourceIndex::new(index.text).with_context(|| format!("reading the source packages of {}", index.component))
+        };
+        let texts = indexes(Kind::Sources, wish, &verified, fetcher, progress)?;
+        Ok((archive, texts.into_iter().map(read).collect::<Result<_>>()?))
+    };
+    open().with_context(|| mirror.help())
+}
+
+impl Verified {
+    fn archive(&self, wish: &recipe::Archive, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Archive> {
+        let texts = indexes(Kind::Packages, wish, self, fetcher, progress)?;
+        let task = progress.task("reading package indexes", None, progress::Unit::Items);
+        let texts = texts.into_iter().map(|index| index.into_text(&wish.suite)).collect();
+        let universe = Universe::new(texts, ARCHITECTURE).context("reading the package indexes")?;
+        drop(task);
+        Ok(Archive { date: self.release.date.as_second(), release: self.digest, universe })
+    }
+}

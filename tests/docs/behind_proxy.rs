@@ -1,0 +1,120 @@
+//! The first commands that a reader types, on a machine from which nothing leads out but a proxy, or a cache of packages, that its
+//! apt knows of.
+//!
+//! What they fetch is here already: the packages of the smoke recipe in the tests' cache, and an archive of our own for what
+//! asks for an index. The root directories of earlier builds are taken along, so that fetching is all that is done anew.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rocbed_tests::{OnlyProxy, PROXY_PORT, Rules, Server, tool};
+
+use crate::collect::{self, Line};
+use crate::pages::root;
+use crate::world::{World, ended};
+
+/// The server that apt's sources name, which nobody but the proxy finds.
+const MIRROR: &str = "deb.invalid";
+
+#[test]
+fn the_first_commands_run_where_only_a_proxy_leads_out() {
+    let sources = format!("deb http://{MIRROR}/debian sid main\n");
+    let configuration = format!("Acquire::http::Proxy \"http://127.0.0.1:{PROXY_PORT}/\";\n");
+    let requests = run_all(&sources, &configuration);
+    assert!(requests.iter().all(|line| line.starts_with(&format!("GET http://{MIRROR}/debian/"))), "{requests:?}");
+}
+
+#[test]
+fn the_first_commands_run_where_only_a_cache_leads_out() {
+    let sources = format!("deb http://127.0.0.1:{PROXY_PORT}/{MIRROR}/debian sid main\n");
+    let requests = run_all(&sources, "");
+    assert!(requests.iter().all(|line| line.starts_with(&format!("GET /{MIRROR}/debian/"))), "{requests:?}");
+}
+
+/// Runs them; returns what the proxy was asked for.
+fn run_all(sources: &str, configuration: &str) -> Vec<String> {
+    let world = World::new();
+    let server = mirror(&world);
+    let machine = OnlyProxy::new(Rules::default().server(MIRROR, server.address()), sources, configuration);
+    // Beside the other: what is taken along is linked.
+    let cache = world.cache().parent().map(tempfile::tempdir_in).expect("a parent").expect("a directory");
+    take_along(world.cache(), cache.path());
+    let (mut ran, mut complaints) = (BTreeSet::new(), Vec::new());
+    for line in collect::lines().iter().filter(|line| is_first(line)) {
+        let command = &line.commands[0];
+        if !ran.insert(command.text()) {
+            continue;
+        }
+        // Where a reader's own recipe is locked for the first time, the index is asked for; builds go by the smoke recipe's lock.
+        let own = ["plan", "lock"].contains(&command.words[1].as_str()) && command.words[2].ends_with(".toml");
+        let directory = if own { own_recipe(&world) } else { world.recipes().to_owned() };
+        let shell = machine.shell(&line.text, &directory.display().to_string());
+        let mut shell = world.prepared(shell, &directory);
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "ROCBED_MIRROR"] {
+            shell.env_remove(name).env_remove(name.to_uppercase());
+        }
+        let outcome = ended(shell.env("ROCBED_CACHE", cache.path()).output());
+        complaints.extend(outcome.err().map(|error| format!("{}: {}\n{error}", line.place, line.text)));
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let words = |word: &str| ran.iter().any(|text| text.starts_with(&format!("rocbed {word} ")));
+    assert!(words("plan") && words("lock") && words("build"), "{ran:?}");
+    let requests = machine.requests();
+    for part in ["/dists/sid/InRelease", "/Packages.xz", ".deb"] {
+        assert!(requests.iter().any(|line| line.contains(part)), "nothing like {part} in {requests:?}");
+    }
+    requests
+}
+
+/// The README's and the quick start's commands that may fetch packages.
+fn is_first(line: &Line) -> bool {
+    let page = line.place.starts_with("README.md:") || line.place.starts_with("docs/quick-start.md:");
+    let fetches = |words: &[String]| {
+        words.first().is_some_and(|word| word == "rocbed")
+            && words.get(1).is_some_and(|word| ["plan", "lock", "build"].contains(&word.as_str()))
+            && words.len() > 2
+    };
+    page && line.commands.first().is_some_and(|command| fetches(&command.words))
+}
+
+/// A directory with a recipe `mine.toml` without a lock and a mirror, for the archive of our own.
+fn own_recipe(world: &World) -> PathBuf {
+    let directory = world.archive().path().join("own");
+    fs::create_dir_all(&directory).expect("a directory");
+    fs::copy(world.archive().path().join("key.asc"), directory.join("key.asc")).expect("a key");
+    let text = "[archive]\nsnapshot = \"\"\nkeyrings = [\"key.asc\"]\n[packages]\ninstall = [\"greeter\"]\n";
+    fs::write(directory.join("mine.toml"), text).expect("a recipe");
+    drop(fs::remove_file(directory.join("mine.lock")));
+    directory
+}
+
+/// A server with the archive of our own and the smoke recipe's packages, as they lie in the cache.
+fn mirror(world: &World) -> Server {
+    let lock = fs::read_to_string(root().join("recipes/smoke.lock")).expect("a lock");
+    let value =
+        |line: &str, name: &str| line.strip_prefix(name)?.strip_prefix(" = \"")?.strip_suffix('"').map(str::to_owned);
+    let names = lock.lines().filter_map(|line| value(line, "filename"));
+    let digests = lock.lines().filter_map(|line| value(line, "sha256"));
+    let blobs = world.cache().join("sha256");
+    let packages: HashMap<String, PathBuf> = names
+        .zip(digests)
+        .map(|(name, digest)| (rocbed::archive::quote(&name), blobs.join(&digest[..2]).join(&digest)))
+        .collect();
+    assert!(packages.len() > 20, "the lock was not read");
+    let archive = world.archive().path().to_owned();
+    Server::start(move |path| {
+        let path = path.strip_prefix("/debian/")?;
+        fs::read(packages.get(path).unwrap_or(&archive.join(path))).ok()
+    })
+}
+
+/// Links everything of a cache into another one but the packages.
+fn take_along(from: &Path, to: &Path) {
+    for name in ["trees", "meta"] {
+        tool(
+            "cp",
+            ["-a".to_owned(), "--link".to_owned(), from.join(name).display().to_string(), to.display().to_string()],
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! A machine from which only a proxy, or a cache of packages, leads out.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tempfile::TempDir;
+
+use crate::{Proxy, Rules};
+
+/// The port that the proxy listens on.
+pub const PORT: u16 = 3128;
+
+/// Makes the network of the namespace, and puts apt's files over the machine's; ends with its standard input.
+const MACHINE: &str = r#"
+    mount -n --make-rprivate /
+    mount -n --bind "$1/apt" /etc/apt
+    mount -n --bind "$1/lists" /var/lib/apt/lists
+    ip link set lo up
+    echo ready
+    read nothing
+"#;
+
+/// Namespaces that have this machine's files, apt settings of their own, and a network with nothing but a loopback link, on which
+/// a proxy listens that is outside.
+pub struct OnlyProxy {
+    machine: Child,
+    proxy: Proxy,
+    /// What lies over the machine's files.
+    _files: TempDir,
+}
+
+impl OnlyProxy {
+    /// Makes one whose apt has these `sources.list` and `apt.conf`. Needs root, as the other tests that make namespaces do.
+    pub fn new(rules: Rules, sources: &str, configuration: &str) -> Self {
+        let files = tempfile::tempdir().expect("a directory");
+        let (apt, lists) = (files.path().join("apt"), files.path().join("lists"));
+        fs::create_dir(&apt).expect("a directory");
+        fs::create_dir(lists).expect("a directory");
+        fs::write(apt.join("sources.list"), sources).expect("apt's sources");
+        fs::write(apt.join("apt.conf"), configuration).expect("apt's configuration");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "sh", "-ec", MACHINE, "sh"]).arg(files.path());
+        let mut machine = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starting unshare");
+        let mut said = String::new();
+        BufReader::new(machine.stdout.as_mut().expect("its stdout")).read_line(&mut said).expect("a line");
+        assert_eq!(said.trim(), "ready", "the namespaces were not made");
+        // A socket belongs to the network that it was made in, and a thread may be in another one than its program.
+        let network = format!("/proc/{}/ns/net", machine.id());
+        let listener = thread::spawn(move || {
+            let network = File::open(network).expect("a namespace");
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).expect("entering a namespace");
+            TcpListener::bind(("127.0.0.1", PORT)).expect("binding a port of a network of our own")
+        });
+        let proxy = Proxy::on(listener.join().expect("no panic"), rules);
+        Self { machine, proxy, _files: files }
+    }
+
+    /// A shell that runs a line there, in a directory.
+    pub fn shell(&self, line: &str, directory: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.machine.id().to_string(), "--net", "--mount", "sh", "-ec"]);
+        command.arg(format!("cd \"$1\"\n{line}")).args(["sh", directory]);
+        command
+    }
+
+    /// What the proxy was asked for so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.proxy.requests()
+    }
+}
+
+impl Drop for OnlyProxy {
+    fn drop(&mut self) {
+        // It ends with its standard input.
+        drop(self.machine.stdin.take());
+        drop(self.machine.wait());
+    }
+}
