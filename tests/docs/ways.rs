@@ -84,6 +84,7 @@ const WAYS: &[(&str, Way)] = &[
     ("cargo +nightly fuzz", Way::Nobody("needs another compiler, and never ends")),
     ("cargo fuzz", Way::Nobody("never ends")),
     ("apt-get install", Way::Nobody("installs a package for good; `cargo xtask test` has installed it")),
+    ("openssl req", Way::Parts("crates/hub/src/tls.rs", &["req", "-x509", "-newkey", "-nodes", "-days", "-addext"])),
     (
         "usermod",
         Way::Nobody("changes the machine's users; tests/same_twice.rs has useradd give one of its own such ids"),

@@ -32,7 +32,7 @@ impl Hub {
                 // Files may be on a disk that is slow.
                 drop(tokio::task::spawn_blocking(move || hub.reload(tls.as_ref())).await);
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = until_signal() => {}

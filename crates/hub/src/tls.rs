@@ -137,7 +137,7 @@ impl Pair {
         match self.reload() {
             Ok(()) => tracing::info!(certificate = %self.certificate.display(), "the certificate was read again"),
             Err(error) => {
-                tracing::error!(%error, "the certificate has changed and cannot be used; the old one stays in use")
+                tracing::error!(%error, "the certificate has changed and cannot be used; the old one stays in use");
             }
         }
     }

@@ -132,7 +132,7 @@ impl Tx<'_> {
         match row.state {
             AttemptState::Active | AttemptState::Lost => {}
             AttemptState::GivenBack | AttemptState::Cancelled => return Ok(given),
-            _ => return Err(over(&row).into()),
+            AttemptState::Completed => return Err(over(&row).into()),
         }
         let message = request.message.trim();
         let reason = if message.is_empty() {

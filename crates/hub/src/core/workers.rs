@@ -39,10 +39,10 @@ impl Tx<'_> {
         self.db
             .prepare_cached(
                 "INSERT INTO workers (id, boot, machine, health, message, registered, seen)
-             VALUES (?1, ?2, ?3, 'ready', '', ?4, ?5)
-             ON CONFLICT (id) DO UPDATE SET boot = ?2, machine = ?3, health = 'ready', message = '', seen = ?5",
+             VALUES (?1, ?2, ?3, ?6, '', ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET boot = ?2, machine = ?3, health = ?6, message = '', seen = ?5",
             )?
-            .execute(params![request.id, request.boot, machine, registered, self.now])?;
+            .execute(params![request.id, request.boot, machine, registered, self.now, Health::Ready.name()])?;
         self.add_worker_token(&request.id, &token)?;
         let name = names::give(self.db, &request.id, &request.machine.name, request.name.as_deref())?;
         let worker = Worker {

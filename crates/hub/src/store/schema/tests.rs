@@ -21,7 +21,7 @@ fn old(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// A job with a result, whose lease was given at `given` and whose worker says that it finished at `finished`, in seconds.
-fn add(db: &Connection, number: i64, more: Value, verdict: &str, given: i64, finished: i64) -> rusqlite::Result<()> {
+fn add(db: &Connection, number: i64, more: &Value, verdict: &str, given: i64, finished: i64) -> rusqlite::Result<()> {
     let mut job = json!({ "id": format!("rocrand-{number}"), "package": "rocrand" });
     for (name, value) in more.as_object().into_iter().flatten() {
         job[name] = value.clone();
@@ -72,10 +72,10 @@ fn results_of_version_2_are_ordered_anew_and_workers_get_names() -> Result<(), B
     let path = directory.path().join("hub.sqlite");
     let db = old(&path)?;
     // The last plain result is of a worker whose clock is slow; what comes after it says nothing about the package.
-    add(&db, 1, json!({}), "pass", 100, 50_000)?;
-    add(&db, 2, json!({}), "fail", 200, 10)?;
-    add(&db, 3, json!({ "pin": ["experimental=src:rocrand"] }), "pass", 300, 60_000)?;
-    add(&db, 4, json!({}), "testbed-failed", 400, 70_000)?;
+    add(&db, 1, &json!({}), "pass", 100, 50_000)?;
+    add(&db, 2, &json!({}), "fail", 200, 10)?;
+    add(&db, 3, &json!({ "pin": ["experimental=src:rocrand"] }), "pass", 300, 60_000)?;
+    add(&db, 4, &json!({}), "testbed-failed", 400, 70_000)?;
     db.execute("UPDATE results SET result = '{' WHERE job = 1", [])?;
     drop(db);
     let db = open(&path)?;
