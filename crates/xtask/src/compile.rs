@@ -48,16 +48,15 @@ fn digest(lines: &Receiver<Vec<u8>>, to: &mut impl Write, every: Duration) -> st
     let (mut count, mut current) = (0_usize, None);
     loop {
         match lines.recv_timeout(every.saturating_sub(last.elapsed())) {
-            Ok(line) => match unit(&line) {
-                Some(unit) => {
+            Ok(line) => {
+                if let Some(unit) = unit(&line) {
                     count += 1;
                     current = Some(unit);
-                }
-                None => {
+                } else {
                     to.write_all(&line)?;
                     to.write_all(b"\n")?;
                 }
-            },
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
@@ -86,7 +85,9 @@ mod tests {
     /// What becomes of these lines, all of which are there at once.
     fn told(lines: &[&str], every: Duration) -> String {
         let (sender, receiver) = channel();
-        lines.iter().for_each(|line| sender.send(line.as_bytes().to_vec()).unwrap());
+        for line in lines {
+            sender.send(line.as_bytes().to_vec()).unwrap();
+        }
         drop(sender);
         let mut to = Vec::new();
         digest(&receiver, &mut to, every).unwrap();
@@ -126,7 +127,7 @@ mod tests {
 
     impl Write for EndsAfterThree {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+            self.lines += usize::from(bytes.ends_with(b"\n"));
             if self.lines == 3 {
                 self.sender = None;
             }
