@@ -84,7 +84,7 @@ pub(crate) fn configure(root: &Path, spec: &Spec, plan: &Plan, progress: &dyn Pr
     if !spec.idle_programs.is_empty() {
         inside.remove_directory(IDLE)?;
     }
-    Ok(())
+    runner.finish()
 }
 
 struct Work<'a, 'r> {
