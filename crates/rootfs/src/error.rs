@@ -31,6 +31,9 @@ pub enum Error {
         /// Those in the file.
         found: String,
     },
+    /// Files of packages are not what their digests say.
+    #[error("{}", damage(.0))]
+    Damaged(Vec<Damaged>),
     /// A file cannot be opened, made or changed.
     #[error("{action} {path}: {source}")]
     Io {
@@ -93,6 +96,29 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// A package's file that has not the content it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// The package's name.
+    pub package: String,
+    /// The file.
+    pub path: PathBuf,
+    /// The SHA-256 that its content should have.
+    pub sha256: [u8; 32],
+}
+
+fn damage(files: &[Damaged]) -> String {
+    let describe = |file: &Damaged| {
+        let digest = hex::encode(file.sha256);
+        format!(
+            "the file of package {} is damaged: {} does not have the SHA-256 {digest}",
+            file.package,
+            file.path.display()
+        )
+    };
+    files.iter().map(describe).collect::<Vec<_>>().join("\n")
 }
 
 impl Error {

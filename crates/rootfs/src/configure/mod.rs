@@ -14,6 +14,7 @@ use runner::Runner;
 
 use crate::closure::Set;
 use crate::deb::Deb;
+use crate::hashed::HashedFile;
 use crate::inside::Inside;
 use crate::{Error, Spec, database};
 
@@ -146,7 +147,9 @@ impl Work<'_, '_> {
         for at in &packages {
             let Some(package) = self.spec.packages.get(*at) else { continue };
             let copy = format!("{PACKAGES}/{}_{at}.deb", package.name);
-            self.inside.copy(&package.path, &copy)?;
+            let mut file = HashedFile::open(&package.path)?;
+            let copied = self.inside.copy(&mut file, &copy);
+            package.expected().confirm(Some(file), copied)?;
             copies.push(copy);
         }
         let mut arguments = vec!["--force-unsafe-io".to_owned(), "--force-depends".to_owned(), "--unpack".to_owned()];
