@@ -163,7 +163,7 @@ fn indexes(
         wanted.push(Wanted { component, compressed: path == &compressed, download });
     }
     let downloads: Vec<Download> = wanted.iter().map(|index| index.download.clone()).collect();
-    let paths = fetcher.fetch_all(&downloads, progress).context("fetching the package indexes")?;
+    let paths = fetcher.fetch_checked(&downloads, progress).context("fetching the package indexes")?;
     let mut texts = Vec::new();
     for (index, path) in wanted.iter().zip(paths) {
         let file = fs::File::open(&path).with_context(|| format!("opening {}", path.display()))?;
