@@ -13,7 +13,7 @@ use crate::configure::{self, Plan};
 use crate::deb::{Deb, DebError};
 use crate::hashed::Expected;
 use crate::unpack::{self, Device, Extent};
-use crate::{Error, database};
+use crate::{Error, database, space};
 
 /// One package to install.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,11 +118,13 @@ pub fn unpack<'a>(spec: &'a Spec, root: &Path, progress: &dyn Progress) -> Resul
         packages.push(unpack::Package { deb: deb.clone(), file: package.expected(), extent });
     }
     let start = Instant::now();
-    let unpacked = unpack::unpack(&packages, root, threads, progress)?;
+    let needed = debs.iter().filter_map(Deb::installed_size).fold(0, u64::saturating_add).saturating_mul(1024);
+    let explained = |error| space::explained(error, root, needed);
+    let unpacked = unpack::unpack(&packages, root, threads, progress).map_err(explained)?;
     report.unpacking = start.elapsed();
 
     let start = Instant::now();
-    database::write(root, &spec.architecture, &packages, &unpacked)?;
+    database::write(root, &spec.architecture, &packages, &unpacked).map_err(explained)?;
     report.devices = unpacked.devices;
     report.database = start.elapsed();
     Ok(Unpacked { spec, root: root.to_owned(), debs, report })

@@ -44,6 +44,24 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// The file system became full.
+    #[error(
+        "unpacking packages into {}: {source}; they need about {needed} MiB, and the file system at {} has {size} MiB in all\
+         \n  help: free space there (`rocbed cache prune` removes what was not used for long), or put the cache on another \
+         file system with --cache", root.display(), mount.display()
+    )]
+    NoSpace {
+        /// The directory.
+        root: PathBuf,
+        /// Where the file system is mounted.
+        mount: PathBuf,
+        /// What the packages need by their Installed-Size, in MiB.
+        needed: u64,
+        /// What the file system holds, in MiB.
+        size: u64,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// Two packages ship the same file, and neither says that it replaces the other.
     #[error("packages {first} and {second} both ship /{path}, and neither Replaces the other; leave one of them out")]
     Conflict {

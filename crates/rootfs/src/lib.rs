@@ -22,6 +22,7 @@ mod hashed;
 mod inside;
 
 pub mod sandbox;
+mod space;
 pub mod unpack;
 
 pub use build::{BuildReport, Package, Spec, Unpacked, build, unpack as unpack_packages};

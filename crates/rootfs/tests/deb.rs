@@ -277,7 +277,7 @@ fn compressed(field: &str, data: &[u8], dictionary: u32) -> Vec<u8> {
 fn a_package_unpacks_to_no_more_than_its_size_says() {
     // 80 MiB of nothing take 12 KiB.
     let large = entry(b'0', "./large", 0o644, "", &vec![0; 80 << 20]);
-    let bomb = compressed("Installed-Size: 1\n", &tar(&[large.clone()]), 1 << 20);
+    let bomb = compressed("Installed-Size: 1\n", &tar(std::slice::from_ref(&large)), 1 << 20);
     let error = parse(&bomb).unwrap_err().to_string();
     assert!(error.contains("unpacks to more than 67112960 bytes") && error.contains("Installed-Size"), "{error}");
     parse(&compressed("Installed-Size: 81920\n", &tar(&[large]), 1 << 20)).unwrap();

@@ -86,9 +86,13 @@ impl Deb {
         &self,
         reader: impl Read + Send + 'a,
     ) -> Result<TarReader<Box<dyn Read + Send + 'a>>, DebError> {
-        let installed_size = self.control.get("Installed-Size").and_then(|size| size.parse().ok());
         let decoder = self.compression.decoder(reader.take(self.data.size))?;
-        Ok(TarReader::new(Box::new(Limited::new(decoder, limits::data(installed_size)))))
+        Ok(TarReader::new(Box::new(Limited::new(decoder, limits::data(self.installed_size())))))
+    }
+
+    /// What the package says that its files take, in KiB.
+    pub fn installed_size(&self) -> Option<u64> {
+        self.control.get("Installed-Size").and_then(|size| size.parse().ok())
     }
 
     /// Where the data archive begins, in bytes from the file's start.

@@ -64,8 +64,8 @@ pub(crate) const ATTACKS: &[Attack] = &[
     script("page counts", "[ -n \"$(head -c 8 /proc/kpagecount)\" ]"),
     // Devices.
     script("memory as a device", "mknod /tmp/mem c 1 1 && head -c 1 /tmp/mem"),
-    script("a device in /dev", "mknod /dev/mem c 1 1"),
-    script("a device on the disk", "mknod /mem c 1 1"),
+    script("a device in /dev", "mknod /dev/attack c 1 1 && perl -e 'unlink q(/dev/attack)'"),
+    script("a device on the disk", "mknod /attack c 1 1 && perl -e 'unlink q(/attack)'"),
     script("a device of a package's", "head -c 1 /device-of-a-package"),
     script("the host's disk", "set -- $(head -1 /proc/diskstats); mknod /disk b $1 $2 && head -c 1 /disk"),
     script(
