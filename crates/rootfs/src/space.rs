@@ -36,7 +36,7 @@ mod tests {
         let full = |kind: ErrorKind| Error::io("writing", "usr/bin/large")(std::io::Error::from(kind));
         let text = explained(full(ErrorKind::StorageFull), at.path(), 300 << 20).to_string();
         assert!(text.contains("about 300 MiB") && text.contains("help: "), "{text}");
-        assert!(text.contains(&format!("{} ", at.path().display())), "{text}");
+        assert!(text.contains(&format!("{}: ", at.path().display())), "{text}");
         let other = explained(full(ErrorKind::NotFound), at.path(), 1).to_string();
         assert!(other.starts_with("writing usr/bin/large: "), "{other}");
     }

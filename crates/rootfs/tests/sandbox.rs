@@ -191,6 +191,23 @@ fn a_preinst_runs_before_its_package_is_unpacked_and_may_divert() {
 }
 
 #[test]
+fn a_package_that_another_replaces_in_whole_disappears_as_with_dpkg() {
+    let at = tempfile::tempdir().unwrap();
+    let old = PackageFile::new("old").data([directory("./usr"), file("./usr/tool", "old")]);
+    let new = PackageFile::new("new")
+        .field("Replaces: old")
+        .control_file(script("./preinst", "true"))
+        .data([directory("./usr"), file("./usr/tool", "new")]);
+    let root = try_build(at.path(), &[base(), new, old]).unwrap();
+    assert_eq!(text(root.join("usr/tool")), "new");
+    assert!(text(at.path().join("log")).contains("Noting disappearance of old"));
+    assert_eq!(
+        shell(&root, "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'").1,
+        "base-files installed\nnew installed\n"
+    );
+}
+
+#[test]
 fn triggers_are_processed() {
     let at = tempfile::tempdir().unwrap();
     let interested = PackageFile::new("interested")

@@ -130,6 +130,22 @@ impl Work<'_, '_> {
         Ok(())
     }
 
+    /// The packages that dpkg knows. One that another replaces in whole disappears when that one is unpacked, and cannot be
+    /// configured any more.
+    fn there(&self) -> Result<BTreeSet<String>, Error> {
+        let status = self.inside.read(&format!("{}/status", database::DIRECTORY))?;
+        let status = String::from_utf8_lossy(&status);
+        let (mut names, mut name) = (BTreeSet::new(), "");
+        for line in status.lines() {
+            if let Some(package) = line.strip_prefix("Package: ") {
+                name = package;
+            } else if line.strip_prefix("Status: ").is_some_and(|status| !status.ends_with(" not-installed")) {
+                names.insert(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
     fn all_installed(&self) -> Result<bool, Error> {
         let status = self.inside.read(&format!("{}/status", database::DIRECTORY))?;
         let mut states = status.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"Status: "));
@@ -170,8 +186,9 @@ impl Work<'_, '_> {
         // What comes later in the order but is needed now.
         let debs: Vec<usize> = todo.iter().copied().filter(|at| self.plan.by_dpkg(*at)).collect();
         self.unpack(&debs)?;
-        let names: Vec<String> =
-            todo.iter().filter_map(|at| self.plan.debs.get(*at)).map(Deb::qualified_name).collect();
+        let there = self.there()?;
+        let debs = todo.iter().filter_map(|at| self.plan.debs.get(*at));
+        let names: Vec<String> = debs.filter(|deb| there.contains(deb.name())).map(Deb::qualified_name).collect();
         let mut arguments = vec!["--force-unsafe-io", "--configure"];
         arguments.extend(names.iter().map(String::as_str));
         self.runner.run("/usr/bin/dpkg", &arguments, &[])?;
