@@ -121,6 +121,44 @@ fn a_deb_with_a_flipped_bit_is_refused_and_not_kept() {
 }
 
 #[test]
+fn a_stored_package_with_a_flipped_bit_is_fetched_anew() {
+    let archive = TestArchive::new();
+    let server = archive.serve();
+    let cache = archive.path().join("cache");
+    let recipe = archive.recipe(&server.url(""), "greeter", "");
+    let build = |options: &[&str]| {
+        let call = rocbed(["build", "--fresh"]).args(options).arg(&recipe).env("ROCBED_CACHE", &cache);
+        // These packages hold no system, so the build fails in any case: once all of them are unpacked.
+        call.current_dir(archive.path()).fails()
+    };
+    let asked = || server.requests().iter().filter(|path| path.ends_with("greeter_1.0_amd64.deb")).count();
+    assert!(!build(&[]).contains("damaged"));
+    assert_eq!(asked(), 1);
+    let deb = fs::read(archive.path().join("pool/greeter_1.0_amd64.deb")).expect("a package");
+    let digest = tool("sha256sum", [archive.path().join("pool/greeter_1.0_amd64.deb")]);
+    let digest = digest.split(' ').next().expect("a digest");
+    let stored = cache.join("sha256").join(&digest[..2]).join(digest);
+    // In its middle, and in the part of the last file that no checksum of a compression covers.
+    for place in [deb.len() / 2, deb.len() - 1] {
+        let damage = || {
+            let mut bytes = deb.clone();
+            bytes[place] ^= 1;
+            fs::remove_file(&stored).expect("removing the right one");
+            fs::write(&stored, bytes).expect("flipping a bit");
+        };
+        damage();
+        let before = asked();
+        says(&build(&["--locked"]), &["the stored file of greeter is damaged; fetching it anew"]);
+        assert_eq!(asked(), before + 1);
+        assert_eq!(fs::read(&stored).expect("it is stored"), deb);
+        damage();
+        says(&build(&["--locked", "--offline"]), &["greeter is damaged", "offline", "greeter 1.0"]);
+        assert!(!stored.exists(), "a damaged file is not kept");
+        build(&["--locked"]);
+    }
+}
+
+#[test]
 fn a_dependency_that_cannot_be_met_is_told_link_by_link() {
     let archive = TestArchive::new();
     let server = archive.serve();

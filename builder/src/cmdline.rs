@@ -378,9 +378,9 @@ pub enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Read every file again and check it against its digest
+    /// Read everything again and check it against its digest: files, root directories and results
     Verify {
-        /// Remove what is damaged, to be fetched anew
+        /// Remove what is damaged, to be fetched or made anew
         #[arg(long)]
         remove: bool,
     },

@@ -130,7 +130,7 @@ fn fetch(
     loop {
         let forms: Vec<_> = wanted.iter().zip(&chosen).filter_map(|(index, at)| index.forms.get(*at)).collect();
         let downloads = forms.iter().map(|(_, entry)| download(entry, wish, verified)).collect::<Result<Vec<_>>>()?;
-        let error = match fetcher.fetch_all(&downloads, progress) {
+        let error = match fetcher.fetch_checked(&downloads, progress) {
             Ok(paths) => return Ok(forms.iter().map(|(compression, _)| *compression).zip(paths).collect()),
             Err(error) => error,
         };

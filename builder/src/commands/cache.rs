@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use progress::Progress as _;
 use serde::Serialize;
-use store::{Entry, Kind, PrunePolicy};
+use store::{Entry, Kind, PrunePolicy, VerifyReport};
 
 use super::{bytes, print, print_json};
 use crate::cmdline::CacheCommand;
@@ -65,17 +65,34 @@ pub fn run(context: &Context, command: &CacheCommand) -> Result<()> {
 }
 
 fn verify(context: &Context, remove: bool) -> Result<()> {
+    // Cached root directories hold files of other users. Whoever has none need not be able to become their root.
+    let trees = context.cache_directory()?.join("trees");
+    if std::fs::read_dir(&trees).is_ok_and(|mut entries| entries.next().is_some()) {
+        rootfs::sandbox::become_root()?;
+    }
     let report = context.store()?.verify(remove, &context.reporter)?;
     for broken in &report.broken {
         context.reporter.warn(&format!("damaged: {}", broken.entry.path.display()));
     }
+    for unknown in &report.unknown {
+        context.reporter.warn(&format!(
+            "stored without a digest, or by somebody else, and not checked: {}",
+            unknown.path.display()
+        ));
+    }
+    let VerifyReport { files, trees, values, bytes: size, .. } = &report;
+    context
+        .reporter
+        .say(&format!("read {files} files ({}), {trees} root directories and {values} results", bytes(*size)));
     match (report.broken.len(), remove) {
-        (0, _) => context.reporter.say("every file is what its digest says"),
+        (0, _) => context.reporter.say("all of it is what its digest says"),
         (count, true) => {
-            context.reporter.say(&format!("removed {count} damaged files; the next build fetches them anew"));
+            context
+                .reporter
+                .say(&format!("removed {count} damaged entries; the next build fetches or makes them anew"));
         }
         (count, false) => anyhow::bail!(
-            "{count} damaged files\n  help: `rocbed cache verify --remove` removes them, to be fetched anew"
+            "{count} damaged entries\n  help: `rocbed cache verify --remove` removes them, to be fetched or made anew"
         ),
     }
     Ok(())

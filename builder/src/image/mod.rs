@@ -61,6 +61,8 @@ pub struct Options {
     pub sector_size: SectorSize,
     /// Ignore a cached root directory.
     pub fresh: bool,
+    /// Use a cached root directory only after comparing all of it with its digest.
+    pub check: bool,
     /// Wait for another build into the same directory.
     pub wait: bool,
 }
@@ -94,14 +96,16 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     let init = programs::init()?;
 
     reporter.stage("fetch", "fetching packages");
-    let debs = root::fetch(recipe, lock, fetcher, &options.mirror, reporter)?;
+    // All of them, also where the root directory is cached: parts of the image come from packages outside of it.
+    root::fetch(recipe, lock, fetcher, &options.mirror, reporter)?;
     clock.lap("packages");
 
     let log = options.output.join(".dpkg.log");
-    let wanted = root::Wanted { recipe, lock, debs: &debs, fresh: options.fresh, log: &log };
+    let wanted =
+        root::Wanted { recipe, lock, mirror: &options.mirror, fresh: options.fresh, check: options.check, log: &log };
     let store = fetcher.store();
     let parts = |root: &Path| boot_parts(root, &init, recipe, lock, epoch, store, options.fresh, reporter);
-    let (mut root, parts) = root::obtain(&wanted, store, reporter, parts)?;
+    let (mut root, parts) = root::obtain(&wanted, fetcher, reporter, parts)?;
     let kernel = Kernel::find(&root.path, lock)?;
     let removal = root.old.take().map(|old| thread::spawn(|| old.remove()));
     clock.lap("root directory");
@@ -132,7 +136,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     staging.write("cmdline", format!("root=UUID={root_uuid} {words}\n").as_bytes())?;
     clock.lap("initramfs");
 
-    let stub = stub(recipe, lock, store)?;
+    let stub = stub(recipe, lock, fetcher, &options.mirror, reporter)?;
     let parts = uki::Parts {
         os_release: read(&root.path.join("usr/lib/os-release"))?.into(),
         cmdline: format!("root=PARTUUID={} {words}", root_image.partition()),
@@ -350,7 +354,8 @@ impl Archives<'_> {
 }
 
 /// The stub, from its package the first time: looking for a file in one takes a tenth of a second.
-fn stub(recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Vec<u8>> {
+fn stub(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, reporter: &Reporter) -> Result<Vec<u8>> {
+    let store = fetcher.store();
     let name = &recipe.image.stub_package;
     let package =
         lock.package(name).with_context(|| format!("{name} is not in the lock\n  help: run `rocbed lock --update`"))?;
@@ -358,6 +363,8 @@ fn stub(recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Vec<u8>> {
     if let Some(stub) = memo::recall(store, "uki-stub", &question)? {
         return Ok(stub);
     }
+    let wanted = root::downloads(std::iter::once(package), &mirror.url, &recipe.archive.snapshot, lock.archive.date);
+    fetcher.fetch_checked(&wanted, reporter).with_context(|| format!("fetching {name}"))?;
     let stub = root::package_file(&store.path(&package.sha256), STUB)?;
     let stub = stub.with_context(|| format!("{name} {} has no /{STUB}", package.version))?;
     memo::remember(store, "uki-stub", &question, &stub)?;

@@ -10,10 +10,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use fsimage::Timestamp;
+use progress::Progress as _;
 use rootfs::deb::{Deb, EntryKind};
 use rootfs::{Device, Package, Spec};
 use store::fetch::Failure;
-use store::{Digest, Doomed, Download, FetchError, Fetcher, Store, Tree};
+use store::{Condition, Digest, Doomed, Download, FetchError, Fetcher, Store, Tree};
 
 use super::memo;
 use super::modules::KERNEL_PACKAGES;
@@ -122,35 +123,84 @@ pub struct Wanted<'a> {
     pub recipe: &'a Recipe,
     /// Its lock.
     pub lock: &'a Lock,
-    /// Its packages' files.
-    pub debs: &'a Debs,
+    /// Where its packages come from.
+    pub mirror: &'a Mirror,
     /// Make it anew even if there is one.
     pub fresh: bool,
+    /// Read all of one that is there, and use it only if it is what it was when it was made.
+    pub check: bool,
     /// Where everything goes that dpkg says.
     pub log: &'a Path,
 }
 
 /// The root directory for a lock, and what `beside` made of its kernel. Unpacking uses all processors and configuring one,
 /// so `beside` runs during the latter.
+///
+/// Packages are fetched where they are needed. A stored one that is not what its digest says is removed and fetched anew, and
+/// the root directory begun anew.
 pub fn obtain<T: Send>(
     wanted: &Wanted,
-    store: &Store,
+    fetcher: &Fetcher,
     reporter: &Reporter,
-    beside: impl FnOnce(&Path) -> Result<T> + Send,
+    beside: impl Fn(&Path) -> Result<T> + Send + Sync,
 ) -> Result<(Root, T)> {
-    let Wanted { recipe, lock, debs, fresh, log } = *wanted;
+    let Wanted { recipe, lock, mirror, fresh, check, .. } = *wanted;
+    let store = fetcher.store();
     let key = key(recipe, lock);
     reporter.stage("unpack", "unpacking packages into a root directory");
-    if !fresh
-        && let Some(tree) = store.tree(&key)?
-        && let Some(devices) = devices(store, &key)?
-    {
+    if !fresh && let Some((tree, devices)) = cached(store, &key, check, reporter)? {
         let path = tree.path().to_owned();
         reporter.detail(&format!("root directory from the cache: {}", path.display()));
         let made = beside(&path)?;
         return Ok((Root { devices, path, cached: true, old: None, _in_use: tree }, made));
     }
-    let draft = store.new_tree(&key, &format!("root directory of {}", recipe.name))?;
+    let mut fetched_anew = false;
+    loop {
+        let debs = fetch(recipe, lock, fetcher, mirror, reporter)?;
+        let error = match make(wanted, &debs, &key, store, reporter, &beside) {
+            Err(error) if !fetched_anew => error,
+            done => return done,
+        };
+        let Some(rootfs::Error::Damaged(files)) = error.downcast_ref() else { return Err(error) };
+        for file in files {
+            reporter.warn(&format!("the stored file of {} is damaged; fetching it anew", file.package));
+            store.remove(&Digest::from(file.sha256))?;
+        }
+        fetched_anew = true;
+    }
+}
+
+/// The cached root directory and its device nodes, if both are there; with `check`, if it is what it was.
+fn cached(store: &Store, key: &Digest, check: bool, reporter: &Reporter) -> Result<Option<(Tree, Vec<Device>)>> {
+    let Some(tree) = store.tree(key)? else { return Ok(None) };
+    let Some(devices) = devices(store, key)? else { return Ok(None) };
+    if check {
+        let began = Instant::now();
+        let what = match tree.condition().context("checking the cached root directory")? {
+            Condition::Whole => {
+                reporter.detail(&format!("cached root directory checked in {:.2} s", began.elapsed().as_secs_f64()));
+                return Ok(Some((tree, devices)));
+            }
+            Condition::Damaged(_) => "is not what it was when it was made",
+            Condition::Unknown => "was stored without a digest",
+        };
+        reporter.warn(&format!("the cached root directory {what}; making it anew"));
+        return Ok(None);
+    }
+    Ok(Some((tree, devices)))
+}
+
+/// Makes the root directory from packages, in the place of one that is there.
+fn make<T: Send>(
+    wanted: &Wanted,
+    debs: &Debs,
+    key: &Digest,
+    store: &Store,
+    reporter: &Reporter,
+    beside: &(impl Fn(&Path) -> Result<T> + Send + Sync),
+) -> Result<(Root, T)> {
+    let Wanted { recipe, lock, log, .. } = *wanted;
+    let draft = store.new_tree(key, &format!("root directory of {}", recipe.name))?;
     let root = draft.path();
     if log.exists() {
         fs::remove_file(log).with_context(|| format!("removing {}", log.display()))?;
@@ -175,9 +225,8 @@ pub fn obtain<T: Send>(
     reporter.stage("configure", "configuring packages");
     // No package of the kernel has had a preinst so far. If one gets one, its files come only with dpkg.
     let now = !unpacked.left_to_dpkg().iter().any(|name| name.starts_with(KERNEL_PACKAGES));
-    let (beside, later) = if now { (Some(beside), None) } else { (None, Some(beside)) };
     let (report, made) = thread::scope(|scope| {
-        let made = beside.map(|beside| scope.spawn(|| beside(&root)));
+        let made = now.then(|| scope.spawn(|| beside(&root)));
         let report = unpacked.configure(reporter);
         (report, made.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
     });
@@ -190,15 +239,14 @@ pub fn obtain<T: Send>(
         report.configuring.as_secs_f64(),
         began.elapsed().as_secs_f64(),
     ));
-    set_devices(store, &key, &report.devices)?;
+    set_devices(store, key, &report.devices)?;
     let size = lock.root_packages().map(|package| package.installed_size).sum();
     // In the place of one that is there: it was not good enough.
     let (tree, old) = draft.replace(size)?;
     let path = tree.path().to_owned();
-    let made = match (made, later) {
-        (Some(made), _) => made?,
-        (None, Some(beside)) => beside(&path)?,
-        (None, None) => anyhow::bail!("nobody looked at the root directory's kernel"),
+    let made = match made {
+        Some(made) => made?,
+        None => beside(&path)?,
     };
     Ok((Root { path, devices: report.devices, cached: false, old, _in_use: tree }, made))
 }
@@ -210,6 +258,7 @@ fn spec_package(package: &LockedPackage, debs: &Debs) -> Result<Package> {
         version: package.version.clone(),
         architecture: package.architecture.clone(),
         path: path.clone(),
+        sha256: Some(*package.sha256.as_bytes()),
         essential: package.essential,
     })
 }
@@ -294,6 +343,27 @@ mod tests {
                 "https://snap.example/archive/debian/20261030T080801Z/pool/main/mawk_1.3.deb"
             ]
         );
+    }
+
+    #[test]
+    fn device_nodes_that_are_damaged_are_not_there() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let store = Store::open(directory.path())?;
+        let key = Digest::of(b"root");
+        assert!(devices(&store, &key)?.is_none());
+        set_devices(&store, &key, &[read_device("c 1 3 438 0 5 1793347681 6465762f6e756c6c")?])?;
+        assert_eq!(devices(&store, &key)?.map(|devices| devices.len()), Some(1));
+        let file = directory.path().join(format!("meta/devices-{key}"));
+        let mut bytes = fs::read(&file)?;
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&file, bytes)?;
+        assert!(devices(&store, &key)?.is_none());
+        for text in [&b"not a device"[..], b"\xff"] {
+            store.set_meta(&format!("devices-{key}"), text)?;
+            assert!(devices(&store, &key)?.is_none());
+        }
+        Ok(())
     }
 
     #[test]

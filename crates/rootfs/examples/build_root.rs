@@ -49,6 +49,7 @@ fn package(path: &str) -> Result<Package, Box<dyn std::error::Error>> {
         version: deb.version().into(),
         architecture: deb.architecture().into(),
         path: path.into(),
+        sha256: None,
         essential: false,
     })
 }

@@ -11,10 +11,11 @@ use progress::{Progress, Unit};
 
 use crate::configure::{self, Plan};
 use crate::deb::{Deb, DebError};
+use crate::hashed::Expected;
 use crate::unpack::{self, Device, Extent};
-use crate::{Error, database};
+use crate::{Error, database, space};
 
-/// One package to install. Its file's digest was checked by the caller.
+/// One package to install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
     /// Its name; the file has to agree, as for version and architecture.
@@ -25,6 +26,8 @@ pub struct Package {
     pub architecture: String,
     /// The .deb file.
     pub path: PathBuf,
+    /// The SHA-256 of the file, which is checked while it is unpacked; `None` if the caller answers for it.
+    pub sha256: Option<[u8; 32]>,
     /// Whether it is essential for this image even if its control file does not say so.
     pub essential: bool,
 }
@@ -107,22 +110,21 @@ pub fn unpack<'a>(spec: &'a Spec, root: &Path, progress: &dyn Progress) -> Resul
         let extent = match (plan.by_dpkg(at), plan.is_base(at)) {
             (false, _) => Extent::Whole,
             (true, true) => Extent::FilesOnly,
-            (true, false) => {
-                report.unpacked_by_dpkg.push(package.name.clone());
-                continue;
-            }
+            (true, false) => Extent::Nothing,
         };
-        if extent == Extent::FilesOnly {
+        if extent != Extent::Whole {
             report.unpacked_by_dpkg.push(package.name.clone());
         }
-        packages.push(unpack::Package { deb: deb.clone(), path: package.path.clone(), extent });
+        packages.push(unpack::Package { deb: deb.clone(), file: package.expected(), extent });
     }
     let start = Instant::now();
-    let unpacked = unpack::unpack(&packages, root, threads, progress)?;
+    let needed = debs.iter().filter_map(Deb::installed_size).fold(0, u64::saturating_add).saturating_mul(1024);
+    let explained = |error| space::explained(error, root, needed);
+    let unpacked = unpack::unpack(&packages, root, threads, progress).map_err(explained)?;
     report.unpacking = start.elapsed();
 
     let start = Instant::now();
-    database::write(root, &spec.architecture, &packages, &unpacked)?;
+    database::write(root, &spec.architecture, &packages, &unpacked).map_err(explained)?;
     report.devices = unpacked.devices;
     report.database = start.elapsed();
     Ok(Unpacked { spec, root: root.to_owned(), debs, report })
@@ -161,10 +163,41 @@ fn read_all(packages: &[Package], threads: usize, progress: &dyn Progress) -> Re
         }
     });
     let results = results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
-    results.flatten().collect()
+    whole_or_damaged(results.flatten())
+}
+
+/// All results, or why there are none: all damaged files at once, so that they can be fetched together.
+pub(crate) fn whole_or_damaged<T>(results: impl Iterator<Item = Result<T, Error>>) -> Result<Vec<T>, Error> {
+    let (mut whole, mut damaged, mut failed) = (Vec::new(), Vec::new(), None);
+    for result in results {
+        match result {
+            Ok(result) => whole.push(result),
+            Err(Error::Damaged(files)) => damaged.extend(files),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match failed {
+        _ if !damaged.is_empty() => Err(Error::Damaged(damaged)),
+        Some(error) => Err(error),
+        None => Ok(whole),
+    }
+}
+
+impl Package {
+    pub(crate) fn expected(&self) -> Expected {
+        Expected { name: self.name.clone(), path: self.path.clone(), sha256: self.sha256 }
+    }
 }
 
 fn read(package: &Package) -> Result<Deb, Error> {
+    match read_control(package) {
+        Ok(deb) => Ok(deb),
+        // Most likely it is another file than it should be. One that can be read is hashed while it is unpacked.
+        error => package.expected().confirm(None, error),
+    }
+}
+
+fn read_control(package: &Package) -> Result<Deb, Error> {
     let deb_error = |source| Error::Deb { package: package.name.clone(), path: package.path.clone(), source };
     let mut file =
         File::open(&package.path).map_err(|source| deb_error(DebError::Read { what: "the file".into(), source }))?;

@@ -31,6 +31,9 @@ pub enum Error {
         /// Those in the file.
         found: String,
     },
+    /// Files of packages are not what their digests say.
+    #[error("{}", damage(.0))]
+    Damaged(Vec<Damaged>),
     /// A file cannot be opened, made or changed.
     #[error("{action} {path}: {source}")]
     Io {
@@ -38,6 +41,24 @@ pub enum Error {
         action: &'static str,
         /// The file; relative ones are inside the root.
         path: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The file system became full.
+    #[error(
+        "unpacking packages into {}: {source}; they need about {needed} MiB, and the file system at {} has {size} MiB in all\
+         \n  help: free space there (`rocbed cache prune` removes what was not used for long), or put the cache on another \
+         file system with --cache", root.display(), mount.display()
+    )]
+    NoSpace {
+        /// The directory.
+        root: PathBuf,
+        /// Where the file system is mounted.
+        mount: PathBuf,
+        /// What the packages need by their Installed-Size, in MiB.
+        needed: u64,
+        /// What the file system holds, in MiB.
+        size: u64,
         /// The system's answer.
         source: io::Error,
     },
@@ -93,6 +114,29 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// A package's file that has not the content it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// The package's name.
+    pub package: String,
+    /// The file.
+    pub path: PathBuf,
+    /// The SHA-256 that its content should have.
+    pub sha256: [u8; 32],
+}
+
+fn damage(files: &[Damaged]) -> String {
+    let describe = |file: &Damaged| {
+        let digest = hex::encode(file.sha256);
+        format!(
+            "the file of package {} is damaged: {} does not have the SHA-256 {digest}",
+            file.package,
+            file.path.display()
+        )
+    };
+    files.iter().map(describe).collect::<Vec<_>>().join("\n")
 }
 
 impl Error {

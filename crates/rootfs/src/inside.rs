@@ -84,11 +84,10 @@ impl Inside {
         fs::futimens(&file, &times).map_err(Error::io("setting the time of", path))
     }
 
-    /// Copies a file of the host.
-    pub(crate) fn copy(&self, from: &Path, path: &str) -> Result<(), Error> {
-        let mut source = File::open(from).map_err(Error::io("opening", from.as_os_str().as_encoded_bytes()))?;
+    /// Writes a file with what a reader reads.
+    pub(crate) fn copy(&self, source: &mut impl Read, path: &str) -> Result<(), Error> {
         let mut file = self.create(path, 0o644)?;
-        io::copy(&mut source, &mut file).map_err(Error::io("copying to", path))?;
+        io::copy(source, &mut file).map_err(Error::io("copying to", path))?;
         Ok(())
     }
 

@@ -18,11 +18,13 @@ pub mod database;
 pub mod deb;
 mod error;
 pub mod finish;
+mod hashed;
 mod inside;
 
 pub mod sandbox;
+mod space;
 pub mod unpack;
 
 pub use build::{BuildReport, Package, Spec, Unpacked, build, unpack as unpack_packages};
-pub use error::Error;
+pub use error::{Damaged, Error};
 pub use unpack::{Device, add_devices};

@@ -258,3 +258,46 @@ proptest! {
         let _ignored = Paragraph::parse(&text);
     }
 }
+
+/// A package whose data archive is this, compressed by `xz` with a dictionary of so many bytes.
+fn compressed(field: &str, data: &[u8], dictionary: u32) -> Vec<u8> {
+    let mut options = liblzma::stream::LzmaOptions::new_preset(0).unwrap();
+    options.dict_size(dictionary);
+    let mut filters = liblzma::stream::Filters::new();
+    filters.lzma2(&options);
+    let stream = liblzma::stream::Stream::new_stream_encoder(&filters, liblzma::stream::Check::Crc32).unwrap();
+    let mut encoder = liblzma::read::XzEncoder::new_stream(data, stream);
+    let mut bytes = Vec::new();
+    encoder.read_to_end(&mut bytes).unwrap();
+    let control = format!("{field}Package: bomb\nVersion: 1.0\nArchitecture: all\n");
+    ar(&[("debian-binary", b"2.0\n"), ("control.tar", &tar(&[file("./control", &control)])), ("data.tar.xz", &bytes)])
+}
+
+#[test]
+fn a_package_unpacks_to_no_more_than_its_size_says() {
+    // 80 MiB of nothing take 12 KiB.
+    let large = entry(b'0', "./large", 0o644, "", &vec![0; 80 << 20]);
+    let bomb = compressed("Installed-Size: 1\n", &tar(std::slice::from_ref(&large)), 1 << 20);
+    let error = parse(&bomb).unwrap_err().to_string();
+    assert!(error.contains("unpacks to more than 67112960 bytes") && error.contains("Installed-Size"), "{error}");
+    parse(&compressed("Installed-Size: 81920\n", &tar(&[large]), 1 << 20)).unwrap();
+    // Nor does what no file gets.
+    let bomb = compressed("Installed-Size: 1\n", &vec![0; 80 << 20], 1 << 20);
+    assert!(parse(&bomb).unwrap_err().to_string().contains("unpacks to more than"));
+}
+
+#[test]
+fn a_package_takes_no_more_memory_than_dpkg_deb_s_do() {
+    let small = tar(&[file("./small", "content")]);
+    parse(&compressed("", &small, 64 << 20)).unwrap();
+    let error = parse(&compressed("", &small, 512 << 20)).unwrap_err().to_string();
+    assert!(error.contains("takes more than 160 MiB of memory"), "{error}");
+}
+
+#[test]
+fn names_that_no_root_directory_could_hold_are_refused() {
+    let long = format!("./{}", "d/".repeat(2000));
+    assert!(refusal(&[pax(&[("path", long.as_bytes())]), file("./x", "")]).contains("over 3072 bytes"));
+    let target = "t".repeat(5000);
+    assert!(refusal(&[pax(&[("linkpath", target.as_bytes())]), symlink("./x", "y")]).contains("over 4095 bytes"));
+}

@@ -12,6 +12,7 @@ use packages::{Block, PackageFile, directory, entry, file, need, need_root, scri
 use progress::Silent;
 use rootfs::sandbox::{Command, Sandbox, SandboxError};
 use rootfs::{Error, Package, Spec, build};
+use sha2::{Digest, Sha256};
 
 /// What dpkg and the tests' scripts call: program, and the package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -70,6 +71,7 @@ fn spec(at: &Path, packages: &[PackageFile]) -> Spec {
         version: "1.0".into(),
         architecture: "all".into(),
         path: package.write(at),
+        sha256: Some(Sha256::digest(package.bytes()).into()),
         essential: false,
     });
     Spec {
@@ -189,6 +191,23 @@ fn a_preinst_runs_before_its_package_is_unpacked_and_may_divert() {
 }
 
 #[test]
+fn a_package_that_another_replaces_in_whole_disappears_as_with_dpkg() {
+    let at = tempfile::tempdir().unwrap();
+    let old = PackageFile::new("old").data([directory("./usr"), file("./usr/tool", "old")]);
+    let new = PackageFile::new("new")
+        .field("Replaces: old")
+        .control_file(script("./preinst", "true"))
+        .data([directory("./usr"), file("./usr/tool", "new")]);
+    let root = try_build(at.path(), &[base(), new, old]).unwrap();
+    assert_eq!(text(root.join("usr/tool")), "new");
+    assert!(text(at.path().join("log")).contains("Noting disappearance of old"));
+    assert_eq!(
+        shell(&root, "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'").1,
+        "base-files installed\nnew installed\n"
+    );
+}
+
+#[test]
 fn triggers_are_processed() {
     let at = tempfile::tempdir().unwrap();
     let interested = PackageFile::new("interested")
@@ -224,6 +243,37 @@ fn a_wrong_file_and_a_used_directory_are_refused() {
     fs::write(at.path().join("root/file"), "").unwrap();
     let error = build(&spec(at.path(), &[base()]), &at.path().join("root"), &Silent).unwrap_err();
     assert!(matches!(error, Error::NotEmpty(_)), "{error}");
+}
+
+#[test]
+fn every_damaged_package_is_named_and_none_of_its_scripts_runs() {
+    need_root();
+    let plain = PackageFile::new("plain").data([directory("./etc"), file("./etc/plain", "right")]);
+    let scripted = PackageFile::new("scripted")
+        .control_file(script("./preinst", "echo ran > /etc/scripted"))
+        .data([directory("./etc"), file("./etc/late", "right")]);
+    let packages = [base(), plain, scripted];
+    // In the content of a file, in a header, and behind all that is unpacked.
+    for (what, right, wrong) in [("content", "right", "wrong"), ("header", "\0ustar\0", "\0vstar\0"), ("end", "", "x")]
+    {
+        let at = tempfile::tempdir().unwrap();
+        let spec = spec(at.path(), &packages);
+        for package in &spec.packages[1..] {
+            let mut bytes = fs::read(&package.path).unwrap();
+            let place = bytes.windows(right.len().max(1)).rposition(|window| window == right.as_bytes());
+            match place {
+                Some(place) => bytes[place..place + wrong.len()].copy_from_slice(wrong.as_bytes()),
+                None => bytes.extend_from_slice(wrong.as_bytes()),
+            }
+            fs::write(&package.path, bytes).unwrap();
+        }
+        let error = build(&spec, &at.path().join("root"), &Silent).unwrap_err();
+        let Error::Damaged(files) = &error else { panic!("{what}: {error}") };
+        let names: Vec<&str> = files.iter().map(|file| file.package.as_str()).collect();
+        assert_eq!(names, ["plain", "scripted"], "{what}: {error}");
+        assert!(!at.path().join("root/etc/scripted").exists(), "{what}");
+        assert!(error.to_string().contains("scripted.deb does not have the SHA-256 "), "{error}");
+    }
 }
 
 #[test]

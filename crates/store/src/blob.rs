@@ -52,7 +52,7 @@ impl Store {
         if got != *digest {
             return Ok(false);
         }
-        let description = Description { size, label: label.to_owned(), unsynced_since_boot: None };
+        let description = Description { size, label: label.to_owned(), unsynced_since_boot: None, content: None };
         description.write(self, &description_path(path))?;
         Ok(true)
     }

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::description_path;
+use crate::content::Content;
 use crate::temp::write_atomically;
 use crate::tree::ENTRY;
 use crate::{Digest, Store, StoreError};
@@ -50,12 +51,15 @@ pub(crate) struct Description {
     /// Which boot of the machine it was made in, as long as nobody made sure that it is on the disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unsynced_since_boot: Option<String>,
+    /// What was in a root directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) content: Option<Content>,
 }
 
 impl Description {
     /// The description of something that is being written now, in this boot.
     pub(crate) fn new(store: &Store, size: u64, label: &str) -> Self {
-        Self { size, label: label.to_owned(), unsynced_since_boot: Some(store.boot.to_string()) }
+        Self { size, label: label.to_owned(), unsynced_since_boot: Some(store.boot.to_string()), content: None }
     }
 
     /// The description in `path`, if there is one.

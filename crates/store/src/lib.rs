@@ -11,13 +11,14 @@
 //! <root>/lock                   shared by every user of the store, exclusive while pruning
 //! <root>/sha256/ab/abcd...      content; its modification time is its last use
 //! <root>/sha256/ab/abcd....json its size and label
-//! <root>/trees/abcd.../tree     a cached root directory; entry.json beside it has its size, label and last use
-//! <root>/meta/<key>             small named values
+//! <root>/trees/abcd.../tree     a cached root directory; entry.json beside it has its size, label, digest and last use
+//! <root>/meta/<key>             small named values, each behind its digest
 //! <root>/partial/abcd...        interrupted downloads
 //! <root>/tmp/                   what is being written now
 //! ```
 
 mod blob;
+mod content;
 mod digest;
 mod entry;
 mod error;
@@ -38,4 +39,4 @@ pub use lock::{Holder, Lock, LockError, Wait};
 pub use prune::{PrunePolicy, PruneReport};
 pub use root::{Store, default_root};
 pub use tree::{Doomed, Removal, Tree, TreeDraft};
-pub use verify::{Broken, VerifyReport};
+pub use verify::{Broken, Condition, VerifyReport};

@@ -6,22 +6,35 @@ use std::path::PathBuf;
 
 use crate::blob::{remove_file, stamp};
 use crate::temp::write_atomically;
-use crate::{Store, StoreError};
+use crate::{Digest, Store, StoreError};
+
+/// How long the digest is that a value is stored behind.
+const DIGEST: usize = 32;
+
+/// The digest of a value under its key: a value of another key's is not the right one.
+fn digest(key: &str, value: &[u8]) -> Digest {
+    Digest::of(&[key.as_bytes(), b"\0", value].concat())
+}
 
 impl Store {
-    /// The value under `key`, if there is one. It counts as used now.
+    /// The value under `key`, if there is one. It counts as used now. One that is not what was stored counts as none:
+    /// whoever needs it makes it again.
     ///
     /// # Errors
     /// [`StoreError::BadKey`], or where the file cannot be read.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.meta_path(key)?;
         match fs::read(&path) {
-            Ok(bytes) => {
+            Ok(mut bytes) => {
+                if damaged(key, &bytes).is_some() {
+                    return Ok(None);
+                }
                 match stamp(&path) {
                     // Pruned by its owner, or replaced, just after it was read.
                     Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                     other => other?,
                 }
+                bytes.drain(..DIGEST);
                 Ok(Some(bytes))
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -34,7 +47,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::BadKey`], or where the file cannot be written.
     pub fn set_meta(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        write_atomically(&self.temp_dir(), &self.meta_path(key)?, value, true)
+        let bytes = [digest(key, value).as_bytes().as_slice(), value].concat();
+        write_atomically(&self.temp_dir(), &self.meta_path(key)?, &bytes, true)
+    }
+
+    /// The digest of the value under `key`, if it is not the one that it was stored with.
+    pub(crate) fn damaged_meta(&self, key: &str) -> Result<Option<Digest>, StoreError> {
+        let path = match self.meta_path(key) {
+            // Nobody finds it: somebody else has put it there.
+            Err(StoreError::BadKey(_)) => return Ok(None),
+            other => other?,
+        };
+        match fs::read(&path) {
+            Ok(bytes) => Ok(damaged(key, &bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StoreError::io("reading", &path)(e)),
+        }
     }
 
     /// Removes the value under `key`, if there is one.
@@ -54,6 +82,13 @@ impl Store {
     }
 }
 
+/// The digest of a stored value that is not the one it is stored behind; so it is with what earlier versions stored.
+fn damaged(key: &str, bytes: &[u8]) -> Option<Digest> {
+    let (stored, value) = bytes.split_at_checked(DIGEST).unwrap_or((&[], bytes));
+    let now = digest(key, value);
+    (now.as_bytes().as_slice() != stored).then_some(now)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +104,20 @@ mod tests {
         store.remove_meta("a-1.b").unwrap();
         store.remove_meta("a-1.b").unwrap();
         assert_eq!(store.meta("a-1.b").unwrap(), None);
+    }
+
+    #[test]
+    fn a_value_that_changed_is_not_there_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        for change in ["", "short", "longer than any digest, but not behind one of its own"] {
+            store.set_meta("a", b"value").unwrap();
+            fs::write(dir.path().join("meta/a"), change).unwrap();
+            assert_eq!(store.meta("a").unwrap(), None);
+        }
+        store.set_meta("a", b"value").unwrap();
+        fs::rename(dir.path().join("meta/a"), dir.path().join("meta/b")).unwrap();
+        assert_eq!(store.meta("b").unwrap(), None, "it is the value of another key");
     }
 
     #[test]

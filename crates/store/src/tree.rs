@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, flock, syncfs};
 use rustix::io::Errno;
 
 use crate::blob::stamp;
+use crate::content::Content;
 use crate::entry::Description;
 use crate::temp::{self, TempFile, is_at, remove_all};
 use crate::{Digest, Store, StoreError};
@@ -35,8 +36,13 @@ impl Tree {
         &self.path
     }
 
+    /// The description beside it.
+    pub(crate) fn entry(&self) -> PathBuf {
+        self.path.with_file_name(ENTRY)
+    }
+
     /// Uses the tree in `directory`; `None` if it is gone.
-    fn hold(directory: &Path) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn hold(directory: &Path) -> Result<Option<Self>, StoreError> {
         let shared = match File::open(directory) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(StoreError::io("opening", directory))?,
@@ -204,7 +210,8 @@ impl TreeDraft {
         self.directory.join("tree")
     }
 
-    /// Makes the directory visible under its digest and returns its final path. `size` is what it takes on the disk, in
+    /// Makes the directory visible under its digest and returns its final path, having read all of it: it is stored with
+    /// the digest of its content. `size` is what it takes on the disk, in
     /// bytes. Where another process was faster, its tree stays and this one is removed.
     ///
     /// # Errors
@@ -224,7 +231,8 @@ impl TreeDraft {
     }
 
     fn publish(mut self, size: u64) -> Result<Tree, StoreError> {
-        let description = Description::new(&self.store, size, &self.label);
+        let content = Content::of(&self.path())?;
+        let description = Description { content: Some(content), ..Description::new(&self.store, size, &self.label) };
         let entry = self.directory.join(ENTRY);
         description.write(&self.store, &entry)?;
         let target = self.store.tree_directory(&self.digest);

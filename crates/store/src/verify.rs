@@ -1,13 +1,16 @@
-//! Reading everything again, to see whether it still is what its name says.
+//! Reading everything again, to see whether it still is what it was when it was stored.
 
 use std::fs::File;
 
 use progress::{Progress, Unit};
 
 use crate::blob::{description_path, remove_file};
-use crate::{Digest, DigestReader, Entry, Kind, Store, StoreError};
+use crate::content::Content;
+use crate::entry::Description;
+use crate::tree::ENTRY;
+use crate::{Digest, DigestReader, Entry, Kind, Store, StoreError, Tree};
 
-/// A stored file whose content does not have the digest it is stored under.
+/// Something stored that is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
     /// Where it is in the store, and what it should have been.
@@ -21,43 +24,147 @@ pub struct Broken {
 pub struct VerifyReport {
     /// How many files were read.
     pub files: usize,
-    /// How many bytes that was.
+    /// How many bytes they have.
     pub bytes: u64,
-    /// Those that are broken.
+    /// How many root directories were read.
+    pub trees: usize,
+    /// How many named values were read.
+    pub values: usize,
+    /// What is broken.
     pub broken: Vec<Broken>,
+    /// Root directories that cannot be checked: stored without a digest, by an earlier version, or by somebody whose ids
+    /// are others here.
+    pub unknown: Vec<Entry>,
+}
+
+/// Whether a root directory still is what it was when it was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It is.
+    Whole,
+    /// It is not, but has this digest.
+    Damaged(Digest),
+    /// Nobody knows: it has no digest, or one that was made with other ids than are seen here.
+    Unknown,
+}
+
+impl Tree {
+    /// Reads all of it and compares its digest with the one it was stored with: paths, modes, owners, times, links,
+    /// capabilities and contents.
+    ///
+    /// # Errors
+    /// Where something cannot be read.
+    pub fn condition(&self) -> Result<Condition, StoreError> {
+        let description = match Description::read(&self.entry()) {
+            Ok(description) => description,
+            Err(StoreError::BadDescription { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let Some(content) = description.and_then(|description| description.content).filter(Content::is_comparable)
+        else {
+            return Ok(Condition::Unknown);
+        };
+        let now = Content::of(self.path())?;
+        Ok(if now == content { Condition::Whole } else { Condition::Damaged(now.sha256) })
+    }
 }
 
 impl Store {
-    /// Reads every stored file and compares its digest with its name. With `remove`, broken ones are removed, so that
-    /// they are fetched again when they are needed. Trees have no digest of their content and are not read.
+    /// Reads everything in the store: files, whose digest is their name, root directories and named values, which have
+    /// one of their content. With `remove`, broken ones are removed, so that they are fetched or made again when they are
+    /// needed.
     ///
     /// # Errors
-    /// Where a file cannot be read or removed.
+    /// Where something cannot be read or removed.
     pub fn verify(&self, remove: bool, progress: &dyn Progress) -> Result<VerifyReport, StoreError> {
-        let entries: Vec<Entry> = self.list()?.into_iter().filter(|entry| entry.kind == Kind::File).collect();
-        let task = progress.task("verifying stored files", Some(entries.iter().map(|e| e.size).sum()), Unit::Bytes);
+        let entries = self.list()?;
+        let task = progress.task("verifying", Some(entries.iter().map(|e| e.size).sum()), Unit::Bytes);
         let mut report = VerifyReport::default();
         for entry in entries {
             task.detail(&entry.label);
-            let file = match File::open(&entry.path) {
-                Ok(file) => file,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(StoreError::io("opening", &entry.path)(e)),
-            };
-            let mut reader = DigestReader::new(file);
-            std::io::copy(&mut reader, &mut std::io::sink()).map_err(StoreError::io("reading", &entry.path))?;
-            let (got, length) = reader.finish();
-            task.advance(length);
-            report.files += 1;
-            report.bytes += length;
-            if got != entry.digest {
-                if remove {
-                    remove_file(&entry.path)?;
-                    remove_file(&description_path(&entry.path))?;
+            let got = match entry.kind {
+                Kind::File => self.verify_file(&entry, &mut report)?,
+                Kind::Tree => verify_tree(&entry, &mut report)?,
+                Kind::Meta => {
+                    report.values += 1;
+                    self.damaged_meta(&entry.label)?
                 }
-                report.broken.push(Broken { entry, got });
+                // Its digest is checked when it is whole.
+                Kind::Partial => None,
+            };
+            task.advance(entry.size);
+            let Some(got) = got else { continue };
+            if remove {
+                match entry.kind {
+                    Kind::Tree => self.discard(&entry.path)?,
+                    Kind::Meta => remove_file(&entry.path)?,
+                    _ => self.remove(&entry.digest)?,
+                }
             }
+            report.broken.push(Broken { entry, got });
         }
         Ok(report)
     }
+
+    /// The digest of a file, if it is another than its name.
+    fn verify_file(&self, entry: &Entry, report: &mut VerifyReport) -> Result<Option<Digest>, StoreError> {
+        let Some((got, length)) = self.digest_of(&entry.digest)? else { return Ok(None) };
+        report.files += 1;
+        report.bytes += length;
+        Ok((got != entry.digest).then_some(got))
+    }
+
+    fn digest_of(&self, digest: &Digest) -> Result<Option<(Digest, u64)>, StoreError> {
+        let path = self.path(digest);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(StoreError::io("opening", &path)(e)),
+        };
+        let mut reader = DigestReader::new(file);
+        std::io::copy(&mut reader, &mut std::io::sink()).map_err(StoreError::io("reading", &path))?;
+        Ok(Some(reader.finish()))
+    }
+
+    /// As [`Self::has`], but the file is read and compared with its digest; one that is broken is removed.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn has_checked(&self, digest: &Digest, size: Option<u64>) -> Result<bool, StoreError> {
+        if !self.has(digest, size)? {
+            return Ok(false);
+        }
+        let good = self.digest_of(digest)?.is_some_and(|(got, _)| got == *digest);
+        if !good {
+            self.remove(digest)?;
+        }
+        Ok(good)
+    }
+
+    /// Removes a file, which may be gone already.
+    ///
+    /// # Errors
+    /// Where it cannot be removed.
+    pub fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.path(digest);
+        remove_file(&path)?;
+        remove_file(&description_path(&path))
+    }
+}
+
+/// The digest of a root directory that is not what it was; of one without a readable description, that of nothing.
+fn verify_tree(entry: &Entry, report: &mut VerifyReport) -> Result<Option<Digest>, StoreError> {
+    let Some(tree) = Tree::hold(&entry.path)? else { return Ok(None) };
+    if matches!(Description::read(&entry.path.join(ENTRY)), Err(StoreError::BadDescription { .. })) {
+        return Ok(Some(Digest::of(b"")));
+    }
+    match tree.condition()? {
+        Condition::Unknown => report.unknown.push(entry.clone()),
+        Condition::Whole => report.trees += 1,
+        Condition::Damaged(got) => {
+            report.trees += 1;
+            return Ok(Some(got));
+        }
+    }
+    Ok(None)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use progress::Silent;
 use proptest::prelude::*;
-use store::{Digest, Kind, Lock, LockError, PrunePolicy, Removal, Store, StoreError, Wait};
+use store::{Condition, Digest, Kind, Lock, LockError, PrunePolicy, Removal, Store, StoreError, Wait};
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -105,6 +105,35 @@ fn verify_finds_and_removes_what_changed() {
     assert_eq!((report.files, report.bytes, report.broken.len()), (2, 7, 1));
     assert_eq!((report.broken[0].entry.digest, report.broken[0].got), (bad, Digest::of(b"BAD")));
     assert!(store.has(&good, None).unwrap() && !store.has(&bad, None).unwrap());
+}
+
+#[test]
+fn verify_looks_at_root_directories_and_named_values() {
+    let (_dir, store) = store();
+    for name in ["good", "bad"] {
+        let draft = store.new_tree(&Digest::of(name.as_bytes()), name).unwrap();
+        fs::write(draft.path().join("file"), "content").unwrap();
+        draft.commit(7).unwrap();
+        store.set_meta(name, b"value").unwrap();
+    }
+    assert_eq!(store.verify(false, &Silent).unwrap().broken, []);
+    let bad = Digest::of(b"bad");
+    let tree = store.tree(&bad).unwrap().unwrap();
+    fs::write(tree.path().join("file"), "Content").unwrap();
+    assert!(matches!(tree.condition().unwrap(), Condition::Damaged(_)));
+    drop(tree);
+    fs::write(store.root().join("meta/bad"), "Value").unwrap();
+    let report = store.verify(true, &Silent).unwrap();
+    assert_eq!((report.trees, report.values, report.unknown.len()), (2, 2, 0));
+    let broken: Vec<_> = report.broken.iter().map(|broken| (broken.entry.kind, broken.entry.label.as_str())).collect();
+    assert_eq!(broken, [(Kind::Tree, "bad"), (Kind::Meta, "bad")]);
+    assert!(store.tree(&bad).unwrap().is_none() && store.meta("bad").unwrap().is_none());
+    let tree = store.tree(&Digest::of(b"good")).unwrap().unwrap();
+    assert_eq!(tree.condition().unwrap(), Condition::Whole);
+    // One of an earlier version.
+    let entry = tree.path().with_file_name("entry.json");
+    fs::write(&entry, r#"{"size":7,"label":"old"}"#).unwrap();
+    assert_eq!(store.verify(false, &Silent).unwrap().unknown.len(), 1);
 }
 
 #[test]
@@ -232,7 +261,7 @@ fn named_values_are_listed_and_pruned_by_their_last_use() {
     assert!(listed.iter().all(|entry| entry.kind == Kind::Meta) && listed.len() == 2, "{listed:?}");
     let policy = PrunePolicy { unused_for: Some(Duration::from_secs(30 * 86_400)), ..PrunePolicy::default() };
     let removed = store.prune(&policy).unwrap().removed;
-    assert_eq!(removed.iter().map(|entry| (entry.label.as_str(), entry.size)).collect::<Vec<_>>(), [("old", 9)]);
+    assert_eq!(removed.iter().map(|entry| (entry.label.as_str(), entry.size)).collect::<Vec<_>>(), [("old", 32 + 9)]);
     assert_eq!(store.meta("old").unwrap(), None);
     assert_eq!(store.meta("initramfs-smoke").unwrap().as_deref(), Some(&b"archive"[..]));
 }

@@ -118,15 +118,13 @@ fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Ro
         context.reporter.say(&format!("wrote {}", found.path.display()));
     }
     let store = fetcher.store();
-    let debs = if store.tree(&root::key(recipe, &outcome.lock))?.is_some() {
-        root::Debs::default()
-    } else {
+    if store.tree(&root::key(recipe, &outcome.lock))?.is_none() {
         context.reporter.say(&format!("building the root directory of {}", recipe.name));
-        root::fetch(recipe, &outcome.lock, &fetcher, &mirror(recipe, &options.source), &context.reporter)?
-    };
+    }
     let log = context.cache_directory()?.join(format!("{}.log", recipe.key()));
-    let wanted = root::Wanted { recipe, lock: &outcome.lock, debs: &debs, fresh: false, log: &log };
-    let (mut root, ()) = root::obtain(&wanted, store, &context.reporter, |_| Ok(()))?;
+    let mirror = mirror(recipe, &options.source);
+    let wanted = root::Wanted { recipe, lock: &outcome.lock, mirror: &mirror, fresh: false, check: false, log: &log };
+    let (mut root, ()) = root::obtain(&wanted, &fetcher, &context.reporter, |_| Ok(()))?;
     if let Some(old) = root.old.take() {
         old.remove()?;
     }

@@ -14,6 +14,7 @@ use runner::Runner;
 
 use crate::closure::Set;
 use crate::deb::Deb;
+use crate::hashed::HashedFile;
 use crate::inside::Inside;
 use crate::{Error, Spec, database};
 
@@ -84,7 +85,7 @@ pub(crate) fn configure(root: &Path, spec: &Spec, plan: &Plan, progress: &dyn Pr
     if !spec.idle_programs.is_empty() {
         inside.remove_directory(IDLE)?;
     }
-    Ok(())
+    runner.finish()
 }
 
 struct Work<'a, 'r> {
@@ -129,6 +130,22 @@ impl Work<'_, '_> {
         Ok(())
     }
 
+    /// The packages that dpkg knows. One that another replaces in whole disappears when that one is unpacked, and cannot be
+    /// configured any more.
+    fn there(&self) -> Result<BTreeSet<String>, Error> {
+        let status = self.inside.read(&format!("{}/status", database::DIRECTORY))?;
+        let status = String::from_utf8_lossy(&status);
+        let (mut names, mut name) = (BTreeSet::new(), "");
+        for line in status.lines() {
+            if let Some(package) = line.strip_prefix("Package: ") {
+                name = package;
+            } else if line.strip_prefix("Status: ").is_some_and(|status| !status.ends_with(" not-installed")) {
+                names.insert(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
     fn all_installed(&self) -> Result<bool, Error> {
         let status = self.inside.read(&format!("{}/status", database::DIRECTORY))?;
         let mut states = status.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"Status: "));
@@ -146,7 +163,9 @@ impl Work<'_, '_> {
         for at in &packages {
             let Some(package) = self.spec.packages.get(*at) else { continue };
             let copy = format!("{PACKAGES}/{}_{at}.deb", package.name);
-            self.inside.copy(&package.path, &copy)?;
+            let mut file = HashedFile::open(&package.path)?;
+            let copied = self.inside.copy(&mut file, &copy);
+            package.expected().confirm(Some(file), copied)?;
             copies.push(copy);
         }
         let mut arguments = vec!["--force-unsafe-io".to_owned(), "--force-depends".to_owned(), "--unpack".to_owned()];
@@ -167,8 +186,9 @@ impl Work<'_, '_> {
         // What comes later in the order but is needed now.
         let debs: Vec<usize> = todo.iter().copied().filter(|at| self.plan.by_dpkg(*at)).collect();
         self.unpack(&debs)?;
-        let names: Vec<String> =
-            todo.iter().filter_map(|at| self.plan.debs.get(*at)).map(Deb::qualified_name).collect();
+        let there = self.there()?;
+        let debs = todo.iter().filter_map(|at| self.plan.debs.get(*at));
+        let names: Vec<String> = debs.filter(|deb| there.contains(deb.name())).map(Deb::qualified_name).collect();
         let mut arguments = vec!["--force-unsafe-io", "--configure"];
         arguments.extend(names.iter().map(String::as_str));
         self.runner.run("/usr/bin/dpkg", &arguments, &[])?;

@@ -33,6 +33,11 @@ impl<'a> Runner<'a> {
         Ok(Self { sandbox: Sandbox::new(root)?, environment, log, log_path, task, progress, warned: false })
     }
 
+    /// Ends the use of the sandbox.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        Ok(self.sandbox.finish()?)
+    }
+
     /// Runs a command; an exit status other than 0 is an error with the end of its output.
     pub(super) fn run(&mut self, program: &str, arguments: &[&str], input: &[u8]) -> Result<(), Error> {
         let command = Command {

@@ -4,10 +4,7 @@ use std::io::{BufReader, Read};
 
 use liblzma::stream::{CONCATENATED, Stream};
 
-use super::DebError;
-
-/// What a decoder may take; `xz -9` needs 65 MiB, and no method a .deb may use needs more than this.
-const MEMORY_LIMIT: u64 = 1 << 30;
+use super::{DebError, limits};
 
 /// How a member is compressed, as its suffix says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +46,19 @@ impl Compression {
             Self::None => Box::new(BufReader::new(member)),
             Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(member)),
             Self::Xz => {
-                let stream = Stream::new_stream_decoder(MEMORY_LIMIT, CONCATENATED).map_err(lzma)?;
+                let stream = Stream::new_stream_decoder(limits::MEMORY, CONCATENATED).map_err(lzma)?;
                 Box::new(liblzma::read::XzDecoder::new_stream(member, stream))
             }
             Self::Lzma => {
-                let stream = Stream::new_lzma_decoder(MEMORY_LIMIT).map_err(lzma)?;
+                let stream = Stream::new_lzma_decoder(limits::MEMORY).map_err(lzma)?;
                 Box::new(liblzma::read::XzDecoder::new_stream(member, stream))
             }
-            Self::Zstd => Box::new(zstd::Decoder::new(member).map_err(DebError::read("the start of a zstd member"))?),
+            Self::Zstd => {
+                let start = |error| DebError::read("the start of a zstd member")(error);
+                let mut decoder = zstd::Decoder::new(member).map_err(start)?;
+                decoder.window_log_max(limits::ZSTD_WINDOW_LOG).map_err(start)?;
+                Box::new(decoder)
+            }
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Reading binary packages (deb(5)): the container, control information, and the tar of files.
 //!
-//! A file's digest is checked by the caller before; still nothing here trusts a byte. Entry points for fuzzing:
+//! Nothing here trusts a byte: a file's digest is known only when all of it was read. Entry points for fuzzing:
 //! [`parse`] and [`Paragraph::parse`].
 
 mod ar;
@@ -8,6 +8,7 @@ mod compression;
 mod control;
 mod error;
 mod header;
+mod limits;
 mod pax;
 mod tar;
 
@@ -18,10 +19,8 @@ pub use compression::Compression;
 pub use control::Paragraph;
 pub use error::DebError;
 use fsimage::Timestamp;
+use limits::Limited;
 pub use tar::{Entry, EntryKind, TarReader};
-
-/// Control archives over this are refused; the largest in Debian have a few MiB of symbols.
-const CONTROL_AT_MOST: u64 = 64 << 20;
 
 /// One file of the control archive: a maintainer script, `md5sums`, `conffiles`, ...
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +60,8 @@ impl Deb {
         let control = members.next().unwrap_or(Member { name: String::new(), offset: 0, size: 0 });
         let compression = Compression::of_member(&control.name, "control.tar")
             .ok_or_else(|| DebError::Container("its second member is not control.tar".into()))??;
-        let (paragraph, files) = read_control(compression.decoder(open(file, &control)?)?)?;
+        let (paragraph, files) =
+            read_control(Limited::new(compression.decoder(open(file, &control)?)?, 2 * limits::CONTROL))?;
 
         let data = members.next().unwrap_or(Member { name: String::new(), offset: 0, size: 0 });
         let compression = Compression::of_member(&data.name, "data.tar")
@@ -77,7 +77,27 @@ impl Deb {
         mut file: impl Read + Seek + Send + 'a,
     ) -> Result<TarReader<Box<dyn Read + Send + 'a>>, DebError> {
         file.seek(SeekFrom::Start(self.data.offset)).map_err(DebError::read("the data archive"))?;
-        Ok(TarReader::new(self.compression.decoder(file.take(self.data.size))?))
+        self.data_from(file)
+    }
+
+    /// The files, from a reader that is at [`Self::data_offset`]. Reading fails where there is more than a package with
+    /// this Installed-Size may have.
+    pub fn data_from<'a>(
+        &self,
+        reader: impl Read + Send + 'a,
+    ) -> Result<TarReader<Box<dyn Read + Send + 'a>>, DebError> {
+        let decoder = self.compression.decoder(reader.take(self.data.size))?;
+        Ok(TarReader::new(Box::new(Limited::new(decoder, limits::data(self.installed_size())))))
+    }
+
+    /// What the package says that its files take, in KiB.
+    pub fn installed_size(&self) -> Option<u64> {
+        self.control.get("Installed-Size").and_then(|size| size.parse().ok())
+    }
+
+    /// Where the data archive begins, in bytes from the file's start.
+    pub fn data_offset(&self) -> u64 {
+        self.data.offset
     }
 
     /// Compressed length of the data archive in bytes: what unpacking reads.
@@ -185,8 +205,9 @@ fn read_control(decoder: impl Read) -> Result<(Paragraph, Vec<ControlFile>), Deb
             return Err(DebError::Tar("the control archive has more than plain files in it".into()));
         };
         total = total.saturating_add(entry.size);
-        if total > CONTROL_AT_MOST {
-            return Err(DebError::Tar(format!("the control archive has over {CONTROL_AT_MOST} bytes")));
+        if total > limits::CONTROL || files.len() == limits::CONTROL_FILES {
+            let (bytes, files) = (limits::CONTROL, limits::CONTROL_FILES);
+            return Err(DebError::Tar(format!("the control archive has over {bytes} bytes or {files} files")));
         }
         let mut bytes = Vec::new();
         archive.read_to_end(&mut bytes).map_err(DebError::read("the control archive"))?;

@@ -10,7 +10,7 @@ use fsimage::Timestamp;
 
 use super::DebError;
 use super::header::{BLOCK, Header};
-use super::pax;
+use super::{limits, pax};
 
 /// Extended headers and long names longer than this are refused; the kernel takes no path over 4 KiB anyway.
 const EXTENSION_AT_MOST: u64 = 1 << 20;
@@ -72,13 +72,14 @@ pub struct TarReader<R> {
     remaining: u64,
     /// Zero bytes after them, up to the next block.
     padding: u64,
+    entries: u64,
     finished: bool,
 }
 
 impl<R: Read> TarReader<R> {
     /// A reader from the archive's first byte on.
     pub fn new(inner: R) -> Self {
-        Self { inner, remaining: 0, padding: 0, finished: false }
+        Self { inner, remaining: 0, padding: 0, entries: 0, finished: false }
     }
 
     /// The next entry, `None` at the end. What is left of the content of the one before is skipped.
@@ -115,6 +116,10 @@ impl<R: Read> TarReader<R> {
         long_name: Option<Vec<u8>>,
         long_link: Option<Vec<u8>>,
     ) -> Result<Entry, DebError> {
+        self.entries += 1;
+        if self.entries > limits::ENTRIES {
+            return Err(DebError::Tar(format!("it has over {} entries", limits::ENTRIES)));
+        }
         let raw_path = extended.path.or(long_name).unwrap_or(header.path);
         let link = extended.link.or(long_link).unwrap_or(header.link);
         let shown = String::from_utf8_lossy(&raw_path).into_owned();
@@ -129,6 +134,9 @@ impl<R: Read> TarReader<R> {
             b'1' => EntryKind::HardLink(clean_path(&link)?),
             b'2' if link.is_empty() || link.contains(&0) => {
                 return Err(DebError::Tar(format!("{shown:?} is a symbolic link without a usable target")));
+            }
+            b'2' if link.len() > limits::TARGET => {
+                return Err(DebError::Tar(format!("{shown:?} links to a path over {} bytes", limits::TARGET)));
             }
             b'2' => EntryKind::Symlink(link),
             b'3' => EntryKind::CharDevice { major: device(major)?, minor: device(minor)? },
@@ -271,6 +279,10 @@ fn clean_path(raw: &[u8]) -> Result<Vec<u8>, DebError> {
             path.push(b'/');
         }
         path.extend_from_slice(part);
+    }
+    if path.len() > limits::PATH {
+        let start = String::from_utf8_lossy(&path[..64]).into_owned();
+        return Err(DebError::Tar(format!("a path that begins with {start:?} has over {} bytes", limits::PATH)));
     }
     Ok(path)
 }

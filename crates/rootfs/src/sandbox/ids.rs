@@ -17,7 +17,12 @@ const MAPPERS: [&str; 2] = ["newuidmap", "newgidmap"];
 const NEEDED: u32 = 65535;
 
 /// All of them.
-const ALL: u64 = NEEDED as u64 + 1;
+pub(super) const ALL: u64 = NEEDED as u64 + 1;
+
+/// Where ranges for sandboxes begin and end: above the ids that systemd, useradd and container engines give to users and
+/// containers, and those that testbeds have, and below systemd's range for foreign images (its page "Users, Groups, UIDs
+/// and GIDs" gives these to nobody).
+const SPARE: std::ops::Range<u64> = 0x7000_0000..0x7ffe_0000;
 
 /// One line of `/etc/subuid` or `/etc/subgid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +49,7 @@ pub(super) fn find(text: &str, name: &str, id: u32) -> Option<Range> {
 pub(super) enum Mapping {
     /// Root is the user, everybody else is of the user's subordinate ids.
     Subordinate(Range, Range),
-    /// Everybody is who they are outside: for a root that may do nothing but this.
+    /// Everybody is who they are outside, and a sandbox's range is there too: for a root that may do nothing but this.
     Same,
 }
 
@@ -91,6 +96,36 @@ pub(super) fn of_root() -> Result<Mapping, SandboxError> {
     Ok(Mapping::Same)
 }
 
+/// The first id of a range of [`ALL`] ids that exist here and that nobody has; `None` in the user namespace of a user or a
+/// container, which has no others than those it uses.
+pub(super) fn spare() -> Option<u32> {
+    // A file that is not there grants nothing to anybody.
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let granted = [read("/etc/subuid"), read("/etc/subgid")];
+    spare_among([&read(UID_MAP), &read(GID_MAP)], [&granted[0], &granted[1]])
+}
+
+fn spare_among(maps: [&str; 2], granted: [&str; 2]) -> Option<u32> {
+    let is_granted = |first: u64| {
+        let mut taken = granted.iter().flat_map(|text| granted_ranges(text));
+        taken.any(|(start, end)| start < first + ALL && first < end)
+    };
+    let exists = |first: u64| {
+        maps.iter().all(|map| ranges(map).any(|(start, count)| start <= first && first + ALL <= start + count))
+    };
+    let first = SPARE.step_by(ALL as usize).find(|first| exists(*first) && !is_granted(*first))?;
+    u32::try_from(first).ok()
+}
+
+/// First id, and the one after the last, of each line of `/etc/subuid`.
+fn granted_ranges(text: &str) -> impl Iterator<Item = (u64, u64)> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.trim().split(':').skip(1).map(|field| field.parse::<u64>().ok());
+        let start = fields.next()??;
+        Some((start, start.saturating_add(fields.next()??)))
+    })
+}
+
 /// The part of a map that gives a Debian system's ids, cut where the map is: the kernel takes no line that goes over two.
 fn same(map: &str) -> impl Iterator<Item = (u64, u64)> {
     ranges(map).filter(|(first, _)| *first < ALL).map(|(first, count)| (first, count.min(ALL - first)))
@@ -107,11 +142,7 @@ fn ranges(map: &str) -> impl Iterator<Item = (u64, u64)> {
 /// What gives a user subordinate ids that nobody has yet. `outside` is the map of the namespace that this runs in: what is
 /// not in it cannot be given.
 fn remedy(user: &str, taken: &str, outside: &str) -> String {
-    let ends = taken.lines().filter_map(|line| {
-        let mut fields = line.trim().split(':').skip(1).map(|field| field.parse::<u64>().ok());
-        Some(fields.next()?? + fields.next()??)
-    });
-    let first = ends.fold(100_000, u64::max);
+    let first = granted_ranges(taken).map(|(_, end)| end).fold(100_000, u64::max);
     let last = first + u64::from(NEEDED);
     if ranges(outside).any(|(inside, count)| inside <= first && last < inside + count) {
         return format!("as root: usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}");
@@ -139,7 +170,10 @@ pub(super) fn map(pid: u32, mapping: Mapping) -> Result<(), SandboxError> {
         Mapping::Same => {
             for (file, own) in [("uid_map", UID_MAP), ("gid_map", GID_MAP)] {
                 let own = fs::read_to_string(own).map_err(SandboxError::step("reading the map of ids"))?;
-                let map: String = same(&own).map(|(first, count)| format!("{first} {first} {count}\n")).collect();
+                // And those that what runs in a sandbox is to have.
+                let more = spare().map(|first| (u64::from(first), ALL));
+                let map: String =
+                    same(&own).chain(more).map(|(first, count)| format!("{first} {first} {count}\n")).collect();
                 fs::write(format!("/proc/{pid}/{file}"), map).map_err(|error| {
                     SandboxError::RootsIds(format!(
                         "writing {file}: {error}\
@@ -206,6 +240,17 @@ mod tests {
         assert_eq!(told, "as root: usermod --add-subuids 231072-296607 --add-subgids 231072-296607 eve");
         assert!(remedy("eve", "", whole).contains("100000-165535"));
         assert!(remedy("eve", "", "0 1000 1\n1 100000 65536\n").contains("too few ids in this container"));
+    }
+
+    #[test]
+    fn a_sandbox_gets_a_range_that_nobody_has() {
+        let whole = "         0          0 4294967295\n";
+        assert_eq!(spare_among([whole, whole], ["root:100000:65536\n", ""]), Some(0x7000_0000));
+        assert_eq!(spare_among([whole, whole], ["", "ann:1879048192:65537\n"]), Some(0x7002_0000));
+        assert_eq!(spare_among([whole, whole], ["ann:0:4294967295\n", ""]), None);
+        assert_eq!(spare_among([whole, "0 1000 1\n1 100000 65535\n"], ["", ""]), None, "a user's namespace");
+        let own = "0 0 65536\n1879048192 1879048192 65536\n";
+        assert_eq!(spare_among([own, own], ["", ""]), Some(0x7000_0000), "one that a container's root has made");
     }
 
     #[test]

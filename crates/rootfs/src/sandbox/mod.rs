@@ -2,50 +2,51 @@
 //!
 //! [`Sandbox::run`] gives a command its own mounts, processes, network (only a loopback that is down), IPC and host
 //! name, with the directory as its root. [`become_root`] makes an unprivileged caller root in a user namespace first,
-//! so that everything else has one code path. When the command ends, so does all it started; nothing stays mounted.
+//! so that everything else has one code path. Root's sandboxes have a user namespace and ids of their own, so that a
+//! package's script can do no more when root builds. When the command ends, so does all it started; nothing stays mounted.
 
 mod error;
 mod ids;
 mod mounts;
 mod namespace;
+mod owners;
 mod probe;
 mod process;
 mod refused;
 mod seccomp;
+mod shift;
+mod steps;
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 pub use error::SandboxError;
-use mounts::{Mounts, STEPS, StepError, at};
+use mounts::Mounts;
 pub use namespace::{become_root, is_inside};
-use rustix::thread::{CapabilitySet, UnshareFlags};
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
+use seccomp::Filters;
+use shift::Ids;
+use steps::{Step, StepError};
 
 /// The host name inside.
 pub const HOSTNAME: &str = "localhost";
 
-/// What maintainer scripts have no use for, and what would let a bad one out of the directory as the host's root.
-const DROPPED: CapabilitySet = CapabilitySet::SYS_ADMIN
-    .union(CapabilitySet::SYS_MODULE)
-    .union(CapabilitySet::SYS_RAWIO)
-    .union(CapabilitySet::SYS_BOOT)
-    .union(CapabilitySet::SYS_TIME)
-    .union(CapabilitySet::SYS_PTRACE)
-    .union(CapabilitySet::SYS_TTY_CONFIG)
-    .union(CapabilitySet::SYSLOG)
-    .union(CapabilitySet::NET_ADMIN)
-    .union(CapabilitySet::NET_RAW)
-    .union(CapabilitySet::MAC_ADMIN)
-    .union(CapabilitySet::MAC_OVERRIDE)
-    .union(CapabilitySet::LINUX_IMMUTABLE)
-    .union(CapabilitySet::BPF)
-    .union(CapabilitySet::PERFMON)
-    .union(CapabilitySet::WAKE_ALARM)
-    .union(CapabilitySet::AUDIT_CONTROL)
-    .union(CapabilitySet::DAC_READ_SEARCH);
+/// The capabilities that dpkg and maintainer scripts have: those of podman's containers, without the right to more of
+/// them. They count in the sandbox's user namespace only.
+const KEPT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SYS_CHROOT);
 
 /// A command to run inside; its environment is what is given here and nothing else.
 #[derive(Debug, Clone, Default)]
@@ -71,13 +72,15 @@ pub struct Outcome {
 }
 
 /// A root directory to run commands in. Needs root: the host's own, or that of a user namespace.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Sandbox {
     root: PathBuf,
+    ids: Ids,
 }
 
 impl Sandbox {
-    /// A sandbox in this directory, which has `dev`, `proc`, `sys`, `run` and `tmp`.
+    /// A sandbox in this directory, which has `dev`, `proc`, `sys`, `run` and `tmp`. Until [`Self::finish`] its files may
+    /// belong to others than they will.
     pub fn new(root: &Path) -> Result<Self, SandboxError> {
         let root = root.canonicalize().map_err(SandboxError::step("finding the root directory"))?;
         for name in ["dev", "proc", "sys", "run", "tmp"] {
@@ -93,13 +96,24 @@ impl Sandbox {
                 }
             }
         }
-        Ok(Self { root })
+        let ids = Ids::of_sandbox(&root)?;
+        Ok(Self { root, ids })
+    }
+
+    /// Ends the use of the sandbox: the root directory's files belong to whom they should again.
+    pub fn finish(self) -> Result<(), SandboxError> {
+        self.ids.give_back(&self.root)
     }
 
     /// Runs a command to its end. Both its outputs go to `output`, piece by piece, in the order they were written.
     pub fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Outcome, SandboxError> {
-        let mounts = Mounts::prepare(&self.root).map_err(SandboxError::step("preparing mounts"))?;
-        let filter = seccomp::without_sync();
+        let tree = self.ids.tree(&self.root)?;
+        let inside = Inside {
+            mounts: Mounts::prepare(&self.root, tree, self.ids.base())
+                .map_err(SandboxError::step("preparing mounts"))?,
+            filters: Filters::make().map_err(SandboxError::step("making seccomp filters"))?,
+            namespace: self.ids.namespace()?,
+        };
         let pipe = || std::io::pipe().map_err(SandboxError::step("making a pipe"));
         let (mut from_command, to_us) = pipe()?;
         let (mut notes, mut note) = pipe()?;
@@ -111,13 +125,13 @@ impl Sandbox {
         child.stdout(to_us.try_clone().map_err(SandboxError::step("making a pipe"))?).stderr(to_us);
         // Its own session: no controlling terminal, so nothing inside can type into the caller's.
         process::before_exec(&mut child, move || {
-            let result = rustix::process::setsid().map_err(at(0)).and_then(|_| enter(&mounts, filter.as_ref()));
+            let result = rustix::process::setsid().map_err(Step::Namespaces.failed()).and_then(|_| inside.enter());
             match result {
                 Ok(true) => note.write_all(&[b'p', 0]),
                 Ok(false) => Ok(()),
-                Err((step, error)) => {
-                    note.write_all(&[b'f', step])?;
-                    Err(error)
+                Err(StepError { step, source }) => {
+                    note.write_all(&[b'f', step as u8])?;
+                    Err(source)
                 }
             }
         });
@@ -126,12 +140,15 @@ impl Sandbox {
         drop(child);
         let mut said = Vec::new();
         notes.read_to_end(&mut said).map_err(SandboxError::step("reading the set-up's notes"))?;
-        let mut running = spawned.map_err(|source| match said.chunks_exact(2).find(|note| note[0] == b'f') {
+        let failed = said.chunks_exact(2).find(|note| note[0] == b'f').and_then(|note| Step::named(note[1]));
+        let mut running = spawned.map_err(|source| match failed {
             // Making namespaces, or the first thing done in them.
-            Some(&[_, 0 | 2]) if source.kind() == std::io::ErrorKind::PermissionDenied => SandboxError::NoNamespaces,
-            Some(note) => {
-                SandboxError::Step { step: STEPS.get(usize::from(note[1])).copied().unwrap_or("setting up"), source }
+            Some((Step::Namespaces | Step::PrivateMounts, _))
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                SandboxError::NoNamespaces
             }
+            Some((_, step)) => SandboxError::Step { step, source },
             None => SandboxError::Start { program: command.program.clone(), source },
         })?;
 
@@ -149,29 +166,58 @@ impl Sandbox {
     }
 }
 
-/// Runs in the child, before the command is executed.
-fn enter(mounts: &Mounts, filter: Option<&seccompiler::BpfProgram>) -> Result<bool, StepError> {
-    process::die_with_parent().map_err(at(0))?;
-    process::unblock_signals().map_err(at(0))?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let namespaces =
-        UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
-    process::unshare(namespaces).map_err(at(0))?;
-    process::become_first_process().map_err(at(1))?;
-    process::die_with_parent().map_err(at(1))?;
-    let foreign_proc = mounts.enter()?;
-    rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(at(9))?;
-    for capability in DROPPED.iter() {
+/// What a command's process goes into, prepared before it is forked.
+struct Inside {
+    mounts: Mounts,
+    filters: Filters,
+    /// The user namespace to join; `None` where this process is in the right one.
+    namespace: Option<OwnedFd>,
+}
+
+impl Inside {
+    /// Runs in the child, before the command is executed.
+    fn enter(&self) -> Result<bool, StepError> {
+        process::die_with_parent().map_err(Step::Namespaces.failed())?;
+        process::unblock_signals().map_err(Step::Namespaces.failed())?;
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        let namespaces = UnshareFlags::NEWNS
+            | UnshareFlags::NEWPID
+            | UnshareFlags::NEWNET
+            | UnshareFlags::NEWIPC
+            | UnshareFlags::NEWUTS;
+        process::unshare(namespaces).map_err(Step::Namespaces.failed())?;
+        process::become_first_process().map_err(Step::FirstProcess.failed())?;
+        process::die_with_parent().map_err(Step::FirstProcess.failed())?;
+        let foreign_proc = self.mounts.enter()?;
+        rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(Step::HostName.failed())?;
+        if let Some(namespace) = &self.namespace {
+            shift::join(namespace).map_err(Step::Ids.failed())?;
+        }
+        // A container's filter may forbid it, or the kernel have no keys. Ours forbids every use of them.
+        process::leave_session_keyring().unwrap_or_default();
+        drop_rights().map_err(Step::Rights.failed())?;
+        self.filters.apply().map_err(Step::Filter.failed())?;
+        Ok(foreign_proc)
+    }
+}
+
+/// Leaves the command the capabilities of [`KEPT`], and its standard files.
+fn drop_rights() -> std::io::Result<()> {
+    for capability in CapabilitySet::all().difference(KEPT).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // An older kernel does not know it, so there is nothing to drop.
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-            Err(error) => return Err(at(10)(error)),
+            Err(error) => return Err(error.into()),
         }
     }
-    if let Some(filter) = filter {
-        seccomp::apply(filter).map_err(at(11))?;
+    // What is inheritable, root gets whatever the bounding set says.
+    let now = rustix::thread::capabilities(None)?;
+    rustix::thread::set_capabilities(None, CapabilitySets { inheritable: CapabilitySet::empty(), ..now })?;
+    match process::keep_standard_files_only() {
+        // Linux before 5.11. What this program opens is closed in any case; its caller may have left it more.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => Ok(()),
+        other => other,
     }
-    Ok(foreign_proc)
 }
 
 /// A file in memory: unlike a pipe it needs nobody to write while the command reads.

@@ -1,15 +1,23 @@
 //! What a command in the sandbox sees: the root directory, and private /proc, /sys, /dev, /run and /tmp.
+//!
+//! Everything is mounted before the sandbox's user namespace is joined, if it has one: nothing in it has a right to these
+//! mounts then, nor to any other of the mount namespace they are in.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::mount::{self, MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, StatVfsMountFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::{self, MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::process;
 
-/// The host's device nodes that the sandbox has.
+use super::steps::{Step, StepError};
+
+/// The host's device nodes that the sandbox has. Others cannot be made: its file systems are mounted with `nodev`, and
+/// nothing in it has the right to.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "dev/fd"),
@@ -19,94 +27,185 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "dev/ptmx"),
 ];
 
-/// A step of the set-up: its name for messages, by number because only a byte travels from child to parent.
-pub(super) const STEPS: [&str; 12] = [
-    "making namespaces",
-    "starting the first process of the namespace",
-    "making mounts private",
-    "mounting the root directory on itself",
-    "mounting /proc",
-    "mounting an empty /sys, /run and /tmp",
-    "making /dev",
-    "mounting /dev/pts and /dev/shm",
-    "changing to the new root (pivot_root)",
-    "setting the host name",
-    "dropping capabilities",
-    "installing the seccomp filter",
+/// What of /proc tells about the machine, its keys or its other users: the list of podman and runc, and more.
+const MASKED: [&CStr; 16] = [
+    c"proc/acpi",
+    c"proc/asound",
+    c"proc/interrupts",
+    c"proc/kallsyms",
+    c"proc/kcore",
+    c"proc/key-users",
+    c"proc/keys",
+    c"proc/kmsg",
+    c"proc/kpagecount",
+    c"proc/kpageflags",
+    c"proc/latency_stats",
+    c"proc/sched_debug",
+    c"proc/scsi",
+    c"proc/timer_list",
+    c"proc/timer_stats",
+    c"proc/vmallocinfo",
 ];
+/// What of /proc changes the machine.
+const READ_ONLY: [&CStr; 5] = [c"proc/bus", c"proc/fs", c"proc/irq", c"proc/sys", c"proc/sysrq-trigger"];
 
-/// A failed step: its place in [`STEPS`] and the reason.
-pub(super) type StepError = (u8, io::Error);
-
-/// A function for `map_err` that names the step.
-pub(super) fn at<E: Into<io::Error>>(step: u8) -> impl FnOnce(E) -> StepError {
-    move |error| (step, error.into())
+/// How the root directory gets its place.
+pub(super) enum Tree {
+    /// As it is.
+    Bind,
+    /// By this detached mount, which shows its owners as ids of the sandbox's.
+    Detached(OwnedFd),
 }
 
 /// Everything with paths in it, prepared before the fork.
 pub(super) struct Mounts {
     root: CString,
+    tree: Tree,
     devices: Vec<(CString, CString)>,
+    owner: (Uid, Gid),
+    memory: Memory,
+}
+
+/// Options of tmpfs(5) and devpts, for file systems that belong to the sandbox's root.
+struct Memory {
+    run: CString,
+    tmp: CString,
+    dev: CString,
+    shm: CString,
+    terminals: CString,
 }
 
 impl Mounts {
-    pub(super) fn prepare(root: &Path) -> io::Result<Self> {
+    /// `base` is the id outside that is root's inside.
+    pub(super) fn prepare(root: &Path, tree: Tree, base: u32) -> io::Result<Self> {
         let c_string = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
         let devices = DEVICES
             .iter()
             .map(|name| Ok((c_string(format!("/dev/{name}").as_bytes())?, c_string(format!("dev/{name}").as_bytes())?)))
             .collect::<io::Result<_>>()?;
-        Ok(Self { root: c_string(root.as_os_str().as_bytes())?, devices })
+        let tmpfs = |options: &str| c_string(format!("{options},uid={base},gid={base}").as_bytes());
+        let tty = base.saturating_add(5);
+        let memory = Memory {
+            run: tmpfs("mode=0755")?,
+            tmp: tmpfs("mode=1777")?,
+            dev: tmpfs("mode=0755,size=64k")?,
+            shm: tmpfs("mode=1777")?,
+            terminals: c_string(format!("newinstance,ptmxmode=0666,mode=0620,gid={tty}").as_bytes())?,
+        };
+        let owner = (Uid::from_raw(base), Gid::from_raw(base));
+        Ok(Self { root: c_string(root.as_os_str().as_bytes())?, tree, devices, owner, memory })
     }
 
     /// Mounts it all in the namespace this process has for itself, and makes the root directory its root.
     /// Returns whether the host's /proc had to stand in for a new one.
     pub(super) fn enter(&self) -> Result<bool, StepError> {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        mount::mount_change(c"/", private).map_err(at(2))?;
-        mount::mount_bind_recursive(self.root.as_c_str(), self.root.as_c_str()).map_err(at(3))?;
-        process::chdir(self.root.as_c_str()).map_err(at(3))?;
+        mount::mount_change(c"/", private).map_err(Step::PrivateMounts.failed())?;
+        self.mount_root().map_err(Step::Root.failed())?;
 
         let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         // In a container whose own /proc is partly covered the kernel allows no uncovered one.
         let foreign_proc = mount::mount(c"proc", c"proc", c"proc", quiet, None).is_err();
         if foreign_proc {
-            mount::mount_bind_recursive(c"/proc", c"proc").map_err(at(4))?;
+            mount::mount_bind_recursive(c"/proc", c"proc").map_err(Step::Proc.failed())?;
         }
-        mount::mount(c"sys", c"sys", c"tmpfs", quiet | MountFlags::RDONLY, c"mode=0755,size=4k").map_err(at(5))?;
+        for path in MASKED {
+            mask(path).map_err(Step::Masks.failed())?;
+        }
+        for path in READ_ONLY {
+            read_only(path).map_err(Step::Masks.failed())?;
+        }
+        let sys = c"mode=0755,size=4k";
+        mount::mount(c"sys", c"sys", c"tmpfs", quiet | MountFlags::RDONLY, sys).map_err(Step::Memory.failed())?;
         let plain = MountFlags::NOSUID | MountFlags::NODEV;
-        mount::mount(c"run", c"run", c"tmpfs", plain, c"mode=0755").map_err(at(5))?;
-        rustix::fs::mkdir(c"run/lock", Mode::from_raw_mode(0o1777)).map_err(at(5))?;
-        rustix::fs::chmod(c"run/lock", Mode::from_raw_mode(0o1777)).map_err(at(5))?;
-        mount::mount(c"tmp", c"tmp", c"tmpfs", plain, c"mode=1777").map_err(at(5))?;
+        let memory = &self.memory;
+        mount::mount(c"run", c"run", c"tmpfs", plain, memory.run.as_c_str()).map_err(Step::Memory.failed())?;
+        let lock = c"run/lock";
+        rustix::fs::mkdir(lock, Mode::from_raw_mode(0o1777)).map_err(Step::Memory.failed())?;
+        rustix::fs::chown(lock, Some(self.owner.0), Some(self.owner.1)).map_err(Step::Memory.failed())?;
+        rustix::fs::chmod(lock, Mode::from_raw_mode(0o1777)).map_err(Step::Memory.failed())?;
+        mount::mount(c"tmp", c"tmp", c"tmpfs", plain, memory.tmp.as_c_str()).map_err(Step::Memory.failed())?;
         self.make_dev()?;
 
         // The old root goes on top of the new one and is taken away from there: no directory is needed for it.
-        process::pivot_root(c".", c".").map_err(at(8))?;
-        mount::unmount(c".", UnmountFlags::DETACH).map_err(at(8))?;
-        process::chdir(c"/").map_err(at(8))?;
+        process::pivot_root(c".", c".").map_err(Step::Pivot.failed())?;
+        mount::unmount(c".", UnmountFlags::DETACH).map_err(Step::Pivot.failed())?;
+        process::chdir(c"/").map_err(Step::Pivot.failed())?;
         Ok(foreign_proc)
     }
 
+    /// The root directory as a mount without device nodes, and this process in it.
+    fn mount_root(&self) -> rustix::io::Result<()> {
+        let root = self.root.as_c_str();
+        match &self.tree {
+            Tree::Bind => mount::mount_bind_recursive(root, root)?,
+            Tree::Detached(tree) => {
+                mount::move_mount(tree, c"", CWD, root, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+            }
+        }
+        process::chdir(root)?;
+        // In a user namespace the kernel lets none of the flags go that the file system has outside.
+        let there = rustix::fs::statvfs(c".")?.f_flag;
+        let mut flags = MountFlags::BIND | MountFlags::NODEV;
+        for (seen, flag) in [
+            (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
+            (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+            (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        ] {
+            if there.contains(seen) {
+                flags |= flag;
+            }
+        }
+        mount::mount_remount(c".", flags, c"")
+    }
+
     fn make_dev(&self) -> Result<(), StepError> {
-        mount::mount(c"dev", c"dev", c"tmpfs", MountFlags::NOSUID, c"mode=0755,size=64k").map_err(at(6))?;
+        // The nodes are mounts of their own: `nodev` is for those that somebody makes beside them.
+        let plain = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
+        let memory = &self.memory;
+        mount::mount(c"dev", c"dev", c"tmpfs", plain, memory.dev.as_c_str()).map_err(Step::Dev.failed())?;
         for (host, inside) in &self.devices {
             let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
-            rustix::fs::open(inside.as_c_str(), flags, Mode::from_raw_mode(0o666)).map_err(at(6))?;
-            mount::mount_bind(host.as_c_str(), inside.as_c_str()).map_err(at(6))?;
+            rustix::fs::open(inside.as_c_str(), flags, Mode::from_raw_mode(0o666)).map_err(Step::Dev.failed())?;
+            mount::mount_bind(host.as_c_str(), inside.as_c_str()).map_err(Step::Dev.failed())?;
         }
         for (target, link) in LINKS {
-            rustix::fs::symlink(target, link).map_err(at(6))?;
+            rustix::fs::symlink(target, link).map_err(Step::Dev.failed())?;
         }
         for directory in [c"dev/pts", c"dev/shm"] {
-            rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)).map_err(at(7))?;
+            rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)).map_err(Step::Terminals.failed())?;
         }
-        let plain = MountFlags::NOSUID | MountFlags::NOEXEC;
-        let terminals = |options| mount::mount(c"devpts", c"dev/pts", c"devpts", plain, options);
-        terminals(c"newinstance,ptmxmode=0666,mode=0620,gid=5")
+        let terminals = |options: &CStr| {
+            mount::mount(c"devpts", c"dev/pts", c"devpts", MountFlags::NOSUID | MountFlags::NOEXEC, options)
+        };
+        terminals(memory.terminals.as_c_str())
             // Group tty is not mapped in a namespace with a single id.
             .or_else(|_| terminals(c"newinstance,ptmxmode=0666,mode=0620"))
-            .map_err(at(7))?;
-        mount::mount(c"shm", c"dev/shm", c"tmpfs", plain | MountFlags::NODEV, c"mode=1777").map_err(at(7))
+            .map_err(Step::Terminals.failed())?;
+        mount::mount(c"shm", c"dev/shm", c"tmpfs", plain, memory.shm.as_c_str()).map_err(Step::Terminals.failed())
     }
+}
+
+/// Covers something with nothing. What is not there needs no cover.
+fn mask(path: &CStr) -> rustix::io::Result<()> {
+    let stat = match rustix::fs::lstat(path) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if FileType::from_raw_mode(stat.st_mode).is_dir() {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+        return mount::mount(c"masked", path, c"tmpfs", flags, c"mode=0555,size=4k");
+    }
+    mount::mount_bind(c"/dev/null", path)
+}
+
+fn read_only(path: &CStr) -> rustix::io::Result<()> {
+    match mount::mount_bind_recursive(path, path) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    mount::mount_remount(path, flags | MountFlags::BIND, c"")
 }

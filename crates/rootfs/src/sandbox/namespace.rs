@@ -22,7 +22,7 @@ pub fn is_inside() -> bool {
 }
 
 /// Makes the caller root of a user namespace with a mount namespace of its own, unless it is a root who may make namespaces
-/// already.
+/// already. That one's sandboxes have user namespaces, and the call fails where they are not allowed.
 ///
 /// To be called first thing in `main`, before any thread is started. For anybody else it runs this program again, with the
 /// same arguments, inside the namespaces; signals are passed on, and this call ends the process with the same status.
@@ -30,8 +30,15 @@ pub fn is_inside() -> bool {
 /// to 65535 are the caller's subordinate ids; for the root of a container, they are the container's.
 pub fn become_root() -> Result<(), SandboxError> {
     let is_root = rustix::process::geteuid().is_root();
-    if is_root && (is_inside() || probe::namespaces().is_ok()) {
+    if is_root && is_inside() {
         return Ok(());
+    }
+    if is_root && probe::namespaces().is_ok() {
+        if ids::spare().is_none() {
+            return Ok(());
+        }
+        // Before anything is fetched: whoever cannot build is to know it at once.
+        return probe::user_namespace().map_err(|refusal| Facts::gather().explain(&refusal));
     }
     if fs::metadata("/proc/self/exe").is_err() {
         return Err(SandboxError::NoProc);

@@ -27,7 +27,7 @@ pub(super) enum Step {
 }
 
 /// The error with which the child says that all went well: it is never to become another program.
-const FINE: rustix::io::Errno = rustix::io::Errno::CANCELED;
+pub(super) const FINE: rustix::io::Errno = rustix::io::Errno::CANCELED;
 
 /// Tries to become root of a user namespace with mounts of its own.
 pub(super) fn user_namespace() -> Result<(), Refusal> {

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 
@@ -133,4 +134,35 @@ pub(super) fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
 /// This process is killed when the thread that started it ends.
 pub(super) fn die_with_parent() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into)
+}
+
+/// Gives this process a session keyring of its own, empty (`keyctl(2)`).
+pub(super) fn leave_session_keyring() -> io::Result<()> {
+    // SAFETY: a plain system call; no name is given.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Closes all file descriptors but the standard ones when another program is executed.
+pub(super) fn keep_standard_files_only() -> io::Result<()> {
+    // SAFETY: a plain system call, which closes nothing now.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Has a detached mount show its files' owners as those of a user namespace (`mount_setattr(2)`).
+pub(super) fn map_owners(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    let change = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::from(namespace.as_raw_fd().cast_unsigned()),
+    };
+    // SAFETY: the path is empty and ends in a null byte, and the structure is as large as the call is told.
+    let result = unsafe {
+        let size = size_of::<libc::mount_attr>();
+        let flags = libc::AT_EMPTY_PATH;
+        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const change, size)
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -71,10 +71,8 @@ impl Facts {
             if self.settings.iter().any(|(known, value)| *known == path && value == bad) {
                 let name = path.replace('/', ".");
                 let place = if self.container { " on the host" } else { "" };
-                let remedy = format!(
-                    "\n  help: as root{place}: sysctl {name}={good}; a file in /etc/sysctl.d keeps it so\
-                     \n  help: root of a whole machine needs no user namespace"
-                );
+                let remedy =
+                    format!("\n  help: as root{place}: sysctl {name}={good}; a file in /etc/sysctl.d keeps it so");
                 return SandboxError::UserNamespace { reason: answer(&format!("{name} is {bad}")), remedy };
             }
         }
@@ -85,7 +83,7 @@ impl Facts {
             ),
             Step::Users if self.chroot => (
                 "this is a chroot, and the kernel allows none in one",
-                "\n  help: use a container or systemd-nspawn instead, or run this as root",
+                "\n  help: use a container or systemd-nspawn instead",
             ),
             Step::Users if self.filtered => ("a seccomp filter is in the way, as Docker's is", FOR_CONTAINERS),
             Step::Users => ("no setting that is known forbids it; a chroot or a security module may", FOR_CONTAINERS),

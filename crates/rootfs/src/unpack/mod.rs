@@ -12,7 +12,6 @@ mod package;
 mod place;
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +23,9 @@ pub use place::{Device, add_devices};
 use progress::{Progress, Unit};
 
 use crate::Error;
+use crate::build::whole_or_damaged;
 use crate::deb::Deb;
+use crate::hashed::Expected;
 
 /// How much of a package is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum Extent {
     Whole,
     /// Files without configuration files: a package that the image's own dpkg will unpack again, over these.
     FilesOnly,
+    /// Nothing of it: a package that the image's own dpkg will unpack. Its digest and limits are looked at.
+    Nothing,
 }
 
 /// A package that was opened.
@@ -40,15 +43,17 @@ pub enum Extent {
 pub struct Package {
     /// Its control information.
     pub deb: Deb,
-    /// Where the .deb is.
-    pub path: PathBuf,
+    /// Where the .deb is, and what it has to be.
+    pub(crate) file: Expected,
     /// How much of it to unpack.
     pub extent: Extent,
 }
 
 impl Package {
-    pub(crate) fn open(&self) -> Result<File, Error> {
-        File::open(&self.path).map_err(Error::io("opening", self.path.as_os_str().as_encoded_bytes()))
+    /// A package whose file the caller answers for.
+    pub fn trusted(deb: Deb, path: PathBuf, extent: Extent) -> Self {
+        let file = Expected { name: deb.name().to_owned(), path, sha256: None };
+        Self { deb, file, extent }
     }
 
     fn replaces(&self, other: &Deb) -> bool {
@@ -169,13 +174,9 @@ fn finish(
     packages: &[Package],
     results: Vec<Mutex<Option<Result<Unpacked, Error>>>>,
 ) -> Result<Report, Error> {
-    let mut report = Report::default();
-    for result in results {
-        match result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            Some(unpacked) => report.packages.push(unpacked?),
-            None => report.packages.push(Unpacked::default()),
-        }
-    }
+    let results = results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let packages_in = whole_or_damaged(results.map(|result| result.unwrap_or_else(|| Ok(Unpacked::default()))))?;
+    let mut report = Report { packages: packages_in, devices: Vec::new() };
     if let Some(error) = attempt.claims.first_conflict(packages) {
         return Err(error);
     }

@@ -11,6 +11,7 @@ use super::place::{Directory, Place, metadata};
 use super::{Extent, Package, Unpacked};
 use crate::Error;
 use crate::deb::{DebError, Entry, EntryKind, TarReader};
+use crate::hashed::HashedFile;
 
 /// Open directories kept per package; more would reach the limit of open files.
 const OPEN_DIRECTORIES: usize = 64;
@@ -27,9 +28,22 @@ impl Attempt<'_> {
     /// Unpacks one package; with `only`, nothing but these paths, over what other packages have there.
     pub(super) fn unpack(&self, order: usize, only: Option<&HashSet<Vec<u8>>>) -> Result<Unpacked, Error> {
         let package = &self.packages[order];
+        let mut file = HashedFile::open(&package.file.path)?;
+        let unpacked = self.unpack_from(order, only, &mut file);
+        package.file.confirm(Some(file), unpacked)
+    }
+
+    fn unpack_from(
+        &self,
+        order: usize,
+        only: Option<&HashSet<Vec<u8>>>,
+        file: &mut HashedFile,
+    ) -> Result<Unpacked, Error> {
+        let package = &self.packages[order];
         let deb_error =
-            |source| Error::Deb { package: package.deb.name().to_owned(), path: package.path.clone(), source };
-        let mut archive = package.deb.data(package.open()?).map_err(deb_error)?;
+            |source| Error::Deb { package: package.deb.name().to_owned(), path: package.file.path.clone(), source };
+        file.skip(package.deb.data_offset()).map_err(DebError::read("the control archive")).map_err(deb_error)?;
+        let mut archive = package.deb.data_from(file).map_err(deb_error)?;
         let mut run = Run {
             attempt: self,
             order,
@@ -44,7 +58,9 @@ impl Attempt<'_> {
             unpacked: Unpacked::default(),
         };
         while let Some(entry) = archive.next_entry().map_err(deb_error)? {
-            run.entry(&entry, &mut archive)?;
+            if package.extent != Extent::Nothing {
+                run.entry(&entry, &mut archive)?;
+            }
         }
         Ok(run.unpacked)
     }
@@ -134,7 +150,7 @@ impl Run<'_> {
                         // Reading the archive failed, not the file system: say which package it is.
                         Error::Io { action: "unpacking", source, .. } => Error::Deb {
                             package: self.package.deb.name().to_owned(),
-                            path: self.package.path.clone(),
+                            path: self.package.file.path.clone(),
                             source: DebError::Read { what: String::from_utf8_lossy(path).into_owned(), source },
                         },
                         other => other,

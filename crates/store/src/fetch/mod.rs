@@ -133,6 +133,18 @@ impl Fetcher {
         Ok(downloads.iter().map(|download| self.store.path(&download.digest)).collect())
     }
 
+    /// As [`Self::fetch_all`], but what is stored already is read and compared with its digest, and fetched again if it
+    /// is another: for those who use files without hashing them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fetch_checked(&self, downloads: &[Download], progress: &dyn Progress) -> Result<Vec<PathBuf>, FetchError> {
+        for download in downloads {
+            self.store.has_checked(&download.digest, download.size)?;
+        }
+        self.fetch_all(downloads, progress)
+    }
+
     fn fetch_missing(&self, missing: &[&Download], progress: &dyn Progress) -> Result<(), FetchError> {
         let total = missing.iter().map(|download| download.size).sum::<Option<u64>>();
         let task = progress.task("downloading", total, Unit::Bytes);
