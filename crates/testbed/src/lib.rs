@@ -7,6 +7,7 @@
 //!
 //! `docs/testbeds.md` says what is inside, how far the isolation goes, and why which capability is advertised.
 
+mod confine;
 mod copy;
 mod devices;
 mod enter;
@@ -20,8 +21,10 @@ mod network;
 mod options;
 mod process;
 pub mod protocol;
+mod seccomp;
 pub mod server;
 mod stream;
+mod terminal;
 mod testbed;
 mod upper;
 

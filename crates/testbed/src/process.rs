@@ -162,6 +162,31 @@ fn set_mask(how: libc::c_int, signals: &[libc::c_int]) -> io::Result<libc::sigse
     if error == 0 { Ok(set) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
+/// Applies a seccomp filter to this process and all that it starts. Unlike `no_new_privs`, `CAP_SYS_ADMIN` in the
+/// user namespace, which this takes, leaves programs that are set-uid what they are.
+pub(crate) fn apply_filter(program: &[seccompiler::sock_filter]) -> io::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: both types are the kernel's structure; it copies the program, and writes to nothing.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives this process a session keyring of its own (`keyctl(2)`), empty and without a name.
+pub(crate) fn leave_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let name = std::ptr::null::<libc::c_char>();
+    // SAFETY: without a name the call reads no memory.
+    if unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) } >= 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        // A kernel without keys; or a container whose filter keeps them from all in it.
+        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
+        error => Err(error),
+    }
+}
+
 /// Ends this process the way a signal would have, had it not been caught.
 pub(crate) fn die_of(signal: i32) -> ! {
     // SAFETY: plain system calls, and the last one never returns.
@@ -219,10 +244,17 @@ impl Signals {
     }
 
     /// The number of the next signal; it begins the record that the kernel writes.
-    fn read(&self) -> io::Result<i32> {
+    pub(crate) fn read(&self) -> io::Result<i32> {
         let mut record = [0; size_of::<libc::signalfd_siginfo>()];
         (&self.0).read_exact(&mut record)?;
         let [a, b, c, d, ..] = record;
         Ok(i32::from_ne_bytes([a, b, c, d]))
+    }
+}
+
+impl AsFd for Signals {
+    /// Readable when a signal has come.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
