@@ -154,10 +154,11 @@ fn up(
     let children = match copy.what {
         What::File => {
             let to = told(File::create(destination), "making", destination)?;
-            let is_log = destination.file_name().is_some_and(|name| is_output(name.as_bytes()));
+            let name = destination.file_name().unwrap_or_default().as_bytes();
+            let log = is_output(name).then_some(send::LogLimit::OUTPUT);
             let send = || {
                 let mut gate = gate.borrow_mut();
-                send::send_file(source, &to, is_log, &mut gate)?;
+                send::send_file(source, &to, log, &mut gate)?;
                 gate.report.write(report)
             };
             vec![part(copy, || inside(namespaces, send))?]

@@ -15,10 +15,18 @@ use super::limits::Gate;
 use super::links::{Link, stays_below};
 use crate::stream::{Entry, Extent};
 
-/// Of a test's output that is longer, the first and the last part are copied, in bytes.
-const LONGEST_LOG: u64 = 256 << 20;
-/// How much of it is the last part: the summary of a test is there.
-const LAST_PART: u64 = 64 << 20;
+/// How much of a log is copied, in bytes: of a longer one, the first and the last part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LogLimit {
+    pub(super) all: u64,
+    /// The last part: a test's summary is there.
+    pub(super) last: u64,
+}
+
+impl LogLimit {
+    /// Of what a test prints.
+    pub(super) const OUTPUT: Self = Self { all: 256 << 20, last: 64 << 20 };
+}
 
 /// Opens what is a regular file, without waiting for anything.
 fn open_regular(path: &Path, links: bool) -> io::Result<File> {
@@ -29,17 +37,17 @@ fn open_regular(path: &Path, links: bool) -> io::Result<File> {
 
 /// Copies one file to the host. Of a log, what is in its middle may be left out; any other file is copied as a whole,
 /// holes left holes, or not at all.
-pub(super) fn send_file(source: &Path, mut to: &File, is_log: bool, gate: &mut Gate) -> io::Result<()> {
+pub(super) fn send_file(source: &Path, mut to: &File, log: Option<LogLimit>, gate: &mut Gate) -> io::Result<()> {
     let file = open_regular(source, true)?;
     let metadata = file.metadata()?;
     let size = metadata.len();
-    if is_log && size > LONGEST_LOG {
-        gate.file(LONGEST_LOG, LONGEST_LOG).map_err(io::Error::other)?;
-        let cut = size - LONGEST_LOG;
-        io::copy(&mut (&file).take(LONGEST_LOG - LAST_PART), &mut to)?;
+    if let Some(LogLimit { all, last }) = log.filter(|limit| size > limit.all) {
+        gate.file(all, all).map_err(io::Error::other)?;
+        let cut = size - all;
+        io::copy(&mut (&file).take(all - last), &mut to)?;
         to.write_all(format!("\n[the log is longer; {cut} bytes are left out here]\n").as_bytes())?;
-        (&file).seek(SeekFrom::Start(size - LAST_PART))?;
-        io::copy(&mut (&file).take(LAST_PART), &mut to)?;
+        (&file).seek(SeekFrom::Start(size - last))?;
+        io::copy(&mut (&file).take(last), &mut to)?;
         gate.report.leave_out(source, &format!("{cut} bytes in the middle of the log"));
         return Ok(());
     }
@@ -243,5 +251,46 @@ impl<W: Write> Sender<W> {
             return Ok(());
         }
         Entry::Symlink { path: path.to_vec(), target: target.to_vec() }.write(&mut self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::Room;
+    use super::*;
+
+    fn gate() -> Gate {
+        Gate::new(Room { bytes: 1 << 40, entries: 100 }, 1 << 40)
+    }
+
+    #[test]
+    fn of_a_long_log_the_first_and_the_last_part_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("a-stdout"));
+        fs::write(&from, format!("begin{}summary", "y\n".repeat(500))).unwrap();
+        let mut gate = gate();
+        let limit = LogLimit { all: 12, last: 7 };
+        send_file(&from, &File::create(&to).unwrap(), Some(limit), &mut gate).unwrap();
+        let text = fs::read_to_string(&to).unwrap();
+        assert_eq!(text, "begin\n[the log is longer; 1000 bytes are left out here]\nsummary");
+        assert_eq!(gate.report.notes.len(), 1);
+        send_file(&from, &File::create(&to).unwrap(), None, &mut gate).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), fs::read(&from).unwrap(), "not a log");
+    }
+
+    #[test]
+    fn holes_stay_holes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        let mut file = File::create(&from).unwrap();
+        file.seek(SeekFrom::Start(1 << 30)).unwrap();
+        file.write_all(b"text").unwrap();
+        file.set_len(3 << 30).unwrap();
+        send_file(&from, &File::create(&to).unwrap(), None, &mut gate()).unwrap();
+        let copied = fs::metadata(&to).unwrap();
+        assert!(copied.len() == 3 << 30 && copied.blocks() < 1000, "{copied:?}");
+        let mut text = [0; 4];
+        std::os::unix::fs::FileExt::read_exact_at(&File::open(&to).unwrap(), &mut text, 1 << 30).unwrap();
+        assert_eq!(&text, b"text");
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! The root directory is a small one that the tests make of the host's own shell and a few other programs.
 
+mod attacks;
+mod copying;
 mod root;
 mod server;
+mod terminal;
 mod user;
 
 use std::collections::BTreeSet;

@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PROGRAMS: [&str; 28] = [
+const PROGRAMS: [&str; 29] = [
     "sh", "bash", "cat", "chmod", "cp", "dmesg", "env", "grep", "head", "hostname", "id", "insmod", "ln", "ls",
-    "mkdir", "mkfifo", "mknod", "mount", "perl", "readlink", "rm", "sleep", "stat", "tail", "truncate", "tty",
+    "mkdir", "mkfifo", "mknod", "mount", "perl", "readlink", "rm", "sleep", "stat", "tail", "true", "truncate", "tty",
     "umount", "unshare",
 ];
 
