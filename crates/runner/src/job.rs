@@ -7,12 +7,13 @@ use std::time::Instant;
 use jiff::Timestamp;
 use protocol::{Job, JobResult, Run, RunAs, TestOutcome, Verdict};
 
+use crate::bounded::BoundedLog;
 use crate::bundle::{self, Bundle, RESULT};
 use crate::kernel_log::Watch;
 use crate::log::Reader;
 use crate::output::{self, Report};
-use crate::run::{self, Ending, How, LogFile, Surroundings};
-use crate::{Cancel, Error, Event, KernelLog, Observer, Setup, command, junit, source, timeouts};
+use crate::run::{self, Ending, How, Surroundings};
+use crate::{Cancel, Error, Event, KernelLog, Observer, Setup, clean, command, junit, source, timeouts};
 
 /// What came of a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +60,7 @@ pub fn run(
         setup,
         directory: &directory,
         temporary: empty(&scratch.path().join("tmp"))?,
-        log: LogFile::new(create("log")?, setup.limits.log),
+        log: BoundedLog::new(create("log")?, setup.limits.log),
         kernel: Watch::new(kernel, create("kernel.log")?, &setup.gpus),
         observer,
         cancel,
@@ -118,7 +119,7 @@ struct State<'a, 'k> {
     setup: &'a Setup,
     directory: &'a Path,
     temporary: PathBuf,
-    log: LogFile,
+    log: BoundedLog,
     kernel: Watch<'k>,
     observer: &'a mut dyn Observer,
     cancel: &'a Cancel,
@@ -159,6 +160,8 @@ impl State<'_, '_> {
         if ending.status.is_none() {
             remove_scratch(&output)?;
         }
+        self.warnings.extend(ending.left_out.iter().cloned());
+        self.warnings.extend(clean::clean(&output).map_err(Error::step(format!("cleaning {}", output.display())))?);
         let begun = if ending.status.is_some() { 0 } else { ending.begun };
         let read = output::read(&output, &reader, begun);
         let verdict = self.verdict(&ending, &read.tests, left);
@@ -219,7 +222,8 @@ impl State<'_, '_> {
 
     /// Puts everything together.
     fn result(&mut self, started: Timestamp) -> JobResult {
-        self.kernel.poll();
+        self.kernel.finish();
+        self.log.finish();
         let granted = &self.setup.gpus;
         let mut verdict = self.runs.iter().map(|run| run.verdict).max().unwrap_or(Verdict::TestbedFailed);
         let ids = || granted.iter().map(|gpu| gpu.id.as_str()).collect::<Vec<_>>().join(", ");

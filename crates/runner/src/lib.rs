@@ -18,8 +18,10 @@
 //! Everything that tests can influence is read by functions of any bytes: [`summary::Summary::parse`],
 //! [`log::Reader::push`], [`cases::read`], [`bundle::parse`], [`wants_packages`].
 
+mod bounded;
 pub mod bundle;
 pub mod cases;
+mod clean;
 mod command;
 mod error;
 mod job;

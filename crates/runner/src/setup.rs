@@ -63,7 +63,7 @@ pub struct Limits {
     pub artifacts: u64,
     /// Files of them.
     pub files: usize,
-    /// Bytes of the log; the rest is not kept.
+    /// Bytes of the log, and of each run's own: the first and the last part are kept.
     pub log: u64,
     /// How long an autopkgtest that was asked to end may take before it is killed.
     pub terminate: Duration,

@@ -72,7 +72,9 @@ fn a_job_that_passes_as_both_users() {
     let contents = contents(&finished.bundle.path);
     assert_eq!(&contents.result, result);
     let names: Vec<&str> = contents.entries.iter().map(|entry| entry.name.as_str()).collect();
-    assert_eq!(names[..6], ["result.json", "junit.xml", "log", "kernel.log", "user", "user/summary"]);
+    let first = ["result.json", "junit.xml", "log", "kernel.log", "user", "user/log", "user/summary"];
+    assert_eq!(names[..7], first);
+    assert!(text(&finished.bundle.path, "user/log").contains("test a: -----------------------]"));
     assert!(names.contains(&"root/testpkg-version"));
     let sum = Command::new("sha256sum").arg(&finished.bundle.path).output().unwrap();
     assert!(String::from_utf8_lossy(&sum.stdout).starts_with(&finished.bundle.sha256));
@@ -169,6 +171,37 @@ fn hostile_artifacts_stay_where_they_are() {
 }
 
 #[test]
+fn what_tests_left_is_harmless_in_the_results_too() {
+    let script = format!(
+        "{PASS}; cd $out/artifacts; cp /bin/true suid; chmod 6755 suid; ln -s /etc/passwd link; mkfifo pipe; ln {{outside}} tied; \
+         echo 'left out of artifacts: big: its 7 bytes are beyond the limit of 1' >> \"$ROCBED_COPY_NOTES\""
+    );
+    let mut place = Place::new("");
+    let outside = place.directory.path().join("outside");
+    fs::write(&outside, "of the machine").unwrap();
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o4711)).unwrap();
+    let program = fs::read_to_string(&place.setup.autopkgtest).unwrap();
+    let script = script.replace("{outside}", &outside.display().to_string());
+    fs::write(&place.setup.autopkgtest, format!("{program}{script}\n")).unwrap();
+    let keep = place.directory.path().join("keep");
+    place.setup.keep = Some(keep.clone());
+    let result = place.run().result;
+    assert_eq!(result.verdict, Verdict::Pass);
+    let mode = |path: &Path| path.symlink_metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&keep.join("user/artifacts/suid")), 0o755);
+    assert_eq!(mode(&outside), 0o4711);
+    for gone in ["link", "pipe", "tied"] {
+        assert!(keep.join("user/artifacts").join(gone).symlink_metadata().is_err(), "{gone}");
+    }
+    let warnings = result.warnings.join("\n");
+    for said in
+        ["artifacts/link: it is a link to elsewhere", "pipe: it is neither", "tied: it is a hard link", "big: its 7"]
+    {
+        assert!(warnings.contains(said), "{said}: {warnings}");
+    }
+}
+
+#[test]
 fn one_junit_report_of_everything() {
     let script = "
         printf 'a FAIL stderr: <oops> \"&\\nb PASS\\nc SKIP no GPU\\n' > $out/summary
@@ -236,10 +269,14 @@ fn a_missing_autopkgtest_says_what_to_install() {
 
 #[test]
 fn the_log_has_a_limit() {
-    let mut place = Place::new(&format!("head -c 100000 /dev/zero | tr '\\0' x; {PASS}"));
+    let mut place = Place::new(&format!("echo begin; head -c 100000 /dev/zero | tr '\\0' x; echo summary; {PASS}"));
     place.setup.limits.log = 1000;
-    let log = text(&place.run().bundle.path, "log");
-    assert!(log.len() < 1200 && log.ends_with("the rest is not kept]\n"), "{}", log.len());
+    let bundle = place.run().bundle.path;
+    for (name, first) in [("log", "rocbed: running the tests as user\nbegin\n"), ("user/log", "begin\n")] {
+        let log = text(&bundle, name);
+        assert!(log.len() < 1100 && log.starts_with(first) && log.ends_with("xsummary\n"), "{name}: {log}");
+        assert!(log.contains("[the log is longer; 99"), "{name}: {log}");
+    }
 }
 
 /// A bundle made by hand of tar entries.
