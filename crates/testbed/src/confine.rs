@@ -5,7 +5,6 @@
 
 use std::io;
 
-use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::Error;
@@ -52,8 +51,7 @@ impl Confinement {
         // The caller's session keyring may hold the keys to its file systems, and its tickets.
         process::leave_session_keyring()?;
         if let Some(processes) = self.processes {
-            let limit = Rlimit { current: Some(processes), maximum: Some(processes) };
-            rustix::process::setrlimit(Resource::Nproc, limit)?;
+            process::limit_processes(processes)?;
         }
         self.filters.apply()?;
         for number in 0..u64::BITS {

@@ -178,7 +178,10 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     // Before the machine's /proc is left. A command that cannot be told apart by the kernel still runs.
     drop(std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO));
     let mut caught = PASSED_ON.map(|(number, _)| number).to_vec();
-    caught.extend(terminal.then_some(libc::SIGWINCH));
+    if terminal {
+        // The second one would stop a process in the background that changes its terminal.
+        caught.extend([libc::SIGWINCH, libc::SIGTTOU]);
+    }
     let signals = Signals::block(&caught).map_err(Error::step("blocking signals"))?;
     join(&namespaces.iter().map(AsFd::as_fd).collect::<Vec<_>>(), entry.rules.keep_groups)?;
     drop(namespaces);

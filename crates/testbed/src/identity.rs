@@ -11,11 +11,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 
-use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid};
-use rustix::thread::UnshareFlags;
+use rustix::process::{DumpableBehavior, Gid, Uid};
+use rustix::thread::{CapabilitySets, UnshareFlags};
 
 use crate::Error;
-use crate::process::{fork, unshare};
+use crate::process::{self, fork, unshare};
 
 /// How many ids a testbed has: all that a Debian system uses.
 const IDS: u32 = 65536;
@@ -108,11 +108,14 @@ fn is_mapped(map: &str, first: u32) -> bool {
 fn unshare_limited(base: u32, processes: u64) -> io::Result<()> {
     if base != 0 {
         let (user, group) = (Uid::from_raw(base), Gid::from_raw(base));
+        // Where the machine forbids user namespaces to users, this one is still root's to make.
+        rustix::thread::set_keep_capabilities(true)?;
         rustix::thread::set_thread_res_gid(group, group, group)?;
         rustix::thread::set_thread_res_uid(user, user, user)?;
+        let sets = rustix::thread::capabilities(None)?;
+        rustix::thread::set_capabilities(None, CapabilitySets { effective: sets.permitted, ..sets })?;
     }
-    let limit = Rlimit { current: Some(processes), maximum: Some(processes) };
-    rustix::process::setrlimit(Resource::Nproc, limit)?;
+    process::limit_processes(processes)?;
     unshare(UnshareFlags::NEWUSER)
 }
 

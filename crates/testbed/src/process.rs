@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use rustix::thread::UnshareFlags;
 
 /// A child process.
@@ -185,6 +185,14 @@ pub(crate) fn leave_session_keyring() -> io::Result<()> {
         error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
         error => Err(error),
     }
+}
+
+/// Limits how many processes this process's user may have, threads included (`RLIMIT_NPROC`), unless there is a
+/// stricter limit already.
+pub(crate) fn limit_processes(processes: u64) -> io::Result<()> {
+    let most = rustix::process::getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
+    let limit = Some(processes.min(most));
+    rustix::process::setrlimit(Resource::Nproc, Rlimit { current: limit, maximum: limit }).map_err(Into::into)
 }
 
 /// Ends this process the way a signal would have, had it not been caught.

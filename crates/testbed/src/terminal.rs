@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::process::Pid;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios};
 
@@ -19,27 +20,38 @@ const PTMX: (u32, u32) = (5, 2);
 /// How much may wait to be read inside before nothing more is taken from the keyboard.
 const MOST_WAITING: usize = 1 << 16;
 
-/// The caller's terminal in raw mode. Dropped, it is as it was.
+/// The caller's terminal in raw mode, with this process's group in the foreground: autopkgtest may not be there.
+/// Dropped, it is as it was.
 #[derive(Debug)]
 struct Raw {
     terminal: OwnedFd,
     before: Termios,
+    foreground: Option<Pid>,
 }
 
 impl Raw {
     fn make(terminal: OwnedFd) -> io::Result<Self> {
+        // A terminal that is not this session's has no groups for it.
+        let foreground = rustix::termios::tcgetpgrp(&terminal).ok();
+        if foreground.is_some() {
+            rustix::termios::tcsetpgrp(&terminal, rustix::process::getpgrp())?;
+        }
         let before = rustix::termios::tcgetattr(&terminal)?;
-        let mut raw = before.clone();
+        let made = Self { terminal, before, foreground };
+        let mut raw = made.before.clone();
         raw.make_raw();
-        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &raw)?;
-        Ok(Self { terminal, before })
+        rustix::termios::tcsetattr(&made.terminal, OptionalActions::Now, &raw)?;
+        Ok(made)
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
+        // A terminal that is gone, and a group that is, need nothing.
         rustix::termios::tcsetattr(&self.terminal, OptionalActions::Flush, &self.before).unwrap_or_default();
+        if let Some(group) = self.foreground {
+            rustix::termios::tcsetpgrp(&self.terminal, group).unwrap_or_default();
+        }
     }
 }
 

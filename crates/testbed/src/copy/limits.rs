@@ -17,6 +17,9 @@ const DEEPEST: usize = 100;
 /// So are longer paths, in bytes: with the host's directory before them they have to be ones that the kernel takes.
 const LONGEST: usize = 2048;
 
+/// So much of a log is sent to a disk that is full, too, in bytes.
+const SHORTEST_LOG: u64 = 64 << 10;
+
 /// What there is still room for on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Room {
@@ -73,6 +76,12 @@ impl Gate {
         self.report.bytes += size;
         self.disk -= data;
         Ok(())
+    }
+
+    /// How much of a log may be sent, in bytes. It has a limit of its own, and is not held against the rest: without what
+    /// a test has printed there is no result.
+    pub(super) fn log(&self, all: u64) -> u64 {
+        all.min(self.disk).max(SHORTEST_LOG.min(all))
     }
 
     /// Whether the number of files is used up: all that is still to come is only counted.
@@ -159,6 +168,7 @@ mod tests {
         assert_eq!(gate.file(11, 0).unwrap_err(), "its 11 bytes are beyond the limit of 100");
         assert_eq!(gate.file(10, 11).unwrap_err(), "there is no room for its 11 bytes on the disk");
         gate.file(10, 10).unwrap();
+        assert_eq!(gate.log(1 << 20), 64 << 10, "of a log there is always some");
         assert!(gate.file(7 << 60, 0).is_err());
     }
 

@@ -40,8 +40,10 @@ const KEPT_FREE: u64 = 1 << 30;
 /// The copies of a session.
 #[derive(Debug)]
 pub(crate) struct Copies {
-    /// What may still be copied to the host.
+    /// What may still be copied to the host of directories, which tests fill.
     room: Room,
+    /// And of single files, in bytes: a test that uses up its room does not keep the next one's result from coming.
+    single: u64,
     withheld: Withheld,
     /// A file that is told too what is left out.
     notes: Option<PathBuf>,
@@ -50,7 +52,7 @@ pub(crate) struct Copies {
 impl Copies {
     /// None yet.
     pub(crate) fn new(room: Room, notes: Option<PathBuf>) -> Self {
-        Self { room, withheld: Withheld::default(), notes }
+        Self { room, single: room.bytes, withheld: Withheld::default(), notes }
     }
 
     /// Makes a copy; the namespaces are those of the testbed.
@@ -67,10 +69,18 @@ impl Copies {
         let destination = Path::new(&copy.destination);
         let report = rustix::fs::memfd_create(c"report", MemfdFlags::CLOEXEC).map(File::from);
         let report = report.map_err(Error::step("making a file in memory"))?;
-        let gate = Gate::new(self.room, free(destination));
+        let room = match copy.what {
+            What::Directory => self.room,
+            What::File => Room { bytes: self.single, ..self.room },
+        };
+        let gate = Gate::new(room, free(destination));
         up(copy, gate, &report, namespaces, signals, timeout)?;
         let report = Report::read(&report).map_err(Error::step("hearing from a copy"))?;
-        self.room.bytes = self.room.bytes.saturating_sub(report.bytes);
+        let bytes = match copy.what {
+            What::Directory => &mut self.room.bytes,
+            What::File => &mut self.single,
+        };
+        *bytes = bytes.saturating_sub(report.bytes);
         self.room.entries = self.room.entries.saturating_sub(report.entries);
         self.tell(destination, &report);
         self.withheld.keep(destination, report.links);

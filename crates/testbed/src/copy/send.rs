@@ -15,17 +15,16 @@ use super::limits::Gate;
 use super::links::{Link, stays_below};
 use crate::stream::{Entry, Extent};
 
-/// How much of a log is copied, in bytes: of a longer one, the first and the last part.
+/// How much of a log is copied, in bytes: of a longer one the first part, and a quarter of it from the end: a test's
+/// summary is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LogLimit {
-    pub(super) all: u64,
-    /// The last part: a test's summary is there.
-    pub(super) last: u64,
+    all: u64,
 }
 
 impl LogLimit {
     /// Of what a test prints.
-    pub(super) const OUTPUT: Self = Self { all: 256 << 20, last: 64 << 20 };
+    pub(super) const OUTPUT: Self = Self { all: 256 << 20 };
 }
 
 /// Opens what is a regular file, without waiting for anything.
@@ -41,9 +40,12 @@ pub(super) fn send_file(source: &Path, mut to: &File, log: Option<LogLimit>, gat
     let file = open_regular(source, true)?;
     let metadata = file.metadata()?;
     let size = metadata.len();
-    if let Some(LogLimit { all, last }) = log.filter(|limit| size > limit.all) {
-        gate.file(all, all).map_err(io::Error::other)?;
-        let cut = size - all;
+    if let Some(LogLimit { all }) = log {
+        let all = gate.log(all);
+        if size <= all {
+            return io::copy(&mut (&file).take(size), &mut to).map(drop);
+        }
+        let (last, cut) = (all / 4, size - all);
         io::copy(&mut (&file).take(all - last), &mut to)?;
         to.write_all(format!("\n[the log is longer; {cut} bytes are left out here]\n").as_bytes())?;
         (&file).seek(SeekFrom::Start(size - last))?;
@@ -267,12 +269,12 @@ mod tests {
     fn of_a_long_log_the_first_and_the_last_part_are_kept() {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("from"), directory.path().join("a-stdout"));
-        fs::write(&from, format!("begin{}summary", "y\n".repeat(500))).unwrap();
+        fs::write(&from, format!("what it says at first{}summary", "y\n".repeat(500))).unwrap();
         let mut gate = gate();
-        let limit = LogLimit { all: 12, last: 7 };
+        let limit = LogLimit { all: 28 };
         send_file(&from, &File::create(&to).unwrap(), Some(limit), &mut gate).unwrap();
         let text = fs::read_to_string(&to).unwrap();
-        assert_eq!(text, "begin\n[the log is longer; 1000 bytes are left out here]\nsummary");
+        assert_eq!(text, "what it says at first\n[the log is longer; 1000 bytes are left out here]\nsummary");
         assert_eq!(gate.report.notes.len(), 1);
         send_file(&from, &File::create(&to).unwrap(), None, &mut gate).unwrap();
         assert_eq!(fs::read(&to).unwrap(), fs::read(&from).unwrap(), "not a log");

@@ -128,6 +128,9 @@ fn attack(server: &Server, whose: &str) {
         let tried = server.shell(&call(*number, arguments));
         assert!(!["1", "38", "93", "97"].contains(&&*tried.stdout), "{what}, {whose}: error {}", tried.stdout);
     }
+    // A filter need not take away what sudo and su are.
+    let suid = "cp /usr/bin/id /tmp/id && chmod 4755 /tmp/id && exec perl -e '$( = $) = 1000; $< = $> = 1000; exec \"/tmp/id\", \"-u\"'";
+    assert_eq!(server.shell(suid).stdout, "0\n", "a set-user-id program, {whose}");
     for (what, request) in IOCTLS {
         let script = format!("socket(my $s, 1, 1, 0); my $x = \"\\0\" x 64; ioctl($s, {request}, $x); print $! + 0");
         assert_eq!(server.run(&["perl", "-e", &script]).stdout, "1", "{what}, {whose}");

@@ -81,10 +81,14 @@ fn sizes_count_with_holes_and_holes_take_no_room() {
     let holes = fs::metadata(host.path().join("a/holes")).unwrap();
     assert!(holes.len() == (5 << 30) + 5 && holes.blocks() * 512 < 1 << 20, "{holes:?}");
     assert!(server.errors().contains("left out of a: endless: its 8070450532247928832 bytes are beyond the limit"));
-    // One file, which is no log: as a whole or not at all. What was copied counts.
+    // What was copied of directories counts.
+    assert_eq!(server.ask(&format!("copyup {scratch}/a/ {path}/again/")), "ok");
+    assert_eq!(listing(&host.path().join("again")).into_keys().collect::<Vec<_>>(), ["zz"]);
+    // One file, which is no log: as a whole or not at all; and what a test prints has its own limit.
     assert_eq!(server.ask(&format!("copyup {scratch}/a/endless {path}/endless")), "copy-failed");
-    assert_eq!(server.ask(&format!("copyup {scratch}/a/holes {path}/again")), "copy-failed", "no 6 GiB are left");
-    assert_eq!(server.ask(&format!("copyup {scratch}/a/zz {path}/zz")), "ok");
+    assert_eq!(server.ask(&format!("copyup {scratch}/a/holes {path}/holes")), "ok");
+    assert_eq!(server.ask(&format!("copyup {scratch}/a/holes {path}/more")), "copy-failed", "no 6 GiB are left");
+    assert_eq!(server.ask(&format!("copyup {scratch}/a/zz {path}/a-stdout")), "ok");
     assert_eq!(fs::metadata(host.path().join("endless")).unwrap().blocks(), 0);
 }
 

@@ -81,3 +81,34 @@ fn a_signal_leaves_the_terminal_as_it_was() {
     assert_eq!(process.wait().unwrap().code(), Some(128 + 15));
     assert_eq!(format!("{:?}", tcgetattr(&slave).unwrap()), before);
 }
+
+#[test]
+fn a_command_in_the_background_gets_the_terminal_and_gives_it_back() {
+    let mut server = Server::start(&[]);
+    server.open();
+    let (mut master, slave) = terminal();
+    // A job of a shell with job control, whose group is not in the foreground.
+    let words: Vec<String> = server
+        .command(&["sh", "-c", "read line; echo \"heard $line\""])
+        .iter()
+        .map(|word| format!("'{}'", word.replace('\'', "'\\''")))
+        .collect();
+    let script = format!(
+        "perl -e 'use POSIX; my $p = fork(); if (!$p) {{ setpgid(0, 0); exec @ARGV }} waitpid($p, 0); \
+         print tcgetpgrp(0) == getpgrp() ? \"back\" : \"lost\", \"\\n\"' {}",
+        words.join(" ")
+    );
+    let stdio = || Stdio::from(slave.as_fd().try_clone_to_owned().unwrap());
+    let mut process = Command::new("setsid")
+        .args(["--ctty", "--wait", "sh", "-c", &script])
+        .stdin(stdio())
+        .stdout(stdio())
+        .stderr(stdio())
+        .spawn()
+        .unwrap();
+    master.write_all(b"hello\r").unwrap();
+    let seen = read_until(&mut master, "heard hello");
+    assert!(!seen.contains("lost"), "{seen}");
+    read_until(&mut master, "back");
+    assert!(process.wait().unwrap().success());
+}
