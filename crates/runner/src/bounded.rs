@@ -65,7 +65,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let mut log = BoundedLog::new(File::create(&path).unwrap(), limit);
-        pieces.iter().for_each(|piece| log.write(piece));
+        for piece in pieces {
+            log.write(piece);
+        }
         log.finish();
         String::from_utf8(fs::read(&path).unwrap()).unwrap()
     }

@@ -67,8 +67,9 @@ impl Gate {
 
     /// Whether a file may be sent: its size, and how much of it is not holes.
     pub(super) fn file(&mut self, size: u64, data: u64) -> Result<(), String> {
-        if size > self.room.bytes.saturating_sub(self.report.bytes) {
-            return Err(format!("its {size} bytes are beyond the limit of {}", self.room.bytes));
+        let left = self.room.bytes.saturating_sub(self.report.bytes);
+        if size > left {
+            return Err(format!("its {size} bytes are beyond the limit, of which {left} are left"));
         }
         if data > self.disk {
             return Err(format!("there is no room for its {data} bytes on the disk"));
@@ -165,7 +166,7 @@ mod tests {
     fn sizes_count_with_their_holes_and_disks_without() {
         let mut gate = Gate::new(Room { bytes: 100, entries: 3 }, 50);
         gate.file(90, 40).unwrap();
-        assert_eq!(gate.file(11, 0).unwrap_err(), "its 11 bytes are beyond the limit of 100");
+        assert_eq!(gate.file(11, 0).unwrap_err(), "its 11 bytes are beyond the limit, of which 10 are left");
         assert_eq!(gate.file(10, 11).unwrap_err(), "there is no room for its 11 bytes on the disk");
         gate.file(10, 10).unwrap();
         assert_eq!(gate.log(1 << 20), 64 << 10, "of a log there is always some");

@@ -123,7 +123,7 @@ const INTERNET: [u64; 2] = [2, 10];
 const NETLINK: u64 = 16;
 /// `AF_UNIX`, `AF_INET`, `AF_INET6`, `AF_NETLINK`.
 const FAMILIES: [u64; 4] = [UNIX, INTERNET[0], INTERNET[1], NETLINK];
-/// IP (for the type's own), ICMP, TCP, UDP, ICMPv6, raw, MPTCP.
+/// IP (for the type's own), ICMP, TCP, UDP, `ICMPv6`, raw, MPTCP.
 const INTERNET_PROTOCOLS: [u64; 7] = [0, 1, 6, 17, 58, 255, 262];
 /// Routing, which the C library asks for addresses, and the kernel's events, which libudev listens to.
 const NETLINK_PROTOCOLS: [u64; 2] = [0, 15];

@@ -76,7 +76,7 @@ fn a_signal_leaves_the_terminal_as_it_was() {
         Command::new(&command[0]).args(&command[1..]).stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
     read_until(&mut master, "ready");
     assert_ne!(format!("{:?}", tcgetattr(&slave).unwrap()), before, "raw");
-    let pid = rustix::process::Pid::from_raw(process.id() as i32).unwrap();
+    let pid = rustix::process::Pid::from_raw(process.id().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(128 + 15));
     assert_eq!(format!("{:?}", tcgetattr(&slave).unwrap()), before);
