@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -19,9 +19,13 @@ use crate::Error;
 use crate::identity::{Identity, become_its_root};
 use crate::namespaces::Living;
 use crate::process::{self, Event, Signals, fork};
+use crate::relay::Relay;
 
-/// How this program fails, as distinct from the command it runs.
+/// How this program fails, as distinct from the command it runs: autopkgtest takes 254 and 255 for a testbed that failed.
 const FAILED: u8 = 255;
+/// What a command's own 254 and 255 become, as in autopkgtest's other servers: a program that ends with `return -1` has
+/// failed, and the testbed has not.
+const COMMAND_FAILED: u8 = 253;
 /// As for shells: the command is not there, or cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
@@ -150,30 +154,55 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let signals = Signals::block(&PASSED_ON.map(|(number, _)| number)).map_err(Error::step("blocking signals"))?;
     join(&namespaces.iter().map(AsFd::as_fd).collect::<Vec<_>>(), entry.keep_groups)?;
     drop(namespaces);
-    let child = fork(|| execute(&entry, terminal, term)).map_err(Error::step("starting a process in the testbed"))?;
+    let relay = Relay::new().map_err(Error::step("making pipes for the command's output"))?;
+    // Closed by the command's beginning.
+    let (mut unprepared, is_unprepared) = io::pipe().map_err(Error::step("making a pipe"))?;
+    let child = fork(|| execute(&entry, terminal, term, &relay, &is_unprepared))
+        .map_err(Error::step("starting a process in the testbed"))?;
+    drop(is_unprepared);
+    let mut output = relay.start().map_err(Error::step("passing on the command's output"))?;
     loop {
-        match signals.wait(child.as_fd(), None).map_err(Error::step("waiting for the command"))? {
-            Event::Signal(libc::SIGINT | libc::SIGQUIT) if terminal => {}
-            Event::Signal(number) => {
+        let readers = output.readers();
+        let event = signals.wait_for(child.as_fd(), &readers, None).map_err(Error::step("waiting for the command"))?;
+        match event {
+            Some(Event::Signal(libc::SIGINT | libc::SIGQUIT)) if terminal => {}
+            Some(Event::Signal(number)) => {
                 for (_, signal) in PASSED_ON.into_iter().filter(|(passed, _)| *passed == number) {
                     // A command that has just ended is seen by the next wait.
                     drop(child.signal(signal));
                 }
             }
-            Event::Ready => break,
-            Event::TimedOut => {}
+            Some(Event::Ready) => break,
+            None => drop(output.pass_on()),
+            Some(Event::TimedOut) => {}
         }
     }
     let status = child.wait().map_err(Error::step("waiting for the command"))?;
+    output.finish();
+    if unprepared.read(&mut [0]).is_ok_and(|length| length > 0) {
+        return Ok(FAILED);
+    }
     let code = status.and_then(|status| {
         status.exit_status().or_else(|| status.terminating_signal().map(|signal| signal.saturating_add(128)))
     });
-    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
+    Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(FAILED, told))
+}
+
+/// What autopkgtest is told of a command's exit status.
+fn told(code: u8) -> u8 {
+    if matches!(code, 254 | 255) { COMMAND_FAILED } else { code }
 }
 
 /// Becomes the command; returns only if that fails.
-fn execute(entry: &Entry, terminal: bool, term: Option<OsString>) -> u8 {
+fn execute(
+    entry: &Entry,
+    terminal: bool,
+    term: Option<OsString>,
+    relay: &Relay,
+    mut is_unprepared: &io::PipeWriter,
+) -> u8 {
     let prepared = (|| {
+        relay.take_place()?;
         // When autopkgtest kills what it started, the command must not stay.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if !terminal {
@@ -185,6 +214,8 @@ fn execute(entry: &Entry, terminal: bool, term: Option<OsString>) -> u8 {
     let Some((program, arguments)) = entry.command.split_first() else { return FAILED };
     if let Err(error) = prepared {
         eprintln!("{}: preparing to run {}: {error}", crate::server::NAME, program.display());
+        // Without it, the command seems to have ended so.
+        drop(is_unprepared.write_all(b"u"));
         return FAILED;
     }
     let mut command = Command::new(program);

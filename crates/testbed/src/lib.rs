@@ -20,6 +20,7 @@ mod network;
 mod options;
 mod process;
 pub mod protocol;
+mod relay;
 pub mod server;
 mod stream;
 mod testbed;
