@@ -78,7 +78,7 @@ fn a_source_tree_passes_as_both_users() {
     assert!(tested.file("junit.xml").contains("name=\"DISABLED_Huge\""));
     assert!(!tested.file("log").contains("apt-get"), "nothing in it has dependencies");
     let bundle = fs::File::open(tested.bundle()).expect("the bundle");
-    let contents = runner::bundle::read(bundle).expect("a bundle");
+    let contents = bundle::read(bundle).expect("a bundle");
     assert_eq!(serde_json::to_value(&contents.result).expect("JSON"), tested.result);
 }
 

@@ -1,74 +1,155 @@
-//! Unpacking a bundle that somebody else made.
+//! Unpacking what somebody else made.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
-use std::path::{Component, Path};
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use super::read::{Entry, EntryKind, Raw, ReadError, walk, wrong};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+
+use crate::archive::{Form, Item, Kind, Rules, as_path, of_reader, walk, wrong};
+use crate::read::{Entry, decompressed};
+use crate::{ReadError, UNPACKED, rules};
+
+/// So many zero bytes in a row become a hole of the file.
+const HOLE: usize = 64 << 10;
 
 /// Unpacks a bundle into a directory that is empty. Nothing is written outside of it whatever the bundle says: no path
 /// leads out, links point to something beside or below them, nothing is written through a link, and nothing replaces
 /// what came before. Files keep whether they can be run, and nothing else of their permissions.
 ///
 /// # Errors
-/// If it is no bundle, or a file cannot be written. What was unpacked until then stays.
+/// If it is not a bundle, or a file cannot be written. What was unpacked until then stays.
 pub fn unpack(bundle: impl Read, into: &Path) -> Result<Vec<Entry>, ReadError> {
-    walk(bundle, &mut |entry, raw, content| {
-        make(into, entry, raw, content)?;
+    let mut entries = Vec::new();
+    unpack_archive(decompressed(bundle)?, &rules(UNPACKED), into, &mut |item| entries.push(Entry::of(item)))?;
+    Ok(entries)
+}
+
+/// Unpacks the tar archive of a source tree into a directory that is empty, as [`unpack`] does. Links may point to
+/// anywhere, as those of source trees do: whoever reads the tree must not follow them out of it.
+///
+/// # Errors
+/// If it is not a tar archive, has other things than files, directories and links, more than the rules allow, or if a
+/// file cannot be written.
+pub fn unpack_source(tar: impl Read, rules: &Rules, into: &Path) -> Result<(), ReadError> {
+    unpack_archive(tar, &Rules { form: Form::Source, ..rules.clone() }, into, &mut |_| ())
+}
+
+fn unpack_archive(tar: impl Read, rules: &Rules, into: &Path, seen: &mut dyn FnMut(&Item)) -> Result<(), ReadError> {
+    let top = rustix::fs::open(into, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| failed(&into.display().to_string(), error.into()))?;
+    let mut writer = Writer { top, replace: rules.form == Form::Source, buffer: vec![0; HOLE] };
+    walk(tar, rules, &mut |item, content| {
+        writer.make(item, content)?;
+        seen(item);
         Ok(true)
     })
 }
 
-fn make(into: &Path, entry: &Entry, raw: &Raw<'_>, content: &mut dyn Read) -> Result<(), ReadError> {
-    let path = into.join(raw.path);
-    let failed = |error: io::Error| {
-        let kind = error.kind();
-        ReadError::Io(io::Error::new(kind, format!("cannot unpack {}: {error}", entry.name)))
-    };
-    directories(into, raw.path.parent().unwrap_or(Path::new("")), &entry.name)?;
-    match entry.kind {
-        EntryKind::Directory => directories(into, raw.path, &entry.name)?,
-        EntryKind::File => {
-            let mode = 0o644 | (raw.mode & 0o111);
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).map_err(failed)?;
-            if io::copy(&mut content.take(entry.size), &mut file).map_err(failed)? < entry.size {
-                return Err(wrong(format!("{} is cut off", entry.name)));
-            }
-        }
-        EntryKind::Link => {
-            let stays = raw.target.components().all(|part| matches!(part, Component::Normal(_)));
-            if !stays || raw.target.as_os_str().is_empty() {
-                return Err(wrong(format!("the link {} leads to elsewhere", entry.name)));
-            }
-            symlink(raw.target, &path).map_err(failed)?;
-        }
+fn failed(name: &str, error: io::Error) -> ReadError {
+    match of_reader(error) {
+        ReadError::Io(error) => ReadError::Io(io::Error::new(error.kind(), format!("cannot unpack {name}: {error}"))),
+        other => other,
     }
-    Ok(())
 }
 
-/// Makes the directories of a path below another. Each is a real one, not a link that an earlier entry made.
-fn directories(into: &Path, path: &Path, name: &str) -> Result<(), ReadError> {
-    let mut at = into.to_owned();
-    for part in path.components() {
-        at.push(part);
-        match DirBuilder::new().mode(0o755).create(&at) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if !fs::symlink_metadata(&at)?.is_dir() {
-                    return Err(wrong(format!("{name} is below something that is no directory")));
+struct Writer {
+    top: OwnedFd,
+    replace: bool,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    fn make(&mut self, item: &Item, content: &mut dyn Read) -> Result<(), ReadError> {
+        let shown = String::from_utf8_lossy(&item.path).into_owned();
+        let failed = |error: io::Error| failed(&shown, error);
+        let path = as_path(&item.path);
+        self.directories(path.parent().unwrap_or(Path::new(""))).map_err(failed)?;
+        if self.replace && !matches!(item.kind, Kind::Directory) {
+            match rustix::fs::unlinkat(&self.top, path, AtFlags::empty()) {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+        match &item.kind {
+            Kind::Directory => self.directories(path).map_err(failed),
+            Kind::File => {
+                let file = self.create(path).map_err(failed)?;
+                let length = self.fill(&file, content).map_err(failed)?;
+                if length != item.size {
+                    return Err(wrong(format!("{shown} is cut off")));
+                }
+                let mode = if item.executable { 0o755 } else { 0o644 };
+                let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(item.modified));
+                let modified = modified.unwrap_or(SystemTime::UNIX_EPOCH);
+                file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
+                // A time that the file system does not have is not worth a failure.
+                drop(file.set_modified(modified));
+                Ok(())
+            }
+            Kind::Link(target) => {
+                rustix::fs::symlinkat(as_path(target), &self.top, path).map_err(|error| failed(error.into()))
+            }
+            Kind::HardLink(target) => {
+                // The target is a place of this archive, so none of its parts is a link.
+                rustix::fs::linkat(&self.top, as_path(target), &self.top, path, AtFlags::empty())
+                    .map_err(|error| failed(error.into()))
+            }
+        }
+    }
+
+    /// Makes the directories of a path. Each is a real one, not a link that an earlier entry made.
+    fn directories(&self, path: &Path) -> io::Result<()> {
+        let mut at = self.top.as_fd().try_clone_to_owned()?;
+        for part in path.iter() {
+            match rustix::fs::mkdirat(&at, part, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            at = rustix::fs::openat(&at, part, flags, Mode::empty())?;
+        }
+        Ok(())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        Ok(rustix::fs::openat2(&self.top, path, flags, Mode::from_raw_mode(0o600), resolve)?.into())
+    }
+
+    /// Copies a content; where it is long and zero, the file has a hole.
+    fn fill(&mut self, mut file: &File, content: &mut dyn Read) -> io::Result<u64> {
+        let mut length = 0_u64;
+        loop {
+            let mut filled = 0;
+            while filled < HOLE {
+                match content.read(self.buffer.get_mut(filled..).unwrap_or_default())? {
+                    0 => break,
+                    read => filled += read,
                 }
             }
-            Err(error) => return Err(error.into()),
+            let bytes = self.buffer.get(..filled).unwrap_or_default();
+            if filled == HOLE && bytes.iter().all(|byte| *byte == 0) {
+                file.seek(SeekFrom::Current(HOLE as i64))?;
+            } else {
+                file.write_all(bytes)?;
+            }
+            length += filled as u64;
+            if filled < HOLE {
+                file.set_len(length)?;
+                return Ok(length);
+            }
         }
     }
-    Ok(())
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs;
     use tar::{Builder, EntryType, Header};
 
     type Item<'a> = (&'a str, EntryType, &'a str, u32);
