@@ -169,15 +169,17 @@ fn execute(plan: &Plan) -> u8 {
 
 /// Makes the root directory this process's own, in a mount namespace.
 fn enter(plan: &Plan) -> Result<(), Error> {
+    let here = std::env::current_dir().ok();
     let resolver = fs::read("/etc/resolv.conf").ok();
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = |path: &PathBuf| {
         rustix::fs::open(path, directory, Mode::empty()).map_err(Error::step(format!("opening {}", path.display())))
     };
-    let lower: Vec<OwnedFd> = plan.layers.iter().rev().chain([&plan.root]).map(open).collect::<Result<_, _>>()?;
     process::unshare(UnshareFlags::NEWNS).map_err(Error::step("making a mount namespace"))?;
     mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(Error::step("making mounts private"))?;
+    // In this namespace: an overlay takes nothing of another one.
+    let lower: Vec<OwnedFd> = plan.layers.iter().rev().chain([&plan.root]).map(open).collect::<Result<_, _>>()?;
     let shared = ["/dev", "/proc", "/sys"].into_iter().map(Path::new).chain(plan.shared.iter().map(PathBuf::as_path));
     let shared: Vec<(PathBuf, OwnedFd)> = shared.map(clone).collect::<Result<_, _>>()?;
 
@@ -194,7 +196,8 @@ fn enter(plan: &Plan) -> Result<(), Error> {
     let options = std::ffi::CString::new(options).map_err(Error::step("mounting the root directory"))?;
     mount::mount(c"rocbed", c"root", c"overlay", MountFlags::NODEV, options.as_c_str())
         .map_err(Error::step("mounting the root directory"))?;
-    let root = rustix::fs::open(c"root", directory, Mode::empty()).map_err(Error::step("opening the root directory"))?;
+    let root =
+        rustix::fs::open(c"root", directory, Mode::empty()).map_err(Error::step("opening the root directory"))?;
     if let Some(text) = resolver {
         write_resolver(&text).map_err(Error::step("writing the name servers"))?;
     }
@@ -205,7 +208,12 @@ fn enter(plan: &Plan) -> Result<(), Error> {
         mount::move_mount(tree, c"", &place, c"", flags).map_err(|error| step()(error.into()))?;
     }
     drop((lower, shared, root));
-    crate::mounts::pivot()
+    crate::mounts::pivot()?;
+    // Where it is shared, paths that are relative to it mean what they mean outside.
+    if let Some(here) = here {
+        rustix::process::chdir(&here).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// A path's mounts, as they are now.
