@@ -39,7 +39,9 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
     rootfs::sandbox::become_root()?;
     let recipe = recipe::load(&options.recipe)?;
-    let (root, epoch) = built(context, &recipe, options)?;
+    let (mut root, epoch) = built(context, &recipe, options)?;
+    // autopkgtest sees what is shared with it where it truly is.
+    root.path = root.path.canonicalize().context("finding the root directory")?;
     // Beside the root directory, so that what its file system can do, that of the layer can.
     let cache = context.cache_directory()?.canonicalize().context("finding the cache directory")?;
     let scratch = scratch::make(&cache)?;
@@ -67,7 +69,7 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     setup.options = options.autopkgtest.iter().map(OsString::from).collect();
     let finished = watched(&job, &setup, &context.reporter)?;
     if let Some(problem) = &finished.result.problem {
-        context.reporter.warn(problem);
+        context.reporter.warn(&with_help(problem));
     }
     for warning in &finished.result.warnings {
         context.reporter.warn(warning);
@@ -81,6 +83,17 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
         context.reporter.say(&format!("wrote {}", finished.bundle.path.display()));
     }
     Ok(code(&finished.result))
+}
+
+/// A problem with what to do about it, where that is known.
+fn with_help(problem: &str) -> String {
+    let is_expired = problem.contains("apt said: ") && problem.contains("is expired (invalid since");
+    let help = if is_expired {
+        "\n  help: take the archive as it is with --ignore-valid-until, or name another one with --mirror"
+    } else {
+        ""
+    };
+    format!("{problem}{help}")
 }
 
 /// The job that the command line asks for.
