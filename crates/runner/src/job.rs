@@ -13,7 +13,7 @@ use crate::kernel_log::Watch;
 use crate::log::Reader;
 use crate::output::{self, Report};
 use crate::run::{self, Ending, How, LogFile, Surroundings};
-use crate::{Cancel, Error, Event, KernelLog, Observer, Setup, apt, command, junit, source, timeouts};
+use crate::{Cancel, Error, Event, KernelLog, Observer, Setup, apt, clean, command, junit, source, timeouts};
 
 /// What came of a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -183,6 +183,8 @@ impl State<'_, '_> {
         if ending.status.is_none() {
             remove_scratch(&output)?;
         }
+        let removed = clean::clean(&output).map_err(Error::step(format!("looking through {}", output.display())))?;
+        self.warnings.extend(removed);
         let begun = if ending.status.is_some() { 0 } else { ending.begun };
         let read = output::read(&output, &reader, begun);
         let verdict = self.verdict(&ending, &read.tests, left);

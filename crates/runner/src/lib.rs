@@ -21,6 +21,7 @@
 mod apt;
 mod bounds;
 pub mod cases;
+mod clean;
 mod command;
 mod error;
 mod job;
