@@ -26,7 +26,7 @@ pub use proxy::Proxy;
 pub use random::Random;
 pub use tls::Authority;
 pub use tools::tool;
-pub use trees::{Trees, command_tree, fixture_tree};
+pub use trees::{Trees, command_tree, fixture_tree, source_tree};
 pub use user::TestUser;
 pub use worker::{MadeUpWorker, noise};
 pub use write_log::{Cut, WriteLog};

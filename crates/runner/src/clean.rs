@@ -35,7 +35,7 @@ pub(crate) fn clean(directory: &Path) -> io::Result<Vec<String>> {
         }
     }
     cleaning.cut_ties()?;
-    let more = (cleaning.more > 0).then(|| format!("removed from the output: {} more", cleaning.more));
+    let more = (cleaning.more > 0).then(|| format!("not kept: {} more", cleaning.more));
     Ok(cleaning.removed.into_iter().chain(more).collect())
 }
 
@@ -73,9 +73,17 @@ impl Cleaning<'_> {
             names.0 = metadata.nlink();
             names.1.push(path.to_owned());
         } else {
-            make_plain(&full, &metadata, 0o600)?;
+            self.file(path, &metadata)?;
         }
         Ok(false)
+    }
+
+    /// Makes a regular file plain.
+    fn file(&mut self, path: &Path, metadata: &Metadata) -> io::Result<()> {
+        if make_plain(&self.directory.join(path), metadata, 0o600)? {
+            self.note(path, "its set-id bits or capabilities; the file is kept");
+        }
+        Ok(())
     }
 
     /// Removes names of files that have another one outside: what is changed here would be changed there.
@@ -83,7 +91,9 @@ impl Cleaning<'_> {
         for (count, paths) in std::mem::take(&mut self.names).into_values() {
             if count == paths.len() as u64 {
                 let Some(first) = paths.first().map(|path| self.directory.join(path)) else { continue };
-                make_plain(&first, &first.symlink_metadata()?, 0o600)?;
+                let metadata = first.symlink_metadata()?;
+                let path = paths.into_iter().next().unwrap_or_default();
+                self.file(&path, &metadata)?;
                 continue;
             }
             for path in paths {
@@ -97,24 +107,25 @@ impl Cleaning<'_> {
     fn note(&mut self, path: &Path, reason: &str) {
         if self.removed.len() < MOST_NOTES {
             let name: String = path.to_string_lossy().chars().filter(|char| !char.is_control()).take(300).collect();
-            self.removed.push(format!("removed from the output: {name}: {reason}"));
+            self.removed.push(format!("not kept: {name}: {reason}"));
         } else {
             self.more += 1;
         }
     }
 }
 
-/// Takes away what a file or a directory must not have. It is not a link.
-fn make_plain(path: &Path, metadata: &Metadata, least: u32) -> io::Result<()> {
+/// Takes away what a file or a directory must not have; it is not a link. Says whether it would have given rights.
+fn make_plain(path: &Path, metadata: &Metadata, least: u32) -> io::Result<bool> {
     let mode = metadata.mode() & 0o7777;
     let plain = mode & 0o755 | least;
     if mode != plain {
         fs::set_permissions(path, Permissions::from_mode(plain))?;
     }
+    let mut gave = mode & 0o6000 != 0;
     let mut names = vec![0; 1 << 16];
     let length = match rustix::fs::llistxattr(path, names.as_mut_slice()) {
         Ok(length) => length,
-        Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(()),
+        Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(gave),
         Err(error) => return Err(error.into()),
     };
     for name in names.get(..length).unwrap_or_default().split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
@@ -123,8 +134,9 @@ fn make_plain(path: &Path, metadata: &Metadata, least: u32) -> io::Result<()> {
             Err(_) if name != b"security.capability" => {}
             other => other?,
         }
+        gave |= name == b"security.capability";
     }
-    Ok(())
+    Ok(gave)
 }
 
 /// Whether a link leads to what is below: up first, and no further than there are directories, then down.
@@ -172,7 +184,8 @@ mod tests {
             assert!(!at(name).is_symlink() && !at(name).exists(), "{name}");
             assert!(removed.iter().any(|line| line.contains(&format!("artifacts/{name}: it is "))), "{removed:?}");
         }
-        assert_eq!(removed.len(), 5);
+        let rights: Vec<&String> = removed.iter().filter(|line| line.contains("its set-id bits")).collect();
+        assert_eq!((removed.len(), rights.len()), (7, 2), "{removed:?}");
         let mode = |path: &Path| path.symlink_metadata().unwrap().mode() & 0o7777;
         let modes = ["suid", "all", "none", "d/two", "same", "d"].map(|name| mode(&at(name)));
         assert_eq!(modes, [0o755, 0o644, 0o600, 0o755, 0o755, 0o755]);

@@ -15,7 +15,7 @@ use crate::kernel_log::Watch;
 use crate::log::{Line, Reader};
 use crate::process::Process;
 use crate::summary::Summary;
-use crate::{Cancel, Error, Event, Limits, Observer};
+use crate::{Cancel, Error, Event, Limits, Observer, apt};
 
 /// How long to wait for output before looking at the clock.
 const TICK: Duration = Duration::from_millis(100);
@@ -94,7 +94,7 @@ impl<'a> OwnLog<'a> {
 
 /// What a run needs besides its command line.
 pub(crate) struct Surroundings<'a, 'k> {
-    pub(crate) program: &'a Path,
+    pub(crate) program: &'a [OsString],
     pub(crate) temporary: &'a Path,
     pub(crate) output: &'a Path,
     pub(crate) limits: &'a Limits,
@@ -102,6 +102,7 @@ pub(crate) struct Surroundings<'a, 'k> {
     pub(crate) deadlines: (Instant, Instant),
     pub(crate) log: &'a mut BoundedLog,
     pub(crate) kernel: &'a mut Watch<'k>,
+    pub(crate) apt: &'a mut apt::Errors,
     pub(crate) observer: &'a mut dyn Observer,
     pub(crate) cancel: &'a Cancel,
 }
@@ -124,8 +125,11 @@ pub(crate) fn run(
     around: &mut Surroundings<'_, '_>,
     reader: &mut Reader,
 ) -> Result<Ending, Error> {
-    let mut command = Command::new(around.program);
-    command.args(arguments).env("LC_ALL", "C.UTF-8").env("TMPDIR", around.temporary);
+    let Some((program, first)) = around.program.split_first() else {
+        return Err(Error::Job("there is no autopkgtest to be run".into()));
+    };
+    let mut command = Command::new(program);
+    command.args(first).args(arguments).env("LC_ALL", "C.UTF-8").env("TMPDIR", around.temporary);
     let notes = around.temporary.join("copy-notes");
     command.env(COPY_NOTES, &notes);
     let mut own = OwnLog::new(around.output, around.limits.log);
@@ -133,8 +137,8 @@ pub(crate) fn run(
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     }
     let mut process = Process::start(&mut command).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::NoAutopkgtest(around.program.to_owned()),
-        _ => Error::step(format!("starting {}", around.program.display()))(error),
+        std::io::ErrorKind::NotFound => Error::NoAutopkgtest(program.into()),
+        _ => Error::step(format!("starting {}", program.display()))(error),
     })?;
     let (mut phase, mut how, mut begun, mut stuck) = (Phase::Running, How::Itself, None, false);
     let mut buffer = vec![0; 1 << 16];
@@ -209,6 +213,7 @@ fn take(bytes: &[u8], around: &mut Surroundings<'_, '_>, own: &mut OwnLog<'_>, r
     }
     around.log.write(bytes);
     own.write(bytes);
+    around.apt.push(bytes);
     around.observer.log(bytes);
     let lines = reader.push(bytes);
     for line in &lines {

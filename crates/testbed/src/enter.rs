@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -21,10 +21,14 @@ use crate::confine::Confinement;
 use crate::identity::{Identity, become_its_root};
 use crate::namespaces::Living;
 use crate::process::{self, Child, Event, Signals, fork};
+use crate::relay::{Relay, Running};
 use crate::terminal::Terminal;
 
-/// How this program fails, as distinct from the command it runs.
+/// How this program fails, as distinct from the command it runs: autopkgtest takes 254 and 255 for a testbed that failed.
 const FAILED: u8 = 255;
+/// What a command's own 254 and 255 become, as in autopkgtest's other servers: a program that ends with `return -1` has
+/// failed, and the testbed has not.
+const COMMAND_FAILED: u8 = 253;
 /// As for shells: the command is not there, or cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
@@ -187,8 +191,13 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     drop(namespaces);
     let terminal =
         terminal.then(Terminal::open).transpose().map_err(Error::step("opening a terminal in the testbed"))?;
-    let child = fork(|| execute(&entry, &confinement, terminal.as_ref(), term))
+    let relay = Relay::new().map_err(Error::step("making pipes for the command's output"))?;
+    // Closed by the command's beginning.
+    let (mut unprepared, is_unprepared) = io::pipe().map_err(Error::step("making a pipe"))?;
+    let child = fork(|| execute(&entry, &confinement, terminal.as_ref(), term, &relay, &is_unprepared))
         .map_err(Error::step("starting a process in the testbed"))?;
+    drop(is_unprepared);
+    let mut output = relay.start().map_err(Error::step("passing on the command's output"))?;
     let pass_on = |number| {
         for (_, signal) in PASSED_ON.into_iter().filter(|(passed, _)| *passed == number) {
             // A command that has just ended is seen by the next wait.
@@ -196,31 +205,49 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
         }
     };
     match terminal {
-        Some(terminal) => terminal.relay(child.as_fd(), &signals, pass_on),
-        None => wait(&child, &signals, pass_on),
+        Some(terminal) => terminal.relay(child.as_fd(), &signals, &mut output, pass_on),
+        None => wait(&child, &signals, &mut output, pass_on),
     }
     .map_err(Error::step("waiting for the command"))?;
     let status = child.wait().map_err(Error::step("waiting for the command"))?;
+    output.finish();
+    if unprepared.read(&mut [0]).is_ok_and(|length| length > 0) {
+        return Ok(FAILED);
+    }
     let code = status.and_then(|status| {
         status.exit_status().or_else(|| status.terminating_signal().map(|signal| signal.saturating_add(128)))
     });
-    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
+    Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(FAILED, told))
 }
 
-/// Waits until the command has ended; passes signals on.
-fn wait(child: &Child, signals: &Signals, pass_on: impl Fn(i32)) -> io::Result<()> {
+/// What autopkgtest is told of a command's exit status.
+fn told(code: u8) -> u8 {
+    if matches!(code, 254 | 255) { COMMAND_FAILED } else { code }
+}
+
+/// Waits until the command has ended; passes on signals and what it says.
+fn wait(child: &Child, signals: &Signals, output: &mut Running, pass_on: impl Fn(i32)) -> io::Result<()> {
     loop {
-        match signals.wait(child.as_fd(), None)? {
-            Event::Signal(number) => pass_on(number),
-            Event::Ready => return Ok(()),
-            Event::TimedOut => {}
+        match signals.wait_for(child.as_fd(), &output.readers(), None)? {
+            Some(Event::Signal(number)) => pass_on(number),
+            Some(Event::Ready) => return Ok(()),
+            None => drop(output.pass_on()),
+            Some(Event::TimedOut) => {}
         }
     }
 }
 
 /// Becomes the command; returns only if that fails.
-fn execute(entry: &Entry, confinement: &Confinement, terminal: Option<&Terminal>, term: Option<OsString>) -> u8 {
+fn execute(
+    entry: &Entry,
+    confinement: &Confinement,
+    terminal: Option<&Terminal>,
+    term: Option<OsString>,
+    relay: &Relay,
+    mut is_unprepared: &io::PipeWriter,
+) -> u8 {
     let prepared = (|| {
+        relay.take_place()?;
         // When autopkgtest kills what it started, the command must not stay.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         // A session of its own: nothing inside can type into a terminal of the host.
@@ -233,6 +260,8 @@ fn execute(entry: &Entry, confinement: &Confinement, terminal: Option<&Terminal>
     let Some((program, arguments)) = entry.command.split_first() else { return FAILED };
     if let Err(error) = prepared {
         eprintln!("{}: preparing to run {}: {error}", crate::server::NAME, program.display());
+        // Without it, the command seems to have ended so.
+        drop(is_unprepared.write_all(b"u"));
         return FAILED;
     }
     let mut command = Command::new(program);

@@ -236,15 +236,27 @@ impl Signals {
 
     /// Waits until a descriptor is readable, a signal comes or the time is over.
     pub(crate) fn wait(&self, fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<Event> {
+        self.wait_for(fd, &[], timeout).map(|event| event.unwrap_or(Event::Ready))
+    }
+
+    /// As [`Signals::wait`]; `None` if nothing has come but that one of the others can be read.
+    pub(crate) fn wait_for(
+        &self,
+        fd: BorrowedFd<'_>,
+        others: &[BorrowedFd<'_>],
+        timeout: Option<Duration>,
+    ) -> io::Result<Option<Event>> {
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left).ok());
-            let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN), PollFd::new(&self.0, PollFlags::IN)];
+            let mut fds = vec![PollFd::from_borrowed_fd(fd, PollFlags::IN), PollFd::new(&self.0, PollFlags::IN)];
+            fds.extend(others.iter().map(|other| PollFd::from_borrowed_fd(*other, PollFlags::IN)));
             match poll(&mut fds, left.as_ref()) {
-                Ok(0) => return Ok(Event::TimedOut),
-                Ok(_) if !fds[1].revents().is_empty() => return self.read().map(Event::Signal),
-                Ok(_) => return Ok(Event::Ready),
+                Ok(0) => return Ok(Some(Event::TimedOut)),
+                Ok(_) if !fds[1].revents().is_empty() => return self.read().map(|number| Some(Event::Signal(number))),
+                Ok(_) if !fds[0].revents().is_empty() => return Ok(Some(Event::Ready)),
+                Ok(_) => return Ok(None),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -14,6 +14,7 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios};
 
 use crate::process::Signals;
+use crate::relay::Running;
 
 /// The device number of `/dev/ptmx` (Linux's Documentation/admin-guide/devices.txt).
 const PTMX: (u32, u32) = (5, 2);
@@ -100,6 +101,7 @@ impl Terminal {
         self,
         process: BorrowedFd<'_>,
         signals: &Signals,
+        output: &mut Running,
         mut signal: impl FnMut(i32),
     ) -> io::Result<()> {
         // Only the command has it from here on.
@@ -113,26 +115,39 @@ impl Terminal {
             wanted.set(PollFlags::IN, inside);
             wanted.set(PollFlags::OUT, inside && !typed.is_empty());
             let listens = keyboard && typed.len() < MOST_WAITING;
-            let mut fds = [
+            let readers = output.readers();
+            let mut fds = vec![
                 PollFd::from_borrowed_fd(process, PollFlags::IN),
                 PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
                 PollFd::new(&raw.terminal, if listens { PollFlags::IN } else { PollFlags::empty() }),
-                PollFd::new(&master, wanted),
             ];
             // What hung up is left out: it would be ready for ever.
-            let count = if inside { 4 } else { 3 };
-            match poll(fds.get_mut(..count).unwrap_or_default(), None) {
+            if inside {
+                fds.push(PollFd::new(&master, wanted));
+            }
+            let others = fds.len();
+            fds.extend(readers.iter().map(|reader| PollFd::from_borrowed_fd(*reader, PollFlags::IN)));
+            match poll(&mut fds, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            let [ended, signalled, key, output] = fds.map(|fd| fd.revents());
+            let [ended, signalled, key] =
+                [0, 1, 2].map(|place| fds.get(place).map_or(PollFlags::empty(), PollFd::revents));
+            let shown =
+                if inside { fds.get(3).map_or(PollFlags::empty(), PollFd::revents) } else { PollFlags::empty() };
+            let said = fds.iter().skip(others).any(|fd| !fd.revents().is_empty());
+            drop(fds);
+            drop(readers);
+            if said {
+                output.pass_on();
+            }
             if signalled.contains(PollFlags::IN) {
                 match signals.read()? {
                     libc::SIGWINCH => copy_size(&master),
                     number => signal(number),
                 }
             }
-            if output.contains(PollFlags::OUT) {
+            if shown.contains(PollFlags::OUT) {
                 let written = rustix::io::write(&master, &typed).unwrap_or_default();
                 typed.drain(..written);
             }
@@ -142,7 +157,7 @@ impl Terminal {
             if !ended.is_empty() {
                 return show(&master, &screen).map(drop);
             }
-            if !output.difference(PollFlags::OUT).is_empty() {
+            if !shown.difference(PollFlags::OUT).is_empty() {
                 inside = show(&master, &screen)?;
             }
         }

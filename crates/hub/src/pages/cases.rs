@@ -26,6 +26,13 @@ pub(crate) struct Suite {
     pub(crate) others: Vec<Case>,
 }
 
+impl Suite {
+    /// How many that did not fail are not shown.
+    pub(crate) fn left_out(&self) -> usize {
+        self.total.saturating_sub(self.failures).saturating_sub(self.others.len())
+    }
+}
+
 /// A case.
 #[derive(Debug)]
 pub(crate) struct Case {
@@ -100,6 +107,15 @@ at line 3</failure></testcase></testsuite></testsuites>"#;
         let [suite] = &suites[..] else { return Err(format!("{suites:?}")) };
         assert_eq!((suite.total, suite.failures, suite.skipped, suite.others.len()), (3, 1, 1, 2));
         assert_eq!((suite.failed[0].name.as_str(), suite.failed[0].text.as_str()), ("Add.fails", "1 != 2\nat line 3"));
+        Ok(())
+    }
+
+    #[test]
+    fn cases_beyond_what_a_page_has_are_counted() -> Result<(), String> {
+        let cases = "<testcase name=\"works\"/>".repeat(1_284);
+        let suites = suites(format!("<testsuite name=\"gtest\">{cases}</testsuite>").as_bytes())?;
+        let [suite] = &suites[..] else { return Err(format!("{suites:?}")) };
+        assert_eq!((suite.total, suite.others.len(), suite.left_out()), (1_284, 1_000, 284));
         Ok(())
     }
 

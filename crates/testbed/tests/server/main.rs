@@ -39,6 +39,29 @@ fn the_exit_status_is_the_commands() {
 }
 
 #[test]
+fn a_command_that_ends_with_minus_one_has_failed_and_not_its_testbed() {
+    let mut server = Server::start(&[]);
+    server.open();
+    // autopkgtest takes 254 and 255 for a testbed that is lost.
+    for (status, told) in [(252, 252), (253, 253), (254, 253), (255, 253)] {
+        assert_eq!(server.shell(&format!("exit {status}")).status, told, "{status}");
+    }
+    server.ask("close");
+    assert_eq!(server.shell("true").status, 255, "a testbed that is lost");
+}
+
+#[test]
+fn what_a_command_leaves_running_does_not_hold_its_output_open() {
+    let mut server = Server::start(&[]);
+    server.open();
+    // A compile server, say. Reading its output to the end would take as long as it runs.
+    let ended = server.shell("(sleep 1000; echo late) & echo out; echo err >&2; head -c 300000 /dev/zero");
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, "err\n"));
+    assert_eq!((ended.stdout.len(), &ended.stdout[..5]), (300_004, "out\n\0"));
+    assert_eq!(server.ask("close"), "ok");
+}
+
+#[test]
 fn nothing_of_the_callers_environment_is_inside() {
     let mut server = Server::start(&[]);
     server.open();
