@@ -164,7 +164,7 @@ fn nothing_of_the_list_succeeds_in_a_testbed_of_a_user() {
     attack(&server, "of a user");
 }
 
-/// An i386 program of 20 instructions' room that calls `getpid` and ends with 0 if it can.
+/// x32 is refused by the list; of i386, a program made here calls `getpid` and would end with 0.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn the_processors_other_abis_lead_around_nothing() {
