@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use rocbed_tests::{Output, rocbed, tool};
+use rocbed_tests::{Output, command_tree, rocbed, source_tree, tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -71,14 +71,14 @@ fn a_source_tree_passes_as_both_users() {
     assert_eq!(tested.outcomes(0), [("cases", "pass"), ("who", "pass"), ("nothing", "pass")]);
     assert_eq!(tested.file("user/who-stdout"), "running as tester\n");
     assert_eq!(tested.file("root/who-stdout"), "running as root\n");
-    assert_eq!(tested.file("user/artifacts/word"), "word\n");
+    assert_eq!(tested.file("user/artifacts/who/word"), "word\n");
     let cases = &tested.result["runs"][0]["tests"][0]["cases"];
     assert_eq!((cases["total"].as_u64(), cases["skipped"].as_u64()), (Some(3), Some(1)));
     assert_eq!(tested.result["runs"][0]["tests"][2]["reason"], "superficial");
     assert!(tested.file("junit.xml").contains("name=\"DISABLED_Huge\""));
     assert!(!tested.file("log").contains("apt-get"), "nothing in it has dependencies");
     let bundle = fs::File::open(tested.bundle()).expect("the bundle");
-    let contents = runner::bundle::read(bundle).expect("a bundle");
+    let contents = bundle::read(bundle).expect("a bundle");
     assert_eq!(serde_json::to_value(&contents.result).expect("JSON"), tested.result);
 }
 
@@ -153,12 +153,166 @@ fn mistakes_cost_nothing() {
         (&["test", "smoke", "./nowhere"][..], "finding the source tree ./nowhere"),
         (&["test", "smoke", "No-Package"], "no name of a source package"),
         (&["test", "smoke", "gzip", "--gpu=0000:ff:00.0"], "no GPU"),
+        (&["test", "smoke", "gzip", "--overlay-dir", "/nonexistent"], "/nonexistent"),
         (&["test", "nosuch", "gzip"], "nosuch"),
     ] {
         let output = rocbed(words).run();
         assert_eq!(output.code, Some(20), "{}", output.stderr);
         assert!(output.stderr.contains(says), "{}", output.stderr);
     }
-    let output = rocbed(["test", "smoke", "gzip"]).env("PATH", "/nonexistent").run();
-    assert!(output.stderr.contains("apt-get install autopkgtest"), "{}", output.stderr);
+}
+
+/// The tests of a tree that is made of files in its `debian`.
+fn test_of(name: &str, files: &[(&str, &str)], words: &[&str]) -> Tested {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tree = source_tree(directory.path(), name, files);
+    test(&tree.display().to_string(), words)
+}
+
+#[test]
+fn a_program_that_ends_with_minus_one_has_failed_and_not_its_testbed() {
+    let control = "Tests: a b after\nDepends:\n";
+    let files =
+        [("tests/control", control), ("tests/a", "#!/bin/sh\nexit 255\n"), ("tests/b", "#!/bin/sh\nexit 254\n")];
+    let tested = test_of("minus-one", &[&files[..], &[("tests/after", "#!/bin/sh\ntrue\n")]].concat(), &[]);
+    assert_eq!(tested.output.code, Some(4), "{}", tested.output.stderr);
+    assert_eq!(tested.outcomes(0), [("a", "fail"), ("b", "fail"), ("after", "pass")]);
+    assert_eq!(tested.result["runs"][0]["tests"][0]["reason"], "non-zero exit status 253");
+}
+
+#[test]
+fn two_tests_reports_of_one_name_are_both_kept() {
+    let script = |case: &str, end: &str| {
+        format!(
+            "#!/bin/sh\necho '<testsuite><testcase name=\"{case}\"/></testsuite>' > $AUTOPKGTEST_ARTIFACTS/r.xml\n{end}\n"
+        )
+    };
+    let (first, second) = (script("of-first", "exit 1"), script("of-second", ""));
+    let control = "Tests: first second\nDepends:\n";
+    let tested =
+        test_of("same-name", &[("tests/control", control), ("tests/first", &first), ("tests/second", &second)], &[]);
+    assert!(tested.file("user/artifacts/first/r.xml").contains("of-first"));
+    assert!(tested.file("user/artifacts/second/r.xml").contains("of-second"));
+    let counts: Vec<_> = [0, 1].map(|test| tested.result["runs"][0]["tests"][test]["cases"]["total"].as_u64()).into();
+    assert_eq!(counts, [Some(1), Some(1)]);
+}
+
+#[test]
+fn a_control_file_that_makes_no_sense_is_the_packages_fault() {
+    let tested = test_of("broken", &[("tests/control", "Tests: a\nthis is no field\n"), ("tests/a", "")], &[]);
+    assert_eq!(tested.output.code, Some(12), "{}", tested.output.stderr);
+    assert_eq!(tested.result["verdict"], "fail");
+    let report = tested.file("junit.xml");
+    assert!(report.contains("badpkg") && (report.contains("<failure") || report.contains("<error")), "{report}");
+}
+
+#[test]
+fn what_is_left_running_holds_nobody_up() {
+    let control =
+        "Test-Command: sleep 10000 & echo done\nFeatures: test-name=only\nRestrictions: allow-stderr\nDepends:\n";
+    let tested = test_of("leaves", &[("tests/control", control)], &["--", "--setup-commands=sleep 10000 &"]);
+    assert_eq!(tested.output.code, Some(0), "{}", tested.output.stderr);
+}
+
+#[test]
+fn nothing_of_this_machines_is_needed_to_run_tests() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = directory.path().join("results");
+    let call = rocbed(["test", "smoke"]).arg(tree("passes")).arg("--output").arg(&output);
+    let ended = call.env("PATH", "/nonexistent").env("PYTHONHOME", "/nonexistent").run();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let log = fs::read_to_string(output.join("log")).expect("the log");
+    let lock = include_str!("../recipes/smoke.lock");
+    let version = lock.split("name = \"autopkgtest\"").nth(1).and_then(|rest| rest.split("version = \"").nth(1));
+    let version = version.and_then(|rest| rest.split('"').next()).expect("the lock's autopkgtest");
+    assert!(log.contains(&format!("version {version}")), "it is the image's own, {version}:\n{log}");
+}
+
+#[test]
+fn apt_in_testbeds_has_the_mirror_of_a_build() {
+    let plan: Value = serde_json::from_str(&rocbed(["plan", "smoke", "--json"]).ok()).expect("a plan");
+    let mirror = plan["mirror"].as_str().expect("its mirror");
+    let directory = tempfile::tempdir().expect("a directory");
+    let command = "cat /etc/apt/sources.list.d/*";
+    let show = command_tree(directory.path(), "sources", command).display().to_string();
+    let tested = test(&show, &[]);
+    let sources = tested.file("user/only-stdout");
+    assert!(sources.contains(&format!("URIs: {mirror}\n")), "{sources}");
+    assert!(!sources.contains("Check-Valid-Until: no"), "{sources}");
+    let sources = test(&show, &["--ignore-valid-until"]).file("user/only-stdout");
+    assert!(sources.contains("Check-Valid-Until: no"), "{sources}");
+}
+
+#[test]
+fn a_testbed_has_as_much_room_as_it_is_given() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let command = "head -c 100M /dev/zero > /var/tmp/much";
+    let fill = command_tree(directory.path(), "fill", command).display().to_string();
+    let small = test(&fill, &["--overlay-size", "50M"]);
+    assert_eq!(small.result["verdict"], "fail", "{}", small.output.stderr);
+    assert!(small.file("log").contains("give it more with --overlay-size"), "{}", small.file("log"));
+    let room = directory.path().join("room");
+    fs::create_dir(&room).expect("a directory");
+    let large = test(&fill, &["--overlay-dir", &room.display().to_string()]);
+    assert_eq!(large.output.code, Some(0), "{}", large.output.stderr);
+    assert_eq!(fs::read_dir(&room).expect("the directory").count(), 0, "nothing of it stays");
+}
+
+#[test]
+fn a_source_that_is_not_made_of_files_is_refused_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let made = command_tree(directory.path(), "odd", "true");
+    let control = made.join("debian/tests/control");
+    fs::remove_file(&control).expect("removing it");
+    tool("mkfifo", [&control]);
+    tool(
+        "tar",
+        ["-C".as_ref(), directory.path(), "-cf".as_ref(), &directory.path().join("pipe.tar"), Path::new("odd")],
+    );
+    fs::remove_file(&control).expect("removing it");
+    std::os::unix::fs::symlink("/dev/zero", &control).expect("a link");
+    tool(
+        "tar",
+        ["-C".as_ref(), directory.path(), "-cf".as_ref(), &directory.path().join("zero.tar"), Path::new("odd")],
+    );
+    for (name, says) in
+        [("pipe.tar", "debian/tests/control is an entry of the kind"), ("zero.tar", "not a regular file")]
+    {
+        let output = rocbed(["test", "smoke"]).arg(directory.path().join(name)).run();
+        assert_eq!(output.code, Some(20), "{}", output.stderr);
+        assert!(output.stderr.contains(says), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn sigkill_leaves_neither_autopkgtest_nor_a_directory() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = directory.path().join("user/log");
+    let call = rocbed(["test", "smoke", "--quiet", "--output"]).arg(directory.path()).arg(tree("hangs"));
+    let mut process = call.into_command().stdout(Stdio::null()).spawn().expect("starting rocbed");
+    while !fs::read_to_string(&log).unwrap_or_default().contains("this much was done") {
+        assert!(process.try_wait().expect("its state").is_none(), "it ended by itself");
+        thread::sleep(Duration::from_millis(100));
+    }
+    process.kill().expect("killing it");
+    process.wait().expect("its end");
+    let cache = PathBuf::from(rocbed(["cache", "path"]).ok().trim());
+    let place = directory.path().display().to_string();
+    let left = || {
+        let entries = fs::read_dir(&cache).expect("the cache").flatten();
+        let mut left: Vec<String> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("rocbed-test."))
+            .collect();
+        left.extend(tool("ps", ["-eo", "args"]).lines().filter(|line| line.contains(&place)).map(str::to_owned));
+        left
+    };
+    // A testbed has to be closed first. Nothing that is right takes so long.
+    for _ in 0..600 {
+        if left().is_empty() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("left behind: {:?}", left());
 }

@@ -306,6 +306,12 @@ pub struct Test {
     /// Keep autopkgtest's output and the result bundle in this directory; it is made, or empty
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// How much a testbed may write, in memory: 4G, 25% [default: half of the memory]
+    #[arg(long, value_name = "SIZE", conflicts_with = "overlay_dir", value_parser = overlay_size)]
+    pub overlay_size: Option<String>,
+    /// Keep what testbeds write in this directory instead of memory; its file system is the limit
+    #[arg(long, value_name = "DIR")]
+    pub overlay_dir: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -315,6 +321,15 @@ pub struct Test {
     /// Options for autopkgtest, after `--`
     #[arg(last = true, value_name = "AUTOPKGTEST OPTION")]
     pub autopkgtest: Vec<String>,
+}
+
+/// A size as testbeds take it.
+fn overlay_size(text: &str) -> Result<String, String> {
+    let words = ["--root", "/", "--overlay-size", text].map(std::ffi::OsString::from);
+    testbed::Options::parse(words).map(|_| text.to_owned()).map_err(|error| match error {
+        testbed::Error::Usage(message) => message,
+        other => other.to_string(),
+    })
 }
 
 fn run_as(text: &str) -> Result<protocol::RunAs, String> {

@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn seeds_of_the_network_and_of_runs_are_accepted() {
         let tar = archive::mend_tar(&seed("bundle/all-kinds"));
-        assert_eq!(runner::bundle::parse(&zstd::encode_all(&tar[..], 1).unwrap()).unwrap().entries.len(), 6);
+        assert_eq!(::bundle::parse(&zstd::encode_all(&tar[..], 1).unwrap()).unwrap().entries.len(), 6);
         protocol::JobResult::parse(&seed("result/worker")).unwrap();
         let compressed = seed("netroot/compressed");
         let root = rocbed_init::netroot::image::Incoming::open(&compressed[..], None).ok().unwrap();

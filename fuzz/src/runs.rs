@@ -6,8 +6,8 @@ use std::io::BufReader;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path};
 
+use bundle::{EntryKind, RESULT};
 use debian::deb822::Comments;
-use runner::bundle::{EntryKind, RESULT};
 use runner::cases::Case;
 use runner::log::Reader;
 use runner::summary::Summary;
@@ -66,18 +66,22 @@ fn stays(path: &Path) -> bool {
 }
 
 /// A result bundle: the bytes as they are, and as the tar in one, its checksums put right. All ways to read it find the
-/// same in it; unpacked, nothing of it is outside or leads there; and the hub takes what can be unpacked.
+/// same in it; unpacked, nothing of it is outside or leads there; and the hub takes exactly what can be unpacked and has a
+/// result.
 pub fn bundle(data: &[u8]) {
-    let _as_it_is = (runner::bundle::parse(data).is_ok(), hub::check_bundle(data).is_ok());
+    let _as_it_is = (bundle::parse(data).is_ok(), hub::check_bundle(data).is_ok());
     let bundle = zstd::encode_all(&mend_tar(data)[..], 1).expect("compressing in memory");
-    let whole = runner::bundle::parse(&bundle);
+    let whole = bundle::parse(&bundle);
     let for_hub = hub::check_bundle(&bundle);
-    let Ok(entries) = runner::bundle::list(InPieces::of(&bundle)) else { return assert!(whole.is_err()) };
+    let Ok(entries) = bundle::list(InPieces::of(&bundle)) else { 
+        assert!(whole.is_err() && for_hub.is_err());
+        return;
+    };
     for (index, entry) in entries.iter().enumerate() {
         assert!(stays(Path::new(&entry.name)) && !entry.name.is_empty(), "{entry:?}");
-        let same = |other: &runner::bundle::Entry| other.name == entry.name && other.kind == EntryKind::File;
+        let same = |other: &bundle::Entry| other.name == entry.name && other.kind == EntryKind::File;
         if entry.kind == EntryKind::File && !entries[..index].iter().any(same) {
-            match runner::bundle::file(&bundle[..], &entry.name, 1 << 20) {
+            match bundle::file(&bundle[..], &entry.name, 1 << 20) {
                 Ok(bytes) => assert_eq!(bytes.map(|bytes| bytes.len() as u64), Some(entry.size), "{entry:?}"),
                 Err(error) => assert!(entry.size > 1 << 20, "{entry:?}: {error}"),
             }
@@ -86,7 +90,7 @@ pub fn bundle(data: &[u8]) {
     let directory = directory();
     let inside = directory.path().join("inside");
     fs::create_dir(&inside).expect("a directory in it");
-    let unpacked = runner::bundle::unpack(&bundle[..], &inside);
+    let unpacked = bundle::unpack(&bundle[..], &inside);
     assert_eq!(fs::read_dir(directory.path()).expect("the directory").count(), 1);
     look_through(&inside, &mut |path, metadata| {
         assert_eq!(metadata.permissions().mode() & 0o6000, 0, "{}", path.display());
@@ -94,13 +98,11 @@ pub fn bundle(data: &[u8]) {
             assert!(stays(&fs::read_link(path).expect("a link")), "{}", path.display());
         }
     });
-    if let Ok(unpacked) = unpacked {
-        assert_eq!(unpacked, entries);
-        if let Ok(whole) = whole {
-            assert_eq!(whole.entries, entries);
-            assert_eq!((entries[0].name.as_str(), entries[0].kind), (RESULT, EntryKind::File));
-            for_hub.expect("a bundle that can be unpacked");
-        }
+    assert_eq!(unpacked.expect("what can be listed can be unpacked"), entries);
+    assert_eq!(whole.is_ok(), for_hub.is_ok());
+    if let Ok(whole) = whole {
+        assert_eq!(whole.entries, entries);
+        assert_eq!((entries[0].name.as_str(), entries[0].kind), (RESULT, EntryKind::File));
     }
 }
 

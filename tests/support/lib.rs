@@ -29,7 +29,7 @@ pub use proxy::{Proxy, Rules};
 pub use random::Random;
 pub use tls::Authority;
 pub use tools::tool;
-pub use trees::{Trees, command_tree, fixture_tree};
+pub use trees::{Trees, command_tree, fixture_tree, source_tree};
 pub use user::TestUser;
 pub use victims::Victims;
 pub use worker::{MadeUpWorker, noise};

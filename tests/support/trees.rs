@@ -18,6 +18,12 @@ pub fn fixture_tree(name: &str) -> PathBuf {
 
 /// Makes a tree with one test, this command, that depends on nothing; it gets this name below a directory.
 pub fn command_tree(directory: &Path, name: &str, command: &str) -> PathBuf {
+    let tests = format!("Test-Command: {command}\nFeatures: test-name=only\nDepends:\n");
+    source_tree(directory, name, &[("tests/control", &tests)])
+}
+
+/// Makes a source tree of this name below a directory, with these files in its `debian`.
+pub fn source_tree(directory: &Path, name: &str, files: &[(&str, &str)]) -> PathBuf {
     let tree = directory.join(name);
     let debian = tree.join("debian");
     fs::create_dir_all(debian.join("tests")).expect("a source tree");
@@ -25,8 +31,7 @@ pub fn command_tree(directory: &Path, name: &str, command: &str) -> PathBuf {
     let control = format!("Source: {name}\nMaintainer: {who}\n\nPackage: {name}\nArchitecture: all\n");
     let changelog =
         format!("{name} (1) unstable; urgency=low\n\n  * x.\n\n -- {who}  Fri, 30 Oct 2026 00:00:00 +0000\n");
-    let tests = format!("Test-Command: {command}\nFeatures: test-name=only\nDepends:\n");
-    for (file, text) in [("control", &control), ("changelog", &changelog), ("tests/control", &tests)] {
+    for (file, text) in [("control", control.as_str()), ("changelog", &changelog)].iter().chain(files) {
         fs::write(debian.join(file), text).expect("a source tree");
     }
     tree

@@ -68,7 +68,7 @@ impl Default for Config {
             retries: 2,
             offline_after: Duration::from_secs(300),
             max_upload: 4 * GIB,
-            max_unpacked: 16 * GIB,
+            max_unpacked: ::bundle::UNPACKED,
             max_log: 256 * MIB,
             max_json: 16 * MIB,
             min_free: GIB,

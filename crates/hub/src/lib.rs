@@ -46,7 +46,7 @@ mod tidy;
 mod tls;
 mod token;
 
-pub use bundle::{BundleError, check_bundle};
+pub use crate::bundle::{BundleError, check_bundle};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
 pub use error::HubError;

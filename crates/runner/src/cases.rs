@@ -41,8 +41,23 @@ pub struct Case {
     pub message: String,
 }
 
+/// What a file is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Examined {
+    /// What it counts, as far as it can be read; `None` if it is not a report.
+    pub cases: Option<Cases>,
+    /// What is wrong with it, where it may have been meant for a report: it breaks off, or is not XML at all. Another kind
+    /// of XML is not wrong.
+    pub fault: Option<String>,
+}
+
 /// Reads a report and hands over its cases one by one. `None` if it is something else: not XML, or of another kind.
 pub fn read(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Option<Cases> {
+    examine(report, each).cases
+}
+
+/// [`read`], with what is wrong.
+pub fn examine(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Examined {
     let mut reader = Reader::from_reader(report);
     // Ends that do not match are a broken report's; what came before them counts.
     reader.config_mut().check_end_names = false;
@@ -51,12 +66,31 @@ pub fn read(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Option<Cases> {
     let mut case: Option<Case> = None;
     let (mut depth, mut suite) = (0_usize, String::new());
     let mut in_message = false;
+    let mut fault: Option<String> = None;
     loop {
         buffer.clear();
         let event = match reader.read_event_into(&mut buffer) {
-            Ok(Event::Eof) | Err(_) => break,
+            Ok(Event::Eof) if cases.is_none() => {
+                fault.get_or_insert_with(|| "there is no XML in it".into());
+                break;
+            }
+            Ok(Event::Eof) => {
+                if depth > 0 {
+                    fault.get_or_insert_with(|| "it breaks off".into());
+                }
+                break;
+            }
+            Err(error) => {
+                fault.get_or_insert_with(|| {
+                    format!("it cannot be read from byte {} on: {error}", reader.error_position())
+                });
+                break;
+            }
             Ok(event) => event,
         };
+        if std::str::from_utf8(&event).map_or(true, |text| text.contains('\0')) {
+            fault.get_or_insert_with(|| "it is not UTF-8".into());
+        }
         match event {
             Event::Start(ref start) | Event::Empty(ref start) => {
                 let ends = matches!(event, Event::Empty(_));
@@ -65,8 +99,13 @@ pub fn read(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Option<Cases> {
                         cases.get_or_insert_default();
                         suite = attribute(start, "name");
                     }
-                    _ if cases.is_none() => return None,
-                    b"testcase" => case = Some(begin(start, &suite)),
+                    _ if cases.is_none() => return Examined { cases, fault },
+                    b"testcase" => {
+                        if start.attributes().any(|attribute| attribute.is_err()) {
+                            fault.get_or_insert_with(|| "a case in it has attributes that cannot be read".into());
+                        }
+                        case = Some(begin(start, &suite));
+                    }
                     name => {
                         if let Some(case) = &mut case {
                             in_message = mark(case, name, start) && !ends;
@@ -80,6 +119,7 @@ pub fn read(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Option<Cases> {
                 } else {
                     depth = depth.saturating_add(1);
                     if depth > DEEPEST {
+                        fault = Some(format!("its elements are more than {DEEPEST} deep"));
                         break;
                     }
                 }
@@ -101,7 +141,7 @@ pub fn read(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Option<Cases> {
         crashed.outcome = CaseOutcome::Failed;
         finish(Some(crashed), cases.as_mut(), each);
     }
-    cases
+    Examined { cases, fault }
 }
 
 fn begin(start: &BytesStart<'_>, suite: &str) -> Case {
@@ -215,6 +255,32 @@ mod tests {
             all(r#"<testsuites><testsuite name="s"><testcase name="a"/><testcase name="b"><system-out>x"#);
         assert_eq!(cases, Some(Cases { total: 2, failed: 1, skipped: 0 }));
         assert_eq!(seen[1].outcome, CaseOutcome::Failed, "it crashed in b");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_report_is_told() {
+        let fault = |bytes: &[u8]| examine(bytes, &mut drop).fault.unwrap_or_default();
+        let utf16: Vec<u8> = "\u{feff}<testsuites/>".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let deep = format!("<testsuites>{}", "<testsuite>".repeat(100));
+        for (bytes, says) in [
+            (&b"<testsuites><testsuite><testcase name=\"a\" resu"[..], "cannot be read from byte"),
+            (b"<testsuites><testsuite><testcase name=\"a\">", "breaks off"),
+            (b"<testsuites><testcase name=\"a status=\"run\" b\"/></testsuites>", "attributes that cannot be read"),
+            (b"<testsuites><testcase name=\"K\xe4se\"/></testsuites>", "not UTF-8"),
+            (&utf16, "not UTF-8"),
+            (deep.as_bytes(), "64 deep"),
+            (b"", "no XML"),
+            (b"hello <", "cannot be read"),
+        ] {
+            assert!(fault(bytes).contains(says), "{:?}: {}", String::from_utf8_lossy(bytes), fault(bytes));
+        }
+        for whole in [
+            "<testsuites><testcase name=\"a\"/></testsuites>",
+            "<html/>",
+            "\u{feff}<?xml version=\"1.0\"?><testsuite/>",
+        ] {
+            assert_eq!(fault(whole.as_bytes()), "", "{whole}");
+        }
     }
 
     #[test]

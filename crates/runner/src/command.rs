@@ -40,7 +40,8 @@ pub(crate) fn arguments(
     output: &Path,
     left: Duration,
 ) -> Result<Vec<OsString>, Error> {
-    let mut words: Vec<OsString> = vec![joined("--output-dir=", output)];
+    // Its own log has no limit; the runner writes that file, with one.
+    let mut words: Vec<OsString> = vec![joined("--output-dir=", output), "--log-file=/dev/null".into()];
     if run_as == RunAs::Root {
         // Without this option, it takes the user that the testbed suggests.
         words.push("--user=root".into());
@@ -116,7 +117,7 @@ mod tests {
     fn a_package_of_the_archive() {
         let line = line(&Job::of_package("gzip"), &setup(), &Ready::Package("gzip".into()), RunAs::User);
         let expected = format!(
-            "--output-dir=/out|{TIMEOUTS}|--setup-commands={}|gzip|--|/usr/bin/autopkgtest-virt-rocbed|--root|/root",
+            "--output-dir=/out|--log-file=/dev/null|{TIMEOUTS}|--setup-commands={}|gzip|--|/usr/bin/autopkgtest-virt-rocbed|--root|/root",
             lists_command(&Job::of_package("gzip"), &Ready::Package("gzip".into())).unwrap()
         );
         assert_eq!(line, expected);
@@ -170,7 +171,7 @@ mod tests {
             .to_vec();
         let line = line(&job, &setup, &Ready::Git("https://x/y.git".into()), RunAs::Root);
         let expected = format!(
-            "--output-dir=/out|--user=root|{TIMEOUTS}|--test-name=upstream|--add-apt-release=experimental|\
+            "--output-dir=/out|--log-file=/dev/null|--user=root|{TIMEOUTS}|--test-name=upstream|--add-apt-release=experimental|\
              --pin-packages=experimental=src:rocr-runtime|--pin-packages=experimental=rocminfo|\
              --copy=/tmp/apt.conf:/etc/apt/apt.conf.d/99rocbed|--setup-commands={UPDATE}|--env=A=of the job|--env=B=2|\
              --debug|--no-built-binaries|https://x/y.git|--|/usr/bin/autopkgtest-virt-rocbed|--root|/root|--gpu|/dev/dri/renderD128"

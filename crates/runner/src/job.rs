@@ -4,15 +4,17 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use bundle::{Bundle, JUNIT, RESULT, Room};
 use jiff::Timestamp;
 use protocol::{Job, JobResult, Run, RunAs, TestOutcome, Verdict};
 
-use crate::bundle::{self, Bundle, RESULT};
+use crate::bounded::BoundedLog;
+use crate::bounds::{Bounds, Stopped};
 use crate::kernel_log::Watch;
 use crate::log::Reader;
 use crate::output::{self, Report};
-use crate::run::{self, Ending, How, LogFile, Surroundings};
-use crate::{Cancel, Error, Event, KernelLog, Observer, Setup, command, junit, source, timeouts};
+use crate::run::{self, Ending, How, Surroundings};
+use crate::{Cancel, Error, Event, KernelLog, Observer, Setup, apt, clean, command, junit, source, timeouts};
 
 /// What came of a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +30,7 @@ pub struct Finished {
 }
 
 /// The files at a bundle's top, after the result.
-const FILES: [&str; 3] = ["junit.xml", "log", "kernel.log"];
+const FILES: [&str; 3] = [JUNIT, "log", "kernel.log"];
 
 /// Runs a job: autopkgtest once for each user that the job names, and the bundle of what came of it.
 ///
@@ -59,7 +61,7 @@ pub fn run(
         setup,
         directory: &directory,
         temporary: empty(&scratch.path().join("tmp"))?,
-        log: LogFile::new(create("log")?, setup.limits.log),
+        log: BoundedLog::new(create("log")?, setup.limits.log),
         kernel: Watch::new(kernel, create("kernel.log")?, &setup.gpus),
         observer,
         cancel,
@@ -71,11 +73,12 @@ pub fn run(
         stuck: false,
     };
     state.observer.event(Event::Source(job.source.name()));
-    let source = source::prepare(job, setup.source.as_deref(), &scratch.path().join("source"))?;
     let hard = began + job.timeout.0;
+    let source = state.source(&scratch.path().join("source"), hard)?;
     let soft = hard.checked_sub(timeouts::reserve(job.timeout.0)).unwrap_or(hard);
     for run_as in &job.run_as {
-        state.one(*run_as, &source, soft, hard)?;
+        let Some(source) = &source else { break };
+        state.one(*run_as, source, soft, hard)?;
         if state.worst.is_some() {
             break;
         }
@@ -118,7 +121,7 @@ struct State<'a, 'k> {
     setup: &'a Setup,
     directory: &'a Path,
     temporary: PathBuf,
-    log: LogFile,
+    log: BoundedLog,
     kernel: Watch<'k>,
     observer: &'a mut dyn Observer,
     cancel: &'a Cancel,
@@ -132,6 +135,27 @@ struct State<'a, 'k> {
 }
 
 impl State<'_, '_> {
+    /// Gets the source; `None` if the job ended meanwhile.
+    fn source(&mut self, directory: &Path, hard: Instant) -> Result<Option<source::Ready>, Error> {
+        let bounds = Bounds::new(source::TIME.min(self.job.timeout.0), self.cancel);
+        let error = match source::prepare(self.job, self.setup.source.as_deref(), directory, &bounds) {
+            Ok(source) => return Ok(Some(source)),
+            Err(error) => error,
+        };
+        match bounds.check() {
+            Err(Stopped::Cancelled) => {
+                self.worst = Some(How::Cancelled);
+                self.problems.push("the job was cancelled while its source was fetched".into());
+            }
+            Err(Stopped::Late(_)) if Instant::now() >= hard => {
+                self.worst = Some(How::Deadline);
+                self.problems.push(format!("the job's time of {} was over: {error}", self.job.timeout));
+            }
+            _ => return Err(error),
+        }
+        Ok(None)
+    }
+
     /// Runs autopkgtest as one user.
     fn one(&mut self, run_as: RunAs, source: &source::Ready, soft: Instant, hard: Instant) -> Result<(), Error> {
         let began = Instant::now();
@@ -141,7 +165,7 @@ impl State<'_, '_> {
         let arguments = command::arguments(self.job, self.setup, source, run_as, &output, left)?;
         self.log.write(format!("rocbed: running the tests as {name}\n").as_bytes());
         self.observer.event(Event::RunStarted(run_as));
-        let mut reader = Reader::default();
+        let (mut reader, mut apt) = (Reader::default(), apt::Errors::default());
         let mut around = Surroundings {
             program: &self.setup.autopkgtest,
             temporary: &self.temporary,
@@ -150,6 +174,7 @@ impl State<'_, '_> {
             deadlines: (soft, hard),
             log: &mut self.log,
             kernel: &mut self.kernel,
+            apt: &mut apt,
             observer: self.observer,
             cancel: self.cancel,
         };
@@ -159,10 +184,17 @@ impl State<'_, '_> {
         if ending.status.is_none() {
             remove_scratch(&output)?;
         }
+        self.warnings.extend(ending.left_out.iter().cloned());
+        let removed = clean::clean(&output).map_err(Error::step(format!("looking through {}", output.display())))?;
+        self.warnings.extend(removed);
         let begun = if ending.status.is_some() { 0 } else { ending.begun };
         let read = output::read(&output, &reader, begun);
         let verdict = self.verdict(&ending, &read.tests, left);
-        self.problems.extend(read.problems.into_iter().filter(|_| verdict != Verdict::Pass));
+        // What autopkgtest says of a failure outside of tests is seldom more than that there was one.
+        let said = apt.said().filter(|_| !read.problems.is_empty());
+        self.problems.extend(read.problems.into_iter().chain(said).filter(|_| verdict != Verdict::Pass));
+        self.warnings.extend(read.tests.iter().filter_map(output::failed_cases));
+        self.warnings.extend(read.faults);
         self.note(&ending, run_as, &reader);
         let run = Run {
             run_as,
@@ -219,9 +251,11 @@ impl State<'_, '_> {
 
     /// Puts everything together.
     fn result(&mut self, started: Timestamp) -> JobResult {
-        self.kernel.poll();
+        self.kernel.finish();
+        self.log.finish();
         let granted = &self.setup.gpus;
-        let mut verdict = self.runs.iter().map(|run| run.verdict).max().unwrap_or(Verdict::TestbedFailed);
+        let without = if self.worst == Some(How::Deadline) { Verdict::Timeout } else { Verdict::TestbedFailed };
+        let mut verdict = self.runs.iter().map(|run| run.verdict).max().unwrap_or(without);
         let ids = || granted.iter().map(|gpu| gpu.id.as_str()).collect::<Vec<_>>().join(", ");
         if self.kernel.gpu_fault {
             verdict = Verdict::GpuFault;
@@ -260,11 +294,12 @@ impl State<'_, '_> {
 fn keep(result: &mut JobResult, reports: &[Vec<Report>], directory: &Path, setup: &Setup) -> Result<Bundle, Error> {
     let path = setup.bundles.join(format!("{}{}", setup.name, bundle::SUFFIX));
     let runs: Vec<String> = result.runs.iter().map(|run| run.directory.clone()).collect();
-    let plan = bundle::Plan::make(directory, &runs, &setup.limits);
+    let room = Room { bytes: setup.limits.artifacts, entries: setup.limits.files };
+    let plan = bundle::Plan::make(directory, &runs, &room);
     result.warnings.extend(plan.left_out.iter().cloned());
     let write = || {
         fs::create_dir_all(&setup.bundles)?;
-        junit::write(File::create(directory.join("junit.xml"))?, result, reports, directory)?;
+        junit::write(File::create(directory.join(JUNIT))?, result, reports, directory)?;
         let json = serde_json::to_vec_pretty(&result).map_err(std::io::Error::other)?;
         fs::write(directory.join(RESULT), json)?;
         let first: Vec<&str> = std::iter::once(RESULT).chain(FILES).collect();

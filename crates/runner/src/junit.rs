@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use protocol::{JobResult, Run, TestOutcome, TestResult};
+use bundle::regular;
+use protocol::{JobResult, Run, TestOutcome, TestResult, Verdict};
 
 use crate::cases::{self, Case, CaseOutcome};
-use crate::output::{LARGEST_REPORT, Report, open_regular};
+use crate::output::{LARGEST_REPORT, Report, failed_cases};
 use crate::xml::{escape, seconds};
 
 /// How much of the end of a failed test's output is in the report, in bytes; the whole is beside it.
@@ -28,7 +29,11 @@ pub(crate) fn write(to: File, result: &JobResult, reports: &[Vec<Report>], direc
     total += result.tests().count() as u64;
     failed += count(TestOutcome::Fail);
     skipped += count(TestOutcome::Skip) + count(TestOutcome::Flaky);
-    let errors = count(TestOutcome::Unfinished);
+    let mut errors = count(TestOutcome::Unfinished);
+    let outside = outside(result);
+    if outside.is_some() {
+        (total, errors) = (total + 1, errors + 1);
+    }
     writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
     writeln!(
         out,
@@ -36,6 +41,9 @@ pub(crate) fn write(to: File, result: &JobResult, reports: &[Vec<Report>], direc
         escape(&result.job.id),
         seconds(result.seconds())
     )?;
+    if let Some(problem) = outside {
+        write_outside(&mut out, result, problem)?;
+    }
     let mut left = MOST_CASES;
     for (run, reports) in result.runs.iter().zip(reports) {
         suite(&mut out, result, run, directory)?;
@@ -45,6 +53,32 @@ pub(crate) fn write(to: File, result: &JobResult, reports: &[Vec<Report>], direc
     }
     writeln!(out, "</testsuites>")?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+/// What is wrong outside of all tests: readers of the report that count failures must not take the job for a good one.
+fn outside(result: &JobResult) -> Option<&str> {
+    let is_told = result.tests().any(|(_, test)| matches!(test.outcome, TestOutcome::Fail | TestOutcome::Unfinished));
+    let is_good = matches!(result.verdict, Verdict::Pass | Verdict::Neutral);
+    // A GPU's fault is nobody's but the machine's, whatever failed beside it.
+    (!is_good && (!is_told || result.verdict == Verdict::GpuFault))
+        .then(|| result.problem.as_deref().unwrap_or("the log says more"))
+}
+
+/// A suite of one case, for the job.
+fn write_outside(out: &mut impl Write, result: &JobResult, problem: &str) -> io::Result<()> {
+    let suite = escape(&format!("{}.job", result.job.source.name()));
+    writeln!(
+        out,
+        "  <testsuite name=\"{suite}\" tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\" time=\"{}\">",
+        seconds(result.seconds())
+    )?;
+    writeln!(
+        out,
+        "    <testcase classname=\"{suite}\" name=\"{0}\" time=\"0\"><error message=\"{1}\" type=\"{0}\"/></testcase>",
+        result.verdict.name(),
+        escape(problem)
+    )?;
+    writeln!(out, "  </testsuite>")
 }
 
 fn suite(out: &mut impl Write, result: &JobResult, run: &Run, directory: &Path) -> io::Result<()> {
@@ -86,7 +120,11 @@ fn suite(out: &mut impl Write, result: &JobResult, run: &Run, directory: &Path) 
         )?;
         let reason = escape(&test.reason);
         match test.outcome {
-            TestOutcome::Pass => {}
+            TestOutcome::Pass => {
+                if let Some(warning) = failed_cases(test) {
+                    write!(out, "<system-out>warning: {}</system-out>", escape(&warning))?;
+                }
+            }
             TestOutcome::Fail => write!(out, "<failure message=\"{reason}\"/>")?,
             TestOutcome::Skip => write!(out, "<skipped message=\"{reason}\"/>")?,
             TestOutcome::Flaky => write!(out, "<skipped message=\"flaky: {reason}\"/>")?,
@@ -119,7 +157,7 @@ fn tail(directory: &Path, run: &Run, test: &TestResult, suffix: &str) -> Option<
     if test.name.contains('/') {
         return None;
     }
-    let mut file = open_regular(&directory.join(&run.directory).join(format!("{}-{suffix}", test.name))).ok()?;
+    let mut file = regular::open(&directory.join(&run.directory).join(format!("{}-{suffix}", test.name))).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(OUTPUT))).ok()?;
     let mut bytes = Vec::new();
@@ -142,16 +180,23 @@ fn merge(out: &mut impl Write, run: &Run, report: &Report, directory: &Path, lef
         cases.failed,
         cases.skipped
     )?;
-    let file = open_regular(&directory.join(&run.directory).join(&report.path))?;
-    let mut failure = Ok(());
+    let file = regular::open(&directory.join(&run.directory).join(&report.path))?;
+    let (mut failure, mut omitted) = (Ok(()), 0_u64);
     cases::read(BufReader::new(file.take(LARGEST_REPORT)), &mut |case| {
-        if failure.is_err() || (*left == 0 && case.outcome != CaseOutcome::Failed) {
+        if failure.is_err() {
+            return;
+        }
+        if *left == 0 && case.outcome != CaseOutcome::Failed {
+            omitted += 1;
             return;
         }
         *left = left.saturating_sub(1);
         failure = write_case(out, &case);
     });
     failure?;
+    if omitted > 0 {
+        writeln!(out, "    <system-out>{omitted} cases that did not fail are left out here</system-out>")?;
+    }
     writeln!(out, "  </testsuite>")
 }
 

@@ -1,13 +1,14 @@
 //! The kernel's log while a job runs, and what in it speaks of faults.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
 use gpu::{FaultKind, PciAddress, fault};
 use rustix::fs::OFlags;
 
 use crate::Grant;
+use crate::bounded::BoundedLog;
 
 /// More lines about faults are not kept in the result; the bundle has the whole log.
 const MOST_LINES: usize = 200;
@@ -72,8 +73,7 @@ impl KernelLog for Kmsg {
 /// Keeps the log of a job.
 pub(crate) struct Watch<'a> {
     source: &'a mut dyn KernelLog,
-    file: File,
-    written: u64,
+    log: BoundedLog,
     granted: Vec<PciAddress>,
     has_gpus: bool,
     /// Lines that speak of faults.
@@ -92,8 +92,7 @@ impl<'a> Watch<'a> {
         let granted = gpus.iter().filter_map(address).collect();
         Self {
             source,
-            file,
-            written: 0,
+            log: BoundedLog::new(file, MOST_BYTES),
             granted,
             has_gpus: !gpus.is_empty(),
             lines: Vec::new(),
@@ -117,13 +116,15 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Takes what has come, and ends the log.
+    pub(crate) fn finish(&mut self) {
+        self.poll();
+        self.log.finish();
+    }
+
     fn take(&mut self, line: &str) {
-        if self.written < MOST_BYTES {
-            // A full disk is found out where the bundle is written.
-            if self.file.write_all(line.as_bytes()).and_then(|()| self.file.write_all(b"\n")).is_ok() {
-                self.written += line.len() as u64 + 1;
-            }
-        }
+        self.log.write(line.as_bytes());
+        self.log.write(b"\n");
         let Some(fault) = fault(line) else { return };
         // Another job's GPU is that job's business. With simulated GPUs, every fault counts: there is no other job.
         let others = |address: PciAddress| !self.granted.is_empty() && !self.granted.contains(&address);

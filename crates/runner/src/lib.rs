@@ -16,10 +16,13 @@
 //! fetches what the test has written; then it is asked to end; then everything is killed. [`bundle`] is what remains.
 //!
 //! Everything that tests can influence is read by functions of any bytes: [`summary::Summary::parse`],
-//! [`log::Reader::push`], [`cases::read`], [`bundle::parse`], [`wants_packages`].
+//! [`log::Reader::push`], [`cases::read`], [`wants_packages`].
 
-pub mod bundle;
+mod apt;
+mod bounded;
+mod bounds;
 pub mod cases;
+mod clean;
 mod command;
 mod error;
 mod job;

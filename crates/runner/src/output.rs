@@ -4,14 +4,13 @@
 //! followed or opened.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::fs;
+use std::io::{BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use bundle::regular;
 use protocol::{Cases, PackageVersion, TestOutcome, TestResult};
-use rustix::fs::OFlags;
 
 use crate::cases;
 use crate::log::Reader;
@@ -23,6 +22,8 @@ const LARGEST_FILE: u64 = 4 << 20;
 pub(crate) const LARGEST_REPORT: u64 = 128 << 20;
 /// More files are not looked at for reports.
 const MOST_FILES: usize = 100_000;
+/// More reports that cannot be read are only counted.
+const MOST_FAULTS: usize = 20;
 
 /// A report among the artifacts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(crate) struct Output {
     pub(crate) tests: Vec<TestResult>,
     pub(crate) reports: Vec<Report>,
     pub(crate) problems: Vec<String>,
+    /// What was meant for a report, perhaps, and cannot be read as one, for people.
+    pub(crate) faults: Vec<String>,
 }
 
 /// Reads a directory. `begun` is how many of the log's tests count as unfinished if the summary does not have them.
@@ -64,7 +67,7 @@ pub(crate) fn read(directory: &Path, log: &Reader, begun: usize) -> Output {
             });
         }
     }
-    let reports = reports(directory, &tests, log);
+    let (reports, faults) = reports(directory, &tests, log);
     for report in &reports {
         let Some(test) = tests.iter_mut().find(|test| Some(&test.name) == report.test.as_ref()) else { continue };
         let sum = test.cases.get_or_insert_default();
@@ -77,7 +80,16 @@ pub(crate) fn read(directory: &Path, log: &Reader, begun: usize) -> Output {
         tests,
         reports,
         problems: summary.problems,
+        faults,
     }
+}
+
+/// What a test that passed does not say: cases that failed in its reports. Its program's exit status may have been lost,
+/// behind a pipe for instance.
+pub(crate) fn failed_cases(test: &TestResult) -> Option<String> {
+    let cases = test.cases.filter(|cases| test.outcome == TestOutcome::Pass && cases.failed > 0)?;
+    let (failed, total) = (cases.failed, cases.total);
+    Some(format!("the test {} passed, although {failed} of the {total} cases in its reports failed", test.name))
 }
 
 /// `NAME VERSION`.
@@ -87,27 +99,19 @@ fn package(bytes: &[u8]) -> Option<PackageVersion> {
     Some(PackageVersion { name: words.next()?, version: words.next()? })
 }
 
-/// Opens a file that is neither a link nor anything but a file.
-pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
-    // Opening a named pipe would wait.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
-}
-
 /// A missing file is empty: autopkgtest may have been ended before it wrote it.
 fn small_file(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let read = open_regular(path).and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes));
+    let read = regular::open(path).and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes));
     if read.is_err() {
         bytes.clear();
     }
     bytes
 }
 
-/// Finds reports below `artifacts/`.
-fn reports(directory: &Path, tests: &[TestResult], log: &Reader) -> Vec<Report> {
-    let mut found = BTreeMap::new();
+/// Finds reports below `artifacts/`, and what is wrong with some.
+fn reports(directory: &Path, tests: &[TestResult], log: &Reader) -> (Vec<Report>, Vec<String>) {
+    let (mut found, mut faults) = (BTreeMap::new(), BTreeMap::new());
     let mut directories = vec![PathBuf::from("artifacts")];
     let mut seen = 0_usize;
     while let Some(relative) = directories.pop() {
@@ -116,13 +120,17 @@ fn reports(directory: &Path, tests: &[TestResult], log: &Reader) -> Vec<Report> 
         for entry in entries.flatten() {
             seen += 1;
             if seen > MOST_FILES {
-                return found.into_values().collect();
+                return (found.into_values().collect(), told(faults));
             }
             let path = relative.join(entry.file_name());
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => directories.push(path),
                 Ok(kind) if kind.is_file() && is_xml(&path) => {
-                    if let Some(report) = report(directory, path.clone(), tests, log) {
+                    let (report, fault) = report(directory, path.clone(), tests, log);
+                    if let Some(fault) = fault {
+                        faults.insert(path.clone(), (fault, report.is_some()));
+                    }
+                    if let Some(report) = report {
                         found.insert(path, report);
                     }
                 }
@@ -130,21 +138,42 @@ fn reports(directory: &Path, tests: &[TestResult], log: &Reader) -> Vec<Report> 
             }
         }
     }
-    found.into_values().collect()
+    (found.into_values().collect(), told(faults))
+}
+
+/// A line for each file, up to a number of them.
+fn told(faults: BTreeMap<PathBuf, (String, bool)>) -> Vec<String> {
+    let more = faults.len().saturating_sub(MOST_FAULTS);
+    let line = |(path, (fault, counts)): (PathBuf, (String, bool))| {
+        let name: String = path.to_string_lossy().chars().filter(|char| !char.is_control()).take(300).collect();
+        format!("{name}: {fault}; {}", if counts { "what could be read is counted" } else { "it is not counted" })
+    };
+    let mut lines: Vec<String> = faults.into_iter().take(MOST_FAULTS).map(line).collect();
+    if more > 0 {
+        lines.push(format!("{more} more reports cannot be read"));
+    }
+    lines
 }
 
 fn is_xml(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.as_bytes().eq_ignore_ascii_case(b"xml"))
 }
 
-fn report(directory: &Path, path: PathBuf, tests: &[TestResult], log: &Reader) -> Option<Report> {
-    let file = open_regular(&directory.join(&path)).ok()?;
-    let metadata = file.metadata().ok()?;
+/// Reads a file that may be a report; what is wrong with it, if it is.
+fn report(directory: &Path, path: PathBuf, tests: &[TestResult], log: &Reader) -> (Option<Report>, Option<String>) {
+    let opened = regular::open(&directory.join(&path)).and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, file) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return (None, Some(error.to_string())),
+    };
     if metadata.len() > LARGEST_REPORT {
-        return None;
+        let fault =
+            format!("its {} bytes are more than the {LARGEST_REPORT} of the largest that is read", metadata.len());
+        return (None, Some(fault));
     }
-    let cases = cases::read(BufReader::new(file.take(LARGEST_REPORT)), &mut drop)?;
-    Some(Report { test: origin(&path, metadata.modified().ok(), tests, log), path, cases })
+    let examined = cases::examine(BufReader::new(file.take(LARGEST_REPORT)), &mut drop);
+    let test = origin(&path, metadata.modified().ok(), tests, log);
+    (examined.cases.map(|cases| Report { test, path, cases }), examined.fault)
 }
 
 /// Which test left a file: version 6 of autopkgtest has a directory for each; before, what was written while a test ran

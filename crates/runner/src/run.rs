@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,14 +10,22 @@ use std::time::{Duration, Instant};
 use protocol::TestOutcome;
 use rustix::process::Signal;
 
+use crate::bounded::BoundedLog;
 use crate::kernel_log::Watch;
 use crate::log::{Line, Reader};
 use crate::process::Process;
 use crate::summary::Summary;
-use crate::{Cancel, Error, Event, Limits, Observer};
+use crate::{Cancel, Error, Event, Limits, Observer, apt};
 
 /// How long to wait for output before looking at the clock.
 const TICK: Duration = Duration::from_millis(100);
+
+/// More of what autopkgtest says before it has made its output directory is not in its own log.
+const EARLY: usize = 1 << 20;
+/// Names a file that the virtualisation server appends a line to for each thing that it did not copy out of a testbed.
+const COPY_NOTES: &str = "ROCBED_COPY_NOTES";
+/// More of these is not read, in bytes.
+const LONGEST_NOTES: u64 = 64 << 10;
 
 /// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,42 +50,59 @@ pub(crate) struct Ending {
     pub(crate) status_lost: bool,
     /// How many of the log's tests had begun, or were about to, when it was to end.
     pub(crate) begun: usize,
+    /// What the virtualisation server did not copy out of testbeds.
+    pub(crate) left_out: Vec<String>,
 }
 
-/// The log file of the whole job, up to a limit.
-pub(crate) struct LogFile {
-    file: File,
-    left: u64,
+/// autopkgtest's own log, in its output directory: it is given none to write, for it knows no limit.
+struct OwnLog<'a> {
+    directory: &'a Path,
+    limit: u64,
+    log: Option<BoundedLog>,
+    /// What came before there was a directory.
+    early: Vec<u8>,
 }
 
-impl LogFile {
-    pub(crate) fn new(file: File, limit: u64) -> Self {
-        Self { file, left: limit }
+impl<'a> OwnLog<'a> {
+    fn new(directory: &'a Path, limit: u64) -> Self {
+        Self { directory, limit, log: None, early: Vec::new() }
     }
 
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
-        let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-        // A disk that is full is found out where the bundle is written; the tests go on.
-        if room > 0 && self.file.write_all(bytes.get(..room).unwrap_or_default()).is_err() {
-            self.left = 0;
+    fn write(&mut self, bytes: &[u8]) {
+        // autopkgtest makes the directory, which has to be empty then, before it says anything.
+        if self.log.is_none() && self.directory.is_dir() {
+            let file = File::create_new(self.directory.join("log"));
+            self.log = file.ok().map(|file| BoundedLog::new(file, self.limit));
+            if let Some(log) = &mut self.log {
+                log.write(&std::mem::take(&mut self.early));
+            }
         }
-        self.left = self.left.saturating_sub(room as u64);
-        if self.left == 0 && room > 0 {
-            self.file.write_all(b"\n[the log is longer; the rest is not kept]\n").unwrap_or_default();
+        match &mut self.log {
+            Some(log) => log.write(bytes),
+            None if self.early.len() < EARLY => self.early.extend_from_slice(bytes),
+            None => {}
+        }
+    }
+
+    fn finish(mut self) {
+        self.write(b"");
+        if let Some(log) = &mut self.log {
+            log.finish();
         }
     }
 }
 
 /// What a run needs besides its command line.
 pub(crate) struct Surroundings<'a, 'k> {
-    pub(crate) program: &'a Path,
+    pub(crate) program: &'a [OsString],
     pub(crate) temporary: &'a Path,
     pub(crate) output: &'a Path,
     pub(crate) limits: &'a Limits,
     /// When what there is begins to be collected, and when autopkgtest is ended.
     pub(crate) deadlines: (Instant, Instant),
-    pub(crate) log: &'a mut LogFile,
+    pub(crate) log: &'a mut BoundedLog,
     pub(crate) kernel: &'a mut Watch<'k>,
+    pub(crate) apt: &'a mut apt::Errors,
     pub(crate) observer: &'a mut dyn Observer,
     pub(crate) cancel: &'a Cancel,
 }
@@ -100,20 +125,26 @@ pub(crate) fn run(
     around: &mut Surroundings<'_, '_>,
     reader: &mut Reader,
 ) -> Result<Ending, Error> {
-    let mut command = Command::new(around.program);
-    command.args(arguments).env("LC_ALL", "C.UTF-8").env("TMPDIR", around.temporary);
+    let Some((program, first)) = around.program.split_first() else {
+        return Err(Error::Job("there is no autopkgtest to be run".into()));
+    };
+    let mut command = Command::new(program);
+    command.args(first).args(arguments).env("LC_ALL", "C.UTF-8").env("TMPDIR", around.temporary);
+    let notes = around.temporary.join("copy-notes");
+    command.env(COPY_NOTES, &notes);
+    let mut own = OwnLog::new(around.output, around.limits.log);
     if std::env::var_os("PATH").is_none() {
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     }
     let mut process = Process::start(&mut command).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::NoAutopkgtest(around.program.to_owned()),
-        _ => Error::step(format!("starting {}", around.program.display()))(error),
+        std::io::ErrorKind::NotFound => Error::NoAutopkgtest(program.into()),
+        _ => Error::step(format!("starting {}", program.display()))(error),
     })?;
     let (mut phase, mut how, mut begun, mut stuck) = (Phase::Running, How::Itself, None, false);
     let mut buffer = vec![0; 1 << 16];
     loop {
         let length = process.output(&mut buffer, TICK).map_err(Error::step("reading what autopkgtest says"))?;
-        let lines = take(buffer.get(..length).unwrap_or_default(), around, reader);
+        let lines = take(buffer.get(..length).unwrap_or_default(), around, &mut own, reader);
         around.kernel.poll();
         if process.has_ended() {
             break;
@@ -158,8 +189,9 @@ pub(crate) fn run(
     // Nothing of it is left behind: what it started is of its group, and its testbed ends with the server.
     process.kill_all();
     process.rest(&mut |bytes| {
-        take(bytes, around, reader);
+        take(bytes, around, &mut own, reader);
     });
+    own.finish();
     around.kernel.poll();
     let (status, status_lost) = if ended {
         match process.reap() {
@@ -170,15 +202,18 @@ pub(crate) fn run(
         (None, false)
     };
     let status = if how == How::Itself { status } else { None };
-    Ok(Ending { how, status, stuck, status_lost, begun: begun.unwrap_or(reader.order.len()) })
+    let begun = begun.unwrap_or(reader.order.len());
+    Ok(Ending { how, status, stuck, status_lost, begun, left_out: read_notes(&notes) })
 }
 
 /// Passes output on; returns what its lines say.
-fn take(bytes: &[u8], around: &mut Surroundings<'_, '_>, reader: &mut Reader) -> Vec<Line> {
+fn take(bytes: &[u8], around: &mut Surroundings<'_, '_>, own: &mut OwnLog<'_>, reader: &mut Reader) -> Vec<Line> {
     if bytes.is_empty() {
         return Vec::new();
     }
     around.log.write(bytes);
+    own.write(bytes);
+    around.apt.push(bytes);
     around.observer.log(bytes);
     let lines = reader.push(bytes);
     for line in &lines {
@@ -194,6 +229,16 @@ fn take(bytes: &[u8], around: &mut Surroundings<'_, '_>, reader: &mut Reader) ->
         }
     }
     lines
+}
+
+/// Reads and removes the notes of a virtualisation server; one that has left nothing out writes none.
+fn read_notes(path: &Path) -> Vec<String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST_NOTES).read_to_string(&mut text));
+    if read.is_ok() {
+        std::fs::remove_file(path).unwrap_or_default();
+    }
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The test that a line says is over.

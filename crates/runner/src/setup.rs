@@ -10,8 +10,8 @@ use protocol::Machine;
 /// With what a job is run: everything that is the machine's and not the job's.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// autopkgtest(1): a path, or a name to be looked for in `PATH`.
-    pub autopkgtest: PathBuf,
+    /// autopkgtest(1): a path, or a name to be looked for in `PATH`; and what comes before its own arguments.
+    pub autopkgtest: Vec<OsString>,
     /// The virtualisation server and its arguments, without `--gpu`, which is added for the granted GPUs.
     pub virt_server: Vec<OsString>,
     /// Where temporary files go. Everything that is made here is removed.
@@ -63,7 +63,7 @@ pub struct Limits {
     pub artifacts: u64,
     /// Files of them.
     pub files: usize,
-    /// Bytes of the log; the rest is not kept.
+    /// Bytes of the log, and of each run's own: the first and the last part are kept.
     pub log: u64,
     /// How long an autopkgtest that was asked to end may take before it is killed.
     pub terminate: Duration,
@@ -87,7 +87,7 @@ impl Setup {
     /// A setup for a virtualisation server, with temporary files and the bundle in these directories.
     pub fn new(virt_server: Vec<OsString>, work: PathBuf, bundles: PathBuf, name: &str) -> Self {
         Self {
-            autopkgtest: "autopkgtest".into(),
+            autopkgtest: vec!["autopkgtest".into()],
             virt_server,
             work,
             keep: None,

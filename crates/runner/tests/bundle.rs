@@ -2,14 +2,14 @@
 //! The real one is in the end-to-end tests.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use protocol::{Cases, Job, RunAs, Source, Span, TestOutcome, Verdict};
-use runner::{Cancel, Event, Finished, Grant, KernelLog, Observer, Setup, bundle};
+use runner::{Cancel, Event, Finished, Grant, KernelLog, Observer, Setup};
 use tempfile::TempDir;
 
 /// A place with a source tree and a stand-in that runs `script`; `$out` is its output directory.
@@ -35,7 +35,7 @@ impl Place {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let mut setup =
             Setup::new(vec!["virt".into()], directory.path().into(), directory.path().join("bundles"), "demo");
-        setup.autopkgtest = program;
+        setup.autopkgtest = vec![program.into()];
         setup.limits.terminate = Duration::from_millis(300);
         let mut job = Job::new(Source::Path(directory.path().join("tree").display().to_string()));
         job.timeout = Span::seconds(60);
@@ -72,7 +72,9 @@ fn a_job_that_passes_as_both_users() {
     let contents = contents(&finished.bundle.path);
     assert_eq!(&contents.result, result);
     let names: Vec<&str> = contents.entries.iter().map(|entry| entry.name.as_str()).collect();
-    assert_eq!(names[..6], ["result.json", "junit.xml", "log", "kernel.log", "user", "user/summary"]);
+    let first = ["result.json", "junit.xml", "log", "kernel.log", "user", "user/log", "user/summary"];
+    assert_eq!(names[..7], first);
+    assert!(text(&finished.bundle.path, "user/log").contains("test a: -----------------------]"));
     assert!(names.contains(&"root/testpkg-version"));
     let sum = Command::new("sha256sum").arg(&finished.bundle.path).output().unwrap();
     assert!(String::from_utf8_lossy(&sum.stdout).starts_with(&finished.bundle.sha256));
@@ -160,12 +162,47 @@ fn hostile_artifacts_stay_where_they_are() {
         assert!(!names.contains(&format!("user/artifacts/{absent}").as_str()), "{absent}");
     }
     let warnings = finished.result.warnings.join("\n");
-    for said in ["link: it is a link to elsewhere", "pipe: it is neither", "huge: its 1099511627776 bytes", "up: it is"]
-    {
+    for said in [
+        "not kept: artifacts/link: it is a link to elsewhere",
+        "not kept: artifacts/pipe: it is neither",
+        "huge: its 1099511627776 bytes",
+        "not kept: up: it is a link",
+    ] {
         assert!(warnings.contains(said), "{said}: {warnings}");
     }
     let listed = Command::new("tar").args(["--zstd", "-tf"]).arg(&finished.bundle.path).output().unwrap();
     assert!(listed.status.success(), "install tar and zstd: {}", String::from_utf8_lossy(&listed.stderr));
+}
+
+#[test]
+fn what_tests_left_is_harmless_in_the_results_too() {
+    let script = format!(
+        "{PASS}; cd $out/artifacts; cp /bin/true suid; chmod 6755 suid; ln -s /etc/passwd link; mkfifo pipe; ln {{outside}} tied; \
+         echo 'left out of artifacts: big: its 7 bytes are beyond the limit of 1' >> \"$ROCBED_COPY_NOTES\""
+    );
+    let mut place = Place::new("");
+    let outside = place.directory.path().join("outside");
+    fs::write(&outside, "of the machine").unwrap();
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o4711)).unwrap();
+    let program = fs::read_to_string(&place.setup.autopkgtest[0]).unwrap();
+    let script = script.replace("{outside}", &outside.display().to_string());
+    fs::write(&place.setup.autopkgtest[0], format!("{program}{script}\n")).unwrap();
+    let keep = place.directory.path().join("keep");
+    place.setup.keep = Some(keep.clone());
+    let result = place.run().result;
+    assert_eq!(result.verdict, Verdict::Pass);
+    let mode = |path: &Path| path.symlink_metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&keep.join("user/artifacts/suid")), 0o755);
+    assert_eq!(mode(&outside), 0o4711);
+    for gone in ["link", "pipe", "tied"] {
+        assert!(keep.join("user/artifacts").join(gone).symlink_metadata().is_err(), "{gone}");
+    }
+    let warnings = result.warnings.join("\n");
+    for said in
+        ["artifacts/link: it is a link to elsewhere", "pipe: it is neither", "tied: it is a hard link", "big: its 7"]
+    {
+        assert!(warnings.contains(said), "{said}: {warnings}");
+    }
 }
 
 #[test]
@@ -229,75 +266,100 @@ fn skipping_everything_beside_a_gpu_is_strange() {
 #[test]
 fn a_missing_autopkgtest_says_what_to_install() {
     let mut place = Place::new("");
-    place.setup.autopkgtest = "/nonexistent/autopkgtest".into();
+    place.setup.autopkgtest = vec!["/nonexistent/autopkgtest".into()];
     let error = runner::run(&place.job, &place.setup, &mut (), &mut (), &Cancel::default()).unwrap_err().to_string();
     assert!(error.contains("apt-get install autopkgtest"), "{error}");
 }
 
 #[test]
 fn the_log_has_a_limit() {
-    let mut place = Place::new(&format!("head -c 100000 /dev/zero | tr '\\0' x; {PASS}"));
+    let mut place = Place::new(&format!("echo begin; head -c 100000 /dev/zero | tr '\\0' x; echo summary; {PASS}"));
     place.setup.limits.log = 1000;
-    let log = text(&place.run().bundle.path, "log");
-    assert!(log.len() < 1200 && log.ends_with("the rest is not kept]\n"), "{}", log.len());
-}
-
-/// A bundle made by hand of tar entries.
-fn archive(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
-    let mut plain = Vec::new();
-    for (name, kind, content) in entries {
-        let mut header = tar::Header::new_gnu();
-        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_entry_type(*kind);
-        header.set_mode(0o644);
-        header.set_size(content.len() as u64);
-        header.set_cksum();
-        plain.extend_from_slice(header.as_bytes());
-        plain.extend_from_slice(content);
-        plain.resize(plain.len().next_multiple_of(512), 0);
+    let bundle = place.run().bundle.path;
+    for (name, first) in [("log", "rocbed: running the tests as user\nbegin\n"), ("user/log", "begin\n")] {
+        let log = text(&bundle, name);
+        assert!(log.len() < 1100 && log.starts_with(first) && log.ends_with("xsummary\n"), "{name}: {log}");
+        assert!(log.contains("[the log is longer; 99"), "{name}: {log}");
     }
-    plain.extend([0; 1024]);
-    zstd::encode_all(&plain[..], 1).unwrap()
-}
-
-/// An error with what it comes from.
-fn whole(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", whole(source)))
 }
 
 #[test]
-fn what_is_no_bundle_is_refused() {
-    use tar::EntryType;
-    for (bytes, says) in [
-        (b"hello".to_vec(), "reading the bundle"),
-        (archive(&[]), "no result.json"),
-        (archive(&[("../result.json", EntryType::Regular, b"{}")]), "leads out of it"),
-        (archive(&[("/etc/passwd", EntryType::Regular, b"")]), "leads out of it"),
-        (archive(&[("disk", EntryType::Block, b"")]), "an entry of the kind"),
-        (archive(&[("a", EntryType::XHeader, b"")]), "an entry of the kind"),
-        (
-            archive(&[("log", EntryType::Regular, b""), ("result.json", EntryType::Regular, b"{}")]),
-            "not its first entry",
-        ),
-        (archive(&[("result.json", EntryType::Regular, b"{}")]), "result.json in it"),
-    ] {
-        let error = whole(&bundle::parse(&bytes).unwrap_err());
-        assert!(error.contains(says), "{says}: {error}");
+fn cases_that_failed_in_a_test_that_passed_are_pointed_out() {
+    let script = "
+        echo 'a PASS' > $out/summary
+        mkdir $out/artifacts/a
+        printf '<testsuites><testsuite name=\"S\"><testcase name=\"x\"><failure/></testcase><testcase name=\"y\"/></testsuite></testsuites>' \
+            > $out/artifacts/a/cases.xml
+        printf '<testsuites><testsuite name=\"S\"><testcase name=\"x\"/><testca' > $out/artifacts/a/half.xml";
+    let place = Place::new(script);
+    let finished = place.run();
+    assert_eq!(finished.result.verdict, Verdict::Pass);
+    let expected = [
+        "the test a passed, although 1 of the 3 cases in its reports failed",
+        "artifacts/a/half.xml: it cannot be read from byte",
+    ];
+    for (warning, says) in finished.result.warnings.iter().zip(expected) {
+        assert!(warning.starts_with(says), "{warning}");
     }
-    let mut bomb = zstd::Encoder::new(Vec::new(), 1).unwrap();
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(EntryType::GNULongName);
-    header.set_size(1 << 30);
-    header.set_cksum();
-    bomb.write_all(header.as_bytes()).unwrap();
-    let error = whole(&bundle::parse(&bomb.finish().unwrap()).unwrap_err());
-    assert!(error.contains("a name has 1073741824 bytes"), "{error}");
+    assert_eq!(finished.result.warnings.len(), 2);
+    let report = text(&finished.bundle.path, "junit.xml");
+    assert!(report.contains("<system-out>warning: the test a passed, although 1 of the 3"), "{report}");
+    assert!(report.contains("failures=\"1\" errors=\"0\""), "{report}");
 }
 
-proptest::proptest! {
-    #[test]
-    fn any_bytes_are_a_bundle_or_refused(bytes: Vec<u8>) {
-        drop(bundle::parse(&bytes));
-        drop(bundle::parse(&zstd::encode_all(&bytes[..], 1).unwrap()));
+#[test]
+fn what_is_wrong_outside_of_all_tests_is_an_error_of_the_report() {
+    for (script, verdict, count) in [
+        ("echo 'testbed failure: gone' > $out/summary; exit 16", "testbed-failed", 1),
+        ("echo 'erroneous package: bad' > $out/summary; exit 12", "fail", 1),
+        ("printf 'a PASS\\ntestbed failure: gone\\n' > $out/summary; exit 16", "testbed-failed", 1),
+        ("kill -9 $$", "testbed-failed", 1),
+        ("echo 'a FAIL badpkg' > $out/summary; echo 'badpkg: no' >> $out/summary; exit 4", "fail", 0),
+        ("echo '* SKIP no tests in this package' > $out/summary; exit 8", "neutral", 0),
+        (PASS, "pass", 0),
+    ] {
+        let place = Place::new(script);
+        let report = text(&place.run().bundle.path, "junit.xml");
+        let document = roxmltree::Document::parse(&report).unwrap();
+        let errors: Vec<_> = document.descendants().filter(|node| node.has_tag_name("error")).collect();
+        assert_eq!(errors.len(), count, "{script}: {report}");
+        assert!(errors.iter().all(|error| error.attribute("type") == Some(verdict)), "{report}");
+        assert_eq!(document.root_element().attribute("errors"), Some(count.to_string().as_str()), "{report}");
     }
+}
+
+#[test]
+fn what_apt_said_is_in_the_problem() {
+    let script = "echo 'E: Failed to fetch http://mirror/InRelease  Could not connect' >&2; \
+                  echo 'testbed failure: testbed setup commands failed with status 1' > $out/summary; exit 16";
+    let problem = Place::new(script).run().result.problem.unwrap_or_default();
+    assert_eq!(
+        problem,
+        "testbed failure: testbed setup commands failed with status 1; \
+         apt said: Failed to fetch http://mirror/InRelease  Could not connect"
+    );
+}
+
+#[test]
+fn a_job_that_is_cancelled_while_its_source_is_fetched_ends() {
+    let place = Place::new(PASS);
+    let tree = place.directory.path().join("tree");
+    assert!(
+        Command::new("tar")
+            .arg("-C")
+            .arg(&tree)
+            .args(["-czf", "tree.tar.gz", "."])
+            .current_dir(place.directory.path())
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut job = place.job.clone();
+    job.source = Source::Path(place.directory.path().join("tree.tar.gz").display().to_string());
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let finished = runner::run(&job, &place.setup, &mut (), &mut (), &cancel).unwrap();
+    assert!(finished.cancelled);
+    assert_eq!(finished.result.problem.as_deref(), Some("the job was cancelled while its source was fetched"));
+    assert_eq!(contents(&finished.bundle.path).result, finished.result);
 }

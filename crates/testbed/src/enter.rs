@@ -2,26 +2,33 @@
 //!
 //! The process that autopkgtest started joins the testbed's namespaces and starts another one, the command, which is
 //! then inside; it stays itself to pass signals on and to end as the command does. It finds the namespaces among the
-//! open files of the server, so a testbed that is closed cannot be entered any more.
+//! open files of the server, so a testbed that is closed cannot be entered any more. Just before it is executed, the
+//! command is confined (`confine`).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use rustix::process::Signal;
+use rustix::process::{DumpableBehavior, Signal};
 
 use crate::Error;
+use crate::confine::Confinement;
 use crate::identity::{Identity, become_its_root};
 use crate::namespaces::Living;
-use crate::process::{self, Event, Signals, fork};
+use crate::process::{self, Child, Event, Signals, fork};
+use crate::relay::{Relay, Running};
+use crate::terminal::Terminal;
 
-/// How this program fails, as distinct from the command it runs.
+/// How this program fails, as distinct from the command it runs: autopkgtest takes 254 and 255 for a testbed that failed.
 const FAILED: u8 = 255;
+/// What a command's own 254 and 255 become, as in autopkgtest's other servers: a program that ends with `return -1` has
+/// failed, and the testbed has not.
+const COMMAND_FAILED: u8 = 253;
 /// As for shells: the command is not there, or cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
@@ -29,6 +36,10 @@ const NOT_EXECUTABLE: u8 = 126;
 /// `oom_score_adj` of commands (`proc_pid_oom_score_adj(5)`): when memory runs out, a test goes before autopkgtest does
 /// and before anything that the machine needs.
 const FIRST_TO_GO: &str = "500";
+
+/// What is left of a testbed's processes for root to come in and clean up when a user's have been used up: one in this
+/// many.
+const RESERVE: u64 = 16;
 
 const PASSED_ON: [(i32, Signal); 6] = [
     (libc::SIGHUP, Signal::HUP),
@@ -48,11 +59,22 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("SHELL", "/bin/bash"),
 ];
 
+/// How commands are run.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// Whether they have the caller's supplementary groups.
+    pub(crate) keep_groups: bool,
+    /// Whether they may make containers.
+    pub(crate) containers: bool,
+    /// How many processes the testbed may have.
+    pub(crate) processes: Option<u64>,
+}
+
 /// The program and arguments that run the command after them in a testbed.
 pub(crate) fn command_line(
     living: &Living,
     identity: &Identity,
-    keep_groups: bool,
+    rules: Rules,
     environment: &[(String, String)],
 ) -> Vec<OsString> {
     let server = std::process::id();
@@ -64,16 +86,23 @@ pub(crate) fn command_line(
     let mut words: Vec<OsString> = vec![program.into(), "virt".into(), "enter".into()];
     words.push(format!("--server={server}").into());
     words.push(format!("--join={}", joins.join(".")).into());
-    if keep_groups {
+    if rules.keep_groups {
         words.push("--keep-groups".into());
     }
+    if rules.containers {
+        words.push("--containers".into());
+    }
+    words.extend(rules.processes.map(|processes| format!("--processes={processes}").into()));
     words.extend(environment.iter().map(|(name, value)| format!("--env={name}={value}").into()));
     words.push("--".into());
     words
 }
 
-/// Joins namespaces, in order, as root of the last one.
+/// Joins namespaces, in order, as root of the last one. Nothing inside may look into this process from then on: its
+/// files and its memory are the host's. Executing a program ends that.
 pub(crate) fn join(namespaces: &[BorrowedFd<'_>], keep_groups: bool) -> Result<(), Error> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(Error::step("shielding this process from the testbed"))?;
     for namespace in namespaces {
         rustix::thread::move_into_link_name_space(*namespace, None).map_err(Error::step("joining the testbed"))?;
     }
@@ -95,7 +124,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Entry {
     namespaces: Vec<String>,
-    keep_groups: bool,
+    rules: Rules,
     environment: Vec<(OsString, OsString)>,
     command: Vec<OsString>,
 }
@@ -114,7 +143,12 @@ impl Entry {
             } else if let Some(numbers) = text.strip_prefix("--join=") {
                 entry.namespaces = numbers.split('.').map(|number| format!("/proc/{server}/fd/{number}")).collect();
             } else if text == "--keep-groups" {
-                entry.keep_groups = true;
+                entry.rules.keep_groups = true;
+            } else if text == "--containers" {
+                entry.rules.containers = true;
+            } else if let Some(number) = text.strip_prefix("--processes=") {
+                let number = number.parse().map_err(|_| Error::Usage(format!("{number} is not a number")))?;
+                entry.rules.processes = Some(number);
             } else if let Some(setting) = argument.as_bytes().strip_prefix(b"--env=") {
                 let at = setting.iter().position(|byte| *byte == b'=').unwrap_or(setting.len());
                 let (name, value) = setting.split_at(at);
@@ -141,50 +175,93 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
             File::open(path).map(OwnedFd::from).map_err(Error::step(format!("the testbed is closed: opening {path}")))
         })
         .collect::<Result<_, _>>()?;
-    // With a terminal, the command stays in its session, which sends it what the keyboard says. Without, it gets one
-    // of its own, so that nothing inside can type into a terminal of the host.
     let terminal = io::stdin().is_terminal();
     let term = std::env::var_os("TERM").filter(|_| terminal);
+    let processes = entry.rules.processes.map(|processes| processes - processes / RESERVE);
+    let confinement = Confinement::prepare(entry.rules.containers, processes)?;
     // Before the machine's /proc is left. A command that cannot be told apart by the kernel still runs.
     drop(std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO));
-    let signals = Signals::block(&PASSED_ON.map(|(number, _)| number)).map_err(Error::step("blocking signals"))?;
-    join(&namespaces.iter().map(AsFd::as_fd).collect::<Vec<_>>(), entry.keep_groups)?;
-    drop(namespaces);
-    let child = fork(|| execute(&entry, terminal, term)).map_err(Error::step("starting a process in the testbed"))?;
-    loop {
-        match signals.wait(child.as_fd(), None).map_err(Error::step("waiting for the command"))? {
-            Event::Signal(libc::SIGINT | libc::SIGQUIT) if terminal => {}
-            Event::Signal(number) => {
-                for (_, signal) in PASSED_ON.into_iter().filter(|(passed, _)| *passed == number) {
-                    // A command that has just ended is seen by the next wait.
-                    drop(child.signal(signal));
-                }
-            }
-            Event::Ready => break,
-            Event::TimedOut => {}
-        }
+    let mut caught = PASSED_ON.map(|(number, _)| number).to_vec();
+    if terminal {
+        // The second one would stop a process in the background that changes its terminal.
+        caught.extend([libc::SIGWINCH, libc::SIGTTOU]);
     }
+    let signals = Signals::block(&caught).map_err(Error::step("blocking signals"))?;
+    join(&namespaces.iter().map(AsFd::as_fd).collect::<Vec<_>>(), entry.rules.keep_groups)?;
+    drop(namespaces);
+    let terminal =
+        terminal.then(Terminal::open).transpose().map_err(Error::step("opening a terminal in the testbed"))?;
+    let relay = Relay::new().map_err(Error::step("making pipes for the command's output"))?;
+    // Closed by the command's beginning.
+    let (mut unprepared, is_unprepared) = io::pipe().map_err(Error::step("making a pipe"))?;
+    let child = fork(|| execute(&entry, &confinement, terminal.as_ref(), term, &relay, &is_unprepared))
+        .map_err(Error::step("starting a process in the testbed"))?;
+    drop(is_unprepared);
+    let mut output = relay.start().map_err(Error::step("passing on the command's output"))?;
+    let pass_on = |number| {
+        for (_, signal) in PASSED_ON.into_iter().filter(|(passed, _)| *passed == number) {
+            // A command that has just ended is seen by the next wait.
+            drop(child.signal(signal));
+        }
+    };
+    match terminal {
+        Some(terminal) => terminal.relay(child.as_fd(), &signals, &mut output, pass_on),
+        None => wait(&child, &signals, &mut output, pass_on),
+    }
+    .map_err(Error::step("waiting for the command"))?;
     let status = child.wait().map_err(Error::step("waiting for the command"))?;
+    output.finish();
+    if unprepared.read(&mut [0]).is_ok_and(|length| length > 0) {
+        return Ok(FAILED);
+    }
     let code = status.and_then(|status| {
         status.exit_status().or_else(|| status.terminating_signal().map(|signal| signal.saturating_add(128)))
     });
-    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
+    Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(FAILED, told))
+}
+
+/// What autopkgtest is told of a command's exit status.
+fn told(code: u8) -> u8 {
+    if matches!(code, 254 | 255) { COMMAND_FAILED } else { code }
+}
+
+/// Waits until the command has ended; passes on signals and what it says.
+fn wait(child: &Child, signals: &Signals, output: &mut Running, pass_on: impl Fn(i32)) -> io::Result<()> {
+    loop {
+        match signals.wait_for(child.as_fd(), &output.readers(), None)? {
+            Some(Event::Signal(number)) => pass_on(number),
+            Some(Event::Ready) => return Ok(()),
+            None => drop(output.pass_on()),
+            Some(Event::TimedOut) => {}
+        }
+    }
 }
 
 /// Becomes the command; returns only if that fails.
-fn execute(entry: &Entry, terminal: bool, term: Option<OsString>) -> u8 {
+fn execute(
+    entry: &Entry,
+    confinement: &Confinement,
+    terminal: Option<&Terminal>,
+    term: Option<OsString>,
+    relay: &Relay,
+    mut is_unprepared: &io::PipeWriter,
+) -> u8 {
     let prepared = (|| {
+        relay.take_place()?;
         // When autopkgtest kills what it started, the command must not stay.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        if !terminal {
-            rustix::process::setsid()?;
-        }
+        // A session of its own: nothing inside can type into a terminal of the host.
+        rustix::process::setsid()?;
+        terminal.map_or(Ok(()), Terminal::take)?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        process::close_inherited_on_exec()
+        process::close_inherited_on_exec()?;
+        confinement.apply()
     })();
     let Some((program, arguments)) = entry.command.split_first() else { return FAILED };
     if let Err(error) = prepared {
         eprintln!("{}: preparing to run {}: {error}", crate::server::NAME, program.display());
+        // Without it, the command seems to have ended so.
+        drop(is_unprepared.write_all(b"u"));
         return FAILED;
     }
     let mut command = Command::new(program);
@@ -200,16 +277,17 @@ mod tests {
 
     #[test]
     fn reads_what_the_server_tells_autopkgtest_to_run() {
-        let words = ["--server=7", "--join=5.6", "--env=A=b=c", "--", "sh", "--env=x"];
+        let words = ["--server=7", "--join=5.6", "--processes=9", "--env=A=b=c", "--", "sh", "--env=x"];
         let entry = Entry::parse(words.into_iter().map(OsString::from)).unwrap();
         assert_eq!(entry.namespaces, ["/proc/7/fd/5", "/proc/7/fd/6"]);
         assert_eq!(entry.environment, [("A".into(), "b=c".into())]);
+        assert_eq!(entry.rules, Rules { processes: Some(9), ..Rules::default() });
         assert_eq!(entry.command, ["sh", "--env=x"]);
     }
 
     #[test]
     fn wants_a_testbed_and_a_command() {
-        for words in [&["--", "true"][..], &["--server=7", "--join=5", "--"], &["--dance"]] {
+        for words in [&["--", "true"][..], &["--server=7", "--join=5", "--"], &["--processes=many"], &["--dance"]] {
             assert!(Entry::parse(words.iter().map(OsString::from)).is_err(), "{words:?}");
         }
     }

@@ -12,10 +12,10 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use rustix::process::{DumpableBehavior, Gid, Uid};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{CapabilitySets, UnshareFlags};
 
 use crate::Error;
-use crate::process::{fork, unshare};
+use crate::process::{self, fork, unshare};
 
 /// How many ids a testbed has: all that a Debian system uses.
 const IDS: u32 = 65536;
@@ -38,8 +38,9 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Makes the namespace; an unprivileged caller becomes root of an outer one.
-    pub(crate) fn make() -> Result<Self, Error> {
+    /// Makes the namespace; an unprivileged caller becomes root of an outer one. All of a testbed together has at most
+    /// `processes`, threads included.
+    pub(crate) fn make(processes: u64) -> Result<Self, Error> {
         let outer = if rustix::process::geteuid().is_root() {
             None
         } else {
@@ -49,7 +50,7 @@ impl Identity {
         let shifted = FIRST + (std::process::id() % RANGES) * IDS;
         let base = if is_mapped(&own_map("uid_map")?, shifted) { shifted } else { 0 };
         let nested = base == 0;
-        Ok(Self { inner: make_namespace(base)?, outer, base, nested })
+        Ok(Self { inner: make_namespace(base, processes)?, outer, base, nested })
     }
 
     /// What an id inside is outside.
@@ -100,15 +101,33 @@ fn is_mapped(map: &str, first: u32) -> bool {
     numbers(map).any(|[inside, _, count]| inside <= u64::from(first) && end <= inside.saturating_add(count))
 }
 
+/// Makes a user namespace and, first, this process one that the limit of processes applies to.
+///
+/// The kernel counts a namespace's processes, of all its users, as those of the user who made it, up to what was that
+/// process's limit then (`RLIMIT_NPROC`; since Linux 5.14). The machine's root has none: an id of the testbed's makes it.
+fn unshare_limited(base: u32, processes: u64) -> io::Result<()> {
+    if base != 0 {
+        let (user, group) = (Uid::from_raw(base), Gid::from_raw(base));
+        // Where the machine forbids user namespaces to users, this one is still root's to make.
+        rustix::thread::set_keep_capabilities(true)?;
+        rustix::thread::set_thread_res_gid(group, group, group)?;
+        rustix::thread::set_thread_res_uid(user, user, user)?;
+        let sets = rustix::thread::capabilities(None)?;
+        rustix::thread::set_capabilities(None, CapabilitySets { effective: sets.permitted, ..sets })?;
+    }
+    process::limit_processes(processes)?;
+    unshare(UnshareFlags::NEWUSER)
+}
+
 /// A namespace stays as long as somebody has it open: the process it was made by is not needed.
-fn make_namespace(base: u32) -> Result<OwnedFd, Error> {
+fn make_namespace(base: u32, processes: u64) -> Result<OwnedFd, Error> {
     let pipe = || io::pipe().map_err(Error::step("making a pipe"));
     let (mut ready, mut is_ready) = pipe()?;
     let (mut end, may_end) = pipe()?;
     let may_end = std::cell::Cell::new(Some(may_end));
     let child = fork(|| {
         drop(may_end.take());
-        let work = unshare(UnshareFlags::NEWUSER)
+        let work = unshare_limited(base, processes)
             // Its files in /proc would belong to root otherwise.
             .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(Into::into))
             .and_then(|()| is_ready.write_all(b"k"))

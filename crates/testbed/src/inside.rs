@@ -74,12 +74,13 @@ pub(crate) fn run(plan: &Plan<'_>, identity: &Identity, line: OwnedFd) -> u8 {
 fn make(plan: &Plan<'_>, identity: &Identity) -> Result<(String, Vec<OwnedFd>), Error> {
     detach_from_the_server()?;
     let own_network = plan.network == Network::None;
-    let mut flags = UnshareFlags::NEWNS;
+    // Nobody inside may mount the control groups that this namespace, the server's, shows.
+    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP;
     if own_network {
         // Only for /sys to show the interfaces of a network that has none; the testbed gets another one.
         flags |= UnshareFlags::NEWNET;
     }
-    process::unshare(flags).map_err(Error::step("making a mount namespace"))?;
+    process::unshare(flags).map_err(Error::step("making namespaces for mounts and control groups"))?;
     rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(Error::step("making mounts private"))?;
     let layer = mounts::overlay(plan.root, plan.layers, &plan.writable, identity)?;
@@ -94,7 +95,7 @@ fn make(plan: &Plan<'_>, identity: &Identity) -> Result<(String, Vec<OwnedFd>), 
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(Error::step("shielding the first process"))?;
     // Made after joining, all these are the testbed's own: its root may mount, and name the host, as it likes.
-    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWCGROUP;
+    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     if own_network {
         flags |= UnshareFlags::NEWNET;
     }

@@ -7,8 +7,10 @@
 //!
 //! `docs/testbeds.md` says what is inside, how far the isolation goes, and why which capability is advertised.
 
+mod confine;
 mod copy;
 mod devices;
+mod driver;
 mod enter;
 mod error;
 mod gpu;
@@ -20,8 +22,11 @@ mod network;
 mod options;
 mod process;
 pub mod protocol;
+mod relay;
+mod seccomp;
 pub mod server;
 mod stream;
+mod terminal;
 mod testbed;
 mod upper;
 
@@ -35,7 +40,8 @@ pub use testbed::Machine;
 /// Runs the program with its arguments, the program's own name left out.
 ///
 /// `enter ...` is the command that the server tells autopkgtest to run commands in the testbed with; everything else
-/// is the server. The caller must have started no thread, and hold no file descriptor that the testbed must not have.
+/// is the server. `autopkgtest ...` runs autopkgtest itself out of a root directory, and what is the server then is up to
+/// the command line after it. The caller must have started no thread, and hold no file descriptor that the testbed must not have.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     if arguments.first().is_some_and(|first| first == "virt") {
@@ -43,6 +49,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     if arguments.first().is_some_and(|first| first == "enter") {
         return enter::main(arguments.drain(1..));
+    }
+    if arguments.first().is_some_and(|first| first == "autopkgtest") {
+        return driver::main(arguments.drain(1..));
     }
     let options = match Options::parse(arguments) {
         Ok(Some(options)) => options,

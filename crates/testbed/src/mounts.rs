@@ -218,8 +218,9 @@ pub(crate) fn private() -> Result<(), Error> {
         .map_err(Error::step("mounting /dev/pts"))?;
     let tmpfs =
         |path: &str, options| mount::mount(path, path, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options);
-    tmpfs("/dev/shm", c"mode=1777").map_err(Error::step("mounting /dev/shm"))?;
-    tmpfs("/run", c"mode=0755").map_err(Error::step("mounting /run"))?;
+    // With the overlay's half of the memory, files cannot use up all of it: no ending of processes would free that.
+    tmpfs("/dev/shm", c"mode=1777,size=25%").map_err(Error::step("mounting /dev/shm"))?;
+    tmpfs("/run", c"mode=0755,size=10%").map_err(Error::step("mounting /run"))?;
     fs::create_dir("/run/lock")
         .and_then(|()| Ok(rustix::fs::chmod(c"/run/lock", Mode::from_raw_mode(0o1777))?))
         .map_err(Error::step("making /run/lock"))

@@ -17,6 +17,9 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --overlay-size SIZE   how much a testbed may write, in memory: bytes, K, M, G or T, or % of the memory [50%]
   --overlay-dir DIR     keep what a testbed writes in DIR instead; its file system is the limit
   --gpu NODE...         the GPUs inside, as render nodes: /dev/dri/renderD128; none without this
+  --copy-limit SIZE     how much a session may copy out of its testbeds, holes included: bytes, K, M, G or T [16G]
+  --processes NUMBER    how many processes and threads a testbed may have [16384, or a quarter of the machine's]
+  --containers          let tests make containers: user namespaces, mounts, networks of their own
   --network host        use the machine's network [this is the default]
   --network none        an own network with a loopback only
   --user NAME           the user to suggest for tests [the first with an id from 1000 to 59999]
@@ -33,6 +36,12 @@ pub struct Options {
     pub layers: Vec<PathBuf>,
     /// Where what they write goes.
     pub storage: Storage,
+    /// How much a session may copy out of its testbeds, in bytes.
+    pub copy_limit: Option<u64>,
+    /// How many processes and threads a testbed may have.
+    pub processes: Option<u64>,
+    /// Whether tests may make user namespaces, mounts and networks of their own.
+    pub containers: bool,
     /// The render nodes of the GPUs inside.
     pub gpus: Vec<PathBuf>,
     /// The network inside.
@@ -70,6 +79,7 @@ impl Options {
         let usage = |message: String| Error::Usage(message);
         let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
         let (mut layers, mut gpus, mut network, mut debug) = (Vec::new(), Vec::new(), Network::Host, false);
+        let (mut copy_limit, mut processes, mut containers) = (None, None, false);
         let mut arguments = split_equals(arguments).into_iter().peekable();
         while let Some(argument) = arguments.next() {
             let name = argument.to_string_lossy().into_owned();
@@ -79,6 +89,9 @@ impl Options {
             let mut value = || arguments.next().ok_or_else(|| usage(format!("{name} wants a value")));
             match name.as_str() {
                 "--debug" | "-d" => debug = true,
+                "--containers" => containers = true,
+                "--copy-limit" => copy_limit = Some(parse_bytes(&value()?.to_string_lossy())?),
+                "--processes" => processes = Some(parse_number(&value()?.to_string_lossy())?),
                 "--root" => root = Some(PathBuf::from(value()?)),
                 "--layer" => layers.push(PathBuf::from(value()?)),
                 "--overlay-size" => size = Some(parse_size(&value()?.to_string_lossy())?),
@@ -104,7 +117,7 @@ impl Options {
             (size, None) => Storage::Memory { size: size.unwrap_or_else(|| "50%".into()) },
         };
         let root = root.ok_or_else(|| usage("--root is missing".into()))?;
-        Ok(Some(Self { root, layers, storage, gpus, network, user, debug }))
+        Ok(Some(Self { root, layers, storage, copy_limit, processes, containers, gpus, network, user, debug }))
     }
 }
 
@@ -127,13 +140,16 @@ fn split_equals(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> 
 
 /// A size for tmpfs(5): a number with K, M, G or T for powers of 1024, or with %.
 fn parse_size(text: &str) -> Result<String, Error> {
-    let wrong = || Error::Usage(format!("{text} is not a size; write 512M, 4G or 25%"));
-    if let Some(percent) = text.strip_suffix('%') {
-        return match percent.parse::<u8>() {
-            Ok(1..=100) => Ok(text.to_owned()),
-            _ => Err(wrong()),
-        };
+    match text.strip_suffix('%').map(str::parse::<u8>) {
+        Some(Ok(1..=100)) => Ok(text.to_owned()),
+        Some(_) => Err(wrong_size(text)),
+        None => parse_bytes(text).map(|bytes| bytes.to_string()),
     }
+}
+
+/// A number with K, M, G or T for powers of 1024.
+fn parse_bytes(text: &str) -> Result<u64, Error> {
+    let wrong = || wrong_size(text);
     let letters = text.trim_start_matches(|character: char| character.is_ascii_digit());
     let number: u64 = text.strip_suffix(letters).and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
     let power = match letters.to_ascii_uppercase().as_str() {
@@ -145,8 +161,17 @@ fn parse_size(text: &str) -> Result<String, Error> {
         _ => return Err(wrong()),
     };
     // tmpfs takes 0 for no limit at all.
-    let bytes = number.checked_mul(1 << power).filter(|bytes| (1..1 << 60).contains(bytes)).ok_or_else(wrong)?;
-    Ok(bytes.to_string())
+    number.checked_mul(1 << power).filter(|bytes| (1..1 << 60).contains(bytes)).ok_or_else(wrong)
+}
+
+fn wrong_size(text: &str) -> Error {
+    Error::Usage(format!("{text} is not a size; write 512M, 4G or 25%"))
+}
+
+/// How many processes; fewer than 64 would not even run autopkgtest's own commands.
+fn parse_number(text: &str) -> Result<u64, Error> {
+    let number = text.parse().ok().filter(|number| (64..=4_194_304).contains(number));
+    number.ok_or_else(|| Error::Usage(format!("{text} is not a number of processes; write one from 64 to 4194304")))
 }
 
 #[cfg(test)]
@@ -161,11 +186,14 @@ mod tests {
 
     #[test]
     fn reads_all_options() {
-        let line = "--root=/r --layer /a --layer /b --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d";
+        let line = "--root=/r --layer /a --layer /b --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d --copy-limit 3K --processes 64 --containers";
         let expected = Options {
             root: "/r".into(),
             layers: vec!["/a".into(), "/b".into()],
             storage: Storage::Memory { size: (2_u64 << 30).to_string() },
+            copy_limit: Some(3072),
+            processes: Some(64),
+            containers: true,
             gpus: vec!["/dev/dri/renderD128".into(), "/dev/dri/renderD129".into()],
             network: Network::None,
             user: Some("u".into()),
@@ -179,6 +207,7 @@ mod tests {
         let options = parse("--root /r").unwrap().unwrap();
         assert_eq!(options.storage, Storage::Memory { size: "50%".into() });
         assert_eq!((options.network, options.gpus, options.user), (Network::Host, vec![], None));
+        assert_eq!((options.copy_limit, options.processes, options.containers), (None, None, false));
         assert_eq!(parse("--help").unwrap(), None);
     }
 
@@ -191,6 +220,8 @@ mod tests {
             ("--root / --network nat", "--network wants host or none; see --help"),
             ("--root / --overlay-size 0", "0 is not a size; write 512M, 4G or 25%; see --help"),
             ("--root / --overlay-size 5X", "5X is not a size; write 512M, 4G or 25%; see --help"),
+            ("--root / --copy-limit 5%", "5% is not a size; write 512M, 4G or 25%; see --help"),
+            ("--root / --processes 2", "2 is not a number of processes; write one from 64 to 4194304; see --help"),
             ("--root / --overlay-size 101%", "101% is not a size; write 512M, 4G or 25%; see --help"),
             (
                 "--root / --overlay-size 1G --overlay-dir /d",

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use rustix::thread::UnshareFlags;
 
 /// A child process.
@@ -162,6 +162,39 @@ fn set_mask(how: libc::c_int, signals: &[libc::c_int]) -> io::Result<libc::sigse
     if error == 0 { Ok(set) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
+/// Applies a seccomp filter to this process and all that it starts. Unlike `no_new_privs`, `CAP_SYS_ADMIN` in the
+/// user namespace, which this takes, leaves programs that are set-uid what they are.
+pub(crate) fn apply_filter(program: &[seccompiler::sock_filter]) -> io::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: both types are the kernel's structure; it copies the program, and writes to nothing.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives this process a session keyring of its own (`keyctl(2)`), empty and without a name.
+pub(crate) fn leave_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let name = std::ptr::null::<libc::c_char>();
+    // SAFETY: without a name the call reads no memory.
+    if unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) } >= 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        // A kernel without keys; or a container whose filter keeps them from all in it.
+        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// Limits how many processes this process's user may have, threads included (`RLIMIT_NPROC`), unless there is a
+/// stricter limit already.
+pub(crate) fn limit_processes(processes: u64) -> io::Result<()> {
+    let most = rustix::process::getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
+    let limit = Some(processes.min(most));
+    rustix::process::setrlimit(Resource::Nproc, Rlimit { current: limit, maximum: limit }).map_err(Into::into)
+}
+
 /// Ends this process the way a signal would have, had it not been caught.
 pub(crate) fn die_of(signal: i32) -> ! {
     // SAFETY: plain system calls, and the last one never returns.
@@ -203,15 +236,27 @@ impl Signals {
 
     /// Waits until a descriptor is readable, a signal comes or the time is over.
     pub(crate) fn wait(&self, fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<Event> {
+        self.wait_for(fd, &[], timeout).map(|event| event.unwrap_or(Event::Ready))
+    }
+
+    /// As [`Signals::wait`]; `None` if nothing has come but that one of the others can be read.
+    pub(crate) fn wait_for(
+        &self,
+        fd: BorrowedFd<'_>,
+        others: &[BorrowedFd<'_>],
+        timeout: Option<Duration>,
+    ) -> io::Result<Option<Event>> {
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left).ok());
-            let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN), PollFd::new(&self.0, PollFlags::IN)];
+            let mut fds = vec![PollFd::from_borrowed_fd(fd, PollFlags::IN), PollFd::new(&self.0, PollFlags::IN)];
+            fds.extend(others.iter().map(|other| PollFd::from_borrowed_fd(*other, PollFlags::IN)));
             match poll(&mut fds, left.as_ref()) {
-                Ok(0) => return Ok(Event::TimedOut),
-                Ok(_) if !fds[1].revents().is_empty() => return self.read().map(Event::Signal),
-                Ok(_) => return Ok(Event::Ready),
+                Ok(0) => return Ok(Some(Event::TimedOut)),
+                Ok(_) if !fds[1].revents().is_empty() => return self.read().map(|number| Some(Event::Signal(number))),
+                Ok(_) if !fds[0].revents().is_empty() => return Ok(Some(Event::Ready)),
+                Ok(_) => return Ok(None),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -219,10 +264,17 @@ impl Signals {
     }
 
     /// The number of the next signal; it begins the record that the kernel writes.
-    fn read(&self) -> io::Result<i32> {
+    pub(crate) fn read(&self) -> io::Result<i32> {
         let mut record = [0; size_of::<libc::signalfd_siginfo>()];
         (&self.0).read_exact(&mut record)?;
         let [a, b, c, d, ..] = record;
         Ok(i32::from_ne_bytes([a, b, c, d]))
+    }
+}
+
+impl AsFd for Signals {
+    /// Readable when a signal has come.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

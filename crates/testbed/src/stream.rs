@@ -14,7 +14,7 @@ const LONGEST: usize = 4096;
 pub(crate) enum Entry {
     /// A directory; comes before what is in it.
     Directory { path: Vec<u8>, mode: u32 },
-    /// A file; `size` bytes follow it in the stream.
+    /// A file; its [extents](Extent) follow it in the stream, each with its bytes, and then [`Extent::LAST`].
     File { path: Vec<u8>, mode: u32, modified: (i64, u32), size: u64 },
     /// Another name of a file that was sent.
     HardLink { path: Vec<u8>, target: Vec<u8> },
@@ -72,6 +72,36 @@ impl Entry {
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "no entry begins like this")),
         };
         Ok(entry)
+    }
+}
+
+/// A part of a file that is not a hole. Parts come in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Where it begins in the file.
+    pub(crate) offset: u64,
+    /// How many bytes follow in the stream.
+    pub(crate) length: u64,
+}
+
+impl Extent {
+    /// Nothing more of this file.
+    pub(crate) const LAST: Self = Self { offset: 0, length: 0 };
+
+    /// Where it ends in the file.
+    pub(crate) fn end(self) -> u64 {
+        self.offset.saturating_add(self.length)
+    }
+
+    /// Writes it, without its bytes.
+    pub(crate) fn write(self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.offset.to_le_bytes())?;
+        out.write_all(&self.length.to_le_bytes())
+    }
+
+    /// Reads one, without its bytes.
+    pub(crate) fn read(from: &mut impl Read) -> io::Result<Self> {
+        Ok(Self { offset: u64::from_le_bytes(array(from)?), length: u64::from_le_bytes(array(from)?) })
     }
 }
 
@@ -135,6 +165,15 @@ mod tests {
         fn any_bytes_are_an_entry_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = Entry::read(&mut bytes.as_slice());
         }
+    }
+
+    #[test]
+    fn parts_that_are_written_are_read() {
+        let extent = Extent { offset: 7 << 60, length: 4096 };
+        let mut stream = Vec::new();
+        extent.write(&mut stream).unwrap();
+        assert_eq!(Extent::read(&mut stream.as_slice()).unwrap(), extent);
+        assert!(Extent::read(&mut &stream[..15]).is_err());
     }
 
     #[test]

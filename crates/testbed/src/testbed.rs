@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
+use crate::copy::{Copies, Room};
+use crate::enter::Rules;
 use crate::gpu::Granted;
 use crate::identity::Identity;
 use crate::inside::Plan;
@@ -20,12 +22,17 @@ use crate::process::Signals;
 use crate::protocol::Copy;
 use crate::server::{NAME, Testbed};
 use crate::upper::{self, Upper};
-use crate::{Error, copy, enter};
+use crate::{Error, enter};
 
 /// How long a copy may take, in seconds, unless `AUTOPKGTEST_VIRT_COPY_TIMEOUT` says otherwise, as for other servers.
 const COPY_TIMEOUT: u64 = 300;
 /// A writable layer with less free than this is full, in bytes.
 const FULL: u64 = 1 << 20;
+
+/// More processes than any test needs.
+const MOST_PROCESSES: u64 = 16384;
+/// Names a file in the environment that a line is appended to for each thing that copies have left out.
+const NOTES: &str = "ROCBED_COPY_NOTES";
 
 /// A machine that testbeds are made on, one at a time.
 #[derive(Debug)]
@@ -37,6 +44,9 @@ pub struct Machine {
     /// The group of granted devices, as its number inside.
     group: u32,
     user: Option<String>,
+    copies: Copies,
+    /// How many processes a testbed may have, threads included.
+    processes: u64,
     living: Option<(Living, Option<Upper>)>,
 }
 
@@ -57,12 +67,15 @@ impl Machine {
             let step = Error::step(format!("finding {}", directory.display()));
             *directory = directory.canonicalize().map_err(step)?;
         }
-        let identity = Identity::make()?;
+        let processes = options.processes.unwrap_or_else(most_processes);
+        let identity = Identity::make(processes)?;
         if let Storage::Directory(directory) = &options.storage {
             // After becoming root: what was left may belong to subordinate ids.
             upper::remove_stale(directory)?;
         }
-        Ok(Self { options, signals, identity, granted, group, user, living: None })
+        let room = Room { bytes: options.copy_limit.unwrap_or(Room::BYTES), entries: Room::ENTRIES };
+        let copies = Copies::new(room, std::env::var_os(NOTES).map(PathBuf::from));
+        Ok(Self { options, signals, identity, granted, group, user, copies, processes, living: None })
     }
 
     /// A user's own node of a GPU is shared with the testbed; the user may have a right to it as a group's member.
@@ -71,7 +84,7 @@ impl Machine {
     }
 
     fn living(&self) -> Result<&Living, Error> {
-        self.living.as_ref().map(|(living, _)| living).ok_or_else(|| Error::Inside("no testbed is open".into()))
+        self.living.as_ref().map(|(living, _)| living).ok_or_else(not_open)
     }
 
     /// Says so if the writable layer is full: what failed inside has probably failed for that.
@@ -83,6 +96,17 @@ impl Machine {
             eprintln!("{NAME}: {}", full_message(&self.options.storage, size));
         }
     }
+}
+
+fn not_open() -> Error {
+    Error::Inside("no testbed is open".into())
+}
+
+/// What a testbed may have unless an option says otherwise: a quarter of what the machine can, for a test that starts
+/// processes without end is to fail, and the machine to go on.
+fn most_processes() -> u64 {
+    let most = fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse::<u64>().ok());
+    most.map_or(MOST_PROCESSES, |most| (most / 4).clamp(1, MOST_PROCESSES))
 }
 
 fn full_message(storage: &Storage, size: u64) -> String {
@@ -160,14 +184,20 @@ impl Testbed for Machine {
     fn execute_command(&self) -> Result<Vec<OsString>, Error> {
         let visible = self.granted.visible.iter().map(|value| ("ROCR_VISIBLE_DEVICES".to_owned(), value.clone()));
         let environment: Vec<_> = visible.collect();
-        Ok(enter::command_line(self.living()?, &self.identity, self.keep_groups(), &environment))
+        let rules = Rules {
+            keep_groups: self.keep_groups(),
+            containers: self.options.containers,
+            processes: Some(self.processes),
+        };
+        Ok(enter::command_line(self.living()?, &self.identity, rules, &environment))
     }
 
     fn copy(&mut self, copy: &Copy) -> Result<(), Error> {
         let seconds = std::env::var("AUTOPKGTEST_VIRT_COPY_TIMEOUT").ok().and_then(|value| value.parse().ok());
         let timeout = Duration::from_secs(seconds.unwrap_or(COPY_TIMEOUT));
-        let namespaces = self.living()?.joins(&self.identity);
-        let result = copy::copy(copy, &namespaces, &self.signals, timeout);
+        let (living, _) = self.living.as_ref().ok_or_else(not_open)?;
+        let namespaces = living.joins(&self.identity);
+        let result = self.copies.make(copy, &namespaces, &self.signals, timeout);
         if matches!(result, Err(Error::Copy)) {
             self.say_if_full();
         }

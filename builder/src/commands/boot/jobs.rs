@@ -115,7 +115,7 @@ impl<'a> Watcher<'a> {
         let read = |ended: &'b Ended| {
             let result = ended.bundle.as_ref().map(|path| -> Result<JobResult> {
                 let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-                let contents = runner::bundle::read(file).with_context(|| format!("reading {}", path.display()))?;
+                let contents = bundle::read(file).with_context(|| format!("reading {}", path.display()))?;
                 Ok(contents.result)
             });
             Ok(WithResult { ended, result: result.transpose()? })

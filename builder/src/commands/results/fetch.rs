@@ -9,7 +9,6 @@ use client::Client;
 use progress::{Progress as _, Task, Unit};
 use protocol::Verdict;
 use protocol::api::{ResultInfo, check_id};
-use runner::bundle;
 use serde::Serialize;
 use store::Digest;
 

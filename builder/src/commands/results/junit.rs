@@ -1,8 +1,8 @@
 //! `rocbed results junit`: a result for programs that read JUnit XML.
 
 use anyhow::{Context as _, Result};
+use bundle::JUNIT;
 use client::Client;
-use runner::bundle;
 
 use crate::cmdline::ResultsJunit;
 use crate::commands::jobs::connect;
@@ -10,15 +10,13 @@ use crate::commands::print;
 use crate::context::Context;
 use crate::hubs::Place;
 
-/// The report's name in a bundle.
-const REPORT: &str = "junit.xml";
 /// A larger report is refused, in bytes.
 const LARGEST: u64 = 256 << 20;
 
 pub(super) fn run(context: &Context, options: &ResultsJunit) -> Result<()> {
     let (place, client) = connect(&options.at)?;
     let report = of(&place, &client, &options.job)?
-        .with_context(|| format!("the bundle of job {} has no {REPORT}", options.job))?;
+        .with_context(|| format!("the bundle of job {} has no {JUNIT}", options.job))?;
     match &options.output {
         Some(path) => {
             durable::replace(path, &report, durable::Readers::Everyone)
@@ -33,5 +31,5 @@ pub(super) fn run(context: &Context, options: &ResultsJunit) -> Result<()> {
 /// The report of a job's result. It is at the beginning of the bundle, and no more than that is downloaded.
 pub(super) fn of(place: &Place, client: &Client, job: &str) -> Result<Option<Vec<u8>>> {
     let reader = client.read_bundle(job).map_err(|error| place.explain(error))?;
-    bundle::file(reader, REPORT, LARGEST).with_context(|| format!("reading the bundle of job {job}"))
+    bundle::file(reader, JUNIT, LARGEST).with_context(|| format!("reading the bundle of job {job}"))
 }

@@ -1,12 +1,14 @@
 //! `rocbed test`: a package's tests in testbeds over a recipe's root directory, with no virtual machine.
 
+mod driver;
 mod layer;
 mod machine;
 mod proxy;
+mod scratch;
 mod table;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use progress::Progress as _;
@@ -18,6 +20,7 @@ use super::{lock, print, print_json};
 use crate::cmdline::Test;
 use crate::context::{Context, mirror};
 use crate::image::root;
+use crate::mirror::PUBLIC_MIRROR;
 use crate::recipe::{self, Recipe};
 use crate::report::Reporter;
 
@@ -34,28 +37,41 @@ pub fn run(context: &Context, options: &Test) -> u8 {
 
 fn test(context: &Context, options: &Test) -> Result<u8> {
     let job = job(options)?;
-    let program = installed("autopkgtest")?;
     // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
     rootfs::sandbox::become_root()?;
     let recipe = recipe::load(&options.recipe)?;
-    let (root, epoch) = built(context, &recipe, options)?;
+    let (mut root, epoch) = built(context, &recipe, options)?;
+    // autopkgtest sees what is shared with it where it truly is.
+    root.path = root.path.canonicalize().context("finding the root directory")?;
     // Beside the root directory, so that what its file system can do, that of the layer can.
-    let scratch = tempfile::Builder::new().prefix("rocbed-test.").tempdir_in(context.cache_directory()?);
-    let scratch = scratch.context("making a temporary directory in the cache")?;
+    let cache = context.cache_directory()?.canonicalize().context("finding the cache directory")?;
+    let scratch = scratch::make(&cache)?;
     let layer = scratch.path().join("layer");
     layer::write(&root, &proxy::told(adapted(recipe, options))?, epoch, &layer)
         .context("making the testbed's own files")?;
 
     let output = options.output.clone().unwrap_or_else(|| scratch.path().join("results"));
-    let mut setup = Setup::new(server(&root.path, &layer)?, scratch.path().to_owned(), output.clone(), &job.id);
-    setup.autopkgtest = program;
+    std::fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
+    let server = server(&root.path, &layer, options)?;
+    let mut setup = Setup::new(server, scratch.path().to_owned(), output.clone(), &job.id);
+    setup.autopkgtest = driver::command(&driver::Wanted {
+        recipe: &options.recipe,
+        root: &root.path,
+        layer: &layer,
+        cache: &cache,
+        scratch: scratch.path(),
+        output: &output,
+        job: &job,
+        overlay: options.overlay_dir.as_deref(),
+        options: &options.autopkgtest,
+    })?;
     setup.keep = Some(output);
     setup.machine = machine::this();
     setup.gpus = granted(options, &setup.machine.gpus)?;
     setup.options = options.autopkgtest.iter().map(OsString::from).collect();
     let finished = watched(&job, &setup, &context.reporter)?;
     if let Some(problem) = &finished.result.problem {
-        context.reporter.warn(problem);
+        context.reporter.warn(&with_help(problem));
     }
     for warning in &finished.result.warnings {
         context.reporter.warn(warning);
@@ -69,6 +85,17 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
         context.reporter.say(&format!("wrote {}", finished.bundle.path.display()));
     }
     Ok(code(&finished.result))
+}
+
+/// A problem with what to do about it, where that is known.
+fn with_help(problem: &str) -> String {
+    let is_expired = problem.contains("apt said: ") && problem.contains("is expired (invalid since");
+    let help = if is_expired {
+        "\n  help: take the archive as it is with --ignore-valid-until, or name another one with --mirror"
+    } else {
+        ""
+    };
+    format!("{problem}{help}")
 }
 
 /// The job that the command line asks for.
@@ -101,13 +128,6 @@ fn without_id(mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
-/// Looks for a program in `PATH`.
-fn installed(name: &str) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file());
-    found.with_context(|| format!("{name} is not installed\n  help: apt-get install {name}"))
-}
-
 /// The recipe's root directory: from the cache, or built now; and the date of what is in it.
 fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Root, i64)> {
     let found = lock::find(recipe, &options.source)?;
@@ -131,21 +151,35 @@ fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Ro
     Ok((root, outcome.lock.archive.date))
 }
 
-/// The recipe with what the command line says of apt in the testbed.
+/// The recipe with apt in the testbed as it is for a build on this machine: its mirror, and whether an archive may be out
+/// of date. A worker has its own settings for that.
 fn adapted(mut recipe: Recipe, options: &Test) -> Recipe {
+    let chosen = mirror(&recipe, &options.source);
+    let check = recipe.archive.check_valid_until && !options.source.ignore_valid_until;
     for source in &mut recipe.apt_sources {
-        if let Some(mirror) = &options.source.mirror {
-            source.uris = vec![mirror.clone()];
+        // Somebody else's archive is no mirror of Debian's. Files of this machine are not in a testbed.
+        let is_debians = source.uris.iter().all(|address| address == PUBLIC_MIRROR);
+        if options.source.mirror.is_some() || (is_debians && chosen.url.starts_with("http")) {
+            source.uris = vec![chosen.url.clone()];
         }
-        source.check_valid_until &= !options.source.ignore_valid_until;
+        source.check_valid_until &= check;
     }
     recipe
 }
 
 /// This program under its other name.
-fn server(root: &Path, layer: &Path) -> Result<Vec<OsString>> {
+fn server(root: &Path, layer: &Path, options: &Test) -> Result<Vec<OsString>> {
     let program = std::env::current_exe().context("finding this program")?;
-    Ok(vec![program.into(), "virt".into(), "--root".into(), root.into(), "--layer".into(), layer.into()])
+    let mut words: Vec<OsString> =
+        vec![program.into(), "virt".into(), "--root".into(), root.into(), "--layer".into(), layer.into()];
+    if let Some(size) = &options.overlay_size {
+        words.extend(["--overlay-size".into(), size.into()]);
+    }
+    if let Some(directory) = &options.overlay_dir {
+        let found = directory.canonicalize().with_context(|| format!("finding {}", directory.display()))?;
+        words.extend(["--overlay-dir".into(), found.into()]);
+    }
+    Ok(words)
 }
 
 /// The GPUs that `--gpu` asks for.

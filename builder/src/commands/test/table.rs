@@ -26,11 +26,10 @@ pub fn table(result: &JobResult) -> String {
 }
 
 fn details(test: &TestResult) -> String {
-    let cases = test.cases.map(|cases| match (cases.failed, cases.skipped) {
-        (0, 0) => format!("{} cases", cases.total),
-        (failed, 0) => format!("{} cases, {failed} failed", cases.total),
-        (0, skipped) => format!("{} cases, {skipped} skipped", cases.total),
-        (failed, skipped) => format!("{} cases, {failed} failed, {skipped} skipped", cases.total),
+    let cases = test.cases.map(|cases| {
+        let word = if cases.total == 1 { "case" } else { "cases" };
+        let part = |count: u64, word: &str| if count > 0 { format!(", {count} {word}") } else { String::new() };
+        format!("{} {word}{}{}", cases.total, part(cases.failed, "failed"), part(cases.skipped, "skipped"))
     });
     let reason = (!test.reason.is_empty()).then(|| test.reason.clone());
     [reason, cases].into_iter().flatten().collect::<Vec<_>>().join("; ")

@@ -28,6 +28,13 @@ pub(crate) struct Suite {
     pub(crate) more_others: usize,
 }
 
+impl Suite {
+    /// How many that did not fail are not shown.
+    pub(crate) fn left_out(&self) -> usize {
+        self.total.saturating_sub(self.failures).saturating_sub(self.others.len())
+    }
+}
+
 /// A case.
 #[derive(Debug)]
 pub(crate) struct Case {

@@ -33,27 +33,30 @@ fn bundles_that_nobody_should_have_written_are_refused_and_say_why() -> Outcome 
     let zeros = vec![0; 8 << 20];
     let deep = [&b"[".repeat(100_000)[..], &b"]".repeat(100_000)[..]].concat();
     let cases: &[(&str, Vec<u8>)] = &[
-        ("leads out", entries(&[(FILE, "../../etc/passwd", b"x"), result])),
-        ("leads out", entries(&[(FILE, "user/../../x", b"x"), result])),
-        ("leads out", entries(&[(FILE, "/etc/passwd", b"x"), result])),
-        ("leads out", entries(&[(EntryType::Directory, "..", b""), result])),
-        ("leads out", entries(&[(EntryType::Symlink, "user/link", b"../../x"), result])),
-        ("leads out", entries(&[(EntryType::Symlink, "link", b"/etc/passwd"), result])),
-        ("leads out", entries(&[(EntryType::Link, "link", b"../x"), result])),
-        ("neither a file", entries(&[(EntryType::Char, "null", b""), result])),
-        ("neither a file", entries(&[(EntryType::Block, "disk", b""), result])),
-        ("neither a file", entries(&[(EntryType::Fifo, "pipe", b""), result])),
-        ("two of result.json", entries(&[result, (FILE, "./result.json", &json)])),
-        ("no result.json", entries(&[(FILE, "user/result.json", &json)])),
-        ("no result.json", entries(&[(EntryType::Symlink, "result.json", b"user/result.json"), (FILE, "x", b"")])),
-        ("more than 4194304", entries(&[(FILE, "zeros", &zeros), result])),
+        ("leads out", entries(&[result, (FILE, "../../etc/passwd", b"x")])),
+        ("leads out", entries(&[result, (FILE, "user/../../x", b"x")])),
+        ("leads out", entries(&[result, (FILE, "/etc/passwd", b"x")])),
+        ("leads out", entries(&[result, (EntryType::Directory, "..", b"")])),
+        ("leads out", entries(&[(FILE, "./result.json", &json)])),
+        ("leads to elsewhere", entries(&[result, (EntryType::Symlink, "user/link", b"../../x")])),
+        ("leads to elsewhere", entries(&[result, (EntryType::Symlink, "link", b"/etc/passwd")])),
+        ("an entry of the kind", entries(&[result, (EntryType::Link, "link", b"result.json")])),
+        ("an entry of the kind", entries(&[result, (EntryType::Char, "null", b"")])),
+        ("an entry of the kind", entries(&[result, (EntryType::Block, "disk", b"")])),
+        ("an entry of the kind", entries(&[result, (EntryType::Fifo, "pipe", b"")])),
+        ("result.json is there twice", entries(&[result, result])),
+        ("below something", entries(&[result, (FILE, "user", b"x"), (FILE, "user/log", b"x")])),
+        ("not its first entry", entries(&[(FILE, "user/log", b"x"), result])),
+        ("not its first entry", entries(&[(FILE, "user/result.json", &json)])),
+        ("not its first entry", entries(&[(EntryType::Symlink, "result.json", b"user/result.json"), (FILE, "x", b"")])),
+        ("no result.json", entries(&[])),
         ("more than 4194304", entries(&[result, (FILE, "zeros", &zeros)])),
-        ("headers", entries(&[(EntryType::GNULongName, "././@LongLink", &zeros[..2 << 20]), result])),
+        ("a name has 2097152", entries(&[result, (EntryType::GNULongName, "././@LongLink", &zeros[..2 << 20])])),
         ("result.json", entries(&[(FILE, "result.json", &deep)])),
         ("result.json", entries(&[(FILE, "result.json", b"\xff\xfe")])),
-        (".tar.zst", entries(&[result])[..40].to_vec()),
-        (".tar.zst", b"\x28\xb5\x2f\xfd".to_vec()),
-        (".tar.zst", b"#!/bin/sh\n".to_vec()),
+        ("reading the archive", entries(&[result])[..40].to_vec()),
+        ("reading the archive", b"\x28\xb5\x2f\xfd".to_vec()),
+        ("reading the archive", b"#!/bin/sh\n".to_vec()),
     ];
     for (words, bytes) in cases {
         let problem = refusal(&worker, &claimed.lease, bytes);
@@ -75,7 +78,7 @@ fn run(job: &Job, tree: &Path, script: &str, worker: &Worker) -> (JobResult, Vec
     fs::write(&program, format!("{head}{script}")).expect("it is written");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it can be run");
     let mut setup = Setup::new(vec!["virt".into()], directory.path().into(), directory.path().join("bundles"), &job.id);
-    setup.autopkgtest = program;
+    setup.autopkgtest = vec![program.into()];
     setup.source = Some(tree.to_owned());
     setup.machine = worker.machine.clone();
     setup.gpus = worker.machine.gpus.gpus.iter().map(Grant::from).collect();

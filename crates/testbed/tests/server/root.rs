@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PROGRAMS: [&str; 21] = [
-    "sh", "bash", "cat", "dmesg", "env", "grep", "head", "hostname", "id", "insmod", "ls", "mkdir", "mkfifo", "mknod",
-    "mount", "perl", "rm", "sleep", "stat", "tail", "umount",
+const PROGRAMS: [&str; 29] = [
+    "sh", "bash", "cat", "chmod", "cp", "dmesg", "env", "grep", "head", "hostname", "id", "insmod", "ln", "ls",
+    "mkdir", "mkfifo", "mknod", "mount", "perl", "readlink", "rm", "sleep", "stat", "tail", "true", "truncate", "tty",
+    "umount", "unshare",
 ];
 
 /// Makes it in a directory.

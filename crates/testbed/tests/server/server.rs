@@ -98,10 +98,16 @@ impl Server {
         self.command = words.map(|word| String::from_utf8(word).unwrap()).collect();
     }
 
+    /// The words that run a command in the testbed.
+    pub fn command(&self, command: &[&str]) -> Vec<String> {
+        let words = self.prefix.iter().chain(&self.command).cloned();
+        words.chain(command.iter().map(|word| (*word).to_owned())).collect()
+    }
+
     pub fn run(&self, command: &[&str]) -> Ended {
-        let words: Vec<&String> = self.prefix.iter().chain(&self.command).collect();
+        let words = self.command(command);
         let (program, arguments) = words.split_first().unwrap();
-        let output = Command::new(program).args(arguments).args(command).stdin(Stdio::null()).output().unwrap();
+        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ended { status: output.status.code().unwrap(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::root;
 use crate::server::Server;
@@ -15,7 +16,8 @@ pub struct User {
 
 impl User {
     pub fn new() -> Self {
-        let name = format!("rocbed-testbed-{}", std::process::id());
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("rocbed-testbed-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         let home = PathBuf::from("/var/tmp").join(&name);
         run("useradd", &["--create-home", "--home-dir", &home.to_string_lossy(), "--add-subids-for-system", &name]);
         let user = Self { name, home };
@@ -34,11 +36,22 @@ impl User {
         self.home.join("root")
     }
 
+    /// A path that the user can write to.
+    pub fn file(&self, name: &str) -> String {
+        self.home.join(name).display().to_string()
+    }
+
     /// A server of this user.
     pub fn server(&self) -> Server {
+        self.server_with(&[])
+    }
+
+    /// One with options.
+    pub fn server_with(&self, options: &[&str]) -> Server {
         let prefix = ["runuser", "--user", &self.name, "--"].map(str::to_owned);
         let server = self.home.join("server").display().to_string();
-        let words = [server, "--root".into(), self.root().display().to_string()];
+        let mut words = vec![server, "--root".into(), self.root().display().to_string()];
+        words.extend(options.iter().map(|word| (*word).to_owned()));
         Server::start_command(&prefix, &words, &[])
     }
 }

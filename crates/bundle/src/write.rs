@@ -2,28 +2,40 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
-use super::{Bundle, SUFFIX};
-use crate::Limits;
-use crate::output::open_regular;
+use crate::archive::{LONGEST_NAME, LONGEST_PATH};
+use crate::{Bundle, ENTRIES, NAMES, SUFFIX, regular};
 
 /// More of what was left out is only counted.
 const MOST_NOTES: usize = 20;
 /// Directories in directories beyond this are left out.
 const DEEPEST: usize = 100;
+/// Entries and bytes of names that are kept free for the files at the top.
+const SPARE: usize = 64 << 10;
+
+/// How much of what tests left goes into a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of files.
+    pub bytes: u64,
+    /// How many entries, at most [`ENTRIES`].
+    pub entries: usize,
+}
 
 /// What goes into a bundle besides the files at its top.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub struct Plan {
     entries: Vec<(PathBuf, Kind)>,
     /// What is left out, for people.
-    pub(crate) left_out: Vec<String>,
+    pub left_out: Vec<String>,
     bytes: u64,
+    names: usize,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -35,11 +47,11 @@ enum Kind {
 
 impl Plan {
     /// Looks through directories, autopkgtest's own files before the artifacts of tests.
-    pub(crate) fn make(base: &Path, directories: &[String], limits: &Limits) -> Self {
+    pub fn make(base: &Path, directories: &[String], room: &Room) -> Self {
         let mut plan = Self::default();
         let mut dropped = 0_usize;
         for name in directories {
-            plan.walk(base, Path::new(name), limits, &mut dropped);
+            plan.walk(base, Path::new(name), room, &mut dropped);
         }
         if dropped > 0 {
             plan.left_out.push(format!("left out of the bundle: {dropped} more"));
@@ -47,7 +59,7 @@ impl Plan {
         plan
     }
 
-    fn walk(&mut self, base: &Path, top: &Path, limits: &Limits, dropped: &mut usize) {
+    fn walk(&mut self, base: &Path, top: &Path, room: &Room, dropped: &mut usize) {
         let mut waiting = vec![(top.to_owned(), 0_usize)];
         while let Some((directory, depth)) = waiting.pop() {
             self.entries.push((directory.clone(), Kind::Directory));
@@ -62,7 +74,7 @@ impl Plan {
             let mut below = Vec::new();
             for name in names {
                 let path = directory.join(name);
-                match self.classify(base, &path, limits) {
+                match self.classify(base, &path, room) {
                     Ok(Some(Kind::Directory)) if depth >= DEEPEST => self.leave_out(&path, "it is too deep", dropped),
                     Ok(Some(Kind::Directory)) => below.push((path, depth + 1)),
                     Ok(Some(kind)) => self.entries.push((path, kind)),
@@ -76,29 +88,38 @@ impl Plan {
     }
 
     /// What a path is; an error says why it is left out.
-    fn classify(&mut self, base: &Path, path: &Path, limits: &Limits) -> Result<Option<Kind>, String> {
-        if self.entries.len() >= limits.files {
-            return Err(format!("there are more than {} files", limits.files));
+    fn classify(&mut self, base: &Path, path: &Path, room: &Room) -> Result<Option<Kind>, String> {
+        let most = room.entries.min(ENTRIES.saturating_sub(SPARE / 64));
+        if self.entries.len() >= most {
+            return Err(format!("there are more than {most} files"));
+        }
+        let name = path.as_os_str().as_bytes();
+        if name.len() > LONGEST_PATH || path.iter().any(|part| part.len() > LONGEST_NAME) {
+            return Err("its name is too long".into());
         }
         let metadata = base.join(path).symlink_metadata().map_err(|error| error.to_string())?;
         let kind = metadata.file_type();
-        if kind.is_dir() {
-            return Ok(Some(Kind::Directory));
-        }
-        if kind.is_symlink() {
-            let target = fs::read_link(base.join(path)).map_err(|error| error.to_string())?;
-            let stays = target.components().all(|part| matches!(part, Component::Normal(_)));
-            return if stays { Ok(Some(Kind::Link(target))) } else { Err("it is a link to elsewhere".into()) };
-        }
-        if !kind.is_file() {
+        let kind = if kind.is_dir() {
+            Kind::Directory
+        } else if kind.is_symlink() {
+            Kind::Link(target_of(&base.join(path))?)
+        } else if kind.is_file() {
+            let left = room.bytes.saturating_sub(self.bytes);
+            if metadata.len() > left {
+                return Err(format!("its {} bytes are beyond the limit of {}", metadata.len(), room.bytes));
+            }
+            Kind::File
+        } else {
             return Err("it is neither a file nor a directory".into());
+        };
+        let target = if let Kind::Link(target) = &kind { target.as_os_str().len() } else { 0 };
+        let names = self.names + name.len() + target;
+        if names > NAMES - SPARE {
+            return Err("the names before it are too long".into());
         }
-        let left = limits.artifacts.saturating_sub(self.bytes);
-        if metadata.len() > left {
-            return Err(format!("its {} bytes are beyond the limit of {}", metadata.len(), limits.artifacts));
-        }
-        self.bytes += metadata.len();
-        Ok(Some(Kind::File))
+        self.names = names;
+        self.bytes += if kind == Kind::File { metadata.len() } else { 0 };
+        Ok(Some(kind))
     }
 
     fn leave_out(&mut self, path: &Path, reason: &str, dropped: &mut usize) {
@@ -113,7 +134,10 @@ impl Plan {
 
 /// Writes `NAME.tar.zst` into a directory: the files of `base` that `first` names, then those of the plan. Nothing is
 /// there under that name before all of it is on disk.
-pub(crate) fn write(to: &Path, name: &str, base: &Path, first: &[&str], plan: &Plan) -> io::Result<Bundle> {
+///
+/// # Errors
+/// If a file of `first` or of the plan cannot be read, or the bundle cannot be written.
+pub fn write(to: &Path, name: &str, base: &Path, first: &[&str], plan: &Plan) -> io::Result<Bundle> {
     let path = to.join(format!("{name}{SUFFIX}"));
     let partial = to.join(format!(".{name}{SUFFIX}.{}", std::process::id()));
     let written = File::create(&partial).and_then(|file| fill(file, base, first, plan)).and_then(|(size, sha256)| {
@@ -164,10 +188,18 @@ fn header(kind: EntryType, mode: u32, size: u64, time: u64) -> Header {
     header
 }
 
+/// The target of a link that stays beside or below it.
+fn target_of(link: &Path) -> Result<PathBuf, String> {
+    let target = fs::read_link(link).map_err(|error| error.to_string())?;
+    let is_plain = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
+    let stays = target.as_os_str().as_bytes().split(|byte| *byte == b'/').all(is_plain);
+    if stays { Ok(target) } else { Err("it is a link to elsewhere".into()) }
+}
+
 /// A file that cannot be opened any more, or that shrinks while it is read, is as long as was announced: the rest is
 /// zeros.
 fn append_file<W: Write>(archive: &mut Builder<W>, base: &Path, path: &Path) -> io::Result<()> {
-    let file = open_regular(&base.join(path))?;
+    let file = regular::open(&base.join(path))?;
     let metadata = file.metadata()?;
     let mode = if metadata.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
     let time = u64::try_from(metadata.mtime()).unwrap_or_default();

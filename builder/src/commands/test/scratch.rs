@@ -1,0 +1,76 @@
+//! The directory of a run, in the cache: beside the root directory, so that what its file system can do, that of the layer
+//! can.
+//!
+//! It goes with the run. Where this program was killed, the process beside autopkgtest removes it; where that was killed
+//! too, the next run does, which sees that nobody has it locked.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use rustix::fs::FlockOperation;
+use tempfile::TempDir;
+
+const PREFIX: &str = "rocbed-test.";
+
+/// A run's directory.
+pub(super) struct Scratch {
+    directory: TempDir,
+    _lock: File,
+}
+
+impl Scratch {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// Makes a directory, and removes those of runs that are not there any more.
+pub(super) fn make(cache: &Path) -> Result<Scratch> {
+    // One at a time: a directory that was just made has no lock yet.
+    let parent =
+        lock(cache, FlockOperation::LockExclusive).with_context(|| format!("locking the cache {}", cache.display()))?;
+    for entry in fs::read_dir(cache).with_context(|| format!("reading the cache {}", cache.display()))?.flatten() {
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && let Ok(_unused) = lock(&path, FlockOperation::NonBlockingLockExclusive)
+        {
+            // It is tried again by the next run, and is in nobody's way.
+            fs::remove_dir_all(&path).unwrap_or_default();
+        }
+    }
+    let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(cache);
+    let directory = directory.context("making a temporary directory in the cache")?;
+    let lock = lock(directory.path(), FlockOperation::LockExclusive).context("locking a temporary directory")?;
+    drop(parent);
+    Ok(Scratch { directory, _lock: lock })
+}
+
+fn lock(directory: &Path, operation: FlockOperation) -> std::io::Result<File> {
+    let file = File::open(directory)?;
+    rustix::fs::flock(&file, operation)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_runs_have_left_is_removed() {
+        let cache = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(cache.path().join("rocbed-test.left/tmp/deep")).expect("what a killed run has left");
+        fs::create_dir(cache.path().join("trees")).expect("something else");
+        let used = make(cache.path()).expect("a run's directory");
+        let other = make(cache.path()).expect("another run's");
+        let mut names: Vec<_> =
+            fs::read_dir(cache.path()).expect("the cache").map(|entry| entry.expect("an entry").path()).collect();
+        names.sort();
+        let mut expected = vec![used.path().to_owned(), other.path().to_owned(), cache.path().join("trees")];
+        expected.sort();
+        assert_eq!(names, expected);
+        drop((used, other));
+        assert_eq!(fs::read_dir(cache.path()).expect("the cache").count(), 1);
+    }
+}

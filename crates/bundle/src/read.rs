@@ -1,0 +1,136 @@
+//! Reading a bundle that somebody else made: nothing in it is believed before it was looked at.
+
+use std::io::Read;
+
+use protocol::JobResult;
+
+use crate::archive::{Item, Kind, limited, walk, wrong};
+use crate::{LARGEST_RESULT, RESULT, ReadError, UNPACKED, WINDOW_LOG, rules};
+
+/// What is in a bundle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contents {
+    /// The result.
+    pub result: JobResult,
+    /// All entries, in order.
+    pub entries: Vec<Entry>,
+}
+
+/// An entry of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path, relative, without `..`. Bytes that are not UTF-8 are replaced: it is for people.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link to something beside or below it.
+    Link,
+}
+
+impl Entry {
+    pub(crate) fn of(item: &Item) -> Self {
+        let kind = match item.kind {
+            Kind::File | Kind::HardLink(_) => EntryKind::File,
+            Kind::Directory => EntryKind::Directory,
+            Kind::Link(_) => EntryKind::Link,
+        };
+        Self { name: String::from_utf8_lossy(&item.path).into_owned(), kind, size: item.size }
+    }
+
+    fn is_file(&self, name: &str) -> bool {
+        self.kind == EntryKind::File && self.name == name
+    }
+}
+
+/// Reads a bundle to its end: all entries are looked at. What it takes can be unpacked.
+///
+/// # Errors
+/// If it is not a bundle, or has what no bundle has: devices, paths that lead out of it.
+pub fn read(bundle: impl Read) -> Result<Contents, ReadError> {
+    read_with(bundle, UNPACKED, &mut |_, _| Ok(()))
+}
+
+/// [`read`] of a bundle that may unpack to so many bytes. Each file but the result is shown, with its content, which need
+/// not be read.
+///
+/// # Errors
+/// As [`read`], and what `each` says.
+pub fn read_with(
+    bundle: impl Read,
+    unpacked: u64,
+    each: &mut dyn FnMut(&Entry, &mut dyn Read) -> Result<(), ReadError>,
+) -> Result<Contents, ReadError> {
+    let mut result = None;
+    let mut entries = Vec::new();
+    walk(decompressed(bundle)?, &rules(unpacked.min(UNPACKED)), &mut |item, content| {
+        let entry = Entry::of(item);
+        if entries.is_empty() {
+            if !entry.is_file(RESULT) {
+                return Err(wrong("result.json is not its first entry"));
+            }
+            let bytes = limited(content, entry.size, LARGEST_RESULT, RESULT)?;
+            result = Some(JobResult::parse(&bytes).map_err(ReadError::Result)?);
+        } else if entry.kind == EntryKind::File {
+            each(&entry, content)?;
+        }
+        entries.push(entry);
+        Ok(true)
+    })?;
+    let result = result.ok_or_else(|| wrong("there is no result.json in it"))?;
+    Ok(Contents { result, entries })
+}
+
+/// [`read`] of bytes in memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(bytes: &[u8]) -> Result<Contents, ReadError> {
+    read(bytes)
+}
+
+/// The entries of a bundle.
+///
+/// # Errors
+/// As [`read`], but the result is not looked at.
+pub fn list(bundle: impl Read) -> Result<Vec<Entry>, ReadError> {
+    let mut entries = Vec::new();
+    walk(decompressed(bundle)?, &rules(UNPACKED), &mut |item, _| {
+        entries.push(Entry::of(item));
+        Ok(true)
+    })?;
+    Ok(entries)
+}
+
+/// One file of a bundle, of at most `largest` bytes; `None` if there is no such file. Reads no further than needed:
+/// `result.json` is the first.
+///
+/// # Errors
+/// As [`read`], or if the file is larger.
+pub fn file(bundle: impl Read, name: &str, largest: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    let mut found = None;
+    walk(decompressed(bundle)?, &rules(UNPACKED), &mut |item, content| {
+        if item.kind == Kind::File && item.path == name.as_bytes() {
+            found = Some(limited(content, item.size, largest, name)?);
+        }
+        Ok(found.is_none())
+    })?;
+    Ok(found)
+}
+
+/// The tar archive in a bundle.
+pub(crate) fn decompressed(bundle: impl Read) -> Result<impl Read, ReadError> {
+    let mut decoder = zstd::Decoder::new(bundle)?;
+    decoder.window_log_max(WINDOW_LOG)?;
+    Ok(decoder)
+}

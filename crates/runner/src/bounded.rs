@@ -1,0 +1,97 @@
+//! A log file that cannot fill the disk: of what is longer than its limit, the first and the last part are kept. Most is
+//! said where a program begins, and where it ends.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+
+/// The last part is held in memory until the end; it is no longer than this, in bytes, or a quarter of the limit.
+const LONGEST_END: u64 = 8 << 20;
+
+/// A log, written as it comes.
+#[derive(Debug)]
+pub(crate) struct BoundedLog {
+    file: File,
+    /// What the file still has room for, in bytes.
+    room: u64,
+    end: VecDeque<u8>,
+    longest_end: usize,
+    cut: u64,
+}
+
+impl BoundedLog {
+    /// A log in an empty file, with at most so many bytes of what is written.
+    pub(crate) fn new(file: File, limit: u64) -> Self {
+        let end = LONGEST_END.min(limit / 4);
+        let longest_end = usize::try_from(end).unwrap_or(usize::MAX);
+        Self { file, room: limit - end, end: VecDeque::new(), longest_end, cut: 0 }
+    }
+
+    /// Takes more. A disk that is full is found out where the bundle is written; the tests go on.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        let fits = usize::try_from(self.room).unwrap_or(usize::MAX).min(bytes.len());
+        let (first, rest) = bytes.split_at(fits);
+        self.room = match self.file.write_all(first) {
+            Ok(()) => self.room - fits as u64,
+            Err(_) => 0,
+        };
+        let kept = rest.get(rest.len().saturating_sub(self.longest_end)..).unwrap_or_default();
+        let over = (self.end.len() + kept.len()).saturating_sub(self.longest_end);
+        self.end.drain(..over);
+        self.end.extend(kept);
+        self.cut += (rest.len() - kept.len() + over) as u64;
+    }
+
+    /// Writes the last part. More would come after it.
+    pub(crate) fn finish(&mut self) {
+        if self.cut > 0 {
+            let said = format!("\n[the log is longer; {} bytes are left out here]\n", self.cut);
+            self.file.write_all(said.as_bytes()).unwrap_or_default();
+            self.cut = 0;
+        }
+        let end = std::mem::take(&mut self.end);
+        let (first, last) = end.as_slices();
+        self.file.write_all(first).and_then(|()| self.file.write_all(last)).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs;
+
+    fn written(limit: u64, pieces: &[&[u8]]) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = BoundedLog::new(File::create(&path).unwrap(), limit);
+        for piece in pieces {
+            log.write(piece);
+        }
+        log.finish();
+        String::from_utf8(fs::read(&path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_first_and_the_last_part_of_a_long_log_are_kept() {
+        assert_eq!(written(16, &[b"0123456789ab", b"cdef"]), "0123456789abcdef");
+        let cut = "0123456789ab\n[the log is longer; 5 bytes are left out here]\nhijk";
+        assert_eq!(written(16, &[b"0123456789abcdefghijk"]), cut);
+        assert_eq!(written(16, &[b"0123456789abcdefg", b"h", b"ijk"]), cut);
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_comes_it_is_the_same(text in "[a-z]{0,60}", limit in 0_u64..40, piece in 1_usize..9) {
+            let pieces: Vec<&[u8]> = text.as_bytes().chunks(piece).collect();
+            let log = written(limit, &pieces);
+            prop_assert_eq!(&log, &written(limit, &[text.as_bytes()]));
+            if text.len() as u64 <= limit {
+                prop_assert_eq!(log, text);
+            } else {
+                let kept = log.split("\n[the log is longer; ").map(|part| part.rsplit("here]\n").next().unwrap().len());
+                prop_assert_eq!(kept.sum::<usize>() as u64, limit);
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! How far getting a source may go: until when, and whether somebody has cancelled the job.
+
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::Cancel;
+use crate::process::Process;
+
+/// How long to wait for a program before looking at the clock.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a killed program may take to go.
+const END: Duration = Duration::from_secs(10);
+/// More of what a program says is not kept, in bytes.
+const SAID: usize = 4096;
+
+/// Why something was not gone on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stopped {
+    #[error("it took too long; the source has {0:?} to be fetched and unpacked")]
+    Late(Duration),
+    #[error("the job was cancelled")]
+    Cancelled,
+}
+
+/// Until when something may take, and who may end it earlier.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds<'a> {
+    began: Instant,
+    time: Duration,
+    cancel: &'a Cancel,
+}
+
+impl<'a> Bounds<'a> {
+    /// From now on, for so long.
+    pub(crate) fn new(time: Duration, cancel: &'a Cancel) -> Self {
+        Self { began: Instant::now(), time, cancel }
+    }
+
+    /// Fails once it is too late, or the job was cancelled.
+    pub(crate) fn check(&self) -> Result<(), Stopped> {
+        if self.cancel.is_cancelled() {
+            Err(Stopped::Cancelled)
+        } else if self.began.elapsed() >= self.time {
+            Err(Stopped::Late(self.time))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A reader that fails when the time is over. What it reads must not wait.
+    pub(crate) fn read<R: Read>(&self, inner: R) -> Bounded<'_, R> {
+        Bounded { bounds: self, inner }
+    }
+
+    /// Runs a program to its end, without input; `watch` says whether to go on. Returns what it has said.
+    ///
+    /// # Errors
+    /// If it cannot be started, is too late, or is not to go on. Then it was killed, with all that it had started.
+    pub(crate) fn run(
+        &self,
+        command: &mut Command,
+        watch: &mut dyn FnMut() -> Result<(), String>,
+    ) -> Result<(Option<i32>, String), String> {
+        let mut process = Process::start(command).map_err(|error| error.to_string())?;
+        let (mut said, mut buffer) = (Vec::new(), vec![0; SAID]);
+        let mut stopped = None;
+        while !process.has_ended() {
+            let length = process.output(&mut buffer, TICK).map_err(|error| error.to_string())?;
+            keep(&mut said, buffer.get(..length).unwrap_or_default());
+            if let Err(reason) = self.check().map_err(|stopped| stopped.to_string()).and_then(|()| watch()) {
+                stopped = Some(reason);
+                process.kill_all();
+                let end = Instant::now() + END;
+                while !process.has_ended() && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                break;
+            }
+        }
+        process.kill_all();
+        if let Some(reason) = stopped {
+            if process.has_ended() {
+                // It was killed: how it ended is known.
+                drop(process.reap());
+            }
+            return Err(reason);
+        }
+        process.rest(&mut |bytes| keep(&mut said, bytes));
+        let status = process.reap().map_err(|error| error.to_string())?;
+        Ok((status, String::from_utf8_lossy(&said).trim().to_owned()))
+    }
+
+    /// Runs a program that turns a file into what comes out of this reader.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(crate) fn filter(&self, command: &mut Command, input: File) -> io::Result<Filter<'_>> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let (output, writer) = io::pipe()?;
+        rustix::fs::fcntl_setfl(&output, rustix::fs::OFlags::NONBLOCK)?;
+        let child = command.stdin(input).stdout(writer).stderr(Stdio::null()).spawn();
+        // The command holds the pipe's other end, and it would never close.
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = child.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
+        Ok(Filter { bounds: self, name, child, output, status: None })
+    }
+}
+
+fn keep(said: &mut Vec<u8>, bytes: &[u8]) {
+    let room = SAID.saturating_sub(said.len()).min(bytes.len());
+    said.extend_from_slice(bytes.get(..room).unwrap_or_default());
+}
+
+/// What [`Bounds::read`] reads from.
+pub(crate) struct Bounded<'a, R> {
+    bounds: &'a Bounds<'a>,
+    inner: R,
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.bounds.check().map_err(io::Error::other)?;
+        self.inner.read(buffer)
+    }
+}
+
+/// The output of a program; it ends when this is dropped.
+pub(crate) struct Filter<'a> {
+    bounds: &'a Bounds<'a>,
+    name: String,
+    child: Child,
+    output: PipeReader,
+    status: Option<ExitStatus>,
+}
+
+impl Read for Filter<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.bounds.check().map_err(io::Error::other)?;
+            let tick = Timespec::try_from(TICK).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
+            match poll(&mut [PollFd::from_borrowed_fd(self.output.as_fd(), PollFlags::IN)], Some(&tick)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match self.output.read(buffer) {
+                Ok(0) => break,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                other => return other,
+            }
+        }
+        // Its output has ended, and so has it, or is about to.
+        let status = match self.status {
+            Some(status) => status,
+            None => *self.status.insert(self.child.wait()?),
+        };
+        if status.success() { Ok(0) } else { Err(io::Error::other(format!("{} cannot read it ({status})", self.name))) }
+    }
+}
+
+impl Drop for Filter<'_> {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            // One that has just ended is as good; nobody waits for it otherwise.
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_program_is_ended_when_it_is_late_or_cancelled_or_has_done_too_much() {
+        let cancel = Cancel::default();
+        let bounds = Bounds::new(Duration::from_millis(300), &cancel);
+        let late = bounds.run(&mut shell("sleep 1000"), &mut || Ok(())).unwrap_err();
+        assert!(late.contains("too long"), "{late}");
+        let long = Bounds::new(Duration::from_secs(1000), &cancel);
+        let much = long.run(&mut shell("sleep 1000"), &mut || Err("too much".into())).unwrap_err();
+        assert_eq!(much, "too much");
+        assert_eq!(long.run(&mut shell("echo out; exit 3"), &mut || Ok(())), Ok((Some(3), "out".into())));
+        cancel.cancel();
+        let cancelled = long.run(&mut shell("sleep 1000"), &mut || Ok(())).unwrap_err();
+        assert_eq!(cancelled, "the job was cancelled");
+    }
+
+    #[test]
+    fn a_filter_is_read_to_its_end_and_no_longer_than_allowed() {
+        let file = || {
+            let mut file = tempfile::tempfile().unwrap();
+            io::Write::write_all(&mut file, b"text").unwrap();
+            io::Seek::rewind(&mut file).unwrap();
+            file
+        };
+        let cancel = Cancel::default();
+        let bounds = Bounds::new(Duration::from_secs(1000), &cancel);
+        let mut text = String::new();
+        bounds.filter(&mut shell("cat"), file()).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text");
+        let error = bounds.filter(&mut shell("exit 1"), file()).unwrap().read(&mut [0]).unwrap_err().to_string();
+        assert!(error.contains("sh cannot read it"), "{error}");
+        let short = Bounds::new(Duration::from_millis(200), &cancel);
+        let error = short.filter(&mut shell("sleep 1000"), file()).unwrap().read(&mut [0]).unwrap_err().to_string();
+        assert!(error.contains("too long"), "{error}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Fetching a source from its address, with apt's own downloader.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::Command;
+
+use bundle::regular;
+use sha2::{Digest as _, Sha256};
+
+use super::control::parts;
+use crate::Error;
+use crate::bounds::Bounds;
+
+/// Where apt keeps its program that downloads a file: it knows proxies and certificates as apt does.
+const DOWNLOADER: &str = "/usr/lib/apt/apt-helper";
+/// No `.dsc` comes near this, in bytes.
+const LARGEST_DSC: u64 = 1 << 20;
+/// A job's source is not larger, in bytes, all files of a `.dsc` together.
+const LARGEST: u64 = 4 << 30;
+
+/// Fetches a file, and with a `.dsc` the files that it names.
+pub(super) fn fetch(url: &str, file: &Path, bounds: &Bounds<'_>) -> Result<(), Error> {
+    fetch_with(DOWNLOADER, url, file, bounds)
+}
+
+fn fetch_with(program: &str, url: &str, file: &Path, bounds: &Bounds<'_>) -> Result<(), Error> {
+    if super::has_ending(&file.to_string_lossy(), "dsc") {
+        download(program, url, file, LARGEST_DSC, bounds)?;
+        fetch_parts(program, url, file, bounds)
+    } else {
+        download(program, url, file, LARGEST, bounds).map(drop)
+    }
+}
+
+/// Downloads a file of at most so many bytes; returns how many it has.
+fn download(program: &str, url: &str, to: &Path, most: u64, bounds: &Bounds<'_>) -> Result<u64, Error> {
+    let what = format!("fetching {url}");
+    let size = || fs::symlink_metadata(to).map_or(0, |metadata| metadata.len());
+    let mut small_enough = || match size() {
+        size if size > most => Err(format!("it has more than {most} bytes, which is the most that is taken")),
+        _ => Ok(()),
+    };
+    let mut command = Command::new(program);
+    command.arg("download-file").arg(url).arg(to);
+    let (status, said) = bounds.run(&mut command, &mut small_enough).map_err(|error| {
+        let missing = !Path::new(program).exists();
+        Error::source(&what, if missing { format!("{program} is missing; it is part of apt") } else { error })
+    })?;
+    if status == Some(0) && to.is_file() {
+        small_enough().map_err(|reason| Error::source(&what, reason))?;
+        return Ok(size());
+    }
+    let status = status.map_or_else(|| "it was killed".to_owned(), |status| format!("it ended with status {status}"));
+    Err(Error::source(what, if said.is_empty() { format!("{program}: {status}") } else { said }))
+}
+
+/// Fetches the files that a `.dsc` names, from beside it, and checks them.
+fn fetch_parts(program: &str, url: &str, dsc: &Path, bounds: &Bounds<'_>) -> Result<(), Error> {
+    let what = format!("reading {}", dsc.display());
+    let directory = dsc.parent().unwrap_or(Path::new("."));
+    let name = dsc.file_name().unwrap_or_default();
+    let text = regular::read_beneath(directory, Path::new(name), LARGEST_DSC).map_err(Error::step(what.as_str()))?;
+    let parts = parts(&String::from_utf8_lossy(&text)).map_err(|reason| Error::source(&what, reason))?;
+    let base = url.rsplit_once('/').map_or(url, |(base, _)| base);
+    let mut left = LARGEST;
+    for (name, sha256) in parts {
+        let path = dsc.with_file_name(&name);
+        left = left.saturating_sub(download(program, &format!("{base}/{name}"), &path, left, bounds)?);
+        let what = format!("checking {name}");
+        if digest(&path, bounds).map_err(Error::step(what.as_str()))? != sha256 {
+            return Err(Error::source(what, "it is not what the .dsc says: its SHA-256 differs"));
+        }
+    }
+    Ok(())
+}
+
+fn digest(path: &Path, bounds: &Bounds<'_>) -> std::io::Result<String> {
+    let mut file = bounds.read(regular::open(path)?);
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            length => hasher.update(buffer.get(..length).unwrap_or_default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cancel;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    /// A stand-in for apt-helper: a shell script that is given the address and the file.
+    fn downloader(directory: &Path, script: &str) -> String {
+        let path = directory.join("helper");
+        fs::write(&path, format!("#!/bin/sh\nurl=$2; to=$3\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    }
+
+    fn fetched(script: &str, name: &str, seconds: f64) -> Result<(), String> {
+        let directory = tempfile::tempdir().unwrap();
+        let cancel = Cancel::default();
+        let bounds = Bounds::new(Duration::from_secs_f64(seconds), &cancel);
+        let program = downloader(directory.path(), script);
+        let url = format!("http://mirror/{name}");
+        fetch_with(&program, &url, &directory.path().join(name), &bounds).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_server_that_sends_a_byte_now_and_then_is_given_up() {
+        let error = fetched("while :; do printf a >> $to; sleep 0.1; done", "a.tar", 0.5).unwrap_err();
+        assert!(error.starts_with("fetching http://mirror/a.tar: it took too long"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_given_up_while_it_comes() {
+        let error = fetched("truncate -s 5G $to; sleep 1000", "a.tar", 1000.0).unwrap_err();
+        assert!(error.contains("more than 4294967296 bytes"), "{error}");
+        let error = fetched("truncate -s 2M $to", "a.dsc", 1000.0).unwrap_err();
+        assert!(error.contains("more than 1048576 bytes"), "{error}");
+    }
+
+    #[test]
+    fn the_files_of_a_dsc_come_with_it_and_are_what_it_says() {
+        let sum = hex::encode(Sha256::digest(b"x"));
+        let dsc = |sum: &str| {
+            format!("case $to in *.dsc) printf 'Checksums-Sha256:\\n {sum} 1 a.tar\\n';; *) printf x;; esac > $to")
+        };
+        assert_eq!(fetched(&dsc(&sum), "a.dsc", 1000.0), Ok(()));
+        let error = fetched(&dsc("00"), "a.dsc", 1000.0).unwrap_err();
+        assert!(error.contains("its SHA-256 differs"), "{error}");
+        assert!(fetched("echo 'E: 404 Not Found' >&2; exit 100", "a.dsc", 1000.0).unwrap_err().contains("404"));
+    }
+}

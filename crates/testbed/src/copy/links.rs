@@ -1,0 +1,81 @@
+//! Symbolic links that would lead out of what is copied to the host.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Whether a link can only lead to what is below the directory that its path is relative to.
+///
+/// All `..` come first, and no more of them than there are directories above the link: what follows may lead through
+/// other links, each of which stays below too.
+pub(super) fn stays_below(path: &Path, target: &Path) -> bool {
+    let above = path.parent().map_or(0, |parent| parent.components().count());
+    let ups = target.components().take_while(|part| *part == Component::ParentDir).count();
+    // The standard library leaves out `.`, except where it comes first.
+    let rest = target.components().skip(ups);
+    ups <= above && rest.into_iter().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
+/// A link: its path, and what it points to.
+pub(super) type Link = (Vec<u8>, Vec<u8>);
+
+/// Links that were kept from directories on the host, for when these go back to a testbed: what is built in one is
+/// tested in another.
+#[derive(Debug, Default)]
+pub(super) struct Withheld(HashMap<PathBuf, Vec<Link>>);
+
+impl Withheld {
+    /// Remembers those of a directory.
+    pub(super) fn keep(&mut self, directory: &Path, links: Vec<Link>) {
+        self.0.entry(plain(directory)).or_default().extend(links);
+    }
+
+    /// Those of a directory and of all below it, with paths relative to it.
+    pub(super) fn of(&self, directory: &Path) -> Vec<Link> {
+        let directory = plain(directory);
+        let below = self.0.iter().filter_map(|(kept, links)| Some((kept.strip_prefix(&directory).ok()?, links)));
+        let relative = |prefix: &Path, (path, target): &Link| {
+            (prefix.join(OsStr::from_bytes(path)).into_os_string().into_encoded_bytes(), target.clone())
+        };
+        below.flat_map(|(prefix, links)| links.iter().map(move |link| relative(prefix, link))).collect()
+    }
+}
+
+/// Without a slash at the end.
+fn plain(directory: &Path) -> PathBuf {
+    directory.components().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_lead_out_are_told() {
+        for (path, target, stays) in [
+            ("link", "file", true),
+            ("link", "a/b", true),
+            ("link", "./a/./b", true),
+            ("a/link", "../file", true),
+            ("a/b/link", "../../file", true),
+            ("link", "/etc/shadow", false),
+            ("link", "..", false),
+            ("a/link", "../../file", false),
+            // Where d is a link to `.`, each `..` after it leads further up.
+            ("link", "d/../file", false),
+            ("a/link", "../d/d/../../file", false),
+        ] {
+            assert_eq!(stays_below(Path::new(path), Path::new(target)), stays, "{path} -> {target}");
+        }
+    }
+
+    #[test]
+    fn what_was_withheld_comes_back_below_any_directory_above() {
+        let mut withheld = Withheld::default();
+        withheld.keep(Path::new("/out/tree/"), vec![(b"a/link".to_vec(), b"/usr".to_vec())]);
+        assert_eq!(withheld.of(Path::new("/out/tree")), [(b"a/link".to_vec(), b"/usr".to_vec())]);
+        assert_eq!(withheld.of(Path::new("/out/")), [(b"tree/a/link".to_vec(), b"/usr".to_vec())]);
+        assert!(withheld.of(Path::new("/out/tree2")).is_empty());
+    }
+}

@@ -1,0 +1,287 @@
+//! `copydown` and `copyup`: files and directories between host and testbed.
+//!
+//! What happens in the testbed is done by a process that has joined it, with the rights of its root; what happens on
+//! the host by one that has not. A pipe is all they have in common.
+//!
+//! What comes from a testbed is hostile. Regular files, directories and links that stay below reach the host, without
+//! set-id bits and attributes, holes still holes, and no more of them than there is room for; what is left out is told.
+
+mod limits;
+mod links;
+mod receive;
+mod send;
+
+use std::cell::{Cell, RefCell};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::MemfdFlags;
+use rustix::process::Signal;
+
+use self::limits::{Gate, Report};
+use self::links::Withheld;
+use self::receive::Origin;
+use crate::Error;
+use crate::enter::join;
+use crate::process::{Child, Event, Signals, fork};
+use crate::protocol::{Copy, Direction, What};
+use crate::server::NAME;
+
+pub(crate) use self::limits::Room;
+
+/// What is to stay free of the host's file system: so much, in bytes, or a twentieth of it where that is less.
+const KEPT_FREE: u64 = 1 << 30;
+
+/// The copies of a session.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    /// What may still be copied to the host of directories, which tests fill.
+    room: Room,
+    /// And of single files, in bytes: a test that uses up its room does not keep the next one's result from coming.
+    single: u64,
+    withheld: Withheld,
+    /// A file that is told too what is left out.
+    notes: Option<PathBuf>,
+}
+
+impl Copies {
+    /// None yet.
+    pub(crate) fn new(room: Room, notes: Option<PathBuf>) -> Self {
+        Self { room, single: room.bytes, withheld: Withheld::default(), notes }
+    }
+
+    /// Makes a copy; the namespaces are those of the testbed.
+    pub(crate) fn make(
+        &mut self,
+        copy: &Copy,
+        namespaces: &[BorrowedFd<'_>],
+        signals: &Signals,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        if copy.direction == Direction::Down {
+            return down(copy, &self.withheld, namespaces, signals, timeout);
+        }
+        let destination = Path::new(&copy.destination);
+        let report = rustix::fs::memfd_create(c"report", MemfdFlags::CLOEXEC).map(File::from);
+        let report = report.map_err(Error::step("making a file in memory"))?;
+        let room = match copy.what {
+            What::Directory => self.room,
+            What::File => Room { bytes: self.single, ..self.room },
+        };
+        let gate = Gate::new(room, free(destination));
+        up(copy, gate, &report, namespaces, signals, timeout)?;
+        let report = Report::read(&report).map_err(Error::step("hearing from a copy"))?;
+        let bytes = match copy.what {
+            What::Directory => &mut self.room.bytes,
+            What::File => &mut self.single,
+        };
+        *bytes = bytes.saturating_sub(report.bytes);
+        self.room.entries = self.room.entries.saturating_sub(report.entries);
+        self.tell(destination, &report);
+        self.withheld.keep(destination, report.links);
+        Ok(())
+    }
+
+    /// Says what was left out: in the log, and to whoever makes a result of it.
+    fn tell(&self, destination: &Path, report: &Report) {
+        let name = destination.file_name().unwrap_or_default().to_string_lossy();
+        let more = (report.more > 0).then(|| format!("{} more", report.more));
+        let lines: Vec<String> =
+            report.notes.iter().chain(&more).map(|note| format!("left out of {name}: {note}")).collect();
+        for line in &lines {
+            eprintln!("{NAME}: {line}");
+        }
+        let Some(path) = self.notes.as_ref().filter(|_| !lines.is_empty()) else { return };
+        let file = File::options().append(true).create(true).open(path);
+        if let Err(error) = file.and_then(|mut file| writeln!(file, "{}", lines.join("\n"))) {
+            eprintln!("{NAME}: writing {}: {error}", path.display());
+        }
+    }
+}
+
+/// How much may be written where a copy goes, in bytes. If nobody can tell, the copy will.
+fn free(destination: &Path) -> u64 {
+    let existing = destination.ancestors().find_map(|path| rustix::fs::statvfs(path).ok());
+    existing.map_or(u64::MAX, |space| {
+        let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
+        bytes(space.f_bavail).saturating_sub(KEPT_FREE.min(bytes(space.f_blocks) / 20))
+    })
+}
+
+/// The work of the end that is in the testbed.
+fn inside(namespaces: &[BorrowedFd<'_>], work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    join(namespaces, false).map_err(|error| io::Error::other(error.to_string()))?;
+    die_with_server()?; // once more: joining has undone it
+    work()
+}
+
+fn down(
+    copy: &Copy,
+    withheld: &Withheld,
+    namespaces: &[BorrowedFd<'_>],
+    signals: &Signals,
+    timeout: Duration,
+) -> Result<(), Error> {
+    let (source, destination) = (Path::new(&copy.source), Path::new(&copy.destination));
+    let children = match copy.what {
+        What::File => {
+            let from = told(File::open(source), "opening", source)?;
+            vec![part(copy, || inside(namespaces, || receive::receive_file(&from, destination)))?]
+        }
+        What::Directory => {
+            let links = withheld.of(source);
+            let send = |pipe| {
+                shut_into(source, false)?;
+                send::send_tree(pipe, send::What::All(&links))
+            };
+            let receive = |pipe| {
+                inside(namespaces, || {
+                    shut_into(destination, true)?;
+                    receive::receive_tree(pipe, Origin::Host)
+                })
+            };
+            through_pipe(copy, send, receive)?
+        }
+    };
+    wait_for(&children, signals, timeout)
+}
+
+fn up(
+    copy: &Copy,
+    gate: Gate,
+    report: &File,
+    namespaces: &[BorrowedFd<'_>],
+    signals: &Signals,
+    timeout: Duration,
+) -> Result<(), Error> {
+    let (source, destination) = (Path::new(&copy.source), Path::new(&copy.destination));
+    let gate = RefCell::new(gate);
+    let children = match copy.what {
+        What::File => {
+            let to = told(File::create(destination), "making", destination)?;
+            let name = destination.file_name().unwrap_or_default().as_bytes();
+            let log = is_output(name).then_some(send::LogLimit::OUTPUT);
+            let send = || {
+                let mut gate = gate.borrow_mut();
+                send::send_file(source, &to, log, &mut gate)?;
+                gate.report.write(report)
+            };
+            vec![part(copy, || inside(namespaces, send))?]
+        }
+        What::Directory => {
+            let send = |pipe| {
+                inside(namespaces, || {
+                    shut_into(source, false)?;
+                    let mut gate = gate.borrow_mut();
+                    send::send_tree(pipe, send::What::Guarded(&mut gate))?;
+                    gate.report.write(report)
+                })
+            };
+            let receive = |pipe| {
+                shut_into(destination, true)?;
+                receive::receive_tree(pipe, Origin::Testbed)
+            };
+            through_pipe(copy, send, receive)?
+        }
+    };
+    wait_for(&children, signals, timeout)
+}
+
+/// Whether a file is what a test has printed (README.running-tests of autopkgtest).
+fn is_output(name: &[u8]) -> bool {
+    name.ends_with(b"-stdout") || name.ends_with(b"-stderr")
+}
+
+/// Starts both ends of a copy of a directory: the one that writes, and the one that reads.
+fn through_pipe(
+    copy: &Copy,
+    send: impl Fn(io::PipeWriter) -> io::Result<()>,
+    receive: impl Fn(io::PipeReader) -> io::Result<()>,
+) -> Result<Vec<Child>, Error> {
+    let (reader, writer) = io::pipe().map_err(Error::step("making a pipe"))?;
+    let (reader, writer) = (Cell::new(Some(reader)), Cell::new(Some(writer)));
+    let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
+    // Each end has to close the other's for either to notice that the other is gone.
+    let receiver = part(copy, || {
+        drop(writer.take());
+        receive(reader.take().ok_or_else(missing)?)
+    })?;
+    let sender = part(copy, || {
+        drop(reader.take());
+        send(writer.take().ok_or_else(missing)?)
+    });
+    drop((reader.take(), writer.take()));
+    if sender.is_err() {
+        receiver.kill();
+    }
+    Ok(vec![receiver, sender?])
+}
+
+/// Says what failed; the protocol's answer has no room for it.
+fn told<T>(result: io::Result<T>, what: &str, path: &Path) -> Result<T, Error> {
+    result.map_err(|error| {
+        eprintln!("{NAME}: {what} {}: {error}", path.display());
+        Error::Copy
+    })
+}
+
+/// Starts one end of a copy. It dies with the server.
+fn part(copy: &Copy, work: impl FnOnce() -> io::Result<()>) -> Result<Child, Error> {
+    fork(|| match die_with_server().and_then(|()| work()) {
+        Ok(()) => 0,
+        Err(error) => {
+            let (source, destination) = (Path::new(&copy.source), Path::new(&copy.destination));
+            eprintln!("{NAME}: copying {} to {}: {error}", source.display(), destination.display());
+            1
+        }
+    })
+    .map_err(Error::step("starting a process"))
+}
+
+fn die_with_server() -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into)
+}
+
+/// Waits for both ends. One that fails or takes too long ends the other.
+fn wait_for(children: &[Child], signals: &Signals, timeout: Duration) -> Result<(), Error> {
+    let end = Instant::now() + timeout;
+    let mut result = Ok(());
+    for child in children {
+        if result.is_ok() {
+            let left = end.saturating_duration_since(Instant::now());
+            result = match signals.wait(child.as_fd(), Some(left)) {
+                Ok(Event::Ready) => Ok(()),
+                Ok(Event::Signal(number)) => Err(Error::Signal(number)),
+                Ok(Event::TimedOut) => Err(Error::TimedOut { what: "copying".into(), seconds: timeout.as_secs() }),
+                Err(error) => Err(Error::step("waiting for a copy")(error)),
+            };
+        }
+        if result.is_err() {
+            child.kill();
+        }
+        let status = child.wait().map_err(Error::step("waiting for a copy"))?;
+        if result.is_ok() && status.and_then(|status| status.exit_status()) != Some(0) {
+            result = Err(Error::Copy);
+        }
+    }
+    result
+}
+
+/// Makes a directory the only one that this process can reach.
+fn shut_into(directory: &Path, make: bool) -> io::Result<()> {
+    if make && !directory.is_dir() {
+        DirBuilder::new().mode(0o755).create(directory)?;
+    }
+    rustix::process::chdir(directory)?;
+    rustix::process::chroot(c".")?;
+    Ok(())
+}
+
+fn about(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,293 @@
+//! Runs autopkgtest itself out of the root directory that testbeds begin as.
+//!
+//! A worker runs the autopkgtest of its image. So that the same tests come to the same end on a developer's machine,
+//! `rocbed test` runs that one too, with the image's Python, dpkg and autodep8, whatever the machine has. It sees the root
+//! directory with its layers as `/`, in memory, and of the machine `/dev`, `/proc`, `/sys` and the paths that it is to
+//! share, where they are on the machine. That is no isolation: what isolates is the testbed.
+//!
+//! This process waits beside it, passes signals on, and ends like it. Should the process that asked for all this end
+//! first, even by SIGKILL, it ends autopkgtest with all that belongs to it and removes the directory that was theirs.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::mount::{self, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::process::{Signal, WaitOptions};
+use rustix::thread::UnshareFlags;
+
+use crate::Error;
+use crate::process::{self, Child, Event, Signals, die_of, fork};
+
+/// How this program fails, as distinct from autopkgtest.
+const FAILED: u8 = 20;
+/// How often to see whether who asked for all this is still there.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long autopkgtest's own processes may take to end after it was killed: a testbed that has to be closed, and more.
+const END: Duration = Duration::from_secs(40);
+
+const PASSED_ON: [(i32, Signal); 5] = [
+    (libc::SIGHUP, Signal::HUP),
+    (libc::SIGINT, Signal::INT),
+    (libc::SIGQUIT, Signal::QUIT),
+    (libc::SIGTERM, Signal::TERM),
+    (libc::SIGALRM, Signal::ALARM),
+];
+
+/// What of the caller's environment autopkgtest gets; the rest is made for other programs than the root directory's.
+const KEPT: [&str; 7] =
+    ["LC_ALL", "TMPDIR", "TERM", "AUTOPKGTEST_VIRT_COPY_TIMEOUT", "ROCBED_COPY_NOTES", "HOME", "TZ"];
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What is to be run, and where.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    root: PathBuf,
+    /// The last is on top.
+    layers: Vec<PathBuf>,
+    /// Files and directories of the machine that are seen where they are.
+    shared: Vec<PathBuf>,
+    /// The process that asked for it.
+    caller: Option<i32>,
+    /// What to remove if that process ends first.
+    remove: Option<PathBuf>,
+    command: Vec<OsString>,
+}
+
+impl Plan {
+    fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, Error> {
+        let mut plan = Self::default();
+        while let Some(name) = arguments.next() {
+            if name == "--" {
+                break;
+            }
+            let value = arguments.next().ok_or_else(|| Error::Usage(format!("{} wants a value", name.display())))?;
+            match name.to_str() {
+                Some("--root") => plan.root = value.into(),
+                Some("--layer") => plan.layers.push(value.into()),
+                Some("--share") => plan.shared.push(value.into()),
+                Some("--remove") => plan.remove = Some(value.into()),
+                Some("--caller") => plan.caller = value.to_str().and_then(|text| text.parse().ok()),
+                _ => return Err(Error::Usage(format!("unknown argument {} of autopkgtest", name.display()))),
+            }
+        }
+        plan.command = arguments.collect();
+        if plan.root.as_os_str().is_empty() || plan.command.is_empty() {
+            return Err(Error::Usage("autopkgtest wants --root and a command".into()));
+        }
+        Ok(plan)
+    }
+}
+
+/// Runs a command in the root directory; `arguments` are what comes after `autopkgtest`.
+pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match run(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("rocbed: running autopkgtest of the root directory: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
+    let plan = Plan::parse(arguments)?;
+    let signals = Signals::block(&PASSED_ON.map(|(number, _)| number)).map_err(Error::step("blocking signals"))?;
+    // What autopkgtest leaves when it is killed becomes this process's own, to be waited for.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Error::step("adopting orphans"))?;
+    let child = fork(|| execute(&plan)).map_err(Error::step("starting a process"))?;
+    loop {
+        match signals.wait(child.as_fd(), Some(LOOK)).map_err(Error::step("waiting for autopkgtest"))? {
+            Event::Ready => break,
+            Event::Signal(number) => {
+                for (_, signal) in PASSED_ON.into_iter().filter(|(passed, _)| *passed == number) {
+                    // One that has just ended is seen by the next wait.
+                    drop(child.signal(signal));
+                }
+            }
+            Event::TimedOut if is_orphan(&plan) => {
+                clean_up(&child, &plan);
+                return Ok(FAILED);
+            }
+            Event::TimedOut => {}
+        }
+    }
+    let status = child.wait().map_err(Error::step("waiting for autopkgtest"))?;
+    if is_orphan(&plan) {
+        clean_up(&child, &plan);
+    }
+    match status.map(|status| (status.exit_status(), status.terminating_signal())) {
+        Some((Some(code), _)) => Ok(u8::try_from(code).unwrap_or(FAILED)),
+        Some((None, Some(signal))) => die_of(signal),
+        _ => Ok(FAILED),
+    }
+}
+
+/// Whether the process that asked for all this is gone.
+fn is_orphan(plan: &Plan) -> bool {
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+    plan.caller.is_some_and(|caller| parent != Some(caller))
+}
+
+/// Ends everything and removes what it had. The server closes its testbed when autopkgtest speaks to it no more.
+fn clean_up(child: &Child, plan: &Plan) {
+    child.kill();
+    let end = Instant::now() + END;
+    while Instant::now() < end {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            // Another one may have ended as well.
+            Ok(Some(_)) => {}
+            Ok(None) => std::thread::sleep(Duration::from_millis(20)),
+            Err(_) => break,
+        }
+    }
+    // There is nobody left to be told of a failure; the next run removes it too.
+    plan.remove.as_ref().map_or(Ok(()), fs::remove_dir_all).unwrap_or_default();
+}
+
+/// Becomes the command; returns only if that fails.
+fn execute(plan: &Plan) -> u8 {
+    let entered = rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(Error::step("asking to end with this process"))
+        .and_then(|()| enter(plan));
+    if let Err(error) = entered {
+        eprintln!("rocbed: running autopkgtest of the root directory: {error}");
+        return FAILED;
+    }
+    let Some((program, arguments)) = plan.command.split_first() else { return FAILED };
+    let kept = KEPT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let mut command = Command::new(program);
+    let error = command.args(arguments).env_clear().envs(kept).env("PATH", PATH).exec();
+    eprintln!("rocbed: running {} of the root directory: {error}", program.display());
+    FAILED
+}
+
+/// Makes the root directory this process's own, in a mount namespace.
+fn enter(plan: &Plan) -> Result<(), Error> {
+    let here = std::env::current_dir().ok();
+    let resolver = fs::read("/etc/resolv.conf").ok();
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |path: &PathBuf| {
+        rustix::fs::open(path, directory, Mode::empty()).map_err(Error::step(format!("opening {}", path.display())))
+    };
+    process::unshare(UnshareFlags::NEWNS).map_err(Error::step("making a mount namespace"))?;
+    mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(Error::step("making mounts private"))?;
+    // In this namespace: an overlay takes nothing of another one.
+    let lower: Vec<OwnedFd> = plan.layers.iter().rev().chain([&plan.root]).map(open).collect::<Result<_, _>>()?;
+    let shared = ["/dev", "/proc", "/sys"].into_iter().map(Path::new).chain(plan.shared.iter().map(PathBuf::as_path));
+    let shared: Vec<(PathBuf, OwnedFd)> = shared.map(clone).collect::<Result<_, _>>()?;
+
+    // On the root directory itself, as it is there on every machine: nobody else sees these mounts.
+    mount::mount(c"rocbed", &plan.root, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755")
+        .and_then(|()| rustix::process::chdir(&plan.root))
+        .map_err(Error::step("mounting memory to write to"))?;
+    for name in ["upper", "work", "root"] {
+        fs::create_dir(name).map_err(Error::step(format!("making {name}")))?;
+    }
+    rustix::fs::chmod(c"upper", Mode::from_raw_mode(0o755)).map_err(Error::step("making upper"))?;
+    let names: Vec<String> = lower.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect();
+    let options = format!("lowerdir={},upperdir=upper,workdir=work,userxattr", names.join(":"));
+    let options = std::ffi::CString::new(options).map_err(Error::step("mounting the root directory"))?;
+    mount::mount(c"rocbed", c"root", c"overlay", MountFlags::NODEV, options.as_c_str())
+        .map_err(Error::step("mounting the root directory"))?;
+    let root =
+        rustix::fs::open(c"root", directory, Mode::empty()).map_err(Error::step("opening the root directory"))?;
+    if let Some(text) = resolver {
+        write_resolver(&text).map_err(Error::step("writing the name servers"))?;
+    }
+    for (path, tree) in &shared {
+        let step = || Error::step(format!("sharing {}", path.display()));
+        let place = place(root.as_fd(), path, tree).map_err(step())?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        mount::move_mount(tree, c"", &place, c"", flags).map_err(|error| step()(error.into()))?;
+    }
+    drop((lower, shared, root));
+    crate::mounts::pivot()?;
+    // Where it is shared, paths that are relative to it mean what they mean outside.
+    if let Some(here) = here {
+        rustix::process::chdir(&here).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// A path's mounts, as they are now.
+fn clone(path: &Path) -> Result<(PathBuf, OwnedFd), Error> {
+    let step = || Error::step(format!("sharing {}", path.display()));
+    let path = path.canonicalize().map_err(step())?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let tree = mount::open_tree(CWD, &path, flags).map_err(|error| step()(error.into()))?;
+    Ok((path, tree))
+}
+
+/// What was there may be a link to a file of a service that does not run here.
+fn write_resolver(text: &[u8]) -> io::Result<()> {
+    match fs::remove_file("root/etc/resolv.conf") {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::write("root/etc/resolv.conf", text),
+    }
+}
+
+/// Makes the file or directory that a path of the machine is mounted on, and opens it. No link leads out of the root.
+fn place(root: impl AsFd, path: &Path, tree: &OwnedFd) -> io::Result<OwnedFd> {
+    let is_directory = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode).is_dir();
+    let open = |at: &OwnedFd, name: &OsStr| {
+        rustix::fs::openat2(at, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+    };
+    let mut at = root.as_fd().try_clone_to_owned()?;
+    let names: Vec<&OsStr> = path.components().filter_map(normal).collect();
+    for (index, name) in names.iter().enumerate() {
+        if is_directory || index + 1 < names.len() {
+            match rustix::fs::mkdirat(&at, *name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        } else {
+            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            drop(File::from(rustix::fs::openat(&at, *name, flags, Mode::from_raw_mode(0o600))?));
+        }
+        at = open(&at, name)?;
+    }
+    // Not the root itself, which would hide everything.
+    if names.is_empty() { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(at) }
+}
+
+fn normal(part: Component<'_>) -> Option<&OsStr> {
+    if let Component::Normal(name) = part { Some(name) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_is_to_be_run() {
+        let words = ["--root", "/r", "--layer", "/l", "--share", "/s", "--caller", "7", "--", "autopkgtest", "--root"];
+        let plan = Plan::parse(words.into_iter().map(OsString::from)).unwrap();
+        assert_eq!((plan.root.to_str(), plan.layers.len(), plan.shared.len()), (Some("/r"), 1, 1));
+        assert_eq!((plan.caller, plan.command), (Some(7), vec!["autopkgtest".into(), "--root".into()]));
+        for words in [&["--root"][..], &["--root", "/r"], &["--", "autopkgtest"], &["--dance", "x"]] {
+            assert!(Plan::parse(words.iter().map(OsString::from)).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_root_directory_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), root.path().join("home")).unwrap();
+        let open = |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let tree = open(outside.path());
+        assert!(place(open(root.path()), Path::new("/home/max"), &tree).is_err());
+        assert!(fs::read_dir(outside.path()).unwrap().next().is_none());
+        place(open(root.path()), Path::new("/work/max"), &tree).unwrap();
+        assert!(root.path().join("work/max").is_dir());
+        assert!(place(open(root.path()), Path::new("/"), &tree).is_err());
+    }
+}
