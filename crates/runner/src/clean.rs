@@ -6,7 +6,7 @@
 use std::fs::{self, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 /// More notes are only counted.
 const MOST_NOTES: usize = 20;
@@ -75,7 +75,7 @@ fn restrict(path: &Path, metadata: &Metadata, owner: u32) -> io::Result<bool> {
 /// Whether a link's target is outside of a directory, seen from where the link is.
 fn leads_out(directory: &Path, link: &Path, target: &Path) -> bool {
     let from = link.parent().and_then(|parent| parent.strip_prefix(directory).ok()).map(Path::to_owned);
-    let mut depth = from.unwrap_or_else(PathBuf::new).components().count();
+    let mut depth = from.unwrap_or_default().components().count();
     for part in target.components() {
         match part {
             Component::Normal(_) => depth += 1,
