@@ -59,7 +59,7 @@ impl Ran {
     fn bundled(&self, id: &str, name: &str) -> String {
         let bundle = PathBuf::from(self.job(id)["bundle"].as_str().expect("a bundle"));
         let file = fs::File::open(&bundle).unwrap_or_else(|error| panic!("{}: {error}", bundle.display()));
-        let bytes = runner::bundle::file(file, name, 1 << 20).expect("a bundle");
+        let bytes = bundle::file(file, name, 1 << 20).expect("a bundle");
         String::from_utf8_lossy(&bytes.unwrap_or_else(|| panic!("no {name} in the bundle of {id}"))).into_owned()
     }
 
