@@ -104,7 +104,7 @@ impl Writer {
     /// Makes the directories of a path. Each is a real one, not a link that an earlier entry made.
     fn directories(&self, path: &Path) -> io::Result<()> {
         let mut at = self.top.as_fd().try_clone_to_owned()?;
-        for part in path.iter() {
+        for part in path {
             match rustix::fs::mkdirat(&at, part, Mode::from_raw_mode(0o755)) {
                 Ok(()) | Err(rustix::io::Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
@@ -134,7 +134,7 @@ impl Writer {
             }
             let bytes = self.buffer.get(..filled).unwrap_or_default();
             if filled == HOLE && bytes.iter().all(|byte| *byte == 0) {
-                file.seek(SeekFrom::Current(HOLE as i64))?;
+                file.seek(SeekFrom::Start(length + HOLE as u64))?;
             } else {
                 file.write_all(bytes)?;
             }

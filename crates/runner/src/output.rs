@@ -173,7 +173,7 @@ fn report(directory: &Path, path: PathBuf, tests: &[TestResult], log: &Reader) -
     }
     let examined = cases::examine(BufReader::new(file.take(LARGEST_REPORT)), &mut drop);
     let test = origin(&path, metadata.modified().ok(), tests, log);
-    (examined.cases.map(|cases| Report { test, path, cases }), examined.fault)
+    (examined.cases.map(|cases| Report { path, test, cases }), examined.fault)
 }
 
 /// Which test left a file: version 6 of autopkgtest has a directory for each; before, what was written while a test ran
