@@ -86,7 +86,7 @@ fn file(path: &Path, files: bool) -> Result<Report> {
             path.display()
         ),
         _ => bail!(
-            "{} is not a disk with a partition table, an ext4 file system, an EFI system partition, a unified kernel image or an initramfs of rocbed's",
+            "{} is neither a disk with a partition table, an ext4 file system, an EFI system partition, a unified kernel image nor an initramfs of rocbed's",
             path.display()
         ),
     };
@@ -140,7 +140,7 @@ mod tests {
         };
         assert!(told(b"")?.ends_with("x is empty"));
         assert!(told(&[0; 9000])?.contains("nothing but zeros"));
-        assert!(told(b"some text")?.contains("is not a disk with a partition table"));
+        assert!(told(b"some text")?.contains("is neither a disk with a partition table"));
         let file = File::options().write(true).open(&path)?;
         file.write_all_at(&[0x55, 0xaa], 510)?;
         let error = inspect(&path, false).map_err(|error| format!("{error:#}")).unwrap_err();
