@@ -129,7 +129,8 @@ fn colour(verdict: Verdict) -> &'static str {
 fn frame(lines: &[Line], width: usize) -> String {
     let mut text = HOME.to_owned();
     for line in lines {
-        let shown: String = line.text.chars().filter(|char| safetext::is_printable(*char)).take(width.saturating_sub(1)).collect();
+        let shown: String =
+            line.text.chars().filter(|char| safetext::is_printable(*char)).take(width.saturating_sub(1)).collect();
         match line.style {
             PLAIN => text.extend([&shown, CLEAR_LINE]),
             style => text.extend(["\x1b[", style, "m", &shown, "\x1b[0m", CLEAR_LINE]),
