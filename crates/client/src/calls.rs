@@ -121,7 +121,7 @@ impl Client {
         loop {
             match self.document(Method::POST, &format!("/leases/{}/complete", escape(lease)), Some(complete)) {
                 Err(ClientError::Refused(problem)) if problem.code == ProblemCode::Checking => {
-                    let pause = Duration::from_secs(problem.retry_after.unwrap_or(1).clamp(1, 30));
+                    let pause = problem.retry_after().unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(30));
                     if Instant::now() + pause > until {
                         return Err(ClientError::Refused(problem));
                     }

@@ -338,10 +338,9 @@ fn refused(url: &str, mut response: Response<Body>) -> Miss {
         };
     };
     let again = match problem.code {
-        // Somebody has to make room first, or a day has to go by: the caller knows better how long that may take.
-        ProblemCode::DiskFull | ProblemCode::QuotaExceeded => false,
-        // Whoever completes a lease waits for it.
-        ProblemCode::Checking => false,
+        // Somebody has to make room first, or a day has to go by: the caller knows better how long that may take. And whoever
+        // completes a lease waits for the check.
+        ProblemCode::DiskFull | ProblemCode::QuotaExceeded | ProblemCode::Checking => false,
         ProblemCode::Busy | ProblemCode::TooSlow => true,
         _ => problem.status >= 500 || problem.status == 429,
     };

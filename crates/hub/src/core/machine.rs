@@ -63,7 +63,7 @@ mod tests {
         Machine { name: "lab-1".into(), gpus: gpu::simulate(gpus).expect("targets"), ..Machine::default() }
     }
 
-    fn result(machine: Machine, gpus: &[&str]) -> JobResult {
+    fn result(machine: &Machine, gpus: &[&str]) -> JobResult {
         let json = serde_json::json!({
             "version": 1, "job": { "package": "gzip" }, "verdict": "pass", "simulated": machine.gpus.simulated,
             "started": "2026-11-01T10:00:00Z", "finished": "2026-11-01T10:01:00Z", "runs": [], "gpus": gpus,
@@ -82,26 +82,26 @@ mod tests {
     #[test]
     fn a_result_of_the_registered_machine_is_taken() {
         let lab = machine("gfx1030,gfx942");
-        assert_eq!(compare(&result(lab.clone(), &["simulated-1"]), &lab), Ok(Vec::new()));
+        assert_eq!(compare(&result(&lab, &["simulated-1"]), &lab), Ok(Vec::new()));
         // A job without a GPU used none, and so no simulated one.
-        let mut without = result(lab.clone(), &[]);
+        let mut without = result(&lab, &[]);
         without.simulated = false;
         assert_eq!(compare(&without, &lab), Ok(Vec::new()));
         let features = Machine { gpus: gpu::simulate("gfx90a:xnack+").expect("a target"), ..lab };
         let plain = Machine { gpus: gpu::simulate("gfx90a").expect("a target"), ..features.clone() };
-        assert_eq!(compare(&result(features, &["simulated-0"]), &plain), Ok(Vec::new()));
+        assert_eq!(compare(&result(&features, &["simulated-0"]), &plain), Ok(Vec::new()));
     }
 
     #[test]
     fn what_the_worker_did_not_register_is_refused() {
         let lab = machine("gfx1030");
         for (wrong, says) in [
-            (result(lab.clone(), &["0000:ff:00.0"]), "GPU `0000:ff:00.0` was used, and the worker has registered"),
-            (result(machine("gfx942"), &["simulated-0"]), "simulated gfx942 in the result"),
-            (result(real(lab.clone()), &["simulated-0"]), "the result is of real GPUs"),
+            (result(&lab, &["0000:ff:00.0"]), "GPU `0000:ff:00.0` was used, and the worker has registered"),
+            (result(&machine("gfx942"), &["simulated-0"]), "simulated gfx942 in the result"),
+            (result(&real(lab.clone()), &["simulated-0"]), "the result is of real GPUs"),
             (
                 result(
-                    Machine { gpus: gpu::Inventory { simulated: true, ..gpu::Inventory::default() }, ..lab.clone() },
+                    &Machine { gpus: gpu::Inventory { simulated: true, ..gpu::Inventory::default() }, ..lab.clone() },
                     &["simulated-0"],
                 ),
                 "does not say what it is",
@@ -110,7 +110,7 @@ mod tests {
             let problem = compare(&wrong, &lab).expect_err(says);
             assert!(problem.code == ProblemCode::WrongMachine && problem.detail.contains(says), "{problem}");
         }
-        assert!(compare(&result(lab.clone(), &["simulated-0"]), &real(lab)).is_err());
+        assert!(compare(&result(&lab, &["simulated-0"]), &real(lab)).is_err());
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
         let lab = machine("gfx1030");
         let image = protocol::ImageId { name: "rocm".into(), root: "6a1f".into() };
         let other = Machine { name: "elsewhere".into(), image: Some(image), ..lab.clone() };
-        let warnings = compare(&result(other, &["simulated-0"]), &lab).expect("it is taken");
+        let warnings = compare(&result(&other, &["simulated-0"]), &lab).expect("it is taken");
         assert!(
             warnings.len() == 2 && warnings[0].contains("`elsewhere`") && warnings[1].contains("6a1f"),
             "{warnings:?}"

@@ -69,7 +69,7 @@ pub(crate) fn complement(problem: &Problem, headers: &mut HeaderMap) {
         ProblemCode::QuotaExceeded => Some(3600),
         _ => None,
     };
-    if let Some(seconds) = problem.retry_after.or(usual) {
+    if let Some(seconds) = problem.retry_after().map(|time| time.as_secs()).or(usual) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
 }

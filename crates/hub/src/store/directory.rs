@@ -145,11 +145,11 @@ fn restrict(path: &Path, most: u32) {
     let path_shown = path.display();
     match fs::set_permissions(path, Permissions::from_mode(most)) {
         Ok(()) if mode & 0o077 != 0 => {
-            tracing::warn!("others on this machine could read {path_shown}: closed to them now")
+            tracing::warn!("others on this machine could read {path_shown}: closed to them now");
         }
         Ok(()) => {}
         Err(error) => {
-            tracing::warn!(%error, "others on this machine may read {path_shown}: it cannot be closed to them")
+            tracing::warn!(%error, "others on this machine may read {path_shown}: it cannot be closed to them");
         }
     }
 }

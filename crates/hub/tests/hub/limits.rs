@@ -67,7 +67,7 @@ fn a_stream_too_many_is_refused_until_another_ends() -> Outcome {
     stream.read_to_string(&mut body)?;
     let problem: Problem = serde_json::from_str(&body)?;
     assert!(problem.code == ProblemCode::TooMany && problem.detail.contains("event streams"), "{problem}");
-    assert!(problem.retry_after.is_some());
+    assert!(problem.retry_after().is_some());
     // Somebody else has places of their own.
     let token = format!("authorization: Bearer {}\r\n", hub.admin);
     assert_eq!(status(&ask(&hub, "/events", &token)?.0), "200");

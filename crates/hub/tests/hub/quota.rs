@@ -31,7 +31,7 @@ fn a_worker_may_send_so_much_a_day() -> Outcome {
         "{error}"
     );
     let client::ClientError::Refused(problem) = error else { return Err("it is refused by the hub".into()) };
-    assert!(problem.retry_after.is_some_and(|seconds| seconds > 3600));
+    assert!(problem.retry_after().is_some_and(|time| time > Duration::from_secs(3600)));
     // What is here already needs nothing of it, and others have their own.
     upload(&worker, &[1; 600])?;
     upload(&other, &[3; 900])?;

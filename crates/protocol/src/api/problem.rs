@@ -1,5 +1,8 @@
 //! [`Problem`]: why a request is refused (RFC 9457).
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +27,8 @@ pub struct Problem {
     pub offset: Option<u64>,
     /// After how many seconds the same request may be answered otherwise; header `Retry-After` says the same.
     #[serde(rename = "retry-after", default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u64>,
+    #[schemars(with = "Option<u64>")]
+    pub retry_after: Option<NonZeroU32>,
 }
 
 macro_rules! codes {
@@ -181,11 +185,16 @@ impl Problem {
         self
     }
 
-    /// The same, with the seconds after which it is worth another try.
+    /// The same, with the seconds after which it is worth another try; at least one.
     #[must_use]
     pub fn after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.retry_after = NonZeroU32::new(u32::try_from(seconds.max(1)).unwrap_or(u32::MAX));
         self
+    }
+
+    /// After how long it is worth another try, if the hub has said.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.map(|seconds| Duration::from_secs(seconds.get().into()))
     }
 }
 
@@ -215,6 +224,11 @@ mod tests {
         let json = serde_json::to_value(Problem::new(ProblemCode::WrongOffset, "the hub has 7 bytes").at(7))?;
         assert_eq!(json["type"], "/problems#wrong-offset");
         assert_eq!((&json["status"], &json["offset"]), (&409.into(), &7.into()));
+        let wait = Problem::new(ProblemCode::TooMany, "too many requests").after(0);
+        assert_eq!((wait.status, wait.retry_after()), (429, Some(Duration::from_secs(1))));
+        let json = serde_json::to_string(&wait)?;
+        assert!(json.contains("\"retry-after\":1"), "{json}");
+        assert_eq!(serde_json::from_str::<Problem>(&json)?, wait);
         Ok(())
     }
 }
