@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use archive::release::{self, Keyring, Release, ReleaseError, ValidUntil, verify_detached, verify_inrelease};
 use progress::Progress;
+use store::fetch::proxy::without_password;
 use store::{Digest, FetchError, Fetcher};
 
 use super::quote;
@@ -41,7 +42,7 @@ impl Verified {
         let base = base(&mirror.url, &wish.suite);
         let (name, signed) =
             fetch(&base, fetcher).with_context(|| format!("fetching the Release file of {}", wish.suite))?;
-        let url = format!("{base}/{name}");
+        let url = format!("{}/{name}", without_password(&base));
         let (now, keyring) = (SystemTime::now(), keyring(wish)?);
         let verified = match &signed {
             Signed::Inline(bytes) => verify_inrelease(bytes, &keyring, now),

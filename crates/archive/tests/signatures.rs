@@ -1,6 +1,7 @@
 //! Whose signatures on Release files are accepted. All keys are made here and now.
 
 use archive::release::{Keyring, Problem, Verified, VerifyError, verify_detached, verify_inrelease};
+use jiff::Timestamp;
 use sequoia_openpgp::{
     Cert,
     cert::{CertBuilder, CertRevocationBuilder, CipherSuite},
@@ -286,5 +287,5 @@ fn a_renewed_key_expires_when_its_owner_said_last() {
     let now_or_later = SystemTime::now().max(now()) + Duration::from_secs(1);
     let verified = verify_inrelease(&sign(&[&cert], now() - 60 * DAY), &keyring(&[&renewed]), now_or_later).unwrap();
     assert_eq!(Release::parse(&verified.text).unwrap().check_signers(&verified.signers), Ok(()));
-    assert_eq!(verified.signers[0].expires.map(|time| time.as_second()), Some(1_793_347_681 + 1000 * 24 * 3600));
+    assert_eq!(verified.signers[0].expires.map(Timestamp::as_second), Some(1_793_347_681 + 1000 * 24 * 3600));
 }

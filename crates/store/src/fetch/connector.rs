@@ -49,7 +49,7 @@ impl Router {
     /// Asks the proxy for what is at `http:` addresses.
     fn forward(&self, details: &ConnectionDetails, proxy: &Proxy) -> Result<Option<Box<dyn Transport>>, Error> {
         let uri = proxy_uri(proxy)?;
-        let authority = details.uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        let authority = details.uri.authority().map_or("", |authority| authority.as_str());
         let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
         // The resolver has found the proxy's addresses.
         let to_proxy = ConnectionDetails { uri: &uri, ..copy(details) };

@@ -24,7 +24,7 @@ pub use error::{Cause, Failure, FetchError, LocalFile, Missing, Problem};
 use crate::{Digest, Store};
 use client::Client;
 use job::{Job, Outcome};
-use proxy::Proxies;
+use proxy::{Proxies, without_password};
 
 /// A file that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl Fetcher {
     /// [`FetchError::Failed`] (see [`FetchError::is_not_found`]), [`FetchError::Offline`].
     pub fn fetch_bytes(&self, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         if self.options.offline {
-            let missing = Missing { label: url.to_owned(), url: url.to_owned(), size: None };
+            let missing = Missing { label: without_password(url), url: url.to_owned(), size: None };
             return Err(FetchError::Offline(vec![missing]));
         }
         let mut failures = 0;
@@ -221,7 +221,7 @@ impl Fetcher {
                 let host = job::authority(url).to_owned();
                 let unreachable = if matches!(problem, Problem::Unreachable(_)) { vec![host] } else { Vec::new() };
                 let cause = Cause { url: url.to_owned(), attempts: failures, problem };
-                let failure = Failure { label: url.to_owned(), causes: vec![cause] };
+                let failure = Failure { label: without_password(url), causes: vec![cause] };
                 return Err(FetchError::Failed { failures: vec![failure], requested: 1, unreachable });
             }
             job::pause(&self.options, failures, wait, &AtomicBool::new(false));

@@ -15,6 +15,7 @@ use crate::fetch::client::{Client, io_problem};
 use crate::fetch::content_range;
 use crate::fetch::error::Problem;
 use crate::fetch::partial::Partial;
+use crate::fetch::proxy::without_password;
 use crate::fetch::read_limited;
 use crate::fetch::retry::retry_after;
 
@@ -62,12 +63,12 @@ impl Sink<'_> {
         match url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
             Some("file") => self.fill_from_file(url),
             Some("http" | "https") => self.fill_from_server(client, url),
-            _ => Err(Problem::BadUrl(url.to_owned()).into()),
+            _ => Err(Problem::BadUrl(without_password(url)).into()),
         }
     }
 
     fn fill_from_file(&mut self, url: &str) -> Result<(), Stopped> {
-        let path = file_path(url).ok_or_else(|| Problem::BadUrl(url.to_owned()))?;
+        let path = file_path(url).ok_or_else(|| Problem::BadUrl(without_password(url)))?;
         let file = File::open(&path).map_err(Problem::from)?;
         let metadata = file.metadata().map_err(Problem::from)?;
         if !metadata.is_file() {
@@ -162,7 +163,7 @@ impl Sink<'_> {
 pub(crate) fn small(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, (Problem, Option<Duration>)> {
     let too_long = || (Problem::WrongSize { expected: limit, got: limit.saturating_add(1) }, None);
     if url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file://")) {
-        let path = file_path(url).ok_or_else(|| (Problem::BadUrl(url.to_owned()), None))?;
+        let path = file_path(url).ok_or_else(|| (Problem::BadUrl(without_password(url)), None))?;
         let read = File::open(path).and_then(|file| read_limited(file, limit));
         return read.map_err(|e| (Problem::from(e), None))?.ok_or_else(too_long);
     }

@@ -185,17 +185,14 @@ fn parse_login(text: &str) -> Result<Login, Reason> {
 }
 
 fn parse_host(text: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (address, rest) = rest.split_once(']')?;
-            let port = if rest.is_empty() { "" } else { rest.strip_prefix(':')? };
-            (format!("[{}]", address.parse::<Ipv6Addr>().ok()?), port)
-        }
-        None => {
-            let (host, port) = text.split_once(':').unwrap_or((text, ""));
-            let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-            (Some(host).filter(|host| !host.is_empty() && host.chars().all(is_host))?.to_owned(), port)
-        }
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']')?;
+        let port = if rest.is_empty() { "" } else { rest.strip_prefix(':')? };
+        (format!("[{}]", address.parse::<Ipv6Addr>().ok()?), port)
+    } else {
+        let (host, port) = text.split_once(':').unwrap_or((text, ""));
+        let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        (Some(host).filter(|host| !host.is_empty() && host.chars().all(is_host))?.to_owned(), port)
     };
     let port = match port {
         "" => None,
