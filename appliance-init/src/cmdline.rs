@@ -162,6 +162,8 @@ impl CommandLine {
                 | Key::Mirror
                 | Key::CheckValidUntil
                 | Key::Gpu
+                | Key::LeaveOut
+                | Key::SimulateFaults
                 | Key::OverlaySize
                 | Key::Watchdog
                 | Key::DebugShell

@@ -17,6 +17,7 @@ pub mod devices;
 pub mod drivers;
 pub mod events;
 pub mod fatal;
+pub mod faults;
 mod foreign;
 pub mod hardware;
 pub mod initramfs;

@@ -1,6 +1,8 @@
 //! [`Findings`]: what a whole log says, for people and programs.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -10,6 +12,8 @@ use super::reader::{Reader, Trust};
 use crate::address::PciAddress;
 use crate::fault::{Fault, FaultKind};
 use crate::kernel_log::{Event, KernelLog, LogEntry};
+use crate::kmsg::{read_kernel_log, read_log_file};
+use crate::sysfs::Sysfs;
 
 /// Lines that are kept of a finding: the first ones say most.
 const MOST_LINES: usize = 12;
@@ -62,6 +66,23 @@ impl Findings {
         }
         findings.add_starts(&KernelLog::parse(text));
         findings
+    }
+
+    /// Reads a file, or standard input where it is `-`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        Ok(Self::of_log(&read_log_file(path)?, Trust::Text, None))
+    }
+
+    /// Reads the running kernel's log.
+    ///
+    /// # Errors
+    /// `EPERM` for users without privileges where `kernel.dmesg_restrict` is 1.
+    pub fn of_this_machine() -> io::Result<Self> {
+        let places = Places::of_machine(&Sysfs::default());
+        Ok(Self::of_log(&read_kernel_log()?, Trust::Record, Some(places)))
     }
 
     fn add(&mut self, fault: &Fault) {

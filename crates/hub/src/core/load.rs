@@ -56,6 +56,7 @@ impl State {
                 registered: row.get(5)?,
                 seen: Arc::new(AtomicI64::new(row.get(6)?)),
                 paused: row.get(7)?,
+                retry: None,
             };
             state.workers.insert(row.get(0)?, worker);
         }

@@ -4,13 +4,18 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use protocol::VERSION;
-use protocol::api::{Pause, ProblemCode, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, check_id};
+use protocol::api::{
+    Pause, ProblemCode, Register, Registered, RetryGpus, WorkerInfo, WorkerPage, WorkerReport, check_id,
+};
 use serde::Deserialize;
 
 use crate::http::answer::{Answer, refuse};
 use crate::http::auth::{Admin, Joining, Reader, WorkerId};
 use crate::http::body::Document;
 use crate::hub::Shared;
+
+/// No machine has more.
+const MOST_GPUS: usize = 256;
 
 pub(crate) async fn register(
     State(shared): State<Shared>,
@@ -97,6 +102,20 @@ pub(crate) async fn pause(
 pub(crate) async fn resume(State(shared): State<Shared>, _: Admin, Path(id): Path<String>) -> Answer<Json<WorkerInfo>> {
     let worker = id.clone();
     shared.core.write(move |tx| tx.pause(&worker, None)).await?;
+    info(&shared, &id)
+}
+
+pub(crate) async fn retry_gpus(
+    State(shared): State<Shared>,
+    _: Admin,
+    Path(id): Path<String>,
+    Document(retry): Document<RetryGpus>,
+) -> Answer<Json<WorkerInfo>> {
+    if retry.gpus.len() > MOST_GPUS || retry.gpus.iter().any(|gpu| gpu.is_empty() || gpu.len() > 100) {
+        return refuse(ProblemCode::Invalid, "gpus: these are not ids of GPUs".to_owned());
+    }
+    let worker = id.clone();
+    shared.core.write(move |tx| tx.retry_gpus(&worker, retry.gpus)).await?;
     info(&shared, &id)
 }
 

@@ -22,7 +22,7 @@ pub use leases::{
 pub use problem::{Problem, ProblemCode};
 pub use results::{ResultDetail, ResultInfo, ResultPage};
 pub use uploads::{CreateUpload, Upload};
-pub use workers::{Health, Pause, Register, Registered, WorkerInfo, WorkerPage, WorkerReport};
+pub use workers::{Health, Pause, Register, Registered, RetryGpus, WorkerInfo, WorkerPage, WorkerReport};
 
 /// Where the API lives on a hub.
 pub const PREFIX: &str = "/api/v1";

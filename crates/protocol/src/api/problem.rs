@@ -22,6 +22,9 @@ pub struct Problem {
     /// Where the hub is, when an offset was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// Which GPUs to try again; all if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
 }
 
 macro_rules! codes {
@@ -79,6 +82,9 @@ codes! {
     /// Somebody has told the hub to give this worker no jobs.
     WorkerPaused "worker-paused" 403 "the worker is paused at the hub"
         "ask again in some minutes; who runs the hub resumes it with `rocbed workers resume`";
+    /// Somebody wants GPUs of this worker to be tried again that it has left out.
+    RetryGpus "retry-gpus" 409 "GPUs that were left out are to be tried again"
+        "forget their faults, restart, and register with them";
     /// There is nothing there.
     NotFound "not-found" 404 "there is no such thing"
         "check the id; lists are at /api/v1/jobs, /api/v1/results and /api/v1/workers";
@@ -155,6 +161,7 @@ impl Problem {
             code,
             advice: code.advice().into(),
             offset: None,
+            gpus: Vec::new(),
         }
     }
 

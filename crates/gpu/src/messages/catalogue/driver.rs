@@ -53,6 +53,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     contained(Driver, Hang, "Ring {w} reset succe", "6.13", "amdgpu/amdgpu_job.c"),
     contained(Driver, Hang, "Ring {w} ring reset succe", "6.17", "amdgpu/amdgpu_job.c"),
     detail(Driver, Hang, "Starting {w} ring reset", "6.13", "amdgpu/amdgpu_job.c"),
+    detail(Driver, Hang, "device coredump was made", "4.18", "drivers/base/devcoredump.c, as an event"),
     detail(Driver, Hang, "Process information: process", "4.20", "amdgpu/amdgpu_job.c"),
     fault(Driver, Hang, "VPE queue reset failed", "6.13", "amdgpu/vpe_v6_1.c"),
     fault(Driver, Hang, "kiq ring test failed after ring: {w} queue reset", "6.12", "amdgpu/gfx_v9_4_3.c"),
