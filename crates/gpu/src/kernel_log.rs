@@ -12,6 +12,10 @@ const MAX_LINES: usize = 200_000;
 
 /// So many of the driver's last words about a device are kept for the case that it gives up.
 const LAST_WORDS: usize = 6;
+/// They are looked for in so many of its last lines.
+const LAST_LINES: usize = 24;
+/// No machine has more devices with this driver.
+const MOST_DEVICES: usize = 256;
 
 /// Something that the log tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,34 +202,35 @@ impl KernelLog {
     }
 }
 
-/// The driver's last errors about each device.
+/// The driver's last lines about each device.
 #[derive(Debug, Default)]
-struct LastWords(BTreeMap<Option<PciAddress>, VecDeque<String>>);
+struct LastWords<'t>(BTreeMap<Option<PciAddress>, VecDeque<(Option<u8>, &'t str)>>);
 
-impl LastWords {
-    fn note(&mut self, address: Option<PciAddress>, record: &Record<'_>) {
-        let is_error = match record.level {
-            Some(level) => level <= 4,
-            None => {
-                let has = |words: &str| record.message.contains(words);
-                ["ail", "rror", "nvalid", "imeout", "timed out", "nable to", "not ", "stuck", "exceed"]
-                    .iter()
-                    .any(|words| has(words))
-            }
-        };
-        if !is_error || self.0.len() > 256 {
+impl<'t> LastWords<'t> {
+    fn note(&mut self, address: Option<PciAddress>, record: &Record<'t>) {
+        if self.0.len() > MOST_DEVICES {
             return;
         }
         let words = self.0.entry(address).or_default();
-        if words.len() >= LAST_WORDS {
+        if words.len() >= LAST_LINES {
             words.pop_front();
         }
-        words.push_back(printable(record.message));
+        words.push_back((record.level, record.message));
     }
 
+    /// The last errors among them.
     fn take(&mut self, address: Option<PciAddress>) -> Vec<String> {
-        self.0.remove(&address).unwrap_or_default().into()
+        let lines = self.0.remove(&address).unwrap_or_default();
+        let errors: Vec<_> = lines.into_iter().filter(|(level, line)| is_error(*level, line)).collect();
+        let first = errors.len().saturating_sub(LAST_WORDS);
+        errors.iter().skip(first).map(|(_, line)| printable(line)).collect()
     }
+}
+
+/// Whether a line is of an error or a warning: by its level, or by its words where the form of the log has no levels.
+fn is_error(level: Option<u8>, line: &str) -> bool {
+    let words = ["ail", "rror", "nvalid", "imeout", "timed out", "nable to", "not ", "stuck", "exceed"];
+    level.map_or_else(|| words.iter().any(|words| line.contains(words)), |level| level <= 4)
 }
 
 fn events(record: &Record<'_>, spoken: Spoken<'_>) -> (Vec<Event>, Option<&'static Entry>) {

@@ -142,7 +142,7 @@ fn read(sysfs: &Sysfs, address: PciAddress, at: &str) -> Option<PciGpu> {
 /// the card says nothing about the slot. It is that of the card's topmost bridge, or what the power management says.
 fn slot_link(sysfs: &Sysfs, at: &str) -> Option<PciLink> {
     bridge_link(sysfs, at)
-        .or_else(|| managed_link(&sysfs.text(&format!("{at}/pp_dpm_pcie")).ok()?, read_link(sysfs, at)?))
+        .or_else(|| managed_link(&sysfs.text(&format!("{at}/pp_dpm_pcie")).ok()?, &read_link(sysfs, at)?))
 }
 
 fn bridge_link(sysfs: &Sysfs, at: &str) -> Option<PciLink> {
@@ -159,7 +159,7 @@ fn bridge_link(sysfs: &Sysfs, at: &str) -> Option<PciLink> {
 
 /// `1: 8.0GT/s, x8 619Mhz *`: the starred row of `pp_dpm_pcie` is in use. It counts where it has fewer lanes than the
 /// function says.
-fn managed_link(table: &str, function: PciLink) -> Option<PciLink> {
+fn managed_link(table: &str, function: &PciLink) -> Option<PciLink> {
     let rows: Vec<(&str, u8, bool)> = table
         .lines()
         .filter_map(|line| {

@@ -567,6 +567,14 @@ mod boards {
     }
 
     #[test]
+    fn a_copy_without_links_has_them_as_text() {
+        let mut machine = Machine::with_amdgpu();
+        machine.device("0000:02:00.0", "0x030000", 0x1002, 0x67ff, None, &[("driver", "../../drivers/amdgpu")]);
+        machine.log("[ 2.7] amdgpu 0000:02:00.0: kfd not supported on this ASIC\n");
+        assert_eq!(reasons(&machine.detect()), [ReasonKind::UnsupportedByKfd]);
+    }
+
+    #[test]
     fn a_gpu_that_sleeps_for_good_is_of_no_use_though_kfd_has_it() {
         let sleeping = |state: &str, log: &str| {
             let mut machine = Machine::with_amdgpu();

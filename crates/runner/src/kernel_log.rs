@@ -209,6 +209,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_charged_to_the_gpu_that_had_it() {
+        #[allow(clippy::redundant_closure_for_method_calls)] // the method is of one lifetime only
         let faults = |gpus: &[&str], lines: &[&str]| watch(gpus, lines, |watch| watch.faults());
         let both = ["0000:03:00.0", "0000:43:00.0"];
         assert_eq!(faults(&both, &[RESET]).serious.into_keys().collect::<Vec<_>>(), ["0000:03:00.0"]);

@@ -125,7 +125,9 @@ impl KernelLog for Kmsg {
             waiting.bytes = 0;
             (std::mem::take(&mut waiting.records), waiting.failure.take())
         };
-        records.iter().for_each(|text| record(text));
+        for text in &records {
+            record(text);
+        }
         failure.map_or(Ok(()), Err)
     }
 

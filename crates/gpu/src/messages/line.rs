@@ -12,7 +12,7 @@ pub(crate) struct Record<'t> {
     /// Its level, 0 to 7 (syslog(2)): 3 is an error.
     pub(crate) level: Option<u8>,
     /// Whether it has the form of `/dev/kmsg`, whose fields the kernel alone writes.
-    pub(crate) is_record: bool,
+    pub(crate) of_kmsg: bool,
     /// The device that the field `DEVICE=` names.
     pub(crate) device: Option<PciAddress>,
 }
@@ -28,7 +28,7 @@ impl<'t> Record<'t> {
                 message: message.trim(),
                 of_kernel: Some(priority >> 3 == 0),
                 level: Some((priority & 7) as u8),
-                is_record: true,
+                of_kmsg: true,
                 device,
             };
         }
@@ -36,7 +36,7 @@ impl<'t> Record<'t> {
             message: without_times(message).trim(),
             of_kernel,
             level,
-            is_record: false,
+            of_kmsg: false,
             device: None,
         };
         if let Some((facility, level, message)) = decoded(line) {

@@ -38,6 +38,21 @@ impl Places {
                 places.gpus.entry(address).or_default();
             }
         }
+        // What the PCI core found: `pci 0000:03:00.0: [1002:73bf] type 00 class 0x030000`.
+        for at in memchr::memmem::find_iter(text.as_bytes(), b": [1002:") {
+            let found = || {
+                let line = text.get(at..)?.lines().next()?;
+                let is_gpu = ["class 0x0300", "class 0x0302", "class 0x0380", "class 0x1200"]
+                    .iter()
+                    .any(|class| line.contains(class));
+                let before = text.get(..at)?;
+                let address = before.get(before.rfind(char::is_whitespace)? + 1..)?;
+                is_gpu.then(|| address.parse().ok())?
+            };
+            if let Some(address) = found().filter(|_| places.gpus.len() < MOST) {
+                places.gpus.entry(address).or_default();
+            }
+        }
         for at in memchr::memmem::find_iter(text.as_bytes(), b": PCI bridge to [bus ") {
             let bridge = || {
                 let before = text.get(..at)?;

@@ -91,14 +91,14 @@ impl Reader {
         if matches!(spoken.by, By::Kernel | By::Driver) && begins_with_process(record.message) {
             return Vec::new();
         }
-        let completed = self.follow(spoken.by, record.message);
+        let completed = self.follow(spoken, record.message);
         completed.into_iter().chain(self.fault(&record, spoken)).collect()
     }
 
     fn believes(&self, record: &Record<'_>) -> bool {
         match self.trust {
             Trust::Text => record.of_kernel != Some(false),
-            Trust::Record | Trust::Simulated => record.is_record && record.of_kernel == Some(true),
+            Trust::Record | Trust::Simulated => record.of_kmsg && record.of_kernel == Some(true),
         }
     }
 
@@ -112,16 +112,17 @@ impl Reader {
     }
 
     /// Keeps up with who speaks; a fault that this line completes.
-    fn follow(&mut self, by: By<'_>, message: &str) -> Option<Fault> {
+    fn follow(&mut self, Spoken { by, body }: Spoken<'_>, message: &str) -> Option<Fault> {
+        let begins = |starts: &[&str]| starts.iter().any(|start| body.starts_with(start));
         if let By::Gpu(address) = by {
             self.last = Some(address);
-            let has = |words: &str| message.contains(words);
-            if has("enabling device (") || has("detected ip block number 0") || has("initializing kernel modesetting") {
+            if begins(&["enabling device (", "detected ip block number 0", "initializing kernel modesetting"]) {
                 self.starting.insert(address);
-            } else if has("Fatal error during GPU init") || has("Initialized amdgpu") {
+            } else if begins(&["Fatal error during GPU init", "Initialized amdgpu"]) {
                 self.starting.remove(&address);
             }
-        } else if message.contains("Initialized amdgpu")
+        } else if by == By::Driver
+            && begins(&["Initialized amdgpu"])
             && let Some(address) = PciAddress::find(message)
         {
             self.starting.remove(&address);
@@ -292,6 +293,9 @@ fn within(text: &str) -> Option<PciAddress> {
 /// Whether a line begins with the name of a process, which the process itself chooses, in up to 15 bytes.
 fn begins_with_process(message: &str) -> bool {
     (1..=15).any(|length| {
+        if !matches!(message.as_bytes().get(length), Some(b'[' | b'(' | b':')) {
+            return false;
+        }
         let Some(rest) = message.get(length..) else { return false };
         if rest.starts_with(": page allocation") || rest.starts_with(": vmalloc") {
             return true;

@@ -206,12 +206,21 @@ fn what_a_port_says_is_about_the_gpu_below_it() {
         assert_eq!(told(&format!("{below}[ 9.0] {line}")), [], "{line}");
     }
     for line in [
+        "arm-smmu-v3 arm-smmu-v3.0.auto: event: F_TRANSLATION client: 0000:43:00.0 sid: 0x4300 ssid: 0x0 iova: 0x1 ipa: 0x0",
         "AMD-Vi: Event logged [IO_PAGE_FAULT device=0000:43:00.0 domain=0x0000 address=0x0 flags=0x0010]",
         "AMD-Vi: Event logged [IO_PAGE_FAULT device=43:00.0 domain=0x0000 address=0x0 flags=0x0010]",
         "DMAR: [DMA Read NO_PASID] Request device [43:00.0] fault addr 0x0 [fault reason 0x06] PTE Read access is not set",
     ] {
         assert_eq!(told(&format!("{below}[ 9.0] {line}")), [("dma-refused", false)], "{line}");
     }
+}
+
+#[test]
+fn a_gpu_that_no_driver_spoke_of_is_known_by_its_class() {
+    let log = "pci 0000:03:00.0: [1002:73bf] type 00 class 0x030000\npci 0000:03:00.0: Unable to change power state from D3cold \
+        to D0, device inaccessible\npci 0000:05:00.0: Unable to change power state from D3cold to D0, device inaccessible\n";
+    let findings = Findings::of_log(log, Trust::Text, None);
+    assert_eq!((findings.0.len(), findings.0[0].device.unwrap().to_string()), (1, "0000:03:00.0".to_owned()));
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     fault(Iommu, DmaRefused, "AMD-Vi: Completion-Wait loop timed out", "4.x", "drivers/iommu/amd/iommu.c"),
     fault(Iommu, DmaRefused, "DMAR: [{}] Request device [{w}] fault addr", "4.x", "drivers/iommu/intel/dmar.c"),
     fault(Iommu, DmaRefused, "DMAR: [{}] Request device [{w}] PASID {w} fault addr", "5.x", "drivers/iommu/intel/dmar.c"),
+    fault(Iommu, DmaRefused, "arm-smmu-v3 {w} event: {w} client: {w} sid", "6.15", "drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c"),
 
     // Reported by the firmware (APEI), in several lines.
     fault(Aer, Hardware, "vendor_id: 0x1002, device_id: {n}", "4.x", "drivers/firmware/efi/cper.c"),

@@ -44,7 +44,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     fault(Driver, Hang, "ring {n} timeout to preempt ib", "4.19", "amdgpu/gfx_v9_0.c"),
     fault(Driver, Hang, "ring {w} is hung", "4.x", "amdgpu/amdgpu_device.c"),
     fault(Driver, Hang, "GPU hang", "4.x", "amdgpu/amdgpu_device.c"),
-    fault(Driver, Hang, "ring reset disabled", "6.17", "amdgpu/amdgpu_job.c"),
     fault(Driver, Hang, "Ring reset disabled", "6.17", "amdgpu/amdgpu_job.c"),
     fault(Driver, Hang, "Ring {w} reset disabled", "6.17", "amdgpu/amdgpu_job.c"),
     fault(Driver, Hang, "Ring {w} reset failure", "6.13", "amdgpu/amdgpu_job.c"),
@@ -99,6 +98,9 @@ pub(super) const ENTRIES: &[Entry] = &[
     fault(Driver, Hang, "Couldn't unmap all the queues", "6.16", "amdgpu/amdgpu_userq.c"),
     fault(Driver, Hang, "Error ({n}) waiting for fence", "4.x", "amdgpu/amdgpu_ctx.c"),
     entry(Driver, "Fence fallback timer expired on ring", Meaning::Repeated(Hang, 10), "4.x", "amdgpu/amdgpu_fence.c"),
+
+    detail(Driver, Hang, "couldn't schedule ib on ring", "4.x", "amdgpu/amdgpu_ib.c"),
+    detail(Driver, Hang, "Trying to move memory with ring turned off", "4.x", "amdgpu/amdgpu_ttm.c"),
 
     // Resets.
     fault(Driver, Reset, "GPU reset begin", "4.x", "amdgpu/amdgpu_device.c"),
