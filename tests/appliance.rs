@@ -83,10 +83,19 @@ fn every_kind_of_ending_is_reported_and_other_disks_cannot_be_written_to() {
         job("skips", "gpu = [\"gfx1030\"]"),
         job("passes", "id = \"elsewhere\"\ngpu = [\"gfx942\"]"),
     ];
+    let faults: Vec<String> = SIMULATED
+        .iter()
+        .map(|(id, tree, lines)| {
+            let env = format!("env = {{ ROCBED_SIMULATE_FAULT = {lines:?} }}");
+            job(tree, &format!("id = {id:?}\ntimeout = \"10m\"\n{env}"))
+        })
+        .collect();
+    let jobs = [&jobs[..], &faults, &[job("forges", ""), job("passes", "id = \"after\"")]].concat();
     let directory = tempfile::tempdir().expect("a directory");
     let screen = directory.path().join("screen.png");
     let words = ["--gpu", "gfx1030", "--network", "none", "--screenshot", &screen.to_string_lossy()];
     let victims = Victims::default();
+    let words = [&words[..], &["--append", "rocbed.simulate-faults=yes"]].concat();
     let ran = run_jobs_on(|call| victims.plugged_in(call), &smoke_image(), &jobs.concat(), &words);
     // Some failed and some were skipped, in autopkgtest's own numbers.
     assert_eq!(ran.output.code, Some(6), "{}", ran.output.stderr);
@@ -126,7 +135,36 @@ fn every_kind_of_ending_is_reported_and_other_disks_cannot_be_written_to() {
     assert_eq!(ran.verdict("elsewhere"), "neutral");
     let why = ran.job("elsewhere")["summary"].as_str().unwrap_or_default();
     assert_eq!(why, "not run: it needs gfx942, and this machine has gfx1030");
+
+    for (id, _, lines) in SIMULATED {
+        assert_eq!(ran.verdict(id), "gpu-fault", "{id}: {}\n{}", ran.job(id), ran.console());
+        let log = ran.job(id)["result"]["kernel_log"].to_string() + &ran.job(id)["result"]["kernel-log"].to_string();
+        let first = lines.split('|').next_back().unwrap_or_default();
+        assert!(log.contains(first), "{id}: {log}");
+    }
+    // What leaves the GPU not as it was ends the job at once: its test would have gone on for ever.
+    let problem = ran.job("lost")["result"]["problem"].to_string();
+    assert!(problem.contains("the job was ended for it"), "{problem}");
+    // What ends only the process that did it does not.
+    assert_eq!(ran.outcomes("page-fault").len(), 3);
+    // Words that a test chose are not the kernel's.
+    assert_eq!(ran.verdict("forges"), "pass", "{}", ran.job("forges"));
+    assert!(ran.bundled("forges", "kernel.log").contains("GPU reset begin!"), "the kernel did quote them");
+    assert_eq!(ran.verdict("after"), "pass");
 }
+
+/// Faults that are written to the kernel's log while a job runs: the job's id, its tree, and the lines.
+const SIMULATED: [(&str, &str, &str); 5] = [
+    ("lost", "hangs", "amdgpu 0000:03:00.0: amdgpu: device lost from bus!"),
+    ("wedged", "hangs", "amdgpu 0000:03:00.0: [drm] device wedged, needs recovery"),
+    ("kfd-hang", "hangs", "amdgpu: qcm fence wait loop timeout expired|amdgpu: Failed to evict process queues"),
+    (
+        "vmid-0",
+        "hangs",
+        "amdgpu 0000:03:00.0: amdgpu: [gfxhub] page fault (src_id:0 ring:153 vmid:0 pasid:0, for process  pid 0 thread  pid 0)",
+    ),
+    ("page-fault", "passes", "amdgpu 0000:03:00.0: amdgpu: [gfxhub] page fault (src_id:0 ring:24 vmid:8 pasid:32771)"),
+];
 
 #[test]
 fn packages_of_the_archive_pass() {

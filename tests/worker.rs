@@ -191,7 +191,7 @@ fn a_power_cut_and_a_killed_hub_lose_nothing() {
 fn a_job_that_is_cancelled_ends_on_the_machine_too() {
     let (hub, trees) = (Hub::start(&["--lease", "5s"]), Trees::new());
     let id = add(&hub, &[&trees.command("endless", "while :; do sleep 1; done")]);
-    let worker = Worker::boot(&hub, &[]);
+    let worker = Worker::boot(&hub, &["--append", "rocbed.simulate-faults=yes"]);
     until("the test runs", &hub, &worker, || {
         job(&hub, &id)["phase"].as_str().is_some_and(|it| it.contains("test only"))
     });
@@ -200,4 +200,14 @@ fn a_job_that_is_cancelled_ends_on_the_machine_too() {
     until("the next job is done", &hub, &worker, || job(&hub, &next)["state"] == "finished");
     assert_eq!(job(&hub, &id)["state"], "cancelled");
     assert_eq!(job(&hub, &next)["result"]["verdict"], "pass");
+
+    // A GPU that is lost ends the job at once; its result is delivered, and the machine restarts.
+    let fault = "ROCBED_SIMULATE_FAULT=amdgpu 0000:03:00.0: amdgpu: device lost from bus!";
+    let lost = add(&hub, &[&trees.command("hung", "while :; do sleep 1; done"), "--env", fault]);
+    until("the fault is reported", &hub, &worker, || job(&hub, &lost)["state"] == "finished");
+    assert_eq!(job(&hub, &lost)["result"]["verdict"], "gpu-fault");
+    let health = |hub: &Hub| hub.json(&["workers", "list"])[0].clone();
+    until("the machine restarts", &hub, &worker, || health(&hub)["health"] == "rebooting");
+    let message = health(&hub)["message"].to_string();
+    assert!(message.contains("GPU simulated-0 had a fault (GPU lost)"), "{message}");
 }

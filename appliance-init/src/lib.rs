@@ -13,6 +13,7 @@ pub mod devices;
 pub mod drivers;
 pub mod events;
 pub mod fatal;
+pub mod faults;
 pub mod first_stage;
 mod foreign;
 pub mod hardware;

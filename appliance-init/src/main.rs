@@ -8,7 +8,7 @@ use rocbed_init::console::Console;
 use rocbed_init::fatal::{Fatal, show_and_reboot};
 use rocbed_init::linux::Linux;
 use rocbed_init::netroot::boot_report;
-use rocbed_init::{first_stage, modprobe, second_stage, virt};
+use rocbed_init::{faults, first_stage, modprobe, second_stage, virt};
 
 fn main() -> ExitCode {
     if virt::is_wanted() {
@@ -22,13 +22,16 @@ fn main() -> ExitCode {
         if std::env::args_os().nth(1).is_some_and(|argument| argument == "detect") {
             std::process::exit(detect::main(std::env::args_os().skip(2)));
         }
+        if std::env::args_os().nth(1).is_some_and(|argument| argument == "faults") {
+            std::process::exit(faults::main(std::env::args_os().skip(2)));
+        }
         if std::env::args_os().nth(1).is_some_and(|argument| argument == "agent") {
             return agent::main();
         }
         eprintln!(
             "rocbed-init: this is the first process of a rocbed appliance; anywhere else it has only `rocbed-init \
-             detect`, which shows the machine's GPUs (see `rocbed-init detect --help`), and `rocbed-init virt`, which \
-             makes testbeds for autopkgtest (see `rocbed-init virt --help`)"
+             detect`, which shows the machine's GPUs (see `rocbed-init detect --help`), `rocbed-init faults`, which says \
+             what a kernel log tells about GPUs, and `rocbed-init virt`, which makes testbeds for autopkgtest (see `rocbed-init virt --help`)"
         );
         std::process::exit(2);
     }

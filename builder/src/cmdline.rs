@@ -20,7 +20,7 @@ pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, 
 pub use netboot::Netboot;
 pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsReport, ResultsShow};
 pub use stick::{Collect, Flash, OntoStick, SettingsArgs};
-pub use workers::{WorkersCommand, WorkersList, WorkersNamed, WorkersPause, WorkersShow};
+pub use workers::{WorkersCommand, WorkersList, WorkersNamed, WorkersPause, WorkersRetryGpu, WorkersShow};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -144,6 +144,16 @@ pub enum Command {
     /// Look at the machines that a hub gives jobs to, pause and remove them
     #[command(subcommand)]
     Workers(WorkersCommand),
+    /// Show the GPUs of this machine, or of a copy of a machine's /sys: those that ROCm can use, and what is wrong with the
+    /// others
+    ///
+    /// Exit status: 0, whether there is a GPU to use or not.
+    Detect(Detect),
+    /// Say what a kernel log tells about GPUs: faults, resets, GPUs that did not start
+    ///
+    /// Reads the output of dmesg with any of its options, that of `journalctl -k`, and records of /dev/kmsg. Exit status: 0,
+    /// whether it tells of a fault or not.
+    Faults(Faults),
     /// Look at the shipped recipes and the format
     #[command(subcommand)]
     Recipe(RecipeCommand),
@@ -401,6 +411,31 @@ pub enum CacheCommand {
     },
     /// Print where the cache is
     Path,
+}
+
+/// `rocbed detect`
+#[derive(Debug, Args)]
+pub struct Detect {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// A copy of a machine's /sys instead of this machine
+    #[arg(long, value_name = "DIR")]
+    pub sysfs: Option<PathBuf>,
+    /// The kernel's log of that machine, as dmesg or journalctl -k print it
+    #[arg(long, value_name = "FILE")]
+    pub kernel_log: Option<PathBuf>,
+}
+
+/// `rocbed faults`
+#[derive(Debug, Args)]
+pub struct Faults {
+    /// A file, or `-` for standard input [default: the running kernel's log]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Print JSON: an array, empty where nothing is wrong
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]

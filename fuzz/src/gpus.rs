@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path};
 
 use gpu::kernel_log::Event;
+use gpu::messages::{Findings, Places, Reader, Trust};
 use gpu::topology::{Link, Node, Properties};
 use gpu::{Inventory, KernelLog, Names, PciAddress, Sources, Sysfs, Target};
 
@@ -84,6 +85,26 @@ pub fn kernel_log(data: &[u8]) {
         if plain(line) {
             let marked = gpu::fault(&format!("3,1207,98765432,-;{}", fault.line));
             assert_eq!(marked, Some(fault), "{line:?}");
+        }
+    }
+}
+
+/// The kernel's log as faults are looked for in it: as a text that somebody hands in, and as the records of the running
+/// kernel. What is told can be printed; of the running kernel, nothing that has not the kernel's own marks.
+pub fn kernel_faults(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let findings = Findings::of_log(&text, Trust::Text, None);
+    let json = serde_json::to_value(&findings).expect("writing JSON");
+    assert!(json.is_array());
+    let lines: u64 = findings.0.iter().map(|finding| finding.count).sum();
+    assert!(findings.0.iter().all(|finding| !finding.lines.is_empty() && !finding.advice.is_empty()));
+    assert!(lines <= 2 * text.lines().count() as u64 + 2);
+    assert!(!findings.to_string().contains(|char: char| char.is_control() && char != '\n'));
+    let mut reader = Reader::new(Trust::Record, Places::of_log(&text));
+    for line in text.lines() {
+        if !reader.take(line).is_empty() {
+            let priority = line.split(',').next().and_then(|priority| priority.parse::<u32>().ok());
+            assert!(priority.is_some_and(|priority| priority < 8), "{line:?}");
         }
     }
 }

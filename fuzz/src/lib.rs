@@ -27,7 +27,7 @@ pub use dhcp::dhcp_client;
 pub use discovery::{dns_collector, dns_message};
 pub use disks::{ext4, fat, gpt, superblock, uki};
 pub use exchange::{api, frames, jobs, result};
-pub use gpus::{config_space, gpu_target, kernel_log, pci_ids, sysfs, topology};
+pub use gpus::{config_space, gpu_target, kernel_faults, kernel_log, pci_ids, sysfs, topology};
 pub use kernel::{cmdline, modinfo, modules, uevent};
 pub use machines::{hub_log, netboot_log, netroot, range, settings, virt_request};
 pub use packages::{control, deb822, index, relation, release, version};
@@ -68,6 +68,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("index", index),
     ("ip", ip),
     ("jobs", jobs),
+    ("kernel_faults", kernel_faults),
     ("kernel_log", kernel_log),
     ("lock", lock),
     ("modinfo", modinfo),

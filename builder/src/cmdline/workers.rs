@@ -18,6 +18,11 @@ pub enum WorkersCommand {
     Pause(WorkersPause),
     /// Give workers jobs again
     Resume(WorkersNamed),
+    /// Have a worker try GPUs again that it has left out for their faults
+    ///
+    /// A GPU that had faults again and again gets no more jobs; `rocbed workers show` names it, and the machine's other GPUs
+    /// work on. The worker hears of this command when it asks for its next job, and restarts.
+    RetryGpu(WorkersRetryGpu),
     /// Forget workers that are gone
     ///
     /// Their tokens are good for nothing any more, the jobs that they have are given to others, and their results stay. A
@@ -59,6 +64,19 @@ pub struct WorkersPause {
     /// Which.
     #[command(flatten)]
     pub named: WorkersNamed,
+}
+
+/// `rocbed workers retry-gpu`
+#[derive(Debug, Args)]
+pub struct WorkersRetryGpu {
+    /// Which worker
+    pub worker: String,
+    /// Ids or unique ids of GPUs, as `rocbed workers show` has them [default: all that were left out]
+    #[arg(value_name = "GPU")]
+    pub gpus: Vec<String>,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
 }
 
 /// `rocbed workers resume`, `rocbed workers remove`

@@ -4,7 +4,9 @@ mod boot;
 mod build;
 mod cache;
 mod collect;
+mod detect;
 mod diff;
+mod faults;
 mod flash;
 mod hub;
 mod inspect;
@@ -48,6 +50,8 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Jobs(command) => return jobs::run(context, &command),
         Command::Results(command) => results::run(context, &command),
         Command::Workers(command) => workers::run(context, &command),
+        Command::Detect(options) => detect::run(&options),
+        Command::Faults(options) => faults::run(&options),
         Command::Recipe(command) => recipe::run(&command),
         Command::Reference(options) => reference::run(&options),
         Command::Cache(command) => cache::run(context, &command),

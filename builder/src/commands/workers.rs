@@ -6,12 +6,12 @@ use anyhow::{Result, anyhow};
 use client::{Client, ClientError};
 use jiff::Timestamp;
 use progress::Progress as _;
-use protocol::api::{Health, Pause, WorkerInfo};
+use protocol::api::{Health, Pause, RetryGpus, WorkerInfo};
 use safetext::printable;
 
 use super::jobs::{ago, connect, time};
 use super::{print, print_json};
-use crate::cmdline::{WorkersCommand, WorkersList, WorkersNamed, WorkersShow};
+use crate::cmdline::{WorkersCommand, WorkersList, WorkersNamed, WorkersRetryGpu, WorkersShow};
 use crate::context::Context;
 use crate::hubs::Place;
 use crate::table::{Cell, Screen, Table, of_health};
@@ -26,6 +26,7 @@ pub fn run(context: &Context, command: &WorkersCommand) -> Result<()> {
             each(context, &options.named, "paused", |client, id| client.pause(id, &pause).map(drop))
         }
         WorkersCommand::Resume(options) => each(context, options, "resumed", |client, id| client.resume(id).map(drop)),
+        WorkersCommand::RetryGpu(options) => retry_gpus(context, options),
         WorkersCommand::Remove(options) => each(context, options, "removed", Client::remove_worker),
     }
 }
@@ -144,6 +145,14 @@ fn describe(text: &mut String, worker: &WorkerInfo, place: &Place) -> std::fmt::
     for job in &worker.jobs {
         line("job", job)?;
     }
+    Ok(())
+}
+
+fn retry_gpus(context: &Context, options: &WorkersRetryGpu) -> Result<()> {
+    let (place, client) = connect(&options.at)?;
+    let retry = RetryGpus { gpus: options.gpus.clone() };
+    client.retry_gpus(&options.worker, &retry).map_err(|error| place.explain(error))?;
+    context.reporter.say(&format!("{} restarts before its next job, and tries its GPUs again", options.worker));
     Ok(())
 }
 

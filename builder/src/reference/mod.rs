@@ -2,6 +2,7 @@
 
 mod api;
 mod commands;
+mod messages;
 mod recipe;
 mod settings;
 mod types;
@@ -17,6 +18,7 @@ const PAGES: &[Page] = &[
     ("recipe.md", || recipe::markdown(&crate::recipe::schema())),
     ("recipe.schema.json", || json(&crate::recipe::schema())),
     ("settings.md", settings::markdown),
+    ("messages.md", messages::markdown),
     ("job-list.md", job_list),
     ("job-list.schema.json", || json(&protocol::schema::job_list())),
     ("result.md", result),

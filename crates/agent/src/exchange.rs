@@ -57,6 +57,8 @@ pub enum Claim {
     Nothing,
     /// There will be no more, and why.
     End(String),
+    /// Somebody wants GPUs to be tried again that were left out, by their ids; all if none is named.
+    RetryGpus(Vec<String>),
 }
 
 /// Why no more jobs are taken.

@@ -2,13 +2,17 @@
 
 mod checks;
 mod command;
+mod compute;
 mod probe;
+mod quarantine;
 mod record;
 mod worker;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use gpu::FaultKind;
 use protocol::Verdict;
 
 pub use probe::{Probe, ThisMachine};
@@ -24,12 +28,23 @@ pub trait Fitness {
     /// CHECK: why the machine has to be restarted after a job, if it has.
     fn check(&mut self, ended: Ended) -> Option<String>;
 
+    /// Forgets the faults of GPUs that were left out, so that they get jobs again after a restart; of all if none is named.
+    /// Says what is going to happen.
+    fn retry_gpus(&mut self, _gpus: &[String]) -> String {
+        "somebody wants the GPUs to be tried again".into()
+    }
+
+    /// Why the machine has to be restarted before it takes jobs, if QUALIFY found that.
+    fn wants_restart(&mut self) -> Option<String> {
+        None
+    }
+
     /// How long to wait before a machine that is not fit is looked at again.
     fn pause(&mut self) -> Duration;
 }
 
 /// How a job ended, as far as it says something about the machine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ended {
     /// What its result says, if there is one.
     pub verdict: Option<Verdict>,
@@ -37,6 +52,10 @@ pub struct Ended {
     pub stuck: bool,
     /// There were faults, and all were the test's own doing: they say nothing about the GPU.
     pub contained: bool,
+    /// Ids of the GPUs that the job had.
+    pub gpus: Vec<String>,
+    /// Those of them that are not as they were, and what happened to each.
+    pub faulty: BTreeMap<String, BTreeSet<FaultKind>>,
 }
 
 /// What is wrong with a machine.

@@ -11,6 +11,7 @@ mod fitness;
 mod hub;
 mod identity;
 mod interrupt;
+mod kernel;
 mod lists;
 mod machine;
 mod outbox;
@@ -72,7 +73,9 @@ pub fn main() -> ExitCode {
     // PID 1 has told what is wrong with them.
     let (mut settings, _) = Settings::of_this_machine(&CommandLine::read());
     let chosen = choose(&mut settings, &stop);
-    let inventory = look(&settings);
+    let mut inventory = look(&settings);
+    let record = open_record();
+    record.leave_out(&mut inventory, &settings.leave_out);
     let machine = machine::describe(&settings, inventory);
     let gpus = machine::gpu_lines(&machine.gpus);
     let Place { mut exchange, is_worker } = match chosen {
@@ -90,7 +93,7 @@ pub fn main() -> ExitCode {
     let mut runner = run::Autopkgtest::new(&settings, &machine, Arc::clone(&stop));
     let mut journal = if is_worker { open_journal() } else { None };
     let mut fitness: Box<dyn Fitness> =
-        if is_worker { Box::new(worker(&machine.gpus, &stop)) } else { Box::new(AsItIs) };
+        if is_worker { Box::new(worker(record, &machine.gpus, &stop)) } else { Box::new(AsItIs) };
     let ended = work(Crew {
         exchange: exchange.as_mut(),
         runner: &mut runner,
@@ -127,15 +130,19 @@ fn open_journal() -> Option<Journal> {
     opened.map_err(failed).ok()
 }
 
-fn worker(gpus: &Inventory, stop: &Arc<AtomicBool>) -> Worker<ThisMachine> {
+fn open_record() -> fitness::Record {
     let data = Path::new(DATA);
-    let record = fitness::Record::open(data).unwrap_or_else(|error| {
+    fitness::Record::open(data).unwrap_or_else(|error| {
         tell(&Report::Problem {
             what: format!("reading in {DATA} why the machine was restarted: {error}"),
             advice: "it may be restarted more often than it should: look at the stick".into(),
         });
         fitness::Record::empty(data)
-    });
+    })
+}
+
+fn worker(record: fitness::Record, gpus: &Inventory, stop: &Arc<AtomicBool>) -> Worker<ThisMachine> {
+    let data = Path::new(DATA);
     Worker::new(ThisMachine::new(data, Path::new(IMAGE), Arc::clone(stop)), record, gpus)
 }
 

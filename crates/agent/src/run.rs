@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use gpu::Gpu;
 use protocol::{GpuNeed, Job, JobResult, Machine, Source, TestOutcome};
-use runner::{Cancel, Event, KernelLog, Kmsg, Observer, Setup};
+use runner::{Cancel, Event, GpuFaults, Observer, Setup};
 
 use super::apt;
 use super::exchange::{Assignment, Delivery};
+use super::kernel::{LiveLog, SIMULATE_FAULT, simulate_fault};
 use super::lists::Lists;
 use appliance::paths::{self, APT, IMAGE, ONLINE};
 use appliance::settings::Settings;
@@ -37,8 +38,8 @@ pub enum Outcome {
         delivery: Delivery,
         /// Whether a process is stuck in the kernel: the machine has to be restarted.
         stuck: bool,
-        /// Whether there were GPU faults and all are the test's own doing.
-        contained: bool,
+        /// What its GPUs did.
+        faults: GpuFaults,
     },
     /// This machine cannot run it, and why.
     Declined(String),
@@ -146,11 +147,11 @@ impl RunJob for Autopkgtest<'_> {
             .map_err(|error| format!("writing apt's settings in {APT}: {error}"))?;
         self.fetch_lists(job, &cancel, log, phase);
         let setup = self.setup(assignment, &gpus).map_err(|error| format!("preparing its run: {error}"))?;
-        let mut kernel: Box<dyn KernelLog> = match Kmsg::open() {
-            Ok(kernel) => Box::new(kernel),
-            Err(error) => return Err(format!("opening the kernel's log: {error}")),
-        };
-        let finished = runner::run(job, &setup, kernel.as_mut(), &mut Watcher { log, phase }, &cancel);
+        // Real GPUs have faults of their own.
+        let simulated = self.settings.simulate_faults && self.machine.gpus.simulated;
+        let mut kernel = LiveLog::open(simulated).map_err(|error| format!("opening the kernel's log: {error}"))?;
+        let fault = job.env.get(SIMULATE_FAULT).filter(|_| simulated).map(String::as_str);
+        let finished = runner::run(job, &setup, &mut kernel, &mut Watcher { log, phase, fault }, &cancel);
         let finished = finished.map_err(|error| explain(&error))?;
         if finished.cancelled {
             // What it tells only is that somebody has ended it.
@@ -165,10 +166,7 @@ impl RunJob for Autopkgtest<'_> {
             size: finished.bundle.size,
             sha256: finished.bundle.sha256,
         };
-        let faults: Vec<_> = finished.result.kernel_log.iter().filter_map(|line| gpu::fault(line)).collect();
-        // A fault of which no line was kept is taken for a serious one.
-        let contained = !faults.is_empty() && faults.iter().all(|fault| fault.kind.is_contained());
-        Ok(Outcome::Ran { delivery, stuck: finished.stuck, contained })
+        Ok(Outcome::Ran { delivery, stuck: finished.stuck, faults: finished.faults })
     }
 
     fn forget(&mut self, delivery: &Delivery) {
@@ -224,6 +222,8 @@ pub fn summary(result: &JobResult) -> String {
 struct Watcher<'a> {
     log: &'a mut dyn FnMut(&[u8]),
     phase: &'a mut dyn FnMut(&str),
+    /// A fault to simulate once a test has begun.
+    fault: Option<&'a str>,
 }
 
 impl Observer for Watcher<'_> {
@@ -232,6 +232,11 @@ impl Observer for Watcher<'_> {
     }
 
     fn event(&mut self, event: Event<'_>) {
+        if let (Event::TestStarted(_), Some(lines)) = (&event, self.fault.take())
+            && let Err(error) = simulate_fault(lines)
+        {
+            (self.log)(format!("rocbed: simulating a fault: {error}\n").as_bytes());
+        }
         let text = match event {
             Event::Source(name) => format!("getting the source of {name}"),
             Event::RunStarted(run_as) => format!("starting autopkgtest, tests run as {run_as}"),
@@ -239,6 +244,7 @@ impl Observer for Watcher<'_> {
             Event::TestStarted(test) => format!("test {test}"),
             Event::TestEnded(test, outcome) => format!("test {test}: {outcome}"),
             Event::Deadline => "the deadline has come: collecting what there is".to_owned(),
+            Event::GpuFault(line) => format!("a fault of the GPU ends the job: {line}"),
             Event::Bundling => "writing the bundle".to_owned(),
             _ => return,
         };

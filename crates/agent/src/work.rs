@@ -84,6 +84,7 @@ impl Crew<'_> {
                     Claim::Job(assignment) => break assignment,
                     Claim::Nothing => {}
                     Claim::End(why) => return Ok(End::Done(why)),
+                    Claim::RetryGpus(gpus) => return Ok(End::Restart(self.fitness.retry_gpus(&gpus))),
                 }
             };
             if let Some(why) = self.one(&assignment, &mut failures)? {
@@ -103,6 +104,9 @@ impl Crew<'_> {
             // It may have been told so meanwhile, and then what was found says nothing.
             if self.stopped() {
                 return Ok(Some(End::Stopped));
+            }
+            if let Some(why) = self.fitness.wants_restart() {
+                return Ok(Some(End::Restart(why)));
             }
             if defects.is_empty() {
                 if !told.is_empty() {
@@ -156,12 +160,13 @@ impl Crew<'_> {
         };
         self.note(|journal| journal.begin(record));
         let outcome = self.run(assignment)?;
-        let mut ended = Ended::default();
+        let mut ended = Ended { gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(), ..Ended::default() };
         match outcome {
-            Ok(Outcome::Ran { delivery, stuck, contained }) => {
+            Ok(Outcome::Ran { delivery, stuck, faults }) => {
                 self.exchange.deliver(assignment, &delivery)?;
                 failures.remove(&id);
-                ended = Ended { verdict: Some(delivery.verdict), stuck, contained };
+                (ended.verdict, ended.stuck) = (Some(delivery.verdict), stuck);
+                (ended.contained, ended.faulty) = (faults.contained, faults.serious);
                 let summary = delivery.summary.clone();
                 (self.tell)(&Report::Finished { id, verdict: delivery.verdict, summary });
                 self.runner.forget(&delivery);
@@ -188,7 +193,8 @@ impl Crew<'_> {
                 self.wait(REST);
             }
         }
-        self.note(|journal| journal.end(ended.verdict.is_some()));
+        let has_result = ended.verdict.is_some();
+        self.note(|journal| journal.end(has_result));
         Ok(self.fitness.check(ended))
     }
 

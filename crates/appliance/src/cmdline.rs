@@ -163,6 +163,8 @@ impl CommandLine {
                 | Key::Proxy
                 | Key::CheckValidUntil
                 | Key::Gpu
+                | Key::LeaveOut
+                | Key::SimulateFaults
                 | Key::OverlaySize
                 | Key::Watchdog
                 | Key::DebugShell

@@ -41,6 +41,10 @@ pub struct Settings {
     pub results: Option<String>,
     /// Targets of GPUs to make up instead of looking for real ones.
     pub gpu: Option<String>,
+    /// GPUs that get no jobs: ids or unique ids.
+    pub leave_out: Vec<String>,
+    /// Whether simulated GPUs take simulated faults.
+    pub simulate_faults: bool,
     /// Debian mirror for apt in testbeds, instead of the image's.
     pub mirror: Option<String>,
     /// HTTP proxy for apt in testbeds, maybe with a password.
@@ -79,6 +83,8 @@ impl Default for Settings {
             jobs: None,
             results: None,
             gpu: None,
+            leave_out: Vec::new(),
+            simulate_faults: false,
             mirror: None,
             proxy: None,
             check_valid_until: true,
@@ -185,6 +191,8 @@ impl Settings {
             Key::Dns => self.dns = settings::list(value).filter_map(|word| word.parse().ok()).collect(),
             Key::SetClock => self.set_clock = truth,
             Key::Watchdog => self.watchdog = value.parse().ok(),
+            Key::LeaveOut => self.leave_out = words().collect(),
+            Key::SimulateFaults => self.simulate_faults = truth,
             Key::OverlaySize => value.clone_into(&mut self.overlay_size),
             Key::WhenDone => self.when_done = if value == "wait" { WhenDone::Wait } else { WhenDone::PowerOff },
             Key::DebugShell => self.debug_shell = truth,

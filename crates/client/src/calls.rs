@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use protocol::Verdict;
 use protocol::api::{
     AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, GiveBack, Given, Heartbeat, HeartbeatAnswer, JobInfo,
-    JobPage, JobState, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage, WorkerInfo,
-    WorkerPage, WorkerReport,
+    JobPage, JobState, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage, RetryGpus,
+    WorkerInfo, WorkerPage, WorkerReport,
 };
 use ureq::http::Method;
 
@@ -246,6 +246,11 @@ impl Client {
     /// Gives a worker jobs again.
     pub fn resume(&self, worker: &str) -> Result<WorkerInfo, ClientError> {
         self.document(Method::POST, &format!("/workers/{}/resume", escape(worker)), None::<&()>)
+    }
+
+    /// Has a worker try GPUs again that it has left out for their faults.
+    pub fn retry_gpus(&self, worker: &str, retry: &RetryGpus) -> Result<WorkerInfo, ClientError> {
+        self.document(Method::POST, &format!("/workers/{}/retry-gpus", escape(worker)), Some(retry))
     }
 
     /// Forgets a worker: its tokens end, its jobs go to others, its results stay.

@@ -3,7 +3,7 @@
 //!
 //! Numbers and code names are from amdgpu's and the public PCI ID lists, targets from KFD's probe function.
 
-use crate::target::Target;
+use crate::target::{Processor, Target};
 
 /// A chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,30 @@ impl Chip {
     }
 }
 
+impl Chip {
+    /// Whether no version of KFD that is in use supports it.
+    pub fn is_too_old(self) -> bool {
+        let (major, minor, stepping) = self.version;
+        major < 7 || (major, minor, stepping) == (7, 0, 3) || (major, minor, stepping) == (7, 0, 4)
+    }
+
+    /// Whether only processors have this target: it has no chip of its own.
+    pub fn is_of_processors(target: Target) -> bool {
+        let Processor::Version { major, minor, stepping } = target.processor() else { return false };
+        matches!(
+            (major, minor, stepping),
+            (7, 0, 0 | 3)
+                | (8, 0, 1)
+                | (8, 1, 0)
+                | (9, 0, 2 | 9 | 12)
+                | (10, 1, 3)
+                | (10, 3, 3 | 5 | 6)
+                | (11, 0, 3)
+                | (11, 5 | 7, _)
+        )
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Card,
@@ -41,6 +65,22 @@ type Row = (u16, u16, &'static str, (u8, u8, u8), Kind);
 
 #[rustfmt::skip]
 const CHIPS: &[Row] = &[
+    (0x6780, 0x679f, "Tahiti",        (6, 0, 0),   Card),
+    (0x6800, 0x681f, "Pitcairn",      (6, 0, 1),   Card),
+    (0x6820, 0x683f, "Cape Verde",    (6, 0, 1),   Card),
+    (0x6600, 0x663f, "Oland",         (6, 0, 1),   Card),
+    (0x6660, 0x667f, "Hainan",        (6, 0, 2),   Card),
+    (0x6640, 0x665f, "Bonaire",       (7, 0, 4),   Card),
+    (0x9830, 0x983f, "Kabini",        (7, 0, 3),   Apu),
+    (0x9850, 0x985f, "Mullins",       (7, 0, 3),   Apu),
+    (0x1304, 0x131d, "Kaveri",        (7, 0, 0),   Apu),
+    (0x9870, 0x9877, "Carrizo",       (8, 0, 1),   Apu),
+    (0x98e4, 0x98e4, "Stoney",        (8, 1, 0),   Apu),
+    (0x6900, 0x6907, "Topaz",         (8, 0, 2),   Card),
+    (0x13db, 0x13db, "Cyan Skillfish", (10, 1, 3), Apu),
+    (0x13f9, 0x13fe, "Cyan Skillfish", (10, 1, 3), Apu),
+    (0x143f, 0x143f, "Cyan Skillfish", (10, 1, 3), Apu),
+    (0x1435, 0x1435, "Van Gogh",      (10, 3, 3),  Apu),
     (0x67a0, 0x67be, "Hawaii",        (7, 0, 1),   Card),
     (0x6920, 0x693f, "Tonga",         (8, 0, 2),   Card),
     (0x7300, 0x730f, "Fiji",          (8, 0, 3),   Card),

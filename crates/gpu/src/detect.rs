@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::address::PciAddress;
 use crate::chips::Chip;
-use crate::diagnose::{Circumstances, diagnose};
+use crate::diagnose::{Circumstances, asleep_for_good, diagnose};
 use crate::hints::hints;
 use crate::inventory::{Gpu, Inventory, Link, Partition, UnusableGpu, Xgmi};
 use crate::kernel_log::KernelLog;
@@ -72,7 +72,8 @@ pub fn detect(sources: &Sources) -> Inventory {
     let mut inventory = Inventory { notes: sources.notes.clone(), ..Inventory::default() };
     let nodes: Vec<Placed<'_>> = topology.gpus().map(|node| Placed::new(node, &on_bus)).collect();
     for placed in &nodes {
-        match target(placed) {
+        let asleep = placed.pci.and_then(|gpu| asleep_for_good(gpu, &around));
+        match asleep.map_or_else(|| target(placed), Err) {
             Ok(target) => inventory.gpus.push(describe(placed, target, &nodes, &sources.names)),
             Err(reason) => inventory.unusable.push(unusable_node(placed, reason, &sources.names)),
         }
@@ -219,6 +220,11 @@ fn describe(placed: &Placed<'_>, target: Target, all: &[Placed<'_>], names: &Nam
     });
     let firmware = pci.map(|gpu| gpu.firmware.clone()).filter(|firmware| !firmware.is_empty());
     let render_node = node.render_minor().map(|minor| format!("renderD{minor}"));
+    let integrated = placed.chip().map_or_else(
+        || node.properties.number("cpu_cores_count") > 0 || Chip::is_of_processors(target),
+        |chip| chip.integrated,
+    );
+    let (memory, shared_memory) = memory(node, pci, integrated);
     Gpu {
         id: placed.id(all),
         target,
@@ -226,9 +232,9 @@ fn describe(placed: &Placed<'_>, target: Target, all: &[Placed<'_>], names: &Nam
         pci_address: placed.address,
         pci_id: pci.map(|gpu| pci_id(gpu.vendor, gpu.device)).or_else(|| Some(pci_id(AMD, node.device_id()?))),
         subsystem: pci.and_then(|gpu| gpu.subsystem).map(|(vendor, device)| pci_id(vendor, device)),
-        integrated: placed.chip().map_or(node.properties.number("cpu_cores_count") > 0, |chip| chip.integrated),
-        memory: if node.memory > 0 { node.memory } else { pci.and_then(|gpu| gpu.memory).unwrap_or(0) },
-        shared_memory: pci.and_then(|gpu| gpu.shared_memory),
+        integrated,
+        memory,
+        shared_memory,
         compute_units: node.compute_units(),
         render_node: render_node.or_else(|| pci?.render_nodes.first().cloned()).map(|name| format!("/dev/dri/{name}")),
         kfd_node: Some(node.index),
@@ -243,7 +249,19 @@ fn describe(placed: &Placed<'_>, target: Target, all: &[Placed<'_>], names: &Nam
         xgmi: xgmi(placed, all),
         partition,
         simulated: false,
-        hints: hints(placed.chip(), pci),
+        hints: hints(integrated, pci),
+    }
+}
+
+/// Bytes of its own memory, and of the machine's that it may use. What KFD gives as the memory of a processor's GPU can be
+/// the machine's: the driver knows what is its own.
+fn memory(node: &Node, pci: Option<&PciGpu>, integrated: bool) -> (u64, Option<u64>) {
+    let of_driver = pci.and_then(|gpu| gpu.memory);
+    let shared = pci.and_then(|gpu| gpu.shared_memory);
+    match of_driver.filter(|own| integrated && *own < node.memory) {
+        Some(own) => (own, shared.or(Some(node.memory))),
+        None if node.memory > 0 => (node.memory, shared),
+        None => (of_driver.unwrap_or(0), shared),
     }
 }
 

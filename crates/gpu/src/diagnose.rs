@@ -74,16 +74,30 @@ pub fn diagnose(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
 }
 
 fn power(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
+    let state = gpu.power_state.as_deref().filter(|state| state.starts_with("D3")).unwrap_or("D3cold");
     let reason = Reason::new(
         ReasonKind::StuckInD3cold,
-        "it is switched off (power state D3cold) and does not wake up",
+        format!("it is switched off (power state {state}) and does not wake up"),
         "switch the machine off at the mains, wait half a minute and start it again; if it comes back, add \
          pcie_port_pm=off or amdgpu.runpm=0 to the kernel command line, or update the firmware of the mainboard",
     );
-    let about = |entry: &LogEntry| entry.event == Event::StuckInD3cold && entry.address == Some(gpu.address);
+    let about = |entry: &LogEntry| is_asleep(entry, gpu);
     // A GPU that amdgpu has sent to sleep is in D3cold too, but then it has a node.
     let cold = gpu.power_state.as_deref() == Some("D3cold");
     around.seen(reason.clone(), about).or(cold.then_some(reason))
+}
+
+fn is_asleep(entry: &LogEntry, gpu: &PciGpu) -> bool {
+    entry.event == Event::StuckInD3cold && entry.address == Some(gpu.address)
+}
+
+/// Why a GPU that is in the topology cannot be used all the same: the kernel has tried to wake it up and could not, and
+/// it sleeps still.
+pub fn asleep_for_good(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
+    let sleeps = gpu.power_state.as_deref().is_some_and(|state| state != "D0");
+    let no_link = gpu.link.as_ref().is_some_and(|link| link.speed.starts_with("Unknown") || link.width >= 63);
+    let told = around.log.entries.iter().any(|entry| is_asleep(entry, gpu));
+    if told && (sleeps || no_link) { power(gpu, around) } else { None }
 }
 
 fn other_driver(driver: &str) -> Reason {
@@ -153,8 +167,21 @@ fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
             |entry| mine(entry) && entry.event == Event::NoAddressSpace,
         ));
     }
+    let number = error_number(&failures);
+    let causes: Vec<Reason> =
+        CAUSES.iter().filter_map(|(kind, event)| cause(*kind, event, number, gpu, around)).collect();
+    if !causes.is_empty() && number.is_some_and(|number| number != -2) {
+        // A file that was missing would have been the end with error -2.
+        reasons.retain(|reason| reason.kind != ReasonKind::MissingFirmware);
+    }
+    reasons.extend(causes);
     if reasons.is_empty() && !failures.is_empty() {
-        reasons.push(probe_failure(&failures));
+        reasons.push(probe_failure(&failures, number));
+    }
+    if reasons.is_empty()
+        && let Some(chip) = Chip::find(gpu.device).filter(|chip| chip.is_too_old())
+    {
+        reasons.push(too_old(chip));
     }
     // Being asleep already explains it.
     if reasons.is_empty() && gpu.power_state.as_deref() != Some("D3cold") {
@@ -180,6 +207,70 @@ fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
     reasons
 }
 
+/// Causes of a failed start that have a remedy of their own.
+const CAUSES: [(ReasonKind, Event); 5] = [
+    (ReasonKind::BadMemory, Event::BadMemory),
+    (ReasonKind::InvalidDiscovery, Event::InvalidDiscovery),
+    (ReasonKind::PspRefused, Event::PspRefused),
+    (ReasonKind::AtomBiosStuck, Event::AtomBiosStuck),
+    (ReasonKind::TooOld, Event::TooOld),
+];
+
+fn cause(kind: ReasonKind, event: &Event, number: Option<i32>, gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
+    let (what, remedy) = event.explain();
+    let message = match number {
+        Some(number) => format!("amdgpu could not start it (error {number}): {what}"),
+        None => what,
+    };
+    let mine = |entry: &LogEntry| entry.address == Some(gpu.address);
+    let seen = around.seen(Reason::new(kind, message, remedy), |entry| mine(entry) && entry.event == *event)?;
+    Some(with_last_words(seen, around.log.about(gpu.address).filter(|entry| probe_failed(entry))))
+}
+
+/// Adds what the driver said before it gave up.
+fn with_last_words<'a>(reason: Reason, failures: impl Iterator<Item = &'a LogEntry>) -> Reason {
+    failures.fold(reason, |reason, entry| {
+        entry.before.iter().chain([&entry.line]).fold(reason, |reason, line| reason.seen_in(line))
+    })
+}
+
+/// The number that says most: that of the part which failed, else the one that the whole start ended with.
+fn error_number(failures: &[&LogEntry]) -> Option<i32> {
+    let of_part = failures.iter().find_map(|entry| match entry.event {
+        Event::BlockFailed { error, .. } => error,
+        _ => None,
+    });
+    of_part.or_else(|| {
+        failures.iter().rev().find_map(|entry| match entry.event {
+            Event::ProbeFailed(number) => number,
+            _ => None,
+        })
+    })
+}
+
+fn too_old(chip: Chip) -> Reason {
+    Reason::new(
+        ReasonKind::TooOld,
+        format!("the chip ({}) is older than what ROCm runs on", chip.name),
+        "use another GPU: ROCm runs on none before Polaris and Vega, apart from a few that old versions supported",
+    )
+}
+
+/// Firmware that the driver does without: its name ends so.
+const OPTIONAL_FIRMWARE: [&str; 11] = [
+    "_cap.bin",
+    "_ta.bin",
+    "ip_discovery.bin",
+    "_dmcu.bin",
+    "_mec2.bin",
+    "_mes_2.bin",
+    "_mes1.bin",
+    "_uni_mes.bin",
+    "_kicker.bin",
+    "_isp.bin",
+    "_wks.bin",
+];
+
 fn missing_firmware(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
     let mut files: Vec<&str> = around
         .log
@@ -188,6 +279,7 @@ fn missing_firmware(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
             Event::FirmwareMissing(file) => Some(file.as_str()),
             _ => None,
         })
+        .filter(|file| !is_optional(file))
         .collect();
     files.sort_unstable();
     files.dedup();
@@ -199,17 +291,22 @@ fn missing_firmware(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
     let remedy = "install the package firmware-amd-graphics (section non-free-firmware), or a newer version of it if \
                   it is there; an image has to be built again with it, because amdgpu reads it when it starts";
     around.seen(Reason::new(ReasonKind::MissingFirmware, message, remedy), |entry| {
-        entry.address == Some(gpu.address) && matches!(entry.event, Event::FirmwareMissing(_))
+        let needed = matches!(&entry.event, Event::FirmwareMissing(file) if !is_optional(file));
+        entry.address == Some(gpu.address) && needed
     })
 }
 
-fn probe_failed(entry: &LogEntry) -> bool {
-    matches!(entry.event, Event::ProbeFailed(_))
+fn is_optional(file: &str) -> bool {
+    OPTIONAL_FIRMWARE.iter().any(|end| file.ends_with(end))
 }
 
-fn probe_failure(failures: &[&LogEntry]) -> Reason {
-    let number = failures.iter().rev().find_map(|entry| match entry.event {
-        Event::ProbeFailed(number) => number,
+fn probe_failed(entry: &LogEntry) -> bool {
+    entry.event.is_end_of_start()
+}
+
+fn probe_failure(failures: &[&LogEntry], number: Option<i32>) -> Reason {
+    let part = failures.iter().find_map(|entry| match &entry.event {
+        Event::BlockFailed { block, .. } => Some(block.as_str()),
         _ => None,
     });
     let (why, remedy) = match number {
@@ -232,8 +329,10 @@ fn probe_failure(failures: &[&LogEntry]) -> Reason {
         ),
     };
     let number = number.map_or(String::new(), |number| format!(" (error {number})"));
-    let reason = Reason::new(ReasonKind::ProbeFailed, format!("amdgpu could not start it{number}: {why}"), remedy);
-    failures.iter().fold(reason, |reason, entry| reason.seen_in(&entry.line))
+    let part = part.map_or(String::new(), |part| format!(", its part {part} failed"));
+    let reason =
+        Reason::new(ReasonKind::ProbeFailed, format!("amdgpu could not start it{number}{part}: {why}"), remedy);
+    with_last_words(reason, failures.iter().copied())
 }
 
 fn without_node(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
@@ -252,7 +351,7 @@ fn without_node(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
     };
     for entry in around.log.entries.iter().filter(mine) {
         if let Event::UnsupportedByKfd(chip) = &entry.event {
-            reasons.push(unsupported(chip).seen_in(&entry.line));
+            reasons.push(unsupported(chip, gpu).seen_in(&entry.line));
             break;
         }
     }
@@ -277,8 +376,12 @@ fn without_node(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
     }]
 }
 
-fn unsupported(chip: &str) -> Reason {
+fn unsupported(chip: &str, gpu: &PciGpu) -> Reason {
     let chip = chip.strip_suffix(" VF").unwrap_or(chip).trim();
+    let known = Chip::find(gpu.device);
+    if let Some(old) = known.filter(|chip| chip.is_too_old()) {
+        return too_old(old);
+    }
     Reason::new(
         ReasonKind::UnsupportedByKfd,
         format!("KFD, the kernel's interface for computing, does not support this chip ({chip})"),

@@ -1,6 +1,8 @@
 //! [`Generic`]: processors that stand for several chips (LLVM's "User Guide for AMDGPU Backend", table "AMDGPU Generic
 //! Processors").
 
+use std::fmt;
+
 use crate::target::{Feature, Processor};
 
 /// A generic processor.
@@ -14,21 +16,23 @@ pub enum Generic {
     Gfx10_1,
     /// `gfx10-3-generic`: gfx1030 to gfx1036.
     Gfx10_3,
-    /// `gfx11-generic`: gfx1100 to gfx1103 and gfx1150 to gfx1153.
+    /// `gfx11-generic`: gfx1100 to gfx1103 and gfx1150 to gfx1154.
     Gfx11,
     /// `gfx12-generic`: gfx1200 and gfx1201.
     Gfx12,
     /// `gfx12-5-generic`: gfx1250 and gfx1251.
     Gfx12_5,
+    /// One that is newer than this list, `gfx13-generic` or `gfx11-7-generic`: major version, and minor where the name
+    /// has one. No GPU is known to fit it.
+    Other(u8, Option<u8>),
 }
 
 impl Generic {
-    /// All of them.
+    /// All that are known.
     pub const ALL: [Self; 7] =
         [Self::Gfx9, Self::Gfx9_4, Self::Gfx10_1, Self::Gfx10_3, Self::Gfx11, Self::Gfx12, Self::Gfx12_5];
 
-    /// LLVM's name.
-    pub const fn name(self) -> &'static str {
+    const fn known(self) -> &'static str {
         match self {
             Self::Gfx9 => "gfx9-generic",
             Self::Gfx9_4 => "gfx9-4-generic",
@@ -37,12 +41,23 @@ impl Generic {
             Self::Gfx11 => "gfx11-generic",
             Self::Gfx12 => "gfx12-generic",
             Self::Gfx12_5 => "gfx12-5-generic",
+            Self::Other(..) => "",
         }
     }
 
     /// The one with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|generic| generic.name() == name)
+        Self::ALL.into_iter().find(|generic| generic.known() == name).or_else(|| {
+            let version = name.strip_prefix("gfx")?.strip_suffix("-generic")?;
+            let number = |digits: &str| -> Option<u8> {
+                let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+                is_number.then(|| digits.parse().ok())?
+            };
+            match version.split_once('-') {
+                Some((major, minor)) => Some(Self::Other(number(major)?, Some(number(minor)?))),
+                None => Some(Self::Other(number(version)?, None)),
+            }
+        })
     }
 
     /// Whether code for it runs on this processor.
@@ -54,21 +69,35 @@ impl Generic {
             Self::Gfx9_4 => matches!(version, (9, 4, 0..=2) | (9, 5, 0)),
             Self::Gfx10_1 => matches!(version, (10, 1, 0..=3)),
             Self::Gfx10_3 => matches!(version, (10, 3, 0..=6)),
-            Self::Gfx11 => matches!(version, (11, 0 | 5, 0..=3)),
+            Self::Gfx11 => matches!(version, (11, 0 | 5, 0..=3) | (11, 5, 4)),
             Self::Gfx12 => matches!(version, (12, 0, 0..=1)),
             Self::Gfx12_5 => matches!(version, (12, 5, 0..=1)),
+            Self::Other(..) => false,
         }
     }
 
     /// Whether it has the feature in LLVM's table.
     pub fn has(self, feature: Feature) -> bool {
         match feature {
+            // Of one that is not known, anything is believed.
+            _ if matches!(self, Self::Other(..)) => true,
             Feature::Xnack => matches!(self, Self::Gfx9 | Self::Gfx9_4 | Self::Gfx10_1),
             Feature::Sramecc => self == Self::Gfx9_4,
         }
     }
 
     pub(crate) fn list() -> String {
-        Self::ALL.map(Self::name).join(", ")
+        Self::ALL.map(Self::known).join(", ")
+    }
+}
+
+/// LLVM's name.
+impl fmt::Display for Generic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(major, None) => write!(f, "gfx{major}-generic"),
+            Self::Other(major, Some(minor)) => write!(f, "gfx{major}-{minor}-generic"),
+            known => f.write_str(known.known()),
+        }
     }
 }

@@ -1,17 +1,16 @@
 //! What is not as it should be with a GPU that works.
 
-use crate::chips::Chip;
 use crate::pci::PciGpu;
 
 /// Fewer repaired errors than this are part of life.
 const MANY_CORRECTABLE: u64 = 1000;
 
 /// Sentences without a full stop, each with what to do.
-pub(crate) fn hints(chip: Option<Chip>, gpu: Option<&PciGpu>) -> Vec<String> {
+pub(crate) fn hints(integrated: bool, gpu: Option<&PciGpu>) -> Vec<String> {
     let Some(gpu) = gpu else { return Vec::new() };
     let mut hints = Vec::new();
     // Inside a processor there is no link, whatever its registers say.
-    if chip.is_some_and(|chip| chip.integrated) {
+    if integrated {
         return hints;
     }
     // Links go slower while there is nothing to do, so only their width is worth a word.

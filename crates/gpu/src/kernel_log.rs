@@ -1,23 +1,38 @@
-//! What the kernel's log says about GPUs that did not start: the messages of the PCI core, the firmware loader, the
-//! module loader, amdgpu and KFD that have a known cause.
-//!
-//! Messages are no interface; they change from kernel to kernel. Each is searched for by its few constant words, and
-//! where none is found, nothing is said.
+//! What the kernel's log says about GPUs that did not start: the events that the catalogue of
+//! [`messages`](crate::messages) knows, with their numbers and names.
+
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::address::PciAddress;
+use crate::fault::FaultKind;
+use crate::messages::{By, Entry, Meaning, Record, Speaker, Spoken, Start, find, printable, records};
 
 /// Longer logs are read from their end.
 const MAX_LINES: usize = 200_000;
+
+/// So many of the driver's last words about a device are kept for the case that it gives up.
+const LAST_WORDS: usize = 6;
+/// They are looked for in so many of its last lines.
+const LAST_LINES: usize = 24;
+/// No machine has more devices with this driver.
+const MOST_DEVICES: usize = 256;
 
 /// Something that the log tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A firmware file could not be loaded: `amdgpu/navi21_sos.bin`.
     FirmwareMissing(String),
-    /// The device did not wake up from D3cold.
+    /// The device did not wake up from D3.
     StuckInD3cold,
     /// The driver gave up on the device, with this error number if it said one.
     ProbeFailed(Option<i32>),
+    /// A part of the GPU did not start.
+    BlockFailed {
+        /// Its name: `psp`, `gfx_v11_0`.
+        block: String,
+        /// The error number.
+        error: Option<i32>,
+    },
     /// No video BIOS was found.
     NoVideoBios,
     /// No addresses were left for the GPU's memory.
@@ -36,6 +51,90 @@ pub enum Event {
     ModesettingOff,
     /// A module without a valid signature was refused.
     ModuleRefused,
+    /// Too many pages of its memory are bad.
+    BadMemory,
+    /// The table of the GPU's parts (IP discovery) cannot be read.
+    InvalidDiscovery,
+    /// The security processor (PSP) did not take the firmware.
+    PspRefused,
+    /// The program in the video BIOS did not end.
+    AtomBiosStuck,
+    /// The chip is older than what amdgpu is for.
+    TooOld,
+}
+
+impl Event {
+    /// Whether the start of a GPU is over with it.
+    pub(crate) fn is_end_of_start(&self) -> bool {
+        matches!(self, Self::ProbeFailed(_) | Self::BlockFailed { .. })
+    }
+
+    /// Whether it says more than that the start failed.
+    pub(crate) fn explains(&self) -> bool {
+        !self.is_end_of_start()
+    }
+
+    /// What it means, and what to do about it.
+    pub(crate) fn explain(&self) -> (String, String) {
+        let number = |error: &Option<i32>| error.map_or(String::new(), |error| format!(" (error {error})"));
+        let (what, advice) = match self {
+            Self::FirmwareMissing(file) => (
+                format!("its firmware {file} is missing"),
+                "install the package firmware-amd-graphics (section non-free-firmware), or a newer version of it",
+            ),
+            Self::StuckInD3cold => ("it does not wake up".to_owned(), "switch the machine off at the mains"),
+            Self::ProbeFailed(error) => (
+                format!("amdgpu could not start it{}", number(error)),
+                "look at the driver's lines before this one; try a newer kernel and newer firmware-amd-graphics",
+            ),
+            Self::BlockFailed { block, error } => (
+                format!("amdgpu could not start its part {block}{}", number(error)),
+                "look at the driver's lines before this one; try a newer kernel and newer firmware-amd-graphics",
+            ),
+            Self::NoVideoBios => (
+                "amdgpu found no video BIOS of it".to_owned(),
+                "in a virtual machine, give the device a copy of its BIOS (QEMU: romfile=)",
+            ),
+            Self::NoAddressSpace => (
+                "no addresses were left for its memory".to_owned(),
+                "switch on \"Above 4G decoding\" in the firmware of the machine",
+            ),
+            Self::UnsupportedByKfd(chip) => (
+                format!("KFD, the kernel's interface for computing, does not support this chip ({chip})"),
+                "use a newer kernel if the chip is new; chips before Polaris and some of the first APUs can't be used at all",
+            ),
+            Self::NoAtomics { .. } => (
+                "KFD left it out, because the way to it has no PCIe atomics".to_owned(),
+                "put the card into a slot that is connected to the processor and not to the chipset",
+            ),
+            Self::ModesettingOff => (
+                "the kernel was told not to start display drivers".to_owned(),
+                "remove nomodeset and amdgpu.modeset=0 from the kernel command line",
+            ),
+            Self::ModuleRefused => ("the kernel refused a module".to_owned(), "use the distribution's signed modules"),
+            Self::BadMemory => (
+                "too many pages of its memory are bad".to_owned(),
+                "replace the GPU; amdgpu.bad_page_threshold=-2 on the kernel command line starts it all the same, and its \
+                 results cannot be trusted",
+            ),
+            Self::InvalidDiscovery => (
+                "the table of its parts (IP discovery) cannot be read".to_owned(),
+                "switch the machine off at the mains; passed through to a virtual machine, the GPU needs a reset by its host \
+                 before each start (vendor-reset or a newer host kernel)",
+            ),
+            Self::PspRefused => (
+                "its security processor (PSP) did not take the firmware".to_owned(),
+                "switch the machine off at the mains, and update firmware-amd-graphics; APUs passed through to a virtual \
+                 machine often cannot be started a second time",
+            ),
+            Self::AtomBiosStuck => (
+                "the program in its video BIOS did not end".to_owned(),
+                "switch the machine off at the mains: a GPU that was passed through and not reset cannot be started again",
+            ),
+            Self::TooOld => ("the chip is older than what amdgpu and ROCm are for".to_owned(), "use another GPU"),
+        };
+        (what, advice.to_owned())
+    }
 }
 
 /// An event and what it is about.
@@ -47,6 +146,10 @@ pub struct LogEntry {
     pub address: Option<PciAddress>,
     /// The message, without time and priority.
     pub line: String,
+    /// Where the driver gave up: its last words about the device before.
+    pub before: Vec<String>,
+    /// What the line was known by.
+    pub entry: Option<&'static Entry>,
 }
 
 /// What a kernel log tells about GPUs.
@@ -60,21 +163,34 @@ impl KernelLog {
     /// Reads records of `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg), the output of dmesg(1), or that of
     /// `journalctl -k`. Never fails: what is not understood tells nothing.
     pub fn parse(text: &str) -> Self {
-        let lines: Vec<&str> = text.lines().rev().take(MAX_LINES).collect();
+        let start = memchr::memrchr_iter(b'\n', text.as_bytes()).nth(MAX_LINES).map_or(0, |at| at + 1);
         let mut log = Self::default();
         let mut last = None;
-        for raw in lines.into_iter().rev() {
-            // A record's own fields: ` SUBSYSTEM=pci`.
-            if raw.starts_with(' ') {
+        let mut words = LastWords::default();
+        for text in records(text.get(start..).unwrap_or(text)) {
+            let record = Record::read(text);
+            // A program's, not the kernel's.
+            if record.of_kernel == Some(false) {
                 continue;
             }
-            let line = message(raw);
-            let address = PciAddress::find(line);
-            if address.is_some() && line.contains("amdgpu") {
-                last = address;
+            let spoken = Spoken::read(record.message);
+            let named = match spoken.by {
+                By::Gpu(address) => {
+                    last = Some(address);
+                    Some(address)
+                }
+                By::Device(_, address) => Some(address),
+                By::Driver => PciAddress::find(record.message).inspect(|address| last = Some(*address)).or(last),
+                By::Kernel | By::Apei => None,
+            };
+            let (events, entry) = events(&record, spoken);
+            for event in events {
+                let before = if event == Event::ProbeFailed(None) { words.take(named) } else { Vec::new() };
+                let line = printable(record.message);
+                log.entries.push(LogEntry { event, address: named.or(last), line, before, entry });
             }
-            for event in events(line) {
-                log.entries.push(LogEntry { event, address: address.or(last), line: printable(line) });
+            if matches!(spoken.by, By::Gpu(_) | By::Driver) {
+                words.note(named, &record);
             }
         }
         log
@@ -86,70 +202,105 @@ impl KernelLog {
     }
 }
 
-/// What a terminal can be given.
-fn printable(line: &str) -> String {
-    line.chars().filter(|char| !char.is_control()).collect()
+/// The driver's last lines about each device.
+#[derive(Debug, Default)]
+struct LastWords<'t>(BTreeMap<Option<PciAddress>, VecDeque<(Option<u8>, &'t str)>>);
+
+impl<'t> LastWords<'t> {
+    fn note(&mut self, address: Option<PciAddress>, record: &Record<'t>) {
+        if self.0.len() > MOST_DEVICES {
+            return;
+        }
+        let words = self.0.entry(address).or_default();
+        if words.len() >= LAST_LINES {
+            words.pop_front();
+        }
+        words.push_back((record.level, record.message));
+    }
+
+    /// The last errors among them.
+    fn take(&mut self, address: Option<PciAddress>) -> Vec<String> {
+        let lines = self.0.remove(&address).unwrap_or_default();
+        let errors: Vec<_> = lines.into_iter().filter(|(level, line)| is_error(*level, line)).collect();
+        let first = errors.len().saturating_sub(LAST_WORDS);
+        errors.iter().skip(first).map(|(_, line)| printable(line)).collect()
+    }
 }
 
-/// The message of a line: what follows `;` in a record, the time in dmesg's brackets, and `kernel: ` in the journal's.
-pub(crate) fn message(line: &str) -> &str {
-    if let Some((head, message)) = line.split_once(';')
-        && head.split(',').take(3).filter(|field| field.parse::<u64>().is_ok()).count() == 3
-    {
-        return message.trim();
-    }
-    if let Some((_, message)) = line.split_once(" kernel: ") {
-        return strip_time(message).trim();
-    }
-    strip_time(line).trim()
+/// Whether a line is of an error or a warning: by its level, or by its words where the form of the log has no levels.
+fn is_error(level: Option<u8>, line: &str) -> bool {
+    let words = ["ail", "rror", "nvalid", "imeout", "timed out", "nable to", "not ", "stuck", "exceed"];
+    level.map_or_else(|| words.iter().any(|words| line.contains(words)), |level| level <= 4)
 }
 
-fn strip_time(line: &str) -> &str {
-    let Some((time, message)) = line.trim_start().strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
-        return line;
+fn events(record: &Record<'_>, spoken: Spoken<'_>) -> (Vec<Event>, Option<&'static Entry>) {
+    let line = record.message;
+    if spoken.by == By::Kernel && is_switched_off(line) {
+        return (vec![Event::ModesettingOff], None);
+    }
+    let found = find(spoken.by, spoken.body);
+    let Some((entry, found)) = found else {
+        // Each part of the driver has words of its own about its firmware.
+        let is_firmware = matches!(spoken.by, By::Gpu(_) | By::Driver)
+            && line.contains("irmware")
+            && (line.contains("ail") || line.contains("error") || line.contains("alidate"));
+        let files: Vec<_> = if is_firmware { firmware_files(line).collect() } else { Vec::new() };
+        return (files.into_iter().map(Event::FirmwareMissing).collect(), None);
     };
-    let is_time = !time.is_empty() && time.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b' '));
-    if is_time { message } else { line }
+    let event = match entry.meaning {
+        Meaning::Start(start) => match event(start, line, &found) {
+            Some(event) => event,
+            None => return (Vec::new(), None),
+        },
+        Meaning::Fault(FaultKind::Lost, _) if entry.speaker == Speaker::Pci && entry.words.contains("power state") => {
+            Event::StuckInD3cold
+        }
+        Meaning::Fault(..)
+            if entry.words.starts_with("RAS records:") || entry.words.starts_with("This GPU is in BAD") =>
+        {
+            Event::BadMemory
+        }
+        _ => return (Vec::new(), None),
+    };
+    (vec![event], Some(entry))
 }
 
-fn events(line: &str) -> Vec<Event> {
-    let mut events = Vec::new();
-    let has = |words: &str| line.contains(words);
-    if has("irmware") && (has("ailed") || has("error")) {
-        events.extend(firmware_files(line).map(Event::FirmwareMissing));
-    }
-    if has("D3cold")
-        && (has("device inaccessible") || has("config space inaccessible") || has("Refused to change power state"))
-    {
-        events.push(Event::StuckInD3cold);
-    }
-    if has("amdgpu") && has("probe") && has("failed with error") {
-        events.push(Event::ProbeFailed(number_after(line, "failed with error ")));
-    } else if has("amdgpu") && has("Fatal error during GPU init") {
-        events.push(Event::ProbeFailed(None));
-    }
-    if has("amdgpu") && has("Unable to locate a BIOS ROM") {
-        events.push(Event::NoVideoBios);
-    }
-    if has("no space") && (has("BAR 0") || has("BAR 2")) {
-        events.push(Event::NoAddressSpace);
-    }
-    if let Some((chip, _)) = line.split_once(" not supported in kfd") {
-        let chip = chip.rsplit(": ").next().unwrap_or(chip).trim();
-        events.push(Event::UnsupportedByKfd(printable(chip)));
-    }
-    events.extend(atomics(line));
-    if has("disables amdgpu kernel modesetting")
-        || has("ooted with the nomodeset parameter")
-        || has("amdgpu kernel modesetting disabled")
-        || has("ommand line: ") && line.split_whitespace().any(|word| matches!(word, "nomodeset" | "amdgpu.modeset=0"))
-    {
-        events.push(Event::ModesettingOff);
-    }
-    if has("unsigned module loading is restricted") || has("Loading of") && has("module") && has("is rejected") {
-        events.push(Event::ModuleRefused);
-    }
-    events
+/// Whether the command line keeps display drivers from starting.
+fn is_switched_off(line: &str) -> bool {
+    let words = line.strip_prefix("Command line: ").or_else(|| line.strip_prefix("Kernel command line: "));
+    words.is_some_and(|words| words.split_whitespace().any(|word| matches!(word, "nomodeset" | "amdgpu.modeset=0")))
+}
+
+fn event(start: Start, line: &str, found: &[&str]) -> Option<Event> {
+    let number = || found.last().and_then(|number| number.parse().ok());
+    Some(match start {
+        Start::FirmwareMissing => Event::FirmwareMissing(firmware_files(line).next()?),
+        Start::Asleep => Event::StuckInD3cold,
+        Start::ProbeFailed => Event::ProbeFailed(number()),
+        Start::BlockFailed => Event::BlockFailed {
+            block: found.first().map(|block| printable(block)).unwrap_or_default(),
+            error: number(),
+        },
+        Start::NoVideoBios => Event::NoVideoBios,
+        Start::NoAddressSpace if line.contains("BAR 0") || line.contains("BAR 2") => Event::NoAddressSpace,
+        Start::NoAddressSpace => return None,
+        Start::UnsupportedByKfd => Event::UnsupportedByKfd(chip(line)),
+        Start::NoAtomics => atomics(line)?,
+        Start::ModesettingOff => Event::ModesettingOff,
+        Start::ModuleRefused => Event::ModuleRefused,
+        Start::BadMemory => Event::BadMemory,
+        Start::InvalidDiscovery => Event::InvalidDiscovery,
+        Start::PspRefused => Event::PspRefused,
+        Start::AtomBiosStuck => Event::AtomBiosStuck,
+        Start::TooOld => Event::TooOld,
+    })
+}
+
+/// Kernels before 5.7 do not name it.
+fn chip(line: &str) -> String {
+    let named =
+        line.split_once(" not supported in kfd").map(|(chip, _)| chip.rsplit(": ").next().unwrap_or(chip).trim());
+    named.map(printable).filter(|chip| !chip.is_empty()).unwrap_or_else(|| "not named".to_owned())
 }
 
 fn firmware_files(line: &str) -> impl Iterator<Item = String> {
@@ -169,11 +320,6 @@ fn atomics(line: &str) -> Option<Event> {
         .split_once('<')
         .and_then(|(there, needed)| Some((there.trim().parse().ok()?, needed.trim().parse().ok()?)));
     Some(Event::NoAtomics { ids, firmware })
-}
-
-fn number_after(line: &str, words: &str) -> Option<i32> {
-    let (_, rest) = line.split_once(words)?;
-    rest.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Reading `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg).
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read};
@@ -9,6 +11,21 @@ use rustix::io::{Errno, read};
 const MAX_RECORD: usize = 16 << 10;
 /// More than any kernel keeps; a kernel that writes faster than this reads must not hold it up for ever.
 const MAX_LOG: usize = 64 << 20;
+
+/// The text of a log in a file, or on standard input where the file is `-`; at most 64 MiB of it, and bytes that are not
+/// UTF-8 are replaced.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_log_file(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().lock().take(MAX_LOG as u64).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(MAX_LOG as u64).read_to_end(&mut bytes)?;
+    }
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
 
 /// All records that the kernel still has, for [`KernelLog::parse`](crate::KernelLog::parse).
 ///

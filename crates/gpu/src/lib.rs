@@ -8,7 +8,8 @@
 //!
 //! [`detect`] puts together three things: KFD's [`topology`], which has the GPUs that can be used; the [`pci`] buses,
 //! which have all; and the [`kernel_log`], which says what went wrong with the others. What it finds is an
-//! [`Inventory`], which prints itself as a table and is serialised to JSON. [`simulate`] makes one up. That `/dev/kfd`
+//! [`Inventory`], which prints itself as a table and is serialised to JSON. [`messages`] has the kernel's messages, at
+//! start and at work. [`simulate`] makes one up. That `/dev/kfd`
 //! exists proves nothing: it does as soon as amdgpu is loaded.
 //!
 //! Everything that is read from outside is read by functions of bytes or text that take anything:
@@ -22,10 +23,12 @@ mod detect;
 pub mod diagnose;
 mod fault;
 mod generic;
+mod health;
 mod hints;
 mod inventory;
 pub mod kernel_log;
 mod kmsg;
+pub mod messages;
 mod names;
 pub mod pci;
 mod probe;
@@ -40,9 +43,10 @@ pub use address::{AddressError, PciAddress};
 pub use detect::{Sources, detect};
 pub use fault::{Fault, FaultKind, fault};
 pub use generic::Generic;
+pub use health::defect;
 pub use inventory::{Gpu, Inventory, Link, Partition, UnusableGpu, Xgmi};
 pub use kernel_log::KernelLog;
-pub use kmsg::read_kernel_log;
+pub use kmsg::{read_kernel_log, read_log_file};
 pub use names::Names;
 pub use probe::{DevKfd, KfdProbe};
 pub use reason::{Reason, ReasonKind};

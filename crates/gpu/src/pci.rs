@@ -2,6 +2,8 @@
 //! Documentation/ABI/testing/sysfs-bus-pci, Documentation/gpu/amdgpu).
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use crate::address::PciAddress;
 use crate::config_space::atomics_enabled;
@@ -11,6 +13,8 @@ use crate::sysfs::Sysfs;
 pub const DEVICES: &str = "bus/pci/devices";
 /// AMD's vendor number for GPUs.
 pub const AMD: u16 = 0x1002;
+/// Class and subclass of a bridge between PCI buses.
+const BRIDGE: u64 = 0x0604;
 
 /// A display controller (class 03) or processing accelerator (class 12).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub struct PciGpu {
     pub driver: Option<String>,
     /// `D0` to `D3cold`, `unknown` or `error`.
     pub power_state: Option<String>,
-    /// The PCIe link.
+    /// The PCIe link to the slot.
     pub link: Option<PciLink>,
     /// Errors that PCIe Advanced Error Reporting counted since the start.
     pub errors: Option<PciErrors>,
@@ -119,7 +123,7 @@ fn read(sysfs: &Sysfs, address: PciAddress, at: &str) -> Option<PciGpu> {
         subsystem: number("subsystem_vendor").zip(number("subsystem_device")),
         driver: sysfs.link_name(&format!("{at}/driver")),
         power_state: value("power_state"),
-        link: read_link(sysfs, at),
+        link: slot_link(sysfs, at).or_else(|| read_link(sysfs, at)),
         errors: read_errors(sysfs, at),
         atomics: sysfs.bytes(&format!("{at}/config")).ok().and_then(|config| atomics_enabled(&config)),
         memory: sysfs.decimal(&format!("{at}/mem_info_vram_total")).filter(|bytes| *bytes > 0),
@@ -131,6 +135,49 @@ fn read(sysfs: &Sysfs, address: PciAddress, at: &str) -> Option<PciGpu> {
         hive: hive.filter(|hive| *hive != 0),
         partitioning: value("current_compute_partition").map(|compute| (compute, value("current_memory_partition"))),
         render_nodes: sysfs.list(&format!("{at}/drm")).into_iter().filter(|name| name.starts_with("renderD")).collect(),
+    })
+}
+
+/// The link to the slot, where it is not the GPU's own: cards have a switch of AMD's between the two, and the link within
+/// the card says nothing about the slot. It is that of the card's topmost bridge, or what the power management says.
+fn slot_link(sysfs: &Sysfs, at: &str) -> Option<PciLink> {
+    bridge_link(sysfs, at)
+        .or_else(|| managed_link(&sysfs.text(&format!("{at}/pp_dpm_pcie")).ok()?, &read_link(sysfs, at)?))
+}
+
+fn bridge_link(sysfs: &Sysfs, at: &str) -> Option<PciLink> {
+    let root = fs::canonicalize(sysfs.root()).ok()?;
+    let device = fs::canonicalize(sysfs.root().join(at)).ok()?;
+    let below = device.strip_prefix(&root).ok()?;
+    let is_of_card = |path: &&Path| {
+        let number = |name: &str| sysfs.hexadecimal(path.join(name).to_str()?);
+        number("vendor") == Some(u64::from(AMD)) && number("class").is_some_and(|class| class >> 8 == BRIDGE)
+    };
+    let topmost = below.ancestors().skip(1).take_while(is_of_card).last()?;
+    read_link(sysfs, topmost.to_str()?)
+}
+
+/// `1: 8.0GT/s, x8 619Mhz *`: the starred row of `pp_dpm_pcie` is in use. It counts where it has fewer lanes than the
+/// function says.
+fn managed_link(table: &str, function: &PciLink) -> Option<PciLink> {
+    let rows: Vec<(&str, u8, bool)> = table
+        .lines()
+        .filter_map(|line| {
+            let (_, row) = line.split_once(": ")?;
+            let (speed, rest) = row.split_once(", x")?;
+            let lanes = rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok()?;
+            Some((speed.trim(), lanes, line.trim_end().ends_with('*')))
+        })
+        .collect();
+    let (speed, width, _) = rows.iter().find(|(.., starred)| *starred)?;
+    let (max_speed, ..) = rows.last()?;
+    let max_width = rows.iter().map(|(_, lanes, _)| *lanes).max()?;
+    let kernels = |speed: &str| format!("{} GT/s PCIe", speed.trim_end_matches("GT/s").trim());
+    (max_width < function.max_width).then(|| PciLink {
+        speed: kernels(speed),
+        max_speed: kernels(max_speed),
+        width: *width,
+        max_width,
     })
 }
 

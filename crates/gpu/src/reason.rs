@@ -40,6 +40,20 @@ pub enum ReasonKind {
     NoAddressSpace,
     /// No video BIOS.
     NoVideoBios,
+    /// Too many pages of its memory are bad.
+    BadMemory,
+    /// The table of its parts (IP discovery) cannot be read.
+    InvalidDiscovery,
+    /// Its security processor (PSP) did not take the firmware.
+    PspRefused,
+    /// The program in its video BIOS did not end.
+    AtomBiosStuck,
+    /// The chip is older than what amdgpu or KFD is for.
+    TooOld,
+    /// An operator has left it out.
+    LeftOut,
+    /// It had too many faults at work and gets no jobs.
+    Quarantined,
     /// amdgpu gave up on it for another reason.
     ProbeFailed,
     /// The kernel has no KFD.

@@ -91,9 +91,11 @@ impl Sysfs {
         numbers
     }
 
-    /// The last part of what a symbolic link points to: the name of a device's driver.
+    /// The last part of what a symbolic link points to: the name of a device's driver. A copy that was made without links
+    /// may have what they point to as the text of a file.
     pub fn link_name(&self, path: &str) -> Option<String> {
-        let target = std::fs::read_link(self.root.join(path)).ok()?;
+        let link = std::fs::read_link(self.root.join(path)).ok();
+        let target = link.or_else(|| self.value(path).filter(|text| text.contains('/')).map(PathBuf::from))?;
         Some(target.file_name()?.to_str()?.to_owned())
     }
 }

@@ -192,7 +192,7 @@ impl fmt::Display for Processor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version { major, minor, stepping } => write!(f, "gfx{major}{minor:x}{stepping:x}"),
-            Self::Generic(generic) => f.write_str(generic.name()),
+            Self::Generic(generic) => write!(f, "{generic}"),
         }
     }
 }

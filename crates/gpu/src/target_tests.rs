@@ -36,21 +36,8 @@ fn numbers_that_are_no_target() {
 #[test]
 fn texts_that_are_no_target() {
     for text in [
-        "",
-        "gfx",
-        "gfx9",
-        "gfx90",
-        "gfx90g",
-        "gfx90A",
-        "GFX900",
-        "gfx+900",
-        "gfx0900",
-        "gfx99900",
-        "gfx9é0",
-        "gfx13-generic",
-        "1030",
-        "gfx1030 ",
-        ":xnack+",
+        "", "gfx", "gfx9", "gfx90", "gfx90g", "gfx90A", "GFX900", "gfx+900", "gfx0900", "gfx99900", "gfx9é0", "1030",
+        "gfx1030 ", ":xnack+",
     ] {
         assert!(matches!(text.parse::<Target>(), Err(TargetError::NotATarget(_))), "{text}");
     }
@@ -139,7 +126,7 @@ fn json_has_the_text() {
 
 fn any_target() -> impl Strategy<Value = Target> {
     let version = (1..=255_u8, 0..16_u8, 0..16_u8).prop_map(|(a, b, c)| Target::new(a, b, c).unwrap());
-    let generic = prop::sample::select(&Generic::ALL[..]).prop_map(|generic| target(generic.name()));
+    let generic = prop::sample::select(&Generic::ALL[..]).prop_map(|generic| target(&generic.to_string()));
     let feature = prop::option::of(any::<bool>());
     (prop_oneof![version, generic], feature.clone(), feature).prop_map(|(mut target, sramecc, xnack)| {
         for (feature, on) in [(Feature::Sramecc, sramecc), (Feature::Xnack, xnack)] {
@@ -172,4 +159,20 @@ proptest! {
             prop_assert_eq!(target.to_string().parse::<Target>().unwrap(), target);
         }
     }
+}
+
+#[test]
+fn generic_targets_that_are_not_known_are_targets_that_nothing_fits() {
+    for name in ["gfx13-generic", "gfx11-7-generic"] {
+        let generic = target(name);
+        assert_eq!(generic.to_string(), name);
+        for version in ["gfx1170", "gfx1310", "gfx1100"] {
+            assert!(!target(version).satisfies(&generic), "{version} {name}");
+        }
+    }
+    for name in ["gfx-generic", "gfx11-0-generic", "gfx011-generic", "gfx11-7-7-generic", "gfx999-generic"] {
+        assert!(name.parse::<Target>().is_err(), "{name}");
+    }
+    assert!(target("gfx1154").satisfies(&target("gfx11-generic")));
+    assert!(!target("gfx1170").satisfies(&target("gfx11-generic")));
 }

@@ -135,7 +135,10 @@ impl Node {
         let location = self.properties.get("location_id")?;
         let domain = self.properties.small("domain").unwrap_or(0);
         let low = u16::try_from(location & 0xffff).ok()?;
-        (location != 0).then(|| PciAddress::from_location(domain, low))
+        // 0 is where the processor's own bridge is, and what CPUs have; in a domain of its own, as virtual machines of
+        // Hyper-V give to each device that is passed through, a GPU can be there.
+        let is_there = location != 0 || domain != 0 && self.is_gpu();
+        is_there.then(|| PciAddress::from_location(domain, low))
     }
 
     /// Number of the partition in bits 28 to 31 of `location_id`.

@@ -461,3 +461,223 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Inventory>(&json).unwrap(), inventory);
     }
 }
+
+/// What public reports showed, in the form of the machine's own sysfs.
+mod boards {
+    use super::*;
+
+    fn node(
+        target: u64,
+        device: u64,
+        location: u64,
+        domain: u64,
+        more: &[(&'static str, u64)],
+    ) -> Vec<(&'static str, u64)> {
+        let mut properties = vec![
+            ("cpu_cores_count", 0),
+            ("simd_count", 48),
+            ("simd_per_cu", 2),
+            ("gfx_target_version", target),
+            ("device_id", device),
+            ("location_id", location),
+            ("domain", domain),
+            ("drm_render_minor", 128),
+        ];
+        properties.extend(more);
+        properties
+    }
+
+    #[test]
+    fn a_gpu_alone_in_its_domain_is_one_gpu() {
+        let machine = Machine::with_amdgpu();
+        machine.node(1, &node(110_001, 0x7461, 0, 2, &[]));
+        machine.card("0002:00:00.0", 0x7461, &[]);
+        machine.device("0000:00:08.0", "0x030000", 0x1414, 0x5353, Some("hyperv_drm"), &[]);
+        let inventory = machine.detect();
+        assert_eq!(targets(&inventory), ["gfx1101"]);
+        assert_eq!(inventory.gpus[0].id, "0002:00:00.0");
+        assert_eq!(reasons(&inventory), [ReasonKind::OtherVendor]);
+    }
+
+    #[test]
+    fn the_link_is_the_slots_and_not_the_one_inside_the_card() {
+        let machine = Machine::with_amdgpu();
+        machine.node(1, &node(100_302, 0x73ff, 0x1200, 0, &[]));
+        machine.card(
+            "0000:12:00.0",
+            0x73ff,
+            &[
+                ("current_link_speed", "16.0 GT/s PCIe"),
+                ("max_link_speed", "16.0 GT/s PCIe"),
+                ("current_link_width", "16"),
+                ("max_link_width", "16"),
+                ("pp_dpm_pcie", "0: 2.5GT/s, x1 81Mhz \n1: 8.0GT/s, x8 619Mhz *"),
+            ],
+        );
+        let link = machine.detect().gpus.remove(0).link.unwrap();
+        assert_eq!((link.width, link.max_width, link.speed.as_str()), (8, 8, "8.0 GT/s PCIe"));
+    }
+
+    #[test]
+    fn processors_are_known_as_such_with_and_without_a_row_in_the_table() {
+        for (target, device, name) in
+            [(100_103, 0x13fe, "gfx1013"), (100_303, 0x1435, "gfx1033"), (110_504, 0xfff0, "gfx1154")]
+        {
+            let machine = Machine::with_amdgpu();
+            machine.node(1, &node(target, device, 0x0400, 0, &[]));
+            machine.memory(1, 32 * GIB);
+            machine.card(
+                "0000:04:00.0",
+                u16::try_from(device).unwrap(),
+                &[
+                    ("mem_info_vram_total", "536870912"),
+                    ("current_link_speed", "8.0 GT/s PCIe"),
+                    ("max_link_speed", "16.0 GT/s PCIe"),
+                    ("current_link_width", "8"),
+                    ("max_link_width", "16"),
+                ],
+            );
+            let gpu = machine.detect().gpus.remove(0);
+            assert_eq!((gpu.target.to_string().as_str(), gpu.integrated, gpu.compute_units), (name, true, 24));
+            assert!(gpu.hints.is_empty(), "{:?}", gpu.hints);
+            assert_eq!(
+                (gpu.memory, gpu.shared_memory),
+                (GIB / 2, Some(32 * GIB)),
+                "{name}: what it shares is not its own"
+            );
+        }
+    }
+
+    #[test]
+    fn an_old_kernel_names_no_target_but_the_chip_is_known() {
+        let machine = Machine::with_amdgpu();
+        machine.node(
+            0,
+            &[
+                ("cpu_cores_count", 4),
+                ("simd_count", 32),
+                ("simd_per_cu", 4),
+                ("device_id", 0x9874),
+                ("location_id", 8),
+            ],
+        );
+        machine.card("0000:00:01.0", 0x9874, &[]);
+        let gpu = machine.detect().gpus.remove(0);
+        assert_eq!((gpu.target.to_string().as_str(), gpu.integrated, gpu.compute_units), ("gfx801", true, 8));
+    }
+
+    #[test]
+    fn a_copy_without_links_has_them_as_text() {
+        let mut machine = Machine::with_amdgpu();
+        machine.device("0000:02:00.0", "0x030000", 0x1002, 0x67ff, None, &[("driver", "../../drivers/amdgpu")]);
+        machine.log("[ 2.7] amdgpu 0000:02:00.0: kfd not supported on this ASIC\n");
+        assert_eq!(reasons(&machine.detect()), [ReasonKind::UnsupportedByKfd]);
+    }
+
+    #[test]
+    fn a_gpu_that_sleeps_for_good_is_of_no_use_though_kfd_has_it() {
+        let sleeping = |state: &str, log: &str| {
+            let mut machine = Machine::with_amdgpu();
+            machine.node(1, &node(110_000, 0x745e, 0x0a00, 0, &[]));
+            machine.card("0000:0a:00.0", 0x745e, &[("power_state", state)]);
+            machine.log(log);
+            machine.detect()
+        };
+        let log =
+            "[13908.0] amdgpu 0000:0a:00.0: Unable to change power state from D3cold to D0, device inaccessible\n";
+        let inventory = sleeping("D3cold", log);
+        assert!(inventory.gpus.is_empty());
+        assert_eq!(reasons(&inventory), [ReasonKind::StuckInD3cold]);
+        assert_eq!(inventory.unusable[0].reasons[0].evidence.len(), 1);
+        assert_eq!(sleeping("D3cold", "").gpus.len(), 1, "the driver let it sleep");
+        assert_eq!(sleeping("D0", log).gpus.len(), 1, "it woke up after all");
+    }
+}
+
+/// GPUs that did not start, and what the driver said before it gave up.
+mod starts {
+    use super::*;
+
+    fn unusable(device: u16, log: &str) -> gpu::UnusableGpu {
+        let mut machine = Machine::with_amdgpu();
+        machine.device("0000:05:00.0", "0x030000", 0x1002, device, None, &[]);
+        machine.log(&log.replace("GPU: ", "amdgpu 0000:05:00.0: amdgpu: "));
+        machine.detect().unusable.remove(0)
+    }
+
+    #[test]
+    fn each_cause_has_a_reason_of_its_own() {
+        let end = "GPU: Fatal error during GPU init\namdgpu: probe of 0000:05:00.0 failed with error -22\n";
+        for (kind, lines) in [
+            (
+                ReasonKind::InvalidDiscovery,
+                "GPU: get invalid ip discovery binary signature\n\
+                 [drm:amdgpu_discovery_set_ip_blocks [amdgpu]] *ERROR* amdgpu_discovery_init failed\n",
+            ),
+            (
+                ReasonKind::PspRefused,
+                "GPU: Failed to load toc\nGPU: PSP tmr init failed!\nGPU: PSP firmware loading failed\n\
+                 [drm:amdgpu_device_fw_loading [amdgpu]] *ERROR* hw_init of IP block <psp> failed -22\n",
+            ),
+            (
+                ReasonKind::BadMemory,
+                "GPU: RAS records:272 exceed threshold:256, GPU will not be initialized. Replace this GPU or increase the \
+                 threshold\n",
+            ),
+            (
+                ReasonKind::AtomBiosStuck,
+                "[drm:amdgpu_atom_execute_table_locked [amdgpu]] *ERROR* atombios stuck in loop for more than 20secs aborting\n\
+                 GPU: gpu post error!\n",
+            ),
+        ] {
+            let gpu = unusable(0x74a1, &format!("{lines}{end}"));
+            assert_eq!(gpu.reasons[0].kind, kind, "{gpu:?}");
+            assert!(gpu.reasons[0].message.contains("(error -22)"), "{}", gpu.reasons[0].message);
+            assert!(gpu.reasons[0].evidence.len() >= 2, "{:?}", gpu.reasons[0].evidence);
+            assert!(!gpu.reasons[0].remedy.contains("look for amdgpu in the kernel's log"));
+        }
+    }
+
+    #[test]
+    fn the_drivers_last_words_are_the_evidence_and_the_part_is_named() {
+        let gpu = unusable(
+            0x73bf,
+            "GPU: SMU: I'm not done with your previous command\n\
+             GPU: hw_init of IP block <smu> failed -62\nGPU: amdgpu_device_ip_init failed\nGPU: Fatal error during GPU init\n",
+        );
+        let reason = &gpu.reasons[0];
+        assert_eq!(
+            reason.message,
+            "amdgpu could not start it (error -62), its part smu failed: it did not answer in time"
+        );
+        assert!(reason.evidence.iter().any(|line| line.contains("amdgpu_device_ip_init failed")), "{reason:?}");
+    }
+
+    #[test]
+    fn optional_firmware_is_not_blamed() {
+        let log = "amdgpu 0000:05:00.0: Direct firmware load for amdgpu/navi21_cap.bin failed with error -2\n\
+            GPU: Fatal error during GPU init\namdgpu 0000:05:00.0: probe with driver amdgpu failed with error -110\n";
+        assert_eq!(unusable(0x73bf, log).reasons[0].kind, ReasonKind::ProbeFailed);
+    }
+
+    #[test]
+    fn chips_that_are_too_old_are_told_from_those_that_are_too_new() {
+        assert_eq!(unusable(0x6798, "").reasons[0].kind, ReasonKind::TooOld);
+        let new = unusable(0xfff0, "");
+        assert_eq!(new.reasons[0].kind, ReasonKind::NoDriver);
+        assert!(new.reasons[0].remedy.contains("newer kernel"));
+    }
+
+    #[test]
+    fn a_gpu_that_does_not_wake_up_from_d3hot() {
+        let mut machine = Machine::with_amdgpu();
+        machine.device("0000:05:00.0", "0x030000", 0x1002, 0x745e, None, &[("power_state", "D3hot")]);
+        machine.log(
+            "amdgpu 0000:05:00.0: Unable to change power state from D3hot to D0, device inaccessible\n\
+             amdgpu 0000:05:00.0: probe with driver amdgpu failed with error -19\n",
+        );
+        let reasons = &machine.detect().unusable[0].reasons;
+        assert_eq!(reasons[0].kind, ReasonKind::StuckInD3cold);
+        assert!(reasons[0].message.contains("D3hot"));
+    }
+}

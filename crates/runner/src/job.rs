@@ -14,7 +14,9 @@ use crate::kernel_log::Watch;
 use crate::log::Reader;
 use crate::output::{self, Report};
 use crate::run::{self, Ending, How, Surroundings};
-use crate::{Cancel, Error, Event, KernelLog, Observer, Setup, apt, clean, command, junit, source, timeouts};
+use crate::{
+    Cancel, Error, Event, GpuFaults, KernelLog, Observer, Setup, apt, clean, command, junit, source, timeouts,
+};
 
 /// What came of a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +29,8 @@ pub struct Finished {
     pub cancelled: bool,
     /// Whether a process is stuck in the kernel: the machine has to be restarted.
     pub stuck: bool,
+    /// What the job's GPUs did.
+    pub faults: GpuFaults,
 }
 
 /// The files at a bundle's top, after the result.
@@ -84,10 +88,11 @@ pub fn run(
         }
     }
     let mut result = state.result(started);
+    let faults = state.kernel.faults();
     let State { reports, stuck, worst, observer, .. } = state;
     observer.event(Event::Bundling);
     let bundle = keep(&mut result, &reports, &directory, setup)?;
-    Ok(Finished { result, bundle, cancelled: worst == Some(How::Cancelled), stuck })
+    Ok(Finished { result, bundle, cancelled: worst == Some(How::Cancelled), stuck, faults })
 }
 
 /// Makes a directory, or takes an empty one.
@@ -218,6 +223,7 @@ impl State<'_, '_> {
     fn verdict(&self, ending: &Ending, tests: &[protocol::TestResult], left: std::time::Duration) -> Verdict {
         match ending.how {
             How::Deadline => return Verdict::Timeout,
+            How::GpuFault => return Verdict::GpuFault,
             How::Cancelled => return Verdict::TestbedFailed,
             How::Itself => {}
         }
@@ -237,6 +243,11 @@ impl State<'_, '_> {
                 "the job's time of {} was over while the tests ran as {run_as}{during}; what there was is kept",
                 self.job.timeout
             )),
+            How::GpuFault => {
+                self.problems.push(format!(
+                    "the job was ended for it while the tests ran as {run_as}{during}; what there was is kept"
+                ));
+            }
             How::Cancelled => self.problems.push(format!("the job was cancelled{during}")),
             How::Itself if ending.status_lost => {
                 self.problems.push("autopkgtest's exit status was taken by another part of this process".into());

@@ -1,27 +1,41 @@
 //! The kernel's log while a job runs, and what in it speaks of faults.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 
-use gpu::{FaultKind, PciAddress, fault};
-use rustix::fs::OFlags;
+use gpu::messages::{Places, Reader, Trust};
+use gpu::{Fault, FaultKind, PciAddress};
 
 use crate::Grant;
 use crate::bounded::BoundedLog;
 
 /// More lines about faults are not kept in the result; the bundle has the whole log.
 const MOST_LINES: usize = 200;
+/// More of them about one kind of fault of one device are not: a flood of page faults must not take the place of what
+/// comes after it.
+const MOST_OF_ONE: usize = 40;
 /// More of a job's kernel log is not kept, in bytes.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// Where the kernel's log comes from.
 pub trait KernelLog {
-    /// Hands over the lines that came since the last call, in any form that [`gpu::fault`] reads. Must not wait.
+    /// Hands over the records that came since the last call: each a line in any form that [`gpu::messages::Reader`] reads,
+    /// or one of `/dev/kmsg` with the lines of its fields. Must not wait.
     ///
     /// # Errors
     /// If there is no more to be had; the job goes on without.
-    fn read(&mut self, line: &mut dyn FnMut(&str)) -> io::Result<()>;
+    fn read(&mut self, record: &mut dyn FnMut(&str)) -> io::Result<()>;
+
+    /// How much its records are believed.
+    fn trust(&self) -> Trust {
+        Trust::Text
+    }
+
+    /// The GPUs of the machine that it is of; those that the job has if it does not know.
+    fn places(&self) -> Places {
+        Places::default()
+    }
 }
 
 /// No log.
@@ -31,55 +45,30 @@ impl KernelLog for () {
     }
 }
 
-/// `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg), from when it was opened on.
-#[derive(Debug)]
-pub struct Kmsg(File);
-
-impl Kmsg {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// `EPERM` for users without privileges where `kernel.dmesg_restrict` is 1.
-    pub fn open() -> io::Result<Self> {
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
-        let mut file = File::options().read(true).custom_flags(flags).open("/dev/kmsg")?;
-        file.seek(SeekFrom::End(0))?;
-        Ok(Self(file))
-    }
-}
-
-impl KernelLog for Kmsg {
-    fn read(&mut self, line: &mut dyn FnMut(&str)) -> io::Result<()> {
-        let mut record = vec![0; 16 << 10];
-        loop {
-            match self.0.read(&mut record) {
-                Ok(0) => return Ok(()),
-                Ok(length) => {
-                    for text in String::from_utf8_lossy(record.get(..length).unwrap_or_default()).lines() {
-                        line(text);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // The record was overwritten while it was read; the next one follows.
-                Err(error) if matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::PIPE.raw_os_error()) =>
-                    {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
+/// What a GPU of the job did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GpuFaults {
+    /// Faults that left a GPU not as it was, by the id of the GPU. A fault that names no device is counted for the job's
+    /// only GPU, and else for none.
+    pub serious: BTreeMap<String, BTreeSet<FaultKind>>,
+    /// Whether there were faults, and each ended only the process that did it.
+    pub contained: bool,
 }
 
 /// Keeps the log of a job.
 pub(crate) struct Watch<'a> {
     source: &'a mut dyn KernelLog,
+    reader: Reader,
     log: BoundedLog,
-    granted: Vec<PciAddress>,
-    has_gpus: bool,
-    /// Lines that speak of faults.
+    granted: Vec<(String, Option<PciAddress>)>,
+    kept: BTreeMap<(FaultKind, bool, Option<PciAddress>), usize>,
+    /// Lines that speak of faults: of each kind the first.
     pub(crate) lines: Vec<String>,
     /// Whether one of them is of a GPU that the job had.
     pub(crate) gpu_fault: bool,
+    /// The first fault of a GPU that the job had which leaves it not as it was.
+    pub(crate) fatal: Option<Fault>,
+    serious: BTreeMap<String, BTreeSet<FaultKind>>,
     /// Whether memory was used up.
     pub(crate) out_of_memory: bool,
     /// Why there is no more log.
@@ -88,18 +77,30 @@ pub(crate) struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     pub(crate) fn new(source: &'a mut dyn KernelLog, file: File, gpus: &[Grant]) -> Self {
-        let address = |gpu: &Grant| gpu.id.split('/').next().unwrap_or_default().parse().ok();
-        let granted = gpus.iter().filter_map(address).collect();
+        let address = |gpu: &Grant| gpu.id.split('/').next().unwrap_or_default().parse::<PciAddress>().ok();
+        let granted: Vec<_> = gpus.iter().map(|gpu| (gpu.id.clone(), address(gpu))).collect();
+        let mut places = source.places();
+        if places.gpus().next().is_none() {
+            places = Places::new(granted.iter().filter_map(|(_, address)| Some(((*address)?, Vec::new()))));
+        }
         Self {
+            reader: Reader::new(source.trust(), places),
             source,
             log: BoundedLog::new(file, MOST_BYTES),
             granted,
-            has_gpus: !gpus.is_empty(),
+            kept: BTreeMap::new(),
             lines: Vec::new(),
             gpu_fault: false,
+            fatal: None,
+            serious: BTreeMap::new(),
             out_of_memory: false,
             failure: None,
         }
+    }
+
+    /// What the GPUs of the job did.
+    pub(crate) fn faults(&self) -> GpuFaults {
+        GpuFaults { serious: self.serious.clone(), contained: self.gpu_fault && self.fatal.is_none() }
     }
 
     /// Takes what has come.
@@ -107,12 +108,18 @@ impl<'a> Watch<'a> {
         if self.failure.is_some() {
             return;
         }
-        let mut new = Vec::new();
-        if let Err(error) = self.source.read(&mut |line| new.push(line.to_owned())) {
+        let (mut faults, reader) = (Vec::new(), &mut self.reader);
+        let log = &mut self.log;
+        let read = self.source.read(&mut |record| {
+            log.write(record.as_bytes());
+            log.write(b"\n");
+            faults.extend(reader.take(record));
+        });
+        if let Err(error) = read {
             self.failure = Some(error);
         }
-        for line in new {
-            self.take(&line);
+        for fault in faults {
+            self.take(fault);
         }
     }
 
@@ -122,20 +129,44 @@ impl<'a> Watch<'a> {
         self.log.finish();
     }
 
-    fn take(&mut self, line: &str) {
-        self.log.write(line.as_bytes());
-        self.log.write(b"\n");
-        let Some(fault) = fault(line) else { return };
+    fn take(&mut self, fault: Fault) {
         // Another job's GPU is that job's business. With simulated GPUs, every fault counts: there is no other job.
-        let others = |address: PciAddress| !self.granted.is_empty() && !self.granted.contains(&address);
-        if fault.kind.is_of_gpu() && fault.address.is_some_and(others) {
+        let mine = |address: PciAddress| {
+            let same =
+                |granted: &PciAddress| *granted == address || granted.first_function() == address.first_function();
+            self.granted.iter().filter_map(|(_, granted)| granted.as_ref()).any(same)
+        };
+        let has_addresses = self.granted.iter().any(|(_, address)| address.is_some());
+        if fault.kind.is_of_gpu() && fault.address.is_some_and(|address| has_addresses && !mine(address)) {
             return;
         }
-        self.gpu_fault |= fault.kind.is_of_gpu() && self.has_gpus;
-        self.out_of_memory |= fault.kind == FaultKind::OutOfMemory;
-        if self.lines.len() < MOST_LINES {
-            self.lines.push(fault.line);
+        let kept = self.kept.entry((fault.kind, fault.contained, fault.address)).or_insert(0);
+        if *kept < MOST_OF_ONE && self.lines.len() < MOST_LINES {
+            *kept += 1;
+            self.lines.push(fault.line.clone());
         }
+        self.out_of_memory |= fault.kind == FaultKind::OutOfMemory;
+        if !fault.kind.is_of_gpu() || self.granted.is_empty() {
+            return;
+        }
+        self.gpu_fault = true;
+        // More about a fault has its weight.
+        if fault.contained || fault.detail {
+            return;
+        }
+        let guilty = match (fault.address, self.granted.as_slice()) {
+            (_, [(only, _)]) => vec![only.clone()],
+            (Some(at), several) => several
+                .iter()
+                .filter(|(_, address)| address.is_some_and(|address| address.first_function() == at.first_function()))
+                .map(|(id, _)| id.clone())
+                .collect(),
+            (None, _) => Vec::new(),
+        };
+        for id in guilty {
+            self.serious.entry(id).or_default().insert(fault.kind);
+        }
+        self.fatal.get_or_insert(fault);
     }
 }
 
@@ -143,25 +174,31 @@ impl<'a> Watch<'a> {
 mod tests {
     use super::*;
 
-    struct Lines(Vec<&'static str>);
+    struct Lines(Vec<String>);
 
     impl KernelLog for Lines {
         fn read(&mut self, line: &mut dyn FnMut(&str)) -> io::Result<()> {
-            self.0.drain(..).for_each(line);
+            self.0.drain(..).for_each(|record| line(&record));
             Ok(())
         }
     }
 
-    fn watched(gpus: &[&str], lines: &[&'static str]) -> (bool, bool, usize) {
+    fn watch<R>(gpus: &[&str], lines: &[&str], see: impl FnOnce(&Watch<'_>) -> R) -> R {
         let grants: Vec<Grant> =
             gpus.iter().map(|id| Grant { id: (*id).into(), render_node: None, simulated: false }).collect();
-        let mut source = Lines(lines.to_vec());
+        let mut source = Lines(lines.iter().map(|line| (*line).to_owned()).collect());
         let mut watch = Watch::new(&mut source, tempfile::tempfile().unwrap(), &grants);
         watch.poll();
-        (watch.gpu_fault, watch.out_of_memory, watch.lines.len())
+        see(&watch)
+    }
+
+    fn watched(gpus: &[&str], lines: &[&str]) -> (bool, bool, usize) {
+        watch(gpus, lines, |watch| (watch.gpu_fault, watch.out_of_memory, watch.lines.len()))
     }
 
     const RESET: &str = "3,1,2,-;amdgpu 0000:03:00.0: amdgpu: GPU reset begin!";
+    const OF_A_TEST: &str =
+        "3,1,2,-;amdgpu 0000:03:00.0: amdgpu: [gfxhub] page fault (src_id:0 ring:24 vmid:8 pasid:32771)";
     const KILLED: &str = "Out of memory: Killed process 812 (test)";
 
     #[test]
@@ -171,5 +208,29 @@ mod tests {
         assert_eq!(watched(&["0000:43:00.0"], &[RESET]), (false, false, 0), "another job's");
         assert_eq!(watched(&["simulated-0"], &[RESET]), (true, false, 1));
         assert_eq!(watched(&[], &[RESET, KILLED]), (false, true, 2), "the job had none");
+    }
+
+    #[test]
+    fn a_fault_is_charged_to_the_gpu_that_had_it() {
+        #[allow(clippy::redundant_closure_for_method_calls)] // the method is of one lifetime only
+        let faults = |gpus: &[&str], lines: &[&str]| watch(gpus, lines, |watch| watch.faults());
+        let both = ["0000:03:00.0", "0000:43:00.0"];
+        assert_eq!(faults(&both, &[RESET]).serious.into_keys().collect::<Vec<_>>(), ["0000:03:00.0"]);
+        assert!(faults(&both, &["BUG: unable to handle page fault for address: 0"]).serious.is_empty());
+        assert_eq!(faults(&["simulated-0"], &[RESET]).serious.len(), 1);
+        assert!(faults(&both, &[OF_A_TEST]).contained);
+        assert!(!faults(&both, &[OF_A_TEST, RESET]).contained);
+        assert!(!faults(&both, &[]).contained, "there were none");
+    }
+
+    #[test]
+    fn a_flood_does_not_hide_what_comes_after_it() {
+        let mut lines = vec![OF_A_TEST; 5000];
+        lines.push(RESET);
+        watch(&["0000:03:00.0"], &lines, |watch| {
+            assert_eq!(watch.lines.len(), MOST_OF_ONE + 1);
+            assert!(watch.lines.last().unwrap().ends_with("GPU reset begin!"));
+            assert!(watch.fatal.is_some());
+        });
     }
 }

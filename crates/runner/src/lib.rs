@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A job ends at its deadline whatever its tests do. First autopkgtest is told that the test's time is over, so that it
-//! fetches what the test has written; then it is asked to end; then everything is killed. [`bundle`] is what remains.
+//! fetches what the test has written; then it is asked to end; then everything is killed. A fault that leaves the GPU
+//! not as it was ends it in the same way, at once. [`bundle`] is what remains.
 //!
 //! Everything that tests can influence is read by functions of any bytes: [`summary::Summary::parse`],
 //! [`log::Reader::push`], [`cases::read`], [`wants_packages`].
@@ -28,6 +29,7 @@ mod error;
 mod job;
 mod junit;
 mod kernel_log;
+mod kmsg;
 pub mod log;
 mod observer;
 mod output;
@@ -42,7 +44,8 @@ mod xml;
 pub use command::LISTS_STAMP;
 pub use error::Error;
 pub use job::{Finished, run};
-pub use kernel_log::{KernelLog, Kmsg};
+pub use kernel_log::{GpuFaults, KernelLog};
+pub use kmsg::Kmsg;
 pub use observer::{Cancel, Event, Observer};
 pub use setup::{Grant, Limits, Setup};
 pub use source::wants_packages;

@@ -21,6 +21,8 @@ pub enum Event<'a> {
     TestEnded(&'a str, TestOutcome),
     /// The job's deadline has come: what there is is collected.
     Deadline,
+    /// The kernel told of a fault that leaves the GPU not as it was, in this line: what there is is collected.
+    GpuFault(&'a str),
     /// autopkgtest has ended, or was.
     RunEnded(&'a Run),
     /// The bundle is being written.

@@ -34,6 +34,8 @@ pub enum How {
     Itself,
     /// The job's deadline came first.
     Deadline,
+    /// A fault left the GPU not as it was.
+    GpuFault,
     /// Somebody cancelled the job.
     Cancelled,
 }
@@ -155,6 +157,15 @@ pub(crate) fn run(
                 how = How::Cancelled;
                 begun.get_or_insert(reader.order.len());
                 Some(Phase::Terminating(now + around.limits.terminate))
+            }
+            Phase::Running if around.kernel.fatal.is_some() => {
+                how = How::GpuFault;
+                begun.get_or_insert(reader.order.len());
+                if let Some(fault) = &around.kernel.fatal {
+                    around.observer.event(Event::GpuFault(&fault.line));
+                }
+                process.signal(Signal::ALARM);
+                Some(Phase::Collecting(around.deadlines.1.min(now + around.limits.after_fault)))
             }
             Phase::Running if now >= around.deadlines.0 => {
                 how = How::Deadline;

@@ -65,6 +65,8 @@ pub struct Limits {
     pub files: usize,
     /// Bytes of the log, and of each run's own: the first and the last part are kept.
     pub log: u64,
+    /// How long autopkgtest may take to collect what there is after a fault of the GPU.
+    pub after_fault: Duration,
     /// How long an autopkgtest that was asked to end may take before it is killed.
     pub terminate: Duration,
     /// How long killed processes may take to go before they are given up as stuck in the kernel.
@@ -77,6 +79,7 @@ impl Default for Limits {
             artifacts: 2 << 30,
             files: 100_000,
             log: 256 << 20,
+            after_fault: Duration::from_secs(30),
             terminate: Duration::from_secs(20),
             kill: Duration::from_secs(20),
         }

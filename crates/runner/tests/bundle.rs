@@ -255,6 +255,24 @@ fn a_gpus_fault_is_the_verdict() {
 }
 
 #[test]
+fn a_fault_that_leaves_the_gpu_not_as_it_was_ends_the_job_at_once() {
+    struct Lost;
+    impl KernelLog for Lost {
+        fn read(&mut self, record: &mut dyn FnMut(&str)) -> io::Result<()> {
+            record("[ 1.0] amdgpu 0000:03:00.0: amdgpu: device lost from bus!");
+            Ok(())
+        }
+    }
+    let mut place = Place::new("sleep 10000");
+    place.setup.gpus = vec![Grant { id: "0000:03:00.0".into(), render_node: None, simulated: false }];
+    let finished = runner::run(&place.job, &place.setup, &mut Lost, &mut (), &Cancel::default()).unwrap();
+    assert_eq!(finished.result.verdict, Verdict::GpuFault);
+    assert!(finished.result.problem.unwrap().contains("the job was ended for it"));
+    assert_eq!(finished.faults.serious.into_keys().collect::<Vec<_>>(), ["0000:03:00.0"]);
+    assert!(!finished.faults.contained && !finished.cancelled);
+}
+
+#[test]
 fn skipping_everything_beside_a_gpu_is_strange() {
     let mut place = Place::new("echo 'a SKIP exit status 77 and marked as skippable' > $out/summary; exit 8");
     place.setup.gpus = vec![Grant { id: "simulated-0".into(), render_node: None, simulated: true }];

@@ -209,8 +209,10 @@ fn watched(job: &Job, setup: &Setup, reporter: &Reporter) -> Result<Finished> {
             self.0.pass_on(bytes);
         }
         fn event(&mut self, event: Event<'_>) {
-            if matches!(event, Event::Deadline) {
-                self.0.warn("the time is over; collecting what there is");
+            match event {
+                Event::Deadline => self.0.warn("the time is over; collecting what there is"),
+                Event::GpuFault(line) => self.0.warn(&format!("a fault of the GPU ends the job: {line}")),
+                _ => {}
             }
         }
     }

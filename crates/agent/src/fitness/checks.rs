@@ -114,6 +114,25 @@ pub(crate) fn rocminfo(answer: &io::Result<Answer>, usable: usize) -> Option<Def
     }
 }
 
+/// A small kernel on a GPU gives the right result. Where HIP is not installed nothing can be said.
+pub(crate) fn compute(answer: &io::Result<Answer>, gpu: &str) -> Option<Defect> {
+    let advice = "switch the machine off and on; if it stays so, look at the GPU's power and cooling";
+    match answer {
+        Ok(Answer::Missing | Answer::Ended { success: true, .. }) => None,
+        Ok(Answer::Ended { success: false, output }) => {
+            let last = output.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("nothing");
+            Some(Defect::new(format!("a small kernel failed on GPU {gpu}; it said: {last}"), advice))
+        }
+        Ok(Answer::Late { .. }) => {
+            Some(Defect::new(format!("a small kernel did not end in time on GPU {gpu}"), advice))
+        }
+        Err(error) => Some(Defect::passing(
+            format!("running a small kernel on GPU {gpu}: {error}"),
+            "give the machine more memory",
+        )),
+    }
+}
+
 /// How many GPUs rocminfo(1) has listed. The names of their instruction sets begin otherwise.
 pub(crate) fn agents(output: &str) -> usize {
     let names = output.lines().filter_map(|line| line.trim_start().strip_prefix("Name:"));
@@ -165,6 +184,16 @@ mod tests {
     fn a_test_needs_memory() {
         assert_eq!(memory(&Ok(256)), None);
         assert_eq!(what(memory(&Ok(100))), "the machine has 100 MiB of memory, and a test needs 256 MiB");
+    }
+
+    #[test]
+    fn a_kernel_has_to_give_the_right_result() {
+        let told = |answer| what(compute(&Ok(answer), "0000:03:00.0"));
+        assert_eq!(told(Answer::Missing), "");
+        assert_eq!(told(Answer::Ended { success: true, output: String::new() }), "");
+        let wrong = told(Answer::Ended { success: false, output: "element 3 is 0 and should be 7\n".into() });
+        assert_eq!(wrong, "a small kernel failed on GPU 0000:03:00.0; it said: element 3 is 0 and should be 7");
+        assert!(told(Answer::Late { stuck: true }).contains("did not end in time"));
     }
 
     #[test]

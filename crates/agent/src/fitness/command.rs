@@ -1,5 +1,6 @@
 //! [`Limited`]: a program that may hang in the kernel, asked without hanging along.
 
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -44,6 +45,9 @@ pub enum Answer {
 #[derive(Debug)]
 pub(crate) struct Limited {
     program: PathBuf,
+    arguments: Vec<OsString>,
+    /// Variables of its environment besides ours.
+    environment: Vec<(&'static str, String)>,
     limit: Duration,
     stop: Arc<AtomicBool>,
     stuck: Option<Child>,
@@ -52,7 +56,19 @@ pub(crate) struct Limited {
 impl Limited {
     /// It is killed after `limit`, and once `stop` is set.
     pub(crate) fn new(program: impl Into<PathBuf>, limit: Duration, stop: Arc<AtomicBool>) -> Self {
-        Self { program: program.into(), limit, stop, stuck: None }
+        Self { program: program.into(), arguments: Vec::new(), environment: Vec::new(), limit, stop, stuck: None }
+    }
+
+    /// With these arguments.
+    pub(crate) fn arguments(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.arguments = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets a variable for the next times, or removes it.
+    pub(crate) fn set(&mut self, name: &'static str, value: Option<String>) {
+        self.environment.retain(|(known, _)| *known != name);
+        self.environment.extend(value.map(|value| (name, value)));
     }
 
     /// Runs it. One that could not be killed is waited for, instead of starting another that would join it.
@@ -93,6 +109,7 @@ impl Limited {
     fn start(&self) -> io::Result<(Child, Receiver<String>)> {
         let (reader, writer) = io::pipe()?;
         let mut command = Command::new(&self.program);
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
         let child = command.spawn()?;
         // Ours, without which the other end would never see an end.

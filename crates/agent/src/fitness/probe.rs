@@ -7,15 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use gpu::{Inventory, Sources};
+use gpu::{Gpu, Inventory, Sources, Sysfs};
 
 use super::command::{Answer, Limited};
+use super::compute::Compute;
 use crate::outbox::{self, Load};
 use appliance::disk_space::DiskSpace;
 use appliance::memory;
 
 /// A GPU that works answers within a second or two.
 const ROCMINFO: Duration = Duration::from_secs(60);
+
+/// Where the program is made that runs a kernel on a GPU.
+const COMPUTE: &str = "/run/rocbed/gpu-check";
 
 /// Written and removed again; one that a power cut left is only written over.
 const FILE: &str = "fitness-test";
@@ -55,11 +59,21 @@ pub trait Probe {
     /// The GPUs that are there now; never simulated ones.
     fn gpus(&mut self) -> Inventory;
 
-    /// What rocminfo(1) says, within a limit of time.
+    /// What is wrong with a GPU on the bus that KFD still has: it does not answer, has no link, or sleeps for good.
+    fn defect(&mut self, gpu: &Gpu) -> Option<String>;
+
+    /// What rocminfo(1) says, within a limit of time. `only` are the GPUs that it sees, by their numbers in ROCm's order; all
+    /// without it.
     ///
     /// # Errors
     /// If it cannot be started for another reason than that it is not installed.
-    fn rocminfo(&mut self) -> io::Result<Answer>;
+    fn rocminfo(&mut self, only: Option<&[usize]>) -> io::Result<Answer>;
+
+    /// What comes of a small kernel on the GPU of this number, within a limit of time.
+    ///
+    /// # Errors
+    /// If it cannot be started for another reason than that HIP is not installed.
+    fn compute(&mut self, index: usize) -> io::Result<Answer>;
 }
 
 /// The machine that this runs on.
@@ -68,13 +82,15 @@ pub struct ThisMachine {
     data: PathBuf,
     image: PathBuf,
     rocminfo: Limited,
+    compute: Compute,
 }
 
 impl ThisMachine {
     /// With this data directory, and the image mounted there. Programs are ended once `stop` is set.
     pub fn new(data: &Path, image: &Path, stop: Arc<AtomicBool>) -> Self {
-        let rocminfo = Limited::new("rocminfo", ROCMINFO, stop);
-        Self { data: data.to_owned(), image: image.to_owned(), rocminfo }
+        let rocminfo = Limited::new("rocminfo", ROCMINFO, Arc::clone(&stop));
+        let compute = Compute::new(Path::new(COMPUTE), "hipcc", stop);
+        Self { data: data.to_owned(), image: image.to_owned(), rocminfo, compute }
     }
 }
 
@@ -110,8 +126,18 @@ impl Probe for ThisMachine {
         gpu::detect(&Sources::of_this_machine())
     }
 
-    fn rocminfo(&mut self) -> io::Result<Answer> {
+    fn defect(&mut self, gpu: &Gpu) -> Option<String> {
+        gpu::defect(&Sysfs::default(), gpu)
+    }
+
+    fn rocminfo(&mut self, only: Option<&[usize]>) -> io::Result<Answer> {
+        let numbers = |only: &[usize]| only.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        self.rocminfo.set("ROCR_VISIBLE_DEVICES", only.map(numbers));
         self.rocminfo.ask()
+    }
+
+    fn compute(&mut self, index: usize) -> io::Result<Answer> {
+        self.compute.ask(index)
     }
 }
 

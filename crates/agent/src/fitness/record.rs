@@ -5,8 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gpu::Inventory;
 use serde::{Deserialize, Serialize};
 
+use super::quarantine::Quarantine;
 /// The file's name in the data directory.
 pub(crate) const FILE: &str = "fitness.json";
 
@@ -33,6 +35,9 @@ struct Contents {
     /// How many times in a row it did so.
     #[serde(default)]
     times: u32,
+    /// GPUs that had faults.
+    #[serde(default)]
+    gpus: Quarantine,
 }
 
 /// What is written down. A change is in it even where it could not be written.
@@ -90,6 +95,26 @@ impl Record {
     /// A job ended well: the row is broken.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
         self.change(|contents| (contents.reason, contents.times) = (None, 0))
+    }
+
+    /// GPUs that had faults.
+    pub(crate) fn gpus(&self) -> &Quarantine {
+        &self.contents.gpus
+    }
+
+    /// Changes what is known of them.
+    ///
+    /// # Errors
+    /// As [`Self::set_missing`].
+    pub(crate) fn change_gpus<R>(&mut self, change: impl FnOnce(&mut Quarantine) -> R) -> (R, io::Result<()>) {
+        let mut gpus = self.contents.gpus.clone();
+        let result = change(&mut gpus);
+        (result, self.change(|contents| contents.gpus = gpus))
+    }
+
+    /// Takes out of an inventory what gets no jobs: GPUs with too many faults, and those that are named.
+    pub fn leave_out(&self, inventory: &mut Inventory, by_hand: &[String]) {
+        self.contents.gpus.apply(inventory, by_hand, &self.contents.missing);
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Contents)) -> io::Result<()> {

@@ -1,19 +1,21 @@
 //! [`Worker`]: the fitness of a machine that is looked after by nobody else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
-use gpu::Inventory;
+use gpu::{FaultKind, Gpu, Inventory};
 use protocol::Verdict;
 
+use super::command::Answer;
 use super::probe::Probe;
+use super::quarantine::MOST_FAULTS;
 use super::record::{FILE, Reason, Record};
 use super::{Defect, Ended, Fitness, checks};
 use crate::pace::{Pace, Pauses};
 
 /// A machine that was restarted so often in a row for one reason is not restarted for it again.
-const MOST_RESTARTS: u32 = 2;
+pub(crate) const MOST_RESTARTS: u32 = 2;
 
 /// Pauses between looks at a machine that is not fit. The clock may be set a moment after the start.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -26,8 +28,12 @@ pub struct Worker<P> {
     record: Record,
     /// Ids of the GPUs that jobs get; `None` if they are simulated.
     gpus: Option<BTreeSet<String>>,
-    /// ROCm has found them all since the start.
+    /// The same GPUs, simulated or not.
+    known: Vec<Gpu>,
+    /// ROCm has found them all since the start, and since the last job.
     proven: bool,
+    /// A GPU was left out, which takes a restart.
+    restart: Option<String>,
     /// Restarts do not help.
     given_up: Option<Defect>,
     pauses: Pauses,
@@ -37,7 +43,8 @@ impl<P: Probe> Worker<P> {
     /// A machine with these GPUs, and what is written down of it.
     pub fn new(probe: P, record: Record, inventory: &Inventory) -> Self {
         let gpus = (!inventory.simulated).then(|| ids(inventory));
-        Self { probe, record, gpus, proven: false, given_up: None, pauses: pauses() }
+        let known = inventory.gpus.clone();
+        Self { probe, record, gpus, known, proven: false, restart: None, given_up: None, pauses: pauses() }
     }
 
     /// GPUs that were gone before the restart, and still are.
@@ -54,21 +61,110 @@ impl<P: Probe> Worker<P> {
             "switch the machine off and on, see that the GPU sits well and has power; if you took it out, remove {}",
             self.probe.data().join(FILE).display()
         );
-        let is_missing = !still.is_empty();
+        // The others work without it, and it is named among those that cannot be used.
+        let is_missing = !still.is_empty() && self.known.is_empty();
         // What is not written is found out again after the next start.
         drop(self.record.set_missing(still));
         is_missing.then(|| Defect::new(what, advice))
     }
 
-    /// ROCm is asked once a start, and whenever the machine was not fit.
+    /// ROCm is asked at the start, after each job, and whenever the machine was not fit.
     fn unproven(&mut self) -> Option<Defect> {
         let usable = self.gpus.as_ref().map_or(0, BTreeSet::len);
         if self.proven || usable == 0 {
             return None;
         }
-        let defect = checks::rocminfo(&self.probe.rocminfo(), usable);
+        let answer = self.probe.rocminfo(None);
+        let mut defect = checks::rocminfo(&answer, usable);
+        if let (Some(_), Ok(Answer::Ended { success: false, .. } | Answer::Late { stuck: false })) = (&defect, &answer)
+            && let Some(culprit) = self.culprit()
+        {
+            let why = "rocminfo fails with it, and works without it";
+            self.leave_out(&culprit, why);
+            return Some(Defect::passing(format!("GPU {}: {why}", culprit.id), "the machine restarts without it"));
+        }
+        if defect.is_none() {
+            defect = self.computes();
+        }
         self.proven = defect.is_none();
         defect
+    }
+
+    /// The one GPU of several without which rocminfo works.
+    fn culprit(&mut self) -> Option<Gpu> {
+        let all = self.probe.gpus().gpus;
+        if all.len() < 2 {
+            return None;
+        }
+        (0..all.len()).find_map(|index| {
+            let others: Vec<usize> = (0..all.len()).filter(|other| *other != index).collect();
+            let answer = self.probe.rocminfo(Some(&others));
+            checks::rocminfo(&answer, others.len()).is_none().then(|| all.get(index).cloned())?
+        })
+    }
+
+    /// Each GPU runs a small kernel. One of several that does not is left out.
+    fn computes(&mut self) -> Option<Defect> {
+        let all = self.probe.gpus().gpus;
+        for (index, gpu) in all.iter().enumerate().filter(|(_, gpu)| self.known.iter().any(|known| known.id == gpu.id))
+        {
+            let Some(defect) = checks::compute(&self.probe.compute(index), &gpu.id) else { continue };
+            if self.known.len() > 1 && !defect.passes {
+                self.leave_out(gpu, &defect.what);
+            }
+            return Some(defect);
+        }
+        None
+    }
+
+    /// A GPU gets no more jobs, from the next start on.
+    fn leave_out(&mut self, gpu: &Gpu, why: &str) {
+        let ((), written) = self.record.change_gpus(|gpus| gpus.leave_out(gpu, why.to_owned()));
+        // If it cannot be written, a restart would change nothing.
+        if written.is_ok() {
+            self.restart = Some(format!("GPU {} gets no more jobs: {why}", gpu.id));
+        }
+    }
+
+    /// GPUs that had faults in a job: each is charged with its own. Returns why the machine is restarted.
+    fn charge(&mut self, faulty: &BTreeMap<String, BTreeSet<FaultKind>>) -> Option<String> {
+        let guilty: Vec<Gpu> = self.known.iter().filter(|gpu| faulty.contains_key(&gpu.id)).cloned().collect();
+        let several = self.known.len() > guilty.len();
+        let (mut why, mut written) = (Vec::new(), Ok(()));
+        for gpu in &guilty {
+            let kinds = faulty.get(&gpu.id).cloned().unwrap_or_default();
+            let (in_row, result) = self.record.change_gpus(|gpus| gpus.fault(gpu, &kinds));
+            written = written.and(result);
+            let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+            why.push(format!("GPU {} had a fault ({})", gpu.id, names.join(", ")));
+            if in_row >= MOST_FAULTS && several {
+                let reason = self.record.gpus().explain(gpu);
+                let ((), result) = self.record.change_gpus(|gpus| gpus.leave_out(gpu, reason.clone()));
+                written = written.and(result);
+                why.push(format!("it gets no more jobs: {reason}"));
+            }
+        }
+        let why = why.join("; ");
+        if guilty.is_empty() || !several {
+            let why = if why.is_empty() { "the kernel told of a fault of the GPU while a job ran".into() } else { why };
+            return self.restart(Reason::GpuFault, why, written);
+        }
+        // The GPU's own count sees to it that this ends.
+        match written {
+            Ok(()) => Some(why),
+            Err(error) => {
+                self.restart(Reason::GpuFault, format!("{why} (and that cannot be written down: {error})"), Ok(()))
+            }
+        }
+    }
+
+    /// GPUs that KFD has and that do not answer: as good as gone.
+    fn dead(&mut self) -> BTreeMap<String, String> {
+        if self.gpus.is_none() {
+            return BTreeMap::new();
+        }
+        let Self { probe, known, .. } = self;
+        known.iter().filter_map(|gpu| Some((gpu.id.clone(), probe.defect(gpu)?))).collect()
     }
 
     /// The ids of GPUs that jobs had and that are not there any more, and why as far as that is known.
@@ -120,12 +216,22 @@ impl<P: Probe> Fitness for Worker<P> {
     }
 
     fn check(&mut self, ended: Ended) -> Option<String> {
-        let Ended { verdict, stuck, contained } = ended;
+        let Ended { verdict, stuck, contained, gpus, mut faulty } = ended;
+        // A job without GPUs has done nothing to them.
+        self.proven &= gpus.is_empty();
         let (gone, why) = self.gone();
         if !gone.is_empty() {
             let missing = self.record.missing().union(&gone).cloned().collect();
             let written = self.record.set_missing(missing);
             return self.restart(Reason::GpuGone, why, written);
+        }
+        let dead = self.dead();
+        if !dead.is_empty() {
+            let why: Vec<_> = dead.iter().map(|(id, why)| format!("GPU {id}: {why}")).collect();
+            for id in dead.into_keys() {
+                faulty.entry(id).or_default().insert(FaultKind::Lost);
+            }
+            return self.charge(&faulty).map(|told| format!("{}; {told}", why.join("; ")));
         }
         if stuck {
             let why = "a process of a test cannot be killed: it hangs in the kernel";
@@ -135,18 +241,29 @@ impl<P: Probe> Fitness for Worker<P> {
             // Restarted to be sure, but not counted: a library that is broken in one place makes all its users' tests
             // fault, on a machine that works.
             Some(Verdict::GpuFault) if contained => Some("a test made the GPU fault".into()),
-            Some(Verdict::GpuFault) => {
-                let why = "the kernel told of a fault of the GPU while a job ran";
-                self.restart(Reason::GpuFault, why.into(), Ok(()))
-            }
+            Some(Verdict::GpuFault) => self.charge(&faulty),
             Some(Verdict::Pass | Verdict::Fail) => {
                 // If it cannot be written, the machine only gives up earlier.
                 drop(self.record.settle());
+                let well: Vec<Gpu> = self.known.iter().filter(|gpu| gpus.contains(&gpu.id)).cloned().collect();
+                drop(self.record.change_gpus(|known| well.iter().for_each(|gpu| known.well(gpu))).1);
                 None
             }
             // Nothing can be said: perhaps no test ran at all.
             _ => None,
         }
+    }
+
+    fn retry_gpus(&mut self, gpus: &[String]) -> String {
+        let (back, written) = self.record.change_gpus(|known| known.retry(gpus));
+        let written = written.and(self.record.set_missing(BTreeSet::new()));
+        let which = if back.is_empty() { "no GPU was left out".to_owned() } else { format!("GPU {}", back.join(", ")) };
+        let failed = written.err().map_or(String::new(), |error| format!(" (that cannot be written down: {error})"));
+        format!("somebody wants GPUs to be tried again: {which}{failed}")
+    }
+
+    fn wants_restart(&mut self) -> Option<String> {
+        self.restart.take()
     }
 
     fn pause(&mut self) -> Duration {

@@ -294,6 +294,9 @@ impl Exchange for Hub {
                     self.pause(self.options.pace.first_pause);
                 }
             }
+            Some(Err(ClientError::Refused(problem))) if problem.code == ProblemCode::RetryGpus => {
+                return Ok(Claim::RetryGpus(problem.gpus));
+            }
             Some(Err(error)) if error.code() == Some(ProblemCode::LeaseOver) => self.request = request_id()?,
             Some(Err(error)) => {
                 let pace = &self.options.pace;

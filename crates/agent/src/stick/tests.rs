@@ -47,7 +47,7 @@ impl Machine {
 fn claim(stick: &mut Stick) -> Option<Box<Assignment>> {
     match stick.claim().unwrap() {
         Claim::Job(assignment) => Some(assignment),
-        Claim::Nothing => None,
+        Claim::Nothing | Claim::RetryGpus(_) => None,
         Claim::End(why) => {
             assert!(why.contains("results are on the stick"), "{why}");
             None

@@ -80,7 +80,7 @@ fn run(list: &mut UrlList, data: &Path) -> Vec<String> {
                 let delivery = Delivery { job, verdict, summary, bundle, size: 3, sha256 };
                 list.deliver(&assignment, &delivery).unwrap();
             }
-            Claim::Nothing => {}
+            Claim::Nothing | Claim::RetryGpus(_) => {}
             Claim::End(_) => return ran,
         }
     }

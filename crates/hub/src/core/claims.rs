@@ -48,6 +48,13 @@ impl Tx<'_> {
         if let Some(reason) = &known.paused {
             return Err(Problem::new(ProblemCode::WorkerPaused, paused(&known.name, reason)).into());
         }
+        if let Some(gpus) = &known.retry {
+            let which = if gpus.is_empty() { "all GPUs that it has left out".to_owned() } else { gpus.join(", ") };
+            let mut problem =
+                Problem::new(ProblemCode::RetryGpus, format!("worker `{worker}` is to try again {which}"));
+            problem.gpus.clone_from(gpus);
+            return Err(problem.into());
+        }
         let offer = Offer::new(&known.machine, claim.gpus.as_deref());
         if let Some(number) = self.state.queue.best(&offer, worker) {
             return Ok(ClaimAnswer::Given(Box::new(self.grant(number, worker, &claim.request)?)));

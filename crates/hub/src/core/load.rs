@@ -67,6 +67,7 @@ impl State {
                 seen: Arc::new(AtomicI64::new(row.get(7)?)),
                 paused: row.get(8)?,
                 clock: ClockOffset::new(row.get(9)?),
+                retry: None,
             };
             state.workers.insert(row.get(0)?, worker);
         }

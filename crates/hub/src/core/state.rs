@@ -55,6 +55,8 @@ pub(crate) struct Worker {
     pub(crate) seen: Arc<AtomicI64>,
     /// Why it gets no jobs, if somebody has paused it.
     pub(crate) paused: Option<String>,
+    /// GPUs that it is to try again, until it was restarted; all if the list is empty. A hub that is restarted forgets it.
+    pub(crate) retry: Option<Vec<String>>,
     /// What is known of its clock. Changes while others read.
     pub(crate) clock: ClockOffset,
 }

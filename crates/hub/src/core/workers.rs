@@ -45,6 +45,8 @@ impl Tx<'_> {
             .execute(params![request.id, request.boot, machine, registered, self.now, Health::Ready.name()])?;
         self.add_worker_token(&request.id, &token)?;
         let name = names::give(self.db, &request.id, &request.machine.name, request.name.as_deref())?;
+        // It has done so if it was restarted.
+        let retry = known.as_ref().filter(|worker| worker.boot == request.boot).and_then(|worker| worker.retry.clone());
         let worker = Worker {
             name: name.clone(),
             machine: Arc::new(request.machine),
@@ -55,6 +57,7 @@ impl Tx<'_> {
             seen: Arc::new(AtomicI64::new(self.now)),
             paused: known.as_ref().and_then(|worker| worker.paused.clone()),
             clock: known.map_or_else(|| ClockOffset::new(None), |worker| worker.clock),
+            retry,
         };
         self.state.workers.insert(request.id.clone(), worker);
         self.event(Event::Worker(request.id.clone()));
@@ -110,6 +113,15 @@ impl Tx<'_> {
             // They ask again, and hear why there is nothing.
             self.state.waiters.remove_all_of(id);
         }
+        self.event(Event::Worker(id.to_owned()));
+        Ok(())
+    }
+
+    /// Has a worker try GPUs again that it has left out: it hears of it when it asks for a job.
+    pub(crate) fn retry_gpus(&mut self, id: &str, gpus: Vec<String>) -> Result<(), Failure> {
+        let worker = self.state.workers.get_mut(id).ok_or_else(|| unknown(id))?;
+        worker.retry = Some(gpus);
+        self.state.waiters.remove_all_of(id);
         self.event(Event::Worker(id.to_owned()));
         Ok(())
     }

@@ -5,8 +5,8 @@ use axum::http::Method;
 use axum::routing::{MethodRouter, delete, get, head, patch, post, put};
 use protocol::api::{
     AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, CreateUpload, GiveBack, Given, Heartbeat, HeartbeatAnswer,
-    JobInfo, JobPage, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage, Upload, WorkerInfo,
-    WorkerPage, WorkerReport,
+    JobInfo, JobPage, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage, RetryGpus, Upload,
+    WorkerInfo, WorkerPage, WorkerReport,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -131,6 +131,10 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .answers(200, json::<WorkerInfo>()),
         of(Method::POST, "/workers/{worker}/resume", "resume-worker", For::Admin, post(workers::resume))
             .says("Gives a worker jobs again")
+            .answers(200, json::<WorkerInfo>()),
+        of(Method::POST, "/workers/{worker}/retry-gpus", "retry-gpus", For::Admin, post(workers::retry_gpus))
+            .says("Has a worker try GPUs again that it has left out; it restarts for it before its next job")
+            .takes(json::<RetryGpus>())
             .answers(200, json::<WorkerInfo>()),
         of(Method::DELETE, "/workers/{worker}", "remove-worker", For::Admin, delete(workers::remove))
             .says("Forgets a worker: its tokens end, its jobs go to others, its results stay")

@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use protocol::VERSION;
 use protocol::api::{
-    Pause, Problem, ProblemCode, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, check_id,
+    Pause, Problem, ProblemCode, Register, Registered, RetryGpus, WorkerInfo, WorkerPage, WorkerReport, check_id,
 };
 use serde::Deserialize;
 
@@ -14,6 +14,9 @@ use crate::http::auth::{Admin, Joining, Reader, WorkerId, note_clock};
 use crate::http::body::Document;
 use crate::hub::Shared;
 use crate::store::names::{self, Among, Meant};
+
+/// No machine has more.
+const MOST_GPUS: usize = 256;
 
 pub(crate) async fn register(
     State(shared): State<Shared>,
@@ -119,6 +122,21 @@ pub(crate) async fn resume(State(shared): State<Shared>, _: Admin, Path(id): Pat
     let id = meant(&shared, &id, Among::Registered).await?;
     let worker = id.clone();
     shared.core.write(move |tx| tx.pause(&worker, None)).await?;
+    Ok(Json(info(&shared, &id)?))
+}
+
+pub(crate) async fn retry_gpus(
+    State(shared): State<Shared>,
+    _: Admin,
+    Path(id): Path<String>,
+    Document(retry): Document<RetryGpus>,
+) -> Answer<Json<WorkerInfo>> {
+    if retry.gpus.len() > MOST_GPUS || retry.gpus.iter().any(|gpu| gpu.is_empty() || gpu.len() > 100) {
+        return refuse(ProblemCode::Invalid, "gpus: these are not ids of GPUs".to_owned());
+    }
+    let id = meant(&shared, &id, Among::Registered).await?;
+    let worker = id.clone();
+    shared.core.write(move |tx| tx.retry_gpus(&worker, retry.gpus)).await?;
     Ok(Json(info(&shared, &id)?))
 }
 

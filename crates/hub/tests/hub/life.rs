@@ -1,8 +1,8 @@
 //! A job's life from the list to the result.
 
-use client::{JobQuery, ResultQuery};
+use client::{ClientError, JobQuery, ResultQuery};
 use protocol::Verdict;
-use protocol::api::{Claim, Health, JobState, Pause, ProblemCode, WorkerReport};
+use protocol::api::{Claim, Health, JobState, Pause, ProblemCode, RetryGpus, WorkerReport};
 
 use crate::support::{Outcome, add_request, start};
 
@@ -118,6 +118,26 @@ fn a_worker_that_is_paused_gets_nothing_until_it_is_resumed() -> Outcome {
     assert_eq!(hub.worker("w2", "gfx1030").begin().job.id, "rocrand");
     // It may come back.
     assert!(hub.worker("w1", "gfx1030").claim().is_none());
+    Ok(())
+}
+
+#[test]
+fn a_worker_hears_that_gpus_are_to_be_tried_again_until_it_was_restarted() -> Outcome {
+    let hub = start();
+    let people = hub.people();
+    let worker = hub.worker("w1", "gfx1030");
+    hub.add(LIST);
+    people.retry_gpus("w1", &RetryGpus { gpus: vec!["0000:43:00.0".into()] })?;
+    for request in ["r1", "r2"] {
+        let claim = Claim { request: request.into(), wait: 0, gpus: None };
+        let ClientError::Refused(problem) = worker.client.claim(&claim).expect_err("it is to restart") else {
+            panic!("not refused");
+        };
+        assert_eq!((problem.code, &problem.gpus[..]), (ProblemCode::RetryGpus, &["0000:43:00.0".to_owned()][..]));
+    }
+    assert_eq!(hub.worker("w1", "gfx1030").begin().job.id, "rocrand");
+    let unknown = people.retry_gpus("w9", &RetryGpus::default()).expect_err("no such worker");
+    assert_eq!(unknown.code(), Some(ProblemCode::NotFound));
     Ok(())
 }
 

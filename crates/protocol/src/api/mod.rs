@@ -24,7 +24,7 @@ pub use name::{LONGEST_NAME, is_sayable, short_name};
 pub use problem::{Problem, ProblemCode};
 pub use results::{ResultDetail, ResultInfo, ResultPage};
 pub use uploads::{CreateUpload, Upload};
-pub use workers::{Health, Pause, Register, Registered, WorkerInfo, WorkerPage, WorkerReport, is_clock_off};
+pub use workers::{Health, Pause, Register, Registered, RetryGpus, WorkerInfo, WorkerPage, WorkerReport, is_clock_off};
 
 /// Where the API lives on a hub.
 pub const PREFIX: &str = "/api/v1";

@@ -29,6 +29,9 @@ pub struct Problem {
     #[serde(rename = "retry-after", default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u64>")]
     pub retry_after: Option<NonZeroU32>,
+    /// Which GPUs to try again; all if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
 }
 
 macro_rules! codes {
@@ -86,6 +89,9 @@ codes! {
     /// Somebody has told the hub to give this worker no jobs.
     WorkerPaused "worker-paused" 403 "the worker is paused at the hub"
         "ask again in some minutes; who runs the hub resumes it with `rocbed workers resume`";
+    /// Somebody wants GPUs of this worker to be tried again that it has left out.
+    RetryGpus "retry-gpus" 409 "GPUs that were left out are to be tried again"
+        "forget their faults, restart, and register with them";
     /// There is nothing there.
     NotFound "not-found" 404 "there is no such thing"
         "check the id; lists are at /api/v1/jobs, /api/v1/results and /api/v1/workers";
@@ -175,6 +181,7 @@ impl Problem {
             advice: code.advice().into(),
             offset: None,
             retry_after: None,
+            gpus: Vec::new(),
         }
     }
 

@@ -187,6 +187,15 @@ pub struct Pause {
     pub reason: String,
 }
 
+/// `POST /workers/{worker}/retry-gpus`: GPUs that the worker has left out for their faults get jobs again. The worker hears
+/// of it when it asks for its next job, and restarts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetryGpus {
+    /// Ids or unique ids of GPUs; all that were left out if it is empty.
+    #[serde(default)]
+    pub gpus: Vec<String>,
+}
+
 /// `GET /workers`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerPage {

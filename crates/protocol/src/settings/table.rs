@@ -68,6 +68,12 @@ settings! {
     Gpu "gpu" Kind::Gpus, May::Everybody,
         "real ones",
         "GPUs to pretend. Results say `simulated`.";
+    LeaveOut "leave-out" Kind::Words, May::Everybody,
+        "none",
+        "GPUs that get no jobs: ids (PCI addresses) or unique ids, as `rocbed-init detect` shows them.";
+    SimulateFaults "simulate-faults" Kind::Truth, May::Everybody,
+        "no",
+        "Whether simulated GPUs take simulated faults: records of `/dev/kmsg` that begin with `rocbed-simulated-fault: `, and what a job's variable `ROCBED_SIMULATE_FAULT` names. Without effect on real GPUs.";
     OverlaySize "overlay-size" Kind::Memory, May::Everybody,
         "`50%`",
         "Memory that a testbed's changes may take.";

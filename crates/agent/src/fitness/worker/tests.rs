@@ -20,6 +20,11 @@ struct Made {
     gpus: Inventory,
     rocminfo: Answer,
     asked: u32,
+    /// What rocminfo fails with, and the GPU on which a kernel fails: numbers of GPUs.
+    culprit: Option<usize>,
+    wrong: Option<usize>,
+    /// The GPU that does not answer.
+    dead: Option<&'static str>,
 }
 
 impl Made {
@@ -33,6 +38,9 @@ impl Made {
             gpus: inventory(gpus),
             rocminfo: found(gpus.len()),
             asked: 0,
+            culprit: None,
+            wrong: None,
+            dead: None,
         }
     }
 
@@ -76,9 +84,20 @@ impl Probe for Made {
         self.gpus.clone()
     }
 
-    fn rocminfo(&mut self) -> io::Result<Answer> {
+    fn defect(&mut self, gpu: &Gpu) -> Option<String> {
+        (self.dead == Some(gpu.id.as_str())).then(|| "it does not answer".into())
+    }
+
+    fn rocminfo(&mut self, only: Option<&[usize]>) -> io::Result<Answer> {
         self.asked += 1;
-        Ok(self.rocminfo.clone())
+        let Some(culprit) = self.culprit else { return Ok(self.rocminfo.clone()) };
+        let seen = only.map_or_else(|| (0..self.gpus.gpus.len()).collect(), <[usize]>::to_vec);
+        let fails = || Answer::Ended { success: false, output: "hsa_init failed\n".into() };
+        Ok(if seen.contains(&culprit) { fails() } else { found(seen.len()) })
+    }
+
+    fn compute(&mut self, index: usize) -> io::Result<Answer> {
+        Ok(Answer::Ended { success: self.wrong != Some(index), output: "waiting for a kernel: unknown error\n".into() })
     }
 }
 
@@ -107,14 +126,17 @@ fn words(defects: &[Defect]) -> Vec<&str> {
 }
 
 #[test]
-fn a_good_machine_is_fit_and_rocm_is_asked_once() -> io::Result<()> {
+fn a_good_machine_is_fit_and_rocm_is_asked_after_each_job_with_a_gpu() -> io::Result<()> {
     let data = tempfile::tempdir()?;
     let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
     for _ in 0..3 {
         assert_eq!(words(&worker.qualify()), [""; 0]);
         assert_eq!(worker.check(ended(Verdict::Pass)), None);
     }
-    assert_eq!(worker.probe.asked, 1);
+    assert_eq!(worker.probe.asked, 1, "the jobs had no GPU");
+    worker.check(Ended { gpus: vec![ONE.into()], ..ended(Verdict::Pass) });
+    assert_eq!(words(&worker.qualify()), [""; 0]);
+    assert_eq!(worker.probe.asked, 2);
     assert!(!data.path().join(FILE).exists());
     Ok(())
 }
@@ -170,18 +192,18 @@ fn simulated_gpus_are_not_looked_for() -> io::Result<()> {
 
 #[test]
 fn a_fault_restarts_the_machine_twice_in_a_row_and_no_more() -> io::Result<()> {
-    let stuck = |verdict| Ended { verdict, stuck: true, contained: true };
+    let stuck = |verdict| Ended { verdict, stuck: true, contained: true, ..Ended::default() };
     for bad in [ended(Verdict::GpuFault), stuck(Some(Verdict::Timeout)), stuck(None)] {
         let data = tempfile::tempdir()?;
         let start = || Made::with(data.path(), &[ONE]).started();
         for _ in 0..MOST_RESTARTS {
             let mut worker = start()?;
             assert!(worker.qualify().is_empty());
-            assert!(worker.check(bad).is_some());
+            assert!(worker.check(bad.clone()).is_some());
         }
         let mut worker = start()?;
         assert!(worker.qualify().is_empty());
-        assert_eq!(worker.check(bad), None);
+        assert_eq!(worker.check(bad.clone()), None);
         let defects = worker.qualify();
         assert!(words(&defects)[0].ends_with("after 2 restarts in a row for the same; it is not restarted again"));
         assert!(!defects[0].passes);
@@ -189,7 +211,7 @@ fn a_fault_restarts_the_machine_twice_in_a_row_and_no_more() -> io::Result<()> {
         let mut worker = start()?;
         assert!(worker.qualify().is_empty());
         assert_eq!(worker.check(ended(Verdict::Fail)), None);
-        assert!(worker.check(bad).is_some());
+        assert!(worker.check(bad.clone()).is_some());
     }
     Ok(())
 }
@@ -213,9 +235,15 @@ fn a_gpu_that_is_gone_is_missed_until_it_is_back() -> io::Result<()> {
     worker.probe.gpus = inventory(&[ONE]);
     let why = worker.check(ended(Verdict::Pass));
     assert_eq!(why.as_deref(), Some("GPU 0000:43:00.0 is gone"));
-    // The restart did not help: no job is taken, and there is no other restart.
+    // The restart did not help: the other GPU works on, and this one is named.
+    let mut worker = Made::with(data.path(), &[ONE]).started()?;
+    assert!(worker.qualify().is_empty());
+    let mut left = inventory(&[ONE]);
+    Record::open(data.path())?.leave_out(&mut left, &[]);
+    assert!(left.unusable[0].reasons[0].message.contains("0000:43:00.0 was lost in a job"));
+    // Without any other, no job is taken, and there is no other restart.
     for _ in 0..3 {
-        let mut worker = Made::with(data.path(), &[ONE]).started()?;
+        let mut worker = Made::with(data.path(), &[]).started()?;
         let defects = worker.qualify();
         assert_eq!(words(&defects), ["lost in a job, and not back after a restart: GPU 0000:43:00.0"]);
         assert!(defects[0].advice.contains(FILE));
@@ -256,5 +284,95 @@ fn what_cannot_be_written_down_is_told() -> io::Result<()> {
     std::fs::create_dir(data.path().join(FILE))?;
     let why = worker.check(ended(Verdict::GpuFault)).unwrap_or_default();
     assert!(why.contains("cannot be written down"), "{why}");
+    Ok(())
+}
+
+/// A job in which these GPUs had a fault.
+fn fault_of(gpus: &[&str]) -> Ended {
+    let kinds = || BTreeSet::from([FaultKind::Hang]);
+    let faulty = gpus.iter().map(|id| ((*id).to_owned(), kinds())).collect();
+    Ended { gpus: gpus.iter().map(|id| (*id).to_owned()).collect(), faulty, ..ended(Verdict::GpuFault) }
+}
+
+#[test]
+fn one_bad_gpu_of_eight_is_left_out_and_the_others_go_on() -> io::Result<()> {
+    let data = tempfile::tempdir()?;
+    let targets = ["gfx1030"; 8].join(",");
+    // As the agent does at each start.
+    let start = || -> io::Result<(Worker<Made>, Inventory)> {
+        let mut inventory = gpu::simulate(&targets).map_err(io::Error::other)?;
+        let record = Record::open(data.path())?;
+        record.leave_out(&mut inventory, &[]);
+        Ok((Worker::new(Made::with(data.path(), &[]), record, &inventory), inventory))
+    };
+    for times in 1..=MOST_FAULTS {
+        let (mut worker, inventory) = start()?;
+        assert_eq!(inventory.gpus.len(), 8);
+        assert!(worker.qualify().is_empty());
+        let why = worker.check(fault_of(&["simulated-3"])).unwrap_or_default();
+        assert!(why.starts_with("GPU simulated-3 had a fault (hang)"), "{why}");
+        assert_eq!(why.contains("gets no more jobs"), times == MOST_FAULTS, "{why}");
+    }
+    let (mut worker, inventory) = start()?;
+    assert_eq!(inventory.gpus.len(), 7);
+    let reason = &inventory.unusable[0].reasons[0];
+    assert!(reason.message.contains("simulated-3 gets no jobs: it had faults in 3 jobs"), "{reason:?}");
+    assert!(worker.qualify().is_empty(), "the seven work");
+    assert_eq!(worker.check(Ended { gpus: vec!["simulated-4".into()], ..ended(Verdict::Pass) }), None);
+    // Somebody has looked at it.
+    assert!(worker.retry_gpus(&[]).contains("simulated-3"));
+    let (_, inventory) = start()?;
+    assert_eq!((inventory.gpus.len(), inventory.unusable.len()), (8, 0));
+    Ok(())
+}
+
+#[test]
+fn the_only_gpu_is_not_left_out_the_machine_is_unfit() -> io::Result<()> {
+    let data = tempfile::tempdir()?;
+    for _ in 0..MOST_RESTARTS {
+        assert!(Made::with(data.path(), &[ONE]).started()?.check(fault_of(&[ONE])).is_some());
+    }
+    let mut worker = Made::with(data.path(), &[ONE]).started()?;
+    assert_eq!(worker.check(fault_of(&[ONE])), None);
+    assert!(words(&worker.qualify())[0].starts_with("GPU 0000:03:00.0 had a fault (hang), after 2 restarts"));
+    Ok(())
+}
+
+#[test]
+fn a_gpu_that_does_not_answer_is_lost_though_kfd_has_it() -> io::Result<()> {
+    let data = tempfile::tempdir()?;
+    let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
+    worker.probe.dead = Some(TWO);
+    let why = worker.check(ended(Verdict::Pass)).unwrap_or_default();
+    assert!(why.starts_with("GPU 0000:43:00.0: it does not answer; GPU 0000:43:00.0 had a fault (GPU lost)"), "{why}");
+    Ok(())
+}
+
+#[test]
+fn the_gpu_that_rocminfo_cannot_handle_is_found_by_trying_without_it() -> io::Result<()> {
+    let data = tempfile::tempdir()?;
+    let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
+    worker.probe.culprit = Some(1);
+    let defects = worker.qualify();
+    assert_eq!(words(&defects), ["GPU 0000:43:00.0: rocminfo fails with it, and works without it"]);
+    assert!(worker.wants_restart().is_some());
+    let mut inventory = inventory(&[ONE, TWO]);
+    Record::open(data.path())?.leave_out(&mut inventory, &[]);
+    assert_eq!((inventory.gpus.len(), inventory.gpus[0].id.as_str()), (1, ONE));
+    Ok(())
+}
+
+#[test]
+fn a_gpu_on_which_a_kernel_fails_is_left_out_and_an_only_one_is_unfit() -> io::Result<()> {
+    let data = tempfile::tempdir()?;
+    let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
+    worker.probe.wrong = Some(0);
+    assert!(words(&worker.qualify())[0].starts_with("a small kernel failed on GPU 0000:03:00.0"));
+    assert!(worker.wants_restart().is_some());
+    let data = tempfile::tempdir()?;
+    let mut worker = Made::with(data.path(), &[ONE]).started()?;
+    worker.probe.wrong = Some(0);
+    assert!(!worker.qualify().is_empty());
+    assert!(worker.wants_restart().is_none());
     Ok(())
 }

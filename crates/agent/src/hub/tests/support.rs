@@ -406,7 +406,7 @@ impl RunJob for Double {
         Ok(Outcome::Ran {
             delivery: Delivery { job, verdict: Verdict::Pass, summary, bundle, size, sha256 },
             stuck: false,
-            contained: true,
+            faults: runner::GpuFaults { contained: true, ..runner::GpuFaults::default() },
         })
     }
 

@@ -1,0 +1,28 @@
+//! `rocbed detect`
+
+use anyhow::{Context as _, Result, bail};
+use gpu::{Sources, Sysfs, read_log_file};
+
+use super::{print, print_json};
+use crate::cmdline::Detect;
+
+/// Shows the GPUs of this machine, or of a copy of another one's files.
+pub fn run(options: &Detect) -> Result<()> {
+    let log = options
+        .kernel_log
+        .as_deref()
+        .map(|file| read_log_file(file).with_context(|| format!("reading {}", file.display())));
+    let log = log.transpose()?;
+    let sources = match (&options.sysfs, log) {
+        (None, None) => Sources::of_this_machine(),
+        (None, Some(kernel_log)) => Sources { kernel_log, notes: Vec::new(), ..Sources::of_this_machine() },
+        (Some(sysfs), log) => {
+            if !sysfs.is_dir() {
+                bail!("{} is not a directory\n  help: name a copy of a machine's /sys", sysfs.display());
+            }
+            Sources::copy(Sysfs::new(sysfs), log.unwrap_or_default())
+        }
+    };
+    let inventory = gpu::detect(&sources);
+    if options.json { print_json(&inventory) } else { print(&inventory.to_string()) }
+}

@@ -1,0 +1,18 @@
+//! `rocbed faults`
+
+use anyhow::{Context as _, Result};
+use gpu::messages::Findings;
+
+use super::{print, print_json};
+use crate::cmdline::Faults;
+
+/// Says what a log tells.
+pub fn run(options: &Faults) -> Result<()> {
+    let findings = match &options.file {
+        Some(file) => Findings::of_file(file).with_context(|| format!("reading {}", file.display()))?,
+        None => Findings::of_this_machine().context(
+            "reading the kernel's log\n  help: run this as root, set kernel.dmesg_restrict=0, or name a file",
+        )?,
+    };
+    if options.json { print_json(&findings) } else { print(&findings.to_string()) }
+}

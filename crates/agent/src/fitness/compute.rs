@@ -1,0 +1,101 @@
+//! [`Compute`]: a small kernel is run on a GPU, and its result compared. rocminfo(1) alone misses GPUs that hang once work
+//! is given to them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::command::{Answer, Limited};
+
+/// A GPU that works answers within a second or two.
+const RUN: Duration = Duration::from_secs(30);
+/// The compiler may have to be read over the network.
+const COMPILE: Duration = Duration::from_secs(300);
+
+/// Adds two vectors; its exit status says whether the sum is right.
+const SOURCE: &str = include_str!("vector_add.hip");
+
+/// The program that is run, compiled when it is first needed: for the GPUs that are there.
+#[derive(Debug)]
+pub(crate) struct Compute {
+    directory: PathBuf,
+    compiler: Limited,
+    program: Limited,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Ready,
+    /// There is no compiler, or it could not do it: then nothing can be said.
+    Impossible,
+}
+
+impl Compute {
+    /// With the program in this directory, in memory. `compiler` is hipcc(1).
+    pub(crate) fn new(directory: &Path, compiler: &str, stop: Arc<AtomicBool>) -> Self {
+        let (source, program) = (directory.join("vector_add.hip"), directory.join("vector_add"));
+        let arguments = ["-O1".into(), "--offload-arch=native".into(), "-o".into(), program.clone(), source];
+        Self {
+            directory: directory.to_owned(),
+            compiler: Limited::new(compiler, COMPILE, Arc::clone(&stop)).arguments(arguments),
+            program: Limited::new(program, RUN, stop),
+            state: State::New,
+        }
+    }
+
+    /// Runs it on the GPU with this index in ROCm's order.
+    ///
+    /// # Errors
+    /// If it cannot be written or started.
+    pub(crate) fn ask(&mut self, index: usize) -> io::Result<Answer> {
+        if self.state == State::New {
+            fs::create_dir_all(&self.directory)?;
+            fs::write(self.directory.join("vector_add.hip"), SOURCE)?;
+            self.state = match self.compiler.ask()? {
+                Answer::Ended { success: true, .. } => State::Ready,
+                _ => State::Impossible,
+            };
+        }
+        if self.state == State::Impossible {
+            return Ok(Answer::Missing);
+        }
+        self.program.set("ROCR_VISIBLE_DEVICES", Some(index.to_string()));
+        self.program.ask()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A compiler that makes a program of this script.
+    fn compute(directory: &Path, script: &str) -> Compute {
+        let compiler = directory.join("hipcc");
+        let text = format!("#!/bin/sh\nprintf '#!/bin/sh\\n%s\\n' '{script}' > \"$4\" && chmod +x \"$4\"\n");
+        fs::write(&compiler, text).unwrap();
+        fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755)).unwrap();
+        Compute::new(&directory.join("check"), compiler.to_str().unwrap(), Arc::default())
+    }
+
+    #[test]
+    fn each_gpu_is_asked_by_its_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut compute = compute(directory.path(), "echo $ROCR_VISIBLE_DEVICES; test $ROCR_VISIBLE_DEVICES != 1");
+        assert_eq!(compute.ask(0).unwrap(), Answer::Ended { success: true, output: "0\n".into() });
+        assert_eq!(compute.ask(1).unwrap(), Answer::Ended { success: false, output: "1\n".into() });
+    }
+
+    #[test]
+    fn without_hip_nothing_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut compute = Compute::new(directory.path(), "/nonexistent/hipcc", Arc::default());
+        assert_eq!(compute.ask(0).unwrap(), Answer::Missing);
+    }
+}

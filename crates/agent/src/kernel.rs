@@ -1,0 +1,126 @@
+//! [`LiveLog`]: what the kernel says while a job runs, in its log and in events about devices.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+
+use gpu::PciAddress;
+use gpu::messages::{Places, SIMULATED, Trust};
+use runner::{KernelLog, Kmsg};
+use rustix::io::Errno;
+use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+
+/// The variable of a job that names a fault to simulate: lines of the kernel's log, with `|` between them.
+pub(crate) const SIMULATE_FAULT: &str = "ROCBED_SIMULATE_FAULT";
+
+/// The running kernel's log, and its events.
+pub(crate) struct LiveLog {
+    log: Kmsg,
+    /// None where the kernel does not give any: they say no more than the log does.
+    events: Option<OwnedFd>,
+}
+
+impl LiveLog {
+    /// Opens both. With `simulated`, faults that are simulated count.
+    pub(crate) fn open(simulated: bool) -> io::Result<Self> {
+        let log = Kmsg::open()?;
+        let log = if simulated { log.with_simulated_faults() } else { log };
+        Ok(Self { log, events: listen().ok() })
+    }
+}
+
+fn listen() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))?;
+    bind(&socket, &SocketAddrNetlink::new(0, 1))?;
+    Ok(socket)
+}
+
+impl KernelLog for LiveLog {
+    fn read(&mut self, record: &mut dyn FnMut(&str)) -> io::Result<()> {
+        let mut message = [0; 8192];
+        while let Some(events) = &self.events {
+            match recv(events, &mut message, RecvFlags::empty()) {
+                Ok((length, _)) => {
+                    if let Some(text) = as_record(message.get(..length).unwrap_or_default()) {
+                        record(&text);
+                    }
+                }
+                // Events were lost; the log tells the same.
+                Err(Errno::NOBUFS | Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(_) => self.events = None,
+            }
+        }
+        self.log.read(record)
+    }
+
+    fn trust(&self) -> Trust {
+        self.log.trust()
+    }
+
+    fn places(&self) -> Places {
+        self.log.places()
+    }
+}
+
+/// What an event says of a GPU, as the record that the kernel itself writes about it (kernel Documentation/gpu/drm-uapi,
+/// "Device Wedging").
+fn as_record(event: &[u8]) -> Option<String> {
+    let mut fields = event.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let header = fields.next()?;
+    let (_, path) = header.split_once('@')?;
+    let fields: Vec<_> = fields.collect();
+    let value = |name: &str| fields.iter().find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+    let (address, what) = if let Some(method) = value("WEDGED") {
+        let what = match method {
+            "none" => "but recovered through reset",
+            _ => "needs recovery",
+        };
+        // The last address on the way is the GPU's own.
+        let address = path.split('/').filter_map(|part| part.parse::<PciAddress>().ok()).next_back()?;
+        (address, format!("device wedged, {what} (WEDGED={method})"))
+    } else if header.starts_with("add@") && path.contains("/devcoredump/devcd") {
+        let device = std::fs::canonicalize(format!("/sys{path}/failing_device")).ok()?;
+        let address = device.file_name()?.to_str()?.parse::<PciAddress>().ok()?;
+        (address, "device coredump was made".to_owned())
+    } else {
+        return None;
+    };
+    let what: String = what.chars().filter(|char| !char.is_control()).collect();
+    Some(format!("6,0,0,-;amdgpu {address}: [drm] {what}\n SUBSYSTEM=pci\n DEVICE=+pci:{address}"))
+}
+
+/// Writes lines to the kernel's log that are taken for those of a fault.
+pub(crate) fn simulate_fault(lines: &str) -> io::Result<()> {
+    let mut log = File::options().write(true).open("/dev/kmsg")?;
+    for line in lines.split('|') {
+        log.write_all(format!("{SIMULATED}{line}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use gpu::FaultKind;
+    use gpu::messages::Reader;
+
+    use super::*;
+
+    fn told(event: &str) -> Vec<(FaultKind, String)> {
+        let Some(record) = as_record(event.replace(' ', "\0").as_bytes()) else { return Vec::new() };
+        let faults = Reader::new(Trust::Record, Places::default()).take(&record);
+        faults.into_iter().map(|fault| (fault.kind, fault.address.unwrap().to_string())).collect()
+    }
+
+    #[test]
+    fn an_event_about_a_wedged_gpu_counts_as_the_line_does() {
+        let path = "change@/devices/pci0000:00/0000:00:03.1/0000:0c:00.0/drm/card0";
+        let gpu = || "0000:0c:00.0".to_owned();
+        assert_eq!(told(&format!("{path} ACTION=change WEDGED=rebind,bus-reset")), [(FaultKind::Lost, gpu())]);
+        assert_eq!(told(&format!("{path} WEDGED=none")), [(FaultKind::Reset, gpu())]);
+        assert_eq!(told(&format!("{path} HOTPLUG=1")), []);
+        assert_eq!(told("add@/devices/virtual/devcoredump/devcd1 ACTION=add"), [], "of a device that is not there");
+    }
+}

@@ -1,0 +1,200 @@
+//! [`Entry`]: a message that the catalogue knows.
+
+use crate::fault::FaultKind;
+
+/// A message of the kernel, and what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Who says it.
+    pub speaker: Speaker,
+    /// Its constant words, and place holders: `{n}` a number, `{n+}` one that is not 0, `{w}` a word, `{}` any text,
+    /// `{mca}` a machine check status of an error that was not corrected.
+    pub words: &'static str,
+    /// What it means.
+    pub meaning: Meaning,
+    /// The first kernel that says it so; `4.x` stands for all before 5.0.
+    pub since: &'static str,
+    /// The file of the kernel's source that it stands in, below `drivers/gpu/drm/amd` where no directory is given.
+    pub source: &'static str,
+}
+
+/// Who says a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Speaker {
+    /// amdgpu, and the DRM core for it.
+    Driver,
+    /// KFD, the driver's part for computing.
+    Kfd,
+    /// amdgpu's power management.
+    Power,
+    /// amdgpu's part for damaged memory and links (RAS).
+    Ras,
+    /// The PCI core, about a GPU or a port above it.
+    Pci,
+    /// PCIe Advanced Error Reporting.
+    Aer,
+    /// PCIe Downstream Port Containment.
+    Dpc,
+    /// PCIe hot plug.
+    Hotplug,
+    /// The IOMMU.
+    Iommu,
+    /// The firmware loader.
+    Firmware,
+    /// The watchdogs for locked-up processors and blocked tasks, and RCU.
+    Watchdog,
+    /// The kernel's core: oopses and checks of its own data.
+    Kernel,
+    /// Memory management.
+    Memory,
+}
+
+impl Speaker {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Driver,
+        Self::Kfd,
+        Self::Power,
+        Self::Ras,
+        Self::Pci,
+        Self::Aer,
+        Self::Dpc,
+        Self::Hotplug,
+        Self::Iommu,
+        Self::Firmware,
+        Self::Watchdog,
+        Self::Kernel,
+        Self::Memory,
+    ];
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Driver => "amdgpu",
+            Self::Kfd => "KFD",
+            Self::Power => "power management",
+            Self::Ras => "RAS",
+            Self::Pci => "PCI core",
+            Self::Aer => "AER",
+            Self::Dpc => "DPC",
+            Self::Hotplug => "pciehp",
+            Self::Iommu => "IOMMU",
+            Self::Firmware => "firmware loader",
+            Self::Watchdog => "watchdog",
+            Self::Kernel => "kernel core",
+            Self::Memory => "memory management",
+        }
+    }
+
+    /// How the device is found that the message is about.
+    pub fn device(self) -> &'static str {
+        match self {
+            Self::Driver | Self::Kfd | Self::Power | Self::Ras => {
+                "named in the line, or the one the driver spoke of last"
+            }
+            Self::Pci => "named in the line, or the GPU below the port that is named",
+            Self::Aer | Self::Dpc | Self::Hotplug => "the GPU below the port that is named",
+            Self::Iommu | Self::Firmware => "named in the line",
+            Self::Watchdog | Self::Kernel | Self::Memory => "none: the whole machine",
+        }
+    }
+
+    /// Whether it is the driver, in one of its parts.
+    pub(crate) fn is_driver(self) -> bool {
+        matches!(self, Self::Driver | Self::Kfd | Self::Power | Self::Ras)
+    }
+
+    /// Whether it speaks of any device on the PCI buses.
+    pub(crate) fn is_bus(self) -> bool {
+        matches!(self, Self::Pci | Self::Aer | Self::Dpc | Self::Hotplug | Self::Iommu | Self::Firmware)
+    }
+
+    /// Whether its messages may begin without a device.
+    pub(crate) fn is_kernel(self) -> bool {
+        matches!(self, Self::Iommu | Self::Firmware | Self::Watchdog | Self::Kernel | Self::Memory)
+    }
+}
+
+/// What a message means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// A fault at work.
+    Fault(FaultKind, Scope),
+    /// A fault once it was said so many times about one device.
+    Repeated(FaultKind, u32),
+    /// More about a fault of this kind that was told before; the fault itself if it was not.
+    Detail(FaultKind),
+    /// A fault if the stack that follows leads through the GPU's driver.
+    IfInDriver(FaultKind),
+    /// Why a GPU did not start.
+    Start(Start),
+    /// Looks like a fault and is none.
+    Harmless(&'static str),
+}
+
+/// How far a fault reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// It ends the process that did it, and leaves the GPU as it was.
+    Process,
+    /// The GPU, its driver or the machine is not as it was.
+    Machine,
+}
+
+/// Why a GPU did not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// A firmware file could not be loaded.
+    FirmwareMissing,
+    /// The device did not wake up.
+    Asleep,
+    /// The driver gave up; the number is the last place holder's.
+    ProbeFailed,
+    /// A part of the GPU did not start: its name and the error.
+    BlockFailed,
+    /// No video BIOS was found.
+    NoVideoBios,
+    /// No addresses were left for the GPU's memory.
+    NoAddressSpace,
+    /// KFD does not know the chip.
+    UnsupportedByKfd,
+    /// KFD left the device out for want of PCIe atomics.
+    NoAtomics,
+    /// Display drivers were switched off.
+    ModesettingOff,
+    /// A module without a valid signature was refused.
+    ModuleRefused,
+    /// Too many pages of the GPU's memory are bad.
+    BadMemory,
+    /// The table of the GPU's parts cannot be read.
+    InvalidDiscovery,
+    /// The security processor did not take the firmware.
+    PspRefused,
+    /// The program in the video BIOS did not end.
+    AtomBiosStuck,
+    /// The chip is older than what this driver is for.
+    TooOld,
+}
+
+impl Start {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirmwareMissing => "firmware missing",
+            Self::Asleep => "does not wake up",
+            Self::ProbeFailed => "driver gave up",
+            Self::BlockFailed => "part of the GPU failed",
+            Self::NoVideoBios => "no video BIOS",
+            Self::NoAddressSpace => "no address space",
+            Self::UnsupportedByKfd => "not supported by KFD",
+            Self::NoAtomics => "no PCIe atomics",
+            Self::ModesettingOff => "modesetting off",
+            Self::ModuleRefused => "module refused",
+            Self::BadMemory => "bad memory pages",
+            Self::InvalidDiscovery => "IP discovery unreadable",
+            Self::PspRefused => "firmware refused by the PSP",
+            Self::AtomBiosStuck => "video BIOS stuck",
+            Self::TooOld => "chip too old",
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! [`Findings`]: what a whole log says, for people and programs.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::line::records;
+use super::places::Places;
+use super::reader::{Reader, Trust};
+use crate::address::PciAddress;
+use crate::fault::{Fault, FaultKind};
+use crate::kernel_log::{Event, KernelLog, LogEntry};
+use crate::kmsg::{read_kernel_log, read_log_file};
+use crate::sysfs::Sysfs;
+
+/// Lines that are kept of a finding: the first ones say most.
+const MOST_LINES: usize = 12;
+
+/// Something that a log tells of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Finding {
+    /// What: `hang`, `reset`, `page-fault`, `hardware-error`, `gpu-lost`, `dma-refused`, `kernel-bug`, `out-of-memory`, or
+    /// `not-started`.
+    pub kind: &'static str,
+    /// In words.
+    pub what: String,
+    /// The GPU; missing if it is the whole machine, or not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<PciAddress>,
+    /// The port above the GPU that told of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<PciAddress>,
+    /// Whether it ended only the process that did it.
+    pub contained: bool,
+    /// What to do about it.
+    pub advice: String,
+    /// The catalogue's words that the first line was known by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<&'static str>,
+    /// The file of the kernel's source that says them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<&'static str>,
+    /// How many lines spoke of it.
+    pub count: u64,
+    /// The first of them.
+    pub lines: Vec<String>,
+}
+
+/// Everything that a log tells of, in its order. A kind of fault of one device is told once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Findings(pub Vec<Finding>);
+
+impl Findings {
+    /// Reads a log in any form. `places` are the machine's GPUs if it is this one's log; else the log itself tells.
+    pub fn of_log(text: &str, trust: Trust, places: Option<Places>) -> Self {
+        let mut findings = Self::default();
+        let mut reader = Reader::new(trust, places.unwrap_or_else(|| Places::of_log(text)));
+        for record in records(text) {
+            for fault in reader.take(record) {
+                findings.add(&fault);
+            }
+        }
+        findings.add_starts(&KernelLog::parse(text));
+        findings
+    }
+
+    /// Reads a file, or standard input where it is `-`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        Ok(Self::of_log(&read_log_file(path)?, Trust::Text, None))
+    }
+
+    /// Reads the running kernel's log.
+    ///
+    /// # Errors
+    /// `EPERM` for users without privileges where `kernel.dmesg_restrict` is 1.
+    pub fn of_this_machine() -> io::Result<Self> {
+        let places = Places::of_machine(&Sysfs::default());
+        Ok(Self::of_log(&read_kernel_log()?, Trust::Record, Some(places)))
+    }
+
+    fn add(&mut self, fault: &Fault) {
+        let same = |finding: &&mut Finding| {
+            finding.kind == fault.kind.slug()
+                && finding.device == fault.address
+                && (finding.contained == fault.contained || fault.detail)
+        };
+        if let Some(finding) = self.0.iter_mut().find(same) {
+            finding.count += 1;
+            if finding.lines.len() < MOST_LINES {
+                finding.lines.push(fault.line.clone());
+            }
+            return;
+        }
+        self.0.push(Finding {
+            kind: fault.kind.slug(),
+            what: fault.kind.name().to_owned(),
+            device: fault.address,
+            port: fault.port,
+            contained: fault.contained,
+            advice: fault.kind.advice(fault.contained).to_owned(),
+            entry: Some(fault.entry.words),
+            source: Some(fault.entry.source),
+            count: 1,
+            lines: vec![fault.line.clone()],
+        });
+    }
+
+    /// GPUs that did not start, or that KFD left out.
+    fn add_starts(&mut self, log: &KernelLog) {
+        let failed = |address: Option<PciAddress>| {
+            let ends = |entry: &&LogEntry| entry.event.is_end_of_start() && entry.address == address;
+            log.entries.iter().any(|entry| ends(&entry))
+        };
+        for entry in &log.entries {
+            let counts = match &entry.event {
+                Event::ProbeFailed(_)
+                | Event::BlockFailed { .. }
+                | Event::NoAtomics { .. }
+                | Event::UnsupportedByKfd(_) => true,
+                Event::StuckInD3cold | Event::ModuleRefused | Event::ModesettingOff => false,
+                _ => failed(entry.address),
+            };
+            if !counts {
+                continue;
+            }
+            let (what, advice) = entry.event.explain();
+            let same = |finding: &&mut Finding| finding.kind == "not-started" && finding.device == entry.address;
+            match self.0.iter_mut().find(same) {
+                Some(finding) => {
+                    finding.count += 1;
+                    // What only says that it failed explains less.
+                    if entry.event.explains() && !finding.what.contains(&what) {
+                        (finding.what, finding.advice) = (what, advice);
+                    }
+                    if finding.lines.len() < MOST_LINES {
+                        finding.lines.push(entry.line.clone());
+                    }
+                }
+                None => self.0.push(Finding {
+                    kind: "not-started",
+                    what,
+                    device: entry.address,
+                    port: None,
+                    contained: false,
+                    advice,
+                    entry: entry.entry.map(|entry| entry.words),
+                    source: entry.entry.map(|entry| entry.source),
+                    count: 1,
+                    lines: entry.before.iter().chain([&entry.line]).cloned().collect(),
+                }),
+            }
+        }
+    }
+
+    /// Whether there is a fault of a GPU among them.
+    pub fn has_gpu_fault(&self) -> bool {
+        self.0.iter().any(|finding| finding.kind != FaultKind::OutOfMemory.slug())
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return writeln!(f, "Nothing in this log speaks of a fault.");
+        }
+        for (number, finding) in self.0.iter().enumerate() {
+            if number > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}", finding.what)?;
+            match (finding.device, finding.port) {
+                (Some(device), Some(port)) => write!(f, ", GPU {device} (told by the port {port} above it)")?,
+                (Some(device), None) => write!(f, ", GPU {device}")?,
+                (None, _) => {}
+            }
+            if finding.contained {
+                write!(f, ", contained: it ended only the process that did it")?;
+            }
+            writeln!(f)?;
+            writeln!(f, "  what to do: {}", finding.advice)?;
+            if let (Some(words), Some(source)) = (finding.entry, finding.source) {
+                writeln!(f, "  known by: `{words}` ({source})")?;
+            }
+            for line in &finding.lines {
+                writeln!(f, "  | {line}")?;
+            }
+            let more = finding.count.saturating_sub(finding.lines.len() as u64);
+            if more > 0 {
+                writeln!(f, "  | and {more} more lines")?;
+            }
+        }
+        Ok(())
+    }
+}

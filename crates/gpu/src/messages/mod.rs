@@ -1,0 +1,34 @@
+//! What the kernel says about GPUs: a catalogue of its messages, and readers that find them in a log.
+//!
+//! Messages are not an interface: they change from kernel to kernel. So the catalogue has the few constant words of each,
+//! in all wordings that are known, with where they stand in the kernel's source. Words are looked for only where the
+//! kernel puts them, at the beginning of a message and after the name of who says it: log lines also quote what programs
+//! choose, such as their names and mount options.
+
+mod catalogue;
+mod entry;
+mod findings;
+mod index;
+mod line;
+mod pattern;
+mod places;
+mod reader;
+mod speaker;
+
+pub use entry::{Entry, Meaning, Scope, Speaker, Start};
+pub use findings::{Finding, Findings};
+pub use places::Places;
+pub use reader::{Reader, SIMULATED, Trust};
+
+pub(crate) use index::find;
+pub(crate) use line::{Record, records};
+pub(crate) use reader::printable;
+pub(crate) use speaker::{By, Spoken};
+
+/// Every message that is known, in the order in which they are compared.
+pub fn catalogue() -> impl Iterator<Item = &'static Entry> {
+    catalogue::all()
+}
+
+#[cfg(test)]
+mod tests;

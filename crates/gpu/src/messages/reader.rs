@@ -1,0 +1,320 @@
+//! [`Reader`]: reads the kernel's log from line to line, and says what is a fault.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::entry::{Entry, Meaning, Scope, Speaker};
+use super::index::find;
+use super::line::Record;
+use super::places::Places;
+use super::speaker::{By, Spoken};
+use crate::address::PciAddress;
+use crate::fault::{Fault, FaultKind};
+
+/// So many lines after `blocked for more than` its stack has ended.
+const TRACE: u32 = 80;
+
+/// So many lines after a port's message, the driver's next word is about the GPU below that port.
+const NEAR: u32 = 40;
+
+/// How much a log's lines are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// A text that somebody hands in: what has the kernel's form is the kernel's, unless a line itself says otherwise.
+    Text,
+    /// Records of the running kernel: they have to be its own by their facility, and where they name a device, by the
+    /// field that the kernel alone writes. Programs may write anything else, also beside the words of a fault.
+    Record,
+    /// As for `Record`, and besides it what begins with [`SIMULATED`], whoever wrote it: for machines whose GPUs are
+    /// simulated.
+    Simulated,
+}
+
+/// How a simulated fault begins.
+pub const SIMULATED: &str = "rocbed-simulated-fault: ";
+
+/// Reads a log.
+#[derive(Debug)]
+pub struct Reader {
+    trust: Trust,
+    places: Places,
+    /// The device that the driver spoke of last.
+    last: Option<PciAddress>,
+    /// Devices that the driver is starting.
+    starting: BTreeSet<PciAddress>,
+    /// How often an entry was seen of a device.
+    counts: BTreeMap<(&'static str, Option<PciAddress>), u32>,
+    /// The latest faults of devices.
+    told: BTreeMap<Option<PciAddress>, BTreeSet<FaultKind>>,
+    trace: Option<(Fault, u32)>,
+    /// A port's message, in a log that does not say what is below the port.
+    port: Option<(Fault, u32)>,
+    apei: Apei,
+}
+
+/// What the firmware has reported so far of one error.
+#[derive(Debug, Default)]
+struct Apei {
+    uncorrected: bool,
+    device: Option<PciAddress>,
+    told: bool,
+}
+
+impl Reader {
+    /// A reader for a log of a machine with these GPUs.
+    pub fn new(trust: Trust, places: Places) -> Self {
+        Self {
+            trust,
+            places,
+            last: None,
+            starting: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            told: BTreeMap::new(),
+            trace: None,
+            port: None,
+            apei: Apei::default(),
+        }
+    }
+
+    /// Reads a record of `/dev/kmsg` with its fields, or a line; the faults that it tells of, mostly none.
+    pub fn take(&mut self, text: &str) -> Vec<Fault> {
+        let mut record = Record::read(text);
+        let simulated = if self.trust == Trust::Simulated { record.message.strip_prefix(SIMULATED) } else { None };
+        if let Some(message) = simulated {
+            record.message = message;
+        } else if !self.believes(&record) {
+            return Vec::new();
+        }
+        let spoken = Spoken::read(record.message);
+        if simulated.is_none() && !self.believes_device(&record, spoken.by) {
+            return Vec::new();
+        }
+        if matches!(spoken.by, By::Kernel | By::Driver) && begins_with_process(record.message) {
+            return Vec::new();
+        }
+        let completed = self.follow(spoken, record.message);
+        completed.into_iter().chain(self.fault(&record, spoken)).collect()
+    }
+
+    fn believes(&self, record: &Record<'_>) -> bool {
+        match self.trust {
+            Trust::Text => record.of_kernel != Some(false),
+            Trust::Record | Trust::Simulated => record.of_kmsg && record.of_kernel == Some(true),
+        }
+    }
+
+    fn believes_device(&self, record: &Record<'_>, by: By<'_>) -> bool {
+        let (By::Gpu(named) | By::Device(_, named)) = by else { return true };
+        match (record.device, self.trust) {
+            (Some(device), _) => device == named,
+            (None, Trust::Text) => true,
+            (None, Trust::Record | Trust::Simulated) => false,
+        }
+    }
+
+    /// Keeps up with who speaks; a fault that this line completes.
+    fn follow(&mut self, Spoken { by, body }: Spoken<'_>, message: &str) -> Option<Fault> {
+        let begins = |starts: &[&str]| starts.iter().any(|start| body.starts_with(start));
+        if let By::Gpu(address) = by {
+            self.last = Some(address);
+            if begins(&["enabling device (", "detected ip block number 0", "initializing kernel modesetting"]) {
+                self.starting.insert(address);
+            } else if begins(&["Fatal error during GPU init", "Initialized amdgpu"]) {
+                self.starting.remove(&address);
+            }
+        } else if by == By::Driver
+            && begins(&["Initialized amdgpu"])
+            && let Some(address) = PciAddress::find(message)
+        {
+            self.starting.remove(&address);
+        }
+        if let Some((fault, left)) = &mut self.trace {
+            *left = left.saturating_sub(1);
+            if is_in_driver(message) {
+                let fault = fault.clone();
+                self.trace = None;
+                return Some(fault);
+            }
+            if *left == 0 || message.starts_with("INFO: ") {
+                self.trace = None;
+            }
+        }
+        if let Some((fault, left)) = &mut self.port {
+            *left = left.saturating_sub(1);
+            if let By::Gpu(address) = by {
+                let fault = Fault { address: Some(address), ..fault.clone() };
+                self.port = None;
+                return Some(self.remember(fault));
+            }
+            if *left == 0 {
+                self.port = None;
+            }
+        }
+        None
+    }
+
+    fn fault(&mut self, record: &Record<'_>, spoken: Spoken<'_>) -> Option<Fault> {
+        if spoken.by == By::Apei {
+            return self.apei(record, spoken.body);
+        }
+        let (entry, found) = find(spoken.by, spoken.body)?;
+        let (kind, scope) = match entry.meaning {
+            Meaning::Fault(kind, scope) => (kind, scope),
+            Meaning::Repeated(kind, _) | Meaning::IfInDriver(kind) => (kind, Scope::Machine),
+            Meaning::Detail(kind) => (kind, Scope::Process),
+            Meaning::Start(_) | Meaning::Harmless(_) => return None,
+        };
+        let address = self.device(entry, spoken.by, &found);
+        let fault = Fault {
+            kind,
+            contained: scope == Scope::Process,
+            address,
+            port: None,
+            detail: false,
+            line: printable(record.message),
+            entry,
+        };
+        if let By::Device(driver, at) = spoken.by {
+            return self.of_bus(fault, driver, at);
+        }
+        // An IOMMU's words about any other device, or a device that is not named.
+        if entry.speaker == Speaker::Iommu && address.is_none() {
+            return None;
+        }
+        match entry.meaning {
+            Meaning::Repeated(_, times) => {
+                let count = self.counts.entry((entry.words, address)).or_insert(0);
+                *count = count.saturating_add(1);
+                if *count == times { Some(self.remember(fault)) } else { None }
+            }
+            Meaning::IfInDriver(_) => {
+                self.trace = Some((fault, TRACE));
+                None
+            }
+            Meaning::Detail(FaultKind::Reset) if address.is_some_and(|address| self.starting.contains(&address)) => {
+                None
+            }
+            Meaning::Fault(FaultKind::Reset, _) if is_way_of_reset(entry) => {
+                // Said in the middle of a reset, and on its own where the driver begins with one.
+                let starts = address.is_some_and(|address| self.starting.contains(&address));
+                (!starts).then(|| self.remember(fault))
+            }
+            Meaning::Detail(kind) if self.is_told(address, kind) => Some(Fault { detail: true, ..fault }),
+            _ => Some(self.remember(fault)),
+        }
+    }
+
+    /// What the PCI core says about a device that is not the driver's: a port above a GPU, or a GPU without the driver.
+    fn of_bus(&mut self, fault: Fault, driver: &str, at: PciAddress) -> Option<Fault> {
+        if let Some(gpu) = self.places.gpu_at(at) {
+            return Some(self.remember(Fault { address: Some(gpu), ..fault }));
+        }
+        let is_port = matches!(driver, "pcieport" | "pci" | "pciehp");
+        if !is_port {
+            return None;
+        }
+        let below = self.places.below(at);
+        let fault = Fault { port: Some(at), ..fault };
+        if let Some(gpu) = below.first() {
+            return Some(self.remember(Fault { address: Some(*gpu), ..fault }));
+        }
+        if self.trust == Trust::Text && !self.places.knows_ports() && driver != "pci" && self.port.is_none() {
+            self.port = Some((fault, NEAR));
+        }
+        None
+    }
+
+    fn apei(&mut self, record: &Record<'_>, body: &str) -> Option<Fault> {
+        if let Some(severity) = body.strip_prefix("event severity: ") {
+            self.apei = Apei { uncorrected: !matches!(severity.trim(), "corrected" | "info"), ..Apei::default() };
+        } else if let Some(device) = body.strip_prefix("device_id: ") {
+            self.apei.device = device.trim().parse().ok();
+        }
+        let device = self.apei.device?;
+        let gpu = self.places.gpu_at(device).or_else(|| self.places.below(device).first().copied());
+        let is_amd = body.starts_with("vendor_id: 0x1002,");
+        if !self.apei.uncorrected || self.apei.told || !(is_amd || gpu.is_some()) {
+            return None;
+        }
+        let (entry, _) = find(By::Apei, "vendor_id: 0x1002, device_id: 0x0")?;
+        self.apei.told = true;
+        Some(self.remember(Fault {
+            kind: FaultKind::Hardware,
+            contained: false,
+            address: gpu.or(Some(device)),
+            port: None,
+            detail: false,
+            line: printable(record.message),
+            entry,
+        }))
+    }
+
+    fn device(&self, entry: &Entry, by: By<'_>, found: &[&str]) -> Option<PciAddress> {
+        match by {
+            By::Gpu(address) => Some(address),
+            By::Driver => self.last,
+            By::Kernel | By::Apei if entry.speaker == Speaker::Iommu => {
+                let named = found.iter().find_map(|text| within(text))?;
+                self.places.gpu_at(named)
+            }
+            By::Device(..) | By::Kernel | By::Apei => None,
+        }
+    }
+
+    fn is_told(&self, address: Option<PciAddress>, kind: FaultKind) -> bool {
+        self.told.get(&address).is_some_and(|kinds| kinds.contains(&kind))
+    }
+
+    fn remember(&mut self, fault: Fault) -> Fault {
+        self.told.entry(fault.address).or_default().insert(fault.kind);
+        fault
+    }
+}
+
+/// Whether a line of a stack, `function+0x1/0x2 [module]`, is in the GPU's driver or in TTM, which it is built on.
+fn is_in_driver(line: &str) -> bool {
+    line.contains("+0x")
+        && line.split_whitespace().any(|word| {
+            matches!(word, "[amdgpu]" | "[ttm]" | "[amdkfd]")
+                || word.contains("+0x") && ["amdgpu_", "ttm_", "kfd_"].iter().any(|start| word.starts_with(start))
+        })
+}
+
+/// Ways of resetting are told while it is done.
+fn is_way_of_reset(entry: &Entry) -> bool {
+    matches!(entry.words, "MODE1 reset" | "MODE2 reset" | "BACO reset" | "PCI CONFIG reset")
+}
+
+/// The device in `0000:03:00.0`, `03:00.0` or with something behind it.
+fn within(text: &str) -> Option<PciAddress> {
+    let text = text.trim_matches(|char: char| !char.is_ascii_hexdigit());
+    text.parse().ok().or_else(|| format!("0000:{text}").parse().ok())
+}
+
+/// Whether a line begins with the name of a process, which the process itself chooses, in up to 15 bytes.
+fn begins_with_process(message: &str) -> bool {
+    (1..=15).any(|length| {
+        if !matches!(message.as_bytes().get(length), Some(b'[' | b'(' | b':')) {
+            return false;
+        }
+        let Some(rest) = message.get(length..) else { return false };
+        if rest.starts_with(": page allocation") || rest.starts_with(": vmalloc") {
+            return true;
+        }
+        let (open, close) = match rest.as_bytes().first() {
+            Some(b'[') => ('[', ']'),
+            Some(b'(') => ('(', ')'),
+            _ => return false,
+        };
+        let inside = rest.strip_prefix(open).and_then(|rest| rest.split_once(close));
+        inside.is_some_and(|(number, after)| {
+            !number.is_empty()
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+                && (after.starts_with(':') || after.starts_with(' '))
+        })
+    })
+}
+
+/// What a terminal can be given.
+pub(crate) fn printable(line: &str) -> String {
+    line.chars().filter(|char| !char.is_control()).collect()
+}
