@@ -83,9 +83,7 @@ impl Quarantine {
                     "take it out of leave-out= to use it again",
                 ))
             } else {
-                self.0
-                    .get(key(&gpu))
-                    .and_then(|remembered| Some(remembered.reason(&gpu, remembered.left_out.as_ref()?)))
+                self.0.get(key(&gpu)).and_then(|remembered| Some(quarantined(&gpu, remembered.left_out.as_ref()?)))
             };
             match reason {
                 Some(reason) => left_out.push(unusable(&gpu, reason)),
@@ -104,17 +102,18 @@ impl Quarantine {
     }
 }
 
-impl Remembered {
-    fn reason(&self, gpu: &Gpu, why: &str) -> Reason {
-        Reason::new(
-            ReasonKind::Quarantined,
-            format!("GPU {}{} gets no jobs: {why}", gpu.id, unique(gpu)),
-            "look at its power, cooling and slot; `rocbed workers retry-gpu` or removing fitness.json from the data \
-             directory has it tried again",
-        )
-    }
+/// That a GPU gets no jobs, and why.
+fn quarantined(gpu: &Gpu, why: &str) -> Reason {
+    Reason::new(
+        ReasonKind::Quarantined,
+        format!("GPU {}{} gets no jobs: {why}", gpu.id, unique(gpu)),
+        "look at its power, cooling and slot; `rocbed workers retry-gpu` or removing fitness.json from the data \
+         directory has it tried again",
+    )
+}
 
-    /// `3 jobs in a row made it fault (hang, reset)`
+impl Remembered {
+    /// `it had faults in 3 jobs, the last 3 in a row (hang, reset)`
     fn explain(&self) -> String {
         let kinds: Vec<_> = self.kinds.iter().map(|kind| kind.name()).collect();
         format!("it had faults in {} jobs, the last {} in a row ({})", self.faults, self.in_row, kinds.join(", "))

@@ -295,7 +295,7 @@ impl Exchange for Hub {
                 }
             }
             Some(Err(ClientError::Refused(problem))) if problem.code == ProblemCode::RetryGpus => {
-                return Ok(Claim::RetryGpus(problem.gpus));
+                return Ok(Claim::RetryGpus(problem.retry.map(|retry| retry.gpus).unwrap_or_default()));
             }
             Some(Err(error)) if error.code() == Some(ProblemCode::LeaseOver) => self.request = request_id()?,
             Some(Err(error)) => {

@@ -316,5 +316,9 @@ fn begins_with_process(message: &str) -> bool {
 
 /// What a terminal can be given.
 pub(crate) fn printable(line: &str) -> String {
+    // Nearly every line: bytes are looked at faster than characters.
+    if line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return line.to_owned();
+    }
     line.chars().filter(|char| !char.is_control()).collect()
 }

@@ -1,7 +1,7 @@
 //! Commands that bring jobs and workers together.
 
 use protocol::Job;
-use protocol::api::{AttemptState, Claim, Claimed, JobState, Problem, ProblemCode};
+use protocol::api::{AttemptState, Claim, Claimed, JobState, Problem, ProblemCode, RetryGpus};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
 
@@ -52,7 +52,7 @@ impl Tx<'_> {
             let which = if gpus.is_empty() { "all GPUs that it has left out".to_owned() } else { gpus.join(", ") };
             let mut problem =
                 Problem::new(ProblemCode::RetryGpus, format!("worker `{worker}` is to try again {which}"));
-            problem.gpus.clone_from(gpus);
+            problem.retry = Some(Box::new(RetryGpus { gpus: gpus.clone() }));
             return Err(problem.into());
         }
         let offer = Offer::new(&known.machine, claim.gpus.as_deref());

@@ -133,7 +133,8 @@ fn a_worker_hears_that_gpus_are_to_be_tried_again_until_it_was_restarted() -> Ou
         let ClientError::Refused(problem) = worker.client.claim(&claim).expect_err("it is to restart") else {
             panic!("not refused");
         };
-        assert_eq!((problem.code, &problem.gpus[..]), (ProblemCode::RetryGpus, &["0000:43:00.0".to_owned()][..]));
+        assert_eq!(problem.code, ProblemCode::RetryGpus);
+        assert_eq!(problem.retry.map(|retry| retry.gpus), Some(vec!["0000:43:00.0".to_owned()]));
     }
     assert_eq!(hub.worker("w1", "gfx1030").begin().job.id, "rocrand");
     let unknown = people.retry_gpus("w9", &RetryGpus::default()).expect_err("no such worker");

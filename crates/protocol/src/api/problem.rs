@@ -6,12 +6,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RetryGpus;
+
 /// Why a request is refused: an `application/problem+json` document (RFC 9457, section 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Address of a page about this kind of problem, relative to the hub.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Box<str>,
     /// The kind in a few words.
     pub title: String,
     /// The HTTP status.
@@ -29,9 +31,9 @@ pub struct Problem {
     #[serde(rename = "retry-after", default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u64>")]
     pub retry_after: Option<NonZeroU32>,
-    /// Which GPUs to try again; all if none is named.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gpus: Vec<String>,
+    /// Which GPUs are to be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Box<RetryGpus>>,
 }
 
 macro_rules! codes {
@@ -173,7 +175,7 @@ impl Problem {
     /// A problem of this kind.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("/problems#{}", code.name()),
+            kind: format!("/problems#{}", code.name()).into(),
             title: code.title().into(),
             status: code.status(),
             detail: detail.into(),
@@ -181,7 +183,7 @@ impl Problem {
             advice: code.advice().into(),
             offset: None,
             retry_after: None,
-            gpus: Vec::new(),
+            retry: None,
         }
     }
 
