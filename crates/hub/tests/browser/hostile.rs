@@ -26,7 +26,7 @@ fn nothing_that_others_wrote_executes_in_a_browser() -> Outcome {
     let join = hub.client().with_token(hub.hub.join_token());
     let worker = Worker::with_machine(&join, "w1", "first", machine, &[]);
     worker.client.report("w1", &WorkerReport { health: Health::Ready, message: EVIL.into() })?;
-    let url = serde_json::to_string(&format!("https://example.org/{EVIL}.git"))?;
+    let url = serde_json::to_string(&format!("https://example.org/{}.git", EVIL.replace(' ', "/")))?;
     let list =
         format!("[[job]]\nid = \"evil\"\nurl = {url}\ngpu = \"any\"\n[[job]]\npackage = \"two\"\ngpu = \"any\"\n");
     hub.add(&list);

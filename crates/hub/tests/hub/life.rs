@@ -4,7 +4,7 @@ use client::{ClientError, JobQuery, ResultQuery};
 use protocol::Verdict;
 use protocol::api::{Claim, Health, JobState, Pause, ProblemCode, RetryGpus, WorkerReport};
 
-use crate::support::{Outcome, add_request, start};
+use crate::support::{Outcome, Worker, add_request, start};
 
 const LIST: &str = "[[job]]\npackage = \"rocrand\"\ngpu = [\"gfx1030\"]\n";
 
@@ -136,7 +136,8 @@ fn a_worker_hears_that_gpus_are_to_be_tried_again_until_it_was_restarted() -> Ou
         assert_eq!(problem.code, ProblemCode::RetryGpus);
         assert_eq!(problem.retry.map(|retry| retry.gpus), Some(vec!["0000:43:00.0".to_owned()]));
     }
-    assert_eq!(hub.worker("w1", "gfx1030").begin().job.id, "rocrand");
+    let restarted = Worker::register(&hub.client().with_token(hub.hub.join_token()), "w1", "second", "gfx1030", &[]);
+    assert_eq!(restarted.begin().job.id, "rocrand");
     let unknown = people.retry_gpus("w9", &RetryGpus::default()).expect_err("no such worker");
     assert_eq!(unknown.code(), Some(ProblemCode::NotFound));
     Ok(())

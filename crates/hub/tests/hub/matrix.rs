@@ -6,9 +6,15 @@ use crate::support::{Outcome, Running, Worker, start};
 
 /// A worker with a real GPU.
 fn worker(hub: &Running) -> Worker {
-    let mut worker = hub.worker("w1", "gfx1030");
-    worker.machine.gpus.simulated = false;
-    worker
+    with_real_gpu(hub, "w1")
+}
+
+/// A worker that has registered a GPU which is not simulated.
+fn with_real_gpu(hub: &Running, id: &str) -> Worker {
+    let mut machine = hub.worker(id, "gfx1030").machine;
+    machine.gpus.simulated = false;
+    machine.gpus.gpus.iter_mut().for_each(|gpu| gpu.simulated = false);
+    Worker::with_machine(&hub.client().with_token(hub.hub.join_token()), id, "first", machine, &[])
 }
 
 /// Adds a job and delivers its result.
@@ -101,9 +107,7 @@ fn what_says_nothing_about_the_package_marks_its_cell() -> Outcome {
 #[test]
 fn the_latest_is_what_the_hub_gave_out_last() -> Outcome {
     let hub = start();
-    let (first, second) = (worker(&hub), hub.worker("w2", "gfx1030"));
-    let mut second = second;
-    second.machine.gpus.simulated = false;
+    let (first, second) = (worker(&hub), with_real_gpu(&hub, "w2"));
     // The clock of the first is an hour fast, that of the second an hour slow.
     let at = |worker: &Worker, claimed: &protocol::api::Claimed, verdict, hours: i64| {
         let mut result = worker.result(&claimed.job, verdict);

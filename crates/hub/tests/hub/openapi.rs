@@ -89,6 +89,7 @@ fn every_route_answers_as_it_is_described() -> Outcome {
         ("read-bundle", "/results/gzip/bundle".into(), people, "", String::new()),
         ("pause-worker", "/workers/w2/pause".into(), people, "", json!({ "reason": "for a talk" }).to_string()),
         ("resume-worker", "/workers/w2/resume".into(), people, "", String::new()),
+        ("retry-gpus", "/workers/w2/retry-gpus".into(), people, "", json!({ "gpus": [] }).to_string()),
         ("remove-worker", "/workers/w2".into(), people, "", String::new()),
         ("openapi", "/openapi.json".into(), people, "", String::new()),
     ];
