@@ -26,9 +26,11 @@ fn nothing_that_others_wrote_executes_in_a_browser() -> Outcome {
     let join = hub.client().with_token(hub.hub.join_token());
     let worker = Worker::with_machine(&join, "w1", "first", machine, &[]);
     worker.client.report("w1", &WorkerReport { health: Health::Ready, message: EVIL.into() })?;
-    let url = serde_json::to_string(&format!("https://example.org/{}.git", EVIL.replace(' ', "/")))?;
-    let list =
-        format!("[[job]]\nid = \"evil\"\nurl = {url}\ngpu = \"any\"\n[[job]]\npackage = \"two\"\ngpu = \"any\"\n");
+    // Addresses and names of packages cannot have such characters; values of variables can.
+    let value = serde_json::to_string(EVIL)?;
+    let list = format!(
+        "[[job]]\nid = \"evil\"\nurl = \"https://example.org/x.git\"\nenv = {{ EVIL = {value} }}\ngpu = \"any\"\n[[job]]\npackage = \"two\"\ngpu = \"any\"\n"
+    );
     hub.add(&list);
     let log = format!("{EVIL}\n\x1b[31m{EVIL}\x1b]8;;javascript:window.evil=1\x07link\x1b[0m\ntest {EVIL}: [---\n");
 
