@@ -139,11 +139,6 @@ struct Accept {
 impl Accept {
     async fn run(self, socket: TcpListener) {
         loop {
-            if self.places.available_permits() == 0 {
-                // Who is nobody makes room for who may be a worker.
-                self.known.make_room();
-            }
-            let Ok(place) = self.places.clone().acquire_owned().await else { return };
             let (stream, peer) = match socket.accept().await {
                 Ok((stream, peer)) => (stream, peer.ip()),
                 Err(error) => {
@@ -153,6 +148,12 @@ impl Accept {
                     continue;
                 }
             };
+            // A visitor makes room for what may be a worker, and only once somebody waits: else the last one to come would
+            // be ended for nobody.
+            if self.places.available_permits() == 0 {
+                self.known.make_room();
+            }
+            let Ok(place) = self.places.clone().acquire_owned().await else { return };
             // Answers are small and wait for nothing.
             drop(stream.set_nodelay(true));
             let watcher = self.graceful.watcher();

@@ -110,12 +110,7 @@ impl Tx<'_> {
         if let Some(before) = before {
             return Ok(before);
         }
-        let live = self.state.lease_of(lease, worker).map(|live| live.machine.clone());
-        // A lease that has run out: then what is registered now counts.
-        let registered = live.or_else(|| self.state.workers.get(worker).map(|known| known.machine.clone()));
-        if let Some(registered) = registered {
-            delivered.result.warnings.extend(compare(&delivered.result, &registered)?);
-        }
+        let counts = self.check_machine(lease, worker, &mut delivered.result)?;
         let late = row.state != AttemptState::Active;
         let others = "another attempt has delivered the result";
         self.db
@@ -138,7 +133,7 @@ impl Tx<'_> {
                 "UPDATE jobs SET state = ?5, why = NULL, worker = ?2, lease = ?3, ended = ?4 WHERE number = ?1",
             )?
             .execute(params![row.job, worker, lease, self.now, JobState::Finished.name()])?;
-        self.insert_result(&row, &delivered)?;
+        self.insert_result(&row, &delivered, counts)?;
         if delivered.clock == WorkerClock::Untold {
             self.clock_of_result(&row, &delivered.result);
         }
@@ -148,7 +143,32 @@ impl Tx<'_> {
         Ok(Completed { job: row.job_id, verdict: delivered.result.verdict, late })
     }
 
-    fn insert_result(&self, row: &LeaseRow, delivered: &Delivered) -> Result<(), Failure> {
+    /// Compares a result with the machine that got the job, and adds what differs to its warnings. Refuses one of another
+    /// machine, as long as the lease is live.
+    ///
+    /// Of a lease that has run out only what is registered now is known, and a GPU that broke is not registered any more:
+    /// then such a result is kept, but does not count for a target. Returns whether it counts.
+    fn check_machine(&self, lease: &str, worker: &str, result: &mut JobResult) -> Result<bool, Failure> {
+        if let Some(live) = self.state.lease_of(lease, worker) {
+            let warnings = compare(result, &live.machine)?;
+            result.warnings.extend(warnings);
+            return Ok(true);
+        }
+        let Some(known) = self.state.workers.get(worker) else { return Ok(true) };
+        match compare(result, &known.machine) {
+            Ok(warnings) => {
+                result.warnings.extend(warnings);
+                Ok(true)
+            }
+            Err(problem) => {
+                let warning = format!("came after its lease had run out, and is not counted: {}", problem.detail);
+                result.warnings.push(warning);
+                Ok(false)
+            }
+        }
+    }
+
+    fn insert_result(&self, row: &LeaseRow, delivered: &Delivered, counts: bool) -> Result<(), Failure> {
         let result = &delivered.result;
         let package = result.job.source.name();
         let version = result.runs.iter().find_map(|run| run.package.as_ref()).map(|package| &package.version);
@@ -175,6 +195,9 @@ impl Tx<'_> {
                 i64::try_from(delivered.size).unwrap_or(i64::MAX),
                 serde_json::to_string(result)?,
             ])?;
+        if !counts {
+            return Ok(());
+        }
         let job = self.job(row.job)?;
         let covering = Covering { number: row.job, job: &job, turn: row.turn, result, received: self.now };
         Ok(coverage::note(self.db, &covering)?)

@@ -30,6 +30,28 @@ fn a_job_names_a_server_and_no_file_of_the_worker() -> Outcome {
 }
 
 #[test]
+fn a_late_result_of_a_gpu_that_is_gone_is_kept_and_does_not_count() -> Outcome {
+    let hub = start();
+    let worker = hub.worker("w1", "gfx1030");
+    hub.add("[[job]]\npackage = \"rocrand\"\ngpu = [\"gfx1030\"]\n");
+    let claimed = worker.begin();
+    let result = worker.result(&claimed.job, Verdict::Fail);
+    hub.pass(24 * 3600);
+    // The machine was restarted, and its GPU did not come back.
+    let machine =
+        protocol::Machine { gpus: gpu::Inventory { simulated: true, ..Default::default() }, ..worker.machine };
+    let join = hub.client().with_token(hub.hub.join_token());
+    let restarted = crate::support::Worker::with_machine(&join, "w1", "second", machine, &[]);
+    let digest = restarted.upload(&bundle(&result))?;
+    let complete = Complete { bundle: digest, verdict: Verdict::Fail, summary: String::new() };
+    assert!(restarted.client.complete(&claimed.lease, &complete)?.late);
+    let detail = hub.people().result("rocrand")?;
+    assert!(detail.result.warnings.iter().any(|text| text.contains("is not counted")), "{:?}", detail.result.warnings);
+    assert!(!hub.get("/").1.contains("cell verdict fail"));
+    Ok(())
+}
+
+#[test]
 fn a_result_counts_for_the_gpus_that_its_worker_has_registered() -> Outcome {
     let hub = start();
     let worker = hub.worker("w1", "gfx1030");
