@@ -52,8 +52,11 @@ pub fn write(root: &Path, architecture: &str, packages: &[Package], report: &Rep
         inside.make_directories(&format!("{DIRECTORY}/{directory}"))?;
     }
     let put = |name: &str, content: &[u8]| inside.write(&format!("{DIRECTORY}/{name}"), content, 0o644);
-    let whole: Vec<(&Package, &Unpacked)> =
-        packages.iter().zip(&report.packages).filter(|(package, _)| package.extent == Extent::Whole).collect();
+    let whole: Vec<(&Package, &Unpacked)> = packages
+        .iter()
+        .zip(&report.packages)
+        .filter(|(package, unpacked)| package.extent == Extent::Whole && !unpacked.disappeared)
+        .collect();
 
     let mut stanzas = BTreeMap::new();
     for (package, unpacked) in &whole {

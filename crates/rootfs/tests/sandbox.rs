@@ -207,6 +207,26 @@ fn a_package_that_another_replaces_in_whole_disappears_as_with_dpkg() {
     );
 }
 
+/// The same where both are unpacked in process: in dpkg's order, and only if nothing of the old one is left.
+#[test]
+fn a_package_that_a_later_one_replaces_in_whole_disappears() {
+    let states = |old: PackageFile, new: &str| {
+        let at = tempfile::tempdir().unwrap();
+        let new = PackageFile::new(new).field("Replaces: old").data([directory("./usr"), file("./usr/tool", "new")]);
+        let mut packages = vec![base(), new, old];
+        packages.sort_by(|a, b| a.name.cmp(&b.name));
+        let root = try_build(at.path(), &packages).unwrap();
+        assert_eq!(text(root.join("usr/tool")), "new");
+        shell(&root, "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'").1
+    };
+    let old = || PackageFile::new("old").data([directory("./usr"), file("./usr/tool", "old")]);
+    assert_eq!(states(old(), "replacing"), "base-files installed\nreplacing installed\n");
+    // The other order: the old one comes to a root that has its file already.
+    assert_eq!(states(old(), "new"), "base-files installed\nnew installed\nold installed\n");
+    let more = PackageFile::new("old").data([directory("./usr"), directory("./usr/own"), file("./usr/tool", "old")]);
+    assert_eq!(states(more, "replacing"), "base-files installed\nold installed\nreplacing installed\n");
+}
+
 #[test]
 fn triggers_are_processed() {
     let at = tempfile::tempdir().unwrap();

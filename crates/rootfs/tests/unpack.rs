@@ -169,13 +169,18 @@ fn packages_with_the_same_file_conflict() {
 #[test]
 fn a_replacing_package_wins_whoever_comes_first() {
     let replacing = || one_file("b", "./usr/x").field("Replaces: a (<< 2)");
-    for packages in [[one_file("a", "./usr/x"), replacing()], [replacing(), one_file("a", "./usr/x")]] {
+    // It has a file of its own: dpkg forgets a package that has none any more.
+    let a = || {
+        let files = [file("./usr/own", "a"), file("./usr/x", "a")];
+        PackageFile::new("a").data([directory("./usr")].into_iter().chain(files))
+    };
+    for packages in [[a(), replacing()], [replacing(), a()]] {
         let at = tempfile::tempdir().unwrap();
         install(at.path(), &packages, 2).unwrap();
         assert_eq!(text(at.path().join("root/usr/x")), "b");
         let list = |name: &str| text(at.path().join(format!("root/var/lib/dpkg/info/{name}.list")));
         assert_eq!(list("b"), "/.\n/usr\n/usr/x\n");
-        assert_eq!(list("a"), "/.\n/usr\n");
+        assert_eq!(list("a"), "/.\n/usr\n/usr/own\n");
     }
 }
 

@@ -70,6 +70,10 @@ pub struct Unpacked {
     pub paths: Vec<Vec<u8>>,
     /// MD5 digests of its regular files, if it ships none itself (dpkg then writes `md5sums` itself).
     pub digests: Vec<(String, Vec<u8>)>,
+    /// Another package has replaced files of it.
+    pub replaced: bool,
+    /// A later package has replaced all of it: dpkg forgets such a package, as if it had never been there.
+    pub disappeared: bool,
 }
 
 /// What all packages brought.
@@ -110,6 +114,24 @@ pub fn unpack(
         Some(report) => Ok(report),
         None => unreachable!("one thread never depends on the order"),
     }
+}
+
+/// Whether dpkg lets a package disappear when it unpacks a later one that replaces it: everything that is left of it
+/// belongs to the other too, and no package depends on it. One with a script that would have to run then stays, with an
+/// empty list of files.
+fn disappears(packages: &[Package], report: &Report, order: usize) -> bool {
+    let (Some(package), Some(left)) = (packages.get(order), report.packages.get(order)) else { return false };
+    if !left.replaced || package.deb.file("postrm").is_some() {
+        return false;
+    }
+    let later = packages.iter().zip(&report.packages).skip(order + 1);
+    let mut replacing = later.filter(|(other, _)| other.extent == Extent::Whole && other.replaces(&package.deb));
+    let depends = |other: &Package| {
+        let fields = ["Pre-Depends", "Depends"].map(|field| other.deb.control.relations(field));
+        fields.iter().flat_map(|field| &field.0).flat_map(|item| &item.0).any(|one| one.name == package.deb.name())
+    };
+    replacing.any(|(_, other)| left.paths.iter().all(|path| path.is_empty() || other.paths.contains(path)))
+        && !packages.iter().any(depends)
 }
 
 /// Fails if there is anything in a directory.
@@ -186,8 +208,11 @@ fn finish(
         if let Some(loser) = report.packages.get_mut(takeover.loser) {
             loser.digests.retain(|(_, path)| *path != takeover.loser_path);
             loser.paths.retain(|path| *path != takeover.loser_path);
+            loser.replaced = true;
         }
     }
+    let gone: Vec<bool> = (0..packages.len()).map(|order| disappears(packages, &report, order)).collect();
+    report.packages.iter_mut().zip(gone).for_each(|(unpacked, gone)| unpacked.disappeared = gone);
     for (winner, paths) in takeovers {
         attempt.unpack(winner, Some(&paths))?;
     }

@@ -116,7 +116,9 @@ impl Run<'_> {
         if decision == Decision::Recreate {
             Place::remove(&parent, &disk_name, path)?;
             decision = Decision::Create;
-        } else if decision != Decision::Lost {
+        } else if decision == Decision::Lost {
+            self.unpacked.replaced = true;
+        } else {
             self.unpacked.paths.push(entry.path.clone());
         }
         match decision {
