@@ -67,6 +67,9 @@ const REFUSED: &[i64] = &[
     // Other people's files, and watching all of a file system.
     libc::SYS_fanotify_init,
     libc::SYS_open_by_handle_at,
+    // Pages of other processes, and of pipes.
+    libc::SYS_migrate_pages,
+    libc::SYS_vmsplice,
 ];
 
 /// More of them, on x86 only.
@@ -92,10 +95,6 @@ const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWUTS,
 ];
 
-/// The kernel loads a module for a family of sockets, or a protocol, that it does not know yet.
-const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-const PROTOCOLS: [libc::c_int; 5] = [0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6];
-
 /// The calls of x86-64's second interface have the same numbers with this bit.
 const X32: i64 = 0x4000_0000;
 
@@ -116,9 +115,18 @@ impl Filters {
         let making: Vec<SeccompRule> = NAMESPACES.iter().map(flags).collect::<io::Result<_>>()?;
         add(&mut refused, libc::SYS_clone, &making);
         add(&mut refused, libc::SYS_unshare, &making);
-        let sockets = sockets()?;
-        add(&mut refused, libc::SYS_socket, &sockets);
-        add(&mut refused, libc::SYS_socketpair, &sockets);
+        let shared = |rules: Result<confine::Rules, seccompiler::BackendError>| rules.map_err(io::Error::other);
+        for (call, rules) in shared(confine::refused_requests())? {
+            add(&mut refused, call, &rules);
+        }
+        let mut sockets = shared(confine::other_families())?;
+        for (call, rules) in shared(confine::other_protocols())? {
+            sockets.entry(call).or_default().extend(rules);
+        }
+        sockets.entry(libc::SYS_socket).or_default().extend(raw_sockets()?);
+        for (call, rules) in sockets {
+            add(&mut refused, call, &rules);
+        }
         let filters = [
             // The error number 0 is what a successful call returns.
             (all_of(SYNC.iter()), error(0)),
@@ -161,19 +169,14 @@ fn add(rules: &mut Rules, call: i64, new: &[SeccompRule]) {
     }
 }
 
-/// Families that are not in the list, and protocols of the Internet's that are not.
-fn sockets() -> io::Result<Vec<SeccompRule>> {
-    let others = |argument: u8, known: &[libc::c_int]| {
-        let not = |value: &libc::c_int| condition(argument, SeccompCmpOp::Ne, u64::from(value.cast_unsigned()));
-        known.iter().map(not).collect::<io::Result<Vec<_>>>()
+/// Raw protocols of the Internet's, which scripts of packages have no use for.
+fn raw_sockets() -> io::Result<Vec<SeccompRule>> {
+    let raw = u64::from(libc::IPPROTO_RAW.cast_unsigned());
+    let of = |family: libc::c_int| {
+        let family = condition(0, SeccompCmpOp::Eq, u64::from(family.cast_unsigned()))?;
+        rule(vec![family, condition(2, SeccompCmpOp::Eq, raw)?])
     };
-    let mut rules = vec![rule(others(0, &FAMILIES)?)?];
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        let mut conditions = vec![condition(0, SeccompCmpOp::Eq, u64::from(family.cast_unsigned()))?];
-        conditions.extend(others(2, &PROTOCOLS)?);
-        rules.push(rule(conditions)?);
-    }
-    Ok(rules)
+    [libc::AF_INET, libc::AF_INET6].into_iter().map(of).collect()
 }
 
 fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<SeccompCondition> {

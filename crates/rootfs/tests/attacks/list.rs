@@ -150,4 +150,8 @@ pub(crate) const ATTACKS: &[Attack] = &[
     socket("AF_BLUETOOTH", 31, 3, 1),
     socket("SCTP", 2, 5, 132),
     socket("raw IP", 2, 3, 255),
+    socket("DCCP by its type", 2, 6, 0),
+    socket("generic netlink", 16, 3, 16),
+    socket("netlink of the packet filter", 16, 3, 12),
+    socket("netlink of audit", 16, 3, 9),
 ];
