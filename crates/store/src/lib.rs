@@ -1,17 +1,18 @@
 //! A content-addressed store and verified, parallel, resumable downloads into it.
 //!
-//! [`Store`] is a directory that several processes share. Files lie in it under the SHA-256 of their content, root
-//! directories ("trees") under a digest of what they were made from, and small named values under their key. Nothing
-//! is visible under its final name before it is complete and, for files, before its digest was checked.
+//! [`Store`] is a directory that several processes share. It holds files under the SHA-256 of their content, root
+//! directories ("trees") under a digest of their inputs, and small named values under their key. Nothing is visible
+//! under its final name before it is complete and, for files, before its digest was checked.
 //!
-//! [`Fetcher`] downloads into a store. [`Lock`] keeps two builds from writing the same place at once.
+//! [`Fetcher`] downloads into a store. [`Lock`] keeps two builds from writing to the same directory at once.
 //!
 //! ```text
 //! <root>/CACHEDIR.TAG           keeps backup programs away
 //! <root>/lock                   shared by every user of the store, exclusive while pruning
 //! <root>/sha256/ab/abcd...      content; its modification time is its last use
 //! <root>/sha256/ab/abcd....json its size and label
-//! <root>/trees/abcd.../tree     a cached root directory; entry.json beside it has its size, label, digest and last use
+//! <root>/trees/abcd.../tree     a cached root directory; entry.json beside it has its size, label, digest and last
+//! use
 //! <root>/meta/<key>             small named values, each behind its digest
 //! <root>/partial/abcd...        interrupted downloads
 //! <root>/tmp/                   what is being written now

@@ -1,4 +1,4 @@
-//! A store under several processes, sudden deaths and full disks.
+//! A store used by several processes, with sudden deaths and full disks.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
