@@ -1,11 +1,11 @@
-//! The system calls that maintainer scripts do not get (seccomp(2)).
+//! System calls that are refused to maintainer scripts (seccomp(2)).
 //!
-//! Their namespaces, ids and capabilities already keep them from most of what is refused here. The filters keep them
-//! from the kernel's code for it, which is where the holes are found: what podman and Docker refuse by default, and what
-//! a script that installs a package has no use for. The lists are data, so that other sandboxes can use them.
+//! Namespaces, ids and capabilities already prevent most of what is refused here. The filters also block access to the
+//! kernel code behind it, where the vulnerabilities are found: what podman and Docker refuse by default, and what a
+//! script that installs a package does not need. The lists are data, so that other sandboxes can use them.
 //!
-//! Syncing to disk is made free at the same place: a root directory that is not finished is worth nothing after a power
-//! cut, and dpkg syncs several times per package.
+//! The filters also make syncing to disk a no-op: an unfinished root directory is worthless after a power cut, and
+//! dpkg syncs several times per package.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -15,13 +15,13 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
-/// Calls that do nothing and say that all went well.
+/// Calls that do nothing and succeed.
 const SYNC: &[i64] =
     &[libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_sync, libc::SYS_syncfs, libc::SYS_sync_file_range];
 
-/// Calls that are not permitted (`EPERM`), as they are not to anybody without the capabilities they need.
+/// Calls that fail with `EPERM`, as they do without the capabilities they need.
 const REFUSED: &[i64] = &[
-    // Keys: a session's keyring is its owner's, and no namespace divides them.
+    // Keys: a session's keyring belongs to its user, and namespaces do not separate them.
     libc::SYS_add_key,
     libc::SYS_keyctl,
     libc::SYS_request_key,
@@ -64,24 +64,24 @@ const REFUSED: &[i64] = &[
     libc::SYS_umount2,
     libc::SYS_setdomainname,
     libc::SYS_sethostname,
-    // Other people's files, and watching all of a file system.
+    // Other users' files, and watching a whole file system.
     libc::SYS_fanotify_init,
     libc::SYS_open_by_handle_at,
 ];
 
-/// More of them, on x86 only.
+/// Further ones, on x86 only.
 #[cfg(target_arch = "x86_64")]
 const REFUSED_HERE: &[i64] =
     &[libc::SYS_ioperm, libc::SYS_iopl, libc::SYS__sysctl, libc::SYS_sysfs, libc::SYS_uselib, libc::SYS_ustat];
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[i64] = &[];
 
-/// Calls that the kernel seems not to have (`ENOSYS`): C libraries and programs then use older ones. The flags of `clone3`
-/// lie in memory, where no filter sees them.
+/// Calls that fail with `ENOSYS`: C libraries and programs then use older ones. The flags of `clone3` are in memory,
+/// where filters cannot read them.
 const ABSENT: &[i64] =
     &[libc::SYS_clone3, libc::SYS_io_uring_enter, libc::SYS_io_uring_register, libc::SYS_io_uring_setup];
 
-/// Flags of `clone` and `unshare` that make namespaces.
+/// Flags of `clone` and `unshare` that create namespaces.
 const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWCGROUP,
     libc::CLONE_NEWIPC,
@@ -92,20 +92,20 @@ const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWUTS,
 ];
 
-/// The kernel loads a module for a family of sockets, or a protocol, that it does not know yet.
+/// Allowed socket families. For others, the kernel might load a module for the family or protocol.
 const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 const PROTOCOLS: [libc::c_int; 5] = [0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6];
 
-/// The calls of x86-64's second interface have the same numbers with this bit.
+/// Bit in the call numbers of x86-64's second interface, x32.
 const X32: i64 = 0x4000_0000;
 
-/// The filters, to be applied one after the other: a filter has one answer for all calls that it names.
+/// The filters, to be applied one after the other: each has one action for all its calls.
 pub(super) struct Filters(Vec<BpfProgram>);
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 impl Filters {
-    /// Fails on an architecture that filters cannot be made for.
+    /// Fails on an architecture without filter support.
     pub(super) fn make() -> io::Result<Self> {
         let error = |errno: libc::c_int| SeccompAction::Errno(errno.cast_unsigned());
         let mut refused = all_of(REFUSED.iter().chain(REFUSED_HERE));
@@ -120,7 +120,7 @@ impl Filters {
         add(&mut refused, libc::SYS_socket, &sockets);
         add(&mut refused, libc::SYS_socketpair, &sockets);
         let filters = [
-            // The error number 0 is what a successful call returns.
+            // Error number 0 makes a call return success.
             (all_of(SYNC.iter()), error(0)),
             (refused, error(libc::EPERM)),
             (all_of(ABSENT.iter()), error(libc::ENOSYS)),
@@ -128,7 +128,8 @@ impl Filters {
         filters.into_iter().map(|(rules, action)| program(rules, action)).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Applies them to this process and all it starts, none of which gains anything from set-uid programs afterwards.
+    /// Applies the filters to this process and its descendants, for which setuid programs gain no privileges
+    /// afterwards.
     pub(super) fn apply(&self) -> io::Result<()> {
         self.0.iter().try_for_each(|program| seccompiler::apply_filter(program).map_err(other))
     }
@@ -147,7 +148,7 @@ fn other(error: seccompiler::Error) -> io::Error {
     }
 }
 
-/// Whatever their arguments are.
+/// Rules for calls with any arguments.
 fn all_of<'a>(calls: impl Iterator<Item = &'a i64>) -> Rules {
     let mut rules = Rules::new();
     calls.for_each(|call| add(&mut rules, *call, &[]));
@@ -161,7 +162,7 @@ fn add(rules: &mut Rules, call: i64, new: &[SeccompRule]) {
     }
 }
 
-/// Families that are not in the list, and protocols of the Internet's that are not.
+/// Rules for socket families, and Internet protocols, that are not in the list.
 fn sockets() -> io::Result<Vec<SeccompRule>> {
     let others = |argument: u8, known: &[libc::c_int]| {
         let not = |value: &libc::c_int| condition(argument, SeccompCmpOp::Ne, u64::from(value.cast_unsigned()));

@@ -1,11 +1,11 @@
-//! Unpacking many packages at once, to what dpkg would have made from them one after the other.
+//! Unpacks many packages in parallel, with the same result as dpkg unpacking them one after the other.
 //!
-//! Packages run in parallel and optimistically. Where the result could depend on who comes first (a symbolic link
-//! against a directory of the same name), the parallel attempt is given up and the same code runs again with one
-//! thread in the given order. So the result is always that of the given order.
+//! Packages are unpacked optimistically. If the result could depend on the order (a symbolic link against a directory
+//! of the same name), the parallel attempt is discarded and the same code runs again with one thread in the given
+//! order. So the result is always that of the given order.
 //!
-//! Not done here, because it cannot occur in a root directory that starts empty: upgrades, removals, diversions and
-//! stat overrides that exist before a package is unpacked. Scripts that make them are run by dpkg itself.
+//! Not supported, because they cannot occur in a root directory that starts empty: upgrades, removals, diversions and
+//! stat overrides that exist before a package is unpacked. Scripts that create them are run by dpkg itself.
 
 mod claims;
 mod package;
@@ -27,30 +27,30 @@ use crate::build::whole_or_damaged;
 use crate::deb::Deb;
 use crate::hashed::Expected;
 
-/// How much of a package is unpacked.
+/// The part of a package that is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// All of it; configuration files as `X.dpkg-new`, from where `dpkg --configure` installs them.
     Whole,
-    /// Files without configuration files: a package that the image's own dpkg will unpack again, over these.
+    /// Files without configuration files: for a package that the image's own dpkg will unpack again, over these.
     FilesOnly,
-    /// Nothing of it: a package that the image's own dpkg will unpack. Its digest and limits are looked at.
+    /// Nothing: for a package that the image's own dpkg will unpack. Only its digest and limits are checked.
     Nothing,
 }
 
-/// A package that was opened.
+/// An opened package.
 #[derive(Debug)]
 pub struct Package {
-    /// Its control information.
+    /// Control information.
     pub deb: Deb,
-    /// Where the .deb is, and what it has to be.
+    /// Path and expected digest of the .deb.
     pub(crate) file: Expected,
-    /// How much of it to unpack.
+    /// The part of it to unpack.
     pub extent: Extent,
 }
 
 impl Package {
-    /// A package whose file the caller answers for.
+    /// A package whose file the caller has checked.
     pub fn trusted(deb: Deb, path: PathBuf, extent: Extent) -> Self {
         let file = Expected { name: deb.name().to_owned(), path, sha256: None };
         Self { deb, file, extent }
@@ -63,26 +63,26 @@ impl Package {
     }
 }
 
-/// What one package brought.
+/// Result of unpacking a package.
 #[derive(Debug, Default)]
 pub struct Unpacked {
     /// The paths it owns, in its order, relative; the root directory is the empty path.
     pub paths: Vec<Vec<u8>>,
-    /// MD5 digests of its regular files, if it ships none itself (dpkg then writes `md5sums` itself).
+    /// MD5 digests of its regular files if it ships none itself (dpkg then writes `md5sums`).
     pub digests: Vec<(String, Vec<u8>)>,
 }
 
-/// What all packages brought.
+/// Result of unpacking all packages.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// One for each package, in the order of the packages.
+    /// Results in the order of the packages.
     pub packages: Vec<Unpacked>,
-    /// Device nodes that this user may not make; they have to be added to the file tree.
+    /// Device nodes that this user may not create; they have to be added to the file tree.
     pub devices: Vec<Device>,
 }
 
 /// Unpacks all packages into `root`, an empty directory, with `threads` threads. The result is that of unpacking one
-/// after the other in the given order, except that base-files comes first: it brings the links of the merged /usr,
+/// after the other in the given order, except that base-files comes first: it has the links of the merged /usr,
 /// through which others may ship files.
 pub fn unpack(
     packages: &[Package],
@@ -93,7 +93,7 @@ pub fn unpack(
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
-    // What is there would be lost if the first attempt is given up.
+    // Existing files would be lost if the first attempt is discarded.
     check_empty(root)?;
     if let Some(report) = attempt(packages, root, threads, progress)? {
         return Ok(report);
@@ -112,7 +112,7 @@ pub fn unpack(
     }
 }
 
-/// Fails if there is anything in a directory.
+/// Fails if a directory is not empty.
 pub(crate) fn check_empty(root: &std::path::Path) -> Result<(), Error> {
     let mut entries = std::fs::read_dir(root).map_err(Error::io("listing", root.as_os_str().as_encoded_bytes()))?;
     if entries.next().is_some() { Err(Error::NotEmpty(root.to_owned())) } else { Ok(()) }
@@ -168,7 +168,7 @@ fn attempt(
     finish(&attempt, packages, results).map(Some)
 }
 
-/// Lets replacing packages overwrite, drops what was replaced from the lists, and sets the directories' metadata.
+/// Writes replacing files, removes replaced paths from the lists, and sets the directories' metadata.
 fn finish(
     attempt: &Attempt,
     packages: &[Package],
