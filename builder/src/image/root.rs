@@ -243,7 +243,7 @@ fn make<T: Send>(
     ));
     set_devices(store, key, &report.devices)?;
     let size = lock.root_packages().map(|package| package.installed_size).sum();
-    // Replaces an existing one: it was not good enough.
+    // Replaces an existing one, which was rejected above.
     let (tree, old) = draft.replace(size)?;
     let path = tree.path().to_owned();
     let made = match made {

@@ -26,7 +26,7 @@ pub struct Package {
     pub architecture: String,
     /// Path of the .deb file.
     pub path: PathBuf,
-    /// SHA-256 of the file, which is checked while it is unpacked; `None` if the caller has checked it.
+    /// SHA-256 of the file, which is checked while it is unpacked; `None` if the caller vouches for it.
     pub sha256: Option<[u8; 32]>,
     /// Whether it is essential for this image, even if its control file does not say so.
     pub essential: bool,

@@ -48,7 +48,7 @@ pub(crate) struct Expected {
     pub(crate) name: String,
     /// Path of the file.
     pub(crate) path: PathBuf,
-    /// SHA-256 of its content; `None` if the caller has checked it.
+    /// SHA-256 of its content; `None` if the caller vouches for it.
     pub(crate) sha256: Option<[u8; 32]>,
 }
 

@@ -7,8 +7,8 @@
 //! directory  --(fsimage::scan)--> FileTree --finish--> reproducible FileTree
 //! ```
 //!
-//! [`build`] does the first three steps, [`unpack_packages`] the first two of them. Call [`sandbox::become_root`] first in
-//! `main`, so that it works for unprivileged users too.
+//! [`build`] does the first three steps, [`unpack_packages`] the first two of them. Call [`sandbox::become_root`] first
+//! in `main`, so that it works for unprivileged users too.
 
 mod build;
 mod closure;

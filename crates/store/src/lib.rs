@@ -11,8 +11,7 @@
 //! <root>/lock                   shared by every user of the store, exclusive while pruning
 //! <root>/sha256/ab/abcd...      content; its modification time is its last use
 //! <root>/sha256/ab/abcd....json its size and label
-//! <root>/trees/abcd.../tree     a cached root directory; entry.json beside it has its size, label, digest and last
-//! use
+//! <root>/trees/abcd.../tree     a cached root directory; entry.json beside it has its size, label, digest and last use
 //! <root>/meta/<key>             small named values, each behind its digest
 //! <root>/partial/abcd...        interrupted downloads
 //! <root>/tmp/                   what is being written now

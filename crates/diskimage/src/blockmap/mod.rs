@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use progress::Silent;
 
-    /// A disk of 32 MiB with a root at 4 MiB and a data partition at 8 MiB, both of zeros, but for 5000 bytes at 24 MiB.
+    /// A disk of 32 MiB with a root at 4 MiB and a data partition at 8 MiB, all zeros but for 5000 bytes at 24 MiB.
     fn disk() -> File {
         use crate::gpt::{Attributes, Partition};
         use crate::{Guid, SectorSize};

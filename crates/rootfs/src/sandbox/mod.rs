@@ -203,7 +203,7 @@ impl Inside {
     }
 }
 
-/// Reduces the capabilities to [`KEPT`], and closes all but the standard files.
+/// Reduces the capabilities to [`KEPT`], and marks all but the standard files as close-on-exec.
 fn drop_rights() -> std::io::Result<()> {
     for capability in CapabilitySet::all().difference(KEPT).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {

@@ -50,7 +50,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// A package whose file the caller has checked.
+    /// A package for whose file the caller vouches.
     pub fn trusted(deb: Deb, path: PathBuf, extent: Extent) -> Self {
         let file = Expected { name: deb.name().to_owned(), path, sha256: None };
         Self { deb, file, extent }
