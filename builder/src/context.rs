@@ -1,4 +1,4 @@
-//! What every command needs: who to tell, where to keep, where to fetch from.
+//! State shared by all commands: the reporter, the cache directory and the fetcher.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -12,9 +12,9 @@ use crate::recipe::Recipe;
 use crate::report::ci::Style;
 use crate::report::{Reporter, Verbosity};
 
-/// One run of the program.
+/// Context of one run of the program.
 pub struct Context {
-    /// Who to tell.
+    /// Progress and messages for the user.
     pub reporter: Reporter,
     cache: Option<PathBuf>,
 }
@@ -30,7 +30,7 @@ impl Context {
         Self { reporter: Reporter::new(verbosity, style(global)), cache: global.cache.clone() }
     }
 
-    /// Where the store is.
+    /// Directory of the store.
     pub fn cache_directory(&self) -> Result<PathBuf> {
         match &self.cache {
             Some(path) => Ok(path.clone()),
@@ -44,7 +44,7 @@ impl Context {
         Store::open(&root).with_context(|| format!("opening the cache {}", root.display()))
     }
 
-    /// A fetcher into the store.
+    /// A fetcher that downloads into the store.
     pub fn fetcher(&self, source: &Source) -> Result<Fetcher> {
         let found = mirror::proxies();
         if let Some(program) = found.auto_detect.filter(|_| !source.offline) {
@@ -57,7 +57,7 @@ impl Context {
     }
 }
 
-/// In which CI system's style the log is. A person at a terminal has bars, whatever is in the environment.
+/// The CI system whose log style is used. On a terminal there are progress bars, whatever is in the environment.
 fn style(global: &Global) -> Option<Style> {
     let environment = || Style::of_environment(|name| std::env::var(name).ok());
     match global.ci {
@@ -71,7 +71,7 @@ fn style(global: &Global) -> Option<Style> {
     }
 }
 
-/// The mirror that a command takes packages from: `--mirror` or `ROCBED_MIRROR`, the recipe's, this machine's.
+/// The mirror for a command: `--mirror` or `ROCBED_MIRROR`, else the recipe's, else this machine's.
 pub fn mirror(recipe: &Recipe, source: &Source) -> Mirror {
     match (&source.mirror, &recipe.archive.mirror) {
         (Some(url), _) => Mirror::given(url),

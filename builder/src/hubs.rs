@@ -1,8 +1,8 @@
-//! Which hub a command talks to, and what authorises it there.
+//! The hub that a command talks to, and the token it uses there.
 //!
-//! An address comes from `--hub` or `ROCBED_HUB`, from the user's list of hubs, or from the hub that runs on this
-//! machine; a token from `--token-file`, `--token` or `ROCBED_TOKEN`, or from where the address is. A token is never
-//! sent to another address than the one it was kept for.
+//! The address comes from `--hub` or `ROCBED_HUB`, from the user's list of hubs, or from the hub that runs on this
+//! machine; the token from `--token-file`, `--token` or `ROCBED_TOKEN`, or from where the address came from. A token
+//! is never sent to another address than the one it was stored for.
 
 mod local;
 
@@ -29,18 +29,18 @@ struct Hubs {
     hub: Vec<Known>,
 }
 
-/// A hub of the list.
+/// An entry of the list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Known {
     address: String,
     /// The admin token.
     token: Option<Secret>,
-    /// A file that has it.
+    /// A file that holds the admin token.
     token_file: Option<PathBuf>,
-    /// What makes a machine its worker.
+    /// Token with which a machine joins as a worker.
     join_token: Option<Secret>,
-    /// A PEM file of the authority that signed its certificate.
+    /// PEM file of the authority that signed the hub's certificate.
     ca: Option<PathBuf>,
 }
 
@@ -49,20 +49,20 @@ struct Known {
 pub struct Place {
     /// Its address, without a slash at the end.
     pub address: String,
-    /// The admin token, if we have it.
+    /// The admin token, if known.
     pub token: Option<Secret>,
-    /// What makes a machine its worker, if we have it.
+    /// Token with which a machine joins as a worker, if known.
     pub join_token: Option<Secret>,
-    /// A PEM file of the authority that signed its certificate.
+    /// PEM file of the authority that signed the hub's certificate.
     pub ca: Option<PathBuf>,
 }
 
-/// How long a command tries.
+/// How long a command keeps trying to reach the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// Somebody waits for the answer: a second.
+    /// About a second: the user waits for the answer.
     Short,
-    /// It has waited for long already, and a hub that is started anew is worth some minutes.
+    /// Some minutes: the command has already waited for long, and outlasts a restart of the hub.
     Long,
 }
 
@@ -79,7 +79,7 @@ pub fn find(at: &AtHub) -> Result<Place> {
     Ok(Place { token, ca: at.ca.clone().or(place.ca), ..place })
 }
 
-/// Pure: which of those that are known.
+/// Chooses one of the known hubs; a pure function.
 fn choose(asked: Option<&str>, known: &[Known], local: Option<Local>) -> Result<Place> {
     let listed = match asked {
         Some(address) => known.iter().find(|hub| same(&hub.address, address)),
@@ -124,7 +124,7 @@ fn read_token(path: &Path) -> Result<Secret> {
     }
 }
 
-/// The user's list; empty if there is none.
+/// The user's list of hubs; empty if there is none.
 fn known() -> Result<Vec<Known>> {
     let Some(path) = list_path() else { return Ok(Vec::new()) };
     match fs::read_to_string(&path) {
@@ -141,7 +141,7 @@ fn list_path() -> Option<PathBuf> {
     directory("XDG_CONFIG_HOME", ".config").map(|config| config.join("rocbed/hubs.toml"))
 }
 
-/// A directory as the XDG Base Directory Specification has it: a variable with an absolute path, or one in the home
+/// A directory by the XDG Base Directory Specification: from a variable with an absolute path, or else in the home
 /// directory.
 fn directory(variable: &str, in_home: &str) -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -149,7 +149,7 @@ fn directory(variable: &str, in_home: &str) -> Option<PathBuf> {
 }
 
 impl Place {
-    /// Somebody to ask.
+    /// Makes a client for this hub.
     pub fn client(&self, patience: Patience) -> Result<Client> {
         let mut options = Options { ca_file: self.ca.clone(), ..Options::default() };
         match patience {
@@ -163,7 +163,7 @@ impl Place {
         })
     }
 
-    /// An error of the client with what to do here.
+    /// A client error with advice for the user.
     pub fn explain(&self, error: ClientError) -> anyhow::Error {
         let help = match &error {
             ClientError::Unreachable { .. } => {
@@ -180,7 +180,7 @@ impl Place {
                     "the hub does not know this token: is it of this hub, and still the newest? `rocbed hub --new-admin-token` makes a new one"
                 }
                 (ProblemCode::Forbidden, _) => "this needs the admin token, not a join token or a worker's",
-                // The hub's own advice is part of its words.
+                // The hub's own advice is part of its message.
                 _ => return anyhow::Error::new(error),
             },
             _ => return anyhow::Error::new(error),
@@ -188,12 +188,12 @@ impl Place {
         anyhow::anyhow!("{error}\n  help: {help}")
     }
 
-    /// The page about a job.
+    /// URL of a job's page.
     pub fn job_page(&self, job: &str) -> String {
         format!("{}/jobs/{job}", self.address)
     }
 
-    /// The page about a worker.
+    /// URL of a worker's page.
     pub fn worker_page(&self, worker: &str) -> String {
         format!("{}/workers/{worker}", self.address)
     }

@@ -25,7 +25,7 @@ pub mod virtio_channel;
 pub mod why;
 pub mod worklist;
 
-/// An error with its causes, the help at the end: what failed, on what, and what to do.
+/// Formats an error with its causes, and the help at the end.
 pub fn error_text(error: &anyhow::Error) -> String {
     let mut lines = Vec::new();
     let mut help = Vec::new();

@@ -1,6 +1,6 @@
-//! The lock: exactly which packages a recipe stands for, until someone asks for newer ones.
+//! The lock: the exact versions of all packages of a recipe, until newer ones are asked for.
 //!
-//! A TOML file beside the recipe. It is written by the program and read by people in reviews, so packages are sorted
+//! It is a TOML file beside the recipe, written by the program and read by people in reviews, so packages are sorted
 //! by name and every fact stands on its own line.
 
 use std::collections::BTreeMap;
@@ -11,56 +11,56 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 use store::Digest;
 
-/// The format this program writes and reads.
+/// Format version that this program writes and reads.
 const VERSION: u32 = 1;
 
-/// Why a lock cannot be read or written.
+/// A lock that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Reading failed.
     #[error("reading the lock {path}: {error}")]
     Read {
-        /// Which file.
+        /// Path of the lock file.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
     /// Writing failed.
     #[error("writing the lock {path}: {error}")]
     Write {
-        /// Which file.
+        /// Path of the lock file.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
-    /// Not a lock.
+    /// The content is not a valid lock.
     #[error("{origin} is not a lock that can be used: {message}\n  help: `rocbed lock --update` makes it anew")]
     Invalid {
         /// Path, or `NAME (shipped)`.
         origin: String,
-        /// What is wrong.
+        /// Description of the problem.
         message: String,
     },
 }
 
 impl LockError {
-    /// Whether the file could be read and is no lock that can be used.
+    /// Whether the file could be read but is not a usable lock.
     pub fn is_invalid(&self) -> bool {
         matches!(self, Self::Invalid { .. })
     }
 }
 
-/// A recipe's exact packages.
+/// The exact packages of a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Lock {
     /// Format version: 1.
     pub version: u32,
-    /// Digest of what the solver was asked. A recipe that asks something else has outgrown its lock.
+    /// Digest of the recipe's request to the solver. A lock is out of date if the recipe requests something else.
     pub request: Digest,
-    /// The archive as it was.
+    /// State of the archive.
     pub archive: LockedArchive,
-    /// Every package, by name.
+    /// All packages, by name.
     #[serde(rename = "package")]
     pub packages: Vec<LockedPackage>,
 }
@@ -73,20 +73,20 @@ pub struct LockedArchive {
     pub suite: String,
     /// Components.
     pub components: Vec<String>,
-    /// The Release file's `Date`, in seconds since 1970: every build's clock (`SOURCE_DATE_EPOCH`).
+    /// `Date` of the Release file, in seconds since 1970: the `SOURCE_DATE_EPOCH` of every build.
     pub date: i64,
     /// Digest of the verified Release text.
     pub release: Digest,
 }
 
-/// What a package is there for.
+/// Purpose of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Installed in the root file system.
     #[default]
     Root,
-    /// Used by the build only, like the UKI stub's package.
+    /// Used only by the build, such as the package of the UKI stub.
     Build,
 }
 
@@ -105,32 +105,32 @@ pub struct LockedPackage {
     pub name: String,
     /// Version.
     pub version: String,
-    /// Architecture, `all` included.
+    /// Architecture; may be `all`.
     pub architecture: String,
-    /// Path in the archive.
+    /// Path of the .deb in the archive.
     pub filename: String,
     /// Size of the .deb in bytes.
     pub size: u64,
-    /// Digest of the .deb.
+    /// SHA-256 digest of the .deb.
     pub sha256: Digest,
-    /// Size once installed, in bytes, as the archive estimates it.
+    /// Installed size in bytes, as the archive estimates it.
     pub installed_size: u64,
     /// `Essential: yes`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub essential: bool,
-    /// What it is there for.
+    /// Purpose of the package.
     #[serde(default, skip_serializing_if = "Role::is_root")]
     pub role: Role,
 }
 
 impl Lock {
-    /// A lock of the current format, its packages sorted.
+    /// Makes a lock of the current format, with its packages sorted.
     pub fn new(request: Digest, archive: LockedArchive, mut packages: Vec<LockedPackage>) -> Self {
         packages.sort_by(|a, b| (a.role as u8, &a.name).cmp(&(b.role as u8, &b.name)));
         Self { version: VERSION, request, archive, packages }
     }
 
-    /// Parses a lock's text; `origin` names it in errors.
+    /// Parses a lock's text; `origin` is its name in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Self, LockError> {
         let invalid = |message: String| LockError::Invalid { origin: origin.to_owned(), message };
         let lock: Self = toml::from_str(text).map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
@@ -163,7 +163,7 @@ impl Lock {
         }
     }
 
-    /// The lock's text.
+    /// Text form of the lock.
     pub fn to_text(&self) -> String {
         let mut text = String::from("# Written by `rocbed lock`; change the recipe, not this file.\n");
         // Only maps with string keys and plain values: serialising cannot fail, and an empty lock would be noticed.
@@ -171,7 +171,7 @@ impl Lock {
         text
     }
 
-    /// Writes the lock file, whole or not at all.
+    /// Writes the lock file atomically.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
         durable::replace(path, self.to_text().as_bytes(), durable::Readers::Everyone)
             .map_err(|error| LockError::Write { path: path.to_owned(), error })
@@ -192,34 +192,34 @@ impl Lock {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]
 pub enum Change {
-    /// Only the new one has it.
+    /// A package that only the new one has.
     Added {
-        /// Package.
+        /// Package name.
         name: String,
-        /// Its version.
+        /// Package version.
         version: String,
     },
-    /// Only the old one has it.
+    /// A package that only the old one has.
     Removed {
-        /// Package.
+        /// Package name.
         name: String,
-        /// Its version.
+        /// Package version.
         version: String,
     },
-    /// Another version.
+    /// A package with another version.
     Changed {
-        /// Package.
+        /// Package name.
         name: String,
-        /// Version before.
+        /// Old version.
         from: String,
-        /// Version now.
+        /// New version.
         to: String,
     },
-    /// The same version, other bytes.
+    /// A package with the same version but different bytes.
     Rebuilt {
-        /// Package.
+        /// Package name.
         name: String,
-        /// Its version.
+        /// Package version.
         version: String,
     },
 }
@@ -235,22 +235,22 @@ impl std::fmt::Display for Change {
     }
 }
 
-/// What identifies a package in a comparison: version and, where known, the digest of its .deb.
+/// Packages by name, with their version and, if known, the digest of their .deb.
 pub type Versions = BTreeMap<String, (String, Option<String>)>;
 
-/// The packages of a lock, ready to be compared.
+/// The packages of a lock, for comparison.
 pub fn versions(lock: &Lock) -> Versions {
     let entry =
         |package: &LockedPackage| (package.name.clone(), (package.version.clone(), Some(package.sha256.to_string())));
     lock.packages.iter().map(entry).collect()
 }
 
-/// The packages that a lock installs, by version alone: what an image's root can be compared with.
+/// The packages that a lock installs, by version alone, for comparison with an image's root.
 pub fn root_versions(lock: &Lock) -> Versions {
     lock.root_packages().map(|package| (package.name.clone(), (package.version.clone(), None))).collect()
 }
 
-/// What changed from one set of packages to another, by name.
+/// Changes from one set of packages to another, by name.
 pub fn diff(old: &Versions, new: &Versions) -> Vec<Change> {
     let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
     names.sort();
@@ -269,7 +269,7 @@ pub fn diff(old: &Versions, new: &Versions) -> Vec<Change> {
     names.into_iter().filter_map(change).collect()
 }
 
-/// A line that sums changes up: `3 added, 1 removed, 12 changed`.
+/// One-line summary of changes: `3 added, 1 removed, 12 changed`.
 pub fn summary(changes: &[Change]) -> String {
     if changes.is_empty() {
         return "nothing changed".into();

@@ -1,12 +1,12 @@
-//! The rocbed command line.
+//! The rocbed command line program.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    // What `rocbed test` gives autopkgtest as its virtualisation server. It must have no other thread, and its options
-    // are its own.
+    // `rocbed virt`, which `rocbed test` gives autopkgtest as its virtualisation server. It must be single-threaded,
+    // and parses its own options.
     if std::env::args_os().nth(1).is_some_and(|word| word == "virt") {
         return testbed::main(std::env::args_os().skip(1));
     }

@@ -1,7 +1,7 @@
-//! What the user sees while long work runs: bars on a terminal, plain lines elsewhere, a CI system's own style in [`ci`],
+//! Progress output during long work: bars on a terminal, plain lines elsewhere, a CI system's own style in [`ci`],
 //! nothing with `--quiet`.
 //!
-//! Everything here goes to stderr; stdout is for data.
+//! Everything goes to stderr; stdout is for data.
 
 pub mod ci;
 
@@ -15,28 +15,28 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use progress::{Progress, Task, Unit};
 use safetext::{Filter, for_terminal};
 
-/// How much is said.
+/// Amount of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// Warnings and errors.
+    /// Only warnings and errors.
     Quiet,
     /// One line per stage, and bars on a terminal.
     Normal,
-    /// Details too.
+    /// Details as well.
     Verbose,
 }
 
-/// Progress for people.
+/// Progress output for people.
 pub struct Reporter {
     verbosity: Verbosity,
     bars: Option<MultiProgress>,
-    /// For logs of others, where stderr is a terminal: it would do what they say.
+    /// Filter for other programs' logs if stderr is a terminal, which would obey their control sequences.
     filter: Option<Mutex<Filter>>,
     log: Option<Arc<CiLog>>,
 }
 
 impl Reporter {
-    /// The style of a CI system; else bars if stderr is a terminal, else lines.
+    /// Uses the style of a CI system if given; else bars if stderr is a terminal, else lines.
     pub fn new(verbosity: Verbosity, style: Option<ci::Style>) -> Self {
         let terminal = style.is_none() && io::stderr().is_terminal() && verbosity > Verbosity::Quiet;
         Self {
@@ -47,14 +47,14 @@ impl Reporter {
         }
     }
 
-    /// The next stage of the work begins. Only logs of CI systems have stages; `name` is what they know it by.
+    /// Begins the next stage of the work. Only logs of CI systems have stages; `name` identifies it there.
     pub fn stage(&self, name: &'static str, title: &str) {
         if let (Some(log), true) = (&self.log, self.verbosity >= Verbosity::Normal) {
             log.with(|log, now| log.begin(now, name, title));
         }
     }
 
-    /// The line that says what was made, once everything is done.
+    /// Prints the final line about what was made.
     pub fn summary(&self, line: &str) {
         match &self.log {
             _ if self.verbosity == Verbosity::Quiet => {}
@@ -63,12 +63,12 @@ impl Reporter {
         }
     }
 
-    /// Whether the log is a CI system's.
+    /// Whether the log is in a CI system's style.
     pub fn is_ci(&self) -> bool {
         self.log.is_some()
     }
 
-    /// The error that ends the command.
+    /// Prints the error that ends the command.
     pub fn error(&self, text: &str) {
         match &self.log {
             Some(log) => log.with(|log, now| log.error(now, &for_terminal(text))),
@@ -76,14 +76,14 @@ impl Reporter {
         }
     }
 
-    /// A line about what has been done.
+    /// Prints a line about finished work.
     pub fn say(&self, line: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.print(line);
         }
     }
 
-    /// A line for those who asked for details.
+    /// Prints a line if details are wanted.
     pub fn detail(&self, line: &str) {
         if self.verbosity >= Verbosity::Verbose {
             self.print(line);
@@ -95,7 +95,7 @@ impl Reporter {
         self.verbosity >= Verbosity::Verbose
     }
 
-    /// Bytes of a log, as they are; on a terminal only text and colours.
+    /// Passes on bytes of a log; on a terminal only text and colours.
     pub fn pass_on(&self, bytes: &[u8]) {
         if self.verbosity >= Verbosity::Normal {
             let shown = match &self.filter {
@@ -106,7 +106,7 @@ impl Reporter {
                 return log.with(|log, _| log.pass_on(&shown));
             }
             let write = || {
-                // As for lines: nobody may listen.
+                // Errors are ignored, as for lines: the reader may be gone.
                 let _ = io::stderr().lock().write_all(&shown);
             };
             match &self.bars {
@@ -132,7 +132,7 @@ impl Drop for Reporter {
     }
 }
 
-/// The log that several threads write in a CI system's style.
+/// A log in a CI system's style that several threads write.
 struct CiLog {
     began: Instant,
     log: Mutex<ci::Log<Stderr>>,
@@ -157,9 +157,9 @@ fn print_line(log: Option<&CiLog>, line: &str) {
     }
 }
 
-/// stderr may be closed or full; talk that cannot be heard is no reason to fail.
+/// Writes a line to stderr, ignoring errors: a closed or full stderr must not make the command fail.
 fn eprint_line(line: &str) {
-    // What it quotes may come from a mirror, an image or a hub.
+    // Quoted text may come from a mirror, an image or a hub.
     let _ = writeln!(io::stderr().lock(), "{}", for_terminal(line));
 }
 
@@ -224,7 +224,7 @@ impl Drop for Bar {
     }
 }
 
-/// How often a task that writes lines says how far it is.
+/// Interval of progress lines of a task.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// A task in a log: a line when it ends, and one every ten seconds until then.

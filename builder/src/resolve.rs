@@ -1,4 +1,4 @@
-//! From a recipe and an archive to a lock: what is asked for, and what that comes to.
+//! Makes a lock from a recipe and an archive: the request, and its solution.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::archive::{ARCHITECTURE, Archive};
 use crate::lock::{Lock, LockedArchive, LockedPackage, Role};
 use crate::recipe::Recipe;
 
-/// Identifies everything in a recipe that decides about packages. A lock made for another digest is out of date.
+/// Digest of everything in a recipe that affects the choice of packages. A lock with another digest is out of date.
 pub fn request_digest(recipe: &Recipe) -> Digest {
     let archive = &recipe.archive;
     let request = serde_json::json!({
@@ -27,7 +27,7 @@ pub fn request_digest(recipe: &Recipe) -> Digest {
     Digest::of(request.to_string().as_bytes())
 }
 
-/// The packages of a recipe's root in an archive, each with the first reason for which it is in.
+/// The packages of a recipe's root, each with the first reason for which it is included.
 pub fn solution(recipe: &Recipe, universe: &Universe) -> Result<Solution> {
     let kernel = kernel_packages(universe, &recipe.kernel.flavour)?;
     let mut request = Request::new(recipe.packages.install.iter().chain(&kernel));
@@ -66,10 +66,11 @@ fn newest<'a>(universe: &'a Universe, name: &str) -> Option<Package<'a>> {
     universe.candidates(name).first().and_then(|id| universe.get(*id))
 }
 
-/// The packages of the newest kernel of a flavour that hold the kernel and its modules.
+/// The packages with the kernel and its modules, for the newest kernel of a flavour.
 ///
-/// `linux-image-FLAVOUR` depends on the newest `linux-image-VERSION-FLAVOUR`, which depends on an initramfs generator and
-/// on `linux-binary-…` and `linux-modules-…`. Only the last two belong into an image whose initramfs we make.
+/// `linux-image-FLAVOUR` depends on the newest `linux-image-VERSION-FLAVOUR`, which depends on an initramfs generator
+/// and on `linux-binary-…` and `linux-modules-…`. Only the last two are needed in an image, because rocbed makes the
+/// initramfs itself.
 fn kernel_packages(universe: &Universe, flavour: &str) -> Result<Vec<String>> {
     let meta = format!("linux-image-{flavour}");
     let Some(package) = newest(universe, &meta) else {
@@ -101,7 +102,7 @@ fn kernel_packages(universe: &Universe, flavour: &str) -> Result<Vec<String>> {
     Ok(packages)
 }
 
-/// The names that a package depends on, first alternatives only.
+/// Names of the packages in Depends, first alternatives only.
 fn depends(package: &Package) -> Result<Vec<String>> {
     let relations = package.relations("Depends").with_context(|| format!("reading the dependencies of {package}"))?;
     Ok(relations.0.iter().filter_map(|item| item.0.first()).map(|relation| relation.name.to_owned()).collect())

@@ -1,4 +1,4 @@
-//! Tables for people: columns that line up, and colour and a width on a terminal only.
+//! Tables for people: aligned columns, with colours and a width limit on a terminal only.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -8,25 +8,26 @@ use protocol::api::{Health, JobState};
 use protocol::{TestOutcome, Verdict};
 use safetext::printable;
 
-/// The fewest characters of a column that a narrow terminal leaves; of the last column, and of the others.
+/// Minimum width in characters on a narrow terminal: of the last column, and of the others.
 const NARROWEST: (usize, usize) = (16, 8);
 
-/// What a terminal or file can show.
+/// Capabilities of the output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Screen {
-    /// Colours are wanted.
+    /// Whether to use colours.
     pub colour: bool,
-    /// Lines are cut at this many columns.
+    /// Width in columns at which lines are cut.
     pub width: Option<usize>,
 }
 
 impl Screen {
-    /// What stdout is: a terminal has colours, unless `NO_COLOR` is set to anything (no-color.org) or it is a dumb one.
+    /// Properties of stdout: a terminal has colours, unless `NO_COLOR` is set to anything (no-color.org) or it is a
+    /// dumb one.
     pub fn of_stdout() -> Self {
         Self::of(&std::io::stdout())
     }
 
-    /// The same for stderr.
+    /// Properties of stderr, likewise.
     pub fn of_stderr() -> Self {
         Self::of(&std::io::stderr())
     }
@@ -41,13 +42,13 @@ impl Screen {
         Self { colour: set("NO_COLOR").is_none() && !dumb, width: width.filter(|width| *width > 0) }
     }
 
-    /// A text in a colour.
+    /// Paints a text in a colour.
     pub fn paint(self, style: Style, text: &str) -> String {
         if self.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }
 
-/// The colour of a verdict.
+/// Colour of a verdict.
 pub fn of_verdict(verdict: Verdict) -> Style {
     match verdict {
         Verdict::Pass => AnsiColor::Green.on_default(),
@@ -58,7 +59,7 @@ pub fn of_verdict(verdict: Verdict) -> Style {
     }
 }
 
-/// The colour of a test's outcome.
+/// Colour of a test's outcome.
 pub fn of_outcome(outcome: TestOutcome) -> Style {
     match outcome {
         TestOutcome::Pass => AnsiColor::Green.on_default(),
@@ -68,7 +69,7 @@ pub fn of_outcome(outcome: TestOutcome) -> Style {
     }
 }
 
-/// The colour of a job's state.
+/// Colour of a job's state.
 pub fn of_state(state: JobState) -> Style {
     match state {
         JobState::Queued => Style::new(),
@@ -79,7 +80,7 @@ pub fn of_state(state: JobState) -> Style {
     }
 }
 
-/// The colour of a worker's health.
+/// Colour of a worker's health.
 pub fn of_health(health: Health) -> Style {
     match health {
         Health::Ready => AnsiColor::Green.on_default(),
@@ -97,7 +98,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// In a colour.
+    /// A cell in a colour.
     pub fn coloured(text: impl Into<String>, style: Style) -> Self {
         Self { text: printable(&text.into()), style }
     }
@@ -117,12 +118,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// With these columns.
+    /// An empty table with these columns.
     pub fn new(heading: &[&'static str]) -> Self {
         Self { heading: heading.to_vec(), rows: Vec::new() }
     }
 
-    /// Makes columns narrower, as far as they may be, until they fit.
+    /// Narrows columns, as far as allowed, until they fit.
     fn fit(&self, columns: &mut [(usize, usize)], width: usize) {
         let is_coloured =
             |column: usize| self.rows.iter().any(|row| row.get(column).is_some_and(|cell| cell.style != Style::new()));
@@ -147,8 +148,8 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The table as text. A column in which nothing stands is left out. Where the lines are wider than the screen, the last
-    /// column is made narrower, then the widest of the others, but never one with colours: a verdict is one whole word.
+    /// Formats the table. An empty column is left out. If the lines are wider than the screen, the last column is
+    /// narrowed, then the widest of the others, but never one with colours: a verdict is one whole word.
     pub fn text(&self, screen: Screen) -> String {
         let width = |text: &str| text.chars().count();
         let cell = |row: &[Cell], column: usize| row.get(column).map_or(0, |cell| width(&cell.text));
@@ -193,7 +194,7 @@ fn cut(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain((width > 0).then_some('…')).collect()
 }
 
-/// The beginning and the end of a text: of names both tell them apart.
+/// Cuts out the middle of a text: both ends help to tell names apart.
 fn cut_middle(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {
@@ -250,7 +251,7 @@ mod tests {
         assert!(words[4].starts_with("the testbed") && words[4].ends_with('…'), "{text}");
         let wide = table.text(Screen::default());
         assert!(wide.contains("composable-kernel@gfx11-generic-12") && wide.contains("no room"), "{wide}");
-        // Too narrow for all: what is there is cut at the edge.
+        // Too narrow for all: the text is cut at the edge.
         let text = table.text(Screen { colour: false, width: Some(20) });
         assert!(text.lines().all(|line| line.chars().count() <= 20), "{text}");
     }

@@ -1,4 +1,5 @@
-//! The host's end of the virtio channel to an appliance ([`protocol`]): gives jobs and their source trees, takes results.
+//! The host's end of the virtio channel to an appliance ([`protocol`]): sends jobs and their source trees, receives
+//! results.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,26 +15,26 @@ use anyhow::{Context, Result, bail, ensure};
 use protocol::{Decoder, Frame, FromAppliance, JobList, Machine, SourceTree, ToAppliance, VERSION, Verdict};
 use sha2::{Digest as _, Sha256};
 
-/// What an appliance is given.
+/// Work for an appliance.
 #[derive(Debug, Default)]
 pub struct Work {
-    /// The jobs; with none, the appliance tells what it is and ends.
+    /// The jobs; if there are none, the appliance reports its hardware and ends.
     pub list: JobList,
-    /// The source trees of jobs that name paths, by job, as tar archives.
+    /// Source trees of jobs that name paths, as tar archives by job.
     pub trees: BTreeMap<String, PathBuf>,
-    /// Settings, over all others.
+    /// Settings that override all others.
     pub settings: BTreeMap<String, String>,
 }
 
-/// What comes from an appliance, as it comes.
+/// Receives events from an appliance, as they happen.
 pub trait Listener {
-    /// It is ready, so many seconds after its kernel's start.
+    /// The appliance is ready; `uptime` is in seconds since its kernel's start.
     fn ready(&mut self, machine: &Machine, uptime: f64);
     /// A job has begun.
     fn started(&mut self, job: &str);
-    /// More of the log.
+    /// A piece of the log.
     fn log(&mut self, bytes: &[u8]);
-    /// A job has ended; its bundle is in place.
+    /// A job has ended; its bundle is stored.
     fn finished(&mut self, job: &str, verdict: Verdict, summary: &str, bundle: &Path);
     /// A job was not run.
     fn declined(&mut self, job: &str, why: &str);
@@ -41,7 +42,7 @@ pub trait Listener {
     fn problem(&mut self, what: &str, advice: &str);
 }
 
-/// A port that waits for its machine.
+/// A socket that waits for its machine.
 #[derive(Debug)]
 pub struct Handover {
     directory: tempfile::TempDir,
@@ -50,7 +51,7 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// Makes the socket that QEMU connects to, where only this user reaches it.
+    /// Creates the socket that QEMU connects to, accessible only for this user.
     pub fn open() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("rocbed-port.").tempdir().context("making a directory")?;
         let path = directory.path().join("port");
@@ -59,21 +60,21 @@ impl Handover {
         Ok(Self { directory, listener, ended: Arc::default() })
     }
 
-    /// Where QEMU connects to.
+    /// Path of the socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("port")
     }
 
-    /// To be set when the machine has ended, so that nobody waits for it any longer.
+    /// Flag to set when the machine has ended, which stops all waiting for it.
     pub fn ended(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.ended)
     }
 
-    /// Gives the work and takes the results; bundles become `JOB.tar.zst` in a directory. Returns whether the appliance
-    /// said that it is done.
+    /// Sends the work and receives the results; bundles become `JOB.tar.zst` in a directory. Returns whether the
+    /// appliance said that it is done.
     pub fn serve(&self, work: &Work, results: &Path, listener: &mut dyn Listener) -> Result<bool> {
         let Some(mut stream) = self.accept()? else { return Ok(false) };
-        // A machine that ends meanwhile is no error of the port's: how it ended is told by those who started it.
+        // A machine that ends meanwhile is not an error here: the caller reports how it ended.
         let given = give(&mut stream, work);
         if let Err(error) = given {
             let gone = error.downcast_ref::<std::io::Error>().is_some_and(|error| is_gone(error.kind()));
@@ -127,7 +128,7 @@ fn give(stream: &mut UnixStream, work: &Work) -> Result<()> {
     Ok(())
 }
 
-/// A conversation with an appliance that has its work.
+/// A session with an appliance that has received its work.
 struct Session<'a> {
     stream: UnixStream,
     decoder: Decoder,
@@ -168,7 +169,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Takes a bundle, puts it in place whole, and says that it is safe.
+    /// Receives a bundle, stores it atomically, and acknowledges it.
     fn receive(&mut self, job: &str, size: u64, sha256: &str) -> Result<PathBuf> {
         ensure!(!job.is_empty() && !job.contains('/') && !job.starts_with('.'), "a job with the strange name {job:?}");
         let path = self.results.join(format!("{job}.tar.zst"));
@@ -214,7 +215,7 @@ impl Session<'_> {
 mod tests {
     use super::*;
 
-    /// Writes down what it hears.
+    /// Records the events.
     #[derive(Default)]
     struct Heard(Vec<String>);
 
@@ -245,7 +246,7 @@ mod tests {
         }
     }
 
-    /// An appliance that reads its work, says these frames, and is gone.
+    /// Simulates an appliance that reads its work, sends these frames, and hangs up.
     fn serve(frames: Vec<Frame>, results: &Path) -> (Result<bool>, Vec<String>) {
         let port = Handover::open().unwrap();
         let socket = port.socket();
@@ -258,7 +259,7 @@ mod tests {
                 decoder.push(&byte[..count]);
             }
             for frame in frames {
-                // Whoever finds something wrong with them hangs up.
+                // The other side hangs up if a frame is wrong.
                 let _ = stream.write_all(&frame.encode());
             }
             let _ = stream.shutdown(std::net::Shutdown::Write);

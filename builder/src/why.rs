@@ -1,37 +1,37 @@
-//! Why a package is in an image: the chain of dependencies from the recipe to it.
+//! Explains why a package is in an image: the chain of dependencies from the recipe to it.
 
 use anyhow::{Result, bail};
 use archive::index::{PackageId, Universe};
 use archive::solve::{Reason, Solution};
 use serde::Serialize;
 
-/// Why a package is in.
+/// Explanation of why a package is included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Why {
-    /// The package.
+    /// Package name.
     pub package: String,
-    /// Its version.
+    /// Package version.
     pub version: String,
-    /// From the recipe to the package; each link is wanted by the one before.
+    /// Chain from the recipe to the package; each link is required by the one before.
     pub chain: Vec<Link>,
-    /// Every package of the set that names it, or what it provides, in a field that counts.
+    /// All packages of the set that depend on it, or on what it provides.
     pub wanted_by: Vec<String>,
 }
 
-/// A package on the way, and what wanted it.
+/// A link of the chain: a package, and what requires it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Link {
-    /// The package.
+    /// Package name.
     pub package: String,
     /// `recipe`, `Essential`, `Priority: required`, or the field of the package before.
     pub by: String,
-    /// The relation, as it is written there; empty for what is in without being asked for.
+    /// The relation as written there; empty for packages that are included by default.
     pub relation: String,
 }
 
-/// Follows the reasons of a solution back to the recipe. An error if the package is not in.
+/// Follows the reasons of a solution back to the recipe. Fails if the package is not included.
 pub fn why(universe: &Universe, solution: &Solution, name: &str) -> Result<Why> {
     let named = |id: PackageId| universe.get(id).map(|package| package.name()).unwrap_or_default();
     let found = solution.packages.iter().map(|(id, reason)| (*id, reason)).find(|(id, _)| named(*id) == name);
@@ -94,7 +94,7 @@ fn dependents(universe: &Universe, solution: &Solution, id: PackageId) -> Result
 }
 
 impl Why {
-    /// Lines for people.
+    /// Formats the explanation for people.
     pub fn text(&self) -> String {
         let mut lines = vec![format!("{} {} is in:", self.package, self.version)];
         let mut before = "";

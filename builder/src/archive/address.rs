@@ -1,7 +1,7 @@
-//! Paths of an archive in addresses.
+//! Quoting of archive paths for use in URLs.
 
-/// A path as apt writes it into an address, so that servers and caches are asked for the same file by the same name. A `%` in a
-/// path stands for itself and not for the beginning of an encoded byte.
+/// Quotes a path as apt does in URLs, so that servers and caches are asked for the same file by the same name. A `%`
+/// in a path stands for itself and does not begin an encoded byte.
 pub fn quote(path: &str) -> String {
     // apt's `Acquire::URIEncode` has `+~ `; `#` and `?` would end the path.
     let quoted = |byte: u8| !byte.is_ascii_graphic() || b"%+~#?\"<>\\^`{|}".contains(&byte);

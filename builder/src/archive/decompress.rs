@@ -1,33 +1,33 @@
-//! Compressed indexes, read to no more than they may have.
+//! Decompression of package indexes, with a limit on the output.
 
 use std::io::{self, Read};
 
 use liblzma::read::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 
-/// How an index is compressed, in the order of preference.
+/// Compression format of an index, in the order of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// xz(1), as Debian has it.
+    /// xz(1), as Debian uses it.
     Xz,
     /// zstd(1).
     Zstd,
-    /// gzip(1), which archives made by small tools have.
+    /// gzip(1), used by archives that small tools made.
     Gzip,
-    /// The old format of xz(1).
+    /// The old format of xz(1), `.lzma`.
     Lzma,
-    /// Not at all.
+    /// Not compressed.
     None,
 }
 
-/// Memory that a decompressor of xz may use, in bytes: `xz -9` needs 65 MiB.
+/// Memory limit for the xz decompressor, in bytes: `xz -9` needs 65 MiB.
 const MEMORY: u64 = 256 << 20;
 
 impl Compression {
-    /// All, best first.
+    /// All formats, best first.
     pub const ALL: [Self; 5] = [Self::Xz, Self::Zstd, Self::Gzip, Self::Lzma, Self::None];
 
-    /// What file names end in.
+    /// File name extension.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Xz => ".xz",
@@ -38,7 +38,7 @@ impl Compression {
         }
     }
 
-    /// Everything in `source`, if that is no more than `limit` bytes; `None` if it is more.
+    /// Reads all of `source` if that is no more than `limit` bytes; `None` if it is more.
     pub fn read(self, source: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
         match self {
             Self::Xz => read(XzDecoder::new_stream(source, Stream::new_stream_decoder(MEMORY, CONCATENATED)?), limit),

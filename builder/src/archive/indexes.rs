@@ -1,4 +1,4 @@
-//! The indexes of a suite: which files there are, and their text.
+//! The package indexes of a suite: which files there are, and fetching their text.
 
 use std::fs::File;
 
@@ -13,10 +13,10 @@ use super::release::Verified;
 use super::{ARCHITECTURE, quote};
 use crate::recipe;
 
-/// The limit in bytes on the text of an index whose size the Release file does not give. sid's main index has 65 MiB.
+/// Size limit in bytes for an index whose size the Release file does not give. sid's main index has 65 MiB.
 const MAX_INDEX: u64 = 2 << 30;
 
-/// Which indexes.
+/// Kind of index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Binary packages.
@@ -27,9 +27,9 @@ pub enum Kind {
 
 /// The text of one index.
 pub struct Index {
-    /// The component that it is of; empty in a flat archive.
+    /// Component that the index belongs to; empty in a flat archive.
     pub component: String,
-    /// The text.
+    /// Decompressed text.
     pub text: Vec<u8>,
 }
 
@@ -43,15 +43,15 @@ impl Index {
 /// One index, as the Release file lists it, in the forms that it may come in.
 struct Wanted<'a> {
     component: &'a str,
-    /// The path of its text in the suite.
+    /// Path of the uncompressed file, relative to the suite.
     path: String,
-    /// The most that its text may have, in bytes, and whether it has exactly that.
+    /// Upper limit on the text in bytes, and whether the text has exactly that size.
     limit: (u64, bool),
-    /// What it may be had as, best first.
+    /// Compressed forms in which the index is offered, best first.
     forms: Vec<(Compression, &'a IndexEntry)>,
 }
 
-/// The text of all indexes of a kind.
+/// Fetches the text of all indexes of a kind.
 pub fn indexes(
     kind: Kind,
     wish: &recipe::Archive,
@@ -67,14 +67,14 @@ pub fn indexes(
     wanted.iter().zip(paths).map(|(index, (compression, path))| read(index, compression, &path)).collect()
 }
 
-/// A flat archive has one, without a name.
+/// The recipe's components. A flat archive has one, without a name.
 fn components(wish: &recipe::Archive) -> impl Iterator<Item = &str> {
     let flat = wish.suite.ends_with('/').then_some("");
     wish.components.iter().map(String::as_str).chain(flat)
 }
 
-/// The indexes of a component. Packages for all architectures are in those of each architecture, or have one of their own, or
-/// both, as the Release file says (`No-Support-for-Architecture-all`).
+/// The indexes of a component. Packages of architecture `all` are in the index of each architecture, in an index of
+/// their own, or both; the Release file says which (`No-Support-for-Architecture-all`).
 fn of_component<'a>(
     kind: Kind,
     component: &'a str,
@@ -117,8 +117,8 @@ fn wanted<'a>(release: &'a Release, component: &'a str, parts: [&str; 3]) -> Opt
     (!forms.is_empty()).then_some(Wanted { component, path, limit, forms })
 }
 
-/// Fetches each index in the best form that the mirror has: many list the plain file, or a better compressed one, and do not have
-/// it.
+/// Fetches each index in the best form that the mirror has: many Release files list a plain or better compressed file
+/// that the mirror does not have.
 fn fetch(
     wanted: &[Wanted<'_>],
     wish: &recipe::Archive,
@@ -154,13 +154,13 @@ fn download(entry: &IndexEntry, wish: &recipe::Archive, Verified { base, release
     let digest: Digest = entry.sha256.parse().with_context(|| format!("reading the digest of {}", entry.path))?;
     let mut urls = vec![format!("{base}/{}", quote(&entry.path))];
     if release.acquire_by_hash {
-        // By hash first: it stays the same file while the mirror is being updated.
+        // By hash first: that file stays the same while the mirror is being updated.
         urls.insert(0, format!("{base}/{}", quote(&entry.by_hash())));
     }
     Ok(Download { urls, size: Some(entry.size), digest, label: format!("{} {}", wish.suite, entry.path) })
 }
 
-/// The index's text, which is as long as the Release file says.
+/// Reads the index's text and checks its size against the Release file.
 fn read(index: &Wanted<'_>, compression: Compression, path: &std::path::Path) -> Result<Index> {
     let (limit, exact) = index.limit;
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    /// The files that would be asked for, each with what else it could be had as.
+    /// The files that would be asked for, each with its alternatives.
     fn files(kind: Kind, suite: &str, release: &Release) -> Vec<String> {
         let wish = wish(suite);
         let found = components(&wish).flat_map(|component| of_component(kind, component, &wish, release).unwrap());

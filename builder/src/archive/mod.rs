@@ -1,4 +1,4 @@
-//! The archive as it is now: a signed Release file and the indexes that it vouches for.
+//! The archive as it is now: a Release file with a checked signature, and the indexes whose digests it lists.
 
 mod address;
 mod decompress;
@@ -17,12 +17,12 @@ use crate::recipe;
 use indexes::{Kind, indexes};
 use release::Verified;
 
-/// Debian's name of the architecture that images are made for.
+/// Debian's name for the architecture of the images.
 pub const ARCHITECTURE: &str = "amd64";
 
-/// A verified archive.
+/// An archive whose signature was checked.
 pub struct Archive {
-    /// The Release file's `Date`, in seconds since 1970.
+    /// `Date` of the Release file, in seconds since 1970.
     pub date: i64,
     /// Digest of the signed text.
     pub release: Digest,
@@ -30,13 +30,13 @@ pub struct Archive {
     pub universe: Universe,
 }
 
-/// Fetches and verifies what the recipe's suite and components offer at `mirror`.
+/// Fetches and verifies the recipe's suite and components from `mirror`.
 pub fn open(wish: &recipe::Archive, mirror: &Mirror, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Archive> {
     let open = || Verified::fetch(wish, mirror, fetcher, progress)?.archive(wish, fetcher, progress);
     open().with_context(|| mirror.help())
 }
 
-/// The same, with the source packages of each component.
+/// As [`open`], with the source packages of each component.
 pub fn open_with_sources(
     wish: &recipe::Archive,
     mirror: &Mirror,

@@ -1,4 +1,4 @@
-//! The Release file of a suite: fetched, signed by somebody whom we trust, and in its time.
+//! The Release file of a suite: fetched, its signature checked against a trusted keyring, and not out of date.
 
 use std::fs;
 use std::time::SystemTime;
@@ -13,31 +13,31 @@ use super::quote;
 use crate::mirror::Mirror;
 use crate::recipe;
 
-/// `InRelease` of sid has under 200 KiB.
+/// Size limit of `InRelease` in bytes; sid's has under 200 KiB.
 const MAX_RELEASE: u64 = 16 << 20;
-/// A few signatures.
+/// Size limit of `Release.gpg` in bytes; it holds a few signatures.
 const MAX_SIGNATURE: u64 = 1 << 20;
 
-/// A Release file that somebody whom we trust has signed.
+/// A Release file that a trusted key has signed.
 pub struct Verified {
-    /// Address of the directory that it is in.
+    /// URL of the directory that it is in.
     pub base: String,
-    /// What it says.
+    /// Parsed content.
     pub release: Release,
     /// Digest of the signed text.
     pub digest: Digest,
 }
 
-/// A Release file as it comes.
+/// A Release file as it was fetched.
 enum Signed {
-    /// `InRelease`: text and signatures in one.
+    /// `InRelease`: text and signatures in one file.
     Inline(Vec<u8>),
     /// `Release` with `Release.gpg`.
     Apart(Vec<u8>, Vec<u8>),
 }
 
 impl Verified {
-    /// Fetches and checks it.
+    /// Fetches the Release file and checks it.
     pub fn fetch(wish: &recipe::Archive, mirror: &Mirror, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Self> {
         let base = base(&mirror.url, &wish.suite);
         let (name, signed) =
@@ -50,7 +50,7 @@ impl Verified {
         };
         let verified = verified.with_context(|| format!("verifying {url}"))?;
         for rejected in &verified.rejected {
-            // Usual while keys rotate; the one good signature is what counts.
+            // Usual while keys rotate; one good signature is enough.
             progress.warn(&format!("{url}: signature by {} not counted: {}", rejected.key, rejected.detail));
         }
         let release = Release::parse(&verified.text).with_context(|| format!("reading {url}"))?;
@@ -62,7 +62,7 @@ impl Verified {
     }
 }
 
-/// The directory of a suite's Release file: below `dists`, or, in a flat archive, where the suite says.
+/// URL of the directory of a suite's Release file: below `dists`, or, in a flat archive, where the suite says.
 fn base(mirror: &str, suite: &str) -> String {
     match suite.strip_suffix('/') {
         None => format!("{mirror}/dists/{}", quote(suite)),
@@ -71,8 +71,8 @@ fn base(mirror: &str, suite: &str) -> String {
     }
 }
 
-/// `InRelease`; where the archive has none, `Release` and `Release.gpg`. An `InRelease` that is there is the only one that counts,
-/// whatever it is.
+/// Fetches `InRelease`, or, where the archive has none, `Release` and `Release.gpg`. An existing `InRelease` is used
+/// even if it turns out to be bad: there is no fallback then.
 fn fetch(base: &str, fetcher: &Fetcher) -> Result<(&'static str, Signed), FetchError> {
     let get = |name: &str, limit| fetcher.fetch_bytes(&format!("{base}/{name}"), limit);
     let missing = match get("InRelease", MAX_RELEASE) {
@@ -81,18 +81,18 @@ fn fetch(base: &str, fetcher: &Fetcher) -> Result<(&'static str, Signed), FetchE
         Err(error) => return Err(error),
     };
     let text = match get("Release", MAX_RELEASE) {
-        // Neither is there: the first is what the archive should have.
+        // Neither is there: report `InRelease` as missing, which is what the archive should have.
         Err(error) if error.is_not_found() => return Err(missing),
         other => other?,
     };
     Ok(("Release", Signed::Apart(text, get("Release.gpg", MAX_SIGNATURE)?)))
 }
 
-/// A mirror must not pass one suite off as another: their Release files are signed by the same keys. Flat archives have no
-/// suites.
+/// Checks that the Release file is for this suite. A mirror must not pass one suite off as another, whose Release file
+/// is signed by the same keys. Flat archives have no suites.
 fn check_suite(release: &Release, suite: &str, url: &str) -> Result<()> {
     let names: Vec<&str> = [&release.suite, &release.codename].into_iter().flatten().map(String::as_str).collect();
-    // Small archives' Release files often name none; Debian's all do.
+    // Small archives' Release files often name no suite; Debian's all do.
     if suite.ends_with('/') || names.is_empty() || names.contains(&suite) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `rocbed build`.
+//! `rocbed build`: builds an image.
 
 use anyhow::{Context as _, Result, bail};
 use diskimage::SectorSize;
@@ -9,7 +9,7 @@ use crate::context::{Context, mirror};
 use crate::image;
 use crate::recipe;
 
-/// Whether a CI system runs this: all of them set the variable.
+/// Whether this runs in a CI system: all of them set the variable.
 fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !["", "0", "false"].contains(&value.as_str()))
 }
@@ -47,7 +47,7 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
             _ => SectorSize::Bytes512,
         },
         fresh: options.fresh,
-        // Whoever asks for the very bytes of a lock gets no others because of a bad disk.
+        // `--locked` asks for exactly the bytes of the lock, so a damaged cache must not go unnoticed.
         check: options.locked || in_ci(),
         wait: options.wait,
     };
@@ -57,7 +57,7 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
     }
     let disk = built.files.iter().find(|file| file.name == "disk.img");
     let seconds: f64 = built.seconds.iter().map(|(_, seconds)| seconds).sum();
-    // With JSON on stdout this line is only for logs that somebody reads later.
+    // With JSON on stdout this line is useful only in logs that are read later.
     if !options.json || context.reporter.is_ci() {
         context.reporter.summary(&format!(
             "built {} in {seconds:.1} s: kernel {}, {} packages, disk.img {}, sha256 {}",

@@ -1,4 +1,4 @@
-//! `rocbed cache`: what is kept, and tidying up.
+//! `rocbed cache`: lists, verifies and prunes the cache.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use super::{bytes, print, print_json};
 use crate::cmdline::CacheCommand;
 use crate::context::Context;
 
-/// What there is, as headings and in JSON, in the order in which it is shown.
+/// Kinds of entries, with their heading and JSON key, in the order in which they are shown.
 const KINDS: [(Kind, &str, &str); 4] = [
     (Kind::Tree, "root directory", "root directories"),
     (Kind::Meta, "result", "results: initramfs, module selections and such"),
@@ -26,7 +26,7 @@ struct Kept {
     kind: &'static str,
     label: String,
     bytes: u64,
-    /// Seconds since it was last used.
+    /// Seconds since the last use.
     idle: u64,
     digest: String,
 }
@@ -65,7 +65,7 @@ pub fn run(context: &Context, command: &CacheCommand) -> Result<()> {
 }
 
 fn verify(context: &Context, remove: bool) -> Result<()> {
-    // Cached root directories hold files of other users. Whoever has none need not be able to become their root.
+    // Cached root directories hold files of other users. Without any, becoming their root is not needed.
     let trees = context.cache_directory()?.join("trees");
     if std::fs::read_dir(&trees).is_ok_and(|mut entries| entries.next().is_some()) {
         rootfs::sandbox::become_root()?;
@@ -112,7 +112,7 @@ fn line(entry: &Kept) -> String {
     format!("  {:>12}  {:>9}  {}\n", bytes(entry.bytes), idle(entry.idle), entry.label)
 }
 
-/// How long ago something was used.
+/// Time since the last use, as text.
 fn idle(seconds: u64) -> String {
     match seconds / 86_400 {
         0 => "today".to_owned(),

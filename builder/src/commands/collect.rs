@@ -1,4 +1,4 @@
-//! `rocbed collect`: results off a stick.
+//! `rocbed collect`: copies results from a stick.
 
 use std::fs::File;
 
@@ -9,7 +9,7 @@ use super::{bytes, print, print_json};
 use crate::cmdline::Collect;
 use crate::context::Context;
 
-/// Copies what is there and lists it. Fails, after copying all, if a bundle is damaged.
+/// Copies the results and lists them. Fails, after copying all, if a bundle is damaged.
 pub fn run(context: &Context, options: &Collect) -> Result<()> {
     let path = if options.device.is_dir() { options.device.join("disk.img") } else { options.device.clone() };
     let disk = File::open(&path).with_context(|| format!("opening {}", path.display()))?;

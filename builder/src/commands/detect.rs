@@ -1,4 +1,4 @@
-//! `rocbed detect`
+//! `rocbed detect`: lists the GPUs of a machine.
 
 use anyhow::{Context as _, Result, bail};
 use gpu::{Sources, Sysfs, read_log_file};
@@ -6,7 +6,7 @@ use gpu::{Sources, Sysfs, read_log_file};
 use super::{print, print_json};
 use crate::cmdline::Detect;
 
-/// Shows the GPUs of this machine, or of a copy of another one's files.
+/// Shows the GPUs of this machine, or of a copy of another machine's files.
 pub fn run(options: &Detect) -> Result<()> {
     let log = options
         .kernel_log

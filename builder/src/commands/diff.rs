@@ -1,4 +1,4 @@
-//! `rocbed diff`: two images or locks, package by package, and images file by file.
+//! `rocbed diff`: compares two images or locks, package by package, and images file by file.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use crate::context::Context;
 use crate::inspect::{self, Difference};
 use crate::lock::{self, Change, Lock, Versions};
 
-/// Paths of the root that are shown; with other packages there are thousands. JSON has all.
+/// Number of paths of the root that are shown; with other packages there are thousands. JSON has all.
 const SHOWN: usize = 40;
 
-/// Exit status where something differs, as of diff(1).
+/// Exit status if something differs, as for diff(1).
 const DIFFERS: u8 = 1;
 
 /// A difference of any kind.
@@ -84,8 +84,8 @@ fn is_lock(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "lock")
 }
 
-/// The packages of a lock, or of an image as its root file system's dpkg knows them; `None` for an image without one.
-/// Between two locks everything counts, the packages that only the build uses included.
+/// The packages of a lock, or of an image according to dpkg in its root file system; `None` for an image without one.
+/// Between two locks every package counts, also those that only the build uses.
 fn versions(path: &Path, both_locks: bool) -> Result<Option<Versions>> {
     if is_lock(path) {
         let Some(lock) = Lock::read(path)? else { bail!("{} is not a lock: it is missing or empty", path.display()) };

@@ -1,4 +1,4 @@
-//! `rocbed faults`
+//! `rocbed faults`: finds known GPU faults in a kernel log.
 
 use anyhow::{Context as _, Result};
 use gpu::messages::Findings;
@@ -6,7 +6,7 @@ use gpu::messages::Findings;
 use super::{print, print_json};
 use crate::cmdline::Faults;
 
-/// Says what a log tells.
+/// Prints the faults that a log shows.
 pub fn run(options: &Faults) -> Result<()> {
     let findings = match &options.file {
         Some(file) => Findings::of_file(file).with_context(|| format!("reading {}", file.display()))?,

@@ -1,4 +1,4 @@
-//! `rocbed inspect`.
+//! `rocbed inspect`: shows what is in an image.
 
 use anyhow::{Context as _, Result};
 use safetext::{printable, redacted};
@@ -28,7 +28,7 @@ pub fn run(options: &Inspect) -> Result<()> {
     print(&show.text)
 }
 
-/// Reports as text. What an image has twice, alone and on the disk, is told once.
+/// Prints reports as text. What an image holds twice, as a file and on the disk, is shown once.
 struct Show<'a> {
     text: String,
     packages: bool,
@@ -36,7 +36,7 @@ struct Show<'a> {
     root: Option<(String, &'a RootReport)>,
 }
 
-/// Cuts secrets out of all texts in a document: an image made for one hub has its join token.
+/// Removes secrets from all texts of a document: an image made for one hub has its join token.
 fn redact(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::String(text) => *text = redacted(text).into_owned(),
@@ -47,7 +47,7 @@ fn redact(value: &mut serde_json::Value) {
 }
 
 impl<'a> Show<'a> {
-    /// One line. Everything in it comes from the image, which somebody else may have made.
+    /// Prints one line, escaped: everything in it comes from the image, which may not be trusted.
     fn line(&mut self, line: std::fmt::Arguments) {
         self.text.push_str(&printable(&redacted(&line.to_string())));
         self.text.push('\n');

@@ -1,4 +1,4 @@
-//! `rocbed lock`, and the lock that every other command goes by.
+//! `rocbed lock`, and finding the lock that all other commands use.
 
 use std::path::PathBuf;
 
@@ -15,20 +15,20 @@ use crate::mirror::Mirror;
 use crate::recipe::{self, Recipe};
 use crate::{archive, resolve};
 
-/// Where a lock came from.
+/// Origin of a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// A file.
     File(PathBuf),
-    /// The copy inside the program.
+    /// The copy embedded in the program.
     Shipped,
 }
 
-/// The lock as it is, if there is one, and where one would be written.
+/// The existing lock, if any, and where a new one would be written.
 pub struct Found {
-    /// The lock and where it was read.
+    /// The lock and where it was read from.
     pub lock: Option<(Lock, Origin)>,
-    /// Where to write.
+    /// Path for writing.
     pub path: PathBuf,
 }
 
@@ -51,16 +51,16 @@ fn path(recipe: &Recipe, source: &Source) -> PathBuf {
     source.lock.clone().or_else(beside).unwrap_or_else(|| PathBuf::from(format!("{}.lock", recipe.name)))
 }
 
-/// What became of a lock.
+/// Result of [`current`].
 pub struct Outcome {
-    /// The lock to go by.
+    /// The lock to use.
     pub lock: Lock,
-    /// What differs from the one before; `None` if it was not looked at anew.
+    /// Changes against the previous lock; `None` if no new lock was made.
     pub changes: Option<Vec<Change>>,
 }
 
-/// The lock for a recipe: the one there is, as long as it fits the recipe and `update` is not asked for; else a new
-/// one from the archive, which is not written here.
+/// The lock for a recipe: the existing one, if it fits the recipe and `update` is not set; else a new one from the
+/// archive, which is not written here.
 pub fn current(
     context: &Context,
     recipe: &Recipe,
@@ -112,8 +112,8 @@ pub fn archive_of(context: &Context, recipe: &Recipe, source: &Source, fetcher: 
     archive::open(&wish, &mirror, fetcher, &context.reporter)
 }
 
-/// That a mirror is behind the one that the old lock was made from: a signature says who made an archive's state, not that it
-/// is the last one.
+/// A warning if the mirror is older than the archive that the old lock was made from: a signature proves who made an
+/// archive's state, not that it is the latest.
 fn goes_back(old: &Lock, new: &Lock, mirror: &Mirror) -> Option<String> {
     let day = |date| jiff::Timestamp::from_second(date).unwrap_or_default();
     (old.archive.suite == new.archive.suite && new.archive.date < old.archive.date).then(|| {
@@ -177,7 +177,7 @@ pub fn run(context: &Context, options: &LockArgs) -> Result<()> {
     Ok(())
 }
 
-/// A time for people, in UTC.
+/// Formats a time for people, in UTC.
 pub fn date(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }

@@ -1,4 +1,4 @@
-//! What each command does. One module per command; each takes its options and says what the user sees.
+//! The commands, one module for each. A command takes its options, does its work and prints what the user sees.
 
 mod boot;
 mod build;
@@ -61,7 +61,7 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
     .map(|()| 0)
 }
 
-/// Prints data on stdout. A reader that has gone away is no failure: `rocbed … | head` is fine.
+/// Prints data on stdout. A closed pipe is not an error: `rocbed … | head` is fine.
 fn print(text: &str) -> Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -75,7 +75,8 @@ fn print_json(value: &impl Serialize) -> Result<()> {
     print(&format!("{}\n", escaped(&text)))
 }
 
-/// JSON with what would control a terminal written as `\u202e` (RFC 8259, section 7): outside of its strings nothing can.
+/// JSON with terminal control characters written as `\u202e` and the like (RFC 8259, section 7): they can occur only
+/// inside its strings.
 fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for char in json.chars() {
@@ -88,7 +89,7 @@ fn escaped(json: &str) -> String {
     out
 }
 
-/// Bytes for people: `265.3 MiB`.
+/// Formats a number of bytes for people: `265.3 MiB`.
 fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }

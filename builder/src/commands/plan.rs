@@ -1,4 +1,4 @@
-//! `rocbed plan`: what a build would do.
+//! `rocbed plan`: shows what a build would do.
 
 use std::path::PathBuf;
 
@@ -17,13 +17,13 @@ use crate::{recipe, resolve, why};
 #[serde(rename_all = "kebab-case")]
 struct Report<'a> {
     recipe: &'a str,
-    /// Without a password.
+    /// URL without a password.
     mirror: String,
-    /// Who named it, for people.
+    /// Origin of the mirror's address, for people.
     mirror_from: String,
     lock: &'a PathBuf,
     archive_date: i64,
-    /// What the lock would change to; empty if it stays.
+    /// Changes that would be made to the lock; empty if it stays.
     changes: Vec<Change>,
     packages: Vec<Entry<'a>>,
     download_bytes: u64,
@@ -36,13 +36,13 @@ struct Report<'a> {
 struct Entry<'a> {
     #[serde(flatten)]
     package: &'a LockedPackage,
-    /// Where the .deb is, if it is stored already.
+    /// Path of the .deb if it is already stored.
     cached: Option<PathBuf>,
 }
 
 pub fn run(context: &Context, options: &Plan) -> Result<()> {
-    // As a build would: cached root directories belong to whoever a user is in there. Where that cannot be, a plan is
-    // still worth having, and building will say what is missing.
+    // As a build would: cached root directories belong to the users of a user namespace. If this process cannot enter
+    // one, the plan is still useful, and the build will report the problem.
     if let Err(error) = rootfs::sandbox::become_root() {
         context.reporter.detail(&format!("planning without a user namespace: {error}"));
     }

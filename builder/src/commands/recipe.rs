@@ -1,4 +1,4 @@
-//! `rocbed recipe`: the shipped recipes and the format.
+//! `rocbed recipe`: shows the shipped recipes and the recipe format.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! `rocbed reference`.
+//! `rocbed reference`: prints the reference pages.
 
 use anyhow::{Context as _, Result};
 
@@ -6,7 +6,7 @@ use super::print;
 use crate::cmdline::Reference;
 use crate::reference;
 
-/// Prints a page, or the names of all.
+/// Prints a page, or the names of all pages.
 pub fn run(options: &Reference) -> Result<()> {
     let names = || reference::names().collect::<Vec<_>>();
     let Some(name) = &options.page else { return print(&(names().join("\n") + "\n")) };

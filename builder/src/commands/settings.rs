@@ -1,4 +1,4 @@
-//! `rocbed settings`: what is on a stick's EFI system partition, and changing it.
+//! `rocbed settings`: shows and changes the settings on a stick's EFI system partition.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,7 +16,7 @@ use crate::cmdline::SettingsArgs;
 use crate::context::Context;
 use crate::image::reseal;
 
-/// What is printed.
+/// The output of the command.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Shown {
@@ -25,7 +25,7 @@ struct Shown {
     jobs: Option<usize>,
 }
 
-/// Changes what is to be changed, and shows what there is.
+/// Makes the requested changes, and shows the settings.
 pub fn run(context: &Context, options: &SettingsArgs) -> Result<()> {
     let change = !options.onto.set.is_empty() || !options.unset.is_empty() || options.onto.jobs.is_some();
     let new_jobs = flash::jobs(&options.onto)?;
@@ -60,7 +60,7 @@ pub fn run(context: &Context, options: &SettingsArgs) -> Result<()> {
         put(&esp).with_context(shown)?;
         disk.sync_all().with_context(|| format!("waiting for {}", path.display()))?;
     }
-    // Perhaps it is another file now.
+    // The path may name another file by now.
     let (_, disk) = open(&path, false)?;
     show(options, &Esp::find(&disk).with_context(shown)?, &settings)
 }
@@ -92,19 +92,19 @@ fn show(options: &SettingsArgs, esp: &Esp<'_>, settings: &Settings) -> Result<()
     print(&text)
 }
 
-/// Opens a device for this process alone, or a disk image.
+/// Opens a device exclusively, or a disk image.
 fn open(path: &Path, write: bool) -> Result<(PathBuf, File)> {
     let path = if path.is_dir() { path.join("disk.img") } else { path.to_owned() };
     let mut options = File::options();
     options.read(true).write(write);
     match Node::at(&path).with_context(|| format!("examining {}", path.display()))? {
-        // Looking does no harm, whatever the disk is used for.
+        // Reading is harmless, whatever the disk is used for.
         Node::Block(_) if !write => {
             let disk = options.open(&path).with_context(|| format!("opening {}", path.display()))?;
             Ok((path, disk))
         }
         Node::Block(_) => {
-            // The same reasons as for writing an image: it must be a whole disk that nobody has mounted.
+            // The same checks as for writing an image: it must be a whole disk that is not mounted.
             let choice = choose(&Machine::default(), &path, &Wanted { fixed: true, ..Wanted::default() })?;
             options.custom_flags(rustix::fs::OFlags::EXCL.bits().cast_signed());
             let disk = options.open(choice.path());

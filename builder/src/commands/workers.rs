@@ -1,4 +1,4 @@
-//! `rocbed workers`: the machines that a hub gives jobs to.
+//! `rocbed workers`: the machines that run a hub's jobs.
 
 use std::fmt::Write as _;
 
@@ -68,14 +68,14 @@ fn table(workers: &[WorkerInfo], now: Timestamp) -> Table {
     table
 }
 
-/// What there is to say about it in a line.
+/// One-line summary of a worker.
 fn what(worker: &WorkerInfo) -> String {
     let said = worker.paused.as_ref().unwrap_or(&worker.message);
     let parts = [Some(said.clone()).filter(|said| !said.is_empty()), worker.clock_fault()];
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// What counts most of how it is: that nobody gives it jobs, that it is not there, what it says itself.
+/// The most important state of a worker: paused, offline, or the health that it reports.
 fn health(worker: &WorkerInfo) -> Cell {
     match (&worker.paused, worker.online) {
         (Some(_), _) => Cell::coloured("paused", of_health(Health::Off)),
@@ -156,7 +156,7 @@ fn retry_gpus(context: &Context, options: &WorkersRetryGpu) -> Result<()> {
     Ok(())
 }
 
-/// Does something to each of several workers. One that is refused keeps nobody from the others.
+/// Applies an action to several workers. One that is refused does not stop the others.
 fn each(
     context: &Context,
     options: &WorkersNamed,
@@ -166,7 +166,7 @@ fn each(
     let (place, client) = connect(&options.at)?;
     let mut failed = 0;
     for id in &options.workers {
-        // By its id: what was given may be the beginning of a name, and others may come.
+        // By its id: the given text may be the beginning of a name, which could match others later.
         let known = client.worker(id);
         match known.and_then(|worker| action(&client, &worker.id).map(|()| worker)) {
             Ok(worker) => context.reporter.say(&format!("{verb} {}", worker.name())),

@@ -1,4 +1,4 @@
-//! [`Local`]: the hub that runs on this machine, by what it leaves in its data directory.
+//! [`Local`]: the hub that runs on this machine, found by the files in its data directory.
 
 use std::fs;
 use std::io;
@@ -8,25 +8,25 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use safetext::Secret;
 
-/// Where `rocbed hub` writes how it is reached from its own machine.
+/// File in which `rocbed hub` writes the address for use on its own machine.
 const ADDRESS: &str = "address";
-/// Where it writes the admin token when it makes one.
+/// File in which it writes a new admin token.
 const ADMIN_TOKEN: &str = "admin-token";
-/// Where the hub itself keeps its join token.
+/// File in which the hub keeps its join token.
 const JOIN_TOKEN: &str = "join-token";
 
-/// A hub of this machine.
+/// A hub on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Local {
-    /// How it is reached from here.
+    /// Its address, for use on this machine.
     pub address: String,
-    /// The admin token, if it is kept and we may read it.
+    /// Admin token, if it is stored and readable.
     pub token: Option<Secret>,
-    /// The join token, if we may read it.
+    /// Join token, if it is readable.
     pub join_token: Option<Secret>,
 }
 
-/// Where a hub keeps everything if nobody says otherwise: `$XDG_DATA_HOME/rocbed/hub`.
+/// Default data directory of a hub: `$XDG_DATA_HOME/rocbed/hub`.
 pub fn default_data() -> Result<PathBuf> {
     let data = super::directory("XDG_DATA_HOME", ".local/share");
     Ok(data
@@ -35,7 +35,7 @@ pub fn default_data() -> Result<PathBuf> {
 }
 
 impl Local {
-    /// What a hub left in its data directory; `None` if there never was one.
+    /// Reads what a hub left in its data directory; `None` if there never was one.
     pub fn read(data: &Path) -> Result<Option<Self>> {
         let Some(address) = text(&data.join(ADDRESS))? else { return Ok(None) };
         let (token, join_token) = (text(&data.join(ADMIN_TOKEN))?, text(&data.join(JOIN_TOKEN))?);
@@ -56,24 +56,24 @@ impl Local {
         super::same(&self.address, address) || port.is_some() && port == loopback(&self.address)
     }
 
-    /// Where the admin token is kept.
+    /// Path of the admin token.
     pub fn admin_token_path(data: &Path) -> PathBuf {
         data.join(ADMIN_TOKEN)
     }
 
-    /// Where the join token is kept.
+    /// Path of the join token.
     pub fn join_token_path(data: &Path) -> PathBuf {
         data.join(JOIN_TOKEN)
     }
 
-    /// Keeps a new admin token, for its owner only.
+    /// Stores a new admin token, readable for its owner only.
     pub fn keep_admin_token(data: &Path, token: &Secret) -> Result<()> {
         let path = Self::admin_token_path(data);
         durable::replace(&path, format!("{}\n", token.reveal()).as_bytes(), durable::Readers::Owner)
             .with_context(|| format!("keeping the admin token in {}", path.display()))
     }
 
-    /// Notes how the hub is reached.
+    /// Stores the address of the hub.
     pub fn keep_address(data: &Path, address: &str) -> Result<()> {
         let path = data.join(ADDRESS);
         if text(&path)?.is_some_and(|known| known == address) {
@@ -84,7 +84,7 @@ impl Local {
     }
 }
 
-/// A file's one line. One that is not there, or not for us, is nothing.
+/// The content of a one-line file. `None` if it does not exist or may not be read.
 fn text(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),

@@ -1,7 +1,7 @@
-//! The root file system into the disk, and the disk's digest on the way.
+//! Copies the root file system into the disk image and computes the disk's digest in the same pass.
 //!
-//! The root's zeros are written, not left as holes: who flashes only the mapped blocks of a disk onto a used stick would
-//! otherwise leave old bytes where the file system counts on zeros.
+//! The root's zeros are written, not left as holes: flashing only the mapped blocks onto a used stick would otherwise
+//! leave old bytes where the file system expects zeros.
 
 use std::fs::File;
 use std::io;
@@ -14,25 +14,25 @@ use std::thread;
 use progress::{Progress, Task, Unit};
 use sha2::{Digest, Sha256};
 
-/// Bytes handed over at a time: large enough to keep system calls rare, small enough to stay in the processor's cache.
+/// Bytes per chunk: large enough to keep system calls rare, small enough to stay in the processor's cache.
 const CHUNK: usize = 1 << 20;
 
-/// How many chunks may wait for a hash.
+/// Number of chunks that may wait for a hash.
 const QUEUE: usize = 8;
 
-/// After how many bytes the disk is to begin with what was written so far: its work then overlaps ours, and waiting for it
-/// at the end is short.
+/// Number of bytes after which writeback to the disk is started: it then overlaps with copying, and the final wait is
+/// short.
 const FLUSH: u64 = 64 << 20;
 
-/// What was copied.
+/// Digests of what was copied.
 pub(super) struct Copied {
     /// SHA-256 of the whole disk.
     pub(super) disk: [u8; 32],
-    /// SHA-256 of the source, if it was asked for.
+    /// SHA-256 of the source, if requested.
     pub(super) source: Option<[u8; 32]>,
 }
 
-/// What is to be done.
+/// Mode of [`into_disk`].
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Copy {
     /// Copy, and hash the disk.
@@ -43,8 +43,8 @@ pub(super) enum Copy {
     Pretend,
 }
 
-/// Copies all of `source` to `offset` of `disk` and hashes the whole disk. Everything else on the disk has to be written
-/// before. Copying and hashing run side by side.
+/// Copies all of `source` to `offset` of `disk` and hashes the whole disk. Everything else on the disk has to be
+/// written before. Copying and hashing run in parallel.
 pub(super) fn into_disk(
     source: &File,
     disk: &File,
@@ -72,7 +72,7 @@ pub(super) fn into_disk(
             unflushed += chunk.len() as u64;
             if unflushed >= FLUSH {
                 unflushed = 0;
-                // One that is still at it takes this along, or the last wait does.
+                // If a flush is still running, the next one or the final wait covers these bytes.
                 to_flusher.try_send(()).unwrap_or_default();
             }
             if check {
@@ -105,7 +105,7 @@ fn ended() -> io::Error {
     io::Error::other("a thread of the copy ended early")
 }
 
-/// Reads a range, chunk by chunk, each with its place in the file.
+/// Reads a range chunk by chunk, each with its offset in the file.
 fn each_chunk(
     file: &File,
     range: Range<u64>,

@@ -1,4 +1,4 @@
-//! The kernel image for UEFI, the partition that it boots from, and the disk around them.
+//! The unified kernel image, the EFI system partition it boots from, and the disk around them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -19,14 +19,14 @@ use crate::recipe::Image;
 /// Where firmware looks for a boot program on removable media (UEFI 2.10, section 3.5.1.1).
 const BOOT_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
 
-/// Room on the EFI system partition beyond the kernel image, for settings and job lists.
+/// Free space in bytes on the EFI system partition beyond the kernel image, for settings and job lists.
 const ESP_ROOM: u64 = 8 << 20;
 
-/// Bytes at the start of the data partition in which file systems are recognized (wipefs(8) knows none further behind
-/// that Linux would mount there).
+/// Number of bytes at the start of the data partition that are zeroed: file system signatures are there (wipefs(8)
+/// knows none further behind that Linux would mount there).
 const DATA_START: u64 = 128 << 10;
 
-/// What the root partition's content stands for.
+/// Digest and size of the root partition's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RootImage {
     /// Digest of `root.img`.
@@ -36,7 +36,7 @@ pub struct RootImage {
 }
 
 impl RootImage {
-    /// The root partition's UUID: it follows from the content, so nothing can be mounted in its place.
+    /// The root partition's UUID. It is derived from the content, so another root cannot be mounted in its place.
     pub fn partition(&self) -> Guid {
         Guid::from_digest(self.sha256.as_bytes(), "rocbed root partition")
     }
@@ -50,24 +50,24 @@ pub fn write_uki(stub: &[u8], parts: &uki::Parts, staging: &mut Staging) -> Resu
     Ok(size)
 }
 
-/// What a disk is to be, besides the finished `uki.efi` and `root.img`.
+/// Inputs for a disk, besides the finished `uki.efi` and `root.img`.
 pub struct Wanted<'a> {
-    /// The root.
+    /// Root file system image.
     pub root: RootImage,
-    /// A root that was kept from an earlier build. It is held against its digest on the way, if somebody may have touched
-    /// it; a disk of that build which has it at the same place is to keep it, and only what is around it is written.
+    /// The `root.img` of an earlier build, to be used again. Its digest is checked again while copying if the file may
+    /// have changed. If the old `disk.img` has this root at the same offset, only the bytes around it are written.
     pub unchanged: Option<Unchanged>,
-    /// Whether all of it is written in any case, for whoever wants to read the disk before it is published.
+    /// Write the whole disk in any case, for a caller that reads it before it is published.
     pub whole: bool,
-    /// Sizes.
+    /// Sizes of the partitions.
     pub image: &'a Image,
-    /// The disk's logical sectors.
+    /// Logical sector size of the disk.
     pub sector_size: SectorSize,
-    /// The time of everything in it, in seconds since 1970.
+    /// Timestamp of everything in it, in seconds since 1970.
     pub epoch: i64,
 }
 
-/// Writes `disk.img`. Everything in it follows from `uki.efi`, `root.img` and what is wanted.
+/// Writes `disk.img`. Its bytes depend only on `uki.efi`, `root.img` and `wanted`.
 pub fn write_disk(wanted: &Wanted<'_>, staging: &mut Staging, progress: &dyn Progress) -> Result<DiskLayout> {
     let Wanted { root, unchanged, whole, image, sector_size, epoch } = *wanted;
     let boot = boot_tree(staging, epoch)?;
@@ -113,7 +113,8 @@ pub fn write_disk(wanted: &Wanted<'_>, staging: &mut Staging, progress: &dyn Pro
     };
     fat::write(&boot, &disk, esp.start, &options, progress).context("writing the EFI system partition")?;
     gpt::write(&disk, unique("disk"), sector_size, &layout.partitions)?;
-    // A stick that was used before must not seem to have results of this image: no hole, so that it is flashed too.
+    // On a used stick, old results must not seem to be of this image. Written as data, not as a hole, so that it is
+    // flashed too.
     let nothing = vec![0; DATA_START.min(data.size) as usize];
     disk.write_all_at(&nothing, data.start).context("erasing the start of the data partition")?;
     let path = staging.current("root.img");
@@ -146,7 +147,7 @@ fn first_four(bytes: &[u8; 32]) -> [u8; 4] {
     [bytes[0], bytes[1], bytes[2], bytes[3]]
 }
 
-/// What the disk is made of: names for its parts follow from it.
+/// Digest of the disk's inputs: the UUIDs of its parts are derived from it.
 fn identity(staging: &Staging) -> Digest {
     let files = staging.files();
     let made_of = files.iter().filter(|file| matches!(file.name.as_str(), "uki.efi" | "root.img"));
@@ -154,7 +155,7 @@ fn identity(staging: &Staging) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// What is on the EFI system partition.
+/// Files of the EFI system partition.
 fn boot_tree(staging: &Staging, epoch: i64) -> Result<FileTree> {
     let time = Timestamp::from_seconds(epoch);
     let directory = Metadata::root(0o755, time);

@@ -1,4 +1,4 @@
-//! A large file with small changes: the old one with some parts written anew, where nobody can see it half done.
+//! Patches a large file in place, atomically for readers.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -8,18 +8,18 @@ use std::path::Path;
 
 use super::alone::is_only_handle;
 
-/// Bytes copied at a time.
+/// Number of bytes copied at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Makes `target`, which is there already, what `changes` is outside of `kept`, and waits until it is on the disk. Both
-/// are of one length and have holes for zeros behind `kept`.
+/// Gives the existing file `target` the content of `changes` outside of the range `kept`, and waits until it is on the
+/// disk. Both files have the same length and have holes for zeros behind `kept`.
 ///
-/// While that goes on the file is called `held`, and nobody finds it. Where it is open somewhere, or has other names,
-/// `changes` is completed with the bytes of `kept` and takes its place instead: whoever reads the old one goes on reading
-/// the old one.
+/// Meanwhile the file has the name `held`, so that readers do not find it. If it is open elsewhere or has other names,
+/// `changes` is completed with the bytes of `kept` and replaces it instead: processes that have the old file open keep
+/// reading the old content.
 ///
 /// # Errors
-/// Where one of them cannot be read, written or renamed; `target` is then gone.
+/// If one of the files cannot be read, written or renamed; `target` is then gone.
 pub(super) fn graft(target: &Path, held: &Path, changes: &Path, kept: Range<u64>) -> io::Result<()> {
     fs::rename(target, held)?;
     let open = |path: &Path| File::options().read(true).write(true).open(path);
@@ -55,7 +55,7 @@ fn copy(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
     Ok(())
 }
 
-/// Where within a range a file has more than holes (lseek(2), `SEEK_DATA`).
+/// Ranges in which a file has data and not holes, within `range` (lseek(2), `SEEK_DATA`).
 fn data_ranges(file: &File, range: Range<u64>) -> io::Result<Vec<Range<u64>>> {
     use rustix::fs::{SeekFrom, seek};
     let mut found = Vec::new();

@@ -1,9 +1,9 @@
 //! The initramfs: rocbed-init, the modules to reach any root, and the appliance's settings.
 //!
-//! Two archives one after the other, as the kernel allows (its documentation of the initramfs buffer format): first a
-//! small plain one with the settings, then the large compressed one. Changing a setting leaves the large one as it is.
-//! A third, in a file of its own, is for starts over the network: it adds the drivers of network cards, and replaces the
-//! index of modules by one that has them too.
+//! It consists of two concatenated archives, as the kernel allows (its documentation of the initramfs buffer format):
+//! a small uncompressed one with the settings, then the large compressed one. Changing a setting leaves the large one
+//! as it is. A third one, in a file of its own, is for network boot: it adds the drivers of network cards, and
+//! replaces the module index by one that includes them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,39 +15,39 @@ use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp, cpio};
 use super::modules::Selection;
 use crate::recipe::SettingsTable;
 
-/// Where the settings are, in the initramfs as in the running appliance.
+/// Path of the settings, in the initramfs as in the running appliance.
 pub const SETTINGS: &str = "etc/rocbed/rocbed.toml";
 
-/// The modules come compressed and hardly shrink; more effort only takes time.
+/// Modules are already compressed and hardly shrink; a higher level only takes time.
 const COMPRESSION_LEVEL: i32 = 6;
 
-/// What nearly every start loads, by name. The kernel takes far longer to decompress modules one by one than the archive
-/// they are in, and longer still without hardware virtualisation.
+/// Modules that nearly every boot loads, stored uncompressed. The kernel takes far longer to decompress modules one by
+/// one than the archive they are in, and longer still without hardware virtualisation.
 const PLAIN: [&str; 8] =
     ["ext4", "jbd2", "mbcache", "crc16", "crc32c-cryptoapi", "overlay", "virtio_blk", "virtio-rng"];
 
-/// The indexes that rocbed-init reads.
+/// Index files that rocbed-init reads.
 const INDEXES: [&str; 3] = ["modules.dep", "modules.alias", "modules.softdep"];
 
-/// What goes into the large archive.
+/// Inputs for the large archive.
 pub struct Parts<'a> {
-    /// rocbed-init; an archive that comes after another needs none.
+    /// rocbed-init; `None` for an archive that follows another one.
     pub init: Option<Content>,
     /// The kernel's version, which names its module directory.
     pub kernel: &'a str,
-    /// The modules to put in, and their index.
+    /// Modules to include, and their index.
     pub modules: &'a Selection,
-    /// Modules that an archive before this one has.
+    /// Modules that an earlier archive already has.
     pub besides: &'a BTreeSet<String>,
-    /// Where the modules' firmware is on this machine, if it is to be taken along.
+    /// Directory of the modules' firmware on this machine, if firmware is to be included.
     pub firmware: Option<&'a Path>,
     /// The kernel's module directory on this machine.
     pub directory: &'a Path,
-    /// All times.
+    /// Timestamp of all files, in seconds since 1970.
     pub epoch: i64,
 }
 
-/// The large archive's tree.
+/// File tree of the large archive.
 pub fn tree(parts: &Parts) -> Result<FileTree> {
     let time = Timestamp::from_seconds(parts.epoch);
     let directory = Metadata::root(0o755, time);
@@ -86,7 +86,7 @@ pub fn tree(parts: &Parts) -> Result<FileTree> {
     for (path, bytes) in firmware(parts)? {
         add(path, Content::from(bytes))?;
     }
-    // The others are for kmod.
+    // The other index files are for kmod only.
     for (name, bytes) in parts.modules.files()?.into_iter().filter(|(name, _)| INDEXES.contains(name)) {
         let bytes = if name == "modules.dep" { with_names(bytes, &renamed)? } else { bytes };
         add(format!("{home}/{name}"), Content::from(bytes))?;
@@ -94,8 +94,8 @@ pub fn tree(parts: &Parts) -> Result<FileTree> {
     Ok(tree)
 }
 
-/// The firmware that the root has of what the modules may ask for, by path. The kernel finds compressed files too, under
-/// their own names (its documentation of the firmware search path).
+/// The firmware in the root that the modules may request, by path. The kernel also finds compressed files, under their
+/// own names (its documentation of the firmware search path).
 fn firmware(parts: &Parts) -> Result<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::new();
     let Some(home) = parts.firmware else { return Ok(found) };
@@ -111,14 +111,15 @@ fn firmware(parts: &Parts) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(found)
 }
 
-/// The name without compression of a module that every start needs; `None` for others, and if it has none.
+/// File name without the compression suffix for a module that every boot needs; `None` for others, and if it has no
+/// suffix.
 fn plain_name(module: &str) -> Option<&str> {
     let plain = module.get(..module.find(".ko.")? + ".ko".len())?;
     let name = plain.rsplit('/').next()?.strip_suffix(".ko")?;
     PLAIN.contains(&name).then_some(plain)
 }
 
-/// `modules.dep` with other names for some modules.
+/// `modules.dep` with some modules renamed.
 fn with_names(bytes: Vec<u8>, renamed: &[(&str, &str)]) -> Result<Vec<u8>> {
     let mut text = String::from_utf8(bytes).context("reading modules.dep")?;
     for (from, to) in renamed {
@@ -127,14 +128,14 @@ fn with_names(bytes: Vec<u8>, renamed: &[(&str, &str)]) -> Result<Vec<u8>> {
     Ok(text.into_bytes())
 }
 
-/// A tree as a zstd-compressed cpio archive.
+/// Packs a tree as a zstd-compressed cpio archive.
 pub fn compressed(tree: &FileTree) -> Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), COMPRESSION_LEVEL).context("starting the compressor")?;
     cpio::write(tree, &mut encoder).context("writing the initramfs")?;
     encoder.finish().context("compressing the initramfs")
 }
 
-/// The settings, and which recipe they are of, as a plain cpio archive, padded so that another archive may follow.
+/// The settings and the recipe's name as an uncompressed cpio archive, padded so that another archive may follow.
 pub fn settings(recipe: &str, settings: &SettingsTable, epoch: i64) -> Result<Vec<u8>> {
     let time = Timestamp::from_seconds(epoch);
     let directory = Metadata::root(0o755, time);

@@ -1,4 +1,4 @@
-//! `manifest.json`: what an image is made of, as an SPDX 2.3 document.
+//! `manifest.json`: the contents of an image, as an SPDX 2.3 document.
 //!
 //! The image files and the Debian packages are SPDX packages with SHA-256 checksums; the root file system contains the
 //! installed packages. Nothing in it depends on when or where it was written.
@@ -10,7 +10,7 @@ use store::Digest;
 
 use crate::lock::{Lock, LockedPackage, Role};
 
-/// An image file and what is known of it.
+/// Name, size and digest of an image file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ImageFile {
     /// Name in the image directory.
@@ -21,8 +21,8 @@ pub struct ImageFile {
     pub sha256: Digest,
 }
 
-/// Writes the document. `name` is the recipe's.
-/// `init` is rocbed-init, the one program in the image that no package brings.
+/// Writes the document. `name` is the recipe's name; `init` is rocbed-init, the only program in the image that does
+/// not come from a package.
 pub fn document(name: &str, lock: &Lock, init: &[u8], files: &[ImageFile]) -> String {
     let created = Timestamp::from_second(lock.archive.date).unwrap_or_default();
     let namespace = format!("urn:rocbed:{}:{}", percent_encoded(name), identity(files));
@@ -51,10 +51,11 @@ pub fn document(name: &str, lock: &Lock, init: &[u8], files: &[ImageFile]) -> St
     text_of(&document)
 }
 
-/// The document of an image of which some files have changed: `files` are all that it describes, as they are now.
+/// Updates the document of an image of which some files have changed. `files` are all files that it describes, as they
+/// are now.
 ///
 /// # Errors
-/// If it is not such a document.
+/// If `text` is not such a document.
 pub fn renewed(text: &[u8], files: &[ImageFile]) -> Result<String> {
     let mut document: Value = serde_json::from_slice(text).context("it is not JSON")?;
     let namespace = document.get("documentNamespace").and_then(Value::as_str).and_then(|text| text.rsplit_once(':'));
@@ -71,7 +72,7 @@ pub fn renewed(text: &[u8], files: &[ImageFile]) -> Result<String> {
     Ok(text_of(&document))
 }
 
-/// The same files are the same document, others are another.
+/// Digest that identifies the document: the same for the same files.
 fn identity(files: &[ImageFile]) -> Digest {
     let text: String = files.iter().map(|file| format!("{} {}\n", file.sha256, file.name)).collect();
     Digest::of(text.as_bytes())
@@ -138,7 +139,7 @@ fn package_id(package: &LockedPackage) -> String {
     format!("SPDXRef-Package-{}-{}", identifier(&package.name), package.architecture)
 }
 
-/// SPDX identifiers hold letters, digits, `.` and `-` (SPDX 2.3, section 3.2); `+` is what else package names have.
+/// Makes an SPDX identifier: letters, digits, `.` and `-` (SPDX 2.3, section 3.2). Package names also have `+`.
 fn identifier(name: &str) -> String {
     name.replace('+', ".p").replace('_', "-")
 }
@@ -149,7 +150,7 @@ fn purl(package: &LockedPackage) -> String {
     format!("pkg:deb/debian/{name}@{version}?arch={}", package.architecture)
 }
 
-/// Text as a part of a URI (RFC 3986, section 2): all but unreserved characters encoded.
+/// Percent-encodes text for a URI (RFC 3986, section 2): everything but unreserved characters.
 fn percent_encoded(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),

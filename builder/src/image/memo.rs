@@ -1,13 +1,13 @@
-//! Results that take a while and follow from a question: one of each name is kept in the store, with its question and a
-//! digest. What is damaged was never answered.
+//! Cache of computed values in the store: one per name, with the inputs it was computed from and a digest. A damaged
+//! value counts as missing.
 
 use anyhow::Result;
 use store::{Digest, Store};
 
-/// Bytes of a digest.
+/// Length of a digest in bytes.
 const DIGEST: usize = 32;
 
-/// The answer kept under a name, if it is the whole answer to this question.
+/// The value stored under a name, if it was computed for this `question` and is undamaged.
 pub(crate) fn recall(store: &Store, name: &str, question: &str) -> Result<Option<Vec<u8>>> {
     let Some(mut bytes) = store.meta(name)? else { return Ok(None) };
     let Some((head, answer)) = bytes.split_at_checked(2 * DIGEST) else { return Ok(None) };
@@ -18,7 +18,7 @@ pub(crate) fn recall(store: &Store, name: &str, question: &str) -> Result<Option
     Ok(Some(bytes))
 }
 
-/// Keeps an answer in place of the one before.
+/// Stores a value, replacing the previous one of that name.
 pub(crate) fn remember(store: &Store, name: &str, question: &str, answer: &[u8]) -> Result<()> {
     Ok(store.set_meta(name, &[head_of(question, answer).as_slice(), answer].concat())?)
 }

@@ -1,7 +1,7 @@
-//! From a locked recipe to image files: the pipeline of the design, one stage per module.
+//! Builds image files from a locked recipe, with one stage per module.
 //!
-//! [`root`] makes the configured root directory, [`tree`] the finished file tree, [`initramfs`] and [`disk`] what boots
-//! it, [`manifest`] says what it is, [`publish`] gives everything its final name.
+//! [`root`] makes the configured root directory, [`tree`] the finished file tree, [`initramfs`] and [`disk`] what
+//! boots it, [`manifest`] the description, and [`publish`] gives everything its final name.
 
 mod alone;
 mod copy;
@@ -40,50 +40,50 @@ use manifest::ImageFile;
 use modules::{Chooser, Kernel, Selection};
 use publish::Staging;
 
-/// Where the stub is in its package.
+/// Path of the stub in its package.
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
-/// Files that only some builds have; those of an earlier build go when this one does not make them.
+/// Files that only some builds make; a build that does not make them removes those of an earlier one.
 const OPTIONAL: [&str; 2] = ["disk.img.zst", "disk.img.bmap"];
 
-/// What the image is made of, and the digests of its files.
+/// Description of the image and the digests of its files.
 const MANIFEST: &str = "manifest.json";
 
-/// How to build.
+/// Options of a build.
 pub struct Options {
-    /// Where the image files go.
+    /// Output directory.
     pub output: PathBuf,
-    /// Where packages come from.
+    /// Mirror to fetch packages from.
     pub mirror: Mirror,
     /// Also write the compressed disk and its block map.
     pub compress: bool,
-    /// Logical sector size.
+    /// Logical sector size of the disk.
     pub sector_size: SectorSize,
     /// Ignore a cached root directory.
     pub fresh: bool,
     /// Use a cached root directory only after comparing all of it with its digest.
     pub check: bool,
-    /// Wait for another build into the same directory.
+    /// Wait for another build that uses the same output directory.
     pub wait: bool,
 }
 
-/// What was built.
+/// Result of a build.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Built {
-    /// Where.
+    /// Output directory.
     pub directory: PathBuf,
-    /// The files, by name.
+    /// Image files, by name.
     pub files: Vec<ImageFile>,
     /// Partition UUID of the root.
     pub root_partition: String,
     /// Kernel version.
     pub kernel: String,
-    /// Packages installed in the root.
+    /// Number of packages installed in the root.
     pub packages: usize,
     /// Whether the configured root directory came from the cache.
     pub root_cached: bool,
-    /// Seconds per stage.
+    /// Duration of each stage in seconds.
     pub seconds: Vec<(&'static str, f64)>,
 }
 
@@ -96,7 +96,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     let init = programs::init()?;
 
     reporter.stage("fetch", "fetching packages");
-    // All of them, also where the root directory is cached: parts of the image come from packages outside of it.
+    // All of them, even if the root directory is cached: parts of the image come from packages outside of it.
     root::fetch(recipe, lock, fetcher, &options.mirror, reporter)?;
     clock.lap("packages");
 
@@ -190,7 +190,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     })
 }
 
-/// The names of an image's files. A build replaces them.
+/// Names of an image's files. A build replaces files of these names.
 pub const IMAGE_FILES: [&str; 10] = [
     "disk.img",
     "disk.img.zst",
@@ -204,7 +204,7 @@ pub const IMAGE_FILES: [&str; 10] = [
     "manifest.json",
 ];
 
-/// Refuses a directory with files of these names that no build has made: they would be replaced.
+/// Refuses a directory that has files of these names but was not written by a build: they would be replaced.
 fn refuse_others(directory: &Path) -> Result<()> {
     let has = |name: &str| directory.join(name).symlink_metadata().is_ok();
     if has(LOCK) || has(publish::SUMS) {
@@ -220,10 +220,10 @@ fn refuse_others(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The lock on an image directory. Who finds it knows that the directory is one.
+/// Lock file of an image directory. Its presence also marks a directory as an image directory.
 const LOCK: &str = ".lock";
 
-/// One build per output directory at a time.
+/// Takes the lock on the output directory: one build at a time.
 fn guard(recipe: &Recipe, options: &Options, reporter: &Reporter) -> Result<FileLock> {
     refuse_others(&options.output)?;
     fs::create_dir_all(&options.output).with_context(|| format!("making {}", options.output.display()))?;
@@ -233,7 +233,7 @@ fn guard(recipe: &Recipe, options: &Options, reporter: &Reporter) -> Result<File
     lock.context("another build into this directory is running\n  help: --wait waits for its end, --output names another directory")
 }
 
-/// The clock of the build's content: `SOURCE_DATE_EPOCH` of reproducible-builds.org, in seconds since 1970.
+/// Timestamp for the build's content: `SOURCE_DATE_EPOCH` of reproducible-builds.org, in seconds since 1970.
 fn source_date_epoch() -> Result<Option<i64>> {
     match std::env::var_os("SOURCE_DATE_EPOCH") {
         Some(text) => {
@@ -247,13 +247,13 @@ fn source_date_epoch() -> Result<Option<i64>> {
     }
 }
 
-/// What follows from the kernel, and from nothing that maintainer scripts do.
+/// Parts that depend on the kernel only, and not on what maintainer scripts do.
 struct BootParts {
-    /// The modules of the root.
+    /// Modules kept in the root.
     kept: Selection,
-    /// The initramfs.
+    /// Initramfs.
     initrd: Vec<u8>,
-    /// What follows it for a start over the network.
+    /// Archive that follows it for network boot.
     netboot: Vec<u8>,
 }
 
@@ -300,7 +300,7 @@ fn write_root(
     Ok(root)
 }
 
-/// What the archives of the initramfs are made from.
+/// Inputs for the archives of the initramfs.
 struct Archives<'a> {
     kernel: &'a Kernel,
     lock: &'a Lock,
@@ -322,7 +322,7 @@ impl Archives<'_> {
         Ok(initrd)
     }
 
-    /// The archive with drivers of network cards, which follows the other.
+    /// The archive with network drivers, which follows the initramfs.
     fn netboot(&self, modules: &Selection, besides: &BTreeSet<String>) -> Result<Vec<u8>> {
         let firmware = self.root.join("usr/lib/firmware");
         let parts = initramfs::Parts { firmware: Some(&firmware), ..self.parts(modules, besides) };
@@ -336,7 +336,7 @@ impl Archives<'_> {
         initramfs::Parts { init: None, kernel, modules, besides, firmware: None, directory, epoch: self.epoch }
     }
 
-    /// From the cache, if it was made before. The cache holds one of a kind for each recipe.
+    /// Returns an archive from the cache, or makes it. The cache holds one of a kind for each recipe.
     fn cached(&self, kind: &str, made_of: &str, parts: &initramfs::Parts) -> Result<Vec<u8>> {
         let paths: Vec<&str> = parts.modules.paths.iter().map(String::as_str).collect();
         let identity = &self.kernel.identity;
@@ -353,7 +353,7 @@ impl Archives<'_> {
     }
 }
 
-/// The stub, from its package the first time: looking for a file in one takes a tenth of a second.
+/// The stub, extracted from its package and then cached: finding a file in a package takes a tenth of a second.
 fn stub(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, reporter: &Reporter) -> Result<Vec<u8>> {
     let store = fetcher.store();
     let name = &recipe.image.stub_package;
@@ -371,7 +371,7 @@ fn stub(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, report
     Ok(stub)
 }
 
-/// Writes the block map of a disk that is finished.
+/// Writes the block map of a finished disk.
 fn map_disk(staging: &mut Staging, name: &str, reporter: &Reporter) -> Result<()> {
     let source = staging.current(name);
     let disk = fs::File::open(&source).with_context(|| format!("opening {}", source.display()))?;
@@ -379,7 +379,7 @@ fn map_disk(staging: &mut Staging, name: &str, reporter: &Reporter) -> Result<()
     staging.write(&format!("{name}.bmap"), map.to_xml().as_bytes())
 }
 
-/// Compresses a disk that is finished.
+/// Compresses a finished disk.
 fn compress_disk(staging: &mut Staging, name: &str, reporter: &Reporter) -> Result<()> {
     let (source, compressed) = (staging.current(name), format!("{name}.zst"));
     let disk = fs::File::open(&source).with_context(|| format!("opening {}", source.display()))?;
@@ -396,7 +396,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// Where the time went.
+/// Measures the duration of each stage.
 struct Clock {
     last: Instant,
     laps: Vec<(&'static str, f64)>,
@@ -437,7 +437,7 @@ mod tests {
         assert!(
             refused.is_err_and(|text| text.contains("replace what is there: vmlinuz\n") && text.contains("--output"))
         );
-        // What a build that was cut off has left, and what it had finished.
+        // The remains of an interrupted build, and the files it had finished.
         for ours in [LOCK, publish::SUMS] {
             fs::write(directory.path().join(ours), "")?;
             refuse_others(directory.path())?;

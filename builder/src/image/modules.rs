@@ -1,4 +1,4 @@
-//! The kernel in a root directory, and which of its modules an image keeps.
+//! The kernel in a root directory, and the choice of its modules for an image.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,25 +14,25 @@ use store::{Digest, Store};
 use super::{memo, programs};
 use crate::lock::{Lock, LockedPackage};
 
-/// Below which directory each kernel version has its own.
+/// Parent directory of the module directories, one for each kernel version.
 const HOME: &str = "usr/lib/modules";
 
-/// How the names of the kernel's packages begin.
+/// Prefix of the names of the kernel's packages.
 pub(super) const KERNEL_PACKAGES: &str = "linux-";
 
-/// Keeps every module.
+/// Request that keeps every module.
 const ALL: &str = "*";
 
 /// The kernel of a root directory.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    /// Its version, as in `uname -r`.
+    /// Kernel version, as in `uname -r`.
     pub version: String,
-    /// Its image, on this machine.
+    /// Path of the kernel image on this machine.
     pub image: PathBuf,
-    /// Its module directory, on this machine.
+    /// Path of its module directory on this machine.
     pub directory: PathBuf,
-    /// Identifies the packages that it comes from.
+    /// Identifies the packages that the kernel comes from.
     pub identity: Digest,
 }
 
@@ -61,13 +61,13 @@ impl Kernel {
         Ok(Self { directory: home.join(&version), version, image, identity: identity(lock) })
     }
 
-    /// Its module directory, relative to the root.
+    /// Module directory, relative to the root.
     pub fn home(&self) -> String {
         format!("{HOME}/{}", self.version)
     }
 }
 
-/// Modules to keep, and the index files that fit them.
+/// Modules to keep, and their index files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// Paths below the kernel's module directory.
@@ -87,8 +87,8 @@ impl Selection {
     }
 }
 
-/// Chooses modules of a kernel. Indexing all of them takes seconds, so what was chosen is kept in the store, and the index
-/// is only made when something new is asked.
+/// Chooses modules of a kernel. Indexing all of them takes seconds, so choices are cached in the store, and the index
+/// is made only for a new request.
 pub struct Chooser<'a> {
     kernel: &'a Kernel,
     store: &'a Store,
@@ -98,12 +98,12 @@ pub struct Chooser<'a> {
 }
 
 impl<'a> Chooser<'a> {
-    /// For a kernel whose modules are unpacked. `fresh` chooses anew even what was chosen before.
+    /// For a kernel whose modules are unpacked. `fresh` ignores cached choices.
     pub fn new(kernel: &'a Kernel, store: &'a Store, fresh: bool, progress: &'a dyn Progress) -> Self {
         Self { kernel, store, fresh, progress, index: OnceLock::new() }
     }
 
-    /// What a recipe's list stands for; `what` names its key in errors.
+    /// The modules that a recipe's list selects; `what` names the recipe key in errors.
     pub fn choose(&self, requests: &[String], what: &str) -> Result<Selection> {
         let question = format!("{}\n{}\n{}", programs::stamp()?, self.kernel.identity, requests.join("\n"));
         if !self.fresh
@@ -136,7 +136,7 @@ impl<'a> Chooser<'a> {
     }
 }
 
-/// The packages of the kernel, by how Debian names them.
+/// The packages of the kernel, recognised by Debian's naming scheme.
 fn kernel_packages(lock: &Lock) -> impl Iterator<Item = &LockedPackage> {
     lock.root_packages().filter(|package| package.name.starts_with(KERNEL_PACKAGES))
 }
@@ -146,12 +146,12 @@ fn identity(lock: &Lock) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// What the initramfs gets: rocbed's own list and the recipe's.
+/// Module requests for the initramfs: rocbed's own list and the recipe's.
 pub fn initramfs_requests(recipe: &[String]) -> Vec<String> {
     names(DEFAULT_INITRAMFS).chain(recipe.iter().cloned()).collect()
 }
 
-/// The same and what it takes to fetch a root over the network.
+/// Module requests for the initramfs, plus those to fetch a root over the network.
 pub fn network_requests(recipe: &[String]) -> Vec<String> {
     initramfs_requests(recipe).into_iter().chain(names(NETWORK_INITRAMFS)).collect()
 }

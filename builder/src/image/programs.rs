@@ -1,4 +1,4 @@
-//! Finding rocbed-init, which goes into every image.
+//! Finds rocbed-init, which goes into every image.
 
 use std::env;
 use std::fs;
@@ -7,10 +7,10 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
-/// Names another rocbed-init.
+/// Environment variable that names another rocbed-init.
 const OVERRIDE: &str = "ROCBED_INIT";
 
-/// The bytes of rocbed-init: `$ROCBED_INIT`, beside this program, or where a package would install it.
+/// The bytes of rocbed-init: from `$ROCBED_INIT`, beside this program, or where a package would install it.
 pub fn init() -> Result<Vec<u8>> {
     let places = places()?;
     let found = places.iter().find(|path| path.is_file()).with_context(|| {
@@ -29,10 +29,10 @@ pub fn init() -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Tells this build of rocbed from others on this machine. What one kept in the cache may be what another would make
-/// differently.
+/// Identifies this build of the rocbed program. Two builds may produce different results from the same inputs, so
+/// cached results are kept apart by it.
 pub fn stamp() -> Result<String> {
-    // Not by its name: that may have been given to a newer one since this one was started.
+    // Not by the program's path: that may name a newer program since this one was started.
     let metadata = fs::metadata("/proc/self/exe").context("examining this program")?;
     let since = metadata.modified().context("reading a file's time")?.duration_since(SystemTime::UNIX_EPOCH);
     Ok(format!("{} {} {}", env!("CARGO_PKG_VERSION"), metadata.len(), since.unwrap_or_default().as_nanos()))
@@ -51,7 +51,8 @@ fn places() -> Result<Vec<PathBuf>> {
     ])
 }
 
-/// An initramfs has no dynamic loader: an ELF program for x86-64 without `PT_INTERP` (System V ABI, chapter 5).
+/// Whether an ELF program for x86-64 is static, that is, without `PT_INTERP` (System V ABI, chapter 5): an initramfs
+/// has no dynamic loader.
 fn is_static(bytes: &[u8]) -> bool {
     use std::convert::TryInto;
     const PT_INTERP: u32 = 3;

@@ -1,8 +1,8 @@
-//! Image files under their final names: only when complete, `SHA256SUMS` last.
+//! Publishes image files under their final names: only when complete, `SHA256SUMS` last.
 //!
-//! While files are being replaced there is no `SHA256SUMS`, so whoever finds one has files that belong together, after a
-//! power cut too: it gets its name when all others have theirs and all their bytes are on the disk. What an interrupted
-//! build left under temporary names is removed by the next.
+//! While files are being replaced there is no `SHA256SUMS`, so its presence means that the files belong together, even
+//! after a power cut: it gets its name after all others have theirs and all their bytes are on the disk. Temporary
+//! files of an interrupted build are removed by the next one.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,21 +16,21 @@ use store::Digest;
 use super::graft::graft;
 use super::manifest::ImageFile;
 
-/// The file whose presence says that all others are complete.
+/// File whose presence means that all others are complete.
 pub const SUMS: &str = "SHA256SUMS";
 
-/// The prefix of names in the making.
+/// Prefix of temporary names.
 const PART: &str = ".part-";
 
 /// An image directory being filled.
 pub struct Staging {
     directory: PathBuf,
     files: Vec<ImageFile>,
-    /// Names of files that are there already and stay.
+    /// Names of existing files that stay.
     kept: Vec<String>,
-    /// Files of which a part stays, and which.
+    /// Files of which a range stays, with that range.
     grafts: Vec<(String, Range<u64>)>,
-    /// Threads that wait for the disk to have what was written.
+    /// Threads that flush written files to the disk.
     flushes: Vec<JoinHandle<Result<()>>>,
 }
 
@@ -58,12 +58,12 @@ impl Staging {
         &self.directory
     }
 
-    /// Where to write a file until it is published.
+    /// Path under which a file is written until it is published.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{PART}{name}"))
     }
 
-    /// Makes an empty file to write into, and to read back.
+    /// Creates an empty file for writing and reading.
     pub fn create(&self, name: &str) -> Result<File> {
         let path = self.path(name);
         let options = File::options().read(true).write(true).create(true).truncate(true).open(&path);
@@ -78,14 +78,15 @@ impl Staging {
         Ok(())
     }
 
-    /// A file is complete under its temporary name. From now on the disk is busy with it, while others are being made.
+    /// Registers a file as complete under its temporary name. Flushing it to the disk starts now, while others are
+    /// being made.
     pub fn finished(&mut self, name: &str, size: u64, sha256: Digest) {
         let path = self.path(name);
         self.flushes.push(thread::spawn(move || flush(&path)));
         self.note(name, size, sha256);
     }
 
-    /// A file is complete under its temporary name but for a range that the earlier build's file has, at the same place.
+    /// Registers a file as complete but for the range `kept`, which the earlier build's file has at the same place.
     pub fn finished_around(&mut self, name: &str, kept: Range<u64>, size: u64, sha256: Digest) {
         self.grafts.push((name.to_owned(), kept));
         self.note(name, size, sha256);
@@ -95,25 +96,25 @@ impl Staging {
         self.files.push(ImageFile { name: name.to_owned(), size, sha256 });
     }
 
-    /// A file of an earlier build is just what this one would write.
+    /// Keeps a file of an earlier build that is identical to what this one would write.
     pub fn keep(&mut self, name: &str, size: u64, sha256: Digest) {
         self.note(name, size, sha256);
         self.kept.push(name.to_owned());
     }
 
-    /// Where a finished file is now.
+    /// Path at which a finished file is now.
     pub fn current(&self, name: &str) -> PathBuf {
         if self.kept.iter().any(|kept| kept == name) { self.directory.join(name) } else { self.path(name) }
     }
 
-    /// The files finished so far, by name.
+    /// Files finished so far, by name.
     pub fn files(&self) -> Vec<ImageFile> {
         let mut files = self.files.clone();
         files.sort_by(|a, b| a.name.cmp(&b.name));
         files
     }
 
-    /// Moves everything to its final name and removes files of earlier builds that this one does not have.
+    /// Moves everything to its final name, and removes files of earlier builds that this one does not have.
     pub fn publish(mut self, optional: &[&str]) -> Result<Vec<ImageFile>> {
         for thread in std::mem::take(&mut self.flushes) {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -130,7 +131,8 @@ impl Staging {
         for name in optional.iter().filter(|name| !files.iter().any(|file| file.name == **name)) {
             remove(name)?;
         }
-        // A name that went must not come back beside new files, nor may names be missing that the sums name.
+        // After a power cut a removed name must not come back beside new files, nor may files be missing that
+        // `SHA256SUMS` names.
         flush(&self.directory)?;
         for file in files.iter().filter(|file| !self.kept.contains(&file.name)) {
             let target = self.directory.join(&file.name);
@@ -151,12 +153,12 @@ impl Staging {
 }
 
 impl Drop for Staging {
-    /// A build that failed leaves nothing in the making: on a full disk that would be in the way. After publishing there
-    /// is nothing left of it.
+    /// Removes the temporary files of a failed build, which would take space on a full disk. After publishing there
+    /// are none left.
     fn drop(&mut self) {
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
         for entry in entries.flatten().filter(|entry| is_part(&entry.file_name().to_string_lossy())) {
-            // What cannot be removed now, the next build tries again to remove, and says so.
+            // The next build tries again to remove what remains, and reports errors.
             fs::remove_file(entry.path()).unwrap_or_default();
         }
     }
@@ -168,7 +170,7 @@ fn flush(path: &Path) -> Result<()> {
     flushed.with_context(|| format!("waiting for the disk to have {}", path.display()))
 }
 
-/// Files in the making: ours, and those of [`durable`].
+/// Whether this is a temporary name: of this module or of [`durable`].
 fn is_part(name: &str) -> bool {
     name.starts_with(PART) || name.starts_with('.') && name.ends_with(durable::PARTIAL)
 }

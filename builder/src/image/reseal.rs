@@ -1,5 +1,5 @@
-//! A finished image whose disk gets other files on its EFI system partition. Everything that vouches for the disk follows:
-//! `SHA256SUMS`, the manifest, and where there are such, the compressed disk and its block map.
+//! Changes files on the EFI system partition of a finished image and updates everything that describes the disk:
+//! `SHA256SUMS`, the manifest, and, if present, the compressed disk and its block map.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -16,7 +16,7 @@ use super::publish::{SUMS, Staging};
 use super::{LOCK, MANIFEST, compress_disk, map_disk};
 use crate::report::Reporter;
 
-/// What `SHA256SUMS` beside a disk says, if it names the disk.
+/// The entries of the `SHA256SUMS` beside a disk, if it lists the disk.
 pub fn sums_of(disk: &Path) -> Result<Option<Vec<ImageFile>>> {
     let path = disk.with_file_name(SUMS);
     let text = match fs::read_to_string(&path) {
@@ -30,11 +30,11 @@ pub fn sums_of(disk: &Path) -> Result<Option<Vec<ImageFile>>> {
     Ok(is_named.then_some(files))
 }
 
-/// Changes the start of an image's disk, up to byte `end`. `change` gets a file that begins as the disk does, and only what
-/// it writes there before `end` counts.
+/// Changes the start of an image's disk, up to byte `end`. `change` gets a file that begins as the disk does, and only
+/// what it writes there before `end` counts.
 ///
-/// The directory holds the old image, and then the new one; in a moment between, as when a build ends, it has no
-/// `SHA256SUMS`. A disk that is not what `SHA256SUMS` says is refused: afterwards nobody could tell that it was damaged.
+/// The directory holds the old image, and then the new one; for a moment in between, as at the end of a build, it has
+/// no `SHA256SUMS`. A disk that does not match `SHA256SUMS` is refused: afterwards the damage could not be detected.
 pub fn change(
     disk: &Path,
     files: &[ImageFile],
@@ -128,7 +128,7 @@ mod tests {
         Reporter::new(Verbosity::Quiet, None)
     }
 
-    /// An image of which only digests matter.
+    /// An image of which only the digests matter.
     fn image(directory: &Path, with: &[&str]) -> Result<Vec<ImageFile>> {
         let mut staging = Staging::begin(directory)?;
         let disk = staging.create("disk.img")?;
@@ -156,7 +156,7 @@ mod tests {
         change(&disk, &files, END, |fresh| Ok(fresh.write_all_at(b"settings", 4096)?), &quiet())
     }
 
-    /// Every file is what the sums say, and the manifest says the same.
+    /// Checks that every file matches `SHA256SUMS` and the manifest.
     fn is_sealed(directory: &Path) -> Result<()> {
         let files = sums_of(&directory.join("disk.img"))?.context("no sums")?;
         let manifest: serde_json::Value = serde_json::from_slice(&fs::read(directory.join(MANIFEST))?)?;
@@ -193,7 +193,7 @@ mod tests {
             if with.contains(&"disk.img.zst") {
                 assert!(zstd::decode_all(File::open(directory.join("disk.img.zst"))?)? == disk);
             }
-            // Nothing in the making is left, and a second change finds all as it should be.
+            // No temporary files are left, and a second change works as well.
             assert!(
                 fs::read_dir(directory)?.flatten().all(|entry| !entry.file_name().to_string_lossy().contains("part"))
             );

@@ -24,15 +24,15 @@ use crate::mirror::Mirror;
 use crate::recipe::Recipe;
 use crate::report::Reporter;
 
-/// Raised whenever the same packages would become another directory.
+/// Format version; raised whenever the same packages would become another directory.
 const FORMAT: u32 = 2;
 
-/// What the recipe's cached root directory is found by: what it is made from, and whose files it holds.
+/// Cache key of the recipe's root directory: its inputs, and the host ids that own its files.
 pub fn key(recipe: &Recipe, lock: &Lock) -> Digest {
     Digest::of(format!("{}\nids {}\n", content_key(recipe, lock), id_mapping()).as_bytes())
 }
 
-/// What the recipe's root directory is made from. Two equal ones are the same files.
+/// Digest of the inputs of the recipe's root directory. Equal digests mean equal files.
 pub fn content_key(recipe: &Recipe, lock: &Lock) -> Digest {
     let mut text = format!("root {FORMAT} {}\ndate {}\n", env!("CARGO_PKG_VERSION"), lock.archive.date);
     for package in lock.root_packages() {
@@ -45,21 +45,22 @@ pub fn content_key(recipe: &Recipe, lock: &Lock) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// Which host ids the directory's files belong to: a directory made under one mapping reads wrong under another.
+/// The host ids that the directory's files belong to: a directory made under one mapping reads wrong under another.
 fn id_mapping() -> String {
     let maps = ["/proc/self/uid_map", "/proc/self/gid_map"];
     let words = maps.iter().map(|path| fs::read_to_string(path).unwrap_or_default());
     words.flat_map(|map| map.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>().join(" ")
 }
 
-/// The downloads that a lock stands for: the mirror first, the snapshot service where the mirror has moved on.
+/// The downloads for a lock: from the mirror first, then from the snapshot service in case the mirror has moved on.
 pub fn downloads<'a>(
     packages: impl Iterator<Item = &'a LockedPackage>,
     mirror: &str,
     snapshot: &str,
     date: i64,
 ) -> Vec<Download> {
-    // The service answers with what it had at a time, and it takes in an archive some hours after that was made.
+    // The service answers with the archive's state at a given time, and it imports a state some hours after it was
+    // made.
     let hours = if snapshot.is_empty() { &[][..] } else { &[0, 6, 12, 24] };
     let snapshot = snapshot.trim_end_matches('/');
     let snapshots: Vec<String> = hours.iter().map(|hour| format!("{snapshot}/{}", stamp(date + hour * 3600))).collect();
@@ -76,7 +77,7 @@ pub fn downloads<'a>(
     packages.map(download).collect()
 }
 
-/// How the snapshot service writes times: `20261030T080801Z`.
+/// A time as the snapshot service writes it: `20261030T080801Z`.
 fn stamp(date: i64) -> String {
     let time = jiff::Timestamp::from_second(date).unwrap_or_default();
     time.strftime("%Y%m%dT%H%M%SZ").to_string()
@@ -84,19 +85,19 @@ fn stamp(date: i64) -> String {
 
 /// A configured root directory.
 pub struct Root {
-    /// Where it is.
+    /// Path of the directory.
     pub path: PathBuf,
     /// Device nodes that packages ship and that the directory cannot hold.
     pub devices: Vec<Device>,
     /// Whether it came from the cache.
     pub cached: bool,
-    /// The one whose place it took; to be removed.
+    /// The previous directory that it replaced; to be removed.
     pub old: Option<Doomed>,
-    /// Keeps everybody from removing it.
+    /// Keeps the directory from being removed while in use.
     _in_use: Tree,
 }
 
-/// Every locked package's .deb in the store, fetched if it is not there.
+/// Makes sure that every locked package's .deb is in the store, fetching what is missing.
 pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, reporter: &Reporter) -> Result<Debs> {
     let wanted = downloads(lock.packages.iter(), &mirror.url, &recipe.archive.snapshot, lock.archive.date);
     let paths = fetcher.fetch_all(&wanted, reporter).map_err(|error| {
@@ -114,30 +115,30 @@ pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, r
     Ok(lock.packages.iter().map(|package| package.name.clone()).zip(paths).collect())
 }
 
-/// Packages by name.
+/// Paths of .deb files, by package name.
 pub type Debs = HashMap<String, PathBuf>;
 
-/// What a root directory is made from, and how.
+/// Inputs and options for a root directory.
 pub struct Wanted<'a> {
     /// The recipe.
     pub recipe: &'a Recipe,
-    /// Its lock.
+    /// The recipe's lock.
     pub lock: &'a Lock,
-    /// Where its packages come from.
+    /// Mirror to fetch packages from.
     pub mirror: &'a Mirror,
-    /// Make it anew even if there is one.
+    /// Make it anew even if one is cached.
     pub fresh: bool,
-    /// Read all of one that is there, and use it only if it is what it was when it was made.
+    /// Read all of a cached one, and use it only if it matches its digest.
     pub check: bool,
-    /// Where everything goes that dpkg says.
+    /// Log file for dpkg's output.
     pub log: &'a Path,
 }
 
-/// The root directory for a lock, and what `beside` made of its kernel. Unpacking uses all processors and configuring one,
-/// so `beside` runs during the latter.
+/// The root directory for a lock, and the result of `beside` for its kernel. Unpacking uses all processors and
+/// configuring only one, so `beside` runs during the latter.
 ///
-/// Packages are fetched where they are needed. A stored one that is not what its digest says is removed and fetched anew, and
-/// the root directory begun anew.
+/// Packages are fetched where they are needed. A stored package that does not match its digest is removed and fetched
+/// again, and the root directory is begun anew.
 pub fn obtain<T: Send>(
     wanted: &Wanted,
     fetcher: &Fetcher,
@@ -170,7 +171,7 @@ pub fn obtain<T: Send>(
     }
 }
 
-/// The cached root directory and its device nodes, if both are there; with `check`, if it is what it was.
+/// The cached root directory and its device nodes, if both are there; with `check`, only if it matches its digest.
 fn cached(store: &Store, key: &Digest, check: bool, reporter: &Reporter) -> Result<Option<(Tree, Vec<Device>)>> {
     let Some(tree) = store.tree(key)? else { return Ok(None) };
     let Some(devices) = devices(store, key)? else { return Ok(None) };
@@ -190,7 +191,7 @@ fn cached(store: &Store, key: &Digest, check: bool, reporter: &Reporter) -> Resu
     Ok(Some((tree, devices)))
 }
 
-/// Makes the root directory from packages, in the place of one that is there.
+/// Makes the root directory from packages, replacing an existing one.
 fn make<T: Send>(
     wanted: &Wanted,
     debs: &Debs,
@@ -215,7 +216,8 @@ fn make<T: Send>(
         preseeds,
         epoch: lock.archive.date,
         threads: None,
-        // Of the modules that the image keeps, the build makes the indexes; depmod would take seconds for all of them.
+        // The build writes the indexes for the modules that the image keeps; depmod would take seconds for all of
+        // them.
         idle_programs: vec!["depmod".to_owned()],
         log: log.to_owned(),
     };
@@ -223,7 +225,7 @@ fn make<T: Send>(
     let failed = || format!("making the root directory\n  help: everything that dpkg said is in {}", log.display());
     let unpacked = rootfs::unpack_packages(&spec, &root, reporter).with_context(failed)?;
     reporter.stage("configure", "configuring packages");
-    // No package of the kernel has had a preinst so far. If one gets one, its files come only with dpkg.
+    // So far no package of the kernel has had a preinst. If one gets one, its files appear only when dpkg unpacks it.
     let now = !unpacked.left_to_dpkg().iter().any(|name| name.starts_with(KERNEL_PACKAGES));
     let (report, made) = thread::scope(|scope| {
         let made = now.then(|| scope.spawn(|| beside(&root)));
@@ -241,7 +243,7 @@ fn make<T: Send>(
     ));
     set_devices(store, key, &report.devices)?;
     let size = lock.root_packages().map(|package| package.installed_size).sum();
-    // In the place of one that is there: it was not good enough.
+    // Replaces an existing one, which was rejected above.
     let (tree, old) = draft.replace(size)?;
     let path = tree.path().to_owned();
     let made = match made {
@@ -263,10 +265,10 @@ fn spec_package(package: &LockedPackage, debs: &Debs) -> Result<Package> {
     })
 }
 
-/// The question that a list of them answers.
+/// Memo question under which the list of device nodes is stored.
 const DEVICES: &str = "device nodes, a line each";
 
-/// Device nodes travel beside the cached directory, because a user namespace cannot make them in it.
+/// Stores the device nodes beside the cached directory, because a user namespace cannot create them in it.
 fn set_devices(store: &Store, key: &Digest, devices: &[Device]) -> Result<()> {
     let lines: Vec<String> = devices.iter().map(device_line).collect::<Result<_>>()?;
     memo::remember(store, &format!("devices-{key}"), DEVICES, lines.join("\n").as_bytes())
@@ -284,7 +286,7 @@ fn device_line(device: &Device) -> Result<String> {
     Ok(format!("{kind} {major} {minor} {mode} {uid} {gid} {time} {}", hex::encode(&device.path)))
 }
 
-/// `None` if nobody noted them, or what was noted is damaged: then the directory is not all there is, and is made anew.
+/// `None` if the list is missing or damaged: then the directory is incomplete, and is made anew.
 fn devices(store: &Store, key: &Digest) -> Result<Option<Vec<Device>>> {
     let Some(bytes) = memo::recall(store, &format!("devices-{key}"), DEVICES)? else { return Ok(None) };
     let lines = String::from_utf8(bytes).ok();
@@ -306,7 +308,8 @@ fn read_device(line: &str) -> Result<Device> {
     Ok(Device { path: hex::decode(path)?, node: Node { kind, metadata } })
 }
 
-/// The bytes of one regular file in a .deb, by its path without leading slash; `None` if the package has no such file.
+/// The content of one regular file in a .deb, by its path without leading slash; `None` if the package has no such
+/// file.
 pub fn package_file(deb: &Path, wanted: &str) -> Result<Option<Vec<u8>>> {
     let context = || format!("reading {wanted} in {}", deb.display());
     let mut file = File::open(deb).with_context(context)?;

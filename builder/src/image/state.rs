@@ -1,7 +1,8 @@
-//! What an image directory was built from, so that a build which changes only settings keeps its root file system.
+//! Record of what an image directory was built from, so that a build which changes only settings keeps its root file
+//! system.
 //!
-//! The file is a note to ourselves, hidden in the image directory. Where it is missing or does not fit the files, they
-//! are written anew.
+//! The record is a hidden file in the image directory, for rocbed's own use. If it is missing or does not match the
+//! files, they are written anew.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -22,15 +23,15 @@ const DISK: &str = "disk.img";
 
 #[derive(Serialize, Deserialize)]
 struct State {
-    /// What the root file system is made from.
+    /// Digest of the root file system's inputs.
     identity: Digest,
-    /// The program that made it: another one may write the same tree in another way.
+    /// The program that made it: another version may write the same tree differently.
     program: String,
-    /// The file as it was published.
+    /// Digest of the file as it was published.
     sha256: Digest,
     size: u64,
     stamp: Stamp,
-    /// The disk that the root is in.
+    /// The disk that contains the root.
     #[serde(default)]
     disk: Option<DiskState>,
 }
@@ -41,40 +42,41 @@ struct DiskState {
     stamp: Stamp,
 }
 
-/// Where the root is in a `disk.img`.
+/// Position of the root in a `disk.img`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskLayout {
     /// The disk's length in bytes.
     pub size: u64,
-    /// Where the root begins, in bytes.
+    /// Offset of the root, in bytes.
     pub root: u64,
 }
 
-/// What changes when somebody touches a file.
+/// File metadata that changes whenever the file is modified.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     device: u64,
     inode: u64,
-    /// Seconds and nanoseconds since 1970.
+    /// Modification time: seconds and nanoseconds since 1970.
     modified: (i64, i64),
-    /// Likewise. Nobody can set this one: a file that was written and given its old time again shows it.
+    /// Change time, likewise. It cannot be set, so it reveals a file that was written and given its old modification
+    /// time.
     changed: (i64, i64),
-    /// The machine's boot: what a disk did while no kernel watched it, no time shows.
+    /// Boot id of the machine: changes to a disk while the kernel was not running do not show in the times.
     boot: String,
 }
 
 /// A `root.img` of an earlier build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unchanged {
-    /// What it was when it was published.
+    /// Digest and size when it was published.
     pub image: RootImage,
-    /// Whether it certainly still is that. Otherwise its digest has to be taken again.
+    /// Whether it certainly is unmodified. Otherwise its digest has to be computed again.
     pub untouched: bool,
-    /// The `disk.img` that certainly still has this root in it, if there is one.
+    /// The `disk.img` that certainly still contains this root, if there is one.
     pub disk: Option<DiskLayout>,
 }
 
-/// The `root.img` in the directory, if it is what `identity` would become again.
+/// The `root.img` in the directory, if it is what a build of `identity` would produce.
 pub fn unchanged(staging: &Staging, identity: &Digest) -> Result<Option<Unchanged>> {
     let directory = staging.directory();
     let Ok(text) = fs::read_to_string(directory.join(NAME)) else { return Ok(None) };
@@ -83,7 +85,8 @@ pub fn unchanged(staging: &Staging, identity: &Digest) -> Result<Option<Unchange
     if state.identity != *identity || state.program != programs::stamp()? || state.size != size {
         return Ok(None);
     }
-    // Another time of modification is another content, most likely; all else may be a copy of the directory.
+    // A different modification time most likely means different content; the other values also differ in a copy of the
+    // directory.
     let image = RootImage { sha256: state.sha256, size };
     let fits = now.modified == state.stamp.modified;
     let untouched = now == state.stamp;
@@ -94,7 +97,7 @@ pub fn unchanged(staging: &Staging, identity: &Digest) -> Result<Option<Unchange
     Ok(fits.then_some(Unchanged { image, untouched, disk }))
 }
 
-/// Notes what was published.
+/// Records what was published.
 pub fn remember(directory: &Path, identity: &Digest, files: &[ImageFile], disk: DiskLayout) -> Result<()> {
     let root = files.iter().find(|file| file.name == ROOT).context("no root.img was built")?;
     let disk = stamp(directory, DISK)?.map(|(_, stamp)| DiskState { layout: disk, stamp });
@@ -122,7 +125,7 @@ fn stamp(directory: &Path, name: &str) -> Result<Option<(u64, Stamp)>> {
     Ok(Some((metadata.len(), stamp)))
 }
 
-/// Which boot of the machine this is (proc(5)).
+/// File with the boot id of the machine (proc(5)).
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 #[cfg(test)]

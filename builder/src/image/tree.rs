@@ -1,5 +1,5 @@
-//! The finished file tree: the configured root directory, what the recipe adds and leaves out, and nothing that differs
-//! from build to build.
+//! The finished file tree: the configured root directory with the recipe's additions and removals, and without
+//! anything that differs from build to build.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -15,13 +15,14 @@ use super::root::{self, Root};
 use crate::lock::Lock;
 use crate::recipe::{AptSourceEntry, ExtraFile, ExtraKind, Recipe};
 
-/// Raised whenever the same root directory and recipe would become another file system.
+/// Format version; raised whenever the same root directory and recipe would become another file system.
 const FORMAT: u32 = 1;
 
-/// Where apt in the appliance finds its sources.
+/// Path of apt's sources in the appliance.
 const APT_SOURCES: &str = "etc/apt/sources.list.d/rocbed.sources";
 
-/// Makes the root file system's tree. `epoch` is the newest time that anything in it may have, in seconds since 1970.
+/// Makes the root file system's tree. `epoch` is the latest timestamp that anything in it may have, in seconds since
+/// 1970.
 pub fn finish(root: &Root, recipe: &Recipe, kernel: &Kernel, kept: &Selection, epoch: i64) -> Result<FileTree> {
     let mut tree = fsimage::scan(&root.path).context("reading the root directory")?;
     drop_host_attributes(&mut tree);
@@ -53,8 +54,8 @@ fn add_recipe(tree: &mut FileTree, recipe: &Recipe, epoch: i64) -> Result<()> {
     Ok(())
 }
 
-/// What a recipe has besides packages, as paths that are not so in the root directory, with the directories they are in:
-/// for testbeds, which put them over it.
+/// What a recipe adds besides packages, as paths that differ from the root directory, with their parent directories:
+/// for testbeds, which lay them over it.
 pub fn additions(root: &Root, recipe: &Recipe, epoch: i64) -> Result<Vec<(Vec<u8>, Node)>> {
     let before = fsimage::scan(&root.path).context("reading the root directory")?;
     let mut after = before.clone();
@@ -75,8 +76,8 @@ pub fn additions(root: &Root, recipe: &Recipe, epoch: i64) -> Result<Vec<(Vec<u8
         .collect())
 }
 
-/// Keeps of the extended attributes only file capabilities, which are all that Debian's packages set. Any other one is
-/// this machine's: SELinux labels, or access lists inherited from the directory that the cache is in.
+/// Removes all extended attributes but file capabilities, which are all that Debian's packages set. Any others come
+/// from this machine: SELinux labels, or access lists inherited from the cache's directory.
 fn drop_host_attributes(tree: &mut FileTree) {
     let paths: Vec<Vec<u8>> = tree.iter().map(|(path, _)| path.to_vec()).collect();
     for path in paths {
@@ -86,7 +87,7 @@ fn drop_host_attributes(tree: &mut FileTree) {
     }
 }
 
-/// What the tree follows from: equal identities are equal trees, wherever they are made.
+/// Digest of the tree's inputs: equal digests mean equal trees, wherever they are made.
 pub fn identity(recipe: &Recipe, lock: &Lock, epoch: i64) -> Digest {
     let file = |file: &ExtraFile| {
         let (kind, content) = match &file.kind {
@@ -112,8 +113,8 @@ pub fn identity(recipe: &Recipe, lock: &Lock, epoch: i64) -> Digest {
     Digest::of(inputs.to_string().as_bytes())
 }
 
-/// Leaves out the kernel modules that the image does not keep, in dpkg's database too, so that `dpkg --verify` finds
-/// everything that it knows of; and adds the indexes that depmod would have made.
+/// Removes the kernel modules that the image does not keep, also from dpkg's database, so that `dpkg --verify` finds
+/// every file it knows; and adds the indexes that depmod would have made.
 fn prune(tree: &mut FileTree, kernel: &Kernel, kept: &Selection, time: Timestamp) -> Result<()> {
     let home = kernel.home();
     let names: BTreeSet<String> = kept.paths.iter().filter_map(|path| finish::module_name(path.as_bytes())).collect();
@@ -134,7 +135,7 @@ fn below(tree: &FileTree, directory: &str) -> BTreeSet<Vec<u8>> {
     tree.descendants(directory).map(|(path, _)| path.to_vec()).collect()
 }
 
-/// Takes paths out of the file lists and checksums of the kernel packages in dpkg's database.
+/// Removes paths from the file lists and checksums of the kernel packages in dpkg's database.
 fn forget(tree: &mut FileTree, gone: &BTreeSet<&[u8]>) -> Result<()> {
     if gone.is_empty() {
         return Ok(());
@@ -155,7 +156,7 @@ fn forget(tree: &mut FileTree, gone: &BTreeSet<&[u8]>) -> Result<()> {
             .with_context(|| format!("reading /{}", String::from_utf8_lossy(&path)))?;
         let checksums = path.ends_with(b".md5sums");
         let names = |line: &&[u8]| {
-            // A list has absolute paths, a line of checksums 32 digits, two spaces and a relative path.
+            // A list has absolute paths; a line of checksums has 32 digits, two spaces and a relative path.
             let path = if checksums { line.get(34..) } else { line.strip_prefix(b"/") };
             !path.is_some_and(|path| gone.contains(path.strip_suffix(b"\n").unwrap_or(path)))
         };
@@ -167,7 +168,7 @@ fn forget(tree: &mut FileTree, gone: &BTreeSet<&[u8]>) -> Result<()> {
     Ok(())
 }
 
-/// Adds a user, and the group of its own if no group has its number yet.
+/// Adds a user, and a group for it if no group has its number yet.
 fn add_user(tree: &mut FileTree, user: &crate::recipe::User, epoch: i64) -> Result<()> {
     let groups = String::from_utf8_lossy(&read_file(tree, "etc/group")?).into_owned();
     if !groups.lines().any(|line| line.split(':').nth(2) == Some(user.gid.to_string().as_str())) {
@@ -200,7 +201,7 @@ fn add_file(tree: &mut FileTree, file: &ExtraFile, time: Timestamp) -> Result<()
     Ok(())
 }
 
-/// A user's or group's number, given as that or by name in the third field of a database.
+/// Number of a user or group, given as a number or by name, which is looked up in the third field of a database.
 fn id(tree: &FileTree, database: &str, name: &str) -> Result<u32> {
     if let Ok(number) = name.parse() {
         return Ok(number);
@@ -213,7 +214,7 @@ fn id(tree: &FileTree, database: &str, name: &str) -> Result<u32> {
     })
 }
 
-/// The bytes of a regular file.
+/// The content of a regular file.
 fn read_file(tree: &FileTree, path: &str) -> Result<Vec<u8>> {
     let node = tree.get(path).with_context(|| format!("the root file system has no /{path}"))?;
     let NodeKind::File(content) = &node.kind else { anyhow::bail!("/{path} is not a regular file") };
@@ -222,12 +223,12 @@ fn read_file(tree: &FileTree, path: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Sources in deb822 style (sources.list(5)).
+/// Formats sources in deb822 style (sources.list(5)).
 fn apt_sources(sources: &[AptSourceEntry]) -> String {
     let stanza = |source: &AptSourceEntry| {
         let check = if source.check_valid_until { "" } else { "Check-Valid-Until: no\n" };
         let components = source.components.join(" ");
-        // A flat archive has none, and apt refuses an empty list.
+        // A flat archive has no components, and apt refuses an empty list.
         let components = if components.is_empty() { String::new() } else { format!("Components: {components}\n") };
         format!(
             "Types: {}\nURIs: {}\nSuites: {}\n{components}Signed-By: {}\n{check}",

@@ -1,4 +1,4 @@
-//! What two images differ in besides their packages: their files, and the paths of their root file systems.
+//! Compares two images apart from their packages: their files, and the paths of their root file systems.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,38 +17,38 @@ use crate::image::IMAGE_FILES;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]
 pub enum Difference {
-    /// Only the new image has this file.
+    /// A file that only the new image has.
     FileAdded {
-        /// Its name.
+        /// File name.
         name: String,
     },
-    /// Only the old image has it.
+    /// A file that only the old image has.
     FileRemoved {
-        /// Its name.
+        /// File name.
         name: String,
     },
-    /// Both have it, with other bytes.
+    /// A file whose content differs.
     FileChanged {
-        /// Its name.
+        /// File name.
         name: String,
-        /// What differs, in words.
+        /// The difference, in words.
         what: String,
     },
-    /// Only the new root file system has this path.
+    /// A path that only the new root file system has.
     PathAdded {
-        /// The path.
+        /// Path in the root file system.
         path: String,
     },
-    /// Only the old one has it.
+    /// A path that only the old root file system has.
     PathRemoved {
-        /// The path.
+        /// Path in the root file system.
         path: String,
     },
-    /// Both have it, and it is another file, directory or link.
+    /// A path that is another file, directory or link in the new one.
     PathChanged {
-        /// The path.
+        /// Path in the root file system.
         path: String,
-        /// What differs, in words.
+        /// The difference, in words.
         what: String,
     },
 }
@@ -66,8 +66,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares two image directories file by file, or two files; and the paths of their root file systems, where both have
-/// one. Of directories that lack some of an image's files, what is there is compared.
+/// Compares two image directories file by file, or two files; and the paths of their root file systems, if both have
+/// one. Of directories that lack some of an image's files, the existing ones are compared.
 pub fn compare(old: &Path, new: &Path) -> Result<Vec<Difference>> {
     let mut differences = Vec::new();
     match (old.is_dir(), new.is_dir()) {
@@ -90,7 +90,7 @@ pub fn compare(old: &Path, new: &Path) -> Result<Vec<Difference>> {
             }
         }
         (false, false) => differences.extend(compare_files(old, new, &new.display().to_string())?),
-        // The root of an image, perhaps: its paths tell.
+        // Possibly the root of an image: its paths are compared below.
         _ => {}
     }
     if let (Some(mut before), Some(mut now)) = (root::open(old)?, root::open(new)?) {
@@ -104,7 +104,7 @@ fn compare_files(old: &Path, new: &Path, name: &str) -> Result<Option<Difference
         let reading = || format!("reading {}", path.display());
         let file = File::open(path).with_context(reading)?;
         let length = super::input::length(&file).with_context(reading)?;
-        // A device has no holes to be found.
+        // Holes cannot be found on a device.
         let digest = if file.metadata().with_context(reading)?.is_file() {
             sha256(&file).with_context(reading)?
         } else {
@@ -146,7 +146,8 @@ fn compare_roots(old: &mut Reader<File>, new: &mut Reader<File>) -> Result<Vec<D
     Ok(differences)
 }
 
-/// What differs, the most telling first. Times follow from the archive's date, and say nothing of their own.
+/// Describes the difference of two entries, the most telling part first. Times are derived from the archive's date, so
+/// they are ignored.
 fn compare_entries(
     (old, one): (&mut Reader<File>, &Entry),
     (new, other): (&mut Reader<File>, &Entry),

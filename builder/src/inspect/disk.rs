@@ -1,4 +1,4 @@
-//! Partitioned disks.
+//! Reports on partitioned disks.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,7 +12,7 @@ use super::input;
 use super::program::{self, ProgramReport};
 use super::root::{self, RootReport};
 
-/// A disk.
+/// Report on a disk.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DiskReport {
@@ -26,29 +26,29 @@ pub struct DiskReport {
     pub partitions: Vec<PartitionReport>,
 }
 
-/// A partition.
+/// Report on a partition.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PartitionReport {
-    /// Number, from 1.
+    /// Partition number, from 1.
     pub number: u32,
-    /// PARTLABEL.
+    /// Name (PARTLABEL).
     pub name: String,
-    /// PARTUUID.
+    /// UUID (PARTUUID).
     pub guid: String,
     /// Type GUID.
     pub type_guid: String,
-    /// First byte.
+    /// Offset of the first byte.
     pub start: u64,
     /// Length in bytes.
     pub size: u64,
-    /// Files on an EFI system partition, with their lengths.
+    /// For an EFI system partition: its files, with their lengths in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<(String, u64)>>,
-    /// What firmware starts from an EFI system partition.
+    /// For an EFI system partition: the program that firmware boots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boots: Option<ProgramReport>,
-    /// A root file system.
+    /// For a root partition: its file system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<RootReport>,
 }
@@ -82,13 +82,13 @@ pub(super) fn read(mut file: File, files: bool) -> Result<DiskReport> {
     Ok(DiskReport { guid, sector_size: table.sector_size.bytes(), size, partitions })
 }
 
-/// An EFI system partition alone, as of a stick's first partition.
+/// Report on an EFI system partition alone, such as a stick's first partition.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct EspReport {
-    /// Files, with their lengths in bytes.
+    /// Its files, with their lengths in bytes.
     pub files: Vec<(String, u64)>,
-    /// What firmware starts from it.
+    /// Program that firmware boots from it.
     pub boots: Option<ProgramReport>,
 }
 
@@ -109,7 +109,7 @@ fn esp(file: File, offset: u64) -> Result<Esp> {
     Ok((Some(files), boots))
 }
 
-/// The root partition of a disk: where it starts.
+/// Offset of a disk's root partition in bytes.
 pub(super) fn root_partition(file: &mut (impl Read + std::io::Seek)) -> Result<u64> {
     let table = gpt::read(file).context("reading the partition table")?;
     let root = table.partitions.iter().find(|(_, partition)| partition.type_guid == types::ROOT_X86_64);

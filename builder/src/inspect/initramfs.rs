@@ -1,4 +1,4 @@
-//! Initramfs files: a plain archive with the settings, then a compressed one.
+//! Reports on initramfs files: an uncompressed archive with the settings, then a compressed one.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,20 +9,20 @@ use serde::Serialize;
 
 use crate::image::initramfs::SETTINGS;
 
-/// No initramfs unpacks to more.
+/// Limit on the unpacked size, in bytes.
 const MAX_SIZE: u64 = 4 << 30;
 
-/// What an initramfs holds.
+/// Report on an initramfs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct InitramfsReport {
-    /// Kernel modules in it.
+    /// Number of kernel modules in it.
     pub modules: usize,
     /// Length of rocbed-init in bytes.
     pub init: u64,
     /// The appliance's settings, as TOML.
     pub settings: String,
-    /// Every path, if asked for.
+    /// All paths, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<String>>,
 }

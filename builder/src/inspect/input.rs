@@ -1,4 +1,4 @@
-//! What is inspected: a file, a block device, or what comes through a pipe; compressed by zstd or not.
+//! Input of an inspection: a file, a block device or a pipe, zstd-compressed or not.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Seek, SeekFrom};
@@ -7,19 +7,19 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Stands for stdin.
+/// Path that stands for stdin.
 pub(super) const STDIN: &str = "-";
 
 /// The start of a Zstandard frame (RFC 8878, section 3.1.1).
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Bytes of the largest image that is unpacked to be looked at.
+/// Limit on the size of an unpacked image, in bytes.
 const LARGEST: u64 = 256 << 30;
 
-/// Bytes that tell of which kind a file is.
+/// Number of bytes needed to recognise the type of a file.
 const START: u64 = 8192;
 
-/// Opens it as something in which one can go to any place.
+/// Opens the input as a seekable file.
 pub(super) fn open(path: &Path) -> Result<File> {
     let opening = || format!("opening {}", path.display());
     if path.as_os_str() == STDIN {
@@ -44,7 +44,7 @@ pub(super) fn open(path: &Path) -> Result<File> {
     if first.starts_with(&ZSTD) { unpacked(file, path) } else { Ok(file) }
 }
 
-/// The first bytes, and the file at its first byte again.
+/// Reads the first bytes, and seeks back to the start.
 pub(super) fn start(mut file: &File) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     file.rewind()?;
@@ -53,14 +53,14 @@ pub(super) fn start(mut file: &File) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Bytes of a file or a device, whose metadata has no length.
+/// Length in bytes, also of a device, whose metadata has none.
 pub(super) fn length(mut file: &File) -> io::Result<u64> {
     let length = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
     Ok(length)
 }
 
-/// All of a stream in a temporary file, where one can go to any place. It is decompressed, if it begins so.
+/// Copies a stream into a temporary file, which is seekable. It is decompressed if it is zstd-compressed.
 fn unpacked(mut stream: impl Read, path: &Path) -> Result<File> {
     let name = if path.as_os_str() == STDIN { "stdin".to_owned() } else { path.display().to_string() };
     let mut first = Vec::new();
@@ -83,7 +83,7 @@ fn unpacked(mut stream: impl Read, path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Copies with holes for zeros.
+/// Copies, leaving holes for zeros.
 fn copy(from: impl Read, to: &mut File) -> io::Result<()> {
     let mut from = from.take(LARGEST + 1);
     let (mut buffer, mut length) = (vec![0; 1 << 20], 0);

@@ -1,4 +1,4 @@
-//! What is in an image, read from its bytes and never from the manifest.
+//! Reports on the contents of an image, read from its bytes and never from the manifest.
 
 mod compare;
 mod disk;
@@ -19,10 +19,10 @@ pub use initramfs::InitramfsReport;
 pub use program::ProgramReport;
 pub use root::{RootReport, root_packages};
 
-/// Files of an image directory that say something of their own, in the order in which they are shown.
+/// Files of an image directory that are reported on, in the order in which they are shown.
 const FILES: [&str; 4] = ["disk.img", "uki.efi", "initrd.img", "root.img"];
 
-/// One file's report.
+/// Report on one file.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Report {
@@ -38,12 +38,12 @@ pub enum Report {
     Initramfs(InitramfsReport),
 }
 
-/// Files that say the same where the first is not there: what `rocbed netboot --files` and whoever keeps only what is small
-/// have of an image.
+/// Compressed files to use if the uncompressed one is missing, as in the output of `rocbed netboot --files` or where
+/// only small files were kept.
 const COMPRESSED: [(&str, &str); 2] = [("disk.img", "disk.img.zst"), ("root.img", "root.img.zst")];
 
-/// Inspects an image directory's files, or one file, a disk, or stdin. `files` asks for every path of the root and the
-/// initramfs.
+/// Inspects an image directory's files, a single file, a disk, or stdin. `files` requests all paths of the root and
+/// the initramfs.
 pub fn inspect(path: &Path, files: bool) -> Result<BTreeMap<String, Report>> {
     if !path.is_dir() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -67,7 +67,7 @@ fn there_is(directory: &Path, name: &'static str) -> Option<&'static str> {
     std::iter::once(name).chain(compressed).find(|name| directory.join(name).is_file())
 }
 
-/// Inspects one file, whose kind its first bytes tell.
+/// Inspects one file; its type is recognised by its first bytes.
 fn file(path: &Path, files: bool) -> Result<Report> {
     let file = input::open(path)?;
     let start = input::start(&file).with_context(|| format!("reading {}", path.display()))?;
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// A partition alone, as it is below /dev, has no table before it.
+    /// A partition on its own, as below /dev, has no partition table before it.
     #[test]
     fn an_efi_system_partition_is_told_from_a_disk() -> Result<()> {
         let directory = tempfile::tempdir()?;

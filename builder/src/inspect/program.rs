@@ -1,4 +1,4 @@
-//! Unified kernel images.
+//! Reports on unified kernel images.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use diskimage::uki;
 use serde::Serialize;
 
-/// What a unified kernel image says of itself.
+/// Report on a unified kernel image.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ProgramReport {

@@ -1,4 +1,4 @@
-//! Root file systems.
+//! Reports on root file systems.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,30 +12,30 @@ use serde::Serialize;
 
 use super::{disk, input, there_is};
 
-/// dpkg's list of what is installed (dpkg(1), FILES).
+/// dpkg's database of installed packages (dpkg(1), FILES).
 const STATUS: &str = "var/lib/dpkg/status";
 
-/// A root file system.
+/// Report on a root file system.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RootReport {
     /// UUID of the file system.
     pub uuid: String,
-    /// Its label.
+    /// File system label.
     pub label: String,
     /// Length in bytes.
     pub size: u64,
     /// Free space in bytes.
     pub free: u64,
-    /// Names of its features.
+    /// Names of the file system's features.
     pub features: Vec<&'static str>,
-    /// How many paths there are.
+    /// Number of paths.
     pub paths: usize,
     /// Kernel versions with modules in it.
     pub kernels: Vec<String>,
-    /// Installed packages by name, with their versions; none in a file system without dpkg's list.
+    /// Installed packages by name, with their versions; empty for a file system without dpkg's database.
     pub packages: BTreeMap<String, String>,
-    /// Every path, if asked for.
+    /// All paths, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<String>>,
 }
@@ -64,7 +64,7 @@ pub(super) fn read(file: impl Read + Seek, offset: u64, files: bool) -> Result<R
     })
 }
 
-/// The installed packages; `None` for a file system without dpkg's list, such as a stick's data partition.
+/// The installed packages; `None` for a file system without dpkg's database, such as a stick's data partition.
 fn packages(reader: &mut Reader<impl Read + Seek>) -> Result<Option<BTreeMap<String, String>>> {
     let mut text = Vec::new();
     let mut status = match reader.open_file(STATUS) {
@@ -89,8 +89,8 @@ fn installed(status: &[u8]) -> Result<BTreeMap<String, String>> {
     Ok(packages)
 }
 
-/// The root file system of an image directory, a disk or a file; `None` for a directory that has neither `root.img` nor
-/// `disk.img`, compressed or not.
+/// Opens the root file system of an image directory, a disk or a file; `None` for a directory that has neither
+/// `root.img` nor `disk.img`, compressed or not.
 pub(super) fn open(path: &Path) -> Result<Option<Reader<File>>> {
     let path = if path.is_dir() {
         let Some(name) = ["root.img", "disk.img"].into_iter().find_map(|name| there_is(path, name)) else {
@@ -102,7 +102,7 @@ pub(super) fn open(path: &Path) -> Result<Option<Reader<File>>> {
     };
     let context = || format!("reading the root file system of {}", path.display());
     let file = input::open(&path)?;
-    // Not a file system: then a disk with one on it.
+    // Not a file system: then it should be a disk that contains one.
     match Reader::open(file.try_clone().with_context(context)?, 0) {
         Err(ReadError::NotExt4(_)) => {
             let mut disk = file.try_clone().with_context(context)?;

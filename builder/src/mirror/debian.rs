@@ -1,8 +1,8 @@
-//! Which of apt's sources is a mirror of Debian's main archive.
+//! Recognises mirrors of Debian's main archive among apt's sources.
 //!
-//! A mirror has all suites, so the one that a machine takes its own suite from will do for another. Many others publish
-//! packages for Debian, under addresses that end in `/debian`, in suites that are called as Debian's, with a component `main`;
-//! and security updates and backports have addresses of their own.
+//! A mirror has all suites, so the one that provides a machine's own suite can provide another. Many other archives
+//! publish packages for Debian, with addresses that end in `/debian`, with the names of Debian's suites, and with a
+//! component `main`; and security updates and backports have addresses of their own.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::sources::AptSource;
 
-/// Debian's suites and the code names of its releases that are on mirrors: no updates, backports, security or debug symbols.
+/// Debian's suites and release code names that mirrors have: no updates, backports, security or debug symbols.
 const SUITES: [&str; 14] = [
     "sid",
     "unstable",
@@ -28,29 +28,29 @@ const SUITES: [&str; 14] = [
     "rc-buggy",
 ];
 
-/// Archives of Debian that are not the main one, by the last part of their address.
+/// Archives of Debian other than the main one, by the last part of their address.
 const OTHERS: [&str; 5] = ["debian-security", "debian-backports", "debian-ports", "debian-debug", "debian-archive"];
 
-/// How sure it is, least first.
+/// Strength of the evidence, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evidence {
-    /// The address and the suite look like it.
+    /// The address and the suite look like Debian's.
     Address,
-    /// Debian's keyring has to have signed it.
+    /// The source is limited to Debian's keyring.
     Keyring,
-    /// apt has fetched its Release file, which says so.
+    /// The Release file that apt has fetched names Debian.
     Release,
 }
 
-/// Whether a source is a mirror of Debian's main archive, as far as this machine can tell; `lists` is apt's directory of what it
-/// has fetched.
+/// Evidence that a source is a mirror of Debian's main archive, as far as this machine can tell; `lists` is the
+/// directory of apt's fetched lists.
 pub fn evidence(source: &AptSource, lists: &Path) -> Option<Evidence> {
     let suites = source.suites.iter().filter(|suite| SUITES.contains(&suite.as_str()));
     let suites: Vec<&String> = suites.collect();
     if suites.is_empty() || !source.components.iter().any(|component| component == "main") {
         return None;
     }
-    // What apt knows of the archive is better than any guess.
+    // A Release file that apt has fetched is better than any guess.
     if let Some(origin) = suites.iter().find_map(|suite| origin_and_label(lists, &source.uri, suite)) {
         return (origin == ("Debian".into(), "Debian".into())).then_some(Evidence::Release);
     }
@@ -81,7 +81,7 @@ fn origin_and_label(lists: &Path, uri: &str, suite: &str) -> Option<(String, Str
     Some((field("Origin"), field("Label")))
 }
 
-/// How apt calls the file that it keeps what is at an address in.
+/// Name of the file in which apt stores what it fetched from an address.
 fn file_name(uri: &str) -> String {
     let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
     let rest = rest.strip_prefix("//").unwrap_or(rest);

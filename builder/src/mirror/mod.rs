@@ -1,4 +1,4 @@
-//! Which mirror packages come from, and who says so: the command line, the recipe, or this machine's own apt.
+//! The mirror that packages come from, and its origin: the command line, the recipe, or this machine's own apt.
 
 mod debian;
 mod proxies;
@@ -14,19 +14,19 @@ pub use sources::Place;
 
 use debian::evidence;
 
-/// Where Debian can be had from anywhere.
+/// Debian's mirror for use from anywhere.
 pub const PUBLIC_MIRROR: &str = "http://ftp.debian.org/debian";
 
-/// A mirror, and where its address comes from.
+/// A mirror, and the origin of its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
-    /// Its base address, without a slash at the end.
+    /// Base address, without a slash at the end.
     pub url: String,
-    /// Who named it.
+    /// Origin of the address.
     pub origin: Origin,
 }
 
-/// Who named a mirror.
+/// Origin of a mirror's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The option `--mirror`.
@@ -37,7 +37,7 @@ pub enum Origin {
     Recipe,
     /// A line of apt's sources.
     Apt(Place),
-    /// Nobody.
+    /// The default, [`PUBLIC_MIRROR`].
     Default,
 }
 
@@ -60,26 +60,27 @@ impl fmt::Display for Mirror {
 }
 
 impl Mirror {
-    /// A mirror that somebody named. `file:/path`, `copy:/path` and `mirror+file:/path` are understood as apt does.
+    /// A mirror named by `origin`. `file:/path`, `copy:/path` and `mirror+file:/path` are understood as apt does.
     pub fn new(url: &str, origin: Origin) -> Self {
         let url = usable(url).unwrap_or_else(|| url.trim().to_owned());
         Self { url: url.trim_end_matches('/').to_owned(), origin }
     }
 
-    /// The one that `--mirror` or `ROCBED_MIRROR` names: the parser of the command line takes both for the option.
+    /// The mirror named by `--mirror` or `ROCBED_MIRROR`: the command line parser returns both as the option.
     pub fn given(url: &str) -> Self {
         let variable = std::env::var("ROCBED_MIRROR").is_ok_and(|value| value == url);
-        // An option with the variable's value is the same mirror, and turning either does it.
+        // An option with the variable's value is the same mirror, and changing either has the same effect.
         Self::new(url, if variable { Origin::Environment } else { Origin::Option })
     }
 
-    /// The mirror of Debian that this machine's own apt uses, else [`PUBLIC_MIRROR`]; one that has `suite`, if there is a choice.
+    /// The Debian mirror that this machine's own apt uses, else [`PUBLIC_MIRROR`]; if there are several, one that has
+    /// `suite`.
     pub fn of_this_machine(suite: &str) -> Self {
         find_in(Path::new("/etc/apt"), Path::new("/var/lib/apt/lists"), suite)
             .unwrap_or_else(|| Self { url: PUBLIC_MIRROR.to_owned(), origin: Origin::Default })
     }
 
-    /// What to say when something of it cannot be had.
+    /// Advice for when a file cannot be fetched from the mirror.
     pub fn help(&self) -> String {
         format!(
             "the mirror is {self}\n  help: --mirror (or ROCBED_MIRROR, or archive.mirror in the recipe) names another"
@@ -87,7 +88,8 @@ impl Mirror {
     }
 }
 
-/// The best of apt's sources: those first that are certainly Debian's, then those that have the suite, then as they come.
+/// The best of apt's sources: first by the evidence that they are Debian's, then those that have the suite, then in
+/// order.
 fn find_in(apt: &Path, lists: &Path, suite: &str) -> Option<Mirror> {
     let candidates = sources::read(apt).into_iter().filter_map(|source| {
         let (evidence, url) = (evidence(&source, lists)?, usable(&source.uri)?);
@@ -98,8 +100,8 @@ fn find_in(apt: &Path, lists: &Path, suite: &str) -> Option<Mirror> {
     candidates.min_by_key(|(rank, _)| *rank).map(|(_, mirror)| mirror)
 }
 
-/// The address that files are fetched from for one of apt's (sources.list(5), "URI specification"); `None` for methods that only
-/// apt has.
+/// The address to fetch files from for one of apt's (sources.list(5), "URI specification"); `None` for methods that
+/// only apt has.
 fn usable(uri: &str) -> Option<String> {
     let (method, rest) = uri.trim().split_once(':')?;
     let path = || {

@@ -1,4 +1,4 @@
-//! The proxies to download through: the environment's, else those that this machine's own apt uses.
+//! The proxies to download through: from the environment, else those that this machine's own apt uses.
 
 use std::process::{Command, Stdio};
 
@@ -7,13 +7,13 @@ use store::fetch::proxy::{BadProxy, Proxies, Scheme};
 /// The proxies of this machine.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// They.
+    /// Proxies by protocol.
     pub proxies: Proxies,
-    /// The program that apt would ask for a proxy, where nothing else names one. It is not run.
+    /// Program that apt would ask for a proxy if no other setting names one. It is not run.
     pub auto_detect: Option<String>,
 }
 
-/// The proxies that the environment names; for a protocol that it says nothing of, those of apt's configuration
+/// The proxies named by the environment; for a protocol without one, those of apt's configuration
 /// (apt-transport-http(1)).
 pub fn proxies() -> Found {
     let environment = Proxies::from_environment();
@@ -24,10 +24,10 @@ pub fn proxies() -> Found {
     Found { proxies, auto_detect: auto_detect.filter(|_| !is_named) }
 }
 
-/// What an apt that has these sources has to be told of the proxies (apt.conf(5)); empty if there are none.
+/// apt configuration (apt.conf(5)) with the proxies for these sources; empty if there are none.
 ///
 /// # Errors
-/// Where a proxy is set that cannot be used.
+/// If a configured proxy cannot be used.
 pub fn configuration_for<'a>(proxies: &Proxies, uris: impl Iterator<Item = &'a str>) -> Result<String, BadProxy> {
     let mut lines = std::collections::BTreeSet::new();
     for uri in uris {
@@ -36,7 +36,7 @@ pub fn configuration_for<'a>(proxies: &Proxies, uris: impl Iterator<Item = &'a s
             continue;
         };
         let host = rest.split(['/', ':']).next().unwrap_or_default();
-        // For each host by itself: apt knows no networks and ports in its exceptions.
+        // For each host separately: apt's exceptions do not support networks and ports.
         if let Some(chosen) = proxies.for_url(uri)? {
             let address = chosen.proxy.url_with_password();
             lines.insert(format!("Acquire::{scheme}::Proxy::{host} \"{address}\";\n"));
@@ -45,7 +45,7 @@ pub fn configuration_for<'a>(proxies: &Proxies, uris: impl Iterator<Item = &'a s
     Ok(lines.into_iter().collect())
 }
 
-/// What apt says of its `Acquire::http` and `Acquire::https`, a line each; nothing where there is no apt.
+/// apt's settings in `Acquire::http` and `Acquire::https`, one per line; empty where there is no apt.
 fn apt_configuration() -> String {
     let mut command = Command::new("apt-config");
     command.args(["dump", "--format", "%f=%v%n", "Acquire::http", "Acquire::https"]);
@@ -61,7 +61,7 @@ fn parse(text: &str) -> (Proxies, Option<String>) {
         let found = settings.iter().find(|(name, value)| name.eq_ignore_ascii_case(wanted) && !value.is_empty());
         found.map(|(_, value)| *value)
     };
-    // What is said of http holds for https too, if that has no setting of its own.
+    // Settings for http apply to https too, if that has none of its own.
     for (scheme, trees) in [(Scheme::Http, &["http"][..]), (Scheme::Https, &["https", "http"])] {
         let names = trees.iter().map(|tree| format!("Acquire::{tree}::Proxy"));
         let general = names.clone().find_map(|name| find(&name).map(|value| (name, value)));

@@ -1,4 +1,5 @@
-//! apt's own list of archives: `/etc/apt/sources.list` and the files of `sources.list.d`, as sources.list(5) has them.
+//! apt's configured archives: `/etc/apt/sources.list` and the files of `sources.list.d`, in the formats of
+//! sources.list(5).
 
 use std::fmt;
 use std::fs;
@@ -8,7 +9,7 @@ use debian::deb822::{Comments, Paragraph, Paragraphs};
 
 use crate::archive::ARCHITECTURE;
 
-/// One address of an archive of binary packages that apt uses here.
+/// One address of an archive of binary packages in apt's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AptSource {
     /// The address as written.
@@ -17,18 +18,18 @@ pub struct AptSource {
     pub suites: Vec<String>,
     /// Components.
     pub components: Vec<String>,
-    /// Whose signature is accepted: paths, fingerprints, or a whole key.
+    /// Accepted signing keys: paths, fingerprints, or a whole key.
     pub signed_by: Option<String>,
-    /// Where it is written.
+    /// Position in apt's configuration.
     pub place: Place,
 }
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: usize,
 }
 
@@ -38,8 +39,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// The sources for this architecture that are not switched off, in the order in which apt reads them. Files that cannot be read
-/// are passed over: apt's configuration is a hint here, and a wrong one can be overridden.
+/// The enabled sources for this architecture, in the order in which apt reads them. Unreadable files are skipped:
+/// apt's configuration is only a hint here, and a wrong one can be overridden.
 pub fn read(apt: &Path) -> Vec<AptSource> {
     let mut files = vec![apt.join("sources.list")];
     let parts =
@@ -61,7 +62,7 @@ fn is_read(path: &Path) -> bool {
 /// The sources of one file.
 pub fn parse(text: &str, path: &Path) -> Vec<AptSource> {
     if path.extension().is_some_and(|end| end == "sources") {
-        // What follows a stanza that is not one is passed over.
+        // Anything after an invalid stanza is skipped.
         return Paragraphs::new(text, Comments::Allowed)
             .map_while(Result::ok)
             .flat_map(|stanza| of_stanza(&stanza, path))
@@ -82,7 +83,7 @@ fn of_line(line: &str, place: Place) -> Option<AptSource> {
     let mut words = rest.split_whitespace().map(str::to_owned);
     let (uri, suite) = (words.next()?, words.next()?);
     let options: Vec<(&str, &str)> = options.split_whitespace().filter_map(|word| word.split_once('=')).collect();
-    // `arch+=` and `arch-=` change the list that there would be otherwise.
+    // `arch+=` and `arch-=` change the default list.
     let option =
         |name: &str| options.iter().rev().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
     let is_ours = |list: &str| list.split(',').any(|word| word == ARCHITECTURE);
@@ -93,14 +94,14 @@ fn of_line(line: &str, place: Place) -> Option<AptSource> {
     Some(AptSource { uri, suites, components, signed_by: option("signed-by").map(str::to_owned), place })
 }
 
-/// The sources of one stanza, an address each; none if it is switched off or for source packages only.
+/// The sources of one stanza, one per address; none if it is disabled or for source packages only.
 fn of_stanza(stanza: &Paragraph<'_>, path: &Path) -> Vec<AptSource> {
     let words = |name: &str| -> Option<Vec<String>> {
         let field = stanza.field(name)?;
         Some(field.lines().flat_map(str::split_whitespace).map(str::to_owned).collect())
     };
     let has = |name: &str, word: &str| words(name).is_some_and(|words| words.iter().any(|known| known == word));
-    // All that apt takes for no.
+    // All values that apt understands as no.
     let is_off = |value: &str| {
         ["no", "false", "without", "off", "disable", "0"].iter().any(|no| value.trim().eq_ignore_ascii_case(no))
     };

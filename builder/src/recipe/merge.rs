@@ -1,4 +1,4 @@
-//! From a chain of recipe files, base first, to one [`Recipe`].
+//! Merges a chain of recipe files, base first, into one [`Recipe`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,12 +17,12 @@ use super::{Archive, ExtraFile, ExtraKind, Group, Image, Kernel, Packages, Recip
 const DEFAULT_SNAPSHOT: &str = "https://snapshot.debian.org/archive/debian";
 const DEFAULT_DATA_SIZE: u64 = 64 << 20;
 
-/// The last layer that says something.
+/// The value of the last layer that sets it.
 fn last<T>(layers: &[Layer], get: impl Fn(&Layer) -> Option<T>) -> Option<T> {
     layers.iter().rev().find_map(get)
 }
 
-/// All layers' lists, one after the other, each value once.
+/// The lists of all layers, concatenated, each value once.
 fn joined(layers: &[Layer], get: impl Fn(&Layer) -> Vec<String>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for value in layers.iter().flat_map(get) {
@@ -33,14 +33,14 @@ fn joined(layers: &[Layer], get: impl Fn(&Layer) -> Vec<String>) -> Vec<String> 
     all
 }
 
-/// An account, with the place of its number in a recipe.
+/// An account, with the position of its number in a recipe file.
 struct Placed<'a, T> {
     account: T,
     layer: &'a Layer,
     number: Range<usize>,
 }
 
-/// In order, a later one in the place of an earlier one with the same name; no two have the same number.
+/// Accounts in order; a later one replaces an earlier one of the same name; no two have the same number.
 fn accounts<T>(
     all: Vec<Placed<T>>,
     name: impl Fn(&T) -> &str,
@@ -81,7 +81,7 @@ fn users(layers: &[Layer]) -> Result<Vec<User>, RecipeError> {
     accounts(all.collect(), |user| &user.name, |user| user.uid)
 }
 
-/// The kernel command line: each layer takes words of those before it off, and adds its own.
+/// The kernel command line: each layer removes words of earlier ones, and adds its own.
 fn cmdline(layers: &[Layer]) -> Result<Vec<String>, RecipeError> {
     let mut words: Vec<String> = Vec::new();
     for layer in layers {
@@ -104,7 +104,8 @@ fn cmdline(layers: &[Layer]) -> Result<Vec<String>, RecipeError> {
     Ok(words)
 }
 
-/// The size of the EFI system partition, not smaller than FAT32 can be. Whether everything fits shows when it is there.
+/// Size of the EFI system partition, at least the minimum of FAT32. Whether everything fits is checked when it is
+/// built.
 fn esp_size(layers: &[Layer], sector_size: u32) -> Result<Option<u64>, RecipeError> {
     let Some((layer, size)) = last_in(layers, |layer| layer.file.image.esp_size.as_ref()) else { return Ok(None) };
     let bytes = size.get_ref().0;
@@ -119,14 +120,14 @@ fn esp_size(layers: &[Layer], sector_size: u32) -> Result<Option<u64>, RecipeErr
     Ok(Some(bytes))
 }
 
-/// Bytes of the smallest EFI system partition, empty; 0 if there are no such sectors.
+/// Size in bytes of the smallest empty EFI system partition; 0 for an unsupported sector size.
 pub(crate) fn minimum_esp(sector_size: u32) -> u64 {
     let empty = FileTree::new(Metadata::root(0o755, Timestamp::default()));
     let sector_size = diskimage::SectorSize::ALL.into_iter().find(|size| size.bytes() == u64::from(sector_size));
     sector_size.and_then(|size| fat::required_size(&empty, size).ok()).unwrap_or_default()
 }
 
-/// The last layer that says something, and what it says.
+/// The last layer that sets a value, with that value.
 fn last_in<'a, T>(layers: &'a [Layer], get: impl Fn(&'a Layer) -> Option<&'a T>) -> Option<(&'a Layer, &'a T)> {
     layers.iter().rev().find_map(|layer| get(layer).map(|value| (layer, value)))
 }
@@ -177,13 +178,13 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
 }
 
 fn archive(layers: &[Layer]) -> Result<Archive, RecipeError> {
-    // The layer that names the suite, where any does.
+    // Index of the last layer that names a suite.
     let named = layers.iter().rposition(|layer| layer.file.archive.suite.is_some());
     let suite = last(layers, |layer| layer.file.archive.suite.clone()).map_or_else(|| "sid".into(), |suite| suite.0);
     let components = last_in(layers, |layer| layer.file.archive.components.as_ref());
     let words = |words: &[Word]| words.iter().map(|word| word.0.clone()).collect::<Vec<_>>();
     let components = if suite.ends_with('/') {
-        // Those of a parent are of the parent's suite.
+        // Values of a parent are for the parent's suite.
         let own = last_in(layers.get(named.unwrap_or(0)..).unwrap_or_default(), |layer| {
             layer.file.archive.components.as_ref()
         });
@@ -292,7 +293,7 @@ fn file(entry: &FileEntry, layer: &Layer) -> Result<ExtraFile, RecipeError> {
     })
 }
 
-/// Nobody adds a file for it to be removed again.
+/// Checks that the build would not remove the added file again.
 fn check_stays(path: &str, kind: &ExtraKind) -> Result<(), String> {
     let node = match kind {
         ExtraKind::File(bytes) if bytes.is_empty() => return Ok(()),

@@ -1,8 +1,8 @@
-//! Recipes: what goes into an image, written in TOML by people.
+//! Recipes: TOML files, written by people, that say what goes into an image.
 //!
 //! [`load`] finds a recipe by name or path, follows `inherits` and resolves everything into a [`Recipe`], in which
-//! nothing is optional that the build needs. The keys are documented in [`model`], from which the JSON Schema and
-//! the reference page are made too.
+//! nothing is optional that the build needs. The keys are documented in [`model`], from which the JSON Schema and the
+//! reference page are generated.
 
 mod merge;
 pub mod model;
@@ -23,21 +23,21 @@ pub use settings::SettingsTable;
 pub use shipped::{lock_text as shipped_lock, names as shipped_names, recipe_text as shipped_text};
 pub use value::parse_size;
 
-/// A recipe with everything inherited and defaulted.
+/// A recipe with inheritance and defaults resolved.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    /// The name it was asked for by: a shipped recipe's name or the file's stem. Image directories are named after it, and
-    /// nothing else that does not take any name: see [`Recipe::key`].
+    /// Name by which it was asked for: a shipped recipe's name or the file's stem. Image directories are named after
+    /// it; where only some characters are allowed, [`Recipe::key`] is used instead.
     pub name: String,
-    /// Where it was read from; `None` for the copy inside the program.
+    /// Path of the recipe file; `None` for the copy embedded in the program.
     pub path: Option<PathBuf>,
-    /// One line that says what the image is for.
+    /// One line about the purpose of the image.
     pub description: String,
-    /// Where packages come from.
+    /// Archive that packages come from.
     pub archive: Archive,
-    /// What the solver is asked for.
+    /// Request to the solver.
     pub packages: Packages,
-    /// The kernel.
+    /// Kernel and modules.
     pub kernel: Kernel,
     /// Extra files, in the order of their paths.
     pub files: Vec<ExtraFile>,
@@ -45,65 +45,65 @@ pub struct Recipe {
     pub groups: Vec<Group>,
     /// Users, in the order written.
     pub users: Vec<User>,
-    /// Sources for apt in the appliance.
+    /// apt sources in the appliance.
     pub apt_sources: Vec<AptSourceEntry>,
     /// The appliance's settings.
     pub settings: SettingsTable,
-    /// Sizes.
+    /// Sizes of the image's parts.
     pub image: Image,
 }
 
-/// Where packages come from.
+/// Archive that packages come from.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Archive {
-    /// Suite.
+    /// Suite, for example `sid`.
     pub suite: String,
-    /// Components.
+    /// Components, for example `main`.
     pub components: Vec<String>,
-    /// The recipe's own mirror, if it names one.
+    /// The recipe's own mirror, if set.
     pub mirror: Option<String>,
-    /// Snapshot service, empty for none.
+    /// URL of the snapshot service; empty for none.
     pub snapshot: String,
     /// Refuse an archive past its `Valid-Until`.
     pub check_valid_until: bool,
-    /// Keyring files; empty for the keyring that rocbed carries.
+    /// Keyring files; empty for the keyring embedded in rocbed.
     pub keyrings: Vec<PathBuf>,
 }
 
-/// What the solver is asked for.
+/// Request to the solver.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Packages {
-    /// Relations to satisfy.
+    /// Package relations to satisfy.
     pub install: Vec<String>,
-    /// Names never to install.
+    /// Names of packages never to install.
     pub exclude: Vec<String>,
-    /// Follow Recommends.
+    /// Whether to follow Recommends.
     pub recommends: bool,
     /// debconf answers.
     pub preseed: Vec<String>,
 }
 
-/// The kernel.
+/// Kernel and modules.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    /// Debian's flavour name.
+    /// Debian's name for the kernel flavour.
     pub flavour: String,
-    /// Command line words, `root=` not among them.
+    /// Words of the kernel command line, without `root=`.
     pub cmdline: Vec<String>,
     /// Modules kept in the root; `*` for all.
     pub modules: Vec<String>,
-    /// Modules in the initramfs beyond the default ones.
+    /// Modules in the initramfs in addition to the default ones.
     pub initramfs_modules: Vec<String>,
 }
 
-/// An extra file, its source read.
+/// An extra file, with its content already read.
 #[derive(Debug, Clone)]
 pub struct ExtraFile {
     /// Path relative to the root.
     pub path: String,
-    /// What it is.
+    /// Type and content.
     pub kind: ExtraKind,
     /// Permission bits.
     pub mode: u16,
@@ -113,12 +113,12 @@ pub struct ExtraFile {
     pub group: String,
 }
 
-/// What an extra file is.
+/// Type and content of an extra file.
 #[derive(Debug, Clone)]
 pub enum ExtraKind {
-    /// A regular file with these bytes.
+    /// A regular file with this content.
     File(Vec<u8>),
-    /// A symbolic link.
+    /// A symbolic link with this target.
     Symlink(String),
     /// An empty directory.
     Directory,
@@ -127,13 +127,13 @@ pub enum ExtraKind {
 /// A group.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// Its name.
+    /// Group name.
     pub name: String,
-    /// Its id.
+    /// Group id.
     pub gid: u32,
 }
 
-/// A user with nothing left open.
+/// A user, with all defaults filled in.
 #[derive(Debug, Clone)]
 pub struct User {
     /// Login name.
@@ -142,7 +142,7 @@ pub struct User {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
-    /// Further groups.
+    /// Supplementary groups.
     pub groups: Vec<String>,
     /// Home directory, absolute.
     pub home: String,
@@ -155,12 +155,12 @@ pub struct User {
 pub struct Image {
     /// Logical sector size in bytes.
     pub sector_size: u32,
-    /// EFI system partition in bytes; `None` for what it needs.
+    /// Size of the EFI system partition in bytes; `None` for the size that its files need.
     pub esp_size: Option<u64>,
-    /// Data partition in bytes.
+    /// Size of the data partition in bytes.
     pub data_size: u64,
     /// Free space in the root file system in bytes.
     pub root_free: u64,
-    /// Package of the UKI stub.
+    /// Name of the package with the UKI stub.
     pub stub_package: String,
 }

@@ -1,5 +1,5 @@
-//! A recipe's name: that of its file without `.toml`, so nearly anything. Image directories are named so as it is; where
-//! only some characters are allowed there is [`Recipe::key`].
+//! Names of recipes: the file name without `.toml`, so nearly any text. Image directories have the same name; where
+//! only some characters are allowed, [`Recipe::key`] is used.
 
 use std::path::Path;
 
@@ -7,29 +7,29 @@ use store::Digest;
 
 use super::Recipe;
 
-/// Bytes of the longest name that is its own key.
+/// Maximum length in bytes of a name that is used as its own key.
 const LONGEST: usize = 64;
 
-/// Characters of another name that its key begins with, for people who look into the cache.
+/// Number of characters of any other name that its key begins with, for people who look into the cache.
 const SHOWN: usize = 24;
 
-/// Hexadecimal digits of the name's digest in a key.
+/// Number of hexadecimal digits of the name's digest in a key.
 const DIGITS: usize = 32;
 
 impl Recipe {
-    /// The name in letters, digits, `.`, `_` and `-` of ASCII: at most 64 of them, and no `.` at the beginning. Two names
-    /// never have one key, unless one of them was made to.
+    /// The name with only ASCII letters, digits, `.`, `_` and `-`, at most 64 characters, and not starting with `.`.
+    /// Two names do not have the same key, unless one was made on purpose to collide.
     pub fn key(&self) -> String {
         key(&self.name)
     }
 
-    /// How to name it on the command line, quoted for a shell where it has to be.
+    /// The name as an argument on the command line, quoted for a shell if needed.
     pub fn asked(&self) -> String {
         for_shell(&self.path.as_ref().map_or_else(|| self.name.clone(), |path| path.display().to_string()))
     }
 }
 
-/// What is wrong with a name, if no directory can be called so.
+/// Checks that a directory can have this name.
 pub(super) fn check(name: &str) -> Result<(), String> {
     let why = match name {
         "" => "it has no name but its ending",
@@ -56,7 +56,7 @@ fn key(name: &str) -> String {
     format!("_{shown}-{}", digest.get(..DIGITS).unwrap_or_default())
 }
 
-/// A word for a shell (POSIX.1-2017, Shell Command Language, 2.2.2).
+/// Quotes a word for a shell (POSIX.1-2017, Shell Command Language, 2.2.2).
 fn for_shell(word: &str) -> String {
     let is_safe = |character: char| character.is_ascii_alphanumeric() || "._-/+,:@%=".contains(character);
     if !word.is_empty() && word.chars().all(is_safe) {
@@ -65,7 +65,7 @@ fn for_shell(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// The name of a recipe in this file.
+/// Name of the recipe in this file.
 pub(super) fn of_file(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }

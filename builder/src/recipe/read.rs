@@ -1,4 +1,4 @@
-//! Finding and reading recipe files, with errors that point at the line.
+//! Finds and reads recipe files, with errors that point at the line.
 
 use std::fs;
 use std::ops::Range;
@@ -8,18 +8,18 @@ use super::model::RecipeFile;
 use super::{Recipe, merge, name, shipped};
 use nearest::nearest;
 
-/// How deep `inherits` may go; more is a loop in all but name.
+/// Maximum depth of `inherits`; more is taken for a loop.
 const MAX_INHERITS: usize = 16;
 
-/// Why a recipe cannot be used.
+/// A recipe that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
-    /// Neither a shipped recipe nor a file.
+    /// The name is neither a shipped recipe nor a file.
     #[error("there is no recipe {asked:?}{}\n  help: give a path such as ./my.toml, or one of the shipped recipes: {}", suggestion(.nearest.as_deref()), .shipped.join(", "))]
     Unknown {
-        /// What was asked for.
+        /// Name that was asked for.
         asked: String,
-        /// The nearest shipped name.
+        /// The most similar shipped name.
         nearest: Option<String>,
         /// All shipped names.
         shipped: Vec<String>,
@@ -27,31 +27,31 @@ pub enum RecipeError {
     /// The file cannot be read.
     #[error("reading {path}: {error}")]
     Read {
-        /// Which file.
+        /// Path of the recipe file.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         error: std::io::Error,
     },
-    /// Not TOML, an unknown key, or a value of the wrong kind.
+    /// The file is not TOML, or has an unknown key or a value of the wrong type.
     #[error("{origin}:{line}:{column}: {message}\n  {line:>4} | {text}\n       | {caret:>indent$}", indent = .column, caret = '^')]
     Invalid {
         /// Path, or `NAME (shipped)`.
         origin: String,
-        /// Line, from 1.
+        /// Line number, from 1.
         line: usize,
         /// Column in characters, from 1.
         column: usize,
-        /// What is wrong and what would be right.
+        /// Description of the problem and of what would be right.
         message: String,
-        /// The line itself.
+        /// Text of the line.
         text: String,
     },
-    /// The file is fine on its own but does not fit together.
+    /// Each value is valid, but they do not fit together.
     #[error("{origin}: {message}")]
     Inconsistent {
         /// Path, or `NAME (shipped)`.
         origin: String,
-        /// What is wrong and what to do.
+        /// Description of the problem and what to do.
         message: String,
     },
 }
@@ -62,25 +62,25 @@ fn suggestion(nearest: Option<&str>) -> String {
 
 /// One file of an inheritance chain.
 pub(super) struct Layer {
-    /// How errors name it.
+    /// Name of the file in errors.
     pub origin: String,
-    /// What paths in it are relative to; `None` inside the program.
+    /// Directory that paths in it are relative to; `None` for a shipped recipe.
     pub directory: Option<PathBuf>,
-    /// What it says.
+    /// Parsed content.
     pub file: RecipeFile,
-    /// Its text, for errors that are found only when layers meet.
+    /// Text of the file, for errors that are found only when layers are merged.
     pub text: String,
 }
 
 impl Layer {
-    /// What is wrong with the value at `span`, a value of this file.
+    /// An error about the value at `span` in this file.
     pub fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> RecipeError {
         invalid(&self.text, &self.origin, span.start, message.into())
     }
 }
 
 fn invalid(text: &str, origin: &str, at: usize, message: String) -> RecipeError {
-    // Not a span of ours if it ends inside a character; then the start is the best there is.
+    // If the span ends inside a character it is not from this file; then the start is the best guess.
     let before = text.get(..at).unwrap_or_default();
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     RecipeError::Invalid {
@@ -92,7 +92,7 @@ fn invalid(text: &str, origin: &str, at: usize, message: String) -> RecipeError 
     }
 }
 
-/// Loads a recipe by name or path and resolves what it inherits. A name with a slash or the ending `.toml` is a path;
+/// Loads a recipe by name or path and resolves what it inherits. A name with a slash or the suffix `.toml` is a path;
 /// any other is `recipes/NAME.toml` here if there is one, else the shipped recipe.
 pub fn load(asked: &str) -> Result<Recipe, RecipeError> {
     let (first, path) = open(asked, &From::CommandLine)?;
@@ -121,13 +121,13 @@ fn chain(layers: &[Layer]) -> String {
     layers.iter().take(4).map(|layer| layer.origin.as_str()).collect::<Vec<_>>().join(" -> ")
 }
 
-/// Who asks for a recipe: where to look depends on it.
+/// Origin of a request for a recipe, which decides where to look.
 enum From {
-    /// The user: here, then among the shipped ones.
+    /// The user: in the current directory, then among the shipped recipes.
     CommandLine,
-    /// A recipe file in this directory: beside it, then among the shipped ones.
+    /// A recipe file in this directory: beside it, then among the shipped recipes.
     File(PathBuf),
-    /// A shipped recipe: among its like only, so that it is the same everywhere.
+    /// A shipped recipe: only among the shipped recipes, so that it is the same everywhere.
     Shipped,
 }
 
@@ -157,7 +157,7 @@ fn open(asked: &str, from: &From) -> Result<(Layer, Option<PathBuf>), RecipeErro
     Ok((Layer { origin, directory: None, file, text: text.to_owned() }, None))
 }
 
-/// Loads a shipped recipe, whatever is in the current directory.
+/// Loads a shipped recipe, ignoring the current directory.
 pub fn load_shipped(name: &str) -> Result<Recipe, RecipeError> {
     let (mut layers, mut next) = (Vec::new(), Some(name.to_owned()));
     while let Some(parent) = next.take() {
@@ -169,7 +169,7 @@ pub fn load_shipped(name: &str) -> Result<Recipe, RecipeError> {
     merge::resolve(name.to_owned(), None, &layers)
 }
 
-/// Reads one recipe file's text; `origin` names it in errors.
+/// Parses one recipe file's text; `origin` names it in errors.
 pub fn parse_file(text: &str, origin: &str) -> Result<RecipeFile, RecipeError> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
@@ -178,8 +178,8 @@ pub fn parse_file(text: &str, origin: &str) -> Result<RecipeFile, RecipeError> {
     })
 }
 
-/// What to say where a table, a list of tables or a list is written as something else: serde names types of ours, and takes a list
-/// for the values of a table's keys.
+/// Error message where a table, a list of tables or a list is written as something else: serde would name internal
+/// types, and takes a list for the values of a table's keys.
 fn wrong_shape(message: &str, text: &str, at: usize) -> Option<String> {
     let told = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid length "))?;
     let (_, expected) = told.split_once(", expected ")?;
@@ -216,7 +216,7 @@ fn with_nearest_key(message: &str) -> String {
     }
 }
 
-/// The JSON Schema of recipe files.
+/// JSON Schema of recipe files.
 pub fn schema() -> schemars::Schema {
     schemars::schema_for!(RecipeFile)
 }

@@ -1,4 +1,5 @@
-//! `[settings]` of a recipe: whatever settings of the appliance a recipe may set, by the appliance's own table.
+//! `[settings]` of a recipe: the appliance's settings that a recipe may set, checked against the appliance's own
+//! table.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,7 +48,7 @@ impl<'de> Visitor<'de> for Table {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SettingsTable, A::Error> {
         let mut table = BTreeMap::new();
-        // Checked within the seeds, so that errors carry the place of the key or the value.
+        // Checked while deserialising, so that errors have the position of the key or the value.
         while let Some(setting) = map.next_key_seed(Name)? {
             table.insert(setting.name, map.next_value_seed(ValueOf(setting))?);
         }
@@ -75,7 +76,7 @@ impl Visitor<'_> for Name {
     fn visit_str<E: de::Error>(self, name: &str) -> Result<&'static Setting, E> {
         match known().find(|setting| setting.name == name) {
             Some(setting) => Ok(setting),
-            // There is one, but elsewhere.
+            // The setting exists, but cannot be set in a recipe.
             None if ALL.iter().any(|setting| setting.name == name) => {
                 Err(E::custom(find(name, Place::Recipe).err().map_or_else(String::new, |error| error.to_string())))
             }

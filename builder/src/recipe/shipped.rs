@@ -1,4 +1,4 @@
-//! The recipes inside the program, so that an installed rocbed needs no checkout.
+//! Recipes embedded in the program, so that an installed rocbed needs no checkout.
 
 struct Shipped {
     name: &'static str,
@@ -29,17 +29,17 @@ const SHIPPED: [Shipped; 4] = [
     },
 ];
 
-/// The shipped recipes' names.
+/// Names of the shipped recipes.
 pub fn names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|shipped| shipped.name)
 }
 
-/// A shipped recipe's text.
+/// Text of a shipped recipe.
 pub fn recipe_text(name: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|shipped| shipped.name == name).map(|shipped| shipped.recipe)
 }
 
-/// A shipped recipe's lock, as text. An empty one (before the first `rocbed lock`) counts as none.
+/// Text of a shipped recipe's lock. An empty one (before the first `rocbed lock`) counts as none.
 pub fn lock_text(name: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|shipped| shipped.name == name)?.lock.filter(|text| !text.is_empty())
 }

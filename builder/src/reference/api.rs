@@ -1,14 +1,14 @@
-//! `api.md`: the hub's API, from the description that a hub has at `/api/v1/openapi.json`.
+//! `api.md`: reference of the hub's API, generated from the description that a hub serves at `/api/v1/openapi.json`.
 
 use protocol::api::ProblemCode;
 use serde_json::{Map, Value};
 
 use super::types;
 
-/// Methods in the order in which people look for them.
+/// HTTP methods in the order in which they are shown.
 const METHODS: [&str; 6] = ["get", "head", "post", "put", "patch", "delete"];
 
-/// The page.
+/// Generates the page.
 pub(super) fn markdown(document: &Value) -> String {
     let about = text(document.get("info"), "description");
     let mut page = format!(
@@ -63,7 +63,7 @@ fn write_operation(page: &mut String, title: &str, operation: &Value) {
     }
 }
 
-/// What goes over the wire: a type, or bytes of a media type.
+/// Describes the content of a request or answer: a type, or bytes of a media type.
 fn content(of: &Value) -> String {
     let kinds = members(of.get("content")).map(|(media, content)| match content.get("schema") {
         Some(schema) => types::kind(schema),

@@ -1,4 +1,4 @@
-//! The page of the kernel's messages.
+//! The reference page of kernel messages.
 
 use gpu::messages::{Entry, Meaning, Scope, Speaker, catalogue};
 

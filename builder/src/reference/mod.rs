@@ -1,4 +1,4 @@
-//! The pages of `docs/reference/`, made from what the program itself goes by, so that they cannot fall behind.
+//! The pages of `docs/reference/`, generated from the program's own data so that they stay up to date.
 
 mod api;
 mod commands;
@@ -9,10 +9,10 @@ mod types;
 
 use serde::Serialize;
 
-/// A page or a schema: its file's name and what makes its text.
+/// A page or a schema: its file name and the function that generates it.
 type Page = (&'static str, fn() -> String);
 
-/// All of them.
+/// All pages.
 const PAGES: &[Page] = &[
     ("commands.md", commands::markdown),
     ("recipe.md", || recipe::markdown(&crate::recipe::schema())),
@@ -38,7 +38,7 @@ pub fn page(name: &str) -> Option<String> {
 }
 
 fn json(value: &impl Serialize) -> String {
-    // These have nothing that JSON cannot say.
+    // These types contain nothing that JSON cannot represent.
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 

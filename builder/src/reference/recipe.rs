@@ -1,10 +1,10 @@
-//! The reference page of recipe keys, made from the JSON Schema so that it cannot fall behind.
+//! The reference page of recipe keys, generated from the JSON Schema.
 
 use std::fmt::{self, Write};
 
 use serde_json::{Map, Value};
 
-/// Markdown with a section per table of the recipe and a line per key.
+/// Generates Markdown with a section per table of the recipe and a line per key.
 pub(super) fn markdown(schema: &schemars::Schema) -> String {
     let mut page = String::from(
         "# Recipe keys\n\nMade from the program by `cargo xtask docs`; the JSON Schema beside this page says the same to editors.\n",
@@ -50,7 +50,7 @@ fn description(schema: &Value) -> String {
     schema.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ")
 }
 
-/// The table behind a key, and whether there may be several of it.
+/// The table that a key holds, and whether it is a list of tables.
 fn table<'a>(schema: &'a Value, definitions: &'a Map<String, Value>) -> Option<(&'a Value, bool)> {
     let several = schema.get("type").is_some_and(|kind| kind == "array");
     let inner = if several { schema.get("items")? } else { schema };
@@ -63,7 +63,7 @@ fn resolve<'a>(schema: &'a Value, definitions: &'a Map<String, Value>) -> &'a Va
     name.and_then(|name| definitions.get(name)).unwrap_or(schema)
 }
 
-/// What a value looks like, in words.
+/// Describes the type of a value, in words.
 fn kind(schema: &Value, definitions: &Map<String, Value>) -> String {
     let options = schema.get("anyOf").and_then(Value::as_array);
     if let Some(options) = options {

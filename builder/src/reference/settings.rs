@@ -1,4 +1,4 @@
-//! `settings.md`: the settings of the appliance, from the table that the appliance itself goes by.
+//! `settings.md`: reference of the appliance's settings, generated from the table that the appliance uses.
 
 use protocol::settings::{ALL, KERNEL_WORDS, May, Setting};
 
@@ -9,7 +9,7 @@ const INTRODUCTION: &str = "# Settings of the appliance\n\n\
     image. In files, *yes or no* is `true` or `false`, and several words are an array of strings, or one string with \
     commas between; on the command line there are commas, `_` will do for `-`, and a setting without a value is yes.\n";
 
-/// The page.
+/// Generates the page.
 pub(super) fn markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
     section(&mut page, "Anywhere", "Recipe, stick or kernel command line.", May::Everybody);

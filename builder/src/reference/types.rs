@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// A page about the schema's root and all types that it needs.
+/// Generates a page about the schema's root and all types that it refers to.
 pub(super) fn page(title: &str, text: &str, schema: &Value) -> String {
     let mut page = format!("# {title}\n\nMade from the program by `cargo xtask docs`.\n\n{text}\n");
     let name = schema.get("title").and_then(Value::as_str).unwrap_or(title);
@@ -13,7 +13,7 @@ pub(super) fn page(title: &str, text: &str, schema: &Value) -> String {
     page
 }
 
-/// A section for each type.
+/// Writes a section for each type.
 pub(super) fn sections(page: &mut String, types: &Map<String, Value>) {
     for (name, schema) in types {
         section(page, name, schema);
@@ -47,7 +47,7 @@ fn section(page: &mut String, name: &str, schema: &Value) {
     }
 }
 
-/// A line for each field of an object. Says whether it is one.
+/// Writes a line for each field of an object. Returns whether it is an object.
 fn fields(page: &mut String, schema: &Value, indent: &str) -> bool {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return false };
     let required = schema.get("required").and_then(Value::as_array);
@@ -65,7 +65,7 @@ fn description(schema: &Value) -> String {
     schema.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ")
 }
 
-/// Where a heading is within its page.
+/// Anchor of a heading within its page.
 pub(super) fn anchor(heading: &str) -> String {
     heading
         .to_lowercase()
@@ -78,7 +78,7 @@ pub(super) fn anchor(heading: &str) -> String {
         .collect()
 }
 
-/// What a value looks like, in words; types of the page are links.
+/// Describes the type of a value, in words; types on the page are links.
 pub(super) fn kind(schema: &Value) -> String {
     let text = |key: &str| schema.get(key).and_then(Value::as_str);
     if let Some(name) = text("$ref").and_then(|path| path.rsplit('/').next()) {

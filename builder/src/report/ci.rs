@@ -1,27 +1,26 @@
-//! The log as CI systems show it: stages as sections that fold, warnings and errors as annotations, the time on each line.
+//! Log output for CI systems: stages as foldable sections, warnings and errors as annotations, the time on each line.
 //!
-//! All of it goes to stderr, as everything that is not data does. GitLab has one log for both outputs; GitHub's runner gives
-//! what comes from either to the same parser of commands (its `ScriptHandler` and `OutputManager`), so that commands are
-//! obeyed there too.
+//! Everything goes to stderr, as always for messages. GitLab has one log for both outputs; GitHub's runner passes both
+//! to the same command parser (its `ScriptHandler` and `OutputManager`), so commands work there too.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::Write;
 use std::time::Duration;
 
-/// Whose syntax.
+/// Syntax of a CI system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// `section_start:` and `section_end:` (GitLab's documentation of job logs).
     GitLab,
     /// Workflow commands: `::group::`, `::warning::` (GitHub's documentation of workflow commands).
     GitHub,
-    /// Any other: lines with times.
+    /// Any other system: plain lines with times.
     Plain,
 }
 
 impl Style {
-    /// That of the system that says in the environment that it runs this.
+    /// The style of the CI system that the environment names, if any.
     pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let set = |name| variable(name).is_some_and(|value| !value.is_empty() && value != "false");
         if set("GITHUB_ACTIONS") {
@@ -34,26 +33,26 @@ impl Style {
     }
 }
 
-/// When something is said.
+/// Time of a message.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Moment {
-    /// Since the start.
+    /// Time since the start of the program.
     pub(super) elapsed: Duration,
     /// Seconds since 1970.
     pub(super) unix: u64,
 }
 
-/// A log that is being written.
+/// A log in a CI system's style.
 pub(super) struct Log<W> {
     style: Style,
     out: W,
-    /// The section that is open, by the name that its end needs.
+    /// Name of the open section, needed to close it.
     section: Option<&'static str>,
-    /// Whether the last byte that was passed on ended a line.
+    /// Whether the last byte passed on was not the end of a line.
     mid_line: bool,
-    /// The word that makes GitHub obey again, while it is told not to.
+    /// Token that makes GitHub process commands again, while processing is stopped.
     deaf: Option<String>,
-    /// What was warned of where it may be folded away.
+    /// Warnings that may be hidden in a folded section.
     warnings: Vec<String>,
 }
 
@@ -62,13 +61,13 @@ impl<W: Write> Log<W> {
         Self { style, out, section: None, mid_line: false, deaf: None, warnings: Vec::new() }
     }
 
-    /// Lines of ours. Each of them has the time before it, so that none begins with something that GitHub would obey.
+    /// Writes lines. Each has the time before it, so that none begins with a command for GitHub.
     pub(super) fn say(&mut self, at: Moment, text: &str) {
         let lines: String = text.lines().map(|line| format!("{}{}\n", stamp(at), self.tame(line))).collect();
         self.write(&lines);
     }
 
-    /// Opens a section, after the one that was open.
+    /// Opens a section, closing the one that was open.
     pub(super) fn begin(&mut self, at: Moment, name: &'static str, title: &str) {
         self.end(at);
         self.section = Some(name);
@@ -104,7 +103,7 @@ impl<W: Write> Log<W> {
         }
     }
 
-    /// The error that ended the command.
+    /// Writes the error that ended the command.
     pub(super) fn error(&mut self, at: Moment, text: &str) {
         self.unfold(at);
         match self.style {
@@ -113,7 +112,7 @@ impl<W: Write> Log<W> {
         }
     }
 
-    /// What came of it all.
+    /// Writes the summary of the command.
     pub(super) fn summary(&mut self, at: Moment, text: &str) {
         self.unfold(at);
         match self.style {
@@ -122,7 +121,7 @@ impl<W: Write> Log<W> {
         }
     }
 
-    /// Closes the section and says again what was warned of in folded ones.
+    /// Closes the section, and repeats the warnings given in folded ones.
     fn unfold(&mut self, at: Moment) {
         self.end(at);
         for warning in std::mem::take(&mut self.warnings) {
@@ -130,13 +129,13 @@ impl<W: Write> Log<W> {
         }
     }
 
-    /// Nothing more comes.
+    /// Ends the log.
     pub(super) fn close(&mut self, at: Moment) {
         self.unfold(at);
         self.write("");
     }
 
-    /// Bytes of another program's log. GitHub obeys nothing in them.
+    /// Passes on bytes of another program's log. GitHub ignores commands in them.
     pub(super) fn pass_on(&mut self, bytes: &[u8]) {
         let Some(last) = bytes.last() else { return };
         if self.style == Style::GitHub && self.deaf.is_none() {
@@ -145,7 +144,7 @@ impl<W: Write> Log<W> {
             self.deaf = Some(word);
         }
         self.mid_line = *last != b'\n';
-        // Nobody may listen, here and below.
+        // Errors are ignored: the reader of the log may be gone. The same below.
         let _ = self.out.write_all(bytes);
     }
 
@@ -159,7 +158,7 @@ impl<W: Write> Log<W> {
         let _ = self.out.write_all(text.as_bytes());
     }
 
-    /// A line without what GitHub obeys wherever it stands in one.
+    /// A line without the sequences that GitHub processes anywhere in a line.
     fn tame(&self, line: &str) -> String {
         if self.style == Style::GitHub { line.replace("##[", "## [") } else { line.to_owned() }
     }
@@ -170,12 +169,12 @@ fn stamp(at: Moment) -> String {
     format!("[{:5.1} s] ", at.elapsed.as_secs_f64())
 }
 
-/// The message of a workflow command: one line, in which `%` begins what stands for another character.
+/// Escapes the message of a workflow command: one line, in which `%` begins an encoded character.
 fn escaped(message: &str) -> String {
     message.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// Not to be guessed by whoever writes into the log that is passed on: std's hashers are keyed by the system.
+/// A number that the author of a passed-on log cannot guess: std's hashers are seeded by the system.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

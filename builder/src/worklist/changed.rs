@@ -1,4 +1,4 @@
-//! Which packages differ from a lock, themselves or in what they depend on.
+//! Finds packages that differ from a lock, themselves or in what they depend on.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -8,10 +8,10 @@ use super::rdeps::{dependencies, is_rocms};
 use super::{Candidate, Indexes, names_in};
 use crate::lock::Lock;
 
-/// What has changed for a candidate since the lock was made, if anything: a version of its own binary packages, or of
-/// one that they or its tests depend on. What packages of the ROCm team depend on is looked through, other packages
-/// are not: the C library changes often, and what it depends on says little of ROCm. A package that the lock knows
-/// nothing of is new.
+/// Description of what has changed for a candidate since the lock was made, if anything: the version of one of its own
+/// binary packages, or of a package that they or its tests depend on. The dependencies of the ROCm team's packages are
+/// followed, those of other packages are not: the C library changes often, and its dependencies say little about ROCm.
+/// A package that the lock does not have is new.
 pub fn since(indexes: &Indexes<'_>, lock: &Lock, candidate: &Candidate) -> Option<String> {
     let locked: BTreeMap<&str, &str> =
         lock.packages.iter().map(|package| (package.name.as_str(), package.version.as_str())).collect();
@@ -30,7 +30,7 @@ pub fn since(indexes: &Indexes<'_>, lock: &Lock, candidate: &Candidate) -> Optio
         }
         let newest = indexes.universe.candidates(name).first().and_then(|id| indexes.universe.get(*id));
         let Some(package) = newest else {
-            // A name that packages provide: those that the lock has are what is meant.
+            // A virtual package: the providers that the lock has are meant.
             let providers = indexes.universe.providers(name);
             let providers = providers.into_iter().filter_map(|(id, _)| indexes.universe.get(id));
             waiting.extend(providers.map(|package| package.name()).filter(|name| locked.contains_key(name)));
@@ -86,7 +86,7 @@ mod tests {
         ("libgcc-s1", "15.2-1"),
     ];
 
-    /// What has changed for rocrand and hipcub, where the archive differs from what is locked in one place.
+    /// What has changed for rocrand and hipcub if the archive differs from the lock in one place.
     fn changes(from: &str, to: &str) -> Vec<Option<String>> {
         with((from, to), |indexes| {
             let candidates = select(indexes);

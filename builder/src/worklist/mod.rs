@@ -1,7 +1,7 @@
-//! Which packages are worth a job: out of an archive's indexes, with the reason for each.
+//! Selects the packages that are worth a job, from an archive's indexes, with the reason for each.
 //!
-//! [`select`] takes source packages that have tests and belong to ROCm; [`rdeps`] those that another package may break;
-//! [`changed`] keeps those in which, or below which, something has changed; [`need`] finds out which GPUs they want.
+//! [`select`] takes source packages that have tests and belong to ROCm; [`rdeps`] those that another package may
+//! break; [`changed`] keeps those in which, or below which, something has changed; [`need`] finds the GPUs they need.
 
 pub mod changed;
 pub mod need;
@@ -12,23 +12,23 @@ use std::collections::HashMap;
 use archive::index::{Package, SourceIndex, SourcePackage, Universe};
 use debian::relation::parse;
 
-/// What a package uses that runs its tests on GPUs.
+/// Package that tests on GPUs depend on.
 const TOOLS: &str = "pkg-rocm-tools";
-/// The name and the address under which ROCm's maintainers maintain.
+/// Name and address of the ROCm maintainers.
 const TEAM: [&str; 2] = ["ROCm Team", "debian-ai@lists.debian.org"];
 
 /// A source package that is worth a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its name.
+    /// Source package name.
     pub package: String,
-    /// Its newest version.
+    /// Newest version.
     pub version: String,
-    /// Why it is here, for people.
+    /// Reason for its selection, for people.
     pub why: String,
 }
 
-/// The indexes, with what is asked of them again and again.
+/// Package indexes, with results that are needed repeatedly.
 pub struct Indexes<'a> {
     /// Source packages of each component.
     pub sources: &'a [SourceIndex],
@@ -38,7 +38,7 @@ pub struct Indexes<'a> {
 }
 
 impl<'a> Indexes<'a> {
-    /// Notes which binary packages come from which source.
+    /// Records which binary packages come from which source.
     pub fn new(sources: &'a [SourceIndex], universe: &'a Universe) -> Self {
         let mut binaries: HashMap<&str, Vec<Package<'_>>> = HashMap::new();
         for package in universe.ids().filter_map(|id| universe.get(id)) {
@@ -47,7 +47,7 @@ impl<'a> Indexes<'a> {
         Self { sources, universe, binaries }
     }
 
-    /// The binary packages of a source, of our architecture.
+    /// Binary packages of a source, for the images' architecture.
     pub fn binaries(&self, source: &str) -> &[Package<'a>] {
         self.binaries.get(source).map(Vec::as_slice).unwrap_or_default()
     }
@@ -58,7 +58,7 @@ impl<'a> Indexes<'a> {
         newest.reduce(|a, b| if debian::version::compare(b.version(), a.version()).is_gt() { b } else { a })
     }
 
-    /// The newest version of each source package that has tests and something to install for them, by name.
+    /// The newest version of each source package that has tests and binary packages to install for them, by name.
     pub fn tested(&self) -> Vec<SourcePackage<'a>> {
         let mut names: Vec<&str> = self.sources.iter().flat_map(SourceIndex::names).collect();
         names.sort_unstable();
@@ -77,7 +77,7 @@ impl Candidate {
     }
 }
 
-/// The packages whose tests are ROCm's business: they use pkg-rocm-tools, or the ROCm team maintains them.
+/// Packages whose tests concern ROCm: they use pkg-rocm-tools, or the ROCm team maintains them.
 pub fn select(indexes: &Indexes<'_>) -> Vec<Candidate> {
     let reason = |source: &SourcePackage<'_>| {
         let uses = [("Testsuite-Triggers", "its tests use"), ("Build-Depends", "it is built with")]
@@ -95,8 +95,8 @@ pub fn select(indexes: &Indexes<'_>) -> Vec<Candidate> {
     indexes.tested().iter().filter_map(|source| Some(Candidate::new(source, reason(source)?))).collect()
 }
 
-/// The packages that a relation field names, whichever of alternatives, versions and architectures is meant. One that
-/// does not parse, which archives let pass now and then, is taken word by word.
+/// Names of all packages in a relation field, regardless of alternatives, versions and architectures. A field that
+/// does not parse, which some archives have, is split into words.
 fn names_in(field: &str) -> Vec<&str> {
     match parse(field) {
         Ok(relations) => relations.0.iter().flat_map(|item| &item.0).map(|relation| relation.name).collect(),
@@ -112,7 +112,7 @@ pub(crate) mod tests {
     const SOURCES: &str = include_str!("tests/Sources");
     const PACKAGES: &str = include_str!("tests/Packages");
 
-    /// Indexes like sid's, with few packages; one can be changed.
+    /// Small indexes similar to sid's, with one package replaced.
     pub(crate) fn with<T>(change: (&str, &str), check: impl FnOnce(&Indexes<'_>) -> T) -> T {
         let sources = [SourceIndex::new(SOURCES.as_bytes().to_vec()).unwrap()];
         assert!(change.0.is_empty() || PACKAGES.contains(change.0));

@@ -1,4 +1,4 @@
-//! Which GPUs a package's tests need, as far as anybody has written it down.
+//! The GPUs that a package's tests need, as far as it is recorded.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,23 +11,23 @@ use protocol::GpuNeed;
 
 use super::Indexes;
 
-/// In which field of a binary package the targets stand that its code was compiled for.
+/// Field of a binary package with the targets that its code was compiled for.
 const FIELD: &str = "X-ROCm-GPU-Architecture";
-/// Classes of tests that want a GPU, whichever.
+/// Test classes that need any GPU.
 const ANY: [&str; 3] = ["gpu", "amdgpu", "rocm"];
 
-/// What source trees say, by the name of their source package.
+/// GPU needs from source trees, by the name of the source package.
 pub type Trees = BTreeMap<String, GpuNeed>;
 
-/// What is known of a package: from its source tree, else from what its packages were compiled for, else nothing, so
-/// that any GPU will do.
+/// The GPU need of a package: from its source tree, else from the targets its packages were compiled for, else any
+/// GPU.
 pub fn of(package: &str, indexes: &Indexes<'_>, trees: &Trees) -> GpuNeed {
     if let Some(need) = trees.get(package) {
         return need.clone();
     }
     let mut targets: Vec<Target> = Vec::new();
     for binary in indexes.binaries(package) {
-        // A target that this version does not know is no use to its workers either.
+        // Targets unknown to this version are of no use: its workers do not know them either.
         let named =
             binary.field(FIELD).unwrap_or_default().split_whitespace().filter_map(|word| word.parse::<Target>().ok());
         targets.extend(named);
@@ -37,8 +37,8 @@ pub fn of(package: &str, indexes: &Indexes<'_>, trees: &Trees) -> GpuNeed {
     if targets.is_empty() { GpuNeed::Any } else { GpuNeed::Targets(targets) }
 }
 
-/// Reads an unpacked source tree: which package it is of, and what `Classes` in its debian/tests/control say; `None` if
-/// they say nothing of GPUs.
+/// Reads an unpacked source tree: the package name, and the GPU need in `Classes` of its debian/tests/control; `None`
+/// if they do not mention GPUs.
 pub fn of_tree(tree: &Path) -> Result<(String, Option<GpuNeed>)> {
     let read = |name: &str| {
         let path = tree.join(name);
@@ -54,8 +54,8 @@ pub fn of_tree(tree: &Path) -> Result<(String, Option<GpuNeed>)> {
     Ok((source.to_owned(), need))
 }
 
-/// What the `Classes` fields of a debian/tests/control (README.package-tests) say of GPUs: targets, of which any will
-/// do; `gpu`, `amdgpu` or `rocm` for any GPU. Other classes mean something to others.
+/// The GPU need in the `Classes` fields of a debian/tests/control (README.package-tests): targets, any of which is
+/// enough; `gpu`, `amdgpu` or `rocm` for any GPU. Other classes are ignored.
 pub fn classes(control: &str) -> Result<Option<GpuNeed>, debian::deb822::Error> {
     let (mut targets, mut any): (Vec<Target>, bool) = (Vec::new(), false);
     for paragraph in Paragraphs::new(control, Comments::Allowed) {
@@ -75,8 +75,8 @@ pub fn classes(control: &str) -> Result<Option<GpuNeed>, debian::deb822::Error> 
     })
 }
 
-/// The targets out of `wanted` for which a need is one: those that it names itself or by a generic target, all of them
-/// if any GPU will do.
+/// The targets in `wanted` that satisfy a need: those that it names itself or by a generic target, or all of them if
+/// any GPU is enough.
 pub fn on_each(need: &GpuNeed, wanted: &[Target]) -> Vec<Target> {
     let fits = |target: &&Target| match need {
         GpuNeed::Targets(named) => named.iter().any(|named| target.satisfies(named)),

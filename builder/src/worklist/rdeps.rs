@@ -1,4 +1,4 @@
-//! Packages that another package may break.
+//! Finds packages that a change in another package may break.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use super::{Candidate, Indexes, TEAM, names_in};
 
-/// The source packages with tests whose tests name one of these packages, or whose binary packages depend on it. A
-/// source package stands for all its binary packages, and is not among its own reverse dependencies.
+/// The source packages with tests that name one of these packages, or whose binary packages depend on it. A source
+/// package stands for all its binary packages, and is not among its own reverse dependencies.
 pub fn of(indexes: &Indexes<'_>, asked: &[String]) -> Result<Vec<Candidate>> {
     let (mut names, mut own) = (BTreeSet::new(), BTreeSet::new());
     for name in asked {
@@ -42,7 +42,7 @@ pub fn of(indexes: &Indexes<'_>, asked: &[String]) -> Result<Vec<Candidate>> {
     Ok(found)
 }
 
-/// What a binary package depends on, whichever of alternatives.
+/// Dependencies of a binary package, all alternatives included.
 pub(super) fn dependencies<'a>(package: &archive::index::Package<'a>) -> Vec<&'a str> {
     let names = |field| names_in(package.field(field).unwrap_or_default());
     [names("Pre-Depends"), names("Depends")].concat()

@@ -20,7 +20,7 @@ use std::{
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TEXT: &[u8] = b"Suite: unstable\nDate: Fri, 30 Oct 2026 08:08:01 UTC\nSHA256:\n";
 
-/// A moment that does not change, so that the tests mean the same for ever.
+/// A fixed time, so that the tests do not depend on the clock.
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_793_347_681)
 }

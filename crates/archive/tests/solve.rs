@@ -1,4 +1,4 @@
-//! What the solver chooses, and what it says when there is nothing to choose.
+//! The choices of the solver, and its messages when there is no solution.
 
 use archive::{
     index::{IndexText, PackageId, Universe},

@@ -1,4 +1,4 @@
-//! Version numbers and their order: deb-version(7).
+//! Version numbers and their ordering: deb-version(7).
 
 use std::{cmp::Ordering, fmt};
 
@@ -11,18 +11,19 @@ pub struct Version<'a> {
     revision: &'a str,
 }
 
-/// Why text is not a version number.
+/// Error for text that is not a version number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a Debian version: {why}")]
 pub struct VersionError {
-    /// The text.
+    /// The invalid text.
     pub text: String,
-    /// What is wrong with it.
+    /// Description of the problem.
     pub why: &'static str,
 }
 
 impl<'a> Version<'a> {
-    /// Reads `[epoch:]upstream[-revision]`. As dpkg, it does not insist on a digit in front of the upstream version.
+    /// Parses `[epoch:]upstream[-revision]`. Like dpkg, it does not require a digit at the start of the upstream
+    /// version.
     pub fn parse(text: &'a str) -> Result<Self, VersionError> {
         let error = |why| VersionError { text: text.chars().take(100).collect(), why };
         let (epoch, rest) = match text.split_once(':') {
@@ -52,12 +53,12 @@ impl<'a> Version<'a> {
         Ok(Self { text, epoch, upstream, revision })
     }
 
-    /// The text as it was given.
+    /// The original text.
     pub fn as_str(&self) -> &'a str {
         self.text
     }
 
-    /// The epoch, 0 where none is written.
+    /// The epoch; 0 if none is written.
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -67,7 +68,7 @@ impl<'a> Version<'a> {
         self.upstream
     }
 
-    /// The part after the last hyphen, empty for native packages.
+    /// The part after the last hyphen; empty for native packages.
     pub fn revision(&self) -> &'a str {
         self.revision
     }
@@ -102,7 +103,7 @@ impl fmt::Display for Version<'_> {
     }
 }
 
-/// Orders two version texts. Texts that are not versions sort below all that are, and among themselves by bytes.
+/// Compares two version texts. Invalid texts sort before valid ones, and among themselves by bytes.
 pub fn compare(a: &str, b: &str) -> Ordering {
     match (Version::parse(a), Version::parse(b)) {
         (Ok(a), Ok(b)) => a.cmp(&b),
@@ -112,7 +113,7 @@ pub fn compare(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// The rule of deb-version(7) for upstream versions and revisions: stretches of non-digits and of digits in turn.
+/// Compares upstream versions or revisions by deb-version(7): alternating stretches of non-digits and digits.
 fn compare_part(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     while !a.is_empty() || !b.is_empty() {
@@ -128,7 +129,7 @@ fn compare_part(a: &str, b: &str) -> Ordering {
         let (b_digits, b_next) = split_while(b_rest, u8::is_ascii_digit);
         let (_, a_number) = split_while(a_digits, |byte| *byte == b'0');
         let (_, b_number) = split_while(b_digits, |byte| *byte == b'0');
-        // Without leading zeros the longer number is the bigger one, however long.
+        // Without leading zeros the longer number is the larger one.
         let order = a_number.len().cmp(&b_number.len()).then_with(|| a_number.cmp(b_number));
         if order.is_ne() {
             return order;
@@ -138,7 +139,7 @@ fn compare_part(a: &str, b: &str) -> Ordering {
     Ordering::Equal
 }
 
-/// Tilde sorts before the end of the text, letters before everything else.
+/// Sort weight: tilde before the end of the text, letters before everything else.
 fn weight(byte: Option<&u8>) -> i16 {
     match byte {
         None => 0,

@@ -1,4 +1,4 @@
-//! Our order of versions against dpkg's own.
+//! Compares our ordering of versions with dpkg's.
 
 use debian::version::compare;
 use proptest::prelude::*;

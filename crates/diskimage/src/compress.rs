@@ -1,7 +1,7 @@
-//! Making a disk image small for shipping: Zstandard (RFC 8878).
+//! Compression of disk images for distribution: Zstandard (RFC 8878).
 //!
-//! The output has several frames, which every decoder joins: data is compressed by `zstd`, and each large hole
-//! becomes a frame of repeated zeros that we write ourselves, since compressing 8 GiB of nothing takes `zstd` 20 s.
+//! The output has several frames, which every decoder joins: data is compressed by `zstd`, and each large hole becomes
+//! a frame of repeated zeros written here, since compressing 8 GiB of zeros takes `zstd` 20 s.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,18 +13,18 @@ use zstd::stream::raw::CParameter;
 
 use crate::sparse;
 
-/// Bytes of input for one worker at a time. Fixed, because it shows in the output.
+/// Bytes of input per worker job. Fixed, because it affects the output.
 const JOB_SIZE: u32 = 8 << 20;
 
-/// Bytes of the smallest hole that is worth a frame of its own.
+/// Minimum size in bytes of a hole that gets a frame of its own.
 const LARGE_HOLE: u64 = 16 << 20;
 
-/// How to compress.
+/// Compression options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Zstandard's level, 1 (fast) to 19 (small).
+    /// Zstandard compression level, 1 (fast) to 19 (small).
     pub level: i32,
-    /// Worker threads, at least 1. The output is the same for every number of them.
+    /// Number of worker threads, at least 1. It does not affect the output.
     pub threads: u32,
 }
 
@@ -35,11 +35,11 @@ impl Default for Options {
     }
 }
 
-/// Compresses a whole image. What is zero over a long stretch is not given to zstd. The output follows from the image's
-/// bytes alone, not from where its file has holes. Returns how many bytes the image has.
+/// Compresses a whole image. Long stretches of zeros are not passed to zstd. The output depends only on the image's
+/// bytes, not on where its file has holes. Returns the size of the image in bytes.
 ///
 /// # Errors
-/// What reading, compressing or writing says.
+/// If reading, compressing or writing fails.
 pub fn compress(image: &File, mut output: impl Write, options: Options, progress: &dyn Progress) -> io::Result<u64> {
     let length = image.metadata()?.len();
     let task = progress.task("looking for zeros in the disk image", Some(length), Unit::Bytes);
@@ -90,7 +90,7 @@ fn write_data(
     encoder.set_pledged_src_size(Some(range.end - range.start))?;
     encoder.include_contentsize(true)?;
     encoder.include_checksum(true)?;
-    // Without workers, zstd cuts its input elsewhere: always have one, so that their number does not show.
+    // Without workers, zstd splits its input differently: always use at least one, so that their number has no effect.
     encoder.multithread(options.threads.max(1))?;
     encoder.set_parameter(CParameter::JobSize(JOB_SIZE))?;
     let mut buffer = vec![0; 1 << 20];
@@ -105,7 +105,7 @@ fn write_data(
     encoder.finish().map(drop)
 }
 
-/// Writes a frame of this many zeros (RFC 8878, sections 3.1.1.1 and 3.1.1.2), 4 bytes for each 128 KiB.
+/// Writes a frame of `length` zeros (RFC 8878, sections 3.1.1.1 and 3.1.1.2), 4 bytes for each 128 KiB.
 fn write_hole(length: u64, output: &mut impl Write) -> io::Result<()> {
     const RAW: u32 = 0;
     const REPEATED: u32 = 1;
@@ -119,7 +119,7 @@ fn write_hole(length: u64, output: &mut impl Write) -> io::Result<()> {
         frame.extend_from_slice(&header.to_le_bytes()[..3]);
         frame.push(0); // the only byte of a raw block, the byte to repeat of another
     };
-    // Decoders up to 1.4.3 stumble over a frame that starts with a repeated byte.
+    // Decoders up to 1.4.3 fail on a frame that starts with a repeated byte.
     block(RAW, 1, left == 0);
     while left > 0 {
         let part = left.min(MAX_BLOCK);

@@ -1,31 +1,32 @@
-//! [`Guid`]: names of partitions, partition types and disks.
+//! [`Guid`]: identifiers of partitions, partition types and disks.
 
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-/// A 128-bit globally unique identifier (RFC 9562), bytes in the order in which its text form shows them.
+/// A 128-bit globally unique identifier (RFC 9562), with its bytes in the order of the text form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Guid([u8; 16]);
 
-/// The text is no GUID.
+/// Text that is not a GUID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no GUID: it has to look like 4f68bce3-e8cd-4db1-96e7-fbcaf984b709")]
 pub struct ParseGuidError(String);
 
 impl Guid {
-    /// From its bytes in text order.
+    /// Makes a GUID from its bytes in text order.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes in text order.
+    /// The bytes in text order.
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
 
-    /// From the bytes that GPT and EFI store: the first three groups little-endian (UEFI 2.10, appendix A).
+    /// Makes a GUID from the bytes that GPT and EFI store: the first three groups little-endian (UEFI 2.10, appendix
+    /// A).
     pub const fn from_efi_bytes(bytes: [u8; 16]) -> Self {
         Self(swap_groups(bytes))
     }
@@ -35,13 +36,13 @@ impl Guid {
         swap_groups(self.0)
     }
 
-    /// From a number whose hexadecimal digits are those of the text form. For constants.
+    /// Makes a GUID from a number with the hexadecimal digits of the text form. For constants.
     pub(crate) const fn from_u128(number: u128) -> Self {
         Self(number.to_be_bytes())
     }
 
-    /// A version 8 UUID (RFC 9562, section 5.8) that follows from a digest and what it is to name, so that the same
-    /// content has the same name everywhere. Different `namespace`s give unrelated names for one digest.
+    /// A version 8 UUID (RFC 9562, section 5.8) derived from a digest and a namespace, so that the same content has
+    /// the same UUID everywhere. Different `namespace`s give unrelated UUIDs for one digest.
     pub fn from_digest(digest: &[u8; 32], namespace: &str) -> Self {
         let hash = Sha256::new().chain_update(digest).chain_update(namespace).finalize();
         let mut bytes = [0; 16];
@@ -58,7 +59,7 @@ impl Guid {
         Self(bytes)
     }
 
-    /// Whether all bits are zero: in a partition table, an entry that is not used.
+    /// Whether all bits are zero: marks an unused entry in a partition table.
     pub fn is_nil(self) -> bool {
         self.0 == [0; 16]
     }

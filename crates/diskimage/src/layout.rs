@@ -1,60 +1,60 @@
-//! Where partitions go: a pure function from wishes to places.
+//! Layout of partitions on a disk: a pure function.
 
 use crate::Guid;
 #[cfg(feature = "build")]
 use crate::SectorSize;
 use crate::gpt::{Attributes, MAX_PARTITIONS, NAME_UNITS, Partition};
 
-/// Partitions start and end, and disks end, at multiples of this many bytes: 1 MiB fits the erase blocks and
-/// stripes of nearly all storage, and is what other partitioning tools do.
+/// Alignment in bytes of the start and end of partitions, and of the end of disks: 1 MiB fits the erase blocks and
+/// stripes of nearly all storage, and is what other partitioning tools use.
 pub const ALIGNMENT: u64 = 1 << 20;
 
-/// A partition that has no place yet.
+/// A requested partition, without a position yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
-    /// What it is for; see [`crate::gpt::types`].
+    /// Type; see [`crate::gpt::types`].
     pub type_guid: Guid,
-    /// Its own name, unique in the world.
+    /// Globally unique identifier.
     pub unique_guid: Guid,
-    /// Its readable name, at most 36 UTF-16 code units.
+    /// Name, at most 36 UTF-16 code units.
     pub name: String,
-    /// Bytes it needs at least.
+    /// Minimum size in bytes.
     pub size: u64,
-    /// Flags.
+    /// Attribute flags.
     pub attributes: Attributes,
 }
 
-/// Where everything is.
+/// Positions of all partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// The partitions, in the order of the wishes, one after the other.
+    /// The partitions in the order of the requests, one after the other.
     pub partitions: Vec<Partition>,
-    /// Bytes of the whole disk, both partition tables included.
+    /// Size of the whole disk in bytes, including both partition tables.
     pub disk_size: u64,
 }
 
-/// Why wishes cannot be granted.
+/// Partitions that cannot be laid out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
-    /// More than the table holds.
+    /// There are more partitions than the table holds.
     #[error("{0} partitions are too many: a GPT has room for {MAX_PARTITIONS}")]
     TooMany(usize),
-    /// Nothing to hold.
+    /// A partition has size zero.
     #[error("partition {0:?} has a size of zero bytes")]
     Empty(String),
-    /// Does not fit its field.
+    /// A name is too long for its field.
     #[error("partition name {0:?} is too long: GPT has room for {NAME_UNITS} UTF-16 code units")]
     NameTooLong(String),
-    /// Two partitions with one name.
+    /// Two partitions have the same GUID.
     #[error("two partitions have the unique GUID {0}")]
     DuplicateGuid(Guid),
-    /// Sums over 2^63 bytes.
+    /// The sizes add up to more than 2^63 bytes.
     #[error("the partitions together are larger than any disk")]
     TooLarge,
 }
 
-/// Gives each partition the next place that is [aligned](ALIGNMENT), its size rounded up, and the disk the smallest
-/// such size that holds all and both partition tables. The same for each [`SectorSize`].
+/// Places each partition at the next [aligned](ALIGNMENT) offset, with its size rounded up, and chooses the smallest
+/// aligned disk size for all of them and both partition tables. The result is the same for each [`SectorSize`].
 ///
 /// # Errors
 /// See [`LayoutError`].
@@ -89,7 +89,7 @@ pub fn layout(wishes: &[Wish]) -> Result<Layout, LayoutError> {
     Ok(Layout { partitions, disk_size: at + ALIGNMENT })
 }
 
-/// Bytes that both partition tables take at the start and at the end of a disk, protective MBR included.
+/// Size in bytes of the partition tables at the start and at the end of a disk, including the protective MBR.
 #[cfg(feature = "build")]
 pub(crate) fn table_bytes(sector_size: SectorSize) -> (u64, u64) {
     let entries = (MAX_PARTITIONS * 128) as u64;

@@ -2,8 +2,7 @@
 //!
 //! Everything is made in user space by plain writes into a sparse file: no loop device, no mount, no root. The same
 //! input gives the same bytes; nothing reads the clock or draws random numbers. Holes are space whose content does
-//! not matter; zeros that matter are written. The parts, in the order in which an
-//! image is built:
+//! not matter; zeros that matter are written. The parts, in the order in which an image is built:
 //!
 //! 1. [`uki`] joins a boot stub, kernel and initramfs into one EFI program.
 //! 2. [`layout`] gives each partition its place, [`sparse`] copies file system images there.

@@ -1,4 +1,4 @@
-//! [`SectorSize`]: the unit in which a disk is addressed.
+//! [`SectorSize`]: the addressing unit of a disk.
 
 use std::fmt;
 

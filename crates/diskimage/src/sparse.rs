@@ -1,8 +1,8 @@
-//! Copying and hashing files without touching their holes.
+//! Copying and hashing files without reading or writing their holes.
 //!
-//! Disk images may be mostly holes. The kernel tells where data is (lseek(2), `SEEK_DATA` and `SEEK_HOLE`), so work is
-//! proportional to what is really there. On file systems that cannot tell, the whole file counts as data, which is
-//! slower and still right.
+//! Disk images may be mostly holes. The kernel tells where data is (lseek(2), `SEEK_DATA` and `SEEK_HOLE`), so the
+//! work is proportional to the data. On file systems without this, the whole file counts as data, which is slower but
+//! still right.
 //!
 //! In an image of this crate, a hole is space whose content does not matter: nothing is written there, neither into
 //! the image nor to the stick that it is flashed to. Zeros that matter, such as free entries of a table, are written
@@ -20,13 +20,13 @@ use sha2::{Digest, Sha256};
 
 const BUFFER: usize = 1 << 20;
 
-/// Bytes that are looked at together when zeros are looked for.
+/// Block size in bytes for the search for zeros.
 pub(crate) const BLOCK: usize = 4096;
 
-/// The ranges of bytes in a file that are not holes, ascending, neither touching nor overlapping.
+/// The ranges of a file that are not holes, ascending, neither touching nor overlapping.
 ///
 /// # Errors
-/// What lseek(2) says.
+/// Errors of lseek(2).
 pub fn data_ranges(file: &File) -> io::Result<Vec<Range<u64>>> {
     let length = file.metadata()?.len();
     let mut ranges = Vec::new();
@@ -48,11 +48,11 @@ pub fn data_ranges(file: &File) -> io::Result<Vec<Range<u64>>> {
     Ok(ranges)
 }
 
-/// The blocks of a file that are not all zero, as ranges of bytes, ascending and not touching. All of the file is read:
-/// the answer is the same wherever it is kept, with holes or without. The task advances by each byte that was read.
+/// The blocks of a file that are not all zero, as ranges of bytes, ascending and not touching. The whole file is read:
+/// the result does not depend on holes in the file. The task advances by each byte that was read.
 ///
 /// # Errors
-/// What reading says.
+/// If reading fails.
 pub fn nonzero_ranges(file: &File, task: &dyn Task) -> io::Result<Vec<Range<u64>>> {
     const ZEROS: [u8; BLOCK] = [0; BLOCK];
     let length = file.metadata()?.len();
@@ -79,12 +79,12 @@ pub fn nonzero_ranges(file: &File, task: &dyn Task) -> io::Result<Vec<Range<u64>
     Ok(ranges)
 }
 
-/// Copies all of `source` into `target` at `offset`, leaving holes out. The target has to be a hole there already.
-/// The kernel copies (`copy_file_range(2)`), sharing blocks where the file system can. Returns how many bytes were
-/// copied, holes not among them.
+/// Copies all of `source` into `target` at `offset`, leaving holes out. The target has to be a hole there already. The
+/// kernel copies (`copy_file_range(2)`), sharing blocks if the file system can. Returns the number of bytes copied,
+/// without holes.
 ///
 /// # Errors
-/// What the kernel says; `UnexpectedEof` when the source shrinks meanwhile.
+/// Errors of the system calls; `UnexpectedEof` if the source shrinks meanwhile.
 pub fn copy(source: &File, target: &File, offset: u64) -> io::Result<u64> {
     let mut copied = 0;
     for range in data_ranges(source)? {
@@ -124,10 +124,10 @@ fn copy_by_hand(source: &File, range: Range<u64>, target: &File, mut to: u64) ->
     Ok(())
 }
 
-/// SHA-256 of a whole file. Holes are hashed as the zeros they read as, without being read.
+/// SHA-256 of a whole file. Holes are hashed as zeros, without being read.
 ///
 /// # Errors
-/// What reading says.
+/// If reading fails.
 pub fn sha256(file: &File) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     io::copy(&mut SparseReader::new(file)?, &mut HashWriter(&mut hash))?;
@@ -147,7 +147,7 @@ impl io::Write for HashWriter<'_> {
     }
 }
 
-/// Reads a file from start to end; where it has holes, zeros come from memory and not from the file.
+/// Reads a file from start to end; zeros of holes are produced without reading the file.
 pub struct SparseReader<'a> {
     file: &'a File,
     ranges: std::iter::Peekable<std::vec::IntoIter<Range<u64>>>,
@@ -159,7 +159,7 @@ impl<'a> SparseReader<'a> {
     /// Finds the holes now; data written into them later is not seen.
     ///
     /// # Errors
-    /// What lseek(2) says.
+    /// Errors of lseek(2).
     pub fn new(file: &'a File) -> io::Result<Self> {
         let length = file.metadata()?.len();
         Ok(Self { file, ranges: data_ranges(file)?.into_iter().peekable(), at: 0, length })

@@ -1,4 +1,4 @@
-//! Whole disk images against other people's tools: sgdisk, fdisk, bmaptool and zstd.
+//! Tests of whole disk images with sgdisk, fdisk, bmaptool and zstd.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -111,7 +111,7 @@ fn two_builds_are_the_same_and_mostly_holes() {
     assert_eq!(BlockMap::of(&first, &Silent).unwrap().to_xml(), BlockMap::of(&second, &Silent).unwrap().to_xml());
 }
 
-/// The point of a block map: a disk full of something else becomes right by writing the mapped blocks only.
+/// A block map makes a used disk right by writing only the mapped blocks.
 #[test]
 fn bmaptool_flashes_a_used_disk_from_the_compressed_image() {
     let (directory, _, file) = image(SectorSize::Bytes512);
@@ -160,7 +160,7 @@ fn our_maps_and_those_of_bmaptool_agree() {
     let theirs = BlockMap::parse(&std::fs::read(theirs).unwrap()).unwrap();
     let ours = BlockMap::of(&File::open(path).unwrap(), &Silent).unwrap();
     assert_eq!(theirs.image_size, ours.image_size);
-    // Theirs has what is not a hole; ours has the zeros that matter too.
+    // bmaptool's map has everything that is not a hole; ours has the zeros that matter as well.
     let blocks = |map: &BlockMap| map.ranges.iter().flat_map(|range| range.first..=range.last).collect::<BTreeSet<_>>();
     assert!(blocks(&ours).is_superset(&blocks(&theirs)), "{ours:?}\n{theirs:?}");
     assert!(!theirs.ranges.is_empty());

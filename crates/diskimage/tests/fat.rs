@@ -1,4 +1,4 @@
-//! The EFI system partition against other people's tools: fsck.fat, mtools and the `fatfs` crate.
+//! Tests of the EFI system partition with fsck.fat, mtools and the `fatfs` crate.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -53,7 +53,7 @@ fn write(directory: &Path, tree: &FileTree, options: &Options) -> (std::path::Pa
     (path, file)
 }
 
-/// Any message but the two lines that fsck.fat prints about every good volume is one too many.
+/// fsck.fat must print only the two lines that it prints for every good volume.
 fn assert_clean(path: &Path) {
     let output = run("fsck.fat", "dosfstools", &["-n", path.to_str().unwrap()]);
     let text = text(&output);

@@ -1,4 +1,4 @@
-//! Growing a partition, cut off after every sector that is written.
+//! Tests of growing a partition, interrupted after every sector written.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -63,7 +63,7 @@ fn fills_the_disk(disk: &File, sector_size: SectorSize) {
     let room = disk.metadata().unwrap().len() - last.start - last.size;
     assert!((33 * 512..MIB + 33 * 512).contains(&room), "{room}");
     assert_eq!((last.start, last.start % MIB, last.size % MIB), (9 * MIB, 0, 0));
-    // The tables are where everybody looks for them.
+    // The tables are in their standard places.
     let mut header = [0; 512];
     disk.read_exact_at(&mut header, sector_size.bytes()).unwrap();
     assert_eq!(u64::from_le_bytes(header[72..80].try_into().unwrap()), 2);
@@ -104,7 +104,7 @@ fn sgdisk_and_fdisk_find_no_problems() {
     }
 }
 
-/// Every state that a power cut can leave: some steps whole, of the next one some of its sectors.
+/// All states that a power cut can leave: some steps complete, and some sectors of the next one.
 fn cut_everywhere(
     sector_size: SectorSize,
     original: &tempfile::NamedTempFile,
@@ -119,7 +119,7 @@ fn cut_everywhere(
         let mut before = vec![0; step.bytes.len()];
         disk.as_file().read_exact_at(&mut before, step.offset).unwrap();
         let count = step.bytes.len() / sector;
-        // In the order of the sectors, and in the other one: disks write as they like.
+        // In the order of the sectors, and in reverse: disks reorder writes.
         for forward in [true, false] {
             for written in 0..=count {
                 for (index, new) in step.bytes.chunks(sector).enumerate() {
@@ -181,7 +181,7 @@ fn other_tools_read_the_table_after_each_step_too() {
         for name in ["rocbed-esp", "rocbed-root", "rocbed-data"] {
             assert!(listed.contains(name), "{listed}");
         }
-        // As udev and so everybody sees it.
+        // As udev sees it.
         let listed = text(&run("partx", "util-linux", &["-g", "-o", "NAME,START", path]));
         let rows: Vec<_> = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(rows, ["rocbed-esp 2048", "rocbed-root 10240", "rocbed-data 18432"], "{listed}");

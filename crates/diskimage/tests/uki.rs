@@ -1,4 +1,4 @@
-//! Unified kernel images of a stub that we make ourselves, looked at with `object` and objdump.
+//! Tests of unified kernel images made from a generated stub, read with `object` and objdump.
 
 use std::process::Command;
 

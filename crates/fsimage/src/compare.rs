@@ -1,4 +1,4 @@
-//! What two trees differ in.
+//! Compares two trees.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -10,9 +10,9 @@ use crate::tree::{Content, FileTree, Node, NodeId, NodeKind};
 /// One difference between two trees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Where; the root is empty.
+    /// Path; empty for the root.
     pub path: Vec<u8>,
-    /// What, in words: the first tree's side, then the second's.
+    /// Description: the first tree's side, then the second's.
     pub what: String,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Lists what two trees differ in, contents, hard links and extended attributes included.
+/// Lists the differences between two trees, including contents, hard links and extended attributes.
 ///
 /// # Errors
 /// If reading a content fails.
@@ -96,7 +96,7 @@ fn compare_nodes(a: &Node, b: &Node, differ: &mut impl FnMut(String)) -> io::Res
     Ok(())
 }
 
-/// The first byte that two contents differ in.
+/// Offset of the first byte in which two contents differ.
 fn first_difference(a: &Content, b: &Content) -> io::Result<Option<u64>> {
     if a == b {
         return Ok(None);

@@ -8,13 +8,13 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-/// What is read and hashed at once.
+/// Bytes that are read and hashed at once.
 const CHUNK: usize = 1024 * 1024;
 
-/// The SHA-256 of `length` bytes of a file from `offset` on. Holes count as the zeros they stand for but are not read.
+/// The SHA-256 of `length` bytes of a file from `offset` on. Holes are hashed as zeros, but not read.
 ///
 /// # Errors
-/// If reading fails or the file ends before.
+/// If reading fails or the file is too short.
 pub fn digest_of(file: &File, offset: u64, length: u64) -> io::Result<[u8; 32]> {
     let end = offset.checked_add(length).ok_or(io::ErrorKind::InvalidInput)?;
     if file.metadata()?.is_file() && file.metadata()?.len() < end {
@@ -50,7 +50,7 @@ fn for_chunks(from: u64, to: u64, mut each: impl FnMut(u64, usize) -> io::Result
     Ok(())
 }
 
-/// Where the next data begins and ends, both between `at` and `end`; it is all data where nobody can tell.
+/// Start and end of the next data, both between `at` and `end`; everything is data if holes cannot be found.
 fn next_data(file: &File, at: u64, end: u64) -> io::Result<(u64, u64)> {
     match seek(file, SeekFrom::Data(at)) {
         Ok(data) if data >= end => Ok((end, end)),
@@ -61,7 +61,7 @@ fn next_data(file: &File, at: u64, end: u64) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Whether there is nothing but zeros; quick about most other things.
+/// Whether all bytes are zero; fast if they are not.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     let mut words = bytes.chunks_exact(16);
     words.all(|word| word == [0; 16]) && words.remainder().iter().all(|byte| *byte == 0)

@@ -1,4 +1,4 @@
-//! Trees as text: one line for each path, for snapshots and for reading.
+//! Trees as text, with one line for each path: for snapshot tests and for reading.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -55,7 +55,7 @@ pub fn dump(tree: &FileTree, digests: bool) -> io::Result<String> {
     Ok(text)
 }
 
-/// The letter `ls -l` shows.
+/// The type letter of `ls -l`.
 pub(crate) fn letter(kind: &NodeKind) -> &'static str {
     match kind {
         NodeKind::Directory => "d",
@@ -68,7 +68,7 @@ pub(crate) fn letter(kind: &NodeKind) -> &'static str {
     }
 }
 
-/// Bytes as printable text without spaces.
+/// Escapes bytes as printable text without spaces.
 pub(crate) fn escaped(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len()), |mut text, byte| {
         match byte {

@@ -1,8 +1,8 @@
-//! File trees and the file systems made from them, in user space: ext4 and cpio, the same bytes every time.
+//! File trees and reproducible file system images made from them in user space: ext4 and cpio.
 //!
-//! [`scan()`] takes a directory of the host into a [`FileTree`], [`ext4::write`] and [`cpio::write`] make images of
-//! one, [`ext4::Reader`] and [`cpio::read`] read them back; [`dump()`] and [`compare()`] show what is in a tree and
-//! what two of them differ in.
+//! [`scan()`] reads a directory of the host into a [`FileTree`], [`ext4::write`] and [`cpio::write`] make images from
+//! it, [`ext4::Reader`] and [`cpio::read`] read them back; [`dump()`] lists a tree, and [`compare()`] lists the
+//! differences between two of them.
 
 mod compare;
 pub mod cpio;

@@ -1,4 +1,4 @@
-//! A directory of the host as a [`FileTree`].
+//! Scans a directory of the host into a [`FileTree`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::tree::{Content, FileTree, Metadata, Node, NodeId, NodeKind, Timestamp, TreeError};
 
-/// Why a directory could not be scanned.
+/// A directory that could not be scanned.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     /// A system call failed.
@@ -19,30 +19,30 @@ pub enum ScanError {
     Io {
         /// What was being done, as a gerund.
         action: &'static str,
-        /// On what.
+        /// Path it was done to.
         path: PathBuf,
-        /// What the system said.
+        /// Cause.
         source: io::Error,
     },
-    /// What was to be scanned is no directory.
+    /// The path to scan is not a directory.
     #[error("{0} is not a directory")]
     NotADirectory(PathBuf),
-    /// A file type there is no name for.
+    /// A file of unknown type.
     #[error("{path}: unknown file type {mode:o}")]
     UnknownType {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Its `st_mode`.
         mode: u32,
     },
-    /// A path the tree does not take.
+    /// A path that is not valid in a tree.
     #[error(transparent)]
     Tree(#[from] TreeError),
 }
 
-/// Takes a directory and all below it into a tree: types, modes, owners, times, extended attributes (all that the
-/// caller may see: `trusted.*` needs root), hard links, link targets and device numbers. Other file systems mounted
-/// below are gone into. Contents stay in the files.
+/// Reads a directory and everything below it into a tree: types, modes, owners, times, extended attributes (all that
+/// the caller may see: `trusted.*` needs root), hard links, link targets and device numbers. Other file systems
+/// mounted below are included. Contents stay in the files.
 ///
 /// # Errors
 /// If anything cannot be read; the error names the path.
@@ -69,9 +69,9 @@ pub fn scan(root: &Path) -> Result<FileTree, ScanError> {
 }
 
 struct Scan {
-    /// For lists and values of extended attributes, which have at most 64 KiB.
+    /// Buffer for lists and values of extended attributes, which have at most 64 KiB.
     buffer: Vec<u8>,
-    /// Files with several names by device and inode.
+    /// Hard-linked files by device and inode.
     links: HashMap<(u64, u64), NodeId>,
 }
 

@@ -1,8 +1,8 @@
-//! [`FileTree`]: every path of a file system with its metadata, and where its bytes are.
+//! [`FileTree`]: all paths of a file system with their metadata, and the location of their content.
 //!
-//! The pivot of an image build: a root directory is scanned into one, finishing changes it, and each writer turns it
-//! into a file system image. Iteration order is the byte order of the paths, so that everything made from a tree is
-//! the same every time. File contents stay where they are until a writer reads them, one block at a time.
+//! It is central to an image build: a root directory is scanned into one, finishing changes it, and each writer turns
+//! it into a file system image. Iteration is in the byte order of the paths, so that everything made from a tree is
+//! reproducible. File contents stay where they are until a writer reads them, one block at a time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -10,11 +10,11 @@ use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Names one node of one [`FileTree`]; two paths with the same id are hard links.
+/// Identifies a node of a [`FileTree`]; two paths with the same id are hard links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u32);
 
-/// A point in time, as file systems keep it: seconds since 1970 (negative before) and nanoseconds (0..1e9) after them.
+/// A point in time as in file systems: seconds since 1970 (negative before) and nanoseconds (0..1e9) after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp {
     /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
@@ -24,22 +24,22 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// A whole second.
+    /// Makes a timestamp of whole seconds.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self { seconds, nanoseconds: 0 }
     }
 }
 
-/// Where a regular file's bytes are.
+/// Location of a regular file's content.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Content {
     /// In memory: generated or small files.
     Bytes(Arc<[u8]>),
-    /// In a file on this machine, `length` bytes long; holes in it are kept as holes by writers that can.
+    /// In a file on this machine, `length` bytes long; writers preserve its holes if they can.
     HostFile {
-        /// Where to read it.
+        /// Path of the file.
         path: PathBuf,
-        /// Its length in bytes when the tree was made; a writer fails if it has changed.
+        /// Length in bytes when the tree was made; a writer fails if it has changed.
         length: u64,
     },
 }
@@ -53,12 +53,12 @@ impl Content {
         }
     }
 
-    /// Whether there are no bytes at all.
+    /// Whether the content is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Opens the bytes for reading from the start.
+    /// Opens the content for reading from the start.
     pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         match self {
             Self::Bytes(bytes) => Ok(Box::new(Cursor::new(Arc::clone(bytes)))),
@@ -90,14 +90,14 @@ impl std::fmt::Debug for Content {
     }
 }
 
-/// What a node is.
+/// Type of a node, with its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeKind {
     /// A directory; its children are the tree's paths below it.
     Directory,
     /// A regular file.
     File(Content),
-    /// A symbolic link to these bytes.
+    /// A symbolic link with this target.
     Symlink(Vec<u8>),
     /// A character device.
     CharDevice {
@@ -119,32 +119,32 @@ pub enum NodeKind {
     Socket,
 }
 
-/// Everything about a node but its kind and names.
+/// Metadata of a node: all but its type and names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     /// Permission bits with setuid, setgid and sticky: `0o7777` at most. No file type.
     pub mode: u16,
-    /// Owner.
+    /// Owner's user id.
     pub uid: u32,
-    /// Group.
+    /// Group id.
     pub gid: u32,
-    /// When the content last changed; writers use it for all of a node's times.
+    /// Time of the last content change; writers use it for all of a node's times.
     pub mtime: Timestamp,
     /// Extended attributes by full name (`security.capability`), values as getxattr(2) gives them.
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Metadata {
-    /// Owned by root, with these permission bits and this time, no extended attributes.
+    /// Metadata of a file owned by root, with these permission bits and this time, without extended attributes.
     pub const fn root(mode: u16, mtime: Timestamp) -> Self {
         Self { mode, uid: 0, gid: 0, mtime, xattrs: BTreeMap::new() }
     }
 }
 
-/// One inode to be.
+/// A file, directory or other inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// What it is.
+    /// Type and data.
     pub kind: NodeKind,
     /// Mode, owner, time, extended attributes.
     pub metadata: Metadata,
@@ -157,31 +157,31 @@ impl Node {
     }
 }
 
-/// Why a path cannot go into a tree.
+/// A path that cannot be added to a tree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
-    /// Absolute, empty, with `.`, `..`, an empty component or a NUL byte, or with a name over 255 bytes.
+    /// The path is absolute, empty, with `.`, `..`, an empty component or a NUL byte, or has a name over 255 bytes.
     #[error("{:?} is no path for a file tree: it has to be relative, without empty, `.` or `..` components, each at most 255 bytes", String::from_utf8_lossy(.0))]
     BadPath(Vec<u8>),
-    /// The directory that would hold it is not there.
+    /// The parent directory does not exist.
     #[error("{:?} has no parent directory in the tree", String::from_utf8_lossy(.0))]
     NoParent(Vec<u8>),
     /// Its parent is a file, link or device.
     #[error("the parent of {:?} is not a directory", String::from_utf8_lossy(.0))]
     ParentNotDirectory(Vec<u8>),
-    /// A node of another type is there, or a directory that is not empty.
+    /// A node of another type exists there, or a directory that is not empty.
     #[error("{:?} is there already and cannot be replaced", String::from_utf8_lossy(.0))]
     Exists(Vec<u8>),
-    /// No such path.
+    /// The path does not exist.
     #[error("{:?} is not in the tree", String::from_utf8_lossy(.0))]
     NotFound(Vec<u8>),
-    /// Directories have one name only.
+    /// Directories cannot have hard links.
     #[error("{:?} is a directory and cannot be hard-linked", String::from_utf8_lossy(.0))]
     LinkToDirectory(Vec<u8>),
 }
 
 /// A whole file system, by path. Paths are relative bytes (`usr/bin/env`); the root directory is the empty path and
-/// always there.
+/// always exists.
 #[derive(Debug, Clone)]
 pub struct FileTree {
     paths: BTreeMap<Vec<u8>, NodeId>,
@@ -189,7 +189,7 @@ pub struct FileTree {
 }
 
 impl FileTree {
-    /// A tree of nothing but its root directory.
+    /// A tree with only its root directory.
     pub fn new(root: Metadata) -> Self {
         let nodes = vec![Node { kind: NodeKind::Directory, metadata: root }];
         Self { paths: BTreeMap::from([(Vec::new(), NodeId(0))]), nodes }
@@ -218,7 +218,7 @@ impl FileTree {
         Ok(id)
     }
 
-    /// Gives an existing node that is not a directory one more name.
+    /// Adds a hard link to an existing node that is not a directory.
     pub fn link(&mut self, path: impl AsRef<[u8]>, id: NodeId) -> Result<(), TreeError> {
         let path = path.as_ref();
         self.check_place(path)?;
@@ -232,7 +232,7 @@ impl FileTree {
         Ok(())
     }
 
-    /// Adds the directory and those above it that are missing, all with this metadata; existing ones stay as they are.
+    /// Creates a directory and its missing parents, all with this metadata; existing ones stay as they are.
     pub fn create_directories(&mut self, path: impl AsRef<[u8]>, metadata: &Metadata) -> Result<(), TreeError> {
         let path = path.as_ref();
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
@@ -245,7 +245,7 @@ impl FileTree {
         Ok(())
     }
 
-    /// Removes a path, and everything below it when it is a directory. The root itself stays, emptied.
+    /// Removes a path, including everything below a directory. The root itself stays, emptied.
     pub fn remove(&mut self, path: impl AsRef<[u8]>) -> Result<(), TreeError> {
         let path = path.as_ref();
         let directory = self.get(path).ok_or_else(|| TreeError::NotFound(path.to_vec()))?.is_directory();
@@ -266,13 +266,13 @@ impl FileTree {
         self.id(path).map(|id| self.node(id))
     }
 
-    /// The node at a path, to be changed; all its names see the change.
+    /// The node at a path, for modification; all its hard links see the change.
     pub fn get_mut(&mut self, path: impl AsRef<[u8]>) -> Option<&mut Node> {
         let id = self.id(path)?;
         self.nodes.get_mut(id.0 as usize)
     }
 
-    /// The id behind a path.
+    /// The node id of a path.
     pub fn id(&self, path: impl AsRef<[u8]>) -> Option<NodeId> {
         self.paths.get(path.as_ref()).copied()
     }
@@ -282,12 +282,12 @@ impl FileTree {
         &self.nodes[id.0 as usize]
     }
 
-    /// Every path in byte order, the root (`""`) first; a directory comes before what is in it.
+    /// All paths in byte order, the root (`""`) first; a directory comes before its children.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], NodeId)> {
         self.paths.iter().map(|(path, id)| (path.as_slice(), *id))
     }
 
-    /// Every path below a directory, at any depth, the directory itself not among them.
+    /// All paths below a directory, at any depth, without the directory itself.
     pub fn descendants(&self, directory: impl AsRef<[u8]>) -> impl Iterator<Item = (&[u8], NodeId)> {
         let mut prefix = directory.as_ref().to_vec();
         if !prefix.is_empty() {
@@ -301,7 +301,7 @@ impl FileTree {
             .map(|(path, id)| (path.as_slice(), *id))
     }
 
-    /// How many names each node that is reachable has: 2 and more for hard links; always 1 for directories here.
+    /// Number of names of each reachable node: 2 and more for hard links; always 1 for directories here.
     pub fn link_counts(&self) -> HashMap<NodeId, u32> {
         let mut counts = HashMap::with_capacity(self.paths.len());
         for id in self.paths.values() {
@@ -310,12 +310,12 @@ impl FileTree {
         counts
     }
 
-    /// How many paths there are, the root included.
+    /// Number of paths, including the root.
     pub fn len(&self) -> usize {
         self.paths.len()
     }
 
-    /// Whether there is nothing but the root directory.
+    /// Whether there is only the root directory.
     pub fn is_empty(&self) -> bool {
         self.paths.len() == 1
     }

@@ -1,4 +1,4 @@
-//! The cpio writer and reader against GNU cpio and each other.
+//! Tests of the cpio writer and reader, with GNU cpio and with each other.
 
 use std::fs::File;
 use std::io::Write;
@@ -50,7 +50,7 @@ fn gnu_cpio(arguments: &[&str], directory: &Path, archive: &[u8]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A tree that does not need root to be unpacked.
+/// A tree that can be unpacked without root.
 fn tree(host: &Path) -> FileTree {
     let mut tree = FileTree::new(metadata(0o755));
     tree.insert("d", node(NodeKind::Directory)).unwrap();
@@ -74,7 +74,7 @@ fn gnu_cpio_lists_and_unpacks_it() {
     let unpacked = tempfile::tempdir().unwrap();
     gnu_cpio(&["-id", "--quiet", "--no-preserve-owner", "--preserve-modification-time"], unpacked.path(), &bytes);
     let mut seen = scan(unpacked.path()).unwrap();
-    // Unpacked by whoever runs the test; cpio sets a directory's time before it fills it.
+    // Unpacked as the user who runs the test; cpio sets a directory's time before it fills it.
     for tree in [&mut tree, &mut seen] {
         let paths: Vec<_> = tree.iter().map(|(path, _)| path.to_vec()).collect();
         for path in paths {

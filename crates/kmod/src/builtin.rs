@@ -1,22 +1,22 @@
-//! What is compiled into the kernel itself: `modules.builtin` and `modules.builtin.modinfo`
-//! (kernel Documentation/kbuild/kbuild.rst).
+//! Modules compiled into the kernel: `modules.builtin` and `modules.builtin.modinfo` (kernel
+//! Documentation/kbuild/kbuild.rst).
 
 use std::collections::BTreeSet;
 
 use crate::{module_name, normalize_alias, normalize_name};
 
-/// Modules compiled in: nothing to load, and no error to ask for.
+/// Built-in modules: there is nothing to load, and requesting them is not an error.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Builtin {
-    /// Normalized names.
+    /// Normalized module names.
     pub(crate) names: BTreeSet<String>,
-    /// Normalized alias patterns with the name they belong to, in the kernel's order.
+    /// Normalized alias patterns with the module's name, in the kernel's order.
     pub(crate) aliases: Vec<(String, String)>,
 }
 
 impl Builtin {
-    /// `list` is `modules.builtin`, a path a line; `modinfo` is `modules.builtin.modinfo`, NUL-terminated
-    /// `module.key=value` strings. Either may be empty. Lines that fit neither are skipped.
+    /// Parses `modules.builtin` (`list`, one path per line) and `modules.builtin.modinfo` (`modinfo`, NUL-terminated
+    /// `module.key=value` strings). Either may be empty. Malformed lines are skipped.
     pub(crate) fn parse(list: &str, modinfo: &[u8]) -> Self {
         let mut builtin = Self { names: list.lines().filter_map(module_name).collect(), aliases: Vec::new() };
         for string in modinfo.split(|byte| *byte == 0) {

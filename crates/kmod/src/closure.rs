@@ -1,30 +1,30 @@
-//! Which modules an initramfs needs so that the ones asked for can be loaded in it.
+//! Dependency closure: the modules that an initramfs needs so that the requested ones can be loaded in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Module, ModuleIndex, alias_matches, normalize_alias, normalize_name};
 
-/// Modules that belong together, and what they may ask for.
+/// A set of modules with their dependencies, and the firmware that they may request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Closure {
-    /// Paths of the module files below the version's directory.
+    /// Paths of the module files, relative to the kernel version's directory.
     pub paths: BTreeSet<String>,
     /// Firmware files that these modules declare, relative to /lib/firmware; may hold wildcards.
     pub firmware: BTreeSet<String>,
 }
 
-/// Why a request for modules cannot be met.
+/// A request for modules that cannot be met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClosureError {
-    /// Neither a module, nor built in, nor an alias.
+    /// The name is neither a module, nor built in, nor an alias.
     #[error("the kernel has no module {name:?}{}", nearest_hint(.nearest))]
     Unknown {
-        /// As it was asked for.
+        /// The requested name.
         name: String,
-        /// Names that look like it, best first.
+        /// Similar names, best first.
         nearest: Vec<String>,
     },
-    /// No module's path starts like this.
+    /// There are no modules in this directory.
     #[error("the kernel has no modules below {0:?}; a directory is written like \"kernel/drivers/net/ethernet/\"")]
     EmptyDirectory(String),
 }
@@ -34,9 +34,10 @@ fn nearest_hint(nearest: &[String]) -> String {
 }
 
 impl ModuleIndex {
-    /// The modules asked for, with all that they depend on, softly too. A request is a module's name (`-` and `_` are
-    /// the same), an alias, or a directory with a `/` at its end (`kernel/drivers/net/ethernet/`), which is everything
-    /// below. What is built in needs nothing. Soft dependencies that do not exist are no error, as for modprobe.
+    /// The requested modules with all their dependencies, soft ones included. A request is a module's name (`-` and
+    /// `_` are the same), an alias, or a directory with a `/` at its end (`kernel/drivers/net/ethernet/`), which
+    /// stands for all modules below it. Built-in modules need nothing. Missing soft dependencies are not an error, as
+    /// for modprobe.
     pub fn closure<S: AsRef<str>>(&self, requests: &[S]) -> Result<Closure, ClosureError> {
         let aliases = self.literal_aliases();
         let mut todo: Vec<&Module> = Vec::new();
@@ -65,7 +66,7 @@ impl ModuleIndex {
         Ok(closure)
     }
 
-    /// Modules behind a name or alias; none of them for something built in, `None` for something unknown.
+    /// Modules with this name or alias; an empty list if it is built in, `None` if it is unknown.
     fn resolve<'a>(&'a self, name: &str, aliases: &BTreeMap<String, Vec<&'a Module>>) -> Option<Vec<&'a Module>> {
         if let Some(module) = self.get(name) {
             return Some(vec![module]);

@@ -1,13 +1,13 @@
-//! Compressed module files, as `CONFIG_MODULE_COMPRESS` makes them.
+//! Decompression of module files, as compressed with `CONFIG_MODULE_COMPRESS`.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
 
-/// No module grows larger than this many bytes; the largest of Debian's (amdgpu) has about 30 MiB. More is an attack
+/// Limit on the decompressed size of a module in bytes; Debian's largest (amdgpu) has about 30 MiB. More is an attack
 /// or a broken file.
 pub const MAX_MODULE_SIZE: u64 = 256 << 20;
 
-/// How a module file is compressed.
+/// Compression format of a module file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// A plain ELF file.
@@ -21,7 +21,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Recognized by the first bytes, whatever the file is called.
+    /// Detects the format by the first bytes, ignoring the file name.
     pub fn detect(bytes: &[u8]) -> Self {
         match bytes {
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
@@ -32,23 +32,23 @@ impl Compression {
     }
 }
 
-/// Why a module file cannot be decompressed.
+/// A module file that cannot be decompressed.
 #[derive(Debug, thiserror::Error)]
 pub enum DecompressError {
-    /// The compressed data is damaged or cut off.
+    /// The compressed data is damaged or truncated.
     #[error("decompressing {compression:?} data: {source}; the file is damaged")]
     Damaged {
-        /// How it claims to be compressed.
+        /// Detected format.
         compression: Compression,
-        /// What the decompressor said.
+        /// Error of the decompressor.
         source: io::Error,
     },
-    /// More than [`MAX_MODULE_SIZE`] bytes came out.
+    /// The output has more than [`MAX_MODULE_SIZE`] bytes.
     #[error("decompresses to more than {} MiB, which no kernel module does", MAX_MODULE_SIZE >> 20)]
     TooLarge,
 }
 
-/// The plain ELF bytes of a module file; uncompressed ones are not copied.
+/// Returns the ELF bytes of a module file; uncompressed files are not copied.
 pub fn decompress(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DecompressError> {
     let compression = Compression::detect(bytes);
     let damaged = |source| DecompressError::Damaged { compression, source };

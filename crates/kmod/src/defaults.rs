@@ -1,17 +1,17 @@
-//! What an initramfs carries unless a recipe says otherwise.
+//! Default modules of an initramfs.
 
 /// Modules for one purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group {
-    /// What they are there for.
+    /// Reason why they are included.
     pub reason: &'static str,
     /// Requests for [`ModuleIndex::closure`](crate::ModuleIndex::closure).
     pub requests: &'static [&'static str],
 }
 
-/// What it takes to reach a root on any disk or stick that a PC or a virtual machine has. Not here: what the root has
-/// and nothing needs before, network, graphics (with its firmware), sensors, sound. Each module more makes every start
-/// slower.
+/// Modules to reach a root on any disk or stick of a PC or a virtual machine. Not included: modules that are loaded
+/// later from the root, such as network, graphics (with its firmware), sensors and sound. Every additional module
+/// makes each boot slower.
 pub const DEFAULT_INITRAMFS: &[Group] = &[
     Group { reason: "disks of QEMU and clouds", requests: &["virtio_pci", "virtio_blk", "virtio_scsi", "virtio_rng"] },
     Group { reason: "NVMe disks, also behind Intel's VMD", requests: &["nvme", "vmd"] },
@@ -52,8 +52,8 @@ pub const DEFAULT_INITRAMFS: &[Group] = &[
     Group { reason: "disks under Hyper-V", requests: &["hv_storvsc"] },
 ];
 
-/// What it takes besides [`DEFAULT_INITRAMFS`] to fetch a root over the network: in an archive of its own, because a start
-/// from a disk needs none of it.
+/// Modules in addition to [`DEFAULT_INITRAMFS`] to fetch a root over the network: in a separate archive, because
+/// booting from a disk does not need them.
 pub const NETWORK_INITRAMFS: &[Group] = &[
     Group {
         reason: "wired network cards, with what their drivers have loaded for their PHYs",

@@ -1,11 +1,11 @@
-//! The patterns of `modules.alias`: fnmatch(3) without flags.
+//! Matching of the patterns in `modules.alias`: fnmatch(3) without flags.
 
-/// Whether a pattern covers the whole of a text: `*` is any run, `?` any byte, `[a-f0]` one of these, `[!a]` any other,
+/// Whether a pattern matches the whole text: `*` is any run, `?` any byte, `[a-f0]` one of these, `[!a]` any other,
 /// `\x` is `x`. An unclosed `[` stands for itself. Takes at most `pattern.len() * text.len()` steps.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where to go on after a mismatch: behind the last star, with that star taking one byte more.
+    // Position to continue from after a mismatch: behind the last star, with that star taking one byte more.
     let mut retry: Option<(usize, usize)> = None;
     loop {
         if pattern.get(p) == Some(&b'*') {
@@ -29,7 +29,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// How many bytes of the pattern match this one byte, if they do.
+/// Number of bytes of the pattern that match this one byte; `None` if it does not match.
 fn match_one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
         [b'?', ..] => Some(1),
@@ -44,7 +44,8 @@ fn match_one(pattern: &[u8], byte: u8) -> Option<usize> {
     }
 }
 
-/// Whether a set, given from behind its `[`, holds the byte, and its length with the `]`. `None` if it never ends.
+/// Whether a set, given from behind its `[`, contains the byte, and the set's length with the `]`. `None` if it is
+/// unclosed.
 fn bracket(set: &[u8], byte: u8) -> Option<(bool, usize)> {
     let negated = matches!(set.first(), Some(b'!' | b'^'));
     let mut at = usize::from(negated);

@@ -1,4 +1,4 @@
-//! [`ModuleIndex`]: all modules of one kernel and how they need each other.
+//! [`ModuleIndex`]: all modules of one kernel and their dependencies.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -10,87 +10,87 @@ use progress::{Progress, Unit};
 use crate::builtin::Builtin;
 use crate::{Modinfo, ModinfoError, Softdep, module_name, normalize_name};
 
-/// A module file to be read: its path below `/usr/lib/modules/<version>/` and how to get its bytes.
+/// A module file to index: its path below `/usr/lib/modules/<version>/`, and a function that returns its bytes.
 pub struct Source {
     path: String,
     read: Box<dyn FnOnce() -> io::Result<Vec<u8>> + Send>,
 }
 
 impl Source {
-    /// From anything that gives the bytes; it is called on another thread.
+    /// Uses any function for the bytes; it is called on another thread.
     pub fn new(path: impl Into<String>, read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Self {
         Self { path: path.into(), read: Box::new(read) }
     }
 
-    /// From a file of this machine.
+    /// Reads the bytes from a file of this machine.
     pub fn file(path: impl Into<String>, host: PathBuf) -> Self {
         Self::new(path, move || std::fs::read(host))
     }
 }
 
-/// The files that the kernel's build leaves beside the modules; each may be empty.
+/// Files that the kernel build installs beside the modules; each may be empty.
 #[derive(Debug, Clone, Default)]
 pub struct KernelFiles {
-    /// `modules.order`: which of several drivers for one device comes first.
+    /// `modules.order`: the order of preference of several drivers for one device.
     pub order: String,
-    /// `modules.builtin`: paths of what is compiled in.
+    /// `modules.builtin`: paths of built-in modules.
     pub builtin: String,
-    /// `modules.builtin.modinfo`: what these say about themselves.
+    /// `modules.builtin.modinfo`: module information of the built-in modules.
     pub builtin_modinfo: Vec<u8>,
 }
 
 /// One module of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Module {
-    /// Path below the version's directory: `kernel/fs/ext4/ext4.ko.xz`.
+    /// Path relative to the kernel version's directory: `kernel/fs/ext4/ext4.ko.xz`.
     pub path: String,
     /// Normalized name: `ext4`.
     pub name: String,
-    /// Normalized names of the modules it cannot do without, as it lists them.
+    /// Normalized names of the modules it depends on, in its own order.
     pub depends: Vec<String>,
-    /// What should be loaded around it.
+    /// Soft dependencies.
     pub softdeps: Vec<Softdep>,
     /// Alias patterns as written in the module.
     pub aliases: Vec<String>,
-    /// Firmware files it may ask for, relative to /lib/firmware; may hold wildcards.
+    /// Firmware files it may request, relative to /lib/firmware; may hold wildcards.
     pub firmware: Vec<String>,
     /// Symbols it exports.
     pub exports: Vec<String>,
 }
 
-/// Why modules cannot be indexed.
+/// Modules that cannot be indexed.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// A file could not be read.
     #[error("reading kernel module {path}: {source}")]
     Read {
-        /// Which.
+        /// Path of the file.
         path: String,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
     /// A file is not a module.
     #[error("indexing kernel module {path}: {source}; is the kernel package complete?")]
     Modinfo {
-        /// Which.
+        /// Path of the file.
         path: String,
-        /// Why.
+        /// Cause.
         source: ModinfoError,
     },
     /// The path does not end in `.ko` or a compressed form of it.
     #[error("{0:?} is not the path of a kernel module")]
     NotAModule(String),
-    /// A dependency is neither a module nor compiled in.
+    /// A dependency is neither a module nor built in.
     #[error(
         "kernel module {path} needs {missing}, which is neither a module nor built in; is the kernel package complete?"
     )]
     MissingDependency {
-        /// Who needs it.
+        /// Path of the module that needs it.
         path: String,
-        /// What is not there.
+        /// Name of the missing module.
         missing: String,
     },
-    /// Modules that need each other could never be loaded.
+    /// Modules that depend on each other could never be loaded.
     #[error("kernel modules need each other in a circle: {}", .0.join(" -> "))]
     Cycle(Vec<String>),
 }
@@ -104,9 +104,9 @@ pub struct ModuleIndex {
 }
 
 impl ModuleIndex {
-    /// Reads all modules, on as many threads as there are processors but one: the work is decompression, and who calls
-    /// this has something else going on meanwhile. Where two files hold a module of the same name, the one below `updates/` wins, else the first in order, as with depmod's default
-    /// search order.
+    /// Reads all modules, on one thread less than there are processors: the work is decompression, and the caller has
+    /// other work meanwhile. If two files hold a module of the same name, the one below `updates/` wins, else the
+    /// first in order, as with depmod's default search order.
     pub fn build(sources: Vec<Source>, kernel: &KernelFiles, progress: &dyn Progress) -> Result<Self, IndexError> {
         let task = progress.task("indexing kernel modules", Some(sources.len() as u64), Unit::Items);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -123,7 +123,7 @@ impl ModuleIndex {
                         results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
                         task.advance(1);
                         if failed {
-                            // The others stop too: take away what is left to do.
+                            // Stops the other threads by taking away what is left to do.
                             queue.lock().unwrap_or_else(PoisonError::into_inner).by_ref().for_each(drop);
                         }
                     }
@@ -135,7 +135,7 @@ impl ModuleIndex {
         Self::assemble(modules, kernel)
     }
 
-    /// Reads a `/usr/lib/modules/<version>` directory of this machine, the kernel's files in it included.
+    /// Reads a `/usr/lib/modules/<version>` directory of this machine, including the kernel's files in it.
     pub fn from_directory(directory: &Path, progress: &dyn Progress) -> Result<Self, IndexError> {
         let optional = |name: &str| match std::fs::read(directory.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -185,12 +185,12 @@ impl ModuleIndex {
         Self { modules, by_name, builtin }
     }
 
-    /// Every dependency is there, and none leads back to where it started.
+    /// Checks that every dependency exists, and that there are no cycles.
     fn check(&self) -> Result<(), IndexError> {
         let mut done = vec![false; self.modules.len()];
         let mut on_path = vec![false; self.modules.len()];
         for start in 0..self.modules.len() {
-            // The path from `start`: a module, and how many of its dependencies were looked at.
+            // The path from `start`: a module, and the number of its dependencies that were visited.
             let mut path = vec![(start, 0)];
             while let Some((at, next)) = path.last_mut() {
                 let module = &self.modules[*at];
@@ -235,16 +235,17 @@ impl ModuleIndex {
         self.by_name.get(&normalize_name(name)).map(|at| &*self.modules[*at])
     }
 
-    /// Whether this is compiled into the kernel; `-` and `_` are the same.
+    /// Whether this module is compiled into the kernel; `-` and `_` are the same.
     pub fn is_builtin(&self, name: &str) -> bool {
         self.builtin.names.contains(&normalize_name(name))
     }
 
-    /// What has to be loaded before this module, each after all that it needs itself; soft dependencies not included.
+    /// Modules that have to be loaded before this one, each after its own dependencies; soft dependencies not
+    /// included.
     pub fn load_order<'a>(&'a self, module: &'a Module) -> Vec<&'a Module> {
         let mut order = Vec::new();
         let mut seen = BTreeSet::new();
-        // The path from `module`: each with how many of its dependencies were looked at.
+        // The path from `module`: each with the number of its dependencies that were visited.
         let mut path = vec![(module, 0)];
         while let Some((at, next)) = path.last_mut() {
             if let Some(name) = at.depends.get(*next) {
@@ -264,8 +265,8 @@ impl ModuleIndex {
         order
     }
 
-    /// The index of only those modules whose paths are given, for an initramfs. Take the paths from
-    /// [`Self::closure`]: dependencies that are left out would be missing from it.
+    /// The index of only the modules with these paths, for an initramfs. Take the paths from [`Self::closure`]:
+    /// dependencies that are left out would be missing.
     #[must_use]
     pub fn subset(&self, paths: &BTreeSet<String>) -> Self {
         let modules = self.modules.iter().filter(|module| paths.contains(&module.path)).cloned().collect();
@@ -305,7 +306,7 @@ fn read_module(source: Source) -> Result<Module, IndexError> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A module that needs others; `kernel/` and `.ko` are added.
+    /// A module with dependencies; `kernel/` and `.ko` are added to the path.
     pub(crate) fn module(path: &str, depends: &[&str]) -> Module {
         let path = format!("kernel/{path}.ko");
         Module {

@@ -1,4 +1,4 @@
-//! The index files of depmod(8): text for us and for people, binary for modprobe(8).
+//! The index files of depmod(8): text files, and the binary files that modprobe(8) reads.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,8 +7,8 @@ use crate::trie::Trie;
 use crate::{Module, ModuleIndex, normalize_alias};
 
 impl ModuleIndex {
-    /// All index files by name, to be put beside the kernel's own in `/usr/lib/modules/<version>/`: the text ones and
-    /// the binary ones without which modprobe finds nothing. Same modules, same bytes.
+    /// All index files by name, to be put beside the kernel's own in `/usr/lib/modules/<version>/`: the text files,
+    /// and the binary ones without which modprobe finds nothing. The same modules give the same bytes.
     pub fn files(&self) -> BTreeMap<&'static str, Vec<u8>> {
         BTreeMap::from([
             ("modules.dep", self.dep().into_bytes()),
@@ -23,7 +23,7 @@ impl ModuleIndex {
         ])
     }
 
-    /// `modules.dep` (modules.dep(5)): `path: dependency ...`, to be loaded from right to left and the path last.
+    /// `modules.dep` (modules.dep(5)): `path: dependency ...`, to be loaded from right to left, with the path last.
     pub fn dep(&self) -> String {
         self.modules().map(|module| self.dep_line(module) + "\n").collect()
     }
@@ -70,7 +70,7 @@ impl ModuleIndex {
         text
     }
 
-    /// `modules.symbols`: which module exports a symbol, as aliases for the kernel's `symbol_request()`.
+    /// `modules.symbols`: the module that exports each symbol, as aliases for the kernel's `symbol_request()`.
     pub fn symbols(&self) -> String {
         let mut text = "# Aliases for symbols, used by symbol_request().\n".to_owned();
         for module in self.modules() {
@@ -81,7 +81,7 @@ impl ModuleIndex {
         text
     }
 
-    /// Priority, pattern and module name of every alias; modprobe looks up normalized ones.
+    /// Priority, pattern and module name of every alias; patterns are normalized, as modprobe looks them up.
     fn aliases(&self) -> impl Iterator<Item = (u32, String, &str)> {
         self.modules().enumerate().flat_map(|(at, module)| {
             module.aliases.iter().map(move |alias| (at as u32, normalize_alias(alias), module.name.as_str()))

@@ -1,33 +1,33 @@
-//! [`Loader`]: gives the kernel the modules that devices and names ask for.
+//! [`Loader`]: loads the modules for devices and names into the kernel.
 
 use std::collections::HashSet;
 use std::io;
 
 use crate::{ModuleSet, normalize_name};
 
-/// The kernel as the loader sees it; a recording double stands in for it in tests.
+/// Interface to the kernel; tests replace it by a recording double.
 pub trait Kernel {
-    /// Loads the module in a file below `/usr/lib/modules/<version>/`, decompressing it if need be: `finit_module(2)`.
-    /// A module that is there already is `EEXIST`.
+    /// Loads the module file at a path below `/usr/lib/modules/<version>/` with `finit_module(2)`, decompressing it if
+    /// necessary. Returns `EEXIST` if the module is already loaded.
     fn load(&mut self, path: &str) -> io::Result<()>;
 }
 
-/// A module that the kernel did not take.
+/// A module that the kernel refused to load.
 #[derive(Debug, thiserror::Error)]
 #[error("loading kernel module {name}: {source}")]
 pub struct LoadError {
-    /// Its name.
+    /// Module name.
     pub name: String,
-    /// What the kernel said: `ENODEV` where there is no such hardware.
+    /// Error of the kernel: `ENODEV` if there is no such hardware.
     pub source: io::Error,
 }
 
-/// What a request did.
+/// Result of a request.
 #[derive(Debug, Default)]
 pub struct LoadReport {
-    /// Names of modules that are new in the kernel, in order.
+    /// Names of newly loaded modules, in order.
     pub loaded: Vec<String>,
-    /// Modules that failed; the others were loaded all the same.
+    /// Modules that failed; the others were loaded nevertheless.
     pub failed: Vec<LoadError>,
 }
 
@@ -38,36 +38,37 @@ impl LoadReport {
     }
 }
 
-/// Loads each module once, what it needs before it.
+/// Loads each module once, after its dependencies.
 #[derive(Debug, Clone)]
 pub struct Loader {
     set: ModuleSet,
-    /// Modules that were given to the kernel, whether it took them or not.
+    /// Modules whose loading was tried, successfully or not.
     tried: HashSet<String>,
     failed: HashSet<String>,
-    /// Aliases that were looked up: many devices share one.
+    /// Aliases that were already looked up: many devices share one.
     seen: HashSet<String>,
     deferred: Vec<String>,
 }
 
 impl Loader {
-    /// A loader for these modules, none of them loaded yet.
+    /// A loader for these modules, none of which are loaded yet.
     pub fn new(set: ModuleSet) -> Self {
         Self { set, tried: HashSet::new(), failed: HashSet::new(), seen: HashSet::new(), deferred: Vec::new() }
     }
 
-    /// Does not load modules below these directories (`kernel/drivers/net/`) for a device; by name they still can be.
+    /// Does not load modules below these directories (`kernel/drivers/net/`) for devices; they can still be loaded by
+    /// name.
     pub fn defer(&mut self, directories: impl IntoIterator<Item = impl Into<String>>) {
         self.deferred.extend(directories.into_iter().map(Into::into));
     }
 
-    /// Takes these modules for loaded: giving them to the kernel again would cost as much as the first time, only for it
-    /// to say that they are there (`/proc/modules`, `proc_modules(5)`, begins each line with a name).
+    /// Marks these modules as loaded: loading them again would cost as much as the first time, only to return `EEXIST`
+    /// (`/proc/modules`, `proc_modules(5)`, begins each line with a name).
     pub fn skip<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
         self.tried.extend(names.into_iter().map(normalize_name));
     }
 
-    /// Loads all drivers that match a device's modalias. An alias that was asked for before does nothing.
+    /// Loads all drivers that match a device's modalias. An alias that was looked up before is ignored.
     pub fn load_alias(&mut self, alias: &str, kernel: &mut dyn Kernel) -> LoadReport {
         let mut report = LoadReport::default();
         if self.seen.insert(alias.to_owned()) {
@@ -82,7 +83,7 @@ impl Loader {
         report
     }
 
-    /// Loads a module by name with everything it needs. Unknown names do nothing: they may be built in.
+    /// Loads a module by name, with its dependencies. Unknown names are ignored: they may be built in.
     pub fn load(&mut self, name: &str, kernel: &mut dyn Kernel) -> LoadReport {
         let mut report = LoadReport::default();
         let wanted = normalize_name(name);
@@ -103,12 +104,12 @@ impl Loader {
         report
     }
 
-    /// Whether a module was given to the kernel and refused.
+    /// Whether the kernel refused to load a module.
     pub fn has_failed(&self, name: &str) -> bool {
         self.failed.contains(&normalize_name(name))
     }
 
-    /// The modules it knows.
+    /// The module set of the loader.
     pub fn modules(&self) -> &ModuleSet {
         &self.set
     }
@@ -118,7 +119,7 @@ impl Loader {
 mod tests {
     use super::*;
 
-    /// Writes down what it is given, and refuses some.
+    /// Records all calls, and refuses some modules.
     #[derive(Default)]
     struct Recorder {
         paths: Vec<String>,

@@ -1,20 +1,20 @@
-//! `.modinfo`: what a module says about itself.
+//! `.modinfo`: the information section of a module file.
 
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use crate::Softdep;
 use crate::compression::{DecompressError, decompress};
 
-/// Why a module's information cannot be read.
+/// Module information that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ModinfoError {
-    /// The compression layer failed.
+    /// Decompression failed.
     #[error(transparent)]
     Decompress(#[from] DecompressError),
-    /// Not an ELF file, or one that contradicts itself.
+    /// The file is not ELF, or is inconsistent.
     #[error("no usable ELF file: {0}")]
     Elf(#[from] object::read::Error),
-    /// No `.modinfo` section: not a kernel module.
+    /// There is no `.modinfo` section: not a kernel module.
     #[error("no .modinfo section, so this is not a kernel module")]
     NoModinfo,
 }
@@ -27,7 +27,7 @@ pub struct Modinfo {
 }
 
 impl Modinfo {
-    /// Reads a module file: `.ko`, or compressed `.ko.xz`, `.ko.zst`, `.ko.gz`.
+    /// Parses a module file: `.ko`, or compressed `.ko.xz`, `.ko.zst`, `.ko.gz`.
     pub fn parse(file: &[u8]) -> Result<Self, ModinfoError> {
         let plain = decompress(file)?;
         let elf = object::File::parse(&*plain)?;
@@ -40,7 +40,7 @@ impl Modinfo {
         Ok(modinfo)
     }
 
-    /// Reads the bytes of a `.modinfo` section: NUL-terminated `key=value` strings, possibly with more NULs between
+    /// Parses the bytes of a `.modinfo` section: NUL-terminated `key=value` strings, possibly with more NULs between
     /// them. Strings without `=` are skipped; bytes that are not UTF-8 become U+FFFD.
     pub fn parse_section(bytes: &[u8]) -> Self {
         let field = |string: &[u8]| {
@@ -61,12 +61,12 @@ impl Modinfo {
         self.fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// The name the kernel will know it by.
+    /// Module name, as the kernel will know it.
     pub fn name(&self) -> Option<&str> {
         self.first("name")
     }
 
-    /// Patterns of device and other aliases it answers to.
+    /// Alias patterns of devices and others that it supports.
     pub fn aliases(&self) -> impl Iterator<Item = &str> {
         self.all("alias")
     }
@@ -76,12 +76,12 @@ impl Modinfo {
         self.all("depends").flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty())
     }
 
-    /// What should be loaded around it.
+    /// Soft dependencies.
     pub fn softdeps(&self) -> impl Iterator<Item = Softdep> {
         self.all("softdep").map(Softdep::parse)
     }
 
-    /// Firmware files that it may ask for, relative to /lib/firmware; may hold wildcards.
+    /// Firmware files that it may request, relative to /lib/firmware; may hold wildcards.
     pub fn firmware(&self) -> impl Iterator<Item = &str> {
         self.all("firmware")
     }

@@ -1,9 +1,9 @@
-//! Names of modules and aliases, in the one spelling that the indexes use.
+//! Names of modules and aliases, in the normalized spelling that the indexes use.
 
 /// Suffixes a module file may have after `.ko`, as the kernel's build system compresses them.
 const COMPRESSED: [&str; 3] = [".xz", ".zst", ".gz"];
 
-/// The kernel's own spelling of a module name: `-` and `_` are the same to users, the kernel knows only `_`.
+/// Normalizes a module name: `-` and `_` are equivalent for users, the kernel uses only `_`.
 pub fn normalize_name(name: &str) -> String {
     name.replace('-', "_")
 }
@@ -17,8 +17,8 @@ pub fn module_name(path: &str) -> Option<String> {
     (!stem.is_empty()).then(|| normalize_name(stem))
 }
 
-/// The spelling of an alias in `modules.alias`: `-` becomes `_` outside of `[...]`, where it means a range.
-/// Both patterns and the strings looked up have to go through this.
+/// Normalizes an alias as in `modules.alias`: `-` becomes `_` outside of `[...]`, where it means a range. Both
+/// patterns and the strings to look up have to be normalized.
 pub fn normalize_alias(alias: &str) -> String {
     let mut in_range = false;
     let normalize = |char| {

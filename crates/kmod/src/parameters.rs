@@ -1,11 +1,11 @@
-//! [`Parameters`]: what the kernel command line says to modules that are loaded later.
+//! [`Parameters`]: module parameters on the kernel command line.
 
 use std::collections::BTreeMap;
 
 use crate::normalize_name;
 
-/// Parameters of modules, from words such as `amdgpu.runpm=0` of the kernel command line. The kernel itself gives them to
-/// what is built in only; for the rest it is up to who loads modules (kernel
+/// Parameters of modules, from words such as `amdgpu.runpm=0` of the kernel command line. The kernel itself passes
+/// them only to built-in modules; for others the program that loads the module has to (kernel
 /// Documentation/admin-guide/kernel-parameters.rst).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parameters {
@@ -13,19 +13,20 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Reads a command line: words with a dot in their name are a module's, `-` and `_` are the same in its name, and a
-    /// value with blanks stands in double quotes, which the module is given too. What follows `--` is for PID 1.
+    /// Parses a command line: words with a dot in their name are module parameters, `-` and `_` are the same in a
+    /// module's name, and a value with blanks is in double quotes, which are passed to the module as well. Words after
+    /// `--` are for PID 1.
     pub fn from_command_line(text: &str) -> Self {
         let mut all = Self::default();
         for word in words(text).take_while(|word| *word != "--") {
-            // The whole word may be quoted instead of its value: the kernel takes the quotes off then.
+            // The whole word may be quoted instead of its value: the kernel removes the quotes then.
             let word = match word.strip_prefix('"') {
                 Some(inside) => inside.strip_suffix('"').unwrap_or(inside),
                 None => word,
             };
             let name = word.split('=').next().unwrap_or_default();
             let Some((module, parameter)) = name.split_once('.') else { continue };
-            // A NUL would end what the kernel reads.
+            // A NUL would end the string in the kernel.
             if module.is_empty() || parameter.is_empty() || word.contains('\0') {
                 continue;
             }
@@ -38,13 +39,14 @@ impl Parameters {
         all
     }
 
-    /// Those of a module in the form that `finit_module(2)` takes; empty if it has none. The last of two values counts.
+    /// Parameters of a module in the form that `finit_module(2)` takes; empty if there are none. Of two values the
+    /// last counts.
     pub fn of(&self, module: &str) -> &str {
         self.of_module.get(&normalize_name(module)).map_or("", String::as_str)
     }
 }
 
-/// Words as the kernel takes them apart: blanks between double quotes belong to a word.
+/// Splits words as the kernel does: blanks between double quotes belong to a word.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let at_blank = move |char: char| {

@@ -1,18 +1,18 @@
-//! [`ModuleSet`]: the textual indexes as the loader of a booted system sees them.
+//! [`ModuleSet`]: the text indexes, parsed for the module loader of a booted system.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::{Softdep, alias_matches, module_name, normalize_alias, normalize_name};
 
-/// A line of an index that is not as depmod writes it.
+/// A malformed line of an index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file} line {line}: {text:?} is not understood; rebuild the image")]
 pub struct ParseError {
-    /// Which index.
+    /// Name of the index.
     pub file: &'static str,
-    /// Which line, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// What is there.
+    /// Text of the line.
     pub text: String,
 }
 
@@ -23,14 +23,14 @@ struct Entry {
     before: Vec<String>,
 }
 
-/// The modules that can be loaded, and the names and devices they answer to.
+/// The modules that can be loaded, with their names and aliases.
 #[derive(Debug, Clone, Default)]
 pub struct ModuleSet {
     modules: HashMap<String, Entry>,
-    /// By the letters that come before a pattern's first wildcard: an alias is compared only with patterns that begin as
-    /// it does, a handful of thousands.
+    /// Aliases by the text before the pattern's first wildcard: an alias is compared only with patterns that begin as
+    /// it does, a handful out of thousands.
     aliases: HashMap<String, Vec<Alias>>,
-    /// How many aliases there are.
+    /// Number of aliases.
     alias_count: usize,
     softdeps: HashMap<String, Softdep>,
     blacklist: BTreeSet<String>,
@@ -39,16 +39,16 @@ pub struct ModuleSet {
 /// A line of `modules.alias`.
 #[derive(Debug, Clone)]
 struct Alias {
-    /// Its number: the kernel prefers what comes first.
+    /// Position in the index: the kernel prefers earlier ones.
     order: usize,
-    /// As the kernel matches it: `*`, `?`, `[...]`.
+    /// Pattern in the kernel's syntax: `*`, `?`, `[...]`.
     pattern: String,
-    /// The module.
+    /// Module name.
     name: String,
 }
 
 impl ModuleSet {
-    /// Reads `modules.dep`, `modules.alias` and `modules.softdep`, the contents of each.
+    /// Parses the contents of `modules.dep`, `modules.alias` and `modules.softdep`.
     pub fn parse(dep: &str, alias: &str, softdep: &str) -> Result<Self, ParseError> {
         let mut set = Self::default();
         for (number, line) in lines(dep) {
@@ -61,7 +61,7 @@ impl ModuleSet {
         }
         for (number, line) in lines(alias) {
             let bad = || ParseError { file: "modules.alias", line: number, text: line.to_owned() };
-            // Patterns may hold spaces (dmi:), names never do.
+            // Patterns may contain spaces (dmi:), names never do.
             let (pattern, name) = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' ')).ok_or_else(bad)?;
             let pattern = normalize_alias(pattern.trim());
             let (order, name) = (set.alias_count, normalize_name(name));
@@ -79,7 +79,7 @@ impl ModuleSet {
         Ok(set)
     }
 
-    /// Never loads these, neither for a device nor for another module. Names may be spelled with `-`.
+    /// Never loads these modules, neither for a device nor as a dependency. Names may be spelled with `-`.
     pub fn blacklist<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
         self.blacklist.extend(names.into_iter().map(normalize_name));
     }
@@ -89,23 +89,23 @@ impl ModuleSet {
         self.blacklist.contains(&normalize_name(name))
     }
 
-    /// How many modules there are.
+    /// Number of modules.
     pub fn len(&self) -> usize {
         self.modules.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no modules.
     pub fn is_empty(&self) -> bool {
         self.modules.is_empty()
     }
 
-    /// Path of a module's file below the version's directory.
+    /// Path of a module's file, relative to the kernel version's directory.
     pub fn path(&self, name: &str) -> Option<&str> {
         self.modules.get(&normalize_name(name)).map(|entry| entry.path.as_str())
     }
 
-    /// Names of the modules that answer to a device's modalias or another alias or carry this name, in the kernel's
-    /// order of preference, without blacklisted ones.
+    /// Names of the modules that match a device's modalias, another alias or this name, in the kernel's order of
+    /// preference, without blacklisted ones.
     pub fn resolve(&self, alias: &str) -> Vec<&str> {
         let name = normalize_name(alias);
         if let Some((name, _)) = self.modules.get_key_value(&name) {
@@ -129,8 +129,8 @@ impl ModuleSet {
         found
     }
 
-    /// Names of modules to load for one module, itself and soft dependencies included, in order. Empty if it is unknown
-    /// or it or something it depends on is blacklisted.
+    /// Names of the modules to load for one module, including itself and soft dependencies, in order. Empty if it is
+    /// unknown, or if it or one of its dependencies is blacklisted.
     pub fn load_order(&self, name: &str) -> Vec<String> {
         enum Step<'a> {
             Visit(&'a str),
@@ -138,7 +138,7 @@ impl ModuleSet {
         }
         let Some((name, _)) = self.modules.get_key_value(&normalize_name(name)) else { return Vec::new() };
         let (mut order, mut seen) = (Vec::new(), HashSet::new());
-        // What is still to do, the next thing last: no index, however long its chains are, exhausts the stack.
+        // Work stack, next item last: long dependency chains in an index cannot exhaust the call stack.
         let mut todo = vec![Step::Visit(name)];
         while let Some(step) = todo.pop() {
             let name = match step {
@@ -168,13 +168,13 @@ impl ModuleSet {
     }
 }
 
-/// Lines with their numbers, without comments and empty ones.
+/// Lines with their numbers, without comments and empty lines.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let numbered = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
     numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// What comes before a pattern's first wildcard.
+/// The part of a pattern before its first wildcard.
 fn literal_start(pattern: &str) -> &str {
     pattern.split(['*', '?', '[', '\\']).next().unwrap_or_default()
 }

@@ -1,17 +1,17 @@
-//! Soft dependencies: modules that should be loaded around another, without which it still loads.
+//! Soft dependencies: modules that should be loaded before or after another one, which loads without them too.
 
-/// What one `softdep` entry asks for (modprobe.d(5), "softdep"). Names may be aliases and may be spelled with `-`.
+/// One `softdep` entry (modprobe.d(5), "softdep"). Names may be aliases and may be spelled with `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Softdep {
-    /// To be loaded before the module.
+    /// Modules to load before.
     pub pre: Vec<String>,
-    /// To be loaded after the module.
+    /// Modules to load after.
     pub post: Vec<String>,
 }
 
 impl Softdep {
-    /// Reads the value of a `softdep=` entry: `pre: a b post: c`. Like kmod, names before any `pre:` or `post:` are
-    /// ignored.
+    /// Parses the value of a `softdep=` entry: `pre: a b post: c`. Like kmod, ignores names before the first `pre:` or
+    /// `post:`.
     pub fn parse(text: &str) -> Self {
         let mut softdep = Self::default();
         let mut current: Option<&mut Vec<String>> = None;

@@ -1,9 +1,9 @@
 //! The binary index format of kmod ("BOOTFAST", version 2.1): a radix tree from keys to values with priorities.
 //!
-//! All integers are 32 bits, big-endian. The file starts with magic, version and the root's offset. A node is, each part
-//! only if its flag is set in the offset that points to it: prefix (NUL-terminated); first and last child character and
-//! an offset for each character between them (0: no child); number of values, each a priority and a NUL-terminated
-//! string.
+//! All integers are 32 bits, big-endian. The file starts with magic, version and the root's offset. A node consists of
+//! the following parts, each present only if its flag is set in the offset that points to it: prefix (NUL-terminated);
+//! first and last child character and an offset for each character between them (0: no child); number of values, each
+//! a priority and a NUL-terminated string.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +13,18 @@ const HAS_PREFIX: u32 = 0x8000_0000;
 const HAS_VALUES: u32 = 0x4000_0000;
 const HAS_CHILDREN: u32 = 0x2000_0000;
 
-/// A key's values with their priorities.
+/// Values of a key, with their priorities.
 type Values = Vec<(u32, Vec<u8>)>;
 
-/// Keys with values; collected first, written at once.
+/// A map from keys to values; collected first, written at once.
 #[derive(Debug, Default)]
 pub(crate) struct Trie {
-    /// Only 7-bit keys and strings without NUL can be stored; others name nothing that could be looked up.
+    /// Only 7-bit keys and strings without NUL can be stored; no others are ever looked up.
     entries: BTreeMap<Vec<u8>, Values>,
 }
 
 impl Trie {
-    /// Adds a value; lower priorities are found first. The same value twice is stored once.
+    /// Adds a value; lower priorities are found first. Duplicate values are stored once.
     pub(crate) fn insert(&mut self, key: &str, value: &str, priority: u32) {
         if key.is_ascii() && !key.contains('\0') && !value.contains('\0') {
             let values = self.entries.entry(key.as_bytes().to_vec()).or_default();
@@ -34,7 +34,7 @@ impl Trie {
         }
     }
 
-    /// The whole file.
+    /// Encodes the whole file.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut entries: Vec<_> = self.entries.iter().map(|(key, values)| (key.as_slice(), values.clone())).collect();
         for (_, values) in &mut entries {
@@ -47,11 +47,12 @@ impl Trie {
     }
 }
 
-/// Writes the node for these sorted keys, which agree in their first `depth` bytes, children first. Gives its offset
-/// with the flags, or 0 when there are no keys.
+/// Writes the node for these sorted keys, which agree in their first `depth` bytes, after its children. Returns its
+/// offset with the flags, or 0 if there are no keys.
 fn write_node(file: &mut Vec<u8>, entries: &[(&[u8], Values)], depth: usize, root: bool) -> u32 {
     let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return 0 };
-    // Sorted: what the first and the last share, all share. The root has no prefix, as readers start at its children.
+    // The keys are sorted: a prefix of the first and the last is shared by all. The root has no prefix, as readers
+    // start at its children.
     let shared = first.iter().zip(last.iter()).skip(depth).take_while(|(a, b)| a == b).count();
     let end = if root { depth } else { depth + shared };
     let (values, deeper) = match entries.split_first() {
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Walks the file as the format is described, without sharing code with the writer.
+    /// Decodes the file by the format's description, without sharing code with the writer.
     fn dump(file: &[u8]) -> Vec<(String, u32, String)> {
         let word = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().unwrap());
         let string = |at: usize| file[at..].iter().take_while(|byte| **byte != 0).copied().collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! kmod's own programs agree with us, on a small tree of modules that we make here.
+//! Compares our indexes with those of kmod's own programs, on a small generated tree of modules.
 #![cfg(feature = "index")]
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 const VERSION: &str = "1.2.3-test";
 
-/// An ELF file that depmod takes for a module: `.modinfo`, exported symbols, and symbols it needs from others.
+/// An ELF file that depmod accepts as a module: `.modinfo`, exported symbols, and undefined symbols.
 fn elf(modinfo: &[&str], exports: &[&str], needs: &[&str]) -> Result<Vec<u8>> {
     let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
     let section = |object: &mut Object<'_>, name: &str, strings: &[&str]| {
@@ -47,7 +47,7 @@ fn elf(modinfo: &[&str], exports: &[&str], needs: &[&str]) -> Result<Vec<u8>> {
     Ok(object.write()?)
 }
 
-/// Five modules: plain, xz and zstd; dependencies two deep, aliases, a soft dependency, something built in.
+/// Five modules: plain, xz and zstd; two levels of dependencies, aliases, a soft dependency, a built-in module.
 fn tree(root: &Path) -> Result {
     let directory = root.join("lib/modules").join(VERSION);
     let put = |path: &str, bytes: Vec<u8>| -> Result {
@@ -90,7 +90,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Each line with its words after the first sorted: the order of dependencies is free where they don't need each other.
+/// Lines with all words but the first sorted: the order of independent dependencies is arbitrary.
 fn lines(text: &str) -> BTreeSet<String> {
     let sorted = |line: &str| {
         let mut words: Vec<_> = line.split_ascii_whitespace().collect();

@@ -1,9 +1,9 @@
-//! Builds a root directory from a directory of .deb files, as root or as a user with subordinate ids:
+//! Builds a root directory from a list of .deb files, as root or as a user with subordinate ids:
 //!
 //! `cargo run -p rootfs --example build_root -- DEBS.txt ROOT [EPOCH [PRESEEDS]]`
 //!
-//! The first file has one path to a .deb a line, in an order that is the same every time; the last one has
-//! answers for debconf.
+//! The first file has one path to a .deb per line, in an order that is the same every time; the last one has answers
+//! for debconf.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

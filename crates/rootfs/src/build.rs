@@ -1,4 +1,4 @@
-//! From a list of packages to a configured root directory.
+//! Builds a configured root directory from a list of packages.
 
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -15,63 +15,63 @@ use crate::hashed::Expected;
 use crate::unpack::{self, Device, Extent};
 use crate::{Error, database, space};
 
-/// One package to install.
+/// A package to install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
-    /// Its name; the file has to agree, as for version and architecture.
+    /// Package name; the file has to have the same, and likewise for version and architecture.
     pub name: String,
-    /// Its version.
+    /// Package version.
     pub version: String,
-    /// Its architecture, or `all`.
+    /// Package architecture, or `all`.
     pub architecture: String,
-    /// The .deb file.
+    /// Path of the .deb file.
     pub path: PathBuf,
-    /// The SHA-256 of the file, which is checked while it is unpacked; `None` if the caller answers for it.
+    /// SHA-256 of the file, which is checked while it is unpacked; `None` if the caller vouches for it.
     pub sha256: Option<[u8; 32]>,
-    /// Whether it is essential for this image even if its control file does not say so.
+    /// Whether it is essential for this image, even if its control file does not say so.
     pub essential: bool,
 }
 
-/// What goes into a root directory.
+/// Specification of a root directory.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The packages, complete under their dependencies, in any order that is the same every time: dpkg itself sees to what
-    /// has to come first. The order decides where both ways would be right, such as which of two scripts gets the next
-    /// free user id. rocbed gives them by name, as apt does.
+    /// The packages, with all their dependencies, in any order that is the same every time: dpkg itself sorts by
+    /// dependencies. The order decides where several results would be right, such as which of two scripts gets the
+    /// next free user id. rocbed sorts them by name, as apt does.
     pub packages: Vec<Package>,
-    /// dpkg's native architecture inside, for example `amd64`.
+    /// dpkg's native architecture in the root, for example `amd64`.
     pub architecture: String,
     /// Answers for debconf in the format of debconf-set-selections(1); may be empty.
     pub preseeds: String,
-    /// The time that scripts see as `SOURCE_DATE_EPOCH`, in seconds since 1970.
+    /// Value of `SOURCE_DATE_EPOCH` for scripts, in seconds since 1970.
     pub epoch: i64,
-    /// How many packages to unpack at once; `None` for as many as there are processors.
+    /// Number of packages to unpack in parallel; `None` for the number of processors.
     pub threads: Option<NonZeroUsize>,
-    /// Programs that do nothing when a maintainer script calls them by name: `depmod`, where whoever makes the image makes
-    /// the module indexes too.
+    /// Programs that are stubbed when maintainer scripts call them by name: `depmod`, if the image's builder also
+    /// makes the module indexes.
     pub idle_programs: Vec<String>,
-    /// Where the whole output of dpkg and of the maintainer scripts is appended; outside of the root.
+    /// Log file for the whole output of dpkg and of the maintainer scripts; outside of the root.
     pub log: PathBuf,
 }
 
-/// What was done, and how long it took.
+/// Durations and results of a build.
 #[derive(Debug, Clone, Default)]
 pub struct BuildReport {
-    /// Reading all control archives.
+    /// Time for reading all control archives.
     pub reading: Duration,
-    /// Unpacking files in process.
+    /// Time for unpacking files in this process.
     pub unpacking: Duration,
-    /// Writing dpkg's database.
+    /// Time for writing dpkg's database.
     pub database: Duration,
-    /// dpkg and the maintainer scripts.
+    /// Time for dpkg and the maintainer scripts.
     pub configuring: Duration,
-    /// Names of the packages that the image's own dpkg unpacked, because they have a preinst.
+    /// Names of the packages that the image's own dpkg unpacked because they have a preinst.
     pub unpacked_by_dpkg: Vec<String>,
-    /// Device nodes to be added to the file tree with [`crate::add_devices`].
+    /// Device nodes to add to the file tree with [`crate::add_devices`].
     pub devices: Vec<Device>,
 }
 
-/// A root directory with all packages unpacked, and none configured yet.
+/// A root directory with all packages unpacked but none configured.
 #[derive(Debug)]
 pub struct Unpacked<'a> {
     spec: &'a Spec,
@@ -80,15 +80,15 @@ pub struct Unpacked<'a> {
     report: BuildReport,
 }
 
-/// Makes a configured Debian system from packages in `root`, which has to be empty or not there yet.
+/// Makes a configured Debian system from packages in `root`, which has to be empty or must not exist.
 ///
-/// Needs root, the host's or that of [`crate::sandbox::become_root`]. After an error the directory is of no use.
+/// Needs root, the host's or that of [`crate::sandbox::become_root`]. After an error the directory is unusable.
 pub fn build(spec: &Spec, root: &Path, progress: &dyn Progress) -> Result<BuildReport, Error> {
     unpack(spec, root, progress)?.configure(progress)
 }
 
-/// The first half of [`build`], which keeps all processors busy. The second, [`Unpacked::configure`], keeps one: whoever
-/// has other work to do does it meanwhile.
+/// The first half of [`build`], which uses all processors. The second, [`Unpacked::configure`], uses one, so that
+/// other work can run in parallel.
 pub fn unpack<'a>(spec: &'a Spec, root: &Path, progress: &dyn Progress) -> Result<Unpacked<'a>, Error> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
@@ -131,12 +131,12 @@ pub fn unpack<'a>(spec: &'a Spec, root: &Path, progress: &dyn Progress) -> Resul
 }
 
 impl Unpacked<'_> {
-    /// Names of the packages of which dpkg has yet to unpack something, because they have a preinst.
+    /// Names of the packages that dpkg has yet to unpack because they have a preinst.
     pub fn left_to_dpkg(&self) -> &[String] {
         &self.report.unpacked_by_dpkg
     }
 
-    /// The second half of [`build`]: dpkg and the maintainer scripts, one after the other.
+    /// The second half of [`build`]: dpkg and the maintainer scripts.
     pub fn configure(self, progress: &dyn Progress) -> Result<BuildReport, Error> {
         let Self { spec, root, debs, mut report } = self;
         let start = Instant::now();
@@ -166,7 +166,7 @@ fn read_all(packages: &[Package], threads: usize, progress: &dyn Progress) -> Re
     whole_or_damaged(results.flatten())
 }
 
-/// All results, or why there are none: all damaged files at once, so that they can be fetched together.
+/// All results, or the errors: all damaged files together, so that they can be fetched together.
 pub(crate) fn whole_or_damaged<T>(results: impl Iterator<Item = Result<T, Error>>) -> Result<Vec<T>, Error> {
     let (mut whole, mut damaged, mut failed) = (Vec::new(), Vec::new(), None);
     for result in results {
@@ -192,7 +192,7 @@ impl Package {
 fn read(package: &Package) -> Result<Deb, Error> {
     match read_control(package) {
         Ok(deb) => Ok(deb),
-        // Most likely it is another file than it should be. One that can be read is hashed while it is unpacked.
+        // Most likely the file is not the expected one. A readable file is hashed while it is unpacked.
         error => package.expected().confirm(None, error),
     }
 }

@@ -1,10 +1,10 @@
-//! Which packages need which: just enough of Debian's dependencies to order dpkg's work on a set that was solved.
+//! Dependencies between packages, as far as needed to order dpkg's work on a solved set.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::deb::Deb;
 
-/// The packages of a set by the names they have and provide.
+/// The packages of a set, by real and provided names.
 pub(crate) struct Set<'a> {
     debs: &'a [Deb],
     names: HashMap<&'a str, Vec<usize>>,
@@ -16,7 +16,7 @@ impl<'a> Set<'a> {
         for (at, deb) in debs.iter().enumerate() {
             names.entry(deb.name()).or_default().push(at);
         }
-        // Real packages first: who depends on a name that exists means that package.
+        // Real packages first: a dependency on an existing name means that package.
         for (at, deb) in debs.iter().enumerate() {
             for provided in deb.control.get("Provides").unwrap_or_default().split(',') {
                 let name = provided.split(['(', ':']).next().unwrap_or_default().trim();
@@ -28,8 +28,8 @@ impl<'a> Set<'a> {
         Self { debs, names }
     }
 
-    /// What a package needs before it can be configured (Depends and Pre-Depends), or before it can be unpacked.
-    /// Of alternatives, the first that is in the set.
+    /// The packages that must be there before this one can be configured (Depends and Pre-Depends) or unpacked. Of
+    /// alternatives, the first that is in the set.
     pub(crate) fn needs(&self, at: usize, fields: &[&str]) -> BTreeSet<usize> {
         let Some(deb) = self.debs.get(at) else { return BTreeSet::new() };
         fields
@@ -41,7 +41,7 @@ impl<'a> Set<'a> {
             .collect()
     }
 
-    /// These packages, and everything they need to be configured, at any depth.
+    /// These packages, and all their dependencies, transitively.
     pub(crate) fn closure(&self, start: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
         let mut closure = BTreeSet::new();
         let mut open: Vec<usize> = start.into_iter().collect();

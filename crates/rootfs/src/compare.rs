@@ -1,48 +1,48 @@
-//! Holding a root directory against one that other tools made from the same packages.
+//! Compares a root directory with one that another tool made from the same packages.
 
 use std::io::{self, Read};
 
 use fsimage::{Content, Difference, FileTree, Metadata, NodeKind, compare};
 
-/// A difference that is expected, and why.
+/// An expected difference, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// The paths it is about; `*` stands for any text, slashes included.
+    /// Paths it applies to; `*` stands for any text, slashes included.
     pub path: &'static str,
     /// What may differ there.
     pub what: Allowed,
-    /// Why it is right.
+    /// Reason why it is right.
     pub reason: &'static str,
 }
 
-/// What may differ.
+/// Kind of difference that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowed {
-    /// Everything, being there or not included.
+    /// Anything, including presence.
     Everything,
     /// The first bytes of a file's content.
     FirstBytes(usize),
     /// The time of a directory.
     DirectoryTime,
-    /// The order of a file's lines.
+    /// The order of the lines of a file.
     LineOrder,
-    /// Numbers of users and groups from the range that is given out on installation, 100 to 999: as owners, and in
-    /// the lines of a file, whose order may differ then.
+    /// User and group ids from the range that is assigned on installation, 100 to 999: as owners, and in the lines of
+    /// a file, whose order may then differ.
     DynamicIds,
     /// Whether a link's target begins with `/usr`.
     MergedUsr,
 }
 
-/// What a comparison found.
+/// Result of a comparison.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    /// Differences that nothing explains.
+    /// Differences that are not accepted.
     pub unexplained: Vec<Difference>,
-    /// Differences with their reasons.
+    /// Accepted differences with their reasons.
     pub explained: Vec<(Difference, &'static str)>,
 }
 
-/// What differs between our root directory and mmdebstrap's, both after [`crate::finish::normalise`].
+/// Accepted differences between our root directory and mmdebstrap's, both after [`crate::finish::normalise`].
 pub const MMDEBSTRAP: &[Accepted] = &[
     Accepted {
         path: "etc/apt/apt.conf.d/99mmdebstrap",
@@ -97,7 +97,7 @@ pub const MMDEBSTRAP: &[Accepted] = &[
     },
 ];
 
-/// Compares two trees, the second being the oracle.
+/// Compares two trees, the second being the reference.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -130,19 +130,19 @@ pub fn against(ours: &FileTree, oracle: &FileTree, accepted: &[Accepted]) -> io:
     Ok(comparison)
 }
 
-/// Whether both are directories that differ in nothing but their times.
+/// Whether both are directories that differ only in their times.
 fn same_but_time(a: &FileTree, b: &FileTree, path: &[u8]) -> bool {
     let (Some(a), Some(b)) = (a.get(path), b.get(path)) else { return false };
     let metadata = Metadata { mtime: b.metadata.mtime, ..a.metadata.clone() };
     a.is_directory() && b.is_directory() && metadata == b.metadata
 }
 
-/// Whether a number is one of those that adduser and systemd-sysusers give out (Policy 9.2.2).
+/// Whether an id is one that adduser and systemd-sysusers assign dynamically (Policy 9.2.2).
 fn is_dynamic(id: u32) -> bool {
     (100..1000).contains(&id)
 }
 
-/// Whether two nodes differ in nothing but owners from the dynamic range.
+/// Whether two nodes differ only in owners from the dynamic range.
 fn same_but_ids(a: &FileTree, b: &FileTree, path: &[u8]) -> bool {
     let (Some(a), Some(b)) = (a.get(path), b.get(path)) else { return false };
     let (left, right) = (&a.metadata, &b.metadata);

@@ -1,7 +1,7 @@
-//! dpkg's database of packages that were unpacked and are not configured yet: what `dpkg --unpack` leaves behind.
+//! dpkg's database for packages that are unpacked but not configured: what `dpkg --unpack` would have written.
 //!
-//! `status` in the field order dpkg itself writes, `info/` (format 1), trigger interests. dpkg reads it as its own,
-//! and writes it anew with its first change.
+//! Consists of `status` in dpkg's own field order, `info/` (format 1), and trigger interests. dpkg reads it as its
+//! own, and rewrites it with its first change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,10 +12,10 @@ use crate::deb::Deb;
 use crate::inside::Inside;
 use crate::unpack::{Extent, Package, Report, Unpacked};
 
-/// Where the database is, relative to the root.
+/// Directory of the database, relative to the root.
 pub const DIRECTORY: &str = "var/lib/dpkg";
 
-/// The order in which dpkg writes the fields it knows; all others follow in the package's own order.
+/// dpkg's order of the fields it knows; all others follow in the package's own order.
 const FIELDS: &[&str] = &[
     "Package",
     "Essential",
@@ -45,7 +45,7 @@ const FIELDS: &[&str] = &[
     "Description",
 ];
 
-/// Writes the database for everything that was unpacked whole.
+/// Writes the database for all packages that were unpacked completely.
 pub fn write(root: &Path, architecture: &str, packages: &[Package], report: &Report) -> Result<(), Error> {
     let inside = Inside::open(root)?;
     for directory in ["alternatives", "info", "parts", "triggers", "updates"] {
@@ -129,7 +129,7 @@ fn stanza(deb: &Deb) -> String {
     text
 }
 
-/// `newconffile` stands where the digest will be once dpkg has installed the file.
+/// Conffiles with `newconffile` in place of the digest, which dpkg sets once it has installed the file.
 fn conffiles(deb: &Deb) -> String {
     let mut text = String::new();
     for (path, flag) in deb.conffiles() {
@@ -139,7 +139,7 @@ fn conffiles(deb: &Deb) -> String {
     text
 }
 
-/// Trigger interests (deb-triggers(5)): those in paths all in `File`, those with names in a file each.
+/// Trigger interests (deb-triggers(5)): those in paths are all in `File`, those with names in a file each.
 fn write_triggers<'a>(inside: &Inside, debs: impl Iterator<Item = &'a Deb>) -> Result<(), Error> {
     let mut files = String::new();
     let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What can go wrong between packages and a root directory.
+//! Errors of making a root directory from packages.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,122 +8,122 @@ use fsimage::TreeError;
 use crate::deb::DebError;
 use crate::sandbox::SandboxError;
 
-/// Why a root directory could not be made.
+/// A root directory that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A package file cannot be read.
     #[error("package {package} ({}): {source}", path.display())]
     Deb {
-        /// The package's name.
+        /// Package name.
         package: String,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         source: DebError,
     },
-    /// A package file holds another package than it should.
+    /// A package file holds another package than expected.
     #[error("{} holds {found}, not {expected}: the file does not belong to the lock", path.display())]
     WrongPackage {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Name, version and architecture that were asked for.
+        /// Expected name, version and architecture.
         expected: String,
-        /// Those in the file.
+        /// Name, version and architecture in the file.
         found: String,
     },
-    /// Files of packages are not what their digests say.
+    /// Package files do not match their digests.
     #[error("{}", damage(.0))]
     Damaged(Vec<Damaged>),
-    /// A file cannot be opened, made or changed.
+    /// A file cannot be opened, created or changed.
     #[error("{action} {path}: {source}")]
     Io {
-        /// What was tried, as a gerund.
+        /// What was being done, as a gerund.
         action: &'static str,
-        /// The file; relative ones are inside the root.
+        /// Path of the file; relative ones are inside the root.
         path: String,
-        /// The system's answer.
+        /// Cause.
         source: io::Error,
     },
-    /// The file system became full.
+    /// The file system is full.
     #[error(
         "unpacking packages into {}: {source}; they need about {needed} MiB, and the file system at {} has {size} MiB in all\
          \n  help: free space there (`rocbed cache prune` removes what was not used for long), or put the cache on another \
          file system with --cache", root.display(), mount.display()
     )]
     NoSpace {
-        /// The directory.
+        /// Root directory.
         root: PathBuf,
-        /// Where the file system is mounted.
+        /// Mount point of the file system.
         mount: PathBuf,
-        /// What the packages need by their Installed-Size, in MiB.
+        /// Space that the packages need by their Installed-Size, in MiB.
         needed: u64,
-        /// What the file system holds, in MiB.
+        /// Size of the file system, in MiB.
         size: u64,
-        /// The system's answer.
+        /// Cause.
         source: io::Error,
     },
-    /// Two packages ship the same file, and neither says that it replaces the other.
+    /// Two packages ship the same file, and neither declares to replace the other.
     #[error("packages {first} and {second} both ship /{path}, and neither Replaces the other; leave one of them out")]
     Conflict {
-        /// The package that comes first in the list.
+        /// Name of the package that comes first in the list.
         first: String,
-        /// The other one.
+        /// Name of the other one.
         second: String,
-        /// The file.
+        /// Path of the file.
         path: String,
     },
     /// An archive's entries contradict each other or the root directory.
     #[error("package {package}, /{path}: {what}")]
     Entry {
-        /// The package.
+        /// Package name.
         package: String,
-        /// The entry.
+        /// Path of the entry.
         path: String,
-        /// What is wrong.
+        /// Description of the problem.
         what: String,
     },
-    /// Work that needs root was started without it.
+    /// An operation needs root.
     #[error("unpacking keeps owners, so it has to run as root or after becoming root in a user namespace")]
     NotRoot,
     /// The root directory is not empty.
     #[error("{} is not empty: give a new or an empty directory", .0.display())]
     NotEmpty(PathBuf),
-    /// A maintainer script, or dpkg itself, failed inside the root.
+    /// A maintainer script, or dpkg itself, failed in the root.
     #[error("{what}{}\nlast lines of its output (all of it is in {}):\n{tail}", script.as_ref().map(|script| format!(": {script}")).unwrap_or_default(), log.display())]
     Script {
-        /// The command, and how it ended.
+        /// The command, and its exit status.
         what: String,
-        /// Package, script and exit status, where dpkg said so.
+        /// Package, script and exit status, if dpkg reported them.
         script: Option<String>,
-        /// The last lines of the output.
+        /// Last lines of the output.
         tail: String,
-        /// The file with all output.
+        /// Log file with all output.
         log: PathBuf,
     },
     /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// The file tree refused a change.
+    /// A change of the file tree failed.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// A file that has to be changed does not look as expected.
+    /// A file to edit does not have the expected format.
     #[error("/{path}: {what}")]
     Malformed {
-        /// The file inside the root.
+        /// Path in the root.
         path: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         what: String,
     },
 }
 
-/// A package's file that has not the content it should have.
+/// A package file with wrong content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damaged {
-    /// The package's name.
+    /// Package name.
     pub package: String,
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// The SHA-256 that its content should have.
+    /// Expected SHA-256 of the content.
     pub sha256: [u8; 32],
 }
 

@@ -1,4 +1,4 @@
-//! A package's file, hashed as it is read: what is used of it is what was checked.
+//! Hashes a package file while it is read, so that exactly the bytes used are checked.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::error::Damaged;
 
-/// Reads a file from its beginning to its end.
+/// Reads a file from beginning to end, hashing it.
 pub(crate) struct HashedFile {
     file: File,
     hash: Sha256,
@@ -21,12 +21,12 @@ impl HashedFile {
         Ok(Self { file, hash: Sha256::new() })
     }
 
-    /// Reads up to here without a use for it; this comes first.
+    /// Reads up to this offset, discarding the data; must be called first.
     pub(crate) fn skip(&mut self, length: u64) -> io::Result<()> {
         io::copy(&mut self.take(length), &mut io::sink()).map(drop)
     }
 
-    /// Reads what is left, and returns the digest of it all.
+    /// Reads the rest, and returns the digest of the whole file.
     pub(crate) fn finish(mut self) -> io::Result<[u8; 32]> {
         io::copy(&mut self, &mut io::sink())?;
         Ok(self.hash.finalize().into())
@@ -41,20 +41,20 @@ impl Read for HashedFile {
     }
 }
 
-/// What a package's file has to be.
+/// Expected identity of a package file.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
-    /// The package's name.
+    /// Package name.
     pub(crate) name: String,
-    /// The file.
+    /// Path of the file.
     pub(crate) path: PathBuf,
-    /// The SHA-256 of its content; `None` if the caller answers for it.
+    /// SHA-256 of its content; `None` if the caller vouches for it.
     pub(crate) sha256: Option<[u8; 32]>,
 }
 
 impl Expected {
-    /// What came of using a file, unless it was not the right one: then that is the reason for whatever else is wrong.
-    /// `file` is what was read; where it is `None`, the file is read to see.
+    /// Returns the result of using a file, unless its digest is wrong: that is reported instead, as the cause of any
+    /// other error. `file` is what was read; if it is `None`, the file is read for the check.
     pub(crate) fn confirm<T>(&self, file: Option<HashedFile>, result: Result<T, Error>) -> Result<T, Error> {
         let Some(expected) = self.sha256 else { return result };
         let name = self.path.as_os_str().as_encoded_bytes();

@@ -1,6 +1,6 @@
-//! Writing into a root directory whose links may point anywhere: packages made it, and they are not trusted.
+//! Writes into a root directory whose links may point anywhere: packages, which are not trusted, created it.
 //!
-//! Directories are opened with `openat2(RESOLVE_IN_ROOT)`, so a link to `/etc` means the root's own; a file is never
+//! Directories are opened with `openat2(RESOLVE_IN_ROOT)`, so a link to `/etc` means the root's own; files are never
 //! written through a link.
 
 use std::fs::File;
@@ -25,13 +25,13 @@ impl Inside {
         fd.map(Self).map_err(Error::io("opening", root.as_os_str().as_encoded_bytes()))
     }
 
-    /// Opens a directory, following links as a process inside would; the empty path is the root.
+    /// Opens a directory, following links as inside a chroot; the empty path is the root.
     pub(crate) fn directory(&self, path: &[u8]) -> Result<OwnedFd, Error> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let relative = if path.is_empty() { b".".as_slice() } else { path };
         loop {
             match fs::openat2(&self.0, relative, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
-                // The kernel could not rule out a race with a rename elsewhere; trying again is what it asks for.
+                // The kernel could not rule out a race with a rename elsewhere, and asks to try again.
                 Err(Errno::AGAIN) => {}
                 // Linux before 5.6, or a container's seccomp profile.
                 Err(Errno::NOSYS) => {
@@ -43,14 +43,14 @@ impl Inside {
         }
     }
 
-    /// Makes a directory and those above it, 0755; existing ones stay as they are.
+    /// Creates a directory and its parents, 0755; existing ones stay as they are.
     pub(crate) fn make_directories(&self, path: &str) -> Result<(), Error> {
         let ends = path.match_indices('/').map(|(at, _)| at);
         for end in ends.chain([path.len()]) {
             let (parent, name) = split(&path[..end]);
             let parent = self.directory(parent.as_bytes())?;
             match fs::mkdirat(&parent, name, Mode::RWXU) {
-                // The mode again: the process's umask took its share.
+                // Sets the mode again: the umask may have removed bits.
                 Ok(()) => fs::chmodat(&parent, name, Mode::from_raw_mode(0o755), AtFlags::empty())
                     .map_err(Error::io("setting the mode of", path))?,
                 Err(Errno::EXIST) => {}
@@ -84,7 +84,7 @@ impl Inside {
         fs::futimens(&file, &times).map_err(Error::io("setting the time of", path))
     }
 
-    /// Writes a file with what a reader reads.
+    /// Writes a file from a reader.
     pub(crate) fn copy(&self, source: &mut impl Read, path: &str) -> Result<(), Error> {
         let mut file = self.create(path, 0o644)?;
         io::copy(source, &mut file).map_err(Error::io("copying to", path))?;
@@ -102,7 +102,7 @@ impl Inside {
         Ok(content)
     }
 
-    /// Whether there is anything at this path.
+    /// Whether the path exists.
     pub(crate) fn exists(&self, path: &str) -> Result<bool, Error> {
         let (parent, name) = split(path);
         match fs::statat(&self.directory(parent.as_bytes())?, name, AtFlags::SYMLINK_NOFOLLOW) {

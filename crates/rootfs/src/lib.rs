@@ -1,13 +1,14 @@
-//! A configured Debian root directory from .deb files, without root and without host tools.
+//! Builds a configured Debian root directory from .deb files, without root and without host tools.
 //!
 //! ```text
 //! .deb files --deb--> control information
 //!            --unpack--> files, in process and in parallel     --database--> what `dpkg --unpack` would have left
 //!            --configure--> maintainer scripts, by the image's own dpkg in the sandbox
-//! directory  --(fsimage::scan)--> FileTree --finish--> FileTree that is the same every time
+//! directory  --(fsimage::scan)--> FileTree --finish--> reproducible FileTree
 //! ```
 //!
-//! [`build`] does the first three, [`unpack_packages`] the first two of them. Call [`sandbox::become_root`] first thing in `main` so that it works for everyone.
+//! [`build`] does the first three steps, [`unpack_packages`] the first two of them. Call [`sandbox::become_root`] first
+//! in `main`, so that it works for unprivileged users too.
 
 mod build;
 mod closure;

@@ -1,4 +1,4 @@
-//! A file system that became full while packages were unpacked: which one it is, and how much they need.
+//! Explains that a file system became full during unpacking: which one it is, and how much space is needed.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// An error as it is, unless it says that there is no space: then the one that says where, and how much is needed.
+/// Returns the error unchanged, unless the disk is full: then the file system and the space needed are added.
 pub(crate) fn explained(error: Error, root: &Path, needed: u64) -> Error {
     match error {
         Error::Io { source, .. } if [ErrorKind::StorageFull, ErrorKind::QuotaExceeded].contains(&source.kind()) => {

@@ -1,4 +1,4 @@
-//! Reading .deb files: right ones, held against dpkg-deb, and wrong ones.
+//! Tests reading .deb files: valid ones, compared with dpkg-deb, and invalid ones.
 
 mod packages;
 

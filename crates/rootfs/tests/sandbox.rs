@@ -1,4 +1,4 @@
-//! The sandbox and dpkg in it, with a system made from the host's own programs.
+//! Tests of the sandbox and of dpkg in it, with a system made from the host's own programs.
 
 mod packages;
 
@@ -14,7 +14,7 @@ use rootfs::sandbox::{Command, Sandbox, SandboxError};
 use rootfs::{Error, Package, Spec, build};
 use sha2::{Digest, Sha256};
 
-/// What dpkg and the tests' scripts call: program, and the package that has it.
+/// Programs that dpkg and the tests' scripts call, with their packages.
 const PROGRAMS: &[(&str, &str)] = &[
     ("cat", "coreutils"),
     ("diff", "diffutils"),

@@ -1,4 +1,4 @@
-//! Unpacking without scripts, held against the host's own dpkg.
+//! Tests of unpacking without scripts, compared with the host's own dpkg.
 
 mod packages;
 

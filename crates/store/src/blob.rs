@@ -1,4 +1,4 @@
-//! Files under the SHA-256 of their content.
+//! Files stored under the SHA-256 of their content.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -10,14 +10,15 @@ use crate::temp::{TempFile, create_dir, make_read_only};
 use crate::{Digest, DigestReader, Store, StoreError};
 
 impl Store {
-    /// Whether the content with this digest is stored whole. Its size is compared with `size`, where the caller knows it,
-    /// and with the one recorded on insertion: a file that a crash cut short is removed and counts as missing.
+    /// Whether the content with this digest is stored completely. Its size is compared with `size`, if the caller
+    /// knows it, and with the one recorded on insertion: a file that a crash cut short is removed and counts as
+    /// missing.
     ///
     /// Insertion does not wait for the disk, which would take longer than most downloads. Instead a file that was
     /// inserted before the machine's last boot is read and compared with its digest once.
     ///
     /// # Errors
-    /// Where the file can be neither examined nor, if it is broken, removed.
+    /// If the file cannot be examined or, if it is broken, cannot be removed.
     pub fn has(&self, digest: &Digest, size: Option<u64>) -> Result<bool, StoreError> {
         let path = self.path(digest);
         let found = match fs::metadata(&path) {
@@ -27,7 +28,7 @@ impl Store {
         };
         let description = match Description::read(&description_path(&path)) {
             Ok(description) => description,
-            // Cut short by the same crash, it says nothing about the file.
+            // A description cut short by the same crash says nothing about the file.
             Err(StoreError::BadDescription { .. }) => None,
             Err(e) => return Err(e),
         };
@@ -45,7 +46,7 @@ impl Store {
         Ok(good)
     }
 
-    /// Whether a file of an earlier boot has the content it should have; if so, that is noted.
+    /// Whether a file from an earlier boot has the content it should have; if so, that is recorded.
     fn survived(&self, digest: &Digest, path: &Path, label: &str) -> Result<bool, StoreError> {
         let file = File::open(path).map_err(StoreError::io("opening", path))?;
         let (got, size) = Digest::of_reader(file).map_err(StoreError::io("reading", path))?;
@@ -57,7 +58,7 @@ impl Store {
         Ok(true)
     }
 
-    /// The path of the content with this digest, if it is stored whole (see [`Self::has`]). It counts as used now.
+    /// The path of the content with this digest, if it is stored completely (see [`Self::has`]). Counts as a use.
     ///
     /// # Errors
     /// As [`Self::has`].
@@ -70,18 +71,17 @@ impl Store {
         Ok(Some(path))
     }
 
-    /// Opens the content with this digest for reading. It counts as used now.
+    /// Opens the content with this digest for reading. Counts as a use.
     ///
     /// # Errors
-    /// [`StoreError::NotStored`], or where it cannot be opened.
+    /// [`StoreError::NotStored`], or if it cannot be opened.
     pub fn read(&self, digest: &Digest) -> Result<File, StoreError> {
         let path = self.get(digest, None)?.ok_or(StoreError::NotStored(*digest))?;
         File::open(&path).map_err(StoreError::io("opening", &path))
     }
 
-    /// Stores what `reader` reads, up to its end, and returns its digest. `label` says what it is, for
-    /// [listings](Self::list). Where `digest` or `size` (in bytes) is given, the content must have it; no more than one
-    /// byte over `size` is read.
+    /// Stores the content of `reader` and returns its digest. `label` describes it in [listings](Self::list). If
+    /// `digest` or `size` (in bytes) is given, the content must match; at most one byte over `size` is read.
     ///
     /// The content becomes visible only when it is complete and correct. See [`Self::has`] for power cuts.
     ///
@@ -119,7 +119,7 @@ impl Store {
         Ok(got)
     }
 
-    /// Stores the file at `path`, whose content was found to be right, under its digest.
+    /// Stores the file at `path`, whose content was already checked, under its digest.
     pub(crate) fn adopt(
         &self,
         path: &Path,
@@ -134,7 +134,7 @@ impl Store {
         Ok(target)
     }
 
-    /// Writes the description of content that is about to be stored, and returns where the content goes.
+    /// Writes the description of content that is about to be stored, and returns the path for the content.
     fn prepare(&self, digest: &Digest, size: u64, label: &str) -> Result<PathBuf, StoreError> {
         let target = self.path(digest);
         if let Some(shard) = target.parent() {
@@ -145,7 +145,7 @@ impl Store {
     }
 }
 
-/// Compares what was expected with what was read.
+/// Compares the expected size and digest with the actual ones.
 pub(crate) fn check(label: &str, expected: &Digest, size: u64, got: &Digest, length: u64) -> Result<(), StoreError> {
     if length != size {
         return Err(StoreError::WrongSize { label: label.to_owned(), expected: size, got: length });
@@ -156,23 +156,23 @@ pub(crate) fn check(label: &str, expected: &Digest, size: u64, got: &Digest, len
     Ok(())
 }
 
-/// Where the description of the content at `path` is.
+/// Path of the description of the content at `path`.
 pub(crate) fn description_path(path: &Path) -> PathBuf {
     path.with_extension("json")
 }
 
-/// Notes that `path` was used now.
+/// Sets the last use of `path` to now.
 pub(crate) fn stamp(path: &Path) -> Result<(), StoreError> {
     let now = SystemTime::now();
     let result = File::open(path).and_then(|file| file.set_modified(now));
     match result {
-        // A store of another user's that we may read is a good store nevertheless.
+        // A store of another user that is readable but not writable can still be used.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other.map_err(StoreError::io("noting the use of", path)),
     }
 }
 
-/// Removes a file that may be gone already.
+/// Removes a file that may not exist any more.
 pub(crate) fn remove_file(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("removing", path)(e)),

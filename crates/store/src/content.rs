@@ -1,7 +1,8 @@
-//! The digest of a whole root directory: what would make another image of it changes it.
+//! The digest of a whole root directory: it changes whenever the image made from the directory would.
 //!
-//! Paths, types, modes, owners, modification times, file capabilities, link targets, device numbers, which names are one
-//! file, and the content of files, the last in parallel. Other extended attributes are the machine's, such as labels.
+//! It covers paths, types, modes, owners, modification times, file capabilities, link targets, device numbers, hard
+//! links, and the content of files, which are read in parallel. Other extended attributes, such as labels, belong to
+//! the machine.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -18,43 +19,43 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Digest, StoreError};
 
-/// How much of a file is read at once.
+/// Read buffer in bytes.
 const BUFFER: usize = 128 * 1024;
 
-/// What a root directory held when it was stored.
+/// Digest of a root directory's content when it was stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Content {
     /// Its digest.
     pub(crate) sha256: Digest,
-    /// Which ids of the machine's the owners are: seen from another user namespace they are others.
+    /// User namespace mapping of the owners' ids: seen from another user namespace the owners differ.
     ids: String,
 }
 
 impl Content {
-    /// That of the directory now.
+    /// Computes the digest of the directory as it is now.
     pub(crate) fn of(directory: &Path) -> Result<Self, StoreError> {
         Ok(Self { sha256: digest(directory)?, ids: ids() })
     }
 
-    /// Whether the owners look here as they did there, so that the digests can be compared.
+    /// Whether owner ids look the same here, so that the digests can be compared.
     pub(crate) fn is_comparable(&self) -> bool {
         self.ids == ids()
     }
 }
 
-/// How this process sees ids (`user_namespaces(7)`), in few words.
+/// The id mapping of this process (`user_namespaces(7)`), in short form.
 fn ids() -> String {
     let maps = ["/proc/self/uid_map", "/proc/self/gid_map"].map(|path| fs::read_to_string(path).unwrap_or_default());
     maps.iter().flat_map(|map| map.split_whitespace()).collect::<Vec<_>>().join(" ")
 }
 
-/// A name in the directory.
+/// An entry of the directory.
 struct Name {
-    /// Relative.
+    /// Path relative to the directory.
     path: Vec<u8>,
-    /// All there is to say of it but its content.
+    /// All metadata that is hashed.
     facts: Vec<u8>,
-    /// A regular file to be read, and its length when it was found.
+    /// For a regular file to be read: its path, and its length when it was found.
     file: Option<(PathBuf, u64)>,
 }
 
@@ -64,7 +65,7 @@ fn digest(directory: &Path) -> Result<Digest, StoreError> {
     let mut hash = Sha256::new();
     for (name, content) in names.iter().zip(contents) {
         for part in [name.path.as_slice(), &name.facts, content.as_ref().map_or(&[], |digest| digest.as_bytes())] {
-            // With lengths, so that no two lists become the same bytes.
+            // With lengths, so that no two lists are hashed as the same bytes.
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
@@ -72,7 +73,7 @@ fn digest(directory: &Path) -> Result<Digest, StoreError> {
     Ok(Digest::from(<[u8; 32]>::from(hash.finalize())))
 }
 
-/// All names in a directory and below, in the order of their bytes.
+/// All entries in a directory and below, sorted by the bytes of their paths.
 fn list(directory: &Path) -> Result<Vec<Name>, StoreError> {
     let (mut names, mut pending) = (Vec::new(), vec![(directory.to_owned(), Vec::new())]);
     let mut facts = |host: PathBuf, path: Vec<u8>| -> Result<bool, StoreError> {
@@ -96,7 +97,7 @@ fn list(directory: &Path) -> Result<Vec<Name>, StoreError> {
         }
     }
     names.sort_unstable_by(|(a, _), (b, _)| a.path.cmp(&b.path));
-    // The first of a file's names has its content, and the others have that name.
+    // A file with several names is hashed under the first one; the others refer to it.
     let mut first_names = HashMap::new();
     let names = names.into_iter().map(|(mut name, linked)| {
         if let Some(inode) = linked {
@@ -134,7 +135,7 @@ fn describe(host: &Path, stat: &Stat, kind: FileType) -> Result<Vec<u8>, StoreEr
     Ok(facts)
 }
 
-/// The digests of the files among these names, in their order.
+/// Digests of the files among these entries, in the same order.
 fn read_all(names: &[Name]) -> Result<Vec<Option<Digest>>, StoreError> {
     let mut files: Vec<(usize, &PathBuf, u64)> = Vec::new();
     files.extend(names.iter().enumerate().filter_map(|(at, name)| {

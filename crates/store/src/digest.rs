@@ -1,4 +1,4 @@
-//! SHA-256 digests (FIPS 180-4) as names.
+//! SHA-256 digests (FIPS 180-4) as names of stored content.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ pub struct Digest([u8; 32]);
 pub struct DigestError(String);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Computes the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -26,7 +26,7 @@ impl Digest {
     /// Reads `reader` to its end; returns its digest and its length in bytes.
     ///
     /// # Errors
-    /// Those of the reader.
+    /// Errors of the reader.
     pub fn of_reader(reader: impl Read) -> io::Result<(Self, u64)> {
         let mut hashed = DigestReader::new(reader);
         io::copy(&mut hashed, &mut io::sink())?;
@@ -38,7 +38,7 @@ impl Digest {
         &self.0
     }
 
-    /// The first two digits of the text form, which name the directory a stored file is in.
+    /// The first two digits of the text form, used as the name of a stored file's directory.
     pub(crate) fn shard(&self) -> String {
         hex::encode(self.0.get(..1).unwrap_or_default())
     }
@@ -94,12 +94,12 @@ pub struct DigestReader<R> {
 }
 
 impl<R: Read> DigestReader<R> {
-    /// A reader of what `inner` reads.
+    /// Reads through to `inner`.
     pub fn new(inner: R) -> Self {
         Self { inner, hash: Sha256::new(), length: 0 }
     }
 
-    /// The digest and length of what was read so far.
+    /// Digest and length of what was read so far.
     pub fn finish(self) -> (Digest, u64) {
         (Digest(self.hash.finalize().into()), self.length)
     }

@@ -1,4 +1,4 @@
-//! What is in a store, and what each thing is.
+//! The entries of a store, and their descriptions.
 
 use std::fs;
 use std::io;
@@ -13,51 +13,51 @@ use crate::temp::write_atomically;
 use crate::tree::ENTRY;
 use crate::{Digest, Store, StoreError};
 
-/// What kind of thing an [`Entry`] is.
+/// Type of an [`Entry`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A file under the digest of its content.
+    /// A file, stored under the digest of its content.
     File,
-    /// A root directory under the digest of what it was made from.
+    /// A root directory, stored under the digest of its inputs.
     Tree,
-    /// A small named value: what was learnt once.
+    /// A small named value, cached from an earlier computation.
     Meta,
-    /// A download that was interrupted.
+    /// An interrupted download.
     Partial,
 }
 
 /// One thing in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What kind of thing.
+    /// Type of entry.
     pub kind: Kind,
-    /// The digest it is found by; of a named value, that of its name.
+    /// The digest under which it is stored; for a named value, the digest of its name.
     pub digest: Digest,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was last used or written.
+    /// Time of the last use or write.
     pub last_use: SystemTime,
-    /// What it is, in the words of whoever stored it, or a value's name; empty where that is not known.
+    /// Description given when it was stored, or a value's name; empty if unknown.
     pub label: String,
-    /// Where it is.
+    /// Path in the store.
     pub path: PathBuf,
 }
 
-/// What is recorded beside an entry.
+/// Metadata recorded beside an entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Description {
     pub(crate) size: u64,
     pub(crate) label: String,
-    /// Which boot of the machine it was made in, as long as nobody made sure that it is on the disk.
+    /// Boot id in which it was made, as long as it is not known to be on the disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unsynced_since_boot: Option<String>,
-    /// What was in a root directory.
+    /// Content of a root directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) content: Option<Content>,
 }
 
 impl Description {
-    /// The description of something that is being written now, in this boot.
+    /// The description of an entry that is being written now, in this boot.
     pub(crate) fn new(store: &Store, size: u64, label: &str) -> Self {
         Self { size, label: label.to_owned(), unsynced_since_boot: Some(store.boot.to_string()), content: None }
     }
@@ -78,17 +78,17 @@ impl Description {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Does not wait for the disk: one that a power cut emptied costs fetching or making its entry again.
+    /// Does not wait for the disk: if a power cut empties it, the entry has to be fetched or made again.
     pub(crate) fn write(&self, store: &Store, path: &Path) -> Result<(), StoreError> {
         write_atomically(&store.temp_dir(), path, &self.to_bytes(), false)
     }
 }
 
 impl Store {
-    /// Everything in the store, in the order of digests within each [`Kind`].
+    /// All entries of the store, in the order of digests within each [`Kind`].
     ///
     /// # Errors
-    /// Where a directory cannot be read. What another process removes meanwhile is left out.
+    /// If a directory cannot be read. Entries that another process removes meanwhile are left out.
     pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
         let mut entries = Vec::new();
         for (_, shard) in children(&self.root.join("sha256"))? {
@@ -104,7 +104,7 @@ impl Store {
             }
         }
         for (name, path) in children(&self.root.join("meta"))? {
-            // Values have no description: their name is one.
+            // Values have no description, only their name.
             let named = entry(Kind::Meta, Digest::of(name.as_bytes()), &path, &description_path(&path))?;
             entries.extend(named.map(|entry| Entry { label: name, ..entry }));
         }
@@ -118,7 +118,7 @@ impl Store {
     }
 }
 
-/// The names in a directory that are text, with their paths.
+/// Names in a directory that are valid UTF-8, with their paths.
 pub(crate) fn children(directory: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(StoreError::io("reading", directory))? {
@@ -140,7 +140,7 @@ fn entry(kind: Kind, digest: Digest, path: &Path, description: &Path) -> Result<
     let last_use = metadata.modified().map_err(StoreError::io("examining", stamped))?;
     let described = match Description::read(description) {
         Ok(described) => described,
-        // It is listed all the same, so that it can be pruned.
+        // Listed nevertheless, so that it can be pruned.
         Err(StoreError::BadDescription { .. }) => None,
         Err(e) => return Err(e),
     };

@@ -1,4 +1,4 @@
-//! What can go wrong in a store.
+//! Errors of the store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,18 @@ use crate::Digest;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The operating system refused something.
+    /// A system call failed.
     #[error("{action} {}: {source}", path.display())]
     Io {
-        /// What was tried, a gerund ("writing").
+        /// What was being done, as a gerund ("writing").
         action: &'static str,
-        /// On what.
+        /// Path it was done to.
         path: PathBuf,
-        /// Why it failed.
+        /// Cause.
         source: io::Error,
     },
 
-    /// The file system, or the quota on it, is full.
+    /// The file system, or a quota on it, is full.
     #[error(
         "writing {}: {source}; {needed} more bytes are needed there. Free some space, remove what the cache no longer \
          needs, or put the cache elsewhere with XDG_CACHE_HOME", path.display()
@@ -28,31 +28,31 @@ pub enum StoreError {
     NoSpace {
         /// The file that could not be written.
         path: PathBuf,
-        /// How many bytes were still to be written, as far as known.
+        /// Number of bytes still to be written, as far as known.
         needed: u64,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 
-    /// The content is not what its digest says.
+    /// The content does not match its digest.
     #[error("{label}: expected SHA-256 {expected}, got {got}")]
     WrongDigest {
-        /// What it was supposed to be.
+        /// Description of the content.
         label: String,
-        /// The digest it should have.
+        /// Expected digest.
         expected: Digest,
-        /// The digest it has.
+        /// Actual digest.
         got: Digest,
     },
 
     /// The content is longer or shorter than announced.
     #[error("{label}: expected {expected} bytes, got {got}")]
     WrongSize {
-        /// What it was supposed to be.
+        /// Description of the content.
         label: String,
-        /// How many bytes it should have.
+        /// Expected size in bytes.
         expected: u64,
-        /// How many it has; where it is longer than expected, reading stopped soon after.
+        /// Actual size in bytes; if longer than expected, reading stopped soon after that.
         got: u64,
     },
 
@@ -60,38 +60,39 @@ pub enum StoreError {
     #[error("{0} is not in the store")]
     NotStored(Digest),
 
-    /// Another process has the store open, so that nothing can be removed from it.
+    /// Another process has the store open, so nothing can be removed from it.
     #[error("{}: another process is using the store; try again when it has finished", .0.display())]
     Busy(PathBuf),
 
-    /// A metadata key that cannot be a file name.
+    /// The key of a named value cannot be a file name.
     #[error("{0:?} is not a metadata key: it takes 1 to 200 of a-z, A-Z, 0-9, '.', '_', '-', not beginning with '.'")]
     BadKey(String),
 
     /// An entry's description cannot be read.
     #[error("reading {}: {source}", path.display())]
     BadDescription {
-        /// The description.
+        /// Path of the description.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         source: serde_json::Error,
     },
 
-    /// There is no place for a cache.
+    /// There is no directory for a cache.
     #[error("no cache directory: neither XDG_CACHE_HOME nor HOME is an absolute path; set one of them")]
     NoCacheDirectory,
 }
 
 impl StoreError {
-    /// Turns an [`io::Error`] into one that says what was done to which path.
+    /// Makes a closure that adds action and path to an [`io::Error`].
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { action, path, source }
     }
 
-    /// As [`Self::io`] for writing, where a full disk is told apart; `needed` is what was still to be written.
+    /// As [`Self::io`] for writing, where a full disk is a separate error; `needed` is the number of bytes still to be
+    /// written.
     pub(crate) fn writing(path: &Path, needed: u64, source: io::Error) -> Self {
-        // FileTooLarge is what a resource limit on file size gives.
+        // FileTooLarge is reported when a resource limit on file size is reached.
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
         if full.contains(&source.kind()) {
             Self::NoSpace { path: path.to_owned(), needed, source }
@@ -100,7 +101,7 @@ impl StoreError {
         }
     }
 
-    /// Whether this is a full disk.
+    /// Whether the cause is a full disk.
     pub fn is_no_space(&self) -> bool {
         matches!(self, Self::NoSpace { .. })
     }

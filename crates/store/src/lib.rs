@@ -1,10 +1,10 @@
 //! A content-addressed store and verified, parallel, resumable downloads into it.
 //!
-//! [`Store`] is a directory that several processes share. Files lie in it under the SHA-256 of their content, root
-//! directories ("trees") under a digest of what they were made from, and small named values under their key. Nothing
-//! is visible under its final name before it is complete and, for files, before its digest was checked.
+//! [`Store`] is a directory that several processes share. It holds files under the SHA-256 of their content, root
+//! directories ("trees") under a digest of their inputs, and small named values under their key. Nothing is visible
+//! under its final name before it is complete and, for files, before its digest was checked.
 //!
-//! [`Fetcher`] downloads into a store. [`Lock`] keeps two builds from writing the same place at once.
+//! [`Fetcher`] downloads into a store. [`Lock`] keeps two builds from writing to the same directory at once.
 //!
 //! ```text
 //! <root>/CACHEDIR.TAG           keeps backup programs away

@@ -1,4 +1,4 @@
-//! A lock file that keeps two builds from writing the same place at once.
+//! A lock file that keeps two builds from writing to the same directory at once.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,17 +10,17 @@ use progress::Progress;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-/// How long to wait between two looks at a lock somebody else holds.
+/// Polling interval while another process holds the lock.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// An advisory lock (flock(2)) on a file, held until dropped. The kernel releases it when the process ends, however it
-/// ends; the file stays.
+/// An advisory lock (flock(2)) on a file, held until dropped. The kernel releases it when the process ends, for
+/// whatever reason; the file stays.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
 }
 
-/// What to do where somebody else holds the lock.
+/// What to do while another process holds the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// Fail at once.
@@ -31,14 +31,14 @@ pub enum Wait {
     Forever,
 }
 
-/// Who holds a lock, as far as the lock file says.
+/// Holder of a lock, as far as the lock file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Its process id.
+    /// Process id.
     pub pid: u32,
-    /// When it took the lock, in seconds since 1970.
+    /// Time at which it took the lock, in seconds since 1970.
     pub since: u64,
-    /// What for ("building smoke").
+    /// Purpose ("building smoke").
     pub purpose: String,
 }
 
@@ -46,21 +46,21 @@ pub struct Holder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// Somebody else holds it.
+    /// Another process holds the lock.
     #[error("{} is locked by {}; wait until it has finished, or end it", path.display(), describe(holder.as_ref()))]
     Held {
-        /// The lock file.
+        /// Path of the lock file.
         path: PathBuf,
-        /// Who, if it has said so yet.
+        /// The holder, if it is recorded yet.
         holder: Option<Holder>,
     },
 
-    /// The operating system refused.
+    /// A system call failed.
     #[error("locking {}: {source}", path.display())]
     Io {
-        /// The lock file.
+        /// Path of the lock file.
         path: PathBuf,
-        /// Why it failed.
+        /// Cause.
         source: io::Error,
     },
 }
@@ -76,11 +76,11 @@ fn describe(holder: Option<&Holder>) -> String {
 }
 
 impl Lock {
-    /// Takes the lock on the file at `path`, which is made where it is missing. `purpose` is told to those who find it
-    /// taken. Before waiting, the user is told once who is waited for.
+    /// Takes the lock on the file at `path`, which is created if missing. `purpose` is shown to other processes that
+    /// find it taken. Before waiting, the user is told once which process holds the lock.
     ///
     /// # Errors
-    /// [`LockError::Held`] where somebody else holds it and `wait` is over.
+    /// [`LockError::Held`] if another process holds it and `wait` is over.
     pub fn acquire(path: &Path, purpose: &str, wait: Wait, progress: &dyn Progress) -> Result<Self, LockError> {
         let failed = |source| LockError::Io { path: path.to_owned(), source };
         let mut file =
@@ -117,12 +117,12 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing the file unlocks it. What is written there is only for messages.
+        // Closing the file unlocks it. Its content is only for messages.
         drop(self.file.set_len(0));
     }
 }
 
-/// Who holds the lock; `None` where the holder has not written it yet.
+/// Reads the holder of the lock; `None` if it is not recorded yet.
 fn read_holder(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.seek(SeekFrom::Start(0)).ok()?;

@@ -1,4 +1,4 @@
-//! Small named values: what was learnt once and should be known the next time.
+//! Small named values: a cache of computed results.
 
 use std::fs;
 use std::io;
@@ -8,20 +8,20 @@ use crate::blob::{remove_file, stamp};
 use crate::temp::write_atomically;
 use crate::{Digest, Store, StoreError};
 
-/// How long the digest is that a value is stored behind.
+/// Length in bytes of the digest stored in front of a value.
 const DIGEST: usize = 32;
 
-/// The digest of a value under its key: a value of another key's is not the right one.
+/// The digest of a value with its key: a value stored under another key does not match.
 fn digest(key: &str, value: &[u8]) -> Digest {
     Digest::of(&[key.as_bytes(), b"\0", value].concat())
 }
 
 impl Store {
-    /// The value under `key`, if there is one. It counts as used now. One that is not what was stored counts as none:
-    /// whoever needs it makes it again.
+    /// The value under `key`, if there is one. Counts as a use. A damaged value counts as missing: the caller computes
+    /// it again.
     ///
     /// # Errors
-    /// [`StoreError::BadKey`], or where the file cannot be read.
+    /// [`StoreError::BadKey`], or if the file cannot be read.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.meta_path(key)?;
         match fs::read(&path) {
@@ -42,19 +42,20 @@ impl Store {
         }
     }
 
-    /// Puts `value` under `key`. Another process sees the old value or this one, never a part. After a power cut too.
+    /// Stores `value` under `key`. Other processes see the old value or the new one, never a part, even after a power
+    /// cut.
     ///
     /// # Errors
-    /// [`StoreError::BadKey`], or where the file cannot be written.
+    /// [`StoreError::BadKey`], or if the file cannot be written.
     pub fn set_meta(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         let bytes = [digest(key, value).as_bytes().as_slice(), value].concat();
         write_atomically(&self.temp_dir(), &self.meta_path(key)?, &bytes, true)
     }
 
-    /// The digest of the value under `key`, if it is not the one that it was stored with.
+    /// The digest of the value under `key`, if it does not match the one stored with it.
     pub(crate) fn damaged_meta(&self, key: &str) -> Result<Option<Digest>, StoreError> {
         let path = match self.meta_path(key) {
-            // Nobody finds it: somebody else has put it there.
+            // Not a valid key: a file that was not written by a store.
             Err(StoreError::BadKey(_)) => return Ok(None),
             other => other?,
         };
@@ -68,7 +69,7 @@ impl Store {
     /// Removes the value under `key`, if there is one.
     ///
     /// # Errors
-    /// [`StoreError::BadKey`], or where the file cannot be removed.
+    /// [`StoreError::BadKey`], or if the file cannot be removed.
     pub fn remove_meta(&self, key: &str) -> Result<(), StoreError> {
         remove_file(&self.meta_path(key)?)
     }
@@ -82,7 +83,8 @@ impl Store {
     }
 }
 
-/// The digest of a stored value that is not the one it is stored behind; so it is with what earlier versions stored.
+/// The actual digest of a stored value, if it does not match the one stored in front of it; also for values of earlier
+/// versions.
 fn damaged(key: &str, bytes: &[u8]) -> Option<Digest> {
     let (stored, value) = bytes.split_at_checked(DIGEST).unwrap_or((&[], bytes));
     let now = digest(key, value);

@@ -1,4 +1,4 @@
-//! Removing what nobody has used for long.
+//! Removes entries that were not used for long.
 
 use std::io;
 use std::path::Path;
@@ -11,47 +11,47 @@ use crate::entry::children;
 use crate::temp::{remove_all, stale};
 use crate::{Digest, Entry, Kind, Store, StoreError, Tree};
 
-/// What to remove. Both rules apply where both are given; neither removes nothing.
+/// Rules for pruning. If both are given, both apply; if none is, nothing is removed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PrunePolicy {
-    /// Remove what was not used for this long.
+    /// Remove entries that were not used for this long.
     pub unused_for: Option<Duration>,
-    /// Then remove what was used longest ago until no more than this many bytes are left.
+    /// Then remove the least recently used entries until at most this many bytes are left.
     pub max_bytes: Option<u64>,
-    /// Only say what would be removed.
+    /// Only report what would be removed.
     pub dry_run: bool,
 }
 
-/// What [`Store::prune`] did, or would do.
+/// Result of [`Store::prune`]: what it did, or would do.
 #[derive(Debug, Clone, Default)]
 pub struct PruneReport {
-    /// What was removed, longest unused first.
+    /// Removed entries, least recently used first.
     pub removed: Vec<Entry>,
-    /// How many bytes that freed.
+    /// Number of bytes freed.
     pub freed_bytes: u64,
-    /// What would have been removed but for being in use.
+    /// Entries that were not removed because they are in use.
     pub in_use: Vec<Entry>,
-    /// How many entries are left.
+    /// Number of entries left.
     pub kept: usize,
-    /// How many bytes they have.
+    /// Size of the entries left, in bytes.
     pub kept_bytes: u64,
 }
 
 impl Store {
-    /// Removes what `policy` names. See [`Self::prune_with`].
+    /// Removes entries by `policy`. See [`Self::prune_with`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Self::prune_with`].
     pub fn prune(&self, policy: &PrunePolicy) -> Result<PruneReport, StoreError> {
         self.prune_with(policy, &mut |path| remove_all(path))
     }
 
-    /// As [`Self::prune`], with `remove` to remove each tree: one whose files belong to subordinate user ids cannot be
-    /// removed without becoming their owner.
+    /// As [`Self::prune`], with `remove` to remove each tree: a tree whose files belong to subordinate user ids cannot
+    /// be removed without becoming their owner.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] where another process (or another [`Store::open`] in this one) has the store open, or where
-    /// something cannot be removed.
+    /// [`StoreError::Busy`] if another process (or another [`Store::open`] in this one) has the store open, or if an
+    /// entry cannot be removed.
     pub fn prune_with(
         &self,
         policy: &PrunePolicy,
@@ -72,7 +72,8 @@ impl Store {
                 report.kept_bytes += entry.size;
                 continue;
             }
-            // In use without the store being open: whoever tests in a root directory needs nothing else of it.
+            // A tree can be in use without the store being open: tests run in a root directory and need nothing else
+            // of it.
             let unused = if entry.kind == Kind::Tree { Tree::lock_unused(&entry.path)?.map(Some) } else { Some(None) };
             let Some(_lock) = unused else {
                 report.kept += 1;
@@ -98,7 +99,7 @@ impl Store {
 
     fn remove_entry(&self, entry: &Entry, remove: &mut dyn FnMut(&Path) -> io::Result<()>) -> Result<(), StoreError> {
         if entry.kind == Kind::Tree {
-            // Renamed first, so that a removal cut short never leaves half a tree under a final name.
+            // Renamed first, so that an interrupted removal never leaves half a tree under a final name.
             let doomed = self.temp_dir().join(format!("{}.removed", entry.digest));
             std::fs::rename(&entry.path, &doomed).map_err(StoreError::io("setting aside", &entry.path))?;
             return remove(&doomed).map_err(StoreError::io("removing", &doomed));
@@ -107,7 +108,7 @@ impl Store {
         remove_file(&description_path(&entry.path))
     }
 
-    /// Removes descriptions of content that is not there.
+    /// Removes descriptions without content.
     fn remove_orphans(&self) -> Result<(), StoreError> {
         for (_, shard) in children(&self.root.join("sha256"))? {
             for (name, path) in children(&shard)? {
@@ -121,12 +122,12 @@ impl Store {
     }
 }
 
-/// Nobody else has the store open while this lives.
+/// Exclusive access: no other process has the store open while this lives.
 struct Alone<'a>(&'a Store);
 
 impl<'a> Alone<'a> {
     fn new(store: &'a Store) -> Result<Self, StoreError> {
-        // A failed conversion of a flock loses the lock one had: dropping `alone` takes it again.
+        // A failed conversion of a flock loses the old lock: dropping `alone` takes it again.
         let alone = Self(store);
         match flock(&*store.lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(alone),
@@ -138,8 +139,8 @@ impl<'a> Alone<'a> {
 
 impl Drop for Alone<'_> {
     fn drop(&mut self) {
-        // Going from exclusive to shared waits for nobody and has no way to fail; after a failed conversion it waits
-        // at most for another's pruning.
+        // Converting from exclusive to shared does not wait and cannot fail; after a failed conversion it waits at
+        // most for another process's pruning.
         flock(&*self.0.lock, FlockOperation::LockShared).ok();
     }
 }

@@ -1,4 +1,4 @@
-//! Opening a store.
+//! The store's directory, and opening it.
 
 use std::env;
 use std::fs::{self, File};
@@ -10,27 +10,27 @@ use rustix::fs::{FlockOperation, flock};
 use crate::temp::{self, create_dir, create_private_dir};
 use crate::{Digest, StoreError};
 
-/// See <https://bford.info/cachedir/>: backup programs leave such a directory out.
+/// Marker file that backup programs respect, see <https://bford.info/cachedir/>.
 const CACHEDIR_TAG: &[u8] =
     b"Signature: 8a477f597d28d172789f06886806bc55\n# rocbed keeps here what it can fetch or make again.\n";
 
 /// A content-addressed store in a directory. Cloning it is cheap; clones are the same store.
 ///
 /// Any number of threads and processes may use a store at once. As long as one has it open, no other process can
-/// [prune](Store::prune) it, so a path it was given stays.
+/// [prune](Store::prune) it, so paths that it returned stay valid.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) root: Arc<Path>,
     pub(crate) lock: Arc<File>,
-    /// Which boot of the machine this is.
+    /// Boot id of the machine.
     pub(crate) boot: Arc<str>,
 }
 
-/// Where the store is unless the user says otherwise: `$XDG_CACHE_HOME/rocbed`, or `~/.cache/rocbed` (XDG Base
-/// Directory Specification 0.8: a relative path there is ignored).
+/// The default directory of the store: `$XDG_CACHE_HOME/rocbed`, or `~/.cache/rocbed` (XDG Base Directory
+/// Specification 0.8: a relative path there is ignored).
 ///
 /// # Errors
-/// [`StoreError::NoCacheDirectory`] where neither variable helps.
+/// [`StoreError::NoCacheDirectory`] if neither variable is usable.
 pub fn default_root() -> Result<PathBuf, StoreError> {
     default_root_from(|name| env::var_os(name).map(PathBuf::from))
 }
@@ -43,18 +43,18 @@ fn default_root_from(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathB
         .ok_or(StoreError::NoCacheDirectory)
 }
 
-/// Which boot of the machine this is (proc(5), `random/boot_id`).
+/// Boot id of the machine (proc(5), `random/boot_id`).
 fn boot_id() -> Result<String, StoreError> {
     let path = "/proc/sys/kernel/random/boot_id";
     fs::read_to_string(path).map(|id| id.trim().to_owned()).map_err(StoreError::io("reading", path))
 }
 
 impl Store {
-    /// Opens the store in `root`, making it if need be, and removes what dead processes left half-written there.
-    /// Waits while another process prunes it.
+    /// Opens the store in `root`, creating it if necessary, and removes temporary files that dead processes left
+    /// there. Waits while another process prunes it.
     ///
     /// # Errors
-    /// Where the directories cannot be made or written to.
+    /// If the directories cannot be created or written to.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         create_dir(&root)?;
@@ -83,17 +83,17 @@ impl Store {
         Ok(store)
     }
 
-    /// The directory the store is in, an absolute path.
+    /// Absolute path of the store's directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where the content with this digest is, or would be: `<root>/sha256/ab/abcd...`.
+    /// Path of the content with this digest, stored or not: `<root>/sha256/ab/abcd...`.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.root.join("sha256").join(digest.shard()).join(digest.to_string())
     }
 
-    /// Where an interrupted download of this content waits to go on.
+    /// Path of an interrupted download of this content.
     pub(crate) fn partial_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("partial").join(digest.to_string())
     }

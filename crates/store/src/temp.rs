@@ -1,7 +1,8 @@
-//! Temporary files and directories whose owner can be known to be dead.
+//! Temporary files and directories that are recognised as abandoned when their owner has died.
 //!
-//! The owner holds an exclusive `flock` on what it is writing, and the kernel drops that lock when the process ends,
-//! however it ends. Process ids would not do: containers that share a cache number their processes alike.
+//! The owner holds an exclusive `flock` on the file while writing it, and the kernel releases that lock when the
+//! process ends, for whatever reason. Process ids would not work: containers that share a cache number their processes
+//! alike.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -14,31 +15,31 @@ use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags};
 
 use crate::StoreError;
 
-/// Makes `path` and its parents, for this user only where they are new.
+/// Creates `path` and its parents; new ones are accessible only for this user.
 pub(crate) fn create_dir(path: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(path).map_err(StoreError::io("creating", path))
 }
 
-/// Makes a directory that only its owner can enter: root directories hold setuid programs.
+/// Creates a directory that only its owner can enter: root directories hold setuid programs.
 pub(crate) fn create_private_dir(path: &Path) -> Result<(), StoreError> {
     create_dir(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(StoreError::io("closing to others", path))
 }
 
-/// Asks the file system to give each new directory in this one a place of its own (ext4(5), the `T` attribute of
-/// chattr(1)). ext4 does not reuse an inode for a while after its file was removed, and looks at each one that it passes
-/// over: a root directory that is made beside a removed one takes a third longer to unpack.
+/// Asks the file system to spread new subdirectories over the disk (ext4(5), the `T` attribute of chattr(1)). ext4
+/// does not reuse an inode for a while after its file was removed, and examines each one that it skips: a root
+/// directory made beside a removed one takes a third longer to unpack.
 pub(crate) fn spread(directory: &Path) {
     let Ok(directory) = File::open(directory) else { return };
     if let Ok(flags) = ioctl_getflags(&directory)
         && !flags.contains(IFlags::TOPDIR)
     {
-        // Where a file system has no such thing, it needs none.
+        // File systems without this attribute do not need it.
         ioctl_setflags(&directory, flags | IFlags::TOPDIR).unwrap_or_default();
     }
 }
 
-/// A new name in `directory` that no one else will choose.
+/// A new unique name in `directory`.
 fn fresh_name(directory: &Path) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
@@ -46,7 +47,7 @@ fn fresh_name(directory: &Path) -> PathBuf {
     directory.join(format!("{}-{nanos:x}-{count}", process::id()))
 }
 
-/// Whether `file` still is what `path` names.
+/// Whether `path` still refers to `file`.
 pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let ours = file.metadata()?;
     match fs::symlink_metadata(path) {
@@ -74,7 +75,7 @@ impl TempFile {
                 Err(e) => return Err(StoreError::io("creating", &path)(e)),
             };
             flock(&file, FlockOperation::LockExclusive).map_err(|e| StoreError::io("locking", &path)(e.into()))?;
-            // Someone cleaning up may have taken it for a dead one's before it was locked.
+            // A clean-up may have taken it for an abandoned one before it was locked.
             if is_at(&file, &path).map_err(StoreError::io("examining", &path))? {
                 return Ok(Self { file, path, persisted: false });
             }
@@ -85,12 +86,12 @@ impl TempFile {
         &self.path
     }
 
-    /// Makes sure that the content is on the disk.
+    /// Waits until the content is on the disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.file.sync_data().map_err(|e| StoreError::writing(&self.path, 0, e))
     }
 
-    /// Gives the file its final name, replacing what has it now.
+    /// Renames the file to its final name, replacing an existing file.
     pub(crate) fn persist(mut self, target: &Path) -> Result<(), StoreError> {
         fs::rename(&self.path, target).map_err(StoreError::io("renaming a finished file to", target))?;
         self.persisted = true;
@@ -101,13 +102,13 @@ impl TempFile {
 impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.persisted {
-            // Nothing is lost by failing: the next one to open the store tries again.
+            // A failure is harmless: the next process to open the store tries again.
             drop(fs::remove_file(&self.path));
         }
     }
 }
 
-/// Writes `bytes` to `target` so that a reader sees the old content or the new, whole; after a power cut only if
+/// Writes `bytes` to `target` atomically: a reader sees the old content or the new, whole; after a power cut only if
 /// `durable`.
 pub(crate) fn write_atomically(temp_dir: &Path, target: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
     let mut temp = TempFile::new(temp_dir)?;
@@ -118,13 +119,13 @@ pub(crate) fn write_atomically(temp_dir: &Path, target: &Path, bytes: &[u8], dur
     temp.persist(target)
 }
 
-/// Takes away write permission: what is stored under its digest must not change.
+/// Removes write permission: content stored under its digest must not change.
 pub(crate) fn make_read_only(file: &File) -> io::Result<()> {
     let mode = file.metadata()?.permissions().mode();
     file.set_permissions(Permissions::from_mode(mode & !0o222))
 }
 
-/// Removes everything in `directory` that nobody holds a lock on. What cannot be removed is left for [pruning]: a
+/// Removes everything in `directory` that is not locked. What cannot be removed is left for [pruning]: removing a
 /// directory whose files belong to subordinate user ids needs their owner.
 ///
 /// [pruning]: crate::Store::prune_with
@@ -140,22 +141,22 @@ pub(crate) fn remove_stale(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What in `directory` nobody else holds a lock on. It is locked by us now, as long as the returned files are open, so
-/// that one who has just made it notices.
+/// Entries of `directory` that no other process has locked. They are locked by this process as long as the returned
+/// files are open, so that a process which has just created one notices.
 pub(crate) fn stale(directory: &Path) -> Result<Vec<(PathBuf, File)>, StoreError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(StoreError::io("reading", directory))? {
         let path = entry.map_err(StoreError::io("reading", directory))?.path();
         match File::open(&path) {
             Ok(file) if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() => found.push((path, file)),
-            // Locked, or already gone, or another user's.
+            // Locked, already removed, or owned by another user.
             Ok(_) | Err(_) => {}
         }
     }
     Ok(found)
 }
 
-/// Removes a file or a whole directory, also one that holds directories without write permission.
+/// Removes a file or a whole directory, including directories without write permission.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.is_dir() {
         return fs::remove_file(path);
@@ -169,7 +170,7 @@ pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives the owner every permission on a directory and those below it.
+/// Gives the owner all permissions on a directory and those below it.
 fn open_up(directory: &Path) -> io::Result<()> {
     fs::set_permissions(directory, Permissions::from_mode(0o700))?;
     for entry in fs::read_dir(directory)? {

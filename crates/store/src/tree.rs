@@ -14,16 +14,17 @@ use crate::entry::Description;
 use crate::temp::{self, TempFile, is_at, remove_all};
 use crate::{Digest, Store, StoreError};
 
-/// The description beside a tree, whose modification time is the tree's last use. (The tree's own is content.)
+/// The description beside a tree; its modification time is the tree's last use. (The tree's own modification time is
+/// content.)
 pub(crate) const ENTRY: &str = "entry.json";
 
-/// After this long the kernel has most likely written a tree to the disk by itself, so that making sure is cheap.
+/// Time after which the kernel has most likely written a tree to the disk, so that syncing it is cheap.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// A cached root directory in use: as long as this lives nobody removes it, in this process or another. One that takes its
-/// place meanwhile, or that pruning finds, leaves it to whoever opens the store later.
+/// A cached root directory in use: while this lives it is not removed, in this process or another. If it is replaced
+/// or pruned meanwhile, a later process that opens the store removes it.
 ///
-/// Processes that are forked share its lock, and keep it until they execute another program or end.
+/// Forked processes share its lock, and keep it until they execute another program or end.
 #[derive(Debug)]
 pub struct Tree {
     path: PathBuf,
@@ -31,29 +32,29 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Where it is.
+    /// Path of the root directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The description beside it.
+    /// Path of the description beside it.
     pub(crate) fn entry(&self) -> PathBuf {
         self.path.with_file_name(ENTRY)
     }
 
-    /// Uses the tree in `directory`; `None` if it is gone.
+    /// Locks the tree in `directory` for use; `None` if it is gone.
     pub(crate) fn hold(directory: &Path) -> Result<Option<Self>, StoreError> {
         let shared = match File::open(directory) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(StoreError::io("opening", directory))?,
         };
-        // Waits for nobody but one who removes it, or has made it just now.
+        // Waits only for a process that removes it, or has just made it.
         flock(&shared, FlockOperation::LockShared).map_err(|e| StoreError::io("locking", directory)(e.into()))?;
         let there = is_at(&shared, directory).map_err(StoreError::io("examining", directory))?;
         Ok(there.then(|| Self { path: directory.join("tree"), _shared: shared }))
     }
 
-    /// The lock of a tree that nobody uses; `None` if somebody does.
+    /// Takes the exclusive lock of an unused tree; `None` if it is in use.
     pub(crate) fn lock_unused(directory: &Path) -> Result<Option<File>, StoreError> {
         let lock = File::open(directory).map_err(StoreError::io("opening", directory))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -65,17 +66,17 @@ impl Tree {
 }
 
 impl Store {
-    /// The root directory cached under `digest`, if there is a complete one. It counts as used now.
+    /// The root directory cached under `digest`, if there is a complete one. Counts as a use.
     ///
-    /// Making a tree does not wait for the disk. Instead a tree carries the boot it was made in until someone made sure
-    /// it is on the disk, which happens here when it is a minute old. One from an earlier boot for which nobody did is
-    /// removed: a power cut may have emptied some of its files.
+    /// Making a tree does not wait for the disk. Instead a tree has the boot id in which it was made until it is known
+    /// to be on the disk, which is ensured here once it is a minute old. A tree from an earlier boot that was never
+    /// synced is removed: a power cut may have emptied some of its files.
     ///
     /// # Errors
-    /// Where it cannot be examined, or a doubtful one cannot be removed.
+    /// If it cannot be examined, or a doubtful one cannot be removed.
     pub fn tree(&self, digest: &Digest) -> Result<Option<Tree>, StoreError> {
         let directory = self.tree_directory(digest);
-        // Before looking at it: what is looked at must be what is used.
+        // Locked before it is examined: the examined tree must be the one that is used.
         let Some(tree) = Tree::hold(&directory)? else { return Ok(None) };
         let entry = directory.join(ENTRY);
         let mut description = match Description::read(&entry) {
@@ -107,14 +108,14 @@ impl Store {
         Ok(Some(tree))
     }
 
-    /// Begins a root directory that is to be cached under `digest`. `label` says what it is, for [`Self::list`].
+    /// Begins a root directory that is to be cached under `digest`. `label` describes it in [`Self::list`].
     ///
     /// # Errors
-    /// Where the directory cannot be made.
+    /// If the directory cannot be created.
     pub fn new_tree(&self, digest: &Digest, label: &str) -> Result<TreeDraft, StoreError> {
         temp::spread(&self.temp_dir());
         loop {
-            // Its name is free, and stays so until the file is dropped.
+            // Reserves the name until the file is dropped.
             let name = TempFile::new(&self.temp_dir())?;
             let directory = name.path().with_extension("tree");
             temp::create_dir(&directory)?;
@@ -133,13 +134,13 @@ impl Store {
         self.root.join("trees").join(digest.to_string())
     }
 
-    /// Removes a tree so that no half of it is ever visible under its name. Where its files belong to other users, what
-    /// is left of it waits in the temporary directory for [pruning](Store::prune_with).
+    /// Removes a tree so that no half of it is ever visible under its name. If its files belong to other users, the
+    /// remains stay in the temporary directory for [pruning](Store::prune_with).
     pub(crate) fn discard(&self, directory: &Path) -> Result<(), StoreError> {
         self.set_aside(directory)?.map_or(Ok(()), |doomed| doomed.remove().map(drop))
     }
 
-    /// Takes a tree's name away; `None` if nothing has it.
+    /// Renames a tree to a temporary name; `None` if it does not exist.
     fn set_aside(&self, directory: &Path) -> Result<Option<Doomed>, StoreError> {
         let name = TempFile::new(&self.temp_dir())?;
         let path = name.path().with_extension("removed");
@@ -147,38 +148,38 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(StoreError::io("setting aside", directory))?,
         }
-        // Whoever opens the store now leaves it to us, or to those who use it.
+        // A process that opens the store now leaves it to this process, or to the tree's users.
         let lock = Tree::lock_unused(&path)?;
         Ok(Some(Doomed { path, _name: name, lock }))
     }
 }
 
-/// A tree that nobody finds any more and that still takes its space. Dropped without [`remove`](Self::remove), the next
-/// one to open the store removes it.
+/// A tree that cannot be found any more but still takes its space. If dropped without [`remove`](Self::remove), the
+/// next process to open the store removes it.
 #[derive(Debug)]
 #[must_use]
 pub struct Doomed {
     path: PathBuf,
-    /// Keeps the name, and so the tree's, from being given to another.
+    /// Reserves the temporary name, and so the tree's.
     _name: TempFile,
-    /// `None` while somebody uses it.
+    /// `None` while the tree is in use.
     lock: Option<File>,
 }
 
-/// What became of a tree that was to be removed.
+/// Result of removing a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// It is gone, or what is left of it needs another user to remove.
+    /// It is gone, or its remains need another user to remove them.
     Done,
-    /// Somebody uses it. The next one to open the store once nobody does removes it.
+    /// It is in use. The next process to open the store after that removes it.
     InUse,
 }
 
 impl Doomed {
-    /// Removes it, which takes seconds where the tree is large and the disk is busy, unless it is used.
+    /// Removes the tree unless it is in use, which takes seconds if it is large and the disk is busy.
     ///
     /// # Errors
-    /// Where something cannot be removed, other than for belonging to another user.
+    /// If a file cannot be removed, other than for belonging to another user.
     pub fn remove(self) -> Result<Removal, StoreError> {
         if self.lock.is_none() && Tree::lock_unused(&self.path)?.is_none() {
             return Ok(Removal::InUse);
@@ -192,8 +193,8 @@ impl Doomed {
     }
 }
 
-/// A root directory in the making. Dropped without [`commit`](Self::commit), it is removed; so it is when the process
-/// dies, the next time somebody opens the store.
+/// A root directory in the making. If dropped without [`commit`](Self::commit) it is removed; if the process dies, it
+/// is removed the next time the store is opened.
 #[derive(Debug)]
 pub struct TreeDraft {
     store: Store,
@@ -205,26 +206,26 @@ pub struct TreeDraft {
 }
 
 impl TreeDraft {
-    /// The empty directory to fill.
+    /// Path of the empty directory to fill.
     pub fn path(&self) -> PathBuf {
         self.directory.join("tree")
     }
 
-    /// Makes the directory visible under its digest and returns its final path, having read all of it: it is stored with
-    /// the digest of its content. `size` is what it takes on the disk, in
-    /// bytes. Where another process was faster, its tree stays and this one is removed.
+    /// Makes the directory visible under its digest and returns its final path, after reading all of it: it is stored
+    /// with the digest of its content. `size` is its size on the disk, in bytes. If another process was faster, its
+    /// tree stays and this one is removed.
     ///
     /// # Errors
-    /// Where it cannot be renamed.
+    /// If it cannot be renamed.
     pub fn commit(self, size: u64) -> Result<Tree, StoreError> {
         self.publish(size)
     }
 
-    /// As [`Self::commit`], but this one takes the place of a tree that is there already, which is left to the caller to
-    /// remove: for whoever does not trust the old one.
+    /// As [`Self::commit`], but replaces an existing tree, which is returned for the caller to remove: for callers
+    /// that do not trust the old one.
     ///
     /// # Errors
-    /// Where one of them cannot be renamed.
+    /// If one of them cannot be renamed.
     pub fn replace(self, size: u64) -> Result<(Tree, Option<Doomed>), StoreError> {
         let old = self.store.set_aside(&self.store.tree_directory(&self.digest))?;
         Ok((self.publish(size)?, old))
@@ -240,7 +241,7 @@ impl TreeDraft {
             match fs::rename(&self.directory, &target) {
                 Ok(()) => break,
                 Err(e) if [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists].contains(&e.kind()) => {
-                    // Gone again, if somebody removed it just now.
+                    // `None` if another process has just removed it.
                     if let Some(tree) = Tree::hold(&target)? {
                         return Ok(tree);
                     }
@@ -249,7 +250,7 @@ impl TreeDraft {
             }
         }
         self.done = true;
-        // The same lock as the draft's, which now others may share.
+        // The same lock as the draft's, now in shared mode.
         let shared = self.lock.try_clone().map_err(StoreError::io("keeping open", &target))?;
         flock(&shared, FlockOperation::LockShared).map_err(|e| StoreError::io("locking", &target)(e.into()))?;
         Ok(Tree { path: target.join("tree"), _shared: shared })
@@ -259,7 +260,7 @@ impl TreeDraft {
 impl Drop for TreeDraft {
     fn drop(&mut self) {
         if !self.done {
-            // What cannot be removed now is tried again by the next one to open the store.
+            // What cannot be removed now is tried again by the next process to open the store.
             drop(remove_all(&self.directory));
         }
     }
@@ -299,7 +300,7 @@ mod tests {
         drop(store.new_tree(&digest, "").unwrap());
         fs::write(first.path().join("who"), "first").unwrap();
         fs::write(second.path().join("who"), "second").unwrap();
-        // Opening the store anew must not take the drafts for abandoned ones.
+        // Opening the store again must not take the drafts for abandoned ones.
         Store::open(store.root()).unwrap();
         let tree = first.commit(1).unwrap();
         assert_eq!(second.commit(1).unwrap().path(), tree.path());

@@ -1,4 +1,4 @@
-//! Reading everything again, to see whether it still is what it was when it was stored.
+//! Reads everything in the store again, and compares it with its digests.
 
 use std::fs::File;
 
@@ -10,50 +10,50 @@ use crate::entry::Description;
 use crate::tree::ENTRY;
 use crate::{Digest, DigestReader, Entry, Kind, Store, StoreError, Tree};
 
-/// Something stored that is not what it was.
+/// A damaged entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// Where it is in the store, and what it should have been.
+    /// The entry: its path, and the digest it should have.
     pub entry: Entry,
-    /// The digest of what is there.
+    /// Actual digest.
     pub got: Digest,
 }
 
-/// What [`Store::verify`] found.
+/// Result of [`Store::verify`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// How many files were read.
+    /// Number of files that were read.
     pub files: usize,
-    /// How many bytes they have.
+    /// Number of bytes that they have.
     pub bytes: u64,
-    /// How many root directories were read.
+    /// Number of root directories that were read.
     pub trees: usize,
-    /// How many named values were read.
+    /// Number of named values that were read.
     pub values: usize,
-    /// What is broken.
+    /// Damaged entries.
     pub broken: Vec<Broken>,
-    /// Root directories that cannot be checked: stored without a digest, by an earlier version, or by somebody whose ids
-    /// are others here.
+    /// Root directories that cannot be checked: stored without a digest by an earlier version, or by a user whose ids
+    /// are mapped differently here.
     pub unknown: Vec<Entry>,
 }
 
-/// Whether a root directory still is what it was when it was stored.
+/// Result of checking a root directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// It is.
+    /// The content matches its digest.
     Whole,
-    /// It is not, but has this digest.
+    /// The content differs, and has this digest.
     Damaged(Digest),
-    /// Nobody knows: it has no digest, or one that was made with other ids than are seen here.
+    /// It cannot be checked: it has no digest, or one made with another id mapping.
     Unknown,
 }
 
 impl Tree {
-    /// Reads all of it and compares its digest with the one it was stored with: paths, modes, owners, times, links,
+    /// Reads the whole tree and compares its digest with the stored one: paths, modes, owners, times, links,
     /// capabilities and contents.
     ///
     /// # Errors
-    /// Where something cannot be read.
+    /// If a file cannot be read.
     pub fn condition(&self) -> Result<Condition, StoreError> {
         let description = match Description::read(&self.entry()) {
             Ok(description) => description,
@@ -70,12 +70,12 @@ impl Tree {
 }
 
 impl Store {
-    /// Reads everything in the store: files, whose digest is their name, root directories and named values, which have
-    /// one of their content. With `remove`, broken ones are removed, so that they are fetched or made again when they are
-    /// needed.
+    /// Reads everything in the store: files, whose name is their digest, root directories and named values, which have
+    /// a digest of their content. With `remove`, damaged entries are removed, so that they are fetched or made again
+    /// when needed.
     ///
     /// # Errors
-    /// Where something cannot be read or removed.
+    /// If an entry cannot be read or removed.
     pub fn verify(&self, remove: bool, progress: &dyn Progress) -> Result<VerifyReport, StoreError> {
         let entries = self.list()?;
         let task = progress.task("verifying", Some(entries.iter().map(|e| e.size).sum()), Unit::Bytes);
@@ -89,7 +89,7 @@ impl Store {
                     report.values += 1;
                     self.damaged_meta(&entry.label)?
                 }
-                // Its digest is checked when it is whole.
+                // Its digest is checked when it is complete.
                 Kind::Partial => None,
             };
             task.advance(entry.size);
@@ -106,7 +106,7 @@ impl Store {
         Ok(report)
     }
 
-    /// The digest of a file, if it is another than its name.
+    /// The digest of a file, if it differs from its name.
     fn verify_file(&self, entry: &Entry, report: &mut VerifyReport) -> Result<Option<Digest>, StoreError> {
         let Some((got, length)) = self.digest_of(&entry.digest)? else { return Ok(None) };
         report.files += 1;
@@ -126,10 +126,10 @@ impl Store {
         Ok(Some(reader.finish()))
     }
 
-    /// As [`Self::has`], but the file is read and compared with its digest; one that is broken is removed.
+    /// As [`Self::has`], but the file is read and compared with its digest; a damaged one is removed.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Self::has`].
     pub fn has_checked(&self, digest: &Digest, size: Option<u64>) -> Result<bool, StoreError> {
         if !self.has(digest, size)? {
             return Ok(false);
@@ -141,10 +141,10 @@ impl Store {
         Ok(good)
     }
 
-    /// Removes a file, which may be gone already.
+    /// Removes a file, which may not exist.
     ///
     /// # Errors
-    /// Where it cannot be removed.
+    /// If it cannot be removed.
     pub fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.path(digest);
         remove_file(&path)?;
@@ -152,7 +152,7 @@ impl Store {
     }
 }
 
-/// The digest of a root directory that is not what it was; of one without a readable description, that of nothing.
+/// The digest of a damaged root directory; for one without a readable description, the digest of empty data.
 fn verify_tree(entry: &Entry, report: &mut VerifyReport) -> Result<Option<Digest>, StoreError> {
     let Some(tree) = Tree::hold(&entry.path)? else { return Ok(None) };
     if matches!(Description::read(&entry.path.join(ENTRY)), Err(StoreError::BadDescription { .. })) {

@@ -1,4 +1,4 @@
-//! Downloads from a server that misbehaves.
+//! Downloads from a misbehaving server.
 
 mod server;
 
@@ -42,7 +42,7 @@ impl Bed {
         }
     }
 
-    /// The ranges that were asked for.
+    /// The `Range` headers of the requests so far.
     fn ranges(&self) -> Vec<Option<String>> {
         self.server.requests().into_iter().map(|request| request.range).collect()
     }
@@ -383,7 +383,7 @@ fn through(bed: &Bed, login: &str, no_proxy: &str) -> Fetcher {
 #[test]
 fn a_proxy_is_asked_for_whole_addresses_and_not_for_a_tunnel() {
     let bed = Bed::new();
-    // Nobody but the proxy knows this name.
+    // Only the proxy knows this name.
     let url = "http://deb.invalid:8080/debian/hello.deb";
     bed.server.on(url, [Reply::Cut(body(), 100_000), Reply::Whole(body())]);
     let fetcher = through(&bed, "user:p%40ss%20word@", "");

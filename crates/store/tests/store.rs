@@ -1,4 +1,4 @@
-//! A store under several processes, sudden deaths and full disks.
+//! A store used by several processes, with sudden deaths and full disks.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -212,7 +212,7 @@ fn a_tree_that_another_process_uses_stays() {
     let mut lines = BufReader::new(other.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().starts_with("uses ")));
 
-    // Pruning leaves it, and says so.
+    // Pruning keeps it, and reports that.
     let everything = PrunePolicy { max_bytes: Some(0), ..PrunePolicy::default() };
     let report = store.prune(&everything).unwrap();
     assert_eq!((report.removed.len(), report.in_use.len(), report.kept), (0, 1, 1));
@@ -225,7 +225,7 @@ fn a_tree_that_another_process_uses_stays() {
     assert_eq!(aside().filter_map(|file| fs::read_to_string(file).ok()).collect::<Vec<_>>(), ["old"]);
     assert_eq!(fs::read_to_string(tree.path().join("file")).unwrap(), "new");
 
-    // Once nobody uses it, it goes with the next one to open the store.
+    // Once it is not in use, the next process to open the store removes it.
     drop(other.stdin.take());
     assert!(other.wait().unwrap().success());
     drop(Store::open(store.root()).unwrap());

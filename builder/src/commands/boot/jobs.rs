@@ -1,4 +1,4 @@
-//! Jobs for a virtual machine: read from a list, their source trees packed, their results gathered.
+//! Jobs for a virtual machine: reads the job list, packs source trees, collects results.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::report::Reporter;
 use crate::virtio_channel::Listener;
 
-/// Reads a job list, and packs the source trees that it names into tar files in a directory.
+/// Reads a job list, and packs the source trees that it names as tar files in a directory.
 pub fn read(path: &Path, scratch: &Path) -> Result<(JobList, BTreeMap<String, PathBuf>)> {
     let bytes = fs::read(path).with_context(|| format!("reading the job list {}", path.display()))?;
     let list = JobList::parse(&bytes).with_context(|| format!("reading the job list {}", path.display()))?;
@@ -28,7 +28,7 @@ pub fn read(path: &Path, scratch: &Path) -> Result<(JobList, BTreeMap<String, Pa
     Ok((list, trees))
 }
 
-/// A source tree as a tar file: one that is made of a directory, or the one that it is already.
+/// Returns a source tree as a tar file: makes one from a directory, or uses `tree` itself if it is one.
 fn pack(tree: &Path, to: &Path) -> Result<PathBuf> {
     let metadata = fs::metadata(tree).with_context(|| format!("examining {}", tree.display()))?;
     if !metadata.is_dir() {
@@ -55,7 +55,7 @@ fn pack(tree: &Path, to: &Path) -> Result<PathBuf> {
     Ok(to.to_owned())
 }
 
-/// What came of a job.
+/// Result of a job that has ended.
 #[derive(Debug, Serialize)]
 pub struct Ended {
     job: String,
@@ -65,17 +65,17 @@ pub struct Ended {
     bundle: Option<PathBuf>,
 }
 
-/// Tells what happens and remembers what came of it.
+/// Reports events to the user and collects the results.
 pub struct Watcher<'a> {
     reporter: &'a Reporter,
     jobs: Vec<String>,
-    /// Without jobs the console is printed and says it all.
+    /// Whether to report events. Without jobs the printed console is enough.
     tells: bool,
     running: Option<String>,
     ended: Vec<Ended>,
 }
 
-/// A result as JSON has it.
+/// JSON form of a result.
 #[derive(Debug, Serialize)]
 pub struct WithResult<'a> {
     #[serde(flatten)]
@@ -85,19 +85,19 @@ pub struct WithResult<'a> {
 }
 
 impl<'a> Watcher<'a> {
-    /// For the jobs of a list.
+    /// Watches the jobs of a list.
     pub fn new(reporter: &'a Reporter, list: &JobList, tells: bool) -> Self {
         let jobs = list.job.iter().map(|job| job.id.clone()).collect();
         Self { reporter, jobs, tells, running: None, ended: Vec::new() }
     }
 
-    /// The verdict of each job; one that did not end is the testbed's failure.
+    /// The verdict of each job; a job that did not end counts as a testbed failure.
     pub fn verdicts(&self) -> impl Iterator<Item = Verdict> {
         let lost = self.jobs.len().saturating_sub(self.ended.len());
         self.ended.iter().map(|ended| ended.verdict).chain(std::iter::repeat_n(Verdict::TestbedFailed, lost))
     }
 
-    /// A line for each job.
+    /// Table with a line for each job.
     pub fn table(&self) -> String {
         let width = self.jobs.iter().map(String::len).max().unwrap_or_default();
         let line = |id: &String| match self.ended.iter().find(|ended| ended.job == *id) {
@@ -110,7 +110,7 @@ impl<'a> Watcher<'a> {
         self.jobs.iter().map(line).collect()
     }
 
-    /// Everything, with the results out of the bundles.
+    /// Everything, with the results read from the bundles.
     pub fn results<'b>(&'b self) -> Result<Vec<WithResult<'b>>> {
         let read = |ended: &'b Ended| {
             let result = ended.bundle.as_ref().map(|path| -> Result<JobResult> {

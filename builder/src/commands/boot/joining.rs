@@ -1,4 +1,5 @@
-//! What a virtual machine's kernel command line says: as a hub's worker, or when it is left running.
+//! Words for a virtual machine's kernel command line: to join a hub as a worker, or for a machine that is left
+//! running.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +11,11 @@ use super::machine;
 use crate::cmdline::{AtHub, Boot, Firmware, Network, WhenDone};
 use crate::hubs;
 
-/// What this machine is called in QEMU's user network.
+/// Address of the host in QEMU's user network.
 const HOST: &str = "10.0.2.2";
 
-/// Words for the kernel command line of a machine that nobody serves over its port: one that takes jobs from a hub, or that
-/// is left running. None for another, which is told its settings over the port.
+/// Words for the kernel command line of a machine that is not served over its virtio port: one that takes jobs from a
+/// hub, or that is left running. `None` for any other machine, which gets its settings over the port.
 pub(super) fn words(options: &Boot, settings: &BTreeMap<String, String>) -> Result<Vec<String>> {
     let mut words: BTreeMap<&str, String> = match &options.hub {
         Some(hub) => of_hub(hub, options)?,
@@ -36,10 +37,10 @@ pub(super) fn words(options: &Boot, settings: &BTreeMap<String, String>) -> Resu
     words.into_iter().map(|(name, value)| word(name, &value)).collect()
 }
 
-/// What makes the machine a worker of a hub.
+/// Settings that make the machine a worker of a hub.
 fn of_hub(hub: &str, options: &Boot) -> Result<BTreeMap<&'static str, String>> {
     ensure!(options.network == Network::User, "--hub needs a network: leave --network out");
-    // Read as a client reads it, so that a mistake is said here and not on a console.
+    // Parsed as a client parses it, so that a mistake is reported here and not on the machine's console.
     let client = client::Client::new(hub, &client::Options::default()).context("reading --hub")?;
     let token = match &options.join_token {
         Some(token) => token.clone(),
@@ -56,7 +57,7 @@ fn of_hub(hub: &str, options: &Boot) -> Result<BTreeMap<&'static str, String>> {
     Ok(words)
 }
 
-/// The join token that is kept for a hub.
+/// The join token that is stored for a hub.
 fn kept(hub: &str) -> Result<Secret> {
     let at = AtHub { hub: Some(hub.to_owned()), token: None, token_file: None, ca: None };
     hubs::find(&at)?.join_token.with_context(|| {
@@ -66,7 +67,7 @@ fn kept(hub: &str) -> Result<Secret> {
     })
 }
 
-/// One word. The kernel splits the line at blanks outside of quotes, and knows no escape.
+/// One word `name=value`. The kernel splits the line at blanks outside of quotes, and has no escape character.
 fn word(name: &str, value: &str) -> Result<String> {
     ensure!(
         !value.contains(|char: char| char.is_whitespace() || char.is_control() || char == '"'),
@@ -76,7 +77,8 @@ fn word(name: &str, value: &str) -> Result<String> {
     Ok(format!("rocbed.{name}={value}"))
 }
 
-/// An address as it is from inside of QEMU's user network: this machine's loopback addresses are the network's gateway.
+/// An address as seen from inside QEMU's user network: loopback addresses of this machine become the network's
+/// gateway.
 fn from_inside(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -99,7 +101,7 @@ mod tests {
     use crate::cmdline::{Cli, Command};
     use clap::Parser;
 
-    /// The image is a directory, wherever the test runs.
+    /// The image is always a directory here, wherever the test runs.
     fn of(words_given: &[&str]) -> Result<Vec<String>> {
         let cli = Cli::try_parse_from(["rocbed", "boot", "images/smoke"].iter().chain(words_given))?;
         let Command::Boot(options) = cli.command else { anyhow::bail!("another command") };

@@ -1,4 +1,4 @@
-//! The virtual machine: what it starts from, and its console.
+//! The virtual machine: what it boots from, and its console.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -19,10 +19,10 @@ use crate::cmdline::{Boot, DiskKind, Firmware, Network};
 use crate::commands::netboot::start_server;
 use crate::commands::print;
 
-/// Lines that are remembered.
+/// Number of console lines that are kept in memory.
 const REMEMBERED: usize = 100;
 
-/// How the machine is to start: as was said, and else from a disk where only a disk makes sense.
+/// Chooses how the machine boots: as the options say, else by UEFI where only a disk makes sense.
 pub fn firmware(options: &Boot) -> Result<Firmware> {
     let disk = options.disk.is_some() || options.usb || options.nvme;
     match options.firmware {
@@ -39,12 +39,12 @@ pub fn firmware(options: &Boot) -> Result<Firmware> {
     }
 }
 
-/// Whether the image is a disk, in a file or on a device, and not a directory with all files of an image.
+/// Whether the image is a disk (a file or a device) and not a directory with all files of an image.
 pub fn is_disk(options: &Boot) -> bool {
     fs::metadata(&options.image).is_ok_and(|metadata| !metadata.is_dir())
 }
 
-/// Gives the machine the image: kernel and root apart, or the disk under firmware.
+/// Attaches the image to the machine: kernel and root separately, or the disk for UEFI.
 ///
 /// `words` are for the kernel command line, besides those of `--append`.
 pub fn attach(machine: Machine, options: &Boot, words: &[String]) -> Result<Machine> {
@@ -70,14 +70,15 @@ pub fn attach(machine: Machine, options: &Boot, words: &[String]) -> Result<Mach
     }
 }
 
-/// A server on this machine's loopback interface, and where it may keep a root that the image directory cannot take.
+/// HTTP server on the loopback interface, and a directory for a root that the image directory cannot take.
 pub struct Served {
     _server: Server,
     _spare: TempDir,
 }
 
-/// Has the machine start over QEMU's own network, as one in a lab would: its card's ROM asks DHCP, takes iPXE's script from
-/// a server of ours, and then all the rest. QEMU shows this machine's loopback interface as 10.0.2.2.
+/// Makes the machine boot over QEMU's own network, as one in a lab would: the network card's ROM asks DHCP, loads
+/// iPXE's script from a server that runs here, and then the rest. QEMU shows this machine's loopback interface as
+/// 10.0.2.2.
 pub fn attach_network(machine: Machine, options: &Boot, words: &[String]) -> Result<(Machine, Served)> {
     ensure!(options.network == Network::User, "--netboot needs --network user: the server is this machine");
     let spare = tempfile::tempdir().context("making a directory")?;
@@ -87,7 +88,7 @@ pub fn attach_network(machine: Machine, options: &Boot, words: &[String]) -> Res
     let base = format!("http://10.0.2.2:{port}");
     let append = options.append.iter().flat_map(|words| words.split_ascii_whitespace()).map(str::to_owned);
     let words: Vec<_> = words.iter().cloned().chain(append).collect();
-    // The console tells what the machine does.
+    // The events are not needed: the console shows what the machine does.
     let (events, _) = channel();
     let server = start_server(&image, socket, &base, &words, None, events)?;
     let machine = machine.boot(Start::Network { file: format!("{base}/{}", script::SCRIPT) });
@@ -110,7 +111,7 @@ fn disk(options: &Boot) -> Result<Disk> {
     Ok(Disk::snapshot(path, bus).block_size(sector as u32))
 }
 
-/// What the machine says on its serial console: printed, or with jobs, whose log is printed then, kept in a file.
+/// Serial console of the machine: printed, or, with jobs, written to a file while the job log is printed.
 #[derive(Debug, Clone)]
 pub struct Console(Arc<Mutex<Kept>>);
 
@@ -121,14 +122,14 @@ struct Kept {
 }
 
 impl Console {
-    /// Kept in this file; printed without one.
+    /// Writes the console to this file; prints it if there is none.
     pub fn new(file: Option<PathBuf>) -> Result<Self> {
         let create = |path: PathBuf| File::create(&path).with_context(|| format!("making {}", path.display()));
         let file = file.map(create).transpose()?;
         Ok(Self(Arc::new(Mutex::new(Kept { file, last: VecDeque::new() }))))
     }
 
-    /// What takes each line. A reader of stdout that has gone away ends the machine.
+    /// Callback that takes each line. If stdout is closed by its reader, the machine is ended.
     pub fn printer(&self) -> impl FnMut(&str) -> ControlFlow<()> + Send + 'static {
         let kept = Arc::clone(&self.0);
         move |line| {
@@ -145,7 +146,7 @@ impl Console {
         }
     }
 
-    /// The last lines.
+    /// The last `count` lines.
     pub fn last(&self, count: usize) -> Vec<String> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.last.iter().skip(kept.last.len().saturating_sub(count)).cloned().collect()

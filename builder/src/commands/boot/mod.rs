@@ -1,4 +1,4 @@
-//! `rocbed boot`: an image in QEMU; with `--jobs` or `--hub`, one that runs tests.
+//! `rocbed boot`: starts an image in QEMU; with `--jobs` or `--hub` the machine runs tests.
 
 mod jobs;
 mod joining;
@@ -27,22 +27,22 @@ use crate::virtio_channel::{Handover, Work};
 use jobs::Watcher;
 use machine::Console;
 
-/// How long a machine may take to start and to end, beside its jobs.
+/// Time limit for starting and ending the machine, in addition to its jobs.
 const START_AND_END: Duration = Duration::from_secs(600);
 
-/// Without jobs there is only that, and it is not expected to be slow.
+/// Time limit for a machine without jobs.
 const NO_JOBS: Duration = Duration::from_secs(180);
 
-/// Lines of the console that are shown if the machine does not come to a good end.
+/// Number of console lines that are shown if the machine fails.
 const LAST_LINES: usize = 15;
 
-/// What the machine came to.
+/// Outcome of a machine's run.
 struct Session {
     exit: Exit,
     done: bool,
 }
 
-/// Runs the command; returns the exit code. With jobs that is autopkgtest's, 20 if we failed.
+/// Runs the command; returns the exit code. With jobs that is autopkgtest's, or 20 if rocbed itself failed.
 pub fn run(context: &Context, options: &Boot) -> Result<u8> {
     match boot(context, options) {
         Err(error) if options.jobs.is_some() => {
@@ -111,20 +111,21 @@ fn boot(context: &Context, options: &Boot) -> Result<u8> {
     Ok(if session.done { code } else { code.max(exit::TESTBED_FAILED) })
 }
 
-/// This machine, as a virtual machine with QEMU's user network sees it.
+/// Address of the host in QEMU's user network.
 const HOST_OF_USER_NETWORK: &str = "10.0.2.2";
 
-/// What the appliance is told beside its jobs. Its network is this machine's, so this machine's mirror is the best one.
+/// Settings for the appliance, besides its jobs. It shares this machine's network, so this machine's mirror is the
+/// best one.
 fn settings(options: &Boot) -> Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::new();
     let mut set = |name: &str, value: String| drop(settings.insert(name.to_owned(), value));
     if let Some(gpu) = &options.gpu {
-        // Said here, where the command line is still in view, rather than minutes later on a console.
+        // Checked here, where the command line is still in view, rather than minutes later on a console.
         gpu::simulate(gpu).map_err(|error| anyhow::anyhow!("--gpu: {error}"))?;
         set("gpu", gpu.clone());
     }
     let mirror = options.mirror.clone().unwrap_or_else(|| Mirror::of_this_machine("sid").url);
-    // Files of this machine are none of the appliance's.
+    // The appliance cannot read files of this machine.
     if options.mirror.is_some() || !mirror.starts_with("file:") {
         if let Some(chosen) = mirror::proxies().proxies.for_url(&mirror)? {
             let local = chosen.proxy.is_local() && options.network == Network::User;
@@ -139,7 +140,7 @@ fn settings(options: &Boot) -> Result<BTreeMap<String, String>> {
     Ok(settings)
 }
 
-/// Is set by the signals that end a program, so that QEMU ends with us. A second one does not wait for that.
+/// Flag set by SIGINT, SIGTERM and SIGHUP, so that QEMU ends with this program. A second signal ends it at once.
 fn interruption() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -150,7 +151,7 @@ fn interruption() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// What is to run: the same again if KVM fails.
+/// Parameters of a run: used again if KVM fails.
 struct Wanted<'a> {
     options: &'a Boot,
     words: &'a [String],
@@ -160,7 +161,7 @@ struct Wanted<'a> {
     interrupted: Arc<AtomicBool>,
 }
 
-/// Starts the machine, serves its port, and waits for its end.
+/// Starts the machine, serves its virtio port, and waits for its end.
 fn start(accelerator: Accelerator, wanted: &Wanted<'_>, watcher: &mut Watcher) -> Result<Session> {
     let Wanted { options, words, work, results, console, interrupted } = wanted;
     let memory = u32::try_from(options.memory >> 20).context("the machine cannot have that much memory")?;
@@ -175,7 +176,7 @@ fn start(accelerator: Accelerator, wanted: &Wanted<'_>, watcher: &mut Watcher) -
         .until(Arc::clone(interrupted))
         .deadline(deadline(options, work));
     let machine = options.screenshot.iter().fold(machine, Machine::picture);
-    // It serves as long as the machine runs.
+    // The server runs as long as the machine does.
     let (machine, _served) = if options.netboot {
         let (machine, served) = machine::attach_network(machine, options, words)?;
         (machine, Some(served))
@@ -183,28 +184,28 @@ fn start(accelerator: Accelerator, wanted: &Wanted<'_>, watcher: &mut Watcher) -
         (machine::attach(machine, options, words)?, None)
     };
     if options.debug {
-        // QEMU has the terminal, and says itself how to get out of it.
+        // QEMU has the terminal, and says itself how to leave it.
         let exit = machine.interactive().start(|_| ControlFlow::Continue(()))?.wait()?;
         let done = matches!(exit.end, End::Exited(0));
         return Ok(Session { exit, done });
     }
     if options.keep || options.hub.is_some() {
         let exit = machine.start(console.printer())?.wait()?;
-        // Work from a hub is done when the machine switches itself off.
+        // A worker of a hub is done when the machine powers off.
         let done = options.hub.is_some() && matches!(exit.end, End::Exited(0));
         return Ok(Session { exit, done });
     }
     let port = Handover::open()?;
     let running = machine.port(protocol::PORT_NAME, port.socket()).start(console.printer())?;
     let ended = port.ended();
-    // The machine's end has to be noticed while its port is served, and the other way round.
+    // Both have to be watched at the same time: the machine's end, and its port.
     let waiting = std::thread::spawn(move || {
         let exit = running.wait();
         ended.store(true, Ordering::Relaxed);
         exit
     });
     let served = port.serve(work, results, watcher);
-    // A port that failed leaves a machine that waits for ever: closing it is what the machine notices.
+    // If the port failed, the machine would wait for ever: closing the port ends it.
     drop(port);
     let exit = waiting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     Ok(Session { exit, done: served? })
@@ -221,8 +222,9 @@ fn deadline(options: &Boot, work: &Work) -> Duration {
     if work.list.job.is_empty() { NO_JOBS } else { START_AND_END + jobs }
 }
 
-/// Without KVM one processor: when the kernel patches its own code for several, QEMU's translation can show one of them
-/// a half-patched instruction, and a start then ends in a kernel panic ("Oops: int3").
+/// Default number of processors: one without KVM. When the kernel patches its own code for several processors, QEMU's
+/// translation can show one of them a half-patched instruction, and booting then ends in a kernel panic ("Oops:
+/// int3").
 fn default_cpus(accelerator: Accelerator) -> u32 {
     match accelerator {
         Accelerator::Kvm => 2,
@@ -230,7 +232,7 @@ fn default_cpus(accelerator: Accelerator) -> u32 {
     }
 }
 
-/// Says how the machine ended without being done.
+/// Reports how the machine ended without being done.
 fn complain(context: &Context, options: &Boot, exit: &Exit, console: &Console) {
     let seconds = exit.elapsed.as_secs();
     let how = match exit.end {
@@ -244,7 +246,7 @@ fn complain(context: &Context, options: &Boot, exit: &Exit, console: &Console) {
         End::KvmFailed => "QEMU was stopped".to_owned(),
     };
     context.reporter.warn(&how);
-    // Without jobs the console was printed as it came.
+    // Without jobs the console was already printed.
     if options.jobs.is_some() {
         let lines: Vec<_> = console.last(LAST_LINES).into_iter().map(|line| format!("  {line}\n")).collect();
         let whole: PathBuf = options.results.join("console.log");

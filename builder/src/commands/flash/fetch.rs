@@ -1,4 +1,4 @@
-//! Images from a server: into the store, where a download goes on after an interruption and the next stick finds it.
+//! Download of images into the store, from where an interrupted download resumes and the next stick is written.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use store::{Digest, Download, FetchOptions, Fetcher};
 
 use crate::context::Context;
 
-/// Bytes of a `SHA256SUMS` file, at most.
+/// Size limit of a `SHA256SUMS` file in bytes.
 const SUMS: u64 = 1 << 20;
 
-/// Bytes of an image, at most.
+/// Size limit of an image in bytes.
 const LARGEST: u64 = 256 << 30;
 
-/// Opens an image of a path, or downloads it first.
+/// Opens an image given by path, or downloads it first.
 pub(super) fn open(context: &Context, image: &str, sha256: Option<[u8; 32]>) -> Result<Source> {
     if image.starts_with("http://") || image.starts_with("https://") {
         return download(context, image, sha256);
@@ -43,7 +43,7 @@ fn download(context: &Context, url: &str, sha256: Option<[u8; 32]>) -> Result<So
     Ok(Source::open(path, Some(digest))?)
 }
 
-/// The name and digest of the image in the list beside it.
+/// The image's file name and its digest in the `SHA256SUMS` beside it.
 fn from_sums(fetcher: &Fetcher, directory: &str, name: &str) -> Result<(String, [u8; 32])> {
     let sums = format!("{directory}/SHA256SUMS");
     let text = fetcher.fetch_bytes(&sums, SUMS).with_context(|| {
@@ -55,7 +55,7 @@ fn from_sums(fetcher: &Fetcher, directory: &str, name: &str) -> Result<(String, 
     found.with_context(|| format!("{sums} has no {}", names.join(" and no ")))
 }
 
-/// Whether somebody on the way can replace what is fetched: nobody is on the way to this machine itself.
+/// Whether what is fetched could be replaced in transit: by plain HTTP, except from this machine itself.
 pub(super) fn is_by_plain_http(image: &str) -> bool {
     let Some(rest) = image.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")).and(image.get(7..)) else {
         return false;

@@ -1,4 +1,4 @@
-//! `rocbed flash`: an image onto a stick.
+//! `rocbed flash`: writes an image to a stick.
 
 mod fetch;
 mod show;
@@ -29,7 +29,7 @@ use super::{bytes, print, print_json};
 use crate::cmdline::{Flash, OntoStick};
 use crate::context::Context;
 
-/// Exit status of a process that a second signal ends at once.
+/// Exit status when a second signal ends the process at once.
 const KILLED: i32 = 1;
 
 /// Lists devices, or writes one.
@@ -39,7 +39,7 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
         return list(context, &machine, options);
     };
     refuse_device(image, device)?;
-    // Whatever is wrong with the settings or the device is said before anything is downloaded.
+    // Errors in the settings or the device are reported before anything is downloaded.
     let files = files(options)?;
     let mut wanted = Wanted { size: 0, fixed: options.i_know, file: options.file, image: None };
     choose(&machine, device, &wanted)?;
@@ -54,7 +54,7 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
             source.path().display()
         ));
     }
-    // Whoever is on the way can replace both.
+    // An attacker on the network could replace both the image and its checksums.
     if options.sha256.is_none() && fetch::is_by_plain_http(image) {
         context.reporter.warn(&format!(
             "{image} and the digests beside it came over plain HTTP: that it is whole is checked, who made it is not; use \
@@ -68,7 +68,7 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
     let mut image = Image::open(source.reader().with_context(failed)?, source.map.as_ref()).with_context(failed)?;
     let shape = shape(options, &choice, &mut image)?;
     choice.require(image.needed(shape.sector_size)?)?;
-    // Nothing is erased for an image that turns out to be damaged in the middle.
+    // Nothing is erased before the whole image is known to be undamaged.
     check(&source, &context.reporter)
         .with_context(|| format!("{} is as it was; checking {}", choice.path().display(), source.path().display()))?;
     confirm(options, &choice, source.path())?;
@@ -82,7 +82,7 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
     let written = write(image, &fit, &disk, !options.no_verify, &stop, &context.reporter).map_err(|error| {
         let begun = !matches!(error, WriteError::Fit(_));
         let error = anyhow::Error::from(error).context(format!("writing {place}"));
-        // Above the causes, so that nobody overlooks it.
+        // Before the causes, so that it is not overlooked.
         if begun { error.context(format!("{place} is not bootable and holds nothing now")) } else { error }
     })?;
     if let Err(error) = disk.reread_partitions() {
@@ -100,7 +100,7 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
     Ok(())
 }
 
-/// An image is a file or an address: whoever names a device there has the two the wrong way round.
+/// Refuses a device in place of an image (a file or an address): the two arguments were probably swapped.
 fn refuse_device(image: &str, device: &Path) -> Result<()> {
     let is_device = fs::metadata(image).is_ok_and(|about| about.file_type().is_block_device());
     ensure!(
@@ -124,7 +124,7 @@ fn list(context: &Context, machine: &Machine, options: &Flash) -> Result<()> {
     Ok(())
 }
 
-/// What is put onto the EFI system partition.
+/// The files to put on the EFI system partition.
 fn files(options: &Flash) -> Result<Vec<NewFile>> {
     let mut settings = Settings::default();
     let token = options.join_token.as_ref().map(|token| token.reveal().to_owned());
@@ -148,7 +148,7 @@ fn files(options: &Flash) -> Result<Vec<NewFile>> {
     Ok(files)
 }
 
-/// The job list that was named, checked, and how many jobs it has.
+/// The job list that was named, checked, and its number of jobs.
 pub(super) fn jobs(onto: &OntoStick) -> Result<Option<(Vec<u8>, usize)>> {
     let Some(path) = &onto.jobs else { return Ok(None) };
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
@@ -156,7 +156,7 @@ pub(super) fn jobs(onto: &OntoStick) -> Result<Option<(Vec<u8>, usize)>> {
     Ok(Some((bytes, count)))
 }
 
-/// Size and sectors of what is written.
+/// Size and sector size of what is written.
 fn shape(options: &Flash, choice: &Choice, image: &mut Image<'_>) -> Result<FileShape> {
     if let Some(device) = &choice.device {
         let sector_size = if device.sector_size == 4096 { SectorSize::Bytes4096 } else { SectorSize::Bytes512 };
@@ -173,7 +173,7 @@ fn shape(options: &Flash, choice: &Choice, image: &mut Image<'_>) -> Result<File
     Ok(FileShape { size: size / sector_size.bytes() * sector_size.bytes(), sector_size })
 }
 
-/// Shows what will be lost and asks.
+/// Shows what will be lost and asks for confirmation.
 fn confirm(options: &Flash, choice: &Choice, image: &Path) -> Result<()> {
     let lost = match &choice.device {
         Some(device) => show::lost(device),
@@ -183,7 +183,7 @@ fn confirm(options: &Flash, choice: &Choice, image: &Path) -> Result<()> {
         None => return Ok(()), // a new file
     };
     let mut stderr = io::stderr().lock();
-    // Talk: if nobody hears it, the question below is not answered either.
+    // Errors are ignored: if stderr is closed, the question below gets no answer either.
     write!(stderr, "{lost}").unwrap_or_default();
     if options.yes {
         return Ok(());
@@ -211,7 +211,7 @@ fn draw_guid() -> io::Result<Guid> {
     Ok(Guid::from_random(bytes))
 }
 
-/// The first signal ends the writing in order, a second one at once.
+/// Flag set by the first signal, which stops the writing cleanly; a second signal ends the process at once.
 fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {

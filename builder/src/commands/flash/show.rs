@@ -1,4 +1,4 @@
-//! Devices, as people see them.
+//! Text and JSON descriptions of devices.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use stick::refuse::{Wanted, check_device};
 
 use super::bytes;
 
-/// A device in JSON: with the reason why it is not written without more words, if there is one.
+/// JSON form of a device, with the reason, if any, why it is not written without further options.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Entry<'a> {
@@ -58,7 +58,7 @@ pub(super) fn list(devices: &[&Device]) -> String {
     text
 }
 
-/// What is on a device, and so what will be gone.
+/// Describes what is on a device and would be lost.
 pub(super) fn lost(device: &Device) -> String {
     let mut text = format!("{}\n", headline(device));
     if device.partitions.is_empty() && device.contents.is_none() {

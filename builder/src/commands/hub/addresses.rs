@@ -1,16 +1,16 @@
-//! How a hub is reached: the addresses of this machine, from what the kernel tells of them.
+//! The addresses under which a hub is reached, found from this machine's network configuration.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// Addresses for documentation (RFC 5737, RFC 3849): asked for the way there, never sent to.
+/// Addresses for documentation (RFC 5737, RFC 3849), used only to look up the route; nothing is sent to them.
 const FAR: [(&str, &str); 2] = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
 
-/// The addresses of this machine that others may reach, the best first: that of the default route, then IPv4 before
-/// IPv6.
+/// The addresses of this machine that other machines may reach, best first: that of the default route, then IPv4
+/// before IPv6.
 pub(super) fn of_this_machine() -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = FAR.iter().filter_map(|(from, to)| way_to(from, to)).collect();
-    // What /proc does not tell is not known; then the user may say it with --url.
+    // A file of /proc that cannot be read counts as empty; the user can give the address with --url.
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     found.extend(local_ipv4(&text("/proc/net/fib_trie")).into_iter().map(IpAddr::V4));
     found.extend(local_ipv6(&text("/proc/net/if_inet6")).into_iter().map(IpAddr::V6));
@@ -25,8 +25,7 @@ pub(super) fn of_this_machine() -> Vec<IpAddr> {
     found
 }
 
-/// The address that packets to elsewhere would come from. Nothing is sent: connecting a UDP socket only looks up the
-/// route.
+/// Source address of packets to a remote address. Nothing is sent: connecting a UDP socket only looks up the route.
 fn way_to(from: &str, to: &str) -> Option<IpAddr> {
     let socket = UdpSocket::bind(from).ok()?;
     socket.connect(to).ok()?;
@@ -57,7 +56,8 @@ fn local_ipv6(if_inet6: &str) -> Vec<Ipv6Addr> {
     if_inet6.lines().filter_map(read).collect()
 }
 
-/// How the sockets are reached, with their ports: an address as it is, `[::]` and `0.0.0.0` by all that the machine has.
+/// The addresses under which the sockets are reached, with ports: a specific address as it is, `[::]` and `0.0.0.0`
+/// replaced by all addresses of the machine.
 pub(super) fn of(listens: &[SocketAddr], machine: &[IpAddr]) -> Vec<SocketAddr> {
     let mut all = Vec::new();
     for address in listens {
@@ -66,7 +66,7 @@ pub(super) fn of(listens: &[SocketAddr], machine: &[IpAddr]) -> Vec<SocketAddr> 
             all.push(*address);
             continue;
         }
-        // A socket for [::] takes IPv4 too.
+        // A socket for [::] accepts IPv4 too.
         let fits = |ip: &&IpAddr| address.is_ipv6() || ip.is_ipv4();
         let before = all.len();
         all.extend(machine.iter().filter(fits).map(|ip| SocketAddr::new(*ip, port)));
@@ -74,12 +74,12 @@ pub(super) fn of(listens: &[SocketAddr], machine: &[IpAddr]) -> Vec<SocketAddr> 
             all.push((Ipv4Addr::LOCALHOST, port).into());
         }
     }
-    // What others can reach comes first.
+    // Addresses that other machines can reach come first.
     all.sort_by_key(|address| address.ip().is_loopback());
     all
 }
 
-/// How this machine itself reaches it.
+/// The address by which this machine itself reaches the hub.
 pub(super) fn from_here(listens: &[SocketAddr]) -> Option<SocketAddr> {
     let loopback = |address: &SocketAddr| match address.ip() {
         ip if ip.is_unspecified() => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))),

@@ -1,4 +1,4 @@
-//! Telling the local network that there is a hub, for machines that were told of none.
+//! Announces the hub on the local network, for machines that were not given a hub's address.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use network::discovery::{HUB, Responder, Service};
 
 use crate::context::Context;
 
-/// Announces the hub by DNS-SD, until what is returned is dropped.
+/// Announces the hub by DNS-SD until the returned handle is dropped.
 pub(super) fn start(context: &Context, listens: &[SocketAddr], encrypted: bool) -> Result<Responder> {
     let service = service(listens, encrypted, &rustix::system::uname().nodename().to_string_lossy())?;
     let name = service.instance.clone();
@@ -17,7 +17,7 @@ pub(super) fn start(context: &Context, listens: &[SocketAddr], encrypted: bool) 
     Ok(responder)
 }
 
-/// What is announced: the first socket that others can reach.
+/// The service to announce: the first socket that other machines can reach.
 fn service(listens: &[SocketAddr], encrypted: bool, node: &str) -> Result<Service> {
     let reachable = listens.iter().find(|address| !address.ip().is_loopback());
     ensure!(
@@ -25,7 +25,7 @@ fn service(listens: &[SocketAddr], encrypted: bool, node: &str) -> Result<Servic
         "--announce: the hub listens on this machine's loopback interface only, where nobody else can reach it\n  \
          help: leave --listen out, or name an address of the network"
     );
-    // A domain in the machine's name is not the one that multicast DNS knows it by.
+    // Multicast DNS knows the machine by its host name without the domain.
     let host = node.split('.').next().filter(|name| !name.is_empty()).unwrap_or("rocbed");
     Ok(Service {
         instance: format!("rocbed hub on {host}").chars().take(LONGEST_NAME).collect(),
@@ -36,7 +36,7 @@ fn service(listens: &[SocketAddr], encrypted: bool, node: &str) -> Result<Servic
     })
 }
 
-/// A label has at most 63 bytes (RFC 6763, section 4.1.1); host names are ASCII.
+/// Maximum length of a label in bytes (RFC 6763, section 4.1.1); host names are ASCII.
 const LONGEST_NAME: usize = 63;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! What a hub says of its certificate when workers and commands would refuse it.
+//! Warnings about a hub certificate that workers and commands would refuse.
 
 use client::{certificate_names, self_signed_command};
 use hub::{CertificateFault, Tls};
 
-/// A warning with what to type instead; `None` if they take the certificate once they trust its authority.
+/// A warning with what to type instead; `None` if clients that trust its authority accept the certificate.
 pub(super) fn warning(tls: &Tls, url: Option<&str>) -> Option<String> {
     let host = url.and_then(host);
     tls.fault(host.as_deref()).map(|fault| text(&fault, host.as_deref()))
@@ -28,7 +28,7 @@ fn text(fault: &CertificateFault, host: Option<&str>) -> String {
     )
 }
 
-/// The host of an address.
+/// The host part of a URL.
 fn host(url: &str) -> Option<String> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);

@@ -1,14 +1,14 @@
-//! Where a hub listens.
+//! The sockets that a hub listens on.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use anyhow::{Context as _, Result, anyhow};
 
-/// The port if nobody names one.
+/// Default port.
 pub(super) const PORT: u16 = 8420;
 
-/// Opens the sockets that `--listen` asks for; without any, one for all networks.
+/// Opens the sockets that `--listen` asks for; without the option, one on all networks.
 pub(super) fn open(wanted: &[String]) -> Result<Vec<TcpListener>> {
     if wanted.is_empty() {
         return Ok(vec![everywhere(PORT)?]);
@@ -56,7 +56,7 @@ fn read(text: &str) -> Result<Wanted> {
     Ok(Wanted::At(found))
 }
 
-/// One socket for IPv6 and IPv4, or where the machine has no IPv6 one for IPv4.
+/// One socket for IPv6 and IPv4, or for IPv4 only where the machine has no IPv6.
 fn everywhere(port: u16) -> Result<TcpListener> {
     let (six, four) =
         (SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));

@@ -1,4 +1,4 @@
-//! `rocbed hub`: a hub in the foreground, until it is told to end.
+//! `rocbed hub`: runs a hub in the foreground until it is told to end.
 
 mod addresses;
 mod announce;
@@ -24,21 +24,21 @@ use crate::cmdline::{Global, Hub, Limits};
 use crate::context::Context;
 use crate::hubs::{self, Local};
 
-/// What a hub is started as: printed for people, or as one line of JSON.
+/// Startup information of a hub: printed for people, or as one line of JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Started {
-    /// How workers and browsers reach it.
+    /// URL for workers and browsers.
     address: String,
-    /// All of its addresses.
+    /// All URLs of the hub.
     addresses: Vec<String>,
-    /// The sockets that it listens on.
+    /// Sockets that it listens on.
     listens: Vec<String>,
     data: PathBuf,
     pid: u32,
     join_token_path: PathBuf,
     admin_token_path: PathBuf,
-    /// Only when it was just made.
+    /// Only if the token was just created.
     #[serde(skip_serializing_if = "Option::is_none")]
     admin_token: Option<Secret>,
     #[serde(skip)]
@@ -58,7 +58,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         None => default.as_ref().map(Clone::clone).map_err(|error| anyhow::anyhow!("{error}"))?,
     };
     let is_default = default.is_ok_and(|default| default == data);
-    // All that may be wrong with the options comes before anything is made.
+    // All options are checked before anything is created.
     let tls = match (&options.tls_cert, &options.tls_key) {
         (Some(certificate), Some(key)) => Some(Tls::read(certificate, key).context(
             "reading the certificate\n  help: both files are PEM; the certificate comes first in its file, its chain after it",
@@ -89,12 +89,12 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     let found = addresses::of(&listens, &addresses::of_this_machine());
     let mut addresses: Vec<String> = found.iter().map(|address| format!("{scheme}://{address}")).collect();
     let here = match &url {
-        // A certificate is good for names, not for every address.
+        // A certificate is valid for names, not for every address.
         Some(url) if tls.is_some() => url.clone(),
         _ => format!("{scheme}://{}", addresses::from_here(&listens).context("finding the hub's own address")?),
     };
     if let Err(error) = Local::keep_address(&data, &here) {
-        // A full disk is no reason not to start: commands on this machine need --hub then, and nothing else is lost.
+        // A full disk does not stop the hub: commands on this machine then need --hub, and nothing else is lost.
         context.reporter.warn(&crate::error_text(&error.context("commands on this machine will not find the hub")));
     }
     if let Some(url) = url {
@@ -115,7 +115,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         is_default,
         data,
     };
-    // Held until the hub has ended: dropping it takes the announcement back.
+    // Held until the hub has ended: dropping it withdraws the announcement.
     let _announced = options.announce.then(|| announce::start(context, &listens, encrypted)).transpose()?;
     let listener = |socket| match &tls {
         Some(tls) => Listener::tls(socket, tls.clone()),
@@ -127,7 +127,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         let mut signal = pin!(hub.until_signal(tls.clone()));
         poll_fn(|context| {
             let state = signal.as_mut().poll(context);
-            // From the first look on a signal ends the hub in good order: now people may know of it.
+            // From here on a signal ends the hub cleanly: the startup message has told people about it.
             if told.is_none() {
                 told = Some(if options.json { json(&started) } else { print(&words::of(&started)) });
             }
@@ -137,7 +137,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     };
     hub.serve_blocking(listeners, until).context("running the hub")?;
     context.reporter.say("the hub has ended");
-    // Data that nobody took is told at the end: a hub goes on without it.
+    // A startup message that could not be printed is reported at the end: the hub runs without it.
     told.unwrap_or(Ok(()))
 }
 
@@ -145,9 +145,9 @@ fn json(started: &Started) -> Result<()> {
     print(&format!("{}\n", serde_json::to_string(started).context("writing JSON")?))
 }
 
-/// An address that people gave, as others will write it.
+/// An address given by the user, in the form in which clients write it.
 fn checked(url: &str) -> Result<String> {
-    // What a client does not take is no address.
+    // An address that a client does not accept is not valid.
     let client = client::Client::new(url, &client::Options::default()).context("reading --url")?;
     Ok(client.address().to_owned())
 }
@@ -169,7 +169,7 @@ fn open(data: &Path, config: Config) -> Result<hub::Hub> {
 fn config(limits: &Limits, public: bool) -> Config {
     Config {
         lease: limits.lease.0,
-        // A worker may wait no longer for a job than it may be silent.
+        // A worker must not wait longer for a job than it may be silent.
         longest_wait: limits.lease.0.clamp(Duration::from_secs(1), Duration::from_secs(60)),
         retries: limits.retries,
         offline_after: limits.offline_after.0,
@@ -189,7 +189,7 @@ fn config(limits: &Limits, public: bool) -> Config {
     }
 }
 
-/// The hub's own words on stderr: what is wrong, and with `--verbose` what it does. `RUST_LOG` says more exactly.
+/// Log messages of the hub on stderr: problems, and with `--verbose` what it does. `RUST_LOG` selects in more detail.
 fn talk(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
@@ -197,13 +197,13 @@ fn talk(global: &Global) {
         _ => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    // It fails only where one was set before: then that one talks.
+    // It fails only if a subscriber is already set: then that one is used.
     drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init());
 }
 
-/// Every worker holds a connection, and usual limits on open files are from times when that was a lot.
+/// Raises the limit on open files: every worker holds a connection, and the usual default limit is low.
 fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
-    // If it cannot be raised, connections wait for others to end.
+    // If the limit cannot be raised, new connections wait until others end.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

@@ -1,10 +1,10 @@
-//! What a hub says when it has started.
+//! The startup message of a hub.
 
 use std::fmt::Write as _;
 
 use super::Started;
 
-/// The lines for people: where it is, how to join it, how to use it.
+/// The message for people: the hub's address, how to join it, how to use it.
 pub(super) fn of(started: &Started) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.

@@ -1,4 +1,4 @@
-//! `rocbed jobs add` and `rocbed jobs import`: more to do.
+//! `rocbed jobs add` and `rocbed jobs import`: adds jobs to a hub.
 
 use std::fs;
 use std::io::Read as _;
@@ -14,7 +14,7 @@ use crate::commands::{print, print_json};
 use crate::context::Context;
 use crate::hubs::Place;
 
-/// Adds jobs for packages; with `--watch` follows them to their end.
+/// Adds jobs for packages; with `--watch`, follows them to their end.
 pub(super) fn packages(context: &Context, options: &JobsAdd) -> Result<u8> {
     no_lists(&options.packages)?;
     let list = JobList { version: protocol::VERSION, job: jobs(options)? };
@@ -28,7 +28,8 @@ pub(super) fn packages(context: &Context, options: &JobsAdd) -> Result<u8> {
     Ok(0)
 }
 
-/// Refuses what is a job list and not a package: no package's name ends so, and no address of a source tree does.
+/// Refuses a job list where a package is expected: names of packages and addresses of source trees never end in
+/// `.toml` or `.json`.
 fn no_lists(packages: &[String]) -> Result<()> {
     let is_list = |package: &&String| {
         let name = package.to_ascii_lowercase();
@@ -66,7 +67,7 @@ pub(super) fn import(context: &Context, options: &JobsImport) -> Result<u8> {
     Ok(0)
 }
 
-/// Prints the ids, which a script goes on with, and says where to look.
+/// Prints the ids, for use in scripts, and says where to look.
 pub(super) fn tell(context: &Context, place: &Place, added: &AddedJobs, json: bool) -> Result<()> {
     if json {
         print_json(added)?;
@@ -84,7 +85,7 @@ fn say(context: &Context, place: &Place, added: &AddedJobs) {
     }
 }
 
-/// The jobs that the options ask for, each checked as one of a list would be.
+/// The jobs that the options ask for, each checked as one of a job list would be.
 fn jobs(options: &JobsAdd) -> Result<Vec<Job>> {
     let mut common = Map::new();
     let mut set = |name: &str, value: Value| drop(common.insert(name.to_owned(), value));
@@ -120,11 +121,11 @@ fn jobs(options: &JobsAdd) -> Result<Vec<Job>> {
         Value::Object(job)
     };
     list.insert("job".to_owned(), options.packages.iter().map(job).collect());
-    // As a list, for its checks and for ids that differ.
+    // Written as a list, for its checks and for distinct ids.
     let text = serde_json::to_string(&list).context("writing down the jobs")?;
     match JobList::parse(text.as_bytes()) {
         Ok(list) => Ok(list.job),
-        // The place in a list that nobody has seen says nothing.
+        // A position in a generated list would tell the user nothing.
         Err(protocol::ListError::Wrong { message, .. }) => {
             let message = message.split(" at line ").next().unwrap_or(&message);
             bail!("{message}")

@@ -1,4 +1,4 @@
-//! `rocbed jobs list` and `rocbed jobs show`.
+//! `rocbed jobs list` and `rocbed jobs show`: lists jobs, and shows one.
 
 use std::fmt::Write as _;
 
@@ -36,21 +36,21 @@ pub(super) fn list(context: &Context, options: &JobsList) -> Result<()> {
     Ok(())
 }
 
-/// Says that a list goes on.
+/// Says that a list has more entries than are shown.
 pub(in crate::commands) fn more(shown: usize, what: &str) -> String {
     format!("the newest {shown} {what}; there are more: -n COUNT shows so many, -n 0 all")
 }
 
-/// Whether a list ends where it was cut.
+/// Whether the hub has more jobs than were fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// All is there.
+    /// There are no more.
     Nothing,
-    /// The hub has more.
+    /// There are more on the hub.
     More,
 }
 
-/// Jobs up to a limit; 0 is none.
+/// Fetches jobs up to a limit; 0 means no limit.
 pub(super) fn pages(place: &Place, client: &Client, mut query: JobQuery, limit: usize) -> Result<(Vec<JobInfo>, Rest)> {
     let mut jobs = Vec::new();
     loop {
@@ -82,7 +82,7 @@ fn table(jobs: &[JobInfo], now: Timestamp) -> Table {
     table
 }
 
-/// Which GPU a job wants, in few words.
+/// The GPU that a job needs, in a few words.
 fn gpu(need: &GpuNeed) -> String {
     match need {
         GpuNeed::IfThere => String::new(),
@@ -94,7 +94,7 @@ fn gpu(need: &GpuNeed) -> String {
     }
 }
 
-/// The state of a job that is not over, else what came of it.
+/// The state of a job that is not over, else its verdict.
 pub(super) fn state(job: &JobInfo) -> Cell {
     match &job.result {
         Some(result) => Cell::coloured(result.verdict.name(), of_verdict(result.verdict)),
@@ -102,7 +102,7 @@ pub(super) fn state(job: &JobInfo) -> Cell {
     }
 }
 
-/// What there is to say about it in a line.
+/// One-line summary of a job.
 pub(super) fn what(job: &JobInfo) -> String {
     let said = match (&job.result, job.state) {
         (Some(result), _) => Some(result.summary.clone()),
@@ -112,7 +112,7 @@ pub(super) fn what(job: &JobInfo) -> String {
     said.unwrap_or_default()
 }
 
-/// How long ago something was: `45s`, `12m`, `3h`, `2d`.
+/// Age of a timestamp: `45s`, `12m`, `3h`, `2d`.
 pub(in crate::commands) fn ago(time: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(time).as_secs().max(0);
     match seconds {
@@ -194,7 +194,7 @@ fn describe(text: &mut String, info: &JobInfo, place: &Place, screen: Screen) ->
     Ok(())
 }
 
-/// A time to the second.
+/// A timestamp to the second.
 pub(in crate::commands) fn time(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }

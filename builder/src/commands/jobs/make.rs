@@ -1,4 +1,4 @@
-//! `rocbed jobs make`: a job list out of the archive's indexes.
+//! `rocbed jobs make`: makes a job list from the archive's indexes.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::lock::Lock;
 use crate::worklist::{Candidate, Indexes, changed, need, rdeps, select};
 use crate::{archive, recipe};
 
-/// A candidate with the jobs that it becomes.
+/// A candidate with the jobs made from it.
 type Planned = (Candidate, Vec<Job>);
 
 pub(super) fn run(context: &Context, options: &JobsMake) -> Result<()> {
@@ -63,7 +63,7 @@ pub(super) fn run(context: &Context, options: &JobsMake) -> Result<()> {
     hand_over(context, options, planned, &wish.suite)
 }
 
-/// Puts the list where it is wanted.
+/// Writes the list to its destination.
 fn hand_over(context: &Context, options: &JobsMake, planned: Vec<Planned>, suite: &str) -> Result<()> {
     let text = toml(&planned, suite)?;
     let list = JobList { version: protocol::VERSION, job: planned.into_iter().flat_map(|(_, jobs)| jobs).collect() };
@@ -89,7 +89,7 @@ fn hand_over(context: &Context, options: &JobsMake, planned: Vec<Planned>, suite
     }
 }
 
-/// What the source trees at hand say of GPUs.
+/// The GPU needs that the given source trees declare.
 fn trees(context: &Context, options: &JobsMake) -> Result<need::Trees> {
     let mut trees = need::Trees::new();
     for path in &options.source {
@@ -127,7 +127,7 @@ fn jobs(package: &str, need: GpuNeed, wanted: &[gpu::Target]) -> Vec<Job> {
     need::on_each(&need, wanted).into_iter().map(on).collect()
 }
 
-/// The list as people write it: only what has to be said, and why in a comment.
+/// The list as TOML for people: only keys that differ from the default, and the reason for each job as a comment.
 fn toml(planned: &[Planned], suite: &str) -> Result<String> {
     let mut text = format!("# Made by `rocbed jobs make` from the indexes of {suite}.\n");
     for (candidate, jobs) in planned {

@@ -1,4 +1,4 @@
-//! `rocbed jobs`: what a hub has to do.
+//! `rocbed jobs`: the jobs of a hub.
 
 mod add;
 mod list;
@@ -19,7 +19,7 @@ use crate::cmdline::{AtHub, JobsCommand, JobsNamed};
 use crate::context::Context;
 use crate::hubs::{self, Patience, Place};
 
-/// The most jobs that one page of a hub has.
+/// Maximum number of jobs on one page of the hub's answer.
 pub(super) const PAGE: usize = 1000;
 
 /// Runs the command; returns the exit code.
@@ -37,7 +37,7 @@ pub fn run(context: &Context, command: &JobsCommand) -> Result<u8> {
     }
 }
 
-/// Commands that run tests fail with autopkgtest's code for it.
+/// For commands that run tests: errors exit with autopkgtest's code for them.
 fn or_own_error(context: &Context, command: impl FnOnce() -> Result<u8>) -> Result<u8> {
     command().or_else(|error| {
         context.reporter.warn(&crate::error_text(&error));
@@ -45,20 +45,20 @@ fn or_own_error(context: &Context, command: impl FnOnce() -> Result<u8>) -> Resu
     })
 }
 
-/// A hub, and somebody to ask.
+/// Finds the hub and makes a client for it.
 pub(super) fn connect(at: &AtHub) -> Result<(Place, Client)> {
     let place = hubs::find(at)?;
     let client = place.client(Patience::Short)?;
     Ok((place, client))
 }
 
-/// Adds a list; ids as the hub has them.
+/// Adds a job list; the result has the ids that the hub gave.
 fn add_list(place: &Place, client: &Client, list: JobList, fan_out: bool) -> Result<AddedJobs> {
     let request = request_id().map_err(|error| place.explain(error))?;
     client.add_jobs(&AddJobs { request, list, fan_out }).map_err(|error| place.explain(error))
 }
 
-/// Does something to each of several jobs. One that is refused keeps nobody from the others.
+/// Applies an action to several jobs. One that is refused does not stop the others.
 fn each(
     context: &Context,
     options: &JobsNamed,

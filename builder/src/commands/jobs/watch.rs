@@ -1,4 +1,4 @@
-//! `rocbed jobs watch`: following jobs until they are over.
+//! `rocbed jobs watch`: follows jobs until they are over.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::hubs::{self, Patience, Place};
 use crate::table::{Screen, Table, of_state, of_verdict};
 
-/// How often the hub is asked.
+/// Polling interval.
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(context: &Context, options: &JobsWatch) -> Result<u8> {
@@ -28,10 +28,10 @@ pub(super) fn run(context: &Context, options: &JobsWatch) -> Result<u8> {
         let mut ids = Vec::new();
         for state in [JobState::Running, JobState::Queued] {
             let query = JobQuery { state: Some(state), ..JobQuery::default() };
-            // The newest come first, and are watched last.
+            // The newest come first in the list, and are watched last.
             ids.extend(pages(&place, &client, query, 0)?.0.into_iter().rev().map(|job| job.id));
         }
-        // One may have begun between the two questions.
+        // A job may be in both answers if it began between the two requests.
         ids.dedup();
         if ids.is_empty() {
             context.reporter.say("no job is queued or running");
@@ -43,7 +43,7 @@ pub(super) fn run(context: &Context, options: &JobsWatch) -> Result<u8> {
     follow(context, &place, &ids, options.json)
 }
 
-/// Follows jobs to their end, prints what came of them, and says so as autopkgtest's exit code.
+/// Follows jobs to their end, prints their results, and returns autopkgtest's exit code for them.
 pub(super) fn follow(context: &Context, place: &Place, ids: &[String], json: bool) -> Result<u8> {
     // The first answer comes soon or not at all: a wrong address should not take minutes to be noticed.
     let quick = place.client(Patience::Short)?;
@@ -79,12 +79,12 @@ pub(super) fn follow(context: &Context, place: &Place, ids: &[String], json: boo
     Ok(exit::of_all(jobs.iter().map(|job| verdict(job))))
 }
 
-/// What came of a job; one without a result says nothing about its package, as a broken testbed does.
+/// Verdict of a job; a job without a result says nothing about its package, and counts as a testbed failure.
 fn verdict(job: &JobInfo) -> Verdict {
     job.result.as_ref().map_or(Verdict::TestbedFailed, |result| result.verdict)
 }
 
-/// What came of a job, as JSON has it.
+/// JSON form of a job's outcome.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Outcome<'a> {
@@ -119,7 +119,7 @@ fn table(jobs: &[&JobInfo]) -> Table {
     table
 }
 
-/// Says what a job is doing, if that is news.
+/// Reports a job's state if it has changed.
 fn tell(context: &Context, job: &JobInfo, told: &mut BTreeMap<String, String>) {
     let what = what(job);
     let (state, style) = match &job.result {
@@ -137,7 +137,7 @@ fn tell(context: &Context, job: &JobInfo, told: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Asks again for those that are not over: one by one if they are few, else in pages.
+/// Asks again for the jobs that are not over: one by one if they are few, else in pages.
 fn refresh(place: &Place, client: &Client, watched: &mut [Watched]) -> Result<()> {
     const FEW: usize = 5;
     let open: Vec<&mut Watched> = watched.iter_mut().filter(|watched| !watched.job.state.is_over()).collect();
@@ -167,12 +167,12 @@ struct Watched {
 
 impl Watched {
     fn new(job: JobInfo) -> Self {
-        // What was over when somebody came to watch has a page for its log.
+        // For a job that was already over, the log is not repeated here: it has a page on the hub.
         let offset = if job.state.is_over() { u64::MAX } else { 0 };
         Self { job, attempt: 0, offset }
     }
 
-    /// Shows what was added to the log. Each attempt has its own.
+    /// Prints what was added to the log. Each attempt has its own log.
     fn pass_log_on(&mut self, context: &Context, place: &Place, client: &Client) -> Result<()> {
         let Some(last) = self.job.attempts.last().map(|attempt| attempt.number) else { return Ok(()) };
         if self.offset == u64::MAX {

@@ -1,4 +1,4 @@
-//! Everything that a server of somebody's own needs.
+//! Writes everything that another boot server needs (`rocbed netboot --files`).
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{loaders, words};
 use crate::cmdline::Netboot;
 use crate::context::Context;
 
-/// Writes it.
+/// Writes the files.
 pub fn write(context: &Context, options: &Netboot, image: &Image, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let base = options.url.trim_end_matches('/');

@@ -1,4 +1,4 @@
-//! iPXE, for firmware that knows only PXE: as Debian's package `ipxe` has it, installed or fetched.
+//! iPXE for firmware that supports only PXE: from Debian's package `ipxe`, installed or fetched.
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::image::memo;
 use crate::image::root::package_file;
 use crate::recipe;
 
-/// Where the package has them.
+/// Directory of the boot loaders in the package.
 const HOME: &str = "usr/lib/ipxe";
 
-/// The loaders' bytes.
+/// The boot loaders, as bytes.
 pub struct Loaders {
     /// For UEFI.
     pub uefi: Vec<u8>,
@@ -37,7 +37,8 @@ impl Loaders {
     }
 }
 
-/// Finds them: installed on this machine, kept from before, or in the archive, whose signature is checked as for a build.
+/// Finds the loaders: installed on this machine, in the cache, or in the archive, whose signature is checked as for a
+/// build.
 pub fn find(context: &Context, source: &Source) -> Result<Loaders> {
     let installed = |name: &str| fs::read(Path::new("/").join(HOME).join(name)).ok();
     if let (Some(uefi), Some(bios)) = (installed(UEFI_LOADER), installed(BIOS_LOADER)) {

@@ -1,4 +1,4 @@
-//! `rocbed netboot`: starts machines on the network from an image.
+//! `rocbed netboot`: boots machines over the network from an image.
 
 mod files;
 mod loaders;
@@ -24,10 +24,10 @@ use crate::cmdline::Netboot;
 use crate::context::Context;
 use loaders::Loaders;
 
-/// How long other DHCP servers have to answer.
+/// Time that other DHCP servers have to answer.
 const PROBE: Duration = Duration::from_secs(6);
 
-/// How often to look whether the program is to end.
+/// Interval at which the program checks whether it should end.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Runs the command.
@@ -40,7 +40,7 @@ pub fn run(context: &Context, options: &Netboot) -> Result<()> {
     }
 }
 
-/// Opens an image and makes its root small if need be.
+/// Opens an image, and compresses its root if need be.
 pub fn open(context: &Context, directory: &Path, scratch: &Path) -> Result<Image> {
     let mut task = None;
     let length = fs::metadata(directory.join("root.img")).map(|metadata| metadata.len()).ok();
@@ -51,7 +51,7 @@ pub fn open(context: &Context, directory: &Path, scratch: &Path) -> Result<Image
     Ok(Image::open(directory, scratch, &mut progress)?)
 }
 
-/// The words that options put on the kernel command line.
+/// Words for the kernel command line, from the options.
 fn words(options: &Netboot) -> Vec<String> {
     let hub = options.hub.iter().map(|hub| format!("rocbed.hub={hub}"));
     let token = options.join_token.iter().map(|token| format!("rocbed.join-token={}", token.reveal()));
@@ -60,7 +60,7 @@ fn words(options: &Netboot) -> Vec<String> {
     hub.chain(token).chain(settings).chain(append).collect()
 }
 
-/// Serves an image by HTTP, with iPXE's script for the address that machines see it at.
+/// Serves an image over HTTP, with an iPXE script for the address under which machines reach the server.
 pub fn start_server(
     image: &Image,
     socket: TcpListener,
@@ -119,7 +119,7 @@ fn serve(context: &Context, options: &Netboot, image: &Image, scratch: &Path) ->
             readable(scratch)?;
             let verbose = context.reporter.is_verbose();
             let said = move |line: &str| {
-                // Its own troubles are ours; the rest is for those who asked for details.
+                // dnsmasq's own problems are shown; the rest only to those who asked for details.
                 if verbose || line.contains("failed") || line.contains("bad ") || line.contains("unknown") {
                     eprintln!("{line}");
                 }
@@ -144,13 +144,13 @@ fn greeting(place: &place::Place, mode: Option<Mode>, base: &str) -> String {
     )
 }
 
-/// dnsmasq reads below it as whoever it becomes.
+/// Makes the directory readable for dnsmasq, which changes its user id.
 fn readable(scratch: &Path) -> Result<()> {
     let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(scratch, everybody).with_context(|| format!("opening {} to dnsmasq", scratch.display()))
 }
 
-/// Two servers that give addresses on one network would take it down; a proxy without one would be of no use.
+/// Checks for other DHCP servers: two on one network would disrupt it, and a proxy without one would be useless.
 fn check_servers(context: &Context, place: &place::Place, mode: Mode) -> Result<()> {
     let others = network::dhcp_servers(&place.interface, PROBE).context("looking for DHCP servers")?;
     let names: Vec<_> = others.iter().map(ToString::to_string).collect();
@@ -173,7 +173,7 @@ fn check_servers(context: &Context, place: &place::Place, mode: Mode) -> Result<
     Ok(())
 }
 
-/// Prints what machines do, until the program is to end.
+/// Prints what the machines do, until the program is to end.
 fn follow(options: &Netboot, events: &Receiver<Event>, mut dnsmasq: Option<Dnsmasq>, ended: &AtomicBool) -> Result<()> {
     let mut last = None;
     loop {

@@ -1,4 +1,4 @@
-//! Which network is served, and from which address.
+//! The network that is served, and this machine's address in it.
 
 use std::net::{Ipv4Addr, UdpSocket};
 
@@ -8,18 +8,18 @@ use network::Interface;
 
 use crate::cmdline::Netboot;
 
-/// Where to serve.
+/// The network interface and address to serve from.
 #[derive(Debug)]
 pub struct Place {
-    /// The link's name.
+    /// Name of the network interface.
     pub interface: String,
-    /// The address of ours that machines reach.
+    /// Address of this machine that the booting machines reach.
     pub address: Ipv4Addr,
-    /// How many bits of it are the subnet's.
+    /// Length of the subnet prefix in bits.
     prefix: u8,
 }
 
-/// Finds it.
+/// Finds the interface and address.
 pub fn find(options: &Netboot) -> Result<Place> {
     let interfaces = network::interfaces().context("looking at the network cards")?;
     let with_address =
@@ -38,7 +38,7 @@ pub fn find(options: &Netboot) -> Result<Place> {
     if let (Some(listen), true) = (options.listen, options.no_dhcp) {
         return Ok(Place { interface: String::new(), address: listen, prefix: 32 });
     }
-    // Whatever way packets to the outside would take; none is sent.
+    // The source address of packets to the outside; none is sent.
     let outward = || -> std::io::Result<std::net::IpAddr> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
@@ -65,7 +65,7 @@ fn names(interfaces: &[Interface]) -> String {
 }
 
 impl Place {
-    /// Who gives addresses; `None` if DHCP is somebody else's business altogether.
+    /// DHCP mode; `None` if the user handles DHCP elsewhere.
     pub fn mode(&self, options: &Netboot) -> Result<Option<Mode>> {
         if options.no_dhcp {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! `rocbed results fetch`: bundles as files.
+//! `rocbed results fetch`: downloads result bundles.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use crate::commands::{print, print_json};
 use crate::context::Context;
 use crate::hubs::Place;
 
-/// What was fetched.
+/// A fetched bundle.
 #[derive(Debug, Serialize)]
 struct Fetched {
     job: String,
@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, options: &ResultsFetch) -> Result<()> {
 
 fn one(context: &Context, place: &Place, client: &Client, job: &str, options: &ResultsFetch) -> Result<Fetched> {
     let info = client.result(job).map_err(|error| place.explain(error))?.info;
-    // It becomes part of a path, and the hub may be anybody's.
+    // The id becomes part of a path, and the hub may not be trusted.
     check_id("the hub's id of the job", &info.job)?;
     let wanted: Digest = info.bundle.parse().context("reading the bundle's digest")?;
     let path = options.output.join(format!("{}{}", info.job, bundle::SUFFIX));
@@ -69,7 +69,7 @@ fn one(context: &Context, place: &Place, client: &Client, job: &str, options: &R
     Ok(Fetched { job: info.job, verdict: info.verdict, bundle: path, sha256: info.bundle, directory })
 }
 
-/// Whether a file is there with the digest. Another file of that name is in the way, and perhaps somebody's.
+/// Whether the file exists with this digest. A different file of that name is an error: it may be someone else's.
 fn is_there(path: &Path, wanted: Digest) -> Result<bool> {
     match File::open(path) {
         Ok(file) => {
@@ -87,7 +87,8 @@ fn is_there(path: &Path, wanted: Digest) -> Result<bool> {
     }
 }
 
-/// Downloads a bundle beside its place, from where an earlier call was cut, and puts it there when its digest is right.
+/// Downloads a bundle next to its destination, resuming an interrupted download, and renames it once its digest is
+/// right.
 fn download(
     context: &Context,
     place: &Place,
@@ -96,7 +97,7 @@ fn download(
     wanted: Digest,
     path: &Path,
 ) -> Result<()> {
-    // Named for its digest: what is there is a beginning of the same bundle.
+    // Named after its digest: an existing part is the beginning of the same bundle.
     let part = path.with_file_name(format!(".{wanted}.part"));
     let failed = || format!("writing {}", part.display());
     let mut file = OpenOptions::new().create(true).append(true).open(&part).with_context(failed)?;
@@ -136,7 +137,7 @@ impl Write for Counted<'_> {
     }
 }
 
-/// Unpacks a bundle into a directory of the job's name, which is there when it is complete.
+/// Unpacks a bundle into a directory with the job's name, which appears only when complete.
 fn unpack(context: &Context, path: &Path, output: &Path, job: &str) -> Result<PathBuf> {
     let to = output.join(job);
     if to.exists() {

@@ -1,4 +1,4 @@
-//! `rocbed results junit`: a result for programs that read JUnit XML.
+//! `rocbed results junit`: a result as JUnit XML.
 
 use anyhow::{Context as _, Result};
 use bundle::JUNIT;
@@ -10,7 +10,7 @@ use crate::commands::print;
 use crate::context::Context;
 use crate::hubs::Place;
 
-/// A larger report is refused, in bytes.
+/// Size limit of a report in bytes.
 const LARGEST: u64 = 256 << 20;
 
 pub(super) fn run(context: &Context, options: &ResultsJunit) -> Result<()> {
@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, options: &ResultsJunit) -> Result<()> {
     }
 }
 
-/// The report of a job's result. It is at the beginning of the bundle, and no more than that is downloaded.
+/// The JUnit report of a job. It is at the beginning of the bundle, and no more than that is downloaded.
 pub(super) fn of(place: &Place, client: &Client, job: &str) -> Result<Option<Vec<u8>>> {
     let reader = client.read_bundle(job).map_err(|error| place.explain(error))?;
     bundle::file(reader, JUNIT, LARGEST).with_context(|| format!("reading the bundle of job {job}"))

@@ -1,4 +1,4 @@
-//! `rocbed results list`.
+//! `rocbed results list`: lists the results on a hub.
 
 use anyhow::Result;
 use client::ResultQuery;
@@ -51,7 +51,7 @@ fn table(results: &[ResultInfo], now: Timestamp) -> Table {
             result.version.clone().unwrap_or_default().into(),
             gpus(&result.targets, result.simulated).into(),
             result.worker_name().into(),
-            // By the hub's clock: workers' may be wrong.
+            // By the hub's clock: a worker's may be wrong.
             ago(result.received.unwrap_or(result.finished), now).into(),
             result.summary.clone().into(),
         ]);
@@ -59,7 +59,7 @@ fn table(results: &[ResultInfo], now: Timestamp) -> Table {
     table
 }
 
-/// Targets, and whether they were made up.
+/// Targets, and whether they are simulated.
 pub(super) fn gpus(targets: &[String], simulated: bool) -> String {
     let targets = targets.join(", ");
     if simulated && !targets.is_empty() { format!("{targets} (simulated)") } else { targets }

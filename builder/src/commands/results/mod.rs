@@ -1,4 +1,4 @@
-//! `rocbed results`: what came of a hub's jobs.
+//! `rocbed results`: the results of a hub's jobs.
 
 mod fetch;
 mod junit;

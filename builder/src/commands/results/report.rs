@@ -12,11 +12,11 @@ use crate::commands::print;
 use crate::context::Context;
 use crate::hubs::Place;
 
-/// What the hub's pages say where their style is.
+/// The link to the style sheet in the hub's pages.
 const STYLE_LINK: &str = "<link rel=\"stylesheet\" href=\"/static/style.css\">";
 
 pub(super) fn run(context: &Context, options: &ResultsReport) -> Result<()> {
-    // It becomes part of an address, and perhaps of a path.
+    // The id becomes part of a URL, and perhaps of a path.
     check_id("the job's id", &options.job)?;
     let (place, client) = connect(&options.at)?;
     let page = fetch(&place, &client, &format!("/jobs/{}", options.job))?;
@@ -35,7 +35,7 @@ fn fetch(place: &Place, client: &Client, path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The page with its style in it, without what makes it live, and with links that lead to the hub from anywhere.
+/// The page with its style sheet embedded, without live updates, and with absolute links to the hub.
 fn self_contained(page: &str, style: &str, hub: &str) -> String {
     let styled = page.replace(STYLE_LINK, &format!("<style>\n{style}</style>"));
     let lines = styled.lines().filter(|line| !line.contains("<script ") && !line.contains("<link rel=\"icon\""));

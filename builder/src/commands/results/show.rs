@@ -1,4 +1,4 @@
-//! `rocbed results show`.
+//! `rocbed results show`: shows one result.
 
 use std::fmt::Write as _;
 
@@ -17,13 +17,13 @@ use crate::commands::{bytes, print, print_json};
 use crate::hubs::Place;
 use crate::table::{Cell, Screen, Table, of_outcome, of_verdict};
 
-/// More lines of what a case said are left to its page.
+/// Maximum number of lines shown of a test case's message; the hub's page has all.
 const LINES: usize = 10;
 
 pub(super) fn run(options: &ResultsShow) -> Result<()> {
     let (place, client) = connect(&options.at)?;
     let detail = client.result(&options.job).map_err(|error| place.explain(error))?;
-    // autopkgtest's own tests are cases of the report too; those the result has already.
+    // autopkgtest's own tests are also cases of the report; those are in the result already.
     let has_cases = detail.result.tests().any(|(_, test)| test.cases.is_some());
     let (mut cases, mut left_out) = (Vec::new(), 0);
     if has_cases {
@@ -51,12 +51,12 @@ pub(super) fn run(options: &ResultsShow) -> Result<()> {
     print(&text)
 }
 
-/// How many cases the tests have reported.
+/// Number of cases that the tests have reported.
 fn reported(result: &JobResult) -> u64 {
     result.tests().filter_map(|(_, test)| test.cases).fold(0, |sum, cases| sum.saturating_add(cases.total))
 }
 
-/// Whether a case of the report is one of autopkgtest's tests, whose class is the package and who ran it.
+/// Whether a case of the report is one of autopkgtest's own tests, whose class is the package and the user.
 fn is_own_test(result: &JobResult, case: &Case) -> bool {
     result.runs.iter().any(|run| {
         let package = run.package.as_ref().map_or_else(|| result.job.source.name(), |package| &package.name);
@@ -64,19 +64,19 @@ fn is_own_test(result: &JobResult, case: &Case) -> bool {
     })
 }
 
-/// A result as JSON has it.
+/// JSON form of a result.
 #[derive(Debug, Serialize)]
 struct Json<'a> {
     #[serde(flatten)]
     detail: &'a ResultDetail,
     page: String,
     cases: Vec<Told<'a>>,
-    /// How many cases the tests have reported that are not in `junit.xml`.
+    /// Number of reported cases that are not in `junit.xml`.
     #[serde(rename = "cases-left-out")]
     left_out: u64,
 }
 
-/// A case as JSON has it.
+/// JSON form of a test case.
 #[derive(Debug, Serialize)]
 struct Told<'a> {
     class: &'a str,

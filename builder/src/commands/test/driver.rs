@@ -1,5 +1,5 @@
-//! The command that runs the root directory's own autopkgtest: the one that a worker with this image runs, with its Python
-//! and its dpkg. So a run here and a run there cannot differ by what this machine has.
+//! The command line that runs autopkgtest from the root directory: the program that a worker with this image runs,
+//! with its Python and its dpkg. So a run here and a run there do not differ by what is installed on this machine.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,32 +7,32 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use protocol::{Job, Source};
 
-/// Where a root directory has it.
+/// Path of autopkgtest in a root directory.
 const PROGRAM: &str = "usr/bin/autopkgtest";
 
-/// What autopkgtest has to see.
+/// The paths and options that autopkgtest needs.
 pub(super) struct Wanted<'a> {
-    /// The recipe, for people.
+    /// Name of the recipe, for messages.
     pub(super) recipe: &'a str,
     /// The root directory.
     pub(super) root: &'a Path,
-    /// What is over it.
+    /// Directory of the layer over it.
     pub(super) layer: &'a Path,
-    /// The cache, with the root directory and what is temporary.
+    /// The cache, with the root directory and temporary files.
     pub(super) cache: &'a Path,
-    /// What is temporary, and goes with this process.
+    /// Temporary directory, removed when this process ends.
     pub(super) scratch: &'a Path,
-    /// Where results go.
+    /// Output directory for results.
     pub(super) output: &'a Path,
-    /// The job: its source may be here.
+    /// The job: its source may be on this machine.
     pub(super) job: &'a Job,
-    /// Where testbeds write, if not to memory.
+    /// Directory for what testbeds write; in memory if `None`.
     pub(super) overlay: Option<&'a Path>,
-    /// What autopkgtest is given besides.
+    /// Further options for autopkgtest.
     pub(super) options: &'a [String],
 }
 
-/// The program and its first arguments; autopkgtest's own come after them.
+/// The program and its first arguments; autopkgtest's own follow.
 pub(super) fn command(wanted: &Wanted<'_>) -> Result<Vec<OsString>> {
     if !wanted.root.join(PROGRAM).exists() {
         bail!(
@@ -54,25 +54,26 @@ pub(super) fn command(wanted: &Wanted<'_>) -> Result<Vec<OsString>> {
     Ok(words)
 }
 
-/// What of this machine is seen where it is here.
+/// Paths of this machine that are visible at the same place in the container.
 fn shared(wanted: &Wanted<'_>, program: PathBuf) -> Vec<PathBuf> {
     let mut paths = vec![program, wanted.cache.to_owned(), wanted.output.to_owned()];
     paths.extend(wanted.overlay.map(Path::to_owned));
     if let Source::Path(source) = &wanted.job.source {
         let source = Path::new(source);
-        // A .dsc has its files beside it.
+        // The files of a .dsc are beside it.
         let directory = if source.is_dir() { Some(source) } else { source.parent() };
         paths.extend(directory.map(Path::to_owned));
     }
     paths.extend(wanted.options.iter().filter_map(|option| named(option)));
-    // Where options with relative paths mean something, unless it hides what the root directory has there.
+    // The current directory, so that relative paths in options work, unless it would hide something in the root
+    // directory.
     let here = std::env::current_dir().ok().filter(|here| is_free(wanted.root, here));
     paths.extend(here);
     paths.retain(|path| path.parent().is_some());
     paths
 }
 
-/// A file or directory of this machine that an option names: `/tmp/a.deb`, `--copy=/tmp/a:/tmp/b`.
+/// The file or directory of this machine that an option names: `/tmp/a.deb`, `--copy=/tmp/a:/tmp/b`.
 fn named(option: &str) -> Option<PathBuf> {
     let value = option.split_once('=').map_or(option, |(_, value)| value);
     let path = Path::new(value.split(':').next().unwrap_or(value));

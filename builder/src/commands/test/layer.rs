@@ -1,4 +1,4 @@
-//! What testbeds have over the root directory: the recipe's users, files and apt sources.
+//! The layer that testbeds have over the root directory: the recipe's users, files and apt sources.
 
 use std::fs;
 use std::io;
@@ -40,6 +40,6 @@ fn write_node(path: &Path, node: &Node) -> Result<()> {
         _ => bail!("it is neither a file nor a directory nor a link"),
     }
     chown(path, uid, gid)?;
-    // After the owner: a change of it takes setuid away.
+    // After changing the owner, which clears the setuid bit.
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(node.metadata.mode.into()))?)
 }

@@ -1,11 +1,11 @@
-//! What this machine is, for results.
+//! Description of this machine, for results.
 
 use std::fs;
 use std::thread;
 
 use protocol::Machine;
 
-/// This machine. What it does not tell is left empty: a result without it is better than none.
+/// Describes this machine. What cannot be found out is left empty: a result without it is better than none.
 pub fn this() -> Machine {
     let name = rustix::system::uname();
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();

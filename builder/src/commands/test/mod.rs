@@ -1,4 +1,4 @@
-//! `rocbed test`: a package's tests in testbeds over a recipe's root directory, with no virtual machine.
+//! `rocbed test`: runs a package's tests in testbeds over a recipe's root directory, without a virtual machine.
 
 mod driver;
 mod layer;
@@ -24,7 +24,7 @@ use crate::mirror::PUBLIC_MIRROR;
 use crate::recipe::{self, Recipe};
 use crate::report::Reporter;
 
-/// Runs the tests; returns autopkgtest's exit status, 20 for what went wrong before.
+/// Runs the tests; returns autopkgtest's exit status, or 20 if something failed before them.
 pub fn run(context: &Context, options: &Test) -> u8 {
     match test(context, options) {
         Ok(code) => code,
@@ -41,9 +41,9 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     rootfs::sandbox::become_root()?;
     let recipe = recipe::load(&options.recipe)?;
     let (mut root, epoch) = built(context, &recipe, options)?;
-    // autopkgtest sees what is shared with it where it truly is.
+    // autopkgtest sees shared directories under their real paths.
     root.path = root.path.canonicalize().context("finding the root directory")?;
-    // Beside the root directory, so that what its file system can do, that of the layer can.
+    // Beside the root directory, so that the layer is on a file system with the same features.
     let cache = context.cache_directory()?.canonicalize().context("finding the cache directory")?;
     let scratch = scratch::make(&cache)?;
     let layer = scratch.path().join("layer");
@@ -87,7 +87,7 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     Ok(code(&finished.result))
 }
 
-/// A problem with what to do about it, where that is known.
+/// A problem with the advice for it, where there is any.
 fn with_help(problem: &str) -> String {
     let is_expired = problem.contains("apt said: ") && problem.contains("is expired (invalid since");
     let help = if is_expired {
@@ -113,14 +113,14 @@ fn job(options: &Test) -> Result<Job> {
         job.run_as.clone_from(&options.run_as);
     }
     job.timeout = options.timeout;
-    // As a job list would have it, so that it is checked as one.
+    // Written as in a job list, so that it is checked as one.
     let value = serde_json::to_value(&job).context("writing down the job")?;
     let value = without_id(value);
     serde_json::from_value(value)
         .map_err(|error| anyhow::anyhow!("{error}\n  help: a source tree is named by a path: ./{package}"))
 }
 
-/// The id is made anew: as a path's last part it may have characters that ids have not.
+/// Removes the id, so that a new one is made: taken from a path, it may have characters that ids must not have.
 fn without_id(mut value: serde_json::Value) -> serde_json::Value {
     if let Some(fields) = value.as_object_mut() {
         fields.remove("id");
@@ -128,7 +128,7 @@ fn without_id(mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
-/// The recipe's root directory: from the cache, or built now; and the date of what is in it.
+/// The recipe's root directory, from the cache or newly built, and the date of the archive it was made from.
 fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Root, i64)> {
     let found = lock::find(recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;
@@ -151,13 +151,13 @@ fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Ro
     Ok((root, outcome.lock.archive.date))
 }
 
-/// The recipe with apt in the testbed as it is for a build on this machine: its mirror, and whether an archive may be out
-/// of date. A worker has its own settings for that.
+/// The recipe with apt in the testbed configured as for a build on this machine: its mirror, and whether an archive
+/// may be out of date. A worker has settings of its own for that.
 fn adapted(mut recipe: Recipe, options: &Test) -> Recipe {
     let chosen = mirror(&recipe, &options.source);
     let check = recipe.archive.check_valid_until && !options.source.ignore_valid_until;
     for source in &mut recipe.apt_sources {
-        // Somebody else's archive is no mirror of Debian's. Files of this machine are not in a testbed.
+        // Another archive cannot be replaced by a mirror of Debian's. Files of this machine do not exist in a testbed.
         let is_debians = source.uris.iter().all(|address| address == PUBLIC_MIRROR);
         if options.source.mirror.is_some() || (is_debians && chosen.url.starts_with("http")) {
             source.uris = vec![chosen.url.clone()];
@@ -167,7 +167,7 @@ fn adapted(mut recipe: Recipe, options: &Test) -> Recipe {
     recipe
 }
 
-/// This program under its other name.
+/// Command line of this program as the virtualisation server (`rocbed virt`).
 fn server(root: &Path, layer: &Path, options: &Test) -> Result<Vec<OsString>> {
     let program = std::env::current_exe().context("finding this program")?;
     let mut words: Vec<OsString> =
@@ -201,7 +201,8 @@ fn granted(options: &Test, inventory: &gpu::Inventory) -> Result<Vec<Grant>> {
     wanted.iter().map(find).collect()
 }
 
-/// Runs the job, with what autopkgtest says on stderr. Ctrl-C ends it and keeps what there is; a second one ends all.
+/// Runs the job, with autopkgtest's output on stderr. Ctrl-C ends it and keeps the results so far; a second one ends
+/// everything.
 fn watched(job: &Job, setup: &Setup, reporter: &Reporter) -> Result<Finished> {
     struct Talk<'a>(&'a Reporter);
     impl Observer for Talk<'_> {
@@ -234,7 +235,7 @@ fn watched(job: &Job, setup: &Setup, reporter: &Reporter) -> Result<Finished> {
     Ok(runner::run(job, setup, &mut *kernel, &mut Talk(reporter), &cancel)?)
 }
 
-/// autopkgtest's exit status, where one run was all there was and nothing else came in between.
+/// autopkgtest's exit status, if there was just one run and nothing else failed.
 fn code(result: &JobResult) -> u8 {
     match result.runs.as_slice() {
         [run] if run.verdict == result.verdict => {

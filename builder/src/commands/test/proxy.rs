@@ -1,14 +1,14 @@
-//! The proxy for apt in testbeds: this machine's, as the testbed's network is this machine's.
+//! Proxy configuration for apt in testbeds: this machine's, because the testbed shares this machine's network.
 
 use anyhow::{Context as _, Result};
 
 use crate::mirror;
 use crate::recipe::{ExtraFile, ExtraKind, Recipe};
 
-/// Comes after the image's own.
+/// Sorted after the image's own configuration.
 const CONFIGURATION: &str = "etc/apt/apt.conf.d/91rocbed";
 
-/// The recipe with a file that tells apt of the proxies for its sources, if there are any.
+/// Adds a file to the recipe that tells apt the proxies for its sources, if there are any.
 pub fn told(mut recipe: Recipe) -> Result<Recipe> {
     let uris = recipe.apt_sources.iter().flat_map(|source| source.uris.iter().map(String::as_str));
     let text = mirror::configuration_for(&mirror::proxies().proxies, uris)

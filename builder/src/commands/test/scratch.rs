@@ -1,8 +1,8 @@
-//! The directory of a run, in the cache: beside the root directory, so that what its file system can do, that of the layer
-//! can.
+//! The temporary directory of a run, in the cache: beside the root directory, so that the layer is on a file system
+//! with the same features.
 //!
-//! It goes with the run. Where this program was killed, the process beside autopkgtest removes it; where that was killed
-//! too, the next run does, which sees that nobody has it locked.
+//! It is removed at the end of the run. If this program is killed, the process beside autopkgtest removes it; if that
+//! is killed too, the next run does, because the directory is not locked any more.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -13,22 +13,22 @@ use tempfile::TempDir;
 
 const PREFIX: &str = "rocbed-test.";
 
-/// A run's directory.
+/// Temporary directory of a run.
 pub(super) struct Scratch {
     directory: TempDir,
     _lock: File,
 }
 
 impl Scratch {
-    /// Where it is.
+    /// Path of the directory.
     pub(super) fn path(&self) -> &Path {
         self.directory.path()
     }
 }
 
-/// Makes a directory, and removes those of runs that are not there any more.
+/// Makes a directory, and removes those of runs that have ended.
 pub(super) fn make(cache: &Path) -> Result<Scratch> {
-    // One at a time: a directory that was just made has no lock yet.
+    // One process at a time: a directory that was just made has no lock yet.
     let parent =
         lock(cache, FlockOperation::LockExclusive).with_context(|| format!("locking the cache {}", cache.display()))?;
     for entry in fs::read_dir(cache).with_context(|| format!("reading the cache {}", cache.display()))?.flatten() {
@@ -36,7 +36,7 @@ pub(super) fn make(cache: &Path) -> Result<Scratch> {
         if entry.file_name().to_string_lossy().starts_with(PREFIX)
             && let Ok(_unused) = lock(&path, FlockOperation::NonBlockingLockExclusive)
         {
-            // It is tried again by the next run, and is in nobody's way.
+            // A failure is harmless: the next run tries again.
             fs::remove_dir_all(&path).unwrap_or_default();
         }
     }

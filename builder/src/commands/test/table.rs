@@ -1,4 +1,4 @@
-//! The table of results.
+//! The table of test results.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,8 @@
-//! Package indexes: the `Packages` and `Sources` files of an archive, and finding packages in several of them.
+//! Package indexes: the `Packages` and `Sources` files of an archive, and lookup of packages in several of them.
 //!
-//! A `Packages` file of sid has 77,000 stanzas in 65 MB, of which a build looks at a few hundred. So [`Universe`] keeps
-//! the text, notes where each stanza and its name, version and provided names are, and reads the rest when asked.
+//! A `Packages` file of sid has 77,000 stanzas in 65 MB, of which a build needs a few hundred. So [`Universe`] keeps
+//! the text, records the positions of each stanza and of its name, version and provided names, and parses the rest on
+//! demand.
 
 mod package;
 mod scan;

@@ -1,12 +1,12 @@
 use super::is_safe_path;
 use debian::relation::{RelationError, Relations, parse};
 
-/// How a package takes part in Multi-Arch: deb-control(5).
+/// Value of the Multi-Arch field: deb-control(5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MultiArch {
     /// No field, or `no`.
     No,
-    /// Several architectures' builds can be installed together.
+    /// Packages for several architectures can be installed together.
     Same,
     /// Satisfies relations of packages of any architecture.
     Foreign,
@@ -14,41 +14,41 @@ pub enum MultiArch {
     Allowed,
 }
 
-/// Why a field of a stanza cannot be used.
+/// A field of a stanza that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// The field is not there.
+    /// The field is missing.
     #[error("{package}: the index gives no {field}")]
     Missing {
-        /// Name and version.
+        /// Package name and version.
         package: String,
-        /// The field.
+        /// Field name.
         field: &'static str,
     },
-    /// The value makes no sense.
+    /// The value is not valid.
     #[error("{package}: the index gives {value:?} as {field}")]
     Invalid {
-        /// Name and version.
+        /// Package name and version.
         package: String,
-        /// The field.
+        /// Field name.
         field: &'static str,
-        /// The value.
+        /// Value of the field.
         value: String,
     },
     /// A relation field does not parse.
     #[error("{package}: {field}: {error}")]
     Relation {
-        /// Name and version.
+        /// Package name and version.
         package: String,
-        /// The field.
+        /// Field name.
         field: &'static str,
-        /// Why.
+        /// Cause.
         #[source]
         error: RelationError,
     },
 }
 
-/// One binary package of an index. A view: fields are looked up in the stanza when asked for.
+/// A binary package in an index: a view of its stanza, whose fields are looked up on demand.
 #[derive(Debug, Clone, Copy)]
 pub struct Package<'a> {
     pub(super) stanza: &'a str,
@@ -61,17 +61,17 @@ pub struct Package<'a> {
 }
 
 impl<'a> Package<'a> {
-    /// `Package`.
+    /// Package name.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// `Version`, valid as deb-version(7) has it.
+    /// Package version, valid by deb-version(7).
     pub fn version(&self) -> &'a str {
         self.version
     }
 
-    /// `Architecture`: a machine architecture or `all`.
+    /// Architecture: a machine architecture or `all`.
     pub fn architecture(&self) -> &'a str {
         self.architecture
     }
@@ -86,12 +86,12 @@ impl<'a> Package<'a> {
         self.component
     }
 
-    /// `Essential: yes`.
+    /// Whether the package is marked `Essential: yes`.
     pub fn is_essential(&self) -> bool {
         self.essential
     }
 
-    /// `Multi-Arch`.
+    /// Value of `Multi-Arch`.
     pub fn multi_arch(&self) -> MultiArch {
         match self.field("Multi-Arch") {
             Some("same") => MultiArch::Same,
@@ -101,17 +101,17 @@ impl<'a> Package<'a> {
         }
     }
 
-    /// `Priority`; policy's default is optional.
+    /// Value of `Priority`; by policy the default is optional.
     pub fn priority(&self) -> &'a str {
         self.field("Priority").unwrap_or("optional")
     }
 
-    /// `Section`, for example `contrib/libs`.
+    /// Value of `Section`, for example `contrib/libs`.
     pub fn section(&self) -> &'a str {
         self.field("Section").unwrap_or("misc")
     }
 
-    /// Source package and its version: `Source: name (version)`, where it differs from this package's own.
+    /// Name and version of the source package: from `Source: name (version)`, else the package's own.
     pub fn source(&self) -> (&'a str, &'a str) {
         match self.field("Source") {
             None => (self.name, self.version),
@@ -127,7 +127,7 @@ impl<'a> Package<'a> {
         self.field("Description").and_then(|text| text.lines().next()).unwrap_or_default().trim()
     }
 
-    /// Path of the .deb below the archive's root. Refused if it could lead out of it.
+    /// Path of the .deb below the archive's root. An error if it could lead outside.
     pub fn filename(&self) -> Result<&'a str, FieldError> {
         let path = self.require("Filename")?;
         // Indexes made by dpkg-scanpackages begin paths with "./".
@@ -141,7 +141,7 @@ impl<'a> Package<'a> {
         size.parse().map_err(|_| self.invalid("Size", size))
     }
 
-    /// `Installed-Size` in KiB, 0 where the index does not say.
+    /// `Installed-Size` in KiB; 0 if the index does not have it.
     pub fn installed_size(&self) -> Result<u64, FieldError> {
         let Some(size) = self.field("Installed-Size") else { return Ok(0) };
         size.parse().map_err(|_| self.invalid("Installed-Size", size))
@@ -154,13 +154,13 @@ impl<'a> Package<'a> {
         if fine { Ok(digest) } else { Err(self.invalid("SHA256", digest)) }
     }
 
-    /// A relation field such as `Depends`, `Pre-Depends`, `Conflicts`; empty if it is not there.
+    /// A relation field such as `Depends`, `Pre-Depends`, `Conflicts`; empty if it is missing.
     pub fn relations(&self, field: &'static str) -> Result<Relations<'a>, FieldError> {
         let text = self.field(field).unwrap_or_default();
         parse(text).map_err(|error| FieldError::Relation { package: self.to_string(), field, error })
     }
 
-    /// Raw value of the field called `name`, upper or lower case, with continuation lines.
+    /// Raw value of the field called `name` (case-insensitive), with continuation lines.
     pub fn field(&self, name: &str) -> Option<&'a str> {
         let mut rest = self.stanza;
         loop {

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-/// Why an index cannot be used. Lines count from 1.
+/// An index that cannot be used. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
     /// The text is not UTF-8.
@@ -8,25 +8,25 @@ pub enum IndexError {
     NotUtf8 {
         /// Name of the index.
         index: String,
-        /// Offset of the first wrong byte.
+        /// Offset of the first invalid byte.
         offset: usize,
     },
-    /// Four gigabytes or more.
+    /// The text has four gigabytes or more.
     #[error("{index}: {size} bytes are more than an index may have")]
     TooBig {
         /// Name of the index.
         index: String,
-        /// Its size.
+        /// Size in bytes.
         size: usize,
     },
-    /// A stanza lacks a field without which it is of no use.
+    /// A stanza lacks a required field.
     #[error("{index}, line {line}: the stanza has no {field}")]
     Missing {
         /// Name of the index.
         index: String,
         /// First line of the stanza.
         line: usize,
-        /// The field.
+        /// Field name.
         field: &'static str,
     },
     /// A stanza has a field twice: readers would not agree on which counts. dpkg refuses such a stanza too.
@@ -36,24 +36,24 @@ pub enum IndexError {
         index: String,
         /// First line of the stanza.
         line: usize,
-        /// The field.
+        /// Field name.
         field: &'static str,
     },
-    /// A package name or version breaks the rules.
+    /// A package name or version is not valid.
     #[error("{index}, line {line}: {value:?} is not a valid {field}")]
     Invalid {
         /// Name of the index.
         index: String,
         /// First line of the stanza.
         line: usize,
-        /// The field.
+        /// Field name.
         field: &'static str,
-        /// Its value.
+        /// Value of the field.
         value: String,
     },
 }
 
-/// Where the parts of one stanza are that every look-up needs. Offsets are into the text of the index.
+/// Positions of the parts of a stanza that every lookup needs, as offsets into the text of the index.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Spans {
     pub(super) stanza: Range<u32>,
@@ -160,7 +160,7 @@ impl Field {
     }
 }
 
-/// The kind of field in `line` and the offset of its value.
+/// The kind of field in `line`, and the offset of its value.
 fn recognise(line: &[u8]) -> Option<(Field, usize)> {
     const FIELDS: [(&[u8], Field); 6] = [
         (b"package:", Field::Package),
@@ -215,7 +215,7 @@ pub(super) fn slice<'a>(text: &'a str, range: &Range<u32>) -> &'a str {
     text.get(range.start as usize..range.end as usize).unwrap_or_default()
 }
 
-/// Lines are counted for messages only.
+/// Line number of an offset, for messages only.
 fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().get(..offset).unwrap_or_default();
     memchr::memchr_iter(b'\n', before).count() + 1

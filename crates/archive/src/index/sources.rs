@@ -13,7 +13,7 @@ pub struct SourceIndex {
     by_name: HashMap<String, Vec<(usize, usize)>>,
 }
 
-/// One source package of an index.
+/// A source package in an index.
 #[derive(Debug, Clone)]
 pub struct SourcePackage<'a> {
     paragraph: Paragraph<'a>,
@@ -33,7 +33,7 @@ pub struct SourceFile {
 }
 
 impl SourceIndex {
-    /// Notes where each source package is; what is in the stanzas is read when asked for.
+    /// Records the position of each source package; the stanzas are parsed on demand.
     pub fn new(text: Vec<u8>) -> Result<Self, IndexError> {
         let text = String::from_utf8(text).map_err(|error| IndexError::NotUtf8 {
             index: "Sources".to_owned(),
@@ -56,17 +56,17 @@ impl SourceIndex {
         Ok(Self { text, by_name })
     }
 
-    /// How many source packages there are.
+    /// Number of source packages.
     pub fn len(&self) -> usize {
         self.by_name.values().map(Vec::len).sum()
     }
 
-    /// Whether there is no source package.
+    /// Whether there are no source packages.
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 
-    /// Names of all source packages, each once, in no order.
+    /// Names of all source packages, each once, in no particular order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
     }
@@ -80,7 +80,7 @@ impl SourceIndex {
             .filter_map(|stanza| Paragraphs::new(stanza, Comments::Forbidden).next()?.ok())
             .filter_map(|paragraph| {
                 let (found, version) = (paragraph.get("Package")?, paragraph.get("Version")?);
-                // A name with a continuation line is none, though its first line was noted.
+                // A name with a continuation line is not valid, though its first line was recorded.
                 (found == name).then_some(SourcePackage { paragraph, name: found, version })
             })
             .collect();
@@ -90,12 +90,12 @@ impl SourceIndex {
 }
 
 impl<'a> SourcePackage<'a> {
-    /// `Package`.
+    /// Package name.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// `Version`.
+    /// Package version.
     pub fn version(&self) -> &'a str {
         self.version
     }
@@ -105,7 +105,7 @@ impl<'a> SourcePackage<'a> {
         self.paragraph.get("Maintainer").unwrap_or_default()
     }
 
-    /// `Uploaders`, one by one. A comma inside of a name does not split it.
+    /// `Uploaders`, split at commas, except inside a name.
     pub fn uploaders(&self) -> Vec<&'a str> {
         let field = self.paragraph.get("Uploaders").unwrap_or_default();
         field
@@ -120,7 +120,7 @@ impl<'a> SourcePackage<'a> {
         list(self.paragraph.get("Binary"))
     }
 
-    /// `Testsuite`: for example `autopkgtest`, `autopkgtest-pkg-perl`.
+    /// Value of `Testsuite`: for example `autopkgtest`, `autopkgtest-pkg-perl`.
     pub fn testsuite(&self) -> Vec<&'a str> {
         list(self.paragraph.get("Testsuite"))
     }

@@ -17,11 +17,11 @@ pub struct IndexText {
     pub text: Vec<u8>,
 }
 
-/// A package of a [`Universe`], by its place in it.
+/// Identifies a package of a [`Universe`], by its position in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PackageId(u32);
 
-/// All packages of several indexes, found by name and by what they provide.
+/// All packages of several indexes, with lookup by name and by provided name.
 #[derive(Debug, Default)]
 pub struct Universe {
     indexes: Vec<Index>,
@@ -42,8 +42,8 @@ struct Index {
 }
 
 impl Universe {
-    /// Reads `texts`. Packages of other architectures than `architecture` and `all` are left out. Where the same
-    /// version of a package is in several indexes, the one added first counts.
+    /// Parses `texts`. Packages of architectures other than `architecture` and `all` are left out. If the same version
+    /// of a package is in several indexes, the one added first counts.
     pub fn new(texts: Vec<IndexText>, architecture: &str) -> Result<Self, IndexError> {
         let mut universe = Self::default();
         for IndexText { suite, component, text } in texts {
@@ -64,7 +64,8 @@ impl Universe {
                 let id = universe.packages.len() as u32;
                 universe.packages.push((number as u32, stanza as u32));
                 universe.names.push((hash(slice(&index.text, &spans.name)), id));
-                // Names only, and quickly: the solver reads the field properly for the few that it asks about.
+                // Only the names, and quickly: the solver parses the field properly for the few packages that it
+                // needs.
                 for item in slice(&index.text, &spans.provides).split(',') {
                     let item = item.trim_start();
                     let end = item.find(|c: char| c.is_whitespace() || "(:".contains(c)).unwrap_or(item.len());
@@ -81,12 +82,12 @@ impl Universe {
         Ok(universe)
     }
 
-    /// How many packages there are.
+    /// Number of packages.
     pub fn len(&self) -> usize {
         self.packages.len()
     }
 
-    /// Whether there is no package at all.
+    /// Whether there are no packages.
     pub fn is_empty(&self) -> bool {
         self.packages.is_empty()
     }
@@ -96,7 +97,7 @@ impl Universe {
         (0..self.packages.len() as u32).map(PackageId)
     }
 
-    /// The package `id`, which must come from this universe; of a foreign one, `None`.
+    /// The package `id`; `None` for an id that is not from this universe.
     pub fn get(&self, id: PackageId) -> Option<Package<'_>> {
         let (index, spans) = self.spans(id)?;
         Some(Package {
@@ -123,7 +124,7 @@ impl Universe {
             .filter(|(_, package)| package.name == name)
             .collect();
         // Ids grow with the index, so a stable sort puts the index added first in front. Within one index the digest
-        // decides, so that the order of stanzas means nothing.
+        // decides, so that the order of stanzas does not matter.
         found.sort_by(|(a_id, a), (b_id, b)| {
             let index = |id: &PackageId| self.packages.get(id.0 as usize).map(|(index, _)| *index);
             compare(b.version, a.version)
@@ -135,8 +136,8 @@ impl Universe {
         found.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// Packages that provide `name`, each with the version under which it does (`Provides: name (= version)`). Sorted by
-    /// package name, then highest version first. A package called `name` is not among them unless it says so.
+    /// Packages that provide `name`, each with the provided version (`Provides: name (= version)`). Sorted by package
+    /// name, then highest version first. A package called `name` is included only if it provides its own name.
     pub fn providers(&self, name: &str) -> Vec<(PackageId, Option<&str>)> {
         let mut found = Vec::new();
         for id in bucket(&self.provided, name) {
@@ -173,7 +174,7 @@ impl Universe {
         self.newest_of(|spans| spans.required)
     }
 
-    /// The newest version of each name, where `wanted` holds for that version.
+    /// The newest version of each name, if `wanted` holds for that version.
     fn newest_of(&self, wanted: impl Fn(&Spans) -> bool) -> Vec<PackageId> {
         let of_kind = |id: &PackageId| self.spans(*id).is_some_and(|(_, spans)| wanted(spans));
         let mut names: Vec<_> =
@@ -183,7 +184,7 @@ impl Universe {
         names.into_iter().filter_map(|name| self.candidates(name).first().copied()).filter(of_kind).collect()
     }
 
-    /// At most five names that someone who wrote `name` may have meant, best first.
+    /// At most five names similar to `name`, best first.
     pub fn suggestions(&self, name: &str) -> Vec<&str> {
         nearest(name, self.ids().filter_map(|id| self.get(id)).map(|package| package.name))
     }
@@ -196,7 +197,7 @@ fn bucket<'a>(sorted: &'a [(u64, u32)], name: &str) -> impl Iterator<Item = Pack
     rest.iter().take_while(move |(hash, _)| *hash == wanted).map(|(_, id)| PackageId(*id))
 }
 
-/// Only groups names; whoever looks one up compares the names themselves.
+/// Hash for grouping names; a lookup compares the names themselves.
 fn hash(name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);

@@ -1,6 +1,6 @@
 use sequoia_openpgp::{Cert, cert::CertParser, parse::Parse};
 
-/// The keyring that is compiled in; `keyrings/README.md` says where it comes from.
+/// The embedded keyring; `keyrings/README.md` documents its origin.
 const DEBIAN_ARCHIVE: &[u8] = include_bytes!("../../keyrings/debian-archive-keyring.pgp");
 
 const ARMOR: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
@@ -11,39 +11,39 @@ pub struct Keyring {
     pub(super) certs: Vec<Cert>,
 }
 
-/// Why a keyring cannot be used.
+/// A keyring that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
-    /// It has something that is no certificate.
+    /// It contains data that is not a certificate.
     #[error("keyring {name}: {reason}: expected OpenPGP certificates, binary or ASCII-armored")]
     Malformed {
-        /// The keyring, as the caller calls it.
+        /// Name of the keyring given by the caller.
         name: String,
-        /// What the OpenPGP library says.
+        /// Error of the OpenPGP library.
         reason: String,
     },
-    /// It has no certificate at all.
+    /// It contains no certificate.
     #[error("keyring {name} holds no certificate")]
     Empty {
-        /// The keyring, as the caller calls it.
+        /// Name of the keyring given by the caller.
         name: String,
     },
 }
 
 impl Keyring {
-    /// Trusts nobody.
+    /// An empty keyring, which trusts no key.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The keys that sign Debian's archive, compiled in.
+    /// The embedded keys that sign Debian's archive.
     pub fn debian_archive() -> Result<Self, KeyringError> {
         let mut keyring = Self::new();
         keyring.add("of the Debian archive", DEBIAN_ARCHIVE)?;
         Ok(keyring)
     }
 
-    /// Adds the certificates in `bytes`, a binary keyring (`.pgp`, `.gpg`) or one or several ASCII-armored blocks
+    /// Adds the certificates in `bytes`, a binary keyring (`.pgp`, `.gpg`) or one or more ASCII-armored blocks
     /// (`.asc`). `name` is for messages. If one certificate is damaged, none is added.
     pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), KeyringError> {
         let malformed = |reason: String| KeyringError::Malformed { name: name.to_owned(), reason };

@@ -1,4 +1,4 @@
-//! Signed Release files: who signed them, and what they say about the indexes of a suite.
+//! Signed Release files: verification of their signatures, and the digests of a suite's indexes.
 //!
 //! The format is that of the Debian repository (`InRelease`, or `Release` with `Release.gpg`). Trust flows one way:
 //! [`verify_inrelease`] returns text that a key of the [`Keyring`] has signed, [`Release::parse`] reads the digests of

@@ -4,13 +4,13 @@ use debian::deb822::{Comments, Error as Deb822Error, Paragraph, Paragraphs};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use std::{collections::BTreeMap, time::SystemTime};
 
-/// Debian writes obsolete zone names and sometimes one digit for the day; the parser knows both.
+/// Debian writes obsolete zone names and sometimes one digit for the day; this parser supports both.
 static DATES: DateTimeParser = DateTimeParser::new();
 
 /// Seconds by which `Date` may be ahead of the clock, as in apt's `Acquire::Max-FutureTime`.
 const FUTURE_SECONDS: i64 = 10;
 
-/// What a Release file says. Make it from verified text only.
+/// Content of a Release file. Parse verified text only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     /// `Origin`, for example `Debian`.
@@ -21,9 +21,9 @@ pub struct Release {
     pub suite: Option<String>,
     /// `Codename`, for example `sid`.
     pub codename: Option<String>,
-    /// `Date`: when it was made.
+    /// `Date`: time at which it was made.
     pub date: Timestamp,
-    /// `Valid-Until`: when it must have been replaced.
+    /// `Valid-Until`: time by which it must have been replaced.
     pub valid_until: Option<Timestamp>,
     /// `Acquire-By-Hash`: indexes can be fetched by digest, see [`IndexEntry::by_hash`].
     pub acquire_by_hash: bool,
@@ -31,7 +31,8 @@ pub struct Release {
     pub components: Vec<String>,
     /// `Architectures`.
     pub architectures: Vec<String>,
-    /// `No-Support-for-Architecture-all`: kinds of indexes, of which those of each architecture have the packages for all too.
+    /// `No-Support-for-Architecture-all`: kinds of indexes in which each architecture's index also has the packages of
+    /// `all`.
     pub without_architecture_all: Vec<String>,
     /// `SHA256`: the indexes by path.
     pub indexes: BTreeMap<String, IndexEntry>,
@@ -56,69 +57,69 @@ impl IndexEntry {
     }
 }
 
-/// What to do about `Valid-Until` and `Date`.
+/// Policy for `Valid-Until` and `Date`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValidUntil {
-    /// A Release file out of its time is an error.
+    /// A Release file outside of its validity is an error.
     Check,
-    /// Anything goes: for frozen mirrors and snapshots.
+    /// No check: for frozen mirrors and snapshots.
     Ignore,
 }
 
-/// Why a Release file is refused.
+/// A Release file that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseError {
-    /// It is not deb822.
+    /// The text is not deb822.
     #[error("Release file: {0}")]
     Syntax(#[from] Deb822Error),
-    /// It does not have exactly one paragraph.
+    /// The text does not have exactly one paragraph.
     #[error("Release file: expected one paragraph, found {found}")]
     Paragraphs {
-        /// How many there are.
+        /// Number of paragraphs.
         found: usize,
     },
-    /// A field without which nothing works is not there.
+    /// A required field is missing.
     #[error("Release file: no {field}")]
     Missing {
-        /// The field.
+        /// Field name.
         field: &'static str,
     },
-    /// A date cannot be read.
+    /// A date cannot be parsed.
     #[error("Release file: {field}: {value:?} is not a date: {reason}")]
     Date {
-        /// The field.
+        /// Field name.
         field: &'static str,
-        /// Its value.
+        /// Value of the field.
         value: String,
-        /// Why.
+        /// Cause.
         reason: String,
     },
     /// A line of `SHA256` is not digest, size and path, or the path leads out of the archive.
     #[error("Release file: SHA256: {line:?} is not a digest, a size and a plain path")]
     Entry {
-        /// The line.
+        /// Text of the line.
         line: String,
     },
     /// `SHA256` has a path twice.
     #[error("Release file: SHA256 has {path} twice")]
     Twice {
-        /// The path.
+        /// The duplicate path.
         path: String,
     },
-    /// `Valid-Until` is past.
+    /// `Valid-Until` is in the past.
     #[error(
         "the Release file of {suite} was valid until {valid_until}, {days} days ago: the mirror is out of date, or holds \
          updates back. Use another mirror, or set check-valid-until = false in the recipe if it is frozen on purpose"
     )]
     Expired {
-        /// The suite.
+        /// Suite of the Release file.
         suite: String,
-        /// When.
+        /// Time of `Valid-Until`.
         valid_until: Timestamp,
         /// Whole days since then.
         days: i64,
     },
-    /// The key had expired when the file was made.
+    /// The signing key had expired when the file was made.
     #[error(
         "the Release file was made on {date}, and the key of {key} that signed it expired on {expired}: the signature is not as \
          old as it says. A newer keyring may have the key renewed: name it in the recipe's archive.keyrings"
@@ -126,26 +127,26 @@ pub enum ReleaseError {
     KeyExpired {
         /// User id of the key.
         key: String,
-        /// When it expired.
+        /// Time at which the key expired.
         expired: Timestamp,
         /// `Date` of the file.
         date: Timestamp,
     },
-    /// `Date` lies ahead.
+    /// `Date` is in the future.
     #[error("the Release file of {suite} was made on {date}, which is in the future: check this machine's clock")]
     FromTheFuture {
-        /// The suite.
+        /// Suite of the Release file.
         suite: String,
-        /// When.
+        /// Time of `Date`.
         date: Timestamp,
     },
-    /// The clock of this machine shows a time that no calendar has.
+    /// This machine's clock shows a time outside of the calendar.
     #[error("this machine's clock is out of range")]
     Clock,
 }
 
 impl Release {
-    /// Reads the text of a Release file.
+    /// Parses the text of a Release file.
     pub fn parse(text: &[u8]) -> Result<Self, ReleaseError> {
         let paragraphs: Vec<_> = Paragraphs::from_bytes(text, Comments::Forbidden)?.collect::<Result<_, _>>()?;
         let [paragraph] = paragraphs.as_slice() else {
@@ -171,18 +172,19 @@ impl Release {
         })
     }
 
-    /// Whether packages for all architectures have an index of their own (`binary-all`) of a kind such as `Packages`. Where they
-    /// have none, or it says the same as the others, this is false.
+    /// Whether packages of architecture `all` have an index of their own (`binary-all`) of a kind such as `Packages`.
+    /// False if there is none, or if the other indexes have the same packages.
     pub fn has_index_of_all(&self, kind: &str) -> bool {
         let supported = self.architectures.is_empty() || self.architectures.iter().any(|known| known == "all");
         supported && !self.without_architecture_all.iter().any(|known| known == kind)
     }
 
-    /// Whether one of those who signed the text had a key that was still valid at `Date`.
+    /// Checks that at least one of the signers had a key that was still valid at `Date`.
     ///
-    /// A signature has the date that its maker writes, and a key that has expired can still make signatures, with a date from
-    /// before. The text that it signs cannot be older than `Date`: if the key had expired by then, the signature's date is a lie.
-    /// A forger can put `Date` back too; that is for `Valid-Until` to find, and for whoever knows a later state of the archive.
+    /// The date of a signature is chosen by the signer, and an expired key can still make signatures with an earlier
+    /// date. The signed text cannot be older than `Date`: if the key had expired by then, the signature's date is
+    /// false. A forger can also choose an early `Date`; `Valid-Until` detects that, as does a comparison with a known
+    /// later state of the archive.
     pub fn check_signers(&self, signers: &[Signer]) -> Result<(), ReleaseError> {
         let mut late = None;
         for signer in signers {
@@ -199,7 +201,7 @@ impl Release {
         }
     }
 
-    /// Whether `now` is between `Date` and `Valid-Until`, unless `policy` says that it does not matter.
+    /// Checks that `now` is between `Date` and `Valid-Until`, unless `policy` says to ignore them.
     pub fn check_valid_until(&self, now: SystemTime, policy: ValidUntil) -> Result<(), ReleaseError> {
         if policy == ValidUntil::Ignore {
             return Ok(());

@@ -15,51 +15,51 @@ use sequoia_openpgp::{
 };
 use std::{fmt, io::Read, time::SystemTime};
 
-/// Text that an accepted key has signed.
+/// Text signed by an accepted key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// The signed text and nothing else.
+    /// The signed text only.
     pub text: Vec<u8>,
-    /// Who signed it, at least one.
+    /// Accepted signatures, at least one.
     pub signers: Vec<Signer>,
-    /// Further signatures that did not count, as happens when a new key is not in the keyring yet.
+    /// Further signatures that were not accepted, as happens when a new key is not in the keyring yet.
     pub rejected: Vec<Rejected>,
 }
 
-/// A signature that counts.
+/// An accepted signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
     /// Fingerprint of the certificate, hexadecimal.
     pub fingerprint: String,
     /// First user id of the certificate.
     pub user_id: String,
-    /// When the signature says that it was made. Whoever has the key can write any date.
+    /// Time of the signature, as it claims. The key's owner can write any date.
     pub signed: Option<Timestamp>,
-    /// When the key expires, or has expired: see [`Release::check_signers`](super::Release::check_signers).
+    /// Time at which the key expires or has expired: see [`Release::check_signers`](super::Release::check_signers).
     pub expires: Option<Timestamp>,
 }
 
-/// A signature that does not count.
+/// A signature that was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    /// Fingerprint or key id that the signature names; user id where the certificate is known.
+    /// Fingerprint or key id that the signature names; user id if the certificate is known.
     pub key: String,
-    /// Why.
+    /// Reason.
     pub problem: Problem,
-    /// What the OpenPGP library says.
+    /// Error of the OpenPGP library.
     pub detail: String,
 }
 
-/// Why a signature does not count.
+/// Reason why a signature is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
     /// No certificate in the keyring has this key.
     MissingKey,
-    /// The key was expired or revoked, may not sign, or its own signatures use a hash that is no longer accepted.
+    /// The key is expired or revoked, may not sign, or its own signatures use a hash that is no longer accepted.
     BadKey,
     /// The text is not what was signed, or the signature uses a hash that is no longer accepted or is itself expired.
     BadSignature,
-    /// The signature cannot be read.
+    /// The signature cannot be parsed.
     Malformed,
 }
 
@@ -75,24 +75,24 @@ impl fmt::Display for Rejected {
     }
 }
 
-/// Why signed text is refused.
+/// Signed text that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// The file is not one cleartext-signed message and nothing else.
+    /// The file is not exactly one cleartext-signed message.
     #[error(
         "InRelease is not a signed message: {why}. If a proxy or captive portal answered instead of the mirror, try another mirror"
     )]
     Framing {
-        /// What is wrong.
+        /// Description of the problem.
         why: &'static str,
     },
     /// The signatures cannot be read.
     #[error("the signature cannot be read: {reason}")]
     Unreadable {
-        /// What the OpenPGP library says.
+        /// Error of the OpenPGP library.
         reason: String,
     },
-    /// There is no signature that counts.
+    /// No signature is accepted.
     #[error("no acceptable signature: {}. {}", list(rejected), advice(rejected))]
     NotTrusted {
         /// All signatures; empty if there are none.
@@ -120,9 +120,9 @@ fn advice(rejected: &[Rejected]) -> &'static str {
     }
 }
 
-/// Checks an `InRelease` file as apt does with sqv: at least one good signature of a key in `keyring`, good by
-/// Sequoia's standard policy as of `now` and by the key's validity when it signed. Text before, between or after the
-/// signed message is an error.
+/// Checks an `InRelease` file as apt does with sqv: it needs at least one good signature of a key in `keyring`, good
+/// by Sequoia's standard policy as of `now` and by the key's validity at the time of signing. Text before, between or
+/// after the signed message is an error.
 pub fn verify_inrelease(bytes: &[u8], keyring: &Keyring, now: SystemTime) -> Result<Verified, VerifyError> {
     check_framing(bytes)?;
     let policy = StandardPolicy::at(now);
@@ -132,14 +132,14 @@ pub fn verify_inrelease(bytes: &[u8], keyring: &Keyring, now: SystemTime) -> Res
         .map_err(|error| unreadable(error.to_string()))?;
     let mut text = Vec::new();
     verifier.read_to_end(&mut text).map_err(|error| unreadable(error.to_string()))?;
-    // Without this, signatures at the end of a very long message might not have been looked at.
+    // Without this, signatures at the end of a very long message might be overlooked.
     if !verifier.message_processed() {
         return Err(unreadable("the message does not end".to_owned()));
     }
     verifier.into_helper().finish(text)
 }
 
-/// As [`verify_inrelease`] for a `Release` file with its signature apart (`Release.gpg`, binary or ASCII-armored).
+/// As [`verify_inrelease`] for a `Release` file with a detached signature (`Release.gpg`, binary or ASCII-armored).
 pub fn verify_detached(
     text: &[u8],
     signature: &[u8],
@@ -155,8 +155,8 @@ pub fn verify_detached(
     verifier.into_helper().finish(text.to_vec())
 }
 
-/// The OpenPGP library skips text around the signed message. apt refuses such files and so do we: whoever reads the
-/// file by other means must not see another text than we do.
+/// Checks that there is no text around the signed message, which the OpenPGP library skips. apt refuses such files
+/// too: other readers of the file must not see other text than this one.
 fn check_framing(bytes: &[u8]) -> Result<(), VerifyError> {
     #[derive(PartialEq)]
     enum In {
@@ -192,8 +192,8 @@ fn check_framing(bytes: &[u8]) -> Result<(), VerifyError> {
     if place == In::End { Ok(()) } else { error("its end is missing") }
 }
 
-/// Collects what the library finds out about each signature. Judging is left to [`finish`](Collector::finish), since an
-/// error from inside of the library's callback would lose its type.
+/// Collects the library's results for each signature. They are judged in [`finish`](Collector::finish), since an error
+/// from inside the library's callback would lose its type.
 struct Collector {
     now: SystemTime,
     certs: Vec<Cert>,
@@ -221,7 +221,7 @@ impl VerificationHelper for Collector {
 
     fn check(&mut self, structure: MessageStructure<'_>) -> sequoia_openpgp::Result<()> {
         for layer in structure {
-            // Other layers mean compressed or encrypted data, in which no signature counts for us.
+            // Other layers mean compressed or encrypted data, in which signatures are not accepted.
             let MessageLayer::SignatureGroup { results } = layer else {
                 return Err(std::io::Error::other("compressed or encrypted instead of signed").into());
             };
@@ -241,7 +241,7 @@ impl VerificationHelper for Collector {
     }
 }
 
-/// When a key of a certificate expires, or its primary key does, by what its owner said last.
+/// Expiry time of a certificate's key, or of its primary key if earlier, by its owner's latest statement.
 fn expiry(cert: &Cert, key: &Fingerprint, now: SystemTime) -> Option<Timestamp> {
     let policy = StandardPolicy::at(now);
     let keys = cert.keys().with_policy(&policy, now);
@@ -258,7 +258,7 @@ fn reject(error: &VerificationError<'_>) -> Rejected {
         VerificationError::BadKey { ka, error, .. } => (known(ka.cert()), Problem::BadKey, Some(error)),
         VerificationError::BadSignature { ka, error, .. } => (known(ka.cert()), Problem::BadSignature, Some(error)),
         VerificationError::MalformedSignature { sig, error } => (issuer(sig), Problem::Malformed, Some(error)),
-        // An unknown kind of signature, or of error that the library adds some day: not a good signature.
+        // An unknown type of signature, or an error that a later version of the library adds: not a good signature.
         _ => ("unknown".to_owned(), Problem::Malformed, None),
     };
     let detail = cause.map_or_else(

@@ -1,4 +1,4 @@
-//! Why there is no solution, in words.
+//! Explains in words why there is no solution.
 
 use super::provider::Provider;
 use crate::index::Universe;
@@ -9,13 +9,13 @@ use resolvo::{
 };
 use std::collections::HashSet;
 
-/// Long enough for every real case; short enough to be read.
+/// Maximum number of lines: enough for every real case, and still readable.
 const MOST_LINES: usize = 40;
 
-/// Far below what the stack holds.
+/// Maximum depth, far below what the stack holds.
 const DEEPEST: usize = 200;
 
-/// Lines that lead from the request to what cannot be had.
+/// Lines that lead from the request to what cannot be satisfied.
 pub(super) fn explain(conflict: &Conflict, solver: &Solver<Provider<'_>>) -> Vec<String> {
     let graph = conflict.graph(solver);
     let root = graph.root_node.index();
@@ -50,7 +50,7 @@ impl Teller<'_> {
             .filter(|edge| edge.source().index() == node)
             .map(|edge| (edge.weight, edge.target().index()))
             .collect();
-        // Numbers were given out in the order of the request and the fields.
+        // Numbers were assigned in the order of the request and the fields.
         edges.sort_unstable();
         let mut before: Option<Requirement> = None;
         for (edge, target) in edges {
@@ -101,7 +101,7 @@ impl Teller<'_> {
     }
 }
 
-/// What the archive has instead of what `relations` wants.
+/// Packages that the archive has for `relations`.
 fn availability(universe: &Universe, relations: &str) -> String {
     let Ok(relations) = parse(relations) else { return ", which cannot be read".to_owned() };
     let names: Vec<&Relation<'_>> = relations.0.iter().flat_map(|item| &item.0).collect();

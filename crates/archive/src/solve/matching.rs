@@ -1,10 +1,10 @@
-//! Which packages a relation means.
+//! Finds the packages that a relation matches.
 
 use crate::index::{MultiArch, Package, PackageId, Universe};
 use debian::relation::Relation;
 
 /// Packages that satisfy `relation` on `architecture`, in the order in which to try them: those of that name, highest
-/// version first, then those that provide it, more important ones first, then by name.
+/// version first, then those that provide it, by priority and then by name.
 pub(super) fn satisfiers(universe: &Universe, relation: &Relation<'_>, architecture: &str) -> Vec<PackageId> {
     if !relation.applies_to(architecture) {
         return Vec::new();
@@ -15,8 +15,8 @@ pub(super) fn satisfiers(universe: &Universe, relation: &Relation<'_>, architect
     matching(universe, relation).into_iter().filter(fits).collect()
 }
 
-/// Packages that `relation` names, real ones and providers. A relation with a version means only those providers that
-/// provide a version which fits: Debian Policy 7.5.
+/// Packages that `relation` matches, real ones and providers. A versioned relation matches only providers of a version
+/// that fits: Debian Policy 7.5.
 pub(super) fn matching(universe: &Universe, relation: &Relation<'_>) -> Vec<PackageId> {
     let accepted =
         |id: &PackageId| universe.get(*id).is_some_and(|package| relation.accepts_version(package.version()));
@@ -35,8 +35,8 @@ pub(super) fn matching(universe: &Universe, relation: &Relation<'_>) -> Vec<Pack
     found
 }
 
-/// deb-control(5), Multi-Arch: `name:any` asks for a package with `Multi-Arch: allowed`; any other qualifier for the
-/// architecture it names. With one architecture there is nothing else to tell apart.
+/// deb-control(5), Multi-Arch: `name:any` matches a package with `Multi-Arch: allowed`; any other qualifier matches
+/// the architecture it names. With one architecture there are no other cases.
 fn qualifier_fits(package: &Package<'_>, qualifier: Option<&str>, architecture: &str) -> bool {
     match qualifier {
         None | Some("native") => true,

@@ -1,9 +1,9 @@
-//! Choosing a consistent set of packages, and saying why each is in it.
+//! Dependency solver: chooses a consistent set of packages, with the reason for each.
 //!
 //! The rules are those of Debian Policy 7 for one machine architecture: Depends, Pre-Depends, alternatives, versioned
 //! Provides, Conflicts, Breaks, architecture qualifiers. Choices are made as apt makes them: the highest version, the
-//! first alternative, a real package rather than one that provides its name. The answer depends on the request and the
-//! packages alone. Tests judge sets by a second implementation, which shares no matching code (`tests/closure`).
+//! first alternative, a real package rather than one that provides its name. The result depends only on the request
+//! and the packages. Tests check it with a second implementation, which shares no matching code (`tests/closure`).
 
 mod explain;
 mod matching;
@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 /// A set of packages that can be installed together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Solution {
-    /// The packages by name, each with the first reason for which it is in.
+    /// The packages by name, each with the first reason for which it is included.
     pub packages: Vec<(PackageId, Reason)>,
 }
 
@@ -60,12 +60,12 @@ fn attempt(
         Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
             Err(SolveError::Unsolvable { chain: explain::explain(&conflict, &solver) })
         }
-        // Nothing cancels: the provider never asks for it.
+        // Not reached: the provider never cancels.
         Err(UnsolvableOrCancelled::Cancelled(_)) => Err(SolveError::Unsolvable { chain: Vec::new() }),
     }
 }
 
-/// Adds what chosen packages recommend, round by round, as far as it fits.
+/// Adds what chosen packages recommend, round by round, as far as it can be installed.
 fn with_recommends(
     universe: &Universe,
     request: &Request,
@@ -99,7 +99,7 @@ fn with_recommends(
             kept.push(text);
             match attempt(universe, request, goals, &kept) {
                 Ok(better) => chosen = better,
-                // A recommendation that does not fit is left out, which is what makes it one.
+                // A recommendation that cannot be installed is left out.
                 Err(_) => drop(kept.pop()),
             }
         }

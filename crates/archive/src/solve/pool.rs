@@ -1,5 +1,5 @@
-//! The solver's numbers for names, packages and sets of packages. They are given out as the solver asks, which is
-//! always in the same order, and so do not depend on the order of the indexes.
+//! The solver's ids for names, packages and sets of packages. They are assigned as the solver asks, always in the same
+//! order, so they do not depend on the order of the indexes.
 
 use crate::index::PackageId;
 use resolvo::{NameId, SolvableId, StringId, VersionSetId, VersionSetUnionId};
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 pub(super) struct Set {
     pub(super) name: NameId,
     pub(super) allowed: Vec<SolvableId>,
-    /// The relation it comes from.
+    /// Text of the relation it comes from.
     pub(super) text: String,
 }
 
@@ -62,7 +62,7 @@ impl Pool {
         StringId((self.strings.len() - 1) as u32)
     }
 
-    // The solver asks only for numbers that it got from here, so the defaults below are never seen.
+    // The solver asks only for ids that it got from here, so the defaults below are never used.
 
     pub(super) fn name_text(&self, id: NameId) -> &str {
         self.names.get(id.into_raw() as usize).map(String::as_str).unwrap_or_default()

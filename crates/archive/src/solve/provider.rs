@@ -1,4 +1,4 @@
-//! Packages as the solver sees them.
+//! Interface between the packages and the solver.
 
 use super::{
     Request,
@@ -32,7 +32,7 @@ impl<'a> Provider<'a> {
         self.universe.get(self.package_id(id)?)
     }
 
-    /// One of `alternatives`, earlier ones first.
+    /// A requirement for one of `alternatives`, earlier ones preferred.
     pub(super) fn requirement(&self, alternatives: &Alternatives<'_>) -> Requirement {
         let mut wanted: Vec<PackageId> = Vec::new();
         for relation in &alternatives.0 {
@@ -44,7 +44,7 @@ impl<'a> Provider<'a> {
         }
         let text = alternatives.to_string();
         let mut pool = self.pool.borrow_mut();
-        // The solver knows sets of packages of one name. Neighbours of one name make one set; the order stays.
+        // In the solver, a set of packages has one name. Adjacent packages of one name make one set; the order stays.
         let mut sets: Vec<Set> = Vec::new();
         for id in wanted {
             let Some(package) = self.universe.get(id) else { continue };
@@ -65,7 +65,7 @@ impl<'a> Provider<'a> {
         }
     }
 
-    /// For each name that `package` conflicts with, the packages of that name which remain possible.
+    /// For each name that `package` conflicts with, the packages of that name that remain possible.
     fn constraints(&self, package: &Package<'a>) -> Result<Vec<VersionSetId>, FieldError> {
         let mut found = Vec::new();
         for field in ["Conflicts", "Breaks"] {
@@ -109,7 +109,7 @@ impl<'a> Provider<'a> {
         Ok(KnownDependencies { requirements, constrains: self.constraints(package)? })
     }
 
-    /// The relation that a requirement was made from.
+    /// Text of the relation that a requirement was made from.
     pub(super) fn requirement_text(&self, requirement: Requirement) -> String {
         let pool = self.pool.borrow();
         match requirement {
@@ -118,7 +118,7 @@ impl<'a> Provider<'a> {
         }
     }
 
-    /// The relation that a constraint was made from, with its verb.
+    /// Text of the relation that a constraint was made from, with its verb.
     pub(super) fn constraint_text(&self, set: VersionSetId) -> String {
         self.pool.borrow().set_of(set).map(|set| set.text.clone()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Why each package is in the set.
+//! Reasons why packages are in the set.
 
 use super::{
     Request, SolveError,
@@ -9,28 +9,28 @@ use crate::index::{PackageId, Universe};
 use debian::relation::Alternatives;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Why a package is in a [`Solution`](super::Solution): the first thing that wanted it.
+/// Reason why a package is in a [`Solution`](super::Solution): the first one found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// It is essential.
+    /// The package is essential.
     Essential,
-    /// Its priority is required.
+    /// The package has priority required.
     Required,
-    /// It satisfies this relation of the request.
+    /// The package satisfies this relation of the request.
     Requested(String),
-    /// It satisfies this relation of another package.
+    /// The package satisfies this relation of another package.
     Needed {
         /// The other package.
         by: PackageId,
-        /// `Pre-Depends`, `Depends` or `Recommends`.
+        /// Name of the field: `Pre-Depends`, `Depends` or `Recommends`.
         field: &'static str,
         /// The relation, with all alternatives.
         relation: String,
     },
 }
 
-/// Walks from the goals along the fields. What is not reached was only tried by the solver and is left out; what is
-/// reached satisfies all of its relations, so the rest is still consistent.
+/// Finds all packages that are reachable from the goals through their fields. Packages that are not reached were only
+/// tried by the solver and are left out; all relations of the reached ones are satisfied, so the rest is consistent.
 pub(super) fn reasons(
     universe: &Universe,
     request: &Request,

@@ -1,26 +1,26 @@
 use crate::index::{FieldError, Universe};
 use debian::relation::{Alternatives, RelationError, parse_request};
 
-/// Packages that are installed whatever else is asked for, as in mmdebstrap's variants.
+/// Packages that are always installed, as in mmdebstrap's variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Base {
-    /// None: only what was asked for.
+    /// None: only the requested packages.
     None,
-    /// All packages with `Essential: yes`, which others need not depend on.
+    /// All packages with `Essential: yes`, on which others need not depend.
     #[default]
     Essential,
-    /// Those, and all with `Priority: required`.
+    /// The essential packages, and all with `Priority: required`.
     Required,
 }
 
-/// What to install.
+/// Request to the solver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Relations to satisfy: `rocminfo`, `rocminfo (>= 6.0)`, `rocminfo=6.1-1`, `a | b`.
     pub install: Vec<String>,
     /// Names of packages that must not be installed.
     pub exclude: Vec<String>,
-    /// Packages that are always in.
+    /// Packages that are always included.
     pub base: Base,
     /// Whether to add what chosen packages recommend, where possible.
     pub recommends: bool,
@@ -29,7 +29,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Asks for `install` on amd64, with the essential packages and without recommended ones.
+    /// A request for `install` on amd64, with the essential packages and without recommended ones.
     pub fn new(install: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             install: install.into_iter().map(Into::into).collect(),
@@ -40,8 +40,8 @@ impl Request {
         }
     }
 
-    /// All that must be satisfied: the base first, then what was asked for. Names that nothing has are an error here,
-    /// where there is something to say about them.
+    /// All goals: the base first, then the requested packages. Unknown names are reported here, where similar names
+    /// can be suggested.
     pub(super) fn goals(&self, universe: &Universe) -> Result<Vec<Goal>, SolveError> {
         let mut goals = Vec::new();
         let mut add = |ids: Vec<_>, kind| {
@@ -70,7 +70,7 @@ impl Request {
     }
 }
 
-/// One thing to satisfy.
+/// One relation to satisfy.
 #[derive(Debug, Clone)]
 pub(super) struct Goal {
     pub(super) kind: GoalKind,
@@ -94,18 +94,18 @@ pub(super) fn alternatives(text: &str) -> Result<Alternatives<'_>, SolveError> {
     parse_request(text).map_err(SolveError::Request)
 }
 
-/// Why there is no solution.
+/// Reason why there is no solution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SolveError {
-    /// A requested relation cannot be read.
+    /// A requested relation cannot be parsed.
     #[error("requested package {0}")]
     Request(#[source] RelationError),
-    /// A requested name is in no index, neither as a package nor provided by one.
+    /// No package has or provides a requested name.
     #[error("there is no package {name} in the archive{}", did_you_mean(suggestions))]
     UnknownPackage {
-        /// The name.
+        /// Requested name.
         name: String,
-        /// Names that may have been meant, best first.
+        /// Similar names, best first.
         suggestions: Vec<String>,
     },
     /// A field of a chosen package is broken.
@@ -114,7 +114,7 @@ pub enum SolveError {
     /// The requested packages cannot be installed together.
     #[error("the packages cannot be installed:\n  {}", chain.join("\n  "))]
     Unsolvable {
-        /// What needs what and where it ends, a line each, indented by depth.
+        /// Chain of requirements that leads to the conflict, one per line, indented by depth.
         chain: Vec<String>,
     },
 }

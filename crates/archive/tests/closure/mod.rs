@@ -1,14 +1,14 @@
-//! A second opinion on a set of packages, which shares no matching code with the solver: it compares every relation
+//! Independent check of a set of packages, which shares no matching code with the solver: it compares every relation
 //! with every package.
 
 use archive::index::{FieldError, MultiArch, Package};
 use debian::relation::{Relation, parse};
 use std::fmt;
 
-/// Something that is wrong with a set of packages.
+/// A violation of the rules by a set of packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Violation {
-    /// A relation that nothing in the set satisfies.
+    /// A relation that no package in the set satisfies.
     Unmet {
         /// Package with the relation.
         package: String,
@@ -25,14 +25,14 @@ pub enum Violation {
         field: &'static str,
         /// The relation.
         relation: String,
-        /// The package it hits.
+        /// The forbidden package.
         other: String,
     },
-    /// Two versions of one package.
+    /// Two versions of one package are in the set.
     TwoVersions {
-        /// One.
+        /// One of them.
         package: String,
-        /// The other.
+        /// The other one.
         other: String,
     },
     /// A field that cannot be read.
@@ -52,7 +52,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// All that keeps `packages` from being installed together on `architecture` by the rules of Debian Policy 7.
+/// All violations of Debian Policy 7 that keep `packages` from being installed together on `architecture`.
 pub fn check_closure(packages: &[Package<'_>], architecture: &str) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (index, package) in packages.iter().enumerate() {
@@ -112,7 +112,7 @@ fn is_meant(package: &Package<'_>, relation: &Relation<'_>) -> bool {
     if package.name() == relation.name && relation.accepts_version(package.version()) {
         return true;
     }
-    // An unreadable Provides provides nothing.
+    // A Provides field that does not parse provides nothing.
     let provides = parse(package.field("Provides").unwrap_or_default()).unwrap_or_default();
     provides.0.iter().flat_map(|item| &item.0).filter(|provided| provided.name == relation.name).any(|provided| {
         match provided.version {

@@ -1,4 +1,4 @@
-//! Paragraphs of fields, the syntax of every control file: deb822(5).
+//! Control file syntax, deb822(5): paragraphs of fields.
 //!
 //! Parsing copies nothing: names and values are slices of the text. [`Writer`] does the opposite.
 
@@ -15,13 +15,13 @@ pub enum Comments {
     Forbidden,
 }
 
-/// Why text is not deb822. Lines count from 1.
+/// Syntax error in deb822 text. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A line is neither a field, a continuation nor empty.
     #[error("line {line}: expected \"Name: value\", found {found:?}")]
     NotAField {
-        /// Where.
+        /// Line number.
         line: usize,
         /// The start of the line.
         found: String,
@@ -29,31 +29,31 @@ pub enum Error {
     /// A field name holds a character that deb822(5) does not allow.
     #[error("line {line}: {name:?} is not a field name")]
     BadName {
-        /// Where.
+        /// Line number.
         line: usize,
-        /// The text before the colon.
+        /// Text before the colon.
         name: String,
     },
     /// A continuation line comes before any field of its paragraph.
     #[error("line {line}: continuation line outside of a field")]
     StrayContinuation {
-        /// Where.
+        /// Line number.
         line: usize,
     },
     /// A paragraph has a field twice; names differ in case only.
     #[error("line {line}: field {name} was already given in line {first}")]
     Duplicate {
-        /// Where it is for the second time.
+        /// Line of the second occurrence.
         line: usize,
-        /// Where it was first.
+        /// Line of the first occurrence.
         first: usize,
-        /// The field.
+        /// Field name.
         name: String,
     },
     /// The text is not UTF-8, which Debian Policy 5.1 demands.
     #[error("byte {offset}: not UTF-8")]
     NotUtf8 {
-        /// Offset of the first wrong byte.
+        /// Offset of the first invalid byte.
         offset: usize,
     },
 }
@@ -61,50 +61,50 @@ pub enum Error {
 /// One field of a [`Paragraph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// Name as written.
+    /// Field name as written.
     pub name: &'a str,
-    /// Value without the blanks around it. Continuation lines are still there, each with its newline and leading blank,
-    /// so a value that begins on the line below the name begins with a newline.
+    /// Value without surrounding blanks. Continuation lines are included, each with its newline and leading blank, so
+    /// a value that begins on the line below the name begins with a newline.
     pub value: &'a str,
-    /// As `value`, with the blanks at its end, which dpkg keeps in its status file.
+    /// As `value`, but with trailing blanks, which dpkg keeps in its status file.
     pub raw: &'a str,
-    /// Line of the name, from 1.
+    /// Line number of the name, from 1.
     pub line: usize,
 }
 
 impl<'a> Field<'a> {
-    /// Lines of a multiline value, without blanks around them. The first is empty where the value begins on the
-    /// line below the name, as in the checksum lists of a Release file. Comment lines are left out.
+    /// Lines of a multiline value, without surrounding blanks. The first is empty if the value begins on the line
+    /// below the name, as in the checksum lists of a Release file. Comment lines are left out.
     pub fn lines(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let comment = |(index, line): &(usize, &str)| *index > 0 && line.starts_with('#');
         self.value.split('\n').enumerate().filter(move |line| !comment(line)).map(|(_, line)| line.trim())
     }
 }
 
-/// Fields up to an empty line.
+/// Paragraph: the fields up to an empty line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Paragraph<'a> {
     fields: Vec<Field<'a>>,
 }
 
 impl<'a> Paragraph<'a> {
-    /// The field called `name`, upper or lower case.
+    /// The field called `name`, compared without regard to case.
     pub fn field(&self, name: &str) -> Option<&Field<'a>> {
         self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name))
     }
 
-    /// Value of the field called `name`, upper or lower case.
+    /// Value of the field called `name`, compared without regard to case.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.field(name).map(|field| field.value)
     }
 
-    /// All fields as they come.
+    /// All fields in the order of the text.
     pub fn fields(&self) -> &[Field<'a>] {
         &self.fields
     }
 }
 
-/// Reads paragraphs one by one. After an error it ends.
+/// Iterator over the paragraphs of a text. It ends after an error.
 #[derive(Debug, Clone)]
 pub struct Paragraphs<'a> {
     rest: &'a str,
@@ -126,7 +126,7 @@ impl<'a> Paragraphs<'a> {
         }
     }
 
-    /// The next line with neither `\n` nor `\r\n`.
+    /// The next line without its `\n` or `\r\n`.
     fn take_line(&mut self) -> Option<(&'a str, usize)> {
         if self.rest.is_empty() {
             return None;
@@ -174,8 +174,8 @@ impl<'a> Paragraphs<'a> {
         Ok((!fields.is_empty()).then_some(Paragraph { fields }))
     }
 
-    /// The value that begins at the start of `text` and goes on as long as lines begin with a blank, without its last
-    /// line end.
+    /// The value that begins at the start of `text`: up to the last line that begins with a blank, without its line
+    /// end.
     fn value_from(&self, text: &'a str) -> &'a str {
         let mut end = 0;
         for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -184,7 +184,7 @@ impl<'a> Paragraphs<'a> {
             if index > 0 && !continues && !comment {
                 break;
             }
-            // A comment that nothing follows belongs to no value.
+            // A comment that no continuation line follows is not part of the value.
             if comment && index > 0 {
                 let follows = text.get(end + line.len()..).unwrap_or_default();
                 let next = follows.split('\n').find(|line| !line.starts_with('#')).unwrap_or_default();
@@ -212,12 +212,12 @@ impl<'a> Iterator for Paragraphs<'a> {
     }
 }
 
-/// Reads all paragraphs of `bytes`.
+/// Parses all paragraphs of `bytes`.
 pub fn parse(bytes: &[u8], comments: Comments) -> Result<Vec<Paragraph<'_>>, Error> {
     Paragraphs::from_bytes(bytes, comments)?.collect()
 }
 
-/// deb822(5): printable ASCII without colon, and neither `#` nor `-` in front.
+/// By deb822(5): printable ASCII without colon, and not starting with `#` or `-`.
 fn is_field_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(['#', '-'])

@@ -1,19 +1,19 @@
 use super::is_field_name;
 
-/// Writes paragraphs that [`parse`](super::parse) reads back as they were.
+/// Writes paragraphs such that [`parse`](super::parse) reads back the same fields.
 #[derive(Debug, Clone, Default)]
 pub struct Writer {
     text: String,
     open: bool,
 }
 
-/// Why a field cannot be written.
+/// A field that cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
     /// deb822(5) does not allow this name.
     #[error("{0:?} is not a field name")]
     Name(String),
-    /// A line of a multiline value is empty, which would end the paragraph. Write a single dot.
+    /// A line of a multiline value is empty, which would end the paragraph. Use a single dot instead.
     #[error("the value of {0} has an empty line: write \".\" there")]
     EmptyLine(String),
     /// A carriage return or another control character that no field may hold.
@@ -22,12 +22,12 @@ pub enum WriteError {
 }
 
 impl Writer {
-    /// Starts with no text.
+    /// An empty writer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a field to the paragraph at hand. Lines of `value` after the first become continuation lines; an empty
+    /// Adds a field to the current paragraph. Lines of `value` after the first become continuation lines; an empty
     /// first line puts the value below the name.
     pub fn field(&mut self, name: &str, value: &str) -> Result<&mut Self, WriteError> {
         if !is_field_name(name) {
@@ -58,7 +58,7 @@ impl Writer {
         Ok(self)
     }
 
-    /// Ends the paragraph at hand, if it has fields.
+    /// Ends the current paragraph, if it has fields.
     pub fn end_paragraph(&mut self) -> &mut Self {
         if self.open {
             self.text.push('\n');
@@ -67,7 +67,7 @@ impl Writer {
         self
     }
 
-    /// The text so far.
+    /// Returns the text.
     pub fn finish(self) -> String {
         self.text
     }

@@ -9,7 +9,7 @@ use std::{cmp::Ordering, fmt};
 pub use parse::is_package_name;
 pub use parse::{RelationError, parse, parse_one, parse_request};
 
-/// How the version at hand must compare to the one in the relation.
+/// Comparison operator of a versioned relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operator {
     /// `<<`, strictly earlier.
@@ -25,7 +25,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// Whether `version` is in this relation to `wanted`.
+    /// Whether `version` OPERATOR `wanted` holds.
     pub fn holds(self, version: &str, wanted: &str) -> bool {
         let order = compare(version, wanted);
         match self {
@@ -50,10 +50,10 @@ impl fmt::Display for Operator {
     }
 }
 
-/// A name or a wish with an exclamation mark in front or not: `!i386`, `nocheck`.
+/// An architecture or build profile, optionally negated: `!i386`, `nocheck`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Term<'a> {
-    /// Written with `!`.
+    /// Whether it is written with `!`.
     pub negated: bool,
     /// Architecture or build profile.
     pub name: &'a str,
@@ -65,35 +65,35 @@ impl fmt::Display for Term<'_> {
     }
 }
 
-/// One package named in a relation, with all that narrows it down.
+/// Relation to one package, with all its restrictions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Relation<'a> {
     /// Package name, real or virtual.
     pub name: &'a str,
-    /// Architecture qualifier behind the name: `any`, `native` or an architecture.
+    /// Architecture qualifier after the name: `any`, `native` or an architecture.
     pub qualifier: Option<&'a str>,
-    /// Wanted version.
+    /// Version restriction.
     pub version: Option<(Operator, &'a str)>,
-    /// `[amd64 !i386]`: architectures for which the relation counts.
+    /// Architecture restriction, `[amd64 !i386]`: architectures for which the relation counts.
     pub architectures: Vec<Term<'a>>,
-    /// `<!nocheck> <cross stage1>`: build profiles, any of the lists, all terms of a list.
+    /// Build profile restriction, `<!nocheck> <cross stage1>`: any of the lists, all terms of a list.
     pub profiles: Vec<Vec<Term<'a>>>,
 }
 
 impl Relation<'_> {
-    /// Whether `version` satisfies the version part.
+    /// Whether `version` satisfies the version restriction.
     pub fn accepts_version(&self, version: &str) -> bool {
         self.version.is_none_or(|(operator, wanted)| operator.holds(version, wanted))
     }
 
-    /// Whether its qualifier lets it mean packages of `architecture`: `name:i386` means only those of i386
+    /// Whether the qualifier includes packages of `architecture`: `name:i386` means only those of i386
     /// (deb-control(5), Conflicts and Breaks).
     pub fn means_architecture(&self, architecture: &str) -> bool {
         self.qualifier.is_none_or(|wanted| matches!(wanted, "any" | "native") || wanted == architecture)
     }
 
-    /// Whether the architecture restriction lets the relation count on `architecture`. Knows the wildcards `any`,
-    /// `linux-any` and `any-CPU` of the architectures whose name is a CPU's, as amd64 (Debian Policy 11.1).
+    /// Whether the relation applies on `architecture` by its architecture restriction. Supports the wildcards `any`,
+    /// `linux-any` and `any-CPU` for architectures that are named like their CPU, such as amd64 (Debian Policy 11.1).
     pub fn applies_to(&self, architecture: &str) -> bool {
         let matches = |term: &Term<'_>| {
             term.name == architecture
@@ -101,7 +101,7 @@ impl Relation<'_> {
                 || term.name.strip_prefix("any-") == Some(architecture)
                 || term.name.strip_prefix("linux-") == Some(architecture)
         };
-        // Policy 7.1 wants all terms negated or none; for a mix this is what dpkg makes of it.
+        // Policy 7.1 requires all terms or none to be negated; a mix is interpreted as dpkg does.
         let mut applies = self.architectures.is_empty();
         for term in &self.architectures {
             match (matches(term), term.negated) {
@@ -113,7 +113,7 @@ impl Relation<'_> {
         applies
     }
 
-    /// Whether the build profile restriction lets the relation count when `profiles` are active.
+    /// Whether the relation applies by its build profile restriction when `profiles` are active.
     pub fn applies_with_profiles(&self, profiles: &[&str]) -> bool {
         let holds = |term: &Term<'_>| profiles.contains(&term.name) != term.negated;
         self.profiles.is_empty() || self.profiles.iter().any(|list| list.iter().all(holds))
@@ -147,7 +147,7 @@ impl fmt::Display for Spaced<'_> {
     }
 }
 
-/// Relations of which one is enough: `a | b`.
+/// Alternative relations, one of which is enough: `a | b`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Alternatives<'a>(pub Vec<Relation<'a>>);
 
@@ -157,7 +157,7 @@ impl fmt::Display for Alternatives<'_> {
     }
 }
 
-/// A whole field, all of which must hold: `a | b, c`.
+/// A whole relation field, all items of which must hold: `a | b, c`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Relations<'a>(pub Vec<Alternatives<'a>>);
 

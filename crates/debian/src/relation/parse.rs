@@ -1,75 +1,75 @@
 use super::{Alternatives, Operator, Relation, Relations, Term};
 use crate::version::{Version, VersionError};
 
-/// Why text is not a relation.
+/// Syntax error in a relation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RelationError {
-    /// Nothing where a package name should be.
+    /// A package name is missing.
     #[error("{text:?}: a package name is missing")]
     NoName {
-        /// The relation.
+        /// Text of the relation.
         text: String,
     },
     /// A name with a character that Debian Policy 5.6.7 does not allow.
     #[error("{text:?}: {name:?} is not a package name (lower case letters, digits, \"+\", \"-\", \".\")")]
     BadName {
-        /// The relation.
+        /// Text of the relation.
         text: String,
-        /// The name.
+        /// The invalid name.
         name: String,
     },
     /// A bracket is not closed.
     #[error("{text:?}: {bracket:?} is missing")]
     Unclosed {
-        /// The relation.
+        /// Text of the relation.
         text: String,
-        /// The bracket that should be there.
+        /// The missing bracket.
         bracket: char,
     },
-    /// Text after the end of a relation.
+    /// There is text after the end of a relation.
     #[error("{text:?}: did not expect {found:?}")]
     Trailing {
-        /// The relation.
+        /// Text of the relation.
         text: String,
-        /// What is there.
+        /// Text after the end.
         found: String,
     },
-    /// None of `<<`, `<=`, `=`, `>=`, `>>`.
+    /// The operator is none of `<<`, `<=`, `=`, `>=`, `>>`.
     #[error("{text:?}: expected \"<<\", \"<=\", \"=\", \">=\" or \">>\" and a version")]
     Operator {
-        /// The relation.
+        /// Text of the relation.
         text: String,
     },
-    /// The version is not one.
+    /// The version is not valid.
     #[error("{text:?}: {error}")]
     Version {
-        /// The relation.
+        /// Text of the relation.
         text: String,
-        /// Why.
+        /// Cause.
         #[source]
         error: VersionError,
     },
-    /// A list of architectures or profiles that is empty or has words that are neither.
+    /// A list of architectures or profiles is empty or has invalid words.
     #[error("{text:?}: an empty or malformed list in brackets")]
     List {
-        /// The relation.
+        /// Text of the relation.
         text: String,
     },
 }
 
-/// Reads a whole field: `a (>= 1) | b, c`. Empty items, as behind a comma at the end, are skipped.
+/// Parses a whole field: `a (>= 1) | b, c`. Empty items, such as after a trailing comma, are skipped.
 pub fn parse(field: &str) -> Result<Relations<'_>, RelationError> {
     let items = field.split(',').map(str::trim).filter(|item| !item.is_empty());
     items.map(parse_alternatives).collect::<Result<_, _>>().map(Relations)
 }
 
-/// Reads one item between commas.
+/// Parses one item between commas.
 fn parse_alternatives(item: &str) -> Result<Alternatives<'_>, RelationError> {
     item.split('|').map(parse_one).collect::<Result<_, _>>().map(Alternatives)
 }
 
-/// Reads what a user asks for: alternatives as in a field, or the way apt has it on its command line,
-/// `name=version` and `name:arch=version`.
+/// Parses a user's request: alternatives as in a field, or apt's command line syntax, `name=version` and
+/// `name:arch=version`.
 pub fn parse_request(text: &str) -> Result<Alternatives<'_>, RelationError> {
     match text.split_once('=') {
         Some((name, version)) if !text.contains(['(', '|', ' ']) => {
@@ -83,7 +83,7 @@ pub fn parse_request(text: &str) -> Result<Alternatives<'_>, RelationError> {
     }
 }
 
-/// Reads one relation with no alternatives.
+/// Parses one relation without alternatives.
 pub fn parse_one(text: &str) -> Result<Relation<'_>, RelationError> {
     let text = text.trim();
     let end = text.find(|c: char| c.is_whitespace() || "([<".contains(c)).unwrap_or(text.len());
@@ -132,7 +132,7 @@ fn parse_version<'a>(text: &str, inside: &'a str) -> Result<(Operator, &'a str),
     let (operator, version) = inside.split_at(end);
     let operator = match operator {
         "<<" => Operator::Earlier,
-        // A lone "<" has always meant "<=" to dpkg, and old packages have it.
+        // A lone "<" has always meant "<=" to dpkg, and old packages use it.
         "<=" | "<" => Operator::EarlierOrEqual,
         "=" => Operator::Equal,
         ">=" | ">" => Operator::LaterOrEqual,
@@ -163,8 +163,8 @@ fn parse_terms<'a>(text: &str, inside: &'a str) -> Result<Vec<Term<'a>>, Relatio
     Ok(terms)
 }
 
-/// Whether this can be the name of a package (Debian Policy 5.6.7). One character is tolerated, and so are the upper case
-/// and underscore of foreign archives.
+/// Whether this is a valid package name (Debian Policy 5.6.7). Also accepts names of one character, and upper case and
+/// underscores, which foreign archives use.
 pub fn is_package_name(name: &str) -> bool {
     name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
         && name.bytes().all(|byte| is_name_byte(byte) || byte == b'_')
@@ -182,7 +182,7 @@ fn trailing(text: &str, found: &str) -> RelationError {
     RelationError::Trailing { text: shorten(text), found: shorten(found) }
 }
 
-/// Messages stay readable however long the field is.
+/// Shortens text, so that messages stay readable however long the field is.
 fn shorten(text: &str) -> String {
     text.chars().take(120).collect()
 }

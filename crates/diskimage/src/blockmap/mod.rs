@@ -1,7 +1,7 @@
-//! Block maps: which blocks of an image have to be written to a disk, and their checksums.
+//! Block maps: the blocks of an image that have to be written to a disk, with their checksums.
 //!
 //! The format is that of bmap-tools, version 2.0, which `bmaptool copy` reads: XML with the image's and a block's
-//! size, and ranges of block numbers each with its SHA-256. There is no specification but the tool's own comments.
+//! size, and ranges of block numbers, each with its SHA-256. Its only specification is the tool's own comments.
 
 mod verify;
 mod xml;
@@ -20,45 +20,45 @@ use crate::sparse::{self, BLOCK};
 pub use verify::{Mismatch, Verifier};
 pub use xml::ParseError;
 
-/// Bytes of a block in the maps we write.
+/// Block size in bytes of the maps we write.
 const BLOCK_SIZE: u64 = BLOCK as u64;
 
-/// The first and last bytes of an image, and the first of each partition, that are always mapped: what an earlier owner of
-/// the disk left there (superblocks, RAID and partition tables' copies) has to go.
+/// Number of bytes at the start and the end of an image, and at the start of each partition, that are always mapped:
+/// signatures from earlier use of the disk (superblocks, RAID and partition tables' copies) have to be overwritten.
 const EDGE: u64 = 1 << 20;
 
-/// A block map.
+/// Mapped blocks of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockMap {
-    /// Bytes of the whole image.
+    /// Size of the whole image in bytes.
     pub image_size: u64,
-    /// Bytes of a block; the image's last one may be shorter.
+    /// Size of a block in bytes; the image's last block may be shorter.
     pub block_size: u64,
-    /// What has to be written, ascending, not overlapping, inside of the image.
+    /// Ranges to write: ascending, not overlapping, inside the image.
     pub ranges: Vec<MappedRange>,
 }
 
-/// Blocks in a row.
+/// A range of blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedRange {
     /// Number of the first block.
     pub first: u64,
     /// Number of the last block.
     pub last: u64,
-    /// SHA-256 of all bytes in these blocks; maps of others may have none.
+    /// SHA-256 of all bytes in these blocks; may be missing in maps of other tools.
     pub sha256: Option<[u8; 32]>,
 }
 
 impl BlockMap {
-    /// Maps an image: all that is not zero, and the zeros that matter. Those are in every partition but one for data of
-    /// any kind (of the type for Linux's file systems), in the first MiB of that too, and in the image's first and last
-    /// MiB. An image without a partition table is mapped whole.
+    /// Maps an image: all that is not zero, and the zeros that matter. Those are in every partition but one for
+    /// generic data (of the type for Linux file systems), in the first MiB of that too, and in the image's first and
+    /// last MiB. An image without a partition table is mapped completely.
     ///
-    /// Where the file has holes makes no difference: a copy of it may have lost them, and some file systems make holes of
-    /// zeros that were written.
+    /// The holes of the file do not matter: a copy of it may have lost them, and some file systems make holes of
+    /// written zeros.
     ///
     /// # Errors
-    /// What reading says.
+    /// If reading fails.
     pub fn of(image: &File, progress: &dyn Progress) -> io::Result<Self> {
         let image_size = image.metadata()?.len();
         let task = progress.task("looking for zeros in the disk image", Some(image_size), Unit::Bytes);
@@ -89,23 +89,23 @@ impl BlockMap {
         Ok(map)
     }
 
-    /// The bytes of the image that a range is for.
+    /// The range of the image's bytes that `range` covers.
     pub fn bytes(&self, range: &MappedRange) -> Range<u64> {
         let end = range.last.saturating_add(1).saturating_mul(self.block_size).min(self.image_size);
         range.first.saturating_mul(self.block_size).min(end)..end
     }
 
-    /// How many blocks are mapped.
+    /// Number of mapped blocks.
     pub fn mapped_blocks(&self) -> u64 {
         self.ranges.iter().map(|range| range.last - range.first + 1).sum()
     }
 
-    /// The map as `bmaptool` reads it.
+    /// The map in the format of `bmaptool`.
     pub fn to_xml(&self) -> String {
         xml::write(self)
     }
 
-    /// Reads a map that anybody may have written: its checksum has to be right, and so has each range.
+    /// Parses an untrusted map: its checksum and each range have to be right.
     ///
     /// # Errors
     /// See [`ParseError`].
@@ -114,7 +114,7 @@ impl BlockMap {
     }
 }
 
-/// Where zeros are content.
+/// Ranges of the image in which zeros are content.
 fn zeros_that_matter(image: &File, image_size: u64) -> io::Result<Vec<Range<u64>>> {
     let table = match gpt::read(&mut &*image) {
         Err(GptError::Io(error)) => return Err(error),
@@ -128,7 +128,7 @@ fn zeros_that_matter(image: &File, image_size: u64) -> io::Result<Vec<Range<u64>
     Ok(table.partitions.iter().map(|(_, partition)| range(partition)).collect())
 }
 
-/// Ranges of bytes as ranges of blocks, ascending, those that touch joined.
+/// Converts ranges of bytes to ranges of blocks, ascending, with adjacent ones joined.
 fn merge(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| range.start);
     let mut merged: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use progress::Silent;
 
-    /// A disk of 32 MiB with a root at 4 MiB and a data partition at 8 MiB, both of zeros, but for 5000 bytes at 24 MiB.
+    /// A disk of 32 MiB with a root at 4 MiB and a data partition at 8 MiB, all zeros but for 5000 bytes at 24 MiB.
     fn disk() -> File {
         use crate::gpt::{Attributes, Partition};
         use crate::{Guid, SectorSize};
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(map.bytes(&map.ranges[3]), 24 << 20..(24 << 20) + 8192);
     }
 
-    /// Holes come and go: with copies, with file systems that keep none, or that make some of zeros.
+    /// Copies may lose holes, and file systems may not support them or turn zeros into holes.
     #[test]
     fn holes_make_no_difference() {
         let map = BlockMap::of(&disk(), &Silent).unwrap();

@@ -1,59 +1,59 @@
-//! An image held against its block map, while it is read from the first byte to the last.
+//! Verifies an image against its block map while it is read from the first byte to the last.
 
 use sha2::{Digest, Sha256};
 
 use super::BlockMap;
 
-/// How an image differs from what a map says of it.
+/// A difference between an image and its map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
-    /// A block that is not zero, and not mapped: nobody would write it.
+    /// A block that is not zero but not mapped, so it would not be written.
     #[error("the block map leaves out bytes {start} to {end}, which are not all zero")]
     LeftOut {
-        /// First byte.
+        /// Offset of the first byte.
         start: u64,
-        /// The byte after the last one.
+        /// Offset after the last byte.
         end: u64,
     },
-    /// Other bytes than those that were mapped.
+    /// The bytes of a range do not match its checksum.
     #[error("bytes {start} to {end} do not have the checksum that the block map has for them")]
     Checksum {
-        /// First byte.
+        /// Offset of the first byte.
         start: u64,
-        /// The byte after the last one.
+        /// Offset after the last byte.
         end: u64,
     },
-    /// Longer or shorter.
+    /// The image is longer or shorter than the map says.
     #[error("the block map is for an image of {map} bytes, and this one has {image}")]
     Size {
-        /// Bytes that the map is for.
+        /// Size in the map, in bytes.
         map: u64,
-        /// Bytes of the image.
+        /// Size of the image, in bytes.
         image: u64,
     },
 }
 
-/// Compares what it is given with a map.
+/// Compares the bytes of an image with a map.
 #[derive(Debug)]
 pub struct Verifier<'a> {
     map: &'a BlockMap,
-    /// The first range of the map that does not lie behind us.
+    /// Index of the first range that does not lie before the current position.
     next: usize,
-    /// What was given of that range.
+    /// Hash of the part of that range read so far.
     hash: Sha256,
     at: u64,
 }
 
 impl<'a> Verifier<'a> {
-    /// At the first byte of an image.
+    /// Starts at the first byte of an image.
     pub fn new(map: &'a BlockMap) -> Self {
         Self { map, next: 0, hash: Sha256::new(), at: 0 }
     }
 
-    /// Takes the image's next bytes.
+    /// Processes the image's next bytes.
     ///
     /// # Errors
-    /// [`Mismatch`], as soon as it shows.
+    /// [`Mismatch`], as soon as it is found.
     pub fn update(&mut self, mut bytes: &[u8]) -> Result<(), Mismatch> {
         while !bytes.is_empty() {
             let mapped = self.map.ranges.get(self.next).map(|range| (self.map.bytes(range), range.sha256));
@@ -87,7 +87,7 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    /// The image has ended.
+    /// Ends the verification after the image's last byte.
     ///
     /// # Errors
     /// [`Mismatch::Size`].
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// An image of five blocks and a bit, of which the second and third are mapped, and the last.
+    /// An image of five blocks and a bit, of which the second, the third and the last are mapped.
     fn example() -> (Vec<u8>, BlockMap) {
         let mut image = vec![0; 5 * 4096 + 100];
         image[4096..9000].fill(7);

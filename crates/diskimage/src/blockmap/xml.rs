@@ -1,4 +1,4 @@
-//! The text form of a block map.
+//! The XML form of a block map.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -8,28 +8,28 @@ use sha2::{Digest, Sha256};
 
 use super::{BlockMap, MappedRange};
 
-/// Bytes of a map that we read, at most: half a million ranges.
+/// Size limit of a map in bytes: half a million ranges.
 const MAX_BYTES: usize = 64 << 20;
 
-/// In place of the map's own checksum while that is computed.
+/// Placeholder for the map's own checksum while that is computed.
 const NO_CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Why a text is no block map.
+/// Text that is not a block map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// No XML, or more of it than any block map has.
+    /// Not XML, or larger than any block map.
     #[error("the block map is no XML: {0}")]
     Xml(String),
-    /// Something is missing or malformed.
+    /// An element is missing or malformed.
     #[error("the block map has no valid {0}")]
     Field(&'static str),
-    /// Another version than 2.x.
+    /// The version is not 2.x.
     #[error("the block map has version {0:?}; only 2.x can be read")]
     Version(String),
-    /// The map was changed or damaged.
+    /// The map was changed or damaged: its checksum is wrong.
     #[error("the block map is damaged: its checksum is wrong")]
     Checksum,
-    /// A range that makes no sense.
+    /// An invalid range.
     #[error("range {0:?} of the block map is malformed, out of order, or outside of the image")]
     Range(String),
 }
@@ -55,7 +55,7 @@ pub(super) fn write(map: &BlockMap) -> String {
     }
     text.push_str("    </BlockMap>\n</bmap>\n");
     let checksum = hex(&Sha256::digest(&text).into());
-    // Only the first: a range's checksum could be of zeros, if not in this universe.
+    // Only the first one: the checksum of a range could be all zeros too, in theory.
     text.replacen(NO_CHECKSUM, &checksum, 1)
 }
 
@@ -64,7 +64,7 @@ pub(super) fn parse(text: &[u8]) -> Result<BlockMap, ParseError> {
         return Err(ParseError::Xml("it is implausibly large".into()));
     }
     let text = std::str::from_utf8(text).map_err(|error| ParseError::Xml(error.to_string()))?;
-    // Document types, and with them entities, are refused by default.
+    // Document types, and thus entities, are refused by default.
     let document = Document::parse(text).map_err(|error| ParseError::Xml(error.to_string()))?;
     let root = document.root_element();
     if !root.has_tag_name("bmap") {
@@ -101,7 +101,7 @@ pub(super) fn parse(text: &[u8]) -> Result<BlockMap, ParseError> {
     Ok(map)
 }
 
-/// The checksum is of the text with zeros in the checksum's place.
+/// Checks the map's own checksum: it is computed over the text with zeros in the checksum's place.
 fn check_whole(text: &str, root: Node<'_, '_>) -> Result<(), ParseError> {
     const NAME: &str = "BmapFileChecksum";
     let missing = ParseError::Field(NAME);

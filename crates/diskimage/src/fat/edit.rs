@@ -1,8 +1,8 @@
-//! Changing a file in the top directory of a volume in place, everything else staying as it is.
+//! Changes a file in the root directory of a volume in place; everything else stays as it is.
 //!
-//! The new content gets clusters of its own; then one sector of the directory is written, and with it the file is the
-//! new one; then the old clusters are freed. The disk is waited for between these steps, so that after a power cut
-//! there is the old file or the new one. What may be left behind are clusters that belong to nothing.
+//! The new content gets clusters of its own; then one sector of the directory is written, which switches to the new
+//! file; then the old clusters are freed. The disk is synced between these steps, so that after a power cut there is
+//! the old file or the new one. At worst, unused clusters remain allocated.
 
 use std::fs::File;
 use std::io;
@@ -14,14 +14,14 @@ use super::entry::{self, ATTRIBUTE_ARCHIVE, ATTRIBUTE_DIRECTORY, ATTRIBUTE_LONG,
 use super::name::{self, NameFlaw, ShortName, ShortNames};
 use super::read::{LongName, ReadError, Volume};
 
-/// Bytes of a table that is edited, at most: enough for 64 GiB in clusters of 4 KiB.
+/// Size limit of an editable table in bytes: enough for 64 GiB in clusters of 4 KiB.
 const MOST_TABLE: u64 = 64 << 20;
 
 const END_OF_CHAIN: u32 = 0x0fff_ffff;
-/// The highest four bits of an entry are not ours (specification, "FAT Data Structure").
+/// The highest four bits of an entry are reserved (specification, "FAT Data Structure").
 const ENTRY: u32 = 0x0fff_ffff;
 
-/// Why a file cannot be changed. The volume is as it was, but for clusters that belong to nothing.
+/// A file that cannot be changed. The volume is unchanged, except for allocated but unused clusters.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     /// The volume cannot be read.
@@ -30,32 +30,32 @@ pub enum EditError {
     /// Writing failed.
     #[error("writing the FAT file system: {0}")]
     Io(#[from] io::Error),
-    /// No such name in FAT.
+    /// The name is not valid in FAT.
     #[error("FAT cannot hold {name:?}: {flaw}")]
     Name {
-        /// The name.
+        /// File name.
         name: String,
-        /// What is wrong.
+        /// Description of the problem.
         flaw: NameFlaw,
     },
-    /// The name is a directory's.
+    /// There is a directory of that name.
     #[error("{0:?} is a directory")]
     IsDirectory(String),
-    /// Full.
+    /// The volume is full.
     #[error("the FAT file system is full: {needed} bytes are needed, and {free} are free")]
     NoSpace {
-        /// Bytes needed.
+        /// Number of bytes needed.
         needed: u64,
-        /// Bytes free.
+        /// Number of bytes free.
         free: u64,
     },
-    /// Larger, or otherwise, than this writes.
+    /// The volume is too large or has features that this writer does not support.
     #[error("the FAT file system cannot be changed: {0}")]
     Unsupported(&'static str),
 }
 
-/// Writes a file in the top directory of the volume at byte `offset`: a new one, or new content of one that is there,
-/// whose name keeps its case. `disk` must not be mounted.
+/// Writes a file in the root directory of the volume at byte `offset`: creates it, or replaces the content of an
+/// existing one, whose name keeps its case. `disk` must not be mounted.
 ///
 /// # Errors
 /// See [`EditError`].
@@ -89,7 +89,7 @@ pub fn put(disk: &File, offset: u64, name: &str, bytes: &[u8], now: Timestamp) -
         None => new_slots(&mut edit, directory.last().copied(), &slots, name, when, first, size)?,
     };
     edit.flush_table()?;
-    // A directory that was made longer has one cluster more.
+    // An extended directory has one more cluster.
     let directory = edit.chain(edit.root)?;
     edit.write_slots(&directory, change.0, &change.1)?;
     for cluster in old {
@@ -106,7 +106,7 @@ struct Found {
     short: ShortName,
 }
 
-/// Slots in use, up to the one that ends the directory, with their long names.
+/// Used slots up to the end of the directory, with their long names.
 fn names(slots: &[[u8; SLOT]]) -> impl Iterator<Item = (Found, String)> + '_ {
     let mut long = LongName::default();
     let used = slots.iter().enumerate().take_while(|(_, slot)| slot[0] != 0);
@@ -131,7 +131,7 @@ fn find(slots: &[[u8; SLOT]], name: &str) -> Option<Found> {
     names(slots).find(|(_, name)| name::fold(name) == wanted).map(|(found, _)| found)
 }
 
-/// Slots for a new name, and the place of the first: a gap that is long enough, or the directory's end.
+/// Slots for a new name, and the index of the first: in a large enough gap, or at the directory's end.
 fn new_slots(
     edit: &mut Edit<'_>,
     last: Option<u32>,
@@ -154,7 +154,7 @@ fn new_slots(
             return Ok((index + 1 - run, new));
         }
     }
-    // What is free at the end goes on in a cluster more.
+    // The free slots at the end continue in a new cluster.
     let extension = edit.allocate(1)?;
     edit.write(&extension, &[])?;
     if let (Some(last), Some(next)) = (last, extension.first()) {
@@ -174,15 +174,15 @@ struct Edit<'a> {
     data_start: u64,
     root: u32,
     info: u64,
-    /// The whole table.
+    /// The whole allocation table.
     table: Vec<u32>,
-    /// Sectors of it that have changed.
+    /// Modified sectors of the table.
     dirty: std::collections::BTreeSet<u64>,
 }
 
 impl<'a> Edit<'a> {
     fn open(disk: &'a File, offset: u64) -> Result<Self, EditError> {
-        // It checks all that is computed with here.
+        // This checks all values that are used in computations here.
         let volume = Volume::open(disk, offset)?;
         let mut boot = [0; 512];
         disk.read_exact_at(&mut boot, offset)?;
@@ -223,7 +223,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// The clusters of a file or directory.
+    /// The chain of clusters of a file or directory.
     fn chain(&self, first: u32) -> Result<Vec<u32>, EditError> {
         let broken = || ReadError::Damaged { path: String::new(), flaw: "a chain of clusters is broken" };
         let mut clusters = vec![first];
@@ -255,7 +255,7 @@ impl<'a> Edit<'a> {
         Ok(slots)
     }
 
-    /// Finds free clusters and chains them.
+    /// Finds free clusters and links them to a chain.
     fn allocate(&mut self, count: u64) -> Result<Vec<u32>, EditError> {
         let free = (2_u32..).zip(self.table.iter().skip(2)).filter(|(_, entry)| **entry & ENTRY == 0);
         let clusters: Vec<_> = free.map(|(cluster, _)| cluster).take(count as usize).collect();
@@ -269,7 +269,7 @@ impl<'a> Edit<'a> {
         Ok(clusters)
     }
 
-    /// Fills whole clusters: the bytes, then zeros.
+    /// Fills whole clusters with the bytes, padded with zeros.
     fn write(&self, clusters: &[u32], mut bytes: &[u8]) -> Result<(), EditError> {
         for cluster in clusters {
             let (part, rest) = bytes.split_at(bytes.len().min(self.cluster as usize));
@@ -281,7 +281,7 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// Writes what has changed in both tables, and waits.
+    /// Writes the modified sectors to both tables, and syncs.
     fn flush_table(&mut self) -> Result<(), EditError> {
         let per_sector = (self.sector / 4) as usize;
         for number in 0..self.tables {
@@ -296,7 +296,8 @@ impl<'a> Edit<'a> {
         Ok(self.disk.sync_data()?)
     }
 
-    /// Writes slots of a directory, the last one, which makes them count, last, with all of its sector.
+    /// Writes slots of a directory. The last one, which makes the file visible, is written last, with its whole
+    /// sector.
     fn write_slots(&self, directory: &[u32], first: usize, slots: &[[u8; SLOT]]) -> Result<(), EditError> {
         let per_cluster = self.cluster as usize / SLOT;
         let per_sector = self.sector as usize / SLOT;
@@ -314,7 +315,8 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// Corrects what the information sector says is free (specification, "FAT32 `FSInfo` Sector Structure").
+    /// Updates the number of free clusters in the information sector (specification, "FAT32 `FSInfo` Sector
+    /// Structure").
     fn write_info(&self) -> Result<(), EditError> {
         if self.info == 0 || self.info * self.sector >= self.table_start {
             return Ok(());

@@ -1,24 +1,24 @@
-//! Directory slots: 32 bytes each, a file's own and those of its long name before it.
+//! Directory slots: 32 bytes each; a file has one for itself, preceded by those of its long name.
 
 use fsimage::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::name::ShortName;
 
-/// Bytes of a slot.
+/// Size of a slot in bytes.
 pub(super) const SLOT: usize = 32;
-/// UTF-16 code units that a slot of a long name holds.
+/// Number of UTF-16 code units in a slot of a long name.
 const UNITS: usize = 13;
 
 pub(super) const ATTRIBUTE_VOLUME: u8 = 0x08;
 pub(super) const ATTRIBUTE_DIRECTORY: u8 = 0x10;
 pub(super) const ATTRIBUTE_ARCHIVE: u8 = 0x20;
-/// Marks a slot of a long name.
+/// Attribute that marks a slot of a long name.
 pub(super) const ATTRIBUTE_LONG: u8 = 0x0f;
-/// In the sequence number of the slot that comes first and holds the end of the name.
+/// Flag in the sequence number of the slot that comes first and holds the end of the name.
 pub(super) const LAST_LONG: u8 = 0x40;
 
-/// A point in time as FAT keeps it: date and time of day, 2 s apart.
+/// Timestamp in FAT's format: date and time of day, with a resolution of 2 s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DosTime {
     pub(super) date: u16,
@@ -26,7 +26,7 @@ pub(super) struct DosTime {
 }
 
 impl DosTime {
-    /// In UTC; the nearest that there is.
+    /// Converts to UTC; times out of range become the nearest valid one.
     pub(super) fn new(timestamp: Timestamp) -> Self {
         const FIRST: i64 = 315_532_800; // 1980-01-01T00:00:00Z
         const LAST: i64 = 4_354_819_198; // 2107-12-31T23:59:58Z
@@ -40,7 +40,7 @@ impl DosTime {
     }
 }
 
-/// A file's own slot.
+/// Encodes a file's own slot.
 pub(super) fn short(name: &ShortName, attributes: u8, when: DosTime, cluster: u32, size: u32) -> [u8; SLOT] {
     let mut slot = [0; SLOT];
     slot[..11].copy_from_slice(name);
@@ -56,12 +56,12 @@ pub(super) fn short(name: &ShortName, attributes: u8, when: DosTime, cluster: u3
     slot
 }
 
-/// How many slots a long name takes.
+/// Number of slots for a long name.
 pub(super) fn long_slots(name: &str) -> usize {
     name.encode_utf16().count().div_ceil(UNITS)
 }
 
-/// The slots of a long name, in the order of the directory: the end of the name comes first.
+/// Encodes the slots of a long name, in the order of the directory: the end of the name comes first.
 pub(super) fn long(name: &str, short: &ShortName) -> Vec<[u8; SLOT]> {
     let units: Vec<u16> = name.encode_utf16().collect();
     let count = units.len().div_ceil(UNITS);
@@ -70,7 +70,7 @@ pub(super) fn long(name: &str, short: &ShortName) -> Vec<[u8; SLOT]> {
         slot[0] = if usize::from(number) == count { number | LAST_LONG } else { number };
         slot[11] = ATTRIBUTE_LONG;
         slot[13] = checksum(short);
-        // A name that ends within a slot is followed by one zero, and then ones.
+        // A name that ends within a slot is followed by a zero, and then by 0xffff.
         let padded = part.iter().copied().chain([0]).chain(std::iter::repeat(0xffff));
         for (unit, at) in padded.zip(unit_offsets()) {
             slot[at..at + 2].copy_from_slice(&unit.to_le_bytes());
@@ -82,7 +82,7 @@ pub(super) fn long(name: &str, short: &ShortName) -> Vec<[u8; SLOT]> {
     slots
 }
 
-/// Where a long name's slot has its code units.
+/// Offsets of the code units in a long name's slot.
 fn unit_offsets() -> impl Iterator<Item = usize> {
     (1..11).chain(14..26).chain(28..32).step_by(2)
 }
@@ -92,7 +92,7 @@ pub(super) fn units(slot: &[u8; SLOT]) -> impl Iterator<Item = u16> + '_ {
     unit_offsets().map(|at| u16::from_le_bytes([slot[at], slot[at + 1]]))
 }
 
-/// Ties a long name to the short one after it.
+/// Checksum that links a long name to the short one after it.
 pub(super) fn checksum(short: &ShortName) -> u8 {
     short.iter().fold(0, |sum: u8, byte| sum.rotate_right(1).wrapping_add(*byte))
 }

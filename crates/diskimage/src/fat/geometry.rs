@@ -1,21 +1,21 @@
-//! How a FAT32 volume of some size is divided.
+//! Geometry of a FAT32 volume of a given size.
 
 use crate::SectorSize;
 use crate::fat::FatError;
 
-/// A volume of fewer clusters is FAT16. The specification's 65,525, and 16 more because it advises to stay that far
-/// away from the border: drivers are known to be off by a few.
+/// Minimum number of clusters; a volume with fewer is FAT16. The specification's 65,525, and 16 more because it
+/// advises to keep that distance: drivers are known to be off by a few.
 const MINIMUM_CLUSTERS: u64 = 65_525 + 16;
 
-/// Table entries have 28 bits, and the last numbers have other meanings.
+/// Maximum number of clusters: table entries have 28 bits, and the last values have other meanings.
 const MAXIMUM_CLUSTERS: u64 = 0x0fff_fff4;
 
-/// Sectors before the first table, at least.
+/// Minimum number of sectors before the first table.
 const RESERVED: u64 = 32;
 
 const FATS: u64 = 2;
 
-/// All numbers in sectors unless they say otherwise.
+/// Geometry of a volume. All numbers are in sectors unless stated otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Geometry {
     pub(super) sector: u64,
@@ -27,7 +27,7 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// Divides `size` bytes: 4 KiB clusters as Windows' format takes them (larger ones from 8 GiB), smaller ones
+    /// Chooses the geometry for `size` bytes: 4 KiB clusters as Windows uses (larger ones from 8 GiB), smaller ones
     /// where there would be too few.
     pub(super) fn choose(size: u64, sector_size: SectorSize) -> Result<Self, FatError> {
         let sector = sector_size.bytes();
@@ -54,32 +54,32 @@ impl Geometry {
     }
 
     fn divide(sector: u64, total: u64, per_cluster: u64) -> Option<Self> {
-        // Each sector of a table is for `sector / 4` clusters; two entries stand for no cluster.
+        // Each sector of a table describes `sector / 4` clusters; two entries are reserved.
         let free = total.checked_sub(RESERVED)?;
         let per_fat = (free + 2 * per_cluster).div_ceil(sector / 4 * per_cluster + FATS);
-        // More reserved sectors put the first cluster at a multiple of the cluster size.
+        // More reserved sectors align the first cluster to the cluster size.
         let before_data = (RESERVED + FATS * per_fat).next_multiple_of(per_cluster);
         let clusters = total.checked_sub(before_data)? / per_cluster;
         Some(Self { sector, total, reserved: before_data - FATS * per_fat, per_fat, per_cluster, clusters })
     }
 
-    /// Bytes per cluster.
+    /// Size of a cluster in bytes.
     pub(super) fn cluster_bytes(&self) -> u64 {
         self.per_cluster * self.sector
     }
 
-    /// Byte of the volume where table `number` (0 or 1) starts.
+    /// Offset in bytes of table `number` (0 or 1) in the volume.
     pub(super) fn fat_offset(&self, number: u64) -> u64 {
         (self.reserved + number * self.per_fat) * self.sector
     }
 
-    /// Byte of the volume where a cluster (2 is the first) starts.
+    /// Offset in bytes of a cluster (2 is the first) in the volume.
     pub(super) fn cluster_offset(&self, cluster: u64) -> u64 {
         (self.reserved + FATS * self.per_fat + (cluster - 2) * self.per_cluster) * self.sector
     }
 }
 
-/// Bytes of the smallest volume, rounded up to a MiB.
+/// Minimum size of a volume in bytes, rounded up to a MiB.
 pub(super) fn minimum_size(sector_size: SectorSize) -> u64 {
     let sector = sector_size.bytes();
     let per_fat = ((MINIMUM_CLUSTERS + 2) * 4).div_ceil(sector);

@@ -1,33 +1,33 @@
-//! Long names, and the 8.3 names that go with them.
+//! Long names and their 8.3 short names.
 
 use std::collections::{HashMap, HashSet};
 
-/// 8 characters and 3 of the extension, padded with spaces, as a directory stores them.
+/// 8 characters and 3 of the extension, padded with spaces, as stored in a directory.
 pub(super) type ShortName = [u8; 11];
 
-/// Why FAT does not hold a name.
+/// Reason why a name is not valid in FAT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameFlaw {
-    /// Bytes that are no text.
+    /// The name is not UTF-8.
     #[error("its name is not UTF-8")]
     NotUtf8,
-    /// Over 255 UTF-16 code units.
+    /// The name has more than 255 UTF-16 code units.
     #[error("its name is longer than 255 characters")]
     TooLong,
-    /// Control characters and those with a meaning to DOS.
+    /// A control character, or one with a special meaning in DOS.
     #[error("its name has the character {0:?}")]
     Character(char),
-    /// UEFI reads names as UCS-2.
+    /// A character outside of UCS-2, which UEFI uses for names.
     #[error(
         "its name has the character {0:?}, which firmware cannot read (it is outside of the basic multilingual plane)"
     )]
     NotUcs2(char),
-    /// Others would strip them.
+    /// A trailing dot or space, which other systems would strip.
     #[error("its name ends with a dot or a space")]
     TrailingDotOrSpace,
 }
 
-/// Checks a name and turns it into text.
+/// Checks a name and returns it as text.
 pub(super) fn check(name: &[u8]) -> Result<&str, NameFlaw> {
     let name = std::str::from_utf8(name).map_err(|_| NameFlaw::NotUtf8)?;
     for character in name.chars() {
@@ -47,17 +47,17 @@ pub(super) fn check(name: &[u8]) -> Result<&str, NameFlaw> {
     Ok(name)
 }
 
-/// What two names have in common that FAT takes for the same.
+/// Case-folded name: equal for names that FAT treats as the same.
 pub(super) fn fold(name: &str) -> String {
     name.chars().flat_map(char::to_uppercase).collect()
 }
 
-/// Whether a byte may be in a short name as it is.
+/// Whether a byte may be in a short name unchanged.
 pub(super) fn is_short_character(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"$%'-_@~`!(){}^#&".contains(&byte)
 }
 
-/// Hands out the short names of one directory, each once.
+/// Assigns unique short names in one directory.
 #[derive(Default)]
 pub(super) struct ShortNames {
     used: HashSet<ShortName>,
@@ -65,7 +65,7 @@ pub(super) struct ShortNames {
 }
 
 impl ShortNames {
-    /// For a directory with all of these names. Names that are short already, but for case, keep theirs.
+    /// For a directory with all of these names. Names that are valid short names, except for case, keep theirs.
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         Self { used: names.filter_map(exact).collect(), ..Self::default() }
     }
@@ -93,7 +93,7 @@ impl ShortNames {
     }
 }
 
-/// The short name that differs from the name in case at most, where there is one.
+/// The short name that differs from the name at most in case, if there is one.
 fn exact(name: &str) -> Option<ShortName> {
     let upper = name.to_ascii_uppercase();
     let (stem, extension) = upper.split_once('.').unwrap_or((&upper, ""));
@@ -119,7 +119,7 @@ fn join(stem: &[u8], extension: &[u8]) -> ShortName {
     short
 }
 
-/// The name as text, `BOOTX64.EFI`; what is not ASCII is shown as `_`.
+/// The name as text, `BOOTX64.EFI`; non-ASCII characters are shown as `_`.
 pub(super) fn display(short: &ShortName) -> String {
     let text = |part: &[u8]| {
         let part: String = part

@@ -1,4 +1,4 @@
-//! What a tree becomes, before it is known how large clusters are.
+//! Converts a tree to directories and files of known sizes, before the cluster size is known.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::entry::{self, ATTRIBUTE_ARCHIVE, ATTRIBUTE_DIRECTORY, ATTRIBUTE_VOLUM
 use super::geometry::Geometry;
 use super::name::{self, ShortName, ShortNames};
 
-/// Slots in a directory, at most (specification, "Directory structure").
+/// Maximum number of slots in a directory (specification, "Directory structure").
 const MAX_SLOTS: usize = 65_536;
 
-/// All files and directories, in the tree's order; the root directory is the first.
+/// All files and directories in the tree's order, with the root directory first.
 pub(super) struct Plan<'a> {
     pub(super) nodes: Vec<Planned<'a>>,
     label: Option<ShortName>,
@@ -55,7 +55,7 @@ impl<'a> Plan<'a> {
             if !path.is_empty() {
                 let slash = path.iter().rposition(|byte| *byte == b'/');
                 let name = slash.map_or(path, |slash| &path[slash + 1..]);
-                // A tree has parents before what is in them.
+                // In a tree, parents come before their children.
                 parent = directories.get(slash.map_or(&b""[..], |slash| &path[..slash])).copied().unwrap_or(0);
                 let name = name::check(name).map_err(|flaw| FatError::Name { path: text.clone(), flaw })?;
                 names[parent].push((name, nodes.len()));
@@ -81,17 +81,17 @@ impl<'a> Plan<'a> {
         Ok(Self { nodes, label })
     }
 
-    /// Clusters that all nodes take.
+    /// Number of clusters of all nodes.
     pub(super) fn clusters(&self, cluster_bytes: u64) -> u64 {
         self.nodes.iter().map(|node| node.clusters(cluster_bytes)).sum()
     }
 
-    /// Bytes of all nodes.
+    /// Size of all nodes in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.nodes.iter().map(Planned::bytes).sum()
     }
 
-    /// The first cluster of each node: one run after the other, 0 for empty files.
+    /// First cluster of each node: consecutive runs, 0 for empty files.
     pub(super) fn place(&self, geometry: &Geometry) -> Vec<u32> {
         let mut next = 2;
         let place = |node: &Planned| {
@@ -103,7 +103,7 @@ impl<'a> Plan<'a> {
         self.nodes.iter().map(place).collect()
     }
 
-    /// The bytes of a directory whose children are in these places.
+    /// Encodes a directory whose children have these first clusters.
     pub(super) fn directory(&self, node: usize, children: &[Child], places: &[u32], when: DosTime) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.nodes[node].bytes() as usize);
         let mut add = |slot: [u8; SLOT]| bytes.extend_from_slice(&slot);
@@ -128,7 +128,7 @@ impl<'a> Plan<'a> {
         bytes
     }
 
-    /// The label, as the boot sector has it too.
+    /// The label, as in the boot sector.
     pub(super) fn label(&self) -> &ShortName {
         self.label.as_ref().unwrap_or(b"NO NAME    ")
     }
@@ -138,7 +138,7 @@ impl Planned<'_> {
     pub(super) fn bytes(&self) -> u64 {
         match &self.kind {
             Kind::File(content) => content.len(),
-            // The root directory has a cluster even when nothing is in it.
+            // The root directory has a cluster even if it is empty.
             Kind::Directory { slots, .. } => (*slots).max(1) as u64 * SLOT as u64,
         }
     }

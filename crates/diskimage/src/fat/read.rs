@@ -1,4 +1,4 @@
-//! Reading FAT32 volumes that anybody may have written.
+//! Reads untrusted FAT32 volumes.
 
 use std::collections::HashSet;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -6,34 +6,34 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use super::entry::{self, ATTRIBUTE_DIRECTORY, ATTRIBUTE_LONG, ATTRIBUTE_VOLUME, LAST_LONG, SLOT};
 use super::name::{self, ShortName};
 
-/// Names in a volume that we list, at most.
+/// Maximum number of names that are listed in a volume.
 const MAX_ENTRIES: usize = 1 << 20;
-/// Bytes of a directory, at most (specification, "Directory structure").
+/// Maximum size of a directory in bytes (specification, "Directory structure").
 const MAX_DIRECTORY: u64 = 65_536 * SLOT as u64;
 /// Bytes of a table that are read at once.
 const TABLE_WINDOW: u64 = 4096;
 
-/// Why a volume cannot be read.
+/// A volume that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// Reading the disk failed.
     #[error("reading the FAT file system")]
     Io(#[from] io::Error),
-    /// Another file system, or FAT12 or FAT16, or damage to the boot sector.
+    /// It is another file system, FAT12 or FAT16, or the boot sector is damaged.
     #[error("this is no FAT32 file system: {0}")]
     NotFat32(&'static str),
-    /// Damage to a table or directory.
+    /// A table or directory is damaged.
     #[error("the FAT file system is damaged at {path:?}: {flaw}")]
     Damaged {
-        /// The path in the volume.
+        /// Path in the volume.
         path: String,
-        /// What is wrong.
+        /// Description of the damage.
         flaw: &'static str,
     },
-    /// No such path.
+    /// The path does not exist.
     #[error("{0:?} is not in the file system")]
     NotFound(String),
-    /// Only files have bytes.
+    /// The path is a directory, which has no content.
     #[error("{0:?} is a directory")]
     IsDirectory(String),
 }
@@ -41,11 +41,11 @@ pub enum ReadError {
 /// A file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Relative to the root, `EFI/BOOT/BOOTX64.EFI`.
+    /// Path relative to the root, `EFI/BOOT/BOOTX64.EFI`.
     pub path: String,
     /// Whether it is a directory.
     pub is_directory: bool,
-    /// Bytes; 0 for directories.
+    /// Size in bytes; 0 for directories.
     pub size: u64,
     cluster: u32,
 }
@@ -68,7 +68,7 @@ impl<R: Read + Seek> Volume<R> {
     /// Opens the volume that starts at byte `offset` of a disk or image.
     ///
     /// # Errors
-    /// When reading fails or this is no FAT32 volume.
+    /// If reading fails or this is not a FAT32 volume.
     pub fn open(mut disk: R, offset: u64) -> Result<Self, ReadError> {
         let end = disk.seek(SeekFrom::End(0))?;
         let available = end.checked_sub(offset).ok_or(ReadError::NotFat32("it would start after the disk's end"))?;
@@ -94,7 +94,7 @@ impl<R: Read + Seek> Volume<R> {
         if le16(22) != 0 || le16(17) != 0 || le16(19) != 0 {
             return flaw("it is FAT12 or FAT16");
         }
-        // Each fits 32 bits, so that nothing here overflows 64.
+        // Each fits in 32 bits, so nothing here overflows 64.
         let (total, per_fat, root) = (u64::from(le32(32)), u64::from(le32(36)), le32(44));
         let before_data = reserved + fats * per_fat;
         let Some(data) = total.checked_sub(before_data) else { return flaw("its tables are larger than itself") };
@@ -123,10 +123,11 @@ impl<R: Read + Seek> Volume<R> {
         self.serial
     }
 
-    /// Everything in the volume, directories before what is in them, otherwise in the order of the directories.
+    /// All files and directories of the volume, parents before their children, otherwise in the order of the
+    /// directories.
     ///
     /// # Errors
-    /// When reading fails or a directory is damaged.
+    /// If reading fails or a directory is damaged.
     pub fn list(&mut self) -> Result<Vec<Entry>, ReadError> {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
@@ -145,10 +146,10 @@ impl<R: Read + Seek> Volume<R> {
         Ok(found)
     }
 
-    /// The bytes of the file at a path; case is ignored, as FAT does.
+    /// Reads the file at a path; case is ignored, as in FAT.
     ///
     /// # Errors
-    /// When there is no such file, reading fails or the volume is damaged.
+    /// If the file does not exist, reading fails or the volume is damaged.
     pub fn read(&mut self, path: &str) -> Result<Vec<u8>, ReadError> {
         let mut found = None;
         let mut cluster = self.root;
@@ -186,7 +187,7 @@ impl<R: Read + Seek> Volume<R> {
         Ok(bytes)
     }
 
-    /// `seen` has the clusters of all directories so far: none belongs to two, nor twice to one.
+    /// `seen` has the clusters of all directories so far: a cluster must not occur twice.
     fn directory(&mut self, path: &str, first: u32, seen: &mut HashSet<u32>) -> Result<Vec<Entry>, ReadError> {
         let mut bytes = Vec::new();
         let mut next = Some(first);
@@ -235,7 +236,7 @@ impl<R: Read + Seek> Volume<R> {
         Err(damaged(path, "it refers to a cluster that is not there"))
     }
 
-    /// The cluster after one that has been [checked](Self::check).
+    /// The cluster after one that was [checked](Self::check).
     fn next(&mut self, cluster: u32, path: &str) -> Result<Option<u32>, ReadError> {
         let at = u64::from(cluster) * 4;
         let (start, within) = (at - at % TABLE_WINDOW, (at % TABLE_WINDOW) as usize);
@@ -276,7 +277,7 @@ fn new_entry(directory: &str, slot: &[u8; SLOT], is_directory: bool, long: &Long
     Ok(Entry { path, is_directory, size: if is_directory { 0 } else { size.into() }, cluster })
 }
 
-/// The slots of a long name, while they are read.
+/// Collects the slots of a long name.
 #[derive(Default)]
 pub(super) struct LongName {
     /// In the order of the directory: the end of the name first.

@@ -1,4 +1,4 @@
-//! Writing the volume: boot sectors, tables, and each node in its run of clusters.
+//! Writes the volume: boot sectors, tables, and each node as a run of clusters.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,21 +18,21 @@ const BACKUP_SECTOR: u64 = 6;
 const END_OF_CHAIN: u32 = 0x0fff_ffff;
 const BUFFER: usize = 1 << 20;
 
-/// What a volume has become.
+/// Result of writing a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// Bytes per cluster.
+    /// Cluster size in bytes.
     pub cluster_size: u64,
-    /// Clusters for files and directories in all.
+    /// Number of clusters for files and directories.
     pub clusters: u64,
-    /// Of these, clusters that nothing is in.
+    /// Number of these that are free.
     pub free_clusters: u64,
 }
 
-/// Bytes, a whole number of MiB, of the smallest partition that holds a tree.
+/// Minimum size of a partition that holds a tree, in bytes, a whole number of MiB.
 ///
 /// # Errors
-/// When no partition does; see [`FatError`].
+/// If no partition can hold it; see [`FatError`].
 pub fn required_size(tree: &FileTree, sector_size: SectorSize) -> Result<u64, FatError> {
     fitting_size(&Plan::new(tree, Some("LABEL"))?, sector_size)
 }
@@ -50,12 +50,12 @@ fn fitting_size(plan: &Plan, sector_size: SectorSize) -> Result<u64, FatError> {
 }
 
 /// Writes a FAT32 volume with all directories and files of `tree` at `offset` of `image`. Free clusters are not
-/// written: in a sparse image they stay holes. Everything else is, zeros too, so that what was there before does not
-/// matter. An image that ends before the volume does is made longer. Owners, modes, links' identity and extended
-/// attributes are lost, since FAT has none; hard links become copies.
+/// written: in a sparse image they stay holes. Everything else is, including zeros, so the previous content does not
+/// matter. The image is extended if it is too short. Owners, modes, link identity and extended attributes are lost,
+/// since FAT has none; hard links become copies.
 ///
 /// # Errors
-/// When FAT cannot hold the tree, or it does not fit, or reading or writing fails; see [`FatError`].
+/// If FAT cannot hold the tree, or it does not fit, or reading or writing fails; see [`FatError`].
 pub fn write(
     tree: &FileTree,
     image: &File,
@@ -120,7 +120,7 @@ pub fn write(
     })
 }
 
-/// The volume's place in the image.
+/// The part of the image that the volume is written to.
 struct Output<'a> {
     image: &'a File,
     offset: u64,
@@ -208,7 +208,7 @@ fn info_sector(free: u64, next: u64, clusters: u64) -> Vec<u8> {
     info.0
 }
 
-/// The table up to its last entry in use; all others are zero, that is, free.
+/// The table up to its last used entry; all others are zero, that is, free.
 fn table(plan: &Plan, geometry: &Geometry) -> Vec<u8> {
     let mut table = Vec::new();
     let mut add = |entry: u32| table.extend_from_slice(&entry.to_le_bytes());

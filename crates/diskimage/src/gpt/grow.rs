@@ -1,10 +1,10 @@
-//! Growing the last partition to the end of the disk it is on, such that a power cut at any point does no harm.
+//! Grows the last partition to the end of its disk, safely against a power cut at any point.
 //!
-//! An image that was written to a larger disk has its backup table where the image ended, which is where the grown
-//! partition will have content. So both tables have to change. What makes that safe is that the primary table, the only
-//! one that Linux looks at, is whole at any time: its new entries go to a place beside the old ones, and the header,
-//! a single sector that a disk writes whole or not at all, then points at them. The same once more brings them back to
-//! where everybody expects them.
+//! An image that was written to a larger disk has its backup table where the image ended, which will be inside the
+//! grown partition. So both tables have to change. This is safe because the primary table, the only one that Linux
+//! reads, is valid at any time: its new entries are written to a place beside the old ones, and the header, a single
+//! sector that a disk writes completely or not at all, then points to them. The same procedure moves them back to
+//! their standard place.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -15,35 +15,35 @@ use super::{Copies, GptError, Partition, read};
 use crate::SectorSize;
 use crate::layout::ALIGNMENT;
 
-/// Where headers are, by the number of their sector, and where the specification has the entries behind it.
+/// Sector number of the primary header, and of the entries after it by the specification.
 const PRIMARY: u64 = 1;
 const ENTRIES: u64 = 2;
 
-/// Writes that grow a partition.
+/// The writes that grow a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Growth {
-    /// The partition as it will be. Its size is unchanged where only the tables have to be tidied up.
+    /// The partition as it will be. Its size is unchanged if only the tables have to be fixed.
     pub partition: Partition,
-    /// What to write. Each has to be on the disk before the next one begins.
+    /// Writes in order. Each has to be on the disk before the next one begins.
     pub steps: Vec<Step>,
 }
 
-/// Bytes that go to one place.
+/// One write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What it is, for errors.
+    /// Description for errors.
     pub what: &'static str,
-    /// Bytes from the start of the disk.
+    /// Offset from the start of the disk in bytes.
     pub offset: u64,
-    /// Whole sectors.
+    /// Data: whole sectors.
     pub bytes: Vec<u8>,
 }
 
 impl Growth {
-    /// Writes each step and waits until the disk has it.
+    /// Performs each step and waits until it is on the disk.
     ///
     /// # Errors
-    /// What writing says. The disk still has a whole partition table, the old one or the new one.
+    /// If writing fails. The disk still has a valid partition table, the old one or the new one.
     pub fn write(&self, disk: &File) -> Result<(), GptError> {
         for step in &self.steps {
             let written = disk.write_all_at(&step.bytes, step.offset).and_then(|()| disk.sync_data());
@@ -53,12 +53,12 @@ impl Growth {
     }
 }
 
-/// How to grow the partition of that number to the end of the disk, a whole [`ALIGNMENT`]. `None` if it is there
+/// Plans how to grow partition `number` to the end of the disk, rounded down to [`ALIGNMENT`]. `None` if it is there
 /// already and both tables are in their places.
 ///
 /// # Errors
-/// If the disk has no whole primary table, the partition is not its last one, there is no room for a second copy of the
-/// entries before the first partition, or reading fails.
+/// If the disk has no valid primary table, the partition is not its last one, there is no room for a second copy of
+/// the entries before the first partition, or reading fails.
 pub fn plan_growth(disk: &mut (impl Read + Seek), number: u32) -> Result<Option<Growth>, GptError> {
     let size = disk.seek(SeekFrom::End(0))?;
     let table = read(disk)?;
@@ -93,7 +93,7 @@ pub fn plan_growth(disk: &mut (impl Read + Seek), number: u32) -> Result<Option<
     Ok(Some(Growth { partition: grown, steps }))
 }
 
-/// A table as raw bytes, so that what we do not know of stays as it is. Fields: UEFI 2.10, table 5.5.
+/// A table as raw bytes, so that unknown fields are preserved. Fields: UEFI 2.10, table 5.5.
 struct Header {
     sector_size: SectorSize,
     bytes: Vec<u8>,
@@ -107,7 +107,7 @@ struct Header {
 }
 
 impl Header {
-    /// The primary, which [`read`] has found to be whole.
+    /// Reads the primary table, which [`read`] has found to be valid.
     fn read(disk: &mut (impl Read + Seek), sector_size: SectorSize) -> Result<Self, GptError> {
         let sector = sector_size.bytes();
         let mut bytes = vec![0; sector as usize];
@@ -133,7 +133,7 @@ impl Header {
         (self.entries.len() as u64).div_ceil(self.sector_size.bytes())
     }
 
-    /// The last sector of a partition (UEFI 2.10, table 5.6).
+    /// Sets the last sector of a partition (UEFI 2.10, table 5.6).
     fn set_last(&mut self, number: u32, last: u64) {
         let at = (number as usize).saturating_sub(1) * self.entry_size + 40;
         if let Some(field) = self.entries.get_mut(at..at + 8) {
@@ -153,7 +153,7 @@ impl Header {
         ]
     }
 
-    /// Moves the entries to a free place; if that is not where everybody expects them, then back there.
+    /// Moves the entries to a free place; if that is not their standard place, then back there.
     fn primary_steps(&self, first_partition: u64) -> Result<Vec<Step>, GptError> {
         let usual_is_free = self.entries_at >= ENTRIES + self.entry_sectors();
         let mut places = vec![ENTRIES];
@@ -187,7 +187,7 @@ impl Header {
         bytes
     }
 
-    /// A header's sector with its checksums.
+    /// Encodes a header's sector with its checksums.
     fn seal(&self, here: u64, other: u64, entries_at: u64, first_usable: u64) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
@@ -202,7 +202,8 @@ impl Header {
     }
 }
 
-/// The record that covers the disk for those who know no GPT (UEFI 2.10, section 5.2.3), if its length has changed.
+/// The protective MBR, which covers the disk for tools without GPT support (UEFI 2.10, section 5.2.3), if its length
+/// has changed.
 fn protective_mbr(
     disk: &mut (impl Read + Seek),
     sector_size: SectorSize,

@@ -1,9 +1,9 @@
 //! GUID partition tables (UEFI 2.10, chapter 5).
 //!
-//! The `gpt` crate writes them: given partitions and a disk GUID of our own, its tables are right for both sector
-//! sizes (sgdisk finds no problem) and the same every time. It does not read them here: it panics when a table's
-//! entries are not 128 bytes long, does not fall back to the backup when only the primary's entries are damaged,
-//! and has to be told the sector size. [`read()`] does all three, and so checks the writer independently.
+//! The `gpt` crate writes them: given partitions and a disk GUID, its tables are right for both sector sizes (sgdisk
+//! finds no problem) and the same every time. It does not read them here: it panics if a table's entries are not 128
+//! bytes long, does not fall back to the backup if only the primary's entries are damaged, and has to be told the
+//! sector size. [`read()`] handles all three, and so checks the writer independently.
 
 mod grow;
 mod read;
@@ -19,35 +19,35 @@ pub use write::write;
 
 use crate::{Guid, SectorSize};
 
-/// Entries in the tables we write, the least that the specification allows.
+/// Number of entries in the tables we write: the minimum of the specification.
 pub const MAX_PARTITIONS: usize = 128;
 
-/// UTF-16 code units in a partition's name.
+/// Maximum length of a partition's name in UTF-16 code units.
 pub const NAME_UNITS: usize = 36;
 
-/// A partition in its place.
+/// A partition with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// What it is for; see [`types`].
+    /// Type; see [`types`].
     pub type_guid: Guid,
-    /// Its own name, unique in the world (`PARTUUID`).
+    /// Globally unique identifier (`PARTUUID`).
     pub unique_guid: Guid,
-    /// Its readable name (`PARTLABEL`), at most [`NAME_UNITS`] UTF-16 code units.
+    /// Name (`PARTLABEL`), at most [`NAME_UNITS`] UTF-16 code units.
     pub name: String,
-    /// Bytes from the start of the disk.
+    /// Offset from the start of the disk in bytes.
     pub start: u64,
     /// Length in bytes.
     pub size: u64,
-    /// Flags.
+    /// Attribute flags.
     pub attributes: Attributes,
 }
 
-/// A partition's 64 attribute bits (UEFI 2.10, table 5.8; bits 48 and up mean what the type says).
+/// A partition's 64 attribute bits (UEFI 2.10, table 5.8; the meaning of bits 48 and up depends on the type).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Attributes(pub u64);
 
 impl Attributes {
-    /// Bit 0: the machine needs the partition to work; tools should leave it alone.
+    /// Bit 0: the platform needs the partition; tools should not change it.
     pub const REQUIRED: Self = Self(1);
     /// Bit 59, "growfs" of the Discoverable Partitions Specification: the file system may be grown to the size of
     /// its partition when mounted. For file systems that are written to only.
@@ -58,13 +58,13 @@ impl Attributes {
     /// example by the installed system of a machine that the stick is plugged into.
     pub const NO_AUTO: Self = Self(1 << 63);
 
-    /// These bits and those.
+    /// The union of both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether all of those bits are among these.
+    /// Whether all bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -80,91 +80,91 @@ pub mod types {
     pub const ROOT_X86_64: Guid = Guid::from_u128(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709);
     /// Root file system for 64-bit ARM.
     pub const ROOT_ARM64: Guid = Guid::from_u128(0xb921_b045_1df0_41c3_af44_4c6f_280d_3fae);
-    /// Any other Linux file system. The type for data of an appliance: the specification's `/var` is mounted only
-    /// when its GUID is a hash of the machine id, which a stick that boots on any machine does not have, and its
-    /// `/srv` and `/home` are mounted by whatever system discovers them; this type is left to whom it belongs.
+    /// Any other Linux file system. Used for the data of an appliance: the specification's `/var` is mounted only if
+    /// its GUID is a hash of the machine id, which a stick that boots on any machine does not have, and any system
+    /// that discovers its `/srv` and `/home` mounts them; partitions of this type are not mounted automatically.
     pub const LINUX_GENERIC: Guid = Guid::from_u128(0x0fc6_3daf_8483_4772_8e79_3d69_d847_7de4);
-    /// `/var`; its unique GUID has to be derived from the machine id.
+    /// File system for `/var`; its unique GUID has to be derived from the machine id.
     pub const LINUX_VAR: Guid = Guid::from_u128(0x4d21_b016_b534_45c2_a9fb_5c16_e091_fd2d);
 }
 
-/// Why a partition table cannot be written or read.
+/// A partition table that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum GptError {
     /// Reading or writing the disk failed.
     #[error("accessing the partition table")]
     Io(#[from] io::Error),
-    /// The writer refused.
+    /// The `gpt` crate failed to write the table.
     #[error("writing the partition table: {0}")]
     Write(String),
-    /// A partition is no multiple of the sector size.
+    /// A partition is not aligned to the sector size.
     #[error(
         "partition {name:?} (at {start}, {size} bytes) does not start and end at multiples of the sector size, {sector_size} bytes"
     )]
     Unaligned {
-        /// Its name.
+        /// Partition name.
         name: String,
-        /// Its first byte.
+        /// Offset of the first byte.
         start: u64,
-        /// Its length.
+        /// Size in bytes.
         size: u64,
-        /// Bytes per sector.
+        /// Sector size of the disk.
         sector_size: SectorSize,
     },
-    /// A partition reaches into the tables, over the end, or into another one.
+    /// A partition overlaps the tables or another one, or exceeds the disk.
     #[error(
         "partition {name:?} (at {start}, {size} bytes) overlaps another one or the partition tables of a disk of {disk_size} bytes"
     )]
     Overlap {
-        /// Its name.
+        /// Partition name.
         name: String,
-        /// Its first byte.
+        /// Offset of the first byte.
         start: u64,
-        /// Its length.
+        /// Size in bytes.
         size: u64,
-        /// Bytes of the disk.
+        /// Size of the disk in bytes.
         disk_size: u64,
     },
-    /// The disk cannot be divided into sectors.
+    /// The disk's size is not a multiple of the sector size.
     #[error("a disk of {disk_size} bytes is no multiple of the sector size, {sector_size} bytes")]
     DiskSize {
-        /// Bytes of the disk.
+        /// Size of the disk in bytes.
         disk_size: u64,
-        /// Bytes per sector.
+        /// Sector size of the disk.
         sector_size: SectorSize,
     },
     /// More than [`MAX_PARTITIONS`], a name over [`NAME_UNITS`], or two equal GUIDs.
     #[error(transparent)]
     Layout(#[from] crate::layout::LayoutError),
-    /// A partition that was to grow does not exist.
+    /// The partition to grow does not exist.
     #[error("there is no partition {0}")]
     NoSuchPartition(u32),
-    /// A partition that was to grow has another one behind it.
+    /// The partition to grow is not the last one.
     #[error("partition {0:?} cannot grow: another one lies behind it")]
     NotLast(String),
-    /// The disk is too full for a second copy of the entries.
+    /// There is no room on the disk for a second copy of the entries.
     #[error("there is no room for a second copy of the partition table before the first partition")]
     NoRoom,
-    /// What was to grow has only its backup left.
+    /// The disk of the partition to grow has only a valid backup table.
     #[error("the primary partition table is damaged ({0}): repair it first, for example with `sgdisk -e`")]
     PrimaryDamaged(&'static str),
-    /// Writing a step of growing failed.
+    /// A step of growing failed.
     #[error("writing {what}")]
     Grow {
-        /// Which part.
+        /// Description of the step.
         what: &'static str,
-        /// What the system said.
+        /// Cause.
         source: io::Error,
     },
-    /// No table, for any sector size, at the start or at the end.
+    /// There is no table, for any sector size, at the start or at the end.
     #[error("there is no GUID partition table")]
     NotFound,
-    /// Tables are there, and none is whole.
+    /// There are tables, but both are damaged.
     #[error("both partition tables are damaged: the primary's {primary}, the backup's {backup}")]
     Damaged {
-        /// What is wrong with the primary table.
+        /// Damage of the primary table.
         primary: &'static str,
-        /// What is wrong with the backup table.
+        /// Damage of the backup table.
         backup: &'static str,
     },
 }

@@ -1,46 +1,46 @@
-//! Reading partition tables from disks that anybody may have written.
+//! Reads untrusted partition tables.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use super::{Attributes, GptError, NAME_UNITS, Partition};
 use crate::{Guid, SectorSize};
 
-/// Most bytes of entries we read: 512 KiB, 32 times what anybody writes.
+/// Maximum size of the entries in bytes: 512 KiB, 32 times the usual size.
 const MAX_ENTRY_BYTES: u64 = 512 << 10;
 
-/// Which of the two tables on a disk are whole.
+/// Validity of the two tables on a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {
-    /// Primary and backup, saying the same.
+    /// Both are valid and have the same content.
     Both,
-    /// Both, and they differ; the primary's word counts.
+    /// Both are valid but differ; the primary counts.
     Different,
-    /// The primary only; the backup's flaw. Usual where an image was written to a larger disk or cut short.
+    /// Only the primary is valid; with the backup's flaw. Usual if an image was written to a larger disk or truncated.
     OnlyPrimary(&'static str),
-    /// The backup only; the primary's flaw. Firmware may or may not boot this.
+    /// Only the backup is valid; with the primary's flaw. Firmware may or may not boot this.
     OnlyBackup(&'static str),
 }
 
 /// A partition table as read from a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// In which the table counts.
+    /// Sector size in which the table counts.
     pub sector_size: SectorSize,
-    /// Name of the disk.
+    /// GUID of the disk.
     pub disk_guid: Guid,
-    /// Entries in use, by their number (from 1) and so in the order of the table.
+    /// Used entries with their number (from 1), in the order of the table.
     pub partitions: Vec<(u32, Partition)>,
-    /// Which tables are whole.
+    /// Validity of the two tables.
     pub copies: Copies,
 }
 
 /// Reads the partition table of a disk or image, trying both sector sizes.
 ///
-/// Headers and entries are believed only where their checksums are right, and partitions only where they are inside
-/// the disk's usable range.
+/// Headers and entries are used only if their checksums are right, and partitions only if they are inside the disk's
+/// usable range.
 ///
 /// # Errors
-/// [`GptError::NotFound`], [`GptError::Damaged`], or what reading says.
+/// [`GptError::NotFound`], [`GptError::Damaged`], or an error of reading.
 pub fn read(disk: &mut (impl Read + Seek)) -> Result<Table, GptError> {
     let size = disk.seek(SeekFrom::End(0))?;
     let mut damaged = None;
@@ -168,7 +168,7 @@ pub(super) fn read_exact_at(disk: &mut (impl Read + Seek), bytes: &mut [u8], off
     })
 }
 
-/// `bytes` is at least 92 long, and `at` a constant below.
+/// `bytes` has at least 92 bytes, and `at` is a constant below that.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     std::array::from_fn(|index| bytes[at + index])
 }

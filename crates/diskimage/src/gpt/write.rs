@@ -1,4 +1,4 @@
-//! Writing a protective MBR and both partition tables.
+//! Writes a protective MBR and both partition tables.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,10 +17,10 @@ use crate::{Guid, SectorSize};
 /// final length or a device. Entry numbers follow the order of `partitions`.
 ///
 /// A stick is usually larger than the image that was flashed to it: writing the [table](super::Table) that was read
-/// from it once more moves the backup to its end.
+/// from it again moves the backup to its end.
 ///
 /// # Errors
-/// When a partition has no place or no name there, or writing fails; see [`GptError`].
+/// If a partition does not fit there or its name is not valid, or writing fails; see [`GptError`].
 pub fn write(disk: &File, disk_guid: Guid, sector_size: SectorSize, partitions: &[Partition]) -> Result<(), GptError> {
     let disk_size = (&*disk).seek(SeekFrom::End(0))?; // a device's metadata has no length
     check(disk_size, sector_size, partitions)?;
@@ -30,7 +30,7 @@ pub fn write(disk: &File, disk_guid: Guid, sector_size: SectorSize, partitions: 
     };
     let entries: BTreeMap<_, _> = (1..).zip(partitions.iter().map(|part| entry(part, sector_size))).collect();
 
-    // What the MBR cannot say is said as its largest number (UEFI 2.10, section 5.2.3).
+    // Sizes too large for the MBR are stored as its largest number (UEFI 2.10, section 5.2.3).
     let sectors_after_mbr = u32::try_from(disk_size / sector_size.bytes() - 1).unwrap_or(u32::MAX);
     ProtectiveMBR::with_lb_size(sectors_after_mbr).overwrite_lba0(&mut &*disk).map_err(refused)?;
     let mut table = gpt::GptConfig::new()
@@ -62,7 +62,7 @@ fn entry(partition: &Partition, sector_size: SectorSize) -> gpt::partition::Part
     }
 }
 
-/// The `gpt` crate believes what it is told.
+/// Checks the partitions: the `gpt` crate does not.
 fn check(disk_size: u64, sector_size: SectorSize, partitions: &[Partition]) -> Result<(), GptError> {
     let sector = sector_size.bytes();
     if !disk_size.is_multiple_of(sector) {

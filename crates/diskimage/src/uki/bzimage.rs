@@ -1,7 +1,7 @@
 //! The header of a Linux kernel for x86 (kernel documentation, "The Linux/x86 Boot Protocol").
 
 /// Release of the kernel in a bzImage, as `uname -r` prints it: the first word of the version text that field
-/// `kernel_version` (0x20e) points to. `None` where this is no bzImage of boot protocol 2.00 or later.
+/// `kernel_version` (0x20e) points to. `None` if this is not a bzImage of boot protocol 2.00 or later.
 pub fn bzimage_version(kernel: &[u8]) -> Option<&str> {
     if kernel.get(0x202..0x206)? != b"HdrS" {
         return None;
@@ -19,8 +19,8 @@ pub fn bzimage_version(kernel: &[u8]) -> Option<&str> {
     Some(release)
 }
 
-/// Longest command line in bytes that the kernel in a bzImage takes, field `cmdline_size` (0x238); what is longer is
-/// cut off without a word. `None` where this is no bzImage of boot protocol 2.06 or later.
+/// Maximum length in bytes of the command line for the kernel in a bzImage, field `cmdline_size` (0x238); the kernel
+/// silently cuts off longer ones. `None` if this is not a bzImage of boot protocol 2.06 or later.
 pub(super) fn longest_cmdline(kernel: &[u8]) -> Option<u32> {
     let protocol = u16::from_le_bytes(*kernel.get(0x206..)?.first_chunk()?);
     if kernel.get(0x202..0x206)? != b"HdrS" || protocol < 0x0206 {

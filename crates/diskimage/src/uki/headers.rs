@@ -1,19 +1,19 @@
-//! The headers of a 64-bit PE program, as far as appending sections needs them (PE format, "COFF File Header",
-//! "Optional Header", "Section Table").
+//! Headers of a 64-bit PE program, as far as needed for appending sections (PE format, "COFF File Header", "Optional
+//! Header", "Section Table").
 
 use super::UkiError;
 
-/// Bytes of a section's header.
+/// Size of a section header in bytes.
 pub(super) const SECTION_HEADER: usize = 40;
 
 /// `IMAGE_SCN_CNT_CODE | IMAGE_SCN_MEM_READ`
 pub(super) const CODE: u32 = 0x4000_0020;
 /// `IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ`
 pub(super) const DATA: u32 = 0x4000_0040;
-/// `IMAGE_DLLCHARACTEISTICS_NX_COMPAT`: keeps writable memory from being executed.
+/// `IMAGE_DLLCHARACTEISTICS_NX_COMPAT`: writable memory is not executable.
 const NX_COMPAT: u16 = 0x0100;
 
-/// A copy of a program's headers that can be changed, and where the fields are.
+/// A modifiable copy of a program's headers, with the positions of the fields.
 pub(super) struct Headers {
     pub(super) bytes: Vec<u8>,
     coff: usize,
@@ -63,7 +63,7 @@ impl Headers {
         if optional_size < 112 + 5 * 8 {
             return Err(UkiError::Stub("its optional header is too short"));
         }
-        // NumberOfRvaAndSizes: what says whether there is a signature has to be among the data directories.
+        // NumberOfRvaAndSizes: the signature's entry has to be among the data directories.
         let Some(directories) = le(optional + 108).map(|count| count as usize) else { return Err(short) };
         if directories < 5 || directories > (optional_size - 112) / 8 {
             return Err(UkiError::Stub("its number of data directories is impossible"));
@@ -109,7 +109,7 @@ impl Headers {
         (0..count).map(header).collect()
     }
 
-    /// Sections that could be added before the first section's bytes begin.
+    /// Number of section headers that can be added before the first section's bytes begin.
     pub(super) fn room(&self) -> usize {
         let sections = self.sections();
         let first =
@@ -119,14 +119,14 @@ impl Headers {
         most.min(usize::from(u16::MAX)).saturating_sub(sections.len())
     }
 
-    /// Adds a section's header; there has to be [room](Self::room).
+    /// Adds a section header; there has to be [room](Self::room).
     pub(super) fn add(&mut self, section: &SectionHeader) {
         let count = self.u16(self.coff + 2);
         let at = self.table + usize::from(count) * SECTION_HEADER;
         self.bytes[at..at + SECTION_HEADER].fill(0);
         self.put(self.coff + 2, &(count + 1).to_le_bytes());
         self.set(usize::from(count), section);
-        // Sizes of all code and of all data; nothing depends on them.
+        // Sums of the sizes of all code and all data; they are informational only.
         let sum = if section.characteristics == CODE { self.optional + 4 } else { self.optional + 8 };
         self.put(sum, &self.u32(sum).saturating_add(section.virtual_size).to_le_bytes());
         let end = section.virtual_address.saturating_add(section.virtual_size);
@@ -134,7 +134,7 @@ impl Headers {
         self.put(self.optional + 56, &image.to_le_bytes());
     }
 
-    /// Changes the header of a section that is there.
+    /// Changes an existing section header.
     pub(super) fn set(&mut self, index: usize, section: &SectionHeader) {
         let at = self.table + index * SECTION_HEADER;
         self.put(at, &section.name);
@@ -145,12 +145,12 @@ impl Headers {
         self.put(at + 36, &section.characteristics.to_le_bytes());
     }
 
-    /// Whether there is a signature.
+    /// Whether the program is signed.
     pub(super) fn is_signed(&self) -> bool {
         self.u32(self.optional + 112 + 4 * 8) != 0
     }
 
-    /// The checksum is for drivers of Windows; EFI does not look at it, and 0 means that there is none.
+    /// Clears the checksum: it is for Windows drivers; EFI ignores it, and 0 means that there is none.
     pub(super) fn clear_checksum(&mut self) {
         self.put(self.optional + 64, &[0; 4]);
     }
@@ -159,7 +159,7 @@ impl Headers {
         self.u16(self.optional + 70) & NX_COMPAT != 0
     }
 
-    /// For a kernel that does not get along with memory that is either writable or executable.
+    /// Clears the flag for a kernel that does not support memory being either writable or executable.
     pub(super) fn clear_nx_compatible(&mut self) {
         let flags = self.u16(self.optional + 70) & !NX_COMPAT;
         self.put(self.optional + 70, &flags.to_le_bytes());

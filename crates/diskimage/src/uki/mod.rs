@@ -1,8 +1,8 @@
-//! Unified kernel images: one EFI program of a boot stub, a kernel, its initramfs and what they need to know (UAPI
+//! Unified kernel images: one EFI program of a boot stub, a kernel, its initramfs and their configuration (UAPI
 //! Unified Kernel Image specification; systemd-stub(7); PE format of Microsoft).
 //!
-//! The stub is a finished program: systemd's `linuxx64.efi.stub` from the package systemd-boot-efi. We append
-//! sections to it. Its code does not move, so nothing has to be linked or relocated: only headers grow.
+//! The stub is a finished program: systemd's `linuxx64.efi.stub` from the package systemd-boot-efi. We append sections
+//! to it. Its code does not move, so nothing has to be linked or relocated: only headers grow.
 
 mod bzimage;
 mod headers;
@@ -18,33 +18,33 @@ pub use bzimage::bzimage_version;
 pub use read::{ReadError, SectionInfo, section, sections};
 pub use write::{append_sections, write};
 
-/// What a unified kernel image is made of, beside the stub.
+/// Parts of a unified kernel image, besides the stub.
 #[derive(Debug, Clone)]
 pub struct Parts {
     /// `os-release(5)` of the system, `.osrel`: boot menus show its `PRETTY_NAME`.
     pub os_release: Content,
     /// Kernel command line, `.cmdline`.
     pub cmdline: String,
-    /// Kernel release, `.uname`; by default what the kernel says of itself ([`bzimage_version`]).
+    /// Kernel release, `.uname`; by default as found in the kernel ([`bzimage_version`]).
     pub uname: Option<String>,
-    /// Picture in BMP to show while booting, `.splash`.
+    /// Splash image in BMP format, `.splash`.
     pub splash: Option<Content>,
     /// Kernel, `.linux`: a bzImage, which is an EFI program itself.
     pub kernel: Content,
     /// Initramfs, `.initrd`.
     pub initrd: Content,
-    /// Lines to add to `.sbat`, for an own generation number: `rocbed,1,rocbed,rocbed,1,https://example.org`.
+    /// Lines to add to `.sbat`, for a generation number of the image: `rocbed,1,rocbed,rocbed,1,https://example.org`.
     pub sbat: Option<String>,
 }
 
-/// One section to append.
+/// A section to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSection {
-    /// With its dot, at most 8 bytes: `.osrel`.
+    /// Name with its dot, at most 8 bytes: `.osrel`.
     pub name: String,
-    /// Its bytes.
+    /// Content of the section.
     pub content: Content,
-    /// Whether it counts as code; else it is data. Never executable: the stub loads the kernel by itself.
+    /// Whether it is marked as code; else as data. Never executable: the stub loads the kernel by itself.
     pub code: bool,
 }
 
@@ -55,77 +55,77 @@ impl NewSection {
     }
 }
 
-/// Why there is no unified kernel image.
+/// A unified kernel image that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum UkiError {
-    /// The stub is something else, or broken.
+    /// The stub is not a PE program, or is damaged.
     #[error("the boot stub is no EFI program for a 64-bit machine: {0}")]
     Stub(&'static str),
-    /// Appending would make the signature wrong.
+    /// The stub is signed; appending would invalidate the signature.
     #[error(
         "the boot stub is signed, and appending would break its signature: take an unsigned one (linuxx64.efi.stub)"
     )]
     SignedStub,
-    /// The header is full.
+    /// There is no room for more section headers.
     #[error("the boot stub's header has room for {room} more sections, and {needed} are to be added")]
     HeaderFull {
-        /// Sections that could be added.
+        /// Number of sections that could be added.
         room: usize,
-        /// Sections that were to be.
+        /// Number of sections to add.
         needed: usize,
     },
-    /// Bad section name.
+    /// A section name is not valid.
     #[error("{0:?} is no section name: it has to start with a dot and be at most 8 ASCII characters long")]
     SectionName(String),
-    /// Given twice, or in the stub already.
+    /// A section was given twice, or is in the stub already.
     #[error("there would be two sections {0:?}")]
     Duplicate(String),
-    /// Addresses have 32 bits.
+    /// The image does not fit into 32-bit addresses.
     #[error("section {0:?} would end over 4 GiB")]
     TooLarge(String),
-    /// The stub's section is only that large.
+    /// The stub's SBAT section is too small.
     #[error(
         "the SBAT lines of stub, kernel and recipe have {needed} bytes, and the stub's section has room for {room}"
     )]
     SbatTooLarge {
-        /// Bytes of the stub's section.
+        /// Size of the stub's section in bytes.
         room: usize,
-        /// Bytes of all lines.
+        /// Size of all lines in bytes.
         needed: usize,
     },
-    /// SBAT data is comma-separated text.
+    /// The SBAT data is not valid comma-separated text.
     #[error("the SBAT data of the {0} does not start with a line \"sbat,\"")]
     Sbat(&'static str),
-    /// The kernel is no bzImage.
+    /// The kernel is not a bzImage.
     #[error("the kernel does not say its release: it is no bzImage, or a broken one")]
     Kernel,
-    /// Text for the firmware and the kernel ends at a zero.
+    /// A text for the firmware or the kernel contains a zero byte, which would end it.
     #[error("the kernel command line has a NUL byte")]
     Cmdline,
-    /// The kernel would cut it.
+    /// The command line is longer than the kernel supports.
     #[error(
         "the kernel command line has {length} bytes, and the kernel takes {most}: shorten it, or move settings into a file"
     )]
     CmdlineTooLong {
-        /// Bytes that it has.
+        /// Length in bytes.
         length: usize,
-        /// Bytes that the kernel takes.
+        /// Maximum length in bytes.
         most: u32,
     },
-    /// A file has another length than before.
+    /// The length of a file has changed.
     #[error("the content of section {name:?} has changed: it should have {expected} bytes; run the build again")]
     Changed {
-        /// Name of the section.
+        /// Section name.
         name: String,
-        /// Bytes that it should have.
+        /// Expected length in bytes.
         expected: u64,
     },
     /// Reading a part failed.
     #[error("reading the content of section {name:?}")]
     Content {
-        /// Name of the section.
+        /// Section name.
         name: String,
-        /// What failed.
+        /// Cause.
         source: io::Error,
     },
     /// Writing the image failed.

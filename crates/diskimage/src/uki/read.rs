@@ -1,4 +1,4 @@
-//! Looking into unified kernel images, and any other PE program, that anybody may have written.
+//! Reads the sections of untrusted unified kernel images and other PE programs.
 
 use object::LittleEndian;
 use object::read::pe::{ImageNtHeaders, PeFile64};
@@ -6,15 +6,15 @@ use object::read::pe::{ImageNtHeaders, PeFile64};
 /// A section of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SectionInfo {
-    /// Its name; bytes that are not ASCII are replaced.
+    /// Section name; bytes that are not ASCII are replaced.
     pub name: String,
-    /// Where it is in memory, from the start of the program.
+    /// Address in memory, relative to the start of the program.
     pub virtual_address: u32,
-    /// Bytes of content.
+    /// Size of the content in bytes.
     pub size: u32,
 }
 
-/// The program cannot be read.
+/// A program that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("reading an EFI program: {0}")]
 pub struct ReadError(String);
@@ -25,10 +25,10 @@ impl From<object::Error> for ReadError {
     }
 }
 
-/// The sections of a program, in its order.
+/// The sections of a program, in their order.
 ///
 /// # Errors
-/// When this is no 64-bit PE program.
+/// If this is not a 64-bit PE program.
 pub fn sections(program: &[u8]) -> Result<Vec<SectionInfo>, ReadError> {
     let info = |(header, data): (&object::pe::ImageSectionHeader, &[u8])| SectionInfo {
         name: String::from_utf8_lossy(header.raw_name()).into_owned(),
@@ -38,10 +38,10 @@ pub fn sections(program: &[u8]) -> Result<Vec<SectionInfo>, ReadError> {
     Ok(contents(program)?.into_iter().map(info).collect())
 }
 
-/// The bytes of a section, without the padding at its end; `None` where there is none of that name.
+/// The bytes of a section, without padding; `None` if there is no section of that name.
 ///
 /// # Errors
-/// When this is no 64-bit PE program.
+/// If this is not a 64-bit PE program.
 pub fn section<'a>(program: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, ReadError> {
     let found = contents(program)?.into_iter().find(|(header, _)| header.raw_name() == name.as_bytes());
     Ok(found.map(|(_, data)| data))

@@ -1,14 +1,14 @@
-//! SBAT: which generations of which components a program has, so that vulnerable ones can be revoked by number
-//! (shim's SBAT.md). An EFI program has one section of it, and a unified kernel image has several components in it.
+//! SBAT: the generation numbers of a program's components, so that vulnerable ones can be revoked by number (shim's
+//! SBAT.md). An EFI program has one section of it, and a unified kernel image contains several components.
 
 use super::UkiError;
 
-/// The line that comes first: the format itself is a component.
+/// The first line: the format itself is a component.
 const FORMAT: &str = "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md";
 
-/// One text of all lines of several, each once, the format's line first.
+/// Merges several SBAT texts: each line once, the format's line first.
 ///
-/// `sources` are what a text is from, for messages, and the text, which may be followed by zeros.
+/// `sources` are the texts with their origin for messages; a text may be followed by zeros.
 pub(super) fn merge(sources: &[(&'static str, &[u8])]) -> Result<String, UkiError> {
     let mut lines = vec![FORMAT];
     for (source, bytes) in sources {
@@ -28,7 +28,7 @@ pub(super) fn merge(sources: &[(&'static str, &[u8])]) -> Result<String, UkiErro
     Ok(lines.join("\n") + "\n")
 }
 
-/// The source that needs no line for the format.
+/// Origin of the lines that need no format line.
 pub(super) const RECIPE: &str = "recipe";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Appending sections to a stub.
+//! Appends sections to a stub.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use super::bzimage::longest_cmdline;
 use super::headers::{CODE, DATA, Headers, SectionHeader};
 use super::{NewSection, Parts, UkiError, bzimage_version, read, sbat};
 
-/// Writes a unified kernel image of a stub and parts. Returns its length in bytes.
+/// Writes a unified kernel image from a stub and parts. Returns its length in bytes.
 ///
-/// Sections are in ukify's order, which is the order in which systemd-stub measures them. The kernel is read into
-/// memory when it is in a file; all other contents stream.
+/// Sections are in ukify's order, which is the order in which systemd-stub measures them. A kernel in a file is read
+/// into memory; all other contents stream.
 ///
 /// # Errors
 /// See [`UkiError`].
@@ -49,13 +49,13 @@ pub fn write(stub: &[u8], parts: &Parts, output: &mut dyn Write) -> Result<u64, 
     sources.extend(parts.sbat.as_ref().map(|text| (sbat::RECIPE, text.as_bytes())));
     let sbat = if sources.is_empty() { None } else { Some(sbat::merge(&sources)?) };
 
-    // A kernel that is no EFI program is for the stub to refuse.
+    // A kernel that is not an EFI program is refused by the stub.
     let nx_compatible = Headers::parse(&kernel).is_ok_and(|headers| headers.is_nx_compatible());
     append(stub, &sections, sbat.as_deref(), nx_compatible, output)
 }
 
-/// Appends sections, as they are and in this order, to an EFI program, for example the addon stub
-/// (`addonx64.efi.stub`). Returns the result's length in bytes.
+/// Appends sections, unchanged and in this order, to an EFI program, for example the addon stub (`addonx64.efi.stub`).
+/// Returns the result's length in bytes.
 ///
 /// # Errors
 /// See [`UkiError`].
@@ -85,7 +85,7 @@ fn append(
         return Err(UkiError::HeaderFull { room, needed });
     }
 
-    // All addresses first: the headers come before the bytes.
+    // All addresses first: the headers are written before the content.
     let mut raw_end = round_up(stub.len() as u64, headers.file_alignment);
     for section in &sections {
         let header = place(&headers, section, raw_end)?;
@@ -97,7 +97,7 @@ fn append(
     put(&headers.bytes)?;
     let rest = &stub[headers.bytes.len()..];
     match replaced {
-        // In the place of the stub's own, which is at least as large.
+        // Takes the place of the stub's own, which is at least as large.
         Some((at, bytes)) => {
             let at = at - headers.bytes.len();
             put(&rest[..at])?;
@@ -115,8 +115,8 @@ fn append(
     Ok(raw_end)
 }
 
-/// Puts SBAT data into the stub's section, which has to have room, or appends a section where there is none. Returns
-/// where in the stub which bytes go.
+/// Puts SBAT data into the stub's section, which has to be large enough, or appends a section if there is none.
+/// Returns the new bytes with their offset in the stub.
 fn replace_sbat(
     headers: &mut Headers,
     sections: &mut Vec<NewSection>,
@@ -141,7 +141,7 @@ fn replace_sbat(
     Ok(Some((header.raw_offset as usize, bytes)))
 }
 
-/// The header of a section that comes after all others, in memory and in the file.
+/// The header of a section that is placed after all others, in memory and in the file.
 fn place(headers: &Headers, section: &NewSection, raw_offset: u64) -> Result<SectionHeader, UkiError> {
     let NewSection { name, content, code } = section;
     let bytes = name.as_bytes();

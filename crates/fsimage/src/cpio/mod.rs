@@ -2,7 +2,7 @@
 //! kernel's documentation; cpio(5)).
 //!
 //! An entry is a header of 110 characters, the magic number and 13 numbers of eight hexadecimal digits, then the name
-//! with a zero byte, then the content; name and content are filled up with zeros to a multiple of four bytes.
+//! with a zero byte, then the content; name and content are padded with zeros to a multiple of four bytes.
 
 mod read;
 mod write;
@@ -10,11 +10,11 @@ mod write;
 pub use read::{Archive, Limits, ReadError, read};
 pub use write::{Report, WriteError, write};
 
-/// Bytes of a header.
+/// Size of a header in bytes.
 const HEADER: usize = 110;
-/// The name that ends an archive.
+/// Name of the entry that ends an archive.
 const TRAILER: &[u8] = b"TRAILER!!!";
-/// Archives are filled up to a multiple of this.
+/// Archives are padded to a multiple of this many bytes.
 const RECORD: u64 = 512;
 
 /// File types as the mode field has them.

@@ -1,44 +1,44 @@
-//! Archives as trees.
+//! Reads archives into trees.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{HEADER, TRAILER, file_type};
 use crate::tree::{FileTree, Metadata, Node, NodeId, NodeKind, Timestamp, TreeError};
 
-/// Why an archive cannot be read.
+/// An archive that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// It does not begin with the magic number of newc.
+    /// The data does not begin with the magic number of newc.
     #[error("this is no cpio archive in the newc format")]
     NotCpio,
-    /// A header or content goes beyond the end.
+    /// A header or content exceeds the end of the data.
     #[error("the cpio archive ends in the middle of the entry at byte {0}")]
     CutShort(usize),
-    /// A header has something wrong in it.
+    /// A header is damaged.
     #[error("the cpio archive is damaged at byte {at}: {what}")]
     Damaged {
-        /// Where the entry begins.
+        /// Offset of the entry.
         at: usize,
-        /// What is wrong.
+        /// Description of the damage.
         what: &'static str,
     },
-    /// A path that cannot be.
+    /// A path is not valid.
     #[error("the cpio archive has a bad entry at byte {at}: {source}")]
     BadPath {
-        /// Where the entry begins.
+        /// Offset of the entry.
         at: usize,
-        /// What is wrong with it.
+        /// Cause.
         source: TreeError,
     },
-    /// More than the limits allow.
+    /// The archive exceeds the limits.
     #[error("the cpio archive has more than {0} entries")]
     OverLimit(usize),
 }
 
-/// How much is taken from an archive that may be anybody's. Its content takes no more memory than it does itself.
+/// Limits for reading an untrusted archive. Its content takes no more memory than the archive itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Paths.
+    /// Maximum number of paths.
     pub entries: usize,
 }
 
@@ -49,27 +49,26 @@ impl Default for Limits {
     }
 }
 
-/// What was read.
+/// Result of reading.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    /// All archives over each other, as the kernel unpacks them.
+    /// All archives unpacked over each other, as the kernel does.
     pub tree: FileTree,
-    /// Where the archives end and something else begins, such as a compressed archive; the length if nothing does.
+    /// Offset where the archives end and other data begins, such as a compressed archive; else the length of the data.
     pub end: usize,
 }
 
-/// Reads archives in the newc format, one after the other with zeros between them, until the end or until something
-/// else comes. Files of later ones replace those of earlier ones. The root has mode 0755 and time 0 where no archive
-/// has it.
+/// Reads archives in the newc format, one after the other with zeros between them, up to the end or to other data.
+/// Files of later archives replace those of earlier ones. The root has mode 0755 and time 0 if no archive includes it.
 ///
 /// # Errors
-/// If there is no archive, it is damaged, or over the limits.
+/// If there is no archive, it is damaged, or it exceeds the limits.
 pub fn read(bytes: &[u8], limits: Limits) -> Result<Archive, ReadError> {
     let mut tree = FileTree::new(Metadata::root(0o755, Timestamp::from_seconds(0)));
     if !is_magic(bytes) {
         return Err(ReadError::NotCpio);
     }
-    // Names of one file have the same inode number, but only within one archive.
+    // Hard links have the same inode number, but only within one archive.
     let mut links: HashMap<[u32; 3], NodeId> = HashMap::new();
     let (mut at, mut entries) = (0, 0);
     loop {
@@ -95,15 +94,15 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Archive, ReadError> {
     }
 }
 
-/// With and without checksums, which nobody verifies.
+/// The magic numbers without and with checksums, which are not verified.
 fn is_magic(bytes: &[u8]) -> bool {
     bytes.starts_with(b"070701") || bytes.starts_with(b"070702")
 }
 
 struct Entry<'a> {
-    /// Where it begins in the archive.
+    /// Offset of the entry in the archive.
     at: usize,
-    /// Where the next one begins.
+    /// Offset of the next entry.
     end: usize,
     /// The 13 numbers of the header.
     numbers: [u32; 13],
@@ -145,7 +144,7 @@ impl<'a> Entry<'a> {
             if tree.id(path) != Some(*id) {
                 tree.link(path, *id).map_err(bad_path)?;
             }
-            // One of the names brings the content.
+            // One of the names has the content.
             if let (false, Some(node)) = (self.content.is_empty(), tree.get_mut(path)) {
                 node.kind = NodeKind::File(self.content.to_vec().into());
             }
@@ -171,7 +170,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A name as a path of a tree: `.` is the root, and `/` or `./` before it do not count.
+/// Converts a name to a path of a tree: `.` is the root, and a leading `/` or `./` is removed.
 fn relative(name: &[u8]) -> &[u8] {
     let mut path = name;
     while let Some(rest) = path.strip_prefix(b"/").or_else(|| path.strip_prefix(b"./")) {

@@ -1,4 +1,4 @@
-//! Trees as archives.
+//! Writes trees as archives.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -6,31 +6,31 @@ use std::io::{self, Read, Write};
 use super::{HEADER, RECORD, TRAILER, file_type};
 use crate::tree::{Content, FileTree, NodeId, NodeKind};
 
-/// Why an archive was not written.
+/// An archive that could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The size field has 32 bits.
+    /// A file is too large for the size field, which has 32 bits.
     #[error("{path}: {length} bytes do not fit into a cpio archive, which takes files of less than 4 GiB")]
     FileTooLarge {
-        /// The file.
+        /// Path in the tree.
         path: String,
-        /// Its length.
+        /// Length in bytes.
         length: u64,
     },
-    /// A file is not as it was when the tree was made.
+    /// A file has changed since the tree was made.
     #[error("{path}: it has changed while the archive was made, it is no longer {length} bytes long; build again")]
     Changed {
-        /// The file.
+        /// Path in the tree.
         path: String,
-        /// Its length in the tree.
+        /// Length in bytes in the tree.
         length: u64,
     },
     /// Reading a file's content failed.
     #[error("{path}: reading its content: {source}")]
     Read {
-        /// The file.
+        /// Path in the tree.
         path: String,
-        /// What the system said.
+        /// Cause.
         source: io::Error,
     },
     /// Writing the archive failed.
@@ -38,21 +38,22 @@ pub enum WriteError {
     Write(#[source] io::Error),
 }
 
-/// What was written.
+/// Result of writing an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// Bytes of the archive.
+    /// Size of the archive in bytes.
     pub bytes: u64,
-    /// Entries in it, without the trailer.
+    /// Number of entries, without the trailer.
     pub entries: u64,
-    /// Extended attributes that were left out: the format has no place for any.
+    /// Number of extended attributes that were left out: the format does not support them.
     pub lost_xattrs: u64,
 }
 
-/// Writes a tree as an archive, the same bytes for the same tree.
+/// Writes a tree as an archive; the same tree gives the same bytes.
 ///
-/// The root is `.`; inode numbers count up from 1; times are whole seconds from 1970 to 2106, others become the nearest
-/// of these. Of a file with several names the last one has the content, as with the kernel's `gen_init_cpio` and GNU cpio.
+/// The root is `.`; inode numbers count up from 1; times are whole seconds from 1970 to 2106, others are rounded to
+/// the nearest. Of a file with several names the last one has the content, as with the kernel's `gen_init_cpio` and
+/// GNU cpio.
 ///
 /// # Errors
 /// If a file is too large for the format, or reading or writing fails.
@@ -114,7 +115,7 @@ pub fn write(tree: &FileTree, to: impl Write) -> Result<Report, WriteError> {
     Ok(archive.report)
 }
 
-/// The numbers of a header that are not always zero, but for the lengths.
+/// The header's numbers that are not always zero, except the lengths.
 #[derive(Default)]
 struct Header {
     inode: u32,
@@ -173,7 +174,7 @@ impl<W: Write> Archive<W> {
 
     fn copy(&mut self, content: &Content, length: u64, path: &dyn Fn() -> String) -> Result<(), WriteError> {
         let failed = |source| WriteError::Read { path: path(), source };
-        // One byte more than there should be shows that a file has grown.
+        // An extra byte would show that the file has grown.
         let mut reader = content.open().map_err(failed)?.take(length + 1);
         let mut buffer = vec![0; 128 * 1024];
         let mut copied = 0;

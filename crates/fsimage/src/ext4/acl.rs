@@ -1,16 +1,16 @@
-//! POSIX access control lists: getxattr(2) gives them in one form (version 2), ext4 keeps them in another (version 1).
+//! POSIX access control lists: conversion between the format of getxattr(2) (version 2) and that of ext4 (version 1).
 //!
-//! Both are a 32-bit version and then entries of a tag, a permission and an id. On disk the entries that have no id
-//! leave it out.
+//! Both consist of a 32-bit version, followed by entries of a tag, a permission and an id. In ext4's format, entries
+//! without an id leave it out.
 
 use super::field::{get16, get32};
 
 const GIVEN_VERSION: u32 = 2;
 const DISK_VERSION: u32 = 1;
-/// The id of entries that have none.
+/// Id of entries that have none.
 const NO_ID: u32 = u32::MAX;
 
-/// Whether entries with this tag name a user or group; `None` for tags there are not.
+/// Whether entries with this tag name a user or group; `None` for unknown tags.
 fn has_id(tag: u16) -> Option<bool> {
     match tag {
         0x02 | 0x08 => Some(true),                // ACL_USER, ACL_GROUP
@@ -19,7 +19,7 @@ fn has_id(tag: u16) -> Option<bool> {
     }
 }
 
-/// From the form of getxattr(2) to that on disk.
+/// Converts the format of getxattr(2) to ext4's.
 pub(super) fn to_disk(value: &[u8]) -> Result<Vec<u8>, &'static str> {
     if value.len() < 4 || get32(value, 0) != GIVEN_VERSION {
         return Err("it does not begin with version 2");
@@ -36,7 +36,7 @@ pub(super) fn to_disk(value: &[u8]) -> Result<Vec<u8>, &'static str> {
     Ok(disk)
 }
 
-/// From the form on disk to that of getxattr(2).
+/// Converts ext4's format to that of getxattr(2).
 pub(super) fn from_disk(value: &[u8]) -> Result<Vec<u8>, &'static str> {
     if value.len() < 4 || get32(value, 0) != DISK_VERSION {
         return Err("it does not begin with version 1");
@@ -59,7 +59,7 @@ pub(super) fn from_disk(value: &[u8]) -> Result<Vec<u8>, &'static str> {
 mod tests {
     use super::*;
 
-    /// `u::rw- u:1000:r-- g::r-- m::r-- o::---` as getxattr(2) gives it.
+    /// `u::rw- u:1000:r-- g::r-- m::r-- o::---` in the format of getxattr(2).
     fn given() -> Vec<u8> {
         let mut value = vec![2, 0, 0, 0];
         for (tag, permission, id) in

@@ -1,16 +1,16 @@
-//! The crc32c of `metadata_csum`: as ext4 uses it, it starts from a seed and is not inverted at the end.
+//! The crc32c of `metadata_csum`: ext4 starts it from a seed and does not invert the result.
 
 /// Continues a checksum over more bytes.
 pub(super) fn crc(seed: u32, bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!seed, bytes)
 }
 
-/// What all checksums of one file system start from: that of its UUID.
+/// Seed of all checksums of a file system, from its UUID.
 pub(super) fn file_system_seed(uuid: &[u8; 16]) -> u32 {
     crc(u32::MAX, uuid)
 }
 
-/// What the checksums of everything that belongs to an inode start from.
+/// Seed of the checksums of everything that belongs to an inode.
 pub(super) fn inode_seed(file_system: u32, number: u32, generation: u32) -> u32 {
     crc(crc(file_system, &number.to_le_bytes()), &generation.to_le_bytes())
 }

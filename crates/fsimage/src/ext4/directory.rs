@@ -1,4 +1,4 @@
-//! Directory blocks: a plain list while it fits into one block, a hash tree above ("ext4 Data Structures: Directory
+//! Directory blocks: a plain list while it fits into one block, else a hash tree ("ext4 Data Structures: Directory
 //! Entries").
 
 use super::checksum::crc;
@@ -6,15 +6,15 @@ use super::field::{put16, put32};
 use super::format::BLOCK;
 use super::hash::{NameHash, half_md4};
 
-/// Bytes of a block that entries can have; the checksum has the rest.
+/// Bytes of a block available for entries; the checksum takes the rest.
 const ROOM: usize = BLOCK - TAIL;
-/// `struct ext4_dir_entry_tail`.
+/// Size of `struct ext4_dir_entry_tail`.
 const TAIL: usize = 12;
-/// Children the root of a hash tree can have, and those of a node below it.
+/// Maximum number of children of a hash tree's root, and of a node below it.
 const ROOT_LIMIT: usize = 507;
 const NODE_LIMIT: usize = 510;
 
-/// The file types of directory entries.
+/// File types in directory entries.
 pub(super) mod file_type {
     pub(in super::super) const FILE: u8 = 1;
     pub(in super::super) const DIRECTORY: u8 = 2;
@@ -39,15 +39,15 @@ impl Entry<'_> {
     }
 }
 
-/// A directory's blocks.
+/// The blocks of a directory.
 pub(super) struct DirectoryBlocks {
-    /// All of them in one, each with its checksum.
+    /// All blocks, concatenated, each with its checksum.
     pub(super) bytes: Vec<u8>,
-    /// Whether they are a hash tree.
+    /// Whether they form a hash tree.
     pub(super) indexed: bool,
 }
 
-/// Makes the blocks of directory `inode` in `parent`. `None` if there are too many entries for two levels of index.
+/// Encodes the blocks of directory `inode` in `parent`. `None` if there are too many entries for two levels of index.
 pub(super) fn encode(
     inode: u32,
     parent: u32,
@@ -68,7 +68,7 @@ pub(super) fn encode(
     let mut hashed: Vec<_> = entries.iter().map(|entry| (half_md4(entry.name, hash_seed), entry)).collect();
     hashed.sort_unstable_by_key(|(hash, entry)| (*hash, entry.name));
     let leaves = leaves(&hashed);
-    // The root is block 0, then come the nodes if there are any, then the leaves.
+    // The root is block 0, followed by the nodes, if any, and the leaves.
     let nodes = if leaves.len() <= ROOT_LIMIT { 0 } else { leaves.len().div_ceil(NODE_LIMIT) };
     if nodes > ROOT_LIMIT {
         return None;
@@ -91,8 +91,8 @@ pub(super) fn encode(
 
 type Hashed<'e> = (NameHash, &'e Entry<'e>);
 
-/// Cuts sorted entries into blocks. With each comes the lowest hash in it, whose last bit says that the block before
-/// ends with the same hash.
+/// Splits sorted entries into blocks. Each has the lowest hash in it, whose last bit is set if the block before ends
+/// with the same hash.
 fn leaves<'h, 'e>(hashed: &'h [Hashed<'e>]) -> Vec<(u32, &'h [Hashed<'e>])> {
     let mut leaves = Vec::new();
     let (mut start, mut size) = (0, 0);
@@ -116,7 +116,7 @@ fn leaves<'h, 'e>(hashed: &'h [Hashed<'e>]) -> Vec<(u32, &'h [Hashed<'e>])> {
         .collect()
 }
 
-/// A block of entries; the last one reaches up to the checksum.
+/// Encodes a block of entries; the last entry extends to the checksum.
 fn leaf<'e>(entries: impl Iterator<Item = &'e Entry<'e>>, seed: u32) -> Vec<u8> {
     let mut block = vec![0; BLOCK];
     let (mut at, mut last) = (0, 0);
@@ -141,7 +141,7 @@ fn put_entry(block: &mut [u8], at: usize, entry: &Entry<'_>, size: usize) {
     block[at + 8..at + 8 + entry.name.len()].copy_from_slice(entry.name);
 }
 
-/// `struct dx_root`: to whoever does not know of the index, a block with `.` and `..` only.
+/// Encodes `struct dx_root`: to readers without index support it is a block with only `.` and `..`.
 fn root(inode: u32, parent: u32, levels: u8, children: &[(u32, u32)], seed: u32) -> Vec<u8> {
     let mut block = vec![0; BLOCK];
     let directory = file_type::DIRECTORY;
@@ -154,7 +154,7 @@ fn root(inode: u32, parent: u32, levels: u8, children: &[(u32, u32)], seed: u32)
     block
 }
 
-/// `struct dx_node`: to others, a block with one unused entry.
+/// Encodes `struct dx_node`: to readers without index support it is a block with one unused entry.
 fn node(children: &[(u32, u32)], seed: u32) -> Vec<u8> {
     let mut block = vec![0; BLOCK];
     put16(&mut block, 4, BLOCK as u16);
@@ -162,7 +162,7 @@ fn node(children: &[(u32, u32)], seed: u32) -> Vec<u8> {
     block
 }
 
-/// The children of an index block: the first one's hash has its place taken by how many there are and can be.
+/// Writes the children of an index block: the first one's hash is replaced by the count and the limit of children.
 fn put_children(block: &mut [u8], at: usize, limit: usize, children: &[(u32, u32)], seed: u32) {
     for (index, (hash, child)) in children.iter().enumerate() {
         put32(block, at + 8 * index, *hash);
@@ -170,7 +170,7 @@ fn put_children(block: &mut [u8], at: usize, limit: usize, children: &[(u32, u32
     }
     put16(block, at, limit as u16);
     put16(block, at + 2, children.len() as u16);
-    // The checksum covers what is in use, then its own eight bytes while they are zero.
+    // The checksum covers the used part, then its own eight bytes as zeros.
     let checksum = crc(crc(seed, &block[..at + 8 * children.len()]), &[0; 8]);
     put32(block, at + 8 * limit + 4, checksum);
 }

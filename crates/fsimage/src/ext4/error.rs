@@ -1,116 +1,116 @@
-//! Why a tree does not become an ext4 file system.
+//! Errors of writing an ext4 file system.
 
 use std::io;
 
-/// Why [`write`](super::write) failed. What it has written by then is of no use.
+/// Error of [`write`](super::write). The partial output is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The tree needs more than [`Size::Given`](super::Size::Given) allows.
     #[error("the files need {needed} bytes, the file system has {given}: give it at least {needed} bytes")]
     NoSpace {
-        /// Bytes that would be enough.
+        /// Sufficient size in bytes.
         needed: u64,
-        /// Bytes there are.
+        /// Given size in bytes.
         given: u64,
     },
-    /// More inodes than the block groups of that size can have.
+    /// The tree needs more inodes than the block groups of that size can have.
     #[error("{inodes} files and directories are more than a file system of {bytes} bytes can hold: make it larger")]
     TooManyInodes {
-        /// Inodes wanted.
+        /// Required number of inodes.
         inodes: u64,
-        /// Bytes of the file system.
+        /// Size of the file system in bytes.
         bytes: u64,
     },
-    /// Larger than ext4 with 4 KiB blocks goes.
+    /// A file is larger than ext4 supports with 4 KiB blocks.
     #[error("{path}: {length} bytes are more than an ext4 file can have (16 TiB)")]
     FileTooLarge {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// Its length in bytes.
+        /// Length in bytes.
         length: u64,
     },
-    /// A directory whose index would need three levels.
+    /// A directory would need an index of three levels.
     #[error("{path}: {entries} entries are too many for a directory")]
     DirectoryTooLarge {
-        /// The directory.
+        /// Path of the directory.
         path: String,
-        /// How many names are in it.
+        /// Number of names in it.
         entries: usize,
     },
-    /// Over 65,000 names for one file.
+    /// A file has more than 65,000 names.
     #[error("{path}: has {links} hard links, ext4 allows 65000")]
     TooManyLinks {
-        /// The file's first name.
+        /// First path of the file.
         path: String,
-        /// How many it has.
+        /// Number of its names.
         links: u32,
     },
-    /// Before 1901 or after 2446.
+    /// A time is before 1901 or after 2446.
     #[error("{path}: its time, {seconds} s since 1970, is outside of what ext4 can keep (1901 to 2446)")]
     TimeOutOfRange {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// Its time.
+        /// Time in seconds since 1970.
         seconds: i64,
     },
-    /// Major over 4095 or minor over 1048575.
+    /// A device has a major number over 4095 or a minor number over 1048575.
     #[error("{path}: there is no device number {major}:{minor} on Linux")]
     BadDevice {
-        /// The device node.
+        /// Path of the device node.
         path: String,
         /// Major number.
         major: u32,
         /// Minor number.
         minor: u32,
     },
-    /// Empty, or over 4095 bytes.
+    /// The target of a symbolic link is empty, or over 4095 bytes long.
     #[error("{path}: a symbolic link of {length} bytes cannot be made, it has to have 1 to 4095")]
     BadSymlink {
-        /// The link.
+        /// Path of the link.
         path: String,
-        /// Length of its target.
+        /// Length of its target in bytes.
         length: usize,
     },
-    /// Not one of the name spaces ext4 has, or a name over 255 bytes.
+    /// The name of an extended attribute is in a namespace that ext4 does not support, or over 255 bytes long.
     #[error("{path}: ext4 cannot keep an extended attribute named {name:?}")]
     BadXattrName {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// The attribute.
+        /// Name of the attribute.
         name: String,
     },
-    /// A `system.posix_acl_*` value that is none.
+    /// The value of a `system.posix_acl_*` attribute is not a valid access control list.
     #[error("{path}: the value of {name} is no POSIX access control list: {reason}")]
     BadAcl {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// The attribute.
+        /// Name of the attribute.
         name: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         reason: &'static str,
     },
-    /// What the inode has no room for has to fit into one block.
+    /// Extended attributes that do not fit into the inode have to fit into one block.
     #[error(
         "{path}: its extended attributes do not fit, {name} ({length} bytes) is too much: about 4 KiB is the most a file can have"
     )]
     XattrsTooLarge {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// The attribute that did not fit any more.
+        /// Name of the attribute that does not fit.
         name: String,
-        /// Length of its value.
+        /// Length of its value in bytes.
         length: usize,
     },
-    /// e2fsck needs that name for a directory.
+    /// `lost+found` is not a directory, as e2fsck requires.
     #[error("lost+found in the tree is not a directory: remove it")]
     LostAndFound,
-    /// Longer than 16 bytes.
+    /// The label is longer than 16 bytes.
     #[error("the label {0:?} is longer than the 16 bytes ext4 has for it")]
     LabelTooLong(String),
-    /// Over 2^48 blocks.
+    /// The file system would have more than 2^48 blocks.
     #[error("the files together are larger than an ext4 file system can be")]
     TooLarge,
-    /// A host file is not as it was when the tree was made.
+    /// A file on the host has changed since the tree was made.
     #[error(
         "{path}: {host} has changed while the image was made: it was {expected} bytes long, now {found}; build again"
     )]
@@ -119,9 +119,9 @@ pub enum WriteError {
         path: String,
         /// Path on the host.
         host: String,
-        /// Length in the tree.
+        /// Length in bytes in the tree.
         expected: u64,
-        /// Length found.
+        /// Actual length in bytes.
         found: u64,
     },
     /// Reading a file's content failed.
@@ -131,20 +131,20 @@ pub enum WriteError {
         path: String,
         /// Path on the host.
         host: String,
-        /// What the system said.
+        /// Cause.
         source: io::Error,
     },
     /// Writing the image failed.
     #[error("writing the ext4 file system at byte {offset} of the image: {source}")]
     Write {
-        /// Where in the image file.
+        /// Offset in the image file in bytes.
         offset: u64,
-        /// What the system said.
+        /// Cause.
         source: io::Error,
     },
 }
 
-/// A path as error messages show it: `/` for the root.
+/// A path as shown in error messages: `/` for the root.
 pub(super) fn shown(path: &[u8]) -> String {
     format!("/{}", String::from_utf8_lossy(path))
 }

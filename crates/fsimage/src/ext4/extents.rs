@@ -1,28 +1,28 @@
-//! Extent trees: which blocks of the image the blocks of a file are ("ext4 Data Structures: The Extent Tree").
+//! Extent trees: the mapping from a file's blocks to blocks of the image ("ext4 Data Structures: The Extent Tree").
 
 use super::checksum::crc;
 use super::field::{put16, put32};
 use super::format::{BLOCK, EXTENT_MAGIC};
 
-/// So many blocks one extent can have; more would mean "allocated but not written".
+/// Maximum number of blocks of an extent; more would mean "allocated but not written".
 const MAX_LENGTH: u64 = 32768;
-/// Entries in the root, which is in the inode.
+/// Maximum number of entries in the root, which is in the inode.
 const IN_INODE: usize = 4;
-/// Entries in a block: 12 bytes of header, 12 for each, 4 of checksum.
+/// Maximum number of entries in a block: 12 bytes of header, 12 for each entry, 4 of checksum.
 const IN_BLOCK: usize = (BLOCK - 12 - 4) / 12;
 
-/// Blocks of a file that lie together in the image.
+/// A contiguous range of a file's blocks in the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
-    /// First block in the file.
+    /// Number of the first block in the file.
     pub(super) logical: u64,
-    /// First block in the image.
+    /// Number of the first block in the image.
     pub(super) physical: u64,
-    /// How many blocks, in total at most 2^32.
+    /// Number of blocks, in total at most 2^32.
     pub(super) length: u64,
 }
 
-/// Cuts extents that are longer than the format allows.
+/// Splits extents that are longer than the format allows.
 pub(super) fn split(extents: &[Extent]) -> Vec<Extent> {
     let mut pieces = Vec::with_capacity(extents.len());
     for extent in extents {
@@ -36,7 +36,7 @@ pub(super) fn split(extents: &[Extent]) -> Vec<Extent> {
     pieces
 }
 
-/// How many blocks the tree of so many extents (after [`split`]) has, the root in the inode not counted.
+/// Number of blocks of the tree for this many extents (after [`split`]), without the root in the inode.
 pub(super) fn tree_blocks(extents: usize) -> u64 {
     let (mut entries, mut blocks) = (extents, 0);
     while entries > IN_INODE {
@@ -46,15 +46,15 @@ pub(super) fn tree_blocks(extents: usize) -> u64 {
     blocks
 }
 
-/// A finished tree.
+/// An encoded tree.
 pub(super) struct ExtentTree {
     /// `i_block`.
     pub(super) root: [u8; 60],
-    /// The other nodes and the block each one is for.
+    /// The other nodes, each with its block number.
     pub(super) nodes: Vec<(u64, Vec<u8>)>,
 }
 
-/// Makes the tree of extents (after [`split`]). `blocks` are for its nodes, as many as [`tree_blocks`] says.
+/// Encodes the tree of extents (after [`split`]). `blocks` are for its nodes, as many as [`tree_blocks`] returns.
 pub(super) fn encode(extents: &[Extent], mut blocks: impl Iterator<Item = u64>, seed: u32) -> ExtentTree {
     let mut nodes = Vec::new();
     let mut entries: Vec<(u64, [u8; 12])> = extents.iter().map(|extent| (extent.logical, leaf_entry(extent))).collect();
@@ -77,7 +77,7 @@ pub(super) fn encode(extents: &[Extent], mut blocks: impl Iterator<Item = u64>, 
     ExtentTree { root, nodes }
 }
 
-/// `struct ext4_extent_header` and the entries behind it.
+/// Writes `struct ext4_extent_header` and the entries after it.
 fn fill(node: &mut [u8], entries: &[(u64, [u8; 12])], room: usize, depth: u16) {
     put16(node, 0, EXTENT_MAGIC);
     put16(node, 2, entries.len() as u16);

@@ -1,7 +1,7 @@
-//! Little-endian fields at byte offsets, as every ext4 structure is made of.
+//! Access to little-endian fields at byte offsets, which all ext4 structures consist of.
 //!
-//! The writers index buffers they have made themselves; the getters are used on foreign bytes and give 0 for what lies
-//! outside, so that a short structure can never end the program.
+//! The writers index buffers of known size; the getters are used on untrusted bytes and return 0 for fields outside,
+//! so that a short structure cannot cause a panic.
 
 pub(super) fn put16(buffer: &mut [u8], at: usize, value: u16) {
     buffer[at..at + 2].copy_from_slice(&value.to_le_bytes());
@@ -11,7 +11,7 @@ pub(super) fn put32(buffer: &mut [u8], at: usize, value: u32) {
     buffer[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-/// A value in two fields: its low 32 bits at `low`, the next 32 at `high`.
+/// Writes a value to two fields: its low 32 bits at `low`, the next 32 at `high`.
 pub(super) fn put_split(buffer: &mut [u8], low: usize, high: usize, value: u64) {
     put32(buffer, low, value as u32);
     put32(buffer, high, (value >> 32) as u32);
@@ -31,7 +31,7 @@ pub(super) fn get32(buffer: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes.unwrap_or_default())
 }
 
-/// What [`put_split`] wrote.
+/// Reads a value that [`put_split`] wrote.
 pub(super) fn get_split(buffer: &[u8], low: usize, high: usize) -> u64 {
     u64::from(get32(buffer, low)) | u64::from(get32(buffer, high)) << 32
 }

@@ -1,4 +1,4 @@
-//! Making an empty file system on a device, whatever was on it before.
+//! Makes an empty file system on a device, regardless of its previous content.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -16,30 +16,32 @@ use super::pieces::{self, Image};
 use super::stream;
 use crate::tree::{FileTree, Metadata, Node, NodeKind, Timestamp};
 
-/// What is written at once.
+/// Bytes that are written at once.
 const CHUNK: u64 = 1024 * 1024;
 
-/// The sector, of the smallest size that there is, with the superblock's magic number; its checksum is in the next one.
+/// The sector (of the smallest sector size) with the superblock's magic number; its checksum is in the next sector.
 const MAGIC: Range<usize> = 1024..1536;
 
-/// Makes an empty file system over the whole of a device or file; [`Options::size`] and [`Options::digest`] do not
-/// count. All that the kernel may read is written, zeros too, so the device may hold anything; the rest is left as it is.
+/// Makes an empty file system over the whole of a device or file; [`Options::size`] and [`Options::digest`] are
+/// ignored. Everything that the kernel may read is written, including zeros, so the device may have any content; the
+/// rest is left unchanged.
 ///
-/// The sector with the superblock's magic number is written last, when the device has all the rest, the superblock's
-/// other sector too: a file system that is found is whole, wherever between two sectors the power is cut.
+/// The sector with the superblock's magic number is written last, after everything else is on the device, including
+/// the superblock's other sector: if a file system is found, it is complete, whenever the power was cut between two
+/// sectors.
 ///
 /// # Errors
-/// If the device is too small, or what reading its size and writing say. See [`WriteError`].
+/// If the device is too small, or reading its size or writing fails. See [`WriteError`].
 pub fn format(device: &File, options: &Options, progress: &dyn Progress) -> Result<Report, WriteError> {
     let at_start = |source| WriteError::Write { offset: 0, source };
     let size = (&*device).seek(SeekFrom::End(0)).map_err(at_start)?;
     make(&mut &*device, size, options, progress)
 }
 
-/// Something to write to.
+/// Destination of writes.
 trait Sink {
     fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// What was written until now stays, whatever happens.
+    /// Waits until everything written so far is durable.
     fn sync(&mut self) -> io::Result<()>;
 }
 
@@ -71,7 +73,7 @@ fn make(sink: &mut impl Sink, size: u64, options: &Options, progress: &dyn Progr
     let mut buffer = vec![0; CHUNK as usize];
     for range in &ranges {
         for start in (range.start..range.end).step_by(CHUNK as usize) {
-            // The first block, which has the superblock, comes last; until then there is nothing there.
+            // The first block, with the superblock, is written last; until then it is empty.
             let part = &mut buffer[..(range.end - start).min(CHUNK) as usize];
             stream::fill(&made.pieces, start, part)?;
             if start == 0 {
@@ -81,7 +83,7 @@ fn make(sink: &mut impl Sink, size: u64, options: &Options, progress: &dyn Progr
             task.advance(part.len() as u64);
         }
         if range.start == 0 {
-            // An old superblock must not be found before the new file system around it is whole.
+            // An old superblock must not be found before the new file system around it is complete.
             sink.sync().map_err(|source| WriteError::Write { offset: 0, source })?;
         }
     }
@@ -91,7 +93,7 @@ fn make(sink: &mut impl Sink, size: u64, options: &Options, progress: &dyn Progr
     first[MAGIC].fill(0);
     let written = sink.sync().and_then(|()| sink.write(first, 0)).and_then(|()| sink.sync());
     let written = written.and_then(|()| {
-        // The whole block once more: only the sector with the magic number has other bytes than before.
+        // The whole block again: only the sector with the magic number differs.
         first[MAGIC].copy_from_slice(&magic);
         sink.write(first, 0).and_then(|()| sink.sync())
     });
@@ -106,7 +108,7 @@ fn make(sink: &mut impl Sink, size: u64, options: &Options, progress: &dyn Progr
     })
 }
 
-/// Bytes that have to be as we say: everything fixed, the journal, the directories.
+/// Ranges that have to be written: all fixed parts, the journal, the directories.
 fn needed(layout: &Layout, made: &Image<'_>) -> Vec<Range<u64>> {
     let pieces = made.pieces.iter().map(|piece| piece.block..piece.block + piece.length.div_ceil(BLOCK_SIZE));
     let mut ranges: Vec<_> = layout.geometry.fixed.iter().chain(&layout.taken).cloned().chain(pieces).collect();
@@ -127,12 +129,12 @@ mod tests {
     use crate::ext4::{Journal, Limits, Reader};
     use progress::Silent;
 
-    /// A device with something else on it, which the power leaves after so many writes.
+    /// Simulates a device with old content that loses power after some number of writes.
     struct Device {
         bytes: Vec<u8>,
         writes: usize,
         cut_after: usize,
-        /// Sectors of the write at which it leaves that are written all the same; a bit for each of the first 8.
+        /// Bit mask of the first 8 sectors that are still written in the write during which the power is lost.
         torn: u8,
         syncs: Vec<usize>,
     }
@@ -181,7 +183,7 @@ mod tests {
         let opens = |bytes: &[u8]| Reader::open(io::Cursor::new(bytes), 0).is_ok();
         assert!(opens(&whole.bytes));
         for writes in 1..whole.writes {
-            // Over garbage, and over what was such a file system.
+            // Over garbage, and over an earlier file system of the same kind.
             for before in [vec![0xaa; SIZE as usize], whole.bytes.clone()] {
                 assert!(!opens(&cut_after(writes, before).bytes), "{writes}");
             }

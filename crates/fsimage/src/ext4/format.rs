@@ -1,36 +1,37 @@
-//! Numbers of the ext4 on-disk format, named as in the kernel's documentation ("ext4 Data Structures and Algorithms").
+//! Constants of the ext4 on-disk format, named as in the kernel's documentation ("ext4 Data Structures and
+//! Algorithms").
 
-/// The one block size we write, in bytes.
+/// The only block size that we write, in bytes.
 pub(super) const BLOCK: usize = 4096;
-/// [`BLOCK`] for sums with sizes.
+/// [`BLOCK`] as `u64`.
 pub(super) const BLOCK_SIZE: u64 = BLOCK as u64;
-/// As many as one block of bitmap has bits.
+/// Number of blocks in a group: the number of bits in one block of bitmap.
 pub(super) const BLOCKS_PER_GROUP: u64 = 8 * BLOCK_SIZE;
-/// Bytes of an inode as we write them.
+/// Size of an inode in bytes, as we write it.
 pub(super) const INODE_SIZE: usize = 256;
-/// How many of those are in a block.
+/// Number of inodes in a block.
 pub(super) const INODES_PER_BLOCK: u32 = (BLOCK / INODE_SIZE) as u32;
-/// Bytes of the inode fields behind the first 128 (`i_extra_isize`).
+/// Size in bytes of the inode fields after the first 128 (`i_extra_isize`).
 pub(super) const EXTRA_ISIZE: usize = 32;
-/// Bytes of a group descriptor with the 64bit feature.
+/// Size in bytes of a group descriptor with the 64bit feature.
 pub(super) const DESCRIPTOR_SIZE: usize = 64;
-/// Groups that keep their bitmaps and inode tables together: 2 to the power of this.
+/// Binary logarithm of the number of groups that keep their bitmaps and inode tables together.
 pub(super) const LOG_GROUPS_PER_FLEX: u32 = 4;
 
-/// Where the superblock is, from the start of the file system.
+/// Offset of the superblock from the start of the file system in bytes.
 pub(super) const SUPERBLOCK_OFFSET: usize = 1024;
-/// Bytes of the superblock.
+/// Size of the superblock in bytes.
 pub(super) const SUPERBLOCK_SIZE: usize = 1024;
-/// Where the superblock's own checksum is in it.
+/// Offset of the superblock's checksum in it.
 pub(super) const SUPERBLOCK_CHECKSUM: usize = 0x3fc;
 /// `s_magic`.
 pub(super) const MAGIC: u16 = 0xef53;
 
-/// The root directory's inode.
+/// Inode number of the root directory.
 pub(super) const ROOT_INODE: u32 = 2;
-/// The journal's inode.
+/// Inode number of the journal.
 pub(super) const JOURNAL_INODE: u32 = 8;
-/// The first inode that is not reserved; `lost+found`, as everywhere.
+/// First inode that is not reserved; `lost+found` by convention.
 pub(super) const FIRST_INODE: u32 = 11;
 
 pub(super) const COMPAT_HAS_JOURNAL: u32 = 0x4;
@@ -74,5 +75,5 @@ pub(super) const S_IFIFO: u16 = 0o010_000;
 pub(super) const EXTENT_MAGIC: u16 = 0xf30a;
 /// `h_magic` of extended attributes, in an inode as in a block.
 pub(super) const XATTR_MAGIC: u32 = 0xea02_0000;
-/// A symbolic link shorter than this is kept in the inode.
+/// Symbolic links with targets shorter than this are stored in the inode.
 pub(super) const FAST_SYMLINK: usize = 60;

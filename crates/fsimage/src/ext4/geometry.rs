@@ -1,15 +1,15 @@
-//! Where the fixed parts of a file system are: superblock copies, group descriptors, bitmaps, inode tables.
+//! Layout of the fixed parts of a file system: superblock copies, group descriptors, bitmaps, inode tables.
 
 use std::ops::Range;
 
 use super::format::{BLOCK_SIZE, BLOCKS_PER_GROUP, DESCRIPTOR_SIZE, INODES_PER_BLOCK, LOG_GROUPS_PER_FLEX};
 
-/// One bitmap of inodes is a block, which is so many.
+/// Limit on inodes per group: the inode bitmap is one block.
 const MOST_INODES_PER_GROUP: u64 = BLOCKS_PER_GROUP;
-/// Blocks that a last group has to have behind its copy of the descriptors to be worth it.
+/// Minimum number of blocks in the last group behind its copy of the descriptors, to be worth having.
 const LEAST_LAST_GROUP: u64 = 64;
 
-/// The bitmaps and inode table of one group.
+/// Positions of the bitmaps and inode table of one group.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GroupPlace {
     pub(super) block_bitmap: u64,
@@ -17,25 +17,25 @@ pub(super) struct GroupPlace {
     pub(super) inode_table: u64,
 }
 
-/// The fixed parts of a file system of some size.
+/// The fixed parts of a file system of a given size.
 #[derive(Debug)]
 pub(super) struct Geometry {
-    /// Blocks of the file system.
+    /// Number of blocks of the file system.
     pub(super) blocks: u64,
     pub(super) inodes_per_group: u32,
     pub(super) groups: Vec<GroupPlace>,
-    /// Superblocks and descriptors, by group: what a group has of its own accord.
+    /// Superblocks and descriptors, by group.
     pub(super) copies: Vec<Range<u64>>,
-    /// All fixed parts in order, those that touch in one.
+    /// All fixed parts in order, adjacent ones joined.
     pub(super) fixed: Vec<Range<u64>>,
 }
 
-/// Why a size does not do.
+/// Reason why a size is not sufficient.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
-    /// So many more blocks would help.
+    /// Number of additional blocks that would help.
     Short(u64),
-    /// So many groups at least.
+    /// Minimum number of groups.
     TooFewGroups(u64),
 }
 
@@ -51,12 +51,12 @@ pub(super) fn has_copy(group: u64) -> bool {
     group < 2 || power_of(3) || power_of(5) || power_of(7)
 }
 
-/// Blocks of group descriptors a file system of this size has.
+/// Number of blocks of group descriptors in a file system with this many groups.
 fn descriptor_blocks(groups: u64) -> u64 {
     groups.div_ceil(BLOCK_SIZE / DESCRIPTOR_SIZE as u64)
 }
 
-/// How short a last group of a file system of this size is of what is worth having, and how long it is.
+/// The number of blocks that the last group lacks to be worth having, and its length.
 pub(super) fn last_group_shortfall(blocks: u64) -> (u64, u64) {
     let groups = blocks.div_ceil(BLOCKS_PER_GROUP);
     let last = blocks - groups.saturating_sub(1) * BLOCKS_PER_GROUP;
@@ -65,11 +65,11 @@ pub(super) fn last_group_shortfall(blocks: u64) -> (u64, u64) {
 }
 
 impl Geometry {
-    /// Lays out a file system of that many blocks with at least that many inodes.
+    /// Lays out a file system with `blocks` blocks and at least `inodes` inodes.
     pub(super) fn new(blocks: u64, inodes: u64) -> Result<Self, Unfit> {
         let groups = blocks.div_ceil(BLOCKS_PER_GROUP).max(1);
         let inodes_per_group = inodes.div_ceil(groups).next_multiple_of(u64::from(INODES_PER_BLOCK));
-        // Inode numbers have 32 bits; more groups cannot help with that, but fewer inodes per group are asked for then.
+        // Inode numbers have 32 bits; more groups do not change that, but then fewer inodes per group are requested.
         if inodes_per_group > MOST_INODES_PER_GROUP {
             return Err(Unfit::TooFewGroups(inodes.div_ceil(MOST_INODES_PER_GROUP)));
         }
@@ -110,24 +110,24 @@ impl Geometry {
         Ok(Self { blocks, inodes_per_group: inodes_per_group as u32, groups: places, copies, fixed: merged(fixed) })
     }
 
-    /// Blocks of all fixed parts.
+    /// Number of blocks of all fixed parts.
     pub(super) fn fixed_blocks(&self) -> u64 {
         self.fixed.iter().map(|range| range.end - range.start).sum()
     }
 
-    /// Inodes there are.
+    /// Number of inodes.
     pub(super) fn inodes(&self) -> u64 {
         self.groups.len() as u64 * u64::from(self.inodes_per_group)
     }
 
-    /// The blocks of a group; the last one may have fewer than the others.
+    /// The blocks of a group; the last group may be shorter than the others.
     pub(super) fn group_blocks(&self, group: usize) -> Range<u64> {
         let start = group as u64 * BLOCKS_PER_GROUP;
         start..self.blocks.min(start + BLOCKS_PER_GROUP)
     }
 }
 
-/// The first place from `cursor` on where that many blocks miss all superblock copies.
+/// The first position from `cursor` on where that many blocks do not overlap a superblock copy.
 fn next_gap(copies: &[Range<u64>], cursor: u64, length: u64) -> u64 {
     let mut at = cursor;
     loop {
@@ -140,7 +140,7 @@ fn next_gap(copies: &[Range<u64>], cursor: u64, length: u64) -> u64 {
     }
 }
 
-/// Sorts ranges and joins those that touch.
+/// Sorts ranges and joins adjacent ones.
 pub(super) fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.retain(|range| !range.is_empty());
     ranges.sort_unstable_by_key(|range| range.start);
@@ -154,14 +154,14 @@ pub(super) fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     merged
 }
 
-/// Hands out the blocks between the fixed parts, one after the other. It goes on behind the end of the file system:
-/// how far it went is what the size is found by.
+/// Allocates the blocks between the fixed parts in order. It continues behind the end of the file system: the required
+/// size is computed from how far it went.
 #[derive(Debug)]
 pub(super) struct Allocator<'g> {
     fixed: &'g [Range<u64>],
     next_fixed: usize,
     cursor: u64,
-    /// What was handed out, in order, touching ranges in one.
+    /// Allocated ranges in order, adjacent ones joined.
     pub(super) taken: Vec<Range<u64>>,
 }
 
@@ -170,7 +170,7 @@ impl<'g> Allocator<'g> {
         Self { fixed: &geometry.fixed, next_fixed: 0, cursor: 0, taken: Vec::new() }
     }
 
-    /// The next so many blocks, in as few ranges as can be.
+    /// Allocates the next `count` blocks, in as few ranges as possible.
     pub(super) fn take(&mut self, mut count: u64) -> Vec<Range<u64>> {
         let mut ranges = Vec::new();
         while count > 0 {
@@ -195,7 +195,7 @@ impl<'g> Allocator<'g> {
         ranges
     }
 
-    /// How many more blocks a file system needs for what was taken and `reserve` free ones.
+    /// Number of blocks missing in the file system for the allocated ones and `reserve` free ones.
     pub(super) fn shortfall(&self, geometry: &Geometry, reserve: u64) -> u64 {
         let taken: u64 = self.taken.iter().map(|range| range.end - range.start).sum();
         let wanted = taken + geometry.fixed_blocks() + reserve;

@@ -1,11 +1,11 @@
-//! The half MD4 hash that directory indexes are sorted by, in its variant for unsigned characters.
+//! The half MD4 hash by which directory indexes are sorted, in its variant for unsigned characters.
 
-/// A name's place in an index: entries are sorted by `major`, within it by `minor`.
+/// Hash of a name: index entries are sorted by `major`, then by `minor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NameHash {
-    /// What the index compares. Its lowest bit is always 0: the index uses it for itself.
+    /// Value that the index compares. Its lowest bit is always 0: the index uses it for itself.
     pub(super) major: u32,
-    /// Tells names with the same `major` apart.
+    /// Distinguishes names with the same `major`.
     pub(super) minor: u32,
 }
 
@@ -22,12 +22,12 @@ pub(super) fn half_md4(name: &[u8], seed: &[u8; 16]) -> NameHash {
         transform(&mut state, &padded_words(rest));
         rest = rest.get(32..).unwrap_or_default();
     }
-    // The largest value stands for "end of directory" and is never a name's.
+    // The largest value means "end of directory" and is never used for a name.
     let major = (state[1] & !1).min(0xffff_fffc);
     NameHash { major, minor: state[2] }
 }
 
-/// Up to 32 bytes as eight big-endian words, filled up with the length of all that is left of the name.
+/// Up to 32 bytes as eight big-endian words, padded with the length of the rest of the name.
 fn padded_words(rest: &[u8]) -> [u32; 8] {
     let length = rest.len() as u32;
     let pad = (length | length << 8) * 0x1_0001;
@@ -40,7 +40,7 @@ fn padded_words(rest: &[u8]) -> [u32; 8] {
 
 fn transform(state: &mut [u32; 4], words: &[u32; 8]) {
     type Mix = fn(u32, u32, u32) -> u32;
-    // One row per round: how it mixes, its constant, the order of the words, the four rotations.
+    // One row per round: mixing function, constant, order of the words, the four rotations.
     let rounds: [(Mix, u32, [usize; 8], [u32; 4]); 3] = [
         (|x, y, z| z ^ (x & (y ^ z)), 0, [0, 1, 2, 3, 4, 5, 6, 7], [3, 7, 11, 19]),
         (|x, y, z| (x & y).wrapping_add((x ^ y) & z), 0x5a82_7999, [1, 3, 5, 7, 0, 2, 4, 6], [3, 5, 9, 13]),

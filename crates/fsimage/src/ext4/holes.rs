@@ -1,8 +1,8 @@
-//! Which parts of a file become holes: every aligned 64 KiB of zeros, and nothing else.
+//! Finds the parts of a file that become holes: every aligned 64 KiB of zeros, and nothing else.
 //!
-//! The rule looks at content only, so that the same content makes the same image whether or not the host's file has
-//! holes, and on whatever file system it is. Host holes only save the reading. A look at the first bytes of each
-//! 64 KiB is mostly enough, so that this costs little.
+//! The rule depends on content only, so that the same content makes the same image regardless of holes in the host's
+//! file and of the host's file system. Host holes only save the reading. Checking the first bytes of each 64 KiB is
+//! mostly enough, so this costs little.
 
 use std::fs::File;
 use std::io;
@@ -16,15 +16,15 @@ use super::error::{WriteError, shown};
 use super::format::BLOCK_SIZE;
 use crate::tree::Content;
 
-/// What holes are made of.
+/// Size and alignment of holes in bytes.
 const CHUNK: u64 = 64 * 1024;
-/// What is read of a chunk to see that it is none.
+/// Number of bytes of a chunk that are checked first.
 const GLANCE: usize = 512;
 
-/// Runs of blocks that are not holes: the first block in the file, and how many.
+/// Ranges of blocks that are not holes: the first block in the file, and the number of blocks.
 pub(super) type Runs = Vec<(u64, u64)>;
 
-/// Finds the runs of a file.
+/// Finds the data ranges of a file.
 pub(super) fn runs(path: &[u8], content: &Content) -> Result<Runs, WriteError> {
     let blocks = content.len().div_ceil(BLOCK_SIZE);
     if content.len() < CHUNK {
@@ -46,7 +46,7 @@ pub(super) fn runs(path: &[u8], content: &Content) -> Result<Runs, WriteError> {
     Ok(runs.0)
 }
 
-/// Opens a file on the host and makes sure it is as long as the tree says.
+/// Opens a file on the host and checks that its length is as recorded in the tree.
 pub(super) fn open(path: &[u8], host: &Path, length: u64) -> Result<File, WriteError> {
     let shown_host = || host.display().to_string();
     let failed = |source| WriteError::Read { path: shown(path), host: shown_host(), source };
@@ -73,7 +73,7 @@ fn host_runs(file: &File, length: u64, blocks: u64, runs: &mut Builder) -> io::R
     Ok(())
 }
 
-/// The first data at or behind `from`, as the host's file system tells; all the rest if it cannot tell.
+/// The first data at or behind `from`, as reported by the host's file system; all the rest if it cannot tell.
 fn next_data(file: &File, from: u64, length: u64) -> io::Result<std::ops::Range<u64>> {
     let start = match seek(file, SeekFrom::Data(from)) {
         Ok(start) => start,
@@ -99,7 +99,7 @@ fn is_zero(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
 struct Builder(Runs);
 
 impl Builder {
-    /// Takes the next chunk of a file with that many blocks.
+    /// Adds the next chunk of a file with that many blocks.
     fn chunk(&mut self, chunk: u64, blocks: u64, zero: bool) {
         let first = chunk * (CHUNK / BLOCK_SIZE);
         let count = (blocks - first).min(CHUNK / BLOCK_SIZE);

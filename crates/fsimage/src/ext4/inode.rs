@@ -6,26 +6,26 @@ use super::field::{get16, put_split, put16, put32};
 use super::format::{EXTRA_ISIZE, INODE_SIZE, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK};
 use crate::tree::{Metadata, NodeKind, Timestamp};
 
-/// What an inode is made of.
+/// The fields of an inode.
 pub(super) struct Inode<'a> {
-    /// Type and permissions.
+    /// File type and permissions.
     pub(super) mode: u16,
     pub(super) metadata: &'a Metadata,
     pub(super) size: u64,
     pub(super) links: u16,
-    /// Blocks in use for it, of 4 KiB.
+    /// Number of blocks in use for it, of 4 KiB.
     pub(super) blocks: u64,
     pub(super) flags: u32,
     /// `i_block`.
     pub(super) block: [u8; 60],
-    /// The block with extended attributes, 0 for none.
+    /// Block number of the extended attributes, 0 for none.
     pub(super) xattr_block: u64,
-    /// What goes behind the fields.
+    /// Extended attributes stored after the fields.
     pub(super) xattrs: &'a [u8],
 }
 
 impl Inode<'_> {
-    /// The inode's bytes; its path is for errors.
+    /// Encodes the inode; its path is for errors.
     pub(super) fn encode(&self, path: &[u8], seed: u32) -> Result<[u8; INODE_SIZE], WriteError> {
         let mut bytes = [0; INODE_SIZE];
         put16(&mut bytes, 0, self.mode);
@@ -58,7 +58,7 @@ impl Inode<'_> {
     }
 }
 
-/// The checksum of an inode, whatever its checksum fields hold; those behind byte 128 only where it has them.
+/// Checksum of an inode, ignoring the content of its checksum fields; those behind byte 128 only if it has them.
 pub(super) fn checksum(inode: &[u8], seed: u32) -> u32 {
     let mut copy = inode.to_vec();
     if copy.len() >= 128 {
@@ -75,7 +75,8 @@ pub(super) fn has_high_checksum(inode: &[u8]) -> bool {
     inode.len() >= 132 && get16(inode, 128) >= 4
 }
 
-/// 32 bits of seconds, and a word of two more bits of them and the nanoseconds. `None` for what does not fit.
+/// Encodes a time as 32 bits of seconds, and a word of two more bits of them and the nanoseconds. `None` if out of
+/// range.
 fn encode_time(time: Timestamp) -> Option<(u32, u32)> {
     let low = time.seconds as i32;
     let epoch = (time.seconds.checked_sub(i64::from(low))?) >> 32;
@@ -83,13 +84,13 @@ fn encode_time(time: Timestamp) -> Option<(u32, u32)> {
     fits.then_some((low as u32, time.nanoseconds << 2 | epoch as u32))
 }
 
-/// What [`encode_time`] made.
+/// Decodes a time from [`encode_time`].
 pub(super) fn decode_time(seconds: u32, extra: u32) -> Timestamp {
     let seconds = i64::from(seconds.cast_signed()) + (i64::from(extra & 3) << 32);
     Timestamp { seconds, nanoseconds: (extra >> 2).min(999_999_999) }
 }
 
-/// `i_mode` without permissions.
+/// File type bits of `i_mode`.
 pub(super) fn mode_of(kind: &NodeKind) -> u16 {
     match kind {
         NodeKind::Directory => S_IFDIR,
@@ -102,7 +103,7 @@ pub(super) fn mode_of(kind: &NodeKind) -> u16 {
     }
 }
 
-/// `i_block` of a device: small numbers in the old way in its first word, others in the new way in its second.
+/// `i_block` of a device: small numbers in the old format in its first word, others in the new format in its second.
 pub(super) fn encode_device(major: u32, minor: u32) -> Option<[u8; 60]> {
     let mut block = [0; 60];
     if major < 256 && minor < 256 {
@@ -115,7 +116,7 @@ pub(super) fn encode_device(major: u32, minor: u32) -> Option<[u8; 60]> {
     Some(block)
 }
 
-/// What [`encode_device`] made: major and minor number.
+/// Decodes major and minor number from [`encode_device`].
 pub(super) fn decode_device(old: u32, new: u32) -> (u32, u32) {
     if old != 0 { (old >> 8 & 0xff, old & 0xff) } else { (new >> 8 & 0xfff, (new & 0xff) | (new >> 12 & 0xfff00)) }
 }

@@ -1,4 +1,4 @@
-//! Turns a tree into numbered inodes and directories with entries, still without places in the image.
+//! Converts a tree to numbered inodes and directory entries, without positions in the image.
 
 use std::collections::HashMap;
 
@@ -7,31 +7,31 @@ use super::error::{WriteError, shown};
 use super::format::{FIRST_INODE, ROOT_INODE};
 use crate::tree::{FileTree, Node, NodeId, NodeKind};
 
-/// The name e2fsck puts lost files under.
+/// Name of the directory in which e2fsck puts lost files.
 pub(super) const LOST_FOUND: &[u8] = b"lost+found";
-/// More links than this a file cannot have.
+/// Maximum number of links to a file.
 const MOST_LINKS: u32 = 65_000;
 
-/// One inode to be.
+/// An inode to write.
 pub(super) struct Item<'t> {
     /// Its first path.
     pub(super) path: &'t [u8],
     pub(super) node: &'t Node,
     pub(super) number: u32,
-    /// Names, or for directories what `.` and `..` make of them; 1 for directories with too many (`dir_nlink`).
+    /// Number of links, including `.` and `..` for directories; 1 for directories with too many (`dir_nlink`).
     pub(super) links: u16,
-    /// What is in it, if it is a directory.
+    /// Entries, if it is a directory.
     pub(super) directory: Option<Directory<'t>>,
 }
 
-/// The entries of a directory, in byte order of their names.
+/// The entries of a directory, sorted by the bytes of their names.
 pub(super) struct Directory<'t> {
     pub(super) parent: u32,
     pub(super) entries: Vec<Entry<'t>>,
 }
 
-/// All inodes of a tree, in the order of their numbers: the root, `lost+found`, then the others as their first paths
-/// come.
+/// All inodes of a tree, in the order of their numbers: the root, `lost+found`, then the others in the order of their
+/// first paths.
 pub(super) fn take<'t>(tree: &'t FileTree, lost_found: &'t Node) -> Result<Vec<Item<'t>>, WriteError> {
     let kept = tree.get(LOST_FOUND);
     if kept.is_some_and(|node| !node.is_directory()) {

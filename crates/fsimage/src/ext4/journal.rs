@@ -1,12 +1,12 @@
-//! An empty journal ("ext4 Data Structures: Journal (jbd2)"). Its fields are big-endian, unlike all the rest.
+//! An empty journal ("ext4 Data Structures: Journal (jbd2)"). Its fields are big-endian, unlike all others.
 
 use super::format::{BLOCK, BLOCK_SIZE};
 use super::options::Journal;
 
-/// The kernel takes no smaller one (`JBD2_MIN_JOURNAL_BLOCKS`).
+/// Minimum number of blocks that the kernel accepts (`JBD2_MIN_JOURNAL_BLOCKS`).
 const LEAST: u64 = 1024;
 
-/// How many blocks the journal has in a file system of so many, if it has one.
+/// Number of blocks of the journal in a file system of this size; `None` if it has none.
 pub(super) fn length(wish: Journal, file_system_blocks: u64) -> Option<u64> {
     match wish {
         Journal::None => None,
@@ -15,7 +15,7 @@ pub(super) fn length(wish: Journal, file_system_blocks: u64) -> Option<u64> {
     }
 }
 
-/// As with mke2fs, 4 MiB to 128 MiB.
+/// Default of mke2fs, 4 MiB to 128 MiB.
 fn usual(file_system_blocks: u64) -> u64 {
     match file_system_blocks {
         ..32_768 => LEAST,

@@ -1,4 +1,4 @@
-//! Gives everything its place in the image and finds the size that it fits into.
+//! Assigns positions in the image, and finds the size of the image.
 
 use std::ops::Range;
 
@@ -14,24 +14,24 @@ use super::xattrs::{self, Xattrs};
 use super::{checksum, journal};
 use crate::tree::NodeKind;
 
-/// Bytes for each inode, if nobody says otherwise.
+/// Default number of bytes for each inode.
 const BYTES_PER_INODE: u64 = 16 * 1024;
-/// The most blocks a file's block numbers can count.
+/// Maximum number of blocks in a file.
 const MOST_FILE_BLOCKS: u64 = u32::MAX as u64;
-/// Larger file systems the kernel does not take.
+/// Maximum number of blocks of a file system in the kernel.
 const MOST_BLOCKS: u64 = 1 << 48;
 
-/// An inode and what of it is known without a place.
+/// An inode with everything that is known without positions.
 pub(super) struct Draft<'t> {
     pub(super) item: Item<'t>,
     pub(super) xattrs: Xattrs,
     pub(super) directory: Option<DirectoryBlocks>,
-    /// The blocks it has, in its own numbering.
+    /// Its data ranges, in the file's own block numbers.
     runs: Runs,
 }
 
 impl<'t> Draft<'t> {
-    /// Reads what has to be read of the item, and makes the parts that do not depend on places.
+    /// Reads what is necessary of the item, and makes the parts that do not depend on positions.
     pub(super) fn new(item: Item<'t>, options: &Options) -> Result<Self, WriteError> {
         let xattrs = xattrs::encode(item.path, &item.node.metadata.xattrs)?;
         let mut directory = None;
@@ -70,14 +70,14 @@ impl<'t> Draft<'t> {
     }
 }
 
-/// Where an inode's blocks are.
+/// Positions of an inode's blocks.
 #[derive(Debug, Default)]
 pub(super) struct Place {
-    /// 0 for none.
+    /// Block of the extended attributes; 0 for none.
     pub(super) xattr_block: u64,
-    /// Content, each extent as long as it goes.
+    /// Content, in extents of any length.
     pub(super) extents: Vec<Extent>,
-    /// For the nodes of the extent tree.
+    /// Blocks for the nodes of the extent tree.
     pub(super) tree_blocks: Vec<Range<u64>>,
 }
 
@@ -97,20 +97,20 @@ impl Place {
     }
 }
 
-/// A whole file system with a place for everything.
+/// A whole file system with all positions assigned.
 pub(super) struct Layout {
     pub(super) geometry: Geometry,
-    /// As long as the drafts, in their order.
+    /// Positions for the drafts, in the same order.
     pub(super) places: Vec<Place>,
     pub(super) journal: Option<Place>,
     /// Blocks in use besides the fixed ones.
     pub(super) taken: Vec<Range<u64>>,
-    /// Bytes of the image.
+    /// Size of the image in bytes.
     pub(super) size: u64,
 }
 
 impl Layout {
-    /// Finds the size and the places.
+    /// Finds the size and the positions.
     pub(super) fn new(drafts: &[Draft<'_>], options: &Options) -> Result<Self, WriteError> {
         match options.size {
             Size::ExactFit { reserve } => Self::exact(drafts, options, reserve.div_ceil(BLOCK_SIZE)),
@@ -122,7 +122,7 @@ impl Layout {
                 }
                 let mut result = Self::try_size(drafts, options, blocks, 0);
                 if let (Err(Unfit::Short(_)), true) = (&result, blocks > BLOCKS_PER_GROUP) {
-                    // A short last group may lack the room for the tables of the groups that begin with it.
+                    // A short last group may lack room for the tables of the groups that begin with it.
                     let whole_groups = (blocks - 1) / BLOCKS_PER_GROUP * BLOCKS_PER_GROUP;
                     result = Self::try_size(drafts, options, whole_groups, 0).or(result);
                 }
@@ -140,7 +140,7 @@ impl Layout {
         }
     }
 
-    /// The smallest size that does.
+    /// The smallest sufficient size.
     fn exact(drafts: &[Draft<'_>], options: &Options, reserve: u64) -> Result<Self, WriteError> {
         let mut blocks = drafts.iter().fold(reserve, |sum, draft| sum.saturating_add(draft.blocks()));
         loop {
@@ -163,7 +163,7 @@ impl Layout {
         let geometry = Geometry::new(blocks, inodes(drafts, options, blocks))?;
         let mut allocator = Allocator::new(&geometry);
         let mut places: Vec<Place> = Vec::with_capacity(drafts.len());
-        // What is looked at to find files lies together at the front.
+        // The blocks needed to find files are together at the front.
         for draft in drafts {
             let mut place = match draft.item.node.kind {
                 NodeKind::File(_) => Place::default(),
@@ -191,10 +191,10 @@ impl Layout {
     }
 }
 
-/// Smaller ones are of no use to anybody.
+/// Minimum size of a file system in blocks.
 const LEAST_BLOCKS: u64 = 64;
 
-/// Inodes a file system of so many blocks is to have.
+/// Number of inodes for a file system with this many blocks.
 fn inodes(drafts: &[Draft<'_>], options: &Options, blocks: u64) -> u64 {
     let needed = drafts.last().map_or(0, |draft| u64::from(draft.item.number));
     let per_bytes = |bytes: u64| (blocks.saturating_mul(BLOCK_SIZE) / bytes.max(1)).min(1 << 31);

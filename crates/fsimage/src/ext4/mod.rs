@@ -1,9 +1,9 @@
-//! ext4 in user space: [`write`](write()) makes a file system of a tree, [`format()`] an empty one on a device, [`Reader`]
-//! reads one.
+//! ext4 in user space: [`write`](write()) makes a file system from a tree, [`format()`] an empty one on a device,
+//! [`Reader`] reads one.
 //!
-//! The format is the kernel's ("ext4 Data Structures and Algorithms" in its documentation). What we write has extents,
-//! 64-bit block numbers, `flex_bg`, hashed directories, checksums on all metadata, nanosecond times and, if asked, a
-//! journal. Every byte follows from the tree and the options.
+//! The format is the kernel's ("ext4 Data Structures and Algorithms" in its documentation). The written file systems
+//! have extents, 64-bit block numbers, `flex_bg`, hashed directories, checksums on all metadata, nanosecond times and,
+//! if requested, a journal. Every byte depends only on the tree and the options.
 
 mod acl;
 mod checksum;

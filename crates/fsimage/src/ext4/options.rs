@@ -1,21 +1,21 @@
-//! What a caller decides about a file system, and what comes back.
+//! Options for making a file system, and the report about it.
 
-/// How large the file system becomes.
+/// Size of the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     /// As small as the tree allows, with this many bytes left free.
     ExactFit {
-        /// Free bytes.
+        /// Number of free bytes.
         reserve: u64,
     },
     /// This many bytes, rounded down to whole blocks.
     Given(u64),
 }
 
-/// How many inodes there are.
+/// Number of inodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inodes {
-    /// With [`Size::ExactFit`] hardly more than the tree needs; with [`Size::Given`] one per 16 KiB as well.
+    /// With [`Size::ExactFit`] hardly more than the tree needs; with [`Size::Given`] at least one per 16 KiB.
     Auto,
     /// At least one for this many bytes of the file system, and as many as the tree needs.
     PerBytes(u64),
@@ -23,55 +23,55 @@ pub enum Inodes {
     AtLeast(u32),
 }
 
-/// The journal that a file system begins with, which is empty.
+/// The journal of the new file system, which is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Journal {
-    /// None.
+    /// No journal.
     None,
-    /// As mke2fs has it: 4 MiB to 128 MiB, by the size of the file system.
+    /// As mke2fs does: 4 MiB to 128 MiB, depending on the size of the file system.
     Auto,
     /// About this many bytes; at least 4 MiB, and never more than [`Journal::Auto`].
     Bytes(u64),
 }
 
-/// What the kernel does with a file system that it has found an error in (`s_errors`).
+/// Action of the kernel when it finds an error in the file system (`s_errors`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnErrors {
-    /// Goes on.
+    /// Continue.
     Continue,
-    /// Writes nothing more to it.
+    /// Remount read-only.
     ReadOnly,
 }
 
-/// How to make a file system. Everything that is not in the tree is here: the same tree with the same options is the
-/// same bytes.
+/// Options for making a file system. They cover everything that is not in the tree: the same tree with the same
+/// options gives the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// How large it becomes.
+    /// Size of the file system.
     pub size: Size,
-    /// Its UUID.
+    /// UUID of the file system.
     pub uuid: [u8; 16],
-    /// What directory indexes are hashed with; all zero stands for the default.
+    /// Seed of the directory indexes' hash; all zero stands for the default.
     pub hash_seed: [u8; 16],
-    /// Its name, up to 16 bytes.
+    /// Label, up to 16 bytes.
     pub label: String,
-    /// Blocks (of 4 KiB) only root may use.
+    /// Number of blocks (of 4 KiB) that only root may use.
     pub reserved_blocks: u64,
-    /// When it was made and last checked, in seconds since 1970. Files have their own times.
+    /// Time of creation and of the last check, in seconds since 1970. Files have their own times.
     pub timestamp: u64,
-    /// How many inodes.
+    /// Number of inodes.
     pub inodes: Inodes,
-    /// Whether there is a journal, and how large. What is only ever mounted read-only needs none.
+    /// The journal. A file system that is only ever mounted read-only needs none.
     pub journal: Journal,
-    /// What the kernel does when it finds an error.
+    /// Action of the kernel when it finds an error.
     pub on_errors: OnErrors,
-    /// Compute the SHA-256 of the whole file system while it is written. Holes are part of it, so that it takes about
-    /// half a second for each GiB of its size, on a core of its own.
+    /// Compute the SHA-256 of the whole file system while it is written. Holes are included, so it takes about half a
+    /// second for each GiB of the size, on a separate core.
     pub digest: bool,
 }
 
 impl Options {
-    /// As small as can be, with no journal, no label, no digest, made at this time.
+    /// As small as possible, with no journal, no label and no digest, with this creation time.
     pub fn new(uuid: [u8; 16], timestamp: u64) -> Self {
         Self {
             size: Size::ExactFit { reserve: 0 },
@@ -88,19 +88,19 @@ impl Options {
     }
 }
 
-/// What was written.
+/// Result of writing a file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Bytes of the file system.
+    /// Size of the file system in bytes.
     pub size: u64,
-    /// Blocks of 4 KiB that are in use, bitmaps and inode tables among them.
+    /// Number of used blocks of 4 KiB, including bitmaps and inode tables.
     pub used_blocks: u64,
-    /// Blocks of 4 KiB there are.
+    /// Number of blocks of 4 KiB.
     pub blocks: u64,
-    /// Inodes that are in use, the reserved ones among them.
+    /// Number of used inodes, including the reserved ones.
     pub used_inodes: u32,
-    /// Inodes there are.
+    /// Number of inodes.
     pub inodes: u32,
-    /// SHA-256 of the whole file system, if [`Options::digest`] asked for it.
+    /// SHA-256 of the whole file system, if requested by [`Options::digest`].
     pub sha256: Option<[u8; 32]>,
 }

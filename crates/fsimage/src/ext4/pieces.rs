@@ -1,4 +1,4 @@
-//! Turns a layout into the list of everything that is written, in the order of the image.
+//! Converts a layout to the list of everything to write, in the order of the image.
 
 use super::checksum::{self, crc};
 use super::error::{WriteError, shown};
@@ -14,23 +14,23 @@ use super::superblock::{self, Descriptor, Totals};
 use super::{journal, xattrs};
 use crate::tree::{Content, Metadata, NodeKind, Timestamp};
 
-/// Where the bytes of a piece come from.
+/// Origin of a piece's bytes.
 pub(super) enum Source<'t> {
-    /// Made by us.
+    /// Metadata made by this crate.
     Metadata(Vec<u8>),
-    /// Part of a file.
+    /// A part of a file.
     Content {
         path: &'t [u8],
         content: &'t Content,
-        /// From which byte on.
+        /// Offset in the file in bytes.
         at: u64,
     },
 }
 
-/// Bytes that go to the beginning of a block and on.
+/// Bytes to write from the beginning of a block on.
 pub(super) struct Piece<'t> {
     pub(super) block: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub(super) length: u64,
     pub(super) source: Source<'t>,
 }
@@ -41,12 +41,12 @@ impl Piece<'_> {
     }
 }
 
-/// All there is to write, and the counts.
+/// Everything to write, and the counts.
 pub(super) struct Image<'t> {
-    /// In the order of their blocks, which do not overlap.
+    /// Sorted by their blocks, not overlapping.
     pub(super) pieces: Vec<Piece<'t>>,
     pub(super) free_blocks: u64,
-    /// All up to this number.
+    /// Number of used inodes, which are numbered from 1 up.
     pub(super) used_inodes: u32,
 }
 
@@ -69,9 +69,9 @@ struct Maker<'t, 'l> {
     options: &'l Options,
     seed: u32,
     pieces: Vec<Piece<'t>>,
-    /// The inode tables as far as they are in use.
+    /// The used parts of the inode tables.
     tables: Vec<Vec<u8>>,
-    /// Directories in each group.
+    /// Number of directories in each group.
     directories: Vec<u32>,
 }
 
@@ -157,7 +157,7 @@ impl<'t, 'l> Maker<'t, 'l> {
         Ok(())
     }
 
-    /// The journal's inode and first block. Returns what the superblock keeps of it.
+    /// Adds the journal's inode and first block. Returns its data for the superblock.
     fn add_journal(&mut self, place: &Place) -> Result<([u8; 60], u64), WriteError> {
         let seed = checksum::inode_seed(self.seed, JOURNAL_INODE, 0);
         let (block, blocks) = self.extent_tree(place, seed);
@@ -180,7 +180,7 @@ impl<'t, 'l> Maker<'t, 'l> {
         Ok((block, inode.size))
     }
 
-    /// `i_block` of content with that place, and how many blocks it has together with its tree.
+    /// `i_block` of content at this place, and its number of blocks including the extent tree.
     fn extent_tree(&mut self, place: &Place, seed: u32) -> ([u8; 60], u64) {
         let content: u64 = place.extents.iter().map(|extent| extent.length).sum();
         let extents = extents::split(&place.extents);
@@ -190,7 +190,7 @@ impl<'t, 'l> Maker<'t, 'l> {
         (tree.root, blocks)
     }
 
-    /// Content of ours, which may be shorter than its place.
+    /// Adds content made by this crate, which may be shorter than its place.
     fn add_content(&mut self, place: &Place, bytes: &[u8]) {
         let mut rest = bytes;
         for extent in &place.extents {
@@ -214,7 +214,7 @@ impl<'t, 'l> Maker<'t, 'l> {
         table[at..at + INODE_SIZE].copy_from_slice(bytes);
     }
 
-    /// Inode tables, bitmaps, descriptors and superblocks. Returns how many blocks are free.
+    /// Adds inode tables, bitmaps, descriptors and superblocks. Returns the number of free blocks.
     fn add_groups(&mut self, used_inodes: u32, journal: Option<([u8; 60], u64)>) -> u64 {
         let geometry = &self.layout.geometry;
         let per_group = geometry.inodes_per_group;
@@ -270,7 +270,7 @@ impl<'t, 'l> Maker<'t, 'l> {
         let mut superblock = superblock::encode(self.options, geometry, totals);
         for (group, copy) in geometry.copies.iter().enumerate().filter(|(_, copy)| !copy.is_empty()) {
             superblock::for_group(&mut superblock, group as u64);
-            // The first 1024 bytes of the image belong to boot loaders.
+            // The first 1024 bytes of the image are reserved for boot loaders.
             let offset = if group == 0 { SUPERBLOCK_OFFSET } else { 0 };
             let mut block = vec![0; BLOCK];
             block[offset..offset + SUPERBLOCK_SIZE].copy_from_slice(&superblock);
@@ -280,10 +280,10 @@ impl<'t, 'l> Maker<'t, 'l> {
     }
 }
 
-/// The block bitmaps of groups that have any block in use.
+/// The block bitmaps of groups with used blocks.
 struct BlockBitmaps {
     bitmaps: Vec<Vec<u8>>,
-    /// How many bits are set.
+    /// Number of set bits in each.
     used: Vec<u64>,
 }
 

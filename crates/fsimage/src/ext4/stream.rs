@@ -1,7 +1,7 @@
-//! Writes the pieces of an image, one MiB after the other, by several threads; another one hashes what they wrote.
+//! Writes the pieces of an image in chunks of one MiB, with several threads; another thread hashes the chunks.
 //!
-//! Small files are put together in a buffer and written at once, which is what makes this fast. Blocks of zeros are
-//! never written.
+//! Small files are collected in a buffer and written together, which makes this fast. Blocks of zeros are never
+//! written.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,35 +21,35 @@ use super::pieces::{Piece, Source};
 use crate::digest::is_zero;
 use crate::tree::Content;
 
-/// What is written and hashed at once.
+/// Bytes that are written and hashed at once.
 const CHUNK: u64 = 1024 * 1024;
-/// More threads would only wait for each other: the kernel lets one at a time write to a file.
+/// More threads would only wait for each other: the kernel allows one writer at a time per file.
 const MOST_WRITERS: usize = 3;
-/// Buffers for each writer where the digest is computed as well.
+/// Number of buffers for each writer if the digest is computed as well.
 const BUFFERS: usize = 3;
 
-/// Where and how an image is written.
+/// Destination of an image.
 pub(super) struct Target<'a> {
     pub(super) image: &'a File,
-    /// Where in the image file the file system begins.
+    /// Offset of the file system in the image file in bytes.
     pub(super) offset: u64,
-    /// Bytes of the file system.
+    /// Size of the file system in bytes.
     pub(super) size: u64,
-    /// Told about each byte of the size.
+    /// Progress task, advanced by each byte of the size.
     pub(super) task: &'a dyn Task,
 }
 
-/// A chunk on its way from a writer to the hasher and, for its buffer, back.
+/// A chunk on its way from a writer to the hasher, and back for its buffer.
 struct Written {
     index: u64,
     buffer: Vec<u8>,
     length: usize,
-    /// The buffer was not used.
+    /// Whether the chunk is all zeros and its buffer unused.
     zero: bool,
 }
 
 impl Target<'_> {
-    /// Writes the pieces and returns the digest of the whole file system if it is wanted.
+    /// Writes the pieces, and returns the digest of the whole file system if requested.
     pub(super) fn write(&self, pieces: &[Piece<'_>], digest: bool) -> Result<Option<[u8; 32]>, WriteError> {
         let writers = thread::available_parallelism().map_or(1, usize::from).min(MOST_WRITERS);
         let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -85,7 +85,7 @@ impl Target<'_> {
         to_hasher: &Sender<Written>,
     ) -> Result<(), WriteError> {
         loop {
-            // First the buffer, then the number: so the lowest number under way always has a buffer.
+            // First the buffer, then the number: so the chunk with the lowest number in progress always has a buffer.
             let received = free_buffers.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(mut buffer) = received else { return Ok(()) };
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +101,7 @@ impl Target<'_> {
                 Ok(!any)
             });
             self.task.advance(length as u64);
-            // After an error the numbers go on, so that no other thread waits for this one.
+            // After an error the numbers continue, so that no other thread waits for this one.
             let zero = *result.as_ref().unwrap_or(&true);
             let sent = to_hasher.send(Written { index, buffer, length, zero });
             if result.is_err() || sent.is_err() {
@@ -111,7 +111,7 @@ impl Target<'_> {
         }
     }
 
-    /// Writes the blocks of a buffer that are not zero, those that touch at once.
+    /// Writes the non-zero blocks of a buffer, adjacent ones together.
     fn write_data(&self, buffer: &[u8], start: u64) -> Result<(), WriteError> {
         let mut blocks = buffer.chunks(BLOCK).enumerate().peekable();
         while let Some((first, block)) = blocks.next() {
@@ -131,7 +131,7 @@ impl Target<'_> {
     }
 }
 
-/// Fills a buffer with what goes to `start` and on. Returns whether there is anything.
+/// Fills a buffer with the bytes from `start` on. Returns whether there are any.
 pub(super) fn fill(pieces: &[Piece<'_>], start: u64, buffer: &mut [u8]) -> Result<bool, WriteError> {
     let end = start + buffer.len() as u64;
     let first = pieces.partition_point(|piece| piece.block * BLOCK_SIZE + piece.length <= start);
@@ -168,7 +168,7 @@ fn copy(source: &Source<'_>, skip: u64, buffer: &mut [u8]) -> Result<(), WriteEr
     Ok(())
 }
 
-/// Hashes chunks in their order, if that is wanted, and gives the buffers back.
+/// Hashes chunks in order, if requested, and returns the buffers.
 fn hash(from_writers: &Receiver<Written>, to_writers: &Sender<Vec<u8>>, digest: bool) -> Option<[u8; 32]> {
     let zeros = vec![0; CHUNK as usize];
     let mut hasher = Sha256::new();
@@ -181,14 +181,14 @@ fn hash(from_writers: &Receiver<Written>, to_writers: &Sender<Vec<u8>>, digest: 
                 hasher.update(if written.zero { &zeros[..written.length] } else { &written.buffer[..written.length] });
             }
             next += 1;
-            // When all writers have ended, nobody needs the buffer.
+            // Once all writers have ended, the buffer is not needed.
             to_writers.send(written.buffer).unwrap_or_default();
         }
     }
     digest.then(|| hasher.finalize().into())
 }
 
-/// The result of a thread; its panic goes on in this one.
+/// The result of a thread; a panic is propagated.
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -12,7 +12,7 @@ const UNSIGNED_HASH: u32 = 2;
 /// `s_default_mount_opts`: extended attributes and access control lists.
 const MOUNT_OPTIONS: u32 = 0xc;
 
-/// Counts for the superblock that come out of the layout.
+/// Counts for the superblock, from the layout.
 pub(super) struct Totals {
     pub(super) free_blocks: u64,
     pub(super) free_inodes: u32,
@@ -20,7 +20,7 @@ pub(super) struct Totals {
     pub(super) journal: Option<([u8; 60], u64)>,
 }
 
-/// The superblock as group 0 has it; see [`for_group`] for the copies.
+/// The superblock of group 0; see [`for_group`] for the copies.
 pub(super) fn encode(options: &Options, geometry: &Geometry, totals: &Totals) -> Vec<u8> {
     let mut block = vec![0; SUPERBLOCK_SIZE];
     put32(&mut block, 0, geometry.inodes() as u32);
@@ -83,30 +83,30 @@ fn compat(journal: bool) -> u32 {
     COMPAT_EXT_ATTR | COMPAT_DIR_INDEX | if journal { COMPAT_HAS_JOURNAL } else { 0 }
 }
 
-/// Makes the superblock that of another group and seals it.
+/// Turns the superblock into that of another group, and sets its checksum.
 pub(super) fn for_group(block: &mut [u8], group: u64) {
     put16(block, 90, group as u16);
     let checksum = crc(u32::MAX, &block[..SUPERBLOCK_CHECKSUM]);
     put32(block, SUPERBLOCK_CHECKSUM, checksum);
 }
 
-/// One group's part of the descriptor table.
+/// A group's entry of the descriptor table.
 pub(super) struct Descriptor {
     pub(super) place: GroupPlace,
     pub(super) free_blocks: u32,
     pub(super) free_inodes: u32,
     pub(super) directories: u32,
-    /// Inodes at the end of the table that were never used.
+    /// Number of never used inodes at the end of the table.
     pub(super) unused_inodes: u32,
-    /// The checksum of the block bitmap; `None` if that has not been written, as nothing but copies of superblock and
-    /// descriptors is in use.
+    /// Checksum of the block bitmap; `None` if the bitmap is not written, because only copies of superblock and
+    /// descriptors are in use.
     pub(super) block_bitmap: Option<u32>,
-    /// The checksum of the inode bitmap; `None` if that has not been written, as no inode is in use.
+    /// Checksum of the inode bitmap; `None` if the bitmap is not written, because no inode is in use.
     pub(super) inode_bitmap: Option<u32>,
 }
 
 impl Descriptor {
-    /// The descriptor's bytes, sealed.
+    /// Encodes the descriptor with its checksum.
     pub(super) fn encode(&self, group: u32, uuid: &[u8; 16]) -> [u8; DESCRIPTOR_SIZE] {
         const INODE_UNINIT: u16 = 1;
         const BLOCK_UNINIT: u16 = 2;

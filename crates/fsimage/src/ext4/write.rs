@@ -1,4 +1,4 @@
-//! The writer's one function.
+//! Writes a tree as an ext4 file system.
 
 use std::fs::File;
 
@@ -12,14 +12,14 @@ use super::pieces;
 use super::stream::Target;
 use crate::tree::{FileTree, Metadata, Node, NodeKind, Timestamp};
 
-/// Writes a tree as an ext4 file system into `image`, `offset` bytes behind its beginning.
+/// Writes a tree as an ext4 file system into `image` at byte `offset`.
 ///
 /// Blocks of zeros are not written, so that place in the file has to be a hole or zero. A file that is too short is
-/// made longer; nothing before or behind the file system changes. `lost+found` is made if the tree has none. Memory
-/// use does not depend on the size of the files.
+/// extended; nothing before or behind the file system changes. `lost+found` is added if the tree does not have it.
+/// Memory use does not depend on the size of the files.
 ///
 /// # Errors
-/// If the tree has something that ext4 cannot keep, does not fit, or reading and writing fails. See [`WriteError`].
+/// If the tree has something that ext4 cannot store, does not fit, or reading or writing fails. See [`WriteError`].
 pub fn write(
     tree: &FileTree,
     image: &File,
@@ -51,7 +51,7 @@ pub fn write(
     })
 }
 
-/// Makes a regular file at least that long; a device is as long as it is.
+/// Extends a regular file to at least that length; a device is left as it is.
 fn lengthen(image: &File, length: u64) -> std::io::Result<()> {
     let metadata = image.metadata()?;
     if metadata.is_file() && metadata.len() < length { image.set_len(length) } else { Ok(()) }

@@ -1,5 +1,5 @@
-//! Extended attributes: some in the inode behind its fields, the rest in one block of their own ("ext4 Data
-//! Structures: Extended Attributes").
+//! Extended attributes: some in the inode behind its fields, the rest in one separate block ("ext4 Data Structures:
+//! Extended Attributes").
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use super::error::{WriteError, shown};
 use super::field::{get32, put16, put32};
 use super::format::{BLOCK, EXTRA_ISIZE, INODE_SIZE, XATTR_MAGIC};
 
-/// Bytes an inode has left for attributes, behind the magic number.
+/// Bytes of an inode available for attributes, behind the magic number.
 pub(super) const IN_INODE: usize = INODE_SIZE - 128 - EXTRA_ISIZE - 4;
-/// `struct ext4_xattr_header`.
+/// Size of `struct ext4_xattr_header`.
 const BLOCK_HEADER: usize = 32;
 
-/// Which prefixes of names are left out on disk, and the number that stands for each. Whole names come first.
+/// Prefixes of names that are replaced by a number on disk. Whole names come first.
 pub(super) const NAME_SPACES: [(u8, &[u8]); 6] = [
     (2, b"system.posix_acl_access"),
     (3, b"system.posix_acl_default"),
@@ -24,12 +24,12 @@ pub(super) const NAME_SPACES: [(u8, &[u8]); 6] = [
     (7, b"system."),
 ];
 
-/// A file's attributes in their form on disk.
+/// A file's attributes in their on-disk format.
 #[derive(Debug, Default)]
 pub(super) struct Xattrs {
-    /// What goes behind the inode's fields, with its magic number; empty if there is none.
+    /// Bytes after the inode's fields, with the magic number; empty if there are none.
     pub(super) in_inode: Vec<u8>,
-    /// The block, still without its checksum.
+    /// The attribute block, without its checksum.
     pub(super) block: Option<Vec<u8>>,
 }
 
@@ -40,7 +40,7 @@ struct Attribute<'a> {
 }
 
 impl Attribute<'_> {
-    /// Bytes of the entry: 16, and the name.
+    /// Size of the entry in bytes: 16, and the name.
     fn entry_size(&self) -> usize {
         16 + self.name.len().next_multiple_of(4)
     }
@@ -60,14 +60,14 @@ impl Attribute<'_> {
     }
 }
 
-/// Puts a file's attributes where they fit; what does not fit is an error.
+/// Distributes a file's attributes to inode and block; an error if they do not fit.
 pub(super) fn encode(path: &[u8], xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Xattrs, WriteError> {
     if xattrs.is_empty() {
         return Ok(Xattrs::default());
     }
     let mut attributes =
         xattrs.iter().map(|(name, value)| attribute(path, name, value)).collect::<Result<Vec<_>, _>>()?;
-    // The order the kernel searches a block in.
+    // The order in which the kernel searches a block.
     attributes.sort_by_key(|attribute| (attribute.index, attribute.name.len(), attribute.name));
 
     // Four zero bytes end each list.
@@ -105,7 +105,7 @@ pub(super) fn encode(path: &[u8], xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result
     Ok(result)
 }
 
-/// Sets the checksum of an attribute block, which covers where it is.
+/// Sets the checksum of an attribute block, which includes its position.
 pub(super) fn seal_block(block: &mut [u8], number: u64, file_system_seed: u32) {
     put32(block, 16, 0);
     let checksum = crc(crc(file_system_seed, &number.to_le_bytes()), block);
@@ -144,7 +144,7 @@ fn attribute<'a>(path: &[u8], name: &'a [u8], value: &[u8]) -> Result<Attribute<
     Ok(Attribute { index, name: rest, value })
 }
 
-/// Entries grow from `start`, values from the end; where a value is counts from the beginning of `area`.
+/// Entries grow from `start`, values from the end; offsets of values count from the beginning of `area`.
 fn fill(area: &mut [u8], start: usize, attributes: &[Attribute<'_>]) {
     let (mut entry, mut values) = (start, area.len());
     for attribute in attributes {

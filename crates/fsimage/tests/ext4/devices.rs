@@ -1,4 +1,4 @@
-//! Empty file systems on devices that hold something else.
+//! Tests of empty file systems on devices with other content.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -19,7 +19,7 @@ fn data_options(size: u64) -> Options {
     }
 }
 
-/// A device of that size with garbage wherever it begins, around group borders, and at its end.
+/// A device of that size with garbage at its start, around group borders, and at its end.
 fn formatted(size: u64) -> Image {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("image");

@@ -1,4 +1,4 @@
-//! The ext4 writer and reader against e2fsprogs and the kernel.
+//! Tests of the ext4 writer and reader with e2fsprogs and the kernel.
 
 mod devices;
 mod oracle;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use fsimage::ext4::Options;
 use fsimage::{FileTree, Metadata, Node, NodeKind, Timestamp};
 
-/// What every test writes with, unless it says otherwise.
+/// Default options of the tests.
 fn options() -> Options {
     Options::new(*b"fsimage test 001", 1_700_000_000)
 }
@@ -35,7 +35,7 @@ fn with_xattrs(node: Node, xattrs: &[(&str, &[u8])]) -> Node {
     Node { metadata: Metadata { xattrs, ..node.metadata }, ..node }
 }
 
-/// A tree with one of everything that has its own way of being stored.
+/// A tree with one of every kind of node and attribute that is stored differently.
 fn one_of_everything() -> FileTree {
     let mut tree = FileTree::new(root());
     tree.insert("dir", node(NodeKind::Directory)).unwrap();

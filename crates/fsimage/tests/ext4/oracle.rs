@@ -1,4 +1,4 @@
-//! Programs and the kernel, asked whether an image is right.
+//! Checks of images with other programs and the kernel.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use fsimage::{FileTree, compare, scan};
 use progress::Silent;
 use tempfile::TempDir;
 
-/// A fresh image of a tree, in a directory that goes when it is dropped.
+/// A fresh image of a tree, in a directory that is removed on drop.
 pub struct Image {
     pub directory: TempDir,
     pub path: PathBuf,
@@ -28,7 +28,7 @@ impl Image {
         std::fs::read(&self.path).unwrap()
     }
 
-    /// Fails unless e2fsck finds nothing at all.
+    /// Fails unless e2fsck finds no problem.
     pub fn check(&self) -> &Self {
         fsck(&self.path.display().to_string());
         self
@@ -107,7 +107,7 @@ impl Drop for Mount {
     }
 }
 
-/// Fails unless both are the same but for `lost+found`, which the writer adds.
+/// Fails unless both are equal, except for `lost+found`, which the writer adds.
 pub fn assert_same(tree: &FileTree, mut other: FileTree) {
     if tree.get("lost+found").is_none() {
         other.remove("lost+found").unwrap();
@@ -117,16 +117,16 @@ pub fn assert_same(tree: &FileTree, mut other: FileTree) {
     assert!(differences.is_empty(), "{} differences: {shown:#?}", differences.len());
 }
 
-/// Fails unless e2fsck finds nothing at all. The image may be `FILE?offset=BYTES`.
+/// Fails unless e2fsck finds no problem. The image may be `FILE?offset=BYTES`.
 pub fn fsck(image: &str) {
     let output = tool("e2fsck", "e2fsprogs", &["-fn", image]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "e2fsck found something: {text}");
 }
 
-/// Runs a program that Debian has in that package.
+/// Runs a program from a Debian package.
 pub fn tool(program: &str, package: &str, arguments: &[&str]) -> Output {
-    // e2fsck and the like are not in everybody's path.
+    // e2fsck and similar programs may not be in the user's path.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     Command::new(program)
         .args(arguments)

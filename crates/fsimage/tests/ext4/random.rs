@@ -13,14 +13,14 @@ use proptest::sample::Index;
 use crate::oracle::Image;
 use crate::{ACL, CAPABILITY, options};
 
-/// A node that still has to find its directory.
+/// A random node that is not in a directory yet.
 #[derive(Debug, Clone)]
 struct Seedling {
     parent: Index,
     name: Vec<u8>,
     kind: Kind,
     metadata: Metadata,
-    /// Becomes a hard link of some node before it, if that can be.
+    /// Becomes a hard link to an earlier node, if possible.
     link: Option<Index>,
 }
 
@@ -80,7 +80,7 @@ fn seedling() -> impl Strategy<Value = Seedling> {
         .prop_map(|(parent, name, kind, metadata, link)| Seedling { parent, name, kind, metadata, link })
 }
 
-/// Plants seedlings where they can grow; those that cannot are left out.
+/// Adds the nodes where they are valid; others are left out.
 fn grow(seedlings: &[Seedling], host: &Path) -> FileTree {
     let mut tree = FileTree::new(Metadata::root(0o755, Timestamp::from_seconds(1)));
     let mut directories = vec![Vec::new()];

@@ -1,4 +1,4 @@
-//! The reader on images of mke2fs, on damaged ones, and inside of larger files.
+//! Tests of the reader on images of mke2fs, on damaged ones, and inside larger files.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -14,7 +14,7 @@ use proptest::sample::Index;
 use crate::oracle::{Image, assert_same, tool};
 use crate::{file, one_of_everything, options, root};
 
-/// A directory on the host with some of most things, and what the reader should find of it.
+/// A directory on the host with various nodes, and the tree that the reader should find.
 fn host(directory: &Path) -> FileTree {
     std::fs::create_dir_all(directory.join("d/e")).unwrap();
     for number in 0..300 {

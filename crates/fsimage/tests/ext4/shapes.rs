@@ -1,4 +1,4 @@
-//! Single shapes of trees that are stored in a way of their own.
+//! Tests of trees that need special on-disk structures.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -58,7 +58,7 @@ fn facts_as_debugfs_sees_them() {
     assert!(times.contains("mtime: 0xffffffff:ee6b27fc -- Wed Dec 31 23:59:59 1969"), "{times}");
 }
 
-/// Fills a directory with so many links to one file, whose names have that length.
+/// Fills a directory with this many links to one file, with names of that length.
 fn directory_of(entries: usize, name_length: usize) -> FileTree {
     let mut tree = FileTree::new(root());
     tree.insert("many", node(NodeKind::Directory)).unwrap();

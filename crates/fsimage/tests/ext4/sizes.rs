@@ -1,4 +1,4 @@
-//! How large file systems become, where in a file they are, and what does not fit.
+//! Tests of the size of file systems, their offset in a file, and trees that do not fit.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};

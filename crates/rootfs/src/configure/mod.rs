@@ -1,8 +1,8 @@
-//! Maintainer scripts, run by the image's own dpkg in the sandbox.
+//! Runs maintainer scripts with the image's own dpkg in the sandbox.
 //!
-//! Packages with a preinst are unpacked here, by dpkg, so that their scripts run when Policy says they do and what the
-//! scripts ask for (diversions, users) is there in time. Those among them that the rest cannot run without had their
-//! files unpacked before, without a database entry, as debootstrap does.
+//! Packages with a preinst are unpacked here, by dpkg, so that their scripts run when Policy requires it and their
+//! effects (diversions, users) are there in time. Those that all other packages need to run had their files unpacked
+//! before, without a database entry, as debootstrap does.
 
 mod runner;
 
@@ -18,21 +18,22 @@ use crate::hashed::HashedFile;
 use crate::inside::Inside;
 use crate::{Error, Spec, database};
 
-/// Where the packages lie while the dpkg inside unpacks them, relative to the root.
+/// Directory of the packages while dpkg unpacks them, relative to the root.
 const PACKAGES: &str = "var/cache/rocbed-packages";
-/// Forbids invoke-rc.d to start services (its documented interface): 101 is "action forbidden by policy".
+/// Policy script that forbids invoke-rc.d to start services (its documented interface): 101 is "action forbidden by
+/// policy".
 const POLICY: &str = "usr/sbin/policy-rc.d";
 const POLICY_TEXT: &[u8] = b"#!/bin/sh\nexit 101\n";
 
-/// Where programs are that do nothing; the first directory of the scripts' `PATH`.
+/// Directory of the stubbed programs; the first directory of the scripts' `PATH`.
 const IDLE: &str = "var/cache/rocbed-idle";
 const IDLE_TEXT: &[u8] = b"#!/bin/sh\nexit 0\n";
 
-/// Which packages the dpkg inside unpacks, and which everything else needs.
+/// The packages that dpkg unpacks in the root, and those that everything else needs.
 pub(crate) struct Plan<'a> {
     debs: &'a [Deb],
     set: Set<'a>,
-    /// Essential packages and all they need.
+    /// Essential packages and their dependencies.
     base: BTreeSet<usize>,
 }
 
@@ -47,18 +48,18 @@ impl<'a> Plan<'a> {
         Self { debs, set, base }
     }
 
-    /// Whether the dpkg inside unpacks this package.
+    /// Whether dpkg unpacks this package in the root.
     pub(crate) fn by_dpkg(&self, at: usize) -> bool {
         self.debs.get(at).is_some_and(|deb| deb.file("preinst").is_some())
     }
 
-    /// Whether its files have to be there before dpkg can run.
+    /// Whether its files must exist before dpkg can run.
     pub(crate) fn is_base(&self, at: usize) -> bool {
         self.base.contains(&at)
     }
 }
 
-/// Unpacks what is left to dpkg, then configures everything.
+/// Unpacks the packages that are left to dpkg, then configures everything.
 pub(crate) fn configure(root: &Path, spec: &Spec, plan: &Plan, progress: &dyn Progress) -> Result<(), Error> {
     if plan.debs.is_empty() {
         return Ok(());
@@ -101,7 +102,7 @@ impl Work<'_, '_> {
     fn run(&mut self) -> Result<(), Error> {
         let all: Vec<usize> = (0..self.plan.debs.len()).filter(|at| self.plan.by_dpkg(*at)).collect();
         let (base, rest): (Vec<usize>, Vec<usize>) = all.into_iter().partition(|at| self.plan.is_base(*at));
-        // Nothing is configured yet, so no Pre-Depends can be: all their files are there, which is what counts.
+        // Nothing is configured yet, so Pre-Depends cannot be satisfied: but all their files exist, which is enough.
         self.unpack(&base)?;
         if !self.spec.preseeds.is_empty() {
             self.runner.run("/usr/bin/debconf-set-selections", &[], self.spec.preseeds.as_bytes())?;
@@ -115,13 +116,13 @@ impl Work<'_, '_> {
             let missing: BTreeSet<usize> = needed.difference(&self.configured).copied().collect();
             if !missing.is_empty() {
                 self.unpack(&std::mem::take(&mut batch))?;
-                // The base comes along: what a preinst may use is more than what it says.
+                // Including the base: a preinst may use more than it declares.
                 self.configure(&missing.union(&self.plan.base).copied().collect())?;
             }
             batch.push(at);
         }
         self.unpack(&batch)?;
-        // By name and in the given order, as apt does: numbers of users that scripts add depend on who comes first.
+        // By name and in the given order, as apt does: user ids that scripts assign depend on the order.
         self.configure(&(0..self.plan.debs.len()).collect())?;
         if !self.all_installed()? {
             // Triggers that a later package activated for an earlier one.
@@ -130,8 +131,8 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// The packages that dpkg knows. One that another replaces in whole disappears when that one is unpacked, and cannot be
-    /// configured any more.
+    /// The packages in dpkg's database. One that another completely replaces disappears when that one is unpacked, and
+    /// cannot be configured any more.
     fn there(&self) -> Result<BTreeSet<String>, Error> {
         let status = self.inside.read(&format!("{}/status", database::DIRECTORY))?;
         let status = String::from_utf8_lossy(&status);
@@ -152,7 +153,7 @@ impl Work<'_, '_> {
         Ok(states.all(|state| state == b"install ok installed"))
     }
 
-    /// Lets dpkg unpack packages, in this order, each once.
+    /// Makes dpkg unpack packages, in this order, each once.
     fn unpack(&mut self, packages: &[usize]) -> Result<(), Error> {
         let packages: Vec<usize> = packages.iter().copied().filter(|at| self.unpacked.insert(*at)).collect();
         if packages.is_empty() {
@@ -183,7 +184,7 @@ impl Work<'_, '_> {
         if todo.is_empty() {
             return Ok(());
         }
-        // What comes later in the order but is needed now.
+        // Packages that come later in the order but are needed now.
         let debs: Vec<usize> = todo.iter().copied().filter(|at| self.plan.by_dpkg(*at)).collect();
         self.unpack(&debs)?;
         let there = self.there()?;

@@ -1,4 +1,4 @@
-//! Running dpkg and friends inside, with a log, and with errors that say which script failed.
+//! Runs dpkg and other commands in the sandbox, with a log, and with errors that name the failed script.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,10 +10,10 @@ use progress::{Progress, Task};
 use crate::sandbox::{Command, Sandbox};
 use crate::{Error, Spec};
 
-/// How much of the output an error shows.
+/// Number of lines of output that an error shows.
 const TAIL_LINES: usize = 30;
 
-/// Runs commands inside one root.
+/// Runs commands in one root.
 pub(super) struct Runner<'a> {
     sandbox: Sandbox,
     environment: Vec<(String, String)>,
@@ -81,10 +81,10 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// What apt and debootstrap set for scripts, and what keeps their results the same every time.
+/// Environment variables: those that apt and debootstrap set for scripts, and some for reproducible results.
 fn environment(epoch: i64) -> Vec<(String, String)> {
     [
-        // First what scripts are not to run for real.
+        // The stubbed programs come first.
         ("PATH", "/var/cache/rocbed-idle:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         ("HOME", "/root"),
         ("USER", "root"),
@@ -96,7 +96,7 @@ fn environment(epoch: i64) -> Vec<(String, String)> {
         ("TZ", "UTC"),
         ("DEBIAN_FRONTEND", "noninteractive"),
         ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
-        // The documented way to tell /etc/kernel hooks that no initramfs is wanted.
+        // The documented way to tell /etc/kernel hooks not to make an initramfs.
         ("INITRD", "No"),
         ("PYTHONHASHSEED", "0"),
     ]
@@ -113,13 +113,13 @@ fn shorten(arguments: &[&str]) -> String {
     if more == 0 { shown } else { format!("{shown} ... ({more} more)") }
 }
 
-/// The package a line of dpkg's output is about.
+/// The package that a line of dpkg's output is about.
 fn progress_of(line: &str) -> Option<&str> {
     let starts = ["Setting up ", "Unpacking ", "Processing triggers for "];
     starts.iter().find_map(|start| line.strip_prefix(start)?.split(' ').next())
 }
 
-/// The output as lines: the last ones, and the first error dpkg reports.
+/// Collects the output as lines: the last ones, and the first error that dpkg reports.
 #[derive(Default)]
 struct Lines {
     partial: Vec<u8>,
@@ -148,7 +148,8 @@ impl Lines {
     }
 
     fn line(&mut self, line: &str) {
-        // "dpkg: error processing package foo (--configure):" and then, indented, which script and its exit status.
+        // "dpkg: error processing package foo (--configure):", followed by an indented line with the script and its
+        // exit status.
         if let Some(package) = self.error_follows.take() {
             self.failed.get_or_insert(format!("package {package}: {}", line.trim()));
         } else if let Some((_, rest)) = line.split_once("dpkg: error processing ") {

@@ -6,21 +6,21 @@ use super::DebError;
 
 const MAGIC: &[u8] = b"!<arch>\n";
 const HEADER_LENGTH: usize = 60;
-/// A .deb has three members, and a few more whose names begin with `_` may follow: anything beyond this is not one.
+/// Maximum number of members. A .deb has three, and a few more whose names begin with `_` may follow.
 const MEMBERS_AT_MOST: usize = 64;
 
-/// One member of the archive: where its bytes are in the file.
+/// A member of the archive, with the position of its bytes in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its name without the padding and the trailing slash that some writers add.
+    /// Member name without padding and the trailing slash that some writers add.
     pub name: String,
-    /// Where its first byte is.
+    /// Offset of its first byte.
     pub offset: u64,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub size: u64,
 }
 
-/// Lists all members, in their order. Fails where a header is damaged or a member ends behind the file's end.
+/// Lists all members, in their order. Fails if a header is damaged or a member exceeds the file.
 pub fn members(file: &mut (impl Read + Seek)) -> Result<Vec<Member>, DebError> {
     let length = file.seek(SeekFrom::End(0)).map_err(DebError::read("the archive's length"))?;
     file.seek(SeekFrom::Start(0)).map_err(DebError::read("the archive's start"))?;

@@ -6,7 +6,7 @@ use liblzma::stream::{CONCATENATED, Stream};
 
 use super::{DebError, limits};
 
-/// How a member is compressed, as its suffix says.
+/// Compression of a member, from its suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// `.tar`
@@ -22,7 +22,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The compression of a member called `stem` plus a suffix; `None` if the name does not begin with `stem`.
+    /// Compression of a member called `stem` plus a suffix; `None` if the name does not begin with `stem`.
     pub fn of_member(name: &str, stem: &str) -> Option<Result<Self, DebError>> {
         let suffix = name.strip_prefix(stem)?;
         Some(match suffix {

@@ -1,22 +1,22 @@
-//! The control file of a binary package (deb-control(5)), read by the one reader of deb822.
+//! The control file of a binary package (deb-control(5)), parsed with the `debian` crate.
 
 use debian::deb822::{Comments, Paragraphs};
 use debian::relation::{self, Relations};
 
 use super::DebError;
 
-/// Fields of relations that unpacking and configuring follow (Debian Policy 7).
+/// Relation fields that unpacking and configuring use (Debian Policy 7).
 const RELATION_FIELDS: [&str; 3] = ["Pre-Depends", "Depends", "Replaces"];
 
-/// One paragraph of fields, in their order and as they are written, blanks at line ends included.
+/// A paragraph of fields, in their order and as written, including trailing blanks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Paragraph {
     fields: Vec<(String, String)>,
 }
 
 impl Paragraph {
-    /// Parses the one paragraph of a `control` file. Continuation lines keep their leading blank. Relations that cannot
-    /// be read are an error here, so that [`Paragraph::relations`] need not fail.
+    /// Parses the single paragraph of a `control` file. Continuation lines keep their leading blank. Invalid relations
+    /// are an error here, so that [`Paragraph::relations`] cannot fail.
     pub fn parse(text: &str) -> Result<Self, DebError> {
         let wrong = |error: &dyn std::fmt::Display| DebError::Control(error.to_string());
         let mut paragraphs = Paragraphs::new(text, Comments::Forbidden);
@@ -32,12 +32,12 @@ impl Paragraph {
         Ok(Self { fields })
     }
 
-    /// A field's value without blanks at its end; names are compared without regard to case.
+    /// Value of a field without trailing blanks; names are case-insensitive.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.get_raw(name).map(str::trim_end)
     }
 
-    /// A field's value with the blanks at its end, which dpkg keeps.
+    /// Value of a field with trailing blanks, which dpkg keeps.
     pub fn get_raw(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
@@ -47,7 +47,7 @@ impl Paragraph {
         self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The relations in one of the fields `Pre-Depends`, `Depends` and `Replaces`; none if the field is missing.
+    /// The relations in one of the fields `Pre-Depends`, `Depends` and `Replaces`; empty if the field is missing.
     pub fn relations(&self, name: &str) -> Relations<'_> {
         self.get(name).and_then(|value| relation::parse(value).ok()).unwrap_or_default()
     }

@@ -4,7 +4,7 @@ use super::DebError;
 
 pub(super) const BLOCK: usize = 512;
 
-/// The fields of a header that matter, decoded.
+/// The decoded fields of a header that are used.
 pub(super) struct Header {
     pub(super) path: Vec<u8>,
     pub(super) link: Vec<u8>,
@@ -20,7 +20,7 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Self, DebError> {
-        // Old writers summed signed bytes: both sums are accepted, as every tar does.
+        // Old writers summed signed bytes: both sums are accepted, as by every tar.
         let blanked = |at: usize, byte: u8| if (148..156).contains(&at) { b' ' } else { byte };
         let unsigned: u64 = block.iter().enumerate().map(|(at, byte)| u64::from(blanked(at, *byte))).sum();
         let signed: i64 = block.iter().enumerate().map(|(at, byte)| i64::from(blanked(at, *byte).cast_signed())).sum();
@@ -29,7 +29,7 @@ impl Header {
             return Err(DebError::Tar("a header has a wrong checksum".into()));
         }
         let mut path = text(&block[0..100]);
-        // In GNU's older format the prefix field means something else.
+        // In GNU's older format the prefix field has another meaning.
         let prefix = text(&block[345..500]);
         if block[257..263] == *b"ustar\0" && !prefix.is_empty() {
             path = [prefix.as_slice(), b"/", &path].concat();
@@ -61,8 +61,8 @@ fn positive(field: &[u8], name: &str) -> Result<u64, DebError> {
     u64::try_from(number(field, name)?).map_err(|_| DebError::Tar(format!("the {name} in a header is out of range")))
 }
 
-/// Octal digits between optional blanks, or GNU's base-256 with the first bit set; at most 12 bytes, so that an i128
-/// always holds it.
+/// Parses octal digits between optional blanks, or GNU's base-256 with the first bit set; at most 12 bytes, so that an
+/// i128 always holds the value.
 fn number(field: &[u8], name: &str) -> Result<i128, DebError> {
     if let Some(first) = field.first().filter(|byte| **byte & 0x80 != 0) {
         let start = if first & 0x40 == 0 { i128::from(first & 0x3f) } else { i128::from(first.cast_signed()) };

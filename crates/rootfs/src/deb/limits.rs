@@ -1,35 +1,36 @@
-//! How much a package may unpack to: a small file can be made that fills any disk and memory.
+//! Limits on unpacking a package: a small file can be made that fills any disk and memory.
 
 use std::io::{self, Read};
 
-/// What a decoder may take. The most that dpkg-deb asks for is 65 MiB with xz and 128 MiB with zstd.
+/// Memory limit of a decoder in bytes. dpkg-deb uses at most 65 MiB with xz and 128 MiB with zstd.
 pub(super) const MEMORY: u64 = 160 << 20;
 /// The same for zstd, as the logarithm of its window: 128 MiB.
 pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Entries of an archive; the largest in Debian have 120,000.
+/// Maximum number of entries of an archive; the largest in Debian have 120,000.
 pub(super) const ENTRIES: u64 = 1_000_000;
-/// Files of a control archive; there are about 20 names that mean anything.
+/// Maximum number of files of a control archive; about 20 names have a meaning.
 pub(super) const CONTROL_FILES: usize = 1000;
-/// Bytes of a control archive; the largest in Debian have a few MiB of symbols.
+/// Maximum size of a control archive in bytes; the largest in Debian have a few MiB of symbols.
 pub(super) const CONTROL: u64 = 64 << 20;
-/// Bytes of a path: what the kernel takes (4095), without those of the directory that the root directory is in.
+/// Maximum length of a path in bytes: the kernel's limit (4095), minus room for the path of the root directory.
 pub(super) const PATH: usize = 3072;
-/// Bytes of a symbolic link's target, as the kernel has it.
+/// Maximum length of a symbolic link's target in bytes, the kernel's limit.
 pub(super) const TARGET: usize = 4095;
 
-/// Bytes of a data archive, whatever the package says.
+/// Maximum size of a data archive in bytes, whatever the package says.
 const DATA: u64 = 64 << 30;
-/// How far a package may be from its own Installed-Size: it is counted in several ways, and without tar's headers.
+/// Factor by which a package may exceed its own Installed-Size: that is computed in several ways, and without tar's
+/// headers.
 const FACTOR: u64 = 4;
 const SLACK: u64 = 64 << 20;
 
-/// How many bytes a data archive may have unpacked, with an Installed-Size in KiB (deb-control(5)).
+/// Maximum unpacked size of a data archive in bytes, for an Installed-Size in KiB (deb-control(5)).
 pub(super) fn data(installed_size: Option<u64>) -> u64 {
     installed_size.map_or(DATA, |size| size.saturating_mul(1024 * FACTOR).saturating_add(SLACK).min(DATA))
 }
 
-/// Reads from a decoder until it has given more than it may.
+/// Reads from a decoder, up to a limit.
 pub(super) struct Limited<R> {
     inner: R,
     limit: u64,
@@ -53,7 +54,7 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
-/// Why reading ended early.
+/// Error when the limit is reached.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "it unpacks to more than {limit} bytes, the limit for what its Installed-Size says; \
@@ -63,7 +64,7 @@ struct TooLarge {
     limit: u64,
 }
 
-/// The decoder of xz says "memory limit" and nothing more.
+/// Adds an explanation to the xz decoder's error, which is only "memory limit".
 fn explained(error: io::Error) -> io::Error {
     let memory = |error: &liblzma::stream::Error| *error == liblzma::stream::Error::MemLimit;
     if error.get_ref().and_then(|inner| inner.downcast_ref()).is_some_and(memory) {

@@ -1,7 +1,7 @@
-//! Reading binary packages (deb(5)): the container, control information, and the tar of files.
+//! Reads binary packages (deb(5)): the container, control information, and the tar of files.
 //!
-//! Nothing here trusts a byte: a file's digest is known only when all of it was read. Entry points for fuzzing:
-//! [`parse`] and [`Paragraph::parse`].
+//! All input is untrusted: a file's digest is known only after all of it was read. Entry points for fuzzing: [`parse`]
+//! and [`Paragraph::parse`].
 
 mod ar;
 mod compression;
@@ -22,25 +22,25 @@ use fsimage::Timestamp;
 use limits::Limited;
 pub use tar::{Entry, EntryKind, TarReader};
 
-/// One file of the control archive: a maintainer script, `md5sums`, `conffiles`, ...
+/// A file of the control archive: a maintainer script, `md5sums`, `conffiles`, ...
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlFile {
-    /// Its name, without directory.
+    /// File name, without directory.
     pub name: String,
     /// Permission bits.
     pub mode: u16,
     /// Modification time.
     pub mtime: Timestamp,
-    /// Its bytes.
+    /// Content.
     pub bytes: Vec<u8>,
 }
 
-/// A package's control information, and where its files are.
+/// A package's control information, and the position of its data archive.
 #[derive(Debug, Clone)]
 pub struct Deb {
-    /// The control fields.
+    /// Control fields.
     pub control: Paragraph,
-    /// Everything in the control archive but `control` itself, in its order.
+    /// All files of the control archive but `control` itself, in their order.
     pub files: Vec<ControlFile>,
     data: Member,
     compression: Compression,
@@ -55,7 +55,7 @@ impl Deb {
         let version = version.ok_or_else(|| DebError::Container("its first member is not debian-binary".into()))?;
         check_version(&mut open(file, &version)?)?;
 
-        // Members that begin with an underscore may stand between the others (deb(5)).
+        // Members that begin with an underscore may be between the others (deb(5)).
         let mut members = members.filter(|member| !member.name.starts_with('_'));
         let control = members.next().unwrap_or(Member { name: String::new(), offset: 0, size: 0 });
         let compression = Compression::of_member(&control.name, "control.tar")
@@ -71,7 +71,7 @@ impl Deb {
         Ok(deb)
     }
 
-    /// The files, from the same file as [`Deb::read`].
+    /// Reads the data archive, from the same file as [`Deb::read`].
     pub fn data<'a>(
         &self,
         mut file: impl Read + Seek + Send + 'a,
@@ -80,8 +80,8 @@ impl Deb {
         self.data_from(file)
     }
 
-    /// The files, from a reader that is at [`Self::data_offset`]. Reading fails where there is more than a package with
-    /// this Installed-Size may have.
+    /// Reads the data archive from a reader that is at [`Self::data_offset`]. Fails if it is larger than allowed for
+    /// this Installed-Size.
     pub fn data_from<'a>(
         &self,
         reader: impl Read + Send + 'a,
@@ -90,12 +90,12 @@ impl Deb {
         Ok(TarReader::new(Box::new(Limited::new(decoder, limits::data(self.installed_size())))))
     }
 
-    /// What the package says that its files take, in KiB.
+    /// `Installed-Size` of the package in KiB.
     pub fn installed_size(&self) -> Option<u64> {
         self.control.get("Installed-Size").and_then(|size| size.parse().ok())
     }
 
-    /// Where the data archive begins, in bytes from the file's start.
+    /// Offset of the data archive in the file, in bytes.
     pub fn data_offset(&self) -> u64 {
         self.data.offset
     }
@@ -105,17 +105,17 @@ impl Deb {
         self.data.size
     }
 
-    /// The package's name.
+    /// Package name.
     pub fn name(&self) -> &str {
         self.control.get("Package").unwrap_or_default()
     }
 
-    /// The package's version.
+    /// Package version.
     pub fn version(&self) -> &str {
         self.control.get("Version").unwrap_or_default()
     }
 
-    /// The package's architecture; `all` for any.
+    /// Package architecture; `all` for any.
     pub fn architecture(&self) -> &str {
         self.control.get("Architecture").unwrap_or_default()
     }
@@ -125,7 +125,7 @@ impl Deb {
         self.control.get("Multi-Arch") == Some("same")
     }
 
-    /// The name that dpkg uses where names have to be unambiguous: `libc6:amd64`, but `bash`.
+    /// Name with architecture if dpkg uses it so to be unambiguous: `libc6:amd64`, but `bash`.
     pub fn qualified_name(&self) -> String {
         if self.is_multi_arch_same() {
             format!("{}:{}", self.name(), self.architecture())
@@ -139,7 +139,7 @@ impl Deb {
         self.files.iter().find(|file| file.name == name)
     }
 
-    /// The configuration files (deb-conffiles(5)): absolute paths and their flag, most have none.
+    /// The conffiles (deb-conffiles(5)): absolute paths and their flag, which most do not have.
     pub fn conffiles(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let bytes = self.file("conffiles").map_or(&[][..], |file| &file.bytes);
         bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).map(
@@ -150,7 +150,7 @@ impl Deb {
         )
     }
 
-    /// Name, version and architecture become file names and lines of dpkg's database: they must not contain surprises.
+    /// Checks name, version and architecture, which become file names and lines of dpkg's database.
     fn check_identity(&self) -> Result<(), DebError> {
         let plain = |text: &str, also: &str| {
             text.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -169,7 +169,8 @@ impl Deb {
     }
 }
 
-/// Reads a whole .deb from memory, file contents included, and returns its control information: for fuzzing and tests.
+/// Reads a whole .deb from memory, including file contents, and returns its control information: for fuzzing and
+/// tests.
 pub fn parse(bytes: &[u8]) -> Result<Deb, DebError> {
     let deb = Deb::read(&mut Cursor::new(bytes))?;
     let mut data = deb.data(Cursor::new(bytes))?;

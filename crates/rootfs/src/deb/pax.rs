@@ -6,7 +6,7 @@ use fsimage::Timestamp;
 
 use super::DebError;
 
-/// What a record may override; anything that was not there is `None`.
+/// Fields that a record may override; `None` if not present.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
     pub(super) path: Option<Vec<u8>>,
@@ -18,7 +18,7 @@ pub(super) struct Records {
     pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// Parses all `length key=value` records. Keys that change nothing on disk (names, comments, other times) are skipped.
+/// Parses all `length key=value` records. Keys without effect on the files (names, comments, other times) are skipped.
 pub(super) fn parse(mut bytes: &[u8]) -> Result<Records, DebError> {
     let malformed = || DebError::Tar("a PAX header is malformed".into());
     let mut records = Records::default();
@@ -58,7 +58,7 @@ fn decimal<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// Seconds with an optional fraction, negative before 1970; digits beyond nanoseconds are cut off.
+/// Parses seconds with an optional fraction, negative before 1970; digits beyond nanoseconds are cut off.
 fn time(value: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(value).ok()?;
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));

@@ -1,7 +1,7 @@
 //! A streaming reader of the tar archives in a .deb (deb(5): ustar, GNU and PAX, no sparse files).
 //!
-//! Only one header and the extended headers before it are in memory at a time. Paths come out relative and without
-//! `.` components; one with `..` is refused here, before anything else sees it.
+//! Only one header and the extended headers before it are in memory at a time. Paths are returned relative and without
+//! `.` components; a path with `..` is refused here.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,19 +12,19 @@ use super::DebError;
 use super::header::{BLOCK, Header};
 use super::{limits, pax};
 
-/// Extended headers and long names longer than this are refused; the kernel takes no path over 4 KiB anyway.
+/// Maximum size in bytes of extended headers and long names; the kernel accepts no path over 4 KiB anyway.
 const EXTENSION_AT_MOST: u64 = 1 << 20;
 
-/// What an entry is.
+/// Type of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A regular file; its bytes follow.
+    /// A regular file; its content follows.
     File,
     /// A directory.
     Directory,
-    /// A symbolic link to these bytes.
+    /// A symbolic link with this target.
     Symlink(Vec<u8>),
-    /// One more name of an earlier entry, whose cleaned path this is.
+    /// A hard link to an earlier entry, with that entry's cleaned path.
     HardLink(Vec<u8>),
     /// A character device.
     CharDevice {
@@ -44,18 +44,18 @@ pub enum EntryKind {
     Fifo,
 }
 
-/// One entry of the archive.
+/// An entry of the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Relative, without `.`, `..` and empty components; empty for the root directory.
     pub path: Vec<u8>,
-    /// What it is.
+    /// Type of the entry.
     pub kind: EntryKind,
     /// Permission bits, `0o7777` at most.
     pub mode: u16,
-    /// Owner, by number: names are not looked up, Debian's static ids are the same everywhere.
+    /// Owner's user id: names are ignored, as Debian's static ids are the same everywhere.
     pub uid: u32,
-    /// Group, by number.
+    /// Group id.
     pub gid: u32,
     /// Modification time.
     pub mtime: Timestamp,
@@ -68,21 +68,21 @@ pub struct Entry {
 /// Reads entries in order. Between two calls of [`TarReader::next_entry`] it is a [`Read`] of the entry's content.
 pub struct TarReader<R> {
     inner: R,
-    /// Bytes of the current content that were not read yet.
+    /// Unread bytes of the current content.
     remaining: u64,
-    /// Zero bytes after them, up to the next block.
+    /// Padding bytes after them, up to the next block.
     padding: u64,
     entries: u64,
     finished: bool,
 }
 
 impl<R: Read> TarReader<R> {
-    /// A reader from the archive's first byte on.
+    /// Starts at the archive's first byte.
     pub fn new(inner: R) -> Self {
         Self { inner, remaining: 0, padding: 0, entries: 0, finished: false }
     }
 
-    /// The next entry, `None` at the end. What is left of the content of the one before is skipped.
+    /// The next entry, `None` at the end. Unread content of the previous entry is skipped.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, DebError> {
         let mut extended = pax::Records::default();
         let mut long_name = None;
@@ -183,7 +183,7 @@ impl<R: Read> TarReader<R> {
             _ => return Err(DebError::Tar("a header is cut off".into())),
         }
         if self.finished {
-            // Reads the rest, so that a checksum at the compressed stream's end is looked at.
+            // Reads the rest, so that a checksum at the compressed stream's end is checked.
             std::io::copy(&mut self.inner, &mut std::io::sink()).map_err(DebError::read("the end of a tar archive"))?;
         }
         Ok(None)
@@ -212,7 +212,7 @@ impl<R: Read> TarReader<R> {
         let length = self.remaining + self.padding;
         let skipped = std::io::copy(&mut (&mut self.inner).take(length), &mut std::io::sink())
             .map_err(DebError::read("content of a tar archive"))?;
-        // The last block of an archive may lack its padding; a lack of content is an error.
+        // The last block of an archive may lack its padding; missing content is an error.
         if skipped < self.remaining {
             return Err(DebError::Tar("the content of an entry is cut off".into()));
         }
@@ -236,7 +236,7 @@ impl<R: Read> Read for TarReader<R> {
     }
 }
 
-/// Reads a whole block, or nothing at the end of the file; returns how much it got.
+/// Reads a whole block, or nothing at the end of the file; returns the number of bytes.
 fn read_block(reader: &mut impl Read, block: &mut [u8; BLOCK]) -> Result<usize, DebError> {
     let mut filled = 0;
     while filled < BLOCK {
@@ -257,7 +257,7 @@ fn c_string(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// `./usr//bin/` becomes `usr/bin`. An absolute path is taken as relative to the root, as dpkg does.
+/// Converts `./usr//bin/` to `usr/bin`. An absolute path is relative to the root, as for dpkg.
 fn clean_path(raw: &[u8]) -> Result<Vec<u8>, DebError> {
     let shown = || String::from_utf8_lossy(raw).into_owned();
     let mut path = Vec::with_capacity(raw.len());
@@ -267,7 +267,7 @@ fn clean_path(raw: &[u8]) -> Result<Vec<u8>, DebError> {
             b".." => return Err(DebError::Tar(format!("the path {:?} leads out of the root", shown()))),
             _ if part.contains(&0) => return Err(DebError::Tar(format!("the path {:?} has a NUL byte", shown()))),
             _ if part.contains(&b'\n') => {
-                // dpkg's file lists have one path a line: such a name would name other files there.
+                // dpkg's file lists have one path per line: a line break in a name would make it several paths.
                 return Err(DebError::Tar(format!("the path {:?} has a line break", shown())));
             }
             _ if part.len() > 255 => {

@@ -1,22 +1,22 @@
-//! Files that a recipe adds. Paths may go through links such as /bin of a merged /usr.
+//! Adds a recipe's files. Paths may go through links such as /bin of a merged /usr.
 
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 
 use crate::Error;
 
-/// As many links as the kernel follows in one path.
+/// Maximum number of links in one path, as in the kernel.
 const LINKS_AT_MOST: usize = 40;
 
 /// A file to add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFile {
-    /// Its bytes.
+    /// Content.
     pub content: Content,
     /// Mode, owner, time, extended attributes.
     pub metadata: Metadata,
 }
 
-/// Adds a regular file, over one that is there; directories that are missing are made, owned by root, 0755, with the
+/// Adds a regular file, replacing an existing one; missing directories are created, owned by root, 0755, with the
 /// file's time.
 pub fn add_file(tree: &mut FileTree, path: &str, file: NewFile) -> Result<(), Error> {
     let path = place(tree, path, file.metadata.mtime)?;
@@ -24,22 +24,22 @@ pub fn add_file(tree: &mut FileTree, path: &str, file: NewFile) -> Result<(), Er
     Ok(())
 }
 
-/// Adds a symbolic link, over a file that is there.
+/// Adds a symbolic link, replacing an existing file.
 pub fn add_symlink(tree: &mut FileTree, path: &str, target: &str, metadata: Metadata) -> Result<(), Error> {
     let path = place(tree, path, metadata.mtime)?;
     tree.insert(path, Node { kind: NodeKind::Symlink(target.into()), metadata })?;
     Ok(())
 }
 
-/// Adds a directory, or changes the metadata of one that is there.
+/// Adds a directory, or changes the metadata of an existing one.
 pub fn add_directory(tree: &mut FileTree, path: &str, metadata: &Metadata) -> Result<(), Error> {
     let path = place(tree, path, metadata.mtime)?;
     tree.insert(path, Node { kind: NodeKind::Directory, metadata: metadata.clone() })?;
     Ok(())
 }
 
-/// Where a path leads: its directory with all links in it followed, and the last name as it is. The directories that
-/// are not there yet stay as they are written.
+/// Resolves a path: links in its directory are followed, the last name is kept. Directories that do not exist stay as
+/// they are written.
 pub fn resolve(tree: &FileTree, path: &str) -> Result<Vec<u8>, Error> {
     let bad = |what: &str| Error::Malformed { path: path.to_owned(), what: what.to_owned() };
     let mut links = 0;

@@ -1,7 +1,7 @@
-//! Pure changes to a file tree: what makes it the same every time, and what a recipe adds or leaves out.
+//! Changes to a file tree that make it reproducible, and a recipe's additions and removals.
 //!
-//! [`normalise`] removes or fixes what differs from build to build. The other functions are independent of it and of
-//! each other; call [`normalise`] last, so that it sees everything.
+//! [`normalise`] removes or fixes everything that differs from build to build. The other functions are independent of
+//! it and of each other; call [`normalise`] last, so that it covers their results.
 
 mod files;
 mod modules;
@@ -17,7 +17,7 @@ pub use volatile::{Fate, fate};
 
 use crate::Error;
 
-/// Makes the tree independent of when, where and by whom it was built. `epoch` is the newest time it may have, in
+/// Makes the tree independent of when, where and by whom it was built. `epoch` is the latest time it may have, in
 /// seconds since 1970: the date of the archive.
 pub fn normalise(tree: &mut FileTree, epoch: i64) -> Result<(), Error> {
     volatile::remove(tree)?;
@@ -26,10 +26,10 @@ pub fn normalise(tree: &mut FileTree, epoch: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sets the time of everything that was made during the build to `epoch`.
+/// Sets the time of everything that was created during the build to `epoch`.
 ///
-/// Packages' own files have times in whole seconds, before the archive's date. What a build makes has its clock's time,
-/// with a fraction: so it is recognised even where that clock is wrong.
+/// Packages' own files have times in whole seconds, before the archive's date. Files created by a build have the time
+/// of its clock, with a fraction of a second: so they are recognised even if that clock is wrong.
 fn clamp_times(tree: &mut FileTree, epoch: i64) {
     let epoch = Timestamp::from_seconds(epoch);
     let paths: Vec<Vec<u8>> = tree.iter().map(|(path, _)| path.to_vec()).collect();
@@ -72,7 +72,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is in a tree: normalising once is enough.
+        /// Normalising is idempotent for any tree.
         #[test]
         fn normalising_twice_changes_nothing(
             files in prop::collection::vec(("(var/log|run|etc|var/cache/apt)/[a-z.-]{1,6}", any::<u32>()), 0..12),

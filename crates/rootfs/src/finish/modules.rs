@@ -1,4 +1,4 @@
-//! Leaving out kernel modules.
+//! Removes kernel modules from a tree.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::Error;
 const DIRECTORY: &str = "usr/lib/modules";
 
 /// Removes all kernel modules (`.ko`, compressed or not) below usr/lib/modules whose names are not in `keep`, and then
-/// the directories that became empty. Returns how many modules it removed. Names are compared as the kernel does:
-/// `-` and `_` are the same. The lists made by depmod are left alone; they have to be made from what is left.
+/// the directories that became empty. Returns the number of removed modules. Names are compared as in the kernel: `-`
+/// and `_` are the same. depmod's index files are left unchanged; they have to be made again.
 pub fn keep_modules(tree: &mut FileTree, keep: &BTreeSet<String>) -> Result<usize, Error> {
     let keep: BTreeSet<String> = keep.iter().map(|name| name.replace('-', "_")).collect();
     let gone: Vec<Vec<u8>> = tree
@@ -28,7 +28,7 @@ pub fn keep_modules(tree: &mut FileTree, keep: &BTreeSet<String>) -> Result<usiz
     Ok(gone.len())
 }
 
-/// The name of the module in a file called `path`; `None` if it is no module.
+/// Name of the module in a file called `path`; `None` if it is not a module.
 pub fn module_name(path: &[u8]) -> Option<String> {
     let name = path.rsplit(|byte| *byte == b'/').next()?;
     let name = std::str::from_utf8(name).ok()?;

@@ -1,4 +1,4 @@
-//! Users and groups: passwd(5), group(5), shadow(5), gshadow(5).
+//! Adds users and groups: passwd(5), group(5), shadow(5), gshadow(5).
 
 use fsimage::{FileTree, Metadata, Timestamp};
 
@@ -10,32 +10,32 @@ const SECONDS_PER_DAY: i64 = 86_400;
 /// A group to add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Its name.
+    /// Group name.
     pub name: String,
-    /// Its number.
+    /// Group id.
     pub gid: u32,
 }
 
-/// A user to add. Nobody can log in with a password.
+/// A user to add, without a valid password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// The name.
+    /// Login name.
     pub name: String,
-    /// The number.
+    /// User id.
     pub uid: u32,
-    /// The number of the primary group, which has to be there.
+    /// Id of the primary group, which must exist.
     pub gid: u32,
-    /// The full name or what the user is for.
+    /// Full name or description.
     pub gecos: String,
-    /// The home directory, absolute; it is made, owned by the user, if it is not there.
+    /// Home directory, absolute; it is created, owned by the user, if it does not exist.
     pub home: String,
-    /// The login shell, absolute.
+    /// Login shell, absolute.
     pub shell: String,
-    /// Names of further groups, which have to be there.
+    /// Names of supplementary groups, which must exist.
     pub groups: Vec<String>,
 }
 
-/// Adds a group. One with the same name and number may be there already; with another number it is an error.
+/// Adds a group. A group with the same name and number may exist already; another number is an error.
 pub fn add_group(tree: &mut FileTree, group: &Group) -> Result<(), Error> {
     check_name("etc/group", &group.name)?;
     let gid = group.gid.to_string();
@@ -112,7 +112,7 @@ pub(super) fn fix_dates(tree: &mut FileTree, epoch: i64) -> Result<(), Error> {
     let mut shadow = Table::read(tree, "etc/shadow")?;
     for line in &mut shadow.lines {
         if let Some(changed) = line.get_mut(2) {
-            // Empty switches ageing off, and 0 asks for a new password: both mean something, and are no dates.
+            // An empty field disables ageing, and 0 requests a new password: neither is a date.
             if !changed.is_empty() && changed != "0" {
                 changed.clone_from(&days);
             }
@@ -136,7 +136,7 @@ fn wrong(path: &str, what: String) -> Error {
     Error::Malformed { path: path.to_owned(), what }
 }
 
-/// One of the colon-separated files.
+/// A colon-separated database.
 struct Table {
     path: &'static str,
     /// Never empty: a line has at least one field.

@@ -1,4 +1,4 @@
-//! Small text files of a tree.
+//! Reads and writes small text files of a tree.
 
 use std::io::Read;
 
@@ -6,10 +6,10 @@ use fsimage::{FileTree, NodeKind};
 
 use crate::Error;
 
-/// Files that are edited are configuration: anything larger is something else.
+/// Size limit in bytes: the edited files are configuration files.
 const AT_MOST: u64 = 4 << 20;
 
-/// Reads a text file; `None` if there is none at this path.
+/// Reads a text file; `None` if it does not exist.
 pub(super) fn read(tree: &FileTree, path: &str) -> Result<Option<String>, Error> {
     let malformed = |what: &str| Error::Malformed { path: path.to_owned(), what: what.to_owned() };
     let content = match tree.get(path).map(|node| &node.kind) {
@@ -26,7 +26,7 @@ pub(super) fn read(tree: &FileTree, path: &str) -> Result<Option<String>, Error>
     Ok(Some(text))
 }
 
-/// Replaces the content of a file that is there.
+/// Replaces the content of an existing file.
 pub(super) fn write(tree: &mut FileTree, path: &str, text: &str) {
     if let Some(node) = tree.get_mut(path) {
         node.kind = NodeKind::File(text.into());

@@ -1,21 +1,21 @@
-//! Files that belong to a running machine or to the build, not to an image.
+//! Removes files that belong to a running machine or to the build, not to an image.
 
 use fsimage::{Content, FileTree, NodeKind};
 
 use crate::Error;
 
-/// Directories whose contents are mounted over or made at boot; the directories stay.
+/// Directories whose contents are mounted over or created at boot; the directories stay.
 const EMPTIED: &[&str] = &["dev", "proc", "run", "sys", "tmp", "var/tmp", "var/log/apt", "var/cache/fontconfig"];
 
-/// Directories that lose their files at any depth and keep their directories, which belong to packages.
+/// Directories whose files are removed at any depth; subdirectories stay, because they belong to packages.
 const FILES_GO: &[&str] = &["var/cache/apt", "var/cache/man", "var/lib/apt/lists", "var/backups"];
 
-/// Single files; a `*` stands for any text without a slash.
+/// Single files to remove; a `*` stands for any text without a slash.
 const FILES: &[&str] = &[
-    // Name and name servers are those of the machine that runs.
+    // Host name and name servers of the build machine.
     "etc/hostname",
     "etc/resolv.conf",
-    // Secrets and identities: equal ones on every machine would be worse than none.
+    // Secrets and identities: sharing them between machines would be worse than having none.
     "etc/ssh/ssh_host_*",
     "etc/ssl/certs/ssl-cert-snakeoil.pem",
     "etc/ssl/private/ssl-cert-snakeoil.key",
@@ -28,9 +28,9 @@ const FILES: &[&str] = &[
     "var/log/bootstrap.log",
     "var/log/dpkg.log",
     "var/log/fontconfig.log",
-    // Inode numbers and times of the build's file system are in it; ldconfig makes it anew.
+    // Contains inode numbers and times of the build's file system; ldconfig recreates it.
     "var/cache/ldconfig/aux-cache",
-    // The last version but one of files that changed during the build.
+    // Backups of files that changed during the build.
     "etc/group-",
     "etc/gshadow-",
     "etc/passwd-",
@@ -47,32 +47,32 @@ const FILES: &[&str] = &[
     "var/lib/dpkg/triggers/Lock",
 ];
 
-/// What dpkg may leave beside a configuration file.
+/// Suffixes of files that dpkg may leave beside a configuration file.
 const LEFTOVERS: &[&[u8]] = &[b".dpkg-new", b".dpkg-old", b".dpkg-dist", b".dpkg-tmp"];
 
-/// `systemd-machine-id-setup`'s file: empty means that a machine gets an id at boot, mounted over it where the root is
-/// read-only. "uninitialized" would additionally make systemd run first-boot set-up at each boot of an appliance that
-/// keeps nothing.
+/// `systemd-machine-id-setup`'s file: empty means that a machine gets an id at boot, mounted over it if the root is
+/// read-only. "uninitialized" would also make systemd run its first-boot setup at each boot of an appliance without
+/// persistent storage.
 const MACHINE_ID: &str = "etc/machine-id";
 
-/// What becomes of something in a root directory when an image is made of it.
+/// Treatment of a file of the root directory in an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It is in the image as it is.
+    /// Included unchanged.
     Stays,
-    /// It is in the image without its content.
+    /// Included without its content.
     IsEmptied,
-    /// It is not in the image.
+    /// Not included.
     Goes,
 }
 
-/// What becomes of something at this path, without leading slash.
+/// Treatment of the file at this path, which has no leading slash.
 pub fn fate(path: &[u8], kind: &NodeKind) -> Fate {
     let directory = matches!(kind, NodeKind::Directory);
     let below = |parents: &[&str]| parents.iter().any(|parent| is_below(path, parent.as_bytes()));
     let listed = || FILES.iter().any(|pattern| matches(pattern.as_bytes(), path));
     let leftover = || LEFTOVERS.iter().any(|suffix| path.ends_with(suffix));
-    // A link by the hash of a certificate that goes.
+    // A link named after the hash of a removed certificate.
     let snakeoil = || *kind == NodeKind::Symlink(b"ssl-cert-snakeoil.pem".to_vec());
     if snakeoil() || below(EMPTIED) || !directory && (below(FILES_GO) || listed() || leftover()) {
         Fate::Goes
@@ -94,7 +94,7 @@ pub(super) fn remove(tree: &mut FileTree) -> Result<(), Error> {
         }
     }
     for path in gone {
-        // Its directory may have gone before it.
+        // Its directory may have been removed before.
         if tree.get(&path).is_some() {
             tree.remove(&path)?;
         }
@@ -114,7 +114,7 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
-/// Whether a path matches a pattern with at most one `*`, which does not stand for a slash.
+/// Whether a path matches a pattern with at most one `*`, which does not match a slash.
 fn matches(pattern: &[u8], path: &[u8]) -> bool {
     match pattern.iter().position(|byte| *byte == b'*') {
         None => pattern == path,

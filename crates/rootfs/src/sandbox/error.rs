@@ -1,28 +1,28 @@
-//! Why a sandbox or a user namespace could not be made.
+//! Errors of making a sandbox or a user namespace.
 
 use std::io;
 
 use super::refused::FOR_CONTAINERS;
 
-/// What failed, and what to do about it.
+/// Error with advice.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// A user namespace is not allowed on this machine.
+    /// User namespaces are not allowed on this machine.
     #[error("user namespaces are not allowed here: {reason}{remedy}")]
     UserNamespace {
-        /// What forbids it.
+        /// Description of what forbids them.
         reason: String,
-        /// What the administrator can do, in lines that begin with `help:`.
+        /// Advice for the administrator, in lines that begin with `help:`.
         remedy: String,
     },
     /// The user has no subordinate ids.
     #[error("{user} has no 65535 subordinate ids in {file}\n  help: {remedy}")]
     NoSubordinateIds {
-        /// The user's name.
+        /// User name.
         user: String,
         /// `/etc/subuid` or `/etc/subgid`.
         file: &'static str,
-        /// What gives the user some.
+        /// Command that grants some.
         remedy: String,
     },
     /// `newuidmap` or `newgidmap` is not installed.
@@ -30,7 +30,7 @@ pub enum SandboxError {
         "{0} is not installed\n  help: install the package uidmap, or run this as root (in a container that is enough)"
     )]
     NoMapper(&'static str),
-    /// `newuidmap` and `newgidmap` can be run and gain nothing from it.
+    /// `newuidmap` and `newgidmap` are installed but gain no privileges.
     #[error(
         "newuidmap and newgidmap cannot map ids here, because programs may gain no privileges (no_new_privs)\
          \n  help: Docker and Podman: leave --security-opt no-new-privileges out\
@@ -38,52 +38,52 @@ pub enum SandboxError {
          \n  help: or run this as root, which needs neither program (in a container that is enough)"
     )]
     NoNewPrivileges,
-    /// `newuidmap` or `newgidmap` refused.
+    /// `newuidmap` or `newgidmap` failed.
     #[error("{command} failed: {output}{remedy}")]
     Mapping {
-        /// The command line.
+        /// Command line.
         command: String,
-        /// What it said.
+        /// Output of the command.
         output: String,
-        /// What to do, in lines that begin with `help:`.
+        /// Advice, in lines that begin with `help:`.
         remedy: String,
     },
-    /// A root whose ids cannot be those of a namespace.
+    /// Root whose ids cannot be used in a namespace.
     #[error("this root cannot give a user namespace its ids: {0}")]
     RootsIds(String),
-    /// Several of these.
+    /// Several errors.
     #[error("{}", together(.0))]
     Several(Vec<SandboxError>),
-    /// /proc is not there.
+    /// /proc is not mounted.
     #[error(
         "there is no /proc here, which making a user namespace needs\
          \n  help: mount -t proc proc /proc; containers have one, unless it is hidden"
     )]
     NoProc,
-    /// Root without the right to make namespaces.
+    /// Root without the right to create namespaces.
     #[error(
         "this root may not make namespaces: CAP_SYS_ADMIN is missing, or a seccomp profile forbids it{FOR_CONTAINERS}"
     )]
     NoNamespaces,
-    /// A step of the set-up failed.
+    /// A step of the setup failed.
     #[error("sandbox: {step}: {source}")]
     Step {
-        /// What was tried, as a gerund.
+        /// What was being done, as a gerund.
         step: &'static str,
-        /// The system's answer.
+        /// Cause.
         source: io::Error,
     },
     /// The command could not be started in the sandbox.
     #[error("sandbox: starting {program}: {source}")]
     Start {
-        /// The program, as a path inside.
+        /// Path of the program in the sandbox.
         program: String,
-        /// The system's answer.
+        /// Cause.
         source: io::Error,
     },
 }
 
-/// All messages, then what to do, each once.
+/// Joins all messages, then the advice, without duplicates.
 fn together(errors: &[SandboxError]) -> String {
     let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let (mut messages, mut helps) = (Vec::new(), Vec::new());

@@ -10,29 +10,28 @@ use super::refused::Facts;
 const UID_MAP: &str = "/proc/self/uid_map";
 const GID_MAP: &str = "/proc/self/gid_map";
 
-/// The programs that map subordinate ids: of users, and of groups.
+/// Programs that map subordinate ids: of users, and of groups.
 const MAPPERS: [&str; 2] = ["newuidmap", "newgidmap"];
 
-/// How many ids besides root's a Debian system uses: everything up to `nogroup` (65534) and one more.
+/// Number of ids that a Debian system needs besides root's: up to `nogroup` (65534) and one more.
 const NEEDED: u32 = 65535;
 
-/// All of them.
+/// Number of ids including root's.
 pub(super) const ALL: u64 = NEEDED as u64 + 1;
 
-/// Where ranges for sandboxes begin and end: above the ids that systemd, useradd and container engines give to users and
-/// containers, and those that testbeds have, and below systemd's range for foreign images (its page "Users, Groups, UIDs
-/// and GIDs" gives these to nobody).
+/// Range for the ids of sandboxes: above the ids that systemd, useradd and container engines assign to users and
+/// containers, and those of testbeds, and below systemd's range for foreign images (its page "Users, Groups, UIDs and
+/// GIDs" leaves these unassigned).
 const SPARE: std::ops::Range<u64> = 0x7000_0000..0x7ffe_0000;
 
-/// One line of `/etc/subuid` or `/etc/subgid`.
+/// A line of `/etc/subuid` or `/etc/subgid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) start: u32,
     pub(super) count: u32,
 }
 
-/// The first range of a user, given by name or number, that is large enough. Lines that are not understood are those
-/// of somebody else.
+/// The first large enough range of a user, given by name or number. Malformed lines are taken to be for other users.
 pub(super) fn find(text: &str, name: &str, id: u32) -> Option<Range> {
     text.lines().find_map(|line| {
         let mut fields = line.trim().split(':');
@@ -44,20 +43,20 @@ pub(super) fn find(text: &str, name: &str, id: u32) -> Option<Range> {
     })
 }
 
-/// What maps the ids of a namespace of ours.
+/// Id mapping of a user namespace.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mapping {
-    /// Root is the user, everybody else is of the user's subordinate ids.
+    /// Root is the calling user, all other ids are the user's subordinate ids.
     Subordinate(Range, Range),
-    /// Everybody is who they are outside, and a sandbox's range is there too: for a root that may do nothing but this.
+    /// All ids are the same as outside, including a range for sandboxes: for a root with few rights.
     Same,
 }
 
-/// That of the user who runs this, or all that is missing for one.
+/// The mapping for the calling user, or all errors that prevent it.
 pub(super) fn of_user(facts: &Facts) -> Result<Mapping, Vec<SandboxError>> {
     let uid = rustix::process::getuid().as_raw();
     let user = user_name(uid);
-    // A file that is not there grants nothing.
+    // A missing file grants nothing.
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let texts = ["/etc/subuid", "/etc/subgid"].map(|file| (file, read(file)));
     let [uids, gids] = &texts;
@@ -82,7 +81,7 @@ pub(super) fn of_user(facts: &Facts) -> Result<Mapping, Vec<SandboxError>> {
     }
 }
 
-/// That of a root, which needs all ids of a Debian system to be there.
+/// The mapping for root, which needs all ids of a Debian system to exist.
 pub(super) fn of_root() -> Result<Mapping, SandboxError> {
     for (file, what) in [(UID_MAP, "user"), (GID_MAP, "group")] {
         let count = same(&fs::read_to_string(file).unwrap_or_default()).map(|(_, count)| count).sum::<u64>();
@@ -96,10 +95,10 @@ pub(super) fn of_root() -> Result<Mapping, SandboxError> {
     Ok(Mapping::Same)
 }
 
-/// The first id of a range of [`ALL`] ids that exist here and that nobody has; `None` in the user namespace of a user or a
-/// container, which has no others than those it uses.
+/// First id of a range of [`ALL`] ids that exist here and are unassigned; `None` in the user namespace of a user or a
+/// container, which has only the ids it uses.
 pub(super) fn spare() -> Option<u32> {
-    // A file that is not there grants nothing to anybody.
+    // A missing file grants nothing.
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let granted = [read("/etc/subuid"), read("/etc/subgid")];
     spare_among([&read(UID_MAP), &read(GID_MAP)], [&granted[0], &granted[1]])
@@ -117,7 +116,7 @@ fn spare_among(maps: [&str; 2], granted: [&str; 2]) -> Option<u32> {
     u32::try_from(first).ok()
 }
 
-/// First id, and the one after the last, of each line of `/etc/subuid`.
+/// First id, and the id after the last, of each line of `/etc/subuid`.
 fn granted_ranges(text: &str) -> impl Iterator<Item = (u64, u64)> {
     text.lines().filter_map(|line| {
         let mut fields = line.trim().split(':').skip(1).map(|field| field.parse::<u64>().ok());
@@ -126,7 +125,8 @@ fn granted_ranges(text: &str) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-/// The part of a map that gives a Debian system's ids, cut where the map is: the kernel takes no line that goes over two.
+/// The part of a map that covers a Debian system's ids, split like the map: the kernel accepts no line that spans two
+/// of its lines.
 fn same(map: &str) -> impl Iterator<Item = (u64, u64)> {
     ranges(map).filter(|(first, _)| *first < ALL).map(|(first, count)| (first, count.min(ALL - first)))
 }
@@ -139,8 +139,8 @@ fn ranges(map: &str) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-/// What gives a user subordinate ids that nobody has yet. `outside` is the map of the namespace that this runs in: what is
-/// not in it cannot be given.
+/// Command that grants a user unassigned subordinate ids. `outside` is the id map of the current namespace: ids
+/// outside of it cannot be granted.
 fn remedy(user: &str, taken: &str, outside: &str) -> String {
     let first = granted_ranges(taken).map(|(_, end)| end).fold(100_000, u64::max);
     let last = first + u64::from(NEEDED);
@@ -160,7 +160,7 @@ fn user_name(uid: u32) -> String {
         .unwrap_or_else(|| uid.to_string())
 }
 
-/// Maps a process's ids.
+/// Sets the id mapping of a process.
 pub(super) fn map(pid: u32, mapping: Mapping) -> Result<(), SandboxError> {
     match mapping {
         Mapping::Subordinate(uids, gids) => {
@@ -170,7 +170,7 @@ pub(super) fn map(pid: u32, mapping: Mapping) -> Result<(), SandboxError> {
         Mapping::Same => {
             for (file, own) in [("uid_map", UID_MAP), ("gid_map", GID_MAP)] {
                 let own = fs::read_to_string(own).map_err(SandboxError::step("reading the map of ids"))?;
-                // And those that what runs in a sandbox is to have.
+                // Also the ids for processes in a sandbox.
                 let more = spare().map(|first| (u64::from(first), ALL));
                 let map: String =
                     same(&own).chain(more).map(|(first, count)| format!("{first} {first} {count}\n")).collect();
@@ -211,7 +211,7 @@ fn run_mapper(program: &'static str, pid: u32, own: u32, range: Range) -> Result
     })
 }
 
-/// Where a program is, if it is installed.
+/// Path of a program, if it is installed.
 fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())

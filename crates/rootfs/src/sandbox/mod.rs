@@ -1,9 +1,10 @@
-//! Running a root directory's own programs without letting them at the host.
+//! Runs a root directory's own programs, isolated from the host.
 //!
 //! [`Sandbox::run`] gives a command its own mounts, processes, network (only a loopback that is down), IPC and host
 //! name, with the directory as its root. [`become_root`] makes an unprivileged caller root in a user namespace first,
 //! so that everything else has one code path. Root's sandboxes have a user namespace and ids of their own, so that a
-//! package's script can do no more when root builds. When the command ends, so does all it started; nothing stays mounted.
+//! package's script has no more rights if root builds. When the command ends, so do all processes it started; nothing
+//! stays mounted.
 
 mod error;
 mod ids;
@@ -32,11 +33,11 @@ use seccomp::Filters;
 use shift::Ids;
 use steps::{Step, StepError};
 
-/// The host name inside.
+/// Host name in the sandbox.
 pub const HOSTNAME: &str = "localhost";
 
-/// The capabilities that dpkg and maintainer scripts have: those of podman's containers, without the right to more of
-/// them. They count in the sandbox's user namespace only.
+/// Capabilities of dpkg and maintainer scripts: those of podman's containers, and no way to gain more. They apply in
+/// the sandbox's user namespace only.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -48,26 +49,26 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::SYS_CHROOT);
 
-/// A command to run inside; its environment is what is given here and nothing else.
+/// A command to run in the sandbox, with its complete environment.
 #[derive(Debug, Clone, Default)]
 pub struct Command {
-    /// The program, as a path inside the root.
+    /// Path of the program in the root.
     pub program: String,
-    /// Its arguments, without its own name.
+    /// Arguments, without the program name.
     pub arguments: Vec<OsString>,
-    /// All of its environment.
+    /// Complete environment.
     pub environment: Vec<(String, String)>,
-    /// What it reads from standard input; nothing if empty.
+    /// Standard input; nothing if empty.
     pub input: Vec<u8>,
 }
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug, Clone, Copy)]
 pub struct Outcome {
-    /// Its exit status.
+    /// Exit status.
     pub status: ExitStatus,
-    /// Whether the host's /proc had to stand in, because a new one was not allowed (containers that cover parts of
-    /// /proc): the host's processes were visible then, though not touchable from a user namespace.
+    /// Whether the host's /proc was used, because a new one was not allowed (in containers that cover parts of /proc):
+    /// the host's processes were visible then, though not accessible from a user namespace.
     pub foreign_proc: bool,
 }
 
@@ -79,8 +80,8 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A sandbox in this directory, which has `dev`, `proc`, `sys`, `run` and `tmp`. Until [`Self::finish`] its files may
-    /// belong to others than they will.
+    /// Makes a sandbox in this directory, which has `dev`, `proc`, `sys`, `run` and `tmp`. Until [`Self::finish`] its
+    /// files may have temporary owners.
     pub fn new(root: &Path) -> Result<Self, SandboxError> {
         let root = root.canonicalize().map_err(SandboxError::step("finding the root directory"))?;
         for name in ["dev", "proc", "sys", "run", "tmp"] {
@@ -100,12 +101,12 @@ impl Sandbox {
         Ok(Self { root, ids })
     }
 
-    /// Ends the use of the sandbox: the root directory's files belong to whom they should again.
+    /// Ends the use of the sandbox: the files in the root directory get their owners back.
     pub fn finish(self) -> Result<(), SandboxError> {
         self.ids.give_back(&self.root)
     }
 
-    /// Runs a command to its end. Both its outputs go to `output`, piece by piece, in the order they were written.
+    /// Runs a command to its end. Its stdout and stderr go to `output` piece by piece, in the order they were written.
     pub fn run(&self, command: &Command, output: &mut dyn FnMut(&[u8])) -> Result<Outcome, SandboxError> {
         let tree = self.ids.tree(&self.root)?;
         let inside = Inside {
@@ -136,13 +137,13 @@ impl Sandbox {
             }
         });
         let spawned = child.spawn();
-        // The command holds the writing ends; they have to be closed here for the reads below to end.
+        // The command holds the write ends; they have to be closed here for the reads below to end.
         drop(child);
         let mut said = Vec::new();
         notes.read_to_end(&mut said).map_err(SandboxError::step("reading the set-up's notes"))?;
         let failed = said.chunks_exact(2).find(|note| note[0] == b'f').and_then(|note| Step::named(note[1]));
         let mut running = spawned.map_err(|source| match failed {
-            // Making namespaces, or the first thing done in them.
+            // Creating namespaces failed, or the first operation in them.
             Some((Step::Namespaces | Step::PrivateMounts, _))
                 if source.kind() == std::io::ErrorKind::PermissionDenied =>
             {
@@ -166,11 +167,11 @@ impl Sandbox {
     }
 }
 
-/// What a command's process goes into, prepared before it is forked.
+/// Setup of a command's process, prepared before the fork.
 struct Inside {
     mounts: Mounts,
     filters: Filters,
-    /// The user namespace to join; `None` where this process is in the right one.
+    /// User namespace to join; `None` if this process is in the right one.
     namespace: Option<OwnedFd>,
 }
 
@@ -193,7 +194,8 @@ impl Inside {
         if let Some(namespace) = &self.namespace {
             shift::join(namespace).map_err(Step::Ids.failed())?;
         }
-        // A container's filter may forbid it, or the kernel have no keys. Ours forbids every use of them.
+        // A container's filter may forbid it, or the kernel may not support keys. Our own filter forbids all use of
+        // them.
         process::leave_session_keyring().unwrap_or_default();
         drop_rights().map_err(Step::Rights.failed())?;
         self.filters.apply().map_err(Step::Filter.failed())?;
@@ -201,26 +203,26 @@ impl Inside {
     }
 }
 
-/// Leaves the command the capabilities of [`KEPT`], and its standard files.
+/// Reduces the capabilities to [`KEPT`], and marks all but the standard files as close-on-exec.
 fn drop_rights() -> std::io::Result<()> {
     for capability in CapabilitySet::all().difference(KEPT).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
-            // An older kernel does not know it, so there is nothing to drop.
+            // An older kernel does not have the capability, so there is nothing to drop.
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    // What is inheritable, root gets whatever the bounding set says.
+    // Root gets inheritable capabilities regardless of the bounding set.
     let now = rustix::thread::capabilities(None)?;
     rustix::thread::set_capabilities(None, CapabilitySets { inheritable: CapabilitySet::empty(), ..now })?;
     match process::keep_standard_files_only() {
-        // Linux before 5.11. What this program opens is closed in any case; its caller may have left it more.
+        // Linux before 5.11. Files opened by this program are close-on-exec; the caller's may not be.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => Ok(()),
         other => other,
     }
 }
 
-/// A file in memory: unlike a pipe it needs nobody to write while the command reads.
+/// A file in memory: unlike a pipe it needs no writer while the command reads.
 fn input(bytes: &[u8]) -> Result<Stdio, SandboxError> {
     if bytes.is_empty() {
         return Ok(Stdio::null());

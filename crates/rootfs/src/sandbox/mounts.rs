@@ -1,7 +1,7 @@
-//! What a command in the sandbox sees: the root directory, and private /proc, /sys, /dev, /run and /tmp.
+//! Mounts of the sandbox: the root directory, and private /proc, /sys, /dev, /run and /tmp.
 //!
-//! Everything is mounted before the sandbox's user namespace is joined, if it has one: nothing in it has a right to these
-//! mounts then, nor to any other of the mount namespace they are in.
+//! Everything is mounted before the sandbox's user namespace, if any, is joined: so processes in it have no rights to
+//! these mounts, nor to any others of their mount namespace.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -16,8 +16,8 @@ use rustix::process;
 
 use super::steps::{Step, StepError};
 
-/// The host's device nodes that the sandbox has. Others cannot be made: its file systems are mounted with `nodev`, and
-/// nothing in it has the right to.
+/// Device nodes of the host that the sandbox has. Others cannot be created: its file systems are mounted with `nodev`,
+/// and its processes lack the capability.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "dev/fd"),
@@ -27,7 +27,8 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "dev/ptmx"),
 ];
 
-/// What of /proc tells about the machine, its keys or its other users: the list of podman and runc, and more.
+/// Files of /proc with information about the machine, its keys or its other users: the list of podman and runc, and
+/// more.
 const MASKED: [&CStr; 16] = [
     c"proc/acpi",
     c"proc/asound",
@@ -46,18 +47,18 @@ const MASKED: [&CStr; 16] = [
     c"proc/timer_stats",
     c"proc/vmallocinfo",
 ];
-/// What of /proc changes the machine.
+/// Files of /proc that change the machine.
 const READ_ONLY: [&CStr; 5] = [c"proc/bus", c"proc/fs", c"proc/irq", c"proc/sys", c"proc/sysrq-trigger"];
 
-/// How the root directory gets its place.
+/// Way to mount the root directory.
 pub(super) enum Tree {
-    /// As it is.
+    /// Bind mount.
     Bind,
-    /// By this detached mount, which shows its owners as ids of the sandbox's.
+    /// Detached mount, which maps the owners to ids of the sandbox.
     Detached(OwnedFd),
 }
 
-/// Everything with paths in it, prepared before the fork.
+/// All paths, prepared before the fork.
 pub(super) struct Mounts {
     root: CString,
     tree: Tree,
@@ -76,7 +77,7 @@ struct Memory {
 }
 
 impl Mounts {
-    /// `base` is the id outside that is root's inside.
+    /// `base` is the id outside that is root's in the sandbox.
     pub(super) fn prepare(root: &Path, tree: Tree, base: u32) -> io::Result<Self> {
         let c_string = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
         let devices = DEVICES
@@ -96,15 +97,15 @@ impl Mounts {
         Ok(Self { root: c_string(root.as_os_str().as_bytes())?, tree, devices, owner, memory })
     }
 
-    /// Mounts it all in the namespace this process has for itself, and makes the root directory its root.
-    /// Returns whether the host's /proc had to stand in for a new one.
+    /// Mounts everything in the private namespace of this process, and changes its root to the root directory. Returns
+    /// whether the host's /proc had to be used instead of a new one.
     pub(super) fn enter(&self) -> Result<bool, StepError> {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         mount::mount_change(c"/", private).map_err(Step::PrivateMounts.failed())?;
         self.mount_root().map_err(Step::Root.failed())?;
 
         let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        // In a container whose own /proc is partly covered the kernel allows no uncovered one.
+        // In a container whose own /proc is partly covered the kernel does not allow an uncovered one.
         let foreign_proc = mount::mount(c"proc", c"proc", c"proc", quiet, None).is_err();
         if foreign_proc {
             mount::mount_bind_recursive(c"/proc", c"proc").map_err(Step::Proc.failed())?;
@@ -127,14 +128,14 @@ impl Mounts {
         mount::mount(c"tmp", c"tmp", c"tmpfs", plain, memory.tmp.as_c_str()).map_err(Step::Memory.failed())?;
         self.make_dev()?;
 
-        // The old root goes on top of the new one and is taken away from there: no directory is needed for it.
+        // The old root is stacked on the new one and unmounted there: this needs no directory for it.
         process::pivot_root(c".", c".").map_err(Step::Pivot.failed())?;
         mount::unmount(c".", UnmountFlags::DETACH).map_err(Step::Pivot.failed())?;
         process::chdir(c"/").map_err(Step::Pivot.failed())?;
         Ok(foreign_proc)
     }
 
-    /// The root directory as a mount without device nodes, and this process in it.
+    /// Mounts the root directory without device nodes, and changes to it.
     fn mount_root(&self) -> rustix::io::Result<()> {
         let root = self.root.as_c_str();
         match &self.tree {
@@ -144,7 +145,7 @@ impl Mounts {
             }
         }
         process::chdir(root)?;
-        // In a user namespace the kernel lets none of the flags go that the file system has outside.
+        // In a user namespace the kernel requires all flags that the file system has outside.
         let there = rustix::fs::statvfs(c".")?.f_flag;
         let mut flags = MountFlags::BIND | MountFlags::NODEV;
         for (seen, flag) in [
@@ -160,7 +161,7 @@ impl Mounts {
     }
 
     fn make_dev(&self) -> Result<(), StepError> {
-        // The nodes are mounts of their own: `nodev` is for those that somebody makes beside them.
+        // Each node is a mount of its own: `nodev` applies to nodes that are created beside them.
         let plain = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
         let memory = &self.memory;
         mount::mount(c"dev", c"dev", c"tmpfs", plain, memory.dev.as_c_str()).map_err(Step::Dev.failed())?;
@@ -186,7 +187,7 @@ impl Mounts {
     }
 }
 
-/// Covers something with nothing. What is not there needs no cover.
+/// Covers a file or directory with an empty one. A missing path is skipped.
 fn mask(path: &CStr) -> rustix::io::Result<()> {
     let stat = match rustix::fs::lstat(path) {
         Ok(stat) => stat,

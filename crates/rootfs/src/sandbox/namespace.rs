@@ -1,4 +1,4 @@
-//! Becoming root without being it (`user_namespaces(7)`).
+//! Becomes root in a user namespace (`user_namespaces(7)`).
 
 use std::env;
 use std::fs;
@@ -13,7 +13,7 @@ use super::ids::{self, Mapping};
 use super::refused::Facts;
 use super::{probe, process};
 
-/// Set in the environment of the process that runs inside, so that it does not start another one.
+/// Environment variable of the process in the namespace, so that it does not start another one.
 const MARKER: &str = "ROCBED_USER_NAMESPACE";
 
 /// Whether this process was started again by [`become_root`].
@@ -21,13 +21,13 @@ pub fn is_inside() -> bool {
     env::var_os(MARKER).is_some()
 }
 
-/// Makes the caller root of a user namespace with a mount namespace of its own, unless it is a root who may make namespaces
-/// already. That one's sandboxes have user namespaces, and the call fails where they are not allowed.
+/// Makes the caller root of a user namespace with a mount namespace of its own, unless it already is root and may
+/// create namespaces. Such a root's sandboxes have user namespaces, and the call fails if those are not allowed.
 ///
-/// To be called first thing in `main`, before any thread is started. For anybody else it runs this program again, with the
-/// same arguments, inside the namespaces; signals are passed on, and this call ends the process with the same status.
-/// It returns only where the caller is root, the host's or the namespace's. Inside, root is the caller and the ids 1
-/// to 65535 are the caller's subordinate ids; for the root of a container, they are the container's.
+/// To be called first in `main`, before any thread is started. For all other callers it runs this program again, with
+/// the same arguments, inside the namespaces; signals are passed on, and this call ends the process with the same
+/// status. It returns only if the caller is root, the host's or the namespace's. Inside, root is the caller and the
+/// ids 1 to 65535 are the caller's subordinate ids; for the root of a container, they are the container's.
 pub fn become_root() -> Result<(), SandboxError> {
     let is_root = rustix::process::geteuid().is_root();
     if is_root && is_inside() {
@@ -37,7 +37,7 @@ pub fn become_root() -> Result<(), SandboxError> {
         if ids::spare().is_none() {
             return Ok(());
         }
-        // Before anything is fetched: whoever cannot build is to know it at once.
+        // Before anything is fetched: if building is impossible, the user should know at once.
         return probe::user_namespace().map_err(|refusal| Facts::gather().explain(&refusal));
     }
     if fs::metadata("/proc/self/exe").is_err() {
@@ -64,7 +64,7 @@ pub fn become_root() -> Result<(), SandboxError> {
     process::before_exec(&mut child, move || {
         process::unshare(UnshareFlags::NEWUSER)?;
         is_ready.write_all(&std::process::id().to_ne_bytes())?;
-        // Nobody else would end it if the parent died: it has the other end of the pipe too.
+        // Otherwise it would stay if the parent died: it has the other end of the pipe too.
         process::die_with_parent()?;
         let mut mapped = [0];
         go.read_exact(&mut mapped)?;
@@ -82,7 +82,7 @@ pub fn become_root() -> Result<(), SandboxError> {
         process::unblock_signals()
     });
 
-    // `spawn` returns only after the child's exec, which waits for the mapping: somebody else has to make that.
+    // `spawn` returns only after the child's exec, which waits for the mapping: so another thread has to set that.
     let mapper = std::thread::spawn(move || {
         let mut pid = [0; 4];
         if ready.read_exact(&mut pid).is_err() {
@@ -103,7 +103,7 @@ pub fn become_root() -> Result<(), SandboxError> {
     process::exit_like(status)
 }
 
-/// Everything that is in the way, at once: whoever mends one thing is not to be told of the next.
+/// Reports all problems at once, so that the user does not have to fix them one by one.
 fn all_or_missing(
     refused: Option<SandboxError>,
     mapping: Result<Mapping, Vec<SandboxError>>,

@@ -1,7 +1,7 @@
-//! Giving all files below a directory to a range of ids, and back.
+//! Changes the owners of all files below a directory to a range of ids, and back.
 //!
-//! Packages made these files and nothing here trusts a name: every directory is opened without following links, and
-//! nothing runs in it meanwhile.
+//! The files are from packages and their names are not trusted: every directory is opened without following links, and
+//! no process runs in it meanwhile.
 
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -14,11 +14,11 @@ use rustix::io::Errno;
 
 use super::ids::ALL;
 
-/// Where a file's capabilities are (capabilities(7), "File capability extended attribute versioning").
+/// Extended attribute with a file's capabilities (capabilities(7), "File capability extended attribute versioning").
 const CAPABILITIES: &CStr = c"security.capability";
-/// Version 3 of them: 24 bytes, the last four of which are root's id in the namespace they count in.
+/// Length of version 3: 24 bytes, the last four of which are root's id in the namespace they apply to.
 const LENGTH_WITH_ROOT: usize = 24;
-/// Version 2, which counts everywhere.
+/// Length of version 2, which applies everywhere.
 const LENGTH: usize = 20;
 const VERSION_2: u8 = 2;
 
@@ -27,12 +27,12 @@ pub(super) fn give(root: &Path, base: u32) -> io::Result<()> {
     walk(root, |id| if u64::from(id) < ALL { id.checked_add(base) } else { None })
 }
 
-/// The reverse. What belongs to others stays as it is.
+/// The reverse of [`give`]. Ids outside of the range stay as they are.
 pub(super) fn take_back(root: &Path, base: u32) -> io::Result<()> {
     walk(root, |id| id.checked_sub(base).filter(|id| u64::from(*id) < ALL))
 }
 
-/// Changes owners; `None` leaves one.
+/// Changes owners; `None` leaves an id unchanged.
 fn walk(root: &Path, change: impl Fn(u32) -> Option<u32>) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = fs::open(root, flags, Mode::empty())?;
@@ -63,7 +63,7 @@ fn walk(root: &Path, change: impl Fn(u32) -> Option<u32>) -> io::Result<()> {
                     fs::openat(&directory, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
                 let capabilities = capabilities(&file)?;
                 chown(&file, c"", &stat, AtFlags::EMPTY_PATH)?;
-                // The kernel took these with the owner.
+                // The kernel cleared these bits when the owner changed.
                 if stat.st_mode & 0o6000 != 0 {
                     fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
                 }
@@ -81,7 +81,7 @@ fn walk(root: &Path, change: impl Fn(u32) -> Option<u32>) -> io::Result<()> {
     Ok(())
 }
 
-/// A file's capabilities as they count without a namespace.
+/// A file's capabilities in the form that applies without a namespace.
 fn capabilities(file: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
     let mut value = [0; LENGTH_WITH_ROOT];
     match fs::fgetxattr(file.as_fd(), CAPABILITIES, &mut value[..]) {

@@ -1,4 +1,4 @@
-//! Whether this process may make what a sandbox needs, tried in a child that ends at once.
+//! Tests whether this process may create what a sandbox needs, in a child that ends at once.
 
 use std::io::{self, Read, Write};
 use std::process::Command;
@@ -8,25 +8,25 @@ use rustix::thread::UnshareFlags;
 
 use super::process;
 
-/// What a child of ours could not do.
+/// The step of a test that failed.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) step: Step,
     pub(super) source: io::Error,
 }
 
-/// What was tried.
+/// Step of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A user namespace.
+    /// Creating a user namespace.
     Users,
-    /// The other namespaces.
+    /// Creating the other namespaces.
     Others,
-    /// A change of mounts.
+    /// Changing mounts.
     Mounts,
 }
 
-/// The error with which the child says that all went well: it is never to become another program.
+/// Error with which the child reports success: it must not execute another program.
 pub(super) const FINE: rustix::io::Errno = rustix::io::Errno::CANCELED;
 
 /// Tries to become root of a user namespace with mounts of its own.
@@ -34,7 +34,7 @@ pub(super) fn user_namespace() -> Result<(), Refusal> {
     tried(true)
 }
 
-/// Tries to make the namespaces of a sandbox as this process is.
+/// Tries to create the namespaces of a sandbox with this process's own rights.
 pub(super) fn namespaces() -> Result<(), Refusal> {
     tried(false)
 }
@@ -42,7 +42,7 @@ pub(super) fn namespaces() -> Result<(), Refusal> {
 fn tried(users: bool) -> Result<(), Refusal> {
     let refusal = |step| move |source| Refusal { step, source };
     let (mut said, mut say) = io::pipe().map_err(refusal(Step::Users))?;
-    // Any program will do.
+    // Any program works, it is never executed.
     let mut child = Command::new("/proc/self/exe");
     process::before_exec(&mut child, move || {
         let mut begin = |step: Step| say.write_all(&[step as u8]);
@@ -70,7 +70,7 @@ fn tried(users: bool) -> Result<(), Refusal> {
         Err(error) if error.raw_os_error() == Some(FINE.raw_os_error()) => Ok(()),
         Err(source) => Err(Refusal { step, source }),
         Ok(mut running) => {
-            // It cannot be: the child never gets that far.
+            // Impossible: the child never gets that far.
             running.wait().map_err(refusal(step))?;
             Ok(())
         }

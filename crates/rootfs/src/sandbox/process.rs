@@ -1,7 +1,7 @@
 //! The only module that forks and handles signals, and so the only one with unsafe code.
 //!
-//! What runs between fork and exec is a list of system calls prepared beforehand. The process may have other threads:
-//! glibc's fork leaves the allocator usable in the child, and nothing else that has locks is touched there.
+//! Between fork and exec only system calls run that were prepared beforehand. The process may have other threads:
+//! glibc's fork leaves the allocator usable in the child, and nothing else with locks is used there.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -18,8 +18,8 @@ pub(super) fn before_exec(command: &mut Command, setup: impl FnMut() -> io::Resu
     unsafe { command.pre_exec(setup) };
 }
 
-/// Forks inside [`before_exec`]: returns in the new process, which is the first one of the process namespace made just
-/// before, while the old one waits for it and ends with its status.
+/// Forks inside [`before_exec`]: returns in the new process, which is the first one of the PID namespace created just
+/// before, while the old one waits for it and exits with its status.
 pub(super) fn become_first_process() -> io::Result<()> {
     // SAFETY: this process has one thread; both sides make system calls only.
     match unsafe { libc::fork() } {
@@ -27,7 +27,7 @@ pub(super) fn become_first_process() -> io::Result<()> {
         0 => Ok(()),
         // SAFETY: only system calls, and it never returns.
         child => unsafe {
-            // Open pipe ends here would keep readers waiting, std's own one among them.
+            // Open pipe ends here would block readers, including std's own one.
             libc::syscall(libc::SYS_close_range, 0_u32, u32::MAX, 0_u32);
             let mut status = 0;
             while libc::waitpid(child, &raw mut status, 0) == -1 {
@@ -58,11 +58,11 @@ pub(super) fn unblock_signals() -> io::Result<()> {
 const FORWARDED: [libc::c_int; 6] =
     [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
 
-/// A set of signals that wait until [`SignalGate::wait_for`] looks at them.
+/// A set of signals that are blocked until [`SignalGate::wait_for`] handles them.
 pub(super) struct SignalGate(libc::sigset_t);
 
 impl SignalGate {
-    /// Blocks the signals in this thread, and in those it starts.
+    /// Blocks the signals in this thread, and in threads that it starts.
     pub(super) fn close() -> io::Result<Self> {
         // SAFETY: a zeroed set is emptied before it is used.
         unsafe {
@@ -78,7 +78,7 @@ impl SignalGate {
         }
     }
 
-    /// Waits for a child and passes signals on to it meanwhile.
+    /// Waits for a child, passing signals on to it.
     pub(super) fn wait_for(&self, child: &mut Child) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = child.try_wait()? {
@@ -89,7 +89,7 @@ impl SignalGate {
                 let mut info: libc::siginfo_t = std::mem::zeroed();
                 (libc::sigwaitinfo(&raw const self.0, &raw mut info), info.si_code)
             };
-            // The terminal sends Ctrl-C to the whole group: the child has it already.
+            // The terminal sends Ctrl-C to the whole process group: the child has it already.
             if signal > 0 && signal != libc::SIGCHLD && code != libc::SI_KERNEL {
                 // SAFETY: a plain system call on a child that was not waited for, so its id is still its own.
                 unsafe { libc::kill(child.id().cast_signed(), signal) };
@@ -98,7 +98,7 @@ impl SignalGate {
     }
 }
 
-/// Ends this process the way a child ended, so that whoever waits sees no difference.
+/// Ends this process the way a child ended, so that its parent sees no difference.
 pub(super) fn exit_like(status: ExitStatus) -> ! {
     if let Some(signal) = status.signal() {
         // SAFETY: it never returns.
@@ -125,32 +125,32 @@ unsafe fn die_of(signal: libc::c_int) -> ! {
     }
 }
 
-/// Leaves the namespaces that this process has in common with others (unshare(2)); the caller knows what they are.
+/// Unshares namespaces (unshare(2)), given by `flags`.
 pub(super) fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
     // SAFETY: no file descriptor table is shared, so none is unshared; namespaces do not touch memory.
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
 }
 
-/// This process is killed when the thread that started it ends.
+/// Asks the kernel to kill this process when the thread that started it ends.
 pub(super) fn die_with_parent() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into)
 }
 
-/// Gives this process a session keyring of its own, empty (`keyctl(2)`).
+/// Gives this process a new, empty session keyring (`keyctl(2)`).
 pub(super) fn leave_session_keyring() -> io::Result<()> {
     // SAFETY: a plain system call; no name is given.
     let result = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Closes all file descriptors but the standard ones when another program is executed.
+/// Marks all file descriptors but the standard ones as close-on-exec.
 pub(super) fn keep_standard_files_only() -> io::Result<()> {
     // SAFETY: a plain system call, which closes nothing now.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Has a detached mount show its files' owners as those of a user namespace (`mount_setattr(2)`).
+/// Maps the owners of a detached mount to the ids of a user namespace (`mount_setattr(2)`).
 pub(super) fn map_owners(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
     let change = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_IDMAP,

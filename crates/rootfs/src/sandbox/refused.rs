@@ -1,4 +1,4 @@
-//! Why user namespaces are refused, and what to do about it: on this machine, or for the container that this runs in.
+//! Explains why user namespaces are refused, with advice for this machine or for the container that this runs in.
 
 use std::fs;
 use std::path::Path;
@@ -6,29 +6,29 @@ use std::path::Path;
 use super::SandboxError;
 use super::probe::{Refusal, Step};
 
-/// What a process can see of who keeps it from what.
+/// Properties of this process's environment that may restrict it.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    /// The settings in /proc/sys that matter, by their path there.
+    /// Relevant settings in /proc/sys, by their path there.
     pub(super) settings: Vec<(&'static str, String)>,
-    /// Whether a seccomp filter is over this process.
+    /// Whether a seccomp filter applies to this process.
     pub(super) filtered: bool,
-    /// Whether programs gain nothing from being setuid.
+    /// Whether setuid programs gain no privileges.
     pub(super) no_new_privileges: bool,
     /// Whether this is a container.
     pub(super) container: bool,
-    /// Whether the root directory is not that of the mount namespace.
+    /// Whether this process is in a chroot: its root is not that of the mount namespace.
     pub(super) chroot: bool,
 }
 
-/// A setting that forbids user namespaces: where it is, the value that does, and one that does not.
+/// Settings that forbid user namespaces: path, the value that forbids them, and one that does not.
 const SETTINGS: [(&str, &str, &str); 3] = [
     ("user/max_user_namespaces", "0", "10000"),
     ("kernel/unprivileged_userns_clone", "0", "1"),
     ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
 ];
 
-/// How those who start containers allow what is needed, in the order in which people are likely to use them.
+/// Advice for users who start containers, in the order of likely use.
 pub(super) const FOR_CONTAINERS: &str = "\
     \n  help: Docker: start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined\
     \n  help: Podman: start it with --security-opt label=disable; its own seccomp profile allows namespaces\
@@ -36,7 +36,7 @@ pub(super) const FOR_CONTAINERS: &str = "\
     \n  help: Kubernetes: seccompProfile and appArmorProfile of type Unconfined in the container's securityContext";
 
 impl Facts {
-    /// Those of this process.
+    /// Gathers the facts of this process.
     pub(super) fn gather() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let is = |name: &str, value: &str| {
@@ -52,7 +52,7 @@ impl Facts {
         let marked = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
         let named = ["container", "KUBERNETES_SERVICE_HOST"].iter().any(|name| std::env::var_os(name).is_some());
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        // The fifth field is where it is mounted, as seen from this process's root (proc_pid_mountinfo(5)).
+        // The fifth field is the mount point, as seen from this process's root (proc_pid_mountinfo(5)).
         let root = mounts.lines().any(|line| line.split(' ').nth(4) == Some("/"));
         Self {
             settings: SETTINGS.iter().filter_map(|(path, ..)| read(path)).collect(),
@@ -63,7 +63,7 @@ impl Facts {
         }
     }
 
-    /// What keeps us from user namespaces, as far as it can be known.
+    /// The reason why user namespaces are refused, as far as it can be determined.
     pub(super) fn explain(&self, refusal: &Refusal) -> SandboxError {
         let Refusal { step, source } = refusal;
         let answer = |what: &str| format!("{what} ({source})");

@@ -1,8 +1,8 @@
-//! Ids for what runs in a sandbox of root's: a range that no file of the host and no user has.
+//! Ids for processes in root's sandboxes: a range that no file or user of the host has.
 //!
-//! The root directory keeps its owners 0 to 65535 on the disk. An id-mapped mount shows them as the range's; where the
-//! file system, the kernel or the container allows none, its files are given to the range while the sandbox is used, and
-//! back afterwards.
+//! The root directory keeps its owners 0 to 65535 on the disk. An id-mapped mount maps them to the range; if the file
+//! system, the kernel or the container does not allow one, the files are changed to the range's owners while the
+//! sandbox is used, and back afterwards.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,33 +19,33 @@ use super::ids::{self, ALL};
 use super::mounts::Tree;
 use super::{SandboxError, owners, probe, process};
 
-/// Whose ids the processes of a sandbox have.
+/// Ids of the processes of a sandbox.
 #[derive(Debug)]
 pub(super) enum Ids {
-    /// The caller's, who is root of a user namespace that has no others: a user's, or a container's.
+    /// The caller's ids; it is root of a user namespace that has no others: a user's, or a container's.
     Own,
-    /// Those of a range, in a user namespace of their own.
+    /// Those of a range, in a separate user namespace.
     Shifted {
-        /// The namespace.
+        /// The user namespace.
         namespace: OwnedFd,
-        /// The first id of the range, which is root inside.
+        /// First id of the range, which is root's in the sandbox.
         base: u32,
-        /// How the root directory belongs to the range.
+        /// How the root directory's owners are mapped to the range.
         way: Way,
     },
 }
 
-/// How a root directory belongs to a range of ids.
+/// How a root directory's owners are mapped to a range of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Shown so by a mount.
+    /// By an id-mapped mount.
     Mount,
-    /// On the disk, until it is given back.
+    /// By changing the owners on the disk, until they are changed back.
     Disk,
 }
 
 impl Ids {
-    /// The ids for a sandbox in this directory, which are the range's wherever there is one.
+    /// The ids for a sandbox in this directory: from a range if one is available.
     pub(super) fn of_sandbox(root: &Path) -> Result<Self, SandboxError> {
         let Some(base) = ids::spare() else { return Ok(Self::Own) };
         let namespace = make_namespace(base)?;
@@ -56,12 +56,12 @@ impl Ids {
         Ok(Self::Shifted { namespace, base, way })
     }
 
-    /// Root's id, as the caller sees it.
+    /// Id of the sandbox's root, as the caller sees it.
     pub(super) fn base(&self) -> u32 {
         if let Self::Shifted { base, .. } = self { *base } else { 0 }
     }
 
-    /// How the root directory is mounted.
+    /// The way to mount the root directory.
     pub(super) fn tree(&self, root: &Path) -> Result<Tree, SandboxError> {
         match self {
             Self::Shifted { namespace, way: Way::Mount, .. } => {
@@ -72,7 +72,7 @@ impl Ids {
         }
     }
 
-    /// Another handle to the namespace, for a child to join.
+    /// A duplicate handle of the namespace, for a child to join.
     pub(super) fn namespace(&self) -> Result<Option<OwnedFd>, SandboxError> {
         match self {
             Self::Own => Ok(None),
@@ -82,7 +82,8 @@ impl Ids {
         }
     }
 
-    /// Gives the root directory back, if it was given away. Nothing may run in the sandbox any more.
+    /// Changes the owners of the root directory back, if they were changed. No process may run in the sandbox any
+    /// more.
     pub(super) fn give_back(&self, root: &Path) -> Result<(), SandboxError> {
         match self {
             Self::Shifted { base, way: Way::Disk, .. } => {
@@ -103,7 +104,7 @@ pub(super) fn join(namespace: &OwnedFd) -> io::Result<()> {
     process::die_with_parent()
 }
 
-/// The root directory as a mount that shows its owners as the namespace's.
+/// The root directory as an id-mapped mount for the namespace.
 fn mapped_tree(root: &Path, namespace: &OwnedFd) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = rustix::mount::open_tree(CWD, root, flags)?;
@@ -111,8 +112,8 @@ fn mapped_tree(root: &Path, namespace: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(tree)
 }
 
-/// A user namespace whose ids are the range's. It stays as long as somebody has it open: the process that it was made by
-/// never becomes another program.
+/// Creates a user namespace with the ids of the range. It exists as long as the handle is open: the process that
+/// created it never executes another program.
 fn make_namespace(base: u32) -> Result<OwnedFd, SandboxError> {
     let pipe = || io::pipe().map_err(SandboxError::step("making a pipe"));
     let (mut ready, mut is_ready) = pipe()?;
@@ -122,14 +123,14 @@ fn make_namespace(base: u32) -> Result<OwnedFd, SandboxError> {
     process::before_exec(&mut child, move || {
         process::die_with_parent()?;
         process::unshare(UnshareFlags::NEWUSER)?;
-        // Its files in /proc would not be the caller's otherwise.
+        // Otherwise its files in /proc would not be the caller's.
         rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
         is_ready.write_all(&std::process::id().to_ne_bytes())?;
-        // A byte, not the end of the pipe: the writing end is open in this process too.
+        // A byte, not the end of the pipe: the write end is open in this process too.
         end.read_exact(&mut [0])?;
         Err(probe::FINE.into())
     });
-    // `spawn` returns only when the child is done: somebody else has to look at it meanwhile.
+    // `spawn` returns only when the child is done: so another thread has to handle it meanwhile.
     let mapper = std::thread::spawn(move || {
         let mut may_end = may_end;
         let mut pid = [0; 4];
@@ -137,7 +138,7 @@ fn make_namespace(base: u32) -> Result<OwnedFd, SandboxError> {
             .read_exact(&mut pid)
             .map_err(SandboxError::step("making a user namespace"))
             .and_then(|()| map_and_open(u32::from_ne_bytes(pid), base));
-        // Where the child is gone already there is nobody to let go.
+        // If the child is already gone, the write fails, which is harmless.
         may_end.write_all(b"e").unwrap_or_default();
         opened
     });
@@ -148,7 +149,7 @@ fn make_namespace(base: u32) -> Result<OwnedFd, SandboxError> {
         Err(error) if error.raw_os_error() == Some(probe::FINE.raw_os_error()) => opened,
         Err(error) => Err(SandboxError::step("making a user namespace")(error)),
         Ok(mut running) => {
-            // It cannot be: the child never gets that far.
+            // Impossible: the child never gets that far.
             running.wait().map_err(SandboxError::step("making a user namespace"))?;
             opened
         }

@@ -1,8 +1,8 @@
-//! The steps of a sandbox's set-up. The child names the one that failed to its parent with a byte.
+//! Steps of a sandbox's setup. The child reports the failed one to its parent as a byte.
 
 use std::io;
 
-/// A step.
+/// Step of the setup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Step {
@@ -10,29 +10,29 @@ pub(super) enum Step {
     Namespaces,
     /// The fork into the process namespace.
     FirstProcess,
-    /// Cutting this mount namespace off from the host's.
+    /// Separating this mount namespace from the host's.
     PrivateMounts,
-    /// The root directory as a mount.
+    /// Mounting the root directory.
     Root,
-    /// `/proc`.
+    /// Mounting `/proc`.
     Proc,
-    /// What of `/proc` is hidden or read-only.
+    /// Hidden and read-only files of `/proc`.
     Masks,
-    /// `/sys`, `/run` and `/tmp`.
+    /// Mounting `/sys`, `/run` and `/tmp`.
     Memory,
-    /// `/dev`.
+    /// Setting up `/dev`.
     Dev,
-    /// `/dev/pts` and `/dev/shm`.
+    /// Mounting `/dev/pts` and `/dev/shm`.
     Terminals,
     /// `pivot_root(2)`.
     Pivot,
-    /// The host name.
+    /// Setting the host name.
     HostName,
-    /// The user namespace and its root's ids.
+    /// Joining the user namespace as its root.
     Ids,
-    /// Capabilities and inherited file descriptors.
+    /// Dropping capabilities and inherited file descriptors.
     Rights,
-    /// The seccomp filters.
+    /// Applying the seccomp filters.
     Filter,
 }
 
@@ -55,12 +55,12 @@ const NAMES: [(Step, &str); 14] = [
 ];
 
 impl Step {
-    /// The step that a byte stands for, and its name.
+    /// The step for a byte, and its name.
     pub(super) fn named(byte: u8) -> Option<(Self, &'static str)> {
         NAMES.into_iter().find(|(step, _)| *step as u8 == byte)
     }
 
-    /// A function for `map_err`.
+    /// Returns a function for `map_err`.
     pub(super) fn failed<E: Into<io::Error>>(self) -> impl FnOnce(E) -> StepError {
         move |error| StepError { step: self, source: error.into() }
     }

@@ -1,4 +1,4 @@
-//! Which package owns which path, while several packages are unpacked at once.
+//! Ownership of paths by packages, while several packages are unpacked in parallel.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use fsimage::Metadata;
 use super::Package;
 use crate::Error;
 
-/// A name in a directory, whatever path led there: /bin/sh and /usr/bin/sh are the same with a merged /usr.
+/// A name in a directory, independent of the path to it: /bin/sh and /usr/bin/sh are the same with a merged /usr.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) device: u64,
@@ -24,7 +24,7 @@ enum Claim {
     Other { owner: usize, path: Vec<u8> },
 }
 
-/// What the first package that ships a directory says about it; `usize::MAX` while no package has.
+/// The metadata of a directory from the first package that ships it; `usize::MAX` while no package has.
 #[derive(Debug, Clone)]
 pub(super) struct DirectoryClaim {
     pub(super) owner: usize,
@@ -32,30 +32,30 @@ pub(super) struct DirectoryClaim {
     pub(super) metadata: Metadata,
 }
 
-/// What to do with an entry that is not a directory.
+/// Decision about an entry that is not a directory.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The name is free.
+    /// The name is unused: create it.
     Create,
-    /// The same package had it already: the later entry wins.
+    /// The same package has created it already: the later entry wins.
     Recreate,
-    /// Somebody else has it and keeps it; the entry is not in the package's list.
+    /// Another package owns the name and keeps it; the entry is not added to the package's list.
     Lost,
-    /// The entry stays in the list, and nothing is written: shared with another architecture, or a directory is there
-    /// where a link would be.
+    /// The entry is added to the list, but not written: it is shared with another architecture, or a directory exists
+    /// in place of a link.
     Keep,
-    /// It will overwrite another package's file when all others are done.
+    /// It overwrites another package's file when all others are done.
     Later,
 }
 
-/// What to do with a directory.
+/// Decision about a directory.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DirectoryDecision {
-    /// It is not there.
+    /// Create it.
     Create,
-    /// It is there.
+    /// It exists.
     Exists,
-    /// Something else is there; fine if it is a link to a directory.
+    /// Another type exists; allowed if it is a link to a directory.
     Follow,
 }
 
@@ -81,7 +81,7 @@ struct State {
     claims: HashMap<Key, Claim>,
     takeovers: BTreeSet<Takeover>,
     conflicts: BTreeSet<(usize, usize, Vec<u8>)>,
-    /// Packages that came before the others: everybody sees their links.
+    /// Packages that were unpacked before the others, whose links the others may use.
     early_owners: BTreeSet<usize>,
 }
 
@@ -95,7 +95,7 @@ impl Claims {
         }
     }
 
-    /// Ends the time in which packages came one by one.
+    /// Ends the phase in which packages are unpacked one by one.
     pub(super) fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
     }
@@ -112,7 +112,8 @@ impl Claims {
         self.parallel && self.sealed.load(Ordering::Acquire)
     }
 
-    /// Claims a name for a directory. `create` makes it, under the lock, if the answer is [`DirectoryDecision::Create`].
+    /// Claims a name for a directory. `create` creates it, under the lock, if the answer is
+    /// [`DirectoryDecision::Create`].
     pub(super) fn directory(
         &self,
         key: Key,
@@ -214,7 +215,7 @@ impl Claims {
         self.state().takeovers.iter().cloned().collect()
     }
 
-    /// All directories, deepest first: a directory without write permission must not hinder what is set below it.
+    /// All directories, deepest first, so that read-only directories do not prevent changes below them.
     pub(super) fn directories(&self) -> Vec<DirectoryClaim> {
         let state = self.state();
         let mut directories: Vec<_> = state

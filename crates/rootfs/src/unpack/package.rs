@@ -1,4 +1,4 @@
-//! One package's entries, one after the other.
+//! Unpacks the entries of one package in order.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::Error;
 use crate::deb::{DebError, Entry, EntryKind, TarReader};
 use crate::hashed::HashedFile;
 
-/// Open directories kept per package; more would reach the limit of open files.
+/// Maximum number of open directories per package; more would reach the limit of open files.
 const OPEN_DIRECTORIES: usize = 64;
 const BUFFER: usize = 256 << 10;
 
@@ -25,7 +25,7 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Unpacks one package; with `only`, nothing but these paths, over what other packages have there.
+    /// Unpacks one package; with `only`, just these paths, over those of other packages.
     pub(super) fn unpack(&self, order: usize, only: Option<&HashSet<Vec<u8>>>) -> Result<Unpacked, Error> {
         let package = &self.packages[order];
         let mut file = HashedFile::open(&package.file.path)?;
@@ -74,7 +74,7 @@ struct Run<'a> {
     conffiles: HashSet<&'a [u8]>,
     hash: bool,
     directories: HashMap<Vec<u8>, Rc<Directory>>,
-    /// Directories whose names were claimed, each once.
+    /// Directories whose names were already claimed.
     known: HashSet<Vec<u8>>,
     /// Paths that are written when all packages are done.
     later: HashSet<Vec<u8>>,
@@ -108,7 +108,7 @@ impl Run<'_> {
         let disk_name = self.name_on_disk(path, name);
         let mut decision = self.attempt.claims.other(key, self.order, path, link, self.attempt.packages);
         if let EntryKind::HardLink(target) = &entry.kind {
-            // Its content comes later, so its name does too.
+            // Its content is written later, so the link is too.
             if self.later.contains(target) && matches!(decision, Decision::Create | Decision::Recreate) {
                 return Err(self.wrong(path, "is a hard link to a file that another package replaces"));
             }
@@ -149,7 +149,7 @@ impl Run<'_> {
                 };
                 Place::create_file(parent, name, entry, archive, &mut self.buffer, observe).map_err(|error| {
                     match error {
-                        // Reading the archive failed, not the file system: say which package it is.
+                        // Reading the archive failed, not the file system: add the package name.
                         Error::Io { action: "unpacking", source, .. } => Error::Deb {
                             package: self.package.deb.name().to_owned(),
                             path: self.package.file.path.clone(),
@@ -167,7 +167,7 @@ impl Run<'_> {
             EntryKind::HardLink(target) => {
                 let (target_parent, target_name) = self.parent(target)?;
                 let target_name = self.name_on_disk(target, target_name);
-                // dpkg notes a digest for every name of a file.
+                // dpkg records a digest for every name of a file.
                 if let Some((digest, _)) = self.unpacked.digests.iter().find(|(_, known)| known == target) {
                     let digest = digest.clone();
                     self.unpacked.digests.push((digest, path.to_vec()));
@@ -178,16 +178,16 @@ impl Run<'_> {
         }
     }
 
-    /// Configuration files lie beside their place until dpkg installs them.
+    /// Name on disk: configuration files have a suffix until dpkg installs them.
     fn name_on_disk(&self, path: &[u8], name: &[u8]) -> Vec<u8> {
         if self.conffiles.contains(path) { [name, b".dpkg-new"].concat() } else { name.to_vec() }
     }
 
-    /// The open directory that holds a path, made if the package forgot to ship it, and the path's last part.
+    /// The open parent directory of a path, created if the package does not ship it, and the path's last part.
     fn parent<'p>(&mut self, path: &'p [u8]) -> Result<(Rc<Directory>, &'p [u8]), Error> {
         let (parent, name) = split(path);
         if !parent.is_empty() && !self.known.contains(parent) {
-            // Nobody says what a directory that is not shipped looks like: the next package that ships it does.
+            // The metadata of a directory that is not shipped is undefined: the next package that ships it defines it.
             let implicit = Metadata::root(0o755, Timestamp::from_seconds(0));
             self.claim_directory(parent, usize::MAX, &implicit)?;
         }
@@ -210,7 +210,7 @@ impl Run<'_> {
         let claim = DirectoryClaim { owner, path: path.to_vec(), metadata: metadata.clone() };
         if path.is_empty() {
             let root = self.open(path)?;
-            // The root has no parent and no name; its own identity with an empty name stands for it.
+            // The root has no parent and no name; its own identity with an empty name is used.
             let key = Key { device: root.device, inode: root.inode, name: Vec::new() };
             self.attempt.claims.directory(key, claim, || Ok(()))?;
             return Ok(());
@@ -219,7 +219,7 @@ impl Run<'_> {
         let key = Key { device: parent.device, inode: parent.inode, name: name.to_vec() };
         let create = || Place::create_directory(&parent, name, path);
         if self.attempt.claims.directory(key, claim, create)? == DirectoryDecision::Follow {
-            // dpkg takes a link to a directory for the directory, and nothing else.
+            // dpkg accepts only a link to a directory in place of the directory.
             if self.attempt.place.directory(path).is_err() && !self.attempt.claims.is_order_sensitive() {
                 return Err(self.wrong(path, "is a directory, but something that leads to none is there already"));
             }

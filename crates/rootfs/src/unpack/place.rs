@@ -1,7 +1,7 @@
-//! Making files inside a root directory and nowhere else.
+//! Creates files inside a root directory and nowhere else.
 //!
-//! Every directory is opened as [`Inside`] does: the kernel resolves symbolic links, absolute ones too, as if the
-//! process were chrooted there. Files are made in the opened directory, never through a link.
+//! Every directory is opened as [`Inside`] does: the kernel resolves symbolic links, including absolute ones, as if
+//! the process were chrooted there. Files are created in the opened directory, never through a link.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -18,16 +18,16 @@ use crate::Error;
 use crate::deb::{Entry, EntryKind};
 use crate::inside::Inside;
 
-/// A device node that could not be made without the host's root.
+/// A device node that could not be created without the host's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
-    /// Where it belongs, relative.
+    /// Path, relative to the root.
     pub path: Vec<u8>,
-    /// What it is.
+    /// Type, numbers and metadata.
     pub node: Node,
 }
 
-/// Adds device nodes that could not be made on disk to the tree scanned from there.
+/// Adds device nodes that could not be created on disk to the tree scanned from there.
 pub fn add_devices(tree: &mut FileTree, devices: &[Device]) -> Result<(), Error> {
     for device in devices {
         tree.insert(&device.path, device.node.clone())?;
@@ -35,7 +35,7 @@ pub fn add_devices(tree: &mut FileTree, devices: &[Device]) -> Result<(), Error>
     Ok(())
 }
 
-/// The root directory that is filled.
+/// The root directory to fill.
 pub(super) struct Place {
     root: Inside,
     devices: Mutex<Vec<Device>>,
@@ -53,7 +53,7 @@ impl Place {
         Ok(Self { root: Inside::open(root)?, devices: Mutex::new(Vec::new()) })
     }
 
-    /// Opens a directory inside the root, following links as a process inside would.
+    /// Opens a directory in the root, following links as inside a chroot.
     pub(super) fn directory(&self, path: &[u8]) -> Result<Rc<Directory>, Error> {
         let fd = self.root.directory(path)?;
         let stat = fs::fstat(&fd).map_err(Error::io("reading the status of", path))?;
@@ -64,7 +64,7 @@ impl Place {
         fs::mkdirat(&parent.fd, name, Mode::RWXU).map_err(Error::io("making the directory", path))
     }
 
-    /// Removes a file or link that is about to be made anew.
+    /// Removes a file or link that is about to be created again.
     pub(super) fn remove(parent: &Directory, name: &[u8], path: &[u8]) -> Result<(), Error> {
         match fs::unlinkat(&parent.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -72,7 +72,7 @@ impl Place {
         }
     }
 
-    /// Makes a regular file; `observe` sees all its bytes.
+    /// Creates a regular file; `observe` is called with all its bytes.
     pub(super) fn create_file(
         parent: &Directory,
         name: &[u8],
@@ -112,7 +112,7 @@ impl Place {
         fs::futimens(&file, &times(entry.mtime)).map_err(Error::io("setting the time of", path))
     }
 
-    /// Makes a symbolic link, device or pipe.
+    /// Creates a symbolic link, device or pipe.
     pub(super) fn create_special(&self, parent: &Directory, name: &[u8], entry: &Entry) -> Result<(), Error> {
         let path = entry.path.as_slice();
         let (kind, device) = match &entry.kind {
@@ -143,14 +143,14 @@ impl Place {
                 .map_err(Error::io("setting the owner of", path))?;
         }
         if !matches!(entry.kind, EntryKind::Symlink(_)) {
-            // The name was just made by us in a directory nobody else writes to: it is not a link.
+            // We have just created the name in a directory without other writers: it is not a link.
             fs::chmodat(&parent.fd, name, Mode::from_raw_mode(entry.mode.into()), AtFlags::empty())
                 .map_err(Error::io("setting the mode of", path))?;
         }
         fs::utimensat(&parent.fd, name, &times(entry.mtime), flags).map_err(Error::io("setting the time of", path))
     }
 
-    /// Gives an existing file one more name. A link is not followed: it is the link that gets the name.
+    /// Adds a hard link to an existing file. A symbolic link is not followed: it gets the new name itself.
     pub(super) fn create_hard_link(
         old: (&Directory, &[u8]),
         new: (&Directory, &[u8]),
@@ -160,7 +160,7 @@ impl Place {
             .map_err(Error::io("making the hard link", path))
     }
 
-    /// Sets owners, modes and times of directories; last, because making files in them changes their times.
+    /// Sets owners, modes and times of directories; last, because creating files in them changes their times.
     pub(super) fn set_directories(&self, directories: &[DirectoryClaim]) -> Result<(), Error> {
         for DirectoryClaim { path, metadata, .. } in directories {
             let directory = self.directory(path)?;

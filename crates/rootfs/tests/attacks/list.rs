@@ -1,25 +1,25 @@
-//! What a hostile program tries from inside of a sandbox, as data: every line is harmless where it is refused, and changes
-//! nothing where it is not.
+//! Attacks of a hostile program on the sandbox, as data: each is harmless if it is refused, and changes nothing if it
+//! is not.
 //!
-//! A script's exit status 0 means that the attack went through; a call's, that the kernel did more than refuse it. Scripts
-//! are given `$HOST_FILE` (a file of the host), `$HOST_PID` (a process of it), `$HOST_PORT` (a port that the host listens on
-//! at its loopback) and `$HOST_FD` (a file descriptor that the caller left open).
+//! Exit status 0 of a script means that the attack succeeded; for a call, that the kernel did more than refuse it.
+//! Scripts get `$HOST_FILE` (a file of the host), `$HOST_PID` (a process of it), `$HOST_PORT` (a port that the host
+//! listens on at its loopback) and `$HOST_FD` (a file descriptor that the caller left open).
 
-/// One attempt.
+/// An attack.
 pub(crate) struct Attack {
-    /// What is attacked.
+    /// Target of the attack.
     pub(crate) name: &'static str,
-    /// How.
+    /// Method of the attack.
     pub(crate) way: Way,
 }
 
-/// How an attack is done.
+/// Method of an attack.
 pub(crate) enum Way {
-    /// A script of sh(1).
+    /// A script for sh(1).
     Script(&'static str),
-    /// A system call (its number on x86-64, and arguments) that is not permitted or not there: `EPERM`, `ENOSYS`.
+    /// A system call (number on x86-64, and arguments) that must fail with `EPERM` or `ENOSYS`.
     Call(u64, &'static [u64]),
-    /// A family of sockets, a type and a protocol that the kernel would load a module for.
+    /// A socket family, type and protocol for which the kernel would load a module.
     Socket(u64, u64, u64),
 }
 
@@ -35,7 +35,7 @@ const fn socket(name: &'static str, family: u64, kind: u64, protocol: u64) -> At
     Attack { name, way: Way::Socket(family, kind, protocol) }
 }
 
-/// All of them.
+/// All attacks.
 pub(crate) const ATTACKS: &[Attack] = &[
     // Settings of the kernel, some of which name a program that it runs as the host's root.
     script("core_pattern", "v=$(cat /proc/sys/kernel/core_pattern) && echo \"$v\" > /proc/sys/kernel/core_pattern"),
@@ -73,7 +73,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "for n in kmsg mem kvm fuse loop0 sda vda kfd dri net; do [ -e /dev/$n ] && exit 0; done; exit 1",
     ),
     script("the caller's terminal", ": > /dev/tty"),
-    // Out of the root directory.
+    // Escapes from the root directory.
     script("a file of the host", "cat \"$HOST_FILE\""),
     script("a file through /proc/1/root", "cat \"/proc/1/root$HOST_FILE\""),
     script(
@@ -116,7 +116,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     call("keyctl as x32", 0x4000_00fa, &[0, 0xffff_fffd, 0, 0, 0]),
     call("add_key", 248, &[0, 0, 0, 0, 0]),
     call("request_key", 249, &[0, 0, 0, 0]),
-    // Parts of the kernel in which holes are found.
+    // Parts of the kernel in which vulnerabilities are found.
     call("bpf", 321, &[99, 0, 0]),
     call("perf_event_open", 298, &[0, 0, 0, 0, 0]),
     call("userfaultfd", 323, &[0xffff]),
@@ -139,7 +139,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     call("syslog", 103, &[9, 0, 0]),
     call("iopl", 172, &[99]),
     call("ioperm", 173, &[0, 0, 9]),
-    // Modules by way of sockets.
+    // Loading modules through sockets.
     socket("AF_PACKET", 17, 3, 0),
     socket("AF_ALG", 38, 5, 0),
     socket("AF_VSOCK", 40, 1, 0),

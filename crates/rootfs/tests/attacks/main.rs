@@ -1,5 +1,5 @@
-//! What a package's script might try against the machine that builds, tried in the sandbox: as root, as the root of a
-//! container that has few rights, and as a user.
+//! Attacks of a package's script on the build machine, tried in the sandbox: as root, as the root of a container with
+//! few rights, and as a user.
 
 mod list;
 #[path = "../packages/mod.rs"]
@@ -16,7 +16,7 @@ use list::{ATTACKS, Attack, Way};
 use packages::{need, need_root};
 use rootfs::sandbox::{Command, Sandbox};
 
-/// What the attacks call: program, and the package that has it.
+/// Programs that the attacks call, with their packages.
 const PROGRAMS: [(&str, &str); 10] = [
     ("cat", "coreutils"),
     ("cut", "coreutils"),
@@ -30,7 +30,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("sh", "dash"),
 ];
 
-/// A root directory of the host's own programs.
+/// A root directory with the host's own programs.
 fn make_root(root: &Path) {
     for name in ["dev", "etc", "proc", "run", "sys", "tmp", "usr/bin", "usr/lib"] {
         fs::create_dir_all(root.join(name)).unwrap();
@@ -53,7 +53,7 @@ fn make_root(root: &Path) {
     HostCommand::new("mknod").arg(root.join("device-of-a-package")).args(["c", "1", "5"]).output().unwrap();
 }
 
-/// A shell's script for an attack, which ends with status 0 if it goes through.
+/// Shell script for an attack, which exits with status 0 if it succeeds.
 fn script(attack: &Attack) -> String {
     let refused = |number: u64, arguments: &[u64]| {
         let arguments: String = arguments.iter().map(|argument| format!(", {argument}")).collect();
@@ -75,7 +75,7 @@ fn a_script_gets_at_nothing_of_the_machine() {
     make_root(&root);
     let secret = at.path().join("secret");
     fs::write(&secret, "of the host").unwrap();
-    // Inherited by every child, as what a careless caller leaves open is.
+    // Inherited by every child, like a file descriptor that a careless caller left open.
     let left_open = rustix::io::dup(File::open(&secret).unwrap()).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let environment = [
@@ -98,7 +98,7 @@ fn a_script_gets_at_nothing_of_the_machine() {
         let outcome = sandbox.run(&command, &mut |bytes| output.extend_from_slice(bytes)).unwrap();
         (outcome.status, String::from_utf8_lossy(&output).into_owned())
     };
-    // What scripts do need works, and root's ids inside are nobody's outside.
+    // The operations that scripts need work, and root's ids in the sandbox are unassigned outside.
     let (status, output) = shell("id -u; perl -e 'print 6 * 7'; echo x > /etc/made; cat /proc/self/uid_map");
     assert!(status.success() && output.starts_with("0\n42"), "{output}");
     println!("ids inside, and outside:{}", output.trim_start_matches("0\n42"));
@@ -120,7 +120,7 @@ fn a_script_gets_at_nothing_of_the_machine() {
     println!("{} attacks were refused", ATTACKS.len());
 }
 
-/// Runs the attacks in a process of its own; returns what it prints.
+/// Runs the attacks in a separate process; returns its output.
 fn attacks_of(command: &mut HostCommand) -> String {
     command.args(["--exact", "a_script_gets_at_nothing_of_the_machine", "--nocapture"]);
     let output = command.output().unwrap();

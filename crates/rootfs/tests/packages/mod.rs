@@ -1,4 +1,4 @@
-//! A small writer of .deb files for tests: it writes what it is told, right or wrong.
+//! A small writer of .deb files for tests, which writes valid and invalid ones.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ pub(crate) fn hard_link(path: &str, target: &str) -> Block {
     entry(b'1', path, 0o644, target, b"")
 }
 
-/// A whole tar archive.
+/// Joins blocks to a tar archive.
 pub(crate) fn tar(blocks: &[Block]) -> Vec<u8> {
     let mut bytes = blocks.concat();
     bytes.extend_from_slice(&[0; 1024]);
@@ -152,13 +152,13 @@ impl PackageFile {
     }
 }
 
-/// Runs the rest of a test as root: a user's test program is started again in a user namespace.
+/// Runs the rest of a test as root: for a user, the test program is started again in a user namespace.
 pub(crate) fn need_root() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| rootfs::sandbox::become_root().expect("this test needs root or subordinate ids"));
 }
 
-/// The path of a program, or a failure that says what to install.
+/// The path of a program; panics with the name of the package if it is missing.
 pub(crate) fn need(program: &str, package: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

@@ -1,4 +1,4 @@
-//! The HTTP client: certificates, proxies, timeouts, and ureq's errors in our words.
+//! The HTTP client: certificates, proxies, timeouts, and the conversion of ureq's errors.
 
 use std::env;
 use std::fs;
@@ -15,17 +15,17 @@ use crate::fetch::connector::Router;
 use crate::fetch::error::{FetchError, Problem};
 use crate::fetch::proxy::{BadProxy, Proxies};
 
-/// Where distributions keep the certificates of the authorities they trust, in one file.
+/// Paths of the bundles of trusted CA certificates in various distributions.
 const BUNDLES: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt", // Debian, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",   // Fedora
     "/etc/ssl/ca-bundle.pem",             // openSUSE
 ];
 
-/// How many redirections are followed.
+/// Maximum number of redirections.
 const REDIRECTIONS: u32 = 8;
 
-/// One agent for each scheme: the one for https never leaves it.
+/// One agent for each scheme: the https agent never leaves https.
 #[derive(Debug)]
 pub(crate) struct Client {
     http: Agent,
@@ -33,7 +33,7 @@ pub(crate) struct Client {
     proxies: Arc<Proxies>,
 }
 
-/// What all connections of an agent are made with.
+/// Settings common to all connections of an agent.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     https_only: bool,
@@ -42,7 +42,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// ureq's configuration; with a proxy for connections through its tunnels only.
+    /// ureq's configuration; `tunnel` is the proxy, for connections through its tunnel only.
     pub(crate) fn config(&self, tunnel: Option<ureq::Proxy>) -> Config {
         let Self { https_only, options, tls } = self;
         let config = Agent::config_builder()
@@ -92,7 +92,7 @@ impl Client {
         })
     }
 
-    /// The proxy that a request goes through, for messages.
+    /// Describes the proxy that a request goes through, for messages.
     fn through(&self, url: &str) -> String {
         match self.proxies.for_url(url) {
             Ok(Some(chosen)) => format!(" through the proxy {} ({})", chosen.proxy, chosen.origin),
@@ -101,7 +101,8 @@ impl Client {
     }
 }
 
-/// The authorities that the machine trusts. Without a bundle none are: plain http goes on working, https says why not.
+/// The machine's trusted CA certificates. Without a bundle there are none: plain http keeps working, https fails with
+/// the reason.
 fn root_certificates() -> Result<RootCerts, FetchError> {
     let path = match env::var_os("SSL_CERT_FILE").filter(|v| !v.is_empty()) {
         Some(path) => Some(PathBuf::from(path)),
@@ -122,7 +123,7 @@ fn root_certificates() -> Result<RootCerts, FetchError> {
     Ok(RootCerts::new_with_certs(&certificates))
 }
 
-/// An error of ureq's in our words.
+/// Converts an error of ureq.
 fn problem(error: ureq::Error) -> Problem {
     use ureq::Error as E;
     match error {
@@ -143,7 +144,7 @@ fn problem(error: ureq::Error) -> Problem {
     }
 }
 
-/// What a proxy said instead of connecting: ureq has the status in its text, "proxy server responded 403/403".
+/// The answer of a proxy that refused to connect: ureq has the status in its text, "proxy server responded 403/403".
 fn tunnel_problem(why: &str) -> Problem {
     let status = why.rsplit(' ').next().and_then(|word| word.split('/').next()?.parse().ok());
     status.map_or_else(|| Problem::Unreachable(why.to_owned()), Problem::Tunnel)
@@ -166,7 +167,7 @@ pub(crate) fn io_problem(error: io::Error) -> Problem {
             Problem::Unreachable(text)
         }
         K::TimedOut | K::WouldBlock => Problem::TimedOut(text),
-        // A certificate that is refused arrives like this.
+        // A refused certificate is reported like this.
         K::InvalidData => Problem::Tls(text),
         // The resolver's errors have no kind of their own.
         _ if text.contains("lookup address") => Problem::Unreachable(text),

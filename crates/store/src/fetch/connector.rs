@@ -1,8 +1,8 @@
-//! Connections: straight to a server, to a proxy that is asked for an `http:` address (RFC 9112, section 3.2.2), or through a
-//! proxy's tunnel to an `https:` server (RFC 9110, section 9.3.6).
+//! Connections: directly to a server, to a proxy that is asked for an `http:` URL (RFC 9112, section 3.2.2), or
+//! through a proxy's tunnel to an `https:` server (RFC 9110, section 9.3.6).
 //!
-//! ureq itself asks every proxy for a tunnel, also for `http:`. Proxies such as Squid allow tunnels to port 443 only, and a
-//! cache can keep only what it is asked for by name.
+//! ureq itself asks every proxy for a tunnel, also for `http:`. Proxies such as Squid allow tunnels to port 443 only,
+//! and a caching proxy can cache only what it is asked for by URL.
 
 use std::fmt;
 use std::io;
@@ -18,13 +18,13 @@ use crate::fetch::client::Settings;
 use crate::fetch::proxy::{BadProxy, Chosen, Proxies, Proxy, Scheme};
 use crate::fetch::resolver::RememberingResolver;
 
-/// What the connector and the resolver of one agent share.
+/// State shared by the connector and the resolver of an agent.
 #[derive(Clone)]
 pub(crate) struct Router {
     settings: Settings,
     proxies: Arc<Proxies>,
     names: Arc<RememberingResolver>,
-    /// ureq's own: TCP, TLS, and `CONNECT` where its configuration has a proxy.
+    /// ureq's connector: TCP, TLS, and `CONNECT` if its configuration has a proxy.
     plain: Arc<DefaultConnector>,
 }
 
@@ -46,12 +46,12 @@ impl Router {
         self.proxies.choose(scheme, uri.host().unwrap_or_default(), port).map_err(bad)
     }
 
-    /// Asks the proxy for what is at `http:` addresses.
+    /// Connects to the proxy, which is then asked for `http:` URLs.
     fn forward(&self, details: &ConnectionDetails, proxy: &Proxy) -> Result<Option<Box<dyn Transport>>, Error> {
         let uri = proxy_uri(proxy)?;
         let authority = details.uri.authority().map_or("", |authority| authority.as_str());
         let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
-        // The resolver has found the proxy's addresses.
+        // The resolver returned the proxy's addresses.
         let to_proxy = ConnectionDetails { uri: &uri, ..copy(details) };
         let Some(transport) = self.plain.connect(&to_proxy, None)? else { return Ok(None) };
         Ok(Some(Box::new(Forwarding {
@@ -62,7 +62,7 @@ impl Router {
         })))
     }
 
-    /// Has the proxy connect to an `https:` server.
+    /// Makes the proxy connect to an `https:` server.
     fn tunnel(&self, details: &ConnectionDetails, proxy: &Proxy) -> Result<Option<Box<dyn Transport>>, Error> {
         let protocol = if proxy.is_tls() { ureq::ProxyProtocol::Https } else { ureq::ProxyProtocol::Http };
         let mut builder = ureq::Proxy::builder(protocol).host(proxy.host()).port(proxy.port());
@@ -97,7 +97,7 @@ impl Resolver for Router {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         match self.route(uri)? {
             None => self.names.resolve(uri, config, timeout),
-            // It looks the name up itself: behind it, other names may be known.
+            // The proxy looks the name up itself: its network may have other names.
             Some(_) if uri.scheme_str() == Some("https") => Ok(self.empty()),
             Some(Chosen { proxy, .. }) => self.names.resolve(&proxy_uri(proxy)?, config, timeout),
         }
@@ -123,15 +123,15 @@ fn copy<'a>(details: &ConnectionDetails<'a>) -> ConnectionDetails<'a> {
     }
 }
 
-/// A connection to a proxy: puts the server before the path that each request asks for. For requests without a body.
+/// A connection to a proxy: adds the server to the path of each request. Only for requests without a body.
 #[derive(Debug)]
 struct Forwarding {
     transport: Box<dyn Transport>,
     /// `http://host:port`.
     target: String,
-    /// A line of the head.
+    /// Header line.
     authorization: Option<String>,
-    /// Whether more of a request's head is to come.
+    /// Whether more of a request's head follows.
     in_head: bool,
 }
 
@@ -164,7 +164,8 @@ impl Transport for Forwarding {
     }
 }
 
-/// The beginning of a request with its target in absolute form: `GET http://host/path HTTP/1.1`. `None` where it is not one.
+/// The beginning of a request with its target in absolute form: `GET http://host/path HTTP/1.1`. `None` if it is not a
+/// request.
 fn absolute(written: &[u8], target: &str, authorization: Option<&str>) -> Option<Vec<u8>> {
     let method = written.iter().position(|byte| *byte == b' ')? + 1;
     let line = written.windows(2).position(|bytes| bytes == b"\r\n")? + 2;

@@ -1,23 +1,23 @@
 //! The `Content-Range` header (RFC 9110, section 14.4).
 
-/// What a `Content-Range` header says.
+/// Content of a `Content-Range` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentRange {
-    /// The first and the last byte that follow, counted from 0; `None` in a 416 answer (`bytes */1234`).
+    /// First and last byte of the range, counted from 0; `None` in a 416 answer (`bytes */1234`).
     pub bytes: Option<(u64, u64)>,
-    /// The length of the whole, where the server knows it.
+    /// Length of the whole file, if the server knows it.
     pub total: Option<u64>,
 }
 
-/// A `Content-Range` header that is not one in bytes, or contradicts itself.
+/// A `Content-Range` header with another unit than bytes, or with inconsistent numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a byte range")]
 pub struct ContentRangeError;
 
-/// Reads the value of a `Content-Range` header.
+/// Parses the value of a `Content-Range` header.
 ///
 /// # Errors
-/// Where it does not follow the grammar, counts in another unit than bytes, or its numbers contradict each other.
+/// If it does not follow the grammar, has another unit than bytes, or its numbers contradict each other.
 pub fn parse(value: &[u8]) -> Result<ContentRange, ContentRangeError> {
     let text = std::str::from_utf8(value).map_err(|_| ContentRangeError)?;
     let (unit, rest) = text.trim_matches([' ', '\t']).split_once(' ').ok_or(ContentRangeError)?;
@@ -38,7 +38,7 @@ pub fn parse(value: &[u8]) -> Result<ContentRange, ContentRangeError> {
     Ok(ContentRange { bytes: Some((first, last)), total })
 }
 
-/// A number of digits only: no sign, no space.
+/// Parses a number of digits only: no sign, no space.
 fn number(text: &str) -> Result<u64, ContentRangeError> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         text.parse().map_err(|_| ContentRangeError)

@@ -1,4 +1,4 @@
-//! Downloads that failed, told all at once.
+//! Errors of downloads, all failed files in one error.
 
 use std::fmt;
 use std::io;
@@ -9,126 +9,126 @@ use safetext::redacted;
 use crate::fetch::proxy::BadProxy;
 use crate::{Digest, StoreError};
 
-/// How many failed files an error message lists.
+/// Maximum number of failed files listed in an error message.
 const LISTED: usize = 10;
 
-/// Downloads that failed.
+/// Failed downloads.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The local store failed: a full disk, missing permission.
+    /// Error of the local store, such as a full disk or a missing permission.
     #[error(transparent)]
     Store(#[from] StoreError),
 
-    /// In offline mode, and these are not stored.
+    /// Files that are not stored, in offline mode.
     #[error("{}", offline_message(.0))]
     Offline(Vec<Missing>),
 
-    /// Some files could not be had from any of their URLs. Those that could are stored.
+    /// Some files could not be downloaded from any of their URLs. The others are stored.
     #[error("{}", failed_message(failures, *requested, unreachable))]
     Failed {
         /// The files, in the order they were asked for.
         failures: Vec<Failure>,
-        /// How many files had to be downloaded.
+        /// Number of files that had to be downloaded.
         requested: usize,
-        /// Servers that never answered at all.
+        /// Servers that never answered.
         unreachable: Vec<String>,
     },
 
-    /// The certificates that TLS servers are checked against cannot be used.
+    /// The CA certificates for TLS cannot be used.
     #[error("reading certificates from {}: {reason}; install ca-certificates or set SSL_CERT_FILE", path.display())]
     Certificates {
-        /// The bundle.
+        /// Path of the bundle.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         reason: String,
     },
 }
 
-/// A file that is needed and not stored.
+/// A required file that is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    /// What it is.
+    /// Description of the file.
     pub label: String,
-    /// Where it would come from.
+    /// URL it would be downloaded from.
     pub url: String,
-    /// Its size in bytes, where known.
+    /// Size in bytes, if known.
     pub size: Option<u64>,
 }
 
-/// A file that could not be had.
+/// A file that could not be downloaded.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// What it is.
+    /// Description of the file.
     pub label: String,
-    /// Why, for each URL in the order they were tried.
+    /// Cause for each URL, in the order they were tried.
     pub causes: Vec<Cause>,
 }
 
-/// Why one URL did not give the file.
+/// Cause of the failure of one URL.
 #[derive(Debug, Clone)]
 pub struct Cause {
-    /// The URL.
+    /// URL that was tried.
     pub url: String,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
-    /// What went wrong the last time.
+    /// Problem of the last attempt.
     pub problem: Problem,
 }
 
-/// What went wrong with one request.
+/// Problem of one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// No connection could be made.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// Nothing came for too long.
+    /// No data arrived for too long.
     #[error("no answer for too long ({0})")]
     TimedOut(String),
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(String),
-    /// The server answered with an HTTP status that is no success.
+    /// The server answered with an HTTP status other than success.
     #[error("the server answered {0}{explanation}", explanation = explain(*.0))]
     Status(u16),
-    /// Fewer bytes came than should.
+    /// Fewer bytes arrived than expected.
     #[error("ended after {got} of {expected} bytes")]
     Short {
-        /// How many should come.
+        /// Expected number of bytes.
         expected: u64,
-        /// How many came.
+        /// Number of bytes that arrived.
         got: u64,
     },
-    /// The server has more bytes, or fewer, than the file should have.
+    /// The server's file has another size than expected.
     #[error("has the wrong size: expected {expected} bytes, the server has {got}")]
     WrongSize {
-        /// How many it should have.
+        /// Expected size in bytes.
         expected: u64,
-        /// How many it has, or at least has.
+        /// Size in bytes on the server, or a lower limit.
         got: u64,
     },
-    /// The content is not what it should be.
+    /// The content does not match its digest.
     #[error(
         "is not the file that was asked for: expected SHA-256 {expected}, got {got}; the mirror or a proxy on the way \
          may hold another version of it: try again later, or another mirror"
     )]
     WrongDigest {
-        /// The digest it should have.
+        /// Expected digest.
         expected: Digest,
-        /// The digest it has.
+        /// Actual digest.
         got: Digest,
     },
-    /// The server sent another part of the file than the one asked for.
+    /// The server sent another range of the file than the requested one.
     #[error("the server sent another part of the file than it was asked for")]
     WrongRange,
-    /// The redirections did not end, or led from https to http.
+    /// Too many redirections, or one from https to http.
     #[error("redirection refused: {0}")]
     Redirection(String),
-    /// The server's certificate is not good.
+    /// The server's certificate was rejected.
     #[error("TLS failed: {0}; if a proxy here has its own certificate authority, name its bundle in SSL_CERT_FILE")]
     Tls(String),
-    /// A proxy would be asked, and cannot be.
+    /// The configured proxy cannot be used.
     #[error(transparent)]
     Proxy(#[from] BadProxy),
     /// The proxy answered with an HTTP status instead of connecting to an https server.
@@ -142,13 +142,13 @@ pub enum Problem {
     BadUrl(String),
 }
 
-/// Why a local file cannot be read.
+/// Error of reading a local file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct LocalFile {
-    /// Of what kind the error is.
+    /// Kind of error.
     pub kind: io::ErrorKind,
-    /// What the system says.
+    /// Message of the operating system.
     pub text: String,
 }
 
@@ -159,7 +159,7 @@ impl From<io::Error> for Problem {
 }
 
 impl Problem {
-    /// Whether the file is not there: the server answered 404 or 410, or the directory does not have it.
+    /// Whether the file does not exist: the server answered 404 or 410, or it is missing from the directory.
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::Status(status) => matches!(status, 404 | 410),
@@ -179,15 +179,14 @@ impl Problem {
 }
 
 impl FetchError {
-    /// Whether every file failed because every server said that it does not have it (404 or 410), or no such local file is
-    /// there.
+    /// Whether every file failed because it does not exist on any server (404 or 410) or in the local directory.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Failed { failures, .. } if failures.iter().all(Failure::is_not_found))
     }
 }
 
 impl Failure {
-    /// Whether no server, and no local directory, has the file.
+    /// Whether the file does not exist on any server or in the local directory.
     pub fn is_not_found(&self) -> bool {
         self.causes.iter().all(|cause| cause.problem.is_not_found())
     }
@@ -230,7 +229,7 @@ fn failed_message(failures: &[Failure], requested: usize, unreachable: &[String]
     lines.join("\n")
 }
 
-/// The line that stands for what is not listed.
+/// The line that says how many files are not listed.
 fn more(count: usize) -> Option<String> {
     count.checked_sub(LISTED).filter(|left| *left > 0).map(|left| format!("  and {left} more"))
 }

@@ -1,4 +1,4 @@
-//! One file's way through its URLs and their retries.
+//! The download of one file: tries its URLs in order, with retries.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,7 @@ use crate::fetch::transfer::{Sink, Stopped};
 use crate::fetch::{Download, FetchOptions};
 use crate::{Store, StoreError};
 
-/// How one file ended.
+/// Outcome of one file's download.
 pub(crate) enum Outcome {
     Stored,
     Failed(Failure),
@@ -22,18 +22,18 @@ pub(crate) enum Outcome {
     Cancelled,
 }
 
-/// What the downloads of one call share.
+/// State shared by the downloads of one call.
 pub(crate) struct Job<'a> {
     pub(crate) store: &'a Store,
     pub(crate) options: &'a FetchOptions,
     pub(crate) client: &'a Client,
-    /// Servers found to be down: the other files need not wait for the same timeouts.
+    /// Servers that are down: other files need not wait for the same timeouts.
     pub(crate) unreachable: &'a Mutex<Vec<String>>,
     pub(crate) cancelled: &'a AtomicBool,
     pub(crate) task: &'a dyn Task,
 }
 
-/// How one URL ended.
+/// Outcome of one URL.
 enum Tried {
     Complete,
     Gave(Cause),
@@ -58,7 +58,7 @@ impl Job<'_> {
             self.task.advance(download.size.unwrap_or(0));
             return Ok(Outcome::Stored);
         };
-        // The furthest that was ever got: what is fetched a second time is no progress.
+        // The furthest position reached: bytes fetched a second time are not progress.
         let mut furthest = partial.length();
         self.task.advance(furthest);
         let mut causes = Vec::new();
@@ -78,7 +78,7 @@ impl Job<'_> {
         Ok(Outcome::Failed(Failure { label: download.label.clone(), causes }))
     }
 
-    /// Tries one URL until it gives the file, or fails for good, or has failed often enough in a row.
+    /// Tries one URL until it succeeds, fails permanently, or has failed often enough in a row.
     fn try_url(
         &self,
         url: &str,
@@ -114,8 +114,7 @@ impl Job<'_> {
                     partial.reset()?;
                     wrong += 1;
                     let problem = Problem::WrongDigest { expected: download.digest, got };
-                    // Once more from the start, where the fault may lie in what was there before, or where there is
-                    // no other URL to turn to.
+                    // Once more from the start if the existing part may be wrong, or if there is no other URL.
                     if wrong > 1 || !(resumed || download.urls.len() == 1) {
                         return gave(attempts, problem);
                     }
@@ -150,8 +149,8 @@ impl Job<'_> {
     }
 }
 
-/// Waits before the next attempt: as long as the server asked for, within limits, or as long as the number of
-/// `failures` in a row suggests.
+/// Waits before the next attempt: as long as the server asked for, within limits, or with exponential backoff by the
+/// number of `failures` in a row.
 pub(crate) fn pause(options: &FetchOptions, failures: u32, asked: Option<Duration>, cancelled: &AtomicBool) {
     let own = backoff(failures, options.first_backoff, options.longest_backoff);
     let end = Instant::now() + asked.unwrap_or(own).min(options.longest_backoff);

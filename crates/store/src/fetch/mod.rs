@@ -26,41 +26,41 @@ use client::Client;
 use job::{Job, Outcome};
 use proxy::{Proxies, without_password};
 
-/// A file that is wanted.
+/// A file to download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Download {
-    /// Where to get it (`http:`, `https:`, `file:`), in the order to try.
+    /// URLs (`http:`, `https:`, `file:`), in the order to try.
     pub urls: Vec<String>,
-    /// Its size in bytes, where known. No more than that is ever read.
+    /// Size in bytes, if known. No more than that is ever read.
     pub size: Option<u64>,
-    /// Its digest.
+    /// Expected digest.
     pub digest: Digest,
-    /// What to call it in messages: a package's name and version.
+    /// Description in messages: a package's name and version.
     pub label: String,
 }
 
-/// How a [`Fetcher`] behaves.
+/// Options of a [`Fetcher`].
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
-    /// How many files are downloaded at once.
+    /// Number of parallel downloads.
     pub parallel: usize,
-    /// Ask nothing from the network (nor from `file:` URLs): use what is stored.
+    /// Use only stored files; access neither the network nor `file:` URLs.
     pub offline: bool,
-    /// How often one URL is tried in a row without getting any further.
+    /// Number of attempts for one URL in a row without progress.
     pub attempts: u32,
-    /// The limit on finding a host's address, and on connecting to it.
+    /// Timeout for looking up a host's address, and for connecting to it.
     pub connect_timeout: Duration,
-    /// The limit on hearing nothing.
+    /// Timeout while no data arrives.
     pub idle_timeout: Duration,
-    /// The limit on one attempt altogether.
+    /// Timeout for one attempt as a whole.
     pub total_timeout: Duration,
-    /// The wait before the first retry; it doubles with every further one.
+    /// Backoff before the first retry; it doubles with every further one.
     pub first_backoff: Duration,
-    /// The longest wait before a retry, also where a server asks for more with `Retry-After`.
+    /// Longest wait before a retry, also if a server asks for more with `Retry-After`.
     pub longest_backoff: Duration,
-    /// The limit in bytes on files whose size is not known.
+    /// Size limit in bytes for files of unknown size.
     pub size_limit: u64,
-    /// The proxies to go through.
+    /// Proxies to use.
     pub proxies: Proxies,
 }
 
@@ -81,7 +81,7 @@ impl Default for FetchOptions {
     }
 }
 
-/// Downloads into a [`Store`]. One serves many threads, and keeps connections open for the next call.
+/// Downloads into a [`Store`]. It can be shared by many threads, and keeps connections open for the next call.
 #[derive(Debug)]
 pub struct Fetcher {
     store: Store,
@@ -90,7 +90,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher into `store`. Certificates come from `SSL_CERT_FILE` or the system's bundle.
+    /// Makes a fetcher into `store`. CA certificates come from `SSL_CERT_FILE` or the system's bundle.
     ///
     /// # Errors
     /// [`FetchError::Certificates`].
@@ -99,17 +99,17 @@ impl Fetcher {
         Ok(Self { store, options, client })
     }
 
-    /// The store downloads go to.
+    /// The store that downloads go to.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Makes sure that all of `downloads` are stored, and returns their paths in the same order. Those stored already
-    /// are not asked for; an interrupted one goes on where it ended if the server can do that. A URL is tried again
-    /// after timeouts, broken connections and server errors; after anything else the next one is tried at once.
+    /// Makes sure that all of `downloads` are stored, and returns their paths in the same order. Stored files are not
+    /// requested; an interrupted download is resumed if the server supports that. A URL is tried again after timeouts,
+    /// broken connections and server errors; after any other error the next URL is tried at once.
     ///
     /// # Errors
-    /// [`FetchError::Failed`] lists every file that could not be had; the others are stored by then.
+    /// [`FetchError::Failed`] lists every file that could not be downloaded; the others are stored by then.
     /// [`FetchError::Offline`] likewise. [`FetchError::Store`] stops everything.
     pub fn fetch_all(&self, downloads: &[Download], progress: &dyn Progress) -> Result<Vec<PathBuf>, FetchError> {
         let mut missing = Vec::new();
@@ -133,11 +133,11 @@ impl Fetcher {
         Ok(downloads.iter().map(|download| self.store.path(&download.digest)).collect())
     }
 
-    /// As [`Self::fetch_all`], but what is stored already is read and compared with its digest, and fetched again if it
-    /// is another: for those who use files without hashing them.
+    /// As [`Self::fetch_all`], but stored files are read and compared with their digests, and fetched again if they
+    /// differ: for callers that use files without hashing them.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Self::fetch_all`].
     pub fn fetch_checked(&self, downloads: &[Download], progress: &dyn Progress) -> Result<Vec<PathBuf>, FetchError> {
         for download in downloads {
             self.store.has_checked(&download.digest, download.size)?;
@@ -200,8 +200,8 @@ impl Fetcher {
         })
     }
 
-    /// Gets a small file whose digest is not known, such as `InRelease`, with the same retries. It is not stored. No
-    /// more than `limit` bytes are read.
+    /// Downloads a small file of unknown digest, such as `InRelease`, with the same retries. It is not stored. At most
+    /// `limit` bytes are read.
     ///
     /// # Errors
     /// [`FetchError::Failed`] (see [`FetchError::is_not_found`]), [`FetchError::Offline`].
@@ -229,7 +229,7 @@ impl Fetcher {
     }
 }
 
-/// Reads `source` to its end, if that comes within `limit` bytes.
+/// Reads `source` to its end if it has at most `limit` bytes.
 fn read_limited(source: impl Read, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     source.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;

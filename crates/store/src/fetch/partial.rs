@@ -1,4 +1,4 @@
-//! The file a download grows in, kept between runs.
+//! Partial downloads: files that grow while they are downloaded, and are kept between runs.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::temp::is_at;
 use crate::{Digest, Store, StoreError};
 
-/// How long to wait between two looks at a download that another process does.
+/// Polling interval while another process downloads the file.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A partly downloaded file, locked against other processes.
@@ -23,7 +23,8 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    /// Opens what there is of `digest`, waiting while another process downloads it. `None` where that one finished.
+    /// Opens the partial download of `digest`, waiting while another process downloads it. `None` if that process
+    /// finished it.
     pub(crate) fn open(store: &Store, digest: &Digest, size: Option<u64>) -> Result<Option<Self>, StoreError> {
         let path = store.partial_path(digest);
         loop {
@@ -41,7 +42,7 @@ impl Partial {
                 }
                 Err(e) => return Err(StoreError::io("locking", &path)(e.into())),
             }
-            // Whoever held the lock before may have finished, and this file lies under its final name now.
+            // The previous owner of the lock may have finished, and moved this file to its final name.
             if !is_at(&file, &path).map_err(StoreError::io("examining", &path))? {
                 continue;
             }
@@ -54,7 +55,7 @@ impl Partial {
         }
     }
 
-    /// Hashes what an earlier run left.
+    /// Hashes the bytes left by an earlier run.
     fn read_back(&mut self) -> Result<(), StoreError> {
         let mut buffer = vec![0; 128 * 1024];
         loop {
@@ -67,17 +68,17 @@ impl Partial {
         }
     }
 
-    /// How many bytes there are.
+    /// Number of bytes so far.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// The digest of what there is.
+    /// Digest of the bytes so far.
     pub(crate) fn digest(&self) -> Digest {
         Digest::from(<[u8; 32]>::from(self.hash.clone().finalize()))
     }
 
-    /// Throws away what there is.
+    /// Discards the bytes so far.
     pub(crate) fn reset(&mut self) -> Result<(), StoreError> {
         self.file.set_len(0).map_err(StoreError::io("truncating", &self.path))?;
         self.file.seek(SeekFrom::Start(0)).map_err(StoreError::io("rewinding", &self.path))?;
@@ -86,7 +87,8 @@ impl Partial {
         Ok(())
     }
 
-    /// Adds `bytes`; `remaining` is how many are still to come, these included, for the message of a full disk.
+    /// Appends `bytes`; `remaining` is the number of bytes still to come, these included, for the message of a full
+    /// disk.
     pub(crate) fn append(&mut self, bytes: &[u8], remaining: u64) -> Result<(), StoreError> {
         self.file.write_all(bytes).map_err(|e| StoreError::writing(&self.path, remaining, e))?;
         self.hash.update(bytes);
@@ -94,7 +96,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Moves it into the store. The caller has compared its digest.
+    /// Moves the file into the store. The caller has compared its digest.
     pub(crate) fn finish(&self, store: &Store, digest: &Digest, label: &str) -> Result<PathBuf, StoreError> {
         store.adopt(&self.path, &self.file, digest, self.length, label)
     }
@@ -102,7 +104,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // An empty one is worth nothing. It is ours as long as it is locked.
+        // An empty file is useless. It is ours as long as it is locked.
         if self.length == 0 && is_at(&self.file, &self.path).unwrap_or(false) {
             drop(std::fs::remove_file(&self.path));
         }

@@ -1,7 +1,7 @@
-//! Host names looked up one at a time, and remembered for a while.
+//! Resolves host names one at a time, and caches the answers for a while.
 //!
-//! ureq asks for the address with every request. Some name servers and routers drop what several threads ask at once,
-//! and the C library then waits five seconds before it asks again.
+//! ureq resolves the address for every request. Some name servers and routers drop requests that several threads send
+//! at once, and the C library then waits five seconds before it asks again.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-/// How long an answer is used again.
+/// Time for which an answer is cached.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// The system's resolver with a memory.
+/// The system's resolver with a cache.
 #[derive(Debug, Default)]
 pub(crate) struct RememberingResolver {
     system: DefaultResolver,
@@ -25,9 +25,9 @@ pub(crate) struct RememberingResolver {
 
 impl Resolver for RememberingResolver {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        // The scheme decides on the port where the authority has none.
+        // The scheme determines the port if the authority has none.
         let name = format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |a| a.as_str()));
-        // Held while the system is asked, so that the others wait for its answer instead of asking too.
+        // Held during the system's lookup, so that other threads wait for its answer instead of asking too.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((when, addresses)) = known.get(&name)
             && when.elapsed() < KEPT

@@ -1,20 +1,20 @@
-//! When to try again.
+//! Delays between retries.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// How long to wait before the retry after `failures` failures in a row: `first` doubled each time, at most `longest`,
-/// of which a random part between half and all, so that many clients that failed together do not return together.
+/// Backoff after `failures` failures in a row: `first` doubled each time, at most `longest`, times a random factor
+/// between one half and one, so that many clients that failed together do not return together.
 pub(crate) fn backoff(failures: u32, first: Duration, longest: Duration) -> Duration {
     let full = first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest);
-    // A new RandomState has new keys, which makes it a good enough source of chance.
+    // A new RandomState has new keys, which makes it a good enough source of randomness.
     let chance = RandomState::new().hash_one(failures) as f64 / u64::MAX as f64;
     full.mul_f64(chance.mul_add(0.5, 0.5))
 }
 
-/// How long a `Retry-After` header asks to wait (RFC 9110, section 10.2.3: seconds or a date), seen at `now`.
+/// The delay that a `Retry-After` header asks for (RFC 9110, section 10.2.3: seconds or a date), relative to `now`.
 pub(crate) fn retry_after(value: &[u8], now: Timestamp) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim();
     if text.bytes().all(|b| b.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! One attempt to get one file, or the rest of it, from one URL.
+//! One attempt to download one file, or the rest of it, from one URL.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,13 +19,13 @@ use crate::fetch::proxy::without_password;
 use crate::fetch::read_limited;
 use crate::fetch::retry::retry_after;
 
-/// Why an attempt did not give the whole file.
+/// Reason why an attempt did not complete the file.
 pub(crate) enum Stopped {
-    /// The other side's doing. The server may have said how long to wait.
+    /// A problem of the server or the network. The server may have said how long to wait.
     Problem(Problem, Option<Duration>),
-    /// Our own disk's doing: no other URL will help.
+    /// A problem of the local store: no other URL will help.
     Local(StoreError),
-    /// Another file's download failed for good.
+    /// Another file's download failed permanently.
     Cancelled,
 }
 
@@ -41,12 +41,12 @@ impl From<StoreError> for Stopped {
     }
 }
 
-/// Where the bytes of an attempt go, and what bounds them.
+/// Destination of an attempt's bytes, and the limits for it.
 pub(crate) struct Sink<'a> {
     pub(crate) partial: &'a mut Partial,
-    /// The file's size in bytes, where known.
+    /// Size of the file in bytes, if known.
     pub(crate) size: Option<u64>,
-    /// No file is longer than this.
+    /// Size limit in bytes.
     pub(crate) limit: u64,
     pub(crate) cancelled: &'a AtomicBool,
     /// Called with the new length after each piece.
@@ -54,8 +54,8 @@ pub(crate) struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Gets what is missing from `url`. When this returns `Ok` the source came to its end and the size, where known, is
-    /// right; the digest is still to be compared.
+    /// Downloads the missing part from `url`. On `Ok` the source came to its end and the size, if known, is right; the
+    /// digest is not compared yet.
     pub(crate) fn fill(&mut self, client: &Client, url: &str) -> Result<(), Stopped> {
         if self.size.is_some_and(|size| self.partial.length() == size && size > 0) {
             return Ok(());
@@ -89,7 +89,7 @@ impl Sink<'_> {
                 if let Some(length) = response.body().content_length() {
                     self.expect_size(length)?;
                 }
-                // The whole file, asked for or not: some servers know no ranges.
+                // The whole file, requested or not: some servers do not support ranges.
                 self.partial.reset()?;
             }
             206 if offset > 0 => {
@@ -102,7 +102,7 @@ impl Sink<'_> {
                     self.expect_size(total)?;
                 }
             }
-            // What we have is the whole file already, or is not the beginning of this one.
+            // Either the whole file is already here, or what is here is not the beginning of this file.
             416 if offset > 0 => {
                 if self.size.is_none() && range.and_then(|range| range.total) == Some(offset) {
                     return Ok(());
@@ -118,7 +118,7 @@ impl Sink<'_> {
         self.pump(response.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
-    /// Fails where the source says that it has another size than the file should have.
+    /// Fails if the source reports another size than the file should have.
     fn expect_size(&self, got: u64) -> Result<(), Problem> {
         match self.size {
             Some(expected) if expected != got => Err(Problem::WrongSize { expected, got }),
@@ -127,7 +127,7 @@ impl Sink<'_> {
         }
     }
 
-    /// Adds what `source` gives, never more than the file should have.
+    /// Appends data from `source`, at most as much as the file should have.
     fn pump(&mut self, mut source: impl Read) -> Result<(), Stopped> {
         let most = self.size.unwrap_or(self.limit);
         let mut buffer = vec![0; 64 * 1024];
@@ -159,7 +159,7 @@ impl Sink<'_> {
     }
 }
 
-/// Gets a small file, whole and at once. A failure comes with the wait that the server asked for.
+/// Downloads a small file at once. A failure has the delay that the server asked for.
 pub(crate) fn small(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, (Problem, Option<Duration>)> {
     let too_long = || (Problem::WrongSize { expected: limit, got: limit.saturating_add(1) }, None);
     if url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file://")) {

@@ -1,4 +1,4 @@
-//! The bytes of a file, one after the other.
+//! Reads the content of a file sequentially.
 
 use std::io::{self, Read, Seek};
 
@@ -12,7 +12,7 @@ use crate::ext4::extents::Extent;
 pub struct FileReader<'i, R> {
     image: &'i mut Image<R>,
     extents: Vec<Extent>,
-    /// The extent to look at next: all before end before `position`.
+    /// Index of the next extent to use: all earlier ones end before `position`.
     next: usize,
     position: u64,
     size: u64,

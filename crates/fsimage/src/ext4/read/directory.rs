@@ -1,4 +1,4 @@
-//! The names in a directory. Indexes are passed over: to a reader of blocks they look empty.
+//! Reads the names in a directory. Indexes are skipped: their blocks look empty to a linear reader.
 
 use std::io::{Read, Seek};
 
@@ -20,7 +20,7 @@ pub(super) fn for_each<R: Read + Seek>(
     let seed = image.superblock.has_checksums().then(|| inode.seed(image.superblock.seed));
     let long_names = image.superblock.features[1] & INCOMPAT_FILETYPE == 0;
     for number in extents.iter().flat_map(|extent| extent.physical..extent.physical + extent.length) {
-        // The same block over and over would never end.
+        // A repeated block could otherwise cause an endless loop.
         left = match left.checked_sub(1) {
             Some(left) => left,
             None => return damaged(format!("directory {} is larger than the file system", inode.number)),
@@ -34,7 +34,7 @@ pub(super) fn for_each<R: Read + Seek>(
     Ok(())
 }
 
-/// The names of one block. An error of `None` is about the block itself.
+/// The names in one block. An error of `None` is about the block itself.
 fn names(
     block: &[u8],
     seed: Option<u32>,

@@ -1,41 +1,41 @@
-//! Why an image cannot be read.
+//! Errors of reading an image.
 
 use std::io;
 
-/// Why reading an ext4 image failed.
+/// An ext4 image that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The image's file said no, or ends too early.
+    /// Reading the image's file failed, or it ends too early.
     #[error("reading {length} bytes at byte {offset} of the image: {source}")]
     Io {
-        /// Where in the file.
+        /// Offset in the file in bytes.
         offset: u64,
-        /// How much.
+        /// Number of bytes.
         length: u64,
-        /// What the system said.
+        /// Cause.
         source: io::Error,
     },
     /// There is no ext4 superblock.
     #[error("there is no ext4 file system at byte {0}")]
     NotExt4(u64),
-    /// It has a feature that we cannot read.
+    /// The file system has a feature that is not supported.
     #[error("the file system has features that cannot be read here: {0}")]
     Unsupported(String),
-    /// It contradicts itself.
+    /// The file system is inconsistent.
     #[error("the file system is damaged: {0}; e2fsck may tell more")]
     Damaged(String),
-    /// It has more than the limits allow.
+    /// The file system exceeds the limits.
     #[error("the file system is larger than allowed: {0}")]
     OverLimit(String),
-    /// No such path.
+    /// The path does not exist.
     #[error("{0} is not in the file system")]
     NotFound(String),
-    /// Only regular files have content.
+    /// The path is not a regular file, so it has no content.
     #[error("{0} is not a regular file")]
     NotAFile(String),
 }
 
-/// [`ReadError::Damaged`], in short.
+/// Shorthand for [`ReadError::Damaged`].
 pub(super) fn damaged<T>(what: impl Into<String>) -> Result<T, ReadError> {
     Err(ReadError::Damaged(what.into()))
 }

@@ -1,4 +1,4 @@
-//! Where an inode's content is: extent trees, and the block lists of ext2 and ext3 for what has none.
+//! Finds an inode's content: by its extent tree, or by the block lists of ext2 and ext3.
 
 use std::io::{Read, Seek};
 
@@ -11,10 +11,10 @@ use crate::ext4::format::{EXTENT_MAGIC, INODE_EXTENTS};
 
 /// The kernel's own limit for the depth of a tree.
 const MOST_LEVELS: u16 = 5;
-/// More extents no file of an image that we read has; this bounds the memory for them.
+/// Limit on the number of extents of a file, which bounds the memory for them.
 const MOST_EXTENTS: usize = 1 << 20;
 
-/// The extents of an inode, in the order of the file, without holes and what is allocated but not written.
+/// The extents of an inode, in the order of the file, without holes and unwritten extents.
 pub(super) fn of<R: Read + Seek>(image: &mut Image<R>, inode: &RawInode) -> Result<Vec<Extent>, ReadError> {
     let mut walk = Walk { image, inode, extents: Vec::new(), next: 0, nodes: 0 };
     if inode.flags() & INODE_EXTENTS != 0 {
@@ -34,9 +34,9 @@ struct Walk<'i, R> {
     image: &'i mut Image<R>,
     inode: &'i RawInode,
     extents: Vec<Extent>,
-    /// The file's blocks before this one have been seen.
+    /// The next expected block of the file; all before were seen.
     next: u64,
-    /// Blocks of the tree that were read.
+    /// Number of blocks of the tree that were read.
     nodes: u64,
 }
 
@@ -109,7 +109,7 @@ impl<R: Read + Seek> Walk<'_, R> {
         if self.nodes > self.image.superblock.blocks { self.damaged("its block tree has a loop") } else { Ok(()) }
     }
 
-    /// Twelve blocks, then lists of blocks one, two and three levels deep.
+    /// Reads a block list: twelve blocks, then lists of blocks one, two and three levels deep.
     fn block_list(&mut self) -> Result<(), ReadError> {
         let blocks = self.inode.size().div_ceil(self.image.block_size());
         let list = self.inode.block().to_vec();

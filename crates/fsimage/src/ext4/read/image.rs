@@ -1,4 +1,4 @@
-//! Blocks and inodes of an image.
+//! Reads blocks and inodes of an image.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -10,11 +10,11 @@ use crate::ext4::format::{SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE};
 use crate::ext4::inode::{checksum, decode_time, has_high_checksum};
 use crate::tree::Timestamp;
 
-/// An image that blocks can be read of.
+/// An image with access to its blocks.
 #[derive(Debug)]
 pub(super) struct Image<R> {
     reader: R,
-    /// Where the file system begins in it.
+    /// Offset of the file system in it in bytes.
     offset: u64,
     pub(super) superblock: Superblock,
 }
@@ -28,12 +28,12 @@ impl<R: Read + Seek> Image<R> {
         Ok(Self { reader, offset, superblock })
     }
 
-    /// Bytes of a block.
+    /// Block size in bytes.
     pub(super) fn block_size(&self) -> u64 {
         u64::from(self.superblock.block_size)
     }
 
-    /// Reads some of a block from a byte in it on.
+    /// Reads part of a block, from byte `skip` on.
     pub(super) fn read_in_block(&mut self, block: u64, skip: u64, bytes: &mut [u8]) -> Result<(), ReadError> {
         if block < self.superblock.first_data_block || block >= self.superblock.blocks {
             return damaged(format!("block {block} is behind the end"));
@@ -86,7 +86,7 @@ fn read_at(reader: &mut (impl Read + Seek), offset: u64, bytes: &mut [u8]) -> Re
     read().map_err(|source| ReadError::Io { offset, length, source })
 }
 
-/// An inode's bytes.
+/// The raw bytes of an inode.
 #[derive(Debug, Clone)]
 pub(super) struct RawInode {
     pub(super) number: u32,
@@ -104,7 +104,7 @@ impl RawInode {
         }
     }
 
-    /// What the checksums of the inode's blocks start from.
+    /// Seed of the checksums of the inode's blocks.
     pub(super) fn seed(&self, file_system_seed: u32) -> u32 {
         inode_seed(file_system_seed, self.number, get32(&self.bytes, 100))
     }
@@ -142,7 +142,7 @@ impl RawInode {
         u64::from(get32(&self.bytes, 104)) | u64::from(get16(&self.bytes, 118)) << 32
     }
 
-    /// Bytes of fields behind the first 128.
+    /// Size in bytes of the fields after the first 128.
     pub(super) fn extra_size(&self) -> usize {
         usize::from(get16(&self.bytes, 128))
     }

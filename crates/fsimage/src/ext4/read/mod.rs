@@ -1,6 +1,6 @@
-//! Reading ext2, ext3 and ext4 images, ours and others', without trusting them.
+//! Reads untrusted ext2, ext3 and ext4 images.
 //!
-//! Nothing is written and no journal is replayed. Checksums are verified where the file system has them.
+//! Nothing is written and no journal is replayed. Checksums are verified if the file system has them.
 
 mod content;
 mod directory;
@@ -30,12 +30,12 @@ use super::format::{
 use super::inode::decode_device;
 use crate::tree::{Content, FileTree, Metadata, Node, NodeKind};
 
-/// How much is taken from an image that may be anybody's.
+/// Limits for reading an untrusted image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Paths.
+    /// Maximum number of paths.
     pub entries: usize,
-    /// Bytes of memory for paths, link targets, extended attributes and, where they are wanted, contents.
+    /// Maximum memory in bytes for paths, link targets, extended attributes and, if requested, contents.
     pub memory: u64,
 }
 
@@ -46,66 +46,66 @@ impl Default for Limits {
     }
 }
 
-/// A path longer than this is not followed; the kernel's own limit is 4096.
+/// Maximum length of a path in bytes; the kernel's own limit is 4096.
 const LONGEST_PATH: usize = 16 * 1024;
 
-/// One path of an image.
+/// A path of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it is, as in a [`FileTree`].
+    /// Path, as in a [`FileTree`].
     pub path: Vec<u8>,
-    /// The inode; paths with the same one are hard links.
+    /// Inode number; paths with the same one are hard links.
     pub inode: u32,
-    /// How many names the inode says it has.
+    /// Number of links according to the inode.
     pub links: u16,
-    /// What it is.
+    /// Type of the file.
     pub kind: EntryKind,
     /// Mode, owner, time, extended attributes.
     pub metadata: Metadata,
 }
 
-/// What a path of an image is.
+/// Type of a path in an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
     File {
-        /// Its length in bytes.
+        /// Length in bytes.
         size: u64,
     },
     /// Anything else; never [`NodeKind::File`].
     Other(NodeKind),
 }
 
-/// An image that is read.
+/// An image open for reading.
 #[derive(Debug)]
 pub struct Reader<R> {
     image: Image<R>,
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// Opens the file system that begins at that byte.
+    /// Opens the file system at byte `offset`.
     ///
     /// # Errors
-    /// If there is none, it is cut short or damaged, or has features that cannot be read.
+    /// If there is none, it is truncated or damaged, or has unsupported features.
     pub fn open(mut reader: R, offset: u64) -> Result<Self, ReadError> {
         let length = reader.seek(io::SeekFrom::End(0)).map_err(|source| ReadError::Io { offset, length: 0, source })?;
         let image = Image::open(reader, offset)?;
-        // All bounds below rest on this one: there cannot be more blocks than there are bytes.
+        // All bounds below rely on this one: there cannot be more blocks than there are bytes.
         if length.saturating_sub(offset) < image.superblock.size() {
             return damaged(format!("it has {} bytes and should have {}", length - offset, image.superblock.size()));
         }
         Ok(Self { image })
     }
 
-    /// What the superblock says.
+    /// The superblock.
     pub fn superblock(&self) -> &Superblock {
         &self.image.superblock
     }
 
-    /// Every path in byte order, the root (`""`) first.
+    /// All paths in byte order, starting with the root (`""`).
     ///
     /// # Errors
-    /// If the file system is damaged or over the limits.
+    /// If the file system is damaged or exceeds the limits.
     pub fn entries(&mut self, limits: Limits) -> Result<Vec<Entry>, ReadError> {
         let mut budget = Budget(limits.memory);
         let root = self.image.inode(ROOT_INODE)?;
@@ -139,10 +139,10 @@ impl<R: Read + Seek> Reader<R> {
         }
     }
 
-    /// The whole image as a tree, with all contents in memory.
+    /// Reads the whole image into a tree, with all contents in memory.
     ///
     /// # Errors
-    /// If the file system is damaged or over the limits.
+    /// If the file system is damaged or exceeds the limits.
     pub fn tree(&mut self, limits: Limits) -> Result<FileTree, ReadError> {
         let mut entries = self.entries(limits)?.into_iter();
         let root = entries.next().map_or_else(|| damaged("it has no root"), Ok)?;
@@ -175,7 +175,7 @@ impl<R: Read + Seek> Reader<R> {
     /// Opens a regular file by its path; symbolic links are not followed.
     ///
     /// # Errors
-    /// If there is no such file, or the file system is damaged.
+    /// If the file does not exist, or the file system is damaged.
     pub fn open_file(&mut self, path: impl AsRef<[u8]>) -> Result<FileReader<'_, R>, ReadError> {
         let path = path.as_ref();
         let mut inode = self.image.inode(ROOT_INODE)?;
@@ -198,17 +198,17 @@ impl<R: Read + Seek> Reader<R> {
     /// Opens the regular file of an entry.
     ///
     /// # Errors
-    /// If it is no regular file, or the file system is damaged.
+    /// If it is not a regular file, or the file system is damaged.
     pub fn open_entry(&mut self, entry: &Entry) -> Result<FileReader<'_, R>, ReadError> {
         let inode = self.image.inode(entry.inode)?;
         self.file_reader(&inode, &entry.path)
     }
 
-    /// The SHA-256 of the content of an entry that is a regular file. Holes are hashed as zeros: who does not trust
-    /// the image looks at the size first, which can be up to 16 TiB however small the image is.
+    /// The SHA-256 of the content of a regular file. Holes are hashed as zeros: for an untrusted image, check the size
+    /// first, which can be up to 16 TiB however small the image is.
     ///
     /// # Errors
-    /// If it is no regular file, or the file system is damaged.
+    /// If it is not a regular file, or the file system is damaged.
     pub fn digest(&mut self, entry: &Entry) -> Result<[u8; 32], ReadError> {
         let mut reader = self.open_entry(entry)?;
         let mut hasher = Sha256::new();
@@ -229,7 +229,7 @@ impl<R: Read + Seek> Reader<R> {
         }
     }
 
-    /// The names in a directory, at most so many.
+    /// The names in a directory, at most `most`.
     fn names(&mut self, inode: &RawInode, most: usize) -> Result<Vec<(Vec<u8>, u32)>, ReadError> {
         let mut names = Vec::new();
         directory::for_each(&mut self.image, inode, |name, number| {
@@ -279,7 +279,7 @@ impl<R: Read + Seek> Reader<R> {
         self.content(inode, path)
     }
 
-    /// The whole content; its size has been checked.
+    /// Reads the whole content; its size was checked.
     fn content(&mut self, inode: &RawInode, path: &[u8]) -> Result<Vec<u8>, ReadError> {
         let mut bytes = Vec::new();
         FileReader::new(&mut self.image, inode)?.read_to_end(&mut bytes).map_err(|error| in_content(error, path))?;
@@ -287,7 +287,7 @@ impl<R: Read + Seek> Reader<R> {
     }
 }
 
-/// Finds our own error in that of a [`Read`].
+/// Extracts our own error from an error of [`Read`].
 fn in_content(error: io::Error, path: &[u8]) -> ReadError {
     match error.downcast::<ReadError>() {
         Ok(error) => error,
@@ -295,7 +295,7 @@ fn in_content(error: io::Error, path: &[u8]) -> ReadError {
     }
 }
 
-/// Reads a whole image in memory into a tree: all of the reader at once, for fuzzing and small images.
+/// Reads a whole image in memory into a tree, with all parts of the reader: for fuzzing and small images.
 ///
 /// # Errors
 /// As [`Reader::open`] and [`Reader::tree`].
@@ -303,7 +303,7 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<FileTree, ReadError> {
     Reader::open(io::Cursor::new(bytes), 0)?.tree(limits)
 }
 
-/// Bytes of memory that may still be used.
+/// Number of bytes of memory that may still be used.
 struct Budget(u64);
 
 impl Budget {

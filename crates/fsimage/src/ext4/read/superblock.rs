@@ -1,4 +1,4 @@
-//! The superblock as found in an image ("ext4 Data Structures: Super Block").
+//! Parses the superblock of an image ("ext4 Data Structures: Super Block").
 
 use super::error::{ReadError, damaged};
 use crate::ext4::checksum::{crc, file_system_seed};
@@ -6,24 +6,24 @@ use crate::ext4::field::{get_split, get16, get32};
 #[allow(clippy::wildcard_imports)] // all the features
 use crate::ext4::format::*;
 
-/// What a superblock says about its file system.
+/// Contents of a superblock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superblock {
-    /// UUID.
+    /// UUID of the file system.
     pub uuid: [u8; 16],
-    /// Name, without the zeros behind it.
+    /// Label, without trailing zeros.
     pub label: Vec<u8>,
-    /// Bytes of a block.
+    /// Block size in bytes.
     pub block_size: u32,
-    /// Blocks.
+    /// Number of blocks.
     pub blocks: u64,
-    /// Blocks not in use.
+    /// Number of free blocks.
     pub free_blocks: u64,
-    /// Blocks only root may use.
+    /// Number of blocks that only root may use.
     pub reserved_blocks: u64,
-    /// Inodes.
+    /// Number of inodes.
     pub inodes: u32,
-    /// Inodes not in use.
+    /// Number of free inodes.
     pub free_inodes: u32,
     /// `s_feature_compat`, `s_feature_incompat` and `s_feature_ro_compat`; see [`Superblock::feature_names`].
     pub features: [u32; 3],
@@ -35,7 +35,7 @@ pub struct Superblock {
     pub(super) seed: u32,
 }
 
-/// Features that change how the parts that we read are stored, and that we know.
+/// Supported features that change how the parts we read are stored.
 const READABLE: u32 = INCOMPAT_FILETYPE
     | INCOMPAT_RECOVER
     | INCOMPAT_EXTENTS
@@ -79,7 +79,7 @@ const NAMES: [(usize, u32, &str); 30] = [
 ];
 
 impl Superblock {
-    /// Reads the 1024 bytes of a superblock, found at that byte of the image.
+    /// Parses the 1024 bytes of a superblock at byte `at` of the image.
     pub(super) fn parse(bytes: &[u8], at: u64) -> Result<Self, ReadError> {
         if get16(bytes, 56) != MAGIC {
             return Err(ReadError::NotExt4(at));
@@ -146,7 +146,7 @@ impl Superblock {
         if right { Ok(()) } else { damaged("the superblock has sizes that cannot be") }
     }
 
-    /// How many block groups there are.
+    /// Number of block groups.
     pub(super) fn groups(&self) -> u64 {
         (self.blocks - self.first_data_block).div_ceil(self.blocks_per_group)
     }
@@ -155,23 +155,23 @@ impl Superblock {
         self.features[2] & RO_COMPAT_METADATA_CSUM != 0
     }
 
-    /// Bytes of the file system.
+    /// Size of the file system in bytes.
     pub fn size(&self) -> u64 {
         self.blocks.saturating_mul(u64::from(self.block_size))
     }
 
-    /// Bytes not in use.
+    /// Free space in bytes.
     pub fn free(&self) -> u64 {
         self.free_blocks.saturating_mul(u64::from(self.block_size))
     }
 
-    /// The features as mke2fs(8) calls them; those it has no name for are left out.
+    /// Names of the features as in mke2fs(8); those without a name are left out.
     pub fn feature_names(&self) -> Vec<&'static str> {
         let has = |(set, bit, _): &&(usize, u32, &str)| self.features.get(*set).is_some_and(|bits| bits & bit != 0);
         NAMES.iter().filter(has).map(|(_, _, name)| *name).collect()
     }
 
-    /// Whether a journal has changes that are not in the file system yet; what is read may be old then.
+    /// Whether the journal has changes that are not in the file system yet; what is read may be outdated then.
     pub fn needs_recovery(&self) -> bool {
         self.features[1] & INCOMPAT_RECOVER != 0
     }

@@ -1,4 +1,4 @@
-//! Extended attributes as found in an inode and its attribute block.
+//! Reads extended attributes from an inode and its attribute block.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -36,10 +36,10 @@ pub(super) fn of<R: Read + Seek>(image: &mut Image<R>, inode: &RawInode) -> Resu
     Ok(xattrs)
 }
 
-/// Reads entries from `start` on; their values are at offsets into `area`.
+/// Parses entries from `start` on; their values are at offsets into `area`.
 fn parse(area: &[u8], start: usize, xattrs: &mut Xattrs) -> Result<(), &'static str> {
     let mut rest = area.get(start..).unwrap_or_default();
-    // Four zero bytes end the list, or the area does.
+    // The list ends with four zero bytes or at the end of the area.
     while get32(rest, 0) != 0 {
         let (length, index) = (usize::from(get8(rest, 0)), get8(rest, 1));
         let name = rest.get(16..16 + length).ok_or("an attribute's name is cut short")?;

@@ -1,4 +1,4 @@
-//! The address of a proxy.
+//! Proxy addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -23,19 +23,19 @@ struct Login {
     password: String,
 }
 
-/// A setting that should name a proxy, and does not.
+/// An unusable proxy setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{origin} is {value:?}: {reason}")]
 pub struct BadProxy {
-    /// The variable or setting.
+    /// Variable or setting.
     pub origin: String,
-    /// Its value, without a password.
+    /// Value, without a password.
     pub value: String,
-    /// What is wrong with it.
+    /// Cause.
     pub reason: Reason,
 }
 
-/// Why an address of a proxy cannot be used.
+/// Reason why a proxy address cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// A SOCKS proxy.
@@ -44,7 +44,7 @@ pub enum Reason {
          reached without a proxy in no_proxy"
     )]
     Socks,
-    /// Not an address at all.
+    /// Not an address.
     #[error("not the address of a proxy; it should look like http://host:port or http://name:password@host:port")]
     NotAnAddress,
 }
@@ -56,26 +56,27 @@ impl BadProxy {
 }
 
 impl Proxy {
-    /// Reads `http://name:password@host:port`, of which all but the host may be missing. Name and password are percent-encoded.
+    /// Parses `http://name:password@host:port`; all but the host may be missing. Name and password are
+    /// percent-encoded.
     ///
     /// # Errors
-    /// Its `origin` is empty.
+    /// The error's `origin` is empty.
     pub fn parse(address: &str) -> Result<Self, BadProxy> {
         let address = address.trim();
         parse(address).map_err(|reason| BadProxy { origin: String::new(), value: without_password(address), reason })
     }
 
-    /// Whether the connection to the proxy itself is by TLS.
+    /// Whether the connection to the proxy itself uses TLS.
     pub fn is_tls(&self) -> bool {
         self.tls
     }
 
-    /// The host's name or address.
+    /// Host name or address.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port.
+    /// Port number.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -85,19 +86,19 @@ impl Proxy {
         self.login.as_ref().map(|login| (login.name.as_str(), login.password.as_str()))
     }
 
-    /// The same proxy under another name of its host.
+    /// The same proxy with another host name.
     #[must_use]
     pub fn at(&self, host: &str) -> Self {
         Self { host: host.to_owned(), ..self.clone() }
     }
 
-    /// Whether it runs on this machine.
+    /// Whether the proxy runs on this machine.
     pub fn is_local(&self) -> bool {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
         host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// The address with name and password: for configuration files, not for people.
+    /// The address with name and password: for configuration files, not for display.
     pub fn url_with_password(&self) -> String {
         use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
         let Self { host, port, .. } = self;
@@ -131,13 +132,13 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// A URL, or what should be one, without the name and password in it.
+/// A URL, or text that should be one, without name and password.
 pub fn without_password(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let after = match authority.rsplit_once('@') {
         Some((login, _)) => rest.get(login.len() + 1..),
-        // What looks like a port may be the beginning of a password with a slash in it.
+        // A seeming port may be the beginning of a password with a slash in it.
         None if !authority.split_once(':').is_some_and(|(_, port)| port.bytes().any(|byte| !byte.is_ascii_digit())) => {
             return url.to_owned();
         }
@@ -147,7 +148,8 @@ pub fn without_password(url: &str) -> String {
     if scheme.is_empty() { after.to_owned() } else { format!("{scheme}://{after}") }
 }
 
-/// Host and port of `host:port`, `host`, `[::1]:port` or `[::1]`, the brackets taken off. A port that is not a number is none.
+/// Splits `host:port`, `host`, `[::1]:port` or `[::1]` into host and port, without brackets. A port that is not a
+/// number counts as missing.
 pub(super) fn split_port(authority: &str) -> (&str, Option<u16>) {
     if let Some((host, rest)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return (host, rest.strip_prefix(':').and_then(|port| port.parse().ok()));

@@ -1,10 +1,10 @@
-//! `no_proxy`: servers that are asked directly.
+//! `no_proxy`: servers that are contacted directly.
 
 use std::net::IpAddr;
 
 use super::address::split_port;
 
-/// A list of servers that no proxy is asked for.
+/// A list of servers that no proxy is used for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NoProxy(Vec<Exception>);
 
@@ -12,21 +12,21 @@ pub struct NoProxy(Vec<Exception>);
 enum Exception {
     /// `*`.
     Everything,
-    /// A domain with all names in it, in lower case.
+    /// A domain with all names below it, in lower case.
     Domain { name: String, port: Option<u16> },
-    /// An address, or all with the same first bits.
+    /// An address, or all addresses with the same prefix.
     Network { address: IpAddr, bits: u8, port: Option<u16> },
 }
 
 impl NoProxy {
-    /// Reads a list with commas or blanks between: names (`lab.example`, which means the names below it too, as do
-    /// `.lab.example` and `*.lab.example`), addresses, networks (`10.0.0.0/8`), each with a port if it is for that one only, or
-    /// `*`. What is none of these matches nothing.
+    /// Parses a list separated by commas or blanks: names (`lab.example`, which includes the names below it, as do
+    /// `.lab.example` and `*.lab.example`), addresses, networks (`10.0.0.0/8`), each optionally with a port, or `*`.
+    /// Anything else matches nothing.
     pub fn parse(text: &str) -> Self {
         Self(text.split([',', ' ', '\t', '\n']).filter_map(exception).collect())
     }
 
-    /// Whether a server is asked directly. Names are not looked up: networks are for addresses.
+    /// Whether a server is contacted directly. Names are not resolved: networks match only addresses.
     pub fn matches(&self, host: &str, port: u16) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
@@ -63,13 +63,13 @@ fn exception(word: &str) -> Option<Exception> {
     (!name.is_empty()).then_some(Exception::Domain { name, port })
 }
 
-/// How many bits an address has.
+/// Length of an address in bits.
 fn length(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
 fn same_bits(one: IpAddr, other: IpAddr, bits: u8) -> bool {
-    // Moved to the left end, both kinds are compared alike.
+    // Aligned to the left, IPv4 and IPv6 prefixes are compared alike.
     let left = |address: IpAddr| match address {
         IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
         IpAddr::V6(address) => address.to_bits(),

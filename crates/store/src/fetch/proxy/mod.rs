@@ -1,7 +1,8 @@
-//! Which proxy a download goes through: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, and what a program adds.
+//! Choice of the proxy for a download: from `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, and from settings
+//! that a program adds.
 //!
-//! No standard says what these variables mean. Where programs differ, this follows curl, except that an upper-case `HTTP_PROXY`
-//! counts too.
+//! No standard defines these variables. Where programs differ, this follows curl, except that an upper-case
+//! `HTTP_PROXY` counts too.
 
 mod address;
 mod exceptions;
@@ -12,7 +13,7 @@ use std::ffi::OsString;
 pub use address::{BadProxy, Proxy, Reason, without_password};
 pub use exceptions::NoProxy;
 
-/// The protocol of an address that is downloaded from.
+/// Protocol of a download URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// `http:`.
@@ -21,7 +22,7 @@ pub enum Scheme {
     Https,
 }
 
-/// The proxies of a machine. Nothing is wrong with a proxy that cannot be used until a download would have to go through it.
+/// The proxies of a machine. An unusable proxy is reported only when a download needs it.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     http: Choice,
@@ -33,11 +34,11 @@ pub struct Proxies {
 #[derive(Debug, Clone, Default)]
 struct Choice {
     general: Option<Setting>,
-    /// Hosts with a setting of their own, in lower case; `None` to connect directly.
+    /// Settings of single hosts, in lower case; `None` to connect directly.
     hosts: Vec<(String, Option<Setting>)>,
 }
 
-/// An address, and who says so.
+/// An address, and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Setting {
     origin: String,
@@ -50,22 +51,22 @@ impl Setting {
     }
 }
 
-/// A proxy to go through, and where it is set.
+/// A proxy to use, and where it is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chosen<'a> {
     /// The proxy.
     pub proxy: &'a Proxy,
-    /// The variable or setting that names it.
+    /// Variable or setting that names it.
     pub origin: &'a str,
 }
 
 impl Proxies {
-    /// No proxy at all.
+    /// No proxies.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Those that environment variables name: of each the lower-case one first.
+    /// The proxies named by environment variables; the lower-case variable takes precedence.
     pub fn from_environment() -> Self {
         Self::from_variables(|name| env::var_os(name))
     }
@@ -74,7 +75,7 @@ impl Proxies {
     pub fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| {
             let value = get(name).filter(|value| !value.is_empty())?;
-            // What is not UTF-8 is not an address, and shall not be taken for an unset variable.
+            // A value that is not UTF-8 is not an address, but the variable must not be taken for unset.
             Some((name.to_owned(), value.to_string_lossy().into_owned()))
         };
         let first = |names: &[&str]| names.iter().find_map(|name| set(name));
@@ -89,28 +90,28 @@ impl Proxies {
         }
     }
 
-    /// Names the proxy for one protocol; `origin` says where that is set.
+    /// Sets the proxy for one protocol; `origin` says where it was set.
     pub fn set(&mut self, scheme: Scheme, origin: &str, address: &str) {
         self.choice_mut(scheme).general = Some(Setting::new(origin, address));
     }
 
-    /// Names the proxy for one host; without an address it is asked directly.
+    /// Sets the proxy for one host; without an address it is contacted directly.
     pub fn set_for_host(&mut self, scheme: Scheme, host: &str, origin: &str, address: Option<&str>) {
         let setting = address.map(|address| Setting::new(origin, address));
         self.choice_mut(scheme).hosts.push((host.to_ascii_lowercase(), setting));
     }
 
-    /// These, with those of `other` for protocols that have none here.
+    /// These proxies, with those of `other` for protocols that have none here.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let choice = |own: Choice, others: Choice| if own.general.is_some() { own } else { others };
         Self { http: choice(self.http, other.http), https: choice(self.https, other.https), except: self.except }
     }
 
-    /// The proxy for an address; `None` where the server is asked directly, or for another protocol than http and https.
+    /// The proxy for a URL; `None` if the server is contacted directly, or for another protocol than http and https.
     ///
     /// # Errors
-    /// Where a proxy is set that cannot be used.
+    /// If the configured proxy cannot be used.
     pub fn for_url(&self, url: &str) -> Result<Option<Chosen<'_>>, BadProxy> {
         let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
         let scheme = match lower.as_str() {
