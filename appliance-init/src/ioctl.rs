@@ -54,7 +54,7 @@ pub(crate) fn resize_partition(disk: impl AsFd, number: u32, start: u64, size: u
         length: c_int::try_from(size_of::<BlkpgPartition>()).map_err(invalid)?,
         data: &raw const partition,
     };
-    // SAFETY: `BLKPG` reads one argument and through it one partition, both of which outlive the call; it keeps neither.
+    // SAFETY: `BLKPG` reads one argument and through it one partition; both outlive the call, and it keeps neither.
     let set = unsafe { rustix::ioctl::Setter::<BLKPG, BlkpgArgument>::new(argument) };
     // SAFETY: as above; other kinds of file answer ENOTTY.
     unsafe { rustix::ioctl::ioctl(disk, set) }.map_err(Into::into)
