@@ -1,4 +1,4 @@
-//! Whole machines, from a laptop to eight accelerators.
+//! Tests with whole machines, from a laptop to one with eight accelerators.
 
 mod machine;
 
@@ -150,7 +150,7 @@ fn two_nodes_in_the_same_place_still_have_names_of_their_own() {
     assert_eq!(inventory.gpus[0].partition, None);
 }
 
-/// What a partition says of itself: its location, with its number in it in one of two ways.
+/// Partitions with these locations, which have the partition's number in one of two ways.
 fn partitions(locations: &[u64]) -> Inventory {
     let machine = Machine::with_amdgpu();
     for (index, location) in (1..).zip(locations) {
@@ -462,7 +462,7 @@ proptest! {
     }
 }
 
-/// What public reports showed, in the form of the machine's own sysfs.
+/// Machines from public reports, in the form of their own sysfs.
 mod boards {
     use super::*;
 

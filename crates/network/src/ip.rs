@@ -57,7 +57,8 @@ pub enum Method {
     Off,
     /// From a DHCP server.
     Dhcp {
-        /// Client identifier (RFC 2132 section 9.14), its type first; `None` for the usual one, made of the link's address.
+        /// Client identifier (RFC 2132 section 9.14), its type first; `None` for the usual one, made of the link's
+        /// address.
         client_id: Option<Vec<u8>>,
     },
     /// With fixed settings.
