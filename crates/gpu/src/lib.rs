@@ -13,7 +13,8 @@
 //! `/dev/kfd` exists: it does as soon as amdgpu is loaded.
 //!
 //! Input from outside is parsed by functions that accept any bytes or text: [`topology::Properties::parse`],
-//! [`KernelLog::parse`], [`config_space::atomics_enabled`], [`Names::new`], [`Target`]'s and [`PciAddress`]'s `FromStr`.
+//! [`KernelLog::parse`], [`config_space::atomics_enabled`], [`Names::new`], [`Target`]'s and [`PciAddress`]'s
+//! `FromStr`.
 
 mod address;
 mod chips;

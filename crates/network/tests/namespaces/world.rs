@@ -1,7 +1,8 @@
 //! A machine with network cards, and a network at the other end of their cables.
 //!
 //! A test runs in a process of its own, with network, mount, process and host name namespaces of its own: nothing is
-//! left of it, whatever happens, and no other test sees it. The network is a second network namespace with the name `lan`.
+//! left of it, whatever happens, and no other test sees it. The network is a second network namespace with the name
+//! `lan`.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
