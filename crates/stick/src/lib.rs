@@ -9,7 +9,8 @@
 //! 4. [`fit`] adapts the layout to the device's size and sectors, and gives it GUIDs of its own.
 //! 5. [`write`](mod@write) writes the image, reads everything back, and makes the device bootable last.
 //!
-//! [`settings`] edits `rocbed.toml` on the EFI system partition, [`collect`](mod@collect) copies results from the stick.
+//! [`settings`] edits `rocbed.toml` on the EFI system partition, [`collect`](mod@collect) copies results from
+//! the stick.
 
 mod buffer;
 pub mod check;
