@@ -116,7 +116,7 @@ pub struct Delivery {
     pub sha256: String,
 }
 
-/// The other side cannot be reached, or its answer makes no sense.
+/// The other side cannot be reached, or its answer is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct ExchangeError {

@@ -348,7 +348,7 @@ fn dev_kfd_is_opened_to_see_who_may_use_it() {
         sources.kfd = Some(Box::new(Refuses(kind)));
         detect(&sources).notes.join("\n")
     };
-    // Without a GPU the kernel refuses; that is no news.
+    // Without a GPU the kernel refuses, as expected.
     assert!(!notes(std::io::ErrorKind::InvalidInput).contains("/dev/kfd"));
     machine.node(1, &NAVI_21);
     assert!(notes(std::io::ErrorKind::PermissionDenied).contains("add the user to the group render"));

@@ -215,9 +215,9 @@ pub enum Refusal {
         "{device} ({title}) is not removable: it may be this machine's own disk\n  help: if it is really the one you mean, add --i-know"
     )]
     Fixed {
-        /// Vendor and model.
+        /// The device.
         device: String,
-        /// Who made it.
+        /// Vendor and model.
         title: String,
     },
 }

@@ -31,7 +31,7 @@ pub(crate) struct Compute {
 enum State {
     New,
     Ready,
-    /// There is no compiler, or it failed: no statement is possible.
+    /// There is no compiler, or it failed: the GPUs cannot be checked.
     Impossible,
 }
 

@@ -105,7 +105,7 @@ pub struct Device {
     /// Its serial number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
-    /// How it is attached.
+    /// The way it is attached.
     pub transport: Transport,
     /// Whether it is removable: it says so, or is attached by USB.
     pub removable: bool,
