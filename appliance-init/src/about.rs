@@ -1,4 +1,4 @@
-//! What this machine is, in a few lines that stay the same from version to version: programs look for them.
+//! Describes this machine in a few lines whose format stays the same from version to version: programs look for them.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::second_stage::read_text;
 use appliance::block::{self, BlockDevice};
 use appliance::memory;
 
-/// Kernel, number of installed packages, memory, and the block devices that can be written to.
+/// Lines with the kernel, the number of installed packages, memory, and the block devices that can be written to.
 pub fn lines() -> Result<Vec<String>, Fatal> {
     let status = read_text(Path::new("/var/lib/dpkg/status"))?;
     let memory = memory::total_mib(&read_text(Path::new("/proc/meminfo"))?);
@@ -19,13 +19,14 @@ pub fn lines() -> Result<Vec<String>, Fatal> {
     ])
 }
 
-/// Names of the devices that can be written to: those of the disk that we started from, without the root, or `none`.
+/// Names of the writable devices: those of the disk that we started from, except the root, or `none`.
 fn writable(devices: &[BlockDevice]) -> String {
     let names: Vec<_> = devices.iter().filter(|device| !device.read_only).map(|device| device.name.as_str()).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }
 
-/// How many packages are installed and configured, by dpkg's status file (dpkg-query(1), "install ok installed").
+/// The number of packages that are installed and configured, from dpkg's status file (dpkg-query(1), "install ok
+/// installed").
 fn installed(status: &str) -> usize {
     status.lines().filter(|line| line.trim_end() == "Status: install ok installed").count()
 }

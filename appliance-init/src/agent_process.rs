@@ -1,4 +1,4 @@
-//! The agent as a process of its own, so that whatever becomes of it, PID 1 goes on.
+//! Runs the agent as a process of its own, so that PID 1 goes on whatever happens to the agent.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -11,13 +11,13 @@ use crate::events::Event;
 use crate::supervisor::StartAgent;
 use appliance::report::Report;
 
-/// Lines longer than this are cut: nothing that we say is.
+/// The longest line that is read from the agent, in bytes; longer ones are cut. None of ours is longer.
 const LONGEST: u64 = 64 * 1024;
 
-/// `oom_score_adj` of the agent and all that it starts (`proc_pid_oom_score_adj(5)`): only PID 1 goes later.
+/// `oom_score_adj` of the agent and all its children (`proc_pid_oom_score_adj(5)`): only PID 1 is killed later.
 const SPARED: &str = "-900";
 
-/// Starts `rocbed-init agent` and passes on what it says.
+/// Starts `rocbed-init agent` and passes on its reports and messages.
 #[derive(Debug)]
 pub struct AgentProcess {
     program: PathBuf,
@@ -25,7 +25,7 @@ pub struct AgentProcess {
 }
 
 impl AgentProcess {
-    /// The program is this one's copy.
+    /// Uses a copy of this program at `program`.
     pub fn new(program: &Path, events: Sender<Event>) -> Self {
         Self { program: program.to_owned(), events }
     }
@@ -68,10 +68,10 @@ impl StartAgent for AgentProcess {
         if let Some(stderr) = stderr {
             self.listen("agent words", stderr, Event::AgentSaid)?;
         }
-        // PID 1 takes every child's exit status, this one's too.
+        // PID 1 reaps every child, this one too.
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-        // A test that wants too much memory is to be ended, not who reports it; testbeds take it back for what runs in
-        // them. Without it, everything works as long as there is memory.
+        // When memory runs out, the test that uses too much is to be killed and not the agent; testbeds reset this
+        // for their own processes. If it fails, everything works as long as there is enough memory.
         if let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), SPARED) {
             drop(self.events.send(Event::Said(format!("sparing the agent when memory runs out: {error}"))));
         }
@@ -79,7 +79,7 @@ impl StartAgent for AgentProcess {
     }
 }
 
-/// A line that is no report is for people.
+/// A line that is not a report is shown to people.
 fn said(line: String) -> Event {
     match Report::parse(&line) {
         Some(report) => Event::Report(report),
@@ -106,7 +106,7 @@ mod tests {
         let mut process = AgentProcess::new(&program, sender);
         assert!(process.start()? > 1);
         drop(process);
-        // Not every user may spare a process, and PID 1 always may.
+        // Not every user may lower the score, but PID 1 always may.
         let of_agent = events.iter().filter(|event| !matches!(event, Event::Said(_)));
         let mut heard: Vec<_> = of_agent.map(|event| format!("{event:?}")).collect();
         heard.sort();

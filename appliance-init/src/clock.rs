@@ -1,4 +1,4 @@
-//! The clock: set from the network as soon as there is one, and looked at again from time to time.
+//! Sets the clock from the network as soon as there is one, and checks it again from time to time.
 
 use std::path::Path;
 use std::sync::mpsc::Sender;
@@ -11,20 +11,20 @@ use crate::events::Event;
 use appliance::paths::IMAGE;
 use appliance::settings::Settings;
 
-/// When no server answered.
+/// The pause before the next try when no server answered.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// A good clock drifts little.
+/// The pause between checks; a good clock drifts little.
 const LATER: Duration = Duration::from_secs(6 * 3600);
 
-/// Does it in a thread of its own, for ever.
+/// Starts a thread that keeps the clock right for ever.
 pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event>) {
     let wanted = wanted(settings, network, Path::new(IMAGE));
     let said = events.clone();
     let keep = move || {
         loop {
             let result = sync_once(&wanted, &mut SystemClock);
-            // Not to be asked is an answer too: everybody may be unreachable for good.
+            // A report without a source means that no server answered: all may be unreachable for good.
             let answered = result.as_ref().is_ok_and(|report| report.source.is_some());
             let said = result.map(|report| report.to_string()).map_err(|error| error.to_string());
             if events.send(Event::Clock(said)).is_err() {
@@ -34,13 +34,13 @@ pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event
         }
     };
     if let Err(error) = thread::Builder::new().name("clock".into()).spawn(keep) {
-        // Nobody listens any more only when the machine is being switched off.
+        // The receiver is gone only when the machine is being switched off.
         drop(said.send(Event::Clock(Err(format!("the clock is not set: starting a thread for it: {error}")))));
     }
 }
 
-/// Whom to ask: servers of the settings, else of DHCP, then whoever the appliance talks to anyway. No time is right that
-/// is before the image's own: its files are as old as the archive that it was made from.
+/// The time servers to ask: those from the settings, else from DHCP, then the servers that the appliance uses anyway.
+/// A time before the image's own cannot be right: the image's files are as old as the archive that it was made from.
 fn wanted(settings: &Settings, network: &network::Status, image: &Path) -> Wanted {
     let servers = if settings.ntp.is_empty() { network.ntp_servers() } else { settings.ntp.clone() };
     let mut wanted = Wanted { servers, ..Wanted::default() };
@@ -69,7 +69,7 @@ mod tests {
         };
         let wanted = wanted(&settings, &network::Status::default(), image.path());
         assert_eq!(wanted.servers, ["ntp.example"]);
-        // Encrypted ones would need a right clock.
+        // HTTPS servers would need a right clock.
         assert_eq!(wanted.urls[0], "http://mirror.example/debian");
         assert!(wanted.floor > std::time::UNIX_EPOCH);
         Ok(())

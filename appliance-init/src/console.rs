@@ -1,4 +1,4 @@
-//! What people at the machine see: lines on every console, and the same in the kernel's log.
+//! Shows messages to people at the machine: lines on every console, and the same in the kernel's log.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::output::Output;
 
-/// All consoles of the kernel, and its log. Writing never fails: where nobody listens, nothing can be done.
+/// All consoles of the kernel, and its log. Errors in writing are ignored: there is no other place to report them.
 #[derive(Debug)]
 pub struct Console {
     outputs: Vec<Output>,
@@ -15,7 +15,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// Those that are there now; call again once /dev and /sys are mounted.
+    /// Opens the consoles that are there now; call it again once /dev and /sys are mounted.
     pub fn open() -> Self {
         let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
         let (displays, outputs): (Vec<_>, Vec<_>) = active.split_ascii_whitespace().partition(|name| is_display(name));
@@ -29,12 +29,12 @@ impl Console {
         Self { outputs, displays, log: OpenOptions::new().write(true).open("/dev/kmsg").ok() }
     }
 
-    /// Takes the displays among the consoles, for a status screen: lines go to the others only from now on.
+    /// Takes the displays out of the consoles, for a status screen: from now on lines go only to the other consoles.
     pub fn take_displays(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.displays)
     }
 
-    /// One line, or several: each begins with `rocbed-init: `, so that a script can find it.
+    /// Shows one or several lines. Each begins with `rocbed-init: `, so that a script can find it.
     pub fn say(&mut self, text: &str) {
         for line in text.lines() {
             for output in self.outputs.iter_mut().chain(&mut self.displays) {
@@ -48,7 +48,7 @@ impl Console {
         }
     }
 
-    /// Nobody sees it; for tests.
+    /// A console without output, for tests.
     #[cfg(test)]
     pub const fn nowhere() -> Self {
         Self { outputs: Vec::new(), displays: Vec::new(), log: None }

@@ -1,8 +1,10 @@
-//! The data partition of the disk that the appliance was started from: what is in [`paths::DATA`] outlives a restart.
+//! Prepares the data partition of the disk that the appliance was started from: the files in [`paths::DATA`] survive
+//! a restart.
 //!
-//! An image brings it small and empty. At the first start it grows to the end of the disk and gets a journalled ext4;
-//! from then on it is mounted only. A power cut leaves a whole partition table and either no file system, in which case
-//! the next start makes it again, or a whole one. What holds anything that is not ours, or was damaged, is left alone.
+//! An image has it small and empty. At the first start it grows to the end of the disk and gets an ext4 with a
+//! journal; after that it is only mounted. A power cut leaves a complete partition table, and either no file system,
+//! in which case the next start makes it again, or a complete one. A partition that holds anything that is not ours,
+//! or that is damaged, is left alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -21,7 +23,7 @@ use appliance::block::BlockDevice;
 use appliance::paths;
 use appliance::superblock::Superblock;
 
-/// The partitions of a disk that `rocbed build` makes, in their order.
+/// Names of the partitions of a disk that `rocbed build` makes, in their order.
 const LAYOUT: [&str; 3] = ["rocbed-esp", ROOT, DATA];
 
 /// Name of the root partition; its GUID follows from its content.
@@ -30,23 +32,23 @@ const ROOT: &str = "rocbed-root";
 /// Name of the data partition, and of the file system on it.
 const DATA: &str = "rocbed-data";
 
-/// ext4's `data=ordered` and barriers are what makes a result that was written stay written.
+/// Mount options. ext4's `data=ordered` and barriers make sure that a result that was written stays written.
 const OPTIONS: &str = "data=ordered,barrier=1,errors=remount-ro";
 
-/// Bytes of the journal: more only takes longer to make on a slow stick.
+/// Size of the journal in bytes: a larger one only takes longer to make on a slow stick.
 const JOURNAL: u64 = 16 << 20;
 
 /// Bytes for each inode: bundles are few and large.
 const BYTES_PER_INODE: u64 = 2 << 20;
 
-/// However small the partition.
+/// The least number of inodes, however small the partition is.
 const LEAST_INODES: u64 = 4096;
 
-/// With less room, in bytes, the next bundle may not fit.
+/// The free space that the next bundle may need, in bytes.
 const LEAST_FREE: u64 = 64 << 20;
 
-/// Makes what [`paths::DATA`] is. Returns what is wrong, for people: then results are kept in memory, or there is little
-/// room for them.
+/// Prepares [`paths::DATA`]. Returns a problem for people, if there is one: then results are kept in memory, or there
+/// is little room for them.
 ///
 /// `started` is the partition that the firmware started, if it tells.
 pub fn prepare(
@@ -60,7 +62,8 @@ pub fn prepare(
     let on_disk = |device: &&BlockDevice| device.disk.as_deref() == Some(disk);
     let partition = devices.iter().filter(on_disk).find(|device| device.part_label.as_deref() == Some(DATA));
     let Some(partition) = partition else { return Err(format!("/dev/{disk} has no data partition")) };
-    // Which of two copies of one image was started only the firmware can tell: the other one may be a disk of somebody's.
+    // Which of two copies of one image was started only the firmware can tell: the other one may be on a disk of the
+    // machine's owner.
     let root = devices.iter().filter(on_disk).find(|device| device.part_label.as_deref() == Some(ROOT));
     let of_image = |device: &&BlockDevice| {
         let is_same = |ours: &BlockDevice| ours.part_uuid.is_some() && ours.part_uuid == device.part_uuid;
@@ -84,14 +87,14 @@ struct Data<'a> {
     say: &'a mut dyn FnMut(&str),
 }
 
-/// What is on the partition.
+/// The content of the partition.
 #[derive(Debug, PartialEq, Eq)]
 enum Content {
-    /// Nothing that anybody would recognize.
+    /// Nothing that is known.
     Nothing,
-    /// A file system of ours.
+    /// Our own file system.
     Ours,
-    /// Something that is not to be touched, and why.
+    /// Something that must not be touched, for this reason.
     Other(String),
 }
 
@@ -138,7 +141,7 @@ impl Data<'_> {
         Ok(())
     }
 
-    /// To the end of the disk, if the disk is laid out as ours are.
+    /// Grows the partition to the end of the disk, if the disk has our layout.
     fn grow(&mut self) -> Result<(), String> {
         let disk = OpenOptions::new().read(true).write(true).open(&self.disk).map_err(|error| error.to_string())?;
         let table = gpt::read(&mut &disk).map_err(|error| explain(&error))?;
@@ -160,7 +163,7 @@ impl Data<'_> {
     }
 
     fn format(&mut self) -> Result<(), String> {
-        // Exclusively: the kernel refuses if anybody has mounted it.
+        // Exclusively: the kernel refuses if it is mounted.
         let device = OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&self.path);
         let device = device.map_err(|error| error.to_string())?;
         let size = (&device).seek(SeekFrom::End(0)).map_err(|error| error.to_string())?;
@@ -178,7 +181,7 @@ fn options(size: u64) -> io::Result<Options> {
         source.read_exact(bytes)?;
     }
     let [uuid, hash_seed] = random;
-    // The clock has not been set yet, and may be anywhere.
+    // The clock has not been set yet, and may show any time.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let inodes = (size / BYTES_PER_INODE).max(LEAST_INODES);
     Ok(Options {
@@ -197,7 +200,7 @@ fn read_start(path: &Path) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// What the first [`foreign::NEEDED`] bytes say.
+/// Recognizes the content from the first [`foreign::NEEDED`] bytes.
 fn content(start: &[u8]) -> Content {
     /// `s_state`: the kernel has found errors (kernel Documentation/filesystems/ext4/super.rst).
     const ERRORS: u8 = 2;

@@ -1,10 +1,10 @@
-//! The devices that were there before anyone listened.
+//! Finds the devices that were there before this program listened to events.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The modaliases of all devices below `/sys/devices` (kernel Documentation/ABI/testing/sysfs-bus-pci and others).
-/// Directories that vanish while we look are passed over: devices do that, and an event tells of what comes instead.
+/// Directories that vanish during the search are skipped: devices do that, and an event reports what comes instead.
 pub fn modaliases(devices: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut directories = vec![devices.to_owned()];
@@ -26,8 +26,8 @@ pub fn modaliases(devices: &Path) -> BTreeSet<String> {
     found
 }
 
-/// The modaliases of a bus's devices, `/sys/bus/BUS/devices`: far less to read than all devices. A bus that is not there
-/// has none.
+/// The modaliases of a bus's devices, `/sys/bus/BUS/devices`: far less to read than all devices. Empty for a missing
+/// bus.
 pub fn bus_modaliases(bus: &Path) -> BTreeSet<String> {
     let devices = std::fs::read_dir(bus).into_iter().flatten().flatten();
     let texts = devices.filter_map(|device| std::fs::read_to_string(device.path().join("modalias")).ok());

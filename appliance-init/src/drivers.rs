@@ -1,4 +1,4 @@
-//! Drivers by modalias, from the modules of the initramfs or of the root.
+//! Loads drivers by modalias, from the modules of the initramfs or of the root.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::fatal::Fatal;
 use crate::system::System;
 use appliance::cmdline::CommandLine;
 
-/// Loads modules of one directory.
+/// Loads modules from one directory.
 #[derive(Debug, Clone)]
 pub struct Drivers {
     directory: PathBuf,
@@ -18,7 +18,7 @@ pub struct Drivers {
     loader: Loader,
 }
 
-/// Gives module files to the kernel.
+/// Hands module files to the kernel.
 struct ModuleFiles<'a> {
     directory: &'a Path,
     parameters: &'a Parameters,
@@ -33,41 +33,41 @@ impl Kernel for ModuleFiles<'_> {
 }
 
 impl Drivers {
-    /// Those of a kernel's directory, `/usr/lib/modules/VERSION`, as the command line wants them: without some, with
-    /// parameters. A directory without modules is fine: everything may be built in.
+    /// The modules in a kernel's directory, `/usr/lib/modules/VERSION`, with the blacklist and parameters from the
+    /// command line. A directory without modules is fine: everything may be built in.
     pub fn of_kernel(release: &str, line: &CommandLine) -> Result<Self, Fatal> {
         let directory = Path::new("/usr/lib/modules").join(release);
         let set = read_modules(&directory, &line.blacklist)?;
         Ok(Self { parameters: line.module_parameters.clone(), ..Self::new(directory, set) })
     }
 
-    /// Those of a directory whose index was read.
+    /// The modules in a directory whose index was read.
     pub fn new(directory: PathBuf, set: ModuleSet) -> Self {
         Self { directory, parameters: Parameters::default(), loader: Loader::new(set) }
     }
 
-    /// Takes modules for loaded that `/proc/modules` (`proc_modules(5)`) has.
+    /// Marks modules as loaded that `/proc/modules` (`proc_modules(5)`) lists.
     pub fn skip_loaded(&mut self, proc_modules: &str) {
         self.loader.skip(proc_modules.lines().filter_map(|line| line.split(' ').next()));
     }
 
-    /// How many modules there are.
+    /// The number of modules.
     pub fn count(&self) -> usize {
         self.loader.modules().len()
     }
 
-    /// Leaves modules below these directories to later, whatever devices want them.
+    /// Does not load modules below these directories yet, even if devices need them.
     pub fn defer<'a>(&mut self, directories: impl IntoIterator<Item = &'a str>) {
         self.loader.defer(directories);
     }
 
-    /// Loads a module by its name. Returns what went wrong.
+    /// Loads a module by its name. Returns the errors.
     pub fn load(&mut self, name: &str, system: &mut dyn System) -> Vec<String> {
         let Self { directory, parameters, loader } = self;
         problems(&loader.load(name, &mut ModuleFiles { directory, parameters, system }))
     }
 
-    /// Loads the modules for a device. Returns what went wrong.
+    /// Loads the modules for a device. Returns the errors.
     pub fn load_alias(&mut self, alias: &str, system: &mut dyn System) -> Vec<String> {
         let Self { directory, parameters, loader } = self;
         problems(&loader.load_alias(alias, &mut ModuleFiles { directory, parameters, system }))
@@ -75,7 +75,7 @@ impl Drivers {
 }
 
 fn problems(report: &LoadReport) -> Vec<String> {
-    // "No such device" is how drivers say that the hardware is not theirs after all.
+    // With "No such device" drivers say that the hardware is not theirs after all.
     let worth_telling = |code| code != Some(Errno::NODEV.raw_os_error());
     let failed = report.failed.iter().filter(|error| worth_telling(error.source.raw_os_error()));
     failed.map(ToString::to_string).collect()

@@ -1,12 +1,13 @@
-//! [`Event`]: everything that PID 1 hears of once the root is there. Threads send, [`crate::supervisor`] decides.
+//! [`Event`]: everything that PID 1 is told once the root is mounted. Threads send events, [`crate::supervisor`]
+//! decides.
 
 use crate::system::Ending;
 use appliance::report::Report;
 
-/// Something happened.
+/// An event for PID 1's main loop.
 #[derive(Debug)]
 pub enum Event {
-    /// Somebody wants the machine to end, and why.
+    /// The machine is to end, for this reason.
     End(Ending, String),
     /// A child has ended.
     ChildEnded,
@@ -14,18 +15,18 @@ pub enum Event {
     GpuDriversLoaded,
     /// Drivers for everything that was there at the start are loaded.
     DriversLoaded,
-    /// A network card, an address or the like came or went.
+    /// A network interface, an address or the like came or went.
     Network(network::Event),
-    /// What came of setting the clock.
+    /// The result of setting the clock.
     Clock(Result<String, String>),
-    /// The agent says something to PID 1.
+    /// A report from the agent to PID 1.
     Report(Report),
-    /// The agent says something to people.
+    /// A message from the agent to people.
     AgentSaid(String),
     /// The power button was pressed.
     PowerButton,
-    /// Something for people to know, that changes nothing.
+    /// A message to people, without any effect.
     Said(String),
-    /// Something is wrong, and stays on the status screen.
+    /// A problem, which stays on the status screen.
     Problem(String),
 }

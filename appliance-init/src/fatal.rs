@@ -1,29 +1,29 @@
-//! The end of the road: what failed, what to do about it, and a restart.
+//! Fatal errors: shows what failed and what to do about it, then restarts the machine.
 
 use std::time::Duration;
 
 use crate::console::Console;
 use crate::system::{Ending, System};
 
-/// Something without which the appliance cannot start.
+/// An error that keeps the appliance from starting.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Fatal {
-    /// What failed, on what, and why.
+    /// What failed, on which object, and the cause.
     pub what: String,
-    /// What whoever stands before the machine can do.
+    /// What a person at the machine can do.
     pub advice: String,
-    /// What was seen on the way, a line each.
+    /// Related observations, one line each.
     pub details: Vec<String>,
 }
 
 impl Fatal {
-    /// Without details.
+    /// An error without details.
     pub fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { what: what.into(), advice: advice.into(), details: Vec::new() }
     }
 
-    /// With what was seen on the way.
+    /// Adds details.
     #[must_use]
     pub fn with_details(mut self, details: Vec<String>) -> Self {
         self.details = details;
@@ -37,7 +37,7 @@ pub fn screen(error: &Fatal) -> String {
     format!("error: {}\n{}what to do: {}\n", error.what, details.concat(), error.advice)
 }
 
-/// Shows the error on every console, counts down, and restarts the machine; `timeout` 0 leaves it standing for ever.
+/// Shows the error on every console, counts down, and restarts the machine; with a `timeout` of 0 it stays for ever.
 pub fn show_and_reboot(error: &Fatal, timeout: u64, system: &mut dyn System, console: &mut Console) {
     console.say(&screen(error));
     if timeout == 0 {
@@ -48,7 +48,7 @@ pub fn show_and_reboot(error: &Fatal, timeout: u64, system: &mut dyn System, con
         if left == timeout || left % 5 == 0 || left < 4 {
             console.say(&format!("restarting in {left} s"));
         }
-        // Nobody asks any more how they ended.
+        // Their exit statuses do not matter any more.
         drop(system.reap());
         system.sleep(Duration::from_secs(1));
     }

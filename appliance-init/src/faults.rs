@@ -1,4 +1,4 @@
-//! `rocbed-init faults`: what a kernel log says about GPUs; `docs/rocbed-init.md` says how to use it.
+//! `rocbed-init faults`: shows what a kernel log says about GPUs; `docs/rocbed-init.md` says how to use it.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -18,18 +18,18 @@ Usage: rocbed-init faults [FILE|-] [--json]
 Exits with 0 whether there are faults or not, with 2 if it could not read the log.
 ";
 
-/// Why nothing can be said.
+/// The reason why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultsError {
-    /// An option that there isn't, or a second file.
+    /// An unknown option, or a second file.
     #[error("{0}; see rocbed-init faults --help")]
     Usage(String),
     /// The log can't be read.
     #[error("can't read {what}: {source}")]
     Read {
-        /// Which.
+        /// The log's path.
         what: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The result could not be written.

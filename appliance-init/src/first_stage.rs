@@ -21,27 +21,28 @@ use appliance::cmdline::{CommandLine, RootSpec};
 use appliance::paths::{self, IMAGE, OVERLAY};
 use appliance::root::{Superblocks, find};
 
-/// Drivers that nobody needs for reaching a disk; the second stage loads them from the root, with their firmware.
+/// Directories of drivers that are not needed for reaching a disk; the second stage loads them from the root, with
+/// their firmware.
 const DEFERRED: [&str; 4] = ["kernel/drivers/net/", "kernel/drivers/gpu/", "kernel/drivers/char/", "kernel/sound/"];
 
 const NEW_ROOT: &str = "/newroot";
 
-/// With a root that comes over the network, its drivers are what is needed, and those of disks in case that nothing else
-/// leads to a network card.
+/// The same for a root that comes over the network: network drivers are needed then, and those of disks in case
+/// nothing else leads to a network interface.
 const DEFERRED_FOR_NETWORK: [&str; 3] = ["kernel/drivers/gpu/", "kernel/drivers/char/", "kernel/sound/"];
 
-/// Where the kernel looks for the program that loads what it asks for (`CONFIG_MODPROBE_PATH`): drivers of network cards
-/// have it load those of their PHYs.
+/// Where the kernel looks for the program that loads modules for it (`CONFIG_MODPROBE_PATH`): drivers of network cards
+/// need it to load those of their PHYs.
 const MODPROBE: &str = "/sbin/modprobe";
 
-/// Where things are; elsewhere in tests.
+/// The directories to use; tests use others.
 #[derive(Debug)]
 pub(crate) struct Places {
     pub(crate) sys: PathBuf,
     pub(crate) dev: PathBuf,
 }
 
-/// Runs the first stage; comes back only with an error.
+/// Runs the first stage; returns only with an error.
 pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible, Fatal> {
     mount_kernel_file_systems(system)?;
     *console = Console::open();
@@ -135,16 +136,16 @@ impl<'a> Search<'a> {
         self.tell(&problems);
     }
 
-    /// Sets other people's disks read-only, as many as there are by now. Where that fails it is tried again as more disks
-    /// show up, and [`Self::insist`] has the last word.
+    /// Sets foreign disks read-only, as far as they have shown up. If that fails it is tried again as more disks show
+    /// up; [`Self::insist`] checks the final result.
     pub(crate) fn protect(&mut self) -> Vec<BlockDevice> {
         let devices = block::list(&self.places.sys.join("class/block"));
-        // Failures are told when they have come to stay.
+        // Failures are reported only if they last.
         self.protector.protect(&devices, &self.places.dev, self.system);
         devices
     }
 
-    /// Refuses to go on while a disk can be written to that is not ours; `ours` is the disk that the root is on.
+    /// Fails if a disk that is not ours can be written to; `ours` is the disk that the root is on.
     pub(crate) fn insist(&mut self, ours: Option<&str>) -> Result<(), Fatal> {
         let class = self.places.sys.join("class/block");
         let failed = self.protector.insist(&mut || block::list(&class), &self.places.dev, self.system);
@@ -165,7 +166,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The root's device and file system type, once it is there and all other devices are protected.
+    /// Returns the root's device and file system type, once the root is there and all other devices are protected.
     /// `started` is the partition that the firmware started, if it tells.
     fn reach_root(
         &mut self,
@@ -180,7 +181,7 @@ impl<'a> Search<'a> {
         let start = self.system.uptime();
         let mut stages = STAGES.iter();
         loop {
-            // Nothing is loaded that is not needed: the second stage does the rest while it has other things to do too.
+            // Loads only what is needed: the second stage loads the rest while it does other things.
             let more = stages.next();
             for alias in more.map(|stage| (stage.devices)(&self.places.sys)).unwrap_or_default() {
                 self.load_alias(&alias);
@@ -249,14 +250,14 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Devices that the root may be on.
+/// A group of devices that the root may be on.
 struct Stage {
-    /// Their modaliases, below `/sys`.
+    /// Returns their modaliases, below `/sys`.
     devices: fn(&Path) -> BTreeSet<String>,
 }
 
-/// Where the root may be, the likely and quickly looked at first: virtual devices, which are there at once, NVMe drives,
-/// and everything. Reading all of sysfs takes far longer than loading a driver.
+/// Where the root may be, likely and fast places first: virtual devices, which are there at once, NVMe drives, and
+/// everything. Reading all of sysfs takes far longer than loading a driver.
 const STAGES: [Stage; 3] = [
     Stage { devices: |sys| bus_modaliases(&sys.join("bus/virtio/devices")) },
     Stage {
@@ -282,7 +283,7 @@ fn not_found(spec: &RootSpec, waited: Duration, devices: &[BlockDevice]) -> Fata
     Fatal::new(format!("the root {spec} did not show up in {} s", waited.as_secs()), advice).with_details(details)
 }
 
-/// Mounts the image read-only, and over it memory that takes all changes.
+/// Mounts the image read-only, and over it a tmpfs that takes all changes.
 fn mount_root(root: &BlockDevice, kind: &str, line: &CommandLine, system: &mut dyn System) -> Result<(), Fatal> {
     let device = format!("/dev/{}", root.name);
     let mut step = |source: &str, target: &str, kind: &str, mode, options: &str| {
@@ -315,7 +316,7 @@ fn mount_root(root: &BlockDevice, kind: &str, line: &CommandLine, system: &mut d
     step("rocbed-root", NEW_ROOT, "overlay", MountMode::Writable, &options)
 }
 
-/// Lets the kernel have modules loaded by this program, under the name that it knows.
+/// Lets the kernel load modules by this program, under the name that it knows.
 fn offer_modprobe(system: &mut dyn System, console: &mut Console) {
     let path = Path::new(MODPROBE);
     let made = path.parent().map_or(Ok(()), |directory| system.create_directory(directory));
@@ -324,11 +325,11 @@ fn offer_modprobe(system: &mut dyn System, console: &mut Console) {
     }
 }
 
-/// The image's settings came in the initramfs; the second stage reads them from /run.
+/// Keeps the image's settings, which came in the initramfs: the second stage reads them from /run.
 fn keep_settings(system: &mut dyn System, console: &mut Console) {
     let (from, to) = (Path::new("/etc/rocbed/rocbed.toml"), Path::new(paths::IMAGE_SETTINGS));
     let made = to.parent().map_or(Ok(()), |directory| system.create_directory(directory));
-    // With its directory there, only an image without settings can be what is not found.
+    // The directory is there, so "not found" can only mean an image without settings.
     match made.and_then(|()| system.copy_file(from, to)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             console.say(&format!("keeping the image's settings: {error}; going on with the defaults"));

@@ -1,9 +1,9 @@
-//! What others keep on partitions, by its signature: enough to leave it alone.
+//! Recognizes file systems and other contents of partitions by their signatures: enough to leave them alone.
 
-/// Bytes from the start of a device that [`kind`] wants to see: btrfs has its superblock at 64 KiB.
+/// How many bytes [`kind`] needs from the start of a device: btrfs has its superblock at 64 KiB.
 pub const NEEDED: usize = 0x1_0048;
 
-/// Signatures and where they are (the same places that wipefs(8) knows).
+/// Signatures and their offsets (the same that wipefs(8) knows).
 const SIGNATURES: [(usize, &[u8], &str); 18] = [
     (0, b"LUKS\xba\xbe", "LUKS"),
     (0, b"XFSB", "XFS"),
@@ -29,7 +29,7 @@ const SIGNATURES: [(usize, &[u8], &str); 18] = [
 const BCACHEFS: (usize, [u8; 16]) =
     (4096 + 24, [0xc6, 0x85, 0x73, 0xf6, 0x66, 0xce, 0x90, 0xa9, 0xd9, 0x6a, 0x60, 0xcf, 0x80, 0x3d, 0xf7, 0xef]);
 
-/// What is there, in a word; `None` if it is nothing that is known.
+/// A short name for the content; `None` if it is not known.
 pub fn kind(start: &[u8]) -> Option<&'static str> {
     let is_at = |at: usize, magic: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(magic));
     if is_at(BCACHEFS.0, &BCACHEFS.1) {

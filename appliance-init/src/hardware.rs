@@ -1,6 +1,7 @@
-//! Devices once the root is there: drivers for what was there at the start, then for what comes; other people's disks
-//! read-only; GPUs for their groups; power buttons. In a thread of its own, and GPUs in another: a GPU's driver may take
-//! half a minute, or never come back, and network, disks and watchdog must not wait for it.
+//! Handles devices once the root is mounted: loads drivers for those that were there at the start, then for new ones;
+//! sets foreign disks read-only; gives GPUs to their groups; finds power buttons. It has a thread of its own, and
+//! GPUs have another: a GPU's driver may take half a minute, or never return, and network, disks and watchdog must
+//! not wait for it.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -19,35 +20,35 @@ use crate::uevent::{Event as Uevent, Events as _, KernelEvents};
 use appliance::block;
 use appliance::cmdline::CommandLine;
 
-/// Nobody listens to sound here, and some of its drivers are slow to give up.
+/// Modules that are never loaded: the appliance uses no sound, and some of its drivers are slow to give up.
 const UNUSED: [&str; 1] = ["kernel/sound/"];
 
-/// How nice the thread is once the agent can start (nice(2)).
+/// The thread's nice value once the agent can start (nice(2)).
 const LATER: i32 = 10;
 
-/// How long GPUs' drivers have before the machine goes on without. A driver that never comes back, or that died in the
-/// kernel and took its thread with it, says nothing.
+/// How long GPU drivers may take before the machine goes on without them. A driver that never returns, or that
+/// crashed in the kernel and took its thread with it, reports nothing.
 const GPU_PATIENCE: Duration = Duration::from_secs(180);
 
-/// What the thread has at hand.
+/// The state of the hardware thread.
 struct Hardware {
     drivers: Drivers,
     protector: Protector,
     buttons: PowerButtons,
     groups: String,
     events: Sender<Event>,
-    /// Whether the machine was told to end, for a disk that could be written to.
+    /// Whether the machine was told to end because of a writable foreign disk.
     refused: bool,
 }
 
-/// Starts the thread. `disk` is what the appliance was started from, if from a disk.
+/// Starts the thread. `disk` is the disk that the appliance was started from, if any.
 ///
 /// # Errors
 /// If the thread cannot be started; problems with single devices come as events.
 pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) -> std::io::Result<()> {
     let line = line.clone();
     thread::Builder::new().name("hardware".into()).spawn(move || {
-        // Without a GPU the agent need not wait for the index of thousands of modules to be read.
+        // Without a GPU the agent need not wait until the index of thousands of modules was read.
         let has_gpu = has_gpu(Path::new("/sys/bus/pci/devices"));
         if !has_gpu {
             if events.send(Event::GpuDriversLoaded).is_err() {
@@ -75,7 +76,7 @@ pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) ->
 impl Hardware {
     fn run(mut self) {
         self.drivers.defer(UNUSED);
-        // Listening first: what comes while the rest is looked at is not missed.
+        // Listens first, so that no event is missed while the existing devices are handled.
         let listening = KernelEvents::listen();
         self.settle();
         self.load_all(is_network);
@@ -107,8 +108,8 @@ impl Hardware {
         self.protect();
     }
 
-    /// Other people's disks, as soon as they show up. The machine does not go on with one that it might write to: the next
-    /// start stops at it, with the same words.
+    /// Protects foreign disks as soon as they show up. The machine does not go on with one that it might write to:
+    /// the next start stops at it, with the same message.
     fn protect(&mut self) {
         let mut list = || block::list(Path::new("/sys/class/block"));
         let failed = self.protector.insist(&mut list, Path::new("/dev"), &mut Linux);
@@ -137,12 +138,12 @@ impl Hardware {
                     return;
                 }
             }
-            // Events come in crowds; look around once they have gone by.
+            // Events come in bursts; handle them once the burst is over.
             wait = Duration::from_millis(20);
         }
     }
 
-    /// What has to be done for devices whatever they are.
+    /// Does what every change of devices requires.
     fn settle(&mut self) {
         let dev = Path::new("/dev");
         self.protect();
@@ -154,12 +155,12 @@ impl Hardware {
     }
 
     fn say(&self, text: String) {
-        // Nobody listens any more once the machine is going down.
+        // There is no receiver once the machine is going down.
         drop(self.events.send(Event::Said(text)));
     }
 }
 
-/// Loads the drivers of GPUs, in a thread of their own, and says when that is done or has taken too long.
+/// Loads the drivers of GPUs in a thread of their own, and reports when that is done or has taken too long.
 fn load_gpu_drivers(mut drivers: Drivers, groups: String, events: &Sender<Event>) -> std::io::Result<()> {
     let ((done, finished), say) = (channel(), events.clone());
     thread::Builder::new().name("gpu drivers".into()).spawn(move || {
@@ -179,7 +180,7 @@ fn load_gpu_drivers(mut drivers: Drivers, groups: String, events: &Sender<Event>
     Ok(())
 }
 
-/// Lets the agent start, whatever becomes of GPUs.
+/// Lets the agent start, even if GPU drivers fail.
 fn await_gpu_drivers(finished: &Receiver<()>, events: &Sender<Event>) {
     if finished.recv_timeout(GPU_PATIENCE) == Err(RecvTimeoutError::Timeout) {
         let text = format!(
@@ -191,7 +192,8 @@ fn await_gpu_drivers(finished: &Receiver<()>, events: &Sender<Event>) {
     drop(events.send(Event::GpuDriversLoaded));
 }
 
-/// Each device that is wanted, by its modalias. What is done for one may bring others: as long as there are new ones.
+/// Calls `act` for each device that is wanted, by its modalias. A driver may bring new devices: repeats as long as
+/// there are any.
 fn for_each_device(wanted: fn(&str) -> bool, mut act: impl FnMut(&str)) {
     let mut known = std::collections::BTreeSet::new();
     loop {
@@ -206,7 +208,7 @@ fn for_each_device(wanted: fn(&str) -> bool, mut act: impl FnMut(&str)) {
     }
 }
 
-/// Lets the agent start first: on a machine with one processor, what this thread does next takes longer.
+/// Lets the agent start first: on a machine with one processor, this thread's next steps would delay it.
 fn make_way(events: &Sender<Event>) {
     if let Err(error) = rustix::process::setpriority_process(None, LATER) {
         drop(events.send(Event::Said(format!("lowering a thread's priority: {error}"))));
@@ -230,12 +232,12 @@ fn is_gpu(alias: &str) -> bool {
     matches!(pci_class(alias), Some("03" | "12"))
 }
 
-/// Whether a device is none of those that have a thread of their own.
+/// Whether a device belongs to none of the kinds that have a thread of their own.
 fn is_other(alias: &str) -> bool {
     !is_gpu(alias)
 }
 
-/// Whether a device is a network card: base class 02, or virtio's device 1 (virtio 1.2, section 5).
+/// Whether a device is a network interface: base class 02, or virtio's device 1 (virtio 1.2, section 5).
 fn is_network(alias: &str) -> bool {
     pci_class(alias) == Some("02") || alias.starts_with("virtio:d00000001v")
 }

@@ -1,4 +1,4 @@
-//! The system calls that `rustix` has no safe call for.
+//! System calls for which `rustix` has no safe function.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -39,7 +39,7 @@ struct BlkpgArgument {
     data: *const BlkpgPartition,
 }
 
-/// Tells the kernel that a partition has another length, both in bytes; it may be in use.
+/// Tells the kernel a partition's new length; start and length are in bytes. The partition may be in use.
 pub(crate) fn resize_partition(disk: impl AsFd, number: u32, start: u64, size: u64) -> io::Result<()> {
     let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
     let partition = BlkpgPartition {
@@ -54,7 +54,7 @@ pub(crate) fn resize_partition(disk: impl AsFd, number: u32, start: u64, size: u
         length: c_int::try_from(size_of::<BlkpgPartition>()).map_err(invalid)?,
         data: &raw const partition,
     };
-    // SAFETY: `BLKPG` reads one argument, and through it one partition, both of which outlive the call; it keeps neither.
+    // SAFETY: `BLKPG` reads one argument and through it one partition; both outlive the call, and it keeps neither.
     let set = unsafe { rustix::ioctl::Setter::<BLKPG, BlkpgArgument>::new(argument) };
     // SAFETY: as above; other kinds of file answer ENOTTY.
     unsafe { rustix::ioctl::ioctl(disk, set) }.map_err(Into::into)
@@ -63,7 +63,7 @@ pub(crate) fn resize_partition(disk: impl AsFd, number: u32, start: u64, size: u
 /// `WDIOC_SETTIMEOUT` of `linux/watchdog.h`: `_IOWR('W', 6, int)`.
 const WDIOC_SETTIMEOUT: rustix::ioctl::Opcode = rustix::ioctl::opcode::read_write::<c_int>(b'W', 6);
 
-/// Tells a watchdog how many seconds it is to wait. Returns what it makes of that.
+/// Sets a watchdog's timeout in seconds. Returns the timeout that it really uses.
 pub(crate) fn set_watchdog_timeout(device: impl AsFd, seconds: i32) -> io::Result<i32> {
     let mut value: c_int = seconds;
     // SAFETY: `WDIOC_SETTIMEOUT` reads and writes one int through the pointer that Updater passes.
@@ -76,7 +76,7 @@ pub(crate) fn set_watchdog_timeout(device: impl AsFd, seconds: i32) -> io::Resul
 /// `SYSLOG_ACTION_CLEAR` of syslog(2).
 const SYSLOG_CLEAR: c_int = 5;
 
-/// Hides what is in the kernel's log so far from all who read it by syslog(2) without privileges.
+/// Hides the present content of the kernel's log from all who read it by syslog(2) without privileges.
 pub(crate) fn clear_kernel_log() -> io::Result<()> {
     // SAFETY: this action takes no buffer: the kernel looks neither at the pointer nor at the length.
     match unsafe { libc::klogctl(SYSLOG_CLEAR, std::ptr::null_mut(), 0) } {
@@ -85,7 +85,7 @@ pub(crate) fn clear_kernel_log() -> io::Result<()> {
     }
 }
 
-/// Sends a signal to every process that may be signalled, but not to PID 1 if that is who asks (kill(2) with -1).
+/// Sends a signal to every process that may be signalled, except to PID 1 if it is the caller (kill(2) with -1).
 pub(crate) fn signal_everyone(signal: i32) -> io::Result<()> {
     // SAFETY: kill takes two integers and touches no memory of ours.
     match unsafe { libc::kill(-1, signal) } {

@@ -24,7 +24,7 @@ use crate::system::{Ended, Ending, MountMode, Recipients, System};
 /// `MODULE_INIT_COMPRESSED_FILE` of linux/module.h.
 const MODULE_COMPRESSED: i32 = 4;
 
-/// How long drivers have to put their devices to rest before a restart.
+/// How long drivers have to shut down their devices before a restart.
 const RESTART_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The machine this runs on.
@@ -121,7 +121,7 @@ impl System for Linux {
     }
 
     fn has_children(&mut self) -> bool {
-        // WNOWAIT would be needed to ask without taking; an orphan's exit status is nobody's loss.
+        // WNOWAIT would be needed to ask without reaping; an orphan's exit status is not needed.
         !matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD))
     }
 
@@ -162,12 +162,12 @@ impl System for Linux {
     }
 }
 
-/// A restart first tells every driver to put its device to rest, and one whose GPU hangs may never come back. Then the
-/// kernel restarts without asking anybody (magic key `b`, kernel Documentation/admin-guide/sysrq.rst).
+/// A restart first tells every driver to shut down its device, and one whose GPU hangs may never return. Then the
+/// kernel restarts without that step (magic key `b`, kernel Documentation/admin-guide/sysrq.rst).
 fn insist_on_restart() {
     let insist = || {
         thread::sleep(RESTART_PATIENCE);
-        // Nothing is left that could be told of a failure; the watchdog is the last resort.
+        // A failure cannot be reported any more; the watchdog is the last resort.
         drop(std::fs::write("/proc/sysrq-trigger", "b"));
     };
     drop(thread::Builder::new().name("restart".into()).spawn(insist));

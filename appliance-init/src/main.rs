@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         std::process::exit(2);
     }
     let (mut system, mut console) = (Linux, Console::open());
-    // A panic would end PID 1 and with it the kernel, without a word of ours. There should be none.
+    // A panic would end PID 1 and with it the kernel, without a message from us. There should be none.
     std::panic::set_hook(Box::new(|info| {
         let error = Fatal::new(format!("internal error: {info}"), "report this as a bug of rocbed, with this text");
         show_and_reboot(&error, CommandLine::read().panic_timeout, &mut Linux, &mut Console::open());

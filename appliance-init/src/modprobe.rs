@@ -1,4 +1,4 @@
-//! Modules that the kernel itself asks for: it starts `/proc/sys/kernel/modprobe` as `modprobe -q -- NAME`
+//! Loads modules that the kernel itself asks for: it starts `/proc/sys/kernel/modprobe` as `modprobe -q -- NAME`
 //! (kernel Documentation/admin-guide/sysctl/kernel.rst), and the image has no modprobe.
 
 use std::ffi::OsStr;
@@ -8,12 +8,12 @@ use crate::drivers::Drivers;
 use crate::linux::Linux;
 use appliance::cmdline::CommandLine;
 
-/// Whether this process was started for that.
+/// Whether this process was started as modprobe.
 pub fn is_wanted(name: Option<&OsStr>) -> bool {
     name.and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == "modprobe")
 }
 
-/// Loads what is asked for; returns the exit status.
+/// Loads the module; returns the exit status.
 pub fn main(arguments: impl IntoIterator<Item = String>) -> i32 {
     let Some(name) = arguments.into_iter().find(|word| !word.starts_with('-')) else { return 2 };
     let release = rustix::system::uname().release().to_string_lossy().into_owned();

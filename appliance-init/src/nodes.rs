@@ -1,4 +1,4 @@
-//! Who may use the GPUs: their device nodes get groups and modes, as udev's rules would give them.
+//! Access to GPUs: sets groups and modes of their device nodes, as udev's rules would.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// Read and write for owner and group.
 const MODE: u32 = 0o660;
 
-/// Gives `/dev/kfd` and render nodes to the group `render`, cards to `video`, by the ids of this `/etc/group`. Returns
-/// what went wrong; a group that is not there is passed over, as is what has its group and mode already.
+/// Gives `/dev/kfd` and render nodes to the group `render`, cards to `video`, with the ids from this `/etc/group`.
+/// Returns the errors. Missing groups are skipped, as are nodes that have their group and mode already.
 pub fn hand_out(dev: &Path, groups: &str) -> Vec<String> {
     let mut problems = Vec::new();
     for (path, group) in nodes(dev) {
@@ -72,7 +72,7 @@ mod tests {
             fs::write(dev.path().join(name), "")?;
             fs::set_permissions(dev.path().join(name), fs::Permissions::from_mode(0o600))?;
         }
-        // The test's own group, so that it needs no rights.
+        // The test's own group, so that it needs no privileges.
         let own = fs::metadata(dev.path())?.gid();
         let groups = format!("root:x:0:\nrender:x:{own}:tester\nvideo:x:{own}:tester\n");
         assert!(hand_out(dev.path(), &groups).is_empty());

@@ -1,26 +1,27 @@
-//! [`Online`]: whether the network leads anywhere.
+//! [`Online`]: decides when the network can be used.
 //!
-//! A server's management controller offers a link over USB, with an address and without a gateway, long before the port
-//! that the cable is in has been let through by its switch. A closed lab's network may have no gateway either.
+//! A server's management controller offers an interface over USB, with an address and without a gateway, long before
+//! the switch lets traffic through on the port with the real cable. A closed lab's network may have no gateway
+//! either.
 
 use std::time::Duration;
 
 use network::Event;
 
-/// How long a better link than one without a gateway is waited for.
+/// How long an interface without a gateway waits for a better one.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Listens to the network until it can be used.
+/// Follows network events until the network can be used.
 #[derive(Debug, Default)]
 pub struct Online {
-    /// When the first link got an address.
+    /// When the first interface got an address.
     since: Option<Duration>,
     has_gateway: bool,
     told: bool,
 }
 
 impl Online {
-    /// Takes what the network says, at a time since the kernel's start.
+    /// Takes a network event; `now` is the time since the kernel's start.
     pub fn hear(&mut self, event: &Event, now: Duration) {
         if let Event::Configured { configuration, .. } = event {
             self.since.get_or_insert(now);
@@ -28,7 +29,7 @@ impl Online {
         }
     }
 
-    /// Whether it can be used from now on; true only once.
+    /// Whether the network can be used from now on; true only once.
     pub fn begins(&mut self, now: Duration) -> bool {
         let is_late = || self.since.is_some_and(|since| now.saturating_sub(since) >= GRACE);
         let begins = !self.told && (self.has_gateway || is_late());

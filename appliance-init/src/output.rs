@@ -1,7 +1,7 @@
-//! [`Output`]: a terminal that PID 1 can write to without ever being held by it.
+//! [`Output`]: a terminal that PID 1 can write to without ever blocking.
 //!
-//! A terminal takes nothing while it is stopped: Scroll Lock or Ctrl-S do that to a display, and a single byte of noise to
-//! a serial line that nobody is connected to. Whoever writes to it then waits, and PID 1 must not.
+//! A terminal takes nothing while it is stopped: Scroll Lock or Ctrl-S do that to a display, and a single byte of
+//! noise to an unconnected serial line. A program that writes to it then blocks, and PID 1 must not.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -11,29 +11,30 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// How long a terminal may take nothing. A slow serial line empties its buffer of 4 KiB in 0.4 s at 115,200 baud.
+/// Timeout for a terminal that takes nothing. A slow serial line empties its buffer of 4 KiB in 0.4 s at 115,200
+/// baud.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A console or a display.
 #[derive(Debug)]
 pub struct Output {
     file: File,
-    /// It took nothing the last time: it is not waited for until it does again.
+    /// Whether it took nothing the last time: then it is not waited for until it does again.
     stopped: bool,
 }
 
 impl Output {
-    /// Opens a terminal, which does not become this process's own.
+    /// Opens a terminal without making it this process's controlling terminal.
     ///
     /// # Errors
-    /// If it is not there or cannot be opened.
+    /// If it does not exist or cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = libc::O_NOCTTY | libc::O_NONBLOCK;
         let file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
         Ok(Self { file, stopped: false })
     }
 
-    /// Writes all of it, or as much as the terminal takes. What it does not take is lost, and nothing can be done.
+    /// Writes all bytes, or as many as the terminal takes. The rest is lost.
     pub fn write(&mut self, mut bytes: &[u8]) {
         let mut since = Instant::now();
         while !bytes.is_empty() {
@@ -53,7 +54,7 @@ impl Output {
         }
     }
 
-    /// Characters across and down, if the terminal knows.
+    /// Columns and rows, if the terminal knows them.
     pub fn size(&self) -> Option<(usize, usize)> {
         let size = rustix::termios::tcgetwinsize(&self.file).ok()?;
         (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
     use std::io::Read;
 
-    /// A terminal that nobody reads from: a pipe by name, read from only when asked.
+    /// A terminal without a reader: a named pipe that is read only on request.
     fn pipe() -> (tempfile::TempDir, File, Output) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("console");
@@ -85,7 +86,7 @@ mod tests {
         (directory, reader, output)
     }
 
-    /// What is in it now.
+    /// Its present content.
     fn read_all(reader: &mut File) -> Vec<u8> {
         let (mut all, mut part) = (Vec::new(), [0; 4096]);
         while let Ok(count @ 1..) = reader.read(&mut part) {

@@ -16,14 +16,14 @@ const KEY_POWER: u16 = 116;
 /// `struct input_event` on 64-bit machines: two times of 8 bytes, type, code, value.
 const EVENT: usize = 24;
 
-/// Listens to each device that has such a button, once.
+/// Listens to each device with a power button, once.
 #[derive(Debug, Default)]
 pub struct PowerButtons {
     known: BTreeSet<String>,
 }
 
 impl PowerButtons {
-    /// Begins to listen to new ones among the devices of `/sys/class/input`, whose files are in `/dev/input`.
+    /// Starts to listen to new devices with a power button in `/sys/class/input`, whose files are in `/dev/input`.
     pub fn look(&mut self, class: &Path, dev: &Path, events: &Sender<Event>) {
         let Ok(entries) = std::fs::read_dir(class) else { return };
         for entry in entries.flatten() {
@@ -32,7 +32,7 @@ impl PowerButtons {
                 continue;
             }
             let keys = std::fs::read_to_string(entry.path().join("device/capabilities/key")).unwrap_or_default();
-            // The node shows up a moment after the device does: then the next look finds it.
+            // The node shows up a moment after the device: then the next call finds it.
             let Some(file) = has_key(&keys, KEY_POWER).then(|| File::open(dev.join(&name)).ok()).flatten() else {
                 continue;
             };
@@ -64,7 +64,7 @@ fn is_press(event: &[u8; EVENT]) -> bool {
         && i32::from_ne_bytes([v0, v1, v2, v3]) == 1
 }
 
-/// Whether a bitmap as sysfs writes it, words of 64 bits in hexadecimal digits with the highest first, has a bit.
+/// Whether a bitmap in sysfs's format has a bit set: words of 64 bits in hexadecimal digits, the highest first.
 fn has_key(bitmap: &str, key: u16) -> bool {
     let words: Vec<_> = bitmap.split_ascii_whitespace().rev().collect();
     let word = words.get(usize::from(key / 64)).and_then(|word| u64::from_str_radix(word, 16).ok());

@@ -1,4 +1,4 @@
-//! Disks that are not ours: set read-only before anybody could write to them.
+//! Protects foreign disks: sets them read-only before anything could write to them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use crate::system::System;
 use appliance::block::BlockDevice;
 
-/// How often a device is tried that cannot be set read-only, before nothing goes on.
+/// How often setting a device read-only is tried before the machine stops.
 const TRIES: u32 = 5;
 
-/// How long to wait between two tries.
+/// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Sets block devices read-only as they show up.
@@ -47,16 +47,16 @@ impl fmt::Display for Unprotected {
 pub const ADVICE: &str = "take this disk out of the machine or off its controller; nothing has been written to it";
 
 impl Protector {
-    /// For an appliance that was started from a disk: that disk was dealt with already, and its other partitions may be
-    /// written to.
+    /// A protector that leaves one disk alone: the disk that the appliance was started from was handled already, and
+    /// its other partitions may be written to.
     pub fn sparing(disk: Option<String>) -> Self {
         Self { done: BTreeSet::new(), ours: disk }
     }
 
-    /// Sets every device read-only that is new, or where that failed before. Returns those where it failed.
+    /// Sets every device read-only that is new, or that failed before. Returns the devices that failed.
     pub fn protect(&mut self, devices: &[BlockDevice], dev: &Path, system: &mut dyn System) -> Vec<Unprotected> {
         let mut failed = Vec::new();
-        // A name that is gone may come back as another disk.
+        // A name that is gone may come back for another disk.
         self.done.retain(|name| devices.iter().any(|device| device.name == *name));
         for device in devices {
             let ours = self.ours.as_ref().is_some_and(|disk| device.is_on(disk));
@@ -67,7 +67,7 @@ impl Protector {
                 Ok(()) => {
                     self.done.insert(device.name.clone());
                 }
-                // An empty drive, or one that has just gone: nobody can write to it. Tried again when it is back.
+                // An empty drive, or one that has just gone: it cannot be written to. Tried again when it is back.
                 Err(error) if is_absent(&error) => {}
                 Err(error) => failed.push(Unprotected { device: device.clone(), error: error.to_string() }),
             }
@@ -75,7 +75,8 @@ impl Protector {
         failed
     }
 
-    /// The same, several times if need be. What is returned cannot be protected: whoever calls goes no further.
+    /// The same, several times if necessary. Devices that are returned cannot be protected: the caller must not go
+    /// on.
     pub fn insist(
         &mut self,
         list: &mut dyn FnMut() -> Vec<BlockDevice>,
@@ -93,8 +94,8 @@ impl Protector {
         failed
     }
 
-    /// The disk that we started from may be written to later, for its data partition; its root partition stays
-    /// read-only. Returns what went wrong.
+    /// Makes the disk that we started from writable, for its data partition; its root partition stays read-only.
+    /// Returns the errors.
     pub fn release(root: &BlockDevice, devices: &[BlockDevice], dev: &Path, system: &mut dyn System) -> Vec<String> {
         let Some(disk) = &root.disk else { return Vec::new() };
         let ours = devices.iter().filter(|device| device.is_on(disk) && device.name != root.name);
@@ -107,7 +108,7 @@ impl Protector {
     }
 }
 
-/// Whether there is nothing that could be opened (open(2)).
+/// Whether the error says that there is no device or medium (open(2)).
 fn is_absent(error: &io::Error) -> bool {
     let absent = [Errno::NOMEDIUM, Errno::NODEV, Errno::NXIO, Errno::NOENT].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| absent.contains(&code))
@@ -154,7 +155,7 @@ mod tests {
         assert!(failed[0].is_on("sdb") && !failed[0].is_on("sda"));
         let tries = |system: &Recording, disk: &str| system.calls.iter().filter(|call| call.ends_with(disk)).count();
         assert_eq!((tries(&system, "/dev/sda"), tries(&system, "/dev/sdb")), (1, 5));
-        // It was not given up.
+        // It is still tried.
         system.fails.clear();
         assert!(protector.insist(&mut || list(&class), dev, &mut system).is_empty());
         assert_eq!((tries(&system, "/dev/sda"), tries(&system, "/dev/sdb")), (1, 6));

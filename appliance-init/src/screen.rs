@@ -1,4 +1,5 @@
-//! The status screen of a display: redrawn from [`State`] when something has changed. Serial consoles get lines instead.
+//! The status screen of a display: redrawn from [`State`] when something has changed. Serial consoles get lines
+//! instead.
 
 use std::time::{Duration, Instant};
 
@@ -7,15 +8,15 @@ use protocol::Verdict;
 use crate::output::Output;
 use crate::state::State;
 
-/// More often than this nobody can read.
+/// The shortest time between two updates.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Where drawing begins, on a display without its cursor (`console_codes(4)`).
+/// Hides the cursor and moves it to the top left, where drawing begins (`console_codes(4)`).
 const HOME: &str = "\x1b[?25l\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K\r\n";
 const CLEAR_BELOW: &str = "\x1b[J";
 
-/// The displays of the machine.
+/// The machine's displays.
 #[derive(Debug)]
 pub struct Screen {
     outputs: Vec<Output>,
@@ -24,12 +25,12 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// On these virtual terminals; none is fine.
+    /// A screen on these virtual terminals; there may be none.
     pub fn new(outputs: Vec<Output>) -> Self {
         Self { outputs, shown: String::new(), drawn: None }
     }
 
-    /// Draws what has changed, but not too often. Returns whether there is something left to draw.
+    /// Draws the changes, but not too often. Returns whether something is left to draw.
     pub fn draw(&mut self, state: &State) -> bool {
         if self.outputs.is_empty() {
             return false;
@@ -51,7 +52,7 @@ impl Screen {
     }
 }
 
-/// A line and how it is to stand out (SGR, ECMA-48 8.3.117).
+/// A line and its highlighting (SGR, ECMA-48 8.3.117).
 struct Line {
     text: String,
     style: &'static str,
@@ -125,7 +126,7 @@ fn colour(verdict: Verdict) -> &'static str {
     }
 }
 
-/// What is written to the display. What comes from outside must not be able to move its cursor.
+/// The bytes for the display. Text from outside must not be able to move the cursor.
 fn frame(lines: &[Line], width: usize) -> String {
     let mut text = HOME.to_owned();
     for line in lines {

@@ -1,4 +1,4 @@
-//! On the real root: prepares the system, starts everything else, and becomes the loop that takes events.
+//! The second stage, on the real root: prepares the system, starts everything else, and runs the event loop.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -25,7 +25,7 @@ use appliance::report::Report;
 use appliance::settings::Settings;
 use appliance::{memory, paths};
 
-/// What is mounted on the root besides what came from the first stage.
+/// File systems that are mounted in addition to those of the first stage.
 const MOUNTS: [(&str, &str, &str, &str); 4] = [
     ("devpts", "/dev/pts", "devpts", "mode=620,ptmxmode=666,gid=5"),
     ("tmpfs", "/dev/shm", "tmpfs", "mode=1777"),
@@ -33,7 +33,7 @@ const MOUNTS: [(&str, &str, &str, &str); 4] = [
     ("cgroup2", "/sys/fs/cgroup", "cgroup2", ""),
 ];
 
-/// What programs expect in /dev and devtmpfs does not bring (fd(4), `stdin(4)`).
+/// Links that programs expect in /dev and devtmpfs does not have (fd(4), `stdin(4)`).
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "/dev/fd"),
     ("/proc/self/fd/0", "/dev/stdin"),
@@ -42,7 +42,7 @@ const LINKS: [(&str, &str); 5] = [
     (paths::PROGRAM, paths::MODPROBE),
 ];
 
-/// Settings of the kernel (kernel Documentation/admin-guide/sysctl/kernel.rst).
+/// Kernel settings (kernel Documentation/admin-guide/sysctl/kernel.rst).
 const SYSCTLS: [(&str, &str); 2] = [
     ("/proc/sys/kernel/modprobe", paths::MODPROBE),
     // Ctrl-Alt-Delete comes to us as SIGINT instead of an immediate restart.
@@ -52,7 +52,7 @@ const SYSCTLS: [(&str, &str); 2] = [
 /// Whether only privileged processes may read the kernel's log.
 const LOG_RESTRICTED: &str = "/proc/sys/kernel/dmesg_restrict";
 
-/// Runs the appliance; comes back only with an error.
+/// Runs the appliance; returns only with an error.
 pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible, Fatal> {
     let line = CommandLine::read();
     let (sender, events) = channel();
@@ -77,7 +77,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
         console.say(problem);
     }
     problems.extend(no_data);
-    // Until the network gives a better one.
+    // Until the network provides a better one.
     let name = settings.name.as_deref().unwrap_or("rocbed");
     if let Err(error) = system.write_file(Path::new("/proc/sys/kernel/hostname"), name) {
         console.say(&format!("setting the host name to {name}: {error}"));
@@ -101,7 +101,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     }
 }
 
-/// Mounts and kernel settings. None of them is worth not starting for; returns what went wrong.
+/// Sets up mounts and kernel settings. The appliance can start without any of them; returns the errors.
 fn prepare(system: &mut dyn System, line: &CommandLine) -> Vec<String> {
     let mut problems = Vec::new();
     for (source, target, kind, options) in MOUNTS {
@@ -130,9 +130,9 @@ fn prepare(system: &mut dyn System, line: &CommandLine) -> Vec<String> {
     problems
 }
 
-/// Lets tests read the kernel's log, where faults of the GPU are. The kernel has written its command line to it, with a
-/// join token if there is one: that part is hidden before, or nobody may read anything. Testbeds read by syslog(2) only;
-/// they have no `/dev/kmsg`, to which hiding makes no difference, and cannot make one.
+/// Lets tests read the kernel's log, which has the faults of the GPU. The kernel has logged its command line, perhaps
+/// with a join token: that part is hidden first, or else reading stays forbidden. Testbeds read by syslog(2) only;
+/// they have no `/dev/kmsg`, which hiding does not affect, and cannot make one.
 fn open_log(system: &mut dyn System, line: &CommandLine) -> Result<(), String> {
     let set = |system: &mut dyn System, value: &str| {
         let result = system.write_file(Path::new(LOG_RESTRICTED), value);
@@ -165,12 +165,12 @@ fn read_stick(disk: &str, line: &CommandLine, system: &mut dyn System) -> Vec<St
     }
 }
 
-/// Makes the directory for results that outlive a restart. Returns what people should know that is wrong with it.
+/// Prepares the directory for results that survive a restart. Returns a problem for people, if there is one.
 fn prepare_data(disk: Option<&str>, system: &mut dyn System, console: &mut Console) -> Option<String> {
     let devices = || block::list(Path::new("/sys/class/block"));
     let problem = match disk {
         Some(disk) => {
-            // Written by the first stage, if the firmware has told.
+            // Written by the first stage, if the firmware told it.
             let started = std::fs::read_to_string(start_disk::FILE).ok();
             let started = started.as_deref().map(str::trim_end);
             data::prepare(disk, started, &devices(), Path::new("/dev"), system, &mut |text| console.say(text)).err()?
@@ -189,7 +189,8 @@ fn prepare_data(disk: Option<&str>, system: &mut dyn System, console: &mut Conso
     disk.map(|_| text)
 }
 
-/// Brings the network up in threads of its own. Without one the appliance can still do what it was given by other means.
+/// Brings the network up in threads of its own. Without a network the appliance can still run jobs that it got by
+/// other means.
 fn start_network(settings: &Settings, events: Sender<Event>, console: &mut Console) -> Option<network::Network> {
     let (mut wanted, problems) = netroot::network_settings(settings);
     for problem in problems {
@@ -198,7 +199,7 @@ fn start_network(settings: &Settings, events: Sender<Event>, console: &mut Conso
     wanted.before = netroot::addresses::read(Path::new(paths::NETROOT_ADDRESSES));
     let started = network::Network::start(wanted).map_err(|error| error.to_string()).and_then(|(network, from)| {
         let pass_on = move || {
-            // As long as somebody takes them.
+            // Until the receiver is gone.
             let _all = from.iter().all(|event| events.send(Event::Network(event)).is_ok());
         };
         let thread = thread::Builder::new().name("network events".into()).spawn(pass_on);
@@ -207,7 +208,7 @@ fn start_network(settings: &Settings, events: Sender<Event>, console: &mut Conso
     started.map_err(|error| console.say(&format!("starting the network: {error}"))).ok()
 }
 
-/// Takes events until the machine is to end.
+/// Handles events until the machine is to end.
 fn follow(
     supervisor: &mut Supervisor,
     events: &Receiver<Event>,
@@ -239,7 +240,7 @@ fn follow(
                 let agent_starts = matches!(event, Event::GpuDriversLoaded);
                 let ending = supervisor.handle(event);
                 if agent_starts {
-                    // Reading takes a moment, which the agent uses to start.
+                    // Reading takes a moment, in which the agent starts.
                     supervisor.introduce(&about::lines()?);
                     if let Some(why_not) = shell::keep(settings, sender.clone()) {
                         supervisor.say(&why_not);

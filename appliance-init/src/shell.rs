@@ -1,4 +1,4 @@
-//! A root shell at the console, for whoever debugs an image: only where the recipe allows it and somebody asks for it.
+//! A root shell at the console, to debug an image: only if the recipe allows it and the settings ask for it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use crate::events::Event;
 use appliance::settings::Settings;
 
-/// Between one shell's end and the next one's start.
+/// The pause between the end of one shell and the start of the next.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps a shell on the first serial console, or the second display if there is none. Says why not, if it was asked for
-/// and may not be had.
+/// Keeps a shell running on the first serial console, or on the second display if there is none. Returns the reason
+/// if it was asked for but is not allowed.
 pub fn keep(settings: &Settings, events: Sender<Event>) -> Option<String> {
     if !settings.shell {
         return None;
@@ -30,7 +30,7 @@ pub fn keep(settings: &Settings, events: Sender<Event>) -> Option<String> {
     let keep = move || {
         loop {
             match start(&terminal) {
-                // PID 1 may have taken the exit status already; both mean that it has ended.
+                // PID 1 may have reaped it already; both mean that it has ended.
                 Ok(mut child) => drop(child.wait()),
                 Err(error) => {
                     drop(events.send(Event::Said(format!("shell on {}: {error}", terminal.display()))));
@@ -48,7 +48,7 @@ fn terminal(active: &str) -> PathBuf {
     Path::new("/dev").join(serial.unwrap_or("tty2"))
 }
 
-/// In a session of its own, so that Ctrl-C is the shell's.
+/// Starts the shell in a session of its own, so that it gets Ctrl-C.
 fn start(terminal: &Path) -> io::Result<Child> {
     let open = || -> io::Result<File> { OpenOptions::new().read(true).write(true).open(terminal) };
     Command::new("/usr/bin/setsid")

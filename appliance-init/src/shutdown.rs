@@ -1,4 +1,4 @@
-//! The machine's orderly end: processes, mounts, memory, power.
+//! Shuts the machine down in order: processes, mounts, memory, power.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use crate::system::{Ending, Recipients, System};
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 
-/// How long processes have after SIGTERM, and after SIGKILL (a driver may hold one for ever).
+/// Timeouts after SIGTERM and after SIGKILL (a driver may block a process for ever).
 const PATIENCE: [(i32, Duration); 2] = [(SIGTERM, Duration::from_secs(5)), (SIGKILL, Duration::from_secs(3))];
 
-/// How often is looked whether they are gone.
+/// How often to check whether they are gone.
 const STEP: Duration = Duration::from_millis(50);
 
-/// File systems without anything that could be lost.
+/// File systems without data that could be lost.
 const VIRTUAL: [&str; 13] = [
     "proc",
     "sysfs",
@@ -32,11 +32,11 @@ const VIRTUAL: [&str; 13] = [
     "rootfs",
 ];
 
-/// Ends everything, then the machine. Comes back only if the kernel refuses.
+/// Ends everything, then the machine. Returns only if the kernel refuses.
 pub fn end(how: Ending, mounts: &str, system: &mut dyn System, console: &mut Console) -> std::io::Result<()> {
     end_processes(system, console);
     for target in real_mounts(mounts) {
-        // What is still in use cannot lose anything after this either.
+        // After this a file system that is still in use cannot lose data either.
         let result = system.remount_read_only(&target).and_then(|()| system.unmount(&target));
         if let Err(error) = result {
             console.say(&format!("unmounting {}: {error}", target.display()));
@@ -67,7 +67,7 @@ fn end_processes(system: &mut dyn System, console: &mut Console) {
     console.say("some processes could not be ended; a driver holds them");
 }
 
-/// Where file systems that are kept somewhere are mounted, the last one first, by `/proc/self/mounts` (`fstab(5)`).
+/// Mount points of file systems with storage behind them, the last one first, from `/proc/self/mounts` (`fstab(5)`).
 fn real_mounts(mounts: &str) -> Vec<PathBuf> {
     let real = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ');
@@ -79,7 +79,7 @@ fn real_mounts(mounts: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Blanks in paths are written `\040` there.
+/// Decodes a path: blanks are written `\040` there.
 fn unescape(path: &str) -> String {
     path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }

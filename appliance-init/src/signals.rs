@@ -1,5 +1,5 @@
-//! Signals to PID 1, as events. The kernel drops what PID 1 has no handler for, SIGKILL included, so that before this
-//! is listening nothing happens at all.
+//! Turns signals to PID 1 into events. The kernel drops signals for which PID 1 has no handler, even SIGKILL, so
+//! before this listens they have no effect.
 
 use std::io;
 use std::sync::mpsc::Sender;
@@ -14,10 +14,10 @@ use crate::system::Ending;
 /// signal(7) on x86; the crate does not name it.
 const SIGPWR: i32 = 30;
 
-/// Begins to listen.
+/// Starts to listen.
 ///
 /// # Errors
-/// If a handler cannot be installed or the thread not started.
+/// If a handler cannot be installed or the thread cannot be started.
 pub fn listen(events: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGCHLD, SIGINT, SIGPWR, SIGTERM])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
@@ -30,7 +30,7 @@ pub fn listen(events: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-/// What a signal asks for. SIGINT is what the kernel sends for Ctrl-Alt-Delete; SIGPWR says that the power is failing.
+/// The event for a signal. The kernel sends SIGINT for Ctrl-Alt-Delete; SIGPWR says that the power is failing.
 fn meaning(signal: i32) -> Event {
     match signal {
         SIGINT => Event::End(Ending::Restart, "Ctrl-Alt-Delete, or SIGINT".into()),

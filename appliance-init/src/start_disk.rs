@@ -1,5 +1,6 @@
-//! Which of several disks with one image the firmware started: the program that it starts from the EFI system partition,
-//! systemd-stub, leaves the partition's GUID in a variable (systemd's Boot Loader Interface, `LoaderDevicePartUUID`).
+//! Finds out which of several disks with the same image the firmware started: systemd-stub, the program that it
+//! starts from the EFI system partition, stores the partition's GUID in a variable (systemd's Boot Loader Interface,
+//! `LoaderDevicePartUUID`).
 
 use std::io;
 use std::path::Path;
@@ -9,24 +10,24 @@ use crate::drivers::Drivers;
 use crate::system::{MountMode, System};
 use appliance::block::BlockDevice;
 
-/// Where the firmware's variables are mounted, read-only, while this one is read.
+/// Mount point of the firmware's variables, which are mounted read-only while this one is read.
 const VARIABLES: &str = "/run/rocbed/efivars";
 
 /// The variable, with its vendor's GUID, as efivarfs names it.
 const VARIABLE: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
-/// Is there under UEFI.
+/// This directory exists under UEFI.
 const FIRMWARE: &str = "/sys/firmware/efi";
 
-/// Keeps the GUID for the second stage.
+/// The file with the GUID for the second stage.
 pub const FILE: &str = "/run/rocbed/start-partition";
 
-/// How long the disk that was started may take to show up, when its image is found on another one already. It was there
-/// when the firmware read it; some sticks take seconds to come back.
+/// How long to wait for the disk that was started, when its image is already found on another one. It was there when
+/// the firmware read it; some sticks take seconds to come back.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 
-/// The partition that the machine was started from, as the firmware tells; `None` where nobody does. What goes wrong is
-/// returned in words: with one image there is nothing to be told apart.
+/// The partition that the machine was started from, if the firmware tells. Errors are returned as text and are not
+/// fatal: with only one disk that has the image there is no doubt.
 pub fn ask(drivers: &mut Drivers, system: &mut dyn System) -> Result<Option<String>, String> {
     if !Path::new(FIRMWARE).exists() {
         return Ok(None);
@@ -52,8 +53,8 @@ pub fn ask(drivers: &mut Drivers, system: &mut dyn System) -> Result<Option<Stri
     }
 }
 
-/// The variable's GUID in lower case. It comes with four bytes of attributes (the kernel's documentation of efivarfs), and
-/// is text in UTF-16 with a NUL at its end.
+/// The variable's GUID in lower case. The variable begins with four bytes of attributes (the kernel's documentation
+/// of efivarfs), and is text in UTF-16 with a NUL at its end.
 fn parse(bytes: &[u8]) -> Option<String> {
     let (units, _) = bytes.get(4..)?.as_chunks::<2>();
     let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
@@ -69,8 +70,8 @@ pub fn disk_of<'a>(id: &str, devices: &'a [BlockDevice]) -> Option<&'a str> {
     if found.next().is_some() { None } else { disk }
 }
 
-/// Which of these roots is the one to take, `None` for none yet: that of the disk that was started, if the firmware has told
-/// which that is and it has such a root; another one once that was waited for.
+/// Chooses one of these roots, `None` for none yet: the one on the disk that was started, if the firmware has told
+/// which disk that is and it has such a root; another one after the time to wait is over.
 pub fn choose<'a>(
     candidates: &[&'a BlockDevice],
     started: Option<&str>,
@@ -131,7 +132,7 @@ mod tests {
         // Not there yet, or a partition of a disk without our root: the first one after a while.
         assert_eq!(name(Some("e2"), &devices[..2], 0), None);
         assert_eq!(name(Some("elsewhere"), &devices, PATIENCE.as_secs()).as_deref(), Some("sda2"));
-        // Copied byte by byte: nothing tells them apart.
+        // Copied byte by byte: they cannot be distinguished.
         let copies = [part("sda1", "sda", "e1"), devices[1].clone(), part("sdb1", "sdb", "e1"), devices[3].clone()];
         assert_eq!(disk_of("e1", &copies), None);
         assert_eq!(name(Some("e1"), &copies, 0).as_deref(), Some("sda2"));

@@ -1,4 +1,4 @@
-//! [`State`]: what people at the machine want to know, gathered from events.
+//! [`State`]: the state that is shown to people at the machine, gathered from events.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,38 +7,38 @@ use protocol::Verdict;
 
 use appliance::report::Report;
 
-/// So many results and problems are kept; the screen shows fewer.
+/// The number of results and problems that are kept; the screen shows fewer.
 const KEPT: usize = 50;
 
-/// What is known.
+/// The state to show.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Kernel and memory, a line.
+    /// Kernel and memory, one line.
     pub machine: String,
     /// The machine's name.
     pub name: String,
-    /// Each link and what it has.
+    /// Each interface and its configuration.
     pub links: BTreeMap<String, String>,
-    /// What came of setting the clock; empty until then.
+    /// The result of setting the clock; empty until then.
     pub clock: String,
-    /// The GPUs, a line each; `None` until the agent has looked.
+    /// The GPUs, one line each; `None` until the agent has looked for them.
     pub gpus: Option<Vec<String>>,
-    /// Where jobs come from.
+    /// The job source.
     pub source: String,
-    /// The job that runs.
+    /// The running job.
     pub job: Option<String>,
-    /// What it is at, or why nothing runs.
+    /// The phase of the job, or the reason why none runs.
     pub phase: String,
-    /// Jobs that have ended, the last one first.
+    /// Jobs that have ended, latest first.
     pub results: VecDeque<(String, Verdict, String)>,
-    /// What lasts: the hub, results that wait, the machine's health; and whether it is bad.
+    /// Lasting conditions, such as the hub, undelivered results or the machine's health, and whether each is bad.
     pub conditions: BTreeMap<String, (String, bool)>,
-    /// What is wrong, the last first.
+    /// Problems, latest first.
     pub problems: VecDeque<String>,
 }
 
 impl State {
-    /// Takes what the network says.
+    /// Takes a network event.
     pub fn network(&mut self, event: &NetworkEvent) {
         let mut set = |link: &str, text: String| drop(self.links.insert(link.to_owned(), text));
         match event {
@@ -58,7 +58,7 @@ impl State {
         }
     }
 
-    /// Takes what the agent says.
+    /// Takes a report from the agent.
     pub fn report(&mut self, report: &Report) {
         match report {
             Report::Ready { gpus, source } => {
@@ -90,7 +90,7 @@ impl State {
         }
     }
 
-    /// Something is wrong.
+    /// Adds a problem.
     pub fn problem(&mut self, text: String) {
         push(&mut self.problems, text);
     }

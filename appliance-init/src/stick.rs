@@ -1,5 +1,5 @@
-//! What people put on the stick: `rocbed.toml`, its own settings, and `jobs.toml`, jobs for it, on the EFI system
-//! partition of the disk that the root is on.
+//! Reads the files that people put on the stick: `rocbed.toml`, its settings, and `jobs.toml`, its jobs, on the EFI
+//! system partition of the disk that the root is on.
 
 use std::io;
 use std::path::Path;
@@ -9,10 +9,10 @@ use crate::system::{MountMode, System};
 use appliance::block::BlockDevice;
 use appliance::paths::{self, ESP, JOB_LIST};
 
-/// What Debian's kernel wants for FAT's names; it asks for them by starting modprobe, which comes too late.
+/// Modules that Debian's kernel needs for FAT's names; it asks for them by starting modprobe, which comes too late.
 const MODULES: [&str; 3] = ["vfat", "nls_cp437", "nls_ascii"];
 
-/// Our partitions, by the names that `rocbed build` gives them.
+/// Name of the EFI system partition, as `rocbed build` sets it.
 const LABEL: &str = "rocbed-esp";
 
 /// The disk that the root is on: the source of the mount at this directory in `/proc/self/mountinfo`
@@ -32,8 +32,8 @@ pub fn settings_partition<'a>(disk: &str, devices: &'a [BlockDevice]) -> Option<
     devices.iter().filter(ours).find(|device| device.part_label.as_deref() == Some(LABEL))
 }
 
-/// Copies `rocbed.toml` from the partition to where [`settings::Settings::of_this_machine`] reads it. Returns what went
-/// wrong; no such file is fine.
+/// Copies `rocbed.toml` from the partition to where [`settings::Settings::of_this_machine`] reads it. Returns the
+/// errors; a missing file is fine.
 pub fn keep_settings(partition: &BlockDevice, drivers: &mut Drivers, system: &mut dyn System) -> Vec<String> {
     let mut problems: Vec<_> = MODULES.iter().flat_map(|name| drivers.load(name, system)).collect();
     let (device, target) = (format!("/dev/{}", partition.name), Path::new(ESP));
@@ -49,7 +49,7 @@ pub fn keep_settings(partition: &BlockDevice, drivers: &mut Drivers, system: &mu
         }
         _ => {}
     }
-    // Source trees may lie beside the list.
+    // Source trees may be beside the list.
     if target.join(JOB_LIST).exists() {
         return problems;
     }

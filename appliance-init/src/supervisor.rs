@@ -1,4 +1,4 @@
-//! [`Supervisor`]: PID 1 once the root is there. Takes events one at a time and decides.
+//! [`Supervisor`]: the decisions of PID 1 once the root is mounted. Handles events one at a time.
 
 use std::io;
 use std::time::Duration;
@@ -13,30 +13,30 @@ use appliance::report::Report;
 
 const SIGTERM: i32 = 15;
 
-/// How long the agent has, after SIGTERM, to collect what its job has left and to deliver it.
+/// Timeout for the agent, after SIGTERM, to collect and deliver what its job has left.
 const AGENT_PATIENCE: Duration = Duration::from_secs(30);
 
-/// An agent that keeps failing is started less and less often.
+/// The longest pause before a failing agent is started again; pauses grow.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Starts the agent.
 pub trait StartAgent {
-    /// Returns its process id.
+    /// Starts it and returns its process id.
     fn start(&mut self) -> io::Result<i32>;
 }
 
-/// Where the agent is.
+/// The state of the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Agent {
-    /// It waits for drivers.
+    /// It is not started yet: it waits for drivers.
     NotYet,
     /// It runs.
     Running(i32),
-    /// It ended, or could not be started, and is started again at this time since the kernel's start.
+    /// It ended, or could not be started. It is started again at this time since the kernel's start.
     Pause(Duration),
 }
 
-/// PID 1's decisions.
+/// Makes PID 1's decisions.
 pub struct Supervisor<'a> {
     system: &'a mut dyn System,
     console: &'a mut Console,
@@ -46,12 +46,12 @@ pub struct Supervisor<'a> {
     agent: Agent,
     failures: u32,
     ending: Option<(Ending, Duration)>,
-    /// What people at the machine are shown.
+    /// The state that people at the machine are shown.
     pub state: State,
 }
 
 impl<'a> Supervisor<'a> {
-    /// Nothing has happened yet.
+    /// A supervisor in the initial state.
     pub fn new(
         system: &'a mut dyn System,
         console: &'a mut Console,
@@ -62,17 +62,17 @@ impl<'a> Supervisor<'a> {
         Self { system, console, screen, start_agent, watchdog: None, agent, failures: 0, ending: None, state }
     }
 
-    /// From now on this is fed at every [`Self::tick`].
+    /// Feeds this watchdog at every [`Self::tick`] from now on.
     pub fn set_watchdog(&mut self, watchdog: Box<dyn Watchdog>) {
         self.watchdog = Some(watchdog);
     }
 
-    /// Since the kernel's start.
+    /// Time since the kernel's start.
     pub fn uptime(&mut self) -> Duration {
         self.system.uptime()
     }
 
-    /// Takes an event. Returns how the machine is to end once it is to end now.
+    /// Handles an event. Returns how the machine is to end, once it is to end now.
     pub fn handle(&mut self, event: Event) -> Option<Ending> {
         match event {
             Event::End(how, why) => return self.begin_end(how, &why),
@@ -104,8 +104,8 @@ impl<'a> Supervisor<'a> {
         self.end_if_alone()
     }
 
-    /// Does what is due, whether or not something happened. Returns as [`Self::handle`], and in how long there is
-    /// something due again.
+    /// Does what is due, with or without an event. Returns the same as [`Self::handle`], and the time until something
+    /// is due again.
     pub fn tick(&mut self) -> (Option<Ending>, Duration) {
         if let Some(watchdog) = self.watchdog.as_mut()
             && let Err(error) = watchdog.feed()
@@ -149,7 +149,7 @@ impl<'a> Supervisor<'a> {
         self.end_if_alone()
     }
 
-    /// Nobody has to be waited for.
+    /// Returns the ending if there is no process left to wait for.
     fn end_if_alone(&self) -> Option<Ending> {
         let alone = !matches!(self.agent, Agent::Running(_));
         self.ending.filter(|_| alone).map(|(how, _)| how)
@@ -212,7 +212,7 @@ impl<'a> Supervisor<'a> {
         self.end_if_alone()
     }
 
-    /// Says what this machine is.
+    /// Shows what this machine is.
     pub fn introduce(&mut self, lines: &[String]) {
         for line in lines {
             self.console.say(line);
@@ -220,12 +220,12 @@ impl<'a> Supervisor<'a> {
         self.state.machine = lines.join(", ");
     }
 
-    /// Says something to people, that changes nothing.
+    /// Shows a message to people, without any effect.
     pub fn say(&mut self, text: &str) {
         self.console.say(text);
     }
 
-    /// Says that something is wrong, and remembers it.
+    /// Shows a problem, and remembers it.
     pub fn problem(&mut self, text: String) {
         self.console.say(&text);
         self.state.problem(text);

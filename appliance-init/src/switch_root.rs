@@ -1,4 +1,4 @@
-//! Leaving the initramfs for the real root.
+//! Switches from the initramfs to the real root.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use crate::fatal::Fatal;
 use crate::system::System;
 use appliance::paths::PROGRAM;
 
-/// `RAMFS_MAGIC` and `TMPFS_MAGIC` of linux/magic.h: what an initramfs can be.
+/// `RAMFS_MAGIC` and `TMPFS_MAGIC` of linux/magic.h: the file systems that an initramfs can be.
 const IN_MEMORY: [u64; 2] = [0x8584_58f6, 0x0102_1994];
 
 /// Moves the kernel's file systems into the new root, frees the initramfs, makes the new root `/` and runs the second
@@ -33,8 +33,8 @@ pub fn switch_root(new_root: &Path, system: &mut dyn System) -> Result<std::conv
     Err(failed(format!("starting {PROGRAM}"))(error))
 }
 
-/// Deletes everything below a directory that is on the same file system, but the file `spared`. Refuses if that is not in
-/// memory: then this is no initramfs, and somebody's files.
+/// Deletes everything below a directory that is on the same file system, except the file `spared`. Refuses if the
+/// file system is not in memory: then it is not an initramfs, and the files belong to the machine's owner.
 pub fn delete_initramfs(root: &Path, spared: &Path) -> io::Result<()> {
     let kind = statfs(root)?.f_type;
     if !IN_MEMORY.contains(&(kind as u64)) {

@@ -1,11 +1,11 @@
-//! [`System`]: what PID 1 does to the machine, small enough that a double can stand in for it in tests.
+//! [`System`]: the changes that PID 1 makes to the machine, small enough for a test double.
 
 use appliance::disk_space::DiskSpace;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// How the machine ends.
+/// The way the machine ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// Power off.
@@ -23,16 +23,16 @@ pub struct Ended {
     pub code: Option<i32>,
 }
 
-/// Who gets a signal.
+/// The recipients of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recipients {
     /// One process.
     Process(i32),
-    /// All but PID 1 and the kernel's own.
+    /// All processes except PID 1 and the kernel's own.
     Everyone,
 }
 
-/// What is done through a mount(2) call beyond the file system itself.
+/// The flags of a mount(2) call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountMode {
     /// Read and write; nothing forbidden.
@@ -41,25 +41,25 @@ pub enum MountMode {
     Plain,
     /// Read only.
     ReadOnly,
-    /// For what is to be kept: as [`Self::Plain`], and reading a file does not write to the disk.
+    /// For data that is kept: as [`Self::Plain`], and reading a file does not write to the disk.
     Kept,
 }
 
-/// System calls that change something outside of this process, or wait.
+/// System calls that have an effect outside of this process, or wait.
 pub trait System {
     /// Mounts a new file system: mount(2).
     fn mount(&mut self, source: &str, target: &Path, kind: &str, mode: MountMode, options: &str) -> io::Result<()>;
     /// Moves a mount to another place: `MS_MOVE`.
     fn move_mount(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Shows a file at another place too, without copying it: `MS_BIND`.
+    /// Makes a file visible at another place too, without copying it: `MS_BIND`.
     fn bind_file(&mut self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives the kernel a module file with the module's parameters: `finit_module(2)`, compressed ones included.
     fn load_module(&mut self, file: &Path, parameters: &str) -> io::Result<()>;
-    /// Sets a block device read-only or not: `BLKROSET`.
+    /// Sets a block device read-only or writable: `BLKROSET`.
     fn set_read_only(&mut self, device: &Path, read_only: bool) -> io::Result<()>;
-    /// Tells the kernel that a partition of a disk has another length now, in bytes: `BLKPG_RESIZE_PARTITION`.
+    /// Tells the kernel the new length of a disk's partition, in bytes: `BLKPG_RESIZE_PARTITION`.
     fn resize_partition(&mut self, disk: &Path, number: u32, start: u64, size: u64) -> io::Result<()>;
-    /// How much room a mounted file system has: statvfs(3).
+    /// The free space of a mounted file system: statvfs(3).
     fn room(&mut self, target: &Path) -> io::Result<DiskSpace>;
     /// Makes a directory, and those above it that are missing.
     fn create_directory(&mut self, directory: &Path) -> io::Result<()>;
@@ -67,52 +67,52 @@ pub trait System {
     fn copy_file(&mut self, from: &Path, to: &Path) -> io::Result<()>;
     /// Writes a file, which may be a setting of the kernel.
     fn write_file(&mut self, path: &Path, text: &str) -> io::Result<()>;
-    /// Hides what is in the kernel's log so far: `SYSLOG_ACTION_CLEAR` of syslog(2).
+    /// Hides the present content of the kernel's log: `SYSLOG_ACTION_CLEAR` of syslog(2).
     fn clear_kernel_log(&mut self) -> io::Result<()>;
     /// Makes a symbolic link.
     fn link(&mut self, target: &Path, path: &Path) -> io::Result<()>;
-    /// Deletes everything in the initramfs, which is memory, but one file, without touching what is mounted in it.
+    /// Deletes everything in the initramfs, which is memory, except one file, without touching what is mounted in it.
     fn delete_initramfs(&mut self, spared: &Path) -> io::Result<()>;
-    /// Puts the mount at a directory in the place of `/`, as root and working directory of this process.
+    /// Makes the mount at a directory the root and the working directory of this process.
     fn change_root(&mut self, directory: &Path) -> io::Result<()>;
     /// Time since the kernel started.
     fn uptime(&mut self) -> Duration;
     /// Becomes another program; returns only if that fails.
     fn execute(&mut self, program: &Path, arguments: &[&str]) -> io::Error;
-    /// Takes the exit status of every child that has ended; PID 1 inherits orphans.
+    /// Reaps every child that has ended; PID 1 inherits orphans.
     fn reap(&mut self) -> Vec<Ended>;
     /// Whether there are children left, ended or not.
     fn has_children(&mut self) -> bool;
     /// Sends a signal to a process and those of its session, or to every process but this one.
     fn signal(&mut self, to: Recipients, signal: i32) -> io::Result<()>;
-    /// Takes a mount away, as soon as nobody uses it any more: `MNT_DETACH`.
+    /// Removes a mount, as soon as it is not used any more: `MNT_DETACH`.
     fn unmount(&mut self, target: &Path) -> io::Result<()>;
-    /// Starts nothing new from a file system and writes out what is left in memory: remounts it read-only.
+    /// Remounts a file system read-only, which writes out what is left in memory.
     fn remount_read_only(&mut self, target: &Path) -> io::Result<()>;
-    /// Writes out everything, then ends: reboot(2).
+    /// Writes out everything, then ends the machine: reboot(2).
     fn end(&mut self, how: Ending) -> io::Result<()>;
-    /// Waits.
+    /// Waits for this time.
     fn sleep(&mut self, time: Duration);
 }
 
 #[cfg(test)]
 pub(crate) mod recording {
-    //! Writes down what it is asked to do.
+    //! A test double that records its calls.
 
     use super::*;
 
-    /// Does nothing but remember, and fails where told to.
+    /// Does nothing but record calls, and fails where told to.
     #[derive(Debug, Default)]
     pub(crate) struct Recording {
-        /// One line a call.
+        /// The calls, one line each.
         pub(crate) calls: Vec<String>,
         /// Calls that start with one of these fail with `EIO`.
         pub(crate) fails: Vec<&'static str>,
-        /// Goes on by a second whenever it is looked at.
+        /// Advances by a second at each reading.
         pub(crate) clock: Duration,
-        /// Children that end at the next looks, one a look.
+        /// Children that end, one at each call.
         pub(crate) ends: Vec<Ended>,
-        /// What is free in every file system, in MiB.
+        /// Free space of every file system, in MiB.
         pub(crate) free: u64,
     }
 

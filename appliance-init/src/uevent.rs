@@ -1,4 +1,4 @@
-//! What the kernel says about devices that come and go: netlink(7), `NETLINK_KOBJECT_UEVENT`.
+//! Kernel events about devices that come and go: netlink(7), `NETLINK_KOBJECT_UEVENT`.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
-/// One message.
+/// A device event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A device came; this is what a driver for it is found by, if it has such a thing.
+    /// A device was added, perhaps with a modalias by which a driver is found.
     Added {
         /// Its `MODALIAS`.
         modalias: Option<String>,
@@ -23,18 +23,18 @@ pub enum Event {
     Lost,
 }
 
-/// Where events come from.
+/// A source of device events.
 pub trait Events {
-    /// The next one, or `None` if none came in this time.
+    /// The next event, or `None` if none came in this time.
     fn next(&mut self, wait: Duration) -> io::Result<Option<Event>>;
 }
 
-/// The kernel's own events.
+/// The kernel's own device events.
 #[derive(Debug)]
 pub struct KernelEvents(OwnedFd);
 
 impl KernelEvents {
-    /// Begins to listen. Devices that were there before are not told.
+    /// Starts to listen. Earlier devices are not reported.
     pub fn listen() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))?;
@@ -64,7 +64,7 @@ impl Events for KernelEvents {
     }
 }
 
-/// Reads a message: `ACTION@DEVPATH` and `KEY=value` strings, each NUL-terminated.
+/// Parses a message: `ACTION@DEVPATH` and `KEY=value` strings, each NUL-terminated.
 pub fn parse(message: &[u8]) -> Event {
     let mut fields = message.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     match fields.next() {

@@ -6,14 +6,14 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Whether this process was started to be the server, or to enter one of its testbeds.
+/// Whether this process was started as the server, or to enter one of its testbeds.
 pub fn is_wanted() -> bool {
     let mut arguments = std::env::args_os();
     let (name, first) = (arguments.next(), arguments.next());
     std::process::id() != 1 && wants(name.as_deref(), first.as_deref())
 }
 
-/// Does it; to be called first thing in `main`.
+/// Runs the server; call this first in `main`.
 pub fn main() -> ExitCode {
     testbed::main(std::env::args_os().skip(1))
 }

@@ -1,6 +1,5 @@
-//! The watchdog: hardware that resets the machine unless it hears from us (kernel
-//! Documentation/watchdog/watchdog-api.rst). Only PID 1's own loop feeds it, so that a kernel or a PID 1 that hangs ends
-//! in a restart.
+//! The watchdog: hardware that resets the machine unless it is fed (kernel Documentation/watchdog/watchdog-api.rst).
+//! Only PID 1's own loop feeds it, so that a hanging kernel or PID 1 leads to a restart.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,13 +9,13 @@ use std::time::Duration;
 
 use crate::ioctl::set_watchdog_timeout;
 
-/// Something that wants to hear from us.
+/// A watchdog that has to be fed.
 pub trait Watchdog {
-    /// A sign of life.
+    /// Feeds the watchdog.
     fn feed(&mut self) -> io::Result<()>;
 }
 
-/// `/dev/watchdog0`. It is never switched off: what happens after PID 1 is what it is for.
+/// `/dev/watchdog0`. It is never switched off: it also guards the time after PID 1.
 #[derive(Debug)]
 pub struct Device {
     /// Never closed: the kernel would complain that the watchdog was left running.
@@ -25,7 +24,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Starts a watchdog. `None` if the machine has none.
+    /// Starts a watchdog with the wanted timeout. `None` if the machine has none.
     ///
     /// # Errors
     /// If there is one and it cannot be used.
@@ -35,13 +34,13 @@ impl Device {
             other => other?,
         };
         let seconds = i32::try_from(wanted.as_secs()).unwrap_or(i32::MAX);
-        // One that cannot be set, or not so long, has its own idea; feeding it often enough is all that can be done.
+        // A device may not support setting a timeout, or not such a long one; then it has to be fed often enough.
         let timeout =
             set_watchdog_timeout(&file, seconds).map_or(wanted, |real| Duration::from_secs(real.max(1) as u64));
         Ok(Some(Self { file: ManuallyDrop::new(file), timeout }))
     }
 
-    /// After how long it resets the machine.
+    /// The timeout after which it resets the machine.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }

@@ -14,7 +14,7 @@ struct Stick {
     devices: Vec<BlockDevice>,
     system: Recording,
     said: Vec<String>,
-    /// The partition that the firmware says it started.
+    /// The partition that the firmware reports as started.
     started: Option<&'static str>,
 }
 
@@ -173,7 +173,7 @@ fn a_disk_of_others_is_not_grown() {
     assert_eq!(stick.prepare(), Ok(()));
     assert!(stick.said[0].contains("the disk has the partitions EFI, rocbed-root, rocbed-data, and not ours"));
     assert_eq!(gpt::read(&mut stick.file("sda")).unwrap().partitions[2].1.size, 4 * MIB);
-    // Another disk's data partition is nobody's business.
+    // The data partition of another disk is left alone.
     stick.devices.remove(1);
     assert_eq!(stick.prepare(), Err("/dev/sda has no data partition".into()));
 }

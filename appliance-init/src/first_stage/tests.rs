@@ -9,7 +9,7 @@ const DEP: &str = "kernel/block/virtio_blk.ko.xz:\nkernel/fs/jbd2.ko.xz:\nkernel
 const ALIAS: &str = "alias virtio:d00000002v* virtio_blk\nalias virtio:d00000001v* virtio_net\n\
     alias usb:v* usb_storage\nalias pci:v*bc01sc08i02* nvme\nalias pci:v*bc0Csc03i30* xhci_pci\n";
 
-/// A machine in a directory: `sys` and `dev`.
+/// A simulated machine in a directory with `sys` and `dev`.
 struct Machine {
     directory: tempfile::TempDir,
 }
@@ -74,7 +74,7 @@ impl Events for LateStick<'_> {
     }
 }
 
-/// Nothing ever happens.
+/// An event source without events.
 struct Silence;
 
 impl Events for Silence {

@@ -1,5 +1,5 @@
-//! What the first stage leaves for the second: the addresses that links got from DHCP, to be asked for again at once. The
-//! links keep them meanwhile.
+//! Passes addresses from the first stage to the second: those that interfaces got from DHCP, to be requested again at
+//! once. The interfaces keep them in the meantime.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use network::{Origin, Status};
 
-/// The addresses that DHCP gave.
+/// The addresses that came from DHCP, by interface.
 pub fn of(status: &Status) -> BTreeMap<String, Ipv4Addr> {
     let leased = status.links.iter().filter_map(|link| {
         let configuration = link.configuration.as_ref()?;
@@ -17,7 +17,7 @@ pub fn of(status: &Status) -> BTreeMap<String, Ipv4Addr> {
     leased.collect()
 }
 
-/// Keeps them.
+/// Writes the addresses to a file.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -27,7 +27,7 @@ pub fn write(path: &Path, addresses: &BTreeMap<String, Ipv4Addr>) -> io::Result<
     written.map_err(|error| io::Error::other(format!("writing {}: {error}", path.display())))
 }
 
-/// Reads them; none if nobody kept any.
+/// Reads the addresses; empty if there is no file.
 pub fn read(path: &Path) -> BTreeMap<String, Ipv4Addr> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines = text.lines().filter_map(|line| line.split_once(' '));

@@ -1,7 +1,8 @@
-//! Tells whoever serves the image how a start went: `rocbed.boot-report=` is an address that gets one line by `POST`.
+//! Reports the result of a start to the server of the image: `rocbed.boot-report=` is a URL that gets one line by
+//! `POST`.
 //!
-//! A machine in a rack has no display, and a start that fails there fails in silence. Nothing waits for this, and nothing
-//! follows from it: a server that does not listen is no failure.
+//! A machine in a rack has no display, and a start that fails there is not seen by anyone. The start neither waits
+//! for the report nor depends on it: a server that does not listen is not an error.
 
 use std::time::Duration;
 
@@ -10,19 +11,19 @@ use ureq::Agent;
 use crate::fatal::{Fatal, screen};
 use appliance::cmdline::CommandLine;
 
-/// How long an error may keep the machine from its restart.
+/// How long sending an error may delay the machine's restart.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// An error on the way: what failed, and what to do.
+/// Reports an error: what failed, and what to do.
 pub fn failed(line: &CommandLine, error: &Fatal) {
     tell(line, &screen(error));
 }
 
-/// The agent is ready. Comes back at once.
+/// Reports that the agent is ready. Returns at once.
 pub fn ready(line: &CommandLine, text: String) {
     let line = line.clone();
     if line.boot_report.is_some() {
-        // Without a thread there is no report, which is all that it is.
+        // If the thread cannot be started, only the report is lost.
         drop(std::thread::Builder::new().name("boot report".into()).spawn(move || tell(&line, &text)));
     }
 }
@@ -31,7 +32,7 @@ fn tell(line: &CommandLine, text: &str) {
     let Some(url) = &line.boot_report else { return };
     let config = Agent::config_builder().timeout_global(Some(PATIENCE)).build();
     let agent: Agent = config.into();
-    // As above: nobody has to listen.
+    // As above: the server need not listen.
     drop(agent.post(url).header("content-type", "text/plain; charset=utf-8").send(text));
 }
 
@@ -58,7 +59,7 @@ mod tests {
         failed(&line, &Fatal::new("a", "b"));
         let text = server.join().expect("the server")?;
         assert!(text.starts_with("POST /report HTTP/1.1\r\n") && text.contains("error: a\n"), "{text}");
-        // Nobody is there any more, and nobody was named.
+        // The server is gone, or none was named.
         failed(&line, &Fatal::new("a", "b"));
         failed(&CommandLine::default(), &Fatal::new("a", "b"));
         Ok(())

@@ -1,5 +1,5 @@
-//! One file over HTTP, as a stream that survives cut connections and servers that die: it goes on where it was, with
-//! `Range` (RFC 9110, section 14), or by reading again what it has where the server knows no ranges.
+//! Downloads one file over HTTP, as a stream that survives cut connections and restarted servers: it resumes with
+//! `Range` (RFC 9110, section 14), or by reading the first part again if the server does not support ranges.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
@@ -9,12 +9,12 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, BodyReader};
 
-/// How a download behaves.
+/// Timeouts and backoff of a download.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long it goes on trying without a single byte; `None` for ever.
+    /// How long to retry without receiving a byte; `None` for ever.
     pub patience: Option<Duration>,
-    /// The first pause between two attempts; the next are each twice as long.
+    /// The first pause between two attempts; each further one is twice as long.
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
@@ -33,44 +33,44 @@ impl Default for Options {
     }
 }
 
-/// Why a download came to its end before the file did.
+/// The reason why a download ended before the file did.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// The server answers, and not with the file.
+    /// The server answers, but not with the file.
     #[error("{url}: the server answers with status {status}")]
     Refused {
-        /// Of the file.
+        /// URL of the file.
         url: String,
-        /// What it says.
+        /// The HTTP status.
         status: u16,
     },
-    /// No byte has come for as long as was to be waited.
+    /// No byte has come during the time to wait.
     #[error("{url}: nothing came for {} s: {reason}", waited.as_secs())]
     Silent {
-        /// Of the file.
+        /// URL of the file.
         url: String,
-        /// What the last attempt came to.
+        /// The error of the last attempt.
         reason: String,
-        /// For how long.
+        /// The time without a byte.
         waited: Duration,
     },
-    /// The server has another file under this address than it had at the beginning.
+    /// The server has another file at this URL than at the beginning.
     #[error("{url}: the file was changed on the server during the download")]
     Changed {
-        /// Of the file.
+        /// URL of the file.
         url: String,
     },
-    /// The address is none.
+    /// The URL is not valid.
     #[error("{url} is no address of a file: {reason}")]
     Address {
-        /// What is given.
+        /// The URL.
         url: String,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
 }
 
-/// Tells the file that an answer is about from others under the same address.
+/// Distinguishes versions of the file at the same URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
     length: Option<u64>,
@@ -78,7 +78,7 @@ struct Version {
     mark: Option<String>,
 }
 
-/// The stream. Errors that [`Read`] returns hold a [`DownloadError`].
+/// The download as a stream. Errors that [`Read`] returns hold a [`DownloadError`].
 pub struct Download<'a> {
     url: String,
     options: Options,
@@ -92,10 +92,10 @@ pub struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    /// Asks for a file; comes back with the first answer. `say` gets a line for each cut and each resumption.
+    /// Requests a file; returns with the first answer. `say` gets a line for each cut and each resumption.
     ///
     /// # Errors
-    /// As for the type's name; a server that cannot be reached is asked again.
+    /// See [`DownloadError`]; a server that cannot be reached is asked again.
     pub fn open(url: &str, options: &Options, say: &'a mut dyn FnMut(&str)) -> Result<Self, DownloadError> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -104,8 +104,8 @@ impl<'a> Download<'a> {
             .timeout_connect(Some(options.timeout))
             .timeout_recv_response(Some(options.timeout))
             .timeout_per_read(Some(options.timeout))
-            // An initramfs has no authorities, and the clock of a machine without a battery is years off. What is trusted
-            // is the digest on the kernel command line.
+            // An initramfs has no certificate authorities, and the clock of a machine without a battery is years off.
+            // The digest on the kernel command line is what is trusted.
             .tls_config(TlsConfig::builder().disable_verification(true).build());
         let mut download = Self {
             url: url.to_owned(),
@@ -122,12 +122,12 @@ impl<'a> Download<'a> {
         Ok(download)
     }
 
-    /// The file's length in bytes, if the server tells.
+    /// The file's length in bytes, if the server tells it.
     pub fn length(&self) -> Option<u64> {
         self.version.as_ref()?.length
     }
 
-    /// Tries until there is an answer whose body goes on where we are.
+    /// Tries until there is an answer whose body continues at our position.
     fn connect(&mut self) -> Result<(), DownloadError> {
         loop {
             match self.attempt() {
@@ -156,7 +156,7 @@ impl<'a> Download<'a> {
         let skip = match status {
             StatusCode::OK => self.at,
             StatusCode::PARTIAL_CONTENT if starts_at(response.headers()) == Some(self.at) => 0,
-            // A server that is being started, or has too much to do (RFC 9110, sections 15.5.9 and 15.6; RFC 6585).
+            // A server that is starting, or is overloaded (RFC 9110, sections 15.5.9 and 15.6; RFC 6585).
             _ if matches!(status.as_u16(), 408 | 429 | 500..) => return Err(Miss::Again(format!("status {status}"))),
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => return Err(self.changed()),
             other => {
@@ -185,7 +185,7 @@ impl<'a> Download<'a> {
         Miss::Final(DownloadError::Changed { url: self.url.clone() })
     }
 
-    /// Waits before the next attempt, if it is worth another.
+    /// Waits before the next attempt, or fails if the time is over.
     fn rest(&mut self, reason: String) -> Result<(), DownloadError> {
         let waited = self.last_byte.elapsed();
         if self.options.patience.is_some_and(|patience| waited >= patience) {
@@ -233,11 +233,11 @@ impl Read for Download<'_> {
     }
 }
 
-/// Why one attempt came to nothing.
+/// The reason why one attempt failed.
 enum Miss {
-    /// The next may do better.
+    /// The next attempt may succeed.
     Again(String),
-    /// It will not.
+    /// No attempt can succeed.
     Final(DownloadError),
 }
 
@@ -251,13 +251,14 @@ fn version(response: &Response<Body>) -> Version {
     Version { length, mark: text("etag").or_else(|| text("last-modified")) }
 }
 
-/// Where the part of an answer begins (RFC 9110, section 14.4).
+/// The offset at which a partial answer begins (RFC 9110, section 14.4).
 fn starts_at(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get("content-range")?.to_str().ok()?;
     range.trim().strip_prefix("bytes")?.trim_start().split_once('-')?.0.parse().ok()
 }
 
-/// Between half of a pause and all of it: a rack of machines that lost one server should not come back in one moment.
+/// A random time between half of a pause and all of it: a rack of machines that lost one server should not come back
+/// at the same moment.
 fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(()) as u8;
     pause / 2 + pause.mul_f64(f64::from(random) / 512.0)

@@ -1,66 +1,66 @@
-//! The root as it comes: decompressed if need be, hashed on the way, and handed on in blocks.
+//! Receives the root: decompresses it if necessary, hashes it, and passes it on in blocks.
 
 use std::io::{self, BufReader, Read};
 
 use sha2::{Digest as _, Sha256};
 use zstd::zstd_safe::get_frame_content_size;
 
-/// How a Zstandard frame begins (RFC 8878, section 3.1.1).
+/// The magic number of a Zstandard frame (RFC 8878, section 3.1.1).
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// The longest header of a frame, with its magic number.
+/// The longest header of a frame, with its magic number, in bytes.
 const FRAME_HEADER: usize = 18;
 
-/// Bytes that are handed on at once.
+/// Size of a block in bytes.
 pub const BLOCK: usize = 1 << 20;
 
-/// No root is larger: a size beyond it is a mistake or an attack.
+/// The largest root, in bytes: a larger size is a mistake or an attack.
 const MOST: u64 = 1 << 40;
 
-/// Takes the root.
+/// Receives the root's blocks.
 pub trait Target {
-    /// The root will have this many bytes.
+    /// Announces the root's size in bytes.
     fn begin(&mut self, size: u64) -> io::Result<()>;
-    /// The next [`BLOCK`] bytes; only the last block may have fewer. Returns a buffer for the one after it, which may be
-    /// this one again.
+    /// Takes the next [`BLOCK`] bytes; only the last block may have fewer. Returns a buffer for the next block,
+    /// perhaps the same one.
     fn write(&mut self, block: Vec<u8>) -> io::Result<Vec<u8>>;
-    /// That was all; comes back when everything is where it belongs.
+    /// Ends the root; returns when everything is written.
     fn end(&mut self) -> io::Result<()>;
 }
 
-/// What is wrong with a root.
+/// An error in a root.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// The bytes could not be had, or not be decompressed.
+    /// The bytes could not be read or decompressed.
     #[error(transparent)]
     Read(io::Error),
-    /// They could not be kept.
+    /// The bytes could not be written.
     #[error("{0}")]
     Write(io::Error),
-    /// Nobody says how large it is.
+    /// The size is not known.
     #[error(
         "the size of the root is not known: the server tells no length, or the compressed file none of its content"
     )]
     NoSize,
-    /// It is larger or smaller than it said.
+    /// The size is not the announced one.
     #[error("the root should have {expected} bytes and has {found}")]
     Size {
-        /// What was said.
+        /// The announced size in bytes.
         expected: u64,
-        /// What came; where that is more, counting was given up.
+        /// The received size in bytes; if it is too large, receiving stopped here.
         found: u64,
     },
-    /// It is another one than the command line asks for.
+    /// The digest is not the one on the command line.
     #[error("the root's SHA-256 is {found}, and the kernel command line wants {expected}")]
     Digest {
-        /// On the command line.
+        /// The digest on the command line.
         expected: String,
-        /// What came.
+        /// The digest of the received root.
         found: String,
     },
 }
 
-/// A root on its way: its first bytes have come.
+/// A root whose first bytes have been received.
 pub struct Incoming<R> {
     start: Vec<u8>,
     rest: R,
@@ -68,10 +68,10 @@ pub struct Incoming<R> {
 }
 
 impl<R: Read> Incoming<R> {
-    /// Reads the first bytes of a file of `length` bytes, if that is known.
+    /// Reads the first bytes of a file; `length` is its size in bytes, if that is known.
     ///
     /// # Errors
-    /// What reading says.
+    /// If reading fails.
     pub fn open(mut input: R, length: Option<u64>) -> Result<Self, ImageError> {
         let mut start = vec![0; FRAME_HEADER];
         let count = fill(&mut input, &mut start).map_err(ImageError::Read)?;
@@ -79,20 +79,20 @@ impl<R: Read> Incoming<R> {
         Ok(Self { start, rest: input, length })
     }
 
-    /// Whether it comes compressed with Zstandard.
+    /// Whether it is compressed with Zstandard.
     pub fn is_compressed(&self) -> bool {
         self.start.starts_with(&ZSTD)
     }
 
-    /// The root's size in bytes, if somebody says it.
+    /// The root's size in bytes, if it is known.
     pub fn size(&self) -> Option<u64> {
         if self.is_compressed() { get_frame_content_size(&self.start).ok().flatten() } else { self.length }
     }
 
-    /// Reads the rest, and hands the root on. Comes back without an error only if it has this SHA-256. Returns its size.
+    /// Reads the rest, and passes the root on. Succeeds only if it has this SHA-256. Returns its size in bytes.
     ///
     /// # Errors
-    /// What is wrong with it; what the target has by then must not be used.
+    /// See [`ImageError`]; after an error the target's content must not be used.
     pub fn receive(self, sha256: &[u8; 32], target: &mut dyn Target) -> Result<u64, ImageError> {
         let size = self.size().ok_or(ImageError::NoSize)?;
         let compressed = self.is_compressed();
@@ -134,7 +134,7 @@ fn keep(mut input: impl Read, size: u64, sha256: &[u8; 32], target: &mut dyn Tar
     Ok(size)
 }
 
-/// Reads until the buffer is full or the input at its end.
+/// Reads until the buffer is full or the input ends.
 fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
     while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
@@ -156,7 +156,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// Keeps everything, and the size that was announced.
+    /// A target that keeps everything, and the announced size.
     #[derive(Default)]
     struct Memory(Vec<u8>, u64);
 

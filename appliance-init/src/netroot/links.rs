@@ -1,4 +1,4 @@
-//! The first stage's network: drivers, links, an address.
+//! The network in the first stage: loads drivers, brings interfaces up and gets an address.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::uevent::{Event as Uevent, Events};
 use appliance::cmdline::CommandLine;
 use appliance::settings::Settings;
 
-/// After how long without a carrier on any link drivers of everything else are loaded too: a network card behind USB or
-/// on a bus that nobody thought of.
+/// If no interface has a carrier for this long, drivers for all other devices are loaded too: a network interface may
+/// be behind USB or on an unexpected bus.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long to wait for the network before devices are looked at again.
+/// How long to wait for the network before devices are checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// The appliance's settings as the network takes them, and what is wrong with them.
+/// The appliance's settings in the network crate's form, and problems with them.
 pub fn settings(settings: &Settings) -> (network::Settings, Vec<String>) {
     let (mut links, mut problems) = (Vec::new(), Vec::new());
     for text in &settings.ip {
@@ -32,10 +32,10 @@ pub fn settings(settings: &Settings) -> (network::Settings, Vec<String>) {
     (network::Settings { links, hostname, dns, ..network::Settings::default() }, problems)
 }
 
-/// Brings all wired links up; comes back as soon as one can be used.
+/// Brings all wired interfaces up; returns as soon as one can be used.
 ///
 /// # Errors
-/// If none can, with how each link stands.
+/// If none can be used, with the state of each interface.
 pub(super) fn bring_up(line: &CommandLine, search: &mut Search, events: &mut dyn Events) -> Result<Network, Fatal> {
     let start = search.system.uptime();
     load(search, leads_to_network);
@@ -65,7 +65,7 @@ pub(super) fn bring_up(line: &CommandLine, search: &mut Search, events: &mut dyn
     }
 }
 
-/// Takes news of links; whether one can be used.
+/// Takes network events; returns whether an interface can be used.
 fn hear(news: &Receiver<Event>, search: &mut Search, carrier: &mut bool) -> bool {
     let mut usable = false;
     let mut wait = LOOK_AGAIN;
@@ -78,7 +78,7 @@ fn hear(news: &Receiver<Event>, search: &mut Search, carrier: &mut bool) -> bool
     usable
 }
 
-/// Takes news of devices.
+/// Takes device events.
 fn follow(search: &mut Search, events: &mut dyn Events, all: bool) -> Result<(), Fatal> {
     let failed =
         |error| Fatal::new(format!("waiting for devices: {error}"), "report this as a bug of rocbed, with this text");
@@ -93,7 +93,7 @@ fn follow(search: &mut Search, events: &mut dyn Events, all: bool) -> Result<(),
     Ok(())
 }
 
-/// Loads the drivers of devices; loading one brings devices that want others.
+/// Loads the drivers of devices; a driver may bring devices that need others.
 fn load(search: &mut Search, wanted: fn(&str) -> bool) {
     let mut known = std::collections::BTreeSet::new();
     loop {
@@ -109,9 +109,9 @@ fn load(search: &mut Search, wanted: fn(&str) -> bool) {
     }
 }
 
-/// Whether a device is a network card or what one hangs on: PCI class 02, virtio's own PCI devices and its network card
-/// (virtio 1.2, sections 4.1.2 and 5), Hyper-V's and Xen's buses, network cards on USB (class 02 of an interface, or a
-/// vendor's own).
+/// Whether a device is a network interface or leads to one: PCI class 02, virtio's own PCI devices and its network
+/// card (virtio 1.2, sections 4.1.2 and 5), Hyper-V's and Xen's buses, network interfaces on USB (class 02 of an
+/// interface, or vendor-specific).
 fn leads_to_network(alias: &str) -> bool {
     let pci = |class: &str| alias.starts_with("pci:") && alias.contains(class);
     pci("bc02")

@@ -1,33 +1,33 @@
-//! Whether there is room in memory, before anything is downloaded.
+//! Checks the memory for the root before anything is downloaded.
 
 use std::io;
 use std::path::Path;
 
-/// What the appliance itself wants besides its root, in bytes: programs, their files in memory, a small test.
+/// What the appliance needs in addition to its root, in bytes: programs, their files in memory, a small test.
 pub const RESERVE: u64 = 200 << 20;
 
-/// How much more the root takes in zram than in one compressed file, in tenths: zram compresses each page of 4 KiB on its
+/// Size of a root in zram as a ratio to the compressed file, in tenths: zram compresses each page of 4 KiB on its
 /// own. Measured: 13.2 (smoke).
 const OF_COMPRESSED: u64 = 14;
 
-/// How much of its size a root takes in zram, in tenths. Measured: 4.8 (smoke).
+/// Size of a root in zram as a ratio to the uncompressed file, in tenths. Measured: 4.8 (smoke).
 const OF_PLAIN: u64 = 6;
 
-/// What a root of so many bytes, as it is on the server, takes in memory; with the appliance's own needs.
+/// The memory in bytes for a root whose file on the server has `length` bytes, with the appliance's own needs.
 pub fn needed(length: u64, compressed: bool) -> u64 {
     let tenths = if compressed { OF_COMPRESSED } else { OF_PLAIN };
     (length / 10).saturating_mul(tenths).saturating_add(RESERVE)
 }
 
-/// How zram is to compress a root of this size, with so much memory available. Where there is plenty, as the kernel does it
-/// by itself (lzo-rle): about twice as fast, in writing now and in reading whenever a program starts, for a quarter more
-/// memory. Where there is not, with zstd, which is what [`needed`] counts on.
+/// The compression algorithm for a root of this size, with so much memory available, both in bytes. With plenty of
+/// memory the kernel's default (lzo-rle): about twice as fast, in writing now and in reading whenever a program
+/// starts, for a quarter more memory. Otherwise zstd, which [`needed`] assumes.
 pub fn algorithm(size: u64, available: u64) -> Option<&'static str> {
     let plenty = size.saturating_add(RESERVE);
     (available < plenty).then_some("zstd")
 }
 
-/// Bytes that programs can still have: `MemAvailable` of `/proc/meminfo` (`proc_meminfo(5)`).
+/// Bytes that programs can still use: `MemAvailable` of `/proc/meminfo` (`proc_meminfo(5)`).
 ///
 /// # Errors
 /// If the file cannot be read or has no such line.
@@ -40,7 +40,7 @@ pub fn available(meminfo: &Path) -> io::Result<u64> {
     kibibytes.map(|count| count.saturating_mul(1024)).ok_or_else(|| io::Error::other("no MemAvailable in it"))
 }
 
-/// Bytes for people: `1.1 GiB`, `361 MiB`.
+/// Formats bytes for people: `1.1 GiB`, `361 MiB`.
 pub fn shown(bytes: u64) -> String {
     match bytes >> 20 {
         mebibytes if mebibytes < 1000 => format!("{mebibytes} MiB"),

@@ -1,11 +1,11 @@
-//! How far a download is, in lines for a serial console: not many.
+//! Shows the progress of a download in lines for a serial console, and not too many of them.
 
 use std::time::{Duration, Instant};
 
-/// Not sooner after the last line than this.
+/// The shortest time between two lines.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Not later after it, if anything came.
+/// The longest time between two lines, if any bytes came.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Counts bytes and says when a line is due.
@@ -15,18 +15,18 @@ pub struct Meter {
     done: u64,
     began: Instant,
     last: Instant,
-    /// The tenth of the whole that was told last.
+    /// The last reported tenth of the whole.
     tenth: u64,
 }
 
 impl Meter {
-    /// For this many bytes, if that is known.
+    /// A meter for this many bytes, if the number is known.
     pub fn new(total: Option<u64>) -> Self {
         let now = Instant::now();
         Self { total, done: 0, began: now, last: now, tenth: 0 }
     }
 
-    /// More bytes are there; a line, if one is due.
+    /// Adds bytes; returns a line, if one is due.
     pub fn add(&mut self, count: usize) -> Option<String> {
         self.done = self.done.saturating_add(count as u64);
         let now = Instant::now();

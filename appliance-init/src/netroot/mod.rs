@@ -1,8 +1,8 @@
-//! A root that comes over the network: links up, the root fetched into compressed memory, checked, and then found there as
-//! it would be on a disk.
+//! A root that comes over the network: brings interfaces up, fetches the root into compressed memory, checks it, and
+//! then finds it there as it would on a disk.
 //!
-//! `rocbed.root-url=` says where it is and `rocbed.root-sha256=` what it is: the SHA-256 of `root.img`, whether it is sent
-//! as it is or compressed with Zstandard. Nothing of it is used before the digest is known to be right.
+//! `rocbed.root-url=` says where it is and `rocbed.root-sha256=` what it is: the SHA-256 of `root.img`, whether it is
+//! sent as it is or compressed with Zstandard. Nothing of it is used before the digest is known to be right.
 
 pub mod addresses;
 pub mod boot_report;
@@ -30,20 +30,20 @@ use image::{ImageError, Incoming};
 use meter::Meter;
 use zram::Zram;
 
-/// Where a root is, and what it is.
+/// Location and digest of a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// `rocbed.root-url=`: http or https.
+    /// `rocbed.root-url=`: an http or https URL.
     pub url: String,
-    /// `rocbed.root-sha256=`: of `root.img`, not compressed.
+    /// `rocbed.root-sha256=`: the digest of the uncompressed `root.img`.
     pub sha256: [u8; 32],
 }
 
 impl Source {
-    /// What the command line asks for; `None` if the root is on a disk.
+    /// Reads the source from the command line; `None` if the root is on a disk.
     ///
     /// # Errors
-    /// An address without a digest, or one that makes no sense: a root that nobody vouches for is not started.
+    /// If there is a URL without a digest, or one that is not valid: a root without a digest is never started.
     pub fn of(line: &CommandLine) -> Result<Option<Self>, Fatal> {
         let Some(url) = &line.root_url else { return Ok(None) };
         if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
@@ -79,7 +79,7 @@ fn parse_sha256(text: &str) -> Option<[u8; 32]> {
 /// Fetches the root. Returns its device and file system type.
 ///
 /// # Errors
-/// With what to do about it. The network stays as it is, so that the error can be told.
+/// With advice. The network stays up, so that the error can be reported.
 pub(crate) fn reach(
     source: &Source,
     line: &CommandLine,
@@ -93,7 +93,7 @@ pub(crate) fn reach(
         search.load(module);
     }
     fetch(source, line, search)?;
-    // The second stage takes over: links and addresses stay.
+    // The second stage takes over: interfaces and addresses stay.
     let kept = addresses::of(&network.status());
     drop(network);
     if let Err(error) = addresses::write(Path::new(paths::NETROOT_ADDRESSES), &kept) {
@@ -102,7 +102,7 @@ pub(crate) fn reach(
     found(line, search)
 }
 
-/// Brings the root into memory.
+/// Downloads the root into memory.
 fn fetch(source: &Source, line: &CommandLine, search: &mut Search) -> Result<(), Fatal> {
     let options = Options { patience: line.network_timeout, ..Options::default() };
     let console = std::cell::RefCell::new(&mut *search.console);
@@ -185,7 +185,7 @@ fn failed_image(error: ImageError, available: u64) -> Fatal {
     }
 }
 
-/// The device with the root; the image's UUID has to be the one on the command line, as it has on a disk.
+/// The device with the root; the image's UUID has to be the one on the command line, as on a disk.
 fn found(line: &CommandLine, search: &mut Search) -> Result<(BlockDevice, String), Fatal> {
     let class = search.places.sys.join("class/block").join(zram::NAME);
     let gone = || Fatal::new("the root's memory is not there", "report this as a bug of rocbed, with this text");
@@ -214,7 +214,7 @@ fn check_identity(wanted: Option<&RootSpec>, found: &Superblock) -> Result<(), F
     Err(Fatal::new(what, "take kernel, initramfs, root and command line from one image"))
 }
 
-/// Tells of each byte that is read.
+/// A reader that reports each byte.
 struct Counting<'a, R> {
     inner: R,
     count: &'a mut dyn FnMut(usize),

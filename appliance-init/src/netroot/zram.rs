@@ -1,8 +1,8 @@
-//! A block device in compressed memory (kernel Documentation/admin-guide/blockdev/zram.rst), for a root that came over the
-//! network.
+//! A block device in compressed memory (kernel Documentation/admin-guide/blockdev/zram.rst), for a root that came
+//! over the network.
 //!
-//! Why zram: the root stays what it is on a disk, an ext4 file system that is mounted by its UUID, and takes half of its
-//! size in memory. A root in one compressed file could not be mounted, and one in a tmpfs takes all of its size.
+//! Why zram: the root is an ext4 file system that is mounted by its UUID, as on a disk, and takes half of its size in
+//! memory. A root in one compressed file could not be mounted, and one in a tmpfs takes all of its size.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,21 +17,21 @@ use super::image::{BLOCK, Target};
 /// The device's name.
 pub const NAME: &str = "zram0";
 
-/// Pages that zram compresses.
+/// Size of the pages that zram compresses, in bytes.
 const PAGE: usize = 4096;
 
-/// More writers than this do not pay: one compresses 200 MiB/s and more.
+/// The largest number of writer threads: each compresses 200 MiB/s and more, and further ones do not help.
 const MOST_WRITERS: usize = 4;
 
-/// The device, being filled.
+/// The device, while it is filled.
 pub struct Zram {
     /// `/sys/block/zram0`.
     settings: PathBuf,
     /// `/dev/zram0`.
     device: PathBuf,
-    /// How many bytes of memory it may take; less is left for everything else.
+    /// The memory that it may take, in bytes; the rest is left for everything else.
     limit: u64,
-    /// How it compresses, by the kernel's name; `None` as the kernel is set up to.
+    /// The compression algorithm, by the kernel's name; `None` for the kernel's default.
     algorithm: Option<&'static str>,
     writers: Vec<JoinHandle<()>>,
     blocks: Option<SyncSender<(u64, Aligned)>>,
@@ -41,7 +41,7 @@ pub struct Zram {
 }
 
 impl Zram {
-    /// For a device that is there and empty, as after loading the module. `sys` and `dev` are `/sys` and `/dev`.
+    /// Uses a device that exists and is empty, as after loading the module. `sys` and `dev` are `/sys` and `/dev`.
     pub fn new(sys: &Path, dev: &Path, limit: u64, algorithm: Option<&'static str>) -> Self {
         Self {
             settings: sys.join("block").join(NAME),
@@ -69,7 +69,7 @@ impl Zram {
         }
     }
 
-    /// Bytes of memory that the device takes: the third number in `mm_stat`.
+    /// The memory that the device takes, in bytes: the third number in `mm_stat`.
     pub fn memory(sys: &Path) -> Option<u64> {
         let text = std::fs::read_to_string(sys.join("block").join(NAME).join("mm_stat")).ok()?;
         text.split_ascii_whitespace().nth(2)?.parse().ok()
@@ -79,7 +79,7 @@ impl Zram {
 impl Target for Zram {
     fn begin(&mut self, size: u64) -> io::Result<()> {
         if let Some(algorithm) = self.algorithm {
-            // Where the kernel has been built without it, what it has will do.
+            // If the kernel was built without the algorithm, its default is used.
             let _ = self.set("comp_algorithm", algorithm);
         }
         self.set("disksize", &size.next_multiple_of(PAGE as u64).to_string())?;
@@ -99,7 +99,7 @@ impl Target for Zram {
                     if let Err(error) = device.write_all_at(block.bytes(), at) {
                         *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     }
-                    // The reader may have gone on to its end.
+                    // The reader may have ended.
                     let _ = used.send(block);
                 }
             };
@@ -131,12 +131,13 @@ impl Target for Zram {
 
 impl Drop for Zram {
     fn drop(&mut self) {
-        // What went wrong has been told; the threads end when there are no more blocks.
+        // The error has been reported; the threads end when there are no more blocks.
         let _ = self.end();
     }
 }
 
-/// Past the page cache, which would hold everything a second time; on a file system that cannot do that, through it.
+/// Opens the device with direct I/O, because the page cache would hold everything a second time; through the page
+/// cache on a file system that does not support that.
 fn open(path: &Path) -> io::Result<File> {
     let direct = rustix::fs::OFlags::DIRECT.bits().cast_signed();
     let opened = match OpenOptions::new().write(true).custom_flags(direct).open(path) {
@@ -146,7 +147,7 @@ fn open(path: &Path) -> io::Result<File> {
     opened.map_err(|error| io::Error::other(format!("opening {}: {error}", path.display())))
 }
 
-/// A block where direct input and output want it: at the start of a page, and whole pages long (`open(2)`, `O_DIRECT`).
+/// A block aligned for direct I/O: at the start of a page, and whole pages long (`open(2)`, `O_DIRECT`).
 struct Aligned {
     memory: Vec<u8>,
     start: usize,
@@ -163,7 +164,7 @@ impl Default for Aligned {
 }
 
 impl Aligned {
-    /// Takes a block of at most [`BLOCK`] bytes; what is missing to a whole page is zero.
+    /// Takes a block of at most [`BLOCK`] bytes; the rest of the last page is zero.
     fn fill(&mut self, block: &[u8]) {
         self.length = block.len().min(BLOCK).next_multiple_of(PAGE);
         let Some(place) = self.memory.get_mut(self.start..self.start.saturating_add(self.length)) else { return };
@@ -183,7 +184,7 @@ impl Aligned {
 mod tests {
     use super::*;
 
-    /// A machine with an empty device, which is a file.
+    /// A simulated machine whose empty device is a file.
     fn machine() -> io::Result<tempfile::TempDir> {
         let directory = tempfile::tempdir()?;
         std::fs::create_dir_all(directory.path().join("block/zram0"))?;

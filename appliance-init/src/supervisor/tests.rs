@@ -13,7 +13,7 @@ impl StartAgent for Starts {
     }
 }
 
-/// Bites after being fed three times.
+/// A watchdog that fails after it was fed three times.
 struct Bowl(Rc<Cell<u32>>);
 
 impl Watchdog for Bowl {

@@ -1,4 +1,4 @@
-//! apt's settings in testbeds, where they are not to be the image's: files that lie over it.
+//! Writes apt's settings for testbeds where they differ from the image's: files in a layer over the image.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -7,14 +7,15 @@ use std::path::Path;
 
 use appliance::settings::Settings;
 
-/// The image's package sources.
+/// The image's package sources, relative to its root.
 const SOURCES: &str = "etc/apt/sources.list.d/rocbed.sources";
 
-/// Comes after the image's own.
+/// The file with our settings; its name sorts after the image's own.
 const CONFIGURATION: &str = "etc/apt/apt.conf.d/91rocbed";
 
-/// Writes what differs from the image below `root` into a layer, a directory that goes over it. What is there already is
-/// left as it is: caches that are older than the sources are of no use to apt.
+/// Writes what differs from the image below `root` into `layer`, a directory that is overlaid on it. Files that are
+/// already right are left alone: rewriting them would make the sources newer than apt's caches, which apt then does
+/// not use.
 pub fn write(settings: &Settings, root: &Path, layer: &Path) -> io::Result<()> {
     let make = |directory: &Path| DirBuilder::new().recursive(true).mode(0o755).create(directory);
     make(layer)?;
@@ -37,7 +38,7 @@ pub fn write(settings: &Settings, root: &Path, layer: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What apt.conf(5) has to say besides the image's.
+/// The apt.conf(5) settings to add to the image's.
 fn configuration(settings: &Settings) -> String {
     let mut text = String::new();
     if !settings.check_valid_until {
@@ -51,11 +52,11 @@ fn configuration(settings: &Settings) -> String {
     text
 }
 
-/// Whose archive a mirror has.
+/// The keyring of the archive that a mirror copies.
 const DEBIAN: &str = "debian-archive-keyring";
 
-/// Sources in deb822 style with another address for what Debian has signed (sources.list(5), `URIs` and `Signed-By`): a mirror
-/// has nobody else's packages.
+/// Replaces the address of sources that Debian has signed, in deb822 style (sources.list(5), `URIs` and `Signed-By`).
+/// Other sources stay: a mirror has only Debian's packages.
 fn with_mirror(sources: &str, mirror: &str) -> String {
     let field =
         |line: &str, name: &str| line.split_once(':').is_some_and(|(field, _)| field.eq_ignore_ascii_case(name));

@@ -1,4 +1,4 @@
-//! Where this machine takes jobs from: the first place that there is.
+//! Chooses where this machine takes jobs from: the first source that is available.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use super::{DATA, discover, tell};
 use appliance::paths::HUB_CA;
 use appliance::settings::Settings;
 
-/// A place to take jobs from.
+/// The chosen job source and result sink.
 pub struct Place {
-    /// It.
+    /// The source and sink itself.
     pub exchange: Box<dyn Exchange>,
-    /// Whether the machine is a worker that is looked after: qualified, checked, restarted where it has to be, and
-    /// remembers what it ran. If not, somebody else's program holds it and waits for all jobs of one list.
+    /// True for a worker that looks after itself: it is qualified, checked, restarted if necessary, and remembers
+    /// what it ran. False if another program controls the machine and waits for all jobs of one list.
     pub is_worker: bool,
 }
 
-/// Chooses, and adds to the settings what comes with the choice:
+/// Chooses a job source, and adds the settings that come with it:
 ///
-/// 1. the port of whoever runs this virtual machine;
-/// 2. `jobs.toml` on the stick that the machine was started from: somebody has put it there for this machine;
-/// 3. the hub that is set;
-/// 4. the job list on a web server that is set;
+/// 1. the virtio port of the program that runs this virtual machine;
+/// 2. `jobs.toml` on the stick that the machine was started from: it was put there for this machine;
+/// 3. the hub in the settings;
+/// 4. the job list on a web server in the settings;
 /// 5. with a join token, a hub that is found on the network.
 ///
-/// `None` if there is nowhere to take jobs from.
+/// Returns `None` if there is no job source.
 ///
 /// # Errors
-/// If a place is there and cannot be used.
+/// If a source is there but cannot be used.
 pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<Place>, ExchangeError> {
     if let Some(port) = Port::open(settings)? {
         return Ok(Some(Place { exchange: Box::new(port), is_worker: false }));
@@ -45,7 +45,7 @@ pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<
     {
         return Ok(Some(Place { exchange: Box::new(stick), is_worker: true }));
     }
-    // Without a token a hub that was only found is not used: anybody on the network can answer.
+    // Without a token a discovered hub is not used: any host on the network can answer.
     if settings.hub.is_none() && settings.jobs.is_none() && settings.join_token.is_some() {
         settings.hub = Some(discover::hub(stop)?);
     }
@@ -60,7 +60,7 @@ pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<
     Ok(None)
 }
 
-/// The list on a web server.
+/// The job list on a web server.
 fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<UrlList, ExchangeError> {
     let results = settings.results.as_deref().ok_or_else(|| ExchangeError {
         what: format!("jobs={jobs} is set, and nothing says where results go"),
@@ -77,7 +77,7 @@ fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Ur
     })
 }
 
-/// A hub, with this machine's settings.
+/// Connects to a hub with this machine's settings.
 pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Hub, ExchangeError> {
     Hub::new(hub::Options {
         address: address.to_owned(),
@@ -91,7 +91,7 @@ pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Res
     })
 }
 
-/// A file with the certificate of the setting `hub-ca`.
+/// Returns the path of a file with the certificate from the setting `hub-ca`.
 fn authority(value: &str) -> Result<PathBuf, ExchangeError> {
     if value.starts_with('/') {
         return Ok(PathBuf::from(value));

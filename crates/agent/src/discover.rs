@@ -1,4 +1,4 @@
-//! A hub that nobody has set: found by its announcement on the network.
+//! Finds a hub that is not configured, by its announcement on the network.
 
 use std::fs;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Looks for a hub. Returns the address of the first one that answers.
 ///
 /// # Errors
-/// If none does.
+/// If no hub answers.
 pub fn hub(stop: &AtomicBool) -> Result<String, ExchangeError> {
     let began = Instant::now();
     while !Path::new(ONLINE).exists() && began.elapsed() < PATIENCE && !stop.load(Ordering::Relaxed) {
@@ -39,7 +39,7 @@ pub fn hub(stop: &AtomicBool) -> Result<String, ExchangeError> {
     Ok(address)
 }
 
-/// The name servers and the domain of a resolv.conf(5).
+/// The name servers and the domain in a resolv.conf(5).
 fn places(resolv_conf: &str) -> Browse {
     let words = |key: &str| {
         let lines = resolv_conf.lines().map(str::split_whitespace);
@@ -51,8 +51,8 @@ fn places(resolv_conf: &str) -> Browse {
     Browse { servers, domain: words("search").into_iter().chain(words("domain")).next() }
 }
 
-/// The address of its web server. With `tls=1` the certificate is for its name, so the name is asked for, unless it is
-/// one that only multicast DNS knows.
+/// The address of the hub's web server. With `tls=1` the certificate is for the host name, so the name is used,
+/// unless it is one that only multicast DNS knows.
 fn address(found: &Found) -> Option<String> {
     let ip = found.addresses.iter().find(|address| address.is_ipv4()).or(found.addresses.first())?;
     let tls = found.attributes.get("tls").is_some_and(|value| value == "1");

@@ -1,4 +1,4 @@
-//! [`Exchange`]: where jobs come from and results go.
+//! [`Exchange`]: a job source and result sink.
 
 use std::path::PathBuf;
 
@@ -8,35 +8,35 @@ use protocol::{Job, Machine, Verdict};
 use super::interrupt::Interrupt;
 use super::running::Left;
 
-/// Gives jobs one at a time, and takes what came of them.
+/// A job source and result sink: gives out jobs one at a time, and takes their results.
 pub trait Exchange {
-    /// What people call it.
+    /// The name that is shown to people.
     fn name(&self) -> String;
 
-    /// The machine is there. `left` is what ran when it, or the agent, was last interrupted.
+    /// Announces the machine. `left` is the job that ran when the machine or the agent was last interrupted.
     fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError>;
 
-    /// How the machine is, and why, for people.
+    /// Reports the machine's health, with a reason for people.
     fn health(&mut self, _health: Health, _message: &str) -> Result<(), ExchangeError> {
         Ok(())
     }
 
-    /// Asks for a job. Waits as long as it thinks right, but not when the machine is to stop.
+    /// Asks for a job. May wait as long as it likes, but returns early when the machine is to stop.
     fn claim(&mut self) -> Result<Claim, ExchangeError>;
 
-    /// The job has begun.
+    /// Reports that the job has begun.
     fn started(&mut self, assignment: &Assignment) -> Result<(), ExchangeError>;
 
-    /// What the job is at.
+    /// Reports the job's current phase.
     fn phase(&mut self, _text: &str) {}
 
-    /// A piece of its log. Must not wait: the test does meanwhile.
+    /// Takes a piece of the job's log. Must not block: the test would wait for it.
     fn log(&mut self, bytes: &[u8]) -> Result<(), ExchangeError>;
 
-    /// What came of it. Returns once it is safe: there, or in a place from where it is sent later.
+    /// Delivers the result. Returns once it is durable: accepted by the other side or queued in the outbox.
     fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError>;
 
-    /// This machine does not complete the job, and why.
+    /// Gives a job back that this machine does not complete, with the reason.
     fn give_back(
         &mut self,
         assignment: &Assignment,
@@ -44,83 +44,83 @@ pub trait Exchange {
         message: &str,
     ) -> Result<(), ExchangeError>;
 
-    /// The machine will take no more jobs: the last chance to deliver what waits.
+    /// Ends the exchange: the machine takes no more jobs, and this is the last chance to deliver pending results.
     fn end(&mut self, end: &End) -> Result<(), ExchangeError>;
 }
 
-/// What came of asking for a job.
+/// The answer to [`Exchange::claim`].
 #[derive(Debug)]
 pub enum Claim {
     /// A job.
     Job(Box<Assignment>),
-    /// There is none now; ask again.
+    /// No job now; ask again.
     Nothing,
-    /// There will be no more, and why.
+    /// There will be no more jobs, for this reason.
     End(String),
-    /// Somebody wants GPUs to be tried again that were left out, by their ids; all if none is named.
+    /// Try quarantined GPUs again, given by their ids; all of them if the list is empty.
     RetryGpus(Vec<String>),
 }
 
-/// Why no more jobs are taken.
+/// The reason why no more jobs are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// There are none, for this reason.
+    /// There are no more jobs, for this reason.
     Done(String),
-    /// PID 1 said to stop.
+    /// PID 1 asked the agent to stop.
     Stopped,
     /// The machine has to be restarted, for this reason.
     Restart(String),
 }
 
-/// A job and what belongs to it.
+/// A job together with what is needed to run it.
 #[derive(Debug, Clone)]
 pub struct Assignment {
     /// The job.
     pub job: Job,
-    /// Names this time that the job is given out, where whoever gives it does: a hub's lease.
+    /// The hub's lease, which identifies this assignment of the job; `None` for sources without leases.
     pub lease: Option<String>,
-    /// Its source tree, if it came along: a directory, a `.dsc` or a `.tar`.
+    /// The source tree that came with the job: a directory, a `.dsc` or a `.tar`.
     pub tree: Option<PathBuf>,
-    /// Its number in a list of known length, and that length.
+    /// The job's number in a list and the list's length, if that is known.
     pub position: Option<(usize, usize)>,
-    /// Ends it early.
+    /// Ends the job early.
     pub interrupt: Interrupt,
 }
 
 impl Assignment {
-    /// A job of which nothing more is known.
+    /// An assignment with only the job.
     pub fn new(job: Job) -> Self {
         Self { job, lease: None, tree: None, position: None, interrupt: Interrupt::default() }
     }
 
-    /// What bundles and records of it are named by: the lease, or the job.
+    /// The name for bundles and records of this assignment: the lease, or else the job's id.
     pub fn name(&self) -> &str {
         self.lease.as_deref().unwrap_or(&self.job.id)
     }
 }
 
-/// What came of a job.
+/// A job's result, ready to be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The job's id.
     pub job: String,
-    /// What it says.
+    /// The result's verdict.
     pub verdict: Verdict,
-    /// In a few words.
+    /// The result in a few words.
     pub summary: String,
-    /// The bundle.
+    /// Path of the result bundle.
     pub bundle: PathBuf,
-    /// Its length in bytes.
+    /// The bundle's length in bytes.
     pub size: u64,
-    /// Its SHA-256, in hexadecimal digits.
+    /// The bundle's SHA-256, in hexadecimal digits.
     pub sha256: String,
 }
 
-/// The other side cannot be reached or understood.
+/// The other side cannot be reached, or its answer is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct ExchangeError {
-    /// What failed, on what, and why.
+    /// What failed, on which object, and the cause.
     pub what: String,
     /// What to do about it.
     pub advice: String,

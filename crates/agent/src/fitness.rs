@@ -1,4 +1,4 @@
-//! [`Fitness`]: whether the machine can deliver what it takes on.
+//! [`Fitness`]: whether the machine is fit to run jobs.
 
 mod checks;
 mod command;
@@ -19,63 +19,63 @@ pub use probe::{Probe, ThisMachine};
 pub use record::Record;
 pub use worker::Worker;
 
-/// Looks at the machine before it takes work, and after each job.
+/// Checks the machine before it takes work, and after each job.
 pub trait Fitness {
-    /// QUALIFY: what keeps the machine from delivering; nothing if it can take work. Called before the first job, and
-    /// after each.
+    /// QUALIFY: the defects that keep the machine from taking jobs; empty if it can take them. Called before the
+    /// first job and after each one.
     fn qualify(&mut self) -> Vec<Defect>;
 
-    /// CHECK: why the machine has to be restarted after a job, if it has.
+    /// CHECK: the reason why the machine has to be restarted after a job, if there is one.
     fn check(&mut self, ended: Ended) -> Option<String>;
 
-    /// Forgets the faults of GPUs that were left out, so that they get jobs again after a restart; of all if none is named.
-    /// Says what is going to happen.
+    /// Forgets the faults of quarantined GPUs, so that they get jobs again after a restart; of all GPUs if the list
+    /// is empty. Returns a message that says what is going to happen.
     fn retry_gpus(&mut self, _gpus: &[String]) -> String {
         "somebody wants the GPUs to be tried again".into()
     }
 
-    /// Why the machine has to be restarted before it takes jobs, if QUALIFY found that.
+    /// The reason to restart before jobs are taken, if QUALIFY found one.
     fn wants_restart(&mut self) -> Option<String> {
         None
     }
 
-    /// How long to wait before a machine that is not fit is looked at again.
+    /// How long to wait before an unfit machine is checked again.
     fn pause(&mut self) -> Duration;
 }
 
-/// How a job ended, as far as it says something about the machine.
+/// The end of a job, as far as it matters for the machine's fitness.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// What its result says, if there is one.
+    /// The verdict of its result, if there is one.
     pub verdict: Option<Verdict>,
-    /// A process of a test is stuck in the kernel.
+    /// Whether a test's process is stuck in the kernel.
     pub stuck: bool,
-    /// There were faults, and all were the test's own doing: they say nothing about the GPU.
+    /// Whether there were faults and all of them were the test's own doing: they say nothing about the GPU.
     pub contained: bool,
-    /// Ids of the GPUs that the job had.
+    /// Ids of the GPUs that the job was given.
     pub gpus: Vec<String>,
-    /// Those of them that are not as they were, and what happened to each.
+    /// The GPUs among them that had faults, with the kinds of fault.
     pub faulty: BTreeMap<String, BTreeSet<FaultKind>>,
 }
 
-/// What is wrong with a machine.
+/// A defect of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defect {
-    /// What.
+    /// What is wrong.
     pub what: String,
     /// What to do about it.
     pub advice: String,
-    /// Whether it may be over soon without anybody doing anything.
+    /// Whether it may go away soon without any action.
     pub passes: bool,
 }
 
 impl Defect {
-    /// One that lasts until somebody does something.
+    /// A defect that lasts until it is dealt with.
     pub fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { what: what.into(), advice: advice.into(), passes: false }
     }
 
-    /// One that may be over soon.
+    /// A defect that may go away soon.
     pub fn passing(what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { passes: true, ..Self::new(what, advice) }
     }
@@ -87,7 +87,8 @@ impl fmt::Display for Defect {
     }
 }
 
-/// Takes any machine: where whoever runs a virtual machine has said what it is to do, and waits for all of it.
+/// Accepts any machine: for virtual machines whose jobs come from the program that runs them, which waits for all of
+/// them.
 #[derive(Debug)]
 pub struct AsItIs;
 

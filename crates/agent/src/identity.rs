@@ -1,16 +1,16 @@
-//! What tells this machine from all others, the same after each start.
+//! Identifies this machine, in the same way after each start.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The machine's own number (SMBIOS 3.7, section 7.2.1), as the kernel shows it to root.
+/// The machine's UUID (SMBIOS 3.7, section 7.2.1), as the kernel shows it to root.
 const PRODUCT_UUID: &str = "sys/class/dmi/id/product_uuid";
 
-/// Names of the product and of its board (SMBIOS 3.7, sections 7.2 and 7.3), which everybody may read.
+/// Names of the product and of its board (SMBIOS 3.7, sections 7.2 and 7.3), which every user may read.
 const NAMES: [&str; 2] = ["sys/class/dmi/id/product_name", "sys/class/dmi/id/board_name"];
 
-/// What these say where nobody has filled them in.
+/// Placeholder values in firmware where the vendor has not filled in the fields.
 const FILLERS: [&str; 8] = [
     "to be filled by o.e.m.",
     "system product name",
@@ -25,20 +25,20 @@ const FILLERS: [&str; 8] = [
 /// Network cards.
 const CARDS: &str = "sys/class/net";
 
-/// What virtual machines have that nobody has given an address.
+/// QEMU's default MAC address, which virtual machines have if none is set.
 const QEMU_DEFAULT: &str = "52:54:00:12:34:56";
 
-/// Numbers that many boards have which nobody has given one.
+/// UUIDs that many boards share because the vendor has not set one.
 const MEANINGLESS: [&str; 2] = ["03000200-0400-0500-0006-000700080009", "12345678-1234-5678-90ab-cddeefaabbcc"];
 
-/// The id in the data directory, of a machine that has no other.
+/// The file in the data directory with the id of a machine that has no other.
 const FILE: &str = "worker-id";
 
-/// The machine's number, else the first wired card's address, else a random number that is kept in the data directory.
-/// `root` is `/`.
+/// Returns the machine's UUID, else the first wired card's address, else a random number that is kept in the data
+/// directory. `root` is `/`.
 ///
 /// # Errors
-/// If there are no random numbers.
+/// If the kernel gives no random numbers.
 pub fn worker_id(root: &Path, data: &Path) -> io::Result<String> {
     if let Some(uuid) = product_uuid(root) {
         return Ok(uuid);
@@ -57,7 +57,7 @@ pub fn worker_id(root: &Path, data: &Path) -> io::Result<String> {
     Ok(id)
 }
 
-/// What people may call the machine: the product's name, else the board's. `root` is `/`.
+/// The name that is proposed for the machine: the product's name, else the board's. `root` is `/`.
 pub fn proposed_name(root: &Path) -> Option<String> {
     NAMES.iter().find_map(|path| {
         let name = fs::read_to_string(root.join(path)).ok()?.trim().to_owned();
@@ -73,7 +73,7 @@ fn product_uuid(root: &Path) -> Option<String> {
     (is_uuid && !same && !MEANINGLESS.contains(&uuid.as_str())).then_some(uuid)
 }
 
-/// Of the card with the smallest name that is a device and has an Ethernet address.
+/// The address of the first network card, by name, that is a device and has an Ethernet address.
 fn first_address(root: &Path) -> Option<String> {
     let entries = fs::read_dir(root.join(CARDS)).ok()?;
     let mut cards: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();

@@ -1,4 +1,4 @@
-//! [`Interrupt`]: ends one job from outside, and says why.
+//! [`Interrupt`]: ends one job from outside, with a reason.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,18 +11,18 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Asks for the end. The first reason counts.
+    /// Asks for the job to end. The first reason counts.
     pub fn interrupt(&self, why: &str) {
         self.why.get_or_init(|| why.to_owned());
         self.flag.store(true, Ordering::SeqCst);
     }
 
-    /// Why the job is to end; `None` if it is not.
+    /// The reason why the job is to end; `None` if it is not.
     pub fn why(&self) -> Option<&str> {
         self.why.get().map(String::as_str)
     }
 
-    /// Becomes true when the job is to end.
+    /// A flag that becomes true when the job is to end.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.flag)
     }

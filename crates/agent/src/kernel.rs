@@ -1,4 +1,4 @@
-//! [`LiveLog`]: what the kernel says while a job runs, in its log and in events about devices.
+//! [`LiveLog`]: what the kernel reports while a job runs, in its log and in device events.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,12 +17,12 @@ pub(crate) const SIMULATE_FAULT: &str = "ROCBED_SIMULATE_FAULT";
 /// The running kernel's log, and its events.
 pub(crate) struct LiveLog {
     log: Kmsg,
-    /// None where the kernel does not give any: they say no more than the log does.
+    /// `None` where the kernel gives no events: they say no more than the log does.
     events: Option<OwnedFd>,
 }
 
 impl LiveLog {
-    /// Opens both. With `simulated`, faults that are simulated count.
+    /// Opens both. With `simulated`, simulated faults count too.
     pub(crate) fn open(simulated: bool) -> io::Result<Self> {
         let log = Kmsg::open()?;
         let log = if simulated { log.with_simulated_faults() } else { log };
@@ -65,8 +65,8 @@ impl KernelLog for LiveLog {
     }
 }
 
-/// What an event says of a GPU, as the record that the kernel itself writes about it (kernel Documentation/gpu/drm-uapi,
-/// "Device Wedging").
+/// Turns a device event about a GPU into the log record that the kernel itself writes about it (kernel
+/// Documentation/gpu/drm-uapi, "Device Wedging").
 fn as_record(event: &[u8]) -> Option<String> {
     let mut fields = event.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     let header = fields.next()?;
@@ -78,7 +78,7 @@ fn as_record(event: &[u8]) -> Option<String> {
             "none" => "but recovered through reset",
             _ => "needs recovery",
         };
-        // The last address on the way is the GPU's own.
+        // The last address in the path is the GPU's own.
         let address = path.split('/').filter_map(|part| part.parse::<PciAddress>().ok()).next_back()?;
         (address, format!("device wedged, {what} (WEDGED={method})"))
     } else if header.starts_with("add@") && path.contains("/devcoredump/devcd") {
@@ -92,7 +92,7 @@ fn as_record(event: &[u8]) -> Option<String> {
     Some(format!("6,0,0,-;amdgpu {address}: [drm] {what}\n SUBSYSTEM=pci\n DEVICE=+pci:{address}"))
 }
 
-/// Writes lines to the kernel's log that are taken for those of a fault.
+/// Writes lines to the kernel's log that look like those of a fault.
 pub(crate) fn simulate_fault(lines: &str) -> io::Result<()> {
     let mut log = File::options().write(true).open("/dev/kmsg")?;
     for line in lines.split('|') {

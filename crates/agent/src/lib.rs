@@ -1,7 +1,7 @@
-//! The agent: takes jobs, has them run, delivers what came of them. `rocbed-init agent`, a child of PID 1.
+//! The agent: takes jobs, has them run and delivers their results. It runs as `rocbed-init agent`, a child of PID 1.
 //!
-//! Where jobs come from and results go is an [`Exchange`]; what runs one is a [`RunJob`]. What it is at it tells PID 1 by
-//! [`Report`]s on its standard output.
+//! An [`Exchange`] is the job source and result sink; a [`RunJob`] runs a job. The agent tells PID 1 what it is doing
+//! by writing [`Report`]s to its standard output.
 
 mod apt;
 mod choose;
@@ -54,23 +54,23 @@ use appliance::paths::IMAGE;
 use appliance::report::Report;
 use appliance::settings::{Settings, WhenDone};
 
-/// Where everything is kept that is to survive a restart. PID 1 mounts the stick's data partition there before the agent
-/// starts; without one it is memory like the rest of the root.
+/// The directory for everything that has to survive a restart. PID 1 mounts the stick's data partition there before
+/// the agent starts; without a data partition it is in memory like the rest of the root.
 pub const DATA: &str = appliance::paths::DATA;
 
-/// Tells PID 1.
+/// Sends a report to PID 1.
 pub(crate) fn tell(report: &Report) {
     // PID 1 never closes its end; if it did, the kernel would have ended.
     drop(std::io::stdout().lock().write_all(report.line().as_bytes()));
 }
 
-/// Runs until there is nothing left to do, or PID 1 says to stop.
+/// Runs the agent until there is nothing left to do, or PID 1 asks it to stop.
 pub fn main() -> ExitCode {
     let stop = Arc::new(AtomicBool::new(false));
     if let Err(error) = signal_hook::flag::register(SIGTERM, Arc::clone(&stop)) {
         eprintln!("agent: listening for SIGTERM: {error}");
     }
-    // PID 1 has told what is wrong with them.
+    // PID 1 has already reported errors in the settings.
     let (mut settings, _) = Settings::of_this_machine(&CommandLine::read());
     let chosen = choose(&mut settings, &stop);
     let mut inventory = look(&settings);
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
         Ok(End::Restart(why)) => tell(&Report::Restart { why }),
         Err(error) => {
             tell(&Report::Problem { what: error.what, advice: error.advice });
-            // Whoever was at the other end is gone, and nobody else will ever give it a job.
+            // The program at the other end is gone, and no other one will give this machine jobs.
             tell(&Report::PowerOff { why: "the other end is gone".into() });
             return ExitCode::FAILURE;
         }
@@ -150,12 +150,12 @@ fn look(settings: &Settings) -> Inventory {
     detect::of_this_machine(settings.gpu.as_deref()).unwrap_or_else(|error| {
         let advice = "name targets such as gfx1030; no GPU is used until then".to_owned();
         tell(&Report::Problem { what: format!("gpu: {error}"), advice });
-        // Not the real ones: whoever wanted made-up GPUs did not want those.
+        // Not the real ones: the settings asked for simulated GPUs.
         Inventory { simulated: true, ..Inventory::default() }
     })
 }
 
-/// An appliance that nobody gives jobs to.
+/// Waits until it is told to stop: the appliance has no job source.
 fn wait_for_nothing(settings: &Settings, stop: &AtomicBool) -> ExitCode {
     if settings.when_done == WhenDone::PowerOff {
         tell(&Report::PowerOff { why: "there is no place to take jobs from, and when-done=power-off".into() });
@@ -163,7 +163,7 @@ fn wait_for_nothing(settings: &Settings, stop: &AtomicBool) -> ExitCode {
     }
     tell(&Report::Idle { why: "no jobs: put jobs.toml on the stick, set hub= (or jobs= and results=) in its rocbed.toml, or only join-token= to use a hub found on the network".into() });
     while !stop.load(Ordering::Relaxed) {
-        // The signal itself does not end this; it sets the flag.
+        // The signal does not interrupt this sleep; it sets the flag.
         std::thread::sleep(Duration::from_millis(200));
     }
     ExitCode::SUCCESS

@@ -1,8 +1,8 @@
-//! apt's package lists, fetched once for all testbeds of this appliance and not by each of them.
+//! Fetches apt's package lists once for all testbeds of this appliance, instead of once in each testbed.
 //!
-//! A testbed fetches them, as its own apt would; what came of it is put into a directory that lies over the image in
-//! all testbeds after it (`--layer` of the virtualisation server). apt's caches come along: they take longer to make
-//! than the lists take to fetch on a slow machine.
+//! A testbed fetches them, as its own apt would; the lists are put into a directory that is overlaid on the image in
+//! all later testbeds (`--layer` of the virtualisation server). apt's caches come along: on a slow machine making
+//! them takes longer than fetching the lists.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
@@ -18,21 +18,22 @@ use protocol::{Job, Source};
 use runner::{Cancel, LISTS_STAMP};
 use testbed::protocol::{quote, unquote};
 
-/// A job does not begin with older lists. Half of what a testbed accepts: a job is in its own time with them.
+/// Lists older than this are fetched again before a job. Half of what a testbed accepts, so that they stay fresh
+/// while the job runs.
 const FRESH: Duration = Duration::from_secs(30 * 60);
-/// How long fetching may take; then the testbeds do it themselves.
+/// Timeout for fetching; after that the testbeds do it themselves.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
-/// What fetches, in the testbed. One try: there is a second one in each testbed if it fails.
+/// The command that fetches lists, in the testbed. It tries once: if it fails, each testbed tries again.
 const UPDATE: [&str; 4] = ["apt-get", "-q", "-oAPT::Update::Error-Mode=any", "update"];
-/// Where lists are, in testbeds.
+/// Directory of the lists in testbeds.
 const LISTS: &str = "var/lib/apt/lists";
-/// Where caches are, in testbeds, and those that are kept.
+/// Directory of the caches in testbeds, and the caches that are kept.
 const CACHE: &str = "var/cache/apt";
 const CACHES: [&str; 2] = ["pkgcache.bin", "srcpkgcache.bin"];
-/// How much is told of what apt said when it failed, in bytes.
+/// How much of apt's output is passed on when it failed, in bytes.
 const SAID: usize = 4096;
 
-/// The lists, and the layer that has them.
+/// The package lists and the layer that holds them.
 #[derive(Debug)]
 pub struct Lists {
     directory: PathBuf,
@@ -40,25 +41,25 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// There are none yet; they will be in a directory that is nobody else's.
+    /// Starts without lists; they will be kept in `directory`, which must have no other user.
     pub fn new(directory: PathBuf) -> Self {
         Self { directory, fetched: None }
     }
 
-    /// The directory that goes over the image in testbeds.
+    /// The directory that is overlaid on the image in testbeds.
     pub fn layer(&self) -> PathBuf {
         self.directory.join("layer")
     }
 
-    /// Whether they are to be fetched before this job.
+    /// Whether the lists have to be fetched before this job.
     pub fn are_due(&self, job: &Job, online: bool) -> bool {
         is_due(job, online, self.fetched.map(|then| then.elapsed()))
     }
 
-    /// Fetches them in a testbed that `server` makes, which has the layer over its root. What apt says is passed on.
+    /// Fetches the lists in a testbed that `server` makes, with the layer over its root. apt's output is passed on.
     ///
     /// # Errors
-    /// What failed. The layer has the lists of before then, or none.
+    /// What failed. The layer then has the previous lists, or none.
     pub fn fetch(&mut self, server: &[OsString], cancel: &Cancel, log: &mut dyn FnMut(&[u8])) -> Result<(), String> {
         let new = self.directory.join("new");
         make_empty(&new).map_err(|error| format!("making {}: {error}", new.display()))?;
@@ -96,7 +97,7 @@ impl Lists {
                 drop(fs::remove_file(new.join(name)));
             }
         }
-        // No testbed may have the layer while it changes.
+        // No testbed may use the layer while it changes.
         server.end();
         self.fetched = None;
         self.put(new).map_err(|error| format!("keeping them in {}: {error}", self.layer().display()))?;
@@ -104,12 +105,12 @@ impl Lists {
         Ok(())
     }
 
-    /// Puts what was fetched into the layer.
+    /// Moves the fetched lists into the layer.
     fn put(&self, new: &Path) -> io::Result<()> {
         let layer = self.layer();
         let (lists, cache) = (layer.join(LISTS), layer.join(CACHE));
         let stamp = layer.join(LISTS_STAMP.trim_start_matches('/'));
-        // First away, and back last: it says that everything else is there.
+        // The stamp is removed first and written last: it says that everything else is complete.
         remove(fs::remove_file(&stamp))?;
         remove(fs::remove_dir_all(&lists))?;
         remove(fs::remove_dir_all(&cache))?;
@@ -124,7 +125,7 @@ impl Lists {
     }
 }
 
-/// Whether a job begins with fetching them. Source trees that were brought along do without a network.
+/// Whether the lists have to be fetched before a job. Jobs that bring their source tree need no network.
 fn is_due(job: &Job, online: bool, age: Option<Duration>) -> bool {
     online && !matches!(job.source, Source::Path(_)) && age.is_none_or(|age| age >= FRESH)
 }
@@ -134,7 +135,7 @@ fn make_empty(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)
 }
 
-/// What is not there need not be removed.
+/// Treats removing a file that does not exist as a success.
 fn remove(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -142,7 +143,7 @@ fn remove(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Runs apt to its end, for a limited time; what it says goes to a file.
+/// Runs apt to its end, for a limited time; its output goes to a file.
 fn run(enter: &[u8], said: &Path, cancel: &Cancel) -> Result<(), String> {
     let failed = |error: io::Error| format!("running apt-get update: {error}");
     let mut words = enter.split(|byte| *byte == b',').map(|word| OsString::from_vec(unquote(word)));
@@ -162,12 +163,12 @@ fn run(enter: &[u8], said: &Path, cancel: &Cancel) -> Result<(), String> {
             None => thread::sleep(Duration::from_millis(100)),
         }
     };
-    // What it started inside ends with the testbed.
+    // What apt started inside ends with the testbed.
     child.kill().and_then(|()| child.wait()).map_err(failed)?;
     Err(format!("apt-get update {why}"))
 }
 
-/// A virtualisation server, spoken to as autopkgtest does.
+/// A running virtualisation server, driven by the protocol that autopkgtest uses.
 struct Server {
     child: Child,
     input: Option<ChildStdin>,
@@ -185,7 +186,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Asks for something; returns what follows the `ok`.
+    /// Sends a command; returns what follows the `ok`.
     fn ask(&mut self, line: &str) -> Result<Vec<u8>, String> {
         let input = self.input.as_mut().ok_or("the testbed has ended")?;
         writeln!(input, "{line}").map_err(|error| format!("asking the testbed for {line}: {error}"))?;
@@ -203,9 +204,9 @@ impl Server {
         }
     }
 
-    /// Ends it; its testbed is gone when this returns.
+    /// Ends the server; its testbed is gone when this returns.
     fn end(&mut self) {
-        // It closes its testbed when nobody speaks any more. How that went it says itself.
+        // The server closes its testbed when its input ends, and reports problems itself.
         drop(self.input.take());
         drop(self.child.wait());
     }

@@ -1,4 +1,4 @@
-//! What this machine is, for results.
+//! Describes this machine for results.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use appliance::paths::IMAGE;
 use appliance::root::Superblocks;
 use appliance::settings::Settings;
 
-/// Describes it. What cannot be found out is left out.
+/// Describes the machine. What cannot be determined is left out.
 pub fn describe(settings: &Settings, gpus: Inventory) -> Machine {
     let uname = rustix::system::uname();
     let read =
@@ -30,14 +30,14 @@ pub fn describe(settings: &Settings, gpus: Inventory) -> Machine {
     }
 }
 
-/// `model name` of /proc/cpuinfo (`proc_cpuinfo(5)`).
+/// The `model name` of /proc/cpuinfo (`proc_cpuinfo(5)`).
 fn processor(cpuinfo: &str) -> Option<String> {
     let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
     line.split_once(':').map(|(_, name)| name.trim().to_owned())
 }
 
-/// The image that the machine was booted from, by the superblock of what is mounted as its root; also of one in memory,
-/// which came over the network.
+/// The image that the machine was booted from, read from the superblock of the mounted root; also works for a root in
+/// memory that came over the network.
 fn image(mounts: &str, sys: &Path, dev: &Path, recipe: Option<&str>) -> Option<ImageId> {
     let source = mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
@@ -49,7 +49,7 @@ fn image(mounts: &str, sys: &Path, dev: &Path, recipe: Option<&str>) -> Option<I
     Some(ImageId { name: recipe.unwrap_or_default().to_owned(), root })
 }
 
-/// Each GPU in a line for people, and why others cannot be used.
+/// Describes each GPU in one line for people, and says why others cannot be used.
 pub fn gpu_lines(inventory: &Inventory) -> Vec<String> {
     let usable = inventory.gpus.iter().map(|gpu| {
         let simulated = if gpu.simulated { ", simulated" } else { "" };

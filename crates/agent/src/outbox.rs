@@ -1,7 +1,8 @@
-//! [`Outbox`]: results that are not delivered yet. They survive restarts where the data directory does.
+//! [`Outbox`]: results that are not delivered yet. They survive restarts if the data directory does.
 //!
-//! A bundle lies under its lease's or job's name, with a JSON file beside it that makes it one of the outbox's. Both are
-//! on disk before anybody hears of the result, and are removed only when whoever it is for has it or does not want it.
+//! A bundle is stored under its lease's or job's name, with a JSON file (its label) beside it that makes it part of
+//! the outbox. Both are on disk before the result is announced, and are removed only when the recipient has it or
+//! does not want it.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,52 +20,52 @@ const DIRECTORY: &str = "outbox";
 const BUNDLE: &str = ".tar.zst";
 const LABEL: &str = ".json";
 
-/// What is written beside a bundle.
+/// The label: what is written beside a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parcel {
-    /// Whom it is for: a hub's address, or where else jobs come from.
+    /// The recipient: a hub's address, or the name of another job source.
     pub to: String,
     /// The lease that it completes, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<String>,
     /// The job's id.
     pub job: String,
-    /// What came of it.
+    /// The result's verdict.
     pub verdict: Verdict,
-    /// In a few words.
+    /// The result in a few words.
     pub summary: String,
     /// The bundle's length in bytes.
     pub size: u64,
     /// The bundle's SHA-256, in hexadecimal digits.
     pub sha256: String,
-    /// Why it will never be taken where it is for; it stays until somebody looks at it.
+    /// The reason why the recipient will never take it. It stays until a person deals with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
-/// A parcel and where it lies.
+/// A parcel and where it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// What is known of it.
+    /// Its label.
     pub parcel: Parcel,
-    /// The bundle.
+    /// Path of the bundle.
     pub bundle: PathBuf,
     label: PathBuf,
 }
 
-/// How much there is in an outbox.
+/// The fill level of an outbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Results.
+    /// Number of results.
     pub parcels: usize,
-    /// Bytes, of all files.
+    /// Total size of all files, in bytes.
     pub bytes: u64,
 }
 
-/// How much is in the outbox of a data directory, those included that will never be taken.
+/// Returns the fill level of the outbox in a data directory, including results that will never be taken.
 ///
 /// # Errors
-/// If it cannot be read. One that is not there is empty.
+/// If it cannot be read. A missing outbox counts as empty.
 pub fn load(data: &Path) -> io::Result<Load> {
     let mut load = Load::default();
     let entries = match fs::read_dir(data.join(DIRECTORY)) {
@@ -73,7 +74,7 @@ pub fn load(data: &Path) -> io::Result<Load> {
     };
     for entry in entries {
         let entry = entry?;
-        // What was delivered meanwhile is not there any more.
+        // A file that was delivered in the meantime is gone.
         let Ok(metadata) = entry.metadata() else { continue };
         load.bytes = load.bytes.saturating_add(metadata.len());
         load.parcels += usize::from(entry.file_name().to_string_lossy().ends_with(LABEL));
@@ -88,17 +89,17 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Opens the outbox of a data directory, and removes what was being put into it when the machine stopped.
+    /// Opens the outbox of a data directory, and removes bundles that were only half stored when the machine stopped.
     ///
     /// # Errors
-    /// If it cannot be read or written; so for all calls.
+    /// If it cannot be read or written; the same holds for all methods.
     pub fn open(data: &Path) -> io::Result<Self> {
         let directory = data.join(DIRECTORY);
         fs::create_dir_all(&directory)?;
         for entry in fs::read_dir(&directory)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // A bundle without a label was not in the outbox yet: its job is still written down as running.
+            // A bundle without a label was not in the outbox yet: its job is still recorded as running.
             let label = name.strip_suffix(BUNDLE).map(|stem| path.with_file_name(format!("{stem}{LABEL}")));
             if name.ends_with(durable::PARTIAL) || label.is_some_and(|label| !label.exists()) {
                 durable::remove(&path)?;
@@ -107,10 +108,10 @@ impl Outbox {
         Ok(Self { directory })
     }
 
-    /// Takes a bundle from where it was made. When this returns it is safe.
+    /// Moves a bundle into the outbox. When this returns the result is durable.
     pub fn put(&self, to: &str, lease: Option<&str>, delivery: &Delivery) -> io::Result<Parcel> {
         let name = lease.unwrap_or(&delivery.job);
-        // It becomes a file's name, and came from outside.
+        // The name comes from outside and becomes the name of a file.
         check_id("lease", name).map_err(io::Error::other)?;
         durable::take(&delivery.bundle, &self.directory.join(format!("{name}{BUNDLE}")))?;
         let parcel = Parcel {
@@ -131,7 +132,7 @@ impl Outbox {
         Ok(parcel)
     }
 
-    /// What is there, the oldest first. A label that cannot be read is passed over.
+    /// The waiting results, oldest first. Labels that cannot be read are skipped.
     pub fn waiting(&self) -> io::Result<Vec<Waiting>> {
         let mut found: Vec<(SystemTime, Waiting)> = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
@@ -147,24 +148,24 @@ impl Outbox {
         Ok(found.into_iter().map(|(_, waiting)| waiting).collect())
     }
 
-    /// Removes one: it was delivered, or nobody wants it. The label goes first, for without it the rest is nothing.
+    /// Removes a result that was delivered or is not wanted. The label goes first: without it the bundle is ignored.
     pub fn remove(&self, waiting: &Waiting) -> io::Result<()> {
         durable::remove(&waiting.label)?;
         durable::remove(&waiting.bundle)
     }
 
-    /// Notes that it will never be taken.
+    /// Records that the recipient will never take it.
     pub fn refuse(&self, waiting: &Waiting, why: &str) -> io::Result<()> {
         let parcel = Parcel { refused: Some(why.to_owned()), ..waiting.parcel.clone() };
         durable::replace(&waiting.label, &serde_json::to_vec_pretty(&parcel)?, durable::Readers::Owner)
     }
 
-    /// Whether what is in it is still there after a restart: not where it lies in memory.
+    /// Whether the contents survive a restart, that is, are not in memory.
     pub fn is_lasting(&self) -> bool {
         /// Kinds of file systems (statfs(2)): tmpfs, ramfs, and the overlay of the appliance's root.
         const IN_MEMORY: [u64; 3] = [0x0102_1994, 0x8584_58f6, 0x794c_7630];
         let kind = File::open(&self.directory).and_then(|file| Ok(rustix::fs::fstatfs(file)?.f_type));
-        // Where this cannot be said, it is better to wait than to lose something.
+        // If this is unknown, it is better to wait than to lose a result.
         kind.is_ok_and(|kind| u64::try_from(kind).is_ok_and(|kind| !IN_MEMORY.contains(&kind)))
     }
 }

@@ -1,21 +1,21 @@
-//! [`Pace`]: how long the agent waits for what.
+//! [`Pace`]: the agent's timeouts and backoff.
 
 use std::time::Duration;
 
-/// How long the agent waits for what. Tests are in more of a hurry than machines.
+/// The agent's timeouts and backoff; tests use shorter ones.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    /// The first pause before something is tried again; the next are each twice as long.
+    /// The first pause before a retry; each further one is twice as long.
     pub first_pause: Duration,
-    /// The longest pause.
+    /// The longest pause between retries.
     pub longest_pause: Duration,
-    /// How long the hub may take to answer what is small.
+    /// Timeout for small requests to the hub.
     pub answer: Duration,
-    /// How long a piece of a log waits for more before it is sent.
+    /// How long a piece of a log waits for more data before it is sent.
     pub gather: Duration,
-    /// How long the end waits for what is still to be sent, where it survives the end.
+    /// How long shutdown waits for pending deliveries, if they survive it.
     pub farewell: Duration,
-    /// How long a claim waits for a job, where the machine is switched off if there is none.
+    /// How long a claim waits for a job, if the machine is switched off when there is none.
     pub last_claim: Duration,
     /// How long a claim waits otherwise; less if the hub says so.
     pub claim: Duration,
@@ -36,7 +36,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// For tests.
+    /// Short timeouts for tests.
     #[cfg(test)]
     pub fn of_tests() -> Self {
         let soon = Duration::from_millis(2);
@@ -52,7 +52,7 @@ impl Pace {
     }
 }
 
-/// The pauses between tries of one thing.
+/// Exponential backoff with jitter, for one operation.
 #[derive(Debug, Clone)]
 pub struct Pauses {
     next: Duration,
@@ -60,17 +60,18 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// From the first one on.
+    /// Starts with the first pause.
     pub fn new(pace: &Pace) -> Self {
         Self { next: pace.first_pause, longest: pace.longest_pause }
     }
 
-    /// The next, a little different each time so that a hub that comes back does not hear all its workers at once.
+    /// The next pause, with random jitter so that a hub that comes back does not get requests from all its workers at
+    /// once.
     pub fn next_pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = self.next.saturating_mul(2).min(self.longest);
         let mut byte = [128];
-        // Without random numbers all pause alike, which is still a pause.
+        // Without random numbers all workers pause for the same time, which is still a pause.
         rustix::rand::getrandom(&mut byte, rustix::rand::GetRandomFlags::NONBLOCK).unwrap_or_default();
         pause / 2 + pause.mul_f64(f64::from(byte[0]) / 512.0)
     }

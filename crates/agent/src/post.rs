@@ -1,4 +1,4 @@
-//! [`Post`]: delivers what is in the outbox, in a thread of its own, as long as it takes.
+//! [`Post`]: the uploader. A thread that delivers what is in the outbox, and retries for as long as it takes.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,51 +9,51 @@ use super::outbox::{Outbox, Parcel, Waiting};
 use super::pace::{Pace, Pauses};
 use appliance::report::Report;
 
-/// Tells PID 1, from any thread.
+/// Sends a report to PID 1, from any thread.
 pub type Tell = Arc<dyn Fn(&Report) + Send + Sync>;
 
-/// Brings parcels to where they are for.
+/// Transport that delivers parcels to one recipient.
 pub trait Carrier: Send + 'static {
-    /// Whose parcels it takes: their `to`.
+    /// The recipient, as in [`Parcel::to`].
     fn address(&self) -> String;
 
-    /// Tries once to deliver one.
+    /// Tries once to deliver a parcel.
     fn carry(&mut self, parcel: &Parcel, bundle: &Path) -> Carried;
 }
 
-/// What came of a try.
+/// The outcome of one try to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Carried {
-    /// It is safe there.
+    /// The recipient has it.
     Kept,
-    /// It is not wanted any more, and why.
+    /// It is not wanted any more, for this reason.
     Unwanted(String),
-    /// It will never be taken, and why.
+    /// It will never be taken, for this reason.
     Refused(String),
-    /// Not now, and why.
+    /// It could not be delivered now, for this reason; try again later.
     Later(String),
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Something was put in, or the end has come.
+    /// Whether a parcel was put in, or the end was asked for.
     woken: bool,
-    /// Nothing waits that could be delivered.
+    /// Whether nothing is left that could be delivered.
     idle: bool,
     over: bool,
 }
 
-/// The thread.
+/// The uploader's thread.
 #[derive(Debug, Clone)]
 pub struct Post {
     shared: Arc<(Mutex<State>, Condvar)>,
 }
 
 impl Post {
-    /// Starts it. It ends when [`Post::finish`] is called, or with the process.
+    /// Starts the thread. It ends when [`Post::finish`] is called, or with the process.
     ///
     /// # Errors
-    /// If there are no more threads.
+    /// If the thread cannot be started.
     pub fn start(outbox: Outbox, carrier: impl Carrier, pace: Pace, tell: Tell) -> std::io::Result<Self> {
         let post = Self { shared: Arc::default() };
         let mut round = Round { outbox, carrier: Box::new(carrier), tell, said: String::new() };
@@ -62,12 +62,12 @@ impl Post {
         Ok(post)
     }
 
-    /// Something was put into the outbox: it is tried at once.
+    /// Tries at once: a parcel was put into the outbox.
     pub fn wake(&self) {
         self.with(|state| (state.woken, state.idle) = (true, false));
     }
 
-    /// Waits until all is delivered that can be, or `enough` says so. Returns whether it is.
+    /// Waits until everything deliverable is delivered, or `enough` returns true. Returns whether it is delivered.
     pub fn drained(&self, enough: &dyn Fn() -> bool) -> bool {
         self.wake();
         loop {
@@ -81,7 +81,7 @@ impl Post {
         }
     }
 
-    /// Ends the thread after what it is at.
+    /// Ends the thread after its current parcel.
     pub fn finish(&self) {
         self.with(|state| (state.woken, state.over) = (true, true));
     }
@@ -96,7 +96,7 @@ impl Post {
     fn run(&self, round: &mut Round, pace: &Pace) {
         let mut pauses = Pauses::new(pace);
         loop {
-            // Whoever puts something in from here on wakes it again.
+            // A parcel that is put in from here on wakes it again.
             if self.with(|state| std::mem::take(&mut state.woken) && state.over) {
                 return;
             }
@@ -116,7 +116,7 @@ impl Post {
         }
     }
 
-    /// Until it is woken, or a pause is over.
+    /// Sleeps until it is woken, or the pause is over.
     fn sleep(&self, pause: Option<Duration>) {
         let until = pause.map(|pause| Instant::now() + pause);
         let mut state = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,14 +139,14 @@ struct Round {
 }
 
 impl Round {
-    /// Tries everything once. Returns whether nothing is left that could be delivered later.
+    /// Tries everything once. Returns true if nothing is left to be delivered later.
     fn deliver(&mut self) -> std::io::Result<bool> {
         let address = self.carrier.address();
         let all = self.outbox.waiting()?;
         let (mine, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|waiting| waiting.parcel.to == address);
         let mut later: Option<(usize, String)> = None;
         for waiting in mine.iter().filter(|waiting| waiting.parcel.refused.is_none()) {
-            // Where one has to wait for a hub that is away, the others do too.
+            // If the hub cannot be reached for one parcel, the others have to wait too.
             if let Some((count, _)) = &mut later {
                 *count += 1;
                 continue;
@@ -164,7 +164,7 @@ impl Round {
         Ok(later.is_none())
     }
 
-    /// Returns why it has to be tried again, if it has.
+    /// Tries one parcel. Returns the reason for a retry, if one is needed.
     fn one(&mut self, waiting: &Waiting) -> std::io::Result<Option<String>> {
         match self.carrier.carry(&waiting.parcel, &waiting.bundle) {
             Carried::Kept => self.outbox.remove(waiting)?,
@@ -203,7 +203,7 @@ mod tests {
     use protocol::Verdict;
     use std::collections::VecDeque;
 
-    /// Answers as it is told to, the last again and again.
+    /// A transport that gives these answers in order, and repeats the last one.
     struct Answers(Arc<Mutex<VecDeque<Carried>>>);
 
     impl Carrier for Answers {

@@ -1,4 +1,4 @@
-//! [`Results`]: what came of a job list, on the data partition, for whoever takes the stick.
+//! [`Results`]: the results of a job list, on the data partition, for the person who takes the stick.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use super::running::Left;
 /// The directory's name in the data directory.
 pub const DIRECTORY: &str = "results";
 
-/// What came of all jobs of a list.
+/// The file with the results of all jobs of a list.
 const SUMMARY: &str = "results.json";
 
-/// So many digits of a list's digest name its directory.
+/// The number of digits of a list's digest in the name of its directory.
 const DIGITS: usize = 12;
 
-/// The results of one job list, in a directory of its own, so that another list never writes over them.
+/// The results of one job list, in a directory of its own, so that another list never overwrites them.
 #[derive(Debug)]
 pub struct Results {
     directory: PathBuf,
@@ -25,10 +25,10 @@ pub struct Results {
 }
 
 impl Results {
-    /// Opens the results of a list, by the list's SHA-256 in hexadecimal digits.
+    /// Opens the results of a list, identified by its SHA-256 in hexadecimal digits.
     ///
     /// # Errors
-    /// If results are there that cannot be read, or the directory cannot be made: nothing must be written over them.
+    /// If earlier results cannot be read, so that they are never overwritten, or the directory cannot be made.
     pub fn open(data: &Path, sha256: &str) -> io::Result<Self> {
         let directory = data.join(DIRECTORY).join(sha256.get(..DIGITS).unwrap_or(sha256));
         std::fs::create_dir_all(&directory)?;
@@ -40,22 +40,22 @@ impl Results {
         Ok(Self { directory, list })
     }
 
-    /// Where they are.
+    /// The directory with the results.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// What there is of each job, in the order in which they ended.
+    /// The entry of each job that has ended, in the order in which they ended.
     pub fn all(&self) -> &[Listed] {
         &self.list.jobs
     }
 
-    /// Whether the job has a result, and need not be run again.
+    /// Whether the job has a result and need not run again.
     pub fn has(&self, job: &str) -> bool {
         self.list.jobs.iter().any(|listed| listed.job == job && listed.bundle.is_some())
     }
 
-    /// Takes a bundle. First the bundle, then the word that it is there: a job with half a result is run again.
+    /// Stores a bundle, and only then its entry: a job whose result is incomplete is run again.
     pub fn keep(&mut self, assignment: &Assignment, delivery: &Delivery) -> io::Result<()> {
         let name = format!("{}.tar.zst", assignment.job.id);
         durable::take(&delivery.bundle, &self.directory.join(&name))?;
@@ -70,13 +70,13 @@ impl Results {
         })
     }
 
-    /// Notes that the machine does not run a job, and why.
+    /// Records that the machine does not run a job, and why.
     pub fn decline(&mut self, job: &str, why: &str) -> io::Result<()> {
         let known = self.entry(job);
         self.put(Listed { summary: why.to_owned(), ..known })
     }
 
-    /// Notes that the machine, or the agent, came to an end while the job ran.
+    /// Records that the machine or the agent ended while the job ran.
     pub fn lost(&mut self, left: &Left) -> io::Result<()> {
         let mut known = self.entry(&left.record.job);
         known.interruptions.push(left.describe());

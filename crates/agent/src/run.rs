@@ -20,30 +20,31 @@ use super::lists::Lists;
 use appliance::paths::{self, APT, IMAGE, ONLINE};
 use appliance::settings::Settings;
 
-/// What the agent keeps while jobs run.
+/// The agent's work directory while jobs run.
 const WORK: &str = "/var/tmp/rocbed/work";
 
-/// Bundles that are being made, in the data directory: from there they move on without being copied.
+/// Directory for unfinished bundles, inside the data directory so that they can be moved to the outbox without a
+/// copy.
 const BUNDLES: &str = "bundles";
 
 /// How long a job that needs packages waits for a network.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What came of asking for a job to be run.
+/// The outcome of [`RunJob::run`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It ran, and this is to be delivered.
+    /// The job ran, and there is a result to deliver.
     Ran {
-        /// What there is.
+        /// The result.
         delivery: Delivery,
-        /// Whether a process is stuck in the kernel: the machine has to be restarted.
+        /// Whether a process is stuck in the kernel, so that the machine has to be restarted.
         stuck: bool,
-        /// What its GPUs did.
+        /// The faults of its GPUs.
         faults: GpuFaults,
     },
-    /// This machine cannot run it, and why.
+    /// This machine cannot run the job, for this reason.
     Declined(String),
-    /// It was interrupted, by its [`super::Interrupt`] or because the machine is to stop; there is nothing to deliver.
+    /// The job was interrupted, by its [`super::Interrupt`] or because the machine is to stop; there is no result.
     Stopped {
         /// Whether a process is stuck in the kernel.
         stuck: bool,
@@ -52,10 +53,10 @@ pub enum Outcome {
 
 /// Runs a job.
 pub trait RunJob {
-    /// Runs it to its end. Pieces of the log and what it is at are passed on as they come.
+    /// Runs a job to its end. Pieces of the log and phases are passed on as they come.
     ///
     /// # Errors
-    /// If there is nothing to deliver for reasons that are not the job's.
+    /// If there is no result for reasons that have nothing to do with the job.
     fn run(
         &mut self,
         assignment: &Assignment,
@@ -63,7 +64,7 @@ pub trait RunJob {
         phase: &mut dyn FnMut(&str),
     ) -> Result<Outcome, String>;
 
-    /// It was delivered; its files are not needed any more.
+    /// Removes the job's files after its result was delivered.
     fn forget(&mut self, delivery: &Delivery);
 }
 
@@ -77,7 +78,7 @@ pub struct Autopkgtest<'a> {
 }
 
 impl<'a> Autopkgtest<'a> {
-    /// On this machine; a job is interrupted once `stop` is set.
+    /// Runs jobs on this machine; a job is interrupted once `stop` is set.
     pub fn new(settings: &'a Settings, machine: &'a Machine, stop: Arc<AtomicBool>) -> Self {
         Self { settings, machine, stop, lists: Lists::new(APT.into()) }
     }
@@ -94,14 +95,14 @@ impl<'a> Autopkgtest<'a> {
         Ok(setup)
     }
 
-    /// What makes testbeds.
+    /// The command line of the virtualisation server, which makes testbeds.
     fn server(&self) -> Vec<OsString> {
         let program = [paths::PROGRAM, "virt", "--root", IMAGE, "--overlay-size", &self.settings.overlay_size];
         let layer = [OsString::from("--layer"), self.lists.layer().into_os_string()];
         program.map(OsString::from).into_iter().chain(layer).collect()
     }
 
-    /// Sees to it that testbeds have package lists. Where that fails, each fetches its own.
+    /// Makes sure that testbeds have package lists. If that fails, each testbed fetches its own.
     fn fetch_lists(&mut self, job: &Job, cancel: &Cancel, log: &mut dyn FnMut(&[u8]), phase: &mut dyn FnMut(&str)) {
         if !self.lists.are_due(job, Path::new(ONLINE).exists()) {
             return;
@@ -114,7 +115,7 @@ impl<'a> Autopkgtest<'a> {
         }
     }
 
-    /// A job that needs packages begins when there is a network; without one apt says what is wrong.
+    /// Waits for a network if the job needs packages; without one the job starts anyway, and apt reports the problem.
     fn wait_for_network(&self, job: &Job, phase: &mut dyn FnMut(&str)) {
         if matches!(job.source, Source::Path(_)) {
             return;
@@ -154,7 +155,7 @@ impl RunJob for Autopkgtest<'_> {
         let finished = runner::run(job, &setup, &mut kernel, &mut Watcher { log, phase, fault }, &cancel);
         let finished = finished.map_err(|error| explain(&error))?;
         if finished.cancelled {
-            // What it tells only is that somebody has ended it.
+            // Its result only says that the job was interrupted.
             drop(fs::remove_file(&finished.bundle.path));
             return Ok(Outcome::Stopped { stuck: finished.stuck });
         }
@@ -170,13 +171,13 @@ impl RunJob for Autopkgtest<'_> {
     }
 
     fn forget(&mut self, delivery: &Delivery) {
-        // The next bundle will tell if there is no room. One that waits to be sent has moved on.
+        // If space runs out, the next bundle will report it. A bundle in the outbox was moved away already.
         drop(fs::remove_file(&delivery.bundle));
         drop(fs::remove_dir_all(PathBuf::from(super::virtio_channel::TREES).join(&delivery.job)));
     }
 }
 
-/// An error with what it comes from.
+/// Formats an error with its causes.
 fn explain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -187,7 +188,7 @@ fn explain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The GPUs that the job's testbeds get; why the job cannot run here.
+/// Returns the GPUs for the job's testbeds, or the reason why the job cannot run here.
 pub fn grant<'a>(job: &Job, machine: &'a Machine) -> Result<Vec<&'a Gpu>, String> {
     let matching = job.gpu.matching(&machine.gpus);
     let wanted = job.gpus as usize;
@@ -204,7 +205,7 @@ pub fn grant<'a>(job: &Job, machine: &'a Machine) -> Result<Vec<&'a Gpu>, String
     Ok(matching.into_iter().take(wanted).collect())
 }
 
-/// A result in a few words: `2 passed, 1 skipped`.
+/// Summarizes a result in a few words: `2 passed, 1 skipped`.
 pub fn summary(result: &JobResult) -> String {
     use TestOutcome::{Fail, Flaky, Pass, Skip, Unfinished};
     let counts = [(Pass, "passed"), (Fail, "failed"), (Flaky, "flaky"), (Skip, "skipped"), (Unfinished, "unfinished")];
@@ -218,7 +219,7 @@ pub fn summary(result: &JobResult) -> String {
     text
 }
 
-/// Passes on what the runner says.
+/// Passes on what the runner reports.
 struct Watcher<'a> {
     log: &'a mut dyn FnMut(&[u8]),
     phase: &'a mut dyn FnMut(&str),

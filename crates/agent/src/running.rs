@@ -1,4 +1,4 @@
-//! What is running, written down: so that a machine that died of a job knows it after its restart.
+//! Records the running job on disk, so that a machine that died during a job knows about it after the restart.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,13 +13,13 @@ const FILE: &str = "running.json";
 /// The kernel's name for the time since it started (`proc_sys_kernel(5)`, `random/boot_id`).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// A machine on which a job was lost so often is not one for this job.
+/// After this many losses on one machine the job is refused there.
 pub const KILLS: u32 = 2;
 
-/// Of so many jobs it is remembered that the machine died of them.
+/// The number of jobs whose losses are remembered.
 const REMEMBERED: usize = 200;
 
-/// A job that runs.
+/// A job that is running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The job's id.
@@ -27,29 +27,29 @@ pub struct Record {
     /// The lease on it, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<String>,
-    /// Where it came from: [`super::Exchange::name`].
+    /// The job source, as [`super::Exchange::name`] says.
     pub source: String,
-    /// Ids of the GPUs that it may have.
+    /// Ids of the GPUs that it may use.
     #[serde(default)]
     pub gpus: Vec<String>,
-    /// The kernel's boot id.
+    /// The kernel's boot id at the time.
     #[serde(default)]
     pub boot: String,
 }
 
-/// What was running when the agent ended without a word.
+/// A job that was running when the agent ended unexpectedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
     /// The job.
     pub record: Record,
-    /// How many times it has ended like this on this machine, with this time.
+    /// How many times the job has ended like this on this machine, including this time.
     pub times: u32,
     /// Whether the machine was restarted since; if not, only the agent was.
     pub rebooted: bool,
 }
 
 impl Left {
-    /// What happened, for people.
+    /// Describes what happened, for people.
     pub fn describe(&self) -> String {
         let what = if self.rebooted { "the machine stopped or hung" } else { "the agent was killed" };
         let times = if self.times > 1 { format!(", for the {}. time", self.times) } else { String::new() };
@@ -66,12 +66,12 @@ impl Left {
 struct Contents {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     running: Option<Record>,
-    /// Jobs that did not come to their end, and how often.
+    /// Jobs that did not finish, and how often that happened.
     #[serde(default)]
     lost: BTreeMap<String, u32>,
 }
 
-/// The record.
+/// The record of the running job on disk.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -80,10 +80,10 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Reads what is there. A file that makes no sense is as none: it says nothing that could be used.
+    /// Reads the record. A file that cannot be parsed counts as missing, because it has nothing that could be used.
     ///
     /// # Errors
-    /// If a file is there and cannot be read.
+    /// If the file exists and cannot be read.
     pub fn open(data: &Path) -> io::Result<Self> {
         let boot = fs::read_to_string(BOOT_ID).map(|id| id.trim().to_owned()).unwrap_or_default();
         Self::open_in_boot(data, boot)
@@ -99,7 +99,7 @@ impl Journal {
         Ok(Self { path, boot, contents })
     }
 
-    /// What was running when the agent ended; counted until [`Journal::settle`] is called.
+    /// The job that was running when the agent ended; returned until [`Journal::settle`] is called.
     pub fn left(&self) -> Option<Left> {
         let record = self.contents.running.clone()?;
         let times = self.times(&record.job).saturating_add(1);
@@ -107,15 +107,15 @@ impl Journal {
         Some(Left { record, times, rebooted })
     }
 
-    /// How often the job did not come to its end on this machine.
+    /// How often the job did not finish on this machine.
     pub fn times(&self, job: &str) -> u32 {
         self.contents.lost.get(job).copied().unwrap_or(0)
     }
 
-    /// What was left was told to whom it concerns.
+    /// Forgets the interrupted job after it was reported.
     ///
     /// # Errors
-    /// If it cannot be written; so for the others.
+    /// If the record cannot be written; the same holds for the other methods.
     pub fn settle(&mut self) -> io::Result<()> {
         if let Some(left) = self.left() {
             if self.contents.lost.len() >= REMEMBERED {
@@ -128,14 +128,14 @@ impl Journal {
         Ok(())
     }
 
-    /// A job begins.
+    /// Records that a job begins.
     pub fn begin(&mut self, mut record: Record) -> io::Result<()> {
         record.boot.clone_from(&self.boot);
         self.contents.running = Some(record);
         self.write()
     }
 
-    /// It has come to its end. What it did to the machine before does not count any more if there is a result.
+    /// Records that the job has ended. Its earlier losses are forgotten if there is a result.
     pub fn end(&mut self, has_result: bool) -> io::Result<()> {
         if let Some(record) = self.contents.running.take() {
             if has_result {
@@ -169,7 +169,7 @@ mod tests {
             let left = journal.left().ok_or(io::ErrorKind::NotFound)?;
             assert_eq!((left.times, left.rebooted), (times, true));
             assert!(left.describe().starts_with("the machine stopped or hung while job rocfft ran"), "{left:?}");
-            // Nobody was told yet: it is there again.
+            // It was not reported yet, so it is returned again.
             assert_eq!(Journal::open_in_boot(data.path(), "x".into())?.left().map(|left| left.times), Some(times));
             journal.settle()?;
             assert_eq!((journal.left(), journal.times("rocfft")), (None, times));

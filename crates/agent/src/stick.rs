@@ -1,4 +1,5 @@
-//! Jobs from `jobs.toml` on the stick that the machine was started from, results to its data partition. Needs no network.
+//! Takes jobs from `jobs.toml` on the stick that the machine was started from, and puts results on its data
+//! partition. Needs no network.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -21,19 +22,19 @@ use appliance::paths::JOB_LIST;
 use appliance::report::Report;
 use appliance::settings::WhenDone;
 
-/// How long a machine with nothing to do waits before it looks again whether it is to stop.
+/// How often an idle machine checks whether it is to stop.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Where things are; elsewhere in tests.
+/// The directories to use; tests use others.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'a> {
-    /// What the partition with the list is mounted on.
+    /// The mount point of the partition with the list.
     pub esp: &'a Path,
     /// The data directory.
     pub data: &'a Path,
 }
 
-/// The list and what came of it.
+/// The job list and its results.
 #[derive(Debug)]
 pub struct Stick {
     esp: PathBuf,
@@ -47,11 +48,11 @@ pub struct Stick {
 }
 
 impl Stick {
-    /// Reads the list, if there is one, and what came of it until now. `lasting` says whether the data directory
-    /// outlives a restart.
+    /// Reads the list, if there is one, and its results so far. `lasting` says whether the data directory survives a
+    /// restart.
     ///
     /// # Errors
-    /// If the list makes no sense, a source tree is not there, or earlier results cannot be read.
+    /// If the list is not valid, a source tree is missing, or earlier results cannot be read.
     pub fn open(
         places: &Places<'_>,
         lasting: bool,
@@ -76,7 +77,7 @@ impl Stick {
         Ok(Some(Self { esp, results, jobs, count, lasting, when_done, stop, is_idle: false }))
     }
 
-    /// There is nothing left to do: people take the stick, or the machine ends.
+    /// Nothing is left to do: waits for the stick to be taken, or ends the machine.
     fn rest(&mut self) -> Claim {
         let done = self.results.all().iter().filter(|listed| listed.bundle.is_some()).count();
         let all = format!("{done} of {} jobs of {JOB_LIST} are done", self.count);
@@ -101,7 +102,7 @@ impl Stick {
 }
 
 impl Exchange for Stick {
-    /// The same after every restart, as what was running is known by it.
+    /// The same after every restart, because it identifies the running job in the journal.
     fn name(&self) -> String {
         format!("{JOB_LIST} on the stick")
     }
@@ -118,7 +119,7 @@ impl Exchange for Stick {
             tell(&Report::Problem { what, advice: "start from a stick that was written whole".into() });
         }
         let ours = left.filter(|left| left.record.source == self.name());
-        // The result may have been kept before the machine ended: then there is nothing to tell.
+        // The result may have been stored before the machine ended: then there is nothing to report.
         let lost = ours.filter(|left| !self.results.has(&left.record.job));
         lost.map_or(Ok(()), |left| self.results.lost(left).map_err(|error| data_error("noting what ran", &error)))
     }
@@ -167,11 +168,11 @@ impl Exchange for Stick {
     }
 }
 
-/// The source tree of a job, which lies on the partition beside the list.
+/// The path of a job's source tree, which is on the partition beside the list.
 fn tree(esp: &Path, job: &Job) -> Result<Option<PathBuf>, ExchangeError> {
     let Source::Path(path) = &job.source else { return Ok(None) };
     let relative = Path::new(path);
-    // Not `..`, and nothing of the machine's own.
+    // Neither `..` nor an absolute path to the machine's own files.
     if !relative.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
         let what = format!("job {}: {path} does not lie below {JOB_LIST}", job.id);
         return Err(ExchangeError {

@@ -1,4 +1,4 @@
-//! Jobs from a list that lies on a web server, results put onto one: for those who want no hub.
+//! Takes jobs from a list on a web server, and uploads results to one: for setups without a hub.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -22,37 +22,37 @@ use super::web::{Fetched, Validators, Web};
 use appliance::report::Report;
 use appliance::settings::WhenDone;
 
-/// How often the list is asked for.
+/// The polling interval for the list.
 const OFTEN: Duration = Duration::from_secs(180);
 
-/// The file with what was done, in the data directory.
+/// The file in the data directory that records finished jobs.
 const FILE: &str = "url-list.json";
 
-/// Jobs that are remembered as done; the oldest are forgotten.
+/// The number of finished jobs that are remembered; the oldest are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// How many digits of a job's digest tell it from an earlier one of the same id.
+/// How many digits of a job's digest distinguish it from an earlier job with the same id.
 const DIGITS: usize = 8;
 
-/// Where to ask and what to do with the answers.
+/// Where the list is, where results go, and how to behave.
 pub struct Settings<'a> {
-    /// Address of the list.
+    /// URL of the job list.
     pub jobs: &'a str,
-    /// Address below which bundles are put.
+    /// URL below which bundles are put.
     pub results: &'a str,
     /// What to do when all jobs are done.
     pub when_done: WhenDone,
     /// The data directory.
     pub data: &'a Path,
-    /// How long to wait for what.
+    /// Timeouts and backoff.
     pub pace: Pace,
-    /// Tells PID 1.
+    /// Sends reports to PID 1.
     pub tell: Tell,
     /// Becomes true when the machine is to stop.
     pub stop: &'a Arc<AtomicBool>,
 }
 
-/// The list and what of it is left to do.
+/// The job list and its remaining jobs.
 pub struct UrlList {
     address: String,
     machine: String,
@@ -74,10 +74,10 @@ pub struct UrlList {
     stop: Arc<AtomicBool>,
 }
 
-/// Which jobs were done, by their digests. A job whose results go elsewhere is another one.
+/// Finished jobs, by their digests. The same job with another result address counts as another one.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Contents {
-    /// A number that grows, for each digest.
+    /// A growing sequence number for each digest.
     done: BTreeMap<String, u64>,
 }
 
@@ -110,7 +110,7 @@ impl Done {
     }
 }
 
-/// Brings bundles to the server.
+/// Uploads bundles to the server.
 struct Putter {
     web: Web,
     to: String,
@@ -128,10 +128,10 @@ impl Carrier for Putter {
 }
 
 impl UrlList {
-    /// Prepares it; the server is asked when there is work to be done.
+    /// Prepares the source; the server is first asked when a job is claimed.
     ///
     /// # Errors
-    /// If what was kept cannot be read, or certificates cannot.
+    /// If the record of finished jobs or the certificates cannot be read.
     pub fn open(settings: Settings<'_>) -> Result<Self, ExchangeError> {
         let web = Web::new().map_err(|error| failed(format!("preparing to ask {}: {error}", settings.jobs)))?;
         let kept = |error: io::Error| failed(format!("opening what is kept in {}: {error}", settings.data.display()));
@@ -160,14 +160,14 @@ impl UrlList {
         })
     }
 
-    /// Asks for the list, and takes what is new in it.
+    /// Asks for the list, and takes the jobs that are new in it.
     fn ask(&mut self) {
         self.asked = Some(Instant::now());
         let list = match self.web.fetch(&self.address, &self.known) {
             Ok(Fetched::Unchanged) => None,
             Ok(Fetched::List(bytes, known)) => match JobList::parse(&bytes) {
                 Ok(list) => Some((list, known)),
-                // Nobody has to do anything on a day without jobs.
+                // An empty list is fine: there may be no jobs on some days.
                 Err(protocol::ListError::Empty) => Some((JobList::default(), known)),
                 Err(error) => return self.say(format!("the list at {}: {error}", self.address)),
             },
@@ -192,12 +192,12 @@ impl UrlList {
         }
     }
 
-    /// What is wrong with the list, until it is not any more.
+    /// Reports a problem with the list, until it is gone.
     fn say(&self, problem: String) {
         (self.tell)(&Report::condition("jobs", problem));
     }
 
-    /// Nothing is left of the list.
+    /// Handles the end of the list: nothing is left to do.
     fn rest(&mut self) -> Claim {
         if self.when_done == WhenDone::PowerOff && self.has_list {
             let stopped = || self.stop.load(Ordering::Relaxed);
@@ -220,7 +220,7 @@ impl UrlList {
         }
     }
 
-    /// How long until the list is asked for again: soon, as long as it was never had.
+    /// The time until the list is asked for again: short until it was fetched once.
     fn interval(&self) -> Duration {
         if self.has_list { OFTEN } else { self.pace.longest_pause }
     }
@@ -258,7 +258,7 @@ impl Exchange for UrlList {
         Ok(()) // it is in the bundle
     }
 
-    /// Safe is what is in the outbox: from there it is sent until the server has it.
+    /// A result in the outbox is durable: it is retried until the server has it.
     fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
         let kept = |error: io::Error| failed(format!("keeping the result of {}: {error}", delivery.job));
         self.outbox.put(&self.to, assignment.lease.as_deref(), delivery).map_err(kept)?;
@@ -284,7 +284,7 @@ impl Exchange for UrlList {
 
     fn end(&mut self, _: &End) -> Result<(), ExchangeError> {
         let began = Instant::now();
-        // What is only in memory is worth waiting for; PID 1 has a limit of its own.
+        // It is worth waiting for results that are only in memory; PID 1 has a limit of its own.
         let enough = || self.outbox.is_lasting() && began.elapsed() >= self.pace.farewell;
         self.post.drained(&enough);
         self.post.finish();
@@ -292,18 +292,18 @@ impl Exchange for UrlList {
     }
 }
 
-/// What a job is remembered by: where its results go, and all that the list says of it.
+/// The digest that identifies a finished job: over the result address and everything that the list says of the job.
 fn digest(to: &str, job: &Job) -> String {
     // A job always has a JSON form.
     let text = serde_json::to_string(job).unwrap_or_default();
     hex::encode(Sha256::digest(format!("{to}\n{text}")))
 }
 
-/// A name for a bundle that no other machine and no other job gives: `lab-gzip-1f2e3d4c`.
+/// A bundle name that is unique to this machine and job: `lab-gzip-1f2e3d4c`.
 fn bundle_name(machine: &str, digest: &str, job: &Job) -> String {
     let plain: String =
         machine.chars().map(|char| if char.is_ascii_alphanumeric() || char == '-' { char } else { '-' }).collect();
-    // Together no longer than what the outbox takes for a name.
+    // Together no longer than the outbox accepts for a name.
     let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
     format!("{}-{}-{}", cut(&plain, 30).trim_start_matches('-'), cut(&job.id, 50), cut(digest, DIGITS))
 }

@@ -1,4 +1,4 @@
-//! Jobs from the program that runs this virtual machine: [`protocol`]'s hand-over on a virtio-serial port.
+//! Takes jobs from the program that runs this virtual machine, by [`protocol`]'s handover on a virtio-serial port.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -12,13 +12,14 @@ use super::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError}
 use super::running::Left;
 use appliance::settings::{Origin, Settings};
 
-/// Where ports and their names are (kernel Documentation/ABI/testing/sysfs-class-virtio-ports... in short).
+/// The sysfs directory with the ports and their names (kernel Documentation/ABI/testing/sysfs-class-virtio-ports...
+/// in short).
 const CLASS: &str = "/sys/class/virtio-ports";
 
-/// Where source trees that come along are kept.
+/// Directory for the source trees that come along.
 pub(crate) const TREES: &str = "/var/tmp/rocbed/trees";
 
-/// An open port that has given its jobs.
+/// An open port from which the jobs have been read.
 #[derive(Debug)]
 pub struct Port<T = File> {
     wire: Wire<T>,
@@ -27,7 +28,7 @@ pub struct Port<T = File> {
     count: usize,
 }
 
-/// Frames over a stream.
+/// Frames over a byte stream.
 #[derive(Debug)]
 struct Wire<T> {
     stream: T,
@@ -35,7 +36,7 @@ struct Wire<T> {
 }
 
 impl Port {
-    /// Opens the port if this machine has it, takes the jobs, and adds to the settings what came with them.
+    /// Opens the port if this machine has it, reads the jobs, and adds the settings that came with them.
     pub fn open(settings: &mut Settings) -> Result<Option<Self>, ExchangeError> {
         let Some(path) = find(Path::new(CLASS), Path::new("/dev")) else { return Ok(None) };
         let stream = OpenOptions::new().read(true).write(true).open(&path);
@@ -45,7 +46,7 @@ impl Port {
 }
 
 impl<T: Read + Write> Port<T> {
-    /// Takes the jobs and their source trees.
+    /// Reads the jobs and their source trees.
     fn take(stream: T, trees: &Path, settings: &mut Settings) -> Result<Self, ExchangeError> {
         let mut wire = Wire { stream, decoder: Decoder::default() };
         let ToAppliance::Jobs { version, list, sources, settings: given } = wire.message()? else {
@@ -131,7 +132,7 @@ impl<T: Read + Write> Exchange for Port<T> {
         message: &str,
     ) -> Result<(), ExchangeError> {
         if reason == GiveBackReason::Other {
-            // Nobody else would do it: who runs this virtual machine has to know that it did not work.
+            // No other machine would run the job, so the program that runs this one has to know that it failed.
             let advice = "give the machine more memory, or a data partition".to_owned();
             return Err(ExchangeError { what: format!("job {}: {message}", assignment.job.id), advice });
         }
@@ -179,7 +180,7 @@ impl<T: Read + Write> Wire<T> {
         }
     }
 
-    /// Takes a source tree; its name becomes that of a file, so it must be one.
+    /// Receives a source tree. Its name becomes a file's name, so it must be valid as one.
     fn receive(&mut self, source: &SourceTree, trees: &Path) -> Result<PathBuf, ExchangeError> {
         let plain = |name: &str| !name.is_empty() && !name.contains('/') && name != "." && name != "..";
         if !plain(&source.name) || !plain(&source.job) {

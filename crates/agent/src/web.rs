@@ -1,4 +1,4 @@
-//! [`Web`]: a job list that anybody's web server has, and results put onto one.
+//! [`Web`]: an HTTP client for a job list on a plain web server, and for results that are put onto one.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,39 +13,40 @@ use ureq::tls::TlsConfig;
 
 use super::post::Carried;
 
-/// No job list is larger, in bytes.
+/// The largest job list that is accepted, in bytes.
 const MAX_LIST: u64 = 4 << 20;
 
-/// What a server says of why it refuses, in bytes.
+/// How much of a server's error message is shown, in bytes.
 const MAX_WORDS: u64 = 300;
 
-/// How long a server may be silent.
+/// Timeout for a silent server.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a server said about the version of a list, sent with the next question (RFC 9110, sections 8.8 and 13.1).
+/// The version validators of a list from the last answer, sent with the next request (RFC 9110, sections 8.8 and
+/// 13.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Validators {
     etag: Option<String>,
     modified: Option<String>,
 }
 
-/// What came of asking for a list.
+/// The outcome of fetching a list.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// It, and its version.
+    /// The list and its validators.
     List(Vec<u8>, Validators),
-    /// It is what it was.
+    /// The list has not changed.
     Unchanged,
 }
 
-/// A web client.
+/// An HTTP client for lists and results.
 #[derive(Debug, Clone)]
 pub struct Web {
     agent: Agent,
 }
 
 impl Web {
-    /// One that trusts the system's authorities.
+    /// Makes a client that trusts the system's certificate authorities.
     ///
     /// # Errors
     /// If their certificates cannot be read.
@@ -61,10 +62,10 @@ impl Web {
         Ok(Self { agent: config.build().into() })
     }
 
-    /// Asks for a list, unless it is still the one that is known.
+    /// Fetches a list, unless the known version is still current.
     ///
     /// # Errors
-    /// For people, with the address.
+    /// A message for people, with the address.
     pub fn fetch(&self, address: &str, known: &Validators) -> Result<Fetched, String> {
         let mut request = self.agent.get(address);
         if let Some(etag) = &known.etag {
@@ -86,8 +87,8 @@ impl Web {
         }
     }
 
-    /// Puts a file there, with its digest (RFC 9530, `Repr-Digest`). Only a 2xx answer says that it is there; anything
-    /// else may be mended at the server, so it is tried again.
+    /// Uploads a file with its digest (RFC 9530, `Repr-Digest`). Only a 2xx answer counts as success. Every other
+    /// answer may be fixed on the server, so the upload is retried.
     pub fn put(&self, address: &str, file: &Path, size: u64, sha256: &str) -> Carried {
         let opened = File::open(file).map_err(|error| format!("opening {}: {error}", file.display()));
         let digest = hex::decode(sha256).map_err(|error| format!("{}: its digest: {error}", file.display()));
@@ -113,11 +114,11 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-/// The status and the server's first words.
+/// The status and the beginning of the server's message.
 fn refusal(answer: Response<ureq::Body>) -> String {
     let status = answer.status();
     let mut words = Vec::new();
-    // What was read by then is said.
+    // If reading fails, the part that was read is shown.
     drop(answer.into_body().into_reader().take(MAX_WORDS).read_to_end(&mut words));
     let words = String::from_utf8_lossy(&words);
     let first = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();

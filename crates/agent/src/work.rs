@@ -1,4 +1,4 @@
-//! The agent's loop: QUALIFY, claim, run, deliver, CHECK.
+//! The agent's main loop: QUALIFY, claim, run, deliver, CHECK.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,40 +16,40 @@ use super::running::{Journal, KILLS, Record};
 use appliance::report::Report;
 use appliance::settings::WhenDone;
 
-/// A job that this machine could not run so often for reasons of its own is given to others only.
+/// After this many failures for reasons of this machine, a job is left to other machines.
 const FAILURES: u32 = 3;
 
-/// After a job that could not be run the machine rests: it would get the same job again at once.
+/// The pause after a job that could not be run: the machine would get the same job again at once.
 const REST: Duration = Duration::from_secs(10);
 
-/// What may pass by itself is waited for so long before the machine is called unfit: a time server may answer late, and
-/// results may be on their way.
+/// How long to wait for defects that may go away before the machine is reported as unfit: a time server may answer
+/// late, and results may be on their way.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// All who have a part in the work.
+/// What the job loop needs.
 pub struct Crew<'a> {
-    /// Where jobs come from and results go.
+    /// The job source and result sink.
     pub exchange: &'a mut dyn Exchange,
-    /// Runs them.
+    /// Runs the jobs.
     pub runner: &'a mut dyn RunJob,
-    /// Looks after the machine.
+    /// Checks the machine.
     pub fitness: &'a mut dyn Fitness,
-    /// Remembers what runs, where the machine is one that comes back.
+    /// Records the running job, on machines that come back after a restart.
     pub journal: Option<&'a mut Journal>,
-    /// What the machine is.
+    /// Description of the machine.
     pub machine: &'a Machine,
-    /// What a machine does that cannot take jobs.
+    /// What to do when the machine cannot take jobs.
     pub when_done: WhenDone,
     /// Becomes true when the machine is to stop.
     pub stop: &'a AtomicBool,
-    /// Tells PID 1.
+    /// Sends reports to PID 1.
     pub tell: &'a mut dyn FnMut(&Report),
 }
 
-/// Works until there are no more jobs or the machine is to end. Returns why it ended.
+/// Runs jobs until there are no more or the machine is to end. Returns the reason for the end.
 ///
 /// # Errors
-/// If the other side went away for good: what was not delivered is still in the data directory.
+/// If the other side went away for good: undelivered results are still in the data directory.
 pub fn work(mut crew: Crew<'_>) -> Result<End, ExchangeError> {
     let left = crew.journal.as_ref().and_then(|journal| journal.left());
     if let Some(left) = &left {
@@ -101,7 +101,7 @@ impl Crew<'_> {
                 return Ok(Some(End::Stopped));
             }
             let defects = self.fitness.qualify();
-            // It may have been told so meanwhile, and then what was found says nothing.
+            // The stop may have been asked for in the meantime, and then the defects mean nothing.
             if self.stopped() {
                 return Ok(Some(End::Stopped));
             }
@@ -134,7 +134,7 @@ impl Crew<'_> {
         }
     }
 
-    /// Does one job. Returns why the machine has to be restarted, if it has.
+    /// Runs one job. Returns the reason for a restart of the machine, if there is one.
     fn one(
         &mut self,
         assignment: &Assignment,
@@ -198,14 +198,14 @@ impl Crew<'_> {
         Ok(self.fitness.check(ended))
     }
 
-    /// Runs it, and passes on what it says.
+    /// Runs a job, and passes on its log and phases.
     fn run(&mut self, assignment: &Assignment) -> Result<Result<Outcome, String>, ExchangeError> {
         self.exchange.started(assignment)?;
         let (exchange, mut lost) = (RefCell::new(&mut *self.exchange), None);
         let outcome = self.runner.run(
             assignment,
             &mut |bytes| {
-                // A log that cannot be streamed is in the bundle all the same.
+                // If the log cannot be streamed, the bundle still has it.
                 if lost.is_none() {
                     lost = exchange.borrow_mut().log(bytes).err();
                 }
@@ -218,7 +218,7 @@ impl Crew<'_> {
         Ok(outcome)
     }
 
-    /// Writes something down. Without it the work goes on: only less is known after an accident.
+    /// Writes to the journal. If that fails the work goes on: only less is known after a crash.
     fn note(&mut self, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
         let Some(journal) = self.journal.as_mut() else { return };
         if let Err(error) = write(journal) {

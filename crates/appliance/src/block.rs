@@ -27,7 +27,7 @@ impl BlockDevice {
         self.name == disk || self.disk.as_deref() == Some(disk)
     }
 
-    /// One line for people.
+    /// Describes it in one line for people.
     pub fn describe(&self) -> String {
         let id = self.part_uuid.as_ref().map(|id| format!(" PARTUUID={id}")).unwrap_or_default();
         let label = self.part_label.as_ref().map(|label| format!(" PARTLABEL={label}")).unwrap_or_default();
@@ -35,8 +35,8 @@ impl BlockDevice {
     }
 }
 
-/// All disks and partitions with something on them, by name. `class` is `/sys/class/block`. Loop devices and RAM disks
-/// are not hardware and are left out, and so are drives without a medium.
+/// All disks and partitions, by name. `class` is `/sys/class/block`. Loop devices and RAM disks are not hardware and
+/// are left out, and so are drives without a medium.
 pub fn list(class: &Path) -> Vec<BlockDevice> {
     let Ok(entries) = std::fs::read_dir(class) else { return Vec::new() };
     let mut devices: Vec<_> = entries.flatten().filter_map(|entry| hardware(&entry.path())).collect();
@@ -44,14 +44,14 @@ pub fn list(class: &Path) -> Vec<BlockDevice> {
     devices
 }
 
-/// All hardware, whatever is on it. A device whose files vanish while they are read is gone: `None`.
+/// Reads a device; `None` if it is not hardware, has no medium, or vanishes while it is read.
 fn hardware(directory: &Path) -> Option<BlockDevice> {
     let device = read(directory)?;
     let hardware = device.size > 0 && !["loop", "ram", "zram"].iter().any(|kind| device.name.starts_with(kind));
     hardware.then_some(device)
 }
 
-/// One device by its directory below `/sys/class/block`; `None` if there is none.
+/// Reads the device with this directory below `/sys/class/block`; `None` if there is none.
 pub fn read(directory: &Path) -> Option<BlockDevice> {
     let uevent = std::fs::read_to_string(directory.join("uevent")).ok()?;
     let field = |key: &str| uevent.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix('=')?.to_owned()));

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use protocol::settings::{self, KernelWord, Key, Place};
 
-/// Which block device holds the root.
+/// The block device that holds the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootSpec {
     /// `PARTUUID=`: GPT partition GUID or MBR `xxxxxxxx-nn`; lower case.
     PartUuid(String),
     /// `PARTLABEL=`: name of a GPT partition.
     PartLabel(String),
-    /// `UUID=`: that of the file system on it; lower case.
+    /// `UUID=`: UUID of the file system on it; lower case.
     FsUuid(String),
-    /// `LABEL=` of the file system on it.
+    /// `LABEL=`: label of the file system on it.
     FsLabel(String),
     /// `/dev/NAME`.
     Device(String),
@@ -35,36 +35,37 @@ impl std::fmt::Display for RootSpec {
     }
 }
 
-/// What the command line asks for. Of a setting given twice the last one counts, as in the kernel.
+/// The parsed kernel command line. If a setting is given twice the last one counts, as in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLine {
     /// `rocbed.root-uuid=` (a file system's UUID) or else `root=`.
     pub root: Option<RootSpec>,
-    /// `rootfstype=`; what the superblock says if it is not given.
+    /// `rootfstype=`; if it is not given, the superblock decides.
     pub root_type: Option<String>,
     /// `rootflags=`: options for the file system.
     pub root_flags: String,
     /// How long to wait for the root: `rocbed.root-timeout=` or `rootwait=` in seconds, 60 if not given; `None` for
     /// ever, with a bare `rootwait`.
     pub root_timeout: Option<Duration>,
-    /// Where the root is to be fetched from: `rocbed.root-url=`.
+    /// URL from which to fetch the root: `rocbed.root-url=`.
     pub root_url: Option<String>,
-    /// SHA-256 of the root that is fetched, in hexadecimal: `rocbed.root-sha256=`.
+    /// SHA-256 of the fetched root, in hexadecimal: `rocbed.root-sha256=`.
     pub root_sha256: Option<String>,
-    /// How long to wait for the network, and for a byte of a root that is fetched: as [`Self::root_timeout`], but 600 s if
-    /// nothing is given, for servers are restarted.
+    /// How long to wait for the network, and for a byte of a fetched root: as [`Self::root_timeout`], but 600 s if
+    /// nothing is given, because servers may be restarting.
     pub network_timeout: Option<Duration>,
-    /// Where to tell how the start went: `rocbed.boot-report=`, an address.
+    /// URL to which the result of the start is reported: `rocbed.boot-report=`.
     pub boot_report: Option<String>,
     /// Modules never to load: `module_blacklist=` and `rocbed.blacklist=`, comma-separated.
     pub blacklist: Vec<String>,
-    /// What modules are to be given when they are loaded: `MODULE.PARAMETER=`.
+    /// Parameters for modules when they are loaded: `MODULE.PARAMETER=`.
     pub module_parameters: kmod::Parameters,
-    /// Seconds that an error screen stands before the restart: `rocbed.panic-timeout=`, 10 if not given; 0 is for ever.
+    /// Seconds for which an error screen is shown before the restart: `rocbed.panic-timeout=`, 10 if not given; 0
+    /// means for ever.
     pub panic_timeout: u64,
     /// The other `rocbed.*` settings, without `rocbed.`, and the kernel's own `ip=`: see [`crate::settings`].
     pub settings: Vec<(String, String)>,
-    /// Values that make no sense, to be warned about.
+    /// Warnings about invalid values.
     pub problems: Vec<String>,
 }
 
@@ -89,13 +90,13 @@ impl Default for CommandLine {
 }
 
 impl CommandLine {
-    /// That of the running kernel; defaults if /proc is not there.
+    /// Parses that of the running kernel; defaults if /proc is not there.
     pub fn read() -> Self {
         std::fs::read("/proc/cmdline")
             .map_or_else(|_| Self::default(), |bytes| Self::parse(&String::from_utf8_lossy(&bytes)))
     }
 
-    /// Reads a command line. Never fails: what is not understood is in [`Self::problems`].
+    /// Parses a command line. Never fails: errors are in [`Self::problems`].
     pub fn parse(text: &str) -> Self {
         let mut line = Self { module_parameters: kmod::Parameters::from_command_line(text), ..Self::default() };
         let mut root_uuid = None;
@@ -111,7 +112,7 @@ impl CommandLine {
         line
     }
 
-    /// A word of the kernel's own.
+    /// Takes a parameter of the kernel's own.
     fn take_kernels(&mut self, word: KernelWord, value: &str) {
         match word {
             KernelWord::Root => match parse_root(value) {
@@ -129,8 +130,8 @@ impl CommandLine {
         }
     }
 
-    /// A word of ours, without `rocbed.`. What is not needed before files can be read is left to [`crate::settings`],
-    /// which knows what is wrong with it too.
+    /// Takes one of our parameters, without `rocbed.`. Those that are not needed before files can be read are left to
+    /// [`crate::settings`], which also checks them.
     fn take(&mut self, name: &str, value: &str, root_uuid: &mut Option<RootSpec>) {
         match settings::find(name, Place::CommandLine).map(|setting| setting.key) {
             Ok(Key::RootUuid) if value.is_empty() => {
@@ -196,7 +197,7 @@ impl CommandLine {
     }
 }
 
-/// Splits at blanks outside of double quotes, and drops the quotes, as the kernel's `next_arg()` does.
+/// Splits at blanks outside of double quotes, and removes the quotes, as the kernel's `next_arg()` does.
 fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for char in text.chars() {

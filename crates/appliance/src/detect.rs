@@ -1,4 +1,4 @@
-//! `rocbed-init detect`: the machine's GPUs for people and programs; `docs/rocbed-init.md` says how to use it.
+//! `rocbed-init detect`: shows the machine's GPUs to people and programs; `docs/rocbed-init.md` says how to use it.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -9,7 +9,7 @@ use gpu::{Inventory, SimulateError, Sources, Sysfs};
 
 use crate::cmdline::CommandLine;
 
-/// Nobody's kernel log is longer.
+/// The largest kernel log that is read, in bytes.
 const MAX_LOG: u64 = 64 << 20;
 
 const USAGE: &str = "\
@@ -25,21 +25,21 @@ Usage: rocbed-init detect [--json] [--simulate TARGETS | --sysfs DIR [--kernel-l
 Exits with 0 if there is a GPU to use, with 1 if there is none, with 2 if it could not look.
 ";
 
-/// Why there is nothing to show.
+/// The reason why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
 pub enum DetectError {
-    /// An option that there isn't, or one without its value.
+    /// An unknown option, or one without its value.
     #[error("{0}; see rocbed-init detect --help")]
     Usage(String),
-    /// A file or directory that was asked for can't be read.
+    /// A given file or directory can't be read.
     #[error("can't read {path}: {source}")]
     Read {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// GPUs that can't be made up.
+    /// The GPUs can't be simulated.
     #[error(transparent)]
     Simulate(#[from] SimulateError),
     /// The result could not be written.
@@ -62,7 +62,7 @@ impl Options {
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let argument = argument.to_string_lossy().into_owned();
-            // Values are joined on, `--sysfs=DIR`, or the next argument.
+            // An option's value is joined on, `--sysfs=DIR`, or the next argument.
             let (name, joined) = match argument.split_once('=') {
                 Some((name, value)) => (name, Some(OsString::from(value))),
                 None => (argument.as_str(), None),
@@ -89,7 +89,7 @@ impl Options {
     }
 }
 
-/// The GPUs of the machine that this runs on, or made-up ones with these targets.
+/// Detects the GPUs of this machine, or simulates some with these targets.
 pub fn of_this_machine(simulated: Option<&str>) -> Result<Inventory, SimulateError> {
     match simulated {
         Some(targets) => gpu::simulate(targets),
@@ -166,7 +166,7 @@ mod tests {
         run(arguments.iter().map(OsString::from), &mut Vec::new()).unwrap_err().to_string()
     }
 
-    /// A machine with a Navi 21 that did not get its firmware.
+    /// A simulated machine with a Navi 21 whose firmware is missing.
     fn machine() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         let device = directory.path().join("sys/bus/pci/devices/0000:03:00.0");

@@ -6,14 +6,14 @@ use std::path::Path;
 /// Space in a file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskSpace {
-    /// What can still be written without privileges.
+    /// Free space for users without privileges.
     pub free: u64,
-    /// All of it.
+    /// Total size.
     pub total: u64,
 }
 
 impl DiskSpace {
-    /// Asks the file system that holds `path`: statvfs(3).
+    /// Returns the space of the file system that holds `path`: statvfs(3).
     pub fn of(path: &Path) -> io::Result<Self> {
         let found = rustix::fs::statvfs(path)?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);

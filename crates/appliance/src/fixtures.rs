@@ -1,10 +1,10 @@
-//! Made devices for tests of the crates that read them.
+//! Simulated devices for tests of the crates that read them.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Adds a disk to a directory that stands for /sys; partitions are (name, PARTUUID).
+/// Adds a disk to a directory in the form of /sys; partitions are (name, PARTUUID).
 pub fn add_disk(sys: &Path, disk: &str, partitions: &[(&str, &str)]) -> io::Result<()> {
     let class = sys.join("class/block");
     let device = sys.join("devices").join(disk);

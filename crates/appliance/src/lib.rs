@@ -1,5 +1,5 @@
-//! What PID 1 and the agent of an appliance share: paths, settings, the kernel's command line, reports from one to the
-//! other, block devices, and looking for GPUs.
+//! Code that PID 1 and the agent of an appliance share: paths, settings, the kernel's command line, reports from the
+//! agent to PID 1, block devices, and GPU detection.
 
 pub mod block;
 pub mod cmdline;

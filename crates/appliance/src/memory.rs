@@ -1,12 +1,12 @@
-//! How much memory the machine has, by /proc/meminfo (`proc_meminfo(5)`).
+//! Reads the machine's memory sizes from /proc/meminfo (`proc_meminfo(5)`).
 
-/// `MemTotal` in MiB, 0 if it is not there.
+/// `MemTotal` in MiB, 0 if it is missing.
 pub fn total_mib(meminfo: &str) -> u64 {
     kibibytes(meminfo, "MemTotal").unwrap_or_default() >> 10
 }
 
-/// Memory that programs cannot have (`MemTotal` without `MemAvailable`), in MiB: what is kept in memory only, such as a
-/// root from the network, and not what could be read from a disk again.
+/// Memory that is not available to programs (`MemTotal` minus `MemAvailable`), in MiB: data that exists only in
+/// memory, such as a root from the network, and not data that could be read from a disk again.
 pub fn in_use_mib(meminfo: &str) -> Option<u64> {
     let used = kibibytes(meminfo, "MemTotal")?.saturating_sub(kibibytes(meminfo, "MemAvailable")?);
     Some(used >> 10)

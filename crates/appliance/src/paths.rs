@@ -1,20 +1,19 @@
-//! Where things are in a running appliance: everything below /run/rocbed and /var/lib/rocbed that more than one part
-//! of it uses.
+//! Paths in a running appliance: everything below /run/rocbed and /var/lib/rocbed that more than one part of it uses.
 
 /// The root image, mounted read-only by the first stage; testbeds are made over it.
 pub const IMAGE: &str = "/run/rocbed/root";
 
-/// The tmpfs that takes all changes to the root of the running system.
+/// The tmpfs that holds all changes to the root of the running system.
 pub const OVERLAY: &str = "/run/rocbed/overlay";
 
-/// The running rocbed-init: the initramfs's own file, bound here. So it does not matter whether the root has one, and of
-/// which version, and the pages that are in memory already are used.
+/// The running rocbed-init: the initramfs's own file, bind-mounted here. So it does not matter whether the root has
+/// one, and in which version, and pages that are in memory already are reused.
 pub const PROGRAM: &str = "/run/rocbed/rocbed-init";
 
 /// The name under which the kernel starts rocbed-init to load modules.
 pub const MODPROBE: &str = "/run/rocbed/modprobe";
 
-/// Exists as soon as the network can be used.
+/// A file that exists once the network can be used.
 pub const ONLINE: &str = "/run/rocbed/online";
 
 /// Settings of the image, as the first stage found them in the initramfs.
@@ -29,17 +28,17 @@ pub const ESP: &str = "/run/rocbed/esp";
 /// The job list on the EFI system partition, relative to [`ESP`].
 pub const JOB_LIST: &str = "jobs.toml";
 
-/// Where results, and bundles that wait for delivery, are kept: the stick's data partition, or memory without one.
+/// Directory for results, and bundles that wait for delivery: the stick's data partition, or memory without one.
 pub const DATA: &str = "/var/lib/rocbed";
 
-/// Exists if [`DATA`] is on a disk and survives a restart.
+/// A file that exists if [`DATA`] is on a disk and survives a restart.
 pub const DATA_IS_KEPT: &str = "/run/rocbed/data";
 
-/// The addresses that a root from the network was fetched with, for the second stage.
+/// The IP addresses with which a root from the network was fetched, for the second stage.
 pub const NETROOT_ADDRESSES: &str = "/run/rocbed/addresses";
 
 /// The certificate authority of the hub, if the settings name one.
 pub const HUB_CA: &str = "/run/rocbed/hub-ca.pem";
 
-/// Apt's package lists of this appliance, fetched once for all testbeds.
+/// The layer with apt's package lists, fetched once for all testbeds of this appliance.
 pub const APT: &str = "/run/rocbed/apt";

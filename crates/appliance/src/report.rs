@@ -1,89 +1,90 @@
-//! [`Report`]: what the agent tells PID 1, a line of JSON each on its standard output.
+//! [`Report`]: the agent's reports to PID 1, one line of JSON each on its standard output.
 
 use protocol::Verdict;
 use serde::{Deserialize, Serialize};
 
-/// What the agent is at.
+/// A report from the agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "kebab-case")]
 pub enum Report {
-    /// It has looked at the machine and can take work.
+    /// The agent has checked the machine and can take jobs.
     Ready {
-        /// The GPUs, a line each; why there are none.
+        /// The GPUs, one line each, or why there are none.
         gpus: Vec<String>,
-        /// Where jobs come from.
+        /// The job source.
         source: String,
     },
     /// A job has begun.
     Job {
-        /// Its id.
+        /// The job's id.
         id: String,
-        /// Its number in a list of known length, and that length.
+        /// The job's number in a list and the list's length, if that is known.
         #[serde(default)]
         position: Option<(usize, usize)>,
     },
-    /// What the job is at.
+    /// The job has entered another phase.
     Phase {
-        /// In a few words.
+        /// The phase in a few words.
         text: String,
     },
     /// A job has ended.
     Finished {
-        /// Its id.
+        /// The job's id.
         id: String,
-        /// What came of it.
+        /// The result's verdict.
         verdict: Verdict,
-        /// In a few words.
+        /// The result in a few words.
         summary: String,
     },
-    /// There is nothing to do, and why.
+    /// There is nothing to do.
     Idle {
-        /// In a few words.
+        /// The reason, in a few words.
         why: String,
     },
-    /// Something is wrong.
+    /// A problem occurred.
     Problem {
-        /// What.
+        /// What is wrong.
         what: String,
-        /// What whoever stands before the machine can do.
+        /// What a person at the machine can do.
         advice: String,
     },
-    /// How something is that lasts, until the same is said otherwise: the hub, results that wait, the machine's health.
+    /// A lasting condition, until the next report about the same thing: the hub, undelivered results, the machine's
+    /// health.
     Condition {
-        /// What: one word.
+        /// The thing, in one word.
         of: String,
-        /// How it is; empty if there is nothing to say any more.
+        /// Its condition; empty if there is nothing to say any more.
         text: String,
-        /// Whether somebody should look at it.
+        /// Whether it needs attention.
         bad: bool,
     },
-    /// It is done; the machine should be switched off.
+    /// The agent is done; the machine should be switched off.
     PowerOff {
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// The machine should be restarted.
     Restart {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
 impl Report {
-    /// A condition that somebody should look at; an empty text is its end.
+    /// A condition that needs attention; an empty text ends it.
     pub fn condition(of: &str, text: String) -> Self {
         Self::Condition { of: of.to_owned(), bad: !text.is_empty(), text }
     }
 
-    /// The line, with its end.
+    /// Formats the report as a line with its end.
     pub fn line(&self) -> String {
-        // A value of this type always has a JSON form; an empty line would be passed over.
+        // A value of this type always has a JSON form; an empty line would be ignored.
         let mut line = serde_json::to_string(self).unwrap_or_default();
         line.push('\n');
         line
     }
 
-    /// Reads a line; `None` if it is none.
+    /// Parses a line; `None` if it is not a report.
     pub fn parse(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
     }

@@ -1,4 +1,4 @@
-//! Which of the block devices is the root.
+//! Finds the root among the block devices.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,15 +9,15 @@ use crate::block::BlockDevice;
 use crate::cmdline::RootSpec;
 use crate::superblock::{NEEDED, Superblock};
 
-/// Reads superblocks, each device's once.
+/// Reads superblocks, once for each device.
 #[derive(Debug, Default)]
 pub struct Superblocks {
     read: HashMap<String, Option<Superblock>>,
 }
 
 impl Superblocks {
-    /// The superblock on a device below this directory (`/dev`). A device that cannot be read is asked again the next
-    /// time; until then it has none.
+    /// The superblock of a device whose node is below `dev` (`/dev`). A device that cannot be read is tried again the
+    /// next time; until then it has none.
     pub fn of(&mut self, dev: &Path, device: &BlockDevice) -> Option<Superblock> {
         if let Some(known) = self.read.get(&device.name) {
             return known.clone();
@@ -35,7 +35,7 @@ fn read_start(path: &Path) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// The devices that a specification means: several, where several disks hold one image.
+/// The devices that match a specification: several, if several disks hold the same image.
 pub fn find<'a>(
     spec: &RootSpec,
     devices: &'a [BlockDevice],

@@ -1,8 +1,9 @@
-//! [`Settings`] of the appliance: kernel command line over `rocbed.toml` on the stick's ESP over the image's own.
+//! [`Settings`] of the appliance: the kernel command line overrides `rocbed.toml` on the stick's ESP, which overrides
+//! the image's own.
 //!
-//! A setting has the same name everywhere: `rocbed.hub=` on the kernel command line is `hub =` in a file. A value that
-//! makes no sense and a name that nobody knows are told and passed over; an appliance that starts with a warning is of
-//! more use than one that does not start.
+//! A setting has the same name everywhere: `rocbed.hub=` on the kernel command line is `hub =` in a file. Invalid
+//! values and unknown names are reported and ignored; an appliance that starts with a warning is of more use than one
+//! that does not start.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,42 +15,43 @@ pub use safetext::Secret;
 use crate::cmdline::CommandLine;
 use crate::paths;
 
-/// What the appliance does when it has no more jobs, or no place to get them from.
+/// What the appliance does when it has no more jobs, or no job source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WhenDone {
-    /// Wait for more.
+    /// Wait for more jobs.
     #[default]
     Wait,
     /// Switch the machine off.
     PowerOff,
 }
 
-/// What can be set.
+/// The settings of an appliance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The worker's name; made from a network card's address if it has none.
+    /// The worker's name; derived from a network card's address if it is not set.
     pub name: Option<String>,
-    /// Address of the hub.
+    /// URL of the hub.
     pub hub: Option<String>,
-    /// What makes this machine a worker of the hub, until it has a token of its own.
+    /// The token with which this machine registers as a worker of the hub, until it has a token of its own.
     pub join_token: Option<Secret>,
-    /// The authority that has signed the hub's certificate, besides the system's: a PEM file's path, or its text.
+    /// The authority that has signed the hub's certificate, in addition to the system's: a PEM file's path, or its
+    /// text.
     pub hub_ca: Option<String>,
-    /// Address of a job list, for those who want no hub.
+    /// URL of a job list, for setups without a hub.
     pub jobs: Option<String>,
-    /// Address below which the results of that list's jobs are put.
+    /// URL below which the results of that list's jobs are put.
     pub results: Option<String>,
-    /// Targets of GPUs to make up instead of looking for real ones.
+    /// Targets of GPUs to simulate instead of looking for real ones.
     pub gpu: Option<String>,
     /// GPUs that get no jobs: ids or unique ids.
     pub leave_out: Vec<String>,
-    /// Whether simulated GPUs take simulated faults.
+    /// Whether simulated GPUs accept simulated faults.
     pub simulate_faults: bool,
     /// Debian mirror for apt in testbeds, instead of the image's.
     pub mirror: Option<String>,
-    /// HTTP proxy for apt in testbeds, maybe with a password.
+    /// HTTP proxy for apt in testbeds, possibly with a password.
     pub proxy: Option<Secret>,
-    /// Whether apt refuses a Release file past its `Valid-Until`.
+    /// Whether apt rejects a Release file past its `Valid-Until`.
     pub check_valid_until: bool,
     /// Address ranges and so on in the kernel's `ip=` form, one for each link that is not to use DHCP.
     pub ip: Vec<String>,
@@ -59,15 +61,15 @@ pub struct Settings {
     pub dns: Vec<IpAddr>,
     /// Whether the clock is set from the network.
     pub set_clock: bool,
-    /// How long the watchdog waits for a sign of life before it resets the machine; `None` is no watchdog.
+    /// The watchdog's timeout, after which it resets the machine; `None` for no watchdog.
     pub watchdog: Option<Span>,
-    /// How much a testbed may write, in memory: as tmpfs(5) takes it, or `50%`.
+    /// The size of a testbed's writable layer, which is in memory: as tmpfs(5) accepts it, or `50%`.
     pub overlay_size: String,
     /// What to do without jobs.
     pub when_done: WhenDone,
-    /// Whether whoever is at the machine may have a root shell. Only the image can say so.
+    /// Whether a person at the machine may have a root shell. Only the image can set it.
     pub debug_shell: bool,
-    /// The recipe that the image was made from. Only the image can say so.
+    /// The recipe that the image was made from. Only the image can set it.
     pub recipe: Option<String>,
     /// Whether a root shell is wanted on the first serial console (and the image allows it).
     pub shell: bool,
@@ -102,7 +104,7 @@ impl Default for Settings {
     }
 }
 
-/// Where a setting comes from.
+/// The origin of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The image itself: made by the recipe's author.
@@ -111,7 +113,7 @@ pub enum Origin {
     Stick,
     /// The kernel command line.
     CommandLine,
-    /// Whoever runs the virtual machine.
+    /// The program that runs the virtual machine.
     HandOver,
 }
 
@@ -137,7 +139,7 @@ impl fmt::Display for Origin {
 }
 
 impl Settings {
-    /// Those of this appliance, and what is wrong with them.
+    /// Reads the settings of this appliance; also returns the problems with them.
     pub fn of_this_machine(line: &CommandLine) -> (Self, Vec<String>) {
         let (mut settings, mut problems) = (Self::default(), line.problems.clone());
         for (path, origin) in [(paths::IMAGE_SETTINGS, Origin::Image), (paths::STICK_SETTINGS, Origin::Stick)] {
@@ -147,7 +149,7 @@ impl Settings {
                 Err(error) => problems.push(format!("{origin}: reading {path}: {error}")),
             }
         }
-        // Several `ip=` are several links, but they replace those of a file.
+        // Several `ip=` configure several links, but together they replace those of a file.
         if line.setting("ip").is_some() {
             settings.ip.clear();
         }
@@ -157,10 +159,10 @@ impl Settings {
         (settings, problems)
     }
 
-    /// Takes one setting; tells what is wrong with it.
+    /// Sets one setting.
     ///
     /// # Errors
-    /// For people, beginning with where it comes from.
+    /// A message for people, which begins with the setting's origin.
     pub fn set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), String> {
         self.try_set(name, value, origin).map_err(|problem| format!("{origin}: {problem}"))
     }
@@ -168,14 +170,14 @@ impl Settings {
     fn try_set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), String> {
         let setting = settings::find(name, origin.place()).map_err(|error| error.to_string())?;
         if setting.key == Key::Gpu {
-            // Kept also if it makes no sense: whoever wanted a made-up GPU does not want jobs run on a real one.
+            // Kept even if it is not valid: if simulated GPUs were asked for, jobs must not run on a real one.
             self.gpu = Some(value.to_owned());
         }
         setting.check(value).map_err(|error| error.to_string())?;
         let address = || Some(value.trim_end_matches('/').to_owned());
         let words = || settings::list(value).map(str::to_owned);
         let truth = settings::truth(value).unwrap_or_default();
-        // Without a `_`: a setting of the table that is not taken here does not compile.
+        // Without a `_`: a setting of the table that is not handled here does not compile.
         match setting.key {
             Key::Name => self.name = Some(value.to_owned()),
             Key::Hub => self.hub = address(),
@@ -198,7 +200,8 @@ impl Settings {
             Key::DebugShell => self.debug_shell = truth,
             Key::Recipe => self.recipe = Some(value.to_owned()),
             Key::Shell => self.shell = truth,
-            // The first was taken above; the others can stand on the kernel command line alone, and were taken from it before.
+            // The first was handled above; the others are only possible on the kernel command line, and were read
+            // from it before.
             Key::Gpu
             | Key::RootUuid
             | Key::RootTimeout
@@ -211,7 +214,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Takes all settings of a `rocbed.toml`; tells what is wrong with it.
+    /// Sets all settings of a `rocbed.toml`; returns the problems with it.
     pub fn set_all(&mut self, text: &str, origin: Origin) -> Vec<String> {
         let table: toml::Table = match toml::from_str(text) {
             Ok(table) => table,
@@ -227,7 +230,7 @@ impl Settings {
     fn set_value(&mut self, name: &str, value: &toml::Value, origin: Origin) -> Vec<String> {
         let told = |result: Result<(), String>| result.err().into_iter().collect::<Vec<_>>();
         match value {
-            // Lists are the words of one setting, or the same setting several times.
+            // A list means the words of one setting, or the same setting several times.
             toml::Value::Array(values) if name == "ip" => {
                 values.iter().flat_map(|value| self.set_value(name, value, origin)).collect()
             }

@@ -1,12 +1,12 @@
-//! Which file system is on a device, by its superblock.
+//! Identifies the file system on a device by its superblock.
 
-/// Bytes from the start of a device that [`Superblock::parse`] wants to see.
+/// How many bytes [`Superblock::parse`] needs from the start of a device.
 pub const NEEDED: usize = 2048;
 
-/// What a superblock tells.
+/// The information in a superblock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superblock {
-    /// As mount(2) wants it: `ext4`, `erofs`, `squashfs`.
+    /// The type, as mount(2) takes it: `ext4`, `erofs`, `squashfs`.
     pub kind: &'static str,
     /// UUID in lower case with dashes; squashfs has none.
     pub uuid: Option<String>,

@@ -1,4 +1,4 @@
-//! How long reading a long kernel log takes: `cargo run --release -p gpu --example bench_faults`.
+//! Measures how long reading a long kernel log takes: `cargo run --release -p gpu --example bench_faults`.
 
 use std::time::Instant;
 

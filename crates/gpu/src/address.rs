@@ -1,4 +1,4 @@
-//! [`PciAddress`]: where on the PCI buses a device is.
+//! [`PciAddress`]: the address of a device on the PCI buses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,7 +38,7 @@ impl PciAddress {
         Self { function: 0, ..self }
     }
 
-    /// The first address that stands in a line of text, whatever is around it.
+    /// The first address in a line of text.
     pub fn find(line: &str) -> Option<Self> {
         line.split(|char: char| !(char.is_ascii_hexdigit() || char == ':' || char == '.'))
             .find_map(|word| word.trim_matches([':', '.']).parse().ok())

@@ -1,5 +1,5 @@
-//! What is known about chips by their PCI device numbers, for machines that can't tell: old kernels don't say targets,
-//! a GPU that doesn't start says nothing, and not every image has a `pci.ids`.
+//! A table of chips by their PCI device numbers, for machines that can't tell: old kernels don't report targets, a
+//! GPU that doesn't start reports nothing, and not every image has a `pci.ids`.
 //!
 //! Numbers and code names are from amdgpu's and the public PCI ID lists, targets from KFD's probe function.
 
@@ -16,13 +16,13 @@ pub struct Chip {
 }
 
 impl Chip {
-    /// The one with this device number of AMD's.
+    /// The chip with this AMD device number.
     pub fn find(device: u16) -> Option<Self> {
         let (_, _, name, version, kind) = CHIPS.iter().find(|(first, last, ..)| (*first..=*last).contains(&device))?;
         Some(Self { name, integrated: *kind == Kind::Apu, version: *version })
     }
 
-    /// What code for it is compiled for.
+    /// The target that code for it is compiled for.
     pub fn target(self) -> Option<Target> {
         let (major, minor, stepping) = self.version;
         Target::new(major, minor, stepping)
@@ -36,7 +36,7 @@ impl Chip {
         major < 7 || (major, minor, stepping) == (7, 0, 3) || (major, minor, stepping) == (7, 0, 4)
     }
 
-    /// Whether only processors have this target: it has no chip of its own.
+    /// Whether only integrated GPUs (APUs) have this target.
     pub fn is_of_processors(target: Target) -> bool {
         let Processor::Version { major, minor, stepping } = target.processor() else { return false };
         matches!(

@@ -1,20 +1,20 @@
-//! A PCI device's configuration space, as far as it tells about PCIe atomic operations (PCI Express Base Specification,
-//! "Device Capabilities 2" and "Device Control 2").
+//! Reads a PCI device's configuration space for PCIe atomic operations (PCI Express Base Specification, "Device
+//! Capabilities 2" and "Device Control 2").
 
 /// `PCI_STATUS_CAP_LIST` in the status register at offset 6.
 const HAS_CAPABILITIES: u16 = 1 << 4;
-/// Offset of the first capability's offset.
+/// Offset of the pointer to the first capability.
 const CAPABILITY_POINTER: usize = 0x34;
 /// Capability ID of PCI Express.
 const PCI_EXPRESS: u8 = 0x10;
-/// Device Control 2, counted from the capability.
+/// Offset of Device Control 2 in the capability.
 const DEVICE_CONTROL_2: usize = 0x28;
-/// `AtomicOp Requester Enable`. The kernel sets it when every bridge up to the root and the root itself take part.
+/// `AtomicOp Requester Enable`. The kernel sets it when every bridge up to the root and the root itself support it.
 const ATOMIC_REQUESTER: u16 = 1 << 6;
 
 /// Whether the device may send atomic operations to memory.
 ///
-/// The driver has asked for it when it started, so this is only an answer for a device with a driver. `None` if the
+/// The driver asks for it when it starts, so this is only meaningful for a device with a driver. `None` if the
 /// capability is not there or not readable: without privileges the kernel shows only the first 64 bytes, and a device
 /// that does not answer reads as ones.
 pub fn atomics_enabled(config: &[u8]) -> Option<bool> {
@@ -23,7 +23,7 @@ pub fn atomics_enabled(config: &[u8]) -> Option<bool> {
         return None;
     }
     let mut at = usize::from(*config.get(CAPABILITY_POINTER)? & !3);
-    // 48 capabilities fill the space after the header; a longer chain goes round in circles.
+    // 48 capabilities fill the space after the header; a longer chain is a loop.
     for _ in 0..48 {
         if at < 0x40 {
             return None;

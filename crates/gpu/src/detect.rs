@@ -1,4 +1,4 @@
-//! [`detect`]: puts together what KFD, the PCI buses and the kernel's log say.
+//! [`detect`]: combines the information from KFD, the PCI buses and the kernel's log.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,17 +18,17 @@ use crate::sysfs::Sysfs;
 use crate::target::Target;
 use crate::topology::{Node, Topology};
 
-/// Where [`detect`] looks.
+/// The sources of information for [`detect`].
 pub struct Sources {
-    /// The kernel's sysfs or a copy.
+    /// The kernel's sysfs or a copy of it.
     pub sysfs: Sysfs,
     /// Text of the kernel's log, in any form that [`KernelLog::parse`] reads; empty if there is none.
     pub kernel_log: String,
-    /// Names of devices.
+    /// The names of PCI devices.
     pub names: Names,
     /// Opens `/dev/kfd`; `None` for a copy of another machine's sysfs.
     pub kfd: Option<Box<dyn KfdProbe>>,
-    /// What went wrong on the way here; becomes part of [`Inventory::notes`].
+    /// Earlier problems; they become part of [`Inventory::notes`].
     pub notes: Vec<String>,
 }
 
@@ -39,8 +39,8 @@ impl fmt::Debug for Sources {
 }
 
 impl Sources {
-    /// The machine that this runs on. That the kernel's log can't be read becomes a note; a machine without any GPU has
-    /// no use for it, nor for names.
+    /// The sources of this machine. If the kernel's log can't be read, that becomes a note; on a machine without any
+    /// GPU neither the log nor the names are read.
     pub fn of_this_machine() -> Self {
         let sysfs = Sysfs::default();
         if PciGpu::read_all(&sysfs).is_empty() && Topology::read(&sysfs).gpus().next().is_none() {
@@ -58,13 +58,13 @@ impl Sources {
         sources
     }
 
-    /// A copy of some machine's sysfs and kernel log.
+    /// A copy of another machine's sysfs and kernel log.
     pub fn copy(sysfs: Sysfs, kernel_log: String) -> Self {
         Self { sysfs, kernel_log, names: Names::of_this_machine(), kfd: None, notes: Vec::new() }
     }
 }
 
-/// Finds all GPUs. Never fails: what can't be found out is left out or becomes a reason or a note.
+/// Finds all GPUs. Never fails: what can't be determined is left out or becomes a reason or a note.
 pub fn detect(sources: &Sources) -> Inventory {
     let topology = Topology::read(&sources.sysfs);
     let on_bus = PciGpu::read_all(&sources.sysfs);
@@ -111,18 +111,18 @@ fn notes(topology: &Topology, on_bus: &[PciGpu]) -> Vec<String> {
     notes
 }
 
-/// A node of the topology and where it is.
+/// A node of the topology with its PCI device.
 struct Placed<'a> {
     node: &'a Node,
     pci: Option<&'a PciGpu>,
     address: Option<PciAddress>,
-    /// Which partition it would be, if it is one.
+    /// The partition's number, if it is a partition.
     partition: u32,
 }
 
 impl<'a> Placed<'a> {
-    /// Partitions of a GPU have their number in bits 28 to 31 of the location, or added to the function: then nothing
-    /// on the bus has that address, but its first function is there.
+    /// Finds the node's PCI device. Partitions of a GPU have their number in bits 28 to 31 of the location, or added
+    /// to the function: then no device on the bus has that address, but its first function is there.
     fn new(node: &'a Node, on_bus: &'a [PciGpu]) -> Self {
         let find = |address: PciAddress| on_bus.iter().find(|gpu| gpu.address == address);
         let stated = node.address();
@@ -139,7 +139,7 @@ impl<'a> Placed<'a> {
         }
     }
 
-    /// AMD's number of the chip.
+    /// The chip's AMD device number.
     fn device(&self) -> Option<u16> {
         self.pci.map(|gpu| gpu.device).or_else(|| self.node.device_id())
     }
@@ -153,7 +153,7 @@ impl<'a> Placed<'a> {
         self.address.is_some() && self.address == other.address
     }
 
-    /// Unlike all others, even if two nodes claim the same place.
+    /// An id that is unique, even if two nodes claim the same address.
     fn id(&self, all: &[Self]) -> String {
         let Some(address) = self.address else { return format!("node{}", self.node.index) };
         let mut id = address.to_string();
@@ -253,8 +253,8 @@ fn describe(placed: &Placed<'_>, target: Target, all: &[Placed<'_>], names: &Nam
     }
 }
 
-/// Bytes of its own memory, and of the machine's that it may use. What KFD gives as the memory of a processor's GPU can be
-/// the machine's: the driver knows what is its own.
+/// Bytes of the GPU's own memory, and of system memory that it may use. The memory that KFD reports for an integrated
+/// GPU can be system memory: the driver knows the GPU's own.
 fn memory(node: &Node, pci: Option<&PciGpu>, integrated: bool) -> (u64, Option<u64>) {
     let of_driver = pci.and_then(|gpu| gpu.memory);
     let shared = pci.and_then(|gpu| gpu.shared_memory);
@@ -265,7 +265,7 @@ fn memory(node: &Node, pci: Option<&PciGpu>, integrated: bool) -> (u64, Option<u
     }
 }
 
-/// A hive is known by its number, or by links of that kind to other GPUs.
+/// A hive is recognized by its number, or by XGMI links to other GPUs.
 fn xgmi(placed: &Placed<'_>, all: &[Placed<'_>]) -> Option<Xgmi> {
     let hive = |placed: &Placed<'_>| placed.node.hive().or_else(|| placed.pci?.hive);
     let ours = hive(placed);
@@ -275,7 +275,7 @@ fn xgmi(placed: &Placed<'_>, all: &[Placed<'_>]) -> Option<Xgmi> {
             && !placed.same_gpu(other)
             && (ours.is_some() && ours == hive(other) || linked(other))
     });
-    // A single GPU with a hive number has no sibling that could be used.
+    // A single GPU with a hive number has no usable sibling.
     let hexadecimal = |number: u64| format!("{number:016x}");
     (!siblings.is_empty()).then(|| Xgmi {
         hive: ours.map(hexadecimal),
@@ -288,7 +288,7 @@ fn ids(all: &[Placed<'_>], which: impl Fn(&Placed<'_>) -> bool) -> Vec<String> {
     all.iter().filter(|placed| which(placed)).map(|placed| placed.id(all)).collect()
 }
 
-/// The two versions that KFD itself tells.
+/// The two firmware versions that KFD reports.
 fn kfd_firmware(node: &Node) -> BTreeMap<String, String> {
     [("mec", "fw_version"), ("sdma", "sdma_fw_version")]
         .into_iter()

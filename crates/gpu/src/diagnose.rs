@@ -1,4 +1,4 @@
-//! Why a GPU on the bus is not in KFD's topology.
+//! Diagnoses why a GPU on the bus is not in KFD's topology.
 
 use crate::address::PciAddress;
 use crate::chips::Chip;
@@ -8,25 +8,25 @@ use crate::reason::{Reason, ReasonKind};
 use crate::sysfs::Sysfs;
 use crate::topology::Topology;
 
-/// What the reasons depend on, besides the GPU.
+/// The state of the host on which the reasons depend.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Circumstances {
-    /// `/sys/module/amdgpu` is there.
+    /// Whether `/sys/module/amdgpu` exists.
     pub amdgpu_loaded: bool,
-    /// The topology is there.
+    /// Whether the topology exists.
     pub kfd_present: bool,
-    /// Nodes of the topology could not be read.
+    /// Whether nodes of the topology could not be read.
     pub nodes_denied: bool,
     /// GPUs that are in the topology.
     pub working: Vec<PciAddress>,
     /// Lockdown mode of the kernel, `integrity` or `confidentiality`.
     pub lockdown: Option<String>,
-    /// What the log tells.
+    /// The events in the kernel's log.
     pub log: KernelLog,
 }
 
 impl Circumstances {
-    /// As they are in this tree and log.
+    /// Reads the state from this sysfs tree and log.
     pub fn read(sysfs: &Sysfs, topology: &Topology, log: KernelLog) -> Self {
         Self {
             amdgpu_loaded: sysfs.has("module/amdgpu"),
@@ -47,14 +47,14 @@ impl Circumstances {
     }
 }
 
-/// Of `none [integrity] confidentiality` the one in brackets, if it isn't `none`.
+/// The word in brackets in `none [integrity] confidentiality`, if it isn't `none`.
 fn lockdown_mode(modes: &str) -> Option<String> {
     let (_, rest) = modes.split_once('[')?;
     let (mode, _) = rest.split_once(']')?;
     (mode != "none").then(|| mode.to_owned())
 }
 
-/// Reasons why this GPU has no node in the topology, the ones that explain most first; never none.
+/// The reasons why this GPU has no node in the topology, the most helpful first; never empty.
 pub fn diagnose(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
     if !gpu.is_amd() {
         return vec![Reason::new(
@@ -91,8 +91,8 @@ fn is_asleep(entry: &LogEntry, gpu: &PciGpu) -> bool {
     entry.event == Event::StuckInD3cold && entry.address == Some(gpu.address)
 }
 
-/// Why a GPU that is in the topology cannot be used all the same: the kernel has tried to wake it up and could not, and
-/// it sleeps still.
+/// The reason why a GPU in the topology can't be used: the kernel has tried to wake it up and failed, and it still
+/// sleeps.
 pub fn asleep_for_good(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
     let sleeps = gpu.power_state.as_deref().is_some_and(|state| state != "D0");
     let no_link = gpu.link.as_ref().is_some_and(|link| link.speed.starts_with("Unknown") || link.width >= 63);
@@ -171,7 +171,7 @@ fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
     let causes: Vec<Reason> =
         CAUSES.iter().filter_map(|(kind, event)| cause(*kind, event, number, gpu, around)).collect();
     if !causes.is_empty() && number.is_some_and(|number| number != -2) {
-        // A file that was missing would have been the end with error -2.
+        // With a missing file it would have ended with error -2.
         reasons.retain(|reason| reason.kind != ReasonKind::MissingFirmware);
     }
     reasons.extend(causes);
@@ -183,7 +183,7 @@ fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
     {
         reasons.push(too_old(chip));
     }
-    // Being asleep already explains it.
+    // Sleeping explains it already.
     if reasons.is_empty() && gpu.power_state.as_deref() != Some("D3cold") {
         reasons.push(if around.amdgpu_loaded {
             let chip = Chip::find(gpu.device).map_or("this chip", |chip| chip.name);
@@ -227,14 +227,14 @@ fn cause(kind: ReasonKind, event: &Event, number: Option<i32>, gpu: &PciGpu, aro
     Some(with_last_words(seen, around.log.about(gpu.address).filter(|entry| probe_failed(entry))))
 }
 
-/// Adds what the driver said before it gave up.
+/// Adds the driver's last messages before it gave up.
 fn with_last_words<'a>(reason: Reason, failures: impl Iterator<Item = &'a LogEntry>) -> Reason {
     failures.fold(reason, |reason, entry| {
         entry.before.iter().chain([&entry.line]).fold(reason, |reason, line| reason.seen_in(line))
     })
 }
 
-/// The number that says most: that of the part which failed, else the one that the whole start ended with.
+/// The most specific error number: that of the part which failed, else that of the whole start.
 fn error_number(failures: &[&LogEntry]) -> Option<i32> {
     let of_part = failures.iter().find_map(|entry| match entry.event {
         Event::BlockFailed { error, .. } => error,
@@ -256,7 +256,7 @@ fn too_old(chip: Chip) -> Reason {
     )
 }
 
-/// Firmware that the driver does without: its name ends so.
+/// Endings of the names of firmware files that the driver can do without.
 const OPTIONAL_FIRMWARE: [&str; 11] = [
     "_cap.bin",
     "_ta.bin",
@@ -344,8 +344,8 @@ fn without_node(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
         )];
     }
     let mut reasons = Vec::new();
-    // The message has no address, and devices may start at the same time: what seems to be about a GPU that KFD has
-    // is about another one.
+    // The message has no address, and devices may start at the same time: a message that seems to be about a GPU that
+    // KFD has is about another one.
     let mine = |entry: &&LogEntry| {
         entry.address.is_none_or(|address| address == gpu.address || around.working.contains(&address))
     };

@@ -154,7 +154,7 @@ fn missing_atomics_with_and_without_firmware_that_helps() {
     assert!(reasons[0].remedy.contains("firmware (MEC) 92 or newer"), "{}", reasons[0].remedy);
     let reasons = diagnose(&bound(), &around("kfd kfd: amdgpu: skipped device 1002:73bf, PCI rejects atomics 730<0"));
     assert!(reasons[0].remedy.starts_with("put the card into a slot"));
-    // No log, but the register says it.
+    // Nothing in the log, but the register shows it.
     let reasons = diagnose(&PciGpu { atomics: Some(false), ..bound() }, &around(""));
     assert!(reasons[0].message.contains("probably"));
 }

@@ -1,38 +1,38 @@
-//! [`Fault`]: what the kernel's log says went wrong while GPUs work.
+//! [`Fault`]: a fault that the kernel's log reports while GPUs work.
 
 use serde::{Deserialize, Serialize};
 
 use crate::address::PciAddress;
 use crate::messages::{Entry, Places, Reader, Trust};
 
-/// What went wrong.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FaultKind {
     /// A command did not end: `ring gfx_0.0.0 timeout`, a hung queue.
     Hang,
-    /// The GPU was reset, or it was tried.
+    /// The GPU was reset, or a reset was tried.
     Reset,
-    /// The GPU wanted memory that it may not have: a page fault, a VM protection fault.
+    /// The GPU accessed memory that it may not use: a page fault, a VM protection fault.
     PageFault,
     /// Its memory or its connections are damaged: RAS, poison, uncorrectable errors.
     #[serde(rename = "hardware-error")]
     Hardware,
-    /// The IOMMU refused it an access to the machine's memory.
+    /// The IOMMU refused an access of the GPU to system memory.
     DmaRefused,
-    /// It does not answer any more: gone from the bus, or its firmware is.
+    /// It does not answer any more: it, or its firmware, is gone.
     #[serde(rename = "gpu-lost")]
     Lost,
-    /// The kernel itself went wrong: an oops, damaged data, a processor that is stuck.
+    /// A bug or failure in the kernel itself: an oops, corrupted data, a stuck processor.
     #[serde(rename = "kernel-bug")]
     Kernel,
-    /// The machine's memory was used up and a process was killed: not a fault of the GPU.
+    /// The machine ran out of memory and a process was killed: not a fault of the GPU.
     OutOfMemory,
 }
 
 impl FaultKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 8] = [
         Self::Hang,
         Self::Reset,
@@ -44,12 +44,12 @@ impl FaultKind {
         Self::OutOfMemory,
     ];
 
-    /// Whether it says that the GPU, or its driver, is not as it was.
+    /// Whether it means that the GPU, or its driver, may no longer work correctly.
     pub fn is_of_gpu(self) -> bool {
         self != Self::OutOfMemory
     }
 
-    /// In words.
+    /// The name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hang => "hang",
@@ -63,7 +63,7 @@ impl FaultKind {
         }
     }
 
-    /// As JSON has it.
+    /// The name in JSON.
     pub fn slug(self) -> &'static str {
         match self {
             Self::Hang => "hang",
@@ -77,7 +77,7 @@ impl FaultKind {
         }
     }
 
-    /// What to do about it: sentences without a full stop.
+    /// Advice for people: sentences without a full stop.
     pub fn advice(self, contained: bool) -> &'static str {
         match (self, contained) {
             (Self::PageFault, true) => {
@@ -117,27 +117,27 @@ impl FaultKind {
     }
 }
 
-/// A line of the log that tells of a fault.
+/// A log line that reports a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What went wrong.
+    /// The kind of fault.
     pub kind: FaultKind,
-    /// Whether it ended only the process that did it: the test's own doing.
+    /// Whether it ended only the process that caused it: the test's own doing.
     pub contained: bool,
-    /// The GPU; `None` if the line does not tell, and the driver spoke of none before.
+    /// The GPU; `None` if neither the line nor an earlier one of the driver names it.
     pub address: Option<PciAddress>,
-    /// The port above it that told of it.
+    /// The port above the GPU that reported the fault.
     pub port: Option<PciAddress>,
-    /// Whether it only says more about a fault of the same kind that was told before.
+    /// Whether it only adds details to an earlier fault of the same kind.
     pub detail: bool,
-    /// The message, without time and priority, and without what a terminal must not be given.
+    /// The message, without time, priority and control characters for a terminal.
     pub line: String,
-    /// What it was known by.
+    /// The catalogue entry that matched.
     pub entry: &'static Entry,
 }
 
-/// What a single line of a log says, in any form; `None` for all that is usual. A [`Reader`] knows more: what a line is
-/// about can stand in those before it.
+/// The fault in a single log line of any form; `None` for ordinary lines. A [`Reader`] finds more, because the device
+/// may be named in earlier lines.
 pub fn fault(line: &str) -> Option<Fault> {
     let mut reader = Reader::new(Trust::Text, Places::of_log(line));
     reader.take(line).into_iter().next()

@@ -22,13 +22,13 @@ pub enum Generic {
     Gfx12,
     /// `gfx12-5-generic`: gfx1250 and gfx1251.
     Gfx12_5,
-    /// One that is newer than this list, `gfx13-generic` or `gfx11-7-generic`: major version, and minor where the name
-    /// has one. No GPU is known to fit it.
+    /// One that is newer than this list, `gfx13-generic` or `gfx11-7-generic`: major version, and minor if the name
+    /// has one. No GPU matches it.
     Other(u8, Option<u8>),
 }
 
 impl Generic {
-    /// All that are known.
+    /// All known ones.
     pub const ALL: [Self; 7] =
         [Self::Gfx9, Self::Gfx9_4, Self::Gfx10_1, Self::Gfx10_3, Self::Gfx11, Self::Gfx12, Self::Gfx12_5];
 
@@ -45,7 +45,7 @@ impl Generic {
         }
     }
 
-    /// The one with this name.
+    /// The generic processor with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|generic| generic.known() == name).or_else(|| {
             let version = name.strip_prefix("gfx")?.strip_suffix("-generic")?;
@@ -79,7 +79,7 @@ impl Generic {
     /// Whether it has the feature in LLVM's table.
     pub fn has(self, feature: Feature) -> bool {
         match feature {
-            // Of one that is not known, anything is believed.
+            // An unknown one is assumed to have every feature.
             _ if matches!(self, Self::Other(..)) => true,
             Feature::Xnack => matches!(self, Self::Gfx9 | Self::Gfx9_4 | Self::Gfx10_1),
             Feature::Sramecc => self == Self::Gfx9_4,
@@ -91,7 +91,7 @@ impl Generic {
     }
 }
 
-/// LLVM's name.
+/// Prints LLVM's name.
 impl fmt::Display for Generic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,15 +1,15 @@
-//! [`defect`]: whether a GPU that KFD has still answers.
+//! [`defect`]: checks whether a GPU that KFD has still answers.
 
 use crate::inventory::Gpu;
 use crate::pci::DEVICES;
 use crate::sysfs::Sysfs;
 
-/// What the kernel reads as a link's width from a device that does not answer: all bits of the field.
+/// The link width that the kernel reads from a device that does not answer: all bits of the field.
 const NO_WIDTH: u64 = 63;
 
-/// What is wrong with a GPU on the bus, in words that follow "GPU 0000:03:00.0: "; `None` if it answers, or is simulated.
+/// The defect of a GPU on the bus, in words that follow "GPU 0000:03:00.0: "; `None` if it answers, or is simulated.
 ///
-/// Reading the configuration space wakes up a device that sleeps, so its power state is looked at after that.
+/// Reading the configuration space wakes up a sleeping device, so its power state is checked after that.
 pub fn defect(sysfs: &Sysfs, gpu: &Gpu) -> Option<String> {
     let address = gpu.pci_address.filter(|_| !gpu.simulated)?;
     let at = format!("{DEVICES}/{address}");
@@ -23,7 +23,7 @@ pub fn defect(sysfs: &Sysfs, gpu: &Gpu) -> Option<String> {
     }
     let state = sysfs.value(&format!("{at}/power_state"));
     match state.as_deref() {
-        // Without its configuration space it was not asked to wake up.
+        // If its configuration space was not read, it was not asked to wake up.
         Some(state @ ("D3cold" | "error")) if !config.is_empty() => {
             Some(format!("it does not wake up: its power state is {state}"))
         }

@@ -1,19 +1,19 @@
-//! What is not as it should be with a GPU that works.
+//! Hints about problems of a GPU that works.
 
 use crate::pci::PciGpu;
 
-/// Fewer repaired errors than this are part of life.
+/// Fewer corrected errors than this are normal.
 const MANY_CORRECTABLE: u64 = 1000;
 
-/// Sentences without a full stop, each with what to do.
+/// The hints: sentences without a full stop, each with advice.
 pub(crate) fn hints(integrated: bool, gpu: Option<&PciGpu>) -> Vec<String> {
     let Some(gpu) = gpu else { return Vec::new() };
     let mut hints = Vec::new();
-    // Inside a processor there is no link, whatever its registers say.
+    // An integrated GPU has no PCIe link, even if its registers say so.
     if integrated {
         return hints;
     }
-    // Links go slower while there is nothing to do, so only their width is worth a word.
+    // Links slow down when idle, so only the width is checked.
     if let Some(link) = &gpu.link
         && link.width < link.max_width
     {

@@ -26,7 +26,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// GPUs that run what was made for a target.
+    /// The GPUs that run code for a target.
     pub fn matching(&self, wanted: Target) -> impl Iterator<Item = &Gpu> {
         self.gpus.iter().filter(move |gpu| gpu.target.satisfies(&wanted))
     }

@@ -1,4 +1,4 @@
-//! What the kernel's log says about GPUs that did not start: the events that the catalogue of
+//! Finds out from the kernel's log why GPUs did not start: the events that the catalogue of
 //! [`messages`](crate::messages) knows, with their numbers and names.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -7,24 +7,24 @@ use crate::address::PciAddress;
 use crate::fault::FaultKind;
 use crate::messages::{By, Entry, Meaning, Record, Speaker, Spoken, Start, find, printable, records};
 
-/// Longer logs are read from their end.
+/// The most lines that are read; of longer logs the last ones.
 const MAX_LINES: usize = 200_000;
 
-/// So many of the driver's last words about a device are kept for the case that it gives up.
+/// The number of the driver's last messages about a device that are kept in case it gives up.
 const LAST_WORDS: usize = 6;
-/// They are looked for in so many of its last lines.
+/// The number of the driver's last lines in which they are searched.
 const LAST_LINES: usize = 24;
-/// No machine has more devices with this driver.
+/// The largest number of devices with this driver.
 const MOST_DEVICES: usize = 256;
 
-/// Something that the log tells.
+/// An event in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A firmware file could not be loaded: `amdgpu/navi21_sos.bin`.
     FirmwareMissing(String),
     /// The device did not wake up from D3.
     StuckInD3cold,
-    /// The driver gave up on the device, with this error number if it said one.
+    /// The driver gave up on the device, with the error number if there was one.
     ProbeFailed(Option<i32>),
     /// A part of the GPU did not start.
     BlockFailed {
@@ -39,12 +39,12 @@ pub enum Event {
     NoAddressSpace,
     /// KFD does not know the chip, named as the kernel names it.
     UnsupportedByKfd(String),
-    /// KFD left out a device with these numbers for want of PCIe atomics; with the version of the firmware, and the one
-    /// from which on it can do without.
+    /// KFD left out a device with these numbers because it lacks PCIe atomics; with the firmware's version, and the
+    /// first version that works without them.
     NoAtomics {
         /// Vendor and device.
         ids: (u16, u16),
-        /// Firmware there and firmware needed; none is good enough if that is 0.
+        /// Installed and needed firmware version; a needed version of 0 means that none works.
         firmware: Option<(u32, u32)>,
     },
     /// `nomodeset` or `amdgpu.modeset=0` keep the driver from starting.
@@ -59,12 +59,12 @@ pub enum Event {
     PspRefused,
     /// The program in the video BIOS did not end.
     AtomBiosStuck,
-    /// The chip is older than what amdgpu is for.
+    /// The chip is older than those that amdgpu supports.
     TooOld,
 }
 
 impl Event {
-    /// Whether the start of a GPU is over with it.
+    /// Whether it ends the start of a GPU.
     pub(crate) fn is_end_of_start(&self) -> bool {
         matches!(self, Self::ProbeFailed(_) | Self::BlockFailed { .. })
     }
@@ -74,7 +74,7 @@ impl Event {
         !self.is_end_of_start()
     }
 
-    /// What it means, and what to do about it.
+    /// Its meaning and the advice.
     pub(crate) fn explain(&self) -> (String, String) {
         let number = |error: &Option<i32>| error.map_or(String::new(), |error| format!(" (error {error})"));
         let (what, advice) = match self {
@@ -137,22 +137,22 @@ impl Event {
     }
 }
 
-/// An event and what it is about.
+/// An event and its device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
     /// What happened.
     pub event: Event,
-    /// The device that the line names, or else the one that amdgpu last spoke of.
+    /// The device that the line names, or else the one that amdgpu mentioned last.
     pub address: Option<PciAddress>,
     /// The message, without time and priority.
     pub line: String,
-    /// Where the driver gave up: its last words about the device before.
+    /// For events where the driver gave up: its last messages about the device before.
     pub before: Vec<String>,
-    /// What the line was known by.
+    /// The catalogue entry that matched.
     pub entry: Option<&'static Entry>,
 }
 
-/// What a kernel log tells about GPUs.
+/// The events about GPUs in a kernel log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KernelLog {
     /// Events in the order of the log.
@@ -160,8 +160,8 @@ pub struct KernelLog {
 }
 
 impl KernelLog {
-    /// Reads records of `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg), the output of dmesg(1), or that of
-    /// `journalctl -k`. Never fails: what is not understood tells nothing.
+    /// Parses records of `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg), the output of dmesg(1), or that of
+    /// `journalctl -k`. Never fails: unknown lines are ignored.
     pub fn parse(text: &str) -> Self {
         let start = memchr::memrchr_iter(b'\n', text.as_bytes()).nth(MAX_LINES).map_or(0, |at| at + 1);
         let mut log = Self::default();
@@ -169,7 +169,7 @@ impl KernelLog {
         let mut words = LastWords::default();
         for text in records(text.get(start..).unwrap_or(text)) {
             let record = Record::read(text);
-            // A program's, not the kernel's.
+            // Written by a program, not by the kernel.
             if record.of_kernel == Some(false) {
                 continue;
             }
@@ -218,7 +218,7 @@ impl<'t> LastWords<'t> {
         words.push_back((record.level, record.message));
     }
 
-    /// The last errors among them.
+    /// Takes the last errors among them.
     fn take(&mut self, address: Option<PciAddress>) -> Vec<String> {
         let lines = self.0.remove(&address).unwrap_or_default();
         let errors: Vec<_> = lines.into_iter().filter(|(level, line)| is_error(*level, line)).collect();
@@ -227,7 +227,7 @@ impl<'t> LastWords<'t> {
     }
 }
 
-/// Whether a line is of an error or a warning: by its level, or by its words where the form of the log has no levels.
+/// Whether a line is an error or a warning: by its level, or by its words if the log's form has no levels.
 fn is_error(level: Option<u8>, line: &str) -> bool {
     let words = ["ail", "rror", "nvalid", "imeout", "timed out", "nable to", "not ", "stuck", "exceed"];
     level.map_or_else(|| words.iter().any(|words| line.contains(words)), |level| level <= 4)
@@ -240,7 +240,7 @@ fn events(record: &Record<'_>, spoken: Spoken<'_>) -> (Vec<Event>, Option<&'stat
     }
     let found = find(spoken.by, spoken.body);
     let Some((entry, found)) = found else {
-        // Each part of the driver has words of its own about its firmware.
+        // Each part of the driver words its messages about firmware differently.
         let is_firmware = matches!(spoken.by, By::Gpu(_) | By::Driver)
             && line.contains("irmware")
             && (line.contains("ail") || line.contains("error") || line.contains("alidate"));
@@ -296,7 +296,7 @@ fn event(start: Start, line: &str, found: &[&str]) -> Option<Event> {
     })
 }
 
-/// Kernels before 5.7 do not name it.
+/// Kernels before 5.7 do not name the chip.
 fn chip(line: &str) -> String {
     let named =
         line.split_once(" not supported in kfd").map(|(chip, _)| chip.rsplit(": ").next().unwrap_or(chip).trim());

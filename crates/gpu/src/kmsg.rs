@@ -1,4 +1,4 @@
-//! Reading `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg).
+//! Reads `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,13 +7,14 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read};
 
-/// The kernel keeps no longer records.
+/// The kernel's longest record, in bytes.
 const MAX_RECORD: usize = 16 << 10;
-/// More than any kernel keeps; a kernel that writes faster than this reads must not hold it up for ever.
+/// The most that is read, in bytes: more than any kernel keeps. A kernel that writes faster than this reads must not
+/// block it for ever.
 const MAX_LOG: usize = 64 << 20;
 
-/// The text of a log in a file, or on standard input where the file is `-`; at most 64 MiB of it, and bytes that are not
-/// UTF-8 are replaced.
+/// Reads a log from a file, or from standard input if the path is `-`; at most 64 MiB, and bytes that are not UTF-8
+/// are replaced.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -27,7 +28,7 @@ pub fn read_log_file(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// All records that the kernel still has, for [`KernelLog::parse`](crate::KernelLog::parse).
+/// Reads all records that the kernel still has, for [`KernelLog::parse`](crate::KernelLog::parse).
 ///
 /// Fails with `EPERM` for users without privileges where `kernel.dmesg_restrict` is 1.
 pub fn read_kernel_log() -> io::Result<String> {

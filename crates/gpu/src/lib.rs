@@ -1,4 +1,4 @@
-//! Which GPUs this machine has, which of them ROCm can use, and what keeps the others from it.
+//! Finds the GPUs of this machine: which of them ROCm can use, and why it can't use the others.
 //!
 //! ```no_run
 //! let inventory = gpu::detect(&gpu::Sources::of_this_machine());
@@ -6,15 +6,15 @@
 //! println!("{inventory}\n{} of them run {wanted}", inventory.matching(wanted).count());
 //! ```
 //!
-//! [`detect`] puts together three things: KFD's [`topology`], which has the GPUs that can be used; the [`pci`] buses,
-//! which have all; and the [`kernel_log`], which says what went wrong with the others. What it finds is an
-//! [`Inventory`], which prints itself as a table and is serialised to JSON. [`messages`] has the kernel's messages, at
-//! start and at work. [`simulate`] makes one up. That `/dev/kfd`
-//! exists proves nothing: it does as soon as amdgpu is loaded.
+//! [`detect`] combines three sources: KFD's [`topology`], which has the GPUs that can be used; the [`pci`] buses,
+//! which have all; and the [`kernel_log`], which says what went wrong with the others. Its result is an
+//! [`Inventory`], which prints itself as a table and is serialised to JSON; [`simulate`] makes a simulated one.
+//! [`messages`] has the kernel's messages about GPUs, during their start and during work. It proves nothing that
+//! `/dev/kfd` exists: it does as soon as amdgpu is loaded.
 //!
-//! Everything that is read from outside is read by functions of bytes or text that take anything:
-//! [`topology::Properties::parse`], [`KernelLog::parse`], [`config_space::atomics_enabled`], [`Names::new`],
-//! [`Target`]'s and [`PciAddress`]'s `FromStr`.
+//! Input from outside is parsed by functions that accept any bytes or text: [`topology::Properties::parse`],
+//! [`KernelLog::parse`], [`config_space::atomics_enabled`], [`Names::new`], [`Target`]'s and [`PciAddress`]'s
+//! `FromStr`.
 
 mod address;
 mod chips;

@@ -1,8 +1,8 @@
-//! [`Names`]: what PCI devices are called, from the `pci.ids` of the machine (package `pci.ids`; format: comments at the
-//! head of the file).
+//! [`Names`]: the names of PCI devices, from the machine's `pci.ids` (package `pci.ids`; format: comments at the head
+//! of the file).
 //!
-//! Nothing of it is built in: that would be three megabytes more in a program of one and a half, and older than what the
-//! image has.
+//! The list is not built in: it would add three megabytes to a program of one and a half, and be older than the
+//! image's.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,30 +11,30 @@ use std::path::Path;
 use crate::chips::Chip;
 use crate::pci::{AMD, PciGpu};
 
-/// Where distributions keep it.
+/// The paths where distributions install it.
 const PATHS: [&str; 2] = ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"];
-/// Ten times what it has today.
+/// The largest file that is read, in bytes: ten times its present size.
 const MAX_SIZE: u64 = 16 << 20;
 
-/// Text of a `pci.ids`, or nothing, which is well enough for chips that ROCm runs on.
+/// The text of a `pci.ids`, or nothing, which is enough for chips that ROCm supports.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     text: String,
 }
 
 impl Names {
-    /// From the text of a `pci.ids`. Any text does; what is not understood gives no names.
+    /// Uses the text of a `pci.ids`. Never fails: lines that cannot be parsed give no names.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into() }
     }
 
-    /// That of this machine; built-in names only if it has none.
+    /// Uses this machine's `pci.ids`; only built-in names if it has none.
     pub fn of_this_machine() -> Self {
         let text = PATHS.into_iter().find_map(|path| read(Path::new(path)).ok());
         Self::new(text.unwrap_or_default())
     }
 
-    /// The vendor's name without what stands in brackets.
+    /// The vendor's name, without the part in brackets.
     pub fn vendor(&self, vendor: u16) -> Option<&str> {
         let (name, _) = self.section(vendor)?;
         Some(name.split_once(" [").map_or(name, |(name, _)| name))
@@ -47,7 +47,7 @@ impl Names {
         section.lines().find_map(|line| line.strip_prefix(&prefix)).map(str::trim)
     }
 
-    /// A vendor's name and the lines about its devices.
+    /// A vendor's name and the lines with its devices.
     fn section(&self, vendor: u16) -> Option<(&str, &str)> {
         let head = format!("{vendor:04x}  ");
         let start =
@@ -60,8 +60,8 @@ impl Names {
         Some((name.trim(), devices.get(..length)?))
     }
 
-    /// What to call a GPU: the product in brackets of its `pci.ids` entry with the code name, its own product name, the
-    /// code name, or at worst the numbers.
+    /// The name for a GPU: the product in brackets of its `pci.ids` entry with the code name, its own product name,
+    /// the code name, or at worst the numbers.
     pub fn gpu(&self, gpu: &PciGpu) -> String {
         let ids = format!("{:04x}:{:04x}", gpu.vendor, gpu.device);
         if gpu.vendor != AMD {
@@ -73,7 +73,7 @@ impl Names {
         self.amd(gpu.device).or_else(|| gpu.product.clone()).unwrap_or_else(|| format!("AMD GPU [{ids}]"))
     }
 
-    /// What to call a GPU of AMD's.
+    /// The name for an AMD GPU.
     pub fn amd(&self, device: u16) -> Option<String> {
         let listed = self.device(AMD, device).map(|name| match name.split_once(" [") {
             Some((code, product)) => format!("{} ({code})", product.trim_end_matches(']')),
@@ -83,7 +83,7 @@ impl Names {
     }
 }
 
-/// Makers of what stands beside AMD GPUs in test machines, for those without `pci.ids`.
+/// Vendors of other GPUs that are common in test machines, for those without `pci.ids`.
 fn well_known(vendor: u16) -> Option<&'static str> {
     Some(match vendor {
         0x10de => "NVIDIA",

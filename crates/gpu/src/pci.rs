@@ -1,4 +1,4 @@
-//! GPUs on the PCI buses, whoever made them and whatever drives them: `/sys/bus/pci/devices` (kernel
+//! GPUs on the PCI buses, of any vendor and with any driver: `/sys/bus/pci/devices` (kernel
 //! Documentation/ABI/testing/sysfs-bus-pci, Documentation/gpu/amdgpu).
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use crate::address::PciAddress;
 use crate::config_space::atomics_enabled;
 use crate::sysfs::Sysfs;
 
-/// Where devices are in sysfs.
+/// The directory of the devices in sysfs.
 pub const DEVICES: &str = "bus/pci/devices";
 /// AMD's vendor number for GPUs.
 pub const AMD: u16 = 0x1002;
@@ -19,23 +19,23 @@ const BRIDGE: u64 = 0x0604;
 /// A display controller (class 03) or processing accelerator (class 12).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PciGpu {
-    /// Where it is.
+    /// PCI address.
     pub address: PciAddress,
     /// Class, subclass and programming interface: 0x030000 is a VGA controller.
     pub class: u32,
-    /// Who made the chip.
+    /// Vendor number of the chip.
     pub vendor: u16,
-    /// Which chip, in the vendor's numbers.
+    /// Device number of the chip, assigned by the vendor.
     pub device: u16,
     /// Vendor and device numbers of the card.
     pub subsystem: Option<(u16, u16)>,
-    /// Name of the driver that has it.
+    /// Name of the driver that is bound to it.
     pub driver: Option<String>,
     /// `D0` to `D3cold`, `unknown` or `error`.
     pub power_state: Option<String>,
     /// The PCIe link to the slot.
     pub link: Option<PciLink>,
-    /// Errors that PCIe Advanced Error Reporting counted since the start.
+    /// Errors that PCIe Advanced Error Reporting has counted since the start.
     pub errors: Option<PciErrors>,
     /// Whether it may use PCIe atomics; see [`atomics_enabled`].
     pub atomics: Option<bool>,
@@ -43,9 +43,9 @@ pub struct PciGpu {
     pub memory: Option<u64>,
     /// Bytes of system memory that it may use: `mem_info_gtt_total`.
     pub shared_memory: Option<u64>,
-    /// Firmware by name, with its version as the kernel writes it: `mec` is `0x0000005c`.
+    /// Firmware versions by name, as the kernel writes them: `mec` is `0x0000005c`.
     pub firmware: BTreeMap<String, String>,
-    /// The maker's name for the product, where the card has one in its memory.
+    /// The vendor's product name, if the card stores one.
     pub product: Option<String>,
     /// Serial number of the chip, 16 hexadecimal digits.
     pub unique_id: Option<String>,
@@ -64,7 +64,7 @@ pub struct PciGpu {
 pub struct PciLink {
     /// As the kernel writes it: `16.0 GT/s PCIe`.
     pub speed: String,
-    /// What the device could do.
+    /// The device's highest speed.
     pub max_speed: String,
     /// Lanes in use.
     pub width: u8,
@@ -75,7 +75,7 @@ pub struct PciLink {
 /// Counts of PCIe errors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PciErrors {
-    /// Repaired by sending again.
+    /// Corrected by sending again.
     pub correctable: u64,
     /// Lost transactions.
     pub nonfatal: u64,
@@ -84,17 +84,17 @@ pub struct PciErrors {
 }
 
 impl PciGpu {
-    /// Whether AMD made it.
+    /// Whether its vendor is AMD.
     pub fn is_amd(&self) -> bool {
         self.vendor == AMD
     }
 
-    /// Whether amdgpu drives it.
+    /// Whether its driver is amdgpu.
     pub fn has_amdgpu(&self) -> bool {
         self.driver.as_deref() == Some("amdgpu")
     }
 
-    /// All GPUs, by address. A device whose class or numbers can't be read is not known to be a GPU.
+    /// Lists all GPUs, by address. A device whose class or numbers can't be read is left out.
     pub fn read_all(sysfs: &Sysfs) -> Vec<Self> {
         let mut gpus: Vec<Self> = sysfs
             .list(DEVICES)
@@ -138,8 +138,9 @@ fn read(sysfs: &Sysfs, address: PciAddress, at: &str) -> Option<PciGpu> {
     })
 }
 
-/// The link to the slot, where it is not the GPU's own: cards have a switch of AMD's between the two, and the link within
-/// the card says nothing about the slot. It is that of the card's topmost bridge, or what the power management says.
+/// The link to the slot, if it is not the GPU's own: AMD's cards have a switch between the two, and the link within
+/// the card says nothing about the slot. It is that of the card's topmost bridge, or what the power management
+/// reports.
 fn slot_link(sysfs: &Sysfs, at: &str) -> Option<PciLink> {
     bridge_link(sysfs, at)
         .or_else(|| managed_link(&sysfs.text(&format!("{at}/pp_dpm_pcie")).ok()?, &read_link(sysfs, at)?))
@@ -157,8 +158,8 @@ fn bridge_link(sysfs: &Sysfs, at: &str) -> Option<PciLink> {
     read_link(sysfs, topmost.to_str()?)
 }
 
-/// `1: 8.0GT/s, x8 619Mhz *`: the starred row of `pp_dpm_pcie` is in use. It counts where it has fewer lanes than the
-/// function says.
+/// Parses `1: 8.0GT/s, x8 619Mhz *`: the starred row of `pp_dpm_pcie` is in use. It counts if it has fewer lanes than
+/// the function reports.
 fn managed_link(table: &str, function: &PciLink) -> Option<PciLink> {
     let rows: Vec<(&str, u8, bool)> = table
         .lines()

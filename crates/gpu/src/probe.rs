@@ -1,15 +1,15 @@
-//! Opening `/dev/kfd`.
+//! Tries to open `/dev/kfd`.
 
 use std::fs::OpenOptions;
 use std::io;
 
-/// Opens `/dev/kfd` and closes it again; a double stands in for it in tests.
+/// Opens `/dev/kfd` and closes it again; tests use a double.
 pub trait KfdProbe {
-    /// `Ok` where programs can use KFD. `EINVAL` is what the kernel says without a GPU, `EAGAIN` during a reset.
+    /// `Ok` if programs can use KFD. The kernel returns `EINVAL` without a GPU, and `EAGAIN` during a reset.
     fn open(&self) -> io::Result<()>;
 }
 
-/// The machine this runs on.
+/// The real `/dev/kfd`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DevKfd;
 
@@ -19,11 +19,10 @@ impl KfdProbe for DevKfd {
     }
 }
 
-/// What a failure says to whoever has the machine, if there is something to say. `gpus` is whether there are GPUs that
-/// could be used.
+/// Explains a failure to people, if there is something to explain. `gpus` says whether there are usable GPUs.
 pub(crate) fn explain(error: &io::Error, gpus: bool) -> Option<String> {
     let text = match (error.kind(), gpus) {
-        // Without a GPU it is no wonder, and reasons are given for each.
+        // Without a GPU the failure is expected, and each GPU has its own reasons.
         (_, false) => return None,
         (io::ErrorKind::NotFound, true) => {
             "there is no /dev/kfd, although KFD is there: mount devtmpfs on /dev, or give the container the device"

@@ -78,7 +78,7 @@ impl Reason {
         Self { kind, message: message.into(), remedy: remedy.into(), evidence: Vec::new() }
     }
 
-    /// With a line of the log; not twice the same.
+    /// Adds a line of the log as evidence, unless it is there already.
     #[must_use]
     pub fn seen_in(mut self, line: &str) -> Self {
         if !self.evidence.iter().any(|other| other == line) {

@@ -1,31 +1,31 @@
-//! [`simulate`]: made-up GPUs, to try everything around them on machines without any.
+//! [`simulate`]: simulated GPUs, to try the rest of the system on machines without any.
 
 use crate::inventory::{Gpu, Inventory};
 use crate::target::{Processor, Target, TargetError};
 
-/// No machine has more.
+/// The largest number of simulated GPUs.
 const MAX_GPUS: usize = 64;
 const GIB: u64 = 1 << 30;
 
-/// Why GPUs can't be simulated.
+/// The reason why GPUs can't be simulated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SimulateError {
-    /// Nothing to simulate.
+    /// The list is empty.
     #[error("no GPU to simulate; give targets with commas between them, such as rocbed.gpu=gfx1030,gfx942")]
     Empty,
-    /// Not a target.
+    /// A target is not valid.
     #[error("can't simulate a GPU: {0}")]
     Target(#[from] TargetError),
-    /// A family is no GPU.
+    /// A generic target is not that of a single GPU.
     #[error("can't simulate {0}: a GPU is of one kind, not of a whole family; give one of the family, such as gfx1030")]
     Generic(Target),
-    /// Too many.
+    /// There are too many.
     #[error("can't simulate {0} GPUs; {MAX_GPUS} are the most")]
     TooMany(usize),
 }
 
-/// GPUs with these targets, separated by commas, as `rocbed.gpu=` on the kernel command line has them. They look like
-/// the usual card with that target, and have neither address nor device file.
+/// Simulates GPUs with these targets, separated by commas as in `rocbed.gpu=` on the kernel command line. They look
+/// like the usual card with that target, and have neither address nor device file.
 pub fn simulate(targets: &str) -> Result<Inventory, SimulateError> {
     let texts: Vec<&str> = targets.split(',').map(str::trim).filter(|text| !text.is_empty()).collect();
     if texts.is_empty() {
@@ -72,7 +72,7 @@ fn made_up(index: usize, target: Target) -> Gpu {
     }
 }
 
-/// Memory in GiB, compute units, and whether it is part of a processor, of a usual card or processor.
+/// Memory in GiB, compute units, and whether it is integrated, for a usual card or processor with this target.
 fn usual(target: Target) -> (u64, u32, bool) {
     let Processor::Version { major, minor, stepping } = target.processor() else { return (16, 60, false) };
     match (major, minor, stepping) {

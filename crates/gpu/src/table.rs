@@ -1,4 +1,4 @@
-//! An [`Inventory`] as text for people.
+//! Formats an [`Inventory`] as text for people.
 
 use std::fmt;
 
@@ -98,7 +98,7 @@ fn unusable(f: &mut fmt::Formatter<'_>, gpu: &UnusableGpu) -> fmt::Result {
     Ok(())
 }
 
-/// Bytes as people say them: `16 GiB`, `512 MiB`.
+/// Formats bytes for people: `16 GiB`, `512 MiB`.
 fn size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
     match bytes {

@@ -1,5 +1,5 @@
-//! [`Target`]: what code for a GPU is compiled for, `gfx1030` or `gfx90a:sramecc+:xnack-`
-//! (LLVM's "User Guide for AMDGPU Backend", sections Processors and Target ID).
+//! [`Target`]: the target that GPU code is compiled for, `gfx1030` or `gfx90a:sramecc+:xnack-` (LLVM's "User Guide
+//! for AMDGPU Backend", sections Processors and Target ID).
 
 use std::fmt;
 use std::str::FromStr;
@@ -54,37 +54,37 @@ impl Feature {
     }
 }
 
-/// Why a text is not a target.
+/// The reason why a text is not a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// It does not look like one.
+    /// It does not have the form of one.
     #[error(
         "`{0}` is not a GPU target; targets are `gfx` and at least three digits (gfx1030, gfx90a) or one of {list}",
         list = Generic::list()
     )]
     NotATarget(String),
-    /// After the colon stands something that is not a feature with a sign.
+    /// The part after a colon is not a feature with a sign.
     #[error(
         "`{feature}` in GPU target `{target}` is not a target feature; there are sramecc and xnack, each followed by + or -"
     )]
     UnknownFeature {
-        /// The text that was read.
+        /// The whole text.
         target: String,
-        /// The part that is wrong.
+        /// The wrong part.
         feature: String,
     },
-    /// The same feature stands there twice.
+    /// A feature is repeated.
     #[error("GPU target `{target}` sets {feature} twice")]
     RepeatedFeature {
-        /// The text that was read.
+        /// The whole text.
         target: String,
         /// The feature's name.
         feature: &'static str,
     },
-    /// This processor does not have the feature.
+    /// The processor does not have the feature.
     #[error("GPU target `{target}`: {processor} has no {feature} setting; leave it out")]
     UnsupportedFeature {
-        /// The text that was read.
+        /// The whole text.
         target: String,
         /// The processor's name.
         processor: Processor,
@@ -104,8 +104,8 @@ impl Target {
         })
     }
 
-    /// The target that KFD means by `gfx_target_version`: 100300 is gfx1030, 90010 is gfx90a. `None` for 0, which CPU
-    /// nodes have, and for numbers that no target has.
+    /// The target for KFD's `gfx_target_version`: 100300 is gfx1030, 90010 is gfx90a. `None` for 0, which CPU nodes
+    /// have, and for numbers that no target has.
     pub fn from_gfx_target_version(version: u64) -> Option<Self> {
         let major = u8::try_from(version / 10_000).ok()?;
         let minor = u8::try_from(version / 100 % 100).ok()?;
@@ -118,7 +118,7 @@ impl Target {
         self.processor
     }
 
-    /// How a feature is set; `None` says either way, or unknown.
+    /// The setting of a feature; `None` means either, or unknown.
     pub fn feature(&self, feature: Feature) -> Option<bool> {
         match feature {
             Feature::Sramecc => self.sramecc,
@@ -155,11 +155,11 @@ impl Target {
         Some(Self { processor: Processor::Generic(processor), sramecc: None, xnack: None })
     }
 
-    /// Whether a GPU with this target runs what was made for `wanted`.
+    /// Whether a GPU with this target runs code that was compiled for `wanted`.
     ///
-    /// As ROCm does it, the processor has to be the same or covered by the wanted generic one, and where both sides say
-    /// how a feature is set, they have to say the same. A GPU whose setting is not known is not turned down for it:
-    /// the kernel does not tell xnack, and processes may choose it.
+    /// As in ROCm, the processor has to be the same or covered by the wanted generic one, and a feature that both
+    /// sides set has to have the same setting. A GPU whose setting is not known is accepted: the kernel does not
+    /// report xnack, and processes may choose it.
     pub fn satisfies(&self, wanted: &Self) -> bool {
         let processor = self.processor == wanted.processor
             || matches!(wanted.processor, Processor::Generic(generic) if generic.covers(self.processor));
@@ -172,7 +172,7 @@ fn agree(ours: Option<bool>, wanted: Option<bool>) -> bool {
 }
 
 impl Processor {
-    /// Whether its targets may say how the feature is set. Processors newer than this code knows are believed to.
+    /// Whether its targets may set the feature. Processors newer than this code are assumed to.
     pub fn has(self, feature: Feature) -> bool {
         match (self, feature) {
             (Self::Generic(generic), feature) => generic.has(feature),
@@ -244,7 +244,7 @@ fn parse_processor(name: &str) -> Option<Processor> {
     }
     let digits = name.strip_prefix("gfx")?;
     let (major, rest) = digits.split_at_checked(digits.len().checked_sub(2)?)?;
-    // What `parse` takes too, but no target has: a sign, leading zeros.
+    // `parse` accepts these too, but no target has them: a sign, leading zeros.
     if !major.bytes().all(|byte| byte.is_ascii_digit()) || major.starts_with('0') || !is_lower_hex(rest) {
         return None;
     }

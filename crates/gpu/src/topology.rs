@@ -10,27 +10,27 @@ use crate::address::PciAddress;
 use crate::sysfs::Sysfs;
 use crate::target::{Feature, Target};
 
-/// Where it is in sysfs.
+/// Its directory in sysfs.
 pub const TOPOLOGY: &str = "class/kfd/kfd/topology";
 
-/// `HSA_MEM_HEAP_TYPE_FB_PUBLIC` and `_PRIVATE`: memory of the GPU's own that the CPU sees, and that it doesn't see.
+/// `HSA_MEM_HEAP_TYPE_FB_PUBLIC` and `_PRIVATE`: the GPU's own memory, visible to the CPU or not.
 const HEAPS_OF_GPU: [u64; 2] = [1, 2];
 /// `HSA_CAP_SRAM_EDCSUPPORTED` in `capability`.
 const SRAM_ECC: u64 = 1 << 26;
 /// `HSA_IOLINKTYPE_XGMI`.
 const XGMI: u64 = 11;
 
-/// A `properties` file: lines of a name, a blank and a decimal number.
+/// A `properties` file: lines with a name, a blank and a decimal number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Properties {
     values: BTreeMap<String, u64>,
-    /// Whether lines were left out, because they don't look like that or because the last one has no end: its number
-    /// could be cut.
+    /// Whether lines were left out, because they don't have that form or because the last one has no line end: its
+    /// number could be truncated.
     pub damaged: bool,
 }
 
 impl Properties {
-    /// Reads any text. Of a name that stands there twice the last one counts.
+    /// Parses any text. If a name occurs twice the last one counts.
     pub fn parse(text: &str) -> Self {
         let mut properties = Self::default();
         for line in text.split_inclusive('\n') {
@@ -77,7 +77,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// From the properties of an I/O or peer-to-peer link; `None` if they lack the other end.
+    /// Parses the properties of an I/O or peer-to-peer link; `None` if they lack the other end.
     pub fn new(properties: &Properties) -> Option<Self> {
         Some(Self { to: properties.small("node_to")?, xgmi: properties.number("type") == XGMI })
     }
@@ -92,18 +92,19 @@ pub struct Node {
     pub gpu_id: Option<u64>,
     /// `name`: the chip's code name in lower case, `navi21`; empty for some kernels.
     pub name: Option<String>,
-    /// What the kernel says of it.
+    /// Its properties.
     pub properties: Properties,
-    /// Bytes of the GPU's own memory, from `mem_banks`, or from `local_mem_size` where kernels don't say 0.
+    /// Bytes of the GPU's own memory, from `mem_banks`, or from `local_mem_size` in kernels that don't report 0
+    /// there.
     pub memory: u64,
     /// I/O links and peer-to-peer links.
     pub links: Vec<Link>,
-    /// Why the properties could not be read.
+    /// The error, if the properties could not be read.
     pub error: Option<String>,
 }
 
 impl Node {
-    /// Whether code can run on its SIMD units.
+    /// Whether it is a GPU: code can run on its SIMD units.
     pub fn is_gpu(&self) -> bool {
         self.gpu_id.is_some() || self.properties.number("simd_count") > 0 || self.version() > 0
     }
@@ -112,14 +113,14 @@ impl Node {
         self.properties.number("gfx_target_version")
     }
 
-    /// What the kernel says about its target; `None` from old kernels, which don't say it, and for CPUs.
-    /// Error correction is part of it for chips that know it as a target feature; xnack the kernel does not tell.
+    /// The target that the kernel reports; `None` for old kernels, which don't report it, and for CPUs. It includes
+    /// error correction for chips that have it as a target feature; the kernel does not report xnack.
     pub fn target(&self) -> Option<Target> {
         let target = Target::from_gfx_target_version(self.version())?;
         Some(self.with_ecc(target))
     }
 
-    /// A target that was found by other means, with what the node's capabilities say.
+    /// Adds the error correction from the node's capabilities to a target that was found by other means.
     pub fn with_ecc(&self, target: Target) -> Target {
         match self.properties.get("capability") {
             Some(capability) => target.with(Feature::Sramecc, capability & SRAM_ECC != 0),
@@ -127,7 +128,7 @@ impl Node {
         }
     }
 
-    /// PCI address that `domain` and `location_id` give, as it stands there.
+    /// The PCI address in `domain` and `location_id`, unchanged.
     ///
     /// Partitions have their number in it: bits 28 to 31 in some kernels, added to the function in others; see
     /// [`Node::partition`].
@@ -135,23 +136,23 @@ impl Node {
         let location = self.properties.get("location_id")?;
         let domain = self.properties.small("domain").unwrap_or(0);
         let low = u16::try_from(location & 0xffff).ok()?;
-        // 0 is where the processor's own bridge is, and what CPUs have; in a domain of its own, as virtual machines of
-        // Hyper-V give to each device that is passed through, a GPU can be there.
+        // 0 is the address of the processor's own bridge, and what CPUs have; in a domain of its own, as Hyper-V's
+        // virtual machines have for each passed-through device, a GPU can be there.
         let is_there = location != 0 || domain != 0 && self.is_gpu();
         is_there.then(|| PciAddress::from_location(domain, low))
     }
 
-    /// Number of the partition in bits 28 to 31 of `location_id`.
+    /// The partition's number in bits 28 to 31 of `location_id`.
     pub fn partition(&self) -> u64 {
         self.properties.number("location_id") >> 28 & 0xf
     }
 
-    /// PCI device number in AMD's name space.
+    /// AMD's PCI device number.
     pub fn device_id(&self) -> Option<u16> {
         self.properties.small("device_id").filter(|id| *id != 0)
     }
 
-    /// Compute units: SIMD units by those that a compute unit has.
+    /// Compute units: SIMD units divided by those of a compute unit.
     pub fn compute_units(&self) -> u32 {
         let per_unit = self.properties.number("simd_per_cu");
         let units = self.properties.number("simd_count").checked_div(per_unit).unwrap_or(0);
@@ -163,12 +164,12 @@ impl Node {
         self.properties.small("drm_render_minor").filter(|minor| *minor >= 128)
     }
 
-    /// Identifies the XGMI hive that it is in.
+    /// The number of its XGMI hive.
     pub fn hive(&self) -> Option<u64> {
         self.properties.get("hive_id").filter(|hive| *hive != 0)
     }
 
-    /// The chip's serial number, where it has one.
+    /// The chip's serial number, if it has one.
     pub fn unique_id(&self) -> Option<u64> {
         self.properties.get("unique_id").filter(|id| *id != 0)
     }
@@ -177,14 +178,14 @@ impl Node {
 /// The whole topology.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Topology {
-    /// Whether there is one: amdgpu is loaded and has KFD in it.
+    /// Whether there is one: amdgpu is loaded and includes KFD.
     pub present: bool,
-    /// Nodes in order of their numbers.
+    /// The nodes, by number.
     pub nodes: Vec<Node>,
 }
 
 impl Topology {
-    /// Reads what is there. What can't be read is told by [`Node::error`].
+    /// Reads the topology. Errors are in [`Node::error`].
     pub fn read(sysfs: &Sysfs) -> Self {
         let nodes = format!("{TOPOLOGY}/nodes");
         Self {
@@ -208,7 +209,7 @@ fn read_node(sysfs: &Sysfs, nodes: &str, index: u32) -> Node {
     let below = |kind: &str| {
         let directory = format!("{at}/{kind}");
         let numbers = sysfs.numbered(&directory).into_iter();
-        // A bank or link that vanishes while it is read is one that isn't there.
+        // A bank or link that vanishes while it is read counts as missing.
         let texts = numbers.filter_map(|number| sysfs.text(&format!("{directory}/{number}/properties")).ok());
         texts.map(|text| Properties::parse(&text)).collect::<Vec<_>>()
     };

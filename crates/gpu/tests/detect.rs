@@ -1,4 +1,4 @@
-//! Whole machines, from a laptop to eight accelerators.
+//! Tests with whole machines, from a laptop to one with eight accelerators.
 
 mod machine;
 
@@ -150,7 +150,7 @@ fn two_nodes_in_the_same_place_still_have_names_of_their_own() {
     assert_eq!(inventory.gpus[0].partition, None);
 }
 
-/// What a partition says of itself: its location, with its number in it in one of two ways.
+/// Partitions with these locations, which have the partition's number in one of two ways.
 fn partitions(locations: &[u64]) -> Inventory {
     let machine = Machine::with_amdgpu();
     for (index, location) in (1..).zip(locations) {
@@ -348,7 +348,7 @@ fn dev_kfd_is_opened_to_see_who_may_use_it() {
         sources.kfd = Some(Box::new(Refuses(kind)));
         detect(&sources).notes.join("\n")
     };
-    // Without a GPU the kernel refuses; that is no news.
+    // Without a GPU the kernel refuses, as expected.
     assert!(!notes(std::io::ErrorKind::InvalidInput).contains("/dev/kfd"));
     machine.node(1, &NAVI_21);
     assert!(notes(std::io::ErrorKind::PermissionDenied).contains("add the user to the group render"));
@@ -462,7 +462,7 @@ proptest! {
     }
 }
 
-/// What public reports showed, in the form of the machine's own sysfs.
+/// Machines from public reports, in the form of their own sysfs.
 mod boards {
     use super::*;
 

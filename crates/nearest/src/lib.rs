@@ -1,24 +1,25 @@
-//! "Did you mean": the known words nearest to one that is not known.
+//! "Did you mean": finds the known words that are nearest to an unknown one.
 //!
-//! One rule for package names, kernel modules, recipe keys and recipes, so that they all forgive the same mistakes.
+//! Package names, kernel modules, recipe keys and recipes use the same rule, so that they all tolerate the same
+//! mistakes.
 
-/// How many words are worth showing.
+/// The largest number of words in the result.
 const SHOWN: usize = 5;
 
-/// From how many characters on a word is looked for inside of longer ones.
+/// The shortest word, in characters, that is also searched inside of longer ones.
 const MIN_INSIDE: usize = 3;
 
-/// At most five of `known` that someone who wrote `wanted` may have meant, best first: few typing mistakes, then words
-/// that contain it. The order depends on the words alone.
+/// At most five of `known` that a person who wrote `wanted` may have meant, best first: words with few typing
+/// mistakes, then words that contain it. The order depends on the words alone.
 pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let wanted_chars: Vec<char> = wanted.chars().collect();
-    // Of short words, one mistake makes another word.
+    // In a short word, a single mistake may already make another word.
     let limit = (wanted_chars.len() / 3).clamp(1, 3);
     let mut found: Vec<(usize, usize, &str)> = known
         .into_iter()
         .filter(|word| *word != wanted)
         .filter_map(|word| {
-            // Bytes, which are never fewer than characters, spare most words the work.
+            // Comparing lengths in bytes, which are never fewer than characters, rules out most words cheaply.
             let difference = word.len().abs_diff(wanted.len());
             if word.is_ascii() && wanted.is_ascii() && difference > limit {
                 return inside(wanted, &wanted_chars, word).then_some((limit + 1, difference, word));
@@ -40,8 +41,8 @@ fn inside(wanted: &str, chars: &[char], word: &str) -> bool {
     chars.len() >= MIN_INSIDE && word.contains(wanted)
 }
 
-/// How many characters have to be added, removed or changed to make one of the other (Levenshtein); two neighbours
-/// swapped count as one mistake.
+/// The number of characters to add, remove or change to get from one word to the other (Levenshtein); two swapped
+/// neighbours count as one mistake.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = vec![0; b.len() + 1];
     let mut last: Vec<usize> = (0..=b.len()).collect();

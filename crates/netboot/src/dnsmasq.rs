@@ -1,4 +1,4 @@
-//! dnsmasq(8): DHCP beside another server (proxy) or alone on a network, and TFTP for loaders.
+//! Runs dnsmasq(8): DHCP beside another server (proxy) or alone on a network, and TFTP for boot loaders.
 
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
@@ -11,32 +11,32 @@ use crate::error::NetbootError;
 use crate::event::{Event, Step};
 use crate::script::SCRIPT;
 
-/// The loader for BIOS, below the server's address and on TFTP.
+/// The boot loader for BIOS: its name on the HTTP server and on TFTP.
 pub const BIOS_LOADER: &str = "undionly.kpxe";
-/// The loader for UEFI.
+/// The boot loader for UEFI, likewise.
 pub const UEFI_LOADER: &str = "snponly.efi";
 
-/// Who gives addresses.
+/// The source of IP addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Another server on the network; we only say what to start (PXE 2.1, section 2.2.5, "proxyDHCP").
+    /// Another DHCP server on the network; dnsmasq only says what to boot (PXE 2.1, section 2.2.5, "proxyDHCP").
     Proxy {
         /// The network's address.
         network: Ipv4Addr,
         /// Its netmask.
         netmask: Ipv4Addr,
     },
-    /// We, on a network that has nobody else to do it.
+    /// dnsmasq itself, on a network without another DHCP server.
     Isolated {
-        /// The first address to give.
+        /// The first address of the pool.
         first: Ipv4Addr,
-        /// The last one.
+        /// The last address of the pool.
         last: Ipv4Addr,
     },
 }
 
-/// The configuration. `server` is our address and `base` where we serve HTTP; `loaders` is a directory with both loaders,
-/// for TFTP.
+/// dnsmasq's configuration. `server` is our address and `base` our HTTP server's URL; `loaders` is a directory with
+/// both boot loaders, for TFTP.
 pub fn configuration(mode: Mode, interface: &str, server: Ipv4Addr, base: &str, loaders: &str) -> String {
     let mut text = format!(
         "# Names are served by nobody here.\nport=0\ninterface={interface}\nexcept-interface=lo\nbind-dynamic\n\
@@ -68,18 +68,19 @@ pub fn configuration(mode: Mode, interface: &str, server: Ipv4Addr, base: &str, 
     text
 }
 
-/// A dnsmasq that runs. Dropping it ends it.
+/// A running dnsmasq. Dropping it ends it.
 #[derive(Debug)]
 pub struct Dnsmasq {
     child: Child,
 }
 
 impl Dnsmasq {
-    /// Starts one with a configuration file. What machines ask for comes as events; other lines go to `said`.
+    /// Starts dnsmasq with a configuration file. Requests of machines are sent as events; other log lines go to
+    /// `said`.
     ///
     /// # Errors
-    /// [`NetbootError::NoDnsmasq`], or where it cannot be started. What it does not like about its configuration, or a
-    /// port that is taken, is said on `said`, and it ends: see [`Self::has_ended`].
+    /// [`NetbootError::NoDnsmasq`], or if it cannot be started. Errors in its configuration, or a port that is in
+    /// use, are reported on `said`, and it ends: see [`Self::has_ended`].
     pub fn start(
         configuration: &Path,
         events: Sender<Event>,
@@ -109,7 +110,7 @@ impl Dnsmasq {
             thread::spawn(move || {
                 for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                     match event(&line) {
-                        // Nobody listens any more: the program is about to end.
+                        // The receiver is gone: the program is about to end.
                         Some(event) => drop(events.send(event)),
                         None => said(&line),
                     }
@@ -119,7 +120,7 @@ impl Dnsmasq {
         Ok(Self { child })
     }
 
-    /// Whether it has ended, which it does not by itself unless something is wrong.
+    /// Whether it has ended, which only happens after an error.
     pub fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
@@ -133,10 +134,10 @@ impl Drop for Dnsmasq {
     }
 }
 
-/// What a line of dnsmasq's log says about a machine; `None` if nothing that people want to know.
+/// The event in a line of dnsmasq's log; `None` if it has none.
 pub fn event(line: &str) -> Option<Event> {
     let line = line.split_once(": ").map_or(line, |(_, rest)| rest);
-    // With log-dhcp each line of DHCP begins with the transaction's number.
+    // With log-dhcp each DHCP line begins with the transaction id.
     let line = line
         .split_once(' ')
         .filter(|(number, _)| number.bytes().all(|byte| byte.is_ascii_digit()))

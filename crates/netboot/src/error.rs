@@ -1,13 +1,13 @@
-//! What can go wrong.
+//! Errors of this crate.
 
 use std::io;
 use std::path::PathBuf;
 
-/// What failed, on what, and what to do about it.
+/// An error: what failed, on which object, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetbootError {
-    /// The directory holds no image, or one of an older rocbed.
+    /// The directory has no complete image, or one of an older rocbed.
     #[error("{} has no {name}: it is not a whole image, or one of an older rocbed\n  help: `rocbed build` makes it anew", directory.display())]
     Incomplete {
         /// The directory.
@@ -15,13 +15,13 @@ pub enum NetbootError {
         /// What is missing.
         name: &'static str,
     },
-    /// The root is not what the image's digests say.
+    /// The root does not match the image's digests.
     #[error("{} is not what SHA256SUMS says\n  help: it was changed after it was built; build the image again", path.display())]
     Changed {
-        /// The root.
+        /// Path of the root.
         path: PathBuf,
     },
-    /// A word for the kernel command line that cannot stand there.
+    /// A word that the kernel command line cannot hold.
     #[error(
         "{word:?} cannot be a word of the kernel command line: it has a blank, a quotation mark or a control character in it"
     )]
@@ -34,14 +34,14 @@ pub enum NetbootError {
         "dnsmasq is not installed, which answers DHCP and TFTP\n  help: apt install dnsmasq-base; or --no-dhcp, with a DHCP server of your own"
     )]
     NoDnsmasq,
-    /// The operating system refused something.
+    /// The operating system reported an error.
     #[error("{action} {}: {source}", path.display())]
     Io {
-        /// What was tried, a gerund.
+        /// The action, as a gerund.
         action: &'static str,
-        /// On what.
+        /// The path that it was about.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: io::Error,
     },
 }

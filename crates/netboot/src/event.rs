@@ -1,57 +1,57 @@
-//! What a machine does as it starts, for people and for programs.
+//! Events of machines during their start, for people and for programs.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A machine has come to another step.
+/// A machine has reached another step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// Its hardware address, or where that is not known its IP address.
+    /// Its hardware address, or its IP address if that is not known.
     pub host: String,
-    /// What it does.
+    /// The step.
     #[serde(flatten)]
     pub step: Step,
 }
 
-/// What a machine does.
+/// A step of a machine's start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Step {
-    /// Its firmware or loader asks for an address.
+    /// Its firmware or boot loader asks for an address.
     Dhcp {
-        /// What it says that it is.
+        /// The client type that it reports.
         what: String,
     },
-    /// It takes a loader.
+    /// It downloads a boot loader.
     Loader {
-        /// Which.
+        /// The file's name.
         file: String,
     },
-    /// It takes what iPXE is to do.
+    /// It downloads the iPXE script.
     Script,
-    /// It takes the kernel.
+    /// It downloads the kernel.
     Kernel,
-    /// It takes the initramfs.
+    /// It downloads the initramfs.
     Initramfs,
-    /// It takes the root.
+    /// It downloads the root.
     Root {
         /// How much of it has been sent, in percent.
         percent: u64,
     },
-    /// It takes the root from somewhere on, after its connection was cut.
+    /// It resumes the download of the root, after its connection was cut.
     Resumed {
-        /// From where, in percent.
+        /// The position, in percent.
         percent: u64,
     },
     /// Its agent is ready.
     Ready {
-        /// Its own words.
+        /// Its own message.
         text: String,
     },
     /// It cannot start.
     Failed {
-        /// Its own words: what failed, and what to do.
+        /// Its own message: what failed, and what to do.
         text: String,
     },
 }

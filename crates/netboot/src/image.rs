@@ -1,4 +1,4 @@
-//! An image directory, and its root made small.
+//! Opens an image directory and compresses its root.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,31 +11,31 @@ use crate::error::NetbootError;
 /// The compressed root's name, in the image directory and on the server.
 pub const ROOT: &str = "root.img.zst";
 
-/// Most of the size for a tenth of the time.
+/// The compression level: most of the gain for a tenth of the time.
 const LEVEL: i32 = 6;
 
-/// A frame that decoders pass over (RFC 8878, section 3.1.2), with the digest of what is in the others.
+/// A skippable frame (RFC 8878, section 3.1.2), which holds the digest of the uncompressed content.
 const MARK: [u8; 8] = [0x5a, 0x2a, 0x4d, 0x18, 32, 0, 0, 0];
 
 /// An image that can be served.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// Where its files are.
+    /// The directory with its files.
     pub directory: PathBuf,
     /// The kernel's command line, which names the root by its UUID.
     pub cmdline: String,
-    /// SHA-256 of the root.
+    /// SHA-256 of the uncompressed root.
     pub sha256: [u8; 32],
-    /// The compressed root.
+    /// Path of the compressed root.
     pub root: PathBuf,
 }
 
 impl Image {
-    /// Opens an image directory; compresses its root if that was not done since it was built. `spare` is where the
-    /// compressed root goes if the directory cannot be written to. `progress` gets numbers of bytes done.
+    /// Opens an image directory; compresses its root unless that was done since it was built. `spare` is the
+    /// directory for the compressed root if the image's cannot be written to. `progress` gets numbers of bytes done.
     ///
     /// # Errors
-    /// If it is no whole image, or the root is not what its digest says.
+    /// If the image is not complete, or the root does not match its digest.
     pub fn open(directory: &Path, spare: &Path, progress: &mut dyn FnMut(u64)) -> Result<Self, NetbootError> {
         let missing = |name| NetbootError::Incomplete { directory: directory.to_owned(), name };
         for name in ["SHA256SUMS", "vmlinuz", "initrd.img", "netboot.img", "root.img"] {
@@ -66,7 +66,7 @@ impl Image {
         Ok(image)
     }
 
-    /// Both archives of the initramfs, one after the other, as the kernel takes them.
+    /// Both archives of the initramfs, concatenated, as the kernel accepts them.
     ///
     /// # Errors
     /// If one cannot be read.
@@ -79,7 +79,7 @@ impl Image {
         Ok(bytes)
     }
 
-    /// Whether the compressed root is there and of this root.
+    /// Whether the compressed root exists and belongs to this root.
     fn is_compressed(&self) -> bool {
         let end = || -> io::Result<[u8; 40]> {
             let mut file = File::open(&self.root)?;
@@ -123,7 +123,7 @@ impl Image {
             return Err(NetbootError::Changed { path: source });
         }
         output.write_all(&[&MARK[..], &digest[..]].concat()).map_err(writing())?;
-        // Whoever may read the image may read this; it is served to anybody who asks.
+        // Any user who may read the image may read this, which is also served to every client.
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         output.as_file().set_permissions(readable).map_err(writing())?;
         output.persist(&self.root).map_err(|error| writing()(error.error))?;
@@ -169,7 +169,7 @@ pub(crate) mod tests {
         assert!(zstd::decode_all(File::open(&image.root)?)? == root, "decoders pass over the mark");
         assert_eq!(image.initramfs()?, b"onetwo");
         Image::open(directory.path(), directory.path(), &mut |_| panic!("compressed again"))?;
-        // Another root under the old one's compressed form.
+        // Another root with the old one's compressed file.
         let other = tests::directory(b"other")?;
         fs::copy(&image.root, other.path().join(ROOT))?;
         let image = Image::open(other.path(), other.path(), &mut |_| {})?;

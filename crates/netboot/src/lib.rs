@@ -1,7 +1,7 @@
-//! Serves an image to machines that start over the network.
+//! Serves an image to machines that boot over the network.
 //!
-//! [`Image`] reads an image directory and makes its root small, [`script`] writes what iPXE does, [`dnsmasq`] how dnsmasq
-//! answers DHCP and TFTP, and [`server`] answers HTTP and tells what each machine does ([`Event`]).
+//! [`Image`] reads an image directory and compresses its root, [`script`] writes the iPXE script, [`dnsmasq`] runs
+//! dnsmasq for DHCP and TFTP, and [`server`] serves HTTP and reports what each machine does ([`Event`]).
 
 pub mod dnsmasq;
 mod error;

@@ -1,19 +1,20 @@
-//! The `Range` of a request (RFC 9110, section 14.1.2): one range of bytes, which is all that a resumed download asks for.
+//! Parses the `Range` of a request (RFC 9110, section 14.1.2): one range of bytes, which is enough for resuming a
+//! download.
 
 use std::ops::Range;
 
-/// What a request wants of a file.
+/// The part of a file that a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// All of it; also what follows from a range that is not understood (section 14.2).
+    /// The whole file; also if the range is not understood (section 14.2).
     All,
-    /// These bytes of it.
+    /// These bytes.
     Part(Range<u64>),
-    /// Bytes that it does not have.
+    /// Bytes beyond the file's end.
     Nothing,
 }
 
-/// Reads the header's value for a file of `length` bytes. Several ranges are answered with the whole file.
+/// Parses the header's value for a file of `length` bytes. Several ranges are answered with the whole file.
 pub fn parse(value: &str, length: u64) -> Wanted {
     let Some((first, last)) = value.trim().strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
         return Wanted::All;
@@ -29,7 +30,7 @@ pub fn parse(value: &str, length: u64) -> Wanted {
         (Some(first), None) if last.is_empty() => Wanted::Part(first..length),
         (Some(first), Some(last)) => Wanted::Part(first..last.saturating_add(1).min(length)),
         (None, Some(0)) if first.is_empty() => Wanted::Nothing,
-        // The end of nothing is all of it; as a part it could not be written (section 14.4).
+        // The end of an empty file is all of it; it could not be expressed as a part (section 14.4).
         (None, Some(_)) if first.is_empty() && length == 0 => Wanted::All,
         (None, Some(count)) if first.is_empty() => Wanted::Part(length.saturating_sub(count)..length),
         _ => Wanted::All,

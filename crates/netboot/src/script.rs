@@ -1,18 +1,18 @@
-//! What iPXE does, and the kernel's command line.
+//! The iPXE script and the kernel's command line.
 
 use crate::error::NetbootError;
 use crate::image::{Image, ROOT};
 
-/// Names below the server's address.
+/// Path of the iPXE script on the server.
 pub const SCRIPT: &str = "boot.ipxe";
-/// The kernel.
+/// Path of the kernel on the server.
 pub const KERNEL: &str = "vmlinuz";
-/// Both archives of the initramfs, one after the other.
+/// Path of the initramfs on the server: both archives, concatenated.
 pub const INITRAMFS: &str = "initrd.img";
-/// Where machines tell how their start went.
+/// Path to which machines report the result of their start.
 pub const REPORT: &str = "report";
 
-/// The kernel's command line for an image that is served at an address (`http://192.0.2.1:8470`), with further words.
+/// The kernel's command line for an image that is served at `base` (`http://192.0.2.1:8470`), with further words.
 ///
 /// # Errors
 /// [`NetbootError::Word`].
@@ -33,7 +33,7 @@ pub fn command_line(image: &Image, base: &str, report: bool, words: &[String]) -
     Ok(line)
 }
 
-/// The script (<https://ipxe.org/scripting>). A machine whose kernel cannot be loaded tries again by itself.
+/// The script (<https://ipxe.org/scripting>). A machine whose kernel cannot be loaded retries by itself.
 pub fn ipxe(base: &str, command_line: &str) -> String {
     // `initrd=` is for the kernel's own loader under UEFI, which looks for the file by name.
     format!(

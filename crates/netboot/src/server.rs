@@ -1,4 +1,4 @@
-//! The HTTP server: kernel, initramfs, root with ranges, loaders, and what machines report.
+//! The HTTP server: kernel, initramfs, root with ranges, boot loaders, and reports from machines.
 
 use std::collections::BTreeMap;
 use std::io::{self, SeekFrom};
@@ -24,14 +24,14 @@ use crate::script::{INITRAMFS, KERNEL, REPORT, SCRIPT};
 /// Bytes that are read from a file at once.
 const CHUNK: usize = 256 << 10;
 
-/// The longest report that is taken.
+/// The longest accepted report, in bytes.
 const REPORT_LENGTH: usize = 16 << 10;
 
-/// What is served.
+/// The content to serve.
 pub struct Content {
-    /// Small things, by name.
+    /// Small files, by name.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// The compressed root, which is read from the disk each time.
+    /// Path of the compressed root, which is read from the disk for each request.
     pub root: PathBuf,
 }
 
@@ -39,11 +39,11 @@ struct Shared {
     files: BTreeMap<String, Bytes>,
     root: PathBuf,
     events: Mutex<Sender<Event>>,
-    /// Per machine the tenth of the root that was told last.
+    /// The last reported tenth of the root, for each machine.
     told: Mutex<BTreeMap<String, u64>>,
 }
 
-/// Serves until the runtime is dropped: on threads of its own.
+/// A running server, on threads of its own. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -51,10 +51,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to serve on a socket.
+    /// Starts to serve on a socket.
     ///
     /// # Errors
-    /// If threads or the socket cannot be had.
+    /// If threads cannot be started or the socket cannot be used.
     pub fn start(socket: TcpListener, content: Content, events: Sender<Event>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
@@ -71,12 +71,12 @@ impl Server {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(socket)?
         };
-        // It ends with the runtime; an error that ends it before is one of the socket's, and none is known.
+        // It ends with the runtime; only an error of the socket could end it before, and none is known.
         runtime.spawn(async move { serve(socket, app.into_make_service_with_connect_info::<SocketAddr>()).await });
         Ok(Self { address, _runtime: runtime })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -84,11 +84,11 @@ impl Server {
 
 impl Shared {
     fn tell(&self, host: &str, step: Step) {
-        // Nobody listens any more: the program is about to end.
+        // The receiver is gone: the program is about to end.
         drop(self.events.lock().unwrap_or_else(PoisonError::into_inner).send(Event { host: host.to_owned(), step }));
     }
 
-    /// Tells each tenth once.
+    /// Reports each tenth once.
     fn sent(&self, host: &str, percent: u64) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let tenth = percent / 10;
@@ -104,7 +104,7 @@ async fn report(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     body: String,
 ) -> StatusCode {
-    // What ends up on a terminal must not drive it.
+    // The text is shown on a terminal and must not control it.
     let text: String = body.chars().filter(|char| !char.is_control() || *char == '\n').collect();
     let text = text.trim_end().to_owned();
     let step = if text.starts_with("ready") { Step::Ready { text } } else { Step::Failed { text } };
@@ -138,7 +138,7 @@ async fn file(
             },
         );
     }
-    // UEFI's HTTP boot asks with HEAD first, and looks at type and length.
+    // UEFI's HTTP boot sends HEAD first, and checks type and length.
     let kind = if name.ends_with(".efi") { "application/efi" } else { "application/octet-stream" };
     let body = if only_head { Body::empty() } else { Body::from(bytes.clone()) };
     let response = Response::builder().header(header::CONTENT_TYPE, kind).header(header::CONTENT_LENGTH, bytes.len());
@@ -151,7 +151,7 @@ async fn root(shared: Arc<Shared>, host: String, headers: &HeaderMap, only_head:
     let length = metadata.len();
     let wanted = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let wanted = wanted.map_or(Wanted::All, |value| parse(value, length));
-    // The file is replaced as a whole, so its time tells one from another.
+    // The file is replaced as a whole, so its time distinguishes versions.
     let changed = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let mut response = Response::builder()
         .header(header::ACCEPT_RANGES, "bytes")
@@ -206,7 +206,7 @@ fn plain(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// A machine's name for people: its hardware address where the kernel knows it (`/proc/net/arp`, proc(5)).
+/// A machine's name for people: its hardware address if the kernel knows it (`/proc/net/arp`, proc(5)).
 pub fn host(address: IpAddr) -> String {
     let table = std::fs::read_to_string("/proc/net/arp").unwrap_or_default();
     let address = address.to_string();

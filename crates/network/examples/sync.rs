@@ -1,4 +1,4 @@
-//! Asks for the time and says what came of it: `sync [--set] [SERVER | http://HOST/]...`. With `--set` it sets the clock.
+//! Asks for the time and prints the result: `sync [--set] [SERVER | http://HOST/]...`. With `--set` it sets the clock.
 
 use network::clock::{Clock, RecordingClock, Settings, SystemClock, sync_once};
 

@@ -1,5 +1,5 @@
-//! Brings the network up as it is told on the command line, and says what happens and when:
-//! `up [--also LINK]... [--resolv-conf PATH] [IP=WORD]...`. Ends, and gives addresses back, when standard input ends.
+//! Brings the network up as the command line says, and prints what happens and when: `up [--also LINK]...
+//! [--resolv-conf PATH] [IP=WORD]...`. Ends, and releases addresses, when standard input ends.
 
 use std::io::Read;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What a link is configured with, whoever said so.
+//! The configuration of a link, from any origin.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -40,25 +40,25 @@ impl fmt::Debug for Mac {
     }
 }
 
-/// A way to a subnet.
+/// A route to a subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Route {
-    /// The subnet's address, its host bits zero.
+    /// The subnet's address, with zero host bits.
     pub destination: Ipv4Addr,
-    /// How many bits are the subnet's; 0 is the default route.
+    /// The subnet's prefix length; 0 is the default route.
     pub prefix: u8,
-    /// Who forwards; `None` if the subnet is on the link itself.
+    /// The router; `None` if the subnet is on the link itself.
     pub gateway: Option<Ipv4Addr>,
 }
 
-/// Who said how a link is configured.
+/// The origin of a link's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// An `ip=` word.
+    /// An `ip=` parameter.
     Static,
     /// A DHCP server, by its server identifier.
     Dhcp {
-        /// Its address.
+        /// The server's address.
         server: Ipv4Addr,
     },
 }
@@ -68,23 +68,23 @@ pub enum Origin {
 pub struct Configuration {
     /// The link's address.
     pub address: Ipv4Addr,
-    /// How many bits of it are the subnet's.
+    /// The subnet's prefix length.
     pub prefix: u8,
-    /// All routes but the subnet's own, the default route included.
+    /// All routes except the subnet's own, including the default route.
     pub routes: Vec<Route>,
-    /// Name servers, best first.
+    /// Name servers, preferred ones first.
     pub dns: Vec<Ipv4Addr>,
-    /// Domains in which names without a dot are looked up.
+    /// Search domains, for names without a dot.
     pub search: Vec<String>,
     /// Time servers.
     pub ntp: Vec<Ipv4Addr>,
-    /// The name that the machine is to have.
+    /// The host name for the machine.
     pub hostname: Option<String>,
-    /// The largest packet on the link, in bytes.
+    /// The link's MTU: the largest packet, in bytes.
     pub mtu: Option<u16>,
-    /// How long the address is valid from when it was asked for; `None` for ever.
+    /// How long the address is valid, counted from the request for it; `None` for ever.
     pub lifetime: Option<Duration>,
-    /// Who said so.
+    /// The origin of the configuration.
     pub origin: Origin,
 }
 

@@ -1,4 +1,4 @@
-//! The thread: waits for links, packets and times, and has each link act.
+//! The event loop: waits for netlink, packets and timers, and drives each link.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ use crate::resolv;
 use crate::settings::Settings;
 use crate::status::Status;
 
-/// Everything that the thread has.
+/// The event loop's state.
 pub(crate) struct Engine {
     settings: Settings,
     plans: Plans,
@@ -31,13 +31,13 @@ pub(crate) struct Engine {
     watch: Watch,
     wires: BTreeMap<u32, Wire>,
     events: Sender<Event>,
-    /// What was last published.
+    /// The last published status.
     shared: Arc<Mutex<Status>>,
     ended: PipeReader,
     began: Instant,
-    /// The machine's name as it was last set.
+    /// The host name as it was last set.
     hostname: Option<String>,
-    /// `resolv.conf` as it was last written, or as it could not be written.
+    /// The last content for `resolv.conf`, even if it could not be written.
     resolv: Option<String>,
 }
 
@@ -51,7 +51,7 @@ impl Engine {
         Ok(Self {
             plans: Plans::new(&settings),
             requests: Requests::open()?,
-            // Before the first look at all links, so that none is missed in between.
+            // Before the first listing of links, so that none is missed in between.
             watch: Watch::open()?,
             settings,
             wires: BTreeMap::new(),
@@ -64,7 +64,7 @@ impl Engine {
         })
     }
 
-    /// Works until it is told to end.
+    /// Runs until it is told to end.
     pub fn run(mut self) {
         let mut events = Vec::new();
         self.set_hostname(&mut events);
@@ -107,10 +107,10 @@ impl Engine {
         }
     }
 
-    /// Waits for whatever comes first.
+    /// Waits for the first event.
     fn wait(&self) -> Result<Ready, Error> {
         let deadline = self.wires.values().filter_map(|wire| wire.deadline(self.settings.silence)).min();
-        // Rounded up by the smallest step, lest the loop turn around a deadline that is not quite there.
+        // Rounded up by the smallest step, so that the loop does not spin just before a deadline.
         let left = deadline.map(|at| at.saturating_sub(self.now()).saturating_add(Duration::from_nanos(1)));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let sockets: Vec<_> = self.wires.iter().filter_map(|(index, wire)| Some((*index, wire.socket()?))).collect();
@@ -129,7 +129,7 @@ impl Engine {
         })
     }
 
-    /// Takes the news about links.
+    /// Handles netlink events about links.
     fn hear(&mut self, events: &mut Vec<Event>) {
         loop {
             match self.watch.next() {
@@ -167,7 +167,7 @@ impl Engine {
         }
     }
 
-    /// A link is new, or something about it.
+    /// Handles a link that is new or has changed.
     fn look_at(&mut self, mut link: Link, events: &mut Vec<Event>) {
         let index = link.index;
         if link.loopback {
@@ -201,7 +201,7 @@ impl Engine {
         self.carrier(link, events);
     }
 
-    /// Notes how a link in use is now, and acts if its carrier came or went.
+    /// Records the new state of a link in use, and acts if its carrier came or went.
     fn carrier(&mut self, link: Link, events: &mut Vec<Event>) {
         let Some(wire) = self.wires.get_mut(&link.index) else { return };
         let before = std::mem::replace(&mut wire.link, link.clone()).carrier;
@@ -238,7 +238,7 @@ impl Engine {
         }
     }
 
-    /// The name that the machine has apart from what servers say: the one set, or the one made of the first link.
+    /// The host name without those from servers: the configured one, or the one derived from the first link.
     fn own_name(&self) -> Option<String> {
         let fixed = self.settings.hostname.as_deref().or(self.plans.hostname());
         fixed.map(str::to_owned).or_else(|| {
@@ -247,7 +247,7 @@ impl Engine {
         })
     }
 
-    /// Sets the machine's name if another one is due. One that came from a server stays when its lease ends.
+    /// Sets the host name if it has changed. A name from a server stays when its lease ends.
     fn set_hostname(&mut self, events: &mut Vec<Event>) {
         let fixed = self.settings.hostname.as_deref().or(self.plans.hostname()).map(str::to_owned);
         let leased = || {
@@ -270,7 +270,7 @@ impl Engine {
         self.hostname = Some(name);
     }
 
-    /// Name servers and domains, each once, in order.
+    /// Name servers and search domains, in order and without duplicates.
     fn resolver(&self) -> (Vec<IpAddr>, Vec<String>) {
         let leases: Vec<_> = self.wires.values().filter_map(Wire::configuration).collect();
         let leased_dns = leases.iter().flat_map(|lease| &lease.dns).copied().map(IpAddr::V4);
@@ -279,14 +279,14 @@ impl Engine {
         (once_each(dns), once_each(search))
     }
 
-    /// Brings name, `resolv.conf` and status up to date, and then tells what happened: who hears of an address can use
+    /// Updates host name, `resolv.conf` and status, and then sends the events: a receiver of an address can resolve
     /// names already.
     fn publish(&mut self, events: &mut Vec<Event>) {
         self.set_hostname(events);
         let (dns, search) = self.resolver();
         if let Some(path) = &self.settings.resolv_conf {
             let text = resolv::text(&dns, &search);
-            // With nothing to say yet, what is there stays.
+            // An existing file stays as long as there is nothing to write.
             let needed = self.resolv.is_some() || !dns.is_empty() || !search.is_empty();
             if needed && self.resolv.as_ref() != Some(&text) {
                 if let Err(error) = resolv::write(path, &text) {
@@ -301,7 +301,7 @@ impl Engine {
         let status = Status { links, hostname: self.hostname.clone(), dns, search, ntp };
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
         for event in events.drain(..) {
-            // Nobody has to listen.
+            // The receiver may be gone.
             let _ = self.events.send(event);
         }
     }
@@ -317,7 +317,7 @@ impl Engine {
     }
 }
 
-/// What [`Engine::wait`] waited for.
+/// The result of [`Engine::wait`].
 #[derive(Debug, Default)]
 struct Ready {
     ended: bool,
@@ -334,14 +334,14 @@ fn once_each<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
     })
 }
 
-/// The kernel's netlink does not tell wireless links from wired ones; sysfs does.
+/// Netlink does not distinguish wireless links from wired ones; sysfs does.
 fn is_wireless(name: &str) -> bool {
     let uevent = fs::read_to_string(format!("/sys/class/net/{name}/uevent")).unwrap_or_default();
     uevent.lines().any(|line| line == "DEVTYPE=wlan" || line == "DEVTYPE=wwan")
 }
 
-/// Random where the kernel has random numbers already. Early in a boot it may not, and waiting for them would stop the
-/// boot: the link's address and the time then have to tell machines apart.
+/// A seed, random if the kernel has random numbers already. Early in a boot it may not, and waiting for them would
+/// stop the boot: then the link's address and the time have to distinguish machines.
 fn seed(link: &Link, began: Instant) -> u64 {
     let mut seed = [0; 8];
     if let Ok(8) = getrandom(&mut seed, GetRandomFlags::NONBLOCK) {

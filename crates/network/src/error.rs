@@ -1,16 +1,16 @@
-//! What can go wrong.
+//! Errors of this crate.
 
 use std::io;
 
-/// What failed, on what, and what to do about it.
+/// An error: what failed, on which object, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The kernel refused a change or a question.
+    /// The kernel refused a request.
     #[error("{step}: {source}{}", hint(source))]
     System {
         /// What was tried, as a gerund.
         step: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! What the caller is told.
+//! Events that the caller receives.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::configuration::Configuration;
 use crate::error::Error;
 
-/// Something happened. Prints as one line for a log.
+/// An event. Prints as one line for a log.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A link is there and has a carrier.
+    /// A link exists and has a carrier.
     LinkUp {
         /// The link's name.
         link: String,
@@ -19,61 +19,61 @@ pub enum Event {
     LinkDown {
         /// The link's name.
         link: String,
-        /// The link itself is gone, not only its carrier.
+        /// Whether the link itself is gone, not only its carrier.
         gone: bool,
     },
     /// A link got an address, or another one, and can be used.
     Configured {
         /// The link's name.
         link: String,
-        /// What it got.
+        /// The new configuration.
         configuration: Configuration,
     },
-    /// A DHCP server confirmed what the link has. Other settings than the address may have changed.
+    /// A DHCP server confirmed the lease. Settings other than the address may have changed.
     Renewed {
         /// The link's name.
         link: String,
-        /// What it has.
+        /// The confirmed configuration.
         configuration: Configuration,
     },
-    /// A link's address is gone.
+    /// A link lost its address.
     Lost {
         /// The link's name.
         link: String,
-        /// Why.
+        /// The reason.
         why: Loss,
     },
-    /// No DHCP server has answered yet. Said once until one does; the link goes on asking.
+    /// No DHCP server has answered yet. Sent once until one does; the link goes on asking.
     NoAnswer {
         /// The link's name.
         link: String,
-        /// For how long it has been asking.
+        /// How long it has been asking.
         since: Duration,
     },
-    /// The machine's name was set.
+    /// The host name was set.
     Hostname {
-        /// The name.
+        /// The host name.
         name: String,
     },
-    /// Something did not work. Everything else goes on.
+    /// Something failed. Everything else goes on.
     Problem {
-        /// The link's name, if it is about one.
+        /// The link's name, if the problem is about one.
         link: Option<String>,
-        /// What failed.
+        /// The error.
         error: Error,
     },
 }
 
-/// Why a link lost its address.
+/// The reason why a link lost its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// The link has no carrier, or is gone.
+    /// The link lost its carrier, or is gone.
     Carrier,
-    /// The lease ran out and no server renewed it.
+    /// The lease expired and no server renewed it.
     Expired,
-    /// A server said that the address is no longer right (DHCPNAK).
+    /// A server refused to renew the address (DHCPNAK).
     Refused,
-    /// It was given back on [`Network::stop`](crate::Network::stop).
+    /// The address was released by [`Network::stop`](crate::Network::stop).
     Released,
 }
 

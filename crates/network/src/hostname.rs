@@ -1,8 +1,8 @@
-//! Host names: which are good, and which of several the machine gets.
+//! Host names: checks them, and derives one for a machine without any.
 
 use crate::configuration::Mac;
 
-/// Whether a name can be a host's, its domain included (RFC 1123 section 2.1; 64 bytes are the kernel's limit).
+/// Whether a name is a valid host name, including its domain (RFC 1123 section 2.1; 64 bytes are the kernel's limit).
 pub(crate) fn is_valid(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -13,12 +13,12 @@ pub(crate) fn is_valid(name: &str) -> bool {
     name.len() <= 64 && name.split('.').all(label)
 }
 
-/// The first label: what `hostname` says on a Debian system.
+/// The first label, as `hostname` prints on a Debian system.
 pub(crate) fn short(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
-/// The name of a machine that nobody gave one: it stays the same as long as its network card does.
+/// The default name of a machine: it stays the same as long as its network card does.
 pub(crate) fn default(mac: Mac) -> String {
     let [_, _, _, a, b, c] = mac.0;
     format!("rocbed-{a:02x}{b:02x}{c:02x}")

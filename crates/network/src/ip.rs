@@ -14,30 +14,30 @@ use std::net::Ipv4Addr;
 use crate::configuration::Mac;
 use crate::hostname;
 
-/// What one `ip=` says.
+/// One parsed `ip=` parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
-    /// The link that it is for; `None` for every link that has no word of its own.
+    /// The link that it applies to; `None` for every link without a parameter of its own.
     pub device: Option<Device>,
     /// How the link gets its address.
     pub method: Method,
-    /// The machine's host name, as written: it may have a domain.
+    /// The machine's host name, as written: it may include a domain.
     pub hostname: Option<String>,
-    /// Name servers, at most two. They come before those of DHCP.
+    /// Name servers, at most two. They take precedence over those of DHCP.
     pub dns: Vec<Ipv4Addr>,
     /// A time server.
     pub ntp: Option<Ipv4Addr>,
-    /// The server that the kernel would mount its root from. Nothing here uses it.
+    /// The server from which the kernel would mount its root. Not used here.
     pub server: Option<Ipv4Addr>,
 }
 
-/// Which link a [`Word`] is for.
+/// The link that a [`Word`] applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Device {
-    /// By the kernel's name for it.
+    /// By the interface's name.
     Name(String),
-    /// By its address, written with hyphens because colons part the fields: `52-54-00-12-34-56`. The kernel has no such
-    /// form; it helps where a machine's links change names from boot to boot.
+    /// By its hardware address, written with hyphens because colons separate the fields: `52-54-00-12-34-56`. The
+    /// kernel does not have this form; it helps where interface names change from boot to boot.
     Mac(Mac),
 }
 
@@ -53,25 +53,26 @@ impl fmt::Display for Device {
 /// How a link gets its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
-    /// Not at all.
+    /// It gets none.
     Off,
     /// From a DHCP server.
     Dhcp {
-        /// Client identifier (RFC 2132 section 9.14), its type first; `None` for the usual one, made of the link's address.
+        /// Client identifier (RFC 2132 section 9.14), its type first; `None` for the usual one, made of the link's
+        /// address.
         client_id: Option<Vec<u8>>,
     },
-    /// As written.
+    /// With fixed settings.
     Static {
         /// The link's address.
         address: Ipv4Addr,
-        /// How many bits of it are the subnet's.
+        /// The subnet's prefix length.
         prefix: u8,
         /// The default gateway.
         gateway: Option<Ipv4Addr>,
     },
 }
 
-/// What is wrong with an `ip=`.
+/// An error in an `ip=` parameter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("ip={word}: {reason}")]
 pub struct Problem {
@@ -82,11 +83,11 @@ pub struct Problem {
 const FORM: &str = "the form is client:server:gateway:netmask:hostname:device:autoconf:dns0:dns1:ntp0, or dhcp, or \
                     off, or DEVICE:dhcp";
 
-/// Reads what follows `ip=`.
+/// Parses the text after `ip=`.
 ///
-/// Besides the kernel's form: a prefix length in place of a netmask, `DEVICE:dhcp` and `DEVICE:off`, and a device by its
-/// address. `on` and `any` mean DHCP; BOOTP and RARP are no more. A netmask left out follows from the address's class, as
-/// in the kernel.
+/// In addition to the kernel's form: a prefix length in place of a netmask, `DEVICE:dhcp` and `DEVICE:off`, and a
+/// device by its hardware address. `on` and `any` mean DHCP; BOOTP and RARP are not supported any more. A missing
+/// netmask follows from the address's class, as in the kernel.
 pub fn parse(text: &str) -> Result<Word, Problem> {
     read(text).map_err(|reason| Problem { word: text.chars().take(200).collect(), reason })
 }
@@ -98,7 +99,7 @@ fn read(text: &str) -> Result<Word, String> {
     }
     let fields: Vec<&str> = text.split(':').map(str::trim).collect();
     match *fields.as_slice() {
-        // A word alone. The kernel takes an address alone as well.
+        // A single word. The kernel takes a single address as well.
         [alone] if alone.parse::<Ipv4Addr>().is_err() => {
             word.method = autoconf(alone)?;
             return Ok(word);
@@ -179,7 +180,7 @@ fn device(text: &str) -> Result<Option<Device>, String> {
     if let Some(mac) = Mac::parse_hyphens(text) {
         return Ok(Some(Device::Mac(mac)));
     }
-    // The kernel's own rule for names (dev_valid_name), and nothing that a terminal would act on.
+    // The kernel's own rule for names (dev_valid_name), and no control characters for a terminal.
     let valid = text.len() < 16
         && text != "."
         && text != ".."

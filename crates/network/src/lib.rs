@@ -1,4 +1,4 @@
-//! Wired network and a right clock for a small static program.
+//! Sets up the wired network and the clock, for a small static program.
 //!
 //! ```no_run
 //! let settings = network::Settings { links: vec![network::ip::parse("dhcp")?], ..Default::default() };
@@ -16,14 +16,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Network`] runs a thread of its own that brings up every wired link, those that come later too, with DHCP or with
-//! settings in the form of the kernel's `ip=` ([`ip`]), writes `resolv.conf` and sets the host name.
-//! [`clock::sync_once`] asks SNTP servers for the time, or a web server. IPv6 is left to the kernel, which takes
-//! addresses and routes from router advertisements; name servers and times come over IPv4. [`discovery`] finds services on
-//! the local network, and announces one.
+//! [`Network`] runs a thread of its own that brings up every wired link (network interface), including those that are
+//! plugged in later, with DHCP or with settings in the form of the kernel's `ip=` ([`ip`]), writes `resolv.conf` and
+//! sets the host name. [`clock::sync_once`] asks SNTP servers for the time, or a web server. IPv6 is left to the
+//! kernel, which takes addresses and routes from router advertisements; name servers and times come over IPv4.
+//! [`discovery`] finds services on the local network, and announces one.
 //!
-//! What is read from outside is read by functions that take anything: [`ip::parse`], [`dhcp::frame::read`],
-//! [`dhcp::Message::parse`], [`dhcp::Client::packet`], [`discovery::Message::parse`], [`clock::sntp::Answer::parse`], [`clock::http::date`].
+//! Input from outside is parsed by functions that accept any bytes or text: [`ip::parse`], [`dhcp::frame::read`],
+//! [`dhcp::Message::parse`], [`dhcp::Client::packet`], [`discovery::Message::parse`], [`clock::sntp::Answer::parse`],
+//! [`clock::http::date`].
 
 pub mod clock;
 mod configuration;

@@ -1,4 +1,4 @@
-//! One link: its client, its sockets, and what it is set up with.
+//! One link: its DHCP client, its sockets, and its configuration.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -13,32 +13,32 @@ use crate::plan::Plan;
 use crate::socket::{self, ClientSocket, FrameSocket};
 use crate::status::{LinkState, LinkStatus};
 
-/// So many packets are taken from a socket before it is another link's turn.
+/// The number of packets that are read from a socket before it is another link's turn.
 const PACKETS_AT_ONCE: usize = 64;
 
-/// What a link needs while it acts.
+/// What a link needs from the event loop.
 pub(crate) struct Context<'a> {
     pub requests: &'a mut Requests,
     pub events: &'a mut Vec<Event>,
     pub now: Time,
 }
 
-/// A link in use.
+/// The state of a link in use.
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub link: Link,
-    /// Its MTU before a server said another.
+    /// Its MTU before a server set another.
     mtu: u32,
     client: Option<Client>,
     frames: Option<FrameSocket>,
-    /// A packet socket that is not needed any more. Closing one takes 10 ms (the kernel waits until no processor uses it),
-    /// which the address need not wait for.
+    /// A packet socket that is not needed any more. Closing one takes 10 ms (the kernel waits until no processor uses
+    /// it), so it is closed after the address is in use.
     retired: Option<FrameSocket>,
     udp: Option<ClientSocket>,
-    /// Where the server's last message came from.
+    /// The hardware address that the server's last message came from.
     server_mac: Option<Mac>,
     configuration: Option<Configuration>,
-    /// [`Event::NoAnswer`] was sent for this search.
+    /// Whether [`Event::NoAnswer`] was sent for this search.
     silence_told: bool,
 }
 
@@ -58,7 +58,7 @@ impl Wire {
         }
     }
 
-    /// The link has a carrier. A new client begins with a seed, and the address that the program before had here.
+    /// Handles a new carrier. A new client starts with a seed, and the address that the program before had here.
     pub fn start(
         &mut self,
         plan: Plan,
@@ -69,7 +69,7 @@ impl Wire {
         self.silence_told = false;
         match (plan, self.link.mac) {
             (Plan::Static(configuration), _) => {
-                // It may have been a client before, if the settings were another link's that is gone.
+                // It may have had a client before, if the settings were those of another link that is gone.
                 self.client = None;
                 self.configure(configuration, false, context);
             }
@@ -86,7 +86,7 @@ impl Wire {
         }
     }
 
-    /// The link has no carrier any more.
+    /// Handles a lost carrier.
     pub fn pause(&mut self, context: &mut Context<'_>) {
         match self.client.as_mut().map(Client::pause) {
             Some(actions) => self.act(actions, context),
@@ -94,20 +94,20 @@ impl Wire {
         }
     }
 
-    /// The link is another one now, under the old number: nothing of before counts.
+    /// Handles another link under the old index: drops all state.
     pub fn forget(&mut self) {
         self.client = None;
         self.server_mac = None;
     }
 
-    /// The link is gone, and everything on it with it.
+    /// Handles the link's removal, and with it that of its address and routes.
     pub fn gone(mut self, events: &mut Vec<Event>) {
         if self.configuration.take().is_some() {
             events.push(Event::Lost { link: self.link.name.clone(), why: Loss::Carrier });
         }
     }
 
-    /// Gives the address back.
+    /// Releases the address.
     pub fn stop(&mut self, context: &mut Context<'_>) {
         match self.client.as_mut().map(|client| client.stop(context.now)) {
             Some(actions) => self.act(actions, context),
@@ -121,10 +121,10 @@ impl Wire {
         self.frames.as_ref().map(AsFd::as_fd).or(self.udp.as_ref().map(AsFd::as_fd))
     }
 
-    /// There are packets.
+    /// Reads the packets that have arrived.
     pub fn receive(&mut self, context: &mut Context<'_>) {
         for _ in 0..PACKETS_AT_ONCE {
-            // Looked up anew each time: a packet may end the use of one socket and begin that of the other.
+            // Asked for each time: a packet may switch from one socket to the other.
             let Some(socket) = self.socket() else { return };
             let bytes = match socket::receive(socket) {
                 Ok(Some(bytes)) => bytes,
@@ -146,14 +146,14 @@ impl Wire {
         }
     }
 
-    /// When [`tick`](Self::tick) has something to do.
+    /// When [`tick`](Self::tick) has to be called.
     pub fn deadline(&self, silence: Duration) -> Option<Time> {
         let client = self.client.as_ref()?;
         let silence = client.wanting_since().filter(|_| !self.silence_told).map(|since| since.saturating_add(silence));
         [client.deadline(), silence].into_iter().flatten().min()
     }
 
-    /// Time has passed.
+    /// Handles the passing of time.
     pub fn tick(&mut self, silence: Duration, context: &mut Context<'_>) {
         let Some(client) = &mut self.client else { return };
         let actions = client.tick(context.now);
@@ -165,17 +165,17 @@ impl Wire {
         }
     }
 
-    /// Does what could wait until everybody knew what happened.
+    /// Does what could wait until the events were sent.
     pub fn tidy(&mut self) {
         self.retired = None;
     }
 
-    /// What the link is set up with.
+    /// The link's configuration.
     pub fn configuration(&self) -> Option<&Configuration> {
         self.configuration.as_ref()
     }
 
-    /// How the link stands; `began` is when the time that it is told began.
+    /// The link's status; `began` is the moment from which the link's times are counted.
     pub fn status(&self, began: Instant) -> LinkStatus {
         let client = self.client.as_ref();
         let state = match (client.map(Client::phase), &self.configuration) {
@@ -212,8 +212,8 @@ impl Wire {
         }
     }
 
-    /// Opens the socket that the client wants now, and closes the other. The packet socket is open only while there is no
-    /// address: it hears every IPv4 packet of the link.
+    /// Opens the socket that the client needs now, and closes the other. The packet socket is open only while there
+    /// is no address: it receives every IPv4 packet of the link.
     fn listen(&mut self, context: &mut Context<'_>) {
         let wanted = self.client.as_ref().map_or(Listen::Nothing, Client::listen);
         if wanted != Listen::Frames {
@@ -248,7 +248,7 @@ impl Wire {
         }
     }
 
-    /// Of several links with a default route, the first one's is used.
+    /// The route metric: of several links with a default route, the first one's is used.
     fn metric(&self) -> u32 {
         self.link.index.saturating_add(100)
     }
@@ -262,7 +262,7 @@ impl Wire {
         }
     }
 
-    /// Sets the link up with this and nothing else.
+    /// Applies this configuration and removes everything else from the link.
     fn configure(&mut self, configuration: Configuration, renewed: bool, context: &mut Context<'_>) {
         let mtu = configuration.mtu.map_or(self.mtu, u32::from);
         if mtu != self.link.mtu
@@ -281,7 +281,7 @@ impl Wire {
                 }
             }
         }
-        // Routes on the link come first: gateways of others may be behind them.
+        // Routes on the link come first: the gateways of other routes may be behind them.
         let (on_link, others): (Vec<_>, Vec<_>) =
             configuration.routes.iter().partition(|route| route.gateway.is_none());
         for route in on_link.into_iter().chain(others) {
@@ -298,8 +298,8 @@ impl Wire {
         });
     }
 
-    /// Adds the address. What another program or an earlier run left on the link goes first: of two addresses in one
-    /// subnet the kernel would send from the older.
+    /// Adds the address. Addresses that another program or an earlier run left on the link are removed first: of two
+    /// addresses in one subnet the kernel would send from the older.
     fn set_addresses(&mut self, configuration: &Configuration, context: &mut Context<'_>) -> Result<(), Error> {
         let (index, wanted) = (self.link.index, (configuration.address, configuration.prefix));
         for other in context.requests.addresses(index)?.into_iter().filter(|address| *address != wanted) {

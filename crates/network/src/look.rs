@@ -1,4 +1,4 @@
-//! Looking at links and at who answers on them, without changing anything: for programs that serve a network.
+//! Lists links and finds DHCP servers on them, without changing anything: for programs that serve a network.
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
@@ -20,9 +20,9 @@ pub struct Interface {
     pub name: String,
     /// Whether it is up and has a carrier.
     pub carrier: bool,
-    /// Whether it is hardware.
+    /// Whether it is hardware, not a virtual link.
     pub physical: bool,
-    /// Its IPv4 addresses, with how many bits of each are the subnet's.
+    /// Its IPv4 addresses, with their prefix lengths.
     pub addresses: Vec<(Ipv4Addr, u8)>,
 }
 
@@ -41,26 +41,26 @@ pub fn interfaces() -> Result<Vec<Interface>, Error> {
         .collect()
 }
 
-/// How often servers are asked: a question may be lost, and a switch may forward nothing for the first seconds.
+/// How often servers are asked: a request may be lost, and a switch may forward nothing for the first seconds.
 const ASK_AGAIN: Duration = Duration::from_millis(1500);
 
-/// The DHCP servers that answer on a link within a time: asked for an offer, again and again, which is not taken. Needs
-/// `CAP_NET_RAW`.
+/// Finds the DHCP servers that answer on a link within `patience`. Repeatedly asks for an offer, and does not accept
+/// it. Needs `CAP_NET_RAW`.
 ///
 /// # Errors
-/// If there is no such link, or no packet socket to be had.
+/// If there is no such link, or no packet socket can be opened.
 pub fn dhcp_servers(name: &str, patience: Duration) -> Result<Vec<Ipv4Addr>, Error> {
     let link = find(name)?;
     let mac = link.mac.unwrap_or_default();
     let socket = FrameSocket::open(&link)?;
     let seed = u64::from(std::process::id());
-    // Some other client's name: this machine's own lease stays as it is.
+    // Another client identifier: this machine's own lease stays as it is.
     let identity = Identity { mac, client_id: Some(b"\0rocbed looks for DHCP servers".to_vec()), hostname: None };
     let first = Client::new(identity, seed).start(Duration::ZERO).into_iter().find_map(|action| match action {
         Action::Send { message, .. } => Some(message),
         _ => None,
     });
-    // A question that nobody could answer would make every network look as if it had no server.
+    // If the request were not valid, every network would look as if it had no server.
     let no_question = || Error::io("making a question for DHCP servers")(std::io::ErrorKind::InvalidData.into());
     let question = first.ok_or_else(no_question)?;
     let (source, destination) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);

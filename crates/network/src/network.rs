@@ -1,4 +1,4 @@
-//! [`Network`]: the handle to the thread that does the work.
+//! [`Network`]: the handle to the network thread.
 
 use std::io::{PipeWriter, Write, pipe};
 use std::sync::mpsc::{Receiver, channel};
@@ -13,21 +13,21 @@ use crate::status::Status;
 
 /// The machine's wired network, kept up by a thread of its own.
 ///
-/// Dropping it ends the thread and leaves links, addresses and `resolv.conf` as they are, for the program that takes over:
-/// the next [`start`](Self::start) asks for an address anew. [`stop`](Self::stop) gives the addresses back.
+/// Dropping it ends the thread and leaves links, addresses and `resolv.conf` as they are, for the program that takes
+/// over: the next [`start`](Self::start) asks for an address again. [`stop`](Self::stop) releases the addresses.
 #[derive(Debug)]
 pub struct Network {
-    /// A byte means to stop in order; the end of the pipe means to leave everything as it is.
+    /// A byte means an orderly stop; the end of the pipe means to leave everything as it is.
     ending: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
     status: Arc<Mutex<Status>>,
 }
 
 impl Network {
-    /// Sets the loopback device up and begins with the links, all in the caller's network namespace.
+    /// Sets the loopback device up and starts to configure the links, all in the caller's network namespace.
     ///
-    /// Events come until the network is stopped; then the receiver's end says so. It does no harm to drop the receiver.
-    /// An error means that the kernel gives no netlink socket: no root, or a kernel without.
+    /// Events come until the network is stopped; then the channel is closed. The receiver may be dropped. An error
+    /// means that the kernel gives no netlink socket: no root privileges, or a kernel without netlink.
     pub fn start(settings: Settings) -> Result<(Self, Receiver<Event>), Error> {
         let (sender, events) = channel();
         let (ended, ending) = pipe().map_err(Error::io("making a pipe"))?;
@@ -40,12 +40,12 @@ impl Network {
         Ok((Self { ending: Some(ending), thread: Some(thread), status }, events))
     }
 
-    /// How things stand now.
+    /// The present status.
     pub fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Gives all addresses back to their servers, takes them off the links, and ends. Waits for no server.
+    /// Releases all addresses, removes them from the links, and ends. Does not wait for servers.
     pub fn stop(mut self) {
         if let Some(mut ending) = self.ending.take() {
             // It fails only if the thread has ended already.
@@ -58,7 +58,7 @@ impl Drop for Network {
     fn drop(&mut self) {
         drop(self.ending.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed where it happened; there is nothing to add.
+            // A panic of the thread was printed where it happened; there is nothing to add.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Which link gets its address how.
+//! Decides how each link gets its address.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -15,12 +15,12 @@ pub(crate) enum Plan {
     Static(Configuration),
 }
 
-/// What the settings say about links.
+/// The settings for links.
 #[derive(Debug)]
 pub(crate) struct Plans {
     words: Vec<Word>,
     also: Vec<String>,
-    /// For each word: the link that took it, if it is fixed settings for no link in particular.
+    /// For each `ip=` with fixed settings for no particular link: the index of the link that took it.
     taken: Vec<Option<u32>>,
 }
 
@@ -30,7 +30,7 @@ impl Plans {
         Self { taken: vec![None; words.len()], words, also: settings.also.clone() }
     }
 
-    /// The word that names the link.
+    /// The `ip=` that names the link.
     fn own_word(&self, link: &Link) -> Option<&Word> {
         self.words.iter().find(|word| match &word.device {
             Some(Device::Name(name)) => *name == link.name,
@@ -39,7 +39,7 @@ impl Plans {
         })
     }
 
-    /// Whether the link is to be set up at all.
+    /// Whether the link is to be configured at all.
     pub fn concern(&self, link: &Link) -> bool {
         if link.loopback {
             return false;
@@ -52,7 +52,7 @@ impl Plans {
         wired && (self.words.is_empty() || self.words.iter().any(for_any))
     }
 
-    /// What a link that has a carrier gets. Fixed settings for no link in particular are then that link's.
+    /// The plan for a link that has a carrier. Fixed settings for no particular link are then taken by this link.
     pub fn take(&mut self, link: &Link) -> Plan {
         if let Some(word) = self.own_word(link) {
             return plan(word);
@@ -69,24 +69,24 @@ impl Plans {
         Plan::Off
     }
 
-    /// The link is gone: its fixed settings are the next one's.
+    /// Handles the removal of a link: the next one can take its fixed settings.
     pub fn give_back(&mut self, index: u32) {
         for taken in self.taken.iter_mut().filter(|taken| **taken == Some(index)) {
             *taken = None;
         }
     }
 
-    /// The name servers of all words.
+    /// The name servers of all `ip=`.
     pub fn dns(&self) -> impl Iterator<Item = IpAddr> {
         self.words.iter().flat_map(|word| &word.dns).copied().map(IpAddr::V4)
     }
 
-    /// The time servers of all words.
+    /// The time servers of all `ip=`.
     pub fn ntp(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.words.iter().filter_map(|word| word.ntp)
     }
 
-    /// The first name that a word gives the machine.
+    /// The first host name in an `ip=`.
     pub fn hostname(&self) -> Option<&str> {
         self.words.iter().find_map(|word| word.hostname.as_deref())
     }

@@ -1,4 +1,4 @@
-//! resolv.conf(5).
+//! Writes resolv.conf(5).
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::Error;
 
-/// As many name servers as resolvers ask (MAXNS in glibc, and the same in musl).
+/// The largest number of name servers that resolvers ask (MAXNS in glibc, and the same in musl).
 const MOST: usize = 3;
 
 /// The file's text.
@@ -23,9 +23,9 @@ pub(crate) fn text(dns: &[IpAddr], search: &[String]) -> String {
     text
 }
 
-/// Writes the file so that readers see the old one or the new one, whole.
+/// Writes the file atomically: readers see either the old one or the new one.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Error> {
-    // Lies in memory: nothing of it is to survive.
+    // The file is in memory and need not survive a restart.
     durable::replace_unsynced(path, text.as_bytes(), durable::Readers::Everyone)
         .map_err(Error::io(format!("writing {}", path.display())))
 }
@@ -52,7 +52,7 @@ mod tests {
     fn the_file_is_replaced_whole() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("resolv.conf");
-        // On Debian systems it may be a link into a directory that is not there.
+        // On Debian systems it may be a link into a directory that does not exist.
         std::os::unix::fs::symlink("../run/nowhere/resolv.conf", &path).unwrap();
         write(&path, "one\n").unwrap();
         write(&path, "two\n").unwrap();

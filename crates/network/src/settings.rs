@@ -1,4 +1,4 @@
-//! What the caller wants.
+//! The caller's settings.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,30 +7,31 @@ use std::time::Duration;
 
 use crate::ip;
 
-/// How the machine's network is to be. [`Default`] is DHCP on every wired link.
+/// Settings for the machine's network. [`Default`] is DHCP on every wired link.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// One for each `ip=`. With none, every wired link asks DHCP; with some, a link that none of them is for stays down.
-    /// Of several for one link the first counts. Fixed settings for no link in particular go to the first that has a
-    /// carrier.
+    /// One for each `ip=`. Without any, every wired link uses DHCP; with some, a link to which none applies stays
+    /// down. If several name one link the first counts. Fixed settings for no particular link go to the first link
+    /// that has a carrier.
     pub links: Vec<ip::Word>,
-    /// Virtual links to use besides the wired ones, by name. A link that an `ip=` names needs no mention.
+    /// Virtual links to use in addition to the wired ones, by name. A link that an `ip=` names need not be listed.
     pub also: Vec<String>,
-    /// The machine's name. It beats the one of an `ip=`, that beats DHCP's, and that beats one made of the first link's
-    /// address.
+    /// The machine's host name. It takes precedence over the one of an `ip=`, that one over DHCP's, and that one over
+    /// a name made of the first link's address.
     pub hostname: Option<String>,
-    /// Whether to set the machine's name at all.
+    /// Whether to set the host name at all.
     pub set_hostname: bool,
-    /// Name servers that come before all others.
+    /// Name servers that take precedence over all others.
     pub dns: Vec<IpAddr>,
-    /// Domains to search that come before all others.
+    /// Search domains that take precedence over all others.
     pub search: Vec<String>,
-    /// Where name servers are written to; `None` for nowhere. A symbolic link there is replaced.
+    /// The path of `resolv.conf`; `None` not to write it. A symbolic link there is replaced.
     pub resolv_conf: Option<PathBuf>,
-    /// Addresses that links got from DHCP under the program that ran before, by link: they are asked for again, which takes
-    /// one exchange instead of two. A link keeps its address meanwhile.
+    /// Addresses that links got from DHCP under the previous program, by link: they are requested again, which takes
+    /// one exchange instead of two. A link keeps its address in the meantime.
     pub before: BTreeMap<String, Ipv4Addr>,
-    /// After how long without an answer from any DHCP server there is an [`Event::NoAnswer`](crate::Event::NoAnswer).
+    /// The time without an answer from any DHCP server after which there is an
+    /// [`Event::NoAnswer`](crate::Event::NoAnswer).
     pub silence: Duration,
 }
 

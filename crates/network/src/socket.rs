@@ -1,5 +1,5 @@
-//! Sockets: for DHCP a packet socket for a link without an address and a UDP socket for one with, for discovery one that
-//! has multicast.
+//! Sockets: for DHCP a packet socket for a link without an address and a UDP socket for one with an address, for
+//! discovery a multicast socket.
 #![allow(unsafe_code)]
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -15,10 +15,10 @@ use crate::dhcp::{CLIENT_PORT, SERVER_PORT};
 use crate::error::Error;
 use crate::netlink::Link;
 
-/// The longest frame or packet that is taken: jumbo frames are 9 KiB.
+/// The longest frame or packet that is received, in bytes: jumbo frames are 9 KiB.
 const BUFFER: usize = 16 * 1024;
 
-/// The address of a packet socket (packet(7)): one link's packets of one protocol.
+/// The address of a packet socket (packet(7)): packets of one protocol on one link.
 struct LinkAddress(libc::sockaddr_ll);
 
 // SAFETY: the pointer is to a `sockaddr_ll` that lives during the call, with its own size as the length.
@@ -28,7 +28,7 @@ unsafe impl SocketAddrArg for LinkAddress {
     }
 }
 
-/// Sends and receives whole Ethernet frames with IPv4 in them on one link.
+/// Sends and receives whole Ethernet frames with IPv4 on one link.
 #[derive(Debug)]
 pub(crate) struct FrameSocket(OwnedFd);
 
@@ -36,7 +36,7 @@ impl FrameSocket {
     pub fn open(link: &Link) -> Result<Self, Error> {
         let open = || {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            // No protocol until it is bound: it would hear every link.
+            // No protocol until it is bound: otherwise it would receive from every link.
             let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
             // SAFETY: all zero is a valid `sockaddr_ll`, a struct of integers.
             let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
@@ -53,7 +53,7 @@ impl FrameSocket {
     pub fn send(&self, frame: &[u8]) -> Result<(), Error> {
         match send(&self.0, frame, SendFlags::empty()) {
             // The card's queue is full, or its other end has just gone: the packet is lost, as any may be on the way,
-            // and is sent again in time.
+            // and is sent again later.
             Ok(_) | Err(rustix::io::Errno::NOBUFS) => Ok(()),
             Err(error) => Err(Error::system("sending a DHCP message")(error)),
         }
@@ -76,7 +76,7 @@ impl ClientSocket {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let protocol: Option<Protocol> = Some(ipproto::UDP);
             let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, protocol)?;
-            // One such socket for each link.
+            // There is one such socket for each link.
             sockopt::set_socket_reuseaddr(&socket, true)?;
             sockopt::set_socket_broadcast(&socket, true)?;
             bind_to_device(&socket, &link.name)?;
@@ -99,7 +99,7 @@ impl AsFd for ClientSocket {
     }
 }
 
-/// A UDP socket of one link, for IPv4 multicast (ip(7)); port 0 is any. Others may have the same port.
+/// A UDP socket of one link, for IPv4 multicast (ip(7)); port 0 means any. The port can be shared with other sockets.
 pub(crate) fn link_socket(link: &Link, port: u16) -> Result<UdpSocket, Error> {
     let open = || {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -109,7 +109,7 @@ pub(crate) fn link_socket(link: &Link, port: u16) -> Result<UdpSocket, Error> {
             sockopt::set_socket_reuseaddr(&socket, true)?;
             sockopt::set_socket_reuseport(&socket, true)?;
         }
-        // As multicast DNS wants it (RFC 6762, section 11).
+        // Required by multicast DNS (RFC 6762, section 11).
         sockopt::set_ip_multicast_ttl(&socket, 255)?;
         bind_to_device(&socket, &link.name)?;
         bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
@@ -118,13 +118,13 @@ pub(crate) fn link_socket(link: &Link, port: u16) -> Result<UdpSocket, Error> {
     open().map_err(Error::system(format!("opening a socket for multicast on {}", link.name)))
 }
 
-/// Hears what is sent to a multicast group on a link.
+/// Joins a multicast group on a link.
 pub(crate) fn join_group(socket: &UdpSocket, link: &Link, group: Ipv4Addr) -> Result<(), Error> {
     let joined = sockopt::set_ip_add_membership_with_ifindex(socket, &group, &Ipv4Addr::UNSPECIFIED, link.index);
     joined.map_err(Error::system(format!("joining {group} on {}", link.name)))
 }
 
-/// Takes one packet, without waiting; `None` if there is none.
+/// Receives one packet, without waiting; `None` if there is none.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Error> {
     let mut buffer = vec![0; BUFFER];
     match recv(socket, &mut buffer, RecvFlags::empty()) {
@@ -132,7 +132,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Error> 
             buffer.truncate(length);
             Ok(Some(buffer))
         }
-        // NETDOWN is told once when a link goes down, CONNREFUSED when a server's port is closed: no packet either.
+        // NETDOWN is returned once when a link goes down, CONNREFUSED when a server's port is closed: neither is a
+        // packet.
         Err(
             rustix::io::Errno::AGAIN
             | rustix::io::Errno::INTR
@@ -143,7 +144,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Error> 
     }
 }
 
-/// Ties a socket to a link (`SO_BINDTODEVICE`, socket(7)), so that a broadcast leaves there and not by the default route.
+/// Binds a socket to a link (`SO_BINDTODEVICE`, socket(7)), so that a broadcast leaves there and not by the default
+/// route.
 fn bind_to_device(socket: &OwnedFd, name: &str) -> Result<(), rustix::io::Errno> {
     let length = name.len() as libc::socklen_t;
     // SAFETY: the value is read during the call only, and is `length` bytes long.

@@ -1,4 +1,4 @@
-//! How things stand, for a status screen.
+//! The network's status, for a status screen.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -6,62 +6,62 @@ use std::time::Instant;
 
 use crate::configuration::{Configuration, Mac};
 
-/// How the network stands at one moment. Prints as a line for each link.
+/// The network's status at one moment. Prints as one line for each link.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     /// The links in use, in the kernel's order.
     pub links: Vec<LinkStatus>,
-    /// The name that the machine was given; `None` before there is a link to make one of.
+    /// The host name that the machine was given; `None` as long as there is no link to derive one from.
     pub hostname: Option<String>,
-    /// All name servers, best first.
+    /// All name servers, preferred ones first.
     pub dns: Vec<IpAddr>,
-    /// All domains to search.
+    /// All search domains.
     pub search: Vec<String>,
     /// All time servers: those of `ip=` and then those of DHCP.
     pub ntp: Vec<Ipv4Addr>,
 }
 
-/// How one link stands.
+/// The status of one link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkStatus {
     /// The link's name.
     pub name: String,
-    /// Its hardware address, if it is an Ethernet.
+    /// Its hardware address, for an Ethernet link.
     pub mac: Option<Mac>,
-    /// What it is doing.
+    /// Its state.
     pub state: LinkState,
-    /// What it is set up with.
+    /// Its configuration.
     pub configuration: Option<Configuration>,
 }
 
-/// What a link is doing.
+/// The state of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {
     /// It has no carrier.
     NoCarrier,
-    /// It has a carrier, and there is nothing to do with it.
+    /// It has a carrier, and is not used.
     Unused,
     /// It asks for an address.
     Asking {
-        /// When it began to.
+        /// When it began to ask.
         since: Instant,
     },
     /// It can be used.
     Ready,
-    /// It can be used, and asks its server to keep the address.
+    /// It can be used, and asks its server to extend the lease.
     Renewing,
-    /// It can be used, and asks any server to keep the address, for its own does not answer.
+    /// It can be used, and asks any server to extend the lease, because its own does not answer.
     Rebinding,
 }
 
 impl Status {
-    /// Whether any link has an address. That may be one without a gateway: a server's management controller offers such
+    /// Whether any link has an address. The link may have no gateway: a server's management controller offers such
     /// links over USB.
     pub fn is_ready(&self) -> bool {
         self.links.iter().any(|link| link.configuration.is_some())
     }
 
-    /// The time servers as [`clock::Settings::servers`](crate::clock::Settings::servers) wants them.
+    /// The time servers in the form of [`clock::Settings::servers`](crate::clock::Settings::servers).
     pub fn ntp_servers(&self) -> Vec<String> {
         self.ntp.iter().map(Ipv4Addr::to_string).collect()
     }

@@ -1,4 +1,4 @@
-//! Setting a clock by servers on the loopback device.
+//! Tests that set a clock by servers on the loopback device.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -10,7 +10,7 @@ use network::clock::{Failure, RecordingClock, Settings, Source, http, sync_once}
 const DAY: u64 = 86_400;
 /// The date of the image.
 const FLOOR: u64 = 1_790_000_000;
-/// What time it really is.
+/// The real time.
 const NOW: u64 = FLOOR + 40 * DAY;
 
 fn unix(seconds: u64) -> SystemTime {
@@ -24,13 +24,13 @@ fn settings(servers: &[&str], urls: &[&str]) -> Settings {
         fallback_servers: Vec::new(),
         urls: own(urls),
         floor: unix(FLOOR),
-        // Where an answer is expected it comes at once.
+        // Expected answers come at once.
         timeout: Duration::from_secs(30),
         ..Settings::default()
     }
 }
 
-/// A time server whose clock shows `seconds`, with a last word about each answer. Returns where it is.
+/// A time server whose clock shows `seconds`; `change` can edit each answer. Returns its address.
 fn time_server(seconds: u64, change: impl Fn(&mut [u8]) + Send + 'static) -> String {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let at = socket.local_addr().unwrap().to_string();
@@ -52,7 +52,7 @@ fn time_server(seconds: u64, change: impl Fn(&mut [u8]) + Send + 'static) -> Str
     at
 }
 
-/// A web server that answers everybody with this. Returns its URL.
+/// A web server that gives every client this answer. Returns its URL.
 fn web_server(answer: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -71,7 +71,7 @@ fn dated(seconds: u64) -> String {
     format!("HTTP/1.1 200 OK\r\nDate: {}\r\n\r\n", http::format(unix(seconds)))
 }
 
-/// How far the clock was set to from where it should have been.
+/// The difference between the time that the clock was set to and the right one.
 fn error(clock: &RecordingClock) -> Duration {
     let set = *clock.set_to.last().unwrap();
     set.duration_since(unix(NOW)).unwrap_or_else(|early| early.duration())
@@ -140,7 +140,7 @@ fn servers_that_know_nothing_are_passed_over() {
 
 #[test]
 fn a_forged_answer_is_no_answer() {
-    // It can't know the question's number, and comes before the real answer.
+    // It can't know the request's number, and comes before the real answer.
     let forger = time_server(NOW + 9 * DAY, |answer| answer[24] ^= 1);
     let mut clock = RecordingClock::showing(unix(NOW));
     let settings = Settings { timeout: Duration::from_millis(100), ..settings(&[&forger], &[]) };
@@ -153,7 +153,7 @@ fn a_forged_answer_is_no_answer() {
 fn the_fallback_is_asked_when_the_first_are_silent() {
     let good = time_server(NOW, |_| ());
     let mut clock = RecordingClock::showing(unix(FLOOR));
-    // Nobody listens there: the kernel says so at once.
+    // No server listens there: the kernel says so at once.
     let settings = Settings { fallback_servers: vec![good.clone()], ..settings(&["127.0.0.1:9"], &[]) };
     let report = sync_once(&settings, &mut clock).unwrap();
     assert_eq!(report.source, Some(Source::Ntp(good.parse().unwrap())));

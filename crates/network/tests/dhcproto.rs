@@ -1,4 +1,4 @@
-//! What another implementation of DHCP's form on the wire makes of our messages, and we of its.
+//! Cross-checks the DHCP wire format with another implementation, in both directions.
 
 use std::net::Ipv4Addr;
 

@@ -1,37 +1,37 @@
-//! How long work tells whoever watches about itself.
+//! Progress reporting for long operations.
 //!
 //! Libraries take a `&dyn Progress` and never print. The command line turns it into bars on a terminal, plain lines
 //! in a log, or nothing; tests use [`Silent`].
 
-/// What a task counts.
+/// The unit in which a task counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes, shown as KiB, MiB or GiB with a rate.
     Bytes,
-    /// Whole things: packages, files.
+    /// Whole things, such as packages or files.
     Items,
 }
 
-/// Receives the progress of long work. Implementations are called from several threads at once.
+/// Receives the progress of long operations. Implementations are called from several threads at once.
 pub trait Progress: Send + Sync {
-    /// Begins a task, `name` being a gerund phrase ("unpacking packages"). It ends when the returned task is dropped.
-    /// `total` is `None` where nobody can know it beforehand.
+    /// Begins a task; `name` is a gerund phrase ("unpacking packages"). It ends when the returned task is dropped.
+    /// `total` is `None` if it is not known beforehand.
     fn task(&self, name: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task>;
 
-    /// Something the user should know that does not stop the work.
+    /// Shows a warning to the user; the work goes on.
     fn warn(&self, message: &str);
 }
 
 /// One running task of a [`Progress`].
 pub trait Task: Send + Sync {
-    /// `amount` more units are done.
+    /// Reports that `amount` more units are done.
     fn advance(&self, amount: u64);
 
-    /// What is being worked on right now, for example a package's name.
+    /// Reports the current item, for example a package's name.
     fn detail(&self, what: &str);
 }
 
-/// Watches nothing and prints nothing.
+/// Ignores all progress and prints nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -1,9 +1,9 @@
-//! Memory as direct I/O wants it.
+//! Buffers for direct I/O.
 
-/// What open(2) asks of buffers for `O_DIRECT`: no device wants more than a page.
+/// The alignment that open(2) requires of buffers for `O_DIRECT`, in bytes: no device needs more than a page.
 const ALIGNMENT: usize = 4096;
 
-/// Bytes that begin at a multiple of 4096 in memory.
+/// A buffer that begins at a multiple of 4096 in memory.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -12,15 +12,15 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Zeros.
+    /// A buffer of zeros.
     pub(crate) fn new(length: usize) -> Self {
         let bytes = vec![0; length + ALIGNMENT];
-        // Where the allocator cannot tell, direct I/O fails with EINVAL, and nothing is lost.
+        // If the allocator cannot align it, direct I/O fails with EINVAL, and nothing is lost.
         let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         Self { bytes, start, length }
     }
 
-    /// A copy of some bytes.
+    /// A copy of these bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let mut buffer = Self::new(bytes.len());
         buffer.bytes_mut().copy_from_slice(bytes);
@@ -36,9 +36,9 @@ impl Buffer {
     }
 }
 
-/// Whether there are only zeros.
+/// Whether all bytes are zero.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    // Sixteen at a time: the compiler makes wide comparisons of it.
+    // Sixteen at a time, which the compiler turns into wide comparisons.
     let (chunks, rest) = bytes.as_chunks::<16>();
     chunks.iter().all(|chunk| u128::from_ne_bytes(*chunk) == 0) && rest.iter().all(|byte| *byte == 0)
 }

@@ -1,4 +1,4 @@
-//! An image read from its first byte to its last before anything is erased for it.
+//! Reads an image from its first byte to its last before anything is erased for it.
 
 use std::io::{self, Read};
 
@@ -8,11 +8,11 @@ use progress::{Progress, Unit};
 use crate::image::{Image, ImageError};
 use crate::source::Source;
 
-/// Bytes read between two reports.
+/// Bytes between two progress reports.
 const STEP: u64 = 4 << 20;
 
-/// Whether an image can be written: it has the digest that it has to have, decompresses to the length that its partition
-/// table says, and is what its block map says, where there are such. Writing checks the digest once more; by then the
+/// Checks that an image can be written: it has the expected digest, decompresses to the length in its partition
+/// table, and matches its block map, as far as it has these. Writing checks the digest once more, but by then the
 /// device has been erased.
 ///
 /// # Errors
@@ -32,7 +32,7 @@ pub fn check(source: &Source, progress: &dyn Progress) -> Result<(), ImageError>
     image.finish()
 }
 
-/// Holds what is read against a block map.
+/// Compares the bytes that are read with a block map.
 struct Mapped<'a> {
     inner: Box<dyn Read + Send + 'a>,
     verifier: Option<Verifier<'a>>,

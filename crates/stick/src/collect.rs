@@ -1,5 +1,6 @@
-//! Results on a stick's data partition: `results/` of job lists that were run from the stick, `outbox/` of what could
-//! not be delivered to a hub. The ext4 is read here, so that nothing is mounted and nothing on the stick changes.
+//! Collects results from a stick's data partition: `results/` of job lists that were run from the stick, `outbox/` of
+//! results that could not be delivered to a hub. It has its own ext4 reader, so that nothing is mounted and nothing
+//! on the stick changes.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -11,33 +12,33 @@ use fsimage::ext4::{Entry, EntryKind, Limits, ReadError, Reader};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Bytes of a list of results, at most.
+/// The largest list of results, in bytes.
 const MOST: u64 = 16 << 20;
 
-/// The ending of a bundle's name.
+/// The suffix of a bundle's name.
 const BUNDLE: &str = ".tar.zst";
 
-/// Why results cannot be read.
+/// The reason why results cannot be collected.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
-    /// No partitions.
+    /// The partition table cannot be read.
     #[error("there is no image of rocbed's: {0}")]
     Table(#[from] GptError),
-    /// Not a worker's stick.
+    /// It is not the stick of a worker.
     #[error("there is no partition named rocbed-data: this was not written by `rocbed flash` or `rocbed build`")]
     NoPartition,
-    /// It has not been booted yet.
+    /// The stick has not been booted yet.
     #[error("the data partition is empty: no machine was started from it yet")]
     Empty,
-    /// The last machine was cut off.
+    /// The last machine was switched off without a shutdown.
     #[error(
         "the machine was switched off without being shut down, and the newest results are in the file system's journal only\n  help: `e2fsck -f` on the partition named rocbed-data replays it; nothing is lost by that"
     )]
     Journal,
-    /// Damage.
+    /// The file system is damaged.
     #[error("reading the data partition")]
     Read(#[from] ReadError),
-    /// Reading a file's bytes.
+    /// A file cannot be read.
     #[error("reading {path} on the data partition: {source}")]
     Content {
         /// The file.
@@ -45,7 +46,7 @@ pub enum CollectError {
         /// What failed.
         source: io::Error,
     },
-    /// Our own disk.
+    /// The result cannot be written to our own disk.
     #[error("writing {path}: {source}")]
     Write {
         /// The file.
@@ -55,27 +56,27 @@ pub enum CollectError {
     },
 }
 
-/// A bundle that was taken off a stick.
+/// A bundle that was copied from a stick.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Collected {
-    /// Where it was: `results/0123abcd/gzip.tar.zst`.
+    /// The path on the stick: `results/0123abcd/gzip.tar.zst`.
     pub from: String,
-    /// Where it is now.
+    /// The path of the copy.
     pub to: PathBuf,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Whether its digest is the one that was written down when it was made; `None` if none was.
+    /// Whether its digest is the recorded one; `None` if none was recorded.
     pub intact: Option<bool>,
 }
 
-/// What is written beside bundles of the outbox, as far as it matters here.
+/// The needed part of the labels beside bundles of the outbox.
 #[derive(Deserialize)]
 struct Parcel {
     sha256: String,
 }
 
-/// What is written beside the results of a list, as far as it matters here.
+/// The needed part of the file beside the results of a list.
 #[derive(Deserialize)]
 struct Results {
     jobs: Vec<Listed>,
@@ -87,11 +88,11 @@ struct Listed {
     sha256: Option<String>,
 }
 
-/// Copies all bundles of a disk or disk image, with the files that tell about them, into a directory, under their paths
-/// on the stick. What is there already is written anew.
+/// Copies all bundles of a disk or disk image, with the files that describe them, into a directory, under their paths
+/// on the stick. Existing files are overwritten.
 ///
 /// # Errors
-/// See [`CollectError`]. A bundle whose digest is wrong is copied all the same, and marked.
+/// See [`CollectError`]. A bundle with a wrong digest is copied nevertheless, and marked.
 pub fn collect(disk: &File, into: &Path) -> Result<Vec<Collected>, CollectError> {
     let table = gpt::read(&mut &*disk)?;
     let data = table.partitions.into_iter().map(|(_, part)| part).find(|part| part.name == "rocbed-data");
@@ -121,17 +122,17 @@ pub fn collect(disk: &File, into: &Path) -> Result<Vec<Collected>, CollectError>
     Ok(collected)
 }
 
-/// The path of a file that is taken: below the two directories, named as we name files.
+/// The path of a file to copy: below one of the two directories, with a name like ours.
 fn path(entry: &Entry) -> Option<String> {
     let path = std::str::from_utf8(&entry.path).ok()?;
     let ours = ["results/", "outbox/"].iter().any(|top| path.starts_with(top));
     let kind = path.ends_with(BUNDLE) || path.ends_with(".json");
-    // Names in ext4 have no slash; `..` is not among those that the reader lists. Still, this is a stranger's disk.
+    // Names in ext4 have no slash, and the reader does not list `..`. Still, the disk comes from a stranger.
     let plain = !path.chars().any(char::is_control) && !path.split('/').any(|part| part == ".." || part.is_empty());
     (ours && kind && plain && matches!(entry.kind, EntryKind::File { .. })).then(|| path.to_owned())
 }
 
-/// The digests that a JSON file says of bundles beside it. What cannot be read says nothing.
+/// The digests of bundles in the JSON file beside them; none if it cannot be parsed.
 fn said(path: &str, json: &[u8]) -> Vec<(String, String)> {
     let Some((directory, name)) = path.rsplit_once('/') else { return Vec::new() };
     if name == "results.json" {
@@ -152,7 +153,7 @@ fn small(reader: &mut Reader<impl Read + Seek>, entry: &Entry, path: &str) -> Re
     Ok(bytes)
 }
 
-/// Copies a file; its final name comes last. Returns its length and digest.
+/// Copies a file, and gives it its final name last. Returns its length and digest.
 fn copy(
     reader: &mut Reader<impl Read + Seek>,
     entry: &Entry,

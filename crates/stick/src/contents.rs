@@ -1,26 +1,26 @@
-//! What is on a device, by the first bytes of it: enough to tell its owner what would be lost.
+//! Recognizes the contents of a device by its first bytes: enough to tell its owner what would be lost.
 //!
-//! Offsets are those that libblkid knows; each file system's own documentation has them.
+//! The offsets are those that libblkid uses; each file system's own documentation has them.
 
 use serde::Serialize;
 
-/// Bytes from the start of a device that [`identify`] wants to see.
+/// How many bytes [`identify`] needs from the start of a device.
 pub const NEEDED: usize = 68 << 10;
 
-/// A file system, or what else a device is used for.
+/// A file system, or another use of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Contents {
-    /// As mount(8) names it, or `swap`, `LUKS`, `LVM`, `RAID`.
+    /// The name that mount(8) uses, or `swap`, `LUKS`, `LVM`, `RAID`.
     pub kind: &'static str,
-    /// What its owner called it.
+    /// The label that its owner gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }
 
-/// A signature: at which byte, which bytes, of what, and where a label of how many bytes is.
+/// A signature: its offset, its bytes, the kind, and offset and length of a label.
 type Signature = (usize, &'static [u8], &'static str, Option<(usize, usize)>);
 
-/// The more telling ones first: a file system's boot sector may look like FAT.
+/// The more specific ones first: a file system's boot sector may look like FAT.
 const SIGNATURES: [Signature; 19] = [
     (0, b"LUKS\xba\xbe", "LUKS", Some((24, 48))),
     (512, b"LABELONE", "LVM", None),
@@ -43,7 +43,7 @@ const SIGNATURES: [Signature; 19] = [
     (1024, b"H+\x00\x04", "hfsplus", None),
 ];
 
-/// Recognizes what a device holds by its first [`NEEDED`] bytes, or as many as there are.
+/// Identifies the contents of a device by its first [`NEEDED`] bytes, or fewer if it is smaller.
 pub fn identify(start: &[u8]) -> Option<Contents> {
     let at = |offset: usize, length: usize| start.get(offset..offset.checked_add(length)?);
     let (_, _, kind, label) = SIGNATURES.iter().find(|(offset, magic, ..)| at(*offset, magic.len()) == Some(*magic))?;
@@ -51,11 +51,11 @@ pub fn identify(start: &[u8]) -> Option<Contents> {
     Some(Contents { kind, label })
 }
 
-/// A label; without one, FAT has `NO NAME`.
+/// A label; FAT has `NO NAME` if there is none.
 fn text(bytes: &[u8]) -> Option<String> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let text = String::from_utf8_lossy(bytes.get(..end)?);
-    // Whatever is on a stranger's stick goes to a terminal: no control characters.
+    // Text from a stranger's stick goes to a terminal: no control characters.
     let clean: String = text.trim().chars().filter(|char| !char.is_control()).collect();
     (!clean.is_empty() && clean != "NO NAME").then_some(clean)
 }

@@ -1,4 +1,4 @@
-//! What an image is written to.
+//! [`Disk`]: the device that an image is written to.
 
 use std::fs::File;
 use std::io;
@@ -12,37 +12,38 @@ use rustix::fs::{Advice, FallocateFlags};
 use crate::buffer::Buffer;
 use crate::ioctl;
 
-/// Bytes that may wait in the page cache where it cannot be passed by, so that progress stays honest.
+/// The most bytes that may wait in the page cache if it cannot be bypassed, so that the progress display stays
+/// honest.
 const UNSYNCED: u64 = 32 << 20;
 
 /// Bytes that are zeroed at once.
 const ZEROS: u64 = 4 << 20;
 
-/// A device, or something that stands for one. Places and lengths are multiples of its sector size.
+/// A device, or a substitute for one. Offsets and lengths are multiples of its sector size.
 pub trait Disk: Sync {
-    /// Bytes.
+    /// The size in bytes.
     fn size(&self) -> u64;
-    /// Bytes in a sector.
+    /// The sector size.
     fn sector_size(&self) -> SectorSize;
-    /// Reads what the device has, not what the kernel remembers.
+    /// Reads from the device itself, not from the kernel's cache.
     ///
     /// # Errors
-    /// What the device says.
+    /// If the device reports an error.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()>;
-    /// Writes; the device may keep it in its own cache until [`flush`](Self::flush).
+    /// Writes; the device may keep the data in its own cache until [`flush`](Self::flush).
     ///
     /// # Errors
-    /// What the device says.
+    /// If the device reports an error.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
     /// Makes a range read as zeros.
     ///
     /// # Errors
-    /// What the device says.
+    /// If the device reports an error.
     fn zero(&self, range: Range<u64>) -> io::Result<()>;
-    /// Waits until all that was written will survive a power cut.
+    /// Waits until all written data will survive a power cut.
     ///
     /// # Errors
-    /// What the device says.
+    /// If the device reports an error.
     fn flush(&self) -> io::Result<()>;
 }
 
@@ -52,31 +53,31 @@ pub struct FileDisk {
     file: File,
     size: u64,
     sector_size: SectorSize,
-    /// Opened with `O_DIRECT`.
+    /// Whether it was opened with `O_DIRECT`.
     direct: bool,
     block_device: bool,
     unsynced: AtomicU64,
 }
 
 impl FileDisk {
-    /// A block device of that size.
+    /// A block device of this size in bytes.
     pub fn device(file: File, size: u64, sector_size: SectorSize, direct: bool) -> Self {
         Self { file, size, sector_size, direct, block_device: true, unsynced: AtomicU64::new(0) }
     }
 
-    /// A regular file that has its size already.
+    /// A regular file that has its final size already.
     ///
     /// # Errors
-    /// What asking for its size says.
+    /// If its size cannot be determined.
     pub fn file(file: File, sector_size: SectorSize, direct: bool) -> io::Result<Self> {
         let size = file.metadata()?.len();
         Ok(Self { file, size, sector_size, direct, block_device: false, unsynced: AtomicU64::new(0) })
     }
 
-    /// Has the kernel, and so everybody else, see the new partitions. For a file there is nothing to be done.
+    /// Makes the kernel, and so all programs, see the new partitions. Does nothing for a file.
     ///
     /// # Errors
-    /// What the kernel says: a partition may be in use again already.
+    /// The kernel's error: a partition may be in use again already.
     pub fn reread_partitions(&self) -> io::Result<()> {
         if !self.block_device {
             return Ok(());
@@ -111,7 +112,7 @@ impl Disk for FileDisk {
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
         if !self.direct {
-            // What is written already can be forgotten; then it comes from the device.
+            // Drops written data from the page cache, so that it is read from the device.
             let length = std::num::NonZeroU64::new(buffer.len() as u64);
             rustix::fs::fadvise(&self.file, at, length, Advice::DontNeed)?;
         }
@@ -134,7 +135,7 @@ impl Disk for FileDisk {
             let length = range.end.saturating_sub(range.start);
             rustix::fs::fallocate(&self.file, flags, range.start, length).map_err(Into::into)
         };
-        // Whatever the reason, writing zeros does it, or says what is wrong.
+        // If that failed for any reason, write zeros, which works or reports the problem.
         zeroed.or_else(|_| self.write_zeros(range))
     }
 

@@ -1,4 +1,4 @@
-//! The image's layout on a device of another size, or with other sectors.
+//! Fits an image's layout to a device of another size or with another sector size.
 
 use std::fs::File;
 use std::io;
@@ -11,80 +11,80 @@ use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 
 use crate::image::{HEAD, Image};
 
-/// Room on an EFI system partition made anew, beyond its files, for settings and job lists.
+/// Free space in bytes on a newly made EFI system partition, for settings and job lists.
 const ROOM: u64 = 8 << 20;
 
-/// A file to be put onto the EFI system partition, by its name in the top directory.
+/// A file for the top directory of the EFI system partition: name and content.
 pub type NewFile = (String, Vec<u8>);
 
-/// Why an image does not go onto a device.
+/// The reason why an image does not fit a device.
 #[derive(Debug, thiserror::Error)]
 pub enum FitError {
-    /// Too small.
+    /// The device is too small.
     #[error("the image does not fit: it needs {needed} bytes ({} MiB) and there are {size}\n  help: take a larger stick, or build with a smaller data-size", needed.div_ceil(1 << 20))]
     TooSmall {
-        /// Bytes that it needs.
+        /// The needed size in bytes.
         needed: u64,
-        /// Bytes that there are.
+        /// The device's size in bytes.
         size: u64,
     },
-    /// The image's EFI system partition.
+    /// The image's EFI system partition cannot be read.
     #[error("reading the image's EFI system partition")]
     Read(#[from] ReadError),
-    /// The new one.
+    /// The new EFI system partition cannot be made.
     #[error("making an EFI system partition for sectors of the device's size")]
     Make(#[source] FatError),
-    /// Files that were to be put there.
+    /// A file cannot be put there.
     #[error("putting {name} onto the EFI system partition")]
     Put {
-        /// The file.
+        /// The file's name.
         name: String,
         /// What failed.
         source: fat::EditError,
     },
-    /// The tables.
+    /// The partition tables cannot be made.
     #[error(transparent)]
     Table(#[from] GptError),
-    /// A temporary file.
+    /// A temporary file cannot be used.
     #[error("preparing the partition table in a temporary file: {0}")]
     Spool(#[from] io::Error),
 }
 
-/// Where a partition of the image goes.
+/// The source and destination of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
-    /// In the image.
+    /// The partition in the image.
     pub from: Partition,
-    /// On the device.
+    /// The partition on the device.
     pub to: Partition,
 }
 
 /// An image's layout on a device.
 #[derive(Debug)]
 pub struct Fit {
-    /// The partitions, by place; the first is the EFI system partition.
+    /// The partitions, by offset; the first is the EFI system partition.
     pub moves: Vec<Move>,
-    /// Bytes of the device.
+    /// Size of the device in bytes.
     pub size: u64,
-    /// Its sectors.
+    /// Sector size of the device.
     pub sector_size: SectorSize,
     disk_guid: Guid,
-    /// GUIDs that the partitions have in the image, in the order of its table.
+    /// The partitions' GUIDs in the image, in the order of its table.
     order: Vec<Guid>,
 }
 
 impl Image<'_> {
-    /// The fewest bytes that a device with such sectors has to have.
+    /// The smallest size in bytes of a device with this sector size.
     ///
     /// # Errors
-    /// Where the EFI system partition has to be made anew and its files cannot be read.
+    /// If the EFI system partition has to be made again and its files cannot be read.
     pub fn needed(&mut self, sector_size: SectorSize) -> Result<u64, FitError> {
         let (moves, _) = self.places(sector_size)?;
         Ok(moves.last().map_or(0, |last| last.to.start + last.to.size) + ALIGNMENT)
     }
 
-    /// Lays the image out on a device, after putting files onto its EFI system partition, which is made anew where the
-    /// device's sectors are others than the image's.
+    /// Fits the image to a device, after putting files onto its EFI system partition, which is made again if the
+    /// device's sector size is not the image's.
     ///
     /// # Errors
     /// See [`FitError`]. Nothing has been written to the device.
@@ -95,7 +95,7 @@ impl Image<'_> {
             return Err(FitError::TooSmall { needed: end + ALIGNMENT, size });
         }
         if let Some(last) = moves.last_mut().filter(|last| Image::is_data(&last.to)) {
-            // The last MiB, and what a device has over a whole number of them, is for the backup table.
+            // The backup table takes the last MiB, and the rest of a device whose size is not a multiple of a MiB.
             last.to.size = last.to.size.max((size - ALIGNMENT) / ALIGNMENT * ALIGNMENT - last.to.start);
         }
         if let (Some(tree), Some(esp)) = (tree, moves.first()) {
@@ -119,7 +119,7 @@ impl Image<'_> {
         Ok(Fit { moves, size, sector_size, disk_guid: self.table.disk_guid, order })
     }
 
-    /// Where each partition goes at least, and what is on an EFI system partition that has to be made anew.
+    /// The smallest layout of the partitions, and the files of an EFI system partition that has to be made again.
     fn places(&mut self, sector_size: SectorSize) -> Result<(Vec<Move>, Option<FileTree>), FitError> {
         let mut moves: Vec<_> =
             self.partitions.iter().map(|from| Move { from: from.clone(), to: from.clone() }).collect();
@@ -139,11 +139,11 @@ impl Image<'_> {
 }
 
 impl Fit {
-    /// Gives the disk and its partitions GUIDs of their own, so that two sticks with one image can be told apart. The
-    /// root's stays: it follows from the root's content, and the kernel command line names it.
+    /// Gives the disk and its partitions new GUIDs, so that two sticks with one image can be distinguished. The root
+    /// partition keeps its GUID: it follows from the root's content, and the kernel command line uses it.
     ///
     /// # Errors
-    /// What drawing one says.
+    /// If `draw` fails.
     pub fn draw_guids<E>(&mut self, mut draw: impl FnMut() -> Result<Guid, E>) -> Result<(), E> {
         self.disk_guid = draw()?;
         for one in self.moves.iter_mut().filter(|one| one.from.type_guid != types::ROOT_X86_64) {
@@ -152,10 +152,10 @@ impl Fit {
         Ok(())
     }
 
-    /// The first MiB of the device and its last, with both partition tables.
+    /// The first and the last MiB of the device, with both partition tables.
     pub(crate) fn tables(&self) -> Result<(Vec<u8>, Vec<u8>), FitError> {
         use std::os::unix::fs::FileExt;
-        // Only what is written takes room in a sparse file.
+        // In a sparse file only written data takes space.
         let disk = tempfile::tempfile()?;
         disk.set_len(self.size)?;
         let by_guid = |guid: &Guid| self.moves.iter().find(|one| one.from.unique_guid == *guid);
@@ -167,18 +167,18 @@ impl Fit {
         Ok((first, last))
     }
 
-    /// Where the last MiB begins, at a multiple of 4096 bytes.
+    /// The offset of the last MiB, a multiple of 4096 bytes.
     pub(crate) fn tail(&self) -> u64 {
         tail(self.size)
     }
 }
 
-/// Where the last MiB of a device begins.
+/// The offset of the last MiB of a device.
 pub(crate) fn tail(size: u64) -> u64 {
     size.saturating_sub(ALIGNMENT) / 4096 * 4096
 }
 
-/// All files of a FAT file system.
+/// Reads all files of a FAT file system.
 fn esp_tree(esp: &File) -> Result<FileTree, FitError> {
     let mut volume = Volume::open(esp, 0)?;
     let directory = Metadata::root(0o755, Timestamp::from_seconds(0));

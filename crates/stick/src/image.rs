@@ -1,4 +1,4 @@
-//! An image as it is read: its partition table and EFI system partition at once, the rest as it comes.
+//! Reads an image: its partition table and EFI system partition at once, the rest as a stream.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -10,55 +10,55 @@ use diskimage::gpt::{self, GptError, Partition, Table, types};
 
 use crate::buffer::is_zero;
 
-/// The first partition starts here, in every image.
+/// The offset of the first partition in every image, in bytes.
 pub(crate) const HEAD: u64 = 1 << 20;
 
-/// An EFI system partition larger than this is not one of ours: it is held in a temporary file.
+/// The largest EFI system partition in bytes: it is kept in a temporary file, and ours are smaller.
 const LARGEST_ESP: u64 = 8 << 30;
 
-/// The partition that belongs to the appliance: it may be empty, and grows to the end of the device.
+/// The appliance's own partition: it may be empty, and grows to the end of the device.
 const DATA: &str = "rocbed-data";
 
-/// Why an image cannot be written.
+/// The reason why an image cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// Reading it failed, or its digest is wrong.
+    /// Reading failed, or the digest is wrong.
     #[error("reading the image: {0}")]
     Read(io::Error),
-    /// The temporary copy of its EFI system partition.
+    /// The EFI system partition cannot be copied to a temporary file.
     #[error("keeping the EFI system partition in a temporary file: {0}")]
     Spool(io::Error),
     /// It ends before its partitions do.
     #[error("the image is cut short: it ends in the middle of {0}")]
     Short(&'static str),
-    /// No partition table.
+    /// The partition table cannot be read.
     #[error("the image has no usable partition table: {0}")]
     Table(#[from] GptError),
-    /// Not as `rocbed build` lays out disks.
+    /// The layout is not that of `rocbed build`.
     #[error("this is no image of rocbed's: {0}")]
     Layout(&'static str),
-    /// The block map is of another image.
+    /// The block map belongs to another image.
     #[error("the block map is for an image of {map} bytes, and this one has {image}")]
     Map {
-        /// Bytes that the map is for.
+        /// The map's size in bytes.
         map: u64,
-        /// Bytes of the image.
+        /// The image's size in bytes.
         image: u64,
     },
 }
 
-/// An image with its first partition read.
+/// An image whose first partition was read.
 pub struct Image<'a> {
     pub(crate) reader: Box<dyn Read + Send + 'a>,
-    /// Bytes read so far.
+    /// Number of bytes read so far.
     pub(crate) position: u64,
     pub(crate) table: Table,
-    /// Bytes of the whole image.
+    /// Size of the whole image in bytes.
     pub(crate) size: u64,
     pub(crate) map: Option<&'a BlockMap>,
-    /// The partitions by their place; the first is the EFI system partition.
+    /// The partitions, by offset; the first is the EFI system partition.
     pub(crate) partitions: Vec<Partition>,
-    /// The content of the EFI system partition, from byte 0 on. Zeros are holes.
+    /// The content of the EFI system partition, at offset 0. Zeros are holes.
     pub(crate) esp: File,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Image<'a> {
         };
         let mut end = HEAD;
         for partition in &partitions {
-            // What gpt::read gives is inside of the image, so that no sum here is too large.
+            // Partitions from gpt::read are inside of the image, so these sums do not overflow.
             if partition.start < end || !partition.start.is_multiple_of(4096) || !partition.size.is_multiple_of(4096) {
                 return Err(ImageError::Layout("its partitions overlap, or do not start at multiples of 4096 bytes"));
             }
@@ -96,12 +96,12 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
-    /// Bytes of the whole image.
+    /// Size of the whole image in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Sector size that it was laid out for.
+    /// The sector size of its layout.
     pub fn sector_size(&self) -> SectorSize {
         self.table.sector_size
     }
@@ -140,12 +140,12 @@ impl<'a> Image<'a> {
         if skipped == length { Ok(()) } else { Err(ImageError::Short("a gap between partitions")) }
     }
 
-    /// Reads on to the end: whatever checks a digest does so there.
+    /// Reads to the end, where a reader with a digest checks it.
     pub(crate) fn finish(&mut self) -> Result<(), ImageError> {
         io::copy(&mut self.reader, &mut io::sink()).map(drop).map_err(ImageError::Read)
     }
 
-    /// Whether a range of the image matters at all.
+    /// Whether a range of the image has to be written.
     pub(crate) fn is_mapped(&self, start: u64, length: u64) -> bool {
         let Some(map) = self.map else { return true };
         let next = map.ranges.partition_point(|range| map.bytes(range).end <= start);
@@ -160,7 +160,8 @@ fn read_exact(reader: &mut impl Read, bytes: &mut [u8], what: &'static str) -> R
     })
 }
 
-/// How long the image says it is: its primary header knows where the backup is, at the very end (UEFI 2.10, table 5.5).
+/// The image's length by its primary header, which has the offset of the backup at the very end (UEFI 2.10, table
+/// 5.5).
 fn said_size(head: &[u8]) -> Result<u64, ImageError> {
     let last = |sector: usize| {
         let header = head.get(sector..sector + 512)?.strip_prefix(b"EFI PART")?;
@@ -170,7 +171,7 @@ fn said_size(head: &[u8]) -> Result<u64, ImageError> {
     last(512).or_else(|| last(4096)).ok_or(ImageError::Table(GptError::NotFound))
 }
 
-/// The start of a disk whose rest is not there: reading it ends.
+/// The start of a disk; reading beyond it returns the end of the file.
 struct Head<'a> {
     bytes: Cursor<&'a Vec<u8>>,
     size: u64,

@@ -1,4 +1,4 @@
-//! Why a device is not written: everything that can be known before it is opened.
+//! Safety checks: the reasons why a device is not written, as far as they are known before it is opened.
 
 use std::fs::{self, FileType};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::devices::{Device, Listing, Transport, Use};
 
-/// What is at a path.
+/// The kind of file at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
     /// Nothing.
@@ -16,9 +16,9 @@ pub enum Node {
     Directory,
     /// A regular file: its device and inode, which tell whether two paths are one file.
     File {
-        /// Device that it is on.
+        /// Number of the device that it is on.
         device: u64,
-        /// Number there.
+        /// Inode number there.
         inode: u64,
     },
     /// A block device with this `MAJOR:MINOR`.
@@ -30,10 +30,10 @@ pub enum Node {
 }
 
 impl Node {
-    /// Looks, following symbolic links such as those of `/dev/disk/by-id`.
+    /// Determines what is at a path, following symbolic links such as those of `/dev/disk/by-id`.
     ///
     /// # Errors
-    /// What stat(2) says, but for nothing being there.
+    /// The error of stat(2), unless it is that nothing is there.
     pub fn at(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
             Ok(metadata) => Ok(Self::of(metadata.file_type(), &metadata)),
@@ -58,10 +58,10 @@ impl Node {
     }
 }
 
-/// What is wanted of a target.
+/// Requirements for a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Bytes that it has to have; 0 where they are not known yet.
+    /// The needed size in bytes; 0 if it is not known yet.
     pub size: u64,
     /// Whether a disk that is not removable may be written.
     pub fixed: bool,
@@ -71,7 +71,7 @@ pub struct Wanted {
     pub image: Option<Node>,
 }
 
-/// Why a target is not written.
+/// The reason why a target is not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Nothing is there.
@@ -79,45 +79,45 @@ pub enum Refusal {
     Missing {
         /// The path.
         path: String,
-        /// A device with that name, or the nearest.
+        /// The device with that name, or with the nearest one.
         meant: Option<String>,
     },
-    /// A new file in a directory that is the kernel's.
+    /// It would be a new file in one of the kernel's directories.
     #[error("{0} would be a file among the devices\n  help: `rocbed flash --list` shows the devices that there are")]
     FileAmongDevices(String),
-    /// A directory.
+    /// It is a directory.
     #[error(
         "{0} is a directory, and no device\n  help: `rocbed flash --list` shows devices; with --file, give the file's name too"
     )]
     Directory(String),
-    /// A character device.
+    /// It is a character device.
     #[error("{0} is a character device, and no disk\n  help: `rocbed flash --list` shows disks")]
     Character(String),
-    /// A pipe or a socket.
+    /// It is a pipe or a socket.
     #[error("{0} is a pipe or a socket, and no disk\n  help: `rocbed flash --list` shows disks")]
     Pipe(String),
-    /// A file where a device was expected.
+    /// It is a file, but a device was expected.
     #[error("{0} is a file, and no device\n  help: --file writes a disk image into a file")]
     File(String),
-    /// A device where a file was expected.
+    /// It is a device, but a file was expected.
     #[error("{0} is a device, and --file was given\n  help: leave --file away if you want the device to be written")]
     NotAFile(String),
-    /// The image over itself.
+    /// It is the image itself.
     #[error("{0} is the image itself")]
     SameAsImage(String),
-    /// A block device that sysfs does not show.
+    /// It is a block device that sysfs does not show.
     #[error(
         "{0} is a block device that the kernel no longer has\n  help: was it unplugged? `rocbed flash --list` shows what is there"
     )]
     Gone(String),
-    /// A part of a disk.
+    /// It is a partition, not a whole disk.
     #[error(
         "{partition} is a partition of {disk}; an image has partitions of its own and takes the whole disk\n  help: give {disk}"
     )]
     Partition {
-        /// What was given.
+        /// The partition.
         partition: String,
-        /// The whole.
+        /// The disk that it is on.
         disk: String,
     },
     /// The running system needs it.
@@ -125,10 +125,10 @@ pub enum Refusal {
     System {
         /// The disk.
         device: String,
-        /// What of the system.
+        /// The part of the system that is on it.
         why: String,
     },
-    /// Swap is on it.
+    /// It is used as swap space.
     #[error(
         "{device} is in use: this system swaps to {part}\n  help: swapoff {part}, if it is really the disk that you mean"
     )]
@@ -145,79 +145,79 @@ pub enum Refusal {
         device: String,
         /// The mounted part's path.
         part: String,
-        /// Where.
+        /// The mount point.
         at: String,
     },
-    /// Other devices are made of it.
+    /// Other devices are built on it.
     #[error("{device} is in use: {part} is part of {by} ({what})\n  help: {}", release(.what, .by))]
     Held {
         /// The disk.
         device: String,
         /// The part's path.
         part: String,
-        /// What is made of it.
+        /// The device that is built on it.
         by: String,
-        /// Its kind.
+        /// The kind of that device.
         what: &'static str,
     },
-    /// LVM, RAID or encryption.
+    /// It is a device of LVM, RAID or encryption.
     #[error("{device} is made of other disks ({title}); an image goes to a whole disk")]
     Mapped {
         /// The device.
         device: String,
-        /// Its name for its owner.
+        /// Vendor and model, or its owner's name for it.
         title: String,
     },
-    /// CDs, floppies, memory.
+    /// It is a CD, floppy or memory device.
     #[error("{device} is {what}, from which this image does not boot")]
     Kind {
         /// The device.
         device: String,
-        /// What it is.
+        /// The kind of device.
         what: &'static str,
     },
-    /// A reader without a card.
+    /// It is a reader without a card.
     #[error("there is no medium in {device} ({title})\n  help: put the card in, or was it a reader's other slot?")]
     NoMedium {
         /// The device.
         device: String,
-        /// Who made it.
+        /// Vendor and model.
         title: String,
     },
-    /// Write protection.
+    /// It is write-protected.
     #[error("{device} ({title}) is write-protected\n  help: cards and some sticks have a switch on the side")]
     ReadOnly {
         /// The device.
         device: String,
-        /// Who made it.
+        /// Vendor and model.
         title: String,
     },
-    /// Too small.
+    /// It is too small.
     #[error("{device} is too small: it has {size} bytes ({} MiB), and the image needs {needed} ({} MiB)", size >> 20, needed.div_ceil(1 << 20))]
     TooSmall {
         /// The device.
         device: String,
-        /// Bytes that it has.
+        /// Its size in bytes.
         size: u64,
-        /// Bytes that it has to have.
+        /// The needed size in bytes.
         needed: u64,
     },
-    /// Sectors of 520 bytes, or of 2048.
+    /// Its sector size is not supported, such as 520 or 2048 bytes.
     #[error("{device} has sectors of {sector_size} bytes; images are for 512 and 4096")]
     SectorSize {
         /// The device.
         device: String,
-        /// Bytes in its sectors.
+        /// Its sector size in bytes.
         sector_size: u64,
     },
-    /// A disk that is built in.
+    /// It is a built-in disk.
     #[error(
         "{device} ({title}) is not removable: it may be this machine's own disk\n  help: if it is really the one you mean, add --i-know"
     )]
     Fixed {
         /// The device.
         device: String,
-        /// Who made it.
+        /// Vendor and model.
         title: String,
     },
 }
@@ -236,11 +236,11 @@ fn release(what: &str, by: &str) -> String {
     }
 }
 
-/// Says which disk is meant by what is at a path, `None` for a file, or why it is not written. The system's own disk
-/// is refused before anything that an option could allow.
+/// Returns the disk for the node at a path, `None` for a file, or the reason why it is not written. The system's own
+/// disk is refused before anything that an option could allow.
 ///
 /// # Errors
-/// The first reason of those in [`Refusal`].
+/// The first applicable reason in [`Refusal`].
 pub fn check<'a>(
     path: &Path,
     node: &Node,
@@ -266,16 +266,16 @@ pub fn check<'a>(
             }
             let device = listing.disk(number).ok_or_else(|| Refusal::Gone(shown.clone()))?;
             check_device(device, wanted)?;
-            // Last: whoever is told so may think that a file is made.
+            // Checked last: this message suggests that a file would be created.
             if wanted.file { Err(Refusal::NotAFile(shown)) } else { Ok(Some(device)) }
         }
     }
 }
 
-/// Whether a disk may be written.
+/// Checks whether a disk may be written.
 ///
 /// # Errors
-/// The first reason of those in [`Refusal`].
+/// The first applicable reason in [`Refusal`].
 pub fn check_device(device: &Device, wanted: &Wanted) -> Result<(), Refusal> {
     let path = || device.path.display().to_string();
     let title = || device.title();
@@ -283,7 +283,7 @@ pub fn check_device(device: &Device, wanted: &Wanted) -> Result<(), Refusal> {
         let Use::Mounted { device: part, at } = why else { return Ok(()) };
         return Err(Refusal::System { device: path(), why: format!("{at} is on {part}") });
     }
-    // What is used is said before what is made of it: the innermost comes first in a list of orders to follow.
+    // Mounts and swap are reported before devices that are built on the disk: the innermost has to be released first.
     let in_order = [
         |used: &Use| matches!(used, Use::Swap { .. }),
         |used: &Use| matches!(used, Use::Mounted { .. }),
@@ -334,7 +334,7 @@ fn is_kernels(path: &Path) -> bool {
     ["/dev", "/sys", "/proc"].iter().any(|top| absolute.starts_with(top)) && !absolute.starts_with("/dev/shm")
 }
 
-/// `sdb` for `/dev/sdb`, and the nearest name.
+/// The device that was meant: `/dev/sdb` for `sdb`, or the nearest name.
 fn meant(path: &Path, listing: &Listing) -> Option<String> {
     let name = path.file_name()?.to_string_lossy().into_owned();
     let shown = |device: &Device| Some(PathBuf::from(&device.path).display().to_string());

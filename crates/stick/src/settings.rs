@@ -1,5 +1,5 @@
-//! `rocbed.toml` and `jobs.toml` on the EFI system partition: read, checked, edited. What people wrote beside the
-//! settings, comments and order, stays.
+//! Reads, checks and edits `rocbed.toml` and `jobs.toml` on the EFI system partition. Comments and order in the files
+//! are kept.
 
 use std::fs::File;
 
@@ -10,30 +10,30 @@ use protocol::settings::{self, Kind, Place, SettingError};
 use protocol::{JobList, Source};
 use toml_edit::{Array, DocumentMut, Item, Value};
 
-/// The settings' name on the partition.
+/// The name of the settings file on the partition.
 pub const SETTINGS: &str = "rocbed.toml";
 
-/// The job list's name on the partition.
+/// The name of the job list on the partition.
 pub const JOBS: &str = "jobs.toml";
 
-/// Bytes of a file that are read.
+/// The most bytes of a file that are read.
 const MOST: u64 = 1 << 20;
 
-/// Why settings cannot be read or changed. What was there is still there.
+/// The reason why settings cannot be read or changed. Existing files are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// No partitions.
+    /// The partition table cannot be read.
     #[error("there is no image of rocbed's: {0}\n  help: `rocbed flash` writes one")]
     Table(#[from] GptError),
-    /// Partitions of something else.
+    /// There is no EFI system partition of ours.
     #[error(
         "there is no EFI system partition named rocbed-esp: this was not written by `rocbed flash` or `rocbed build`"
     )]
     NoPartition,
-    /// Reading its files.
+    /// Its files cannot be read.
     #[error("reading the EFI system partition")]
     Read(#[from] ReadError),
-    /// Changing a file.
+    /// A file cannot be changed.
     #[error("writing {name} on the EFI system partition")]
     Write {
         /// The file.
@@ -41,18 +41,18 @@ pub enum SettingsError {
         /// What failed.
         source: EditError,
     },
-    /// A file that nobody writes so large.
+    /// The file is too large.
     #[error("{0} on the EFI system partition has over 1 MiB; it is no list of settings")]
     TooLarge(&'static str),
-    /// It is no TOML.
+    /// The file is not valid TOML.
     #[error(
         "{SETTINGS} on the EFI system partition is no TOML: {0}\n  help: the appliance uses none of it; mend it with an editor, or remove it"
     )]
     Toml(String),
-    /// A setting that there is not, or a value that it does not take.
+    /// The setting does not exist, or does not accept the value.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// A job list.
+    /// The job list is not valid.
     #[error("the job list cannot be used: {0}")]
     Jobs(String),
 }
@@ -62,12 +62,12 @@ pub enum SettingsError {
 pub struct Esp<'a> {
     disk: &'a File,
     offset: u64,
-    /// The byte after it.
+    /// The offset of its end on the disk.
     end: u64,
 }
 
 impl<'a> Esp<'a> {
-    /// Finds it on a disk or disk image.
+    /// Finds the partition on a disk or disk image.
     ///
     /// # Errors
     /// [`SettingsError::Table`] and [`SettingsError::NoPartition`].
@@ -78,17 +78,17 @@ impl<'a> Esp<'a> {
         Ok(Self { disk, offset: esp.start, end: esp.start + esp.size })
     }
 
-    /// The byte of the disk after the partition.
+    /// The offset of the partition's end on the disk.
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// The same partition in another file that begins as the disk does.
+    /// The same partition in another file with the same start as the disk.
     pub fn on<'b>(&self, disk: &'b File) -> Esp<'b> {
         Esp { disk, offset: self.offset, end: self.end }
     }
 
-    /// A file in its top directory, if it is there.
+    /// Reads a file in its top directory, if it exists.
     ///
     /// # Errors
     /// [`SettingsError::Read`] and [`SettingsError::TooLarge`].
@@ -112,12 +112,12 @@ impl<'a> Esp<'a> {
     }
 }
 
-/// The text of `rocbed.toml`.
+/// The parsed `rocbed.toml`, which can be edited.
 #[derive(Debug, Clone, Default)]
 pub struct Settings(DocumentMut);
 
 impl Settings {
-    /// Reads a file that people may have edited. A byte order mark, as some editors write it, is dropped.
+    /// Parses a file that people may have edited. A byte order mark, which some editors write, is dropped.
     ///
     /// # Errors
     /// [`SettingsError::Toml`].
@@ -132,21 +132,21 @@ impl Settings {
         self.0.to_string()
     }
 
-    /// Names and values, in the file's order; of a list, its words with commas between.
+    /// Names and values, in the file's order; the words of a list are separated by commas.
     pub fn list(&self) -> Vec<(String, String)> {
         self.0.iter().map(|(name, item)| (name.to_owned(), shown(item))).collect()
     }
 
-    /// What the appliance would not take, in words.
+    /// Problems for which the appliance would reject settings, in words.
     pub fn problems(&self) -> Vec<String> {
         let checked = self.list().into_iter().map(|(name, value)| settings::check(&name, &value, Place::Stick));
         checked.filter_map(Result::err).map(|error| error.to_string()).collect()
     }
 
-    /// Sets one.
+    /// Sets a setting.
     ///
     /// # Errors
-    /// [`SettingError`], if the appliance would not take it.
+    /// [`SettingError`], if the appliance would not accept it.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
         let setting = settings::check(name, value, Place::Stick)?;
         let name = setting.name;
@@ -155,13 +155,13 @@ impl Settings {
             kind if kind.has_commas() && value.contains(',') => settings::list(value).collect::<Array>().into(),
             _ => value.into(),
         };
-        // Of several spellings the appliance would take one or the other.
+        // Of several spellings the appliance would use one or the other.
         let mut spelled = self.spelled(name).into_iter();
         let key = spelled.next().unwrap_or_else(|| name.to_owned());
         spelled.for_each(|other| drop(self.0.remove(&other)));
         match self.0.get_mut(&key).and_then(Item::as_value_mut) {
             Some(old) => {
-                // The comment at the end of its line.
+                // Keeps the comment at the end of its line.
                 let decor = old.decor().clone();
                 *old = new;
                 *old.decor_mut() = decor;
@@ -171,7 +171,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Removes one. Says whether it was there.
+    /// Removes a setting. Returns whether it was there.
     ///
     /// # Errors
     /// [`SettingError`], if there is no such setting, neither in the file nor at all.
@@ -187,7 +187,7 @@ impl Settings {
         Ok(true)
     }
 
-    /// As what a setting is there: people may write `_` for `-`.
+    /// The setting's spellings in the file: people may write `_` for `-`.
     fn spelled(&self, name: &str) -> Vec<String> {
         self.0.iter().map(|(key, _)| key.to_owned()).filter(|key| key.replace('_', "-") == name).collect()
     }
@@ -202,10 +202,10 @@ fn shown(item: &Item) -> String {
     }
 }
 
-/// Checks a job list (TOML or JSON) that is to be put on a stick. Returns how many jobs there are.
+/// Checks a job list (TOML or JSON) for a stick. Returns the number of jobs.
 ///
 /// # Errors
-/// [`SettingsError::Jobs`], if the appliance would not take it, or it has jobs that a stick cannot have.
+/// [`SettingsError::Jobs`], if the appliance would not accept it, or it has jobs that cannot run from a stick.
 pub fn check_jobs(bytes: &[u8]) -> Result<usize, SettingsError> {
     if bytes.len() as u64 > MOST {
         return Err(SettingsError::Jobs("it has over 1 MiB".into()));
@@ -281,7 +281,7 @@ mod tests {
         fn any_file_is_read(text in "([a-z-]{1,9} = (\"[^\"]{0,9}\"|[0-9]{1,3}|\\[\"a\", 1\\])\n|\\[x\\]\n|#.*\n|.){0,9}") {
             if let Ok(settings) = Settings::parse(text.as_bytes()) {
                 settings.problems();
-                // Control characters aside, what is not edited is not changed.
+                // Except for control characters, unedited text is not changed.
                 let again = Settings::parse(settings.text().as_bytes()).unwrap();
                 prop_assert_eq!(again.text(), settings.text());
             }

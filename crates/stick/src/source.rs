@@ -1,4 +1,4 @@
-//! Where an image comes from: a file, compressed or not, with the digest that it has to have.
+//! Opens an image: a file, compressed or not, with its expected digest.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,19 +10,19 @@ use sha2::{Digest, Sha256};
 
 use crate::refuse::Node;
 
-/// Names in an image directory that can be written, the better one first: from a sparse file only data is read.
+/// Names of images in an image directory, the better one first: of a sparse file only the data is read.
 const NAMES: [&str; 2] = ["disk.img", "disk.img.zst"];
 
 /// The file with the digests of all others.
 const SUMS: &str = "SHA256SUMS";
 
-/// Bytes of `SHA256SUMS` or of a block map that are read.
+/// The most bytes of `SHA256SUMS` or of a block map that are read.
 const MOST: u64 = 64 << 20;
 
 /// The start of a Zstandard frame (RFC 8878, section 3.1.1), and of a skippable one without its lowest four bits.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Why an image cannot be used.
+/// The reason why an image cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// Reading failed.
@@ -33,18 +33,18 @@ pub enum SourceError {
         /// What failed.
         source: io::Error,
     },
-    /// No image in the directory.
+    /// The directory has no image.
     #[error("{0} holds neither disk.img nor disk.img.zst\n  help: `rocbed build` makes an image")]
     NoImage(PathBuf),
-    /// Neither a disk nor compressed with zstd.
+    /// The file is neither a disk nor compressed with zstd.
     #[error("{path} is {what}, and not a disk image (raw, or compressed by zstd)")]
     Format {
         /// The path.
         path: PathBuf,
-        /// What it is instead.
+        /// The kind of file that it is.
         what: &'static str,
     },
-    /// `SHA256SUMS` is there and does not name it.
+    /// `SHA256SUMS` exists and does not name the image.
     #[error(
         "{sums} does not name {name}: they do not belong together\n  help: give the digest with --sha256, or remove a stale {SUMS}"
     )]
@@ -54,10 +54,10 @@ pub enum SourceError {
         /// Name of the image.
         name: String,
     },
-    /// The block map is of another image.
+    /// The block map belongs to another image, or is not valid.
     #[error("the block map {path} cannot be used: {what}")]
     BlockMap {
-        /// Its path.
+        /// Path of the block map.
         path: PathBuf,
         /// What is wrong.
         what: String,
@@ -70,15 +70,15 @@ pub struct Source {
     path: PathBuf,
     file: File,
     compressed: bool,
-    /// SHA-256 of the file as it is, compressed or not; `None` where nobody says.
+    /// Expected SHA-256 of the file as it is, compressed or not; `None` if it is not known.
     pub sha256: Option<[u8; 32]>,
-    /// Which blocks of the disk matter, where somebody says.
+    /// The block map, which says which blocks have to be written, if there is one.
     pub map: Option<BlockMap>,
 }
 
 impl Source {
-    /// Opens an image: a directory that `rocbed build` has filled, or one file. Its digest is the one given, or that of
-    /// `SHA256SUMS` beside it.
+    /// Opens an image: a directory that `rocbed build` has filled, or one file. Its expected digest is `sha256`, or
+    /// the one in `SHA256SUMS` beside it.
     ///
     /// # Errors
     /// See [`SourceError`].
@@ -108,7 +108,7 @@ impl Source {
         }
         let sha256 = sha256.or(from_sums);
         let map_name = format!("{}.bmap", name.strip_suffix(".zst").unwrap_or(&name));
-        // A map that nobody vouches for is not used: what it leaves out is not written.
+        // A map without a digest is not used: blocks that it omits are not written.
         let map = match digest_of(&map_name) {
             Some(digest) => map(&path.with_file_name(map_name), digest)?,
             None => None,
@@ -116,25 +116,25 @@ impl Source {
         Ok(Self { path, file, compressed, sha256, map })
     }
 
-    /// The image's own path.
+    /// The path of the image file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the image's file is, to be told from the target.
+    /// Identifies the image's file, to compare it with the target.
     ///
     /// # Errors
-    /// What asking says.
+    /// If the file cannot be examined.
     pub fn node(&self) -> io::Result<Node> {
         let metadata = self.file.metadata()?;
         Ok(Node::of(metadata.file_type(), &metadata))
     }
 
-    /// The disk's bytes from the first to the last. Reading fails at the very end, with `InvalidData`, if the digest is
-    /// not the one that it should be: who has not read to the end has checked nothing.
+    /// Reads the disk's bytes from first to last. Reading fails at the very end, with `InvalidData`, if the digest is
+    /// not the expected one: the digest is only checked by reading to the end.
     ///
     /// # Errors
-    /// What opening the decompressor says.
+    /// If the decompressor cannot be started.
     pub fn reader(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         let checked = Checked {
             inner: SparseReader::new(&self.file)?,
@@ -149,12 +149,12 @@ impl Source {
     }
 }
 
-/// The digest of a name in the text of a `SHA256SUMS` file (sha256sum(1)).
+/// The digest of a name in a `SHA256SUMS` file (sha256sum(1)).
 pub fn digest_in_sums(text: &str, name: &str) -> Option<[u8; 32]> {
     parse_sums(text).into_iter().find(|(_, listed)| listed == name).map(|(digest, _)| digest)
 }
 
-/// Lines of a digest, a blank, a blank or `*`, and a name. Others are passed over.
+/// Parses lines with a digest, a blank, a blank or `*`, and a name. Others are ignored.
 pub fn parse_sums(text: &str) -> Vec<([u8; 32], String)> {
     let line = |line: &str| {
         let (digest, name) = line.split_once(' ')?;
@@ -163,7 +163,7 @@ pub fn parse_sums(text: &str) -> Vec<([u8; 32], String)> {
     text.lines().filter_map(line).collect()
 }
 
-/// 64 hexadecimal digits.
+/// Parses 64 hexadecimal digits.
 pub fn parse_digest(text: &str) -> Option<[u8; 32]> {
     if text.len() != 64 {
         return None;
@@ -214,7 +214,7 @@ fn map(path: &Path, digest: [u8; 32]) -> Result<Option<BlockMap>, SourceError> {
     BlockMap::parse(&bytes).map(Some).map_err(|error| bad(error.to_string()))
 }
 
-/// Compares the digest at the end of what is read.
+/// A reader that compares the digest at the end.
 struct Checked<R> {
     inner: R,
     expected: Option<[u8; 32]>,

@@ -1,4 +1,4 @@
-//! Opening what is to be written: exclusively, and only what was looked at before.
+//! Opens the target: exclusively, and only if it is the device that was examined before.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -12,16 +12,16 @@ use crate::devices::{Device, Machine};
 use crate::disk::FileDisk;
 use crate::refuse::{self, Node, Refusal, Wanted};
 
-/// Why a target cannot be used.
+/// The reason why a target cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// It is the wrong one.
+    /// The safety checks refuse it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Looking at the machine's devices failed.
+    /// The machine's devices cannot be listed.
     #[error("looking at the devices of this machine: {0}")]
     Listing(io::Error),
-    /// Looking at the path failed.
+    /// The path cannot be examined.
     #[error("examining {path}: {source}")]
     Examine {
         /// The path.
@@ -29,15 +29,15 @@ pub enum TargetError {
         /// What failed.
         source: io::Error,
     },
-    /// Somebody else has it, though no mount tells: another namespace, another program.
+    /// Another program uses it, though it is not mounted here: perhaps it is mounted in another namespace.
     #[error(
         "{0} is in use by another program (or mounted in another namespace, or part of a ZFS pool)\n  help: `lsblk` and `fuser -v {0}` may tell by what"
     )]
     Busy(PathBuf),
-    /// This user may not write it.
+    /// This user may not write to it.
     #[error("{0} may not be written by this user\n  help: run it with sudo")]
     Permission(PathBuf),
-    /// Opening failed.
+    /// It cannot be opened.
     #[error("opening {path}: {source}")]
     Open {
         /// The path.
@@ -45,46 +45,46 @@ pub enum TargetError {
         /// What failed.
         source: io::Error,
     },
-    /// Between looking and opening, something was plugged.
+    /// It is not the examined device any more: it was replaced in the meantime.
     #[error(
         "{0} is no longer the device that it was a moment ago; nothing was written\n  help: look with `rocbed flash --list` and try again"
     )]
     Changed(PathBuf),
 }
 
-/// What to write, looked at and not yet open.
+/// A target that was examined and is not open yet.
 #[derive(Debug)]
 pub struct Choice {
     path: PathBuf,
     wanted: Wanted,
-    /// The disk as it was looked at; `None` is a file.
+    /// The disk as it was examined; `None` for a file.
     pub device: Option<Device>,
 }
 
-/// How a regular file is to look as a disk.
+/// The size and sector size for a regular file used as a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileShape {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Bytes per sector.
+    /// Sector size.
     pub sector_size: SectorSize,
 }
 
-/// Looks at a path and says whether it may be written. Nothing is opened.
+/// Examines a path and checks whether it may be written. Opens nothing.
 ///
 /// # Errors
-/// The [`Refusal`], or what looking says.
+/// The [`Refusal`], or an error of examining it.
 pub fn choose(machine: &Machine, path: &Path, wanted: &Wanted) -> Result<Choice, TargetError> {
     let node = Node::at(path).map_err(|source| TargetError::Examine { path: path.to_owned(), source })?;
     let listing = machine.list().map_err(TargetError::Listing)?;
     let device = refuse::check(path, &node, &listing, wanted)?.cloned();
-    // From here on by its real name: a link of /dev/disk/by-id may lead elsewhere in a moment.
+    // From here on its real name is used: a link of /dev/disk/by-id may point elsewhere in a moment.
     let path = device.as_ref().map_or_else(|| path.to_owned(), |device| device.path.clone());
     Ok(Choice { path, wanted: wanted.clone(), device })
 }
 
 impl Choice {
-    /// Says how many bytes are needed, now that it is known.
+    /// Checks the needed size in bytes, once it is known.
     ///
     /// # Errors
     /// [`Refusal::TooSmall`].
@@ -93,20 +93,20 @@ impl Choice {
         self.device.as_ref().map_or(Ok(()), |device| refuse::check_device(device, &self.wanted))
     }
 
-    /// Where it is.
+    /// The path of the target.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens the device for this process alone (`O_EXCL`: what is mounted or held is refused by the kernel too), and
-    /// makes sure that what is open is what was looked at.
+    /// Opens the device exclusively (`O_EXCL`: the kernel refuses if it is mounted or held), and makes sure that the
+    /// open device is the one that was examined.
     ///
     /// # Errors
     /// See [`TargetError`].
     pub fn open(&self, machine: &Machine, file: FileShape) -> Result<FileDisk, TargetError> {
         let Some(device) = &self.device else { return self.open_file(file) };
         let disk = open_device(machine, device, &self.path, true)?;
-        // What was mounted since then is in the list; what is mounted from now on fails, for we have it.
+        // Mounts since then are in the list; later ones fail, because the device is open exclusively.
         let listing = machine.list().map_err(TargetError::Listing)?;
         let again = refuse::check(&self.path, &Node::Block(device.number.clone()), &listing, &self.wanted)?;
         let same = again.is_some_and(|again| {
@@ -115,7 +115,7 @@ impl Choice {
         if same { Ok(disk) } else { Err(TargetError::Changed(self.path.clone())) }
     }
 
-    /// An empty file of that size: whatever it held is gone, and everything not written is zero.
+    /// Makes an empty file of this size: its old content is gone, and everything not written is zero.
     fn open_file(&self, shape: FileShape) -> Result<FileDisk, TargetError> {
         let failed = |source| TargetError::Open { path: self.path.clone(), source };
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path);
@@ -129,7 +129,7 @@ impl Choice {
     }
 }
 
-/// Opens a disk that was listed, past the page cache.
+/// Opens a listed disk, bypassing the page cache.
 pub(crate) fn open_device(
     machine: &Machine,
     device: &Device,

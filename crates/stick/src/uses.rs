@@ -1,29 +1,29 @@
-//! What of a machine's block devices is in use: mounts, swap.
+//! Finds out which block devices of a machine are in use by mounts and swap.
 
 use std::path::PathBuf;
 
-/// Everything that is mounted, and all swap.
+/// All mounts and swap areas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Uses {
     /// Mounts of block devices.
     pub mounts: Vec<Mount>,
-    /// Paths of devices and files that are swapped to.
+    /// Paths of swap devices and files.
     pub swaps: Vec<PathBuf>,
 }
 
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// `MAJOR:MINOR`; of no device where a file system has several (btrfs).
+    /// `MAJOR:MINOR`; not that of a device if a file system has several (btrfs).
     pub number: String,
-    /// Where.
+    /// The mount point.
     pub at: String,
-    /// What, `/dev/sda1`.
+    /// The source: `/dev/sda1`.
     pub source: String,
 }
 
 impl Uses {
-    /// From `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`) and `/proc/swaps` (`proc_swaps(5)`).
+    /// Parses `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`) and `/proc/swaps` (`proc_swaps(5)`).
     pub fn parse(mountinfo: &str, swaps: &str) -> Self {
         let mounts = mountinfo.lines().filter_map(mount).collect();
         let swaps = swaps.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().next());
@@ -40,7 +40,7 @@ fn mount(line: &str) -> Option<Mount> {
     Some(Mount { number, at, source })
 }
 
-/// Blanks and backslashes are written as three octal digits.
+/// Decodes blanks and backslashes, which are written as three octal digits.
 fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

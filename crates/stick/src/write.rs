@@ -1,12 +1,12 @@
-//! Writing: what is there is made unbootable first, and what makes the new bootable comes last.
+//! Writes an image: the old content is made unbootable first, and the new one bootable last.
 //!
-//! 1. The first MiB and the last are zeroed: no partition table, old or new, from here on.
-//! 2. A few marks all over the device tell whether it is as large as it says ([`crate::probe`]).
-//! 3. The partitions are written. Where the image has zeros, the device gets zeros; only an empty data partition is left
+//! 1. The first MiB and the last are zeroed: from here on there is no partition table, old or new.
+//! 2. A few marks all over the device show whether it is as large as it says ([`crate::probe`]).
+//! 3. The partitions are written. Zeros in the image become zeros on the device; only an empty data partition is left
 //!    as it is between its first and last MiB, where nothing looks for a file system.
-//! 4. The image's digest has been computed on the way and is compared now.
+//! 4. The image's digest, computed on the way, is checked.
 //! 5. Everything is read back and compared.
-//! 6. The backup table, then the first MiB, its first sectors last of all.
+//! 6. The backup table is written, then the first MiB, its first sectors last of all.
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,13 +27,13 @@ use crate::probe;
 /// Bytes that are read, written and compared at once.
 pub(crate) const CHUNK: usize = 4 << 20;
 
-/// Chunks that may wait between reading and writing.
+/// The number of chunks that may wait between reading and writing.
 const AHEAD: usize = 3;
 
-/// The first sectors, in either size, with the header that makes the table one: written last of all.
+/// The first sectors, of either size, with the header of the partition table, in bytes: written last of all.
 const VERY_LAST: usize = 16 << 10;
 
-/// Why a device was not written, or is not bootable now.
+/// The reason why a device was not written, or is not bootable now.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Reading the image failed, or its digest is wrong.
@@ -42,57 +42,57 @@ pub enum WriteError {
     /// Preparing the tables failed.
     #[error(transparent)]
     Fit(#[from] FitError),
-    /// The device does not take it.
+    /// Writing to the device failed.
     #[error(
         "writing at byte {at}: {source}\n  help: a stick that fails so is worn out, was pulled out, or has a bad contact; try another port or another stick"
     )]
     Write {
-        /// Where.
+        /// The offset in bytes.
         at: u64,
-        /// What the device says.
+        /// The device's error.
         source: io::Error,
     },
-    /// The device does not give it back.
+    /// Reading back failed.
     #[error(
         "reading back at byte {at}: {source}\n  help: a stick that fails so is worn out or was pulled out; take another one"
     )]
     Read {
-        /// Where.
+        /// The offset in bytes.
         at: u64,
-        /// What the device says.
+        /// The device's error.
         source: io::Error,
     },
-    /// It gives back something else.
+    /// The device returned other data than was written.
     #[error(
         "the device does not keep what is written to it: at byte {at} it returns other data\n  help: it is broken; take another one"
     )]
     Differs {
-        /// Where.
+        /// The offset in bytes.
         at: u64,
     },
-    /// It is smaller than it says.
+    /// The device is smaller than it says.
     #[error("the device says that it has {size} bytes ({} GiB), but what is written beyond byte {real} ({:.1} GiB) is lost: it is a counterfeit\n  help: take another one, and ask for your money back", size >> 30, *real as f64 / (1u64 << 30) as f64)]
     Counterfeit {
-        /// Bytes that it says it has.
+        /// The size that it reports, in bytes.
         size: u64,
-        /// From here on, at the latest, it has nothing.
+        /// The offset from which on, at the latest, it has no memory.
         real: u64,
     },
-    /// By Ctrl-C or a signal.
+    /// Writing was interrupted by Ctrl-C or a signal.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// What was written.
+/// The amount that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// Bytes of the partitions' content.
     pub data: u64,
-    /// Bytes of them that were made zero.
+    /// Bytes of them that were zeroed.
     pub zeros: u64,
 }
 
-/// Writes an image that was [laid out](Image::fit) for this device, and reads it back unless `verify` is false. Ends
+/// Writes an image that was [fitted](Image::fit) to this device, and reads it back unless `verify` is false. Ends
 /// with [`WriteError::Interrupted`] soon after `stop` is set.
 ///
 /// # Errors
@@ -144,11 +144,11 @@ pub fn write(
     Ok(written)
 }
 
-/// What a range of the device has to be.
+/// The expected content of a range of the device.
 #[derive(Debug)]
 struct Extent {
     range: Range<u64>,
-    /// `None` is zeros.
+    /// The digest; `None` for zeros.
     sha256: Option<[u8; 32]>,
 }
 
@@ -176,7 +176,7 @@ impl Writer<'_> {
     /// Copies a partition, reading and writing at the same time.
     fn partition(&mut self, image: &mut Image<'_>, one: &Move, task: &dyn Task) -> Result<(), WriteError> {
         let (from, to) = (one.from.clone(), one.to.clone());
-        // An old file system would be seen by its first MiB, or, of a RAID, by its last.
+        // An old file system would be recognized by its first MiB, or an old RAID by its last.
         if to.size > from.size {
             self.zero(to.start + from.size..to.start + from.size + HEAD.min(to.size - from.size))?;
             self.zero((to.start + to.size).saturating_sub(HEAD).max(to.start + from.size)..to.start + to.size)?;
@@ -185,7 +185,7 @@ impl Writer<'_> {
         thread::scope(|scope| {
             let reading = scope.spawn(move || read_chunks(image, from.size, &sender));
             let written = self.chunks(&receiver, &one.to, Image::is_data(&one.from), one.from.size, task);
-            // The reader ends as soon as nobody takes its chunks.
+            // The reader ends as soon as its chunks have no receiver.
             drop(receiver);
             let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             written.and(read.map_err(WriteError::from))
@@ -206,8 +206,8 @@ impl Writer<'_> {
             let range = to.start + at..to.start + at + bytes.len() as u64;
             let zeros = is_zero(bytes);
             if at == 0 {
-                // A data partition that begins with nothing has nothing: its zeros need not be written, but for
-                // where somebody would look for a file system.
+                // A data partition that begins with zeros is empty: the rest need not be zeroed, except where
+                // something would look for a file system.
                 empty = data && bytes.get(..HEAD as usize).is_none_or(is_zero);
             }
             let edge = at == 0 || at + bytes.len() as u64 == length;
@@ -232,7 +232,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Copies the EFI system partition from where it was prepared.
+    /// Copies the EFI system partition from its prepared content.
     fn copy(&mut self, reader: &mut impl io::Read, esp: &Move, task: &dyn Task) -> Result<(), WriteError> {
         let mut at = 0;
         while at < esp.to.size {
@@ -276,13 +276,13 @@ impl Writer<'_> {
         self.disk.flush().map_err(|source| WriteError::Write { at: 0, source })
     }
 
-    /// Reads back all that was written.
+    /// Reads back and compares everything that was written.
     fn compare(&self, progress: &dyn Progress) -> Result<(), WriteError> {
         let total = self.done.iter().map(|extent| extent.range.end - extent.range.start).sum();
         let task = progress.task("reading back", Some(total), Unit::Bytes);
         for Extent { range, sha256 } in &self.done {
             let mut at = range.start;
-            // What was written at once is not longer than a chunk; zeros may be.
+            // Data was written in chunks; a range of zeros may be longer.
             while at < range.end {
                 self.check_stop()?;
                 let mut buffer = Buffer::new(CHUNK.min((range.end - at) as usize));
@@ -303,10 +303,10 @@ impl Writer<'_> {
 }
 
 struct Chunk {
-    /// Byte of the partition.
+    /// Offset in the partition.
     at: u64,
     buffer: Buffer,
-    /// Whether it matters.
+    /// Whether it has to be written.
     mapped: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Results taken off a stick whose data partition mke2fs made.
+//! Tests that collect results from a stick whose data partition was made by mke2fs.
 
 mod support;
 

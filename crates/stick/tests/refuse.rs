@@ -1,4 +1,4 @@
-//! Ways to pick a wrong device, and what is said about each.
+//! Tests with wrong devices, and the message for each.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,18 +9,18 @@ use stick::refuse::{Node, Refusal, Wanted, check};
 use stick::target::choose;
 use tempfile::TempDir;
 
-/// A directory that looks like /sys, /proc and /dev.
+/// A directory in the form of /sys, /proc and /dev.
 struct Fake {
     directory: TempDir,
     mounts: Vec<String>,
     swaps: Vec<String>,
 }
 
-/// A disk to be made up.
+/// A simulated disk.
 struct Disk<'a> {
     name: &'a str,
     number: &'a str,
-    /// Below `devices`.
+    /// The path below `devices`.
     at: &'a str,
     mib: u64,
     files: &'a [(&'a str, &'a str)],

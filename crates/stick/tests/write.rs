@@ -1,4 +1,4 @@
-//! Images written to disks of every kind, whole ones and broken ones.
+//! Tests that write images to disks of every kind, intact and broken ones.
 
 mod support;
 
@@ -121,7 +121,7 @@ fn sticks_of_one_image_can_be_told_apart_and_have_its_root() {
     assert!(disk != other_disk && parts[0] != other_parts[0] && parts[2] != other_parts[2]);
 }
 
-/// Why an image would not be written.
+/// The reason why an image would not be written.
 fn checked(path: &Path) -> Result<(), String> {
     let source = Source::open(path, None).map_err(|error| error.to_string())?;
     check(&source, &Silent).map_err(|error| error.to_string())
@@ -160,7 +160,7 @@ fn an_image_is_read_to_its_end_before_anything_is_written() {
     assert!(checked(&path("disk.img")).is_err_and(|error| error.contains("do not have the checksum")));
     write_map(&map);
 
-    // Cut short, with nobody to tell its digest.
+    // Truncated, and without a digest.
     std::fs::remove_file(path("SHA256SUMS")).unwrap();
     for name in &all[..2] {
         let bytes = std::fs::read(path(name)).unwrap();

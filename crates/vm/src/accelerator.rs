@@ -1,7 +1,7 @@
-//! Which accelerator truly works here.
+//! Finds out which accelerator really works on this host.
 //!
-//! That `/dev/kvm` opens proves little: in some nested machines QEMU aborts at once, in others the guest dies in its
-//! first steps while QEMU stays. So a [tiny guest](crate::probe) is run, once per boot of the host.
+//! It proves little that `/dev/kvm` can be opened: in some nested machines QEMU aborts at once, in others the guest
+//! dies in its first steps while QEMU stays. So a [tiny guest](crate::probe) is run, once per boot of the host.
 
 use std::env;
 use std::fs::{self, File};
@@ -12,37 +12,37 @@ use std::time::Duration;
 
 use crate::{Bus, Disk, End, Exit, Machine, VmError, probe};
 
-/// How long the tiny guest may take. With a KVM that works it takes a quarter of a second.
+/// Time limit for the tiny guest. With a working KVM it takes a quarter of a second.
 const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The variable that decides without asking the machine.
+/// The environment variable that overrides the check.
 const OVERRIDE: &str = "ROCBED_ACCEL";
 
-/// How QEMU runs a guest's instructions.
+/// The way in which QEMU runs a guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Accelerator {
-    /// On the processor itself.
+    /// KVM: on the processor itself.
     Kvm,
-    /// By translating them: runs anywhere, 5 to 30 times slower.
+    /// TCG, by translation: works everywhere, 5 to 30 times slower.
     Tcg,
 }
 
-/// An accelerator, and why it was chosen.
+/// An accelerator, and the reason for choosing it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// The accelerator.
     pub accelerator: Accelerator,
-    /// Why, in words for the user, with what to do about it where it is TCG and something can be done.
+    /// The reason, for the user; for TCG with advice if there is any.
     pub reason: String,
 }
 
 impl Accelerator {
-    /// Finds out whether KVM works, in two seconds or little more. `ROCBED_ACCEL=kvm` or `=tcg` decides without trying. The answer
-    /// is kept in `cache` until the next boot of the host; without a `cache`, in the user's own
+    /// Checks whether KVM works, in two seconds or little more. `ROCBED_ACCEL=kvm` or `=tcg` overrides the check. The
+    /// answer is kept in the directory `cache` until the next boot of the host; if that is `None`, in the user's own
     /// (`$XDG_CACHE_HOME/rocbed`). An answer from a machine too busy to be sure is not kept.
     ///
     /// # Errors
-    /// [`VmError::BadSetting`], [`VmError::MissingQemu`], or where the tiny guest's disk cannot be written.
+    /// [`VmError::BadSetting`], [`VmError::MissingQemu`], or if the tiny guest's disk cannot be written.
     pub fn probe(cache: Option<&Path>) -> Result<Choice, VmError> {
         if let Some(accelerator) = forced(env::var(OVERRIDE).ok().as_deref())? {
             return Ok(Choice { accelerator, reason: format!("{OVERRIDE} is set") });
@@ -58,7 +58,7 @@ impl Accelerator {
         }
         let exit = run_guest(Self::Kvm)?;
         let choice = judge(&exit);
-        // Was it KVM, or is everything slow at the moment? Then translation is too, and the answer holds for now only.
+        // Was it KVM, or is everything slow at the moment? Then TCG is slow too, and the answer holds only for now.
         let sure = exit.end != End::Deadline || lives(&run_guest(Self::Tcg)?);
         if let (Some(path), true) = (cache, sure) {
             remember(&path, &key, &choice)?;
@@ -80,7 +80,7 @@ fn tcg(reason: &str) -> Choice {
     Choice { accelerator: Accelerator::Tcg, reason: format!("{reason}; QEMU translates instead, which is slow") }
 }
 
-/// Why `/dev/kvm` cannot be opened, and what to do.
+/// Explains why `/dev/kvm` cannot be opened, with advice.
 fn unusable(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no /dev/kvm (no virtualisation in this processor, firmware setting or \
@@ -104,7 +104,7 @@ fn run_guest(accelerator: Accelerator) -> Result<Exit, VmError> {
     machine.disk(Disk::snapshot(disk.path(), Bus::Virtio)).start(|_| ControlFlow::Continue(()))?.wait()
 }
 
-/// Whether the tiny guest came to its end.
+/// Whether the tiny guest ran to its end.
 fn lives(exit: &Exit) -> bool {
     exit.debug_code() == Some(probe::EXIT_CODE)
 }
@@ -122,13 +122,13 @@ fn judge(exit: &Exit) -> Choice {
     tcg(&format!("KVM is there but does not work ({how})"))
 }
 
-/// Whether QEMU said that KVM cannot go on with the guest, after which it waits for ever.
+/// Whether QEMU reported that KVM cannot go on with the guest, after which it waits for ever.
 pub(crate) fn says_kvm_failed(messages: &[u8]) -> bool {
     String::from_utf8_lossy(messages).contains("KVM internal error")
         || String::from_utf8_lossy(messages).contains("KVM: entry failed")
 }
 
-/// Where QEMU is.
+/// The path of QEMU.
 pub(crate) fn find_qemu() -> Result<PathBuf, VmError> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -143,7 +143,7 @@ fn default_cache() -> Option<PathBuf> {
     Some(cache.join("rocbed"))
 }
 
-/// What an answer holds for: this boot of the host and this QEMU.
+/// The key for which an answer is valid: this boot of the host and this QEMU.
 fn key(qemu: &Path) -> Result<String, VmError> {
     let boot = "/proc/sys/kernel/random/boot_id";
     let boot_id = fs::read_to_string(boot).map_err(VmError::io("reading", boot))?;
@@ -152,7 +152,7 @@ fn key(qemu: &Path) -> Result<String, VmError> {
     Ok(format!("{} {} {modified}", boot_id.trim(), qemu.display()))
 }
 
-/// The kept answer: three lines, the key, the accelerator, the reason. Anything else is no answer.
+/// Reads the cached answer: three lines, the key, the accelerator, the reason. Anything else is ignored.
 fn recall(path: &Path, key: &str) -> Option<Choice> {
     let text = fs::read_to_string(path).ok()?;
     let mut lines = text.lines();

@@ -8,7 +8,7 @@ use crate::machine::{Boot, Bus, Machine, Network};
 use crate::{Accelerator, Disk};
 
 impl Accelerator {
-    /// The arguments that choose this accelerator and the most capable processor it can show.
+    /// The arguments that choose this accelerator and the most capable processor model for it.
     pub(crate) fn arguments(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
@@ -18,8 +18,8 @@ impl Accelerator {
 }
 
 impl Machine {
-    /// The arguments for this machine; `flash` is the firmware's code and this machine's own copy of its variables, `monitor`
-    /// where its monitor listens, if somebody wants to look at its display.
+    /// The arguments for this machine; `flash` is the firmware's code and this machine's own copy of its variables,
+    /// `monitor` the socket of its QMP monitor, if pictures of the display are wanted.
     pub(crate) fn arguments(&self, flash: Option<(&Path, &Path)>, monitor: Option<&Path>) -> Vec<OsString> {
         let mut arguments = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
@@ -94,7 +94,7 @@ impl Machine {
 
 impl Disk {
     fn arguments(&self, number: usize) -> Vec<OsString> {
-        // A snapshot is forgotten anyway, so nobody waits for it to reach the disk.
+        // A snapshot is discarded anyway, so it need not reach the disk.
         let kept = if self.snapshot { "snapshot=on,cache=unsafe" } else { "cache=writeback" };
         let drive = with_path(&format!("if=none,id=disk{number},format=raw,{kept},file="), &self.path);
         let (size, order) = (self.block_size, number + 1);
@@ -103,8 +103,8 @@ impl Disk {
             Bus::Virtio => "virtio-blk-pci,".to_owned(),
             Bus::Nvme => "nvme,".to_owned(),
             Bus::UsbStorage if size == 512 => "usb-storage,bus=xhci.0,removable=on,".to_owned(),
-            // usb-storage takes a block size and does not pass it on (seen with QEMU 7.2): its disk keeps to 512 bytes. Here
-            // bridge and disk are apart.
+            // usb-storage takes a block size but does not pass it on (seen with QEMU 7.2): its disk keeps 512 bytes.
+            // Here bridge and disk are separate devices.
             Bus::UsbStorage => {
                 arguments.extend(["-device".into(), format!("usb-bot,id=usb{number},bus=xhci.0").into()]);
                 format!("scsi-hd,bus=usb{number}.0,removable=on,")

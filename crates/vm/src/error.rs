@@ -1,9 +1,9 @@
-//! What can go wrong with a virtual machine.
+//! Errors of this crate.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A machine that could not be started, or watched to its end.
+/// A machine could not be started, or not be watched to its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VmError {
@@ -15,25 +15,25 @@ pub enum VmError {
     #[error("no UEFI firmware for QEMU found; install it (Debian: apt install ovmf). Looked for {}", .0.join(", "))]
     MissingFirmware(Vec<String>),
 
-    /// An environment variable with a value that means nothing.
+    /// An environment variable has an invalid value.
     #[error("{variable}={value:?} is not understood; it takes {takes}")]
     BadSetting {
         /// The variable.
         variable: &'static str,
         /// Its value.
         value: String,
-        /// What it could be.
+        /// The valid values.
         takes: &'static str,
     },
 
-    /// The operating system refused something.
+    /// The operating system reported an error.
     #[error("{action} {}: {source}", path.display())]
     Io {
-        /// What was tried, a gerund ("opening").
+        /// The action, as a gerund ("opening").
         action: &'static str,
-        /// On what.
+        /// The path that it was about.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! UEFI firmware for QEMU (OVMF), where distributions put it.
+//! Finds UEFI firmware for QEMU (OVMF) where distributions install it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 
 use crate::VmError;
 
-/// Code and variables that belong together, without Secure Boot keys: they have the same flash size.
+/// Pairs of code and variables with the same flash size, without Secure Boot keys.
 const KNOWN: [(&str, &str); 7] = [
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"), // Debian, Ubuntu
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),       // Debian before 13
@@ -23,12 +23,12 @@ const KNOWN: [(&str, &str); 7] = [
 pub struct Firmware {
     /// The code, which QEMU only reads.
     pub code: PathBuf,
-    /// The variables as they are delivered: a machine gets a copy.
+    /// The template of the variables: each machine gets a copy.
     pub variables: PathBuf,
 }
 
 impl Firmware {
-    /// The firmware installed on this machine.
+    /// Finds the firmware installed on this host.
     ///
     /// # Errors
     /// [`VmError::MissingFirmware`].
@@ -44,7 +44,7 @@ impl Firmware {
             .ok_or_else(|| VmError::MissingFirmware(KNOWN.iter().map(|(code, _)| (*code).to_owned()).collect()))
     }
 
-    /// A copy of the variables that a machine may write to. It is removed when dropped.
+    /// Makes a copy of the variables that a machine may write to. It is removed when dropped.
     pub(crate) fn copy_variables(&self) -> Result<NamedTempFile, VmError> {
         let copy = tempfile::Builder::new().prefix("rocbed-ovmf-vars-").tempfile();
         let copy = copy.map_err(VmError::io("creating a file in", std::env::temp_dir()))?;

@@ -1,4 +1,4 @@
-//! QEMU as rocbed uses it: an accelerator that truly works, direct or UEFI boot, a log, an end.
+//! Runs QEMU: picks a working accelerator, boots directly or by UEFI, logs the console, detects the end.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;

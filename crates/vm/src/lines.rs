@@ -1,4 +1,4 @@
-//! Lines of text out of what a serial console sends.
+//! Splits the output of a serial console into lines of text.
 
 /// A line longer than this is cut in two: a guest may never send a line feed.
 const LONGEST: usize = 16 * 1024;
@@ -20,7 +20,7 @@ enum State {
 }
 
 impl Lines {
-    /// Takes more bytes; calls `on_line` for each line that they end.
+    /// Takes more bytes; calls `on_line` for each completed line.
     pub(crate) fn push(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(&str)) {
         for &byte in bytes {
             self.state = match (self.state, byte) {
@@ -43,7 +43,7 @@ impl Lines {
         }
     }
 
-    /// Ends the last line, if something of it came.
+    /// Completes the last line, if any of it has come.
     pub(crate) fn end(&mut self, on_line: &mut dyn FnMut(&str)) {
         if !self.line.is_empty() {
             self.finish_line(on_line);

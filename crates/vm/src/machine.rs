@@ -1,4 +1,4 @@
-//! A machine to be: what it has and what it starts from.
+//! The configuration of a machine: its devices and what it boots from.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,31 +8,31 @@ use std::time::Duration;
 
 use crate::Accelerator;
 
-/// What a machine starts from.
+/// What a machine boots from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot {
     /// Its disks, by the BIOS (`SeaBIOS`).
     Bios,
     /// Its disks, by UEFI firmware ([`Firmware::find`](crate::Firmware::find)).
     Uefi,
-    /// The network, by PXE under the BIOS: QEMU's own DHCP server names this file. What QEMU's network cards have in
-    /// their ROM is iPXE, so it may be the address of an iPXE script. Needs [`Network::User`].
+    /// The network, by PXE under the BIOS: QEMU's own DHCP server names this file. QEMU's network cards have iPXE in
+    /// their ROM, so it may be the URL of an iPXE script. Needs [`Network::User`].
     Network {
-        /// The file: an address, such as `http://10.0.2.2:8470/boot.ipxe`.
+        /// The file: a URL, such as `http://10.0.2.2:8470/boot.ipxe`.
         file: String,
     },
-    /// A kernel that QEMU loads.
+    /// A kernel that QEMU loads itself.
     Direct {
         /// The kernel, a bzImage.
         kernel: PathBuf,
         /// The initramfs.
         initrd: Option<PathBuf>,
-        /// The kernel's command line; `console=ttyS0` makes it talk to the log.
+        /// The kernel's command line; `console=ttyS0` sends its messages to the log.
         cmdline: String,
     },
 }
 
-/// How a disk is attached.
+/// The bus of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bus {
     /// virtio-blk on PCI.
@@ -53,7 +53,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A disk whose file is never written: what the machine writes is forgotten when it ends.
+    /// A disk whose file is never written: the machine's changes are discarded when it ends.
     pub fn snapshot(path: impl Into<PathBuf>, bus: Bus) -> Self {
         Self { path: path.into(), bus, snapshot: true, block_size: 512 }
     }
@@ -63,25 +63,25 @@ impl Disk {
         Self { snapshot: false, ..Self::snapshot(path, bus) }
     }
 
-    /// The same disk with logical and physical blocks of `bytes`: 512, as without this, or 4096.
+    /// Sets the size of logical and physical blocks to `bytes`: 512, the default, or 4096.
     #[must_use]
     pub fn block_size(self, bytes: u32) -> Self {
         Self { block_size: bytes, ..self }
     }
 }
 
-/// What network a machine is on.
+/// The network of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// None: no network card at all.
+    /// No network card at all.
     None,
-    /// QEMU's own (slirp): DHCP, DNS and connections outward, as the user who runs QEMU.
+    /// QEMU's own network (slirp): DHCP, DNS and outgoing connections, as the user who runs QEMU.
     User,
-    /// QEMU's own, with no way out of it.
+    /// QEMU's own network, without outgoing connections.
     Isolated,
 }
 
-/// A machine to be. Nothing happens before [`start`](Self::start).
+/// The configuration of a machine. Nothing happens before [`start`](Self::start).
 #[derive(Debug, Clone)]
 pub struct Machine {
     pub(crate) accelerator: Accelerator,
@@ -102,8 +102,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine with 1024 MiB of memory, two processors, no disk, no network, no display, started by the BIOS, that is
-    /// killed after five minutes. A reboot ends it.
+    /// A machine with 1024 MiB of memory, two processors, no disk, no network and no display that boots by the BIOS
+    /// and is killed after five minutes. A reboot ends it.
     pub fn new(accelerator: Accelerator) -> Self {
         Self {
             accelerator,
@@ -124,38 +124,38 @@ impl Machine {
         }
     }
 
-    /// How much memory it has, in MiB.
+    /// Sets its memory, in MiB.
     #[must_use]
     pub fn memory_mib(self, memory_mib: u32) -> Self {
         Self { memory_mib, ..self }
     }
 
-    /// How many processors it has.
+    /// Sets its number of processors.
     #[must_use]
     pub fn cpus(self, cpus: u32) -> Self {
         Self { cpus, ..self }
     }
 
-    /// What it starts from.
+    /// Sets what it boots from.
     #[must_use]
     pub fn boot(self, boot: Boot) -> Self {
         Self { boot, ..self }
     }
 
-    /// One more disk. Firmware tries the first one first.
+    /// Adds a disk. Firmware tries the first one first.
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disks.push(disk);
         self
     }
 
-    /// The network it is on.
+    /// Sets its network.
     #[must_use]
     pub fn network(self, network: Network) -> Self {
         Self { network, ..self }
     }
 
-    /// Gives it a port (0xf4) that ends it with an exit code of the guest's choice: see [`Exit::debug_code`].
+    /// Gives it an I/O port (0xf4) that ends it with an exit code of the guest's choice: see [`Exit::debug_code`].
     ///
     /// [`Exit::debug_code`]: crate::Exit::debug_code
     #[must_use]
@@ -163,55 +163,55 @@ impl Machine {
         Self { debug_exit: true, ..self }
     }
 
-    /// Connects its serial console to this process's standard input and output, byte by byte: nothing is logged or told by
-    /// line. QEMU takes Ctrl-A X as the end, and Ctrl-A C as a change to its monitor. A terminal is as it was when the
-    /// machine has ended.
+    /// Connects its serial console to this process's standard input and output, byte by byte: nothing is logged or
+    /// passed on by line. QEMU ends on Ctrl-A X, and switches to its monitor on Ctrl-A C. The terminal's settings are
+    /// restored when the machine has ended.
     #[must_use]
     pub fn interactive(self) -> Self {
         Self { interactive: true, ..self }
     }
 
-    /// Gives it a display, of which nobody sees anything but a picture in this file (PNG): taken anew every second, so that
-    /// at the end it shows what was there last. QEMU 7.1 or newer.
+    /// Gives it a display that is only visible as a picture in this file (PNG): taken every second, so that at the
+    /// end it shows the last content. Needs QEMU 7.1 or newer.
     #[must_use]
     pub fn picture(self, path: impl AsRef<Path>) -> Self {
         Self { picture: Some(path.as_ref().to_owned()), ..self }
     }
 
-    /// One more virtio-serial port (virtio 1.2, section 5.3), by the name that the guest finds it by. QEMU connects it to
-    /// a Unix socket that somebody listens on at this path; bytes wait on either side until the other one reads.
+    /// Adds a virtio-serial port (virtio 1.2, section 5.3), with the name by which the guest finds it. QEMU connects
+    /// it to a listening Unix socket at this path; bytes wait on either side until the other one reads.
     #[must_use]
     pub fn port(mut self, name: impl Into<String>, socket: impl Into<PathBuf>) -> Self {
         self.ports.push((name.into(), socket.into()));
         self
     }
 
-    /// One more argument for QEMU, as it is.
+    /// Adds an argument for QEMU, unchanged.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.extra.push(argument.into());
         self
     }
 
-    /// Which QEMU runs it, instead of the `qemu-system-x86_64` on `PATH`.
+    /// Sets the QEMU program, instead of the `qemu-system-x86_64` on `PATH`.
     #[must_use]
     pub fn qemu(self, program: impl AsRef<Path>) -> Self {
         Self { qemu: Some(program.as_ref().to_owned()), ..self }
     }
 
-    /// Where everything that it says on its serial port goes, byte by byte.
+    /// Logs all output of its serial port to this file, byte by byte.
     #[must_use]
     pub fn log(self, path: impl AsRef<Path>) -> Self {
         Self { log: Some(path.as_ref().to_owned()), ..self }
     }
 
-    /// It is killed as soon as this is set, as a handler of signals may do.
+    /// Kills it as soon as this is set, for example by a signal handler.
     #[must_use]
     pub fn until(self, flag: Arc<AtomicBool>) -> Self {
         Self { until: flag, ..self }
     }
 
-    /// When it is killed, counted from its start.
+    /// Kills it this long after its start.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }

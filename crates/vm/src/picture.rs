@@ -1,4 +1,4 @@
-//! Pictures of a machine's display, taken over QEMU's monitor protocol (QMP, docs/interop/qmp-spec of QEMU).
+//! Takes pictures of a machine's display over QEMU's monitor protocol (QMP, docs/interop/qmp-spec of QEMU).
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Between two pictures.
+/// The time between two pictures.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Keeps a picture of the display in a file (PNG), anew every second, until the machine ends. The file is always whole: a
-/// picture is taken beside it first. `ended` says that there is no machine any more.
+/// Updates a picture of the display in a file (PNG) every second, until the machine ends. The file is always
+/// complete: a picture is first written beside it. `ended` is set when the machine is gone.
 pub(crate) fn keep(monitor: &Path, picture: &Path, ended: &AtomicBool) -> io::Result<()> {
     let Some(stream) = connect(monitor, ended)? else { return Ok(()) };
     let mut monitor = Monitor { answers: BufReader::new(stream.try_clone()?), questions: stream };
@@ -34,14 +34,14 @@ pub(crate) fn keep(monitor: &Path, picture: &Path, ended: &AtomicBool) -> io::Re
         fs::rename(&next, picture)?;
         thread::sleep(EVERY);
     }
-    // What was begun when the machine ended is no picture.
+    // A picture that was unfinished when the machine ended is removed.
     match fs::remove_file(&next) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Waits until the monitor is there. Nothing if it never was: QEMU has ended, with what is wrong among its messages.
+/// Waits until the monitor is there. `None` if it never was: QEMU has ended, and its messages say why.
 fn connect(monitor: &Path, ended: &AtomicBool) -> io::Result<Option<UnixStream>> {
     while !ended.load(Ordering::Relaxed) {
         match UnixStream::connect(monitor) {
@@ -60,7 +60,7 @@ struct Monitor {
 }
 
 impl Monitor {
-    /// Asks, and waits for the answer; `None` when the machine has ended.
+    /// Sends a command, and waits for the answer; `None` when the machine has ended.
     fn ask(&mut self, question: &Value) -> io::Result<Option<Value>> {
         match self.questions.write_all(format!("{question}\n").as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
@@ -78,7 +78,7 @@ impl Monitor {
                 let text = error.get("desc").and_then(Value::as_str).unwrap_or("it does not say why");
                 return Err(io::Error::other(format!("QEMU refuses: {text}")));
             }
-            // All others are its greeting and events.
+            // All other messages are the greeting and events.
             if let Some(answer) = message.get_mut("return") {
                 return Ok(Some(answer.take()));
             }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
 
-    /// A QEMU that greets, tells of an event, takes so many pictures, and ends.
+    /// A simulated QEMU that sends a greeting and an event, takes this many pictures, and ends.
     fn qemu(socket: &Path, pictures: usize, refuses: bool) -> thread::JoinHandle<()> {
         let listener = UnixListener::bind(socket).expect("a socket");
         thread::spawn(move || {

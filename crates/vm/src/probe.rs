@@ -1,17 +1,18 @@
-//! A guest of one sector that tells whether virtual machines run at all.
+//! A guest of one sector that shows whether virtual machines work at all.
 //!
-//! Its one boot sector goes the way of every kernel: from real mode over page tables, CR0, CR4 and EFER into 64-bit
-//! mode, CPUID, model-specific registers, an SSE instruction. Then it says [`GREETING`] on the serial port and ends QEMU
-//! with [`EXIT_CODE`] (see [`Machine::debug_exit`](crate::Machine::debug_exit)). Where KVM opens but guests die in it,
-//! it does not come that far.
+//! Its boot sector takes the steps of every kernel: from real mode over page tables, CR0, CR4 and EFER into 64-bit
+//! mode, CPUID, model-specific registers, an SSE instruction. Then it writes [`GREETING`] to the serial port and ends
+//! QEMU with [`EXIT_CODE`] (see [`Machine::debug_exit`](crate::Machine::debug_exit)). Where KVM can be opened but
+//! guests die in it, it does not get that far.
 
-/// What the guest says on the first serial port.
+/// The guest's output on the first serial port.
 pub const GREETING: &str = "rocbed: alive";
 
-/// What the guest writes to port 0xf4.
+/// The value that the guest writes to port 0xf4.
 pub const EXIT_CODE: u8 = 0x21;
 
-/// The disk's size: one sector would be enough, but `SeaBIOS` boots no virtio disk of less than one cylinder.
+/// The disk's size in bytes: one sector would be enough, but `SeaBIOS` boots no virtio disk of less than one
+/// cylinder.
 const DISK_SIZE: usize = 1 << 20;
 
 /// The code, loaded at 0x7c00. Assembled from, in AT&T syntax:

@@ -1,4 +1,4 @@
-//! A machine that runs.
+//! A running machine.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -17,44 +17,44 @@ use crate::lines::Lines;
 use crate::terminal::Terminal;
 use crate::{Accelerator, Boot, Firmware, Machine, VmError, accelerator, picture};
 
-/// How long to wait between two looks at whether QEMU has ended.
+/// How often to check whether QEMU has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// How much of what QEMU itself says is kept, in bytes.
+/// How much of QEMU's own messages is kept, in bytes.
 const MESSAGES: usize = 64 * 1024;
 
-/// How a machine ended.
+/// The way a machine ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// QEMU ended with this exit code: 0 after a power-off or reboot.
     Exited(i32),
-    /// QEMU was killed by this signal; 6 (SIGABRT) is an error of its own.
+    /// QEMU was killed by this signal; 6 (SIGABRT) means an error of QEMU itself.
     Signal(i32),
     /// It was killed at its deadline.
     Deadline,
-    /// It was killed because whoever watched it had seen enough, or at [`Machine::until`].
+    /// It was killed because `on_line` returned `Break`, by [`Running::stop`], or by [`Machine::until`].
     Stopped,
-    /// KVM could not run the guest, and QEMU was killed: it would have stayed for ever. Start it again with
+    /// KVM could not run the guest, and QEMU was killed, because it would have stayed for ever. Start it again with
     /// [`Accelerator::Tcg`].
     KvmFailed,
 }
 
-/// How a machine ended, and what QEMU said.
+/// The end of a machine, with QEMU's messages.
 #[derive(Debug, Clone)]
 pub struct Exit {
-    /// How it ended.
+    /// The way it ended.
     pub end: End,
-    /// How long it ran.
+    /// The time that it ran.
     pub elapsed: Duration,
-    /// What QEMU itself said on standard error, not the guest: the first 64 KiB.
+    /// QEMU's own messages on standard error, not the guest's: the first 64 KiB.
     pub messages: String,
-    /// What it ran on.
+    /// The accelerator that it used.
     pub accelerator: Accelerator,
 }
 
 impl Exit {
-    /// What the guest wrote to port 0xf4 (see [`Machine::debug_exit`]). QEMU makes an odd exit code of it, so that 0
-    /// stays for an ordinary power-off.
+    /// The value that the guest wrote to port 0xf4 (see [`Machine::debug_exit`]). QEMU turns it into an odd exit
+    /// code, so that 0 still means an ordinary power-off.
     pub fn debug_code(&self) -> Option<u8> {
         match self.end {
             End::Exited(code) if code & 1 == 1 => u8::try_from(code >> 1).ok(),
@@ -63,7 +63,7 @@ impl Exit {
     }
 }
 
-/// A machine that runs. Dropping it kills it.
+/// A running machine. Dropping it kills it.
 #[derive(Debug)]
 pub struct Running {
     pid: u32,
@@ -72,24 +72,24 @@ pub struct Running {
     watcher: Option<JoinHandle<io::Result<(End, Duration)>>>,
     serial: Option<JoinHandle<io::Result<()>>>,
     messages: Option<JoinHandle<io::Result<String>>>,
-    /// Where pictures of the display go, and who takes them.
+    /// The path for pictures of the display, and the thread that takes them.
     picture: Option<(PathBuf, JoinHandle<io::Result<()>>)>,
     log: PathBuf,
     /// The directory of the monitor's socket.
     _monitor: Option<TempDir>,
-    /// The firmware's variables, which live as long as the machine.
+    /// The copy of the firmware's variables, which is kept as long as the machine.
     _variables: Option<NamedTempFile>,
-    /// As it was before, also after a QEMU that could not put it back.
+    /// Restores the terminal's settings, even after a QEMU that could not.
     _terminal: Option<Terminal>,
 }
 
 impl Machine {
-    /// Starts the machine. `on_line` gets every line of its serial console, on a thread of its own, and ends the machine
-    /// by returning [`ControlFlow::Break`].
+    /// Starts the machine. `on_line` gets every line of its serial console, on a thread of its own, and can end the
+    /// machine by returning [`ControlFlow::Break`].
     ///
     /// # Errors
-    /// [`VmError::MissingQemu`], [`VmError::MissingFirmware`], or where a file cannot be opened. What QEMU itself finds
-    /// wrong is in [`Exit::messages`].
+    /// [`VmError::MissingQemu`], [`VmError::MissingFirmware`], or if a file cannot be opened. Errors that QEMU itself
+    /// reports are in [`Exit::messages`].
     pub fn start(&self, on_line: impl FnMut(&str) -> ControlFlow<()> + Send + 'static) -> Result<Running, VmError> {
         let qemu = match &self.qemu {
             Some(program) => program.clone(),
@@ -99,7 +99,7 @@ impl Machine {
             Boot::Direct { kernel, initrd, .. } => vec![Some(kernel), initrd.as_ref()],
             Boot::Bios | Boot::Uefi | Boot::Network { .. } => Vec::new(),
         };
-        // QEMU says no more than that it could not load something.
+        // QEMU's own message only says that it could not load something.
         for path in direct.into_iter().flatten().chain(self.disks.iter().map(|disk| &disk.path)) {
             File::open(path).map_err(VmError::io("opening", path))?;
         }
@@ -155,12 +155,12 @@ impl Running {
     /// Waits until the machine has ended.
     ///
     /// # Errors
-    /// Where its console could not be read or logged to the end.
+    /// If its console could not be read or logged to the end.
     pub fn wait(mut self) -> Result<Exit, VmError> {
         let (end, elapsed) = join(self.watcher.take(), "waiting for", "qemu-system-x86_64".into())?
             .unwrap_or((End::Stopped, Duration::ZERO));
         join(self.serial.take(), "logging the console to", self.log.clone())?;
-        // Not before all its lines were told: this ends that too.
+        // Only after all its lines were passed on: this ends that too.
         self.stop.store(true, Ordering::Relaxed);
         if let Some((path, thread)) = self.picture.take() {
             join(Some(thread), "taking a picture of the display for", path)?;
@@ -183,13 +183,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(watcher) = self.watcher.take() {
-            // Nobody is left to tell how it went.
+            // There is no caller left for its result.
             drop(watcher.join());
         }
     }
 }
 
-/// A directory for the monitor's socket. Only we may talk to it.
+/// A directory for the monitor's socket. Only this user may access it.
 fn monitor_place() -> Result<TempDir, VmError> {
     let place = tempfile::Builder::new().prefix("rocbed-vm.").tempdir();
     place.map_err(VmError::io("making a directory in", std::env::temp_dir()))
@@ -205,7 +205,7 @@ fn join<T>(
     result.map(Some).map_err(VmError::io(action, path))
 }
 
-/// Waits for QEMU's end, or brings it about.
+/// Waits for QEMU to end, or ends it.
 fn watch(
     mut child: Child,
     deadline: Duration,
@@ -261,7 +261,7 @@ fn read_serial(
             Err(e) => return Err(e),
         };
         let bytes = buffer.get(..count).unwrap_or_default();
-        // A full disk must not stop the reading: QEMU would wait for a reader for ever.
+        // A full disk must not stop the reading: QEMU would block for ever.
         if let Some(file) = &mut log
             && logged.is_ok()
         {

@@ -1,14 +1,15 @@
-//! The terminal of a machine whose console is on it.
+//! Restores the terminal after a machine whose console was on it.
 
 use std::io;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// A terminal's settings, put back when this is dropped: QEMU makes it raw, and a QEMU that is killed leaves it so.
+/// A terminal's settings, restored when this is dropped: QEMU makes the terminal raw, and leaves it so if it is
+/// killed.
 pub(crate) struct Terminal(Termios);
 
 impl Terminal {
-    /// Those of standard input, if that is a terminal.
+    /// Remembers the settings of standard input, if it is a terminal.
     pub(crate) fn remember() -> Option<Self> {
         tcgetattr(io::stdin()).ok().map(Self)
     }
@@ -16,7 +17,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // A terminal that has gone away needs nothing.
+        // A terminal that is gone needs no restoring.
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
     }
 }

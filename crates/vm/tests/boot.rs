@@ -1,4 +1,4 @@
-//! Real machines, run by translation so that they run anywhere.
+//! Tests with real machines, run by TCG so that they work everywhere.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -45,7 +45,7 @@ fn run(machine: &Machine) -> (Exit, Vec<String>) {
     (exit, seen.into_iter().collect())
 }
 
-/// A disk whose boot sector does nothing, for ever.
+/// A disk whose boot sector loops for ever.
 fn idle_disk() -> Vec<u8> {
     let mut disk = probe::disk();
     // hlt; jmp to it
@@ -147,7 +147,7 @@ fn the_probe_answers_and_remembers() {
     let choice = Accelerator::probe(Some(dir.path())).expect(HINT);
     assert!(!choice.reason.is_empty());
     assert_eq!(Accelerator::probe(Some(dir.path())).unwrap().accelerator, choice.accelerator);
-    // What was chosen must run a guest.
+    // The chosen accelerator must run a guest.
     let bed = Bed::new();
     let machine = Machine::new(choice.accelerator).memory_mib(64).debug_exit();
     let (exit, _) = run(&machine.disk(Disk::snapshot(bed.disk(&probe::disk()), Bus::Virtio)));

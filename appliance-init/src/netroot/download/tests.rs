@@ -9,13 +9,13 @@ use std::thread;
 enum Act {
     /// Answers in order, but sends no more than this many bytes of the body.
     Send(usize),
-    /// The same as a server that knows no ranges.
+    /// The same, as a server that does not support ranges.
     Whole(usize),
-    /// Hangs up without a word.
+    /// Closes the connection without an answer.
     HangUp,
     /// Answers with this status.
     Status(u16),
-    /// As `Send`, as another file.
+    /// As `Send`, but with another file.
     Other,
 }
 
@@ -23,7 +23,7 @@ fn content() -> Vec<u8> {
     (0..200_000_u32).map(|number| (number % 251) as u8).collect()
 }
 
-/// Answers one request after the other as it is told, the last act for ever. Tells each request's range.
+/// Answers requests in order, and repeats the last act for ever. Sends each request's range to the receiver.
 fn serve(acts: &'static [Act]) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/root.img", listener.local_addr().unwrap());
@@ -69,7 +69,7 @@ fn answer(mut stream: TcpStream, act: Act, ranges: &Sender<String>) -> io::Resul
     stream.write_all(&body[..most.min(body.len())])
 }
 
-/// Downloads everything; returns it with what was said.
+/// Downloads everything; returns it with the messages.
 fn download(url: &str) -> (Result<Vec<u8>, DownloadError>, String) {
     let options = Options {
         patience: Some(Duration::from_millis(300)),

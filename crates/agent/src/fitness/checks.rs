@@ -1,4 +1,4 @@
-//! What QUALIFY asks for, each as a function of what was found.
+//! The checks of QUALIFY, each a function of the measured value.
 
 use std::io;
 use std::path::Path;
@@ -9,19 +9,19 @@ use super::command::Answer;
 use crate::outbox::Load;
 use appliance::disk_space::DiskSpace;
 
-/// With less room for it, in bytes, the next bundle may not fit.
+/// The free space that the next bundle may need, in bytes.
 const LEAST_FREE: u64 = 32 << 20;
 
-/// So many results that are not delivered are enough.
+/// The largest number of undelivered results.
 const MOST_PARCELS: usize = 100;
 
-/// So many bytes of them are, however large the file system is; of a small one, half.
+/// The largest total size of undelivered results in bytes, on a large file system; on a small one, half of it.
 const MOST_BYTES: u64 = 4 << 30;
 
-/// With less memory, in MiB, a testbed has none.
+/// The least memory for a testbed, in MiB.
 const LEAST_MEMORY: u64 = 256;
 
-/// A result can be written down. `room` is an error where a file could not be.
+/// Checks that a result can be stored. `room` is an error if no file could be written.
 pub(crate) fn data(directory: &Path, room: &io::Result<DiskSpace>) -> Option<Defect> {
     let name = directory.display();
     match room {
@@ -42,7 +42,7 @@ pub(crate) fn data(directory: &Path, room: &io::Result<DiskSpace>) -> Option<Def
     }
 }
 
-/// Results do not pile up. `total` is the size of the file system.
+/// Checks that results do not pile up. `total` is the size of the file system.
 pub(crate) fn outbox(load: &io::Result<Load>, total: u64) -> Option<Defect> {
     match load {
         Err(error) => Some(Defect::new(
@@ -61,7 +61,8 @@ pub(crate) fn outbox(load: &io::Result<Load>, total: u64) -> Option<Defect> {
     }
 }
 
-/// The time is not before the image's own: leases, certificates and Release files would make no sense.
+/// Checks that the clock is not before the image's build time: leases, certificates and Release files would not be
+/// valid.
 pub(crate) fn clock(now: SystemTime, made: &io::Result<SystemTime>) -> Option<Defect> {
     match made {
         Ok(made) if now < *made => Some(Defect::passing(
@@ -76,7 +77,7 @@ pub(crate) fn clock(now: SystemTime, made: &io::Result<SystemTime>) -> Option<De
     }
 }
 
-/// There is memory for a testbed, in MiB.
+/// Checks that there is memory for a testbed, in MiB.
 pub(crate) fn memory(mib: &io::Result<u64>) -> Option<Defect> {
     match mib {
         Ok(mib) if *mib < LEAST_MEMORY => Some(Defect::new(
@@ -88,7 +89,7 @@ pub(crate) fn memory(mib: &io::Result<u64>) -> Option<Defect> {
     }
 }
 
-/// ROCm finds the GPUs that the kernel has. Where it is not installed nothing can be said.
+/// Checks that ROCm finds the GPUs that the kernel has. Passes if ROCm is not installed.
 pub(crate) fn rocminfo(answer: &io::Result<Answer>, usable: usize) -> Option<Defect> {
     let restart = "restart the machine; if it stays so, look for amdgpu in the kernel's log, and at the GPU";
     match answer {
@@ -114,7 +115,7 @@ pub(crate) fn rocminfo(answer: &io::Result<Answer>, usable: usize) -> Option<Def
     }
 }
 
-/// A small kernel on a GPU gives the right result. Where HIP is not installed nothing can be said.
+/// Checks that a small kernel on a GPU gave the right result. Passes if HIP is not installed.
 pub(crate) fn compute(answer: &io::Result<Answer>, gpu: &str) -> Option<Defect> {
     let advice = "switch the machine off and on; if it stays so, look at the GPU's power and cooling";
     match answer {
@@ -133,7 +134,7 @@ pub(crate) fn compute(answer: &io::Result<Answer>, gpu: &str) -> Option<Defect> 
     }
 }
 
-/// How many GPUs rocminfo(1) has listed. The names of their instruction sets begin otherwise.
+/// The number of GPUs that rocminfo(1) has listed. The names of their instruction sets begin otherwise.
 pub(crate) fn agents(output: &str) -> usize {
     let names = output.lines().filter_map(|line| line.trim_start().strip_prefix("Name:"));
     names.filter(|name| name.trim_start().starts_with("gfx")).count()

@@ -1,4 +1,4 @@
-//! [`Limited`]: a program that may hang in the kernel, asked without hanging along.
+//! [`Limited`]: runs a program that may hang in the kernel, without hanging itself.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -14,39 +14,39 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// More of what it says is not read, in bytes.
+/// The most output that is read, in bytes.
 const MOST_OUTPUT: u64 = 1 << 20;
 
-/// A process that was killed and has not ended by then is stuck in the kernel.
+/// A killed process that has not ended after this time counts as stuck in the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What came of asking.
+/// The outcome of running the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// There is no such program.
+    /// The program is not installed.
     Missing,
-    /// It ended.
+    /// The program ended.
     Ended {
-        /// With status 0.
+        /// Whether its exit status was 0.
         success: bool,
-        /// What it said, on standard output and standard error.
+        /// Its standard output and standard error.
         output: String,
     },
-    /// It did not end in time, and was killed.
+    /// The program did not end in time, and was killed.
     Late {
-        /// It could not be.
+        /// Whether it could not be killed.
         stuck: bool,
     },
 }
 
-/// A program with a limit to its time.
+/// A program with a time limit.
 #[derive(Debug)]
 pub(crate) struct Limited {
     program: PathBuf,
     arguments: Vec<OsString>,
-    /// Variables of its environment besides ours.
+    /// Environment variables in addition to ours.
     environment: Vec<(&'static str, String)>,
     limit: Duration,
     stop: Arc<AtomicBool>,
@@ -54,27 +54,28 @@ pub(crate) struct Limited {
 }
 
 impl Limited {
-    /// It is killed after `limit`, and once `stop` is set.
+    /// Prepares a program that is killed after `limit`, and once `stop` is set.
     pub(crate) fn new(program: impl Into<PathBuf>, limit: Duration, stop: Arc<AtomicBool>) -> Self {
         Self { program: program.into(), arguments: Vec::new(), environment: Vec::new(), limit, stop, stuck: None }
     }
 
-    /// With these arguments.
+    /// Sets the arguments.
     pub(crate) fn arguments(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         self.arguments = arguments.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Sets a variable for the next times, or removes it.
+    /// Sets or removes an environment variable for later runs.
     pub(crate) fn set(&mut self, name: &'static str, value: Option<String>) {
         self.environment.retain(|(known, _)| *known != name);
         self.environment.extend(value.map(|value| (name, value)));
     }
 
-    /// Runs it. One that could not be killed is waited for, instead of starting another that would join it.
+    /// Runs the program. While an earlier run could not be killed, waits for it instead of starting another that
+    /// would hang as well.
     ///
     /// # Errors
-    /// If it cannot be started for another reason than that it is not there; `Interrupted` once `stop` is set.
+    /// If it cannot be started although it is installed; `Interrupted` once `stop` is set.
     pub(crate) fn ask(&mut self) -> io::Result<Answer> {
         if let Some(mut child) = self.stuck.take()
             && child.try_wait()?.is_none()
@@ -89,7 +90,7 @@ impl Limited {
         if let Some(success) = wait(&mut child, self.limit, &self.stop)? {
             return Ok(Answer::Ended { success, output: output.recv_timeout(PATIENCE).unwrap_or_default() });
         }
-        // Its children too. It has not been waited for yet, so that the number is still its own.
+        // Kills its children too. It has not been waited for yet, so the process id is still its own.
         if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
             && let Err(error) = kill_process_group(group, Signal::KILL)
             && error != Errno::SRCH
@@ -112,21 +113,21 @@ impl Limited {
         command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
         let child = command.spawn()?;
-        // Ours, without which the other end would never see an end.
+        // Closes our write end, without which the reader would never see the end.
         drop(command);
         let (sender, output) = mpsc::channel();
         thread::Builder::new().name("command".into()).spawn(move || {
             let mut bytes = Vec::new();
-            // What came before an error is as good as without one.
+            // Output from before an error is used as well.
             drop(reader.take(MOST_OUTPUT).read_to_end(&mut bytes));
-            // Nobody waits any more if it was late.
+            // If the program was late there is no receiver any more.
             drop(sender.send(String::from_utf8_lossy(&bytes).into_owned()));
         })?;
         Ok((child, output))
     }
 }
 
-/// Whether it ended with status 0; `None` if it did not end by then.
+/// Whether it ended with status 0; `None` if it did not end within `limit`.
 fn wait(child: &mut Child, limit: Duration, stop: &AtomicBool) -> io::Result<Option<bool>> {
     let began = Instant::now();
     loop {

@@ -1,5 +1,5 @@
-//! [`Compute`]: a small kernel is run on a GPU, and its result compared. rocminfo(1) alone misses GPUs that hang once work
-//! is given to them.
+//! [`Compute`]: runs a small kernel on a GPU and checks its result. rocminfo(1) alone misses GPUs that hang once they
+//! get work.
 
 use std::fs;
 use std::io;
@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use super::command::{Answer, Limited};
 
-/// A GPU that works answers within a second or two.
+/// Time limit for the kernel; a working GPU answers within a second or two.
 const RUN: Duration = Duration::from_secs(30);
-/// The compiler may have to be read over the network.
+/// Time limit for the compiler, which may have to be read over the network.
 const COMPILE: Duration = Duration::from_secs(300);
 
 /// Adds two vectors; its exit status says whether the sum is right.
 const SOURCE: &str = include_str!("vector_add.hip");
 
-/// The program that is run, compiled when it is first needed: for the GPUs that are there.
+/// The test program, compiled on first use for the GPUs that are there.
 #[derive(Debug)]
 pub(crate) struct Compute {
     directory: PathBuf,
@@ -31,12 +31,12 @@ pub(crate) struct Compute {
 enum State {
     New,
     Ready,
-    /// There is no compiler, or it could not do it: then nothing can be said.
+    /// There is no compiler, or it failed: the GPUs cannot be checked.
     Impossible,
 }
 
 impl Compute {
-    /// With the program in this directory, in memory. `compiler` is hipcc(1).
+    /// Keeps the program in this directory, in memory. `compiler` is hipcc(1).
     pub(crate) fn new(directory: &Path, compiler: &str, stop: Arc<AtomicBool>) -> Self {
         let (source, program) = (directory.join("vector_add.hip"), directory.join("vector_add"));
         let arguments = ["-O1".into(), "--offload-arch=native".into(), "-o".into(), program.clone(), source];
@@ -48,10 +48,10 @@ impl Compute {
         }
     }
 
-    /// Runs it on the GPU with this index in ROCm's order.
+    /// Runs the program on the GPU with this index in ROCm's order.
     ///
     /// # Errors
-    /// If it cannot be written or started.
+    /// If the program cannot be written or started.
     pub(crate) fn ask(&mut self, index: usize) -> io::Result<Answer> {
         if self.state == State::New {
             fs::create_dir_all(&self.directory)?;

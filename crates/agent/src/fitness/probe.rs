@@ -1,4 +1,4 @@
-//! [`Probe`]: what QUALIFY and CHECK look at, small enough that a double can stand in for a machine.
+//! [`Probe`]: what QUALIFY and CHECK measure, small enough for a test double to stand in for a machine.
 
 use std::fs;
 use std::io;
@@ -15,42 +15,42 @@ use crate::outbox::{self, Load};
 use appliance::disk_space::DiskSpace;
 use appliance::memory;
 
-/// A GPU that works answers within a second or two.
+/// Time limit for rocminfo(1); with working GPUs it answers within a second or two.
 const ROCMINFO: Duration = Duration::from_secs(60);
 
-/// Where the program is made that runs a kernel on a GPU.
+/// Directory for the program that runs a kernel on a GPU.
 const COMPUTE: &str = "/run/rocbed/gpu-check";
 
-/// Written and removed again; one that a power cut left is only written over.
+/// A file that is written and removed again; one left by a power cut is overwritten.
 const FILE: &str = "fitness-test";
 
-/// Looks at a machine.
+/// Measures the state of a machine.
 pub trait Probe {
     /// The data directory.
     fn data(&self) -> &Path;
 
-    /// Writes a file to the data directory, and asks for the room in it.
+    /// Writes a file to the data directory, and returns the disk space there.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     fn room(&mut self) -> io::Result<DiskSpace>;
 
-    /// How much waits to be delivered.
+    /// The number and size of undelivered results.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the outbox cannot be read.
     fn outbox(&mut self) -> io::Result<Load>;
 
-    /// The time.
+    /// The current time.
     fn now(&mut self) -> SystemTime;
 
-    /// When the image was made: the time of dpkg's status file.
+    /// The time when the image was built: that of dpkg's status file.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no such file.
     fn image_made(&mut self) -> io::Result<SystemTime>;
 
-    /// The memory, in MiB.
+    /// The machine's memory, in MiB.
     ///
     /// # Errors
     /// If /proc cannot be read.
@@ -59,20 +59,20 @@ pub trait Probe {
     /// The GPUs that are there now; never simulated ones.
     fn gpus(&mut self) -> Inventory;
 
-    /// What is wrong with a GPU on the bus that KFD still has: it does not answer, has no link, or sleeps for good.
+    /// The defect of a GPU that KFD still has: it does not answer on the bus, has no link, or sleeps for good.
     fn defect(&mut self, gpu: &Gpu) -> Option<String>;
 
-    /// What rocminfo(1) says, within a limit of time. `only` are the GPUs that it sees, by their numbers in ROCm's order; all
-    /// without it.
+    /// Runs rocminfo(1) with a time limit. `only` restricts it to these GPUs, by their indexes in ROCm's order;
+    /// `None` means all.
     ///
     /// # Errors
-    /// If it cannot be started for another reason than that it is not installed.
+    /// If it is installed but cannot be started.
     fn rocminfo(&mut self, only: Option<&[usize]>) -> io::Result<Answer>;
 
-    /// What comes of a small kernel on the GPU of this number, within a limit of time.
+    /// Runs a small kernel on the GPU with this index, with a time limit.
     ///
     /// # Errors
-    /// If it cannot be started for another reason than that HIP is not installed.
+    /// If HIP is installed but the program cannot be started.
     fn compute(&mut self, index: usize) -> io::Result<Answer>;
 }
 
@@ -86,7 +86,7 @@ pub struct ThisMachine {
 }
 
 impl ThisMachine {
-    /// With this data directory, and the image mounted there. Programs are ended once `stop` is set.
+    /// Uses this data directory and the mount point of the image. Programs are ended once `stop` is set.
     pub fn new(data: &Path, image: &Path, stop: Arc<AtomicBool>) -> Self {
         let rocminfo = Limited::new("rocminfo", ROCMINFO, Arc::clone(&stop));
         let compute = Compute::new(Path::new(COMPUTE), "hipcc", stop);

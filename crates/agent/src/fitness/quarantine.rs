@@ -1,40 +1,41 @@
-//! GPUs that get no jobs: those with too many faults, those that are lost, and those that somebody names.
+//! GPUs that get no jobs: those with too many faults, those that are lost, and those named in the settings or by a
+//! person.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use gpu::{FaultKind, Gpu, Inventory, Reason, ReasonKind, UnusableGpu};
 use serde::{Deserialize, Serialize};
 
-/// A GPU with so many faults in a row, each in another job, gets no more jobs.
+/// A GPU with this many faults in a row, each in another job, gets no more jobs.
 pub(crate) const MOST_FAULTS: u32 = 3;
 
-/// What is remembered of GPUs that had faults, by what tells them from others.
+/// The faults of GPUs, by each GPU's unique id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Quarantine(BTreeMap<String, Remembered>);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered {
-    /// Where it was.
+    /// The GPU's id, that is, its slot at the time.
     id: String,
-    /// Jobs in which it had a fault that was not the test's own doing.
+    /// Number of jobs in which it had a fault that was not the test's own doing.
     faults: u32,
-    /// How many of them were the latest ones, without a job between them that ended well.
+    /// How many of them were the latest ones, with no successful job in between.
     in_row: u32,
     #[serde(default)]
     kinds: BTreeSet<FaultKind>,
-    /// Why it gets no jobs, if it gets none.
+    /// The reason why it gets no jobs, if it gets none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     left_out: Option<String>,
 }
 
-/// A chip keeps its number in another slot; partitions of one share it.
+/// A chip keeps its unique id in another slot; partitions of one chip share it.
 fn key(gpu: &Gpu) -> &str {
     gpu.unique_id.as_deref().filter(|_| gpu.partition.is_none()).unwrap_or(&gpu.id)
 }
 
 impl Quarantine {
-    /// A GPU had faults in a job. Returns in how many in a row now.
+    /// Records faults of a GPU in one job. Returns the number of such jobs in a row.
     pub(crate) fn fault(&mut self, gpu: &Gpu, kinds: &BTreeSet<FaultKind>) -> u32 {
         let remembered = self.0.entry(key(gpu).to_owned()).or_default();
         remembered.id.clone_from(&gpu.id);
@@ -44,21 +45,22 @@ impl Quarantine {
         remembered.in_row
     }
 
-    /// A job with it ended well.
+    /// Records a job with this GPU that ended well.
     pub(crate) fn well(&mut self, gpu: &Gpu) {
         if let Some(remembered) = self.0.get_mut(key(gpu)) {
             remembered.in_row = 0;
         }
     }
 
-    /// It gets no more jobs.
+    /// Gives the GPU no more jobs, for this reason.
     pub(crate) fn leave_out(&mut self, gpu: &Gpu, why: String) {
         let remembered = self.0.entry(key(gpu).to_owned()).or_default();
         remembered.id.clone_from(&gpu.id);
         remembered.left_out = Some(why);
     }
 
-    /// Forgets those with these ids or unique ids, all if none is named. Returns the ids of those that were left out.
+    /// Forgets the GPUs with these ids or unique ids, all if the list is empty. Returns the ids of those that got no
+    /// jobs.
     pub(crate) fn retry(&mut self, named: &[String]) -> Vec<String> {
         let mut back = Vec::new();
         self.0.retain(|key, remembered| {
@@ -71,7 +73,7 @@ impl Quarantine {
         back
     }
 
-    /// Takes GPUs out of an inventory that get no jobs: they are among the unusable ones then, with the reason.
+    /// Moves GPUs that get no jobs to the inventory's unusable ones, with the reason.
     pub(crate) fn apply(&self, inventory: &mut Inventory, by_hand: &[String], missing: &BTreeSet<String>) {
         let (mut left_out, mut kept) = (Vec::new(), Vec::new());
         for gpu in std::mem::take(&mut inventory.gpus) {
@@ -102,7 +104,7 @@ impl Quarantine {
     }
 }
 
-/// That a GPU gets no jobs, and why.
+/// The reason in the inventory for a GPU that gets no jobs.
 fn quarantined(gpu: &Gpu, why: &str) -> Reason {
     Reason::new(
         ReasonKind::Quarantined,
@@ -121,7 +123,7 @@ impl Remembered {
 }
 
 impl Quarantine {
-    /// Why a GPU with its faults gets no more jobs.
+    /// Explains why a GPU with its faults gets no more jobs.
     pub(crate) fn explain(&self, gpu: &Gpu) -> String {
         self.0.get(key(gpu)).map(Remembered::explain).unwrap_or_default()
     }

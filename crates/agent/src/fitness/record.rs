@@ -1,4 +1,4 @@
-//! [`Record`]: why the machine was restarted, written down, so that it does not do so for ever.
+//! [`Record`]: the reasons for restarts, kept on disk, so that the machine does not restart for ever.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,11 +12,11 @@ use super::quarantine::Quarantine;
 /// The file's name in the data directory.
 pub(crate) const FILE: &str = "fitness.json";
 
-/// Why a machine restarts itself after a job.
+/// The reason why a machine restarts itself after a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Reason {
-    /// The kernel told of a fault of a GPU that a job had.
+    /// The kernel reported a fault of a GPU that a job had.
     GpuFault,
     /// A test's process could not be killed.
     Stuck,
@@ -26,13 +26,13 @@ pub(crate) enum Reason {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Contents {
-    /// Ids of GPUs that were there before the last restart, and were gone.
+    /// Ids of GPUs that had gone missing before the last restart.
     #[serde(default)]
     missing: BTreeSet<String>,
-    /// Why the machine restarted itself.
+    /// The reason for the last restart.
     #[serde(default)]
     reason: Option<Reason>,
-    /// How many times in a row it did so.
+    /// The number of restarts in a row for it.
     #[serde(default)]
     times: u32,
     /// GPUs that had faults.
@@ -40,25 +40,25 @@ struct Contents {
     gpus: Quarantine,
 }
 
-/// What is written down. A change is in it even where it could not be written.
+/// The record. In memory it has every change, even one that could not be written to disk.
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
     contents: Contents,
-    /// The file is not as the contents.
+    /// Whether the file differs from the contents.
     unwritten: bool,
 }
 
 impl Record {
-    /// None, in this data directory.
+    /// An empty record in this data directory.
     pub fn empty(data: &Path) -> Self {
         Self { path: data.join(FILE), contents: Contents::default(), unwritten: false }
     }
 
-    /// Reads what is there. A file that makes no sense is as none: it says nothing that could be used.
+    /// Reads the record. A file that cannot be parsed counts as missing, because it has nothing that could be used.
     ///
     /// # Errors
-    /// If a file is there and cannot be read.
+    /// If the file exists and cannot be read.
     pub fn open(data: &Path) -> io::Result<Self> {
         let empty = Self::empty(data);
         match fs::read(&empty.path) {
@@ -68,31 +68,31 @@ impl Record {
         }
     }
 
-    /// GPUs that have not come back.
+    /// Ids of GPUs that have not come back.
     pub(crate) fn missing(&self) -> &BTreeSet<String> {
         &self.contents.missing
     }
 
-    /// How many times in a row the machine was restarted for this reason.
+    /// The number of restarts in a row for this reason.
     pub(crate) fn times(&self, reason: Reason) -> u32 {
         if self.contents.reason == Some(reason) { self.contents.times } else { 0 }
     }
 
-    /// These GPUs are missing.
+    /// Records that these GPUs are missing.
     ///
     /// # Errors
-    /// If it cannot be written; so for the others.
+    /// If the record cannot be written; the same holds for the other methods.
     pub(crate) fn set_missing(&mut self, missing: BTreeSet<String>) -> io::Result<()> {
         self.change(|contents| contents.missing = missing)
     }
 
-    /// The machine is about to be restarted.
+    /// Records that the machine is about to be restarted.
     pub(crate) fn restart(&mut self, reason: Reason) -> io::Result<()> {
         let times = self.times(reason).saturating_add(1);
         self.change(|contents| (contents.reason, contents.times) = (Some(reason), times))
     }
 
-    /// A job ended well: the row is broken.
+    /// Records that a job ended well, which resets the count of restarts.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
         self.change(|contents| (contents.reason, contents.times) = (None, 0))
     }
@@ -102,7 +102,7 @@ impl Record {
         &self.contents.gpus
     }
 
-    /// Changes what is known of them.
+    /// Changes the faults of GPUs.
     ///
     /// # Errors
     /// As [`Self::set_missing`].
@@ -112,7 +112,7 @@ impl Record {
         (result, self.change(|contents| contents.gpus = gpus))
     }
 
-    /// Takes out of an inventory what gets no jobs: GPUs with too many faults, and those that are named.
+    /// Takes GPUs out of an inventory that get no jobs: those with too many faults, and those in `by_hand`.
     pub fn leave_out(&self, inventory: &mut Inventory, by_hand: &[String]) {
         self.contents.gpus.apply(inventory, by_hand, &self.contents.missing);
     }

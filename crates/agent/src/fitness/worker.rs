@@ -1,4 +1,4 @@
-//! [`Worker`]: the fitness of a machine that is looked after by nobody else.
+//! [`Worker`]: the fitness of a machine that has to look after itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,14 +14,14 @@ use super::record::{FILE, Reason, Record};
 use super::{Defect, Ended, Fitness, checks};
 use crate::pace::{Pace, Pauses};
 
-/// A machine that was restarted so often in a row for one reason is not restarted for it again.
+/// The most restarts in a row for one reason.
 pub(crate) const MOST_RESTARTS: u32 = 2;
 
-/// Pauses between looks at a machine that is not fit. The clock may be set a moment after the start.
+/// Pauses between checks of an unfit machine. The clock may be set a moment after the start.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(180);
 
-/// Looks at a machine, and remembers over restarts what was wrong with it.
+/// Checks a machine, and remembers its defects over restarts.
 #[derive(Debug)]
 pub struct Worker<P> {
     probe: P,
@@ -30,24 +30,24 @@ pub struct Worker<P> {
     gpus: Option<BTreeSet<String>>,
     /// The same GPUs, simulated or not.
     known: Vec<Gpu>,
-    /// ROCm has found them all since the start, and since the last job.
+    /// Whether ROCm has found all of them since the start, and since the last job.
     proven: bool,
-    /// A GPU was left out, which takes a restart.
+    /// The reason for a restart that is needed because a GPU was left out.
     restart: Option<String>,
-    /// Restarts do not help.
+    /// The defect that restarts do not fix.
     given_up: Option<Defect>,
     pauses: Pauses,
 }
 
 impl<P: Probe> Worker<P> {
-    /// A machine with these GPUs, and what is written down of it.
+    /// A machine with these GPUs and this record.
     pub fn new(probe: P, record: Record, inventory: &Inventory) -> Self {
         let gpus = (!inventory.simulated).then(|| ids(inventory));
         let known = inventory.gpus.clone();
         Self { probe, record, gpus, known, proven: false, restart: None, given_up: None, pauses: pauses() }
     }
 
-    /// GPUs that were gone before the restart, and still are.
+    /// Checks for GPUs that were gone before the restart, and still are.
     fn missing(&mut self) -> Option<Defect> {
         self.gpus.as_ref()?;
         let missing = self.record.missing();
@@ -61,14 +61,14 @@ impl<P: Probe> Worker<P> {
             "switch the machine off and on, see that the GPU sits well and has power; if you took it out, remove {}",
             self.probe.data().join(FILE).display()
         );
-        // The others work without it, and it is named among those that cannot be used.
+        // The others work without it, and it is listed among the unusable ones.
         let is_missing = !still.is_empty() && self.known.is_empty();
-        // What is not written is found out again after the next start.
+        // If this cannot be written, it is found again after the next start.
         drop(self.record.set_missing(still));
         is_missing.then(|| Defect::new(what, advice))
     }
 
-    /// ROCm is asked at the start, after each job, and whenever the machine was not fit.
+    /// Asks ROCm: at the start, after each job, and whenever the machine was not fit.
     fn unproven(&mut self) -> Option<Defect> {
         let usable = self.gpus.as_ref().map_or(0, BTreeSet::len);
         if self.proven || usable == 0 {
@@ -90,7 +90,7 @@ impl<P: Probe> Worker<P> {
         defect
     }
 
-    /// The one GPU of several without which rocminfo works.
+    /// Finds the one GPU of several without which rocminfo works.
     fn culprit(&mut self) -> Option<Gpu> {
         let all = self.probe.gpus().gpus;
         if all.len() < 2 {
@@ -103,7 +103,7 @@ impl<P: Probe> Worker<P> {
         })
     }
 
-    /// Each GPU runs a small kernel. One of several that does not is left out.
+    /// Runs a small kernel on each GPU. One of several where that fails is left out.
     fn computes(&mut self) -> Option<Defect> {
         let all = self.probe.gpus().gpus;
         for (index, gpu) in all.iter().enumerate().filter(|(_, gpu)| self.known.iter().any(|known| known.id == gpu.id))
@@ -117,7 +117,7 @@ impl<P: Probe> Worker<P> {
         None
     }
 
-    /// A GPU gets no more jobs, from the next start on.
+    /// Gives a GPU no more jobs, from the next start on.
     fn leave_out(&mut self, gpu: &Gpu, why: &str) {
         let ((), written) = self.record.change_gpus(|gpus| gpus.leave_out(gpu, why.to_owned()));
         // If it cannot be written, a restart would change nothing.
@@ -126,7 +126,7 @@ impl<P: Probe> Worker<P> {
         }
     }
 
-    /// GPUs that had faults in a job: each is charged with its own. Returns why the machine is restarted.
+    /// Records the faults of GPUs in a job, each with its own. Returns the reason for a restart, if there is one.
     fn charge(&mut self, faulty: &BTreeMap<String, BTreeSet<FaultKind>>) -> Option<String> {
         let guilty: Vec<Gpu> = self.known.iter().filter(|gpu| faulty.contains_key(&gpu.id)).cloned().collect();
         let several = self.known.len() > guilty.len();
@@ -149,7 +149,7 @@ impl<P: Probe> Worker<P> {
             let why = if why.is_empty() { "the kernel told of a fault of the GPU while a job ran".into() } else { why };
             return self.restart(Reason::GpuFault, why, written);
         }
-        // The GPU's own count sees to it that this ends.
+        // The count of the GPU's faults limits the number of restarts.
         match written {
             Ok(()) => Some(why),
             Err(error) => {
@@ -158,7 +158,7 @@ impl<P: Probe> Worker<P> {
         }
     }
 
-    /// GPUs that KFD has and that do not answer: as good as gone.
+    /// GPUs that KFD has and that do not answer: they count as gone.
     fn dead(&mut self) -> BTreeMap<String, String> {
         if self.gpus.is_none() {
             return BTreeMap::new();
@@ -167,7 +167,7 @@ impl<P: Probe> Worker<P> {
         known.iter().filter_map(|gpu| Some((gpu.id.clone(), probe.defect(gpu)?))).collect()
     }
 
-    /// The ids of GPUs that jobs had and that are not there any more, and why as far as that is known.
+    /// The ids of GPUs that jobs had and that are gone, and the reason as far as it is known.
     fn gone(&mut self) -> (BTreeSet<String>, String) {
         let Some(gpus) = self.gpus.as_ref().filter(|gpus| !gpus.is_empty()) else { return Default::default() };
         let now = self.probe.gpus();
@@ -238,18 +238,18 @@ impl<P: Probe> Fitness for Worker<P> {
             return self.restart(Reason::Stuck, why.into(), Ok(()));
         }
         match verdict {
-            // Restarted to be sure, but not counted: a library that is broken in one place makes all its users' tests
-            // fault, on a machine that works.
+            // Restarts to be sure, but does not count it: one broken library makes the tests of all its users fault
+            // on a machine that works.
             Some(Verdict::GpuFault) if contained => Some("a test made the GPU fault".into()),
             Some(Verdict::GpuFault) => self.charge(&faulty),
             Some(Verdict::Pass | Verdict::Fail) => {
-                // If it cannot be written, the machine only gives up earlier.
+                // If this cannot be written, the machine only gives up earlier.
                 drop(self.record.settle());
                 let well: Vec<Gpu> = self.known.iter().filter(|gpu| gpus.contains(&gpu.id)).cloned().collect();
                 drop(self.record.change_gpus(|known| well.iter().for_each(|gpu| known.well(gpu))).1);
                 None
             }
-            // Nothing can be said: perhaps no test ran at all.
+            // No conclusion is possible: perhaps no test ran at all.
             _ => None,
         }
     }
@@ -279,7 +279,7 @@ fn ids(inventory: &Inventory) -> BTreeSet<String> {
     inventory.gpus.iter().filter(|gpu| !gpu.simulated).map(|gpu| gpu.id.clone()).collect()
 }
 
-/// Whether an id is of the GPU there, or of a partition of it.
+/// Whether an id is that of the GPU at this address, or of a partition of it.
 fn is_at(id: &str, address: gpu::PciAddress) -> bool {
     id.split('/').next() == Some(&*address.to_string())
 }

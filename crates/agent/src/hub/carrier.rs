@@ -1,4 +1,4 @@
-//! Delivers results to the hub: upload, which goes on where it was cut, then the lease is completed.
+//! Delivers results to the hub: uploads the bundle, resuming where it was cut, then completes the lease.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::link::Link;
 use crate::outbox::Parcel;
 use crate::post::{Carried, Carrier};
 
-/// Within one try an upload is taken up again so often where the network cuts it.
+/// How often an upload that the network cuts is resumed within one try.
 const CUTS: u32 = 4;
 
 pub(crate) struct ToHub {
@@ -30,8 +30,8 @@ impl Carrier for ToHub {
             Ok(()) => Carried::Kept,
             Err(error) if error.is_unwanted() => Carried::Unwanted(error.to_string()),
             Err(error) if is_final(&error) => {
-                // Nobody will ever have this result. Another machine may make one that the hub takes; this one would
-                // make the same again.
+                // The hub will never take this result. Another machine may make one that it takes; this machine would
+                // make the same one again.
                 let (reason, message) = (GiveBackReason::CannotRun, format!("its result is not taken: {error}"));
                 let request = GiveBack { reason, message };
                 match self.link.brief(|client| client.give_back(lease, &request)) {
@@ -58,17 +58,17 @@ impl ToHub {
     }
 }
 
-/// Whether the same result will never be taken.
+/// Whether the hub will never take the same result.
 fn is_final(error: &ClientError) -> bool {
     use ProblemCode::{BadRequest, BundleInvalid, Invalid, TooLarge, WrongJob, WrongMachine};
     match error {
-        // It cannot be read, or is not what was put there.
+        // The file cannot be read, or is not the one that was stored.
         ClientError::File { .. } | ClientError::Changed(_) => true,
         _ => matches!(error.code(), Some(TooLarge | BundleInvalid | WrongJob | WrongMachine | Invalid | BadRequest)),
     }
 }
 
-/// For one line on a screen.
+/// Shortens an error to one line for a screen.
 fn in_short(error: &ClientError) -> String {
     match error {
         ClientError::Unreachable { .. } => "the hub does not answer".into(),

@@ -1,4 +1,4 @@
-//! [`Keeper`]: heartbeats, in a thread of their own: whatever the test does, and however long an upload takes.
+//! [`Keeper`]: the heartbeat thread. It is independent of running tests and long uploads.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,15 +12,15 @@ use super::link::Link;
 use crate::interrupt::Interrupt;
 use crate::pace::{Pace, Pauses};
 
-/// After a new phase the next heartbeat comes earlier than it would, but not at once: phases come in bursts.
+/// After a new phase the next heartbeat is sent earlier, after this delay: phases come in bursts.
 const NEWS: Duration = Duration::from_secs(2);
 
-/// A lease that is kept.
+/// A lease that is kept alive.
 struct Held {
     phase: String,
-    /// Ends the job; none if there is only a result to deliver.
+    /// Ends the job; `None` if only a result is left to deliver.
     interrupt: Option<Interrupt>,
-    /// A third of the lease's time.
+    /// The heartbeat interval: a third of the lease's time.
     every: Duration,
     due: Instant,
     pauses: Pauses,
@@ -29,19 +29,19 @@ struct Held {
 #[derive(Default)]
 struct State {
     leases: BTreeMap<String, Held>,
-    /// What is still to be said about the machine, and when.
+    /// The report about the machine that is still to be sent, and when.
     health: Option<(WorkerReport, Instant)>,
     over: bool,
 }
 
-/// The thread and what it shares.
+/// The heartbeat thread and the state it shares.
 #[derive(Clone)]
 pub(crate) struct Keeper {
     shared: Arc<(Mutex<State>, Condvar)>,
     pace: Pace,
 }
 
-/// What is due.
+/// The request that is due.
 enum Due {
     Beat { lease: String, phase: String },
     Health(WorkerReport),
@@ -59,7 +59,7 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Keeps a lease from now on; the first heartbeat comes at once.
+    /// Keeps a lease alive from now on; the first heartbeat is sent at once.
     pub(crate) fn hold(&self, lease: &str, phase: &str, interrupt: Option<Interrupt>, lease_time: Duration) {
         let every = (lease_time / 3).max(Duration::from_millis(10));
         let pauses = Pauses::new(&self.pace);
@@ -67,7 +67,7 @@ impl Keeper {
         self.with(|state| drop(state.leases.insert(lease.to_owned(), held)));
     }
 
-    /// The job is at something else.
+    /// Sets the job's new phase.
     pub(crate) fn phase(&self, lease: &str, phase: &str) {
         self.with(|state| {
             if let Some(held) = state.leases.get_mut(lease) {
@@ -77,7 +77,7 @@ impl Keeper {
         });
     }
 
-    /// There is only the result to deliver: nothing is to be interrupted any more.
+    /// Marks that only the result is left to deliver: nothing is to be interrupted any more.
     pub(crate) fn delivering(&self, lease: &str) {
         self.phase(lease, "delivering the result");
         self.with(|state| {
@@ -87,18 +87,18 @@ impl Keeper {
         });
     }
 
-    /// Lets a lease go.
+    /// Stops keeping a lease alive.
     pub(crate) fn release(&self, lease: &str) {
         self.with(|state| drop(state.leases.remove(lease)));
     }
 
-    /// Says how the machine is, until the hub has heard it or it is otherwise.
+    /// Reports the machine's health, until the hub has received it or it has changed.
     pub(crate) fn say(&self, health: Health, message: &str) {
         let report = WorkerReport { health, message: message.to_owned() };
         self.with(|state| state.health = Some((report, Instant::now())));
     }
 
-    /// Whether all was said about the machine.
+    /// Whether the hub has received all reports about the machine.
     pub(crate) fn is_heard(&self) -> bool {
         self.with(|state| state.health.is_none())
     }
@@ -115,7 +115,7 @@ impl Keeper {
         result
     }
 
-    /// Waits until something is due; `None` is the end.
+    /// Waits until a request is due; `None` means the end.
     fn wait(&self) -> Option<Due> {
         let mut state = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -147,7 +147,7 @@ impl Keeper {
                 let again = outcome.is_err_and(|error| error.is_passing());
                 self.with(|state| match &mut state.health {
                     Some((now, due)) if *now == report && again => *due = Instant::now() + self.pace.longest_pause,
-                    // What was refused would be refused again.
+                    // The hub would refuse it again.
                     Some((now, _)) if *now == report => state.health = None,
                     _ => {}
                 });

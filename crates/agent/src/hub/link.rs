@@ -1,4 +1,5 @@
-//! [`Link`]: the way to the hub. Knows who we are there, and tells whether the hub answers.
+//! [`Link`]: the connection to the hub. It holds this worker's identity and token, and reports whether the hub
+//! answers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,7 @@ use appliance::settings::Secret;
 /// The file in the data directory with the tokens that hubs have given us.
 const TOKENS: &str = "tokens.json";
 
-/// What a hub has given us.
+/// The worker id and token that a hub has given us.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Ticket {
     worker: String,
@@ -27,24 +28,24 @@ struct Ticket {
 #[derive(Debug, Default)]
 struct State {
     ticket: Option<Ticket>,
-    /// What we say of ourselves, once we have.
+    /// Our registration data, once it is known.
     identity: Option<Register>,
-    /// What people call us there.
+    /// Our name at the hub.
     name: Option<String>,
     said: Option<(String, bool)>,
 }
 
-/// The way to the hub, shared by all threads.
+/// The connection to the hub, shared by all threads.
 pub(crate) struct Link {
-    /// For what may take long.
+    /// The client for requests that may take long.
     patient: Client,
-    /// For what is small.
+    /// The client for small requests.
     brief: Client,
     join: Option<Secret>,
     data: PathBuf,
     tell: Tell,
     state: Mutex<State>,
-    /// Held by whoever registers.
+    /// Held by the thread that registers.
     registering: Mutex<()>,
 }
 
@@ -80,10 +81,10 @@ impl Link {
         self.state().identity.as_ref().map(|identity| identity.id.clone())
     }
 
-    /// From now on we are this.
+    /// Sets our registration data.
     pub(crate) fn introduce(&self, identity: Register) {
         let mut state = self.state();
-        // A ticket of another machine, which had this stick before, is not ours.
+        // A token of another machine that had this stick before is not ours.
         state.ticket = state.ticket.take().filter(|ticket| ticket.worker == identity.id);
         state.identity = Some(identity);
     }
@@ -118,7 +119,7 @@ impl Link {
         let kept = serde_json::to_vec(&tickets).map_err(Into::into);
         let kept = kept.and_then(|json| durable::replace(&self.data.join(TOKENS), &json, durable::Readers::Owner));
         if let Err(error) = kept {
-            // The join token will do again after the next start.
+            // After the next start the join token can be used again.
             let what = format!("keeping the hub's token in {}: {error}", self.data.display());
             (self.tell)(&Report::Problem { what, advice: "make room on the data partition".into() });
         }
@@ -129,7 +130,7 @@ impl Link {
         Ok(registered)
     }
 
-    /// Makes a call that may take long, once. A hub that does not know us any more is told again who we are.
+    /// Makes a call that may take long, once. Registers again if the hub does not know us any more.
     pub(crate) fn call<T>(&self, call: impl Fn(&Client) -> Result<T, ClientError>) -> Result<T, ClientError> {
         self.make(&self.patient, &call)
     }
@@ -160,7 +161,7 @@ impl Link {
         self.note(call(&with(token().as_ref())))
     }
 
-    /// Tells how the hub is, if that is news.
+    /// Reports the state of the hub, if it has changed.
     fn note<T>(&self, outcome: Result<T, ClientError>) -> Result<T, ClientError> {
         let connected = || match &self.state().name {
             Some(name) => format!("connected as {name}"),
@@ -175,7 +176,7 @@ impl Link {
             Err(ClientError::Unreachable { reason, .. }) => {
                 (format!("no answer: {reason}; it is asked again, and results are kept"), true)
             }
-            // Not the hub's fault.
+            // This error is not the hub's.
             Err(_) => return outcome,
         };
         let news = (text, bad);
@@ -207,7 +208,7 @@ fn is_stranger(error: &ClientError) -> bool {
     matches!(error.code(), Some(ProblemCode::Unauthorized | ProblemCode::Forbidden))
 }
 
-/// A file that cannot be read is as none: the join token will do.
+/// Reads the tokens. A file that cannot be read counts as missing: the join token can be used instead.
 fn read_tickets(data: &Path) -> BTreeMap<String, Ticket> {
     fs::read(data.join(TOKENS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
-//! [`Hub`]: jobs from a hub, and results to it.
+//! [`Hub`]: takes jobs from a hub, and delivers results to it.
 //!
-//! Whatever becomes of the hub or the network, nothing here gives up: what is asked is asked again. What must not wait
-//! for the hub does not: the log ([`stream`]), heartbeats ([`keeper`]) and results ([`carrier`]) have threads of their
-//! own. docs/hub.md has the protocol.
+//! All requests are retried until they succeed, whatever happens to the hub or the network. What must not wait for
+//! the hub runs in threads of its own: the log ([`stream`]), heartbeats ([`keeper`]) and results ([`carrier`]).
+//! docs/hub.md describes the protocol.
 
 mod carrier;
 mod keeper;
@@ -35,52 +35,52 @@ use crate::running::{KILLS, Left};
 use appliance::report::Report;
 use appliance::settings::{Secret, WhenDone};
 
-/// How often it is tried to give a job back; then its lease runs out.
+/// How often giving a job back is tried; after that its lease runs out.
 const GIVE_BACK_TRIES: u32 = 6;
 
-/// What a machine knows of its hub.
+/// How to reach and use the hub.
 pub struct Options {
     /// The hub's address.
     pub address: String,
-    /// What makes the machine a worker.
+    /// The token with which a machine registers as a worker.
     pub join_token: Option<Secret>,
-    /// A PEM file of the authority that has signed the hub's certificate.
+    /// A PEM file with the authority that has signed the hub's certificate.
     pub ca_file: Option<PathBuf>,
-    /// Where everything is kept.
+    /// The data directory.
     pub data: PathBuf,
     /// What to do when there are no jobs.
     pub when_done: WhenDone,
-    /// How long to wait for what.
+    /// Timeouts and backoff.
     pub pace: Pace,
     /// Becomes true when the machine is to stop.
     pub stop: Arc<AtomicBool>,
-    /// Tells PID 1.
+    /// Sends reports to PID 1.
     pub tell: Tell,
 }
 
-/// A hub.
+/// A hub as job source and result sink.
 pub struct Hub {
     options: Options,
     link: Arc<Link>,
     keeper: Keeper,
     outbox: Outbox,
-    /// Once we are registered.
+    /// The uploader, once we are registered.
     post: Option<Post>,
-    /// Names the claim until it is answered with a job.
+    /// Identifies the claim until it is answered with a job.
     request: String,
     longest_wait: Duration,
     lease_time: Duration,
     lease: Option<String>,
     streams: Vec<LogStream>,
-    /// What was told of why there are no jobs; empty if there are.
+    /// The last reported reason why there are no jobs; empty if there are.
     paused: String,
 }
 
 impl Hub {
-    /// Makes one; nothing is sent yet.
+    /// Prepares the connection; nothing is sent yet.
     ///
     /// # Errors
-    /// If the address or the certificate is wrong, or the data directory cannot be used.
+    /// If the address or the certificate is not valid, or the data directory cannot be used.
     pub fn new(options: Options) -> Result<Self, ExchangeError> {
         let wrong = |what: String, advice: &str| ExchangeError { what, advice: advice.into() };
         let data = options.data.display();
@@ -117,7 +117,7 @@ impl Hub {
         self.options.stop.load(Ordering::Relaxed)
     }
 
-    /// Waits, but not when the machine is to stop.
+    /// Waits, but returns early when the machine is to stop.
     fn pause(&self, time: Duration) {
         let end = Instant::now() + time;
         while !self.stopped() && Instant::now() < end {
@@ -125,7 +125,7 @@ impl Hub {
         }
     }
 
-    /// Registers, however long it takes. Comes back without only if the machine is to stop.
+    /// Registers, however long it takes. Returns without success only if the machine is to stop.
     fn register(&mut self) {
         let mut pauses = Pauses::new(&self.options.pace);
         while !self.stopped() {
@@ -136,7 +136,7 @@ impl Hub {
                     return;
                 }
                 Err(error) if error.is_passing() => self.pause(pauses.next_pause()),
-                // Somebody has to do something about it, here or there.
+                // A person has to fix something, here or at the hub.
                 Err(_) => self.pause(self.options.pace.longest_pause),
             }
         }
@@ -149,19 +149,19 @@ impl Hub {
         for _ in 0..GIVE_BACK_TRIES {
             match self.link.brief(|client| client.give_back(lease, &request)) {
                 Err(error) if error.is_passing() && !self.stopped() => self.pause(pauses.next_pause()),
-                // The hub knows, or has forgotten it already, or notices when the lease runs out.
+                // The hub has been told, has forgotten the lease already, or notices when it runs out.
                 _ => return,
             }
         }
     }
 
-    /// One claim, in a thread that can be left behind.
+    /// Sends one claim, in a thread that can be abandoned.
     fn claim_once(&self, wait: Duration) -> Option<Result<Option<Claimed>, ClientError>> {
         let (sender, answer) = channel();
         let (link, request) = (Arc::clone(&self.link), self.request.clone());
         let claim = protocol::api::Claim { request, wait: wait.as_secs(), gpus: None };
         let started = thread::Builder::new().name("claim".into()).spawn(move || {
-            // Nobody may be there any more to hear it.
+            // The receiver may be gone.
             drop(sender.send(link.call(|client| client.claim(&claim))));
         });
         if started.is_err() {
@@ -180,7 +180,7 @@ impl Hub {
     fn accept(&mut self, claimed: Claimed) -> Result<Claim, ExchangeError> {
         self.request = request_id()?;
         let Claimed { lease, lease_seconds, job, .. } = claimed;
-        // Both become names of files.
+        // Both become file names.
         if check_id("lease", &lease).is_err() || check_id("job", &job.id).is_err() {
             self.problem(format!("the hub gave out a job with a strange name: {:?}", job.id), "update the hub");
             return Ok(Claim::Nothing);
@@ -203,12 +203,12 @@ impl Hub {
         self.streams.retain(|stream| !stream.is_over());
     }
 
-    /// Tells those who stand before the machine that somebody has paused it at the hub, or that this is over.
+    /// Reports on the screen that the machine was paused at the hub, or that this is over.
     fn tell_paused(&mut self, error: Option<&ClientError>) {
         let text = match error {
             Some(ClientError::Refused(problem)) if problem.code == ProblemCode::WorkerPaused => problem.detail.clone(),
             None => String::new(),
-            // This says nothing about it.
+            // This error says nothing about it.
             Some(_) => return,
         };
         if self.paused != text {
@@ -221,7 +221,7 @@ impl Hub {
         (self.options.tell)(&Report::Problem { what, advice: advice.to_owned() });
     }
 
-    /// Registers with what is still to be delivered, and keeps those leases.
+    /// Registers together with the results still to be delivered, and keeps their leases alive.
     fn enter(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
         let io = |error| ExchangeError { what: format!("hub: {error}"), advice: "look at the data partition".into() };
         let id = identity::worker_id(Path::new("/"), &self.options.data).map_err(io)?;
@@ -230,7 +230,7 @@ impl Hub {
         let ours = ours.filter(|waiting| waiting.parcel.refused.is_none());
         let mut holding: Vec<String> = ours.filter_map(|waiting| waiting.parcel.lease.clone()).collect();
         let to_deliver = holding.clone();
-        // What has a result was not lost, whatever is written down.
+        // A job with a result was not lost, whatever the journal says.
         let left = left.filter(|left| left.record.source == self.name());
         let lost = left.and_then(|left| Some((left, left.record.lease.clone()?)));
         let lost = lost.filter(|(_, lease)| !holding.contains(lease));
@@ -370,7 +370,7 @@ impl Exchange for Hub {
         self.close_stream();
         let (until, lasting) = (Instant::now() + self.options.pace.farewell, self.outbox.is_lasting());
         let late = || Instant::now() >= until;
-        // What lies in memory would be lost: nobody but who stands before the machine may decide that.
+        // Results in memory would be lost: only a person at the machine may decide that.
         let hurried = *end == End::Stopped || lasting;
         let enough = || self.stopped() && late() || hurried && late();
         let drained = self.post.as_ref().is_none_or(|post| post.drained(&enough));
@@ -406,7 +406,7 @@ impl Drop for Hub {
     }
 }
 
-/// A name that nothing else has.
+/// A random, unique id.
 fn request_id() -> Result<String, ExchangeError> {
     client::request_id().map_err(|error| ExchangeError {
         what: error.to_string(),

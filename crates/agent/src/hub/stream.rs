@@ -1,4 +1,4 @@
-//! [`LogStream`]: the log of one job on its way to the hub, while the job runs. Never makes it wait.
+//! [`LogStream`]: streams the log of one job to the hub while the job runs, without ever blocking it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,28 +12,28 @@ use protocol::api::ProblemCode;
 use super::link::Link;
 use crate::pace::{Pace, Pauses};
 
-/// So much waits for a hub that is slow or away, in bytes; what is more is left out.
+/// The most that is buffered for a hub that is slow or away, in bytes; the rest is left out.
 const MOST: usize = 4 << 20;
 
-/// So much is sent at once, in bytes.
+/// The most that is sent in one request, in bytes.
 const PIECE: usize = 256 << 10;
 
-/// What is not sent yet.
+/// Log data that is not sent yet.
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: VecDeque<u8>,
-    /// Where in the hub's log these begin.
+    /// Offset in the hub's log at which these bytes begin.
     offset: u64,
-    /// Bytes that were left out after these.
+    /// Number of bytes that were left out after these.
     lost: u64,
     closed: bool,
-    /// The hub wants no more, or there was no end to it.
+    /// Whether the hub wants no more, or sending was given up after the job's end.
     over: bool,
 }
 
 impl Buffer {
     fn push(&mut self, bytes: &[u8]) {
-        // Once something was left out there has to be some room again, lest the log be full of holes.
+        // Once something was left out there has to be some room again, so that the log does not become full of holes.
         let room = if self.lost > 0 { MOST / 2 } else { MOST };
         if self.bytes.len().saturating_add(bytes.len()) > room {
             self.lost = self.lost.saturating_add(bytes.len() as u64);
@@ -43,7 +43,7 @@ impl Buffer {
         self.bytes.extend(bytes);
     }
 
-    /// Says in the log what was left out.
+    /// Adds a line to the log that says how much was left out.
     fn mark(&mut self) {
         if self.lost > 0 {
             let text =
@@ -57,13 +57,13 @@ impl Buffer {
         self.bytes.iter().take(PIECE).copied().collect()
     }
 
-    /// The hub's log ends there.
+    /// Drops the bytes that have arrived: the hub's log ends at this offset.
     fn arrived(&mut self, there: u64) {
         if let Some(known) = there.checked_sub(self.offset) {
             let known = usize::try_from(known).unwrap_or(usize::MAX).min(self.bytes.len());
             self.bytes.drain(..known);
         } else {
-            // It has lost what it had; we do not have it any more.
+            // The hub has lost what it had, and we do not have it any more.
             let text = format!("\n[rocbed: the hub lost {} bytes of the log here]\n", self.offset - there);
             for byte in text.bytes().rev() {
                 self.bytes.push_front(byte);
@@ -97,7 +97,7 @@ impl LogStream {
         });
     }
 
-    /// There will be no more. What there is goes on being sent, for a while.
+    /// Ends the log. The rest is still sent, for a limited time.
     pub(crate) fn close(&self) {
         self.with(|buffer| {
             buffer.mark();
@@ -105,7 +105,7 @@ impl LogStream {
         });
     }
 
-    /// Whether all was sent, or will not be.
+    /// Whether everything was sent, or will not be sent.
     pub(crate) fn is_over(&self) -> bool {
         self.with(|buffer| buffer.over)
     }
@@ -142,7 +142,7 @@ impl LogStream {
                     }
                     Some(pauses.next_pause())
                 }
-                // The log is as long as the hub takes, or the lease is over: the bundle has all of it.
+                // The log has reached the hub's size limit, or the lease is over: the bundle has all of it.
                 Err(_) => {
                     buffer.over = true;
                     None
@@ -154,7 +154,7 @@ impl LogStream {
         }
     }
 
-    /// Waits for something to send; `None` is the end.
+    /// Waits for something to send; `None` means the end.
     fn next_piece(&self, gather: Duration) -> Option<(u64, Vec<u8>)> {
         let wait = |buffer, time| self.shared.1.wait_timeout(buffer, time).unwrap_or_else(PoisonError::into_inner).0;
         let mut buffer = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,7 +174,7 @@ impl LogStream {
         Some((buffer.offset, buffer.piece()))
     }
 
-    /// Waits, but not when the end of the log comes meanwhile.
+    /// Waits, but returns early when the log ends.
     fn pause(&self, time: Duration) {
         let end = Instant::now() + time;
         let mut buffer = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The agent with a real hub, and everything between them that can go wrong.
+//! Tests of the agent with a real hub, and with failures between the two.
 
 mod network;
 mod support;
@@ -16,7 +16,7 @@ use self::support::{Agent, TestHub, Tested};
 use crate::{End, Outbox, Pace};
 use appliance::settings::WhenDone;
 
-/// Every request that the agent makes while it does a job.
+/// Every request that the agent makes while it runs a job.
 const STEPS: [&str; 8] = [
     "POST /api/v1/workers ",
     "PUT /api/v1/workers/",

@@ -1,33 +1,33 @@
-//! [`Entry`]: a message that the catalogue knows.
+//! [`Entry`]: a kernel message in the catalogue.
 
 use crate::fault::FaultKind;
 
-/// A message of the kernel, and what it means.
+/// A kernel message and its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Who says it.
+    /// The part of the kernel that prints it.
     pub speaker: Speaker,
-    /// Its constant words, and place holders: `{n}` a number, `{n+}` one that is not 0, `{w}` a word, `{}` any text,
+    /// Its constant words, and placeholders: `{n}` a number, `{n+}` one that is not 0, `{w}` a word, `{}` any text,
     /// `{mca}` a machine check status of an error that was not corrected.
     pub words: &'static str,
-    /// What it means.
+    /// Its meaning.
     pub meaning: Meaning,
-    /// The first kernel that says it so; `4.x` stands for all before 5.0.
+    /// The first kernel version with this wording; `4.x` means all before 5.0.
     pub since: &'static str,
-    /// The file of the kernel's source that it stands in, below `drivers/gpu/drm/amd` where no directory is given.
+    /// The source file of the kernel with the message, below `drivers/gpu/drm/amd` if no directory is given.
     pub source: &'static str,
 }
 
-/// Who says a message.
+/// The part of the kernel that prints a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Speaker {
     /// amdgpu, and the DRM core for it.
     Driver,
-    /// KFD, the driver's part for computing.
+    /// KFD, the driver's compute part.
     Kfd,
     /// amdgpu's power management.
     Power,
-    /// amdgpu's part for damaged memory and links (RAS).
+    /// amdgpu's part for hardware errors of memory and links (RAS).
     Ras,
     /// The PCI core, about a GPU or a port above it.
     Pci,
@@ -50,7 +50,7 @@ pub enum Speaker {
 }
 
 impl Speaker {
-    /// All of them.
+    /// All speakers.
     pub const ALL: [Self; 13] = [
         Self::Driver,
         Self::Kfd,
@@ -67,7 +67,7 @@ impl Speaker {
         Self::Memory,
     ];
 
-    /// In words.
+    /// The name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Driver => "amdgpu",
@@ -86,7 +86,7 @@ impl Speaker {
         }
     }
 
-    /// How the device is found that the message is about.
+    /// Describes how the message's device is determined.
     pub fn device(self) -> &'static str {
         match self {
             Self::Driver | Self::Kfd | Self::Power | Self::Ras => {
@@ -99,12 +99,12 @@ impl Speaker {
         }
     }
 
-    /// Whether it is the driver, in one of its parts.
+    /// Whether it is the GPU driver, or one of its parts.
     pub(crate) fn is_driver(self) -> bool {
         matches!(self, Self::Driver | Self::Kfd | Self::Power | Self::Ras)
     }
 
-    /// Whether it speaks of any device on the PCI buses.
+    /// Whether its messages may be about any device on the PCI buses.
     pub(crate) fn is_bus(self) -> bool {
         matches!(self, Self::Pci | Self::Aer | Self::Dpc | Self::Hotplug | Self::Iommu | Self::Firmware)
     }
@@ -115,42 +115,42 @@ impl Speaker {
     }
 }
 
-/// What a message means.
+/// The meaning of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
-    /// A fault at work.
+    /// A fault during work.
     Fault(FaultKind, Scope),
-    /// A fault once it was said so many times about one device.
+    /// A fault if the message occurs this many times for one device.
     Repeated(FaultKind, u32),
-    /// More about a fault of this kind that was told before; the fault itself if it was not.
+    /// Details of an earlier fault of this kind; the fault itself if there was none.
     Detail(FaultKind),
-    /// A fault if the stack that follows leads through the GPU's driver.
+    /// A fault if the following stack trace leads through the GPU's driver.
     IfInDriver(FaultKind),
-    /// Why a GPU did not start.
+    /// The reason why a GPU did not start.
     Start(Start),
-    /// Looks like a fault and is none.
+    /// Looks like a fault but is not one; the text says why.
     Harmless(&'static str),
 }
 
-/// How far a fault reaches.
+/// The scope of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// It ends the process that did it, and leaves the GPU as it was.
+    /// It ends the process that caused it, and does not affect the GPU.
     Process,
-    /// The GPU, its driver or the machine is not as it was.
+    /// The GPU, its driver or the machine may no longer work correctly.
     Machine,
 }
 
-/// Why a GPU did not start.
+/// The reason why a GPU did not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// A firmware file could not be loaded.
     FirmwareMissing,
     /// The device did not wake up.
     Asleep,
-    /// The driver gave up; the number is the last place holder's.
+    /// The driver gave up; the error number is the last placeholder.
     ProbeFailed,
-    /// A part of the GPU did not start: its name and the error.
+    /// A part of the GPU did not start; the placeholders are its name and the error.
     BlockFailed,
     /// No video BIOS was found.
     NoVideoBios,
@@ -158,9 +158,9 @@ pub enum Start {
     NoAddressSpace,
     /// KFD does not know the chip.
     UnsupportedByKfd,
-    /// KFD left the device out for want of PCIe atomics.
+    /// KFD left the device out because it lacks PCIe atomics.
     NoAtomics,
-    /// Display drivers were switched off.
+    /// Display drivers are switched off.
     ModesettingOff,
     /// A module without a valid signature was refused.
     ModuleRefused,
@@ -172,12 +172,12 @@ pub enum Start {
     PspRefused,
     /// The program in the video BIOS did not end.
     AtomBiosStuck,
-    /// The chip is older than what this driver is for.
+    /// The chip is older than those that this driver supports.
     TooOld,
 }
 
 impl Start {
-    /// In words.
+    /// The name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::FirmwareMissing => "firmware missing",

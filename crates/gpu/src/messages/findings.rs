@@ -1,4 +1,4 @@
-//! [`Findings`]: what a whole log says, for people and programs.
+//! [`Findings`]: the summary of a whole log, for people and programs.
 
 use std::fmt;
 use std::io;
@@ -15,47 +15,48 @@ use crate::kernel_log::{Event, KernelLog, LogEntry};
 use crate::kmsg::{read_kernel_log, read_log_file};
 use crate::sysfs::Sysfs;
 
-/// Lines that are kept of a finding: the first ones say most.
+/// The number of lines that are kept of a finding: the first ones are the most useful.
 const MOST_LINES: usize = 12;
 
-/// Something that a log tells of.
+/// One problem in a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Finding {
-    /// What: `hang`, `reset`, `page-fault`, `hardware-error`, `gpu-lost`, `dma-refused`, `kernel-bug`, `out-of-memory`, or
-    /// `not-started`.
+    /// The kind: `hang`, `reset`, `page-fault`, `hardware-error`, `gpu-lost`, `dma-refused`, `kernel-bug`,
+    /// `out-of-memory`, or `not-started`.
     pub kind: &'static str,
-    /// In words.
+    /// The problem in words.
     pub what: String,
-    /// The GPU; missing if it is the whole machine, or not known.
+    /// The GPU; `None` if it concerns the whole machine, or is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<PciAddress>,
-    /// The port above the GPU that told of it.
+    /// The port above the GPU that reported it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<PciAddress>,
-    /// Whether it ended only the process that did it.
+    /// Whether it ended only the process that caused it.
     pub contained: bool,
-    /// What to do about it.
+    /// Advice for people.
     pub advice: String,
-    /// The catalogue's words that the first line was known by.
+    /// The words of the catalogue entry that the first line matched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry: Option<&'static str>,
-    /// The file of the kernel's source that says them.
+    /// The source file of the kernel with these words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<&'static str>,
-    /// How many lines spoke of it.
+    /// The number of lines about it.
     pub count: u64,
-    /// The first of them.
+    /// The first of these lines.
     pub lines: Vec<String>,
 }
 
-/// Everything that a log tells of, in its order. A kind of fault of one device is told once.
+/// All problems in a log, in its order. Faults of one kind and device are combined.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Findings(pub Vec<Finding>);
 
 impl Findings {
-    /// Reads a log in any form. `places` are the machine's GPUs if it is this one's log; else the log itself tells.
+    /// Reads a log in any form. `places` are the GPUs of this machine if the log is its own; otherwise they are found
+    /// in the log.
     pub fn of_log(text: &str, trust: Trust, places: Option<Places>) -> Self {
         let mut findings = Self::default();
         let mut reader = Reader::new(trust, places.unwrap_or_else(|| Places::of_log(text)));
@@ -68,7 +69,7 @@ impl Findings {
         findings
     }
 
-    /// Reads a file, or standard input where it is `-`.
+    /// Reads a file, or standard input if the path is `-`.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -112,7 +113,7 @@ impl Findings {
         });
     }
 
-    /// GPUs that did not start, or that KFD left out.
+    /// Adds GPUs that did not start, or that KFD left out.
     fn add_starts(&mut self, log: &KernelLog) {
         let failed = |address: Option<PciAddress>| {
             let ends = |entry: &&LogEntry| entry.event.is_end_of_start() && entry.address == address;
@@ -135,7 +136,7 @@ impl Findings {
             match self.0.iter_mut().find(same) {
                 Some(finding) => {
                     finding.count += 1;
-                    // What only says that it failed explains less.
+                    // A mere "it failed" explains less.
                     if entry.event.explains() && !finding.what.contains(&what) {
                         (finding.what, finding.advice) = (what, advice);
                     }
@@ -159,7 +160,7 @@ impl Findings {
         }
     }
 
-    /// Whether there is a fault of a GPU among them.
+    /// Whether there is a fault of a GPU.
     pub fn has_gpu_fault(&self) -> bool {
         self.0.iter().any(|finding| finding.kind != FaultKind::OutOfMemory.slug())
     }

@@ -1,4 +1,4 @@
-//! The catalogue, made ready to be searched.
+//! An index of the catalogue for fast searching.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use super::entry::{Entry, Speaker};
 use super::pattern::Pattern;
 use super::speaker::By;
 
-/// Entries whose messages may begin with a byte.
+/// Entries by the first byte of their messages.
 type Buckets = Vec<Vec<u16>>;
 
 struct Index {
@@ -15,7 +15,7 @@ struct Index {
     driver: Buckets,
     bus: Buckets,
     kernel: Buckets,
-    /// A device's driver and the PCI core begin alike.
+    /// Messages of a device's driver and of the PCI core have the same prefix.
     gpu: Buckets,
 }
 
@@ -39,7 +39,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
     Index { entries, driver, bus, kernel, gpu }
 });
 
-/// The entry that a message is, and what stands at its place holders.
+/// Finds the entry that matches a message, and the texts at its placeholders.
 pub(crate) fn find<'t>(by: By<'_>, body: &'t str) -> Option<(&'static Entry, Vec<&'t str>)> {
     let index = &*INDEX;
     let buckets = match by {

@@ -1,24 +1,24 @@
-//! [`Record`]: one message of the kernel's log, in whatever form the log was written.
+//! [`Record`]: one message of the kernel's log, parsed from any form of log.
 
 use crate::address::PciAddress;
 
-/// A message, and what its form says about who wrote it.
+/// A message, and the information on its writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record<'t> {
     /// The message, without time, priority and caller.
     pub(crate) message: &'t str,
-    /// Whether the kernel itself wrote it; `None` where the form does not say so.
+    /// Whether the kernel itself wrote it; `None` if the form does not tell.
     pub(crate) of_kernel: Option<bool>,
     /// Its level, 0 to 7 (syslog(2)): 3 is an error.
     pub(crate) level: Option<u8>,
-    /// Whether it has the form of `/dev/kmsg`, whose fields the kernel alone writes.
+    /// Whether it has the form of `/dev/kmsg`, whose fields only the kernel writes.
     pub(crate) of_kmsg: bool,
-    /// The device that the field `DEVICE=` names.
+    /// The device in the field `DEVICE=`.
     pub(crate) device: Option<PciAddress>,
 }
 
 impl<'t> Record<'t> {
-    /// Reads a record of `/dev/kmsg` with its fields (kernel Documentation/ABI/testing/dev-kmsg), or a line of
+    /// Parses a record of `/dev/kmsg` with its fields (kernel Documentation/ABI/testing/dev-kmsg), or a line of
     /// dmesg(1) with any of its options, of `journalctl -k`, or of a pstore dump.
     pub(crate) fn read(text: &'t str) -> Self {
         let (line, fields) = text.split_once('\n').unwrap_or((text, ""));
@@ -49,7 +49,7 @@ impl<'t> Record<'t> {
     }
 }
 
-/// Records of a log: a line each, with the lines of fields that follow one of `/dev/kmsg`.
+/// Splits a log into records: a line each, with the following lines of fields for `/dev/kmsg`.
 pub(crate) fn records(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -105,7 +105,7 @@ fn syslog(line: &str) -> Option<(u32, &str)> {
     Some((priority.parse().ok()?, message))
 }
 
-/// `TIME HOST kernel: MESSAGE`, as `journalctl -k` writes it. No more words than a time and a host's name are before it.
+/// `TIME HOST kernel: MESSAGE`, as `journalctl -k` writes it. Only the words of a time and a host name may precede it.
 fn journal(line: &str) -> Option<&str> {
     let at = line.find(" kernel: ")?;
     let head = line.get(..at)?;
@@ -114,7 +114,7 @@ fn journal(line: &str) -> Option<&str> {
         .then(|| line.get(at + " kernel: ".len()..))?
 }
 
-/// What follows `[   98.7]`, `[Tue Nov 24 10:11:12 2026]`, `[  +0.000012]`, a time of ISO 8601, and `[  T123]`.
+/// Skips `[   98.7]`, `[Tue Nov 24 10:11:12 2026]`, `[  +0.000012]`, a time of ISO 8601, and `[  T123]`.
 fn without_times(line: &str) -> &str {
     let mut rest = line.trim_start();
     let iso = |word: &str| {
@@ -126,7 +126,7 @@ fn without_times(line: &str) -> &str {
     {
         rest = after;
     }
-    // A time, and who wrote it.
+    // A time, and the writer.
     for _ in 0..2 {
         let bracket = rest.trim_start().strip_prefix('[').and_then(|rest| rest.split_once(']'));
         match bracket {

@@ -1,9 +1,9 @@
-//! What the kernel says about GPUs: a catalogue of its messages, and readers that find them in a log.
+//! Kernel messages about GPUs: a catalogue of them, and readers that find them in a log.
 //!
-//! Messages are not an interface: they change from kernel to kernel. So the catalogue has the few constant words of each,
-//! in all wordings that are known, with where they stand in the kernel's source. Words are looked for only where the
-//! kernel puts them, at the beginning of a message and after the name of who says it: log lines also quote what programs
-//! choose, such as their names and mount options.
+//! Messages are not a stable interface: they change from kernel to kernel. So the catalogue has the few constant
+//! words of each, in all known wordings, with their places in the kernel's source. Words are only searched where the
+//! kernel puts them, at the beginning of a message and after the name of the speaker: log lines also quote text that
+//! programs choose, such as their names and mount options.
 
 mod catalogue;
 mod entry;
@@ -25,7 +25,7 @@ pub(crate) use line::{Record, records};
 pub(crate) use reader::printable;
 pub(crate) use speaker::{By, Spoken};
 
-/// Every message that is known, in the order in which they are compared.
+/// All known messages, in the order in which they are compared.
 pub fn catalogue() -> impl Iterator<Item = &'static Entry> {
     catalogue::all()
 }

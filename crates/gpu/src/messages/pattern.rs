@@ -1,8 +1,8 @@
-//! [`Pattern`]: the constant words of a message, with place holders for what differs.
+//! [`Pattern`]: the constant words of a message, with placeholders for the variable parts.
 //!
-//! `{n}` is a number, decimal or hexadecimal, `{n+}` one that is not 0, `{w}` a word without blanks, `{}` any text, and
-//! `{mca}` a machine check status that tells of an error that was not corrected. A pattern stands at the beginning of a
-//! message; what follows it in the message does not matter. Nor does case, except after `{}`.
+//! `{n}` is a number, decimal or hexadecimal, `{n+}` one that is not 0, `{w}` a word without blanks, `{}` any text,
+//! and `{mca}` a machine check status of an error that was not corrected. A pattern has to match at the beginning of
+//! a message; the rest of the message does not matter. Nor does case, except after `{}`.
 
 /// Bits of a status of AMD's machine check architecture (AMD64 Architecture Programmer's Manual, volume 2, section 9):
 /// uncorrected, processor context corrupt, deferred, poison.
@@ -18,12 +18,12 @@ enum Token {
     Status,
 }
 
-/// A message's constant words and place holders.
+/// The constant words and placeholders of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern(Vec<Token>);
 
 impl Pattern {
-    /// Reads a pattern of the catalogue.
+    /// Parses a pattern of the catalogue.
     pub(crate) fn new(text: &'static str) -> Self {
         let (mut tokens, mut rest) = (Vec::new(), text);
         while !rest.is_empty() {
@@ -39,7 +39,7 @@ impl Pattern {
                 rest = rest.get(holder.len()..).unwrap_or_default();
                 continue;
             }
-            // A brace that begins no place holder is one of the message's own.
+            // A brace that does not begin a placeholder is part of the message.
             let next = rest.char_indices().skip(1).find(|(at, char)| {
                 *char == '{'
                     && holders.iter().any(|(holder, _)| rest.get(*at..).is_some_and(|rest| rest.starts_with(holder)))
@@ -51,7 +51,7 @@ impl Pattern {
         Self(tokens)
     }
 
-    /// The first byte that a message has to have, in lower case; `None` if it may be any.
+    /// The first byte of matching messages, in lower case; `None` if it may be any.
     pub(crate) fn first(&self) -> Option<u8> {
         match self.0.first() {
             Some(Token::Words(words)) => words.as_bytes().first().map(u8::to_ascii_lowercase),
@@ -59,7 +59,7 @@ impl Pattern {
         }
     }
 
-    /// How many bytes at the beginning are constant.
+    /// The number of constant bytes at the beginning.
     #[cfg(test)]
     pub(crate) fn anchored(&self) -> usize {
         match self.0.first() {
@@ -68,7 +68,7 @@ impl Pattern {
         }
     }
 
-    /// What stands at the place holders; `None` if the message is another one.
+    /// The texts at the placeholders; `None` if the message does not match.
     pub(crate) fn find<'t>(&self, text: &'t str) -> Option<Vec<&'t str>> {
         let mut found = Vec::new();
         matches(&self.0, text, &mut found).then_some(found)
@@ -94,7 +94,7 @@ fn matches<'t>(tokens: &[Token], text: &'t str, found: &mut Vec<&'t str>) -> boo
             matches(rest, after, found)
         }
         Token::Word | Token::Any => {
-            // What comes next says where it ends; the first such place that the rest fits.
+            // The next token determines the end: the first place where the rest matches.
             let limit =
                 if *token == Token::Word { text.find(char::is_whitespace).unwrap_or(text.len()) } else { text.len() };
             let least = usize::from(*token == Token::Word);
@@ -137,7 +137,7 @@ fn may_begin(tokens: &[Token], byte: Option<u8>) -> bool {
     }
 }
 
-/// The rest of a text after these words, whatever their case.
+/// The rest of a text after these words, ignoring case.
 pub(crate) fn strip<'t>(text: &'t str, words: &str) -> Option<&'t str> {
     let (start, rest) = text.split_at_checked(words.len())?;
     start.eq_ignore_ascii_case(words).then_some(rest)

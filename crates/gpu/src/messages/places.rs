@@ -1,4 +1,4 @@
-//! [`Places`]: which GPUs there are, and the ports above them.
+//! [`Places`]: the GPUs of a machine and the ports above them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,28 +7,28 @@ use crate::address::PciAddress;
 use crate::pci::{DEVICES, PciGpu};
 use crate::sysfs::Sysfs;
 
-/// More devices are not looked for in a log.
+/// The most devices that are searched in a log.
 const MOST: usize = 256;
 
-/// GPUs, and the ports that are above them on the way to the processor.
+/// GPUs, and the ports between each and the processor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
     gpus: BTreeMap<PciAddress, Vec<PciAddress>>,
 }
 
 impl Places {
-    /// These GPUs, with what is above each.
+    /// These GPUs, each with the ports above it.
     pub fn new(gpus: impl IntoIterator<Item = (PciAddress, Vec<PciAddress>)>) -> Self {
         Self { gpus: gpus.into_iter().collect() }
     }
 
-    /// AMD's GPUs of a machine. Where a device stands in sysfs's tree says what is above it.
+    /// The AMD GPUs of a machine. The ports are known from a device's place in sysfs's tree.
     pub fn of_machine(sysfs: &Sysfs) -> Self {
         let gpus = PciGpu::read_all(sysfs).into_iter().filter(PciGpu::is_amd);
         Self::new(gpus.map(|gpu| (gpu.address, above(sysfs, gpu.address))))
     }
 
-    /// Those that a log speaks of: devices of the driver, and the buses that the PCI core found behind bridges.
+    /// The GPUs in a log: devices of the driver, and the buses that the PCI core found behind bridges.
     pub fn of_log(text: &str) -> Self {
         let mut places = Self::default();
         let mut bridges: Vec<(PciAddress, (u8, u8))> = Vec::new();
@@ -38,7 +38,7 @@ impl Places {
                 places.gpus.entry(address).or_default();
             }
         }
-        // What the PCI core found: `pci 0000:03:00.0: [1002:73bf] type 00 class 0x030000`.
+        // Devices that the PCI core found: `pci 0000:03:00.0: [1002:73bf] type 00 class 0x030000`.
         for at in memchr::memmem::find_iter(text.as_bytes(), b": [1002:") {
             let found = || {
                 let line = text.get(at..)?.lines().next()?;
@@ -74,7 +74,7 @@ impl Places {
         places
     }
 
-    /// The GPU at an address, or the one whose other functions, such as its sound, are there.
+    /// The GPU at an address, or the one that has another function there, such as sound.
     pub fn gpu_at(&self, address: PciAddress) -> Option<PciAddress> {
         let first = address.first_function();
         self.gpus.keys().copied().find(|gpu| *gpu == address || gpu.first_function() == first)
@@ -85,7 +85,7 @@ impl Places {
         self.gpus.iter().filter(|(_, ports)| ports.contains(&port)).map(|(gpu, _)| *gpu).collect()
     }
 
-    /// Whether it is known of any GPU what is above it.
+    /// Whether the ports above any GPU are known.
     pub(crate) fn knows_ports(&self) -> bool {
         self.gpus.values().any(|ports| !ports.is_empty())
     }
@@ -96,7 +96,7 @@ impl Places {
     }
 }
 
-/// The bridges on the way to a device, the nearest to the processor first.
+/// The bridges above a device, the nearest to the processor first.
 fn above(sysfs: &Sysfs, address: PciAddress) -> Vec<PciAddress> {
     let Ok(path) = fs::canonicalize(sysfs.root().join(DEVICES).join(address.to_string())) else { return Vec::new() };
     let parts = path.iter().filter_map(|part| part.to_str()?.parse().ok());

@@ -1,4 +1,4 @@
-//! [`Reader`]: reads the kernel's log from line to line, and says what is a fault.
+//! [`Reader`]: reads the kernel's log line by line, and finds faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,48 +10,48 @@ use super::speaker::{By, Spoken};
 use crate::address::PciAddress;
 use crate::fault::{Fault, FaultKind};
 
-/// So many lines after `blocked for more than` its stack has ended.
+/// After this many lines the stack trace of a `blocked for more than` has ended.
 const TRACE: u32 = 80;
 
-/// So many lines after a port's message, the driver's next word is about the GPU below that port.
+/// Within this many lines after a port's message, the driver's next message is about the GPU below that port.
 const NEAR: u32 = 40;
 
-/// How much a log's lines are believed.
+/// How much the lines of a log are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// A text that somebody hands in: what has the kernel's form is the kernel's, unless a line itself says otherwise.
+    /// A text from a user: lines in the kernel's form count as the kernel's, unless the line itself says otherwise.
     Text,
-    /// Records of the running kernel: they have to be its own by their facility, and where they name a device, by the
-    /// field that the kernel alone writes. Programs may write anything else, also beside the words of a fault.
+    /// Records of the running kernel: their facility has to be the kernel's, and if they name a device, the field
+    /// that only the kernel writes has to name it too. Programs may write anything else, even the words of a fault.
     Record,
-    /// As for `Record`, and besides it what begins with [`SIMULATED`], whoever wrote it: for machines whose GPUs are
-    /// simulated.
+    /// As for `Record`, and in addition lines by any writer that begin with [`SIMULATED`]: for machines whose GPUs
+    /// are simulated.
     Simulated,
 }
 
-/// How a simulated fault begins.
+/// The prefix of a simulated fault.
 pub const SIMULATED: &str = "rocbed-simulated-fault: ";
 
-/// Reads a log.
+/// Finds faults in a log.
 #[derive(Debug)]
 pub struct Reader {
     trust: Trust,
     places: Places,
-    /// The device that the driver spoke of last.
+    /// The device in the driver's last message.
     last: Option<PciAddress>,
     /// Devices that the driver is starting.
     starting: BTreeSet<PciAddress>,
-    /// How often an entry was seen of a device.
+    /// How often an entry occurred for a device.
     counts: BTreeMap<(&'static str, Option<PciAddress>), u32>,
     /// The latest faults of devices.
     told: BTreeMap<Option<PciAddress>, BTreeSet<FaultKind>>,
     trace: Option<(Fault, u32)>,
-    /// A port's message, in a log that does not say what is below the port.
+    /// The last message of a port, in a log that does not show what is below the port.
     port: Option<(Fault, u32)>,
     apei: Apei,
 }
 
-/// What the firmware has reported so far of one error.
+/// The parts of an error that the firmware has reported so far.
 #[derive(Debug, Default)]
 struct Apei {
     uncorrected: bool,
@@ -75,7 +75,7 @@ impl Reader {
         }
     }
 
-    /// Reads a record of `/dev/kmsg` with its fields, or a line; the faults that it tells of, mostly none.
+    /// Takes a record of `/dev/kmsg` with its fields, or a line; returns its faults, mostly none.
     pub fn take(&mut self, text: &str) -> Vec<Fault> {
         let mut record = Record::read(text);
         let simulated = if self.trust == Trust::Simulated { record.message.strip_prefix(SIMULATED) } else { None };
@@ -111,7 +111,7 @@ impl Reader {
         }
     }
 
-    /// Keeps up with who speaks; a fault that this line completes.
+    /// Updates the state; returns a fault that this line completes.
     fn follow(&mut self, Spoken { by, body }: Spoken<'_>, message: &str) -> Option<Fault> {
         let begins = |starts: &[&str]| starts.iter().any(|start| body.starts_with(start));
         if let By::Gpu(address) = by {
@@ -176,7 +176,7 @@ impl Reader {
         if let By::Device(driver, at) = spoken.by {
             return self.of_bus(fault, driver, at);
         }
-        // An IOMMU's words about any other device, or a device that is not named.
+        // A message of the IOMMU about another or an unnamed device.
         if entry.speaker == Speaker::Iommu && address.is_none() {
             return None;
         }
@@ -194,7 +194,7 @@ impl Reader {
                 None
             }
             Meaning::Fault(FaultKind::Reset, _) if is_way_of_reset(entry) => {
-                // Said in the middle of a reset, and on its own where the driver begins with one.
+                // Also printed in the middle of a reset; on its own when the driver begins with one.
                 let starts = address.is_some_and(|address| self.starting.contains(&address));
                 (!starts).then(|| self.remember(fault))
             }
@@ -203,7 +203,8 @@ impl Reader {
         }
     }
 
-    /// What the PCI core says about a device that is not the driver's: a port above a GPU, or a GPU without the driver.
+    /// Handles messages of the PCI core about a device without the driver: a port above a GPU, or a GPU that the
+    /// driver does not have.
     fn of_bus(&mut self, fault: Fault, driver: &str, at: PciAddress) -> Option<Fault> {
         if let Some(gpu) = self.places.gpu_at(at) {
             return Some(self.remember(Fault { address: Some(gpu), ..fault }));
@@ -270,7 +271,8 @@ impl Reader {
     }
 }
 
-/// Whether a line of a stack, `function+0x1/0x2 [module]`, is in the GPU's driver or in TTM, which it is built on.
+/// Whether a line of a stack trace, `function+0x1/0x2 [module]`, is in the GPU's driver or in TTM, on which it is
+/// built.
 fn is_in_driver(line: &str) -> bool {
     line.contains("+0x")
         && line.split_whitespace().any(|word| {
@@ -279,12 +281,12 @@ fn is_in_driver(line: &str) -> bool {
         })
 }
 
-/// Ways of resetting are told while it is done.
+/// Whether the message names a way of resetting; these are printed during a reset.
 fn is_way_of_reset(entry: &Entry) -> bool {
     matches!(entry.words, "MODE1 reset" | "MODE2 reset" | "BACO reset" | "PCI CONFIG reset")
 }
 
-/// The device in `0000:03:00.0`, `03:00.0` or with something behind it.
+/// The device in `0000:03:00.0`, `03:00.0` or with text after it.
 fn within(text: &str) -> Option<PciAddress> {
     let text = text.trim_matches(|char: char| !char.is_ascii_hexdigit());
     text.parse().ok().or_else(|| format!("0000:{text}").parse().ok())
@@ -314,9 +316,9 @@ fn begins_with_process(message: &str) -> bool {
     })
 }
 
-/// What a terminal can be given.
+/// The line without control characters, safe for a terminal.
 pub(crate) fn printable(line: &str) -> String {
-    // Nearly every line: bytes are looked at faster than characters.
+    // True for nearly every line: checking bytes is faster than checking characters.
     if line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return line.to_owned();
     }

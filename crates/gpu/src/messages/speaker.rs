@@ -1,17 +1,17 @@
-//! [`Spoken`]: who says a message, about which device, and what is left of it.
+//! [`Spoken`]: a message split into its speaker, its device and the rest.
 
 use crate::address::PciAddress;
 
-/// A message without its beginning that names the speaker.
+/// A message without the prefix that names the speaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spoken<'t> {
-    /// How it begins.
+    /// The kind of prefix.
     pub(crate) by: By<'t>,
     /// The rest.
     pub(crate) body: &'t str,
 }
 
-/// How a message begins.
+/// The prefix of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By<'t> {
     /// `amdgpu 0000:03:00.0: `: the driver, or the PCI core about a device that the driver has.
@@ -27,7 +27,7 @@ pub(crate) enum By<'t> {
 }
 
 impl<'t> Spoken<'t> {
-    /// Takes a message apart.
+    /// Splits a message.
     pub(crate) fn read(message: &'t str) -> Self {
         if let Some((driver, address, rest)) = device(message) {
             return if driver == "amdgpu" {
@@ -54,13 +54,13 @@ impl<'t> Spoken<'t> {
 /// `DRIVER ADDRESS: REST`
 fn device(message: &str) -> Option<(&str, PciAddress, &str)> {
     let (driver, rest) = message.split_once(' ')?;
-    // Kernel functions that print about a device name neither more nor less before its address.
+    // Kernel functions that print about a device put exactly one name before its address.
     if driver.is_empty() || driver.len() > 32 || driver.ends_with(':') || !rest.as_bytes().first()?.is_ascii_hexdigit()
     {
         return None;
     }
     let (address, rest) = rest.split_once(": ")?;
-    // Old kernels name the service of a port too: `0000:00:1c.0:pcie004`.
+    // Old kernels also name the port's service: `0000:00:1c.0:pcie004`.
     let address = address.split_once(":pcie").map_or(address, |(address, _)| address);
     Some((driver, address.parse().ok()?, rest))
 }
@@ -75,7 +75,7 @@ fn drm_function(message: &str) -> Option<&str> {
     ours.then(|| after.strip_prefix(']').unwrap_or(after).trim_start())
 }
 
-/// The driver's words without what it may put before them, more than once.
+/// The driver's message without its optional prefixes, of which there may be several.
 fn driver_body(mut text: &str) -> &str {
     loop {
         text = text.trim_start();
@@ -92,7 +92,7 @@ fn driver_body(mut text: &str) -> &str {
     }
 }
 
-/// The PCI core's words without the service of a port that says them.
+/// The PCI core's message without the name of the port service.
 fn pci_body(text: &str) -> &str {
     let text = text.trim_start();
     SERVICES.iter().find_map(|service| text.strip_prefix(service)).unwrap_or(text).trim_start()

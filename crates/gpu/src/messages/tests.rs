@@ -1,4 +1,4 @@
-//! Every kind of message in the wordings of several kernels.
+//! Tests with every kind of message in the wordings of several kernels.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::pattern::Pattern;
 use super::*;
 use crate::fault::FaultKind::{self, DmaRefused, Hang, Hardware, Kernel, Lost, OutOfMemory, PageFault, Reset};
 
-/// What a log tells: kinds, and whether each is contained.
+/// The kinds of faults in a log, and whether each is contained.
 fn told(log: &str) -> Vec<(&'static str, bool)> {
     let findings = Findings::of_log(log, Trust::Text, None);
     findings.0.iter().map(|finding| (finding.kind, finding.contained)).collect()
@@ -16,7 +16,7 @@ fn device(line: &str) -> String {
     format!("[ 98.765432] amdgpu 0000:03:00.0: {line}")
 }
 
-/// Faults that leave the GPU not as it was, as the driver of the GPU at 03:00.0 tells them.
+/// Faults that affect the GPU, as the driver of the GPU at 03:00.0 reports them.
 const OF_DRIVER: &[(FaultKind, &[&str])] = &[
     (
         Lost,
@@ -405,8 +405,8 @@ fn what_programs_choose_is_not_taken_for_the_kernels_words() {
     assert_eq!(simulated.take(&format!("12,1,2,-;{fault}")).len(), 0);
 }
 
-/// A process can choose 15 bytes at the beginning of a message: what is known by fewer has to go on in a way that
-/// nothing goes on that begins with a process.
+/// A process can choose 15 bytes at the beginning of a message: an entry with fewer constant bytes must continue in a
+/// way in which no message with a process name continues.
 #[test]
 fn no_entry_is_known_by_a_name_alone() {
     for entry in catalogue() {

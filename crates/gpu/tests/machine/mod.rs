@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use gpu::{Inventory, Names, Sources, Sysfs, detect};
 use tempfile::TempDir;
 
-/// A machine in the making. Everything is written as it is said.
+/// A simulated machine; everything is written at once.
 pub struct Machine {
     directory: TempDir,
     log: String,
 }
 
 impl Machine {
-    /// Without anything.
+    /// An empty machine.
     pub fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap(), log: String::new() }
     }
@@ -99,7 +99,7 @@ impl Machine {
         self.log.push_str(lines);
     }
 
-    /// To be looked at; with an empty `pci.ids`, whatever the machine under the test has.
+    /// The sources for detection; with an empty `pci.ids`, whatever the machine under the test has.
     pub fn sources(&self) -> Sources {
         let mut sources = Sources::copy(Sysfs::new(self.directory.path()), self.log.clone());
         sources.names = Names::default();

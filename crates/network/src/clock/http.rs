@@ -1,17 +1,17 @@
-//! The time of a web server: the `Date` of its answer (RFC 9110 section 6.6.1), good to a second.
+//! The time from a web server: the `Date` of its answer (RFC 9110 section 6.6.1), accurate to a second.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// An answer's head is not longer than this.
+/// The longest header section that is read, in bytes.
 const LONGEST: usize = 16 * 1024;
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Why a web server's time is not known.
+/// The reason why a web server's time is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not an address that can be asked without TLS, which would need the time.
+    /// Not a URL that can be used without TLS, which would need the time.
     #[error("not of the form http://host[:port][/path]; with TLS the time is needed before")]
     Url,
     /// The server can't be reached, or its name is not known.
@@ -19,15 +19,15 @@ pub enum Error {
     Io {
         /// What was tried, as a gerund.
         step: &'static str,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
-    /// What came is not HTTP, or has no date.
+    /// The answer is not HTTP, or has no date.
     #[error("the answer has no Date")]
     NoDate,
 }
 
-/// Asks a server with HEAD, and returns what time it is there when the answer came.
+/// Sends a HEAD request, and returns the server's time when the answer came.
 pub fn ask(url: &str, timeout: Duration) -> Result<SystemTime, Error> {
     let Url { authority, host, port, path } = Url::parse(url).ok_or(Error::Url)?;
     let failed = |step| move |source| Error::Io { step, source };
@@ -101,10 +101,10 @@ impl<'a> Url<'a> {
     }
 }
 
-/// The time in an answer's head: its `Date`, and the time that a cache has kept it (`Age`, RFC 9111 section 5.1). A pure
-/// function of any bytes.
+/// The time in an answer's header section: its `Date`, plus the time that a cache has kept it (`Age`, RFC 9111
+/// section 5.1). A pure function of any bytes.
 ///
-/// A date is the beginning of a second or its end, nobody knows: its middle is the best guess.
+/// A date may mean the beginning of a second or its end: the middle is the best guess.
 pub fn date(head: &[u8]) -> Option<SystemTime> {
     let head = String::from_utf8_lossy(head);
     let (status, fields) = head.split_once("\r\n")?;
@@ -123,8 +123,8 @@ pub fn date(head: &[u8]) -> Option<SystemTime> {
     date?.checked_add(Duration::from_secs(age.into()) + Duration::from_millis(500))
 }
 
-/// Reads `Sun, 06 Nov 1994 08:49:37 GMT` (IMF-fixdate, RFC 9110 section 5.6.7; what servers have to send). The two old forms
-/// are not read.
+/// Parses `Sun, 06 Nov 1994 08:49:37 GMT` (IMF-fixdate, RFC 9110 section 5.6.7, which servers have to send). The two
+/// obsolete forms are not supported.
 pub fn parse(text: &str) -> Option<SystemTime> {
     let (_, rest) = text.split_once(", ")?;
     let mut words = rest.split(' ');
@@ -153,10 +153,10 @@ pub fn parse(text: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(days * 86_400 + u64::from(hour * 3600 + minute * 60 + second)))
 }
 
-/// The last second that has a date, of the year 9999.
+/// The last second of the year 9999, the last that has a date.
 const LAST: u64 = 253_402_300_799;
 
-/// Writes a time as a web server would. Before 1970 and after 9999 there are no dates: then it is the nearest one.
+/// Formats a time as a web server would. Times before 1970 and after 9999 have no date and are clamped.
 pub fn format(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST);
     let days = (seconds / 86_400) as u32;

@@ -1,8 +1,8 @@
-//! A right clock, also for a machine whose own is dead: SNTP, or the `Date` of a web server.
+//! Sets the clock, also of a machine without a working battery: by SNTP, or the `Date` of a web server.
 //!
-//! A certificate is valid between two dates, so TLS and apt need the time before anything else. A clock that is earlier
-//! than the image itself is first set to the image's date ([`Settings::floor`]): with that, certificates are good mostly,
-//! even if no server tells the time.
+//! A certificate is valid between two dates, so TLS and apt need the time before anything else. A clock that is
+//! earlier than the image itself is first set to the image's date ([`Settings::floor`]): with that, most certificates
+//! are valid, even if no server tells the time.
 
 pub mod http;
 mod query;

@@ -1,4 +1,4 @@
-//! Asking several time servers at once.
+//! Asks several time servers at once.
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -10,24 +10,24 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::sntp::{Answer, PORT, Refusal, question};
 
-/// So many servers are asked at once; pools have four addresses.
+/// The number of servers that are asked at once; pools have four addresses.
 const AT_ONCE: usize = 4;
-/// So many answers are enough: of three clocks the middle one is right if any two are.
+/// The number of answers that is enough: of three clocks the middle one is right if any two are.
 const ENOUGH: usize = 3;
-/// When one has answered, the others are waited for this part of the timeout at most.
+/// After the first answer, the others are waited for at most this fraction of the timeout.
 const GRACE: u32 = 16;
 
-/// What one server said.
+/// The measurement from one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sample {
     pub server: SocketAddr,
     /// How far the server's clock is ahead of ours, in nanoseconds (RFC 5905 section 8).
     pub offset: i128,
-    /// How long the packets were under way, in nanoseconds.
+    /// The round-trip delay of the packets, in nanoseconds.
     pub delay: i128,
 }
 
-/// Why there is no sample of a server.
+/// The reason why there is no sample of a server.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("looking up the name: {0}")]
@@ -83,7 +83,7 @@ struct Pending {
     asked_at: SystemTime,
 }
 
-/// Asks all servers at once, twice if need be, and waits for `timeout` at most.
+/// Asks all servers at once, twice if necessary, and waits for `timeout` at most.
 pub(super) fn ask(
     servers: &[SocketAddr],
     timeout: Duration,
@@ -115,10 +115,10 @@ pub(super) fn ask(
         while !pending.is_empty() && samples.len() < ENOUGH {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
             let ready = wait(&pending, left);
-            // From the back, so that what is taken out moves none that is still to be looked at.
+            // From the back, so that removing an entry does not move those that are still to be handled.
             for at in ready.into_iter().rev() {
                 match pending[at].receive(floor) {
-                    // Late, forged or nothing: whoever was asked may still answer.
+                    // Late, forged or empty: the real answer may still come.
                     Err(Failure::Refusal(Refusal::NotOurs | Refusal::NotAnAnswer)) => {}
                     Err(Failure::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(failure) => fail(pending.remove(at).server, failure),
@@ -140,17 +140,17 @@ pub(super) fn ask(
 fn open(server: SocketAddr, now: &dyn Fn() -> SystemTime) -> io::Result<Pending> {
     let any: SocketAddr = if server.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
     let socket = UdpSocket::bind(any)?;
-    // Connected: the kernel drops what others send, and tells when the server's port is closed.
+    // Connected: the kernel drops packets from others, and reports a closed port of the server.
     socket.connect(server)?;
     socket.set_nonblocking(true)?;
     Ok(Pending { server, socket, cookie: 0, asked: Instant::now(), asked_at: now() })
 }
 
-/// Which of them have something to read, waiting for `left` at most.
+/// The servers whose answers can be read; waits for `left` at most.
 fn wait(pending: &[Pending], left: Duration) -> Vec<usize> {
     let mut polled: Vec<_> =
         pending.iter().map(|asked| PollFd::from_borrowed_fd(asked.socket.as_fd(), PollFlags::IN)).collect();
-    // An interrupted or failed poll is as good as one that found nothing: the caller's deadline ends the waiting.
+    // An interrupted or failed poll counts as one that found nothing: the caller's deadline ends the waiting.
     let _ = poll(&mut polled, Timespec::try_from(left).ok().as_ref());
     polled.iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty()).map(|(at, _)| at).collect()
 }
@@ -186,8 +186,8 @@ pub(super) fn difference(a: SystemTime, b: SystemTime) -> i128 {
     }
 }
 
-/// A number that nobody who does not see the question can guess; early in a boot, when the kernel has no random numbers
-/// yet, at least one that differs.
+/// A number that cannot be guessed without seeing the request; early in a boot, when the kernel has no random numbers
+/// yet, at least one that differs each time.
 fn cookie() -> u64 {
     let mut bytes = [0; 8];
     if let Ok(8) = getrandom(&mut bytes, GetRandomFlags::NONBLOCK) {
@@ -197,7 +197,7 @@ fn cookie() -> u64 {
     (time.tv_sec as u64 ^ (time.tv_nsec as u64) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The sample to go by: the middle one of three or more; of fewer the one that was under way for the shortest time.
+/// The sample to use: the middle one of three or more; of fewer the one with the shortest delay.
 pub(super) fn best(mut samples: Vec<Sample>) -> Option<Sample> {
     if samples.len() < ENOUGH {
         return samples.into_iter().min_by_key(|sample| sample.delay);

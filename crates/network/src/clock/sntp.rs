@@ -10,11 +10,11 @@ const LENGTH: usize = 48;
 const NTP_TO_UNIX: i64 = 2_208_988_800;
 /// Seconds in an era: the timestamp's 32 bits (RFC 5905 section 6). Era 1 begins on 2036-02-07.
 const ERA: i64 = 1 << 32;
-/// The largest root distance of a clock that is worth listening to (MAXDISP, RFC 5905 section 7.2), in 1/65536 s.
+/// The largest root distance that is accepted (MAXDISP, RFC 5905 section 7.2), in 1/65536 s.
 const MOST_DISTANCE: u64 = 16 << 16;
 
-/// A question. It carries nothing but a random number, which the answer has to repeat; the client's own time, perhaps
-/// 1970, is nobody's business.
+/// A request packet. It carries only a random number, which the answer has to repeat; the client's own time, perhaps
+/// 1970, is not disclosed.
 pub fn question(cookie: u64) -> [u8; LENGTH] {
     let mut packet = [0; LENGTH];
     // No leap warning, version 4, mode 3: client.
@@ -23,27 +23,27 @@ pub fn question(cookie: u64) -> [u8; LENGTH] {
     packet
 }
 
-/// A server's good answer.
+/// A valid answer of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
-    /// When the question reached the server, by its clock.
+    /// When the request reached the server, by its clock.
     pub received: SystemTime,
-    /// When the answer left.
+    /// When the answer was sent, by the server's clock.
     pub sent: SystemTime,
-    /// How many servers away the reference clock is; 1 has it itself.
+    /// The server's distance from the reference clock; 1 has it itself.
     pub stratum: u8,
 }
 
-/// Why an answer does not count.
+/// The reason why an answer is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Too short, or not a server's packet of version 3 or 4.
     #[error("not an NTP server's answer")]
     NotAnAnswer,
-    /// It repeats another number than the one that was sent: late, or forged.
+    /// It repeats another number than the one in the request: late, or forged.
     #[error("an answer to another question")]
     NotOurs,
-    /// The server does not want to be asked (kiss-o'-death, RFC 5905 section 7.4).
+    /// The server does not want requests (kiss-o'-death, RFC 5905 section 7.4).
     #[error("the server does not want to be asked ({0})")]
     Kiss(String),
     /// The server itself does not know the time.
@@ -52,7 +52,7 @@ pub enum Refusal {
 }
 
 impl Answer {
-    /// Reads an answer to the question with this `cookie`. A pure function of any bytes.
+    /// Parses an answer to the request with this `cookie`. A pure function of any bytes.
     ///
     /// NTP's timestamps repeat every 136 years: they are taken to be within 68 years of `about`.
     pub fn parse(bytes: &[u8], cookie: u64, about: SystemTime) -> Result<Self, Refusal> {
@@ -62,7 +62,7 @@ impl Answer {
             return Err(Refusal::NotAnAnswer);
         }
         let number = |at: usize| packet[at..at + 8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        // Before anything else: whoever did not see the question has no say, not even to forbid more.
+        // Checked first: a sender who did not see the request cannot even send a kiss-o'-death.
         if number(24) != cookie {
             return Err(Refusal::NotOurs);
         }
@@ -155,7 +155,7 @@ mod tests {
         packet[1] = 0;
         packet[12..16].copy_from_slice(b"RATE");
         assert_eq!(Answer::parse(&packet, COOKIE, unix(0)), Err(Refusal::Kiss("RATE".to_owned())));
-        // Whoever did not see the question can't forbid it.
+        // A sender who did not see the request cannot forbid it.
         assert_eq!(Answer::parse(&packet, COOKIE + 1, unix(0)), Err(Refusal::NotOurs));
     }
 

@@ -1,4 +1,4 @@
-//! [`sync_once`]: from asking to setting.
+//! [`sync_once`]: asks for the time and sets the clock.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,21 +7,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::query::{self, difference};
 use super::{Clock, Error, http};
 
-/// Whom to ask, and what to believe.
+/// The servers to ask, and the limits.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Time servers, as `host`, `host:port` or an address: those of an `ip=` or of DHCP
     /// ([`Status::ntp_servers`](crate::Status::ntp_servers)).
     pub servers: Vec<String>,
-    /// Time servers to ask if there are none of the former or none of them answers.
+    /// Time servers to ask if there are none in `servers` or none of them answers.
     pub fallback_servers: Vec<String>,
     /// Web servers to ask if no time server answers, as `http://host/`.
     pub urls: Vec<String>,
-    /// No time before this is right: the date of the image.
+    /// The earliest time that can be right: the date of the image.
     pub floor: SystemTime,
-    /// A clock that is off by no more than this is left alone.
+    /// A clock that is off by no more than this is not set.
     pub tolerance: Duration,
-    /// How long to wait for each group of time servers, and for each web server. Looking up names may take longer.
+    /// Timeout for each group of time servers, and for each web server. Looking up names may take longer.
     pub timeout: Duration,
 }
 
@@ -38,7 +38,7 @@ impl Default for Settings {
     }
 }
 
-/// Who told the time.
+/// The source of the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A time server.
@@ -47,36 +47,36 @@ pub enum Source {
     Http(String),
 }
 
-/// Who did not tell the time.
+/// A source that did not tell the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// A server or a URL.
     pub source: String,
-    /// Why not.
+    /// The reason.
     pub reason: String,
 }
 
-/// What [`sync_once`] found and did. Prints as one line.
+/// The result of [`sync_once`]. Prints as one line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// The clock was before the floor, and was set to it.
+    /// Whether the clock was before the floor, and was set to it.
     pub raised: bool,
-    /// Who told the time; `None` if nobody did.
+    /// The source of the time; `None` if no server answered.
     pub source: Option<Source>,
-    /// By how many seconds the clock was behind the source's, negative if it was ahead; after it was raised.
+    /// How many seconds the clock was behind the source's, after it was raised; negative if it was ahead.
     pub offset: f64,
-    /// The clock was set to the source's time.
+    /// Whether the clock was set to the source's time.
     pub stepped: bool,
-    /// Who was asked in vain.
+    /// The sources that did not answer.
     pub failures: Vec<Failure>,
 }
 
 /// Asks for the time, and sets the clock if it is off.
 ///
-/// First a clock that is before the floor is set to the floor. Then up to four time servers are asked at once; of three
-/// answers the middle one counts. If no server answers, the fallback is asked, and then one web server after the other,
-/// whose word is good to a second. That nobody tells the time is no error but a [`Report`] without a source. Blocks for a
-/// few seconds at worst, plus the time that looking up names takes.
+/// First a clock that is before the floor is set to the floor. Then up to four time servers are asked at once; of
+/// three answers the middle one counts. If no server answers, the fallback servers are asked, and then one web server
+/// after the other, whose time is accurate to a second. If no server answers at all, the result is not an error but a
+/// [`Report`] without a source. Blocks for a few seconds at worst, plus the time for looking up names.
 pub fn sync_once(settings: &Settings, clock: &mut dyn Clock) -> Result<Report, Error> {
     let mut report = Report { raised: false, source: None, offset: 0.0, stepped: false, failures: Vec::new() };
     if clock.now() < settings.floor {

@@ -7,7 +7,7 @@ use rustix::time::{ClockId, Timespec, clock_settime};
 
 /// A clock that can be read and set.
 pub trait Clock {
-    /// What it shows.
+    /// The time that it shows.
     fn now(&self) -> SystemTime;
     /// Sets it.
     fn set(&mut self, to: SystemTime) -> io::Result<()>;
@@ -23,14 +23,14 @@ impl Clock for SystemClock {
     }
 
     fn set(&mut self, to: SystemTime) -> io::Result<()> {
-        // The kernel takes no time before 1970.
+        // The kernel does not take times before 1970.
         let since = to.duration_since(UNIX_EPOCH).map_err(|_| io::ErrorKind::InvalidInput)?;
         let time = Timespec::try_from(since).map_err(|_| io::ErrorKind::InvalidInput)?;
         Ok(clock_settime(ClockId::Realtime, time)?)
     }
 }
 
-/// A clock for tests: it runs, and remembers what it was set to.
+/// A clock for tests: it runs, and records the times that it was set to.
 #[derive(Debug, Clone)]
 pub struct RecordingClock {
     showed: SystemTime,

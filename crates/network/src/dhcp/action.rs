@@ -1,57 +1,58 @@
-//! What a client is told and says: the words between the state machine and who does its input and output.
+//! The inputs and outputs of the DHCP state machine, between it and the code that does its I/O.
 
 use std::net::Ipv4Addr;
 
 use crate::configuration::{Configuration, Mac};
 use crate::event::Loss;
 
-/// Who the client is.
+/// The identity of the client.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// The link's hardware address.
     pub mac: Mac,
     /// Client identifier, its type first (RFC 2132 section 9.14); `None` for type 1 and the hardware address.
     pub client_id: Option<Vec<u8>>,
-    /// The name to tell the server.
+    /// The host name to send to the server.
     pub hostname: Option<String>,
 }
 
-/// What the caller is to do, in this order.
+/// An action for the caller; actions are done in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Send a message.
     Send {
         /// The content of the UDP packet, from port 68 to port 67.
         message: Vec<u8>,
-        /// How.
+        /// The transport.
         via: Via,
     },
-    /// Set the link up with this.
+    /// Apply this configuration to the link.
     Configure(Configuration),
-    /// The server confirmed the address. Its lifetime begins anew, and settings other than the address may have changed.
+    /// The server confirmed the address. Its lifetime starts again, and settings other than the address may have
+    /// changed.
     Renew(Configuration),
-    /// Take the address away.
+    /// Remove the address.
     Remove(Loss),
 }
 
-/// How to send a message.
+/// The transport for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     /// As a broadcast frame from no address, by a packet socket.
     Broadcast,
-    /// From the link's address to a server, or to all (255.255.255.255), by a UDP socket.
+    /// From the link's address to a server, or as a broadcast (255.255.255.255), by a UDP socket.
     Udp(Ipv4Addr),
-    /// To a server from an address that will be gone before an answer to an ARP question is there: by a packet socket to
-    /// the hardware address that the last message from the server came from.
+    /// To a server, from an address that will be gone before an ARP request is answered: by a packet socket, to the
+    /// hardware address that the last message from the server came from.
     Parting {
-        /// The address that is given back.
+        /// The address that is released.
         source: Ipv4Addr,
         /// The server.
         server: Ipv4Addr,
     },
 }
 
-/// What the client has to hear.
+/// The packets that the client has to receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listen {
     /// Nothing.
@@ -62,7 +63,7 @@ pub enum Listen {
     Udp,
 }
 
-/// Where the client stands, for people.
+/// The client's phase, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Not started, or the link has no carrier.
@@ -71,8 +72,8 @@ pub enum Phase {
     Asking,
     /// It has an address.
     Bound,
-    /// It has an address, and asks the server to keep it.
+    /// It has an address, and asks the server to extend the lease.
     Renewing,
-    /// It has an address, and asks any server to keep it.
+    /// It has an address, and asks any server to extend the lease.
     Rebinding,
 }

@@ -1,4 +1,4 @@
-//! The client's states (RFC 2131 section 4.4, figure 5).
+//! The DHCP client's state machine (RFC 2131 section 4.4, figure 5).
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::options::{Kind, Options, code};
 use super::timing::{Random, Time, wait};
 use crate::event::Loss;
 
-/// How often an offered address is asked for before the search begins again.
+/// How often an offered address is requested before the search begins again.
 const REQUESTS: u32 = 4;
-/// How often the address from before the carrier was lost is asked for.
+/// How often the address from before the carrier was lost is requested.
 const REBOOT_REQUESTS: u32 = 2;
 /// The longest UDP payload that fits into an Ethernet packet.
 const LONGEST_MESSAGE: u16 = 1472;
-/// What servers are asked for.
+/// The options that servers are asked for.
 const PARAMETERS: [u8; 12] = [
     // RFC 3442: the classless routes have to come first, before the router.
     code::ROUTES,
@@ -33,21 +33,21 @@ const PARAMETERS: [u8; 12] = [
     code::SEARCH,
 ];
 
-/// Questions that were sent in one exchange.
+/// The requests of one exchange.
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
     xid: u32,
     tries: u32,
-    /// When the last one was sent: a lease's time begins there.
+    /// When the last one was sent: a lease's time starts there.
     at: Time,
-    /// When to ask again.
+    /// When to send the next one.
     again: Time,
 }
 
 #[derive(Debug, Clone)]
 enum State {
     Idle,
-    /// A server took its offer back. Not to ask the same again at once, for ever.
+    /// Pauses after a server took its offer back, so that the client does not request the same address for ever.
     Resting {
         until: Time,
     },
@@ -75,24 +75,24 @@ impl Held {
     }
 }
 
-/// A DHCP client for one link. It does nothing itself: it says what to do.
+/// A DHCP client for one link. It does no I/O itself: it returns actions.
 #[derive(Debug, Clone)]
 pub struct Client {
     identity: Identity,
     random: Random,
     state: State,
     held: Option<Held>,
-    /// The address that another client had on this link before this one began.
+    /// The address that another client had on this link before.
     before: Option<Ipv4Addr>,
-    /// When the client began to want an address that it has not got.
+    /// Since when the client has been without an address that it needs.
     wanting: Option<Time>,
     refusals: u32,
-    /// When to renew, with a jitter of its own for each lease.
+    /// When to renew, with a random jitter for each lease.
     renew: Time,
 }
 
 impl Client {
-    /// A client that waits for [`start`](Self::start). Each link and each boot should have another `seed`.
+    /// A client that waits for [`start`](Self::start). The `seed` should differ for each link and each boot.
     pub fn new(identity: Identity, seed: u64) -> Self {
         let random = Random::new(seed);
         Self {
@@ -107,14 +107,14 @@ impl Client {
         }
     }
 
-    /// Takes over from another client on this link, such as one of the program that ran before: its address is asked for
-    /// first, in one exchange (RFC 2131 section 3.2).
+    /// Takes over from another client on this link, such as one of the program that ran before: its address is
+    /// requested first, in one exchange (RFC 2131 section 3.2).
     #[must_use]
     pub fn after(self, address: Ipv4Addr) -> Self {
         Self { before: Some(address), ..self }
     }
 
-    /// The link has a carrier: looks for a server, or asks whether a lease from before still holds.
+    /// Handles a new carrier: looks for a server, or asks whether an earlier lease is still valid.
     pub fn start(&mut self, now: Time) -> Vec<Action> {
         self.wanting = Some(now);
         self.refusals = 0;
@@ -125,7 +125,7 @@ impl Client {
         if known { self.ask(now, State::Rebooting) } else { self.ask(now, State::Selecting) }
     }
 
-    /// The link lost its carrier. The lease is kept in mind, the address is not kept.
+    /// Handles a lost carrier. The lease is remembered, the address is removed.
     pub fn pause(&mut self) -> Vec<Action> {
         let had = self.has_address();
         self.state = State::Idle;
@@ -133,14 +133,14 @@ impl Client {
         if had { vec![Action::Remove(Loss::Carrier)] } else { Vec::new() }
     }
 
-    /// Gives the address back (RFC 2131 section 4.4.6) and stops.
+    /// Releases the address (RFC 2131 section 4.4.6) and stops.
     pub fn stop(&mut self, now: Time) -> Vec<Action> {
         let had = self.has_address();
         self.state = State::Idle;
         self.wanting = None;
         let Some(held) = self.held.take().filter(|_| had) else { return Vec::new() };
         if held.expiry() <= now {
-            // It is not ours to give back any more, but the link still has it.
+            // The lease has expired, so there is nothing to release, but the link still has the address.
             return vec![Action::Remove(Loss::Expired)];
         }
         let (source, server) = (held.lease.configuration.address, held.lease.server);
@@ -153,7 +153,7 @@ impl Client {
         vec![Action::Send { message: message.to_bytes(), via }, Action::Remove(Loss::Released)]
     }
 
-    /// A DHCP message came: the content of a UDP packet, which may be anything.
+    /// Takes a received message: the content of a UDP packet, which may be anything.
     pub fn packet(&mut self, bytes: &[u8], now: Time) -> Vec<Action> {
         let Ok(message) = Message::parse(bytes) else { return Vec::new() };
         let Some(asked) = self.asked() else { return Vec::new() };
@@ -166,7 +166,8 @@ impl Client {
         }
         let Ok(lease) = Lease::new(&message) else { return Vec::new() };
         match (&self.state, kind) {
-            // The first offer is taken: waiting for others would cost every boot what hardly any network has.
+            // The first offer is taken: waiting for others would slow down every boot, and hardly any network has
+            // several servers.
             (State::Selecting(_), Some(Kind::Offer)) => {
                 let offer = Box::new(lease);
                 self.ask(now, |asked| State::Requesting(asked, offer))
@@ -181,7 +182,7 @@ impl Client {
         }
     }
 
-    /// Time has passed. To be called at the [`deadline`](Self::deadline); earlier does no harm.
+    /// Handles the passing of time. To be called at the [`deadline`](Self::deadline); calling earlier is harmless.
     pub fn tick(&mut self, now: Time) -> Vec<Action> {
         let expired = self.has_address() && self.held.as_ref().is_some_and(|held| held.expiry() <= now);
         if expired {
@@ -201,7 +202,7 @@ impl Client {
                 if asked.tries < REBOOT_REQUESTS {
                     self.repeat(now)
                 } else {
-                    // No server knows the old address, or none is there any more: any address will do.
+                    // No server knows the old address, or no server is left: any address will do.
                     (self.held, self.before) = (None, None);
                     self.ask(now, State::Selecting)
                 }
@@ -213,7 +214,7 @@ impl Client {
         }
     }
 
-    /// When [`tick`](Self::tick) has something to do; `None` if never.
+    /// When [`tick`](Self::tick) has to be called; `None` if never.
     pub fn deadline(&self) -> Option<Time> {
         let expiry = || self.held.as_ref().map_or(Time::MAX, Held::expiry);
         let at = match &self.state {
@@ -227,7 +228,7 @@ impl Client {
         (at < Time::MAX).then_some(at)
     }
 
-    /// What the client has to hear in the state that it is in.
+    /// The packets that the client has to receive in its present state.
     pub fn listen(&self) -> Listen {
         match self.state {
             State::Idle => Listen::Nothing,
@@ -236,7 +237,7 @@ impl Client {
         }
     }
 
-    /// Where the client stands.
+    /// The client's phase.
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Idle => Phase::Idle,
@@ -247,7 +248,7 @@ impl Client {
         }
     }
 
-    /// Since when the client wants an address that it has not got; `None` if it has one or wants none.
+    /// Since when the client has been without an address that it needs; `None` if it has one or needs none.
     pub fn wanting_since(&self) -> Option<Time> {
         self.wanting
     }
@@ -271,7 +272,7 @@ impl Client {
         }
     }
 
-    /// Begins an exchange: enters a state with its first question.
+    /// Begins an exchange: enters a state and sends its first request.
     fn ask(&mut self, now: Time, state: impl FnOnce(Asked) -> State) -> Vec<Action> {
         // A request answers an offer, so it keeps the offer's id (RFC 2131 section 4.4.1).
         let xid = match &self.state {
@@ -282,7 +283,7 @@ impl Client {
         self.repeat(now)
     }
 
-    /// Sends the state's question, and notes when to send it again.
+    /// Sends the state's request, and sets the time of the next one.
     fn repeat(&mut self, now: Time) -> Vec<Action> {
         let Some(mut asked) = self.asked() else { return Vec::new() };
         let pause = match &self.state {
@@ -305,7 +306,7 @@ impl Client {
         vec![Action::Send { message: message.to_bytes(), via }]
     }
 
-    /// Half of what is left, but not less than a minute (RFC 2131 section 4.4.5), or for leases of minutes not less than
+    /// Half of the remaining time, but at least a minute (RFC 2131 section 4.4.5), or for leases of minutes at least
     /// a sixteenth of the lease.
     fn half_until(&self, end: Time, now: Time) -> Duration {
         let lifetime = self.held.as_ref().and_then(|held| held.lease.configuration.lifetime).unwrap_or(Time::MAX);
@@ -327,7 +328,7 @@ impl Client {
                 options.set(code::SERVER, &offer.server.octets());
             }
             (State::Rebooting(_), held) => {
-                // It is asked for with one of the two.
+                // One of the two is the requested address.
                 let address = held.map(|(address, _)| address).or(self.before).unwrap_or(Ipv4Addr::UNSPECIFIED);
                 options.set(code::REQUESTED_ADDRESS, &address.octets());
             }
@@ -368,7 +369,7 @@ impl Client {
     fn bind(&mut self, lease: Lease, since: Time) -> Vec<Action> {
         let before = self.held.as_ref().filter(|_| self.has_address()).map(|held| held.lease.configuration.address);
         let configuration = lease.configuration.clone();
-        // A rack that was switched on in one moment should not renew in one moment.
+        // The machines of a rack that was switched on at once should not all renew at the same moment.
         self.renew = since.saturating_add(self.random.less(lease.renew, 5));
         self.held = Some(Held { lease, since });
         self.before = None;
@@ -382,7 +383,7 @@ impl Client {
         }
     }
 
-    /// A DHCPNAK. One from a server that was not asked does not count (RFC 2131 section 3.1, 4).
+    /// Handles a DHCPNAK. One from a server that was not asked does not count (RFC 2131 section 3.1, 4).
     fn refused(&mut self, message: &Message, now: Time) -> Vec<Action> {
         match &self.state {
             State::Selecting(_) => Vec::new(),
@@ -407,7 +408,7 @@ impl Client {
         self.held = None;
         self.wanting = Some(now);
         let mut actions = vec![Action::Remove(why)];
-        // From a state other than Selecting, so that the search has an id of its own.
+        // From a state other than Selecting, so that the search gets an id of its own.
         self.state = State::Idle;
         actions.extend(self.ask(now, State::Selecting));
         actions

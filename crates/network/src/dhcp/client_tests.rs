@@ -24,7 +24,7 @@ fn client() -> Client {
     Client::new(Identity { mac: MAC, client_id: None, hostname: Some("gpu7".to_owned()) }, 7)
 }
 
-/// The one message that is sent, and how.
+/// The one message that is sent, and its transport.
 fn sent(actions: &[Action]) -> (Message, Via) {
     let mut sent = actions.iter().filter_map(|action| match action {
         Action::Send { message, via } => Some((Message::parse(message).unwrap(), *via)),
@@ -154,11 +154,11 @@ fn answers_to_others_are_ignored() {
     other = discover.clone();
     other.chaddr = Mac::default();
     assert!(client.packet(&answer(&other, Kind::Offer), at(0)).is_empty());
-    // One's own question, an answer to a question that was not asked, and refusals to nothing.
+    // Our own request, an answer to a request that was not sent, and refusals without a request.
     assert!(client.packet(&discover.to_bytes(), at(0)).is_empty());
     assert!(client.packet(&answer(&discover, Kind::Ack), at(0)).is_empty());
     assert!(client.packet(&answer(&discover, Kind::Nak), at(0)).is_empty());
-    // While one server's offer is asked for, another's word does not count.
+    // While one server's offer is requested, another server's message does not count.
     let (request, _) = sent(&client.packet(&answer(&discover, Kind::Offer), at(0)));
     let other = Ipv4Addr::new(10, 0, 2, 66);
     assert!(client.packet(&answer_from(other, &request, Kind::Nak, ADDRESS, HOUR), at(0)).is_empty());
@@ -178,7 +178,7 @@ fn a_lease_is_renewed_at_half_time_by_the_server() {
     assert_eq!(client.phase(), Phase::Renewing);
     let actions = client.packet(&answer(&request, Kind::Ack), renew + at(1));
     assert!(matches!(actions[..], [Action::Renew(_)]));
-    // The lease's time begins when it was asked for.
+    // The lease's time starts at the request.
     let next = client.deadline().unwrap();
     assert!((renew + at(1710)..=renew + at(1800)).contains(&next), "{next:?}");
 }
@@ -285,14 +285,14 @@ fn a_cable_that_was_put_into_another_network() {
     let (request, _) = sent(&client.start(at(60)));
     let (discover, _) = sent(&client.packet(&answer(&request, Kind::Nak), at(60)));
     assert_eq!(discover.options.kind(), Some(Kind::Discover));
-    // Or nobody there knows it.
+    // Or no server there knows it.
     let mut client = bound(at(0), HOUR);
     client.pause();
     client.start(at(60));
     let kinds: Vec<_> =
         (0..2).map(|_| sent(&client.tick(client.deadline().unwrap())).0.options.kind().unwrap()).collect();
     assert_eq!(kinds, [Kind::Request, Kind::Discover]);
-    // Or it was out for too long.
+    // Or the carrier was gone for too long.
     let mut client = bound(at(0), HOUR);
     client.pause();
     assert_eq!(sent(&client.start(at(3600))).0.options.kind(), Some(Kind::Discover));
@@ -308,13 +308,13 @@ fn an_address_is_given_back() {
     assert_eq!(via, Via::Parting { source: ADDRESS, server: SERVER });
     assert_eq!(actions[1], Action::Remove(Loss::Released));
     assert!(client.stop(at(11)).is_empty());
-    // Who has nothing gives nothing back.
+    // Without an address nothing is released.
     let mut client = self::client();
     client.start(at(0));
     assert!(client.stop(at(1)).is_empty());
 }
 
-/// What can happen to a client.
+/// An event for a client.
 #[derive(Debug, Clone)]
 enum Happening {
     Garbage(Vec<u8>),
@@ -342,8 +342,8 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
-    /// Whatever happens: an address is there exactly between Configure and Remove, never longer than its lease, and is given back at the end; and a
-    /// started client without an address always has something to wait for.
+    /// In any order of events: an address is there exactly between Configure and Remove, never longer than its lease,
+    /// and is released at the end; and a started client without an address always has something to wait for.
     #[test]
     fn whatever_happens(seed: u64, happenings in prop::collection::vec(happening(), 0..60)) {
         let mut client = Client::new(Identity { mac: MAC, client_id: None, hostname: None }, seed);

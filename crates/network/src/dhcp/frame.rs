@@ -1,39 +1,39 @@
-//! Ethernet, IPv4 and UDP around a DHCP message, for a link that has no address yet (RFC 894, RFC 791, RFC 768).
+//! Ethernet, IPv4 and UDP headers around a DHCP message, for a link without an address (RFC 894, RFC 791, RFC 768).
 
 use std::net::Ipv4Addr;
 
 use super::{CLIENT_PORT, SERVER_PORT};
 use crate::configuration::Mac;
 
-/// Length of the headers that [`write()`] puts before a message.
+/// Length of the headers that [`write()`] puts before a message, in bytes.
 const HEADERS: usize = 14 + 20 + 8;
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const UDP: u8 = 17;
 
-/// Where a frame goes from and to.
+/// Source and destination of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// The sending link's address.
     pub source_mac: Mac,
     /// The receiving link's address.
     pub destination_mac: Mac,
-    /// The sender's address; unspecified before there is one.
+    /// The sender's address; unspecified if it has none yet.
     pub source: Ipv4Addr,
     /// The receiver's address.
     pub destination: Ipv4Addr,
 }
 
-/// A DHCP message to a client, as it came from the link.
+/// A DHCP message to a client, as received from the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received<'a> {
-    /// The address of the server's link, or of the router or relay before it.
+    /// The hardware address of the server, or of the last router or relay.
     pub source_mac: Mac,
-    /// The message, not looked at.
+    /// The unparsed message.
     pub payload: &'a [u8],
 }
 
-/// Puts a message to a server (UDP port 68 to 67) into an Ethernet frame. What does not fit into an IPv4 packet is cut
-/// off; a client's messages are far from that.
+/// Puts a message to a server (UDP port 68 to 67) into an Ethernet frame. A message too long for an IPv4 packet is
+/// cut off; a client's messages are far shorter.
 pub fn write(ends: &Ends, payload: &[u8]) -> Vec<u8> {
     let payload = payload.get(..usize::from(u16::MAX) - 28).unwrap_or(payload);
     let udp_length = (8 + payload.len()) as u16;
@@ -68,9 +68,9 @@ pub fn write(ends: &Ends, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Takes a UDP packet to port 68 out of an Ethernet frame; `None` for any other. A pure function of any bytes.
+/// Extracts a UDP packet to port 68 from an Ethernet frame; `None` for any other. A pure function of any bytes.
 ///
-/// The UDP checksum is not looked at: a packet from the same host, as between a virtual machine and its host, has none
+/// The UDP checksum is not verified: a packet from the same host, as between a virtual machine and its host, has none
 /// yet, because the sender's network card would compute it. A message that does not answer ours is dropped anyway.
 pub fn read(frame: &[u8]) -> Option<Received<'_>> {
     let (ethernet, packet) = frame.split_first_chunk::<14>()?;
@@ -80,7 +80,7 @@ pub fn read(frame: &[u8]) -> Option<Received<'_>> {
     let (header, _) = packet.split_at_checked(header_length)?;
     // Ethernet pads short packets, so the packet's own length counts.
     let total = usize::from(u16::from_be_bytes([high, low]));
-    // No flag but "don't fragment", and no offset.
+    // No flag except "don't fragment", and no offset.
     let whole = matches!([fragment, offset], [0 | 0x40, 0]);
     if version >> 4 != 4 || header_length < 20 || protocol != UDP || !whole || checksum(&[header]) != 0 {
         return None;
@@ -94,7 +94,8 @@ pub fn read(frame: &[u8]) -> Option<Received<'_>> {
     Some(Received { source_mac: Mac(source_mac), payload })
 }
 
-/// The Internet checksum of several parts, each but the last of even length (RFC 1071). Zero over what has its own in it.
+/// The Internet checksum of several parts, each except the last of even length (RFC 1071). Zero for data that
+/// includes its own checksum.
 fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
     let sum = words.fold(0_u64, |sum, word| {
@@ -118,7 +119,7 @@ mod tests {
         destination: Ipv4Addr::BROADCAST,
     };
 
-    /// The same frame as it would look from a server: ports the other way round, which changes no checksum.
+    /// The same frame as a server would send it: with the ports exchanged, which changes no checksum.
     fn answer(payload: &[u8]) -> Vec<u8> {
         let mut frame = write(&ENDS, payload);
         frame[34..38].copy_from_slice(&[0, 67, 0, 68]);

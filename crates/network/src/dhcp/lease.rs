@@ -1,4 +1,4 @@
-//! What a DHCPACK gives (RFC 2131 section 4.3.1).
+//! The lease in a DHCPACK (RFC 2131 section 4.3.1).
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -10,29 +10,29 @@ use crate::configuration::{Configuration, Origin, Route};
 use crate::hostname;
 use crate::ip::{class_prefix, prefix_of};
 
-/// The least MTU that IPv4 hosts have to cope with (RFC 791 section 3.2); less breaks more than it mends.
+/// The smallest MTU that IPv4 hosts have to support (RFC 791 section 3.2); a smaller one does more harm than good.
 const LEAST_MTU: u16 = 576;
 
-/// A lease and when to renew it.
+/// A lease and its renewal times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// What to set the link up with. Its lifetime is `None` for an infinite lease.
+    /// The configuration for the link. Its lifetime is `None` for an infinite lease.
     pub configuration: Configuration,
     /// The server that gave it.
     pub server: Ipv4Addr,
-    /// How long after it was asked for to ask the server again (T1).
+    /// How long after the request to ask the server again (T1).
     pub renew: Duration,
-    /// How long after it was asked for to ask any server (T2).
+    /// How long after the request to ask any server (T2).
     pub rebind: Duration,
 }
 
-/// Why a server's offer can't be used.
+/// The reason why a server's offer can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// The server does not say who it is.
+    /// The server does not identify itself.
     #[error("no server identifier")]
     Server,
-    /// The address can't be a machine's.
+    /// The address can't be a host's.
     #[error("{0} can't be a machine's address")]
     Address(Ipv4Addr),
     /// The lease time is missing or zero.
@@ -41,9 +41,9 @@ pub enum Unusable {
 }
 
 impl Lease {
-    /// Takes a lease out of a DHCPOFFER or DHCPACK.
+    /// Takes a lease from a DHCPOFFER or DHCPACK.
     ///
-    /// What can be done without is left out where it makes no sense: a lease with a broken route still is a lease.
+    /// Invalid optional values are left out: a lease with a broken route is still a lease.
     pub fn new(message: &Message) -> Result<Self, Unusable> {
         let options = &message.options;
         let address = message.yiaddr;
@@ -74,7 +74,7 @@ impl Lease {
     }
 }
 
-/// T1 and T2; half and seven eighths of the lease time if the server's make no sense (RFC 2131 section 4.4.5).
+/// T1 and T2; half and seven eighths of the lease time if the server's are not valid (RFC 2131 section 4.4.5).
 fn times(lifetime: Option<Duration>, options: &Options) -> (Duration, Duration) {
     let Some(lifetime) = lifetime else { return (Duration::MAX, Duration::MAX) };
     let given = |code| options.u32(code).map(|seconds| Duration::from_secs(seconds.into()));
@@ -95,7 +95,7 @@ fn routes(options: &Options) -> Vec<Route> {
         .collect()
 }
 
-/// Reads option 121: prefix length, as many octets of the destination as it takes, gateway. Ends at what makes no sense.
+/// Parses option 121: prefix length, significant octets of the destination, gateway. Stops at invalid data.
 fn classless(mut bytes: &[u8]) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
     while let Some((&prefix, rest)) = bytes.split_first() {
@@ -119,10 +119,10 @@ fn classless(mut bytes: &[u8]) -> Vec<Route> {
     routes
 }
 
-/// Option 119, and the domain of option 15 after it.
+/// The search domains: option 119, then the domain of option 15.
 fn search(options: &Options) -> Vec<String> {
     let mut search = options.get(code::SEARCH).map(names::parse).unwrap_or_default();
-    // Some servers put several domains into option 15, with spaces between.
+    // Some servers put several domains into option 15, separated by spaces.
     for domain in options.text(code::DOMAIN).unwrap_or_default().split(' ') {
         let domain = domain.trim_end_matches('.');
         if names::is_domain(domain) && !search.iter().any(|known| known == domain) {

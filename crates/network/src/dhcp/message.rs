@@ -7,21 +7,21 @@ use crate::configuration::Mac;
 
 /// Length of the fields before the options.
 const FIXED: usize = 236;
-/// What options begin with (RFC 2131 section 3).
+/// The magic cookie before the options (RFC 2131 section 3).
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
-/// The least length of a BOOTP message, which some relays insist on (RFC 1542 section 2.1).
+/// The smallest length of a BOOTP message in bytes, which some relays insist on (RFC 1542 section 2.1).
 const SHORTEST: usize = 300;
 
-/// A DHCP message, as far as a client of an Ethernet cares.
+/// A DHCP message, with the fields that a client on Ethernet needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Whether it comes from a server (`op` is BOOTREPLY).
     pub reply: bool,
-    /// What ties answers to questions.
+    /// The transaction id, which matches answers to requests.
     pub xid: u32,
     /// Seconds since the client began.
     pub secs: u16,
-    /// The client's address, if it has one that it can be reached at.
+    /// The client's address, if it has one and can be reached at it.
     pub ciaddr: Ipv4Addr,
     /// The address that the server gives.
     pub yiaddr: Ipv4Addr,
@@ -33,7 +33,7 @@ pub struct Message {
     pub options: Options,
 }
 
-/// Bytes that are no DHCP message for Ethernet.
+/// The reason why bytes are not a DHCP message for Ethernet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// It is too short.
@@ -45,16 +45,16 @@ pub enum Malformed {
     /// It is BOOTP without DHCP's options.
     #[error("no magic cookie of DHCP")]
     Cookie,
-    /// An option says that it is longer than what is left.
+    /// An option claims to be longer than the rest of the message.
     #[error("an option is cut off")]
     Option,
 }
 
 impl Message {
-    /// Reads a message: the content of a UDP packet. A pure function of any bytes.
+    /// Parses a message: the content of a UDP packet. A pure function of any bytes.
     ///
-    /// Options that continue in the fields for the server's name and the boot file are read (RFC 2131 section 4.1,
-    /// option 52), and those that come in several parts are joined (RFC 3396).
+    /// Options that continue in the fields for the server's name and the boot file are included (RFC 2131 section
+    /// 4.1, option 52), and those in several parts are joined (RFC 3396).
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let fixed = bytes.first_chunk::<FIXED>().ok_or(Malformed::Short)?;
         let (&cookie, options) =
@@ -94,7 +94,8 @@ impl Message {
         bytes.extend([if self.reply { 2 } else { 1 }, 1, 6, 0]);
         bytes.extend(self.xid.to_be_bytes());
         bytes.extend(self.secs.to_be_bytes());
-        // No broadcast flag: while there is no address, the packet socket sees what is for the link's own address.
+        // No broadcast flag: while there is no address, the packet socket receives packets to the link's hardware
+        // address.
         bytes.extend([0, 0]);
         for address in [self.ciaddr, self.yiaddr, Ipv4Addr::UNSPECIFIED, self.giaddr] {
             bytes.extend(address.octets());

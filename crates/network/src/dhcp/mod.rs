@@ -1,7 +1,7 @@
-//! `DHCPv4` (RFC 2131): a client that does no input or output of its own.
+//! A `DHCPv4` client (RFC 2131) that does no I/O itself (sans-I/O).
 //!
-//! [`Client`] is told what came and what time it is, and says what to send and what to do. [`Message`] is the form on
-//! the wire, [`frame`] what is around it while the link has no address.
+//! [`Client`] is given received packets and the time, and returns what to send and what to do. [`Message`] is the
+//! wire format, [`frame`] has the headers around it while the link has no address.
 
 mod action;
 mod client;

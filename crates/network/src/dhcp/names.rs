@@ -1,6 +1,6 @@
 //! Lists of domains in DNS's form (RFC 3397, RFC 1035 section 4.1.4).
 
-/// Reads the domains of option 119. A name that is wrong ends the list: what comes after it can't be trusted.
+/// Parses the domains of option 119. An invalid name ends the list: what comes after it can't be trusted.
 pub(super) fn parse(bytes: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
     let mut at = 0;
@@ -14,7 +14,7 @@ pub(super) fn parse(bytes: &[u8]) -> Vec<String> {
     names
 }
 
-/// Whether a domain may go into resolv.conf: nothing in it but letters, digits, hyphens, underscores and dots.
+/// Whether a domain may go into resolv.conf: only letters, digits, hyphens, underscores and dots.
 pub(super) fn is_domain(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -23,7 +23,7 @@ pub(super) fn is_domain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label)
 }
 
-/// The name at `at`, and where the next one begins.
+/// The name at `at`, and the offset of the next one.
 fn name(bytes: &[u8], mut at: usize) -> Option<(String, usize)> {
     let mut name = String::new();
     let mut end = None;
@@ -47,7 +47,7 @@ fn name(bytes: &[u8], mut at: usize) -> Option<(String, usize)> {
             }
             _ => return None,
         }
-        // Pointing back into a name that runs into the pointer again is a circle that grows the name.
+        // A pointer back into a name that runs into the pointer again is a loop that grows the name.
         if name.len() > 255 {
             return None;
         }

@@ -20,7 +20,7 @@ pub mod code {
     pub const MTU: u8 = 26;
     /// Time servers that speak NTP (section 8.3).
     pub const NTP: u8 = 42;
-    /// The address asked for (section 9.1).
+    /// The requested address (section 9.1).
     pub const REQUESTED_ADDRESS: u8 = 50;
     /// Lease time in seconds (section 9.2).
     pub const LEASE_TIME: u8 = 51;
@@ -30,7 +30,7 @@ pub mod code {
     pub const KIND: u8 = 53;
     /// Server identifier (section 9.7).
     pub const SERVER: u8 = 54;
-    /// Which options are wanted (section 9.8).
+    /// The list of requested options (section 9.8).
     pub const PARAMETERS: u8 = 55;
     /// The longest message that can be received (section 9.10).
     pub const MAX_SIZE: u8 = 57;
@@ -50,31 +50,31 @@ pub mod code {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Client: who can give me an address?
+    /// Client: asks for an address.
     Discover = 1,
-    /// Server: I can.
+    /// Server: offers an address.
     Offer = 2,
-    /// Client: give me this one, or let me keep it.
+    /// Client: requests the offered address, or to keep its own.
     Request = 3,
-    /// Server: it is yours.
+    /// Server: grants the address.
     Ack = 5,
-    /// Server: it is not.
+    /// Server: refuses the address.
     Nak = 6,
-    /// Client: I don't need it any longer.
+    /// Client: gives the address back.
     Release = 7,
 }
 
-/// A message's options, in the order of their first parts. No code is in it twice.
+/// A message's options, in the order of their first parts. Each code occurs once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options(Vec<(u8, Vec<u8>)>);
 
 impl Options {
-    /// Reads the options of one field; further parts of one that is there already are joined to it (RFC 3396).
+    /// Parses the options of one field; further parts of an existing option are joined to it (RFC 3396).
     pub(super) fn parse(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
         while let Some((&code, rest)) = bytes.split_first() {
             bytes = match code {
                 0 => rest,
-                // Some servers leave the end out; the end of the field then is the end.
+                // Some servers leave out the end option; then the field's end counts.
                 255 => return Ok(()),
                 _ => {
                     let (&length, rest) = rest.split_first().ok_or(Malformed::Option)?;
@@ -104,7 +104,7 @@ impl Options {
         bytes.push(255);
     }
 
-    /// Sets an option's value. Codes 0 and 255 are no options, and nothing is set for them.
+    /// Sets an option's value. Codes 0 and 255 are not options and are ignored.
     pub fn set(&mut self, code: u8, value: &[u8]) {
         if code == 0 || code == 255 {
             return;
@@ -125,7 +125,7 @@ impl Options {
         self.0.iter().find(|(known, _)| *known == code).map(|(_, value)| value.as_slice())
     }
 
-    /// The message's type; `None` if there is none or one that is not used here.
+    /// The message's type; `None` if it is missing or not used here.
     pub fn kind(&self) -> Option<Kind> {
         [Kind::Discover, Kind::Offer, Kind::Request, Kind::Ack, Kind::Nak, Kind::Release]
             .into_iter()
@@ -152,8 +152,8 @@ impl Options {
         self.u32(code).map(Ipv4Addr::from)
     }
 
-    /// A value that is a list of addresses. What can't be a machine's address is left out, and so is a last one that is
-    /// cut off.
+    /// A value that is a list of addresses. Addresses that can't be a host's are left out, and so is a truncated last
+    /// one.
     pub fn addresses(&self, code: u8) -> Vec<Ipv4Addr> {
         let (addresses, _) = self.get(code).unwrap_or_default().as_chunks::<4>();
         addresses.iter().map(|octets| Ipv4Addr::from(*octets)).filter(|address| is_host(*address)).collect()
@@ -165,7 +165,7 @@ impl Options {
     }
 }
 
-/// Whether an address can be one machine's.
+/// Whether an address can be that of a single host.
 pub(super) fn is_host(address: Ipv4Addr) -> bool {
     !(address.is_unspecified() || address.is_broadcast() || address.is_multicast() || address.octets()[0] == 0)
 }

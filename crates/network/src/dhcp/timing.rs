@@ -1,11 +1,11 @@
-//! When to ask again.
+//! Timing of retransmissions.
 
 use std::time::Duration;
 
-/// A moment, as the time since some other moment that stays the same. It must not jump: `CLOCK_MONOTONIC`, not the date.
+/// A moment, as the time since a fixed other moment. It must be monotonic: `CLOCK_MONOTONIC`, not the date.
 pub type Time = Duration;
 
-/// The longest wait between two questions for an address.
+/// The longest pause between two requests for an address.
 const LONGEST: Duration = Duration::from_secs(32);
 
 /// Random numbers for message ids and jitter. Not for secrets (xorshift64*, Vigna 2016).
@@ -25,7 +25,7 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
     }
 
-    /// `time`, less up to `percent` of it. For ever stays for ever.
+    /// `time`, reduced by a random part of up to `percent`. For ever stays for ever.
     pub fn less(&mut self, time: Duration, percent: u8) -> Duration {
         if time == Duration::MAX {
             return time;
@@ -34,10 +34,11 @@ impl Random {
     }
 }
 
-/// How long to wait for an answer to question number `tries` (from 0): 1, 2, 4 ... 32 s, each up to a quarter less.
+/// The time to wait for an answer to request number `tries` (from 0): 1, 2, 4 ... 32 s, each up to a quarter less.
 ///
-/// RFC 2131 section 4.1 proposes to begin with 4 s and leaves the choice to the client. Links are faster now, and a switch
-/// that begins to forward late (spanning tree: up to 30 s) should not make a machine wait for much longer than that.
+/// RFC 2131 section 4.1 proposes to begin with 4 s and leaves the choice to the client. Links are faster now, and a
+/// switch that begins to forward late (spanning tree: up to 30 s) should not delay a machine for much longer than
+/// that.
 pub(super) fn wait(random: &mut Random, tries: u32) -> Duration {
     let wait = Duration::from_secs(1_u64.checked_shl(tries).unwrap_or(u64::MAX)).min(LONGEST);
     random.less(wait, 25)

@@ -1,4 +1,4 @@
-//! What a responder says to a question (RFC 6762, section 6).
+//! A responder's answers to questions (RFC 6762, section 6).
 
 use std::net::Ipv4Addr;
 
@@ -6,14 +6,14 @@ use super::message::{Data, Kind, Message, MessageError, Question, Record};
 use super::name::Name;
 use super::{LOCAL, Service};
 
-/// How long names with a host in them hold, and others (RFC 6762, section 10).
+/// Times to live of records with a host name in them, and of others, in seconds (RFC 6762, section 10).
 const HOST_TTL: u32 = 120;
 const OTHER_TTL: u32 = 4500;
 
-/// How long answers hold for those who speak no multicast DNS (RFC 6762, section 6.7).
+/// Time to live of answers to clients without multicast DNS, in seconds (RFC 6762, section 6.7).
 const LEGACY_TTL: u32 = 10;
 
-/// The name under which all kinds of services are listed (RFC 6763, section 9).
+/// The name under which all types of services are listed (RFC 6763, section 9).
 const KINDS: &str = "_services._dns-sd._udp.local";
 
 /// An answer.
@@ -21,7 +21,7 @@ const KINDS: &str = "_services._dns-sd._udp.local";
 pub struct Reply {
     /// The packet.
     pub message: Message,
-    /// Whether it is for who asked only; otherwise for the whole link.
+    /// Whether it is sent only to the client that asked; otherwise to the whole link.
     pub unicast: bool,
 }
 
@@ -41,7 +41,7 @@ impl Names {
         Ok(Self { kinds: Name::parse(KINDS)?, service: kind, instance, host })
     }
 
-    /// All records, those that ask for services first.
+    /// All records, those that questions for services ask for first.
     fn records(&self, service: &Service, addresses: &[Ipv4Addr]) -> Vec<Record> {
         let record = |name: &Name, ttl, flush, data| Record { name: name.clone(), ttl, flush, data };
         let place = Data::Srv { priority: 0, weight: 0, port: service.port, target: self.host.clone() };
@@ -57,15 +57,15 @@ impl Names {
     }
 }
 
-/// What to tell everybody about a service on a link where it has these addresses (RFC 6762, section 8.3). `gone` takes
-/// it back (section 10.1).
+/// The announcement of a service on a link with these addresses (RFC 6762, section 8.3). `gone` withdraws it (section
+/// 10.1).
 ///
 /// # Errors
 /// If a name is too long.
 pub fn announcement(service: &Service, addresses: &[Ipv4Addr], gone: bool) -> Result<Message, MessageError> {
     let mut records = Names::of(service)?.records(service, addresses);
     if gone {
-        // The kind may be offered by others, and the host stays.
+        // Other hosts may offer the same type of service, and the host stays.
         records.retain(|record| matches!(record.data, Data::Ptr(_) | Data::Srv { .. } | Data::Txt(_)));
         records.remove(0);
         for record in &mut records {
@@ -75,8 +75,8 @@ pub fn announcement(service: &Service, addresses: &[Ipv4Addr], gone: bool) -> Re
     Ok(Message { response: true, authoritative: true, records, ..Message::default() })
 }
 
-/// The answer to a question about the service, if it is one. `legacy` says that who asks speaks no multicast DNS, which
-/// shows in the port that it comes from (RFC 6762, section 6.7).
+/// The answer to a question about the service, if it is one. `legacy` says that the client does not support multicast
+/// DNS, which is seen by its source port (RFC 6762, section 6.7).
 ///
 /// # Errors
 /// If a name is too long.
@@ -94,7 +94,7 @@ pub fn answer(
         question.name == record.name && (question.kind == Kind::Any || question.kind == record.data.kind())
     };
     let wanted = |record: &Record| query.questions.iter().any(|question| asked(question, record));
-    // What who asks knows already (RFC 6762, section 7.1).
+    // Records that the client knows already (RFC 6762, section 7.1).
     let known = |record: &Record| {
         let other = query.records.iter().find(|other| other.name == record.name && other.data == record.data);
         !legacy && other.is_some_and(|other| other.ttl >= record.ttl / 2)
@@ -103,7 +103,7 @@ pub fn answer(
     if answers.is_empty() {
         return Ok(None);
     }
-    // Who asks for the service will want the rest too (RFC 6763, section 12).
+    // A client that asks for the service needs the other records too (RFC 6763, section 12).
     let more = |record: &&Record| !matches!(record.data, Data::Ptr(_)) && !answers.contains(record);
     let rest: Vec<_> = all.iter().filter(more).cloned().collect();
     let unicast = legacy || query.questions.iter().all(|question| question.unicast);
@@ -178,7 +178,7 @@ mod tests {
         let records = announcement(&service(), &ADDRESS, false).unwrap().records;
         let mut query = Message { questions: vec![question], records, ..Message::default() };
         assert_eq!(answer(&service(), &ADDRESS, &query, false), Ok(None));
-        // It is about to forget it.
+        // The record is about to expire there.
         query.records.iter_mut().for_each(|record| record.ttl = 100);
         assert!(answer(&service(), &ADDRESS, &query, false).unwrap().is_some());
     }

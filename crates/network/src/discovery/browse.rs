@@ -1,4 +1,4 @@
-//! [`browse`]: asks and listens.
+//! [`browse`]: asks for services and collects the answers.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -13,40 +13,40 @@ use crate::error::Error;
 use crate::netlink::Requests;
 use crate::socket::link_socket;
 
-/// Pauses between questions (RFC 6762, section 5.2): the last one again and again.
+/// Pauses between questions (RFC 6762, section 5.2); the last one is repeated.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// The port that servers of ordinary DNS listen on.
 const DNS: u16 = 53;
 
-/// The longest packet that is taken (RFC 6762, section 17).
+/// The longest packet that is received, in bytes (RFC 6762, section 17).
 const LONGEST: usize = 9000;
 
-/// Where to ask, besides on every link.
+/// Where to ask in addition to all links.
 #[derive(Debug, Clone, Default)]
 pub struct Browse {
-    /// Name servers and the domain that they are asked about: those of DHCP.
+    /// Name servers and the domain to ask them about, usually those of DHCP.
     pub servers: Vec<IpAddr>,
     /// See [`Self::servers`].
     pub domain: Option<String>,
 }
 
-/// Somebody to ask.
+/// A server or link to ask.
 struct Channel {
     socket: UdpSocket,
     to: SocketAddr,
-    /// What it knows of; of multicast DNS all channels share one.
+    /// The index of its collector; all multicast DNS channels share one.
     collector: usize,
-    /// Ties answers to questions.
+    /// The id that matches answers to questions.
     id: u16,
 }
 
-/// Looks for services of that kind ([`HUB`](super::HUB)) for as long as `time`, or until `enough` of what was found.
-/// Returns all that was found; those of the local link first.
+/// Looks for services of a type ([`HUB`](super::HUB)) for `time`, or until `enough` of the services found. Returns
+/// all that were found; those of the local link first.
 ///
 /// # Errors
-/// If there is no socket to ask with, or the name of the kind or domain makes no sense. Links that cannot be asked are
-/// left out.
+/// If no socket can be opened, or the name of the type or domain is not valid. Links that cannot be asked are left
+/// out.
 pub fn browse(
     kind: &str,
     places: &Browse,
@@ -105,7 +105,7 @@ fn wrong(error: MessageError) -> Error {
 fn channels(places: &Browse) -> Result<Vec<Channel>, Error> {
     let mut channels = Vec::new();
     for link in Requests::open()?.links()?.iter().filter(|link| link.up && !link.loopback) {
-        // From a port of its own: answers come to it alone (RFC 6762, section 5.1).
+        // From a port of its own: then answers come to this socket only (RFC 6762, section 5.1).
         if let Ok(socket) = link_socket(link, 0) {
             channels.push(Channel { socket, to: GROUP.into(), collector: 0, id: 0 });
         }
@@ -137,7 +137,7 @@ impl Channel {
             let questions = questions.to_vec();
             let message = Message { id: self.id, recursion: !multicast, questions, ..Message::default() };
             let Ok(packet) = message.encode() else { continue };
-            // A link that is going down loses packets as any other: it is asked again.
+            // A packet lost by a link that is going down is lost like any other: the question is repeated.
             drop(if multicast { self.socket.send_to(&packet, self.to) } else { self.socket.send(&packet) });
         }
     }

@@ -1,4 +1,4 @@
-//! [`Collector`]: puts together what answers say.
+//! [`Collector`]: combines the records of answers into services.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,47 +6,47 @@ use std::net::IpAddr;
 use super::message::{Data, Kind, Message, Question, Record};
 use super::name::Name;
 
-/// More records than this are kept of nobody.
+/// The largest number of records that are kept.
 const MOST: usize = 1000;
 
 /// A service that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What people call it.
+    /// Its name for people.
     pub instance: String,
-    /// The machine's name.
+    /// The machine's host name.
     pub host: String,
     /// Its port.
     pub port: u16,
     /// Its addresses, IPv4 first.
     pub addresses: Vec<IpAddr>,
-    /// Its attributes; keys in lower case (RFC 6763, section 6.4). One without a value has an empty one.
+    /// Its attributes; keys in lower case (RFC 6763, section 6.4). The value is empty if there is none.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What is known, and what is still to be asked.
+/// The known records, and the questions that are still open.
 #[derive(Debug, Clone)]
 pub struct Collector {
     service: Name,
     records: Vec<Record>,
-    /// Whether a time to live of 0 takes a record back.
+    /// Whether a time to live of 0 withdraws a record.
     goodbyes: bool,
 }
 
 impl Collector {
-    /// For services of that name: `_rocbed._tcp.local`. A record whose time to live is 0 is taken back (RFC 6762,
+    /// Collects services of that name: `_rocbed._tcp.local`. A record whose time to live is 0 is withdrawn (RFC 6762,
     /// section 10.1).
     pub fn new(service: Name) -> Self {
         Self { service, records: Vec::new(), goodbyes: true }
     }
 
-    /// For services in a domain of ordinary DNS, where a time to live of 0 only says that a record is not to be kept for
-    /// later (RFC 1035, section 3.2.1). Small name servers say that of all that they were configured with.
+    /// Collects services in a domain of ordinary DNS, where a time to live of 0 only means that a record must not be
+    /// cached (RFC 1035, section 3.2.1). Small name servers set it for all records from their configuration.
     pub fn ordinary(service: Name) -> Self {
         Self { service, records: Vec::new(), goodbyes: false }
     }
 
-    /// Takes an answer. Questions of others are passed over.
+    /// Takes an answer. Questions of other hosts are ignored.
     pub fn take(&mut self, message: Message) {
         if !message.response {
             return;
@@ -60,7 +60,7 @@ impl Collector {
         }
     }
 
-    /// What is to be asked now: for services, and for what is missing of those that are known.
+    /// The questions to ask now: for services, and for missing records of known services.
     pub fn questions(&self) -> Vec<Question> {
         let question = |name: &Name, kind| Question { name: name.clone(), kind, unicast: false };
         let mut questions = vec![question(&self.service, Kind::Ptr)];
@@ -82,8 +82,8 @@ impl Collector {
         questions
     }
 
-    /// The services of which all is known, in the order of their names. Attributes are part of it: every service has a
-    /// record for them, if an empty one (RFC 6763, section 6.1), and without it nobody knows whether TLS is wanted.
+    /// The completely known services, by name. Attributes are required: every service has a record for them, if an
+    /// empty one (RFC 6763, section 6.1), and without it it is not known whether to use TLS.
     pub fn found(&self) -> Vec<Found> {
         let complete = self.instances().filter_map(|(name, label)| {
             let (port, host) = self.place(name)?;
@@ -110,7 +110,7 @@ impl Collector {
         })
     }
 
-    /// Port and host; of several the one that is preferred.
+    /// Port and host; of several the preferred one.
     fn place(&self, instance: &Name) -> Option<(u16, &Name)> {
         let places = self.records.iter().filter(|record| record.name == *instance);
         let places = places.filter_map(|record| match &record.data {
@@ -146,7 +146,7 @@ impl Collector {
             for string in strings {
                 let text = String::from_utf8_lossy(string);
                 let (key, value) = text.split_once('=').unwrap_or((&text, ""));
-                // Of a key that is there twice the first counts (RFC 6763, section 6.4).
+                // If a key occurs twice the first counts (RFC 6763, section 6.4).
                 attributes.entry(key.to_ascii_lowercase()).or_insert_with(|| value.to_owned());
             }
         }
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!((found[0].instance.as_str(), found[0].host.as_str(), found[0].port), ("hub 4", "lab.local", 8420));
         let expected = [("tls".to_owned(), "1".to_owned()), ("x".to_owned(), String::new())];
         assert_eq!(found[0].attributes, BTreeMap::from(expected));
-        // It takes its address back.
+        // The host withdraws its address.
         let mut gone = address;
         gone.records[0].ttl = 0;
         collector.take(gone);

@@ -4,18 +4,18 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::name::Name;
 
-/// A packet with more records than this is nobody's answer to us.
+/// The largest number of records in a packet.
 const MOST: usize = 512;
 
 const INTERNET: u16 = 1;
 
-/// Why bytes are no message, or a name no name.
+/// The reason why bytes are not a message, or a name is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// They end too early.
     #[error("the DNS message ends too early")]
     Short,
-    /// A name is too long, or its compression makes no sense.
+    /// A name is too long, or its compression is not valid.
     #[error("a name in the DNS message makes no sense")]
     Name,
     /// Too many questions or records.
@@ -23,7 +23,7 @@ pub enum MessageError {
     TooMany,
 }
 
-/// Types of records (RFC 1035, 2782, 3596).
+/// Record types (RFC 1035, 2782, 3596).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// An IPv4 address.
@@ -36,9 +36,9 @@ pub enum Kind {
     Aaaa,
     /// A service's host and port.
     Srv,
-    /// Whatever there is; in questions only.
+    /// Any type; in questions only.
     Any,
-    /// Another one.
+    /// Another type.
     Other(u16),
 }
 
@@ -71,28 +71,28 @@ impl Kind {
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// What is asked about.
+    /// The name that is asked about.
     pub name: Name,
-    /// What of it.
+    /// The type of record that is asked for.
     pub kind: Kind,
-    /// Whether the answer may come to who asks only (RFC 6762, section 5.4).
+    /// Whether the answer may be sent only to the client that asked (RFC 6762, section 5.4).
     pub unicast: bool,
 }
 
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// What it is about.
+    /// The name that it belongs to.
     pub name: Name,
-    /// How long it holds, in seconds; 0 takes it back.
+    /// Time to live in seconds; 0 withdraws the record.
     pub ttl: u32,
     /// Whether it replaces all others of its name and type (RFC 6762, section 10.2).
     pub flush: bool,
-    /// What it says.
+    /// The content.
     pub data: Data,
 }
 
-/// What a record says.
+/// The content of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
     /// An IPv4 address.
@@ -105,7 +105,7 @@ pub enum Data {
     Srv {
         /// Lower ones are preferred.
         priority: u16,
-        /// How often it is taken among those of the same priority.
+        /// The share among targets of the same priority.
         weight: u16,
         /// The port.
         port: u16,
@@ -121,25 +121,25 @@ pub enum Data {
 /// A packet. Records of all three sections are in one list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Ties an answer to its question; 0 where multicast.
+    /// Matches an answer to its question; 0 for multicast.
     pub id: u16,
     /// Whether it is an answer.
     pub response: bool,
-    /// Whether who answers is in charge of the names.
+    /// Whether the sender is authoritative for the names.
     pub authoritative: bool,
-    /// Whether a server is to ask others.
+    /// Whether recursion is wanted: the server is to ask others.
     pub recursion: bool,
     /// Questions.
     pub questions: Vec<Question>,
-    /// Records: answers, and what is known besides.
+    /// Records: answers and additional ones.
     pub records: Vec<Record>,
 }
 
 impl Message {
-    /// Reads a packet. Records whose content makes no sense for their type are kept as [`Data::Other`].
+    /// Parses a packet. Records whose content is not valid for their type are kept as [`Data::Other`].
     ///
     /// # Errors
-    /// If its frame makes no sense.
+    /// If its structure is not valid.
     pub fn parse(packet: &[u8]) -> Result<Self, MessageError> {
         let flags = be16(packet, 2)?;
         let count = |at| be16(packet, at).map(usize::from);
@@ -176,7 +176,7 @@ impl Message {
         Ok(message)
     }
 
-    /// The packet, without compression, all records as answers.
+    /// Encodes the packet, without compression, with all records as answers.
     ///
     /// # Errors
     /// If there are too many records, or one is too long.
@@ -244,7 +244,7 @@ impl Data {
     }
 }
 
-/// What the bytes from `start` to `end` say, if they make sense. Names may point to anywhere before them.
+/// The content in the bytes from `start` to `end`, if it is valid. Names may point to anywhere before them.
 fn data(packet: &[u8], start: usize, end: usize, kind: u16) -> Option<Data> {
     let bytes = packet.get(start..end)?;
     let name = |at| Name::read(packet, at).ok().filter(|(_, behind)| *behind == end).map(|(name, _)| name);
@@ -261,7 +261,7 @@ fn data(packet: &[u8], start: usize, end: usize, kind: u16) -> Option<Data> {
     }
 }
 
-/// The strings of a TXT record; empty ones say nothing.
+/// The strings of a TXT record; empty ones are dropped.
 fn strings(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let (mut strings, mut rest) = (Vec::new(), bytes);
     while let Some((length, behind)) = rest.split_first() {

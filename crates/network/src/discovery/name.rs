@@ -8,18 +8,18 @@ use super::message::MessageError;
 const LONGEST_LABEL: usize = 63;
 const LONGEST: usize = 255;
 
-/// A domain name: labels of any bytes, which compare without regard to the case of ASCII letters (RFC 1035, section
-/// 2.3.3; RFC 6762, section 16).
+/// A domain name: labels of any bytes, which are compared without regard to the case of ASCII letters (RFC 1035,
+/// section 2.3.3; RFC 6762, section 16).
 #[derive(Debug, Clone, Default, Eq)]
 pub struct Name {
     labels: Vec<Vec<u8>>,
 }
 
 impl Name {
-    /// From labels, the host's first.
+    /// Makes a name from labels, the host's first.
     ///
     /// # Errors
-    /// If a label is empty or too long, or all are.
+    /// If a label is empty or too long, or the name is too long.
     pub fn new<L: AsRef<[u8]>>(labels: impl IntoIterator<Item = L>) -> Result<Self, MessageError> {
         let labels: Vec<_> = labels.into_iter().map(|label| label.as_ref().to_vec()).collect();
         let length: usize = labels.iter().map(|label| label.len() + 1).sum::<usize>() + 1;
@@ -27,7 +27,7 @@ impl Name {
         if good && length <= LONGEST { Ok(Self { labels }) } else { Err(MessageError::Name) }
     }
 
-    /// From text with dots between the labels, and perhaps one behind the last.
+    /// Parses text with dots between the labels, and perhaps one at the end.
     ///
     /// # Errors
     /// As [`Name::new`].
@@ -35,7 +35,7 @@ impl Name {
         Self::new(text.strip_suffix('.').unwrap_or(text).split('.'))
     }
 
-    /// This name below another one: `hub` and `_rocbed._tcp.local` make `hub._rocbed._tcp.local`.
+    /// Puts a label before another name: `hub` and `_rocbed._tcp.local` make `hub._rocbed._tcp.local`.
     ///
     /// # Errors
     /// As [`Name::new`].
@@ -48,13 +48,13 @@ impl Name {
         self.labels.iter().map(Vec::as_slice)
     }
 
-    /// Whether it is directly below another one; if so, its first label.
+    /// The first label, if the name is directly below `parent`.
     pub fn label_below(&self, parent: &Self) -> Option<&[u8]> {
         let (first, rest) = self.labels.split_first()?;
         same(rest, &parent.labels).then_some(first.as_slice())
     }
 
-    /// Writes it without compression (RFC 1035, section 3.1).
+    /// Encodes it without compression (RFC 1035, section 3.1).
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         for label in &self.labels {
             // No label is longer than 63.
@@ -64,8 +64,8 @@ impl Name {
         out.push(0);
     }
 
-    /// Reads it at `at` (RFC 1035, section 4.1.4); returns where it ends. Each pointer has to point further back than the
-    /// one before, so that no packet keeps the reader busy.
+    /// Parses the name at `at` (RFC 1035, section 4.1.4); returns the offset of its end. Each pointer has to point
+    /// further back than the one before, so that no packet can make a loop.
     pub(super) fn read(packet: &[u8], at: usize) -> Result<(Self, usize), MessageError> {
         let (mut labels, mut length) = (Vec::new(), 1);
         let (mut here, mut end, mut barrier) = (at, None, at);

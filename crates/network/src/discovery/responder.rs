@@ -15,22 +15,22 @@ use crate::error::Error;
 use crate::netlink::{Link, Requests};
 use crate::socket::{join_group, link_socket};
 
-/// How often is looked for links that have come or gone.
+/// How often links are listed again.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How long a link's socket is waited on at most; how soon the end is noticed.
+/// The longest wait on a link's socket, and so the delay before the end is noticed.
 const STEP: Duration = Duration::from_millis(200);
 
-/// A service is announced twice (RFC 6762, section 8.3), so long apart.
+/// The time between the two announcements of a service (RFC 6762, section 8.3).
 const TWICE: Duration = Duration::from_secs(1);
 
-/// The longest packet that is taken (RFC 6762, section 17).
+/// The longest packet that is received, in bytes (RFC 6762, section 17).
 const LONGEST: usize = 9000;
 
-/// Answers questions about a service on every link that has multicast, in a thread of its own. Other responders on the
+/// Answers questions about a service on all links with multicast, in a thread of its own. Other responders on the
 /// same machine, such as Avahi, are not disturbed.
 ///
-/// It does not look whether the names are taken: two hubs of one name on one network are seen as one.
+/// It does not check whether the names are taken: two hubs with one name on one network are seen as one.
 #[derive(Debug)]
 pub struct Responder {
     stop: Arc<AtomicBool>,
@@ -38,10 +38,10 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Starts it.
+    /// Starts the responder.
     ///
     /// # Errors
-    /// If a name makes no sense, no link can be listened on, or there are no more threads.
+    /// If a name is not valid, no link can be listened on, or the thread cannot be started.
     pub fn start(service: Service) -> Result<Self, Error> {
         announcement(&service, &[], false).and_then(|message| message.encode()).map_err(wrong)?;
         let mut answering = Answering { service, links: Vec::new() };
@@ -57,7 +57,7 @@ impl Drop for Responder {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It does not panic; if it did, there is nothing left to take back.
+            // The thread does not panic; if it did, there is nothing left to withdraw.
             drop(thread.join());
         }
     }
@@ -77,7 +77,7 @@ struct Place {
     index: u32,
     socket: UdpSocket,
     addresses: Vec<Ipv4Addr>,
-    /// When it is to be announced again, if it is.
+    /// When the service is announced again, if at all.
     again: Option<Instant>,
 }
 
@@ -87,7 +87,7 @@ impl Answering {
         let mut buffer = vec![0; LONGEST];
         while !stop.load(Ordering::Relaxed) {
             if looked.elapsed() >= LOOK {
-                // A link that cannot be listened on is tried again the next time.
+                // A link that cannot be listened on is tried again next time.
                 drop(self.look());
                 looked = Instant::now();
             }
@@ -106,8 +106,8 @@ impl Answering {
         }
     }
 
-    /// Takes new links and addresses, and leaves those that are gone. Fails if there was something to listen on and it
-    /// cannot be.
+    /// Adds new links and addresses, and drops those that are gone. Fails if there are links, but none can be
+    /// listened on.
     fn look(&mut self) -> Result<(), Error> {
         let mut requests = Requests::open()?;
         let mut links = requests.links()?;
@@ -157,7 +157,7 @@ impl Place {
             return; // no address yet: nobody could come
         }
         if let Ok(packet) = announcement(service, &self.addresses, gone).and_then(|message| message.encode()) {
-            // Announcements may be lost as any packet; questions are answered.
+            // Announcements may be lost like any packet; questions are answered.
             drop(self.socket.send_to(&packet, GROUP));
         }
     }
@@ -172,7 +172,7 @@ impl Place {
             }
             let to = if reply.unicast { from } else { GROUP.into() };
             if let Ok(packet) = reply.message.encode() {
-                // Who does not get it asks again.
+                // A client that does not get it asks again.
                 drop(self.socket.send_to(&packet, to));
             }
         }

@@ -41,7 +41,7 @@ impl Requests {
         Ok(addresses)
     }
 
-    /// Adds an address, or changes its lifetime; the kernel takes it away when that is over.
+    /// Adds an address, or changes its lifetime; the kernel removes it when that is over.
     pub fn set_address(
         &mut self,
         index: u32,
@@ -68,19 +68,19 @@ impl Requests {
         ask(self, request, |_, _| {}).map_err(Error::system(format!("adding the address {address}/{prefix}")))
     }
 
-    /// Takes an address away. It is no error if it is gone already.
+    /// Removes an address. Succeeds if it is gone already.
     pub fn remove_address(&mut self, index: u32, (address, prefix): (Ipv4Addr, u8)) -> Result<(), Error> {
         let request = Request::new(libc::RTM_DELADDR, libc::NLM_F_ACK, &header(index, prefix))
             .attribute(libc::IFA_LOCAL, &address.octets());
         match ask(self, request, |_, _| {}) {
-            // The lease ran out a moment before, or the link is gone.
+            // The lease expired a moment before, or the link is gone.
             Err(rustix::io::Errno::ADDRNOTAVAIL | rustix::io::Errno::NODEV) => Ok(()),
             other => other.map_err(Error::system(format!("removing the address {address}/{prefix}"))),
         }
     }
 }
 
-/// The number in an acknowledgement; zero for success.
+/// The error number in an acknowledgement; zero for success.
 pub(super) fn error_code(payload: &[u8]) -> Option<i32> {
     u32_at(payload, 0).map(u32::cast_signed)
 }

@@ -1,4 +1,4 @@
-//! Links: what the kernel says of them, and setting them up.
+//! Links: their state in the kernel, and setting them up.
 
 use super::message::{Request, attributes, u16_at, u32_at};
 use super::socket::{Requests, ask};
@@ -7,43 +7,43 @@ use crate::error::Error;
 
 /// Length of `struct ifinfomsg`.
 pub(super) const HEADER: usize = 16;
-/// `IFLA_PARENT_DEV_NAME`: the device on a bus that is below the link (Linux 5.14).
+/// `IFLA_PARENT_DEV_NAME`: the bus device below the link (Linux 5.14).
 const PARENT_DEVICE: u16 = 56;
 
-/// A link.
+/// A link (network interface).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are the kernel's flags, and independent of each other")]
 pub(crate) struct Link {
     pub index: u32,
     pub name: String,
-    /// `None` for what is not Ethernet.
+    /// The hardware address; `None` if it is not Ethernet.
     pub mac: Option<Mac>,
-    /// In bytes.
+    /// The MTU in bytes.
     pub mtu: u32,
-    /// It was set up.
+    /// Whether it was set up.
     pub up: bool,
-    /// Set up, and the other end is there.
+    /// Whether it has a carrier: it is up and the other end is there.
     pub carrier: bool,
-    /// It is the loopback device.
+    /// Whether it is the loopback device.
     pub loopback: bool,
-    /// An Ethernet link with a device on a bus below it, not a bridge, tunnel, pair or the like.
+    /// Whether it is an Ethernet link with a bus device below it, and not a bridge, tunnel, veth pair or the like.
     pub physical: bool,
 }
 
-/// What happened to a link.
+/// A change of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It is new, or something about it is.
+    /// It is new, or has changed.
     Is(Link),
-    /// It is gone.
+    /// It is gone; this was its index.
     Gone(u32),
 }
 
-/// Reads an `RTM_NEWLINK`'s or `RTM_DELLINK`'s payload.
+/// Parses the payload of an `RTM_NEWLINK` or `RTM_DELLINK`.
 pub(super) fn parse(kind: u16, payload: &[u8]) -> Option<Change> {
     let index = u32_at(payload, 4)?;
     match kind {
-        // A bridge says so when a link leaves it: then the family is its own, and the link is not gone.
+        // A bridge sends one when a link leaves it: then the family is the bridge's own, and the link is not gone.
         libc::RTM_DELLINK if payload.first() == Some(&0) => return Some(Change::Gone(index)),
         libc::RTM_NEWLINK if payload.first() == Some(&0) => {}
         _ => return None,
@@ -82,7 +82,7 @@ fn header(index: u32, flags: i32, change: i32) -> Vec<u8> {
 }
 
 impl Requests {
-    /// All links.
+    /// Lists all links.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
         let request = Request::new(libc::RTM_GETLINK, libc::NLM_F_DUMP, &header(0, 0, 0));
         let mut links = Vec::new();
@@ -102,7 +102,7 @@ impl Requests {
             .map_err(Error::system(format!("setting {} up", link.name)))
     }
 
-    /// Sets the largest packet's size in bytes.
+    /// Sets the MTU in bytes.
     pub fn set_mtu(&mut self, link: &Link, mtu: u32) -> Result<(), Error> {
         let request = Request::new(libc::RTM_NEWLINK, libc::NLM_F_ACK, &header(link.index, 0, 0))
             .attribute(libc::IFLA_MTU, &mtu.to_ne_bytes());

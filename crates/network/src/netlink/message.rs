@@ -3,14 +3,14 @@
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// A request while it is put together.
+/// A request under construction.
 #[derive(Debug)]
 pub(super) struct Request {
     bytes: Vec<u8>,
 }
 
 impl Request {
-    /// Begins a request of a kind (RTM_*) with flags (`NLM_F`_*) and the kind's own header.
+    /// Begins a request of a type (RTM_*) with flags (`NLM_F`_*) and the type's own header.
     pub fn new(kind: u16, flags: i32, header: &[u8]) -> Self {
         let mut bytes = vec![0; 4];
         bytes.extend(kind.to_ne_bytes());
@@ -44,11 +44,11 @@ impl Request {
 pub(super) struct Message<'a> {
     pub kind: u16,
     pub sequence: u32,
-    /// The kind's own header and attributes.
+    /// The type's own header and attributes.
     pub payload: &'a [u8],
 }
 
-/// The messages of a datagram. Ends at one whose length makes no sense.
+/// The messages of a datagram. Stops at one with an invalid length.
 pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = u32_at(bytes, 0)? as usize;
@@ -60,7 +60,7 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
-/// The attributes after a header. Ends at one whose length makes no sense.
+/// The attributes after a header. Stops at one with an invalid length.
 pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);

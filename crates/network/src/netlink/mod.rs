@@ -1,4 +1,4 @@
-//! What is needed of rtnetlink (rtnetlink(7)): links, addresses and routes.
+//! The needed part of rtnetlink (rtnetlink(7)): links, addresses and routes.
 
 mod address;
 mod link;

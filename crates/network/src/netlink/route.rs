@@ -9,21 +9,21 @@ use super::socket::{Requests, ask};
 use crate::configuration::Route;
 use crate::error::Error;
 
-/// `RTPROT_DHCP`, so that `ip route` says where a route comes from.
+/// `RTPROT_DHCP`, so that `ip route` shows the origin of a route.
 const PROTOCOL: u8 = 16;
-/// `RTNH_F_ONLINK`: the gateway is on the link, whatever its address says.
+/// `RTNH_F_ONLINK`: the gateway is on the link, even if its address is not in the subnet.
 const ON_LINK: u32 = 4;
 
-/// Where a route is set: everything about it but the route.
+/// Parameters of a route besides the route itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
-    /// The link.
+    /// The link's index.
     pub index: u32,
-    /// The address to send from; the route goes when the address does.
+    /// The source address; the route is removed with it.
     pub source: Ipv4Addr,
-    /// Of several routes to a destination the one with the least is used.
+    /// The metric: of several routes to a destination the one with the lowest is used.
     pub metric: u32,
-    /// The gateway is not in the link's subnet, and is to be reached on the link all the same.
+    /// Whether the gateway is outside of the link's subnet, and is nevertheless reached on the link.
     pub on_link: bool,
 }
 
@@ -60,7 +60,7 @@ impl Requests {
             .map_err(Error::system(format!("adding the route {}", text(route))))
     }
 
-    /// Takes a route away. It is no error if it is gone already.
+    /// Removes a route. Succeeds if it is gone already.
     pub fn remove_route(&mut self, route: &Route, place: Place) -> Result<(), Error> {
         match ask(self, request(libc::RTM_DELROUTE, 0, route, place), |_, _| {}) {
             Err(Errno::SRCH | Errno::NODEV) => Ok(()),

@@ -1,4 +1,4 @@
-//! The two sockets: one for questions, one for news.
+//! The two netlink sockets: one for requests, one for events.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::error::Error;
 
 /// The kernel's own messages are at most 32 KiB (`NLMSG_GOODSIZE` of dumps).
 const BUFFER: usize = 64 * 1024;
-/// `RTMGRP_LINK`: news about links.
+/// `RTMGRP_LINK`: events about links.
 const LINK_GROUP: u32 = 1;
 
 fn open(flags: SocketFlags, groups: u32) -> Result<OwnedFd, Errno> {
@@ -32,7 +32,7 @@ fn receive<'b>(socket: BorrowedFd<'_>, buffer: &'b mut [u8]) -> Result<Option<&'
     Ok(if kernel { buffer.get(..length) } else { None })
 }
 
-/// Asks the kernel for things and tells it things, one after the other.
+/// Sends requests to the kernel, one after the other.
 #[derive(Debug)]
 pub(crate) struct Requests {
     socket: OwnedFd,
@@ -44,7 +44,8 @@ impl Requests {
     pub fn open() -> Result<Self, Error> {
         let open = || {
             let socket = open(SocketFlags::empty(), 0)?;
-            // The kernel answers at once. If ever it does not, one link's trouble must not stop all of them for ever.
+            // The kernel answers at once. If ever it does not, the problem of one link must not stop all of them for
+            // ever.
             set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(5)))?;
             Ok(socket)
         };
@@ -60,7 +61,7 @@ pub(super) fn ask(requests: &mut Requests, request: Request, mut each: impl FnMu
     send(&requests.socket, &request.finish(sequence), SendFlags::empty())?;
     loop {
         let Some(datagram) = receive(requests.socket.as_fd(), &mut requests.buffer)? else { continue };
-        // What answers an earlier question, one that was given up, is passed over.
+        // Answers to an earlier request that was given up are skipped.
         for message in messages(datagram).filter(|message| message.sequence == sequence) {
             match i32::from(message.kind) {
                 libc::NLMSG_DONE => return Ok(()),
@@ -76,19 +77,19 @@ pub(super) fn ask(requests: &mut Requests, request: Request, mut each: impl FnMu
     }
 }
 
-/// Hears what happens to links.
+/// Receives events about links.
 #[derive(Debug)]
 pub(crate) struct Watch {
     socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
-/// What [`Watch::next`] heard.
+/// The result of [`Watch::next`].
 #[derive(Debug)]
 pub(crate) enum News {
     /// These changes, in order.
     Changes(Vec<Change>),
-    /// More than the socket could hold: all links have to be looked at again.
+    /// Events were lost because the socket was full: all links have to be listed again.
     Missed,
     /// Nothing more.
     Nothing,
@@ -100,7 +101,7 @@ impl Watch {
         Ok(Self { socket, buffer: vec![0; BUFFER] })
     }
 
-    /// Takes what is there, without waiting.
+    /// Reads the pending events, without waiting.
     pub fn next(&mut self) -> Result<News, Error> {
         match receive(self.socket.as_fd(), &mut self.buffer) {
             Ok(Some(datagram)) => Ok(News::Changes(

@@ -57,7 +57,7 @@ fn a_cable_that_is_out_for_a_moment() {
         server.log();
         world.plug("eth0");
         assert_eq!(machine.configured("eth0").address, address);
-        // It asked for what it had, and did not search again.
+        // It requested its old address, and did not search again.
         let log = server.wait_for("DHCPREQUEST") + &server.log();
         assert!(!log.contains("DHCPDISCOVER"), "{log}");
     });

@@ -1,4 +1,4 @@
-//! DHCP with a real server, and with one of our own whose leases are short.
+//! DHCP with a real server, and with one of our own that gives short leases.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The whole of it on real links: each test in network namespaces of its own, with dnsmasq at the cable's other end.
+//! Tests with real links: each in network namespaces of its own, with dnsmasq at the cable's other end.
 
 mod cables;
 mod discovery;

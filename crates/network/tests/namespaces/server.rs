@@ -1,4 +1,4 @@
-//! A DHCP server whose leases are shorter than dnsmasq's two minutes. It gives 10.1.0.10 to everybody.
+//! A DHCP server whose leases are shorter than dnsmasq's two minutes. It gives 10.1.0.10 to every client.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -54,7 +54,7 @@ impl Server {
         self.0.only_broadcasts.store(true, Ordering::SeqCst);
     }
 
-    /// What it was sent.
+    /// The messages that it received.
     pub fn heard(&self) -> Vec<String> {
         self.0.heard.lock().unwrap().clone()
     }

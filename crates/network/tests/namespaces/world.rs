@@ -1,7 +1,8 @@
 //! A machine with network cards, and a network at the other end of their cables.
 //!
-//! A test runs in a process of its own, with network, mount, process and host name namespaces of its own: nothing is left
-//! of it, whatever happens, and no other test sees it. The network is a second network namespace with the name `lan`.
+//! A test runs in a process of its own, with network, mount, process and host name namespaces of its own: nothing is
+//! left of it, whatever happens, and no other test sees it. The network is a second network namespace with the name
+//! `lan`.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,7 +17,7 @@ use network::{Configuration, Event, Network, Settings};
 
 /// Says which test a process was started for.
 const INSIDE: &str = "NETWORK_TEST_INSIDE";
-/// Far longer than anything here takes: what is waited for comes, or the test fails.
+/// Timeout, far longer than anything here takes: the expected event comes, or the test fails.
 const LONG: Duration = Duration::from_secs(60);
 pub const RESOLV_CONF: &str = "/run/resolv.conf";
 
@@ -45,7 +46,7 @@ pub fn run<F: FnOnce(&World)>(body: F) {
     assert!(output.status.success() && text.contains("1 passed"), "in its own namespaces:\n{text}");
 }
 
-/// Runs a command that has to work, and returns what it prints.
+/// Runs a command that must succeed, and returns its output.
 pub fn sh(command: &str) -> String {
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
@@ -125,7 +126,7 @@ impl Dnsmasq {
         }
     }
 
-    /// All lines that it has logged and nobody has waited for yet.
+    /// All logged lines that no call has waited for yet.
     pub fn log(&self) -> String {
         self.lines.try_iter().collect::<Vec<_>>().join("\n")
     }
@@ -145,7 +146,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Waits for an event that `wanted` takes; what comes before it is passed over, problems excepted.
+    /// Waits for an event that `wanted` accepts; earlier events are skipped, except problems.
     pub fn wait<T>(&self, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
         let mut seen = Vec::new();
         loop {
@@ -175,13 +176,13 @@ pub fn addresses(link: &str) -> Vec<String> {
     shown.lines().filter_map(|line| line.split_whitespace().nth(3)).map(str::to_owned).collect()
 }
 
-/// What `resolv.conf` says, without comments.
+/// The content of `resolv.conf`, without comments.
 pub fn resolv_conf() -> String {
     let text = fs::read_to_string(RESOLV_CONF).unwrap();
     text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether a machine at this address answers: it refuses a connection to a port where nobody listens.
+/// Whether a machine at this address answers: it refuses a connection to a closed port.
 pub fn reaches(address: Ipv4Addr) -> bool {
     let refused = std::net::TcpStream::connect_timeout(&(address, 9).into(), LONG);
     refused.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)

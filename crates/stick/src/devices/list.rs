@@ -1,4 +1,4 @@
-//! Listing.
+//! Lists the disks of a machine.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use super::{Device, Partition, Use};
 use crate::contents::{self, Contents};
 use crate::uses::Uses;
 
-/// Where a machine shows its devices; tests have directories of their own.
+/// The directories with a machine's devices; tests use others.
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// `/sys`
@@ -22,7 +22,7 @@ pub struct Machine {
 }
 
 impl Default for Machine {
-    /// This machine.
+    /// The directories of this machine.
     fn default() -> Self {
         Self { sys: "/sys".into(), proc: "/proc".into(), dev: "/dev".into() }
     }
@@ -31,7 +31,7 @@ impl Default for Machine {
 /// All whole disks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// By name.
+    /// The disks, sorted by name.
     pub devices: Vec<Device>,
 }
 
@@ -50,11 +50,11 @@ impl Listing {
 }
 
 impl Machine {
-    /// Looks at all disks, their partitions and uses.
+    /// Lists all disks, with their partitions and uses.
     ///
     /// # Errors
-    /// Where `/sys/class/block` or the list of mounts cannot be read: then nothing is known to be safe. Devices that
-    /// vanish meanwhile are left out.
+    /// If `/sys/class/block` or the list of mounts cannot be read: then no device is known to be safe. Devices that
+    /// vanish in the meantime are left out.
     pub fn list(&self) -> io::Result<Listing> {
         let named =
             |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
@@ -133,7 +133,7 @@ impl Machine {
         })
     }
 
-    /// The uses of a device, and of everything that is made of it. `seen` ends circles, which there should be none of.
+    /// The uses of a device, and of everything that is built on it. `seen` ends loops, which should not exist.
     fn collect_uses(&self, directory: &Directory, uses: &Uses, seen: &mut HashSet<PathBuf>, found: &mut Vec<Use>) {
         let Some(device) = directory.field("DEVNAME") else { return };
         if !seen.insert(directory.path().to_owned()) {
@@ -152,7 +152,7 @@ impl Machine {
             found.push(Use::Swap { device: device.clone() });
         }
         for holder in directory.names("holders") {
-            // The link in `holders` leads to the device; where that is gone, its name is still a reason.
+            // The link in `holders` leads to the device; if that is gone, its name still counts as a use.
             let there = Directory::open(&directory.path().join("holders").join(&holder))
                 .or_else(|| Directory::open(&self.sys.join("class/block").join(&holder)));
             let by = there.as_ref().and_then(|there| there.text("dm/name")).unwrap_or_else(|| holder.clone());
@@ -170,7 +170,7 @@ impl Machine {
         }
     }
 
-    /// What is on a device, as far as this user may know.
+    /// The contents of a device, as far as this user may read it.
     fn contents(&self, name: &str) -> Option<Contents> {
         let mut start = Vec::new();
         let mut file = File::open(self.dev.join(name)).ok()?;
@@ -184,7 +184,7 @@ fn number(directory: &Directory) -> Option<String> {
     Some(format!("{}:{}", directory.field("MAJOR")?, directory.field("MINOR")?))
 }
 
-/// `sdb` before `sdaa`, `loop2` before `loop10`.
+/// A sort key: `sdb` before `sdaa`, `loop2` before `loop10`.
 fn natural(name: &str) -> (String, usize, &str) {
     let kind = name.trim_end_matches(|char: char| char.is_ascii_digit());
     (kind.get(..2).unwrap_or(kind).to_owned(), name.len(), name)

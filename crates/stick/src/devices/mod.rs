@@ -1,4 +1,4 @@
-//! The block devices of a machine, and what they are used for, as the kernel shows them.
+//! The block devices of a machine and their uses, as the kernel shows them.
 
 mod list;
 mod sysfs;
@@ -11,7 +11,7 @@ pub use list::{Listing, Machine};
 
 use crate::contents::Contents;
 
-/// How a disk is attached.
+/// The way a disk is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
@@ -23,7 +23,7 @@ pub enum Transport {
     Nvme,
     /// SATA or IDE.
     Ata,
-    /// A virtual machine's.
+    /// A virtual machine's virtio disk.
     Virtio,
     /// Firewire, SAS, Fibre Channel and so on.
     Scsi,
@@ -35,29 +35,29 @@ pub enum Transport {
     Other,
 }
 
-/// What a partition or disk is used for.
+/// A use of a partition or disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Use {
     /// A file system on it is mounted.
     Mounted {
-        /// The partition or disk, or what is made of it: `sda1`, `dm-0`.
+        /// The partition or disk, or a device that is built on it: `sda1`, `dm-0`.
         device: String,
-        /// Where.
+        /// The mount point.
         at: String,
     },
-    /// It is swapped to.
+    /// It is used as swap space.
     Swap {
         /// As above.
         device: String,
     },
-    /// Another device is made of it.
+    /// Another device is built on it.
     Held {
         /// As above.
         device: String,
         /// The other device, by the name that its owner knows: `vg0-root`, `md127`.
         by: String,
-        /// What that is: `LVM`, `encryption`, `RAID`.
+        /// The kind of the other device: `LVM`, `encryption`, `RAID`.
         what: &'static str,
     },
 }
@@ -70,14 +70,14 @@ pub struct Partition {
     pub name: String,
     /// `MAJOR:MINOR`.
     pub number: String,
-    /// Bytes from the start of the disk.
+    /// Offset on the disk in bytes.
     pub start: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Name of a GPT partition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_label: Option<String>,
-    /// What is on it; nothing where it is empty, unknown, or not to be read by this user.
+    /// Its contents; `None` if it is empty, unknown, or cannot be read by this user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contents: Option<Contents>,
 }
@@ -88,49 +88,49 @@ pub struct Partition {
 pub struct Device {
     /// Name below /dev.
     pub name: String,
-    /// Where to open it.
+    /// The path to open it.
     pub path: PathBuf,
     /// `MAJOR:MINOR`.
     pub number: String,
-    /// Bytes; 0 where there is no medium.
+    /// Size in bytes; 0 without a medium.
     pub size: u64,
-    /// Bytes in a logical sector.
+    /// Logical sector size in bytes.
     pub sector_size: u64,
-    /// Who made it.
+    /// The vendor's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<String>,
-    /// What it calls itself.
+    /// The model's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Its serial number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
-    /// How it is attached.
+    /// The way it is attached.
     pub transport: Transport,
-    /// Whether it is meant to be taken out: it says so, or is attached by USB.
+    /// Whether it is removable: it says so, or is attached by USB.
     pub removable: bool,
     /// Whether the kernel refuses to write to it.
     pub read_only: bool,
-    /// Counts media: another number is another medium (Linux 5.15 and later).
+    /// The kernel's media counter: another number means another medium (Linux 5.15 and later).
     #[serde(skip)]
     pub sequence: Option<u64>,
-    /// What is on the disk itself, outside of partitions.
+    /// The contents of the disk itself, outside of partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contents: Option<Contents>,
     /// Its partitions.
     pub partitions: Vec<Partition>,
-    /// What it, its partitions, and what is made of them are used for.
+    /// The uses of the disk, its partitions, and of devices that are built on them.
     pub uses: Vec<Use>,
 }
 
 impl Device {
-    /// Who made it and what it is: `SanDisk Ultra`.
+    /// Vendor and model: `SanDisk Ultra`.
     pub fn title(&self) -> String {
         let words: Vec<_> = [&self.vendor, &self.model].into_iter().flatten().map(String::as_str).collect();
         if words.is_empty() { format!("{:?} disk", self.transport).to_lowercase() } else { words.join(" ") }
     }
 
-    /// Whether somebody who looks for a stick wants to see it.
+    /// Whether to show it to a user who looks for a stick.
     pub fn is_candidate(&self) -> bool {
         let quiet = ["ram", "zram", "fd", "sr"].iter().any(|kind| self.name.starts_with(kind));
         self.size > 0 && !quiet && self.transport != Transport::Mapped
@@ -138,7 +138,7 @@ impl Device {
 }
 
 impl Use {
-    /// Whether the running system needs it: not just any mounted stick.
+    /// Whether the running system needs it; a mounted stick alone does not count.
     pub fn is_system(&self) -> bool {
         match self {
             Self::Mounted { at, .. } => {

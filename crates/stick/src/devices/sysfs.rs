@@ -1,4 +1,4 @@
-//! Small files of `/sys/class/block`.
+//! Reads small files of `/sys/class/block`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use super::Transport;
 
 /// A block device's directory in sysfs.
 pub(super) struct Directory {
-    /// Where it really is, below `devices`.
+    /// The real path, below `devices`.
     path: PathBuf,
     uevent: String,
 }
 
 impl Directory {
-    /// `None` if the device is gone meanwhile.
+    /// Opens it; `None` if the device is gone.
     pub(super) fn open(path: &Path) -> Option<Self> {
         let path = path.canonicalize().ok()?;
         let uevent = fs::read_to_string(path.join("uevent")).ok()?;
@@ -29,7 +29,7 @@ impl Directory {
         self.uevent.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix('=')?.to_owned()))
     }
 
-    /// A file's text, without blanks around it and without control characters; `None` where it is empty.
+    /// A file's text, without surrounding blanks and control characters; `None` if it is empty.
     pub(super) fn text(&self, file: &str) -> Option<String> {
         clean(&fs::read(self.path.join(file)).ok()?)
     }
@@ -62,7 +62,7 @@ impl Directory {
         clean(fs::read(self.path.join("device/vpd_pg80")).ok()?.get(4..)?)
     }
 
-    /// How it is attached, by where it is.
+    /// The transport, derived from the device's path.
     pub(super) fn transport(&self, name: &str) -> Transport {
         let has = |part: &str| self.path.components().any(|component| starts(component, part));
         let named = |kinds: &[&str]| kinds.iter().any(|kind| name.starts_with(kind));
@@ -88,7 +88,7 @@ impl Directory {
     }
 }
 
-/// A bus in a path: `usb1`, `ata3`, `virtio0`.
+/// Whether a path component is that of a bus: `usb1`, `ata3`, `virtio0`.
 fn starts(component: std::path::Component<'_>, bus: &str) -> bool {
     let name = component.as_os_str().to_string_lossy();
     let number = name.strip_prefix(bus).filter(|rest| !rest.is_empty());

@@ -1,4 +1,4 @@
-//! Small images, and disks that fail.
+//! Support for tests: small images, and disks that fail.
 #![allow(dead_code)] // each test program uses some of it
 
 use std::fs::{self, File};
@@ -80,12 +80,12 @@ pub fn sums(directory: &Path, names: &[&str]) {
     fs::write(directory.join("SHA256SUMS"), names.iter().map(line).collect::<String>()).unwrap();
 }
 
-/// What is wrong with a disk in memory.
+/// The faults of a disk in memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
-    /// After so many bytes, the power is gone.
+    /// The number of bytes after which the power is cut.
     pub cut_after: Option<u64>,
-    /// Bytes that there really are; what is written beyond comes back at the start.
+    /// The real size in bytes; data that is written beyond reappears at the start.
     pub real_size: Option<u64>,
     /// A byte that does not keep what is written to it.
     pub bad_byte: Option<u64>,
@@ -116,7 +116,7 @@ impl Memory {
         self.state.lock().unwrap().written
     }
 
-    /// What is there after the power cut.
+    /// The content after the power cut.
     pub fn after_cut(self) -> Vec<u8> {
         let mut state = self.state.into_inner().unwrap();
         for (at, bytes) in std::mem::take(&mut state.cached) {

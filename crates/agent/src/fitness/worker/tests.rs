@@ -9,7 +9,7 @@ use appliance::disk_space::DiskSpace;
 const ONE: &str = "0000:03:00.0";
 const TWO: &str = "0000:43:00.0";
 
-/// A machine as a test says.
+/// A simulated machine.
 #[derive(Debug)]
 struct Made {
     data: PathBuf,
@@ -20,7 +20,7 @@ struct Made {
     gpus: Inventory,
     rocminfo: Answer,
     asked: u32,
-    /// What rocminfo fails with, and the GPU on which a kernel fails: numbers of GPUs.
+    /// The GPU with which rocminfo fails, or on which a kernel fails, by its index.
     culprit: Option<usize>,
     wrong: Option<usize>,
     /// The GPU that does not answer.
@@ -207,7 +207,7 @@ fn a_fault_restarts_the_machine_twice_in_a_row_and_no_more() -> io::Result<()> {
         let defects = worker.qualify();
         assert!(words(&defects)[0].ends_with("after 2 restarts in a row for the same; it is not restarted again"));
         assert!(!defects[0].passes);
-        // Somebody has looked at it; a job that ends well breaks the row.
+        // A person has looked at it; a job that ends well resets the count.
         let mut worker = start()?;
         assert!(worker.qualify().is_empty());
         assert_eq!(worker.check(ended(Verdict::Fail)), None);
@@ -319,7 +319,7 @@ fn one_bad_gpu_of_eight_is_left_out_and_the_others_go_on() -> io::Result<()> {
     assert!(reason.message.contains("simulated-3 gets no jobs: it had faults in 3 jobs"), "{reason:?}");
     assert!(worker.qualify().is_empty(), "the seven work");
     assert_eq!(worker.check(Ended { gpus: vec!["simulated-4".into()], ..ended(Verdict::Pass) }), None);
-    // Somebody has looked at it.
+    // A person has looked at it.
     assert!(worker.retry_gpus(&[]).contains("simulated-3"));
     let (_, inventory) = start()?;
     assert_eq!((inventory.gpus.len(), inventory.unusable.len()), (8, 0));

@@ -1,4 +1,4 @@
-//! A network that does something at one request: between an agent and its hub.
+//! A proxy between an agent and its hub that fails at one chosen request.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -27,7 +27,7 @@ struct Plan {
     action: Option<Action>,
 }
 
-/// Whether anything gets through.
+/// Whether the network lets anything through.
 #[derive(Debug, Clone, Default)]
 pub struct Switch(Arc<AtomicBool>);
 
@@ -45,7 +45,7 @@ impl Switch {
     }
 }
 
-/// The network.
+/// The proxy.
 pub struct Network {
     pub address: String,
     plan: Arc<Mutex<Plan>>,
@@ -85,13 +85,13 @@ impl Network {
         Ok(network)
     }
 
-    /// Whether what was to be done was done.
+    /// Whether the planned failure has happened.
     pub fn is_done(&self) -> bool {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner).action.is_none()
     }
 }
 
-/// One connection, until it is cut or its ends have had enough.
+/// Forwards one connection, until it is cut or closed.
 fn carry(client: &TcpStream, server: &TcpStream, plan: &Arc<Mutex<Plan>>, switch: &Switch) -> io::Result<()> {
     let end = |stream: &TcpStream| drop(stream.shutdown(Shutdown::Both));
     // Set while the answer to the request is awaited that is to be lost.

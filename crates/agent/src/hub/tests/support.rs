@@ -1,4 +1,4 @@
-//! A real hub, an agent without a machine, and a network between them that can be cut.
+//! Support for tests: a real hub, an agent without a machine, and a network between them that can be cut.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,10 +20,10 @@ use crate::{AsItIs, Assignment, Crew, Delivery, End, ExchangeError, Journal, Out
 use appliance::report::Report;
 use appliance::settings::{Origin, Settings, WhenDone};
 
-/// What a test may fail with.
+/// The result of a test.
 pub type Tested = Result<(), Box<dyn std::error::Error>>;
 
-/// Nothing in these tests takes so long.
+/// Timeout for anything in these tests.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 struct Serving {
@@ -107,12 +107,12 @@ impl TestHub {
         self.start_again();
     }
 
-    /// From its next start on its disk is full, or is not any more.
+    /// From the hub's next start on its disk is full, or is not any more.
     pub fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
     }
 
-    /// Time goes by, and leases run out.
+    /// Lets time go by, so that leases run out.
     pub fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
         let hub = self.hub.lock().unwrap_or_else(PoisonError::into_inner).clone().expect("a hub");
@@ -155,7 +155,7 @@ impl TestHub {
         self.wait(id, state.name(), |job| job.state == state)
     }
 
-    /// Every one of these jobs has exactly one result, which is the one that its worker made.
+    /// Checks that each of these jobs has exactly one result, the one that its worker made.
     pub fn each_has_one_result(&self, jobs: &[&str]) {
         let page = self.people().results(&ResultQuery::default()).expect("results");
         let mut ids: Vec<_> = page.results.iter().map(|result| result.job.as_str()).collect();
@@ -187,7 +187,7 @@ impl Drop for TestHub {
 pub struct Agent {
     pub data: PathBuf,
     pub reports: Arc<Mutex<Vec<Report>>>,
-    /// Lets slow jobs come to their end.
+    /// Lets slow jobs end.
     pub go_on: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<End, ExchangeError>>>,

@@ -1,4 +1,4 @@
-//! The PCI buses and the IOMMU.
+//! Messages of the PCI buses and the IOMMU.
 
 use super::{Entry, FaultKind, Speaker, detail, fault};
 use FaultKind::{DmaRefused, Hardware, Lost};

@@ -1,4 +1,4 @@
-//! amdgpu at work: rings that hang, resets, page faults, GPUs that are gone.
+//! Messages of amdgpu during work: hanging rings, resets, page faults, lost GPUs.
 
 use super::{Entry, FaultKind, Meaning, Speaker, contained, detail, entry, fault};
 use FaultKind::{Hang, Hardware, Lost, PageFault, Reset};
@@ -6,7 +6,7 @@ use Speaker::{Driver, Power};
 
 #[rustfmt::skip]
 pub(super) const ENTRIES: &[Entry] = &[
-    // Gone, or not to be woken.
+    // Gone, or does not wake up.
     fault(Driver, Lost, "device lost from bus", "6.1", "amdgpu/amdgpu_device.c"),
     fault(Driver, Reset, "device wedged, but recovered through reset", "6.15", "drivers/gpu/drm/drm_drv.c"),
     fault(Driver, Lost, "device wedged", "6.15", "drivers/gpu/drm/drm_drv.c"),
@@ -141,7 +141,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     fault(Driver, Reset, "Issuing Whole GPU reset", "6.x", "GIM, the host's driver for virtual functions"),
     fault(Driver, Reset, "Emergency reboot", "5.5", "amdgpu/amdgpu_device.c"),
 
-    // Page faults. What vmid 0 asks for is the driver's own: no test can cause it.
+    // Page faults. Those with vmid 0 are the driver's own: no test can cause them.
     fault(Driver, PageFault, "[{w}] page fault (src_id:{n} ring:{n} vmid:0 ", "4.19", "amdgpu/gmc_v10_0.c"),
     fault(Driver, PageFault, "[{w}] {w} page fault (src_id:{n} ring:{n} vmid:0 ", "4.19", "amdgpu/gmc_v9_0.c"),
     fault(Driver, PageFault, "[{w}] page fault (src_id:{n} ring:{n} vm_id:0 ", "4.14", "amdgpu/gmc_v9_0.c"),

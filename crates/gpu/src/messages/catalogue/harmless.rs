@@ -1,4 +1,4 @@
-//! What looks like a fault and is none, so that nobody adds it. Compared last.
+//! Messages that look like a fault but are not one, listed so that they are not added as faults. Compared last.
 
 use super::{Entry, Meaning, Speaker, entry};
 use Speaker::{Driver, Kfd, Power, Ras};

@@ -1,4 +1,4 @@
-//! The kernel itself: oopses, data of its own that is damaged, processors and tasks that are stuck.
+//! Messages of the kernel itself: oopses, corrupted data, stuck processors and tasks.
 
 use super::{Entry, FaultKind, Meaning, Scope, Speaker, entry, fault};
 use FaultKind::{Hardware, Kernel as Bug, OutOfMemory};

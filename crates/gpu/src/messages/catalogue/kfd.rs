@@ -1,4 +1,4 @@
-//! KFD: queues that do not stop when they are told to.
+//! Messages of KFD: queues that do not stop on request.
 
 use super::{Entry, FaultKind, Speaker, contained, detail, fault};
 use FaultKind::{Hang, PageFault};

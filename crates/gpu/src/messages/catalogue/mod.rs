@@ -1,15 +1,16 @@
-//! The catalogue: every message of the kernel that says something about the health of a GPU.
+//! The catalogue: every kernel message that says something about the health of a GPU.
 //!
-//! Checked once against all messages of errors and warnings of amdgpu, amdkfd and amdgpu's power management in Linux
-//! 6.12, and against the changes up to 7.1. What is not here is left out for one of these reasons:
+//! Checked once against all error and warning messages of amdgpu, amdkfd and amdgpu's power management in Linux 6.12,
+//! and against the changes up to 7.1. Other messages are left out for one of these reasons:
 //!
-//! - **A program's own mistake**, answered with an error: wrong arguments of an ioctl, command streams that do not parse,
-//!   `sq_intr` warnings of waves, a full list of queues, no memory left for a buffer, failed CRIU and debugger calls.
+//! - **A program's own mistake**, answered with an error: wrong arguments of an ioctl, command streams that do not
+//!   parse, `sq_intr` warnings of waves, a full list of queues, no memory left for a buffer, failed CRIU and debugger
+//!   calls.
 //! - **Displays and media**: connectors, encoders, audio, UVD, VCE, VCN and JPEG. Jobs compute; a hang there resets the
 //!   GPU, and that is here.
 //! - **Settings that were refused**: clocks, fans, power limits, features that a firmware does not have.
-//! - **Parts of a start that failed**: the driver goes on to say `Fatal error during GPU init`, and the lines before it are
-//!   kept as the evidence. Reasons of their own have those about which somebody can do something.
+//! - **Parts of a start that failed**: the driver goes on to print `Fatal error during GPU init`, and the lines before
+//!   it are kept as evidence. Those that people can do something about have reasons of their own.
 //! - **Bookkeeping**: sysfs, debugfs, EEPROM and FRU files that could not be made or read.
 //! - **`WARNING:` with a file of the driver's**: display code has such on healthy machines; what is broken says more.
 //! - **Corrected errors**, and AER's non-fatal ones: probing a device causes those.
@@ -27,7 +28,7 @@ mod start;
 use super::entry::{Entry, Meaning, Scope, Speaker, Start};
 use crate::fault::FaultKind;
 
-/// Everything, in the order in which it is compared: of two entries that fit, the first counts.
+/// All entries, in the order in which they are compared: of two matching entries the first counts.
 pub(crate) fn all() -> impl Iterator<Item = &'static Entry> {
     [ras::ENTRIES, driver::ENTRIES, kfd::ENTRIES, bus::ENTRIES, kernel::ENTRIES, start::ENTRIES, harmless::ENTRIES]
         .into_iter()
@@ -44,7 +45,7 @@ const fn entry(
     Entry { speaker, words, meaning, since, source }
 }
 
-/// A fault that leaves the GPU, its driver or the machine not as it was.
+/// A fault after which the GPU, its driver or the machine may no longer work correctly.
 const fn fault(
     speaker: Speaker,
     kind: FaultKind,
@@ -55,7 +56,7 @@ const fn fault(
     entry(speaker, words, Meaning::Fault(kind, Scope::Machine), since, source)
 }
 
-/// A fault that ends the process that did it.
+/// A fault that ends the process that caused it.
 const fn contained(
     speaker: Speaker,
     kind: FaultKind,
@@ -66,7 +67,7 @@ const fn contained(
     entry(speaker, words, Meaning::Fault(kind, Scope::Process), since, source)
 }
 
-/// More about a fault.
+/// Details of a fault.
 const fn detail(
     speaker: Speaker,
     kind: FaultKind,
@@ -77,7 +78,7 @@ const fn detail(
     entry(speaker, words, Meaning::Detail(kind), since, source)
 }
 
-/// Why a GPU did not start.
+/// The reason why a GPU did not start.
 const fn start(
     speaker: Speaker,
     start: Start,

@@ -1,4 +1,4 @@
-//! Damaged memory and links, and heat.
+//! Messages about hardware errors of memory and links, and about overheating.
 
 use super::{Entry, FaultKind, Speaker, Start, detail, fault, start};
 use FaultKind::Hardware;

@@ -1,4 +1,4 @@
-//! Why a GPU did not start.
+//! Messages that say why a GPU did not start.
 
 use super::{Entry, Speaker, Start, start};
 use Speaker::{Driver, Firmware, Kernel, Kfd, Pci, Power};
