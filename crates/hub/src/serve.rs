@@ -1,4 +1,4 @@
-//! Listening: connections, TLS, and what is done about clients that are slow or too many.
+//! The server: listens for connections, with TLS, and limits slow clients and the number of connections.
 
 use std::future::Future;
 use std::io;
@@ -27,16 +27,16 @@ use crate::error::HubError;
 use crate::hub::Hub;
 use crate::tls::Tls;
 
-/// When the hub ends, requests that are being answered have this long.
+/// Time for requests in progress to finish when the hub shuts down.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
-/// Open files besides connections: the database, logs, bundles.
+/// File descriptors besides connections: the database, logs, bundles.
 const OTHER_FILES: usize = 256;
 
-/// Threads that wait for files.
+/// Threads for blocking file access.
 const BLOCKING_THREADS: usize = 32;
 
-/// Where a hub listens.
+/// A socket on which the hub listens.
 #[derive(Debug)]
 pub struct Listener {
     socket: std::net::TcpListener,
@@ -44,7 +44,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens for plain HTTP: for the machine itself, a network that is trusted, or a reverse proxy.
+    /// Listens for plain HTTP: for this machine, a trusted network, or a reverse proxy.
     pub fn plain(socket: std::net::TcpListener) -> Self {
         Self { socket, tls: None }
     }
@@ -56,10 +56,11 @@ impl Listener {
 }
 
 impl Hub {
-    /// Serves until `shutdown` is ready. Then claims that wait are answered with nothing, and requests that are being
-    /// answered have ten seconds.
+    /// Serves until `shutdown` is ready. Then waiting claims get an empty answer, and requests in progress have ten
+    /// seconds.
     ///
     /// # Errors
+    ///
     /// If a socket cannot be used.
     pub async fn serve(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) -> Result<(), HubError> {
         let router = app(self.shared.clone());
@@ -96,13 +97,14 @@ impl Hub {
         Ok(())
     }
 
-    /// Serves on the current thread's own runtime: for programs that are not async.
+    /// Serves on a runtime that it creates: for programs that are not async.
     ///
     /// # Errors
+    ///
     /// If the runtime cannot be started, or as [`Hub::serve`].
     pub fn serve_blocking(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) -> Result<(), HubError> {
         let failed = |error: io::Error| HubError::System { what: "threads", reason: error.to_string() };
-        // Files are read and written on these: more than the disk can do at once would only cost memory.
+        // Files are read and written on these threads; more than the disk can serve at once would only cost memory.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)
@@ -112,7 +114,7 @@ impl Hub {
     }
 }
 
-/// Ready when the process gets SIGINT or SIGTERM.
+/// Completes when the process gets SIGINT or SIGTERM.
 pub async fn until_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminated = async {
@@ -140,20 +142,20 @@ impl Accept {
     async fn run(self, socket: TcpListener) {
         loop {
             if self.places.available_permits() == 0 {
-                // Who is nobody makes room for who may be a worker.
+                // Anonymous connections make room for possible workers.
                 self.known.make_room();
             }
             let Ok(place) = self.places.clone().acquire_owned().await else { return };
             let (stream, peer) = match socket.accept().await {
                 Ok((stream, peer)) => (stream, peer.ip()),
                 Err(error) => {
-                    // Out of file descriptors, most likely: connections that end make room.
+                    // Most likely out of file descriptors: connections that end free some.
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(Duration::from_millis(50)).await;
                     continue;
                 }
             };
-            // Answers are small and wait for nothing.
+            // Answers are small and should not be delayed.
             drop(stream.set_nodelay(true));
             let watcher = self.graceful.watcher();
             let (router, tls, hub) = (self.router.clone(), self.tls.clone(), self.hub.clone());
@@ -178,7 +180,7 @@ impl Accept {
     }
 }
 
-/// How many connections there may be: each needs a file descriptor, and so do the files that are read and written.
+/// The possible number of connections: each needs a file descriptor, and so do files in use.
 fn connections(wanted: usize) -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
@@ -197,13 +199,13 @@ async fn connection(
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let patience = hub.shared.config.patience;
-    // Each request knows who is connected.
+    // Attaches the connection to each of its requests.
     let service = TowerToHyperService::new(MapRequest::new(router, move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(visit.clone());
         request
     }));
     let mut builder = http1::Builder::new();
-    // The time for the head of a request, and so also for the next one on the same connection.
+    // Timeout for a request's head, and so also for an idle connection until its next request.
     builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 << 10);
     match tls {
         None => {
@@ -219,7 +221,7 @@ async fn connection(
     Ok(())
 }
 
-/// A connection that ends with an error when the other side does not take what is written.
+/// A connection with a timeout for writes: it fails if the other side does not read.
 struct Impatient<S> {
     inner: S,
     patience: Duration,

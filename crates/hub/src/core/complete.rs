@@ -1,4 +1,4 @@
-//! The command that ends a job with a result. A job gets one at most.
+//! The command that ends a job with a result. Each job gets at most one.
 
 use protocol::api::{AttemptState, Completed, JobState, Problem, ProblemCode};
 use protocol::{Job, JobResult, Source};
@@ -10,27 +10,27 @@ use crate::core::{Event, Failure, Tx};
 use crate::store::columns::{Json, Named};
 use crate::store::coverage::{self, Covering, is_simulated, targets};
 
-/// A bundle that was found good.
+/// A bundle that has passed the check.
 #[derive(Debug)]
 pub(crate) struct Delivered {
-    /// Its SHA-256.
+    /// SHA-256 of the bundle.
     pub(crate) bundle: String,
     /// Its length in bytes.
     pub(crate) size: u64,
-    /// Its `result.json`, read.
+    /// The parsed `result.json`.
     pub(crate) result: JobResult,
-    /// What the worker says of it.
+    /// The worker's summary of it.
     pub(crate) summary: String,
-    /// Whether the worker has said what time it is there. If not, the times in the result may tell.
+    /// Whether the worker sent its time. If not, the times in the result are used to estimate its clock.
     pub(crate) clock: WorkerClock,
 }
 
-/// What a request says about the clock of its worker.
+/// Information about the worker's clock in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerClock {
-    /// It said the time, and that was compared.
+    /// The request had the time, and it was compared.
     Told,
-    /// Nothing.
+    /// The request did not have the time.
     Untold,
 }
 
@@ -39,23 +39,23 @@ pub(crate) enum WorkerClock {
 pub(crate) enum Completion {
     /// Yes.
     Open(Completable),
-    /// It was, with the same bundle: this was the answer.
+    /// Already completed with the same bundle: this was the answer.
     Done(Completed),
 }
 
 /// A job that may be completed.
 #[derive(Debug)]
 pub(crate) struct Completable {
-    /// Its number.
+    /// Number of the job.
     pub(crate) number: i64,
-    /// Its id.
+    /// Id of the job.
     pub(crate) id: String,
-    /// What it tests.
+    /// Source that the job tests.
     pub(crate) source: Source,
 }
 
 impl Tx<'_> {
-    /// The answer if the lease was completed with this bundle before; none if it may be completed now.
+    /// The answer if the lease was already completed with this bundle; `None` if it may be completed now.
     fn completed_before(
         &self,
         lease: &str,
@@ -88,7 +88,7 @@ impl Tx<'_> {
         Ok((row, None))
     }
 
-    /// Looks, before a bundle is read, whether it is worth reading.
+    /// Checks, before a bundle is read, whether the lease may be completed.
     pub(crate) fn may_complete(&mut self, lease: &str, worker: &str, bundle: &str) -> Result<Completion, Failure> {
         let (row, before) = self.completed_before(lease, worker, bundle)?;
         if let Some(before) = before {
@@ -98,8 +98,8 @@ impl Tx<'_> {
         Ok(Completion::Open(Completable { number: row.job, id: row.job_id, source: job.source }))
     }
 
-    /// Ends a job with a result. The same again gets the same answer; a lease that has run out will do if nobody else
-    /// has completed the job.
+    /// Ends a job with a result. The same request again gets the same answer. An expired lease is accepted unless
+    /// another worker has completed the job.
     pub(crate) fn complete(
         &mut self,
         lease: &str,
@@ -111,7 +111,7 @@ impl Tx<'_> {
             return Ok(before);
         }
         let live = self.state.lease_of(lease, worker).map(|live| live.machine.clone());
-        // A lease that has run out: then what is registered now counts.
+        // The lease has expired, so the current registration counts.
         let registered = live.or_else(|| self.state.workers.get(worker).map(|known| known.machine.clone()));
         if let Some(registered) = registered {
             delivered.result.warnings.extend(compare(&delivered.result, &registered)?);
@@ -180,8 +180,8 @@ impl Tx<'_> {
         Ok(coverage::note(self.db, &covering)?)
     }
 
-    /// What the times in a result say of its worker's clock: no job ends before it was given out, or in the future. A result
-    /// may be delivered long after it ended, so that it says no more than this.
+    /// Estimates the worker's clock from the times in a result: a job cannot end before it was given out, or in the
+    /// future. Nothing more can be said, as a result may be delivered long after it ended.
     fn clock_of_result(&mut self, row: &LeaseRow, result: &JobResult) {
         let finished = result.finished.as_millisecond();
         let ahead = if finished > self.now {
