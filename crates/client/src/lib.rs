@@ -1,4 +1,4 @@
-//! Talks to a rocbed hub: blocking, small, without a runtime.
+//! Client for a rocbed hub: blocking, small, without an async runtime.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), client::ClientError> {
@@ -28,9 +28,10 @@ pub use error::ClientError;
 pub use http::{Client, Options};
 pub use roots::roots;
 
-/// A new name for a request: 128 random bits.
+/// A new random id for a request: 128 bits.
 ///
 /// # Errors
+///
 /// If the system has no random numbers.
 pub fn request_id() -> Result<String, ClientError> {
     let mut bytes = [0_u8; 16];

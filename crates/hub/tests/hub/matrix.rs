@@ -1,4 +1,4 @@
-//! Which result stands for a package in the matrix.
+//! Which result counts for a package in the matrix.
 
 use protocol::{RunAs, Verdict};
 
@@ -19,7 +19,7 @@ fn run(hub: &Running, worker: &Worker, toml: &str, verdict: Verdict) -> Outcome 
     Ok(())
 }
 
-/// Verdict and job of each link in the package's row: its cell, and its mark if it has one.
+/// Verdict and job of each link in the package's row: the cell's, and its mark's if it has one.
 fn row(hub: &Running, package: &str) -> Vec<(String, String)> {
     let html = hub.get("/").1;
     let row = html.split(&format!("id=\"p-{package}\"")).nth(1).and_then(|rest| rest.split("</tr>").next());
@@ -82,7 +82,7 @@ fn what_says_nothing_about_the_package_marks_its_cell() -> Outcome {
     let hub = start();
     let worker = worker(&hub);
     let again = |verdict| run(&hub, &worker, "package = \"rocrand\"", verdict);
-    // Nothing else is known yet.
+    // There is no other result yet.
     again(Verdict::TestbedFailed)?;
     assert_eq!(row(&hub, "rocrand"), [cell("testbed-failed", "rocrand")]);
     assert!(hub.get("/").1.contains("<strong>0 of 1</strong> are covered"));
@@ -104,7 +104,7 @@ fn the_latest_is_what_the_hub_gave_out_last() -> Outcome {
     let (first, second) = (worker(&hub), hub.worker("w2", "gfx1030"));
     let mut second = second;
     second.machine.gpus.simulated = false;
-    // The clock of the first is an hour fast, that of the second an hour slow.
+    // The first worker's clock is an hour fast, the second's an hour slow.
     let at = |worker: &Worker, claimed: &protocol::api::Claimed, verdict, hours: i64| {
         let mut result = worker.result(&claimed.job, verdict);
         result.started += jiff::SignedDuration::from_hours(hours);
@@ -120,7 +120,7 @@ fn the_latest_is_what_the_hub_gave_out_last() -> Outcome {
         second.deliver_result(&claimed, &at(&second, &claimed, Verdict::Fail, -1))?;
         assert_eq!(row(&hub, "rocrand"), [cell("fail", &format!("rocrand-{number}"))]);
     }
-    // What was given out before, and is delivered after it, tested an older archive.
+    // A job that was given out earlier and delivered later has tested an older archive.
     hub.add("[[job]]\npackage = \"rocrand\"\n[[job]]\npackage = \"rocrand\"\n");
     let (older, newer) = (first.begin(), second.begin());
     second.deliver(&newer, Verdict::Neutral)?;
