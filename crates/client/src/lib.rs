@@ -10,9 +10,9 @@
 //! # }
 //! ```
 //!
-//! Every call is repeated until it is answered, with pauses that grow, when the hub cannot be reached or cannot answer
-//! now; how long is for [`Options`] to say. The API is made so that a request that arrives twice has one effect. What
-//! the hub refuses is not repeated: [`ClientError::Refused`] has its words.
+//! If the hub cannot be reached or cannot answer now, a call is repeated with growing pauses; [`Options`] sets for how
+//! long. Repeating a request is safe, as it has one effect however often it arrives. A request that the hub refuses is
+//! not repeated: [`ClientError::Refused`] has the hub's reason.
 
 mod backoff;
 mod calls;

@@ -1,16 +1,16 @@
-//! Load on a hub: 10,000 workers, most of them waiting for jobs by long poll, some holding leases by heartbeats.
+//! Load test of a hub: 10,000 workers, most of them waiting for jobs by long poll, some renewing leases by heartbeats.
 //!
 //! ```text
 //! cargo run --release -p hub --example load [WORKERS [JOBS]]
 //! cargo run --release -p hub --example load attack [SECONDS [PROGRAM]]
 //! ```
 //!
-//! The hub is a process of its own with its data in a temporary directory. Prints how long registering took, how long
-//! it took from adding a job until its worker had it, how many bundles were uploaded and completed per second, whether
-//! leases were lost, and how much memory the hub used.
+//! The hub is a separate process with its data in a temporary directory. Prints the duration of the registrations, the
+//! time from adding a job until its worker had it, the rate of uploaded and completed bundles, whether leases were
+//! lost, and the memory that the hub used.
 //!
-//! With `attack`, a visitor and a worker do their worst, and it prints how long others' claims and completions take
-//! meanwhile; `PROGRAM` is this example of another build, to compare with.
+//! With `attack`, a visitor and a worker attack the hub, and the output is the duration of other workers' claims and
+//! completions meanwhile; `PROGRAM` is this example of another build, for comparison.
 
 mod attack;
 mod http;

@@ -1,4 +1,4 @@
-//! [`DataDir`]: where everything is. One hub at a time has it.
+//! [`DataDir`]: the data directory, which only one hub uses at a time.
 //!
 //! ```text
 //! lock               held while a hub runs
