@@ -1,6 +1,6 @@
-//! Text that is safe to print.
+//! Makes text safe to print.
 //!
-//! Two rules, each with its one home here:
+//! This crate implements two rules:
 //!
 //! * Secrets do not get into logs, errors and screens. A token is a [`Secret`] from where it is read to where it is sent;
 //!   text that somebody else has written, or that quotes an address, goes through [`redacted`].
@@ -24,5 +24,5 @@ pub use printable::{for_terminal, is_printable, printable};
 pub use redacted::redacted;
 pub use secret::Secret;
 
-/// What is printed instead of a secret.
+/// Text that replaces a secret.
 pub const NOT_SHOWN: &str = "(not shown)";
