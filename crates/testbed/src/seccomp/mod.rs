@@ -24,12 +24,13 @@ use self::calls::{ALLOWED, ALLOWED_HERE, ALLOWED_SINCE, REFUSED, REFUSED_HERE};
 use crate::Error;
 use crate::process;
 
-/// The filters of a testbed's commands, to be applied in this order: where several refuse a call, the last one says how.
+/// The filters for commands in a testbed, in the order in which they are applied: if several refuse a call, the last
+/// one decides the error.
 #[derive(Debug)]
 pub(crate) struct Filters(Vec<BpfProgram>);
 
 impl Filters {
-    /// Makes them. With `namespaces`, commands may make user namespaces.
+    /// Creates the filters. With `namespaces`, commands may make user namespaces.
     pub(crate) fn make(namespaces: bool) -> Result<Self, Error> {
         let wrong = |error: BackendError| Error::Inside(format!("making the seccomp filter: {error}"));
         Self::compile(namespaces).map(Self).map_err(wrong)
@@ -52,31 +53,31 @@ impl Filters {
         ])
     }
 
-    /// Applies them to this process and all that it starts. It has to have `CAP_SYS_ADMIN` in its user namespace: what
-    /// it executes may still gain rights there, as `sudo` does.
+    /// Applies the filters to this process and all that it starts. It needs `CAP_SYS_ADMIN` in its user namespace, so
+    /// that programs such as `sudo` can still gain rights there.
     pub(crate) fn apply(&self) -> std::io::Result<()> {
         self.0.iter().try_for_each(|program| process::apply_filter(program))
     }
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
-/// An argument's place, and what it is compared with.
+/// Index of an argument, comparison, and value.
 type Condition = (u8, SeccompCmpOp, u64);
 
-/// A rule of conditions that all have to be met.
+/// A rule whose conditions must all be met.
 fn rule(conditions: &[Condition]) -> Result<SeccompRule, BackendError> {
     let conditions =
         conditions.iter().map(|(place, op, value)| SeccompCondition::new(*place, Dword, op.clone(), *value));
     SeccompRule::new(conditions.collect::<Result<_, _>>()?)
 }
 
-/// A rule for an argument that is none of these values.
+/// Conditions for an argument that has none of these values.
 fn none_of(place: u8, values: &[u64]) -> Vec<Condition> {
     values.iter().map(|value| (place, Ne, *value)).collect()
 }
 
 fn refused_by_argument(namespaces: bool) -> Result<Rules, BackendError> {
-    // A control group namespace of its own would show the server's group to a command, and let it freeze the server.
+    // A control group namespace would show the server's group to a command, which could then freeze the server.
     let mut flags = vec![CLONE_NEWCGROUP];
     if !namespaces {
         flags.push(CLONE_NEWUSER);
@@ -93,13 +94,13 @@ fn refused_by_argument(namespaces: bool) -> Result<Rules, BackendError> {
     ]))
 }
 
-/// Families whose first socket would load a module.
+/// Address families whose first socket would load a kernel module.
 fn other_families() -> Result<Rules, BackendError> {
     let other = vec![rule(&none_of(0, &FAMILIES))?];
     Ok(BTreeMap::from([(SYS_socket, other.clone()), (SYS_socketpair, other)]))
 }
 
-/// Types and protocols of the families that would.
+/// Socket types and protocols that would load a kernel module.
 fn other_protocols() -> Result<Rules, BackendError> {
     let mut rules = Vec::new();
     for family in INTERNET {
@@ -107,7 +108,7 @@ fn other_protocols() -> Result<Rules, BackendError> {
         let mut others = none_of(2, &INTERNET_PROTOCOLS);
         others.push(family.clone());
         rules.push(rule(&others)?);
-        // All types but stream, datagram and raw (1 to 3); flags are above these bits.
+        // All types except stream, datagram and raw (1 to 3); flags are above these bits.
         for (mask, value) in [(0b1111, 0), (0b1100, 0b0100), (0b1000, 0b1000)] {
             rules.push(rule(&[family.clone(), (1, MaskedEq(mask), value)])?);
         }
@@ -123,15 +124,15 @@ const INTERNET: [u64; 2] = [2, 10];
 const NETLINK: u64 = 16;
 /// `AF_UNIX`, `AF_INET`, `AF_INET6`, `AF_NETLINK`.
 const FAMILIES: [u64; 4] = [UNIX, INTERNET[0], INTERNET[1], NETLINK];
-/// IP (for the type's own), ICMP, TCP, UDP, `ICMPv6`, raw, MPTCP.
+/// IP (the default of a type), ICMP, TCP, UDP, `ICMPv6`, raw, MPTCP.
 const INTERNET_PROTOCOLS: [u64; 7] = [0, 1, 6, 17, 58, 255, 262];
-/// Routing, which the C library asks for addresses, and the kernel's events, which libudev listens to.
+/// Routing, which the C library uses for addresses, and kernel events, which libudev listens to.
 const NETLINK_PROTOCOLS: [u64; 2] = [0, 15];
 
-/// `PER_LINUX` and `PER_LINUX32` with `UNAME26` or `ADDR_NO_RANDOMIZE`, and the question which it is.
+/// `PER_LINUX` and `PER_LINUX32` with `UNAME26` or `ADDR_NO_RANDOMIZE`, and the query of the current personality.
 const PERSONALITIES: [u64; 7] = [0, 8, 0x2_0000, 0x2_0008, 0x4_0000, 0x4_0008, 0xffff_ffff];
 
-/// What types into a terminal, and what loads a line discipline, the bridge or VLANs, for anybody who asks.
+/// Requests that type into a terminal, or that cause line disciplines, the bridge or VLAN modules to be loaded.
 const REFUSED_IOCTLS: [u64; 9] = [
     0x5412, // TIOCSTI
     0x541c, // TIOCLINUX
@@ -152,7 +153,7 @@ mod tests {
     fn the_filters_are_made_and_fit_the_kernel() {
         for namespaces in [false, true] {
             let filters = Filters::make(namespaces).unwrap();
-            // All filters of a process together: 32,768 instructions.
+            // The limit for all filters of a process together is 32,768 instructions.
             let length: usize = filters.0.iter().map(Vec::len).sum();
             assert!(length < 4096, "{length}");
         }
@@ -165,7 +166,7 @@ mod tests {
         let length = all.len();
         all.dedup();
         assert_eq!(all.len(), length);
-        // io_uring, and clone3, whose flags are out of a filter's sight.
+        // `io_uring`, and `clone3`, whose flags a filter cannot see.
         assert!(![425, 426, 427, 435].iter().any(|call| all.contains(call)));
     }
 }
