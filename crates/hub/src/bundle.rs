@@ -1,5 +1,5 @@
-//! Checks a result bundle before it is accepted. The limits are those of [`bundle`](::bundle), so `rocbed results fetch
-//! --unpack` unpacks every bundle that the hub accepts.
+//! Checks a result bundle before it is accepted. The limits are those of [`bundle`](::bundle), so every bundle that the
+//! hub accepts can be unpacked with `rocbed results fetch --unpack`.
 //!
 //! The bundle is read as a stream and never unpacked to disk.
 

@@ -70,7 +70,7 @@ pub(crate) struct CellResult {
     pub(crate) received: i64,
 }
 
-/// The conditions of a query. Unused ones are left out completely, as SQLite would not use an index otherwise.
+/// The conditions of a query. Unused ones are left out completely, as `SQLite` would not use an index otherwise.
 #[derive(Default)]
 struct Conditions {
     texts: Vec<&'static str>,
