@@ -204,7 +204,7 @@ impl Disk for Watched<'_> {
     }
 
     fn flush(&self) -> io::Result<()> {
-        Ok(()) // whoever looks sees what is in the page cache too
+        Ok(()) // readers see the page cache too
     }
 }
 
@@ -415,7 +415,7 @@ impl Refused {
         self.check(&rocbed(["flash"]).arg(smoke_image()).args(words).run(), says);
     }
 
-    /// The same for a device that is mounted meanwhile, in a mount namespace of its own.
+    /// Like `flash`, for a device that is mounted meanwhile, in a mount namespace of its own.
     fn flash_mounted(&mut self, partition: &Path, at: &str, device: &str, says: &[&str]) {
         let script = "mount -t ext4 -o ro,noload \"$1\" \"$2\" && exec \"$3\" flash \"$4\" \"$5\" --yes --i-know";
         let mut unshare = Command::new("unshare");

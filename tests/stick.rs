@@ -290,7 +290,7 @@ fn the_power_may_be_cut_at_any_point_of_a_run() {
 
 const JOBS: [&str; 2] = ["one", "two"];
 
-/// A workplace for examining a stick after a power cut.
+/// Files for examining a stick after a power cut.
 struct Bench {
     directory: TempDir,
     /// The stick before any write, without the contents of its first two partitions, to which nothing is written.

@@ -123,7 +123,7 @@ pub fn missing_there(files: &[&str], command: &Command, parsed: &Parsed) -> Opti
     (!missing.is_empty()).then(|| format!("{file} comes nearest, and has no {}", missing.join(", ")))
 }
 
-/// The same for the words in a row.
+/// Describes which of the words that a row names are missing in its file.
 pub fn missing_parts(file: &str, words: &[&str]) -> Option<String> {
     let source = source(file);
     let missing: Vec<&str> = words.iter().filter(|word| !has(&source, word)).copied().collect();

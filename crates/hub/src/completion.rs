@@ -32,7 +32,7 @@ const WAITING: usize = 8;
 /// Refusals remembered per worker, so that a repeated request gets the same answer without a new check.
 const REFUSALS: usize = 32;
 
-/// Completions in progress, and what earlier ones of each worker have cost.
+/// Completions in progress, and what is remembered of each worker's earlier ones.
 #[derive(Debug)]
 pub(crate) struct Completions {
     workers: Mutex<HashMap<String, OfWorker>>,

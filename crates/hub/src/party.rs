@@ -48,7 +48,7 @@ impl Party {
         }
     }
 
-    /// Whether the party has no token.
+    /// Whether the party has no valid token.
     pub(crate) fn is_anybody(&self) -> bool {
         matches!(self, Self::Anybody(_))
     }

@@ -17,7 +17,7 @@ pub const LISTS_STAMP: &str = "/var/lib/rocbed/apt-lists";
 /// The image has no package lists. Failing to fetch them is the machine's fault; with apt's own exit status the package
 /// would be blamed.
 const UPDATE: &str = "(apt-get -q -o APT::Update::Error-Mode=any update || (sleep 10; apt-get -q -o APT::Update::Error-Mode=any update)) || exit 1";
-/// The same for a source tree, whose tests may not need the lists.
+/// The command for a source tree, whose tests may not need the lists, so that failing to fetch them is not an error.
 const TRY_UPDATE: &str =
     "apt-get -q update || echo 'rocbed: the package lists could not be fetched: dependencies will not be found' >&2";
 

@@ -2,10 +2,10 @@
 //!
 //! This crate implements two rules:
 //!
-//! * Secrets do not get into logs, errors and screens. A token is a [`Secret`] from where it is read to where it is sent;
-//!   text that somebody else has written, or that quotes an address, goes through [`redacted`].
-//! * Text from outside does not control the terminal that it is printed on. A field of a line goes through [`printable`], an
-//!   error through [`for_terminal`], a whole log through a [`Filter`].
+//! * Secrets do not get into logs, errors and screens. A token is a [`Secret`] from reading it to sending it; text from
+//!   outside, and text that quotes an address, goes through [`redacted`].
+//! * Text from outside does not control the terminal that it is printed on. A field of a line goes through
+//!   [`printable`], an error through [`for_terminal`], a whole log through a [`Filter`].
 //!
 //! ```
 //! use safetext::{Secret, printable, redacted};

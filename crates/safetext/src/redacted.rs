@@ -21,8 +21,8 @@ const TOKEN_DIGITS: usize = 16;
 /// Replaces the secrets in a text:
 ///
 /// * user and password of an address (`https://me:secret@host/`, RFC 3986, section 3.2.1);
-/// * values of names that end with `token`, `password`, `secret`, `signature` and the like: in queries (`?token=x`), on kernel
-///   command lines (`rocbed.join-token=x`), in settings (`token = "x"`);
+/// * values of names that end with `token`, `password`, `secret`, `signature` and the like: in queries (`?token=x`), on
+///   kernel command lines (`rocbed.join-token=x`), in settings (`token = "x"`);
 /// * credentials of an `Authorization` header;
 /// * a hub's tokens, wherever they stand.
 ///

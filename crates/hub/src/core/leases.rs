@@ -177,7 +177,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Queues a job again, or fails it if it came back too often.
+    /// Queues a job again, or gives it up if it came back too often.
     fn put_back(&mut self, number: i64, reason: &str) -> Result<(), Failure> {
         let (Json(job), attempts): (Json<Job>, u32) = self
             .db

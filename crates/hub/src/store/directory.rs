@@ -1,12 +1,12 @@
 //! [`DataDir`]: the data directory, which only one hub uses at a time.
 //!
 //! ```text
-//! lock               held while a hub runs
+//! lock               locked while a hub runs
 //! hub.sqlite         jobs, leases, results, workers, hashes of tokens
-//! join-token         what new workers show; readable by the hub's user only
+//! join-token         token for new workers; readable by the hub's user only
 //! bundles/ab/abcd... result bundles, by SHA-256
 //! logs/07/7-1.log    log of job number 7, attempt 1
-//! uploads/           what is being uploaded
+//! uploads/           incomplete uploads
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
