@@ -1,5 +1,5 @@
-//! The booted appliance at work: `rocbed boot --jobs` with real autopkgtest in real testbeds, and what becomes of it when
-//! something is wrong.
+//! Tests of the booted appliance at work: `rocbed boot --jobs` with real autopkgtest in real testbeds, and its
+//! behaviour in case of errors.
 
 use std::fs;
 use std::io::Write;
@@ -12,14 +12,14 @@ use rocbed_tests::{Call, Output, Victims, rocbed, smoke_image, tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A run of an appliance with its results.
+/// A run of an appliance, with its results.
 struct Ran {
     output: Output,
     results: Value,
     directory: TempDir,
 }
 
-/// A job for a source tree of `fixtures/trees`, with more of what a job can say.
+/// A job for a source tree of `fixtures/trees`, with additional settings.
 fn job(tree: &str, more: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trees").join(tree);
     format!("[[job]]\npath = {:?}\n{more}\n", path.display().to_string())
@@ -30,7 +30,7 @@ fn run_jobs(image: &Path, jobs: &str, words: &[&str]) -> Ran {
     run_jobs_on(|call| call, image, jobs, words)
 }
 
-/// The same on a machine of which more is to be said.
+/// Like `run_jobs`, on a machine with additional options.
 fn run_jobs_on(machine: impl FnOnce(Call) -> Call, image: &Path, jobs: &str, words: &[&str]) -> Ran {
     let directory = tempfile::tempdir().expect("a directory");
     let list = directory.path().join("jobs.toml");
@@ -43,7 +43,7 @@ fn run_jobs_on(machine: impl FnOnce(Call) -> Call, image: &Path, jobs: &str, wor
 }
 
 impl Ran {
-    /// What came of a job.
+    /// The result of a job.
     fn job(&self, id: &str) -> &Value {
         let all = self.results.as_array().expect("a list of results");
         let found = all.iter().find(|result| result["job"] == id);
@@ -97,15 +97,15 @@ fn every_kind_of_ending_is_reported_and_other_disks_cannot_be_written_to() {
     let victims = Victims::default();
     let words = [&words[..], &["--append", "rocbed.simulate-faults=yes"]].concat();
     let ran = run_jobs_on(|call| victims.plugged_in(call), &smoke_image(), &jobs.concat(), &words);
-    // Some failed and some were skipped, in autopkgtest's own numbers.
+    // Some failed and some were skipped, as reported by autopkgtest's exit status.
     assert_eq!(ran.output.code, Some(6), "{}", ran.output.stderr);
 
-    // PNG (second edition, 5.2 and 11.2.2): its signature, and a width and height that somebody can read.
+    // PNG (second edition, 5.2 and 11.2.2): its signature, and a readable width and height.
     let picture = fs::read(&screen).expect("a picture of the display");
     assert_eq!(picture.get(..8), Some(&b"\x89PNG\r\n\x1a\n"[..]));
     assert!(picture.get(18..20).is_some_and(|width| u16::from_be_bytes([width[0], width[1]]) >= 640));
 
-    // The kernel has the disks, and a job that is root tried all that it could.
+    // The kernel can see the disks, and a job tried everything as root.
     let log = ran.bundled("attacks", "log");
     for disk in ["nvme0n1", "vdb", "sda"] {
         assert!(log.contains(&format!("attacking {disk}")), "{disk}:\n{log}");
@@ -122,12 +122,12 @@ fn every_kind_of_ending_is_reported_and_other_disks_cannot_be_written_to() {
     assert_eq!(ran.verdict("fails"), "fail");
     assert!(ran.outcomes("fails").contains(&("exit-status", "fail")), "{:?}", ran.outcomes("fails"));
 
-    // The deadline leaves what there was: the test before it, and what the hanging one had written.
+    // After the deadline there are the results so far: the earlier test, and the output of the hanging one.
     assert_eq!(ran.verdict("hangs"), "timeout");
     assert_eq!(ran.outcomes("hangs")[0], ("first", "pass"));
     assert!(ran.bundled("hangs", "log").contains("this much was done"));
 
-    // A machine that has the right GPU, and tests that were all skipped: strange enough to be said.
+    // A machine with the right GPU on which all tests were skipped is unusual enough for a warning.
     assert_eq!(ran.verdict("skips"), "neutral");
     let warnings = ran.job("skips")["result"]["warnings"].to_string();
     assert!(warnings.contains("skipped"), "{warnings}");
@@ -142,18 +142,18 @@ fn every_kind_of_ending_is_reported_and_other_disks_cannot_be_written_to() {
         let first = lines.split('|').next_back().unwrap_or_default();
         assert!(log.contains(first), "{id}: {log}");
     }
-    // What leaves the GPU not as it was ends the job at once: its test would have gone on for ever.
+    // A serious GPU fault ends the job at once; otherwise its test would run for ever.
     let problem = ran.job("lost")["result"]["problem"].to_string();
     assert!(problem.contains("the job was ended for it"), "{problem}");
-    // What ends only the process that did it does not.
+    // A fault that ends only the process that caused it does not end the job.
     assert_eq!(ran.outcomes("page-fault").len(), 3);
-    // Words that a test chose are not the kernel's.
+    // Text written by a test is not taken for the kernel's.
     assert_eq!(ran.verdict("forges"), "pass", "{}", ran.job("forges"));
     assert!(ran.bundled("forges", "kernel.log").contains("GPU reset begin!"), "the kernel did quote them");
     assert_eq!(ran.verdict("after"), "pass");
 }
 
-/// Faults that are written to the kernel's log while a job runs: the job's id, its tree, and the lines.
+/// Fault messages that are written to the kernel's log during a job: the job's id, its tree, and the lines.
 const SIMULATED: [(&str, &str, &str); 5] = [
     ("lost", "hangs", "amdgpu 0000:03:00.0: amdgpu: device lost from bus!"),
     ("wedged", "hangs", "amdgpu 0000:03:00.0: [drm] device wedged, needs recovery"),
@@ -245,7 +245,7 @@ fn the_power_button_switches_off_in_order() {
         .spawn()
         .expect("starting QEMU");
     let said = || fs::read_to_string(&console).unwrap_or_default();
-    // The watchdog comes last of all drivers, after the button's.
+    // The watchdog is the last driver to be loaded, after the button's.
     let began = Instant::now();
     while !said().contains("rocbed-init: watchdog: ") && began.elapsed() < Duration::from_secs(120) {
         std::thread::sleep(Duration::from_millis(200));
@@ -256,7 +256,7 @@ fn the_power_button_switches_off_in_order() {
     while qemu.try_wait().expect("QEMU's end").is_none() && began.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(200));
     }
-    // Whatever the outcome, nothing stays behind; a QEMU that has ended cannot be killed.
+    // Whatever the outcome, no process stays behind; a QEMU that has ended cannot be killed.
     drop(qemu.kill());
     drop(qemu.wait());
     assert!(said().contains("going to power off: the power button was pressed"), "{}", said());
@@ -266,7 +266,7 @@ fn the_power_button_switches_off_in_order() {
 
 #[test]
 fn a_machine_that_dies_is_the_testbeds_failure() {
-    // Enough for the job to begin, beside others that are busy, and not for it to end.
+    // Enough time for the job to start, beside other busy jobs, but not for it to end.
     let ran = run_jobs(&smoke_image(), &job("hangs", "timeout = \"10m\""), &["--network", "none", "--timeout", "60"]);
     assert_eq!(ran.output.code, Some(16), "{}", ran.output.stderr);
     assert!(ran.output.stderr.contains("--timeout gives it longer"), "{}", ran.output.stderr);

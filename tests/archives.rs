@@ -1,4 +1,4 @@
-//! Archives as other tools than Debian's make them. apt takes packages from all of these.
+//! Archives made by other tools than Debian's. apt accepts packages from all of these.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn locked(archive: &TestArchive, mirror: &str, more: &str) -> Call {
     rocbed(["lock"]).arg(recipe).env("ROCBED_CACHE", archive.path().join("cache"))
 }
 
-/// Asks for the archive by both kinds of addresses.
+/// Locks the archive by both kinds of addresses.
 fn both_lock(archive: &TestArchive, more: &str) {
     let server = archive.serve();
     for mirror in [format!("file://{}", archive.path().display()), server.url("")] {
@@ -38,7 +38,7 @@ fn gzip(path: &Path) {
 fn indexes_may_be_compressed_by_gzip_alone() {
     let archive = TestArchive::new();
     gzip(&at(&archive, INDEX));
-    // The plain file is listed, as most tools do, and is not there.
+    // The uncompressed file is listed, as most tools do, but does not exist.
     archive.sign("dists/sid", FIELDS, &["main/binary-amd64/Packages", "main/binary-amd64/Packages.gz"]);
     fs::remove_file(at(&archive, INDEX)).expect("removing an index");
     both_lock(&archive, "");
@@ -119,7 +119,7 @@ fn names_in_the_pool_are_asked_for_as_apt_asks() {
     let said = build.env("ROCBED_CACHE", archive.path().join("other-cache")).fails();
     let expected = "/pool/lib%20greet%23%3f_1%253a2.1%2bb%7e_%c3%b6.deb";
     assert!(server.requests().iter().any(|path| path == expected), "{:?}", server.requests());
-    // A package that is gone from the mirror is in its next lock in another version.
+    // If a package is gone from the mirror, the next lock has another version of it.
     assert!(said.contains("404 (not found)") && said.contains("rocbed lock --update"), "{said}");
 }
 

@@ -1,11 +1,11 @@
-//! What users get to see when something is wrong: what failed, on what, and what to do.
+//! Error messages for users: each says what failed, on what, and what to do.
 
 use std::fs;
 use std::path::Path;
 
 use rocbed_tests::{Server, TestArchive, rocbed, tool};
 
-/// `rocbed COMMAND RECIPE` with a cache of its own fails; returns what it said.
+/// Runs `rocbed COMMAND RECIPE` with its own cache, which must fail; returns its output.
 fn fails(archive: &TestArchive, command: &str, recipe: &Path) -> String {
     let cache = archive.path().join("cache");
     rocbed([command]).arg(recipe).env("ROCBED_CACHE", cache).current_dir(archive.path()).fails()
@@ -128,7 +128,7 @@ fn a_stored_package_with_a_flipped_bit_is_fetched_anew() {
     let recipe = archive.recipe(&server.url(""), "greeter", "");
     let build = |options: &[&str]| {
         let call = rocbed(["build", "--fresh"]).args(options).arg(&recipe).env("ROCBED_CACHE", &cache);
-        // These packages hold no system, so the build fails in any case: once all of them are unpacked.
+        // These packages do not contain a system, so the build fails in any case, after all of them are unpacked.
         call.current_dir(archive.path()).fails()
     };
     let asked = || server.requests().iter().filter(|path| path.ends_with("greeter_1.0_amd64.deb")).count();
@@ -138,7 +138,7 @@ fn a_stored_package_with_a_flipped_bit_is_fetched_anew() {
     let digest = tool("sha256sum", [archive.path().join("pool/greeter_1.0_amd64.deb")]);
     let digest = digest.split(' ').next().expect("a digest");
     let stored = cache.join("sha256").join(&digest[..2]).join(digest);
-    // In its middle, and in the part of the last file that no checksum of a compression covers.
+    // In the middle, and in the part of the last file that no checksum of the compression covers.
     for place in [deb.len() / 2, deb.len() - 1] {
         let damage = || {
             let mut bytes = deb.clone();
@@ -230,7 +230,7 @@ fn a_pinned_package_that_the_mirror_dropped_comes_from_the_snapshot_service() {
     let cache = archive.path().join("cache");
     rocbed(["lock"]).arg(&recipe).env("ROCBED_CACHE", &cache).ok();
     fs::rename(&pool, &kept).expect("the mirror drops everything");
-    // These packages hold no system, so the build fails later on: after everything was fetched.
+    // These packages do not contain a system, so the build fails later, after everything was downloaded.
     let said =
         rocbed(["build", "--locked"]).arg(&recipe).env("ROCBED_CACHE", &cache).current_dir(archive.path()).fails();
     assert!(!said.contains("fetching"), "{said}");

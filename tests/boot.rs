@@ -1,12 +1,12 @@
-//! The smoke image in QEMU, in each of the ways that an image is used. The machine's KVM is used where it truly works;
-//! elsewhere, and always here in one test, QEMU translates (TCG).
+//! Boots the smoke image in QEMU in each of the ways that an image is used. KVM is used where it works; elsewhere, and
+//! always in one test, QEMU emulates the processor (TCG).
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use rocbed_tests::{Victims, rocbed, smoke_image};
 
-/// Starts the image and returns what it said on its serial console.
+/// Starts the image; returns its serial console output.
 fn boot(words: &[&str]) -> String {
     let image = smoke_image().display().to_string();
     let output = rocbed(["boot", &image, "--timeout", "240"].iter().chain(words)).run();
@@ -14,13 +14,13 @@ fn boot(words: &[&str]) -> String {
     output.stdout
 }
 
-/// The line that begins so, the rest of it.
+/// The rest of the line that starts with this text.
 fn said<'a>(console: &'a str, beginning: &str) -> &'a str {
     let line = console.lines().find_map(|line| Some(line.split_once(beginning)?.1.trim()));
     line.unwrap_or_else(|| panic!("no line {beginning:?} on the console:\n{console}"))
 }
 
-/// rocbed-init has mounted the root and found in it what was installed.
+/// Checks that rocbed-init has mounted the root and found the installed files in it.
 fn reached_the_root(console: &str) {
     let kernel = said(console, "rocbed-init: kernel ");
     assert!(kernel.ends_with("-amd64"), "{kernel}");
@@ -41,8 +41,8 @@ fn starts_directly_from_kernel_initramfs_and_root() {
     assert_eq!(said(&console, "rocbed-init: writable "), "none");
 }
 
-/// Virtio is what the start above has, NVMe the one with large sectors. Here the initramfs reaches disks behind four kinds of
-/// controllers, and finds its own.
+/// The start above uses Virtio, and the one with large sectors NVMe. Here the initramfs finds disks behind four kinds
+/// of controllers, and among them its own.
 #[test]
 fn starts_under_uefi_from_a_usb_stick_beside_disks_on_every_other_bus() {
     let victims = Victims::default();
@@ -50,12 +50,12 @@ fn starts_under_uefi_from_a_usb_stick_beside_disks_on_every_other_bus() {
     let output = victims.plugged_in(rocbed(["boot", &image, "--usb", "--timeout", "240"])).run();
     assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
     reached_the_root(&output.stdout);
-    // Before the root was mounted, and so by drivers of the initramfs.
+    // Before the root was mounted, so with drivers in the initramfs.
     let others = said(&output.stdout, "rocbed-init: disks of this machine, read-only: ");
     let others: Vec<_> = others.split(' ').collect();
     assert!(others.len() == 3 && others.contains(&"nvme0n1") && others.contains(&"vda"), "{others:?}");
     assert!(others.iter().any(|name| name.starts_with("sd")), "{others:?}");
-    // The stick itself and its partitions for settings and data, but not the root, and nothing else.
+    // The stick itself and its partitions for settings and data, but not the root, and no other disk.
     let writable: Vec<_> = said(&output.stdout, "rocbed-init: writable ").split(' ').collect();
     let [stick, esp, data] = writable.as_slice() else { panic!("{writable:?}") };
     assert_eq!((*esp, *data), (&*format!("{stick}1"), &*format!("{stick}3")));
@@ -100,7 +100,7 @@ fn a_shell_at_the_console_is_for_images_that_allow_one_and_cannot_write_to_other
     std::fs::write(recipe.with_extension("lock"), include_str!("../recipes/smoke.lock")).expect("a lock");
     std::fs::write(&recipe, "inherits = \"smoke\"\n[settings]\ndebug-shell = true\n").expect("a recipe");
     rocbed(["build", "--locked"]).arg(&recipe).current_dir(&directory).ok();
-    // What is typed waits for the shell. Its answer is not what was typed, which the terminal shows too.
+    // The input waits for the shell. Its answer differs from the input, which the terminal echoes.
     let victims = Victims::default();
     let text = "for d in nvme0n1 vdb sda; do dd if=/dev/zero of=/dev/$d bs=4096 count=9 conv=notrunc,fsync; \
         mount /dev/$d /mnt; echo tried $((1+1)) $d; done; echo $(id -un) has PID 1 is $(cat /proc/1/comm); kill -TERM 1\n";
@@ -113,7 +113,8 @@ fn a_shell_at_the_console_is_for_images_that_allow_one_and_cannot_write_to_other
     assert!(console.contains("rocbed-init: going to power off: SIGTERM"), "{console}");
 }
 
-/// Starts an image with its console on our pipes, types this once the machine is ready, and returns all that was there.
+/// Starts an image with its console on pipes, types this text once the machine is ready, and returns the complete
+/// output.
 fn type_into(victims: &Victims, image: &std::path::Path, text: &str) -> String {
     let mut command = victims.plugged_in(rocbed(["boot", "--debug", "--timeout", "240"])).arg(image).into_command();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -1,4 +1,4 @@
-//! What the commands print, and that the documentation says the same.
+//! Checks the output of the commands, and that the documentation agrees with it.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn the_reference_is_what_the_program_says() {
     let list = rocbed(["reference"]).ok();
     for name in list.lines() {
         let page = fs::read_to_string(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}: {help}"));
-        // Not assert_eq!: it would print both, and each is long.
+        // Not assert_eq!, which would print both long texts.
         assert!(rocbed(["reference", name]).ok() == page, "{name}: {help}");
     }
     let files = fs::read_dir(&directory).expect("the reference").map(|entry| entry.expect("a page").file_name());
@@ -57,7 +57,7 @@ fn shipped_recipes_need_no_checkout() {
 fn a_ci_system_gets_a_log_in_its_own_style() {
     let archive = TestArchive::new();
     let server = archive.serve();
-    // It needs a package that there is not.
+    // It needs a package that does not exist.
     let recipe = archive.recipe(&server.url(""), "broken", "");
     let build = |words: &[&str], system: &str| {
         let call = rocbed(["build"]).arg(&recipe).args(words).env("ROCBED_CACHE", archive.path().join("cache"));

@@ -1,5 +1,5 @@
-//! Building where little is allowed: as an ordinary user and as a container's root, in what container engines make of a
-//! machine; and what is said where even that is not allowed.
+//! Builds with few privileges: as an ordinary user and as a container's root, in environments like those of container
+//! engines. Also checks the messages where even that is not allowed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,12 +11,13 @@ use std::thread;
 use rocbed_tests::{TestUser, image_sums, rocbed_path, scratch, seed_cache, smoke_image, tool};
 use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
 
-/// What Docker leaves to a container's root (its documentation of runtime privileges).
+/// Capabilities that Docker leaves to a container's root (its documentation of runtime privileges).
 const CAPABILITIES: &str = "-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,+setpcap,\
     +net_bind_service,+sys_chroot,+kill,+audit_write";
 
-/// A machine as containers see it: the root file system is read-only but for one directory; /dev has no disks, loop
-/// devices or KVM; parts of /proc are covered; there is no network, and nobody ever gets more capabilities than these.
+/// A machine as containers see it: the root file system is read-only except for one directory; /dev has no disks, loop
+/// devices or KVM; parts of /proc are covered; there is no network, and no process ever gets more capabilities than
+/// these.
 const CONTAINER: &str = r#"
     home=$1 capabilities=$2; shift 2
     mount -n --make-rprivate /
@@ -40,13 +41,13 @@ const CONTAINER: &str = r#"
     exec setpriv --bounding-set="$capabilities" "$@"
 "#;
 
-/// Words that make another user of root.
+/// Arguments with which root becomes another user.
 fn as_user(name: &str) -> Vec<String> {
     let id = |option| tool("id", [option, name]).trim().to_owned();
     vec![format!("--reuid={}", id("-u")), format!("--regid={}", id("-g")), "--init-groups".to_owned()]
 }
 
-/// A build in a container, of the user that `who` makes of root. Programs are looked for in `programs` first.
+/// Runs a build in a container as the user that `who` selects. Programs are searched in `programs` first.
 fn build_in_container(home: &Path, programs: &Path, who: &[String], image: &Path) -> Output {
     let mut command = Command::new("unshare");
     command.args([
@@ -69,7 +70,7 @@ fn build_in_container(home: &Path, programs: &Path, who: &[String], image: &Path
     command.output().expect("starting a container")
 }
 
-/// What the build said, having come to a good end with the very image that others get.
+/// Checks that the build succeeded with exactly the same image as other builds.
 fn is_the_same(output: &Output, image: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(image_sums(image), image_sums(&smoke_image()));
@@ -80,11 +81,11 @@ fn a_user_builds_the_same_image_in_a_container() {
     let user = TestUser::new("user");
     user.seed();
     let (who, image) = (as_user(&user.name), user.home.join("smoke"));
-    // Setuid programs, as Debian has them, map no ids without CAP_SYS_ADMIN.
+    // Without CAP_SYS_ADMIN, setuid programs as in Debian cannot map ids.
     let output = build_in_container(&user.home, Path::new("/usr/bin"), &who, &image);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap; setcap cap_setuid=ep"), "{said}");
-    // Done as it says, in copies.
+    // Follows the advice, with copies of the programs.
     let programs = user.home.join("programs");
     fs::create_dir(&programs).expect("making a directory");
     for (name, capability) in [("newuidmap", "cap_setuid=ep"), ("newgidmap", "cap_setgid=ep")] {
@@ -106,7 +107,7 @@ fn a_containers_root_builds_the_same_image_without_a_right_to_namespaces() {
     is_the_same(&build_in_container(home.path(), Path::new("/nonexistent"), &[], &image), &image);
 }
 
-/// `rocbed build` that is refused; returns what it says.
+/// Runs a `rocbed build` that must be refused; returns its output.
 fn refused(mut command: Command, home: &Path) -> String {
     command.args(["build", "smoke", "--locked", "--offline"]).current_dir(home).env("HOME", home);
     let output = command.output().expect("starting the build");
@@ -116,7 +117,7 @@ fn refused(mut command: Command, home: &Path) -> String {
     said
 }
 
-/// `program`, started by root as somebody with these words.
+/// `program`, started by root as another user with these arguments.
 fn setpriv(who: &[String], more: &[&str]) -> Command {
     let mut command = Command::new("setpriv");
     command.args(who).args(more).arg(rocbed_path());
@@ -133,23 +134,23 @@ fn what_is_missing_for_a_user_is_told_with_what_to_do() {
         assert!(missing.is_empty(), "{missing:?} is missing in:\n{said}");
         said
     };
-    // No program that maps ids.
+    // No program for mapping ids.
     let mut without_mappers = Command::new("/usr/bin/setpriv");
     without_mappers.args(&who).arg(rocbed_path()).env("PATH", "/nonexistent");
     told(
         without_mappers,
         &["newuidmap is not installed; newgidmap is not installed", "help: install the package uidmap"],
     );
-    // One that gains nothing from being setuid.
+    // Set-uid has no effect on the program.
     told(setpriv(&who, &["--no-new-privs"]), &["no_new_privs", "help: Kubernetes: allowPrivilegeEscalation: true"]);
-    // Nobody's ids.
+    // Ids that belong to no user.
     let nobody = ["--reuid=64321", "--regid=64321", "--clear-groups"].map(str::to_owned);
     let said = told(
         setpriv(&nobody, &[]),
         &["64321 has no 65535 subordinate ids in /etc/subuid; 64321", "help: as root: usermod --add-subuids "],
     );
     assert_eq!(said.matches("usermod").count(), 1, "{said}");
-    // A limit of the kernel's, set in a user namespace so that it is this test's alone.
+    // A kernel limit, set in a user namespace so that it affects only this test.
     let limit =
         "echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --reuid=7 --regid=7 --clear-groups \"$0\" \"$@\"";
     let mut limited = Command::new("setpriv");
@@ -161,7 +162,7 @@ fn what_is_missing_for_a_user_is_told_with_what_to_do() {
     hidden.args(["--mount", "sh", "-euc", "mount -t tmpfs hidden /proc; exec setpriv \"$@\"", "sh"]);
     hidden.args(&who).arg(rocbed_path());
     told(hidden, &["there is no /proc here", "help: mount -t proc proc /proc"]);
-    // A filter such as Docker's.
+    // A seccomp filter like Docker's.
     let said = filtered(|| refused(setpriv(&who, &[]), &user.home));
     let help = "help: GitLab Runner: security_opt = [\"seccomp=unconfined\", \"apparmor=unconfined\"]";
     assert!(said.contains("a seccomp filter is in the way") && said.contains(help), "{said}");
@@ -178,7 +179,7 @@ fn what_a_containers_root_lacks_is_told_with_what_to_do() {
     assert!(said.contains("a seccomp filter is in the way") && said.contains(help), "{said}");
 }
 
-/// Runs something in a thread that may not make namespaces, nor may what it starts.
+/// Runs a function in a thread that may not make namespaces; neither may its child processes.
 fn filtered(run: impl FnOnce() -> String + Send) -> String {
     let refuse = SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error().cast_unsigned());
     let architecture = TargetArch::try_from(std::env::consts::ARCH).expect("a known architecture");

@@ -1,6 +1,6 @@
-//! The documentation: it links to what there is, makes a book, and every command in it is run.
+//! Tests of the documentation: its links work, it can be made into a book, and every command in it is run.
 //!
-//! What a page tells people to type stands in a `console` block behind `$ `. `docs/ways.rs` says how it is run.
+//! Commands for users are in `console` blocks after `$ `. `docs/ways.rs` says how each is run.
 
 #[path = "docs/behind_proxy.rs"]
 mod behind_proxy;
@@ -27,7 +27,7 @@ use shell::Command;
 use ways::Way;
 use world::World;
 
-/// Fails with everything that is wrong, so that one run tells all of it.
+/// Fails with all complaints, so that one run shows everything.
 fn no_complaints(complaints: &[String]) {
     assert!(complaints.is_empty(), "{} things are wrong:\n\n{}\n", complaints.len(), complaints.join("\n"));
 }
@@ -54,7 +54,7 @@ fn every_command_is_run_by_a_test() {
                 }
                 Some(Way::There(files)) => match parse::rocbed(command) {
                     Ok(parsed) => ways::missing_there(files, command, &parsed),
-                    // The next test says so.
+                    // The next test reports this.
                     Err(_) => None,
                 },
                 Some(Way::Parts(file, words)) => ways::missing_parts(file, words),
@@ -69,12 +69,12 @@ fn every_command_is_run_by_a_test() {
     no_complaints(&complaints);
 }
 
-/// A line of a CI file calls the program by where cargo puts it.
+/// In a CI file, replaces the path of the program by its name.
 fn ours(line: &str) -> String {
     line.replace("target/release/rocbed", "rocbed")
 }
 
-/// Paths of the repository that a command names, of those that are not run.
+/// Paths of the repository that a command names but that are missing, for commands that are not run.
 fn files_are_missing(command: &Command) -> Option<String> {
     let paths = command.words.iter().map(|word| word.trim_start_matches("-dict="));
     let mut missing = paths.filter(|word| word.starts_with("fuzz/") && !word.contains("corpus"));
@@ -114,7 +114,7 @@ fn what_the_text_mentions_is_there() {
     no_complaints(&complaints);
 }
 
-/// What a call of cargo names: chores, packages, examples, test programs.
+/// Checks the names in a cargo command: xtask commands, packages, examples, test programs.
 fn cargo(words: &[&str]) -> Result<(), String> {
     if let ["xtask", chore, ..] = words {
         return parse::xtask(&[(*chore).to_owned()]);
@@ -146,7 +146,7 @@ fn cargo(words: &[&str]) -> Result<(), String> {
 
 #[test]
 fn every_block_says_what_it_is() {
-    // A command in a block that is none of these would be found by nobody.
+    // Commands in a block of another language would not be found.
     const LANGUAGES: [&str; 6] = ["console", "text", "toml", "json", "rust", "yaml"];
     let mut complaints = Vec::new();
     for page in pages::guide() {
@@ -179,14 +179,14 @@ fn links_and_anchors_lead_somewhere() {
     no_complaints(&complaints);
 }
 
-/// What is wrong with a relative link.
+/// The fault of a relative link, if it has one.
 fn dead(pages: &[Page], page: &Page, link: &str) -> Option<String> {
     let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
     let target = if path.is_empty() { page.path.clone() } else { normal(&page.path.with_file_name(path)) };
     if !root().join(&target).exists() {
         return Some(format!("there is no {}", target.display()));
     }
-    // mkdocs has these pages and nothing else.
+    // mkdocs includes only these pages.
     if page.path.starts_with("docs") && !target.starts_with("docs") {
         return Some("the book ends at docs/: move the page there, or name it without a link".into());
     }
@@ -200,7 +200,7 @@ fn dead(pages: &[Page], page: &Page, link: &str) -> Option<String> {
     (!anchors.iter().any(|known| known == anchor)).then(|| format!("there are only {}", anchors.join(", ")))
 }
 
-/// Without `..`, as far as the path has something to leave.
+/// The path with `..` resolved, as far as possible.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
@@ -223,7 +223,7 @@ fn the_pages_make_a_book() {
     );
     let index = std::fs::read_to_string(site.path().join("index.html")).expect("the first page");
     assert!(index.contains("quick-start.html"), "{index}");
-    // Who reads it is nobody's business.
+    // The pages must not report their readers to other sites.
     let fetched = ["src=\"http", "src=\"//", "rel=\"stylesheet\" href=\"http"];
     for page in pages::guide().iter().filter(|page| page.path.starts_with("docs") && !page.path.ends_with("README.md"))
     {

@@ -1,5 +1,5 @@
-//! The smoke image on loop devices (as root) and in files, checked by the tools of others, and booted; writers that are cut
-//! off; and everything that is not to be written.
+//! Writes the smoke image to loop devices (as root) and to files, checks it with other tools, and boots it. Also tests
+//! interrupted writes, and everything that must not be written to.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -26,24 +26,24 @@ use vm::{Accelerator, Boot, Bus, Machine};
 
 const MIB: u64 = 1 << 20;
 
-/// A directory of this test's own, on a disk.
+/// A directory for this test, on a disk.
 fn directory(name: &str) -> PathBuf {
     let path = scratch().join("flash").join(name);
     fs::create_dir_all(&path).unwrap_or_else(|error| panic!("making {}: {error}", path.display()));
     path
 }
 
-/// A loop device over a sparse file, for as long as it lives.
+/// A loop device for a sparse file, until this is dropped.
 struct Loop(String);
 
 impl Loop {
-    /// An empty one.
+    /// Creates an empty device.
     fn new(file: &Path, mib: u64, sector_size: u32) -> Self {
         File::create(file).and_then(|file| file.set_len(mib << 20)).expect("making a file");
         Self::of(file, &["--sector-size", &sector_size.to_string()])
     }
 
-    /// One with what is in a file.
+    /// Creates a device with the content of a file.
     fn of(file: &Path, words: &[&str]) -> Self {
         let file = &*file.to_string_lossy();
         let words = ["--find", "--show", "--partscan"].iter().chain(words).chain([&file]);
@@ -58,7 +58,7 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        // The kernel lets go of it when its last user does.
+        // The kernel releases it when its last user does.
         drop(Command::new("losetup").args(["--detach", &self.0]).status());
     }
 }
@@ -68,7 +68,7 @@ fn flash(device: &str, more: &[&str]) -> String {
     rocbed(["flash", &image, device, "--i-know", "--yes"].iter().chain(more)).ok()
 }
 
-/// Partition `number` of a flashed file, copied out for tools that look at files.
+/// Copies partition `number` of a flashed file, for tools that need a file.
 fn partition(disk: &Path, sector_size: u64, number: usize) -> PathBuf {
     let text = rocbed(["inspect", "--json"]).arg(disk).ok();
     let report: serde_json::Value = serde_json::from_str(&text).expect("a report in JSON");
@@ -89,7 +89,7 @@ fn partition(disk: &Path, sector_size: u64, number: usize) -> PathBuf {
     target
 }
 
-/// Starts a machine from sticks, and returns what it said until one of these words came.
+/// Starts a machine from sticks; returns its output until one of these words appears.
 fn starts(sticks: &[&Path], sector_size: u32, until: &'static [&'static str]) -> String {
     let accelerator = Accelerator::probe(None).expect("an accelerator").accelerator;
     let machine = Machine::new(accelerator).cpus(1).boot(Boot::Uefi).deadline(Duration::from_secs(300));
@@ -136,8 +136,8 @@ fn what_is_written_to_devices_of_both_sector_sizes_and_three_sizes_starts_as_a_s
             "cmp",
             ["-n", &length.to_string(), &root.to_string_lossy(), &smoke_image().join("root.img").to_string_lossy()],
         );
-        // With what was set, and with the data partition that took the rest of the device; beside another stick with the
-        // same image too, which the kernel sees first and the firmware cannot start.
+        // With the settings, and with a data partition on the rest of the device. There is also another stick with the
+        // same image, which the kernel sees first and the firmware cannot start.
         let (sticks, data) = match sector_size {
             512 => (vec![other.as_path(), &file], "results are kept on /dev/sdb3"),
             _ => (vec![file.as_path()], "results are kept on /dev/sda3"),
@@ -149,11 +149,12 @@ fn what_is_written_to_devices_of_both_sector_sizes_and_three_sizes_starts_as_a_s
     }
 }
 
-/// A stick that is looked at as it would be if it were cut off just now, whenever so many bytes have been written to it.
+/// A stick on which `look` is called whenever a given number of bytes has been written: its content is as if it were
+/// unplugged at that moment.
 ///
-/// It is the writer's own stream of bytes, and each look sees exactly what a writer that ends there leaves, since a device
-/// that was cut off takes nothing more. One run has all the cuts, instead of one run for each. What a device does that has a
-/// cache and loses some of it is tested with images of another size, in the crate `stick`.
+/// The bytes come from the real writer, and each call sees exactly what a writer that ends there leaves, as an
+/// unplugged device takes nothing more. So one run tests all cuts. Devices with a cache, which may lose a part of it,
+/// are tested with images of another size in the crate `stick`.
 struct Watched<'a> {
     disk: FileDisk,
     written: Mutex<u64>,
@@ -162,7 +163,7 @@ struct Watched<'a> {
 }
 
 impl Watched<'_> {
-    /// Passes so many bytes on, in parts that end where somebody looks.
+    /// Passes on this many bytes, in parts that end where `look` is called.
     fn in_parts(&self, length: u64, mut part: impl FnMut(Range<u64>) -> io::Result<()>) -> io::Result<()> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let (start, end) = (*written, *written + length);
@@ -203,11 +204,11 @@ impl Disk for Watched<'_> {
     }
 
     fn flush(&self) -> io::Result<()> {
-        Ok(()) // whoever looks sees what is in the page cache too
+        Ok(()) // readers see the page cache too
     }
 }
 
-/// Writes the smoke image to a file of this size; returns how many bytes were written, zeros included.
+/// Writes the smoke image to a file of this size; returns how many bytes were written, including zeros.
 fn write_and_look(path: &Path, size: u64, cuts: &[u64], look: &(dyn Fn(u64) + Sync)) -> u64 {
     let file = File::options().read(true).write(true).create(true).truncate(false).open(path).expect("a file");
     file.set_len(size).expect("a file");
@@ -220,7 +221,7 @@ fn write_and_look(path: &Path, size: u64, cuts: &[u64], look: &(dyn Fn(u64) + Sy
     disk.written.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether two disks have the same in a range.
+/// Whether two disks have the same content in a range.
 fn same(one: &File, other: &File, range: &Range<u64>) -> bool {
     let (mut left, mut right) = (vec![0; 4 * MIB as usize], vec![0; 4 * MIB as usize]);
     (range.start..range.end).step_by(left.len()).all(|at| {
@@ -236,7 +237,7 @@ fn cut_off_at_any_byte_a_stick_is_the_old_one_or_the_new_one_or_does_not_start()
     let directory = directory("cut");
     let [new, old, target] = ["new.img", "old.img", "stick.img"].map(|name| directory.join(name));
     for path in [&new, &old, &target] {
-        // There may be one of an earlier run.
+        // There may be a file from an earlier run.
         fs::remove_file(path).unwrap_or_default();
     }
     let size = fs::metadata(smoke_image().join("disk.img")).expect("the image").len() + 100 * MIB;
@@ -244,7 +245,7 @@ fn cut_off_at_any_byte_a_stick_is_the_old_one_or_the_new_one_or_does_not_start()
     let open = |path: &Path| File::options().read(true).write(true).open(path).expect("a disk");
     let table = gpt::read(&mut open(&new)).expect("a partition table");
     let parts: Vec<_> = table.partitions[..2].iter().map(|(_, part)| part.start..part.start + part.size).collect();
-    // The old one has the very same partition table, so that nothing but the content tells which one it is.
+    // The old image has exactly the same partition table, so only the content differs.
     tool("cp", ["--sparse=always", &new.to_string_lossy(), &old.to_string_lossy()]);
     for part in &parts {
         for at in (part.start..part.end).step_by(MIB as usize) {
@@ -255,7 +256,7 @@ fn cut_off_at_any_byte_a_stick_is_the_old_one_or_the_new_one_or_does_not_start()
 
     let mut random = Random::announced();
     let edge = 2 * MIB + MIB / 2;
-    // In the first MiB and the last, which have the tables and are written twice each, it matters most.
+    // Most important are the first MiB and the last, which contain the tables and are written twice each.
     let mut cuts: Vec<_> = (0..48)
         .map(|number| match number % 4 {
             0 => random.below(edge),
@@ -263,7 +264,7 @@ fn cut_off_at_any_byte_a_stick_is_the_old_one_or_the_new_one_or_does_not_start()
             _ => random.below(total),
         })
         .collect();
-    // Three are tried: the tables gone, half of it written, all of it but for the tables.
+    // Three cuts are also booted: without tables, half written, and complete except for the tables.
     let tried = [3 * MIB + random.below(MIB), total / 2 + random.below(MIB), total - 3 * MIB + random.below(MIB / 2)];
     cuts.extend(tried);
     for cut in &mut cuts {
@@ -295,7 +296,7 @@ fn cut_off_at_any_byte_a_stick_is_the_old_one_or_the_new_one_or_does_not_start()
     assert!(seen[0] >= 20 && seen[1] > 0 && seen[2] > 0, "{seen:?}");
     assert!(parts.iter().all(|part| same(&open(&target), &open(&new), part)));
 
-    // All three are plugged in, and the firmware finds nothing that it could start.
+    // With all three plugged in, the firmware finds nothing to start.
     let tried = [0, 1, 2].map(|number| directory.join(format!("tried-{number}.img")));
     let said = starts(&tried.each_ref().map(PathBuf::as_path), 512, NOTHING);
     assert_eq!(said.matches("BdsDxe: failed to load").count(), 3, "{said}");
@@ -304,7 +305,7 @@ fn cut_off_at_any_byte_a_stick_is_the_old_one_or_the_new_one_or_does_not_start()
     }
 }
 
-/// What OVMF says when it has tried everything.
+/// Messages of OVMF when it has tried everything.
 const NOTHING: &[&str] = &["UEFI Interactive Shell", "No bootable option or device was found", "rocbed-init"];
 
 #[test]
@@ -318,7 +319,7 @@ fn a_writer_that_is_killed_leaves_nothing_that_boots() {
     };
     let mut killed = 0;
     for delay in (20..1020).step_by(200) {
-        // Over what an earlier round has left. The image is read to its end first, and nothing is written meanwhile.
+        // Over what an earlier round has left. The image is first read to its end, and nothing is written meanwhile.
         let changed = || fs::metadata(&target).and_then(|metadata| metadata.modified()).ok();
         let before = changed();
         let mut child = start();
@@ -330,7 +331,7 @@ fn a_writer_that_is_killed_leaves_nothing_that_boots() {
         if !child.wait().expect("waiting for rocbed").success() {
             killed += 1;
             let output = rocbed(["inspect"]).arg(&target).run();
-            // It had ended its work, or there is no partition table.
+            // The write was complete, or there is no partition table.
             assert!(output.code != Some(0) || same_root(&target), "after {delay} ms: {}", output.stdout);
         }
     }
@@ -404,17 +405,17 @@ fn same_root(disk: &Path) -> bool {
     one.starts_with(&other)
 }
 
-/// What was refused, by the words that tell one refusal from all others.
+/// The refusals seen so far, by the words that distinguish each.
 #[derive(Default)]
 struct Refused(BTreeSet<String>);
 
 impl Refused {
-    /// `rocbed flash` of the smoke image with these words: it has to say all of this.
+    /// Runs `rocbed flash` of the smoke image with these arguments; the output must contain all of `says`.
     fn flash(&mut self, words: &[&str], says: &[&str]) {
         self.check(&rocbed(["flash"]).arg(smoke_image()).args(words).run(), says);
     }
 
-    /// The same to a device that is mounted somewhere meanwhile, where nobody else sees it.
+    /// Like `flash`, for a device that is mounted meanwhile, in a mount namespace of its own.
     fn flash_mounted(&mut self, partition: &Path, at: &str, device: &str, says: &[&str]) {
         let script = "mount -t ext4 -o ro,noload \"$1\" \"$2\" && exec \"$3\" flash \"$4\" \"$5\" --yes --i-know";
         let mut unshare = Command::new("unshare");
@@ -445,7 +446,7 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
         path.display().to_string()
     };
 
-    // Paths that are no device.
+    // Paths that are not devices.
     let (file, pipe, socket, link) = (at("notes.txt"), at("pipe"), at("socket"), at("link"));
     fs::write(&file, "not a disk").expect("writing a file");
     tool("mkfifo", [&pipe]);
@@ -470,7 +471,7 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     assert!(output.contains("did you mean `hub`?"), "{output}");
     assert_eq!(fs::read_to_string(&file).expect("the file"), "not a disk");
 
-    // Devices that would do, but for one thing.
+    // Devices that would be suitable, except for one property.
     let content = directory.join("disk.img");
     let device = Loop::new(&content, 700, 512);
     let marked = File::options().read(true).write(true).open(&content).expect("the disk");
@@ -494,13 +495,13 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     let free = (0..64).rev().map(|number| format!("loop{number}")).find(|name| is_free(name)).expect("a loop device");
     refused.flash(&[&format!("/dev/{free}"), "--i-know"], &[&format!("there is no medium in /dev/{free}"), "slot"]);
 
-    // A disk with an image, its parts, and what it is used for.
+    // A disk with an image, its partitions, and their uses.
     let whole = Loop::of(&image, &["--read-only"]);
     let part = directory.join("part");
     fs::remove_file(&part).unwrap_or_default();
     let number = Path::new("/sys/class/block").join(format!("{}p2/dev", whole.name()));
     if !number.exists() {
-        // A kernel that does not read this kind of table by itself.
+        // For kernels that do not read this kind of table by themselves.
         tool("partx", ["--add", "--nr", "2", &whole.0]);
     }
     let number = fs::read_to_string(number).expect("a partition");
@@ -528,7 +529,7 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     assert!(refused.0.len() > 20);
 }
 
-/// A loop device that nobody uses.
+/// Whether no process uses the loop device.
 fn is_free(name: &str) -> bool {
     fs::read_to_string(format!("/sys/class/block/{name}/size")).is_ok_and(|size| size.trim() == "0")
 }

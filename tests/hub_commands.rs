@@ -1,4 +1,4 @@
-//! `rocbed hub`, `rocbed jobs`, `rocbed results` and `rocbed workers` together, with a worker that is made up.
+//! Tests of `rocbed hub`, `rocbed jobs`, `rocbed results` and `rocbed workers` together, with a simulated worker.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -81,14 +81,14 @@ fn bundles_are_fetched_and_go_on_where_they_were_cut() {
     let sha256 = hub.json(&["results", "show", "rocrand"])["info"]["bundle"].as_str().expect("a digest").to_owned();
     assert_eq!(tool("sha256sum", [&bundle]).split(' ').next(), Some(sha256.as_str()));
 
-    // As if the first call had been cut.
+    // As if the first call had been interrupted.
     fs::remove_file(&bundle).expect("removing");
     let part = to.path().join(format!("results/.{sha256}.part"));
     fs::write(&part, &whole[..1 << 20]).expect("a beginning");
     fetch(&[]).ok();
     assert!(fs::read(&bundle).expect("a bundle") == whole && !part.exists());
 
-    // A beginning of something else is noticed.
+    // A partial file of another bundle is noticed.
     fs::remove_file(&bundle).expect("removing");
     fs::write(&part, noise(1 << 20)).expect("a beginning");
     says(&fetch(&[]).fails(), &["rocrand", "digest", "try again"]);
@@ -155,7 +155,7 @@ fn who_may_do_what() {
     says(&from_elsewhere(&["jobs", "add", "rocrand", "--token", join.trim()]).fails(), &["admin token"]);
     let admin = hub.started()["admin-token-path"].as_str().expect("a path");
     from_elsewhere(&["jobs", "add", "rocrand", "--token-file", admin]).ok();
-    // A list of hubs says the same.
+    // The hub in a list of hubs works too.
     let config = elsewhere.path().join(".config/rocbed");
     fs::create_dir_all(&config).expect("a directory");
     let text = format!("[[hub]]\naddress = {:?}\ntoken-file = {admin:?}\n", hub.address());
@@ -185,7 +185,7 @@ fn workers_are_paused_resumed_and_removed() {
     let begun = worker.begin();
     assert_eq!(begun.job.id, "rocrand");
 
-    // One that is gone: its job is another's, and its token nobody's.
+    // A removed worker: its job goes to another one, and its token becomes invalid.
     says(&hub.call(&["workers", "remove", "lab-2", "lab-1"]).fails(), &["lab-2", "1 of 2 workers were refused"]);
     assert_eq!(hub.json(&["workers", "list"]), json!([]));
     says(&hub.call(&["jobs", "show", "rocrand"]).ok(), &["queued", "the worker was removed"]);
@@ -263,7 +263,7 @@ fn a_hangup_has_tokens_and_the_certificate_read_again() {
     fs::remove_file(&join).expect("removing the token");
     let hang_up = || tool("kill", ["-HUP", &hub.started()["pid"].to_string()]);
     hang_up();
-    // Of what does not fit nothing is taken, and the hub goes on.
+    // A certificate and a key that do not belong together are not used, and the hub continues.
     until("a new join token", || fs::read_to_string(&join).is_ok_and(|new| new != token));
     assert!(ask(&ca));
     fs::copy(other.server_key(), &key).expect("a key");
@@ -338,7 +338,7 @@ fn a_list_is_made_from_what_the_archive_has_signed() {
     fs::write(&lock, text.replace("version = \"2.1\"", "version = \"2.0\"")).expect("another lock");
     says(&make(&["--changed-since", &lock]).ok(), &["# greeter 1.0: libgreet 2.0 -> 2.1"]);
     assert_eq!(make(&["--add", "--gpu", "gfx1030,gfx90a"]).ok(), "greeter@gfx1030\ngreeter@gfx90a\n");
-    // Whoever changes the index without the key is found out.
+    // A change of the index without the key is detected.
     let path = archive.path().join("dists/sid/main/source/Sources");
     let text = fs::read_to_string(&path).expect("the index").replace("greeter", "grEEter");
     fs::write(&path, text).expect("tampering");

@@ -1,4 +1,4 @@
-//! The smoke image, looked at with other people's tools.
+//! Checks the smoke image with independent tools.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use std::process::Command;
 use rocbed_tests::{rocbed, scratch, smoke_image, tool};
 use serde_json::Value;
 
-/// `rocbed inspect --json` of one file of the image.
+/// Output of `rocbed inspect --json` for one file of the image.
 fn inspect(name: &str) -> Value {
     let text = rocbed(["inspect", "--json"]).arg(smoke_image().join(name)).ok();
     serde_json::from_str::<Value>(&text).expect("inspect prints JSON")[name].clone()
@@ -20,7 +20,7 @@ fn partition(disk: &Value, name: &str) -> (u64, u64) {
     (found["start"].as_u64().expect("a number"), found["size"].as_u64().expect("a number"))
 }
 
-/// A partition copied out of the disk.
+/// Copies a partition out of the disk image.
 fn extract(name: &str) -> PathBuf {
     let (start, size) = partition(&inspect("disk.img"), name);
     let target = scratch().join(format!("{name}.img"));
@@ -157,7 +157,7 @@ fn the_test_user_is_in_the_groups_that_gpus_belong_to() {
     assert_eq!((home.uid(), home.gid()), (1000, 1000));
 }
 
-/// `root.img` mounted by the kernel, read-only, until dropped.
+/// `root.img`, mounted read-only by the kernel until this is dropped.
 struct Mounted {
     path: PathBuf,
 }

@@ -1,4 +1,5 @@
-//! Builds that are stopped, crowded out or run out of room: no half image under a final name, and the next run goes on.
+//! Builds that are interrupted, compete with others or run out of space: there is never a partial image under a final
+//! name, and the next run continues.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use rocbed_tests::{rocbed, scratch, smoke_image, tool};
 
-/// What an image directory shows: complete files or nothing.
+/// Checks that an image directory has complete files or nothing.
 fn is_whole_or_absent(image: &Path) {
     if image.join("SHA256SUMS").exists() {
         let check = format!("cd {} && sha256sum --check --quiet --strict SHA256SUMS", image.display());
@@ -34,7 +35,7 @@ fn ctrl_c_at_any_moment_leaves_nothing_half() {
         let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("starting rocbed");
         sleep(Duration::from_millis(milliseconds));
         let pid = rustix::process::Pid::from_child(&child);
-        // It may be through by now; then there is nothing to interrupt.
+        // The build may have ended by now; then there is nothing to interrupt.
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap_or_default();
         child.wait().expect("waiting for rocbed");
         is_whole_or_absent(&image);

@@ -1,4 +1,4 @@
-//! `rocbed test`: the real autopkgtest in real testbeds over the smoke recipe's root directory.
+//! Tests of `rocbed test`: the real autopkgtest in real testbeds on the smoke recipe's root directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -121,7 +121,7 @@ fn what_there_is_is_kept_when_somebody_gets_impatient() {
     let log = directory.path().join("user/log");
     let call = rocbed(["test", "smoke", "--quiet", "--output"]).arg(directory.path()).arg(tree("hangs"));
     let mut process = call.into_command().stdout(Stdio::piped()).spawn().expect("starting rocbed");
-    // The tests' own deadline, four hours, is not waited for.
+    // Does not wait for the tests' own timeout of four hours.
     while !fs::read_to_string(&log).unwrap_or_default().contains("this much was done") {
         assert!(process.try_wait().expect("its state").is_none(), "it ended by itself");
         thread::sleep(Duration::from_millis(100));
@@ -162,7 +162,7 @@ fn mistakes_cost_nothing() {
     }
 }
 
-/// The tests of a tree that is made of files in its `debian`.
+/// Tests a source tree that is made of these files in its `debian`.
 fn test_of(name: &str, files: &[(&str, &str)], words: &[&str]) -> Tested {
     let directory = tempfile::tempdir().expect("a directory");
     let tree = source_tree(directory.path(), name, files);
@@ -307,7 +307,7 @@ fn sigkill_leaves_neither_autopkgtest_nor_a_directory() {
         left.extend(tool("ps", ["-eo", "args"]).lines().filter(|line| line.contains(&place)).map(str::to_owned));
         left
     };
-    // A testbed has to be closed first. Nothing that is right takes so long.
+    // A testbed has to be closed first, which never takes this long.
     for _ in 0..600 {
         if left().is_empty() {
             return;

@@ -1,11 +1,11 @@
-//! Mirrors behind TLS and behind a proxy, as the environment says (`SSL_CERT_FILE`, `http_proxy`, `no_proxy`).
+//! Mirrors with TLS and behind a proxy, as configured in the environment (`SSL_CERT_FILE`, `http_proxy`, `no_proxy`).
 
 use std::fs;
 use std::path::Path;
 
 use rocbed_tests::{Authority, Call, Proxy, Rules, Server, TestArchive, rocbed};
 
-/// `rocbed lock` with a cache of its own, and without what the environment says of proxies.
+/// `rocbed lock` with its own cache, and without proxies from the environment.
 fn lock(archive: &TestArchive, recipe: &Path) -> Call {
     let call = rocbed(["lock"]).arg(recipe).env("ROCBED_CACHE", archive.path().join("cache"));
     let names = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
@@ -61,7 +61,7 @@ fn a_proxy_is_asked_and_exceptions_are_not_its_business() {
     let whole = format!("GET {}", server.url("dists/"));
     assert!(!asked.is_empty() && asked.iter().all(|line| line.starts_with(&whole)), "{asked:?}");
 
-    // A proxy that is not there is no obstacle where none is to be asked.
+    // A proxy that does not exist causes no failure where it is not to be used.
     let (dead, cache) = ("http://127.0.0.1:9", archive.path().join("other-cache"));
     let other = lock(&archive, &recipe).arg("--update").env("ROCBED_CACHE", &cache).env("http_proxy", dead);
     let said = other.fails();

@@ -1,6 +1,6 @@
-//! Machines that start over the network: a bridge in network namespaces with a DHCP server on it as a lab has one,
-//! `rocbed netboot` and a hub beside it, and QEMU at a tap device, with its own firmware. Each start ends with a job that
-//! the machine has run, and whose result the hub has.
+//! Machines that start over the network: a bridge in network namespaces with a DHCP server as in a lab, a hub and
+//! `rocbed netboot`, and QEMU with its own firmware at a tap device. Each test ends with a job that the machine has
+//! run, and whose result the hub has.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -15,17 +15,17 @@ use rocbed_tests::{CardRom, Hub, Trees, rocbed, smoke_image, tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Says which test a process was started for.
+/// Environment variable with the test for which a process was started.
 const INSIDE: &str = "ROCBED_NETBOOT_TEST";
 
-/// Far longer than anything here takes, on a busy machine without KVM too.
+/// Time limit, much longer than needed even on a busy machine without KVM.
 const LONG: Duration = Duration::from_secs(400);
 
-/// Runs `body` in namespaces of its own, with nothing left of it whatever happens: `br0` (10.77.0.1) with `tap0`, and a DHCP
-/// server at 10.77.0.2 if one is wanted.
+/// Runs `body` in namespaces of its own, with `br0` (10.77.0.1) and `tap0`, and a DHCP server at 10.77.0.2 if `dhcp`.
+/// All processes are ended in any case.
 fn alone(name: &str, dhcp: bool, body: impl FnOnce(&Path)) {
     let image = smoke_image();
-    // What the archive has to be asked for, while there is a way to it.
+    // Downloads what is needed from the archive while it can be reached.
     let scratch = tempfile::tempdir().expect("a directory");
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
         for line in [
@@ -56,7 +56,7 @@ fn alone(name: &str, dhcp: bool, body: impl FnOnce(&Path)) {
     assert!(output.status.success() && text.contains("1 passed"), "in its own namespaces:\n{text}");
 }
 
-/// A process that ends with its test.
+/// A process that is ended with its test.
 struct Running(Child);
 
 impl Drop for Running {
@@ -66,7 +66,7 @@ impl Drop for Running {
     }
 }
 
-/// The lab's own DHCP server, which knows nothing of us, and is there before we are.
+/// The lab's own DHCP server, which is not configured for rocbed and runs before it.
 fn lan_server() -> Running {
     let mut dnsmasq = Command::new("ip");
     dnsmasq.args(["netns", "exec", "lan", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0"]);
@@ -75,17 +75,17 @@ fn lan_server() -> Running {
     let mut running = Running(dnsmasq.stderr(Stdio::piped()).spawn().expect("dnsmasq (package dnsmasq-base)"));
     let mut lines = BufReader::new(running.0.stderr.take().expect("its stderr")).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("IP range 10.77.0.100")), "dnsmasq gives no addresses");
-    // What it says later is read, or it would stop to say it.
+    // Its later output is read too, so that it does not block.
     thread::spawn(move || lines.for_each(drop));
     running
 }
 
-/// `rocbed netboot`, and what it says.
+/// A running `rocbed netboot`, and its output.
 struct Served {
     child: Child,
     lines: Receiver<String>,
     seen: Vec<String>,
-    /// Where it may keep what it needs while it runs.
+    /// Its directory for temporary files.
     temporary: TempDir,
 }
 
@@ -112,7 +112,7 @@ impl Served {
         served
     }
 
-    /// Waits for a line with this in it.
+    /// Waits for a line that contains this text.
     fn wait_for(&mut self, text: &str) -> String {
         let start = Instant::now();
         while let Some(left) = LONG.checked_sub(start.elapsed()) {
@@ -125,7 +125,7 @@ impl Served {
         panic!("{text:?} was not said:\n{}", self.seen.join("\n"));
     }
 
-    /// Ends it as Ctrl-C does.
+    /// Ends it like Ctrl-C.
     fn end(mut self) -> Vec<String> {
         tool("kill", ["-INT", &self.child.id().to_string()]);
         assert!(self.child.wait().expect("its end").success());
@@ -143,10 +143,10 @@ impl Drop for Served {
     }
 }
 
-/// Where everything of ours is.
+/// Address of the test's own servers.
 const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
-/// A hub with a job for whatever machine comes.
+/// A hub with a job for any machine.
 struct Work {
     hub: Hub,
     job: String,
@@ -163,14 +163,14 @@ impl Work {
         Self { hub, job, _trees: trees }
     }
 
-    /// Starts `rocbed netboot` with the settings of a worker, and more words.
+    /// Starts `rocbed netboot` with the settings of a worker, and more arguments.
     fn serve(&self, image: &Path, words: &[&str]) -> Served {
         let token = self.hub.started()["join-token-path"].as_str().expect("a path");
         let token = fs::read_to_string(token).expect("a join token");
         Served::start(image, &[&["--hub", self.hub.address(), "--join-token", token.trim()], words].concat())
     }
 
-    /// Waits until the hub has the result, which is that of the image's own worker.
+    /// Waits until the hub has the result, and checks that it is from the image's own worker.
     fn wait(&self, console: &Path) {
         let began = Instant::now();
         let of = |words: &[&str]| self.hub.json(&[words, &[&*self.job]].concat());
@@ -185,10 +185,10 @@ impl Work {
     }
 }
 
-/// How a machine's firmware starts.
+/// Firmware and boot method of a machine.
 #[derive(Clone, Copy, PartialEq)]
 enum Firmware {
-    /// `SeaBIOS`, with a network card's ROM that knows PXE and nothing of iPXE.
+    /// `SeaBIOS`, with the network card's ROM supporting PXE but not iPXE.
     BiosPxe,
     /// `SeaBIOS`, with iPXE in the network card's ROM.
     BiosWithIpxe,
@@ -198,7 +198,7 @@ enum Firmware {
     UefiHttp,
 }
 
-/// A machine at `tap0`; its console goes to a file.
+/// A machine at `tap0`; its console is written to a file.
 struct Client {
     _qemu: Running,
     _rom: Option<CardRom>,
@@ -217,7 +217,7 @@ impl Client {
         qemu.args(["-netdev", &format!("tap,id=net,ifname=tap0,script=no,downscript=no{header}")]);
         qemu.args(rom.iter().flat_map(CardRom::arguments));
         let is_bios = matches!(firmware, Firmware::BiosPxe | Firmware::BiosWithIpxe);
-        // Without the ROM, the firmware's own driver and its own PXE are used.
+        // Without the ROM, the firmware's own driver and PXE are used.
         let file = if is_bios { "" } else { ",romfile=" };
         qemu.args(["-device", &format!("virtio-net-pci,netdev=net,mac=52:54:00:00:00:07,bootindex=1{file}")]);
         if !is_bios {
@@ -316,7 +316,7 @@ fn a_tampered_root_is_refused_on_a_network_of_its_own() {
             fs::copy(image.join(name), copy.join(name)).expect("a file of the image");
         }
         File::create(copy.join("root.img")).expect("a root");
-        // Whoever can write to the server's files can make them look right to the server, and not to the machine.
+        // A process that can write to the server's files can deceive the server, but not the machine.
         let sums = fs::read_to_string(copy.join("SHA256SUMS")).expect("digests");
         let digest = sums.lines().find_map(|line| line.strip_suffix("  root.img")).expect("the root's digest");
         let mark: Vec<u8> = [0x5a, 0x2a, 0x4d, 0x18, 32, 0, 0, 0].into_iter().chain(bytes(digest)).collect();

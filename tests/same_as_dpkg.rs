@@ -1,4 +1,5 @@
-//! The root file system is what dpkg would have made: held, file by file, against mmdebstrap's of the same packages.
+//! Compares the root file system, file by file, with that of mmdebstrap from the same packages: it is as dpkg would
+//! have made it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,7 +11,7 @@ use rocbed_tests::{mmdebstrap, rocbed, scratch};
 use rootfs::compare::{Accepted, Allowed, MMDEBSTRAP, against};
 use rootfs::finish;
 
-/// What the image's own finish adds to a root directory. The rest of the table is about mmdebstrap and is in
+/// Files that finishing the image adds to a root directory. The other accepted differences are about mmdebstrap, in
 /// [`rootfs::compare`].
 const ADDED: &[Accepted] = &[
     Accepted { path: "lost+found", what: Allowed::Everything, reason: "every ext4 file system has one" },
@@ -21,7 +22,7 @@ const ADDED: &[Accepted] = &[
     },
 ];
 
-/// The smoke set with nothing of ours in it: all kernel modules, no files, users or sources.
+/// The smoke set without additions of rocbed: all kernel modules, no files, users or sources.
 const RECIPE: &str = r#"
 [packages]
 install = ["apt", "ca-certificates", "debian-archive-keyring", "netbase", "passwd", "autopkgtest", "dpkg-dev"]
@@ -29,7 +30,7 @@ install = ["apt", "ca-certificates", "debian-archive-keyring", "netbase", "passw
 modules = ["*"]
 "#;
 
-/// The tree in the image, read from its bytes.
+/// The files in the image, parsed from its bytes.
 fn tree_in(image: &Path) -> FileTree {
     let file = File::open(image.join("root.img")).expect("opening root.img");
     let limits = Limits { memory: 8 << 30, ..Limits::default() };

@@ -1,10 +1,10 @@
-//! One lock, one image: whatever the directory, umask, time zone, locale and clock (`container.rs` has the users and the
-//! sandbox kinds). Every variation unpacks and configures its own root directory: `--fresh` takes nothing from the cache but
-//! downloads.
+//! Reproducibility: the same lock gives the same image, whatever the directory, umask, time zone, locale and clock
+//! (`container.rs` tests users and kinds of sandboxes). Every variation unpacks and configures its own root directory:
+//! with `--fresh`, only downloads come from the cache.
 //!
-//! No clock can be set for the sandbox alone, so what maintainer scripts make of the time is held down from three sides:
-//! rocbed itself runs a year ahead; the times that the kernel wrote into a configured tree are moved by a year; and no file
-//! that a script wrote may name today.
+//! The clock cannot be set for the sandbox alone, so the effects of time on maintainer scripts are tested in three
+//! ways: rocbed itself runs a year ahead; the times that the kernel wrote into a configured tree are moved by a year;
+//! and no file that a script wrote may contain today's date.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ use rocbed_tests::{image_sums, rocbed, rocbed_path, scratch, seed_cache, smoke_i
 const LOCK: &str = include_str!("../recipes/smoke.lock");
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// A fresh directory to build into.
+/// A new directory for a build.
 fn output(name: &str) -> PathBuf {
     let image = scratch().join("images").join(name);
     if image.exists() {
@@ -29,7 +29,7 @@ fn output(name: &str) -> PathBuf {
     image
 }
 
-/// The command that builds into `image` from nothing but the downloads.
+/// The command that builds into `image`, using only the downloads.
 fn build(image: &Path) -> Command {
     rocbed(["build", "smoke", "--locked", "--fresh", "--output"]).arg(image).into_command()
 }
@@ -83,7 +83,7 @@ fn with_another_year_in_the_times_that_the_kernel_wrote() {
     let build = |name: &str, options: &[&str]| {
         let image = output(name);
         let mut command = rocbed(["build", "smoke", "--output"]).arg(&image).args(options).into_command();
-        // A build in CI would make a directory anew that is not what it was.
+        // In CI, the build would recreate a directory that has changed.
         command.env("ROCBED_CACHE", &cache).env_remove("CI");
         is_the_same(command, &image);
     };
@@ -100,7 +100,7 @@ fn with_another_year_in_the_times_that_the_kernel_wrote() {
     fs::remove_dir_all(&trees).expect("removing a tree that is not what it was");
 }
 
-/// Moves all times after `date`, which are those of the build and not of packages, by a year. Returns how many.
+/// Moves all times after `date`, which come from the build and not from packages, by a year. Returns their number.
 fn move_times(directory: &Path, date: SystemTime) -> usize {
     let mut moved = 0;
     for entry in fs::read_dir(directory).expect("reading a directory") {
@@ -109,7 +109,7 @@ fn move_times(directory: &Path, date: SystemTime) -> usize {
         if metadata.is_dir() {
             moved += move_times(&path, date);
         }
-        // Links have times too, that nothing in std sets; files and directories are enough.
+        // Links have times too, which the standard library cannot set; files and directories are enough.
         let modified = metadata.modified().expect("a time");
         if modified > date && (metadata.is_dir() || metadata.is_file()) {
             File::open(&path).and_then(|file| file.set_modified(modified + YEAR)).expect("setting a time");
@@ -144,7 +144,7 @@ fn no_file_that_a_script_wrote_names_the_day_of_the_build() {
     assert!(guilty.is_empty(), "{guilty:#?}");
 }
 
-/// The files that packages ship, by their lists of checksums.
+/// Files that packages ship, from their lists of checksums.
 fn shipped(tree: &FileTree) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     for (path, id) in tree.descendants("var/lib/dpkg/info").filter(|(path, _)| path.ends_with(b".md5sums")) {
@@ -156,7 +156,7 @@ fn shipped(tree: &FileTree) -> BTreeSet<String> {
     paths
 }
 
-/// The tree in the image, read from its bytes.
+/// The files in the image, parsed from its bytes.
 fn tree_in(image: &Path) -> FileTree {
     let file = File::open(image.join("root.img")).expect("opening root.img");
     let limits = Limits { memory: 8 << 30, ..Limits::default() };

@@ -1,5 +1,5 @@
-//! An image on a stick that is larger than it, with jobs on the stick and no network: what outlives a restart, and a power
-//! cut at any time.
+//! An image on a larger stick, with jobs on the stick and no network: what survives a restart, and a power cut at any
+//! time.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,18 +18,18 @@ use stick::collect::{CollectError, collect};
 use tempfile::TempDir;
 use vm::{Accelerator, Boot, Bus, Disk, End, Machine};
 
-/// Bytes of the stick.
+/// Size of the stick, in bytes.
 const SIZE: u64 = 2 << 30;
 
 const MIB: u64 = 1 << 20;
 
-/// A stick in a file.
+/// A stick, simulated with a file.
 struct Stick {
     directory: TempDir,
 }
 
 impl Stick {
-    /// The smoke image on a stick with a job list and the trees that it speaks of.
+    /// Creates a stick with the smoke image, a job list and its source trees.
     fn new(jobs: &str, settings: &str) -> Self {
         let stick = Self { directory: tempfile::tempdir().expect("a directory") };
         let image = smoke_image().join("disk.img");
@@ -47,20 +47,20 @@ impl Stick {
         self.directory.path().join("stick.img")
     }
 
-    /// Puts a file or directory on the stick's first partition, as anybody can who plugs it in.
+    /// Copies a file or directory to the stick's first partition, as a user can on any machine.
     fn copy(&self, from: &Path, to: &str) {
         let esp = format!("{}@@1M", self.path().display());
         tool("mcopy", ["-s", "-i", &esp, &from.display().to_string(), to]);
     }
 
-    /// Another one with the same on it.
+    /// Creates a stick with the same content.
     fn copy_of(other: &Self) -> Self {
         let stick = Self { directory: tempfile::tempdir().expect("a directory") };
         tool("cp", ["--sparse=always".as_ref(), other.path().as_os_str(), stick.path().as_os_str()]);
         stick
     }
 
-    /// Starts a machine from it as firmware does, and returns what it said until it switched itself off.
+    /// Starts a machine from it through firmware; returns the output until the machine powers off.
     fn boot(&self) -> String {
         self.boot_from(Boot::Uefi)
     }
@@ -75,8 +75,8 @@ impl Stick {
         said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The same, and notes all that the machine writes to it. Returns the log of it, and what the machine said, each line
-    /// with the length that the log had by then. Without firmware, which writes nothing.
+    /// Like `boot`, but without firmware, which writes nothing, and with a log of all writes of the machine. Returns
+    /// the log, and the machine's output lines, each with the log's length at that time.
     fn boot_and_log(&self) -> (WriteLog, Vec<(u64, String)>) {
         let said = Arc::new(Mutex::new(Vec::new()));
         let (heard, path) = (Arc::clone(&said), self.directory.path().join("log"));
@@ -96,7 +96,7 @@ impl Stick {
         }
         let log = path.clone();
         run(&machine, move |line| {
-            // Some of it may have been written after the line: the machine does not wait for whoever reads.
+            // Some of it may have been written after the line: the machine does not wait for the reader.
             let length = fs::metadata(&log).map_or(u64::MAX, |metadata| metadata.len());
             heard.lock().unwrap_or_else(PoisonError::into_inner).push((length, line.to_owned()));
         });
@@ -108,7 +108,7 @@ impl Stick {
         gpt::read(&mut File::open(self.path()).expect("the stick")).expect("a partition table")
     }
 
-    /// The data partition, as e2fsprogs name it.
+    /// The data partition, in the syntax of e2fsprogs.
     fn data(&self) -> String {
         let table = self.table();
         assert_eq!(table.copies, gpt::Copies::Both);
@@ -116,7 +116,7 @@ impl Stick {
         format!("{}?offset={}", self.path().display(), data.start)
     }
 
-    /// What is in a directory of the data partition.
+    /// Lists a directory of the data partition.
     fn list(&self, directory: &str) -> Vec<String> {
         let listed = tool("debugfs", ["-R", &format!("ls -p {directory}"), &self.data()]);
         let names = listed.lines().filter_map(|line| line.split('/').nth(5));
@@ -131,7 +131,7 @@ impl Stick {
         serde_json::from_slice(&fs::read(out).expect("results.json")).expect("results")
     }
 
-    /// No tool finds anything wrong with it.
+    /// Checks with several tools that it has no errors.
     fn check(&self) {
         tool("e2fsck", ["-fn", &self.data()]);
         let verdict = tool("sgdisk", ["-v", &self.path().display().to_string()]);
@@ -139,7 +139,7 @@ impl Stick {
     }
 }
 
-/// The image's own kernel, loaded by QEMU: firmware takes half of the time of a start.
+/// Loads the image's kernel directly with QEMU, as firmware takes half of the starting time.
 fn without_firmware() -> Boot {
     let image = smoke_image();
     let cmdline = fs::read_to_string(image.join("cmdline")).expect("a command line").trim().to_owned();
@@ -196,7 +196,7 @@ fn jobs_from_the_stick_leave_results_on_it_and_are_run_once() {
     assert_eq!(known, expected, "{said}");
     assert_eq!(results.jobs[2].summary, "it needs gfx942, and this machine has gfx1030");
 
-    // The bundle is what the summary says it is.
+    // The bundle agrees with the summary.
     let out = stick.directory.path().join("passes.tar.zst");
     let dump = format!("dump /results/{}/passes.tar.zst {}", &results.list[..12], out.display());
     tool("debugfs", ["-R", &dump, &stick.data()]);
@@ -204,7 +204,7 @@ fn jobs_from_the_stick_leave_results_on_it_and_are_run_once() {
     let sha256 = tool("sha256sum", [&out]);
     assert!(sha256.starts_with(results.jobs[0].sha256.as_deref().expect("a digest")), "{sha256}");
 
-    // Once more: nothing is made, nothing is run.
+    // In another start, nothing is created and nothing is run.
     let again = stick.boot();
     assert!(again.contains("results are kept on /dev/sda3") && again.contains("powering off"), "{again}");
     for text in ["growing", "making a file system", "job passes", "job skips"] {
@@ -215,7 +215,7 @@ fn jobs_from_the_stick_leave_results_on_it_and_are_run_once() {
     assert_eq!(stick.results().jobs[..2], results.jobs[..2]);
 }
 
-/// How many places in the log of writes the power is cut at.
+/// Number of positions in the log of writes at which the power is cut.
 const CUTS: usize = 60;
 
 #[test]
@@ -227,7 +227,7 @@ fn the_power_may_be_cut_at_any_point_of_a_run() {
     let (log, said) = recorded.boot_and_log();
     let text: String = said.iter().map(|(_, line)| format!("{line}\n")).collect();
     recorded.check();
-    // A kernel that believes that the stick has no cache would flush nothing, and all this would prove nothing.
+    // If the kernel believed that the stick has no cache, it would not flush, and this test would prove nothing.
     assert!(log.flushes() > 20, "{} flushes\n{text}", log.flushes());
     let when = |words: &str| {
         let found = said.iter().find(|(_, line)| line.contains(words));
@@ -241,7 +241,7 @@ fn the_power_may_be_cut_at_any_point_of_a_run() {
     let mut points: Vec<_> =
         (0..CUTS - JOBS.len() - 8).map(|_| is_made + random.below((log.count() - is_made) as u64) as usize).collect();
     points.extend((0..8).map(|_| random.below(is_made as u64) as usize));
-    // As soon as it is said.
+    // As soon as the end is reported.
     points.extend(ended);
     let bench = Bench::new(&stick, &recorded);
     let mut seen = [0; 3];
@@ -261,7 +261,8 @@ fn the_power_may_be_cut_at_any_point_of_a_run() {
     println!("{} writes, {} flushes; cached writes kept, torn, lost: {seen:?}", log.count(), log.flushes());
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 
-    // Three of them start again: while the file system was made, while the first job ran, and when it had just ended.
+    // Three of them are booted: one from while the file system was made, one from while the first job ran, and one from
+    // just after its end.
     let begin_again = |from: usize, to: usize, boot: Boot, random: &mut Random| {
         let point = from + random.below((to - from) as u64) as usize;
         let stick = Stick::copy_of(&stick);
@@ -289,13 +290,13 @@ fn the_power_may_be_cut_at_any_point_of_a_run() {
 
 const JOBS: [&str; 2] = ["one", "two"];
 
-/// Where a stick is looked at as it is after a power cut.
+/// Files for examining a stick after a power cut.
 struct Bench {
     directory: TempDir,
-    /// Before anything was written to it, without what is on its first two partitions, which nobody writes to.
+    /// The stick before any write, without the contents of its first two partitions, to which nothing is written.
     bare: PathBuf,
-    /// The two sectors with the superblock of the data partition's file system. Its checksum is in the second of them, so
-    /// ext4 expects of a disk that it writes both or none.
+    /// The two sectors with the superblock of the data partition's file system. Its checksum is in the second one, so
+    /// ext4 expects a disk to write both or none.
     superblock: Range<u64>,
 }
 
@@ -316,8 +317,8 @@ impl Bench {
         Self { directory, bare, superblock: data.start + 1024..data.start + 2048 }
     }
 
-    /// Cuts the power and looks: the partition table is whole, the file system is one that its journal mends, or not there
-    /// yet, and of the results that are told each bundle is as it was written.
+    /// Cuts the power and checks the stick: the partition table is intact, the file system can be repaired from its
+    /// journal or does not exist yet, and the bundle of each reported result is as it was written.
     fn cut(&self, log: &WriteLog, point: usize, random: &mut Random, is_made: usize) -> (Cut, Vec<Listed>) {
         let path = self.directory.path().join("cut.img");
         tool("cp", ["--sparse=always".as_ref(), self.bare.as_os_str(), path.as_os_str()]);
@@ -327,7 +328,7 @@ impl Bench {
         let table = gpt::read(&mut &disk).unwrap_or_else(|error| panic!("{where_it_was}: {error}"));
         let names: Vec<_> = table.partitions.iter().map(|(_, partition)| partition.name.as_str()).collect();
         assert_eq!(names, ["rocbed-esp", "rocbed-root", "rocbed-data"], "{where_it_was}");
-        // Linux looks at nothing but the first one.
+        // Linux uses only the first one.
         assert!(!matches!(table.copies, gpt::Copies::OnlyBackup(_)), "{where_it_was}: {:?}", table.copies);
 
         let mut magic = [0; 2];
@@ -336,7 +337,7 @@ impl Bench {
             assert!(point < is_made, "{where_it_was}: there is no file system");
             return (cut, Vec::new());
         }
-        // In a file of its own: e2fsck forgets an offset when it opens the file system again, after the journal.
+        // In a separate file: e2fsck forgets the offset when it opens the file system again after the journal.
         let (start, length) = (self.superblock.start - 1024, SIZE - self.superblock.start + 1024);
         let data = self.directory.path().join("data.img");
         let part = File::options().read(true).write(true).create(true).truncate(true).open(&data).expect("a file");
@@ -372,11 +373,11 @@ impl Bench {
     }
 }
 
-/// Copies what is no hole.
+/// Copies everything except holes.
 fn copy(from: &File, start: u64, to: &File, target: u64, length: u64) {
     let end = start + length;
     let mut at = start;
-    // An error is that there is no more data.
+    // An error means that there is no more data.
     while let Ok(data) = seek(from, SeekFrom::Data(at)) {
         if data >= end {
             break;
@@ -396,9 +397,9 @@ fn directories(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// Has e2fsck do what the kernel does when it mounts: replay the journal, let go of files that were removed while they were
-/// open, and add up what is free in all groups of blocks, for the sums are not in the journal. It must find nothing else to
-/// do; above all each group's own count must be right.
+/// Runs e2fsck to do what the kernel does when mounting: replay the journal, release files that were deleted while
+/// open, and sum up the free space of all block groups, as the journal does not contain the sums. It must find nothing
+/// else to repair; in particular each group's own count must be right.
 fn mend(data: &Path, where_it_was: &str) {
     let output = Command::new("/usr/sbin/e2fsck")
         .arg("-fy")
@@ -412,7 +413,7 @@ fn mend(data: &Path, where_it_was: &str) {
         "Pass ",
         "rocbed-data: recovering journal",
         "Clearing orphaned inode ",
-        // Of a group it would be "wrong for group".
+        // For a group it would be "wrong for group".
         "Free blocks count wrong (",
         "Free inodes count wrong (",
     ];

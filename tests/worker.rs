@@ -1,5 +1,5 @@
-//! The whole way: a hub, a booted appliance that is its worker, and results compared with what autopkgtest wrote. What
-//! happens when one of them dies in the middle.
+//! Tests of the complete system: a hub, a booted appliance as its worker, and results that agree with autopkgtest's
+//! files. Also the cases that the hub or the worker dies meanwhile.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -11,10 +11,10 @@ use rocbed_tests::{Hub, Trees, smoke_image};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take that happens at last.
+/// Time limit for anything that must happen in the end.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// An appliance that takes jobs from a hub, with a made-up GPU. It is killed with this, QEMU and all.
+/// An appliance with a simulated GPU that takes jobs from a hub. It is killed with QEMU when this is dropped.
 struct Worker {
     process: Child,
     console: PathBuf,
@@ -29,7 +29,7 @@ impl Worker {
         let out = File::create(&console).expect("a file for the console");
         let mut command = hub.call(&["boot"]).into_command();
         command.arg(image).args(["--hub", hub.address(), "--gpu", "gfx1030", "--ignore-valid-until"]).args(words);
-        // A group of its own, so that a power cut takes QEMU too.
+        // In a separate process group, so that a power cut also ends QEMU.
         let process = command.stdout(out).stderr(Stdio::null()).process_group(0).spawn().expect("a machine");
         Self { process, console, _directory: directory }
     }
@@ -38,7 +38,7 @@ impl Worker {
         fs::read_to_string(&self.console).unwrap_or_default()
     }
 
-    /// Waits until it has switched itself off.
+    /// Waits until the appliance has powered off.
     fn end(mut self) -> Option<i32> {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
@@ -57,14 +57,14 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Nothing is left to kill after a good end.
+        // After a normal end there is nothing to kill.
         let group = format!("-{}", self.process.id());
         drop(Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status());
         drop(self.process.wait());
     }
 }
 
-/// Adds a job; its id.
+/// Adds a job; returns its id.
 fn add(hub: &Hub, words: &[&str]) -> String {
     let added = hub.json(&[&["jobs", "add"], words].concat());
     added["jobs"][0].as_str().unwrap_or_else(|| panic!("{added}")).to_owned()
@@ -74,7 +74,7 @@ fn job(hub: &Hub, id: &str) -> Value {
     hub.json(&["jobs", "show", id])
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 fn until(what: &str, hub: &Hub, worker: &Worker, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
@@ -88,7 +88,7 @@ fn until(what: &str, hub: &Hub, worker: &Worker, mut is_so: impl FnMut() -> bool
     }
 }
 
-/// Holds a result against what autopkgtest wrote, which is in the bundle as it was.
+/// Compares a result with autopkgtest's files, which the bundle contains unchanged.
 fn compare_with_autopkgtest(hub: &Hub, id: &str, directory: &Path) -> Value {
     hub.call(&["results", "fetch", id, "--unpack", "--output", &directory.to_string_lossy()]).ok();
     let unpacked = directory.join(id);
@@ -104,10 +104,10 @@ fn compare_with_autopkgtest(hub: &Hub, id: &str, directory: &Path) -> Value {
         let lines = summary.lines().map(|line| {
             let (name, rest) = line.split_once(' ').expect("a name and more");
             let (outcome, reason) = rest.trim().split_once(' ').unwrap_or((rest.trim(), ""));
-            // A superficial test's pass is followed by that word in brackets.
+            // The pass of a superficial test is followed by that word in parentheses.
             (name.to_owned(), outcome.to_lowercase(), reason.trim_matches([' ', '(', ')']).to_owned())
         });
-        // autopkgtest reads the control file twice, and writes a line about each test that it skips both times.
+        // autopkgtest reads the control file twice, and writes a line for each skipped test both times.
         let mut lines: Vec<_> = lines.collect();
         lines.dedup();
         let text = |test: &Value, name: &str| test[name].as_str().unwrap_or_default().to_owned();
@@ -143,14 +143,14 @@ fn jobs_run_and_their_results_are_what_autopkgtest_wrote() {
     assert_eq!((&result["verdict"], result["runs"].as_array().map(Vec::len)), (&Value::from("pass"), Some(2)));
     assert_eq!(of(&fails)["verdict"], "fail");
 
-    // The one that nobody can run waits, and says for what.
+    // The job that no worker can run waits, and its reason is shown.
     let waiting = job(&hub, &elsewhere);
     assert_eq!(waiting["state"], "queued", "{waiting}");
     assert!(waiting["why"].as_str().is_some_and(|why| why.contains("gfx942")), "{waiting}");
-    // Scripts see it in the exit status: some failed, in autopkgtest's own numbers.
+    // The exit status is for scripts: some tests failed, in autopkgtest's own numbers.
     let watched = hub.call(&["jobs", "watch", &gzip, &passes, &fails]).run();
     assert_eq!(watched.code.map(|code| code & 4), Some(4), "{}", watched.stdout);
-    // The log that was sent while the job ran is the one of the bundle.
+    // The log that was sent during the job is the same as in the bundle.
     let streamed = hub.call(&["jobs", "show", &fails]).ok();
     assert!(streamed.contains("fail"), "{streamed}");
 }
@@ -162,14 +162,14 @@ fn a_power_cut_and_a_killed_hub_lose_nothing() {
     let id = add(&hub, &[&slow]);
     let is_running = |hub: &Hub| job(hub, &id)["phase"].as_str().is_some_and(|phase| phase.contains("test only"));
 
-    // The machine goes in the middle of the test: the hub gives the job to the next one.
+    // The machine disappears in the middle of the test: the hub gives the job to the next one.
     let worker = Worker::boot(&hub, &[]);
     until("the test runs", &hub, &worker, || is_running(&hub));
     worker.cut_power();
     let worker = Worker::boot(&hub, &[]);
     until("the test runs again", &hub, &worker, || is_running(&hub));
 
-    // The hub is killed, and comes back on the same port when the test has long ended.
+    // The hub is killed, and restarts on the same port long after the test has ended.
     let listen = hub.address().trim_start_matches("http://").to_owned();
     let (_, _, home) = hub.end("-KILL");
     std::thread::sleep(Duration::from_secs(20));
@@ -201,7 +201,7 @@ fn a_job_that_is_cancelled_ends_on_the_machine_too() {
     assert_eq!(job(&hub, &id)["state"], "cancelled");
     assert_eq!(job(&hub, &next)["result"]["verdict"], "pass");
 
-    // A GPU that is lost ends the job at once; its result is delivered, and the machine restarts.
+    // A lost GPU ends the job at once; its result is delivered, and the machine restarts.
     let fault = "ROCBED_SIMULATE_FAULT=amdgpu 0000:03:00.0: amdgpu: device lost from bus!";
     let lost = add(&hub, &[&trees.command("hung", "while :; do sleep 1; done"), "--env", fault]);
     until("the fault is reported", &hub, &worker, || job(&hub, &lost)["state"] == "finished");

@@ -1,8 +1,8 @@
-//! The first commands that a reader types, on a machine from which nothing leads out but a proxy, or a cache of packages, that its
-//! apt knows of.
+//! Runs the first commands of a new user on a machine whose only way to the internet is a proxy, or a package cache,
+//! that apt is configured to use.
 //!
-//! What they fetch is here already: the packages of the smoke recipe in the tests' cache, and an archive of our own for what
-//! asks for an index. The root directories of earlier builds are taken along, so that fetching is all that is done anew.
+//! The downloads are local: the packages of the smoke recipe from the tests' cache, and a test archive where an index
+//! is needed. Root directories of earlier builds are reused, so that only the downloads are repeated.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -14,7 +14,7 @@ use crate::collect::{self, Line};
 use crate::pages::root;
 use crate::world::{World, ended};
 
-/// The server that apt's sources name, which nobody but the proxy finds.
+/// The server in apt's sources, which only the proxy can find.
 const MIRROR: &str = "deb.invalid";
 
 #[test]
@@ -32,12 +32,12 @@ fn the_first_commands_run_where_only_a_cache_leads_out() {
     assert!(requests.iter().all(|line| line.starts_with(&format!("GET /{MIRROR}/debian/"))), "{requests:?}");
 }
 
-/// Runs them; returns what the proxy was asked for.
+/// Runs the commands; returns the requests to the proxy.
 fn run_all(sources: &str, configuration: &str) -> Vec<String> {
     let world = World::new();
     let server = mirror(&world);
     let machine = OnlyProxy::new(Rules::default().server(MIRROR, server.address()), sources, configuration);
-    // Beside the other: what is taken along is linked.
+    // Beside the other cache, as its files are hard-linked.
     let cache = world.cache().parent().map(tempfile::tempdir_in).expect("a parent").expect("a directory");
     take_along(world.cache(), cache.path());
     let (mut ran, mut complaints) = (BTreeSet::new(), Vec::new());
@@ -46,7 +46,8 @@ fn run_all(sources: &str, configuration: &str) -> Vec<String> {
         if !ran.insert(command.text()) {
             continue;
         }
-        // Where a reader's own recipe is locked for the first time, the index is asked for; builds go by the smoke recipe's lock.
+        // If a user's own recipe is locked for the first time, the index is requested; builds use the smoke recipe's
+        // lock.
         let own = ["plan", "lock"].contains(&command.words[1].as_str()) && command.words[2].ends_with(".toml");
         let directory = if own { own_recipe(&world) } else { world.recipes().to_owned() };
         let shell = machine.shell(&line.text, &directory.display().to_string());
@@ -67,7 +68,7 @@ fn run_all(sources: &str, configuration: &str) -> Vec<String> {
     requests
 }
 
-/// The README's and the quick start's commands that may fetch packages.
+/// Whether the line is a command of the README or the quick start that may download packages.
 fn is_first(line: &Line) -> bool {
     let page = line.place.starts_with("README.md:") || line.place.starts_with("docs/quick-start.md:");
     let fetches = |words: &[String]| {
@@ -78,7 +79,7 @@ fn is_first(line: &Line) -> bool {
     page && line.commands.first().is_some_and(|command| fetches(&command.words))
 }
 
-/// A directory with a recipe `mine.toml` without a lock and a mirror, for the archive of our own.
+/// A directory with a recipe `mine.toml` for the test archive, without a lock and a mirror.
 fn own_recipe(world: &World) -> PathBuf {
     let directory = world.archive().path().join("own");
     fs::create_dir_all(&directory).expect("a directory");
@@ -89,7 +90,7 @@ fn own_recipe(world: &World) -> PathBuf {
     directory
 }
 
-/// A server with the archive of our own and the smoke recipe's packages, as they lie in the cache.
+/// A server with the test archive and the smoke recipe's packages from the cache.
 fn mirror(world: &World) -> Server {
     let lock = fs::read_to_string(root().join("recipes/smoke.lock")).expect("a lock");
     let value =
@@ -109,7 +110,7 @@ fn mirror(world: &World) -> Server {
     })
 }
 
-/// Links everything of a cache into another one but the packages.
+/// Hard-links a cache into another one, without the packages.
 fn take_along(from: &Path, to: &Path) {
     for name in ["trees", "meta"] {
         tool(

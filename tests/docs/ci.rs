@@ -1,4 +1,4 @@
-//! The job files for CI systems.
+//! Checks of the example files for CI systems.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::pages::root;
 
-/// They, as JSON: read by the YAML parser that mkdocs brings along.
+/// The files as JSON, read by the YAML parser that mkdocs depends on.
 fn files() -> Vec<(PathBuf, Value)> {
     let program = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
     let names = ["gitlab-ci.yml", "github.yml"].map(|name| PathBuf::from("examples/ci").join(name));
@@ -19,7 +19,7 @@ fn files() -> Vec<(PathBuf, Value)> {
     names.into_iter().map(read).collect()
 }
 
-/// The shell scripts in them, each with its file's name.
+/// The shell scripts in the files, each with its file's name.
 pub fn scripts() -> Vec<(String, String)> {
     let mut scripts = Vec::new();
     for (name, file) in files() {

@@ -1,4 +1,4 @@
-//! Every command that the documentation tells people to type.
+//! Collects all commands in the documentation.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::ci;
 use crate::pages::{self, Block};
 use crate::shell::{self, Command};
 
-/// A line that somebody is to type, or that a CI system runs.
+/// A line that a user is to type, or that a CI system runs.
 pub struct Line {
     /// `docs/jobs.md:12`
     pub place: String,
@@ -20,7 +20,7 @@ impl Line {
     }
 }
 
-/// All of them: console blocks of the guide, comments of the example lists, scripts of the CI files.
+/// All lines: console blocks of the guide, comments of the example lists, scripts of the CI files.
 pub fn lines() -> Vec<Line> {
     let mut lines = Vec::new();
     for page in pages::guide() {
@@ -43,12 +43,12 @@ pub fn lines() -> Vec<Line> {
     lines
 }
 
-/// Programs of this repository; others in CI files are the CI system's business.
+/// Whether a program belongs to this repository; other programs in CI files are not checked.
 fn is_ours(program: &str) -> bool {
     ["rocbed", "cargo"].contains(&program)
 }
 
-/// What is behind the prompt, lines that go on put together, with the number of the first one.
+/// The text after the prompts, with continued lines joined, and the number of the first line.
 fn typed(block: &Block<'_>) -> Vec<(usize, String)> {
     let mut typed: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
@@ -59,7 +59,7 @@ fn typed(block: &Block<'_>) -> Vec<(usize, String)> {
                 text
             }
             (_, true) => line.trim_start(),
-            // What the command before prints.
+            // Output of the previous command.
             (None, false) => continue,
         };
         let (text, more) = text.strip_suffix('\\').map_or((text, false), |text| (text, true));

@@ -1,36 +1,36 @@
-//! The documentation as text: pages, their blocks, their headings, what they link to, what they call by name.
+//! Parses the documentation: pages, blocks, headings, links, code spans.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A page of Markdown.
 pub struct Page {
-    /// Below the repository's root.
+    /// Path relative to the repository's root.
     pub path: PathBuf,
     pub text: String,
 }
 
-/// A block between fences.
+/// A fenced block.
 pub struct Block<'a> {
     pub language: &'a str,
-    /// The first line within, counted from 1.
+    /// Its first line, counted from 1.
     pub line: usize,
     pub lines: Vec<&'a str>,
 }
 
-/// The repository.
+/// The repository's root directory.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").to_owned()
 }
 
-/// The pages of the book, without those that are made from the program.
+/// The pages of the book, without those that are generated from the program.
 pub fn guide() -> Vec<Page> {
     let mut pages = read(&["README.md"]);
     pages.extend(below("docs").into_iter().filter(|page| !page.path.starts_with("docs/reference")));
     pages
 }
 
-/// Every page that there is: the book and all READMEs.
+/// All pages: the book and all READMEs.
 pub fn all() -> Vec<Page> {
     let mut pages = read(&["README.md", "appliance-init/README.md", "images/README.md"]);
     for directory in ["docs", "crates", "tests/fixtures"] {
@@ -62,7 +62,7 @@ fn below(directory: &str) -> Vec<Page> {
 }
 
 impl Page {
-    /// Blocks between fences, in their order.
+    /// Fenced blocks, in order.
     pub fn blocks(&self) -> Vec<Block<'_>> {
         let (mut blocks, mut open): (Vec<Block<'_>>, bool) = (Vec::new(), false);
         for (number, line) in self.text.lines().enumerate() {
@@ -91,17 +91,17 @@ impl Page {
         self.text.lines().filter(outside).collect::<Vec<_>>().join("\n")
     }
 
-    /// What is between single backticks, a line break in it as a blank.
+    /// Text between single backticks, with line breaks as blanks.
     pub fn code_spans(&self) -> Vec<String> {
         let prose = self.prose();
-        // A paragraph is where a backtick that was forgotten ends to matter.
+        // The effect of a missing backtick ends with its paragraph.
         prose
             .split("\n\n")
             .flat_map(|paragraph| paragraph.split('`').skip(1).step_by(2).map(|span| span.replace('\n', " ")))
             .collect()
     }
 
-    /// Where its links lead, as they are written.
+    /// Link targets, as they are written.
     pub fn links(&self) -> Vec<String> {
         let prose = self.prose();
         let without_code: String = prose.split('`').step_by(2).collect();
@@ -109,7 +109,7 @@ impl Page {
         targets.map(|(target, _)| target.to_owned()).collect()
     }
 
-    /// The anchors of its headings, as forges and as mkdocs make them: one that the two make differently is no good.
+    /// The anchors of its headings. A heading for which forges and mkdocs generate different anchors is an error.
     pub fn anchors(&self) -> Vec<String> {
         let prose = self.prose();
         let headings =
@@ -119,14 +119,14 @@ impl Page {
     }
 }
 
-/// Letters, digits, `-` and `_`; a hyphen for each blank.
+/// The anchor on forges: letters, digits, `-` and `_`; a hyphen for each blank.
 fn of_forge(heading: &str) -> String {
     let kept = heading.to_lowercase();
     let kept = kept.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
     kept.map(|char| if char == ' ' { '-' } else { char }).collect()
 }
 
-/// The same of ASCII only, with one hyphen for all blanks and hyphens in a row.
+/// The anchor in mkdocs: ASCII only, with one hyphen for consecutive blanks and hyphens.
 fn of_mkdocs(heading: &str) -> String {
     let kept = heading.to_lowercase();
     let kept: String = kept.chars().filter(|char| char.is_ascii_alphanumeric() || " -_".contains(*char)).collect();

@@ -1,4 +1,4 @@
-//! Whether commands are what the programs take: by rocbed's own parser, and by asking xtask.
+//! Checks that commands are valid, with rocbed's own parser and by calling xtask.
 
 use clap::{CommandFactory as _, Parser as _};
 use rocbed::cmdline::Cli;
@@ -6,15 +6,15 @@ use rocbed_tests::rocbed_path;
 
 use crate::shell::Command;
 
-/// What a command of rocbed's is made of.
+/// A parsed rocbed command.
 pub struct Parsed {
     /// `jobs add`
     pub subcommand: String,
-    /// The options that only this subcommand has, by their long names: `--gpu`.
+    /// Its options that belong to this subcommand only, by their long names: `--gpu`.
     pub options: Vec<String>,
 }
 
-/// Has rocbed's parser read a command; in its words what is wrong.
+/// Parses a command with rocbed's parser; the error is the parser's message.
 pub fn rocbed(command: &Command) -> Result<Parsed, String> {
     let words = std::iter::once("rocbed").chain(command.words.iter().skip(1).map(String::as_str));
     let words: Vec<&str> = words.collect();
@@ -30,7 +30,7 @@ pub fn rocbed(command: &Command) -> Result<Parsed, String> {
     Ok(Parsed { subcommand: path(&found), options })
 }
 
-/// Whether words in running text name a subcommand, with options that it has: values may be missing there.
+/// Checks that words in running text name a subcommand and options that it has; values may be missing.
 pub fn mention(words: &[&str]) -> Result<(), String> {
     let (found, rest) = subcommand(words);
     let named = words.first().is_none_or(|word| word.starts_with('-')) || !path(&found).is_empty();
@@ -52,7 +52,7 @@ fn is_called(argument: &clap::Arg, name: &str) -> bool {
     long || argument.get_short().is_some_and(|short| name == format!("-{short}"))
 }
 
-/// The subcommand that words begin with, and the words after it.
+/// The subcommand at the start of `words`, and the words after it.
 fn subcommand<'a>(words: &'a [&'a str]) -> (clap::Command, &'a [&'a str]) {
     let mut root = Cli::command();
     root.build();
@@ -64,13 +64,13 @@ fn subcommand<'a>(words: &'a [&'a str]) -> (clap::Command, &'a [&'a str]) {
     (found, rest)
 }
 
-/// `jobs add`, of what clap calls `rocbed-jobs-add` or `rocbed jobs add`.
+/// `jobs add`, from clap's name `rocbed-jobs-add` or `rocbed jobs add`.
 fn path(command: &clap::Command) -> String {
     let name = command.get_bin_name().unwrap_or_default();
     name.split(' ').skip(1).collect::<Vec<_>>().join(" ")
 }
 
-/// Has xtask's parser read a command, by way of `--help` at its end: what comes before is looked at first.
+/// Parses a command with xtask's parser, by appending `--help`: what comes before is checked first.
 pub fn xtask(words: &[String]) -> Result<(), String> {
     let xtask = rocbed_path().with_file_name("xtask");
     let output = std::process::Command::new(&xtask).args(words).arg("--help").output();

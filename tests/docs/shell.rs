@@ -1,17 +1,17 @@
-//! Command lines, taken apart as far as documentation needs it: words, quotes, comments, variables, what stands between
-//! commands. A shell runs them; this only finds out what they call.
+//! Splits command lines as far as the documentation needs: words, quotes, comments, variables, separators. A shell runs
+//! the lines; this module only finds the called programs.
 
 /// One command of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Variables set for it alone.
+    /// Variables that are set only for this command.
     pub variables: Vec<String>,
-    /// Program and arguments; without sudo.
+    /// Program and arguments, without sudo.
     pub words: Vec<String>,
 }
 
 impl Command {
-    /// The program's name, without the directory that it is in.
+    /// Name of the program, without its directory.
     pub fn program(&self) -> &str {
         self.words.first().map_or("", |word| word.rsplit('/').next().unwrap_or(word))
     }
@@ -55,9 +55,9 @@ fn is_assignment(word: &str) -> bool {
 
 enum Token {
     Word(String),
-    /// `&&`, `;`, `|` and the like.
+    /// `&&`, `;`, `|` and similar.
     Between,
-    /// `>`, `<`: a file's name follows.
+    /// `>`, `<`: a file name follows.
     Redirection,
 }
 

@@ -1,4 +1,4 @@
-//! How each command of the documentation is run by a test. This is the table to add to.
+//! The table of how a test runs each command of the documentation. New commands are added here.
 
 use std::fs;
 
@@ -6,45 +6,47 @@ use crate::pages::root;
 use crate::parse::Parsed;
 use crate::shell::Command;
 
-/// How a command is run.
+/// A way to run a command.
 #[derive(Debug, Clone, Copy)]
 pub enum Way {
-    /// By this test, in a directory that has what the command needs.
+    /// This test runs it, in a directory with what the command needs.
     Here(Place),
-    /// By other code, in one of these files: it has the subcommand's words and all the command's options in quotes.
+    /// Other code runs it, in one of these files, which contains the subcommand's words and all the command's options
+    /// in quotes.
     There(&'static [&'static str]),
-    /// By other code, in this file, which has these words in quotes.
+    /// Other code runs it, in this file, which contains these words in quotes.
     Parts(&'static str, &'static [&'static str]),
-    /// Its options are looked at. It runs the tests, or what they are made of.
+    /// Only its options are checked. It runs the tests, or what they are made of.
     Chore,
-    /// By nobody, because no test may do that to a machine, or needs what no machine has. Files that it names are there.
+    /// It is not run, because no test may do that to a machine, or because it needs something that no machine has. The
+    /// files that it names must exist.
     Nobody(&'static str),
 }
 
-/// Where a command is run.
+/// Place where a command is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// Recipes with locks, and no images yet.
     Recipes,
-    /// Images.
+    /// Built images.
     Images,
-    /// A signed archive of our own, with recipes for it.
+    /// A signed test archive, with recipes for it.
     Archive,
-    /// A file that stands for a stick, written to before.
+    /// A file that stands for a stick and is written to before.
     Stick,
-    /// The same, with results of a machine on it.
+    /// A stick with results of a machine on it.
     Results,
-    /// A hub with two jobs that wait.
+    /// A hub with two queued jobs.
     Queued,
-    /// A hub with two jobs that were done.
+    /// A hub with two finished jobs.
     Done,
-    /// A hub with a job for each of these that are being done while somebody watches.
+    /// A hub with a job for each of these, which run while a command watches them.
     Watched,
-    /// Nothing; it is ended once it says that it listens.
+    /// An empty directory; the command is ended once it reports that it listens.
     Serving,
 }
 
-/// The first words of commands, and how these are run. The longest that fits counts.
+/// First words of commands, and the ways to run them. The longest match counts.
 const WAYS: &[(&str, Way)] = &[
     ("rocbed plan", Way::Here(Place::Recipes)),
     ("rocbed lock", Way::Here(Place::Archive)),
@@ -93,7 +95,7 @@ const WAYS: &[(&str, Way)] = &[
     ("docker run", Way::Nobody("the same")),
 ];
 
-/// How a command is run.
+/// The way to run a command.
 pub fn way(command: &Command) -> Option<Way> {
     let text = command.text();
     let fits = |begin: &str| text.strip_prefix(begin).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
@@ -101,14 +103,14 @@ pub fn way(command: &Command) -> Option<Way> {
     fitting.max_by_key(|(begin, _)| begin.len()).map(|(_, way)| *way)
 }
 
-/// Rows that no command is left for, which are to be removed.
+/// Rows that no command uses, which should be removed.
 pub fn unused(commands: &[Command]) -> Vec<&'static str> {
     let texts: Vec<String> = commands.iter().map(Command::text).collect();
     let rows = WAYS.iter().map(|(begin, _)| *begin);
     rows.filter(|begin| !texts.iter().any(|text| text.starts_with(begin))).collect()
 }
 
-/// Holds the pointer to other code against that code: what is missing there.
+/// Checks that the files which a row refers to contain the command; describes what is missing.
 pub fn missing_there(files: &[&str], command: &Command, parsed: &Parsed) -> Option<String> {
     let words = parsed.subcommand.split(' ').map(str::to_owned);
     let words: Vec<String> = words.chain(parsed.options.clone()).chain(command.variables.clone()).collect();
@@ -121,7 +123,7 @@ pub fn missing_there(files: &[&str], command: &Command, parsed: &Parsed) -> Opti
     (!missing.is_empty()).then(|| format!("{file} comes nearest, and has no {}", missing.join(", ")))
 }
 
-/// The same for words that the table names.
+/// Describes which of the words that a row names are missing in its file.
 pub fn missing_parts(file: &str, words: &[&str]) -> Option<String> {
     let source = source(file);
     let missing: Vec<&str> = words.iter().filter(|word| !has(&source, word)).copied().collect();
@@ -132,7 +134,7 @@ fn source(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// Whether a source has a word in quotes, alone or with a value after it.
+/// Whether a source contains a word in quotes, alone or with a value after it.
 fn has(source: &str, word: &str) -> bool {
     let quoted = |end: &str| source.contains(&format!("\"{word}{end}"));
     quoted("\"") || quoted("=") || source.contains(&format!("'{word}'")) || source.contains(&format!("/{word}\""))

@@ -1,4 +1,4 @@
-//! Where documented commands are run: directories with what they need, and programs that stand for sudo and for a stick.
+//! Directories in which documented commands are run, with everything they need, and stand-ins for sudo and for a stick.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -13,23 +13,23 @@ use tempfile::TempDir;
 use crate::pages::root;
 use crate::ways::Place;
 
-/// A list of jobs, where a page says `jobs.toml`.
+/// A list of jobs, used where a page says `jobs.toml`.
 const JOBS: &str = "[[job]]\npackage = \"rocrand\"\ngpu = \"any\"\ntimeout = \"2h\"\n";
 
-/// Everything that commands are run with; what takes time is made once.
+/// Shared environment for commands; anything that takes time is made once.
 pub struct World {
     /// `sudo` and `rocbed`.
     programs: TempDir,
-    /// With locks of the smoke recipe, under the names of the pages.
+    /// Directory with the smoke recipe's lock, under the names that the pages use.
     recipes: TempDir,
     images: TempDir,
     archive: (TestArchive, Server),
-    /// Where downloads and root directories are kept between tests.
+    /// Cache of downloads and root directories, kept between tests.
     cache: String,
 }
 
 impl World {
-    /// Makes it.
+    /// Creates the environment.
     pub fn new() -> Self {
         let image = smoke_image();
         let directory = || tempfile::tempdir_in(scratch()).expect("a directory");
@@ -58,22 +58,22 @@ impl World {
         Self { programs, recipes, images, archive: archive(), cache }
     }
 
-    /// Where recipes with locks are.
+    /// Directory of recipes with locks.
     pub fn recipes(&self) -> &Path {
         self.recipes.path()
     }
 
-    /// The signed archive of our own.
+    /// The signed test archive.
     pub fn archive(&self) -> &TestArchive {
         &self.archive.0
     }
 
-    /// Where downloads and root directories are kept between tests.
+    /// Cache of downloads and root directories, kept between tests.
     pub fn cache(&self) -> &Path {
         Path::new(&self.cache)
     }
 
-    /// Runs a line in a place, to a good end; returns what it said if that was none.
+    /// Runs a line in a place; the error is its output if it fails.
     pub fn run(&self, place: Place, line: &str) -> Result<(), String> {
         match place {
             Place::Recipes => ended(self.shell(line, self.recipes.path()).env("ROCBED_CACHE", &self.cache).output()),
@@ -85,14 +85,14 @@ impl World {
         }
     }
 
-    /// A shell that runs a line, with nothing of the machine's own settings.
+    /// A shell that runs a line, without the machine's own settings.
     fn shell(&self, line: &str, directory: &Path) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-ec", line]);
         self.prepared(shell, directory)
     }
 
-    /// A command with the programs of this world, and with nothing of the machine's own settings.
+    /// A command with this environment's programs, and without the machine's own settings.
     pub fn prepared(&self, mut shell: Command, directory: &Path) -> Command {
         let path = format!("{}:{}", self.programs.path().display(), std::env::var("PATH").unwrap_or_default());
         shell.current_dir(directory).env("PATH", path).env("HOME", directory).stdin(Stdio::null());
@@ -102,7 +102,8 @@ impl World {
         shell
     }
 
-    /// A file is the stick. It is written to first; what a page wants of it may be on it or not.
+    /// Runs a line with a file as the stick. An image is written to the file first, and the results of a machine if the
+    /// place has them.
     fn on_stick(&self, place: Place, line: &str) -> Result<(), String> {
         let stick = self.images.path().join("stick.img");
         let flash = |line: &str| {
@@ -121,7 +122,7 @@ impl World {
         ended(self.shell(&line.replace("/dev/sdX", "stick.img"), self.images.path()).output())
     }
 
-    /// Lists are made of the archive's packages and given to a hub; packages of the pages are ones that it has.
+    /// Runs a line with job lists of the test archive's packages and a hub; package names of the pages are replaced.
     fn with_archive(&self, line: &str) -> Result<(), String> {
         let hub = Hub::start(&[]);
         let directory = self.archive.0.path();
@@ -148,7 +149,7 @@ impl World {
                     worker.deliver(&worker.begin(), Verdict::Pass);
                 }
                 hub.call(&["results", "fetch", "rocrand"]).current_dir(hub.home()).ok();
-                // Pages fetch it themselves, or name it.
+                // Some pages download it themselves, or name it.
                 if line.contains("fetch") {
                     fs::remove_dir_all(hub.home().join("results")).expect("removing");
                 }
@@ -156,7 +157,7 @@ impl World {
             }
             Place::Watched => {
                 let mut watching = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a shell");
-                // Nothing is done before it watches: it says what it sees.
+                // The jobs start only when the command is watching, as it reports what it sees.
                 let mut first = String::new();
                 let stderr = watching.stderr.as_mut().expect("its stderr");
                 BufReader::new(stderr).read_line(&mut first).expect("a line");
@@ -169,7 +170,7 @@ impl World {
         }
     }
 
-    /// Its port is any that is free; it has to end in good order.
+    /// Runs a line that starts a hub on a free port; it must end normally.
     fn serving(&self, line: &str) -> Result<(), String> {
         let home = tempfile::tempdir().expect("a directory");
         // A comment may follow.
@@ -179,14 +180,14 @@ impl World {
         let mut said = String::new();
         BufReader::new(process.stdout.as_mut().expect("its stdout")).read_line(&mut said).expect("a line");
         tool("kill", ["-TERM", &process.id().to_string()]);
-        // What it says meanwhile fits into the pipe.
+        // Its output fits into the pipe.
         let status = process.wait().expect("it ends");
         process.stderr.take().expect("its stderr").read_to_string(&mut said).expect("its words");
         if status.success() && said.contains("127.0.0.1") { Ok(()) } else { Err(format!("{status}\n{said}")) }
     }
 }
 
-/// A good end is exit code 0.
+/// Exit status 0 is success.
 pub fn ended(output: std::io::Result<Output>) -> Result<(), String> {
     let output = output.expect("a shell");
     if output.status.success() {
@@ -196,7 +197,7 @@ pub fn ended(output: std::io::Result<Output>) -> Result<(), String> {
     Err(format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr)))
 }
 
-/// The archive, with the recipes of the pages for it.
+/// The test archive, with the recipes of the pages for it.
 fn archive() -> (TestArchive, Server) {
     let archive = TestArchive::new();
     let server = archive.serve();
@@ -212,7 +213,7 @@ fn archive() -> (TestArchive, Server) {
     (archive, server)
 }
 
-/// What a machine leaves on a stick's data partition.
+/// Creates the files that a machine leaves on a stick's data partition.
 fn leave_results(stick: &Path) {
     let files = tempfile::tempdir().expect("a directory");
     let directory = files.path().join("results/0123456789ab");

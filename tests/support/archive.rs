@@ -1,4 +1,4 @@
-//! A Debian archive of our own on a loopback port: signed, small, and broken where a test wants it.
+//! A small signed Debian archive on a loopback port, with the faults that a test needs.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,12 +13,12 @@ use tempfile::TempDir;
 use crate::tls::Authority;
 use crate::tool;
 
-/// Answers a request for a path: a body, or `None` for 404.
+/// Handler for the path of a request: returns a body, or `None` for 404.
 type Answer = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// An HTTP server, on a loopback port if nothing else is said, for as long as the test program runs.
+/// An HTTP server, by default on a loopback port, that runs until the test program ends.
 pub struct Server {
     scheme: &'static str,
     address: SocketAddr,
@@ -26,7 +26,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one that answers with `answer`.
+    /// Starts a server with this handler.
     pub fn start(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         Self::start_with(LOOPBACK, answer, None)
     }
@@ -62,39 +62,39 @@ impl Server {
         Self::directory_at(LOOPBACK, root)
     }
 
-    /// Serves them at another address of this machine, which others can reach.
+    /// Serves the files at another address of this machine, which other machines can reach.
     pub fn directory_at(address: IpAddr, root: PathBuf) -> Self {
         Self::start_with(address, move |path| fs::read(root.join(path.trim_start_matches('/'))).ok(), None)
     }
 
-    /// Serves them over TLS, with the certificate that an authority signed.
+    /// Serves the files over TLS, with the certificate of this authority.
     pub fn directory_over_tls(root: PathBuf, authority: &Authority) -> Self {
         let answer = move |path: &str| fs::read(root.join(path.trim_start_matches('/'))).ok();
         Self::start_with(LOOPBACK, answer, Some(authority.server_config()))
     }
 
-    /// The address of a path on it.
+    /// The URL of a path on the server.
     pub fn url(&self, path: &str) -> String {
         format!("{}://{}/{path}", self.scheme, self.address)
     }
 
-    /// Where it listens.
+    /// Address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The paths asked for so far.
+    /// The requested paths so far.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("no thread panicked").clone()
     }
 }
 
-/// One connection: one request, one answer.
+/// Handles one connection: one request, one answer.
 fn serve(stream: impl Read + Write, answer: &Answer, seen: &Mutex<Vec<String>>) {
     let mut stream = BufReader::new(stream);
     let mut lines = stream.by_ref().lines();
     let Some(Ok(request)) = lines.next() else { return };
-    // The rest of the head says nothing that matters here.
+    // The other header fields are not needed.
     lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
     let path = request.split_whitespace().nth(1).unwrap_or("/").to_owned();
     let (status, body) = match answer(&path) {
@@ -103,7 +103,7 @@ fn serve(stream: impl Read + Write, answer: &Answer, seen: &Mutex<Vec<String>>) 
     };
     seen.lock().expect("no thread panicked").push(path);
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    // The client may have gone away: its business.
+    // The client may have disconnected, which is not an error.
     let stream = stream.get_mut();
     let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).and_then(|()| stream.flush());
     sent.unwrap_or_default();
@@ -114,7 +114,7 @@ const SOURCES: &str = "Package: greeter\nBinary: greeter\nVersion: 1.0\nMaintain
     Architecture: any\nTestsuite: autopkgtest\nTestsuite-Triggers: pkg-rocm-tools\n\n\
     Package: libgreet\nBinary: libgreet\nVersion: 2.1\nMaintainer: Tests <tests@example.org>\nArchitecture: any\n";
 
-/// A signed archive in a temporary directory, with the recipe that uses it.
+/// A signed archive in a temporary directory, with recipes that use it.
 pub struct TestArchive {
     directory: TempDir,
 }
@@ -126,8 +126,8 @@ impl Default for TestArchive {
 }
 
 impl TestArchive {
-    /// An archive with the packages `greeter` (which needs `libgreet (>= 2)`), `libgreet` 2.1, `broken` (which needs
-    /// a package that does not exist), and the kernel and stub packages that every recipe asks for.
+    /// Creates an archive with the packages `greeter` (which depends on `libgreet (>= 2)`), `libgreet` 2.1, `broken`
+    /// (which depends on a package that does not exist), and the kernel and stub packages that every recipe requires.
     pub fn new() -> Self {
         let archive = Self { directory: tempfile::tempdir().expect("making a temporary directory") };
         archive.make_key();
@@ -144,17 +144,17 @@ impl TestArchive {
         archive
     }
 
-    /// Where its files are: `dists/` and `pool/` as on a mirror, `key.asc`, and recipes.
+    /// Its directory: `dists/` and `pool/` as on a mirror, `key.asc`, and recipes.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Serves it.
+    /// Starts a server for it.
     pub fn serve(&self) -> Server {
         Server::directory(self.path().to_owned())
     }
 
-    /// Writes a recipe that takes packages from `mirror` and trusts this archive's key; `more` is TOML to add.
+    /// Writes a recipe that uses packages from `mirror` and trusts this archive's key; `more` is additional TOML.
     pub fn recipe(&self, mirror: &str, install: &str, more: &str) -> PathBuf {
         let path = self.path().join("test.toml");
         let text = format!(
@@ -192,7 +192,7 @@ impl TestArchive {
         tool("dpkg-deb", ["--build", "--root-owner-group", &tree.to_string_lossy(), &deb.to_string_lossy()]);
     }
 
-    /// Writes the indexes anew and signs them.
+    /// Rewrites and signs the indexes.
     pub fn publish(&self, date: &str, valid_until: Option<&str>) {
         let dists = self.path().join("dists/sid");
         let binary = dists.join("main/binary-amd64");
@@ -212,7 +212,7 @@ impl TestArchive {
         self.sign("dists/sid", &fields, &indexes);
     }
 
-    /// Writes the Release file of a directory of the archive, which lists these files of it, and signs it.
+    /// Writes and signs a Release file for a directory of the archive, listing these files in it.
     pub fn sign(&self, directory: &str, fields: &str, files: &[&str]) {
         let directory = self.path().join(directory);
         let entry = |name: &&str| {
@@ -227,7 +227,7 @@ impl TestArchive {
         self.gpg(&["--clearsign", "--output", &signed.to_string_lossy(), &plain.to_string_lossy()]);
     }
 
-    /// Puts the signature of a directory's Release file beside it instead of into it.
+    /// Signs a directory's Release file with a detached signature instead of an inline one.
     pub fn sign_apart(&self, directory: &str) {
         let directory = self.path().join(directory);
         fs::remove_file(directory.join("InRelease")).expect("removing InRelease");

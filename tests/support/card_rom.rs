@@ -1,10 +1,11 @@
-//! A network card with the ROM of a card's maker, for QEMU, whose cards have iPXE in theirs.
+//! A network card with its manufacturer's ROM, for QEMU, whose own cards have iPXE.
 //!
-//! `SeaBIOS` has no PXE of its own: it runs the ROM of the card. QEMU's ROMs are iPXE, which tells every DHCP server so (option
-//! 175, its features, and option 77, its user class), and gets what is for iPXE. A maker's ROM says neither, and is
-//! otherwise asked and answered in the same way (PXE 2.1, section 2.2). So all that the machine sends comes through here, and
-//! these two options are taken out of it until the machine has asked for a loader by TFTP; from then on it is that loader's
-//! business what it says. Nothing else is changed, and nothing at all of what the machine is told.
+//! `SeaBIOS` has no PXE of its own: it runs the ROM of the card. QEMU's ROMs are iPXE, which identifies itself to every
+//! DHCP server (option 175 with its features, and option 77, its user class), and gets answers for iPXE. A
+//! manufacturer's ROM sends neither, and otherwise behaves in the same way (PXE 2.1, section 2.2). So everything that
+//! the machine sends passes through this filter, which removes these two options until the machine has requested a
+//! loader by TFTP; from then on the loader is responsible. Nothing else is changed, and nothing that the machine
+//! receives.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixListener;
@@ -12,30 +13,30 @@ use std::thread;
 
 use tempfile::TempDir;
 
-/// iPXE's own option, and the user class (RFC 3004).
+/// The option of iPXE, and the user class (RFC 3004).
 const OF_IPXE: [u8; 2] = [175, 77];
 
-/// The card's ROM, as long as the test program runs.
+/// The filter for the card's packets; it runs until the test program ends.
 pub struct CardRom {
     directory: TempDir,
 }
 
 impl CardRom {
-    /// Waits for QEMU. From the loader whose name this is on, nothing is changed any more.
+    /// Waits for QEMU. From the request for this loader on, nothing is changed any more.
     pub fn until(loader: &'static str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let listen = |name| UnixListener::bind(directory.path().join(name)).expect("a socket");
         let (sent, passed) = (listen("sent"), listen("passed"));
         thread::spawn(move || {
             let ((from, _), (to, _)) = (sent.accept().expect("QEMU"), passed.accept().expect("QEMU"));
-            // Ends with QEMU.
+            // It ends with QEMU.
             pass(from, to, loader).unwrap_or_default();
         });
         Self { directory }
     }
 
-    /// QEMU's arguments, for a network named `net` whose frames have no header of virtio's (`vnet_hdr=off`). Of two filters
-    /// the last one is first to see what the machine sends.
+    /// QEMU's arguments, for a network named `net` whose frames have no virtio header (`vnet_hdr=off`). The last of two
+    /// filters is the first to get the machine's packets.
     pub fn arguments(&self) -> Vec<String> {
         let chardev = |name| format!("socket,id={name},path={}", self.directory.path().join(name).display());
         let filter = |way| format!("filter-redirector,netdev=net,queue=rx,{way}");
@@ -45,7 +46,7 @@ impl CardRom {
     }
 }
 
-/// Frames, each after its length in four bytes, the highest first.
+/// Passes on frames; each is preceded by its length in four bytes, big-endian.
 fn pass(mut from: impl Read, mut to: impl Write, loader: &str) -> io::Result<()> {
     let mut is_loaded = false;
     loop {
@@ -65,14 +66,14 @@ fn pass(mut from: impl Read, mut to: impl Write, loader: &str) -> io::Result<()>
     }
 }
 
-/// The port that a UDP packet over IPv4 goes to, and where its content begins.
+/// The destination port of a UDP packet over IPv4, and the offset of its content.
 fn udp(frame: &[u8]) -> Option<(u16, usize)> {
     let at = 14 + usize::from(frame.get(14)? & 15) * 4;
     let is_it = frame.get(12..14)? == [8, 0] && *frame.get(23)? == 17;
     is_it.then_some((u16::from_be_bytes(frame.get(at + 2..at + 4)?.try_into().ok()?), at + 8))
 }
 
-/// Writes padding over what only iPXE says (RFC 2131, section 2, and RFC 2132, section 2).
+/// Overwrites the options of iPXE with padding (RFC 2131, section 2, and RFC 2132, section 2).
 fn remove_options(frame: &mut [u8], start: usize) {
     let mut at = start + 240;
     while let Some(&option) = frame.get(at).filter(|option| **option != 255) {
@@ -84,7 +85,7 @@ fn remove_options(frame: &mut [u8], start: usize) {
         let end = (at + 2 + usize::from(*length)).min(frame.len());
         if OF_IPXE.contains(&option) {
             frame[at..end].fill(0);
-            // The checksum is not right any more. With 0 there is none (RFC 768).
+            // The checksum is no longer right; 0 means that there is none (RFC 768).
             frame[start - 2..start].fill(0);
         }
         at = end;

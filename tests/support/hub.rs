@@ -1,4 +1,4 @@
-//! A hub for a test: `rocbed hub` with a home of its own.
+//! Runs `rocbed hub` for a test, with its own home directory.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -9,14 +9,15 @@ use tempfile::TempDir;
 
 use crate::{Call, rocbed, tool};
 
-/// A hub of its own, with a home of its own: nothing of the machine's is used. It is killed with this.
+/// A hub with its own home directory, so that none of the machine's settings are used. It is killed when this is
+/// dropped.
 pub struct Hub {
     home: TempDir,
     process: Child,
     started: Value,
 }
 
-/// A call with nothing of the machine's own settings.
+/// A call without the machine's own settings.
 pub fn in_home(home: &Path, words: &[&str]) -> Call {
     let mut call = rocbed(words).env("HOME", home);
     for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "ROCBED_HUB", "ROCBED_TOKEN", "ROCBED_HUB_DATA", "ROCBED_CA"] {
@@ -26,13 +27,13 @@ pub fn in_home(home: &Path, words: &[&str]) -> Call {
 }
 
 impl Hub {
-    /// Starts one on a free port of the loopback interface, with more options.
+    /// Starts a hub on a free port of the loopback interface, with more options.
     pub fn start(words: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         Self::start_in(home, &[&["--listen", "127.0.0.1:0", "--min-free", "0"], words].concat())
     }
 
-    /// Starts one where another one was; returns once it says that it has started.
+    /// Starts a hub in the home directory of another one; returns once it reports that it has started.
     pub fn start_in(home: TempDir, words: &[&str]) -> Self {
         let mut command = in_home(home.path(), &["hub", "--json"]).into_command();
         command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -48,12 +49,12 @@ impl Hub {
         Self { home, process, started }
     }
 
-    /// The home directory of whoever runs it.
+    /// Home directory of the user who runs it.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// What it printed when it had started.
+    /// The hub's output when it had started.
     pub fn started(&self) -> &Value {
         &self.started
     }
@@ -63,18 +64,18 @@ impl Hub {
         self.started["address"].as_str().expect("an address")
     }
 
-    /// A command of whoever runs the hub, which needs no options.
+    /// A rocbed command of the hub's user, who needs no options for the hub.
     pub fn call(&self, words: &[&str]) -> Call {
         in_home(self.home.path(), words)
     }
 
-    /// The same, with `--json`.
+    /// Like `call`, with `--json`; returns the parsed output.
     pub fn json(&self, words: &[&str]) -> Value {
         let text = self.call(words).arg("--json").ok();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{words:?} printed no JSON ({error}):\n{text}"))
     }
 
-    /// Sends a signal such as `-TERM`; returns the exit code, what the hub said, and its home.
+    /// Sends a signal such as `-TERM`; returns the exit status, the hub's output, and its home directory.
     pub fn end(mut self, signal: &str) -> (Option<i32>, String, TempDir) {
         tool("kill", [signal, &self.process.id().to_string()]);
         let status = self.process.wait().expect("it ends");

@@ -1,6 +1,6 @@
-//! What the end-to-end tests share: the program under test, an image built once, outside tools.
+//! Support for the end-to-end tests: the program under test, an image that is built once, other tools.
 
-// Panicking is how a test fails.
+// Tests fail by panicking.
 #![allow(clippy::missing_panics_doc)]
 
 mod archive;
@@ -38,7 +38,7 @@ pub use write_log::{Cut, WriteLog};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Where the tests keep what they build: below cargo's target directory, kept between runs.
+/// Directory for the tests' builds, below cargo's target directory; it is kept between runs.
 pub fn scratch() -> PathBuf {
     let target = rocbed_path().ancestors().nth(2).map_or_else(|| PathBuf::from("target"), Path::to_path_buf);
     let scratch = target.join("end-to-end");
@@ -46,8 +46,8 @@ pub fn scratch() -> PathBuf {
     scratch
 }
 
-/// The smoke image, built from its shipped lock the first time that a test program asks. Programs that run at the same
-/// time wait for each other.
+/// The smoke image, built from its shipped lock when a test program first needs it. Simultaneous programs wait for each
+/// other.
 pub fn smoke_image() -> PathBuf {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     IMAGE
@@ -55,7 +55,7 @@ pub fn smoke_image() -> PathBuf {
             let image = scratch().join("images/smoke");
             let lock = std::fs::File::create(scratch().join("smoke.lock")).expect("a file to lock");
             rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("locking a file");
-            // Half a minute, which each program of a run would need otherwise.
+            // Saves half a minute in each program of a run.
             let (made_by, stamp) = (scratch().join("smoke.made-by"), programs());
             let is_made = std::fs::read_to_string(&made_by).is_ok_and(|text| text == stamp);
             if !is_made || !image.join("SHA256SUMS").exists() {
@@ -67,7 +67,7 @@ pub fn smoke_image() -> PathBuf {
         .clone()
 }
 
-/// What the programs are that make images: another build of them may make other ones.
+/// Identifies the build of the programs that make images, as another build may make other images.
 fn programs() -> String {
     let about = |path: PathBuf| {
         let metadata = std::fs::metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -76,8 +76,7 @@ fn programs() -> String {
     about(rocbed_path()) + &about(rocbed_path().with_file_name("rocbed-init"))
 }
 
-/// The digests of all files of an image. Only the first image has the compressed disk; what the manifest says of it
-/// differs then.
+/// Digests of all files of an image. Only the first image has the compressed disk, so the manifest may differ about it.
 pub fn image_sums(image: &Path) -> String {
     let text = std::fs::read_to_string(image.join("SHA256SUMS")).expect("a complete image");
     text.lines()
@@ -85,8 +84,8 @@ pub fn image_sums(image: &Path) -> String {
         .fold(String::new(), |all, line| all + line + "\n")
 }
 
-/// Puts the packages of the smoke recipe's lock into another cache, so that no test needs the network for them again. They
-/// are checked when they are used.
+/// Copies the packages of the smoke recipe's lock to another cache, so that tests do not download them again. They are
+/// verified when they are used.
 pub fn seed_cache(cache: &Path) {
     smoke_image();
     let from = PathBuf::from(rocbed(["cache", "path"]).ok().trim());

@@ -1,4 +1,4 @@
-//! A machine from which only a proxy, or a cache of packages, leads out.
+//! A machine whose only way to the internet is a proxy or a package cache.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use crate::{Proxy, Rules};
 
-/// The port that the proxy listens on.
+/// Port on which the proxy listens.
 pub const PORT: u16 = 3128;
 
-/// Makes the network of the namespace, and puts apt's files over the machine's; ends with its standard input.
+/// Sets up the network of the namespace, and mounts apt's files over the machine's; ends with its standard input.
 const MACHINE: &str = r#"
     mount -n --make-rprivate /
     mount -n --bind "$1/apt" /etc/apt
@@ -25,17 +25,18 @@ const MACHINE: &str = r#"
     read nothing
 "#;
 
-/// Namespaces that have this machine's files, apt settings of their own, and a network with nothing but a loopback link, on which
-/// a proxy listens that is outside.
+/// Namespaces with this machine's files, their own apt settings, and a network with only a loopback interface, on which
+/// a proxy outside of the namespace listens.
 pub struct OnlyProxy {
     machine: Child,
     proxy: Proxy,
-    /// What lies over the machine's files.
+    /// The files mounted over the machine's.
     _files: TempDir,
 }
 
 impl OnlyProxy {
-    /// Makes one whose apt has these `sources.list` and `apt.conf`. Needs root, as the other tests that make namespaces do.
+    /// Creates the namespaces, with this `sources.list` and `apt.conf`. Requires root, like the other tests that make
+    /// namespaces.
     pub fn new(rules: Rules, sources: &str, configuration: &str) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let (apt, lists) = (files.path().join("apt"), files.path().join("lists"));
@@ -49,7 +50,7 @@ impl OnlyProxy {
         let mut said = String::new();
         BufReader::new(machine.stdout.as_mut().expect("its stdout")).read_line(&mut said).expect("a line");
         assert_eq!(said.trim(), "ready", "the namespaces were not made");
-        // A socket belongs to the network that it was made in, and a thread may be in another one than its program.
+        // A socket belongs to the network in which it is created, and a thread may be in another one than its process.
         let network = format!("/proc/{}/ns/net", machine.id());
         let listener = thread::spawn(move || {
             let network = File::open(network).expect("a namespace");
@@ -60,7 +61,7 @@ impl OnlyProxy {
         Self { machine, proxy, _files: files }
     }
 
-    /// A shell that runs a line there, in a directory.
+    /// A shell that runs a line inside, in a directory.
     pub fn shell(&self, line: &str, directory: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.machine.id().to_string(), "--net", "--mount", "sh", "-ec"]);
@@ -68,7 +69,7 @@ impl OnlyProxy {
         command
     }
 
-    /// What the proxy was asked for so far.
+    /// The requests to the proxy so far.
     pub fn requests(&self) -> Vec<String> {
         self.proxy.requests()
     }

@@ -1,4 +1,4 @@
-//! mmdebstrap, from the very same packages.
+//! Runs mmdebstrap with the same packages as rocbed.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::{rocbed, tool};
 
-/// Makes a root directory with mmdebstrap from the packages of a recipe's lock, as they lie in rocbed's store: from a
-/// small archive made of links to them, so that both sides have the same bytes and neither needs the network.
+/// Makes a root directory with mmdebstrap from the packages of a recipe's lock in rocbed's store. It uses a small
+/// archive of links to them, so that both sides have the same bytes and neither needs the network.
 pub fn mmdebstrap(recipe: &Path, directory: &Path) -> PathBuf {
     let plan = rocbed(["plan", "--locked", "--json"]).arg(recipe).ok();
     let plan: Value = serde_json::from_str(&plan).expect("a plan in JSON");

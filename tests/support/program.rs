@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Far longer than anything takes that a test waits for.
+/// Time limit, much longer than anything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// The `rocbed` that `cargo xtask test` built.
@@ -17,72 +17,71 @@ pub fn rocbed_path() -> PathBuf {
         .expect("ROCBED_BIN is not set; run the end-to-end tests with `cargo xtask test`")
 }
 
-/// A call of `rocbed`, to be added to and then run.
+/// A call of `rocbed`, to which arguments can be added before it is run.
 pub struct Call(Command);
 
-/// Begins a call.
+/// Creates a call with these arguments.
 pub fn rocbed<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(words: I) -> Call {
     let mut command = Command::new(rocbed_path());
     command.args(words).stdin(Stdio::null());
-    // What it says is looked at as people see it, wherever the tests run.
+    // The output should be that for users, wherever the tests run.
     command.env_remove("GITLAB_CI").env_remove("GITHUB_ACTIONS");
     Call(command)
 }
 
-/// What a call left.
+/// Result of a call.
 #[derive(Debug)]
 pub struct Output {
     /// Exit status, `None` if it was killed.
     pub code: Option<i32>,
-    /// Data.
+    /// Standard output, which has the data.
     pub stdout: String,
-    /// Talk.
+    /// Standard error, which has the messages.
     pub stderr: String,
 }
 
 impl Call {
-    /// One more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, word: impl AsRef<OsStr>) -> Self {
         self.0.arg(word);
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     #[must_use]
     pub fn args(mut self, words: &[&str]) -> Self {
         self.0.args(words);
         self
     }
 
-    /// Without this variable.
+    /// Removes an environment variable.
     #[must_use]
     pub fn without_env(mut self, name: &str) -> Self {
         self.0.env_remove(name);
         self
     }
 
-    /// In this directory.
+    /// Sets the working directory.
     #[must_use]
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.0.current_dir(directory);
         self
     }
 
-    /// With this variable.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.0.env(name, value);
         self
     }
 
-    /// The command itself, for tests that do more than wait.
+    /// The command itself, for tests that do more than wait for it.
     pub fn into_command(self) -> Command {
         self.0
     }
 
-    /// Runs to the end, whatever it is. What has not ended after a quarter of an hour never will: it is ended, and the test
-    /// with it.
+    /// Runs the program to its end, with any exit status. After a quarter of an hour it is ended, and the test fails.
     pub fn run(mut self) -> Output {
         let shown = format!("{:?}", self.0);
         self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -99,7 +98,7 @@ impl Call {
             thread::sleep(Duration::from_millis(10));
         };
         if status.is_none() {
-            // In good order first, so that it ends what it has started.
+            // With SIGTERM first, so that it ends its child processes.
             drop(Command::new("kill").arg(child.id().to_string()).status());
             thread::sleep(Duration::from_secs(10));
             drop(child.kill());
@@ -113,7 +112,7 @@ impl Call {
         Output { code: status.code(), stdout, stderr }
     }
 
-    /// Runs to a good end; returns stdout.
+    /// Runs the program, which must succeed; returns stdout.
     pub fn ok(self) -> String {
         let shown = format!("{:?}", self.0);
         let output = self.run();
@@ -121,7 +120,7 @@ impl Call {
         output.stdout
     }
 
-    /// Runs to a bad end; returns stderr.
+    /// Runs the program, which must fail; returns stderr.
     pub fn fails(self) -> String {
         let shown = format!("{:?}", self.0);
         let output = self.run();
@@ -130,7 +129,7 @@ impl Call {
     }
 }
 
-/// Reads a stream to its end, on a thread of its own: a full pipe would stop the program.
+/// Reads a stream to its end on a separate thread, as a full pipe would block the program.
 fn read(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();

@@ -1,40 +1,41 @@
-//! An HTTP proxy on a loopback port: what Squid does as it is shipped, and, asked like a mirror, what apt-cacher-ng does.
+//! An HTTP proxy on a loopback port. It behaves like Squid in its default configuration, and for requests like those to
+//! a mirror, like apt-cacher-ng.
 //!
-//! It is asked for `http:` servers by whole addresses (RFC 9112, 3.2.2), makes tunnels (RFC 9110, 9.3.6) to few ports, and may
-//! want a name and a password (RFC 9110, 11.7).
+//! Requests to `http:` servers have complete addresses (RFC 9112, 3.2.2). It opens tunnels (RFC 9110, 9.3.6) to a few
+//! ports, and may require a user name and a password (RFC 9110, 11.7).
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What a proxy allows, and whom it knows.
+/// Configuration of a proxy.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// What `Proxy-Authorization` has to be; with nothing, everybody is let through.
+    /// Required value of `Proxy-Authorization`; without it, all clients are allowed.
     authorization: Option<String>,
-    /// Ports that it makes tunnels to, besides 443.
+    /// Ports to which it opens tunnels, besides 443.
     tunnels: Vec<u16>,
-    /// Servers that only it knows: `host` or `host:port`, and where they are.
+    /// Servers that only the proxy can find: `host` or `host:port`, and the address.
     servers: Vec<(String, SocketAddr)>,
 }
 
 impl Rules {
-    /// Wants this `Proxy-Authorization`.
+    /// Requires this `Proxy-Authorization`.
     #[must_use]
     pub fn authorization(mut self, value: &str) -> Self {
         self.authorization = Some(value.to_owned());
         self
     }
 
-    /// Makes tunnels to this port too.
+    /// Opens tunnels to this port too.
     #[must_use]
     pub fn tunnels_to(mut self, port: u16) -> Self {
         self.tunnels.push(port);
         self
     }
 
-    /// Finds a server of this name at this address.
+    /// Resolves this server name to this address.
     #[must_use]
     pub fn server(mut self, name: &str, address: SocketAddr) -> Self {
         self.servers.push((name.to_owned(), address));
@@ -42,7 +43,7 @@ impl Rules {
     }
 }
 
-/// A proxy for as long as the test program runs, which notes what it is asked for.
+/// A proxy that records its requests and runs until the test program ends.
 pub struct Proxy {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
@@ -55,17 +56,17 @@ impl Default for Proxy {
 }
 
 impl Proxy {
-    /// Starts one that lets everybody through, and makes tunnels to port 443 only.
+    /// Starts a proxy that allows all clients, and opens tunnels to port 443 only.
     pub fn start() -> Self {
         Self::start_with(Rules::default())
     }
 
-    /// Starts one with other rules.
+    /// Starts a proxy with these rules.
     pub fn start_with(rules: Rules) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").expect("binding a loopback port"), rules)
     }
 
-    /// Starts one that listens on a socket that is there already. What it connects to is in the caller's network.
+    /// Starts a proxy on an existing socket. It connects to servers in the caller's network.
     pub fn on(listener: TcpListener, rules: Rules) -> Self {
         let address = listener.local_addr().expect("the port just bound");
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -73,7 +74,7 @@ impl Proxy {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (seen, rules) = (Arc::clone(&seen), Arc::clone(&rules));
-                // Both ends may hang up as they like: their business.
+                // Both sides may close their connections at any time.
                 thread::spawn(move || serve(stream, &rules, &seen).unwrap_or_default());
             }
         });
@@ -91,7 +92,7 @@ impl Proxy {
     }
 }
 
-/// One connection: one request, and what comes back.
+/// Handles one connection: one request and its answer.
 fn serve(client: TcpStream, rules: &Rules, seen: &Mutex<Vec<String>>) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = Vec::new();
@@ -126,13 +127,13 @@ fn serve(client: TcpStream, rules: &Rules, seen: &Mutex<Vec<String>>) -> io::Res
         (&client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
         return tunnel(reader, client, server);
     }
-    // As a cache it is asked for /HOST/PATH.
+    // Requests to it as a cache are for /HOST/PATH.
     let Some(rest) = target.strip_prefix("http://").or_else(|| target.strip_prefix('/')) else {
         return refuse("400 Bad Request");
     };
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let Ok(mut server) = connect(host, rules) else { return refuse("503 Service Unavailable") };
-    // What is for the proxy goes no further; one request for each connection.
+    // Fields for the proxy are not passed on; one request per connection.
     let ours = |line: &&String| {
         ["proxy-authorization", "proxy-connection", "connection"].iter().all(|name| field(line, name).is_none())
     };
@@ -149,7 +150,7 @@ fn connect(name: &str, rules: &Rules) -> io::Result<TcpStream> {
     if name.contains(':') { TcpStream::connect(name) } else { TcpStream::connect((name, 80)) }
 }
 
-/// Passes on what both say until both have ended.
+/// Passes data in both directions until both sides have closed.
 fn tunnel(mut from_client: BufReader<TcpStream>, mut to_client: TcpStream, server: TcpStream) -> io::Result<()> {
     let (mut from_server, mut to_server) = (server.try_clone()?, server);
     let there = thread::spawn(move || {

@@ -1,15 +1,15 @@
-//! Chance that can be had again: a test prints its seed, and takes one from the environment.
+//! Reproducible random numbers: a test prints its seed, and can take one from the environment.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The variable that says which seed is to be used.
+/// Environment variable with the seed to use.
 const SEED: &str = "ROCBED_TEST_SEED";
 
-/// Numbers that look random and are the same for the same seed (xorshift64*, Vigna 2016).
+/// A pseudorandom number generator with a seed (xorshift64*, Vigna 2016).
 pub struct Random(u64);
 
 impl Random {
-    /// With the seed in `ROCBED_TEST_SEED`, else another one each time. It is printed, and so is shown when a test fails.
+    /// Uses the seed in `ROCBED_TEST_SEED`, or a new one. The seed is printed, and so it is shown when a test fails.
     pub fn announced() -> Self {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_micros() as u64);
         let seed =
@@ -18,13 +18,13 @@ impl Random {
         Self::new(seed)
     }
 
-    /// With this seed.
+    /// Uses this seed.
     pub fn new(seed: u64) -> Self {
-        // Never 0, and not nearly the same for seeds that are.
+        // Never 0, and very different for similar seeds.
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// The next one, below a bound.
+    /// The next number, below a bound.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -33,7 +33,7 @@ impl Random {
         ((u128::from(drawn) * u128::from(bound)) >> 64) as u64
     }
 
-    /// Puts a list into another order.
+    /// Shuffles a list.
     pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for last in (1..list.len()).rev() {
             list.swap(last, self.below(last as u64 + 1) as usize);

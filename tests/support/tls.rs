@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own, and what it takes to serve with a certificate that it signed.
+//! A certificate authority for tests, and a TLS server configuration with a certificate that it signed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::tool;
 
-/// An authority that signed one certificate, for 127.0.0.1.
+/// An authority with one signed certificate, for 127.0.0.1.
 pub struct Authority {
     directory: TempDir,
 }
@@ -22,7 +22,7 @@ impl Default for Authority {
 }
 
 impl Authority {
-    /// Makes the keys and certificates with openssl.
+    /// Creates the keys and certificates with openssl.
     pub fn new() -> Self {
         let authority = Self { directory: tempfile::tempdir().expect("making a temporary directory") };
         let path = |name: &str| authority.path(name).display().to_string();
@@ -49,17 +49,17 @@ impl Authority {
         self.path("ca.pem")
     }
 
-    /// The certificate that it signed.
+    /// The signed server certificate.
     pub fn server_certificate(&self) -> PathBuf {
         self.path("server.pem")
     }
 
-    /// That certificate's key.
+    /// The key of the server certificate.
     pub fn server_key(&self) -> PathBuf {
         self.path("server.key")
     }
 
-    /// How to serve with the certificate that it signed.
+    /// TLS configuration for a server with the signed certificate.
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         let certificates = CertificateDer::pem_file_iter(self.path("server.pem")).expect("reading the certificate");
         let certificates = certificates.collect::<Result<_, _>>().expect("reading the certificate");

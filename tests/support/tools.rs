@@ -1,10 +1,10 @@
-//! Outside tools: the oracles.
+//! Runs other tools, with which results are compared.
 
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// Runs a tool to a good end and returns what it printed, stderr included. A tool that is missing is a failure that
-/// names it, never a test passed over.
+/// Runs a tool, which must succeed, and returns its output including stderr. A missing tool is a failure that names it,
+/// so no test is skipped silently.
 pub fn tool<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(name: &str, words: I) -> String {
     let mut command = Command::new(name);
     command.args(words).env("PATH", path()).env("LC_ALL", "C.UTF-8");
@@ -16,7 +16,7 @@ pub fn tool<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(name: &str, words: I) ->
     text
 }
 
-/// With the directories that hold file system tools, which users' paths often lack.
+/// `PATH` with the directories of file system tools, which users' paths often lack.
 fn path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }

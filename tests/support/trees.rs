@@ -1,4 +1,4 @@
-//! Source trees to be tested, small enough that testing one takes no longer than a testbed does.
+//! Small source trees for tests; testing one takes hardly longer than starting a testbed.
 
 use std::fs;
 use std::net::IpAddr;
@@ -8,21 +8,21 @@ use tempfile::TempDir;
 
 use crate::{Server, tool};
 
-/// What this machine is called from inside of QEMU's user network.
+/// Address of this machine in QEMU's user network.
 const HOST: &str = "10.0.2.2";
 
-/// A tree of `fixtures/trees`.
+/// A tree in `fixtures/trees`.
 pub fn fixture_tree(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trees").join(name)
 }
 
-/// Makes a tree with one test, this command, that depends on nothing; it gets this name below a directory.
+/// Creates a tree with this name, below a directory, with one test: this command, without dependencies.
 pub fn command_tree(directory: &Path, name: &str, command: &str) -> PathBuf {
     let tests = format!("Test-Command: {command}\nFeatures: test-name=only\nDepends:\n");
     source_tree(directory, name, &[("tests/control", &tests)])
 }
 
-/// Makes a source tree of this name below a directory, with these files in its `debian`.
+/// Creates a source tree with this name, below a directory, with these files in its `debian`.
 pub fn source_tree(directory: &Path, name: &str, files: &[(&str, &str)]) -> PathBuf {
     let tree = directory.join(name);
     let debian = tree.join("debian");
@@ -37,7 +37,7 @@ pub fn source_tree(directory: &Path, name: &str, files: &[(&str, &str)]) -> Path
     tree
 }
 
-/// Source trees as archives on a server.
+/// A server with source trees as archives.
 pub struct Trees {
     server: Server,
     directory: TempDir,
@@ -50,19 +50,19 @@ impl Default for Trees {
 }
 
 impl Trees {
-    /// For machines in QEMU's user network.
+    /// Starts a server for machines in QEMU's user network.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         Self { server: Server::directory(directory.path().to_owned()), directory }
     }
 
-    /// For machines that see this one at an address of its own.
+    /// Starts a server for machines that reach this one at the given address.
     pub fn at(address: IpAddr) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         Self { server: Server::directory_at(address, directory.path().to_owned()), directory }
     }
 
-    /// Packs a tree, and says where an appliance finds it.
+    /// Packs a tree; returns its URL for an appliance.
     fn url(&self, tree: &Path) -> String {
         let (parent, name) = (tree.parent().expect("a parent"), tree.file_name().expect("a name").to_string_lossy());
         let file = self.directory.path().join(format!("{name}.tar"));
@@ -70,12 +70,12 @@ impl Trees {
         self.server.url(&format!("{name}.tar")).replace("127.0.0.1", HOST)
     }
 
-    /// A tree of `fixtures/trees`.
+    /// The URL of a tree in `fixtures/trees`.
     pub fn fixture(&self, name: &str) -> String {
         self.url(&fixture_tree(name))
     }
 
-    /// A tree with one test, this command.
+    /// The URL of a tree with one test, this command.
     pub fn command(&self, name: &str, command: &str) -> String {
         let home = tempfile::tempdir().expect("a directory");
         self.url(&command_tree(home.path(), name, command))

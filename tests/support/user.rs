@@ -1,4 +1,4 @@
-//! A user of a test's own.
+//! A temporary user for a test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use crate::{seed_cache, tool};
 
 /// A user with subordinate ids and a home directory, removed with this.
 pub struct TestUser {
-    /// The user's name.
+    /// Name of the user.
     pub name: String,
-    /// The home directory.
+    /// Home directory of the user.
     pub home: PathBuf,
 }
 
 impl TestUser {
-    /// Makes one; the last part of the name tells those of one test program apart.
+    /// Creates a user; the last part of its name distinguishes the users of one test program.
     pub fn new(what: &str) -> Self {
         let name = format!("rocbed-{what}-{}", std::process::id());
         let home = Path::new("/var/tmp").join(&name);
@@ -24,7 +24,7 @@ impl TestUser {
         Self { name, home }
     }
 
-    /// Puts the smoke recipe's packages into a cache of the user's, `cache` in the home directory.
+    /// Copies the smoke recipe's packages to the user's cache, `cache` in the home directory.
     pub fn seed(&self) {
         let cache = self.home.join("cache");
         seed_cache(&cache);

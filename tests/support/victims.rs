@@ -1,4 +1,4 @@
-//! Disks of somebody's in a virtual machine that `rocbed boot` starts.
+//! Disks of a virtual machine that `rocbed boot` starts, whose contents must not change.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,17 +8,17 @@ use tempfile::TempDir;
 
 use crate::{Call, Random};
 
-/// Bytes of each.
+/// Size of each disk, in bytes.
 const SIZE: usize = 16 << 20;
 
-/// One disk behind each kind of controller that is not the image's own: what QEMU is told for it.
+/// One disk behind each kind of controller that the image's own disk does not use: arguments for QEMU.
 const BUSES: [(&str, &str); 3] = [
     ("virtio", "-device virtio-blk-pci,drive=victim-virtio"),
     ("nvme", "-device nvme,serial=victim,drive=victim-nvme"),
     ("ahci", "-device ahci,id=victims -device ide-hd,bus=victims.0,drive=victim-ahci"),
 ];
 
-/// Disks full of something that has to be there afterwards, to the last byte. QEMU would write to their files.
+/// Disks full of data, which must stay the same to the last byte. QEMU would write to their files.
 pub struct Victims {
     directory: TempDir,
 }
@@ -33,7 +33,7 @@ impl Default for Victims {
         let drives = BUSES.map(|(name, device)| {
             format!("-drive if=none,format=raw,id=victim-{name},file={} {device}", victims.disk(name).display())
         });
-        // `rocbed` also starts QEMU to see what it can do; that machine is left alone.
+        // `rocbed` also starts QEMU to detect its features; that machine is not changed.
         let script = format!(
             "#!/bin/sh\nPATH=${{PATH#*:}}\ncase \"$*\" in\n*chardev:serial*) exec qemu-system-x86_64 \"$@\" {} ;;\nesac\n\
              exec qemu-system-x86_64 \"$@\"\n",
@@ -51,14 +51,14 @@ impl Victims {
         self.directory.path().join(name)
     }
 
-    /// Plugs them into the machine that a `rocbed boot` starts.
+    /// Attaches the disks to the machine that a `rocbed boot` starts.
     #[must_use]
     pub fn plugged_in(&self, call: Call) -> Call {
         let path = std::env::var("PATH").unwrap_or_default();
         call.env("PATH", format!("{}:{path}", self.directory.path().display()))
     }
 
-    /// Fails if a byte of them is not what it was.
+    /// Fails if any byte of the disks has changed.
     pub fn are_untouched(&self) {
         for (number, (name, _)) in BUSES.into_iter().enumerate() {
             let (before, now) = (content(number), fs::read(self.disk(name)).expect("a disk"));

@@ -1,4 +1,4 @@
-//! A worker that is made up, for tests of what people see of jobs and results.
+//! A simulated worker, for tests of what users see of jobs and results.
 
 use std::fs;
 use std::io::Write;
@@ -10,14 +10,14 @@ use serde_json::json;
 
 use crate::Hub;
 
-/// A worker with a GPU that is made up. It runs nothing, and delivers what it is told to.
+/// A worker with a simulated GPU. It runs nothing, and delivers the results that a test chooses.
 pub struct MadeUpWorker {
     client: Client,
     machine: Machine,
 }
 
 impl MadeUpWorker {
-    /// Makes one known to a hub.
+    /// Registers a worker with a hub.
     pub fn register(hub: &Hub, id: &str, gpu: &str) -> Self {
         let path = hub.started()["join-token-path"].as_str().expect("a path");
         let token = fs::read_to_string(path).expect("a join token");
@@ -43,12 +43,12 @@ impl MadeUpWorker {
         Self { client: join.with_token(&token), machine }
     }
 
-    /// Talks to the hub in its name.
+    /// A client with the worker's token.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Takes the next job, and waits for one if there is none.
+    /// Claims the next job, and waits if there is none.
     pub fn begin(&self) -> Claimed {
         let claim = Claim { request: request_id().expect("a name"), wait: 10, gpus: None };
         let claimed = self.client.claim(&claim).expect("an answer").expect("a job");
@@ -56,7 +56,7 @@ impl MadeUpWorker {
         claimed
     }
 
-    /// Delivers a result: two tests, of which one was skipped, a report of two cases, and three MiB of noise.
+    /// Delivers a result: two tests, one of them skipped, a report with two cases, and three MiB of noise.
     pub fn deliver(&self, claimed: &Claimed, verdict: Verdict) {
         let result: JobResult = serde_json::from_value(json!({
             "version": 1, "job": claimed.job, "verdict": verdict, "simulated": true,
@@ -84,7 +84,7 @@ impl MadeUpWorker {
             ("junit.xml", junit),
             ("log", "the log\n"),
             ("user/summary", "upstream PASS\n"),
-            // Too much for one piece of a download.
+            // More than one piece of a download.
             ("user/noise", &noise(3 << 20)),
         ]);
         let sha256 = self.client.upload(bundle.path(), |_, _| ()).expect("an upload");
@@ -93,7 +93,7 @@ impl MadeUpWorker {
     }
 }
 
-/// Text that no compression makes much shorter.
+/// Text that hardly compresses.
 pub fn noise(length: usize) -> String {
     let mut state = 1_u64;
     let mut next = || {

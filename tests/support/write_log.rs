@@ -1,8 +1,9 @@
-//! What a machine wrote to its disk, in order, and that disk as it would be had the power gone at some point of it.
+//! A log of a machine's writes to its disk, and the states of that disk after power cuts.
 //!
-//! QEMU's `blklogwrites` writes the log that the kernel's dm-log-writes does (Documentation/admin-guide/device-mapper/
-//! log-writes.rst, `drivers/md/dm-log-writes.c`): a sector with a superblock, then a sector for each write and each flush
-//! with its place, length and flags, and after it what was written. All numbers are little-endian.
+//! QEMU's `blklogwrites` uses the format of the kernel's dm-log-writes
+//! (`Documentation/admin-guide/device-mapper/log-writes.rst`, `drivers/md/dm-log-writes.c`): a sector with a
+//! superblock; then for each write and each flush a sector with its position, length and flags, followed by the data.
+//! All numbers are little-endian.
 
 use std::fs::File;
 use std::ops::Range;
@@ -14,42 +15,42 @@ use crate::Random;
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const SECTOR: u64 = 512;
 
-/// All that was written before is kept from now on.
+/// All earlier writes are durable from now on.
 const FLUSH: u64 = 1;
-/// This write is kept as soon as it has ended.
+/// This write is durable when it ends.
 const FORCED: u64 = 2;
-/// What was in these sectors is not needed any more.
+/// The content of these sectors is no longer needed.
 const DISCARD: u64 = 4;
 
 /// A write or a flush.
 struct Entry {
-    /// Bytes from the start of the disk.
+    /// Offset on the disk, in bytes.
     to: u64,
-    /// Bytes from the start of the log.
+    /// Offset in the log, in bytes.
     from: u64,
     length: u64,
     flags: u64,
 }
 
-/// The log of a machine's disk.
+/// Log of the writes to a machine's disk.
 pub struct WriteLog {
     file: File,
     entries: Vec<Entry>,
 }
 
-/// What a power cut left of the writes that no flush had followed yet.
+/// Result of a power cut for the writes that were not flushed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// Writes that are there.
+    /// Number of complete writes.
     pub kept: usize,
-    /// Writes of which some sectors are there.
+    /// Number of partial writes, of which some sectors are written.
     pub torn: usize,
-    /// Writes that are not there.
+    /// Number of lost writes.
     pub lost: usize,
 }
 
 impl WriteLog {
-    /// Reads a log to its end.
+    /// Reads a complete log.
     pub fn read(path: &Path) -> Self {
         let file = File::open(path).expect("the log of writes");
         let length = file.metadata().expect("its length").len();
@@ -72,24 +73,24 @@ impl WriteLog {
         Self { file, entries }
     }
 
-    /// How many entries there are.
+    /// Number of entries.
     pub fn count(&self) -> usize {
         self.entries.len()
     }
 
-    /// How many of them are flushes.
+    /// Number of flushes.
     pub fn flushes(&self) -> usize {
         self.entries.iter().filter(|entry| entry.flags & FLUSH != 0).count()
     }
 
-    /// How many entries there were when the log had this length.
+    /// Number of entries when the log had this length.
     pub fn count_at(&self, length: u64) -> usize {
         self.entries.iter().take_while(|entry| entry.from + entry.length <= length).count()
     }
 
-    /// Writes to `disk`, which is as it was at first, what is on it if the power goes after so many entries: all writes up
-    /// to the last flush before, and some of those after it, in any order, whole or in part. What is in `whole` changes
-    /// all at once or not at all.
+    /// Writes to `disk`, which has its initial content, the state after a power cut that follows this many entries: all
+    /// writes up to the last flush before, and some of those after it, in any order, completely or in part. The range
+    /// `whole` changes completely or not at all.
     pub fn replay(&self, count: usize, whole: &Range<u64>, random: &mut Random, disk: &File) -> Cut {
         let entries = &self.entries[..count];
         let flushed = entries.iter().rposition(|entry| entry.flags & FLUSH != 0).map_or(0, |last| last + 1);
@@ -99,7 +100,7 @@ impl WriteLog {
         }
         let (mut cached, mut cut) = (cached.iter().collect::<Vec<_>>(), Cut::default());
         random.shuffle(&mut cached);
-        // What a disk does with its cache is one thing for all of it more often than chance would have it.
+        // The fates of cached writes are related more often than independent chance would make them.
         let inclination = random.below(4);
         for entry in cached {
             let fate = if entry.flags & FORCED != 0 { 0 } else { [0, 2, random.below(3), 1][inclination as usize] };
@@ -120,7 +121,7 @@ impl WriteLog {
         cut
     }
 
-    /// Writes those sectors of an entry that are to be there.
+    /// Writes the selected sectors of an entry.
     fn write(&self, entry: &Entry, disk: &File, mut is_there: impl FnMut(u64) -> bool) {
         let mut bytes = vec![0; entry.length as usize];
         self.file.read_exact_at(&mut bytes, entry.from).expect("what was written");

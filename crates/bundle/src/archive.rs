@@ -1,8 +1,8 @@
-//! A bounded reader of tar archives that somebody else made (tar(5): ustar and GNU; for sources PAX too).
+//! A bounded reader for untrusted tar archives (tar(5): ustar and GNU; for sources PAX too).
 //!
-//! Whatever the archive says of itself, a path comes out relative and without `..`, nothing lies below a file or a link,
-//! no name is read into memory that the kernel would not take, and an end comes after the bytes and entries that the
-//! [`Rules`] allow. What is read to its end without an error can be unpacked.
+//! Whatever the archive contains, paths come out relative and without `..`, nothing lies below a file or a link, names
+//! that the kernel would not accept are never read into memory, and reading ends at the bytes and entries that the
+//! [`Rules`] allow. An archive that is read to its end without an error can be unpacked.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -12,54 +12,54 @@ use tar::{Archive, EntryType};
 use crate::ReadError;
 use crate::places::Places;
 
-/// The longest path that is unpacked, and the longest target of a link: one less than the kernel's `PATH_MAX`.
+/// Longest path, and longest target of a link, in bytes: one less than the kernel's `PATH_MAX`.
 pub(crate) const LONGEST_PATH: usize = 4095;
-/// The longest name in a directory, as Linux file systems have it.
+/// Longest file name on Linux file systems, in bytes.
 pub(crate) const LONGEST_NAME: usize = 255;
-/// A longer extended header is refused, in bytes.
+/// Longest extended header, in bytes.
 const LONGEST_HEADER: u64 = 64 << 10;
-/// Headers of one entry: a long name, a long target, extended ones, and its own.
+/// Most headers of one entry: a long name, a long target, extended headers, and its own.
 const HEADERS: usize = 6;
 
-/// What an archive may have.
+/// Limits for an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// How many bytes it may be, headers included.
+    /// Most bytes, including headers.
     pub bytes: u64,
-    /// How many entries, directories that are only part of a path included.
+    /// Most entries, including directories that are only part of a path.
     pub entries: usize,
-    /// How many bytes all names may have, and all targets of links.
+    /// Most bytes of all names and link targets together.
     pub names: usize,
-    /// Whose form it has.
+    /// Accepted kind of archive.
     pub form: Form,
 }
 
-/// Whose archive it is.
+/// A kind of archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// A result bundle's, which only rocbed writes: files, directories, and symbolic links to what is beside or below
-    /// them. Nothing is there twice.
+    /// A result bundle, which only rocbed writes: files, directories, and symbolic links to what is beside or below
+    /// them. No path occurs twice.
     Bundle,
-    /// A source tree's, of any tar: hard links, symbolic links to anywhere, PAX headers. A later file takes the place of
-    /// an earlier one.
+    /// A source tree, from any tar: also hard links, symbolic links to anywhere, PAX headers. A later file replaces an
+    /// earlier one.
     Source,
 }
 
 /// An entry of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
-    /// Relative, without `.` and `..`, without a slash at its end.
+    /// Relative path, without `.`, `..` or a trailing slash.
     pub(crate) path: Vec<u8>,
     pub(crate) kind: Kind,
-    /// The length of the content, in bytes: 0 for everything but files.
+    /// Length of the content in bytes: 0 for everything except files.
     pub(crate) size: u64,
-    /// Whether it can be run.
+    /// Whether the file is executable.
     pub(crate) executable: bool,
-    /// When it was changed, in seconds since 1970.
+    /// Modification time in seconds since 1970.
     pub(crate) modified: u64,
 }
 
-/// What an entry is, with a link's target.
+/// Type of an entry, with a link's target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,
@@ -77,21 +77,21 @@ impl Kind {
     }
 }
 
-/// Is given an entry and its content; says whether to go on. A content that is not read is skipped.
+/// Function that is called with each entry and its content; returns whether to continue. Unread content is skipped.
 pub(crate) type Visit<'a> = dyn FnMut(&Item, &mut dyn Read) -> Result<bool, ReadError> + 'a;
 
 pub(crate) fn wrong(message: impl Into<String>) -> ReadError {
     ReadError::Wrong(message.into())
 }
 
-/// Looks at each entry, in order, to the archive's end or until it has seen enough.
+/// Calls `each` for every entry, in order, until it returns false or the archive ends.
 pub(crate) fn walk(tar: impl Read, rules: &Rules, each: &mut Visit<'_>) -> Result<(), ReadError> {
     let limited = Limited { inner: tar, left: rules.bytes, limit: rules.bytes };
     let mut archive = Archive::new(limited);
     let mut places = Places::new(rules.entries, rules.form == Form::Source);
     let mut extended = Extended::default();
     let (mut headers, mut names) = (0_usize, 0_usize);
-    // Raw: the crate would read names of any length into memory.
+    // Raw entries, as the crate would read names of any length into memory.
     for raw in archive.entries()?.raw(true) {
         let mut raw = raw.map_err(of_reader)?;
         headers += 1;
@@ -117,7 +117,7 @@ pub(crate) fn walk(tar: impl Read, rules: &Rules, each: &mut Visit<'_>) -> Resul
     if extended.is_empty() { Ok(()) } else { Err(wrong("it ends after a long name")) }
 }
 
-/// What headers before an entry's own say of it.
+/// Information about an entry from the headers before its own.
 #[derive(Debug, Default)]
 struct Extended {
     path: Option<Vec<u8>>,
@@ -130,7 +130,7 @@ impl Extended {
         self.path.is_none() && self.target.is_none()
     }
 
-    /// Takes such a header; whether it was one.
+    /// Reads such a header; returns whether it was one.
     fn take(&mut self, kind: EntryType, size: u64, form: Form, content: &mut dyn Read) -> Result<bool, ReadError> {
         match kind {
             EntryType::GNULongName => {
@@ -152,7 +152,7 @@ impl Extended {
                     }
                 }
             }
-            // What git says of the commit, for all entries.
+            // Git's commit id, which applies to all entries.
             EntryType::XGlobalHeader if form == Form::Source => {}
             _ => return Ok(false),
         }
@@ -168,7 +168,7 @@ fn item(header: &tar::Header, kind: EntryType, size: u64, about: Extended, form:
         None => header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default(),
     };
     let kind = match kind {
-        // Before there were types for them, directories were files with a slash at their end.
+        // In old archives, a directory is a file with a slash at the end of its name.
         EntryType::Regular | EntryType::Continuous if raw.ends_with(b"/") && form == Form::Source => Kind::Directory,
         EntryType::Regular => Kind::File,
         EntryType::Continuous if form == Form::Source => Kind::File,
@@ -191,7 +191,7 @@ fn item(header: &tar::Header, kind: EntryType, size: u64, about: Extended, form:
     Ok(Item { path, kind, size, executable: header.mode()? & 0o111 != 0, modified })
 }
 
-/// A path that stays where it is unpacked, without what tar(1) puts around it: `./` in sources, and the slash at the end
+/// Checks that a path stays inside the archive, and removes what tar(1) adds: `./` in sources, and the slash at the end
 /// of a directory.
 fn checked_path(raw: &[u8], directory: bool, form: Form) -> Result<Vec<u8>, ReadError> {
     let refuse = |why: &str| wrong(format!("the path {:?} {why}", String::from_utf8_lossy(raw)));
@@ -224,7 +224,7 @@ fn checked_target(target: Vec<u8>, form: Form, name: &str) -> Result<Vec<u8>, Re
     Ok(target)
 }
 
-/// Reads a content that is to be in memory.
+/// Reads a content into memory, if it is at most `most` bytes.
 pub(crate) fn limited(content: &mut dyn Read, size: u64, most: u64, name: &str) -> Result<Vec<u8>, ReadError> {
     if size > most {
         return Err(wrong(format!("{name} has {size} bytes, more than {most}")));
@@ -239,19 +239,19 @@ fn up_to_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Ends with an error when more comes than is allowed.
+/// A reader that fails when there is more than is allowed.
 struct Limited<R> {
     inner: R,
     left: u64,
     limit: u64,
 }
 
-/// In an [`io::Error`], as what reads a tar archive passes on no other.
+/// Wrapped in an [`io::Error`], as the tar reader passes on no other type.
 #[derive(Debug, thiserror::Error)]
 #[error("it unpacks to more than {0} bytes")]
 struct TooLarge(u64);
 
-/// What is too large is not a matter of reading.
+/// Converts an error of the reader; a size limit is not an I/O error.
 pub(crate) fn of_reader(error: io::Error) -> ReadError {
     let mut source: Option<&(dyn std::error::Error + 'static)> = error.get_ref().map(|inner| inner as _);
     while let Some(cause) = source {
@@ -269,7 +269,7 @@ pub(crate) fn of_reader(error: io::Error) -> ReadError {
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
-            // The end may come just here.
+            // The content may end exactly here.
             return match self.inner.read(&mut [0])? {
                 0 => Ok(0),
                 _ => Err(io::Error::other(TooLarge(self.limit))),

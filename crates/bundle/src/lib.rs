@@ -1,12 +1,12 @@
-//! The result bundle: one `.tar.zst` of what came of a job, and the only code that writes it, reads it and unpacks it.
+//! Result bundles: one `.tar.zst` with everything that a job produced. Only this crate writes, reads and unpacks them.
 //!
-//! `result.json` comes first, then `junit.xml`, `log` (all that autopkgtest printed), `kernel.log`, and autopkgtest's
-//! output directories as they are, under the names of who ran the tests: `user/`, `root/`.
+//! `result.json` comes first, then `junit.xml`, `log` (autopkgtest's complete output), `kernel.log`, and autopkgtest's
+//! unchanged output directories, named after the user of the run: `user/`, `root/`.
 //!
-//! # What a bundle may have
+//! # Rules for bundles
 //!
-//! Bundles come from tests and workers that need not be honest. [`read`] and [`unpack`] hold them against the same rules
-//! in the same code, so that what a hub takes can be unpacked, and nothing else can:
+//! Bundles come from tests and workers that may be malicious. [`read`] and [`unpack`] check the same rules with the
+//! same code, so that exactly the bundles that a hub accepts can be unpacked:
 //!
 //! - one zstd stream whose window is at most 128 MiB ([`WINDOW_LOG`]), and in it one tar archive (ustar or GNU);
 //! - `result.json` is the first entry, of at most 16 MiB ([`LARGEST_RESULT`]), and there once;
@@ -17,10 +17,11 @@
 //! - at most 200,000 entries, directories that only occur in paths included ([`ENTRIES`]); all names and targets
 //!   together at most 32 MiB ([`NAMES`]); unpacked, at most 16 GiB ([`UNPACKED`]), or what the hub's settings say.
 //!
-//! Of a file's permissions, whether it can be run is kept; owners, set-id bits, attributes are not. [`write`] leaves out,
-//! with a word in the result, what does not fit the rules.
+//! The executable bit of a file is kept; other permissions, owners, set-id bits and attributes are not. [`write`]
+//! leaves out files that violate the rules, and adds a note to the result.
 //!
-//! [`unpack_source`] has the same bounded reader take a source tree's tar, which may have more.
+//! [`unpack_source`] uses the same bounded reader for the tar file of a source tree, for which the rules are less
+//! strict.
 
 mod archive;
 mod places;
@@ -37,41 +38,41 @@ pub use read::{Contents, Entry, EntryKind, file, list, parse, read, read_with};
 pub use unpack::{unpack, unpack_source};
 pub use write::{Plan, Room, write};
 
-/// The name of the result in a bundle.
+/// File name of the result in a bundle.
 pub const RESULT: &str = "result.json";
-/// The name of the JUnit report in a bundle.
+/// File name of the JUnit report in a bundle.
 pub const JUNIT: &str = "junit.xml";
-/// What bundles' names end in.
+/// File name suffix of bundles.
 pub const SUFFIX: &str = ".tar.zst";
 
-/// No `result.json` is larger, in bytes.
+/// Largest `result.json`, in bytes.
 pub const LARGEST_RESULT: u64 = 16 << 20;
-/// No bundle has more entries.
+/// Most entries in a bundle.
 pub const ENTRIES: usize = 200_000;
-/// No bundle's names and targets of links have more bytes together.
+/// Most bytes of all names and link targets in a bundle.
 pub const NAMES: usize = 32 << 20;
-/// No bundle unpacks to more bytes.
+/// Most bytes that a bundle may unpack to.
 pub const UNPACKED: u64 = 16 << 30;
-/// What a decompressor may need of memory, as a power of two; zstd's own levels up to 19 need no more.
+/// Largest window of a decompressor, as a power of two; zstd's levels up to 19 need no more.
 pub const WINDOW_LOG: u32 = 27;
 
-/// The rules for a bundle that may unpack to so many bytes.
+/// The rules for a bundle that may unpack to this many bytes.
 const fn rules(bytes: u64) -> Rules {
     Rules { bytes, entries: ENTRIES, names: NAMES, form: Form::Bundle }
 }
 
-/// A bundle that was written.
+/// A written bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// Its SHA-256, in hexadecimal digits.
+    /// SHA-256, as hexadecimal digits.
     pub sha256: String,
 }
 
-/// Why something is not a bundle, or not an archive that may be unpacked.
+/// Reason why a bundle, or an archive, is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It cannot be read or written, or is not a `.tar.zst`.
@@ -80,10 +81,10 @@ pub enum ReadError {
     /// It unpacks to more than the limit.
     #[error("it unpacks to more than {0} bytes")]
     TooLarge(u64),
-    /// It is an archive of something else, or a dangerous one.
+    /// It is not a bundle, or violates the rules.
     #[error("it is not an archive of the right kind: {0}")]
     Wrong(String),
-    /// Its result makes no sense.
+    /// Its result is invalid.
     #[error("result.json in it: {0}")]
     Result(String),
 }

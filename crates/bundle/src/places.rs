@@ -1,18 +1,17 @@
-//! What an archive has put where: whether one more entry can be unpacked beside those before it.
+//! The paths of an archive: checks whether one more entry can be unpacked beside the earlier ones.
 
 use std::collections::HashMap;
 
 use crate::ReadError;
 use crate::archive::{Kind, wrong};
 
-/// The places of an archive, as a tree. What it takes of memory is bounded by how many there are and by how long names
-/// are.
+/// The paths of an archive, as a tree. Its memory is bounded by the number of paths and the length of their names.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// By the directory that it is in, and its name there. The directory 0 is the archive's top.
+    /// By the number of the containing directory and the name in it. Directory 0 is the archive's top.
     found: HashMap<(usize, Box<[u8]>), Place>,
     most: usize,
-    /// Later files take the place of earlier ones, as tar(1) has it.
+    /// Whether later files replace earlier ones, as with tar(1).
     replace: bool,
 }
 
@@ -25,15 +24,16 @@ enum Place {
 }
 
 impl Places {
-    /// With room for so many, directories that are only part of a path included.
+    /// Creates an empty tree for at most `most` paths, including directories that are only part of a path.
     pub(crate) fn new(most: usize, replace: bool) -> Self {
         Self { found: HashMap::new(), most, replace }
     }
 
-    /// Puts an entry in its place. Its path has been checked.
+    /// Adds an entry, whose path has been checked.
     ///
     /// # Errors
-    /// If something else is there, if it is below something that is not a directory, or if there are too many.
+    ///
+    /// If something else has its path, if it is below something that is not a directory, or if there are too many.
     pub(crate) fn put(&mut self, path: &[u8], kind: &Kind) -> Result<(), ReadError> {
         let shown = || String::from_utf8_lossy(path).into_owned();
         let (parents, name) = match path.iter().rposition(|byte| *byte == b'/') {
@@ -48,7 +48,7 @@ impl Places {
             Kind::Directory => return self.directory(at, name, &shown).map(drop),
             Kind::File => Place::File,
             Kind::Link(_) => Place::Link,
-            // What a second name is given to has to be there, and it must not be a directory.
+            // The target of a hard link must exist, and must not be a directory.
             Kind::HardLink(target) => self
                 .of(target)
                 .filter(|place| !matches!(place, Place::Directory(_)))
@@ -83,7 +83,7 @@ impl Places {
         Ok(())
     }
 
-    /// What is at a path.
+    /// The entry at a path.
     fn of(&self, path: &[u8]) -> Option<Place> {
         let mut at = 0;
         let mut last = None;

@@ -1,4 +1,4 @@
-//! Reading a bundle that somebody else made: nothing in it is believed before it was looked at.
+//! Reads untrusted bundles.
 
 use std::io::Read;
 
@@ -7,10 +7,10 @@ use protocol::JobResult;
 use crate::archive::{Item, Kind, limited, walk, wrong};
 use crate::{LARGEST_RESULT, RESULT, ReadError, UNPACKED, WINDOW_LOG, rules};
 
-/// What is in a bundle.
+/// Contents of a bundle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contents {
-    /// The result.
+    /// The parsed result.
     pub result: JobResult,
     /// All entries, in order.
     pub entries: Vec<Entry>,
@@ -19,15 +19,15 @@ pub struct Contents {
 /// An entry of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its path, relative, without `..`. Bytes that are not UTF-8 are replaced: it is for people.
+    /// Relative path without `..`, for display: bytes that are not UTF-8 are replaced.
     pub name: String,
-    /// What it is.
+    /// Type of the entry.
     pub kind: EntryKind,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub size: u64,
 }
 
-/// What an entry is.
+/// Type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -53,19 +53,21 @@ impl Entry {
     }
 }
 
-/// Reads a bundle to its end: all entries are looked at. What it takes can be unpacked.
+/// Reads a bundle to its end and checks all entries. An accepted bundle can be unpacked.
 ///
 /// # Errors
-/// If it is not a bundle, or has what no bundle has: devices, paths that lead out of it.
+///
+/// If it is not a bundle, or violates the rules, for example with devices or paths that lead out of it.
 pub fn read(bundle: impl Read) -> Result<Contents, ReadError> {
     read_with(bundle, UNPACKED, &mut |_, _| Ok(()))
 }
 
-/// [`read`] of a bundle that may unpack to so many bytes. Each file but the result is shown, with its content, which need
-/// not be read.
+/// Like [`read`], for a bundle that may unpack to this many bytes. `each` is called for every file except the result,
+/// with its content, which it need not read.
 ///
 /// # Errors
-/// As [`read`], and what `each` says.
+///
+/// As [`read`], and those of `each`.
 pub fn read_with(
     bundle: impl Read,
     unpacked: u64,
@@ -91,9 +93,10 @@ pub fn read_with(
     Ok(Contents { result, entries })
 }
 
-/// [`read`] of bytes in memory.
+/// Like [`read`], for bytes in memory.
 ///
 /// # Errors
+///
 /// As [`read`].
 pub fn parse(bytes: &[u8]) -> Result<Contents, ReadError> {
     read(bytes)
@@ -102,7 +105,8 @@ pub fn parse(bytes: &[u8]) -> Result<Contents, ReadError> {
 /// The entries of a bundle.
 ///
 /// # Errors
-/// As [`read`], but the result is not looked at.
+///
+/// As [`read`], but the result is not parsed.
 pub fn list(bundle: impl Read) -> Result<Vec<Entry>, ReadError> {
     let mut entries = Vec::new();
     walk(decompressed(bundle)?, &rules(UNPACKED), &mut |item, _| {
@@ -116,6 +120,7 @@ pub fn list(bundle: impl Read) -> Result<Vec<Entry>, ReadError> {
 /// `result.json` is the first.
 ///
 /// # Errors
+///
 /// As [`read`], or if the file is larger.
 pub fn file(bundle: impl Read, name: &str, largest: u64) -> Result<Option<Vec<u8>>, ReadError> {
     let mut found = None;
@@ -128,7 +133,7 @@ pub fn file(bundle: impl Read, name: &str, largest: u64) -> Result<Option<Vec<u8
     Ok(found)
 }
 
-/// The tar archive in a bundle.
+/// The tar archive inside a bundle.
 pub(crate) fn decompressed(bundle: impl Read) -> Result<impl Read, ReadError> {
     let mut decoder = zstd::Decoder::new(bundle)?;
     decoder.window_log_max(WINDOW_LOG)?;

@@ -1,4 +1,4 @@
-//! Opening files that somebody else made: regular files only, and nothing that waits.
+//! Opens files that may be malicious: only regular files, and without blocking.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,22 +7,24 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-/// Neither follow a link nor wait for the other end of a named pipe.
+/// Follows no link, and does not wait for the other end of a named pipe.
 const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// Opens a file for reading.
+/// Opens a regular file for reading.
 ///
 /// # Errors
+///
 /// If it cannot be opened, or is a link, a directory, a device, a socket or a named pipe.
 pub fn open(path: &Path) -> io::Result<File> {
     only_regular(File::options().read(true).custom_flags(FLAGS.bits().cast_signed()).open(path)?)
 }
 
-/// Opens a file of a directory whose content is somebody else's. Links on the way are followed as long as they stay
-/// below the directory.
+/// Opens a regular file in a directory with untrusted content. Links in the path are followed if they stay below the
+/// directory.
 ///
 /// # Errors
-/// As [`open`]; a path that leads out of the directory too (`EXDEV`).
+///
+/// As [`open`], and `EXDEV` for a path that leads out of the directory.
 pub fn open_beneath(directory: &Path, path: &Path) -> io::Result<File> {
     let directory = File::open(directory)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -30,9 +32,10 @@ pub fn open_beneath(directory: &Path, path: &Path) -> io::Result<File> {
     only_regular(rustix::fs::openat2(&directory, path, flags, Mode::empty(), resolve)?.into())
 }
 
-/// Reads a file as [`open_beneath`] opens it.
+/// Reads a file that is opened like [`open_beneath`] does.
 ///
 /// # Errors
+///
 /// As [`open_beneath`], or if it is longer than `most` bytes.
 pub fn read_beneath(directory: &Path, path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! Unpacking what somebody else made.
+//! Unpacks untrusted archives.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,27 +13,29 @@ use crate::archive::{Form, Item, Kind, Rules, as_path, of_reader, walk, wrong};
 use crate::read::{Entry, decompressed};
 use crate::{ReadError, UNPACKED, rules};
 
-/// So many zero bytes in a row become a hole of the file.
+/// Number of consecutive zero bytes that become a hole in the file.
 const HOLE: usize = 64 << 10;
 
-/// Unpacks a bundle into a directory that is empty. Nothing is written outside of it whatever the bundle says: no path
-/// leads out, links point to something beside or below them, nothing is written through a link, and nothing replaces
-/// what came before. Files keep whether they can be run, and nothing else of their permissions.
+/// Unpacks a bundle into an empty directory. Nothing is written outside of it whatever the bundle contains: no path
+/// leads out, links point to something beside or below them, nothing is written through a link, and nothing replaces an
+/// earlier entry. Files keep only their executable bit.
 ///
 /// # Errors
-/// If it is not a bundle, or a file cannot be written. What was unpacked until then stays.
+///
+/// If it is not a bundle, or a file cannot be written. Files unpacked before the error stay.
 pub fn unpack(bundle: impl Read, into: &Path) -> Result<Vec<Entry>, ReadError> {
     let mut entries = Vec::new();
     unpack_archive(decompressed(bundle)?, &rules(UNPACKED), into, &mut |item| entries.push(Entry::of(item)))?;
     Ok(entries)
 }
 
-/// Unpacks the tar archive of a source tree into a directory that is empty, as [`unpack`] does. Links may point to
-/// anywhere, as those of source trees do: whoever reads the tree must not follow them out of it.
+/// Unpacks the tar archive of a source tree into an empty directory, as [`unpack`] does. Links may point anywhere, as
+/// they do in source trees: readers of the tree must not follow them out of it.
 ///
 /// # Errors
-/// If it is not a tar archive, has other things than files, directories and links, more than the rules allow, or if a
-/// file cannot be written.
+///
+/// If it is not a tar archive, contains anything except files, directories and links, exceeds the rules, or if a file
+/// cannot be written.
 pub fn unpack_source(tar: impl Read, rules: &Rules, into: &Path) -> Result<(), ReadError> {
     unpack_archive(tar, &Rules { form: Form::Source, ..rules.clone() }, into, &mut |_| ())
 }
@@ -86,7 +88,7 @@ impl Writer {
                 let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(item.modified));
                 let modified = modified.unwrap_or(SystemTime::UNIX_EPOCH);
                 file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
-                // A time that the file system does not have is not worth a failure.
+                // A time that the file system cannot store is not worth a failure.
                 drop(file.set_modified(modified));
                 Ok(())
             }
@@ -94,14 +96,14 @@ impl Writer {
                 rustix::fs::symlinkat(as_path(target), &self.top, path).map_err(|error| failed(error.into()))
             }
             Kind::HardLink(target) => {
-                // The target is a place of this archive, so none of its parts is a link.
+                // The target is a path of this archive, so none of its parts is a link.
                 rustix::fs::linkat(&self.top, as_path(target), &self.top, path, AtFlags::empty())
                     .map_err(|error| failed(error.into()))
             }
         }
     }
 
-    /// Makes the directories of a path. Each is a real one, not a link that an earlier entry made.
+    /// Creates the directories of a path. Each must be a real directory, not a link from an earlier entry.
     fn directories(&self, path: &Path) -> io::Result<()> {
         let mut at = self.top.as_fd().try_clone_to_owned()?;
         for part in path {
@@ -121,7 +123,7 @@ impl Writer {
         Ok(rustix::fs::openat2(&self.top, path, flags, Mode::from_raw_mode(0o600), resolve)?.into())
     }
 
-    /// Copies a content; where it is long and zero, the file has a hole.
+    /// Copies a content; long runs of zeros become holes.
     fn fill(&mut self, mut file: &File, content: &mut dyn Read) -> io::Result<u64> {
         let mut length = 0_u64;
         loop {
@@ -154,7 +156,7 @@ mod tests {
 
     type Item<'a> = (&'a str, EntryType, &'a str, u32);
 
-    /// A `.tar.zst` with paths and targets as they are, which the crate would refuse to write.
+    /// A `.tar.zst` with unchecked paths and targets, which the tar crate would refuse to write.
     fn bundle(items: &[Item]) -> Vec<u8> {
         let mut builder = Builder::new(Vec::new());
         for (name, kind, content, mode) in items {

@@ -1,4 +1,4 @@
-//! Writing a bundle: planned first, so that the result can say what is left out; then streamed.
+//! Writes a bundle: first a plan is made, so that the result can list what is left out; then the files are streamed.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -12,27 +12,27 @@ use tar::{Builder, EntryType, Header};
 use crate::archive::{LONGEST_NAME, LONGEST_PATH};
 use crate::{Bundle, ENTRIES, NAMES, SUFFIX, regular};
 
-/// More of what was left out is only counted.
+/// Most notes about files left out; the rest is only counted.
 const MOST_NOTES: usize = 20;
-/// Directories in directories beyond this are left out.
+/// Deepest nesting of directories; deeper ones are left out.
 const DEEPEST: usize = 100;
-/// Entries and bytes of names that are kept free for the files at the top.
+/// Entries, and bytes of names, that are reserved for the files at the top.
 const SPARE: usize = 64 << 10;
 
-/// How much of what tests left goes into a bundle.
+/// Limits for the tests' files in a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes of files.
+    /// Most bytes of files.
     pub bytes: u64,
-    /// How many entries, at most [`ENTRIES`].
+    /// Most entries, at most [`ENTRIES`].
     pub entries: usize,
 }
 
-/// What goes into a bundle besides the files at its top.
+/// Contents of a bundle besides the files at its top.
 #[derive(Debug, Default)]
 pub struct Plan {
     entries: Vec<(PathBuf, Kind)>,
-    /// What is left out, for people.
+    /// Notes about what is left out.
     pub left_out: Vec<String>,
     bytes: u64,
     names: usize,
@@ -46,7 +46,7 @@ enum Kind {
 }
 
 impl Plan {
-    /// Looks through directories, autopkgtest's own files before the artifacts of tests.
+    /// Lists directories; autopkgtest's own files come before the artifacts of tests.
     pub fn make(base: &Path, directories: &[String], room: &Room) -> Self {
         let mut plan = Self::default();
         let mut dropped = 0_usize;
@@ -82,12 +82,12 @@ impl Plan {
                     Err(reason) => self.leave_out(&path, &reason, dropped),
                 }
             }
-            // Files at the top are small and tell most; directories are the tests' business.
+            // Files at the top are small and the most useful; directories belong to the tests.
             waiting.extend(below.into_iter().rev());
         }
     }
 
-    /// What a path is; an error says why it is left out.
+    /// Determines the type of a path; an error says why it is left out.
     fn classify(&mut self, base: &Path, path: &Path, room: &Room) -> Result<Option<Kind>, String> {
         let most = room.entries.min(ENTRIES.saturating_sub(SPARE / 64));
         if self.entries.len() >= most {
@@ -132,10 +132,11 @@ impl Plan {
     }
 }
 
-/// Writes `NAME.tar.zst` into a directory: the files of `base` that `first` names, then those of the plan. Nothing is
-/// there under that name before all of it is on disk.
+/// Writes `NAME.tar.zst` into a directory: the files of `base` listed in `first`, then those of the plan. The file gets
+/// this name only when it is completely on disk.
 ///
 /// # Errors
+///
 /// If a file of `first` or of the plan cannot be read, or the bundle cannot be written.
 pub fn write(to: &Path, name: &str, base: &Path, first: &[&str], plan: &Plan) -> io::Result<Bundle> {
     let path = to.join(format!("{name}{SUFFIX}"));
@@ -146,7 +147,7 @@ pub fn write(to: &Path, name: &str, base: &Path, first: &[&str], plan: &Plan) ->
         Ok(Bundle { path, size, sha256 })
     });
     if written.is_err() {
-        // It may not be there; the failure that is told is the other one.
+        // It may not exist; the other error is the one to report.
         fs::remove_file(&partial).unwrap_or_default();
     }
     written
@@ -188,7 +189,7 @@ fn header(kind: EntryType, mode: u32, size: u64, time: u64) -> Header {
     header
 }
 
-/// The target of a link that stays beside or below it.
+/// The target of a link, if it stays beside or below the link.
 fn target_of(link: &Path) -> Result<PathBuf, String> {
     let target = fs::read_link(link).map_err(|error| error.to_string())?;
     let is_plain = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
@@ -196,8 +197,7 @@ fn target_of(link: &Path) -> Result<PathBuf, String> {
     if stays { Ok(target) } else { Err("it is a link to elsewhere".into()) }
 }
 
-/// A file that cannot be opened any more, or that shrinks while it is read, is as long as was announced: the rest is
-/// zeros.
+/// Appends a file with the announced length. If it can no longer be opened, or shrinks meanwhile, zeros fill the rest.
 fn append_file<W: Write>(archive: &mut Builder<W>, base: &Path, path: &Path) -> io::Result<()> {
     let file = regular::open(&base.join(path))?;
     let metadata = file.metadata()?;
@@ -207,7 +207,7 @@ fn append_file<W: Write>(archive: &mut Builder<W>, base: &Path, path: &Path) -> 
     archive.append_data(&mut header, path, file.chain(io::repeat(0)).take(metadata.len()))
 }
 
-/// Computes the digest of what it writes.
+/// A writer that computes the digest of its data.
 struct Hashing {
     file: File,
     hasher: Sha256,

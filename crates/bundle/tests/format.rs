@@ -1,4 +1,4 @@
-//! What is a bundle and what is not, with archives made by hand.
+//! Valid and invalid bundles, from handmade archives.
 
 use std::fs;
 use std::io::Write;
@@ -6,10 +6,10 @@ use std::io::Write;
 use proptest::prelude::*;
 use tar::EntryType;
 
-/// An entry: its name, its kind, its content or, of a link, its target.
+/// An entry: name, type, and content or link target.
 type Item<'a> = (&'a str, EntryType, &'a [u8]);
 
-/// A bundle of entries as they are, which the crate would refuse to write.
+/// A bundle with unchecked entries, which the tar crate would refuse to write.
 fn archive(entries: &[Item<'_>]) -> Vec<u8> {
     let mut plain = Vec::new();
     for (name, kind, content) in entries {
@@ -43,7 +43,7 @@ fn with_result(more: &[Item<'_>]) -> Vec<u8> {
     archive(&[&[("result.json", FILE, RESULT)], more].concat())
 }
 
-/// An error with what it comes from.
+/// Formats an error with its causes.
 fn whole(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", whole(source)))
 }
@@ -80,7 +80,7 @@ fn what_is_not_a_bundle_is_refused() {
 #[test]
 fn a_bundle_that_is_cut_off_is_refused_wherever() {
     let plain = zstd::decode_all(&with_result(&[("log", FILE, &[b'x'; 700])])[..]).unwrap();
-    // From within the last content on; what ends between two entries is a shorter archive.
+    // From within the last content on; cut between two entries, it is a shorter archive.
     for length in (1024..plain.len() - 1024).filter(|length| length % 512 != 0).step_by(37) {
         let bytes = zstd::encode_all(&plain[..length], 1).unwrap();
         assert!(bundle::parse(&bytes).is_err(), "{length} of {}", plain.len());
@@ -105,7 +105,7 @@ fn bombs_do_not_go_off() {
     let error = bundle::read_with(&zeros[..], 1 << 20, &mut |_, _| Ok(())).unwrap_err().to_string();
     assert_eq!(error, "it unpacks to more than 1048576 bytes");
 
-    // A window that would take 2 GiB of memory.
+    // A window that would need 2 GiB of memory.
     let mut wide = zstd::Encoder::new(Vec::new(), 19).unwrap();
     wide.window_log(31).unwrap();
     wide.long_distance_matching(true).unwrap();
@@ -113,12 +113,12 @@ fn bombs_do_not_go_off() {
     wide.write_all(&zstd::decode_all(&with_result(&[])[..]).unwrap()).unwrap();
     assert!(bundle::parse(&wide.finish().unwrap()).is_err());
 
-    // Long headers that belong to nothing, one after the other.
+    // Consecutive long headers without an entry.
     let name: Item<'_> = ("././@LongLink", EntryType::GNULongName, b"a");
     assert!(bundle::parse(&with_result(&[name, name, name])).is_err());
 }
 
-/// Entries that are mostly what bundles have, and sometimes beside it.
+/// Entries that are mostly valid in a bundle, and sometimes not.
 fn items() -> impl Strategy<Value = Vec<(String, EntryType, Vec<u8>)>> {
     let name = "(a|b|user|c)(/(a|b|\\.\\.|\\.|)){0,2}/?";
     let kind = prop_oneof![

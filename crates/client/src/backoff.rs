@@ -1,4 +1,4 @@
-//! Pauses between attempts: twice as long each time, up to a limit, and never quite the same for two clients.
+//! Exponential backoff with jitter: pauses double up to a limit, and differ between clients.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ impl Backoff {
         Self { next: first.min(longest), longest }
     }
 
-    /// The next pause: between half of the time that it would be and all of it. `wished` is what the hub asks for.
+    /// The next pause: between half and all of the current backoff time. `wished` is the pause that the hub asks for.
     pub(crate) fn next(&mut self, wished: Option<Duration>, random: u8) -> Duration {
         let full = self.next.max(wished.unwrap_or_default()).min(self.longest);
         self.next = self.next.saturating_mul(2).min(self.longest);
@@ -22,10 +22,10 @@ impl Backoff {
     }
 }
 
-/// A random byte, for pauses only.
+/// A random byte, used as jitter only.
 pub(crate) fn random() -> u8 {
     let mut byte = [0];
-    // Without random numbers all clients pause alike, which is still a pause.
+    // Without random numbers all clients have the same pauses, which still work.
     if getrandom::fill(&mut byte).is_err() { 128 } else { byte[0] }
 }
 

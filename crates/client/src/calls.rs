@@ -1,4 +1,4 @@
-//! The calls, one for each route.
+//! The calls of the API, one for each route.
 
 use std::io::{Read, Write};
 use std::thread::sleep;
@@ -15,42 +15,42 @@ use ureq::http::Method;
 use crate::error::ClientError;
 use crate::http::{Call, Client};
 
-/// How long a call waits for a hub that checks a bundle, besides what each answer takes.
+/// Longest time that a call waits while the hub checks a bundle, besides the timeout of each answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Which jobs are wanted.
+/// Filter for a list of jobs.
 #[derive(Debug, Clone, Default)]
 pub struct JobQuery {
-    /// Only in this state.
+    /// Only jobs in this state.
     pub state: Option<JobState>,
-    /// Only of this package.
+    /// Only jobs of this package.
     pub package: Option<String>,
-    /// Only those that this worker has or had last: its id, its name, or the beginning of either.
+    /// Only jobs that this worker has or last had: its id, its name, or the beginning of either.
     pub worker: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     pub after: Option<String>,
-    /// How many at most.
+    /// Most jobs on the page.
     pub limit: Option<usize>,
 }
 
-/// Which results are wanted.
+/// Filter for a list of results.
 #[derive(Debug, Clone, Default)]
 pub struct ResultQuery {
-    /// Only of this package.
+    /// Only results of this package.
     pub package: Option<String>,
-    /// Only on this target.
+    /// Only results on this target.
     pub target: Option<String>,
-    /// Only with this verdict.
+    /// Only results with this verdict.
     pub verdict: Option<Verdict>,
-    /// Only from this worker: its id, its name, or the beginning of either.
+    /// Only results from this worker: its id, its name, or the beginning of either.
     pub worker: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     pub after: Option<String>,
-    /// How many at most.
+    /// Most results on the page.
     pub limit: Option<usize>,
 }
 
-/// A part of an address, with everything that has a meaning there written otherwise (RFC 3986, section 2.1).
+/// Percent-encodes a part of an address (RFC 3986, section 2.1).
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
@@ -69,37 +69,39 @@ fn query(path: &str, fields: &[(&str, Option<String>)]) -> String {
     if given.is_empty() { path.to_owned() } else { format!("{path}?{given}") }
 }
 
-/// What workers say.
+/// Calls of workers.
 impl Client {
-    /// Registers a worker, with the join token. The answer has the worker's own.
+    /// Registers a worker, with the join token. The answer has the worker's own token.
     ///
     /// # Errors
-    /// If the hub cannot be reached or refuses; so for all calls.
+    ///
+    /// If the hub cannot be reached or refuses; the same for all calls.
     pub fn register(&self, request: &Register) -> Result<Registered, ClientError> {
         self.document(Method::POST, "/workers", Some(request))
     }
 
-    /// Says how the worker is.
+    /// Reports the worker's status.
     pub fn report(&self, worker: &str, report: &WorkerReport) -> Result<(), ClientError> {
         let path = format!("/workers/{}/health", escape(worker));
         self.exchange::<()>(Method::PUT, &path, Some(report), Duration::ZERO).map(drop)
     }
 
-    /// Asks for a job, and waits for one as long as the claim says.
+    /// Claims a job, and waits for one as long as the claim says.
     pub fn claim(&self, claim: &Claim) -> Result<Option<Claimed>, ClientError> {
         self.exchange(Method::POST, "/claims", Some(claim), Duration::from_secs(claim.wait))
     }
 
-    /// Keeps a lease.
+    /// Renews a lease.
     pub fn heartbeat(&self, lease: &str, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, ClientError> {
         self.document(Method::POST, &format!("/leases/{}/heartbeat", escape(lease)), Some(heartbeat))
     }
 
-    /// Appends a piece of at most 1 MiB to the log. Says how much of the log the hub has.
+    /// Appends a piece of at most 1 MiB to the log. Returns the length of the log at the hub.
     ///
     /// # Errors
-    /// With [`protocol::api::ProblemCode::WrongOffset`] if something before the piece is missing there; the problem's
-    /// offset says where to go on.
+    ///
+    /// With [`protocol::api::ProblemCode::WrongOffset`] if the hub lacks something before the piece; the problem's
+    /// offset says where to continue.
     pub fn append_log(&self, lease: &str, offset: u64, piece: &[u8]) -> Result<u64, ClientError> {
         let path = format!("/leases/{}/log?offset={offset}", escape(lease));
         let mut response = self.call(&Call::new(Method::PUT, path.clone()).bytes(piece))?;
@@ -111,11 +113,12 @@ impl Client {
         Ok(answer.offset)
     }
 
-    /// Delivers a result. Its bundle was [uploaded](Client::upload) before. A large bundle takes the hub a while to check:
-    /// then it is asked again, for two minutes at most.
+    /// Delivers a result, whose bundle was [uploaded](Client::upload) before. The hub takes some time to check a large
+    /// bundle; the call repeats the request for up to two minutes.
     ///
     /// # Errors
-    /// With [`ProblemCode::Checking`], which is passing, if the bundle is not checked by then.
+    ///
+    /// With [`ProblemCode::Checking`], a temporary error, if the check takes longer.
     pub fn complete(&self, lease: &str, complete: &Complete) -> Result<Completed, ClientError> {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -138,14 +141,14 @@ impl Client {
     }
 }
 
-/// What people ask for.
+/// Calls of users.
 impl Client {
     /// Adds jobs.
     pub fn add_jobs(&self, request: &AddJobs) -> Result<AddedJobs, ClientError> {
         self.document(Method::POST, "/jobs", Some(request))
     }
 
-    /// A page of jobs, the newest first.
+    /// A page of jobs, newest first.
     pub fn jobs(&self, wanted: &JobQuery) -> Result<JobPage, ClientError> {
         self.get(&query(
             "/jobs",
@@ -169,12 +172,12 @@ impl Client {
         self.document(Method::POST, &format!("/jobs/{}/cancel", escape(job)), None::<&()>)
     }
 
-    /// Adds a job like one that is over. The answer is the new one.
+    /// Adds a copy of a job that has ended. Returns the new job.
     pub fn retry(&self, job: &str) -> Result<JobInfo, ClientError> {
         self.document(Method::POST, &format!("/jobs/{}/retry", escape(job)), None::<&()>)
     }
 
-    /// A page of results, those of the newest jobs first.
+    /// A page of results, newest jobs first.
     pub fn results(&self, wanted: &ResultQuery) -> Result<ResultPage, ClientError> {
         self.get(&query(
             "/results",
@@ -194,28 +197,28 @@ impl Client {
         self.get(&format!("/results/{}", escape(job)))
     }
 
-    /// Writes the bundle of a job's result. A download that is cut goes on where it was. Says how many bytes there were.
+    /// Downloads the bundle of a job's result; an interrupted download is resumed. Returns the number of bytes.
     pub fn bundle(&self, job: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
         self.bundle_from(job, 0, to)
     }
 
-    /// The same from this byte on, for whoever has what is before it.
+    /// Like [`Client::bundle`], starting at this byte, to continue an earlier download.
     pub fn bundle_from(&self, job: &str, offset: u64, to: &mut dyn Write) -> Result<u64, ClientError> {
         self.download(&format!("/results/{}/bundle", escape(job)), offset, to)
     }
 
-    /// The bundle as it comes, for whoever needs only its beginning. It does not go on by itself when it is cut.
+    /// A reader for the bundle, for callers that need only its beginning. It does not resume after an interruption.
     pub fn read_bundle(&self, job: &str) -> Result<impl Read + use<>, ClientError> {
         let call = Call::new(Method::GET, format!("/results/{}/bundle", escape(job)));
         Ok(self.call(&call)?.into_body().into_reader())
     }
 
-    /// Writes the log that was sent while a job ran, of its last attempt.
+    /// Downloads the log of a job's last attempt, as far as it was sent. Returns the number of bytes.
     pub fn log(&self, job: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
         self.download(&format!("/jobs/{}/log", escape(job)), 0, to)
     }
 
-    /// Writes what an attempt's log has from this byte on, which may be nothing yet. Says how many bytes there were.
+    /// Downloads an attempt's log from this byte on, which may be empty. Returns the number of bytes.
     pub fn log_from(&self, job: &str, attempt: u32, offset: u64, to: &mut dyn Write) -> Result<u64, ClientError> {
         match self.download(&format!("/jobs/{}/log?attempt={attempt}", escape(job)), offset, to) {
             Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(0),
@@ -223,37 +226,37 @@ impl Client {
         }
     }
 
-    /// Writes one of the hub's pages, or a file that belongs to them: `/jobs/ID`, `/static/style.css`.
+    /// Downloads one of the hub's pages or static files: `/jobs/ID`, `/static/style.css`.
     pub fn page(&self, path: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
         self.pages().download(path, 0, to)
     }
 
-    /// A page of workers by their ids, `after` the one given.
+    /// A page of workers in the order of their ids, after the given one.
     pub fn workers(&self, after: Option<&str>) -> Result<WorkerPage, ClientError> {
         self.get(&query("/workers", &[("after", after.map(str::to_owned))]))
     }
 
-    /// A worker.
+    /// Describes a worker.
     pub fn worker(&self, worker: &str) -> Result<WorkerInfo, ClientError> {
         self.get(&format!("/workers/{}", escape(worker)))
     }
 
-    /// Gives a worker no more jobs until it is resumed; what it runs goes on.
+    /// Pauses a worker: it gets no more jobs until it is resumed; running jobs continue.
     pub fn pause(&self, worker: &str, pause: &Pause) -> Result<WorkerInfo, ClientError> {
         self.document(Method::POST, &format!("/workers/{}/pause", escape(worker)), Some(pause))
     }
 
-    /// Gives a worker jobs again.
+    /// Resumes a paused worker.
     pub fn resume(&self, worker: &str) -> Result<WorkerInfo, ClientError> {
         self.document(Method::POST, &format!("/workers/{}/resume", escape(worker)), None::<&()>)
     }
 
-    /// Has a worker try GPUs again that it has left out for their faults.
+    /// Makes a worker retry GPUs that it excluded because of faults.
     pub fn retry_gpus(&self, worker: &str, retry: &RetryGpus) -> Result<WorkerInfo, ClientError> {
         self.document(Method::POST, &format!("/workers/{}/retry-gpus", escape(worker)), Some(retry))
     }
 
-    /// Forgets a worker: its tokens end, its jobs go to others, its results stay.
+    /// Removes a worker: its tokens become invalid, its jobs go to others, its results stay.
     pub fn remove_worker(&self, worker: &str) -> Result<(), ClientError> {
         let path = format!("/workers/{}", escape(worker));
         self.exchange::<()>(Method::DELETE, &path, None::<&()>, Duration::ZERO).map(drop)

@@ -1,16 +1,15 @@
-//! Why a hub's certificate is not accepted, and what to do about it.
+//! Explains why a hub's certificate is refused, and what to do about it.
 
 use rustls::{CertificateError, Error};
 
-/// What is wrong with a certificate, and what to do.
+/// The fault of a certificate, and advice.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) reason: String,
     pub(crate) advice: String,
 }
 
-/// The command that makes a certificate and its key for a hub that is called by these names and addresses, without an
-/// authority.
+/// The command that creates a self-signed certificate and its key for a hub with these names and addresses.
 pub fn self_signed_command<S: AsRef<str>>(hosts: &[S]) -> String {
     let kind = |host: &str| {
         let host = host.trim_matches(['[', ']']).to_owned();
@@ -25,7 +24,7 @@ pub fn self_signed_command<S: AsRef<str>>(hosts: &[S]) -> String {
     )
 }
 
-/// Names that a certificate is for, as people write them: `hub.example` for rustls's `DnsName("hub.example")`.
+/// The names in a certificate, formatted for users: `hub.example` for rustls's `DnsName("hub.example")`.
 pub fn names(presented: &[String]) -> String {
     let inner = |name: &String| {
         let inside = name.split_once('(').map_or(name.as_str(), |(_, inside)| inside.trim_end_matches(')'));
@@ -34,7 +33,7 @@ pub fn names(presented: &[String]) -> String {
     presented.iter().map(inner).collect::<Vec<_>>().join(", ")
 }
 
-/// What TLS's own words mean, for the hub at `host`; none if they are about something else than the certificate.
+/// Translates a TLS error for the hub at `host`; `None` if the error is not about the certificate.
 pub(crate) fn refusal(error: &Error, host: &str) -> Option<Refusal> {
     let Error::InvalidCertificate(error) = error else { return None };
     let anew = || format!("make another one at the hub: {}", self_signed_command(&[host]));
@@ -53,7 +52,7 @@ pub(crate) fn refusal(error: &Error, host: &str) -> Option<Refusal> {
             format!("it is for {}, not for {host}", names(presented)),
             format!("use a name that it is for in the hub's address, or {}", anew()),
         ),
-        // rustls has no word of its own for it, and webpki's is part of its text.
+        // rustls has no error of its own for this; webpki's is part of the text.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
             "it is an authority's (CA:TRUE, which openssl makes unless it is told otherwise), and no server's at the same \
              time"

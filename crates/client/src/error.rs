@@ -1,68 +1,68 @@
-//! [`ClientError`]: why a call has no answer.
+//! [`ClientError`]: reasons why a call fails.
 
 use std::io;
 use std::path::PathBuf;
 
 use protocol::api::{Problem, ProblemCode};
 
-/// Why a call has no answer.
+/// Reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is none.
+    /// The hub's address is not valid.
     #[error("`{0}` is no hub's address: it looks like http://hub.example:8420 or https://hub.example")]
     Address(String),
     /// The hub could not be reached, or did not answer.
     #[error("no answer from {url}: {reason}; tried {attempts} times")]
     Unreachable {
-        /// What was asked for.
+        /// The requested address.
         url: String,
-        /// What happened the last time.
+        /// The error of the last attempt.
         reason: String,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
     },
-    /// The hub's certificate is not accepted.
+    /// The hub's certificate is refused.
     #[error("the certificate of {url} is not accepted: {reason}; {advice}")]
     Certificate {
-        /// What was asked for.
+        /// The requested address.
         url: String,
-        /// What is wrong with it.
+        /// The fault of the certificate.
         reason: String,
-        /// What to do about it.
+        /// Advice for the user.
         advice: String,
     },
-    /// The hub refuses.
+    /// The hub refused the request.
     #[error("the hub refuses: {0}")]
     Refused(Box<Problem>),
-    /// Something else answers there.
+    /// The answer is not from a hub.
     #[error("{url} does not answer as a hub does: {reason}; check the address")]
     NotAHub {
-        /// What was asked for.
+        /// The requested address.
         url: String,
-        /// What came.
+        /// Description of the answer.
         reason: String,
     },
     /// A file cannot be read or written.
     #[error("cannot use {path}: {error}")]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// What is downloaded cannot be written where it goes.
+    /// The download cannot be written to its destination.
     #[error("cannot write what was downloaded: {0}")]
     Write(io::Error),
-    /// A file has changed while it was uploaded.
+    /// A file changed during its upload.
     #[error("{0} changed while it was uploaded")]
     Changed(PathBuf),
-    /// No random numbers.
+    /// The system has no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
 }
 
 impl ClientError {
-    /// The kind of problem, if the hub refused.
+    /// Code of the problem, if the hub refused.
     pub fn code(&self) -> Option<ProblemCode> {
         match self {
             Self::Refused(problem) => Some(problem.code),
@@ -70,7 +70,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the same call may succeed later: the hub was not there, or has no room now.
+    /// Whether the error is temporary: the hub was unreachable, or has no room now.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -83,7 +83,8 @@ impl ClientError {
         }
     }
 
-    /// Whether a result need not be kept for this hub: it has one, or wants none.
+    /// Whether the hub will never need this result, so that it need not be kept: the hub has one already, or wants
+    /// none.
     pub fn is_unwanted(&self) -> bool {
         matches!(
             self.code(),

@@ -1,4 +1,4 @@
-//! Requests and answers, and when a request is made again.
+//! HTTP requests with retries.
 
 use std::fmt;
 use std::io::Read;
@@ -22,21 +22,21 @@ use crate::certificate::{Refusal, refusal};
 use crate::error::ClientError;
 use crate::roots::roots;
 
-/// No document that a hub answers with is larger, in bytes.
+/// Largest document in an answer, in bytes.
 const MAX_DOCUMENT: u64 = 64 << 20;
 
-/// How a client behaves.
+/// Options of a client.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// A PEM file of an authority that is trusted besides the system's.
+    /// PEM file of an authority to trust besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// How often a call is tried. 8, which with the pauses takes about half a minute.
+    /// Attempts for each call. 8, which takes about half a minute with the pauses.
     pub attempts: u32,
-    /// The first pause; the next are each twice as long. 250 ms.
+    /// The first pause; each further one is twice as long. 250 ms.
     pub first_pause: Duration,
     /// The longest pause. 15 s.
     pub longest_pause: Duration,
-    /// How long the hub may take to answer, besides what a claim waits; and to take or send more bytes. 60 s.
+    /// Timeout for an answer, in addition to the waiting time of a claim, and for each further piece of data. 60 s.
     pub timeout: Duration,
 }
 
@@ -52,11 +52,11 @@ impl Default for Options {
     }
 }
 
-/// A hub, seen from outside. Copies share connections.
+/// A connection to a hub. Clones share it.
 #[derive(Clone)]
 pub struct Client {
     base: String,
-    /// What comes between the hub's address and a path: the API's, or nothing for pages.
+    /// Prefix of paths: that of the API, or empty for pages.
     prefix: &'static str,
     agent: Agent,
     token: Option<Secret>,
@@ -73,13 +73,13 @@ impl fmt::Debug for Client {
     }
 }
 
-/// A request before it is sent.
+/// A request to send.
 pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Option<&'a [u8]>,
-    /// What the hub may take longer to answer.
+    /// Additional time for the answer.
     pub(crate) wait: Duration,
 }
 
@@ -101,19 +101,20 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Why one attempt came to nothing.
+/// Reason why one attempt failed.
 enum Miss {
-    /// The next may be answered.
+    /// Another attempt may succeed.
     Again { reason: String, wished: Option<Duration>, problem: Option<Box<Problem>> },
-    /// It makes no sense to try again.
+    /// Another attempt is pointless.
     Final(ClientError),
 }
 
 impl Client {
-    /// A client of the hub at an address: `https://hub.example:8420`.
+    /// Creates a client for the hub at an address: `https://hub.example:8420`.
     ///
     /// # Errors
-    /// If it is no address, or certificates cannot be read.
+    ///
+    /// If the address is not valid, or certificates cannot be read.
     pub fn new(address: &str, options: &Options) -> Result<Self, ClientError> {
         let wrong = || ClientError::Address(redacted(address).into_owned());
         let uri: ureq::http::Uri = address.trim().parse().map_err(|_| wrong())?;
@@ -122,7 +123,7 @@ impl Client {
         }
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            // What is sent is meant for this hub and no other.
+            // Requests are for this hub only.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .accept_encoding("identity")
@@ -141,21 +142,21 @@ impl Client {
         })
     }
 
-    /// The same hub, with a token.
+    /// The same client with a token.
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {
         self.token = Some(Secret::new(token));
         self
     }
 
-    /// The same hub, asked so many times at most.
+    /// The same client with at most this many attempts per call.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.options.attempts = attempts;
         self
     }
 
-    /// The same hub's pages instead of its API.
+    /// The same client for the hub's pages instead of its API.
     pub(crate) fn pages(&self) -> Self {
         Self { prefix: "", ..self.clone() }
     }
@@ -170,17 +171,17 @@ impl Client {
         &self.base
     }
 
-    /// Where a request goes to.
+    /// The address of a request.
     fn url(&self, path: &str) -> String {
         format!("{}{}{path}", self.base, self.prefix)
     }
 
-    /// The same for errors and logs: an address may have a password in it.
+    /// The address of a request for errors and logs, without a password that it may contain.
     pub(crate) fn shown(&self, path: &str) -> String {
         redacted(&self.url(path)).into_owned()
     }
 
-    /// Makes a call until it is answered.
+    /// Sends a request, with retries, until there is an answer.
     pub(crate) fn call(&self, call: &Call) -> Result<Response<Body>, ClientError> {
         let mut backoff = Backoff::new(self.options.first_pause, self.options.longest_pause);
         let attempts = self.options.attempts.max(1);
@@ -213,8 +214,8 @@ impl Client {
         if let Some(token) = &self.token {
             builder = builder.header("authorization", format!("Bearer {}", token.reveal()));
         }
-        // With it the hub sees when this machine's clock is wrong (RFC 9110, section 6.6.1). Of each attempt, not of the call:
-        // that may take long.
+        // The date lets the hub notice when this machine's clock is wrong (RFC 9110, section 6.6.1). It is that of the
+        // attempt, as the whole call may take long.
         if let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now()) {
             builder = builder.header("date", date);
         }
@@ -250,7 +251,7 @@ impl Client {
         self.agent.run(request)
     }
 
-    /// A call with a JSON document, answered by one.
+    /// Sends a JSON document and parses the JSON document in the answer, if there is one.
     pub(crate) fn exchange<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -275,7 +276,7 @@ impl Client {
         serde_json::from_slice(&bytes).map(Some).map_err(|error| odd(error.to_string()))
     }
 
-    /// The same for calls that are always answered by a document.
+    /// Like `exchange`, for calls whose answer always has a document.
     pub(crate) fn document<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -291,7 +292,7 @@ impl Client {
     }
 }
 
-/// An error of ureq's: worth another attempt, or not.
+/// Classifies an error of ureq: whether to try again.
 fn miss(url: &str, error: ureq::Error) -> Miss {
     let text = redacted(&error.to_string()).into_owned();
     let url = url.to_owned();
@@ -299,7 +300,7 @@ fn miss(url: &str, error: ureq::Error) -> Miss {
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => Miss::Final(ClientError::Address(url)),
         ureq::Error::Tls(_) => Miss::Final(certificate(url, text, None)),
         ureq::Error::Rustls(error) => Miss::Final(certificate(url, text, Some(&error))),
-        // A certificate that is refused arrives like this.
+        // A refused certificate is reported like this.
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
             Miss::Final(certificate(url, text, inner))
@@ -308,7 +309,7 @@ fn miss(url: &str, error: ureq::Error) -> Miss {
     }
 }
 
-/// What TLS refuses, in words of ours where there are any.
+/// Converts a TLS error, with an explanation if there is one.
 fn certificate(url: String, text: String, error: Option<&rustls::Error>) -> ClientError {
     let host = url.parse::<ureq::http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
     let advice = "look at the certificate that the hub was given; docs/hub.md says how one is made";
@@ -330,7 +331,7 @@ fn refused(url: &str, mut response: Response<Body>) -> Miss {
             Some(to) => format!("it leads to {}: use that address", printable(&redacted(to))),
             None => format!("status {status}"),
         };
-        // A proxy speaks for a hub that is away.
+        // A proxy answers for a hub that is unreachable.
         return if matches!(status, 408 | 429 | 500..) {
             Miss::Again { reason, wished, problem: None }
         } else {
@@ -338,8 +339,8 @@ fn refused(url: &str, mut response: Response<Body>) -> Miss {
         };
     };
     let again = match problem.code {
-        // Somebody has to make room first, or a day has to go by: the caller knows better how long that may take. And whoever
-        // completes a lease waits for the check.
+        // These take longer: disk space has to be freed, a day has to pass, or the check has to end. The caller knows
+        // better how long to wait.
         ProblemCode::DiskFull | ProblemCode::QuotaExceeded | ProblemCode::Checking => false,
         ProblemCode::Busy | ProblemCode::TooSlow => true,
         _ => problem.status >= 500 || problem.status == 429,
@@ -352,7 +353,7 @@ fn refused(url: &str, mut response: Response<Body>) -> Miss {
     }
 }
 
-/// `Retry-After` (RFC 9110, section 10.2.3), where it is in seconds.
+/// Seconds of `Retry-After` (RFC 9110, section 10.2.3); `None` if it is a date.
 fn seconds(headers: &HeaderMap) -> Option<Duration> {
     headers.get("retry-after")?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }

@@ -1,4 +1,4 @@
-//! Talks to a rocbed hub: blocking, small, without a runtime.
+//! Client for a rocbed hub: blocking, small, without an async runtime.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), client::ClientError> {
@@ -10,9 +10,9 @@
 //! # }
 //! ```
 //!
-//! Every call is repeated until it is answered, with pauses that grow, when the hub cannot be reached or cannot answer
-//! now; how long is for [`Options`] to say. The API is made so that a request that arrives twice has one effect. What
-//! the hub refuses is not repeated: [`ClientError::Refused`] has its words.
+//! If the hub cannot be reached or cannot answer now, a call is repeated with growing pauses; [`Options`] sets for how
+//! long. Repeating a request is safe, as it has one effect however often it arrives. A request that the hub refuses is
+//! not repeated: [`ClientError::Refused`] has the hub's reason.
 
 mod backoff;
 mod calls;
@@ -28,9 +28,10 @@ pub use error::ClientError;
 pub use http::{Client, Options};
 pub use roots::roots;
 
-/// A new name for a request: 128 random bits.
+/// A new random id for a request: 128 bits.
 ///
 /// # Errors
+///
 /// If the system has no random numbers.
 pub fn request_id() -> Result<String, ClientError> {
     let mut bytes = [0_u8; 16];

@@ -1,4 +1,4 @@
-//! The authorities whose certificates are trusted: the system's, and one that is given.
+//! Trusted certificate authorities: the system's, and those in a given file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,16 @@ use ureq::tls::{Certificate, PemItem, RootCerts};
 
 use crate::error::ClientError;
 
-/// Where systems keep them in one file: Debian, Fedora, openSUSE.
+/// Paths of the system's bundle: Debian, Fedora, openSUSE.
 const SYSTEM: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
-/// Reads the authorities whose certificates are trusted: the system's, and those in a PEM file. A system without any
-/// trusts only the ones that are given; then plain http still works.
+/// Reads the trusted authorities: the system's, and those in a PEM file. If the system has none, only the given ones
+/// are trusted; without any, plain http still works.
 ///
 /// # Errors
-/// If a file cannot be read, or there is no certificate in it.
+///
+/// If a file cannot be read, or contains no certificate.
 pub fn roots(given: Option<&Path>) -> Result<RootCerts, ClientError> {
     let system = std::env::var_os("SSL_CERT_FILE").filter(|value| !value.is_empty()).map(PathBuf::from);
     let system = system.or_else(|| SYSTEM.iter().map(PathBuf::from).find(|path| path.exists()));

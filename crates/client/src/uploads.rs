@@ -1,4 +1,4 @@
-//! Uploads and downloads that go on where they were cut.
+//! Uploads and downloads that resume after an interruption.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -12,19 +12,20 @@ use crate::calls::escape;
 use crate::error::ClientError;
 use crate::http::{Call, Client};
 
-/// So much goes in one request: what is lost when the connection is cut.
+/// Bytes per request: the most that is lost when the connection breaks.
 const PIECE: u64 = 4 << 20;
 
-/// An upload that loses its place more often has another reason than the network.
+/// Number of wrong offsets after which an upload fails: the network is not the reason then.
 const MISPLACED: u32 = 16;
 
 impl Client {
-    /// Uploads a bundle, from where an earlier attempt was cut, also one of an earlier process. Tells how many bytes the
-    /// hub has of how many. Gives the bundle's SHA-256, to complete the lease with.
+    /// Uploads a bundle, resuming an earlier interrupted attempt, even of another process. Reports as progress how many
+    /// bytes the hub has, of how many. Returns the bundle's SHA-256, for completing the lease.
     ///
     /// # Errors
-    /// If the file cannot be read, the hub cannot be reached, or refuses: [`ProblemCode::DiskFull`] where it has no room
-    /// now, [`ProblemCode::TooLarge`] where it never will.
+    ///
+    /// If the file cannot be read, the hub cannot be reached, or refuses: [`ProblemCode::DiskFull`] if it has no room
+    /// now, [`ProblemCode::TooLarge`] if the bundle is too large for it.
     pub fn upload(&self, path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<String, ClientError> {
         let failed = |error| ClientError::File { path: path.to_owned(), error };
         let mut file = File::open(path).map_err(failed)?;
@@ -42,7 +43,7 @@ impl Client {
             }
             match self.append_upload(&upload.id, upload.offset, &piece) {
                 Ok((offset, complete)) => (upload.offset, upload.complete) = (offset, complete),
-                // The piece, or a part of it, has arrived before, and the answer has not.
+                // The piece, or a part of it, has arrived earlier, but the answer was lost.
                 Err(error) if error.code() == Some(ProblemCode::WrongOffset) && misplaced < MISPLACED => {
                     misplaced += 1;
                     upload = self.create_upload(&announced)?;
@@ -54,20 +55,20 @@ impl Client {
         Ok(sha256)
     }
 
-    /// Announces an upload, or finds it again. [`Client::upload`] does this by itself.
+    /// Announces an upload, or finds an earlier one. [`Client::upload`] calls this.
     pub fn create_upload(&self, announced: &CreateUpload) -> Result<Upload, ClientError> {
         self.document(Method::POST, "/uploads", Some(announced))
     }
 
-    /// Appends bytes to an upload. Says how many the hub has then, and whether these are all and have the right digest.
-    /// [`Client::upload`] does this by itself.
+    /// Appends bytes to an upload. Returns how many the hub has then, and whether the upload is complete with the right
+    /// digest. [`Client::upload`] calls this.
     pub fn append_upload(&self, id: &str, offset: u64, bytes: &[u8]) -> Result<(u64, bool), ClientError> {
         let mut call = Call::new(Method::PATCH, format!("/uploads/{}", escape(id))).bytes(bytes);
         call.headers.push((OFFSET_HEADER, offset.to_string()));
         self.upload_state(&call)
     }
 
-    /// Asks how many bytes of an upload the hub has.
+    /// Number of bytes of an upload that the hub has.
     pub fn upload_offset(&self, id: &str) -> Result<u64, ClientError> {
         self.upload_state(&Call::new(Method::HEAD, format!("/uploads/{}", escape(id)))).map(|(offset, _)| offset)
     }
@@ -80,8 +81,7 @@ impl Client {
         Ok((offset.ok_or_else(odd)?, header(COMPLETE_HEADER) == Some("true")))
     }
 
-    /// Writes what is at an address from this byte on, and where it is cut goes on from there. Says how many bytes
-    /// there were.
+    /// Downloads from this byte on, and resumes after interruptions. Returns the number of bytes.
     pub(crate) fn download(&self, path: &str, from: u64, to: &mut dyn Write) -> Result<u64, ClientError> {
         let (mut written, mut idle) = (0_u64, 0_u32);
         let mut buffer = vec![0; 64 << 10];
@@ -93,7 +93,7 @@ impl Client {
             }
             let mut response = match self.call(&call) {
                 Ok(response) => response,
-                // There is no more than what was asked for already.
+                // Everything was downloaded before.
                 Err(ClientError::NotAHub { reason, .. }) if offset > 0 && reason == "status 416" => {
                     return Ok(written);
                 }
@@ -115,7 +115,7 @@ impl Client {
                     Err(error) => break error.to_string(),
                 }
             };
-            // As long as something comes each time it will come to an end.
+            // Attempts are unlimited while each of them makes progress.
             idle = if written > before { 0 } else { idle + 1 };
             if idle > 3 {
                 return Err(odd(reason));

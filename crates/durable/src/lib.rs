@@ -1,7 +1,7 @@
-//! Files that are replaced whole: a reader, and the next start after a crash, sees the old content or the new one.
+//! Atomic and durable replacement of files: a reader, or a restart after a crash, sees the old content or the new one.
 //!
-//! A new file is written beside its final place, synced, renamed over the old one, and the directory is synced, without
-//! which a power cut may undo the rename (rename(2), fsync(2)).
+//! A new file is written beside its final place, synced, and renamed over the old one; then the directory is synced, as
+//! a power cut may undo the rename otherwise (rename(2), fsync(2)).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,21 +9,21 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// End of the name of a file that is not whole yet.
+/// Suffix of temporary files.
 pub const PARTIAL: &str = ".part";
 
-/// Characters of the final name in the temporary one: at most 160 bytes of UTF-8.
+/// Characters of the final name in the temporary name: at most 160 bytes of UTF-8.
 const SHOWN: usize = 40;
 
-/// Files made so far: no two have the same temporary name.
+/// Number of files created so far, which makes temporary names unique.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// Who may read a file that is made.
+/// Read permission of a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// Whoever the process's umask lets.
+    /// As the process's umask allows.
     Everyone,
-    /// The file's owner: tokens, keys and what tests wrote.
+    /// Only the owner: for tokens, keys and the output of tests.
     Owner,
 }
 
@@ -36,7 +36,7 @@ impl Readers {
     }
 }
 
-/// Replaces a file, or makes it, with its directory. What was there is kept if anything fails.
+/// Creates or replaces a file, and creates its directory. The old content is kept if anything fails.
 pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let directory = directory_of(path);
     fs::create_dir_all(directory)?;
@@ -44,8 +44,8 @@ pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     sync_directory(directory)
 }
 
-/// As [`replace`], for what can be made again and so need not survive a power cut, or lies in memory: nothing is synced,
-/// and the directory must exist.
+/// Like [`replace`], but without syncing, and the directory must exist. For files that can be recreated and need not
+/// survive a power cut, or that are in memory.
 pub fn replace_unsynced(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     write_and_rename(path, bytes, readers, |_| Ok(()))
 }
@@ -58,7 +58,7 @@ fn write_and_rename(
 ) -> io::Result<()> {
     let partial = partial(path);
     let write = || {
-        // A file of that name is what a crash left; its mode may be another's.
+        // A crash left a file with this name; its mode may be another one.
         remove_if_there(&partial)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(readers.mode()).open(&partial)?;
         file.write_all(bytes)?;
@@ -71,7 +71,7 @@ fn write_and_rename(
     })
 }
 
-/// Moves a file, across file systems too, and makes sure that it is on the disk under its new name. The directory is made.
+/// Moves a file, even across file systems, and makes its new name durable. Creates the directory.
 pub fn take(from: &Path, to: &Path) -> io::Result<()> {
     let directory = directory_of(to);
     fs::create_dir_all(directory)?;
@@ -89,17 +89,17 @@ pub fn take(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     sync_directory(directory)?;
-    // Not needed any more; if it was renamed it is not there.
+    // No longer needed; after a rename it does not exist.
     remove_if_there(from)
 }
 
-/// Removes a file for good; one that is not there is fine.
+/// Removes a file durably; a missing file is not an error.
 pub fn remove(path: &Path) -> io::Result<()> {
     remove_if_there(path)?;
     sync_directory(directory_of(path))
 }
 
-/// Makes sure that the names in a directory survive a power cut. A directory that is not there has none.
+/// Makes the names in a directory durable (fsync). A missing directory is not an error.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     match File::open(directory) {
         Ok(directory) => directory.sync_all(),
@@ -119,10 +119,10 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A name for a file in the making: hidden, beside the final place, and of one call only.
+/// A temporary name: hidden, beside the final place, and unique to this call.
 fn partial(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // A name may have 255 bytes, and this one is longer than the final one.
+    // A name may have 255 bytes, and the temporary name is longer than the final one.
     let shown: String = name.chars().take(SHOWN).collect();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     path.with_file_name(format!(".{shown}.{}-{number}{PARTIAL}", std::process::id()))
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_failure_keeps_the_old_file_and_leaves_nothing_beside_it() -> io::Result<()> {
         let directory = tempfile::tempdir()?;
-        // A directory of that name cannot be replaced by a file.
+        // A directory with this name cannot be replaced by a file.
         let path = directory.path().join("name");
         fs::create_dir(&path)?;
         assert!(replace(&path, b"one", Readers::Everyone).is_err());
@@ -182,7 +182,7 @@ mod tests {
         fs::write(&from, "bundle")?;
         take(&from, &to)?;
         assert_eq!((from.exists(), fs::read(&to)?), (false, b"bundle".to_vec()));
-        // Memory is another file system than the disk's.
+        // /dev/shm is on another file system than the disk.
         let memory = Path::new("/dev/shm").join(format!("rocbed-{}", std::process::id()));
         fs::write(&memory, "other")?;
         take(&memory, &to)?;

@@ -1,4 +1,4 @@
-//! A hub with made-up jobs, results and workers, to look at its pages: prints its address and serves until it is ended.
+//! A hub with sample jobs, results and workers, for viewing its pages: prints its address and serves until it is ended.
 //! Its clock stands still.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! The whole application: routes, and what goes around each request.
+//! The web application: all routes, with the checks and headers that apply to every request.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::hub::Shared;
 use crate::party::{Origin, Party, asked_by};
 use crate::{metrics, pages};
 
-/// No script but ours, no style but ours, nothing from elsewhere, in no frame.
+/// Content-Security-Policy: only the hub's own scripts and styles, nothing from other sites, no framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -49,7 +49,7 @@ async fn wrong_method(request: Request) -> Answer<()> {
     refuse(ProblemCode::MethodNotAllowed, format!("{} does not take {}", request.uri().path(), request.method()))
 }
 
-/// Who asks counts for its limits, before anything is done for it.
+/// Applies the per-party limits before any work is done for a request.
 async fn admitted(shared: &Shared, mut request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let who = auth::who(&parts, shared);
@@ -92,7 +92,7 @@ async fn around(State(shared): State<Shared>, request: Request, next: Next) -> R
         }
         _ => admitted(&shared, request, next).await,
     };
-    // axum has its own words for addresses and queries that it cannot read.
+    // axum answers with its own texts if it cannot parse an address or query; they become problems here.
     let strange =
         response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     if response.status() == StatusCode::BAD_REQUEST && strange {

@@ -1,15 +1,15 @@
-//! Work that takes long: on threads of its own with a low priority, so that it stands in nobody's way. Requests that workers
-//! wait for run on the others.
+//! Long work, on threads of its own with a low priority, so that it does not slow down the requests that workers wait
+//! for.
 
 use protocol::api::Problem;
 use tokio::sync::oneshot;
 
 use crate::problem::internal;
 
-/// How much these threads stand back, as nice(1) counts it.
+/// The nice(1) value of these threads.
 const NICE: i32 = 10;
 
-/// Runs something on a thread of its own, and waits for what comes of it. Whoever calls this bounds how many there are.
+/// Runs a function on a thread of its own and waits for its result. The caller limits how many run at once.
 pub(crate) async fn aside<T, F>(name: &str, work: F) -> Result<T, Problem>
 where
     T: Send + 'static,
@@ -17,7 +17,7 @@ where
 {
     let (sender, receiver) = oneshot::channel();
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // On Linux this is the calling thread alone. Where it is refused, the work is done all the same.
+        // On Linux this affects the calling thread only. If it is refused, the work is done at normal priority.
         let _ = rustix::process::setpriority_process(None, NICE);
         drop(sender.send(work()));
     });

@@ -1,36 +1,37 @@
-//! Looking into a result bundle before it is believed. What a bundle may have is said in [`bundle`](::bundle); what the
-//! hub takes, `rocbed results fetch --unpack` unpacks.
+//! Checks a result bundle before it is accepted. The limits are those of [`bundle`](::bundle), so every bundle that the
+//! hub accepts can be unpacked with `rocbed results fetch --unpack`.
 //!
-//! It is read as a stream, never unpacked.
+//! The bundle is read as a stream and never unpacked to disk.
 
 use std::io::Read;
 
 use bundle::{JUNIT, ReadError};
 use protocol::JobResult;
 
-/// A larger `junit.xml` is not kept beside the result, in bytes; the bundle has it.
+/// Largest `junit.xml` that is stored beside the result, in bytes; a larger one is in the bundle only.
 const MAX_CASES: u64 = 64 << 20;
 
-/// What the hub takes from a bundle.
+/// The parts of a bundle that the hub uses.
 #[derive(Debug)]
 pub(crate) struct Contents {
-    /// `result.json`, read.
+    /// The parsed `result.json`.
     pub(crate) result: JobResult,
-    /// `junit.xml` as it is, if there is one.
+    /// The unparsed `junit.xml`, if there is one.
     pub(crate) junit: Option<Vec<u8>>,
 }
 
-/// Why a bundle is not taken.
+/// Reason why a bundle is refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", whole(.0))]
 pub struct BundleError(#[from] ReadError);
 
-/// An error with what it comes from: a worker is told in one line.
+/// Formats an error with its causes as one line, for the worker.
 fn whole(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", whole(source)))
 }
 
-/// Reads a bundle that may unpack to so many bytes. Pure but for the reader: fit for fuzzing through [`check_bundle`].
+/// Reads a bundle that may unpack to at most `max_unpacked` bytes. No side effects except on the reader, so it can be
+/// fuzzed through [`check_bundle`].
 pub(crate) fn read(bundle: impl Read, max_unpacked: u64) -> Result<Contents, BundleError> {
     let mut junit = None;
     let contents = bundle::read_with(bundle, max_unpacked, &mut |entry, content| {
@@ -44,10 +45,11 @@ pub(crate) fn read(bundle: impl Read, max_unpacked: u64) -> Result<Contents, Bun
     Ok(Contents { result: contents.result, junit })
 }
 
-/// Reads a bundle as the hub does when a job is completed, and forgets what is in it: for fuzzing.
+/// Reads a bundle as the hub does when a job is completed, and discards the contents. For fuzzing.
 ///
 /// # Errors
-/// As the hub would refuse it.
+///
+/// If the hub would refuse the bundle.
 pub fn check_bundle(bytes: &[u8]) -> Result<(), BundleError> {
     read(bytes, ::bundle::UNPACKED).map(drop)
 }
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
     use tar::{EntryType, Header};
 
-    /// A bundle of files: name, content.
+    /// A bundle with these files, given as name and content.
     fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         for (name, content) in entries {

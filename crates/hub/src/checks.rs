@@ -1,7 +1,7 @@
-//! Checking bundles in turns: a bundle may unpack to much, and whoever has a small one does not wait for it.
+//! Fair scheduling of bundle checks, so that a small bundle does not wait for large ones to be finished.
 //!
-//! However many are checked at once, few read at a time: after [`SLICE`] whoever reads gives others their turn, in the order
-//! in which they came. So a small bundle waits for a slice of each of the others, and not for their ends.
+//! Any number of checks may be open, but only a few read at a time: after [`SLICE`] a check lets the others have a
+//! turn, in order of arrival. A small bundle waits for one slice of each other check, not for their ends.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So long one reads before others have their turn.
+/// Time for which one check reads before the others get a turn.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// So much of a compressed file is read at once, in bytes. What it unpacks to is some thousand times as much at most: a slice
-/// ends soon after its time.
+/// Bytes of the compressed file read at once. They unpack to about a thousand times as much at most, so a slice ends
+/// soon after its time.
 const PIECE: usize = 4 << 10;
 
-/// Turns for those who read, in the order in which they ask.
+/// Turns for checks, given in the order in which they are asked for.
 #[derive(Debug)]
 pub(crate) struct Turns {
     line: Mutex<Line>,
@@ -31,7 +31,7 @@ struct Line {
 }
 
 impl Turns {
-    /// For so many who read at a time.
+    /// Creates turns for `count` simultaneous readers.
     pub(crate) fn new(count: usize) -> Self {
         Self {
             line: Mutex::new(Line { free: count.max(1), last: 0, waiting: VecDeque::new() }),
@@ -61,18 +61,18 @@ impl Turns {
     }
 }
 
-/// A reader that takes turns. What is made of what it reads counts too: its turn goes on until it reads again.
+/// A reader that takes turns. A turn lasts until the next read, so it includes the processing of what was read.
 #[derive(Debug)]
 pub(crate) struct InTurns<R> {
     inner: R,
     turns: Arc<Turns>,
     since: Instant,
-    /// Time that its turns took, in microseconds.
+    /// Total time of its turns, in microseconds.
     used: Arc<AtomicU64>,
 }
 
 impl<R> InTurns<R> {
-    /// Waits for its first turn. Adds the time of its turns to `used`, in microseconds.
+    /// Waits for the first turn. Adds the time of its turns to `used`, in microseconds.
     pub(crate) fn new(inner: R, turns: Arc<Turns>, used: Arc<AtomicU64>) -> Self {
         turns.take();
         Self { inner, turns, since: Instant::now(), used }
@@ -108,7 +108,7 @@ impl<R> Drop for InTurns<R> {
 mod tests {
     use super::*;
 
-    /// Takes its time for each piece, and says when it was read to the end.
+    /// A reader that is slow for each piece and records when it was read to the end.
     struct Slow(u32);
 
     impl Read for Slow {
@@ -135,7 +135,7 @@ mod tests {
                 Ok(())
             }
         });
-        // It stands in the line before the long one goes on.
+        // The small check queues before the long one continues.
         while turns.line.lock().unwrap_or_else(PoisonError::into_inner).waiting.is_empty() {
             std::thread::yield_now();
         }

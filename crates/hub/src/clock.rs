@@ -1,4 +1,4 @@
-//! [`Clock`]: what time it is, so that tests can say.
+//! [`Clock`]: the current time, replaceable in tests.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-/// Says what time it is.
+/// Source of the current time.
 pub trait Clock: Send + Sync + 'static {
-    /// Now, in milliseconds since 1970. Somebody may set it.
+    /// Wall-clock time in milliseconds since 1970. It jumps when the machine's clock is set.
     fn millis(&self) -> i64;
 
-    /// Milliseconds since a time that is always the same while the hub runs. Nobody sets it: leases run out by it.
+    /// Monotonic time in milliseconds, from a fixed start while the hub runs. Setting the clock does not change it;
+    /// lease deadlines use it.
     fn steady(&self) -> i64;
 }
 
@@ -30,11 +31,11 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to go on, for tests.
+/// A clock for tests that moves only when told to.
 #[derive(Debug)]
 pub struct ManualClock {
     steady: AtomicI64,
-    /// The time at which the other was 0.
+    /// Wall-clock time at which the monotonic clock was 0.
     start: AtomicI64,
 }
 
@@ -45,12 +46,12 @@ impl Default for ManualClock {
 }
 
 impl ManualClock {
-    /// Goes on.
+    /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         self.steady.fetch_add(millis(by), Ordering::SeqCst);
     }
 
-    /// Is set forward, as by somebody who sees that it is wrong.
+    /// Sets the wall clock forward, as an administrator would to correct it; the monotonic clock stays.
     pub fn set_forward(&self, by: Duration) {
         self.start.fetch_add(millis(by), Ordering::SeqCst);
     }
@@ -66,12 +67,12 @@ impl Clock for ManualClock {
     }
 }
 
-/// A duration in milliseconds; one that is too long for that is as long as can be.
+/// A duration in milliseconds; a longer one than fits becomes the maximum.
 pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A time that was kept as milliseconds. What is out of range becomes 1970.
+/// The timestamp for stored milliseconds. Values out of range become 1970.
 pub(crate) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
 }

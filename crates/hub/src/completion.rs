@@ -1,7 +1,7 @@
-//! Completing leases: a bundle is checked, and if it is good the job ends with its result.
+//! Completion of leases: the bundle is checked, and if it is good the job ends with its result.
 //!
-//! Checking goes on also where the worker that waits for it has gone, or was told to ask again; the same request finds it
-//! again. A worker has one bundle checked at a time, and the checks of all take turns.
+//! A check continues even if the worker's request has ended or was told to ask again; the same request finds it again.
+//! Each worker has one bundle checked at a time, and the checks of all workers take turns.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,16 +23,16 @@ use crate::hub::Shared;
 use crate::problem::internal;
 use crate::quota::Debt;
 
-/// Bundles that are open at once: each holds a window of zstd's and its result in memory.
+/// Bundles open at once: each holds a zstd window and its result in memory.
 const OPEN: usize = 16;
 
-/// The most completions of one worker that are under way.
+/// Most completions in progress for one worker.
 const WAITING: usize = 8;
 
-/// Refusals of one worker that are remembered, so that the same request has the same answer without the same work.
+/// Refusals remembered per worker, so that a repeated request gets the same answer without a new check.
 const REFUSALS: usize = 32;
 
-/// Completions that are under way, and what is known of workers from earlier ones.
+/// Completions in progress, and what is remembered of each worker's earlier ones.
 #[derive(Debug)]
 pub(crate) struct Completions {
     workers: Mutex<HashMap<String, OfWorker>>,
@@ -40,19 +40,19 @@ pub(crate) struct Completions {
     turns: Arc<Turns>,
 }
 
-/// What came of a completion.
+/// The answer to a completion.
 type Outcome = Result<Completed, Problem>;
 
 #[derive(Debug)]
 struct OfWorker {
-    /// One at a time.
+    /// Permit for the one check of this worker that may run.
     turn: Arc<Semaphore>,
     under_way: HashMap<Key, watch::Receiver<Option<Outcome>>>,
     refused: Vec<(Key, Problem)>,
     debt: Debt,
 }
 
-/// What makes two requests the same.
+/// Requests with the same key are the same request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     lease: String,
@@ -73,7 +73,7 @@ impl Default for OfWorker {
 
 impl Completions {
     pub(crate) fn new() -> Self {
-        // One processor is left for everybody else, where there are two.
+        // One processor is left for everything else, if there are two or more.
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             workers: Mutex::default(),
@@ -88,7 +88,7 @@ impl Completions {
     }
 }
 
-/// Completes a lease. Answers within [`Config::check_wait`](crate::Config::check_wait) and what the database takes.
+/// Completes a lease. Answers within [`Config::check_wait`](crate::Config::check_wait) plus the time for the database.
 pub(crate) async fn complete(
     shared: &Shared,
     worker: String,
@@ -97,7 +97,7 @@ pub(crate) async fn complete(
     clock: WorkerClock,
 ) -> Outcome {
     let (id, name, digest) = (lease.clone(), worker.clone(), complete.bundle.clone());
-    // What was completed before, or cannot be any more, is not read again.
+    // A bundle is not read again if the lease was completed before or can no longer be completed.
     if let Completion::Done(completed) = shared.core.write(move |tx| tx.may_complete(&id, &name, &digest)).await? {
         return Ok(completed);
     }
@@ -118,7 +118,7 @@ fn ended() -> Problem {
     Problem::new(ProblemCode::Unavailable, "the hub ends")
 }
 
-/// Begins a completion, or finds the one that is under way.
+/// Starts a completion, or finds the one in progress.
 fn begin(
     shared: &Shared,
     worker: &str,
@@ -156,14 +156,14 @@ fn begin(
                     known.refused.push((key, problem.clone()));
                 }
             });
-            // Whoever has waited may have gone: the database has it.
+            // The waiting request may be gone; the outcome is in the database.
             drop(sender.send(Some(outcome)));
         });
         Ok(receiver)
     })
 }
 
-/// Whether the same request is refused each time, whatever happens meanwhile.
+/// Whether the same request would always be refused, so that the refusal can be remembered.
 fn is_final(problem: &Problem) -> bool {
     use ProblemCode::{BundleInvalid, Invalid, WrongJob, WrongMachine};
     matches!(problem.code, BundleInvalid | WrongJob | WrongMachine | Invalid)
@@ -232,7 +232,7 @@ async fn check_and_complete(
     let completed = shared.core.write(move |tx| tx.complete(&lease, &worker, delivered)).await?;
     if let Some(junit) = contents.junit {
         let (cases, number) = (shared.cases.clone(), job.number);
-        // The bundle has them too: nothing is lost if they cannot be kept here.
+        // The bundle has the cases too, so nothing is lost if they cannot be stored here.
         let kept = tokio::task::spawn_blocking(move || cases.keep(number, &junit)).await;
         if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             tracing::warn!(%error, job = job.id, "the cases of a result could not be kept beside it");
@@ -241,11 +241,11 @@ async fn check_and_complete(
     Ok(completed)
 }
 
-/// Removes a bundle that is none, so that it takes no room, also not of its worker's quota.
+/// Removes a refused bundle, so that it does not take disk space or its worker's quota.
 async fn discard(shared: &Shared, worker: &str, digest: &str) {
     let (bundles, worker, bundle) = (shared.bundles.clone(), worker.to_owned(), digest.to_owned());
     let removed = shared.core.write(move |tx| {
-        // While nothing else is written: nobody else announces the same meanwhile.
+        // In a write transaction, so that the bundle cannot be announced again meanwhile.
         if tx.forget_refused_upload(&worker, &bundle)?
             && let Err(error) = bundles.remove(&bundle)
         {

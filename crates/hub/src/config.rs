@@ -1,4 +1,4 @@
-//! [`Config`]: limits and times. Every one has a default that needs no thought.
+//! [`Config`]: limits and times. Every field has a usable default.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,53 +10,53 @@ use crate::party::Network;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// How a hub behaves.
+/// Configuration of a hub. Each field's default ends its description.
 #[derive(Clone)]
 pub struct Config {
-    /// A lease runs out after this time without a heartbeat. 60 s.
+    /// Time without a heartbeat after which a lease expires. 60 s.
     pub lease: Duration,
-    /// The longest that a claim waits for a job. 60 s.
+    /// Longest time that a claim waits for a job. 60 s.
     pub longest_wait: Duration,
-    /// How often a job is given out again after it was lost. 2.
+    /// How often a lost job is given out again. 2.
     pub retries: u32,
-    /// A worker that was not heard of for so long is offline. 5 minutes.
+    /// Time without contact after which a worker counts as offline. 5 minutes.
     pub offline_after: Duration,
-    /// The largest bundle, in bytes. 4 GiB.
+    /// Largest bundle, in bytes. 4 GiB.
     pub max_upload: u64,
-    /// The most that a bundle may unpack to, in bytes. 16 GiB.
+    /// Most bytes that a bundle may unpack to. 16 GiB.
     pub max_unpacked: u64,
-    /// The longest log of one attempt, in bytes; what comes after it is refused. 256 MiB.
+    /// Longest log of one attempt, in bytes; the rest is refused. 256 MiB.
     pub max_log: u64,
-    /// The largest JSON document in a request, in bytes. 16 MiB.
+    /// Largest JSON document in a request, in bytes. 16 MiB.
     pub max_json: u64,
-    /// Uploads and logs are refused while the data directory's file system has less free, in bytes. 1 GiB.
+    /// Free bytes on the data directory's file system below which uploads and logs are refused. 1 GiB.
     pub min_free: u64,
-    /// Connections at the same time; more wait until others end. 20,000.
+    /// Most simultaneous connections; more wait until others end. 20,000.
     pub max_connections: usize,
-    /// Connections at the same time from one address (IPv6: one /64) over which no request with a token came; the oldest ends
-    /// when there are more. All of these together have half of `max_connections`. 512.
+    /// Most simultaneous connections from one address (IPv6: one /64) that have carried no request with a token; beyond
+    /// that the oldest is closed. All such connections together get half of `max_connections`. 512.
     pub max_connections_per_address: usize,
-    /// Event streams and downloads at the same time, each, from one address, or with one token. 32.
+    /// Most simultaneous event streams, and most simultaneous downloads, per address or per token. 32.
     pub max_streams: usize,
-    /// Requests without a token that one address may make in a second, in the long run; ten times as many at once. 100.
+    /// Requests per second without a token from one address, on average; bursts may be ten times as many. 100.
     pub max_requests: u32,
-    /// Reverse proxies that are believed when they say, in `X-Forwarded-For`, for whom they ask. None.
+    /// Reverse proxies whose `X-Forwarded-For` is trusted. None.
     pub trusted_proxies: Vec<Network>,
-    /// Bytes of bundles that one worker may upload in 24 hours. 64 GiB.
+    /// Bundle bytes that one worker may upload in 24 hours. 64 GiB.
     pub max_daily_upload: u64,
-    /// Bytes of bundles that one worker may have here that belong to no result. 16 GiB.
+    /// Bundle bytes that one worker may store without a result that uses them. 16 GiB.
     pub max_pending_upload: u64,
-    /// How long a worker waits for its bundle to be checked, before it is told to ask again. 20 s.
+    /// How long a worker waits for the check of its bundle before it is told to ask again. 20 s.
     pub check_wait: Duration,
-    /// Time of a processor that checking bundles which are refused may take before their worker has to wait; each second
-    /// more costs it twenty. 5 s.
+    /// Processor time for checking refused bundles that a worker may use without penalty; each further second makes it
+    /// wait twenty. 5 s.
     pub free_checking: Duration,
-    /// A client has this long to send the next piece of a request, and to take the next piece of an answer. 30 s.
+    /// Longest wait for a client to send the next piece of a request or take the next piece of an answer. 30 s.
     pub patience: Duration,
-    /// Whether everybody may look at pages, jobs and results. If not, the admin token is asked for: as bearer token, or
-    /// by a browser as password. True.
+    /// Whether pages, jobs and results can be read without a token. If not, the admin token is needed: as bearer token,
+    /// or in a browser as password. True.
     pub public: bool,
-    /// What time it is.
+    /// Source of the time.
     pub clock: Arc<dyn Clock>,
 }
 

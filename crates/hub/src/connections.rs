@@ -1,8 +1,9 @@
-//! [`Connections`]: who is connected, and who is left when there are too many.
+//! [`Connections`]: open connections, and which to close when there are too many.
 //!
-//! A connection is nobody's until a request with a token comes over it. Of those that are nobody's each address has a limit, and
-//! all together have half of the places; the oldest of them ends where there are too many. So whoever has a token always finds
-//! a place, from the same address too: its request follows at once, and those who only hold connections are older.
+//! A connection is anonymous until a request with a token comes over it. Anonymous connections have a limit per
+//! address, and all together have half of the places; beyond that the oldest is closed. So a client with a token always
+//! finds a place, even from an address with many anonymous connections: its request follows at once, and connections
+//! that are only held open are older.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -12,13 +13,13 @@ use tokio::sync::Notify;
 
 use crate::party::{Origin, Party};
 
-/// The most connections of one worker.
+/// Most connections of one worker.
 const OF_A_WORKER: usize = 64;
 
-/// The most connections of machines that register, from one address.
+/// Most connections of registering machines from one address.
 const OF_JOINING: usize = 1024;
 
-/// Who is connected.
+/// The open connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Connections {
     each: usize,
@@ -29,19 +30,19 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Known {
     last: u64,
-    /// The ends of each party's connections, the oldest first.
+    /// Signals that close each party's connections, oldest first.
     parties: HashMap<Party, BTreeMap<u64, Arc<Notify>>>,
-    /// Those that are nobody's, the oldest first.
+    /// Anonymous connections, oldest first.
     anybody: BTreeMap<u64, Party>,
 }
 
-/// A connection, until it is dropped.
+/// An open connection, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Visit {
     number: u64,
-    /// Who has connected.
+    /// Address of the other side.
     pub(crate) peer: IpAddr,
-    /// Whether it is one of a proxy's, which many share.
+    /// Whether the other side is a trusted proxy, whose connections many clients share.
     is_proxy: bool,
     party: Mutex<Party>,
     end: Arc<Notify>,
@@ -49,12 +50,12 @@ pub(crate) struct Visit {
 }
 
 impl Connections {
-    /// So many for each address without a token, and so many for all of these together.
+    /// Creates the limits for anonymous connections: per address, and for all together.
     pub(crate) fn new(each: usize, all: usize) -> Self {
         Self { each: each.max(1), all: all.max(1), known: Arc::default() }
     }
 
-    /// Somebody has connected.
+    /// Records a new connection.
     pub(crate) fn open(&self, peer: IpAddr, is_proxy: bool) -> Visit {
         let party = Party::Anybody(Origin::of(peer));
         let end = Arc::new(Notify::new());
@@ -63,7 +64,7 @@ impl Connections {
         let number = known.last;
         known.insert(number, &party, end.clone());
         if is_proxy {
-            // Workers share it.
+            // Connections of a proxy are shared by workers, so they are not anonymous.
             known.anybody.remove(&number);
         } else {
             known.leave_oldest_of(&party, self.each);
@@ -75,7 +76,7 @@ impl Connections {
         Visit { number, peer, is_proxy, party: Mutex::new(party), end, connections: self.clone() }
     }
 
-    /// Makes room for one more. False if nobody can be left.
+    /// Closes the oldest anonymous connection to make room for one more. False if there is none.
     pub(crate) fn make_room(&self) -> bool {
         self.lock().leave_oldest()
     }
@@ -124,10 +125,11 @@ impl Known {
 }
 
 impl Visit {
-    /// A request of this party has come over it.
+    /// Records that a request of this party has come over the connection.
     pub(crate) fn belongs_to(&self, party: &Party) {
         let mut mine = self.party.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those of a proxy stay the proxy's, and a request without a token makes nobody a stranger.
+        // A proxy's connection stays the proxy's, and a request without a token does not make a connection anonymous
+        // again.
         if self.is_proxy || *mine == *party || party.is_anybody() {
             return;
         }
@@ -142,7 +144,7 @@ impl Visit {
         *mine = party.clone();
     }
 
-    /// Ready when somebody else needs the place.
+    /// Completes when this connection is to be closed to make room.
     pub(crate) async fn left(&self) {
         self.end.notified().await;
     }

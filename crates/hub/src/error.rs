@@ -1,61 +1,61 @@
-//! Errors of starting and running a hub. What a hub answers to requests are [`protocol::api::Problem`]s.
+//! Errors when starting and running a hub. Errors in answers to requests are [`protocol::api::Problem`]s.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why a hub cannot start or go on.
+/// Reason why a hub cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// The data directory, or something in it.
+    /// The data directory, or something in it, cannot be used.
     #[error("cannot {action} {path}: {error}")]
     Io {
-        /// What was tried: `create`.
+        /// The action that failed, such as `create`.
         action: &'static str,
-        /// With what.
+        /// The file or directory.
         path: PathBuf,
-        /// Why it failed.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// Another hub runs there.
+    /// Another hub is running with this data directory.
     #[error("{0} is in use by another hub: end that one, or use another data directory")]
     InUse(PathBuf),
-    /// The database.
+    /// The database failed.
     #[error("cannot use the database {path}: {error}; if it is damaged, put back a backup")]
     Database {
-        /// Its file.
+        /// The database file.
         path: PathBuf,
-        /// What `SQLite` says.
+        /// The error of `SQLite`.
         error: rusqlite::Error,
     },
-    /// A later version has written it.
+    /// The database was written by a later version of rocbed.
     #[error("the database {path} has layout {found}, and this rocbed knows up to {known}: use the later rocbed")]
     TooNew {
-        /// Its file.
+        /// The database file.
         path: PathBuf,
-        /// Its version.
+        /// Its layout version.
         found: i64,
-        /// Ours.
+        /// The latest layout version that this program knows.
         known: i64,
     },
-    /// There is no room for what a database needs when it is opened.
+    /// The disk is too full for the files that a database needs when it is opened.
     #[error(
         "there is no room on the disk of {0}, and the database has to be brought up to date first: make some room there"
     )]
     Full(PathBuf),
-    /// The certificate or its key.
+    /// The certificate or its key cannot be used.
     #[error("cannot use the certificate {path}: {reason}")]
     Certificate {
-        /// The file.
+        /// The certificate or key file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// The operating system has no random numbers or threads for us.
+    /// The operating system refuses random numbers or threads.
     #[error("the system gives no {what}: {reason}")]
     System {
-        /// What it does not give.
+        /// The missing resource.
         what: &'static str,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

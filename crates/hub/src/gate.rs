@@ -1,11 +1,11 @@
-//! [`Gate`]: how many of one kind there may be at once, for each party and for all together.
+//! [`Gate`]: a limit on simultaneous uses, for each party and for all anonymous parties together.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::party::Party;
 
-/// How many of one kind there may be at once.
+/// A limit on simultaneous uses of one kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     each: usize,
@@ -19,7 +19,7 @@ struct Inside {
     parties: HashMap<Party, usize>,
 }
 
-/// A place inside of a gate, free again when it is dropped.
+/// One use; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Pass {
     party: Party,
@@ -27,12 +27,13 @@ pub(crate) struct Pass {
 }
 
 impl Gate {
-    /// So many for each party, and so many for all that the hub does not know. Whoever has a token counts for itself only.
+    /// Creates a gate with limits for each party, and for all anonymous parties together. Parties with a token have
+    /// only their own limit.
     pub(crate) fn new(each: usize, all: usize) -> Self {
         Self { each: each.max(1), all: all.max(1), inside: Arc::default() }
     }
 
-    /// A place, if there is one.
+    /// Starts a use, unless a limit is reached.
     pub(crate) fn enter(&self, party: &Party) -> Option<Pass> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = party.is_anybody();

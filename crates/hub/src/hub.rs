@@ -1,4 +1,4 @@
-//! [`Hub`]: everything together.
+//! [`Hub`]: opens a data directory and holds everything that requests share.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::quota::Received;
 use crate::store::{Bundles, CaseFiles, DataDir, Logs, Readers, Uploads, free_bytes, schema};
 use crate::token::{Who, hash};
 
-/// A hub: the data directory is open, and requests can be [served](Hub::serve).
+/// A hub with an open data directory, ready to [serve](Hub::serve) requests.
 #[derive(Clone)]
 pub struct Hub {
     pub(crate) shared: Shared,
@@ -29,7 +29,7 @@ pub struct Hub {
     new_admin_token: Option<String>,
 }
 
-/// What all requests share.
+/// State shared by all requests.
 #[derive(Clone)]
 pub(crate) struct Shared(Arc<Inner>);
 
@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     pub(crate) completions: Completions,
     pub(crate) limits: Limits,
     pub(crate) received: Received,
-    /// Becomes true when the hub is to end: who waits stops waiting.
+    /// Becomes true when the hub shuts down; long waits end then.
     pub(crate) stop: watch::Receiver<bool>,
     data: DataDir,
 }
@@ -58,7 +58,7 @@ impl Deref for Shared {
     }
 }
 
-/// Numbers for `/metrics`, counted since the start.
+/// Counters for `/metrics`, since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
@@ -67,9 +67,9 @@ pub(crate) struct Counters {
     pub(crate) received_bytes: AtomicU64,
     pub(crate) expired_leases: AtomicU64,
     pub(crate) connections: AtomicU64,
-    /// Requests that were more than their party's share.
+    /// Requests refused because their party exceeded its limits.
     pub(crate) turned_away: AtomicU64,
-    /// Connections that were ended to make room.
+    /// Connections closed to make room for others.
     pub(crate) left_connections: AtomicU64,
 }
 
@@ -80,10 +80,11 @@ impl Counters {
 }
 
 impl Hub {
-    /// Opens a data directory, which is made if it is not there. What was interrupted, however it was, is consistent
-    /// again; leases go on.
+    /// Opens a data directory, and creates it if it does not exist. After any interruption the data is consistent
+    /// again; leases continue.
     ///
     /// # Errors
+    ///
     /// If the directory cannot be used, or another hub uses it.
     pub fn open(data_dir: &Path, config: Config) -> Result<Self, HubError> {
         let data = DataDir::open(data_dir)?;
@@ -136,19 +137,21 @@ impl Hub {
         Ok(hub)
     }
 
-    /// What a machine shows to become a worker: as it was when the hub was opened. The same at each start.
+    /// The token with which machines become workers, as it was when the hub was opened. It stays the same across
+    /// restarts.
     pub fn join_token(&self) -> &str {
         &self.join_token
     }
 
-    /// What people show. There only when it was just made, at the first start: it is kept as a digest.
+    /// The token for users. `Some` only at the first start, when it is created: only its digest is stored.
     pub fn new_admin_token(&self) -> Option<&str> {
         self.new_admin_token.as_deref()
     }
 
-    /// Makes a new admin token; the one before is good for nothing any more. Blocks: not for async code.
+    /// Creates a new admin token; the previous one becomes invalid. Blocks: not for async code.
     ///
     /// # Errors
+    ///
     /// If it cannot be written.
     #[allow(clippy::redundant_closure_for_method_calls)] // a method of a type with a lifetime is not general enough
     pub fn replace_admin_token(&self) -> Result<String, HubError> {
@@ -156,11 +159,11 @@ impl Hub {
         self.shared.core.write_blocking(|tx| tx.replace_admin_token()).map_err(failed)
     }
 
-    /// Ends leases that have run out; [`Hub::serve`] does it every second. Says how many there were.
+    /// Ends expired leases and returns how many there were. [`Hub::serve`] does this every second.
     #[allow(clippy::redundant_closure_for_method_calls)] // as above
     pub async fn expire_leases(&self) -> usize {
         let expired = self.shared.core.write(|tx| tx.expire()).await.unwrap_or_else(|problem| {
-            // It was told when the hub was started.
+            // This was reported when the hub started.
             if !self.shared.core.is_read_only() {
                 tracing::error!(%problem, "leases could not be looked at");
             }
@@ -170,7 +173,7 @@ impl Hub {
         expired
     }
 
-    /// What is done as long as the hub runs.
+    /// Periodic housekeeping while the hub runs: expiry, saved contact times, garbage collection.
     pub(crate) async fn keep_house(&self) {
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
         every_second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -199,17 +202,17 @@ impl Hub {
 }
 
 impl Inner {
-    /// Workers that were heard of since then are online; milliseconds since 1970.
+    /// Workers heard from since this time (milliseconds since 1970) are online.
     pub(crate) fn online_since(&self) -> i64 {
         self.config.clock.millis().saturating_sub(millis(self.config.offline_after))
     }
 
-    /// Refuses when the disk is nearly full.
+    /// Returns an error if the disk is nearly full.
     pub(crate) fn check_room(&self) -> Result<(), Problem> {
         self.check_room_for(0)
     }
 
-    /// Refuses when the disk would be nearly full with so many bytes more.
+    /// Returns an error if the disk would be nearly full with this many more bytes.
     pub(crate) fn check_room_for(&self, bytes: u64) -> Result<(), Problem> {
         let free = free_bytes(self.data.root()).map_err(|error| io_problem(&error))?;
         if free.saturating_sub(bytes) >= self.config.min_free {
@@ -219,7 +222,7 @@ impl Inner {
         Err(Problem::new(ProblemCode::DiskFull, format!("{free} bytes are free in the data directory's file system")))
     }
 
-    /// The join token as its file has it now.
+    /// Reads the join token from its file.
     pub(crate) fn read_join_token(&self) -> Result<String, HubError> {
         self.data.join_token()
     }

@@ -1,4 +1,5 @@
-//! Job list and results: workers claim jobs and deliver result bundles over HTTP, people look at pages.
+//! The hub's server: keeps job lists and results. Workers claim jobs and deliver result bundles over HTTP; users look
+//! at its pages.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,12 +13,12 @@
 //! # }
 //! ```
 //!
-//! One process, one directory, no settings. A request that changes something is a command to the one thread that writes
-//! the database; what is answered has been written. Queued jobs and workers that wait are kept in memory, in one line for each
-//! need and each kind of machine, and are read from the database again at the start. [`openapi`] describes the API;
-//! the types are in [`protocol::api`], a client in the crate `client`.
+//! The hub is one process with one directory. A request that changes something becomes a command to the single thread
+//! that writes the database, and is answered after the commit. Queued jobs and waiting workers are kept in memory, in a
+//! queue for each kind of requirement and of machine, and are loaded from the database at the start. [`openapi`]
+//! describes the API; its types are in [`protocol::api`], and a client is in the crate `client`.
 //!
-//! What is read from outside: [`check_bundle`] and [`log_to_html`] take any bytes.
+//! Functions that take untrusted input, for fuzzing: [`check_bundle`] and [`log_to_html`].
 
 mod app;
 mod aside;
@@ -55,14 +56,14 @@ pub use party::Network;
 pub use serve::{Listener, until_signal};
 pub use tls::{CertificateFault, Tls};
 
-/// Pieces of a log, best cut at the ends of lines, as HTML as pages show it: for fuzzing. Whatever is in them, the only
-/// tags that come out are `span`s.
+/// Converts pieces of a log, best cut at the ends of lines, to HTML as the pages show it; for fuzzing. Whatever they
+/// contain, the only tags in the output are `span`s.
 pub fn log_to_html<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut converter = pages::Converter::default();
     pieces.into_iter().map(|piece| converter.html(piece)).collect()
 }
 
-/// The OpenAPI document of the API (OpenAPI 3.1).
+/// The OpenAPI document (version 3.1) of the API.
 pub fn openapi() -> serde_json::Value {
     http::openapi::document()
 }

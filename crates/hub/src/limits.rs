@@ -1,8 +1,8 @@
-//! [`Limits`]: what one address or one worker may do at once, so that nobody is held up by it.
+//! [`Limits`]: limits for each address and each worker, so that none can slow down the others.
 //!
-//! A request first counts for its party ([`Limits::admit`]): too many in a time, or at once, are refused before anything is
-//! done for them. Requests without a token have turns of their own, and so never all threads for files. What takes long, such
-//! as searching a log or holding a stream open, has a limit of its own besides.
+//! A request is first counted for its party ([`Limits::admit`]): beyond the rate or the number of simultaneous requests
+//! it is refused before any work is done. Requests without a token take turns among themselves, so they can never
+//! occupy all threads for files. Long operations, such as searching a log or an open stream, have an additional limit.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,28 +16,28 @@ use crate::gate::{Gate, Pass};
 use crate::party::Party;
 use crate::rate::Rates;
 
-/// Requests without a token that are worked on at once. There are more threads for files than that.
+/// Requests without a token processed at once; fewer than the threads for files.
 const ANYBODY: usize = 16;
 
-/// Requests of one party that are worked on or wait for their turn.
+/// Requests of one party that are processed or wait for their turn.
 const REQUESTS: usize = 64;
 
-/// So long a request without a token waits for its turn.
+/// Longest wait of a request without a token for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
-/// Event streams, downloads and the like of all without a token, for each kind.
+/// Event streams of all clients without a token, and likewise downloads.
 const STREAMS: usize = 1024;
 
-/// Searches of one party, and of all without a token, that are done or wait.
+/// Searches running or waiting: of one party, and of all clients without a token.
 const SEARCHES: (usize, usize) = (2, 32);
 
-/// Requests of a worker in a second, in the long run, and at once. One with a job makes some in a second.
+/// Requests of one worker: per second on average, and in a burst. A worker with a job sends a few per second.
 const OF_A_WORKER: (u32, u32) = (200, 2000);
 
-/// Requests at once are this many times those of a second.
+/// Size of a burst, as a multiple of the requests per second.
 const BURST: u32 = 10;
 
-/// What one address or one worker may do at once.
+/// The limits for addresses and workers.
 #[derive(Debug)]
 pub(crate) struct Limits {
     rates_of_anybody: Rates,
@@ -47,23 +47,23 @@ pub(crate) struct Limits {
     streams: Gate,
     downloads: Gate,
     searches: Gate,
-    /// One search at a time reads: what it reads is a disk's whole work.
+    /// Permit for reading during a search: one search at a time already keeps a disk busy.
     reading: Arc<Semaphore>,
 }
 
-/// A request that may be worked on.
+/// A request that may be processed; it counts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     _pass: Option<Pass>,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
-/// What streams are for.
+/// Kind of a long answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     /// Server-sent events.
     Events,
-    /// Files.
+    /// A file.
     Download,
 }
 
@@ -81,12 +81,13 @@ impl Limits {
         }
     }
 
-    /// Lets a request in, or says why not. It is in as long as what is returned is kept.
+    /// Admits a request, or says why not. It counts until the returned value is dropped.
     pub(crate) async fn admit(&self, party: &Party) -> Result<Admitted, Problem> {
         let counted = match party {
             Party::Anybody(_) => self.rates_of_anybody.count(party, Instant::now()),
             Party::Worker(_) => self.rates_of_workers.count(party, Instant::now()),
-            // Given to machines and people that are trusted; a lab that gets its power back registers at once.
+            // These tokens are given to trusted machines and people; after a power failure a whole lab registers at
+            // once.
             Party::Joining(_) | Party::Admin => return Ok(Admitted { _pass: None, _turn: None }),
         };
         counted.map_err(|wait| too_many("requests").after(wait.as_secs().saturating_add(1)))?;
@@ -101,7 +102,7 @@ impl Limits {
         Ok(Admitted { _pass: Some(pass), _turn: turn })
     }
 
-    /// A place for an answer that goes on and on.
+    /// Admits an answer that stays open.
     pub(crate) fn stream(&self, kind: Stream, party: &Party) -> Result<Pass, Problem> {
         let (gate, what) = match kind {
             Stream::Events => (&self.streams, "event streams"),
@@ -110,7 +111,7 @@ impl Limits {
         gate.enter(party).ok_or_else(|| too_many(what).after(10))
     }
 
-    /// Runs a search: one at a time, aside.
+    /// Runs a search on a low-priority thread, one at a time.
     pub(crate) async fn search<T, F>(&self, party: &Party, search: F) -> Result<T, Problem>
     where
         T: Send + 'static,
@@ -122,7 +123,7 @@ impl Limits {
         let turn = turn.map_err(|_| busy())?;
         aside("search", move || {
             let found = search();
-            // Also where nobody waits for it any more it counts until it is done.
+            // A search counts until it is done, even if its client has gone.
             drop((pass, turn));
             found
         })

@@ -1,4 +1,4 @@
-//! `/metrics` in Prometheus' text format (version 0.0.4).
+//! `/metrics` in the Prometheus text format (version 0.0.4).
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -11,13 +11,13 @@ use protocol::api::{Health, JobState};
 use crate::http::{Answer, Reader};
 use crate::hub::Shared;
 
-/// One number with its help.
+/// Writes one metric with its help text.
 fn one(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
     // Writing to a string cannot fail.
     let _ = write!(out, "# HELP rocbed_{name} {help}\n# TYPE rocbed_{name} {kind}\nrocbed_{name} {value}\n");
 }
 
-/// A number for each value of a label.
+/// Writes a metric with one number for each value of a label.
 fn many(out: &mut String, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
     let _ = write!(out, "# HELP rocbed_{name} {help}\n# TYPE rocbed_{name} gauge\n");
     for (text, value) in values {

@@ -1,4 +1,4 @@
-//! [`Party`]: who is counted. Every limit is for one of these.
+//! [`Party`]: the client that a request counts for. Every limit applies per party.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
@@ -7,17 +7,17 @@ use axum::http::HeaderMap;
 
 use crate::token::Who;
 
-/// Header by which a reverse proxy says for whom it asks.
+/// Header with which a reverse proxy names its client's address.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Somebody without a token, by address: an IPv4 address, or the /64 that an IPv6 address is of, which is what one customer
-/// or one link has at least (RFC 6177).
+/// Address of an anonymous client: an IPv4 address, or the /64 of an IPv6 address, which is the least that one customer
+/// or one link has (RFC 6177).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Origin(IpAddr);
 
 impl Origin {
     pub(crate) fn of(address: IpAddr) -> Self {
-        // A socket for both families shows IPv4 addresses as IPv6 ones.
+        // A socket for both families reports IPv4 addresses as IPv6 ones.
         Self(match address.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
             address @ IpAddr::V4(_) => address,
@@ -25,16 +25,16 @@ impl Origin {
     }
 }
 
-/// Who is counted.
+/// The client that a request counts for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Party {
-    /// Somebody without a token that the hub knows.
+    /// A client without a valid token.
     Anybody(Origin),
     /// A machine with the join token.
     Joining(Origin),
     /// A worker.
     Worker(String),
-    /// Somebody with the admin token.
+    /// A user with the admin token.
     Admin,
 }
 
@@ -48,13 +48,13 @@ impl Party {
         }
     }
 
-    /// Whether the hub knows nothing of them.
+    /// Whether the party has no valid token.
     pub(crate) fn is_anybody(&self) -> bool {
         matches!(self, Self::Anybody(_))
     }
 }
 
-/// Addresses that begin alike: `127.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`.
+/// A range of addresses: `127.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -62,7 +62,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether an address is one of them.
+    /// Whether an address is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         let same = |one: u128, other: u128, bits: u32| {
             let free = bits.saturating_sub(self.prefix);
@@ -89,14 +89,14 @@ impl FromStr for Network {
     }
 }
 
-/// For whom a request is: for who has connected, or where that is a proxy that is trusted, for whom it names. Others could
-/// name anybody.
+/// Address of the client: the peer, or if that is a trusted proxy, the client that it names. Names given by other peers
+/// are ignored.
 pub(crate) fn asked_by(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     if !is_trusted(peer) {
         return peer;
     }
-    // Each proxy appends whom it has seen: what stands before the last one that is trusted, anybody may have made up.
+    // Each proxy appends its client's address. Anything before the entry of the first untrusted address may be forged.
     let lines = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
     let names: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
     let mut asked = peer;
@@ -110,7 +110,7 @@ pub(crate) fn asked_by(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -
     asked
 }
 
-/// An address as proxies write it: with a port or without.
+/// An address as proxies write it, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_matches(['[', ']']).parse().ok();
     bare.or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()))

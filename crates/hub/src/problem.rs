@@ -1,16 +1,17 @@
-//! What callers are told of faults inside the hub. The details go to the hub's own log: they are not for whoever asked.
+//! Problems that callers see for faults inside the hub. The details go only to the hub's log, as they are not for
+//! clients.
 
 use protocol::api::{Problem, ProblemCode};
 
 use crate::store::ReadError;
 
-/// Something broke.
+/// Problem for an internal fault.
 pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
     tracing::error!(%error, "a request failed");
     Problem::new(ProblemCode::Internal, "the hub's log says more")
 }
 
-/// What went wrong with a file. A disk that is full is the caller's to know; everything else is ours.
+/// Problem for a file error. Callers are told that the disk is full; any other error is internal.
 pub(crate) fn io_problem(error: &std::io::Error) -> Problem {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {

@@ -1,29 +1,30 @@
-//! What a worker has used up: bytes of bundles in 24 hours, and time for bundles that were refused.
+//! Quotas of a worker: bundle bytes in 24 hours, and processor time for refused bundles.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What is counted together, in milliseconds: an hour.
+/// Length of a counting interval in milliseconds: an hour.
 const HOUR: i64 = 3_600_000;
 
-/// So many hours count.
+/// Number of intervals that count.
 const HOURS: i64 = 24;
 
-/// A second of checking in vain is forgiven after so many seconds.
+/// Seconds after which one second of checking refused bundles is forgiven.
 const FORGIVEN: u32 = 20;
 
-/// Bytes that each worker has sent in the last 24 hours. It begins anew with the hub's start.
+/// Bytes that each worker has sent in the last 24 hours. Reset when the hub starts.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     workers: Mutex<HashMap<String, VecDeque<(i64, u64)>>>,
 }
 
 impl Received {
-    /// Whether a worker may send so many bytes more. `now` is a time that nobody sets, in milliseconds.
+    /// Whether a worker may send this many more bytes. `now` is a monotonic time in milliseconds.
     ///
     /// # Errors
-    /// With the seconds after which it is worth another try.
+    ///
+    /// The seconds after which to try again.
     pub(crate) fn check(&self, worker: &str, bytes: u64, most: u64, now: i64) -> Result<(), u64> {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(hours) = workers.get_mut(worker) else { return if bytes <= most { Ok(()) } else { Err(3600) } };
@@ -32,7 +33,7 @@ impl Received {
         if sent.saturating_add(bytes) <= most {
             return Ok(());
         }
-        // When enough hours have gone by.
+        // Finds the hour after which enough old bytes no longer count.
         let mut last = now.div_euclid(HOUR);
         for (hour, bytes_then) in &*hours {
             (sent, last) = (sent.saturating_sub(*bytes_then), *hour);
@@ -57,7 +58,7 @@ impl Received {
     }
 }
 
-/// Forgets what does not count any more.
+/// Removes hours that no longer count.
 fn forget(hours: &mut VecDeque<(i64, u64)>, now: i64) {
     let first = now.div_euclid(HOUR).saturating_sub(HOURS);
     while hours.front().is_some_and(|(hour, _)| *hour <= first) {
@@ -65,7 +66,7 @@ fn forget(hours: &mut VecDeque<(i64, u64)>, now: i64) {
     }
 }
 
-/// What checking a worker's bundles that were refused has taken, less what was forgiven since.
+/// Time spent on checking a worker's refused bundles, less what was forgiven since.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Debt {
     time: Duration,
@@ -73,7 +74,7 @@ pub(crate) struct Debt {
 }
 
 impl Debt {
-    /// What is left of it.
+    /// The time that is not forgiven yet.
     fn left(self, now: i64) -> Duration {
         let since = Duration::from_millis(u64::try_from(now.saturating_sub(self.at)).unwrap_or(0));
         self.time.saturating_sub(since / FORGIVEN)
@@ -85,7 +86,7 @@ impl Debt {
         Some(over.saturating_mul(FORGIVEN))
     }
 
-    /// Another bundle was refused, and checking it took so long.
+    /// Adds the time for checking another refused bundle.
     pub(crate) fn add(&mut self, time: Duration, now: i64) {
         *self = Self { time: self.left(now).saturating_add(time), at: now };
     }
@@ -105,7 +106,7 @@ mod tests {
         received.add("w", 30, hours(10));
         assert_eq!(received.check("w", 10, 100, hours(10)), Ok(()));
         assert_eq!(received.check("other", 100, 100, hours(10)), Ok(()));
-        // Enough when the first hour counts no more.
+        // There is room when the first hour no longer counts.
         assert_eq!(received.check("w", 20, 100, hours(10)), Err(14 * 3600));
         assert_eq!(received.check("w", 80, 100, hours(10)), Err(24 * 3600));
         assert_eq!(received.check("w", 20, 100, hours(24)), Ok(()));

@@ -1,4 +1,4 @@
-//! [`Rates`]: how many requests a party may make in a time.
+//! [`Rates`]: rate limits for requests of each party (token buckets).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::party::Party;
 
-/// When so many parties are known, those that have been quiet for long are forgotten.
+/// Number of known parties above which those without recent requests are removed.
 const MANY: usize = 4096;
 
-/// How many requests a party may make in a time: `burst` at once, and `per_second` in the long run.
+/// A rate limit: `burst` requests at once, and `per_second` on average.
 #[derive(Debug)]
 pub(crate) struct Rates {
     per_second: f64,
@@ -17,7 +17,7 @@ pub(crate) struct Rates {
     parties: Mutex<HashMap<Party, Bucket>>,
 }
 
-/// What a party has used of its burst.
+/// The part of a party's burst that is used.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     used: f64,
@@ -32,7 +32,8 @@ impl Rates {
     /// Counts a request.
     ///
     /// # Errors
-    /// With the time until the next one may come, if there were too many.
+    ///
+    /// The time until the next request is allowed, if there were too many.
     pub(crate) fn count(&self, party: &Party, now: Instant) -> Result<(), Duration> {
         let mut parties = self.parties.lock().unwrap_or_else(PoisonError::into_inner);
         if parties.len() >= MANY {

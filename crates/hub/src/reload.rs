@@ -1,4 +1,4 @@
-//! What a running hub reads again when it gets SIGHUP: the join token and the certificate.
+//! Reload on SIGHUP: a running hub reads the join token and the certificate again.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -9,11 +9,12 @@ use crate::tls::Tls;
 use crate::token::{Who, hash};
 
 impl Hub {
-    /// Reads the join token again, and makes a new one if its file was removed. The one before is good for nothing any more,
-    /// if it is another; workers that have registered keep their own tokens. Blocks: not for async code.
+    /// Reads the join token again, and creates a new one if its file was removed. If it has changed, the previous token
+    /// becomes invalid; registered workers keep their own tokens. Blocks: not for async code.
     ///
     /// # Errors
-    /// If it cannot be read or made; then the one before stays good.
+    ///
+    /// If it cannot be read or created; then the previous token stays valid.
     pub fn reload_join_token(&self) -> Result<(), HubError> {
         let token = self.shared.read_join_token()?;
         let mut state = self.shared.core.state_mut();
@@ -22,14 +23,14 @@ impl Hub {
         Ok(())
     }
 
-    /// Ready when the process gets SIGINT or SIGTERM. Until then SIGHUP has the join token and the certificate read again;
-    /// what cannot be used is told in the log, and what was there before stays in use.
+    /// Completes when the process gets SIGINT or SIGTERM. Until then, each SIGHUP reloads the join token and the
+    /// certificate; errors are logged, and the previous ones stay in use.
     pub async fn until_signal(&self, tls: Option<Tls>) {
         let reloading = async {
             let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
             while hangup.recv().await.is_some() {
                 let (hub, tls) = (self.clone(), tls.clone());
-                // Files may be on a disk that is slow.
+                // On a separate thread, as the files may be on a slow disk.
                 drop(tokio::task::spawn_blocking(move || hub.reload(tls.as_ref())).await);
             }
             std::future::pending::<()>().await;

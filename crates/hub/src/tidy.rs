@@ -1,5 +1,4 @@
-//! What nobody needs any more is removed: uploads that were not gone on with, bundles that became no result, names of old
-//! requests.
+//! Garbage collection: abandoned uploads, bundles without a result, old request ids.
 
 use std::fs;
 use std::io;
@@ -8,14 +7,14 @@ use std::time::{Duration, SystemTime};
 use crate::clock::millis;
 use crate::hub::Hub;
 
-/// Uploads that nobody went on with for so long are removed, and bundles that became no result.
+/// Age at which abandoned uploads, and bundles without a result, are removed.
 const ABANDONED: Duration = Duration::from_secs(7 * 86_400);
 
-/// The same request is recognised for so long.
+/// Time for which a repeated request is recognised.
 const REQUESTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 impl Hub {
-    /// Removes what nobody needs any more; [`Hub::serve`] does it every hour.
+    /// Removes data that is no longer needed; [`Hub::serve`] does it every hour.
     pub async fn tidy(&self) {
         let now = self.shared.config.clock.millis();
         let (requests, abandoned) = (now.saturating_sub(millis(REQUESTS_KEPT)), now.saturating_sub(millis(ABANDONED)));
@@ -42,7 +41,7 @@ impl Hub {
             tx.forget_uploads(&uploads)?;
             tx.forget_finished_uploads(abandoned)?;
             let mut removed = 0_u32;
-            // While nothing else is written: none of them becomes a result meanwhile.
+            // In a write transaction, so that no bundle becomes a result meanwhile.
             for digest in tx.orphans(abandoned)? {
                 match bundles.remove_older(&digest, time) {
                     Ok(gone) => removed += u32::from(gone),

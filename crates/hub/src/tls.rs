@@ -18,37 +18,40 @@ use rustls::{CertificateError, RootCertStore, ServerConfig};
 
 use crate::error::HubError;
 
-/// The files are looked at no more often than this, when somebody connects.
+/// Shortest time between two checks of the files, which new connections trigger.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// A certificate with its chain and key, ready for use. Copies share them.
+/// A loaded certificate with its chain and key. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Tls {
     pub(crate) config: Arc<ServerConfig>,
     pair: Arc<Pair>,
 }
 
-/// What rocbed's own workers and commands, and browsers, refuse in a certificate even if they trust its authority.
+/// A fault in a certificate for which rocbed's workers and commands, and browsers, refuse it even if they trust its
+/// authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificateFault {
-    /// It is an authority's (basicConstraints `CA:TRUE`), which `openssl req -x509` makes unless it is told otherwise.
+    /// It is the certificate of an authority (basicConstraints `CA:TRUE`), which `openssl req -x509` creates by
+    /// default.
     Authority,
-    /// It names no host: there is no subjectAltName, and a name in the subject does not count (RFC 9525, section 2).
+    /// It names no host: it has no subjectAltName, and a name in the subject does not count (RFC 9525, section 2).
     NoName,
-    /// It is for other hosts than the one that the hub is called by.
+    /// It is for other hosts than the hub's; their names.
     OtherName(Vec<String>),
-    /// Its time is over.
+    /// It has expired.
     Expired,
 }
 
 impl Tls {
-    /// Reads a certificate (with the chain after it) and its key, both PEM files.
+    /// Reads a certificate (followed by its chain) and its key, both PEM files.
     ///
     /// # Errors
+    ///
     /// If a file cannot be read, or the two do not belong together.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, HubError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        // Before they are read: what changes meanwhile is seen the next time.
+        // The stamps are taken before the files are read, so a change meanwhile is noticed the next time.
         let seen = Seen { stamps: [Stamp::of(certificate), Stamp::of(key)], looked: Instant::now() };
         let pair = Arc::new(Pair {
             current: RwLock::new(Arc::new(load(certificate, key, &provider)?)),
@@ -66,15 +69,17 @@ impl Tls {
         Ok(Self { config: Arc::new(config), pair })
     }
 
-    /// Reads both files again, whether they have changed or not. Connections that exist go on; new ones get what was read.
+    /// Reads both files again, whether they have changed or not. Existing connections continue; new ones use the new
+    /// certificate.
     ///
     /// # Errors
-    /// As [`Tls::read`]; then what was there before stays in use.
+    ///
+    /// As [`Tls::read`]; then the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), HubError> {
         self.pair.reload()
     }
 
-    /// What is wrong with the certificate for those who trust its authority, where it is used under this name or address.
+    /// The fault of the certificate for clients that trust its authority and use this name or address, if there is one.
     pub fn fault(&self, host: Option<&str>) -> Option<CertificateFault> {
         let current = self.pair.current();
         let (end, chain) = current.cert.split_first()?;
@@ -82,7 +87,7 @@ impl Tls {
     }
 }
 
-/// A certificate and a key, and the files that they come from.
+/// A certificate, its key, and their files.
 #[derive(Debug)]
 struct Pair {
     certificate: PathBuf,
@@ -92,14 +97,14 @@ struct Pair {
     seen: Mutex<Seen>,
 }
 
-/// The files as they were when they were looked at.
+/// State of the files when they were last checked.
 #[derive(Debug)]
 struct Seen {
     stamps: [Stamp; 2],
     looked: Instant,
 }
 
-/// What tells a file from what is there after a change: device, inode, size, time of change in seconds and nanoseconds.
+/// Identifies a version of a file: device, inode, size, time of change in seconds and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp(Option<(u64, u64, u64, i64, i64)>);
 
@@ -121,8 +126,8 @@ impl Pair {
         Ok(())
     }
 
-    /// Takes what is in the files if they have changed. What cannot be used is told once, and the old pair stays: a renewal
-    /// may have put only one of the two files in place so far.
+    /// Reloads the files if they have changed. An error is reported once, and the old pair stays: a renewal may have
+    /// replaced only one of the two files so far.
     fn look(&self, every: Duration) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.looked.elapsed() < every {
@@ -162,7 +167,7 @@ fn load(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
     CertifiedKey::from_der(chain, private, provider).map_err(|error| wrong(certificate, error.to_string()))
 }
 
-/// Looks at a certificate as a client does that trusts it and all that comes with it.
+/// Checks a certificate like a client that trusts it and its chain.
 fn fault(
     end: &CertificateDer<'_>,
     chain: &[CertificateDer<'static>],
@@ -172,7 +177,7 @@ fn fault(
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(chain.iter().cloned().chain([end.clone().into_owned()]));
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
-    // Any name will do to hear whether it has names.
+    // Any name serves to find out whether the certificate has names.
     let name = host.unwrap_or("rocbed.invalid");
     let server = match name.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(address) => ServerName::IpAddress(address.into()),
@@ -188,11 +193,11 @@ fn fault(
             CertificateError::NotValidForNameContext { presented, .. } => {
                 host.map(|_| CertificateFault::OtherName(presented))
             }
-            // rustls has no word of its own for it, and webpki's is part of its text.
+            // rustls has no error of its own for this; webpki's is part of the text.
             CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
                 Some(CertificateFault::Authority)
             }
-            // Others depend on whom the client trusts.
+            // Other errors depend on the client's trust anchors.
             _ => None,
         },
         _ => None,
@@ -204,7 +209,7 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// Makes `cert.pem` and `key.pem` as `openssl req -x509` does, with these options more.
+    /// Creates `cert.pem` and `key.pem` with `openssl req -x509` and these additional options.
     fn make(directory: &Path, more: &[&str]) {
         let made = Command::new("openssl")
             .args([
@@ -269,7 +274,7 @@ mod tests {
         tls.pair.look(Duration::ZERO);
         let second = end();
         assert!(second != first);
-        // The key is another one's.
+        // The key belongs to another certificate.
         let key = fs::read(temp.path().join("key.pem"))?;
         make(temp.path(), &good);
         let (new_certificate, new_key) = (temp.path().join("cert.pem"), fs::read(temp.path().join("key.pem"))?);

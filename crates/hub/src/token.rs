@@ -1,5 +1,5 @@
-//! Tokens: 256 random bits with a prefix that says what they are for. The database has their SHA-256 only; they are
-//! random enough that a slow hash would add nothing.
+//! Tokens: 256 random bits with a prefix for their purpose. The database has only their SHA-256; they are random enough
+//! that a slow hash would add nothing.
 
 use sha2::{Digest, Sha256};
 
@@ -8,14 +8,14 @@ use crate::error::HubError;
 /// SHA-256 of a token.
 pub(crate) type TokenHash = [u8; 32];
 
-/// What a token is for.
+/// Holder of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Who {
-    /// People: everything.
+    /// Users: everything is allowed.
     Admin,
-    /// Machines that want to become workers: registering.
+    /// Machines that want to become workers: only registering is allowed.
     Join,
-    /// One worker.
+    /// One worker: its id.
     Worker(String),
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn random_hex<const BYTES: usize>() -> Result<String, HubError> {
     Ok(hex::encode(bytes))
 }
 
-/// A new token: `rocbed-admin-` and 64 digits.
+/// Creates a token: `rocbed-admin-` and 64 digits.
 pub(crate) fn new_token(kind: &str) -> Result<String, HubError> {
     Ok(format!("rocbed-{kind}-{}", random_hex::<32>()?))
 }

@@ -1,13 +1,13 @@
-//! What apt said was wrong, so that a problem with a machine's packages tells the cause and not only that there is one.
+//! Errors of apt in a log, so that a problem with a machine's packages names its cause.
 
-/// The beginning of lines that apt and dpkg end with when they give up (apt-get(8)).
+/// Start of the lines with which apt and dpkg report errors (apt-get(8)).
 const MARK: &[u8] = b"E: ";
-/// More of a line is not kept, in bytes.
+/// Longest part of a line that is kept, in bytes.
 const LONGEST: usize = 400;
-/// So many lines are kept: apt repeats itself, and the last ones are those that ended it.
+/// Number of lines kept: apt repeats itself, and the last ones are the errors that ended it.
 const KEPT: usize = 3;
 
-/// Looks for apt's errors in a log that comes in pieces.
+/// Searches for apt's errors in a log that arrives in pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Errors {
     line: Vec<u8>,
@@ -15,7 +15,7 @@ pub(crate) struct Errors {
 }
 
 impl Errors {
-    /// Takes more of the log.
+    /// Takes the next piece of the log.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let room = LONGEST.saturating_sub(self.line.len()).min(piece.len());
@@ -41,13 +41,13 @@ impl Errors {
         }
     }
 
-    /// What it said last, for people; `None` if nothing.
+    /// The last errors, for users; `None` if there were none.
     pub(crate) fn said(&self) -> Option<String> {
         (!self.found.is_empty()).then(|| format!("apt said: {}", self.found.join("; ")))
     }
 }
 
-/// Version 6 of autopkgtest writes before each line how many seconds have gone by.
+/// Removes the elapsed seconds that autopkgtest 6 writes before each line.
 fn without_time(line: &[u8]) -> &[u8] {
     let text = line.trim_ascii_start();
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();

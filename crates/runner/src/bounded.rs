@@ -1,18 +1,18 @@
-//! A log file that cannot fill the disk: of what is longer than its limit, the first and the last part are kept. Most is
-//! said where a program begins, and where it ends.
+//! A log file with a maximum size, so that it cannot fill the disk: of a longer log the first and the last part are
+//! kept, as programs say most at their start and their end.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 
-/// The last part is held in memory until the end; it is no longer than this, in bytes, or a quarter of the limit.
+/// Longest last part, in bytes, or a quarter of the limit if that is less. It is held in memory until the end.
 const LONGEST_END: u64 = 8 << 20;
 
-/// A log, written as it comes.
+/// A log file of limited size.
 #[derive(Debug)]
 pub(crate) struct BoundedLog {
     file: File,
-    /// What the file still has room for, in bytes.
+    /// Bytes that may still be written to the file.
     room: u64,
     end: VecDeque<u8>,
     longest_end: usize,
@@ -20,14 +20,14 @@ pub(crate) struct BoundedLog {
 }
 
 impl BoundedLog {
-    /// A log in an empty file, with at most so many bytes of what is written.
+    /// Creates the log in an empty file, for at most `limit` bytes.
     pub(crate) fn new(file: File, limit: u64) -> Self {
         let end = LONGEST_END.min(limit / 4);
         let longest_end = usize::try_from(end).unwrap_or(usize::MAX);
         Self { file, room: limit - end, end: VecDeque::new(), longest_end, cut: 0 }
     }
 
-    /// Takes more. A disk that is full is found out where the bundle is written; the tests go on.
+    /// Appends bytes. A full disk is noticed when the bundle is written; the tests continue.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let fits = usize::try_from(self.room).unwrap_or(usize::MAX).min(bytes.len());
         let (first, rest) = bytes.split_at(fits);
@@ -42,7 +42,7 @@ impl BoundedLog {
         self.cut += (rest.len() - kept.len() + over) as u64;
     }
 
-    /// Writes the last part. More would come after it.
+    /// Writes the last part. Later bytes would follow it.
     pub(crate) fn finish(&mut self) {
         if self.cut > 0 {
             let said = format!("\n[the log is longer; {} bytes are left out here]\n", self.cut);

@@ -1,4 +1,4 @@
-//! How far getting a source may go: until when, and whether somebody has cancelled the job.
+//! Bounds for getting a source: the deadline, and cancellation of the job.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
@@ -11,14 +11,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::Cancel;
 use crate::process::Process;
 
-/// How long to wait for a program before looking at the clock.
+/// Longest wait for a program before the bounds are checked.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a killed program may take to go.
+/// Time that a killed program has to end.
 const END: Duration = Duration::from_secs(10);
-/// More of what a program says is not kept, in bytes.
+/// Most bytes kept of a program's output.
 const SAID: usize = 4096;
 
-/// Why something was not gone on with.
+/// Reason why something was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Stopped {
     #[error("it took too long; the source has {0:?} to be fetched and unpacked")]
@@ -27,7 +27,7 @@ pub(crate) enum Stopped {
     Cancelled,
 }
 
-/// Until when something may take, and who may end it earlier.
+/// A deadline, and the cancellation that may come first.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds<'a> {
     began: Instant,
@@ -36,12 +36,12 @@ pub(crate) struct Bounds<'a> {
 }
 
 impl<'a> Bounds<'a> {
-    /// From now on, for so long.
+    /// Bounds that end after this time from now.
     pub(crate) fn new(time: Duration, cancel: &'a Cancel) -> Self {
         Self { began: Instant::now(), time, cancel }
     }
 
-    /// Fails once it is too late, or the job was cancelled.
+    /// Fails if the deadline has passed or the job was cancelled.
     pub(crate) fn check(&self) -> Result<(), Stopped> {
         if self.cancel.is_cancelled() {
             Err(Stopped::Cancelled)
@@ -52,15 +52,17 @@ impl<'a> Bounds<'a> {
         }
     }
 
-    /// A reader that fails when the time is over. What it reads must not wait.
+    /// A reader that fails at the deadline. The inner reader must not block.
     pub(crate) fn read<R: Read>(&self, inner: R) -> Bounded<'_, R> {
         Bounded { bounds: self, inner }
     }
 
-    /// Runs a program to its end, without input; `watch` says whether to go on. Returns what it has said.
+    /// Runs a program to its end, without input; `watch` says whether to continue. Returns its output.
     ///
     /// # Errors
-    /// If it cannot be started, is too late, or is not to go on. Then it was killed, with all that it had started.
+    ///
+    /// If it cannot be started, exceeds the deadline, or is stopped by `watch`. Then it and all its processes were
+    /// killed.
     pub(crate) fn run(
         &self,
         command: &mut Command,
@@ -85,7 +87,7 @@ impl<'a> Bounds<'a> {
         process.kill_all();
         if let Some(reason) = stopped {
             if process.has_ended() {
-                // It was killed: how it ended is known.
+                // The program was killed, so its status is known.
                 drop(process.reap());
             }
             return Err(reason);
@@ -95,16 +97,17 @@ impl<'a> Bounds<'a> {
         Ok((status, String::from_utf8_lossy(&said).trim().to_owned()))
     }
 
-    /// Runs a program that turns a file into what comes out of this reader.
+    /// Starts a filter program; the returned reader gives its output for the file.
     ///
     /// # Errors
+    ///
     /// If it cannot be started.
     pub(crate) fn filter(&self, command: &mut Command, input: File) -> io::Result<Filter<'_>> {
         let name = command.get_program().to_string_lossy().into_owned();
         let (output, writer) = io::pipe()?;
         rustix::fs::fcntl_setfl(&output, rustix::fs::OFlags::NONBLOCK)?;
         let child = command.stdin(input).stdout(writer).stderr(Stdio::null()).spawn();
-        // The command holds the pipe's other end, and it would never close.
+        // The command holds the pipe's other end, which would stay open otherwise.
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = child.map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
         Ok(Filter { bounds: self, name, child, output, status: None })
@@ -116,7 +119,7 @@ fn keep(said: &mut Vec<u8>, bytes: &[u8]) {
     said.extend_from_slice(bytes.get(..room).unwrap_or_default());
 }
 
-/// What [`Bounds::read`] reads from.
+/// Reader returned by [`Bounds::read`].
 pub(crate) struct Bounded<'a, R> {
     bounds: &'a Bounds<'a>,
     inner: R,
@@ -129,7 +132,7 @@ impl<R: Read> Read for Bounded<'_, R> {
     }
 }
 
-/// The output of a program; it ends when this is dropped.
+/// The output of a program, which is ended when this is dropped.
 pub(crate) struct Filter<'a> {
     bounds: &'a Bounds<'a>,
     name: String,
@@ -154,7 +157,7 @@ impl Read for Filter<'_> {
                 other => return other,
             }
         }
-        // Its output has ended, and so has it, or is about to.
+        // Its output has ended, so the program has ended or is about to.
         let status = match self.status {
             Some(status) => status,
             None => *self.status.insert(self.child.wait()?),
@@ -166,7 +169,7 @@ impl Read for Filter<'_> {
 impl Drop for Filter<'_> {
     fn drop(&mut self) {
         if self.status.is_none() {
-            // One that has just ended is as good; nobody waits for it otherwise.
+            // It may have ended just now; it still has to be waited for.
             drop(self.child.kill());
             drop(self.child.wait());
         }

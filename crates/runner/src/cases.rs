@@ -1,7 +1,7 @@
-//! Reports that tests leave among their artifacts: JUnit XML, and what GoogleTest writes with `--gtest_output=xml`.
+//! Reports among the artifacts of tests: JUnit XML, and the format of GoogleTest's `--gtest_output=xml`.
 //!
-//! They come from the testbed, so anything may be in them. A report is read as a stream; one that breaks off counts as
-//! far as it goes, as does that of a program that crashed.
+//! They come from the testbed and are untrusted. A report is read as a stream; a truncated one, such as that of a
+//! crashed program, counts as far as it can be read.
 
 use std::io::BufRead;
 
@@ -9,12 +9,12 @@ use protocol::Cases;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-/// Elements in elements in elements are no report.
+/// Deepest nesting of elements in a report.
 const DEEPEST: usize = 64;
-/// More of a text is not kept, in bytes.
+/// Longest text that is kept, in bytes.
 const LONGEST_TEXT: usize = 16 << 10;
 
-/// What came of one case.
+/// Outcome of one case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CaseOutcome {
     /// It passed.
@@ -29,37 +29,37 @@ pub enum CaseOutcome {
 /// One case of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Case {
-    /// The class, or suite, that it is in.
+    /// Class or suite of the case.
     pub class: String,
-    /// Its name.
+    /// Name of the case.
     pub name: String,
-    /// How long it took, as the report writes it, in seconds; empty if it does not.
+    /// Duration in seconds, as the report has it; empty if it has none.
     pub time: String,
-    /// What came of it.
+    /// Outcome of the case.
     pub outcome: CaseOutcome,
-    /// Why it failed or was skipped.
+    /// Message of the failure, or reason of the skip.
     pub message: String,
 }
 
-/// What a file is.
+/// Result of examining a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Examined {
-    /// What it counts, as far as it can be read; `None` if it is not a report.
+    /// The counted cases, as far as they can be read; `None` if the file is not a report.
     pub cases: Option<Cases>,
-    /// What is wrong with it, where it may have been meant for a report: it breaks off, or is not XML at all. Another kind
-    /// of XML is not wrong.
+    /// The fault of a file that may have been meant as a report: it is truncated, or not XML at all. Another kind of
+    /// XML is not a fault.
     pub fault: Option<String>,
 }
 
-/// Reads a report and hands over its cases one by one. `None` if it is something else: not XML, or of another kind.
+/// Reads a report and passes its cases to `each`. `None` if it is not a report: not XML, or another kind of XML.
 pub fn read(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Option<Cases> {
     examine(report, each).cases
 }
 
-/// [`read`], with what is wrong.
+/// Like [`read`], and also returns the fault.
 pub fn examine(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Examined {
     let mut reader = Reader::from_reader(report);
-    // Ends that do not match are a broken report's; what came before them counts.
+    // A report with mismatched tags is broken; the cases before that count.
     reader.config_mut().check_end_names = false;
     let mut buffer = Vec::new();
     let mut cases: Option<Cases> = None;
@@ -136,7 +136,7 @@ pub fn examine(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Examined {
             _ => {}
         }
     }
-    // The case that the program crashed in.
+    // The case in which the program crashed.
     if let Some(mut crashed) = case {
         crashed.outcome = CaseOutcome::Failed;
         finish(Some(crashed), cases.as_mut(), each);
@@ -156,7 +156,7 @@ fn begin(start: &BytesStart<'_>, suite: &str) -> Case {
     }
 }
 
-/// What an element within a case says of it; whether its text is a message.
+/// Updates a case from an element within it; returns whether the element's text is a message.
 fn mark(case: &mut Case, name: &[u8], start: &BytesStart<'_>) -> bool {
     let outcome = match name {
         b"failure" | b"error" => CaseOutcome::Failed,
@@ -173,7 +173,7 @@ fn mark(case: &mut Case, name: &[u8], start: &BytesStart<'_>) -> bool {
 fn append(case: Option<&mut Case>, text: &str) {
     let Some(case) = case else { return };
     let text = text.trim();
-    // The text of an element often repeats its attribute.
+    // An element's text often repeats its attribute.
     if text.is_empty() || case.message.len() > LONGEST_TEXT || case.message == text {
         return;
     }

@@ -1,7 +1,7 @@
-//! What autopkgtest's output directory must not have, whoever put it there: the last guard after copies of testbeds.
+//! Removes dangerous files from autopkgtest's output directory: the last check after copies from testbeds.
 //!
-//! What is left are directories, regular files and links that stay below, with no permissions but those of plain files,
-//! and no attributes, so that nothing in it can do anything on this machine.
+//! Only directories, regular files and links that stay inside remain, with plain permissions and without extended
+//! attributes, so that nothing in the directory has an effect on this machine.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata, Permissions};
@@ -11,14 +11,15 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::io::Errno;
 
-/// Directories in directories beyond this go.
+/// Deepest nesting of directories; deeper ones are removed.
 const DEEPEST: usize = 100;
-/// More of what was removed is only counted.
+/// Most notes about removed files; the rest is only counted.
 const MOST_NOTES: usize = 20;
 
-/// Cleans a directory; returns what had to be removed, for people. Nobody else may change it meanwhile.
+/// Cleans a directory; returns notes about what was removed. No other process may change it meanwhile.
 ///
 /// # Errors
+///
 /// If something that must not stay can be neither changed nor removed.
 pub(crate) fn clean(directory: &Path) -> io::Result<Vec<String>> {
     let mut cleaning = Cleaning { directory, removed: Vec::new(), more: 0, names: HashMap::new() };
@@ -43,12 +44,12 @@ struct Cleaning<'a> {
     directory: &'a Path,
     removed: Vec<String>,
     more: usize,
-    /// Files with several names: how many they have, and those that were seen.
+    /// Files with several hard links: the number of links, and the paths found so far.
     names: HashMap<(u64, u64), (u64, Vec<PathBuf>)>,
 }
 
 impl Cleaning<'_> {
-    /// Sees to one entry; says whether it is a directory to go down.
+    /// Checks one entry; returns whether it is a directory to descend into.
     fn entry(&mut self, path: &Path, depth: usize) -> io::Result<bool> {
         let full = self.directory.join(path);
         let metadata = full.symlink_metadata()?;
@@ -78,7 +79,7 @@ impl Cleaning<'_> {
         Ok(false)
     }
 
-    /// Makes a regular file plain.
+    /// Removes a regular file's special permissions and attributes.
     fn file(&mut self, path: &Path, metadata: &Metadata) -> io::Result<()> {
         if make_plain(&self.directory.join(path), metadata, 0o600)? {
             self.note(path, "its set-id bits or capabilities; the file is kept");
@@ -86,7 +87,7 @@ impl Cleaning<'_> {
         Ok(())
     }
 
-    /// Removes names of files that have another one outside: what is changed here would be changed there.
+    /// Removes files with hard links from elsewhere: changing them here would change them there.
     fn cut_ties(&mut self) -> io::Result<()> {
         for (count, paths) in std::mem::take(&mut self.names).into_values() {
             if count == paths.len() as u64 {
@@ -114,7 +115,8 @@ impl Cleaning<'_> {
     }
 }
 
-/// Takes away what a file or a directory must not have; it is not a link. Says whether it would have given rights.
+/// Removes special permissions and attributes of a file or directory; it must not be a link. Returns whether they would
+/// have given privileges.
 fn make_plain(path: &Path, metadata: &Metadata, least: u32) -> io::Result<bool> {
     let mode = metadata.mode() & 0o7777;
     let plain = mode & 0o755 | least;
@@ -130,7 +132,7 @@ fn make_plain(path: &Path, metadata: &Metadata, least: u32) -> io::Result<bool> 
     };
     for name in names.get(..length).unwrap_or_default().split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         match rustix::fs::lremovexattr(path, name) {
-            // The machine's own labels stay; nobody in a testbed can give one.
+            // The machine's own labels cannot be removed, and a testbed cannot set any.
             Err(_) if name != b"security.capability" => {}
             other => other?,
         }
@@ -139,7 +141,7 @@ fn make_plain(path: &Path, metadata: &Metadata, least: u32) -> io::Result<bool> 
     Ok(gave)
 }
 
-/// Whether a link leads to what is below: up first, and no further than there are directories, then down.
+/// Whether a link stays inside the directory: first `..`, no more of them than there are directories, then names.
 fn stays_below(path: &Path, target: &Path) -> bool {
     let above = path.parent().map_or(0, |parent| parent.components().count());
     let ups = target.components().take_while(|part| *part == Component::ParentDir).count();

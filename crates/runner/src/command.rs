@@ -10,28 +10,30 @@ use protocol::{Job, RunAs};
 use crate::source::Ready;
 use crate::{Error, Setup, timeouts};
 
-/// A file in testbeds whose package lists were put there. While it is younger than an hour, they are not fetched again.
+/// Marker file in a testbed whose package lists were put there. While it is younger than an hour, they are not fetched
+/// again.
 pub const LISTS_STAMP: &str = "/var/lib/rocbed/apt-lists";
 
-/// Indexes are not in the image. A failure to get them is the machine's; apt's own exit status would blame the package.
+/// The image has no package lists. Failing to fetch them is the machine's fault; with apt's own exit status the package
+/// would be blamed.
 const UPDATE: &str = "(apt-get -q -o APT::Update::Error-Mode=any update || (sleep 10; apt-get -q -o APT::Update::Error-Mode=any update)) || exit 1";
-/// The same for a source tree, which may do without.
+/// The command for a source tree, whose tests may not need the lists, so that failing to fetch them is not an error.
 const TRY_UPDATE: &str =
     "apt-get -q update || echo 'rocbed: the package lists could not be fetched: dependencies will not be found' >&2";
 
-/// The command that sees to package lists, if the tests need them.
+/// The command that updates the package lists, if the tests need them.
 fn lists_command(job: &Job, source: &Ready) -> Option<String> {
     let update = match (source.must_update(), source.wants_packages()) {
         (true, _) => UPDATE,
         (false, true) => TRY_UPDATE,
         (false, false) => return None,
     };
-    // The lists that were put there are not those of the releases that are added for pins.
+    // The lists put there are not those of releases that are added for pinning.
     let fresh = format!("[ -n \"$(find {LISTS_STAMP} -mmin -60 2>/dev/null)\" ] || ");
     Some(if job.pin.is_empty() { fresh + update } else { update.to_owned() })
 }
 
-/// The arguments of one run. `output` is the directory that autopkgtest makes; `left` the time until it is to be done.
+/// The arguments of one run. `output` is the directory that autopkgtest creates; `left` is the time until the deadline.
 pub(crate) fn arguments(
     job: &Job,
     setup: &Setup,
@@ -40,10 +42,10 @@ pub(crate) fn arguments(
     output: &Path,
     left: Duration,
 ) -> Result<Vec<OsString>, Error> {
-    // Its own log has no limit; the runner writes that file, with one.
+    // autopkgtest's own log file has no size limit, so the runner writes it.
     let mut words: Vec<OsString> = vec![joined("--output-dir=", output), "--log-file=/dev/null".into()];
     if run_as == RunAs::Root {
-        // Without this option, it takes the user that the testbed suggests.
+        // Without this option, autopkgtest uses the user that the testbed suggests.
         words.push("--user=root".into());
     }
     words.extend(timeouts::options(left, job.timeout.0).into_iter().map(OsString::from));
@@ -84,7 +86,7 @@ fn environment(job: &Job, setup: &Setup) -> Result<Vec<OsString>, Error> {
     all.extend(setup.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     all.extend(job.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let word = |(name, value): (&str, &str)| {
-        // Version 5 puts it between single quotes in a shell script, version 6 does not.
+        // autopkgtest 5 puts it between single quotes in a shell script, version 6 does not.
         if value.contains(['\'', '\n', '\0']) {
             return Err(Error::Job(format!(
                 "env: the value of {name} has a single quote or a line break, which autopkgtest cannot pass on"
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(line, expected);
     }
 
-    /// Runs the command of a job with a stamp and an `apt-get` of the test's; says how often apt-get was called.
+    /// Runs a job's command with a marker file and a stand-in for `apt-get`; returns how often apt-get was called.
     fn updates(job: &Job, age: Option<u64>) -> usize {
         let directory = tempfile::tempdir().unwrap();
         let stamp = directory.path().join("stamp");

@@ -1,49 +1,49 @@
-//! What can keep a job from being run or its result from being kept.
+//! Errors that prevent a job from being run or its result from being stored.
 
 use std::io;
 use std::path::PathBuf;
 
 use protocol::JobResult;
 
-/// Why there is no bundle.
+/// Reason why there is no bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// autopkgtest is not installed.
     #[error("{0} is not installed: install it with `apt-get install autopkgtest`")]
     NoAutopkgtest(PathBuf),
-    /// The job asks for something that cannot be done with what the caller gave.
+    /// The job requires something that the caller did not provide.
     #[error("{0}")]
     Job(String),
-    /// The source could not be got or read. Nothing is said about the package.
+    /// The source could not be fetched or read. This says nothing about the package.
     #[error("{what}: {reason}")]
     Source {
-        /// What was done, on what.
+        /// The action and its object.
         what: String,
-        /// What went wrong.
+        /// The error.
         reason: String,
     },
-    /// A step that has nothing to do with the tests.
+    /// A step outside of the tests failed.
     #[error("{what}")]
     Step {
-        /// What was done, on what: `making /var/tmp/rocbed-job`.
+        /// The action and its object: `making /var/tmp/rocbed-job`.
         what: String,
-        /// Why it failed.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The tests ran, and the bundle could not be written: the disk is full, or gone.
+    /// The tests ran, but the bundle could not be written: the disk is full, or gone.
     #[error("writing the bundle {path}; there is room for it elsewhere, or artifacts can be limited more")]
     Bundle {
-        /// The bundle.
+        /// Path of the bundle.
         path: PathBuf,
-        /// Why it failed.
+        /// The error of the operating system.
         source: io::Error,
-        /// What is not lost.
+        /// The result of the tests.
         result: Box<JobResult>,
     },
 }
 
 impl Error {
-    /// Names the step that an I/O error ended.
+    /// Adds the name of the step to an I/O error.
     pub(crate) fn step<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
         let what = what.into();
         move |source| Self::Step { what, source: source.into() }

@@ -1,4 +1,4 @@
-//! A whole job: its source, its runs, its verdict, its bundle.
+//! Runs a whole job: prepares its source, runs autopkgtest, determines the verdict, writes the bundle.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,33 +18,34 @@ use crate::{
     Cancel, Error, Event, GpuFaults, KernelLog, Observer, Setup, apt, clean, command, junit, source, timeouts,
 };
 
-/// What came of a job.
+/// The outcome of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
     /// The result, as it is in the bundle.
     pub result: JobResult,
     /// The bundle.
     pub bundle: Bundle,
-    /// Whether the job was cancelled: its result says only how far it came.
+    /// Whether the job was cancelled; then its result is incomplete.
     pub cancelled: bool,
-    /// Whether a process is stuck in the kernel: the machine has to be restarted.
+    /// Whether a process is stuck in the kernel, so that the machine has to be restarted.
     pub stuck: bool,
-    /// What the job's GPUs did.
+    /// Faults of the job's GPUs.
     pub faults: GpuFaults,
 }
 
-/// The files at a bundle's top, after the result.
+/// Files at the top of a bundle, after the result.
 const FILES: [&str; 3] = [JUNIT, "log", "kernel.log"];
 
-/// Runs a job: autopkgtest once for each user that the job names, and the bundle of what came of it.
+/// Runs a job: autopkgtest once for each user that the job names. Writes the bundle.
 ///
-/// It takes no longer than the job's timeout and the limits for endings, apart from reading and compressing what the
-/// tests left. The calling process must not wait for children that are not its own: autopkgtest's exit status would be
-/// lost. It must not hold file descriptors open that are inherited.
+/// It takes no longer than the job's timeout plus the limits for ending processes, not counting the time to read and
+/// compress the tests' output. The calling process must not wait for children that are not its own, as autopkgtest's
+/// exit status would be lost, and must not have inheritable file descriptors open.
 ///
 /// # Errors
-/// If the source cannot be had, autopkgtest is missing, or files cannot be written. Whatever goes wrong with the tests
-/// is a result.
+///
+/// If the source is not available, autopkgtest is missing, or files cannot be written. Any failure of the tests is a
+/// result.
 pub fn run(
     job: &Job,
     setup: &Setup,
@@ -95,7 +96,7 @@ pub fn run(
     Ok(Finished { result, bundle, cancelled: worst == Some(How::Cancelled), stuck, faults })
 }
 
-/// Makes a directory, or takes an empty one.
+/// Creates a directory, or accepts an existing empty one.
 fn empty(directory: &Path) -> Result<PathBuf, Error> {
     let what = format!("making {}", directory.display());
     fs::create_dir_all(directory).map_err(Error::step(what.as_str()))?;
@@ -106,7 +107,7 @@ fn empty(directory: &Path) -> Result<PathBuf, Error> {
     Ok(directory)
 }
 
-/// Removes what autopkgtest keeps in its output directory only while it runs: an ended one leaves whole source trees.
+/// Removes temporary files from autopkgtest's output directory: if it was ended early, it leaves whole source trees.
 fn remove_scratch(output: &Path) -> Result<(), Error> {
     for name in ["tests-tree", "pkg", "fake.dsc", "apt-control"] {
         let path = output.join(name);
@@ -120,7 +121,7 @@ fn remove_scratch(output: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A job that runs.
+/// A running job.
 struct State<'a, 'k> {
     job: &'a Job,
     setup: &'a Setup,
@@ -134,13 +135,13 @@ struct State<'a, 'k> {
     reports: Vec<Vec<Report>>,
     warnings: Vec<String>,
     problems: Vec<String>,
-    /// What kept the runs from coming to their end.
+    /// Reason why the runs were ended early, if they were.
     worst: Option<How>,
     stuck: bool,
 }
 
 impl State<'_, '_> {
-    /// Gets the source; `None` if the job ended meanwhile.
+    /// Prepares the source; `None` if the job ended meanwhile.
     fn source(&mut self, directory: &Path, hard: Instant) -> Result<Option<source::Ready>, Error> {
         let bounds = Bounds::new(source::TIME.min(self.job.timeout.0), self.cancel);
         let error = match source::prepare(self.job, self.setup.source.as_deref(), directory, &bounds) {
@@ -161,7 +162,7 @@ impl State<'_, '_> {
         Ok(None)
     }
 
-    /// Runs autopkgtest as one user.
+    /// Runs autopkgtest once, as one user.
     fn one(&mut self, run_as: RunAs, source: &source::Ready, soft: Instant, hard: Instant) -> Result<(), Error> {
         let began = Instant::now();
         let name = run_as.to_string();
@@ -184,7 +185,7 @@ impl State<'_, '_> {
             cancel: self.cancel,
         };
         let ending = run::run(&arguments, &mut around, &mut reader)?;
-        // Even where autopkgtest did not come so far.
+        // autopkgtest may have ended before it created the directory.
         fs::create_dir_all(&output).map_err(Error::step(format!("making {}", output.display())))?;
         if ending.status.is_none() {
             remove_scratch(&output)?;
@@ -195,7 +196,7 @@ impl State<'_, '_> {
         let begun = if ending.status.is_some() { 0 } else { ending.begun };
         let read = output::read(&output, &reader, begun);
         let verdict = self.verdict(&ending, &read.tests, left);
-        // What autopkgtest says of a failure outside of tests is seldom more than that there was one.
+        // For failures outside of tests, autopkgtest rarely gives a reason.
         let said = apt.said().filter(|_| !read.problems.is_empty());
         self.problems.extend(read.problems.into_iter().chain(said).filter(|_| verdict != Verdict::Pass));
         self.warnings.extend(read.tests.iter().filter_map(output::failed_cases));
@@ -228,13 +229,13 @@ impl State<'_, '_> {
             How::Itself => {}
         }
         let verdict = Verdict::of_exit_status(ending.status);
-        // A test that had less time than tests usually have was ended for the job's deadline.
+        // A test with less time than the default limit ran into the job's deadline.
         let cut_short = left.as_secs() < 10_000 || self.job.timeout > Job::TIMEOUT;
         let timed_out = tests.iter().any(|test| test.outcome == TestOutcome::Fail && test.reason == "timed out");
         if verdict == Verdict::Fail && cut_short && timed_out { Verdict::Timeout } else { verdict }
     }
 
-    /// Writes down what people should know of an ending.
+    /// Records the parts of a run's end that users should know.
     fn note(&mut self, ending: &Ending, run_as: RunAs, reader: &Reader) {
         let last = reader.order.get(..ending.begun).and_then(<[String]>::last);
         let during = last.map(|name| format!(", at the test {name}")).unwrap_or_default();
@@ -260,7 +261,7 @@ impl State<'_, '_> {
         }
     }
 
-    /// Puts everything together.
+    /// Assembles the result.
     fn result(&mut self, started: Timestamp) -> JobResult {
         self.kernel.finish();
         self.log.finish();
@@ -301,7 +302,7 @@ impl State<'_, '_> {
     }
 }
 
-/// Writes the files at the top, and the bundle.
+/// Writes the files at the top, and then the bundle.
 fn keep(result: &mut JobResult, reports: &[Vec<Report>], directory: &Path, setup: &Setup) -> Result<Bundle, Error> {
     let path = setup.bundles.join(format!("{}{}", setup.name, bundle::SUFFIX));
     let runs: Vec<String> = result.runs.iter().map(|run| run.directory.clone()).collect();

@@ -1,5 +1,5 @@
-//! `junit.xml`: one JUnit report of the whole job, as Jenkins' junit-10.xsd has it. Each run is a suite of
-//! autopkgtest's tests, and each report that a test left is one of its cases.
+//! `junit.xml`: one JUnit report of the whole job, in the format of Jenkins' junit-10.xsd. Each run is a suite with
+//! autopkgtest's tests as cases, and each report that a test left is a suite too.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -12,12 +12,13 @@ use crate::cases::{self, Case, CaseOutcome};
 use crate::output::{LARGEST_REPORT, Report, failed_cases};
 use crate::xml::{escape, seconds};
 
-/// How much of the end of a failed test's output is in the report, in bytes; the whole is beside it.
+/// Bytes of the end of a failed test's output in the report; the complete output is in the bundle.
 const OUTPUT: u64 = 32 << 10;
-/// Beyond this many cases of a job, only failed ones are listed.
+/// Number of cases of a job beyond which only failed ones are listed.
 const MOST_CASES: u64 = 50_000;
 
-/// Writes the report. `directory` has the runs' output directories; `reports` are those of each run, in order.
+/// Writes the report. `directory` contains the output directories of the runs; `reports` are the reports of each run,
+/// in order.
 pub(crate) fn write(to: File, result: &JobResult, reports: &[Vec<Report>], directory: &Path) -> io::Result<()> {
     let mut out = BufWriter::new(to);
     let count = |outcome| result.count(outcome) as u64;
@@ -55,16 +56,17 @@ pub(crate) fn write(to: File, result: &JobResult, reports: &[Vec<Report>], direc
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
-/// What is wrong outside of all tests: readers of the report that count failures must not take the job for a good one.
+/// Problem outside of all tests. It becomes a failure in the report, so that programs that count failures do not take
+/// the job for a success.
 fn outside(result: &JobResult) -> Option<&str> {
     let is_told = result.tests().any(|(_, test)| matches!(test.outcome, TestOutcome::Fail | TestOutcome::Unfinished));
     let is_good = matches!(result.verdict, Verdict::Pass | Verdict::Neutral);
-    // A GPU's fault is nobody's but the machine's, whatever failed beside it.
+    // A GPU fault is the machine's, whatever else failed.
     (!is_good && (!is_told || result.verdict == Verdict::GpuFault))
         .then(|| result.problem.as_deref().unwrap_or("the log says more"))
 }
 
-/// A suite of one case, for the job.
+/// Writes a suite of one case, for the job.
 fn write_outside(out: &mut impl Write, result: &JobResult, problem: &str) -> io::Result<()> {
     let suite = escape(&format!("{}.job", result.job.source.name()));
     writeln!(
@@ -142,7 +144,7 @@ fn suite(out: &mut impl Write, result: &JobResult, run: &Run, directory: &Path) 
     writeln!(out, "  </testsuite>")
 }
 
-/// What Jenkins groups cases by: the package and who ran its tests.
+/// The class name, by which Jenkins groups cases: the package and the user of the run.
 fn class(result: &JobResult, run: &Run) -> String {
     let package = run.package.as_ref().map_or_else(|| result.job.source.name(), |package| &package.name);
     format!("{package}.{}", run.run_as)
@@ -152,7 +154,7 @@ fn granted(result: &JobResult) -> impl Iterator<Item = &gpu::Gpu> {
     result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id))
 }
 
-/// The end of what a test wrote; `None` if there is nothing.
+/// The end of a test's output; `None` if it is empty.
 fn tail(directory: &Path, run: &Run, test: &TestResult, suffix: &str) -> Option<String> {
     if test.name.contains('/') {
         return None;
@@ -165,7 +167,7 @@ fn tail(directory: &Path, run: &Run, test: &TestResult, suffix: &str) -> Option<
     (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Repeats a report as a suite.
+/// Writes the cases of a report as a suite.
 fn merge(out: &mut impl Write, run: &Run, report: &Report, directory: &Path, left: &mut u64) -> io::Result<()> {
     let place = match &report.test {
         Some(test) => format!("{}.{test}", run.run_as),

@@ -1,4 +1,4 @@
-//! The kernel's log while a job runs, and what in it speaks of faults.
+//! The kernel's log during a job, and the fault messages in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -10,68 +10,69 @@ use gpu::{Fault, FaultKind, PciAddress};
 use crate::Grant;
 use crate::bounded::BoundedLog;
 
-/// More lines about faults are not kept in the result; the bundle has the whole log.
+/// Most fault messages in the result; the bundle has the whole log.
 const MOST_LINES: usize = 200;
-/// More of them about one kind of fault of one device are not: a flood of page faults must not take the place of what
-/// comes after it.
+/// Most messages about one kind of fault of one device, so that a flood of page faults does not displace later
+/// messages.
 const MOST_OF_ONE: usize = 40;
-/// More of a job's kernel log is not kept, in bytes.
+/// Longest kernel log of a job that is kept, in bytes.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Where the kernel's log comes from.
+/// Source of the kernel's log.
 pub trait KernelLog {
-    /// Hands over the records that came since the last call: each a line in any form that [`gpu::messages::Reader`] reads,
-    /// or one of `/dev/kmsg` with the lines of its fields. Must not wait.
+    /// Passes on the records since the last call. Each is a line in any form that [`gpu::messages::Reader`] reads, or a
+    /// record of `/dev/kmsg` with its field lines. Must not block.
     ///
     /// # Errors
-    /// If there is no more to be had; the job goes on without.
+    ///
+    /// If no more can be read; the job continues without the log.
     fn read(&mut self, record: &mut dyn FnMut(&str)) -> io::Result<()>;
 
-    /// How much its records are believed.
+    /// Level of trust in its records.
     fn trust(&self) -> Trust {
         Trust::Text
     }
 
-    /// The GPUs of the machine that it is of; those that the job has if it does not know.
+    /// The GPUs of the machine that the log is from; if unknown, those of the job are used.
     fn places(&self) -> Places {
         Places::default()
     }
 }
 
-/// No log.
+/// An empty log.
 impl KernelLog for () {
     fn read(&mut self, _: &mut dyn FnMut(&str)) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// What a GPU of the job did.
+/// Faults of a job's GPUs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GpuFaults {
-    /// Faults that left a GPU not as it was, by the id of the GPU. A fault that names no device is counted for the job's
-    /// only GPU, and else for none.
+    /// Serious faults, which do not leave the GPU as it was, by GPU id. A fault without a device counts for the job's
+    /// only GPU; with several GPUs it counts for none.
     pub serious: BTreeMap<String, BTreeSet<FaultKind>>,
-    /// Whether there were faults, and each ended only the process that did it.
+    /// Whether there were faults, each of which ended only the process that caused it.
     pub contained: bool,
 }
 
-/// Keeps the log of a job.
+/// Reads and stores the kernel log of a job.
 pub(crate) struct Watch<'a> {
     source: &'a mut dyn KernelLog,
     reader: Reader,
     log: BoundedLog,
     granted: Vec<(String, Option<PciAddress>)>,
     kept: BTreeMap<(FaultKind, bool, Option<PciAddress>), usize>,
-    /// Lines that speak of faults: of each kind the first.
+    /// Lines about faults, the first ones of each kind.
     pub(crate) lines: Vec<String>,
-    /// Whether one of them is of a GPU that the job had.
+    /// Whether one of them is about a GPU of the job.
     pub(crate) gpu_fault: bool,
-    /// The first fault of a GPU that the job had which leaves it not as it was.
+    /// The first serious fault of a GPU of the job.
     pub(crate) fatal: Option<Fault>,
     serious: BTreeMap<String, BTreeSet<FaultKind>>,
-    /// Whether memory was used up.
+    /// Whether memory ran out.
     pub(crate) out_of_memory: bool,
-    /// Why there is no more log.
+    /// The error that ended the log, if any.
     pub(crate) failure: Option<io::Error>,
 }
 
@@ -98,12 +99,12 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// What the GPUs of the job did.
+    /// Faults of the job's GPUs.
     pub(crate) fn faults(&self) -> GpuFaults {
         GpuFaults { serious: self.serious.clone(), contained: self.gpu_fault && self.fatal.is_none() }
     }
 
-    /// Takes what has come.
+    /// Reads the new records.
     pub(crate) fn poll(&mut self) {
         if self.failure.is_some() {
             return;
@@ -123,14 +124,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Takes what has come, and ends the log.
+    /// Reads the last records, and closes the log.
     pub(crate) fn finish(&mut self) {
         self.poll();
         self.log.finish();
     }
 
     fn take(&mut self, fault: Fault) {
-        // Another job's GPU is that job's business. With simulated GPUs, every fault counts: there is no other job.
+        // GPUs of other jobs are ignored. With simulated GPUs, every fault counts, as there is no other job.
         let mine = |address: PciAddress| {
             let same =
                 |granted: &PciAddress| *granted == address || granted.first_function() == address.first_function();
@@ -150,7 +151,7 @@ impl<'a> Watch<'a> {
             return;
         }
         self.gpu_fault = true;
-        // More about a fault has its weight.
+        // A further message about a fault has the fault's severity.
         if fault.contained || fault.detail {
             return;
         }

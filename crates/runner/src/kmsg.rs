@@ -1,4 +1,4 @@
-//! [`Kmsg`]: the running kernel's log.
+//! [`Kmsg`]: the log of the running kernel.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,17 +16,17 @@ use rustix::io::Errno;
 
 use crate::KernelLog;
 
-/// The kernel keeps no longer records.
+/// Longest record of the kernel, in bytes.
 const MAX_RECORD: usize = 16 << 10;
-/// While so many bytes of records wait to be taken, only those of the GPU's driver and errors are added.
+/// Bytes of unread records above which only errors and those of the GPU driver are added.
 const MOST_WAITING: usize = 32 << 20;
-/// How long the thread waits before it looks whether it is still wanted.
+/// Longest wait of the thread before it checks whether to end.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg), from when it was opened on.
+/// `/dev/kmsg` (kernel Documentation/ABI/testing/dev-kmsg), from the time of opening on.
 ///
-/// A thread of its own reads it: the kernel's buffer is small, and a flood of messages runs over it faster than whoever
-/// waits for something else comes back.
+/// A separate thread reads it: the kernel's buffer is small, and a flood of messages could overwrite it before a reader
+/// that also waits for other things gets to it.
 #[derive(Debug)]
 pub struct Kmsg {
     shared: Arc<Shared>,
@@ -48,10 +48,11 @@ struct Waiting {
 }
 
 impl Kmsg {
-    /// Opens it.
+    /// Opens `/dev/kmsg`.
     ///
     /// # Errors
-    /// `EPERM` for users without privileges where `kernel.dmesg_restrict` is 1.
+    ///
+    /// `EPERM` for unprivileged users if `kernel.dmesg_restrict` is 1.
     pub fn open() -> io::Result<Self> {
         let flags = OFlags::NONBLOCK.bits().cast_signed();
         let mut file = File::options().read(true).custom_flags(flags).open("/dev/kmsg")?;
@@ -62,7 +63,7 @@ impl Kmsg {
         Ok(Self { shared, places: Places::of_machine(&Sysfs::default()), trust: Trust::Record })
     }
 
-    /// Takes simulated faults too: [`Trust::Simulated`].
+    /// Accepts simulated faults too: [`Trust::Simulated`].
     #[must_use]
     pub fn with_simulated_faults(mut self) -> Self {
         self.trust = Trust::Simulated;
@@ -94,7 +95,7 @@ impl Shared {
     }
 }
 
-/// Reads until nobody wants it any more.
+/// Reads records until the owner is gone.
 fn follow(mut file: File, shared: &Shared) {
     let mut record = vec![0; MAX_RECORD];
     while !shared.stop.load(Ordering::Relaxed) {
@@ -107,10 +108,10 @@ fn follow(mut file: File, shared: &Shared) {
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::AGAIN) => {
                     let mut ready = [PollFd::new(&file, PollFlags::IN)];
-                    // An interrupted wait is a short one.
+                    // An interrupted wait counts as a short one.
                     let _ = poll(&mut ready, Some(&LOOK_EVERY));
                 }
-                // The record was overwritten before it was read; the oldest that is left follows.
+                // The record was overwritten before it was read; the oldest existing one follows.
                 Some(Errno::PIPE | Errno::INTR) => {}
                 _ => return shared.fail(error),
             },

@@ -1,5 +1,5 @@
-//! Runs one job: a package's tests with autopkgtest(1), in testbeds of `autopkgtest-virt-rocbed`, and bundles what came
-//! of them.
+//! Runs one job: a package's tests with autopkgtest(1), in testbeds of `autopkgtest-virt-rocbed`, and writes the result
+//! bundle.
 //!
 //! ```no_run
 //! use runner::{Cancel, Kmsg, Setup};
@@ -12,11 +12,11 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A job ends at its deadline whatever its tests do. First autopkgtest is told that the test's time is over, so that it
-//! fetches what the test has written; then it is asked to end; then everything is killed. A fault that leaves the GPU
-//! not as it was ends it in the same way, at once. [`bundle`] is what remains.
+//! A job ends at its deadline whatever its tests do. First autopkgtest's own timeout is triggered, so that it fetches
+//! the test's output; then autopkgtest is terminated; then everything is killed. A serious GPU fault ends the job in
+//! the same way, at once. The product is a [`bundle`].
 //!
-//! Everything that tests can influence is read by functions of any bytes: [`summary::Summary::parse`],
+//! Functions that parse data which tests can influence accept any bytes: [`summary::Summary::parse`],
 //! [`log::Reader::push`], [`cases::read`], [`wants_packages`].
 
 mod apt;

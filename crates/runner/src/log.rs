@@ -1,35 +1,35 @@
-//! What autopkgtest's log says while it is written: which test begins and ends, and when.
+//! Reads autopkgtest's log while it is written: which tests start and end, and when.
 //!
-//! Lines of autopkgtest's own look like `autopkgtest [12:34:56]: test NAME: [-----------------------`. Tests can print
-//! such lines too, so nothing is believed but times and what was begun; outcomes come from the summary.
+//! autopkgtest's own lines look like `autopkgtest [12:34:56]: test NAME: [-----------------------`. Tests can print
+//! such lines too, so they are used only for times and for which tests have started; outcomes come from the summary.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-/// More of a line is not looked at.
+/// Longest part of a line that is parsed, in bytes.
 const LONGEST_LINE: usize = 4096;
-/// More tests than any package has.
+/// Most tests that are recorded; no package has as many.
 const MOST_TESTS: usize = 10_000;
 
-/// How much later than a test's first file its beginning may be read: the log comes through pipes, and file systems
-/// have coarse clocks. Between two tests there is more.
+/// How much later than a test's first file its start may be read: the log passes through pipes, and file systems have
+/// coarse timestamps. Between two tests more time passes.
 const LAG: Duration = Duration::from_millis(100);
 
-/// What a line of the log says.
+/// Event in a line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// The testbed is made ready for a test.
+    /// The testbed is being prepared for a test.
     Preparing(String),
-    /// A test's own output follows.
+    /// A test's output follows.
     Begins(String),
-    /// It has ended.
+    /// A test has ended.
     Ends(String),
-    /// All is over: the summary follows.
+    /// All tests have ended; the summary follows.
     Summary,
 }
 
 impl Line {
-    /// Reads a line; `None` if it says nothing of these.
+    /// Parses a line; `None` if it is none of these.
     pub fn parse(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line.get(..LONGEST_LINE.min(line.len()))?).ok()?;
         let (_, text) = line.split_once("autopkgtest [")?;
@@ -55,27 +55,27 @@ impl Line {
     }
 }
 
-/// When a test ran.
+/// Times of a test.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// When its output began.
+    /// Start of its output.
     pub began: Option<(Instant, SystemTime)>,
-    /// How long it took, in seconds, once it has ended.
+    /// Duration in seconds, once the test has ended.
     pub seconds: Option<f64>,
 }
 
-/// Takes the log in pieces and keeps account of the tests.
+/// Reads the log in pieces and records the tests.
 #[derive(Debug, Default)]
 pub struct Reader {
     partial: Vec<u8>,
-    /// Tests that had begun, or were about to, in their order.
+    /// Tests that have started, or were being prepared, in order.
     pub order: Vec<String>,
-    /// When each was.
+    /// Times of each test.
     pub times: BTreeMap<String, Times>,
 }
 
 impl Reader {
-    /// Takes more of the log; returns what its complete lines say.
+    /// Reads the next piece; returns the events of its complete lines.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Line> {
         let mut lines = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -108,7 +108,7 @@ impl Reader {
         }
     }
 
-    /// The test that ran at a time: the last that had begun by then.
+    /// The test at a given time: the last one that had started by then.
     pub fn at(&self, time: SystemTime) -> Option<&str> {
         let time = time.checked_add(LAG).unwrap_or(time);
         let began = |name: &String| self.times.get(name).and_then(|times| times.began).map(|(_, time)| time);

@@ -1,47 +1,47 @@
-//! Whoever watches a job, and whoever ends it early.
+//! Observing a job, and cancelling it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::{Run, RunAs, TestOutcome};
 
-/// Something that happened.
+/// An event during a job.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// The source is being fetched or unpacked.
     Source(&'a str),
-    /// autopkgtest begins.
+    /// autopkgtest is starting.
     RunStarted(RunAs),
-    /// The testbed is made ready for a test.
+    /// The testbed is being prepared for a test.
     Preparing(&'a str),
-    /// A test begins.
+    /// A test has started.
     TestStarted(&'a str),
-    /// A test has an outcome.
+    /// A test has ended with this outcome.
     TestEnded(&'a str, TestOutcome),
-    /// The job's deadline has come: what there is is collected.
+    /// The job's deadline has passed: the output so far is collected.
     Deadline,
-    /// The kernel told of a fault that leaves the GPU not as it was, in this line: what there is is collected.
+    /// The kernel reported a serious GPU fault in this line: the output so far is collected.
     GpuFault(&'a str),
-    /// autopkgtest has ended, or was.
+    /// autopkgtest has ended or was ended.
     RunEnded(&'a Run),
     /// The bundle is being written.
     Bundling,
 }
 
-/// Watches a job. Called from the thread that runs it; what takes long here makes the job wait.
+/// Observes a job. The methods are called from the job's thread and delay it while they run.
 pub trait Observer {
-    /// More of the log, as it comes.
+    /// The next piece of the log.
     fn log(&mut self, _bytes: &[u8]) {}
 
-    /// Something happened.
+    /// An event.
     fn event(&mut self, _event: Event<'_>) {}
 }
 
-/// Watches nothing.
+/// Ignores all events.
 impl Observer for () {}
 
-/// Ends a job from outside: from another thread, or a signal handler. Clones end the same job.
+/// Cancels a job from another thread or a signal handler. Clones cancel the same job.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     flag: Arc<AtomicBool>,
@@ -49,31 +49,32 @@ pub struct Cancel {
 }
 
 impl From<Arc<AtomicBool>> for Cancel {
-    /// Ends the job once the flag is set.
+    /// Cancels the job when the flag is set.
     fn from(flag: Arc<AtomicBool>) -> Self {
         Self { flag, others: Vec::new() }
     }
 }
 
 impl Cancel {
-    /// Asks for the end. It comes within a fraction of a second, and then takes as long as testbeds take to close.
+    /// Requests the end of the job. It is noticed within a fraction of a second; closing the testbed takes additional
+    /// time.
     pub fn cancel(&self) {
         self.flag.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the end was asked for.
+    /// Whether cancellation was requested.
     pub fn is_cancelled(&self) -> bool {
         self.others.iter().chain([&self.flag]).any(|flag| flag.load(Ordering::SeqCst))
     }
 
-    /// Ends the job once this other flag is set, too.
+    /// Cancels the job also when this other flag is set.
     #[must_use]
     pub fn or(mut self, flag: Arc<AtomicBool>) -> Self {
         self.others.push(flag);
         self
     }
 
-    /// The flag itself, for what sets flags upon signals.
+    /// The flag, for code that sets flags on signals.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.flag)
     }

@@ -1,7 +1,7 @@
-//! autopkgtest's output directory (README.running-tests): what came of each test, and what the tests left.
+//! Reads autopkgtest's output directory (README.running-tests): outcomes of tests, and the files they left.
 //!
-//! All in it but the names of a few files is made by tests: links, devices and names of any bytes are looked at, never
-//! followed or opened.
+//! Except for the names of a few files, everything in it comes from tests. Links, devices and names of any bytes are
+//! examined but never followed or opened.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,38 +16,39 @@ use crate::cases;
 use crate::log::Reader;
 use crate::summary::Summary;
 
-/// More of a file of autopkgtest's own is not read, in bytes.
+/// Largest part of a file of autopkgtest that is read, in bytes.
 const LARGEST_FILE: u64 = 4 << 20;
-/// A larger report is not read, in bytes.
+/// Largest report that is read, in bytes.
 pub(crate) const LARGEST_REPORT: u64 = 128 << 20;
-/// More files are not looked at for reports.
+/// Most files that are searched for reports.
 const MOST_FILES: usize = 100_000;
-/// More reports that cannot be read are only counted.
+/// Most unreadable reports that are listed; the rest is only counted.
 const MOST_FAULTS: usize = 20;
 
 /// A report among the artifacts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// Where, in the output directory.
+    /// Path in the output directory.
     pub(crate) path: PathBuf,
-    /// The test that left it, where that can be told.
+    /// The test that left it, if known.
     pub(crate) test: Option<String>,
-    /// What it counts.
+    /// The counted cases.
     pub(crate) cases: Cases,
 }
 
-/// What an output directory says.
+/// Contents of an output directory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Output {
     pub(crate) package: Option<PackageVersion>,
     pub(crate) tests: Vec<TestResult>,
     pub(crate) reports: Vec<Report>,
     pub(crate) problems: Vec<String>,
-    /// What was meant for a report, perhaps, and cannot be read as one, for people.
+    /// Notes about files that may be reports but cannot be read as such.
     pub(crate) faults: Vec<String>,
 }
 
-/// Reads a directory. `begun` is how many of the log's tests count as unfinished if the summary does not have them.
+/// Reads a directory. `begun` is the number of started tests in the log, which count as unfinished if the summary does
+/// not list them.
 pub(crate) fn read(directory: &Path, log: &Reader, begun: usize) -> Output {
     let summary = Summary::parse(&small_file(&directory.join("summary")));
     let mut tests = summary.tests;
@@ -84,22 +85,22 @@ pub(crate) fn read(directory: &Path, log: &Reader, begun: usize) -> Output {
     }
 }
 
-/// What a test that passed does not say: cases that failed in its reports. Its program's exit status may have been lost,
-/// behind a pipe for instance.
+/// A note about failed cases in the reports of a test that passed. The exit status of its program may have been lost,
+/// for example behind a pipe.
 pub(crate) fn failed_cases(test: &TestResult) -> Option<String> {
     let cases = test.cases.filter(|cases| test.outcome == TestOutcome::Pass && cases.failed > 0)?;
     let (failed, total) = (cases.failed, cases.total);
     Some(format!("the test {} passed, although {failed} of the {total} cases in its reports failed", test.name))
 }
 
-/// `NAME VERSION`.
+/// Parses `NAME VERSION`.
 fn package(bytes: &[u8]) -> Option<PackageVersion> {
     let text = String::from_utf8_lossy(bytes);
     let mut words = text.lines().next()?.split_whitespace().map(str::to_owned);
     Some(PackageVersion { name: words.next()?, version: words.next()? })
 }
 
-/// A missing file is empty: autopkgtest may have been ended before it wrote it.
+/// Reads a small file; a missing one is empty, as autopkgtest may have ended before it wrote it.
 fn small_file(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = regular::open(path).and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes));
@@ -109,13 +110,13 @@ fn small_file(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Finds reports below `artifacts/`, and what is wrong with some.
+/// Finds reports below `artifacts/`, and notes about unreadable ones.
 fn reports(directory: &Path, tests: &[TestResult], log: &Reader) -> (Vec<Report>, Vec<String>) {
     let (mut found, mut faults) = (BTreeMap::new(), BTreeMap::new());
     let mut directories = vec![PathBuf::from("artifacts")];
     let mut seen = 0_usize;
     while let Some(relative) = directories.pop() {
-        // A directory that cannot be listed has nothing to count; the bundle says that it is missing.
+        // A directory that cannot be listed has nothing to count; writing the bundle reports it as missing.
         let Ok(entries) = fs::read_dir(directory.join(&relative)) else { continue };
         for entry in entries.flatten() {
             seen += 1;
@@ -141,7 +142,7 @@ fn reports(directory: &Path, tests: &[TestResult], log: &Reader) -> (Vec<Report>
     (found.into_values().collect(), told(faults))
 }
 
-/// A line for each file, up to a number of them.
+/// Formats a line for each file, up to a maximum number.
 fn told(faults: BTreeMap<PathBuf, (String, bool)>) -> Vec<String> {
     let more = faults.len().saturating_sub(MOST_FAULTS);
     let line = |(path, (fault, counts)): (PathBuf, (String, bool))| {
@@ -159,7 +160,7 @@ fn is_xml(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.as_bytes().eq_ignore_ascii_case(b"xml"))
 }
 
-/// Reads a file that may be a report; what is wrong with it, if it is.
+/// Reads a file that may be a report; also returns its fault, if it has one.
 fn report(directory: &Path, path: PathBuf, tests: &[TestResult], log: &Reader) -> (Option<Report>, Option<String>) {
     let opened = regular::open(&directory.join(&path)).and_then(|file| Ok((file.metadata()?, file)));
     let (metadata, file) = match opened {
@@ -176,8 +177,8 @@ fn report(directory: &Path, path: PathBuf, tests: &[TestResult], log: &Reader) -
     (examined.cases.map(|cases| Report { path, test, cases }), examined.fault)
 }
 
-/// Which test left a file: version 6 of autopkgtest has a directory for each; before, what was written while a test ran
-/// is that test's.
+/// The test that left a file. autopkgtest 6 has a directory for each test; with earlier versions it is the test that
+/// ran when the file was written.
 fn origin(path: &Path, modified: Option<std::time::SystemTime>, tests: &[TestResult], log: &Reader) -> Option<String> {
     let known = |name: &str| tests.iter().find(|test| test.name == name).map(|test| test.name.clone());
     let mut parts = path.components().skip(1);

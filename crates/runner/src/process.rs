@@ -1,4 +1,4 @@
-//! autopkgtest as a process: started in a group of its own, listened to, and ended for certain.
+//! Runs autopkgtest as a process in its own process group, reads its output, and ends it reliably.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-/// How long output may lag behind the end of what wrote it.
+/// Longest delay of output after the end of the process that wrote it.
 const LAG: Duration = Duration::from_secs(2);
 
-/// A program that runs, with all of its output in one pipe.
+/// A running program, with all of its output in one pipe.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -23,14 +23,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it, without input.
+    /// Starts the program, without input.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let reader = OwnedFd::from(reader);
         rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK)?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
         let child = command.spawn();
-        // The command holds the pipe's other end, and it would never close.
+        // The command holds the pipe's other end, which would stay open otherwise.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let child = child?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -38,7 +38,7 @@ impl Process {
         Ok(Self { child, pid, output: reader.into(), closed: false })
     }
 
-    /// Waits for output, not longer than this, and reads some: nothing if none came.
+    /// Reads output, waiting for at most this time. Empty if there was none.
     pub(crate) fn output(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
         if self.closed {
             std::thread::sleep(wait);
@@ -61,28 +61,28 @@ impl Process {
         }
     }
 
-    /// Whether it has ended. Until [`Process::reap`] its number stays its own.
+    /// Whether the process has ended. Its id is not reused before [`Process::reap`].
     pub(crate) fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        // An error is that somebody else has waited for it.
+        // An error means that another process has waited for it.
         !matches!(rustix::process::waitid(WaitId::Pid(self.pid), options), Ok(None))
     }
 
-    /// Sends a signal to it alone.
+    /// Sends a signal to this process only.
     pub(crate) fn signal(&self, signal: Signal) {
         if !self.has_ended() {
-            // It may end just now, which is as good.
+            // It may have just ended, which is no problem.
             rustix::process::kill_process(self.pid, signal).unwrap_or_default();
         }
     }
 
-    /// Sends SIGKILL to it and to all that it started: the virtualisation server is among them, and its testbed ends
-    /// with it. Not after [`Process::reap`].
+    /// Sends SIGKILL to the whole process group, which includes the virtualisation server; the testbed ends with it.
+    /// Not after [`Process::reap`].
     pub(crate) fn kill_all(&self) {
         rustix::process::kill_process_group(self.pid, Signal::KILL).unwrap_or_default();
     }
 
-    /// What its output still has, when all has ended.
+    /// Reads the remaining output after all processes have ended.
     pub(crate) fn rest(&mut self, each: &mut dyn FnMut(&[u8])) {
         let end = Instant::now() + LAG;
         let mut buffer = vec![0; 1 << 16];
@@ -94,10 +94,11 @@ impl Process {
         }
     }
 
-    /// How it ended, after [`Process::has_ended`]: its exit status, or `None` if a signal ended it.
+    /// Exit status after [`Process::has_ended`], or `None` if a signal ended the process.
     ///
     /// # Errors
-    /// If somebody else waited for it, as a first process that collects all orphans does.
+    ///
+    /// If another process waited for it, such as an init that reaps all orphans.
     pub(crate) fn reap(mut self) -> io::Result<Option<i32>> {
         Ok(self.child.wait()?.code())
     }
@@ -144,7 +145,7 @@ mod tests {
         wait(&mut process);
         assert_eq!(process.reap().unwrap(), None);
         let state = || std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
-        // It may stay a zombie where nobody waits for orphans.
+        // It may stay a zombie if no process reaps orphans.
         for _ in 0..200 {
             if state().is_empty() || state().contains(") Z ") {
                 return;

@@ -1,4 +1,4 @@
-//! One run of autopkgtest, from its start to its certain end.
+//! One run of autopkgtest, from its start to its guaranteed end.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,51 +17,52 @@ use crate::process::Process;
 use crate::summary::Summary;
 use crate::{Cancel, Error, Event, Limits, Observer, apt};
 
-/// How long to wait for output before looking at the clock.
+/// Longest wait for output before the deadlines are checked.
 const TICK: Duration = Duration::from_millis(100);
 
-/// More of what autopkgtest says before it has made its output directory is not in its own log.
+/// Most bytes of output, before autopkgtest has created its output directory, that go to its own log.
 const EARLY: usize = 1 << 20;
-/// Names a file that the virtualisation server appends a line to for each thing that it did not copy out of a testbed.
+/// Environment variable with the path of a file to which the virtualisation server appends a line for each file that it
+/// did not copy out of a testbed.
 const COPY_NOTES: &str = "ROCBED_COPY_NOTES";
-/// More of these is not read, in bytes.
+/// Most bytes read of these notes.
 const LONGEST_NOTES: u64 = 64 << 10;
 
-/// Why a run ended.
+/// Reason why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// autopkgtest came to its end.
+    /// autopkgtest ended by itself.
     Itself,
-    /// The job's deadline came first.
+    /// The job's deadline passed.
     Deadline,
-    /// A fault left the GPU not as it was.
+    /// A GPU had a serious fault.
     GpuFault,
-    /// Somebody cancelled the job.
+    /// The job was cancelled.
     Cancelled,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) how: How,
-    /// autopkgtest's exit status, where it ended by itself.
+    /// autopkgtest's exit status, if it ended by itself.
     pub(crate) status: Option<i32>,
-    /// It could not even be killed: only a restart of the machine helps.
+    /// It could not be killed; the machine has to be restarted.
     pub(crate) stuck: bool,
-    /// Somebody else took the exit status.
+    /// Another process took the exit status.
     pub(crate) status_lost: bool,
-    /// How many of the log's tests had begun, or were about to, when it was to end.
+    /// Number of tests in the log that had started, or were being prepared, when the run was to end.
     pub(crate) begun: usize,
-    /// What the virtualisation server did not copy out of testbeds.
+    /// Notes about files that the virtualisation server did not copy out of testbeds.
     pub(crate) left_out: Vec<String>,
 }
 
-/// autopkgtest's own log, in its output directory: it is given none to write, for it knows no limit.
+/// autopkgtest's own log, in its output directory. The runner writes it, as autopkgtest has no size limit.
 struct OwnLog<'a> {
     directory: &'a Path,
     limit: u64,
     log: Option<BoundedLog>,
-    /// What came before there was a directory.
+    /// Output before the directory exists.
     early: Vec<u8>,
 }
 
@@ -71,7 +72,7 @@ impl<'a> OwnLog<'a> {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // autopkgtest makes the directory, which has to be empty then, before it says anything.
+        // autopkgtest creates the directory before its first output, and requires it to be empty then.
         if self.log.is_none() && self.directory.is_dir() {
             let file = File::create_new(self.directory.join("log"));
             self.log = file.ok().map(|file| BoundedLog::new(file, self.limit));
@@ -94,13 +95,13 @@ impl<'a> OwnLog<'a> {
     }
 }
 
-/// What a run needs besides its command line.
+/// Context of a run, besides its command line.
 pub(crate) struct Surroundings<'a, 'k> {
     pub(crate) program: &'a [OsString],
     pub(crate) temporary: &'a Path,
     pub(crate) output: &'a Path,
     pub(crate) limits: &'a Limits,
-    /// When what there is begins to be collected, and when autopkgtest is ended.
+    /// When collecting the output starts, and when autopkgtest is terminated.
     pub(crate) deadlines: (Instant, Instant),
     pub(crate) log: &'a mut BoundedLog,
     pub(crate) kernel: &'a mut Watch<'k>,
@@ -109,15 +110,15 @@ pub(crate) struct Surroundings<'a, 'k> {
     pub(crate) cancel: &'a Cancel,
 }
 
-/// The way to the end.
+/// Phase of ending a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// Its test was ended; it has until then to collect what the test left.
+    /// Its test was ended; autopkgtest collects the test's output until this time.
     Collecting(Instant),
-    /// It was asked to end, and has until then.
+    /// It was terminated, and has until this time to end.
     Terminating(Instant),
-    /// It was killed, and has until then to go.
+    /// It was killed, and has until this time to disappear.
     Killed(Instant),
 }
 
@@ -171,7 +172,7 @@ pub(crate) fn run(
                 how = How::Deadline;
                 begun.get_or_insert(reader.order.len());
                 around.observer.event(Event::Deadline);
-                // What its own timeouts wait for: it ends the test, and fetches what the test wrote.
+                // Triggers autopkgtest's own timeout: it ends the test, and fetches the test's output.
                 process.signal(Signal::ALARM);
                 Some(Phase::Collecting(around.deadlines.1))
             }
@@ -197,7 +198,7 @@ pub(crate) fn run(
         }
     }
     let ended = process.has_ended();
-    // Nothing of it is left behind: what it started is of its group, and its testbed ends with the server.
+    // Kills what it left running: its processes are in its group, and the testbed ends with the server.
     process.kill_all();
     process.rest(&mut |bytes| {
         take(bytes, around, &mut own, reader);
@@ -217,7 +218,7 @@ pub(crate) fn run(
     Ok(Ending { how, status, stuck, status_lost, begun, left_out: read_notes(&notes) })
 }
 
-/// Passes output on; returns what its lines say.
+/// Passes output on; returns the events of its lines.
 fn take(bytes: &[u8], around: &mut Surroundings<'_, '_>, own: &mut OwnLog<'_>, reader: &mut Reader) -> Vec<Line> {
     if bytes.is_empty() {
         return Vec::new();
@@ -233,7 +234,7 @@ fn take(bytes: &[u8], around: &mut Surroundings<'_, '_>, own: &mut OwnLog<'_>, r
             Line::Begins(name) => around.observer.event(Event::TestStarted(name)),
             Line::Ends(_) | Line::Summary => {}
         }
-        // A test's outcome is in the summary by the time that the next line of these comes.
+        // The summary has a test's outcome by the time of the next such line.
         if let Some(name) = ended_before(line, reader) {
             let outcome = outcome(around.output, &name);
             around.observer.event(Event::TestEnded(&name, outcome.unwrap_or(TestOutcome::Unfinished)));
@@ -242,7 +243,7 @@ fn take(bytes: &[u8], around: &mut Surroundings<'_, '_>, own: &mut OwnLog<'_>, r
     lines
 }
 
-/// Reads and removes the notes of a virtualisation server; one that has left nothing out writes none.
+/// Reads and removes the notes of a virtualisation server; there is no file if nothing was left out.
 fn read_notes(path: &Path) -> Vec<String> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST_NOTES).read_to_string(&mut text));
@@ -252,7 +253,7 @@ fn read_notes(path: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// The test that a line says is over.
+/// The test that has ended according to a line.
 fn ended_before(line: &Line, reader: &Reader) -> Option<String> {
     match line {
         Line::Preparing(name) => {

@@ -1,4 +1,4 @@
-//! [`Setup`]: with what a job is run.
+//! [`Setup`]: the configuration for running a job.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,46 +7,46 @@ use std::time::Duration;
 
 use protocol::Machine;
 
-/// With what a job is run: everything that is the machine's and not the job's.
+/// Configuration for running a job: everything that depends on the machine and not on the job.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// autopkgtest(1): a path, or a name to be looked for in `PATH`; and what comes before its own arguments.
+    /// autopkgtest(1), as a path or a name that is searched in `PATH`, with arguments that precede the runner's.
     pub autopkgtest: Vec<OsString>,
     /// The virtualisation server and its arguments, without `--gpu`, which is added for the granted GPUs.
     pub virt_server: Vec<OsString>,
-    /// Where temporary files go. Everything that is made here is removed.
+    /// Directory for temporary files. The runner removes all files that it creates here.
     pub work: PathBuf,
-    /// Keep what goes into the bundle in this directory too; it is made, or empty.
+    /// If set, the bundle's files are also kept in this directory, which is created or must be empty.
     pub keep: Option<PathBuf>,
-    /// The directory that the bundle goes to.
+    /// Directory of the bundle.
     pub bundles: PathBuf,
-    /// The bundle's name, without `.tar.zst`: a lease, or the job's id.
+    /// File name of the bundle without `.tar.zst`: a lease, or the job's id.
     pub name: String,
-    /// Where this is, for the result.
+    /// Description of this machine, for the result.
     pub machine: Machine,
-    /// The GPUs in the testbed; none if empty.
+    /// GPUs in the testbed; it has none if this is empty.
     pub gpus: Vec<Grant>,
-    /// Files and directories that are copied into each testbed: from where, to where.
+    /// Files and directories to copy into each testbed: source and destination.
     pub copies: Vec<(PathBuf, String)>,
-    /// The source of a job that names a path or an address, where the caller has it here already: a source tree, a
-    /// `.dsc` with its files beside it, or a tar file. Without it a path is taken as it is written.
+    /// Local copy of the source, for a job that names a path or an address: a source tree, a `.dsc` with its files
+    /// beside it, or a tar file. Without it, the job's path is used as it is.
     pub source: Option<PathBuf>,
-    /// Environment of the tests besides the job's, which goes before it.
+    /// Environment variables for the tests. The job's own take precedence.
     pub environment: BTreeMap<String, String>,
-    /// More options for autopkgtest.
+    /// Additional options for autopkgtest.
     pub options: Vec<OsString>,
-    /// How much is kept of what tests leave.
+    /// Limits for the tests' output and for ending processes.
     pub limits: Limits,
 }
 
 /// A GPU that the tests may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Its id in the inventory: `0000:03:00.0`, `simulated-0`.
+    /// Id in the inventory: `0000:03:00.0`, `simulated-0`.
     pub id: String,
-    /// Its device file: `/dev/dri/renderD128`; a simulated GPU has none.
+    /// Device file, such as `/dev/dri/renderD128`; a simulated GPU has none.
     pub render_node: Option<PathBuf>,
-    /// Whether it is made up.
+    /// Whether the GPU is simulated.
     pub simulated: bool,
 }
 
@@ -56,20 +56,20 @@ impl From<&gpu::Gpu> for Grant {
     }
 }
 
-/// How much is kept of what tests leave, and how long endings may take.
+/// Limits for the tests' output and for ending processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of autopkgtest's output directories in the bundle; what is beyond is left out, and the result says so.
+    /// Most bytes of autopkgtest's output directories in the bundle; the rest is left out, and the result says so.
     pub artifacts: u64,
-    /// Files of them.
+    /// Most files of these directories in the bundle.
     pub files: usize,
-    /// Bytes of the log, and of each run's own: the first and the last part are kept.
+    /// Largest log, and largest log of each run, in bytes: the first and the last part are kept.
     pub log: u64,
-    /// How long autopkgtest may take to collect what there is after a fault of the GPU.
+    /// Time for autopkgtest to collect the output after a GPU fault.
     pub after_fault: Duration,
-    /// How long an autopkgtest that was asked to end may take before it is killed.
+    /// Time for a terminated autopkgtest to end before it is killed.
     pub terminate: Duration,
-    /// How long killed processes may take to go before they are given up as stuck in the kernel.
+    /// Time for killed processes to end before they count as stuck in the kernel.
     pub kill: Duration,
 }
 
@@ -87,7 +87,7 @@ impl Default for Limits {
 }
 
 impl Setup {
-    /// A setup for a virtualisation server, with temporary files and the bundle in these directories.
+    /// A default setup for a virtualisation server, with directories for temporary files and for the bundle.
     pub fn new(virt_server: Vec<OsString>, work: PathBuf, bundles: PathBuf, name: &str) -> Self {
         Self {
             autopkgtest: vec!["autopkgtest".into()],

@@ -1,27 +1,27 @@
-//! autopkgtest's summary file (autopkgtest(1), OUTPUT FORMAT): a line for each test, and lines about what went wrong.
+//! Parses autopkgtest's summary file (autopkgtest(1), OUTPUT FORMAT): a line for each test, and lines about problems.
 
 use protocol::{TestOutcome, TestResult};
 
-/// More of a reason, or of a name, is not kept.
+/// Longest reason or name that is kept, in characters.
 const LONGEST_REASON: usize = 1000;
 
-/// What a summary says.
+/// Contents of a summary.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Summary {
-    /// Each test once, in its order. Neither times nor cases are in a summary.
+    /// Each test once, in order. A summary has neither times nor cases.
     pub tests: Vec<TestResult>,
-    /// What went wrong outside of tests: `testbed failure: …`, `erroneous package: …`, `badpkg: …`.
+    /// Problems outside of tests: `testbed failure: …`, `erroneous package: …`, `badpkg: …`.
     pub problems: Vec<String>,
 }
 
 impl Summary {
-    /// Reads any bytes: what is not understood is a problem to show to people, or nothing.
+    /// Parses any bytes. Lines that are not understood become problems shown to users, or are ignored.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut summary = Self::default();
         let text = String::from_utf8_lossy(bytes);
         for line in text.lines() {
             if let Some(test) = test(line) {
-                // Skipped tests are reported once for each time that the control file is read.
+                // Skipped tests are listed once for each time that the control file is read.
                 match summary.tests.iter_mut().find(|other| other.name == test.name) {
                     Some(other) if other.outcome == TestOutcome::Skip => *other = test,
                     Some(_) => {}
@@ -42,19 +42,19 @@ fn test(line: &str) -> Option<TestResult> {
     let (name, rest) = line.split_once(char::is_whitespace)?;
     let rest = rest.trim();
     let (word, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    // `BROKEN` is how it speaks of a stanza in debian/tests/control that makes no sense.
+    // `BROKEN` marks an invalid stanza in debian/tests/control.
     let outcome = if word == "BROKEN" { TestOutcome::Fail } else { TestOutcome::of_word(word)? };
     if name.is_empty() {
         return None;
     }
     let reason = reason.trim();
     let reason = reason.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(reason);
-    // Of blanks there are none in it.
+    // The name has no blanks.
     let name = name.chars().map(|char| if char.is_control() { '?' } else { char }).take(LONGEST_REASON).collect();
     Some(TestResult { name, outcome, reason: shortened(reason), seconds: None, cases: None })
 }
 
-/// What a result has room for, and a terminal can be given.
+/// Cuts a text to the maximum length, and makes it safe for terminals.
 fn shortened(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(LONGEST_REASON).collect()
 }

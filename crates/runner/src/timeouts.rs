@@ -1,8 +1,8 @@
-//! How autopkgtest's own timeouts follow from the job's deadline.
+//! Derives autopkgtest's own timeouts from the job's deadline.
 //!
-//! autopkgtest that ends a test itself fetches the test's output and artifacts. Its timers begin with each step, so the
-//! runner makes them go off (SIGALRM) some time before the deadline. Those that are set here are a little later: one
-//! that went off a second time, while autopkgtest fetches, would end it with an error.
+//! When autopkgtest itself ends a test, it fetches the test's output and artifacts. Its timers start with each step, so
+//! the runner triggers them (SIGALRM) some time before the deadline. The timeouts set here are slightly later: one that
+//! fired a second time, while autopkgtest fetches the output, would end it with an error.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use std::time::Duration;
 const DEFAULTS: [(&str, u64); 5] =
     [("short", 100), ("copy", 300), ("install", 3_000), ("test", 10_000), ("build", 100_000)];
 
-/// How much of a job's time is kept for collecting what there is when it is over. su(1), which runs the tests, alone
-/// takes two seconds to end one that does not listen to signals.
+/// The part of a job's time that is reserved for collecting the output at its end. su(1), which runs the tests, needs
+/// two seconds to end a test that ignores signals.
 pub(crate) fn reserve(timeout: Duration) -> Duration {
     (timeout / 10).clamp(Duration::from_secs(15), Duration::from_secs(120)).min(timeout / 2)
 }
 
-/// The options for a run that has this long until the deadline. A job that gives itself more time than jobs usually have wants it
-/// for its tests.
+/// The options for a run with this much time until the deadline. In a job with more time than the default, the test may
+/// use all of it.
 pub(crate) fn options(left: Duration, timeout: Duration) -> Vec<String> {
     let left = left.as_secs().max(1);
     let patient = timeout > protocol::Job::TIMEOUT.0;

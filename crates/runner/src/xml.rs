@@ -1,8 +1,8 @@
-//! Writing XML 1.0 that is well-formed whatever the text is.
+//! Writes XML 1.0 that is well-formed for any text.
 
 use std::fmt::Write as _;
 
-/// Escapes text for content and attributes. Characters that XML 1.0 has no way to write (section 2.2, `Char`) become
+/// Escapes text for content and attributes. Characters that XML 1.0 cannot represent (section 2.2, `Char`) become
 /// U+FFFD.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -12,7 +12,7 @@ pub(crate) fn escape(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            // In attributes, readers turn these into spaces unless they are written so.
+            // In attributes, parsers turn these into spaces unless they are escaped.
             '\t' | '\n' | '\r' => write!(out, "&#{};", u32::from(char)).unwrap_or_default(),
             '\0'..='\x1f' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
             _ => out.push(char),
@@ -21,7 +21,7 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// A number of seconds for people and XML Schema: milliseconds are enough.
+/// Formats seconds with milliseconds, for users and XML Schema.
 pub(crate) fn seconds(seconds: f64) -> String {
     format!("{:.3}", if seconds.is_finite() { seconds.max(0.0) } else { 0.0 })
 }

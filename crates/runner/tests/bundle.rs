@@ -1,5 +1,5 @@
-//! Jobs with a stand-in for autopkgtest, a shell script that writes what it would: verdicts, deadlines, bundles.
-//! The real one is in the end-to-end tests.
+//! Jobs with a stand-in for autopkgtest, a shell script that writes the same files: verdicts, deadlines, bundles. The
+//! end-to-end tests use the real one.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use protocol::{Cases, Job, RunAs, Source, Span, TestOutcome, Verdict};
 use runner::{Cancel, Event, Finished, Grant, KernelLog, Observer, Setup};
 use tempfile::TempDir;
 
-/// A place with a source tree and a stand-in that runs `script`; `$out` is its output directory.
+/// A directory with a source tree and a stand-in that runs `script`; `$out` is its output directory.
 struct Place {
     directory: TempDir,
     setup: Setup,

@@ -1,39 +1,38 @@
-//! Logs of other people's programs on a terminal: their colours, and nothing else that controls it.
+//! Filters logs of untrusted programs for a terminal: keeps colours, and removes all other control sequences.
 
 use crate::is_printable;
 
-/// The longest control sequence that is looked at, in bytes; no colour needs more.
+/// Longest control sequence that is parsed, in bytes; no colour needs more.
 const LONGEST: usize = 64;
 
-/// Where in the bytes we are.
+/// State of the parser.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 enum State {
     #[default]
     Text,
     /// After ESC.
     Escape,
-    /// In a control sequence (ECMA-48, 5.4), with what it has so far.
+    /// In a control sequence (ECMA-48, 5.4), with its bytes so far.
     Sequence(Vec<u8>),
-    /// In a control string, a title for example (ECMA-48, 5.6), which ends with BEL or ESC.
+    /// In a control string, such as a title (ECMA-48, 5.6), which ends with BEL or ESC.
     String,
-    /// After the first bytes of a character in UTF-8 that may have to be looked at: a control character of ECMA-48's second
-    /// set, or one that turns or hides other text.
+    /// In a UTF-8 character that may have to be filtered: a C1 control character of ECMA-48, or one that reorders or
+    /// hides other text.
     Wide(Wide),
 }
 
-/// The first bytes of a character in UTF-8, never all of it.
+/// The first bytes of a UTF-8 character, which is still incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wide {
     bytes: [u8; 3],
-    /// How many there are.
+    /// Number of bytes so far.
     count: usize,
-    /// How many there will be.
+    /// Number of bytes of the whole character.
     whole: usize,
 }
 
 impl Wide {
-    /// A character that begins with this byte, if it is one that may have to be looked at: those of
-    /// [`is_printable`](crate::is_printable).
+    /// Starts a character with this byte, if it may be one that [`is_printable`](crate::is_printable) refuses.
     fn new(first: u8) -> Option<Self> {
         let whole = match first {
             0xc2 | 0xd8 => 2,
@@ -44,7 +43,7 @@ impl Wide {
         Some(Self { bytes: [first, 0, 0], count: 1, whole })
     }
 
-    /// With the next byte, which goes on with it.
+    /// Adds the next byte, which continues the character.
     fn push(mut self, byte: u8, out: &mut Vec<u8>) -> State {
         if self.count + 1 < self.whole
             && let Some(place) = self.bytes.get_mut(self.count)
@@ -55,7 +54,7 @@ impl Wide {
         }
         let bytes: Vec<u8> = self.so_far().iter().copied().chain([byte]).collect();
         match std::str::from_utf8(&bytes).ok().and_then(|text| text.chars().next()) {
-            // As the control characters of the first set are: nobody wants to read them.
+            // Dropped, like those of the C0 set: they are not meant to be read.
             Some(char) if char.is_control() => {}
             Some(char) if !is_printable(char) => out.extend(char.escape_unicode().to_string().into_bytes()),
             _ => out.extend(bytes),
@@ -69,15 +68,15 @@ impl Wide {
 }
 
 /// Passes on text, line ends, tabs and colours (SGR, ECMA-48, 8.3.117), and drops everything else that a terminal would
-/// act on: moving, clearing, titles, questions that it would answer. What turns the direction of text or hides in it is
-/// shown (`\u{202e}`). Takes a log in pieces.
+/// act on: cursor movement, clearing, titles, queries that it would answer. Characters that reorder or hide text are
+/// shown as escapes (`\u{202e}`). Takes a log in pieces.
 #[derive(Debug, Default)]
 pub struct Filter {
     state: State,
 }
 
 impl Filter {
-    /// What may be shown of a piece.
+    /// Filters a piece.
     pub fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(piece.len());
         for byte in piece {
@@ -90,8 +89,8 @@ impl Filter {
 fn step(state: State, byte: u8, out: &mut Vec<u8>) -> State {
     const ESC: u8 = 0x1b;
     match (state, byte) {
-        // Whatever it interrupts; also the end of a string, which is ESC and a backslash. Other escapes have intermediate
-        // bytes, and one that ends them.
+        // ESC interrupts anything; it also starts the end of a string, which is ESC and a backslash. Other escapes have
+        // intermediate bytes and a final one.
         (_, ESC) | (State::Escape, 0x20..=0x2f) => State::Escape,
         (State::Escape, b'[') => State::Sequence(Vec::new()),
         (State::Escape, b']' | b'P' | b'X' | b'^' | b'_') => State::String,
@@ -100,7 +99,7 @@ fn step(state: State, byte: u8, out: &mut Vec<u8>) -> State {
             State::Sequence(sequence)
         }
         (State::Sequence(sequence), b'm') => {
-            // Private ones, which begin with `>` or `?`, are no colours.
+            // Private sequences, which begin with `>` or `?`, are not colours.
             if sequence.iter().all(|byte| byte.is_ascii_digit() || b";:".contains(byte)) {
                 out.extend_from_slice(b"\x1b[");
                 out.extend(sequence);
@@ -112,20 +111,20 @@ fn step(state: State, byte: u8, out: &mut Vec<u8>) -> State {
         (State::String, _) => State::String,
         (State::Wide(wide), 0x80..=0xbf) => wide.push(byte, out),
         (State::Wide(_), _) => {
-            // The beginning of a character alone, as a terminal shows it. As it is, something after what is left out could
-            // make it whole.
+            // An incomplete character, as a terminal shows it. Passed on unchanged, it could be completed by bytes
+            // after the removed ones.
             out.extend(char::REPLACEMENT_CHARACTER.to_string().into_bytes());
             step(State::Text, byte, out)
         }
         (State::Text | State::Escape | State::Sequence(_), first) if Wide::new(first).is_some() => {
             Wide::new(first).map_or(State::Text, State::Wide)
         }
-        // A carriage return alone would write over what stands there.
+        // A carriage return alone would overwrite the line.
         (_, b'\n' | b'\t' | 0x20..=0x7e | 0x80..) => {
             out.push(byte);
             State::Text
         }
-        // Control characters do not end what they stand in.
+        // Control characters do not end a sequence that they occur in.
         (state, _) => state,
     }
 }
@@ -152,7 +151,7 @@ mod tests {
     fn what_turns_or_hides_text_is_shown() {
         assert_eq!(shown("a\u{202e}b\u{2066}c\u{61c}\u{feff}".as_bytes()), r"a\u{202e}b\u{2066}c\u{61c}\u{feff}");
         assert_eq!(shown("\u{e0041}“日本”…\u{ffff}👩‍🔬\u{10ffff}".as_bytes()), "\\u{e0041}“日本”…\u{ffff}👩‍🔬\u{10ffff}");
-        // What is cut between two pieces, and what is no UTF-8.
+        // Sequences cut between two pieces, and invalid UTF-8.
         let mut filter = Filter::default();
         assert_eq!([filter.pass(b"x\xe2\x80"), filter.pass(b"\xaey")].concat(), br"x\u{202e}y");
         assert_eq!(

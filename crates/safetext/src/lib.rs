@@ -1,11 +1,11 @@
-//! Text that is safe to print.
+//! Makes text safe to print.
 //!
-//! Two rules, each with its one home here:
+//! This crate implements two rules:
 //!
-//! * Secrets do not get into logs, errors and screens. A token is a [`Secret`] from where it is read to where it is sent;
-//!   text that somebody else has written, or that quotes an address, goes through [`redacted`].
-//! * Text from outside does not control the terminal that it is printed on. A field of a line goes through [`printable`], an
-//!   error through [`for_terminal`], a whole log through a [`Filter`].
+//! * Secrets do not get into logs, errors and screens. A token is a [`Secret`] from reading it to sending it; text from
+//!   outside, and text that quotes an address, goes through [`redacted`].
+//! * Text from outside does not control the terminal that it is printed on. A field of a line goes through
+//!   [`printable`], an error through [`for_terminal`], a whole log through a [`Filter`].
 //!
 //! ```
 //! use safetext::{Secret, printable, redacted};
@@ -24,5 +24,5 @@ pub use printable::{for_terminal, is_printable, printable};
 pub use redacted::redacted;
 pub use secret::Secret;
 
-/// What is printed instead of a secret.
+/// Text that replaces a secret.
 pub const NOT_SHOWN: &str = "(not shown)";

@@ -1,8 +1,8 @@
-//! One line of text from outside, on a terminal.
+//! Makes single-line text from outside safe for a terminal.
 
-/// Whether a character neither controls a terminal nor changes what others look like: control characters (C0 and C1), the
-/// characters that turn the direction of writing (Unicode Standard Annex 9), those that are line ends in other words, and
-/// those that show nothing and hide differences.
+/// Whether a character neither controls a terminal nor changes how others look. Not printable are control characters
+/// (C0 and C1), characters that change the direction of text (Unicode Standard Annex 9), other line separators, and
+/// invisible characters that hide differences.
 pub fn is_printable(char: char) -> bool {
     !char.is_control()
         && !matches!(
@@ -21,8 +21,8 @@ pub fn is_printable(char: char) -> bool {
         )
 }
 
-/// Text from outside as it is safe in one line of a terminal. What would control the terminal, or turn or hide other text, is
-/// shown (`\u{1b}`) instead of done; a line end or a tab becomes a blank.
+/// Makes text from outside safe for one line of a terminal. Characters that would control the terminal, or reorder or
+/// hide other text, are shown as escapes (`\u{1b}`); a line end or a tab becomes a space.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
@@ -35,7 +35,8 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// Text of several lines, for a terminal: each line [`printable`], and secrets [cut out](crate::redacted).
+/// Makes text of several lines safe for a terminal: each line is [`printable`], and secrets are
+/// [removed](crate::redacted).
 pub fn for_terminal(text: &str) -> String {
     let lines: Vec<String> = crate::redacted(text).split('\n').map(printable).collect();
     lines.join("\n")

@@ -1,28 +1,28 @@
-//! Cutting secrets out of text that is printed.
+//! Removes secrets from text before it is printed.
 
 use std::borrow::Cow;
 
 use crate::NOT_SHOWN;
 
-/// Words that a name of a secret ends with: `join-token`, `access_token`, `db_password`, `X-Amz-Signature`.
+/// Last words of the names of secrets: `join-token`, `access_token`, `db_password`, `X-Amz-Signature`.
 const SECRET_NAMES: [&str; 8] =
     ["token", "password", "passwd", "passphrase", "secret", "signature", "apikey", "api_key"];
 
 /// Schemes of HTTP authentication whose credentials are one word (RFC 6750, RFC 7617).
 const AUTH_SCHEMES: [&str; 2] = ["bearer ", "basic "];
 
-/// The beginning of a hub's tokens; kind and digits follow.
+/// Prefix of a hub's tokens; the kind and the digits follow.
 const HUB_TOKEN: &str = "rocbed-";
 const HUB_TOKEN_KINDS: [&str; 3] = ["admin-", "join-", "worker-"];
 
 /// A hub's token has more digits than this.
 const TOKEN_DIGITS: usize = 16;
 
-/// The text without what is secret in it:
+/// Replaces the secrets in a text:
 ///
 /// * user and password of an address (`https://me:secret@host/`, RFC 3986, section 3.2.1);
-/// * values of names that end with `token`, `password`, `secret`, `signature` and the like: in queries (`?token=x`), on kernel
-///   command lines (`rocbed.join-token=x`), in settings (`token = "x"`);
+/// * values of names that end with `token`, `password`, `secret`, `signature` and the like: in queries (`?token=x`), on
+///   kernel command lines (`rocbed.join-token=x`), in settings (`token = "x"`);
 /// * credentials of an `Authorization` header;
 /// * a hub's tokens, wherever they stand.
 ///
@@ -47,7 +47,7 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// From where to where a secret stands, of which one is announced by what begins at `at`.
+/// Start and end of the secret that is announced by the text at `at`, if there is one.
 fn secret_at(text: &str, at: usize) -> Option<(usize, usize)> {
     let rest = text.get(at..)?;
     match rest.as_bytes().first()? {
@@ -60,12 +60,12 @@ fn secret_at(text: &str, at: usize) -> Option<(usize, usize)> {
     .map(|(from, to)| (at.saturating_add(from), at.saturating_add(to)))
 }
 
-/// What ends an address in a text.
+/// Whether a character ends an address.
 fn ends_address(char: char) -> bool {
     char.is_whitespace() || char.is_control() || matches!(char, '"' | '\'' | '`' | '<' | '>' | '|')
 }
 
-/// After `://`: what stands before the authority's last `@`.
+/// The user and password after `://`, up to the authority's last `@`.
 fn user_info(rest: &str) -> Option<(usize, usize)> {
     const START: usize = "://".len();
     let line = rest.strip_prefix("://")?;
@@ -73,7 +73,7 @@ fn user_info(rest: &str) -> Option<(usize, usize)> {
     let authority = address.get(..address.find(['/', '?', '#', '\\']).unwrap_or(address.len()))?;
     let end = match authority.rfind('@') {
         Some(end) => end,
-        // A `/`, a `#` or a blank in a password should have been written otherwise. What stands after the colon is not a
+        // A `/`, a `#` or a blank in a password should have been percent-encoded. The text after the colon is not a
         // port then.
         None if !authority.starts_with('[') && has_odd_port(authority) => {
             let to = line.find(|char: char| char != ' ' && ends_address(char)).unwrap_or(line.len());
@@ -90,12 +90,12 @@ fn has_odd_port(authority: &str) -> bool {
         .is_some_and(|(_, port)| port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// At an `=`: the value after it, if the name before it is one of a secret.
+/// At an `=`: the value after it, if the name before it belongs to a secret.
 fn assigned(before: &str, rest: &str) -> Option<(usize, usize)> {
     let name = before.trim_end_matches(' ');
-    // A blank before the sign is for settings that stand in a line of their own.
+    // A blank before the sign occurs in settings on a line of their own.
     let name = name.get(name.rfind(|char: char| !is_name(char)).map_or(0, |at| at + 1)..)?;
-    // What is not ASCII has been left out by `is_name`, so a byte is a character.
+    // `is_name` has excluded non-ASCII characters, so a byte is a character.
     let name = name.to_ascii_lowercase();
     if !SECRET_NAMES.iter().any(|word| name.ends_with(word)) && !matches!(name.as_str(), "sig" | "auth" | "pw" | "pass")
     {
@@ -122,7 +122,7 @@ fn is_name(char: char) -> bool {
     char.is_ascii_alphanumeric() || matches!(char, '-' | '_')
 }
 
-/// At `Bearer ` or `Basic `: the word after it, where it is one that could be a credential.
+/// After `Bearer ` or `Basic `: the next word, if it may be a credential.
 fn credentials(before: &str, rest: &str) -> Option<(usize, usize)> {
     if before.ends_with(is_name) {
         return None;
@@ -132,14 +132,14 @@ fn credentials(before: &str, rest: &str) -> Option<(usize, usize)> {
         .find(|scheme| rest.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))?;
     let word = rest.get(scheme.len()..).filter(|word| !word.starts_with(NOT_SHOWN))?;
     let word = word.get(..word.find(|char: char| ends_address(char) || char == ',').unwrap_or(word.len()))?;
-    // `Bearer TOKEN` and `basic idea` are words for people.
+    // `Bearer TOKEN` and `basic idea` are ordinary text.
     let header = before.trim_end_matches([' ', ':', '"', '\'']).to_ascii_lowercase().ends_with("authorization");
     let odd = word.len() >= TOKEN_DIGITS && word.bytes().any(|byte| byte.is_ascii_digit() || byte == b'=');
     let shouted = word.bytes().all(|byte| byte.is_ascii_uppercase());
     ((header && !shouted || odd) && !word.is_empty()).then(|| (scheme.len(), scheme.len() + word.len()))
 }
 
-/// At `rocbed-`: the digits of a hub's token.
+/// After `rocbed-`: the digits of a hub's token.
 fn hub_token(rest: &str) -> Option<(usize, usize)> {
     let after = rest.strip_prefix(HUB_TOKEN)?;
     let kind = HUB_TOKEN_KINDS.iter().find(|kind| after.starts_with(**kind))?;
@@ -204,7 +204,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_password_is_never_printed(user in "[a-z]{0,5}",
-            // With both in it, nobody could tell it from a path.
+            // With both characters in it, it cannot be distinguished from a path.
             password in "[a-zA-Z:%+-][a-zA-Z0-9:/#?%+-]{0,8}7s3cr3t7[a-z/:]{0,5}|[a-zA-Z0-9:@%+-]{0,9}7s3cr3t7[a-z@:]{0,5}",
             scheme in "http|https|git|ftp", path in "(/[a-z@]{0,8}){0,2}") {
             let text = format!("{scheme}://{user}:{password}@host.example{path} failed");

@@ -1,4 +1,4 @@
-//! [`Secret`]: a value that must not get into logs or onto screens.
+//! [`Secret`]: a value that must not appear in logs or on screens.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::NOT_SHOWN;
 
-/// A value that must not get into logs or onto screens: a token, a password. It is printed as `(not shown)`. In a document
-/// (serde) it is written as it is: who writes a document with a secret in it means to pass the secret on.
+/// A value that must not appear in logs or on screens: a token, a password. It is printed as `(not shown)`. Serde
+/// writes it unchanged: a document with a secret in it is meant to pass the secret on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a value, without the blanks around it: files with tokens end with a newline.
+    /// Creates a secret without surrounding blanks, as files with tokens end with a newline.
     pub fn new(value: impl AsRef<str>) -> Self {
         Self(value.as_ref().trim().to_owned())
     }
 
-    /// The value itself, for whoever sends it or keeps it in a private file.
+    /// The value itself, for sending it or storing it in a private file.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Measures how long `open` and `close` take, and how long autopkgtest-virt-unshare takes for the same root directory.
+//! Measures the duration of `open` and `close`, and that of autopkgtest-virt-unshare for the same root directory.
 //!
 //! `cargo run --release -p testbed --example bench_open -- SERVER ROOT [TARBALL]`: SERVER is autopkgtest-virt-rocbed;
 //! TARBALL is ROOT as a tar archive, for autopkgtest-virt-unshare, which has to be installed then.
@@ -44,9 +44,10 @@ impl Server {
     }
 }
 
-/// Opens and closes testbeds; prints the medians and the slowest, and returns the median of open.
+/// Opens and closes testbeds; prints the medians and maxima, and returns the median of open.
 ///
-/// Each has a server of its own, whose start is not counted: autopkgtest-virt-unshare of Debian 12 cannot open twice.
+/// Each testbed has its own server, whose start is not measured: autopkgtest-virt-unshare of Debian 12 cannot open
+/// twice.
 fn measure(name: &str, command: &mut Command, times: usize) -> Result<Duration, Failure> {
     let (mut opens, mut closes) = (Vec::new(), Vec::new());
     for _ in 0..times {

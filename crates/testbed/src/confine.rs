@@ -1,7 +1,8 @@
-//! What a command is confined by besides its namespaces, from just before it is executed.
+//! Limits on a command besides its namespaces, applied just before it is executed.
 //!
-//! The testbed's root has no rights over the machine in any case. With these limits it has few over its own namespaces
-//! either: the kernel's code for mounts, networks and devices is out of its reach, and so are the modules that it loads.
+//! The testbed's root never has rights over the machine. With these limits it also has few rights over its own
+//! namespaces: it cannot reach the kernel's code for mounts, networks and devices, or cause kernel modules to be
+//! loaded.
 
 use std::io;
 
@@ -11,7 +12,8 @@ use crate::Error;
 use crate::process;
 use crate::seccomp::Filters;
 
-/// podman's default, and two for debuggers and for `ping`: neither reaches beyond the testbed's processes and network.
+/// Capabilities that are kept: podman's default, and one each for debuggers and for `ping`. Both affect only the
+/// testbed's processes and network.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -26,7 +28,7 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_PTRACE)
     .union(CapabilitySet::NET_RAW);
 
-/// For tests that make containers: mounts, namespaces and networks of their own.
+/// Additional capabilities for tests that make containers: mounts, namespaces and networks of their own.
 const FOR_CONTAINERS: CapabilitySet =
     KEPT.union(CapabilitySet::SYS_ADMIN).union(CapabilitySet::NET_ADMIN).union(CapabilitySet::DAC_READ_SEARCH);
 
@@ -39,16 +41,16 @@ pub(crate) struct Confinement {
 }
 
 impl Confinement {
-    /// Prepares it: `containers` allows what tests need that make containers; `processes` is how many of the testbed
-    /// each of its users may have.
+    /// Prepares the limits. `containers` allows tests to make containers; `processes` is the limit for each user of the
+    /// testbed.
     pub(crate) fn prepare(containers: bool, processes: Option<u64>) -> Result<Self, Error> {
         let capabilities = if containers { FOR_CONTAINERS } else { KEPT };
         Ok(Self { filters: Filters::make(containers)?, capabilities, processes })
     }
 
-    /// Confines this process, which is root of the testbed's user namespace, and all that it starts.
+    /// Confines this process, which is root of the testbed's user namespace, and all processes that it starts.
     pub(crate) fn apply(&self) -> io::Result<()> {
-        // The caller's session keyring may hold the keys to its file systems, and its tickets.
+        // The caller's session keyring may hold keys of its file systems, and Kerberos tickets.
         process::leave_session_keyring()?;
         if let Some(processes) = self.processes {
             process::limit_processes(processes)?;
@@ -60,7 +62,7 @@ impl Confinement {
                 continue;
             }
             match rustix::thread::remove_capability_from_bounding_set(capability) {
-                // This kernel has no more of them.
+                // The kernel has no further capabilities.
                 Err(rustix::io::Errno::INVAL) => break,
                 other => other?,
             }

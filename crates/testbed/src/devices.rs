@@ -1,4 +1,4 @@
-//! The testbed's `/dev`: the nodes that every program expects, the granted ones, and nothing else.
+//! The testbed's `/dev`: the usual device nodes, the granted ones, and no others.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ use crate::Error;
 use crate::gpu::Node;
 use crate::identity::Identity;
 
-/// The nodes that any program may expect, all open to everybody.
+/// Nodes that any program may expect, accessible to everyone.
 const PLAIN: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "fd"),
@@ -21,7 +21,7 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "ptmx"),
 ];
 
-/// Makes `/dev` in the directory `root`. `group` owns the granted nodes; its number is that inside.
+/// Creates `/dev` in the directory `root`. `group`, a group id inside the testbed, owns the granted nodes.
 pub(crate) fn make(root: &Path, granted: &[Node], group: u32, identity: &Identity) -> Result<(), Error> {
     let dev = root.join("dev");
     let options = format!("mode=0755,size=1m,uid={0},gid={0}\0", identity.base);
@@ -53,8 +53,8 @@ fn make_directory(path: &Path, identity: &Identity) -> Result<(), std::io::Error
     std::os::unix::fs::chown(path, Some(identity.base), Some(identity.base))
 }
 
-/// Makes a node with an owner of the testbed's; in a user namespace, where none can be made, the host's own node
-/// stands in, with the rights that the user who runs this has.
+/// Creates a node with an owner of the testbed. In a user namespace no nodes can be created; there the host's node is
+/// mounted instead, with the permissions of the calling user.
 fn make_node(dev: &Path, node: &Node, mode: u32, group: u32, identity: &Identity) -> Result<(), std::io::Error> {
     let path = dev.join(&node.inside);
     if let Some(parent) = path.parent().filter(|parent| *parent != dev) {

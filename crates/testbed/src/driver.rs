@@ -1,12 +1,12 @@
-//! Runs autopkgtest itself out of the root directory that testbeds begin as.
+//! Runs autopkgtest itself from the root directory of the testbeds.
 //!
-//! A worker runs the autopkgtest of its image. So that the same tests come to the same end on a developer's machine,
-//! `rocbed test` runs that one too, with the image's Python, dpkg and autodep8, whatever the machine has. It sees the root
-//! directory with its layers as `/`, in memory, and of the machine `/dev`, `/proc`, `/sys` and the paths that it is to
-//! share, where they are on the machine. That is no isolation: what isolates is the testbed.
+//! A worker runs the autopkgtest of its image. To get the same results on a developer's machine, `rocbed test` runs
+//! that version too, with the image's Python, dpkg and autodep8, whatever the machine has installed. It sees the root
+//! directory with its layers as `/`, writable in memory, and from the machine `/dev`, `/proc`, `/sys` and the shared
+//! paths, at their usual places. This is not isolation; the testbed is what isolates.
 //!
-//! This process waits beside it, passes signals on, and ends like it. Should the process that asked for all this end
-//! first, even by SIGKILL, it ends autopkgtest with all that belongs to it and removes the directory that was theirs.
+//! This process waits for autopkgtest, passes signals on, and exits with its status. If the calling process ends first,
+//! even by SIGKILL, it ends autopkgtest with everything that belongs to it, and removes their directory.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -25,11 +25,11 @@ use rustix::thread::UnshareFlags;
 use crate::Error;
 use crate::process::{self, Child, Event, Signals, die_of, fork};
 
-/// How this program fails, as distinct from autopkgtest.
+/// Exit status for failures of this program, as distinct from autopkgtest's.
 const FAILED: u8 = 20;
-/// How often to see whether who asked for all this is still there.
+/// Interval for checking whether the calling process still exists.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long autopkgtest's own processes may take to end after it was killed: a testbed that has to be closed, and more.
+/// Time for autopkgtest's own processes to end after it was killed; long enough to close a testbed.
 const END: Duration = Duration::from_secs(40);
 
 const PASSED_ON: [(i32, Signal); 5] = [
@@ -40,22 +40,22 @@ const PASSED_ON: [(i32, Signal); 5] = [
     (libc::SIGALRM, Signal::ALARM),
 ];
 
-/// What of the caller's environment autopkgtest gets; the rest is made for other programs than the root directory's.
+/// Environment variables that autopkgtest gets from the caller; the others are for programs outside the root directory.
 const KEPT: [&str; 7] =
     ["LC_ALL", "TMPDIR", "TERM", "AUTOPKGTEST_VIRT_COPY_TIMEOUT", "ROCBED_COPY_NOTES", "HOME", "TZ"];
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What is to be run, and where.
+/// The command to run, and its root directory.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
     root: PathBuf,
-    /// The last is on top.
+    /// The last layer is on top.
     layers: Vec<PathBuf>,
-    /// Files and directories of the machine that are seen where they are.
+    /// Files and directories of the machine to show at the same path.
     shared: Vec<PathBuf>,
-    /// The process that asked for it.
+    /// The calling process.
     caller: Option<i32>,
-    /// What to remove if that process ends first.
+    /// Directory to remove if the calling process ends first.
     remove: Option<PathBuf>,
     command: Vec<OsString>,
 }
@@ -85,7 +85,7 @@ impl Plan {
     }
 }
 
-/// Runs a command in the root directory; `arguments` are what comes after `autopkgtest`.
+/// Runs a command in the root directory; `arguments` are those after `autopkgtest`.
 pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match run(arguments) {
         Ok(code) => ExitCode::from(code),
@@ -99,7 +99,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let plan = Plan::parse(arguments)?;
     let signals = Signals::block(&PASSED_ON.map(|(number, _)| number)).map_err(Error::step("blocking signals"))?;
-    // What autopkgtest leaves when it is killed becomes this process's own, to be waited for.
+    // Processes that autopkgtest leaves when it is killed become children of this process, which waits for them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Error::step("adopting orphans"))?;
     let child = fork(|| execute(&plan)).map_err(Error::step("starting a process"))?;
     loop {
@@ -107,7 +107,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
             Event::Ready => break,
             Event::Signal(number) => {
                 for (_, signal) in PASSED_ON.into_iter().filter(|(passed, _)| *passed == number) {
-                    // One that has just ended is seen by the next wait.
+                    // If it has just ended, the next wait notices.
                     drop(child.signal(signal));
                 }
             }
@@ -129,29 +129,29 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     }
 }
 
-/// Whether the process that asked for all this is gone.
+/// Whether the calling process is gone.
 fn is_orphan(plan: &Plan) -> bool {
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
     plan.caller.is_some_and(|caller| parent != Some(caller))
 }
 
-/// Ends everything and removes what it had. The server closes its testbed when autopkgtest speaks to it no more.
+/// Ends all processes and removes their directory. The server closes its testbed when autopkgtest is gone.
 fn clean_up(child: &Child, plan: &Plan) {
     child.kill();
     let end = Instant::now() + END;
     while Instant::now() < end {
         match rustix::process::wait(WaitOptions::NOHANG) {
-            // Another one may have ended as well.
+            // Another child may have ended too.
             Ok(Some(_)) => {}
             Ok(None) => std::thread::sleep(Duration::from_millis(20)),
             Err(_) => break,
         }
     }
-    // There is nobody left to be told of a failure; the next run removes it too.
+    // A failure can no longer be reported; the next run removes the directory too.
     plan.remove.as_ref().map_or(Ok(()), fs::remove_dir_all).unwrap_or_default();
 }
 
-/// Becomes the command; returns only if that fails.
+/// Executes the command; returns only if that fails.
 fn execute(plan: &Plan) -> u8 {
     let entered = rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(Error::step("asking to end with this process"))
@@ -168,7 +168,7 @@ fn execute(plan: &Plan) -> u8 {
     FAILED
 }
 
-/// Makes the root directory this process's own, in a mount namespace.
+/// Makes the root directory this process's root, in a mount namespace.
 fn enter(plan: &Plan) -> Result<(), Error> {
     let here = std::env::current_dir().ok();
     let resolver = fs::read("/etc/resolv.conf").ok();
@@ -179,12 +179,12 @@ fn enter(plan: &Plan) -> Result<(), Error> {
     process::unshare(UnshareFlags::NEWNS).map_err(Error::step("making a mount namespace"))?;
     mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(Error::step("making mounts private"))?;
-    // In this namespace: an overlay takes nothing of another one.
+    // Opened in this namespace, as an overlay does not accept mounts of another one.
     let lower: Vec<OwnedFd> = plan.layers.iter().rev().chain([&plan.root]).map(open).collect::<Result<_, _>>()?;
     let shared = ["/dev", "/proc", "/sys"].into_iter().map(Path::new).chain(plan.shared.iter().map(PathBuf::as_path));
     let shared: Vec<(PathBuf, OwnedFd)> = shared.map(clone).collect::<Result<_, _>>()?;
 
-    // On the root directory itself, as it is there on every machine: nobody else sees these mounts.
+    // Mounted on the root directory itself, as every machine has it; the mount is visible only in this namespace.
     mount::mount(c"rocbed", &plan.root, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755")
         .and_then(|()| rustix::process::chdir(&plan.root))
         .map_err(Error::step("mounting memory to write to"))?;
@@ -210,14 +210,14 @@ fn enter(plan: &Plan) -> Result<(), Error> {
     }
     drop((lower, shared, root));
     crate::mounts::pivot()?;
-    // Where it is shared, paths that are relative to it mean what they mean outside.
+    // If the working directory is shared, relative paths keep their meaning.
     if let Some(here) = here {
         rustix::process::chdir(&here).unwrap_or_default();
     }
     Ok(())
 }
 
-/// A path's mounts, as they are now.
+/// A detached copy of a path's mounts.
 fn clone(path: &Path) -> Result<(PathBuf, OwnedFd), Error> {
     let step = || Error::step(format!("sharing {}", path.display()));
     let path = path.canonicalize().map_err(step())?;
@@ -226,7 +226,7 @@ fn clone(path: &Path) -> Result<(PathBuf, OwnedFd), Error> {
     Ok((path, tree))
 }
 
-/// What was there may be a link to a file of a service that does not run here.
+/// The existing file may be a link to a file of a service that does not run here.
 fn write_resolver(text: &[u8]) -> io::Result<()> {
     match fs::remove_file("root/etc/resolv.conf") {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -234,7 +234,8 @@ fn write_resolver(text: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Makes the file or directory that a path of the machine is mounted on, and opens it. No link leads out of the root.
+/// Creates and opens the file or directory on which a path of the machine is mounted. Links that lead out of the root
+/// are not followed.
 fn place(root: impl AsFd, path: &Path, tree: &OwnedFd) -> io::Result<OwnedFd> {
     let is_directory = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode).is_dir();
     let open = |at: &OwnedFd, name: &OsStr| {

@@ -1,9 +1,8 @@
-//! Running a command in a testbed: what `print-execute-command` tells autopkgtest to start.
+//! Runs a command in a testbed: this is the program that `print-execute-command` tells autopkgtest to start.
 //!
-//! The process that autopkgtest started joins the testbed's namespaces and starts another one, the command, which is
-//! then inside; it stays itself to pass signals on and to end as the command does. It finds the namespaces among the
-//! open files of the server, so a testbed that is closed cannot be entered any more. Just before it is executed, the
-//! command is confined (`confine`).
+//! The process that autopkgtest started joins the testbed's namespaces and starts the command inside. It stays to pass
+//! signals on, and exits with the command's status. It takes the namespaces from the server's open files, so a closed
+//! testbed cannot be entered. Just before it is executed, the command is confined (`confine`).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -24,21 +23,22 @@ use crate::process::{self, Child, Event, Signals, fork};
 use crate::relay::{Relay, Running};
 use crate::terminal::Terminal;
 
-/// How this program fails, as distinct from the command it runs: autopkgtest takes 254 and 255 for a testbed that failed.
+/// Exit status for failures of this program, as distinct from the command's: autopkgtest takes 254 and 255 for a failed
+/// testbed.
 const FAILED: u8 = 255;
-/// What a command's own 254 and 255 become, as in autopkgtest's other servers: a program that ends with `return -1` has
-/// failed, and the testbed has not.
+/// Replaces a command's own 254 and 255, as in autopkgtest's other servers: if a program ends with `return -1`, the
+/// program has failed and not the testbed.
 const COMMAND_FAILED: u8 = 253;
-/// As for shells: the command is not there, or cannot be executed.
+/// Exit status of shells for a command that does not exist or cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
-/// `oom_score_adj` of commands (`proc_pid_oom_score_adj(5)`): when memory runs out, a test goes before autopkgtest does
-/// and before anything that the machine needs.
+/// `oom_score_adj` of commands (`proc_pid_oom_score_adj(5)`): when memory runs out, a test is killed before autopkgtest
+/// and the machine's services.
 const FIRST_TO_GO: &str = "500";
 
-/// What is left of a testbed's processes for root to come in and clean up when a user's have been used up: one in this
-/// many.
+/// One process in this many is reserved for the testbed's root, so that it can clean up when a user has reached the
+/// limit.
 const RESERVE: u64 = 16;
 
 const PASSED_ON: [(i32, Signal); 6] = [
@@ -50,7 +50,7 @@ const PASSED_ON: [(i32, Signal); 6] = [
     (libc::SIGUSR2, Signal::USR2),
 ];
 
-/// All of the environment that every command has; the rest of the caller's is the host's.
+/// The complete environment of every command; the caller's other variables are the host's.
 const ENVIRONMENT: [(&str, &str); 5] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
@@ -59,18 +59,18 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("SHELL", "/bin/bash"),
 ];
 
-/// How commands are run.
+/// Options for running commands.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// Whether they have the caller's supplementary groups.
+    /// Whether commands keep the caller's supplementary groups.
     pub(crate) keep_groups: bool,
-    /// Whether they may make containers.
+    /// Whether commands may make containers.
     pub(crate) containers: bool,
-    /// How many processes the testbed may have.
+    /// Most processes in the testbed.
     pub(crate) processes: Option<u64>,
 }
 
-/// The program and arguments that run the command after them in a testbed.
+/// The program and arguments that run the command appended to them in a testbed.
 pub(crate) fn command_line(
     living: &Living,
     identity: &Identity,
@@ -79,7 +79,7 @@ pub(crate) fn command_line(
 ) -> Vec<OsString> {
     let server = std::process::id();
     let program = std::env::current_exe().ok().filter(|path| path.is_file());
-    // Where the program was replaced since, it is still there under this name.
+    // If the program's file was replaced, this name still works.
     let program = program.unwrap_or_else(|| format!("/proc/{server}/exe").into());
     let outer = identity.outer.iter().map(AsFd::as_fd);
     let joins: Vec<String> = outer.chain(living.joins(identity)).map(|fd| fd.as_raw_fd().to_string()).collect();
@@ -98,8 +98,8 @@ pub(crate) fn command_line(
     words
 }
 
-/// Joins namespaces, in order, as root of the last one. Nothing inside may look into this process from then on: its
-/// files and its memory are the host's. Executing a program ends that.
+/// Joins namespaces, in order, as root of the last one. From then on, processes inside may not look into this one, as
+/// its files and memory are the host's; executing a program ends this protection.
 pub(crate) fn join(namespaces: &[BorrowedFd<'_>], keep_groups: bool) -> Result<(), Error> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(Error::step("shielding this process from the testbed"))?;
@@ -110,7 +110,7 @@ pub(crate) fn join(namespaces: &[BorrowedFd<'_>], keep_groups: bool) -> Result<(
     rustix::process::chdir(c"/").map_err(Error::step("going to the testbed's root directory"))
 }
 
-/// Runs the command; `arguments` are what comes after `enter`.
+/// Runs the command; `arguments` are those after `enter`.
 pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match run(arguments) {
         Ok(code) => ExitCode::from(code),
@@ -179,11 +179,11 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let term = std::env::var_os("TERM").filter(|_| terminal);
     let processes = entry.rules.processes.map(|processes| processes - processes / RESERVE);
     let confinement = Confinement::prepare(entry.rules.containers, processes)?;
-    // Before the machine's /proc is left. A command that cannot be told apart by the kernel still runs.
+    // Before leaving the machine's /proc. If this fails, the command still runs.
     drop(std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO));
     let mut caught = PASSED_ON.map(|(number, _)| number).to_vec();
     if terminal {
-        // The second one would stop a process in the background that changes its terminal.
+        // SIGTTOU would stop a background process that changes its terminal.
         caught.extend([libc::SIGWINCH, libc::SIGTTOU]);
     }
     let signals = Signals::block(&caught).map_err(Error::step("blocking signals"))?;
@@ -192,7 +192,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let terminal =
         terminal.then(Terminal::open).transpose().map_err(Error::step("opening a terminal in the testbed"))?;
     let relay = Relay::new().map_err(Error::step("making pipes for the command's output"))?;
-    // Closed by the command's beginning.
+    // Closed when the command starts.
     let (mut unprepared, is_unprepared) = io::pipe().map_err(Error::step("making a pipe"))?;
     let child = fork(|| execute(&entry, &confinement, terminal.as_ref(), term, &relay, &is_unprepared))
         .map_err(Error::step("starting a process in the testbed"))?;
@@ -200,7 +200,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let mut output = relay.start().map_err(Error::step("passing on the command's output"))?;
     let pass_on = |number| {
         for (_, signal) in PASSED_ON.into_iter().filter(|(passed, _)| *passed == number) {
-            // A command that has just ended is seen by the next wait.
+            // If the command has just ended, the next wait notices.
             drop(child.signal(signal));
         }
     };
@@ -220,12 +220,12 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(FAILED, told))
 }
 
-/// What autopkgtest is told of a command's exit status.
+/// The status to report to autopkgtest for a command's exit status.
 fn told(code: u8) -> u8 {
     if matches!(code, 254 | 255) { COMMAND_FAILED } else { code }
 }
 
-/// Waits until the command has ended; passes on signals and what it says.
+/// Waits for the command's end; meanwhile passes on signals and output.
 fn wait(child: &Child, signals: &Signals, output: &mut Running, pass_on: impl Fn(i32)) -> io::Result<()> {
     loop {
         match signals.wait_for(child.as_fd(), &output.readers(), None)? {
@@ -237,7 +237,7 @@ fn wait(child: &Child, signals: &Signals, output: &mut Running, pass_on: impl Fn
     }
 }
 
-/// Becomes the command; returns only if that fails.
+/// Executes the command; returns only if that fails.
 fn execute(
     entry: &Entry,
     confinement: &Confinement,
@@ -248,9 +248,9 @@ fn execute(
 ) -> u8 {
     let prepared = (|| {
         relay.take_place()?;
-        // When autopkgtest kills what it started, the command must not stay.
+        // If autopkgtest kills this process, the command must not survive.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        // A session of its own: nothing inside can type into a terminal of the host.
+        // In a session of its own, so that nothing inside can type into a terminal of the host.
         rustix::process::setsid()?;
         terminal.map_or(Ok(()), Terminal::take)?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -260,7 +260,7 @@ fn execute(
     let Some((program, arguments)) = entry.command.split_first() else { return FAILED };
     if let Err(error) = prepared {
         eprintln!("{}: preparing to run {}: {error}", crate::server::NAME, program.display());
-        // Without it, the command seems to have ended so.
+        // Without this, the status would look like the command's own.
         drop(is_unprepared.write_all(b"u"));
         return FAILED;
     }

@@ -1,4 +1,4 @@
-//! The GPUs that a testbed is granted: their render nodes, `/dev/kfd`, and what tells `ROCm` which they are.
+//! The GPUs granted to a testbed: their render nodes, `/dev/kfd`, and the variable that identifies them for `ROCm`.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -7,31 +7,31 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 
 const TOPOLOGY: &str = "/sys/class/kfd/kfd/topology/nodes";
-/// The first minor number of render nodes (DRM, `drm_file.h`).
+/// First minor number of render nodes (DRM, `drm_file.h`).
 const FIRST_RENDER_MINOR: u32 = 128;
 
 /// A device node for the testbed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
-    /// The node on the host.
+    /// Path of the node on the host.
     pub(crate) host: PathBuf,
-    /// Its path in the testbed's `/dev`.
+    /// Path of the node in the testbed's `/dev`.
     pub(crate) inside: PathBuf,
-    /// Its device number.
+    /// Device number.
     pub(crate) device: u64,
 }
 
-/// What a testbed is granted.
+/// The devices granted to a testbed.
 #[derive(Debug, Default)]
 pub(crate) struct Granted {
     /// Device nodes.
     pub(crate) nodes: Vec<Node>,
-    /// `ROCR_VISIBLE_DEVICES`, if the GPUs can be told apart by it; the nodes are the only way in at any rate.
+    /// Value of `ROCR_VISIBLE_DEVICES`, if it can identify the GPUs. Access is limited by the nodes in any case.
     pub(crate) visible: Option<String>,
 }
 
 impl Granted {
-    /// Looks at render nodes. The compute driver's node comes with them where it is there.
+    /// Examines render nodes. The node of the compute driver is added if it exists.
     pub(crate) fn find(render: &[PathBuf]) -> Result<Self, Error> {
         if render.is_empty() {
             return Ok(Self::default());
@@ -61,15 +61,15 @@ fn device(path: &Path) -> Option<u64> {
     metadata.file_type().is_char_device().then(|| metadata.rdev())
 }
 
-/// The `properties` of each node of the compute driver; none where there is no such driver.
+/// The `properties` of each node of the compute driver; empty without that driver.
 fn topology() -> Vec<String> {
     let Ok(nodes) = fs::read_dir(TOPOLOGY) else { return Vec::new() };
-    // Nodes of GPUs that this process may not use cannot be read, and are not granted either.
+    // Nodes of GPUs that this process may not use cannot be read; they are not granted either.
     nodes.flatten().filter_map(|node| fs::read_to_string(node.path().join("properties")).ok()).collect()
 }
 
-/// The value of `ROCR_VISIBLE_DEVICES` for the GPUs with these render nodes. An index would depend on which GPUs are
-/// seen inside, so it takes the unique ids, and is `None` where a GPU has none.
+/// Value of `ROCR_VISIBLE_DEVICES` for the GPUs with these render nodes. It uses unique ids, as an index would depend
+/// on which GPUs are visible inside; `None` if a GPU has no unique id.
 fn visible_devices(topology: &[String], minors: &[u32]) -> Option<String> {
     let ids: Option<Vec<String>> = minors
         .iter()

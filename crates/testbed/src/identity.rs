@@ -1,10 +1,10 @@
-//! Whose ids a testbed's users have.
+//! User and group ids of testbeds.
 //!
-//! Every testbed of a server is in one user namespace (`user_namespaces(7)`). For the machine's root its ids are ones
-//! that exist nowhere else, so that what gets out has no rights; the root directory's owners are shifted to them by an
-//! id-mapped mount (`mount_setattr(2)`). For anybody else there are two: the outer one has the user as root and the
-//! subordinate ids as all others, and mounts are made in it; the inner one has the same ids, and its root, the
-//! testbed's, cannot undo those mounts.
+//! All testbeds of a server share one user namespace (`user_namespaces(7)`). If the caller is the machine's root, its
+//! ids are ones that exist nowhere else, so that a process that escapes has no rights; an id-mapped mount
+//! (`mount_setattr(2)`) shifts the owners of the root directory to them. For any other caller there are two namespaces:
+//! the outer one has the caller as root and the subordinate ids as all others, and mounts are made in it; the inner one
+//! has the same ids, and its root, the testbed's, cannot undo those mounts.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -17,29 +17,29 @@ use rustix::thread::{CapabilitySets, UnshareFlags};
 use crate::Error;
 use crate::process::{self, fork, unshare};
 
-/// How many ids a testbed has: all that a Debian system uses.
+/// Number of ids in a testbed: all that a Debian system uses.
 const IDS: u32 = 65536;
-/// Where shifted ranges begin; below are real users, and the ranges that other programs hand out.
+/// Start of the shifted ranges, above real users and the ranges that other programs allocate.
 const FIRST: u32 = 0x4000_0000;
-/// How many ranges there are. Servers that run at once have different ones, unless their process ids are as far apart.
+/// Number of ranges. Simultaneous servers have different ones, unless their process ids differ by a multiple of this.
 const RANGES: u32 = 8192;
 
-/// The user namespace of a server's testbeds.
+/// User namespace of a server's testbeds.
 #[derive(Debug)]
 pub(crate) struct Identity {
     /// The testbeds' user namespace.
     pub(crate) inner: OwnedFd,
-    /// The namespace between the user's and the testbeds', for callers from outside to pass through.
+    /// The outer namespace between the user's and the testbeds', which processes from outside have to join first.
     pub(crate) outer: Option<OwnedFd>,
-    /// What the testbed's id 0 is in the server's user namespace.
+    /// The id of the testbed's root in the server's user namespace.
     pub(crate) base: u32,
     /// Whether mounts are made in a user namespace too.
     pub(crate) nested: bool,
 }
 
 impl Identity {
-    /// Makes the namespace; an unprivileged caller becomes root of an outer one. All of a testbed together has at most
-    /// `processes`, threads included.
+    /// Makes the namespace; an unprivileged caller becomes root of an outer one. All processes of a testbed together,
+    /// including threads, are limited to `processes`.
     pub(crate) fn make(processes: u64) -> Result<Self, Error> {
         let outer = if rustix::process::geteuid().is_root() {
             None
@@ -53,13 +53,13 @@ impl Identity {
         Ok(Self { inner: make_namespace(base, processes)?, outer, base, nested })
     }
 
-    /// What an id inside is outside.
+    /// The outside id for an id inside.
     pub(crate) fn outside(&self, id: u32) -> u32 {
         self.base.saturating_add(id)
     }
 }
 
-/// Makes this process's ids those of root in the user namespace that it has joined.
+/// Gives this process the ids of root in the user namespace that it has joined.
 pub(crate) fn become_its_root(keep_groups: bool) -> Result<(), Error> {
     if !keep_groups {
         rustix::thread::set_thread_groups(&[]).map_err(Error::step("leaving groups"))?;
@@ -78,7 +78,7 @@ fn own_map(file: &str) -> Result<String, Error> {
     fs::read_to_string(&path).map_err(Error::step(format!("reading {path}")))
 }
 
-/// A map that leaves a namespace's ids as they are; the kernel wants a line for each of its lines.
+/// An id map that keeps a namespace's ids; the kernel requires a line for each line of the given map.
 fn same_ids(map: &str) -> String {
     let lines = numbers(map).filter(|[inside, _, _]| *inside < u64::from(IDS)).map(|[inside, _, count]| {
         let count = count.min(u64::from(IDS) - inside);
@@ -87,7 +87,7 @@ fn same_ids(map: &str) -> String {
     lines.collect()
 }
 
-/// The lines of a `uid_map`: the first id inside, the first outside, and how many.
+/// The lines of a `uid_map`: first id inside, first id outside, count.
 fn numbers(map: &str) -> impl Iterator<Item = [u64; 3]> {
     map.lines().filter_map(|line| {
         let numbers: Vec<u64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
@@ -95,20 +95,21 @@ fn numbers(map: &str) -> impl Iterator<Item = [u64; 3]> {
     })
 }
 
-/// Whether a whole range of ids exists in the namespace whose `uid_map` this is.
+/// Whether a complete range of ids exists in the namespace with this `uid_map`.
 fn is_mapped(map: &str, first: u32) -> bool {
     let end = u64::from(first) + u64::from(IDS);
     numbers(map).any(|[inside, _, count]| inside <= u64::from(first) && end <= inside.saturating_add(count))
 }
 
-/// Makes a user namespace and, first, this process one that the limit of processes applies to.
+/// Makes a user namespace, after changing to an id to which the limit of processes applies.
 ///
-/// The kernel counts a namespace's processes, of all its users, as those of the user who made it, up to what was that
-/// process's limit then (`RLIMIT_NPROC`; since Linux 5.14). The machine's root has none: an id of the testbed's makes it.
+/// The kernel counts the processes of a namespace, of all its users, as those of the user who made it, up to the limit
+/// of the making process (`RLIMIT_NPROC`; since Linux 5.14). The machine's root has no limit, so an id of the testbed
+/// makes the namespace.
 fn unshare_limited(base: u32, processes: u64) -> io::Result<()> {
     if base != 0 {
         let (user, group) = (Uid::from_raw(base), Gid::from_raw(base));
-        // Where the machine forbids user namespaces to users, this one is still root's to make.
+        // This process stays privileged to make the namespace if the machine forbids user namespaces to users.
         rustix::thread::set_keep_capabilities(true)?;
         rustix::thread::set_thread_res_gid(group, group, group)?;
         rustix::thread::set_thread_res_uid(user, user, user)?;
@@ -119,7 +120,7 @@ fn unshare_limited(base: u32, processes: u64) -> io::Result<()> {
     unshare(UnshareFlags::NEWUSER)
 }
 
-/// A namespace stays as long as somebody has it open: the process it was made by is not needed.
+/// Makes a namespace that exists as long as it is open; the process that made it is not needed.
 fn make_namespace(base: u32, processes: u64) -> Result<OwnedFd, Error> {
     let pipe = || io::pipe().map_err(Error::step("making a pipe"));
     let (mut ready, mut is_ready) = pipe()?;
@@ -128,7 +129,7 @@ fn make_namespace(base: u32, processes: u64) -> Result<OwnedFd, Error> {
     let child = fork(|| {
         drop(may_end.take());
         let work = unshare_limited(base, processes)
-            // Its files in /proc would belong to root otherwise.
+            // Otherwise its files in /proc would belong to root.
             .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(Into::into))
             .and_then(|()| is_ready.write_all(b"k"))
             .and_then(|()| end.read(&mut [0]));
@@ -151,7 +152,7 @@ fn make_namespace(base: u32, processes: u64) -> Result<OwnedFd, Error> {
     result
 }
 
-/// Names the setting that forbids user namespaces, if it is one of those that are known.
+/// The error with the setting that forbids user namespaces, if it is a known one.
 fn forbidden() -> Error {
     for (path, bad, good) in [
         ("user/max_user_namespaces", "0", "10000"),
@@ -171,7 +172,8 @@ fn forbidden() -> Error {
 
 /// Makes this process root of a new user namespace and gives it mounts of its own.
 ///
-/// Programs that may map subordinate ids (`newuidmap(1)`) have to run outside of it: a process forked before does that.
+/// Programs that may map subordinate ids (`newuidmap(1)`) have to run outside of it, in a process that is forked
+/// before.
 fn become_root() -> Result<(), Error> {
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let (uids, gids) = (subordinate("/etc/subuid", uid)?, subordinate("/etc/subgid", uid)?);
@@ -187,7 +189,7 @@ fn become_root() -> Result<(), Error> {
         match work {
             Ok(()) => 0,
             Err(message) => {
-                // Where even this fails, the status says it.
+                // If even this fails, the exit status reports it.
                 drop((&failure).write_all(message.as_bytes()));
                 1
             }
@@ -200,7 +202,7 @@ fn become_root() -> Result<(), Error> {
         helper.kill();
     }
     unshared.map_err(|_| forbidden())?;
-    // Its files in /proc have to be the user's, so that commands for the testbed can find its namespaces there.
+    // Its files in /proc have to belong to the user, so that commands for the testbed can find its namespaces there.
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(Error::step("preparing to map ids"))?;
     may_go.write_all(b"g").map_err(Error::step("mapping subordinate ids"))?;
     let mut message = String::new();
@@ -213,7 +215,7 @@ fn become_root() -> Result<(), Error> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(Error::step("becoming root"))
 }
 
-/// The first subordinate range of a user that is large enough (`subuid(5)`).
+/// The first large enough subordinate range of a user (`subuid(5)`).
 fn subordinate(file: &'static str, uid: u32) -> Result<u32, Error> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let user = passwd
@@ -222,7 +224,7 @@ fn subordinate(file: &'static str, uid: u32) -> Result<u32, Error> {
         .find(|fields| fields.get(2).and_then(|field| field.parse().ok()) == Some(uid))
         .and_then(|fields| fields.first().map(|name| (*name).to_owned()))
         .unwrap_or_else(|| uid.to_string());
-    // A file that cannot be read grants nothing.
+    // An unreadable file grants nothing.
     let text = fs::read_to_string(file).unwrap_or_default();
     let range = find_range(&text, &user, uid);
     range.ok_or(Error::NoSubordinateIds { user, file })

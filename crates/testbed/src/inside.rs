@@ -1,5 +1,5 @@
-//! The first process of a testbed: it makes everything, tells the server how to get in, and stays until the server
-//! lets go.
+//! The first process of a testbed: it sets everything up, sends the server the namespaces, and stays until the server
+//! closes the line.
 
 use std::fs;
 use std::io::{IoSlice, Read, Write};
@@ -20,33 +20,34 @@ use crate::mounts::{self, Writable};
 use crate::options::Network;
 use crate::{devices, network, process};
 
-/// The host name inside.
+/// Host name inside the testbed.
 const HOSTNAME: &str = "testbed";
-/// The namespaces to join, in the order in which they have to be joined. An own network comes after them, and then the
-/// user namespace. A user may not join the machine's network, and is in it anyway.
+/// The namespaces to join, in this order. A network namespace comes after them, and then the user namespace. A user may
+/// not join the machine's network, but is already in it.
 const NAMESPACES: [&str; 5] = ["pid", "mnt", "uts", "ipc", "cgroup"];
 
-/// What to make.
+/// Configuration of a testbed.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) root: &'a Path,
-    /// What goes over it, the last on top.
+    /// Layers over the root directory, the last on top.
     pub(crate) layers: &'a [PathBuf],
     pub(crate) writable: Writable<'a>,
     pub(crate) devices: &'a [Node],
-    /// The group of granted devices, as its number inside.
+    /// Group of granted devices, as an id inside the testbed.
     pub(crate) group: u32,
     pub(crate) network: Network,
-    /// The scratch directory to make, or `None` for one with a new name.
+    /// Path of the scratch directory, or `None` for one with a new name.
     pub(crate) scratch: Option<&'a str>,
     /// The host's `/etc/resolv.conf`.
     pub(crate) resolver: Option<Vec<u8>>,
 }
 
-/// Makes the testbed and waits; the first process of a new pid namespace runs this.
+/// Makes the testbed and waits; this runs in the first process of a new pid namespace.
 ///
-/// What goes over the line: `k` and the scratch directory, with the namespaces and the writable layer as descriptors;
-/// or `e` and what failed. When the other end is closed, this process ends, and with it all others in its namespace.
+/// It sends one message over the line: `k` and the scratch directory, with the namespaces and the writable layer as
+/// descriptors; or `e` and an error. When the other end is closed, this process ends, and with it all others in its
+/// namespace.
 pub(crate) fn run(plan: &Plan<'_>, identity: &Identity, line: OwnedFd) -> u8 {
     match make(plan, identity) {
         Ok((scratch, descriptors)) => {
@@ -60,11 +61,11 @@ pub(crate) fn run(plan: &Plan<'_>, identity: &Identity, line: OwnedFd) -> u8 {
             if sent.is_err() || process::close_all_but(&line).is_err() {
                 return 1;
             }
-            // Orphans are adopted and vanish by themselves, so there is nothing to do but wait for the end.
+            // The kernel reaps adopted orphans by itself, so only the end has to be waited for.
             u8::from(fs::File::from(line).read(&mut [0]).is_err())
         }
         Err(error) => {
-            // The server sees the line close if this does not reach it.
+            // If this does not arrive, the server sees the line close.
             drop(fs::File::from(line).write_all(format!("e{error}").as_bytes()));
             1
         }
@@ -74,10 +75,10 @@ pub(crate) fn run(plan: &Plan<'_>, identity: &Identity, line: OwnedFd) -> u8 {
 fn make(plan: &Plan<'_>, identity: &Identity) -> Result<(String, Vec<OwnedFd>), Error> {
     detach_from_the_server()?;
     let own_network = plan.network == Network::None;
-    // Nobody inside may mount the control groups that this namespace, the server's, shows.
+    // Processes inside may not mount the control groups of this namespace, which is the server's.
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP;
     if own_network {
-        // Only for /sys to show the interfaces of a network that has none; the testbed gets another one.
+        // Only so that /sys shows the interfaces of an empty network; the testbed gets another one.
         flags |= UnshareFlags::NEWNET;
     }
     process::unshare(flags).map_err(Error::step("making namespaces for mounts and control groups"))?;
@@ -91,10 +92,10 @@ fn make(plan: &Plan<'_>, identity: &Identity) -> Result<(String, Vec<OwnedFd>), 
     rustix::thread::move_into_link_name_space(identity.inner.as_fd(), None)
         .map_err(Error::step("joining the testbed's user namespace"))?;
     become_its_root(identity.nested)?;
-    // Nothing inside may look into this process: its program file is the host's.
+    // Processes inside may not look into this one: its program file is the host's.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(Error::step("shielding the first process"))?;
-    // Made after joining, all these are the testbed's own: its root may mount, and name the host, as it likes.
+    // These are made after joining, so they belong to the testbed: its root may mount, and set the host name.
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     if own_network {
         flags |= UnshareFlags::NEWNET;
@@ -113,7 +114,7 @@ fn make(plan: &Plan<'_>, identity: &Identity) -> Result<(String, Vec<OwnedFd>), 
     Ok((scratch, descriptors))
 }
 
-/// Leaves the server's session, and its standard streams, which belong to the protocol.
+/// Leaves the server's session and its standard streams, which the protocol uses.
 fn detach_from_the_server() -> Result<(), Error> {
     let step = "detaching from the server";
     rustix::process::umask(rustix::fs::Mode::empty());
@@ -126,11 +127,11 @@ fn detach_from_the_server() -> Result<(), Error> {
         .map_err(Error::step(step))
 }
 
-/// Gives the system its name, and the host's name servers.
+/// Sets the host name and the name servers.
 fn configure(resolver: Option<&[u8]>) -> Result<(), Error> {
     rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(Error::step("setting the host name"))?;
     let write = |path: &str, bytes: &[u8]| {
-        // What is there may be a link to a file of a service that does not run here.
+        // The existing file may be a link to a file of a service that does not run here.
         match fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => fs::write(path, bytes),
@@ -153,13 +154,13 @@ fn make_scratch(plan: &Plan<'_>) -> Result<String, Error> {
     };
     let step = || format!("making the scratch directory {}", path.display());
     fs::create_dir(&path).map_err(Error::step(step()))?;
-    // Nobody is inside but whom autopkgtest lets in. Version 6 makes the tests' user its owner; 5 leaves it as it is.
-    // It is not sticky: root could not write to that user's files in it then (fs.protected_regular).
+    // Only autopkgtest's commands are inside. Version 6 makes the tests' user its owner; version 5 leaves it unchanged.
+    // It is not sticky, as root could not write to that user's files in it then (fs.protected_regular).
     rustix::fs::chmod(&path, rustix::fs::Mode::from_raw_mode(0o777)).map_err(Error::step(step()))?;
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// Six letters and digits that nobody has used before.
+/// Six random letters and digits.
 pub(crate) fn random_name() -> Result<String, Error> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut bytes = [0; 6];

@@ -37,11 +37,11 @@ pub use error::Error;
 pub use options::{Network, Options, Storage};
 pub use testbed::Machine;
 
-/// Runs the program with its arguments, the program's own name left out.
+/// Runs the program with its arguments, without the program's own name.
 ///
-/// `enter ...` is the command that the server tells autopkgtest to run commands in the testbed with; everything else
-/// is the server. `autopkgtest ...` runs autopkgtest itself out of a root directory, and what is the server then is up to
-/// the command line after it. The caller must have started no thread, and hold no file descriptor that the testbed must not have.
+/// `enter ...` runs commands in the testbed; the server tells autopkgtest to use it. `autopkgtest ...` runs autopkgtest
+/// itself from a root directory, with the server that its arguments name. Anything else runs the server. The caller
+/// must not have started a thread, and must not hold file descriptors that the testbed must not get.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     if arguments.first().is_some_and(|first| first == "virt") {

@@ -1,7 +1,7 @@
-//! What a testbed sees: its root directory as an overlay, and the kernel's file systems with nothing to change in them.
+//! The mounts of a testbed: its root directory as an overlay, and the kernel's file systems, protected against changes.
 //!
-//! All of it is mounted before the testbed's user namespace is joined, which makes every mount here one that the
-//! testbed's root can neither take away nor make writable (`mount_namespaces(7)`, locked mounts).
+//! All of it is mounted before the testbed's user namespace is joined. So the testbed's root can neither remove these
+//! mounts nor make them writable (`mount_namespaces(7)`, locked mounts).
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -16,9 +16,9 @@ use crate::Error;
 use crate::identity::Identity;
 use crate::process::set_mount_attributes;
 
-/// What of the root directory is the agent's, not the tests'.
+/// Paths in the root directory that belong to the agent and are hidden from tests.
 const HIDDEN: [&str; 1] = ["etc/rocbed"];
-/// Files and directories that tell about the machine or its other users.
+/// Paths that reveal something about the machine or its other users.
 const MASKED: [&str; 19] = [
     "proc/acpi",
     "proc/asound",
@@ -40,25 +40,25 @@ const MASKED: [&str; 19] = [
     "sys/kernel/security",
     "sys/kernel/tracing",
 ];
-/// Files and directories that change the machine.
+/// Paths that allow changes to the machine.
 const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
 
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// Where what a testbed writes goes.
+/// Location of the writable layer.
 #[derive(Debug)]
 pub(crate) enum Writable<'a> {
-    /// Memory, up to this much (`size` of tmpfs(5)).
+    /// Memory, up to this size (`size` of tmpfs(5)).
     Memory(&'a str),
-    /// A directory, empty and not used by anybody else.
+    /// An empty directory that nothing else uses.
     Directory(&'a Path),
 }
 
-/// Mounts the overlay over the read-only root directory and its layers, the last of which is on top, and goes to the
+/// Mounts the overlay over the read-only root directory and its layers, the last of which is on top, and changes to the
 /// directory that has it as `root`.
 ///
-/// Returns the writable layer, to be asked how full it is. The scratch file system lies on the root directory itself:
-/// it is there on every machine, and nobody else sees these mounts.
+/// Returns the writable layer, whose free space can be queried. The scratch file system is mounted on the root
+/// directory itself, as every machine has it; these mounts are visible only in this namespace.
 pub(crate) fn overlay(
     root: &Path,
     layers: &[PathBuf],
@@ -96,7 +96,7 @@ pub(crate) fn overlay(
             .and_then(|()| Ok(rustix::fs::chmod(name, Mode::from_raw_mode(0o755))?))
             .map_err(Error::step(format!("making {name}")))?;
     }
-    // In a user namespace an overlay keeps its notes in the users' attributes, and cannot rename directories.
+    // In a user namespace an overlay stores its metadata in user attributes, and cannot rename directories.
     let notes = if identity.nested { "userxattr" } else { "redirect_dir=on" };
     let options =
         CString::new(format!("lowerdir={},upperdir=data/upper,workdir=data/work,volatile,{notes}", names.join(":")))
@@ -107,7 +107,7 @@ pub(crate) fn overlay(
     rustix::fs::openat(CWD, c"data/upper", flags, Mode::empty()).map_err(Error::step("opening the overlay"))
 }
 
-/// A directory, read-only, with its owners shown as the testbed's ids.
+/// A read-only mount of a directory, with its owners mapped to the testbed's ids.
 fn read_only_tree(path: &Path, identity: &Identity) -> Result<OwnedFd, Error> {
     let tree = open_tree(path).map_err(Error::step(format!("opening {}", path.display())))?;
     let owners = (!identity.nested).then_some(identity.inner.as_fd());
@@ -130,12 +130,12 @@ fn attach(tree: &OwnedFd, path: &str) -> rustix::io::Result<()> {
     mount::move_mount(tree, c"", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-/// Mounts `/proc` and `/sys` in `root`, read-only where they change or tell too much.
+/// Mounts `/proc` and `/sys` in `root`, and protects the parts that allow changes or reveal too much.
 pub(crate) fn kernel(own_network: bool) -> Result<(), Error> {
     mount::mount(c"proc", c"root/proc", c"proc", PLAIN, None).map_err(Error::step("mounting /proc"))?;
     let sys = mount::mount(c"sysfs", c"root/sys", c"sysfs", PLAIN | MountFlags::RDONLY, None);
     match sys {
-        // A user may not make one for a network that is not the user's.
+        // A user may not mount sysfs for a network namespace that the user does not own.
         Err(rustix::io::Errno::PERM) if !own_network => {
             mount::mount_bind_recursive(c"/sys", c"root/sys").map_err(Error::step("mounting /sys"))?;
             read_only("root/sys").map_err(Error::step("making /sys read-only"))?;
@@ -160,7 +160,7 @@ pub(crate) fn kernel(own_network: bool) -> Result<(), Error> {
 
 fn mask(path: &str) -> io::Result<()> {
     let path = format!("root/{path}");
-    // What is not there needs no hiding.
+    // A missing path needs no hiding.
     match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.is_dir() => {
             mount::mount_bind(c"empty", &path)?;
@@ -180,7 +180,7 @@ fn read_only(path: &str) -> io::Result<()> {
     set_mount_attributes(mount.as_fd(), attributes, None)
 }
 
-/// The kernel's command line can name hubs and tokens.
+/// Hides hub addresses and tokens in the kernel's command line.
 fn command_line() -> io::Result<()> {
     let line = without_settings(&fs::read_to_string("/proc/cmdline")?);
     fs::write("cmdline", line)?;
@@ -189,7 +189,7 @@ fn command_line() -> io::Result<()> {
     read_only("root/proc/cmdline")
 }
 
-/// Words as the kernel splits them: a blank within double quotes ends none.
+/// Removes rocbed's settings. Words are split as the kernel does: a blank within double quotes does not end a word.
 fn without_settings(line: &str) -> String {
     let mut quoted = false;
     let ends = |char: char| {
@@ -201,24 +201,25 @@ fn without_settings(line: &str) -> String {
     words.join(" ") + "\n"
 }
 
-/// Makes the overlay the root of everything this process sees.
+/// Makes the overlay the root directory of this process.
 pub(crate) fn pivot() -> Result<(), Error> {
     rustix::process::chdir(c"root")
-        // The old root goes on top of the new one and is taken away from there: no directory is needed for it.
+        // The old root is mounted on top of the new one and removed from there, so no directory is needed for it.
         .and_then(|()| rustix::process::pivot_root(c".", c"."))
         .and_then(|()| mount::unmount(c".", mount::UnmountFlags::DETACH))
         .and_then(|()| rustix::process::chdir(c"/"))
         .map_err(Error::step("changing to the new root (pivot_root)"))
 }
 
-/// Mounts what belongs to the testbed alone; called in its namespaces, in its root.
+/// Mounts what belongs only to the testbed; called in its namespaces and its root.
 pub(crate) fn private() -> Result<(), Error> {
     let terminals = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
     mount::mount(c"devpts", c"/dev/pts", c"devpts", MountFlags::NOSUID | MountFlags::NOEXEC, terminals)
         .map_err(Error::step("mounting /dev/pts"))?;
     let tmpfs =
         |path: &str, options| mount::mount(path, path, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options);
-    // With the overlay's half of the memory, files cannot use up all of it: no ending of processes would free that.
+    // Together with the overlay's half of the memory, files cannot use up all of it; killing processes would not free
+    // that.
     tmpfs("/dev/shm", c"mode=1777,size=25%").map_err(Error::step("mounting /dev/shm"))?;
     tmpfs("/run", c"mode=0755,size=10%").map_err(Error::step("mounting /run"))?;
     fs::create_dir("/run/lock")
@@ -226,7 +227,7 @@ pub(crate) fn private() -> Result<(), Error> {
         .map_err(Error::step("making /run/lock"))
 }
 
-/// How much of a writable layer is free, and how large it is, in bytes.
+/// Free bytes and total bytes of a writable layer.
 pub(crate) fn space(layer: &OwnedFd) -> io::Result<(u64, u64)> {
     let space = rustix::fs::fstatfs(layer)?;
     let size = |blocks: u64| blocks.saturating_mul(space.f_bsize.cast_unsigned());

@@ -1,4 +1,4 @@
-//! Starting and ending a testbed, seen from the server.
+//! Starts and ends testbeds, on the server's side.
 
 use std::cell::Cell;
 use std::fs;
@@ -17,31 +17,31 @@ use crate::identity::Identity;
 use crate::inside::{self, Plan};
 use crate::process::{Child, Event, Signals, fork_first};
 
-/// How long a testbed may take to come up; a slow disk is no failure.
+/// Longest time for a testbed to start; a slow disk is not a failure.
 const START: Duration = Duration::from_secs(60);
-/// How long killed processes may take to end before they count as stuck in the kernel.
+/// Longest time for killed processes to end before they count as stuck in the kernel.
 const END: Duration = Duration::from_secs(30);
 
-/// A testbed that runs.
+/// A running testbed.
 #[derive(Debug)]
 pub(crate) struct Living {
     first: Child,
-    /// Held open: the first process ends when it closes, so that even SIGKILL to the server leaves nothing behind.
+    /// The first process ends when this is closed, so that even after SIGKILL to the server nothing is left behind.
     _line: OwnedFd,
     namespaces: Vec<OwnedFd>,
-    /// The layer that is written to.
+    /// The writable layer.
     pub(crate) layer: OwnedFd,
-    /// The scratch directory's path inside.
+    /// Path of the scratch directory inside.
     pub(crate) scratch: String,
 }
 
-/// Makes a testbed.
+/// Starts a testbed.
 pub(crate) fn start(plan: &Plan<'_>, identity: &Identity, signals: &Signals) -> Result<Living, Error> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(Error::step("making a socket"))?;
     let (ours, theirs) = (Cell::new(Some(ours)), Cell::new(Some(theirs)));
     let first = fork_first(|| {
-        // The line is only closed for this process when the server closes it if this one holds no other end.
+        // The line closes for this process only if it does not hold the other end itself.
         drop(ours.take());
         theirs.take().map_or(1, |line| inside::run(plan, identity, line))
     })
@@ -68,7 +68,7 @@ pub(crate) fn start(plan: &Plan<'_>, identity: &Identity, signals: &Signals) -> 
     }
 }
 
-/// Reads what the first process has to say.
+/// Receives the message of the first process.
 fn receive(line: &OwnedFd) -> Result<(String, Vec<OwnedFd>), Error> {
     let mut text = [0; 8192];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
@@ -89,15 +89,15 @@ fn receive(line: &OwnedFd) -> Result<(String, Vec<OwnedFd>), Error> {
 }
 
 impl Living {
-    /// The namespaces that the server's own processes have to join, in order.
+    /// The namespaces that the server's processes have to join, in order.
     pub(crate) fn joins<'a>(&'a self, identity: &'a Identity) -> Vec<BorrowedFd<'a>> {
         self.namespaces.iter().chain([&identity.inner]).map(AsFd::as_fd).collect()
     }
 
-    /// Ends every process in the testbed and waits until all are gone.
+    /// Kills every process in the testbed and waits until all are gone.
     pub(crate) fn end(self, signals: &Signals) -> Result<(), Error> {
         self.first.kill();
-        // A signal to the server must not leave the testbed half closed: it is waited for again.
+        // A signal to the server must not leave the testbed half closed, so the wait is repeated.
         let mut signal = None;
         loop {
             match signals.wait(self.first.as_fd(), Some(END)).map_err(Error::step("closing the testbed"))? {
@@ -110,7 +110,7 @@ impl Living {
         signal.map_or(Ok(()), |number| Err(Error::Signal(number)))
     }
 
-    /// The processes of the testbed, by the host's numbers, with their names and what they wait for.
+    /// The processes of the testbed, with the host's process ids, their names, and the kernel functions they wait in.
     fn members(&self) -> String {
         let Some(pids) = self.namespaces.first() else { return String::new() };
         let ours = fs::read_link(format!("/proc/self/fd/{}", pids.as_raw_fd())).ok();

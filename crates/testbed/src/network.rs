@@ -1,10 +1,10 @@
-//! The loopback interface of a network namespace of our own.
+//! The loopback interface of a new network namespace.
 
 use std::io;
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-/// Brings up the loopback (`rtnetlink(7)`, `RTM_NEWLINK`); in a new namespace it is down, and has the index 1.
+/// Enables the loopback interface (`rtnetlink(7)`, `RTM_NEWLINK`). In a new namespace it is down and has index 1.
 pub(crate) fn raise_loopback() -> io::Result<()> {
     let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     rustix::net::send(&socket, &request(), SendFlags::empty())?;
@@ -13,7 +13,7 @@ pub(crate) fn raise_loopback() -> io::Result<()> {
     acknowledged(answer.get(..length).unwrap_or_default())
 }
 
-/// `struct nlmsghdr` and `struct ifinfomsg`.
+/// The request: `struct nlmsghdr` and `struct ifinfomsg`.
 fn request() -> Vec<u8> {
     const RTM_NEWLINK: u16 = 16;
     const NLM_F_REQUEST_AND_ACK: u16 = 1 | 4;
@@ -30,7 +30,7 @@ fn request() -> Vec<u8> {
     message
 }
 
-/// Reads the kernel's answer, `struct nlmsgerr`: 0, or an error number below it.
+/// Checks the kernel's answer, `struct nlmsgerr`: 0, or a negative error number.
 fn acknowledged(answer: &[u8]) -> io::Result<()> {
     const NLMSG_ERROR: [u8; 2] = 2_u16.to_ne_bytes();
     let code = answer.get(16..20).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);

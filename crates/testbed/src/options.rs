@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line options.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::Error;
 
-/// What `--help` prints.
+/// Output of `--help`.
 pub const HELP: &str = "\
 Usage: autopkgtest-virt-rocbed --root DIR [OPTION]...
 
@@ -27,54 +27,54 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --help                print this
 ";
 
-/// What a testbed is made of.
+/// Options of testbeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The root directory that testbeds begin as.
+    /// Root directory of testbeds.
     pub root: PathBuf,
-    /// Directories with files that go over the root directory's, the last on top; they are never written to either.
+    /// Directories whose files are layered over the root directory, the last on top; they are never written to either.
     pub layers: Vec<PathBuf>,
-    /// Where what they write goes.
+    /// Storage for files that testbeds write.
     pub storage: Storage,
-    /// How much a session may copy out of its testbeds, in bytes.
+    /// Most bytes that a session may copy out of its testbeds.
     pub copy_limit: Option<u64>,
-    /// How many processes and threads a testbed may have.
+    /// Most processes and threads in a testbed.
     pub processes: Option<u64>,
     /// Whether tests may make user namespaces, mounts and networks of their own.
     pub containers: bool,
-    /// The render nodes of the GPUs inside.
+    /// Render nodes of the GPUs inside.
     pub gpus: Vec<PathBuf>,
-    /// The network inside.
+    /// Network inside.
     pub network: Network,
-    /// The user to suggest for tests.
+    /// User to suggest for tests.
     pub user: Option<String>,
-    /// Whether to print what is asked and answered.
+    /// Whether to log requests and answers.
     pub debug: bool,
 }
 
-/// Where what a testbed writes goes.
+/// Storage for files that testbeds write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
-    /// Memory, up to a size as tmpfs(5) takes it.
+    /// Memory, up to a size in the format of tmpfs(5).
     Memory {
-        /// Bytes, or percent of the machine's memory.
+        /// Bytes, or a percentage of the machine's memory.
         size: String,
     },
-    /// A directory, up to what its file system has.
+    /// A directory, up to the free space of its file system.
     Directory(PathBuf),
 }
 
-/// The network of a testbed.
+/// Network of a testbed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// The machine's.
+    /// The machine's network.
     Host,
-    /// A loopback only.
+    /// Only a loopback interface.
     None,
 }
 
 impl Options {
-    /// Reads the command line; `None` asks for help.
+    /// Parses the command line; `None` if help is requested.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, Error> {
         let usage = |message: String| Error::Usage(message);
         let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
@@ -121,7 +121,7 @@ impl Options {
     }
 }
 
-/// `--name=value` is the same as `--name value`.
+/// Splits `--name=value` into `--name value`.
 fn split_equals(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words = Vec::new();
     for argument in arguments {
@@ -138,7 +138,7 @@ fn split_equals(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> 
     words
 }
 
-/// A size for tmpfs(5): a number with K, M, G or T for powers of 1024, or with %.
+/// Parses a size for tmpfs(5): a number with K, M, G or T for powers of 1024, or with %.
 fn parse_size(text: &str) -> Result<String, Error> {
     match text.strip_suffix('%').map(str::parse::<u8>) {
         Some(Ok(1..=100)) => Ok(text.to_owned()),
@@ -147,7 +147,7 @@ fn parse_size(text: &str) -> Result<String, Error> {
     }
 }
 
-/// A number with K, M, G or T for powers of 1024.
+/// Parses a number with K, M, G or T for powers of 1024.
 fn parse_bytes(text: &str) -> Result<u64, Error> {
     let wrong = || wrong_size(text);
     let letters = text.trim_start_matches(|character: char| character.is_ascii_digit());
@@ -160,7 +160,7 @@ fn parse_bytes(text: &str) -> Result<u64, Error> {
         "T" | "TIB" => 40,
         _ => return Err(wrong()),
     };
-    // tmpfs takes 0 for no limit at all.
+    // 0 means unlimited for tmpfs.
     number.checked_mul(1 << power).filter(|bytes| (1..1 << 60).contains(bytes)).ok_or_else(wrong)
 }
 
@@ -168,7 +168,7 @@ fn wrong_size(text: &str) -> Error {
     Error::Usage(format!("{text} is not a size; write 512M, 4G or 25%"))
 }
 
-/// How many processes; fewer than 64 would not even run autopkgtest's own commands.
+/// Parses a number of processes; fewer than 64 would not be enough for autopkgtest's own commands.
 fn parse_number(text: &str) -> Result<u64, Error> {
     let number = text.parse().ok().filter(|number| (64..=4_194_304).contains(number));
     number.ok_or_else(|| Error::Usage(format!("{text} is not a number of processes; write one from 64 to 4194304")))

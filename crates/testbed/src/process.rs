@@ -1,6 +1,6 @@
-//! Processes, namespaces and signals: the only module with unsafe code.
+//! Processes, namespaces and signals. This is the only module with unsafe code.
 //!
-//! The server has one thread, so that a forked child may do whatever its parent could.
+//! The server has only one thread, so a forked child may do whatever its parent could.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -25,7 +25,7 @@ impl Child {
         self.pid
     }
 
-    /// Sends SIGKILL. A process that has ended already is as dead as wanted.
+    /// Sends SIGKILL. It is not an error if the process has already ended.
     pub(crate) fn kill(&self) {
         if let Err(error) = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {
             debug_assert_eq!(error, rustix::io::Errno::SRCH);
@@ -37,12 +37,12 @@ impl Child {
         rustix::process::pidfd_send_signal(&self.pidfd, signal).map_err(Into::into)
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub(crate) fn wait(&self) -> io::Result<Option<WaitIdStatus>> {
         rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).map_err(Into::into)
     }
 
-    /// How it ended, once it has; `None` while it runs.
+    /// Status of the process once it has ended; `None` while it runs.
     pub(crate) fn ended(&self) -> io::Result<Option<WaitIdStatus>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).map_err(Into::into)
@@ -56,15 +56,16 @@ impl AsFd for Child {
     }
 }
 
-/// Starts a process that runs `work` and ends with the status it returns. It begins with no signal blocked.
+/// Forks a process that runs `work` and ends with the returned status. It starts with no signal blocked.
 pub(crate) fn fork(work: impl FnOnce() -> u8) -> io::Result<Child> {
     // SAFETY: there is one thread (see `main` in the library), so no lock can be held by another one.
     started(libc::c_long::from(unsafe { libc::fork() }), work)
 }
 
-/// Starts a process as [`fork`] does, as the first one of a new pid namespace (`clone3(2)`, `CLONE_NEWPID`).
+/// Like [`fork`], but the process is the first one of a new pid namespace (`clone3(2)`, `CLONE_NEWPID`).
 ///
-/// With unshare(2) this process's later children would be in it too, and a user's process cannot take that back.
+/// With unshare(2), later children of this process would be in the namespace too, which an unprivileged process cannot
+/// undo.
 pub(crate) fn fork_first(work: impl FnOnce() -> u8) -> io::Result<Child> {
     // SAFETY: all fields are numbers, and 0 is what each of them is unless it is needed.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -92,22 +93,22 @@ fn started(result: libc::c_long, work: impl FnOnce() -> u8) -> io::Result<Child>
     }
 }
 
-/// Leaves namespaces that this process has in common with others (`unshare(2)`).
+/// Leaves namespaces shared with other processes (`unshare(2)`).
 pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: callers name namespaces only; no table of file descriptors is unshared.
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
 }
 
-/// Ended children of this process leave no zombie, whoever they were adopted from.
+/// Lets the kernel reap the ended children of this process, including adopted ones.
 pub(crate) fn ignore_children() -> io::Result<()> {
     // SAFETY: a plain system call that installs no handler.
     let old = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     if old == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Closes all file descriptors but the first three and one more.
+/// Closes all file descriptors except the first three and `kept`.
 ///
-/// Only for a process that ends without returning from here on: what it owned is gone.
+/// Only for a process that never returns from here on, as its owned descriptors become invalid.
 pub(crate) fn close_all_but(kept: &OwnedFd) -> io::Result<()> {
     let kept = kept.as_raw_fd().cast_unsigned();
     for (from, to) in [(3, kept.saturating_sub(1)), (kept.saturating_add(1), u32::MAX)] {
@@ -119,7 +120,7 @@ pub(crate) fn close_all_but(kept: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps file descriptors that this process was started with from the program it executes.
+/// Marks inherited file descriptors as close-on-exec.
 pub(crate) fn close_inherited_on_exec() -> io::Result<()> {
     let flags = libc::CLOSE_RANGE_CLOEXEC;
     // SAFETY: descriptors are only marked.
@@ -127,8 +128,8 @@ pub(crate) fn close_inherited_on_exec() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Changes a detached mount's, or a mount's and all below it's, attributes (`mount_setattr(2)`): `attributes` are set,
-/// and with a user namespace, owners are shown as its ids.
+/// Changes the attributes of a detached mount, or of a mount and all below it (`mount_setattr(2)`): sets `attributes`,
+/// and with a user namespace, maps owners to its ids.
 pub(crate) fn set_mount_attributes(
     mount: BorrowedFd<'_>,
     attributes: u64,
@@ -162,8 +163,8 @@ fn set_mask(how: libc::c_int, signals: &[libc::c_int]) -> io::Result<libc::sigse
     if error == 0 { Ok(set) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
-/// Applies a seccomp filter to this process and all that it starts. Unlike `no_new_privs`, `CAP_SYS_ADMIN` in the
-/// user namespace, which this takes, leaves programs that are set-uid what they are.
+/// Applies a seccomp filter to this process and all that it starts. It requires `CAP_SYS_ADMIN` in the user namespace;
+/// unlike `no_new_privs`, this keeps set-uid programs working.
 pub(crate) fn apply_filter(program: &[seccompiler::sock_filter]) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
@@ -172,7 +173,7 @@ pub(crate) fn apply_filter(program: &[seccompiler::sock_filter]) -> io::Result<(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Gives this process a session keyring of its own (`keyctl(2)`), empty and without a name.
+/// Gives this process a session keyring of its own (`keyctl(2)`), empty and unnamed.
 pub(crate) fn leave_session_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
     let name = std::ptr::null::<libc::c_char>();
@@ -181,21 +182,20 @@ pub(crate) fn leave_session_keyring() -> io::Result<()> {
         return Ok(());
     }
     match io::Error::last_os_error() {
-        // A kernel without keys; or a container whose filter keeps them from all in it.
+        // A kernel without keys, or a container whose filter blocks them.
         error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
         error => Err(error),
     }
 }
 
-/// Limits how many processes this process's user may have, threads included (`RLIMIT_NPROC`), unless there is a
-/// stricter limit already.
+/// Limits the processes of this process's user, including threads (`RLIMIT_NPROC`), unless a stricter limit exists.
 pub(crate) fn limit_processes(processes: u64) -> io::Result<()> {
     let most = rustix::process::getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
     let limit = Some(processes.min(most));
     rustix::process::setrlimit(Resource::Nproc, Rlimit { current: limit, maximum: limit }).map_err(Into::into)
 }
 
-/// Ends this process the way a signal would have, had it not been caught.
+/// Ends this process as if by an uncaught signal.
 pub(crate) fn die_of(signal: i32) -> ! {
     // SAFETY: plain system calls, and the last one never returns.
     unsafe {
@@ -206,18 +206,18 @@ pub(crate) fn die_of(signal: i32) -> ! {
     }
 }
 
-/// What [`Signals::wait`] saw first.
+/// First event seen by [`Signals::wait`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The file descriptor can be read, or the process has ended.
+    /// The file descriptor is readable, or the process has ended.
     Ready,
-    /// A signal came.
+    /// A signal arrived.
     Signal(i32),
-    /// The time is over.
+    /// The timeout has passed.
     TimedOut,
 }
 
-/// Signals that are not delivered but read, so that every wait can also wait for them.
+/// Signals that are read from a file descriptor, so that every wait can include them.
 #[derive(Debug)]
 pub struct Signals(File);
 
@@ -234,12 +234,12 @@ impl Signals {
         }
     }
 
-    /// Waits until a descriptor is readable, a signal comes or the time is over.
+    /// Waits until a descriptor is readable, a signal arrives or the timeout passes.
     pub(crate) fn wait(&self, fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<Event> {
         self.wait_for(fd, &[], timeout).map(|event| event.unwrap_or(Event::Ready))
     }
 
-    /// As [`Signals::wait`]; `None` if nothing has come but that one of the others can be read.
+    /// Like [`Signals::wait`]; `None` if only one of the `others` is readable.
     pub(crate) fn wait_for(
         &self,
         fd: BorrowedFd<'_>,
@@ -263,7 +263,7 @@ impl Signals {
         }
     }
 
-    /// The number of the next signal; it begins the record that the kernel writes.
+    /// Reads the number of the next signal, with which the kernel's record begins.
     pub(crate) fn read(&self) -> io::Result<i32> {
         let mut record = [0; size_of::<libc::signalfd_siginfo>()];
         (&self.0).read_exact(&mut record)?;
@@ -273,7 +273,7 @@ impl Signals {
 }
 
 impl AsFd for Signals {
-    /// Readable when a signal has come.
+    /// Readable when a signal has arrived.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

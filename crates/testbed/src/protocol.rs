@@ -1,52 +1,53 @@
 //! The line protocol between autopkgtest and a virtualisation server (`README.virtualisation-server` of autopkgtest).
 //!
-//! A line is words with white space between them; each word is percent-encoded. Everything here is pure.
+//! A line consists of words separated by white space; each word is percent-encoded. Everything here is free of side
+//! effects.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-/// What autopkgtest asks for.
+/// A request of autopkgtest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// What can this server do?
+    /// Query the server's capabilities.
     Capabilities,
     /// Make a testbed.
     Open,
-    /// Make the testbed as it was when it was opened.
+    /// Restore the testbed to its state after opening.
     Revert,
-    /// Throw the testbed away.
+    /// Remove the testbed.
     Close,
-    /// How is a command run in the testbed?
+    /// Query the command that runs others in the testbed.
     PrintExecuteCommand,
     /// Copy between host and testbed.
     Copy(Copy),
-    /// Let a human look at the testbed.
+    /// Open a shell in the testbed for the user.
     Shell {
-        /// The directory to begin in.
+        /// The working directory.
         directory: OsString,
         /// `NAME=value` to add to the environment.
         environment: Vec<OsString>,
     },
-    /// Something failed; the server may say more.
+    /// A failure occurred; the server may log details.
     DebugFailure,
-    /// End.
+    /// End the session.
     Quit,
 }
 
-/// A copy to make.
+/// A requested copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
-    /// From where to where.
+    /// Direction of the copy.
     pub direction: Direction,
-    /// Whether a directory's contents or one file are copied.
+    /// Whether one file or the contents of a directory are copied.
     pub what: What,
-    /// The path to copy from, in the testbed or on the host.
+    /// Path to copy from, in the testbed or on the host.
     pub source: OsString,
-    /// The path to copy to, in the testbed or on the host.
+    /// Path to copy to, in the testbed or on the host.
     pub destination: OsString,
 }
 
-/// The direction of a copy.
+/// Direction of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the host to the testbed.
@@ -55,7 +56,7 @@ pub enum Direction {
     Up,
 }
 
-/// What a copy is of.
+/// Object of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// A regular file.
@@ -64,28 +65,28 @@ pub enum What {
     Directory,
 }
 
-/// A line that is not a request.
+/// Reason why a line is not a valid request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
-    /// No word.
+    /// The line is empty.
     #[error("empty commands are not permitted")]
     Empty,
-    /// A command that this server does not have.
+    /// The server does not have this command.
     #[error("unknown command `{0}'")]
     Unknown(String),
-    /// A command with too few or too many words.
+    /// The command has too few or too many words.
     #[error("the command `{0}' takes {1} arguments")]
     Arguments(String, &'static str),
-    /// A path that is empty.
+    /// A path is empty.
     #[error("{0} paths must be nonempty")]
     EmptyPath(&'static str),
-    /// One path with a slash at its end, the other without.
+    /// Only one of the paths ends with a slash.
     #[error("{0} paths must agree about directoryness (presence or absence of trailing /)")]
     Directoryness(&'static str),
 }
 
 impl Request {
-    /// Reads a line; its end may be there or not.
+    /// Parses a line, with or without its line end.
     pub fn parse(line: &[u8]) -> Result<Self, BadRequest> {
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let name = words.next().ok_or(BadRequest::Empty)?;
@@ -130,7 +131,7 @@ fn copy(name: &'static str, direction: Direction, arguments: Vec<Vec<u8>>) -> Re
     Ok(Request::Copy(Copy { direction, what, source, destination }))
 }
 
-/// Decodes `%XX`. A percent sign that begins no such sequence stands for itself, as it does for autopkgtest.
+/// Decodes `%XX`. A percent sign without two hexadecimal digits is kept, as autopkgtest does.
 pub fn unquote(word: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word;
@@ -151,7 +152,7 @@ fn digit(character: u8) -> u8 {
     (character as char).to_digit(16).map_or(0, |digit| digit as u8)
 }
 
-/// Encodes everything but letters, digits and `_.-~/`.
+/// Percent-encodes everything except letters, digits and `_.-~/`.
 pub fn quote(bytes: &[u8]) -> String {
     let mut word = String::with_capacity(bytes.len());
     for byte in bytes {

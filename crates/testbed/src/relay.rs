@@ -1,15 +1,15 @@
-//! A command's output, passed on until the command ends.
+//! Relays a command's output until the command ends.
 //!
-//! What a command leaves running (a compile server, an agent) has its standard output too. Whoever reads that to its end
-//! would wait for what was left: a build that started `sccache` would take until its deadline. So where output is a pipe,
-//! the command gets a pipe of this program's own, and that is read no longer than the command runs, as docker(1), lxc(1)
-//! and ssh(1) have it.
+//! Processes that a command leaves running (a compile server, an agent) keep its standard output open. Reading that
+//! output to its end would wait for them: a build that started `sccache` would last until its deadline. So where an
+//! output is a pipe, the command gets a pipe of this program, which is read only while the command runs, as with
+//! docker(1), lxc(1) and ssh(1).
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// More than a pipe holds is not read once the command has ended: what was left running may go on writing for ever.
+/// Most bytes read after the command has ended (a pipe holds less): processes left running may write for ever.
 const MOST_AFTER_THE_END: usize = 1 << 20;
 
 /// Standard output and standard error of a command that is about to start.
@@ -17,7 +17,7 @@ const MOST_AFTER_THE_END: usize = 1 << 20;
 pub(crate) struct Relay {
     output: Option<Pipe>,
     errors: Option<Pipe>,
-    /// Both are the same pipe, and what is written to them stays in order.
+    /// Both are the same pipe, so that their order is preserved.
     together: bool,
 }
 
@@ -28,7 +28,7 @@ struct Pipe {
 }
 
 impl Relay {
-    /// Makes pipes for those of this process's own streams that are pipes or sockets.
+    /// Creates pipes for those of this process's streams that are pipes or sockets.
     pub(crate) fn new() -> io::Result<Self> {
         let (stdout, stderr) = (rustix::fs::fstat(io::stdout())?, rustix::fs::fstat(io::stderr())?);
         let is_read = |stat: &rustix::fs::Stat| {
@@ -41,7 +41,7 @@ impl Relay {
         Ok(Self { output, errors, together })
     }
 
-    /// In the command's process: puts the pipes in place of its streams. The originals are gone from it.
+    /// In the command's process: replaces its streams with the pipes, and closes the originals.
     pub(crate) fn take_place(&self) -> rustix::io::Result<()> {
         if let Some(pipe) = &self.output {
             rustix::stdio::dup2_stdout(&pipe.writer)?;
@@ -52,11 +52,11 @@ impl Relay {
         self.errors.as_ref().map_or(Ok(()), |pipe| rustix::stdio::dup2_stderr(&pipe.writer))
     }
 
-    /// In this process, once the command's was started: what it writes can be passed on.
+    /// In this process, after the command's process was started: starts relaying.
     pub(crate) fn start(self) -> io::Result<Running> {
         let mut streams = Vec::new();
-        // Past the standard library's buffer: lines are passed on as they come, complete or not. The command has the
-        // only other end of the pipes.
+        // Bypasses the standard library's buffer, so that incomplete lines are passed on too. Only the command holds
+        // the other end of the pipes.
         if let Some(Pipe { reader, .. }) = self.output {
             streams.push(Stream { from: reader, to: io::stdout().as_fd().try_clone_to_owned()?.into() });
         }
@@ -81,7 +81,7 @@ struct Stream {
     to: File,
 }
 
-/// Output that is being passed on. There is one thread only: none can be started beside another pid namespace.
+/// Output that is being relayed. No thread is used, as none can be started beside another pid namespace.
 #[derive(Debug)]
 pub(crate) struct Running {
     streams: Vec<Stream>,
@@ -89,17 +89,17 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// What can be read when there is something to pass on.
+    /// The descriptors to wait for.
     pub(crate) fn readers(&self) -> Vec<BorrowedFd<'_>> {
         self.streams.iter().map(|stream| stream.from.as_fd()).collect()
     }
 
-    /// Passes on some of what there is; nothing if there is nothing. Says how much it was.
+    /// Passes on some of the available output. Returns the number of bytes.
     pub(crate) fn pass_on(&mut self) -> usize {
         let (buffer, mut passed) = (&mut self.buffer, 0);
         self.streams.retain_mut(|stream| match stream.from.read(buffer) {
             Ok(0) => false,
-            // With nobody to read it, the command is to hear of it: the pipe's end closes.
+            // If there is no reader any more, the pipe is closed so that the command notices.
             Ok(length) => {
                 passed += length;
                 stream.to.write_all(buffer.get(..length).unwrap_or_default()).is_ok()
@@ -109,7 +109,7 @@ impl Running {
         passed
     }
 
-    /// The command has ended: passes on what it had written.
+    /// After the command has ended: passes on its remaining output.
     pub(crate) fn finish(mut self) {
         let mut left = MOST_AFTER_THE_END;
         while left > 0 {

@@ -1,4 +1,4 @@
-//! The loop that reads requests and answers them, over anything that is a [`Testbed`].
+//! The loop that reads and answers requests, for any implementation of [`Testbed`].
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -11,53 +11,53 @@ use crate::Error;
 use crate::process::{Event, Signals, die_of};
 use crate::protocol::{Copy, Request, quote};
 
-/// The name the server is installed under and speaks as.
+/// Name of the installed server, and in its messages.
 pub const NAME: &str = "autopkgtest-virt-rocbed";
 
-/// The exit status after a failure, as other servers have it.
+/// Exit status after a failure, as for autopkgtest's other servers.
 const FAILED: u8 = 12;
 
-/// The longest line that is read, in bytes; two paths, each byte as `%XX`, fit.
+/// Longest line in bytes: two paths, with each byte as `%XX`, fit.
 const LONGEST_LINE: usize = 32 * 1024;
 
-/// What the server does for autopkgtest.
+/// Operations that the server performs for autopkgtest.
 pub trait Testbed {
-    /// The words that say what this testbed is.
+    /// The capabilities of this testbed.
     fn capabilities(&self) -> Vec<String>;
-    /// Makes a fresh testbed; the scratch directory has the given path, or a new one. Returns its path.
+    /// Makes a fresh testbed, with the given or a new path for the scratch directory. Returns that path.
     fn open(&mut self, scratch: Option<&str>) -> Result<String, Error>;
-    /// Ends everything in the testbed and throws it away.
+    /// Ends all processes in the testbed and removes it.
     fn close(&mut self) -> Result<(), Error>;
     /// The program and arguments that run the command appended to them in the testbed.
     fn execute_command(&self) -> Result<Vec<OsString>, Error>;
     /// Copies between host and testbed.
     fn copy(&mut self, copy: &Copy) -> Result<(), Error>;
-    /// Runs a shell for a human.
+    /// Runs an interactive shell.
     fn shell(&mut self, directory: &OsStr, environment: &[OsString]) -> Result<(), Error>;
 }
 
-/// How a conversation goes on.
+/// Reaction to a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Say this line, and read on.
+    /// Send this line and continue.
     Say(String),
     /// End, successfully.
     Quit,
-    /// Close the testbed and end with this message.
+    /// Close the testbed and exit with this error.
     Fail(String),
 }
 
-/// A conversation with autopkgtest: a testbed, and whether it is open.
+/// A session with autopkgtest: a testbed, and whether it is open.
 #[derive(Debug)]
 pub struct Session<T> {
     testbed: T,
     open: bool,
-    /// The scratch directory keeps its path for the whole session: built trees refer to it.
+    /// Path of the scratch directory. It stays the same for the whole session, as built trees refer to it.
     scratch: Option<String>,
 }
 
 impl<T: Testbed> Session<T> {
-    /// A session with no testbed open.
+    /// Creates a session without an open testbed.
     pub fn new(testbed: T) -> Self {
         Self { testbed, open: false, scratch: None }
     }
@@ -82,7 +82,7 @@ impl<T: Testbed> Session<T> {
                 vec![words.join(",")]
             }),
             Request::Copy(copy) => match self.testbed.copy(&copy) {
-                // autopkgtest reads these words where it would read ok.
+                // autopkgtest expects these words instead of `ok`.
                 Err(Error::Copy) => return Answer::Say("copy-failed".into()),
                 Err(error @ Error::TimedOut { .. }) => {
                     eprintln!("{NAME}: {error}");
@@ -104,7 +104,7 @@ impl<T: Testbed> Session<T> {
         }
     }
 
-    /// Why a request makes no sense now.
+    /// Reason why a request is not possible in the current state.
     fn out_of_turn(&self, request: &Request) -> Option<&'static str> {
         match (request, self.open) {
             (Request::Open, true) => Some("`open' when already open"),
@@ -125,14 +125,15 @@ impl<T: Testbed> Session<T> {
         Ok(vec![quoted])
     }
 
-    /// Closes the testbed if it is open. Done also when the session fails.
+    /// Closes the testbed if it is open. Also called when the session fails.
     pub fn close(&mut self) -> Result<(), Error> {
-        // Even where closing fails there is nothing left to close once more.
+        // Even if closing fails, it is not repeated.
         if std::mem::take(&mut self.open) { self.testbed.close() } else { Ok(()) }
     }
 }
 
-/// Speaks with autopkgtest on standard input and output until the end; with `debug`, repeats all of it on standard error.
+/// Serves autopkgtest on standard input and output until the end. With `debug`, all lines are also written to standard
+/// error.
 pub fn serve<T: Testbed>(debug: bool, start: impl FnOnce(Rc<Signals>) -> Result<T, Error>) -> ExitCode {
     let signals = match Signals::block(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM]) {
         Ok(signals) => Rc::new(signals),
@@ -153,7 +154,7 @@ pub fn serve<T: Testbed>(debug: bool, start: impl FnOnce(Rc<Signals>) -> Result<
     match ending {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Signal(number)) => {
-            // What the testbed holds has to be dropped before, as this does not come back.
+            // The testbed must be dropped before, as this does not return.
             drop(session);
             die_of(number)
         }
@@ -167,7 +168,7 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-/// Reads and answers lines; an error ends the conversation.
+/// Reads and answers lines; an error ends the session.
 fn converse<T: Testbed>(session: &mut Session<T>, signals: &Signals, debug: bool) -> Result<(), Error> {
     let tell = |way: &str, line: &str| {
         if debug {
@@ -198,7 +199,7 @@ fn converse<T: Testbed>(session: &mut Session<T>, signals: &Signals, debug: bool
             Event::Signal(number) => return Err(Error::Signal(number)),
             Event::Ready | Event::TimedOut => {}
         }
-        // Past the standard library's buffer, which would hide from the wait what was read already.
+        // Bypasses the standard library's buffer, as the wait would not see data in it.
         match rustix::io::read(input.as_fd(), &mut buffer) {
             Ok(0) => return Err(Error::Inside("end of file - caller quit?".into())),
             Ok(read) => waiting.extend(buffer.iter().take(read)),
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
     use crate::protocol::Direction;
 
-    /// A testbed that only writes down what is done with it.
+    /// A test double that records the operations.
     #[derive(Default)]
     struct Double {
         log: Vec<String>,

@@ -1,26 +1,26 @@
-//! The form that a directory's contents have in the pipe between host and testbed.
+//! The format of a directory's contents in the pipe between host and testbed.
 //!
-//! One end is inside and the other outside, each shut into its own directory by chroot(2): no link and no `..` leads
-//! either of them anywhere else. Both ends are this same program, so the form is private: entries, parents first,
-//! then [`End`](Entry::End). Numbers are little-endian; a path or target is its length in bytes (u16) and then itself.
+//! One process is inside and the other outside, each restricted to its own directory by chroot(2), so that no link and
+//! no `..` leads out. Both are the same program, so the format is private: entries, parents first, then
+//! [`End`](Entry::End). Numbers are little-endian; a path or target is preceded by its length in bytes (u16).
 
 use std::io::{self, Read, Write};
 
-/// The longest path or link target that the kernel takes (`PATH_MAX`).
+/// Longest path or link target, in bytes (`PATH_MAX`).
 const LONGEST: usize = 4096;
 
-/// One thing in a directory. Paths are relative and not empty.
+/// An entry of a directory. Paths are relative and not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// A directory; comes before what is in it.
+    /// A directory; it precedes its contents.
     Directory { path: Vec<u8>, mode: u32 },
-    /// A file; its [extents](Extent) follow it in the stream, each with its bytes, and then [`Extent::LAST`].
+    /// A file. Its [extents](Extent) follow, each with its bytes, and then [`Extent::LAST`].
     File { path: Vec<u8>, mode: u32, modified: (i64, u32), size: u64 },
-    /// Another name of a file that was sent.
+    /// A hard link to a file that was sent before.
     HardLink { path: Vec<u8>, target: Vec<u8> },
     /// A symbolic link.
     Symlink { path: Vec<u8>, target: Vec<u8> },
-    /// Nothing more.
+    /// The end.
     End,
 }
 
@@ -75,20 +75,20 @@ impl Entry {
     }
 }
 
-/// A part of a file that is not a hole. Parts come in their order.
+/// A part of a file that is not a hole. Extents are in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// Where it begins in the file.
+    /// Offset in the file, in bytes.
     pub(crate) offset: u64,
-    /// How many bytes follow in the stream.
+    /// Number of bytes that follow in the stream.
     pub(crate) length: u64,
 }
 
 impl Extent {
-    /// Nothing more of this file.
+    /// The end of a file.
     pub(crate) const LAST: Self = Self { offset: 0, length: 0 };
 
-    /// Where it ends in the file.
+    /// Offset of the end in the file.
     pub(crate) fn end(self) -> u64 {
         self.offset.saturating_add(self.length)
     }

@@ -1,7 +1,8 @@
-//! A terminal of its own for a command that a human uses.
+//! A pseudoterminal for an interactive command.
 //!
-//! Whoever has a terminal open can type into it (`TIOCSTI`) and change what it does, so the caller's stays outside: the
-//! command gets a pseudoterminal of the testbed's `devpts`, and the bytes and the size of the window are passed on.
+//! A process that has a terminal open can type into it (`TIOCSTI`) and change its settings, so the caller's terminal
+//! stays outside: the command gets a pseudoterminal of the testbed's `devpts`, and the bytes and the window size are
+//! passed on.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -18,11 +19,11 @@ use crate::relay::Running;
 
 /// The device number of `/dev/ptmx` (Linux's Documentation/admin-guide/devices.txt).
 const PTMX: (u32, u32) = (5, 2);
-/// How much may wait to be read inside before nothing more is taken from the keyboard.
+/// Most bytes waiting to be read inside; then the keyboard is not read.
 const MOST_WAITING: usize = 1 << 16;
 
-/// The caller's terminal in raw mode, with this process's group in the foreground: autopkgtest may not be there.
-/// Dropped, it is as it was.
+/// The caller's terminal in raw mode, with this process's group in the foreground, where autopkgtest may not be.
+/// Restored when this is dropped.
 #[derive(Debug)]
 struct Raw {
     terminal: OwnedFd,
@@ -32,7 +33,7 @@ struct Raw {
 
 impl Raw {
     fn make(terminal: OwnedFd) -> io::Result<Self> {
-        // A terminal that is not this session's has no groups for it.
+        // A terminal of another session has no foreground group for it.
         let foreground = rustix::termios::tcgetpgrp(&terminal).ok();
         if foreground.is_some() {
             rustix::termios::tcsetpgrp(&terminal, rustix::process::getpgrp())?;
@@ -48,7 +49,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // A terminal that is gone, and a group that is, need nothing.
+        // If the terminal or the group is gone, there is nothing to restore.
         rustix::termios::tcsetattr(&self.terminal, OptionalActions::Flush, &self.before).unwrap_or_default();
         if let Some(group) = self.foreground {
             rustix::termios::tcsetpgrp(&self.terminal, group).unwrap_or_default();
@@ -56,7 +57,7 @@ impl Drop for Raw {
     }
 }
 
-/// Both ends of a pseudoterminal.
+/// The two ends of a pseudoterminal.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     master: File,
@@ -64,7 +65,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Opens one, with the size and the modes of the caller's; this process has joined the testbed.
+    /// Opens a pseudoterminal with the caller's window size and modes. This process has joined the testbed.
     pub(crate) fn open() -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let master = rustix::fs::openat(CWD, c"/dev/pts/ptmx", flags, Mode::empty())?;
@@ -74,7 +75,7 @@ impl Terminal {
             return Err(io::Error::other("/dev/pts/ptmx is not a terminal multiplexer"));
         }
         rustix::pty::unlockpt(&master)?;
-        // Not by its name, which is the testbed's to give.
+        // Not by its name, which the testbed controls.
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
         rustix::termios::tcsetattr(&slave, OptionalActions::Now, &rustix::termios::tcgetattr(io::stdin())?)?;
@@ -83,7 +84,8 @@ impl Terminal {
         Ok(Self { master, slave })
     }
 
-    /// Makes it the terminal of this process, which leads a session of its own, wherever it had the caller's.
+    /// Makes it the controlling terminal of this process, which leads a new session, and its streams wherever they were
+    /// the caller's terminal.
     pub(crate) fn take(&self) -> io::Result<()> {
         rustix::process::ioctl_tiocsctty(&self.slave)?;
         rustix::stdio::dup2_stdin(&self.slave)?;
@@ -96,7 +98,7 @@ impl Terminal {
         Ok(())
     }
 
-    /// Passes bytes on until the process has ended. `signal` is told of each signal but changes of the window's size.
+    /// Passes bytes on until the process has ended. `signal` is called for each signal except window size changes.
     pub(crate) fn relay(
         self,
         process: BorrowedFd<'_>,
@@ -104,7 +106,7 @@ impl Terminal {
         output: &mut Running,
         mut signal: impl FnMut(i32),
     ) -> io::Result<()> {
-        // Only the command has it from here on.
+        // From here on only the command has it open.
         let Self { master, slave } = self;
         drop(slave);
         let screen = screen()?;
@@ -121,7 +123,7 @@ impl Terminal {
                 PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
                 PollFd::new(&raw.terminal, if listens { PollFlags::IN } else { PollFlags::empty() }),
             ];
-            // What hung up is left out: it would be ready for ever.
+            // A descriptor that hung up is left out, as it would always be ready.
             if inside {
                 fds.push(PollFd::new(&master, wanted));
             }
@@ -164,14 +166,14 @@ impl Terminal {
     }
 }
 
-/// Gives it the size of the caller's window. A terminal without a size has none to give.
+/// Copies the size of the caller's window, if it has one.
 fn copy_size(master: &File) {
     if let Ok(size) = rustix::termios::tcgetwinsize(io::stdin()) {
         rustix::termios::tcsetwinsize(master, size).unwrap_or_default();
     }
 }
 
-/// Where the caller sees what is shown.
+/// The caller's output.
 fn screen() -> io::Result<File> {
     let (out, errors, input) = (io::stdout(), io::stderr(), io::stdin());
     let all = [out.as_fd(), errors.as_fd(), input.as_fd()];
@@ -179,7 +181,7 @@ fn screen() -> io::Result<File> {
     terminal.try_clone_to_owned().map(File::from)
 }
 
-/// Reads from the keyboard; false at its end.
+/// Reads from the keyboard; false at the end.
 fn type_on(keyboard: &OwnedFd, typed: &mut Vec<u8>) -> io::Result<bool> {
     let mut buffer = [0; 4096];
     match rustix::io::read(keyboard, &mut buffer) {
@@ -193,7 +195,7 @@ fn type_on(keyboard: &OwnedFd, typed: &mut Vec<u8>) -> io::Result<bool> {
     }
 }
 
-/// Shows what there is to be read; false if nobody inside has the terminal open any more.
+/// Shows the available output; false if no process inside has the terminal open any more.
 fn show(mut master: &File, mut screen: &File) -> io::Result<bool> {
     let mut buffer = [0; 1 << 14];
     loop {

@@ -1,4 +1,4 @@
-//! The real testbeds: [`Machine`] makes them of the kernel's namespaces.
+//! The real implementation of testbeds: [`Machine`] makes them with the kernel's namespaces.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -24,36 +24,37 @@ use crate::server::{NAME, Testbed};
 use crate::upper::{self, Upper};
 use crate::{Error, enter};
 
-/// How long a copy may take, in seconds, unless `AUTOPKGTEST_VIRT_COPY_TIMEOUT` says otherwise, as for other servers.
+/// Default time limit for a copy, in seconds; `AUTOPKGTEST_VIRT_COPY_TIMEOUT` overrides it, as for autopkgtest's other
+/// servers.
 const COPY_TIMEOUT: u64 = 300;
-/// A writable layer with less free than this is full, in bytes.
+/// Free bytes below which a writable layer counts as full.
 const FULL: u64 = 1 << 20;
 
-/// More processes than any test needs.
+/// Upper limit for processes, more than any test needs.
 const MOST_PROCESSES: u64 = 16384;
-/// Names a file in the environment that a line is appended to for each thing that copies have left out.
+/// Environment variable with the path of a file that gets a line for each file that copies have left out.
 const NOTES: &str = "ROCBED_COPY_NOTES";
 
-/// A machine that testbeds are made on, one at a time.
+/// A machine that makes testbeds, one at a time.
 #[derive(Debug)]
 pub struct Machine {
     options: Options,
     signals: Rc<Signals>,
     identity: Identity,
     granted: Granted,
-    /// The group of granted devices, as its number inside.
+    /// Group of granted devices, as an id inside the testbed.
     group: u32,
     user: Option<String>,
     copies: Copies,
-    /// How many processes a testbed may have, threads included.
+    /// Most processes in a testbed, including threads.
     processes: u64,
     living: Option<(Living, Option<Upper>)>,
 }
 
 impl Machine {
-    /// Checks the options and prepares what all testbeds have in common.
+    /// Checks the options and prepares what all testbeds share.
     ///
-    /// An unprivileged caller becomes root of a user namespace, for good; there must be no other thread.
+    /// An unprivileged caller becomes root of a user namespace permanently; there must be no other thread.
     pub fn new(mut options: Options, signals: Rc<Signals>) -> Result<Self, Error> {
         options.root = check_root(&options.root)?;
         for layer in &mut options.layers {
@@ -70,7 +71,7 @@ impl Machine {
         let processes = options.processes.unwrap_or_else(most_processes);
         let identity = Identity::make(processes)?;
         if let Storage::Directory(directory) = &options.storage {
-            // After becoming root: what was left may belong to subordinate ids.
+            // After becoming root, as left directories may belong to subordinate ids.
             upper::remove_stale(directory)?;
         }
         let room = Room { bytes: options.copy_limit.unwrap_or(Room::BYTES), entries: Room::ENTRIES };
@@ -78,7 +79,8 @@ impl Machine {
         Ok(Self { options, signals, identity, granted, group, user, copies, processes, living: None })
     }
 
-    /// A user's own node of a GPU is shared with the testbed; the user may have a right to it as a group's member.
+    /// If a user runs this, the user's own GPU node is shared with the testbed; access to it may depend on the user's
+    /// groups.
     fn keep_groups(&self) -> bool {
         self.identity.nested && !self.granted.nodes.is_empty()
     }
@@ -87,7 +89,7 @@ impl Machine {
         self.living.as_ref().map(|(living, _)| living).ok_or_else(not_open)
     }
 
-    /// Says so if the writable layer is full: what failed inside has probably failed for that.
+    /// Logs a full writable layer, which is a likely reason for failures inside.
     fn say_if_full(&self) {
         let Ok(living) = self.living() else { return };
         if let Ok((free, size)) = mounts::space(&living.layer)
@@ -102,8 +104,8 @@ fn not_open() -> Error {
     Error::Inside("no testbed is open".into())
 }
 
-/// What a testbed may have unless an option says otherwise: a quarter of what the machine can, for a test that starts
-/// processes without end is to fail, and the machine to go on.
+/// Default limit for processes: a quarter of the machine's. A test that starts processes endlessly fails, and the
+/// machine continues.
 fn most_processes() -> u64 {
     let most = fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse::<u64>().ok());
     most.map_or(MOST_PROCESSES, |most| (most / 4).clamp(1, MOST_PROCESSES))
@@ -126,7 +128,7 @@ impl Testbed for Machine {
     fn capabilities(&self) -> Vec<String> {
         let mut words = vec!["revert".to_owned(), "revert-full-system".into(), "root-on-testbed".into()];
         if self.options.network == Network::None {
-            // Everything that services can collide over is the testbed's own then, ports included.
+            // With its own network, everything that services can conflict over is the testbed's own, including ports.
             words.push("isolation-container".into());
         }
         words.extend(self.user.iter().map(|user| format!("suggested-normal-user={user}")));
@@ -153,7 +155,7 @@ impl Testbed for Machine {
             group: self.group,
             network: self.options.network,
             scratch,
-            // A machine without name servers has none to give.
+            // The machine may have no name servers.
             resolver: if host_network { fs::read("/etc/resolv.conf").ok() } else { None },
         };
         match namespaces::start(&plan, &self.identity, &self.signals) {
@@ -172,7 +174,7 @@ impl Testbed for Machine {
     fn close(&mut self) -> Result<(), Error> {
         self.say_if_full();
         let Some((living, upper)) = self.living.take() else { return Ok(()) };
-        // Processes that are stuck use the directory still: it stays, and the next server removes it.
+        // Stuck processes still use the directory: it stays, and the next server removes it.
         let signal = match living.end(&self.signals) {
             Err(error @ Error::Stuck(_)) => return Err(error),
             other => other,
@@ -210,7 +212,7 @@ impl Testbed for Machine {
         let words = self.execute_command()?;
         let (program, arguments) = words.split_first().ok_or_else(|| Error::Inside("there is no command".into()))?;
         let mut command = Command::new(program);
-        // The directory may be gone, and a human can look for it.
+        // If the directory is gone, the user can look for it.
         let script = "cd -- \"$1\"; shift; exec env \"$@\" bash -i";
         command.args(arguments).args(["sh", "-c", script, "sh"]).arg(directory).args(environment);
         command.stdin(terminal()?).stdout(terminal()?).stderr(terminal()?);
@@ -218,12 +220,12 @@ impl Testbed for Machine {
     }
 }
 
-/// Finds the directory, and the directories in it that are mounted on.
+/// Resolves the root directory, and checks that it has the directories to mount on.
 fn check_root(root: &Path) -> Result<PathBuf, Error> {
     let wrong = |reason: String| Error::Root { root: root.to_owned(), reason };
     let found = root.canonicalize().map_err(|error| wrong(error.to_string()))?;
     for name in ["dev", "etc", "proc", "run", "sys", "tmp"] {
-        // A link could lead mounts out of it.
+        // A link could redirect mounts to the outside.
         match found.join(name).symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => return Err(wrong(format!("{name} in it is not a directory"))),
@@ -233,7 +235,7 @@ fn check_root(root: &Path) -> Result<PathBuf, Error> {
     Ok(found)
 }
 
-/// Reads a file as it is inside; a missing one is empty.
+/// Reads a file as it is visible inside; a missing one is empty.
 fn read_inside(options: &Options, path: &str) -> Result<String, Error> {
     for directory in options.layers.iter().rev().chain([&options.root]) {
         if let Some(text) = read_below(directory, path)? {
@@ -243,7 +245,7 @@ fn read_inside(options: &Options, path: &str) -> Result<String, Error> {
     Ok(String::new())
 }
 
-/// Reads a file in a directory, whatever links lead to it there.
+/// Reads a file in a directory, resolving links within it.
 fn read_below(root: &Path, path: &str) -> Result<Option<String>, Error> {
     let what = format!("reading {path} in {}", root.display());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -260,7 +262,7 @@ fn read_below(root: &Path, path: &str) -> Result<Option<String>, Error> {
     }
 }
 
-/// The user to suggest: the one asked for, or the first that is neither the system's nor nobody.
+/// The user to suggest: the requested one, or the first that is neither a system user nor `nobody`.
 fn suggested_user(passwd: &str, wanted: Option<&str>) -> Result<Option<String>, Error> {
     let users = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
@@ -274,7 +276,7 @@ fn suggested_user(passwd: &str, wanted: Option<&str>) -> Result<Option<String>, 
     Ok(users.filter(|(_, id)| (1000..60000).contains(id)).min_by_key(|(_, id)| *id).map(|(name, _)| name.to_owned()))
 }
 
-/// The number of the group `render` inside; root's where there is none.
+/// Id of the group `render` inside; root's if there is none.
 fn group_number(group: &str) -> u32 {
     let line = group.lines().find(|line| line.starts_with("render:"));
     line.and_then(|line| line.split(':').nth(2)).and_then(|number| number.parse().ok()).unwrap_or(0)

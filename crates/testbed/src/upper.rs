@@ -1,6 +1,6 @@
-//! Directories on disk for what testbeds write, each locked by the server that uses it.
+//! Directories on disk for the writable layers, each locked by the server that uses it.
 //!
-//! A server that was killed leaves its directory, but no lock: the next one removes it.
+//! A killed server leaves its directory unlocked, and the next server removes it.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -14,7 +14,7 @@ use crate::inside::random_name;
 
 const PREFIX: &str = "rocbed-testbed.";
 
-/// A directory for one testbed.
+/// The directory for one testbed.
 #[derive(Debug)]
 pub(crate) struct Upper {
     path: PathBuf,
@@ -22,7 +22,7 @@ pub(crate) struct Upper {
 }
 
 impl Upper {
-    /// Makes one in a directory.
+    /// Creates a directory in `parent`.
     pub(crate) fn make(parent: &Path) -> Result<Self, Error> {
         let _creating = lock(parent).map_err(Error::step(format!("opening {}", parent.display())))?;
         let path = parent.join(format!("{PREFIX}{}", random_name()?));
@@ -32,18 +32,18 @@ impl Upper {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Where it is.
+    /// Path of the directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes it with all that is in it.
+    /// Removes the directory with its contents.
     pub(crate) fn remove(self) -> Result<(), Error> {
         fs::remove_dir_all(&self.path).map_err(Error::step(format!("removing {}", self.path.display())))
     }
 }
 
-/// Removes what servers that are not there any more have left.
+/// Removes the directories of servers that no longer exist.
 pub(crate) fn remove_stale(parent: &Path) -> Result<(), Error> {
     let step = || Error::step(format!("removing what was left in {}", parent.display()));
     let _removing = lock(parent).map_err(step())?;

@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: rocbed against what people use today, on this machine, in turn.
+//! `cargo xtask bench`: compares rocbed with mmdebstrap and mkfs.ext4 on this machine, in turn.
 //!
-//! All sides get their .debs from the disk. A run of one is followed by a run of the next, so that a machine whose speed
-//! drifts treats all alike; the figure to quote is the ratio. The peer runs twice: with the very same packages, and as
-//! people use it, with Debian's kernel package and so with an initramfs generator. rocbed makes an initramfs both times.
+//! All sides read their .debs from the disk. Runs of the sides alternate, so that changes in the machine's speed affect
+//! all alike; the figure to quote is the ratio. The peer runs twice: with exactly the same packages, and as it is
+//! usually used, with Debian's kernel package and so with an initramfs generator. rocbed makes an initramfs in both
+//! cases.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -100,10 +101,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Debian's way to a kernel: it depends on a generator, which makes an initramfs when the kernel is configured.
+/// Debian's kernel package: it depends on a generator, which makes an initramfs when the kernel is configured.
 const KERNEL: &str = "linux-image-amd64";
 
-/// A recipe that is another one with a setting of its own.
+/// A recipe with a changed setting.
 struct Setting<'a> {
     recipe: PathBuf,
     parent: &'a str,
@@ -122,7 +123,7 @@ fn time(command: &mut Command) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
-/// Sorts, and returns the one in the middle.
+/// Sorts the times and returns the median.
 fn median(times: &mut [Duration]) -> Duration {
     times.sort();
     middle(times)
@@ -135,12 +136,12 @@ fn middle(sorted: &[Duration]) -> Duration {
 /// A package's file.
 struct Deb {
     name: String,
-    /// What to call it in an archive.
+    /// File name in an archive.
     file: String,
     path: PathBuf,
 }
 
-/// What `rocbed plan --json` says of the packages: the locked ones in the store.
+/// The packages in the output of `rocbed plan --json`, which are the locked ones in the store.
 fn debs(plan: &serde_json::Value) -> Result<Vec<Deb>> {
     let packages = plan["packages"].as_array().context("the plan has no packages")?;
     packages
@@ -155,7 +156,8 @@ fn debs(plan: &serde_json::Value) -> Result<Vec<Deb>> {
         .collect()
 }
 
-/// What apt installs for these packages, with all that they need, from the mirror. The host's own apt is left alone.
+/// Downloads from the mirror what apt would install for these packages, with all dependencies. The host's own apt is
+/// not changed.
 fn download(directory: &Path, mirror: &str, names: &[&str]) -> Result<Vec<Deb>> {
     for below in
         ["etc/apt/apt.conf.d", "etc/apt/preferences.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial"]
@@ -190,7 +192,7 @@ fn download(directory: &Path, mirror: &str, names: &[&str]) -> Result<Vec<Deb>> 
     Ok(debs)
 }
 
-/// A small archive of these packages, as apt wants it, for mmdebstrap: the same bytes, no network.
+/// Makes a small apt archive of these packages for mmdebstrap: the same bytes, no network.
 fn archive(directory: &Path, debs: &[Deb]) -> Result<PathBuf> {
     let pool = directory.join("pool");
     fs::create_dir_all(&pool).with_context(|| format!("making {}", pool.display()))?;
@@ -205,7 +207,7 @@ fn archive(directory: &Path, debs: &[Deb]) -> Result<PathBuf> {
     Ok(directory.to_owned())
 }
 
-/// One run of the peer: a root from packages of the archive, then a file system from that root.
+/// One run of the peer: makes a root directory from packages of the archive, then a file system from it.
 fn mmdebstrap(archive: &Path, names: &[&str], directory: &Path) -> Result<Duration> {
     let root = directory.join("mmdebstrap-root");
     let image = directory.join("mmdebstrap.img");

@@ -1,8 +1,8 @@
-//! `cargo xtask bench-boot`: how long the appliance takes until its agent is ready, over what the same kernel takes on the
-//! same virtual machine until it starts an /init that does nothing.
+//! `cargo xtask bench-boot`: measures how long the appliance takes until its agent is ready, compared with the time
+//! that the same kernel takes on the same virtual machine to start an /init that does nothing.
 //!
-//! Both are told by the guests themselves, in seconds since their kernels started. They run in turn; the figure to quote
-//! is the difference.
+//! The guests report both times, in seconds since their kernels started. They run in turn; the figure to quote is the
+//! difference.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The same image with another initramfs: nothing but an /init.
+/// Makes the same image with another initramfs, which contains only an /init.
 fn empty_image(image: &Path, directory: &Path) -> Result<PathBuf> {
     let (empty, tree) = (directory.join("empty"), directory.join("empty-initramfs"));
     for directory in [&empty, &tree] {
@@ -80,7 +80,7 @@ fn empty_image(image: &Path, directory: &Path) -> Result<PathBuf> {
     Ok(empty)
 }
 
-/// Boots an image and returns the seconds that its console tells after these words.
+/// Boots an image; returns the seconds that its console reports after these words.
 fn boot(rocbed: &Path, image: &Path, words: &str) -> Result<f64> {
     let output = Command::new(rocbed).args(["--quiet", "boot"]).arg(image).output().context("starting rocbed")?;
     let console = String::from_utf8_lossy(&output.stdout);

@@ -1,4 +1,4 @@
-//! `cargo xtask book`: the pages of `docs/` for a browser, made by mkdocs as `mkdocs.yml` says.
+//! `cargo xtask book`: converts the pages of `docs/` to HTML with mkdocs, as configured in `mkdocs.yml`.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::host;
 use crate::run::{run, target_directory, workspace};
 
-/// Builds it; a warning, such as a page that is missing, is an error. Prints where it begins.
+/// Builds the book and prints the path of its first page. A warning, such as a missing page, is an error.
 pub(crate) fn build() -> Result<()> {
     host::install(&[host::TO_WRITE])?;
     let site = target_directory().join("book");

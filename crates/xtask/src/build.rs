@@ -1,4 +1,4 @@
-//! Building the programs: rocbed for this machine, rocbed-init static for any.
+//! Builds the programs: rocbed for this machine, and a static rocbed-init.
 
 use std::path::PathBuf;
 
@@ -9,15 +9,15 @@ use crate::run::{cargo, target_directory};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Where the programs are once built.
+/// Paths of the built programs.
 pub(crate) struct Programs {
     /// The command line.
     pub(crate) rocbed: PathBuf,
-    /// PID 1, copied beside it, where rocbed looks for it.
+    /// PID 1, copied beside rocbed, which looks for it there.
     pub(crate) init: PathBuf,
 }
 
-/// How to build.
+/// Cargo profile of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
     /// The dev profile: it optimises dependencies, so its rocbed is nearly as fast as the release one.
@@ -25,15 +25,15 @@ pub(crate) enum Profile {
     /// The dev profile, together with the unit tests: cargo then chooses the dependencies' features as `cargo test`
     /// does, and nothing is compiled twice.
     DevWithTests,
-    /// The same with the rocbed-init that ships, for measuring.
+    /// Like `DevWithTests`, but with the rocbed-init that ships, for measuring.
     DevToMeasure,
     /// The release profile.
     Release,
 }
 
 impl Profile {
-    /// cargo's profile for rocbed-init: the one that ships, which takes minutes to optimise across all crates, unless
-    /// only tests boot it.
+    /// cargo's profile for rocbed-init. The one that ships takes minutes to optimise across all crates, so images that
+    /// only tests boot use another one.
     fn of_appliance(self) -> &'static str {
         match self {
             Self::DevWithTests => "appliance-test",
@@ -42,7 +42,7 @@ impl Profile {
     }
 }
 
-/// Builds both.
+/// Builds both programs.
 pub(crate) fn programs(profile: Profile) -> Result<Programs> {
     eprintln!("building rocbed-init (static)");
     // Only this target gets the flag: build scripts and procedural macros cannot be linked statically.
@@ -68,7 +68,7 @@ pub(crate) fn programs(profile: Profile) -> Result<Programs> {
     let directory = target_directory().join(if profile == Profile::Release { "release" } else { "debug" });
     let built = target_directory().join(TARGET).join(appliance).join("rocbed-init");
     let init = directory.join("rocbed-init");
-    // By way of another name: a cargo hard link or a running copy under this name must not be written into.
+    // Renamed into place: a cargo hard link, or a running copy, must not be written to.
     let fresh = directory.join("rocbed-init.new");
     std::fs::copy(&built, &fresh).with_context(|| format!("copying {} to {}", built.display(), fresh.display()))?;
     std::fs::rename(&fresh, &init).with_context(|| format!("renaming to {}", init.display()))?;

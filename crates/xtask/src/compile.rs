@@ -1,4 +1,4 @@
-//! cargo while it compiles: its own progress bar on a terminal, a line every now and then elsewhere.
+//! Shows cargo's progress while it compiles: cargo's own progress bar on a terminal, otherwise a line now and then.
 
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::{run, show};
 
-/// How often a line says what is being compiled. Nobody takes a program for hung that spoke this long ago.
+/// Interval between lines, short enough that the program does not seem to hang.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Runs cargo to its end. A non-zero exit status is an error that shows the command.
@@ -30,13 +30,13 @@ pub(crate) fn compile(cargo: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Passes on what cargo writes, but for its line per crate, which becomes one line in `every`. That line comes while
-/// cargo says nothing too: the last crate of a build may take minutes.
+/// Passes on cargo's output. Its lines for each crate become one line in `every`, which is also printed while cargo
+/// prints nothing, as the last crate of a build may take minutes.
 fn tell(from: impl Read + Send, to: &mut impl Write, every: Duration) -> std::io::Result<()> {
     let (sender, lines) = channel();
     thread::scope(|scope| {
         scope.spawn(move || {
-            // Ends when nobody takes the lines any more.
+            // Ends when the output is closed.
             let _all = BufReader::new(from).split(b'\n').map_while(Result::ok).all(|line| sender.send(line).is_ok());
         });
         digest(&lines, to, every)
@@ -69,12 +69,12 @@ fn digest(lines: &Receiver<Vec<u8>>, to: &mut impl Write, every: Duration) -> st
     }
 }
 
-/// The crate that cargo says it begins with: `   Compiling serde v1.0.228`.
+/// The crate in a line that cargo prints at its start: `   Compiling serde v1.0.228`.
 fn unit(line: &[u8]) -> Option<String> {
     let line = std::str::from_utf8(line).ok()?;
     let status = line.strip_prefix("  ")?.trim_start();
     let rest = ["Compiling ", "Checking ", "Downloaded "].into_iter().find_map(|verb| status.strip_prefix(verb))?;
-    // Where our own crates are is not news.
+    // The path of a workspace crate is not interesting.
     Some(rest.split(" (").next().unwrap_or(rest).to_owned())
 }
 
@@ -82,7 +82,7 @@ fn unit(line: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// What becomes of these lines, all of which are there at once.
+    /// The output for these lines if all arrive at once.
     fn told(lines: &[&str], every: Duration) -> String {
         let (sender, receiver) = channel();
         for line in lines {
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(to.lines, 3);
     }
 
-    /// Stands for cargo too, which ends after three lines were told.
+    /// An output that closes after three lines.
     struct EndsAfterThree {
         lines: usize,
         sender: Option<std::sync::mpsc::Sender<Vec<u8>>>,

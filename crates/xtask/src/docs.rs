@@ -1,4 +1,5 @@
-//! `cargo xtask docs`: the pages of `docs/reference/`, as the program makes them. A test holds them against it.
+//! `cargo xtask docs`: writes the pages of `docs/reference/`, which are generated from the program. A test compares
+//! them with it.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::build::{self, Profile};
 use crate::run::{output, workspace};
 
-/// Writes them all.
+/// Writes all pages.
 pub(crate) fn write() -> Result<()> {
     let rocbed = build::programs(Profile::DevWithTests)?.rocbed;
     let print = |words: &[&str]| output(Command::new(&rocbed).arg("reference").args(words));

@@ -1,4 +1,4 @@
-//! Host packages that tests, benchmarks and the demo call: looked for first, installed where missing.
+//! Debian packages of the host that tests, benchmarks and the demo use. Missing ones are installed.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::run;
 
-/// A Debian package, known to be there by a file of its.
+/// A Debian package, and a file that shows whether it is installed.
 pub(crate) struct HostPackage {
     name: &'static str,
     file: &'static str,
@@ -17,20 +17,20 @@ const fn package(name: &'static str, file: &'static str) -> HostPackage {
     HostPackage { name, file }
 }
 
-/// What booting images takes.
+/// Packages for booting images.
 pub(crate) const TO_BOOT: &[HostPackage] =
     &[package("qemu-system-x86", "/usr/bin/qemu-system-x86_64"), package("ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd")];
 
-/// What building takes: nothing as root; for a user, the two programs that let a user namespace have many ids.
+/// Packages for building: none for root; for a user, the two programs that map many ids into a user namespace.
 pub(crate) fn to_build() -> &'static [HostPackage] {
     const FOR_USERS: &[HostPackage] = &[package("uidmap", "/usr/bin/newuidmap")];
     if is_root() { &[] } else { FOR_USERS }
 }
 
-/// What makes a book of the documentation.
+/// Packages for making the book of the documentation.
 pub(crate) const TO_WRITE: &[HostPackage] = &[package("mkdocs", "/usr/bin/mkdocs")];
 
-/// The outside oracles that the tests hold our work against, and the peers of the benchmarks.
+/// Reference tools that tests compare results with, and the peers of the benchmarks.
 pub(crate) const TO_TEST: &[HostPackage] = &[
     package("autopkgtest", "/usr/bin/autopkgtest"),
     package("bmap-tools", "/usr/bin/bmaptool"),
@@ -58,7 +58,7 @@ pub(crate) const TO_TEST: &[HostPackage] = &[
     package("zstd", "/usr/bin/zstd"),
 ];
 
-/// Makes sure that the packages are there, with apt-get as root or through sudo.
+/// Installs missing packages, with apt-get as root or through sudo.
 pub(crate) fn install(packages: &[&[HostPackage]]) -> Result<()> {
     let missing: Vec<&str> = packages
         .iter()
@@ -87,7 +87,7 @@ pub(crate) fn install(packages: &[&[HostPackage]]) -> Result<()> {
     run(install.args(&missing)).context(wish)
 }
 
-/// Whether we are root.
+/// Whether this process is root.
 pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: what a change has to pass before anyone looks at it.
+//! `cargo xtask lint`: the checks that a change must pass before review.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -14,8 +14,8 @@ pub(crate) struct Options {
     package: Vec<String>,
 }
 
-/// Checks the format, then every lint, with warnings as errors; with the whole workspace also the fuzz targets, which
-/// are a workspace of their own and would otherwise be found broken by whoever wants to use them.
+/// Checks the format, then all lints, with warnings as errors. For the whole workspace also the fuzz targets, which are
+/// a separate workspace and could otherwise break unnoticed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let packages: Vec<&str> = options.package.iter().flat_map(|name| ["--package", name]).collect();
     let chosen = |everything: &'static str| if packages.is_empty() { vec![everything] } else { packages.clone() };
@@ -28,7 +28,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if packages.is_empty() { fuzz_targets() } else { Ok(()) }
 }
 
-/// What can be checked of `fuzz/` by any compiler: all but the few lines that hand the targets to libFuzzer.
+/// Checks the parts of `fuzz/` that any compiler can build: all except the few lines that pass the targets to
+/// libFuzzer.
 fn fuzz_targets() -> Result<()> {
     const MANIFEST: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
     execute(cargo().args(["fmt", "--check"]).args(MANIFEST))

@@ -1,5 +1,5 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `bench-netboot`, `build`, `docs`,
-//! `book`, `screenshots`.
+//! The project's development tasks: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `bench-netboot`,
+//! `build`, `docs`, `book`, `screenshots`.
 
 mod bench;
 mod bench_boot;

@@ -1,11 +1,11 @@
-//! Running other programs, with errors that show the command.
+//! Runs other programs; errors show the command.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs a command to its end; a non-zero exit is an error that shows it.
+/// Runs a command to its end. A non-zero exit status is an error that shows the command.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
     let status = command.status().with_context(|| format!("starting {shown}"))?;
@@ -25,13 +25,13 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// A command as one would type it, for messages.
+/// Formats a command as a user would type it, for messages.
 pub(crate) fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// cargo, as it called us, in the workspace's root.
+/// cargo, at the path of the calling cargo, in the workspace's root directory.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace());
@@ -40,12 +40,12 @@ pub(crate) fn cargo() -> Command {
 
 /// The workspace's root directory.
 pub(crate) fn workspace() -> PathBuf {
-    // As cargo says now: a target directory may have been copied from another clone with what was built there.
+    // From the environment, as a target directory and its programs may have been copied from another clone.
     let here = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     here.ancestors().nth(2).unwrap_or(&here).to_path_buf()
 }
 
-/// Where cargo puts what it builds.
+/// cargo's target directory.
 pub(crate) fn target_directory() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }

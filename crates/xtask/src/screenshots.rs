@@ -1,4 +1,4 @@
-//! `cargo xtask screenshots`: the pictures in `docs/images`, taken of a real machine in QEMU.
+//! `cargo xtask screenshots`: takes the pictures in `docs/images` from a real machine in QEMU.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use crate::build::{self, Profile};
 use crate::host;
 use crate::run::{run as execute, workspace};
 
-/// Jobs that are over soon, and one that goes on until the picture is taken.
+/// Jobs that end soon, and one that runs until the picture is taken.
 const JOBS: &str = r#"
 [[job]]
 path = "../../tests/fixtures/trees/passes"
@@ -24,27 +24,27 @@ path = "../../tests/fixtures/trees/hangs"
 timeout = "10m"
 "#;
 
-/// What the console says when the last of them has begun.
+/// Message on the console when the last job has started.
 const LAST: &str = "rocbed-init: job hangs";
 
-/// How long all of it may take.
+/// Time limit for everything.
 const PATIENCE: Duration = Duration::from_secs(400);
 
-/// How long after that line the picture is taken: the test runs by then.
+/// Delay between that message and the picture, so that the test is running.
 const LATER: Duration = Duration::from_secs(15);
 
-/// A machine that ends with this.
+/// A machine that ends when this is dropped.
 struct Machine(Child);
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // As Ctrl-C would, so that QEMU ends with it.
+        // Like Ctrl-C, so that QEMU ends too.
         drop(Command::new("kill").args(["-INT", &self.0.id().to_string()]).status());
         drop(self.0.wait());
     }
 }
 
-/// Takes them all.
+/// Takes all pictures.
 pub(crate) fn run() -> Result<()> {
     host::install(&[host::TO_BOOT])?;
     let rocbed = build::programs(Profile::DevWithTests)?.rocbed;
@@ -60,7 +60,7 @@ pub(crate) fn run() -> Result<()> {
     let machine = Machine(boot.stdout(Stdio::null()).spawn().context("starting rocbed boot")?);
     let console = results.join("console.log");
     let began = Instant::now();
-    // The file is not there at first.
+    // The file does not exist at first.
     while !fs::read_to_string(&console).is_ok_and(|text| text.contains(LAST)) {
         ensure!(began.elapsed() < PATIENCE, "the last job did not begin; {} has all of the console", console.display());
         thread::sleep(Duration::from_millis(200));

@@ -1,4 +1,4 @@
-//! A hub under attack by a visitor and by a worker: how long others' claims and completions take meanwhile.
+//! Load test of a hub under attack by a visitor and by a worker: measures claims and completions of the other workers.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -17,11 +17,11 @@ use crate::http::Connection;
 use crate::worker::{WAITERS, register_at, upload_and_complete};
 use crate::{Outcome, Process, add, percentile};
 
-/// Workers that claim while the hub is attacked, and never get a job; and workers that complete what they get.
+/// Workers that claim during the attack and never get a job, and likewise workers that complete the jobs they get.
 const CLAIMING: usize = 4;
 const COMPLETING: usize = 4;
 
-/// The GPU of those that never get a job.
+/// GPU target of the workers that never get a job.
 const OTHER: &str = "gfx942";
 
 /// Event streams that a visitor opens.
@@ -30,13 +30,13 @@ const STREAMS: usize = 8_000;
 /// Connections over which a visitor searches a log again and again.
 const SEARCHES: usize = 24;
 
-/// Length of that log, in bytes.
+/// Length of the searched log, in bytes.
 const LOG: usize = 256 << 20;
 
-/// What the bundle of the worker that attacks unpacks to, in bytes.
+/// Unpacked size of the attacking worker's bundle, in bytes.
 const BOMB: u64 = 15 << 30;
 
-/// What others do while nothing, or something, is done to the hub.
+/// The attack during a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attack {
     Nothing,
@@ -45,7 +45,7 @@ enum Attack {
     Bundles,
 }
 
-/// What an honest worker has waited for, each.
+/// Waiting times of the honest workers, for each request.
 #[derive(Debug, Default)]
 struct Waited {
     claims: Vec<Duration>,
@@ -53,7 +53,8 @@ struct Waited {
     failed: usize,
 }
 
-/// Attacks a hub of this build and, if its program is given, one of another, each in the same ways; prints both and the ratio.
+/// Attacks a hub of this build and, if its program is given, one of another build, in the same ways. Prints both
+/// results and their ratio.
 pub async fn run(other: Option<&Path>, seconds: u64) -> Outcome<()> {
     let mine = std::env::current_exe()?;
     let programs: Vec<(&str, &Path)> =
@@ -123,7 +124,7 @@ async fn under(program: &Path, attack: Attack, time: Duration) -> Outcome<Waited
         if Instant::now() >= end {
             break;
         }
-        // Something happens all the time, which pages that are looked at hear of.
+        // Causes constant changes, which all open pages are told about.
         drop(add(&mut people, &format!("job{number}-"), 2, WAITERS).await);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -143,7 +144,7 @@ async fn under(program: &Path, attack: Attack, time: Duration) -> Outcome<Waited
     Ok(all)
 }
 
-/// An honest worker: claims without waiting, and completes what it gets.
+/// An honest worker: claims without waiting, and completes the jobs that it gets.
 async fn work(
     address: String,
     join: String,
@@ -161,7 +162,7 @@ async fn work(
         let body = json!({ "request": format!("c{turn}"), "wait": 0 }).to_string();
         let before = Instant::now();
         let answer = connection.send("POST", "/api/v1/claims", &[], body.as_bytes()).await;
-        // A claim that gets a job is a transaction with more in it.
+        // A claim that gets a job is a larger transaction, so it is not measured here.
         if gpu == OTHER {
             waited.claims.push(before.elapsed());
         }
@@ -195,7 +196,7 @@ async fn stream(address: String, stop: Arc<AtomicBool>) {
     }
 }
 
-/// A visitor that looks for what is not in a long log.
+/// A visitor that searches a long log for text that it does not contain.
 async fn search(address: String, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
         if let Ok(mut stream) = TcpStream::connect(&address).await {
@@ -210,7 +211,7 @@ async fn search(address: String, stop: Arc<AtomicBool>) {
     }
 }
 
-/// A job with a log as long as one may be. It is put where the hub would: a worker would take a while.
+/// A job with the longest possible log. The file is written directly, as a worker would take too long to send it.
 async fn long_log(address: &str, people: &mut Connection, join: &str, data: &Path) -> Outcome<()> {
     add(people, "long", 1, "gfx906").await?;
     let mut worker = register_at(address, join, "talks", "gfx906").await?;
@@ -230,7 +231,7 @@ async fn long_log(address: &str, people: &mut Connection, join: &str, data: &Pat
     Ok(())
 }
 
-/// A worker with a bundle that unpacks to much, which it completes its lease with again and again.
+/// A worker that completes its lease again and again with a bundle that unpacks to very much.
 async fn bomb(
     address: &str,
     people: &mut Connection,
@@ -252,7 +253,7 @@ async fn bomb(
     worker.send("PATCH", &path, &[("upload-offset", "0")], &bundle).await?;
     let path = format!("/api/v1/leases/{}/complete", claimed["lease"].as_str().unwrap_or_default());
     let body = json!({ "bundle": sha256, "verdict": "pass" }).to_string();
-    // Several at once: as many as a careless hub works on.
+    // Several at once, as many as a hub without limits would process.
     for _ in 0..4 {
         let (path, body, stop) = (path.clone(), body.clone(), stop.clone());
         let mut connection = register_at(address, join, "bomber", "gfx906").await?;

@@ -1,4 +1,4 @@
-//! As little of an HTTP client as will do: one connection, one request at a time.
+//! A minimal HTTP client: one connection, one request at a time.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::Outcome;
 
-/// A connection that is opened again when the hub has closed it.
+/// A connection, reopened when the hub has closed it.
 pub struct Connection {
     stream: TcpStream,
     address: String,
@@ -28,7 +28,7 @@ impl Connection {
         Ok(String::from_utf8(self.send("GET", path, &[], b"").await?.1)?)
     }
 
-    /// Sends a request; the status and the body come back.
+    /// Sends a request; returns the status and the body.
     pub async fn send(
         &mut self,
         method: &str,
@@ -88,7 +88,7 @@ impl Connection {
 }
 
 async fn connect(address: &str) -> Outcome<TcpStream> {
-    // At the beginning the hub may not listen yet.
+    // At the start the hub may not listen yet.
     for _ in 0..100 {
         if let Ok(stream) = TcpStream::connect(address).await {
             stream.set_nodelay(true)?;

@@ -1,16 +1,16 @@
-//! Load on a hub: 10,000 workers, most of them waiting for jobs by long poll, some holding leases by heartbeats.
+//! Load test of a hub: 10,000 workers, most of them waiting for jobs by long poll, some renewing leases by heartbeats.
 //!
 //! ```text
 //! cargo run --release -p hub --example load [WORKERS [JOBS]]
 //! cargo run --release -p hub --example load attack [SECONDS [PROGRAM]]
 //! ```
 //!
-//! The hub is a process of its own with its data in a temporary directory. Prints how long registering took, how long
-//! it took from adding a job until its worker had it, how many bundles were uploaded and completed per second, whether
-//! leases were lost, and how much memory the hub used.
+//! The hub is a separate process with its data in a temporary directory. Prints the duration of the registrations, the
+//! time from adding a job until its worker had it, the rate of uploaded and completed bundles, whether leases were
+//! lost, and the memory that the hub used.
 //!
-//! With `attack`, a visitor and a worker do their worst, and it prints how long others' claims and completions take
-//! meanwhile; `PROGRAM` is this example of another build, to compare with.
+//! With `attack`, a visitor and a worker attack the hub, and the output is the duration of other workers' claims and
+//! completions meanwhile; `PROGRAM` is this example of another build, for comparison.
 
 mod attack;
 mod http;
@@ -31,7 +31,7 @@ use serde_json::json;
 use crate::http::Connection;
 use crate::worker::{HOLDERS, Shared, WAITERS, holder, waiter};
 
-/// Leases of the workers that hold one end so soon without a heartbeat.
+/// Duration of a lease without heartbeats.
 const LEASE: Duration = Duration::from_secs(30);
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -71,7 +71,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// A line of what the kernel says of the process, in MiB.
+    /// A line of the process's `/proc` status, in MiB.
     fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
         let line =
@@ -94,7 +94,7 @@ async fn load(workers: usize, jobs: usize) -> Outcome<()> {
 
     let shared = Arc::new(Shared::new(&address));
     let started = Instant::now();
-    // A fifth of the workers have a job all the time.
+    // A fifth of the workers always have a job.
     let holders = workers / 5;
     add(&mut people, "held", holders, HOLDERS).await?;
     let mut tasks = tokio::task::JoinSet::new();
@@ -105,7 +105,7 @@ async fn load(workers: usize, jobs: usize) -> Outcome<()> {
         } else {
             tasks.spawn(waiter(shared, join, number));
         }
-        // As many at a time as a lab that gets its power back.
+        // In groups, as in a lab whose power returns.
         if number % 200 == 199 {
             while shared_ready(&tasks, number, 400, &started).await {}
         }
@@ -117,7 +117,7 @@ async fn load(workers: usize, jobs: usize) -> Outcome<()> {
     );
     println!("memory             {} MiB with all of them connected", hub.memory("VmRSS:"));
 
-    // One after the other: how long a job takes to its worker.
+    // One at a time, to measure the time until a worker has the job.
     let mut latencies = Vec::new();
     for number in 0..500 {
         let before = Instant::now();
@@ -141,7 +141,7 @@ async fn load(workers: usize, jobs: usize) -> Outcome<()> {
     println!("claims in burst    {}", percentiles(&mut shared.burst_latencies()));
     println!("heartbeats         {}", percentiles(&mut shared.heartbeat_latencies()));
 
-    // Longer than a lease: who does not keep its lease would lose it.
+    // Longer than a lease, so that leases without heartbeats would be lost.
     tokio::time::sleep(LEASE + Duration::from_secs(5)).await;
     let metrics = people.get("/metrics").await?;
     let value = |name: &str| worker::metric(&metrics, name).unwrap_or(u64::MAX);
@@ -153,7 +153,7 @@ async fn load(workers: usize, jobs: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Lets the workers that were started register before more are.
+/// Waits for the started workers to register before more are started.
 async fn shared_ready(
     tasks: &tokio::task::JoinSet<Outcome<()>>,
     number: usize,
@@ -188,7 +188,7 @@ async fn wait_for(people: &mut Connection, name: &str, count: usize) -> Outcome<
     Err(format!("{name} is {found:?} and not {count}").into())
 }
 
-/// A part of latencies that is not longer, in milliseconds.
+/// The value below which this part of the latencies lies, in milliseconds.
 fn percentile(latencies: &mut [Duration], part: f64) -> f64 {
     latencies.sort_unstable();
     let at = ((latencies.len() as f64 * part) as usize).min(latencies.len().saturating_sub(1));

@@ -13,7 +13,7 @@ use crate::http::Connection;
 
 pub static REGISTERED: AtomicUsize = AtomicUsize::new(0);
 
-/// What all workers know.
+/// State shared by all workers.
 pub struct Shared {
     address: String,
     pub completed: AtomicUsize,
@@ -42,7 +42,7 @@ impl Shared {
         *self.last_claim.lock().expect("a lock") = None;
     }
 
-    /// How long after a moment some worker got a job.
+    /// Time from a moment until a worker got a job.
     pub async fn arrived(&self, since: Instant) -> Duration {
         loop {
             let notified = self.claimed.notified();
@@ -76,7 +76,7 @@ impl Shared {
     }
 }
 
-/// The GPU of those who hold a job, and of those who wait for one: each get jobs of their own.
+/// GPU target of the workers that hold a job, and of those that wait for one: each group has its own jobs.
 pub const HOLDERS: &str = "gfx906";
 pub const WAITERS: &str = "gfx1030";
 
@@ -131,7 +131,7 @@ async fn beat(shared: &Shared, connection: &mut Connection, lease: &str) -> Outc
     Ok(())
 }
 
-/// A worker that has one long job.
+/// A worker with one long job.
 pub async fn holder(shared: std::sync::Arc<Shared>, join: String, number: usize, pause: Duration) -> Outcome<()> {
     let mut connection = register(&shared, &join, &format!("holder{number}"), HOLDERS).await?;
     let (lease, _) = claim(&mut connection, "long").await?;
@@ -141,7 +141,7 @@ pub async fn holder(shared: std::sync::Arc<Shared>, join: String, number: usize,
     }
 }
 
-/// A worker that waits for jobs and does them in no time.
+/// A worker that claims jobs and completes them at once.
 pub async fn waiter(shared: std::sync::Arc<Shared>, join: String, number: usize) -> Outcome<()> {
     let name = format!("worker{number}");
     let mut connection = register(&shared, &join, &name, WAITERS).await?;
@@ -170,7 +170,7 @@ pub async fn upload_and_complete(connection: &mut Connection, lease: &str, job: 
     if status == 200 { Ok(()) } else { Err(format!("{status}: {}", String::from_utf8_lossy(&answer)).into()) }
 }
 
-/// A bundle of about 64 KiB that nothing can compress.
+/// A bundle of about 64 KiB of incompressible data.
 fn bundle(job: &Value, name: &str) -> Outcome<Vec<u8>> {
     let result = json!({
         "version": 1, "job": job, "verdict": "pass", "simulated": true, "started": "2026-11-24T00:00:00Z",
@@ -188,7 +188,7 @@ fn bundle(job: &Value, name: &str) -> Outcome<Vec<u8>> {
     Ok(zstd::encode_all(&builder.into_inner()?[..], 1)?)
 }
 
-/// A number of `/metrics`.
+/// A number in `/metrics`.
 pub fn metric(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }

@@ -1,4 +1,4 @@
-//! Commands that bring jobs and workers together.
+//! Commands that match jobs with workers.
 
 use protocol::Job;
 use protocol::api::{AttemptState, Claim, Claimed, JobState, Problem, ProblemCode, RetryGpus};
@@ -13,32 +13,32 @@ use crate::core::{Event, Failure, Notice, Tx};
 use crate::store::columns::{Json, Named};
 use crate::token::random_hex;
 
-/// What a claim gets.
+/// Answer to a claim.
 #[derive(Debug)]
 pub(crate) enum ClaimAnswer {
     /// A job.
     Given(Box<Claimed>),
-    /// A place in the line.
+    /// No job yet: a place in the queue.
     Waiting(Waiting),
 }
 
-/// A place in the line.
+/// A claim's place in the queue.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    /// Names it.
+    /// Number that identifies it.
     pub(crate) number: u64,
-    /// Gets the job when there is one.
+    /// Receives the job when there is one.
     pub(crate) answer: oneshot::Receiver<Result<Claimed, Problem>>,
 }
 
-/// That a worker gets no jobs, and why.
+/// Message for a paused worker, with the reason.
 fn paused(worker: &str, reason: &str) -> String {
     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     format!("worker `{worker}` is to get no jobs{reason}")
 }
 
 impl Tx<'_> {
-    /// Gives a worker the best job there is for it, or a place in the line.
+    /// Gives a worker the best job for it, or a place in the queue.
     pub(crate) fn claim(&mut self, worker: &str, claim: &Claim) -> Result<ClaimAnswer, Failure> {
         if let Some(claimed) = self.claimed_before(worker, &claim.request)? {
             return Ok(ClaimAnswer::Given(Box::new(claimed)));
@@ -65,7 +65,7 @@ impl Tx<'_> {
         Ok(ClaimAnswer::Waiting(Waiting { number, answer }))
     }
 
-    /// The lease that the same claim got when it came before.
+    /// The lease that the same claim got earlier, if it was sent twice.
     fn claimed_before(&self, worker: &str, request: &str) -> Result<Option<Claimed>, Failure> {
         let found = self
             .db
@@ -120,7 +120,7 @@ impl Tx<'_> {
         Ok(Claimed { lease, lease_seconds: self.config.lease.as_secs(), attempt, job })
     }
 
-    /// Puts a job into the queue, or gives it to who waits for one like it.
+    /// Queues a job, or gives it to a claim that is waiting for one like it.
     pub(crate) fn enqueue(&mut self, job: Queued) -> Result<(), Failure> {
         let waiter = self.state.waiters.take(&job.need, &job.excluded);
         let number = job.number;
@@ -132,7 +132,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Brings together what a failed transaction has left apart.
+    /// Matches jobs and claims that a failed transaction left unmatched.
     pub(crate) fn dispatch(&mut self) -> Result<(), Failure> {
         for number in self.state.queue.first_of_each_line() {
             if let Some(job) = self.state.queue.remove(number) {
@@ -142,7 +142,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes a claim out of the line. False if it has got a job meanwhile.
+    /// Removes a claim from the queue. False if it has got a job meanwhile.
     pub(crate) fn stop_waiting(&mut self, number: u64) -> bool {
         self.state.waiters.remove(number).is_some()
     }

@@ -1,4 +1,4 @@
-//! People's commands: adding, cancelling and repeating jobs.
+//! Commands of users: adding, cancelling and retrying jobs.
 
 use protocol::api::{AddJobs, AddedJobs, AttemptState, JobState, Problem, ProblemCode, job_id};
 use protocol::{Job, Source};
@@ -9,11 +9,11 @@ use crate::core::queue::Queued;
 use crate::core::{Event, Failure, Tx};
 use crate::store::columns::{Json, Named};
 
-/// The most jobs in one request: while they are added nothing else is.
+/// Most jobs in one request: no other command runs while they are added.
 const MOST_JOBS: usize = 20_000;
 
 impl Tx<'_> {
-    /// Adds jobs. The same request again adds nothing, and gets the same answer.
+    /// Adds jobs. The same request again adds nothing and gets the same answer.
     pub(crate) fn add(&mut self, request: AddJobs) -> Result<AddedJobs, Failure> {
         let before: Option<String> = self
             .db
@@ -50,7 +50,7 @@ impl Tx<'_> {
         Ok(ids.len() == jobs.len())
     }
 
-    /// Adds one job, under an id that is free.
+    /// Adds one job under an unused id.
     fn insert(&mut self, mut job: Job, retry_of: Option<&str>) -> Result<String, Failure> {
         job.id = self.free_id(&job.id)?;
         self.db
@@ -76,7 +76,7 @@ impl Tx<'_> {
         if !taken.exists([id])? {
             return Ok(id.to_owned());
         }
-        // As many as there are with a number after the id, or more: that one is most likely free.
+        // The number of jobs whose ids are numbered like this, or more: the next number is most likely free.
         let numbered: u64 = self
             .db
             .prepare_cached("SELECT count(*) FROM jobs WHERE id > ?1 || '-' AND id < ?1 || '.'")?
@@ -91,7 +91,7 @@ impl Tx<'_> {
         Ok(id.to_owned())
     }
 
-    /// Cancels a job, which may have been cancelled before. One that is over stays as it is.
+    /// Cancels a job. A job that has ended stays as it is, and cancelling twice is not an error.
     pub(crate) fn cancel(&mut self, id: &str) -> Result<(), Failure> {
         let (number, state) = self.job_state(id)?;
         match state {
@@ -114,7 +114,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Adds a job like one that is over. If one was added before, and is not over yet, it is that one.
+    /// Adds a copy of a job that has ended. If an earlier copy has not ended yet, returns that one.
     pub(crate) fn retry(&mut self, id: &str) -> Result<String, Failure> {
         let (number, state) = self.job_state(id)?;
         if !state.is_over() {
@@ -129,7 +129,7 @@ impl Tx<'_> {
             return Ok(waiting);
         }
         let job = self.job(number)?;
-        // It may have been added before there was a rule.
+        // The job may have been added before this rule existed.
         job.source.check().map_err(|message| Problem::new(ProblemCode::Invalid, message))?;
         self.insert(job, Some(id))
     }
@@ -147,7 +147,7 @@ impl Tx<'_> {
     }
 }
 
-/// Some of them, for people.
+/// The first few ids, for messages.
 fn first_of(ids: &[String]) -> String {
     let first = ids.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     if ids.len() > 3 { format!("{first} and others") } else { first }

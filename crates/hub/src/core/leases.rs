@@ -1,4 +1,4 @@
-//! Commands about leases that exist: heartbeats, loss, giving back.
+//! Commands about existing leases: heartbeats, loss, giving back.
 
 use protocol::Job;
 use protocol::api::{AttemptState, GiveBack, Given, HeartbeatAnswer, JobState, Problem, ProblemCode};
@@ -10,13 +10,13 @@ use crate::core::state::Live;
 use crate::core::{Event, Failure, Tx};
 use crate::store::columns::{Json, Named};
 
-/// However jobs come back, none is given out more often.
+/// Most attempts of one job, for whatever reason it comes back.
 const MOST_ATTEMPTS: u32 = 20;
 
-/// A worker on which a job was lost so often does not get it again.
+/// After this many losses on one worker the job is not given to it again.
 const LOSSES_ON_ONE_MACHINE: i64 = 2;
 
-/// A lease and its job, from the database.
+/// A lease and its job, as the database has them.
 #[derive(Debug)]
 pub(crate) struct LeaseRow {
     pub(crate) id: String,
@@ -27,17 +27,17 @@ pub(crate) struct LeaseRow {
     pub(crate) state: AttemptState,
     pub(crate) reason: String,
     pub(crate) job_state: JobState,
-    /// When it was given out, in milliseconds since 1970.
+    /// Time at which it was given out, in milliseconds since 1970.
     pub(crate) given: i64,
-    /// Its place in the order in which leases were given.
+    /// Its position in the order in which leases were given.
     pub(crate) turn: i64,
-    /// Whether it was completed after it had run out.
+    /// Whether it was completed after it had expired.
     pub(crate) late: bool,
-    /// Whether the job was given out again after this lease.
+    /// Whether no later lease of the job exists.
     pub(crate) is_latest: bool,
 }
 
-/// Finds a worker's lease. Another worker's is as unknown as one that never was.
+/// Finds a lease of this worker. Another worker's lease gets the same error as one that never existed.
 pub(crate) fn find(db: &Connection, lease: &str, worker: &str) -> Result<LeaseRow, Failure> {
     let found = db
         .prepare_cached(
@@ -67,7 +67,7 @@ pub(crate) fn find(db: &Connection, lease: &str, worker: &str) -> Result<LeaseRo
     found.ok_or_else(|| unknown().into())
 }
 
-/// Workers that do not get a job: those that gave it back as nothing for them, and those on which it was lost twice.
+/// Workers that do not get a job: those that gave it back as unsuitable, and those on which it was lost twice.
 pub(crate) fn excluded(db: &Connection, job: i64) -> rusqlite::Result<Vec<String>> {
     db.prepare_cached(
         "SELECT worker FROM leases WHERE job = ?1 GROUP BY worker
@@ -78,7 +78,7 @@ pub(crate) fn excluded(db: &Connection, job: i64) -> rusqlite::Result<Vec<String
 }
 
 impl Tx<'_> {
-    /// A heartbeat that the memory alone cannot answer: the first one, or one on a lease that has run out.
+    /// Handles a heartbeat that needs the database: the first one of a lease, or one on an expired lease.
     pub(crate) fn heartbeat(&mut self, lease: &str, worker: &str, phase: &str) -> Result<HeartbeatAnswer, Failure> {
         let row = find(self.db, lease, worker)?;
         let go_on = HeartbeatAnswer { lease_seconds: self.config.lease.as_secs(), cancel: None };
@@ -87,7 +87,7 @@ impl Tx<'_> {
             (AttemptState::Active, _) => {
                 self.db.prepare_cached("UPDATE leases SET confirmed = 1 WHERE id = ?1")?.execute([lease])?;
             }
-            // It ran out, but nobody else has the job yet: the worker keeps it.
+            // Expired, but the job was not given out again yet: the worker keeps it.
             (AttemptState::Lost, JobState::Queued) if row.is_latest => {
                 self.db
                     .prepare_cached(
@@ -158,7 +158,7 @@ impl Tx<'_> {
         Ok(given)
     }
 
-    /// Ends a lease of a worker that was not heard of, or was restarted.
+    /// Ends a lease of a worker that was not heard from or was restarted.
     pub(crate) fn lose(&mut self, lease: &str, reason: &str) -> Result<(), Failure> {
         let Some(live) = self.state.leases.remove(lease) else { return Ok(()) };
         self.db
@@ -167,7 +167,7 @@ impl Tx<'_> {
         self.put_back(live.job, reason)
     }
 
-    /// Ends all leases of a worker but these.
+    /// Ends all leases of a worker except these.
     pub(crate) fn lose_all_but(&mut self, worker: &str, holding: &[String], reason: &str) -> Result<(), Failure> {
         let mine = self.state.leases.iter().filter(|(lease, live)| live.worker == worker && !holding.contains(lease));
         let lost: Vec<String> = mine.map(|(lease, _)| lease.clone()).collect();
@@ -183,7 +183,7 @@ impl Tx<'_> {
             .db
             .prepare_cached("SELECT job, attempts FROM jobs WHERE number = ?1")?
             .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        // A lease that nobody has ever kept was perhaps never heard of: this says nothing about the job.
+        // A lease without any heartbeat was perhaps never received, so it does not count against the job.
         let losses: u32 = self
             .db
             .prepare_cached("SELECT count(*) FROM leases WHERE job = ?1 AND state = ?2 AND confirmed")?

@@ -1,4 +1,4 @@
-//! Reading the state from the database, at the start and after a transaction that failed.
+//! Loads the in-memory state from the database, at the start and after a failed transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,7 +17,7 @@ use crate::store::columns::{Json, Named};
 use crate::token::{TokenHash, Who};
 
 impl State {
-    /// Reads it. Leases get their whole time: while the hub was down nobody could keep them.
+    /// Loads the state. Leases get their full time again, as workers could not send heartbeats while the hub was down.
     pub(crate) fn load(db: &Connection, config: &Config) -> rusqlite::Result<Self> {
         let mut state = Self::default();
         let deadline = config.clock.steady().saturating_add(millis(config.lease));
@@ -33,7 +33,7 @@ impl State {
             "SELECT l.id, l.job, j.id, l.attempt, l.worker, l.confirmed
              FROM leases l JOIN jobs j ON j.number = l.job WHERE l.state = 'active'",
         )?;
-        // Written out above: the index of active leases is used for that only.
+        // A literal in the query: SQLite uses the index of active leases only then.
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let live = Live {
@@ -41,7 +41,7 @@ impl State {
                 job_id: row.get(2)?,
                 attempt: row.get(3)?,
                 worker: row.get(4)?,
-                // As soon as workers are known.
+                // Set below, once the workers are loaded.
                 machine: Arc::default(),
                 deadline,
                 confirmed: row.get(5)?,
@@ -90,7 +90,7 @@ impl State {
         Ok(state)
     }
 
-    /// Takes the place of a state that is not true any more, and keeps of it what no database has.
+    /// Replaces a state that is no longer valid, keeping what the database does not have.
     pub(crate) fn replace(&mut self, mut fresh: Self) {
         fresh.waiters = std::mem::take(&mut self.waiters);
         for (lease, live) in &mut fresh.leases {

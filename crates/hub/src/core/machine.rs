@@ -1,11 +1,12 @@
-//! A result beside what its worker has registered: a result counts for GPUs, and a worker may have made it anywhere.
+//! Comparison of a result with its worker's registration: a result counts for GPUs, and a worker may have made it
+//! elsewhere.
 
 use gpu::Gpu;
 use protocol::api::{Problem, ProblemCode};
 use protocol::{JobResult, Machine};
 
-/// Compares a result with the machine that its worker had registered when it got the job. What the result counts for is the
-/// same: its GPUs, their targets, and whether they are simulated. What else differs is told as warnings.
+/// Compares a result with the machine that its worker had registered when it got the job. The GPUs, their targets and
+/// whether they are simulated must be the same; other differences are returned as warnings.
 pub(crate) fn compare(result: &JobResult, registered: &Machine) -> Result<Vec<String>, Problem> {
     let refuse = |detail: String| Err(Problem::new(ProblemCode::WrongMachine, detail));
     let word = |simulated: bool| if simulated { "simulated" } else { "real" };
@@ -72,7 +73,7 @@ mod tests {
         serde_json::from_value(json).expect("a result")
     }
 
-    /// The same GPUs, which are real for all that is said of them.
+    /// The same machine, with its GPUs marked as real.
     fn real(mut machine: Machine) -> Machine {
         machine.gpus.simulated = false;
         machine.gpus.gpus.iter_mut().for_each(|gpu| gpu.simulated = false);
@@ -83,7 +84,7 @@ mod tests {
     fn a_result_of_the_registered_machine_is_taken() {
         let lab = machine("gfx1030,gfx942");
         assert_eq!(compare(&result(&lab, &["simulated-1"]), &lab), Ok(Vec::new()));
-        // A job without a GPU used none, and so no simulated one.
+        // A job without a GPU used none, so no simulated one either.
         let mut without = result(&lab, &[]);
         without.simulated = false;
         assert_eq!(compare(&without, &lab), Ok(Vec::new()));

@@ -1,9 +1,10 @@
-//! What changes, and who may change it: one thread with the only connection that writes.
+//! The single writer: all changes go through one thread that owns the only database connection that writes.
 //!
-//! Requests that change something are sent to it as [commands](Core::write). It takes as many as have come, runs them in one
-//! transaction, commits, and only then answers: an answer that anybody has seen survives a power cut, and many requests
-//! at once cost one write to the disk. A command checks before it writes; if the database fails all commands of the
-//! transaction fail, nothing of them remains, and the memory is read from the database again.
+//! Requests that change something are sent to it as [commands](Core::write). It takes all commands that have arrived,
+//! runs them in one transaction, commits, and only then answers. So every answer that was sent survives a power cut,
+//! and many simultaneous requests cost one write to the disk. A command checks before it writes; if the database fails,
+//! all commands of the transaction fail, none of their changes remain, and the in-memory state is loaded from the
+//! database again.
 
 mod claims;
 mod complete;
@@ -39,21 +40,21 @@ use crate::error::HubError;
 use crate::problem::internal;
 use crate::store::Readers;
 
-/// The most commands in one transaction.
+/// Most commands in one transaction.
 const BATCH: usize = 256;
 
-/// What has changed, for pages that are being looked at.
+/// A change, for open pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A job: its number.
+    /// A job has changed: its number.
     Job(i64),
-    /// A job's log has grown: its number.
+    /// A job's log has grown: the job's number.
     Log(i64),
-    /// A worker: its id.
+    /// A worker has changed: its id.
     Worker(String),
 }
 
-/// Why a command has no answer.
+/// Reason why a command has no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The request is refused; the command has written nothing.
@@ -86,17 +87,17 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-/// What commands work with.
+/// The transaction in which commands run.
 pub(crate) struct Tx<'a> {
     pub(crate) db: &'a Connection,
     pub(crate) state: &'a mut State,
     pub(crate) config: &'a Config,
-    /// Milliseconds since 1970.
+    /// Current time in milliseconds since 1970.
     pub(crate) now: i64,
     after: &'a mut Vec<Notice>,
 }
 
-/// What happens when the transaction was committed.
+/// An action to take after the commit.
 enum Notice {
     Grant(oneshot::Sender<Result<Claimed, Problem>>, Box<Claimed>),
     Event(Event),
@@ -107,7 +108,7 @@ impl Tx<'_> {
         self.after.push(Notice::Event(event));
     }
 
-    /// When a lease that is kept now runs out.
+    /// Deadline of a lease that is renewed now.
     pub(crate) fn deadline(&self) -> i64 {
         self.config.clock.steady().saturating_add(millis(self.config.lease))
     }
@@ -116,19 +117,19 @@ impl Tx<'_> {
 type Answer = Box<dyn FnOnce(Result<(), Problem>) + Send>;
 type Command = Box<dyn FnOnce(&mut Tx) -> Result<Answer, rusqlite::Error> + Send>;
 
-/// The way to the thread that writes, and what is known in memory.
+/// Handle to the writer thread, with the in-memory state.
 #[derive(Clone)]
 pub(crate) struct Core {
     commands: mpsc::Sender<Command>,
     state: Arc<RwLock<State>>,
     events: broadcast::Sender<Event>,
-    /// Whether the database found no room when it was opened, and is only read.
+    /// Whether the disk was full when the database was opened, so that it is read-only.
     read_only: Arc<AtomicBool>,
 }
 
 impl Core {
-    /// Starts the thread, with what was read from the database. It ends when the last copy of what is returned is dropped.
-    /// Without a connection nothing is written until one can be had of the readers: the disk is full.
+    /// Starts the writer thread with the loaded state. It ends when the last clone of the handle is dropped. Without a
+    /// connection (the disk is full) nothing is written until the readers can provide one.
     pub(crate) fn start(db: Option<Connection>, state: State, config: &Config, readers: Readers) -> Self {
         let state = Arc::new(RwLock::new(state));
         let (commands, receiver) = mpsc::channel(4 * BATCH);
@@ -151,12 +152,12 @@ impl Core {
         Self { commands, state, events, read_only }
     }
 
-    /// Whether nothing can be written because the disk was full when the hub was started.
+    /// Whether nothing can be written because the disk was full when the hub started.
     pub(crate) fn is_read_only(&self) -> bool {
         self.read_only.load(Ordering::SeqCst)
     }
 
-    /// Why a command was not run.
+    /// The problem for a command that cannot be run.
     fn gone(&self) -> Problem {
         if self.is_read_only() {
             Problem::new(
@@ -168,7 +169,7 @@ impl Core {
         }
     }
 
-    /// Runs a command in the next transaction, and waits until it was committed.
+    /// Runs a command in the next transaction and waits until it is committed.
     pub(crate) async fn write<T, F>(&self, command: F) -> Result<T, Problem>
     where
         T: Send + 'static,
@@ -179,7 +180,7 @@ impl Core {
         receiver.await.map_err(|_| self.gone())?
     }
 
-    /// The same for code that is not async.
+    /// Like `write`, for code that is not async.
     pub(crate) fn write_blocking<T, F>(&self, command: F) -> Result<T, Problem>
     where
         T: Send + 'static,
@@ -202,14 +203,14 @@ impl Core {
         self.events.subscribe()
     }
 
-    /// Tells pages that are being looked at. Nobody may be looking.
+    /// Notifies open pages, if there are any.
     pub(crate) fn tell(&self, event: Event) {
         drop(self.events.send(event));
     }
 }
 
-/// Refuses every command until there is room for the database. The hub asks every second, for leases that have run out. None
-/// if nobody asks any more.
+/// Refuses every command until there is room for the database. Expiry sends a command every second, so this is checked
+/// at least as often. Returns `None` if the handle is gone.
 fn wait_for_room(commands: &mut mpsc::Receiver<Command>, readers: &Readers) -> Option<Connection> {
     loop {
         let command = commands.blocking_recv()?;
@@ -217,12 +218,12 @@ fn wait_for_room(commands: &mut mpsc::Receiver<Command>, readers: &Readers) -> O
             tracing::warn!("there is room on the disk again: the hub writes again");
             return Some(db);
         }
-        // Whoever waits for it hears why.
+        // Dropping the command sends the reason to its caller.
         drop(command);
     }
 }
 
-/// A command, and where its answer will be.
+/// Boxes a command, with the receiver for its answer.
 fn boxed<T, F>(command: F) -> (Command, oneshot::Receiver<Result<T, Problem>>)
 where
     T: Send + 'static,
@@ -235,7 +236,7 @@ where
             Err(Failure::Refused(problem)) => Err(problem),
             Err(Failure::Database(error)) => return Err(error),
         };
-        // Nobody waits any more where the client has gone.
+        // The client may have gone and no longer wait.
         Ok(Box::new(move |outcome: Result<(), Problem>| drop(sender.send(outcome.and(result)))))
     });
     (command, receiver)
@@ -289,7 +290,7 @@ impl Writer {
         (answers, failed)
     }
 
-    /// Forgets what a failed transaction has changed in memory.
+    /// Discards the in-memory changes of a failed transaction.
     fn undo(&self) {
         if !self.db.is_autocommit()
             && let Err(error) = self.db.execute_batch("ROLLBACK")
@@ -306,7 +307,7 @@ impl Writer {
     fn deliver(&self, after: Vec<Notice>) {
         for notice in after {
             match notice {
-                // A client that has gone asks again with the same request and gets the same lease.
+                // If the client has gone, it repeats the request and gets the same lease.
                 Notice::Grant(answer, claimed) => drop(answer.send(Ok(*claimed))),
                 Notice::Event(event) => drop(self.events.send(event)),
             }

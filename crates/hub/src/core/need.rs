@@ -1,9 +1,9 @@
-//! What a job needs of a machine, what a machine offers, and whether they fit.
+//! Requirements of jobs, free resources of machines, and whether they match.
 
 use gpu::{Inventory, Target};
 use protocol::{GpuNeed, Job, Machine};
 
-/// What a job needs. Jobs that need the same wait in the same line.
+/// A job's requirements. Jobs with the same requirements wait in the same queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Need {
     gpu: GpuNeed,
@@ -11,14 +11,14 @@ pub(crate) struct Need {
     memory: u64,
 }
 
-/// What a machine has free.
+/// The free resources of a machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
     inventory: Inventory,
     memory: u64,
 }
 
-/// What of an offer matters for whether a job fits. Workers that offer the same wait in the same line.
+/// The part of an offer that decides whether a job fits. Workers with the same key wait in the same queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct OfferKey {
     targets: Vec<Target>,
@@ -30,13 +30,13 @@ impl Need {
         Self { gpu: job.gpu.clone(), gpus: job.gpus, memory: job.memory.unwrap_or(0) }
     }
 
-    /// Whether a machine that offers this can take the job. A job without a GPU, and one that does not say, goes to
-    /// any machine, also to one with GPUs: there is no second choice to wait for.
+    /// Whether a machine with this offer can take the job. A job without a GPU, and one that does not say, may go to
+    /// any machine, even one with GPUs: it does not wait for a better suited one.
     pub(crate) fn fits(&self, offer: &Offer) -> bool {
         self.fits_in(&offer.inventory, offer.memory)
     }
 
-    /// Whether a machine could take the job if it had nothing else to do.
+    /// Whether the machine could take the job if it were idle.
     pub(crate) fn fits_machine(&self, machine: &Machine) -> bool {
         self.fits_in(&machine.gpus, machine.memory)
     }
@@ -46,7 +46,7 @@ impl Need {
             && (!self.gpu.is_required() || self.gpu.matching(inventory).len() as u64 >= u64::from(self.gpus))
     }
 
-    /// What is needed, in words; empty if it is nothing.
+    /// The requirements in words; empty if there are none.
     pub(crate) fn words(&self) -> String {
         let gpu = match (&self.gpu, self.gpus) {
             (GpuNeed::None | GpuNeed::IfThere, _) => None,
@@ -60,7 +60,7 @@ impl Need {
 }
 
 impl Offer {
-    /// What a machine offers with these GPUs free; all if nothing is said.
+    /// The offer of a machine with these GPUs free; all of them if `free` is not given.
     pub(crate) fn new(machine: &Machine, free: Option<&[String]>) -> Self {
         let mut inventory = machine.gpus.clone();
         if let Some(free) = free {

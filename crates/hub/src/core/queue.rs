@@ -1,31 +1,31 @@
-//! [`Queue`]: jobs that wait for workers, one line for each [`Need`].
+//! [`Queue`]: jobs that wait for workers, one queue for each [`Need`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::core::need::{Need, Offer};
 
-/// Where in its line a job is: higher priorities first, then older jobs.
+/// Position of a job: higher priorities first, then older jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     priority: Reverse<i32>,
     number: i64,
 }
 
-/// A job that waits.
+/// A queued job.
 #[derive(Debug, Clone)]
 pub(crate) struct Queued {
-    /// The job's number.
+    /// Number of the job.
     pub(crate) number: i64,
-    /// What it needs.
+    /// Requirements of the job.
     pub(crate) need: Need,
-    /// The job's priority.
+    /// Priority of the job.
     pub(crate) priority: i32,
-    /// Workers that do not get it: it brings them down, or they cannot run it.
+    /// Workers that do not get the job, because they lost it or cannot run it.
     pub(crate) excluded: Vec<String>,
 }
 
-/// Jobs that wait.
+/// The queued jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     lines: HashMap<Need, BTreeMap<Rank, Queued>>,
@@ -59,12 +59,12 @@ impl Queue {
         self.lines.get(need)?.get(rank)
     }
 
-    /// The first job of each line.
+    /// The first job of each need.
     pub(crate) fn first_of_each_line(&self) -> Vec<i64> {
         self.lines.values().filter_map(|line| line.keys().next()).map(|rank| rank.number).collect()
     }
 
-    /// The job that a worker gets next. Costs what there are lines, not what there are jobs.
+    /// The next job for a worker. The cost grows with the number of different needs, not of jobs.
     pub(crate) fn best(&self, offer: &Offer, worker: &str) -> Option<i64> {
         let fitting = self.lines.iter().filter(|(need, _)| need.fits(offer));
         let first = |line: &BTreeMap<Rank, Queued>| {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     proptest! {
-        /// Emptying the queue gives every job once, in the order of priority and age.
+        /// Emptying the queue gives every job once, by priority and age.
         #[test]
         fn every_job_once_in_order(jobs in proptest::collection::vec((0_usize..3, -2_i32..3), 0..40)) {
             let mut queue = Queue::default();

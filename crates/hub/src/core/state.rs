@@ -1,5 +1,5 @@
-//! [`State`]: what is known in memory. All of it can be read from the database again, but for when workers were heard
-//! of and what they are doing.
+//! [`State`]: the in-memory state. All of it can be loaded from the database, except when workers were last heard from
+//! and what they are doing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::core::queue::Queue;
 use crate::core::waiters::Waiters;
 use crate::token::{TokenHash, Who};
 
-/// What is known in memory.
+/// The in-memory state.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) queue: Queue,
     pub(crate) waiters: Waiters,
-    /// Active leases by their ids.
+    /// Active leases by id.
     pub(crate) leases: HashMap<String, Live>,
     pub(crate) workers: HashMap<String, Worker>,
     pub(crate) tokens: HashMap<TokenHash, Who>,
@@ -26,47 +26,47 @@ pub(crate) struct State {
 /// A lease that has not ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
-    /// The job's number.
+    /// Number of the job.
     pub(crate) job: i64,
-    /// The job's id.
+    /// Id of the job.
     pub(crate) job_id: String,
     pub(crate) attempt: u32,
     pub(crate) worker: String,
-    /// What the worker had registered when it got the job.
+    /// The machine as registered when the worker got the job.
     pub(crate) machine: Arc<Machine>,
-    /// When it runs out, by the clock that nobody sets, in milliseconds.
+    /// Deadline by the monotonic clock, in milliseconds.
     pub(crate) deadline: i64,
-    /// Whether a heartbeat has come, and the database knows it.
+    /// Whether a heartbeat has arrived and is recorded in the database.
     pub(crate) confirmed: bool,
     pub(crate) phase: String,
 }
 
-/// A worker that has registered.
+/// A registered worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Worker {
-    /// What people call it.
+    /// Name shown to users.
     pub(crate) name: String,
     pub(crate) machine: Arc<Machine>,
     pub(crate) boot: String,
     pub(crate) health: Health,
     pub(crate) message: String,
     pub(crate) registered: i64,
-    /// When it was heard of last. Changes while others read.
+    /// Time of the last contact. Atomic, as it changes while others read.
     pub(crate) seen: Arc<AtomicI64>,
-    /// Why it gets no jobs, if somebody has paused it.
+    /// Reason of the pause, if the worker is paused and gets no jobs.
     pub(crate) paused: Option<String>,
-    /// GPUs that it is to try again, until it was restarted; all if the list is empty. A hub that is restarted forgets it.
+    /// GPUs that the worker is to retry until it restarts; an empty list means all. Lost when the hub restarts.
     pub(crate) retry: Option<Vec<String>>,
-    /// What is known of its clock. Changes while others read.
+    /// Offset of the worker's clock. Atomic, as it changes while others read.
     pub(crate) clock: ClockOffset,
 }
 
-/// By how many milliseconds a worker's clock is ahead of ours (below zero: behind), where that is known.
+/// Offset of a worker's clock from the hub's, in milliseconds (positive: ahead), if known.
 #[derive(Debug, Clone)]
 pub(crate) struct ClockOffset(Arc<AtomicI64>);
 
 impl ClockOffset {
-    /// Stands for what is not known.
+    /// Value for an unknown offset.
     const UNKNOWN: i64 = i64::MIN;
 
     pub(crate) fn new(ahead: Option<i64>) -> Self {
@@ -77,12 +77,12 @@ impl ClockOffset {
         Some(self.0.load(Ordering::Relaxed)).filter(|ahead| *ahead != Self::UNKNOWN)
     }
 
-    /// In whole seconds, to the nearest.
+    /// The offset in seconds, rounded.
     pub(crate) fn seconds(&self) -> Option<i64> {
         self.get().map(|ahead| ahead.saturating_add(500).div_euclid(1000))
     }
 
-    /// Takes a new one. True if the clock is off from now on, or right from now on.
+    /// Sets the offset. True if this changes whether the clock counts as wrong.
     pub(crate) fn set(&self, ahead: Option<i64>) -> bool {
         let was = self.seconds().is_some_and(is_clock_off);
         self.0.store(ahead.unwrap_or(Self::UNKNOWN), Ordering::Relaxed);
@@ -91,24 +91,24 @@ impl ClockOffset {
 }
 
 impl State {
-    /// Notes that a worker was heard of.
+    /// Records contact with a worker.
     pub(crate) fn saw(&self, worker: &str, now: i64) {
         if let Some(worker) = self.workers.get(worker) {
             worker.seen.fetch_max(now, Ordering::Relaxed);
         }
     }
 
-    /// What people call a worker; its id if it was removed.
+    /// Name of a worker; its id if it was removed.
     pub(crate) fn name_of<'a>(&'a self, worker: &'a str) -> &'a str {
         self.workers.get(worker).map_or(worker, |worker| &worker.name)
     }
 
-    /// The job that a lease is for; only of the worker that has the lease.
+    /// The lease, if it belongs to this worker.
     pub(crate) fn lease_of(&self, lease: &str, worker: &str) -> Option<&Live> {
         self.leases.get(lease).filter(|live| live.worker == worker)
     }
 
-    /// Keeps a lease that was confirmed before; this needs no database. False if the slow way has to be gone.
+    /// Renews a lease that was confirmed before, without the database. False if the database must be asked.
     pub(crate) fn heartbeat(&mut self, lease: &str, worker: &str, deadline: i64, phase: &str) -> bool {
         match self.leases.get_mut(lease) {
             Some(live) if live.worker == worker && live.confirmed => {
@@ -122,7 +122,7 @@ impl State {
 }
 
 impl Worker {
-    /// Whether it was heard of since the time given.
+    /// Whether the worker was heard from since the given time.
     pub(crate) fn seen_since(&self, time: i64) -> bool {
         self.seen.load(Ordering::Relaxed) >= time
     }

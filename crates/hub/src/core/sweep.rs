@@ -1,4 +1,4 @@
-//! What is done every second: leases run out, and what the memory knows is written down now and then.
+//! Expiry: ends leases without heartbeats, and periodically saves when workers were last heard from.
 
 use std::sync::atomic::Ordering;
 
@@ -7,7 +7,7 @@ use rusqlite::params;
 use crate::core::{Failure, Tx};
 
 impl Tx<'_> {
-    /// Ends leases that have run out. Says how many.
+    /// Ends expired leases. Returns how many there were.
     pub(crate) fn expire(&mut self) -> Result<usize, Failure> {
         let now = self.config.clock.steady();
         let over = self.state.leases.iter().filter(|(_, live)| live.deadline <= now);
@@ -21,7 +21,7 @@ impl Tx<'_> {
         Ok(over.len())
     }
 
-    /// Writes down when workers were heard of and what is known of their clocks, of those heard of since the time given.
+    /// Saves the last contact and the clock offset of the workers heard from since the given time.
     pub(crate) fn save_seen(&mut self, since: i64) -> Result<(), Failure> {
         let mut statement = self.db.prepare_cached("UPDATE workers SET seen = ?2, clock = ?3 WHERE id = ?1")?;
         for (id, worker) in &self.state.workers {
@@ -33,7 +33,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets what nobody will ask for again: requests that are older than the time given.
+    /// Forgets request ids older than the given time.
     pub(crate) fn forget_requests(&mut self, before: i64) -> Result<(), Failure> {
         self.db.prepare_cached("DELETE FROM additions WHERE added < ?1")?.execute([before])?;
         Ok(())

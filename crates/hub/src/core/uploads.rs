@@ -1,4 +1,4 @@
-//! Commands about uploads. How far one is the file says, not the database.
+//! Commands about uploads. The progress of an upload is its file's length; the database does not have it.
 
 use protocol::api::{CreateUpload, Problem, ProblemCode};
 use rusqlite::{OptionalExtension, params};
@@ -6,10 +6,10 @@ use rusqlite::{OptionalExtension, params};
 use crate::core::{Failure, Tx};
 use crate::token::random_hex;
 
-/// The most uploads of a worker that belong to no result.
+/// Most uploads of one worker without a result.
 const MOST_PENDING: i64 = 1000;
 
-/// An upload that was announced.
+/// An announced upload.
 #[derive(Debug, Clone)]
 pub(crate) struct UploadRow {
     pub(crate) id: String,
@@ -18,7 +18,7 @@ pub(crate) struct UploadRow {
 }
 
 impl Tx<'_> {
-    /// Announces an upload. The same again finds the first.
+    /// Announces an upload. The same announcement again finds the first one.
     pub(crate) fn create_upload(&mut self, worker: &str, request: &CreateUpload) -> Result<UploadRow, Failure> {
         let size = i64::try_from(request.size).unwrap_or(i64::MAX);
         let found: Option<String> = self
@@ -39,7 +39,8 @@ impl Tx<'_> {
         Ok(UploadRow { id, sha256: request.sha256.clone(), size: request.size })
     }
 
-    /// Refuses what would be too much of a worker that belongs to no result: of announcements the whole length counts.
+    /// Refuses an upload if it would exceed the worker's limit of bundles without a result. Announced uploads count
+    /// with their full length.
     fn check_pending(&self, worker: &str, size: i64) -> Result<(), Failure> {
         let (count, bytes): (i64, i64) = self
             .db
@@ -59,7 +60,7 @@ impl Tx<'_> {
         Err(Problem::new(ProblemCode::QuotaExceeded, detail).into())
     }
 
-    /// Forgets the upload of a bundle that was refused. Says whether it was nobody else's too.
+    /// Forgets the upload of a refused bundle. Returns whether no other worker has uploaded the same bundle.
     pub(crate) fn forget_refused_upload(&mut self, worker: &str, sha256: &str) -> Result<bool, Failure> {
         self.db.prepare_cached("DELETE FROM uploads WHERE worker = ?1 AND sha256 = ?2")?.execute([worker, sha256])?;
         let others = self
@@ -72,7 +73,7 @@ impl Tx<'_> {
         Ok(!others)
     }
 
-    /// Finds a worker's upload.
+    /// Finds an upload of this worker.
     pub(crate) fn upload(&mut self, id: &str, worker: &str) -> Result<UploadRow, Failure> {
         let found = self
             .db
@@ -84,8 +85,8 @@ impl Tx<'_> {
         found.ok_or_else(|| Problem::new(ProblemCode::NotFound, format!("there is no upload `{id}`")).into())
     }
 
-    /// Digests of what was announced before the time given and is of no result: of a delivery that came too late, or was
-    /// never completed. What was never announced to this database is none of its business: it may have been restored.
+    /// Digests of uploads announced before the given time that have no result: delivered too late, or never completed.
+    /// Bundles that were never announced to this database are not listed, as it may be a restored backup.
     pub(crate) fn orphans(&self, before: i64) -> Result<Vec<String>, Failure> {
         let mut statement = self.db.prepare_cached(
             "SELECT DISTINCT sha256 FROM uploads WHERE created < ?1 AND sha256 NOT IN (SELECT bundle FROM results)",
@@ -94,8 +95,8 @@ impl Tx<'_> {
         Ok(digests.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Forgets uploads that were announced before the time given and are complete: their files are bundles now, and
-    /// who announces one again finds it.
+    /// Forgets completed uploads announced before the given time. Their files are bundles now, so a new announcement
+    /// finds them.
     pub(crate) fn forget_finished_uploads(&mut self, before: i64) -> Result<(), Failure> {
         self.db
             .prepare_cached("DELETE FROM uploads WHERE created < ?1 AND sha256 IN (SELECT bundle FROM results)")?
@@ -103,7 +104,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets uploads, those of which the files were removed.
+    /// Forgets the uploads whose files were removed.
     pub(crate) fn forget_uploads(&mut self, ids: &[String]) -> Result<(), Failure> {
         for id in ids {
             self.db.prepare_cached("DELETE FROM uploads WHERE id = ?1")?.execute([id])?;

@@ -1,4 +1,4 @@
-//! [`Waiters`]: claims that wait for a job, one line for each [`OfferKey`].
+//! [`Waiters`]: claims that wait for a job, one queue for each [`OfferKey`].
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::core::need::{Need, Offer, OfferKey};
 
-/// A claim that waits.
+/// A waiting claim.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) worker: String,
@@ -21,12 +21,12 @@ struct Line {
     waiting: BTreeMap<u64, Waiter>,
 }
 
-/// Claims that wait.
+/// The waiting claims.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     lines: HashMap<OfferKey, Line>,
     places: HashMap<u64, OfferKey>,
-    /// Numbers by worker and request.
+    /// Claim numbers by worker and request id.
     requests: HashMap<(String, String), u64>,
     last: u64,
 }
@@ -36,7 +36,7 @@ impl Waiters {
         self.places.len()
     }
 
-    /// Puts a claim at the end of its line; the number names it. It takes the place of the same claim that came before.
+    /// Appends a claim to its queue and returns its number. It replaces an earlier copy of the same claim.
     pub(crate) fn insert(&mut self, offer: Offer, waiter: Waiter) -> u64 {
         self.last = self.last.wrapping_add(1);
         let request = (waiter.worker.clone(), waiter.request.clone());
@@ -64,7 +64,7 @@ impl Waiters {
         waiter
     }
 
-    /// Ends all claims of a worker.
+    /// Ends all claims of one worker.
     pub(crate) fn remove_all_of(&mut self, worker: &str) {
         let of_worker = self.requests.iter().filter(|((name, _), _)| name == worker);
         let numbers: Vec<u64> = of_worker.map(|(_, number)| *number).collect();
@@ -73,7 +73,8 @@ impl Waiters {
         }
     }
 
-    /// Takes out who gets a job with this need: who has waited longest, is still there, and is not excluded.
+    /// Removes and returns the claim that gets a job with this need: the oldest one that still waits and is not
+    /// excluded.
     pub(crate) fn take(&mut self, need: &Need, excluded: &[String]) -> Option<Waiter> {
         let first = |line: &Line| {
             let able = |waiter: &Waiter| !waiter.answer.is_closed() && !excluded.contains(&waiter.worker);
@@ -83,7 +84,7 @@ impl Waiters {
         self.remove(number)
     }
 
-    /// Forgets those whose clients went away.
+    /// Removes claims whose clients have disconnected.
     pub(crate) fn forget_closed(&mut self) {
         let closed: Vec<u64> = self
             .lines

@@ -1,4 +1,4 @@
-//! Why a job is still in the queue, for people.
+//! Explains to users why a job is still queued.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,14 +8,14 @@ use crate::core::need::Need;
 use crate::core::queue::Queued;
 use crate::core::state::State;
 
-/// The most names in one sentence.
+/// Most names in one sentence.
 const NAMES: usize = 5;
 
-/// Answers for jobs of one page. Jobs with the same need are many, and workers too.
+/// Explanations for the jobs of one page, cached, as many jobs have the same need.
 #[derive(Debug)]
 pub(crate) struct Reasons<'a> {
     state: &'a State,
-    /// Workers that were heard of since then are online.
+    /// Workers heard from since this time are online.
     online_since: i64,
     known: HashMap<(Need, Vec<String>), String>,
 }
@@ -25,7 +25,7 @@ impl<'a> Reasons<'a> {
         Self { state, online_since, known: HashMap::new() }
     }
 
-    /// Why a job is still in the queue; none if it is not.
+    /// The reason why a job is queued; `None` if it is not.
     pub(crate) fn why(&mut self, number: i64) -> Option<String> {
         let job = self.state.queue.get(number)?;
         let key = (job.need.clone(), job.excluded.clone());

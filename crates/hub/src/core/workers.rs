@@ -1,4 +1,4 @@
-//! Commands about workers: registering, saying how they are.
+//! Commands about workers: registration and status reports.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -12,10 +12,10 @@ use crate::core::{Event, Failure, Tx};
 use crate::store::names;
 use crate::token::{Who, hash, new_token};
 
-/// How many tokens of a worker are good at a time: answers may be lost, and then the worker uses the one before.
+/// Number of valid tokens per worker. If an answer is lost, the worker continues with an earlier token.
 const TOKENS: i64 = 4;
 
-/// No machine's description is larger, in bytes; each is kept in memory.
+/// Largest machine description, in bytes; each is kept in memory.
 const LARGEST_MACHINE: usize = 256 << 10;
 
 fn unknown(id: &str) -> Problem {
@@ -23,7 +23,7 @@ fn unknown(id: &str) -> Problem {
 }
 
 impl Tx<'_> {
-    /// Takes in a worker, or takes it up again. Doing it twice makes one worker, with two tokens.
+    /// Registers a worker, or registers it again. Repeating it gives the same worker a second token.
     pub(crate) fn register(&mut self, request: Register) -> Result<Registered, Failure> {
         let token = new_token("worker")?;
         let machine = serde_json::to_string(&request.machine)?;
@@ -45,7 +45,7 @@ impl Tx<'_> {
             .execute(params![request.id, request.boot, machine, registered, self.now, Health::Ready.name()])?;
         self.add_worker_token(&request.id, &token)?;
         let name = names::give(self.db, &request.id, &request.machine.name, request.name.as_deref())?;
-        // It has done so if it was restarted.
+        // A restart of the worker has done the retry.
         let retry = known.as_ref().filter(|worker| worker.boot == request.boot).and_then(|worker| worker.retry.clone());
         let worker = Worker {
             name: name.clone(),
@@ -89,7 +89,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Notes how a worker is.
+    /// Records a worker's status report.
     pub(crate) fn report(&mut self, id: &str, report: &WorkerReport) -> Result<(), Failure> {
         let worker = self.state.workers.get_mut(id).ok_or_else(|| unknown(id))?;
         self.db.prepare_cached("UPDATE workers SET health = ?2, message = ?3 WHERE id = ?1")?.execute(params![
@@ -103,21 +103,21 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Gives a worker no more jobs, or jobs again (`None`). What it runs goes on.
+    /// Pauses a worker, or resumes it (`None`). Its running jobs continue.
     pub(crate) fn pause(&mut self, id: &str, paused: Option<String>) -> Result<(), Failure> {
         let worker = self.state.workers.get_mut(id).ok_or_else(|| unknown(id))?;
         self.db.prepare_cached("UPDATE workers SET paused = ?2 WHERE id = ?1")?.execute(params![id, paused])?;
         let is_paused = paused.is_some();
         worker.paused = paused;
         if is_paused {
-            // They ask again, and hear why there is nothing.
+            // Their workers ask again and are told that they are paused.
             self.state.waiters.remove_all_of(id);
         }
         self.event(Event::Worker(id.to_owned()));
         Ok(())
     }
 
-    /// Has a worker try GPUs again that it has left out: it hears of it when it asks for a job.
+    /// Makes a worker retry GPUs that it has excluded; it is told when it asks for a job.
     pub(crate) fn retry_gpus(&mut self, id: &str, gpus: Vec<String>) -> Result<(), Failure> {
         let worker = self.state.workers.get_mut(id).ok_or_else(|| unknown(id))?;
         worker.retry = Some(gpus);
@@ -126,8 +126,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets a worker: its tokens are good for nothing any more, and the jobs that it has are given to others. Its
-    /// results stay. One that still has the join token may come back.
+    /// Removes a worker: its tokens become invalid, and its jobs are given to others. Its results stay. With the join
+    /// token it can register again.
     pub(crate) fn remove_worker(&mut self, id: &str) -> Result<(), Failure> {
         if self.state.workers.remove(id).is_none() {
             return Err(unknown(id).into());
@@ -141,7 +141,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Replaces all tokens of people by a new one.
+    /// Replaces all admin tokens by a new one.
     pub(crate) fn replace_admin_token(&mut self) -> Result<String, Failure> {
         let token = new_token("admin")?;
         self.db.execute("DELETE FROM tokens WHERE kind = 'admin'", [])?;

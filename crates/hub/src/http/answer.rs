@@ -1,4 +1,4 @@
-//! What is answered: JSON, or a problem.
+//! HTTP answers: JSON, or a problem.
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -14,7 +14,7 @@ use crate::store::ReadError;
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) Problem);
 
-/// What handlers give back.
+/// Result type of handlers.
 pub(crate) type Answer<T> = Result<T, Refused>;
 
 impl From<Problem> for Refused {
@@ -41,7 +41,7 @@ impl From<tokio::task::JoinError> for Refused {
     }
 }
 
-/// Refuses.
+/// Returns an error with this code and text.
 pub(crate) fn refuse<T>(code: ProblemCode, detail: impl Into<String>) -> Answer<T> {
     Err(Refused(Problem::new(code, detail)))
 }
@@ -56,7 +56,7 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Adds what headers say of a problem, whatever the answer is written in.
+/// Adds the headers that belong to a problem, whatever the format of the body.
 pub(crate) fn complement(problem: &Problem, headers: &mut HeaderMap) {
     if problem.code == ProblemCode::Unauthorized {
         let both = "Bearer, Basic realm=\"rocbed hub\", charset=\"UTF-8\"";

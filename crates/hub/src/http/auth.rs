@@ -1,6 +1,6 @@
-//! Who asks: `Authorization: Bearer TOKEN` (RFC 6750, section 2.1), for browsers that read also `Basic` with the token as
-//! password (RFC 7617). A browser sends that by itself with whatever any page makes it ask for, so nothing is changed on
-//! its word.
+//! Authentication: `Authorization: Bearer TOKEN` (RFC 6750, section 2.1), and for browsers that only read, `Basic` with
+//! the token as password (RFC 7617). Browsers also send the password with requests that other sites' pages cause, so it
+//! never allows changes.
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -16,23 +16,23 @@ use crate::hub::Shared;
 use crate::party::Party;
 use crate::token::{Who, hash};
 
-/// A worker with its own token.
+/// A worker, authenticated with its own token.
 #[derive(Debug)]
 pub(crate) struct WorkerId(pub(crate) String);
 
-/// Somebody with the admin token.
+/// A user with the admin token.
 #[derive(Debug)]
 pub(crate) struct Admin;
 
-/// A machine with the join token, or a worker that registers again.
+/// A machine with the join token, or a worker that registers again (its id).
 #[derive(Debug)]
 pub(crate) struct Joining(pub(crate) Option<String>);
 
-/// Somebody who looks: anybody where the hub is public, else somebody with a token.
+/// A reader: anyone if the hub is public, else a client with a token.
 #[derive(Debug)]
 pub(crate) struct Reader;
 
-/// What a request's token says, found out once.
+/// The party that a request's token identifies, determined once per request.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity(Result<Option<Who>, Problem>);
 
@@ -42,7 +42,7 @@ impl Identity {
     }
 }
 
-/// Who a request says it is from.
+/// The sender of a request, as determined before if it was.
 fn known(parts: &Parts, shared: &Shared) -> Result<Option<Who>, Refused> {
     match parts.extensions.get::<Identity>() {
         Some(Identity(who)) => who.clone().map_err(Refused),
@@ -50,7 +50,7 @@ fn known(parts: &Parts, shared: &Shared) -> Result<Option<Who>, Refused> {
     }
 }
 
-/// Who a request's token is of; none without one.
+/// The owner of a request's token; `None` without a token.
 pub(crate) fn who(parts: &Parts, shared: &Shared) -> Result<Option<Who>, Refused> {
     let Some(value) = parts.headers.get(AUTHORIZATION) else { return Ok(None) };
     let unknown = || Refused(Problem::new(ProblemCode::Unauthorized, "the hub does not know this token"));
@@ -60,17 +60,17 @@ pub(crate) fn who(parts: &Parts, shared: &Shared) -> Result<Option<Who>, Refused
                     rocbed does";
         return Err(Refused(Problem::new(ProblemCode::Forbidden, text)));
     }
-    // The digest is looked up, not the token: how long it takes says nothing about tokens that exist.
+    // The lookup uses the token's digest, so its duration reveals nothing about existing tokens.
     let found = shared.core.state().tokens.get(&hash(&token)).cloned();
     found.map(Some).ok_or_else(unknown)
 }
 
-/// How a token is sent.
+/// How a token was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// By a program, on purpose.
+    /// By a program, deliberately.
     Bearer,
-    /// By a browser, of its own accord.
+    /// By a browser, automatically.
     Password,
 }
 
@@ -87,7 +87,7 @@ fn token(value: &str) -> Option<(Kind, String)> {
     pair.split_once(':').map(|(_, password)| (Kind::Password, password.to_owned()))
 }
 
-/// Decodes base64 (RFC 4648, section 4), strictly but for missing padding.
+/// Decodes base64 (RFC 4648, section 4), strictly except for missing padding.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=');
     let (mut out, mut bits, mut count) = (Vec::new(), 0_u32, 0_u32);
@@ -128,15 +128,15 @@ fn forbidden<T>(needed: &str) -> Result<T, Refused> {
     Err(Refused(Problem::new(ProblemCode::Forbidden, format!("this needs {needed}, and the token is another"))))
 }
 
-/// By how many milliseconds the clock of whoever sent a request is ahead of ours, by its `Date` header (RFC 9110, section
-/// 6.6.1), which has whole seconds. That the request was under way makes it no more than a little less.
+/// Offset of the sender's clock in milliseconds (positive: ahead), from its `Date` header (RFC 9110, section 6.6.1),
+/// which has whole seconds. The time that the request took to arrive makes it slightly smaller.
 fn clock_ahead(headers: &HeaderMap, shared: &Shared) -> Option<i64> {
     let date = headers.get(DATE)?.to_str().ok()?;
     let there = DateTimeParser::new().parse_timestamp(date).ok()?;
     Some(there.as_millisecond().saturating_sub(shared.config.clock.millis()))
 }
 
-/// Notes what a request says of its worker's clock, if it says anything.
+/// Records the worker's clock offset, if the request has a `Date`.
 pub(crate) fn note_clock(headers: &HeaderMap, worker: &str, shared: &Shared) -> WorkerClock {
     let Some(ahead) = clock_ahead(headers, shared) else { return WorkerClock::Untold };
     let changed = shared.core.state().workers.get(worker).is_some_and(|worker| worker.clock.set(Some(ahead)));
@@ -146,7 +146,7 @@ pub(crate) fn note_clock(headers: &HeaderMap, worker: &str, shared: &Shared) -> 
     WorkerClock::Told
 }
 
-/// What a worker's request says of its clock.
+/// Whether a worker's request had its time.
 impl FromRequestParts<Shared> for WorkerClock {
     type Rejection = Refused;
 

@@ -1,4 +1,4 @@
-//! Bodies of requests: read with a limit, by clients that are patient but not for ever.
+//! Request bodies, read with a size limit and a timeout.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use crate::http::answer::Refused;
 use crate::hub::Shared;
 
-/// A JSON document. What is wrong with it is told with the field's path.
+/// A JSON document in a request. Errors name the path of the field.
 #[derive(Debug)]
 pub(crate) struct Document<T>(pub(crate) T);
 
-/// The next bytes of a body, none at its end.
+/// The next bytes of a body; `None` at its end.
 pub(crate) async fn next(body: &mut Body, shared: &Shared) -> Result<Option<Bytes>, Refused> {
     loop {
         let frame = match tokio::time::timeout(shared.config.patience, body.frame()).await {
@@ -35,7 +35,7 @@ pub(crate) async fn next(body: &mut Body, shared: &Shared) -> Result<Option<Byte
     }
 }
 
-/// A whole body.
+/// Reads a whole body of at most `limit` bytes.
 pub(crate) async fn whole(body: &mut Body, limit: u64, shared: &Shared) -> Result<Vec<u8>, Refused> {
     let mut bytes = Vec::new();
     while let Some(data) = next(body, shared).await? {
@@ -56,7 +56,7 @@ impl<T: DeserializeOwned + Send> FromRequest<Shared> for Document<T> {
         match serde_path_to_error::deserialize(&mut reader) {
             Ok(value) => match reader.end() {
                 Ok(()) => Ok(Self(value)),
-                // Dropped without a word, it would be missed later.
+                // Silently ignored, the rest of the body would be missed later.
                 Err(error) => {
                     let text = format!("there is something after the document: {error}; send one document a request");
                     Err(Problem::new(ProblemCode::BadRequest, text).into())

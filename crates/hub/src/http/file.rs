@@ -1,4 +1,4 @@
-//! Sending a file, or a range of it (RFC 9110, section 14).
+//! Sends a file, or a range of it (RFC 9110, section 14).
 
 use std::io::SeekFrom;
 use std::path::Path;
@@ -12,11 +12,11 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use crate::gate::Pass;
 use crate::http::answer::{Answer, io_problem};
 
-/// So much is read at a time.
+/// Bytes read at a time.
 const PIECE: u64 = 128 << 10;
 
-/// Sends a file; `name` makes a browser save it. Length is that of now: a log may grow meanwhile. The pass is given
-/// back when it was sent.
+/// Sends a file; with `name` a browser saves it. The length is fixed at the start, as a log may grow meanwhile. The
+/// pass is released when everything was sent.
 pub(crate) async fn send(
     path: &Path,
     kind: &'static str,
@@ -65,11 +65,11 @@ pub(crate) async fn send(
 
 #[derive(Debug, PartialEq, Eq)]
 enum Range {
-    /// From this byte to that one.
+    /// The first and the last byte.
     Part(u64, u64),
-    /// Nothing of it is there.
+    /// The range is outside of the file.
     Outside,
-    /// Not one range of bytes: a server may send everything then.
+    /// Not a single byte range: a server may then send the whole file.
     Ignored,
 }
 

@@ -1,4 +1,4 @@
-//! Jobs: adding, looking, cancelling, repeating.
+//! Routes for jobs: adding, listing, cancelling, retrying.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -30,7 +30,7 @@ pub(crate) async fn add(
     Ok(Json(shared.core.write(move |tx| tx.add(request)).await?))
 }
 
-/// Which jobs are wanted.
+/// Query for the list of jobs.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Filter {
     state: Option<String>,
@@ -59,7 +59,7 @@ impl Filter {
     }
 }
 
-/// What a page ended with, to go on after it.
+/// Parses `after`, which is the end of the previous page.
 pub(crate) fn number(after: Option<&str>) -> Result<Option<i64>, Refused> {
     let wrong =
         |text: &str| Problem::new(ProblemCode::Invalid, format!("after: `{text}` is not what a page ended with"));
@@ -74,7 +74,7 @@ pub(crate) async fn list(
     Ok(Json(page(&shared, filter.read(&shared).await?).await?))
 }
 
-/// A page of jobs, with what only the memory knows.
+/// A page of jobs, completed with the in-memory state.
 pub(crate) async fn page(shared: &Shared, mut filter: JobFilter) -> Result<JobPage, Problem> {
     let limit = filter.limit;
     filter.limit = limit.saturating_add(1);
@@ -106,7 +106,7 @@ pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<
     Ok(Json(find(&shared, &id).await?.2))
 }
 
-/// A job with its number and how often it was given out, and all its attempts.
+/// A job with its number, its count of attempts, and all attempts.
 pub(crate) async fn find(shared: &Shared, id: &str) -> Answer<(i64, u32, JobInfo)> {
     let wanted = id.to_owned();
     let found = shared.readers.run(move |db| {
@@ -134,7 +134,7 @@ pub(crate) async fn retry(State(shared): State<Shared>, _: Admin, Path(id): Path
     Ok(Json(find(&shared, &new).await?.2))
 }
 
-/// Which attempt's log.
+/// Query for the attempt whose log is wanted.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Which {
     pub(crate) attempt: Option<u32>,

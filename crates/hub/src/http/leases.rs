@@ -1,4 +1,4 @@
-//! Claims and leases: what a worker says while it has a job.
+//! Routes for claims and leases: the requests of a worker around a job.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::http::workers::shorten;
 use crate::hub::Shared;
 use crate::store::LogError;
 
-/// The longest piece of a log in one request, in bytes.
+/// Longest piece of a log in one request, in bytes.
 const LONGEST_PIECE: u64 = 1 << 20;
 
 pub(crate) async fn claim(
@@ -48,7 +48,7 @@ pub(crate) async fn claim(
     let claimed = if let Some(answer) = answer {
         answer.map_err(|_| gone())??
     } else {
-        // A job may have come just now: then the answer is on its way.
+        // A job may have been assigned just now; then the answer is already on its way.
         let number = waiting.number;
         if shared.core.write(move |tx| Ok(tx.stop_waiting(number))).await? {
             return Ok(StatusCode::NO_CONTENT.into_response());
@@ -72,7 +72,7 @@ pub(crate) async fn heartbeat(
     Ok(Json(shared.core.write(move |tx| tx.heartbeat(&lease, &worker, &phase)).await?))
 }
 
-/// Where a piece of a log begins.
+/// Query with the offset of a piece of a log.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Piece {
     offset: u64,
@@ -88,7 +88,7 @@ pub(crate) async fn log(
     let known = shared.core.state().lease_of(&lease, &worker).map(|live| (live.job, live.attempt));
     let (job, attempt) = match known {
         Some(known) => known,
-        // It may have run out; its log is welcome nevertheless.
+        // The lease may have expired; its log is accepted all the same.
         None => shared.core.write(move |tx| tx.job_of(&lease, &worker)).await?,
     };
     let bytes = whole(&mut body, LONGEST_PIECE, &shared).await?;

@@ -1,4 +1,4 @@
-//! The hub over HTTP: requests in, answers out.
+//! The hub's HTTP interface.
 
 pub(crate) mod answer;
 pub(crate) mod auth;

@@ -1,4 +1,4 @@
-//! The OpenAPI document (OpenAPI 3.1.1), made from the types and the table of routes.
+//! The OpenAPI document (version 3.1.1), generated from the types and the table of routes.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ pub(crate) async fn serve(_: Reader) -> Json<&'static Value> {
     Json(&DOCUMENT)
 }
 
-/// The document.
+/// Generates the document.
 pub(crate) fn document() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();

@@ -1,4 +1,4 @@
-//! Results and their bundles.
+//! Routes for results and their bundles.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -18,7 +18,7 @@ use crate::party::Party;
 use crate::store::names::Among;
 use crate::store::{self, ResultFilter};
 
-/// Which results are wanted.
+/// Query for the list of results.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Filter {
     package: Option<String>,
@@ -94,7 +94,7 @@ pub(crate) async fn bundle(
     let info = info(&shared, &job).await?;
     let name = format!("{job}.tar.zst");
     let path = shared.bundles.path(&info.bundle);
-    // People make room by removing files; the result stays.
+    // Users may delete bundles to free disk space; the result stays.
     if tokio::fs::metadata(&path).await.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
         let text = format!("the bundle of job `{job}` is no longer kept; its result is at /api/v1/results/{job}");
         return refuse(ProblemCode::Gone, text);

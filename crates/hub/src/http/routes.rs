@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::http::{jobs, leases, results, uploads, workers};
 use crate::hub::Shared;
 
-/// Who may use a route.
+/// The token that a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {
     /// The join token.
@@ -22,14 +22,14 @@ pub(crate) enum For {
     Worker,
     /// The admin token.
     Admin,
-    /// Everybody, or anybody with a token where the hub is not public.
+    /// None, or any token if the hub is not public.
     Reader,
 }
 
-/// How a schema comes into the document.
+/// Function that adds a type's schema to the document.
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// What goes over the wire.
+/// Body of a request or an answer.
 #[derive(Clone, Copy)]
 pub(crate) enum Content {
     Nothing,
@@ -41,7 +41,7 @@ pub(crate) enum Content {
 /// A route of the API.
 pub(crate) struct Endpoint {
     pub(crate) method: Method,
-    /// After the prefix, with parameters in braces.
+    /// Path after the prefix, with parameters in braces.
     pub(crate) path: &'static str,
     pub(crate) id: &'static str,
     pub(crate) summary: &'static str,
@@ -106,7 +106,7 @@ const WORKER: (&str, &str) = ("worker", "Which worker had it last: its id, its n
 const PAGING: [(&str, &str); 2] =
     [("limit", "How many at most; 100 if it is missing"), ("after", "`next` of the page before")];
 
-/// All routes.
+/// The table of all routes.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let of = Endpoint::new;
     vec![
@@ -222,7 +222,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// The router of the API.
+/// The HTTP router of the API.
 pub(crate) fn router() -> Router<Shared> {
     endpoints()
         .into_iter()

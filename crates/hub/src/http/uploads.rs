@@ -1,4 +1,4 @@
-//! Uploads of bundles.
+//! Routes for uploads of bundles.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::http::body::next;
 use crate::hub::Shared;
 use crate::store::{UploadError, UploadFile};
 
-/// So many bytes are collected before they are written.
+/// Bytes collected before each write.
 const BUFFER: usize = 1 << 20;
 
 pub(crate) async fn create(
@@ -37,7 +37,7 @@ pub(crate) async fn create(
     let name = worker.clone();
     let row = shared.core.write(move |tx| tx.create_upload(&name, &request)).await?;
     let upload = status(&shared, row).await?;
-    // What is here needs no room, or a worker whose last answer was lost could never finish.
+    // A complete upload needs no room, and a worker whose last answer was lost must be able to finish.
     if !upload.complete {
         let missing = upload.size.saturating_sub(upload.offset);
         shared.check_room_for(missing)?;
@@ -46,7 +46,7 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(upload)))
 }
 
-/// Refuses what would be too much of a worker in a day.
+/// Refuses an upload that would exceed the worker's daily limit.
 fn check_day(shared: &Shared, worker: &str, bytes: u64) -> Result<(), Problem> {
     let most = shared.config.max_daily_upload;
     shared.received.check(worker, bytes, most, shared.config.clock.steady()).map_err(|seconds| {
@@ -116,7 +116,7 @@ pub(crate) async fn append(
     Ok((StatusCode::NO_CONTENT, headers(&upload)).into_response())
 }
 
-/// Writes what comes. What has come before an error stays: the upload goes on from there.
+/// Writes the body. After an error the bytes received so far are kept, and the upload continues from there.
 async fn receive(shared: &Shared, worker: &str, mut file: UploadFile, mut body: Body) -> Answer<UploadFile> {
     loop {
         let (mut buffer, mut ended) = (Vec::new(), Ok(false));
@@ -145,7 +145,7 @@ async fn receive(shared: &Shared, worker: &str, mut file: UploadFile, mut body: 
     }
 }
 
-/// Checks the digest of an upload that is complete, and keeps it.
+/// Checks the digest of a complete upload, and stores it as a bundle.
 async fn adopt(shared: &Shared, mut file: UploadFile, row: Arc<UploadRow>) -> Answer<()> {
     let (bundles, uploads) = (shared.bundles.clone(), shared.uploads.clone());
     let task = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! Workers: registering, saying how they are, being looked at.
+//! Routes for workers: registration, status reports, lists.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -15,7 +15,7 @@ use crate::http::body::Document;
 use crate::hub::Shared;
 use crate::store::names::{self, Among, Meant};
 
-/// No machine has more.
+/// Most GPUs in a registration.
 const MOST_GPUS: usize = 256;
 
 pub(crate) async fn register(
@@ -42,7 +42,7 @@ pub(crate) async fn register(
     Ok(Json(registered))
 }
 
-/// The id of the worker that a text means: an id, a name, or the beginning of either.
+/// The id of the worker that matches a text: an id, a name, or the beginning of either.
 pub(crate) async fn meant(shared: &Shared, text: &str, among: Among) -> Result<String, Problem> {
     let wanted = text.to_owned();
     match shared.readers.run(move |db| names::find(db, &wanted, among)).await? {
@@ -70,12 +70,12 @@ pub(crate) async fn report(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The beginning of a text that somebody else has written.
+/// The first `most` characters of a text from a request.
 pub(crate) fn shorten(text: &str, most: usize) -> String {
     if text.chars().count() <= most { text.to_owned() } else { text.chars().take(most).chain(['…']).collect() }
 }
 
-/// Which workers are wanted.
+/// Query for the list of workers.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Filter {
     limit: Option<usize>,
@@ -100,7 +100,7 @@ pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<
     Ok(Json(info(&shared, &id)?))
 }
 
-/// A worker by its id.
+/// Description of the worker with this id.
 pub(crate) fn info(shared: &Shared, id: &str) -> Result<WorkerInfo, Problem> {
     let gone = || Problem::new(ProblemCode::NotFound, format!("no worker `{id}` has registered"));
     infos(shared, |other| other == id, 1).pop().ok_or_else(gone)
@@ -146,7 +146,7 @@ pub(crate) async fn remove(State(shared): State<Shared>, _: Admin, Path(id): Pat
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Workers in the order of their ids.
+/// Descriptions of the matching workers, by id.
 pub(crate) fn infos(shared: &Shared, wanted: impl Fn(&str) -> bool, limit: usize) -> Vec<WorkerInfo> {
     let state = shared.core.state();
     let mut found: Vec<_> = state.workers.iter().filter(|(id, _)| wanted(id)).collect();

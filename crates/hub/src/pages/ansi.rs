@@ -1,8 +1,9 @@
-//! A log as HTML: everything escaped, colours (ECMA-48, section 8.3.117, SGR) as classes, other controls left out.
+//! Converts a log to HTML: text is escaped, colours (ECMA-48, section 8.3.117, SGR) become classes, other control
+//! sequences are removed.
 
 use std::fmt::Write;
 
-/// How text looks.
+/// Current text attributes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Look {
     front: Option<u8>,
@@ -24,7 +25,7 @@ impl Look {
         classes.join(" ")
     }
 
-    /// Takes the parameters of one SGR sequence.
+    /// Applies the parameters of one SGR sequence.
     fn apply(&mut self, parameters: &str) {
         let mut codes =
             parameters.split([';', ':']).map(|text| if text.is_empty() { Some(0) } else { text.parse().ok() });
@@ -55,7 +56,7 @@ impl Look {
     }
 }
 
-/// A colour of 256 or of three parts, as the nearest of the sixteen.
+/// A 256-colour or RGB colour, as the nearest of the sixteen basic ones.
 fn extended(codes: &mut impl Iterator<Item = Option<u16>>) -> Option<u8> {
     let mut next = || codes.next().flatten();
     match next()? {
@@ -83,14 +84,14 @@ fn nearest(red: u16, green: u16, blue: u16) -> u8 {
     }
 }
 
-/// Turns pieces of one log into HTML, one after the other: a colour that begins in one goes on in the next.
+/// Converts consecutive pieces of one log to HTML; a colour that starts in one piece continues in the next.
 #[derive(Debug, Default)]
 pub(crate) struct Converter {
     look: Look,
 }
 
 impl Converter {
-    /// A piece as HTML. It is best cut at the ends of lines.
+    /// Converts a piece, best cut at the ends of lines.
     pub(crate) fn html(&mut self, bytes: &[u8]) -> String {
         let text = String::from_utf8_lossy(bytes);
         let mut out = String::with_capacity(text.len() + text.len() / 8);
@@ -110,7 +111,7 @@ impl Converter {
             let (text, after) = rest.split_at(plain);
             if !text.is_empty() {
                 if !open && self.look != Look::default() {
-                    // A string takes everything.
+                    // Writing to a string cannot fail.
                     let _ = write!(out, "<span class=\"{}\">", self.look.classes());
                     open = true;
                 }
@@ -132,7 +133,7 @@ impl Converter {
     }
 }
 
-/// What a terminal would show of a line that returns to its beginning, without the line's end.
+/// The visible text of a line with carriage returns, without the line's end.
 fn last_written(line: &str) -> &str {
     let line = line.trim_end_matches(['\n', '\r']);
     line.rsplit('\r').next().unwrap_or(line)
@@ -147,7 +148,7 @@ fn escape(text: &str, out: &mut String) {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\t' => out.push('\t'),
-            // Controls show nothing; the others turn the direction of text, which makes it look like another.
+            // Control characters are dropped; those that change the direction of text could make it look different.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
             _ if char.is_control() => {}
             _ => out.push(char),
@@ -155,8 +156,8 @@ fn escape(text: &str, out: &mut String) {
     }
 }
 
-/// Reads an escape sequence at the beginning of a text (ECMA-48, section 5.4): its parameters if it is SGR, and what
-/// comes after it.
+/// Parses an escape sequence at the start of a text (ECMA-48, section 5.4). Returns its parameters if it is SGR, and
+/// the text after it.
 fn sequence(text: &str) -> (Option<&str>, &str) {
     let Some(after) = text.strip_prefix('\u{1b}') else { return (None, text) };
     if let Some(rest) = after.strip_prefix('[') {
@@ -164,12 +165,12 @@ fn sequence(text: &str) -> (Option<&str>, &str) {
         let Some((parameters, rest)) = end.map(|end| rest.split_at(end)) else { return (None, "") };
         return match rest.strip_prefix('m') {
             Some(rest) => (Some(parameters), rest),
-            // Another command, or something that ends none: then it is text.
+            // Another sequence, or an unterminated one, which is shown as text.
             None => (None, rest.strip_prefix(|char: char| matches!(char, '\u{40}'..='\u{7e}')).unwrap_or(rest)),
         };
     }
     if let Some(rest) = after.strip_prefix([']', 'P', '_', '^', 'X']) {
-        // A string for the terminal: up to BEL or ST.
+        // A string for the terminal, up to BEL or ST.
         let end = rest.find(['\u{7}', '\u{1b}', '\u{9c}']);
         let Some((_, rest)) = end.map(|end| rest.split_at(end)) else { return (None, "") };
         let rest = rest.strip_prefix("\u{1b}\\").or_else(|| rest.strip_prefix(['\u{7}', '\u{9c}'])).unwrap_or(rest);
@@ -227,7 +228,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a log has in it, the only tags are ours.
+        /// Whatever a log contains, the only tags in the output are the converter's own.
         #[test]
         fn only_our_tags(text in "([<>&\"'a-z\x1b\\[\\];0-9m\r\n]|\\PC){0,80}") {
             let html = html(&text);

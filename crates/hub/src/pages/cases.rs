@@ -1,48 +1,48 @@
-//! Cases of a result, from its `junit.xml`.
+//! Test cases of a result, from its `junit.xml`.
 
 use roxmltree::{Document, Node};
 
-/// A larger file is left to programs, in bytes.
+/// Largest file shown, in bytes; larger ones are for programs.
 const LARGEST: usize = 16 << 20;
 
-/// The most failed cases of a suite with their texts, and the most others by name.
+/// Most failed cases of a suite shown with their texts, and most other cases shown by name.
 const MOST: (usize, usize) = (100, 5_000);
 
-/// The longest text of a failed case, in characters.
+/// Longest text of a failed case, in characters.
 const LONGEST: usize = 8_000;
 
-/// A suite of cases.
+/// A test suite.
 #[derive(Debug, Default)]
 pub(crate) struct Suite {
     pub(crate) name: String,
     pub(crate) total: usize,
     pub(crate) failures: usize,
     pub(crate) skipped: usize,
-    /// Those that failed, with what they said.
+    /// Failed cases, with their messages.
     pub(crate) failed: Vec<Case>,
-    /// How many more failed than are shown.
+    /// Number of failed cases that are not shown.
     pub(crate) more: usize,
-    /// The others, with their outcomes.
+    /// Other cases, with their outcomes.
     pub(crate) others: Vec<Case>,
-    /// How many others there are besides those that are shown.
+    /// Number of other cases that are not shown.
     pub(crate) more_others: usize,
 }
 
 impl Suite {
-    /// How many that did not fail are not shown.
+    /// Number of cases that did not fail and are not shown.
     pub(crate) fn left_out(&self) -> usize {
         self.total.saturating_sub(self.failures).saturating_sub(self.others.len())
     }
 }
 
-/// A case.
+/// A test case.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) text: String,
 }
 
-/// Reads the suites of a `junit.xml`. Why it cannot be shown is an error for people.
+/// Reads the suites of a `junit.xml`. The error says for users why it cannot be shown.
 pub(crate) fn suites(junit: &[u8]) -> Result<Vec<Suite>, String> {
     if junit.len() > LARGEST {
         return Err(format!(
@@ -57,7 +57,7 @@ pub(crate) fn suites(junit: &[u8]) -> Result<Vec<Suite>, String> {
     Ok(suites.map(suite).filter(|suite| suite.total > 0).collect())
 }
 
-/// That the suites have fewer cases than the tests have reported, if it is so.
+/// A note if the suites have fewer cases than the tests have reported.
 pub(crate) fn left_out(reported: u64, suites: &[Suite]) -> Option<String> {
     let shown = suites.iter().fold(0_u64, |sum, suite| sum.saturating_add(suite.total as u64));
     let missing = reported.checked_sub(shown).filter(|missing| *missing > 0)?;
@@ -146,7 +146,7 @@ at line 3</failure></testcase></testsuite></testsuites>"#;
     fn what_is_no_xml_is_told() {
         assert!(suites(b"<a").is_err());
         assert!(suites(b"\xff").is_err());
-        // Entities that grow: a DTD is not read at all.
+        // Entity expansion: a DTD is refused.
         assert!(suites(b"<!DOCTYPE x [<!ENTITY a \"aaaa\">]><x>&a;</x>").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The page of a job: how it stands, its tests and their cases, its attempts, the end of its log.
+//! The page of a job: its state, its tests and their cases, its attempts, the end of its log.
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -16,7 +16,7 @@ use crate::pages::wishes::{needs, not_counted, wishes};
 use crate::pages::words::{Time, size, took};
 use crate::pages::{Page, PageError, now, render};
 
-/// How much of the end of the log is on the page, in bytes.
+/// Bytes of the end of the log shown on the page.
 const TAIL: u64 = 16 << 10;
 
 #[derive(Template)]
@@ -26,9 +26,9 @@ struct JobPage {
     id: String,
     source: String,
     needs: String,
-    /// What else the job says.
+    /// The job's other fields, by name.
     wishes: Vec<(&'static str, String)>,
-    /// Why its result does not count in the matrix.
+    /// Reason why its result does not count in the matrix.
     not_counted: Option<String>,
     state: JobState,
     is_over: bool,
@@ -60,13 +60,13 @@ struct ResultView {
     problem: Option<String>,
     warnings: Vec<String>,
     runs: Vec<RunView>,
-    /// How many cases its tests have reported.
+    /// Number of cases that its tests have reported.
     cases: u64,
     kernel_log: Vec<String>,
 }
 
 struct RunView {
-    /// The suite of the report that repeats the table of tests.
+    /// Name of the suite in the report that repeats the table of tests.
     suite: String,
     run_as: RunAs,
     verdict: Verdict,
@@ -80,7 +80,7 @@ struct TestView {
     reason: String,
     cases: Option<Cases>,
     took: String,
-    /// What is in the log where it begins.
+    /// Text that marks the start of the test in the log.
     beginning: String,
 }
 
@@ -101,7 +101,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         Some(info) => {
             let view = result_view(info, detail(&shared, &id).await?);
             let (mut suites, note) = read_cases(&shared, number).await?;
-            // A suite of each run repeats what the table of tests says.
+            // The report has a suite for each run that repeats the table of tests.
             suites.retain(|suite| !view.runs.iter().any(|run| run.suite == suite.name));
             let note = note.or_else(|| left_out(view.cases, &suites));
             (Some(view), suites, note)

@@ -1,4 +1,4 @@
-//! The list of jobs.
+//! The page with the list of jobs.
 
 use askama::Template;
 use axum::extract::{Query, State};
@@ -19,7 +19,7 @@ struct ListPage {
     states: Vec<(&'static str, bool)>,
     state: &'static str,
     package: String,
-    /// What people call the worker that is asked for.
+    /// Name of the worker that the list is filtered by.
     worker: String,
     jobs: Vec<Line>,
     next: Option<String>,
@@ -31,7 +31,7 @@ struct Line {
     state: JobState,
     verdict: Option<Verdict>,
     simulated: bool,
-    /// Whether it is another run than the package's plain one.
+    /// Whether this is not the package's plain run.
     special: bool,
     note: String,
     worker: Option<String>,

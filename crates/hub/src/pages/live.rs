@@ -1,4 +1,4 @@
-//! What a browser hears while it looks at a page: server-sent events (HTML Standard, section 9.2).
+//! Live updates of open pages: server-sent events (HTML Standard, section 9.2).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,19 +23,19 @@ use crate::pages::Converter;
 use crate::pages::log::Which;
 use crate::party::Party;
 
-/// So long after something has changed it is told.
+/// Delay between a change and its event.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The most of a log in one message, in bytes.
+/// Most bytes of a log in one message.
 const PIECE: usize = 64 << 10;
 
-/// Which job's changes are wanted; all if none is named.
+/// Query for the job whose changes are wanted; all jobs if none is given.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Of {
     job: Option<String>,
 }
 
-/// Says that something has changed. What, the page asks for itself.
+/// Sends an event for each change. The page then requests the new content itself.
 pub(crate) async fn events(
     State(shared): State<Shared>,
     _: Reader,
@@ -56,9 +56,10 @@ pub(crate) async fn events(
         };
         loop {
             let event = next(&shared, &mut watch).await?;
-            // Of those that were missed some may have been wanted.
+            // Missed events may have been wanted ones.
             if event.as_ref().is_none_or(wanted) {
-                // What changes meanwhile is told with this: however many look, and however much happens, they cost little.
+                // Further changes within the delay share this event, so the cost stays low with many viewers and many
+                // changes.
                 tokio::time::sleep(PAUSE).await;
                 while !matches!(watch.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
                 return Some((Ok::<_, Infallible>(Message::default().data("changed")), (shared, watch)));
@@ -68,7 +69,7 @@ pub(crate) async fn events(
     Ok(sse(pass, messages))
 }
 
-/// The next event; `Some(None)` if some were missed, and `None` when the hub ends.
+/// The next event; `Some(None)` if some were missed, and `None` when the hub shuts down.
 async fn next(shared: &Shared, watch: &mut Receiver<Event>) -> Option<Option<Event>> {
     let mut stop = shared.stop.clone();
     let event = tokio::select! {
@@ -82,7 +83,7 @@ async fn next(shared: &Shared, watch: &mut Receiver<Event>) -> Option<Option<Eve
     }
 }
 
-/// Sends messages; the pass is given back when whoever hears them has gone.
+/// Sends messages; the pass is released when the client has gone.
 fn sse(
     pass: Pass,
     messages: impl futures_util::Stream<Item = Result<Message, Infallible>> + Send + 'static,
@@ -106,7 +107,7 @@ struct Following {
     waiting: VecDeque<Message>,
 }
 
-/// Says what was added to a log, as HTML.
+/// Sends additions to a log, as HTML.
 pub(crate) async fn log(
     State(shared): State<Shared>,
     _: Reader,
@@ -116,10 +117,10 @@ pub(crate) async fn log(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let pass = shared.limits.stream(Stream::Events, &party)?;
-    // From now on nothing is missed.
+    // Subscribes before reading, so that no event is missed.
     let watch = shared.core.watch();
     let (number, last, _) = find(&shared, &id).await?;
-    // A browser that connects again says what it has seen.
+    // A browser that reconnects sends the last offset that it has seen.
     let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     let following = Following {
         watch,
@@ -150,7 +151,7 @@ impl Following {
             if self.ended {
                 return None;
             }
-            // First whether it is over, then what there is: so nothing is left when it is.
+            // Checks whether the job has ended before reading, so that nothing is left unread when it has.
             let over = find(&self.shared, &self.id).await.map_or(true, |(_, _, job)| job.state.is_over());
             let bytes = self.read().await?;
             if !bytes.is_empty() {
@@ -168,7 +169,7 @@ impl Following {
         }
     }
 
-    /// What is there after what was sent, up to the end of a line if there is one.
+    /// Reads what follows the part already sent, up to the end of a line if there is one.
     async fn read(&self) -> Option<Vec<u8>> {
         let (logs, number, attempt, offset) = (self.shared.logs.clone(), self.number, self.attempt, self.offset);
         let read = tokio::task::spawn_blocking(move || logs.read(number, attempt, offset, PIECE));
@@ -179,14 +180,14 @@ impl Following {
         Some(bytes)
     }
 
-    /// Waits for something about this job, or for something that was missed. None when the hub ends.
+    /// Waits for an event about this job, or for missed events. `None` when the hub shuts down.
     async fn wait(&mut self) -> Option<()> {
         loop {
             match next(&self.shared, &mut self.watch).await? {
                 Some(Event::Log(number) | Event::Job(number)) if number != self.number => {}
                 Some(Event::Worker(_)) => {}
                 _ => {
-                    // Many pieces come at once; so they are read at once.
+                    // Pieces arrive in bursts, so they are read together.
                     tokio::time::sleep(PAUSE).await;
                     return Some(());
                 }

@@ -1,4 +1,4 @@
-//! A log, a part at a time: however long it is, a page of it is made at once.
+//! Pages of a log: each shows a part of limited size, so it is fast however long the log is.
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -15,16 +15,16 @@ use crate::pages::{Converter, Page, PageError, render};
 use crate::party::Party;
 use crate::store::Logs;
 
-/// How much of a log is on one page, in bytes.
+/// Bytes of a log on one page.
 const PAGE: u64 = 256 << 10;
 
-/// How much is shown before a line that was looked for, in bytes.
+/// Bytes shown before a line that was found.
 const BEFORE: u64 = 2 << 10;
 
-/// The longest text that is looked for, in bytes.
+/// Longest search text, in bytes.
 const LONGEST: usize = 200;
 
-/// The most tests that are listed to jump to.
+/// Most tests listed as links.
 const TESTS: usize = 100;
 
 #[derive(Template)]
@@ -38,21 +38,21 @@ struct LogPage {
     length: String,
     live: bool,
     text: String,
-    /// Where the search goes on.
+    /// Offset at which the search continues.
     next: Option<u64>,
     tests: Vec<(String, TestOutcome)>,
 }
 
-/// Which part.
+/// Query for the part of a log.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Which {
     pub(crate) attempt: Option<u32>,
     pub(crate) from: Option<u64>,
-    /// Of a line with this text.
+    /// Text to search for; the part shows its line.
     pub(crate) find: Option<String>,
 }
 
-/// A part of a log: from and to which byte, and as HTML.
+/// A part of a log: its first byte, its end, and its HTML.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) from: u64,
@@ -61,7 +61,7 @@ pub(crate) struct Part {
     pub(crate) html: String,
 }
 
-/// What autopkgtest writes where a test begins (autopkgtest(1)): with this its output is found.
+/// Text with which autopkgtest marks the start of a test in its log (autopkgtest(1)).
 pub(crate) fn beginning_of(test: &str) -> String {
     format!("test {test}: [---")
 }
@@ -100,7 +100,7 @@ pub(crate) async fn page(
     })
 }
 
-/// Tests that can be jumped to: those that failed first, each once.
+/// Tests to link to, each once: failed ones first.
 fn jumps(mut tests: Vec<(String, TestOutcome)>) -> Vec<(String, TestOutcome)> {
     tests.sort_by_key(|(_, outcome)| matches!(outcome, TestOutcome::Pass | TestOutcome::Skip));
     tests.dedup_by(|one, other| one.0 == other.0);
@@ -116,7 +116,7 @@ async fn search(
     text: String,
 ) -> Result<Option<u64>, PageError> {
     let logs = shared.logs.clone();
-    // From within a line on, the next line is meant.
+    // An offset within a line means the line after it.
     let search = move || -> std::io::Result<Option<u64>> {
         let from = if from == 0 { 0 } else { next_line(&logs, number, attempt, from - 1)? };
         logs.find(number, attempt, from, text.as_bytes())
@@ -124,14 +124,14 @@ async fn search(
     Ok(shared.limits.search(party, search).await?.map_err(|error| io_problem(&error))?)
 }
 
-/// Where the first line after a byte begins, if it is near.
+/// Start of the first line after an offset, if it is near.
 fn next_line(logs: &Logs, number: i64, attempt: u32, from: u64) -> std::io::Result<u64> {
     let bytes = logs.read(number, attempt, from, PAGE as usize)?;
     Ok(from.saturating_add(memchr::memchr(b'\n', &bytes).map_or(1, |at| at as u64 + 1)))
 }
 
-/// Reads a part of about `most` bytes of the log of a job's attempt, from `from` on or, without it, at the end. It begins
-/// and ends with a line, if lines are not longer than the part. The line at `found` is marked.
+/// Reads a part of about `most` bytes of an attempt's log, starting at `from`, or its end if `from` is not given. It
+/// starts and ends at line boundaries, unless lines are longer than the part. The line at `found` is highlighted.
 pub(crate) async fn part(
     shared: &Shared,
     (number, attempt): (i64, u32),
@@ -144,7 +144,7 @@ pub(crate) async fn part(
         let length = logs.length(number, attempt)?;
         let wanted = from.unwrap_or(length.saturating_sub(most)).min(length);
         let bytes = logs.read(number, attempt, wanted, most as usize)?;
-        // In the middle of a line: begin after it.
+        // If the start is within a line, begins after that line.
         let skipped = if wanted == 0 { 0 } else { skip(&bytes, &logs.read(number, attempt, wanted - 1, 1)?) };
         let last = memchr::memrchr(b'\n', &bytes).map(|at| at + 1);
         let at_end = wanted.saturating_add(bytes.len() as u64) >= length;
@@ -157,7 +157,7 @@ pub(crate) async fn part(
     Ok(task.await?.map_err(|error| io_problem(&error))?)
 }
 
-/// As HTML, with a mark around the line that begins at `line`.
+/// HTML with the line that begins at `line` highlighted.
 fn marked(bytes: &[u8], line: Option<usize>) -> String {
     let mut converter = Converter::default();
     let Some((before, rest)) = line.and_then(|line| bytes.split_at_checked(line)) else { return converter.html(bytes) };
@@ -167,7 +167,7 @@ fn marked(bytes: &[u8], line: Option<usize>) -> String {
     format!("{before}<mark id=\"found\">{line}</mark>{}", converter.html(after))
 }
 
-/// How many bytes at the beginning are the rest of a line.
+/// Number of bytes at the start that belong to the previous line.
 fn skip(bytes: &[u8], before: &[u8]) -> usize {
     if before == b"\n" {
         return 0;

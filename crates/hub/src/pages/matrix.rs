@@ -1,4 +1,4 @@
-//! The first page: packages and kinds of GPUs.
+//! The start page: results by package and GPU target.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ struct Matrix {
     here: &'static str,
     columns: Vec<Column>,
     rows: Vec<Row>,
-    /// How many cells there are of each verdict, those that there are.
+    /// Number of cells by verdict, without verdicts that do not occur.
     counts: Vec<(Verdict, usize)>,
     covered: usize,
     possible: usize,
@@ -46,9 +46,9 @@ struct Row {
 
 struct Cell {
     simulated: bool,
-    /// What the cell says: the last verdict on the package, or that the testbed failed where there is none.
+    /// The last verdict on the package, or else a failed testbed.
     shown: Shown,
-    /// What came after it and says nothing about the package.
+    /// A later result that says nothing about the package.
     mark: Option<Shown>,
 }
 
@@ -76,19 +76,19 @@ impl Cell {
     }
 }
 
-/// What a cell says.
+/// The verdict that a cell counts as.
 fn verdict_of(cell: &MatrixCell) -> Option<Verdict> {
     cell.result.as_ref().or(cell.mark.as_ref()).map(|result| result.verdict)
 }
 
-/// The cells to show, by package and by target in the order of columns.
+/// The cells by package and by target, in the order of columns.
 #[derive(Default)]
 struct Table {
     packages: BTreeMap<String, BTreeMap<Key, MatrixCell>>,
     targets: BTreeSet<Key>,
 }
 
-/// Columns are in the order of targets, not of letters; `none` comes last.
+/// Sort key of a column: by target instead of alphabetically; `none` comes last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key(bool, Option<Target>, String);
 
@@ -105,7 +105,7 @@ impl Table {
             let key = Key::new(&cell.target);
             table.targets.insert(key.clone());
             let row = table.packages.entry(cell.package.clone()).or_default();
-            // What a real GPU says counts more than anything newer that a simulated one does.
+            // A result of a real GPU takes precedence over any newer one of a simulated GPU.
             if !cell.simulated || !row.contains_key(&key) {
                 row.insert(key, cell);
             }

@@ -1,4 +1,4 @@
-//! Pages for people: made here, usable without JavaScript, readable on a phone.
+//! HTML pages for users, rendered on the server. They work without JavaScript and on phones.
 
 mod ansi;
 mod cases;
@@ -27,10 +27,10 @@ use crate::store::ReadError;
 
 pub(crate) use ansi::Converter;
 
-/// What a page's handler gives back.
+/// Result type of page handlers.
 type Page = Result<Html<String>, PageError>;
 
-/// A page that cannot be shown, shown.
+/// A problem, rendered as a page.
 #[derive(Debug)]
 pub(crate) struct PageError(Problem);
 
@@ -98,15 +98,15 @@ fn now(shared: &Shared) -> Timestamp {
     timestamp(shared.config.clock.millis())
 }
 
-/// Whether somebody who asks for what is not there is a person.
+/// Whether the request comes from a browser, so that an error is answered as a page.
 pub(crate) fn is_person(headers: &HeaderMap) -> bool {
     headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|kinds| kinds.contains("text/html"))
 }
 
-/// A file that is part of the program.
+/// Serves a file that is built into the program.
 fn file(kind: &'static str, content: &'static str) -> impl Fn() -> std::future::Ready<Response> + Clone + Send {
     move || {
-        // They change with the program only; pages that were made by another must not use them for long.
+        // The files change only with the program, so a page of another version must not use cached ones for long.
         let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=300")];
         std::future::ready((headers, content).into_response())
     }

@@ -1,8 +1,8 @@
-//! What a job wants, for people.
+//! Descriptions of a job's requirements, for users.
 
 use protocol::{GpuNeed, Job};
 
-/// What a job says besides its source and its GPU: a name and words for each.
+/// The job's fields besides source and GPU, as names and values.
 pub(crate) fn wishes(job: &Job) -> Vec<(&'static str, String)> {
     let mut wishes = vec![
         ("As", job.run_as.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
@@ -20,7 +20,7 @@ pub(crate) fn wishes(job: &Job) -> Vec<(&'static str, String)> {
     wishes
 }
 
-/// What a job needs of a machine, in words.
+/// The job's requirements of a machine.
 pub(crate) fn needs(job: &Job) -> String {
     let mut words = match (&job.gpu, job.gpus) {
         (GpuNeed::None | GpuNeed::IfThere, _) | (_, 1) => job.gpu.to_string(),
@@ -32,7 +32,7 @@ pub(crate) fn needs(job: &Job) -> String {
     words
 }
 
-/// Why a job's result does not count in the matrix, if it does not.
+/// Reason why a job's result does not count in the matrix, if it does not.
 pub(crate) fn not_counted(job: &Job) -> Option<String> {
     let fields = job.departures();
     (!fields.is_empty()).then(|| {

@@ -1,11 +1,11 @@
-//! Times, lengths of time and sizes as people read them.
+//! Times, durations and sizes, formatted for users.
 
 use jiff::Timestamp;
 
-/// A time for a page.
+/// A time on a page.
 #[derive(Debug, Clone)]
 pub(crate) struct Time {
-    /// For programs: RFC 3339.
+    /// RFC 3339, for programs.
     pub(crate) stamp: String,
     /// `2026-11-24 01:50`
     pub(crate) text: String,
@@ -44,7 +44,7 @@ fn short(seconds: i64) -> String {
     }
 }
 
-/// A length of time.
+/// Formats a duration in seconds.
 pub(crate) fn took(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {
@@ -55,7 +55,7 @@ pub(crate) fn took(seconds: f64) -> String {
     }
 }
 
-/// A number of bytes.
+/// Formats a number of bytes.
 pub(crate) fn size(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, "B");
     for larger in ["KiB", "MiB", "GiB", "TiB"] {

@@ -15,7 +15,7 @@ use crate::pages::words::{Time, size};
 use crate::pages::{Page, now, render};
 use crate::store::names::Among;
 
-/// How many workers are on one page.
+/// Workers on one page.
 const PAGE: usize = 200;
 
 #[derive(Template)]
@@ -38,9 +38,9 @@ struct OnePage {
 
 struct Line {
     id: String,
-    /// What people call it.
+    /// The worker's name.
     name: String,
-    /// That its clock is off.
+    /// Warning about the worker's clock, if it is wrong.
     clock: Option<String>,
     health: &'static str,
     message: String,
@@ -58,7 +58,7 @@ struct Kind {
     count: usize,
 }
 
-/// After which worker a page begins.
+/// Query with the last worker of the previous page.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct After {
     after: Option<String>,

@@ -1,4 +1,4 @@
-//! [`Bundles`]: result bundles by the SHA-256 of their content.
+//! [`Bundles`]: storage of result bundles, by the SHA-256 of their content.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,8 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::store::directory::sync_directory;
 
-/// The directory of bundles. A file is there under its final name only when its digest was checked and it would
-/// survive a power cut.
+/// The directory of bundles. A file has its final name only after its digest was checked and it is durable on disk.
 #[derive(Debug, Clone)]
 pub(crate) struct Bundles {
     root: PathBuf,
@@ -21,12 +20,12 @@ impl Bundles {
         Self { root }
     }
 
-    /// Where the bundle with this digest is or would be. The digest has been checked to be one.
+    /// Path of the bundle with this digest, which must be a valid one.
     pub(crate) fn path(&self, sha256: &str) -> PathBuf {
         self.root.join(sha256.get(..2).unwrap_or("xx")).join(sha256)
     }
 
-    /// The length of the bundle with this digest, if it is there.
+    /// Length of the bundle with this digest, if it exists.
     pub(crate) fn size(&self, sha256: &str) -> io::Result<Option<u64>> {
         match fs::metadata(self.path(sha256)) {
             Ok(about) => Ok(Some(about.len())),
@@ -35,12 +34,12 @@ impl Bundles {
         }
     }
 
-    /// Somebody asks for it again, to complete a job with it: it is as new.
+    /// Marks a bundle as new again, because it was announced again to complete a job.
     pub(crate) fn renew(&self, sha256: &str) -> io::Result<()> {
         File::options().write(true).open(self.path(sha256))?.set_modified(SystemTime::now())
     }
 
-    /// Removes a bundle if it was there before the time given. Says whether it was.
+    /// Removes a bundle if it is older than the given time. Returns whether it was removed.
     pub(crate) fn remove_older(&self, sha256: &str, time: SystemTime) -> io::Result<bool> {
         let path = self.path(sha256);
         let old = match fs::metadata(&path) {
@@ -54,7 +53,7 @@ impl Bundles {
         Ok(old)
     }
 
-    /// Removes a bundle, if it is there.
+    /// Removes a bundle, if it exists.
     pub(crate) fn remove(&self, sha256: &str) -> io::Result<()> {
         match fs::remove_file(self.path(sha256)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -62,7 +61,8 @@ impl Bundles {
         }
     }
 
-    /// Takes a file as the bundle with this digest. False if its digest is another; then the file stays where it is.
+    /// Moves a file in as the bundle with this digest. Returns false, and leaves the file in place, if its digest
+    /// differs.
     pub(crate) fn adopt(&self, file: &Path, sha256: &str) -> io::Result<bool> {
         if digest(file)? != sha256 {
             return Ok(false);
@@ -81,7 +81,7 @@ impl Bundles {
     }
 }
 
-/// SHA-256 of a file, in hexadecimal digits.
+/// SHA-256 of a file, as hexadecimal digits.
 fn digest(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 18]);

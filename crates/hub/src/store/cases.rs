@@ -1,4 +1,4 @@
-//! [`CaseFiles`]: `junit.xml` of each result, so that a page need not read a whole bundle.
+//! [`CaseFiles`]: storage of each result's `junit.xml`, so that a page does not need to read the whole bundle.
 
 use std::fs;
 use std::io;
@@ -19,7 +19,7 @@ impl CaseFiles {
         self.root.join(format!("{:02x}", job & 0xff)).join(format!("{job}.junit.zst"))
     }
 
-    /// Keeps a file. It can be made again from the bundle, so it need not survive a power cut.
+    /// Stores a file. It can be extracted from the bundle again, so it does not need to survive a power cut.
     pub(crate) fn keep(&self, job: i64, junit: &[u8]) -> io::Result<()> {
         let path = self.path(job);
         let draft = path.with_extension("new");
@@ -30,7 +30,7 @@ impl CaseFiles {
         fs::rename(draft, path)
     }
 
-    /// Reads one.
+    /// Reads the file of a job.
     pub(crate) fn read(&self, job: i64) -> io::Result<Option<Vec<u8>>> {
         match fs::read(self.path(job)) {
             Ok(bytes) => zstd::decode_all(&bytes[..]).map(Some),

@@ -1,15 +1,15 @@
-//! How values of other types than SQLite's are read from a column.
+//! Conversions between columns and types that `SQLite` does not have.
 
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use serde::de::DeserializeOwned;
 
-/// A value that is kept by its name: a state, a verdict.
+/// A value stored by its name: a state, a verdict.
 #[derive(Debug)]
 pub(crate) struct Named<T>(pub(crate) T);
 
-/// A value that is kept as JSON.
+/// A value stored as JSON.
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
 

@@ -1,31 +1,31 @@
-//! The table behind the page package x target: which result stands for a package on a target.
+//! The table behind the matrix of packages and targets: which result stands for a package on a target.
 //!
-//! Only plain runs count ([`Job::departures`]). The latest is the one whose lease the hub gave out last: it tested the
-//! newest archive, whatever clocks say and whenever it was delivered. What says nothing about the package
-//! (`testbed-failed`, `gpu-fault`) marks a cell and leaves its last verdict.
+//! Only plain runs count ([`Job::departures`]). The latest result is the one whose lease the hub gave out last: it
+//! tested the newest archive, whatever the workers' clocks say and whenever it was delivered. A result that says
+//! nothing about the package (`testbed-failed`, `gpu-fault`) only marks a cell, which keeps its last verdict.
 
 use protocol::{Job, JobResult, RunAs, Verdict};
 use rusqlite::{Connection, params};
 
 use crate::store::columns::Json;
 
-/// Target that stands for a result without a GPU.
+/// Target of results without a GPU.
 pub(crate) const NO_GPU: &str = "none";
 
-/// A result with what the hub knows about it.
+/// A result with the hub's data about it.
 pub(crate) struct Covering<'a> {
-    /// The job's number.
+    /// Number of the job.
     pub(crate) number: i64,
-    /// The job as the hub has it: what a worker says of it is not asked.
+    /// The job as the hub has it; the worker's copy is not used.
     pub(crate) job: &'a Job,
-    /// The place of its lease in the order in which leases were given.
+    /// Position of its lease in the order in which leases were given.
     pub(crate) turn: i64,
     pub(crate) result: &'a JobResult,
-    /// When the hub took it, in milliseconds since 1970.
+    /// Time at which the hub received it, in milliseconds since 1970.
     pub(crate) received: i64,
 }
 
-/// Targets of the GPUs that were in the testbed, without feature settings, each once.
+/// Targets of the GPUs in the testbed, without feature settings, each once.
 pub(crate) fn targets(result: &JobResult) -> Vec<String> {
     let used = result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
     let mut targets: Vec<String> = used.map(|gpu| gpu.target.without_features().to_string()).collect();
@@ -34,12 +34,12 @@ pub(crate) fn targets(result: &JobResult) -> Vec<String> {
     targets
 }
 
-/// Whether GPUs were simulated.
+/// Whether the GPUs were simulated.
 pub(crate) fn is_simulated(result: &JobResult) -> bool {
     result.simulated || result.machine.gpus.simulated
 }
 
-/// What a result says of the package's plain run. Of a job that ran as root too, root's run does not count.
+/// The verdict of the package's plain run. If a job ran as root too, root's run does not count.
 fn plain_verdict(job: &Job, result: &JobResult) -> Verdict {
     let from_runs = matches!(result.verdict, Verdict::Pass | Verdict::Neutral | Verdict::Fail);
     let user = result.runs.iter().find(|run| run.run_as == RunAs::User);
@@ -49,7 +49,7 @@ fn plain_verdict(job: &Job, result: &JobResult) -> Verdict {
     }
 }
 
-/// Puts a result where it belongs, if it is one that counts.
+/// Records a result in the table, if it counts.
 pub(crate) fn note(db: &Connection, covering: &Covering) -> rusqlite::Result<()> {
     let Covering { number, job, turn, result, received } = covering;
     if !job.departures().is_empty() {
@@ -85,7 +85,7 @@ pub(crate) fn note(db: &Connection, covering: &Covering) -> rusqlite::Result<()>
     Ok(())
 }
 
-/// Fills the table from all results, after the rules have changed.
+/// Rebuilds the table from all results, after its rules have changed.
 pub(crate) fn fill(db: &Connection) -> rusqlite::Result<()> {
     let mut statement = db.prepare(
         "SELECT r.job, j.job, ifnull(l.turn, 0), r.result, r.received
@@ -97,7 +97,7 @@ pub(crate) fn fill(db: &Connection) -> rusqlite::Result<()> {
         let read = || -> rusqlite::Result<_> { Ok((row.get(1)?, row.get(3)?)) };
         let (Json(job), Json(result)): (Json<Job>, Json<JobResult>) = match read() {
             Ok(read) => read,
-            // Its page still shows what can be shown; it must not keep the hub from starting.
+            // Its page still shows what it can; it must not prevent the hub from starting.
             Err(error) => {
                 tracing::warn!(number, %error, "a result cannot be read and is left out of the matrix");
                 continue;

@@ -1,12 +1,12 @@
-//! [`DataDir`]: where everything is. One hub at a time has it.
+//! [`DataDir`]: the data directory, which only one hub uses at a time.
 //!
 //! ```text
-//! lock               held while a hub runs
+//! lock               locked while a hub runs
 //! hub.sqlite         jobs, leases, results, workers, hashes of tokens
-//! join-token         what new workers show; readable by the hub's user only
+//! join-token         token for new workers; readable by the hub's user only
 //! bundles/ab/abcd... result bundles, by SHA-256
 //! logs/07/7-1.log    log of job number 7, attempt 1
-//! uploads/           what is being uploaded
+//! uploads/           incomplete uploads
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -19,10 +19,10 @@ use rustix::fs::{FlockOperation, flock};
 use crate::error::HubError;
 use crate::token::new_token;
 
-/// Directories within it.
+/// Subdirectories.
 const OURS: [&str; 3] = ["bundles", "logs", "uploads"];
 
-/// Files that nobody else may read: tokens, and the database with their digests and with what a private hub does not show.
+/// Files that only the hub's user may read: tokens, and the database with token digests and private data.
 const SECRET: [&str; 7] =
     ["hub.sqlite", "hub.sqlite-wal", "hub.sqlite-shm", "hub.sqlite-journal", "join-token", "admin-token", "lock"];
 
@@ -33,12 +33,12 @@ const PRIVATE_DIRECTORY: u32 = 0o700;
 #[derive(Debug)]
 pub(crate) struct DataDir {
     root: PathBuf,
-    /// Locked as long as it is open; the kernel unlocks it however we end.
+    /// Lock on the directory while the file is open; the kernel releases it however the process ends.
     _lock: File,
 }
 
 impl DataDir {
-    /// Makes what is missing, and takes the directory for this process.
+    /// Creates what is missing, and locks the directory for this process.
     pub(crate) fn open(root: &Path) -> Result<Self, HubError> {
         let is_ours = is_ours(root);
         for directory in std::iter::once(root.to_owned()).chain(OURS.map(|name| root.join(name))) {
@@ -66,11 +66,10 @@ impl DataDir {
         Ok(data)
     }
 
-    /// Takes from everybody but the owner what they could read or write of it: earlier versions left it open, and so does
-    /// whoever puts back a backup.
+    /// Removes the permissions of other users: earlier versions left them, and so may a restored backup.
     fn close_to_others(&self, is_ours: bool) {
         let database = self.database();
-        // SQLite gives the files beside it the mode that it has. What is wrong with it is told when it is opened.
+        // SQLite gives its additional files the same mode. Errors are reported when the database is opened.
         drop(OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE_FILE).open(database));
         for name in SECRET {
             restrict(&self.root.join(name), PRIVATE_FILE);
@@ -103,7 +102,7 @@ impl DataDir {
         self.root.join("uploads")
     }
 
-    /// The join token. It is kept as it is, because each start shows it; made at the first.
+    /// The join token, created at the first start. It is stored as plain text, because each start shows it.
     pub(crate) fn join_token(&self) -> Result<String, HubError> {
         let path = self.root.join("join-token");
         match fs::read_to_string(&path) {
@@ -125,8 +124,8 @@ impl DataDir {
     }
 }
 
-/// Whether a directory is a hub's alone: a new one, an empty one, or one that a hub has used before. Not one that belongs to
-/// everybody, such as `/tmp`.
+/// Whether the directory is only for the hub: new, empty, or used by a hub before. A shared one, such as `/tmp`, is
+/// not.
 fn is_ours(root: &Path) -> bool {
     const STICKY: u32 = 0o1000;
     let Ok(about) = fs::metadata(root) else { return true };
@@ -134,8 +133,8 @@ fn is_ours(root: &Path) -> bool {
     about.permissions().mode() & STICKY == 0 && (root.join("lock").exists() || is_empty())
 }
 
-/// Takes from others what they may do with a file or directory, if it is there. A file system without modes is no reason
-/// not to start.
+/// Restricts the mode of a file or directory, if it exists. On a file system without modes this does nothing, so that
+/// the hub can start.
 fn restrict(path: &Path, most: u32) {
     let Ok(about) = fs::metadata(path) else { return };
     let mode = about.permissions().mode() & 0o7777;
@@ -154,7 +153,7 @@ fn restrict(path: &Path, most: u32) {
     }
 }
 
-/// Makes sure that a name in a directory survives a power cut.
+/// Makes the names in a directory durable (fsync).
 pub(crate) fn sync_directory(directory: &Path) -> std::io::Result<()> {
     File::open(directory)?.sync_all()
 }
@@ -180,21 +179,21 @@ mod tests {
         let mode = |name: &str| fs::metadata(root.join(name)).map(|about| about.permissions().mode() & 0o777);
         drop(DataDir::open(&root)?);
         assert_eq!((mode("")?, mode("hub.sqlite")?, mode("lock")?), (0o700, 0o600, 0o600));
-        // As earlier versions and backups leave it.
+        // The modes that earlier versions and backups leave.
         for name in ["hub.sqlite", "hub.sqlite-wal", "hub.sqlite-shm", "join-token", "admin-token"] {
             fs::write(root.join(name), "x")?;
             fs::set_permissions(root.join(name), Permissions::from_mode(0o644))?;
         }
         fs::set_permissions(root.join("logs"), Permissions::from_mode(0o755))?;
         fs::set_permissions(&root, Permissions::from_mode(0o755))?;
-        // A file that not even we may read, as an odd umask makes it.
+        // A directory that even its owner cannot read, as an odd umask creates it.
         fs::set_permissions(root.join("bundles"), Permissions::from_mode(0o000))?;
         drop(DataDir::open(&root)?);
         for name in ["hub.sqlite", "hub.sqlite-wal", "hub.sqlite-shm", "join-token", "admin-token"] {
             assert_eq!(mode(name)?, 0o600, "{name}");
         }
         assert_eq!((mode("")?, mode("logs")?, mode("bundles")?), (0o700, 0o700, 0o700));
-        // A directory that others use too stays as it is.
+        // A directory shared with others stays as it is.
         let shared = temp.path().join("shared");
         fs::create_dir(&shared)?;
         fs::write(shared.join("of somebody else"), "")?;

@@ -1,9 +1,9 @@
-//! How much room there is.
+//! Free disk space.
 
 use std::io;
 use std::path::Path;
 
-/// Bytes that can still be written to a path's file system without special rights.
+/// Free bytes for unprivileged users on a path's file system.
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     let about = rustix::fs::statvfs(path)?;
     Ok(about.f_bavail.saturating_mul(about.f_frsize))

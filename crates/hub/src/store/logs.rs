@@ -1,4 +1,4 @@
-//! [`Logs`]: what tests print while they run, one file for each attempt.
+//! [`Logs`]: storage of the output of running tests, one file for each attempt.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -6,28 +6,28 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// So much of a log is searched at a time, in bytes.
+/// Bytes of a log searched at a time.
 const SEARCHED: usize = 1 << 20;
 
-/// No line's beginning is looked for further back, in bytes.
+/// How far back the start of a line is searched, in bytes.
 const LINE: usize = 64 << 10;
 
 /// The directory of logs.
 #[derive(Debug, Clone)]
 pub(crate) struct Logs {
     root: PathBuf,
-    /// Keeps two pieces of the same log from being written at once.
+    /// Locks, so that two pieces of the same log are not written at once.
     turns: Arc<[Mutex<()>]>,
     hasher: RandomState,
 }
 
-/// Why a piece of a log is not taken.
+/// Reason why a piece of a log is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
-    /// Something is missing between what is there and the piece.
+    /// The piece begins after the end of the log, which has this many bytes.
     #[error("the log has {0} bytes")]
     Gap(u64),
-    /// The log is long enough.
+    /// The log has reached its limit, in bytes.
     #[error("the log has {0} bytes already")]
     Full(u64),
     #[error(transparent)]
@@ -40,12 +40,12 @@ impl Logs {
         Self { root, turns, hasher: RandomState::new() }
     }
 
-    /// Where the log of a job's attempt is. Job numbers are spread over directories.
+    /// Path of an attempt's log. Job numbers are spread over subdirectories.
     pub(crate) fn path(&self, job: i64, attempt: u32) -> PathBuf {
         self.root.join(format!("{:02x}", job & 0xff)).join(format!("{job}-{attempt}.log"))
     }
 
-    /// Length of a log; 0 if there is none.
+    /// Length of a log in bytes; 0 if there is none.
     pub(crate) fn length(&self, job: i64, attempt: u32) -> io::Result<u64> {
         match fs::metadata(self.path(job, attempt)) {
             Ok(about) => Ok(about.len()),
@@ -54,8 +54,8 @@ impl Logs {
         }
     }
 
-    /// Appends a piece that begins at `offset`; what of it is there already is not written again. Says how long the
-    /// log is then, at most `limit` bytes.
+    /// Appends a piece that begins at `offset`; the part that overlaps the log is skipped. Returns the length of the
+    /// log, at most `limit` bytes.
     pub(crate) fn append(
         &self,
         job: i64,
@@ -82,15 +82,15 @@ impl Logs {
         }
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         if let Err(error) = file.write_all(new) {
-            // A full disk may have taken a part: without this the next piece would follow on something half.
+            // A full disk may have stored a part, so the file is cut back before the next piece is appended.
             drop(file.set_len(length));
             return Err(error.into());
         }
         Ok(after)
     }
 
-    /// Where the first line at or after `from` that has the text in it begins. What is read of a line is at most what
-    /// [`LINE`] says: in longer ones the place is that of the text.
+    /// Start of the first line at or after `from` that contains the text. In lines longer than [`LINE`] it is the
+    /// position of the text.
     pub(crate) fn find(&self, job: i64, attempt: u32, from: u64, text: &[u8]) -> io::Result<Option<u64>> {
         let finder = memchr::memmem::Finder::new(text);
         let overlap = text.len().saturating_sub(1);
@@ -108,21 +108,21 @@ impl Logs {
                 let line = memchr::memrchr(b'\n', &before).map(|newline| start + newline as u64 + 1);
                 return Ok(Some(line.unwrap_or(if start == 0 { 0 } else { at })));
             }
-            // The text may lie across two pieces.
+            // The text may span two pieces.
             let done = window.len().saturating_sub(overlap);
             window.drain(..done);
             offset = offset.saturating_add(done as u64);
         }
     }
 
-    /// Up to `most` bytes from `offset` on, fewer at the end.
+    /// Reads up to `most` bytes from `offset` on; fewer at the end.
     pub(crate) fn read(&self, job: i64, attempt: u32, offset: u64, most: usize) -> io::Result<Vec<u8>> {
         let mut file = match File::open(self.path(job, attempt)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        // Behind its end there is nothing, also where the kernel does not count so far.
+        // Nothing follows the end; this also avoids offsets too large for the kernel.
         if offset >= file.metadata()?.len() {
             return Ok(Vec::new());
         }

@@ -1,4 +1,4 @@
-//! What is kept: the database and the files beside it.
+//! Persistent storage: the database and the files next to it.
 
 mod bundles;
 mod cases;

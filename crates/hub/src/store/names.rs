@@ -1,4 +1,4 @@
-//! What people call workers: short names, unique and kept for ever, also when a worker is removed.
+//! Names of workers: short, unique, and kept for ever, even if a worker is removed.
 
 use protocol::Machine;
 use protocol::api::{is_sayable, short_name};
@@ -7,24 +7,24 @@ use sha2::{Digest, Sha256};
 
 use crate::store::columns::Json;
 
-/// The most workers that an ambiguous name is told to fit.
+/// Most matching workers listed for an ambiguous name.
 const MOST: usize = 5;
 
-/// Words for machines that have nothing to be called by. What comes first.
+/// First words of names for machines that have no name of their own.
 const FIRST: [&str; 32] = [
     "amber", "autumn", "bold", "brisk", "calm", "clever", "coral", "crisp", "dusty", "early", "fair", "gentle",
     "golden", "grand", "happy", "hidden", "ivory", "jolly", "kind", "lively", "lucky", "mellow", "misty", "noble",
     "polar", "proud", "quiet", "rapid", "silver", "steady", "sunny", "warm",
 ];
 
-/// What comes second.
+/// Second words.
 const SECOND: [&str; 32] = [
     "badger", "beaver", "bison", "condor", "crane", "dolphin", "eagle", "falcon", "ferret", "finch", "gecko", "heron",
     "ibis", "jackal", "koala", "lemur", "lynx", "marten", "moose", "otter", "panda", "parrot", "puffin", "raven",
     "robin", "salmon", "seal", "stork", "swan", "tiger", "walrus", "zebra",
 ];
 
-/// Two words that follow from an id.
+/// Two words derived from an id.
 fn words(id: &str) -> String {
     let digest = Sha256::digest(id.as_bytes());
     let pick = |list: [&'static str; 32], at: usize| {
@@ -34,8 +34,8 @@ fn words(id: &str) -> String {
     format!("{}-{}", pick(FIRST, 0), pick(SECOND, 1))
 }
 
-/// The name of a worker; it gets one if it has none: its id if people can say it, else its host's name, what it proposes, or
-/// words. One that another has gets a number.
+/// The name of a worker. A new worker gets its id if that is readable, else its host name, its proposed name, or two
+/// words. If the name is taken, a number is added.
 pub(crate) fn give(db: &Connection, id: &str, host: &str, proposed: Option<&str>) -> rusqlite::Result<String> {
     let known = db
         .prepare_cached("SELECT name FROM names WHERE worker = ?1")?
@@ -56,33 +56,33 @@ pub(crate) fn give(db: &Connection, id: &str, host: &str, proposed: Option<&str>
     Ok(name)
 }
 
-/// Whether another worker has the name, or has it as its id.
+/// Whether another worker has this name, or has it as its id.
 fn is_taken(db: &Connection, name: &str, id: &str) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT 1 FROM names WHERE worker <> ?2 AND (name = ?1 OR worker = ?1)")?.exists([name, id])
 }
 
-/// Which worker a text means.
+/// Worker that a text refers to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Meant {
-    /// This one: its id.
+    /// Exactly one: its id.
     One(String),
-    /// None that is known.
+    /// No known worker.
     Nobody,
-    /// One of several: their names, some of them.
+    /// Several workers: some of their names.
     Several(Vec<String>),
 }
 
-/// Whom a text may mean.
+/// Workers to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Among {
-    /// Workers that are registered.
+    /// Registered workers.
     Registered,
-    /// Also those that were removed.
+    /// Registered and removed workers.
     All,
 }
 
-/// Finds the worker that a text means: its id, its name, or the beginning of either that no other has. An id comes before
-/// a name, and a whole one before a beginning.
+/// Finds a worker by its id, its name, or a unique beginning of either. Ids take precedence over names, and complete
+/// matches over beginnings.
 pub(crate) fn find(db: &Connection, text: &str, among: Among) -> rusqlite::Result<Meant> {
     let lower = text.to_ascii_lowercase();
     let who = match among {
@@ -112,12 +112,12 @@ pub(crate) fn find(db: &Connection, text: &str, among: Among) -> rusqlite::Resul
     })
 }
 
-/// Gives names to all workers that are known, in the order in which they came.
+/// Names all known workers, in the order of their registration.
 pub(crate) fn fill(db: &Connection) -> rusqlite::Result<()> {
     let mut statement = db.prepare("SELECT id, machine FROM workers ORDER BY registered, id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        // One that cannot be read is no reason not to start.
+        // An unreadable description must not prevent the hub from starting.
         let host = row.get(1).map_or_else(|_| String::new(), |Json(machine): Json<Machine>| machine.name);
         give(db, &row.get::<_, String>(0)?, &host, None)?;
     }

@@ -1,4 +1,4 @@
-//! [`Readers`]: connections that only read, each used by one query at a time, off the async threads.
+//! [`Readers`]: a pool of read-only connections, used outside of the async threads, one query at a time each.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,26 +12,26 @@ use crate::store::{free_bytes, schema};
 
 const READERS: usize = 4;
 
-/// Why a query has no answer.
+/// Reason why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] rusqlite::Error),
-    /// It could not be opened once more.
+    /// The database could not be opened again.
     #[error(transparent)]
     Open(#[from] HubError),
-    /// The query did not come to its end.
+    /// The query was interrupted.
     #[error("a query was broken off: {0}")]
     Broken(#[from] JoinError),
-    /// The hub is going away.
+    /// The hub is shutting down.
     #[error("no connection can be had: {0}")]
     Closed(#[from] AcquireError),
 }
-/// So much room there has to be before a database that found none is opened again, in bytes.
+/// Free bytes needed before a database on a full disk is opened again.
 const ROOM: u64 = 1 << 20;
 
-/// Connections that only read.
+/// A pool of read-only connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Readers {
     path: PathBuf,
@@ -45,19 +45,18 @@ impl Readers {
         Ok(Self { path: path.to_owned(), idle: Arc::new(Mutex::new(idle)), turns: Arc::new(Semaphore::new(READERS)) })
     }
 
-    /// With the one connection to a database on a disk that is full.
+    /// A pool with the single connection to a database on a full disk.
     pub(crate) fn alone(path: &Path, connection: Connection) -> Self {
         let idle = Arc::new(Mutex::new(vec![connection]));
         Self { path: path.to_owned(), idle, turns: Arc::new(Semaphore::new(1)) }
     }
 
-    /// If there is room again, the connection that writes; then there are as many that read as usual. Nothing else may have
-    /// called this.
+    /// If there is room again, returns the writing connection and restores the full pool. Call it from one place only.
     pub(crate) fn reopen(&self) -> Option<Connection> {
         let room = self.path.parent().and_then(|directory| free_bytes(directory).ok()).unwrap_or(u64::MAX);
-        // Somebody reads: the next time.
+        // The connection is in use: the next call tries again.
         let turn = self.turns.clone().try_acquire_owned().ok().filter(|_| room >= ROOM)?;
-        // As long as it is there no other can be.
+        // The exclusive connection has to be closed before another can be opened.
         drop(self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop());
         match schema::open(&self.path) {
             Ok(connection) => {
@@ -76,7 +75,7 @@ impl Readers {
         }
     }
 
-    /// Runs a query.
+    /// Runs a query on a free connection.
     pub(crate) async fn run<T, F>(&self, query: F) -> Result<T, ReadError>
     where
         T: Send + 'static,

@@ -1,4 +1,4 @@
-//! What is read from the database for answers and pages.
+//! Queries for answers and pages.
 
 use protocol::Verdict;
 use protocol::api::{Attempt, AttemptState, JobInfo, JobState, ResultInfo};
@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use crate::clock::timestamp;
 use crate::store::columns::{Json, Named};
 
-/// What is read of a result `r`, whose worker is called `rn.name`.
+/// Columns of a result `r`, whose worker's name is `rn.name`.
 macro_rules! result_columns {
     () => {
         "r.package AS package, r.version AS version, r.targets AS targets, r.verdict AS verdict,
@@ -24,31 +24,31 @@ const JOB: &str = concat!(
      LEFT JOIN results r ON r.job = j.number LEFT JOIN names rn ON rn.worker = r.worker"
 );
 
-/// Which jobs are wanted.
+/// Filter for jobs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct JobFilter {
     pub(crate) state: Option<JobState>,
     pub(crate) package: Option<String>,
-    /// The id of the worker that has them or had them last.
+    /// Id of the worker that has or last had the job.
     pub(crate) worker: Option<String>,
-    /// Only jobs with lower numbers than this.
+    /// Only jobs with numbers below this.
     pub(crate) before: Option<i64>,
     pub(crate) limit: usize,
 }
 
-/// Which results are wanted.
+/// Filter for results.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ResultFilter {
     pub(crate) package: Option<String>,
     pub(crate) target: Option<String>,
     pub(crate) verdict: Option<Verdict>,
-    /// The id of the worker that delivered them.
+    /// Id of the worker that delivered the result.
     pub(crate) worker: Option<String>,
     pub(crate) before: Option<i64>,
     pub(crate) limit: usize,
 }
 
-/// A cell of the page package x target. It has a result, a mark, or both.
+/// A cell of the matrix of packages and targets. It has a result, a mark, or both.
 #[derive(Debug, Clone)]
 pub(crate) struct MatrixCell {
     pub(crate) package: String,
@@ -56,21 +56,21 @@ pub(crate) struct MatrixCell {
     pub(crate) simulated: bool,
     /// The latest result that says something about the package.
     pub(crate) result: Option<CellResult>,
-    /// A later one that says nothing about it.
+    /// A later result that says nothing about it.
     pub(crate) mark: Option<CellResult>,
 }
 
 /// A result in a cell.
 #[derive(Debug, Clone)]
 pub(crate) struct CellResult {
-    /// The job's id.
+    /// Id of the job.
     pub(crate) job: String,
     pub(crate) verdict: Verdict,
-    /// When the hub took it, in milliseconds since 1970.
+    /// Time at which the hub received it, in milliseconds since 1970.
     pub(crate) received: i64,
 }
 
-/// Conditions of a query, those that are wanted. An index is used only where the others are not even mentioned.
+/// The conditions of a query. Unused ones are left out completely, as `SQLite` would not use an index otherwise.
 #[derive(Default)]
 struct Conditions {
     texts: Vec<&'static str>,
@@ -85,7 +85,7 @@ impl Conditions {
         }
     }
 
-    /// The rows that fulfil them.
+    /// Queries the rows that meet the conditions.
     fn query<T>(
         mut self,
         db: &Connection,
@@ -102,7 +102,7 @@ impl Conditions {
     }
 }
 
-/// Jobs with their numbers, the newest first.
+/// Jobs with their numbers, newest first.
 pub(crate) fn jobs(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Vec<(i64, JobInfo)>> {
     let mut wanted = Conditions::default();
     wanted.add("j.state = :state", ":state", filter.state.map(JobState::name));
@@ -112,7 +112,7 @@ pub(crate) fn jobs(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Vec<
     wanted.query(db, (JOB, "j.number DESC"), filter.limit, |row| Ok((row.get("number")?, job_info(row)?)))
 }
 
-/// A job with its number and how often it was given out.
+/// A job with its number and its count of attempts.
 pub(crate) fn job(db: &Connection, id: &str) -> rusqlite::Result<Option<(i64, u32, JobInfo)>> {
     let mut statement = db.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
     statement.query_row([id], |row| Ok((row.get("number")?, row.get("attempts")?, job_info(row)?))).optional()
@@ -142,7 +142,7 @@ fn job_info(row: &Row) -> rusqlite::Result<JobInfo> {
     })
 }
 
-/// Reads a row that has the job's `id` and what [`result_columns`] names.
+/// Reads a row with the job's `id` and the columns of [`result_columns`].
 fn result_info(row: &Row) -> rusqlite::Result<ResultInfo> {
     let Named(verdict) = row.get("verdict")?;
     Ok(ResultInfo {
@@ -163,7 +163,7 @@ fn result_info(row: &Row) -> rusqlite::Result<ResultInfo> {
     })
 }
 
-/// Each time that a job was given out.
+/// All attempts of a job.
 pub(crate) fn attempts(db: &Connection, number: i64) -> rusqlite::Result<Vec<Attempt>> {
     let mut statement = db.prepare_cached(
         "SELECT l.attempt, l.worker, n.name, l.state, l.reason, l.given, l.ended, l.late
@@ -191,7 +191,7 @@ const RESULTS: &str = concat!(
     " FROM results r JOIN jobs j ON j.number = r.job LEFT JOIN names rn ON rn.worker = r.worker"
 );
 
-/// Results with their jobs' numbers, those of the newest jobs first.
+/// Results with their jobs' numbers, newest jobs first.
 pub(crate) fn results(db: &Connection, filter: &ResultFilter) -> rusqlite::Result<Vec<(i64, ResultInfo)>> {
     let mut wanted = Conditions::default();
     wanted.add("r.package = :package", ":package", filter.package.clone());
@@ -206,7 +206,7 @@ pub(crate) fn results(db: &Connection, filter: &ResultFilter) -> rusqlite::Resul
     wanted.query(db, (RESULTS, "r.job DESC"), filter.limit, |row| Ok((row.get("number")?, result_info(row)?)))
 }
 
-/// A result in short.
+/// Overview of a job's result.
 pub(crate) fn result(db: &Connection, job: &str) -> rusqlite::Result<Option<ResultInfo>> {
     let mut statement = db.prepare_cached(&format!("{RESULTS} WHERE j.id = ?1"))?;
     statement.query_row([job], result_info).optional()
@@ -218,7 +218,7 @@ pub(crate) fn result_json(db: &Connection, job: &str) -> rusqlite::Result<Option
     db.prepare_cached(sql)?.query_row([job], |row| row.get(0)).optional()
 }
 
-/// The cells of the page package x target, real and simulated ones apart.
+/// All cells of the matrix; real and simulated ones are separate.
 pub(crate) fn matrix(db: &Connection) -> rusqlite::Result<Vec<MatrixCell>> {
     let mut statement = db.prepare_cached(
         "SELECT c.package, c.target, c.simulated, j.id, c.verdict, c.received, m.id, c.mark, c.mark_received

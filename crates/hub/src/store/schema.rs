@@ -1,4 +1,4 @@
-//! The database's layout, and how a connection to it is made.
+//! The database layout, and functions that open a connection.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::HubError;
 use crate::store::{coverage, names};
 
-/// Version of the layout, `PRAGMA user_version`.
+/// Version of the layout (`PRAGMA user_version`).
 pub(crate) const LAYOUT: i64 = 3;
 
 const TABLES: &str = "
@@ -109,7 +109,7 @@ CREATE TABLE uploads (
 ) WITHOUT ROWID;
 ";
 
-/// What layout 3 has added, but for what [`TABLES`] has in its place.
+/// Additions of layout 3, except what is in [`TABLES`].
 const VIEWS: &str = "
 -- The page package x target reads this. A result without a GPU is under the target `none`.
 CREATE TABLE coverage (
@@ -134,10 +134,10 @@ CREATE TABLE names (
 ) WITHOUT ROWID;
 ";
 
-/// What makes layout 1 into layout 2.
+/// Migration from layout 1 to layout 2.
 const FROM_1: &str = "ALTER TABLE workers ADD COLUMN paused TEXT;";
 
-/// What makes layout 2 into layout 3, before [`VIEWS`] are made and filled.
+/// Migration from layout 2 to layout 3, before [`VIEWS`] are created and filled.
 const FROM_2: &str = "
 ALTER TABLE workers ADD COLUMN clock INTEGER;
 ALTER TABLE leases ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
@@ -152,7 +152,7 @@ CREATE INDEX results_worker ON results (worker, job);
 DROP TABLE coverage;
 ";
 
-/// The connection that writes. Makes the tables when there are none.
+/// Opens the connection that writes. Creates the tables if there are none.
 pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     let failed = |error| HubError::Database { path: path.to_owned(), error };
     let mut connection = Connection::open(path).map_err(failed)?;
@@ -178,15 +178,15 @@ pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     Ok(connection)
 }
 
-/// Whether a database cannot be opened because there is no room for what belongs to it.
+/// Whether a database cannot be opened because the disk is too full for the files it needs.
 pub(crate) fn is_full(error: &HubError) -> bool {
     use rusqlite::ErrorCode::{CannotOpen, DiskFull, SystemIoFailure};
     let HubError::Database { error, .. } = error else { return false };
     matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure | CannotOpen))
 }
 
-/// The only connection to a database on a disk that is full, for reading. Alone, it needs no room: `SQLite` keeps in memory
-/// what connections share in a file otherwise (SQLite, Write-Ahead Logging, section 8).
+/// Opens the only connection to a database on a full disk, for reading. An exclusive connection needs no space:
+/// `SQLite` keeps in memory what connections otherwise share in a file (`SQLite`, Write-Ahead Logging, section 8).
 pub(crate) fn open_full(path: &Path) -> Result<Connection, HubError> {
     let failed = |error| HubError::Database { path: path.to_owned(), error };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -197,7 +197,7 @@ pub(crate) fn open_full(path: &Path) -> Result<Connection, HubError> {
         return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT });
     }
     if found < LAYOUT {
-        // It has to be changed first, and there is no room for that.
+        // The layout has to be migrated first, and there is no space for that.
         return Err(HubError::Full(path.to_owned()));
     }
     connection.pragma_update(None, "query_only", true).map_err(failed)?;
@@ -207,7 +207,7 @@ pub(crate) fn open_full(path: &Path) -> Result<Connection, HubError> {
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(10))?;
-    // WAL: readers see the state of the last commit and never wait. FULL: a commit survives a power cut.
+    // WAL: readers see the last commit and never wait. FULL: a commit survives a power cut.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -215,7 +215,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A connection that only reads.
+/// Opens a read-only connection.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, HubError> {
     let failed = |error| HubError::Database { path: path.to_owned(), error };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -1,4 +1,4 @@
-//! [`Uploads`]: files that are being uploaded. The length of the file is how far the upload is.
+//! [`Uploads`]: storage of incomplete uploads. The length of the file is the progress of the upload.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -13,16 +13,16 @@ pub(crate) struct Uploads {
     busy: Arc<Mutex<HashSet<String>>>,
 }
 
-/// Why bytes are not taken.
+/// Reason why bytes are refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
-    /// Another request is writing there.
+    /// Another request is writing to the upload.
     #[error("another request is writing there")]
     Busy,
-    /// The bytes do not begin where the file ends.
+    /// The bytes do not start at the end of the file, which has this many bytes.
     #[error("{0} bytes are there")]
     Offset(u64),
-    /// More than was announced.
+    /// The bytes exceed the announced size, which is this.
     #[error("{0} bytes were announced")]
     TooMany(u64),
     #[error(transparent)]
@@ -34,12 +34,12 @@ impl Uploads {
         Self { root, busy: Arc::default() }
     }
 
-    /// Where the bytes of an upload are. The id is ours.
+    /// Path of an upload's file. The hub has chosen the id.
     pub(crate) fn path(&self, id: &str) -> PathBuf {
         self.root.join(id)
     }
 
-    /// How many bytes are there.
+    /// Number of bytes received so far.
     pub(crate) fn offset(&self, id: &str) -> io::Result<u64> {
         match fs::metadata(self.path(id)) {
             Ok(about) => Ok(about.len()),
@@ -48,12 +48,12 @@ impl Uploads {
         }
     }
 
-    /// Opens an upload of `size` bytes to go on at `offset`. Nobody else can until what is returned was dropped.
+    /// Opens an upload of `size` bytes to continue at `offset`. It stays reserved until the returned value is dropped.
     pub(crate) fn open(&self, id: &str, offset: u64, size: u64) -> Result<UploadFile, UploadError> {
         if !self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned()) {
             return Err(UploadError::Busy);
         }
-        // From here on the drop of `turn` gives the upload free again.
+        // From here on, dropping `turn` releases the upload.
         let turn = Turn { id: id.to_owned(), busy: self.busy.clone() };
         let file = OpenOptions::new().create(true).append(true).open(self.path(id))?;
         let there = file.metadata()?.len();
@@ -63,7 +63,7 @@ impl Uploads {
         Ok(UploadFile { file, offset, size, _turn: turn })
     }
 
-    /// Ids of uploads that have a file which nobody has written to since the time given.
+    /// Ids of uploads whose file was not written to since the given time.
     pub(crate) fn older_than(&self, time: std::time::SystemTime) -> io::Result<Vec<String>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.root)? {
@@ -88,7 +88,7 @@ impl Drop for Turn {
     }
 }
 
-/// An upload that is being written.
+/// An upload that is open for writing.
 #[derive(Debug)]
 pub(crate) struct UploadFile {
     file: File,
@@ -109,7 +109,7 @@ impl UploadFile {
             return Err(UploadError::TooMany(self.size));
         }
         if let Err(error) = self.file.write_all(bytes) {
-            // The offset that the client is told has to be true.
+            // The client is told the offset, so the file must end there.
             drop(self.file.set_len(self.offset));
             return Err(error.into());
         }
@@ -117,7 +117,7 @@ impl UploadFile {
         Ok(())
     }
 
-    /// Throws away what is there: the upload begins again.
+    /// Discards the received bytes: the upload starts again.
     pub(crate) fn discard(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.offset = 0;

@@ -1,5 +1,5 @@
-//! A headless Chromium, spoken to with the `DevTools` protocol over a pipe: messages in JSON, a NUL byte after each
-//! (Chromium's `--remote-debugging-pipe`). It ends when the pipe is closed.
+//! Headless Chromium, controlled with the `DevTools` protocol over a pipe: JSON messages, each followed by a NUL byte
+//! (Chromium's `--remote-debugging-pipe`). Chromium exits when the pipe is closed.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Longer than anything here takes, also on a machine that does much else.
+/// Timeout, generous enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The browser, with one page.
@@ -19,26 +19,26 @@ pub struct Browser {
     answers: BufReader<ChildStdout>,
     last: u64,
     session: String,
-    /// What the page has complained about: exceptions, messages in the console, breaches of its policy.
+    /// Complaints about the page: exceptions, console messages, violations of its policy.
     pub complaints: Vec<String>,
-    /// How many bytes the answer to the last navigation had.
+    /// Size of the answer to the last navigation, in bytes.
     pub received: u64,
-    /// Loaders (one for each navigation) whose pages are loaded.
+    /// Loaders (one for each navigation) whose pages have loaded.
     loaded: BTreeSet<String>,
     _profile: tempfile::TempDir,
 }
 
 impl Browser {
-    /// Starts one.
+    /// Starts the browser.
     pub fn start() -> Self {
         let profile = tempfile::tempdir().expect("a directory");
-        // The shell gives it the pipes as the descriptors that it wants.
+        // The shell moves the pipes to the file descriptors that Chromium expects.
         let mut command = Command::new("sh");
         command.args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh", "chromium", "--headless=new"]);
         command.args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]);
         command.args(["--no-first-run", "--disable-extensions", "--disable-background-networking", "--mute-audio"]);
         command.arg("--remote-debugging-pipe").arg(format!("--user-data-dir={}", profile.path().display()));
-        // What it leaves in there goes with its profile.
+        // Temporary files are removed with the profile.
         command.env("TMPDIR", profile.path());
         let child = command.arg("about:blank").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.expect("sh is there");
@@ -66,12 +66,12 @@ impl Browser {
         browser
     }
 
-    /// Calls a method; what it gives back.
+    /// Calls a method and returns its result.
     pub fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.try_call(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
-    /// Calls a method; what it gives back, or what it complains of.
+    /// Calls a method; returns its result, or its error.
     fn try_call(&mut self, method: &str, parameters: &Value) -> Result<Value, Value> {
         self.last += 1;
         let mut message = json!({ "id": self.last, "method": method, "params": parameters });
@@ -111,23 +111,23 @@ impl Browser {
         message
     }
 
-    /// Goes to a page and waits until it is there.
+    /// Opens a page and waits until it has loaded.
     pub fn open(&mut self, url: &str) {
         self.received = 0;
         let gone = self.call("Page.navigate", &json!({ "url": url }));
         assert!(gone["errorText"].is_null(), "{url}: {gone}");
-        // That one: the page before may be loaded only now.
+        // Waits for this navigation: the previous page may finish loading only now.
         let loader = gone["loaderId"].as_str().unwrap_or_default().to_owned();
         while !loader.is_empty() && !self.loaded.contains(&loader) {
             self.message();
         }
     }
 
-    /// The value of an expression in the page.
+    /// Evaluates an expression in the page.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let about = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let outcome = match self.try_call("Runtime.evaluate", &about) {
-            // The page that was to answer is being left, perhaps because of the expression itself: it has no value.
+            // The page is being left, perhaps because of the expression, so there is no value.
             Err(error) if error["message"].as_str().is_some_and(|text| text.contains("navigated")) => {
                 return Value::Null;
             }
@@ -140,7 +140,7 @@ impl Browser {
     /// Waits until an expression in the page is true.
     pub fn wait_for(&mut self, expression: &str) {
         let began = Instant::now();
-        // While the browser goes to another page there is nothing to look at.
+        // During a navigation there is no page to evaluate it in.
         let test = format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");
         while self.evaluate(&test) != true {
             assert!(began.elapsed() < PATIENCE, "{expression} does not become true: {}", self.text());
@@ -148,29 +148,29 @@ impl Browser {
         }
     }
 
-    /// What is to be read on the page.
+    /// The visible text of the page.
     pub fn text(&mut self) -> String {
         self.evaluate("document.querySelector('main')?.innerText").as_str().unwrap_or_default().to_owned()
     }
 
-    /// Makes the window so large, in CSS pixels.
+    /// Sets the window size in CSS pixels.
     pub fn resize(&mut self, width: u32, height: u32) {
         let about = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.call("Emulation.setDeviceMetricsOverride", &about);
     }
 
-    /// Light or dark, as the system would say.
+    /// Sets the colour scheme, light or dark.
     pub fn scheme(&mut self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.call("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
-    /// Whether pages may run scripts.
+    /// Allows or forbids scripts in pages.
     pub fn scripts(&mut self, allowed: bool) {
         self.call("Emulation.setScriptExecutionDisabled", &json!({ "value": !allowed }));
     }
 
-    /// Presses a key and lets it go.
+    /// Presses and releases a key.
     pub fn press(&mut self, key: &str, code: u32) {
         for kind in ["rawKeyDown", "keyUp"] {
             let about = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
@@ -178,7 +178,7 @@ impl Browser {
         }
     }
 
-    /// Writes a picture of the page, as PNG: all of it, or what is in the window.
+    /// Saves a screenshot as PNG: the whole page, or the visible part.
     pub fn screenshot(&mut self, path: &Path, whole: bool) {
         let taken = self.call("Page.captureScreenshot", &json!({ "captureBeyondViewport": whole }));
         let picture = taken["data"].as_str().expect("a picture");
@@ -188,13 +188,13 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It also ends by itself with the pipe, but not before its profile is removed.
+        // Chromium also exits when the pipe is closed, but its profile would be removed before that.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Decodes base64 (RFC 4648, section 4) of a program that writes it well.
+/// Decodes base64 (RFC 4648, section 4); the input is trusted.
 fn base64(text: &str) -> Vec<u8> {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits: Vec<u32> = text

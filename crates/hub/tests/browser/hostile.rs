@@ -1,4 +1,4 @@
-//! Words that others wrote, in a browser: none of them executes.
+//! Hostile text from workers and users, shown in a browser: none of it is executed.
 
 use protocol::api::{Complete, Health, Heartbeat, WorkerReport};
 use protocol::{TestOutcome, Verdict};
@@ -6,7 +6,7 @@ use protocol::{TestOutcome, Verdict};
 use crate::chromium::Browser;
 use crate::support::{Outcome, Worker, archive, start};
 
-/// Runs, if anything would let it.
+/// Sets `window.evil` if it is executed.
 const EVIL: &str = "<img src=x onerror=\"window.evil=1\"><script>window.evil=1</script><svg onload=window.evil=1>'\"&";
 
 #[test]
@@ -71,15 +71,15 @@ fn nothing_that_others_wrote_executes_in_a_browser() -> Outcome {
         let found =
             browser.evaluate("[window.evil ?? 0, document.querySelectorAll('main img, main svg, main script').length]");
         assert_eq!(found, serde_json::json!([0, 0]), "{page}");
-        // The page was shown to the browser with the words in it, not without them; these have none.
+        // Checks that the page contains the text; these pages do not.
         let words = browser.evaluate("document.documentElement.outerHTML.includes('onerror')");
         assert_eq!(words, !["/", "/jobs", "/nothing"].contains(&page.as_str()), "{page}");
-        // Chromium complains of answers that are errors, and of nothing else here.
+        // Chromium logs error answers, and nothing else is expected here.
         let complaints = std::mem::take(&mut browser.complaints);
         assert!(complaints.iter().all(|what| what.contains("404")), "{page}: {complaints:?}");
     }
 
-    // What comes while a page is open.
+    // Text that arrives while a page is open.
     let running = worker.begin();
     browser.open(&format!("{}/jobs/two", hub.address));
     worker.client.heartbeat(&running.lease, &Heartbeat { phase: EVIL.into() })?;
@@ -91,7 +91,7 @@ fn nothing_that_others_wrote_executes_in_a_browser() -> Outcome {
         browser.evaluate("[window.evil ?? 0, document.querySelectorAll('main img').length]"),
         serde_json::json!([0, 0])
     );
-    // And if something did get through: the policy lets no script run that is not a file of the hub's.
+    // Even a script that got into a page would not run: the policy allows only the hub's own files.
     browser.evaluate("{ const s = document.createElement('script'); s.textContent = 'window.evil=2'; document.body.append(s); \
         const i = document.createElement('img'); i.setAttribute('onerror', 'window.evil=3'); i.src = '/nothing'; document.body.append(i); 0 }");
     browser.wait_for("document.images.length > 1 && [...document.images].every((image) => image.complete)");

@@ -1,4 +1,4 @@
-//! What changes while a page is open, and that pages need no JavaScript.
+//! Live updates of open pages, and pages without JavaScript.
 
 use protocol::Verdict;
 use protocol::api::Heartbeat;
@@ -17,7 +17,7 @@ fn a_job_starts_and_ends_while_its_page_is_open() -> Outcome {
     let mut browser = Browser::start();
     browser.open(&format!("{}/jobs/gzip", hub.address));
     browser.wait_for("document.querySelector('.state')?.textContent === 'queued'");
-    // Would be gone if the page were loaded again.
+    // This variable would disappear if the page were reloaded.
     browser.evaluate("window.untouched = true; document.querySelector('dd a').focus()");
 
     let claimed = worker.begin();
@@ -25,7 +25,7 @@ fn a_job_starts_and_ends_while_its_page_is_open() -> Outcome {
     worker.client.heartbeat(&claimed.lease, &Heartbeat { phase: "running".into() })?;
     worker.client.append_log(&claimed.lease, 0, b"one\n")?;
     browser.wait_for("document.querySelector('.log')?.textContent === 'one\\n'");
-    // The log is the same element all the time, and what was added comes to it.
+    // The log's element stays the same, and new text is added to it.
     browser.evaluate("window.log = document.querySelector('.log'); 0");
     worker.client.append_log(&claimed.lease, 4, b"\x1b[31mtwo\x1b[0m\n")?;
     browser.wait_for(
@@ -83,7 +83,7 @@ fn all_of_it_works_without_javascript() -> Outcome {
     worker.deliver(&claimed, Verdict::Fail)?;
     let mut browser = Browser::start();
     browser.scripts(false);
-    // From the first page to a line of the log, by links and forms alone: their default is what the browser does itself.
+    // From the start page to a line of the log, only with links and forms.
     browser.open(&hub.address);
     for (link, title) in [(".cell", "gzip · rocbed"), ("a[href='/jobs/gzip/log']", "Log of gzip · rocbed")] {
         browser.evaluate(&format!("document.querySelector(\"{link}\").click()"));

@@ -1,4 +1,4 @@
-//! A log of 50 MB with colours: it opens at once, and is gone through by links.
+//! A log of 50 MB with colours: it opens quickly, and links lead through it.
 
 use crate::chromium::Browser;
 use crate::support::{Outcome, start};
@@ -25,7 +25,7 @@ fn a_log_of_50_mb_opens_at_once_and_is_jumped_through() -> Outcome {
     let mut browser = Browser::start();
     browser.resize(360, 740);
     browser.open(&format!("{}/jobs/gzip/log", hub.address));
-    // What is sent is a part, however long the log is; the time is for people to read.
+    // Only a part is sent, however long the log is. The time limit is what a user accepts.
     assert!(browser.received < 1 << 20, "{} bytes", browser.received);
     let times = browser.evaluate(
         "(() => { const t = performance.getEntriesByType('navigation')[0]; \
@@ -35,7 +35,7 @@ fn a_log_of_50_mb_opens_at_once_and_is_jumped_through() -> Outcome {
     assert_eq!(browser.evaluate("document.querySelector('.log').textContent.endsWith('the very end\\n')"), true);
     assert_eq!(browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), true);
 
-    // To the test that is listed, which begins far above.
+    // To the listed test, which starts much earlier.
     browser
         .evaluate("[...document.querySelectorAll('.jumps a')].find((link) => link.textContent === 'upstream').click()");
     browser.wait_for("document.querySelector('mark')?.textContent.includes('test upstream: [---')");

@@ -1,4 +1,4 @@
-//! Every page at a desktop's and at a phone's width, light and dark: readable, reachable by keyboard, without complaints.
+//! Every page at desktop and phone width, light and dark: it is readable, usable by keyboard, and causes no complaints.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use crate::chromium::Browser;
 use crate::sample::lab;
 use crate::support::Running;
 
-/// A desktop and a phone.
+/// Window sizes: a desktop and a phone.
 const WIDTHS: [(&str, u32, u32); 2] = [("desktop", 1280, 800), ("phone", 360, 740)];
 
-/// Names of pictures, and pages.
+/// Names for the screenshots, and pages.
 fn pages(hub: &Running) -> Vec<(String, String)> {
     let job = |verdict| {
         let wanted = client::ResultQuery { verdict: Some(verdict), limit: Some(1), ..client::ResultQuery::default() };
@@ -43,7 +43,7 @@ fn pages(hub: &Running) -> Vec<(String, String)> {
 }
 
 fn pictures() -> PathBuf {
-    // The directory of all that is built: two above the directory of this program.
+    // The target directory, two levels above this program.
     let program = std::env::current_exe().expect("a program");
     let target = program.ancestors().find(|path| path.ends_with("target")).expect("it is in target/").to_owned();
     let pictures = target.join("screenshots");
@@ -51,7 +51,7 @@ fn pictures() -> PathBuf {
     pictures
 }
 
-/// What is wrong with a page, as far as a program can see; an empty list if nothing is.
+/// Script that returns the faults of a page that a program can detect; an empty list if there are none.
 const CHECKS: &str = r#"(() => {
   const wrong = [];
   const say = (what, element) => wrong.push(`${what}: ${element.outerHTML.slice(0, 160)}`);

@@ -1,4 +1,4 @@
-//! The hub's pages in a browser: headless Chromium. Pictures of them are left in `target/screenshots`.
+//! Tests of the hub's pages in headless Chromium. Screenshots are saved in `target/screenshots`.
 
 #[path = "../hub/support.rs"]
 #[allow(dead_code)]

@@ -1,4 +1,4 @@
-//! A hub as it could be in a lab: many packages, several GPUs, and everything that can go wrong.
+//! A sample hub of a lab: many packages, several GPUs, and all kinds of failures.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ const PACKAGES: [&str; 18] = [
     "rocwmma-a-name-that-is-as-long-as-names-of-source-packages-ever-get",
 ];
 
-/// Id, GPUs, their name, and whether they are simulated.
+/// Id, GPU targets, GPU name, and whether the GPUs are simulated.
 const MACHINES: [(&str, &str, &str, bool); 7] = [
     ("lab-mi210", "gfx90a", "AMD Instinct MI210", false),
     (
@@ -57,7 +57,7 @@ const LOG: &str = "autopkgtest [10:00:00]: test upstream: preparing testbed\n\
     autopkgtest [10:04:31]: test upstream: -----------------------]\n\
     autopkgtest [10:04:31]: test upstream:  - - - - - - - - - - results - - - - - - - - - -\n";
 
-/// Fills a hub. Workers have done jobs, one has a job that goes on, and some jobs wait.
+/// Fills a hub. Workers have completed jobs, one still has a job, and some jobs are queued.
 pub fn lab() -> (Running, Vec<Worker>) {
     let hub = start();
     let workers = fill(&hub).expect("a hub");
@@ -124,7 +124,7 @@ fn verdict(turn: usize) -> Verdict {
     }
 }
 
-/// A machine whose GPU cannot be used.
+/// A machine whose GPU is unusable.
 fn broken() -> Machine {
     let mut machine = machine("attic-rx580", "", "", false);
     let mut gpu: UnusableGpu = serde_json::from_value(serde_json::json!({
@@ -147,7 +147,7 @@ fn unfit(worker: &Worker) -> Outcome {
     Ok(())
 }
 
-/// What goes on at the end of it all.
+/// Jobs that are still running or queued at the end.
 fn now(hub: &Running, workers: &[Worker]) -> Outcome {
     for worker in workers {
         worker.client.report(&worker.id, &WorkerReport { health: Health::Ready, message: String::new() })?;
@@ -233,7 +233,7 @@ fn result(worker: &Worker, claimed: &Claimed, verdict: Verdict, finished: jiff::
     result
 }
 
-/// Cases as a report of `GoogleTest` has them, as the runner repeats it.
+/// A report of test cases in the format of `GoogleTest`, as the runner repeats it.
 fn junit(result: &JobResult) -> String {
     let cases: String = (0..60)
         .map(|number| match (result.verdict, number) {

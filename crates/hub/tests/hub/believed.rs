@@ -1,11 +1,11 @@
-//! What is believed of jobs and results where they are added.
+//! Checks of jobs when they are added, and of results when they are delivered.
 
 use protocol::api::{AddJobs, Complete, ProblemCode};
 use protocol::{JobList, Verdict};
 
 use crate::support::{Outcome, bundle, start};
 
-/// A list that no reader of job lists would make.
+/// A request that no reader of job lists would create.
 fn list(url: &str) -> AddJobs {
     let job = serde_json::from_value(serde_json::json!({ "url": url })).expect("a job");
     AddJobs {
@@ -71,7 +71,7 @@ fn a_result_counts_for_the_gpus_that_its_worker_has_registered() -> Outcome {
         let error = worker.client.complete(&claimed.lease, &complete).expect_err("it is not of this machine");
         assert_eq!(error.code(), Some(ProblemCode::WrongMachine), "{error}");
     }
-    // Registering as another machine meanwhile changes nothing: it is about the machine that got the job.
+    // Registering as another machine meanwhile changes nothing: the machine that got the job counts.
     let again = protocol::Machine { gpus: gpu::simulate("gfx942")?, ..worker.machine.clone() };
     let join = hub.client().with_token(hub.hub.join_token());
     let held = std::slice::from_ref(&claimed.lease);

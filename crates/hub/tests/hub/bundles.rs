@@ -1,4 +1,4 @@
-//! Bundles: what the hub makes of those that the runner writes, and of those that nobody should have written.
+//! Bundles of the runner, which the hub accepts, and invalid ones, which it refuses.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -63,13 +63,13 @@ fn bundles_that_nobody_should_have_written_are_refused_and_say_why() -> Outcome 
         assert_eq!(problem.code, ProblemCode::BundleInvalid, "{words}: {problem}");
         assert!(problem.detail.contains(words), "{words}: {problem}");
     }
-    // None of it has done anything to the lease, and a good one is taken.
+    // The refused bundles did not affect the lease, and a good one is accepted.
     worker.deliver(&claimed, Verdict::Pass)?;
     assert_eq!(hub.people().results(&client::ResultQuery::default())?.results.len(), 1);
     Ok(())
 }
 
-/// Runs a job with a stand-in for autopkgtest, and gives its result and its bundle.
+/// Runs a job with a stand-in for autopkgtest; returns its result and its bundle.
 fn run(job: &Job, tree: &Path, script: &str, worker: &Worker) -> (JobResult, Vec<u8>) {
     let directory = tempfile::tempdir().expect("a directory");
     let program = directory.path().join("autopkgtest");
@@ -120,7 +120,7 @@ fn a_bundle_of_the_runner_arrives_field_by_field() -> Outcome {
     worker.client.complete(&claimed.lease, &Complete { bundle: bundle.clone(), verdict: result.verdict, summary })?;
 
     let detail = hub.people().result("rocrand")?;
-    // Everything that the runner knows is what the hub tells again.
+    // The hub returns the runner's result completely.
     assert_eq!(serde_json::to_value(&detail.result)?, serde_json::to_value(&result)?);
     let info = &detail.info;
     assert_eq!((info.package.as_str(), info.version.as_deref()), (result.job.source.name(), Some("6.4.3-2")));
@@ -150,7 +150,7 @@ fn a_bundle_of_the_runner_arrives_field_by_field() -> Outcome {
     ] {
         assert!(html.contains(words), "{words}: {html}");
     }
-    // The report's cases are there once for each run, and the suites that repeat the table of tests are not.
+    // Each case of the report is there once for each run; the suites that repeat the table of tests are left out.
     assert_eq!(html.matches("<details").count(), 2, "{html}");
     Ok(())
 }

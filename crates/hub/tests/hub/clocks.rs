@@ -1,4 +1,4 @@
-//! Workers whose clocks are wrong.
+//! Workers with wrong clocks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use protocol::Verdict;
 
 use crate::support::{Outcome, Running, start, start_with};
 
-/// What the worker's page and the list of workers say about its clock.
+/// The text about the clock on the worker's page and in the list of workers.
 fn told(hub: &Running) -> Option<String> {
     let fault = hub.client().worker("w1").expect("a worker").clock_fault();
     for page in ["/workers", "/workers/w1"] {
@@ -28,7 +28,7 @@ fn now(hub: &Running) -> Timestamp {
 
 #[test]
 fn a_request_s_date_tells_how_far_the_worker_s_clock_is_off() {
-    // Both have this machine's clock.
+    // The hub and the worker use the same clock.
     let hub = start_with(|config| config.clock = Arc::new(SystemClock));
     hub.worker("w1", "");
     assert_eq!(told(&hub), None);
@@ -57,7 +57,7 @@ fn a_result_tells_it_too() -> Outcome {
         result.finished = now(&hub) + SignedDuration::from_hours(hours);
         result.started = result.finished;
         let sha256 = worker.upload(&crate::support::bundle(&result))?;
-        // As a worker of somebody else's, which does not say what time it has.
+        // A worker of another implementation, which does not send its time.
         let body = serde_json::json!({ "bundle": sha256, "verdict": "pass" }).to_string();
         let token = worker.client.token().unwrap_or_default();
         let answer = hub.raw(

@@ -1,4 +1,4 @@
-//! The hub killed at any moment, while workers go on: every finished job has exactly one result.
+//! The hub is killed at random moments while workers continue: every finished job has exactly one result.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -13,7 +13,7 @@ use protocol::api::{Claim, Complete, Heartbeat, JobState};
 
 use crate::support::{Outcome, Worker, add_request, bundle};
 
-/// It is killed so often, and each time there is this much more to do.
+/// Number of kills, and of jobs added before each.
 const KILLS: usize = 12;
 const JOBS_EACH: usize = 8;
 const JOBS: usize = KILLS * JOBS_EACH;
@@ -21,7 +21,7 @@ const WORKERS: usize = 3;
 const DIRECTORY: &str = "HUB_TEST_DIRECTORY";
 const ADDRESS: &str = "HUB_TEST_ADDRESS";
 
-/// Not a test: the process that is killed. This program starts itself with this name.
+/// Not a test: the process to be killed. This program starts itself with this test's name.
 #[test]
 fn the_hub_that_is_killed() -> Outcome {
     let (Ok(directory), Ok(address)) = (std::env::var(DIRECTORY), std::env::var(ADDRESS)) else { return Ok(()) };
@@ -30,7 +30,7 @@ fn the_hub_that_is_killed() -> Outcome {
     Ok(())
 }
 
-/// A hub in a process of its own, which is killed when this is dropped.
+/// A hub in its own process, killed when this is dropped.
 pub struct Process(Child);
 
 impl Process {
@@ -52,7 +52,7 @@ impl Drop for Process {
     }
 }
 
-/// Does jobs until all are done, whatever happens to the hub. Asks the same again until it is answered.
+/// Runs jobs until all are done, and repeats each request until it is answered.
 fn work(worker: &Worker, done: &AtomicUsize) {
     let patient = worker.client.clone().with_attempts(200);
     for number in 0.. {
@@ -105,7 +105,7 @@ fn every_finished_job_has_one_result_though_the_hub_is_killed_again_and_again() 
             let jobs = kill * JOBS_EACH..(kill + 1) * JOBS_EACH;
             let toml: String = jobs.map(|n| format!("[[job]]\npackage = \"p{n}\"\n")).collect();
             people.add_jobs(&add_request(&toml))?;
-            // Between the first answers of a start and the middle of the work.
+            // Between the first answers after a start and the middle of the work.
             std::thread::sleep(Duration::from_millis(10 + kill as u64 * 37 % 130));
             drop(process.take());
             process = Some(Process::start(temp.path(), &address)?);

@@ -1,4 +1,4 @@
-//! A disk that is full: uploads are refused, nothing is lost, and it goes on when there is room.
+//! A full disk: uploads are refused, nothing is lost, and work continues when there is room.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ fn uploads_are_refused_while_the_disk_is_nearly_full() {
     let error = worker.deliver(&claimed, Verdict::Pass).expect_err("no room");
     assert_eq!(error.code(), Some(ProblemCode::DiskFull));
     assert!(error.is_passing() && !error.is_unwanted());
-    // Small things go on: the lease is kept, and the result can come later.
+    // Small requests still work: the lease is renewed, and the result can follow later.
     assert_eq!(worker.beat(&claimed.lease), None);
 }
 
@@ -33,7 +33,7 @@ fn what_is_there_already_needs_no_room() -> Outcome {
         worker.upload(&bundle)?;
         (claimed, bundle)
     };
-    // The answer to its completing was lost, and the hub starts again on a disk that is nearly full.
+    // The answer to the completion was lost, and the hub restarts with a nearly full disk.
     let hub = start_in(temp.path(), |config| config.min_free = u64::MAX / 2);
     let worker = Worker::register(&hub.client().with_token(hub.hub.join_token()), "w1", "first", "", &[claimed.lease]);
     worker.upload(&bundle)?;
@@ -75,7 +75,7 @@ fn bundles_that_became_no_result_do_not_stay_for_ever() -> Outcome {
     Ok(())
 }
 
-/// A small file system that is unmounted when it is dropped.
+/// A small file system, unmounted when this is dropped.
 struct Small<'a>(&'a Path);
 
 impl<'a> Small<'a> {
@@ -105,7 +105,7 @@ fn a_disk_that_is_really_full_loses_nothing() -> Outcome {
     fill(&filler);
     let error = worker.deliver(&claimed, Verdict::Pass).expect_err("no room");
     assert_eq!(error.code(), Some(ProblemCode::DiskFull), "{error}");
-    // What needs the database is refused, and says so; or there was still room in its log.
+    // Requests that need the database are refused with a reason, unless its log still had room.
     match worker.client.claim(&Claim { request: "x".into(), wait: 0, gpus: None }) {
         Ok(_) => {}
         Err(error) => assert!(error.is_passing(), "{error}"),
@@ -131,8 +131,8 @@ fn a_hub_starts_on_a_full_disk_and_goes_on_when_there_is_room() -> Outcome {
         worker.deliver(&worker.begin(), Verdict::Pass)?;
         (hub.admin.clone(), worker.client.token().unwrap_or_default().to_owned())
     };
-    // As after a backup was put back: nothing is left beside the database that could be used instead of room. The hub's last
-    // thread may take a moment to end.
+    // The state after restoring a backup: no other file of the database provides room. The hub's last thread may take a
+    // moment to end.
     while directory.join("hub.sqlite-shm").exists() {
         rusqlite::Connection::open(directory.join("hub.sqlite"))?.execute_batch("SELECT count(*) FROM jobs")?;
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -157,7 +157,7 @@ fn a_hub_starts_on_a_full_disk_and_goes_on_when_there_is_room() -> Outcome {
         assert!(error.is_passing() && error.to_string().contains("full disk"), "{error}");
     }
     std::fs::remove_file(&filler)?;
-    // The hub looks every second.
+    // The hub checks every second.
     let claimed = loop {
         match worker.claim(&claim) {
             Ok(claimed) => break claimed.ok_or("no job")?,
@@ -200,7 +200,7 @@ fn a_database_that_finds_no_room_in_the_middle_of_a_transaction_loses_nothing() 
     let hub = start_in(&temp.path().join("hub"), |_| ());
     let worker = hub.worker("w1", "");
     let (filler, mut refused) = (temp.path().join("filler"), 0);
-    // The disk is full after so many bytes more: at another page of the transactions' each time.
+    // The disk becomes full after this many more bytes, so each time at another page of the transactions.
     for left in (0..48).map(|pages| pages * 4096) {
         let job = hub.people().add_jobs(&crate::support::add_request("[[job]]\npackage = \"gzip\"\n"));
         let job = job.map_err(|error| format!("{left}: adding: {error}"))?.jobs.remove(0);
@@ -208,7 +208,7 @@ fn a_database_that_finds_no_room_in_the_middle_of_a_transaction_loses_nothing() 
         let claim =
             || worker.client.clone().with_attempts(1).claim(&Claim { request: request.clone(), wait: 0, gpus: None });
         fill(&filler);
-        // Closed again, or its room would stay taken when it is removed.
+        // The file is closed again, so that removing it frees its space.
         let length = std::fs::metadata(&filler)?.len().saturating_sub(left);
         std::fs::OpenOptions::new().write(true).open(&filler)?.set_len(length)?;
         let impatient = worker.client.clone().with_attempts(1);
@@ -225,7 +225,8 @@ fn a_database_that_finds_no_room_in_the_middle_of_a_transaction_loses_nothing() 
             Err(error) => passing(error),
         }
         std::fs::remove_file(&filler)?;
-        // There is room again, without a restart; a process that another test just forks may hold the file a moment longer.
+        // There is room again, without a restart. A process that another test is forking may hold the file a moment
+        // longer.
         let mut again = claim();
         for _ in 0..200 {
             if again.as_ref().is_err_and(|error| error.code() == Some(ProblemCode::DiskFull)) {
@@ -238,7 +239,7 @@ fn a_database_that_finds_no_room_in_the_middle_of_a_transaction_loses_nothing() 
         worker.client.append_log(&claimed.lease, 0, &[b'x'; 5000]).map_err(|error| format!("{left}: log: {error}"))?;
         worker.deliver(&claimed, Verdict::Pass).map_err(|error| format!("{left}: delivering: {error}"))?;
         assert_eq!(hub.people().job(&job)?.attempts.len(), 1, "{left}");
-        // What is on the small disk is not what this is about.
+        // The log is read through the hub: the files on the small disk are not tested here.
         let mut log = Vec::new();
         hub.people().log(&job, &mut log)?;
         assert_eq!(log, [b'x'; 5000], "{left}");

@@ -1,5 +1,5 @@
-//! A proxy that stands before a hub in a process of its own and kills it, with SIGKILL, at a chosen moment of a chosen
-//! request. Then it starts the hub again.
+//! A proxy in front of a hub in its own process: it kills the hub with SIGKILL at a chosen moment of a chosen request,
+//! and restarts it.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,27 +9,27 @@ use std::time::Duration;
 
 use crate::crash::Process;
 
-/// When the hub is killed.
+/// The moment at which the hub is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// Before anything of the request has come.
+    /// Before anything of the request arrives.
     Before,
-    /// The head of the request has come, and nothing of its body.
+    /// After the request's head, before its body.
     Head,
-    /// All but the last byte has come.
+    /// After all but the last byte.
     AllButOneByte,
-    /// All has come just now: the hub is working on it.
+    /// After the whole request: the hub is processing it.
     Working,
-    /// The hub has answered, and the client does not hear of it.
+    /// After the hub has answered; the client does not get the answer.
     Answered,
-    /// The client has got a part of the answer.
+    /// After the client has got a part of the answer.
     PartOfAnswer,
 }
 
 pub const MOMENTS: [Moment; 6] =
     [Moment::Before, Moment::Head, Moment::AllButOneByte, Moment::Working, Moment::Answered, Moment::PartOfAnswer];
 
-/// What is to happen: method, a part of the path, when.
+/// The planned kill: method, part of the path, moment.
 type Plan = (&'static str, &'static str, Moment);
 
 /// The proxy.
@@ -43,7 +43,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Starts a hub, which listens at `hub`, and the proxy before it.
+    /// Starts a hub that listens at `hub`, and the proxy in front of it.
     pub fn start(directory: &Path, hub: &str) -> io::Result<Self> {
         let socket = TcpListener::bind("127.0.0.1:0")?;
         let guard = Self {
@@ -57,19 +57,19 @@ impl Guard {
         std::thread::spawn(move || {
             for client in socket.incoming().flatten() {
                 let guard = serving.clone();
-                // A connection that breaks is what this is for.
+                // Broken connections are expected here.
                 std::thread::spawn(move || drop(guard.serve(client)));
             }
         });
         Ok(guard)
     }
 
-    /// The next request with this method and this in its path will be the hub's last, once.
+    /// Kills the hub, once, at the next request with this method and this text in its path.
     pub fn plan(&self, method: &'static str, path: &'static str, moment: Moment) {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Some((method, path, moment));
     }
 
-    /// Whether nothing is planned any more: the hub was killed.
+    /// Whether the planned kill has happened.
     pub fn has_killed(&self) -> bool {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
@@ -81,7 +81,7 @@ impl Guard {
 
     fn kill(&self) -> io::Result<()> {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        // The drop kills it, and waits until it is gone.
+        // Dropping the process kills it and waits for its end.
         drop(process.take());
         *process = Some(Process::start(&self.directory, &self.hub)?);
         Ok(())
@@ -122,7 +122,7 @@ impl Guard {
         }
     }
 
-    /// The hub may have been started just now.
+    /// Connects to the hub, which may have just been started.
     fn connect(&self) -> io::Result<TcpStream> {
         for _ in 0..1000 {
             if let Ok(stream) = TcpStream::connect(&self.hub) {
@@ -133,7 +133,7 @@ impl Guard {
         TcpStream::connect(&self.hub)
     }
 
-    /// Whether this is the request that is waited for; only once.
+    /// Whether this is the request with the planned kill; true only once.
     fn moment(&self, head: &[u8]) -> Option<Moment> {
         let head = String::from_utf8_lossy(head);
         let (method, path) = head.split_once(' ')?;
@@ -148,7 +148,7 @@ impl Guard {
     }
 }
 
-/// A request or an answer: its head, with the empty line, and its body.
+/// Reads a request or an answer: its head, including the empty line, and its body.
 fn message(stream: &mut TcpStream) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! What no worker of ours would send.
+//! Requests that no worker of rocbed would send.
 
 use protocol::Verdict;
 use protocol::api::{Complete, Heartbeat, Problem, ProblemCode};
@@ -24,11 +24,11 @@ fn tokens_are_good_for_one_thing() -> Outcome {
     let claim = protocol::api::Claim { request: "r".into(), wait: 0, gpus: None };
     assert_eq!(code(hub.people().claim(&claim)), Some(ProblemCode::Forbidden));
     assert_eq!(code(join.claim(&claim)), Some(ProblemCode::Forbidden));
-    // A worker's token is for this worker.
+    // A worker's token is for that worker only.
     let report = protocol::api::WorkerReport { health: protocol::api::Health::Off, message: String::new() };
     hub.worker("w2", "");
     assert_eq!(code(worker.client.report("w2", &report)), Some(ProblemCode::Forbidden));
-    // A new admin token makes the old one worthless.
+    // A new admin token invalidates the old one.
     let new = hub.hub.replace_admin_token()?;
     assert_eq!(code(hub.people().add_jobs(&request)), Some(ProblemCode::Unauthorized));
     hub.client().with_token(&new).add_jobs(&request)?;
@@ -145,7 +145,7 @@ fn a_page_of_others_cannot_make_a_browser_change_anything() -> Outcome {
         );
         hub.raw(request.as_bytes()).get(9..12).unwrap_or_default().to_owned()
     };
-    // Looking works; what a form of another page can send does not.
+    // Reading works; requests that another site's form can send do not.
     assert_eq!(ask("GET", "/jobs", ""), "200");
     let request = serde_json::to_string(&crate::support::add_request(GZIP))?;
     assert_eq!(ask("POST", "/api/v1/jobs", &request), "403");
@@ -155,7 +155,7 @@ fn a_page_of_others_cannot_make_a_browser_change_anything() -> Outcome {
     Ok(())
 }
 
-/// RFC 4648, section 4.
+/// Encodes base64 (RFC 4648, section 4).
 fn base64(text: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = |three: &[u8]| {

@@ -1,4 +1,4 @@
-//! Leases that run out, and what happens then.
+//! Expired leases, and their consequences.
 
 use protocol::Verdict;
 use protocol::api::{GiveBack, GiveBackReason, JobState, ProblemCode};
@@ -71,7 +71,7 @@ fn a_late_result_is_taken_if_there_is_no_other() -> Outcome {
     let new = quick.begin();
     let completed = slow.deliver(&old, Verdict::Pass)?;
     assert!(completed.late);
-    // The other worker hears of it, and its result is not wanted.
+    // The other worker is told, and its result is refused.
     assert_eq!(quick.beat(&new.lease).as_deref(), Some("another attempt has delivered the result"));
     let error = quick.deliver(&new, Verdict::Fail).expect_err("there is one");
     assert_eq!(error.code(), Some(ProblemCode::AlreadyCompleted));
@@ -185,7 +185,7 @@ fn the_hub_restarted_keeps_leases() -> Outcome {
     Ok(())
 }
 
-/// What the worker shows.
+/// The token of a worker.
 fn token_of(worker: &Worker) -> String {
     worker.client.token().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! A job's life from the list to the result.
+//! The life of a job, from the list to the result.
 
 use client::{ClientError, JobQuery, ResultQuery};
 use protocol::Verdict;
@@ -52,7 +52,7 @@ fn a_worker_that_waits_gets_the_job_when_it_comes() -> Outcome {
         let claim = protocol::api::Claim { request: "r1".into(), wait: 30, gpus: None };
         std::thread::spawn(move || client.claim(&claim))
     };
-    // The claim waits, as the numbers say; only then is there a job.
+    // The job is added only when the metrics show that the claim is waiting.
     while !hub.get("/metrics").1.contains("rocbed_claims_waiting 1") {
         std::thread::yield_now();
     }
@@ -96,12 +96,12 @@ fn a_worker_that_is_paused_gets_nothing_until_it_is_resumed() -> Outcome {
     }
     let paused = people.pause("w1", &Pause { reason: " for a talk ".into() })?;
     assert_eq!(paused.paused.as_deref(), Some("for a talk"));
-    // A claim that waits hears of it at once.
+    // A waiting claim is told at once.
     let refused = waiting.join().expect("the thread").expect_err("it is paused");
     assert_eq!(refused.code(), Some(ProblemCode::WorkerPaused));
     hub.add(LIST);
     assert_eq!(people.job("rocrand")?.why.as_deref(), Some("no worker that could take it is ready: w1 (paused)"));
-    // A restart of the machine changes nothing.
+    // Restarting the machine changes nothing.
     let worker = hub.worker("w1", "gfx1030");
     let claim = Claim { request: "r2".into(), wait: 0, gpus: None };
     let refused = worker.client.claim(&claim).expect_err("it is paused");
@@ -110,13 +110,13 @@ fn a_worker_that_is_paused_gets_nothing_until_it_is_resumed() -> Outcome {
     assert_eq!(people.resume("w1")?.paused, None);
     let claimed = worker.begin();
 
-    // Removed while it has a job: another one gets it, and what it would deliver is nobody's.
+    // The worker is removed while it has a job: another one gets the job, and the first one can no longer deliver.
     people.remove_worker("w1")?;
     assert_eq!(people.remove_worker("w1").expect_err("twice").code(), Some(ProblemCode::NotFound));
     let refused = worker.deliver(&claimed, Verdict::Pass).expect_err("its token has ended");
     assert_eq!(refused.code(), Some(ProblemCode::Unauthorized));
     assert_eq!(hub.worker("w2", "gfx1030").begin().job.id, "rocrand");
-    // It may come back.
+    // It may register again.
     assert!(hub.worker("w1", "gfx1030").claim().is_none());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Visitors and workers that ask for more than their share: they are told so, and everybody else goes on.
+//! Visitors and workers that exceed their limits: they are told so, and all others continue.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use protocol::api::{Problem, ProblemCode};
 
 use crate::support::{Outcome, Running, start, start_with};
 
-/// Asks for something over a connection of its own, and leaves it open: what was answered so far, and the connection.
+/// Sends a request over its own connection and keeps it open. Returns the answer so far, and the connection.
 fn ask(hub: &Running, path: &str, headers: &str) -> std::io::Result<(String, TcpStream)> {
     let mut stream = TcpStream::connect(hub.address.trim_start_matches("http://"))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -25,7 +25,7 @@ fn status(head: &str) -> &str {
     head.get(9..12).unwrap_or_default()
 }
 
-/// A number of `/metrics`, asked for by somebody who is never turned away.
+/// A number in `/metrics`, read with a token that is never refused.
 fn metric(hub: &Running, name: &str) -> Option<u64> {
     let request =
         format!("GET /metrics HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n", hub.admin);
@@ -40,11 +40,11 @@ fn event_streams_of_one_address_keep_no_worker_from_its_jobs() -> Outcome {
     let refused = streams.iter().filter(|(head, _)| status(head) == "429").count();
     let taken = streams.iter().filter(|(head, _)| status(head) == "200").count();
     assert!(taken >= 32 && refused >= 100 && taken + refused == 300, "{taken} and {refused}");
-    // Most of those that hold a connection were left, and nobody with a token.
+    // Most connections that were only held open were closed, but none with a token.
     assert!(metric(&hub, "rocbed_http_connections").is_some_and(|count| count <= 128 + 8));
     hub.add("[[job]]\npackage = \"gzip\"\n");
     let claimed = worker.begin();
-    // One that connects only now finds a place too.
+    // A worker that connects only now finds a place too.
     let late = hub.worker("w2", "");
     assert!(late.claim().is_none());
     worker.deliver(&claimed, protocol::Verdict::Pass)?;
@@ -68,14 +68,14 @@ fn a_stream_too_many_is_refused_until_another_ends() -> Outcome {
     let problem: Problem = serde_json::from_str(&body)?;
     assert!(problem.code == ProblemCode::TooMany && problem.detail.contains("event streams"), "{problem}");
     assert!(problem.retry_after().is_some());
-    // Somebody else has places of their own.
+    // Another client has its own places.
     let token = format!("authorization: Bearer {}\r\n", hub.admin);
     assert_eq!(status(&ask(&hub, "/events", &token)?.0), "200");
     drop(first);
     // As soon as the hub has noticed.
     while status(&ask(&hub, "/events", "")?.0) == "429" {
         std::thread::sleep(Duration::from_millis(20));
-        // It notices when it writes.
+        // The hub notices when it writes.
         hub.add("[[job]]\npackage = \"sed\"\n");
     }
     Ok(())
@@ -93,7 +93,7 @@ fn who_asks_too_often_is_told_when_to_ask_again() -> Outcome {
         answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: ") && answer.contains("<main"),
         "{answer}"
     );
-    // From the same address, with tokens.
+    // The same address, with tokens.
     for _ in 0..50 {
         assert!(worker.claim().is_none());
         hub.people().jobs(&client::JobQuery::default())?;
@@ -114,7 +114,8 @@ fn a_worker_has_a_share_of_the_connections_too() -> Outcome {
         stream.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes())?;
         waiting.push(stream);
     }
-    // Its oldest end; beside its own there are that of the other worker and the one that asks for the number.
+    // Its oldest connections are closed. Besides its own there are the other worker's and the one that reads the
+    // metrics.
     while metric(&hub, "rocbed_http_left_connections_total").is_none_or(|count| count < 36) {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -142,7 +143,7 @@ fn a_proxy_that_is_trusted_says_for_whom_it_asks() -> Outcome {
         assert_eq!(status(&head), expected, "{address}");
         held.push(stream);
     }
-    // Others could name anybody.
+    // Without trusted proxies the header is ignored.
     let hub = start_with(|config| config.max_streams = 1);
     let first = ask(&hub, "/events", &forwarded("198.51.100.7"))?;
     let second = ask(&hub, "/events", &forwarded("198.51.100.8"))?;

@@ -1,4 +1,4 @@
-//! The hub over real HTTP on the loopback interface, with the client that workers and people use.
+//! Tests of the hub over real HTTP on the loopback interface, with the client that workers and users use.
 
 mod believed;
 mod bundles;

@@ -1,5 +1,5 @@
-//! The hub killed at each moment of each request of a worker: what it has answered is there, what it has not answered
-//! is asked again, and nothing is there twice.
+//! The hub is killed at each moment of each request of a worker: answered requests have taken effect, unanswered ones
+//! are repeated, and nothing happens twice.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use protocol::api::{Claim, Complete, GiveBack, GiveBackReason, Heartbeat, JobSta
 use crate::guard::{Guard, MOMENTS};
 use crate::support::{Outcome, Worker, add_request, bundle};
 
-/// Every request of the protocol that changes something: method and what is in its path.
+/// Every request that changes something: its method and a part of its path.
 const STEPS: [(&str, &str); 10] = [
     ("POST", "/workers"),
     ("PUT", "/health"),
@@ -73,7 +73,7 @@ fn the_hub_killed_at_each_moment_of_each_request() -> Outcome {
     Ok(())
 }
 
-/// Everything there is about one job.
+/// Every call for one job.
 fn one_job(joining: &Client, people: &Client, job: &str, gives_back: bool) -> Outcome {
     people.add_jobs(&add_request(&format!("[[job]]\npackage = \"{job}\"\n")))?;
     let worker = Worker::register(joining, "w1", job, "", &[]);

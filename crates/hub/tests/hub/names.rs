@@ -1,4 +1,4 @@
-//! What people call workers.
+//! Names of workers.
 
 use client::{JobQuery, ResultQuery};
 use protocol::api::{Pause, ProblemCode, Register};
@@ -9,7 +9,7 @@ use crate::support::{Outcome, Running, Worker, start, start_in};
 const UUID: &str = "4c4c4544-0051-3510-8052-b4c04f4e3732";
 const OTHER: &str = "4c4c4544-0099-3510-8052-b4c04f4e3732";
 
-/// Registers a machine that proposes a name; says what it is called.
+/// Registers a machine that proposes a name; returns the name that it gets.
 fn register(hub: &Running, id: &str, name: Option<&str>) -> Result<String, client::ClientError> {
     let machine = Machine { name: "rocbed".into(), kernel: "7.2".into(), rocbed: "0".into(), ..Machine::default() };
     let client = hub.client().with_token(hub.hub.join_token());

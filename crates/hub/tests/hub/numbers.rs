@@ -1,11 +1,11 @@
-//! Numbers in queries and headers, whatever they are.
+//! Arbitrary numbers in queries and headers.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::{Outcome, start_with};
 
-/// A number as somebody may write it: small, at an edge of what a type holds, beyond, or none at all.
+/// A number as a client may write it: small, at the limits of a type, beyond them, or not a number.
 fn number() -> impl Strategy<Value = String> {
     let edges = [u64::from(u32::MAX), i64::MAX as u64, u64::MAX, 0, 1 << 53];
     prop_oneof![

@@ -1,4 +1,4 @@
-//! The OpenAPI document held against the hub: every route it describes answers, and as it says.
+//! Compares the OpenAPI document with the hub: every described route answers as described.
 
 use std::collections::BTreeSet;
 
@@ -114,7 +114,7 @@ fn every_route_answers_as_it_is_described() -> Outcome {
                 }
             }
         }
-        // Without a token, or with one that is not known, a problem as it is described comes.
+        // Without a token, or with an unknown one, the answer is a problem as described.
         let refused = send(&hub, "unknown", method, &format!("/api/v1{path}"), headers, &body);
         if refused.status >= 400 && *method != "HEAD" {
             let schema =
@@ -142,7 +142,7 @@ fn operations(document: &Value) -> Vec<(String, String, &Value)> {
 fn the_document_is_whole() {
     let document = hub::openapi();
     assert_eq!(document["openapi"], "3.1.1");
-    // Every reference leads somewhere.
+    // Every reference can be resolved.
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(document.pointer(reference).is_some(), "{reference}");

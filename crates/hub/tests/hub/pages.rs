@@ -1,4 +1,4 @@
-//! Pages, as a browser gets them.
+//! The HTML of pages.
 
 use std::io::{BufRead, BufReader, Write};
 
@@ -9,7 +9,7 @@ use crate::support::{Outcome, Running, Worker, bundle, start};
 
 const EVIL: &str = "<script>alert(1)</script>";
 
-/// A hub where something has happened: a result, a job that runs, one that nobody can take, hostile words everywhere.
+/// A hub with a result, a running job, a job that no worker can take, and hostile text everywhere.
 fn lived_in() -> (Running, Worker) {
     let hub = start();
     let mut worker = hub.worker("w1", "gfx1030");
@@ -51,7 +51,7 @@ const PAGES: [&str; 12] = [
     "/problems",
 ];
 
-/// The page of the job whose source is an address: its id was made from it.
+/// The page of the job whose source is an address, from which its id was made.
 fn path(hub: &Running, page: &str) -> String {
     if page.contains("-script-") {
         let jobs = hub.client().jobs(&client::JobQuery::default()).expect("jobs").jobs;
@@ -99,7 +99,7 @@ fn pages_can_be_read_by_a_screen_reader_and_used_by_keyboard() {
         assert_eq!(html.matches("<h1").count(), 1, "{page}");
         assert_eq!(html.matches("<th ").count(), html.matches("<th scope=").count(), "{page}");
         assert!(!html.contains("<th>"), "{page}");
-        // What scrolls can be reached.
+        // Scrolling areas can be reached by keyboard.
         assert_eq!(
             html.matches("<pre").count(),
             html.matches("<pre class=\"log").count() + html.matches("<pre class=\"output").count()
@@ -130,7 +130,7 @@ fn a_job_page_shows_tests_cases_and_the_log() {
     assert_eq!(hub.get("/jobs/nothing").0, 404);
 }
 
-/// The same worker, which now has real GPUs, or simulated ones.
+/// The same worker, registered again with real or simulated GPUs.
 fn registered_anew(hub: &Running, worker: Worker, simulated: bool) -> Worker {
     let mut machine = worker.machine;
     machine.gpus.simulated = simulated;
@@ -152,7 +152,7 @@ fn only_real_gpus_are_coverage() -> Outcome {
     worker.deliver(&claimed, Verdict::Pass)?;
     let html = hub.get("/").1;
     assert!(html.contains("<strong>1 of 1</strong> are covered") && html.contains("cell verdict pass\""), "{html}");
-    // A simulated result that comes later does not take its place.
+    // A later simulated result does not replace it.
     worker = registered_anew(&hub, worker, true);
     hub.add("[[job]]\npackage = \"rocrand\"\ngpu = \"any\"\n");
     let claimed = worker.begin();

@@ -1,4 +1,4 @@
-//! What a worker may send, and what bundles that are refused cost it.
+//! Quotas of a worker, and the cost of refused bundles.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::{Outcome, Worker, archive, bundle, start_in, start_with};
 
 const TWO: &str = "[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n";
 
-/// Bytes that are no bundle.
+/// Uploads bytes that are not a bundle.
 fn upload(worker: &Worker, bytes: &[u8]) -> Result<String, client::ClientError> {
     worker.upload(bytes)
 }
@@ -32,7 +32,7 @@ fn a_worker_may_send_so_much_a_day() -> Outcome {
     );
     let client::ClientError::Refused(problem) = error else { return Err("it is refused by the hub".into()) };
     assert!(problem.retry_after().is_some_and(|time| time > Duration::from_secs(3600)));
-    // What is here already needs nothing of it, and others have their own.
+    // A bundle that the hub already has uses none of the quota, and other workers have their own.
     upload(&worker, &[1; 600])?;
     upload(&other, &[3; 900])?;
     hub.clock.advance(Duration::from_secs(25 * 3600));
@@ -52,7 +52,7 @@ fn what_belongs_to_no_result_is_limited() -> Outcome {
     let announced = CreateUpload { size: 3900, sha256: "1".repeat(64) };
     let error = worker.client.create_upload(&announced).expect_err("too much");
     assert_eq!(error.code(), Some(ProblemCode::QuotaExceeded), "{error}");
-    // As soon as it belongs to a result it does not count.
+    // A bundle that belongs to a result no longer counts.
     complete(&worker, &claimed.lease, &digest)?;
     worker.client.create_upload(&announced)?;
     Ok(())
@@ -74,7 +74,7 @@ fn a_bundle_that_is_refused_is_removed_and_refused_again() -> Outcome {
     // The same request has the same answer.
     let again = complete(&worker, &claimed.lease, &bomb).expect_err("a bomb");
     assert_eq!(again.to_string(), error.to_string());
-    // Another's request for the same bundle is its own.
+    // Another worker's request for the same bundle is separate.
     let other = hub.worker("w2", "");
     let of_other = other.begin();
     let error = complete(&other, &of_other.lease, &bomb).expect_err("it is gone");
@@ -112,10 +112,10 @@ fn who_waits_for_a_check_is_told_to_ask_again_and_gets_the_answer() -> Outcome {
     let worker = hub.worker("w1", "");
     hub.add(TWO);
     let claimed = worker.begin();
-    // The client asks again by itself.
+    // The client repeats the request automatically.
     let completed = worker.deliver(&claimed, Verdict::Pass)?;
     assert_eq!((completed.job.as_str(), completed.late), ("gzip", false));
-    // Without that it hears why, and after how long to ask again.
+    // Without repeating, the client gets the reason and the time to wait.
     let claimed = worker.begin();
     let digest = upload(&worker, &bundle(&worker.result(&claimed.job, Verdict::Pass)))?;
     let body = serde_json::to_string(&Complete { bundle: digest, verdict: Verdict::Pass, summary: String::new() })?;
@@ -131,7 +131,7 @@ fn who_waits_for_a_check_is_told_to_ask_again_and_gets_the_answer() -> Outcome {
     );
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1\r\n"), "{answer}");
     assert!(answer.contains("\"code\":\"checking\""), "{answer}");
-    // It is completed although nobody waits for it.
+    // The job is completed although no request waits for it.
     while !hub.people().job("sed")?.state.is_over() {
         std::thread::sleep(Duration::from_millis(10));
     }

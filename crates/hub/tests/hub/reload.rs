@@ -1,4 +1,4 @@
-//! What a running hub reads again.
+//! Reloading the join token and the certificate of a running hub.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn a_join_token_that_was_removed_is_made_anew() -> Outcome {
     assert_eq!(refused.code(), Some(ProblemCode::Unauthorized));
     hub.client().with_token(fs::read_to_string(&path)?.trim()).register(&request)?;
     assert!(worker.claim().is_none(), "workers that have registered go on");
-    // One that cannot be read leaves things as they are.
+    // If the file cannot be read, nothing changes.
     fs::remove_file(&path)?;
     fs::create_dir(&path)?;
     assert!(hub.hub.reload_join_token().is_err());

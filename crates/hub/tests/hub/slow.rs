@@ -1,4 +1,4 @@
-//! Clients that are slow, hold connections, or send too much: the hub goes on for everybody else.
+//! Clients that are slow, hold connections open, or send too much: the hub keeps serving all others.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use protocol::api::{CreateUpload, ProblemCode};
 
 use crate::support::{Outcome, Running, start_with};
 
-/// Connects, and sends the beginning of something.
+/// Connects and sends the first bytes of a request.
 fn send(hub: &Running, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(hub.address.trim_start_matches("http://")).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
@@ -25,7 +25,7 @@ fn slow_clients_are_left() {
     let hub = impatient();
     // Half a head: the connection is closed.
     assert_eq!(hub.raw(b"GET /api/v1/jobs HTTP/1.1\r\nhost:"), "");
-    // Half a body: it is answered.
+    // Half a body: there is an answer.
     let admin = &hub.admin;
     let head = format!(
         "POST /api/v1/jobs HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {admin}\r\ncontent-length: 99\r\n\r\n{{"
@@ -37,7 +37,7 @@ fn slow_clients_are_left() {
 fn a_head_that_comes_byte_by_byte_is_not_waited_for() {
     let hub = impatient();
     let mut stream = send(&hub, b"GET / HTTP/1.1\r\nhost: h\r\nx-slow: ");
-    // Something comes all the time, and still it has to be over some time.
+    // Bytes keep arriving, but the head has a time limit.
     while stream.write_all(b"a").is_ok() {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -64,7 +64,7 @@ fn a_slow_upload_is_left_and_goes_on_from_where_it_was() -> Outcome {
     Ok(())
 }
 
-/// Waits until only the connection is open that asks.
+/// Waits until this connection is the only open one.
 fn until_alone(hub: &Running) {
     while !hub.get("/metrics").1.contains("rocbed_http_connections 1\n") {
         std::thread::yield_now();
@@ -78,7 +78,7 @@ fn who_takes_no_answer_is_left() -> Outcome {
     hub.add("[[job]]\npackage = \"gzip\"\n");
     let claimed = worker.begin();
     let mut length = 0;
-    // More than the sockets of both sides hold.
+    // More than the socket buffers of both sides hold.
     for _ in 0..24 {
         length = worker.client.append_log(&claimed.lease, length, &vec![b'x'; 1 << 20])?;
     }
@@ -96,7 +96,7 @@ fn too_many_connections_wait_for_others_to_end() {
         config.max_connections = 3;
     });
     let idle: Vec<_> = (0..20).map(|_| send(&hub, b"")).collect();
-    // It comes when its turn is: those that say nothing are left.
+    // The connection is accepted after idle ones were closed.
     assert_eq!(hub.get("/").0, 200);
     drop(idle);
 }
@@ -119,7 +119,7 @@ fn heads_and_bodies_that_are_too_large_are_refused() -> Outcome {
     let error = worker.client.create_upload(&CreateUpload { size: 1, sha256: "../../../etc/passwd".into() });
     assert_eq!(error.expect_err("no digest").code(), Some(ProblemCode::Invalid));
 
-    // Offsets that are none, and a body that says it is longer than anything.
+    // Invalid offsets, and a body with an enormous length.
     let upload = worker.client.create_upload(&CreateUpload { size: 3, sha256: "0".repeat(64) })?;
     let token = worker.client.token().unwrap_or_default();
     for (offset, length, status) in
@@ -134,7 +134,7 @@ fn heads_and_bodies_that_are_too_large_are_refused() -> Outcome {
             )
             .as_bytes(),
         );
-        // As much as is taken.
+        // Writes as much as the hub accepts.
         drop(stream.write_all(&vec![b'a'; 3 << 20]));
         let mut answer = [0; 12];
         stream.read_exact(&mut answer)?;

@@ -1,4 +1,4 @@
-//! A hub to test with, and what a worker does.
+//! A hub for tests, and the actions of a worker.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -13,10 +13,10 @@ use protocol::{Job, JobList, JobResult, Machine, Verdict};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-/// What a test may fail with.
+/// Result type of tests.
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// A hub that listens, until it is dropped.
+/// A listening hub, until it is dropped.
 pub struct Running {
     pub hub: Hub,
     pub address: String,
@@ -27,12 +27,12 @@ pub struct Running {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A hub with everything as it is if nobody says anything, but for a clock that stands still.
+/// A hub with the default configuration, except for a clock that stands still.
 pub fn start() -> Running {
     start_with(|_| ())
 }
 
-/// A hub with other settings.
+/// A hub with a changed configuration.
 pub fn start_with(change: impl FnOnce(&mut Config)) -> Running {
     let temp = tempfile::tempdir().expect("a directory");
     let mut running = start_in(temp.path(), change);
@@ -40,7 +40,7 @@ pub fn start_with(change: impl FnOnce(&mut Config)) -> Running {
     running
 }
 
-/// A hub in a directory that stays.
+/// A hub in a directory that outlives it.
 pub fn start_in(directory: &Path, change: impl FnOnce(&mut Config)) -> Running {
     let clock = Arc::new(ManualClock::default());
     let mut config = Config { clock: clock.clone(), min_free: 0, ..Config::default() };
@@ -64,12 +64,12 @@ impl Drop for Running {
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
-        // Only now: the hub writes to its end.
+        // Last, as the hub writes until its end.
         drop(self.temp.take());
     }
 }
 
-/// Tries often and soon: what is asked is here.
+/// Many attempts with short pauses, as the hub is on this machine.
 pub fn options() -> Options {
     Options { attempts: 5, first_pause: Duration::from_millis(5), ..Options::default() }
 }
@@ -79,29 +79,29 @@ impl Running {
         Client::new(&self.address, &options()).expect("an address")
     }
 
-    /// Somebody with the admin token.
+    /// A client with the admin token.
     pub fn people(&self) -> Client {
         self.client().with_token(&self.admin)
     }
 
-    /// A worker with these simulated GPUs; none if there is no target.
+    /// A worker with simulated GPUs of these targets; none if `gpus` is empty.
     pub fn worker(&self, id: &str, gpus: &str) -> Worker {
         Worker::register(&self.client().with_token(self.hub.join_token()), id, "first", gpus, &[])
     }
 
-    /// Adds jobs of a list in TOML; gives their ids.
+    /// Adds the jobs of a TOML list; returns their ids.
     pub fn add(&self, toml: &str) -> Vec<String> {
         self.people().add_jobs(&add_request(toml)).expect("jobs are added").jobs
     }
 
-    /// Time goes by, and leases run out.
+    /// Advances the clock, and expires leases.
     pub fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(self.hub.expire_leases());
     }
 
-    /// Sends bytes as they are, and reads what is answered until the hub closes or goes quiet.
+    /// Sends raw bytes, and reads the answer until the hub closes the connection or sends nothing more.
     pub fn raw(&self, bytes: &[u8]) -> String {
         use std::io::{Read, Write};
         let mut stream =
@@ -113,7 +113,7 @@ impl Running {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// A page or document as text, with its status.
+    /// Status and text of a page or document.
     pub fn get(&self, path: &str) -> (u16, String) {
         let answer = self.raw(format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").as_bytes());
         let status = answer.get(9..12).and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -148,7 +148,7 @@ impl Worker {
         Self::with_machine(client, id, boot, machine, holding)
     }
 
-    /// A worker that is this machine.
+    /// A worker with this machine description.
     pub fn with_machine(client: &Client, id: &str, boot: &str, machine: Machine, holding: &[String]) -> Self {
         let request = Register {
             version: protocol::VERSION,
@@ -167,7 +167,7 @@ impl Worker {
         self.client.claim(&Claim { request, wait: 0, gpus: None }).expect("an answer")
     }
 
-    /// Claims a job that has to be there, and says that it has begun.
+    /// Claims a job, which must be available, and reports that it has started.
     pub fn begin(&self) -> Claimed {
         let claimed = self.claim().expect("a job");
         self.beat(&claimed.lease);
@@ -201,7 +201,7 @@ impl Worker {
         self.deliver_result(claimed, &self.result(&claimed.job, verdict))
     }
 
-    /// The same with a result of one's own.
+    /// Like `deliver`, with a given result.
     pub fn deliver_result(&self, claimed: &Claimed, result: &JobResult) -> Result<Completed, client::ClientError> {
         let (bundle, verdict) = (bundle(result), result.verdict);
         let sha256 = self.upload(&bundle)?;
@@ -215,7 +215,7 @@ impl Worker {
     }
 }
 
-/// A bundle with a result.
+/// A bundle with this result.
 pub fn bundle(result: &JobResult) -> Vec<u8> {
     let junit = b"<testsuites><testsuite name=\"gtest\"><testcase classname=\"Add\" name=\"works\"/>\
         <testcase classname=\"Add\" name=\"&lt;script&gt;\"><failure message=\"1 &lt; 2\">long &lt;i&gt;text</failure>\
@@ -223,13 +223,13 @@ pub fn bundle(result: &JobResult) -> Vec<u8> {
     archive(&[("result.json", &serde_json::to_vec(result).expect("JSON")), ("junit.xml", junit)])
 }
 
-/// A `.tar.zst` of files, with their names as they are.
+/// A `.tar.zst` of these files, with their names unchecked.
 pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let files: Vec<_> = files.iter().map(|(name, content)| (tar::EntryType::Regular, *name, *content)).collect();
     entries(&files)
 }
 
-/// A `.tar.zst` of entries: what they are, their names as they are, and where a link leads or what is in a file.
+/// A `.tar.zst` of these entries: type, unchecked name, and link target or content.
 pub fn entries(entries: &[(tar::EntryType, &str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (kind, name, content) in entries {

@@ -1,4 +1,4 @@
-//! HTTPS with a certificate of one's own.
+//! HTTPS with a self-signed certificate.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn a_hub_with_a_certificate() -> Outcome {
     Ok(())
 }
 
-/// A hub that serves the certificate in a directory, until what comes last is dropped.
+/// A hub with the certificate in a directory. It runs until the last returned value is dropped.
 fn serve(directory: &Path) -> Result<(String, Tls, tokio::sync::oneshot::Sender<()>), Box<dyn std::error::Error>> {
     let hub = Hub::open(&directory.join("hub"), Config::default())?;
     let socket = TcpListener::bind("127.0.0.1:0")?;

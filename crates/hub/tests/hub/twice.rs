@@ -1,4 +1,4 @@
-//! Every request that arrives twice has one effect, and the same answer.
+//! Every repeated request has one effect and the same answer.
 
 use client::JobQuery;
 use protocol::Verdict;
@@ -16,7 +16,7 @@ fn every_request_twice() -> Outcome {
     let request = add_request("[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n");
     assert_eq!(people.add_jobs(&request)?, people.add_jobs(&request)?);
     assert_eq!(people.jobs(&JobQuery::default())?.jobs.len(), 2);
-    // The same name for another list is a mistake, and adds nothing.
+    // The same request id for another list is an error, and adds nothing.
     for list in ["[[job]]\npackage = \"gzip\"\n", "[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"tar\"\n"] {
         let other = AddJobs { request: request.request.clone(), ..add_request(list) };
         let refused = people.add_jobs(&other).expect_err("it was used before");
@@ -25,7 +25,7 @@ fn every_request_twice() -> Outcome {
     }
     assert_eq!(people.jobs(&JobQuery::default())?.jobs.len(), 2);
 
-    // Both tokens are good: whichever answer was lost.
+    // Both tokens are valid, whichever answer was lost.
     let join = hub.client().with_token(hub.hub.join_token());
     let workers = [Worker::register(&join, "w1", "b", "", &[]), Worker::register(&join, "w1", "b", "", &[])];
     assert_eq!(people.workers(None)?.workers.len(), 1);
@@ -39,7 +39,7 @@ fn every_request_twice() -> Outcome {
         worker.client.report("w1", &WorkerReport { health: Health::Ready, message: String::new() })?;
         assert_eq!(worker.client.append_log(lease, 0, b"abc")?, 3);
     }
-    // The same start of the agent, registering once more, has lost nothing.
+    // Registering again with the same boot id keeps the job.
     let worker = Worker::register(&join, "w1", "b", "", &[]);
     assert_eq!(worker.beat(lease), None);
 
@@ -52,7 +52,7 @@ fn every_request_twice() -> Outcome {
     let other = Complete { bundle: worker.upload(&bundle(&worker.result(&claimed.job, Verdict::Fail)))?, ..complete };
     let error = worker.client.complete(lease, &other).expect_err("it is completed");
     assert_eq!(error.code(), Some(ProblemCode::AlreadyCompleted));
-    // The claim of a lease that is over gets no new one.
+    // Repeating the claim of an ended lease gets no new lease.
     assert_eq!(worker.client.claim(&claim).expect_err("over").code(), Some(ProblemCode::LeaseOver));
 
     let claimed = worker.begin();

@@ -1,4 +1,4 @@
-//! Uploads that are cut, wrong, or too large.
+//! Interrupted, wrong and too large uploads.
 
 use protocol::Verdict;
 use protocol::api::{Complete, CreateUpload, ProblemCode};
@@ -20,7 +20,7 @@ fn an_upload_that_was_cut_goes_on() -> Outcome {
     let digest = sha256(&content);
     let upload = worker.client.create_upload(&CreateUpload { size: content.len() as u64, sha256: digest.clone() })?;
 
-    // The connection is cut in the middle of the body.
+    // The connection breaks in the middle of the body.
     let half = content.len() / 2;
     let token = worker.client.token().unwrap_or_default();
     let mut request = format!(
@@ -32,7 +32,7 @@ fn an_upload_that_was_cut_goes_on() -> Outcome {
     .into_bytes();
     request.extend(&content[..half]);
     cut(&hub.address, &request);
-    // What has arrived is kept, as soon as the hub has noticed.
+    // The received bytes are kept, as soon as the hub has noticed.
     while worker.client.upload_offset(&upload.id)? == 0 {
         std::thread::yield_now();
     }

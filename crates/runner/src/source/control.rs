@@ -1,6 +1,7 @@
-//! What is read of `debian/tests/control` and `.dsc` files.
+//! Parses the needed parts of `debian/tests/control` and `.dsc` files.
 
-/// Whether the tests of a `debian/tests/control` (README.package-tests) have dependencies: those that do not say have.
+/// Whether the tests in a `debian/tests/control` (README.package-tests) have dependencies; tests without a `Depends`
+/// field do.
 pub fn wants_packages(control: &str) -> bool {
     let mut stanzas = Vec::new();
     let mut field = String::new();
@@ -33,10 +34,10 @@ pub fn wants_packages(control: &str) -> bool {
     stanzas.into_iter().any(|(depends, others)| others || depends.unwrap_or(true))
 }
 
-/// More files no source package has.
+/// Most files of a source package.
 const MOST_PARTS: usize = 100;
 
-/// The files of a `.dsc` and their SHA-256 (deb-src-control(5), `Checksums-Sha256`).
+/// The files in a `.dsc`, with their SHA-256 (deb-src-control(5), `Checksums-Sha256`).
 pub(super) fn parts(dsc: &str) -> Result<Vec<(String, String)>, String> {
     let lines = dsc.lines().skip_while(|line| !line.to_ascii_lowercase().starts_with("checksums-sha256:")).skip(1);
     let mut parts = Vec::new();

@@ -1,4 +1,4 @@
-//! Fetching a source from its address, with apt's own downloader.
+//! Downloads a source with apt's own downloader.
 
 use std::fs;
 use std::io::Read;
@@ -12,14 +12,14 @@ use super::control::parts;
 use crate::Error;
 use crate::bounds::Bounds;
 
-/// Where apt keeps its program that downloads a file: it knows proxies and certificates as apt does.
+/// Apt's program for downloading a file; it uses apt's settings for proxies and certificates.
 const DOWNLOADER: &str = "/usr/lib/apt/apt-helper";
-/// No `.dsc` comes near this, in bytes.
+/// Largest `.dsc`, in bytes.
 const LARGEST_DSC: u64 = 1 << 20;
-/// A job's source is not larger, in bytes, all files of a `.dsc` together.
+/// Largest source of a job, in bytes, including all files of a `.dsc`.
 const LARGEST: u64 = 4 << 30;
 
-/// Fetches a file, and with a `.dsc` the files that it names.
+/// Downloads a file, and if it is a `.dsc`, the files in it.
 pub(super) fn fetch(url: &str, file: &Path, bounds: &Bounds<'_>) -> Result<(), Error> {
     fetch_with(DOWNLOADER, url, file, bounds)
 }
@@ -33,7 +33,7 @@ fn fetch_with(program: &str, url: &str, file: &Path, bounds: &Bounds<'_>) -> Res
     }
 }
 
-/// Downloads a file of at most so many bytes; returns how many it has.
+/// Downloads a file of at most `most` bytes; returns its size.
 fn download(program: &str, url: &str, to: &Path, most: u64, bounds: &Bounds<'_>) -> Result<u64, Error> {
     let what = format!("fetching {url}");
     let size = || fs::symlink_metadata(to).map_or(0, |metadata| metadata.len());
@@ -55,7 +55,7 @@ fn download(program: &str, url: &str, to: &Path, most: u64, bounds: &Bounds<'_>)
     Err(Error::source(what, if said.is_empty() { format!("{program}: {status}") } else { said }))
 }
 
-/// Fetches the files that a `.dsc` names, from beside it, and checks them.
+/// Downloads the files in a `.dsc` from the same directory, and checks their digests.
 fn fetch_parts(program: &str, url: &str, dsc: &Path, bounds: &Bounds<'_>) -> Result<(), Error> {
     let what = format!("reading {}", dsc.display());
     let directory = dsc.parent().unwrap_or(Path::new("."));
@@ -94,7 +94,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
-    /// A stand-in for apt-helper: a shell script that is given the address and the file.
+    /// A stand-in for apt-helper: a shell script that gets the address and the file.
     fn downloader(directory: &Path, script: &str) -> String {
         let path = directory.join("helper");
         fs::write(&path, format!("#!/bin/sh\nurl=$2; to=$3\n{script}\n")).unwrap();

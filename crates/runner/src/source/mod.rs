@@ -1,4 +1,4 @@
-//! The source of a job, as autopkgtest takes it: fetched and unpacked where that is needed.
+//! Prepares the source of a job for autopkgtest: downloads and unpacks it if needed.
 
 mod control;
 mod fetch;
@@ -18,30 +18,31 @@ pub use control::wants_packages;
 use crate::Error;
 use crate::bounds::Bounds;
 
-/// Getting a source takes no longer, even where the job has more time: a server that sends a byte now and then, or a tar
-/// file that unpacks for ever, does not take a machine away.
+/// Time limit for preparing a source, even if the job has more time: a server that sends single bytes, or an endless
+/// tar file, cannot occupy a machine.
 pub(crate) const TIME: Duration = Duration::from_secs(30 * 60);
-/// What is read of a tree's own files is not longer, in bytes.
+/// Largest file of a source tree that is read, in bytes.
 const LARGEST_CONTROL: u64 = 1 << 20;
-/// What autopkgtest and this program read of a tree. Nothing but a regular file of the tree may be there.
+/// Paths in a source tree that autopkgtest and this program read. They must be regular files of the tree, if they
+/// exist.
 const READ: [&str; 3] = ["debian/control", "debian/changelog", "debian/tests/control"];
 
-/// A source that is ready.
+/// A prepared source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ready {
-    /// The testbed's apt finds it.
+    /// A package, for the testbed's apt.
     Package(String),
-    /// The testbed's git clones it.
+    /// A Git repository, which the testbed clones.
     Git(String),
     /// A directory with `debian/control`.
     Tree(PathBuf),
-    /// A `.dsc`, its files beside it.
+    /// A `.dsc` with its files beside it.
     Dsc(PathBuf),
 }
 
 impl Ready {
-    /// autopkgtest's arguments for it. Packages are tested as the archive has them: nothing is built for a source
-    /// tree, unless a test asks for it.
+    /// autopkgtest's arguments for the source. Packages are tested as they are in the archive: a source tree is not
+    /// built unless a test requires it.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
         match self {
             Self::Package(name) => vec![name.into()],
@@ -50,24 +51,24 @@ impl Ready {
         }
     }
 
-    /// Whether nothing can be tested without apt's indexes: then a machine that cannot get them has failed.
+    /// Whether testing requires package lists, so that failing to fetch them is a failure of the machine.
     pub(crate) fn must_update(&self) -> bool {
         matches!(self, Self::Package(_) | Self::Git(_))
     }
 
-    /// Whether a test may want packages that are not in the testbed.
+    /// Whether a test may need packages that the testbed does not have.
     pub(crate) fn wants_packages(&self) -> bool {
         let Self::Tree(tree) = self else { return true };
-        // Without this file, autodep8 may make up tests with dependencies.
+        // Without this file, autodep8 may generate tests with dependencies.
         let control = regular::read_beneath(tree, Path::new("debian/tests/control"), LARGEST_CONTROL);
         control.map_or(true, |control| wants_packages(&String::from_utf8_lossy(&control)))
     }
 }
 
-/// Gets a job's source ready. `given` is what the caller has of it; `directory` is where things are fetched and
-/// unpacked to; it does not exist yet.
+/// Prepares a job's source. `given` is the caller's copy of it; `directory`, which must not exist yet, is where files
+/// are downloaded and unpacked.
 ///
-/// Nothing of it is waited for past the bounds, whatever it is: not a server, not a named pipe, not a device behind a link.
+/// Nothing blocks beyond the bounds, whatever the source is: a slow server, a named pipe, a device behind a link.
 pub(crate) fn prepare(job: &Job, given: Option<&Path>, directory: &Path, bounds: &Bounds<'_>) -> Result<Ready, Error> {
     match (&job.source, given) {
         (Source::Package(name), _) => Ok(Ready::Package(name.clone())),
@@ -97,7 +98,7 @@ fn is_git(url: &str) -> bool {
     has_ending(path.trim_end_matches('/'), "git") || url.starts_with("git://")
 }
 
-/// It ends up in a shell's quotes.
+/// Checks an address, as it ends up within quotes of a shell.
 fn checked_url(url: &str) -> Result<&str, Error> {
     let bad = |char: char| char.is_control() || char.is_whitespace() || "'\"`$\\".contains(char);
     if url.contains(bad) {
@@ -107,7 +108,7 @@ fn checked_url(url: &str) -> Result<&str, Error> {
     }
 }
 
-/// What is here already: a tree, a `.dsc`, or a tar file to be unpacked into `directory`.
+/// A local source: a tree, a `.dsc`, or a tar file, which is unpacked into `directory`.
 fn local(path: &Path, directory: &Path, bounds: &Bounds<'_>) -> Result<Ready, Error> {
     let what = format!("reading the source {}", path.display());
     let path = path.canonicalize().map_err(|error| Error::source(&what, error.to_string()))?;
@@ -129,7 +130,7 @@ fn local(path: &Path, directory: &Path, bounds: &Bounds<'_>) -> Result<Ready, Er
     }
     for entry in fs::read_dir(directory).map_err(Error::step(what.as_str()))? {
         let entry = entry.map_err(Error::step(what.as_str()))?;
-        // Not through a link, which could lead to another tree.
+        // Links are not followed, as they could lead to another tree.
         if entry.file_type().is_ok_and(|kind| kind.is_dir())
             && let Some(ready) = tree(&entry.path())?
         {
@@ -139,7 +140,7 @@ fn local(path: &Path, directory: &Path, bounds: &Bounds<'_>) -> Result<Ready, Er
     Err(Error::source(what, "neither it nor a directory in it has debian/control"))
 }
 
-/// A source tree, if it is one.
+/// The path as a source tree, if it is one.
 fn tree(path: &Path) -> Result<Option<Ready>, Error> {
     let mut is_tree = false;
     for name in READ {
@@ -155,7 +156,7 @@ fn tree(path: &Path) -> Result<Option<Ready>, Error> {
     Ok(is_tree.then(|| Ready::Tree(path.to_owned())))
 }
 
-/// Sees to it that a `.dsc` and the files beside it are files; what is missing, autopkgtest says.
+/// Checks that a `.dsc` and the files beside it are regular files; autopkgtest reports missing ones.
 fn check_dsc(path: &Path) -> Result<(), String> {
     let (directory, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
     let text = regular::read_beneath(directory, Path::new(name), LARGEST_CONTROL).map_err(|error| error.to_string())?;
@@ -260,7 +261,7 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     }
 
-    /// A tree whose files can be what they like.
+    /// A source tree whose files can be replaced.
     fn demo(directory: &Path) -> PathBuf {
         let tree = directory.join("demo");
         fs::create_dir_all(tree.join("debian/tests")).unwrap();
@@ -282,7 +283,7 @@ mod tests {
                 make(&tree.join(name));
                 let error = local(&tree, &directory.path().join("out")).unwrap_err().to_string();
                 assert!(error.contains(&format!("{name}: it is not a regular file")), "{error}");
-                // The same in a tar file.
+                // The same source as a tar file.
                 tar(directory.path(), &["-cf", "demo.tar", "demo"]);
                 let error = local(&directory.path().join("demo.tar"), &directory.path().join("out")).unwrap_err();
                 let error = error.to_string();

@@ -1,4 +1,4 @@
-//! Unpacking the tar file of a source tree.
+//! Unpacks the tar file of a source tree.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -10,21 +10,21 @@ use bundle::{Form, ReadError, Rules, regular};
 use crate::Error;
 use crate::bounds::Bounds;
 
-/// What a source tree may have: more than the largest that Debian has.
+/// Limits for a source tree, larger than the largest one in Debian.
 const RULES: Rules = Rules { bytes: 16 << 30, entries: 1_000_000, names: 256 << 20, form: Form::Source };
 
-/// What compressed files begin with, and the program that reads them. zstd is read here: systems without that program
-/// are usual.
+/// Magic bytes of compressed files, and the program that decompresses them. zstd is decompressed here, as its program
+/// is often not installed.
 const FILTERS: [(&[u8], &[&str]); 4] = [
     (&[0x1f, 0x8b], &["gzip", "-dc"]),
     (&[0xfd, b'7', b'z', b'X', b'Z', 0], &["xz", "-dc", "--memlimit-decompress=1GiB"]),
     (b"BZh", &["bzip2", "-dc"]),
     (b"LZIP", &["lzip", "-dc"]),
 ];
-/// What zstd's frames begin with (RFC 8878, section 3.1.1).
+/// Magic bytes of zstd frames (RFC 8878, section 3.1.1).
 const ZSTD: &[u8] = &[0x28, 0xB5, 0x2F, 0xFD];
 
-/// Unpacks a tar file into a directory that is empty, however it is compressed.
+/// Unpacks a tar file, with any of these compressions, into an empty directory.
 pub(super) fn unpack(file: &Path, directory: &Path, bounds: &Bounds<'_>) -> Result<(), Error> {
     let what = format!("unpacking {}", file.display());
     let reader = open(file, bounds).map_err(Error::step(what.as_str()))?;

@@ -1,4 +1,4 @@
-//! The virtualisation server as a program of its own, for a developer's machine; see the library.
+//! The virtualisation server as a separate program, for developers' machines; see the library.
 
 use std::process::ExitCode;
 

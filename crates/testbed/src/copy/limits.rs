@@ -1,4 +1,4 @@
-//! How much of what is in testbeds comes to the host, and the report of what does not.
+//! Limits for copies from testbeds to the host, and reports of what is left out.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
@@ -8,39 +8,40 @@ use std::path::Path;
 use super::links::Link;
 use crate::stream::Entry;
 
-/// More of what was left out is only counted.
+/// Most notes about files left out; the rest is only counted.
 const MOST_NOTES: usize = 20;
-/// More links are not put back.
+/// Most links that are put back.
 const MOST_LINKS: usize = 100_000;
-/// Paths of more directories are left out: those who read the copy may have to go down them.
+/// Most directories in a path; deeper paths are left out, as readers of the copy may have to descend into them.
 const DEEPEST: usize = 100;
-/// So are longer paths, in bytes: with the host's directory before them they have to be ones that the kernel takes.
+/// Longest path in bytes; longer ones are left out, as the kernel has to accept them with the host's directory in
+/// front.
 const LONGEST: usize = 2048;
 
-/// So much of a log is sent to a disk that is full, too, in bytes.
+/// Bytes of a log that are sent even to a full disk.
 const SHORTEST_LOG: u64 = 64 << 10;
 
-/// What there is still room for on the host.
+/// Remaining room on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// Bytes that the sizes of files may add up to, holes included: those who read the files later read holes too.
+    /// Most bytes in the sizes of files together, including holes: later readers of the files read holes too.
     pub(crate) bytes: u64,
-    /// Files, directories and links.
+    /// Most files, directories and links.
     pub(crate) entries: u64,
 }
 
 impl Room {
-    /// What a session may copy to the host unless an option says otherwise: 16 GiB.
+    /// Default for the bytes that a session may copy to the host: 16 GiB.
     pub(crate) const BYTES: u64 = 16 << 30;
-    /// The files of a session: a large source tree is a tenth of them.
+    /// Default for the number of files of a session; a large source tree has a tenth of this.
     pub(crate) const ENTRIES: u64 = 1_000_000;
 }
 
-/// Decides on what is sent to the host.
+/// Decides which files are sent to the host.
 #[derive(Debug)]
 pub(super) struct Gate {
     room: Room,
-    /// Bytes that the host's file system has room for, holes not included.
+    /// Free bytes on the host's file system; holes do not count.
     disk: u64,
     pub(super) report: Report,
 }
@@ -50,7 +51,7 @@ impl Gate {
         Self { room, disk, report: Report::default() }
     }
 
-    /// Whether one more path may be sent; an error says why not.
+    /// Whether one more path may be sent; the error is the reason why not.
     pub(super) fn path(&mut self, path: &Path) -> Result<(), String> {
         if path.components().count() > DEEPEST {
             return Err(format!("it is below more than {DEEPEST} directories"));
@@ -65,7 +66,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether a file may be sent: its size, and how much of it is not holes.
+    /// Whether a file may be sent, given its size and its size without holes.
     pub(super) fn file(&mut self, size: u64, data: u64) -> Result<(), String> {
         let left = self.room.bytes.saturating_sub(self.report.bytes);
         if size > left {
@@ -79,35 +80,35 @@ impl Gate {
         Ok(())
     }
 
-    /// How much of a log may be sent, in bytes. It has a limit of its own, and is not held against the rest: without what
-    /// a test has printed there is no result.
+    /// How many bytes of a log may be sent. A log has a limit of its own and does not count for the others: without a
+    /// test's output there is no result.
     pub(super) fn log(&self, all: u64) -> u64 {
         all.min(self.disk).max(SHORTEST_LOG.min(all))
     }
 
-    /// Whether the number of files is used up: all that is still to come is only counted.
+    /// Whether the limit of files is reached; then further files are only counted.
     pub(super) fn is_full(&self) -> bool {
         self.report.entries >= self.room.entries
     }
 }
 
-/// What the end inside has to say to the server.
+/// Report of the process inside the testbed to the server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
-    /// What was sent: bytes of files, holes included.
+    /// Bytes of the files sent, including holes.
     pub(super) bytes: u64,
-    /// Files, directories and links.
+    /// Number of files, directories and links sent.
     pub(super) entries: u64,
     /// Links that were not sent.
     pub(super) links: Vec<Link>,
-    /// What was left out, for people.
+    /// Notes about what was left out.
     pub(super) notes: Vec<String>,
-    /// How much more was left out.
+    /// Number of files left out without a note.
     pub(super) more: u64,
 }
 
 impl Report {
-    /// Notes that something is not sent.
+    /// Records that something is not sent.
     pub(super) fn leave_out(&mut self, path: &Path, reason: &str) {
         if self.notes.len() < MOST_NOTES {
             let clean = |text: &str| text.chars().filter(|char| !char.is_control()).take(300).collect::<String>();
@@ -117,7 +118,7 @@ impl Report {
         }
     }
 
-    /// Notes that a link leads out and is not sent.
+    /// Records a link that leads out and is not sent.
     pub(super) fn withhold(&mut self, path: &Path, target: &Path) {
         self.leave_out(path, &format!("it is a link to elsewhere ({})", target.display()));
         if self.links.len() < MOST_LINKS {
@@ -125,7 +126,7 @@ impl Report {
         }
     }
 
-    /// Writes it to a file that both ends have open.
+    /// Writes the report to a file that both processes have open.
     pub(super) fn write(&self, file: &File) -> io::Result<()> {
         let mut out = BufWriter::new(file);
         for number in [self.bytes, self.entries, self.more] {
@@ -139,7 +140,7 @@ impl Report {
         out.flush()
     }
 
-    /// Reads what was written.
+    /// Reads a written report.
     pub(super) fn read(mut file: &File) -> io::Result<Self> {
         file.rewind()?;
         let mut from = BufReader::new(file);

@@ -1,37 +1,37 @@
-//! Symbolic links that would lead out of what is copied to the host.
+//! Symbolic links that would lead out of the copied directory on the host.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Whether a link can only lead to what is below the directory that its path is relative to.
+/// Whether a link can only lead to something below the directory that its path is relative to.
 ///
-/// All `..` come first, and no more of them than there are directories above the link: what follows may lead through
-/// other links, each of which stays below too.
+/// All `..` must come first, and there must be no more of them than directories above the link: the rest may pass
+/// through other links, each of which stays below too.
 pub(super) fn stays_below(path: &Path, target: &Path) -> bool {
     let above = path.parent().map_or(0, |parent| parent.components().count());
     let ups = target.components().take_while(|part| *part == Component::ParentDir).count();
-    // The standard library leaves out `.`, except where it comes first.
+    // The standard library removes `.`, except at the start.
     let rest = target.components().skip(ups);
     ups <= above && rest.into_iter().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// A link: its path, and what it points to.
+/// A link: its path and its target.
 pub(super) type Link = (Vec<u8>, Vec<u8>);
 
-/// Links that were kept from directories on the host, for when these go back to a testbed: what is built in one is
-/// tested in another.
+/// Links that were not copied to the host, by directory. They are restored when the directory is copied back to a
+/// testbed, as when a tree is built in one testbed and tested in another.
 #[derive(Debug, Default)]
 pub(super) struct Withheld(HashMap<PathBuf, Vec<Link>>);
 
 impl Withheld {
-    /// Remembers those of a directory.
+    /// Records the links of a directory.
     pub(super) fn keep(&mut self, directory: &Path, links: Vec<Link>) {
         self.0.entry(plain(directory)).or_default().extend(links);
     }
 
-    /// Those of a directory and of all below it, with paths relative to it.
+    /// The links of a directory and everything below it, with paths relative to it.
     pub(super) fn of(&self, directory: &Path) -> Vec<Link> {
         let directory = plain(directory);
         let below = self.0.iter().filter_map(|(kept, links)| Some((kept.strip_prefix(&directory).ok()?, links)));
@@ -42,7 +42,7 @@ impl Withheld {
     }
 }
 
-/// Without a slash at the end.
+/// The path without a trailing slash.
 fn plain(directory: &Path) -> PathBuf {
     directory.components().collect()
 }
@@ -62,7 +62,7 @@ mod tests {
             ("link", "/etc/shadow", false),
             ("link", "..", false),
             ("a/link", "../../file", false),
-            // Where d is a link to `.`, each `..` after it leads further up.
+            // If d is a link to `.`, each `..` after it leads further up.
             ("link", "d/../file", false),
             ("a/link", "../d/d/../../file", false),
         ] {

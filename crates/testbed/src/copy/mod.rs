@@ -1,10 +1,10 @@
-//! `copydown` and `copyup`: files and directories between host and testbed.
+//! `copydown` and `copyup`: copies files and directories between host and testbed.
 //!
-//! What happens in the testbed is done by a process that has joined it, with the rights of its root; what happens on
-//! the host by one that has not. A pipe is all they have in common.
+//! One process has joined the testbed and works with the rights of its root; the other one works on the host. They
+//! share only a pipe.
 //!
-//! What comes from a testbed is hostile. Regular files, directories and links that stay below reach the host, without
-//! set-id bits and attributes, holes still holes, and no more of them than there is room for; what is left out is told.
+//! Data from a testbed is untrusted. Only regular files, directories and links that stay inside reach the host, without
+//! set-id bits and attributes, with holes preserved, and within limits; what is left out is reported.
 
 mod limits;
 mod links;
@@ -34,28 +34,29 @@ use crate::server::NAME;
 
 pub(crate) use self::limits::Room;
 
-/// What is to stay free of the host's file system: so much, in bytes, or a twentieth of it where that is less.
+/// Free space to keep on the host's file system, in bytes, or a twentieth of its size if that is less.
 const KEPT_FREE: u64 = 1 << 30;
 
-/// The copies of a session.
+/// State of the copies of a session.
 #[derive(Debug)]
 pub(crate) struct Copies {
-    /// What may still be copied to the host of directories, which tests fill.
+    /// Remaining room on the host for directories, which tests fill.
     room: Room,
-    /// And of single files, in bytes: a test that uses up its room does not keep the next one's result from coming.
+    /// Remaining room for single files, in bytes. It is separate, so that a test that uses up the other does not
+    /// prevent the next one's result from being copied.
     single: u64,
     withheld: Withheld,
-    /// A file that is told too what is left out.
+    /// File that also receives the notes about what is left out.
     notes: Option<PathBuf>,
 }
 
 impl Copies {
-    /// None yet.
+    /// The state before the first copy.
     pub(crate) fn new(room: Room, notes: Option<PathBuf>) -> Self {
         Self { room, single: room.bytes, withheld: Withheld::default(), notes }
     }
 
-    /// Makes a copy; the namespaces are those of the testbed.
+    /// Makes a copy. The namespaces are the testbed's.
     pub(crate) fn make(
         &mut self,
         copy: &Copy,
@@ -87,7 +88,7 @@ impl Copies {
         Ok(())
     }
 
-    /// Says what was left out: in the log, and to whoever makes a result of it.
+    /// Reports what was left out, in the log and in the file of notes.
     fn tell(&self, destination: &Path, report: &Report) {
         let name = destination.file_name().unwrap_or_default().to_string_lossy();
         let more = (report.more > 0).then(|| format!("{} more", report.more));
@@ -104,7 +105,8 @@ impl Copies {
     }
 }
 
-/// How much may be written where a copy goes, in bytes. If nobody can tell, the copy will.
+/// Bytes that may be written to the destination's file system. If they cannot be determined, the copy itself will fail
+/// when it is full.
 fn free(destination: &Path) -> u64 {
     let existing = destination.ancestors().find_map(|path| rustix::fs::statvfs(path).ok());
     existing.map_or(u64::MAX, |space| {
@@ -113,7 +115,7 @@ fn free(destination: &Path) -> u64 {
     })
 }
 
-/// The work of the end that is in the testbed.
+/// Runs the process inside the testbed.
 fn inside(namespaces: &[BorrowedFd<'_>], work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     join(namespaces, false).map_err(|error| io::Error::other(error.to_string()))?;
     die_with_server()?; // once more: joining has undone it
@@ -192,12 +194,12 @@ fn up(
     wait_for(&children, signals, timeout)
 }
 
-/// Whether a file is what a test has printed (README.running-tests of autopkgtest).
+/// Whether a file is a test's output (README.running-tests of autopkgtest).
 fn is_output(name: &[u8]) -> bool {
     name.ends_with(b"-stdout") || name.ends_with(b"-stderr")
 }
 
-/// Starts both ends of a copy of a directory: the one that writes, and the one that reads.
+/// Starts both processes for copying a directory: the writer and the reader.
 fn through_pipe(
     copy: &Copy,
     send: impl Fn(io::PipeWriter) -> io::Result<()>,
@@ -206,7 +208,7 @@ fn through_pipe(
     let (reader, writer) = io::pipe().map_err(Error::step("making a pipe"))?;
     let (reader, writer) = (Cell::new(Some(reader)), Cell::new(Some(writer)));
     let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
-    // Each end has to close the other's for either to notice that the other is gone.
+    // Each process has to close the other's end, so that either notices when the other is gone.
     let receiver = part(copy, || {
         drop(writer.take());
         receive(reader.take().ok_or_else(missing)?)
@@ -222,7 +224,7 @@ fn through_pipe(
     Ok(vec![receiver, sender?])
 }
 
-/// Says what failed; the protocol's answer has no room for it.
+/// Logs the error, as the protocol's answer has no room for it.
 fn told<T>(result: io::Result<T>, what: &str, path: &Path) -> Result<T, Error> {
     result.map_err(|error| {
         eprintln!("{NAME}: {what} {}: {error}", path.display());
@@ -230,7 +232,7 @@ fn told<T>(result: io::Result<T>, what: &str, path: &Path) -> Result<T, Error> {
     })
 }
 
-/// Starts one end of a copy. It dies with the server.
+/// Starts one of the processes. It dies with the server.
 fn part(copy: &Copy, work: impl FnOnce() -> io::Result<()>) -> Result<Child, Error> {
     fork(|| match die_with_server().and_then(|()| work()) {
         Ok(()) => 0,
@@ -247,7 +249,7 @@ fn die_with_server() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into)
 }
 
-/// Waits for both ends. One that fails or takes too long ends the other.
+/// Waits for both processes. If one fails or takes too long, the other is ended.
 fn wait_for(children: &[Child], signals: &Signals, timeout: Duration) -> Result<(), Error> {
     let end = Instant::now() + timeout;
     let mut result = Ok(());
@@ -272,7 +274,7 @@ fn wait_for(children: &[Child], signals: &Signals, timeout: Duration) -> Result<
     result
 }
 
-/// Makes a directory the only one that this process can reach.
+/// Restricts this process to a directory (chroot).
 fn shut_into(directory: &Path, make: bool) -> io::Result<()> {
     if make && !directory.is_dir() {
         DirBuilder::new().mode(0o755).create(directory)?;

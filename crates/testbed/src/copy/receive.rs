@@ -1,4 +1,4 @@
-//! The end of a copy that writes.
+//! The writing process of a copy.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, FileTimes, Permissions};
@@ -12,17 +12,17 @@ use super::about;
 use super::links::stays_below;
 use crate::stream::{Entry, Extent};
 
-/// Whose files come through the pipe.
+/// Source of the files in the pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The host's: they arrive as they are.
+    /// The host: files arrive unchanged.
     Host,
-    /// A testbed's: nothing arrives that means more than its content.
+    /// A testbed: only the content of files matters, special permissions are removed.
     Testbed,
 }
 
 impl Origin {
-    /// What becomes of a mode. From testbeds, others get no right to write, and nobody one to run a file as its owner.
+    /// The mode of a received file. From testbeds, other users get no write permission, and set-id bits are removed.
     fn mode(self, mode: u32, least: u32) -> u32 {
         match self {
             Self::Host => mode & 0o7777,
@@ -42,7 +42,7 @@ pub(super) fn receive_file(mut from: &File, destination: &Path) -> io::Result<()
     Ok(())
 }
 
-/// Makes everything that comes through the pipe in the current directory.
+/// Creates everything that comes through the pipe in the current directory.
 pub(super) fn receive_tree(pipe: impl Read, whose: Origin) -> io::Result<()> {
     rustix::process::umask(rustix::fs::Mode::empty());
     let mut from = BufReader::with_capacity(1 << 16, pipe);
@@ -58,7 +58,7 @@ pub(super) fn receive_tree(pipe: impl Read, whose: Origin) -> io::Result<()> {
         };
         receive_entry(entry, &path, whose, &mut from, &mut modes).map_err(about(&path))?;
     }
-    // Only now: a directory may be one that nothing can be made in.
+    // At the end, as a directory may be read-only.
     for (path, mode) in modes.into_iter().rev() {
         fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(about(&path))?;
     }
@@ -91,7 +91,7 @@ fn receive_entry(
         Entry::HardLink { target, .. } => fs::hard_link(OsStr::from_bytes(&target), path),
         Entry::Symlink { target, .. } => {
             let target = Path::new(OsStr::from_bytes(&target));
-            // The other end sends none; this one has the last word.
+            // The sending process checks this too, but it is not trusted.
             if whose == Origin::Testbed && !stays_below(path, target) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a link that leads out of the directory"));
             }
@@ -101,7 +101,7 @@ fn receive_entry(
     }
 }
 
-/// Removes what is there under a name, unless it is a directory and shall be one: what another test has left.
+/// Removes an existing entry, such as one that another test left, unless it is a directory and a directory is needed.
 fn make_way(path: &Path, for_directory: bool) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() && for_directory => Ok(()),
@@ -112,7 +112,7 @@ fn make_way(path: &Path, for_directory: bool) -> io::Result<()> {
     }
 }
 
-/// Writes what is not holes.
+/// Writes the content except for holes.
 fn receive_content(file: &mut File, size: u64, from: &mut impl Read) -> io::Result<()> {
     let mut end = 0;
     loop {

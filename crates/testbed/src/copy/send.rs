@@ -1,4 +1,4 @@
-//! The end of a copy that reads.
+//! The reading process of a copy.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -15,27 +15,27 @@ use super::limits::Gate;
 use super::links::{Link, stays_below};
 use crate::stream::{Entry, Extent};
 
-/// How much of a log is copied, in bytes: of a longer one the first part, and a quarter of it from the end: a test's
-/// summary is there.
+/// Most bytes of a log that are copied. Of a longer log, the first part and a quarter of the limit from the end are
+/// kept, as the end has a test's summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LogLimit {
     all: u64,
 }
 
 impl LogLimit {
-    /// Of what a test prints.
+    /// Limit for a test's output.
     pub(super) const OUTPUT: Self = Self { all: 256 << 20 };
 }
 
-/// Opens what is a regular file, without waiting for anything.
+/// Opens a regular file, without blocking.
 fn open_regular(path: &Path, links: bool) -> io::Result<File> {
     let follow = if links { 0 } else { libc::O_NOFOLLOW };
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | follow).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Copies one file to the host. Of a log, what is in its middle may be left out; any other file is copied as a whole,
-/// holes left holes, or not at all.
+/// Copies one file to the host. Of a log, the middle may be left out; any other file is copied completely, with its
+/// holes, or not at all.
 pub(super) fn send_file(source: &Path, mut to: &File, log: Option<LogLimit>, gate: &mut Gate) -> io::Result<()> {
     let file = open_regular(source, true)?;
     let metadata = file.metadata()?;
@@ -64,7 +64,7 @@ pub(super) fn send_file(source: &Path, mut to: &File, log: Option<LogLimit>, gat
     to.set_len(size)
 }
 
-/// How much of a file is not holes, as far as its file system tells.
+/// Size of a file without holes, as its file system reports it.
 fn data(metadata: &fs::Metadata) -> u64 {
     metadata.blocks().saturating_mul(512).min(metadata.len())
 }
@@ -77,7 +77,7 @@ fn next_extent(file: &File, from: u64, size: u64) -> io::Result<Option<Extent>> 
     let offset = match rustix::fs::seek(file, Seeking::Data(from)) {
         Ok(offset) => offset,
         Err(Errno::NXIO) => return Ok(None),
-        // A file system that does not know of holes has none.
+        // On a file system without holes, all is data.
         Err(Errno::INVAL) => from,
         Err(error) => return Err(error.into()),
     };
@@ -89,12 +89,12 @@ fn next_extent(file: &File, from: u64, size: u64) -> io::Result<Option<Extent>> 
     Ok((offset < end).then(|| Extent { offset, length: end - offset }))
 }
 
-/// What is sent of a directory.
+/// Content to send from a directory.
 #[derive(Debug)]
 pub(super) enum What<'a> {
-    /// All that can be, and these links.
+    /// Everything that can be sent, and these links.
     All(&'a [Link]),
-    /// What the gate lets through.
+    /// What the gate admits.
     Guarded(&'a mut Gate),
 }
 
@@ -106,7 +106,7 @@ impl What<'_> {
         }
     }
 
-    /// Whether a failure to read something is noted, and the copy goes on.
+    /// Whether an error in reading is only noted, and the copy continues.
     fn excuses(&mut self, path: &Path, error: &io::Error) -> bool {
         let Some(gate) = self.gate() else { return false };
         gate.report.leave_out(path, &error.to_string());
@@ -114,7 +114,8 @@ impl What<'_> {
     }
 }
 
-/// Sends everything in the current directory. Sockets, pipes and devices are left out: they mean nothing elsewhere.
+/// Sends everything in the current directory. Sockets, pipes and devices are left out, as they have no meaning
+/// elsewhere.
 pub(super) fn send_tree(pipe: impl Write, mut what: What<'_>) -> io::Result<()> {
     let mut sender = Sender { out: BufWriter::with_capacity(1 << 16, pipe), first_names: HashMap::new() };
     let mut directories = vec![PathBuf::new()];
@@ -163,7 +164,7 @@ pub(super) fn send_tree(pipe: impl Write, mut what: What<'_>) -> io::Result<()> 
     sender.out.flush()
 }
 
-/// Something to be sent, looked at.
+/// An opened file to send.
 enum Source {
     Directory(fs::Metadata),
     File(fs::Metadata, File),
@@ -229,7 +230,7 @@ impl<W: Write> Sender<W> {
         }
     }
 
-    /// What is announced is what follows, even of a file that is being written to.
+    /// Sends as many bytes as announced, even if the file is being written to.
     fn send_content(&mut self, path: Vec<u8>, metadata: &fs::Metadata, mut file: &File) -> io::Result<()> {
         let size = metadata.len();
         let modified = (metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or_default());
@@ -245,7 +246,7 @@ impl<W: Write> Sender<W> {
         Extent::LAST.write(&mut self.out)
     }
 
-    /// Sends a link that is not there, where there is nothing else.
+    /// Restores a link that was not copied, if nothing else has its path.
     fn put_back(&mut self, path: &[u8], target: &[u8]) -> io::Result<()> {
         let at = Path::new(std::ffi::OsStr::from_bytes(path));
         let parent = at.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

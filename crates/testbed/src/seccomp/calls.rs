@@ -1,4 +1,4 @@
-//! The names of the system calls in the filters (`syscalls(2)`), those with conditions left out.
+//! System calls in the filters (`syscalls(2)`), without those that have conditions.
 
 /// Allowed on every architecture.
 pub(super) const ALLOWED: &[i64] = &[
@@ -252,7 +252,7 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_writev,
 ];
 
-/// Allowed where they exist besides: calls of before there were newer ones that do the same.
+/// Allowed where they exist: older calls with newer equivalents.
 #[cfg(target_arch = "x86_64")]
 pub(super) const ALLOWED_HERE: &[i64] = &[
     libc::SYS_access,
@@ -303,12 +303,12 @@ pub(super) const ALLOWED_HERE: &[i64] = &[
     335, // uretprobe, which the kernel itself has a traced program call
 ];
 
-/// Other architectures have the newer ones only.
+/// Other architectures have only the newer calls.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const ALLOWED_HERE: &[i64] = &[];
 
-/// Allowed; since Linux 5.1 a call has the same number on every architecture. Those that set up `io_uring`, and `clone3`,
-/// whose flags a filter cannot see, are not among them.
+/// Allowed; since Linux 5.1 a call has the same number on every architecture. Not included are the calls that set up
+/// `io_uring`, and `clone3`, whose flags a filter cannot see.
 pub(super) const ALLOWED_SINCE: &[i64] = &[
     424, // pidfd_send_signal
     428, // open_tree
@@ -354,7 +354,7 @@ pub(super) const ALLOWED_SINCE: &[i64] = &[
 ];
 
 /// Refused: modules, other kernels, the clock, swap, the log, power and quotas of the machine, keys, tracing of the
-/// machine, files by their handles, and calls that are known for making exploits easy.
+/// machine, files by their handles, and calls that are often used for exploits.
 pub(super) const REFUSED: &[i64] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -384,7 +384,7 @@ pub(super) const REFUSED: &[i64] = &[
     443, // quotactl_fd
 ];
 
-/// Refused where they exist: ports of devices, and remains of old times.
+/// Refused where they exist: device ports, and obsolete calls.
 #[cfg(target_arch = "x86_64")]
 pub(super) const REFUSED_HERE: &[i64] = &[
     libc::SYS__sysctl,

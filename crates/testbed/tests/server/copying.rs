@@ -1,4 +1,4 @@
-//! What a hostile testbed leaves is harmless on the host.
+//! Files from a hostile testbed are harmless on the host.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::server::Server;
 
-/// Everything below a directory, with modes.
+/// All paths below a directory, with their modes.
 fn listing(directory: &Path) -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![directory.to_owned()];
@@ -81,10 +81,10 @@ fn sizes_count_with_holes_and_holes_take_no_room() {
     let holes = fs::metadata(host.path().join("a/holes")).unwrap();
     assert!(holes.len() == (5 << 30) + 5 && holes.blocks() * 512 < 1 << 20, "{holes:?}");
     assert!(server.errors().contains("left out of a: endless: its 8070450532247928832 bytes are beyond the limit"));
-    // What was copied of directories counts.
+    // Copies of directories count for the limit.
     assert_eq!(server.ask(&format!("copyup {scratch}/a/ {path}/again/")), "ok");
     assert_eq!(listing(&host.path().join("again")).into_keys().collect::<Vec<_>>(), ["zz"]);
-    // One file, which is no log: as a whole or not at all; and what a test prints has its own limit.
+    // A single file that is not a log is copied completely or not at all; a test's output has its own limit.
     assert_eq!(server.ask(&format!("copyup {scratch}/a/endless {path}/endless")), "copy-failed");
     assert_eq!(server.ask(&format!("copyup {scratch}/a/holes {path}/holes")), "ok");
     assert_eq!(server.ask(&format!("copyup {scratch}/a/holes {path}/more")), "copy-failed", "no 6 GiB are left");

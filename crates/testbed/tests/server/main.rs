@@ -1,6 +1,6 @@
-//! The server as autopkgtest uses it: real testbeds, real namespaces. Needs root; no network.
+//! Tests of the server as autopkgtest uses it, with real testbeds and namespaces. They need root, but no network.
 //!
-//! The root directory is a small one that the tests make of the host's own shell and a few other programs.
+//! The tests make a small root directory from the host's shell and a few other programs.
 
 mod attacks;
 mod copying;
@@ -42,7 +42,7 @@ fn the_exit_status_is_the_commands() {
 fn a_command_that_ends_with_minus_one_has_failed_and_not_its_testbed() {
     let mut server = Server::start(&[]);
     server.open();
-    // autopkgtest takes 254 and 255 for a testbed that is lost.
+    // autopkgtest takes 254 and 255 for a failed testbed.
     for (status, told) in [(252, 252), (253, 253), (254, 253), (255, 253)] {
         assert_eq!(server.shell(&format!("exit {status}")).status, told, "{status}");
     }
@@ -54,7 +54,7 @@ fn a_command_that_ends_with_minus_one_has_failed_and_not_its_testbed() {
 fn what_a_command_leaves_running_does_not_hold_its_output_open() {
     let mut server = Server::start(&[]);
     server.open();
-    // A compile server, say. Reading its output to the end would take as long as it runs.
+    // Like a compile server. Reading its output to the end would take as long as it runs.
     let ended = server.shell("(sleep 1000; echo late) & echo out; echo err >&2; head -c 300000 /dev/zero");
     assert_eq!((ended.status, ended.stderr.as_str()), (0, "err\n"));
     assert_eq!((ended.stdout.len(), &ended.stdout[..5]), (300_004, "out\n\0"));
@@ -127,7 +127,7 @@ fn files_and_directories_are_copied_both_ways() {
     assert_eq!(server.ask(&format!("copyup {scratch}/tree/ {path}/back/")), "ok");
     assert_eq!(fs::read(host.path().join("back/a b/file")).unwrap(), b"text");
     assert!(!host.path().join("back/link").is_symlink(), "it leads to elsewhere on the host");
-    // What is built in one testbed is tested in another.
+    // A tree built in one testbed is tested in another.
     assert_eq!(server.ask(&format!("copydown {path}/back/ {scratch}/again/")), "ok");
     assert_eq!(server.shell(&format!("readlink {scratch}/again/link")).stdout, "/etc/passwd\n");
     assert_eq!(server.ask(&format!("copyup /etc/nothing {path}/nothing")), "copy-failed");
@@ -177,7 +177,7 @@ fn what_is_not_the_testbeds_is_out_of_reach_of_its_root() {
 #[test]
 fn only_granted_gpus_are_inside() {
     use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-    // Numbers of render nodes, of which this machine need not have any.
+    // Numbers of render nodes; this machine need not have any.
     let nodes = tempfile::tempdir().unwrap();
     for minor in [128, 129] {
         let path = nodes.path().join(format!("renderD{minor}"));

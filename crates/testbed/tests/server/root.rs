@@ -1,4 +1,4 @@
-//! A root directory with a shell, of the host's own programs and their libraries.
+//! A root directory with a shell, from the host's programs and their libraries.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ const PROGRAMS: [&str; 29] = [
     "umount", "unshare",
 ];
 
-/// Makes it in a directory.
+/// Creates the root directory.
 pub fn make(root: &Path) {
     for name in ["dev", "etc/rocbed", "proc", "run", "srv", "sys", "tmp", "usr/bin"] {
         fs::create_dir_all(root.join(name)).unwrap();
@@ -30,7 +30,7 @@ pub fn make(root: &Path) {
         files.extend(libraries(&found));
         fs::copy(&found, root.join("usr/bin").join(program)).unwrap();
     }
-    // Where Perl keeps its modules is Perl's business.
+    // Perl itself knows where its modules are.
     let directories =
         Command::new("perl").args(["-e", "print join \"\\n\", grep { -d && m{^/usr} } @INC"]).output().unwrap();
     for directory in String::from_utf8(directories.stdout).unwrap().lines() {
@@ -58,7 +58,7 @@ fn find(program: &str) -> PathBuf {
         })
 }
 
-/// The libraries of a program, as the dynamic linker finds them.
+/// The libraries of a program, as the dynamic linker resolves them.
 fn libraries(program: &Path) -> Vec<PathBuf> {
     let output = Command::new("ldd").arg(program).output().expect("ldd is not installed; install libc-bin");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,4 +1,4 @@
-//! A running server, and what autopkgtest does with it.
+//! A running server, and the actions of autopkgtest.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,17 +17,17 @@ pub struct Server {
     process: Child,
     input: Option<ChildStdin>,
     output: Option<BufReader<ChildStdout>>,
-    /// What commands are started with: another user's are that user's.
+    /// Command prefix, for running as another user.
     prefix: Vec<String>,
     command: Vec<String>,
     errors: tempfile::NamedTempFile,
 }
 
-/// The root directory that all tests have in common: a server never writes to it.
+/// The root directory shared by all tests: a server never writes to it.
 pub fn root() -> PathBuf {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
-        // Tests end without destructors of statics: a fixed place does not pile up.
+        // Static values are not dropped at the end of a test program; with a fixed path nothing accumulates.
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("root");
         drop(fs::remove_dir_all(&path));
         crate::root::make(&path);
@@ -48,7 +48,7 @@ impl Server {
         Self::start_command(&[], &words, environment)
     }
 
-    /// Starts a server by these words, and its commands too, behind a prefix.
+    /// Starts a server with these arguments, and its commands too, behind a prefix.
     pub fn start_command(prefix: &[String], words: &[String], environment: &[(&str, &str)]) -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test needs root: run it with sudo");
         let errors = tempfile::NamedTempFile::new().unwrap();
@@ -98,7 +98,7 @@ impl Server {
         self.command = words.map(|word| String::from_utf8(word).unwrap()).collect();
     }
 
-    /// The words that run a command in the testbed.
+    /// The arguments that run a command in the testbed.
     pub fn command(&self, command: &[&str]) -> Vec<String> {
         let words = self.prefix.iter().chain(&self.command).cloned();
         words.chain(command.iter().map(|word| (*word).to_owned())).collect()
@@ -121,13 +121,13 @@ impl Server {
         self.process.wait().unwrap().code().unwrap()
     }
 
-    /// Goes away without a word.
+    /// Closes the server's input without a request; returns its exit status.
     pub fn hang_up(&mut self) -> i32 {
         self.input = None;
         self.process.wait().unwrap().code().unwrap()
     }
 
-    /// Closes the end that answers come to.
+    /// Closes the reading end for answers.
     pub fn stop_listening(&mut self) {
         self.output = None;
     }
@@ -137,14 +137,14 @@ impl Server {
         self.process.wait().unwrap();
     }
 
-    /// What the server said on standard error.
+    /// The server's standard error output.
     pub fn errors(&self) -> String {
         let mut text = String::new();
         self.errors.reopen().unwrap().read_to_string(&mut text).unwrap();
         text
     }
 
-    /// How many children the server has.
+    /// Number of the server's children.
     pub fn descendants(&self) -> usize {
         let path = format!("/proc/{0}/task/{0}/children", self.pid());
         fs::read_to_string(path).unwrap_or_default().split_whitespace().count()

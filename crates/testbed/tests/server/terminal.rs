@@ -1,4 +1,4 @@
-//! Commands with a terminal have one of their own.
+//! Commands with a terminal get a pseudoterminal of their own.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
 use crate::server::Server;
 
-/// A terminal of the caller's: the end that a human has, and the one that programs have.
+/// A terminal for the caller: the user's end, and the programs' end.
 fn terminal() -> (File, OwnedFd) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     unlockpt(&master).unwrap();
@@ -20,7 +20,7 @@ fn terminal() -> (File, OwnedFd) {
     (master.into(), slave)
 }
 
-/// Reads until a text comes.
+/// Reads until this text appears.
 fn read_until(master: &mut File, text: &str) -> String {
     let (mut seen, end) = (String::new(), Instant::now() + Duration::from_secs(60));
     while !seen.contains(text) {
@@ -38,7 +38,7 @@ fn what_is_inside_cannot_type_into_the_callers() {
     server.open();
     let (mut master, slave) = terminal();
     let before = format!("{:?}", tcgetattr(&slave).unwrap());
-    // As the terminal's session has it: setsid makes it the controlling one.
+    // In the terminal's session: setsid makes it the controlling one.
     let script = "tty; stat -c %t:%T -L /proc/self/fd/0; perl -e ' \
                   for my $fd (0, 1, 2) { open(my $t, \"+<&=$fd\"); my $c = \"X\"; ioctl($t, 0x5412, $c) and print \"typed\\n\" } \
                   my $s = \"\\0\" x 8; ioctl(STDIN, 0x5413, $s); print join(\"x\", unpack(\"SS\", $s)), \"\\n\"'; \

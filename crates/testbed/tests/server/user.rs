@@ -1,4 +1,4 @@
-//! Another user, with subordinate ids and a root directory that belongs to them.
+//! An unprivileged user with subordinate ids and a root directory of their own.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::root;
 use crate::server::Server;
 
-/// A user of the test's own, removed at its end.
+/// A user for one test, removed at its end.
 pub struct User {
     name: String,
     home: PathBuf,
@@ -24,7 +24,7 @@ impl User {
         let ids = fs::read_to_string("/etc/subuid").unwrap_or_default();
         assert!(ids.contains(&user.name), "useradd gave no subordinate ids:\n{ids}");
         root::make(&user.root());
-        // Where the user cannot look into the build's directories.
+        // A copy, as the user has no access to the build directories.
         fs::copy(env!("CARGO_BIN_EXE_autopkgtest-virt-rocbed"), user.home.join("server")).unwrap();
         // Root inside is the user outside.
         run("chown", &["--recursive", &format!("{}:", user.name), &user.home.to_string_lossy()]);
@@ -41,12 +41,12 @@ impl User {
         self.home.join(name).display().to_string()
     }
 
-    /// A server of this user.
+    /// Starts a server as this user.
     pub fn server(&self) -> Server {
         self.server_with(&[])
     }
 
-    /// One with options.
+    /// Starts a server as this user with options.
     pub fn server_with(&self, options: &[&str]) -> Server {
         let prefix = ["runuser", "--user", &self.name, "--"].map(str::to_owned);
         let server = self.home.join("server").display().to_string();
@@ -65,6 +65,6 @@ impl Drop for User {
 fn run(program: &str, words: &[&str]) {
     let output = Command::new(program).args(words).output();
     let output = output.unwrap_or_else(|error| panic!("starting {program}: {error}; install passwd and uidmap"));
-    // userdel complains of mail that there is none of.
+    // userdel complains about a missing mail file.
     assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

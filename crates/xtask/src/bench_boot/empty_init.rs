@@ -1,4 +1,4 @@
-// The emptiest /init: says when the kernel started it, and powers off. Compiled by `cargo xtask bench-boot`.
+// A minimal /init: prints when the kernel started it, and powers off. Compiled by `cargo xtask bench-boot`.
 use std::io::Write;
 
 #[repr(C)]

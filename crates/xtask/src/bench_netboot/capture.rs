@@ -1,5 +1,5 @@
-//! What a machine's network card sends, and when its power was switched on: QEMU writes the packets to a file, which is there
-//! from QEMU's start.
+//! Watches the packets of a machine's network card, and when its power was switched on: QEMU writes the packets to a
+//! file that exists from QEMU's start.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,31 +11,32 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// How often to look at the file.
+/// Interval for checking the file.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// When it happened.
+/// Times of the events.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Seen {
     /// QEMU has started.
     pub(super) power_on: Option<Instant>,
-    /// The first request of DHCP (RFC 2131) has left the machine.
+    /// The first DHCP request (RFC 2131) has left the machine.
     pub(super) dhcp: Option<Instant>,
 }
 
-/// A look at the packets.
+/// A thread that watches the packets.
 pub(super) struct Capture {
     done: Arc<AtomicBool>,
     thread: JoinHandle<Seen>,
 }
 
-/// A directory for `PATH` whose QEMU is the machine's, told to write all packets of its one network card to this file:
-/// `rocbed boot` has no use for that, and so no option.
+/// Makes a directory for `PATH` with a wrapper for the machine's QEMU, which writes all packets of its network card to
+/// this file: `rocbed boot` itself has no use for that, and so no option.
 pub(super) fn wrap_qemu(directory: &Path, file: &Path) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let qemu = std::env::split_paths(&path).map(|directory| directory.join("qemu-system-x86_64"));
     let qemu = qemu.into_iter().find(|path| path.is_file()).context("finding qemu-system-x86_64")?;
-    // The card of `-nic user,...` is given a name for it. A QEMU without one, as for a look at KVM, is left alone.
+    // The card of `-nic user,...` gets an id for it. QEMU calls without a card, such as checks for KVM, are not
+    // changed.
     let object = format!("filter-dump,id=dump,netdev=card,file={}", file.display());
     let script = format!(
         "#!/bin/sh\nfor word do\n    shift\n    case $word in user,*) word=$word,id=card; card=1 ;; esac\n    \
@@ -51,7 +52,7 @@ pub(super) fn wrap_qemu(directory: &Path, file: &Path) -> Result<PathBuf> {
 }
 
 impl Capture {
-    /// Begins to look at a file that is not there yet.
+    /// Starts watching a file that does not exist yet.
     pub(super) fn start(file: &Path) -> Result<Self> {
         if file.exists() {
             fs::remove_file(file).with_context(|| format!("removing {}", file.display()))?;
@@ -61,7 +62,7 @@ impl Capture {
         Ok(Self { done, thread: thread::spawn(move || look(&file, &ends)) })
     }
 
-    /// Ends looking.
+    /// Stops watching.
     pub(super) fn end(self) -> Seen {
         self.done.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
@@ -81,7 +82,8 @@ fn look(file: &Path, done: &AtomicBool) -> Seen {
     seen
 }
 
-/// Whether a packet to the port of DHCP servers is in a capture (pcap-savefile(5); of QEMU, in this machine's byte order).
+/// Whether a capture (pcap-savefile(5); from QEMU, in this machine's byte order) contains a packet to the port of DHCP
+/// servers.
 fn asks_for_an_address(capture: &[u8]) -> bool {
     let mut rest = capture.get(24..).unwrap_or_default();
     while let Some(length) = rest.get(8..12).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes) {
@@ -116,7 +118,7 @@ mod tests {
         let capture = [&[0; 24][..], &other, &request].concat();
         assert!(asks_for_an_address(&capture));
         assert!(!asks_for_an_address(&capture[..24 + other.len()]));
-        // Half of it is written.
+        // The packet is incomplete.
         assert!(!asks_for_an_address(&capture[..capture.len() - 1]));
         assert!(!asks_for_an_address(&capture[..7]));
     }

@@ -1,8 +1,8 @@
-//! `cargo xtask bench-netboot`: the same image started from a disk and over the network, in turn: how long it takes until the
-//! agent is ready, and how much memory is in use then.
+//! `cargo xtask bench-netboot`: starts the same image from a disk and over the network, in turn, and measures the time
+//! until the agent is ready and the memory in use then.
 //!
-//! Over the network the firmware's own time is not the image's, so the time from the first DHCP packet on is told too: from
-//! there on a start from a disk reads, and one over the network downloads.
+//! Over the network, the firmware's own time is not the image's fault, so the time since the first DHCP packet is
+//! reported too: from then on a start from a disk reads the image, and one over the network downloads it.
 
 mod capture;
 mod start;
@@ -46,7 +46,7 @@ struct Way {
     measured: Vec<Measured>,
 }
 
-/// Starts everything in turn and prints a table on stdout.
+/// Measures all starts in turn and prints a table on stdout.
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.runs > 0, "--runs 0 measures nothing");
     host::install(&[host::TO_TEST, host::TO_BOOT])?;
@@ -96,14 +96,14 @@ fn ways(memory: &[String]) -> Vec<Way> {
     ways
 }
 
-/// A line of the table: medians.
+/// A line of the table, with medians.
 fn line(recipe: &str, way: &Way) -> String {
     let median = |value: fn(&Measured) -> f64| {
         let mut values: Vec<_> = way.measured.iter().map(value).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
     };
-    // A machine that starts from a disk asks for an address too, when its kernel has long started.
+    // A machine that starts from a disk also sends DHCP requests, but long after its kernel has started.
     let dhcp = if way.is_network { format!("{:.1}", median(|one| one.from_dhcp)) } else { String::new() };
     let root = way.measured.iter().find_map(|one| one.root.as_deref()).unwrap_or_default();
     format!(
@@ -115,7 +115,7 @@ fn line(recipe: &str, way: &Way) -> String {
     )
 }
 
-/// How large the root is, and what is sent of it.
+/// Size of the root, and size of the download.
 fn sizes(recipe: &str, image: &Path) -> Result<String> {
     let mib = |name: &str| {
         let path = image.join(name);

@@ -12,37 +12,37 @@ use super::capture::{Capture, wrap_qemu};
 /// Seconds after which a start has failed; without hardware virtualisation a large root takes minutes.
 const TIMEOUT: &str = "1200";
 
-/// What is started and how.
+/// Parameters of a start.
 pub(super) struct Start<'a> {
-    /// The program.
+    /// The `rocbed` program.
     pub(super) rocbed: &'a Path,
     /// The image directory.
     pub(super) image: &'a Path,
-    /// For things of the benchmark's.
+    /// Directory for the benchmark's files.
     pub(super) scratch: &'a Path,
-    /// How much memory the machine has, as `rocbed boot` takes it.
+    /// Memory of the machine, as `rocbed boot` takes it.
     pub(super) memory: &'a str,
-    /// What tells `rocbed boot` how to start it.
+    /// Arguments of `rocbed boot` that select the way to start.
     pub(super) words: &'a [&'a str],
 }
 
-/// What came of it. Times are in seconds.
+/// Result of a start. Times are in seconds.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Measured {
-    /// From QEMU's start to the agent being ready.
+    /// From QEMU's start until the agent is ready.
     pub(super) from_power_on: f64,
-    /// From the first request for an address; that of the firmware, where it starts over the network.
+    /// From the first DHCP request, which is the firmware's if it starts over the network.
     pub(super) from_dhcp: f64,
-    /// From the kernel's start, as it says itself.
+    /// From the kernel's start, as reported by the kernel.
     pub(super) from_kernel: f64,
     /// Memory in use, in MiB.
     pub(super) in_use: f64,
-    /// What the appliance says about a root in memory.
+    /// The appliance's message about a root in memory.
     pub(super) root: Option<String>,
 }
 
 impl Start<'_> {
-    /// Starts it and waits until it has switched itself off.
+    /// Starts the machine and waits until it has powered off.
     pub(super) fn measure(&self) -> Result<Measured> {
         let file = self.scratch.join("packets.pcap");
         let wrapper = wrap_qemu(&self.scratch.join("qemu"), &file)?;

@@ -1,4 +1,4 @@
-//! A hub for the demo: a process of its own, ended with it.
+//! A hub for the demo, in a separate process that ends with the demo.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::run::{output, workspace};
 
-/// A hub that runs.
+/// A running hub.
 pub(super) struct Hub {
     process: Child,
     rocbed: PathBuf,
@@ -19,10 +19,10 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// Starts one on a free port of the loopback interface; returns once it answers.
+    /// Starts a hub on a free port of the loopback interface; returns once it answers.
     pub(super) fn start(rocbed: &Path, data: &Path) -> Result<Self> {
         let mut command = Command::new(rocbed);
-        // Workers have no room to wait for on a developer's full disk.
+        // On a developer's full disk, the hub must not make workers wait for free space.
         command
             .args(["hub", "--json", "--quiet", "--listen", "127.0.0.1:0", "--min-free", "64MiB", "--data"])
             .arg(data);
@@ -52,12 +52,12 @@ impl Hub {
         &self.address
     }
 
-    /// A command of rocbed's that asks this hub.
+    /// A rocbed command that uses this hub.
     pub(super) fn rocbed(&self) -> Command {
         let mut command = Command::new(&self.rocbed);
         command.current_dir(workspace()).env("ROCBED_HUB", &self.address);
         for (name, path) in [("ROCBED_TOKEN", &self.token), ("ROCBED_JOIN_TOKEN", &self.join_token)] {
-            // A token that cannot be read is asked for by the command itself, in better words than ours.
+            // If the token cannot be read, the command itself reports that, with advice.
             if let Ok(token) = std::fs::read_to_string(path) {
                 command.env(name, token.trim());
             }
@@ -73,7 +73,7 @@ impl Hub {
         id.map(str::to_owned).context("the hub has no job")
     }
 
-    /// Ends it in good order; returns `127.0.0.1:PORT`, where it listened.
+    /// Ends the hub normally; returns `127.0.0.1:PORT`, where it listened.
     pub(super) fn end(mut self) -> Result<String> {
         let pid = self.process.id().to_string();
         crate::run::run(Command::new("kill").args(["-TERM", &pid]))?;
@@ -87,7 +87,7 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        // After a good end there is nothing left to kill.
+        // After a normal end there is nothing to kill.
         drop(self.process.kill());
         drop(self.process.wait());
     }

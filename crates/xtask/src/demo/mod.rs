@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: from nothing but a Rust toolchain to a real package's tests in a booted appliance, by way of a hub.
+//! `cargo xtask demo`: runs a real package's tests in a booted appliance, with a hub; it needs only a Rust toolchain.
 
 mod hub;
 
@@ -14,20 +14,20 @@ use crate::build::{self, Profile};
 use crate::host;
 use crate::run::{run, workspace};
 
-/// Where everything goes, below the workspace.
+/// Output directory, relative to the workspace.
 const DIRECTORY: &str = "results/demo";
 
-/// How often we look whether the machine is still there.
+/// Interval for checking whether the machine is still running.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Runs a command of rocbed's, under a heading that shows it as one would type it.
+/// Runs a rocbed command, under a heading that shows it as a user would type it.
 fn stage(shown: &str, command: &mut Command) -> Result<()> {
     eprintln!("\n== {shown}");
     run(command)
 }
 
-/// Builds programs and image, starts a hub, gives it a job, boots the image as its worker, shows what comes of it, and
-/// ends everything that it started.
+/// Builds the programs and an image, starts a hub, adds a job, boots the image as a worker, shows the result, and ends
+/// everything that it started.
 pub(crate) fn run_demo() -> Result<()> {
     let began = Instant::now();
     eprintln!("== programs");
@@ -59,7 +59,7 @@ pub(crate) fn run_demo() -> Result<()> {
     let mut machine = boot(&hub, &console)?;
     eprintln!("== rocbed jobs watch {job}");
     let watched = watch(&hub, &job, &mut machine);
-    // The machine switches itself off once the hub has no more jobs; one that cannot be watched any more has no use.
+    // The machine powers off once the hub has no more jobs; a machine that can no longer be watched is ended.
     if watched.is_err() {
         drop(machine.kill());
     }
@@ -90,17 +90,17 @@ pub(crate) fn run_demo() -> Result<()> {
     Ok(())
 }
 
-/// Boots the image as a worker of the hub, its console in a file.
+/// Boots the image as a worker of the hub, with its console in a file.
 fn boot(hub: &Hub, console: &std::path::Path) -> Result<Child> {
     let file = File::create(console).with_context(|| format!("making {}", console.display()))?;
     let mut command = hub.rocbed();
     command.args(["boot", "images/smoke", "--hub", hub.address(), "--gpu", "gfx1030", "--memory", "2GiB"]);
-    // A mirror that is a copy may be older than its Release file says; signatures are checked all the same.
+    // The Release file of a mirror that is a copy may have expired; signatures are still checked.
     command.args(["--when-done", "power-off", "--ignore-valid-until"]);
     command.stdin(Stdio::null()).stdout(file).spawn().context("starting rocbed boot")
 }
 
-/// Shows the job's log as it comes. Fails if the machine ends before the job does.
+/// Shows the job's log as it arrives. Fails if the machine ends before the job does.
 fn watch(hub: &Hub, job: &str, machine: &mut Child) -> Result<()> {
     let mut watching = hub.rocbed().args(["jobs", "watch", job]).spawn().context("starting rocbed jobs watch")?;
     let mut gone = None;
@@ -112,7 +112,7 @@ fn watch(hub: &Hub, job: &str, machine: &mut Child) -> Result<()> {
             return Ok(());
         }
         if machine.try_wait().context("waiting for the machine")?.is_some() {
-            // What it delivered last may still be on its way to the one who watches.
+            // The machine's last delivery may not be visible yet.
             let since = *gone.get_or_insert_with(Instant::now);
             if since.elapsed() > Duration::from_secs(10) {
                 drop(watching.kill());

@@ -1,4 +1,4 @@
-//! Counting tests by what test programs print.
+//! Counts tests from the output of test programs.
 
 use std::ops::AddAssign;
 
@@ -11,7 +11,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 0 ignored; …`; other lines count nothing.
+    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 0 ignored; …`; other lines are ignored.
     pub(super) fn add(&mut self, line: &str) {
         let Some(results) = line.strip_prefix("test result: ") else { return };
         let words: Vec<&str> = results.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test there is, and a count at the end.
+//! `cargo xtask test`: runs all tests, and prints their number.
 
 mod counts;
 mod programs;
@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
 }
 
-/// Runs one `cargo test`, passing its output on and counting along. Whether it succeeded.
+/// Runs one `cargo test`, passes its output on, and counts the tests. Returns whether it succeeded.
 fn test(command: &mut Command, options: &Options, counts: &mut Counts) -> Result<bool> {
     if let Some(filter) = &options.filter {
         command.args(["--", filter]);
@@ -66,7 +66,7 @@ fn test(command: &mut Command, options: &Options, counts: &mut Counts) -> Result
     for line in BufReader::new(stdout).lines() {
         let line = line.context("reading what cargo test prints")?;
         counts.add(&line);
-        // Doc tests and crates without tests print blocks of nothing; leave the lines that say something.
+        // Doc tests and crates without tests print empty blocks; only lines with information are kept.
         if !line.is_empty() && line != "running 0 tests" && !line.contains(" 0 passed; 0 failed; 0 ignored") {
             writeln!(std::io::stdout(), "{line}").context("writing to stdout")?;
         }

@@ -1,4 +1,5 @@
-//! The end-to-end test programs, several at a time: most of them wait for a virtual machine that uses one processor at most.
+//! Runs the end-to-end test programs, several at a time: most of them wait for a virtual machine that uses at most one
+//! processor.
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::process::CommandExt;
@@ -15,28 +16,28 @@ use serde_json::Value;
 use super::counts::Counts;
 use crate::run::{cargo, workspace};
 
-/// A test program that was built.
+/// A built test program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Program {
     name: String,
     executable: PathBuf,
 }
 
-/// What came of one.
+/// Result of a test program.
 struct Ended {
     counts: Counts,
     succeeded: bool,
 }
 
-/// Builds and runs them all; the names of those that failed.
+/// Builds and runs all programs; returns the names of those that failed.
 pub(super) fn run(rocbed: &Path, filter: Option<&str>, counts: &mut Counts) -> Result<Vec<String>> {
     let mut programs = build()?;
     if programs.is_empty() {
         bail!("cargo built no end-to-end test");
     }
-    // What takes longest first: at the end nothing long runs alone.
+    // The longest ones first, so that no long program runs alone at the end.
     programs.sort_by_key(|program| (place(&program.name), program.name.clone()));
-    // One more than processors: each of them waits for something a quarter of its time.
+    // One more than processors, as each program waits for something a quarter of its time.
     let at_once = (thread::available_parallelism().map_or(1, usize::from) + 1).min(MOST_AT_ONCE);
     eprintln!("{} programs, {at_once} at a time; each shows what it printed when it ends", programs.len());
     let queue = Mutex::new(programs.into_iter());
@@ -67,21 +68,21 @@ pub(super) fn run(rocbed: &Path, filter: Option<&str>, counts: &mut Counts) -> R
     }
 }
 
-/// More virtual machines at once than this would be too slow for what they wait for.
+/// Most virtual machines at once; with more, each would be too slow for the tests' time limits.
 const MOST_AT_ONCE: usize = 4;
 
-/// Tests that take so many seconds are shown with them.
+/// Seconds from which on a test's duration is shown.
 const WORTH_TELLING: u64 = 10;
 
-/// Programs that take minutes, the longest first.
+/// Programs that take minutes, longest first.
 const LONG: [&str; 7] = ["appliance", "netboot", "worker", "stick", "interrupted", "same_twice", "flash"];
 
-/// Where in the line a program stands.
+/// Position of a program in the order of starts.
 fn place(program: &str) -> usize {
     LONG.iter().position(|name| *name == program).unwrap_or(LONG.len())
 }
 
-/// Has cargo build them, with the features that the unit tests have.
+/// Builds them with cargo, with the same features as the unit tests.
 fn build() -> Result<Vec<Program>> {
     let mut command = cargo();
     command.args(["test", "--no-run", "--workspace", "--tests", "--message-format=json-render-diagnostics"]);
@@ -92,7 +93,7 @@ fn build() -> Result<Vec<Program>> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(end_to_end).collect())
 }
 
-/// Reads a message of cargo's: a test program below `tests/`, if it tells of one.
+/// Parses a message of cargo; returns the program if it is a test program below `tests/`.
 fn end_to_end(message: &str) -> Option<Program> {
     let message: Value = serde_json::from_str(message).ok()?;
     let target = message.get("target")?;
@@ -105,16 +106,16 @@ fn end_to_end(message: &str) -> Option<Program> {
     Some(Program { name: target.get("name")?.as_str()?.to_owned(), executable })
 }
 
-/// Runs one to its end, and then prints what it printed, in one piece.
+/// Runs a program to its end, and then prints its output in one piece.
 fn run_one(program: &Program, rocbed: &Path, filter: Option<&str>) -> Result<Ended> {
     let began = Instant::now();
     eprintln!("{}: started", program.name);
     let mut command = Command::new(&program.executable);
-    // One test at a time: they share the image that the first one builds, and the machines' processors.
+    // One test at a time: they share the image that the first one builds, and the machine's processors.
     command.current_dir(workspace().join("tests")).env("ROCBED_BIN", rocbed).env("RUST_TEST_THREADS", "1");
     command.args(filter).stdin(Stdio::null()).stdout(Stdio::piped());
-    // A group of its own, so that machines and servers end with a program that does not. On a terminal Ctrl-C has to reach
-    // them all, so there they stay in ours.
+    // In its own process group, so that machines and servers end with a program that hangs. On a terminal Ctrl-C has to
+    // reach all processes, so there they stay in this process's group.
     if !std::io::stdin().is_terminal() {
         command.process_group(0);
     }
@@ -127,7 +128,7 @@ fn run_one(program: &Program, rocbed: &Path, filter: Option<&str>) -> Result<End
         counts.add(&line);
         if !line.is_empty() {
             text.push_str(&line);
-            // Where the time goes: the line of a test ends when the test does.
+            // Measures where the time goes: the line of a test is printed when the test ends.
             let took = last.elapsed().as_secs();
             if line.starts_with("test ") && took >= WORTH_TELLING {
                 text.push_str(&format!(" ({took} s)"));
@@ -146,11 +147,10 @@ fn run_one(program: &Program, rocbed: &Path, filter: Option<&str>) -> Result<End
     Ok(Ended { counts, succeeded })
 }
 
-/// More than any program takes, on a machine that does other things too.
+/// Longer than any program takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
-/// Kills a program, and what it has started, that does not end: all others are still to be run, and their results to be
-/// seen.
+/// Kills a program that hangs, with all that it has started, so that the others still run and their results are shown.
 struct Watchdog {
     done: Sender<()>,
     thread: JoinHandle<bool>,
@@ -162,7 +162,7 @@ impl Watchdog {
         let thread = thread::spawn(move || {
             let bites = is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
             if bites {
-                // It may have ended at this very moment.
+                // It may have just ended.
                 drop(Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status());
             }
             bites
@@ -170,7 +170,7 @@ impl Watchdog {
         Self { done, thread }
     }
 
-    /// The program has ended. Whether it had to be killed.
+    /// Called when the program has ended. Returns whether it had to be killed.
     fn end(self) -> bool {
         drop(self.done);
         self.thread.join().unwrap_or_default()

@@ -11,7 +11,7 @@ fn machine() -> Value {
     json!(Machine { name: "epyc".into(), ..Machine::default() })
 }
 
-/// A database of layout 2 with a worker.
+/// A database of layout 2 with one worker.
 fn old(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open(path)?;
     db.execute_batch(LAYOUT_2)?;
@@ -20,7 +20,8 @@ fn old(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// A job with a result, whose lease was given at `given` and whose worker says that it finished at `finished`, in seconds.
+/// Adds a job with a result. Its lease was given at `given`, and its worker says that it finished at `finished`, in
+/// seconds.
 fn add(db: &Connection, number: i64, more: &Value, verdict: &str, given: i64, finished: i64) -> rusqlite::Result<()> {
     let mut job = json!({ "id": format!("rocrand-{number}"), "package": "rocrand" });
     for (name, value) in more.as_object().into_iter().flatten() {
@@ -71,7 +72,7 @@ fn results_of_version_2_are_ordered_anew_and_workers_get_names() -> Result<(), B
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("hub.sqlite");
     let db = old(&path)?;
-    // The last plain result is of a worker whose clock is slow; what comes after it says nothing about the package.
+    // The last plain result is from a worker with a slow clock; the later ones say nothing about the package.
     add(&db, 1, &json!({}), "pass", 100, 50_000)?;
     add(&db, 2, &json!({}), "fail", 200, 10)?;
     add(&db, 3, &json!({ "pin": ["experimental=src:rocrand"] }), "pass", 300, 60_000)?;
