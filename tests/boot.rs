@@ -74,7 +74,7 @@ fn starts_without_kvm() {
 fn starts_from_a_disk_with_large_sectors() {
     let image = rocbed_tests::scratch().join("images/smoke-4096");
     rocbed(["build", "smoke", "--locked", "--sector-size", "4096", "--output"]).arg(&image).ok();
-    let output = rocbed(["boot", &image.to_string_lossy(), "--firmware", "uefi", "--disk", "nvme"]).run();
+    let output = rocbed(["boot", &image.to_string_lossy(), "--nvme"]).run();
     assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
     reached_the_root(&output.stdout);
 }

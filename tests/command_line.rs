@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rocbed_tests::{TestArchive, rocbed, scratch, smoke_image};
+use rocbed_tests::{Call, TestArchive, rocbed, scratch, smoke_image};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -100,12 +100,18 @@ fn diff_tells_images_and_locks_apart_by_package() {
     fs::write(&old, text).expect("writing a lock");
     let new = scratch().join("new.lock");
     fs::write(&new, include_str!("../recipes/smoke.lock")).expect("writing a lock");
-    let printed = rocbed(["diff"]).arg(&old).arg(&new).ok();
+    // As diff(1): 1 says that they differ.
+    let differ = |call: Call| {
+        let output = call.run();
+        assert_eq!(output.code, Some(1), "{}", output.stderr);
+        output.stdout
+    };
+    let printed = differ(rocbed(["diff"]).arg(&old).arg(&new));
     assert!(printed.contains("+ hostname ") && printed.contains("- hostname-of-old "), "{printed}");
     assert!(printed.ends_with("1 added, 1 removed\n"), "{printed}");
     let image = smoke_image();
     assert_eq!(rocbed(["diff"]).arg(&image).arg(image.join("disk.img")).ok(), "nothing changed\n");
-    let changes = json(&rocbed(["diff", "--json"]).arg(&old).arg(&new).ok());
+    let changes = json(&differ(rocbed(["diff", "--json"]).arg(&old).arg(&new)));
     assert_eq!(changes.as_array().map(Vec::len), Some(2));
 }
 

@@ -182,6 +182,7 @@ fn workers_are_paused_resumed_and_removed() {
     let refused = worker.client().claim(&claim).expect_err("it is paused").to_string();
     says(&refused, &["needed for a talk", "rocbed workers resume"]);
     hub.call(&["workers", "resume", "lab-1"]).ok();
+    hub.call(&["workers", "retry-gpu", "lab-1", "0000:43:00.0"]).ok();
     let begun = worker.begin();
     assert_eq!(begun.job.id, "rocrand");
 

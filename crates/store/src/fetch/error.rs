@@ -196,7 +196,9 @@ fn explain(status: u16) -> &'static str {
     match status {
         403 => " (forbidden)",
         404 => " (not found)",
-        407 => " (the proxy wants a name and a password, or others: http://name:password@host:port)",
+        407 => {
+            " (the proxy wants a name and a password, or others: they stand before the host, as name:password@host:port)"
+        }
         410 => " (gone)",
         429 => " (too many requests)",
         503 => " (unavailable)",
