@@ -233,7 +233,8 @@ impl Observer for Watcher<'_> {
     }
 
     fn event(&mut self, event: Event<'_>) {
-        if let (Event::TestStarted(_), Some(lines)) = (&event, self.fault.take())
+        if matches!(event, Event::TestStarted(_))
+            && let Some(lines) = self.fault.take()
             && let Err(error) = simulate_fault(lines)
         {
             (self.log)(format!("rocbed: simulating a fault: {error}\n").as_bytes());
