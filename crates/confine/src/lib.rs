@@ -1,6 +1,9 @@
 //! Rules for seccomp filters (`seccomp(2)`) that the build sandbox and testbeds have in common: requests by which anybody
 //! makes the kernel load a module, or reaches a terminal that is not its own. What each does with them, and which calls it
-//! allows at all, is its own business.
+//! allows at all, is its own business. The attacks that the tests of both try are here too.
+
+#[cfg(feature = "attacks")]
+pub mod attacks;
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,10 @@
-//! Attacks from inside: what a test may try as the testbed's root, in testbeds of root and of a user, and checks that
-//! it fails. docs/security.md compares the same list with the defaults of other container engines.
+//! What a test may try, as the testbed's root, in testbeds of root and of a user; and what must not come of it: the attack
+//! list that the build sandbox's tests try too, and what only a testbed has. docs/security.md has the list beside other
+//! containers' defaults.
 
 use std::fs;
+
+use confine::attacks::ATTACKS;
 
 use crate::server::Server;
 use crate::user::User;
@@ -11,7 +14,24 @@ const NOSYS: i32 = libc::ENOSYS;
 const FAMILY: i32 = libc::EAFNOSUPPORT;
 const PROTOCOL: i32 = libc::EPROTONOSUPPORT;
 
-/// System calls: purpose, number, arguments, and expected error.
+/// What of the list a testbed lets a test do, and why.
+const BY_DESIGN: &[(&str, &str)] = &[
+    ("a set-uid program's rights", "sudo and su work in testbeds"),
+    ("capabilities", "debuggers trace, and ping sends, with capabilities over the testbed only"),
+    ("interrupts", "counts of the machine's interrupts are not hidden"),
+    ("/sys", "tests look at devices there; it is read-only"),
+    ("a network", "tests use the machine's, unless the server is told otherwise"),
+    ("a service of the host", "the same"),
+    ("mount", "the filters leave it to the kernel, which refuses it: tried below with a real file system"),
+    ("umount2", "the same"),
+    ("open_tree", "the same"),
+    ("mount_setattr", "the same"),
+    ("setns", "the same"),
+    ("adjtimex", "programs may read how the clock is kept; setting it takes a capability over the machine"),
+    ("page counts", "not hidden; it takes a capability over the machine to read them"),
+];
+
+/// System calls: what for, which, with what, and the error they end with.
 const CALLS: &[(&str, i64, &str, i32)] = &[
     ("io_uring", 425, "1, 0", NOSYS),
     ("a call of a kernel to come", 600, "0", NOSYS),
@@ -68,7 +88,7 @@ const CALLS: &[(&str, i64, &str, i32)] = &[
     ("modules of socket diagnosis", libc::SYS_socket, "16, 3, 4", PROTOCOL),
 ];
 
-/// System calls that tests, debuggers and ROCm need. The error is one that the filters do not return.
+/// What tests, debuggers and ROCm need. The error is one that the filters do not give.
 const ALLOWED: &[(&str, i64, &str)] = &[
     ("a local socket", libc::SYS_socket, "1, 1, 0"),
     ("TCP", libc::SYS_socket, "2, 0x80801, 6"),
@@ -83,7 +103,7 @@ const ALLOWED: &[(&str, i64, &str)] = &[
     ("another root directory", libc::SYS_chroot, "\"/\""),
 ];
 
-/// Requests on sockets and terminals that are refused.
+/// Requests of sockets and terminals that are refused.
 const IOCTLS: &[(&str, u32)] = &[
     ("typing into a terminal", 0x5412),
     ("typing into a console", 0x541c),
@@ -113,7 +133,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("the host's name", "hostname other"),
 ];
 
-/// A Perl program that makes a system call and prints the error number; strings are passed as addresses.
+/// A Perl program that makes a call and prints the error's number; strings are addresses there.
 fn call(number: i64, arguments: &str) -> String {
     format!("perl -e 'my @arguments = ({arguments}); print syscall({number}, @arguments) == -1 ? $! + 0 : 0'")
 }
@@ -128,7 +148,7 @@ fn attack(server: &Server, whose: &str) {
         let tried = server.shell(&call(*number, arguments));
         assert!(!["1", "38", "93", "97"].contains(&&*tried.stdout), "{what}, {whose}: error {}", tried.stdout);
     }
-    // Set-uid programs such as sudo and su must still work.
+    // A filter need not take away what sudo and su are.
     let suid = "cp /usr/bin/id /tmp/id && chmod 4755 /tmp/id && exec perl -e '$( = $) = 1000; $< = $> = 1000; exec \"/tmp/id\", \"-u\"'";
     assert_eq!(server.shell(suid).stdout, "0\n", "a set-user-id program, {whose}");
     for (what, request) in IOCTLS {
@@ -139,10 +159,39 @@ fn attack(server: &Server, whose: &str) {
         let tried = server.shell(script);
         assert_ne!(tried.status, 0, "{what}, {whose}: {} {}", tried.stdout, tried.stderr);
     }
+    shared_list(server, whose);
     let now = fs::read_to_string("/proc/modules").unwrap_or_default();
     let names =
         |text: &str| text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(names(&now), names(&modules), "modules that were loaded, {whose}");
+}
+
+/// The list that build sandboxes withstand too.
+fn shared_list(server: &Server, whose: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    fs::write(&secret, "of the host").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (file, port) = (secret.display(), listener.local_addr().unwrap().port());
+    // A descriptor that a careless caller would leave open.
+    let before = format!("export HOST_FILE={file} HOST_PID={} HOST_PORT={port} HOST_FD=99; ", std::process::id());
+    let through: Vec<String> = ATTACKS
+        .iter()
+        .filter(|attack| !BY_DESIGN.iter().any(|(name, _)| *name == attack.name))
+        .filter_map(|attack| {
+            let tried = server.shell(&format!("{before}{}", attack.script()));
+            // A script that could not be run proves nothing.
+            let broken = tried.stderr.contains("not found") || tried.stderr.contains("syntax error");
+            (tried.status == 0 || broken).then(|| format!("{}: {}{}", attack.name, tried.stdout, tried.stderr))
+        })
+        .collect();
+    assert!(
+        through.is_empty(),
+        "{} of {} went through, {whose}:\n{}",
+        through.len(),
+        ATTACKS.len(),
+        through.join("\n")
+    );
 }
 
 #[test]
@@ -164,13 +213,13 @@ fn nothing_of_the_list_succeeds_in_a_testbed_of_a_user() {
     attack(&server, "of a user");
 }
 
-/// x32 is refused by the list. For i386, a program made here calls `getpid` and would end with 0.
+/// x32 is refused by the list; of i386, a program made here calls `getpid` and would end with 0.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn the_processors_other_abis_lead_around_nothing() {
     let mut server = Server::start(&[]);
     let scratch = server.open();
-    // x32: the calls of x86-64 with an additional bit.
+    // x32: the calls of x86-64 with a bit.
     assert_eq!(server.shell(&call(0x4000_0000 | libc::SYS_getpid, "0")).stdout, NOSYS.to_string());
     let host = tempfile::tempdir().unwrap();
     let path = host.path().join("i386");
@@ -194,7 +243,7 @@ fn the_processors_other_abis_lead_around_nothing() {
     fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     assert_eq!(server.ask(&format!("copydown {} {scratch}/i386", path.display())), "ok");
     let tried = server.run(&[&format!("{scratch}/i386")]);
-    // SIGSYS, unless the kernel does not have this ABI.
+    // SIGSYS; or the kernel has no such ABI.
     assert!([128 + 31, 126].contains(&tried.status), "{} {}", tried.status, tried.stderr);
 }
 
@@ -235,7 +284,7 @@ fn tests_that_make_containers_have_to_be_allowed_to() {
     }
 }
 
-/// Starts as many processes as possible, keeps them running, and prints their number.
+/// Starts processes that stay until no more can be started, and says how many.
 const BOMB: &str = "$SIG{CHLD} = \"IGNORE\"; my $n = 0; while (1) { my $p = fork(); last unless defined $p; \
                     if (!$p) { close STDOUT; close STDERR; sleep 1000; exit } $n++ } print $n";
 
@@ -250,7 +299,7 @@ fn processes_without_end_come_to_one() {
             let bomb = server.run(&["perl", "-e", &format!("{change}{BOMB}")]);
             let count: u32 = bomb.stdout.parse().unwrap();
             assert!((50..200).contains(&count), "{count} in a testbed of {whose}");
-            // autopkgtest can still enter to collect files.
+            // autopkgtest still gets in to collect what there is.
             assert_eq!(server.run(&["cat", "/etc/hostname"]).stdout, "testbed\n");
             let copied = server
                 .ask(&format!("copyup /etc/hostname {}", user.file(&format!("copied-{whose}").replace(' ', "-"))));

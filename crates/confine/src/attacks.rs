@@ -1,26 +1,47 @@
-//! Attacks of a hostile program on the sandbox, as data: each is harmless if it is refused, and changes nothing if it
-//! is not.
+//! The attack list: what a hostile program tries from inside of a build sandbox or a testbed, as data for the tests of
+//! both. Every line is harmless where it is refused, and changes nothing where it is not.
 //!
-//! Exit status 0 of a script means that the attack succeeded; for a call, that the kernel did more than refuse it.
-//! Scripts get `$HOST_FILE` (a file of the host), `$HOST_PID` (a process of it), `$HOST_PORT` (a port that the host
-//! listens on at its loopback) and `$HOST_FD` (a file descriptor that the caller left open).
+//! A script's exit status 0 means that the attack went through; a call's, that the kernel did more than refuse it. Scripts
+//! are given `$HOST_FILE` (a file of the host), `$HOST_PID` (a process of it), `$HOST_PORT` (a port that the host listens on
+//! at its loopback) and `$HOST_FD` (a file descriptor that the caller left open).
 
-/// An attack.
-pub(crate) struct Attack {
-    /// Target of the attack.
-    pub(crate) name: &'static str,
-    /// Method of the attack.
-    pub(crate) way: Way,
+/// One attempt.
+pub struct Attack {
+    /// What is attacked.
+    pub name: &'static str,
+    /// How.
+    pub way: Way,
 }
 
-/// Method of an attack.
-pub(crate) enum Way {
-    /// A script for sh(1).
+/// How an attack is done.
+pub enum Way {
+    /// A script of sh(1).
     Script(&'static str),
-    /// A system call (number on x86-64, and arguments) that must fail with `EPERM` or `ENOSYS`.
+    /// A system call (its number on x86-64, and arguments) that is not permitted or not there: `EPERM`, `ENOSYS`.
     Call(u64, &'static [u64]),
-    /// A socket family, type and protocol for which the kernel would load a module.
+    /// A family of sockets, a type and a protocol that the kernel would load a module for.
     Socket(u64, u64, u64),
+    /// A request to a socket or terminal: `ioctl(2)`.
+    Request(u32),
+}
+
+impl Attack {
+    /// A script of sh(1) that does it, and ends with status 0 if it goes through. It needs perl for all but scripts.
+    pub fn script(&self) -> String {
+        // EPERM, ENOSYS, EPROTONOSUPPORT and EAFNOSUPPORT are how a filter or the kernel refuses.
+        let refused = |number: u64, arguments: &[u64]| {
+            let arguments: String = arguments.iter().map(|argument| format!(", {argument}")).collect();
+            format!("perl -e 'my $r = syscall({number}{arguments}); exit($r == -1 && grep $! == $_, 1, 38, 93, 97)'")
+        };
+        match &self.way {
+            Way::Script(text) => (*text).to_owned(),
+            Way::Call(number, arguments) => refused(*number, arguments),
+            Way::Socket(family, kind, protocol) => refused(41, &[*family, *kind, *protocol]),
+            Way::Request(request) => format!(
+                "perl -e 'socket(my $s, 1, 1, 0); my $x = \"\\0\" x 64; ioctl($s, {request}, $x); exit($! == 1)'"
+            ),
+        }
+    }
 }
 
 const fn script(name: &'static str, text: &'static str) -> Attack {
@@ -35,8 +56,12 @@ const fn socket(name: &'static str, family: u64, kind: u64, protocol: u64) -> At
     Attack { name, way: Way::Socket(family, kind, protocol) }
 }
 
-/// All attacks.
-pub(crate) const ATTACKS: &[Attack] = &[
+const fn request(name: &'static str, request: u32) -> Attack {
+    Attack { name, way: Way::Request(request) }
+}
+
+/// All of them.
+pub const ATTACKS: &[Attack] = &[
     // Settings of the kernel, some of which name a program that it runs as the host's root.
     script("core_pattern", "v=$(cat /proc/sys/kernel/core_pattern) && echo \"$v\" > /proc/sys/kernel/core_pattern"),
     script("modprobe", ": >> /proc/sys/kernel/modprobe"),
@@ -73,7 +98,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "for n in kmsg mem kvm fuse loop0 sda vda kfd dri net; do [ -e /dev/$n ] && exit 0; done; exit 1",
     ),
     script("the caller's terminal", ": > /dev/tty"),
-    // Escapes from the root directory.
+    // Out of the root directory.
     script("a file of the host", "cat \"$HOST_FILE\""),
     script("a file through /proc/1/root", "cat \"/proc/1/root$HOST_FILE\""),
     script(
@@ -109,19 +134,26 @@ pub(crate) const ATTACKS: &[Attack] = &[
     call("a child in a user namespace", 56, &[0x1000_0011, 0, 0, 0, 0]),
     call("clone3", 435, &[0, 0]),
     call("setns", 308, &[0, 0]),
+    call("a new network namespace", 272, &[0x4000_0000]),
+    call("a new control group namespace", 272, &[0x0200_0000]),
+    call("a new user namespace, with others", 272, &[0x1002_0000]),
     call("sethostname", 170, &[0, 0]),
     call("files by handle", 304, &[0, 0, 0]),
     // Keys.
     call("keyctl", 250, &[0, 0xffff_fffd, 0, 0, 0]),
     call("keyctl as x32", 0x4000_00fa, &[0, 0xffff_fffd, 0, 0, 0]),
+    call("the user's keyring", 250, &[0, 0xffff_fffc, 0, 0, 0]),
     call("add_key", 248, &[0, 0, 0, 0, 0]),
     call("request_key", 249, &[0, 0, 0, 0]),
-    // Parts of the kernel in which vulnerabilities are found.
+    // Parts of the kernel in which holes are found.
     call("bpf", 321, &[99, 0, 0]),
     call("perf_event_open", 298, &[0, 0, 0, 0, 0]),
     call("userfaultfd", 323, &[0xffff]),
     call("io_uring", 425, &[0, 0]),
     call("fanotify", 300, &[0xffff_ffff, 0]),
+    call("vmsplice", 278, &[0xffff_ffff, 0, 0, 0]),
+    call("migrate_pages", 256, &[0, 0, 0, 0]),
+    call("a personality that makes memory executable", 135, &[0x40_0000]),
     // The kernel and the machine.
     call("init_module", 175, &[0, 0, 0]),
     call("finit_module", 313, &[0xffff_ffff, 0, 0]),
@@ -139,7 +171,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     call("syslog", 103, &[9, 0, 0]),
     call("iopl", 172, &[99]),
     call("ioperm", 173, &[0, 0, 9]),
-    // Loading modules through sockets.
+    // Modules by way of sockets.
     socket("AF_PACKET", 17, 3, 0),
     socket("AF_ALG", 38, 5, 0),
     socket("AF_VSOCK", 40, 1, 0),
@@ -154,4 +186,16 @@ pub(crate) const ATTACKS: &[Attack] = &[
     socket("generic netlink", 16, 3, 16),
     socket("netlink of the packet filter", 16, 3, 12),
     socket("netlink of audit", 16, 3, 9),
+    socket("netlink of socket diagnosis", 16, 3, 4),
+    socket("AF_KEY", 15, 3, 2),
+    socket("SCTP over IPv6", 10, 5, 132),
+    socket("L2TP, with flags", 2, 0x8_0802, 115),
+    call("a family, by a pair", 53, &[35, 2, 0, 0]),
+    // Modules and terminals by way of requests.
+    request("typing into a terminal", 0x5412),
+    request("typing into a console", 0x541c),
+    request("the module of a line discipline", 0x5423),
+    request("the module of bridges", 0x8940),
+    request("the module of bridges, by a new one", 0x89a0),
+    request("the module of VLANs", 0x8982),
 ];

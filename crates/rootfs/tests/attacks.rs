@@ -1,8 +1,6 @@
-//! Attacks of a package's script on the build machine, tried in the sandbox: as root, as the root of a container with
-//! few rights, and as a user.
+//! What a package's script might try against the machine that builds, tried in the sandbox: as root, as the root of a
+//! container that has few rights, and as a user.
 
-mod list;
-#[path = "../packages/mod.rs"]
 mod packages;
 
 use std::collections::BTreeSet;
@@ -12,11 +10,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command as HostCommand;
 
-use list::{ATTACKS, Attack, Way};
+use confine::attacks::ATTACKS;
 use packages::{need, need_root};
 use rootfs::sandbox::{Command, Sandbox};
 
-/// Programs that the attacks call, with their packages.
+/// What the attacks call: program, and the package that has it.
 const PROGRAMS: [(&str, &str); 10] = [
     ("cat", "coreutils"),
     ("cut", "coreutils"),
@@ -30,7 +28,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("sh", "dash"),
 ];
 
-/// A root directory with the host's own programs.
+/// A root directory of the host's own programs.
 fn make_root(root: &Path) {
     for name in ["dev", "etc", "proc", "run", "sys", "tmp", "usr/bin", "usr/lib"] {
         fs::create_dir_all(root.join(name)).unwrap();
@@ -53,19 +51,6 @@ fn make_root(root: &Path) {
     HostCommand::new("mknod").arg(root.join("device-of-a-package")).args(["c", "1", "5"]).output().unwrap();
 }
 
-/// Shell script for an attack, which exits with status 0 if it succeeds.
-fn script(attack: &Attack) -> String {
-    let refused = |number: u64, arguments: &[u64]| {
-        let arguments: String = arguments.iter().map(|argument| format!(", {argument}")).collect();
-        format!("perl -e 'my $r = syscall({number}{arguments}); exit($r == -1 && ($! == 1 || $! == 38))'")
-    };
-    match &attack.way {
-        Way::Script(text) => (*text).to_owned(),
-        Way::Call(number, arguments) => refused(*number, arguments),
-        Way::Socket(family, kind, protocol) => refused(41, &[*family, *kind, *protocol]),
-    }
-}
-
 /// Runs all attacks; whose sandbox it is depends on who runs this.
 #[test]
 fn a_script_gets_at_nothing_of_the_machine() {
@@ -75,7 +60,7 @@ fn a_script_gets_at_nothing_of_the_machine() {
     make_root(&root);
     let secret = at.path().join("secret");
     fs::write(&secret, "of the host").unwrap();
-    // Inherited by every child, like a file descriptor that a careless caller left open.
+    // Inherited by every child, as what a careless caller leaves open is.
     let left_open = rustix::io::dup(File::open(&secret).unwrap()).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let environment = [
@@ -98,7 +83,7 @@ fn a_script_gets_at_nothing_of_the_machine() {
         let outcome = sandbox.run(&command, &mut |bytes| output.extend_from_slice(bytes)).unwrap();
         (outcome.status, String::from_utf8_lossy(&output).into_owned())
     };
-    // The operations that scripts need work, and root's ids in the sandbox are unassigned outside.
+    // What scripts do need works, and root's ids inside are nobody's outside.
     let (status, output) = shell("id -u; perl -e 'print 6 * 7'; echo x > /etc/made; cat /proc/self/uid_map");
     assert!(status.success() && output.starts_with("0\n42"), "{output}");
     println!("ids inside, and outside:{}", output.trim_start_matches("0\n42"));
@@ -108,7 +93,7 @@ fn a_script_gets_at_nothing_of_the_machine() {
     let through: Vec<String> = ATTACKS
         .iter()
         .filter_map(|attack| {
-            let (status, output) = shell(&script(attack));
+            let (status, output) = shell(&attack.script());
             // A script that could not be run proves nothing.
             let broken = output.contains("not found") || output.contains("syntax error");
             (status.success() || broken).then(|| format!("{}: {output}", attack.name))
@@ -120,7 +105,7 @@ fn a_script_gets_at_nothing_of_the_machine() {
     println!("{} attacks were refused", ATTACKS.len());
 }
 
-/// Runs the attacks in a separate process; returns its output.
+/// Runs the attacks in a process of its own; returns what it prints.
 fn attacks_of(command: &mut HostCommand) -> String {
     command.args(["--exact", "a_script_gets_at_nothing_of_the_machine", "--nocapture"]);
     let output = command.output().unwrap();
