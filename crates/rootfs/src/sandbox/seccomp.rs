@@ -119,18 +119,22 @@ impl Filters {
         for (call, rules) in shared(confine::refused_requests())? {
             add(&mut refused, call, &rules);
         }
-        let mut sockets = shared(confine::other_families())?;
-        for (call, rules) in shared(confine::other_protocols())? {
-            sockets.entry(call).or_default().extend(rules);
+        add(&mut refused, libc::SYS_socket, &raw_sockets()?);
+        // As a kernel without them answers: programs such as useradd, which asks for the audit log, go on without then.
+        let mut families = Rules::new();
+        for (call, rules) in shared(confine::other_families())? {
+            add(&mut families, call, &rules);
         }
-        sockets.entry(libc::SYS_socket).or_default().extend(raw_sockets()?);
-        for (call, rules) in sockets {
-            add(&mut refused, call, &rules);
+        let mut protocols = Rules::new();
+        for (call, rules) in shared(confine::other_protocols())? {
+            add(&mut protocols, call, &rules);
         }
         let filters = [
             // The error number 0 is what a successful call returns.
             (all_of(SYNC.iter()), error(0)),
             (refused, error(libc::EPERM)),
+            (families, error(libc::EAFNOSUPPORT)),
+            (protocols, error(libc::EPROTONOSUPPORT)),
             (all_of(ABSENT.iter()), error(libc::ENOSYS)),
         ];
         filters.into_iter().map(|(rules, action)| program(rules, action)).collect::<io::Result<_>>().map(Self)

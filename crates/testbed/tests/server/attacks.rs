@@ -31,6 +31,9 @@ const BY_DESIGN: &[(&str, &str)] = &[
     ("page counts", "not hidden; it takes a capability over the machine to read them"),
 ];
 
+/// Whose testbed it is that has no network but its own.
+const WITHOUT_NETWORK: &str = "of root, without a network";
+
 /// System calls: what for, which, with what, and the error they end with.
 const CALLS: &[(&str, i64, &str, i32)] = &[
     ("io_uring", 425, "1, 0", NOSYS),
@@ -178,6 +181,8 @@ fn shared_list(server: &Server, whose: &str) {
     let through: Vec<String> = ATTACKS
         .iter()
         .filter(|attack| !BY_DESIGN.iter().any(|(name, _)| *name == attack.name))
+        // In a network of its own, root may do what ping needs.
+        .filter(|attack| whose != WITHOUT_NETWORK || attack.name != "raw IP")
         .filter_map(|attack| {
             let tried = server.shell(&format!("{before}{}", attack.script()));
             // A script that could not be run proves nothing.
@@ -202,7 +207,7 @@ fn nothing_of_the_list_succeeds_in_a_testbed_of_root() {
     drop(server);
     let mut server = Server::start(&["--network", "none"]);
     server.open();
-    attack(&server, "of root, without a network");
+    attack(&server, WITHOUT_NETWORK);
 }
 
 #[test]
