@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,13 +69,20 @@ pub(crate) struct InTurns<R> {
     since: Instant,
     /// Total time of its turns, in microseconds.
     used: Arc<AtomicU64>,
+    /// Whether reading failed: then nothing is said about what was to be read.
+    failed: Arc<AtomicBool>,
 }
 
 impl<R> InTurns<R> {
     /// Waits for the first turn. Adds the time of its turns to `used`, in microseconds.
     pub(crate) fn new(inner: R, turns: Arc<Turns>, used: Arc<AtomicU64>) -> Self {
         turns.take();
-        Self { inner, turns, since: Instant::now(), used }
+        Self { inner, turns, since: Instant::now(), used, failed: Arc::default() }
+    }
+
+    /// Becomes true if reading fails.
+    pub(crate) fn failed(&self) -> Arc<AtomicBool> {
+        self.failed.clone()
     }
 
     fn count(&self) {
@@ -93,7 +100,11 @@ impl<R: Read> Read for InTurns<R> {
             self.since = Instant::now();
         }
         let length = buffer.len().min(PIECE);
-        self.inner.read(buffer.get_mut(..length).unwrap_or_default())
+        let read = self.inner.read(buffer.get_mut(..length).unwrap_or_default());
+        if read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        read
     }
 }
 

@@ -211,8 +211,14 @@ async fn check_and_complete(
         let missing = || Problem::new(ProblemCode::BundleMissing, format!("there is no bundle {digest}"));
         let size = bundles.size(&digest).map_err(|error| io_problem(&error))?.ok_or_else(missing)?;
         let file = File::open(bundles.path(&digest)).map_err(|error| io_problem(&error))?;
-        let contents = bundle::read(InTurns::new(file, turns, used), limit)
-            .map_err(|error| Problem::new(ProblemCode::BundleInvalid, error.to_string()))?;
+        let file = InTurns::new(file, turns, used);
+        let failed = file.failed();
+        let contents = bundle::read(file, limit).map_err(|error| {
+            // A disk of the hub's that fails is not the worker's fault, and its bundle is not removed.
+            let code =
+                if failed.load(Ordering::Relaxed) { ProblemCode::Unavailable } else { ProblemCode::BundleInvalid };
+            Problem::new(code, error.to_string())
+        })?;
         Ok((size, contents))
     });
     let (size, contents) = read.await??;

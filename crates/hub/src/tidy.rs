@@ -35,7 +35,7 @@ impl Hub {
             }
             Ok(Ok(None)) | Err(_) => return,
         };
-        let bundles = self.shared.bundles.clone();
+        let (bundles, files) = (self.shared.bundles.clone(), self.shared.uploads.clone());
         let outcome = self.shared.core.write(move |tx| {
             tx.forget_requests(requests)?;
             tx.forget_uploads(&uploads)?;
@@ -44,7 +44,13 @@ impl Hub {
             // In a write transaction, so that no bundle becomes a result meanwhile.
             for digest in tx.orphans(abandoned)? {
                 match bundles.remove_older(&digest, time) {
-                    Ok(gone) => removed += u32::from(gone),
+                    Ok(gone) => {
+                        removed += u32::from(gone);
+                        // Else what is long gone would count towards its worker's quota for ever.
+                        if bundles.size(&digest).is_ok_and(|size| size.is_none()) {
+                            tx.forget_orphan(&digest, abandoned, |id| files.path(id).exists())?;
+                        }
+                    }
                     Err(error) => tracing::warn!(%error, digest, "a bundle that became no result could not be removed"),
                 }
             }

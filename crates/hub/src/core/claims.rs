@@ -104,7 +104,7 @@ impl Tx<'_> {
             )?
             .execute(params![lease, number, worker, request, attempt, self.now, AttemptState::Active.name()])?;
         self.state.queue.remove(number);
-        let machine = self.state.workers.get(worker).map(|known| known.machine.clone()).unwrap_or_default();
+        let machine = self.state.workers.get(worker).map(|known| known.machine.clone());
         let live = Live {
             job: number,
             job_id: id,

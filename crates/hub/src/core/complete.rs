@@ -144,13 +144,14 @@ impl Tx<'_> {
     }
 
     /// Compares a result with the machine that got the job, and adds what differs to its warnings. Refuses one of another
-    /// machine, as long as the lease is live.
+    /// machine, as long as it is known which machine that was.
     ///
-    /// Of a lease that has run out only what is registered now is known, and a GPU that broke is not registered any more:
-    /// then such a result is kept, but does not count for a target. Returns whether it counts.
+    /// Of a lease that had run out, or that was given before the hub's last start, only what is registered now is known,
+    /// and a GPU that broke is not registered any more: then such a result is kept, but does not count for a target.
+    /// Returns whether it counts.
     fn check_machine(&self, lease: &str, worker: &str, result: &mut JobResult) -> Result<bool, Failure> {
-        if let Some(live) = self.state.lease_of(lease, worker) {
-            let warnings = compare(result, &live.machine)?;
+        if let Some(machine) = self.state.lease_of(lease, worker).and_then(|live| live.machine.as_ref()) {
+            let warnings = compare(result, machine)?;
             result.warnings.extend(warnings);
             return Ok(true);
         }
@@ -161,7 +162,8 @@ impl Tx<'_> {
                 Ok(true)
             }
             Err(problem) => {
-                let warning = format!("came after its lease had run out, and is not counted: {}", problem.detail);
+                let warning =
+                    format!("is not counted, as the machine has changed since it got the job: {}", problem.detail);
                 result.warnings.push(warning);
                 Ok(false)
             }

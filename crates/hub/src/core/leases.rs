@@ -109,14 +109,13 @@ impl Tx<'_> {
             _ => return Err(over(&row).into()),
         }
         self.event(Event::Job(row.job));
-        let active = self.state.leases.get(lease).map(|live| live.machine.clone());
-        let known = || self.state.workers.get(worker).map(|known| known.machine.clone());
+        let machine = self.state.leases.get(lease).and_then(|live| live.machine.clone());
         let live = Live {
             job: row.job,
             job_id: row.job_id,
             attempt: row.attempt,
             worker: row.worker,
-            machine: active.or_else(known).unwrap_or_default(),
+            machine,
             deadline: self.deadline(),
             confirmed: true,
             phase: phase.to_owned(),

@@ -42,7 +42,7 @@ impl State {
                 attempt: row.get(3)?,
                 worker: row.get(4)?,
                 // Set below, once the workers are loaded.
-                machine: Arc::default(),
+                machine: None,
                 deadline,
                 confirmed: row.get(5)?,
                 phase: String::new(),
@@ -70,11 +70,6 @@ impl State {
                 retry: None,
             };
             state.workers.insert(row.get(0)?, worker);
-        }
-        for live in state.leases.values_mut() {
-            if let Some(worker) = state.workers.get(&live.worker) {
-                live.machine = worker.machine.clone();
-            }
         }
         let mut statement = db.prepare("SELECT hash, kind, worker FROM tokens")?;
         let mut rows = statement.query([])?;

@@ -32,8 +32,9 @@ pub(crate) struct Live {
     pub(crate) job_id: String,
     pub(crate) attempt: u32,
     pub(crate) worker: String,
-    /// The machine as registered when the worker got the job.
-    pub(crate) machine: Arc<Machine>,
+    /// The machine as registered when the worker got the job; `None` if that is not known any more, because the lease was
+    /// lost or the hub restarted meanwhile.
+    pub(crate) machine: Option<Arc<Machine>>,
     /// Deadline by the monotonic clock, in milliseconds.
     pub(crate) deadline: i64,
     /// Whether a heartbeat has arrived and is recorded in the database.

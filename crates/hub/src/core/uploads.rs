@@ -104,6 +104,20 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Forgets old uploads of a bundle that is not there any more, except those that are still being sent.
+    pub(crate) fn forget_orphan(
+        &mut self,
+        sha256: &str,
+        before: i64,
+        is_sent: impl Fn(&str) -> bool,
+    ) -> Result<(), Failure> {
+        let mut find = self.db.prepare_cached("SELECT id FROM uploads WHERE sha256 = ?1 AND created < ?2")?;
+        let ids =
+            find.query_map(params![sha256, before], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        drop(find);
+        self.forget_uploads(&ids.into_iter().filter(|id| !is_sent(id)).collect::<Vec<_>>())
+    }
+
     /// Forgets the uploads whose files were removed.
     pub(crate) fn forget_uploads(&mut self, ids: &[String]) -> Result<(), Failure> {
         for id in ids {
