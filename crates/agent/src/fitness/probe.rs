@@ -29,6 +29,12 @@ pub trait Probe {
     /// The data directory.
     fn data(&self) -> &Path;
 
+    /// Whether what is written to the data directory survives a restart. If not, the machine must not restart itself for
+    /// something that it has to remember.
+    fn remembers(&self) -> bool {
+        true
+    }
+
     /// Writes a file to the data directory, and returns the disk space there.
     ///
     /// # Errors
@@ -97,6 +103,10 @@ impl ThisMachine {
 impl Probe for ThisMachine {
     fn data(&self) -> &Path {
         &self.data
+    }
+
+    fn remembers(&self) -> bool {
+        Path::new(appliance::paths::DATA_IS_KEPT).exists()
     }
 
     fn room(&mut self) -> io::Result<DiskSpace> {

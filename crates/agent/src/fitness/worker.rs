@@ -74,14 +74,21 @@ impl<P: Probe> Worker<P> {
         if self.proven || usable == 0 {
             return None;
         }
-        let answer = self.probe.rocminfo(None);
+        // Not those that are left out: the machine was restarted because of them.
+        let mine = self.mine();
+        let answer = self.probe.rocminfo(mine.as_deref());
         let mut defect = checks::rocminfo(&answer, usable);
         if let (Some(_), Ok(Answer::Ended { success: false, .. } | Answer::Late { stuck: false })) = (&defect, &answer)
             && let Some(culprit) = self.culprit()
         {
             let why = "rocminfo fails with it, and works without it";
             self.leave_out(&culprit, why);
-            return Some(Defect::passing(format!("GPU {}: {why}", culprit.id), "the machine restarts without it"));
+            let what = format!("GPU {}: {why}", culprit.id);
+            return Some(if self.restart.is_some() {
+                Defect::passing(what, "the machine restarts without it")
+            } else {
+                Defect::new(what, format!("set leave-out={}: nothing here survives a restart", culprit.id))
+            });
         }
         if defect.is_none() {
             defect = self.computes();
@@ -90,14 +97,24 @@ impl<P: Probe> Worker<P> {
         defect
     }
 
+    /// The indexes of the GPUs that jobs get, in ROCm's order; `None` if those are all.
+    fn mine(&mut self) -> Option<Vec<usize>> {
+        let all = self.probe.gpus().gpus;
+        let is_known = |gpu: &Gpu| self.known.iter().any(|known| known.id == gpu.id);
+        let mine: Vec<usize> =
+            all.iter().enumerate().filter(|(_, gpu)| is_known(gpu)).map(|(index, _)| index).collect();
+        (mine.len() < all.len()).then_some(mine)
+    }
+
     /// Finds the one GPU of several without which rocminfo works.
     fn culprit(&mut self) -> Option<Gpu> {
         let all = self.probe.gpus().gpus;
-        if all.len() < 2 {
+        let mine = self.mine().unwrap_or_else(|| (0..all.len()).collect());
+        if mine.len() < 2 {
             return None;
         }
-        (0..all.len()).find_map(|index| {
-            let others: Vec<usize> = (0..all.len()).filter(|other| *other != index).collect();
+        mine.iter().find_map(|&index| {
+            let others: Vec<usize> = mine.iter().copied().filter(|other| *other != index).collect();
             let answer = self.probe.rocminfo(Some(&others));
             checks::rocminfo(&answer, others.len()).is_none().then(|| all.get(index).cloned())?
         })
@@ -108,6 +125,10 @@ impl<P: Probe> Worker<P> {
         let all = self.probe.gpus().gpus;
         for (index, gpu) in all.iter().enumerate().filter(|(_, gpu)| self.known.iter().any(|known| known.id == gpu.id))
         {
+            // Once may be chance, such as a slow disk at the first start; being left out lasts.
+            if checks::compute(&self.probe.compute(index), &gpu.id).is_none() {
+                continue;
+            }
             let Some(defect) = checks::compute(&self.probe.compute(index), &gpu.id) else { continue };
             if self.known.len() > 1 && !defect.passes {
                 self.leave_out(gpu, &defect.what);
@@ -121,7 +142,7 @@ impl<P: Probe> Worker<P> {
     fn leave_out(&mut self, gpu: &Gpu, why: &str) {
         let ((), written) = self.record.change_gpus(|gpus| gpus.leave_out(gpu, why.to_owned()));
         // If it cannot be written, a restart would change nothing.
-        if written.is_ok() {
+        if written.is_ok() && self.probe.remembers() {
             self.restart = Some(format!("GPU {} gets no more jobs: {why}", gpu.id));
         }
     }

@@ -359,6 +359,11 @@ fn the_gpu_that_rocminfo_cannot_handle_is_found_by_trying_without_it() -> io::Re
     let mut inventory = inventory(&[ONE, TWO]);
     Record::open(data.path())?.leave_out(&mut inventory, &[]);
     assert_eq!((inventory.gpus.len(), inventory.gpus[0].id.as_str()), (1, ONE));
+    // After the restart the other one works, although the culprit is there still.
+    let made = Made { culprit: Some(1), ..Made::with(data.path(), &[ONE, TWO]) };
+    let mut worker = Worker::new(made, Record::open(data.path())?, &inventory);
+    assert_eq!(words(&worker.qualify()), Vec::<String>::new());
+    assert!(worker.wants_restart().is_none());
     Ok(())
 }
 
