@@ -35,7 +35,9 @@ pub fn configuration_for<'a>(proxies: &Proxies, uris: impl Iterator<Item = &'a s
         else {
             continue;
         };
-        let host = rest.split(['/', ':']).next().unwrap_or_default();
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
+        let host = server.split(':').next().unwrap_or_default();
         // For each host separately: apt's exceptions do not support networks and ports.
         if let Some(chosen) = proxies.for_url(uri)? {
             let address = chosen.proxy.url_with_password();

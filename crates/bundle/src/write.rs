@@ -36,6 +36,8 @@ pub struct Plan {
     pub left_out: Vec<String>,
     bytes: u64,
     names: usize,
+    /// Entries, including directories that are still to be listed.
+    count: usize,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ impl Plan {
     /// Determines the type of a path; an error says why it is left out.
     fn classify(&mut self, base: &Path, path: &Path, room: &Room) -> Result<Option<Kind>, String> {
         let most = room.entries.min(ENTRIES.saturating_sub(SPARE / 64));
-        if self.entries.len() >= most {
+        if self.count >= most {
             return Err(format!("there are more than {most} files"));
         }
         let name = path.as_os_str().as_bytes();
@@ -118,6 +120,7 @@ impl Plan {
             return Err("the names before it are too long".into());
         }
         self.names = names;
+        self.count += 1;
         self.bytes += if kind == Kind::File { metadata.len() } else { 0 };
         Ok(Some(kind))
     }

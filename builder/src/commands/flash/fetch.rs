@@ -23,7 +23,8 @@ pub(super) fn open(context: &Context, image: &str, sha256: Option<[u8; 32]>) -> 
 }
 
 fn download(context: &Context, url: &str, sha256: Option<[u8; 32]>) -> Result<Source> {
-    let options = FetchOptions { size_limit: LARGEST, ..FetchOptions::default() };
+    let proxies = crate::mirror::proxies().proxies;
+    let options = FetchOptions { size_limit: LARGEST, proxies, ..FetchOptions::default() };
     let fetcher = Fetcher::new(context.store()?, options)?;
     let is_file = [".img", ".zst"].iter().any(|end| url.ends_with(end));
     let (directory, name) =
@@ -37,7 +38,7 @@ fn download(context: &Context, url: &str, sha256: Option<[u8; 32]>) -> Result<So
     };
     let url = format!("{directory}/{name}");
     let download = Download { urls: vec![url.clone()], size: None, digest: Digest::from(digest), label: name };
-    let paths = fetcher.fetch_all(&[download], &context.reporter).with_context(|| format!("downloading {url}"))?;
+    let paths = fetcher.fetch_checked(&[download], &context.reporter).with_context(|| format!("downloading {url}"))?;
     let path = paths.first().context("the store has lost the image")?;
     context.reporter.detail(&format!("{url} is {}", path.display()));
     Ok(Source::open(path, Some(digest))?)

@@ -66,7 +66,7 @@ pub fn find(context: &Context, source: &Source) -> Result<Loaders> {
         digest,
         label: format!("ipxe {}", package.version()),
     };
-    let paths = fetcher.fetch_all(&[download], &context.reporter).context(help)?;
+    let paths = fetcher.fetch_checked(&[download], &context.reporter).context(help)?;
     let deb = paths.first().context(help)?;
     let take = |name: &str| -> Result<Vec<u8>> {
         let bytes = package_file(deb, &format!("{HOME}/{name}"))?;
