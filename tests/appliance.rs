@@ -149,7 +149,8 @@ fn every_kind_of_ending_is_reported_and_other_disks_cannot_be_written_to() {
     assert_eq!(ran.outcomes("page-fault").len(), 3);
     // Text written by a test is not taken for the kernel's.
     assert_eq!(ran.verdict("forges"), "pass", "{}", ran.job("forges"));
-    assert!(ran.bundled("forges", "kernel.log").contains("GPU reset begin!"), "the kernel did quote them");
+    // Of the ways that the test tries, the kernel writes down the names of processes that crash.
+    assert!(ran.bundled("forges", "kernel.log").contains("amdgpu is hung["), "the kernel did quote them");
     assert_eq!(ran.verdict("after"), "pass");
 }
 

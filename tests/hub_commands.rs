@@ -182,9 +182,12 @@ fn workers_are_paused_resumed_and_removed() {
     let refused = worker.client().claim(&claim).expect_err("it is paused").to_string();
     says(&refused, &["needed for a talk", "rocbed workers resume"]);
     hub.call(&["workers", "resume", "lab-1"]).ok();
-    hub.call(&["workers", "retry-gpu", "lab-1", "0000:43:00.0"]).ok();
     let begun = worker.begin();
     assert_eq!(begun.job.id, "rocrand");
+    // It hears of that instead of a job.
+    hub.call(&["workers", "retry-gpu", "lab-1", "0000:43:00.0"]).ok();
+    let claim = Claim { request: "c2".into(), wait: 0, gpus: None };
+    says(&worker.client().claim(&claim).expect_err("it is to restart").to_string(), &["0000:43:00.0"]);
 
     // A removed worker: its job goes to another one, and its token becomes invalid.
     says(&hub.call(&["workers", "remove", "lab-2", "lab-1"]).fails(), &["lab-2", "1 of 2 workers were refused"]);
