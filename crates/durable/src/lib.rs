@@ -40,7 +40,7 @@ impl Readers {
 pub fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let directory = directory_of(path);
     fs::create_dir_all(directory)?;
-    write_and_rename(path, bytes, readers, |file| file.sync_all())?;
+    write_and_rename(path, bytes, readers, File::sync_all)?;
     sync_directory(directory)
 }
 

@@ -91,7 +91,7 @@ impl State {
         for (lease, live) in &mut fresh.leases {
             if let Some(old) = self.leases.get_mut(lease) {
                 live.deadline = old.deadline;
-                live.machine = old.machine.clone();
+                live.machine.clone_from(&old.machine);
                 live.phase = std::mem::take(&mut old.phase);
             }
         }

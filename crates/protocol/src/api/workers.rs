@@ -63,7 +63,7 @@ impl std::fmt::Debug for Registered {
             .field("lease_seconds", &self.lease_seconds)
             .field("longest_wait", &self.longest_wait)
             .field("version", &self.version)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
