@@ -67,7 +67,7 @@ settings! {
         "Whether apt in testbeds refuses a Release file that is past its date.";
     Gpu "gpu" Kind::Gpus, May::Everybody,
         "real ones",
-        "GPUs to pretend. Results say `simulated`.";
+        "GPUs to simulate. Results say `simulated`.";
     LeaveOut "leave-out" Kind::Words, May::Everybody,
         "none",
         "GPUs that get no jobs: ids (PCI addresses) or unique ids, as `rocbed-init detect` shows them.";
