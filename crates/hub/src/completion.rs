@@ -104,10 +104,13 @@ pub(crate) async fn complete(
     let key = Key { lease, bundle: complete.bundle.clone(), verdict: complete.verdict };
     let mut outcome = begin(shared, &worker, &key, complete, clock)?;
     let wait = shared.config.check_wait;
-    match tokio::time::timeout(wait, outcome.wait_for(Option::is_some)).await {
-        Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(ended())),
-        Ok(Err(_)) => Err(ended()),
-        Err(_) => {
+    // Without a wait, a check that ends early changes nothing: the answer is always for the next request.
+    let waited =
+        if wait.is_zero() { None } else { tokio::time::timeout(wait, outcome.wait_for(Option::is_some)).await.ok() };
+    match waited {
+        Some(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(ended())),
+        Some(Err(_)) => Err(ended()),
+        None => {
             let detail = format!("checking it takes longer than {} s", wait.as_secs_f64());
             Err(Problem::new(ProblemCode::Checking, detail).after(wait.as_secs().clamp(1, 5)))
         }

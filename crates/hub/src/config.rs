@@ -46,7 +46,8 @@ pub struct Config {
     pub max_daily_upload: u64,
     /// Bundle bytes that one worker may store without a result that uses them. 16 GiB.
     pub max_pending_upload: u64,
-    /// How long a worker waits for the check of its bundle before it is told to ask again. 20 s.
+    /// How long a worker waits for the check of its bundle before it is told to ask again. 20 s. Zero: every answer is for
+    /// the repeated request.
     pub check_wait: Duration,
     /// Processor time for checking refused bundles that a worker may use without penalty; each further second makes it
     /// wait twenty. 5 s.
