@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::exchange::{Exchange, ExchangeError};
 use super::hub::{self, Hub};
+use super::job_source::{JobSource, JobSourceError};
 use super::pace::Pace;
 use super::stick::{Places, Stick};
 use super::url_list::{self, UrlList};
@@ -17,7 +17,7 @@ use appliance::settings::Settings;
 /// The chosen job source and result sink.
 pub struct Place {
     /// The source and sink itself.
-    pub exchange: Box<dyn Exchange>,
+    pub source: Box<dyn JobSource>,
     /// True for a worker that looks after itself: it is qualified, checked, restarted if necessary, and remembers
     /// what it ran. False if another program controls the machine and waits for all jobs of one list.
     pub is_worker: bool,
@@ -35,15 +35,15 @@ pub struct Place {
 ///
 /// # Errors
 /// If a source is there but cannot be used.
-pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<Place>, ExchangeError> {
+pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<Place>, JobSourceError> {
     if let Some(port) = Port::open(settings)? {
-        return Ok(Some(Place { exchange: Box::new(port), is_worker: false }));
+        return Ok(Some(Place { source: Box::new(port), is_worker: false }));
     }
     let place = Places { esp: Path::new(appliance::paths::ESP), data: Path::new(DATA) };
     if let Some(stick) =
         Stick::open(&place, Path::new(appliance::paths::DATA_IS_KEPT).exists(), settings.when_done, stop)?
     {
-        return Ok(Some(Place { exchange: Box::new(stick), is_worker: true }));
+        return Ok(Some(Place { source: Box::new(stick), is_worker: true }));
     }
     // Without a token a discovered hub is not used: any host on the network can answer.
     if settings.hub.is_none() && settings.jobs.is_none() && settings.join_token.is_some() {
@@ -51,18 +51,18 @@ pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<
     }
     if let Some(address) = &settings.hub {
         let hub = hub_at(address, settings, stop)?;
-        return Ok(Some(Place { exchange: Box::new(hub), is_worker: true }));
+        return Ok(Some(Place { source: Box::new(hub), is_worker: true }));
     }
     if let Some(jobs) = &settings.jobs {
         let list = list_at(jobs, settings, stop)?;
-        return Ok(Some(Place { exchange: Box::new(list), is_worker: true }));
+        return Ok(Some(Place { source: Box::new(list), is_worker: true }));
     }
     Ok(None)
 }
 
 /// The job list on a web server.
-fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<UrlList, ExchangeError> {
-    let results = settings.results.as_deref().ok_or_else(|| ExchangeError {
+fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<UrlList, JobSourceError> {
+    let results = settings.results.as_deref().ok_or_else(|| JobSourceError {
         what: format!("jobs={jobs} is set, and nothing says where results go"),
         advice: "set results= to an address below which the server takes files by PUT".into(),
     })?;
@@ -78,7 +78,7 @@ fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Ur
 }
 
 /// Connects to a hub with this machine's settings.
-pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Hub, ExchangeError> {
+pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Hub, JobSourceError> {
     Hub::new(hub::Options {
         address: address.to_owned(),
         join_token: settings.join_token.clone(),
@@ -92,11 +92,11 @@ pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Res
 }
 
 /// Returns the path of a file with the certificate from the setting `hub-ca`.
-fn authority(value: &str) -> Result<PathBuf, ExchangeError> {
+fn authority(value: &str) -> Result<PathBuf, JobSourceError> {
     if value.starts_with('/') {
         return Ok(PathBuf::from(value));
     }
-    let failed = |error| ExchangeError {
+    let failed = |error| JobSourceError {
         what: format!("writing the setting hub-ca to {HUB_CA}: {error}"),
         advice: "give the machine more memory".into(),
     };

@@ -1,16 +1,16 @@
 //! The agent: takes jobs, has them run and delivers their results. It runs as `rocbed-init agent`, a child of PID 1.
 //!
-//! An [`Exchange`] is the job source and result sink; a [`RunJob`] runs a job. The agent tells PID 1 what it is doing
+//! A [`JobSource`] gives out jobs and takes their results; a [`RunJob`] runs a job. The agent tells PID 1 what it is doing
 //! by writing [`Report`]s to its standard output.
 
 mod apt;
 mod choose;
 mod discover;
-mod exchange;
 mod fitness;
 mod hub;
 mod identity;
 mod interrupt;
+mod job_source;
 mod kernel;
 mod lists;
 mod machine;
@@ -37,10 +37,10 @@ use gpu::Inventory;
 use signal_hook::consts::SIGTERM;
 
 pub use choose::{Place, choose};
-pub use exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
 pub use fitness::{AsItIs, Defect, Fitness, Probe, ThisMachine, Worker};
 pub use hub::Hub;
 pub use interrupt::Interrupt;
+pub use job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 pub use outbox::{Outbox, Parcel, Waiting};
 pub use pace::Pace;
 pub use post::{Carried, Carrier, Post, Tell};
@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
     record.leave_out(&mut inventory, &settings.leave_out);
     let machine = machine::describe(&settings, inventory);
     let gpus = machine::gpu_lines(&machine.gpus);
-    let Place { mut exchange, is_worker } = match chosen {
+    let Place { mut source, is_worker } = match chosen {
         Ok(Some(place)) => place,
         Ok(None) => {
             tell(&Report::Ready { gpus, source: "nowhere".into() });
@@ -89,13 +89,13 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    tell(&Report::Ready { gpus, source: exchange.name() });
+    tell(&Report::Ready { gpus, source: source.name() });
     let mut runner = run::Autopkgtest::new(&settings, &machine, Arc::clone(&stop));
     let mut journal = if is_worker { open_journal() } else { None };
     let mut fitness: Box<dyn Fitness> =
         if is_worker { Box::new(worker(record, &machine.gpus, &stop)) } else { Box::new(AsItIs) };
     let ended = work(Crew {
-        exchange: exchange.as_mut(),
+        source: source.as_mut(),
         runner: &mut runner,
         fitness: fitness.as_mut(),
         journal: journal.as_mut(),

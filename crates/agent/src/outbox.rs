@@ -13,7 +13,7 @@ use protocol::Verdict;
 use protocol::api::check_id;
 use serde::{Deserialize, Serialize};
 
-use super::exchange::Delivery;
+use super::job_source::Delivery;
 
 /// The directory's name in the data directory.
 const DIRECTORY: &str = "outbox";

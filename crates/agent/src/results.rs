@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::{Listed, ResultList};
 
-use super::exchange::{Assignment, Delivery};
+use super::job_source::{Assignment, Delivery};
 use super::running::Left;
 
 /// The directory's name in the data directory.

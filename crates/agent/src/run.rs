@@ -14,7 +14,7 @@ use protocol::{GpuNeed, Job, JobResult, Machine, Source, TestOutcome};
 use runner::{Cancel, Event, GpuFaults, Observer, Setup};
 
 use super::apt;
-use super::exchange::{Assignment, Delivery};
+use super::job_source::{Assignment, Delivery};
 use super::kernel::{LiveLog, SIMULATE_FAULT, simulate_fault};
 use super::lists::Lists;
 use appliance::paths::{self, APT, IMAGE, ONLINE};

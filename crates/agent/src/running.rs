@@ -27,7 +27,7 @@ pub struct Record {
     /// The lease on it, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<String>,
-    /// The job source, as [`super::Exchange::name`] says.
+    /// The job source, as [`super::JobSource::name`] says.
     pub source: String,
     /// Ids of the GPUs that it may use.
     #[serde(default)]

@@ -14,7 +14,7 @@ use protocol::api::GiveBackReason;
 use protocol::{Job, JobList, Machine, Source};
 use sha2::{Digest, Sha256};
 
-use super::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use super::results::Results;
 use super::running::Left;
 use super::tell;
@@ -58,7 +58,7 @@ impl Stick {
         lasting: bool,
         when_done: WhenDone,
         stop: &Arc<AtomicBool>,
-    ) -> Result<Option<Self>, ExchangeError> {
+    ) -> Result<Option<Self>, JobSourceError> {
         let path = places.esp.join(JOB_LIST);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -101,13 +101,13 @@ impl Stick {
     }
 }
 
-impl Exchange for Stick {
+impl JobSource for Stick {
     /// The same after every restart, because it identifies the running job in the journal.
     fn name(&self) -> String {
         format!("{JOB_LIST} on the stick")
     }
 
-    fn ready(&mut self, _: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
+    fn ready(&mut self, _: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
         for listed in self.results.all() {
             if let (Some(verdict), Some(_)) = (listed.verdict, &listed.bundle) {
                 let (id, summary) = (listed.job.clone(), format!("{} (before the restart)", listed.summary));
@@ -124,22 +124,22 @@ impl Exchange for Stick {
         lost.map_or(Ok(()), |left| self.results.lost(left).map_err(|error| data_error("noting what ran", &error)))
     }
 
-    fn claim(&mut self) -> Result<Claim, ExchangeError> {
+    fn claim(&mut self) -> Result<Claim, JobSourceError> {
         let Some(job) = self.jobs.pop_front() else { return Ok(self.rest()) };
         let tree = tree(&self.esp, &job)?;
         let position = Some((self.count - self.jobs.len(), self.count));
         Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
     }
 
-    fn started(&mut self, _: &Assignment) -> Result<(), ExchangeError> {
+    fn started(&mut self, _: &Assignment) -> Result<(), JobSourceError> {
         Ok(())
     }
 
-    fn log(&mut self, _: &[u8]) -> Result<(), ExchangeError> {
+    fn log(&mut self, _: &[u8]) -> Result<(), JobSourceError> {
         Ok(()) // it is in the bundle
     }
 
-    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
         let what = format!("keeping the result of {} in {}", delivery.job, self.results.directory().display());
         self.results.keep(assignment, delivery).map_err(|error| data_error(&what, &error))
     }
@@ -149,7 +149,7 @@ impl Exchange for Stick {
         assignment: &Assignment,
         reason: GiveBackReason,
         message: &str,
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<(), JobSourceError> {
         match reason {
             GiveBackReason::CannotRun | GiveBackReason::MachineKiller => {
                 let noted = self.results.decline(&assignment.job.id, message);
@@ -163,19 +163,19 @@ impl Exchange for Stick {
         }
     }
 
-    fn end(&mut self, _: &End) -> Result<(), ExchangeError> {
+    fn end(&mut self, _: &End) -> Result<(), JobSourceError> {
         Ok(())
     }
 }
 
 /// The path of a job's source tree, which is on the partition beside the list.
-fn tree(esp: &Path, job: &Job) -> Result<Option<PathBuf>, ExchangeError> {
+fn tree(esp: &Path, job: &Job) -> Result<Option<PathBuf>, JobSourceError> {
     let Source::Path(path) = &job.source else { return Ok(None) };
     let relative = Path::new(path);
     // Neither `..` nor an absolute path to the machine's own files.
     if !relative.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
         let what = format!("job {}: {path} does not lie below {JOB_LIST}", job.id);
-        return Err(ExchangeError {
+        return Err(JobSourceError {
             what,
             advice: "put the source tree beside the list, and write its path so".into(),
         });
@@ -183,18 +183,18 @@ fn tree(esp: &Path, job: &Job) -> Result<Option<PathBuf>, ExchangeError> {
     let tree = esp.join(relative);
     if !tree.exists() {
         let what = format!("job {}: {path} is not on the stick", job.id);
-        return Err(ExchangeError { what, advice: format!("copy it to the partition with {JOB_LIST}") });
+        return Err(JobSourceError { what, advice: format!("copy it to the partition with {JOB_LIST}") });
     }
     Ok(Some(tree))
 }
 
-fn list_error(what: String) -> ExchangeError {
-    ExchangeError { what, advice: format!("mend {JOB_LIST} on the stick's first partition, and start again") }
+fn list_error(what: String) -> JobSourceError {
+    JobSourceError { what, advice: format!("mend {JOB_LIST} on the stick's first partition, and start again") }
 }
 
-fn data_error(what: &str, error: &io::Error) -> ExchangeError {
+fn data_error(what: &str, error: &io::Error) -> JobSourceError {
     let advice = "make room on the data partition, or look after it with `e2fsck -f` on another machine".to_owned();
-    ExchangeError { what: format!("{what}: {error}"), advice }
+    JobSourceError { what: format!("{what}: {error}"), advice }
 }
 
 #[cfg(test)]

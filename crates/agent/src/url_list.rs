@@ -13,7 +13,7 @@ use protocol::{Job, JobList, Machine, Source};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use super::outbox::{Outbox, Parcel};
 use super::pace::Pace;
 use super::post::{Carried, Carrier, Post, Tell};
@@ -132,7 +132,7 @@ impl UrlList {
     ///
     /// # Errors
     /// If the record of finished jobs or the certificates cannot be read.
-    pub fn open(settings: Settings<'_>) -> Result<Self, ExchangeError> {
+    pub fn open(settings: Settings<'_>) -> Result<Self, JobSourceError> {
         let web = Web::new().map_err(|error| failed(format!("preparing to ask {}: {error}", settings.jobs)))?;
         let kept = |error: io::Error| failed(format!("opening what is kept in {}: {error}", settings.data.display()));
         let (done, outbox) = (Done::open(settings.data).map_err(kept)?, Outbox::open(settings.data).map_err(kept)?);
@@ -226,12 +226,12 @@ impl UrlList {
     }
 }
 
-impl Exchange for UrlList {
+impl JobSource for UrlList {
     fn name(&self) -> String {
         self.address.clone()
     }
 
-    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
+    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
         self.machine.clone_from(&machine.name);
         self.post.wake(); // what was made before the restart
         if let Some(left) = left.filter(|left| left.record.source == self.name()) {
@@ -240,7 +240,7 @@ impl Exchange for UrlList {
         Ok(())
     }
 
-    fn claim(&mut self) -> Result<Claim, ExchangeError> {
+    fn claim(&mut self) -> Result<Claim, JobSourceError> {
         if self.asked.is_none_or(|asked| asked.elapsed() >= self.interval()) {
             self.ask();
         }
@@ -250,16 +250,16 @@ impl Exchange for UrlList {
         Ok(Claim::Job(Box::new(Assignment { lease, ..Assignment::new(job) })))
     }
 
-    fn started(&mut self, _: &Assignment) -> Result<(), ExchangeError> {
+    fn started(&mut self, _: &Assignment) -> Result<(), JobSourceError> {
         Ok(())
     }
 
-    fn log(&mut self, _: &[u8]) -> Result<(), ExchangeError> {
+    fn log(&mut self, _: &[u8]) -> Result<(), JobSourceError> {
         Ok(()) // it is in the bundle
     }
 
     /// A result in the outbox is durable: it is retried until the server has it.
-    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
         let kept = |error: io::Error| failed(format!("keeping the result of {}: {error}", delivery.job));
         self.outbox.put(&self.to, assignment.lease.as_deref(), delivery).map_err(kept)?;
         self.done.add(digest(&self.to, &assignment.job)).map_err(kept)?;
@@ -272,7 +272,7 @@ impl Exchange for UrlList {
         assignment: &Assignment,
         reason: GiveBackReason,
         _message: &str,
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<(), JobSourceError> {
         match reason {
             GiveBackReason::CannotRun | GiveBackReason::MachineKiller => {
                 self.passed_over.push(digest(&self.to, &assignment.job));
@@ -282,7 +282,7 @@ impl Exchange for UrlList {
         Ok(())
     }
 
-    fn end(&mut self, _: &End) -> Result<(), ExchangeError> {
+    fn end(&mut self, _: &End) -> Result<(), JobSourceError> {
         let began = Instant::now();
         // It is worth waiting for results that are only in memory; PID 1 has a limit of its own.
         let enough = || self.outbox.is_lasting() && began.elapsed() >= self.pace.farewell;
@@ -308,8 +308,8 @@ fn bundle_name(machine: &str, digest: &str, job: &Job) -> String {
     format!("{}-{}-{}", cut(&plain, 30).trim_start_matches('-'), cut(&job.id, 50), cut(digest, DIGITS))
 }
 
-fn failed(what: String) -> ExchangeError {
-    ExchangeError { what, advice: "look at the data partition and the settings `jobs` and `results`".into() }
+fn failed(what: String) -> JobSourceError {
+    JobSourceError { what, advice: "look at the data partition and the settings `jobs` and `results`".into() }
 }
 
 #[cfg(test)]

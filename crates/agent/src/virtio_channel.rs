@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use protocol::api::GiveBackReason;
 use protocol::{Decoder, Frame, FromAppliance, Job, Machine, PORT_NAME, Source, SourceTree, ToAppliance, VERSION};
 
-use super::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use super::running::Left;
 use appliance::settings::{Origin, Settings};
 
@@ -37,7 +37,7 @@ struct Wire<T> {
 
 impl Port {
     /// Opens the port if this machine has it, reads the jobs, and adds the settings that came with them.
-    pub fn open(settings: &mut Settings) -> Result<Option<Self>, ExchangeError> {
+    pub fn open(settings: &mut Settings) -> Result<Option<Self>, JobSourceError> {
         let Some(path) = find(Path::new(CLASS), Path::new("/dev")) else { return Ok(None) };
         let stream = OpenOptions::new().read(true).write(true).open(&path);
         let stream = stream.map_err(|error| failed(format!("opening {}: {error}", path.display())))?;
@@ -47,7 +47,7 @@ impl Port {
 
 impl<T: Read + Write> Port<T> {
     /// Reads the jobs and their source trees.
-    fn take(stream: T, trees: &Path, settings: &mut Settings) -> Result<Self, ExchangeError> {
+    fn take(stream: T, trees: &Path, settings: &mut Settings) -> Result<Self, JobSourceError> {
         let mut wire = Wire { stream, decoder: Decoder::default() };
         let ToAppliance::Jobs { version, list, sources, settings: given } = wire.message()? else {
             return Err(failed("the first message on the port brings no jobs".into()));
@@ -69,7 +69,7 @@ impl<T: Read + Write> Port<T> {
     }
 }
 
-impl<T: Read + Write> Exchange for Port<T> {
+impl<T: Read + Write> JobSource for Port<T> {
     fn name(&self) -> String {
         match self.count {
             0 => "nowhere: this is only a start".into(),
@@ -78,12 +78,12 @@ impl<T: Read + Write> Exchange for Port<T> {
         }
     }
 
-    fn ready(&mut self, machine: &Machine, _: Option<&Left>) -> Result<(), ExchangeError> {
+    fn ready(&mut self, machine: &Machine, _: Option<&Left>) -> Result<(), JobSourceError> {
         let uptime = appliance::uptime::uptime().as_secs_f64();
         self.wire.tell(&FromAppliance::Ready { version: VERSION, machine: Box::new(machine.clone()), uptime })
     }
 
-    fn claim(&mut self) -> Result<Claim, ExchangeError> {
+    fn claim(&mut self) -> Result<Claim, JobSourceError> {
         let Some(job) = self.jobs.pop_front() else { return Ok(Claim::End("all jobs are done".into())) };
         let tree = self.trees.remove(&job.id);
         if let (Source::Path(path), None) = (&job.source, &tree) {
@@ -93,15 +93,15 @@ impl<T: Read + Write> Exchange for Port<T> {
         Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
     }
 
-    fn started(&mut self, assignment: &Assignment) -> Result<(), ExchangeError> {
+    fn started(&mut self, assignment: &Assignment) -> Result<(), JobSourceError> {
         self.wire.tell(&FromAppliance::Started { job: assignment.job.id.clone() })
     }
 
-    fn log(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
+    fn log(&mut self, bytes: &[u8]) -> Result<(), JobSourceError> {
         self.wire.send(&Frame::Log(bytes.to_vec()))
     }
 
-    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
+    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
         let sha256 = delivery.sha256.clone();
         self.wire.tell(&FromAppliance::Finished {
             job: delivery.job.clone(),
@@ -130,16 +130,16 @@ impl<T: Read + Write> Exchange for Port<T> {
         assignment: &Assignment,
         reason: GiveBackReason,
         message: &str,
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<(), JobSourceError> {
         if reason == GiveBackReason::Other {
             // No other machine would run the job, so the program that runs this one has to know that it failed.
             let advice = "give the machine more memory, or a data partition".to_owned();
-            return Err(ExchangeError { what: format!("job {}: {message}", assignment.job.id), advice });
+            return Err(JobSourceError { what: format!("job {}: {message}", assignment.job.id), advice });
         }
         self.wire.tell(&FromAppliance::Declined { job: assignment.job.id.clone(), why: message.to_owned() })
     }
 
-    fn end(&mut self, end: &End) -> Result<(), ExchangeError> {
+    fn end(&mut self, end: &End) -> Result<(), JobSourceError> {
         match end {
             End::Done(_) => self.wire.tell(&FromAppliance::Done),
             End::Stopped | End::Restart(_) => Ok(()),
@@ -148,17 +148,17 @@ impl<T: Read + Write> Exchange for Port<T> {
 }
 
 impl<T: Read + Write> Wire<T> {
-    fn tell(&mut self, message: &FromAppliance) -> Result<(), ExchangeError> {
+    fn tell(&mut self, message: &FromAppliance) -> Result<(), JobSourceError> {
         let frame = Frame::of(message).map_err(|error| failed(error.to_string()))?;
         self.send(&frame)
     }
 
-    fn send(&mut self, frame: &Frame) -> Result<(), ExchangeError> {
+    fn send(&mut self, frame: &Frame) -> Result<(), JobSourceError> {
         let sent = self.stream.write_all(&frame.encode());
         sent.map_err(|error| failed(format!("writing to the port: {error}")))
     }
 
-    fn frame(&mut self) -> Result<Frame, ExchangeError> {
+    fn frame(&mut self) -> Result<Frame, JobSourceError> {
         let mut chunk = vec![0; 64 * 1024];
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(|error| failed(error.to_string()))? {
@@ -173,7 +173,7 @@ impl<T: Read + Write> Wire<T> {
         }
     }
 
-    fn message(&mut self) -> Result<ToAppliance, ExchangeError> {
+    fn message(&mut self) -> Result<ToAppliance, JobSourceError> {
         match self.frame()? {
             Frame::Message(json) => Frame::message(&json).map_err(|error| failed(error.to_string())),
             Frame::Data(_) | Frame::Log(_) => Err(failed("bytes came on the port where a message should".into())),
@@ -181,7 +181,7 @@ impl<T: Read + Write> Wire<T> {
     }
 
     /// Receives a source tree. Its name becomes a file's name, so it must be valid as one.
-    fn receive(&mut self, source: &SourceTree, trees: &Path) -> Result<PathBuf, ExchangeError> {
+    fn receive(&mut self, source: &SourceTree, trees: &Path) -> Result<PathBuf, JobSourceError> {
         let plain = |name: &str| !name.is_empty() && !name.contains('/') && name != "." && name != "..";
         if !plain(&source.name) || !plain(&source.job) {
             return Err(failed(format!("the source tree {:?} of job {:?} has no plain name", source.name, source.job)));
@@ -205,8 +205,8 @@ impl<T: Read + Write> Wire<T> {
     }
 }
 
-fn failed(what: String) -> ExchangeError {
-    ExchangeError { what, advice: "use a rocbed of the same version as the image's".into() }
+fn failed(what: String) -> JobSourceError {
+    JobSourceError { what, advice: "use a rocbed of the same version as the image's".into() }
 }
 
 /// The device file of the port with our name.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use protocol::api::{GiveBackReason, Health};
 use protocol::{Machine, Verdict};
 
-use super::exchange::{Assignment, Claim, End, Exchange, ExchangeError};
 use super::fitness::{Defect, Ended, Fitness};
+use super::job_source::{Assignment, Claim, End, JobSource, JobSourceError};
 use super::run::{Outcome, RunJob, grant};
 use super::running::{Journal, KILLS, Record};
 use appliance::report::Report;
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// What the job loop needs.
 pub struct Crew<'a> {
     /// The job source and result sink.
-    pub exchange: &'a mut dyn Exchange,
+    pub source: &'a mut dyn JobSource,
     /// Runs the jobs.
     pub runner: &'a mut dyn RunJob,
     /// Checks the machine.
@@ -50,27 +50,27 @@ pub struct Crew<'a> {
 ///
 /// # Errors
 /// If the other side went away for good: undelivered results are still in the data directory.
-pub fn work(mut crew: Crew<'_>) -> Result<End, ExchangeError> {
+pub fn work(mut crew: Crew<'_>) -> Result<End, JobSourceError> {
     let left = crew.journal.as_ref().and_then(|journal| journal.left());
     if let Some(left) = &left {
         let advice = "look at the machine's health; the job is given back".to_owned();
         (crew.tell)(&Report::Problem { what: left.describe(), advice });
     }
-    crew.exchange.ready(crew.machine, left.as_ref())?;
+    crew.source.ready(crew.machine, left.as_ref())?;
     crew.note(Journal::settle);
-    crew.exchange.health(Health::Qualifying, "")?;
+    crew.source.health(Health::Qualifying, "")?;
     let end = crew.rounds()?;
     match &end {
-        End::Done(why) => crew.exchange.health(Health::Off, why)?,
-        End::Stopped => crew.exchange.health(Health::Off, "the machine was told to stop")?,
-        End::Restart(why) => crew.exchange.health(Health::Rebooting, why)?,
+        End::Done(why) => crew.source.health(Health::Off, why)?,
+        End::Stopped => crew.source.health(Health::Off, "the machine was told to stop")?,
+        End::Restart(why) => crew.source.health(Health::Rebooting, why)?,
     }
-    crew.exchange.end(&end)?;
+    crew.source.end(&end)?;
     Ok(end)
 }
 
 impl Crew<'_> {
-    fn rounds(&mut self) -> Result<End, ExchangeError> {
+    fn rounds(&mut self) -> Result<End, JobSourceError> {
         let mut failures = BTreeMap::new();
         loop {
             if let Some(end) = self.qualify()? {
@@ -80,7 +80,7 @@ impl Crew<'_> {
                 if self.stopped() {
                     return Ok(End::Stopped);
                 }
-                match self.exchange.claim()? {
+                match self.source.claim()? {
                     Claim::Job(assignment) => break assignment,
                     Claim::Nothing => {}
                     Claim::End(why) => return Ok(End::Done(why)),
@@ -94,7 +94,7 @@ impl Crew<'_> {
     }
 
     /// Waits until the machine is fit, or it is to end.
-    fn qualify(&mut self) -> Result<Option<End>, ExchangeError> {
+    fn qualify(&mut self) -> Result<Option<End>, JobSourceError> {
         let (mut told, mut waited) = (String::new(), Duration::ZERO);
         loop {
             if self.stopped() {
@@ -112,14 +112,14 @@ impl Crew<'_> {
                 if !told.is_empty() {
                     (self.tell)(&Report::condition("health", String::new()));
                 }
-                self.exchange.health(Health::Ready, "")?;
+                self.source.health(Health::Ready, "")?;
                 return Ok(None);
             }
             let text = defects.iter().map(Defect::to_string).collect::<Vec<_>>().join("; ");
             let passes = waited < PATIENCE && defects.iter().all(|defect| defect.passes);
             let (health, word) =
                 if passes { (Health::Qualifying, "no job is taken") } else { (Health::Unfit, "unfit") };
-            self.exchange.health(health, &text)?;
+            self.source.health(health, &text)?;
             let tell = format!("{word}: {text}");
             if tell != told {
                 (self.tell)(&Report::condition("health", tell.clone()));
@@ -139,14 +139,14 @@ impl Crew<'_> {
         &mut self,
         assignment: &Assignment,
         failures: &mut BTreeMap<String, u32>,
-    ) -> Result<Option<String>, ExchangeError> {
+    ) -> Result<Option<String>, JobSourceError> {
         let job = &assignment.job;
         let (id, position) = (job.id.clone(), assignment.position);
         (self.tell)(&Report::Job { id: id.clone(), position });
         let kills = self.journal.as_ref().map_or(0, |journal| journal.times(&id));
         if kills >= KILLS {
             let why = format!("this machine stopped or hung {kills} times while the job ran");
-            self.exchange.give_back(assignment, GiveBackReason::MachineKiller, &why)?;
+            self.source.give_back(assignment, GiveBackReason::MachineKiller, &why)?;
             (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why });
             return Ok(None);
         }
@@ -154,7 +154,7 @@ impl Crew<'_> {
         let record = Record {
             job: id.clone(),
             lease: assignment.lease.clone(),
-            source: self.exchange.name(),
+            source: self.source.name(),
             gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(),
             boot: String::new(),
         };
@@ -163,7 +163,7 @@ impl Crew<'_> {
         let mut ended = Ended { gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(), ..Ended::default() };
         match outcome {
             Ok(Outcome::Ran { delivery, stuck, faults }) => {
-                self.exchange.deliver(assignment, &delivery)?;
+                self.source.deliver(assignment, &delivery)?;
                 failures.remove(&id);
                 (ended.verdict, ended.stuck) = (Some(delivery.verdict), stuck);
                 (ended.contained, ended.faulty) = (faults.contained, faults.serious);
@@ -172,7 +172,7 @@ impl Crew<'_> {
                 self.runner.forget(&delivery);
             }
             Ok(Outcome::Declined(why)) => {
-                self.exchange.give_back(assignment, GiveBackReason::CannotRun, &why)?;
+                self.source.give_back(assignment, GiveBackReason::CannotRun, &why)?;
                 (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why });
             }
             Ok(Outcome::Stopped { stuck }) => {
@@ -181,14 +181,14 @@ impl Crew<'_> {
                     Some(why) => (GiveBackReason::Cancelled, why),
                     None => (GiveBackReason::ShuttingDown, "the machine was told to stop"),
                 };
-                self.exchange.give_back(assignment, reason, why)?;
+                self.source.give_back(assignment, reason, why)?;
                 (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why.to_owned() });
             }
             Err(problem) => {
                 let count = failures.entry(id.clone()).or_insert(0);
                 *count += 1;
                 let reason = if *count >= FAILURES { GiveBackReason::CannotRun } else { GiveBackReason::Other };
-                self.exchange.give_back(assignment, reason, &problem)?;
+                self.source.give_back(assignment, reason, &problem)?;
                 (self.tell)(&Report::Finished { id, verdict: Verdict::TestbedFailed, summary: problem });
                 self.wait(REST);
             }
@@ -199,19 +199,19 @@ impl Crew<'_> {
     }
 
     /// Runs a job, and passes on its log and phases.
-    fn run(&mut self, assignment: &Assignment) -> Result<Result<Outcome, String>, ExchangeError> {
-        self.exchange.started(assignment)?;
-        let (exchange, mut lost) = (RefCell::new(&mut *self.exchange), None);
+    fn run(&mut self, assignment: &Assignment) -> Result<Result<Outcome, String>, JobSourceError> {
+        self.source.started(assignment)?;
+        let (source, mut lost) = (RefCell::new(&mut *self.source), None);
         let outcome = self.runner.run(
             assignment,
             &mut |bytes| {
                 // If the log cannot be streamed, the bundle still has it.
                 if lost.is_none() {
-                    lost = exchange.borrow_mut().log(bytes).err();
+                    lost = source.borrow_mut().log(bytes).err();
                 }
             },
             &mut |phase| {
-                exchange.borrow_mut().phase(phase);
+                source.borrow_mut().phase(phase);
                 (self.tell)(&Report::Phase { text: phase.to_owned() });
             },
         );

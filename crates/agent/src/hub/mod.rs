@@ -26,8 +26,8 @@ use self::carrier::ToHub;
 use self::keeper::Keeper;
 use self::link::Link;
 use self::stream::LogStream;
-use crate::exchange::{Assignment, Claim, Delivery, End, Exchange, ExchangeError};
 use crate::identity;
+use crate::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use crate::outbox::Outbox;
 use crate::pace::{Pace, Pauses};
 use crate::post::{Post, Tell};
@@ -81,8 +81,8 @@ impl Hub {
     ///
     /// # Errors
     /// If the address or the certificate is not valid, or the data directory cannot be used.
-    pub fn new(options: Options) -> Result<Self, ExchangeError> {
-        let wrong = |what: String, advice: &str| ExchangeError { what, advice: advice.into() };
+    pub fn new(options: Options) -> Result<Self, JobSourceError> {
+        let wrong = |what: String, advice: &str| JobSourceError { what, advice: advice.into() };
         let data = options.data.display();
         let unusable = |error| wrong(format!("using {data}: {error}"), "look at the stick's data partition");
         let outbox = Outbox::open(&options.data).map_err(unusable)?;
@@ -177,7 +177,7 @@ impl Hub {
         None
     }
 
-    fn accept(&mut self, claimed: Claimed) -> Result<Claim, ExchangeError> {
+    fn accept(&mut self, claimed: Claimed) -> Result<Claim, JobSourceError> {
         self.request = request_id()?;
         let Claimed { lease, lease_seconds, job, .. } = claimed;
         // Both become file names.
@@ -222,8 +222,8 @@ impl Hub {
     }
 
     /// Registers together with the results still to be delivered, and keeps their leases alive.
-    fn enter(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
-        let io = |error| ExchangeError { what: format!("hub: {error}"), advice: "look at the data partition".into() };
+    fn enter(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
+        let io = |error| JobSourceError { what: format!("hub: {error}"), advice: "look at the data partition".into() };
         let id = identity::worker_id(Path::new("/"), &self.options.data).map_err(io)?;
         let waiting = self.outbox.waiting().map_err(io)?;
         let ours = waiting.iter().filter(|waiting| waiting.parcel.to == self.link.address());
@@ -259,21 +259,21 @@ impl Hub {
     }
 }
 
-impl Exchange for Hub {
+impl JobSource for Hub {
     fn name(&self) -> String {
         self.link.address().to_owned()
     }
 
-    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
+    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
         self.enter(machine, left)
     }
 
-    fn health(&mut self, health: Health, message: &str) -> Result<(), ExchangeError> {
+    fn health(&mut self, health: Health, message: &str) -> Result<(), JobSourceError> {
         self.keeper.say(health, message);
         Ok(())
     }
 
-    fn claim(&mut self) -> Result<Claim, ExchangeError> {
+    fn claim(&mut self) -> Result<Claim, JobSourceError> {
         let finite = self.options.when_done == WhenDone::PowerOff;
         let wait = if finite { self.options.pace.last_claim.min(self.longest_wait) } else { self.longest_wait };
         let began = Instant::now();
@@ -309,7 +309,7 @@ impl Exchange for Hub {
         Ok(Claim::Nothing)
     }
 
-    fn started(&mut self, assignment: &Assignment) -> Result<(), ExchangeError> {
+    fn started(&mut self, assignment: &Assignment) -> Result<(), JobSourceError> {
         self.lease.clone_from(&assignment.lease);
         if let Some(lease) = &assignment.lease {
             match LogStream::start(Arc::clone(&self.link), lease.clone(), self.options.pace.clone()) {
@@ -326,14 +326,14 @@ impl Exchange for Hub {
         }
     }
 
-    fn log(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
+    fn log(&mut self, bytes: &[u8]) -> Result<(), JobSourceError> {
         if let Some(stream) = self.streams.last() {
             stream.push(bytes);
         }
         Ok(())
     }
 
-    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
         self.close_stream();
         match self.outbox.put(self.link.address(), assignment.lease.as_deref(), delivery) {
             Ok(_) => {
@@ -358,7 +358,7 @@ impl Exchange for Hub {
         assignment: &Assignment,
         reason: GiveBackReason,
         message: &str,
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<(), JobSourceError> {
         self.close_stream();
         if let Some(lease) = &assignment.lease {
             self.give_back_lease(lease, reason, message);
@@ -366,7 +366,7 @@ impl Exchange for Hub {
         Ok(())
     }
 
-    fn end(&mut self, end: &End) -> Result<(), ExchangeError> {
+    fn end(&mut self, end: &End) -> Result<(), JobSourceError> {
         self.close_stream();
         let (until, lasting) = (Instant::now() + self.options.pace.farewell, self.outbox.is_lasting());
         let late = || Instant::now() >= until;
@@ -407,8 +407,8 @@ impl Drop for Hub {
 }
 
 /// A random, unique id.
-fn request_id() -> Result<String, ExchangeError> {
-    client::request_id().map_err(|error| ExchangeError {
+fn request_id() -> Result<String, JobSourceError> {
+    client::request_id().map_err(|error| JobSourceError {
         what: error.to_string(),
         advice: "report this as a bug of rocbed, with this text".into(),
     })

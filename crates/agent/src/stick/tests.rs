@@ -18,7 +18,7 @@ impl Machine {
         Ok(Self { directory })
     }
 
-    fn start(&self, when_done: WhenDone) -> Result<Option<Stick>, ExchangeError> {
+    fn start(&self, when_done: WhenDone) -> Result<Option<Stick>, JobSourceError> {
         let (esp, data) = (self.directory.path().join("esp"), self.directory.path().join("data"));
         Stick::open(&Places { esp: &esp, data: &data }, true, when_done, &Arc::default())
     }

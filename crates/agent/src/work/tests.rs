@@ -13,41 +13,41 @@ struct List {
 }
 
 impl List {
-    fn note(&mut self, text: String) -> Result<(), ExchangeError> {
+    fn note(&mut self, text: String) -> Result<(), JobSourceError> {
         let fails = !self.fails.is_empty() && text.starts_with(self.fails);
         self.told.push(text);
-        if fails { Err(ExchangeError { what: "gone".into(), advice: "wait".into() }) } else { Ok(()) }
+        if fails { Err(JobSourceError { what: "gone".into(), advice: "wait".into() }) } else { Ok(()) }
     }
 }
 
-impl Exchange for List {
+impl JobSource for List {
     fn name(&self) -> String {
         "a list".into()
     }
 
-    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError> {
+    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
         let left = left.map(|left| format!(", left {}", left.record.job)).unwrap_or_default();
         self.note(format!("ready{}{left}", machine.name))
     }
 
-    fn health(&mut self, health: Health, _: &str) -> Result<(), ExchangeError> {
+    fn health(&mut self, health: Health, _: &str) -> Result<(), JobSourceError> {
         self.note(health.name().into())
     }
 
-    fn claim(&mut self) -> Result<Claim, ExchangeError> {
+    fn claim(&mut self) -> Result<Claim, JobSourceError> {
         let Some(name) = self.jobs.pop() else { return Ok(Claim::End("all done".into())) };
         Ok(Claim::Job(Box::new(Assignment::new(Job::of_package(name)))))
     }
 
-    fn started(&mut self, assignment: &Assignment) -> Result<(), ExchangeError> {
+    fn started(&mut self, assignment: &Assignment) -> Result<(), JobSourceError> {
         self.note(format!("started {}", assignment.job.id))
     }
 
-    fn log(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
+    fn log(&mut self, bytes: &[u8]) -> Result<(), JobSourceError> {
         self.note(format!("log {}", String::from_utf8_lossy(bytes)))
     }
 
-    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError> {
+    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
         self.note(format!("deliver {} {}", delivery.job, delivery.verdict))
     }
 
@@ -56,11 +56,11 @@ impl Exchange for List {
         assignment: &Assignment,
         reason: GiveBackReason,
         message: &str,
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<(), JobSourceError> {
         self.note(format!("give back {}, {}: {message}", assignment.job.id, reason.name()))
     }
 
-    fn end(&mut self, end: &End) -> Result<(), ExchangeError> {
+    fn end(&mut self, end: &End) -> Result<(), JobSourceError> {
         self.note(format!("{end:?}"))
     }
 }
@@ -122,7 +122,7 @@ impl Fitness for Body {
 }
 
 struct Run {
-    end: Result<End, ExchangeError>,
+    end: Result<End, JobSourceError>,
     forgotten: usize,
     reports: Vec<Report>,
 }
@@ -130,7 +130,7 @@ struct Run {
 fn run_with(list: &mut List, fitness: &mut dyn Fitness, journal: Option<&mut Journal>, stop: bool) -> Run {
     let (mut runner, mut reports) = (Passes::default(), Vec::new());
     let end = work(Crew {
-        exchange: list,
+        source: list,
         runner: &mut runner,
         fitness,
         journal,
@@ -142,7 +142,7 @@ fn run_with(list: &mut List, fitness: &mut dyn Fitness, journal: Option<&mut Jou
     Run { end, forgotten: runner.0, reports }
 }
 
-fn run(list: &mut List) -> (Result<End, ExchangeError>, usize) {
+fn run(list: &mut List) -> (Result<End, JobSourceError>, usize) {
     let run = run_with(list, &mut AsItIs, None, false);
     (run.end, run.forgotten)
 }
@@ -243,7 +243,7 @@ fn what_passes_is_waited_for_before_a_machine_is_switched_off() {
     let told = |passes| {
         let mut list = List::default();
         let end = work(Crew {
-            exchange: &mut list,
+            source: &mut list,
             runner: &mut Passes::default(),
             fitness: &mut Late(passes, 0),
             journal: None,

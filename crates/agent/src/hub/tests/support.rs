@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::super::{Hub, Options};
-use crate::{AsItIs, Assignment, Crew, Delivery, End, ExchangeError, Journal, Outcome, Pace, RunJob, work};
+use crate::{AsItIs, Assignment, Crew, Delivery, End, JobSourceError, Journal, Outcome, Pace, RunJob, work};
 use appliance::report::Report;
 use appliance::settings::{Origin, Settings, WhenDone};
 
@@ -190,7 +190,7 @@ pub struct Agent {
     /// Lets slow jobs end.
     pub go_on: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<End, ExchangeError>>>,
+    thread: Option<JoinHandle<Result<End, JobSourceError>>>,
 }
 
 impl Agent {
@@ -233,7 +233,7 @@ impl Agent {
             let mut hub = Hub::new(options)?;
             let mut journal = Journal::open(&journal_of).expect("a journal");
             work(Crew {
-                exchange: &mut hub,
+                source: &mut hub,
                 runner: &mut runner,
                 fitness: &mut AsItIs,
                 journal: Some(&mut journal),
@@ -247,13 +247,13 @@ impl Agent {
     }
 
     /// Tells it to end, and waits until it has.
-    pub fn stop(mut self) -> Result<End, ExchangeError> {
+    pub fn stop(mut self) -> Result<End, JobSourceError> {
         self.stop.store(true, Ordering::SeqCst);
         self.end()
     }
 
     /// Waits until it has ended by itself.
-    pub fn end(&mut self) -> Result<End, ExchangeError> {
+    pub fn end(&mut self) -> Result<End, JobSourceError> {
         self.thread.take().expect("a thread").join().expect("no panic")
     }
 

@@ -1,4 +1,4 @@
-//! [`Exchange`]: a job source and result sink.
+//! [`JobSource`]: where jobs come from and their results go to.
 
 use std::path::PathBuf;
 
@@ -9,32 +9,32 @@ use super::interrupt::Interrupt;
 use super::running::Left;
 
 /// A job source and result sink: gives out jobs one at a time, and takes their results.
-pub trait Exchange {
+pub trait JobSource {
     /// The name that is shown to people.
     fn name(&self) -> String;
 
     /// Announces the machine. `left` is the job that ran when the machine or the agent was last interrupted.
-    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), ExchangeError>;
+    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError>;
 
     /// Reports the machine's health, with a reason for people.
-    fn health(&mut self, _health: Health, _message: &str) -> Result<(), ExchangeError> {
+    fn health(&mut self, _health: Health, _message: &str) -> Result<(), JobSourceError> {
         Ok(())
     }
 
     /// Asks for a job. May wait as long as it likes, but returns early when the machine is to stop.
-    fn claim(&mut self) -> Result<Claim, ExchangeError>;
+    fn claim(&mut self) -> Result<Claim, JobSourceError>;
 
     /// Reports that the job has begun.
-    fn started(&mut self, assignment: &Assignment) -> Result<(), ExchangeError>;
+    fn started(&mut self, assignment: &Assignment) -> Result<(), JobSourceError>;
 
     /// Reports the job's current phase.
     fn phase(&mut self, _text: &str) {}
 
     /// Takes a piece of the job's log. Must not block: the test would wait for it.
-    fn log(&mut self, bytes: &[u8]) -> Result<(), ExchangeError>;
+    fn log(&mut self, bytes: &[u8]) -> Result<(), JobSourceError>;
 
     /// Delivers the result. Returns once it is durable: accepted by the other side or queued in the outbox.
-    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), ExchangeError>;
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError>;
 
     /// Gives a job back that this machine does not complete, with the reason.
     fn give_back(
@@ -42,13 +42,13 @@ pub trait Exchange {
         assignment: &Assignment,
         reason: GiveBackReason,
         message: &str,
-    ) -> Result<(), ExchangeError>;
+    ) -> Result<(), JobSourceError>;
 
-    /// Ends the exchange: the machine takes no more jobs, and this is the last chance to deliver pending results.
-    fn end(&mut self, end: &End) -> Result<(), ExchangeError>;
+    /// Says that the machine takes no more jobs; this is the last chance to deliver pending results.
+    fn end(&mut self, end: &End) -> Result<(), JobSourceError>;
 }
 
-/// The answer to [`Exchange::claim`].
+/// The answer to [`JobSource::claim`].
 #[derive(Debug)]
 pub enum Claim {
     /// A job.
@@ -119,7 +119,7 @@ pub struct Delivery {
 /// The other side cannot be reached, or its answer is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub struct ExchangeError {
+pub struct JobSourceError {
     /// What failed, on which object, and the cause.
     pub what: String,
     /// What to do about it.
