@@ -22,7 +22,7 @@ const LABEL: &str = ".json";
 
 /// The label: what is written beside a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parcel {
+pub struct PendingResult {
     /// The recipient: a hub's address, or the name of another job source.
     pub to: String,
     /// The lease that it completes, if there is one.
@@ -43,11 +43,11 @@ pub struct Parcel {
     pub refused: Option<String>,
 }
 
-/// A parcel and where it is stored.
+/// A result and where it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// Its label.
-    pub parcel: Parcel,
+    pub result: PendingResult,
     /// Path of the bundle.
     pub bundle: PathBuf,
     label: PathBuf,
@@ -57,7 +57,7 @@ pub struct Waiting {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
     /// Number of results.
-    pub parcels: usize,
+    pub results: usize,
     /// Total size of all files, in bytes.
     pub bytes: u64,
 }
@@ -77,7 +77,7 @@ pub fn load(data: &Path) -> io::Result<Load> {
         // A file that was delivered in the meantime is gone.
         let Ok(metadata) = entry.metadata() else { continue };
         load.bytes = load.bytes.saturating_add(metadata.len());
-        load.parcels += usize::from(entry.file_name().to_string_lossy().ends_with(LABEL));
+        load.results += usize::from(entry.file_name().to_string_lossy().ends_with(LABEL));
     }
     Ok(load)
 }
@@ -109,12 +109,12 @@ impl Outbox {
     }
 
     /// Moves a bundle into the outbox. When this returns the result is durable.
-    pub fn put(&self, to: &str, lease: Option<&str>, delivery: &Delivery) -> io::Result<Parcel> {
+    pub fn put(&self, to: &str, lease: Option<&str>, delivery: &Delivery) -> io::Result<PendingResult> {
         let name = lease.unwrap_or(&delivery.job);
         // The name comes from outside and becomes the name of a file.
         check_id("lease", name).map_err(io::Error::other)?;
         durable::take(&delivery.bundle, &self.directory.join(format!("{name}{BUNDLE}")))?;
-        let parcel = Parcel {
+        let result = PendingResult {
             to: to.to_owned(),
             lease: lease.map(str::to_owned),
             job: delivery.job.clone(),
@@ -126,10 +126,10 @@ impl Outbox {
         };
         durable::replace(
             &self.directory.join(format!("{name}{LABEL}")),
-            &serde_json::to_vec_pretty(&parcel)?,
+            &serde_json::to_vec_pretty(&result)?,
             durable::Readers::Owner,
         )?;
-        Ok(parcel)
+        Ok(result)
     }
 
     /// The waiting results, oldest first. Labels that cannot be read are skipped.
@@ -139,10 +139,10 @@ impl Outbox {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(stem) = name.strip_suffix(LABEL) else { continue };
-            let Ok(parcel) = serde_json::from_slice(&fs::read(entry.path())?) else { continue };
+            let Ok(result) = serde_json::from_slice(&fs::read(entry.path())?) else { continue };
             let bundle = self.directory.join(format!("{stem}{BUNDLE}"));
             let time = entry.metadata()?.modified()?;
-            found.push((time, Waiting { parcel, bundle, label: entry.path() }));
+            found.push((time, Waiting { result, bundle, label: entry.path() }));
         }
         found.sort_by(|one, other| (one.0, &one.1.label).cmp(&(other.0, &other.1.label)));
         Ok(found.into_iter().map(|(_, waiting)| waiting).collect())
@@ -156,8 +156,8 @@ impl Outbox {
 
     /// Records that the recipient will never take it.
     pub fn refuse(&self, waiting: &Waiting, why: &str) -> io::Result<()> {
-        let parcel = Parcel { refused: Some(why.to_owned()), ..waiting.parcel.clone() };
-        durable::replace(&waiting.label, &serde_json::to_vec_pretty(&parcel)?, durable::Readers::Owner)
+        let result = PendingResult { refused: Some(why.to_owned()), ..waiting.result.clone() };
+        durable::replace(&waiting.label, &serde_json::to_vec_pretty(&result)?, durable::Readers::Owner)
     }
 
     /// Whether the contents survive a restart, that is, are not in memory.
@@ -190,14 +190,14 @@ mod tests {
         // After a restart.
         let outbox = Outbox::open(data.path())?;
         let waiting = outbox.waiting()?;
-        let whose: Vec<_> = waiting.iter().map(|waiting| (&*waiting.parcel.job, &*waiting.parcel.to)).collect();
+        let whose: Vec<_> = waiting.iter().map(|waiting| (&*waiting.result.job, &*waiting.result.to)).collect();
         assert_eq!(whose, [("gzip", "http://hub"), ("sed", "stick")]);
         assert_eq!(fs::read_to_string(&waiting[0].bundle)?, "bundle of gzip");
         outbox.remove(&waiting[0])?;
         outbox.refuse(&waiting[1], "it is too large")?;
         let waiting = outbox.waiting()?;
         assert_eq!(waiting.len(), 1);
-        assert_eq!(waiting[0].parcel.refused.as_deref(), Some("it is too large"));
+        assert_eq!(waiting[0].result.refused.as_deref(), Some("it is too large"));
         assert_eq!(fs::read_dir(data.path().join(DIRECTORY))?.count(), 2);
         Ok(())
     }

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
-use super::outbox::{Outbox, Parcel};
+use super::outbox::{Outbox, PendingResult};
 use super::pace::Pace;
-use super::post::{Carried, Carrier, Post, Tell};
 use super::running::Left;
+use super::uploader::{Tell, Transport, UploadOutcome, Uploader};
 use super::web::{Fetched, Validators, Web};
 use appliance::report::Report;
 use appliance::settings::WhenDone;
@@ -66,7 +66,7 @@ pub struct UrlList {
     has_list: bool,
     is_idle: bool,
     outbox: Outbox,
-    post: Post,
+    uploader: Uploader,
     to: String,
     when_done: WhenDone,
     pace: Pace,
@@ -111,19 +111,19 @@ impl Done {
 }
 
 /// Uploads bundles to the server.
-struct Putter {
+struct WebTransport {
     web: Web,
     to: String,
 }
 
-impl Carrier for Putter {
+impl Transport for WebTransport {
     fn address(&self) -> String {
         self.to.clone()
     }
 
-    fn carry(&mut self, parcel: &Parcel, bundle: &Path) -> Carried {
-        let name = parcel.lease.as_deref().unwrap_or(&parcel.job);
-        self.web.put(&format!("{}/{name}.tar.zst", self.to), bundle, parcel.size, &parcel.sha256)
+    fn deliver(&mut self, result: &PendingResult, bundle: &Path) -> UploadOutcome {
+        let name = result.lease.as_deref().unwrap_or(&result.job);
+        self.web.put(&format!("{}/{name}.tar.zst", self.to), bundle, result.size, &result.sha256)
     }
 }
 
@@ -137,8 +137,8 @@ impl UrlList {
         let kept = |error: io::Error| failed(format!("opening what is kept in {}: {error}", settings.data.display()));
         let (done, outbox) = (Done::open(settings.data).map_err(kept)?, Outbox::open(settings.data).map_err(kept)?);
         let to = settings.results.trim_end_matches('/').to_owned();
-        let carrier = Putter { web: web.clone(), to: to.clone() };
-        let post = Post::start(outbox.clone(), carrier, settings.pace.clone(), Arc::clone(&settings.tell));
+        let transport = WebTransport { web: web.clone(), to: to.clone() };
+        let uploader = Uploader::start(outbox.clone(), transport, settings.pace.clone(), Arc::clone(&settings.tell));
         Ok(Self {
             address: settings.jobs.to_owned(),
             machine: String::new(),
@@ -151,7 +151,7 @@ impl UrlList {
             has_list: false,
             is_idle: false,
             outbox,
-            post: post.map_err(kept)?,
+            uploader: uploader.map_err(kept)?,
             to,
             when_done: settings.when_done,
             pace: settings.pace,
@@ -201,7 +201,7 @@ impl UrlList {
     fn rest(&mut self) -> Claim {
         if self.when_done == WhenDone::PowerOff && self.has_list {
             let stopped = || self.stop.load(Ordering::Relaxed);
-            if self.post.drained(&stopped) {
+            if self.uploader.drained(&stopped) {
                 return Claim::End(format!("all jobs of {} are done", self.address));
             }
         }
@@ -233,7 +233,7 @@ impl JobSource for UrlList {
 
     fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
         self.machine.clone_from(&machine.name);
-        self.post.wake(); // what was made before the restart
+        self.uploader.wake(); // what was made before the restart
         if let Some(left) = left.filter(|left| left.record.source == self.name()) {
             (self.tell)(&Report::Problem { what: left.describe(), advice: "it is run again".into() });
         }
@@ -263,7 +263,7 @@ impl JobSource for UrlList {
         let kept = |error: io::Error| failed(format!("keeping the result of {}: {error}", delivery.job));
         self.outbox.put(&self.to, assignment.lease.as_deref(), delivery).map_err(kept)?;
         self.done.add(digest(&self.to, &assignment.job)).map_err(kept)?;
-        self.post.wake();
+        self.uploader.wake();
         Ok(())
     }
 
@@ -286,8 +286,8 @@ impl JobSource for UrlList {
         let began = Instant::now();
         // It is worth waiting for results that are only in memory; PID 1 has a limit of its own.
         let enough = || self.outbox.is_lasting() && began.elapsed() >= self.pace.farewell;
-        self.post.drained(&enough);
-        self.post.finish();
+        self.uploader.drained(&enough);
+        self.uploader.finish();
         Ok(())
     }
 }

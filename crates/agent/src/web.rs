@@ -11,7 +11,7 @@ use ureq::Agent;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::tls::TlsConfig;
 
-use super::post::Carried;
+use super::uploader::UploadOutcome;
 
 /// The largest job list that is accepted, in bytes.
 const MAX_LIST: u64 = 4 << 20;
@@ -89,12 +89,12 @@ impl Web {
 
     /// Uploads a file with its digest (RFC 9530, `Repr-Digest`). Only a 2xx answer counts as success. Every other
     /// answer may be fixed on the server, so the upload is retried.
-    pub fn put(&self, address: &str, file: &Path, size: u64, sha256: &str) -> Carried {
+    pub fn put(&self, address: &str, file: &Path, size: u64, sha256: &str) -> UploadOutcome {
         let opened = File::open(file).map_err(|error| format!("opening {}: {error}", file.display()));
         let digest = hex::decode(sha256).map_err(|error| format!("{}: its digest: {error}", file.display()));
         let (body, digest) = match (opened, digest) {
             (Ok(body), Ok(digest)) => (body, digest),
-            (Err(why), _) | (_, Err(why)) => return Carried::Refused(why),
+            (Err(why), _) | (_, Err(why)) => return UploadOutcome::Refused(why),
         };
         let request = self.agent.put(address).config().max_redirects(0).build();
         let sent = request
@@ -103,9 +103,9 @@ impl Web {
             .header("repr-digest", format!("sha-256=:{}:", BASE64_STANDARD.encode(digest)))
             .send(body);
         match sent {
-            Ok(answer) if answer.status().is_success() => Carried::Kept,
-            Ok(answer) => Carried::Later(format!("{address}: {}", refusal(answer))),
-            Err(error) => Carried::Later(format!("{address}: {error}")),
+            Ok(answer) if answer.status().is_success() => UploadOutcome::Delivered,
+            Ok(answer) => UploadOutcome::Later(format!("{address}: {}", refusal(answer))),
+            Err(error) => UploadOutcome::Later(format!("{address}: {error}")),
         }
     }
 }

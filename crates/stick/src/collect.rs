@@ -72,7 +72,7 @@ pub struct Collected {
 
 /// The needed part of the labels beside bundles of the outbox.
 #[derive(Deserialize)]
-struct Parcel {
+struct Label {
     sha256: String,
 }
 
@@ -141,7 +141,7 @@ fn said(path: &str, json: &[u8]) -> Vec<(String, String)> {
         return listed.into_iter().filter_map(digest).collect();
     }
     let bundle = format!("{directory}/{}{BUNDLE}", name.trim_end_matches(".json"));
-    serde_json::from_slice::<Parcel>(json).map(|parcel| (bundle, parcel.sha256)).into_iter().collect()
+    serde_json::from_slice::<Label>(json).map(|label| (bundle, label.sha256)).into_iter().collect()
 }
 
 fn small(reader: &mut Reader<impl Read + Seek>, entry: &Entry, path: &str) -> Result<Vec<u8>, CollectError> {

@@ -46,12 +46,12 @@ fn bundles_come_with_the_word_on_their_digests() {
         "{{\"jobs\": [{{\"job\": \"a\", \"bundle\": \"a.tar.zst\", \"sha256\": \"{}\"}}, {{\"job\": \"declined\"}}]}}",
         sha256("bundle a")
     );
-    let parcel = format!("{{\"to\": \"http://hub\", \"sha256\": \"{}\"}}", sha256("something else"));
+    let label = format!("{{\"to\": \"http://hub\", \"sha256\": \"{}\"}}", sha256("something else"));
     let files = [
         ("results/0123/a.tar.zst", "bundle a"),
         ("results/0123/results.json", &*list),
         ("outbox/b.tar.zst", "bundle b"),
-        ("outbox/b.json", &parcel),
+        ("outbox/b.json", &label),
         ("outbox/c.tar.zst", "bundle c"),
         ("state/running.json", "{}"),
     ];

@@ -13,7 +13,7 @@ use appliance::disk_space::DiskSpace;
 const LEAST_FREE: u64 = 32 << 20;
 
 /// The largest number of undelivered results.
-const MOST_PARCELS: usize = 100;
+const MOST_RESULTS: usize = 100;
 
 /// The largest total size of undelivered results in bytes, on a large file system; on a small one, half of it.
 const MOST_BYTES: u64 = 4 << 30;
@@ -49,10 +49,10 @@ pub(crate) fn outbox(load: &io::Result<Load>, total: u64) -> Option<Defect> {
             format!("reading what waits to be delivered: {error}"),
             "look at the stick's data partition on another machine with `e2fsck -f`",
         )),
-        Ok(load) if load.parcels >= MOST_PARCELS || load.bytes >= MOST_BYTES.min(total / 2) => Some(Defect::passing(
+        Ok(load) if load.results >= MOST_RESULTS || load.bytes >= MOST_BYTES.min(total / 2) => Some(Defect::passing(
             format!(
                 "{} results of {} MiB wait to be delivered, and there is no room for more",
-                load.parcels,
+                load.results,
                 load.bytes >> 20
             ),
             "see that the hub can be reached; those that it will never take can be removed from the stick",
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn results_that_pile_up_are_waited_for() {
-        let with = |parcels, mib: u64, total: u64| outbox(&Ok(Load { parcels, bytes: mib << 20 }), total << 20);
+        let with = |results, mib: u64, total: u64| outbox(&Ok(Load { results, bytes: mib << 20 }), total << 20);
         assert_eq!(with(99, 4095, 1 << 20), None);
         assert!(with(100, 1, 1 << 20).is_some_and(|defect| defect.passes));
         assert!(what(with(2, 4096, 1 << 20)).starts_with("2 results of 4096 MiB wait"));

@@ -171,7 +171,7 @@ mod tests {
         fs::create_dir(data.path().join("outbox"))?;
         fs::write(data.path().join("outbox/l1.tar.zst"), "bundle")?;
         fs::write(data.path().join("outbox/l1.json"), "{}")?;
-        assert_eq!(machine.outbox()?, Load { parcels: 1, bytes: 8 });
+        assert_eq!(machine.outbox()?, Load { results: 1, bytes: 8 });
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use protocol::api::{ProblemCode, Register, Registered};
 use serde::{Deserialize, Serialize};
 
 use crate::pace::Pace;
-use crate::post::Tell;
+use crate::uploader::Tell;
 use appliance::report::Report;
 use appliance::settings::Secret;
 

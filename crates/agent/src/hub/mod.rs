@@ -1,15 +1,15 @@
 //! [`Hub`]: takes jobs from a hub, and delivers results to it.
 //!
 //! All requests are retried until they succeed, whatever happens to the hub or the network. What must not wait for
-//! the hub runs in threads of its own: the log ([`stream`]), heartbeats ([`keeper`]) and results ([`carrier`]).
+//! the hub runs in threads of its own: the log ([`stream`]), heartbeats ([`keeper`]) and results ([`transport`]).
 //! docs/hub.md describes the protocol.
 
-mod carrier;
 mod keeper;
 mod link;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use client::ClientError;
 use protocol::api::{Claimed, GiveBack, GiveBackReason, Health, ProblemCode, Register, check_id};
 use protocol::{Machine, Source};
 
-use self::carrier::ToHub;
 use self::keeper::Keeper;
 use self::link::Link;
 use self::stream::LogStream;
+use self::transport::HubTransport;
 use crate::identity;
 use crate::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use crate::outbox::Outbox;
 use crate::pace::{Pace, Pauses};
-use crate::post::{Post, Tell};
 use crate::running::{KILLS, Left};
+use crate::uploader::{Tell, Uploader};
 use appliance::report::Report;
 use appliance::settings::{Secret, WhenDone};
 
@@ -65,7 +65,7 @@ pub struct Hub {
     keeper: Keeper,
     outbox: Outbox,
     /// The uploader, once we are registered.
-    post: Option<Post>,
+    uploader: Option<Uploader>,
     /// Identifies the claim until it is answered with a job.
     request: String,
     longest_wait: Duration,
@@ -102,7 +102,7 @@ impl Hub {
             link,
             keeper,
             outbox,
-            post: None,
+            uploader: None,
             request: request_id()?,
             longest_wait: options.pace.claim,
             lease_time: Duration::from_secs(60),
@@ -226,9 +226,9 @@ impl Hub {
         let io = |error| JobSourceError { what: format!("hub: {error}"), advice: "look at the data partition".into() };
         let id = identity::worker_id(Path::new("/"), &self.options.data).map_err(io)?;
         let waiting = self.outbox.waiting().map_err(io)?;
-        let ours = waiting.iter().filter(|waiting| waiting.parcel.to == self.link.address());
-        let ours = ours.filter(|waiting| waiting.parcel.refused.is_none());
-        let mut holding: Vec<String> = ours.filter_map(|waiting| waiting.parcel.lease.clone()).collect();
+        let ours = waiting.iter().filter(|waiting| waiting.result.to == self.link.address());
+        let ours = ours.filter(|waiting| waiting.result.refused.is_none());
+        let mut holding: Vec<String> = ours.filter_map(|waiting| waiting.result.lease.clone()).collect();
         let to_deliver = holding.clone();
         // A job with a result was not lost, whatever the journal says.
         let left = left.filter(|left| left.record.source == self.name());
@@ -252,9 +252,9 @@ impl Hub {
             let reason = if kills { GiveBackReason::MachineKiller } else { GiveBackReason::Other };
             self.give_back_lease(&lease, reason, &left.describe());
         }
-        let carrier = ToHub { link: Arc::clone(&self.link), keeper: self.keeper.clone() };
+        let transport = HubTransport { link: Arc::clone(&self.link), keeper: self.keeper.clone() };
         let (pace, tell) = (self.options.pace.clone(), Arc::clone(&self.options.tell));
-        self.post = Some(Post::start(self.outbox.clone(), carrier, pace, tell).map_err(io)?);
+        self.uploader = Some(Uploader::start(self.outbox.clone(), transport, pace, tell).map_err(io)?);
         Ok(())
     }
 }
@@ -340,8 +340,8 @@ impl JobSource for Hub {
                 if let Some(lease) = &assignment.lease {
                     self.keeper.delivering(lease);
                 }
-                if let Some(post) = &self.post {
-                    post.wake();
+                if let Some(uploader) = &self.uploader {
+                    uploader.wake();
                 }
             }
             Err(error) => {
@@ -373,13 +373,13 @@ impl JobSource for Hub {
         // Results in memory would be lost: only a person at the machine may decide that.
         let hurried = *end == End::Stopped || lasting;
         let enough = || self.stopped() && late() || hurried && late();
-        let drained = self.post.as_ref().is_none_or(|post| post.drained(&enough));
+        let drained = self.uploader.as_ref().is_none_or(|uploader| uploader.drained(&enough));
         let heard = || self.streams.iter().all(LogStream::is_over) && self.keeper.is_heard();
         while !late() && !heard() {
             thread::sleep(Duration::from_millis(20));
         }
-        if let Some(post) = &self.post {
-            post.finish();
+        if let Some(uploader) = &self.uploader {
+            uploader.finish();
         }
         self.keeper.finish();
         if !drained {
@@ -396,8 +396,8 @@ impl JobSource for Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        if let Some(post) = &self.post {
-            post.finish();
+        if let Some(uploader) = &self.uploader {
+            uploader.finish();
         }
         self.keeper.finish();
         for stream in &self.streams {

@@ -145,7 +145,7 @@ fn a_good_machine_is_fit_and_rocm_is_asked_after_each_job_with_a_gpu() -> io::Re
 fn every_reason_is_told_until_it_is_over() -> io::Result<()> {
     let data = tempfile::tempdir()?;
     let mut worker = Made::with(data.path(), &[ONE]).started()?;
-    worker.probe.outbox = Load { parcels: 1000, bytes: 0 };
+    worker.probe.outbox = Load { results: 1000, bytes: 0 };
     (worker.probe.now, worker.probe.memory) = (SystemTime::UNIX_EPOCH, 100);
     worker.probe.rocminfo = found(0);
     let defects = worker.qualify();

@@ -8,51 +8,51 @@ use protocol::api::{Complete, GiveBack, GiveBackReason, ProblemCode};
 
 use super::keeper::Keeper;
 use super::link::Link;
-use crate::outbox::Parcel;
-use crate::post::{Carried, Carrier};
+use crate::outbox::PendingResult;
+use crate::uploader::{Transport, UploadOutcome};
 
 /// How often an upload that the network cuts is resumed within one try.
 const CUTS: u32 = 4;
 
-pub(crate) struct ToHub {
+pub(crate) struct HubTransport {
     pub(crate) link: Arc<Link>,
     pub(crate) keeper: Keeper,
 }
 
-impl Carrier for ToHub {
+impl Transport for HubTransport {
     fn address(&self) -> String {
         self.link.address().to_owned()
     }
 
-    fn carry(&mut self, parcel: &Parcel, bundle: &Path) -> Carried {
-        let Some(lease) = &parcel.lease else { return Carried::Refused("it has no lease".into()) };
-        let carried = match self.deliver(lease, parcel, bundle) {
-            Ok(()) => Carried::Kept,
-            Err(error) if error.is_unwanted() => Carried::Unwanted(error.to_string()),
+    fn deliver(&mut self, result: &PendingResult, bundle: &Path) -> UploadOutcome {
+        let Some(lease) = &result.lease else { return UploadOutcome::Refused("it has no lease".into()) };
+        let outcome = match self.upload(lease, result, bundle) {
+            Ok(()) => UploadOutcome::Delivered,
+            Err(error) if error.is_unwanted() => UploadOutcome::Unwanted(error.to_string()),
             Err(error) if is_final(&error) => {
                 // The hub will never take this result. Another machine may make one that it takes; this machine would
                 // make the same one again.
                 let (reason, message) = (GiveBackReason::CannotRun, format!("its result is not taken: {error}"));
                 let request = GiveBack { reason, message };
                 match self.link.brief(|client| client.give_back(lease, &request)) {
-                    Err(error) if error.is_passing() => return Carried::Later(error.to_string()),
-                    _ => Carried::Refused(error.to_string()),
+                    Err(error) if error.is_passing() => return UploadOutcome::Later(error.to_string()),
+                    _ => UploadOutcome::Refused(error.to_string()),
                 }
             }
-            Err(error) => return Carried::Later(in_short(&error)),
+            Err(error) => return UploadOutcome::Later(in_short(&error)),
         };
         self.keeper.release(lease);
-        carried
+        outcome
     }
 }
 
-impl ToHub {
-    fn deliver(&self, lease: &str, parcel: &Parcel, bundle: &Path) -> Result<(), ClientError> {
+impl HubTransport {
+    fn upload(&self, lease: &str, result: &PendingResult, bundle: &Path) -> Result<(), ClientError> {
         let sha256 = self.link.call(|client| client.clone().with_attempts(CUTS).upload(bundle, |_, _| ()))?;
-        if sha256 != parcel.sha256 {
+        if sha256 != result.sha256 {
             return Err(ClientError::Changed(bundle.to_owned()));
         }
-        let (verdict, summary) = (parcel.verdict, parcel.summary.clone());
+        let (verdict, summary) = (result.verdict, result.summary.clone());
         let request = Complete { bundle: sha256, verdict, summary };
         self.link.call(|client| client.complete(lease, &request)).map(drop)
     }

@@ -1,31 +1,31 @@
-//! [`Post`]: the uploader. A thread that delivers what is in the outbox, and retries for as long as it takes.
+//! [`Uploader`]: a thread that delivers what is in the outbox, and retries for as long as it takes.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::outbox::{Outbox, Parcel, Waiting};
+use super::outbox::{Outbox, PendingResult, Waiting};
 use super::pace::{Pace, Pauses};
 use appliance::report::Report;
 
 /// Sends a report to PID 1, from any thread.
 pub type Tell = Arc<dyn Fn(&Report) + Send + Sync>;
 
-/// Transport that delivers parcels to one recipient.
-pub trait Carrier: Send + 'static {
-    /// The recipient, as in [`Parcel::to`].
+/// Delivers results to one recipient.
+pub trait Transport: Send + 'static {
+    /// The recipient, as in [`PendingResult::to`].
     fn address(&self) -> String;
 
-    /// Tries once to deliver a parcel.
-    fn carry(&mut self, parcel: &Parcel, bundle: &Path) -> Carried;
+    /// Tries once to deliver a result.
+    fn deliver(&mut self, result: &PendingResult, bundle: &Path) -> UploadOutcome;
 }
 
 /// The outcome of one try to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Carried {
+pub enum UploadOutcome {
     /// The recipient has it.
-    Kept,
+    Delivered,
     /// It is not wanted any more, for this reason.
     Unwanted(String),
     /// It will never be taken, for this reason.
@@ -36,7 +36,7 @@ pub enum Carried {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether a parcel was put in, or the end was asked for.
+    /// Whether a result was put in, or the end was asked for.
     woken: bool,
     /// Whether nothing is left that could be delivered.
     idle: bool,
@@ -45,24 +45,24 @@ struct State {
 
 /// The uploader's thread.
 #[derive(Debug, Clone)]
-pub struct Post {
+pub struct Uploader {
     shared: Arc<(Mutex<State>, Condvar)>,
 }
 
-impl Post {
-    /// Starts the thread. It ends when [`Post::finish`] is called, or with the process.
+impl Uploader {
+    /// Starts the thread. It ends when [`Uploader::finish`] is called, or with the process.
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn start(outbox: Outbox, carrier: impl Carrier, pace: Pace, tell: Tell) -> std::io::Result<Self> {
-        let post = Self { shared: Arc::default() };
-        let mut round = Round { outbox, carrier: Box::new(carrier), tell, said: String::new() };
-        let theirs = post.clone();
-        thread::Builder::new().name("post".into()).spawn(move || theirs.run(&mut round, &pace))?;
-        Ok(post)
+    pub fn start(outbox: Outbox, transport: impl Transport, pace: Pace, tell: Tell) -> std::io::Result<Self> {
+        let uploader = Self { shared: Arc::default() };
+        let mut round = Round { outbox, transport: Box::new(transport), tell, said: String::new() };
+        let theirs = uploader.clone();
+        thread::Builder::new().name("uploader".into()).spawn(move || theirs.run(&mut round, &pace))?;
+        Ok(uploader)
     }
 
-    /// Tries at once: a parcel was put into the outbox.
+    /// Tries at once: a result was put into the outbox.
     pub fn wake(&self) {
         self.with(|state| (state.woken, state.idle) = (true, false));
     }
@@ -81,7 +81,7 @@ impl Post {
         }
     }
 
-    /// Ends the thread after its current parcel.
+    /// Ends the thread after its current result.
     pub fn finish(&self) {
         self.with(|state| (state.woken, state.over) = (true, true));
     }
@@ -96,7 +96,7 @@ impl Post {
     fn run(&self, round: &mut Round, pace: &Pace) {
         let mut pauses = Pauses::new(pace);
         loop {
-            // A parcel that is put in from here on wakes it again.
+            // A result that is put in from here on wakes it again.
             if self.with(|state| std::mem::take(&mut state.woken) && state.over) {
                 return;
             }
@@ -133,7 +133,7 @@ impl Post {
 
 struct Round {
     outbox: Outbox,
-    carrier: Box<dyn Carrier>,
+    transport: Box<dyn Transport>,
     tell: Tell,
     said: String,
 }
@@ -141,12 +141,12 @@ struct Round {
 impl Round {
     /// Tries everything once. Returns true if nothing is left to be delivered later.
     fn deliver(&mut self) -> std::io::Result<bool> {
-        let address = self.carrier.address();
+        let address = self.transport.address();
         let all = self.outbox.waiting()?;
-        let (mine, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|waiting| waiting.parcel.to == address);
+        let (mine, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|waiting| waiting.result.to == address);
         let mut later: Option<(usize, String)> = None;
-        for waiting in mine.iter().filter(|waiting| waiting.parcel.refused.is_none()) {
-            // If the hub cannot be reached for one parcel, the others have to wait too.
+        for waiting in mine.iter().filter(|waiting| waiting.result.refused.is_none()) {
+            // If the hub cannot be reached for one result, the others have to wait too.
             if let Some((count, _)) = &mut later {
                 *count += 1;
                 continue;
@@ -155,31 +155,31 @@ impl Round {
                 later = Some((1, why));
             }
         }
-        let refused = mine.iter().filter_map(|waiting| waiting.parcel.refused.as_deref());
+        let refused = mine.iter().filter_map(|waiting| waiting.result.refused.as_deref());
         let mut words: Vec<String> = Vec::new();
         words.extend(later.as_ref().map(|(count, why)| format!("{} to be sent: {why}", results(*count))));
         words.extend(refused.map(|why| format!("a result is kept that will never be taken: {why}")));
-        words.extend(others.first().map(|other| format!("{} for {}", results(others.len()), other.parcel.to)));
+        words.extend(others.first().map(|other| format!("{} for {}", results(others.len()), other.result.to)));
         self.say(words.join("; "));
         Ok(later.is_none())
     }
 
-    /// Tries one parcel. Returns the reason for a retry, if one is needed.
+    /// Tries one result. Returns the reason for a retry, if one is needed.
     fn one(&mut self, waiting: &Waiting) -> std::io::Result<Option<String>> {
-        match self.carrier.carry(&waiting.parcel, &waiting.bundle) {
-            Carried::Kept => self.outbox.remove(waiting)?,
-            Carried::Unwanted(why) => {
-                let what = format!("the result of {} is not wanted any more: {why}", waiting.parcel.job);
+        match self.transport.deliver(&waiting.result, &waiting.bundle) {
+            UploadOutcome::Delivered => self.outbox.remove(waiting)?,
+            UploadOutcome::Unwanted(why) => {
+                let what = format!("the result of {} is not wanted any more: {why}", waiting.result.job);
                 (self.tell)(&Report::Problem { what, advice: "nothing has to be done".into() });
                 self.outbox.remove(waiting)?;
             }
-            Carried::Refused(why) => {
-                let what = format!("the result of {} is not taken: {why}", waiting.parcel.job);
+            UploadOutcome::Refused(why) => {
+                let what = format!("the result of {} is not taken: {why}", waiting.result.job);
                 let advice = format!("it is kept in {}", waiting.bundle.display());
                 (self.tell)(&Report::Problem { what, advice });
                 self.outbox.refuse(waiting, &why)?;
             }
-            Carried::Later(why) => return Ok(Some(why)),
+            UploadOutcome::Later(why) => return Ok(Some(why)),
         }
         Ok(None)
     }
@@ -204,17 +204,17 @@ mod tests {
     use std::collections::VecDeque;
 
     /// A transport that gives these answers in order, and repeats the last one.
-    struct Answers(Arc<Mutex<VecDeque<Carried>>>);
+    struct Answers(Arc<Mutex<VecDeque<UploadOutcome>>>);
 
-    impl Carrier for Answers {
+    impl Transport for Answers {
         fn address(&self) -> String {
             "hub".into()
         }
 
-        fn carry(&mut self, _: &Parcel, bundle: &Path) -> Carried {
+        fn deliver(&mut self, _: &PendingResult, bundle: &Path) -> UploadOutcome {
             assert!(bundle.exists());
             let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            answers.pop_front().unwrap_or(Carried::Kept)
+            answers.pop_front().unwrap_or(UploadOutcome::Delivered)
         }
     }
 
@@ -227,7 +227,7 @@ mod tests {
         outbox.put(to, None, &delivery).map(drop)
     }
 
-    fn deliver(answers: &[Carried]) -> std::io::Result<(Vec<String>, Vec<String>)> {
+    fn deliver(answers: &[UploadOutcome]) -> std::io::Result<(Vec<String>, Vec<String>)> {
         let data = tempfile::tempdir()?;
         let outbox = Outbox::open(data.path())?;
         put(&outbox, data.path(), "hub", "gzip")?;
@@ -242,18 +242,19 @@ mod tests {
             heard.lock().unwrap_or_else(PoisonError::into_inner).push(text);
         });
         let answers = Answers(Arc::new(Mutex::new(answers.iter().cloned().collect())));
-        let post = Post::start(outbox.clone(), answers, Pace::of_tests(), tell)?;
-        assert!(post.drained(&|| false));
-        post.finish();
-        let left = outbox.waiting()?.into_iter().map(|waiting| waiting.parcel.job).collect();
+        let uploader = Uploader::start(outbox.clone(), answers, Pace::of_tests(), tell)?;
+        assert!(uploader.drained(&|| false));
+        uploader.finish();
+        let left = outbox.waiting()?.into_iter().map(|waiting| waiting.result.job).collect();
         let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok((left, told))
     }
 
     #[test]
     fn what_cannot_be_delivered_now_is_tried_again() -> std::io::Result<()> {
-        let later = || Carried::Later("the hub is away".into());
-        let (left, told) = deliver(&[later(), later(), Carried::Kept, Carried::Unwanted("cancelled".into())])?;
+        let later = || UploadOutcome::Later("the hub is away".into());
+        let (left, told) =
+            deliver(&[later(), later(), UploadOutcome::Delivered, UploadOutcome::Unwanted("cancelled".into())])?;
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(told[0], "2 results wait to be sent: the hub is away");
         assert!(told[1].contains("not wanted any more: cancelled"), "{told:?}");
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_will_never_be_taken_is_kept_and_holds_nothing_up() -> std::io::Result<()> {
-        let (left, told) = deliver(&[Carried::Refused("it is too large".into()), Carried::Kept])?;
+        let (left, told) = deliver(&[UploadOutcome::Refused("it is too large".into()), UploadOutcome::Delivered])?;
         assert_eq!(left, ["gzip"]);
         assert!(told[0].contains("it is too large"), "{told:?}");
         Ok(())
