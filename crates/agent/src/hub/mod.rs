@@ -1,10 +1,10 @@
 //! [`Hub`]: takes jobs from a hub, and delivers results to it.
 //!
 //! All requests are retried until they succeed, whatever happens to the hub or the network. What must not wait for
-//! the hub runs in threads of its own: the log ([`stream`]), heartbeats ([`keeper`]) and results ([`transport`]).
+//! the hub runs in threads of its own: the log ([`stream`]), [`heartbeats`] and results ([`transport`]).
 //! docs/hub.md describes the protocol.
 
-mod keeper;
+mod heartbeats;
 mod link;
 mod stream;
 #[cfg(test)]
@@ -22,7 +22,7 @@ use client::ClientError;
 use protocol::api::{Claimed, GiveBack, GiveBackReason, Health, ProblemCode, Register, check_id};
 use protocol::{Machine, Source};
 
-use self::keeper::Keeper;
+use self::heartbeats::HeartbeatThread;
 use self::link::Link;
 use self::stream::LogStream;
 use self::transport::HubTransport;
@@ -62,7 +62,7 @@ pub struct Options {
 pub struct Hub {
     options: Options,
     link: Arc<Link>,
-    keeper: Keeper,
+    heartbeats: HeartbeatThread,
     outbox: Outbox,
     /// The uploader, once we are registered.
     uploader: Option<Uploader>,
@@ -96,11 +96,11 @@ impl Hub {
         );
         let link = link.map_err(|error| wrong(format!("hub: {error}"), "correct `hub` or `hub-ca` in rocbed.toml"))?;
         let link = Arc::new(link);
-        let keeper = Keeper::start(Arc::clone(&link), &options.pace)
+        let heartbeats = HeartbeatThread::start(Arc::clone(&link), &options.pace)
             .map_err(|error| wrong(format!("starting a thread: {error}"), "give the machine more memory"))?;
         Ok(Self {
             link,
-            keeper,
+            heartbeats,
             outbox,
             uploader: None,
             request: request_id()?,
@@ -143,7 +143,7 @@ impl Hub {
     }
 
     fn give_back_lease(&self, lease: &str, reason: GiveBackReason, message: &str) {
-        self.keeper.release(lease);
+        self.heartbeats.release(lease);
         let request = GiveBack { reason, message: message.to_owned() };
         let mut pauses = Pauses::new(&self.options.pace);
         for _ in 0..GIVE_BACK_TRIES {
@@ -192,7 +192,7 @@ impl Hub {
         }
         self.lease_time = Duration::from_secs(lease_seconds.max(1));
         let assignment = Assignment { lease: Some(lease.clone()), ..Assignment::new(job) };
-        self.keeper.hold(&lease, "starting", Some(assignment.interrupt.clone()), self.lease_time);
+        self.heartbeats.hold(&lease, "starting", Some(assignment.interrupt.clone()), self.lease_time);
         Ok(Claim::Job(Box::new(assignment)))
     }
 
@@ -245,14 +245,14 @@ impl Hub {
         });
         self.register();
         for lease in to_deliver {
-            self.keeper.hold(&lease, "delivering the result", None, self.lease_time);
+            self.heartbeats.hold(&lease, "delivering the result", None, self.lease_time);
         }
         if let Some((left, lease)) = lost {
             let kills = left.times >= KILLS;
             let reason = if kills { GiveBackReason::MachineKiller } else { GiveBackReason::Other };
             self.give_back_lease(&lease, reason, &left.describe());
         }
-        let transport = HubTransport { link: Arc::clone(&self.link), keeper: self.keeper.clone() };
+        let transport = HubTransport { link: Arc::clone(&self.link), heartbeats: self.heartbeats.clone() };
         let (pace, tell) = (self.options.pace.clone(), Arc::clone(&self.options.tell));
         self.uploader = Some(Uploader::start(self.outbox.clone(), transport, pace, tell).map_err(io)?);
         Ok(())
@@ -269,7 +269,7 @@ impl JobSource for Hub {
     }
 
     fn health(&mut self, health: Health, message: &str) -> Result<(), JobSourceError> {
-        self.keeper.say(health, message);
+        self.heartbeats.report_health(health, message);
         Ok(())
     }
 
@@ -322,7 +322,7 @@ impl JobSource for Hub {
 
     fn phase(&mut self, text: &str) {
         if let Some(lease) = &self.lease {
-            self.keeper.phase(lease, text);
+            self.heartbeats.phase(lease, text);
         }
     }
 
@@ -338,7 +338,7 @@ impl JobSource for Hub {
         match self.outbox.put(self.link.address(), assignment.lease.as_deref(), delivery) {
             Ok(_) => {
                 if let Some(lease) = &assignment.lease {
-                    self.keeper.delivering(lease);
+                    self.heartbeats.delivering(lease);
                 }
                 if let Some(uploader) = &self.uploader {
                     uploader.wake();
@@ -374,14 +374,14 @@ impl JobSource for Hub {
         let hurried = *end == End::Stopped || lasting;
         let enough = || self.stopped() && late() || hurried && late();
         let drained = self.uploader.as_ref().is_none_or(|uploader| uploader.drained(&enough));
-        let heard = || self.streams.iter().all(LogStream::is_over) && self.keeper.is_heard();
+        let heard = || self.streams.iter().all(LogStream::is_over) && self.heartbeats.has_reported();
         while !late() && !heard() {
             thread::sleep(Duration::from_millis(20));
         }
         if let Some(uploader) = &self.uploader {
             uploader.finish();
         }
-        self.keeper.finish();
+        self.heartbeats.finish();
         if !drained {
             let (what, advice) = if lasting {
                 ("results are not delivered yet", "they are on the stick, and are sent after the next start")
@@ -399,7 +399,7 @@ impl Drop for Hub {
         if let Some(uploader) = &self.uploader {
             uploader.finish();
         }
-        self.keeper.finish();
+        self.heartbeats.finish();
         for stream in &self.streams {
             stream.close();
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use client::ClientError;
 use protocol::api::{Complete, GiveBack, GiveBackReason, ProblemCode};
 
-use super::keeper::Keeper;
+use super::heartbeats::HeartbeatThread;
 use super::link::Link;
 use crate::outbox::PendingResult;
 use crate::uploader::{Transport, UploadOutcome};
@@ -16,7 +16,7 @@ const CUTS: u32 = 4;
 
 pub(crate) struct HubTransport {
     pub(crate) link: Arc<Link>,
-    pub(crate) keeper: Keeper,
+    pub(crate) heartbeats: HeartbeatThread,
 }
 
 impl Transport for HubTransport {
@@ -41,7 +41,7 @@ impl Transport for HubTransport {
             }
             Err(error) => return UploadOutcome::Later(in_short(&error)),
         };
-        self.keeper.release(lease);
+        self.heartbeats.release(lease);
         outcome
     }
 }

@@ -1,4 +1,4 @@
-//! [`Keeper`]: the heartbeat thread. It is independent of running tests and long uploads.
+//! [`HeartbeatThread`]: keeps leases alive. It is independent of running tests and long uploads.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,10 +13,10 @@ use crate::interrupt::Interrupt;
 use crate::pace::{Pace, Pauses};
 
 /// After a new phase the next heartbeat is sent earlier, after this delay: phases come in bursts.
-const NEWS: Duration = Duration::from_secs(2);
+const PHASE_DELAY: Duration = Duration::from_secs(2);
 
 /// A lease that is kept alive.
-struct Held {
+struct HeldLease {
     phase: String,
     /// Ends the job; `None` if only a result is left to deliver.
     interrupt: Option<Interrupt>,
@@ -28,7 +28,7 @@ struct Held {
 
 #[derive(Default)]
 struct State {
-    leases: BTreeMap<String, Held>,
+    leases: BTreeMap<String, HeldLease>,
     /// The report about the machine that is still to be sent, and when.
     health: Option<(WorkerReport, Instant)>,
     over: bool,
@@ -36,7 +36,7 @@ struct State {
 
 /// The heartbeat thread and the state it shares.
 #[derive(Clone)]
-pub(crate) struct Keeper {
+pub(crate) struct HeartbeatThread {
     shared: Arc<(Mutex<State>, Condvar)>,
     pace: Pace,
 }
@@ -47,23 +47,23 @@ enum Due {
     Health(WorkerReport),
 }
 
-impl Keeper {
+impl HeartbeatThread {
     pub(crate) fn start(link: Arc<Link>, pace: &Pace) -> io::Result<Self> {
-        let keeper = Self { shared: Arc::default(), pace: pace.clone() };
-        let theirs = keeper.clone();
+        let heartbeats = Self { shared: Arc::default(), pace: pace.clone() };
+        let theirs = heartbeats.clone();
         thread::Builder::new().name("heartbeats".into()).spawn(move || {
             while let Some(due) = theirs.wait() {
                 theirs.serve(&link, due);
             }
         })?;
-        Ok(keeper)
+        Ok(heartbeats)
     }
 
     /// Keeps a lease alive from now on; the first heartbeat is sent at once.
     pub(crate) fn hold(&self, lease: &str, phase: &str, interrupt: Option<Interrupt>, lease_time: Duration) {
         let every = (lease_time / 3).max(Duration::from_millis(10));
         let pauses = Pauses::new(&self.pace);
-        let held = Held { phase: phase.to_owned(), interrupt, every, due: Instant::now(), pauses };
+        let held = HeldLease { phase: phase.to_owned(), interrupt, every, due: Instant::now(), pauses };
         self.with(|state| drop(state.leases.insert(lease.to_owned(), held)));
     }
 
@@ -72,7 +72,7 @@ impl Keeper {
         self.with(|state| {
             if let Some(held) = state.leases.get_mut(lease) {
                 phase.clone_into(&mut held.phase);
-                held.due = held.due.min(Instant::now() + NEWS.min(held.every));
+                held.due = held.due.min(Instant::now() + PHASE_DELAY.min(held.every));
             }
         });
     }
@@ -93,13 +93,13 @@ impl Keeper {
     }
 
     /// Reports the machine's health, until the hub has received it or it has changed.
-    pub(crate) fn say(&self, health: Health, message: &str) {
+    pub(crate) fn report_health(&self, health: Health, message: &str) {
         let report = WorkerReport { health, message: message.to_owned() };
         self.with(|state| state.health = Some((report, Instant::now())));
     }
 
     /// Whether the hub has received all reports about the machine.
-    pub(crate) fn is_heard(&self) -> bool {
+    pub(crate) fn has_reported(&self) -> bool {
         self.with(|state| state.health.is_none())
     }
 
@@ -166,7 +166,7 @@ impl Keeper {
                     held.every = Duration::from_secs(answer.lease_seconds.max(1)) / 3;
                     held.due = now + held.every;
                     if held.phase != heartbeat.phase {
-                        held.due = now + NEWS.min(held.every);
+                        held.due = now + PHASE_DELAY.min(held.every);
                     }
                     held.pauses = Pauses::new(&self.pace);
                     answer.cancel
