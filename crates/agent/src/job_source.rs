@@ -6,15 +6,15 @@ use protocol::api::{GiveBackReason, Health};
 use protocol::{Job, Machine, Verdict};
 
 use super::interrupt::Interrupt;
-use super::running::Left;
+use super::running::InterruptedJob;
 
 /// A job source and result sink: gives out jobs one at a time, and takes their results.
 pub trait JobSource {
     /// The name that is shown to people.
     fn name(&self) -> String;
 
-    /// Announces the machine. `left` is the job that ran when the machine or the agent was last interrupted.
-    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError>;
+    /// Announces the machine. `interrupted` is the job that ran when the machine or the agent was last interrupted.
+    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError>;
 
     /// Reports the machine's health, with a reason for people.
     fn health(&mut self, _health: Health, _message: &str) -> Result<(), JobSourceError> {

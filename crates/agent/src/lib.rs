@@ -44,7 +44,7 @@ pub use job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError
 pub use outbox::{Outbox, PendingResult, Waiting};
 pub use pace::Pace;
 pub use run::{Outcome, RunJob};
-pub use running::{Journal, Left, Record};
+pub use running::{InterruptedJob, Journal, Record};
 pub use uploader::{Tell, Transport, UploadOutcome, Uploader};
 pub use work::{Crew, work};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use protocol::{Listed, ResultList};
 
 use super::job_source::{Assignment, Delivery};
-use super::running::Left;
+use super::running::InterruptedJob;
 
 /// The directory's name in the data directory.
 pub const DIRECTORY: &str = "results";
@@ -77,9 +77,9 @@ impl Results {
     }
 
     /// Records that the machine or the agent ended while the job ran.
-    pub fn lost(&mut self, left: &Left) -> io::Result<()> {
-        let mut known = self.entry(&left.record.job);
-        known.interruptions.push(left.describe());
+    pub fn lost(&mut self, interrupted: &InterruptedJob) -> io::Result<()> {
+        let mut known = self.entry(&interrupted.record.job);
+        known.interruptions.push(interrupted.describe());
         self.put(known)
     }
 

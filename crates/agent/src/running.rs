@@ -14,7 +14,7 @@ const FILE: &str = "running.json";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// After this many losses on one machine the job is refused there.
-pub const KILLS: u32 = 2;
+pub const MAX_LOSSES_PER_MACHINE: u32 = 2;
 
 /// The number of jobs whose losses are remembered.
 const REMEMBERED: usize = 200;
@@ -39,7 +39,7 @@ pub struct Record {
 
 /// A job that was running when the agent ended unexpectedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
+pub struct InterruptedJob {
     /// The job.
     pub record: Record,
     /// How many times the job has ended like this on this machine, including this time.
@@ -48,7 +48,7 @@ pub struct Left {
     pub rebooted: bool,
 }
 
-impl Left {
+impl InterruptedJob {
     /// Describes what happened, for people.
     pub fn describe(&self) -> String {
         let what = if self.rebooted { "the machine stopped or hung" } else { "the agent was killed" };
@@ -100,11 +100,11 @@ impl Journal {
     }
 
     /// The job that was running when the agent ended; returned until [`Journal::settle`] is called.
-    pub fn left(&self) -> Option<Left> {
+    pub fn interrupted(&self) -> Option<InterruptedJob> {
         let record = self.contents.running.clone()?;
         let times = self.times(&record.job).saturating_add(1);
         let rebooted = record.boot != self.boot;
-        Some(Left { record, times, rebooted })
+        Some(InterruptedJob { record, times, rebooted })
     }
 
     /// How often the job did not finish on this machine.
@@ -117,11 +117,11 @@ impl Journal {
     /// # Errors
     /// If the record cannot be written; the same holds for the other methods.
     pub fn settle(&mut self) -> io::Result<()> {
-        if let Some(left) = self.left() {
+        if let Some(interrupted) = self.interrupted() {
             if self.contents.lost.len() >= REMEMBERED {
                 self.contents.lost.pop_first();
             }
-            self.contents.lost.insert(left.record.job, left.times);
+            self.contents.lost.insert(interrupted.record.job, interrupted.times);
             self.contents.running = None;
             self.write()?;
         }
@@ -166,15 +166,21 @@ mod tests {
             Journal::open_in_boot(data.path(), boot.into())?.begin(record("rocfft"))?;
             // Here the machine dies.
             let mut journal = Journal::open_in_boot(data.path(), format!("{boot}, later"))?;
-            let left = journal.left().ok_or(io::ErrorKind::NotFound)?;
-            assert_eq!((left.times, left.rebooted), (times, true));
-            assert!(left.describe().starts_with("the machine stopped or hung while job rocfft ran"), "{left:?}");
+            let interrupted = journal.interrupted().ok_or(io::ErrorKind::NotFound)?;
+            assert_eq!((interrupted.times, interrupted.rebooted), (times, true));
+            assert!(
+                interrupted.describe().starts_with("the machine stopped or hung while job rocfft ran"),
+                "{interrupted:?}"
+            );
             // It was not reported yet, so it is returned again.
-            assert_eq!(Journal::open_in_boot(data.path(), "x".into())?.left().map(|left| left.times), Some(times));
+            assert_eq!(
+                Journal::open_in_boot(data.path(), "x".into())?.interrupted().map(|interrupted| interrupted.times),
+                Some(times)
+            );
             journal.settle()?;
-            assert_eq!((journal.left(), journal.times("rocfft")), (None, times));
+            assert_eq!((journal.interrupted(), journal.times("rocfft")), (None, times));
         }
-        assert_eq!(Journal::open_in_boot(data.path(), "x".into())?.times("rocfft"), KILLS);
+        assert_eq!(Journal::open_in_boot(data.path(), "x".into())?.times("rocfft"), MAX_LOSSES_PER_MACHINE);
         Ok(())
     }
 
@@ -183,11 +189,11 @@ mod tests {
         let data = tempfile::tempdir()?;
         let mut journal = Journal::open_in_boot(data.path(), "one".into())?;
         journal.begin(record("gzip"))?;
-        assert_eq!(journal.left().map(|left| left.rebooted), Some(false));
+        assert_eq!(journal.interrupted().map(|interrupted| interrupted.rebooted), Some(false));
         journal.end(true)?;
-        assert_eq!(Journal::open_in_boot(data.path(), "two".into())?.left(), None);
+        assert_eq!(Journal::open_in_boot(data.path(), "two".into())?.interrupted(), None);
         fs::write(data.path().join(FILE), "half a fi")?;
-        assert_eq!(Journal::open_in_boot(data.path(), "two".into())?.left(), None);
+        assert_eq!(Journal::open_in_boot(data.path(), "two".into())?.interrupted(), None);
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use super::results::Results;
-use super::running::Left;
+use super::running::InterruptedJob;
 use super::tell;
 use appliance::paths::JOB_LIST;
 use appliance::report::Report;
@@ -107,7 +107,7 @@ impl JobSource for Stick {
         format!("{JOB_LIST} on the stick")
     }
 
-    fn ready(&mut self, _: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
+    fn ready(&mut self, _: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
         for listed in self.results.all() {
             if let (Some(verdict), Some(_)) = (listed.verdict, &listed.bundle) {
                 let (id, summary) = (listed.job.clone(), format!("{} (before the restart)", listed.summary));
@@ -118,10 +118,12 @@ impl JobSource for Stick {
             let what = "results do not survive a restart: there is no data partition".to_owned();
             tell(&Report::Problem { what, advice: "start from a stick that was written whole".into() });
         }
-        let ours = left.filter(|left| left.record.source == self.name());
+        let ours = interrupted.filter(|interrupted| interrupted.record.source == self.name());
         // The result may have been stored before the machine ended: then there is nothing to report.
-        let lost = ours.filter(|left| !self.results.has(&left.record.job));
-        lost.map_or(Ok(()), |left| self.results.lost(left).map_err(|error| data_error("noting what ran", &error)))
+        let lost = ours.filter(|interrupted| !self.results.has(&interrupted.record.job));
+        lost.map_or(Ok(()), |interrupted| {
+            self.results.lost(interrupted).map_err(|error| data_error("noting what ran", &error))
+        })
     }
 
     fn claim(&mut self) -> Result<Claim, JobSourceError> {

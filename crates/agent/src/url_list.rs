@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use super::outbox::{Outbox, PendingResult};
 use super::pace::Pace;
-use super::running::Left;
+use super::running::InterruptedJob;
 use super::uploader::{Tell, Transport, UploadOutcome, Uploader};
 use super::web::{Fetched, Validators, Web};
 use appliance::report::Report;
@@ -231,11 +231,11 @@ impl JobSource for UrlList {
         self.address.clone()
     }
 
-    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
+    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
         self.machine.clone_from(&machine.name);
         self.uploader.wake(); // what was made before the restart
-        if let Some(left) = left.filter(|left| left.record.source == self.name()) {
-            (self.tell)(&Report::Problem { what: left.describe(), advice: "it is run again".into() });
+        if let Some(interrupted) = interrupted.filter(|interrupted| interrupted.record.source == self.name()) {
+            (self.tell)(&Report::Problem { what: interrupted.describe(), advice: "it is run again".into() });
         }
         Ok(())
     }

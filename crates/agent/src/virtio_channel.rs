@@ -9,7 +9,7 @@ use protocol::api::GiveBackReason;
 use protocol::{Decoder, Frame, FromAppliance, Job, Machine, PORT_NAME, Source, SourceTree, ToAppliance, VERSION};
 
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
-use super::running::Left;
+use super::running::InterruptedJob;
 use appliance::settings::{Origin, Settings};
 
 /// The sysfs directory with the ports and their names (kernel Documentation/ABI/testing/sysfs-class-virtio-ports...
@@ -78,7 +78,7 @@ impl<T: Read + Write> JobSource for Port<T> {
         }
     }
 
-    fn ready(&mut self, machine: &Machine, _: Option<&Left>) -> Result<(), JobSourceError> {
+    fn ready(&mut self, machine: &Machine, _: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
         let uptime = appliance::uptime::uptime().as_secs_f64();
         self.wire.tell(&FromAppliance::Ready { version: VERSION, machine: Box::new(machine.clone()), uptime })
     }

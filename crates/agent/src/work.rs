@@ -12,7 +12,7 @@ use protocol::{Machine, Verdict};
 use super::fitness::{Defect, Ended, Fitness};
 use super::job_source::{Assignment, Claim, End, JobSource, JobSourceError};
 use super::run::{Outcome, RunJob, grant};
-use super::running::{Journal, KILLS, Record};
+use super::running::{Journal, MAX_LOSSES_PER_MACHINE, Record};
 use appliance::report::Report;
 use appliance::settings::WhenDone;
 
@@ -51,12 +51,12 @@ pub struct Crew<'a> {
 /// # Errors
 /// If the other side went away for good: undelivered results are still in the data directory.
 pub fn work(mut crew: Crew<'_>) -> Result<End, JobSourceError> {
-    let left = crew.journal.as_ref().and_then(|journal| journal.left());
-    if let Some(left) = &left {
+    let interrupted = crew.journal.as_ref().and_then(|journal| journal.interrupted());
+    if let Some(interrupted) = &interrupted {
         let advice = "look at the machine's health; the job is given back".to_owned();
-        (crew.tell)(&Report::Problem { what: left.describe(), advice });
+        (crew.tell)(&Report::Problem { what: interrupted.describe(), advice });
     }
-    crew.source.ready(crew.machine, left.as_ref())?;
+    crew.source.ready(crew.machine, interrupted.as_ref())?;
     crew.note(Journal::settle);
     crew.source.health(Health::Qualifying, "")?;
     let end = crew.rounds()?;
@@ -144,7 +144,7 @@ impl Crew<'_> {
         let (id, position) = (job.id.clone(), assignment.position);
         (self.tell)(&Report::Job { id: id.clone(), position });
         let kills = self.journal.as_ref().map_or(0, |journal| journal.times(&id));
-        if kills >= KILLS {
+        if kills >= MAX_LOSSES_PER_MACHINE {
             let why = format!("this machine stopped or hung {kills} times while the job ran");
             self.source.give_back(assignment, GiveBackReason::MachineKiller, &why)?;
             (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why });

@@ -30,7 +30,7 @@ use crate::identity;
 use crate::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use crate::outbox::Outbox;
 use crate::pace::{Pace, Pauses};
-use crate::running::{KILLS, Left};
+use crate::running::{InterruptedJob, MAX_LOSSES_PER_MACHINE};
 use crate::uploader::{Tell, Uploader};
 use appliance::report::Report;
 use appliance::settings::{Secret, WhenDone};
@@ -222,7 +222,7 @@ impl Hub {
     }
 
     /// Registers together with the results still to be delivered, and keeps their leases alive.
-    fn enter(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
+    fn enter(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
         let io = |error| JobSourceError { what: format!("hub: {error}"), advice: "look at the data partition".into() };
         let id = identity::worker_id(Path::new("/"), &self.options.data).map_err(io)?;
         let waiting = self.outbox.waiting().map_err(io)?;
@@ -231,8 +231,8 @@ impl Hub {
         let mut holding: Vec<String> = ours.filter_map(|waiting| waiting.result.lease.clone()).collect();
         let to_deliver = holding.clone();
         // A job with a result was not lost, whatever the journal says.
-        let left = left.filter(|left| left.record.source == self.name());
-        let lost = left.and_then(|left| Some((left, left.record.lease.clone()?)));
+        let interrupted = interrupted.filter(|interrupted| interrupted.record.source == self.name());
+        let lost = interrupted.and_then(|interrupted| Some((interrupted, interrupted.record.lease.clone()?)));
         let lost = lost.filter(|(_, lease)| !holding.contains(lease));
         holding.extend(lost.iter().map(|(_, lease)| lease.clone()));
         self.link.introduce(Register {
@@ -247,10 +247,10 @@ impl Hub {
         for lease in to_deliver {
             self.heartbeats.hold(&lease, "delivering the result", None, self.lease_time);
         }
-        if let Some((left, lease)) = lost {
-            let kills = left.times >= KILLS;
+        if let Some((interrupted, lease)) = lost {
+            let kills = interrupted.times >= MAX_LOSSES_PER_MACHINE;
             let reason = if kills { GiveBackReason::MachineKiller } else { GiveBackReason::Other };
-            self.give_back_lease(&lease, reason, &left.describe());
+            self.give_back_lease(&lease, reason, &interrupted.describe());
         }
         let transport = HubTransport { link: Arc::clone(&self.link), heartbeats: self.heartbeats.clone() };
         let (pace, tell) = (self.options.pace.clone(), Arc::clone(&self.options.tell));
@@ -264,8 +264,8 @@ impl JobSource for Hub {
         self.link.address().to_owned()
     }
 
-    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
-        self.enter(machine, left)
+    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
+        self.enter(machine, interrupted)
     }
 
     fn health(&mut self, health: Health, message: &str) -> Result<(), JobSourceError> {

@@ -96,15 +96,15 @@ fn what_ran_when_the_machine_died_is_written_down_and_run_again() {
     let mut stick = machine.started();
     let source = stick.name();
     let record = Record { job: "gzip".into(), lease: None, source, gpus: vec![], boot: String::new() };
-    let left = Left { record, times: 1, rebooted: true };
-    stick.ready(&protocol::Machine::default(), Some(&left)).unwrap();
+    let interrupted = InterruptedJob { record, times: 1, rebooted: true };
+    stick.ready(&protocol::Machine::default(), Some(&interrupted)).unwrap();
     assert!(machine.summary().jobs[0].interruptions[0].starts_with("the machine stopped or hung while job gzip ran"));
     let assignment = claim(&mut stick).unwrap();
     assert_eq!(assignment.job.id, "gzip");
     machine.deliver(&mut stick, &assignment);
     assert_eq!((machine.summary().jobs.len(), machine.summary().jobs[0].interruptions.len()), (1, 1));
     // That of a hub's job says nothing here.
-    let other = Left { record: Record { source: "the hub".into(), ..left.record }, ..left };
+    let other = InterruptedJob { record: Record { source: "the hub".into(), ..interrupted.record }, ..interrupted };
     stick.ready(&protocol::Machine::default(), Some(&other)).unwrap();
     assert_eq!(machine.summary().jobs[0].interruptions.len(), 1);
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::Delivery;
 use crate::fitness::AsItIs;
-use crate::running::Left;
+use crate::running::InterruptedJob;
 use protocol::Job;
 
 /// Two jobs; remembers what it is told, and fails where it is told to.
@@ -25,9 +25,10 @@ impl JobSource for List {
         "a list".into()
     }
 
-    fn ready(&mut self, machine: &Machine, left: Option<&Left>) -> Result<(), JobSourceError> {
-        let left = left.map(|left| format!(", left {}", left.record.job)).unwrap_or_default();
-        self.note(format!("ready{}{left}", machine.name))
+    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
+        let interrupted =
+            interrupted.map(|interrupted| format!(", left {}", interrupted.record.job)).unwrap_or_default();
+        self.note(format!("ready{}{interrupted}", machine.name))
     }
 
     fn health(&mut self, health: Health, _: &str) -> Result<(), JobSourceError> {
@@ -273,7 +274,7 @@ fn a_machine_that_hangs_is_restarted_after_the_result_is_safe() {
 fn what_killed_the_machine_twice_is_not_run_a_third_time() -> std::io::Result<()> {
     let data = tempfile::tempdir()?;
     let record = Record { job: "gzip".into(), lease: None, source: String::new(), gpus: vec![], boot: String::new() };
-    for time in 0..KILLS {
+    for time in 0..MAX_LOSSES_PER_MACHINE {
         Journal::open_in_boot(data.path(), time.to_string())?.begin(record.clone())?;
         let mut journal = Journal::open_in_boot(data.path(), "after".into())?;
         let mut list = List::default();
