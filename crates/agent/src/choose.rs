@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::hub::{self, Hub};
 use super::job_source::{JobSource, JobSourceError};
-use super::pace::Pace;
 use super::stick::{Places, Stick};
+use super::timeouts::Timeouts;
 use super::url_list::{self, UrlList};
 use super::virtio_channel::Port;
 use super::{DATA, discover, tell};
@@ -71,7 +71,7 @@ fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Ur
         results,
         when_done: settings.when_done,
         data: Path::new(DATA),
-        pace: Pace::default(),
+        timeouts: Timeouts::default(),
         tell: Arc::new(tell),
         stop,
     })
@@ -85,7 +85,7 @@ pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Res
         ca_file: settings.hub_ca.as_deref().map(authority).transpose()?,
         data: PathBuf::from(DATA),
         when_done: settings.when_done,
-        pace: Pace::default(),
+        timeouts: Timeouts::default(),
         stop: Arc::clone(stop),
         tell: Arc::new(tell),
     })

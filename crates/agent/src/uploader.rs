@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::outbox::{Outbox, PendingResult, Waiting};
-use super::pace::{Pace, Pauses};
+use super::timeouts::{Pauses, Timeouts};
 use appliance::report::Report;
 
 /// Sends a report to PID 1, from any thread.
@@ -54,11 +54,11 @@ impl Uploader {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn start(outbox: Outbox, transport: impl Transport, pace: Pace, tell: Tell) -> std::io::Result<Self> {
+    pub fn start(outbox: Outbox, transport: impl Transport, timeouts: Timeouts, tell: Tell) -> std::io::Result<Self> {
         let uploader = Self { shared: Arc::default() };
         let mut round = Round { outbox, transport: Box::new(transport), tell, said: String::new() };
         let theirs = uploader.clone();
-        thread::Builder::new().name("uploader".into()).spawn(move || theirs.run(&mut round, &pace))?;
+        thread::Builder::new().name("uploader".into()).spawn(move || theirs.run(&mut round, &timeouts))?;
         Ok(uploader)
     }
 
@@ -93,8 +93,8 @@ impl Uploader {
         result
     }
 
-    fn run(&self, round: &mut Round, pace: &Pace) {
-        let mut pauses = Pauses::new(pace);
+    fn run(&self, round: &mut Round, timeouts: &Timeouts) {
+        let mut pauses = Pauses::new(timeouts);
         loop {
             // A result that is put in from here on wakes it again.
             if self.with(|state| std::mem::take(&mut state.woken) && state.over) {
@@ -102,7 +102,7 @@ impl Uploader {
             }
             let pause = match round.deliver() {
                 Ok(true) => {
-                    pauses = Pauses::new(pace);
+                    pauses = Pauses::new(timeouts);
                     self.with(|state| state.idle = !state.woken);
                     None
                 }
@@ -242,7 +242,7 @@ mod tests {
             heard.lock().unwrap_or_else(PoisonError::into_inner).push(text);
         });
         let answers = Answers(Arc::new(Mutex::new(answers.iter().cloned().collect())));
-        let uploader = Uploader::start(outbox.clone(), answers, Pace::of_tests(), tell)?;
+        let uploader = Uploader::start(outbox.clone(), answers, Timeouts::of_tests(), tell)?;
         assert!(uploader.drained(&|| false));
         uploader.finish();
         let left = outbox.waiting()?.into_iter().map(|waiting| waiting.result.job).collect();

@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use super::outbox::{Outbox, PendingResult};
-use super::pace::Pace;
 use super::running::InterruptedJob;
+use super::timeouts::Timeouts;
 use super::uploader::{Tell, Transport, UploadOutcome, Uploader};
 use super::web::{Fetched, Validators, Web};
 use appliance::report::Report;
@@ -45,7 +45,7 @@ pub struct Settings<'a> {
     /// The data directory.
     pub data: &'a Path,
     /// Timeouts and backoff.
-    pub pace: Pace,
+    pub timeouts: Timeouts,
     /// Sends reports to PID 1.
     pub tell: Tell,
     /// Becomes true when the machine is to stop.
@@ -69,7 +69,7 @@ pub struct UrlList {
     uploader: Uploader,
     to: String,
     when_done: WhenDone,
-    pace: Pace,
+    timeouts: Timeouts,
     tell: Tell,
     stop: Arc<AtomicBool>,
 }
@@ -138,7 +138,8 @@ impl UrlList {
         let (done, outbox) = (Done::open(settings.data).map_err(kept)?, Outbox::open(settings.data).map_err(kept)?);
         let to = settings.results.trim_end_matches('/').to_owned();
         let transport = WebTransport { web: web.clone(), to: to.clone() };
-        let uploader = Uploader::start(outbox.clone(), transport, settings.pace.clone(), Arc::clone(&settings.tell));
+        let uploader =
+            Uploader::start(outbox.clone(), transport, settings.timeouts.clone(), Arc::clone(&settings.tell));
         Ok(Self {
             address: settings.jobs.to_owned(),
             machine: String::new(),
@@ -154,7 +155,7 @@ impl UrlList {
             uploader: uploader.map_err(kept)?,
             to,
             when_done: settings.when_done,
-            pace: settings.pace,
+            timeouts: settings.timeouts,
             tell: settings.tell,
             stop: Arc::clone(settings.stop),
         })
@@ -215,14 +216,14 @@ impl UrlList {
 
     fn pause(&self) {
         let began = Instant::now();
-        while began.elapsed() < self.pace.gather && !self.stop.load(Ordering::Relaxed) {
-            thread::sleep(self.pace.gather.min(Duration::from_millis(100)));
+        while began.elapsed() < self.timeouts.gather && !self.stop.load(Ordering::Relaxed) {
+            thread::sleep(self.timeouts.gather.min(Duration::from_millis(100)));
         }
     }
 
     /// The time until the list is asked for again: short until it was fetched once.
     fn interval(&self) -> Duration {
-        if self.has_list { OFTEN } else { self.pace.longest_pause }
+        if self.has_list { OFTEN } else { self.timeouts.longest_pause }
     }
 }
 
@@ -285,7 +286,7 @@ impl JobSource for UrlList {
     fn end(&mut self, _: &End) -> Result<(), JobSourceError> {
         let began = Instant::now();
         // It is worth waiting for results that are only in memory; PID 1 has a limit of its own.
-        let enough = || self.outbox.is_lasting() && began.elapsed() >= self.pace.farewell;
+        let enough = || self.outbox.is_lasting() && began.elapsed() >= self.timeouts.farewell;
         self.uploader.drained(&enough);
         self.uploader.finish();
         Ok(())

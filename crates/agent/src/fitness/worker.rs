@@ -12,7 +12,7 @@ use super::probe::Probe;
 use super::quarantine::MOST_FAULTS;
 use super::record::{FILE, Reason, Record};
 use super::{Defect, Ended, Fitness, checks};
-use crate::pace::{Pace, Pauses};
+use crate::timeouts::{Pauses, Timeouts};
 
 /// The most restarts in a row for one reason.
 pub(crate) const MOST_RESTARTS: u32 = 2;
@@ -293,7 +293,7 @@ impl<P: Probe> Fitness for Worker<P> {
 }
 
 fn pauses() -> Pauses {
-    Pauses::new(&Pace { first_pause: FIRST_PAUSE, longest_pause: LONGEST_PAUSE, ..Pace::default() })
+    Pauses::new(&Timeouts { first_pause: FIRST_PAUSE, longest_pause: LONGEST_PAUSE, ..Timeouts::default() })
 }
 
 fn ids(inventory: &Inventory) -> BTreeSet<String> {

@@ -10,7 +10,7 @@ use protocol::api::{Health, Heartbeat, WorkerReport};
 
 use super::link::Link;
 use crate::interrupt::Interrupt;
-use crate::pace::{Pace, Pauses};
+use crate::timeouts::{Pauses, Timeouts};
 
 /// After a new phase the next heartbeat is sent earlier, after this delay: phases come in bursts.
 const PHASE_DELAY: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ struct State {
 #[derive(Clone)]
 pub(crate) struct HeartbeatThread {
     shared: Arc<(Mutex<State>, Condvar)>,
-    pace: Pace,
+    timeouts: Timeouts,
 }
 
 /// The request that is due.
@@ -48,8 +48,8 @@ enum Due {
 }
 
 impl HeartbeatThread {
-    pub(crate) fn start(link: Arc<Link>, pace: &Pace) -> io::Result<Self> {
-        let heartbeats = Self { shared: Arc::default(), pace: pace.clone() };
+    pub(crate) fn start(link: Arc<Link>, timeouts: &Timeouts) -> io::Result<Self> {
+        let heartbeats = Self { shared: Arc::default(), timeouts: timeouts.clone() };
         let theirs = heartbeats.clone();
         thread::Builder::new().name("heartbeats".into()).spawn(move || {
             while let Some(due) = theirs.wait() {
@@ -62,7 +62,7 @@ impl HeartbeatThread {
     /// Keeps a lease alive from now on; the first heartbeat is sent at once.
     pub(crate) fn hold(&self, lease: &str, phase: &str, interrupt: Option<Interrupt>, lease_time: Duration) {
         let every = (lease_time / 3).max(Duration::from_millis(10));
-        let pauses = Pauses::new(&self.pace);
+        let pauses = Pauses::new(&self.timeouts);
         let held = HeldLease { phase: phase.to_owned(), interrupt, every, due: Instant::now(), pauses };
         self.with(|state| drop(state.leases.insert(lease.to_owned(), held)));
     }
@@ -146,7 +146,7 @@ impl HeartbeatThread {
                 let outcome = link.brief(|client| client.report(&worker, &report));
                 let again = outcome.is_err_and(|error| error.is_passing());
                 self.with(|state| match &mut state.health {
-                    Some((now, due)) if *now == report && again => *due = Instant::now() + self.pace.longest_pause,
+                    Some((now, due)) if *now == report && again => *due = Instant::now() + self.timeouts.longest_pause,
                     // The hub would refuse it again.
                     Some((now, _)) if *now == report => state.health = None,
                     _ => {}
@@ -168,7 +168,7 @@ impl HeartbeatThread {
                     if held.phase != heartbeat.phase {
                         held.due = now + PHASE_DELAY.min(held.every);
                     }
-                    held.pauses = Pauses::new(&self.pace);
+                    held.pauses = Pauses::new(&self.timeouts);
                     answer.cancel
                 }
                 Err(error) if error.is_unwanted() => Some(error.to_string()),

@@ -10,7 +10,7 @@ use client::{Client, ClientError, Options};
 use protocol::api::{ProblemCode, Register, Registered};
 use serde::{Deserialize, Serialize};
 
-use crate::pace::Pace;
+use crate::timeouts::Timeouts;
 use crate::uploader::Tell;
 use appliance::report::Report;
 use appliance::settings::Secret;
@@ -55,18 +55,18 @@ impl Link {
         ca_file: Option<&Path>,
         join: Option<Secret>,
         data: &Path,
-        pace: &Pace,
+        timeouts: &Timeouts,
         tell: Tell,
     ) -> Result<Self, ClientError> {
         let options = Options {
             ca_file: ca_file.map(Path::to_owned),
             attempts: 1,
-            first_pause: pace.first_pause,
-            longest_pause: pace.longest_pause,
+            first_pause: timeouts.first_pause,
+            longest_pause: timeouts.longest_pause,
             ..Options::default()
         };
         let patient = Client::new(address, &options)?;
-        let brief = Client::new(address, &Options { timeout: pace.answer, ..options })?;
+        let brief = Client::new(address, &Options { timeout: timeouts.answer, ..options })?;
         let ticket = read_tickets(data).remove(patient.address());
         let state = Mutex::new(State { ticket, ..State::default() });
         Ok(Self { patient, brief, join, data: data.to_owned(), tell, state, registering: Mutex::new(()) })

@@ -29,8 +29,8 @@ use self::transport::HubTransport;
 use crate::identity;
 use crate::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use crate::outbox::Outbox;
-use crate::pace::{Pace, Pauses};
 use crate::running::{InterruptedJob, MAX_LOSSES_PER_MACHINE};
+use crate::timeouts::{Pauses, Timeouts};
 use crate::uploader::{Tell, Uploader};
 use appliance::report::Report;
 use appliance::settings::{Secret, WhenDone};
@@ -51,7 +51,7 @@ pub struct Options {
     /// What to do when there are no jobs.
     pub when_done: WhenDone,
     /// Timeouts and backoff.
-    pub pace: Pace,
+    pub timeouts: Timeouts,
     /// Becomes true when the machine is to stop.
     pub stop: Arc<AtomicBool>,
     /// Sends reports to PID 1.
@@ -91,12 +91,12 @@ impl Hub {
             options.ca_file.as_deref(),
             options.join_token.clone(),
             &options.data,
-            &options.pace,
+            &options.timeouts,
             Arc::clone(&options.tell),
         );
         let link = link.map_err(|error| wrong(format!("hub: {error}"), "correct `hub` or `hub-ca` in rocbed.toml"))?;
         let link = Arc::new(link);
-        let heartbeats = HeartbeatThread::start(Arc::clone(&link), &options.pace)
+        let heartbeats = HeartbeatThread::start(Arc::clone(&link), &options.timeouts)
             .map_err(|error| wrong(format!("starting a thread: {error}"), "give the machine more memory"))?;
         Ok(Self {
             link,
@@ -104,7 +104,7 @@ impl Hub {
             outbox,
             uploader: None,
             request: request_id()?,
-            longest_wait: options.pace.claim,
+            longest_wait: options.timeouts.claim,
             lease_time: Duration::from_secs(60),
             lease: None,
             streams: Vec::new(),
@@ -127,17 +127,17 @@ impl Hub {
 
     /// Registers, however long it takes. Returns without success only if the machine is to stop.
     fn register(&mut self) {
-        let mut pauses = Pauses::new(&self.options.pace);
+        let mut pauses = Pauses::new(&self.options.timeouts);
         while !self.stopped() {
             match self.link.register() {
                 Ok(registered) => {
                     self.lease_time = Duration::from_secs(registered.lease_seconds.max(1));
-                    self.longest_wait = self.options.pace.claim.min(Duration::from_secs(registered.longest_wait));
+                    self.longest_wait = self.options.timeouts.claim.min(Duration::from_secs(registered.longest_wait));
                     return;
                 }
                 Err(error) if error.is_passing() => self.pause(pauses.next_pause()),
                 // A person has to fix something, here or at the hub.
-                Err(_) => self.pause(self.options.pace.longest_pause),
+                Err(_) => self.pause(self.options.timeouts.longest_pause),
             }
         }
     }
@@ -145,7 +145,7 @@ impl Hub {
     fn give_back_lease(&self, lease: &str, reason: GiveBackReason, message: &str) {
         self.heartbeats.release(lease);
         let request = GiveBack { reason, message: message.to_owned() };
-        let mut pauses = Pauses::new(&self.options.pace);
+        let mut pauses = Pauses::new(&self.options.timeouts);
         for _ in 0..GIVE_BACK_TRIES {
             match self.link.brief(|client| client.give_back(lease, &request)) {
                 Err(error) if error.is_passing() && !self.stopped() => self.pause(pauses.next_pause()),
@@ -253,8 +253,8 @@ impl Hub {
             self.give_back_lease(&lease, reason, &interrupted.describe());
         }
         let transport = HubTransport { link: Arc::clone(&self.link), heartbeats: self.heartbeats.clone() };
-        let (pace, tell) = (self.options.pace.clone(), Arc::clone(&self.options.tell));
-        self.uploader = Some(Uploader::start(self.outbox.clone(), transport, pace, tell).map_err(io)?);
+        let (timeouts, tell) = (self.options.timeouts.clone(), Arc::clone(&self.options.tell));
+        self.uploader = Some(Uploader::start(self.outbox.clone(), transport, timeouts, tell).map_err(io)?);
         Ok(())
     }
 }
@@ -275,7 +275,7 @@ impl JobSource for Hub {
 
     fn claim(&mut self) -> Result<Claim, JobSourceError> {
         let finite = self.options.when_done == WhenDone::PowerOff;
-        let wait = if finite { self.options.pace.last_claim.min(self.longest_wait) } else { self.longest_wait };
+        let wait = if finite { self.options.timeouts.last_claim.min(self.longest_wait) } else { self.longest_wait };
         let began = Instant::now();
         let outcome = self.claim_once(wait);
         if let Some(outcome) = &outcome {
@@ -291,7 +291,7 @@ impl JobSource for Hub {
                     return Ok(Claim::End(why));
                 }
                 if !whole {
-                    self.pause(self.options.pace.first_pause);
+                    self.pause(self.options.timeouts.first_pause);
                 }
             }
             Some(Err(ClientError::Refused(problem))) if problem.code == ProblemCode::RetryGpus => {
@@ -299,12 +299,12 @@ impl JobSource for Hub {
             }
             Some(Err(error)) if error.code() == Some(ProblemCode::LeaseOver) => self.request = request_id()?,
             Some(Err(error)) => {
-                let pace = &self.options.pace;
+                let timeouts = &self.options.timeouts;
                 // The loop asks again; each time is a new call.
-                let pause = if error.is_passing() { pace.longest_pause / 10 } else { pace.longest_pause };
-                self.pause(pause.max(pace.first_pause));
+                let pause = if error.is_passing() { timeouts.longest_pause / 10 } else { timeouts.longest_pause };
+                self.pause(pause.max(timeouts.first_pause));
             }
-            None => self.pause(self.options.pace.first_pause),
+            None => self.pause(self.options.timeouts.first_pause),
         }
         Ok(Claim::Nothing)
     }
@@ -312,7 +312,7 @@ impl JobSource for Hub {
     fn started(&mut self, assignment: &Assignment) -> Result<(), JobSourceError> {
         self.lease.clone_from(&assignment.lease);
         if let Some(lease) = &assignment.lease {
-            match LogStream::start(Arc::clone(&self.link), lease.clone(), self.options.pace.clone()) {
+            match LogStream::start(Arc::clone(&self.link), lease.clone(), self.options.timeouts.clone()) {
                 Ok(stream) => self.streams.push(stream),
                 Err(error) => self.problem(format!("starting a thread: {error}"), "the log is in the bundle only"),
             }
@@ -368,7 +368,7 @@ impl JobSource for Hub {
 
     fn end(&mut self, end: &End) -> Result<(), JobSourceError> {
         self.close_stream();
-        let (until, lasting) = (Instant::now() + self.options.pace.farewell, self.outbox.is_lasting());
+        let (until, lasting) = (Instant::now() + self.options.timeouts.farewell, self.outbox.is_lasting());
         let late = || Instant::now() >= until;
         // Results in memory would be lost: only a person at the machine may decide that.
         let hurried = *end == End::Stopped || lasting;

@@ -10,7 +10,7 @@ use client::ClientError;
 use protocol::api::ProblemCode;
 
 use super::link::Link;
-use crate::pace::{Pace, Pauses};
+use crate::timeouts::{Pauses, Timeouts};
 
 /// The most that is buffered for a hub that is slow or away, in bytes; the rest is left out.
 const MOST: usize = 4 << 20;
@@ -80,11 +80,11 @@ pub(crate) struct LogStream {
 }
 
 impl LogStream {
-    pub(crate) fn start(link: Arc<Link>, lease: String, pace: Pace) -> io::Result<Self> {
+    pub(crate) fn start(link: Arc<Link>, lease: String, timeouts: Timeouts) -> io::Result<Self> {
         let stream = Self { shared: Arc::default() };
         let theirs = stream.clone();
         thread::Builder::new().name("log".into()).spawn(move || {
-            theirs.run(&pace, |offset, piece| link.brief(|client| client.append_log(&lease, offset, piece)));
+            theirs.run(&timeouts, |offset, piece| link.brief(|client| client.append_log(&lease, offset, piece)));
         })?;
         Ok(stream)
     }
@@ -117,14 +117,14 @@ impl LogStream {
         result
     }
 
-    fn run(&self, pace: &Pace, send: impl Fn(u64, &[u8]) -> Result<u64, ClientError>) {
-        let (mut pauses, mut given_up) = (Pauses::new(pace), None);
-        while let Some((offset, piece)) = self.next_piece(pace.gather) {
+    fn run(&self, timeouts: &Timeouts, send: impl Fn(u64, &[u8]) -> Result<u64, ClientError>) {
+        let (mut pauses, mut given_up) = (Pauses::new(timeouts), None);
+        while let Some((offset, piece)) = self.next_piece(timeouts.gather) {
             let outcome = send(offset, &piece);
             let pause = self.with(|buffer| match outcome {
                 Ok(there) => {
                     buffer.arrived(there);
-                    pauses = Pauses::new(pace);
+                    pauses = Pauses::new(timeouts);
                     None
                 }
                 Err(ClientError::Refused(problem)) if problem.code == ProblemCode::WrongOffset => {
@@ -137,7 +137,7 @@ impl LogStream {
                 Err(error) if error.is_passing() => {
                     // After the job's end the hub has some time to come back.
                     if buffer.closed {
-                        let end = *given_up.get_or_insert_with(|| Instant::now() + pace.farewell);
+                        let end = *given_up.get_or_insert_with(|| Instant::now() + timeouts.farewell);
                         buffer.over = Instant::now() >= end;
                     }
                     Some(pauses.next_pause())
@@ -224,7 +224,7 @@ mod tests {
             stream.push(piece.as_bytes());
         }
         stream.close();
-        stream.run(&Pace::of_tests(), |offset, piece| {
+        stream.run(&Timeouts::of_tests(), |offset, piece| {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             let (log, refusals) = &mut *kept;
             if let Some(problem) = refusals.pop() {

@@ -13,7 +13,7 @@ use protocol::api::{AttemptState, JobInfo, JobState, Pause};
 
 use self::network::{Network, Switch, When};
 use self::support::{Agent, TestHub, Tested};
-use crate::{End, Outbox, Pace};
+use crate::{End, Outbox, Timeouts};
 use appliance::settings::WhenDone;
 
 /// Every request that the agent makes while it runs a job.
@@ -148,14 +148,14 @@ fn worker_dies_at(step: &'static str, when: When) -> Tested {
         drop(disks.send(support::snapshot(&path)));
     })?;
     // A dead machine does not take its leave.
-    let pace = Pace { farewell: Duration::ZERO, ..Pace::of_tests() };
-    let first = Agent::start_with(&hub, &network.address, data.path(), WhenDone::Wait, pace);
+    let timeouts = Timeouts { farewell: Duration::ZERO, ..Timeouts::of_tests() };
+    let first = Agent::start_with(&hub, &network.address, data.path(), WhenDone::Wait, timeouts);
     let disk = found.recv_timeout(Duration::from_secs(40)).map_err(|_| format!("{step} {when:?} did not happen"))??;
     drop(first.stop());
     // What was on its way in its threads has failed by now.
     thread::sleep(Duration::from_millis(200));
     switch.restore();
-    let again = Agent::start_with(&hub, &network.address, disk.path(), WhenDone::Wait, Pace::of_tests());
+    let again = Agent::start_with(&hub, &network.address, disk.path(), WhenDone::Wait, Timeouts::of_tests());
     for job in ["gzip", "sed"] {
         hub.wait_for(job, JobState::Finished);
     }
@@ -283,8 +283,8 @@ fn a_job_that_kills_the_machine_twice_is_not_for_it() -> Tested {
     let network = Network::with_switch(hub.address, "nothing", When::Before, switch.clone(), || ())?;
     let mut disk = data;
     for death in 1..=2 {
-        let pace = Pace { farewell: Duration::ZERO, ..Pace::of_tests() };
-        let agent = Agent::start_with(&hub, &network.address, disk.path(), WhenDone::Wait, pace);
+        let timeouts = Timeouts { farewell: Duration::ZERO, ..Timeouts::of_tests() };
+        let agent = Agent::start_with(&hub, &network.address, disk.path(), WhenDone::Wait, timeouts);
         let is_tested = |job: &JobInfo| job.attempts.len() == death && job.phase.as_deref() == Some("testing");
         hub.wait("slow", "its phase", is_tested);
         switch.cut();

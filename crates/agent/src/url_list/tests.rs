@@ -58,7 +58,7 @@ fn open(address: &str, data: &Path) -> UrlList {
         results: &format!("{address}/results/"),
         when_done: WhenDone::PowerOff,
         data,
-        pace: Pace::of_tests(),
+        timeouts: Timeouts::of_tests(),
         tell: Arc::new(|_| {}),
         stop: &Arc::default(),
     })

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::super::{Hub, Options};
-use crate::{AsItIs, Assignment, Crew, Delivery, End, JobSourceError, Journal, Outcome, Pace, RunJob, work};
+use crate::{AsItIs, Assignment, Crew, Delivery, End, JobSourceError, Journal, Outcome, RunJob, Timeouts, work};
 use appliance::report::Report;
 use appliance::settings::{Origin, Settings, WhenDone};
 
@@ -199,19 +199,19 @@ impl Agent {
     }
 
     pub fn start_at(hub: &TestHub, address: &str, data: &Path, when_done: WhenDone) -> Self {
-        Self::start_with(hub, address, data, when_done, Pace::of_tests())
+        Self::start_with(hub, address, data, when_done, Timeouts::of_tests())
     }
 
     /// With another join token than the hub's.
     pub fn start_as(hub: &TestHub, token: &str, data: &Path) -> Self {
-        Self::start_all(token, &hub.address.to_string(), data, WhenDone::Wait, Pace::of_tests())
+        Self::start_all(token, &hub.address.to_string(), data, WhenDone::Wait, Timeouts::of_tests())
     }
 
-    pub fn start_with(hub: &TestHub, address: &str, data: &Path, when_done: WhenDone, pace: Pace) -> Self {
-        Self::start_all(&hub.join, address, data, when_done, pace)
+    pub fn start_with(hub: &TestHub, address: &str, data: &Path, when_done: WhenDone, timeouts: Timeouts) -> Self {
+        Self::start_all(&hub.join, address, data, when_done, timeouts)
     }
 
-    fn start_all(token: &str, address: &str, data: &Path, when_done: WhenDone, pace: Pace) -> Self {
+    fn start_all(token: &str, address: &str, data: &Path, when_done: WhenDone, timeouts: Timeouts) -> Self {
         let (reports, stop, go_on) = (Arc::<Mutex<Vec<Report>>>::default(), Arc::default(), Arc::default());
         let heard = Arc::clone(&reports);
         let mut settings = Settings::default();
@@ -222,7 +222,7 @@ impl Agent {
             ca_file: None,
             data: data.to_owned(),
             when_done,
-            pace,
+            timeouts,
             stop: Arc::clone(&stop),
             tell: Arc::new(move |report| heard.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone())),
         };

@@ -1,10 +1,10 @@
-//! [`Pace`]: the agent's timeouts and backoff.
+//! [`Timeouts`]: the agent's timeouts and backoff.
 
 use std::time::Duration;
 
 /// The agent's timeouts and backoff; tests use shorter ones.
 #[derive(Debug, Clone)]
-pub struct Pace {
+pub struct Timeouts {
     /// The first pause before a retry; each further one is twice as long.
     pub first_pause: Duration,
     /// The longest pause between retries.
@@ -21,7 +21,7 @@ pub struct Pace {
     pub claim: Duration,
 }
 
-impl Default for Pace {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             first_pause: Duration::from_millis(500),
@@ -35,7 +35,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl Timeouts {
     /// Short timeouts for tests.
     #[cfg(test)]
     pub fn of_tests() -> Self {
@@ -61,8 +61,8 @@ pub struct Pauses {
 
 impl Pauses {
     /// Starts with the first pause.
-    pub fn new(pace: &Pace) -> Self {
-        Self { next: pace.first_pause, longest: pace.longest_pause }
+    pub fn new(timeouts: &Timeouts) -> Self {
+        Self { next: timeouts.first_pause, longest: timeouts.longest_pause }
     }
 
     /// The next pause, with random jitter so that a hub that comes back does not get requests from all its workers at
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_up_to_a_limit() {
-        let mut pauses = Pauses::new(&Pace::default());
+        let mut pauses = Pauses::new(&Timeouts::default());
         let all: Vec<_> = (0..20).map(|_| pauses.next_pause()).collect();
         assert!(all[0] <= Duration::from_millis(500) && all[0] >= Duration::from_millis(250));
         assert!(all[19] <= Duration::from_secs(30) && all[19] >= Duration::from_secs(15));
