@@ -3,6 +3,7 @@
 //! A [`JobSource`] gives out jobs and takes their results; a [`RunJob`] runs a job. The agent tells PID 1 what it is doing
 //! by writing [`Report`]s to its standard output.
 
+mod agent_loop;
 mod apt;
 mod choose;
 mod discover;
@@ -24,7 +25,6 @@ mod uploader;
 mod url_list;
 mod virtio_channel;
 mod web;
-mod work;
 
 use std::io::Write;
 use std::path::Path;
@@ -36,6 +36,7 @@ use std::time::Duration;
 use gpu::Inventory;
 use signal_hook::consts::SIGTERM;
 
+pub use agent_loop::AgentLoop;
 pub use choose::{Place, choose};
 pub use fitness::{AsItIs, Defect, Fitness, Probe, ThisMachine, Worker};
 pub use hub::Hub;
@@ -46,7 +47,6 @@ pub use run::{Outcome, RunJob};
 pub use running::{InterruptedJob, Journal, Record};
 pub use timeouts::Timeouts;
 pub use uploader::{Tell, Transport, UploadOutcome, Uploader};
-pub use work::{Crew, work};
 
 use appliance::cmdline::CommandLine;
 use appliance::detect;
@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
     let mut journal = if is_worker { open_journal() } else { None };
     let mut fitness: Box<dyn Fitness> =
         if is_worker { Box::new(worker(record, &machine.gpus, &stop)) } else { Box::new(AsItIs) };
-    let ended = work(Crew {
+    let ended = AgentLoop {
         source: source.as_mut(),
         runner: &mut runner,
         fitness: fitness.as_mut(),
@@ -103,7 +103,8 @@ pub fn main() -> ExitCode {
         when_done: settings.when_done,
         stop: &stop,
         tell: &mut tell,
-    });
+    }
+    .run();
     match ended {
         Ok(End::Done(why)) => tell(&Report::PowerOff { why }),
         Ok(End::Stopped) => tell(&Report::PowerOff { why: "told to stop".into() }),

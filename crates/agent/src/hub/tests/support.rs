@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::super::{Hub, Options};
-use crate::{AsItIs, Assignment, Crew, Delivery, End, JobSourceError, Journal, Outcome, RunJob, Timeouts, work};
+use crate::{AgentLoop, AsItIs, Assignment, Delivery, End, JobSourceError, Journal, Outcome, RunJob, Timeouts};
 use appliance::report::Report;
 use appliance::settings::{Origin, Settings, WhenDone};
 
@@ -232,7 +232,7 @@ impl Agent {
         let thread = thread::spawn(move || {
             let mut hub = Hub::new(options)?;
             let mut journal = Journal::open(&journal_of).expect("a journal");
-            work(Crew {
+            AgentLoop {
                 source: &mut hub,
                 runner: &mut runner,
                 fitness: &mut AsItIs,
@@ -241,7 +241,8 @@ impl Agent {
                 when_done,
                 stop: &theirs,
                 tell: &mut |report| heard.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone()),
-            })
+            }
+            .run()
         });
         Self { data, reports, go_on, stop, thread: Some(thread) }
     }

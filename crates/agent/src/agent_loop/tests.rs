@@ -130,7 +130,7 @@ struct Run {
 
 fn run_with(list: &mut List, fitness: &mut dyn Fitness, journal: Option<&mut Journal>, stop: bool) -> Run {
     let (mut runner, mut reports) = (Passes::default(), Vec::new());
-    let end = work(Crew {
+    let end = AgentLoop {
         source: list,
         runner: &mut runner,
         fitness,
@@ -139,7 +139,8 @@ fn run_with(list: &mut List, fitness: &mut dyn Fitness, journal: Option<&mut Jou
         when_done: WhenDone::Wait,
         stop: &AtomicBool::new(stop),
         tell: &mut |report| reports.push(report.clone()),
-    });
+    }
+    .run();
     Run { end, forgotten: runner.0, reports }
 }
 
@@ -243,7 +244,7 @@ fn what_passes_is_waited_for_before_a_machine_is_switched_off() {
 
     let told = |passes| {
         let mut list = List::default();
-        let end = work(Crew {
+        let end = AgentLoop {
             source: &mut list,
             runner: &mut Passes::default(),
             fitness: &mut Late(passes, 0),
@@ -252,7 +253,8 @@ fn what_passes_is_waited_for_before_a_machine_is_switched_off() {
             when_done: WhenDone::PowerOff,
             stop: &AtomicBool::new(false),
             tell: &mut |_| {},
-        });
+        }
+        .run();
         (end, list.told)
     };
     let (end, health) = told(true);

@@ -17,17 +17,17 @@ use appliance::report::Report;
 use appliance::settings::WhenDone;
 
 /// After this many failures for reasons of this machine, a job is left to other machines.
-const FAILURES: u32 = 3;
+const MAX_FAILURES_PER_MACHINE: u32 = 3;
 
 /// The pause after a job that could not be run: the machine would get the same job again at once.
-const REST: Duration = Duration::from_secs(10);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// How long to wait for defects that may go away before the machine is reported as unfit: a time server may answer
 /// late, and results may be on their way.
-const PATIENCE: Duration = Duration::from_secs(600);
+const GRACE: Duration = Duration::from_secs(600);
 
-/// What the job loop needs.
-pub struct Crew<'a> {
+/// The job loop, with what it needs.
+pub struct AgentLoop<'a> {
     /// The job source and result sink.
     pub source: &'a mut dyn JobSource,
     /// Runs the jobs.
@@ -46,31 +46,31 @@ pub struct Crew<'a> {
     pub tell: &'a mut dyn FnMut(&Report),
 }
 
-/// Runs jobs until there are no more or the machine is to end. Returns the reason for the end.
-///
-/// # Errors
-/// If the other side went away for good: undelivered results are still in the data directory.
-pub fn work(mut crew: Crew<'_>) -> Result<End, JobSourceError> {
-    let interrupted = crew.journal.as_ref().and_then(|journal| journal.interrupted());
-    if let Some(interrupted) = &interrupted {
-        let advice = "look at the machine's health; the job is given back".to_owned();
-        (crew.tell)(&Report::Problem { what: interrupted.describe(), advice });
+impl AgentLoop<'_> {
+    /// Runs jobs until there are no more or the machine is to end. Returns the reason for the end.
+    ///
+    /// # Errors
+    /// If the other side went away for good: undelivered results are still in the data directory.
+    pub fn run(mut self) -> Result<End, JobSourceError> {
+        let interrupted = self.journal.as_ref().and_then(|journal| journal.interrupted());
+        if let Some(interrupted) = &interrupted {
+            let advice = "look at the machine's health; the job is given back".to_owned();
+            (self.tell)(&Report::Problem { what: interrupted.describe(), advice });
+        }
+        self.source.ready(self.machine, interrupted.as_ref())?;
+        self.note(Journal::settle);
+        self.source.health(Health::Qualifying, "")?;
+        let end = self.take_jobs()?;
+        match &end {
+            End::Done(why) => self.source.health(Health::Off, why)?,
+            End::Stopped => self.source.health(Health::Off, "the machine was told to stop")?,
+            End::Restart(why) => self.source.health(Health::Rebooting, why)?,
+        }
+        self.source.end(&end)?;
+        Ok(end)
     }
-    crew.source.ready(crew.machine, interrupted.as_ref())?;
-    crew.note(Journal::settle);
-    crew.source.health(Health::Qualifying, "")?;
-    let end = crew.rounds()?;
-    match &end {
-        End::Done(why) => crew.source.health(Health::Off, why)?,
-        End::Stopped => crew.source.health(Health::Off, "the machine was told to stop")?,
-        End::Restart(why) => crew.source.health(Health::Rebooting, why)?,
-    }
-    crew.source.end(&end)?;
-    Ok(end)
-}
 
-impl Crew<'_> {
-    fn rounds(&mut self) -> Result<End, JobSourceError> {
+    fn take_jobs(&mut self) -> Result<End, JobSourceError> {
         let mut failures = BTreeMap::new();
         loop {
             if let Some(end) = self.qualify()? {
@@ -87,7 +87,7 @@ impl Crew<'_> {
                     Claim::RetryGpus(gpus) => return Ok(End::Restart(self.fitness.retry_gpus(&gpus))),
                 }
             };
-            if let Some(why) = self.one(&assignment, &mut failures)? {
+            if let Some(why) = self.handle(&assignment, &mut failures)? {
                 return Ok(End::Restart(why));
             }
         }
@@ -116,7 +116,7 @@ impl Crew<'_> {
                 return Ok(None);
             }
             let text = defects.iter().map(Defect::to_string).collect::<Vec<_>>().join("; ");
-            let passes = waited < PATIENCE && defects.iter().all(|defect| defect.passes);
+            let passes = waited < GRACE && defects.iter().all(|defect| defect.passes);
             let (health, word) =
                 if passes { (Health::Qualifying, "no job is taken") } else { (Health::Unfit, "unfit") };
             self.source.health(health, &text)?;
@@ -135,7 +135,7 @@ impl Crew<'_> {
     }
 
     /// Runs one job. Returns the reason for a restart of the machine, if there is one.
-    fn one(
+    fn handle(
         &mut self,
         assignment: &Assignment,
         failures: &mut BTreeMap<String, u32>,
@@ -159,7 +159,7 @@ impl Crew<'_> {
             boot: String::new(),
         };
         self.note(|journal| journal.begin(record));
-        let outcome = self.run(assignment)?;
+        let outcome = self.run_job(assignment)?;
         let mut ended = Ended { gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(), ..Ended::default() };
         match outcome {
             Ok(Outcome::Ran { delivery, stuck, faults }) => {
@@ -187,10 +187,11 @@ impl Crew<'_> {
             Err(problem) => {
                 let count = failures.entry(id.clone()).or_insert(0);
                 *count += 1;
-                let reason = if *count >= FAILURES { GiveBackReason::CannotRun } else { GiveBackReason::Other };
+                let reason =
+                    if *count >= MAX_FAILURES_PER_MACHINE { GiveBackReason::CannotRun } else { GiveBackReason::Other };
                 self.source.give_back(assignment, reason, &problem)?;
                 (self.tell)(&Report::Finished { id, verdict: Verdict::TestbedFailed, summary: problem });
-                self.wait(REST);
+                self.wait(PAUSE_AFTER_FAILURE);
             }
         }
         let has_result = ended.verdict.is_some();
@@ -199,7 +200,7 @@ impl Crew<'_> {
     }
 
     /// Runs a job, and passes on its log and phases.
-    fn run(&mut self, assignment: &Assignment) -> Result<Result<Outcome, String>, JobSourceError> {
+    fn run_job(&mut self, assignment: &Assignment) -> Result<Result<Outcome, String>, JobSourceError> {
         self.source.started(assignment)?;
         let (source, mut lost) = (RefCell::new(&mut *self.source), None);
         let outcome = self.runner.run(
