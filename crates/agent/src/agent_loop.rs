@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use protocol::api::{GiveBackReason, Health};
 use protocol::{Machine, Verdict};
 
-use super::fitness::{Defect, Ended, Fitness};
+use super::fitness::{Defect, EndedJob, Fitness};
 use super::job_source::{Assignment, Claim, End, JobSource, JobSourceError};
 use super::run::{Outcome, RunJob, grant};
-use super::running::{Journal, MAX_LOSSES_PER_MACHINE, Record};
+use super::running::{Journal, MAX_LOSSES_PER_MACHINE, RunningJob};
 use appliance::report::Report;
 use appliance::settings::WhenDone;
 
@@ -151,7 +151,7 @@ impl AgentLoop<'_> {
             return Ok(None);
         }
         let gpus = grant(job, self.machine).unwrap_or_default();
-        let record = Record {
+        let record = RunningJob {
             job: id.clone(),
             lease: assignment.lease.clone(),
             source: self.source.name(),
@@ -160,7 +160,7 @@ impl AgentLoop<'_> {
         };
         self.note(|journal| journal.begin(record));
         let outcome = self.run_job(assignment)?;
-        let mut ended = Ended { gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(), ..Ended::default() };
+        let mut ended = EndedJob { gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(), ..EndedJob::default() };
         match outcome {
             Ok(Outcome::Ran { delivery, stuck, faults }) => {
                 self.source.deliver(assignment, &delivery)?;

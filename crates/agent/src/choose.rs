@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::hub::{self, Hub};
 use super::job_source::{JobSource, JobSourceError};
-use super::stick::{Places, Stick};
+use super::stick::{Stick, StickPaths};
 use super::timeouts::Timeouts;
 use super::url_list::{self, UrlList};
 use super::virtio_channel::Port;
@@ -14,9 +14,9 @@ use super::{DATA, discover, tell};
 use appliance::paths::HUB_CA;
 use appliance::settings::Settings;
 
-/// The chosen job source and result sink.
-pub struct Place {
-    /// The source and sink itself.
+/// The chosen job source.
+pub struct ChosenSource {
+    /// The source itself.
     pub source: Box<dyn JobSource>,
     /// True for a worker that looks after itself: it is qualified, checked, restarted if necessary, and remembers
     /// what it ran. False if another program controls the machine and waits for all jobs of one list.
@@ -35,15 +35,15 @@ pub struct Place {
 ///
 /// # Errors
 /// If a source is there but cannot be used.
-pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<Place>, JobSourceError> {
+pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, JobSourceError> {
     if let Some(port) = Port::open(settings)? {
-        return Ok(Some(Place { source: Box::new(port), is_worker: false }));
+        return Ok(Some(ChosenSource { source: Box::new(port), is_worker: false }));
     }
-    let place = Places { esp: Path::new(appliance::paths::ESP), data: Path::new(DATA) };
+    let paths = StickPaths { esp: Path::new(appliance::paths::ESP), data: Path::new(DATA) };
     if let Some(stick) =
-        Stick::open(&place, Path::new(appliance::paths::DATA_IS_KEPT).exists(), settings.when_done, stop)?
+        Stick::open(&paths, Path::new(appliance::paths::DATA_IS_KEPT).exists(), settings.when_done, stop)?
     {
-        return Ok(Some(Place { source: Box::new(stick), is_worker: true }));
+        return Ok(Some(ChosenSource { source: Box::new(stick), is_worker: true }));
     }
     // Without a token a discovered hub is not used: any host on the network can answer.
     if settings.hub.is_none() && settings.jobs.is_none() && settings.join_token.is_some() {
@@ -51,11 +51,11 @@ pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<
     }
     if let Some(address) = &settings.hub {
         let hub = hub_at(address, settings, stop)?;
-        return Ok(Some(Place { source: Box::new(hub), is_worker: true }));
+        return Ok(Some(ChosenSource { source: Box::new(hub), is_worker: true }));
     }
     if let Some(jobs) = &settings.jobs {
         let list = list_at(jobs, settings, stop)?;
-        return Ok(Some(Place { source: Box::new(list), is_worker: true }));
+        return Ok(Some(ChosenSource { source: Box::new(list), is_worker: true }));
     }
     Ok(None)
 }
@@ -66,7 +66,7 @@ fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Ur
         what: format!("jobs={jobs} is set, and nothing says where results go"),
         advice: "set results= to an address below which the server takes files by PUT".into(),
     })?;
-    UrlList::open(url_list::Settings {
+    UrlList::open(url_list::UrlListOptions {
         jobs,
         results,
         when_done: settings.when_done,
@@ -79,7 +79,7 @@ fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Ur
 
 /// Connects to a hub with this machine's settings.
 pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Hub, JobSourceError> {
-    Hub::new(hub::Options {
+    Hub::new(hub::HubOptions {
         address: address.to_owned(),
         join_token: settings.join_token.clone(),
         ca_file: settings.hub_ca.as_deref().map(authority).transpose()?,

@@ -16,7 +16,7 @@ use gpu::FaultKind;
 use protocol::Verdict;
 
 pub use probe::{Probe, ThisMachine};
-pub use record::Record;
+pub use record::RestartRecord;
 pub use worker::Worker;
 
 /// Checks the machine before it takes work, and after each job.
@@ -26,7 +26,7 @@ pub trait Fitness {
     fn qualify(&mut self) -> Vec<Defect>;
 
     /// CHECK: the reason why the machine has to be restarted after a job, if there is one.
-    fn check(&mut self, ended: Ended) -> Option<String>;
+    fn check(&mut self, ended: EndedJob) -> Option<String>;
 
     /// Forgets the faults of quarantined GPUs, so that they get jobs again after a restart; of all GPUs if the list
     /// is empty. Returns a message that says what is going to happen.
@@ -45,7 +45,7 @@ pub trait Fitness {
 
 /// The end of a job, as far as it matters for the machine's fitness.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedJob {
     /// The verdict of its result, if there is one.
     pub verdict: Option<Verdict>,
     /// Whether a test's process is stuck in the kernel.
@@ -90,14 +90,14 @@ impl fmt::Display for Defect {
 /// Accepts any machine: for virtual machines whose jobs come from the program that runs them, which waits for all of
 /// them.
 #[derive(Debug)]
-pub struct AsItIs;
+pub struct AlwaysFit;
 
-impl Fitness for AsItIs {
+impl Fitness for AlwaysFit {
     fn qualify(&mut self) -> Vec<Defect> {
         Vec::new()
     }
 
-    fn check(&mut self, _: Ended) -> Option<String> {
+    fn check(&mut self, _: EndedJob) -> Option<String> {
         None
     }
 

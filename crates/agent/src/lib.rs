@@ -37,14 +37,14 @@ use gpu::Inventory;
 use signal_hook::consts::SIGTERM;
 
 pub use agent_loop::AgentLoop;
-pub use choose::{Place, choose};
-pub use fitness::{AsItIs, Defect, Fitness, Probe, ThisMachine, Worker};
+pub use choose::{ChosenSource, choose};
+pub use fitness::{AlwaysFit, Defect, Fitness, Probe, ThisMachine, Worker};
 pub use hub::Hub;
 pub use interrupt::Interrupt;
 pub use job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 pub use outbox::{Outbox, PendingResult, Waiting};
 pub use run::{Outcome, RunJob};
-pub use running::{InterruptedJob, Journal, Record};
+pub use running::{InterruptedJob, Journal, RunningJob};
 pub use timeouts::Timeouts;
 pub use uploader::{Tell, Transport, UploadOutcome, Uploader};
 
@@ -78,8 +78,8 @@ pub fn main() -> ExitCode {
     record.leave_out(&mut inventory, &settings.leave_out);
     let machine = machine::describe(&settings, inventory);
     let gpus = machine::gpu_lines(&machine.gpus);
-    let Place { mut source, is_worker } = match chosen {
-        Ok(Some(place)) => place,
+    let ChosenSource { mut source, is_worker } = match chosen {
+        Ok(Some(chosen)) => chosen,
         Ok(None) => {
             tell(&Report::Ready { gpus, source: "nowhere".into() });
             return wait_for_nothing(&settings, &stop);
@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     let mut runner = run::Autopkgtest::new(&settings, &machine, Arc::clone(&stop));
     let mut journal = if is_worker { open_journal() } else { None };
     let mut fitness: Box<dyn Fitness> =
-        if is_worker { Box::new(worker(record, &machine.gpus, &stop)) } else { Box::new(AsItIs) };
+        if is_worker { Box::new(worker(record, &machine.gpus, &stop)) } else { Box::new(AlwaysFit) };
     let ended = AgentLoop {
         source: source.as_mut(),
         runner: &mut runner,
@@ -131,18 +131,18 @@ fn open_journal() -> Option<Journal> {
     opened.map_err(failed).ok()
 }
 
-fn open_record() -> fitness::Record {
+fn open_record() -> fitness::RestartRecord {
     let data = Path::new(DATA);
-    fitness::Record::open(data).unwrap_or_else(|error| {
+    fitness::RestartRecord::open(data).unwrap_or_else(|error| {
         tell(&Report::Problem {
             what: format!("reading in {DATA} why the machine was restarted: {error}"),
             advice: "it may be restarted more often than it should: look at the stick".into(),
         });
-        fitness::Record::empty(data)
+        fitness::RestartRecord::empty(data)
     })
 }
 
-fn worker(record: fitness::Record, gpus: &Inventory, stop: &Arc<AtomicBool>) -> Worker<ThisMachine> {
+fn worker(record: fitness::RestartRecord, gpus: &Inventory, stop: &Arc<AtomicBool>) -> Worker<ThisMachine> {
     let data = Path::new(DATA);
     Worker::new(ThisMachine::new(data, Path::new(IMAGE), Arc::clone(stop)), record, gpus)
 }

@@ -21,7 +21,7 @@ const REMEMBERED: usize = 200;
 
 /// A job that is running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct RunningJob {
     /// The job's id.
     pub job: String,
     /// The lease on it, if there is one.
@@ -40,8 +40,8 @@ pub struct Record {
 /// A job that was running when the agent ended unexpectedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterruptedJob {
-    /// The job.
-    pub record: Record,
+    /// The job, as it was recorded.
+    pub record: RunningJob,
     /// How many times the job has ended like this on this machine, including this time.
     pub times: u32,
     /// Whether the machine was restarted since; if not, only the agent was.
@@ -65,7 +65,7 @@ impl InterruptedJob {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Contents {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    running: Option<Record>,
+    running: Option<RunningJob>,
     /// Jobs that did not finish, and how often that happened.
     #[serde(default)]
     lost: BTreeMap<String, u32>,
@@ -129,7 +129,7 @@ impl Journal {
     }
 
     /// Records that a job begins.
-    pub fn begin(&mut self, mut record: Record) -> io::Result<()> {
+    pub fn begin(&mut self, mut record: RunningJob) -> io::Result<()> {
         record.boot.clone_from(&self.boot);
         self.contents.running = Some(record);
         self.write()
@@ -155,8 +155,14 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn record(job: &str) -> Record {
-        Record { job: job.into(), lease: Some("l1".into()), source: "hub".into(), gpus: vec![], boot: String::new() }
+    fn record(job: &str) -> RunningJob {
+        RunningJob {
+            job: job.into(),
+            lease: Some("l1".into()),
+            source: "hub".into(),
+            gpus: vec![],
+            boot: String::new(),
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The directories to use; tests use others.
 #[derive(Debug, Clone, Copy)]
-pub struct Places<'a> {
+pub struct StickPaths<'a> {
     /// The mount point of the partition with the list.
     pub esp: &'a Path,
     /// The data directory.
@@ -54,12 +54,12 @@ impl Stick {
     /// # Errors
     /// If the list is not valid, a source tree is missing, or earlier results cannot be read.
     pub fn open(
-        places: &Places<'_>,
+        paths: &StickPaths<'_>,
         lasting: bool,
         when_done: WhenDone,
         stop: &Arc<AtomicBool>,
     ) -> Result<Option<Self>, JobSourceError> {
-        let path = places.esp.join(JOB_LIST);
+        let path = paths.esp.join(JOB_LIST);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -67,13 +67,13 @@ impl Stick {
         };
         let list = JobList::parse(&bytes).map_err(|error| list_error(format!("{JOB_LIST} on the stick: {error}")))?;
         for job in &list.job {
-            tree(places.esp, job)?;
+            tree(paths.esp, job)?;
         }
         let digest = hex::encode(Sha256::digest(&bytes));
-        let results = Results::open(places.data, &digest).map_err(|error| data_error("opening the results", &error))?;
+        let results = Results::open(paths.data, &digest).map_err(|error| data_error("opening the results", &error))?;
         let count = list.job.len();
         let jobs = list.job.into_iter().filter(|job| !results.has(&job.id)).collect();
-        let (esp, stop) = (places.esp.to_owned(), Arc::clone(stop));
+        let (esp, stop) = (paths.esp.to_owned(), Arc::clone(stop));
         Ok(Some(Self { esp, results, jobs, count, lasting, when_done, stop, is_idle: false }))
     }
 

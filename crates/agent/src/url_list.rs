@@ -35,7 +35,7 @@ const REMEMBERED: usize = 10_000;
 const DIGITS: usize = 8;
 
 /// Where the list is, where results go, and how to behave.
-pub struct Settings<'a> {
+pub struct UrlListOptions<'a> {
     /// URL of the job list.
     pub jobs: &'a str,
     /// URL below which bundles are put.
@@ -132,16 +132,15 @@ impl UrlList {
     ///
     /// # Errors
     /// If the record of finished jobs or the certificates cannot be read.
-    pub fn open(settings: Settings<'_>) -> Result<Self, JobSourceError> {
-        let web = Web::new().map_err(|error| failed(format!("preparing to ask {}: {error}", settings.jobs)))?;
-        let kept = |error: io::Error| failed(format!("opening what is kept in {}: {error}", settings.data.display()));
-        let (done, outbox) = (Done::open(settings.data).map_err(kept)?, Outbox::open(settings.data).map_err(kept)?);
-        let to = settings.results.trim_end_matches('/').to_owned();
+    pub fn open(options: UrlListOptions<'_>) -> Result<Self, JobSourceError> {
+        let web = Web::new().map_err(|error| failed(format!("preparing to ask {}: {error}", options.jobs)))?;
+        let kept = |error: io::Error| failed(format!("opening what is kept in {}: {error}", options.data.display()));
+        let (done, outbox) = (Done::open(options.data).map_err(kept)?, Outbox::open(options.data).map_err(kept)?);
+        let to = options.results.trim_end_matches('/').to_owned();
         let transport = WebTransport { web: web.clone(), to: to.clone() };
-        let uploader =
-            Uploader::start(outbox.clone(), transport, settings.timeouts.clone(), Arc::clone(&settings.tell));
+        let uploader = Uploader::start(outbox.clone(), transport, options.timeouts.clone(), Arc::clone(&options.tell));
         Ok(Self {
-            address: settings.jobs.to_owned(),
+            address: options.jobs.to_owned(),
             machine: String::new(),
             web,
             done,
@@ -154,10 +153,10 @@ impl UrlList {
             outbox,
             uploader: uploader.map_err(kept)?,
             to,
-            when_done: settings.when_done,
-            timeouts: settings.timeouts,
-            tell: settings.tell,
-            stop: Arc::clone(settings.stop),
+            when_done: options.when_done,
+            timeouts: options.timeouts,
+            tell: options.tell,
+            stop: Arc::clone(options.stop),
         })
     }
 

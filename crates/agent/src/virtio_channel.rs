@@ -22,7 +22,7 @@ pub(crate) const TREES: &str = "/var/tmp/rocbed/trees";
 /// An open port from which the jobs have been read.
 #[derive(Debug)]
 pub struct Port<T = File> {
-    wire: Wire<T>,
+    frames: FrameStream<T>,
     jobs: VecDeque<Job>,
     trees: BTreeMap<String, PathBuf>,
     count: usize,
@@ -30,7 +30,7 @@ pub struct Port<T = File> {
 
 /// Frames over a byte stream.
 #[derive(Debug)]
-struct Wire<T> {
+struct FrameStream<T> {
     stream: T,
     decoder: Decoder,
 }
@@ -48,8 +48,8 @@ impl Port {
 impl<T: Read + Write> Port<T> {
     /// Reads the jobs and their source trees.
     fn take(stream: T, trees: &Path, settings: &mut Settings) -> Result<Self, JobSourceError> {
-        let mut wire = Wire { stream, decoder: Decoder::default() };
-        let ToAppliance::Jobs { version, list, sources, settings: given } = wire.message()? else {
+        let mut frames = FrameStream { stream, decoder: Decoder::default() };
+        let ToAppliance::Jobs { version, list, sources, settings: given } = frames.message()? else {
             return Err(failed("the first message on the port brings no jobs".into()));
         };
         if version > VERSION {
@@ -57,15 +57,15 @@ impl<T: Read + Write> Port<T> {
         }
         for (name, value) in given {
             if let Err(problem) = settings.set(&name, &value, Origin::HandOver) {
-                wire.tell(&FromAppliance::Problem { what: problem, advice: "see docs/reference".into() })?;
+                frames.tell(&FromAppliance::Problem { what: problem, advice: "see docs/reference".into() })?;
             }
         }
         let mut found = BTreeMap::new();
         for source in sources {
-            let path = wire.receive(&source, trees)?;
+            let path = frames.receive(&source, trees)?;
             found.insert(source.job, path);
         }
-        Ok(Self { wire, count: list.job.len(), jobs: list.job.into(), trees: found })
+        Ok(Self { frames, count: list.job.len(), jobs: list.job.into(), trees: found })
     }
 }
 
@@ -80,7 +80,7 @@ impl<T: Read + Write> JobSource for Port<T> {
 
     fn ready(&mut self, machine: &Machine, _: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
         let uptime = appliance::uptime::uptime().as_secs_f64();
-        self.wire.tell(&FromAppliance::Ready { version: VERSION, machine: Box::new(machine.clone()), uptime })
+        self.frames.tell(&FromAppliance::Ready { version: VERSION, machine: Box::new(machine.clone()), uptime })
     }
 
     fn claim(&mut self) -> Result<Claim, JobSourceError> {
@@ -94,16 +94,16 @@ impl<T: Read + Write> JobSource for Port<T> {
     }
 
     fn started(&mut self, assignment: &Assignment) -> Result<(), JobSourceError> {
-        self.wire.tell(&FromAppliance::Started { job: assignment.job.id.clone() })
+        self.frames.tell(&FromAppliance::Started { job: assignment.job.id.clone() })
     }
 
     fn log(&mut self, bytes: &[u8]) -> Result<(), JobSourceError> {
-        self.wire.send(&Frame::Log(bytes.to_vec()))
+        self.frames.send(&Frame::Log(bytes.to_vec()))
     }
 
     fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
         let sha256 = delivery.sha256.clone();
-        self.wire.tell(&FromAppliance::Finished {
+        self.frames.tell(&FromAppliance::Finished {
             job: delivery.job.clone(),
             verdict: delivery.verdict,
             summary: delivery.summary.clone(),
@@ -116,10 +116,10 @@ impl<T: Read + Write> JobSource for Port<T> {
         loop {
             match file.read(&mut chunk).map_err(reading)? {
                 0 => break,
-                count => self.wire.send(&Frame::Data(chunk.get(..count).unwrap_or_default().to_vec()))?,
+                count => self.frames.send(&Frame::Data(chunk.get(..count).unwrap_or_default().to_vec()))?,
             }
         }
-        match self.wire.message()? {
+        match self.frames.message()? {
             ToAppliance::Kept { sha256: kept } if kept == sha256 => Ok(()),
             other => Err(failed(format!("the bundle of {} was answered with {other:?}", delivery.job))),
         }
@@ -136,18 +136,18 @@ impl<T: Read + Write> JobSource for Port<T> {
             let advice = "give the machine more memory, or a data partition".to_owned();
             return Err(JobSourceError { what: format!("job {}: {message}", assignment.job.id), advice });
         }
-        self.wire.tell(&FromAppliance::Declined { job: assignment.job.id.clone(), why: message.to_owned() })
+        self.frames.tell(&FromAppliance::Declined { job: assignment.job.id.clone(), why: message.to_owned() })
     }
 
     fn end(&mut self, end: &End) -> Result<(), JobSourceError> {
         match end {
-            End::Done(_) => self.wire.tell(&FromAppliance::Done),
+            End::Done(_) => self.frames.tell(&FromAppliance::Done),
             End::Stopped | End::Restart(_) => Ok(()),
         }
     }
 }
 
-impl<T: Read + Write> Wire<T> {
+impl<T: Read + Write> FrameStream<T> {
     fn tell(&mut self, message: &FromAppliance) -> Result<(), JobSourceError> {
         let frame = Frame::of(message).map_err(|error| failed(error.to_string()))?;
         self.send(&frame)

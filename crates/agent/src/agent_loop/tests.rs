@@ -1,6 +1,6 @@
 use super::*;
 use crate::Delivery;
-use crate::fitness::AsItIs;
+use crate::fitness::AlwaysFit;
 use crate::running::InterruptedJob;
 use protocol::Job;
 
@@ -113,7 +113,7 @@ impl Fitness for Body {
         if self.0 > 0 { vec![defect] } else { Vec::new() }
     }
 
-    fn check(&mut self, ended: Ended) -> Option<String> {
+    fn check(&mut self, ended: EndedJob) -> Option<String> {
         ended.stuck.then(|| "a test hangs".into())
     }
 
@@ -145,7 +145,7 @@ fn run_with(list: &mut List, fitness: &mut dyn Fitness, journal: Option<&mut Jou
 }
 
 fn run(list: &mut List) -> (Result<End, JobSourceError>, usize) {
-    let run = run_with(list, &mut AsItIs, None, false);
+    let run = run_with(list, &mut AlwaysFit, None, false);
     (run.end, run.forgotten)
 }
 
@@ -206,7 +206,7 @@ fn a_log_that_cannot_be_streamed_stops_nothing() {
 #[test]
 fn a_machine_that_is_to_stop_takes_no_job() {
     let mut list = List { jobs: vec!["gzip"], ..List::default() };
-    let run = run_with(&mut list, &mut AsItIs, None, true);
+    let run = run_with(&mut list, &mut AlwaysFit, None, true);
     assert_eq!((run.end, list.jobs.len()), (Ok(End::Stopped), 1));
 }
 
@@ -233,7 +233,7 @@ fn what_passes_is_waited_for_before_a_machine_is_switched_off() {
             if self.1 == 1 { vec![defect] } else { Vec::new() }
         }
 
-        fn check(&mut self, _: Ended) -> Option<String> {
+        fn check(&mut self, _: EndedJob) -> Option<String> {
             None
         }
 
@@ -275,18 +275,19 @@ fn a_machine_that_hangs_is_restarted_after_the_result_is_safe() {
 #[test]
 fn what_killed_the_machine_twice_is_not_run_a_third_time() -> std::io::Result<()> {
     let data = tempfile::tempdir()?;
-    let record = Record { job: "gzip".into(), lease: None, source: String::new(), gpus: vec![], boot: String::new() };
+    let record =
+        RunningJob { job: "gzip".into(), lease: None, source: String::new(), gpus: vec![], boot: String::new() };
     for time in 0..MAX_LOSSES_PER_MACHINE {
         Journal::open_in_boot(data.path(), time.to_string())?.begin(record.clone())?;
         let mut journal = Journal::open_in_boot(data.path(), "after".into())?;
         let mut list = List::default();
-        let run = run_with(&mut list, &mut AsItIs, Some(&mut journal), false);
+        let run = run_with(&mut list, &mut AlwaysFit, Some(&mut journal), false);
         assert_eq!(list.told[0], "ready, left gzip");
         assert!(matches!(&run.reports[0], Report::Problem { what, .. } if what.contains("gzip")));
     }
     let mut list = List { jobs: vec!["gzip"], ..List::default() };
     let mut journal = Journal::open_in_boot(data.path(), "last".into())?;
-    run_with(&mut list, &mut AsItIs, Some(&mut journal), false);
+    run_with(&mut list, &mut AlwaysFit, Some(&mut journal), false);
     assert!(list.told[3].starts_with("give back gzip, machine-killer: "), "{:?}", list.told);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! [`Record`]: the reasons for restarts, kept on disk, so that the machine does not restart for ever.
+//! [`RestartRecord`]: the reasons for restarts, kept on disk, so that the machine does not restart for ever.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,14 +42,14 @@ struct Contents {
 
 /// The record. In memory it has every change, even one that could not be written to disk.
 #[derive(Debug)]
-pub struct Record {
+pub struct RestartRecord {
     path: PathBuf,
     contents: Contents,
     /// Whether the file differs from the contents.
     unwritten: bool,
 }
 
-impl Record {
+impl RestartRecord {
     /// An empty record in this data directory.
     pub fn empty(data: &Path) -> Self {
         Self { path: data.join(FILE), contents: Contents::default(), unwritten: false }
@@ -137,15 +137,15 @@ mod tests {
     fn restarts_in_a_row_are_counted_over_restarts() -> io::Result<()> {
         let data = tempfile::tempdir()?;
         for times in 1..=2 {
-            Record::open(data.path())?.restart(Reason::Stuck)?;
-            assert_eq!(Record::open(data.path())?.times(Reason::Stuck), times);
+            RestartRecord::open(data.path())?.restart(Reason::Stuck)?;
+            assert_eq!(RestartRecord::open(data.path())?.times(Reason::Stuck), times);
         }
-        let mut record = Record::open(data.path())?;
+        let mut record = RestartRecord::open(data.path())?;
         assert_eq!(record.times(Reason::GpuFault), 0);
         record.restart(Reason::GpuFault)?;
         assert_eq!((record.times(Reason::Stuck), record.times(Reason::GpuFault)), (0, 1));
         record.settle()?;
-        assert_eq!(Record::open(data.path())?.times(Reason::GpuFault), 0);
+        assert_eq!(RestartRecord::open(data.path())?.times(Reason::GpuFault), 0);
         Ok(())
     }
 
@@ -153,10 +153,10 @@ mod tests {
     fn missing_gpus_are_remembered_and_nonsense_is_not() -> io::Result<()> {
         let data = tempfile::tempdir()?;
         let missing = BTreeSet::from(["0000:03:00.0".to_owned()]);
-        Record::open(data.path())?.set_missing(missing.clone())?;
-        assert_eq!(*Record::open(data.path())?.missing(), missing);
+        RestartRecord::open(data.path())?.set_missing(missing.clone())?;
+        assert_eq!(*RestartRecord::open(data.path())?.missing(), missing);
         fs::write(data.path().join(FILE), "{\"missing\": [\"00")?;
-        assert!(Record::open(data.path())?.missing().is_empty());
+        assert!(RestartRecord::open(data.path())?.missing().is_empty());
         Ok(())
     }
 }

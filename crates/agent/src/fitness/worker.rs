@@ -10,8 +10,8 @@ use protocol::Verdict;
 use super::command::Answer;
 use super::probe::Probe;
 use super::quarantine::MOST_FAULTS;
-use super::record::{FILE, Reason, Record};
-use super::{Defect, Ended, Fitness, checks};
+use super::record::{FILE, Reason, RestartRecord};
+use super::{Defect, EndedJob, Fitness, checks};
 use crate::timeouts::{Pauses, Timeouts};
 
 /// The most restarts in a row for one reason.
@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(180);
 #[derive(Debug)]
 pub struct Worker<P> {
     probe: P,
-    record: Record,
+    record: RestartRecord,
     /// Ids of the GPUs that jobs get; `None` if they are simulated.
     gpus: Option<BTreeSet<String>>,
     /// The same GPUs, simulated or not.
@@ -41,7 +41,7 @@ pub struct Worker<P> {
 
 impl<P: Probe> Worker<P> {
     /// A machine with these GPUs and this record.
-    pub fn new(probe: P, record: Record, inventory: &Inventory) -> Self {
+    pub fn new(probe: P, record: RestartRecord, inventory: &Inventory) -> Self {
         let gpus = (!inventory.simulated).then(|| ids(inventory));
         let known = inventory.gpus.clone();
         Self { probe, record, gpus, known, proven: false, restart: None, given_up: None, pauses: pauses() }
@@ -236,8 +236,8 @@ impl<P: Probe> Fitness for Worker<P> {
         defects
     }
 
-    fn check(&mut self, ended: Ended) -> Option<String> {
-        let Ended { verdict, stuck, contained, gpus, mut faulty } = ended;
+    fn check(&mut self, ended: EndedJob) -> Option<String> {
+        let EndedJob { verdict, stuck, contained, gpus, mut faulty } = ended;
         // A job without GPUs has done nothing to them.
         self.proven &= gpus.is_empty();
         let (gone, why) = self.gone();

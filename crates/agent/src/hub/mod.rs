@@ -39,7 +39,7 @@ use appliance::settings::{Secret, WhenDone};
 const GIVE_BACK_TRIES: u32 = 6;
 
 /// How to reach and use the hub.
-pub struct Options {
+pub struct HubOptions {
     /// The hub's address.
     pub address: String,
     /// The token with which a machine registers as a worker.
@@ -60,7 +60,7 @@ pub struct Options {
 
 /// A hub as job source and result sink.
 pub struct Hub {
-    options: Options,
+    options: HubOptions,
     link: Arc<Link>,
     heartbeats: HeartbeatThread,
     outbox: Outbox,
@@ -81,7 +81,7 @@ impl Hub {
     ///
     /// # Errors
     /// If the address or the certificate is not valid, or the data directory cannot be used.
-    pub fn new(options: Options) -> Result<Self, JobSourceError> {
+    pub fn new(options: HubOptions) -> Result<Self, JobSourceError> {
         let wrong = |what: String, advice: &str| JobSourceError { what, advice: advice.into() };
         let data = options.data.display();
         let unusable = |error| wrong(format!("using {data}: {error}"), "look at the stick's data partition");

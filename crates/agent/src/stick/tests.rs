@@ -1,5 +1,5 @@
 use super::*;
-use crate::running::Record;
+use crate::running::RunningJob;
 use protocol::{ResultList, Verdict};
 
 const LIST: &str =
@@ -20,7 +20,7 @@ impl Machine {
 
     fn start(&self, when_done: WhenDone) -> Result<Option<Stick>, JobSourceError> {
         let (esp, data) = (self.directory.path().join("esp"), self.directory.path().join("data"));
-        Stick::open(&Places { esp: &esp, data: &data }, true, when_done, &Arc::default())
+        Stick::open(&StickPaths { esp: &esp, data: &data }, true, when_done, &Arc::default())
     }
 
     fn started(&self) -> Stick {
@@ -95,7 +95,7 @@ fn what_ran_when_the_machine_died_is_written_down_and_run_again() {
     let machine = Machine::new(LIST).unwrap();
     let mut stick = machine.started();
     let source = stick.name();
-    let record = Record { job: "gzip".into(), lease: None, source, gpus: vec![], boot: String::new() };
+    let record = RunningJob { job: "gzip".into(), lease: None, source, gpus: vec![], boot: String::new() };
     let interrupted = InterruptedJob { record, times: 1, rebooted: true };
     stick.ready(&protocol::Machine::default(), Some(&interrupted)).unwrap();
     assert!(machine.summary().jobs[0].interruptions[0].starts_with("the machine stopped or hung while job gzip ran"));
@@ -104,7 +104,7 @@ fn what_ran_when_the_machine_died_is_written_down_and_run_again() {
     machine.deliver(&mut stick, &assignment);
     assert_eq!((machine.summary().jobs.len(), machine.summary().jobs[0].interruptions.len()), (1, 1));
     // That of a hub's job says nothing here.
-    let other = InterruptedJob { record: Record { source: "the hub".into(), ..interrupted.record }, ..interrupted };
+    let other = InterruptedJob { record: RunningJob { source: "the hub".into(), ..interrupted.record }, ..interrupted };
     stick.ready(&protocol::Machine::default(), Some(&other)).unwrap();
     assert_eq!(machine.summary().jobs[0].interruptions.len(), 1);
 }

@@ -53,7 +53,7 @@ fn serve(shelf: &Arc<Mutex<Shelf>>) -> String {
 }
 
 fn open(address: &str, data: &Path) -> UrlList {
-    let mut list = UrlList::open(Settings {
+    let mut list = UrlList::open(UrlListOptions {
         jobs: &format!("{address}/jobs.toml"),
         results: &format!("{address}/results/"),
         when_done: WhenDone::PowerOff,

@@ -46,7 +46,7 @@ impl Made {
 
     /// After a start of the machine.
     fn started(self) -> io::Result<Worker<Self>> {
-        let (record, gpus) = (Record::open(&self.data)?, self.gpus.clone());
+        let (record, gpus) = (RestartRecord::open(&self.data)?, self.gpus.clone());
         Ok(Worker::new(self, record, &gpus))
     }
 }
@@ -113,8 +113,8 @@ fn inventory(addresses: &[&str]) -> Inventory {
 }
 
 /// The end of a job that has left no process behind.
-fn ended(verdict: Verdict) -> Ended {
-    Ended { verdict: Some(verdict), ..Ended::default() }
+fn ended(verdict: Verdict) -> EndedJob {
+    EndedJob { verdict: Some(verdict), ..EndedJob::default() }
 }
 
 fn found(gpus: usize) -> Answer {
@@ -134,7 +134,7 @@ fn a_good_machine_is_fit_and_rocm_is_asked_after_each_job_with_a_gpu() -> io::Re
         assert_eq!(worker.check(ended(Verdict::Pass)), None);
     }
     assert_eq!(worker.probe.asked, 1, "the jobs had no GPU");
-    worker.check(Ended { gpus: vec![ONE.into()], ..ended(Verdict::Pass) });
+    worker.check(EndedJob { gpus: vec![ONE.into()], ..ended(Verdict::Pass) });
     assert_eq!(words(&worker.qualify()), [""; 0]);
     assert_eq!(worker.probe.asked, 2);
     assert!(!data.path().join(FILE).exists());
@@ -182,7 +182,7 @@ fn pauses_grow_while_a_machine_is_not_fit() -> io::Result<()> {
 fn simulated_gpus_are_not_looked_for() -> io::Result<()> {
     let data = tempfile::tempdir()?;
     let simulated = gpu::simulate("gfx1030").map_err(io::Error::other)?;
-    let mut worker = Worker::new(Made::with(data.path(), &[]), Record::open(data.path())?, &simulated);
+    let mut worker = Worker::new(Made::with(data.path(), &[]), RestartRecord::open(data.path())?, &simulated);
     worker.record.set_missing(BTreeSet::from([ONE.to_owned()]))?;
     assert!(worker.qualify().is_empty());
     assert_eq!(worker.check(ended(Verdict::Fail)), None);
@@ -192,7 +192,7 @@ fn simulated_gpus_are_not_looked_for() -> io::Result<()> {
 
 #[test]
 fn a_fault_restarts_the_machine_twice_in_a_row_and_no_more() -> io::Result<()> {
-    let stuck = |verdict| Ended { verdict, stuck: true, contained: true, ..Ended::default() };
+    let stuck = |verdict| EndedJob { verdict, stuck: true, contained: true, ..EndedJob::default() };
     for bad in [ended(Verdict::GpuFault), stuck(Some(Verdict::Timeout)), stuck(None)] {
         let data = tempfile::tempdir()?;
         let start = || Made::with(data.path(), &[ONE]).started();
@@ -222,7 +222,7 @@ fn faults_that_are_the_tests_own_doing_do_not_retire_a_machine() -> io::Result<(
     for _ in 0..3 * MOST_RESTARTS {
         let mut worker = Made::with(data.path(), &[ONE]).started()?;
         assert!(worker.qualify().is_empty());
-        let fault = Ended { contained: true, ..ended(Verdict::GpuFault) };
+        let fault = EndedJob { contained: true, ..ended(Verdict::GpuFault) };
         assert_eq!(worker.check(fault).as_deref(), Some("a test made the GPU fault"));
     }
     Ok(())
@@ -239,7 +239,7 @@ fn a_gpu_that_is_gone_is_missed_until_it_is_back() -> io::Result<()> {
     let mut worker = Made::with(data.path(), &[ONE]).started()?;
     assert!(worker.qualify().is_empty());
     let mut left = inventory(&[ONE]);
-    Record::open(data.path())?.leave_out(&mut left, &[]);
+    RestartRecord::open(data.path())?.leave_out(&mut left, &[]);
     assert!(left.unusable[0].reasons[0].message.contains("0000:43:00.0 was lost in a job"));
     // Without any other, no job is taken, and there is no other restart.
     for _ in 0..3 {
@@ -250,7 +250,7 @@ fn a_gpu_that_is_gone_is_missed_until_it_is_back() -> io::Result<()> {
     }
     let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
     assert!(worker.qualify().is_empty());
-    assert!(Record::open(data.path())?.missing().is_empty());
+    assert!(RestartRecord::open(data.path())?.missing().is_empty());
     Ok(())
 }
 
@@ -288,10 +288,10 @@ fn what_cannot_be_written_down_is_told() -> io::Result<()> {
 }
 
 /// A job in which these GPUs had a fault.
-fn fault_of(gpus: &[&str]) -> Ended {
+fn fault_of(gpus: &[&str]) -> EndedJob {
     let kinds = || BTreeSet::from([FaultKind::Hang]);
     let faulty = gpus.iter().map(|id| ((*id).to_owned(), kinds())).collect();
-    Ended { gpus: gpus.iter().map(|id| (*id).to_owned()).collect(), faulty, ..ended(Verdict::GpuFault) }
+    EndedJob { gpus: gpus.iter().map(|id| (*id).to_owned()).collect(), faulty, ..ended(Verdict::GpuFault) }
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn one_bad_gpu_of_eight_is_left_out_and_the_others_go_on() -> io::Result<()> {
     // As the agent does at each start.
     let start = || -> io::Result<(Worker<Made>, Inventory)> {
         let mut inventory = gpu::simulate(&targets).map_err(io::Error::other)?;
-        let record = Record::open(data.path())?;
+        let record = RestartRecord::open(data.path())?;
         record.leave_out(&mut inventory, &[]);
         Ok((Worker::new(Made::with(data.path(), &[]), record, &inventory), inventory))
     };
@@ -318,7 +318,7 @@ fn one_bad_gpu_of_eight_is_left_out_and_the_others_go_on() -> io::Result<()> {
     let reason = &inventory.unusable[0].reasons[0];
     assert!(reason.message.contains("simulated-3 gets no jobs: it had faults in 3 jobs"), "{reason:?}");
     assert!(worker.qualify().is_empty(), "the seven work");
-    assert_eq!(worker.check(Ended { gpus: vec!["simulated-4".into()], ..ended(Verdict::Pass) }), None);
+    assert_eq!(worker.check(EndedJob { gpus: vec!["simulated-4".into()], ..ended(Verdict::Pass) }), None);
     // A person has looked at it.
     assert!(worker.retry_gpus(&[]).contains("simulated-3"));
     let (_, inventory) = start()?;
@@ -357,11 +357,11 @@ fn the_gpu_that_rocminfo_cannot_handle_is_found_by_trying_without_it() -> io::Re
     assert_eq!(words(&defects), ["GPU 0000:43:00.0: rocminfo fails with it, and works without it"]);
     assert!(worker.wants_restart().is_some());
     let mut inventory = inventory(&[ONE, TWO]);
-    Record::open(data.path())?.leave_out(&mut inventory, &[]);
+    RestartRecord::open(data.path())?.leave_out(&mut inventory, &[]);
     assert_eq!((inventory.gpus.len(), inventory.gpus[0].id.as_str()), (1, ONE));
     // After the restart the other one works, although the culprit is there still.
     let made = Made { culprit: Some(1), ..Made::with(data.path(), &[ONE, TWO]) };
-    let mut worker = Worker::new(made, Record::open(data.path())?, &inventory);
+    let mut worker = Worker::new(made, RestartRecord::open(data.path())?, &inventory);
     assert_eq!(words(&worker.qualify()), Vec::<String>::new());
     assert!(worker.wants_restart().is_none());
     Ok(())

@@ -15,8 +15,8 @@ use protocol::{JobList, JobResult, Machine, Verdict};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use super::super::{Hub, Options};
-use crate::{AgentLoop, AsItIs, Assignment, Delivery, End, JobSourceError, Journal, Outcome, RunJob, Timeouts};
+use super::super::{Hub, HubOptions};
+use crate::{AgentLoop, AlwaysFit, Assignment, Delivery, End, JobSourceError, Journal, Outcome, RunJob, Timeouts};
 use appliance::report::Report;
 use appliance::settings::{Origin, Settings, WhenDone};
 
@@ -216,7 +216,7 @@ impl Agent {
         let heard = Arc::clone(&reports);
         let mut settings = Settings::default();
         settings.set("join-token", token, Origin::Stick).expect("a token");
-        let options = Options {
+        let options = HubOptions {
             address: format!("http://{address}"),
             join_token: settings.join_token,
             ca_file: None,
@@ -235,7 +235,7 @@ impl Agent {
             AgentLoop {
                 source: &mut hub,
                 runner: &mut runner,
-                fitness: &mut AsItIs,
+                fitness: &mut AlwaysFit,
                 journal: Some(&mut journal),
                 machine: &machine(),
                 when_done,
