@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
-use network::clock::{Settings as Wanted, SystemClock, sync_once};
+use network::clock::{ClockSettings, SystemClock, sync_once};
 
 use crate::events::Event;
 use appliance::paths::IMAGE;
@@ -41,9 +41,9 @@ pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event
 
 /// The time servers to ask: those from the settings, else from DHCP, then the servers that the appliance uses anyway.
 /// A time before the image's own cannot be right: the image's files are as old as the archive that it was made from.
-fn wanted(settings: &Settings, network: &network::Status, image: &Path) -> Wanted {
+fn wanted(settings: &Settings, network: &network::Status, image: &Path) -> ClockSettings {
     let servers = if settings.ntp.is_empty() { network.ntp_servers() } else { settings.ntp.clone() };
-    let mut wanted = Wanted { servers, ..Wanted::default() };
+    let mut wanted = ClockSettings { servers, ..ClockSettings::default() };
     let urls = [settings.hub.clone(), settings.mirror.clone()].into_iter().flatten();
     wanted.urls = urls.chain(wanted.urls).filter(|url| url.starts_with("http://")).collect();
     if let Ok(made) = std::fs::metadata(image.join("var/lib/dpkg/status")).and_then(|metadata| metadata.modified()) {

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use network::dhcp::{Action, Client, Identity, Kind, Listen, Message, Options, Phase, Time, Via, code};
+use network::dhcp::{Action, Client, Identity, MessageKind, Listen, Message, DhcpOptions, Phase, Time, Via, code};
 use network::{Configuration, Mac};
 
 use crate::bytes::Bytes;
@@ -71,8 +71,8 @@ pub fn dhcp_client(data: &[u8]) {
 
 /// A server's answer, sensible but for what the bytes add.
 fn answer(bytes: &mut Bytes<'_>, xid: u32) -> Vec<u8> {
-    let mut options = Options::default();
-    options.set_kind(bytes.choose(&[Kind::Offer, Kind::Ack, Kind::Ack, Kind::Nak, Kind::Request]));
+    let mut options = DhcpOptions::default();
+    options.set_kind(bytes.choose(&[MessageKind::Offer, MessageKind::Ack, MessageKind::Ack, MessageKind::Nak, MessageKind::Request]));
     options.set(code::SERVER, &bytes.choose(&SERVERS).octets());
     let lease: [u8; 4] = bytes.array();
     options.set(code::LEASE_TIME, &lease);
@@ -128,11 +128,11 @@ impl Link {
         let kind = message.options.kind();
         match via {
             Via::Broadcast => assert!(message.ciaddr.is_unspecified() && self.address.is_none()),
-            Via::Udp(_) => assert!(kind == Some(Kind::Request) && Some(message.ciaddr) == self.address),
-            Via::Parting { source, .. } => assert!(kind == Some(Kind::Release) && Some(source) == self.address),
+            Via::Udp(_) => assert!(kind == Some(MessageKind::Request) && Some(message.ciaddr) == self.address),
+            Via::Parting { source, .. } => assert!(kind == Some(MessageKind::Release) && Some(source) == self.address),
         }
-        if kind != Some(Kind::Release) {
-            assert!(matches!(kind, Some(Kind::Discover | Kind::Request)));
+        if kind != Some(MessageKind::Release) {
+            assert!(matches!(kind, Some(MessageKind::Discover | MessageKind::Request)));
             self.xid = message.xid;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use network::discovery::{Collector, Data, HUB, Kind, LOCAL, Message, Name, Service, answer};
+use network::discovery::{Collector, RecordData, HUB, RecordType, LOCAL, Message, Name, Service, answer};
 
 /// A packet. What is written of it reads back, and whatever it asks, the answer is a packet.
 pub fn dns_message(data: &[u8]) {
@@ -10,7 +10,7 @@ pub fn dns_message(data: &[u8]) {
     let written = message.encode().expect("what was read");
     let again = Message::parse(&written).expect("our own packet");
     // What made no sense for its type at its place, or is of another class, may make sense where it is now.
-    let odd = |data: &Data| matches!(data, Data::Other(..)) && !matches!(data.kind(), Kind::Other(_) | Kind::Any);
+    let odd = |data: &RecordData| matches!(data, RecordData::Other(..)) && !matches!(data.kind(), RecordType::Other(_) | RecordType::Any);
     if message.records.iter().any(|record| odd(&record.data)) {
         assert_eq!((again.questions, again.records.len()), (message.questions.clone(), message.records.len()));
     } else {
@@ -61,7 +61,7 @@ pub fn dns_collector(data: &[u8]) {
     assert_eq!(collector.found(), one_by_one.found());
     assert_eq!(collector.questions(), one_by_one.questions());
     let asked = collector.questions();
-    assert!(asked[0].name == service && asked[0].kind == Kind::Ptr);
+    assert!(asked[0].name == service && asked[0].kind == RecordType::Ptr);
     for found in collector.found().iter().chain(&ordinary.found()) {
         assert!(!found.addresses.is_empty() && found.addresses.is_sorted(), "{found:?}");
         assert!(found.attributes.keys().all(|key| *key == key.to_ascii_lowercase()), "{found:?}");

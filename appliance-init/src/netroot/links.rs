@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The appliance's settings in the network crate's form, and problems with them.
-pub fn settings(settings: &Settings) -> (network::Settings, Vec<String>) {
+pub fn settings(settings: &Settings) -> (network::NetworkSettings, Vec<String>) {
     let (mut links, mut problems) = (Vec::new(), Vec::new());
     for text in &settings.ip {
         match network::ip::parse(text) {
@@ -29,7 +29,7 @@ pub fn settings(settings: &Settings) -> (network::Settings, Vec<String>) {
         }
     }
     let (hostname, dns) = (settings.name.clone(), settings.dns.clone());
-    (network::Settings { links, hostname, dns, ..network::Settings::default() }, problems)
+    (network::NetworkSettings { links, hostname, dns, ..network::NetworkSettings::default() }, problems)
 }
 
 /// Brings all wired interfaces up; returns as soon as one can be used.

@@ -4,10 +4,10 @@
 use std::io::Read;
 use std::time::Instant;
 
-use network::{Network, Settings, ip};
+use network::{Network, NetworkSettings, ip};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut settings = Settings { set_hostname: false, resolv_conf: None, ..Settings::default() };
+    let mut settings = NetworkSettings { set_hostname: false, resolv_conf: None, ..NetworkSettings::default() };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {

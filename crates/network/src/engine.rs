@@ -20,12 +20,12 @@ use crate::link::{Context, Wire};
 use crate::netlink::{Change, Link, News, Requests, Watch};
 use crate::plan::Plans;
 use crate::resolv;
-use crate::settings::Settings;
+use crate::settings::NetworkSettings;
 use crate::status::Status;
 
 /// The event loop's state.
 pub(crate) struct Engine {
-    settings: Settings,
+    settings: NetworkSettings,
     plans: Plans,
     requests: Requests,
     watch: Watch,
@@ -43,7 +43,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub fn new(
-        settings: Settings,
+        settings: NetworkSettings,
         events: Sender<Event>,
         shared: Arc<Mutex<Status>>,
         ended: PipeReader,

@@ -1,7 +1,7 @@
 //! Sets up the wired network and the clock, for a small static program.
 //!
 //! ```no_run
-//! let settings = network::Settings { links: vec![network::ip::parse("dhcp")?], ..Default::default() };
+//! let settings = network::NetworkSettings { links: vec![network::ip::parse("dhcp")?], ..Default::default() };
 //! let (network, events) = network::Network::start(settings)?;
 //! for event in &events {
 //!     eprintln!("{event}");
@@ -9,7 +9,7 @@
 //!         break;
 //!     }
 //! }
-//! let wanted = network::clock::Settings { servers: network.status().ntp_servers(), ..Default::default() };
+//! let wanted = network::clock::ClockSettings { servers: network.status().ntp_servers(), ..Default::default() };
 //! let report = network::clock::sync_once(&wanted, &mut network::clock::SystemClock)?;
 //! eprintln!("{report}");
 //! network.stop();
@@ -50,5 +50,5 @@ pub use error::Error;
 pub use event::{Event, Loss};
 pub use look::{Interface, dhcp_servers, interfaces};
 pub use network::Network;
-pub use settings::Settings;
+pub use settings::NetworkSettings;
 pub use status::{LinkState, LinkStatus, Status};

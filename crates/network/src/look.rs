@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::configuration::Mac;
 use crate::dhcp::frame::{self, Ends};
-use crate::dhcp::{Action, Client, Identity, Kind, Message, code};
+use crate::dhcp::{Action, Client, Identity, MessageKind, Message, code};
 use crate::error::Error;
 use crate::netlink::{Link, Requests};
 use crate::socket::{self, FrameSocket};
@@ -83,7 +83,7 @@ pub fn dhcp_servers(name: &str, patience: Duration) -> Result<Vec<Ipv4Addr>, Err
             let offer = frame::read(&bytes).and_then(|received| Message::parse(received.payload).ok());
             let Some(offer) = offer.filter(|offer| offer.reply && offer.xid == xid) else { continue };
             let server = offer.options.address(code::SERVER).unwrap_or(Ipv4Addr::UNSPECIFIED);
-            if offer.options.kind() == Some(Kind::Offer) && !found.contains(&server) {
+            if offer.options.kind() == Some(MessageKind::Offer) && !found.contains(&server) {
                 found.push(server);
             }
         }

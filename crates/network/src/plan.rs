@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::configuration::{Configuration, Origin, Route};
 use crate::ip::{Device, Method, Word};
 use crate::netlink::Link;
-use crate::settings::Settings;
+use crate::settings::NetworkSettings;
 
 /// How one link gets its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) struct Plans {
 }
 
 impl Plans {
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &NetworkSettings) -> Self {
         let words = settings.links.clone();
         Self { taken: vec![None; words.len()], words, also: settings.also.clone() }
     }
@@ -136,7 +136,7 @@ mod tests {
 
     fn plans(words: &[&str]) -> Plans {
         let links = words.iter().map(|word| ip::parse(word).unwrap()).collect();
-        Plans::new(&Settings { links, also: vec!["veth0".to_owned()], ..Settings::default() })
+        Plans::new(&NetworkSettings { links, also: vec!["veth0".to_owned()], ..NetworkSettings::default() })
     }
 
     const DHCP: Plan = Plan::Dhcp { client_id: None };

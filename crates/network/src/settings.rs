@@ -9,7 +9,7 @@ use crate::ip;
 
 /// Settings for the machine's network. [`Default`] is DHCP on every wired link.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct NetworkSettings {
     /// One for each `ip=`. Without any, every wired link uses DHCP; with some, a link to which none applies stays
     /// down. If several name one link the first counts. Fixed settings for no particular link go to the first link
     /// that has a carrier.
@@ -35,7 +35,7 @@ pub struct Settings {
     pub silence: Duration,
 }
 
-impl Default for Settings {
+impl Default for NetworkSettings {
     fn default() -> Self {
         Self {
             links: Vec::new(),

@@ -61,7 +61,7 @@ impl Status {
         self.links.iter().any(|link| link.configuration.is_some())
     }
 
-    /// The time servers in the form of [`clock::Settings::servers`](crate::clock::Settings::servers).
+    /// The time servers in the form of [`clock::ClockSettings::servers`](crate::clock::ClockSettings::servers).
     pub fn ntp_servers(&self) -> Vec<String> {
         self.ntp.iter().map(Ipv4Addr::to_string).collect()
     }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use network::clock::{Failure, RecordingClock, Settings, Source, http, sync_once};
+use network::clock::{Failure, RecordingClock, ClockSettings, Source, http, sync_once};
 
 const DAY: u64 = 86_400;
 /// The date of the image.
@@ -17,16 +17,16 @@ fn unix(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn settings(servers: &[&str], urls: &[&str]) -> Settings {
+fn settings(servers: &[&str], urls: &[&str]) -> ClockSettings {
     let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    Settings {
+    ClockSettings {
         servers: own(servers),
         fallback_servers: Vec::new(),
         urls: own(urls),
         floor: unix(FLOOR),
         // Expected answers come at once.
         timeout: Duration::from_secs(30),
-        ..Settings::default()
+        ..ClockSettings::default()
     }
 }
 
@@ -94,7 +94,7 @@ fn a_dead_clock_is_set_to_the_floor_and_then_right() {
 fn a_good_clock_is_left_alone() {
     let server = time_server(NOW, |_| ());
     let mut clock = RecordingClock::showing(unix(NOW));
-    let settings = Settings { tolerance: Duration::from_secs(30), ..settings(&[&server], &[]) };
+    let settings = ClockSettings { tolerance: Duration::from_secs(30), ..settings(&[&server], &[]) };
     let report = sync_once(&settings, &mut clock).unwrap();
     assert!(report.source.is_some() && !report.stepped && !report.raised);
     assert!(clock.set_to.is_empty());
@@ -143,7 +143,7 @@ fn a_forged_answer_is_no_answer() {
     // It can't know the request's number, and comes before the real answer.
     let forger = time_server(NOW + 9 * DAY, |answer| answer[24] ^= 1);
     let mut clock = RecordingClock::showing(unix(NOW));
-    let settings = Settings { timeout: Duration::from_millis(100), ..settings(&[&forger], &[]) };
+    let settings = ClockSettings { timeout: Duration::from_millis(100), ..settings(&[&forger], &[]) };
     let report = sync_once(&settings, &mut clock).unwrap();
     assert_eq!(report.failures, [Failure { source: forger, reason: "no answer".to_owned() }]);
     assert!(clock.set_to.is_empty());
@@ -154,7 +154,7 @@ fn the_fallback_is_asked_when_the_first_are_silent() {
     let good = time_server(NOW, |_| ());
     let mut clock = RecordingClock::showing(unix(FLOOR));
     // No server listens there: the kernel says so at once.
-    let settings = Settings { fallback_servers: vec![good.clone()], ..settings(&["127.0.0.1:9"], &[]) };
+    let settings = ClockSettings { fallback_servers: vec![good.clone()], ..settings(&["127.0.0.1:9"], &[]) };
     let report = sync_once(&settings, &mut clock).unwrap();
     assert_eq!(report.source, Some(Source::Ntp(good.parse().unwrap())));
     assert_eq!(report.failures.len(), 1);

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use network::Mac;
-use network::dhcp::{Kind, Message, Options, code, frame};
+use network::dhcp::{MessageKind, Message, DhcpOptions, code, frame};
 use network::discovery::{self, Question, Service};
 
 use crate::{Result, put};
@@ -37,8 +37,8 @@ pub fn seeds() -> Result {
 
 fn dhcp() -> Result {
     let none = Ipv4Addr::UNSPECIFIED;
-    let mut options = Options::default();
-    options.set_kind(Kind::Ack);
+    let mut options = DhcpOptions::default();
+    options.set_kind(MessageKind::Ack);
     options.set(code::SERVER, &SERVER.octets());
     options.set(code::LEASE_TIME, &3600_u32.to_be_bytes());
     options.set(code::SUBNET_MASK, &[255, 255, 255, 0]);
@@ -82,7 +82,7 @@ fn dns() -> Result {
     let gone = discovery::announcement(&service, &[], true)?.encode()?;
     put("dns_message/announcement", &told)?;
     let name = discovery::Name::parse("_rocbed._tcp.local")?;
-    let question = Question { name, kind: discovery::Kind::Ptr, unicast: false };
+    let question = Question { name, kind: discovery::MessageKind::Ptr, unicast: false };
     let query = discovery::Message { questions: vec![question], ..discovery::Message::default() };
     put("dns_message/question", &query.encode()?)?;
     // A PTR record whose names are a pointer and a label before one.

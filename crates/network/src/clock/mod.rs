@@ -1,7 +1,7 @@
 //! Sets the clock, also of a machine without a working battery: by SNTP, or the `Date` of a web server.
 //!
 //! A certificate is valid between two dates, so TLS and apt need the time before anything else. A clock that is
-//! earlier than the image itself is first set to the image's date ([`Settings::floor`]): with that, most certificates
+//! earlier than the image itself is first set to the image's date ([`ClockSettings::floor`]): with that, most certificates
 //! are valid, even if no server tells the time.
 
 pub mod http;
@@ -10,7 +10,7 @@ pub mod sntp;
 mod sync;
 mod system;
 
-pub use sync::{Failure, Report, Settings, Source, sync_once};
+pub use sync::{Failure, SyncReport, ClockSettings, Source, sync_once};
 pub use system::{Clock, RecordingClock, SystemClock};
 
 /// The clock could not be set.

@@ -9,7 +9,7 @@ use super::{Clock, Error, http};
 
 /// The servers to ask, and the limits.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ClockSettings {
     /// Time servers, as `host`, `host:port` or an address: those of an `ip=` or of DHCP
     /// ([`Status::ntp_servers`](crate::Status::ntp_servers)).
     pub servers: Vec<String>,
@@ -25,7 +25,7 @@ pub struct Settings {
     pub timeout: Duration,
 }
 
-impl Default for Settings {
+impl Default for ClockSettings {
     fn default() -> Self {
         Self {
             servers: Vec::new(),
@@ -58,7 +58,7 @@ pub struct Failure {
 
 /// The result of [`sync_once`]. Prints as one line.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
+pub struct SyncReport {
     /// Whether the clock was before the floor, and was set to it.
     pub raised: bool,
     /// The source of the time; `None` if no server answered.
@@ -76,9 +76,9 @@ pub struct Report {
 /// First a clock that is before the floor is set to the floor. Then up to four time servers are asked at once; of
 /// three answers the middle one counts. If no server answers, the fallback servers are asked, and then one web server
 /// after the other, whose time is accurate to a second. If no server answers at all, the result is not an error but a
-/// [`Report`] without a source. Blocks for a few seconds at worst, plus the time for looking up names.
-pub fn sync_once(settings: &Settings, clock: &mut dyn Clock) -> Result<Report, Error> {
-    let mut report = Report { raised: false, source: None, offset: 0.0, stepped: false, failures: Vec::new() };
+/// [`SyncReport`] without a source. Blocks for a few seconds at worst, plus the time for looking up names.
+pub fn sync_once(settings: &ClockSettings, clock: &mut dyn Clock) -> Result<SyncReport, Error> {
+    let mut report = SyncReport { raised: false, source: None, offset: 0.0, stepped: false, failures: Vec::new() };
     if clock.now() < settings.floor {
         set(clock, settings.floor)?;
         report.raised = true;
@@ -106,7 +106,7 @@ pub fn sync_once(settings: &Settings, clock: &mut dyn Clock) -> Result<Report, E
 
 fn by_ntp(
     servers: &[String],
-    settings: &Settings,
+    settings: &ClockSettings,
     clock: &dyn Clock,
     failures: &mut Vec<Failure>,
 ) -> Option<(SocketAddr, i128)> {
@@ -118,7 +118,7 @@ fn by_ntp(
     query::best(samples).map(|sample| (sample.server, sample.offset))
 }
 
-fn apply(mut report: Report, offset: i128, tolerance: Duration, clock: &mut dyn Clock) -> Result<Report, Error> {
+fn apply(mut report: SyncReport, offset: i128, tolerance: Duration, clock: &mut dyn Clock) -> Result<SyncReport, Error> {
     report.offset = offset as f64 / 1e9;
     let distance = Duration::from_nanos(u64::try_from(offset.unsigned_abs()).unwrap_or(u64::MAX));
     if distance > tolerance {
@@ -134,7 +134,7 @@ fn set(clock: &mut dyn Clock, to: SystemTime) -> Result<(), Error> {
     clock.set(to).map_err(|source| Error { to, source })
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for SyncReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.raised {
             f.write_str("clock was before this image was made and was set to its date; ")?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::action::{Action, Identity, Listen, Phase, Via};
 use super::lease::Lease;
 use super::message::Message;
-use super::options::{Kind, Options, code};
+use super::options::{MessageKind, DhcpOptions, code};
 use super::timing::{Random, Time, wait};
 use crate::event::Loss;
 
@@ -144,8 +144,8 @@ impl Client {
             return vec![Action::Remove(Loss::Expired)];
         }
         let (source, server) = (held.lease.configuration.address, held.lease.server);
-        let mut options = Options::default();
-        options.set_kind(Kind::Release);
+        let mut options = DhcpOptions::default();
+        options.set_kind(MessageKind::Release);
         options.set(code::SERVER, &server.octets());
         let mut message = self.message(now, self.random.clone().next(), options);
         message.ciaddr = source;
@@ -161,21 +161,21 @@ impl Client {
             return Vec::new();
         }
         let kind = message.options.kind();
-        if kind == Some(Kind::Nak) {
+        if kind == Some(MessageKind::Nak) {
             return self.refused(&message, now);
         }
         let Ok(lease) = Lease::new(&message) else { return Vec::new() };
         match (&self.state, kind) {
             // The first offer is taken: waiting for others would slow down every boot, and hardly any network has
             // several servers.
-            (State::Selecting(_), Some(Kind::Offer)) => {
+            (State::Selecting(_), Some(MessageKind::Offer)) => {
                 let offer = Box::new(lease);
                 self.ask(now, |asked| State::Requesting(asked, offer))
             }
-            (State::Requesting(_, offer), Some(Kind::Ack)) if offer.server == lease.server => {
+            (State::Requesting(_, offer), Some(MessageKind::Ack)) if offer.server == lease.server => {
                 self.bind(lease, asked.at)
             }
-            (State::Rebooting(_) | State::Renewing(_) | State::Rebinding(_), Some(Kind::Ack)) => {
+            (State::Rebooting(_) | State::Renewing(_) | State::Rebinding(_), Some(MessageKind::Ack)) => {
                 self.bind(lease, asked.at)
             }
             _ => Vec::new(),
@@ -316,9 +316,9 @@ impl Client {
 
     /// The message of each state (RFC 2131 section 4.3.2 and table 5).
     fn question(&self, now: Time, xid: u32) -> (Message, Via) {
-        let mut options = Options::default();
+        let mut options = DhcpOptions::default();
         let discover = matches!(self.state, State::Selecting(_));
-        options.set_kind(if discover { Kind::Discover } else { Kind::Request });
+        options.set_kind(if discover { MessageKind::Discover } else { MessageKind::Request });
         let mut ciaddr = Ipv4Addr::UNSPECIFIED;
         let mut via = Via::Broadcast;
         let held = self.held.as_ref().map(|held| (held.lease.configuration.address, held.lease.server));
@@ -346,7 +346,7 @@ impl Client {
         (message, via)
     }
 
-    fn message(&self, now: Time, xid: u32, mut options: Options) -> Message {
+    fn message(&self, now: Time, xid: u32, mut options: DhcpOptions) -> Message {
         match &self.identity.client_id {
             Some(id) => options.set(code::CLIENT_ID, id),
             None => options.set(code::CLIENT_ID, &[&[1], self.identity.mac.0.as_slice()].concat()),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::action::{Action, Identity, Listen, Phase, Via};
 use super::client::Client;
 use super::message::Message;
-use super::options::{Kind, Options, code};
+use super::options::{MessageKind, DhcpOptions, code};
 use super::timing::Time;
 use crate::configuration::Mac;
 use crate::event::Loss;
@@ -35,19 +35,19 @@ fn sent(actions: &[Action]) -> (Message, Via) {
     message
 }
 
-fn answer_from(server: Ipv4Addr, question: &Message, kind: Kind, address: Ipv4Addr, lease: u32) -> Vec<u8> {
-    let mut options = Options::default();
+fn answer_from(server: Ipv4Addr, question: &Message, kind: MessageKind, address: Ipv4Addr, lease: u32) -> Vec<u8> {
+    let mut options = DhcpOptions::default();
     options.set_kind(kind);
     options.set(code::SERVER, &server.octets());
-    if kind != Kind::Nak {
+    if kind != MessageKind::Nak {
         options.set(code::LEASE_TIME, &lease.to_be_bytes());
         options.set(code::SUBNET_MASK, &[255, 255, 255, 0]);
     }
-    let yiaddr = if kind == Kind::Nak { Ipv4Addr::UNSPECIFIED } else { address };
+    let yiaddr = if kind == MessageKind::Nak { Ipv4Addr::UNSPECIFIED } else { address };
     Message { reply: true, yiaddr, options, ..question.clone() }.to_bytes()
 }
 
-fn answer(question: &Message, kind: Kind) -> Vec<u8> {
+fn answer(question: &Message, kind: MessageKind) -> Vec<u8> {
     answer_from(SERVER, question, kind, ADDRESS, HOUR)
 }
 
@@ -55,8 +55,8 @@ fn answer(question: &Message, kind: Kind) -> Vec<u8> {
 fn bound(now: Time, lease: u32) -> Client {
     let mut client = client();
     let (discover, _) = sent(&client.start(now));
-    let (request, _) = sent(&client.packet(&answer_from(SERVER, &discover, Kind::Offer, ADDRESS, lease), now));
-    let actions = client.packet(&answer_from(SERVER, &request, Kind::Ack, ADDRESS, lease), now);
+    let (request, _) = sent(&client.packet(&answer_from(SERVER, &discover, MessageKind::Offer, ADDRESS, lease), now));
+    let actions = client.packet(&answer_from(SERVER, &request, MessageKind::Ack, ADDRESS, lease), now);
     assert!(matches!(actions[..], [Action::Configure(_)]));
     client
 }
@@ -67,18 +67,18 @@ fn an_address_in_four_messages() {
     assert_eq!((client.listen(), client.deadline()), (Listen::Nothing, None));
 
     let (discover, via) = sent(&client.start(at(0)));
-    assert_eq!((discover.options.kind(), via), (Some(Kind::Discover), Via::Broadcast));
+    assert_eq!((discover.options.kind(), via), (Some(MessageKind::Discover), Via::Broadcast));
     assert_eq!(discover.options.get(code::CLIENT_ID), Some(&[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56][..]));
     assert_eq!(discover.options.text(code::HOST_NAME), Some("gpu7"));
     assert_eq!((client.listen(), client.phase()), (Listen::Frames, Phase::Asking));
 
-    let (request, via) = sent(&client.packet(&answer(&discover, Kind::Offer), at(0)));
-    assert_eq!((request.options.kind(), via), (Some(Kind::Request), Via::Broadcast));
+    let (request, via) = sent(&client.packet(&answer(&discover, MessageKind::Offer), at(0)));
+    assert_eq!((request.options.kind(), via), (Some(MessageKind::Request), Via::Broadcast));
     assert_eq!((request.xid, request.ciaddr), (discover.xid, Ipv4Addr::UNSPECIFIED));
     assert_eq!(request.options.address(code::REQUESTED_ADDRESS), Some(ADDRESS));
     assert_eq!(request.options.address(code::SERVER), Some(SERVER));
 
-    let actions = client.packet(&answer(&request, Kind::Ack), at(0));
+    let actions = client.packet(&answer(&request, MessageKind::Ack), at(0));
     let [Action::Configure(configuration)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!((configuration.address, configuration.prefix), (ADDRESS, 24));
     assert_eq!((client.listen(), client.phase(), client.wanting_since()), (Listen::Udp, Phase::Bound, None));
@@ -112,14 +112,14 @@ fn an_address_whose_lease_ran_out_is_taken_away_when_the_client_stops() {
 fn an_offer_that_is_not_kept_is_given_up() {
     let mut client = client();
     let (discover, _) = sent(&client.start(at(0)));
-    client.packet(&answer(&discover, Kind::Offer), at(0));
+    client.packet(&answer(&discover, MessageKind::Offer), at(0));
     let kinds: Vec<_> = (0..4)
         .map(|_| {
             let (message, _) = sent(&client.tick(client.deadline().unwrap()));
             message.options.kind().unwrap()
         })
         .collect();
-    assert_eq!(kinds, [Kind::Request, Kind::Request, Kind::Request, Kind::Discover]);
+    assert_eq!(kinds, [MessageKind::Request, MessageKind::Request, MessageKind::Request, MessageKind::Discover]);
 }
 
 #[test]
@@ -130,9 +130,9 @@ fn a_server_that_takes_its_offer_back_is_asked_again_more_and_more_slowly() {
     let mut pauses = Vec::new();
     for _ in 0..6 {
         let (discover, _) = sent(&actions);
-        assert_eq!(discover.options.kind(), Some(Kind::Discover));
-        let (request, _) = sent(&client.packet(&answer(&discover, Kind::Offer), now));
-        actions = client.packet(&answer(&request, Kind::Nak), now);
+        assert_eq!(discover.options.kind(), Some(MessageKind::Discover));
+        let (request, _) = sent(&client.packet(&answer(&discover, MessageKind::Offer), now));
+        actions = client.packet(&answer(&request, MessageKind::Nak), now);
         let before = now;
         if actions.is_empty() {
             now = client.deadline().unwrap();
@@ -150,20 +150,20 @@ fn answers_to_others_are_ignored() {
     let (discover, _) = sent(&client.start(at(0)));
     let mut other = discover.clone();
     other.xid ^= 1;
-    assert!(client.packet(&answer(&other, Kind::Offer), at(0)).is_empty());
+    assert!(client.packet(&answer(&other, MessageKind::Offer), at(0)).is_empty());
     other = discover.clone();
     other.chaddr = Mac::default();
-    assert!(client.packet(&answer(&other, Kind::Offer), at(0)).is_empty());
+    assert!(client.packet(&answer(&other, MessageKind::Offer), at(0)).is_empty());
     // Our own request, an answer to a request that was not sent, and refusals without a request.
     assert!(client.packet(&discover.to_bytes(), at(0)).is_empty());
-    assert!(client.packet(&answer(&discover, Kind::Ack), at(0)).is_empty());
-    assert!(client.packet(&answer(&discover, Kind::Nak), at(0)).is_empty());
+    assert!(client.packet(&answer(&discover, MessageKind::Ack), at(0)).is_empty());
+    assert!(client.packet(&answer(&discover, MessageKind::Nak), at(0)).is_empty());
     // While one server's offer is requested, another server's message does not count.
-    let (request, _) = sent(&client.packet(&answer(&discover, Kind::Offer), at(0)));
+    let (request, _) = sent(&client.packet(&answer(&discover, MessageKind::Offer), at(0)));
     let other = Ipv4Addr::new(10, 0, 2, 66);
-    assert!(client.packet(&answer_from(other, &request, Kind::Nak, ADDRESS, HOUR), at(0)).is_empty());
-    assert!(client.packet(&answer_from(other, &request, Kind::Ack, ADDRESS, HOUR), at(0)).is_empty());
-    assert!(!client.packet(&answer(&request, Kind::Ack), at(0)).is_empty());
+    assert!(client.packet(&answer_from(other, &request, MessageKind::Nak, ADDRESS, HOUR), at(0)).is_empty());
+    assert!(client.packet(&answer_from(other, &request, MessageKind::Ack, ADDRESS, HOUR), at(0)).is_empty());
+    assert!(!client.packet(&answer(&request, MessageKind::Ack), at(0)).is_empty());
 }
 
 #[test]
@@ -172,11 +172,11 @@ fn a_lease_is_renewed_at_half_time_by_the_server() {
     let renew = client.deadline().unwrap();
     assert!((at(1710)..=at(1800)).contains(&renew), "{renew:?}");
     let (request, via) = sent(&client.tick(renew));
-    assert_eq!((request.options.kind(), request.ciaddr, via), (Some(Kind::Request), ADDRESS, Via::Udp(SERVER)));
+    assert_eq!((request.options.kind(), request.ciaddr, via), (Some(MessageKind::Request), ADDRESS, Via::Udp(SERVER)));
     // RFC 2131 table 5: neither the address as an option nor the server.
     assert_eq!((request.options.get(code::REQUESTED_ADDRESS), request.options.get(code::SERVER)), (None, None));
     assert_eq!(client.phase(), Phase::Renewing);
-    let actions = client.packet(&answer(&request, Kind::Ack), renew + at(1));
+    let actions = client.packet(&answer(&request, MessageKind::Ack), renew + at(1));
     assert!(matches!(actions[..], [Action::Renew(_)]));
     // The lease's time starts at the request.
     let next = client.deadline().unwrap();
@@ -193,7 +193,7 @@ fn a_lease_that_the_server_does_not_renew_is_renewed_by_another() {
     let (request, via) = last;
     assert_eq!((via, client.phase()), (Via::Udp(Ipv4Addr::BROADCAST), Phase::Rebinding));
     let other = Ipv4Addr::new(10, 0, 2, 66);
-    let actions = client.packet(&answer_from(other, &request, Kind::Ack, ADDRESS, HOUR), at(3200));
+    let actions = client.packet(&answer_from(other, &request, MessageKind::Ack, ADDRESS, HOUR), at(3200));
     assert!(matches!(actions[..], [Action::Renew(_)]));
     let (_, via) = sent(&client.tick(client.deadline().unwrap()));
     assert_eq!(via, Via::Udp(other));
@@ -229,10 +229,10 @@ fn an_infinite_lease_needs_nothing() {
 fn a_refused_renewal_takes_the_address_away() {
     let mut client = bound(at(0), HOUR);
     let (request, _) = sent(&client.tick(client.deadline().unwrap()));
-    let actions = client.packet(&answer(&request, Kind::Nak), at(1801));
+    let actions = client.packet(&answer(&request, MessageKind::Nak), at(1801));
     assert_eq!(actions[0], Action::Remove(Loss::Refused));
     let (discover, _) = sent(&actions);
-    assert_eq!(discover.options.kind(), Some(Kind::Discover));
+    assert_eq!(discover.options.kind(), Some(MessageKind::Discover));
     assert_ne!(discover.xid, request.xid);
 }
 
@@ -241,7 +241,7 @@ fn another_address_at_renewal_is_set_up_anew() {
     let mut client = bound(at(0), HOUR);
     let (request, _) = sent(&client.tick(client.deadline().unwrap()));
     let other = Ipv4Addr::new(10, 0, 2, 99);
-    let actions = client.packet(&answer_from(SERVER, &request, Kind::Ack, other, HOUR), at(1801));
+    let actions = client.packet(&answer_from(SERVER, &request, MessageKind::Ack, other, HOUR), at(1801));
     assert!(matches!(&actions[..], [Action::Configure(configuration)] if configuration.address == other));
 }
 
@@ -251,20 +251,20 @@ fn a_cable_that_was_out_for_a_moment() {
     assert_eq!(client.pause(), [Action::Remove(Loss::Carrier)]);
     assert_eq!((client.deadline(), client.phase()), (None, Phase::Idle));
     let (request, via) = sent(&client.start(at(60)));
-    assert_eq!((request.options.kind(), via), (Some(Kind::Request), Via::Broadcast));
+    assert_eq!((request.options.kind(), via), (Some(MessageKind::Request), Via::Broadcast));
     assert_eq!(request.options.address(code::REQUESTED_ADDRESS), Some(ADDRESS));
     assert_eq!((request.ciaddr, request.options.get(code::SERVER)), (Ipv4Addr::UNSPECIFIED, None));
-    assert!(matches!(client.packet(&answer(&request, Kind::Ack), at(60))[..], [Action::Configure(_)]));
+    assert!(matches!(client.packet(&answer(&request, MessageKind::Ack), at(60))[..], [Action::Configure(_)]));
 }
 
 #[test]
 fn the_address_of_the_program_before_is_taken_over_in_one_exchange() {
     let mut client = client().after(ADDRESS);
     let (request, via) = sent(&client.start(at(0)));
-    assert_eq!((request.options.kind(), via), (Some(Kind::Request), Via::Broadcast));
+    assert_eq!((request.options.kind(), via), (Some(MessageKind::Request), Via::Broadcast));
     assert_eq!(request.options.address(code::REQUESTED_ADDRESS), Some(ADDRESS));
     assert_eq!(request.options.address(code::SERVER), None, "no server was chosen");
-    assert!(matches!(client.packet(&answer(&request, Kind::Ack), at(0))[..], [Action::Configure(_)]));
+    assert!(matches!(client.packet(&answer(&request, MessageKind::Ack), at(0))[..], [Action::Configure(_)]));
     assert_eq!(client.phase(), Phase::Bound);
 }
 
@@ -272,8 +272,8 @@ fn the_address_of_the_program_before_is_taken_over_in_one_exchange() {
 fn an_address_that_no_server_knows_any_more_is_given_up() {
     let mut client = client().after(ADDRESS);
     let (request, _) = sent(&client.start(at(0)));
-    let (discover, _) = sent(&client.packet(&answer(&request, Kind::Nak), at(0)));
-    assert_eq!(discover.options.kind(), Some(Kind::Discover));
+    let (discover, _) = sent(&client.packet(&answer(&request, MessageKind::Nak), at(0)));
+    assert_eq!(discover.options.kind(), Some(MessageKind::Discover));
     assert_eq!(discover.options.address(code::REQUESTED_ADDRESS), None);
 }
 
@@ -283,19 +283,19 @@ fn a_cable_that_was_put_into_another_network() {
     let mut client = bound(at(0), HOUR);
     client.pause();
     let (request, _) = sent(&client.start(at(60)));
-    let (discover, _) = sent(&client.packet(&answer(&request, Kind::Nak), at(60)));
-    assert_eq!(discover.options.kind(), Some(Kind::Discover));
+    let (discover, _) = sent(&client.packet(&answer(&request, MessageKind::Nak), at(60)));
+    assert_eq!(discover.options.kind(), Some(MessageKind::Discover));
     // Or no server there knows it.
     let mut client = bound(at(0), HOUR);
     client.pause();
     client.start(at(60));
     let kinds: Vec<_> =
         (0..2).map(|_| sent(&client.tick(client.deadline().unwrap())).0.options.kind().unwrap()).collect();
-    assert_eq!(kinds, [Kind::Request, Kind::Discover]);
+    assert_eq!(kinds, [MessageKind::Request, MessageKind::Discover]);
     // Or the carrier was gone for too long.
     let mut client = bound(at(0), HOUR);
     client.pause();
-    assert_eq!(sent(&client.start(at(3600))).0.options.kind(), Some(Kind::Discover));
+    assert_eq!(sent(&client.start(at(3600))).0.options.kind(), Some(MessageKind::Discover));
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn an_address_is_given_back() {
     let mut client = bound(at(0), HOUR);
     let actions = client.stop(at(10));
     let (release, via) = sent(&actions);
-    assert_eq!((release.options.kind(), release.ciaddr), (Some(Kind::Release), ADDRESS));
+    assert_eq!((release.options.kind(), release.ciaddr), (Some(MessageKind::Release), ADDRESS));
     assert_eq!(release.options.address(code::SERVER), Some(SERVER));
     assert_eq!(via, Via::Parting { source: ADDRESS, server: SERVER });
     assert_eq!(actions[1], Action::Remove(Loss::Released));
@@ -357,7 +357,7 @@ proptest! {
                 Happening::Garbage(bytes) => client.packet(&bytes, now),
                 Happening::Answer { kind, lease, address, server, changed } => {
                     let Some(question) = &last else { continue };
-                    let kinds = [Kind::Offer, Kind::Ack, Kind::Ack, Kind::Nak, Kind::Offer, Kind::Ack, Kind::Discover];
+                    let kinds = [MessageKind::Offer, MessageKind::Ack, MessageKind::Ack, MessageKind::Nak, MessageKind::Offer, MessageKind::Ack, MessageKind::Discover];
                     let kind = kinds[usize::from(kind) % kinds.len()];
                     let server = if server % 4 == 0 { Ipv4Addr::from(server) } else { SERVER };
                     let address = if address % 4 == 0 { Ipv4Addr::from(address) } else { ADDRESS };

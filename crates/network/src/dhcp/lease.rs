@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::message::Message;
 use super::names;
-use super::options::{Options, code, is_host};
+use super::options::{DhcpOptions, code, is_host};
 use crate::configuration::{Configuration, Origin, Route};
 use crate::hostname;
 use crate::ip::{class_prefix, prefix_of};
@@ -75,7 +75,7 @@ impl Lease {
 }
 
 /// T1 and T2; half and seven eighths of the lease time if the server's are not valid (RFC 2131 section 4.4.5).
-fn times(lifetime: Option<Duration>, options: &Options) -> (Duration, Duration) {
+fn times(lifetime: Option<Duration>, options: &DhcpOptions) -> (Duration, Duration) {
     let Some(lifetime) = lifetime else { return (Duration::MAX, Duration::MAX) };
     let given = |code| options.u32(code).map(|seconds| Duration::from_secs(seconds.into()));
     let rebind = given(code::T2).filter(|t2| !t2.is_zero() && *t2 < lifetime).unwrap_or(lifetime * 7 / 8);
@@ -84,7 +84,7 @@ fn times(lifetime: Option<Duration>, options: &Options) -> (Duration, Duration) 
 }
 
 /// Option 121 and, only if it is not there, option 3 (RFC 3442, "DHCP Client Behavior").
-fn routes(options: &Options) -> Vec<Route> {
+fn routes(options: &DhcpOptions) -> Vec<Route> {
     if let Some(bytes) = options.get(code::ROUTES) {
         return classless(bytes);
     }
@@ -120,7 +120,7 @@ fn classless(mut bytes: &[u8]) -> Vec<Route> {
 }
 
 /// The search domains: option 119, then the domain of option 15.
-fn search(options: &Options) -> Vec<String> {
+fn search(options: &DhcpOptions) -> Vec<String> {
     let mut search = options.get(code::SEARCH).map(names::parse).unwrap_or_default();
     // Some servers put several domains into option 15, separated by spaces.
     for domain in options.text(code::DOMAIN).unwrap_or_default().split(' ') {
@@ -136,13 +136,13 @@ fn search(options: &Options) -> Vec<String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::options::Kind;
+    use super::super::options::MessageKind;
     use super::*;
     use crate::configuration::Mac;
 
     fn ack(options: &[(u8, &[u8])]) -> Message {
-        let mut all = Options::default();
-        all.set_kind(Kind::Ack);
+        let mut all = DhcpOptions::default();
+        all.set_kind(MessageKind::Ack);
         all.set(code::SERVER, &[10, 0, 2, 2]);
         all.set(code::LEASE_TIME, &3600_u32.to_be_bytes());
         for (code, value) in options {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::options::Options;
+use super::options::DhcpOptions;
 use crate::configuration::Mac;
 
 /// Length of the fields before the options.
@@ -30,7 +30,7 @@ pub struct Message {
     /// The client's hardware address.
     pub chaddr: Mac,
     /// The options.
-    pub options: Options,
+    pub options: DhcpOptions,
 }
 
 /// The reason why bytes are not a DHCP message for Ethernet.
@@ -64,7 +64,7 @@ impl Message {
         if cookie != COOKIE {
             return Err(Malformed::Cookie);
         }
-        let mut read = Options::default();
+        let mut read = DhcpOptions::default();
         read.parse(options)?;
         let (names, files) = (&fixed[44..108], &fixed[108..236]);
         // The boot file's field is read before the server name's (RFC 3396 section 5).
@@ -113,12 +113,12 @@ impl Message {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::options::{Kind, code};
+    use super::super::options::{MessageKind, code};
     use super::*;
 
     fn offer() -> Message {
-        let mut options = Options::default();
-        options.set_kind(Kind::Offer);
+        let mut options = DhcpOptions::default();
+        options.set_kind(MessageKind::Offer);
         options.set(code::ROUTER, &[10, 0, 2, 2]);
         Message {
             reply: true,

@@ -49,7 +49,7 @@ pub mod code {
 /// DHCP message types (RFC 2132 section 9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum MessageKind {
     /// Client: asks for an address.
     Discover = 1,
     /// Server: offers an address.
@@ -66,9 +66,9 @@ pub enum Kind {
 
 /// A message's options, in the order of their first parts. Each code occurs once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options(Vec<(u8, Vec<u8>)>);
+pub struct DhcpOptions(Vec<(u8, Vec<u8>)>);
 
-impl Options {
+impl DhcpOptions {
     /// Parses the options of one field; further parts of an existing option are joined to it (RFC 3396).
     pub(super) fn parse(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
         while let Some((&code, rest)) = bytes.split_first() {
@@ -116,7 +116,7 @@ impl Options {
     }
 
     /// Sets the message's type.
-    pub fn set_kind(&mut self, kind: Kind) {
+    pub fn set_kind(&mut self, kind: MessageKind) {
         self.set(code::KIND, &[kind as u8]);
     }
 
@@ -126,8 +126,8 @@ impl Options {
     }
 
     /// The message's type; `None` if it is missing or not used here.
-    pub fn kind(&self) -> Option<Kind> {
-        [Kind::Discover, Kind::Offer, Kind::Request, Kind::Ack, Kind::Nak, Kind::Release]
+    pub fn kind(&self) -> Option<MessageKind> {
+        [MessageKind::Discover, MessageKind::Offer, MessageKind::Request, MessageKind::Ack, MessageKind::Nak, MessageKind::Release]
             .into_iter()
             .find(|kind| self.byte(code::KIND) == Some(*kind as u8))
     }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::message::{Data, Kind, Message, MessageError, Question, Record};
+use super::message::{RecordData, RecordType, Message, MessageError, Question, Record};
 use super::name::Name;
 use super::{LOCAL, Service};
 
@@ -44,15 +44,15 @@ impl Names {
     /// All records, those that questions for services ask for first.
     fn records(&self, service: &Service, addresses: &[Ipv4Addr]) -> Vec<Record> {
         let record = |name: &Name, ttl, flush, data| Record { name: name.clone(), ttl, flush, data };
-        let place = Data::Srv { priority: 0, weight: 0, port: service.port, target: self.host.clone() };
-        let text = Data::Txt(service.attributes.iter().map(|text| text.as_bytes().to_vec()).collect());
+        let place = RecordData::Srv { priority: 0, weight: 0, port: service.port, target: self.host.clone() };
+        let text = RecordData::Txt(service.attributes.iter().map(|text| text.as_bytes().to_vec()).collect());
         let mut records = vec![
-            record(&self.kinds, OTHER_TTL, false, Data::Ptr(self.service.clone())),
-            record(&self.service, OTHER_TTL, false, Data::Ptr(self.instance.clone())),
+            record(&self.kinds, OTHER_TTL, false, RecordData::Ptr(self.service.clone())),
+            record(&self.service, OTHER_TTL, false, RecordData::Ptr(self.instance.clone())),
             record(&self.instance, HOST_TTL, true, place),
             record(&self.instance, OTHER_TTL, true, text),
         ];
-        records.extend(addresses.iter().map(|address| record(&self.host, HOST_TTL, true, Data::A(*address))));
+        records.extend(addresses.iter().map(|address| record(&self.host, HOST_TTL, true, RecordData::A(*address))));
         records
     }
 }
@@ -66,7 +66,7 @@ pub fn announcement(service: &Service, addresses: &[Ipv4Addr], gone: bool) -> Re
     let mut records = Names::of(service)?.records(service, addresses);
     if gone {
         // Other hosts may offer the same type of service, and the host stays.
-        records.retain(|record| matches!(record.data, Data::Ptr(_) | Data::Srv { .. } | Data::Txt(_)));
+        records.retain(|record| matches!(record.data, RecordData::Ptr(_) | RecordData::Srv { .. } | RecordData::Txt(_)));
         records.remove(0);
         for record in &mut records {
             record.ttl = 0;
@@ -91,7 +91,7 @@ pub fn answer(
     }
     let all = Names::of(service)?.records(service, addresses);
     let asked = |question: &Question, record: &Record| {
-        question.name == record.name && (question.kind == Kind::Any || question.kind == record.data.kind())
+        question.name == record.name && (question.kind == RecordType::Any || question.kind == record.data.kind())
     };
     let wanted = |record: &Record| query.questions.iter().any(|question| asked(question, record));
     // Records that the client knows already (RFC 6762, section 7.1).
@@ -104,7 +104,7 @@ pub fn answer(
         return Ok(None);
     }
     // A client that asks for the service needs the other records too (RFC 6763, section 12).
-    let more = |record: &&Record| !matches!(record.data, Data::Ptr(_)) && !answers.contains(record);
+    let more = |record: &&Record| !matches!(record.data, RecordData::Ptr(_)) && !answers.contains(record);
     let rest: Vec<_> = all.iter().filter(more).cloned().collect();
     let unicast = legacy || query.questions.iter().all(|question| question.unicast);
     let mut message = Message { response: true, authoritative: true, ..Message::default() };
@@ -138,7 +138,7 @@ mod tests {
 
     const ADDRESS: [Ipv4Addr; 1] = [Ipv4Addr::new(192, 0, 2, 4)];
 
-    fn ask(name: &str, kind: Kind, legacy: bool) -> Option<Reply> {
+    fn ask(name: &str, kind: RecordType, legacy: bool) -> Option<Reply> {
         let question = Question { name: Name::parse(name).unwrap(), kind, unicast: false };
         let query = Message { id: 7, questions: vec![question], ..Message::default() };
         answer(&service(), &ADDRESS, &query, legacy).unwrap()
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn one_answer_tells_all() {
-        let reply = ask("_rocbed._TCP.local", Kind::Ptr, false).unwrap();
+        let reply = ask("_rocbed._TCP.local", RecordType::Ptr, false).unwrap();
         assert!(!reply.unicast && reply.message.id == 0 && reply.message.questions.is_empty());
         let mut collector = Collector::new(Name::parse("_rocbed._tcp.local").unwrap());
         collector.take(Message::parse(&reply.message.encode().unwrap()).unwrap());
@@ -157,24 +157,24 @@ mod tests {
 
     #[test]
     fn who_speaks_no_multicast_dns_is_answered_alone() {
-        let reply = ask("_rocbed._tcp.local", Kind::Ptr, true).unwrap();
+        let reply = ask("_rocbed._tcp.local", RecordType::Ptr, true).unwrap();
         assert!(reply.unicast && reply.message.id == 7 && reply.message.questions.len() == 1);
         assert!(reply.message.records.iter().all(|record| record.ttl <= 10 && !record.flush));
     }
 
     #[test]
     fn others_are_not_answered() {
-        assert_eq!(ask("_http._tcp.local", Kind::Ptr, false), None);
-        assert_eq!(ask("lab.local", Kind::Aaaa, false), None);
-        assert!(ask("lab.local", Kind::A, false).is_some());
-        assert!(ask("_services._dns-sd._udp.local", Kind::Ptr, false).is_some());
+        assert_eq!(ask("_http._tcp.local", RecordType::Ptr, false), None);
+        assert_eq!(ask("lab.local", RecordType::Aaaa, false), None);
+        assert!(ask("lab.local", RecordType::A, false).is_some());
+        assert!(ask("_services._dns-sd._udp.local", RecordType::Ptr, false).is_some());
         let told = announcement(&service(), &ADDRESS, false).unwrap();
         assert_eq!(answer(&service(), &ADDRESS, &told, false), Ok(None));
     }
 
     #[test]
     fn what_is_known_is_not_said_again() {
-        let question = Question { name: Name::parse("_rocbed._tcp.local").unwrap(), kind: Kind::Ptr, unicast: false };
+        let question = Question { name: Name::parse("_rocbed._tcp.local").unwrap(), kind: RecordType::Ptr, unicast: false };
         let records = announcement(&service(), &ADDRESS, false).unwrap().records;
         let mut query = Message { questions: vec![question], records, ..Message::default() };
         assert_eq!(answer(&service(), &ADDRESS, &query, false), Ok(None));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::message::{Data, Kind, Message, Question, Record};
+use super::message::{RecordData, RecordType, Message, Question, Record};
 use super::name::Name;
 
 /// The largest number of records that are kept.
@@ -63,18 +63,18 @@ impl Collector {
     /// The questions to ask now: for services, and for missing records of known services.
     pub fn questions(&self) -> Vec<Question> {
         let question = |name: &Name, kind| Question { name: name.clone(), kind, unicast: false };
-        let mut questions = vec![question(&self.service, Kind::Ptr)];
+        let mut questions = vec![question(&self.service, RecordType::Ptr)];
         for (instance, _) in self.instances() {
             let place = self.place(instance);
             if place.is_none() {
-                questions.push(question(instance, Kind::Srv));
+                questions.push(question(instance, RecordType::Srv));
             }
             if !self.has_attributes(instance) {
-                questions.push(question(instance, Kind::Txt));
+                questions.push(question(instance, RecordType::Txt));
             }
             match place {
                 Some((_, host)) if self.addresses(host).is_empty() => {
-                    questions.extend([question(host, Kind::A), question(host, Kind::Aaaa)]);
+                    questions.extend([question(host, RecordType::A), question(host, RecordType::Aaaa)]);
                 }
                 _ => {}
             }
@@ -105,7 +105,7 @@ impl Collector {
     fn instances(&self) -> impl Iterator<Item = (&Name, &[u8])> {
         let pointers = self.records.iter().filter(|record| record.name == self.service);
         pointers.filter_map(|record| match &record.data {
-            Data::Ptr(instance) => Some((instance, instance.label_below(&self.service)?)),
+            RecordData::Ptr(instance) => Some((instance, instance.label_below(&self.service)?)),
             _ => None,
         })
     }
@@ -114,7 +114,7 @@ impl Collector {
     fn place(&self, instance: &Name) -> Option<(u16, &Name)> {
         let places = self.records.iter().filter(|record| record.name == *instance);
         let places = places.filter_map(|record| match &record.data {
-            Data::Srv { priority, port, target, .. } => Some((*priority, *port, target)),
+            RecordData::Srv { priority, port, target, .. } => Some((*priority, *port, target)),
             _ => None,
         });
         places.min_by_key(|(priority, _, _)| *priority).map(|(_, port, target)| (port, target))
@@ -124,8 +124,8 @@ impl Collector {
         let of_host = self.records.iter().filter(|record| record.name == *host);
         let mut addresses: Vec<IpAddr> = of_host
             .filter_map(|record| match record.data {
-                Data::A(address) => Some(address.into()),
-                Data::Aaaa(address) => Some(address.into()),
+                RecordData::A(address) => Some(address.into()),
+                RecordData::Aaaa(address) => Some(address.into()),
                 _ => None,
             })
             .collect();
@@ -135,14 +135,14 @@ impl Collector {
     }
 
     fn has_attributes(&self, instance: &Name) -> bool {
-        self.records.iter().any(|record| record.name == *instance && matches!(record.data, Data::Txt(_)))
+        self.records.iter().any(|record| record.name == *instance && matches!(record.data, RecordData::Txt(_)))
     }
 
     fn attributes(&self, instance: &Name) -> BTreeMap<String, String> {
         let mut attributes = BTreeMap::new();
         let texts = self.records.iter().filter(|record| record.name == *instance);
         for record in texts {
-            let Data::Txt(strings) = &record.data else { continue };
+            let RecordData::Txt(strings) = &record.data else { continue };
             for string in strings {
                 let text = String::from_utf8_lossy(string);
                 let (key, value) = text.split_once('=').unwrap_or((&text, ""));
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::discovery::MessageError;
 
-    fn answer(name: &str, data: Data) -> Result<Message, MessageError> {
+    fn answer(name: &str, data: RecordData) -> Result<Message, MessageError> {
         let record = Record { name: Name::parse(name)?, ttl: 120, flush: false, data };
         Ok(Message { response: true, records: vec![record], ..Message::default() })
     }
@@ -170,19 +170,19 @@ mod tests {
         let instance = Name::below(b"hub 4", &service)?;
         let mut collector = Collector::new(service);
         let kinds = |collector: &Collector| collector.questions().iter().map(|asked| asked.kind).collect::<Vec<_>>();
-        assert_eq!(kinds(&collector), [Kind::Ptr]);
-        collector.take(answer("_ROCBED._tcp.local", Data::Ptr(instance.clone()))?);
-        assert_eq!(kinds(&collector), [Kind::Ptr, Kind::Srv, Kind::Txt]);
+        assert_eq!(kinds(&collector), [RecordType::Ptr]);
+        collector.take(answer("_ROCBED._tcp.local", RecordData::Ptr(instance.clone()))?);
+        assert_eq!(kinds(&collector), [RecordType::Ptr, RecordType::Srv, RecordType::Txt]);
         let target = Name::parse("lab.local")?;
-        let mut second = answer("x", Data::Srv { priority: 0, weight: 0, port: 8420, target })?;
+        let mut second = answer("x", RecordData::Srv { priority: 0, weight: 0, port: 8420, target })?;
         second.records[0].name = instance.clone();
         collector.take(second);
-        let mut third = answer("x", Data::Txt(vec![b"TLS=1".to_vec(), b"tls=0".to_vec(), b"x".to_vec()]))?;
+        let mut third = answer("x", RecordData::Txt(vec![b"TLS=1".to_vec(), b"tls=0".to_vec(), b"x".to_vec()]))?;
         third.records[0].name = instance;
         collector.take(third);
-        assert_eq!(kinds(&collector), [Kind::Ptr, Kind::A, Kind::Aaaa]);
+        assert_eq!(kinds(&collector), [RecordType::Ptr, RecordType::A, RecordType::Aaaa]);
         assert!(collector.found().is_empty());
-        let address = answer("lab.local", Data::A([192, 0, 2, 4].into()))?;
+        let address = answer("lab.local", RecordData::A([192, 0, 2, 4].into()))?;
         collector.take(address.clone());
         let found = collector.found();
         assert_eq!(found.len(), 1);
@@ -201,11 +201,11 @@ mod tests {
     fn of_ordinary_dns_a_record_that_is_not_to_be_kept_is_used() -> Result<(), MessageError> {
         let service = Name::parse("_rocbed._tcp.lab.example")?;
         let mut collector = Collector::ordinary(service.clone());
-        let mut message = answer("_rocbed._tcp.lab.example", Data::Ptr(Name::below(b"hub", &service)?))?;
+        let mut message = answer("_rocbed._tcp.lab.example", RecordData::Ptr(Name::below(b"hub", &service)?))?;
         message.records[0].ttl = 0;
         collector.take(message);
         let kinds: Vec<_> = collector.questions().iter().map(|asked| asked.kind).collect();
-        assert_eq!(kinds, [Kind::Ptr, Kind::Srv, Kind::Txt]);
+        assert_eq!(kinds, [RecordType::Ptr, RecordType::Srv, RecordType::Txt]);
         Ok(())
     }
 }

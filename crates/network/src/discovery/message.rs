@@ -25,7 +25,7 @@ pub enum MessageError {
 
 /// Record types (RFC 1035, 2782, 3596).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RecordType {
     /// An IPv4 address.
     A,
     /// A pointer to another name.
@@ -42,7 +42,7 @@ pub enum Kind {
     Other(u16),
 }
 
-impl Kind {
+impl RecordType {
     fn number(self) -> u16 {
         match self {
             Self::A => 1,
@@ -74,7 +74,7 @@ pub struct Question {
     /// The name that is asked about.
     pub name: Name,
     /// The type of record that is asked for.
-    pub kind: Kind,
+    pub kind: RecordType,
     /// Whether the answer may be sent only to the client that asked (RFC 6762, section 5.4).
     pub unicast: bool,
 }
@@ -89,12 +89,12 @@ pub struct Record {
     /// Whether it replaces all others of its name and type (RFC 6762, section 10.2).
     pub flush: bool,
     /// The content.
-    pub data: Data,
+    pub data: RecordData,
 }
 
 /// The content of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Data {
+pub enum RecordData {
     /// An IPv4 address.
     A(Ipv4Addr),
     /// An IPv6 address.
@@ -136,7 +136,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Parses a packet. Records whose content is not valid for their type are kept as [`Data::Other`].
+    /// Parses a packet. Records whose content is not valid for their type are kept as [`RecordData::Other`].
     ///
     /// # Errors
     /// If its structure is not valid.
@@ -157,7 +157,7 @@ impl Message {
         let mut at = 12;
         for _ in 0..questions {
             let (name, end) = Name::read(packet, at)?;
-            let (kind, class) = (Kind::of(be16(packet, end)?), be16(packet, end + 2)?);
+            let (kind, class) = (RecordType::of(be16(packet, end)?), be16(packet, end + 2)?);
             at = end + 4;
             message.questions.push(Question { name, kind, unicast: class & 0x8000 != 0 });
         }
@@ -170,7 +170,7 @@ impl Message {
             let bytes = packet.get(start..at).ok_or(MessageError::Short)?;
             let known =
                 Some(kind).filter(|_| class & 0x7fff == INTERNET).and_then(|kind| data(packet, start, at, kind));
-            let data = known.unwrap_or_else(|| Data::Other(kind, bytes.to_vec()));
+            let data = known.unwrap_or_else(|| RecordData::Other(kind, bytes.to_vec()));
             message.records.push(Record { name, ttl, flush: class & 0x8000 != 0, data });
         }
         Ok(message)
@@ -206,16 +206,16 @@ impl Message {
     }
 }
 
-impl Data {
+impl RecordData {
     /// Its type.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> RecordType {
         match self {
-            Self::A(_) => Kind::A,
-            Self::Aaaa(_) => Kind::Aaaa,
-            Self::Ptr(_) => Kind::Ptr,
-            Self::Srv { .. } => Kind::Srv,
-            Self::Txt(_) => Kind::Txt,
-            Self::Other(number, _) => Kind::of(*number),
+            Self::A(_) => RecordType::A,
+            Self::Aaaa(_) => RecordType::Aaaa,
+            Self::Ptr(_) => RecordType::Ptr,
+            Self::Srv { .. } => RecordType::Srv,
+            Self::Txt(_) => RecordType::Txt,
+            Self::Other(number, _) => RecordType::of(*number),
         }
     }
 
@@ -245,19 +245,19 @@ impl Data {
 }
 
 /// The content in the bytes from `start` to `end`, if it is valid. Names may point to anywhere before them.
-fn data(packet: &[u8], start: usize, end: usize, kind: u16) -> Option<Data> {
+fn data(packet: &[u8], start: usize, end: usize, kind: u16) -> Option<RecordData> {
     let bytes = packet.get(start..end)?;
     let name = |at| Name::read(packet, at).ok().filter(|(_, behind)| *behind == end).map(|(name, _)| name);
-    match Kind::of(kind) {
-        Kind::A => Some(Data::A(<[u8; 4]>::try_from(bytes).ok()?.into())),
-        Kind::Aaaa => Some(Data::Aaaa(<[u8; 16]>::try_from(bytes).ok()?.into())),
-        Kind::Ptr => Some(Data::Ptr(name(start)?)),
-        Kind::Srv => {
+    match RecordType::of(kind) {
+        RecordType::A => Some(RecordData::A(<[u8; 4]>::try_from(bytes).ok()?.into())),
+        RecordType::Aaaa => Some(RecordData::Aaaa(<[u8; 16]>::try_from(bytes).ok()?.into())),
+        RecordType::Ptr => Some(RecordData::Ptr(name(start)?)),
+        RecordType::Srv => {
             let word = |at| be16(bytes, at).ok();
-            Some(Data::Srv { priority: word(0)?, weight: word(2)?, port: word(4)?, target: name(start + 6)? })
+            Some(RecordData::Srv { priority: word(0)?, weight: word(2)?, port: word(4)?, target: name(start + 6)? })
         }
-        Kind::Txt => strings(bytes).map(Data::Txt),
-        Kind::Any | Kind::Other(_) => None,
+        RecordType::Txt => strings(bytes).map(RecordData::Txt),
+        RecordType::Any | RecordType::Other(_) => None,
     }
 }
 
@@ -292,13 +292,13 @@ mod tests {
     fn record() -> impl Strategy<Value = Record> {
         let data =
             prop_oneof![
-                any::<[u8; 4]>().prop_map(|bytes| Data::A(bytes.into())),
-                any::<[u8; 16]>().prop_map(|bytes| Data::Aaaa(bytes.into())),
-                name().prop_map(Data::Ptr),
+                any::<[u8; 4]>().prop_map(|bytes| RecordData::A(bytes.into())),
+                any::<[u8; 16]>().prop_map(|bytes| RecordData::Aaaa(bytes.into())),
+                name().prop_map(RecordData::Ptr),
                 (any::<u16>(), any::<u16>(), any::<u16>(), name())
-                    .prop_map(|(priority, weight, port, target)| Data::Srv { priority, weight, port, target }),
-                prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..4).prop_map(Data::Txt),
-                prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Data::Other(47, bytes)),
+                    .prop_map(|(priority, weight, port, target)| RecordData::Srv { priority, weight, port, target }),
+                prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..4).prop_map(RecordData::Txt),
+                prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| RecordData::Other(47, bytes)),
             ];
         (name(), any::<u32>(), any::<bool>(), data).prop_map(|(name, ttl, flush, data)| Record {
             name,
@@ -318,7 +318,7 @@ mod tests {
             asked in prop::collection::vec((name(), any::<u16>(), any::<bool>()), 0..4),
             records in prop::collection::vec(record(), 0..6),
         ) {
-            let question = |(name, kind, unicast)| Question { name, kind: Kind::of(kind), unicast };
+            let question = |(name, kind, unicast)| Question { name, kind: RecordType::of(kind), unicast };
             let questions = asked.into_iter().map(question).collect();
             let message = Message { id, response, authoritative, recursion, questions, records };
             prop_assert_eq!(Message::parse(&message.encode().unwrap()), Ok(message));

@@ -1,6 +1,6 @@
 //! Links that come and go.
 
-use network::{Event, Loss, Settings};
+use network::{Event, Loss, NetworkSettings};
 
 use super::world::{self, addresses, resolv_conf, sh};
 
@@ -13,7 +13,7 @@ fn lost(event: &Event) -> Option<Loss> {
 #[test]
 fn a_card_that_comes_late_and_goes() {
     world::run(|world| {
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         assert_eq!(machine.network.status().to_string(), "no wired link");
         world.card("eth0", 1);
         let _server = world.dnsmasq(&[RANGE, "--dhcp-option=option:dns-server,0.0.0.0"]);
@@ -33,7 +33,7 @@ fn a_cable_that_is_plugged_in_late() {
     world::run(|world| {
         world.card("eth0", 1);
         world.unplug("eth0");
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         world.plug("eth0");
         let _server = world.dnsmasq(&[RANGE]);
         machine.wait("the carrier", |event| matches!(event, Event::LinkUp { .. }).then_some(()));
@@ -46,7 +46,7 @@ fn a_cable_that_is_out_for_a_moment() {
     world::run(|world| {
         world.card("eth0", 1);
         let server = world.dnsmasq(&[RANGE]);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         let address = machine.configured("eth0").address;
         server.wait_for("DHCPACK");
         world.unplug("eth0");
@@ -68,7 +68,7 @@ fn a_cable_that_is_put_into_another_network() {
     world::run(|world| {
         world.card("eth0", 1);
         let server = world.dnsmasq(&[RANGE]);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         machine.configured("eth0");
         world.unplug("eth0");
         assert_eq!(machine.wait("the loss", lost), Loss::Carrier);
@@ -87,7 +87,7 @@ fn a_card_that_is_renamed() {
     world::run(|world| {
         world.card("eth0", 1);
         let _server = world.dnsmasq(&[RANGE]);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         machine.configured("eth0");
         sh("ip link set eth0 down; ip link set eth0 name eth1");
         machine.configured("eth1");
@@ -100,7 +100,7 @@ fn virtual_links_are_left_alone() {
         world.card("container0", 1);
         world.card("eth0", 2);
         let _server = world.dnsmasq(&[RANGE, "--dhcp-range=10.2.0.10,10.2.0.20,1h"]);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         machine.configured("eth0");
         assert!(sh("ip link show dev container0").contains("state DOWN"));
         assert_eq!(machine.network.status().links.len(), 1);

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use network::discovery::{Browse, Data, Found, GROUP, HUB, Message, Record, Responder, Service, browse};
+use network::discovery::{Browse, RecordData, Found, GROUP, HUB, Message, Record, Responder, Service, browse};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::world::{self, sh};
@@ -82,7 +82,7 @@ fn announcements_and_goodbyes_are_heard_by_those_who_listen() {
                 return message;
             }
         };
-        let place = |record: &Record| matches!(record.data, Data::Srv { port: 8420, .. });
+        let place = |record: &Record| matches!(record.data, RecordData::Srv { port: 8420, .. });
         let hub = on_the_lan(|| Responder::start(service("hub", 8420)).unwrap());
         for _ in 0..2 {
             let told = hear(&|record| place(record) && record.ttl > 0);

@@ -1,11 +1,11 @@
 //! Settings by `ip=`.
 
-use network::{Event, Origin, Settings, ip};
+use network::{Event, Origin, NetworkSettings, ip};
 
 use super::world::{self, addresses, reaches, resolv_conf, sh};
 
-fn settings(words: &[&str]) -> Settings {
-    Settings { links: words.iter().map(|word| ip::parse(word).unwrap()).collect(), ..Settings::default() }
+fn settings(words: &[&str]) -> NetworkSettings {
+    NetworkSettings { links: words.iter().map(|word| ip::parse(word).unwrap()).collect(), ..NetworkSettings::default() }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use network::{Event, Loss, Settings};
+use network::{Event, Loss, NetworkSettings};
 
 use super::server::Server;
 use super::world::{self, addresses, reaches, resolv_conf, sh};
@@ -24,7 +24,7 @@ fn everything_that_a_server_says() {
             "--dhcp-option=option:mtu,1400",
             "--dhcp-option=option:classless-static-route,0.0.0.0/0,10.1.0.1,10.77.0.0/16,10.1.0.2,10.9.9.9/32,0.0.0.0",
         ]);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         let configuration = machine.configured("eth0");
 
         assert_eq!(configuration.to_string(), "10.1.0.15/24, gateway 10.1.0.1, DNS 10.1.0.53 10.1.0.54, from 10.1.0.1");
@@ -56,7 +56,7 @@ fn a_machine_without_a_name_tells_the_server_the_one_that_it_gave_itself() {
     world::run(|world| {
         world.card("eth0", 1);
         let server = world.dnsmasq(&[RANGE]);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         let name = machine.wait("the name", |event| match event {
             Event::Hostname { name } => Some(name.clone()),
             _ => None,
@@ -78,7 +78,7 @@ fn several_links_at_once() {
             "--dhcp-range=10.2.0.10,10.2.0.20,255.255.255.0,1h",
             "--dhcp-option=option:dns-server,0.0.0.0",
         ]);
-        let machine = world.start(Settings { dns: vec!["2001:db8::53".parse().unwrap()], ..Settings::default() });
+        let machine = world.start(NetworkSettings { dns: vec!["2001:db8::53".parse().unwrap()], ..NetworkSettings::default() });
         let mut left = vec!["eth0", "eth1"];
         machine.wait("both links", |event| {
             if let Event::Configured { link, .. } = event {
@@ -105,7 +105,7 @@ fn two_links_into_one_network() {
             ip -n lan link set lan-eth0 master lan0; ip -n lan link set lan-eth1 master lan0
             ip -n lan address add 10.1.0.1/24 dev lan0; ip -n lan link set lan0 up");
         let _server = world.dnsmasq(&[RANGE]);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         let mut found = std::collections::BTreeMap::new();
         machine.wait("both links", |event| {
             if let Event::Configured { link, configuration } = event {
@@ -130,7 +130,7 @@ fn what_does_not_work_is_told_and_the_rest_goes_on() {
         world.card("eth0", 1);
         let _server = world.dnsmasq(&[RANGE, "--dhcp-option=option:dns-server,0.0.0.0"]);
         sh("mkdir -p /run/resolv.conf/in-the-way");
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         machine.configured("eth0");
         let problem = machine.wait("a problem", |event| match event {
             Event::Problem { error, .. } => Some(error.to_string()),
@@ -145,7 +145,7 @@ fn what_does_not_work_is_told_and_the_rest_goes_on() {
 fn a_server_that_comes_late() {
     world::run(|world| {
         world.card("eth0", 1);
-        let machine = world.start(Settings { silence: Duration::from_millis(100), ..Settings::default() });
+        let machine = world.start(NetworkSettings { silence: Duration::from_millis(100), ..NetworkSettings::default() });
         let since = machine.wait("silence", |event| match event {
             Event::NoAnswer { link, since } if link == "eth0" => Some(*since),
             _ => None,
@@ -167,7 +167,7 @@ fn an_address_is_given_back_at_the_end() {
     world::run(|world| {
         world.card("eth0", 1);
         let server = world.dnsmasq(&[RANGE]);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         let address = machine.configured("eth0").address;
         machine.network.stop();
         let line = server.wait_for("DHCPRELEASE");
@@ -183,13 +183,13 @@ fn a_program_that_ends_leaves_the_link_to_the_next() {
     world::run(|world| {
         world.card("eth0", 1);
         let server = world.dnsmasq(&[RANGE]);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         let address = machine.configured("eth0").address;
         drop(machine);
         assert_eq!(addresses("eth0"), [format!("{address}/24")]);
         // What an earlier one left is replaced, not added to.
         sh("ip address add 10.1.0.99/24 dev eth0");
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         assert_eq!(machine.configured("eth0").address, address);
         assert_eq!(addresses("eth0"), [format!("{address}/24")]);
         assert!(!server.log().contains("DHCPRELEASE"));
@@ -201,13 +201,13 @@ fn a_program_that_knows_the_address_asks_for_it_in_one_exchange() {
     world::run(|world| {
         world.card("eth0", 1);
         let server = world.dnsmasq(&[RANGE]);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         let address = machine.configured("eth0").address;
         drop(machine);
         // The log comes a moment later than the address.
         server.wait_for("DHCPACK");
         let known = [("eth0".to_owned(), address)].into();
-        let machine = world.start(Settings { before: known, ..Settings::default() });
+        let machine = world.start(NetworkSettings { before: known, ..NetworkSettings::default() });
         assert_eq!(machine.configured("eth0").address, address);
         // The next thing that the server hears, with nothing before it.
         let line = server.wait_for("(lan-eth0)");
@@ -255,7 +255,7 @@ fn a_short_lease_is_renewed_as_long_as_there_is_a_server() {
     world::run(|world| {
         world.card("eth0", 1);
         let server = Server::start("lan-eth0", 2);
-        let machine = world.start(Settings::default());
+        let machine = world.start(NetworkSettings::default());
         machine.configured("eth0");
         for _ in 0..2 {
             machine.wait("a renewal", |event| matches!(event, Event::Renewed { .. }).then_some(()));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use network::dhcp::{Kind, Message, code};
+use network::dhcp::{MessageKind, Message, code};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::world::sh;
@@ -73,13 +73,13 @@ fn serve(socket: &UdpSocket, answers: &UdpSocket, mood: &Mood, lease: u32, broad
             continue;
         }
         let answer = match kind {
-            Kind::Discover => Kind::Offer,
-            Kind::Request => Kind::Ack,
+            MessageKind::Discover => MessageKind::Offer,
+            MessageKind::Request => MessageKind::Ack,
             _ => continue,
         };
         message.reply = true;
         message.yiaddr = ADDRESS;
-        message.options = network::dhcp::Options::default();
+        message.options = network::dhcp::DhcpOptions::default();
         message.options.set_kind(answer);
         message.options.set(code::SERVER, &SERVER.octets());
         message.options.set(code::LEASE_TIME, &lease.to_be_bytes());

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use network::{Configuration, Event, Network, Settings};
+use network::{Configuration, Event, Network, NetworkSettings};
 
 /// Says which test a process was started for.
 const INSIDE: &str = "NETWORK_TEST_INSIDE";
@@ -99,10 +99,10 @@ impl World {
     }
 
     /// Starts the network with all cards of the machine.
-    pub fn start(&self, settings: Settings) -> Machine {
+    pub fn start(&self, settings: NetworkSettings) -> Machine {
         let also = vec!["eth0".to_owned(), "eth1".to_owned()];
         let resolv_conf = Some(PathBuf::from(RESOLV_CONF));
-        let (network, events) = Network::start(Settings { also, resolv_conf, ..settings }).unwrap();
+        let (network, events) = Network::start(NetworkSettings { also, resolv_conf, ..settings }).unwrap();
         Machine { network, events }
     }
 }
