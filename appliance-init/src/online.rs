@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use network::Event;
+use network::NetworkEvent;
 
 /// How long an interface without a gateway waits for a better one.
 const GRACE: Duration = Duration::from_secs(20);
@@ -22,8 +22,8 @@ pub struct Online {
 
 impl Online {
     /// Takes a network event; `now` is the time since the kernel's start.
-    pub fn hear(&mut self, event: &Event, now: Duration) {
-        if let Event::Configured { configuration, .. } = event {
+    pub fn hear(&mut self, event: &NetworkEvent, now: Duration) {
+        if let NetworkEvent::Configured { configuration, .. } = event {
             self.since.get_or_insert(now);
             self.has_gateway |= configuration.gateway().is_some();
         }
@@ -44,7 +44,7 @@ mod tests {
     use network::{Configuration, Origin, Route};
     use std::net::Ipv4Addr;
 
-    fn configured(link: &str, gateway: Option<Ipv4Addr>) -> Event {
+    fn configured(link: &str, gateway: Option<Ipv4Addr>) -> NetworkEvent {
         let route = Route { destination: Ipv4Addr::UNSPECIFIED, prefix: 0, gateway };
         let configuration = Configuration {
             address: Ipv4Addr::new(192, 0, 2, 7),
@@ -58,7 +58,7 @@ mod tests {
             lifetime: None,
             origin: Origin::Static,
         };
-        Event::Configured { link: link.into(), configuration }
+        NetworkEvent::Configured { link: link.into(), configuration }
     }
 
     const fn seconds(count: u64) -> Duration {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use network::Event as NetworkEvent;
+use network::NetworkEvent;
 use protocol::Verdict;
 
 use appliance::report::Report;

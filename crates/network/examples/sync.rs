@@ -1,6 +1,6 @@
 //! Asks for the time and prints the result: `sync [--set] [SERVER | http://HOST/]...`. With `--set` it sets the clock.
 
-use network::clock::{Clock, RecordingClock, ClockSettings, SystemClock, sync_once};
+use network::clock::{Clock, ClockSettings, RecordingClock, SystemClock, sync_once};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (options, places): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word == "--set");

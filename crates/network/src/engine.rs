@@ -14,7 +14,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::dhcp::Time;
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::NetworkEvent;
 use crate::hostname;
 use crate::link::{Context, Wire};
 use crate::netlink::{Change, Link, News, Requests, Watch};
@@ -30,7 +30,7 @@ pub(crate) struct Engine {
     requests: Requests,
     watch: Watch,
     wires: BTreeMap<u32, Wire>,
-    events: Sender<Event>,
+    events: Sender<NetworkEvent>,
     /// The last published status.
     shared: Arc<Mutex<Status>>,
     ended: PipeReader,
@@ -44,7 +44,7 @@ pub(crate) struct Engine {
 impl Engine {
     pub fn new(
         settings: NetworkSettings,
-        events: Sender<Event>,
+        events: Sender<NetworkEvent>,
         shared: Arc<Mutex<Status>>,
         ended: PipeReader,
     ) -> Result<Self, Error> {
@@ -75,7 +75,7 @@ impl Engine {
             let ready = match self.wait() {
                 Ok(ready) => ready,
                 Err(error) => {
-                    events.push(Event::Problem { link: None, error });
+                    events.push(NetworkEvent::Problem { link: None, error });
                     return self.publish(&mut events);
                 }
             };
@@ -100,7 +100,7 @@ impl Engine {
         self.began.elapsed()
     }
 
-    fn with(&mut self, index: u32, events: &mut Vec<Event>, act: impl FnOnce(&mut Wire, &mut Context<'_>)) {
+    fn with(&mut self, index: u32, events: &mut Vec<NetworkEvent>, act: impl FnOnce(&mut Wire, &mut Context<'_>)) {
         let now = self.now();
         if let Some(wire) = self.wires.get_mut(&index) {
             act(wire, &mut Context { requests: &mut self.requests, events, now });
@@ -130,7 +130,7 @@ impl Engine {
     }
 
     /// Handles netlink events about links.
-    fn hear(&mut self, events: &mut Vec<Event>) {
+    fn hear(&mut self, events: &mut Vec<NetworkEvent>) {
         loop {
             match self.watch.next() {
                 Ok(News::Changes(changes)) => {
@@ -144,14 +144,14 @@ impl Engine {
                 Ok(News::Missed) => self.look_at_all(events),
                 Ok(News::Nothing) => return,
                 Err(error) => {
-                    events.push(Event::Problem { link: None, error });
+                    events.push(NetworkEvent::Problem { link: None, error });
                     return;
                 }
             }
         }
     }
 
-    fn look_at_all(&mut self, events: &mut Vec<Event>) {
+    fn look_at_all(&mut self, events: &mut Vec<NetworkEvent>) {
         match self.requests.links() {
             Ok(links) => {
                 let gone: Vec<u32> =
@@ -163,12 +163,12 @@ impl Engine {
                     self.look_at(link, events);
                 }
             }
-            Err(error) => events.push(Event::Problem { link: None, error }),
+            Err(error) => events.push(NetworkEvent::Problem { link: None, error }),
         }
     }
 
     /// Handles a link that is new or has changed.
-    fn look_at(&mut self, mut link: Link, events: &mut Vec<Event>) {
+    fn look_at(&mut self, mut link: Link, events: &mut Vec<NetworkEvent>) {
         let index = link.index;
         if link.loopback {
             if !link.up {
@@ -202,7 +202,7 @@ impl Engine {
     }
 
     /// Records the new state of a link in use, and acts if its carrier came or went.
-    fn carrier(&mut self, link: Link, events: &mut Vec<Event>) {
+    fn carrier(&mut self, link: Link, events: &mut Vec<NetworkEvent>) {
         let Some(wire) = self.wires.get_mut(&link.index) else { return };
         let before = std::mem::replace(&mut wire.link, link.clone()).carrier;
         let (index, name) = (link.index, link.name.clone());
@@ -212,29 +212,29 @@ impl Engine {
                 let own = self.own_name().map(|name| hostname::short(&name).to_owned());
                 let seed = seed(&link, self.began);
                 let last = self.settings.before.get(&name).copied();
-                events.push(Event::LinkUp { link: link.name });
+                events.push(NetworkEvent::LinkUp { link: link.name });
                 self.with(index, events, |wire, context| wire.start(plan, own.as_deref(), (seed, last), context));
             }
             (true, false) => {
                 self.with(index, events, Wire::pause);
-                events.push(Event::LinkDown { link: name, gone: false });
+                events.push(NetworkEvent::LinkDown { link: name, gone: false });
             }
             _ => {}
         }
     }
 
-    fn gone(&mut self, index: u32, events: &mut Vec<Event>) {
+    fn gone(&mut self, index: u32, events: &mut Vec<NetworkEvent>) {
         if let Some(wire) = self.wires.remove(&index) {
             self.plans.give_back(index);
             let link = wire.link.name.clone();
             wire.gone(events);
-            events.push(Event::LinkDown { link, gone: true });
+            events.push(NetworkEvent::LinkDown { link, gone: true });
         }
     }
 
-    fn set_up(&mut self, link: &Link, events: &mut Vec<Event>) {
+    fn set_up(&mut self, link: &Link, events: &mut Vec<NetworkEvent>) {
         if let Err(error) = self.requests.set_up(link) {
-            events.push(Event::Problem { link: Some(link.name.clone()), error });
+            events.push(NetworkEvent::Problem { link: Some(link.name.clone()), error });
         }
     }
 
@@ -248,7 +248,7 @@ impl Engine {
     }
 
     /// Sets the host name if it has changed. A name from a server stays when its lease ends.
-    fn set_hostname(&mut self, events: &mut Vec<Event>) {
+    fn set_hostname(&mut self, events: &mut Vec<NetworkEvent>) {
         let fixed = self.settings.hostname.as_deref().or(self.plans.hostname()).map(str::to_owned);
         let leased = || {
             let mut names = self.wires.values().filter_map(|wire| wire.configuration()?.hostname.clone());
@@ -261,10 +261,10 @@ impl Engine {
             return;
         }
         events.push(match rustix::system::sethostname(name.as_bytes()) {
-            Ok(()) => Event::Hostname { name: name.clone() },
+            Ok(()) => NetworkEvent::Hostname { name: name.clone() },
             Err(errno) => {
                 let error = Error::system(format!("setting the host name {name}"))(errno);
-                Event::Problem { link: None, error }
+                NetworkEvent::Problem { link: None, error }
             }
         });
         self.hostname = Some(name);
@@ -281,7 +281,7 @@ impl Engine {
 
     /// Updates host name, `resolv.conf` and status, and then sends the events: a receiver of an address can resolve
     /// names already.
-    fn publish(&mut self, events: &mut Vec<Event>) {
+    fn publish(&mut self, events: &mut Vec<NetworkEvent>) {
         self.set_hostname(events);
         let (dns, search) = self.resolver();
         if let Some(path) = &self.settings.resolv_conf {
@@ -290,7 +290,7 @@ impl Engine {
             let needed = self.resolv.is_some() || !dns.is_empty() || !search.is_empty();
             if needed && self.resolv.as_ref() != Some(&text) {
                 if let Err(error) = resolv::write(path, &text) {
-                    events.push(Event::Problem { link: None, error });
+                    events.push(NetworkEvent::Problem { link: None, error });
                 }
                 self.resolv = Some(text);
             }
@@ -306,7 +306,7 @@ impl Engine {
         }
     }
 
-    fn end(mut self, events: &mut Vec<Event>) {
+    fn end(mut self, events: &mut Vec<NetworkEvent>) {
         if matches!(self.ended.read(&mut [0]), Ok(1)) {
             let indexes: Vec<u32> = self.wires.keys().copied().collect();
             for index in indexes {

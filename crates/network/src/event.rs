@@ -9,7 +9,7 @@ use crate::error::Error;
 /// An event. Prints as one line for a log.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Event {
+pub enum NetworkEvent {
     /// A link exists and has a carrier.
     LinkUp {
         /// The link's name.
@@ -88,7 +88,7 @@ impl fmt::Display for Loss {
     }
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for NetworkEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LinkUp { link } => write!(f, "{link}: carrier"),

@@ -5,7 +5,7 @@
 //! let (network, events) = network::Network::start(settings)?;
 //! for event in &events {
 //!     eprintln!("{event}");
-//!     if matches!(event, network::Event::Configured { .. }) {
+//!     if matches!(event, network::NetworkEvent::Configured { .. }) {
 //!         break;
 //!     }
 //! }
@@ -47,7 +47,7 @@ mod status;
 
 pub use configuration::{Configuration, Mac, Origin, Route};
 pub use error::Error;
-pub use event::{Event, Loss};
+pub use event::{Loss, NetworkEvent};
 pub use look::{Interface, dhcp_servers, interfaces};
 pub use network::Network;
 pub use settings::NetworkSettings;

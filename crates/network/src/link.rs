@@ -7,7 +7,7 @@ use crate::configuration::{Configuration, Mac};
 use crate::dhcp::frame::{self, Ends};
 use crate::dhcp::{Action, Client, Identity, Listen, Phase, Time, Via};
 use crate::error::Error;
-use crate::event::{Event, Loss};
+use crate::event::{Loss, NetworkEvent};
 use crate::netlink::{Link, Place, Requests};
 use crate::plan::Plan;
 use crate::socket::{self, ClientSocket, FrameSocket};
@@ -19,7 +19,7 @@ const PACKETS_AT_ONCE: usize = 64;
 /// What a link needs from the event loop.
 pub(crate) struct Context<'a> {
     pub requests: &'a mut Requests,
-    pub events: &'a mut Vec<Event>,
+    pub events: &'a mut Vec<NetworkEvent>,
     pub now: Time,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Wire {
     /// The hardware address that the server's last message came from.
     server_mac: Option<Mac>,
     configuration: Option<Configuration>,
-    /// Whether [`Event::NoAnswer`] was sent for this search.
+    /// Whether [`NetworkEvent::NoAnswer`] was sent for this search.
     silence_told: bool,
 }
 
@@ -101,9 +101,9 @@ impl Wire {
     }
 
     /// Handles the link's removal, and with it that of its address and routes.
-    pub fn gone(mut self, events: &mut Vec<Event>) {
+    pub fn gone(mut self, events: &mut Vec<NetworkEvent>) {
         if self.configuration.take().is_some() {
-            events.push(Event::Lost { link: self.link.name.clone(), why: Loss::Carrier });
+            events.push(NetworkEvent::Lost { link: self.link.name.clone(), why: Loss::Carrier });
         }
     }
 
@@ -161,7 +161,7 @@ impl Wire {
         self.act(actions, context);
         if let Some(since) = waited.filter(|waited| *waited >= silence && !self.silence_told) {
             self.silence_told = true;
-            context.events.push(Event::NoAnswer { link: self.link.name.clone(), since });
+            context.events.push(NetworkEvent::NoAnswer { link: self.link.name.clone(), since });
         }
     }
 
@@ -292,9 +292,9 @@ impl Wire {
         self.configuration = Some(configuration.clone());
         let link = self.link.name.clone();
         context.events.push(if renewed {
-            Event::Renewed { link, configuration }
+            NetworkEvent::Renewed { link, configuration }
         } else {
-            Event::Configured { link, configuration }
+            NetworkEvent::Configured { link, configuration }
         });
     }
 
@@ -318,10 +318,10 @@ impl Wire {
         if let Err(error) = context.requests.remove_address(self.link.index, (old.address, old.prefix)) {
             self.problem(error, context);
         }
-        context.events.push(Event::Lost { link: self.link.name.clone(), why });
+        context.events.push(NetworkEvent::Lost { link: self.link.name.clone(), why });
     }
 
     fn problem(&self, error: Error, context: &mut Context<'_>) {
-        context.events.push(Event::Problem { link: Some(self.link.name.clone()), error });
+        context.events.push(NetworkEvent::Problem { link: Some(self.link.name.clone()), error });
     }
 }

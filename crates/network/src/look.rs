@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::configuration::Mac;
 use crate::dhcp::frame::{self, Ends};
-use crate::dhcp::{Action, Client, Identity, MessageKind, Message, code};
+use crate::dhcp::{Action, Client, Identity, Message, MessageKind, code};
 use crate::error::Error;
 use crate::netlink::{Link, Requests};
 use crate::socket::{self, FrameSocket};

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::NetworkEvent;
 use crate::settings::NetworkSettings;
 use crate::status::Status;
 
@@ -28,7 +28,7 @@ impl Network {
     ///
     /// Events come until the network is stopped; then the channel is closed. The receiver may be dropped. An error
     /// means that the kernel gives no netlink socket: no root privileges, or a kernel without netlink.
-    pub fn start(settings: NetworkSettings) -> Result<(Self, Receiver<Event>), Error> {
+    pub fn start(settings: NetworkSettings) -> Result<(Self, Receiver<NetworkEvent>), Error> {
         let (sender, events) = channel();
         let (ended, ending) = pipe().map_err(Error::io("making a pipe"))?;
         let status = Arc::new(Mutex::new(Status::default()));

@@ -31,7 +31,7 @@ pub struct NetworkSettings {
     /// one exchange instead of two. A link keeps its address in the meantime.
     pub before: BTreeMap<String, Ipv4Addr>,
     /// The time without an answer from any DHCP server after which there is an
-    /// [`Event::NoAnswer`](crate::Event::NoAnswer).
+    /// [`NetworkEvent::NoAnswer`](crate::NetworkEvent::NoAnswer).
     pub silence: Duration,
 }
 

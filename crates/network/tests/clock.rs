@@ -5,7 +5,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use network::clock::{Failure, RecordingClock, ClockSettings, Source, http, sync_once};
+use network::clock::{ClockSettings, Failure, RecordingClock, Source, http, sync_once};
 
 const DAY: u64 = 86_400;
 /// The date of the image.

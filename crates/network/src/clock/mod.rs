@@ -10,7 +10,7 @@ pub mod sntp;
 mod sync;
 mod system;
 
-pub use sync::{Failure, SyncReport, ClockSettings, Source, sync_once};
+pub use sync::{ClockSettings, Failure, Source, SyncReport, sync_once};
 pub use system::{Clock, RecordingClock, SystemClock};
 
 /// The clock could not be set.

@@ -118,7 +118,12 @@ fn by_ntp(
     query::best(samples).map(|sample| (sample.server, sample.offset))
 }
 
-fn apply(mut report: SyncReport, offset: i128, tolerance: Duration, clock: &mut dyn Clock) -> Result<SyncReport, Error> {
+fn apply(
+    mut report: SyncReport,
+    offset: i128,
+    tolerance: Duration,
+    clock: &mut dyn Clock,
+) -> Result<SyncReport, Error> {
     report.offset = offset as f64 / 1e9;
     let distance = Duration::from_nanos(u64::try_from(offset.unsigned_abs()).unwrap_or(u64::MAX));
     if distance > tolerance {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::action::{Action, Identity, Listen, Phase, Via};
 use super::lease::Lease;
 use super::message::Message;
-use super::options::{MessageKind, DhcpOptions, code};
+use super::options::{DhcpOptions, MessageKind, code};
 use super::timing::{Random, Time, wait};
 use crate::event::Loss;
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::action::{Action, Identity, Listen, Phase, Via};
 use super::client::Client;
 use super::message::Message;
-use super::options::{MessageKind, DhcpOptions, code};
+use super::options::{DhcpOptions, MessageKind, code};
 use super::timing::Time;
 use crate::configuration::Mac;
 use crate::event::Loss;

@@ -18,7 +18,7 @@ pub use action::{Action, Identity, Listen, Phase, Via};
 pub use client::Client;
 pub use lease::{Lease, Unusable};
 pub use message::{Malformed, Message};
-pub use options::{MessageKind, DhcpOptions, code};
+pub use options::{DhcpOptions, MessageKind, code};
 pub use timing::Time;
 
 /// The server's UDP port (RFC 2131 section 4.1).

@@ -127,9 +127,16 @@ impl DhcpOptions {
 
     /// The message's type; `None` if it is missing or not used here.
     pub fn kind(&self) -> Option<MessageKind> {
-        [MessageKind::Discover, MessageKind::Offer, MessageKind::Request, MessageKind::Ack, MessageKind::Nak, MessageKind::Release]
-            .into_iter()
-            .find(|kind| self.byte(code::KIND) == Some(*kind as u8))
+        [
+            MessageKind::Discover,
+            MessageKind::Offer,
+            MessageKind::Request,
+            MessageKind::Ack,
+            MessageKind::Nak,
+            MessageKind::Release,
+        ]
+        .into_iter()
+        .find(|kind| self.byte(code::KIND) == Some(*kind as u8))
     }
 
     /// A value of one byte.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::message::{RecordData, RecordType, Message, MessageError, Question, Record};
+use super::message::{Message, MessageError, Question, Record, RecordData, RecordType};
 use super::name::Name;
 use super::{LOCAL, Service};
 
@@ -66,7 +66,8 @@ pub fn announcement(service: &Service, addresses: &[Ipv4Addr], gone: bool) -> Re
     let mut records = Names::of(service)?.records(service, addresses);
     if gone {
         // Other hosts may offer the same type of service, and the host stays.
-        records.retain(|record| matches!(record.data, RecordData::Ptr(_) | RecordData::Srv { .. } | RecordData::Txt(_)));
+        records
+            .retain(|record| matches!(record.data, RecordData::Ptr(_) | RecordData::Srv { .. } | RecordData::Txt(_)));
         records.remove(0);
         for record in &mut records {
             record.ttl = 0;
@@ -174,7 +175,8 @@ mod tests {
 
     #[test]
     fn what_is_known_is_not_said_again() {
-        let question = Question { name: Name::parse("_rocbed._tcp.local").unwrap(), kind: RecordType::Ptr, unicast: false };
+        let question =
+            Question { name: Name::parse("_rocbed._tcp.local").unwrap(), kind: RecordType::Ptr, unicast: false };
         let records = announcement(&service(), &ADDRESS, false).unwrap().records;
         let mut query = Message { questions: vec![question], records, ..Message::default() };
         assert_eq!(answer(&service(), &ADDRESS, &query, false), Ok(None));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::message::{RecordData, RecordType, Message, Question, Record};
+use super::message::{Message, Question, Record, RecordData, RecordType};
 use super::name::Name;
 
 /// The largest number of records that are kept.

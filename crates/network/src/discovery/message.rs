@@ -290,16 +290,15 @@ mod tests {
     }
 
     fn record() -> impl Strategy<Value = Record> {
-        let data =
-            prop_oneof![
-                any::<[u8; 4]>().prop_map(|bytes| RecordData::A(bytes.into())),
-                any::<[u8; 16]>().prop_map(|bytes| RecordData::Aaaa(bytes.into())),
-                name().prop_map(RecordData::Ptr),
-                (any::<u16>(), any::<u16>(), any::<u16>(), name())
-                    .prop_map(|(priority, weight, port, target)| RecordData::Srv { priority, weight, port, target }),
-                prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..4).prop_map(RecordData::Txt),
-                prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| RecordData::Other(47, bytes)),
-            ];
+        let data = prop_oneof![
+            any::<[u8; 4]>().prop_map(|bytes| RecordData::A(bytes.into())),
+            any::<[u8; 16]>().prop_map(|bytes| RecordData::Aaaa(bytes.into())),
+            name().prop_map(RecordData::Ptr),
+            (any::<u16>(), any::<u16>(), any::<u16>(), name())
+                .prop_map(|(priority, weight, port, target)| RecordData::Srv { priority, weight, port, target }),
+            prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..4).prop_map(RecordData::Txt),
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| RecordData::Other(47, bytes)),
+        ];
         (name(), any::<u32>(), any::<bool>(), data).prop_map(|(name, ttl, flush, data)| Record {
             name,
             ttl,

@@ -16,7 +16,7 @@ mod responder;
 pub use answer::{Reply, announcement, answer};
 pub use browse::{Browse, browse};
 pub use collect::{Collector, Found};
-pub use message::{RecordData, RecordType, Message, MessageError, Question, Record};
+pub use message::{Message, MessageError, Question, Record, RecordData, RecordType};
 pub use name::Name;
 pub use responder::Responder;
 

@@ -1,13 +1,13 @@
 //! Links that come and go.
 
-use network::{Event, Loss, NetworkSettings};
+use network::{Loss, NetworkEvent, NetworkSettings};
 
 use super::world::{self, addresses, resolv_conf, sh};
 
 const RANGE: &str = "--dhcp-range=10.1.0.10,10.1.0.20,255.255.255.0,1h";
 
-fn lost(event: &Event) -> Option<Loss> {
-    if let Event::Lost { why, .. } = event { Some(*why) } else { None }
+fn lost(event: &NetworkEvent) -> Option<Loss> {
+    if let NetworkEvent::Lost { why, .. } = event { Some(*why) } else { None }
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn a_card_that_comes_late_and_goes() {
         machine.configured("eth0");
         sh("ip link delete eth0");
         assert_eq!(machine.wait("the loss", lost), Loss::Carrier);
-        machine.wait("the card", |event| matches!(event, Event::LinkDown { gone: true, .. }).then_some(()));
+        machine.wait("the card", |event| matches!(event, NetworkEvent::LinkDown { gone: true, .. }).then_some(()));
         assert_eq!(resolv_conf(), "");
         // Another card takes its place and its name.
         world.card("eth0", 1);
@@ -36,7 +36,7 @@ fn a_cable_that_is_plugged_in_late() {
         let machine = world.start(NetworkSettings::default());
         world.plug("eth0");
         let _server = world.dnsmasq(&[RANGE]);
-        machine.wait("the carrier", |event| matches!(event, Event::LinkUp { .. }).then_some(()));
+        machine.wait("the carrier", |event| matches!(event, NetworkEvent::LinkUp { .. }).then_some(()));
         machine.configured("eth0");
     });
 }
@@ -51,7 +51,7 @@ fn a_cable_that_is_out_for_a_moment() {
         server.wait_for("DHCPACK");
         world.unplug("eth0");
         assert_eq!(machine.wait("the loss", lost), Loss::Carrier);
-        machine.wait("the carrier", |event| matches!(event, Event::LinkDown { gone: false, .. }).then_some(()));
+        machine.wait("the carrier", |event| matches!(event, NetworkEvent::LinkDown { gone: false, .. }).then_some(()));
         assert_eq!(addresses("eth0"), [""; 0]);
         assert_eq!(machine.network.status().to_string(), "eth0: no carrier");
         server.log();

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use network::discovery::{Browse, RecordData, Found, GROUP, HUB, Message, Record, Responder, Service, browse};
+use network::discovery::{Browse, Found, GROUP, HUB, Message, Record, RecordData, Responder, Service, browse};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::world::{self, sh};

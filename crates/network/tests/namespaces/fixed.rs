@@ -1,6 +1,6 @@
 //! Settings by `ip=`.
 
-use network::{Event, Origin, NetworkSettings, ip};
+use network::{NetworkEvent, NetworkSettings, Origin, ip};
 
 use super::world::{self, addresses, reaches, resolv_conf, sh};
 
@@ -37,7 +37,9 @@ fn fixed_settings_for_no_link_go_to_the_one_with_a_cable() {
         machine.configured("eth1");
         // A second cable changes nothing.
         world.plug("eth0");
-        machine.wait("the carrier", |event| matches!(event, Event::LinkUp { link } if link == "eth0").then_some(()));
+        machine.wait("the carrier", |event| {
+            matches!(event, NetworkEvent::LinkUp { link } if link == "eth0").then_some(())
+        });
         assert_eq!(machine.network.status().to_string().lines().next(), Some("eth0: not used"));
         assert_eq!((addresses("eth0").len(), addresses("eth1").len()), (0, 1));
     });
@@ -78,15 +80,17 @@ fn fixed_settings_of_a_card_that_is_gone_are_the_next_ones() {
         let machine = world.start(settings(&["10.1.0.7:::24", "dhcp"]));
         machine.configured("eth0");
         world.card("eth1", 1);
-        machine.wait("the carrier", |event| matches!(event, Event::LinkUp { link } if link == "eth1").then_some(()));
+        machine.wait("the carrier", |event| {
+            matches!(event, NetworkEvent::LinkUp { link } if link == "eth1").then_some(())
+        });
         sh("ip link delete eth0");
-        machine.wait("the card", |event| matches!(event, Event::LinkDown { gone: true, .. }).then_some(()));
+        machine.wait("the card", |event| matches!(event, NetworkEvent::LinkDown { gone: true, .. }).then_some(()));
         world.unplug("eth1");
-        machine.wait("no carrier", |event| matches!(event, Event::LinkDown { gone: false, .. }).then_some(()));
+        machine.wait("no carrier", |event| matches!(event, NetworkEvent::LinkDown { gone: false, .. }).then_some(()));
         world.plug("eth1");
         assert_eq!(machine.configured("eth1").origin, Origin::Static);
         world.unplug("eth1");
-        machine.wait("the loss", |event| matches!(event, Event::Lost { .. }).then_some(()));
+        machine.wait("the loss", |event| matches!(event, NetworkEvent::Lost { .. }).then_some(()));
         assert_eq!(addresses("eth1"), [""; 0]);
     });
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use network::{Event, Loss, NetworkSettings};
+use network::{Loss, NetworkEvent, NetworkSettings};
 
 use super::server::Server;
 use super::world::{self, addresses, reaches, resolv_conf, sh};
@@ -58,7 +58,7 @@ fn a_machine_without_a_name_tells_the_server_the_one_that_it_gave_itself() {
         let server = world.dnsmasq(&[RANGE]);
         let machine = world.start(NetworkSettings::default());
         let name = machine.wait("the name", |event| match event {
-            Event::Hostname { name } => Some(name.clone()),
+            NetworkEvent::Hostname { name } => Some(name.clone()),
             _ => None,
         });
         assert_eq!(name, "rocbed-000001");
@@ -78,10 +78,11 @@ fn several_links_at_once() {
             "--dhcp-range=10.2.0.10,10.2.0.20,255.255.255.0,1h",
             "--dhcp-option=option:dns-server,0.0.0.0",
         ]);
-        let machine = world.start(NetworkSettings { dns: vec!["2001:db8::53".parse().unwrap()], ..NetworkSettings::default() });
+        let machine =
+            world.start(NetworkSettings { dns: vec!["2001:db8::53".parse().unwrap()], ..NetworkSettings::default() });
         let mut left = vec!["eth0", "eth1"];
         machine.wait("both links", |event| {
-            if let Event::Configured { link, .. } = event {
+            if let NetworkEvent::Configured { link, .. } = event {
                 left.retain(|name| name != link);
             }
             left.is_empty().then_some(())
@@ -108,7 +109,7 @@ fn two_links_into_one_network() {
         let machine = world.start(NetworkSettings::default());
         let mut found = std::collections::BTreeMap::new();
         machine.wait("both links", |event| {
-            if let Event::Configured { link, configuration } = event {
+            if let NetworkEvent::Configured { link, configuration } = event {
                 found.insert(link.clone(), configuration.address);
             }
             (found.len() == 2).then_some(())
@@ -118,7 +119,7 @@ fn two_links_into_one_network() {
         assert_eq!(sh("ip -4 route show 10.1.0.0/24").lines().count(), 2);
         assert!(reaches(Ipv4Addr::new(10, 1, 0, 1)));
         world.unplug("eth0");
-        machine.wait("the loss", |event| matches!(event, Event::Lost { .. }).then_some(()));
+        machine.wait("the loss", |event| matches!(event, NetworkEvent::Lost { .. }).then_some(()));
         assert!(sh("ip -4 route show").lines().all(|route| route.contains("eth1")));
         assert!(reaches(Ipv4Addr::new(10, 1, 0, 1)));
     });
@@ -133,7 +134,7 @@ fn what_does_not_work_is_told_and_the_rest_goes_on() {
         let machine = world.start(NetworkSettings::default());
         machine.configured("eth0");
         let problem = machine.wait("a problem", |event| match event {
-            Event::Problem { error, .. } => Some(error.to_string()),
+            NetworkEvent::Problem { error, .. } => Some(error.to_string()),
             _ => None,
         });
         assert!(problem.starts_with("writing /run/resolv.conf: "), "{problem}");
@@ -145,9 +146,10 @@ fn what_does_not_work_is_told_and_the_rest_goes_on() {
 fn a_server_that_comes_late() {
     world::run(|world| {
         world.card("eth0", 1);
-        let machine = world.start(NetworkSettings { silence: Duration::from_millis(100), ..NetworkSettings::default() });
+        let machine =
+            world.start(NetworkSettings { silence: Duration::from_millis(100), ..NetworkSettings::default() });
         let since = machine.wait("silence", |event| match event {
-            Event::NoAnswer { link, since } if link == "eth0" => Some(*since),
+            NetworkEvent::NoAnswer { link, since } if link == "eth0" => Some(*since),
             _ => None,
         });
         assert!(since >= Duration::from_millis(100));
@@ -155,8 +157,8 @@ fn a_server_that_comes_late() {
         let _server = world.dnsmasq(&[RANGE]);
         // Said once only.
         machine.wait("an address", |event| match event {
-            Event::NoAnswer { .. } => panic!("{event}"),
-            Event::Configured { .. } => Some(()),
+            NetworkEvent::NoAnswer { .. } => panic!("{event}"),
+            NetworkEvent::Configured { .. } => Some(()),
             _ => None,
         });
     });
@@ -174,7 +176,7 @@ fn an_address_is_given_back_at_the_end() {
         assert!(line.contains(&address.to_string()), "{line}");
         assert_eq!(addresses("eth0"), [""; 0]);
         let rest: Vec<_> = machine.events.iter().collect();
-        assert!(matches!(&rest[..], [Event::Lost { why: Loss::Released, .. }]), "{rest:?}");
+        assert!(matches!(&rest[..], [NetworkEvent::Lost { why: Loss::Released, .. }]), "{rest:?}");
     });
 }
 
@@ -258,7 +260,7 @@ fn a_short_lease_is_renewed_as_long_as_there_is_a_server() {
         let machine = world.start(NetworkSettings::default());
         machine.configured("eth0");
         for _ in 0..2 {
-            machine.wait("a renewal", |event| matches!(event, Event::Renewed { .. }).then_some(()));
+            machine.wait("a renewal", |event| matches!(event, NetworkEvent::Renewed { .. }).then_some(()));
         }
         assert!(
             server.heard().iter().any(|heard| heard == "REQUEST from 10.1.0.10 to 10.1.0.1"),
@@ -268,11 +270,11 @@ fn a_short_lease_is_renewed_as_long_as_there_is_a_server() {
 
         // It answers no more, then to broadcasts only: what T2 is for.
         server.answer_only_broadcasts();
-        machine.wait("a renewal by broadcast", |event| matches!(event, Event::Renewed { .. }).then_some(()));
+        machine.wait("a renewal by broadcast", |event| matches!(event, NetworkEvent::Renewed { .. }).then_some(()));
 
         server.be_silent(true);
         let why = machine.wait("the end of the lease", |event| match event {
-            Event::Lost { why, .. } => Some(*why),
+            NetworkEvent::Lost { why, .. } => Some(*why),
             _ => None,
         });
         assert_eq!(why, Loss::Expired);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use network::dhcp::{MessageKind, Message, code};
+use network::dhcp::{Message, MessageKind, code};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::world::sh;

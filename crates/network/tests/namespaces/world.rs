@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use network::{Configuration, Event, Network, NetworkSettings};
+use network::{Configuration, Network, NetworkEvent, NetworkSettings};
 
 /// Says which test a process was started for.
 const INSIDE: &str = "NETWORK_TEST_INSIDE";
@@ -142,18 +142,18 @@ impl Drop for Dnsmasq {
 /// The machine's network while it is up.
 pub struct Machine {
     pub network: Network,
-    pub events: Receiver<Event>,
+    pub events: Receiver<NetworkEvent>,
 }
 
 impl Machine {
     /// Waits for an event that `wanted` accepts; earlier events are skipped, except problems.
-    pub fn wait<T>(&self, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+    pub fn wait<T>(&self, what: &str, mut wanted: impl FnMut(&NetworkEvent) -> Option<T>) -> T {
         let mut seen = Vec::new();
         loop {
             match self.events.recv_timeout(LONG) {
                 Ok(event) => match wanted(&event) {
                     Some(found) => return found,
-                    None if matches!(event, Event::Problem { .. }) => panic!("{event}"),
+                    None if matches!(event, NetworkEvent::Problem { .. }) => panic!("{event}"),
                     None => seen.push(event),
                 },
                 Err(error) => panic!("no event about {what} ({error}), but {seen:?}; {}", self.network.status()),
@@ -164,7 +164,7 @@ impl Machine {
     /// Waits until a link is configured.
     pub fn configured(&self, name: &str) -> Configuration {
         self.wait(&format!("{name} being configured"), |event| match event {
-            Event::Configured { link, configuration } if link == name => Some(configuration.clone()),
+            NetworkEvent::Configured { link, configuration } if link == name => Some(configuration.clone()),
             _ => None,
         })
     }
