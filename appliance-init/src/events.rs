@@ -16,7 +16,7 @@ pub enum Event {
     /// Drivers for everything that was there at the start are loaded.
     DriversLoaded,
     /// A network interface, an address or the like came or went.
-    Network(network::Event),
+    Network(network::NetworkEvent),
     /// The result of setting the clock.
     Clock(Result<String, String>),
     /// A report from the agent to PID 1.

@@ -15,7 +15,7 @@ use crate::protect::{self, Protector, Unprotected};
 use crate::start_disk;
 use crate::switch_root::switch_root;
 use crate::system::{MountMode, System};
-use crate::uevent::{Event, Events, KernelEvents};
+use crate::uevent::{KernelUevents, Uevent, Uevents};
 use appliance::block::{self, BlockDevice};
 use appliance::cmdline::{CommandLine, RootSpec};
 use appliance::paths::{self, IMAGE, OVERLAY};
@@ -59,7 +59,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     let now = system.uptime().as_secs_f64();
     console.say(&format!("starting at {now:.2} s on kernel {release} with {} modules", drivers.count()));
     let places = Places { sys: "/sys".into(), dev: "/dev".into() };
-    let mut events = KernelEvents::listen()
+    let mut events = KernelUevents::listen()
         .map_err(|error| Fatal::new(format!("listening for devices: {error}"), "use a kernel with CONFIG_NET"))?;
     keep_settings(system, console);
     let (root, kind) = if let Some(source) = Source::of(&line)? {
@@ -172,7 +172,7 @@ impl<'a> Search<'a> {
         &mut self,
         line: &CommandLine,
         started: Option<&str>,
-        events: &mut dyn Events,
+        events: &mut dyn Uevents,
     ) -> Result<(BlockDevice, String), Fatal> {
         let Some(spec) = &line.root else {
             let advice = "add root=PARTUUID=... or root=UUID=... to the kernel command line";
@@ -222,16 +222,16 @@ impl<'a> Search<'a> {
     }
 
     /// Waits for an event, then takes all that are there.
-    fn wait_for_devices(&mut self, events: &mut dyn Events) -> Result<(), Fatal> {
+    fn wait_for_devices(&mut self, events: &mut dyn Uevents) -> Result<(), Fatal> {
         let mut wait = Duration::from_secs(1);
         loop {
             let event = events.next(wait).map_err(|error| {
                 Fatal::new(format!("waiting for devices: {error}"), "report this as a bug of rocbed, with this text")
             })?;
             match event {
-                Some(Event::Added { modalias: Some(alias) }) => self.load_alias(&alias),
-                Some(Event::Added { modalias: None } | Event::Other) => {}
-                Some(Event::Lost) => self.load_all(),
+                Some(Uevent::Added { modalias: Some(alias) }) => self.load_alias(&alias),
+                Some(Uevent::Added { modalias: None } | Uevent::Other) => {}
+                Some(Uevent::Lost) => self.load_all(),
                 None => return Ok(()),
             }
             wait = Duration::ZERO;

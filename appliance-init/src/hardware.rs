@@ -16,7 +16,7 @@ use crate::nodes;
 use crate::power_button::PowerButtons;
 use crate::protect::{self, Protector};
 use crate::system::Ending;
-use crate::uevent::{Event as Uevent, Events as _, KernelEvents};
+use crate::uevent::{KernelUevents, Uevent, Uevents as _};
 use appliance::block;
 use appliance::cmdline::CommandLine;
 
@@ -77,7 +77,7 @@ impl Hardware {
     fn run(mut self) {
         self.drivers.defer(UNUSED);
         // Listens first, so that no event is missed while the existing devices are handled.
-        let listening = KernelEvents::listen();
+        let listening = KernelUevents::listen();
         self.settle();
         self.load_all(is_network);
         make_way(&self.events);
@@ -121,7 +121,7 @@ impl Hardware {
         }
     }
 
-    fn follow(&mut self, mut uevents: KernelEvents) {
+    fn follow(&mut self, mut uevents: KernelUevents) {
         let mut wait = Duration::from_secs(3600);
         loop {
             match uevents.next(wait) {

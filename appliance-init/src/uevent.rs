@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv,
 
 /// A device event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum Uevent {
     /// A device was added, perhaps with a modalias by which a driver is found.
     Added {
         /// Its `MODALIAS`.
@@ -24,16 +24,16 @@ pub enum Event {
 }
 
 /// A source of device events.
-pub trait Events {
+pub trait Uevents {
     /// The next event, or `None` if none came in this time.
-    fn next(&mut self, wait: Duration) -> io::Result<Option<Event>>;
+    fn next(&mut self, wait: Duration) -> io::Result<Option<Uevent>>;
 }
 
 /// The kernel's own device events.
 #[derive(Debug)]
-pub struct KernelEvents(OwnedFd);
+pub struct KernelUevents(OwnedFd);
 
-impl KernelEvents {
+impl KernelUevents {
     /// Starts to listen. Earlier devices are not reported.
     pub fn listen() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -45,8 +45,8 @@ impl KernelEvents {
     }
 }
 
-impl Events for KernelEvents {
-    fn next(&mut self, wait: Duration) -> io::Result<Option<Event>> {
+impl Uevents for KernelUevents {
+    fn next(&mut self, wait: Duration) -> io::Result<Option<Uevent>> {
         let timeout = Timespec::try_from(wait).map_err(io::Error::other)?;
         let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
         match poll(&mut ready, Some(&timeout)) {
@@ -57,7 +57,7 @@ impl Events for KernelEvents {
         let mut message = [0; 8192];
         match recv(&self.0, &mut message, RecvFlags::empty()) {
             Ok((length, _)) => Ok(Some(parse(message.get(..length).unwrap_or_default()))),
-            Err(Errno::NOBUFS) => Ok(Some(Event::Lost)),
+            Err(Errno::NOBUFS) => Ok(Some(Uevent::Lost)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -65,14 +65,14 @@ impl Events for KernelEvents {
 }
 
 /// Parses a message: `ACTION@DEVPATH` and `KEY=value` strings, each NUL-terminated.
-pub fn parse(message: &[u8]) -> Event {
+pub fn parse(message: &[u8]) -> Uevent {
     let mut fields = message.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     match fields.next() {
         Some(header) if header.starts_with("add@") => {
             let modalias = fields.find_map(|field| field.strip_prefix("MODALIAS=").map(str::to_owned));
-            Event::Added { modalias }
+            Uevent::Added { modalias }
         }
-        _ => Event::Other,
+        _ => Uevent::Other,
     }
 }
 
@@ -83,9 +83,9 @@ mod tests {
     #[test]
     fn a_new_device_tells_its_modalias() {
         let message = b"add@/devices/x\0ACTION=add\0SUBSYSTEM=virtio\0MODALIAS=virtio:d2v1AF4\0SEQNUM=1\0";
-        assert_eq!(parse(message), Event::Added { modalias: Some("virtio:d2v1AF4".to_owned()) });
-        assert_eq!(parse(b"add@/devices/y\0ACTION=add\0"), Event::Added { modalias: None });
-        assert_eq!(parse(b"remove@/devices/x\0MODALIAS=a\0"), Event::Other);
-        assert_eq!(parse(b""), Event::Other);
+        assert_eq!(parse(message), Uevent::Added { modalias: Some("virtio:d2v1AF4".to_owned()) });
+        assert_eq!(parse(b"add@/devices/y\0ACTION=add\0"), Uevent::Added { modalias: None });
+        assert_eq!(parse(b"remove@/devices/x\0MODALIAS=a\0"), Uevent::Other);
+        assert_eq!(parse(b""), Uevent::Other);
     }
 }

@@ -35,7 +35,7 @@ impl Machine {
         std::fs::write(path.join("dev/sda2"), ext4(0x11, "root"))
     }
 
-    fn reach(&self, line: &str, events: &mut dyn Events) -> (Recording, Result<(BlockDevice, String), Fatal>) {
+    fn reach(&self, line: &str, events: &mut dyn Uevents) -> (Recording, Result<(BlockDevice, String), Fatal>) {
         self.reach_with(Recording::default(), line, None, events)
     }
 
@@ -44,7 +44,7 @@ impl Machine {
         mut system: Recording,
         line: &str,
         started: Option<&str>,
-        events: &mut dyn Events,
+        events: &mut dyn Uevents,
     ) -> (Recording, Result<(BlockDevice, String), Fatal>) {
         let path = self.directory.path();
         let places = Places { sys: path.join("sys"), dev: path.join("dev") };
@@ -63,11 +63,11 @@ impl Machine {
 /// Plugs the stick in after a while.
 struct LateStick<'a>(&'a Path, u32);
 
-impl Events for LateStick<'_> {
-    fn next(&mut self, _wait: Duration) -> io::Result<Option<Event>> {
+impl Uevents for LateStick<'_> {
+    fn next(&mut self, _wait: Duration) -> io::Result<Option<Uevent>> {
         self.1 += 1;
         match self.1 {
-            3 => Ok(Some(Event::Added { modalias: Some("usb:v1p2".to_owned()) })),
+            3 => Ok(Some(Uevent::Added { modalias: Some("usb:v1p2".to_owned()) })),
             4 => Machine::add_stick(self.0).map(|()| None),
             _ => Ok(None),
         }
@@ -77,8 +77,8 @@ impl Events for LateStick<'_> {
 /// An event source without events.
 struct Silence;
 
-impl Events for Silence {
-    fn next(&mut self, _wait: Duration) -> io::Result<Option<Event>> {
+impl Uevents for Silence {
+    fn next(&mut self, _wait: Duration) -> io::Result<Option<Uevent>> {
         Ok(None)
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use network::{Event, Network};
+use network::{Network, NetworkEvent};
 
 use crate::devices::modaliases;
 use crate::fatal::Fatal;
 use crate::first_stage::Search;
-use crate::uevent::{Event as Uevent, Events};
+use crate::uevent::{Uevent, Uevents};
 use appliance::cmdline::CommandLine;
 use appliance::settings::Settings;
 
@@ -36,7 +36,7 @@ pub fn settings(settings: &Settings) -> (network::NetworkSettings, Vec<String>) 
 ///
 /// # Errors
 /// If none can be used, with the state of each interface.
-pub(super) fn bring_up(line: &CommandLine, search: &mut Search, events: &mut dyn Events) -> Result<Network, Fatal> {
+pub(super) fn bring_up(line: &CommandLine, search: &mut Search, events: &mut dyn Uevents) -> Result<Network, Fatal> {
     let start = search.system.uptime();
     load(search, leads_to_network);
     let (wanted, problems) = settings(&Settings::of_this_machine(line).0);
@@ -66,12 +66,12 @@ pub(super) fn bring_up(line: &CommandLine, search: &mut Search, events: &mut dyn
 }
 
 /// Takes network events; returns whether an interface can be used.
-fn hear(news: &Receiver<Event>, search: &mut Search, carrier: &mut bool) -> bool {
+fn hear(news: &Receiver<NetworkEvent>, search: &mut Search, carrier: &mut bool) -> bool {
     let mut usable = false;
     let mut wait = LOOK_AGAIN;
     while let Ok(event) = news.recv_timeout(wait) {
-        *carrier |= matches!(event, Event::LinkUp { .. });
-        usable |= matches!(event, Event::Configured { .. });
+        *carrier |= matches!(event, NetworkEvent::LinkUp { .. });
+        usable |= matches!(event, NetworkEvent::Configured { .. });
         search.console.say(&format!("network: {event}"));
         wait = Duration::ZERO;
     }
@@ -79,7 +79,7 @@ fn hear(news: &Receiver<Event>, search: &mut Search, carrier: &mut bool) -> bool
 }
 
 /// Takes device events.
-fn follow(search: &mut Search, events: &mut dyn Events, all: bool) -> Result<(), Fatal> {
+fn follow(search: &mut Search, events: &mut dyn Uevents, all: bool) -> Result<(), Fatal> {
     let failed =
         |error| Fatal::new(format!("waiting for devices: {error}"), "report this as a bug of rocbed, with this text");
     while let Some(event) = events.next(Duration::ZERO).map_err(failed)? {

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use crate::fatal::Fatal;
 use crate::first_stage::Search;
-use crate::uevent::Events;
+use crate::uevent::Uevents;
 use appliance::block::{self, BlockDevice};
 use appliance::cmdline::{CommandLine, RootSpec};
 use appliance::paths;
@@ -84,7 +84,7 @@ pub(crate) fn reach(
     source: &Source,
     line: &CommandLine,
     search: &mut Search,
-    events: &mut dyn Events,
+    events: &mut dyn Uevents,
 ) -> Result<(BlockDevice, String), Fatal> {
     let network = links::bring_up(line, search, events)?;
     // The machine's own disks are not ours, whatever the root is on.
