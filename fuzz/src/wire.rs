@@ -1,11 +1,11 @@
-//! What the network says before anything is checked: DHCP, times; and the words that set it up by hand.
+//! What the network says before anything is checked: DHCP, times; and the parameters that set it up by hand.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use network::clock::http;
 use network::clock::sntp::Answer;
 use network::dhcp::{Message, frame};
-use network::ip::{Device, Method, Word, parse};
+use network::ip::{Device, IpParameter, Method, parse};
 
 use crate::bytes::Bytes;
 use crate::text;
@@ -13,35 +13,35 @@ use crate::text;
 /// What follows `ip=`. What is read of it can be set, and reads back when it is written in full.
 pub fn ip(data: &[u8]) {
     let Some(text) = text(data) else { return };
-    let word = match parse(text) {
-        Ok(word) => word,
+    let parameter = match parse(text) {
+        Ok(parameter) => parameter,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
-    if let Method::Static { address, prefix, .. } = word.method {
-        assert!((1..=32).contains(&prefix) && !address.is_unspecified() && !address.is_multicast(), "{word:?}");
+    if let Method::Static { address, prefix, .. } = parameter.method {
+        assert!((1..=32).contains(&prefix) && !address.is_unspecified() && !address.is_multicast(), "{parameter:?}");
     }
-    if let Some(Device::Name(name)) = &word.device {
-        assert!((1..16).contains(&name.len()) && !name.contains(['/', ':', ' ']), "{word:?}");
+    if let Some(Device::Name(name)) = &parameter.device {
+        assert!((1..16).contains(&name.len()) && !name.contains(['/', ':', ' ']), "{parameter:?}");
     }
-    if let Some(name) = &word.hostname {
+    if let Some(name) = &parameter.hostname {
         let good = |char: char| char.is_ascii_alphanumeric() || "-.".contains(char);
-        assert!((1..=64).contains(&name.len()) && name.chars().all(good), "{word:?}");
+        assert!((1..=64).contains(&name.len()) && name.chars().all(good), "{parameter:?}");
     }
-    assert!(word.dns.len() <= 2);
-    let written = written(&word);
-    assert_eq!(parse(&written).as_ref(), Ok(&word), "{written}");
+    assert!(parameter.dns.len() <= 2);
+    let written = written(&parameter);
+    assert_eq!(parse(&written).as_ref(), Ok(&parameter), "{written}");
 }
 
-/// The kernel's form of a word.
-fn written(word: &Word) -> String {
+/// The kernel's form of a parameter.
+fn written(parameter: &IpParameter) -> String {
     fn or_nothing<T: ToString>(value: Option<T>) -> String {
         value.map(|value| value.to_string()).unwrap_or_default()
     }
-    let device = match &word.device {
+    let device = match &parameter.device {
         Some(Device::Mac(mac)) => mac.to_string().replace(':', "-"),
         other => or_nothing(other.as_ref()),
     };
-    let (client, gateway, netmask, autoconf) = match &word.method {
+    let (client, gateway, netmask, autoconf) = match &parameter.method {
         Method::Off => (String::new(), None, String::new(), "off".to_owned()),
         Method::Dhcp { client_id: None } => (String::new(), None, String::new(), "dhcp".to_owned()),
         Method::Dhcp { client_id: Some(id) } => {
@@ -52,18 +52,18 @@ fn written(word: &Word) -> String {
             (address.to_string(), *gateway, prefix.to_string(), "off".to_owned())
         }
     };
-    let mut dns = word.dns.iter();
+    let mut dns = parameter.dns.iter();
     [
         client,
-        or_nothing(word.server),
+        or_nothing(parameter.server),
         or_nothing(gateway),
         netmask,
-        or_nothing(word.hostname.as_ref()),
+        or_nothing(parameter.hostname.as_ref()),
         device,
         autoconf,
         or_nothing(dns.next()),
         or_nothing(dns.next()),
-        or_nothing(word.ntp),
+        or_nothing(parameter.ntp),
     ]
     .join(":")
 }

@@ -24,7 +24,7 @@ pub fn settings(settings: &Settings) -> (network::NetworkSettings, Vec<String>) 
     let (mut links, mut problems) = (Vec::new(), Vec::new());
     for text in &settings.ip {
         match network::ip::parse(text) {
-            Ok(word) => links.push(word),
+            Ok(parameter) => links.push(parameter),
             Err(problem) => problems.push(format!("ip={text}: {problem}; using DHCP")),
         }
     }

@@ -16,8 +16,8 @@ use crate::dhcp::Time;
 use crate::error::Error;
 use crate::event::NetworkEvent;
 use crate::hostname;
-use crate::link::{Context, Wire};
-use crate::netlink::{Change, Link, News, Requests, Watch};
+use crate::interface::{Context, Interface};
+use crate::netlink::{Change, Link, LinkEvents, LinkWatch, Requests};
 use crate::plan::Plans;
 use crate::resolv;
 use crate::settings::NetworkSettings;
@@ -28,8 +28,8 @@ pub(crate) struct Engine {
     settings: NetworkSettings,
     plans: Plans,
     requests: Requests,
-    watch: Watch,
-    wires: BTreeMap<u32, Wire>,
+    watch: LinkWatch,
+    interfaces: BTreeMap<u32, Interface>,
     events: Sender<NetworkEvent>,
     /// The last published status.
     shared: Arc<Mutex<Status>>,
@@ -52,9 +52,9 @@ impl Engine {
             plans: Plans::new(&settings),
             requests: Requests::open()?,
             // Before the first listing of links, so that none is missed in between.
-            watch: Watch::open()?,
+            watch: LinkWatch::open()?,
             settings,
-            wires: BTreeMap::new(),
+            interfaces: BTreeMap::new(),
             events,
             shared,
             ended,
@@ -68,10 +68,10 @@ impl Engine {
     pub fn run(mut self) {
         let mut events = Vec::new();
         self.set_hostname(&mut events);
-        self.look_at_all(&mut events);
+        self.update_all_links(&mut events);
         loop {
             self.publish(&mut events);
-            self.wires.values_mut().for_each(Wire::tidy);
+            self.interfaces.values_mut().for_each(Interface::close_retired);
             let ready = match self.wait() {
                 Ok(ready) => ready,
                 Err(error) => {
@@ -83,15 +83,15 @@ impl Engine {
                 return self.end(&mut events);
             }
             if ready.links {
-                self.hear(&mut events);
+                self.handle_link_events(&mut events);
             }
-            for index in ready.wires {
-                self.with(index, &mut events, Wire::receive);
+            for index in ready.interfaces {
+                self.with(index, &mut events, Interface::receive);
             }
             let silence = self.settings.silence;
-            let indexes: Vec<u32> = self.wires.keys().copied().collect();
+            let indexes: Vec<u32> = self.interfaces.keys().copied().collect();
             for index in indexes {
-                self.with(index, &mut events, |wire, context| wire.tick(silence, context));
+                self.with(index, &mut events, |interface, context| interface.tick(silence, context));
             }
         }
     }
@@ -100,20 +100,21 @@ impl Engine {
         self.began.elapsed()
     }
 
-    fn with(&mut self, index: u32, events: &mut Vec<NetworkEvent>, act: impl FnOnce(&mut Wire, &mut Context<'_>)) {
+    fn with(&mut self, index: u32, events: &mut Vec<NetworkEvent>, act: impl FnOnce(&mut Interface, &mut Context<'_>)) {
         let now = self.now();
-        if let Some(wire) = self.wires.get_mut(&index) {
-            act(wire, &mut Context { requests: &mut self.requests, events, now });
+        if let Some(interface) = self.interfaces.get_mut(&index) {
+            act(interface, &mut Context { requests: &mut self.requests, events, now });
         }
     }
 
     /// Waits for the first event.
     fn wait(&self) -> Result<Ready, Error> {
-        let deadline = self.wires.values().filter_map(|wire| wire.deadline(self.settings.silence)).min();
+        let deadline = self.interfaces.values().filter_map(|interface| interface.deadline(self.settings.silence)).min();
         // Rounded up by the smallest step, so that the loop does not spin just before a deadline.
         let left = deadline.map(|at| at.saturating_sub(self.now()).saturating_add(Duration::from_nanos(1)));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let sockets: Vec<_> = self.wires.iter().filter_map(|(index, wire)| Some((*index, wire.socket()?))).collect();
+        let sockets: Vec<_> =
+            self.interfaces.iter().filter_map(|(index, interface)| Some((*index, interface.socket()?))).collect();
         let mut polled = vec![PollFd::new(&self.ended, PollFlags::IN), PollFd::new(&self.watch, PollFlags::IN)];
         polled.extend(sockets.iter().map(|(_, socket)| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)));
         match poll(&mut polled, timeout.as_ref()) {
@@ -125,24 +126,24 @@ impl Engine {
         Ok(Ready {
             ended: ready.next().unwrap_or(false),
             links: ready.next().unwrap_or(false),
-            wires: sockets.iter().zip(ready).filter(|(_, ready)| *ready).map(|((index, _), _)| *index).collect(),
+            interfaces: sockets.iter().zip(ready).filter(|(_, ready)| *ready).map(|((index, _), _)| *index).collect(),
         })
     }
 
     /// Handles netlink events about links.
-    fn hear(&mut self, events: &mut Vec<NetworkEvent>) {
+    fn handle_link_events(&mut self, events: &mut Vec<NetworkEvent>) {
         loop {
             match self.watch.next() {
-                Ok(News::Changes(changes)) => {
+                Ok(LinkEvents::Changes(changes)) => {
                     for change in changes {
                         match change {
-                            Change::Is(link) => self.look_at(link, events),
+                            Change::Is(link) => self.update_link(link, events),
                             Change::Gone(index) => self.gone(index, events),
                         }
                     }
                 }
-                Ok(News::Missed) => self.look_at_all(events),
-                Ok(News::Nothing) => return,
+                Ok(LinkEvents::Missed) => self.update_all_links(events),
+                Ok(LinkEvents::Nothing) => return,
                 Err(error) => {
                     events.push(NetworkEvent::Problem { link: None, error });
                     return;
@@ -151,16 +152,20 @@ impl Engine {
         }
     }
 
-    fn look_at_all(&mut self, events: &mut Vec<NetworkEvent>) {
+    fn update_all_links(&mut self, events: &mut Vec<NetworkEvent>) {
         match self.requests.links() {
             Ok(links) => {
-                let gone: Vec<u32> =
-                    self.wires.keys().copied().filter(|index| links.iter().all(|link| link.index != *index)).collect();
+                let gone: Vec<u32> = self
+                    .interfaces
+                    .keys()
+                    .copied()
+                    .filter(|index| links.iter().all(|link| link.index != *index))
+                    .collect();
                 for index in gone {
                     self.gone(index, events);
                 }
                 for link in links {
-                    self.look_at(link, events);
+                    self.update_link(link, events);
                 }
             }
             Err(error) => events.push(NetworkEvent::Problem { link: None, error }),
@@ -168,7 +173,7 @@ impl Engine {
     }
 
     /// Handles a link that is new or has changed.
-    fn look_at(&mut self, mut link: Link, events: &mut Vec<NetworkEvent>) {
+    fn update_link(&mut self, mut link: Link, events: &mut Vec<NetworkEvent>) {
         let index = link.index;
         if link.loopback {
             if !link.up {
@@ -176,11 +181,11 @@ impl Engine {
             }
             return;
         }
-        let Some(known) = self.wires.get_mut(&index) else {
+        let Some(known) = self.interfaces.get_mut(&index) else {
             link.physical = link.physical && !is_wireless(&link.name);
             if self.plans.concern(&link) {
-                let wire = Wire::new(Link { carrier: false, ..link.clone() });
-                self.wires.insert(index, wire);
+                let interface = Interface::new(Link { carrier: false, ..link.clone() });
+                self.interfaces.insert(index, interface);
                 self.set_hostname(events);
                 if link.up { self.carrier(link, events) } else { self.set_up(&link, events) }
             }
@@ -191,7 +196,7 @@ impl Engine {
         if renamed || replaced {
             // Sockets and the client are bound to the name and the address.
             self.carrier(Link { carrier: false, ..link.clone() }, events);
-            if replaced && let Some(known) = self.wires.get_mut(&index) {
+            if replaced && let Some(known) = self.interfaces.get_mut(&index) {
                 known.forget();
             }
             if !link.up {
@@ -203,8 +208,8 @@ impl Engine {
 
     /// Records the new state of a link in use, and acts if its carrier came or went.
     fn carrier(&mut self, link: Link, events: &mut Vec<NetworkEvent>) {
-        let Some(wire) = self.wires.get_mut(&link.index) else { return };
-        let before = std::mem::replace(&mut wire.link, link.clone()).carrier;
+        let Some(interface) = self.interfaces.get_mut(&link.index) else { return };
+        let before = std::mem::replace(&mut interface.link, link.clone()).carrier;
         let (index, name) = (link.index, link.name.clone());
         match (before, link.carrier) {
             (false, true) => {
@@ -213,10 +218,12 @@ impl Engine {
                 let seed = seed(&link, self.began);
                 let last = self.settings.before.get(&name).copied();
                 events.push(NetworkEvent::LinkUp { link: link.name });
-                self.with(index, events, |wire, context| wire.start(plan, own.as_deref(), (seed, last), context));
+                self.with(index, events, |interface, context| {
+                    interface.start(plan, own.as_deref(), (seed, last), context)
+                });
             }
             (true, false) => {
-                self.with(index, events, Wire::pause);
+                self.with(index, events, Interface::pause);
                 events.push(NetworkEvent::LinkDown { link: name, gone: false });
             }
             _ => {}
@@ -224,10 +231,10 @@ impl Engine {
     }
 
     fn gone(&mut self, index: u32, events: &mut Vec<NetworkEvent>) {
-        if let Some(wire) = self.wires.remove(&index) {
+        if let Some(interface) = self.interfaces.remove(&index) {
             self.plans.give_back(index);
-            let link = wire.link.name.clone();
-            wire.gone(events);
+            let link = interface.link.name.clone();
+            interface.gone(events);
             events.push(NetworkEvent::LinkDown { link, gone: true });
         }
     }
@@ -242,7 +249,7 @@ impl Engine {
     fn own_name(&self) -> Option<String> {
         let fixed = self.settings.hostname.as_deref().or(self.plans.hostname());
         fixed.map(str::to_owned).or_else(|| {
-            let mac = self.wires.values().find_map(|wire| wire.link.mac)?;
+            let mac = self.interfaces.values().find_map(|interface| interface.link.mac)?;
             self.settings.set_hostname.then(|| hostname::default(mac))
         })
     }
@@ -251,7 +258,8 @@ impl Engine {
     fn set_hostname(&mut self, events: &mut Vec<NetworkEvent>) {
         let fixed = self.settings.hostname.as_deref().or(self.plans.hostname()).map(str::to_owned);
         let leased = || {
-            let mut names = self.wires.values().filter_map(|wire| wire.configuration()?.hostname.clone());
+            let mut names =
+                self.interfaces.values().filter_map(|interface| interface.configuration()?.hostname.clone());
             names.find(|name| hostname::short(name) != "localhost")
         };
         let made = || if self.hostname.is_none() { self.own_name() } else { None };
@@ -272,7 +280,7 @@ impl Engine {
 
     /// Name servers and search domains, in order and without duplicates.
     fn resolver(&self) -> (Vec<IpAddr>, Vec<String>) {
-        let leases: Vec<_> = self.wires.values().filter_map(Wire::configuration).collect();
+        let leases: Vec<_> = self.interfaces.values().filter_map(Interface::configuration).collect();
         let leased_dns = leases.iter().flat_map(|lease| &lease.dns).copied().map(IpAddr::V4);
         let dns = self.settings.dns.iter().copied().chain(self.plans.dns()).chain(leased_dns);
         let search = self.settings.search.iter().chain(leases.iter().flat_map(|lease| &lease.search)).cloned();
@@ -295,8 +303,9 @@ impl Engine {
                 self.resolv = Some(text);
             }
         }
-        let links = self.wires.values().map(|wire| wire.status(self.began)).collect();
-        let leased = self.wires.values().filter_map(Wire::configuration).flat_map(|lease| &lease.ntp).copied();
+        let links = self.interfaces.values().map(|interface| interface.status(self.began)).collect();
+        let leased =
+            self.interfaces.values().filter_map(Interface::configuration).flat_map(|lease| &lease.ntp).copied();
         let ntp = once_each(self.plans.ntp().chain(leased));
         let status = Status { links, hostname: self.hostname.clone(), dns, search, ntp };
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -308,9 +317,9 @@ impl Engine {
 
     fn end(mut self, events: &mut Vec<NetworkEvent>) {
         if matches!(self.ended.read(&mut [0]), Ok(1)) {
-            let indexes: Vec<u32> = self.wires.keys().copied().collect();
+            let indexes: Vec<u32> = self.interfaces.keys().copied().collect();
             for index in indexes {
-                self.with(index, events, Wire::stop);
+                self.with(index, events, Interface::stop);
             }
         }
         self.publish(events);
@@ -322,7 +331,7 @@ impl Engine {
 struct Ready {
     ended: bool,
     links: bool,
-    wires: Vec<u32>,
+    interfaces: Vec<u32>,
 }
 
 fn once_each<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {

@@ -2,8 +2,8 @@
 //!
 //! ```
 //! use network::ip::{self, Method};
-//! let word = ip::parse("192.0.2.7::192.0.2.1:255.255.255.0:gpu7:eth0:off:192.0.2.53")?;
-//! assert!(matches!(word.method, Method::Static { prefix: 24, .. }));
+//! let parameter = ip::parse("192.0.2.7::192.0.2.1:255.255.255.0:gpu7:eth0:off:192.0.2.53")?;
+//! assert!(matches!(parameter.method, Method::Static { prefix: 24, .. }));
 //! assert_eq!(ip::parse("eth1:dhcp")?.device.unwrap().to_string(), "eth1");
 //! # Ok::<(), ip::Problem>(())
 //! ```
@@ -16,7 +16,7 @@ use crate::hostname;
 
 /// One parsed `ip=` parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word {
+pub struct IpParameter {
     /// The link that it applies to; `None` for every link without a parameter of its own.
     pub device: Option<Device>,
     /// How the link gets its address.
@@ -31,7 +31,7 @@ pub struct Word {
     pub server: Option<Ipv4Addr>,
 }
 
-/// The link that a [`Word`] applies to.
+/// The link that an [`IpParameter`] applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Device {
     /// By the interface's name.
@@ -74,9 +74,9 @@ pub enum Method {
 
 /// An error in an `ip=` parameter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("ip={word}: {reason}")]
+#[error("ip={parameter}: {reason}")]
 pub struct Problem {
-    word: String,
+    parameter: String,
     reason: String,
 }
 
@@ -88,12 +88,13 @@ const FORM: &str = "the form is client:server:gateway:netmask:hostname:device:au
 /// In addition to the kernel's form: a prefix length in place of a netmask, `DEVICE:dhcp` and `DEVICE:off`, and a
 /// device by its hardware address. `on` and `any` mean DHCP; BOOTP and RARP are not supported any more. A missing
 /// netmask follows from the address's class, as in the kernel.
-pub fn parse(text: &str) -> Result<Word, Problem> {
-    read(text).map_err(|reason| Problem { word: text.chars().take(200).collect(), reason })
+pub fn parse(text: &str) -> Result<IpParameter, Problem> {
+    read(text).map_err(|reason| Problem { parameter: text.chars().take(200).collect(), reason })
 }
 
-fn read(text: &str) -> Result<Word, String> {
-    let mut word = Word { device: None, method: Method::Off, hostname: None, dns: Vec::new(), ntp: None, server: None };
+fn read(text: &str) -> Result<IpParameter, String> {
+    let mut parameter =
+        IpParameter { device: None, method: Method::Off, hostname: None, dns: Vec::new(), ntp: None, server: None };
     if text.contains(['[', ']']) {
         return Err("IPv6 addresses can't be set here; the kernel takes them from router advertisements".to_owned());
     }
@@ -101,13 +102,13 @@ fn read(text: &str) -> Result<Word, String> {
     match *fields.as_slice() {
         // A single word. The kernel takes a single address as well.
         [alone] if alone.parse::<Ipv4Addr>().is_err() => {
-            word.method = autoconf(alone)?;
-            return Ok(word);
+            parameter.method = autoconf(alone)?;
+            return Ok(parameter);
         }
         [name, method] if !name.is_empty() && name.parse::<Ipv4Addr>().is_err() => {
-            word.device = device(name)?;
-            word.method = autoconf(method)?;
-            return Ok(word);
+            parameter.device = device(name)?;
+            parameter.method = autoconf(method)?;
+            return Ok(parameter);
         }
         _ => {}
     }
@@ -115,20 +116,20 @@ fn read(text: &str) -> Result<Word, String> {
         return Err(format!("{} fields are too many; {FORM}", fields.len()));
     }
     let field = |at: usize| fields.get(at).copied().unwrap_or_default();
-    word.server = address("server", field(1))?;
-    word.hostname = match field(4) {
+    parameter.server = address("server", field(1))?;
+    parameter.hostname = match field(4) {
         "" => None,
         name if hostname::is_valid(name) => Some(name.to_owned()),
         name => return Err(format!("{name:?} is no host name: letters, digits, hyphens and dots, at most 64")),
     };
-    word.device = device(field(5))?;
+    parameter.device = device(field(5))?;
     for (name, at) in [("dns0", 7), ("dns1", 8)] {
-        word.dns.extend(address(name, field(at))?);
+        parameter.dns.extend(address(name, field(at))?);
     }
-    word.ntp = address("ntp0", field(9))?;
+    parameter.ntp = address("ntp0", field(9))?;
     let gateway = address("gateway", field(2))?;
     let prefix = netmask(field(3))?;
-    word.method = match (address("client", field(0))?, autoconf(field(6))?) {
+    parameter.method = match (address("client", field(0))?, autoconf(field(6))?) {
         (None, method) => method,
         (Some(_), Method::Dhcp { .. }) if field(6).starts_with("dhcp") => {
             return Err("a client address and dhcp exclude each other; leave one of them away".to_owned());
@@ -140,7 +141,7 @@ fn read(text: &str) -> Result<Word, String> {
             Method::Static { address, prefix: prefix.unwrap_or_else(|| class_prefix(address)), gateway }
         }
     };
-    Ok(word)
+    Ok(parameter)
 }
 
 fn address(name: &str, text: &str) -> Result<Option<Ipv4Addr>, String> {
@@ -243,8 +244,9 @@ mod tests {
 
     #[test]
     fn every_field() {
-        let word = parse("192.0.2.7:192.0.2.2:192.0.2.1:255.255.254.0:gpu7:enp4s0:off:192.0.2.53:192.0.2.54:192.0.2.9");
-        let expected = Word {
+        let parameter =
+            parse("192.0.2.7:192.0.2.2:192.0.2.1:255.255.254.0:gpu7:enp4s0:off:192.0.2.53:192.0.2.54:192.0.2.9");
+        let expected = IpParameter {
             device: Some(Device::Name("enp4s0".to_owned())),
             method: Method::Static {
                 address: Ipv4Addr::new(192, 0, 2, 7),
@@ -256,13 +258,13 @@ mod tests {
             ntp: Some(Ipv4Addr::new(192, 0, 2, 9)),
             server: Some(Ipv4Addr::new(192, 0, 2, 2)),
         };
-        assert_eq!(word, Ok(expected));
+        assert_eq!(parameter, Ok(expected));
     }
 
     #[test]
     fn fields_left_out() {
-        let word = parse("::::gpu7:eth0:dhcp").unwrap();
-        assert_eq!((word.hostname.as_deref(), word.method), (Some("gpu7"), Method::Dhcp { client_id: None }));
+        let parameter = parse("::::gpu7:eth0:dhcp").unwrap();
+        assert_eq!((parameter.hostname.as_deref(), parameter.method), (Some("gpu7"), Method::Dhcp { client_id: None }));
         // No autoconf means any, and any means static where there is an address.
         let Method::Static { prefix, gateway, .. } = parse("10.1.2.3").unwrap().method else { panic!("not static") };
         assert_eq!((prefix, gateway), (8, None));
@@ -272,8 +274,8 @@ mod tests {
 
     #[test]
     fn a_device_and_its_method() {
-        let word = parse("eth1:dhcp").unwrap();
-        assert_eq!(word.device, Some(Device::Name("eth1".to_owned())));
+        let parameter = parse("eth1:dhcp").unwrap();
+        assert_eq!(parameter.device, Some(Device::Name("eth1".to_owned())));
         assert_eq!(parse("eth1:off").unwrap().method, Method::Off);
         let Some(Device::Mac(mac)) = parse("52-54-00-12-34-56:dhcp").unwrap().device else { panic!("no address") };
         assert_eq!(mac.to_string(), "52:54:00:12:34:56");

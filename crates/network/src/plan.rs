@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::configuration::{Configuration, Origin, Route};
-use crate::ip::{Device, Method, Word};
+use crate::ip::{Device, IpParameter, Method};
 use crate::netlink::Link;
 use crate::settings::NetworkSettings;
 
@@ -18,7 +18,7 @@ pub(crate) enum Plan {
 /// The settings for links.
 #[derive(Debug)]
 pub(crate) struct Plans {
-    words: Vec<Word>,
+    parameters: Vec<IpParameter>,
     also: Vec<String>,
     /// For each `ip=` with fixed settings for no particular link: the index of the link that took it.
     taken: Vec<Option<u32>>,
@@ -26,13 +26,13 @@ pub(crate) struct Plans {
 
 impl Plans {
     pub fn new(settings: &NetworkSettings) -> Self {
-        let words = settings.links.clone();
-        Self { taken: vec![None; words.len()], words, also: settings.also.clone() }
+        let parameters = settings.links.clone();
+        Self { taken: vec![None; parameters.len()], parameters, also: settings.also.clone() }
     }
 
     /// The `ip=` that names the link.
-    fn own_word(&self, link: &Link) -> Option<&Word> {
-        self.words.iter().find(|word| match &word.device {
+    fn own_parameter(&self, link: &Link) -> Option<&IpParameter> {
+        self.parameters.iter().find(|parameter| match &parameter.device {
             Some(Device::Name(name)) => *name == link.name,
             Some(Device::Mac(mac)) => Some(*mac) == link.mac,
             None => false,
@@ -44,26 +44,28 @@ impl Plans {
         if link.loopback {
             return false;
         }
-        if let Some(word) = self.own_word(link) {
-            return word.method != Method::Off;
+        if let Some(parameter) = self.own_parameter(link) {
+            return parameter.method != Method::Off;
         }
         let wired = link.physical || self.also.contains(&link.name);
-        let for_any = |word: &Word| word.device.is_none() && word.method != Method::Off;
-        wired && (self.words.is_empty() || self.words.iter().any(for_any))
+        let for_any = |parameter: &IpParameter| parameter.device.is_none() && parameter.method != Method::Off;
+        wired && (self.parameters.is_empty() || self.parameters.iter().any(for_any))
     }
 
     /// The plan for a link that has a carrier. Fixed settings for no particular link are then taken by this link.
     pub fn take(&mut self, link: &Link) -> Plan {
-        if let Some(word) = self.own_word(link) {
-            return plan(word);
+        if let Some(parameter) = self.own_parameter(link) {
+            return plan(parameter);
         }
-        if self.words.is_empty() {
+        if self.parameters.is_empty() {
             return Plan::Dhcp { client_id: None };
         }
-        for (word, taken) in self.words.iter().zip(&mut self.taken).filter(|(word, _)| word.device.is_none()) {
-            match word.method {
+        for (parameter, taken) in
+            self.parameters.iter().zip(&mut self.taken).filter(|(parameter, _)| parameter.device.is_none())
+        {
+            match parameter.method {
                 Method::Static { .. } if *taken.get_or_insert(link.index) != link.index => {}
-                _ => return plan(word),
+                _ => return plan(parameter),
             }
         }
         Plan::Off
@@ -78,22 +80,22 @@ impl Plans {
 
     /// The name servers of all `ip=`.
     pub fn dns(&self) -> impl Iterator<Item = IpAddr> {
-        self.words.iter().flat_map(|word| &word.dns).copied().map(IpAddr::V4)
+        self.parameters.iter().flat_map(|parameter| &parameter.dns).copied().map(IpAddr::V4)
     }
 
     /// The time servers of all `ip=`.
     pub fn ntp(&self) -> impl Iterator<Item = Ipv4Addr> {
-        self.words.iter().filter_map(|word| word.ntp)
+        self.parameters.iter().filter_map(|parameter| parameter.ntp)
     }
 
     /// The first host name in an `ip=`.
     pub fn hostname(&self) -> Option<&str> {
-        self.words.iter().find_map(|word| word.hostname.as_deref())
+        self.parameters.iter().find_map(|parameter| parameter.hostname.as_deref())
     }
 }
 
-fn plan(word: &Word) -> Plan {
-    match &word.method {
+fn plan(parameter: &IpParameter) -> Plan {
+    match &parameter.method {
         Method::Off => Plan::Off,
         Method::Dhcp { client_id } => Plan::Dhcp { client_id: client_id.clone() },
         Method::Static { address, prefix, gateway } => {
@@ -102,9 +104,9 @@ fn plan(word: &Word) -> Plan {
                 address: *address,
                 prefix: *prefix,
                 routes: gateway.map(route).into_iter().collect(),
-                dns: word.dns.clone(),
+                dns: parameter.dns.clone(),
                 search: Vec::new(),
-                ntp: word.ntp.into_iter().collect(),
+                ntp: parameter.ntp.into_iter().collect(),
                 hostname: None,
                 mtu: None,
                 lifetime: None,
@@ -134,8 +136,8 @@ mod tests {
         }
     }
 
-    fn plans(words: &[&str]) -> Plans {
-        let links = words.iter().map(|word| ip::parse(word).unwrap()).collect();
+    fn plans(parameters: &[&str]) -> Plans {
+        let links = parameters.iter().map(|parameter| ip::parse(parameter).unwrap()).collect();
         Plans::new(&NetworkSettings { links, also: vec!["veth0".to_owned()], ..NetworkSettings::default() })
     }
 

@@ -13,7 +13,7 @@ pub struct NetworkSettings {
     /// One for each `ip=`. Without any, every wired link uses DHCP; with some, a link to which none applies stays
     /// down. If several name one link the first counts. Fixed settings for no particular link go to the first link
     /// that has a carrier.
-    pub links: Vec<ip::Word>,
+    pub links: Vec<ip::IpParameter>,
     /// Virtual links to use in addition to the wired ones, by name. A link that an `ip=` names need not be listed.
     pub also: Vec<String>,
     /// The machine's host name. It takes precedence over the one of an `ip=`, that one over DHCP's, and that one over

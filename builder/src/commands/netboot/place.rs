@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use anyhow::{Context as _, Result, bail};
 use netboot::dnsmasq::Mode;
-use network::Interface;
+use network::InterfaceInfo;
 
 use crate::cmdline::Netboot;
 
@@ -23,7 +23,7 @@ pub struct Place {
 pub fn find(options: &Netboot) -> Result<Place> {
     let interfaces = network::interfaces().context("looking at the network cards")?;
     let with_address =
-        |interface: &Interface, (address, prefix)| Place { interface: interface.name.clone(), address, prefix };
+        |interface: &InterfaceInfo, (address, prefix)| Place { interface: interface.name.clone(), address, prefix };
     if let Some(name) = &options.interface {
         let found = interfaces.iter().find(|interface| interface.name == *name);
         let found = found
@@ -55,7 +55,7 @@ pub fn find(options: &Netboot) -> Result<Place> {
     bail!("no network card has the default route\n  help: name one with --interface; there are {}", names(&interfaces))
 }
 
-fn names(interfaces: &[Interface]) -> String {
+fn names(interfaces: &[InterfaceInfo]) -> String {
     let shown = interfaces.iter().map(|interface| {
         let address =
             interface.addresses.first().map_or_else(String::new, |(address, prefix)| format!(" ({address}/{prefix})"));

@@ -8,4 +8,4 @@ mod socket;
 
 pub(crate) use link::{Change, Link};
 pub(crate) use route::Place;
-pub(crate) use socket::{News, Requests, Watch};
+pub(crate) use socket::{LinkEvents, LinkWatch, Requests};

@@ -79,14 +79,14 @@ pub(super) fn ask(requests: &mut Requests, request: Request, mut each: impl FnMu
 
 /// Receives events about links.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct LinkWatch {
     socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
-/// The result of [`Watch::next`].
+/// The result of [`LinkWatch::next`].
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum LinkEvents {
     /// These changes, in order.
     Changes(Vec<Change>),
     /// Events were lost because the socket was full: all links have to be listed again.
@@ -95,27 +95,27 @@ pub(crate) enum News {
     Nothing,
 }
 
-impl Watch {
+impl LinkWatch {
     pub fn open() -> Result<Self, Error> {
         let socket = open(SocketFlags::NONBLOCK, LINK_GROUP).map_err(Error::system("watching the network links"))?;
         Ok(Self { socket, buffer: vec![0; BUFFER] })
     }
 
     /// Reads the pending events, without waiting.
-    pub fn next(&mut self) -> Result<News, Error> {
+    pub fn next(&mut self) -> Result<LinkEvents, Error> {
         match receive(self.socket.as_fd(), &mut self.buffer) {
-            Ok(Some(datagram)) => Ok(News::Changes(
+            Ok(Some(datagram)) => Ok(LinkEvents::Changes(
                 messages(datagram).filter_map(|message| link::parse(message.kind, message.payload)).collect(),
             )),
-            Ok(None) | Err(Errno::INTR) => Ok(News::Changes(Vec::new())),
-            Err(Errno::NOBUFS) => Ok(News::Missed),
-            Err(Errno::AGAIN) => Ok(News::Nothing),
+            Ok(None) | Err(Errno::INTR) => Ok(LinkEvents::Changes(Vec::new())),
+            Err(Errno::NOBUFS) => Ok(LinkEvents::Missed),
+            Err(Errno::AGAIN) => Ok(LinkEvents::Nothing),
             Err(errno) => Err(Error::system("watching the network links")(errno)),
         }
     }
 }
 
-impl AsFd for Watch {
+impl AsFd for LinkWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

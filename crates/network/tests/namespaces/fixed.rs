@@ -4,16 +4,19 @@ use network::{NetworkEvent, NetworkSettings, Origin, ip};
 
 use super::world::{self, addresses, reaches, resolv_conf, sh};
 
-fn settings(words: &[&str]) -> NetworkSettings {
-    NetworkSettings { links: words.iter().map(|word| ip::parse(word).unwrap()).collect(), ..NetworkSettings::default() }
+fn settings(parameters: &[&str]) -> NetworkSettings {
+    NetworkSettings {
+        links: parameters.iter().map(|parameter| ip::parse(parameter).unwrap()).collect(),
+        ..NetworkSettings::default()
+    }
 }
 
 #[test]
 fn fixed_settings_need_no_server() {
     world::run(|world| {
         world.card("eth0", 1);
-        let words = ["10.1.0.7::10.1.0.1:255.255.255.0:gpu7.example.org:eth0:off:10.1.0.53:10.1.0.54:10.1.0.123"];
-        let machine = world.start(settings(&words));
+        let parameters = ["10.1.0.7::10.1.0.1:255.255.255.0:gpu7.example.org:eth0:off:10.1.0.53:10.1.0.54:10.1.0.123"];
+        let machine = world.start(settings(&parameters));
         let configuration = machine.configured("eth0");
         assert_eq!(configuration.origin, Origin::Static);
         assert_eq!(addresses("eth0"), ["10.1.0.7/24"]);

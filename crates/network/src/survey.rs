@@ -15,7 +15,7 @@ use crate::socket::{self, FrameSocket};
 
 /// A link of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
+pub struct InterfaceInfo {
     /// Its name.
     pub name: String,
     /// Whether it is up and has a carrier.
@@ -30,13 +30,13 @@ pub struct Interface {
 ///
 /// # Errors
 /// If the kernel gives no netlink socket.
-pub fn interfaces() -> Result<Vec<Interface>, Error> {
+pub fn interfaces() -> Result<Vec<InterfaceInfo>, Error> {
     let mut requests = Requests::open()?;
     let links = requests.links()?.into_iter().filter(|link| !link.loopback);
     links
         .map(|link| {
             let addresses = requests.addresses(link.index)?;
-            Ok(Interface { carrier: link.carrier, physical: link.physical, name: link.name, addresses })
+            Ok(InterfaceInfo { carrier: link.carrier, physical: link.physical, name: link.name, addresses })
         })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! One link: its DHCP client, its sockets, and its configuration.
+//! [`Interface`]: one link in use: its DHCP client, its sockets, and its configuration.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(crate) struct Context<'a> {
 
 /// The state of a link in use.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct Interface {
     pub link: Link,
     /// Its MTU before a server set another.
     mtu: u32,
@@ -42,7 +42,7 @@ pub(crate) struct Wire {
     silence_told: bool,
 }
 
-impl Wire {
+impl Interface {
     pub fn new(link: Link) -> Self {
         let mtu = link.mtu;
         Self {
@@ -165,8 +165,8 @@ impl Wire {
         }
     }
 
-    /// Does what could wait until the events were sent.
-    pub fn tidy(&mut self) {
+    /// Closes sockets that are not needed any more, which could wait until the events were sent.
+    pub fn close_retired(&mut self) {
         self.retired = None;
     }
 
