@@ -8,7 +8,7 @@ use crate::dhcp::frame::{self, Ends};
 use crate::dhcp::{Action, Client, Identity, Listen, Phase, Time, Via};
 use crate::error::Error;
 use crate::event::{Loss, NetworkEvent};
-use crate::netlink::{Link, Place, Requests};
+use crate::netlink::{Link, Requests, RouteContext};
 use crate::plan::Plan;
 use crate::socket::{self, ClientSocket, FrameSocket};
 use crate::status::{LinkState, LinkStatus};
@@ -253,8 +253,8 @@ impl Interface {
         self.link.index.saturating_add(100)
     }
 
-    fn place(&self, configuration: &Configuration, gateway: Option<Ipv4Addr>) -> Place {
-        Place {
+    fn route_context(&self, configuration: &Configuration, gateway: Option<Ipv4Addr>) -> RouteContext {
+        RouteContext {
             index: self.link.index,
             source: configuration.address,
             metric: self.metric(),
@@ -275,8 +275,8 @@ impl Interface {
         }
         if let Some(old) = self.configuration.take() {
             for route in old.routes.iter().filter(|route| !configuration.routes.contains(route)) {
-                let place = self.place(&old, route.gateway);
-                if let Err(error) = context.requests.remove_route(route, place) {
+                let route_context = self.route_context(&old, route.gateway);
+                if let Err(error) = context.requests.remove_route(route, route_context) {
                     self.problem(error, context);
                 }
             }
@@ -285,7 +285,7 @@ impl Interface {
         let (on_link, others): (Vec<_>, Vec<_>) =
             configuration.routes.iter().partition(|route| route.gateway.is_none());
         for route in on_link.into_iter().chain(others) {
-            if let Err(error) = context.requests.set_route(route, self.place(&configuration, route.gateway)) {
+            if let Err(error) = context.requests.set_route(route, self.route_context(&configuration, route.gateway)) {
                 self.problem(error, context);
             }
         }
@@ -311,7 +311,7 @@ impl Interface {
     fn remove(&mut self, why: Loss, context: &mut Context<'_>) {
         let Some(old) = self.configuration.take() else { return };
         for route in &old.routes {
-            if let Err(error) = context.requests.remove_route(route, self.place(&old, route.gateway)) {
+            if let Err(error) = context.requests.remove_route(route, self.route_context(&old, route.gateway)) {
                 self.problem(error, context);
             }
         }

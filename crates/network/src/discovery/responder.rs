@@ -16,13 +16,13 @@ use crate::netlink::{Link, Requests};
 use crate::socket::{join_group, link_socket};
 
 /// How often links are listed again.
-const LOOK: Duration = Duration::from_secs(5);
+const LIST_LINKS_EVERY: Duration = Duration::from_secs(5);
 
 /// The longest wait on a link's socket, and so the delay before the end is noticed.
 const STEP: Duration = Duration::from_millis(200);
 
 /// The time between the two announcements of a service (RFC 6762, section 8.3).
-const TWICE: Duration = Duration::from_secs(1);
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 
 /// The longest packet that is received, in bytes (RFC 6762, section 17).
 const LONGEST: usize = 9000;
@@ -44,11 +44,11 @@ impl Responder {
     /// If a name is not valid, no link can be listened on, or the thread cannot be started.
     pub fn start(service: Service) -> Result<Self, Error> {
         announcement(&service, &[], false).and_then(|message| message.encode()).map_err(wrong)?;
-        let mut answering = Answering { service, links: Vec::new() };
-        answering.look()?;
+        let mut responder = ResponderThread { service, links: Vec::new() };
+        responder.update_links()?;
         let stop = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("discovery".into()).spawn(move || answering.run(&theirs));
+        let thread = thread::Builder::new().name("discovery".into()).spawn(move || responder.run(&theirs));
         Ok(Self { stop, thread: Some(thread.map_err(Error::io("starting a thread for discovery"))?) })
     }
 }
@@ -67,13 +67,13 @@ fn wrong(error: MessageError) -> Error {
     Error::io("announcing a service")(std::io::Error::other(error))
 }
 
-struct Answering {
+struct ResponderThread {
     service: Service,
-    links: Vec<Place>,
+    links: Vec<AnnouncedLink>,
 }
 
 /// A link where the service is announced.
-struct Place {
+struct AnnouncedLink {
     index: u32,
     socket: UdpSocket,
     addresses: Vec<Ipv4Addr>,
@@ -81,14 +81,14 @@ struct Place {
     again: Option<Instant>,
 }
 
-impl Answering {
+impl ResponderThread {
     fn run(mut self, stop: &AtomicBool) {
         let mut looked = Instant::now();
         let mut buffer = vec![0; LONGEST];
         while !stop.load(Ordering::Relaxed) {
-            if looked.elapsed() >= LOOK {
+            if looked.elapsed() >= LIST_LINKS_EVERY {
                 // A link that cannot be listened on is tried again next time.
-                drop(self.look());
+                drop(self.update_links());
                 looked = Instant::now();
             }
             self.announce_again();
@@ -108,25 +108,26 @@ impl Answering {
 
     /// Adds new links and addresses, and drops those that are gone. Fails if there are links, but none can be
     /// listened on.
-    fn look(&mut self) -> Result<(), Error> {
+    fn update_links(&mut self) -> Result<(), Error> {
         let mut requests = Requests::open()?;
         let mut links = requests.links()?;
         links.retain(|link| link.up && !link.loopback);
-        self.links.retain(|place| links.iter().any(|link| link.index == place.index));
+        self.links.retain(|announced| links.iter().any(|link| link.index == announced.index));
         let mut problem = None;
         for link in &links {
             let addresses: Vec<_> = requests.addresses(link.index)?.into_iter().map(|(address, _)| address).collect();
-            match self.links.iter_mut().find(|place| place.index == link.index) {
-                Some(place) if place.addresses == addresses => {}
-                Some(place) => {
-                    place.addresses = addresses;
-                    place.again = Some(Instant::now());
+            match self.links.iter_mut().find(|announced| announced.index == link.index) {
+                Some(announced) if announced.addresses == addresses => {}
+                Some(announced) => {
+                    announced.addresses = addresses;
+                    announced.again = Some(Instant::now());
                 }
                 None => match listen(link) {
                     Ok(socket) => {
-                        let place = Place { index: link.index, socket, addresses, again: Some(Instant::now() + TWICE) };
-                        place.tell(&self.service, false);
-                        self.links.push(place);
+                        let again = Some(Instant::now() + ANNOUNCE_AGAIN);
+                        let announced = AnnouncedLink { index: link.index, socket, addresses, again };
+                        announced.tell(&self.service, false);
+                        self.links.push(announced);
                     }
                     Err(error) => problem = Some(error),
                 },
@@ -151,7 +152,7 @@ fn listen(link: &Link) -> Result<UdpSocket, Error> {
     Ok(socket)
 }
 
-impl Place {
+impl AnnouncedLink {
     fn tell(&self, service: &Service, gone: bool) {
         if self.addresses.is_empty() {
             return; // no address yet: nobody could come

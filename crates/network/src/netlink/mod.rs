@@ -7,5 +7,5 @@ mod route;
 mod socket;
 
 pub(crate) use link::{Change, Link};
-pub(crate) use route::Place;
+pub(crate) use route::RouteContext;
 pub(crate) use socket::{LinkEvents, LinkWatch, Requests};
