@@ -13,7 +13,7 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Monotonic time in milliseconds, from a fixed start while the hub runs. Setting the clock does not change it;
     /// lease deadlines use it.
-    fn steady(&self) -> i64;
+    fn monotonic(&self) -> i64;
 }
 
 /// The machine's clock.
@@ -25,7 +25,7 @@ impl Clock for SystemClock {
         Timestamp::now().as_millisecond()
     }
 
-    fn steady(&self) -> i64 {
+    fn monotonic(&self) -> i64 {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         millis(START.elapsed())
     }
@@ -34,21 +34,21 @@ impl Clock for SystemClock {
 /// A clock for tests that moves only when told to.
 #[derive(Debug)]
 pub struct ManualClock {
-    steady: AtomicI64,
+    monotonic: AtomicI64,
     /// Wall-clock time at which the monotonic clock was 0.
     start: AtomicI64,
 }
 
 impl Default for ManualClock {
     fn default() -> Self {
-        Self { steady: AtomicI64::new(0), start: AtomicI64::new(1_790_000_000_000) }
+        Self { monotonic: AtomicI64::new(0), start: AtomicI64::new(1_790_000_000_000) }
     }
 }
 
 impl ManualClock {
     /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
-        self.steady.fetch_add(millis(by), Ordering::SeqCst);
+        self.monotonic.fetch_add(millis(by), Ordering::SeqCst);
     }
 
     /// Sets the wall clock forward, as an administrator would to correct it; the monotonic clock stays.
@@ -59,11 +59,11 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn millis(&self) -> i64 {
-        self.start.load(Ordering::SeqCst).saturating_add(self.steady())
+        self.start.load(Ordering::SeqCst).saturating_add(self.monotonic())
     }
 
-    fn steady(&self) -> i64 {
-        self.steady.load(Ordering::SeqCst)
+    fn monotonic(&self) -> i64 {
+        self.monotonic.load(Ordering::SeqCst)
     }
 }
 

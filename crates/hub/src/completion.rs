@@ -129,7 +129,7 @@ fn begin(
     complete: Complete,
     clock: WorkerClock,
 ) -> Result<watch::Receiver<Option<Outcome>>, Problem> {
-    let now = shared.config.clock.steady();
+    let now = shared.config.clock.monotonic();
     shared.completions.with(worker, |known| {
         if let Some(under_way) = known.under_way.get(key) {
             return Ok(under_way.clone());
@@ -184,7 +184,7 @@ async fn in_turn(
     let used = Arc::new(AtomicU64::new(0));
     let outcome = check_and_complete(shared, worker, key, complete, clock, &used).await;
     if outcome.as_ref().is_err_and(is_final) {
-        let (now, used) = (shared.config.clock.steady(), Duration::from_micros(used.load(Ordering::Relaxed)));
+        let (now, used) = (shared.config.clock.monotonic(), Duration::from_micros(used.load(Ordering::Relaxed)));
         shared.completions.with(worker, |known| known.debt.add(used, now));
         tracing::info!(worker, bundle = key.bundle, ?used, "a bundle was refused");
     }

@@ -174,7 +174,7 @@ impl Hub {
     }
 
     /// Periodic housekeeping while the hub runs: expiry, saved contact times, garbage collection.
-    pub(crate) async fn keep_house(&self) {
+    pub(crate) async fn run_housekeeping(&self) {
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
         every_second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for seconds in 0_u64.. {
@@ -184,7 +184,7 @@ impl Hub {
                 self.save_seen().await;
             }
             if seconds % 3600 == 10 {
-                self.tidy().await;
+                self.collect_garbage().await;
             }
         }
     }

@@ -31,6 +31,7 @@ mod connections;
 mod core;
 mod error;
 mod gate;
+mod gc;
 mod http;
 mod hub;
 mod limits;
@@ -43,7 +44,6 @@ mod rate;
 mod reload;
 mod serve;
 mod store;
-mod tidy;
 mod tls;
 mod token;
 

@@ -65,7 +65,7 @@ impl Hub {
         let router = app(self.shared.clone());
         let graceful = Arc::new(GracefulShutdown::new());
         let most = connections(self.shared.config.max_connections);
-        let places = Arc::new(Semaphore::new(most));
+        let connection_permits = Arc::new(Semaphore::new(most));
         let known = Connections::new(self.shared.config.max_connections_per_address, most / 2);
         let mut tasks = tokio::task::JoinSet::new();
         for listener in listeners {
@@ -77,13 +77,13 @@ impl Hub {
                 router: router.clone(),
                 tls: listener.tls.map(|tls| TlsAcceptor::from(tls.config)),
                 graceful: graceful.clone(),
-                places: places.clone(),
+                connection_permits: connection_permits.clone(),
                 known: known.clone(),
             };
             tasks.spawn(accept.run(socket));
         }
         let housekeeping = self.clone();
-        tasks.spawn(async move { housekeeping.keep_house().await });
+        tasks.spawn(async move { housekeeping.run_housekeeping().await });
         shutdown.await;
         tasks.shutdown().await;
         self.stop();
@@ -132,7 +132,7 @@ struct Accept {
     router: axum::Router,
     tls: Option<TlsAcceptor>,
     graceful: Arc<GracefulShutdown>,
-    places: Arc<Semaphore>,
+    connection_permits: Arc<Semaphore>,
     known: Connections,
 }
 
@@ -150,10 +150,10 @@ impl Accept {
             };
             // A visitor makes room for what may be a worker, and only once somebody waits: else the last one to come would
             // be ended for nobody.
-            if self.places.available_permits() == 0 {
+            if self.connection_permits.available_permits() == 0 {
                 self.known.make_room();
             }
-            let Ok(place) = self.places.clone().acquire_owned().await else { return };
+            let Ok(permit) = self.connection_permits.clone().acquire_owned().await else { return };
             // Answers are small and wait for nothing.
             drop(stream.set_nodelay(true));
             let watcher = self.graceful.watcher();
@@ -173,7 +173,7 @@ impl Accept {
                     }
                 }
                 hub.shared.counters.connections.fetch_sub(1, Ordering::Relaxed);
-                drop(place);
+                drop(permit);
             });
         }
     }
@@ -208,12 +208,12 @@ async fn connection(
     builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 << 10);
     match tls {
         None => {
-            let io = TokioIo::new(Impatient::new(stream, patience));
+            let io = TokioIo::new(TimeoutStream::new(stream, patience));
             watcher.watch(builder.serve_connection(io, service)).await?;
         }
         Some(tls) => {
             let stream = tokio::time::timeout(patience, tls.accept(stream)).await??;
-            let io = TokioIo::new(Impatient::new(stream, patience));
+            let io = TokioIo::new(TimeoutStream::new(stream, patience));
             watcher.watch(builder.serve_connection(io, service)).await?;
         }
     }
@@ -221,13 +221,13 @@ async fn connection(
 }
 
 /// A connection that ends with an error when the other side does not take what is written.
-struct Impatient<S> {
+struct TimeoutStream<S> {
     inner: S,
     patience: Duration,
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Impatient<S> {
+impl<S> TimeoutStream<S> {
     fn new(inner: S, patience: Duration) -> Self {
         Self { inner, patience, stuck: None }
     }
@@ -244,13 +244,13 @@ impl<S> Impatient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimeoutStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
         pin!(&mut self.inner).poll_read(context, buffer)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = pin!(&mut self.inner).poll_write(context, bytes);
         self.wait(context, outcome)

@@ -20,7 +20,7 @@ impl State {
     /// Loads the state. Leases get their full time again, as workers could not send heartbeats while the hub was down.
     pub(crate) fn load(db: &Connection, config: &Config) -> rusqlite::Result<Self> {
         let mut state = Self::default();
-        let deadline = config.clock.steady().saturating_add(millis(config.lease));
+        let deadline = config.clock.monotonic().saturating_add(millis(config.lease));
         let mut statement = db.prepare("SELECT number, job FROM jobs WHERE state = ?1")?;
         let mut rows = statement.query([JobState::Queued.name()])?;
         while let Some(row) = rows.next()? {

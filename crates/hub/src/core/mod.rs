@@ -8,6 +8,7 @@
 
 mod claims;
 mod complete;
+mod expiry;
 mod jobs;
 mod leases;
 mod load;
@@ -15,7 +16,6 @@ mod machine;
 pub(crate) mod need;
 pub(crate) mod queue;
 pub(crate) mod state;
-mod sweep;
 mod uploads;
 pub(crate) mod waiters;
 mod why;
@@ -110,7 +110,7 @@ impl Tx<'_> {
 
     /// Deadline of a lease that is renewed now.
     pub(crate) fn deadline(&self) -> i64 {
-        self.config.clock.steady().saturating_add(millis(self.config.lease))
+        self.config.clock.monotonic().saturating_add(millis(self.config.lease))
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) async fn heartbeat(
     Document(heartbeat): Document<Heartbeat>,
 ) -> Answer<Json<HeartbeatAnswer>> {
     let phase = shorten(&heartbeat.phase, 200);
-    let deadline = shared.config.clock.steady().saturating_add(millis(shared.config.lease));
+    let deadline = shared.config.clock.monotonic().saturating_add(millis(shared.config.lease));
     if shared.core.state_mut().heartbeat(&lease, &worker, deadline, &phase) {
         return Ok(Json(HeartbeatAnswer { lease_seconds: shared.config.lease.as_secs(), cancel: None }));
     }

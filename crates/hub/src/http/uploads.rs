@@ -49,7 +49,7 @@ pub(crate) async fn create(
 /// Refuses an upload that would exceed the worker's daily limit.
 fn check_day(shared: &Shared, worker: &str, bytes: u64) -> Result<(), Problem> {
     let most = shared.config.max_daily_upload;
-    shared.received.check(worker, bytes, most, shared.config.clock.steady()).map_err(|seconds| {
+    shared.received.check(worker, bytes, most, shared.config.clock.monotonic()).map_err(|seconds| {
         let detail = format!("{bytes} bytes more, and a worker may send {most} bytes in 24 hours");
         Problem::new(ProblemCode::QuotaExceeded, detail).after(seconds)
     })
@@ -136,7 +136,7 @@ async fn receive(shared: &Shared, worker: &str, mut file: UploadFile, mut body: 
         let write = tokio::task::spawn_blocking(move || file.write(&buffer).map(|()| file));
         file = write.await?.map_err(problem)?;
         shared.counters.received(length);
-        shared.received.add(worker, length, shared.config.clock.steady());
+        shared.received.add(worker, length, shared.config.clock.monotonic());
         match ended {
             Ok(true) => return Ok(file),
             Ok(false) => {}

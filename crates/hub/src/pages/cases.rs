@@ -47,7 +47,7 @@ pub(crate) fn suites(junit: &[u8]) -> Result<Vec<Suite>, String> {
     if junit.len() > LARGEST {
         return Err(format!(
             "There are too many cases to show ({}): see junit.xml in the bundle.",
-            super::words::size(junit.len() as u64)
+            super::format::size(junit.len() as u64)
         ));
     }
     let text =

@@ -11,9 +11,9 @@ use crate::http::jobs::find;
 use crate::http::results::detail;
 use crate::hub::Shared;
 use crate::pages::cases::{Suite, left_out, suites};
+use crate::pages::format::{Time, size, took};
 use crate::pages::log::{Part, beginning_of, part};
-use crate::pages::wishes::{needs, not_counted, wishes};
-use crate::pages::words::{Time, size, took};
+use crate::pages::requirements::{fields, needs, not_counted};
 use crate::pages::{Page, PageError, now, render};
 
 /// Bytes of the end of the log shown on the page.
@@ -27,7 +27,7 @@ struct JobPage {
     source: String,
     needs: String,
     /// The job's other fields, by name.
-    wishes: Vec<(&'static str, String)>,
+    fields: Vec<(&'static str, String)>,
     /// Reason why its result does not count in the matrix.
     not_counted: Option<String>,
     state: JobState,
@@ -121,7 +121,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         here: "jobs",
         source: job.job.source.to_string(),
         needs: needs(&job.job),
-        wishes: wishes(&job.job),
+        fields: fields(&job.job),
         not_counted: not_counted(&job.job),
         worker: job.worker_name().map(str::to_owned),
         id: job.id,

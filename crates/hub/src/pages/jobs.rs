@@ -8,8 +8,8 @@ use protocol::api::{JobInfo, JobState};
 use crate::http::Reader;
 use crate::http::jobs::{Filter, page as load};
 use crate::hub::Shared;
-use crate::pages::wishes::{needs, not_counted};
-use crate::pages::words::Time;
+use crate::pages::format::Time;
+use crate::pages::requirements::{needs, not_counted};
 use crate::pages::{Page, now, render};
 
 #[derive(Template)]

@@ -10,7 +10,7 @@ use crate::http::answer::io_problem;
 use crate::http::jobs::find;
 use crate::http::results::detail;
 use crate::hub::Shared;
-use crate::pages::words::size;
+use crate::pages::format::size;
 use crate::pages::{Converter, Page, PageError, render};
 use crate::party::Party;
 use crate::store::Logs;

@@ -11,7 +11,7 @@ use protocol::Verdict;
 use crate::clock::timestamp;
 use crate::http::Reader;
 use crate::hub::Shared;
-use crate::pages::words::Time;
+use crate::pages::format::Time;
 use crate::pages::{Page, now, render};
 use crate::store::coverage::NO_GPU;
 use crate::store::{self, CellResult, MatrixCell};

@@ -2,13 +2,13 @@
 
 mod ansi;
 mod cases;
+mod format;
 mod job;
 mod jobs;
 mod live;
 mod log;
 mod matrix;
-mod wishes;
-mod words;
+mod requirements;
 mod workers;
 
 use askama::Template;

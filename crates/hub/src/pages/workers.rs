@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::http::Reader;
 use crate::http::workers::{info, infos, meant};
 use crate::hub::Shared;
-use crate::pages::words::{Time, size};
+use crate::pages::format::{Time, size};
 use crate::pages::{Page, now, render};
 use crate::store::names::Among;
 

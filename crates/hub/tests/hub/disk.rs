@@ -59,16 +59,18 @@ fn bundles_that_became_no_result_do_not_stay_for_ever() -> Outcome {
         }
         Ok(all)
     };
-    let tidy = || tokio::runtime::Builder::new_current_thread().build().map(|runtime| runtime.block_on(hub.hub.tidy()));
+    let collect_garbage = || {
+        tokio::runtime::Builder::new_current_thread().build().map(|runtime| runtime.block_on(hub.hub.collect_garbage()))
+    };
     assert_eq!(bundles()?.len(), 2);
-    tidy()?;
+    collect_garbage()?;
     assert_eq!(bundles()?.len(), 2, "it is new");
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(8 * 86_400);
     for path in bundles()? {
         std::fs::File::options().write(true).open(path)?.set_modified(old)?;
     }
     hub.pass(8 * 86_400);
-    tidy()?;
+    collect_garbage()?;
     let kept = hub.client().result(&done.job.id)?.info.bundle;
     let left: Vec<_> = bundles()?.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
     assert_eq!(left, [kept]);

@@ -15,7 +15,7 @@ const REQUESTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 impl Hub {
     /// Removes data that is no longer needed; [`Hub::serve`] does it every hour.
-    pub async fn tidy(&self) {
+    pub async fn collect_garbage(&self) {
         let now = self.shared.config.clock.millis();
         let (requests, abandoned) = (now.saturating_sub(millis(REQUESTS_KEPT)), now.saturating_sub(millis(ABANDONED)));
         let shared = self.shared.clone();

@@ -3,21 +3,21 @@
 use protocol::{GpuNeed, Job};
 
 /// The job's fields besides source and GPU, as names and values.
-pub(crate) fn wishes(job: &Job) -> Vec<(&'static str, String)> {
-    let mut wishes = vec![
+pub(crate) fn fields(job: &Job) -> Vec<(&'static str, String)> {
+    let mut fields = vec![
         ("As", job.run_as.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         ("Timeout", job.timeout.to_string()),
     ];
     for (name, list) in [("Only tests", &job.tests), ("Pin", &job.pin)] {
         if !list.is_empty() {
-            wishes.push((name, list.join(", ")));
+            fields.push((name, list.join(", ")));
         }
     }
-    wishes.extend(job.env.iter().map(|(name, value)| ("Env", format!("{name}={value}"))));
+    fields.extend(job.env.iter().map(|(name, value)| ("Env", format!("{name}={value}"))));
     if job.priority != 0 {
-        wishes.push(("Priority", job.priority.to_string()));
+        fields.push(("Priority", job.priority.to_string()));
     }
-    wishes
+    fields
 }
 
 /// The job's requirements of a machine.
@@ -51,7 +51,7 @@ mod tests {
             "pin": ["experimental=src:rocr-runtime"], "env": {"A": "1", "B": "2"}, "tests": ["a", "b"], "memory": 4096,
             "priority": -3}"#;
         let job: Job = serde_json::from_str(json).expect("a job");
-        let told: Vec<String> = wishes(&job).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let told: Vec<String> = fields(&job).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let expected = [
             "As: user, root",
             "Timeout: 1h30m",
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(needs(&job), "2 GPUs: gfx1030, 4096 MiB of memory");
         assert!(not_counted(&job).is_some_and(|text| text.contains("(pin, env, tests)")));
         let plain = Job::of_package("rocrand");
-        assert_eq!(wishes(&plain).len(), 2);
+        assert_eq!(fields(&plain).len(), 2);
         assert_eq!(not_counted(&plain), None);
     }
 }

@@ -9,7 +9,7 @@ use crate::core::{Failure, Tx};
 impl Tx<'_> {
     /// Ends expired leases. Returns how many there were.
     pub(crate) fn expire(&mut self) -> Result<usize, Failure> {
-        let now = self.config.clock.steady();
+        let now = self.config.clock.monotonic();
         let over = self.state.leases.iter().filter(|(_, live)| live.deadline <= now);
         let over: Vec<String> = over.map(|(lease, _)| lease.clone()).collect();
         let seconds = self.config.lease.as_secs();
