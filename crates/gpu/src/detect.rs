@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::address::PciAddress;
 use crate::chips::Chip;
-use crate::diagnose::{Circumstances, asleep_for_good, diagnose};
+use crate::diagnose::{HostState, asleep_for_good, diagnose};
 use crate::hints::hints;
 use crate::inventory::{Gpu, Inventory, Link, Partition, UnusableGpu, Xgmi};
 use crate::kernel_log::KernelLog;
@@ -68,11 +68,11 @@ impl Sources {
 pub fn detect(sources: &Sources) -> Inventory {
     let topology = Topology::read(&sources.sysfs);
     let on_bus = PciGpu::read_all(&sources.sysfs);
-    let around = Circumstances::read(&sources.sysfs, &topology, KernelLog::parse(&sources.kernel_log));
+    let host = HostState::read(&sources.sysfs, &topology, KernelLog::parse(&sources.kernel_log));
     let mut inventory = Inventory { notes: sources.notes.clone(), ..Inventory::default() };
     let nodes: Vec<Placed<'_>> = topology.gpus().map(|node| Placed::new(node, &on_bus)).collect();
     for placed in &nodes {
-        let asleep = placed.pci.and_then(|gpu| asleep_for_good(gpu, &around));
+        let asleep = placed.pci.and_then(|gpu| asleep_for_good(gpu, &host));
         match asleep.map_or_else(|| target(placed), Err) {
             Ok(target) => inventory.gpus.push(describe(placed, target, &nodes, &sources.names)),
             Err(reason) => inventory.unusable.push(unusable_node(placed, reason, &sources.names)),
@@ -85,7 +85,7 @@ pub fn detect(sources: &Sources) -> Inventory {
             pci_id: Some(pci_id(gpu.vendor, gpu.device)),
             driver: gpu.driver.clone(),
             likely_target: if gpu.is_amd() { Chip::find(gpu.device).and_then(Chip::target) } else { None },
-            reasons: diagnose(gpu, &around),
+            reasons: diagnose(gpu, &host),
         });
     }
     inventory.unusable.sort_by_key(|gpu| gpu.pci_address);

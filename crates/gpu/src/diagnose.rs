@@ -10,7 +10,7 @@ use crate::topology::Topology;
 
 /// The state of the host on which the reasons depend.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct HostState {
     /// Whether `/sys/module/amdgpu` exists.
     pub amdgpu_loaded: bool,
     /// Whether the topology exists.
@@ -25,7 +25,7 @@ pub struct Circumstances {
     pub log: KernelLog,
 }
 
-impl Circumstances {
+impl HostState {
     /// Reads the state from this sysfs tree and log.
     pub fn read(sysfs: &Sysfs, topology: &Topology, log: KernelLog) -> Self {
         Self {
@@ -55,7 +55,7 @@ fn lockdown_mode(modes: &str) -> Option<String> {
 }
 
 /// The reasons why this GPU has no node in the topology, the most helpful first; never empty.
-pub fn diagnose(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
+pub fn diagnose(gpu: &PciGpu, host: &HostState) -> Vec<Reason> {
     if !gpu.is_amd() {
         return vec![Reason::new(
             ReasonKind::OtherVendor,
@@ -64,16 +64,16 @@ pub fn diagnose(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
         )];
     }
     let mut reasons = Vec::new();
-    reasons.extend(power(gpu, around));
+    reasons.extend(power(gpu, host));
     match gpu.driver.as_deref() {
-        None => reasons.extend(without_driver(gpu, around)),
-        Some("amdgpu") => reasons.extend(without_node(gpu, around)),
+        None => reasons.extend(without_driver(gpu, host)),
+        Some("amdgpu") => reasons.extend(without_node(gpu, host)),
         Some(driver) => reasons.push(other_driver(driver)),
     }
     reasons
 }
 
-fn power(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
+fn power(gpu: &PciGpu, host: &HostState) -> Option<Reason> {
     let state = gpu.power_state.as_deref().filter(|state| state.starts_with("D3")).unwrap_or("D3cold");
     let reason = Reason::new(
         ReasonKind::StuckInD3cold,
@@ -84,7 +84,7 @@ fn power(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
     let about = |entry: &LogEntry| is_asleep(entry, gpu);
     // A GPU that amdgpu has sent to sleep is in D3cold too, but then it has a node.
     let cold = gpu.power_state.as_deref() == Some("D3cold");
-    around.seen(reason.clone(), about).or(cold.then_some(reason))
+    host.seen(reason.clone(), about).or(cold.then_some(reason))
 }
 
 fn is_asleep(entry: &LogEntry, gpu: &PciGpu) -> bool {
@@ -93,11 +93,11 @@ fn is_asleep(entry: &LogEntry, gpu: &PciGpu) -> bool {
 
 /// The reason why a GPU in the topology can't be used: the kernel has tried to wake it up and failed, and it still
 /// sleeps.
-pub fn asleep_for_good(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
+pub fn asleep_for_good(gpu: &PciGpu, host: &HostState) -> Option<Reason> {
     let sleeps = gpu.power_state.as_deref().is_some_and(|state| state != "D0");
     let no_link = gpu.link.as_ref().is_some_and(|link| link.speed.starts_with("Unknown") || link.width >= 63);
-    let told = around.log.entries.iter().any(|entry| is_asleep(entry, gpu));
-    if told && (sleeps || no_link) { power(gpu, around) } else { None }
+    let told = host.log.entries.iter().any(|entry| is_asleep(entry, gpu));
+    if told && (sleeps || no_link) { power(gpu, host) } else { None }
 }
 
 fn other_driver(driver: &str) -> Reason {
@@ -122,9 +122,9 @@ fn other_driver(driver: &str) -> Reason {
     Reason::new(ReasonKind::OtherDriver, message, remedy)
 }
 
-fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
+fn without_driver(gpu: &PciGpu, host: &HostState) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    reasons.extend(around.seen(
+    reasons.extend(host.seen(
         Reason::new(
             ReasonKind::ModesettingOff,
             "the kernel was told not to start display drivers, and amdgpu is one",
@@ -132,9 +132,9 @@ fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
         ),
         |entry| entry.event == Event::ModesettingOff,
     ));
-    if !around.amdgpu_loaded {
-        let mode = around.lockdown.as_ref().map_or(String::new(), |mode| format!(" (lockdown: {mode})"));
-        reasons.extend(around.seen(
+    if !host.amdgpu_loaded {
+        let mode = host.lockdown.as_ref().map_or(String::new(), |mode| format!(" (lockdown: {mode})"));
+        reasons.extend(host.seen(
             Reason::new(
                 ReasonKind::Lockdown,
                 format!("the kernel refuses modules without a valid signature{mode}, and amdgpu is not loaded"),
@@ -144,9 +144,9 @@ fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
             |entry| entry.event == Event::ModuleRefused,
         ));
     }
-    reasons.extend(missing_firmware(gpu, around));
+    reasons.extend(missing_firmware(gpu, host));
     let mine = |entry: &LogEntry| entry.address == Some(gpu.address);
-    reasons.extend(around.seen(
+    reasons.extend(host.seen(
         Reason::new(
             ReasonKind::NoVideoBios,
             "amdgpu found no video BIOS of it",
@@ -155,9 +155,9 @@ fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
         ),
         |entry| mine(entry) && entry.event == Event::NoVideoBios,
     ));
-    let failures: Vec<_> = around.log.about(gpu.address).filter(|entry| probe_failed(entry)).collect();
+    let failures: Vec<_> = host.log.about(gpu.address).filter(|entry| probe_failed(entry)).collect();
     if !failures.is_empty() {
-        reasons.extend(around.seen(
+        reasons.extend(host.seen(
             Reason::new(
                 ReasonKind::NoAddressSpace,
                 "no addresses were left for its memory",
@@ -169,7 +169,7 @@ fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
     }
     let number = error_number(&failures);
     let causes: Vec<Reason> =
-        CAUSES.iter().filter_map(|(kind, event)| cause(*kind, event, number, gpu, around)).collect();
+        CAUSES.iter().filter_map(|(kind, event)| cause(*kind, event, number, gpu, host)).collect();
     if !causes.is_empty() && number.is_some_and(|number| number != -2) {
         // With a missing file it would have ended with error -2.
         reasons.retain(|reason| reason.kind != ReasonKind::MissingFirmware);
@@ -185,7 +185,7 @@ fn without_driver(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
     }
     // Sleeping explains it already.
     if reasons.is_empty() && gpu.power_state.as_deref() != Some("D3cold") {
-        reasons.push(if around.amdgpu_loaded {
+        reasons.push(if host.amdgpu_loaded {
             let chip = Chip::find(gpu.device).map_or("this chip", |chip| chip.name);
             Reason::new(
                 ReasonKind::NoDriver,
@@ -216,15 +216,15 @@ const CAUSES: [(ReasonKind, Event); 5] = [
     (ReasonKind::TooOld, Event::TooOld),
 ];
 
-fn cause(kind: ReasonKind, event: &Event, number: Option<i32>, gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
+fn cause(kind: ReasonKind, event: &Event, number: Option<i32>, gpu: &PciGpu, host: &HostState) -> Option<Reason> {
     let (what, remedy) = event.explain();
     let message = match number {
         Some(number) => format!("amdgpu could not start it (error {number}): {what}"),
         None => what,
     };
     let mine = |entry: &LogEntry| entry.address == Some(gpu.address);
-    let seen = around.seen(Reason::new(kind, message, remedy), |entry| mine(entry) && entry.event == *event)?;
-    Some(with_last_words(seen, around.log.about(gpu.address).filter(|entry| probe_failed(entry))))
+    let seen = host.seen(Reason::new(kind, message, remedy), |entry| mine(entry) && entry.event == *event)?;
+    Some(with_last_words(seen, host.log.about(gpu.address).filter(|entry| probe_failed(entry))))
 }
 
 /// Adds the driver's last messages before it gave up.
@@ -271,8 +271,8 @@ const OPTIONAL_FIRMWARE: [&str; 11] = [
     "_wks.bin",
 ];
 
-fn missing_firmware(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
-    let mut files: Vec<&str> = around
+fn missing_firmware(gpu: &PciGpu, host: &HostState) -> Option<Reason> {
+    let mut files: Vec<&str> = host
         .log
         .about(gpu.address)
         .filter_map(|entry| match &entry.event {
@@ -290,7 +290,7 @@ fn missing_firmware(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
     };
     let remedy = "install the package firmware-amd-graphics (section non-free-firmware), or a newer version of it if \
                   it is there; an image has to be built again with it, because amdgpu reads it when it starts";
-    around.seen(Reason::new(ReasonKind::MissingFirmware, message, remedy), |entry| {
+    host.seen(Reason::new(ReasonKind::MissingFirmware, message, remedy), |entry| {
         let needed = matches!(&entry.event, Event::FirmwareMissing(file) if !is_optional(file));
         entry.address == Some(gpu.address) && needed
     })
@@ -335,8 +335,8 @@ fn probe_failure(failures: &[&LogEntry], number: Option<i32>) -> Reason {
     with_last_words(reason, failures.iter().copied())
 }
 
-fn without_node(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
-    if !around.kfd_present {
+fn without_node(gpu: &PciGpu, host: &HostState) -> Vec<Reason> {
+    if !host.kfd_present {
         return vec![Reason::new(
             ReasonKind::NoKfd,
             "amdgpu runs it, but this kernel was built without KFD, its interface for computing",
@@ -347,26 +347,26 @@ fn without_node(gpu: &PciGpu, around: &Circumstances) -> Vec<Reason> {
     // The message has no address, and devices may start at the same time: a message that seems to be about a GPU that
     // KFD has is about another one.
     let mine = |entry: &&LogEntry| {
-        entry.address.is_none_or(|address| address == gpu.address || around.working.contains(&address))
+        entry.address.is_none_or(|address| address == gpu.address || host.working.contains(&address))
     };
-    for entry in around.log.entries.iter().filter(mine) {
+    for entry in host.log.entries.iter().filter(mine) {
         if let Event::UnsupportedByKfd(chip) = &entry.event {
             reasons.push(unsupported(chip, gpu).seen_in(&entry.line));
             break;
         }
     }
-    reasons.extend(atomics(gpu, around));
+    reasons.extend(atomics(gpu, host));
     if !reasons.is_empty() {
         return reasons;
     }
-    vec![if around.nodes_denied {
+    vec![if host.nodes_denied {
         Reason::new(
             ReasonKind::AccessDenied,
             "KFD's topology has nodes that this process may not read",
             "run it outside of the container or give the container the GPU's devices (/dev/kfd, /dev/dri/renderD*)",
         )
     } else {
-        let others = if around.working.is_empty() { "has only CPUs" } else { "has other GPUs, but not this one" };
+        let others = if host.working.is_empty() { "has only CPUs" } else { "has other GPUs, but not this one" };
         Reason::new(
             ReasonKind::NotInTopology,
             format!("amdgpu runs it, but KFD's topology {others}"),
@@ -389,13 +389,13 @@ fn unsupported(chip: &str, gpu: &PciGpu) -> Reason {
     )
 }
 
-fn atomics(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
+fn atomics(gpu: &PciGpu, host: &HostState) -> Option<Reason> {
     let skipped = |entry: &LogEntry| match entry.event {
         // The message has no address. Of several of the kind, this one is not in the topology.
         Event::NoAtomics { ids, firmware } if ids == (gpu.vendor, gpu.device) => Some(firmware),
         _ => None,
     };
-    let needed = around.log.entries.iter().rev().find_map(skipped);
+    let needed = host.log.entries.iter().rev().find_map(skipped);
     let remedy = match needed {
         Some(Some((there, needed))) if needed > 0 => format!(
             "update firmware-amd-graphics: with firmware (MEC) {needed} or newer KFD does without atomics, and this is \
@@ -407,7 +407,7 @@ fn atomics(gpu: &PciGpu, around: &Circumstances) -> Option<Reason> {
     };
     let reason = |message: &str| Reason::new(ReasonKind::NoPcieAtomics, message, remedy.clone());
     let seen = reason("KFD left it out, because the way to it has no PCIe atomics");
-    around.seen(seen, |entry| skipped(entry).is_some()).or_else(|| {
+    host.seen(seen, |entry| skipped(entry).is_some()).or_else(|| {
         (gpu.atomics == Some(false))
             .then(|| reason("KFD has probably left it out, because PCIe atomics are off for it"))
     })

@@ -29,17 +29,17 @@ fn bound() -> PciGpu {
 }
 
 /// amdgpu is loaded and KFD has no GPU.
-fn around(log: &str) -> Circumstances {
-    Circumstances { amdgpu_loaded: true, kfd_present: true, log: KernelLog::parse(log), ..Circumstances::default() }
+fn host(log: &str) -> HostState {
+    HostState { amdgpu_loaded: true, kfd_present: true, log: KernelLog::parse(log), ..HostState::default() }
 }
 
-fn kinds(gpu: &PciGpu, around: &Circumstances) -> Vec<ReasonKind> {
-    diagnose(gpu, around).iter().map(|reason| reason.kind).collect()
+fn kinds(gpu: &PciGpu, host: &HostState) -> Vec<ReasonKind> {
+    diagnose(gpu, host).iter().map(|reason| reason.kind).collect()
 }
 
 #[test]
 fn a_card_of_another_vendor_is_no_fault() {
-    let reasons = diagnose(&PciGpu { vendor: 0x10de, driver: Some("nouveau".into()), ..gpu() }, &around(""));
+    let reasons = diagnose(&PciGpu { vendor: 0x10de, driver: Some("nouveau".into()), ..gpu() }, &host(""));
     assert_eq!(reasons.len(), 1);
     assert_eq!(reasons[0].kind, ReasonKind::OtherVendor);
     assert!(reasons[0].remedy.starts_with("nothing is wrong with it"));
@@ -47,10 +47,10 @@ fn a_card_of_another_vendor_is_no_fault() {
 
 #[test]
 fn no_driver_and_no_word_about_it() {
-    let reasons = diagnose(&gpu(), &Circumstances::default());
+    let reasons = diagnose(&gpu(), &HostState::default());
     assert_eq!(reasons[0].message, "no driver has it, and amdgpu is not loaded");
     assert!(reasons[0].remedy.contains("modprobe amdgpu"));
-    let reasons = diagnose(&gpu(), &around(""));
+    let reasons = diagnose(&gpu(), &host(""));
     assert_eq!(reasons[0].message, "no driver has it, although amdgpu is loaded");
     assert!(reasons[0].remedy.contains("Navi 21"));
 }
@@ -65,7 +65,7 @@ amdgpu 0000:03:00.0: amdgpu: Fatal error during GPU init
 amdgpu 0000:03:00.0: probe with driver amdgpu failed with error -2
 amdgpu 0000:0a:00.0: Direct firmware load for amdgpu/other_card.bin failed with error -2
 ";
-    let reasons = diagnose(&gpu(), &around(log));
+    let reasons = diagnose(&gpu(), &host(log));
     assert_eq!(reasons.len(), 1);
     assert_eq!(
         reasons[0].message, "its firmware amdgpu/sienna_cichlid_sos.bin is missing",
@@ -78,24 +78,24 @@ amdgpu 0000:0a:00.0: Direct firmware load for amdgpu/other_card.bin failed with 
 #[test]
 fn a_probe_that_fails_is_explained_by_its_number() {
     let log = "amdgpu 0000:03:00.0: probe with driver amdgpu failed with error -110";
-    let reasons = diagnose(&gpu(), &around(log));
+    let reasons = diagnose(&gpu(), &host(log));
     assert_eq!(reasons[0].message, "amdgpu could not start it (error -110): it did not answer in time");
     assert_eq!(reasons[0].evidence, [log]);
     let log = "pci 0000:03:00.0: BAR 0 [mem size 0x400000000 64bit pref]: can't assign; no space\n\
                amdgpu 0000:03:00.0: Fatal error during GPU init";
-    assert_eq!(kinds(&gpu(), &around(log)), [ReasonKind::NoAddressSpace]);
+    assert_eq!(kinds(&gpu(), &host(log)), [ReasonKind::NoAddressSpace]);
     let log = "amdgpu 0000:03:00.0: [drm:amdgpu_get_bios [amdgpu]] *ERROR* Unable to locate a BIOS ROM\n\
                amdgpu 0000:03:00.0: Fatal error during GPU init";
-    assert_eq!(kinds(&gpu(), &around(log)), [ReasonKind::NoVideoBios]);
+    assert_eq!(kinds(&gpu(), &host(log)), [ReasonKind::NoVideoBios]);
 }
 
 #[test]
 fn a_gpu_that_sleeps_for_ever() {
     let asleep = PciGpu { power_state: Some("D3cold".into()), ..gpu() };
-    assert_eq!(kinds(&asleep, &around("")), [ReasonKind::StuckInD3cold]);
+    assert_eq!(kinds(&asleep, &host("")), [ReasonKind::StuckInD3cold]);
     let log = "amdgpu 0000:03:00.0: Unable to change power state from D3cold to D0, device inaccessible\n\
                amdgpu 0000:03:00.0: probe with driver amdgpu failed with error -22";
-    let reasons = diagnose(&gpu(), &around(log));
+    let reasons = diagnose(&gpu(), &host(log));
     assert_eq!(reasons[0].kind, ReasonKind::StuckInD3cold);
     assert_eq!(reasons[0].evidence.len(), 1);
     assert!(reasons[0].remedy.contains("mains"));
@@ -103,10 +103,10 @@ fn a_gpu_that_sleeps_for_ever() {
 
 #[test]
 fn lockdown_counts_only_if_a_module_was_refused_and_amdgpu_is_not_there() {
-    let locked = |log: &str, amdgpu_loaded| Circumstances {
+    let locked = |log: &str, amdgpu_loaded| HostState {
         amdgpu_loaded,
         lockdown: lockdown_mode("none [integrity] confidentiality"),
-        ..around(log)
+        ..host(log)
     };
     let log = "Lockdown: modprobe: unsigned module loading is restricted; see man kernel_lockdown.7";
     let reasons = diagnose(&gpu(), &locked(log, false));
@@ -120,12 +120,12 @@ fn lockdown_counts_only_if_a_module_was_refused_and_amdgpu_is_not_there() {
 #[test]
 fn nomodeset() {
     let log = "[    0.000000] Command line: BOOT_IMAGE=/vmlinuz root=/dev/sda1 nomodeset";
-    assert_eq!(kinds(&gpu(), &around(log)), [ReasonKind::ModesettingOff]);
+    assert_eq!(kinds(&gpu(), &host(log)), [ReasonKind::ModesettingOff]);
 }
 
 #[test]
 fn other_drivers_are_named_with_the_way_to_be_rid_of_them() {
-    let with = |driver: &str| diagnose(&PciGpu { driver: Some(driver.into()), ..gpu() }, &around("")).remove(0);
+    let with = |driver: &str| diagnose(&PciGpu { driver: Some(driver.into()), ..gpu() }, &host("")).remove(0);
     assert!(with("vfio-pci").remedy.contains("vfio-pci.ids="));
     assert!(with("radeon").message.contains("too old"));
     assert!(with("bochs-drm").remedy.contains("module_blacklist=bochs-drm"));
@@ -134,7 +134,7 @@ fn other_drivers_are_named_with_the_way_to_be_rid_of_them() {
 #[test]
 fn kfd_says_which_chips_it_does_not_support() {
     let log = "amdgpu 0000:03:00.0: enabling device (0006 -> 0007)\nkfd kfd: amdgpu: TAHITI  not supported in kfd";
-    let reasons = diagnose(&bound(), &around(log));
+    let reasons = diagnose(&bound(), &host(log));
     assert_eq!(reasons.len(), 1);
     assert!(reasons[0].message.contains("(TAHITI)"));
 }
@@ -143,28 +143,28 @@ fn kfd_says_which_chips_it_does_not_support() {
 fn what_kfd_says_right_after_a_working_gpu_is_about_the_other_one() {
     let log = "amdgpu 0000:0a:00.0: enabling device\nkfd kfd: amdgpu: TAHITI  not supported in kfd";
     let working = vec!["0000:0a:00.0".parse().unwrap()];
-    assert_eq!(kinds(&bound(), &Circumstances { working, ..around(log) }), [ReasonKind::UnsupportedByKfd]);
-    assert_eq!(kinds(&bound(), &around(log)), [ReasonKind::NotInTopology]);
+    assert_eq!(kinds(&bound(), &HostState { working, ..host(log) }), [ReasonKind::UnsupportedByKfd]);
+    assert_eq!(kinds(&bound(), &host(log)), [ReasonKind::NotInTopology]);
 }
 
 #[test]
 fn missing_atomics_with_and_without_firmware_that_helps() {
-    let reasons = diagnose(&bound(), &around("kfd kfd: amdgpu: skipped device 1002:73bf, PCI rejects atomics 60<92"));
+    let reasons = diagnose(&bound(), &host("kfd kfd: amdgpu: skipped device 1002:73bf, PCI rejects atomics 60<92"));
     assert_eq!(reasons[0].kind, ReasonKind::NoPcieAtomics);
     assert!(reasons[0].remedy.contains("firmware (MEC) 92 or newer"), "{}", reasons[0].remedy);
-    let reasons = diagnose(&bound(), &around("kfd kfd: amdgpu: skipped device 1002:73bf, PCI rejects atomics 730<0"));
+    let reasons = diagnose(&bound(), &host("kfd kfd: amdgpu: skipped device 1002:73bf, PCI rejects atomics 730<0"));
     assert!(reasons[0].remedy.starts_with("put the card into a slot"));
     // Nothing in the log, but the register shows it.
-    let reasons = diagnose(&PciGpu { atomics: Some(false), ..bound() }, &around(""));
+    let reasons = diagnose(&PciGpu { atomics: Some(false), ..bound() }, &host(""));
     assert!(reasons[0].message.contains("probably"));
 }
 
 #[test]
 fn amdgpu_without_kfd_and_kfd_without_the_gpu() {
-    assert_eq!(kinds(&bound(), &Circumstances { kfd_present: false, ..around("") }), [ReasonKind::NoKfd]);
-    let reasons = diagnose(&bound(), &around(""));
+    assert_eq!(kinds(&bound(), &HostState { kfd_present: false, ..host("") }), [ReasonKind::NoKfd]);
+    let reasons = diagnose(&bound(), &host(""));
     assert_eq!(reasons[0].message, "amdgpu runs it, but KFD's topology has only CPUs");
-    let reasons = diagnose(&bound(), &Circumstances { working: vec!["0000:0a:00.0".parse().unwrap()], ..around("") });
+    let reasons = diagnose(&bound(), &HostState { working: vec!["0000:0a:00.0".parse().unwrap()], ..host("") });
     assert_eq!(reasons[0].message, "amdgpu runs it, but KFD's topology has other GPUs, but not this one");
-    assert_eq!(kinds(&bound(), &Circumstances { nodes_denied: true, ..around("") }), [ReasonKind::AccessDenied]);
+    assert_eq!(kinds(&bound(), &HostState { nodes_denied: true, ..host("") }), [ReasonKind::AccessDenied]);
 }
