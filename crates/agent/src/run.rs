@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use gpu::Gpu;
 use protocol::{GpuNeed, Job, JobResult, Machine, Source, TestOutcome};
-use runner::{Cancel, Event, GpuFaults, Observer, Setup};
+use runner::{Cancel, GpuFaults, Observer, RunEvent, Setup};
 
 use super::apt;
 use super::job_source::{Assignment, Delivery};
@@ -232,22 +232,22 @@ impl Observer for Watcher<'_> {
         (self.log)(bytes);
     }
 
-    fn event(&mut self, event: Event<'_>) {
-        if matches!(event, Event::TestStarted(_))
+    fn event(&mut self, event: RunEvent<'_>) {
+        if matches!(event, RunEvent::TestStarted(_))
             && let Some(lines) = self.fault.take()
             && let Err(error) = simulate_fault(lines)
         {
             (self.log)(format!("rocbed: simulating a fault: {error}\n").as_bytes());
         }
         let text = match event {
-            Event::Source(name) => format!("getting the source of {name}"),
-            Event::RunStarted(run_as) => format!("starting autopkgtest, tests run as {run_as}"),
-            Event::Preparing(test) => format!("preparing test {test}"),
-            Event::TestStarted(test) => format!("test {test}"),
-            Event::TestEnded(test, outcome) => format!("test {test}: {outcome}"),
-            Event::Deadline => "the deadline has come: collecting what there is".to_owned(),
-            Event::GpuFault(line) => format!("a fault of the GPU ends the job: {line}"),
-            Event::Bundling => "writing the bundle".to_owned(),
+            RunEvent::Source(name) => format!("getting the source of {name}"),
+            RunEvent::RunStarted(run_as) => format!("starting autopkgtest, tests run as {run_as}"),
+            RunEvent::Preparing(test) => format!("preparing test {test}"),
+            RunEvent::TestStarted(test) => format!("test {test}"),
+            RunEvent::TestEnded(test, outcome) => format!("test {test}: {outcome}"),
+            RunEvent::Deadline => "the deadline has come: collecting what there is".to_owned(),
+            RunEvent::GpuFault(line) => format!("a fault of the GPU ends the job: {line}"),
+            RunEvent::Bundling => "writing the bundle".to_owned(),
             _ => return,
         };
         (self.phase)(&text);

@@ -13,9 +13,9 @@ use crate::bounds::{Bounds, Stopped};
 use crate::kernel_log::Watch;
 use crate::log::Reader;
 use crate::output::{self, Report};
-use crate::run::{self, Ending, How, Surroundings};
+use crate::run::{self, EndReason, RunContext, RunEnd};
 use crate::{
-    Cancel, Error, Event, GpuFaults, KernelLog, Observer, Setup, apt, clean, command, junit, source, timeouts,
+    Cancel, Error, GpuFaults, KernelLog, Observer, RunEvent, Setup, apt, clean, command, junit, source, timeouts,
 };
 
 /// The outcome of a job.
@@ -74,26 +74,26 @@ pub fn run(
         reports: Vec::new(),
         warnings: Vec::new(),
         problems: Vec::new(),
-        worst: None,
+        ended_early: None,
         stuck: false,
     };
-    state.observer.event(Event::Source(job.source.name()));
+    state.observer.event(RunEvent::Source(job.source.name()));
     let hard = began + job.timeout.0;
     let source = state.source(&scratch.path().join("source"), hard)?;
     let soft = hard.checked_sub(timeouts::reserve(job.timeout.0)).unwrap_or(hard);
     for run_as in &job.run_as {
         let Some(source) = &source else { break };
-        state.one(*run_as, source, soft, hard)?;
-        if state.worst.is_some() {
+        state.run_as(*run_as, source, soft, hard)?;
+        if state.ended_early.is_some() {
             break;
         }
     }
     let mut result = state.result(started);
     let faults = state.kernel.faults();
-    let State { reports, stuck, worst, observer, .. } = state;
-    observer.event(Event::Bundling);
+    let State { reports, stuck, ended_early, observer, .. } = state;
+    observer.event(RunEvent::Bundling);
     let bundle = keep(&mut result, &reports, &directory, setup)?;
-    Ok(Finished { result, bundle, cancelled: worst == Some(How::Cancelled), stuck, faults })
+    Ok(Finished { result, bundle, cancelled: ended_early == Some(EndReason::Cancelled), stuck, faults })
 }
 
 /// Creates a directory, or accepts an existing empty one.
@@ -136,7 +136,7 @@ struct State<'a, 'k> {
     warnings: Vec<String>,
     problems: Vec<String>,
     /// Reason why the runs were ended early, if they were.
-    worst: Option<How>,
+    ended_early: Option<EndReason>,
     stuck: bool,
 }
 
@@ -150,11 +150,11 @@ impl State<'_, '_> {
         };
         match bounds.check() {
             Err(Stopped::Cancelled) => {
-                self.worst = Some(How::Cancelled);
+                self.ended_early = Some(EndReason::Cancelled);
                 self.problems.push("the job was cancelled while its source was fetched".into());
             }
             Err(Stopped::Late(_)) if Instant::now() >= hard => {
-                self.worst = Some(How::Deadline);
+                self.ended_early = Some(EndReason::Deadline);
                 self.problems.push(format!("the job's time of {} was over: {error}", self.job.timeout));
             }
             _ => return Err(error),
@@ -163,16 +163,16 @@ impl State<'_, '_> {
     }
 
     /// Runs autopkgtest once, as one user.
-    fn one(&mut self, run_as: RunAs, source: &source::Ready, soft: Instant, hard: Instant) -> Result<(), Error> {
+    fn run_as(&mut self, run_as: RunAs, source: &source::Ready, soft: Instant, hard: Instant) -> Result<(), Error> {
         let began = Instant::now();
         let name = run_as.to_string();
         let output = self.directory.join(&name);
         let left = hard.saturating_duration_since(began);
         let arguments = command::arguments(self.job, self.setup, source, run_as, &output, left)?;
         self.log.write(format!("rocbed: running the tests as {name}\n").as_bytes());
-        self.observer.event(Event::RunStarted(run_as));
+        self.observer.event(RunEvent::RunStarted(run_as));
         let (mut reader, mut apt) = (Reader::default(), apt::Errors::default());
-        let mut around = Surroundings {
+        let mut context = RunContext {
             program: &self.setup.autopkgtest,
             temporary: &self.temporary,
             output: &output,
@@ -184,51 +184,51 @@ impl State<'_, '_> {
             observer: self.observer,
             cancel: self.cancel,
         };
-        let ending = run::run(&arguments, &mut around, &mut reader)?;
+        let end = run::run(&arguments, &mut context, &mut reader)?;
         // autopkgtest may have ended before it created the directory.
         fs::create_dir_all(&output).map_err(Error::step(format!("making {}", output.display())))?;
-        if ending.status.is_none() {
+        if end.status.is_none() {
             remove_scratch(&output)?;
         }
-        self.warnings.extend(ending.left_out.iter().cloned());
+        self.warnings.extend(end.left_out.iter().cloned());
         let removed = clean::clean(&output).map_err(Error::step(format!("looking through {}", output.display())))?;
         self.warnings.extend(removed);
-        let begun = if ending.status.is_some() { 0 } else { ending.begun };
+        let begun = if end.status.is_some() { 0 } else { end.begun };
         let read = output::read(&output, &reader, begun);
-        let verdict = self.verdict(&ending, &read.tests, left);
+        let verdict = self.verdict(&end, &read.tests, left);
         // For failures outside of tests, autopkgtest rarely gives a reason.
         let said = apt.said().filter(|_| !read.problems.is_empty());
         self.problems.extend(read.problems.into_iter().chain(said).filter(|_| verdict != Verdict::Pass));
         self.warnings.extend(read.tests.iter().filter_map(output::failed_cases));
         self.warnings.extend(read.faults);
-        self.note(&ending, run_as, &reader);
+        self.note(&end, run_as, &reader);
         let run = Run {
             run_as,
             verdict,
-            exit_status: ending.status,
+            exit_status: end.status,
             seconds: began.elapsed().as_secs_f64(),
             directory: name,
             package: read.package,
             tests: read.tests,
         };
-        self.observer.event(Event::RunEnded(&run));
+        self.observer.event(RunEvent::RunEnded(&run));
         self.runs.push(run);
         self.reports.push(read.reports);
-        self.stuck |= ending.stuck;
-        if ending.how != How::Itself || ending.stuck {
-            self.worst = Some(ending.how);
+        self.stuck |= end.stuck;
+        if end.reason != EndReason::Completed || end.stuck {
+            self.ended_early = Some(end.reason);
         }
         Ok(())
     }
 
-    fn verdict(&self, ending: &Ending, tests: &[protocol::TestResult], left: std::time::Duration) -> Verdict {
-        match ending.how {
-            How::Deadline => return Verdict::Timeout,
-            How::GpuFault => return Verdict::GpuFault,
-            How::Cancelled => return Verdict::TestbedFailed,
-            How::Itself => {}
+    fn verdict(&self, end: &RunEnd, tests: &[protocol::TestResult], left: std::time::Duration) -> Verdict {
+        match end.reason {
+            EndReason::Deadline => return Verdict::Timeout,
+            EndReason::GpuFault => return Verdict::GpuFault,
+            EndReason::Cancelled => return Verdict::TestbedFailed,
+            EndReason::Completed => {}
         }
-        let verdict = Verdict::of_exit_status(ending.status);
+        let verdict = Verdict::of_exit_status(end.status);
         // A test with less time than the default limit ran into the job's deadline.
         let cut_short = left.as_secs() < 10_000 || self.job.timeout > Job::TIMEOUT;
         let timed_out = tests.iter().any(|test| test.outcome == TestOutcome::Fail && test.reason == "timed out");
@@ -236,27 +236,27 @@ impl State<'_, '_> {
     }
 
     /// Records the parts of a run's end that users should know.
-    fn note(&mut self, ending: &Ending, run_as: RunAs, reader: &Reader) {
-        let last = reader.order.get(..ending.begun).and_then(<[String]>::last);
+    fn note(&mut self, end: &RunEnd, run_as: RunAs, reader: &Reader) {
+        let last = reader.order.get(..end.begun).and_then(<[String]>::last);
         let during = last.map(|name| format!(", at the test {name}")).unwrap_or_default();
-        match ending.how {
-            How::Deadline => self.problems.push(format!(
+        match end.reason {
+            EndReason::Deadline => self.problems.push(format!(
                 "the job's time of {} was over while the tests ran as {run_as}{during}; what there was is kept",
                 self.job.timeout
             )),
-            How::GpuFault => {
+            EndReason::GpuFault => {
                 self.problems.push(format!(
                     "the job was ended for it while the tests ran as {run_as}{during}; what there was is kept"
                 ));
             }
-            How::Cancelled => self.problems.push(format!("the job was cancelled{during}")),
-            How::Itself if ending.status_lost => {
+            EndReason::Cancelled => self.problems.push(format!("the job was cancelled{during}")),
+            EndReason::Completed if end.status_lost => {
                 self.problems.push("autopkgtest's exit status was taken by another part of this process".into());
             }
-            How::Itself if ending.status.is_none() => self.problems.push("autopkgtest was killed".into()),
-            How::Itself => {}
+            EndReason::Completed if end.status.is_none() => self.problems.push("autopkgtest was killed".into()),
+            EndReason::Completed => {}
         }
-        if ending.stuck {
+        if end.stuck {
             self.problems.push("processes of the tests are stuck in the kernel: restart the machine".into());
         }
     }
@@ -266,7 +266,8 @@ impl State<'_, '_> {
         self.kernel.finish();
         self.log.finish();
         let granted = &self.setup.gpus;
-        let without = if self.worst == Some(How::Deadline) { Verdict::Timeout } else { Verdict::TestbedFailed };
+        let without =
+            if self.ended_early == Some(EndReason::Deadline) { Verdict::Timeout } else { Verdict::TestbedFailed };
         let mut verdict = self.runs.iter().map(|run| run.verdict).max().unwrap_or(without);
         let ids = || granted.iter().map(|gpu| gpu.id.as_str()).collect::<Vec<_>>().join(", ");
         if self.kernel.gpu_fault {

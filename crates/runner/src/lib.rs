@@ -46,6 +46,6 @@ pub use error::Error;
 pub use job::{Finished, run};
 pub use kernel_log::{GpuFaults, KernelLog};
 pub use kmsg::Kmsg;
-pub use observer::{Cancel, Event, Observer};
+pub use observer::{Cancel, Observer, RunEvent};
 pub use setup::{Grant, Limits, Setup};
 pub use source::wants_packages;

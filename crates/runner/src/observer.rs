@@ -8,7 +8,7 @@ use protocol::{Run, RunAs, TestOutcome};
 /// An event during a job.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Event<'a> {
+pub enum RunEvent<'a> {
     /// The source is being fetched or unpacked.
     Source(&'a str),
     /// autopkgtest is starting.
@@ -35,7 +35,7 @@ pub trait Observer {
     fn log(&mut self, _bytes: &[u8]) {}
 
     /// An event.
-    fn event(&mut self, _event: Event<'_>) {}
+    fn event(&mut self, _event: RunEvent<'_>) {}
 }
 
 /// Ignores all events.

@@ -15,7 +15,7 @@ use crate::kernel_log::Watch;
 use crate::log::{Line, Reader};
 use crate::process::Process;
 use crate::summary::Summary;
-use crate::{Cancel, Error, Event, Limits, Observer, apt};
+use crate::{Cancel, Error, Limits, Observer, RunEvent, apt};
 
 /// Longest wait for output before the deadlines are checked.
 const TICK: Duration = Duration::from_millis(100);
@@ -30,9 +30,9 @@ const LONGEST_NOTES: u64 = 64 << 10;
 
 /// Reason why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub enum EndReason {
     /// autopkgtest ended by itself.
-    Itself,
+    Completed,
     /// The job's deadline passed.
     Deadline,
     /// A GPU had a serious fault.
@@ -43,8 +43,8 @@ pub enum How {
 
 /// The end of a run.
 #[derive(Debug)]
-pub(crate) struct Ending {
-    pub(crate) how: How,
+pub(crate) struct RunEnd {
+    pub(crate) reason: EndReason,
     /// autopkgtest's exit status, if it ended by itself.
     pub(crate) status: Option<i32>,
     /// It could not be killed; the machine has to be restarted.
@@ -96,7 +96,7 @@ impl<'a> OwnLog<'a> {
 }
 
 /// Context of a run, besides its command line.
-pub(crate) struct Surroundings<'a, 'k> {
+pub(crate) struct RunContext<'a, 'k> {
     pub(crate) program: &'a [OsString],
     pub(crate) temporary: &'a Path,
     pub(crate) output: &'a Path,
@@ -125,17 +125,17 @@ enum Phase {
 /// Runs autopkgtest.
 pub(crate) fn run(
     arguments: &[OsString],
-    around: &mut Surroundings<'_, '_>,
+    context: &mut RunContext<'_, '_>,
     reader: &mut Reader,
-) -> Result<Ending, Error> {
-    let Some((program, first)) = around.program.split_first() else {
+) -> Result<RunEnd, Error> {
+    let Some((program, first)) = context.program.split_first() else {
         return Err(Error::Job("there is no autopkgtest to be run".into()));
     };
     let mut command = Command::new(program);
-    command.args(first).args(arguments).env("LC_ALL", "C.UTF-8").env("TMPDIR", around.temporary);
-    let notes = around.temporary.join("copy-notes");
+    command.args(first).args(arguments).env("LC_ALL", "C.UTF-8").env("TMPDIR", context.temporary);
+    let notes = context.temporary.join("copy-notes");
     command.env(COPY_NOTES, &notes);
-    let mut own = OwnLog::new(around.output, around.limits.log);
+    let mut own = OwnLog::new(context.output, context.limits.log);
     if std::env::var_os("PATH").is_none() {
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     }
@@ -143,45 +143,45 @@ pub(crate) fn run(
         std::io::ErrorKind::NotFound => Error::NoAutopkgtest(program.into()),
         _ => Error::step(format!("starting {}", program.display()))(error),
     })?;
-    let (mut phase, mut how, mut begun, mut stuck) = (Phase::Running, How::Itself, None, false);
+    let (mut phase, mut reason, mut begun, mut stuck) = (Phase::Running, EndReason::Completed, None, false);
     let mut buffer = vec![0; 1 << 16];
     loop {
         let length = process.output(&mut buffer, TICK).map_err(Error::step("reading what autopkgtest says"))?;
-        let lines = take(buffer.get(..length).unwrap_or_default(), around, &mut own, reader);
-        around.kernel.poll();
+        let lines = take(buffer.get(..length).unwrap_or_default(), context, &mut own, reader);
+        context.kernel.poll();
         if process.has_ended() {
             break;
         }
         let now = Instant::now();
         let next = match phase {
-            Phase::Running | Phase::Collecting(_) if around.cancel.is_cancelled() => {
-                how = How::Cancelled;
+            Phase::Running | Phase::Collecting(_) if context.cancel.is_cancelled() => {
+                reason = EndReason::Cancelled;
                 begun.get_or_insert(reader.order.len());
-                Some(Phase::Terminating(now + around.limits.terminate))
+                Some(Phase::Terminating(now + context.limits.terminate))
             }
-            Phase::Running if around.kernel.fatal.is_some() => {
-                how = How::GpuFault;
+            Phase::Running if context.kernel.fatal.is_some() => {
+                reason = EndReason::GpuFault;
                 begun.get_or_insert(reader.order.len());
-                if let Some(fault) = &around.kernel.fatal {
-                    around.observer.event(Event::GpuFault(&fault.line));
+                if let Some(fault) = &context.kernel.fatal {
+                    context.observer.event(RunEvent::GpuFault(&fault.line));
                 }
                 process.signal(Signal::ALARM);
-                Some(Phase::Collecting(around.deadlines.1.min(now + around.limits.after_fault)))
+                Some(Phase::Collecting(context.deadlines.1.min(now + context.limits.after_fault)))
             }
-            Phase::Running if now >= around.deadlines.0 => {
-                how = How::Deadline;
+            Phase::Running if now >= context.deadlines.0 => {
+                reason = EndReason::Deadline;
                 begun.get_or_insert(reader.order.len());
-                around.observer.event(Event::Deadline);
+                context.observer.event(RunEvent::Deadline);
                 // Triggers autopkgtest's own timeout: it ends the test, and fetches the test's output.
                 process.signal(Signal::ALARM);
-                Some(Phase::Collecting(around.deadlines.1))
+                Some(Phase::Collecting(context.deadlines.1))
             }
             Phase::Collecting(end)
                 if now >= end || lines.iter().any(|line| matches!(line, Line::Preparing(_) | Line::Summary)) =>
             {
-                Some(Phase::Terminating(now + around.limits.terminate))
+                Some(Phase::Terminating(now + context.limits.terminate))
             }
-            Phase::Terminating(end) if now >= end => Some(Phase::Killed(now + around.limits.kill)),
+            Phase::Terminating(end) if now >= end => Some(Phase::Killed(now + context.limits.kill)),
             Phase::Killed(end) if now >= end => {
                 stuck = true;
                 break;
@@ -201,10 +201,10 @@ pub(crate) fn run(
     // Kills what it left running: its processes are in its group, and the testbed ends with the server.
     process.kill_all();
     process.rest(&mut |bytes| {
-        take(bytes, around, &mut own, reader);
+        take(bytes, context, &mut own, reader);
     });
     own.finish();
-    around.kernel.poll();
+    context.kernel.poll();
     let (status, status_lost) = if ended {
         match process.reap() {
             Ok(status) => (status, false),
@@ -213,31 +213,31 @@ pub(crate) fn run(
     } else {
         (None, false)
     };
-    let status = if how == How::Itself { status } else { None };
+    let status = if reason == EndReason::Completed { status } else { None };
     let begun = begun.unwrap_or(reader.order.len());
-    Ok(Ending { how, status, stuck, status_lost, begun, left_out: read_notes(&notes) })
+    Ok(RunEnd { reason, status, stuck, status_lost, begun, left_out: read_notes(&notes) })
 }
 
 /// Passes output on; returns the events of its lines.
-fn take(bytes: &[u8], around: &mut Surroundings<'_, '_>, own: &mut OwnLog<'_>, reader: &mut Reader) -> Vec<Line> {
+fn take(bytes: &[u8], context: &mut RunContext<'_, '_>, own: &mut OwnLog<'_>, reader: &mut Reader) -> Vec<Line> {
     if bytes.is_empty() {
         return Vec::new();
     }
-    around.log.write(bytes);
+    context.log.write(bytes);
     own.write(bytes);
-    around.apt.push(bytes);
-    around.observer.log(bytes);
+    context.apt.push(bytes);
+    context.observer.log(bytes);
     let lines = reader.push(bytes);
     for line in &lines {
         match line {
-            Line::Preparing(name) => around.observer.event(Event::Preparing(name)),
-            Line::Begins(name) => around.observer.event(Event::TestStarted(name)),
+            Line::Preparing(name) => context.observer.event(RunEvent::Preparing(name)),
+            Line::Begins(name) => context.observer.event(RunEvent::TestStarted(name)),
             Line::Ends(_) | Line::Summary => {}
         }
         // The summary has a test's outcome by the time of the next such line.
         if let Some(name) = ended_before(line, reader) {
-            let outcome = outcome(around.output, &name);
-            around.observer.event(Event::TestEnded(&name, outcome.unwrap_or(TestOutcome::Unfinished)));
+            let outcome = outcome(context.output, &name);
+            context.observer.event(RunEvent::TestEnded(&name, outcome.unwrap_or(TestOutcome::Unfinished)));
         }
     }
     lines

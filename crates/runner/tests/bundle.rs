@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use protocol::{Cases, Job, RunAs, Source, Span, TestOutcome, Verdict};
-use runner::{Cancel, Event, Finished, Grant, KernelLog, Observer, Setup};
+use runner::{Cancel, Finished, Grant, KernelLog, Observer, RunEvent, Setup};
 use tempfile::TempDir;
 
 /// A directory with a source tree and a stand-in that runs `script`; `$out` is its output directory.
@@ -133,8 +133,8 @@ fn at_the_deadline_what_there_is_is_fetched() {
 fn a_job_can_be_cancelled() {
     struct Canceller(Cancel);
     impl Observer for Canceller {
-        fn event(&mut self, event: Event<'_>) {
-            if matches!(event, Event::TestStarted("a")) {
+        fn event(&mut self, event: RunEvent<'_>) {
+            if matches!(event, RunEvent::TestStarted("a")) {
                 self.0.cancel();
             }
         }

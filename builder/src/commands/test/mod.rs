@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use progress::Progress as _;
 use protocol::{Job, JobResult, Source as JobSource, exit};
-use runner::{Cancel, Event, Finished, Grant, KernelLog, Kmsg, Observer, Setup};
+use runner::{Cancel, Finished, Grant, KernelLog, Kmsg, Observer, RunEvent, Setup};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{lock, print, print_json};
@@ -209,10 +209,10 @@ fn watched(job: &Job, setup: &Setup, reporter: &Reporter) -> Result<Finished> {
         fn log(&mut self, bytes: &[u8]) {
             self.0.pass_on(bytes);
         }
-        fn event(&mut self, event: Event<'_>) {
+        fn event(&mut self, event: RunEvent<'_>) {
             match event {
-                Event::Deadline => self.0.warn("the time is over; collecting what there is"),
-                Event::GpuFault(line) => self.0.warn(&format!("a fault of the GPU ends the job: {line}")),
+                RunEvent::Deadline => self.0.warn("the time is over; collecting what there is"),
+                RunEvent::GpuFault(line) => self.0.warn(&format!("a fault of the GPU ends the job: {line}")),
                 _ => {}
             }
         }
