@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::Args;
-use protocol::settings::{self, Place};
+use protocol::settings::{self, SettingSource};
 use safetext::Secret;
 
 /// `rocbed netboot`
@@ -63,14 +63,14 @@ fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
 fn setting(text: &str) -> Result<String, String> {
     let (name, value) =
         text.split_once('=').ok_or_else(|| format!("{text:?} is no setting: give NAME=VALUE, such as name=gpu7"))?;
-    settings::check(name, value, Place::CommandLine).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    settings::check(name, value, SettingSource::CommandLine).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Machines fetch everything from below it, iPXE and rocbed-init by the same words.
 fn address(text: &str) -> Result<String, String> {
-    let checked = settings::check("root-url", text, Place::CommandLine).map(|_| text.to_owned());
+    let checked = settings::check("root-url", text, SettingSource::CommandLine).map(|_| text.to_owned());
     let with_scheme = format!("http://{text}");
-    checked.map_err(|_| match settings::check("root-url", &with_scheme, Place::CommandLine) {
+    checked.map_err(|_| match settings::check("root-url", &with_scheme, SettingSource::CommandLine) {
         Ok(_) if !text.is_empty() && !text.contains("://") => {
             format!("`{text}` has no scheme; did you mean {with_scheme}?")
         }

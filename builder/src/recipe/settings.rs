@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
 
-use protocol::settings::{ALL, Kind, Place, Setting, check, find};
+use protocol::settings::{ALL, Setting, SettingSource, ValueKind, check, find};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use toml::Value;
 
 /// The settings that a recipe may set.
 fn known() -> impl Iterator<Item = &'static Setting> {
-    ALL.iter().filter(|setting| setting.may.at(Place::Recipe))
+    ALL.iter().filter(|setting| setting.scope.at(SettingSource::Recipe))
 }
 
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| known().map(|setting| setting.name).collect());
@@ -77,9 +77,9 @@ impl Visitor<'_> for Name {
         match known().find(|setting| setting.name == name) {
             Some(setting) => Ok(setting),
             // The setting exists, but cannot be set in a recipe.
-            None if ALL.iter().any(|setting| setting.name == name) => {
-                Err(E::custom(find(name, Place::Recipe).err().map_or_else(String::new, |error| error.to_string())))
-            }
+            None if ALL.iter().any(|setting| setting.name == name) => Err(E::custom(
+                find(name, SettingSource::Recipe).err().map_or_else(String::new, |error| error.to_string()),
+            )),
             None => Err(E::unknown_field(name, &NAMES)),
         }
     }
@@ -98,10 +98,11 @@ impl<'de> DeserializeSeed<'de> for ValueOf {
 }
 
 fn checked(setting: &Setting, value: &Value) -> Result<(), String> {
-    let one = |text: &str| check(setting.name, text, Place::Recipe).map(drop).map_err(|error| error.to_string());
+    let one =
+        |text: &str| check(setting.name, text, SettingSource::Recipe).map(drop).map_err(|error| error.to_string());
     match (setting.kind, value) {
-        (Kind::Truth, Value::Boolean(_)) => Ok(()),
-        (Kind::Truth, _) => Err(format!("{} is true or false", setting.name)),
+        (ValueKind::Bool, Value::Boolean(_)) => Ok(()),
+        (ValueKind::Bool, _) => Err(format!("{} is true or false", setting.name)),
         (_, Value::String(text)) => one(text),
         (kind, Value::Array(values)) if kind.is_list() => {
             let words: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
@@ -130,10 +131,10 @@ impl JsonSchema for SettingsTable {
 }
 
 fn property(setting: &Setting) -> serde_json::Value {
-    let description = format!("{} Without it: {}.", setting.meaning, setting.missing);
+    let description = format!("{} Without it: {}.", setting.meaning, setting.default);
     match setting.kind {
-        Kind::Truth => json!({ "type": "boolean", "description": description }),
-        Kind::OneOf(words) => json!({ "enum": words, "description": description }),
+        ValueKind::Bool => json!({ "type": "boolean", "description": description }),
+        ValueKind::OneOf(words) => json!({ "enum": words, "description": description }),
         kind if kind.is_list() => json!({
             "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
             "description": description,

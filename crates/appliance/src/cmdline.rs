@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use protocol::settings::{self, KernelWord, Key, Place};
+use protocol::settings::{self, KernelParameter, Key, SettingSource};
 
 /// The block device that holds the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl CommandLine {
         let mut root_uuid = None;
         for word in words(text) {
             let (key, value) = word.split_once('=').map_or((word.as_str(), ""), |(key, value)| (key, value));
-            match (key.strip_prefix("rocbed."), settings::kernel_word(key)) {
+            match (key.strip_prefix("rocbed."), settings::kernel_parameter(key)) {
                 (Some(name), _) => line.take(&name.replace('_', "-"), value, &mut root_uuid),
                 (None, Some(known)) => line.take_kernels(known, value),
                 (None, None) => {}
@@ -113,27 +113,27 @@ impl CommandLine {
     }
 
     /// Takes a parameter of the kernel's own.
-    fn take_kernels(&mut self, word: KernelWord, value: &str) {
+    fn take_kernels(&mut self, word: KernelParameter, value: &str) {
         match word {
-            KernelWord::Root => match parse_root(value) {
+            KernelParameter::Root => match parse_root(value) {
                 Some(root) => self.root = Some(root),
                 None => {
                     self.problems.push(format!("root={value} is not understood; give PARTUUID=, UUID= or /dev/NAME"));
                 }
             },
-            KernelWord::RootFsType => self.root_type = Some(value.to_owned()),
-            KernelWord::RootFlags => value.clone_into(&mut self.root_flags),
-            KernelWord::RootWait if value.is_empty() => (self.root_timeout, self.network_timeout) = (None, None),
-            KernelWord::RootWait => self.wait("rootwait", value),
-            KernelWord::ModuleBlacklist => self.blacklist.extend(settings::list(value).map(str::to_owned)),
-            KernelWord::Ip => self.settings.push(("ip".to_owned(), value.to_owned())),
+            KernelParameter::RootFsType => self.root_type = Some(value.to_owned()),
+            KernelParameter::RootFlags => value.clone_into(&mut self.root_flags),
+            KernelParameter::RootWait if value.is_empty() => (self.root_timeout, self.network_timeout) = (None, None),
+            KernelParameter::RootWait => self.wait("rootwait", value),
+            KernelParameter::ModuleBlacklist => self.blacklist.extend(settings::list(value).map(str::to_owned)),
+            KernelParameter::Ip => self.settings.push(("ip".to_owned(), value.to_owned())),
         }
     }
 
     /// Takes one of our parameters, without `rocbed.`. Those that are not needed before files can be read are left to
     /// [`crate::settings`], which also checks them.
     fn take(&mut self, name: &str, value: &str, root_uuid: &mut Option<RootSpec>) {
-        match settings::find(name, Place::CommandLine).map(|setting| setting.key) {
+        match settings::find(name, SettingSource::CommandLine).map(|setting| setting.key) {
             Ok(Key::RootUuid) if value.is_empty() => {
                 self.problems.push("rocbed.root-uuid= names no file system".into());
             }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use protocol::Span;
-use protocol::settings::{self, Key, Place};
+use protocol::settings::{self, Key, SettingSource};
 pub use safetext::Secret;
 
 use crate::cmdline::CommandLine;
@@ -118,11 +118,11 @@ pub enum Origin {
 }
 
 impl Origin {
-    fn place(self) -> Place {
+    fn source(self) -> SettingSource {
         match self {
-            Self::Image => Place::Image,
-            Self::Stick | Self::HandOver => Place::Stick,
-            Self::CommandLine => Place::CommandLine,
+            Self::Image => SettingSource::Image,
+            Self::Stick | Self::HandOver => SettingSource::Stick,
+            Self::CommandLine => SettingSource::CommandLine,
         }
     }
 }
@@ -168,7 +168,7 @@ impl Settings {
     }
 
     fn try_set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), String> {
-        let setting = settings::find(name, origin.place()).map_err(|error| error.to_string())?;
+        let setting = settings::find(name, origin.source()).map_err(|error| error.to_string())?;
         if setting.key == Key::Gpu {
             // Kept even if it is not valid: if simulated GPUs were asked for, jobs must not run on a real one.
             self.gpu = Some(value.to_owned());
@@ -176,7 +176,7 @@ impl Settings {
         setting.check(value).map_err(|error| error.to_string())?;
         let address = || Some(value.trim_end_matches('/').to_owned());
         let words = || settings::list(value).map(str::to_owned);
-        let truth = settings::truth(value).unwrap_or_default();
+        let is_on = settings::parse_bool(value).unwrap_or_default();
         // Without a `_`: a setting of the table that is not handled here does not compile.
         match setting.key {
             Key::Name => self.name = Some(value.to_owned()),
@@ -187,19 +187,19 @@ impl Settings {
             Key::Results => self.results = address(),
             Key::Mirror => self.mirror = address(),
             Key::Proxy => self.proxy = Some(Secret::new(value.trim_end_matches('/'))),
-            Key::CheckValidUntil => self.check_valid_until = truth,
+            Key::CheckValidUntil => self.check_valid_until = is_on,
             Key::Ip => self.ip.push(value.to_owned()),
             Key::Ntp => self.ntp = words().collect(),
             Key::Dns => self.dns = settings::list(value).filter_map(|word| word.parse().ok()).collect(),
-            Key::SetClock => self.set_clock = truth,
+            Key::SetClock => self.set_clock = is_on,
             Key::Watchdog => self.watchdog = value.parse().ok(),
             Key::LeaveOut => self.leave_out = words().collect(),
-            Key::SimulateFaults => self.simulate_faults = truth,
+            Key::SimulateFaults => self.simulate_faults = is_on,
             Key::OverlaySize => value.clone_into(&mut self.overlay_size),
             Key::WhenDone => self.when_done = if value == "wait" { WhenDone::Wait } else { WhenDone::PowerOff },
-            Key::DebugShell => self.debug_shell = truth,
+            Key::DebugShell => self.debug_shell = is_on,
             Key::Recipe => self.recipe = Some(value.to_owned()),
-            Key::Shell => self.shell = truth,
+            Key::Shell => self.shell = is_on,
             // The first was handled above; the others are only possible on the kernel command line, and were read
             // from it before.
             Key::Gpu

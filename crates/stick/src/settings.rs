@@ -6,7 +6,7 @@ use std::fs::File;
 use diskimage::fat::{self, EditError, ReadError, Volume};
 use diskimage::gpt::{self, GptError, types};
 use fsimage::Timestamp;
-use protocol::settings::{self, Kind, Place, SettingError};
+use protocol::settings::{self, SettingError, SettingSource, ValueKind};
 use protocol::{JobList, Source};
 use toml_edit::{Array, DocumentMut, Item, Value};
 
@@ -139,7 +139,7 @@ impl Settings {
 
     /// Problems for which the appliance would reject settings, in words.
     pub fn problems(&self) -> Vec<String> {
-        let checked = self.list().into_iter().map(|(name, value)| settings::check(&name, &value, Place::Stick));
+        let checked = self.list().into_iter().map(|(name, value)| settings::check(&name, &value, SettingSource::Stick));
         checked.filter_map(Result::err).map(|error| error.to_string()).collect()
     }
 
@@ -148,10 +148,10 @@ impl Settings {
     /// # Errors
     /// [`SettingError`], if the appliance would not accept it.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
-        let setting = settings::check(name, value, Place::Stick)?;
+        let setting = settings::check(name, value, SettingSource::Stick)?;
         let name = setting.name;
         let new: Value = match setting.kind {
-            Kind::Truth => settings::truth(value).unwrap_or(true).into(),
+            ValueKind::Bool => settings::parse_bool(value).unwrap_or(true).into(),
             kind if kind.has_commas() && value.contains(',') => settings::list(value).collect::<Array>().into(),
             _ => value.into(),
         };
@@ -179,7 +179,7 @@ impl Settings {
         let name = name.replace('_', "-");
         let spelled = self.spelled(&name);
         if spelled.is_empty() {
-            return settings::find(&name, Place::Stick).map(|_| false);
+            return settings::find(&name, SettingSource::Stick).map(|_| false);
         }
         for key in &spelled {
             drop(self.0.remove(key));

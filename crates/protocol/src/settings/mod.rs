@@ -11,8 +11,8 @@
 mod table;
 mod value;
 
-pub use table::{ALL, KERNEL_WORDS, KernelWord, Key, kernel_word};
-pub use value::{Kind, list, truth};
+pub use table::{ALL, KERNEL_PARAMETERS, KernelParameter, Key, kernel_parameter};
+pub use value::{ValueKind, list, parse_bool};
 
 /// A setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,18 +22,18 @@ pub struct Setting {
     /// As it is written in files; on the kernel command line `rocbed.` comes before it.
     pub name: &'static str,
     /// What values it takes.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Who may set it.
-    pub may: May,
+    pub scope: Scope,
     /// What holds where nobody sets it, in Markdown.
-    pub missing: &'static str,
+    pub default: &'static str,
     /// What it is, in Markdown.
     pub meaning: &'static str,
 }
 
 /// Who may set a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum May {
+pub enum Scope {
     /// The recipe, whoever has the stick, whoever writes the kernel command line.
     Everybody,
     /// The recipe alone: a stick found in a drawer, or whoever edits the boot menu, must not get what it did not allow.
@@ -46,7 +46,7 @@ pub enum May {
 
 /// Where settings stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum SettingSource {
     /// `[settings]` of a recipe.
     Recipe,
     /// The file in an image, made from the recipe by the build.
@@ -57,14 +57,14 @@ pub enum Place {
     CommandLine,
 }
 
-impl May {
+impl Scope {
     /// Whether a setting that these may set can stand there.
-    pub fn at(self, place: Place) -> bool {
+    pub fn at(self, source: SettingSource) -> bool {
         match self {
             Self::Everybody => true,
-            Self::Recipe => matches!(place, Place::Recipe | Place::Image),
-            Self::Build => place == Place::Image,
-            Self::CommandLine => place == Place::CommandLine,
+            Self::Recipe => matches!(source, SettingSource::Recipe | SettingSource::Image),
+            Self::Build => source == SettingSource::Image,
+            Self::CommandLine => source == SettingSource::CommandLine,
         }
     }
 }
@@ -73,20 +73,20 @@ impl May {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
     /// No such name.
-    #[error("there is no setting `{name}`{}", meant(.name, *.place))]
+    #[error("there is no setting `{name}`{}", meant(.name, *.at))]
     Unknown {
         /// What was written.
         name: String,
         /// Where.
-        place: Place,
+        at: SettingSource,
     },
     /// It cannot be set there.
-    #[error("{}", elsewhere(.name, *.may))]
-    Place {
+    #[error("{}", elsewhere(.name, *.scope))]
+    Misplaced {
         /// The setting.
         name: &'static str,
         /// Who may set it.
-        may: May,
+        scope: Scope,
     },
     /// Another kind of value. What is wrong with a secret is told without it.
     #[error("{name}: {problem}")]
@@ -98,32 +98,32 @@ pub enum SettingError {
     },
 }
 
-fn meant(name: &str, place: Place) -> String {
-    let names = || ALL.iter().filter(|setting| setting.may.at(place)).map(|setting| setting.name);
+fn meant(name: &str, source: SettingSource) -> String {
+    let names = || ALL.iter().filter(|setting| setting.scope.at(source)).map(|setting| setting.name);
     match nearest::nearest(name, names()).first() {
         Some(nearest) => format!("; did you mean `{nearest}`?"),
         None => format!("; there are {}", names().collect::<Vec<_>>().join(", ")),
     }
 }
 
-fn elsewhere(name: &str, may: May) -> String {
-    match may {
-        May::Build => format!("{name}: only the build sets it"),
-        May::CommandLine => format!("{name}: only the kernel command line can set it, as rocbed.{name}="),
-        May::Recipe | May::Everybody => format!("{name}: only a recipe can set it; build an image with it"),
+fn elsewhere(name: &str, scope: Scope) -> String {
+    match scope {
+        Scope::Build => format!("{name}: only the build sets it"),
+        Scope::CommandLine => format!("{name}: only the kernel command line can set it, as rocbed.{name}="),
+        Scope::Recipe | Scope::Everybody => format!("{name}: only a recipe can set it; build an image with it"),
     }
 }
 
 /// The setting of this name, if it can be set there. `_` in names will do for `-`, as in the kernel's own.
 ///
 /// # Errors
-/// [`SettingError::Unknown`] and [`SettingError::Place`].
-pub fn find(name: &str, place: Place) -> Result<&'static Setting, SettingError> {
+/// [`SettingError::Unknown`] and [`SettingError::Misplaced`].
+pub fn find(name: &str, source: SettingSource) -> Result<&'static Setting, SettingError> {
     let dashed = name.replace('_', "-");
     match ALL.iter().find(|setting| setting.name == dashed) {
-        Some(setting) if setting.may.at(place) => Ok(setting),
-        Some(setting) => Err(SettingError::Place { name: setting.name, may: setting.may }),
-        None => Err(SettingError::Unknown { name: dashed, place }),
+        Some(setting) if setting.scope.at(source) => Ok(setting),
+        Some(setting) => Err(SettingError::Misplaced { name: setting.name, scope: setting.scope }),
+        None => Err(SettingError::Unknown { name: dashed, at: source }),
     }
 }
 
@@ -131,8 +131,8 @@ pub fn find(name: &str, place: Place) -> Result<&'static Setting, SettingError> 
 ///
 /// # Errors
 /// [`SettingError`].
-pub fn check(name: &str, value: &str, place: Place) -> Result<&'static Setting, SettingError> {
-    let setting = find(name, place)?;
+pub fn check(name: &str, value: &str, source: SettingSource) -> Result<&'static Setting, SettingError> {
+    let setting = find(name, source)?;
     setting.check(value)?;
     Ok(setting)
 }
@@ -156,20 +156,20 @@ mod tests {
         let names: std::collections::BTreeSet<_> = ALL.iter().map(|setting| setting.name).collect();
         assert_eq!(names.len(), ALL.len());
         for setting in ALL {
-            assert!(!setting.meaning.is_empty() && !setting.missing.is_empty(), "{}", setting.name);
-            assert!(setting.meaning.ends_with('.') && !setting.missing.ends_with('.'), "{}", setting.name);
+            assert!(!setting.meaning.is_empty() && !setting.default.is_empty(), "{}", setting.name);
+            assert!(setting.meaning.ends_with('.') && !setting.default.ends_with('.'), "{}", setting.name);
             assert!(!setting.name.contains('_'), "{}", setting.name);
         }
     }
 
     #[test]
     fn a_setting_says_where_it_can_be_set() {
-        let told = |name, place| find(name, place).unwrap_err().to_string();
-        assert!(find("set_clock", Place::CommandLine).is_ok());
-        assert!(told("debug-shell", Place::Stick).contains("only a recipe can set it"));
-        assert!(told("recipe", Place::Recipe).contains("only the build"));
-        assert!(told("root-timeout", Place::Stick).ends_with("as rocbed.root-timeout="));
-        assert!(told("nmae", Place::Stick).ends_with("did you mean `name`?"));
-        assert!(!told("zzzzzzzz", Place::Stick).contains("debug-shell"), "it could not be set there");
+        let told = |name, source| find(name, source).unwrap_err().to_string();
+        assert!(find("set_clock", SettingSource::CommandLine).is_ok());
+        assert!(told("debug-shell", SettingSource::Stick).contains("only a recipe can set it"));
+        assert!(told("recipe", SettingSource::Recipe).contains("only the build"));
+        assert!(told("root-timeout", SettingSource::Stick).ends_with("as rocbed.root-timeout="));
+        assert!(told("nmae", SettingSource::Stick).ends_with("did you mean `name`?"));
+        assert!(!told("zzzzzzzz", SettingSource::Stick).contains("debug-shell"), "it could not be set there");
     }
 }

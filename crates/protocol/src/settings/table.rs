@@ -1,9 +1,9 @@
 //! The table itself.
 
-use super::{Kind, May, Setting};
+use super::{Scope, Setting, ValueKind};
 
 macro_rules! settings {
-    ($($key:ident $name:literal $kind:expr, $may:expr, $missing:literal, $meaning:literal;)*) => {
+    ($($key:ident $name:literal $kind:expr, $scope:expr, $default:literal, $meaning:literal;)*) => {
         /// A setting, for `match`: whoever reads settings has to say something about each.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Key {
@@ -15,117 +15,117 @@ macro_rules! settings {
             key: Key::$key,
             name: $name,
             kind: $kind,
-            may: $may,
-            missing: $missing,
+            scope: $scope,
+            default: $default,
             meaning: $meaning,
         },)*];
     };
 }
 
 settings! {
-    Name "name" Kind::HostName, May::Everybody,
+    Name "name" ValueKind::HostName, Scope::Everybody,
         "the DHCP server's, else made from the network card's address",
         "The machine's name.";
-    Hub "hub" Kind::Url, May::Everybody,
+    Hub "hub" ValueKind::Url, Scope::Everybody,
         "none",
         "Address of the hub to take jobs from: `https://hub.example:8420`.";
-    JoinToken "join-token" Kind::Token, May::Everybody,
+    JoinToken "join-token" ValueKind::Token, Scope::Everybody,
         "none",
         "What makes the machine a worker of the hub; the hub prints it at its start. Needed until the hub has given the machine a token of its own, which is kept in the data directory.";
-    HubCa "hub-ca" Kind::Authority, May::Everybody,
+    HubCa "hub-ca" ValueKind::Authority, Scope::Everybody,
         "the system's authorities",
         "The authority that has signed the hub's certificate, besides the system's.";
-    Jobs "jobs" Kind::Url, May::Everybody,
+    Jobs "jobs" ValueKind::Url, Scope::Everybody,
         "none",
         "Address of a job list on any web server, for those who want no hub: `https://ci.example/jobs.toml`.";
-    Results "results" Kind::Url, May::Everybody,
+    Results "results" ValueKind::Url, Scope::Everybody,
         "none",
         "Address below which the results of that list's jobs are put: `https://ci.example/results`. Needed with `jobs`.";
-    WhenDone "when-done" Kind::OneOf(&["wait", "power-off"]), May::Everybody,
+    WhenDone "when-done" ValueKind::OneOf(&["wait", "power-off"]), Scope::Everybody,
         "`wait`",
         "What the machine does without jobs: wait for more, or switch itself off. With a hub that is when it had no job that fits for 10 s; results are delivered first.";
-    Ip "ip" Kind::Links, May::Everybody,
+    Ip "ip" ValueKind::Links, Scope::Everybody,
         "DHCP on every wired link",
         "Fixed addresses, one word for each link, as the kernel's own `ip=`, which does the same.";
-    Dns "dns" Kind::Addresses, May::Everybody,
+    Dns "dns" ValueKind::Addresses, Scope::Everybody,
         "those that DHCP names",
         "Name servers, before those that DHCP names.";
-    Ntp "ntp" Kind::Words, May::Everybody,
+    Ntp "ntp" ValueKind::Words, Scope::Everybody,
         "those that DHCP names",
         "Time servers, instead of those that DHCP names.";
-    SetClock "set-clock" Kind::Truth, May::Everybody,
+    SetClock "set-clock" ValueKind::Bool, Scope::Everybody,
         "yes",
         "Whether the clock is set from the network.";
-    Mirror "mirror" Kind::Url, May::Everybody,
+    Mirror "mirror" ValueKind::Url, Scope::Everybody,
         "the image's",
         "Debian mirror in testbeds.";
-    Proxy "proxy" Kind::Url, May::Everybody,
+    Proxy "proxy" ValueKind::Url, Scope::Everybody,
         "none",
         "HTTP proxy that apt in testbeds goes through: `http://proxy.example:3128`, or `http://name:password@proxy.example:3128`, which tests can read.";
-    CheckValidUntil "check-valid-until" Kind::Truth, May::Everybody,
+    CheckValidUntil "check-valid-until" ValueKind::Bool, Scope::Everybody,
         "yes",
         "Whether apt in testbeds refuses a Release file that is past its date.";
-    Gpu "gpu" Kind::Gpus, May::Everybody,
+    Gpu "gpu" ValueKind::Gpus, Scope::Everybody,
         "real ones",
         "GPUs to simulate. Results say `simulated`.";
-    LeaveOut "leave-out" Kind::Words, May::Everybody,
+    LeaveOut "leave-out" ValueKind::Words, Scope::Everybody,
         "none",
         "GPUs that get no jobs: ids (PCI addresses) or unique ids, as `rocbed-init detect` shows them.";
-    SimulateFaults "simulate-faults" Kind::Truth, May::Everybody,
+    SimulateFaults "simulate-faults" ValueKind::Bool, Scope::Everybody,
         "no",
         "Whether simulated GPUs take simulated faults: records of `/dev/kmsg` that begin with `rocbed-simulated-fault: `, and what a job's variable `ROCBED_SIMULATE_FAULT` names. Without effect on real GPUs.";
-    OverlaySize "overlay-size" Kind::Memory, May::Everybody,
+    OverlaySize "overlay-size" ValueKind::Memory, Scope::Everybody,
         "`50%`",
         "Memory that a testbed's changes may take.";
-    Watchdog "watchdog" Kind::SpanOrOff, May::Everybody,
+    Watchdog "watchdog" ValueKind::SpanOrOff, Scope::Everybody,
         "`2m`",
         "After how long without a sign of life the machine is reset.";
-    DebugShell "debug-shell" Kind::Truth, May::Recipe,
+    DebugShell "debug-shell" ValueKind::Bool, Scope::Recipe,
         "no",
         "Whether a root shell may be had at the console.";
-    Shell "shell" Kind::Truth, May::Everybody,
+    Shell "shell" ValueKind::Bool, Scope::Everybody,
         "no",
         "A root shell on the first serial console, where the recipe has `debug-shell = true`.";
-    Recipe "recipe" Kind::Text, May::Build,
+    Recipe "recipe" ValueKind::Text, Scope::Build,
         "none",
         "The recipe that the image was made from; results name it.";
-    RootUuid "root-uuid" Kind::Text, May::CommandLine,
+    RootUuid "root-uuid" ValueKind::Text, Scope::CommandLine,
         "what `root=` says",
         "UUID of the file system to take as the root, over `root=`.";
-    RootTimeout "root-timeout" Kind::Seconds, May::CommandLine,
+    RootTimeout "root-timeout" ValueKind::Seconds, Scope::CommandLine,
         "60; 600 for a root that is fetched",
         "How long to wait for the root, for the network, and for a byte of a root that is fetched.";
-    RootUrl "root-url" Kind::Url, May::CommandLine,
+    RootUrl "root-url" ValueKind::Url, Scope::CommandLine,
         "the root is on a disk",
         "Where to fetch the root from. `rocbed netboot` writes it.";
-    RootSha256 "root-sha256" Kind::Sha256, May::CommandLine,
+    RootSha256 "root-sha256" ValueKind::Sha256, Scope::CommandLine,
         "none; `root-url` needs it",
         "SHA-256 of the root that is fetched.";
-    BootReport "boot-report" Kind::Url, May::CommandLine,
+    BootReport "boot-report" ValueKind::Url, Scope::CommandLine,
         "nobody is told",
         "Where to tell how the start went. `rocbed netboot` writes it.";
-    Blacklist "blacklist" Kind::Words, May::CommandLine,
+    Blacklist "blacklist" ValueKind::Words, Scope::CommandLine,
         "none",
         "Kernel modules never to load, as the kernel's own `module_blacklist=`, which does the same.";
-    PanicTimeout "panic-timeout" Kind::Seconds, May::CommandLine,
+    PanicTimeout "panic-timeout" ValueKind::Seconds, Scope::CommandLine,
         "10",
         "How long an error screen stands before the machine restarts; 0 is for ever.";
 }
 
-macro_rules! kernel_words {
-    ($($word:ident $name:literal $meaning:literal;)*) => {
-        /// A word of the kernel's own that the appliance reads too, for `match`.
+macro_rules! kernel_parameters {
+    ($($parameter:ident $name:literal $meaning:literal;)*) => {
+        /// A parameter of the kernel's own that the appliance reads too, for `match`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum KernelWord {
-            $(#[doc = $meaning] $word,)*
+        pub enum KernelParameter {
+            $(#[doc = $meaning] $parameter,)*
         }
 
-        /// All of them: the word, its name, what it does, in Markdown.
-        pub const KERNEL_WORDS: &[(KernelWord, &str, &str)] = &[$((KernelWord::$word, $name, $meaning),)*];
+        /// All of them: the parameter, its name, what it does, in Markdown.
+        pub const KERNEL_PARAMETERS: &[(KernelParameter, &str, &str)] = &[$((KernelParameter::$parameter, $name, $meaning),)*];
     };
 }
 
-kernel_words! {
+kernel_parameters! {
     Root "root" "Where the root is: `PARTUUID=`, `PARTLABEL=`, `UUID=`, `LABEL=`, `/dev/NAME` or `MAJOR:MINOR`.";
     RootFsType "rootfstype" "The root's file system; without it, what its superblock says.";
     RootFlags "rootflags" "Options for mounting the root.";
@@ -134,8 +134,8 @@ kernel_words! {
     Ip "ip" "Fixed addresses, one word for each link.";
 }
 
-/// The kernel's own word of this name. `_` and `-` are the same to the kernel.
-pub fn kernel_word(name: &str) -> Option<KernelWord> {
+/// The kernel's own parameter of this name. `_` and `-` are the same to the kernel.
+pub fn kernel_parameter(name: &str) -> Option<KernelParameter> {
     let dashed = name.replace('_', "-");
-    KERNEL_WORDS.iter().find(|(_, known, _)| known.replace('_', "-") == dashed).map(|(word, ..)| *word)
+    KERNEL_PARAMETERS.iter().find(|(_, known, _)| known.replace('_', "-") == dashed).map(|(parameter, ..)| *parameter)
 }

@@ -6,7 +6,7 @@ use crate::Span;
 
 /// What values a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// One label of a host name (RFC 1123, section 2.1).
     HostName,
     /// An http or https address.
@@ -16,7 +16,7 @@ pub enum Kind {
     /// Text of a PEM file (RFC 7468), or where there is one.
     Authority,
     /// Yes or no.
-    Truth,
+    Bool,
     /// Any words.
     Words,
     /// IP addresses.
@@ -40,7 +40,7 @@ pub enum Kind {
 }
 
 /// Yes or no, as people write it; a word alone is yes.
-pub fn truth(value: &str) -> Option<bool> {
+pub fn parse_bool(value: &str) -> Option<bool> {
     match value {
         "" | "yes" | "true" | "1" | "on" => Some(true),
         "no" | "false" | "0" | "off" => Some(false),
@@ -53,7 +53,7 @@ pub fn list(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
-impl Kind {
+impl ValueKind {
     /// How a value looks, in Markdown.
     pub fn form(self) -> String {
         match self {
@@ -61,7 +61,7 @@ impl Kind {
             Self::Url => "address, `http://` or `https://`".into(),
             Self::Token => "text without blanks".into(),
             Self::Authority => "path of a PEM file, or its text".into(),
-            Self::Truth => "yes or no".into(),
+            Self::Bool => "yes or no".into(),
             Self::Words => "words".into(),
             Self::Addresses => "IP addresses".into(),
             Self::Links => "`ip=` words".into(),
@@ -104,13 +104,13 @@ impl Kind {
                 let hint = "give an absolute path, or the text of the PEM file itself";
                 Err(format!("`{}` is no certificate; {hint}", value.lines().next().unwrap_or_default()))
             }
-            Self::Truth => unless(truth(value).is_some(), "is neither yes nor no"),
+            Self::Bool => unless(parse_bool(value).is_some(), "is neither yes nor no"),
             Self::Words => Ok(()),
             Self::Addresses => match list(value).find(|word| word.parse::<IpAddr>().is_err()) {
                 Some(word) => Err(format!("`{word}` is no IP address")),
                 None => Ok(()),
             },
-            Self::SpanOrOff if truth(value) == Some(false) => Ok(()),
+            Self::SpanOrOff if parse_bool(value) == Some(false) => Ok(()),
             Self::SpanOrOff => value.parse::<Span>().map(drop),
             Self::Seconds => unless(number(), "is no number of seconds"),
             Self::OneOf(words) => {
@@ -157,33 +157,33 @@ mod tests {
 
     #[test]
     fn values_are_taken_or_told() {
-        let url = Kind::Url;
+        let url = ValueKind::Url;
         for (kind, good, bad) in [
-            (Kind::HostName, "gpu-7", "two words"),
+            (ValueKind::HostName, "gpu-7", "two words"),
             (url, "https://hub.example:8420/x", "hub.example"),
             (url, "http://a", "http://a b"),
-            (Kind::Token, "join-abc123", "se cret"),
-            (Kind::Authority, "/etc/ca.pem", "ca.pem"),
-            (Kind::Truth, "on", "perhaps"),
-            (Kind::Addresses, "1.2.3.4, ::1", "1.2.3.4,x"),
-            (Kind::Links, "dhcp", ""),
-            (Kind::SpanOrOff, "off", "soon"),
-            (Kind::SpanOrOff, "90s", "0s"),
-            (Kind::Seconds, "0", "-1"),
-            (Kind::OneOf(&["wait", "power-off"]), "wait", "dance"),
-            (Kind::Gpus, "gfx1030,gfx942", "gfx"),
-            (Kind::Memory, "50%", " "),
+            (ValueKind::Token, "join-abc123", "se cret"),
+            (ValueKind::Authority, "/etc/ca.pem", "ca.pem"),
+            (ValueKind::Bool, "on", "perhaps"),
+            (ValueKind::Addresses, "1.2.3.4, ::1", "1.2.3.4,x"),
+            (ValueKind::Links, "dhcp", ""),
+            (ValueKind::SpanOrOff, "off", "soon"),
+            (ValueKind::SpanOrOff, "90s", "0s"),
+            (ValueKind::Seconds, "0", "-1"),
+            (ValueKind::OneOf(&["wait", "power-off"]), "wait", "dance"),
+            (ValueKind::Gpus, "gfx1030,gfx942", "gfx"),
+            (ValueKind::Memory, "50%", " "),
         ] {
             assert_eq!(kind.check(good), Ok(()), "{kind:?}");
             assert!(kind.check(bad).is_err(), "{kind:?}: {bad}");
         }
-        assert_eq!(Kind::OneOf(&["a", "b"]).check("c"), Err("`c` is neither `a` nor `b`".into()));
+        assert_eq!(ValueKind::OneOf(&["a", "b"]).check("c"), Err("`c` is neither `a` nor `b`".into()));
     }
 
     #[test]
     fn a_token_is_never_told() {
-        assert!(!Kind::Token.check("se cret").unwrap_err().contains("se cret"));
-        let problem = Kind::Url.check("http://me:se cret@hub").unwrap_err();
+        assert!(!ValueKind::Token.check("se cret").unwrap_err().contains("se cret"));
+        let problem = ValueKind::Url.check("http://me:se cret@hub").unwrap_err();
         assert!(!problem.contains("me:se"), "{problem}");
     }
 }
