@@ -11,7 +11,7 @@ use crate::span::Span;
 
 /// One package to test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "JobRepr", into = "JobRepr")]
 pub struct Job {
     /// Tells it from the others of its list: given, or made from the source's name.
     pub id: String,
@@ -136,10 +136,10 @@ impl fmt::Display for RunAs {
     }
 }
 
-/// A job as it is written.
+/// A job as it is written in JSON and TOML.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Job", description = "One package to test. Exactly one of package, path and url.")]
-struct Written {
+struct JobRepr {
     /// Tells it from the others of its list. Made from the source's name if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
@@ -152,7 +152,7 @@ struct Written {
     /// Address of a source tree: a `.tar`, a `.dsc` or a git repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     url: Option<String>,
-    #[serde(default, skip_serializing_if = "GpuNeed::is_unsaid")]
+    #[serde(default, skip_serializing_if = "GpuNeed::is_default")]
     gpu: GpuNeed,
     /// How many GPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,7 +181,7 @@ struct Written {
     priority: Option<i32>,
 }
 
-impl From<Job> for Written {
+impl From<Job> for JobRepr {
     fn from(job: Job) -> Self {
         let (mut package, mut path, mut url) = (None, None, None);
         match job.source {
@@ -207,11 +207,11 @@ impl From<Job> for Written {
     }
 }
 
-impl TryFrom<Written> for Job {
+impl TryFrom<JobRepr> for Job {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let source = match (written.package, written.path, written.url) {
+    fn try_from(repr: JobRepr) -> Result<Self, String> {
+        let source = match (repr.package, repr.path, repr.url) {
             (Some(name), None, None) => Source::Package(package_name(name)?),
             (None, Some(path), None) if !path.is_empty() => Source::Path(path),
             (None, None, Some(url)) if url.contains("://") => Source::Url(url),
@@ -221,16 +221,16 @@ impl TryFrom<Written> for Job {
             _ => return Err("package, path and url exclude each other: make a job of each".into()),
         };
         let mut job = Self::new(source);
-        if let Some(id) = written.id {
+        if let Some(id) = repr.id {
             job.id = checked_id(id)?;
         }
-        job.gpu = written.gpu;
-        job.gpus = match written.gpus {
+        job.gpu = repr.gpu;
+        job.gpus = match repr.gpus {
             Some(0) => return Err("gpus: at least 1; for no GPU write gpu = \"none\"".into()),
             given => given.unwrap_or(1),
         };
-        if !written.run_as.is_empty() {
-            job.run_as = written.run_as;
+        if !repr.run_as.is_empty() {
+            job.run_as = repr.run_as;
             let mut seen = Vec::new();
             job.run_as.retain(|who| {
                 !seen.contains(who) && {
@@ -239,15 +239,15 @@ impl TryFrom<Written> for Job {
                 }
             });
         }
-        job.timeout = written.timeout.unwrap_or(Self::TIMEOUT);
-        job.pin = written.pin;
+        job.timeout = repr.timeout.unwrap_or(Self::TIMEOUT);
+        job.pin = repr.pin;
         for pin in &job.pin {
             // What begins with a dash would be an option of autopkgtest.
             if pin.starts_with('-') || !pin.contains('=') {
                 return Err(format!("pin: `{pin}` is not RELEASE=PACKAGE[,PACKAGE...]"));
             }
         }
-        job.env = written.env;
+        job.env = repr.env;
         for name in job.env.keys() {
             let mut chars = name.chars();
             let starts_well = chars.next().is_some_and(|char| char.is_ascii_alphabetic() || char == '_');
@@ -255,9 +255,9 @@ impl TryFrom<Written> for Job {
                 return Err(format!("env: `{name}` is no name of a variable"));
             }
         }
-        job.tests = written.tests;
-        job.memory = written.memory;
-        job.priority = written.priority.unwrap_or_default();
+        job.tests = repr.tests;
+        job.memory = repr.memory;
+        job.priority = repr.priority.unwrap_or_default();
         Ok(job)
     }
 }

@@ -38,7 +38,7 @@ impl GpuNeed {
     }
 
     /// Whether the job says nothing of GPUs.
-    pub fn is_unsaid(&self) -> bool {
+    pub fn is_default(&self) -> bool {
         *self == Self::IfThere
     }
 }
