@@ -1,7 +1,7 @@
 use super::*;
 use crate::system::recording::Recording;
 use diskimage::gpt::{Attributes, types};
-use diskimage::layout::{Wish, layout};
+use diskimage::layout::{PartitionSpec, layout};
 use diskimage::{Guid, SectorSize};
 use fsimage::ext4::{Limits, Reader};
 use std::os::unix::fs::FileExt;
@@ -21,14 +21,14 @@ struct Stick {
 impl Stick {
     fn new(names: [&str; 3]) -> Self {
         let dev = tempfile::tempdir().unwrap();
-        let wish = |number: u8, name: &str| Wish {
+        let spec = |number: u8, name: &str| PartitionSpec {
             type_guid: types::LINUX_GENERIC,
             unique_guid: Guid::from_bytes([number; 16]),
             name: name.into(),
             size: 4 * MIB,
             attributes: Attributes::default(),
         };
-        let layout = layout(&[wish(1, names[0]), wish(2, names[1]), wish(3, names[2])]).unwrap();
+        let layout = layout(&[spec(1, names[0]), spec(2, names[1]), spec(3, names[2])]).unwrap();
         let disk = File::create_new(dev.path().join("sda")).unwrap();
         disk.set_len(layout.disk_size).unwrap();
         gpt::write(&disk, Guid::from_bytes([9; 16]), SectorSize::Bytes512, &layout.partitions).unwrap();

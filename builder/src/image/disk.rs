@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
 use diskimage::gpt::{Attributes, types};
-use diskimage::layout::{Wish, layout};
+use diskimage::layout::{PartitionSpec, layout};
 use diskimage::{Guid, SectorSize, fat, gpt, uki};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 use progress::Progress;
@@ -75,22 +75,22 @@ pub fn write_disk(wanted: &Wanted<'_>, staging: &mut Staging, progress: &dyn Pro
     let esp_size = image.esp_size.unwrap_or(needed + ESP_ROOM);
     let identity = identity(staging);
     let unique = |what: &str| Guid::from_digest(identity.as_bytes(), what);
-    let wishes = [
-        Wish {
+    let specs = [
+        PartitionSpec {
             type_guid: types::ESP,
             unique_guid: unique("EFI system partition"),
             name: "rocbed-esp".into(),
             size: esp_size,
             attributes: Attributes::default(),
         },
-        Wish {
+        PartitionSpec {
             type_guid: types::ROOT_X86_64,
             unique_guid: root.partition(),
             name: "rocbed-root".into(),
             size: root.size,
             attributes: Attributes::READ_ONLY.with(Attributes::NO_AUTO),
         },
-        Wish {
+        PartitionSpec {
             type_guid: types::LINUX_GENERIC,
             unique_guid: unique("data partition"),
             name: "rocbed-data".into(),
@@ -98,7 +98,7 @@ pub fn write_disk(wanted: &Wanted<'_>, staging: &mut Staging, progress: &dyn Pro
             attributes: Attributes::NO_AUTO,
         },
     ];
-    let layout = layout(&wishes).context("laying out the disk")?;
+    let layout = layout(&specs).context("laying out the disk")?;
     let disk = staging.create("disk.img")?;
     disk.set_len(layout.disk_size).context("sizing disk.img")?;
     let [esp, root_partition, data] = layout.partitions.as_slice() else {

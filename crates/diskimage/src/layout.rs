@@ -11,7 +11,7 @@ pub const ALIGNMENT: u64 = 1 << 20;
 
 /// A requested partition, without a position yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct PartitionSpec {
     /// Type; see [`crate::gpt::types`].
     pub type_guid: Guid,
     /// Globally unique identifier.
@@ -58,31 +58,31 @@ pub enum LayoutError {
 ///
 /// # Errors
 /// See [`LayoutError`].
-pub fn layout(wishes: &[Wish]) -> Result<Layout, LayoutError> {
-    if wishes.len() > MAX_PARTITIONS {
-        return Err(LayoutError::TooMany(wishes.len()));
+pub fn layout(specs: &[PartitionSpec]) -> Result<Layout, LayoutError> {
+    if specs.len() > MAX_PARTITIONS {
+        return Err(LayoutError::TooMany(specs.len()));
     }
     // The primary table (at most 24 KiB) is in the first MiB, the backup table in the last.
     let mut at = ALIGNMENT;
-    let mut partitions: Vec<Partition> = Vec::with_capacity(wishes.len());
-    for wish in wishes {
-        if wish.size == 0 {
-            return Err(LayoutError::Empty(wish.name.clone()));
+    let mut partitions: Vec<Partition> = Vec::with_capacity(specs.len());
+    for spec in specs {
+        if spec.size == 0 {
+            return Err(LayoutError::Empty(spec.name.clone()));
         }
-        if wish.name.encode_utf16().count() > NAME_UNITS {
-            return Err(LayoutError::NameTooLong(wish.name.clone()));
+        if spec.name.encode_utf16().count() > NAME_UNITS {
+            return Err(LayoutError::NameTooLong(spec.name.clone()));
         }
-        if partitions.iter().any(|other| other.unique_guid == wish.unique_guid) {
-            return Err(LayoutError::DuplicateGuid(wish.unique_guid));
+        if partitions.iter().any(|other| other.unique_guid == spec.unique_guid) {
+            return Err(LayoutError::DuplicateGuid(spec.unique_guid));
         }
-        let size = wish.size.checked_next_multiple_of(ALIGNMENT).ok_or(LayoutError::TooLarge)?;
+        let size = spec.size.checked_next_multiple_of(ALIGNMENT).ok_or(LayoutError::TooLarge)?;
         partitions.push(Partition {
-            type_guid: wish.type_guid,
-            unique_guid: wish.unique_guid,
-            name: wish.name.clone(),
+            type_guid: spec.type_guid,
+            unique_guid: spec.unique_guid,
+            name: spec.name.clone(),
             start: at,
             size,
-            attributes: wish.attributes,
+            attributes: spec.attributes,
         });
         at = at.checked_add(size).filter(|end| *end < 1 << 63).ok_or(LayoutError::TooLarge)?;
     }
@@ -101,8 +101,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn wish(number: u8, size: u64) -> Wish {
-        Wish {
+    fn spec(number: u8, size: u64) -> PartitionSpec {
+        PartitionSpec {
             type_guid: crate::gpt::types::LINUX_GENERIC,
             unique_guid: Guid::from_digest(&[number; 32], "test"),
             name: format!("part{number}"),
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn partitions_follow_each_other_on_whole_mebibytes() {
-        let layout = layout(&[wish(1, 100 << 20), wish(2, 1), wish(3, (5 << 20) + 1)]).unwrap();
+        let layout = layout(&[spec(1, 100 << 20), spec(2, 1), spec(3, (5 << 20) + 1)]).unwrap();
         let places: Vec<_> = layout.partitions.iter().map(|part| (part.start >> 20, part.size >> 20)).collect();
         assert_eq!(places, [(1, 100), (101, 1), (102, 6)]);
         assert_eq!(layout.disk_size, 109 << 20);
@@ -121,21 +121,21 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_be() {
-        assert_eq!(layout(&[wish(1, 0)]), Err(LayoutError::Empty("part1".into())));
-        assert_eq!(layout(&[wish(1, u64::MAX)]), Err(LayoutError::TooLarge));
-        assert_eq!(layout(&[wish(1, 1), wish(1, 1)]), Err(LayoutError::DuplicateGuid(wish(1, 1).unique_guid)));
-        let long = Wish { name: "x".repeat(37), ..wish(1, 1) };
+        assert_eq!(layout(&[spec(1, 0)]), Err(LayoutError::Empty("part1".into())));
+        assert_eq!(layout(&[spec(1, u64::MAX)]), Err(LayoutError::TooLarge));
+        assert_eq!(layout(&[spec(1, 1), spec(1, 1)]), Err(LayoutError::DuplicateGuid(spec(1, 1).unique_guid)));
+        let long = PartitionSpec { name: "x".repeat(37), ..spec(1, 1) };
         assert!(matches!(layout(&[long]), Err(LayoutError::NameTooLong(_))));
     }
 
     proptest! {
         #[test]
         fn partitions_never_overlap_nor_leave_the_disk(sizes in prop::collection::vec(1_u64..1 << 45, 0..20)) {
-            let wishes: Vec<_> = sizes.iter().enumerate().map(|(number, size)| wish(number as u8, *size)).collect();
-            let layout = layout(&wishes).unwrap();
+            let specs: Vec<_> = sizes.iter().enumerate().map(|(number, size)| spec(number as u8, *size)).collect();
+            let layout = layout(&specs).unwrap();
             let mut end = ALIGNMENT;
-            for (part, wish) in layout.partitions.iter().zip(&wishes) {
-                prop_assert!(part.start >= end && part.start % ALIGNMENT == 0 && part.size >= wish.size);
+            for (part, spec) in layout.partitions.iter().zip(&specs) {
+                prop_assert!(part.start >= end && part.start % ALIGNMENT == 0 && part.size >= spec.size);
                 end = part.start + part.size;
             }
             prop_assert_eq!(layout.disk_size, end + ALIGNMENT);

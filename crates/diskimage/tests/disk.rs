@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use diskimage::blockmap::BlockMap;
 use diskimage::fat::{self, Volume};
 use diskimage::gpt::{self, Attributes, types};
-use diskimage::layout::{Wish, layout};
+use diskimage::layout::{PartitionSpec, layout};
 use diskimage::{Guid, SectorSize, compress, sparse};
 use fsimage::{FileTree, Metadata, Node, NodeKind, Timestamp};
 use progress::Silent;
@@ -27,8 +27,14 @@ fn text(output: &Output) -> String {
 
 const ESP_SIZE: u64 = 300 << 20;
 
-fn wish(number: u8, type_guid: Guid, name: &str, size: u64, attributes: Attributes) -> Wish {
-    Wish { type_guid, unique_guid: Guid::from_digest(&[number; 32], name), name: name.into(), size, attributes }
+fn spec(number: u8, type_guid: Guid, name: &str, size: u64, attributes: Attributes) -> PartitionSpec {
+    PartitionSpec {
+        type_guid,
+        unique_guid: Guid::from_digest(&[number; 32], name),
+        name: name.into(),
+        size,
+        attributes,
+    }
 }
 
 /// An image with an ESP, a root and an empty data partition, made as a build makes it.
@@ -38,9 +44,9 @@ fn build(path: &Path, sector_size: SectorSize) -> File {
     root.write_all_at(&vec![0xaa; 100_000], 5 << 20).unwrap();
 
     let layout = layout(&[
-        wish(1, types::ESP, "esp", ESP_SIZE, Attributes::NO_AUTO),
-        wish(2, types::ROOT_X86_64, "root", 40 << 20, Attributes::READ_ONLY.with(Attributes::NO_AUTO)),
-        wish(3, types::LINUX_GENERIC, "data", 20 << 20, Attributes::NO_AUTO),
+        spec(1, types::ESP, "esp", ESP_SIZE, Attributes::NO_AUTO),
+        spec(2, types::ROOT_X86_64, "root", 40 << 20, Attributes::READ_ONLY.with(Attributes::NO_AUTO)),
+        spec(3, types::LINUX_GENERIC, "data", 20 << 20, Attributes::NO_AUTO),
     ])
     .unwrap();
     let image = File::options().read(true).write(true).create_new(true).open(path).unwrap();

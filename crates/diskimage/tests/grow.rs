@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use diskimage::gpt::{self, Attributes, Copies, GptError, Growth, Partition, Table, types};
-use diskimage::layout::{Wish, layout};
+use diskimage::layout::{PartitionSpec, layout};
 use diskimage::{Guid, SectorSize};
 
 const MIB: u64 = 1 << 20;
@@ -24,7 +24,7 @@ fn text(output: &Output) -> String {
 
 /// An image with three partitions, written to a disk of another size.
 fn flashed(sector_size: SectorSize, disk_size: u64) -> (tempfile::NamedTempFile, u64) {
-    let wish = |number: u8, type_guid, name: &str, size| Wish {
+    let spec = |number: u8, type_guid, name: &str, size| PartitionSpec {
         type_guid,
         unique_guid: Guid::from_bytes([number; 16]),
         name: name.into(),
@@ -32,9 +32,9 @@ fn flashed(sector_size: SectorSize, disk_size: u64) -> (tempfile::NamedTempFile,
         attributes: Attributes::NO_AUTO,
     };
     let layout = layout(&[
-        wish(1, types::ESP, "rocbed-esp", 4 * MIB),
-        wish(2, types::ROOT_X86_64, "rocbed-root", 4 * MIB),
-        wish(3, types::LINUX_GENERIC, "rocbed-data", 2 * MIB),
+        spec(1, types::ESP, "rocbed-esp", 4 * MIB),
+        spec(2, types::ROOT_X86_64, "rocbed-root", 4 * MIB),
+        spec(3, types::LINUX_GENERIC, "rocbed-data", 2 * MIB),
     ])
     .unwrap();
     let disk = tempfile::NamedTempFile::new().unwrap();

@@ -7,8 +7,8 @@ use super::options::Journal;
 const LEAST: u64 = 1024;
 
 /// Number of blocks of the journal in a file system of this size; `None` if it has none.
-pub(super) fn length(wish: Journal, file_system_blocks: u64) -> Option<u64> {
-    match wish {
+pub(super) fn length(spec: Journal, file_system_blocks: u64) -> Option<u64> {
+    match spec {
         Journal::None => None,
         Journal::Auto => Some(usual(file_system_blocks)),
         Journal::Bytes(bytes) => Some((bytes / BLOCK_SIZE).clamp(LEAST, usual(file_system_blocks))),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use diskimage::gpt::{Attributes, types};
-use diskimage::layout::{Layout, Wish, layout};
+use diskimage::layout::{Layout, PartitionSpec, layout};
 use diskimage::{Guid, SectorSize, fat, gpt};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 use progress::Silent;
@@ -39,19 +39,19 @@ pub fn image(path: &Path, seed: u64) -> Layout {
     let kind = NodeKind::File(Content::from(noise(seed, 700_000)));
     tree.insert("EFI/BOOT/BOOTX64.EFI", Node { kind, metadata: Metadata::root(0o755, time) }).unwrap();
     let guid = |name: &str| Guid::from_digest(&[seed as u8; 32], name);
-    let wish = |type_guid, name: &str, size| Wish {
+    let spec = |type_guid, name: &str, size| PartitionSpec {
         type_guid,
         unique_guid: guid(name),
         name: name.into(),
         size,
         attributes: Attributes::default(),
     };
-    let wishes = [
-        wish(types::ESP, "rocbed-esp", 34 * MIB),
-        wish(types::ROOT_X86_64, "rocbed-root", 9 * MIB),
-        wish(types::LINUX_GENERIC, "rocbed-data", 6 * MIB),
+    let specs = [
+        spec(types::ESP, "rocbed-esp", 34 * MIB),
+        spec(types::ROOT_X86_64, "rocbed-root", 9 * MIB),
+        spec(types::LINUX_GENERIC, "rocbed-data", 6 * MIB),
     ];
-    let layout = layout(&wishes).unwrap();
+    let layout = layout(&specs).unwrap();
     let disk = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
     disk.set_len(layout.disk_size).unwrap();
     let options = fat::Options {
