@@ -18,7 +18,7 @@ use rustix::process::{DumpableBehavior, Signal};
 use crate::Error;
 use crate::confine::Confinement;
 use crate::identity::{Identity, become_its_root};
-use crate::namespaces::Living;
+use crate::namespaces::RunningTestbed;
 use crate::process::{self, Child, Event, Signals, fork};
 use crate::relay::{Relay, Running};
 use crate::terminal::Terminal;
@@ -72,7 +72,7 @@ pub(crate) struct Rules {
 
 /// The program and arguments that run the command appended to them in a testbed.
 pub(crate) fn command_line(
-    living: &Living,
+    running: &RunningTestbed,
     identity: &Identity,
     rules: Rules,
     environment: &[(String, String)],
@@ -82,7 +82,7 @@ pub(crate) fn command_line(
     // If the program's file was replaced, this name still works.
     let program = program.unwrap_or_else(|| format!("/proc/{server}/exe").into());
     let outer = identity.outer.iter().map(AsFd::as_fd);
-    let joins: Vec<String> = outer.chain(living.joins(identity)).map(|fd| fd.as_raw_fd().to_string()).collect();
+    let joins: Vec<String> = outer.chain(running.joins(identity)).map(|fd| fd.as_raw_fd().to_string()).collect();
     let mut words: Vec<OsString> = vec![program.into(), "virt".into(), "enter".into()];
     words.push(format!("--server={server}").into());
     words.push(format!("--join={}", joins.join(".")).into());

@@ -24,7 +24,7 @@ const END: Duration = Duration::from_secs(30);
 
 /// A running testbed.
 #[derive(Debug)]
-pub(crate) struct Living {
+pub(crate) struct RunningTestbed {
     first: Child,
     /// The first process ends when this is closed, so that even after SIGKILL to the server nothing is left behind.
     _line: OwnedFd,
@@ -36,7 +36,7 @@ pub(crate) struct Living {
 }
 
 /// Starts a testbed.
-pub(crate) fn start(plan: &Plan<'_>, identity: &Identity, signals: &Signals) -> Result<Living, Error> {
+pub(crate) fn start(plan: &Plan<'_>, identity: &Identity, signals: &Signals) -> Result<RunningTestbed, Error> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(Error::step("making a socket"))?;
     let (ours, theirs) = (Cell::new(Some(ours)), Cell::new(Some(theirs)));
@@ -58,7 +58,7 @@ pub(crate) fn start(plan: &Plan<'_>, identity: &Identity, signals: &Signals) -> 
     match started {
         Ok((line, (scratch, mut namespaces))) => {
             let layer = namespaces.pop().ok_or_else(|| Error::Inside("it did not say where it is".into()))?;
-            Ok(Living { first, _line: line, namespaces, layer, scratch })
+            Ok(RunningTestbed { first, _line: line, namespaces, layer, scratch })
         }
         Err(error) => {
             first.kill();
@@ -88,7 +88,7 @@ fn receive(line: &OwnedFd) -> Result<(String, Vec<OwnedFd>), Error> {
     }
 }
 
-impl Living {
+impl RunningTestbed {
     /// The namespaces that the server's processes have to join, in order.
     pub(crate) fn joins<'a>(&'a self, identity: &'a Identity) -> Vec<BorrowedFd<'a>> {
         self.namespaces.iter().chain([&identity.inner]).map(AsFd::as_fd).collect()

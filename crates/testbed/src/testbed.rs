@@ -16,7 +16,7 @@ use crate::gpu::Granted;
 use crate::identity::Identity;
 use crate::inside::Plan;
 use crate::mounts::{self, Writable};
-use crate::namespaces::{self, Living};
+use crate::namespaces::{self, RunningTestbed};
 use crate::options::{Network, Options, Storage};
 use crate::process::Signals;
 use crate::protocol::Copy;
@@ -48,7 +48,7 @@ pub struct Machine {
     copies: Copies,
     /// Most processes in a testbed, including threads.
     processes: u64,
-    living: Option<(Living, Option<Upper>)>,
+    running: Option<(RunningTestbed, Option<Upper>)>,
 }
 
 impl Machine {
@@ -76,7 +76,7 @@ impl Machine {
         }
         let room = Room { bytes: options.copy_limit.unwrap_or(Room::BYTES), entries: Room::ENTRIES };
         let copies = Copies::new(room, std::env::var_os(NOTES).map(PathBuf::from));
-        Ok(Self { options, signals, identity, granted, group, user, copies, processes, living: None })
+        Ok(Self { options, signals, identity, granted, group, user, copies, processes, running: None })
     }
 
     /// If a user runs this, the user's own GPU node is shared with the testbed; access to it may depend on the user's
@@ -85,14 +85,14 @@ impl Machine {
         self.identity.nested && !self.granted.nodes.is_empty()
     }
 
-    fn living(&self) -> Result<&Living, Error> {
-        self.living.as_ref().map(|(living, _)| living).ok_or_else(not_open)
+    fn running(&self) -> Result<&RunningTestbed, Error> {
+        self.running.as_ref().map(|(running, _)| running).ok_or_else(not_open)
     }
 
     /// Logs a full writable layer, which is a likely reason for failures inside.
     fn say_if_full(&self) {
-        let Ok(living) = self.living() else { return };
-        if let Ok((free, size)) = mounts::space(&living.layer)
+        let Ok(running) = self.running() else { return };
+        if let Ok((free, size)) = mounts::space(&running.layer)
             && free < FULL
         {
             eprintln!("{NAME}: {}", full_message(&self.options.storage, size));
@@ -159,9 +159,9 @@ impl Testbed for Machine {
             resolver: if host_network { fs::read("/etc/resolv.conf").ok() } else { None },
         };
         match namespaces::start(&plan, &self.identity, &self.signals) {
-            Ok(living) => {
-                let scratch = living.scratch.clone();
-                self.living = Some((living, upper));
+            Ok(running) => {
+                let scratch = running.scratch.clone();
+                self.running = Some((running, upper));
                 Ok(scratch)
             }
             Err(error) => {
@@ -173,9 +173,9 @@ impl Testbed for Machine {
 
     fn close(&mut self) -> Result<(), Error> {
         self.say_if_full();
-        let Some((living, upper)) = self.living.take() else { return Ok(()) };
+        let Some((running, upper)) = self.running.take() else { return Ok(()) };
         // Stuck processes still use the directory: it stays, and the next server removes it.
-        let signal = match living.end(&self.signals) {
+        let signal = match running.end(&self.signals) {
             Err(error @ Error::Stuck(_)) => return Err(error),
             other => other,
         };
@@ -191,14 +191,14 @@ impl Testbed for Machine {
             containers: self.options.containers,
             processes: Some(self.processes),
         };
-        Ok(enter::command_line(self.living()?, &self.identity, rules, &environment))
+        Ok(enter::command_line(self.running()?, &self.identity, rules, &environment))
     }
 
     fn copy(&mut self, copy: &Copy) -> Result<(), Error> {
         let seconds = std::env::var("AUTOPKGTEST_VIRT_COPY_TIMEOUT").ok().and_then(|value| value.parse().ok());
         let timeout = Duration::from_secs(seconds.unwrap_or(COPY_TIMEOUT));
-        let (living, _) = self.living.as_ref().ok_or_else(not_open)?;
-        let namespaces = living.joins(&self.identity);
+        let (running, _) = self.running.as_ref().ok_or_else(not_open)?;
+        let namespaces = running.joins(&self.identity);
         let result = self.copies.make(copy, &namespaces, &self.signals, timeout);
         if matches!(result, Err(Error::Copy)) {
             self.say_if_full();
