@@ -14,7 +14,7 @@ use progress::Progress as _;
 use rootfs::deb::{Deb, EntryKind};
 use rootfs::{Device, Package, Spec};
 use store::fetch::Failure;
-use store::{Condition, Digest, Doomed, Download, FetchError, Fetcher, Store, Tree};
+use store::{Condition, Digest, Download, FetchError, Fetcher, PendingRemoval, Store, Tree};
 
 use super::memo;
 use super::modules::KERNEL_PACKAGES;
@@ -92,7 +92,7 @@ pub struct Root {
     /// Whether it came from the cache.
     pub cached: bool,
     /// The previous directory that it replaced; to be removed.
-    pub old: Option<Doomed>,
+    pub old: Option<PendingRemoval>,
     /// Keeps the directory from being removed while in use.
     _in_use: Tree,
 }
@@ -201,8 +201,8 @@ fn make<T: Send>(
     beside: &(impl Fn(&Path) -> Result<T> + Send + Sync),
 ) -> Result<(Root, T)> {
     let Wanted { recipe, lock, log, .. } = *wanted;
-    let draft = store.new_tree(key, &format!("root directory of {}", recipe.name))?;
-    let root = draft.path();
+    let builder = store.new_tree(key, &format!("root directory of {}", recipe.name))?;
+    let root = builder.path();
     if log.exists() {
         fs::remove_file(log).with_context(|| format!("removing {}", log.display()))?;
     }
@@ -244,7 +244,7 @@ fn make<T: Send>(
     set_devices(store, key, &report.devices)?;
     let size = lock.root_packages().map(|package| package.installed_size).sum();
     // Replaces an existing one, which was rejected above.
-    let (tree, old) = draft.replace(size)?;
+    let (tree, old) = builder.replace(size)?;
     let path = tree.path().to_owned();
     let made = match made {
         Some(made) => made?,

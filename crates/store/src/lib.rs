@@ -38,5 +38,5 @@ pub use fetch::{Download, FetchError, FetchOptions, Fetcher};
 pub use lock::{Holder, Lock, LockError, Wait};
 pub use prune::{PrunePolicy, PruneReport};
 pub use root::{Store, default_root};
-pub use tree::{Doomed, Removal, Tree, TreeDraft};
+pub use tree::{PendingRemoval, Removal, Tree, TreeBuilder};
 pub use verify::{Broken, Condition, VerifyReport};

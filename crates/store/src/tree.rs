@@ -112,7 +112,7 @@ impl Store {
     ///
     /// # Errors
     /// If the directory cannot be created.
-    pub fn new_tree(&self, digest: &Digest, label: &str) -> Result<TreeDraft, StoreError> {
+    pub fn new_tree(&self, digest: &Digest, label: &str) -> Result<TreeBuilder, StoreError> {
         temp::spread(&self.temp_dir());
         loop {
             // Reserves the name until the file is dropped.
@@ -125,7 +125,7 @@ impl Store {
             if is_at(&handle, &directory).map_err(StoreError::io("examining", &directory))? {
                 temp::create_dir(&directory.join("tree"))?;
                 let (store, label) = (self.clone(), label.to_owned());
-                return Ok(TreeDraft { store, digest: *digest, label, directory, done: false, lock: handle });
+                return Ok(TreeBuilder { store, digest: *digest, label, directory, done: false, lock: handle });
             }
         }
     }
@@ -137,11 +137,11 @@ impl Store {
     /// Removes a tree so that no half of it is ever visible under its name. If its files belong to other users, the
     /// remains stay in the temporary directory for [pruning](Store::prune_with).
     pub(crate) fn discard(&self, directory: &Path) -> Result<(), StoreError> {
-        self.set_aside(directory)?.map_or(Ok(()), |doomed| doomed.remove().map(drop))
+        self.set_aside(directory)?.map_or(Ok(()), |pending| pending.remove().map(drop))
     }
 
     /// Renames a tree to a temporary name; `None` if it does not exist.
-    fn set_aside(&self, directory: &Path) -> Result<Option<Doomed>, StoreError> {
+    fn set_aside(&self, directory: &Path) -> Result<Option<PendingRemoval>, StoreError> {
         let name = TempFile::new(&self.temp_dir())?;
         let path = name.path().with_extension("removed");
         match fs::rename(directory, &path) {
@@ -150,7 +150,7 @@ impl Store {
         }
         // A process that opens the store now leaves it to this process, or to the tree's users.
         let lock = Tree::lock_unused(&path)?;
-        Ok(Some(Doomed { path, _name: name, lock }))
+        Ok(Some(PendingRemoval { path, _name: name, lock }))
     }
 }
 
@@ -158,7 +158,7 @@ impl Store {
 /// next process to open the store removes it.
 #[derive(Debug)]
 #[must_use]
-pub struct Doomed {
+pub struct PendingRemoval {
     path: PathBuf,
     /// Reserves the temporary name, and so the tree's.
     _name: TempFile,
@@ -175,7 +175,7 @@ pub enum Removal {
     InUse,
 }
 
-impl Doomed {
+impl PendingRemoval {
     /// Removes the tree unless it is in use, which takes seconds if it is large and the disk is busy.
     ///
     /// # Errors
@@ -196,7 +196,7 @@ impl Doomed {
 /// A root directory in the making. If dropped without [`commit`](Self::commit) it is removed; if the process dies, it
 /// is removed the next time the store is opened.
 #[derive(Debug)]
-pub struct TreeDraft {
+pub struct TreeBuilder {
     store: Store,
     digest: Digest,
     label: String,
@@ -205,7 +205,7 @@ pub struct TreeDraft {
     lock: File,
 }
 
-impl TreeDraft {
+impl TreeBuilder {
     /// Path of the empty directory to fill.
     pub fn path(&self) -> PathBuf {
         self.directory.join("tree")
@@ -226,7 +226,7 @@ impl TreeDraft {
     ///
     /// # Errors
     /// If one of them cannot be renamed.
-    pub fn replace(self, size: u64) -> Result<(Tree, Option<Doomed>), StoreError> {
+    pub fn replace(self, size: u64) -> Result<(Tree, Option<PendingRemoval>), StoreError> {
         let old = self.store.set_aside(&self.store.tree_directory(&self.digest))?;
         Ok((self.publish(size)?, old))
     }
@@ -250,14 +250,14 @@ impl TreeDraft {
             }
         }
         self.done = true;
-        // The same lock as the draft's, now in shared mode.
+        // The same lock as the builder's, now in shared mode.
         let shared = self.lock.try_clone().map_err(StoreError::io("keeping open", &target))?;
         flock(&shared, FlockOperation::LockShared).map_err(|e| StoreError::io("locking", &target)(e.into()))?;
         Ok(Tree { path: target.join("tree"), _shared: shared })
     }
 }
 
-impl Drop for TreeDraft {
+impl Drop for TreeBuilder {
     fn drop(&mut self) {
         if !self.done {
             // What cannot be removed now is tried again by the next process to open the store.
@@ -281,10 +281,10 @@ mod tests {
     fn a_tree_is_visible_when_committed_and_not_before() {
         let (_dir, store) = store();
         let digest = Digest::of(b"lock");
-        let draft = store.new_tree(&digest, "root of smoke").unwrap();
-        fs::write(draft.path().join("hello"), "x").unwrap();
+        let builder = store.new_tree(&digest, "root of smoke").unwrap();
+        fs::write(builder.path().join("hello"), "x").unwrap();
         assert!(store.tree(&digest).unwrap().is_none());
-        let tree = draft.commit(4096).unwrap();
+        let tree = builder.commit(4096).unwrap();
         assert_eq!(store.tree(&digest).unwrap().unwrap().path(), tree.path());
         assert_eq!(fs::read_to_string(tree.path().join("hello")).unwrap(), "x");
         let entry = store.list().unwrap().pop().unwrap();
@@ -313,9 +313,9 @@ mod tests {
         let (_dir, store) = store();
         let digest = Digest::of(b"lock");
         store.new_tree(&digest, "").unwrap().commit(1).unwrap();
-        let draft = store.new_tree(&digest, "").unwrap();
-        fs::write(draft.path().join("new"), "").unwrap();
-        let (tree, old) = draft.replace(1).unwrap();
+        let builder = store.new_tree(&digest, "").unwrap();
+        fs::write(builder.path().join("new"), "").unwrap();
+        let (tree, old) = builder.replace(1).unwrap();
         assert!(tree.path().join("new").exists());
         assert_eq!(store.tree(&digest).unwrap().unwrap().path(), tree.path());
         assert_eq!(old.expect("there was one").remove().unwrap(), Removal::Done);

@@ -111,9 +111,9 @@ fn verify_finds_and_removes_what_changed() {
 fn verify_looks_at_root_directories_and_named_values() {
     let (_dir, store) = store();
     for name in ["good", "bad"] {
-        let draft = store.new_tree(&Digest::of(name.as_bytes()), name).unwrap();
-        fs::write(draft.path().join("file"), "content").unwrap();
-        draft.commit(7).unwrap();
+        let builder = store.new_tree(&Digest::of(name.as_bytes()), name).unwrap();
+        fs::write(builder.path().join("file"), "content").unwrap();
+        builder.commit(7).unwrap();
         store.set_meta(name, b"value").unwrap();
     }
     assert_eq!(store.verify(false, &Silent).unwrap().broken, []);
@@ -166,11 +166,11 @@ fn pruning_removes_by_age_then_by_size_oldest_first() {
 fn pruning_takes_trees_too_and_the_caller_may_remove_them() {
     let (_dir, store) = store();
     let digest = Digest::of(b"tree");
-    let draft = store.new_tree(&digest, "root").unwrap();
-    fs::create_dir(draft.path().join("locked")).unwrap();
-    fs::write(draft.path().join("locked/file"), "x").unwrap();
-    fs::set_permissions(draft.path().join("locked"), PermissionsExt::from_mode(0o500)).unwrap();
-    draft.commit(10).unwrap();
+    let builder = store.new_tree(&digest, "root").unwrap();
+    fs::create_dir(builder.path().join("locked")).unwrap();
+    fs::write(builder.path().join("locked/file"), "x").unwrap();
+    fs::set_permissions(builder.path().join("locked"), PermissionsExt::from_mode(0o500)).unwrap();
+    builder.commit(10).unwrap();
     let mut removed = Vec::new();
     let report = store
         .prune_with(&PrunePolicy { max_bytes: Some(0), ..PrunePolicy::default() }, &mut |path| {
@@ -196,12 +196,12 @@ fn uses_a_tree() {
 fn a_tree_that_another_process_uses_stays() {
     let (_dir, store) = store();
     let digest = Digest::of(b"tree");
-    let draft = |content: &str| {
-        let draft = store.new_tree(&digest, "root").unwrap();
-        fs::write(draft.path().join("file"), content).unwrap();
-        draft
+    let builder = |content: &str| {
+        let builder = store.new_tree(&digest, "root").unwrap();
+        fs::write(builder.path().join("file"), content).unwrap();
+        builder
     };
-    drop(draft("old").commit(10).unwrap());
+    drop(builder("old").commit(10).unwrap());
     let mut other = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "uses_a_tree", "--nocapture"])
         .env("STORE_TEST_ROOT", store.root())
@@ -218,7 +218,7 @@ fn a_tree_that_another_process_uses_stays() {
     assert_eq!((report.removed.len(), report.in_use.len(), report.kept), (0, 1, 1));
 
     // A build that replaces it leaves the old one whole, under another name.
-    let (tree, old) = draft("new").replace(10).unwrap();
+    let (tree, old) = builder("new").replace(10).unwrap();
     assert_eq!(old.expect("there was one").remove().unwrap(), Removal::InUse);
     drop(Store::open(store.root()).unwrap());
     let aside = || fs::read_dir(store.root().join("tmp")).unwrap().map(|entry| entry.unwrap().path().join("tree/file"));
@@ -327,8 +327,8 @@ fn child_inserts_slowly() {
         }
     }
     let store = child_store();
-    let draft = store.new_tree(&Digest::of(b"tree"), "").unwrap();
-    fs::write(draft.path().join("file"), "x").unwrap();
+    let builder = store.new_tree(&Digest::of(b"tree"), "").unwrap();
+    fs::write(builder.path().join("file"), "x").unwrap();
     store.insert(Stuck(500_000), None, None, "x").unwrap();
 }
 
