@@ -218,7 +218,7 @@ fn make<T: Send>(
         threads: None,
         // The build writes the indexes for the modules that the image keeps; depmod would take seconds for all of
         // them.
-        idle_programs: vec!["depmod".to_owned()],
+        stubbed_programs: vec!["depmod".to_owned()],
         log: log.to_owned(),
     };
     let began = Instant::now();

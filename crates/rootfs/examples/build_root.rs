@@ -34,7 +34,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         preseeds: rest.get(1).map_or(Ok(String::new()), std::fs::read_to_string)?,
         epoch,
         threads: None,
-        idle_programs: Vec::new(),
+        stubbed_programs: Vec::new(),
         log: PathBuf::from(format!("{root}.log")),
     };
     let report = build(&spec, Path::new(root), &progress::Silent)?;

@@ -49,7 +49,7 @@ pub struct Spec {
     pub threads: Option<NonZeroUsize>,
     /// Programs that are stubbed when maintainer scripts call them by name: `depmod`, if the image's builder also
     /// makes the module indexes.
-    pub idle_programs: Vec<String>,
+    pub stubbed_programs: Vec<String>,
     /// Log file for the whole output of dpkg and of the maintainer scripts; outside of the root.
     pub log: PathBuf,
 }

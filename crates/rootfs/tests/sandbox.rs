@@ -80,7 +80,7 @@ fn spec(at: &Path, packages: &[PackageFile]) -> Spec {
         preseeds: String::new(),
         epoch: 1_790_000_000,
         threads: None,
-        idle_programs: vec!["idle-tool".into()],
+        stubbed_programs: vec!["idle-tool".into()],
         log: at.join("log"),
     }
 }

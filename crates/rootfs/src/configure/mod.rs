@@ -71,7 +71,7 @@ pub(crate) fn configure(root: &Path, spec: &Spec, plan: &Plan, progress: &dyn Pr
     if !had_policy {
         inside.write(POLICY, POLICY_TEXT, 0o755)?;
     }
-    for name in &spec.idle_programs {
+    for name in &spec.stubbed_programs {
         inside.make_directories(IDLE)?;
         inside.write(&format!("{IDLE}/{name}"), IDLE_TEXT, 0o755)?;
     }
@@ -80,10 +80,10 @@ pub(crate) fn configure(root: &Path, spec: &Spec, plan: &Plan, progress: &dyn Pr
     if !had_policy {
         inside.remove_file(POLICY)?;
     }
-    for name in &spec.idle_programs {
+    for name in &spec.stubbed_programs {
         inside.remove_file(&format!("{IDLE}/{name}"))?;
     }
-    if !spec.idle_programs.is_empty() {
+    if !spec.stubbed_programs.is_empty() {
         inside.remove_directory(IDLE)?;
     }
     runner.finish()
