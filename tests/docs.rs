@@ -47,7 +47,7 @@ fn every_command_is_run_by_a_test() {
                     world.run(place, &ours(&line.text)).err()
                 }
                 // It was run before.
-                Some(Way::Here(_) | Way::Chore) => None,
+                Some(Way::Here(_) | Way::Task) => None,
                 Some(Way::Nobody(why)) => {
                     println!("{}: {}: not run: {why}", line.place, line.text);
                     files_are_missing(command)
@@ -116,8 +116,8 @@ fn what_the_text_mentions_is_there() {
 
 /// Checks the names in a cargo command: xtask commands, packages, examples, test programs.
 fn cargo(words: &[&str]) -> Result<(), String> {
-    if let ["xtask", chore, ..] = words {
-        return parse::xtask(&[(*chore).to_owned()]);
+    if let ["xtask", task, ..] = words {
+        return parse::xtask(&[(*task).to_owned()]);
     }
     let after = |names: [&str; 2]| {
         let place = words.iter().position(|word| names.contains(word))?;

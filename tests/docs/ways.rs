@@ -17,7 +17,7 @@ pub enum Way {
     /// Other code runs it, in this file, which contains these words in quotes.
     Parts(&'static str, &'static [&'static str]),
     /// Only its options are checked. It runs the tests, or what they are made of.
-    Chore,
+    Task,
     /// It is not run, because no test may do that to a machine, or because it needs something that no machine has. The
     /// files that it names must exist.
     Nobody(&'static str),
@@ -77,7 +77,7 @@ const WAYS: &[(&str, Way)] = &[
     ("tar --zstd", Way::Here(Place::Done)),
     ("cmp", Way::Parts("tests/same_twice.rs", &["build", "--locked", "--fresh"])),
     ("autopkgtest", Way::Parts("crates/testbed/tests/autopkgtest_suite.py", &["--root"])),
-    ("cargo xtask", Way::Chore),
+    ("cargo xtask", Way::Task),
     ("cargo xtask demo", Way::Parts("tests/worker.rs", &["boot", "--hub", "--gpu", "--when-done"])),
     ("cargo build -p rocbed-init", Way::Parts("crates/xtask/src/build.rs", &["rocbed-init", "appliance", "--target"])),
     ("cd fuzz", Way::Nobody("a workspace of its own, run by hand: compiling it takes minutes")),

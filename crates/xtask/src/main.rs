@@ -20,16 +20,16 @@ use std::process::ExitCode;
 use build::Profile;
 use clap::{Parser, Subcommand};
 
-/// The project's own chores
+/// The project's own tasks
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
     #[command(subcommand)]
-    chore: Chore,
+    task: Task,
 }
 
 #[derive(Subcommand)]
-enum Chore {
+enum Task {
     /// Build the smoke image and boot it in QEMU, installing what that needs
     Demo,
     /// Run every test, end to end ones included, installing what they need
@@ -57,22 +57,22 @@ enum Chore {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().chore {
-        Chore::Demo => demo::run_demo(),
-        Chore::Test(options) => test::run(&options),
-        Chore::Lint(options) => lint::run(&options),
-        Chore::Bench(options) => bench::run(&options),
-        Chore::BenchBoot(options) => bench_boot::run(&options),
-        Chore::BenchNetboot(options) => bench_netboot::run(&options),
-        Chore::Build { release } => {
+    let outcome = match Cli::parse().task {
+        Task::Demo => demo::run_demo(),
+        Task::Test(options) => test::run(&options),
+        Task::Lint(options) => lint::run(&options),
+        Task::Bench(options) => bench::run(&options),
+        Task::BenchBoot(options) => bench_boot::run(&options),
+        Task::BenchNetboot(options) => bench_netboot::run(&options),
+        Task::Build { release } => {
             build::programs(if release { Profile::Release } else { Profile::Dev }).map(|programs| {
                 println!("{}", programs.rocbed.display());
                 println!("{}", programs.init.display());
             })
         }
-        Chore::Docs => docs::write(),
-        Chore::Screenshots => screenshots::run(),
-        Chore::Book => book::build(),
+        Task::Docs => docs::write(),
+        Task::Screenshots => screenshots::run(),
+        Task::Book => book::build(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
