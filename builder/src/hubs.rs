@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use client::{Client, ClientError, Options};
+use client::{Client, ClientError, ClientOptions};
 use protocol::api::ProblemCode;
 use safetext::Secret;
 use serde::Deserialize;
@@ -151,7 +151,7 @@ fn directory(variable: &str, in_home: &str) -> Option<PathBuf> {
 impl Place {
     /// Makes a client for this hub.
     pub fn client(&self, patience: Patience) -> Result<Client> {
-        let mut options = Options { ca_file: self.ca.clone(), ..Options::default() };
+        let mut options = ClientOptions { ca_file: self.ca.clone(), ..ClientOptions::default() };
         match patience {
             Patience::Short => (options.attempts, options.first_pause) = (3, Duration::from_millis(200)),
             Patience::Long => options.attempts = 20,

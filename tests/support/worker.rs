@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use client::{Client, Options, request_id};
+use client::{Client, ClientOptions, request_id};
 use protocol::api::{Claim, Claimed, Complete, Heartbeat, Register};
 use protocol::{JobResult, Machine, Verdict};
 use serde_json::json;
@@ -21,7 +21,7 @@ impl MadeUpWorker {
     pub fn register(hub: &Hub, id: &str, gpu: &str) -> Self {
         let path = hub.started()["join-token-path"].as_str().expect("a path");
         let token = fs::read_to_string(path).expect("a join token");
-        let join = Client::new(hub.address(), &Options::default()).expect("an address").with_token(token.trim());
+        let join = Client::new(hub.address(), &ClientOptions::default()).expect("an address").with_token(token.trim());
         let machine = Machine {
             name: id.into(),
             kernel: "7.2".into(),

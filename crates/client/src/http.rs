@@ -27,7 +27,7 @@ const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// Options of a client.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ClientOptions {
     /// PEM file of an authority to trust besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Attempts for each call. 8, which takes about half a minute with the pauses.
@@ -40,7 +40,7 @@ pub struct Options {
     pub timeout: Duration,
 }
 
-impl Default for Options {
+impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             ca_file: None,
@@ -60,7 +60,7 @@ pub struct Client {
     prefix: &'static str,
     agent: Agent,
     token: Option<Secret>,
-    options: Options,
+    options: ClientOptions,
 }
 
 impl fmt::Debug for Client {
@@ -115,7 +115,7 @@ impl Client {
     /// # Errors
     ///
     /// If the address is not valid, or certificates cannot be read.
-    pub fn new(address: &str, options: &Options) -> Result<Self, ClientError> {
+    pub fn new(address: &str, options: &ClientOptions) -> Result<Self, ClientError> {
         let wrong = || ClientError::Address(redacted(address).into_owned());
         let uri: ureq::http::Uri = address.trim().parse().map_err(|_| wrong())?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
@@ -365,7 +365,10 @@ mod tests {
     #[test]
     fn addresses_that_are_none() {
         for address in ["", "hub", "ftp://hub", "http://", "file:///x"] {
-            assert!(matches!(Client::new(address, &Options::default()), Err(ClientError::Address(_))), "{address}");
+            assert!(
+                matches!(Client::new(address, &ClientOptions::default()), Err(ClientError::Address(_))),
+                "{address}"
+            );
         }
     }
 
@@ -374,7 +377,7 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
         let address = socket.local_addr()?;
         drop(socket);
-        let options = Options { attempts: 1, ..Options::default() };
+        let options = ClientOptions { attempts: 1, ..ClientOptions::default() };
         let client = Client::new(&format!("http://me:s3cret@{address}"), &options)?.with_token("rocbed-admin-1");
         assert_eq!(client.token(), Some("rocbed-admin-1"));
         let error = client.job("x").expect_err("nobody is there");
@@ -391,7 +394,7 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
         let address = format!("http://{}", socket.local_addr()?);
         drop(socket);
-        let options = Options { attempts: 2, first_pause: Duration::from_millis(1), ..Options::default() };
+        let options = ClientOptions { attempts: 2, first_pause: Duration::from_millis(1), ..ClientOptions::default() };
         let error = Client::new(&address, &options)?.job("x").expect_err("nobody is there");
         assert!(error.is_passing() && error.to_string().contains(&address), "{error}");
         Ok(())

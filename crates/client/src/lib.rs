@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), client::ClientError> {
-//! let people = client::Client::new("https://hub.example:8420", &client::Options::default())?.with_token("rocbed-admin-...");
+//! let people = client::Client::new("https://hub.example:8420", &client::ClientOptions::default())?.with_token("rocbed-admin-...");
 //! for job in people.jobs(&client::JobQuery::default())?.jobs {
 //!     println!("{} {}", job.id, job.state);
 //! }
@@ -10,7 +10,7 @@
 //! # }
 //! ```
 //!
-//! If the hub cannot be reached or cannot answer now, a call is repeated with growing pauses; [`Options`] sets for how
+//! If the hub cannot be reached or cannot answer now, a call is repeated with growing pauses; [`ClientOptions`] sets for how
 //! long. Repeating a request is safe, as it has one effect however often it arrives. A request that the hub refuses is
 //! not repeated: [`ClientError::Refused`] has the hub's reason.
 
@@ -25,7 +25,7 @@ mod uploads;
 pub use calls::{JobQuery, ResultQuery};
 pub use certificate::{names as certificate_names, self_signed_command};
 pub use error::ClientError;
-pub use http::{Client, Options};
+pub use http::{Client, ClientOptions};
 pub use roots::roots;
 
 /// A new random id for a request: 128 bits.

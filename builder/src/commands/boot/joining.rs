@@ -41,7 +41,7 @@ pub(super) fn words(options: &Boot, settings: &BTreeMap<String, String>) -> Resu
 fn of_hub(hub: &str, options: &Boot) -> Result<BTreeMap<&'static str, String>> {
     ensure!(options.network == Network::User, "--hub needs a network: leave --network out");
     // Parsed as a client parses it, so that a mistake is reported here and not on the machine's console.
-    let client = client::Client::new(hub, &client::Options::default()).context("reading --hub")?;
+    let client = client::Client::new(hub, &client::ClientOptions::default()).context("reading --hub")?;
     let token = match &options.join_token {
         Some(token) => token.clone(),
         None => kept(hub)?,

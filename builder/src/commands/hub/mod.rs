@@ -148,7 +148,7 @@ fn json(started: &Started) -> Result<()> {
 /// An address given by the user, in the form in which clients write it.
 fn checked(url: &str) -> Result<String> {
     // An address that a client does not accept is not valid.
-    let client = client::Client::new(url, &client::Options::default()).context("reading --url")?;
+    let client = client::Client::new(url, &client::ClientOptions::default()).context("reading --url")?;
     Ok(client.address().to_owned())
 }
 

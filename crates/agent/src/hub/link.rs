@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use client::{Client, ClientError, Options};
+use client::{Client, ClientError, ClientOptions};
 use protocol::api::{ProblemCode, Register, Registered};
 use serde::{Deserialize, Serialize};
 
@@ -58,15 +58,15 @@ impl Link {
         timeouts: &Timeouts,
         tell: Tell,
     ) -> Result<Self, ClientError> {
-        let options = Options {
+        let options = ClientOptions {
             ca_file: ca_file.map(Path::to_owned),
             attempts: 1,
             first_pause: timeouts.first_pause,
             longest_pause: timeouts.longest_pause,
-            ..Options::default()
+            ..ClientOptions::default()
         };
         let patient = Client::new(address, &options)?;
-        let brief = Client::new(address, &Options { timeout: timeouts.answer, ..options })?;
+        let brief = Client::new(address, &ClientOptions { timeout: timeouts.answer, ..options })?;
         let ticket = read_tickets(data).remove(patient.address());
         let state = Mutex::new(State { ticket, ..State::default() });
         Ok(Self { patient, brief, join, data: data.to_owned(), tell, state, registering: Mutex::new(()) })

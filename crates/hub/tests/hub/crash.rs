@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use client::{Client, Options, ResultQuery};
+use client::{Client, ClientOptions, ResultQuery};
 use hub::{Config, Hub, Listener};
 use protocol::Verdict;
 use protocol::api::{Claim, Complete, Heartbeat, JobState};
@@ -89,7 +89,8 @@ fn every_finished_job_has_one_result_though_the_hub_is_killed_again_and_again() 
     drop(first);
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let pause = Duration::from_millis(10);
-    let options = Options { attempts: 200, first_pause: pause, longest_pause: pause * 5, ..Options::default() };
+    let options =
+        ClientOptions { attempts: 200, first_pause: pause, longest_pause: pause * 5, ..ClientOptions::default() };
     let client = Client::new(&format!("http://{address}"), &options)?;
     let people = client.clone().with_token(&admin);
 

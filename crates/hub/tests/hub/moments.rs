@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use client::{Client, Options};
+use client::{Client, ClientOptions};
 use hub::{Config, Hub};
 use protocol::Verdict;
 use protocol::api::{Claim, Complete, GiveBack, GiveBackReason, Heartbeat, JobState};
@@ -36,7 +36,8 @@ fn the_hub_killed_at_each_moment_of_each_request() -> Outcome {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let guard = Guard::start(temp.path(), &address)?;
     let pause = Duration::from_millis(5);
-    let options = Options { attempts: 500, first_pause: pause, longest_pause: pause * 4, ..Options::default() };
+    let options =
+        ClientOptions { attempts: 500, first_pause: pause, longest_pause: pause * 4, ..ClientOptions::default() };
     let client = Client::new(&guard.address, &options)?;
     let people = client.clone().with_token(&admin);
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use client::{Client, Options, request_id};
+use client::{Client, ClientOptions, request_id};
 use hub::{Config, Hub, Listener, ManualClock};
 use protocol::api::{AddJobs, Claim, Claimed, Complete, Completed, Heartbeat, Register};
 use protocol::{Job, JobList, JobResult, Machine, Verdict};
@@ -70,8 +70,8 @@ impl Drop for Running {
 }
 
 /// Many attempts with short pauses, as the hub is on this machine.
-pub fn options() -> Options {
-    Options { attempts: 5, first_pause: Duration::from_millis(5), ..Options::default() }
+pub fn options() -> ClientOptions {
+    ClientOptions { attempts: 5, first_pause: Duration::from_millis(5), ..ClientOptions::default() }
 }
 
 impl Running {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use client::{Client, ClientError, Options};
+use client::{Client, ClientError, ClientOptions};
 use hub::{Config, Hub, Listener, Tls};
 
 use crate::support::{Outcome, options};
@@ -37,7 +37,7 @@ fn a_hub_with_a_certificate() -> Outcome {
     let serving = hub.clone();
     let thread = std::thread::spawn(move || serving.serve_blocking(vec![listener], async { drop(stopped.await) }));
 
-    let trusting = Client::new(&address, &Options { ca_file: Some(certificate.clone()), ..options() })?;
+    let trusting = Client::new(&address, &ClientOptions { ca_file: Some(certificate.clone()), ..options() })?;
     assert!(trusting.jobs(&client::JobQuery::default())?.jobs.is_empty());
     let error = Client::new(&address, &options())?.jobs(&client::JobQuery::default()).expect_err("not trusted");
     assert!(matches!(error, ClientError::Certificate { .. }), "{error}");
@@ -74,7 +74,8 @@ fn a_certificate_made_the_usual_way_is_explained() -> Outcome {
         let temp = tempfile::tempdir()?;
         made_with(temp.path(), more);
         let (address, _, _stop) = serve(temp.path())?;
-        let client = Client::new(&address, &Options { ca_file: Some(temp.path().join("cert.pem")), ..options() })?;
+        let client =
+            Client::new(&address, &ClientOptions { ca_file: Some(temp.path().join("cert.pem")), ..options() })?;
         let error = client.jobs(&client::JobQuery::default()).expect_err("it is refused").to_string();
         assert!(error.contains(says) && error.contains(command), "{error}");
     }
@@ -87,7 +88,7 @@ fn new_connections_get_a_renewed_certificate() -> Outcome {
     certificate(temp.path());
     let (address, tls, _stop) = serve(temp.path())?;
     let ask = || -> Result<bool, Box<dyn std::error::Error>> {
-        let options = Options { ca_file: Some(temp.path().join("cert.pem")), ..options() };
+        let options = ClientOptions { ca_file: Some(temp.path().join("cert.pem")), ..options() };
         Ok(Client::new(&address, &options)?.jobs(&client::JobQuery::default()).is_ok())
     };
     assert!(ask()?);

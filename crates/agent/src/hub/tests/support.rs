@@ -122,8 +122,12 @@ impl TestHub {
 
     pub fn people(&self) -> Client {
         let soon = Duration::from_millis(5);
-        let options =
-            client::Options { attempts: 500, first_pause: soon, longest_pause: soon * 4, ..client::Options::default() };
+        let options = client::ClientOptions {
+            attempts: 500,
+            first_pause: soon,
+            longest_pause: soon * 4,
+            ..client::ClientOptions::default()
+        };
         Client::new(&format!("http://{}", self.address), &options).expect("an address").with_token(&self.admin)
     }
 
