@@ -336,7 +336,7 @@ pub struct Test {
 /// A size as testbeds take it.
 fn overlay_size(text: &str) -> Result<String, String> {
     let words = ["--root", "/", "--overlay-size", text].map(std::ffi::OsString::from);
-    testbed::Options::parse(words).map(|_| text.to_owned()).map_err(|error| match error {
+    testbed::TestbedOptions::parse(words).map(|_| text.to_owned()).map_err(|error| match error {
         testbed::Error::Usage(message) => message,
         other => other.to_string(),
     })

@@ -34,7 +34,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use error::Error;
-pub use options::{Network, Options, Storage};
+pub use options::{Network, Storage, TestbedOptions};
 pub use testbed::Machine;
 
 /// Runs the program with its arguments, without the program's own name.
@@ -53,7 +53,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if arguments.first().is_some_and(|first| first == "autopkgtest") {
         return driver::main(arguments.drain(1..));
     }
-    let options = match Options::parse(arguments) {
+    let options = match TestbedOptions::parse(arguments) {
         Ok(Some(options)) => options,
         Ok(None) => {
             print!("{}", options::HELP);

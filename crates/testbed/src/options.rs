@@ -29,7 +29,7 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
 
 /// Options of testbeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct TestbedOptions {
     /// Root directory of testbeds.
     pub root: PathBuf,
     /// Directories whose files are layered over the root directory, the last on top; they are never written to either.
@@ -73,7 +73,7 @@ pub enum Network {
     None,
 }
 
-impl Options {
+impl TestbedOptions {
     /// Parses the command line; `None` if help is requested.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, Error> {
         let usage = |message: String| Error::Usage(message);
@@ -180,14 +180,14 @@ mod tests {
 
     use super::*;
 
-    fn parse(line: &str) -> Result<Option<Options>, Error> {
-        Options::parse(line.split_whitespace().map(OsString::from))
+    fn parse(line: &str) -> Result<Option<TestbedOptions>, Error> {
+        TestbedOptions::parse(line.split_whitespace().map(OsString::from))
     }
 
     #[test]
     fn reads_all_options() {
         let line = "--root=/r --layer /a --layer /b --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d --copy-limit 3K --processes 64 --containers";
-        let expected = Options {
+        let expected = TestbedOptions {
             root: "/r".into(),
             layers: vec!["/a".into(), "/b".into()],
             storage: Storage::Memory { size: (2_u64 << 30).to_string() },

@@ -17,7 +17,7 @@ use crate::identity::Identity;
 use crate::inside::Plan;
 use crate::mounts::{self, Writable};
 use crate::namespaces::{self, RunningTestbed};
-use crate::options::{Network, Options, Storage};
+use crate::options::{Network, Storage, TestbedOptions};
 use crate::process::Signals;
 use crate::protocol::Copy;
 use crate::server::{NAME, Testbed};
@@ -38,7 +38,7 @@ const NOTES: &str = "ROCBED_COPY_NOTES";
 /// A machine that makes testbeds, one at a time.
 #[derive(Debug)]
 pub struct Machine {
-    options: Options,
+    options: TestbedOptions,
     signals: Rc<Signals>,
     identity: Identity,
     granted: Granted,
@@ -55,7 +55,7 @@ impl Machine {
     /// Checks the options and prepares what all testbeds share.
     ///
     /// An unprivileged caller becomes root of a user namespace permanently; there must be no other thread.
-    pub fn new(mut options: Options, signals: Rc<Signals>) -> Result<Self, Error> {
+    pub fn new(mut options: TestbedOptions, signals: Rc<Signals>) -> Result<Self, Error> {
         options.root = check_root(&options.root)?;
         for layer in &mut options.layers {
             *layer = layer.canonicalize().map_err(Error::step(format!("finding {}", layer.display())))?;
@@ -236,7 +236,7 @@ fn check_root(root: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Reads a file as it is visible inside; a missing one is empty.
-fn read_inside(options: &Options, path: &str) -> Result<String, Error> {
+fn read_inside(options: &TestbedOptions, path: &str) -> Result<String, Error> {
     for directory in options.layers.iter().rev().chain([&options.root]) {
         if let Some(text) = read_below(directory, path)? {
             return Ok(text);
