@@ -104,7 +104,7 @@ pub fn write_disk(wanted: &Wanted<'_>, staging: &mut Staging, progress: &dyn Pro
     let [esp, root_partition, data] = layout.partitions.as_slice() else {
         anyhow::bail!("the layout lost a partition")
     };
-    let options = fat::Options {
+    let options = fat::FatOptions {
         size: esp.size,
         sector_size,
         volume_id: u32::from_be_bytes(first_four(identity.as_bytes())),

@@ -384,7 +384,7 @@ fn compress_disk(staging: &mut Staging, name: &str, reporter: &Reporter) -> Resu
     let (source, compressed) = (staging.current(name), format!("{name}.zst"));
     let disk = fs::File::open(&source).with_context(|| format!("opening {}", source.display()))?;
     let target = staging.create(&compressed)?;
-    let options = compress::Options::default();
+    let options = compress::CompressOptions::default();
     compress::compress(&disk, &target, options, reporter).with_context(|| format!("compressing {name}"))?;
     let size = target.metadata().with_context(|| format!("examining {compressed}"))?.len();
     let sha256 = diskimage::sparse::sha256(&target).with_context(|| format!("hashing {compressed}"))?;

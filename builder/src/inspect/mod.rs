@@ -115,7 +115,7 @@ mod tests {
         tree.insert("rocbed.toml", Node { kind, metadata: Metadata::root(0o644, time) })?;
         let size = fat::required_size(&tree, SectorSize::Bytes512)?;
         file.set_len(size)?;
-        let options = fat::Options {
+        let options = fat::FatOptions {
             size,
             sector_size: SectorSize::Bytes512,
             volume_id: 1,

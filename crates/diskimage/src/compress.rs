@@ -21,14 +21,14 @@ const LARGE_HOLE: u64 = 16 << 20;
 
 /// Compression options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct CompressOptions {
     /// Zstandard compression level, 1 (fast) to 19 (small).
     pub level: i32,
     /// Number of worker threads, at least 1. It does not affect the output.
     pub threads: u32,
 }
 
-impl Default for Options {
+impl Default for CompressOptions {
     /// Level 9 with one thread.
     fn default() -> Self {
         Self { level: 9, threads: 1 }
@@ -40,7 +40,12 @@ impl Default for Options {
 ///
 /// # Errors
 /// If reading, compressing or writing fails.
-pub fn compress(image: &File, mut output: impl Write, options: Options, progress: &dyn Progress) -> io::Result<u64> {
+pub fn compress(
+    image: &File,
+    mut output: impl Write,
+    options: CompressOptions,
+    progress: &dyn Progress,
+) -> io::Result<u64> {
     let length = image.metadata()?.len();
     let task = progress.task("looking for zeros in the disk image", Some(length), Unit::Bytes);
     let data = sparse::nonzero_ranges(image, &*task)?;
@@ -83,7 +88,7 @@ fn write_data(
     image: &File,
     range: Range<u64>,
     output: &mut impl Write,
-    options: Options,
+    options: CompressOptions,
     task: &dyn Task,
 ) -> io::Result<()> {
     let mut encoder = zstd::Encoder::new(output, options.level)?;
@@ -151,7 +156,7 @@ mod tests {
         file.write_all_at(&data[..9 << 20], 24 << 20).unwrap();
         let compressed = |threads| {
             let mut output = Vec::new();
-            compress(&file, &mut output, Options { level: 1, threads }, &Silent).unwrap();
+            compress(&file, &mut output, CompressOptions { level: 1, threads }, &Silent).unwrap();
             output
         };
         let one = compressed(1);
@@ -179,7 +184,7 @@ mod tests {
                 file.write_all_at(&[7; 5000], *at).unwrap();
             }
             let mut output = Vec::new();
-            compress(&file, &mut output, Options::default(), &Silent).unwrap();
+            compress(&file, &mut output, CompressOptions::default(), &Silent).unwrap();
             let mut whole = vec![0; length as usize];
             file.read_exact_at(&mut whole, 0).unwrap();
             assert!(zstd::decode_all(&output[..]).unwrap() == whole, "{length} {data:?}");

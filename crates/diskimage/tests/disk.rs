@@ -57,7 +57,7 @@ fn build(path: &Path, sector_size: SectorSize) -> File {
     tree.create_directories("EFI/BOOT", &directory).unwrap();
     let program = Node { kind: NodeKind::File(vec![0x4d; 300_000].into()), metadata: directory };
     tree.insert("EFI/BOOT/BOOTX64.EFI", program).unwrap();
-    let options = fat::Options {
+    let options = fat::FatOptions {
         size: ESP_SIZE,
         sector_size,
         volume_id: 1,
@@ -123,7 +123,7 @@ fn bmaptool_flashes_a_used_disk_from_the_compressed_image() {
     let (directory, _, file) = image(SectorSize::Bytes512);
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let mut compressed = File::create(path("disk.img.zst")).unwrap();
-    compress::compress(&file, &mut compressed, compress::Options::default(), &Silent).unwrap();
+    compress::compress(&file, &mut compressed, compress::CompressOptions::default(), &Silent).unwrap();
     let tested = run("zstd", "zstd", &["-t", &path("disk.img.zst")]);
     assert!(tested.status.success(), "{}", text(&tested));
 

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::rc::Rc;
 
 use diskimage::SectorSize;
-use diskimage::fat::{self, FatError, Options, Volume};
+use diskimage::fat::{self, FatError, FatOptions, Volume};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 use progress::Silent;
 use proptest::prelude::*;
@@ -39,13 +39,13 @@ fn tree(files: &[(&str, &[u8])]) -> FileTree {
     tree
 }
 
-fn options(size: u64, sector_size: SectorSize) -> Options {
+fn options(size: u64, sector_size: SectorSize) -> FatOptions {
     let timestamp = Timestamp::from_seconds(1_793_347_681);
-    Options { size, sector_size, volume_id: 0x1234_abcd, label: Some("ROCBED".into()), timestamp }
+    FatOptions { size, sector_size, volume_id: 0x1234_abcd, label: Some("ROCBED".into()), timestamp }
 }
 
 /// A volume alone in a file.
-fn write(directory: &Path, tree: &FileTree, options: &Options) -> (std::path::PathBuf, File) {
+fn write(directory: &Path, tree: &FileTree, options: &FatOptions) -> (std::path::PathBuf, File) {
     let path = directory.join("esp.img");
     let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
     file.set_len(options.size).unwrap();
@@ -94,7 +94,7 @@ fn read_with_fatfs(file: &File) -> BTreeMap<String, Option<Vec<u8>>> {
 fn read_with_ours(file: &File) -> BTreeMap<String, Option<Vec<u8>>> {
     let mut volume = Volume::open(file, 0).unwrap();
     let entries = volume.list().unwrap();
-    let read = |entry: fat::Entry| {
+    let read = |entry: fat::FatEntry| {
         let bytes = (!entry.is_directory).then(|| volume.read(&entry.path).unwrap());
         (entry.path, bytes)
     };
@@ -168,7 +168,8 @@ fn the_same_input_gives_the_same_bytes_and_free_space_is_a_hole() {
 fn an_empty_volume_without_a_label_is_clean() {
     let directory = tempfile::tempdir().unwrap();
     let tree = tree(&[]);
-    let (path, _) = write(directory.path(), &tree, &Options { label: None, ..options(33 * MIB, SectorSize::Bytes512) });
+    let (path, _) =
+        write(directory.path(), &tree, &FatOptions { label: None, ..options(33 * MIB, SectorSize::Bytes512) });
     assert_clean(&path);
 }
 

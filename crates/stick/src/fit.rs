@@ -101,7 +101,7 @@ impl Image<'_> {
         if let (Some(tree), Some(esp)) = (tree, moves.first()) {
             let fresh = tempfile::tempfile()?;
             fresh.set_len(esp.to.size)?;
-            let options = fat::Options {
+            let options = fat::FatOptions {
                 size: esp.to.size,
                 sector_size,
                 volume_id: Volume::open(&self.esp, 0)?.volume_id(),

@@ -134,7 +134,7 @@ fn an_image_is_read_to_its_end_before_anything_is_written() {
     image(&path("disk.img"), 9);
     let file = File::open(path("disk.img")).unwrap();
     let zst = File::create(path("disk.img.zst")).unwrap();
-    compress::compress(&file, &zst, compress::Options { level: 1, threads: 1 }, &Silent).unwrap();
+    compress::compress(&file, &zst, compress::CompressOptions { level: 1, threads: 1 }, &Silent).unwrap();
     let map = BlockMap::of(&file, &Silent).unwrap();
     let all = ["disk.img", "disk.img.zst", "disk.img.bmap"];
     let write_map = |map: &BlockMap| {
@@ -180,7 +180,7 @@ fn compressed_and_mapped_images_give_the_same() {
 
     let file = File::open(&path).unwrap();
     let zst = File::create(directory.path().join("disk.img.zst")).unwrap();
-    compress::compress(&file, &zst, compress::Options { level: 1, threads: 1 }, &Silent).unwrap();
+    compress::compress(&file, &zst, compress::CompressOptions { level: 1, threads: 1 }, &Silent).unwrap();
     let map = BlockMap::of(&file, &Silent).unwrap();
     std::fs::write(directory.path().join("disk.img.bmap"), map.to_xml()).unwrap();
     for names in [&["disk.img.zst"][..], &["disk.img.zst", "disk.img.bmap", "disk.img"]] {

@@ -191,7 +191,7 @@ fn disks() -> Result {
     let image = tempfile::tempfile()?;
     let (tree, sector_size) = (tree(false)?, SectorSize::Bytes512);
     let size = fat::required_size(&tree, sector_size)?;
-    let options = fat::Options { size, sector_size, volume_id: 7, label: Some("SEED".into()), timestamp: TIME };
+    let options = fat::FatOptions { size, sector_size, volume_id: 7, label: Some("SEED".into()), timestamp: TIME };
     fat::write(&tree, &image, 0, &options, &Silent)?;
     put("fat/small", &pack_sparse(&bytes(&image)?))?;
 

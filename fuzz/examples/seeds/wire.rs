@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use network::Mac;
-use network::dhcp::{MessageKind, Message, DhcpOptions, code, frame};
+use network::dhcp::{DhcpOptions, Message, MessageKind, code, frame};
 use network::discovery::{self, Question, Service};
 
 use crate::{Result, put};

@@ -338,7 +338,7 @@ impl<'a> Edit<'a> {
 mod tests {
     use super::*;
     use crate::SectorSize;
-    use crate::fat::{Options, write};
+    use crate::fat::{FatOptions, write};
     use fsimage::{FileTree, Metadata};
     use proptest::prelude::*;
 
@@ -348,7 +348,7 @@ mod tests {
         let disk = tempfile::tempfile().unwrap();
         let size = if sector_size == SectorSize::Bytes512 { 34 << 20 } else { 260 << 20 };
         let tree = FileTree::new(Metadata::root(0o755, Timestamp::from_seconds(0)));
-        let options = Options {
+        let options = FatOptions {
             size,
             sector_size,
             volume_id: 7,

@@ -24,12 +24,12 @@ use crate::SectorSize;
 
 pub use edit::{EditError, put};
 pub use name::NameFlaw;
-pub use read::{Entry, ReadError, Volume, parse};
+pub use read::{FatEntry, ReadError, Volume, parse};
 pub use write::{Written, required_size, write};
 
 /// Options for a new file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct FatOptions {
     /// Size of its partition in bytes.
     pub size: u64,
     /// Sector size of its disk.

@@ -21,10 +21,10 @@ pub(super) struct Plan<'a> {
 pub(super) struct Planned<'a> {
     pub(super) path: String,
     parent: usize,
-    pub(super) kind: Kind<'a>,
+    pub(super) kind: PlannedKind<'a>,
 }
 
-pub(super) enum Kind<'a> {
+pub(super) enum PlannedKind<'a> {
     File(&'a Content),
     Directory { children: Vec<Child<'a>>, slots: usize },
 }
@@ -44,11 +44,11 @@ impl<'a> Plan<'a> {
         for (path, id) in tree.iter() {
             let text = String::from_utf8_lossy(path).into_owned();
             let kind = match &tree.node(id).kind {
-                NodeKind::Directory => Kind::Directory { children: Vec::new(), slots: 0 },
+                NodeKind::Directory => PlannedKind::Directory { children: Vec::new(), slots: 0 },
                 NodeKind::File(content) if content.len() > u64::from(u32::MAX) => {
                     return Err(FatError::FileTooLarge { path: text, size: content.len() });
                 }
-                NodeKind::File(content) => Kind::File(content),
+                NodeKind::File(content) => PlannedKind::File(content),
                 _ => return Err(FatError::Kind(text)),
             };
             let mut parent = 0;
@@ -60,7 +60,7 @@ impl<'a> Plan<'a> {
                 let name = name::check(name).map_err(|flaw| FatError::Name { path: text.clone(), flaw })?;
                 names[parent].push((name, nodes.len()));
             }
-            if matches!(kind, Kind::Directory { .. }) {
+            if matches!(kind, PlannedKind::Directory { .. }) {
                 directories.insert(path, nodes.len());
             }
             names.push(Vec::new());
@@ -71,7 +71,7 @@ impl<'a> Plan<'a> {
             let children = name_children(names, &nodes)?;
             let own = if index == 0 { usize::from(label.is_some()) } else { 2 };
             let total = own + children.iter().map(Child::slots).sum::<usize>();
-            if let Kind::Directory { children: empty, slots } = &mut nodes[index].kind {
+            if let PlannedKind::Directory { children: empty, slots } = &mut nodes[index].kind {
                 if total > MAX_SLOTS {
                     return Err(FatError::DirectoryTooLarge(nodes[index].path.clone()));
                 }
@@ -120,8 +120,8 @@ impl<'a> Plan<'a> {
                 entry::long(child.long, &child.short).into_iter().for_each(&mut add);
             }
             let (attributes, size) = match &self.nodes[child.node].kind {
-                Kind::File(content) => (ATTRIBUTE_ARCHIVE, content.len() as u32),
-                Kind::Directory { .. } => (ATTRIBUTE_DIRECTORY, 0),
+                PlannedKind::File(content) => (ATTRIBUTE_ARCHIVE, content.len() as u32),
+                PlannedKind::Directory { .. } => (ATTRIBUTE_DIRECTORY, 0),
             };
             add(entry::short(&child.short, attributes, when, places[child.node], size));
         }
@@ -137,9 +137,9 @@ impl<'a> Plan<'a> {
 impl Planned<'_> {
     pub(super) fn bytes(&self) -> u64 {
         match &self.kind {
-            Kind::File(content) => content.len(),
+            PlannedKind::File(content) => content.len(),
             // The root directory has a cluster even if it is empty.
-            Kind::Directory { slots, .. } => (*slots).max(1) as u64 * SLOT as u64,
+            PlannedKind::Directory { slots, .. } => (*slots).max(1) as u64 * SLOT as u64,
         }
     }
 

@@ -40,7 +40,7 @@ pub enum ReadError {
 
 /// A file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct FatEntry {
     /// Path relative to the root, `EFI/BOOT/BOOTX64.EFI`.
     pub path: String,
     /// Whether it is a directory.
@@ -128,7 +128,7 @@ impl<R: Read + Seek> Volume<R> {
     ///
     /// # Errors
     /// If reading fails or a directory is damaged.
-    pub fn list(&mut self) -> Result<Vec<Entry>, ReadError> {
+    pub fn list(&mut self) -> Result<Vec<FatEntry>, ReadError> {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
         let mut waiting = vec![(String::new(), self.root)];
@@ -156,7 +156,7 @@ impl<R: Read + Seek> Volume<R> {
         let mut above = String::new();
         let mut seen = HashSet::new();
         for name in path.split('/') {
-            if found.as_ref().is_some_and(|entry: &Entry| !entry.is_directory) {
+            if found.as_ref().is_some_and(|entry: &FatEntry| !entry.is_directory) {
                 return Err(ReadError::NotFound(path.to_owned()));
             }
             let wanted = name::fold(&join(&above, name));
@@ -173,7 +173,7 @@ impl<R: Read + Seek> Volume<R> {
         }
     }
 
-    fn file(&mut self, entry: &Entry) -> Result<Vec<u8>, ReadError> {
+    fn file(&mut self, entry: &FatEntry) -> Result<Vec<u8>, ReadError> {
         if entry.size > self.clusters * self.cluster_bytes {
             return Err(damaged(&entry.path, "the file is larger than the file system"));
         }
@@ -188,7 +188,7 @@ impl<R: Read + Seek> Volume<R> {
     }
 
     /// `seen` has the clusters of all directories so far: a cluster must not occur twice.
-    fn directory(&mut self, path: &str, first: u32, seen: &mut HashSet<u32>) -> Result<Vec<Entry>, ReadError> {
+    fn directory(&mut self, path: &str, first: u32, seen: &mut HashSet<u32>) -> Result<Vec<FatEntry>, ReadError> {
         let mut bytes = Vec::new();
         let mut next = Some(first);
         while let Some(cluster) = next {
@@ -262,11 +262,11 @@ impl<R: Read + Seek> Volume<R> {
 ///
 /// # Errors
 /// As [`Volume::open`] and [`Volume::list`].
-pub fn parse(volume: &[u8]) -> Result<Vec<Entry>, ReadError> {
+pub fn parse(volume: &[u8]) -> Result<Vec<FatEntry>, ReadError> {
     Volume::open(Cursor::new(volume), 0)?.list()
 }
 
-fn new_entry(directory: &str, slot: &[u8; SLOT], is_directory: bool, long: &LongName) -> Result<Entry, ReadError> {
+fn new_entry(directory: &str, slot: &[u8; SLOT], is_directory: bool, long: &LongName) -> Result<FatEntry, ReadError> {
     let short: ShortName = std::array::from_fn(|index| slot[index]);
     let path = join(directory, &long.name_for(&short).unwrap_or_else(|| name::display(&short)));
     if path.len() > directory.len() + 1024 || name::check(path.rsplit('/').next().unwrap_or("").as_bytes()).is_err() {
@@ -274,7 +274,7 @@ fn new_entry(directory: &str, slot: &[u8; SLOT], is_directory: bool, long: &Long
     }
     let cluster = u32::from_le_bytes([slot[26], slot[27], slot[20], slot[21]]);
     let size = u32::from_le_bytes([slot[28], slot[29], slot[30], slot[31]]);
-    Ok(Entry { path, is_directory, size: if is_directory { 0 } else { size.into() }, cluster })
+    Ok(FatEntry { path, is_directory, size: if is_directory { 0 } else { size.into() }, cluster })
 }
 
 /// Collects the slots of a long name.

@@ -9,8 +9,8 @@ use progress::{Progress, Task, Unit};
 
 use super::entry::DosTime;
 use super::geometry::{Geometry, minimum_size};
-use super::plan::{Kind, Plan};
-use super::{FatError, Options};
+use super::plan::{Plan, PlannedKind};
+use super::{FatError, FatOptions};
 use crate::SectorSize;
 
 const FSINFO_SECTOR: u64 = 1;
@@ -60,10 +60,10 @@ pub fn write(
     tree: &FileTree,
     image: &File,
     offset: u64,
-    options: &Options,
+    options: &FatOptions,
     progress: &dyn Progress,
 ) -> Result<Written, FatError> {
-    let Options { size, sector_size, .. } = *options;
+    let FatOptions { size, sector_size, .. } = *options;
     if !offset.is_multiple_of(sector_size.bytes()) {
         return Err(FatError::Unaligned { offset, sector_size });
     }
@@ -101,12 +101,12 @@ pub fn write(
     for (index, node) in plan.nodes.iter().enumerate() {
         let at = geometry.cluster_offset(u64::from(places[index].max(2)));
         match &node.kind {
-            Kind::Directory { children, .. } => {
+            PlannedKind::Directory { children, .. } => {
                 let bytes = plan.directory(index, children, &places, when);
                 volume.write(&bytes, at)?;
                 volume.task.advance(bytes.len() as u64);
             }
-            Kind::File(content) => {
+            PlannedKind::File(content) => {
                 volume.task.detail(&node.path);
                 volume.stream(content, &node.path, at)?;
             }

@@ -54,7 +54,7 @@ pub fn image(path: &Path, seed: u64) -> Layout {
     let layout = layout(&specs).unwrap();
     let disk = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
     disk.set_len(layout.disk_size).unwrap();
-    let options = fat::Options {
+    let options = fat::FatOptions {
         size: 34 * MIB,
         sector_size: SectorSize::Bytes512,
         volume_id: seed as u32,
