@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use diskimage::{Guid, gpt};
-use fsimage::ext4::{self, Inodes, Journal, OnErrors, Options};
+use fsimage::ext4::{self, Ext4Options, Inodes, Journal, OnErrors};
 use progress::Silent;
 
 use crate::foreign;
@@ -174,7 +174,7 @@ impl Data<'_> {
     }
 }
 
-fn options(size: u64) -> io::Result<Options> {
+fn options(size: u64) -> io::Result<Ext4Options> {
     let mut random = [[0; 16]; 2];
     let mut source = File::open("/dev/urandom")?;
     for bytes in &mut random {
@@ -184,13 +184,13 @@ fn options(size: u64) -> io::Result<Options> {
     // The clock has not been set yet, and may show any time.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let inodes = (size / BYTES_PER_INODE).max(LEAST_INODES);
-    Ok(Options {
+    Ok(Ext4Options {
         label: DATA.into(),
         journal: Journal::Bytes(JOURNAL),
         on_errors: OnErrors::ReadOnly,
         inodes: Inodes::AtLeast(u32::try_from(inodes).unwrap_or(u32::MAX)),
         hash_seed,
-        ..Options::new(Guid::from_random(uuid).to_bytes(), now)
+        ..Ext4Options::new(Guid::from_random(uuid).to_bytes(), now)
     })
 }
 

@@ -289,7 +289,7 @@ fn write_root(
     reporter: &Reporter,
 ) -> Result<RootImage> {
     let file = staging.create("root.img")?;
-    let mut options = ext4::Options::new(uuid.to_bytes(), epoch as u64);
+    let mut options = ext4::Ext4Options::new(uuid.to_bytes(), epoch as u64);
     options.size = ext4::Size::ExactFit { reserve: recipe.image.root_free };
     options.label = "rocbed-root".into();
     options.digest = true;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use diskimage::sparse::sha256;
-use fsimage::ext4::{Entry, EntryKind, Limits, Reader};
+use fsimage::ext4::{EntryKind, Ext4Entry, Limits, Reader};
 use serde::Serialize;
 
 use super::root;
@@ -124,7 +124,7 @@ fn compare_files(old: &Path, new: &Path, name: &str) -> Result<Option<Difference
 }
 
 fn compare_roots(old: &mut Reader<File>, new: &mut Reader<File>) -> Result<Vec<Difference>> {
-    let entries = |reader: &mut Reader<File>| -> Result<BTreeMap<Vec<u8>, Entry>> {
+    let entries = |reader: &mut Reader<File>| -> Result<BTreeMap<Vec<u8>, Ext4Entry>> {
         let entries = reader.entries(Limits::default()).context("reading a root file system")?;
         Ok(entries.into_iter().map(|entry| (entry.path.clone(), entry)).collect())
     };
@@ -149,8 +149,8 @@ fn compare_roots(old: &mut Reader<File>, new: &mut Reader<File>) -> Result<Vec<D
 /// Describes the difference of two entries, the most telling part first. Times are derived from the archive's date, so
 /// they are ignored.
 fn compare_entries(
-    (old, one): (&mut Reader<File>, &Entry),
-    (new, other): (&mut Reader<File>, &Entry),
+    (old, one): (&mut Reader<File>, &Ext4Entry),
+    (new, other): (&mut Reader<File>, &Ext4Entry),
 ) -> Result<Option<String>> {
     let (before, now) = (&one.metadata, &other.metadata);
     let what = match (&one.kind, &other.kind) {
@@ -190,7 +190,7 @@ mod tests {
         tree.insert(format!("etc/{name}"), Node { kind, metadata: Metadata::root(mode, time) })?;
         let file =
             File::options().read(true).write(true).create(true).truncate(true).open(directory.join("root.img"))?;
-        ext4::write(&tree, &file, 0, &ext4::Options::new([1; 16], 0), &progress::Silent)?;
+        ext4::write(&tree, &file, 0, &ext4::Ext4Options::new([1; 16], 0), &progress::Silent)?;
         Ok(())
     }
 

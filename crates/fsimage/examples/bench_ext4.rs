@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use fsimage::ext4::{self, Options, Size};
+use fsimage::ext4::{self, Ext4Options, Size};
 use progress::Silent;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = arguments.next().ok_or("usage: bench_ext4 DIRECTORY [ROUNDS]")?;
     let rounds: usize = arguments.next().map_or(Ok(5), |rounds| rounds.parse())?;
     let image = std::env::temp_dir().join("bench_ext4.img");
-    let options = Options { size: Size::ExactFit { reserve: 64 << 20 }, ..Options::new([7; 16], 1_700_000_000) };
+    let options =
+        Ext4Options { size: Size::ExactFit { reserve: 64 << 20 }, ..Ext4Options::new([7; 16], 1_700_000_000) };
 
     let started = Instant::now();
     let tree = fsimage::scan(Path::new(&directory))?;
@@ -36,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let which = (round + place) % times.len();
             times[which].push(match which {
                 0 => ours(&directory, &image, &options)?.0,
-                1 => ours(&directory, &image, &Options { digest: true, ..options.clone() })?.0,
+                1 => ours(&directory, &image, &Ext4Options { digest: true, ..options.clone() })?.0,
                 _ => mkfs(&directory, &image, size)?,
             });
         }
@@ -62,7 +63,7 @@ fn mkfs(directory: &str, image: &Path, size: u64) -> Result<Duration, Box<dyn Er
     if status.success() { Ok(started.elapsed()) } else { Err("mkfs.ext4 failed".into()) }
 }
 
-fn ours(directory: &str, image: &Path, options: &Options) -> Result<(Duration, u64), Box<dyn Error>> {
+fn ours(directory: &str, image: &Path, options: &Ext4Options) -> Result<(Duration, u64), Box<dyn Error>> {
     clear(image)?;
     let started = Instant::now();
     let tree = fsimage::scan(Path::new(directory))?;

@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use diskimage::gpt::{self, GptError};
-use fsimage::ext4::{Entry, EntryKind, Limits, ReadError, Reader};
+use fsimage::ext4::{EntryKind, Ext4Entry, Limits, ReadError, Reader};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -123,7 +123,7 @@ pub fn collect(disk: &File, into: &Path) -> Result<Vec<Collected>, CollectError>
 }
 
 /// The path of a file to copy: below one of the two directories, with a name like ours.
-fn path(entry: &Entry) -> Option<String> {
+fn path(entry: &Ext4Entry) -> Option<String> {
     let path = std::str::from_utf8(&entry.path).ok()?;
     let ours = ["results/", "outbox/"].iter().any(|top| path.starts_with(top));
     let kind = path.ends_with(BUNDLE) || path.ends_with(".json");
@@ -144,7 +144,7 @@ fn said(path: &str, json: &[u8]) -> Vec<(String, String)> {
     serde_json::from_slice::<Label>(json).map(|label| (bundle, label.sha256)).into_iter().collect()
 }
 
-fn small(reader: &mut Reader<impl Read + Seek>, entry: &Entry, path: &str) -> Result<Vec<u8>, CollectError> {
+fn small(reader: &mut Reader<impl Read + Seek>, entry: &Ext4Entry, path: &str) -> Result<Vec<u8>, CollectError> {
     let mut bytes = Vec::new();
     let file = reader.open_entry(entry)?;
     file.take(MOST)
@@ -156,7 +156,7 @@ fn small(reader: &mut Reader<impl Read + Seek>, entry: &Entry, path: &str) -> Re
 /// Copies a file, and gives it its final name last. Returns its length and digest.
 fn copy(
     reader: &mut Reader<impl Read + Seek>,
-    entry: &Entry,
+    entry: &Ext4Entry,
     path: &str,
     to: &Path,
 ) -> Result<(u64, String), CollectError> {

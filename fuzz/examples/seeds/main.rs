@@ -168,7 +168,7 @@ fn trees() -> Result {
     put("cpio/two-and-more", &[archive, b"\x28\xb5\x2f\xfd".to_vec()].concat())?;
 
     let image = tempfile::tempfile()?;
-    ext4::write(&tree(true)?, &image, 0, &ext4::Options::new([3; 16], 1_793_347_681), &Silent)?;
+    ext4::write(&tree(true)?, &image, 0, &ext4::Ext4Options::new([3; 16], 1_793_347_681), &Silent)?;
     put("ext4/ours", &pack_sparse(&bytes(&image)?))?;
     put("superblock/ext4", bytes(&image)?.get(..2048).unwrap_or_default())?;
     let mut erofs = vec![0; 2048];

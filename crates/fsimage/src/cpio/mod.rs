@@ -8,7 +8,7 @@ mod read;
 mod write;
 
 pub use read::{Archive, Limits, ReadError, read};
-pub use write::{Report, WriteError, write};
+pub use write::{CpioReport, WriteError, write};
 
 /// Size of a header in bytes.
 const HEADER: usize = 110;

@@ -40,7 +40,7 @@ pub enum WriteError {
 
 /// Result of writing an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Report {
+pub struct CpioReport {
     /// Size of the archive in bytes.
     pub bytes: u64,
     /// Number of entries, without the trailer.
@@ -57,8 +57,8 @@ pub struct Report {
 ///
 /// # Errors
 /// If a file is too large for the format, or reading or writing fails.
-pub fn write(tree: &FileTree, to: impl Write) -> Result<Report, WriteError> {
-    let mut archive = Archive { to, report: Report { bytes: 0, entries: 0, lost_xattrs: 0 } };
+pub fn write(tree: &FileTree, to: impl Write) -> Result<CpioReport, WriteError> {
+    let mut archive = Archive { to, report: CpioReport { bytes: 0, entries: 0, lost_xattrs: 0 } };
     let links = tree.link_counts();
     let mut left = links.clone();
     let mut numbers: HashMap<NodeId, u32> = HashMap::new();
@@ -130,7 +130,7 @@ struct Header {
 
 struct Archive<W> {
     to: W,
-    report: Report,
+    report: CpioReport,
 }
 
 impl<W: Write> Archive<W> {

@@ -27,13 +27,13 @@ pub(super) mod file_type {
 
 /// One name in a directory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry<'a> {
+pub(super) struct DirectoryEntry<'a> {
     pub(super) name: &'a [u8],
     pub(super) inode: u32,
     pub(super) file_type: u8,
 }
 
-impl Entry<'_> {
+impl DirectoryEntry<'_> {
     fn size(&self) -> usize {
         (8 + self.name.len()).next_multiple_of(4)
     }
@@ -51,16 +51,16 @@ pub(super) struct DirectoryBlocks {
 pub(super) fn encode(
     inode: u32,
     parent: u32,
-    entries: &[Entry<'_>],
+    entries: &[DirectoryEntry<'_>],
     checksum_seed: u32,
     hash_seed: &[u8; 16],
 ) -> Option<DirectoryBlocks> {
-    let dots = [(&b"."[..], inode), (b"..", parent)].map(|(name, inode)| Entry {
+    let dots = [(&b"."[..], inode), (b"..", parent)].map(|(name, inode)| DirectoryEntry {
         name,
         inode,
         file_type: file_type::DIRECTORY,
     });
-    let size: usize = dots.iter().chain(entries).map(Entry::size).sum();
+    let size: usize = dots.iter().chain(entries).map(DirectoryEntry::size).sum();
     if size <= ROOM {
         let bytes = leaf(dots.iter().chain(entries), checksum_seed);
         return Some(DirectoryBlocks { bytes, indexed: false });
@@ -89,7 +89,7 @@ pub(super) fn encode(
     Some(DirectoryBlocks { bytes, indexed: true })
 }
 
-type Hashed<'e> = (NameHash, &'e Entry<'e>);
+type Hashed<'e> = (NameHash, &'e DirectoryEntry<'e>);
 
 /// Splits sorted entries into blocks. Each has the lowest hash in it, whose last bit is set if the block before ends
 /// with the same hash.
@@ -117,7 +117,7 @@ fn leaves<'h, 'e>(hashed: &'h [Hashed<'e>]) -> Vec<(u32, &'h [Hashed<'e>])> {
 }
 
 /// Encodes a block of entries; the last entry extends to the checksum.
-fn leaf<'e>(entries: impl Iterator<Item = &'e Entry<'e>>, seed: u32) -> Vec<u8> {
+fn leaf<'e>(entries: impl Iterator<Item = &'e DirectoryEntry<'e>>, seed: u32) -> Vec<u8> {
     let mut block = vec![0; BLOCK];
     let (mut at, mut last) = (0, 0);
     for entry in entries {
@@ -133,7 +133,7 @@ fn leaf<'e>(entries: impl Iterator<Item = &'e Entry<'e>>, seed: u32) -> Vec<u8> 
     block
 }
 
-fn put_entry(block: &mut [u8], at: usize, entry: &Entry<'_>, size: usize) {
+fn put_entry(block: &mut [u8], at: usize, entry: &DirectoryEntry<'_>, size: usize) {
     put32(block, at, entry.inode);
     put16(block, at + 4, size as u16);
     block[at + 6] = entry.name.len() as u8;
@@ -145,8 +145,8 @@ fn put_entry(block: &mut [u8], at: usize, entry: &Entry<'_>, size: usize) {
 fn root(inode: u32, parent: u32, levels: u8, children: &[(u32, u32)], seed: u32) -> Vec<u8> {
     let mut block = vec![0; BLOCK];
     let directory = file_type::DIRECTORY;
-    put_entry(&mut block, 0, &Entry { name: b".", inode, file_type: directory }, 12);
-    put_entry(&mut block, 12, &Entry { name: b"..", inode: parent, file_type: directory }, BLOCK - 12);
+    put_entry(&mut block, 0, &DirectoryEntry { name: b".", inode, file_type: directory }, 12);
+    put_entry(&mut block, 12, &DirectoryEntry { name: b"..", inode: parent, file_type: directory }, BLOCK - 12);
     block[28] = 1; // half MD4
     block[29] = 8; // bytes of this header
     block[30] = levels;

@@ -11,7 +11,7 @@ use super::error::WriteError;
 use super::format::{BLOCK, BLOCK_SIZE};
 use super::inventory;
 use super::layout::{Draft, Layout};
-use super::options::{Options, Report, Size};
+use super::options::{Ext4Options, Ext4Report, Size};
 use super::pieces::{self, Image};
 use super::stream;
 use crate::tree::{FileTree, Metadata, Node, NodeKind, Timestamp};
@@ -22,7 +22,7 @@ const CHUNK: u64 = 1024 * 1024;
 /// The sector (of the smallest sector size) with the superblock's magic number; its checksum is in the next sector.
 const MAGIC: Range<usize> = 1024..1536;
 
-/// Makes an empty file system over the whole of a device or file; [`Options::size`] and [`Options::digest`] are
+/// Makes an empty file system over the whole of a device or file; [`Ext4Options::size`] and [`Ext4Options::digest`] are
 /// ignored. Everything that the kernel may read is written, including zeros, so the device may have any content; the
 /// rest is left unchanged.
 ///
@@ -32,7 +32,7 @@ const MAGIC: Range<usize> = 1024..1536;
 ///
 /// # Errors
 /// If the device is too small, or reading its size or writing fails. See [`WriteError`].
-pub fn format(device: &File, options: &Options, progress: &dyn Progress) -> Result<Report, WriteError> {
+pub fn format(device: &File, options: &Ext4Options, progress: &dyn Progress) -> Result<Ext4Report, WriteError> {
     let at_start = |source| WriteError::Write { offset: 0, source };
     let size = (&*device).seek(SeekFrom::End(0)).map_err(at_start)?;
     make(&mut &*device, size, options, progress)
@@ -55,11 +55,16 @@ impl Sink for &File {
     }
 }
 
-fn make(sink: &mut impl Sink, size: u64, options: &Options, progress: &dyn Progress) -> Result<Report, WriteError> {
+fn make(
+    sink: &mut impl Sink,
+    size: u64,
+    options: &Ext4Options,
+    progress: &dyn Progress,
+) -> Result<Ext4Report, WriteError> {
     if options.label.len() > 16 {
         return Err(WriteError::LabelTooLong(options.label.clone()));
     }
-    let options = Options { size: Size::Given(size), digest: false, ..options.clone() };
+    let options = Ext4Options { size: Size::Given(size), digest: false, ..options.clone() };
     let time = Timestamp::from_seconds(options.timestamp.cast_signed());
     let lost_found = Node { kind: NodeKind::Directory, metadata: Metadata::root(0o700, time) };
     let tree = FileTree::new(Metadata::root(0o755, time));
@@ -98,7 +103,7 @@ fn make(sink: &mut impl Sink, size: u64, options: &Options, progress: &dyn Progr
         sink.write(first, 0).and_then(|()| sink.sync())
     });
     written.map_err(|source| WriteError::Write { offset: 0, source })?;
-    Ok(Report {
+    Ok(Ext4Report {
         size: layout.size,
         used_blocks: layout.geometry.blocks - made.free_blocks,
         blocks: layout.geometry.blocks,
@@ -161,8 +166,12 @@ mod tests {
 
     const SIZE: u64 = 20 << 20;
 
-    fn options() -> Options {
-        Options { journal: Journal::Auto, label: "data".into(), ..Options::new(*b"fsimage test 002", 1_700_000_000) }
+    fn options() -> Ext4Options {
+        Ext4Options {
+            journal: Journal::Auto,
+            label: "data".into(),
+            ..Ext4Options::new(*b"fsimage test 002", 1_700_000_000)
+        }
     }
 
     fn cut_after(writes: usize, bytes: Vec<u8>) -> Device {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::directory::{Entry, file_type};
+use super::directory::{DirectoryEntry, file_type};
 use super::error::{WriteError, shown};
 use super::format::{FIRST_INODE, ROOT_INODE};
 use crate::tree::{FileTree, Node, NodeId, NodeKind};
@@ -27,7 +27,7 @@ pub(super) struct Item<'t> {
 /// The entries of a directory, sorted by the bytes of their names.
 pub(super) struct Directory<'t> {
     pub(super) parent: u32,
-    pub(super) entries: Vec<Entry<'t>>,
+    pub(super) entries: Vec<DirectoryEntry<'t>>,
 }
 
 /// All inodes of a tree, in the order of their numbers: the root, `lost+found`, then the others in the order of their
@@ -91,7 +91,7 @@ fn item<'t>(path: &'t [u8], node: &'t Node, number: u32, directory_in: Option<u3
 
 fn add_entry<'t>(item: &mut Item<'t>, name: &'t [u8], inode: u32, file_type: u8) {
     if let Some(directory) = &mut item.directory {
-        directory.entries.push(Entry { name, inode, file_type });
+        directory.entries.push(DirectoryEntry { name, inode, file_type });
     }
 }
 

@@ -9,7 +9,7 @@ use super::format::{BLOCK_SIZE, BLOCKS_PER_GROUP, FAST_SYMLINK};
 use super::geometry::{Allocator, Geometry, Unfit, last_group_shortfall};
 use super::holes::{self, Runs};
 use super::inventory::Item;
-use super::options::{Inodes, Options, Size};
+use super::options::{Ext4Options, Inodes, Size};
 use super::xattrs::{self, Xattrs};
 use super::{checksum, journal};
 use crate::tree::NodeKind;
@@ -32,7 +32,7 @@ pub(super) struct Draft<'t> {
 
 impl<'t> Draft<'t> {
     /// Reads what is necessary of the item, and makes the parts that do not depend on positions.
-    pub(super) fn new(item: Item<'t>, options: &Options) -> Result<Self, WriteError> {
+    pub(super) fn new(item: Item<'t>, options: &Ext4Options) -> Result<Self, WriteError> {
         let xattrs = xattrs::encode(item.path, &item.node.metadata.xattrs)?;
         let mut directory = None;
         let mut runs = Vec::new();
@@ -72,7 +72,7 @@ impl<'t> Draft<'t> {
 
 /// Positions of an inode's blocks.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(super) struct InodePlacement {
     /// Block of the extended attributes; 0 for none.
     pub(super) xattr_block: u64,
     /// Content, in extents of any length.
@@ -81,7 +81,7 @@ pub(super) struct Place {
     pub(super) tree_blocks: Vec<Range<u64>>,
 }
 
-impl Place {
+impl InodePlacement {
     fn content(allocator: &mut Allocator<'_>, runs: &[(u64, u64)]) -> Self {
         let mut extents: Vec<Extent> = Vec::with_capacity(runs.len());
         for (first, count) in runs {
@@ -101,8 +101,8 @@ impl Place {
 pub(super) struct Layout {
     pub(super) geometry: Geometry,
     /// Positions for the drafts, in the same order.
-    pub(super) places: Vec<Place>,
-    pub(super) journal: Option<Place>,
+    pub(super) places: Vec<InodePlacement>,
+    pub(super) journal: Option<InodePlacement>,
     /// Blocks in use besides the fixed ones.
     pub(super) taken: Vec<Range<u64>>,
     /// Size of the image in bytes.
@@ -111,7 +111,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Finds the size and the positions.
-    pub(super) fn new(drafts: &[Draft<'_>], options: &Options) -> Result<Self, WriteError> {
+    pub(super) fn new(drafts: &[Draft<'_>], options: &Ext4Options) -> Result<Self, WriteError> {
         match options.size {
             Size::ExactFit { reserve } => Self::exact(drafts, options, reserve.div_ceil(BLOCK_SIZE)),
             Size::Given(bytes) => {
@@ -141,7 +141,7 @@ impl Layout {
     }
 
     /// The smallest sufficient size.
-    fn exact(drafts: &[Draft<'_>], options: &Options, reserve: u64) -> Result<Self, WriteError> {
+    fn exact(drafts: &[Draft<'_>], options: &Ext4Options, reserve: u64) -> Result<Self, WriteError> {
         let mut blocks = drafts.iter().fold(reserve, |sum, draft| sum.saturating_add(draft.blocks()));
         loop {
             blocks = blocks.max(LEAST_BLOCKS).saturating_add(last_group_shortfall(blocks.max(LEAST_BLOCKS)).0);
@@ -156,18 +156,18 @@ impl Layout {
         }
     }
 
-    fn try_size(drafts: &[Draft<'_>], options: &Options, blocks: u64, reserve: u64) -> Result<Self, Unfit> {
+    fn try_size(drafts: &[Draft<'_>], options: &Ext4Options, blocks: u64, reserve: u64) -> Result<Self, Unfit> {
         if blocks < LEAST_BLOCKS {
             return Err(Unfit::Short(LEAST_BLOCKS - blocks));
         }
         let geometry = Geometry::new(blocks, inodes(drafts, options, blocks))?;
         let mut allocator = Allocator::new(&geometry);
-        let mut places: Vec<Place> = Vec::with_capacity(drafts.len());
+        let mut places: Vec<InodePlacement> = Vec::with_capacity(drafts.len());
         // The blocks needed to find files are together at the front.
         for draft in drafts {
             let mut place = match draft.item.node.kind {
-                NodeKind::File(_) => Place::default(),
-                _ => Place::content(&mut allocator, &draft.runs),
+                NodeKind::File(_) => InodePlacement::default(),
+                _ => InodePlacement::content(&mut allocator, &draft.runs),
             };
             if draft.xattrs.block.is_some() {
                 place.xattr_block = allocator.take(1).first().map_or(0, |range| range.start);
@@ -175,10 +175,13 @@ impl Layout {
             places.push(place);
         }
         let journal = journal::length(options.journal, blocks);
-        let journal = journal.map(|length| Place::content(&mut allocator, &[(0, length)]));
+        let journal = journal.map(|length| InodePlacement::content(&mut allocator, &[(0, length)]));
         for (draft, place) in drafts.iter().zip(&mut places) {
             if let NodeKind::File(_) = draft.item.node.kind {
-                *place = Place { xattr_block: place.xattr_block, ..Place::content(&mut allocator, &draft.runs) };
+                *place = InodePlacement {
+                    xattr_block: place.xattr_block,
+                    ..InodePlacement::content(&mut allocator, &draft.runs)
+                };
             }
         }
         match allocator.shortfall(&geometry, reserve) {
@@ -195,7 +198,7 @@ impl Layout {
 const LEAST_BLOCKS: u64 = 64;
 
 /// Number of inodes for a file system with this many blocks.
-fn inodes(drafts: &[Draft<'_>], options: &Options, blocks: u64) -> u64 {
+fn inodes(drafts: &[Draft<'_>], options: &Ext4Options, blocks: u64) -> u64 {
     let needed = drafts.last().map_or(0, |draft| u64::from(draft.item.number));
     let per_bytes = |bytes: u64| (blocks.saturating_mul(BLOCK_SIZE) / bytes.max(1)).min(1 << 31);
     match (options.inodes, options.size) {

@@ -30,6 +30,6 @@ mod xattrs;
 
 pub use error::WriteError;
 pub use fill::format;
-pub use options::{Inodes, Journal, OnErrors, Options, Report, Size};
-pub use read::{Entry, EntryKind, FileReader, Limits, ReadError, Reader, Superblock, read};
+pub use options::{Ext4Options, Ext4Report, Inodes, Journal, OnErrors, Size};
+pub use read::{EntryKind, Ext4Entry, FileReader, Limits, ReadError, Reader, Superblock, read};
 pub use write::write;

@@ -46,7 +46,7 @@ pub enum OnErrors {
 /// Options for making a file system. They cover everything that is not in the tree: the same tree with the same
 /// options gives the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct Ext4Options {
     /// Size of the file system.
     pub size: Size,
     /// UUID of the file system.
@@ -70,7 +70,7 @@ pub struct Options {
     pub digest: bool,
 }
 
-impl Options {
+impl Ext4Options {
     /// As small as possible, with no journal, no label and no digest, with this creation time.
     pub fn new(uuid: [u8; 16], timestamp: u64) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Options {
 
 /// Result of writing a file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct Ext4Report {
     /// Size of the file system in bytes.
     pub size: u64,
     /// Number of used blocks of 4 KiB, including bitmaps and inode tables.
@@ -101,6 +101,6 @@ pub struct Report {
     pub used_inodes: u32,
     /// Number of inodes.
     pub inodes: u32,
-    /// SHA-256 of the whole file system, if requested by [`Options::digest`].
+    /// SHA-256 of the whole file system, if requested by [`Ext4Options::digest`].
     pub sha256: Option<[u8; 32]>,
 }

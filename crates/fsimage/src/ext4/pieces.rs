@@ -8,8 +8,8 @@ use super::format::{
     SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE,
 };
 use super::inode::{Inode, encode_device, mode_of};
-use super::layout::{Draft, Layout, Place};
-use super::options::Options;
+use super::layout::{Draft, InodePlacement, Layout};
+use super::options::Ext4Options;
 use super::superblock::{self, Descriptor, Totals};
 use super::{journal, xattrs};
 use crate::tree::{Content, Metadata, NodeKind, Timestamp};
@@ -51,7 +51,11 @@ pub(super) struct Image<'t> {
 }
 
 /// Makes the pieces of a layout.
-pub(super) fn make<'t>(drafts: Vec<Draft<'t>>, layout: &Layout, options: &Options) -> Result<Image<'t>, WriteError> {
+pub(super) fn make<'t>(
+    drafts: Vec<Draft<'t>>,
+    layout: &Layout,
+    options: &Ext4Options,
+) -> Result<Image<'t>, WriteError> {
     let mut maker = Maker::new(layout, options);
     let used_inodes = drafts.last().map_or(0, |draft| draft.item.number);
     for (draft, place) in drafts.into_iter().zip(&layout.places) {
@@ -66,7 +70,7 @@ pub(super) fn make<'t>(drafts: Vec<Draft<'t>>, layout: &Layout, options: &Option
 
 struct Maker<'t, 'l> {
     layout: &'l Layout,
-    options: &'l Options,
+    options: &'l Ext4Options,
     seed: u32,
     pieces: Vec<Piece<'t>>,
     /// The used parts of the inode tables.
@@ -76,7 +80,7 @@ struct Maker<'t, 'l> {
 }
 
 impl<'t, 'l> Maker<'t, 'l> {
-    fn new(layout: &'l Layout, options: &'l Options) -> Self {
+    fn new(layout: &'l Layout, options: &'l Ext4Options) -> Self {
         let groups = layout.geometry.groups.len();
         let seed = checksum::file_system_seed(&options.uuid);
         Self {
@@ -89,7 +93,7 @@ impl<'t, 'l> Maker<'t, 'l> {
         }
     }
 
-    fn add(&mut self, draft: Draft<'t>, place: &Place) -> Result<(), WriteError> {
+    fn add(&mut self, draft: Draft<'t>, place: &InodePlacement) -> Result<(), WriteError> {
         let Draft { item, xattrs, directory, .. } = draft;
         let node = item.node;
         let seed = checksum::inode_seed(self.seed, item.number, 0);
@@ -158,7 +162,7 @@ impl<'t, 'l> Maker<'t, 'l> {
     }
 
     /// Adds the journal's inode and first block. Returns its data for the superblock.
-    fn add_journal(&mut self, place: &Place) -> Result<([u8; 60], u64), WriteError> {
+    fn add_journal(&mut self, place: &InodePlacement) -> Result<([u8; 60], u64), WriteError> {
         let seed = checksum::inode_seed(self.seed, JOURNAL_INODE, 0);
         let (block, blocks) = self.extent_tree(place, seed);
         let length: u64 = place.extents.iter().map(|extent| extent.length).sum();
@@ -181,7 +185,7 @@ impl<'t, 'l> Maker<'t, 'l> {
     }
 
     /// `i_block` of content at this place, and its number of blocks including the extent tree.
-    fn extent_tree(&mut self, place: &Place, seed: u32) -> ([u8; 60], u64) {
+    fn extent_tree(&mut self, place: &InodePlacement, seed: u32) -> ([u8; 60], u64) {
         let content: u64 = place.extents.iter().map(|extent| extent.length).sum();
         let extents = extents::split(&place.extents);
         let tree = extents::encode(&extents, place.tree_blocks.iter().cloned().flatten(), seed);
@@ -191,7 +195,7 @@ impl<'t, 'l> Maker<'t, 'l> {
     }
 
     /// Adds content made by this crate, which may be shorter than its place.
-    fn add_content(&mut self, place: &Place, bytes: &[u8]) {
+    fn add_content(&mut self, place: &InodePlacement, bytes: &[u8]) {
         let mut rest = bytes;
         for extent in &place.extents {
             let (here, after) = rest.split_at(rest.len().min((extent.length * BLOCK_SIZE) as usize));

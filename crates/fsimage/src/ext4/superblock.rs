@@ -5,7 +5,7 @@ use super::field::{put_split, put16, put32};
 #[allow(clippy::wildcard_imports)] // all the features
 use super::format::*;
 use super::geometry::{Geometry, GroupPlace};
-use super::options::{OnErrors, Options};
+use super::options::{Ext4Options, OnErrors};
 
 /// `s_flags`: names are hashed as unsigned characters.
 const UNSIGNED_HASH: u32 = 2;
@@ -21,7 +21,7 @@ pub(super) struct Totals {
 }
 
 /// The superblock of group 0; see [`for_group`] for the copies.
-pub(super) fn encode(options: &Options, geometry: &Geometry, totals: &Totals) -> Vec<u8> {
+pub(super) fn encode(options: &Ext4Options, geometry: &Geometry, totals: &Totals) -> Vec<u8> {
     let mut block = vec![0; SUPERBLOCK_SIZE];
     put32(&mut block, 0, geometry.inodes() as u32);
     put_split(&mut block, 4, 336, geometry.blocks);

@@ -7,7 +7,7 @@ use progress::{Progress, Unit};
 use super::error::WriteError;
 use super::inventory;
 use super::layout::{Draft, Layout};
-use super::options::{Options, Report};
+use super::options::{Ext4Options, Ext4Report};
 use super::pieces;
 use super::stream::Target;
 use crate::tree::{FileTree, Metadata, Node, NodeKind, Timestamp};
@@ -24,9 +24,9 @@ pub fn write(
     tree: &FileTree,
     image: &File,
     offset: u64,
-    options: &Options,
+    options: &Ext4Options,
     progress: &dyn Progress,
-) -> Result<Report, WriteError> {
+) -> Result<Ext4Report, WriteError> {
     if options.label.len() > 16 {
         return Err(WriteError::LabelTooLong(options.label.clone()));
     }
@@ -41,7 +41,7 @@ pub fn write(
     let task = progress.task("writing the ext4 file system", Some(layout.size), Unit::Bytes);
     let target = Target { image, offset, size: layout.size, task: task.as_ref() };
     let sha256 = target.write(&made.pieces, options.digest)?;
-    Ok(Report {
+    Ok(Ext4Report {
         size: layout.size,
         used_blocks: layout.geometry.blocks - made.free_blocks,
         blocks: layout.geometry.blocks,

@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use fsimage::ext4::{self, Inodes, Journal, OnErrors, Options, Report};
+use fsimage::ext4::{self, Ext4Options, Ext4Report, Inodes, Journal, OnErrors};
 use progress::Silent;
 
 use crate::options;
 use crate::oracle::Image;
 
-fn data_options(size: u64) -> Options {
-    Options {
+fn data_options(size: u64) -> Ext4Options {
+    Ext4Options {
         label: "rocbed-data".into(),
         journal: Journal::Bytes(16 << 20),
         on_errors: OnErrors::ReadOnly,
@@ -30,7 +30,7 @@ fn formatted(size: u64) -> Image {
         let length = garbage.len().min((size - at) as usize);
         device.write_all_at(&garbage[..length], at).unwrap();
     }
-    let report: Report = ext4::format(&device, &data_options(size), &Silent).unwrap();
+    let report: Ext4Report = ext4::format(&device, &data_options(size), &Silent).unwrap();
     Image { directory, path, report }
 }
 

@@ -9,12 +9,12 @@ mod sizes;
 
 use std::collections::BTreeMap;
 
-use fsimage::ext4::Options;
+use fsimage::ext4::Ext4Options;
 use fsimage::{FileTree, Metadata, Node, NodeKind, Timestamp};
 
 /// Default options of the tests.
-fn options() -> Options {
-    Options::new(*b"fsimage test 001", 1_700_000_000)
+fn options() -> Ext4Options {
+    Ext4Options::new(*b"fsimage test 001", 1_700_000_000)
 }
 
 fn root() -> Metadata {

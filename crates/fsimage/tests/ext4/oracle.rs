@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use fsimage::ext4::{self, Limits, Options, Reader, Report};
+use fsimage::ext4::{self, Ext4Options, Ext4Report, Limits, Reader};
 use fsimage::{FileTree, compare, scan};
 use progress::Silent;
 use tempfile::TempDir;
@@ -13,11 +13,11 @@ use tempfile::TempDir;
 pub struct Image {
     pub directory: TempDir,
     pub path: PathBuf,
-    pub report: Report,
+    pub report: Ext4Report,
 }
 
 impl Image {
-    pub fn of(tree: &FileTree, options: &Options) -> Self {
+    pub fn of(tree: &FileTree, options: &Ext4Options) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image");
         let report = ext4::write(tree, &File::create_new(&path).unwrap(), 0, options, &Silent).unwrap();

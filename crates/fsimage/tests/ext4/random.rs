@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use fsimage::ext4::{Inodes, Journal, Options, Size};
+use fsimage::ext4::{Ext4Options, Inodes, Journal, Size};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -128,7 +128,7 @@ fn sparse(path: &Path, pieces: &[(u32, u8, u16)], length: u32) -> Content {
     Content::HostFile { path: path.to_owned(), length: u64::from(length) }
 }
 
-fn check(seedlings: &[Seedling], options: &Options) {
+fn check(seedlings: &[Seedling], options: &Ext4Options) {
     let host = tempfile::tempdir().unwrap();
     let tree = grow(seedlings, host.path());
     let image = Image::of(&tree, options);
@@ -152,7 +152,7 @@ proptest! {
         let size = Size::ExactFit { reserve };
         let inodes = Inodes::AtLeast(spare_inodes);
         let journal = if journal { Journal::Auto } else { Journal::None };
-        check(&seedlings, &Options { journal, hash_seed: seed, size, inodes, ..options() });
+        check(&seedlings, &Ext4Options { journal, hash_seed: seed, size, inodes, ..options() });
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use fsimage::ext4::{self, Entry, EntryKind, Journal, Limits, Options, ReadError, Reader, Size, read};
+use fsimage::ext4::{self, EntryKind, Ext4Entry, Ext4Options, Journal, Limits, ReadError, Reader, Size, read};
 use fsimage::{FileTree, NodeKind, scan};
 use progress::Silent;
 use proptest::collection::vec;
@@ -69,7 +69,8 @@ fn images_of_mke2fs_are_read() {
 
 #[test]
 fn the_superblock_tells_what_was_asked_for() {
-    let asked = Options { label: "a label".into(), size: Size::Given(50 << 20), journal: Journal::Auto, ..options() };
+    let asked =
+        Ext4Options { label: "a label".into(), size: Size::Given(50 << 20), journal: Journal::Auto, ..options() };
     let image = Image::of(&one_of_everything(), &asked);
     let reader = Reader::open(File::open(&image.path).unwrap(), 0).unwrap();
     let superblock = reader.superblock();
@@ -93,7 +94,7 @@ fn files_are_opened_by_path_inside_of_a_disk_image() {
     assert!(matches!(reader.open_file("dir"), Err(ReadError::NotAFile(_))));
 
     let entries = reader.entries(Limits::default()).unwrap();
-    let entry = |path: &str| -> &Entry { entries.iter().find(|entry| entry.path == path.as_bytes()).unwrap() };
+    let entry = |path: &str| -> &Ext4Entry { entries.iter().find(|entry| entry.path == path.as_bytes()).unwrap() };
     assert_eq!(entry("dir/block").kind, EntryKind::File { size: 4096 });
     assert_eq!(entry("char1").kind, EntryKind::Other(NodeKind::CharDevice { major: 1, minor: 3 }));
     assert_eq!((entry("dir/small").inode, entry("dir/small").links), (entry("a-hard-link").inode, 3));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use fsimage::ext4::{Inodes, Journal, Options, Size};
+use fsimage::ext4::{Ext4Options, Inodes, Journal, Size};
 use fsimage::{Content, FileTree, NodeKind, scan};
 
 use crate::oracle::{Image, assert_same, fsck};
@@ -41,7 +41,7 @@ fn a_mounted_image_makes_the_same_image() {
 
 #[test]
 fn facts_as_debugfs_sees_them() {
-    let image = Image::of(&one_of_everything(), &Options { label: "facts".into(), ..options() });
+    let image = Image::of(&one_of_everything(), &Ext4Options { label: "facts".into(), ..options() });
     let text = image.debugfs("stats");
     for fact in [
         "Filesystem volume name:   facts",
@@ -150,7 +150,7 @@ fn a_file_over_4_gib_is_right() {
 fn a_journal_survives_writing() {
     let tree = one_of_everything();
     let size = Size::Given(64 << 20);
-    let image = Image::of(&tree, &Options { journal: Journal::Auto, size, ..options() });
+    let image = Image::of(&tree, &Ext4Options { journal: Journal::Auto, size, ..options() });
     image.check().check_read(&tree);
     let Some(mount) = image.mount("rw") else { return };
     for number in 0..500 {
@@ -165,7 +165,8 @@ fn a_journal_survives_writing() {
 fn writing_works_without_a_journal_too() {
     let mut tree = directory_of(2000, 20);
     tree.insert("keep", file(vec![9; 100_000])).unwrap();
-    let image = Image::of(&tree, &Options { size: Size::Given(32 << 20), inodes: Inodes::PerBytes(8192), ..options() });
+    let image =
+        Image::of(&tree, &Ext4Options { size: Size::Given(32 << 20), inodes: Inodes::PerBytes(8192), ..options() });
     let Some(mount) = image.mount("rw") else { return };
     for number in 0..2000 {
         std::fs::write(mount.root().join(format!("many/new file {number}")), "new").unwrap();

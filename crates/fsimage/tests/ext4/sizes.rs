@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use fsimage::ext4::{self, Inodes, Options, Size, WriteError};
+use fsimage::ext4::{self, Ext4Options, Inodes, Size, WriteError};
 use fsimage::{FileTree, NodeKind, digest_of};
 use progress::Silent;
 
 use crate::oracle::{Image, fsck};
 use crate::{file, node, one_of_everything, options, root};
 
-fn try_write(tree: &FileTree, options: &Options) -> Result<ext4::Report, WriteError> {
+fn try_write(tree: &FileTree, options: &Ext4Options) -> Result<ext4::Ext4Report, WriteError> {
     ext4::write(tree, &tempfile::tempfile().unwrap(), 0, options, &Silent)
 }
 
@@ -20,12 +20,12 @@ fn an_exact_fit_has_just_the_reserve_free() {
     tree.insert("large", file(vec![5; 3_000_000])).unwrap();
     let none = Image::of(&tree, &options());
     assert_eq!(none.report.used_blocks, none.report.blocks);
-    let some = Image::of(&tree, &Options { size: Size::ExactFit { reserve: 1 << 20 }, ..options() });
+    let some = Image::of(&tree, &Ext4Options { size: Size::ExactFit { reserve: 1 << 20 }, ..options() });
     assert_eq!(some.report.blocks - some.report.used_blocks, 256);
     some.check();
     assert_eq!(none.check().path.metadata().unwrap().len(), none.report.size);
     assert!(matches!(
-        try_write(&tree, &Options { size: Size::Given(none.report.size - 4096), ..options() }),
+        try_write(&tree, &Ext4Options { size: Size::Given(none.report.size - 4096), ..options() }),
         Err(WriteError::NoSpace { .. })
     ));
 }
@@ -33,11 +33,12 @@ fn an_exact_fit_has_just_the_reserve_free() {
 #[test]
 fn a_message_about_space_says_how_much_is_enough() {
     let tree = one_of_everything();
-    let Err(WriteError::NoSpace { needed, .. }) = try_write(&tree, &Options { size: Size::Given(70_000), ..options() })
+    let Err(WriteError::NoSpace { needed, .. }) =
+        try_write(&tree, &Ext4Options { size: Size::Given(70_000), ..options() })
     else {
         panic!("that cannot fit")
     };
-    try_write(&tree, &Options { size: Size::Given(needed), ..options() }).unwrap();
+    try_write(&tree, &Ext4Options { size: Size::Given(needed), ..options() }).unwrap();
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn sizes_around_group_borders_are_right() {
     for blocks in [-1i64, 0, 1, 64, 65, 70] {
         for groups in [1, 3, 16] {
             let size = Size::Given((group * groups + blocks * 4096 + 100) as u64);
-            Image::of(&tree, &Options { size, ..options() }).check().check_read(&tree);
+            Image::of(&tree, &Ext4Options { size, ..options() }).check().check_read(&tree);
         }
     }
 }
@@ -73,7 +74,7 @@ fn an_exact_fit_of_several_groups_is_right() {
 #[test]
 fn a_large_image_takes_little_space_on_the_host() {
     let tree = one_of_everything();
-    let image = Image::of(&tree, &Options { size: Size::Given(20 << 30), ..options() });
+    let image = Image::of(&tree, &Ext4Options { size: Size::Given(20 << 30), ..options() });
     image.check().check_mounted(&tree).check_read(&tree);
     assert_eq!(image.path.metadata().unwrap().len(), 20 << 30);
     assert!(image.path.metadata().unwrap().blocks() * 512 < 8 << 20);
@@ -82,7 +83,7 @@ fn a_large_image_takes_little_space_on_the_host() {
 #[test]
 fn many_inodes_are_given_when_asked_for() {
     let tree = one_of_everything();
-    let image = Image::of(&tree, &Options { inodes: Inodes::AtLeast(100_000), ..options() });
+    let image = Image::of(&tree, &Ext4Options { inodes: Inodes::AtLeast(100_000), ..options() });
     image.check();
     assert!(image.report.inodes >= 100_000);
 }
@@ -96,7 +97,7 @@ fn a_file_system_inside_a_disk_image_leaves_the_rest_alone() {
     let offset = (1 << 20) + 512;
     disk.set_len(64 << 20).unwrap();
     disk.write_all_at(b"before", offset - 6).unwrap();
-    let given = Options { size: Size::Given(8 << 20), digest: true, ..options() };
+    let given = Ext4Options { size: Size::Given(8 << 20), digest: true, ..options() };
     let report = ext4::write(&tree, &disk, offset, &given, &Silent).unwrap();
     fsck(&format!("{}?offset={offset}", path.display()));
     assert_eq!(digest_of(&File::open(&path).unwrap(), offset, report.size).unwrap(), report.sha256.unwrap());

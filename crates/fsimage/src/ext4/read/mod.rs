@@ -51,7 +51,7 @@ const LONGEST_PATH: usize = 16 * 1024;
 
 /// A path of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct Ext4Entry {
     /// Path, as in a [`FileTree`].
     pub path: Vec<u8>,
     /// Inode number; paths with the same one are hard links.
@@ -106,7 +106,7 @@ impl<R: Read + Seek> Reader<R> {
     ///
     /// # Errors
     /// If the file system is damaged or exceeds the limits.
-    pub fn entries(&mut self, limits: Limits) -> Result<Vec<Entry>, ReadError> {
+    pub fn entries(&mut self, limits: Limits) -> Result<Vec<Ext4Entry>, ReadError> {
         let mut budget = Budget(limits.memory);
         let root = self.image.inode(ROOT_INODE)?;
         let mut entries = vec![self.entry(Vec::new(), &root, &mut budget)?];
@@ -199,7 +199,7 @@ impl<R: Read + Seek> Reader<R> {
     ///
     /// # Errors
     /// If it is not a regular file, or the file system is damaged.
-    pub fn open_entry(&mut self, entry: &Entry) -> Result<FileReader<'_, R>, ReadError> {
+    pub fn open_entry(&mut self, entry: &Ext4Entry) -> Result<FileReader<'_, R>, ReadError> {
         let inode = self.image.inode(entry.inode)?;
         self.file_reader(&inode, &entry.path)
     }
@@ -209,7 +209,7 @@ impl<R: Read + Seek> Reader<R> {
     ///
     /// # Errors
     /// If it is not a regular file, or the file system is damaged.
-    pub fn digest(&mut self, entry: &Entry) -> Result<[u8; 32], ReadError> {
+    pub fn digest(&mut self, entry: &Ext4Entry) -> Result<[u8; 32], ReadError> {
         let mut reader = self.open_entry(entry)?;
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 256 * 1024];
@@ -242,7 +242,7 @@ impl<R: Read + Seek> Reader<R> {
         Ok(names)
     }
 
-    fn entry(&mut self, path: Vec<u8>, inode: &RawInode, budget: &mut Budget) -> Result<Entry, ReadError> {
+    fn entry(&mut self, path: Vec<u8>, inode: &RawInode, budget: &mut Budget) -> Result<Ext4Entry, ReadError> {
         let block = inode.block();
         let (major, minor) = decode_device(get32(block, 0), get32(block, 4));
         let kind = match inode.mode() & S_IFMT {
@@ -265,7 +265,7 @@ impl<R: Read + Seek> Reader<R> {
         let target = if let EntryKind::Other(NodeKind::Symlink(target)) = &kind { target.len() } else { 0 };
         let attributes: usize = metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
         budget.spend((path.len() + target + attributes) as u64, &path)?;
-        Ok(Entry { path, inode: inode.number, links: inode.links(), kind, metadata })
+        Ok(Ext4Entry { path, inode: inode.number, links: inode.links(), kind, metadata })
     }
 
     fn target(&mut self, inode: &RawInode, path: &[u8]) -> Result<Vec<u8>, ReadError> {
