@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::Error;
 use crate::deb::Deb;
 use crate::inside::Inside;
-use crate::unpack::{Extent, Package, Report, Unpacked};
+use crate::unpack::{Extent, Package, UnpackReport, Unpacked};
 
 /// Directory of the database, relative to the root.
 pub const DIRECTORY: &str = "var/lib/dpkg";
@@ -46,7 +46,7 @@ const FIELDS: &[&str] = &[
 ];
 
 /// Writes the database for all packages that were unpacked completely.
-pub fn write(root: &Path, architecture: &str, packages: &[Package], report: &Report) -> Result<(), Error> {
+pub fn write(root: &Path, architecture: &str, packages: &[Package], report: &UnpackReport) -> Result<(), Error> {
     let inside = Inside::open(root)?;
     for directory in ["alternatives", "info", "parts", "triggers", "updates"] {
         inside.make_directories(&format!("{DIRECTORY}/{directory}"))?;

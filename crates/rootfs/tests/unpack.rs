@@ -11,11 +11,11 @@ use fsimage::{Timestamp, compare, scan};
 use packages::{Block, PackageFile, directory, entry, file, hard_link, need, need_root, owned_entry, symlink};
 use progress::Silent;
 use rootfs::deb::Deb;
-use rootfs::unpack::{Extent, Package, Report, unpack};
+use rootfs::unpack::{Extent, Package, UnpackReport, unpack};
 use rootfs::{Error, database};
 
 /// Writes packages, unpacks them into `directory/root` and writes the database.
-fn install(at: &Path, packages: &[PackageFile], threads: usize) -> Result<Report, Error> {
+fn install(at: &Path, packages: &[PackageFile], threads: usize) -> Result<UnpackReport, Error> {
     need_root();
     let packages: Vec<Package> = packages
         .iter()

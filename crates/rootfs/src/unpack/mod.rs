@@ -9,7 +9,7 @@
 
 mod claims;
 mod package;
-mod place;
+mod target;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use claims::Claims;
 use package::Attempt;
-use place::Place;
-pub use place::{Device, add_devices};
 use progress::{Progress, Unit};
+use target::UnpackTarget;
+pub use target::{Device, add_devices};
 
 use crate::Error;
 use crate::build::whole_or_damaged;
@@ -78,7 +78,7 @@ pub struct Unpacked {
 
 /// What all packages brought.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct UnpackReport {
     /// One for each package, in the order of the packages.
     pub packages: Vec<Unpacked>,
     /// Device nodes that this user may not make; they have to be added to the file tree.
@@ -93,7 +93,7 @@ pub fn unpack(
     root: &std::path::Path,
     threads: usize,
     progress: &dyn Progress,
-) -> Result<Report, Error> {
+) -> Result<UnpackReport, Error> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
@@ -119,7 +119,7 @@ pub fn unpack(
 /// Whether dpkg lets a package disappear when it unpacks a later one that replaces it: everything that is left of it
 /// belongs to the other too, and no package depends on it. One with a script that would have to run then stays, with an
 /// empty list of files.
-fn disappears(packages: &[Package], report: &Report, order: usize) -> bool {
+fn disappears(packages: &[Package], report: &UnpackReport, order: usize) -> bool {
     let (Some(package), Some(left)) = (packages.get(order), report.packages.get(order)) else { return false };
     if !left.replaced || package.deb.file("postrm").is_some() {
         return false;
@@ -146,12 +146,12 @@ fn attempt(
     root: &std::path::Path,
     threads: usize,
     progress: &dyn Progress,
-) -> Result<Option<Report>, Error> {
-    let place = Place::open(root)?;
+) -> Result<Option<UnpackReport>, Error> {
+    let target = UnpackTarget::open(root)?;
     let claims = Claims::new(threads > 1);
     let total = packages.iter().map(|package| package.deb.data_size()).sum();
     let task = progress.task("unpacking packages", Some(total), Unit::Bytes);
-    let attempt = Attempt { packages, place: &place, claims: &claims };
+    let attempt = Attempt { packages, target: &target, claims: &claims };
     let results: Vec<Mutex<Option<Result<Unpacked, Error>>>> = packages.iter().map(|_| Mutex::new(None)).collect();
     let run = |order: usize| {
         let Some(package) = packages.get(order) else { return };
@@ -195,10 +195,10 @@ fn finish(
     attempt: &Attempt,
     packages: &[Package],
     results: Vec<Mutex<Option<Result<Unpacked, Error>>>>,
-) -> Result<Report, Error> {
+) -> Result<UnpackReport, Error> {
     let results = results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
     let packages_in = whole_or_damaged(results.map(|result| result.unwrap_or_else(|| Ok(Unpacked::default()))))?;
-    let mut report = Report { packages: packages_in, devices: Vec::new() };
+    let mut report = UnpackReport { packages: packages_in, devices: Vec::new() };
     if let Some(error) = attempt.claims.first_conflict(packages) {
         return Err(error);
     }
@@ -216,7 +216,7 @@ fn finish(
     for (winner, paths) in takeovers {
         attempt.unpack(winner, Some(&paths))?;
     }
-    attempt.place.set_directories(&attempt.claims.directories())?;
-    report.devices = attempt.place.take_devices();
+    attempt.target.set_directories(&attempt.claims.directories())?;
+    report.devices = attempt.target.take_devices();
     Ok(report)
 }

@@ -7,7 +7,7 @@ use fsimage::{Metadata, Timestamp};
 use md5::{Digest, Md5};
 
 use super::claims::{Claims, Decision, DirectoryClaim, DirectoryDecision, Key};
-use super::place::{Directory, Place, metadata};
+use super::target::{Directory, UnpackTarget, metadata};
 use super::{Extent, Package, Unpacked};
 use crate::Error;
 use crate::deb::{DebError, Entry, EntryKind, TarReader};
@@ -20,7 +20,7 @@ const BUFFER: usize = 256 << 10;
 /// One attempt to unpack everything.
 pub(super) struct Attempt<'a> {
     pub(super) packages: &'a [Package],
-    pub(super) place: &'a Place,
+    pub(super) target: &'a UnpackTarget,
     pub(super) claims: &'a Claims,
 }
 
@@ -91,7 +91,7 @@ impl Run<'_> {
             }
             let (parent, name) = self.parent(path)?;
             let name = self.name_on_disk(path, name);
-            Place::remove(&parent, &name, path)?;
+            UnpackTarget::remove(&parent, &name, path)?;
             return self.create(entry, archive, &parent, &name);
         }
         if entry.kind == EntryKind::Directory {
@@ -114,7 +114,7 @@ impl Run<'_> {
             }
         }
         if decision == Decision::Recreate {
-            Place::remove(&parent, &disk_name, path)?;
+            UnpackTarget::remove(&parent, &disk_name, path)?;
             decision = Decision::Create;
         } else if decision == Decision::Lost {
             self.unpacked.replaced = true;
@@ -147,17 +147,19 @@ impl Run<'_> {
                         digest.update(bytes);
                     }
                 };
-                Place::create_file(parent, name, entry, archive, &mut self.buffer, observe).map_err(|error| {
-                    match error {
-                        // Reading the archive failed, not the file system: add the package name.
-                        Error::Io { action: "unpacking", source, .. } => Error::Deb {
-                            package: self.package.deb.name().to_owned(),
-                            path: self.package.file.path.clone(),
-                            source: DebError::Read { what: String::from_utf8_lossy(path).into_owned(), source },
-                        },
-                        other => other,
-                    }
-                })?;
+                UnpackTarget::create_file(parent, name, entry, archive, &mut self.buffer, observe).map_err(
+                    |error| {
+                        match error {
+                            // Reading the archive failed, not the file system: add the package name.
+                            Error::Io { action: "unpacking", source, .. } => Error::Deb {
+                                package: self.package.deb.name().to_owned(),
+                                path: self.package.file.path.clone(),
+                                source: DebError::Read { what: String::from_utf8_lossy(path).into_owned(), source },
+                            },
+                            other => other,
+                        }
+                    },
+                )?;
                 if let Some(digest) = digest {
                     let hex = hex::encode(digest.finalize());
                     self.unpacked.digests.push((hex, path.to_vec()));
@@ -172,9 +174,9 @@ impl Run<'_> {
                     let digest = digest.clone();
                     self.unpacked.digests.push((digest, path.to_vec()));
                 }
-                Place::create_hard_link((&target_parent, &target_name), (parent, name), path)
+                UnpackTarget::create_hard_link((&target_parent, &target_name), (parent, name), path)
             }
-            _ => self.attempt.place.create_special(parent, name, entry),
+            _ => self.attempt.target.create_special(parent, name, entry),
         }
     }
 
@@ -198,7 +200,7 @@ impl Run<'_> {
         if let Some(directory) = self.directories.get(path) {
             return Ok(Rc::clone(directory));
         }
-        let directory = self.attempt.place.directory(path)?;
+        let directory = self.attempt.target.directory(path)?;
         if self.directories.len() >= OPEN_DIRECTORIES {
             self.directories.clear();
         }
@@ -217,10 +219,10 @@ impl Run<'_> {
         }
         let (parent, name) = self.parent(path)?;
         let key = Key { device: parent.device, inode: parent.inode, name: name.to_vec() };
-        let create = || Place::create_directory(&parent, name, path);
+        let create = || UnpackTarget::create_directory(&parent, name, path);
         if self.attempt.claims.directory(key, claim, create)? == DirectoryDecision::Follow {
             // dpkg accepts only a link to a directory in place of the directory.
-            if self.attempt.place.directory(path).is_err() && !self.attempt.claims.is_order_sensitive() {
+            if self.attempt.target.directory(path).is_err() && !self.attempt.claims.is_order_sensitive() {
                 return Err(self.wrong(path, "is a directory, but something that leads to none is there already"));
             }
         }

@@ -36,7 +36,7 @@ pub fn add_devices(tree: &mut FileTree, devices: &[Device]) -> Result<(), Error>
 }
 
 /// The root directory to fill.
-pub(super) struct Place {
+pub(super) struct UnpackTarget {
     root: Inside,
     devices: Mutex<Vec<Device>>,
 }
@@ -48,7 +48,7 @@ pub(super) struct Directory {
     pub(super) inode: u64,
 }
 
-impl Place {
+impl UnpackTarget {
     pub(super) fn open(root: &Path) -> Result<Self, Error> {
         Ok(Self { root: Inside::open(root)?, devices: Mutex::new(Vec::new()) })
     }
