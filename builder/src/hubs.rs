@@ -46,7 +46,7 @@ struct Known {
 
 /// A hub to talk to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct HubAccess {
     /// Its address, without a slash at the end.
     pub address: String,
     /// The admin token, if known.
@@ -67,7 +67,7 @@ pub enum Patience {
 }
 
 /// Finds the hub that the options mean.
-pub fn find(at: &AtHub) -> Result<Place> {
+pub fn find(at: &AtHub) -> Result<HubAccess> {
     let known = known()?;
     let local = default_data().ok().map(|data| Local::read(&data)).transpose()?.flatten();
     let place = choose(at.hub.as_deref(), &known, local)?;
@@ -76,11 +76,11 @@ pub fn find(at: &AtHub) -> Result<Place> {
         (None, Some(token)) => Some(token.clone()),
         (None, None) => place.token,
     };
-    Ok(Place { token, ca: at.ca.clone().or(place.ca), ..place })
+    Ok(HubAccess { token, ca: at.ca.clone().or(place.ca), ..place })
 }
 
 /// Chooses one of the known hubs; a pure function.
-fn choose(asked: Option<&str>, known: &[Known], local: Option<Local>) -> Result<Place> {
+fn choose(asked: Option<&str>, known: &[Known], local: Option<Local>) -> Result<HubAccess> {
     let listed = match asked {
         Some(address) => known.iter().find(|hub| same(&hub.address, address)),
         None => known.first(),
@@ -91,17 +91,17 @@ fn choose(asked: Option<&str>, known: &[Known], local: Option<Local>) -> Result<
             None => hub.token.clone(),
         };
         let (join_token, ca) = (hub.join_token.clone(), hub.ca.clone());
-        return Ok(Place { address: trimmed(&hub.address), token, join_token, ca });
+        return Ok(HubAccess { address: trimmed(&hub.address), token, join_token, ca });
     }
     let here = local.filter(|local| asked.is_none_or(|address| local.is_at(address)));
     match (asked, here) {
-        (_, Some(local)) => Ok(Place {
+        (_, Some(local)) => Ok(HubAccess {
             address: asked.map_or(local.address, trimmed),
             token: local.token,
             join_token: local.join_token,
             ca: None,
         }),
-        (Some(address), None) => Ok(Place { address: trimmed(address), token: None, join_token: None, ca: None }),
+        (Some(address), None) => Ok(HubAccess { address: trimmed(address), token: None, join_token: None, ca: None }),
         (None, None) => bail!(
             "no hub is named, and none was started on this machine by this user\n  help: name one with --hub or ROCBED_HUB, or start one with `rocbed hub`"
         ),
@@ -148,7 +148,7 @@ fn directory(variable: &str, in_home: &str) -> Option<PathBuf> {
     absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))
 }
 
-impl Place {
+impl HubAccess {
     /// Makes a client for this hub.
     pub fn client(&self, patience: Patience) -> Result<Client> {
         let mut options = ClientOptions { ca_file: self.ca.clone(), ..ClientOptions::default() };

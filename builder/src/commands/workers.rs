@@ -13,7 +13,7 @@ use super::jobs::{ago, connect, time};
 use super::{print, print_json};
 use crate::cmdline::{WorkersCommand, WorkersList, WorkersNamed, WorkersRetryGpu, WorkersShow};
 use crate::context::Context;
-use crate::hubs::Place;
+use crate::hubs::HubAccess;
 use crate::table::{Cell, Screen, Table, of_health};
 
 /// Runs the command.
@@ -40,7 +40,7 @@ fn list(options: &WorkersList) -> Result<()> {
     print(&table(&workers, Timestamp::now()).text(Screen::of_stdout()))
 }
 
-fn all(place: &Place, client: &Client) -> Result<Vec<WorkerInfo>> {
+fn all(place: &HubAccess, client: &Client) -> Result<Vec<WorkerInfo>> {
     let (mut workers, mut after) = (Vec::new(), None);
     loop {
         let page = client.workers(after.as_deref()).map_err(|error| place.explain(error))?;
@@ -113,7 +113,7 @@ fn show(options: &WorkersShow) -> Result<()> {
     print(&text)
 }
 
-fn describe(text: &mut String, worker: &WorkerInfo, place: &Place) -> std::fmt::Result {
+fn describe(text: &mut String, worker: &WorkerInfo, place: &HubAccess) -> std::fmt::Result {
     let machine = &worker.machine;
     let mut line = |name: &str, value: &str| writeln!(text, "{name:<10}  {}", printable(value).trim_end());
     line("worker", worker.name())?;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 pub use proxies::{Found, configuration_for, proxies};
-pub use sources::Place;
+pub use sources::SourceLocation;
 
 use debian::evidence;
 
@@ -36,7 +36,7 @@ pub enum Origin {
     /// `archive.mirror` of the recipe.
     Recipe,
     /// A line of apt's sources.
-    Apt(Place),
+    Apt(SourceLocation),
     /// The default, [`PUBLIC_MIRROR`].
     Default,
 }
@@ -47,7 +47,7 @@ impl fmt::Display for Origin {
             Self::Option => f.write_str("from --mirror"),
             Self::Environment => f.write_str("from ROCBED_MIRROR"),
             Self::Recipe => f.write_str("from the recipe's archive.mirror"),
-            Self::Apt(place) => write!(f, "from {place}"),
+            Self::Apt(location) => write!(f, "from {location}"),
             Self::Default => f.write_str("the default, as apt has no mirror of Debian here"),
         }
     }
@@ -95,7 +95,7 @@ fn find_in(apt: &Path, lists: &Path, suite: &str) -> Option<Mirror> {
         let (evidence, url) = (evidence(&source, lists)?, usable(&source.uri)?);
         let sure = evidence > debian::Evidence::Address;
         let has_suite = source.suites.iter().any(|known| known == suite);
-        Some(((Reverse(sure), Reverse(has_suite), Reverse(evidence)), Mirror::new(&url, Origin::Apt(source.place))))
+        Some(((Reverse(sure), Reverse(has_suite), Reverse(evidence)), Mirror::new(&url, Origin::Apt(source.location))))
     });
     candidates.min_by_key(|(rank, _)| *rank).map(|(_, mirror)| mirror)
 }
@@ -143,9 +143,9 @@ mod tests {
             fs::write(apt.path().join(name), text).unwrap();
         }
         let mirror = find_in(apt.path(), Path::new("/nowhere"), "sid")?;
-        let Origin::Apt(place) = mirror.origin else { panic!("{mirror:?}") };
-        let name = place.path.file_name().unwrap().to_str().unwrap();
-        Some(format!("{name}:{} {}", place.line, mirror.url))
+        let Origin::Apt(location) = mirror.origin else { panic!("{mirror:?}") };
+        let name = location.path.file_name().unwrap().to_str().unwrap();
+        Some(format!("{name}:{} {}", location.line, mirror.url))
     }
 
     #[test]

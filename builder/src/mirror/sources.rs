@@ -21,19 +21,19 @@ pub struct AptSource {
     /// Accepted signing keys: paths, fingerprints, or a whole key.
     pub signed_by: Option<String>,
     /// Position in apt's configuration.
-    pub place: Place,
+    pub location: SourceLocation,
 }
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLocation {
     /// Path of the file.
     pub path: PathBuf,
     /// Line number, from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.path.display(), self.line)
     }
@@ -69,11 +69,13 @@ pub fn parse(text: &str, path: &Path) -> Vec<AptSource> {
             .collect();
     }
     let numbered = text.lines().enumerate();
-    numbered.filter_map(|(index, line)| of_line(line, Place { path: path.to_owned(), line: index + 1 })).collect()
+    numbered
+        .filter_map(|(index, line)| of_line(line, SourceLocation { path: path.to_owned(), line: index + 1 }))
+        .collect()
 }
 
 /// A line in the old style: `deb [option=value ...] URI suite [component ...]`.
-fn of_line(line: &str, place: Place) -> Option<AptSource> {
+fn of_line(line: &str, location: SourceLocation) -> Option<AptSource> {
     let line = line.split('#').next().unwrap_or_default().trim();
     let rest = line.strip_prefix("deb").filter(|rest| rest.starts_with(char::is_whitespace))?.trim_start();
     let (options, rest) = match rest.strip_prefix('[') {
@@ -91,7 +93,7 @@ fn of_line(line: &str, place: Place) -> Option<AptSource> {
         return None;
     }
     let (suites, components) = (vec![suite], words.collect());
-    Some(AptSource { uri, suites, components, signed_by: option("signed-by").map(str::to_owned), place })
+    Some(AptSource { uri, suites, components, signed_by: option("signed-by").map(str::to_owned), location })
 }
 
 /// The sources of one stanza, one per address; none if it is disabled or for source packages only.
@@ -116,7 +118,7 @@ fn of_stanza(stanza: &Paragraph<'_>, path: &Path) -> Vec<AptSource> {
         suites: suites.clone(),
         components: components.clone(),
         signed_by: stanza.get("Signed-By").map(str::to_owned),
-        place: Place { path: path.to_owned(), line: uris.line },
+        location: SourceLocation { path: path.to_owned(), line: uris.line },
     };
     uris.lines().flat_map(str::split_whitespace).map(source).collect()
 }
@@ -127,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn uris(name: &str, text: &str) -> Vec<String> {
-        parse(text, Path::new(name)).into_iter().map(|source| format!("{} {}", source.place, source.uri)).collect()
+        parse(text, Path::new(name)).into_iter().map(|source| format!("{} {}", source.location, source.uri)).collect()
     }
 
     #[test]

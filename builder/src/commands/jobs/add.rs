@@ -12,7 +12,7 @@ use super::{add_list, connect, watch};
 use crate::cmdline::{JobsAdd, JobsImport};
 use crate::commands::{print, print_json};
 use crate::context::Context;
-use crate::hubs::Place;
+use crate::hubs::HubAccess;
 
 /// Adds jobs for packages; with `--watch`, follows them to their end.
 pub(super) fn packages(context: &Context, options: &JobsAdd) -> Result<u8> {
@@ -68,7 +68,7 @@ pub(super) fn import(context: &Context, options: &JobsImport) -> Result<u8> {
 }
 
 /// Prints the ids, for use in scripts, and says where to look.
-pub(super) fn tell(context: &Context, place: &Place, added: &AddedJobs, json: bool) -> Result<()> {
+pub(super) fn tell(context: &Context, place: &HubAccess, added: &AddedJobs, json: bool) -> Result<()> {
     if json {
         print_json(added)?;
     } else {
@@ -78,7 +78,7 @@ pub(super) fn tell(context: &Context, place: &Place, added: &AddedJobs, json: bo
     Ok(())
 }
 
-fn say(context: &Context, place: &Place, added: &AddedJobs) {
+fn say(context: &Context, place: &HubAccess, added: &AddedJobs) {
     match added.jobs.as_slice() {
         [one] => context.reporter.say(&format!("added {one}: {}", place.job_page(one))),
         several => context.reporter.say(&format!("added {} jobs: {}/jobs", several.len(), place.address)),

@@ -13,7 +13,7 @@ use super::{PAGE, connect};
 use crate::cmdline::{JobsList, JobsShow};
 use crate::commands::{print, print_json};
 use crate::context::Context;
-use crate::hubs::Place;
+use crate::hubs::HubAccess;
 use crate::table::{Cell, Screen, Table, of_state, of_verdict};
 
 pub(super) fn list(context: &Context, options: &JobsList) -> Result<()> {
@@ -51,7 +51,12 @@ pub(super) enum Rest {
 }
 
 /// Fetches jobs up to a limit; 0 means no limit.
-pub(super) fn pages(place: &Place, client: &Client, mut query: JobQuery, limit: usize) -> Result<(Vec<JobInfo>, Rest)> {
+pub(super) fn pages(
+    place: &HubAccess,
+    client: &Client,
+    mut query: JobQuery,
+    limit: usize,
+) -> Result<(Vec<JobInfo>, Rest)> {
     let mut jobs = Vec::new();
     loop {
         let left = if limit == 0 { PAGE } else { limit.saturating_sub(jobs.len()) };
@@ -135,7 +140,7 @@ pub(super) fn show(options: &JobsShow) -> Result<()> {
     print(&text)
 }
 
-fn describe(text: &mut String, info: &JobInfo, place: &Place, screen: Screen) -> std::fmt::Result {
+fn describe(text: &mut String, info: &JobInfo, place: &HubAccess, screen: Screen) -> std::fmt::Result {
     let job = &info.job;
     let mut line = |name: &str, value: String| writeln!(text, "{name:<10}  {}", value.trim_end());
     line("job", printable(&info.id))?;

@@ -17,7 +17,7 @@ pub(super) use list::{ago, more, time};
 use super::{print, print_json};
 use crate::cmdline::{AtHub, JobsCommand, JobsNamed};
 use crate::context::Context;
-use crate::hubs::{self, Patience, Place};
+use crate::hubs::{self, HubAccess, Patience};
 
 /// Maximum number of jobs on one page of the hub's answer.
 pub(super) const PAGE: usize = 1000;
@@ -46,14 +46,14 @@ fn or_own_error(context: &Context, command: impl FnOnce() -> Result<u8>) -> Resu
 }
 
 /// Finds the hub and makes a client for it.
-pub(super) fn connect(at: &AtHub) -> Result<(Place, Client)> {
+pub(super) fn connect(at: &AtHub) -> Result<(HubAccess, Client)> {
     let place = hubs::find(at)?;
     let client = place.client(Patience::Short)?;
     Ok((place, client))
 }
 
 /// Adds a job list; the result has the ids that the hub gave.
-fn add_list(place: &Place, client: &Client, list: JobList, fan_out: bool) -> Result<AddedJobs> {
+fn add_list(place: &HubAccess, client: &Client, list: JobList, fan_out: bool) -> Result<AddedJobs> {
     let request = request_id().map_err(|error| place.explain(error))?;
     client.add_jobs(&AddJobs { request, list, fan_out }).map_err(|error| place.explain(error))
 }

@@ -15,7 +15,7 @@ use super::list::{pages, state, what};
 use crate::cmdline::JobsWatch;
 use crate::commands::{print, print_json};
 use crate::context::Context;
-use crate::hubs::{self, Patience, Place};
+use crate::hubs::{self, HubAccess, Patience};
 use crate::table::{Screen, Table, of_state, of_verdict};
 
 /// Polling interval.
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, options: &JobsWatch) -> Result<u8> {
 }
 
 /// Follows jobs to their end, prints their results, and returns autopkgtest's exit code for them.
-pub(super) fn follow(context: &Context, place: &Place, ids: &[String], json: bool) -> Result<u8> {
+pub(super) fn follow(context: &Context, place: &HubAccess, ids: &[String], json: bool) -> Result<u8> {
     // The first answer comes soon or not at all: a wrong address should not take minutes to be noticed.
     let quick = place.client(Patience::Short)?;
     let client = place.client(Patience::Long)?;
@@ -138,7 +138,7 @@ fn tell(context: &Context, job: &JobInfo, told: &mut BTreeMap<String, String>) {
 }
 
 /// Asks again for the jobs that are not over: one by one if they are few, else in pages.
-fn refresh(place: &Place, client: &Client, watched: &mut [Watched]) -> Result<()> {
+fn refresh(place: &HubAccess, client: &Client, watched: &mut [Watched]) -> Result<()> {
     const FEW: usize = 5;
     let open: Vec<&mut Watched> = watched.iter_mut().filter(|watched| !watched.job.state.is_over()).collect();
     let mut now: BTreeMap<String, JobInfo> = BTreeMap::new();
@@ -173,7 +173,7 @@ impl Watched {
     }
 
     /// Prints what was added to the log. Each attempt has its own log.
-    fn pass_log_on(&mut self, context: &Context, place: &Place, client: &Client) -> Result<()> {
+    fn pass_log_on(&mut self, context: &Context, place: &HubAccess, client: &Client) -> Result<()> {
         let Some(last) = self.job.attempts.last().map(|attempt| attempt.number) else { return Ok(()) };
         if self.offset == u64::MAX {
             return Ok(());

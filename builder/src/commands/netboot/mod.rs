@@ -1,8 +1,8 @@
 //! `rocbed netboot`: boots machines over the network from an image.
 
 mod files;
+mod listen_address;
 mod loaders;
-mod place;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -84,22 +84,22 @@ pub fn start_server(
 }
 
 fn serve(context: &Context, options: &Netboot, image: &Image, scratch: &Path) -> Result<()> {
-    let place = place::find(options)?;
-    let mode = place.mode(options)?;
+    let listen = listen_address::find(options)?;
+    let mode = listen.mode(options)?;
     let loaders = if options.no_dhcp { None } else { Some(loaders::find(context, &options.source)?) };
     if let Some(mode) = mode {
-        check_servers(context, &place, mode)?;
+        check_servers(context, &listen, mode)?;
     }
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&ended)).context("listening for signals")?;
     }
     let (sender, events) = channel();
-    let address = (place.address, options.port);
+    let address = (listen.address, options.port);
     let socket = TcpListener::bind(address).with_context(|| {
-        format!("listening on {}:{}\n  help: --port gives another port", place.address, options.port)
+        format!("listening on {}:{}\n  help: --port gives another port", listen.address, options.port)
     })?;
-    let base = format!("http://{}:{}", place.address, socket.local_addr().context("reading the port")?.port());
+    let base = format!("http://{}:{}", listen.address, socket.local_addr().context("reading the port")?.port());
     let directory = scratch.join("tftp");
     if let Some(loaders) = &loaders {
         loaders.write(&directory)?;
@@ -109,8 +109,8 @@ fn serve(context: &Context, options: &Netboot, image: &Image, scratch: &Path) ->
         Some(mode) => {
             let text = netboot::dnsmasq::configuration(
                 mode,
-                &place.interface,
-                place.address,
+                &listen.interface,
+                listen.address,
                 &base,
                 &directory.display().to_string(),
             );
@@ -128,14 +128,14 @@ fn serve(context: &Context, options: &Netboot, image: &Image, scratch: &Path) ->
         }
         None => None,
     };
-    context.reporter.say(&greeting(&place, mode, &base));
+    context.reporter.say(&greeting(&listen, mode, &base));
     follow(options, &events, dnsmasq, &ended)
 }
 
-fn greeting(place: &place::Place, mode: Option<Mode>, base: &str) -> String {
+fn greeting(listen: &listen_address::ListenAddress, mode: Option<Mode>, base: &str) -> String {
     let how = match mode {
-        Some(Mode::Proxy { .. }) => format!("beside the DHCP server on {}", place.interface),
-        Some(Mode::Isolated { first, last }) => format!("with addresses {first} to {last} on {}", place.interface),
+        Some(Mode::Proxy { .. }) => format!("beside the DHCP server on {}", listen.interface),
+        Some(Mode::Isolated { first, last }) => format!("with addresses {first} to {last} on {}", listen.interface),
         None => "by HTTP only".to_owned(),
     };
     format!(
@@ -151,24 +151,24 @@ fn readable(scratch: &Path) -> Result<()> {
 }
 
 /// Checks for other DHCP servers: two on one network would disrupt it, and a proxy without one would be useless.
-fn check_servers(context: &Context, place: &place::Place, mode: Mode) -> Result<()> {
-    let others = network::dhcp_servers(&place.interface, PROBE).context("looking for DHCP servers")?;
+fn check_servers(context: &Context, listen: &listen_address::ListenAddress, mode: Mode) -> Result<()> {
+    let others = network::dhcp_servers(&listen.interface, PROBE).context("looking for DHCP servers")?;
     let names: Vec<_> = others.iter().map(ToString::to_string).collect();
     match mode {
         Mode::Isolated { .. } => ensure!(
             others.is_empty(),
             "there is a DHCP server on {} already ({}), and a second one that gives addresses would break that network\n  help: \
              leave --isolated away, and this one only says what to start",
-            place.interface,
+            listen.interface,
             names.join(", ")
         ),
         Mode::Proxy { .. } if others.is_empty() => context.reporter.warn(&format!(
             "no DHCP server answered on {} in {} s; without one, machines get no address\n  help: --isolated FIRST-LAST gives \
              them some, if this network really has no server",
-            place.interface,
+            listen.interface,
             PROBE.as_secs()
         )),
-        Mode::Proxy { .. } => context.reporter.say(&format!("DHCP server on {}: {}", place.interface, names.join(", "))),
+        Mode::Proxy { .. } => context.reporter.say(&format!("DHCP server on {}: {}", listen.interface, names.join(", "))),
     }
     Ok(())
 }

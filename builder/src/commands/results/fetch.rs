@@ -16,7 +16,7 @@ use crate::cmdline::ResultsFetch;
 use crate::commands::jobs::connect;
 use crate::commands::{print, print_json};
 use crate::context::Context;
-use crate::hubs::Place;
+use crate::hubs::HubAccess;
 
 /// A fetched bundle.
 #[derive(Debug, Serialize)]
@@ -56,7 +56,7 @@ pub(super) fn run(context: &Context, options: &ResultsFetch) -> Result<()> {
     }
 }
 
-fn one(context: &Context, place: &Place, client: &Client, job: &str, options: &ResultsFetch) -> Result<Fetched> {
+fn one(context: &Context, place: &HubAccess, client: &Client, job: &str, options: &ResultsFetch) -> Result<Fetched> {
     let info = client.result(job).map_err(|error| place.explain(error))?.info;
     // The id becomes part of a path, and the hub may not be trusted.
     check_id("the hub's id of the job", &info.job)?;
@@ -91,7 +91,7 @@ fn is_there(path: &Path, wanted: Digest) -> Result<bool> {
 /// right.
 fn download(
     context: &Context,
-    place: &Place,
+    place: &HubAccess,
     client: &Client,
     info: &ResultInfo,
     wanted: Digest,

@@ -8,7 +8,7 @@ use crate::cmdline::ResultsJunit;
 use crate::commands::jobs::connect;
 use crate::commands::print;
 use crate::context::Context;
-use crate::hubs::Place;
+use crate::hubs::HubAccess;
 
 /// Size limit of a report in bytes.
 const LARGEST: u64 = 256 << 20;
@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, options: &ResultsJunit) -> Result<()> {
 }
 
 /// The JUnit report of a job. It is at the beginning of the bundle, and no more than that is downloaded.
-pub(super) fn of(place: &Place, client: &Client, job: &str) -> Result<Option<Vec<u8>>> {
+pub(super) fn of(place: &HubAccess, client: &Client, job: &str) -> Result<Option<Vec<u8>>> {
     let reader = client.read_bundle(job).map_err(|error| place.explain(error))?;
     bundle::file(reader, JUNIT, LARGEST).with_context(|| format!("reading the bundle of job {job}"))
 }

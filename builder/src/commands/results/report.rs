@@ -10,7 +10,7 @@ use crate::cmdline::ResultsReport;
 use crate::commands::jobs::connect;
 use crate::commands::print;
 use crate::context::Context;
-use crate::hubs::Place;
+use crate::hubs::HubAccess;
 
 /// The link to the style sheet in the hub's pages.
 const STYLE_LINK: &str = "<link rel=\"stylesheet\" href=\"/static/style.css\">";
@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, options: &ResultsReport) -> Result<()> {
     print(&format!("{}\n", path.display()))
 }
 
-fn fetch(place: &Place, client: &Client, path: &str) -> Result<String> {
+fn fetch(place: &HubAccess, client: &Client, path: &str) -> Result<String> {
     let mut bytes = Vec::new();
     client.page(path, &mut bytes).map_err(|error| place.explain(error))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

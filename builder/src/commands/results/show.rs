@@ -14,7 +14,7 @@ use super::list::gpus;
 use crate::cmdline::ResultsShow;
 use crate::commands::jobs::{connect, time};
 use crate::commands::{bytes, print, print_json};
-use crate::hubs::Place;
+use crate::hubs::HubAccess;
 use crate::table::{Cell, Screen, Table, of_outcome, of_verdict};
 
 /// Maximum number of lines shown of a test case's message; the hub's page has all.
@@ -97,7 +97,7 @@ impl<'a> Told<'a> {
     }
 }
 
-fn describe(text: &mut String, detail: &ResultDetail, place: &Place, screen: Screen) -> std::fmt::Result {
+fn describe(text: &mut String, detail: &ResultDetail, place: &HubAccess, screen: Screen) -> std::fmt::Result {
     let (info, result) = (&detail.info, &detail.result);
     let machine = &result.machine;
     let mut line = |name: &str, value: String| writeln!(text, "{name:<10}  {}", value.trim_end());

@@ -10,7 +10,7 @@ use crate::cmdline::Netboot;
 
 /// The network interface and address to serve from.
 #[derive(Debug)]
-pub struct Place {
+pub struct ListenAddress {
     /// Name of the network interface.
     pub interface: String,
     /// Address of this machine that the booting machines reach.
@@ -20,10 +20,13 @@ pub struct Place {
 }
 
 /// Finds the interface and address.
-pub fn find(options: &Netboot) -> Result<Place> {
+pub fn find(options: &Netboot) -> Result<ListenAddress> {
     let interfaces = network::interfaces().context("looking at the network cards")?;
-    let with_address =
-        |interface: &InterfaceInfo, (address, prefix)| Place { interface: interface.name.clone(), address, prefix };
+    let with_address = |interface: &InterfaceInfo, (address, prefix)| ListenAddress {
+        interface: interface.name.clone(),
+        address,
+        prefix,
+    };
     if let Some(name) = &options.interface {
         let found = interfaces.iter().find(|interface| interface.name == *name);
         let found = found
@@ -36,7 +39,7 @@ pub fn find(options: &Netboot) -> Result<Place> {
         return Ok(with_address(found, first));
     }
     if let (Some(listen), true) = (options.listen, options.no_dhcp) {
-        return Ok(Place { interface: String::new(), address: listen, prefix: 32 });
+        return Ok(ListenAddress { interface: String::new(), address: listen, prefix: 32 });
     }
     // The source address of packets to the outside; none is sent.
     let outward = || -> std::io::Result<std::net::IpAddr> {
@@ -64,7 +67,7 @@ fn names(interfaces: &[InterfaceInfo]) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-impl Place {
+impl ListenAddress {
     /// DHCP mode; `None` if the user handles DHCP elsewhere.
     pub fn mode(&self, options: &Netboot) -> Result<Option<Mode>> {
         if options.no_dhcp {
