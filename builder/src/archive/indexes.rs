@@ -18,7 +18,7 @@ const MAX_INDEX: u64 = 2 << 30;
 
 /// Kind of index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum IndexKind {
     /// Binary packages.
     Packages,
     /// Source packages.
@@ -53,7 +53,7 @@ struct Wanted<'a> {
 
 /// Fetches the text of all indexes of a kind.
 pub fn indexes(
-    kind: Kind,
+    kind: IndexKind,
     wish: &recipe::Archive,
     verified: &Verified,
     fetcher: &Fetcher,
@@ -76,17 +76,17 @@ fn components(wish: &recipe::Archive) -> impl Iterator<Item = &str> {
 /// The indexes of a component. Packages of architecture `all` are in the index of each architecture, in an index of
 /// their own, or both; the Release file says which (`No-Support-for-Architecture-all`).
 fn of_component<'a>(
-    kind: Kind,
+    kind: IndexKind,
     component: &'a str,
     wish: &recipe::Archive,
     release: &'a Release,
 ) -> Result<Vec<Wanted<'a>>> {
     let find = |directory: &str, name: &str| wanted(release, component, [component, directory, name]);
     let found: Vec<Wanted> = match kind {
-        Kind::Packages if component.is_empty() => find("", "Packages").into_iter().collect(),
-        Kind::Sources if component.is_empty() => find("", "Sources").into_iter().collect(),
-        Kind::Sources => find("source", "Sources").into_iter().collect(),
-        Kind::Packages => {
+        IndexKind::Packages if component.is_empty() => find("", "Packages").into_iter().collect(),
+        IndexKind::Sources if component.is_empty() => find("", "Sources").into_iter().collect(),
+        IndexKind::Sources => find("source", "Sources").into_iter().collect(),
+        IndexKind::Packages => {
             let all = release.has_index_of_all("Packages").then(|| find("binary-all", "Packages")).flatten();
             find(&format!("binary-{ARCHITECTURE}"), "Packages").into_iter().chain(all).collect()
         }
@@ -95,8 +95,8 @@ fn of_component<'a>(
         return Ok(found);
     }
     let what = match kind {
-        Kind::Packages => format!("packages for {ARCHITECTURE}"),
-        Kind::Sources => "source packages".to_owned(),
+        IndexKind::Packages => format!("packages for {ARCHITECTURE}"),
+        IndexKind::Sources => "source packages".to_owned(),
     };
     if component.is_empty() {
         bail!("the Release file of the flat archive {} lists no index of {what}", wish.suite);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     /// The files that would be asked for, each with its alternatives.
-    fn files(kind: Kind, suite: &str, release: &Release) -> Vec<String> {
+    fn files(kind: IndexKind, suite: &str, release: &Release) -> Vec<String> {
         let wish = wish(suite);
         let found = components(&wish).flat_map(|component| of_component(kind, component, &wish, release).unwrap());
         let names =
@@ -213,14 +213,14 @@ mod tests {
     fn the_best_compression_comes_first() {
         let main = "main/binary-amd64/Packages";
         let some = release("", &[main, &format!("{main}.gz"), &format!("{main}.xz"), "main/source/Sources.gz"]);
-        assert_eq!(files(Kind::Packages, "sid", &some), [format!("{main}.xz {main}.gz {main}")]);
-        assert_eq!(files(Kind::Sources, "sid", &some), ["main/source/Sources.gz"]);
+        assert_eq!(files(IndexKind::Packages, "sid", &some), [format!("{main}.xz {main}.gz {main}")]);
+        assert_eq!(files(IndexKind::Sources, "sid", &some), ["main/source/Sources.gz"]);
     }
 
     #[test]
     fn packages_for_all_architectures_may_have_an_index_of_their_own() {
         let (amd64, all) = ("main/binary-amd64/Packages.gz", "main/binary-all/Packages.gz");
-        let asked = |fields: &str, indexes: &[&str]| files(Kind::Packages, "sid", &release(fields, indexes));
+        let asked = |fields: &str, indexes: &[&str]| files(IndexKind::Packages, "sid", &release(fields, indexes));
         assert_eq!(asked("Architectures: all amd64\n", &[amd64, all]), [amd64, all]);
         let debian = "Architectures: all amd64\nNo-Support-for-Architecture-all: Packages\n";
         assert_eq!(asked(debian, &[amd64, all]), [amd64]);
@@ -231,9 +231,9 @@ mod tests {
     #[test]
     fn a_flat_archive_has_its_indexes_beside_the_release_file() {
         let flat = release("", &["Packages", "Packages.gz", "Sources.xz"]);
-        assert_eq!(files(Kind::Packages, "./", &flat), ["Packages.gz Packages"]);
-        assert_eq!(files(Kind::Sources, "./", &flat), ["Sources.xz"]);
-        let error = of_component(Kind::Packages, "", &wish("./"), &release("", &["Sources"])).err().unwrap();
+        assert_eq!(files(IndexKind::Packages, "./", &flat), ["Packages.gz Packages"]);
+        assert_eq!(files(IndexKind::Sources, "./", &flat), ["Sources.xz"]);
+        let error = of_component(IndexKind::Packages, "", &wish("./"), &release("", &["Sources"])).err().unwrap();
         assert!(error.to_string().contains("flat archive ./"), "{error}");
     }
 

@@ -14,7 +14,7 @@ pub use address::quote;
 
 use crate::mirror::Mirror;
 use crate::recipe;
-use indexes::{Kind, indexes};
+use indexes::{IndexKind, indexes};
 use release::Verified;
 
 /// Debian's name for the architecture of the images.
@@ -49,7 +49,7 @@ pub fn open_with_sources(
         let read = |index: indexes::Index| {
             SourceIndex::new(index.text).with_context(|| format!("reading the source packages of {}", index.component))
         };
-        let texts = indexes(Kind::Sources, wish, &verified, fetcher, progress)?;
+        let texts = indexes(IndexKind::Sources, wish, &verified, fetcher, progress)?;
         Ok((archive, texts.into_iter().map(read).collect::<Result<_>>()?))
     };
     open().with_context(|| mirror.help())
@@ -57,7 +57,7 @@ pub fn open_with_sources(
 
 impl Verified {
     fn archive(&self, wish: &recipe::Archive, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Archive> {
-        let texts = indexes(Kind::Packages, wish, self, fetcher, progress)?;
+        let texts = indexes(IndexKind::Packages, wish, self, fetcher, progress)?;
         let task = progress.task("reading package indexes", None, progress::Unit::Items);
         let texts = texts.into_iter().map(|index| index.into_text(&wish.suite)).collect();
         let universe = Universe::new(texts, ARCHITECTURE).context("reading the package indexes")?;

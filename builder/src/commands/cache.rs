@@ -6,18 +6,18 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use progress::Progress as _;
 use serde::Serialize;
-use store::{Entry, Kind, PrunePolicy, VerifyReport};
+use store::{PrunePolicy, StoreEntry, StoreEntryKind, VerifyReport};
 
 use super::{bytes, print, print_json};
 use crate::cmdline::CacheCommand;
 use crate::context::Context;
 
 /// Kinds of entries, with their heading and JSON key, in the order in which they are shown.
-const KINDS: [(Kind, &str, &str); 4] = [
-    (Kind::Tree, "root directory", "root directories"),
-    (Kind::Meta, "result", "results: initramfs, module selections and such"),
-    (Kind::File, "file", "packages and indexes"),
-    (Kind::Partial, "interrupted", "interrupted downloads"),
+const KINDS: [(StoreEntryKind, &str, &str); 4] = [
+    (StoreEntryKind::Tree, "root directory", "root directories"),
+    (StoreEntryKind::Meta, "result", "results: initramfs, module selections and such"),
+    (StoreEntryKind::File, "file", "packages and indexes"),
+    (StoreEntryKind::Partial, "interrupted", "interrupted downloads"),
 ];
 
 #[derive(Serialize)]
@@ -98,7 +98,7 @@ fn verify(context: &Context, remove: bool) -> Result<()> {
     Ok(())
 }
 
-fn kept(entry: Entry) -> Kept {
+fn kept(entry: StoreEntry) -> Kept {
     Kept {
         kind: KINDS.iter().find(|(kind, _, _)| *kind == entry.kind).map_or("other", |(_, name, _)| name),
         label: entry.label,
@@ -133,7 +133,7 @@ fn list(context: &Context, files: bool, json: bool) -> Result<()> {
         let of_kind: Vec<&Kept> = entries.iter().filter(|entry| entry.kind == name).collect();
         let Some(last) = of_kind.iter().map(|entry| entry.idle).min() else { continue };
         writeln!(text, "{heading}: {}, {}, last used: {}", of_kind.len(), sum(&of_kind), idle(last))?;
-        if files || kind != Kind::File {
+        if files || kind != StoreEntryKind::File {
             text.extend(of_kind.into_iter().map(line));
         }
     }

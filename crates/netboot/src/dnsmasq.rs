@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 
 use crate::error::NetbootError;
-use crate::event::{Event, Step};
+use crate::event::{NetbootEvent, Step};
 use crate::script::SCRIPT;
 
 /// The boot loader for BIOS: its name on the HTTP server and on TFTP.
@@ -83,7 +83,7 @@ impl Dnsmasq {
     /// use, are reported on `said`, and it ends: see [`Self::has_ended`].
     pub fn start(
         configuration: &Path,
-        events: Sender<Event>,
+        events: Sender<NetbootEvent>,
         mut said: impl FnMut(&str) + Send + 'static,
     ) -> Result<Self, NetbootError> {
         let program = ["/usr/sbin/dnsmasq", "/usr/bin/dnsmasq", "/sbin/dnsmasq"]
@@ -135,7 +135,7 @@ impl Drop for Dnsmasq {
 }
 
 /// The event in a line of dnsmasq's log; `None` if it has none.
-pub fn event(line: &str) -> Option<Event> {
+pub fn event(line: &str) -> Option<NetbootEvent> {
     let line = line.split_once(": ").map_or(line, |(_, rest)| rest);
     // With log-dhcp each DHCP line begins with the transaction id.
     let line = line
@@ -145,7 +145,7 @@ pub fn event(line: &str) -> Option<Event> {
     let words: Vec<&str> = line.split(' ').collect();
     let mac = words.iter().find(|word| is_mac(word)).map(|mac| (*mac).to_owned());
     match words.first()? {
-        word if word.starts_with("PXE(") || word.starts_with("DHCPDISCOVER(") => Some(Event {
+        word if word.starts_with("PXE(") || word.starts_with("DHCPDISCOVER(") => Some(NetbootEvent {
             host: mac?,
             step: Step::Dhcp { what: (if word.starts_with("PXE(") { "PXE" } else { "no address yet" }).into() },
         }),
@@ -153,7 +153,7 @@ pub fn event(line: &str) -> Option<Event> {
         &"sent" => match words.as_slice() {
             [_, path, "to", address] if path.starts_with('/') => {
                 let file = path.rsplit('/').next().unwrap_or(path).to_owned();
-                Some(Event { host: (*address).to_owned(), step: Step::Loader { file } })
+                Some(NetbootEvent { host: (*address).to_owned(), step: Step::Loader { file } })
             }
             _ => None,
         },

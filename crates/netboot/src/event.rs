@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// A machine has reached another step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Event {
+pub struct NetbootEvent {
     /// Its hardware address, or its IP address if that is not known.
     pub host: String,
     /// The step.
@@ -56,7 +56,7 @@ pub enum Step {
     },
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for NetbootEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.host)?;
         match &self.step {

@@ -1,7 +1,7 @@
 //! Serves an image to machines that boot over the network.
 //!
 //! [`Image`] reads an image directory and compresses its root, [`script`] writes the iPXE script, [`dnsmasq`] runs
-//! dnsmasq for DHCP and TFTP, and [`server`] serves HTTP and reports what each machine does ([`Event`]).
+//! dnsmasq for DHCP and TFTP, and [`server`] serves HTTP and reports what each machine does ([`NetbootEvent`]).
 
 pub mod dnsmasq;
 mod error;
@@ -12,5 +12,5 @@ pub mod script;
 pub mod server;
 
 pub use error::NetbootError;
-pub use event::{Event, Step};
+pub use event::{NetbootEvent, Step};
 pub use image::{Image, ROOT};

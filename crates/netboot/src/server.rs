@@ -16,7 +16,7 @@ use futures_util::stream;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use crate::event::{Event, Step};
+use crate::event::{NetbootEvent, Step};
 use crate::image::ROOT;
 use crate::range::{Wanted, parse};
 use crate::script::{INITRAMFS, KERNEL, REPORT, SCRIPT};
@@ -38,7 +38,7 @@ pub struct Content {
 struct Shared {
     files: BTreeMap<String, Bytes>,
     root: PathBuf,
-    events: Mutex<Sender<Event>>,
+    events: Mutex<Sender<NetbootEvent>>,
     /// The last reported tenth of the root, for each machine.
     told: Mutex<BTreeMap<String, u64>>,
 }
@@ -55,7 +55,7 @@ impl Server {
     ///
     /// # Errors
     /// If threads cannot be started or the socket cannot be used.
-    pub fn start(socket: TcpListener, content: Content, events: Sender<Event>) -> io::Result<Self> {
+    pub fn start(socket: TcpListener, content: Content, events: Sender<NetbootEvent>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -85,7 +85,12 @@ impl Server {
 impl Shared {
     fn tell(&self, host: &str, step: Step) {
         // The receiver is gone: the program is about to end.
-        drop(self.events.lock().unwrap_or_else(PoisonError::into_inner).send(Event { host: host.to_owned(), step }));
+        drop(
+            self.events
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .send(NetbootEvent { host: host.to_owned(), step }),
+        );
     }
 
     /// Reports each tenth once.

@@ -13,9 +13,9 @@ use crate::temp::write_atomically;
 use crate::tree::ENTRY;
 use crate::{Digest, Store, StoreError};
 
-/// Type of an [`Entry`].
+/// Type of a [`StoreEntry`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum StoreEntryKind {
     /// A file, stored under the digest of its content.
     File,
     /// A root directory, stored under the digest of its inputs.
@@ -28,9 +28,9 @@ pub enum Kind {
 
 /// One thing in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct StoreEntry {
     /// Type of entry.
-    pub kind: Kind,
+    pub kind: StoreEntryKind,
     /// The digest under which it is stored; for a named value, the digest of its name.
     pub digest: Digest,
     /// Size in bytes.
@@ -85,32 +85,32 @@ impl Description {
 }
 
 impl Store {
-    /// All entries of the store, in the order of digests within each [`Kind`].
+    /// All entries of the store, in the order of digests within each [`StoreEntryKind`].
     ///
     /// # Errors
     /// If a directory cannot be read. Entries that another process removes meanwhile are left out.
-    pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
+    pub fn list(&self) -> Result<Vec<StoreEntry>, StoreError> {
         let mut entries = Vec::new();
         for (_, shard) in children(&self.root.join("sha256"))? {
             for (name, path) in children(&shard)? {
                 if let Ok(digest) = name.parse() {
-                    entries.extend(entry(Kind::File, digest, &path, &description_path(&path))?);
+                    entries.extend(entry(StoreEntryKind::File, digest, &path, &description_path(&path))?);
                 }
             }
         }
         for (name, path) in children(&self.root.join("trees"))? {
             if let Ok(digest) = name.parse() {
-                entries.extend(entry(Kind::Tree, digest, &path, &path.join(ENTRY))?);
+                entries.extend(entry(StoreEntryKind::Tree, digest, &path, &path.join(ENTRY))?);
             }
         }
         for (name, path) in children(&self.root.join("meta"))? {
             // Values have no description, only their name.
-            let named = entry(Kind::Meta, Digest::of(name.as_bytes()), &path, &description_path(&path))?;
-            entries.extend(named.map(|entry| Entry { label: name, ..entry }));
+            let named = entry(StoreEntryKind::Meta, Digest::of(name.as_bytes()), &path, &description_path(&path))?;
+            entries.extend(named.map(|entry| StoreEntry { label: name, ..entry }));
         }
         for (name, path) in children(&self.root.join("partial"))? {
             if let Ok(digest) = name.parse() {
-                entries.extend(entry(Kind::Partial, digest, &path, &description_path(&path))?);
+                entries.extend(entry(StoreEntryKind::Partial, digest, &path, &description_path(&path))?);
             }
         }
         entries.sort_by_key(|entry| (entry.kind, entry.digest));
@@ -130,8 +130,13 @@ pub(crate) fn children(directory: &Path) -> Result<Vec<(String, PathBuf)>, Store
     Ok(found)
 }
 
-fn entry(kind: Kind, digest: Digest, path: &Path, description: &Path) -> Result<Option<Entry>, StoreError> {
-    let stamped = if kind == Kind::Tree { description } else { path };
+fn entry(
+    kind: StoreEntryKind,
+    digest: Digest,
+    path: &Path,
+    description: &Path,
+) -> Result<Option<StoreEntry>, StoreError> {
+    let stamped = if kind == StoreEntryKind::Tree { description } else { path };
     let metadata = match fs::metadata(stamped) {
         Ok(metadata) => metadata,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -144,7 +149,7 @@ fn entry(kind: Kind, digest: Digest, path: &Path, description: &Path) -> Result<
         Err(StoreError::BadDescription { .. }) => None,
         Err(e) => return Err(e),
     };
-    let size = if kind == Kind::Tree { described.as_ref().map_or(0, |d| d.size) } else { metadata.len() };
+    let size = if kind == StoreEntryKind::Tree { described.as_ref().map_or(0, |d| d.size) } else { metadata.len() };
     let label = described.map_or_else(String::new, |d| d.label);
-    Ok(Some(Entry { kind, digest, size, last_use, label, path: path.to_owned() }))
+    Ok(Some(StoreEntry { kind, digest, size, last_use, label, path: path.to_owned() }))
 }

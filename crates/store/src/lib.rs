@@ -32,7 +32,7 @@ mod tree;
 mod verify;
 
 pub use digest::{Digest, DigestError, DigestReader};
-pub use entry::{Entry, Kind};
+pub use entry::{StoreEntry, StoreEntryKind};
 pub use error::StoreError;
 pub use fetch::{Download, FetchError, FetchOptions, Fetcher};
 pub use lock::{Holder, Lock, LockError, Wait};

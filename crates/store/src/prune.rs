@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::blob::{description_path, remove_file};
 use crate::entry::children;
 use crate::temp::{remove_all, stale};
-use crate::{Digest, Entry, Kind, Store, StoreError, Tree};
+use crate::{Digest, Store, StoreEntry, StoreEntryKind, StoreError, Tree};
 
 /// Rules for pruning. If both are given, both apply; if none is, nothing is removed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,11 +26,11 @@ pub struct PrunePolicy {
 #[derive(Debug, Clone, Default)]
 pub struct PruneReport {
     /// Removed entries, least recently used first.
-    pub removed: Vec<Entry>,
+    pub removed: Vec<StoreEntry>,
     /// Number of bytes freed.
     pub freed_bytes: u64,
     /// Entries that were not removed because they are in use.
-    pub in_use: Vec<Entry>,
+    pub in_use: Vec<StoreEntry>,
     /// Number of entries left.
     pub kept: usize,
     /// Size of the entries left, in bytes.
@@ -74,7 +74,8 @@ impl Store {
             }
             // A tree can be in use without the store being open: tests run in a root directory and need nothing else
             // of it.
-            let unused = if entry.kind == Kind::Tree { Tree::lock_unused(&entry.path)?.map(Some) } else { Some(None) };
+            let unused =
+                if entry.kind == StoreEntryKind::Tree { Tree::lock_unused(&entry.path)?.map(Some) } else { Some(None) };
             let Some(_lock) = unused else {
                 report.kept += 1;
                 report.kept_bytes += entry.size;
@@ -97,8 +98,12 @@ impl Store {
         Ok(report)
     }
 
-    fn remove_entry(&self, entry: &Entry, remove: &mut dyn FnMut(&Path) -> io::Result<()>) -> Result<(), StoreError> {
-        if entry.kind == Kind::Tree {
+    fn remove_entry(
+        &self,
+        entry: &StoreEntry,
+        remove: &mut dyn FnMut(&Path) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        if entry.kind == StoreEntryKind::Tree {
             // Renamed first, so that an interrupted removal never leaves half a tree under a final name.
             let doomed = self.temp_dir().join(format!("{}.removed", entry.digest));
             std::fs::rename(&entry.path, &doomed).map_err(StoreError::io("setting aside", &entry.path))?;

@@ -269,7 +269,7 @@ impl Drop for TreeBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
+    use crate::StoreEntryKind;
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(store.tree(&digest).unwrap().unwrap().path(), tree.path());
         assert_eq!(fs::read_to_string(tree.path().join("hello")).unwrap(), "x");
         let entry = store.list().unwrap().pop().unwrap();
-        assert_eq!((entry.kind, entry.size, entry.label.as_str()), (Kind::Tree, 4096, "root of smoke"));
+        assert_eq!((entry.kind, entry.size, entry.label.as_str()), (StoreEntryKind::Tree, 4096, "root of smoke"));
         assert_eq!(fs::read_dir(store.temp_dir()).unwrap().count(), 0);
     }
 

@@ -8,13 +8,13 @@ use crate::blob::{description_path, remove_file};
 use crate::content::Content;
 use crate::entry::Description;
 use crate::tree::ENTRY;
-use crate::{Digest, DigestReader, Entry, Kind, Store, StoreError, Tree};
+use crate::{Digest, DigestReader, Store, StoreEntry, StoreEntryKind, StoreError, Tree};
 
 /// A damaged entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
     /// The entry: its path, and the digest it should have.
-    pub entry: Entry,
+    pub entry: StoreEntry,
     /// Actual digest.
     pub got: Digest,
 }
@@ -34,7 +34,7 @@ pub struct VerifyReport {
     pub broken: Vec<Broken>,
     /// Root directories that cannot be checked: stored without a digest by an earlier version, or by a user whose ids
     /// are mapped differently here.
-    pub unknown: Vec<Entry>,
+    pub unknown: Vec<StoreEntry>,
 }
 
 /// Result of checking a root directory.
@@ -83,21 +83,21 @@ impl Store {
         for entry in entries {
             task.detail(&entry.label);
             let got = match entry.kind {
-                Kind::File => self.verify_file(&entry, &mut report)?,
-                Kind::Tree => verify_tree(&entry, &mut report)?,
-                Kind::Meta => {
+                StoreEntryKind::File => self.verify_file(&entry, &mut report)?,
+                StoreEntryKind::Tree => verify_tree(&entry, &mut report)?,
+                StoreEntryKind::Meta => {
                     report.values += 1;
                     self.damaged_meta(&entry.label)?
                 }
                 // Its digest is checked when it is complete.
-                Kind::Partial => None,
+                StoreEntryKind::Partial => None,
             };
             task.advance(entry.size);
             let Some(got) = got else { continue };
             if remove {
                 match entry.kind {
-                    Kind::Tree => self.discard(&entry.path)?,
-                    Kind::Meta => remove_file(&entry.path)?,
+                    StoreEntryKind::Tree => self.discard(&entry.path)?,
+                    StoreEntryKind::Meta => remove_file(&entry.path)?,
                     _ => self.remove(&entry.digest)?,
                 }
             }
@@ -107,7 +107,7 @@ impl Store {
     }
 
     /// The digest of a file, if it differs from its name.
-    fn verify_file(&self, entry: &Entry, report: &mut VerifyReport) -> Result<Option<Digest>, StoreError> {
+    fn verify_file(&self, entry: &StoreEntry, report: &mut VerifyReport) -> Result<Option<Digest>, StoreError> {
         let Some((got, length)) = self.digest_of(&entry.digest)? else { return Ok(None) };
         report.files += 1;
         report.bytes += length;
@@ -153,7 +153,7 @@ impl Store {
 }
 
 /// The digest of a damaged root directory; for one without a readable description, the digest of empty data.
-fn verify_tree(entry: &Entry, report: &mut VerifyReport) -> Result<Option<Digest>, StoreError> {
+fn verify_tree(entry: &StoreEntry, report: &mut VerifyReport) -> Result<Option<Digest>, StoreError> {
     let Some(tree) = Tree::hold(&entry.path)? else { return Ok(None) };
     if matches!(Description::read(&entry.path.join(ENTRY)), Err(StoreError::BadDescription { .. })) {
         return Ok(Some(Digest::of(b"")));

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use progress::Silent;
 use proptest::prelude::*;
-use store::{Condition, Digest, Kind, Lock, LockError, PrunePolicy, Removal, Store, StoreError, Wait};
+use store::{Condition, Digest, Lock, LockError, PrunePolicy, Removal, Store, StoreEntryKind, StoreError, Wait};
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -126,7 +126,7 @@ fn verify_looks_at_root_directories_and_named_values() {
     let report = store.verify(true, &Silent).unwrap();
     assert_eq!((report.trees, report.values, report.unknown.len()), (2, 2, 0));
     let broken: Vec<_> = report.broken.iter().map(|broken| (broken.entry.kind, broken.entry.label.as_str())).collect();
-    assert_eq!(broken, [(Kind::Tree, "bad"), (Kind::Meta, "bad")]);
+    assert_eq!(broken, [(StoreEntryKind::Tree, "bad"), (StoreEntryKind::Meta, "bad")]);
     assert!(store.tree(&bad).unwrap().is_none() && store.meta("bad").unwrap().is_none());
     let tree = store.tree(&Digest::of(b"good")).unwrap().unwrap();
     assert_eq!(tree.condition().unwrap(), Condition::Whole);
@@ -179,7 +179,7 @@ fn pruning_takes_trees_too_and_the_caller_may_remove_them() {
             fs::remove_dir_all(path)
         })
         .unwrap();
-    assert_eq!((report.removed[0].kind, removed.len(), temporary(&store)), (Kind::Tree, 1, 0));
+    assert_eq!((report.removed[0].kind, removed.len(), temporary(&store)), (StoreEntryKind::Tree, 1, 0));
     assert!(store.tree(&digest).unwrap().is_none());
 }
 
@@ -258,7 +258,7 @@ fn named_values_are_listed_and_pruned_by_their_last_use() {
     // Reading one is using it.
     store.meta("initramfs-smoke").unwrap().unwrap();
     let listed = store.list().unwrap();
-    assert!(listed.iter().all(|entry| entry.kind == Kind::Meta) && listed.len() == 2, "{listed:?}");
+    assert!(listed.iter().all(|entry| entry.kind == StoreEntryKind::Meta) && listed.len() == 2, "{listed:?}");
     let policy = PrunePolicy { unused_for: Some(Duration::from_secs(30 * 86_400)), ..PrunePolicy::default() };
     let removed = store.prune(&policy).unwrap().removed;
     assert_eq!(removed.iter().map(|entry| (entry.label.as_str(), entry.size)).collect::<Vec<_>>(), [("old", 32 + 9)]);
@@ -282,7 +282,7 @@ fn many_threads_insert_the_same_and_different_content() {
         }
     });
     let count = |kind| store.list().unwrap().iter().filter(|entry| entry.kind == kind).count();
-    assert_eq!((count(Kind::File), count(Kind::Meta)), (20 + 160, 1));
+    assert_eq!((count(StoreEntryKind::File), count(StoreEntryKind::Meta)), (20 + 160, 1));
     assert_eq!(store.verify(false, &Silent).unwrap().broken, []);
     let last = store.meta("last").unwrap().unwrap();
     assert!(last.len() == 100 && last.iter().all(|b| *b == last[0]));

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use netboot::dnsmasq::{BIOS_LOADER, Dnsmasq, Mode, UEFI_LOADER};
 use netboot::server::{Content, Server};
-use netboot::{Event, Image, script};
+use netboot::{Image, NetbootEvent, script};
 use progress::{Progress as _, Unit};
 
 use super::print;
@@ -67,7 +67,7 @@ pub fn start_server(
     base: &str,
     words: &[String],
     loaders: Option<Loaders>,
-    events: Sender<Event>,
+    events: Sender<NetbootEvent>,
 ) -> Result<Server> {
     let line = script::command_line(image, base, true, words)?;
     let kernel = image.directory.join("vmlinuz");
@@ -174,7 +174,12 @@ fn check_servers(context: &Context, listen: &listen_address::ListenAddress, mode
 }
 
 /// Prints what the machines do, until the program is to end.
-fn follow(options: &Netboot, events: &Receiver<Event>, mut dnsmasq: Option<Dnsmasq>, ended: &AtomicBool) -> Result<()> {
+fn follow(
+    options: &Netboot,
+    events: &Receiver<NetbootEvent>,
+    mut dnsmasq: Option<Dnsmasq>,
+    ended: &AtomicBool,
+) -> Result<()> {
     let mut last = None;
     loop {
         match events.recv_timeout(LOOK_AGAIN) {

@@ -1,7 +1,7 @@
 use super::*;
 use std::sync::mpsc::{Receiver, channel};
 
-fn start(root: &[u8]) -> io::Result<(Server, Receiver<Event>, tempfile::TempDir)> {
+fn start(root: &[u8]) -> io::Result<(Server, Receiver<NetbootEvent>, tempfile::TempDir)> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join(ROOT);
     std::fs::write(&path, root)?;

@@ -35,13 +35,13 @@ pub(crate) struct Client {
 
 /// Settings common to all connections of an agent.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct FetchSettings {
     https_only: bool,
     options: FetchOptions,
     tls: TlsConfig,
 }
 
-impl Settings {
+impl FetchSettings {
     /// ureq's configuration; `tunnel` is the proxy, for connections through its tunnel only.
     pub(crate) fn config(&self, tunnel: Option<ureq::Proxy>) -> Config {
         let Self { https_only, options, tls } = self;
@@ -70,7 +70,7 @@ impl Client {
         let tls = TlsConfig::builder().root_certs(root_certificates()?).build();
         let proxies = Arc::new(options.proxies.clone());
         let agent = |https_only: bool| {
-            let settings = Settings { https_only, options: options.clone(), tls: tls.clone() };
+            let settings = FetchSettings { https_only, options: options.clone(), tls: tls.clone() };
             let (config, router) = (settings.config(None), Router::new(settings, Arc::clone(&proxies)));
             Agent::with_parts(config, router.clone(), router)
         };

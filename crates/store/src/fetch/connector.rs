@@ -14,14 +14,14 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport};
 
-use crate::fetch::client::Settings;
+use crate::fetch::client::FetchSettings;
 use crate::fetch::proxy::{BadProxy, Chosen, Proxies, Proxy, Scheme};
 use crate::fetch::resolver::RememberingResolver;
 
 /// State shared by the connector and the resolver of an agent.
 #[derive(Clone)]
 pub(crate) struct Router {
-    settings: Settings,
+    settings: FetchSettings,
     proxies: Arc<Proxies>,
     names: Arc<RememberingResolver>,
     /// ureq's connector: TCP, TLS, and `CONNECT` if its configuration has a proxy.
@@ -35,7 +35,7 @@ impl fmt::Debug for Router {
 }
 
 impl Router {
-    pub(crate) fn new(settings: Settings, proxies: Arc<Proxies>) -> Self {
+    pub(crate) fn new(settings: FetchSettings, proxies: Arc<Proxies>) -> Self {
         Self { settings, proxies, names: Arc::default(), plain: Arc::default() }
     }
 
