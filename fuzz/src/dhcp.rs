@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use network::dhcp::{Action, Client, Identity, MessageKind, Listen, Message, DhcpOptions, Phase, Time, Via, code};
+use network::dhcp::{Action, Client, DhcpOptions, Identity, Listen, Message, MessageKind, Phase, Time, Via, code};
 use network::{Configuration, Mac};
 
 use crate::bytes::Bytes;
@@ -72,7 +72,13 @@ pub fn dhcp_client(data: &[u8]) {
 /// A server's answer, sensible but for what the bytes add.
 fn answer(bytes: &mut Bytes<'_>, xid: u32) -> Vec<u8> {
     let mut options = DhcpOptions::default();
-    options.set_kind(bytes.choose(&[MessageKind::Offer, MessageKind::Ack, MessageKind::Ack, MessageKind::Nak, MessageKind::Request]));
+    options.set_kind(bytes.choose(&[
+        MessageKind::Offer,
+        MessageKind::Ack,
+        MessageKind::Ack,
+        MessageKind::Nak,
+        MessageKind::Request,
+    ]));
     options.set(code::SERVER, &bytes.choose(&SERVERS).octets());
     let lease: [u8; 4] = bytes.array();
     options.set(code::LEASE_TIME, &lease);

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use network::discovery::{Collector, RecordData, HUB, RecordType, LOCAL, Message, Name, Service, answer};
+use network::discovery::{Collector, HUB, LOCAL, Message, Name, RecordData, RecordType, Service, answer};
 
 /// A packet. What is written of it reads back, and whatever it asks, the answer is a packet.
 pub fn dns_message(data: &[u8]) {
@@ -10,7 +10,9 @@ pub fn dns_message(data: &[u8]) {
     let written = message.encode().expect("what was read");
     let again = Message::parse(&written).expect("our own packet");
     // What made no sense for its type at its place, or is of another class, may make sense where it is now.
-    let odd = |data: &RecordData| matches!(data, RecordData::Other(..)) && !matches!(data.kind(), RecordType::Other(_) | RecordType::Any);
+    let odd = |data: &RecordData| {
+        matches!(data, RecordData::Other(..)) && !matches!(data.kind(), RecordType::Other(_) | RecordType::Any)
+    };
     if message.records.iter().any(|record| odd(&record.data)) {
         assert_eq!((again.questions, again.records.len()), (message.questions.clone(), message.records.len()));
     } else {

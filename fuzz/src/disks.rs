@@ -2,11 +2,11 @@
 
 use std::io::Cursor;
 
+use appliance::superblock::Superblock;
 use diskimage::fat::Volume;
 use diskimage::gpt::{Copies, MAX_PARTITIONS};
 use diskimage::uki::{NewSection, append_sections, bzimage_version, section, sections};
 use fsimage::ext4::{Limits, Reader};
-use appliance::superblock::Superblock;
 
 use crate::expand_sparse;
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path};
 
-use gpu::kernel_log::Event;
+use gpu::kernel_log::KernelEvent;
 use gpu::messages::{Findings, Places, Reader, Trust};
 use gpu::topology::{Link, Node, Properties};
 use gpu::{Inventory, KernelLog, Names, PciAddress, Sources, Sysfs, Target};
@@ -67,11 +67,11 @@ pub fn kernel_log(data: &[u8]) {
     for entry in &log.entries {
         assert!(plain(&entry.line), "{entry:?}");
         match &entry.event {
-            Event::FirmwareMissing(file) => {
+            KernelEvent::FirmwareMissing(file) => {
                 let path = Path::new(file).extension().is_some_and(|end| end == "bin");
                 assert!(file.starts_with("amdgpu/") && path && plain(file), "{file:?}");
             }
-            Event::UnsupportedByKfd(chip) => assert!(plain(chip), "{chip:?}"),
+            KernelEvent::UnsupportedByKfd(chip) => assert!(plain(chip), "{chip:?}"),
             _ => {}
         }
         if let Some(address) = entry.address {

@@ -1,7 +1,7 @@
 //! Kernel modules, and what the kernel tells PID 1.
 
-use kmod::{Modinfo, ModuleSet, Softdep, alias_matches};
 use appliance::cmdline::{CommandLine, RootSpec};
+use kmod::{Modinfo, ModuleSet, Softdep, alias_matches};
 
 use crate::text;
 

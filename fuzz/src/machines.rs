@@ -2,9 +2,9 @@
 
 use std::io;
 
+use appliance::settings::{Origin, Settings};
 use netboot::range::Wanted;
 use rocbed_init::netroot::image::{BLOCK, ImageError, Incoming, Target};
-use appliance::settings::{Origin, Settings};
 use sha2::{Digest, Sha256};
 use testbed::protocol::{Copy, Direction, Request, quote, unquote};
 

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-use debian::deb822::{Comments, Writer};
 use archive::index::{IndexText, SourceIndex, Universe, is_safe_path};
 use archive::release::{Keyring, Release, ValidUntil, verify_inrelease};
+use debian::deb822::{Comments, Writer};
 use debian::version::{Version, compare};
 use rootfs::deb::Paragraph;
 

@@ -73,7 +73,7 @@ pub fn bundle(data: &[u8]) {
     let bundle = zstd::encode_all(&mend_tar(data)[..], 1).expect("compressing in memory");
     let whole = bundle::parse(&bundle);
     let for_hub = hub::check_bundle(&bundle);
-    let Ok(entries) = bundle::list(InPieces::of(&bundle)) else { 
+    let Ok(entries) = bundle::list(InPieces::of(&bundle)) else {
         assert!(whole.is_err() && for_hub.is_err());
         return;
     };

@@ -1,6 +1,6 @@
 //! The reference page of kernel messages.
 
-use gpu::messages::{Entry, Meaning, Scope, Speaker, catalogue};
+use gpu::messages::{CatalogueEntry, Meaning, Scope, Speaker, catalogue};
 
 /// Sections by who says them.
 pub(super) fn markdown() -> String {
@@ -16,7 +16,7 @@ pub(super) fn markdown() -> String {
          files in sysfs and debugfs that could not be made, and errors that were corrected.\n",
     );
     for speaker in Speaker::ALL {
-        let entries: Vec<&Entry> = catalogue().filter(|entry| entry.speaker == speaker).collect();
+        let entries: Vec<&CatalogueEntry> = catalogue().filter(|entry| entry.speaker == speaker).collect();
         if entries.is_empty() {
             continue;
         }

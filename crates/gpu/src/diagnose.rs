@@ -2,7 +2,7 @@
 
 use crate::address::PciAddress;
 use crate::chips::Chip;
-use crate::kernel_log::{Event, KernelLog, LogEntry};
+use crate::kernel_log::{KernelEvent, KernelLog, LogEntry};
 use crate::pci::PciGpu;
 use crate::reason::{Reason, ReasonKind};
 use crate::sysfs::Sysfs;
@@ -88,7 +88,7 @@ fn power(gpu: &PciGpu, host: &HostState) -> Option<Reason> {
 }
 
 fn is_asleep(entry: &LogEntry, gpu: &PciGpu) -> bool {
-    entry.event == Event::StuckInD3cold && entry.address == Some(gpu.address)
+    entry.event == KernelEvent::StuckInD3cold && entry.address == Some(gpu.address)
 }
 
 /// The reason why a GPU in the topology can't be used: the kernel has tried to wake it up and failed, and it still
@@ -130,7 +130,7 @@ fn without_driver(gpu: &PciGpu, host: &HostState) -> Vec<Reason> {
             "the kernel was told not to start display drivers, and amdgpu is one",
             "remove nomodeset and amdgpu.modeset=0 from the kernel command line and restart",
         ),
-        |entry| entry.event == Event::ModesettingOff,
+        |entry| entry.event == KernelEvent::ModesettingOff,
     ));
     if !host.amdgpu_loaded {
         let mode = host.lockdown.as_ref().map_or(String::new(), |mode| format!(" (lockdown: {mode})"));
@@ -141,7 +141,7 @@ fn without_driver(gpu: &PciGpu, host: &HostState) -> Vec<Reason> {
                 "use the distribution's own signed kernel and modules, enrol the key that your modules are signed \
                  with, or switch off Secure Boot in the firmware",
             ),
-            |entry| entry.event == Event::ModuleRefused,
+            |entry| entry.event == KernelEvent::ModuleRefused,
         ));
     }
     reasons.extend(missing_firmware(gpu, host));
@@ -153,7 +153,7 @@ fn without_driver(gpu: &PciGpu, host: &HostState) -> Vec<Reason> {
             "in a virtual machine, give the device a copy of its BIOS (QEMU: romfile=); on a real one, put the card \
              into the first slot or update the firmware of the mainboard",
         ),
-        |entry| mine(entry) && entry.event == Event::NoVideoBios,
+        |entry| mine(entry) && entry.event == KernelEvent::NoVideoBios,
     ));
     let failures: Vec<_> = host.log.about(gpu.address).filter(|entry| probe_failed(entry)).collect();
     if !failures.is_empty() {
@@ -164,7 +164,7 @@ fn without_driver(gpu: &PciGpu, host: &HostState) -> Vec<Reason> {
                 "switch on \"Above 4G decoding\" and \"Resizable BAR\" in the firmware of the machine; in a virtual \
                  machine use UEFI and a larger 64-bit PCI window",
             ),
-            |entry| mine(entry) && entry.event == Event::NoAddressSpace,
+            |entry| mine(entry) && entry.event == KernelEvent::NoAddressSpace,
         ));
     }
     let number = error_number(&failures);
@@ -208,15 +208,15 @@ fn without_driver(gpu: &PciGpu, host: &HostState) -> Vec<Reason> {
 }
 
 /// Causes of a failed start that have a remedy of their own.
-const CAUSES: [(ReasonKind, Event); 5] = [
-    (ReasonKind::BadMemory, Event::BadMemory),
-    (ReasonKind::InvalidDiscovery, Event::InvalidDiscovery),
-    (ReasonKind::PspRefused, Event::PspRefused),
-    (ReasonKind::AtomBiosStuck, Event::AtomBiosStuck),
-    (ReasonKind::TooOld, Event::TooOld),
+const CAUSES: [(ReasonKind, KernelEvent); 5] = [
+    (ReasonKind::BadMemory, KernelEvent::BadMemory),
+    (ReasonKind::InvalidDiscovery, KernelEvent::InvalidDiscovery),
+    (ReasonKind::PspRefused, KernelEvent::PspRefused),
+    (ReasonKind::AtomBiosStuck, KernelEvent::AtomBiosStuck),
+    (ReasonKind::TooOld, KernelEvent::TooOld),
 ];
 
-fn cause(kind: ReasonKind, event: &Event, number: Option<i32>, gpu: &PciGpu, host: &HostState) -> Option<Reason> {
+fn cause(kind: ReasonKind, event: &KernelEvent, number: Option<i32>, gpu: &PciGpu, host: &HostState) -> Option<Reason> {
     let (what, remedy) = event.explain();
     let message = match number {
         Some(number) => format!("amdgpu could not start it (error {number}): {what}"),
@@ -237,12 +237,12 @@ fn with_last_words<'a>(reason: Reason, failures: impl Iterator<Item = &'a LogEnt
 /// The most specific error number: that of the part which failed, else that of the whole start.
 fn error_number(failures: &[&LogEntry]) -> Option<i32> {
     let of_part = failures.iter().find_map(|entry| match entry.event {
-        Event::BlockFailed { error, .. } => error,
+        KernelEvent::BlockFailed { error, .. } => error,
         _ => None,
     });
     of_part.or_else(|| {
         failures.iter().rev().find_map(|entry| match entry.event {
-            Event::ProbeFailed(number) => number,
+            KernelEvent::ProbeFailed(number) => number,
             _ => None,
         })
     })
@@ -276,7 +276,7 @@ fn missing_firmware(gpu: &PciGpu, host: &HostState) -> Option<Reason> {
         .log
         .about(gpu.address)
         .filter_map(|entry| match &entry.event {
-            Event::FirmwareMissing(file) => Some(file.as_str()),
+            KernelEvent::FirmwareMissing(file) => Some(file.as_str()),
             _ => None,
         })
         .filter(|file| !is_optional(file))
@@ -291,7 +291,7 @@ fn missing_firmware(gpu: &PciGpu, host: &HostState) -> Option<Reason> {
     let remedy = "install the package firmware-amd-graphics (section non-free-firmware), or a newer version of it if \
                   it is there; an image has to be built again with it, because amdgpu reads it when it starts";
     host.seen(Reason::new(ReasonKind::MissingFirmware, message, remedy), |entry| {
-        let needed = matches!(&entry.event, Event::FirmwareMissing(file) if !is_optional(file));
+        let needed = matches!(&entry.event, KernelEvent::FirmwareMissing(file) if !is_optional(file));
         entry.address == Some(gpu.address) && needed
     })
 }
@@ -306,7 +306,7 @@ fn probe_failed(entry: &LogEntry) -> bool {
 
 fn probe_failure(failures: &[&LogEntry], number: Option<i32>) -> Reason {
     let part = failures.iter().find_map(|entry| match &entry.event {
-        Event::BlockFailed { block, .. } => Some(block.as_str()),
+        KernelEvent::BlockFailed { block, .. } => Some(block.as_str()),
         _ => None,
     });
     let (why, remedy) = match number {
@@ -350,7 +350,7 @@ fn without_node(gpu: &PciGpu, host: &HostState) -> Vec<Reason> {
         entry.address.is_none_or(|address| address == gpu.address || host.working.contains(&address))
     };
     for entry in host.log.entries.iter().filter(mine) {
-        if let Event::UnsupportedByKfd(chip) = &entry.event {
+        if let KernelEvent::UnsupportedByKfd(chip) = &entry.event {
             reasons.push(unsupported(chip, gpu).seen_in(&entry.line));
             break;
         }
@@ -392,7 +392,7 @@ fn unsupported(chip: &str, gpu: &PciGpu) -> Reason {
 fn atomics(gpu: &PciGpu, host: &HostState) -> Option<Reason> {
     let skipped = |entry: &LogEntry| match entry.event {
         // The message has no address. Of several of the kind, this one is not in the topology.
-        Event::NoAtomics { ids, firmware } if ids == (gpu.vendor, gpu.device) => Some(firmware),
+        KernelEvent::NoAtomics { ids, firmware } if ids == (gpu.vendor, gpu.device) => Some(firmware),
         _ => None,
     };
     let needed = host.log.entries.iter().rev().find_map(skipped);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::address::PciAddress;
-use crate::messages::{Entry, Places, Reader, Trust};
+use crate::messages::{CatalogueEntry, Places, Reader, Trust};
 
 /// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ pub struct Fault {
     /// The message, without time, priority and control characters for a terminal.
     pub line: String,
     /// The catalogue entry that matched.
-    pub entry: &'static Entry,
+    pub entry: &'static CatalogueEntry,
 }
 
 /// The fault in a single log line of any form; `None` for ordinary lines. A [`Reader`] finds more, because the device

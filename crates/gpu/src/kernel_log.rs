@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::address::PciAddress;
 use crate::fault::FaultKind;
-use crate::messages::{By, Entry, Meaning, Record, Speaker, Spoken, Start, find, printable, records};
+use crate::messages::{By, CatalogueEntry, Meaning, Record, Speaker, Spoken, Start, find, printable, records};
 
 /// The most lines that are read; of longer logs the last ones.
 const MAX_LINES: usize = 200_000;
@@ -19,7 +19,7 @@ const MOST_DEVICES: usize = 256;
 
 /// An event in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum KernelEvent {
     /// A firmware file could not be loaded: `amdgpu/navi21_sos.bin`.
     FirmwareMissing(String),
     /// The device did not wake up from D3.
@@ -63,7 +63,7 @@ pub enum Event {
     TooOld,
 }
 
-impl Event {
+impl KernelEvent {
     /// Whether it ends the start of a GPU.
     pub(crate) fn is_end_of_start(&self) -> bool {
         matches!(self, Self::ProbeFailed(_) | Self::BlockFailed { .. })
@@ -141,7 +141,7 @@ impl Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
     /// What happened.
-    pub event: Event,
+    pub event: KernelEvent,
     /// The device that the line names, or else the one that amdgpu mentioned last.
     pub address: Option<PciAddress>,
     /// The message, without time and priority.
@@ -149,7 +149,7 @@ pub struct LogEntry {
     /// For events where the driver gave up: its last messages about the device before.
     pub before: Vec<String>,
     /// The catalogue entry that matched.
-    pub entry: Option<&'static Entry>,
+    pub entry: Option<&'static CatalogueEntry>,
 }
 
 /// The events about GPUs in a kernel log.
@@ -185,7 +185,7 @@ impl KernelLog {
             };
             let (events, entry) = events(&record, spoken);
             for event in events {
-                let before = if event == Event::ProbeFailed(None) { words.take(named) } else { Vec::new() };
+                let before = if event == KernelEvent::ProbeFailed(None) { words.take(named) } else { Vec::new() };
                 let line = printable(record.message);
                 log.entries.push(LogEntry { event, address: named.or(last), line, before, entry });
             }
@@ -233,10 +233,10 @@ fn is_error(level: Option<u8>, line: &str) -> bool {
     level.map_or_else(|| words.iter().any(|words| line.contains(words)), |level| level <= 4)
 }
 
-fn events(record: &Record<'_>, spoken: Spoken<'_>) -> (Vec<Event>, Option<&'static Entry>) {
+fn events(record: &Record<'_>, spoken: Spoken<'_>) -> (Vec<KernelEvent>, Option<&'static CatalogueEntry>) {
     let line = record.message;
     if spoken.by == By::Kernel && is_switched_off(line) {
-        return (vec![Event::ModesettingOff], None);
+        return (vec![KernelEvent::ModesettingOff], None);
     }
     let found = find(spoken.by, spoken.body);
     let Some((entry, found)) = found else {
@@ -245,7 +245,7 @@ fn events(record: &Record<'_>, spoken: Spoken<'_>) -> (Vec<Event>, Option<&'stat
             && line.contains("irmware")
             && (line.contains("ail") || line.contains("error") || line.contains("alidate"));
         let files: Vec<_> = if is_firmware { firmware_files(line).collect() } else { Vec::new() };
-        return (files.into_iter().map(Event::FirmwareMissing).collect(), None);
+        return (files.into_iter().map(KernelEvent::FirmwareMissing).collect(), None);
     };
     let event = match entry.meaning {
         Meaning::Start(start) => match event(start, line, &found) {
@@ -253,12 +253,12 @@ fn events(record: &Record<'_>, spoken: Spoken<'_>) -> (Vec<Event>, Option<&'stat
             None => return (Vec::new(), None),
         },
         Meaning::Fault(FaultKind::Lost, _) if entry.speaker == Speaker::Pci && entry.words.contains("power state") => {
-            Event::StuckInD3cold
+            KernelEvent::StuckInD3cold
         }
         Meaning::Fault(..)
             if entry.words.starts_with("RAS records:") || entry.words.starts_with("This GPU is in BAD") =>
         {
-            Event::BadMemory
+            KernelEvent::BadMemory
         }
         _ => return (Vec::new(), None),
     };
@@ -271,28 +271,28 @@ fn is_switched_off(line: &str) -> bool {
     words.is_some_and(|words| words.split_whitespace().any(|word| matches!(word, "nomodeset" | "amdgpu.modeset=0")))
 }
 
-fn event(start: Start, line: &str, found: &[&str]) -> Option<Event> {
+fn event(start: Start, line: &str, found: &[&str]) -> Option<KernelEvent> {
     let number = || found.last().and_then(|number| number.parse().ok());
     Some(match start {
-        Start::FirmwareMissing => Event::FirmwareMissing(firmware_files(line).next()?),
-        Start::Asleep => Event::StuckInD3cold,
-        Start::ProbeFailed => Event::ProbeFailed(number()),
-        Start::BlockFailed => Event::BlockFailed {
+        Start::FirmwareMissing => KernelEvent::FirmwareMissing(firmware_files(line).next()?),
+        Start::Asleep => KernelEvent::StuckInD3cold,
+        Start::ProbeFailed => KernelEvent::ProbeFailed(number()),
+        Start::BlockFailed => KernelEvent::BlockFailed {
             block: found.first().map(|block| printable(block)).unwrap_or_default(),
             error: number(),
         },
-        Start::NoVideoBios => Event::NoVideoBios,
-        Start::NoAddressSpace if line.contains("BAR 0") || line.contains("BAR 2") => Event::NoAddressSpace,
+        Start::NoVideoBios => KernelEvent::NoVideoBios,
+        Start::NoAddressSpace if line.contains("BAR 0") || line.contains("BAR 2") => KernelEvent::NoAddressSpace,
         Start::NoAddressSpace => return None,
-        Start::UnsupportedByKfd => Event::UnsupportedByKfd(chip(line)),
+        Start::UnsupportedByKfd => KernelEvent::UnsupportedByKfd(chip(line)),
         Start::NoAtomics => atomics(line)?,
-        Start::ModesettingOff => Event::ModesettingOff,
-        Start::ModuleRefused => Event::ModuleRefused,
-        Start::BadMemory => Event::BadMemory,
-        Start::InvalidDiscovery => Event::InvalidDiscovery,
-        Start::PspRefused => Event::PspRefused,
-        Start::AtomBiosStuck => Event::AtomBiosStuck,
-        Start::TooOld => Event::TooOld,
+        Start::ModesettingOff => KernelEvent::ModesettingOff,
+        Start::ModuleRefused => KernelEvent::ModuleRefused,
+        Start::BadMemory => KernelEvent::BadMemory,
+        Start::InvalidDiscovery => KernelEvent::InvalidDiscovery,
+        Start::PspRefused => KernelEvent::PspRefused,
+        Start::AtomBiosStuck => KernelEvent::AtomBiosStuck,
+        Start::TooOld => KernelEvent::TooOld,
     })
 }
 
@@ -310,7 +310,7 @@ fn firmware_files(line: &str) -> impl Iterator<Item = String> {
         .map(|file| format!("{}.bin", printable(file)))
 }
 
-fn atomics(line: &str) -> Option<Event> {
+fn atomics(line: &str) -> Option<KernelEvent> {
     let (head, tail) = line.split_once(", PCI rejects atomics")?;
     let (_, ids) = head.rsplit_once("skipped device ")?;
     let (vendor, device) = ids.split_once(':')?;
@@ -319,7 +319,7 @@ fn atomics(line: &str) -> Option<Event> {
         .trim()
         .split_once('<')
         .and_then(|(there, needed)| Some((there.trim().parse().ok()?, needed.trim().parse().ok()?)));
-    Some(Event::NoAtomics { ids, firmware })
+    Some(KernelEvent::NoAtomics { ids, firmware })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ fn a_missing_firmware_file_is_one_event_in_each_line() {
         "Nov 23 21:00:00 worker kernel: amdgpu 0000:03:00.0: firmware: failed to load amdgpu/navi21_sos.bin (-2)",
     ] {
         let entry = only(line);
-        assert_eq!(entry.event, Event::FirmwareMissing("amdgpu/navi21_sos.bin".into()), "{line}");
+        assert_eq!(entry.event, KernelEvent::FirmwareMissing("amdgpu/navi21_sos.bin".into()), "{line}");
         assert_eq!(entry.address, Some(address()), "{line}");
         assert!(entry.line.starts_with("amdgpu 0000"), "{}", entry.line);
     }
@@ -46,15 +46,15 @@ fn kfd_speaks_of_the_device_that_amdgpu_spoke_of_before() {
     assert_eq!(
         told,
         [
-            (Event::UnsupportedByKfd("TAHITI".into()), "0000:02:00.0".into()),
-            (Event::UnsupportedByKfd("GC IP 090100".into()), "0000:03:00.0".into()),
+            (KernelEvent::UnsupportedByKfd("TAHITI".into()), "0000:02:00.0".into()),
+            (KernelEvent::UnsupportedByKfd("GC IP 090100".into()), "0000:03:00.0".into()),
         ]
     );
 }
 
 #[test]
 fn atomics_come_with_numbers_and_sometimes_with_firmware_versions() {
-    let no_atomics = |firmware| Event::NoAtomics { ids: (0x1002, 0x7341), firmware };
+    let no_atomics = |firmware| KernelEvent::NoAtomics { ids: (0x1002, 0x7341), firmware };
     assert_eq!(
         only("kfd kfd: amdgpu: skipped device 1002:7341, PCI rejects atomics 123<145").event,
         no_atomics(Some((123, 145)))
@@ -69,9 +69,9 @@ fn probes_that_fail_say_why_by_number() {
         "amdgpu: probe of 0000:03:00.0 failed with error -110",
     ] {
         let entry = only(line);
-        assert_eq!((entry.event, entry.address), (Event::ProbeFailed(Some(-110)), Some(address())), "{line}");
+        assert_eq!((entry.event, entry.address), (KernelEvent::ProbeFailed(Some(-110)), Some(address())), "{line}");
     }
-    assert_eq!(only("amdgpu 0000:03:00.0: amdgpu: Fatal error during GPU init").event, Event::ProbeFailed(None));
+    assert_eq!(only("amdgpu 0000:03:00.0: amdgpu: Fatal error during GPU init").event, KernelEvent::ProbeFailed(None));
     assert_eq!(KernelLog::parse("panfrost ff9a0000.gpu: Fatal error during GPU init").entries, []);
 }
 
@@ -80,26 +80,35 @@ fn the_other_messages() {
     for (line, event) in [
         (
             "amdgpu 0000:03:00.0: Unable to change power state from D3cold to D0, device inaccessible",
-            Event::StuckInD3cold,
+            KernelEvent::StuckInD3cold,
         ),
-        ("amdgpu 0000:03:00.0: Refused to change power state from D3cold to D0", Event::StuckInD3cold),
+        ("amdgpu 0000:03:00.0: Refused to change power state from D3cold to D0", KernelEvent::StuckInD3cold),
         (
             "amdgpu 0000:03:00.0: can't change power state from D3cold to D0 (config space inaccessible)",
-            Event::StuckInD3cold,
+            KernelEvent::StuckInD3cold,
         ),
-        ("pci 0000:03:00.0: BAR 0: no space for [mem size 0x10000000 64bit pref]", Event::NoAddressSpace),
-        ("Booted with the nomodeset parameter. Only the system framebuffer will be available", Event::ModesettingOff),
-        ("[drm:amdgpu_get_bios [amdgpu]] *ERROR* Unable to locate a BIOS ROM", Event::NoVideoBios),
-        ("pci 0000:03:00.0: BAR 0 [mem size 0x400000000 64bit pref]: can't assign; no space", Event::NoAddressSpace),
+        ("pci 0000:03:00.0: BAR 0: no space for [mem size 0x10000000 64bit pref]", KernelEvent::NoAddressSpace),
+        (
+            "Booted with the nomodeset parameter. Only the system framebuffer will be available",
+            KernelEvent::ModesettingOff,
+        ),
+        ("[drm:amdgpu_get_bios [amdgpu]] *ERROR* Unable to locate a BIOS ROM", KernelEvent::NoVideoBios),
+        (
+            "pci 0000:03:00.0: BAR 0 [mem size 0x400000000 64bit pref]: can't assign; no space",
+            KernelEvent::NoAddressSpace,
+        ),
         (
             "[    0.811873] [drm:amdgpu_init [amdgpu]] *ERROR* VGACON disables amdgpu kernel modesetting.",
-            Event::ModesettingOff,
+            KernelEvent::ModesettingOff,
         ),
-        ("[    0.0] Command line: BOOT_IMAGE=/vmlinuz nomodeset quiet", Event::ModesettingOff),
-        ("[    0.0] Kernel command line: amdgpu.modeset=0", Event::ModesettingOff),
-        ("Lockdown: modprobe: unsigned module loading is restricted; see man kernel_lockdown.7", Event::ModuleRefused),
-        ("Loading of unsigned module is rejected", Event::ModuleRefused),
-        ("Loading of module with unavailable key is rejected", Event::ModuleRefused),
+        ("[    0.0] Command line: BOOT_IMAGE=/vmlinuz nomodeset quiet", KernelEvent::ModesettingOff),
+        ("[    0.0] Kernel command line: amdgpu.modeset=0", KernelEvent::ModesettingOff),
+        (
+            "Lockdown: modprobe: unsigned module loading is restricted; see man kernel_lockdown.7",
+            KernelEvent::ModuleRefused,
+        ),
+        ("Loading of unsigned module is rejected", KernelEvent::ModuleRefused),
+        ("Loading of module with unavailable key is rejected", KernelEvent::ModuleRefused),
     ] {
         assert_eq!(only(line).event, event, "{line}");
     }
@@ -108,7 +117,7 @@ fn the_other_messages() {
 #[test]
 fn what_is_told_can_be_shown_on_a_terminal() {
     let entry = only("kfd kfd: amdgpu: HAI\u{1b}[2JNAN not supported in kfd");
-    assert_eq!(entry.event, Event::UnsupportedByKfd("HAI[2JNAN".to_owned()));
+    assert_eq!(entry.event, KernelEvent::UnsupportedByKfd("HAI[2JNAN".to_owned()));
 }
 
 #[test]

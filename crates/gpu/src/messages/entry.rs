@@ -1,10 +1,10 @@
-//! [`Entry`]: a kernel message in the catalogue.
+//! [`CatalogueEntry`]: a kernel message in the catalogue.
 
 use crate::fault::FaultKind;
 
 /// A kernel message and its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct CatalogueEntry {
     /// The part of the kernel that prints it.
     pub speaker: Speaker,
     /// Its constant words, and placeholders: `{n}` a number, `{n+}` one that is not 0, `{w}` a word, `{}` any text,

@@ -11,7 +11,7 @@ use super::places::Places;
 use super::reader::{Reader, Trust};
 use crate::address::PciAddress;
 use crate::fault::{Fault, FaultKind};
-use crate::kernel_log::{Event, KernelLog, LogEntry};
+use crate::kernel_log::{KernelEvent, KernelLog, LogEntry};
 use crate::kmsg::{read_kernel_log, read_log_file};
 use crate::sysfs::Sysfs;
 
@@ -121,11 +121,11 @@ impl Findings {
         };
         for entry in &log.entries {
             let counts = match &entry.event {
-                Event::ProbeFailed(_)
-                | Event::BlockFailed { .. }
-                | Event::NoAtomics { .. }
-                | Event::UnsupportedByKfd(_) => true,
-                Event::StuckInD3cold | Event::ModuleRefused | Event::ModesettingOff => false,
+                KernelEvent::ProbeFailed(_)
+                | KernelEvent::BlockFailed { .. }
+                | KernelEvent::NoAtomics { .. }
+                | KernelEvent::UnsupportedByKfd(_) => true,
+                KernelEvent::StuckInD3cold | KernelEvent::ModuleRefused | KernelEvent::ModesettingOff => false,
                 _ => failed(entry.address),
             };
             if !counts {

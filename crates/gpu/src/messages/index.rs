@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::catalogue;
-use super::entry::{Entry, Speaker};
+use super::entry::{CatalogueEntry, Speaker};
 use super::pattern::Pattern;
 use super::speaker::By;
 
@@ -11,7 +11,7 @@ use super::speaker::By;
 type Buckets = Vec<Vec<u16>>;
 
 struct Index {
-    entries: Vec<(&'static Entry, Pattern)>,
+    entries: Vec<(&'static CatalogueEntry, Pattern)>,
     driver: Buckets,
     bus: Buckets,
     kernel: Buckets,
@@ -40,7 +40,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
 });
 
 /// Finds the entry that matches a message, and the texts at its placeholders.
-pub(crate) fn find<'t>(by: By<'_>, body: &'t str) -> Option<(&'static Entry, Vec<&'t str>)> {
+pub(crate) fn find<'t>(by: By<'_>, body: &'t str) -> Option<(&'static CatalogueEntry, Vec<&'t str>)> {
     let index = &*INDEX;
     let buckets = match by {
         By::Gpu(_) => &index.gpu,

@@ -15,7 +15,7 @@ mod places;
 mod reader;
 mod speaker;
 
-pub use entry::{Entry, Meaning, Scope, Speaker, Start};
+pub use entry::{CatalogueEntry, Meaning, Scope, Speaker, Start};
 pub use findings::{Finding, Findings};
 pub use places::Places;
 pub use reader::{Reader, SIMULATED, Trust};
@@ -26,7 +26,7 @@ pub(crate) use reader::printable;
 pub(crate) use speaker::{By, Spoken};
 
 /// All known messages, in the order in which they are compared.
-pub fn catalogue() -> impl Iterator<Item = &'static Entry> {
+pub fn catalogue() -> impl Iterator<Item = &'static CatalogueEntry> {
     catalogue::all()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::entry::{Entry, Meaning, Scope, Speaker};
+use super::entry::{CatalogueEntry, Meaning, Scope, Speaker};
 use super::index::find;
 use super::line::Record;
 use super::places::Places;
@@ -249,7 +249,7 @@ impl Reader {
         }))
     }
 
-    fn device(&self, entry: &Entry, by: By<'_>, found: &[&str]) -> Option<PciAddress> {
+    fn device(&self, entry: &CatalogueEntry, by: By<'_>, found: &[&str]) -> Option<PciAddress> {
         match by {
             By::Gpu(address) => Some(address),
             By::Driver => self.last,
@@ -282,7 +282,7 @@ fn is_in_driver(line: &str) -> bool {
 }
 
 /// Whether the message names a way of resetting; these are printed during a reset.
-fn is_way_of_reset(entry: &Entry) -> bool {
+fn is_way_of_reset(entry: &CatalogueEntry) -> bool {
     matches!(entry.words, "MODE1 reset" | "MODE2 reset" | "BACO reset" | "PCI CONFIG reset")
 }
 

@@ -1,11 +1,11 @@
 //! Messages of the PCI buses and the IOMMU.
 
-use super::{Entry, FaultKind, Speaker, detail, fault};
+use super::{CatalogueEntry, FaultKind, Speaker, detail, fault};
 use FaultKind::{DmaRefused, Hardware, Lost};
 use Speaker::{Aer, Dpc, Hotplug, Iommu, Pci};
 
 #[rustfmt::skip]
-pub(super) const ENTRIES: &[Entry] = &[
+pub(super) const ENTRIES: &[CatalogueEntry] = &[
     // With the form of the driver that has the device, or `pci`, or of the port above it.
     fault(Pci, Lost, "Unable to change power state from {w} to {w}, device inaccessible", "5.6", "drivers/pci/pci.c"),
     fault(Pci, Lost, "can't change power state from {w} to {w} (config space inaccessible)", "5.2", "drivers/pci/pci.c"),

@@ -1,11 +1,11 @@
 //! Messages of amdgpu during work: hanging rings, resets, page faults, lost GPUs.
 
-use super::{Entry, FaultKind, Meaning, Speaker, contained, detail, entry, fault};
+use super::{CatalogueEntry, FaultKind, Meaning, Speaker, contained, detail, entry, fault};
 use FaultKind::{Hang, Hardware, Lost, PageFault, Reset};
 use Speaker::{Driver, Power};
 
 #[rustfmt::skip]
-pub(super) const ENTRIES: &[Entry] = &[
+pub(super) const ENTRIES: &[CatalogueEntry] = &[
     // Gone, or does not wake up.
     fault(Driver, Lost, "device lost from bus", "6.1", "amdgpu/amdgpu_device.c"),
     fault(Driver, Reset, "device wedged, but recovered through reset", "6.15", "drivers/gpu/drm/drm_drv.c"),

@@ -1,6 +1,6 @@
 //! Messages that look like a fault but are not one, listed so that they are not added as faults. Compared last.
 
-use super::{Entry, Meaning, Speaker, entry};
+use super::{CatalogueEntry, Meaning, Speaker, entry};
 use Speaker::{Driver, Kfd, Power, Ras};
 
 const fn harmless(
@@ -9,12 +9,12 @@ const fn harmless(
     why: &'static str,
     since: &'static str,
     source: &'static str,
-) -> Entry {
+) -> CatalogueEntry {
     entry(speaker, words, Meaning::Harmless(why), since, source)
 }
 
 #[rustfmt::skip]
-pub(super) const ENTRIES: &[Entry] = &[
+pub(super) const ENTRIES: &[CatalogueEntry] = &[
     harmless(Driver, "Disabling VM faults because of PRT request", "a program maps sparse memory", "4.12", "amdgpu/gmc_v8_0.c"),
     harmless(Ras, "DF poison setting is inconsistent", "a setting of the firmware", "5.18", "amdgpu/df_v3_6.c"),
     harmless(Ras, "Poison setting is inconsistent in DF/UMC", "a setting of the firmware", "5.18", "amdgpu/amdgpu_ras.c"),

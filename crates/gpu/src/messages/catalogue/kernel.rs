@@ -1,19 +1,19 @@
 //! Messages of the kernel itself: oopses, corrupted data, stuck processors and tasks.
 
-use super::{Entry, FaultKind, Meaning, Scope, Speaker, entry, fault};
+use super::{CatalogueEntry, FaultKind, Meaning, Scope, Speaker, entry, fault};
 use FaultKind::{Hardware, Kernel as Bug, OutOfMemory};
 use Speaker::{Kernel, Memory, Watchdog};
 
-const fn used_up(words: &'static str, since: &'static str, source: &'static str) -> Entry {
+const fn used_up(words: &'static str, since: &'static str, source: &'static str) -> CatalogueEntry {
     entry(Memory, words, Meaning::Fault(OutOfMemory, Scope::Process), since, source)
 }
 
-const fn in_driver(words: &'static str, since: &'static str, source: &'static str) -> Entry {
+const fn in_driver(words: &'static str, since: &'static str, source: &'static str) -> CatalogueEntry {
     entry(Watchdog, words, Meaning::IfInDriver(FaultKind::Hang), since, source)
 }
 
 #[rustfmt::skip]
-pub(super) const ENTRIES: &[Entry] = &[
+pub(super) const ENTRIES: &[CatalogueEntry] = &[
     fault(Kernel, Bug, "BUG: kernel NULL pointer dereference", "5.1", "arch/x86/mm/fault.c"),
     fault(Kernel, Bug, "BUG: unable to handle page fault", "5.1", "arch/x86/mm/fault.c"),
     fault(Kernel, Bug, "BUG: unable to handle kernel", "4.x", "arch/x86/mm/fault.c"),

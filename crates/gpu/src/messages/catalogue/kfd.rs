@@ -1,11 +1,11 @@
 //! Messages of KFD: queues that do not stop on request.
 
-use super::{Entry, FaultKind, Speaker, contained, detail, fault};
+use super::{CatalogueEntry, FaultKind, Speaker, contained, detail, fault};
 use FaultKind::{Hang, PageFault};
 use Speaker::Kfd;
 
 #[rustfmt::skip]
-pub(super) const ENTRIES: &[Entry] = &[
+pub(super) const ENTRIES: &[CatalogueEntry] = &[
     fault(Kfd, Hang, "qcm fence wait loop timeout expired", "4.x", "amdkfd/kfd_device_queue_manager.c"),
     fault(Kfd, Hang, "The cp might be in an unrecoverable state", "4.x", "amdkfd/kfd_device_queue_manager.c"),
     fault(Kfd, Hang, "HIQ MQD's queue_doorbell_id0 is not 0, Queue preemption time out", "5.10", "amdkfd/kfd_device_queue_manager.c"),

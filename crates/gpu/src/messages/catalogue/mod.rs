@@ -25,11 +25,11 @@ mod kfd;
 mod ras;
 mod start;
 
-use super::entry::{Entry, Meaning, Scope, Speaker, Start};
+use super::entry::{CatalogueEntry, Meaning, Scope, Speaker, Start};
 use crate::fault::FaultKind;
 
 /// All entries, in the order in which they are compared: of two matching entries the first counts.
-pub(crate) fn all() -> impl Iterator<Item = &'static Entry> {
+pub(crate) fn all() -> impl Iterator<Item = &'static CatalogueEntry> {
     [ras::ENTRIES, driver::ENTRIES, kfd::ENTRIES, bus::ENTRIES, kernel::ENTRIES, start::ENTRIES, harmless::ENTRIES]
         .into_iter()
         .flatten()
@@ -41,8 +41,8 @@ const fn entry(
     meaning: Meaning,
     since: &'static str,
     source: &'static str,
-) -> Entry {
-    Entry { speaker, words, meaning, since, source }
+) -> CatalogueEntry {
+    CatalogueEntry { speaker, words, meaning, since, source }
 }
 
 /// A fault after which the GPU, its driver or the machine may no longer work correctly.
@@ -52,7 +52,7 @@ const fn fault(
     words: &'static str,
     since: &'static str,
     source: &'static str,
-) -> Entry {
+) -> CatalogueEntry {
     entry(speaker, words, Meaning::Fault(kind, Scope::Machine), since, source)
 }
 
@@ -63,7 +63,7 @@ const fn contained(
     words: &'static str,
     since: &'static str,
     source: &'static str,
-) -> Entry {
+) -> CatalogueEntry {
     entry(speaker, words, Meaning::Fault(kind, Scope::Process), since, source)
 }
 
@@ -74,7 +74,7 @@ const fn detail(
     words: &'static str,
     since: &'static str,
     source: &'static str,
-) -> Entry {
+) -> CatalogueEntry {
     entry(speaker, words, Meaning::Detail(kind), since, source)
 }
 
@@ -85,6 +85,6 @@ const fn start(
     words: &'static str,
     since: &'static str,
     source: &'static str,
-) -> Entry {
+) -> CatalogueEntry {
     entry(speaker, words, Meaning::Start(start), since, source)
 }

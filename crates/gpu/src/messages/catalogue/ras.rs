@@ -1,11 +1,11 @@
 //! Messages about hardware errors of memory and links, and about overheating.
 
-use super::{Entry, FaultKind, Speaker, Start, detail, fault, start};
+use super::{CatalogueEntry, FaultKind, Speaker, Start, detail, fault, start};
 use FaultKind::Hardware;
 use Speaker::{Power, Ras};
 
 #[rustfmt::skip]
-pub(super) const ENTRIES: &[Entry] = &[
+pub(super) const ENTRIES: &[CatalogueEntry] = &[
     start(Ras, Start::BadMemory, "RAS records:{n} exceed threshold:{n}, GPU will not be initialized", "5.10", "amdgpu/amdgpu_ras_eeprom.c"),
     start(Ras, Start::BadMemory, "RAS records:{n} exceed threshold:{n}, maybe retire this GPU", "5.10", "amdgpu/amdgpu_ras_eeprom.c"),
     fault(Ras, Hardware, "uncorrectable hardware error", "5.5", "amdgpu/amdgpu_ras.c"),

@@ -1,6 +1,6 @@
 //! Messages that say why a GPU did not start.
 
-use super::{Entry, Speaker, Start, start};
+use super::{CatalogueEntry, Speaker, Start, start};
 use Speaker::{Driver, Firmware, Kernel, Kfd, Pci, Power};
 use Start::{
     AtomBiosStuck, BlockFailed, FirmwareMissing, InvalidDiscovery, ModesettingOff, ModuleRefused, NoAddressSpace,
@@ -8,7 +8,7 @@ use Start::{
 };
 
 #[rustfmt::skip]
-pub(super) const ENTRIES: &[Entry] = &[
+pub(super) const ENTRIES: &[CatalogueEntry] = &[
     start(Driver, ProbeFailed, "Fatal error during GPU init", "4.x", "amdgpu/amdgpu_kms.c"),
     start(Driver, ProbeFailed, "probe of {w} failed with error {n}", "4.x", "drivers/base/dd.c"),
     start(Driver, ProbeFailed, "probe with driver amdgpu failed with error {n}", "6.10", "drivers/base/dd.c"),
