@@ -79,7 +79,7 @@ pub fn bundle(data: &[u8]) {
     };
     for (index, entry) in entries.iter().enumerate() {
         assert!(stays(Path::new(&entry.name)) && !entry.name.is_empty(), "{entry:?}");
-        let same = |other: &bundle::Entry| other.name == entry.name && other.kind == EntryKind::File;
+        let same = |other: &bundle::BundleEntry| other.name == entry.name && other.kind == EntryKind::File;
         if entry.kind == EntryKind::File && !entries[..index].iter().any(same) {
             match bundle::file(&bundle[..], &entry.name, 1 << 20) {
                 Ok(bytes) => assert_eq!(bytes.map(|bytes| bytes.len() as u64), Some(entry.size), "{entry:?}"),

@@ -50,7 +50,7 @@ pub enum Form {
 pub(crate) struct Item {
     /// Relative path, without `.`, `..` or a trailing slash.
     pub(crate) path: Vec<u8>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: MemberKind,
     /// Length of the content in bytes: 0 for everything except files.
     pub(crate) size: u64,
     /// Whether the file is executable.
@@ -61,14 +61,14 @@ pub(crate) struct Item {
 
 /// Type of an entry, with a link's target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum MemberKind {
     File,
     Directory,
     Link(Vec<u8>),
     HardLink(Vec<u8>),
 }
 
-impl Kind {
+impl MemberKind {
     fn target(&self) -> Option<&[u8]> {
         match self {
             Self::Link(target) | Self::HardLink(target) => Some(target),
@@ -169,24 +169,26 @@ fn item(header: &tar::Header, kind: EntryType, size: u64, about: Extended, form:
     };
     let kind = match kind {
         // In old archives, a directory is a file with a slash at the end of its name.
-        EntryType::Regular | EntryType::Continuous if raw.ends_with(b"/") && form == Form::Source => Kind::Directory,
-        EntryType::Regular => Kind::File,
-        EntryType::Continuous if form == Form::Source => Kind::File,
-        EntryType::Directory => Kind::Directory,
-        EntryType::Symlink => Kind::Link(checked_target(target(), form, &name)?),
-        EntryType::Link if form == Form::Source => Kind::HardLink(checked_path(&target(), false, form)?),
+        EntryType::Regular | EntryType::Continuous if raw.ends_with(b"/") && form == Form::Source => {
+            MemberKind::Directory
+        }
+        EntryType::Regular => MemberKind::File,
+        EntryType::Continuous if form == Form::Source => MemberKind::File,
+        EntryType::Directory => MemberKind::Directory,
+        EntryType::Symlink => MemberKind::Link(checked_target(target(), form, &name)?),
+        EntryType::Link if form == Form::Source => MemberKind::HardLink(checked_path(&target(), false, form)?),
         other => {
             let letter = char::from(other.as_byte());
             return Err(wrong(format!("{name} is an entry of the kind {letter:?}, not a file, directory or link")));
         }
     };
-    if size > 0 && kind != Kind::File {
+    if size > 0 && kind != MemberKind::File {
         return Err(wrong(format!("{name} has content and is not a file")));
     }
     if about.size.is_some_and(|other| other != size) {
         return Err(wrong(format!("{name} has two lengths")));
     }
-    let path = checked_path(&raw, kind == Kind::Directory, form)?;
+    let path = checked_path(&raw, kind == MemberKind::Directory, form)?;
     let modified = header.mtime().unwrap_or_default();
     Ok(Item { path, kind, size, executable: header.mode()? & 0o111 != 0, modified })
 }

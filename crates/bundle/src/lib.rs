@@ -34,9 +34,9 @@ use std::io;
 use std::path::PathBuf;
 
 pub use archive::{Form, Rules};
-pub use read::{Contents, Entry, EntryKind, file, list, parse, read, read_with};
+pub use read::{BundleEntry, Contents, EntryKind, file, list, parse, read, read_with};
 pub use unpack::{unpack, unpack_source};
-pub use write::{Plan, Room, write};
+pub use write::{BundleLimits, BundlePlan, write};
 
 /// File name of the result in a bundle.
 pub const RESULT: &str = "result.json";

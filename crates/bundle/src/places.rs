@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ReadError;
-use crate::archive::{Kind, wrong};
+use crate::archive::{MemberKind, wrong};
 
 /// The paths of an archive, as a tree. Its memory is bounded by the number of paths and the length of their names.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Places {
     /// # Errors
     ///
     /// If something else has its path, if it is below something that is not a directory, or if there are too many.
-    pub(crate) fn put(&mut self, path: &[u8], kind: &Kind) -> Result<(), ReadError> {
+    pub(crate) fn put(&mut self, path: &[u8], kind: &MemberKind) -> Result<(), ReadError> {
         let shown = || String::from_utf8_lossy(path).into_owned();
         let (parents, name) = match path.iter().rposition(|byte| *byte == b'/') {
             Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
@@ -45,11 +45,11 @@ impl Places {
             at = self.directory(at, part, &shown)?;
         }
         let place = match kind {
-            Kind::Directory => return self.directory(at, name, &shown).map(drop),
-            Kind::File => Place::File,
-            Kind::Link(_) => Place::Link,
+            MemberKind::Directory => return self.directory(at, name, &shown).map(drop),
+            MemberKind::File => Place::File,
+            MemberKind::Link(_) => Place::Link,
             // The target of a hard link must exist, and must not be a directory.
-            Kind::HardLink(target) => self
+            MemberKind::HardLink(target) => self
                 .of(target)
                 .filter(|place| !matches!(place, Place::Directory(_)))
                 .ok_or_else(|| wrong(format!("{} is another name of something that is not there", shown())))?,
@@ -102,15 +102,15 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn all(entries: &[(&str, Kind)], most: usize, replace: bool) -> Result<(), String> {
+    fn all(entries: &[(&str, MemberKind)], most: usize, replace: bool) -> Result<(), String> {
         let mut places = Places::new(most, replace);
         entries.iter().try_for_each(|(path, kind)| places.put(path.as_bytes(), kind)).map_err(|error| error.to_string())
     }
 
     #[test]
     fn nothing_is_below_a_file_or_twice_in_a_place() {
-        let (file, directory, link) = (Kind::File, Kind::Directory, Kind::Link(b"x".to_vec()));
-        let of = |path: &'static str, kind: &Kind| (path, kind.clone());
+        let (file, directory, link) = (MemberKind::File, MemberKind::Directory, MemberKind::Link(b"x".to_vec()));
+        let of = |path: &'static str, kind: &MemberKind| (path, kind.clone());
         assert_eq!(all(&[of("a", &directory), of("a/b", &file), of("a", &directory)], 9, false), Ok(()));
         for (first, second) in [
             (of("a", &file), of("a/b", &file)),
@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn a_second_name_is_given_only_to_what_is_there() {
-        let second = |target: &str| ("n", Kind::HardLink(target.as_bytes().to_vec()));
-        assert_eq!(all(&[("d/a", Kind::File), second("d/a")], 9, true), Ok(()));
+        let second = |target: &str| ("n", MemberKind::HardLink(target.as_bytes().to_vec()));
+        assert_eq!(all(&[("d/a", MemberKind::File), second("d/a")], 9, true), Ok(()));
         for target in ["d", "b", "d/a/x", ""] {
-            assert!(all(&[("d/a", Kind::File), second(target)], 9, true).is_err(), "{target}");
+            assert!(all(&[("d/a", MemberKind::File), second(target)], 9, true).is_err(), "{target}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use protocol::JobResult;
 
-use crate::archive::{Item, Kind, limited, walk, wrong};
+use crate::archive::{Item, MemberKind, limited, walk, wrong};
 use crate::{LARGEST_RESULT, RESULT, ReadError, UNPACKED, WINDOW_LOG, rules};
 
 /// Contents of a bundle.
@@ -13,12 +13,12 @@ pub struct Contents {
     /// The parsed result.
     pub result: JobResult,
     /// All entries, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<BundleEntry>,
 }
 
 /// An entry of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct BundleEntry {
     /// Relative path without `..`, for display: bytes that are not UTF-8 are replaced.
     pub name: String,
     /// Type of the entry.
@@ -38,12 +38,12 @@ pub enum EntryKind {
     Link,
 }
 
-impl Entry {
+impl BundleEntry {
     pub(crate) fn of(item: &Item) -> Self {
         let kind = match item.kind {
-            Kind::File | Kind::HardLink(_) => EntryKind::File,
-            Kind::Directory => EntryKind::Directory,
-            Kind::Link(_) => EntryKind::Link,
+            MemberKind::File | MemberKind::HardLink(_) => EntryKind::File,
+            MemberKind::Directory => EntryKind::Directory,
+            MemberKind::Link(_) => EntryKind::Link,
         };
         Self { name: String::from_utf8_lossy(&item.path).into_owned(), kind, size: item.size }
     }
@@ -71,12 +71,12 @@ pub fn read(bundle: impl Read) -> Result<Contents, ReadError> {
 pub fn read_with(
     bundle: impl Read,
     unpacked: u64,
-    each: &mut dyn FnMut(&Entry, &mut dyn Read) -> Result<(), ReadError>,
+    each: &mut dyn FnMut(&BundleEntry, &mut dyn Read) -> Result<(), ReadError>,
 ) -> Result<Contents, ReadError> {
     let mut result = None;
     let mut entries = Vec::new();
     walk(decompressed(bundle)?, &rules(unpacked.min(UNPACKED)), &mut |item, content| {
-        let entry = Entry::of(item);
+        let entry = BundleEntry::of(item);
         if entries.is_empty() {
             if !entry.is_file(RESULT) {
                 return Err(wrong("result.json is not its first entry"));
@@ -107,10 +107,10 @@ pub fn parse(bytes: &[u8]) -> Result<Contents, ReadError> {
 /// # Errors
 ///
 /// As [`read`], but the result is not parsed.
-pub fn list(bundle: impl Read) -> Result<Vec<Entry>, ReadError> {
+pub fn list(bundle: impl Read) -> Result<Vec<BundleEntry>, ReadError> {
     let mut entries = Vec::new();
     walk(decompressed(bundle)?, &rules(UNPACKED), &mut |item, _| {
-        entries.push(Entry::of(item));
+        entries.push(BundleEntry::of(item));
         Ok(true)
     })?;
     Ok(entries)
@@ -125,7 +125,7 @@ pub fn list(bundle: impl Read) -> Result<Vec<Entry>, ReadError> {
 pub fn file(bundle: impl Read, name: &str, largest: u64) -> Result<Option<Vec<u8>>, ReadError> {
     let mut found = None;
     walk(decompressed(bundle)?, &rules(UNPACKED), &mut |item, content| {
-        if item.kind == Kind::File && item.path == name.as_bytes() {
+        if item.kind == MemberKind::File && item.path == name.as_bytes() {
             found = Some(limited(content, item.size, largest, name)?);
         }
         Ok(found.is_none())

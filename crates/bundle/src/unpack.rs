@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 
-use crate::archive::{Form, Item, Kind, Rules, as_path, of_reader, walk, wrong};
-use crate::read::{Entry, decompressed};
+use crate::archive::{Form, Item, MemberKind, Rules, as_path, of_reader, walk, wrong};
+use crate::read::{BundleEntry, decompressed};
 use crate::{ReadError, UNPACKED, rules};
 
 /// Number of consecutive zero bytes that become a hole in the file.
@@ -23,9 +23,9 @@ const HOLE: usize = 64 << 10;
 /// # Errors
 ///
 /// If it is not a bundle, or a file cannot be written. Files unpacked before the error stay.
-pub fn unpack(bundle: impl Read, into: &Path) -> Result<Vec<Entry>, ReadError> {
+pub fn unpack(bundle: impl Read, into: &Path) -> Result<Vec<BundleEntry>, ReadError> {
     let mut entries = Vec::new();
-    unpack_archive(decompressed(bundle)?, &rules(UNPACKED), into, &mut |item| entries.push(Entry::of(item)))?;
+    unpack_archive(decompressed(bundle)?, &rules(UNPACKED), into, &mut |item| entries.push(BundleEntry::of(item)))?;
     Ok(entries)
 }
 
@@ -70,15 +70,15 @@ impl Writer {
         let failed = |error: io::Error| failed(&shown, error);
         let path = as_path(&item.path);
         self.directories(path.parent().unwrap_or(Path::new(""))).map_err(failed)?;
-        if self.replace && !matches!(item.kind, Kind::Directory) {
+        if self.replace && !matches!(item.kind, MemberKind::Directory) {
             match rustix::fs::unlinkat(&self.top, path, AtFlags::empty()) {
                 Ok(()) | Err(rustix::io::Errno::NOENT) => {}
                 Err(error) => return Err(failed(error.into())),
             }
         }
         match &item.kind {
-            Kind::Directory => self.directories(path).map_err(failed),
-            Kind::File => {
+            MemberKind::Directory => self.directories(path).map_err(failed),
+            MemberKind::File => {
                 let file = self.create(path).map_err(failed)?;
                 let length = self.fill(&file, content).map_err(failed)?;
                 if length != item.size {
@@ -92,10 +92,10 @@ impl Writer {
                 drop(file.set_modified(modified));
                 Ok(())
             }
-            Kind::Link(target) => {
+            MemberKind::Link(target) => {
                 rustix::fs::symlinkat(as_path(target), &self.top, path).map_err(|error| failed(error.into()))
             }
-            Kind::HardLink(target) => {
+            MemberKind::HardLink(target) => {
                 // The target is a path of this archive, so none of its parts is a link.
                 rustix::fs::linkat(&self.top, as_path(target), &self.top, path, AtFlags::empty())
                     .map_err(|error| failed(error.into()))

@@ -21,7 +21,7 @@ const SPARE: usize = 64 << 10;
 
 /// Limits for the tests' files in a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct BundleLimits {
     /// Most bytes of files.
     pub bytes: u64,
     /// Most entries, at most [`ENTRIES`].
@@ -30,8 +30,8 @@ pub struct Room {
 
 /// Contents of a bundle besides the files at its top.
 #[derive(Debug, Default)]
-pub struct Plan {
-    entries: Vec<(PathBuf, Kind)>,
+pub struct BundlePlan {
+    entries: Vec<(PathBuf, PlannedKind)>,
     /// Notes about what is left out.
     pub left_out: Vec<String>,
     bytes: u64,
@@ -41,19 +41,19 @@ pub struct Plan {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Kind {
+enum PlannedKind {
     Directory,
     File,
     Link(PathBuf),
 }
 
-impl Plan {
+impl BundlePlan {
     /// Lists directories; autopkgtest's own files come before the artifacts of tests.
-    pub fn make(base: &Path, directories: &[String], room: &Room) -> Self {
+    pub fn make(base: &Path, directories: &[String], limits: &BundleLimits) -> Self {
         let mut plan = Self::default();
         let mut dropped = 0_usize;
         for name in directories {
-            plan.walk(base, Path::new(name), room, &mut dropped);
+            plan.walk(base, Path::new(name), limits, &mut dropped);
         }
         if dropped > 0 {
             plan.left_out.push(format!("left out of the bundle: {dropped} more"));
@@ -61,10 +61,10 @@ impl Plan {
         plan
     }
 
-    fn walk(&mut self, base: &Path, top: &Path, room: &Room, dropped: &mut usize) {
+    fn walk(&mut self, base: &Path, top: &Path, limits: &BundleLimits, dropped: &mut usize) {
         let mut waiting = vec![(top.to_owned(), 0_usize)];
         while let Some((directory, depth)) = waiting.pop() {
-            self.entries.push((directory.clone(), Kind::Directory));
+            self.entries.push((directory.clone(), PlannedKind::Directory));
             let mut names: Vec<_> = match fs::read_dir(base.join(&directory)) {
                 Ok(entries) => entries.flatten().map(|entry| entry.file_name()).collect(),
                 Err(error) => {
@@ -76,9 +76,11 @@ impl Plan {
             let mut below = Vec::new();
             for name in names {
                 let path = directory.join(name);
-                match self.classify(base, &path, room) {
-                    Ok(Some(Kind::Directory)) if depth >= DEEPEST => self.leave_out(&path, "it is too deep", dropped),
-                    Ok(Some(Kind::Directory)) => below.push((path, depth + 1)),
+                match self.classify(base, &path, limits) {
+                    Ok(Some(PlannedKind::Directory)) if depth >= DEEPEST => {
+                        self.leave_out(&path, "it is too deep", dropped)
+                    }
+                    Ok(Some(PlannedKind::Directory)) => below.push((path, depth + 1)),
                     Ok(Some(kind)) => self.entries.push((path, kind)),
                     Ok(None) => {}
                     Err(reason) => self.leave_out(&path, &reason, dropped),
@@ -90,8 +92,8 @@ impl Plan {
     }
 
     /// Determines the type of a path; an error says why it is left out.
-    fn classify(&mut self, base: &Path, path: &Path, room: &Room) -> Result<Option<Kind>, String> {
-        let most = room.entries.min(ENTRIES.saturating_sub(SPARE / 64));
+    fn classify(&mut self, base: &Path, path: &Path, limits: &BundleLimits) -> Result<Option<PlannedKind>, String> {
+        let most = limits.entries.min(ENTRIES.saturating_sub(SPARE / 64));
         if self.count >= most {
             return Err(format!("there are more than {most} files"));
         }
@@ -102,26 +104,26 @@ impl Plan {
         let metadata = base.join(path).symlink_metadata().map_err(|error| error.to_string())?;
         let kind = metadata.file_type();
         let kind = if kind.is_dir() {
-            Kind::Directory
+            PlannedKind::Directory
         } else if kind.is_symlink() {
-            Kind::Link(target_of(&base.join(path))?)
+            PlannedKind::Link(target_of(&base.join(path))?)
         } else if kind.is_file() {
-            let left = room.bytes.saturating_sub(self.bytes);
+            let left = limits.bytes.saturating_sub(self.bytes);
             if metadata.len() > left {
-                return Err(format!("its {} bytes are beyond the limit of {}", metadata.len(), room.bytes));
+                return Err(format!("its {} bytes are beyond the limit of {}", metadata.len(), limits.bytes));
             }
-            Kind::File
+            PlannedKind::File
         } else {
             return Err("it is neither a file nor a directory".into());
         };
-        let target = if let Kind::Link(target) = &kind { target.as_os_str().len() } else { 0 };
+        let target = if let PlannedKind::Link(target) = &kind { target.as_os_str().len() } else { 0 };
         let names = self.names + name.len() + target;
         if names > NAMES - SPARE {
             return Err("the names before it are too long".into());
         }
         self.names = names;
         self.count += 1;
-        self.bytes += if kind == Kind::File { metadata.len() } else { 0 };
+        self.bytes += if kind == PlannedKind::File { metadata.len() } else { 0 };
         Ok(Some(kind))
     }
 
@@ -141,7 +143,7 @@ impl Plan {
 /// # Errors
 ///
 /// If a file of `first` or of the plan cannot be read, or the bundle cannot be written.
-pub fn write(to: &Path, name: &str, base: &Path, first: &[&str], plan: &Plan) -> io::Result<Bundle> {
+pub fn write(to: &Path, name: &str, base: &Path, first: &[&str], plan: &BundlePlan) -> io::Result<Bundle> {
     let path = to.join(format!("{name}{SUFFIX}"));
     let partial = to.join(format!(".{name}{SUFFIX}.{}", std::process::id()));
     let written = File::create(&partial).and_then(|file| fill(file, base, first, plan)).and_then(|(size, sha256)| {
@@ -156,7 +158,7 @@ pub fn write(to: &Path, name: &str, base: &Path, first: &[&str], plan: &Plan) ->
     written
 }
 
-fn fill(file: File, base: &Path, first: &[&str], plan: &Plan) -> io::Result<(u64, String)> {
+fn fill(file: File, base: &Path, first: &[&str], plan: &BundlePlan) -> io::Result<(u64, String)> {
     let compressor = zstd::Encoder::new(Hashing { file, hasher: Sha256::new(), size: 0 }, 3)?;
     let mut archive = Builder::new(compressor);
     archive.mode(tar::HeaderMode::Deterministic);
@@ -165,12 +167,12 @@ fn fill(file: File, base: &Path, first: &[&str], plan: &Plan) -> io::Result<(u64
     }
     for (path, kind) in &plan.entries {
         match kind {
-            Kind::File => append_file(&mut archive, base, path)?,
-            Kind::Directory => {
+            PlannedKind::File => append_file(&mut archive, base, path)?,
+            PlannedKind::Directory => {
                 let mut header = header(EntryType::Directory, 0o755, 0, 0);
                 archive.append_data(&mut header, path, io::empty())?;
             }
-            Kind::Link(target) => {
+            PlannedKind::Link(target) => {
                 let mut header = header(EntryType::Symlink, 0o777, 0, 0);
                 archive.append_link(&mut header, path, target)?;
             }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bundle::{Bundle, JUNIT, RESULT, Room};
+use bundle::{Bundle, BundleLimits, JUNIT, RESULT};
 use jiff::Timestamp;
 use protocol::{Job, JobResult, Run, RunAs, TestOutcome, Verdict};
 
@@ -307,8 +307,8 @@ impl State<'_, '_> {
 fn keep(result: &mut JobResult, reports: &[Vec<Report>], directory: &Path, setup: &Setup) -> Result<Bundle, Error> {
     let path = setup.bundles.join(format!("{}{}", setup.name, bundle::SUFFIX));
     let runs: Vec<String> = result.runs.iter().map(|run| run.directory.clone()).collect();
-    let room = Room { bytes: setup.limits.artifacts, entries: setup.limits.files };
-    let plan = bundle::Plan::make(directory, &runs, &room);
+    let limits = BundleLimits { bytes: setup.limits.artifacts, entries: setup.limits.files };
+    let plan = bundle::BundlePlan::make(directory, &runs, &limits);
     result.warnings.extend(plan.left_out.iter().cloned());
     let write = || {
         fs::create_dir_all(&setup.bundles)?;
