@@ -9,7 +9,7 @@ use crate::core::need::Offer;
 use crate::core::queue::Queued;
 use crate::core::state::Live;
 use crate::core::waiters::Waiter;
-use crate::core::{Event, Failure, Notice, Tx};
+use crate::core::{Failure, HubEvent, Notice, Tx};
 use crate::store::columns::{Json, Named};
 use crate::token::random_hex;
 
@@ -116,7 +116,7 @@ impl Tx<'_> {
             phase: String::new(),
         };
         self.state.leases.insert(lease.clone(), live);
-        self.event(Event::Job(number));
+        self.event(HubEvent::Job(number));
         Ok(Claimed { lease, lease_seconds: self.config.lease.as_secs(), attempt, job })
     }
 

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use crate::core::leases::{LeaseRow, find};
 use crate::core::machine::compare;
-use crate::core::{Event, Failure, Tx};
+use crate::core::{Failure, HubEvent, Tx};
 use crate::store::columns::{Json, Named};
 use crate::store::coverage::{self, Covering, is_simulated, targets};
 
@@ -139,7 +139,7 @@ impl Tx<'_> {
         }
         self.state.leases.retain(|_, live| live.job != row.job);
         self.state.queue.remove(row.job);
-        self.event(Event::Job(row.job));
+        self.event(HubEvent::Job(row.job));
         Ok(Completed { job: row.job_id, verdict: delivered.result.verdict, late })
     }
 
@@ -219,7 +219,7 @@ impl Tx<'_> {
         if let Some(worker) = self.state.workers.get(&row.worker)
             && worker.clock.set(ahead)
         {
-            self.event(Event::Worker(row.worker.clone()));
+            self.event(HubEvent::Worker(row.worker.clone()));
         }
     }
 

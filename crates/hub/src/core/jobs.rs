@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::core::need::Need;
 use crate::core::queue::Queued;
-use crate::core::{Event, Failure, Tx};
+use crate::core::{Failure, HubEvent, Tx};
 use crate::store::columns::{Json, Named};
 
 /// Most jobs in one request: no other command runs while they are added.
@@ -66,7 +66,7 @@ impl Tx<'_> {
                 JobState::Queued.name()
             ])?;
         let number = self.db.last_insert_rowid();
-        self.event(Event::Job(number));
+        self.event(HubEvent::Job(number));
         self.enqueue(Queued { number, need: Need::of(&job), priority: job.priority, excluded: Vec::new() })?;
         Ok(job.id)
     }
@@ -110,7 +110,7 @@ impl Tx<'_> {
             .execute(params![number, why, self.now, AttemptState::Cancelled.name(), AttemptState::Active.name()])?;
         self.state.queue.remove(number);
         self.state.leases.retain(|_, live| live.job != number);
-        self.event(Event::Job(number));
+        self.event(HubEvent::Job(number));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::core::need::Need;
 use crate::core::queue::Queued;
 use crate::core::state::Live;
-use crate::core::{Event, Failure, Tx};
+use crate::core::{Failure, HubEvent, Tx};
 use crate::store::columns::{Json, Named};
 
 /// Most attempts of one job, for whatever reason it comes back.
@@ -108,7 +108,7 @@ impl Tx<'_> {
             (AttemptState::Cancelled, _) => return stop(&row.reason),
             _ => return Err(over(&row).into()),
         }
-        self.event(Event::Job(row.job));
+        self.event(HubEvent::Job(row.job));
         let machine = self.state.leases.get(lease).and_then(|live| live.machine.clone());
         let live = Live {
             job: row.job,
@@ -187,7 +187,7 @@ impl Tx<'_> {
             .db
             .prepare_cached("SELECT count(*) FROM leases WHERE job = ?1 AND state = ?2 AND confirmed")?
             .query_row(params![number, AttemptState::Lost.name()], |row| row.get(0))?;
-        self.event(Event::Job(number));
+        self.event(HubEvent::Job(number));
         if losses > self.config.retries || attempts >= MOST_ATTEMPTS {
             let why = format!("given out {attempts} times, lost {losses} times; the last time: {reason}");
             self.db

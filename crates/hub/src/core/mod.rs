@@ -45,7 +45,7 @@ const BATCH: usize = 256;
 
 /// A change, for open pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum HubEvent {
     /// A job has changed: its number.
     Job(i64),
     /// A job's log has grown: the job's number.
@@ -100,11 +100,11 @@ pub(crate) struct Tx<'a> {
 /// An action to take after the commit.
 enum Notice {
     Grant(oneshot::Sender<Result<Claimed, Problem>>, Box<Claimed>),
-    Event(Event),
+    Event(HubEvent),
 }
 
 impl Tx<'_> {
-    pub(crate) fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: HubEvent) {
         self.after.push(Notice::Event(event));
     }
 
@@ -122,7 +122,7 @@ type Command = Box<dyn FnOnce(&mut Tx) -> Result<Answer, rusqlite::Error> + Send
 pub(crate) struct Core {
     commands: mpsc::Sender<Command>,
     state: Arc<RwLock<State>>,
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<HubEvent>,
     /// Whether the disk was full when the database was opened, so that it is read-only.
     read_only: Arc<AtomicBool>,
 }
@@ -199,12 +199,12 @@ impl Core {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
+    pub(crate) fn watch(&self) -> broadcast::Receiver<HubEvent> {
         self.events.subscribe()
     }
 
     /// Notifies open pages, if there are any.
-    pub(crate) fn tell(&self, event: Event) {
+    pub(crate) fn tell(&self, event: HubEvent) {
         drop(self.events.send(event));
     }
 }
@@ -246,7 +246,7 @@ struct Writer {
     db: Connection,
     config: Config,
     state: Arc<RwLock<State>>,
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<HubEvent>,
 }
 
 impl Writer {

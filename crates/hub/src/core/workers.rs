@@ -8,7 +8,7 @@ use protocol::api::{Health, Problem, ProblemCode, Register, Registered, WorkerRe
 use rusqlite::params;
 
 use crate::core::state::{ClockOffset, Worker};
-use crate::core::{Event, Failure, Tx};
+use crate::core::{Failure, HubEvent, Tx};
 use crate::store::names;
 use crate::token::{Who, hash, new_token};
 
@@ -60,7 +60,7 @@ impl Tx<'_> {
             retry,
         };
         self.state.workers.insert(request.id.clone(), worker);
-        self.event(Event::Worker(request.id.clone()));
+        self.event(HubEvent::Worker(request.id.clone()));
         Ok(Registered {
             worker: request.id,
             name,
@@ -99,7 +99,7 @@ impl Tx<'_> {
         ])?;
         worker.health = report.health;
         worker.message.clone_from(&report.message);
-        self.event(Event::Worker(id.to_owned()));
+        self.event(HubEvent::Worker(id.to_owned()));
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl Tx<'_> {
             // Their workers ask again and are told that they are paused.
             self.state.waiters.remove_all_of(id);
         }
-        self.event(Event::Worker(id.to_owned()));
+        self.event(HubEvent::Worker(id.to_owned()));
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl Tx<'_> {
         let worker = self.state.workers.get_mut(id).ok_or_else(|| unknown(id))?;
         worker.retry = Some(gpus);
         self.state.waiters.remove_all_of(id);
-        self.event(Event::Worker(id.to_owned()));
+        self.event(HubEvent::Worker(id.to_owned()));
         Ok(())
     }
 
@@ -137,7 +137,7 @@ impl Tx<'_> {
         self.db.prepare_cached("DELETE FROM tokens WHERE worker = ?1")?.execute([id])?;
         self.db.prepare_cached("DELETE FROM workers WHERE id = ?1")?.execute([id])?;
         self.state.tokens.retain(|_, who| !matches!(who, Who::Worker(worker) if worker == id));
-        self.event(Event::Worker(id.to_owned()));
+        self.event(HubEvent::Worker(id.to_owned()));
         Ok(())
     }
 

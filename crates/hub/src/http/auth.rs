@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use jiff::fmt::rfc2822::DateTimeParser;
 use protocol::api::{Problem, ProblemCode};
 
-use crate::core::{Event, WorkerClock};
+use crate::core::{HubEvent, WorkerClock};
 use crate::http::answer::Refused;
 use crate::hub::Shared;
 use crate::party::Party;
@@ -141,7 +141,7 @@ pub(crate) fn note_clock(headers: &HeaderMap, worker: &str, shared: &Shared) -> 
     let Some(ahead) = clock_ahead(headers, shared) else { return WorkerClock::Untold };
     let changed = shared.core.state().workers.get(worker).is_some_and(|worker| worker.clock.set(Some(ahead)));
     if changed {
-        shared.core.tell(Event::Worker(worker.to_owned()));
+        shared.core.tell(HubEvent::Worker(worker.to_owned()));
     }
     WorkerClock::Told
 }

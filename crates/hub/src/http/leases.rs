@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::clock::millis;
 use crate::completion;
-use crate::core::{ClaimAnswer, Event, WorkerClock};
+use crate::core::{ClaimAnswer, HubEvent, WorkerClock};
 use crate::http::answer::{Answer, Refused, io_problem};
 use crate::http::auth::WorkerId;
 use crate::http::body::{Document, whole};
@@ -97,7 +97,7 @@ pub(crate) async fn log(
     let task = tokio::task::spawn_blocking(move || logs.append(job, attempt, piece.offset, &bytes, limit));
     match task.await? {
         Ok(offset) => {
-            shared.core.tell(Event::Log(job));
+            shared.core.tell(HubEvent::Log(job));
             Ok(Json(LogAnswer { offset }))
         }
         Err(LogError::Gap(there)) => {

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
-use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use crate::core::Event;
+use crate::core::HubEvent;
 use crate::gate::Pass;
 use crate::http::jobs::find;
 use crate::http::{Answer, Reader};
@@ -49,10 +49,10 @@ pub(crate) async fn events(
     };
     let watch = shared.core.watch();
     let messages = stream::unfold((shared, watch), move |(shared, mut watch)| async move {
-        let wanted = |event: &Event| match (event, job) {
-            (Event::Job(number), Some(job)) => *number == job,
-            (Event::Job(_) | Event::Worker(_), None) => true,
-            (Event::Log(_), _) | (Event::Worker(_), Some(_)) => false,
+        let wanted = |event: &HubEvent| match (event, job) {
+            (HubEvent::Job(number), Some(job)) => *number == job,
+            (HubEvent::Job(_) | HubEvent::Worker(_), None) => true,
+            (HubEvent::Log(_), _) | (HubEvent::Worker(_), Some(_)) => false,
         };
         loop {
             let event = next(&shared, &mut watch).await?;
@@ -62,7 +62,7 @@ pub(crate) async fn events(
                 // changes.
                 tokio::time::sleep(PAUSE).await;
                 while !matches!(watch.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
-                return Some((Ok::<_, Infallible>(Message::default().data("changed")), (shared, watch)));
+                return Some((Ok::<_, Infallible>(Event::default().data("changed")), (shared, watch)));
             }
         }
     });
@@ -70,7 +70,7 @@ pub(crate) async fn events(
 }
 
 /// The next event; `Some(None)` if some were missed, and `None` when the hub shuts down.
-async fn next(shared: &Shared, watch: &mut Receiver<Event>) -> Option<Option<Event>> {
+async fn next(shared: &Shared, watch: &mut Receiver<HubEvent>) -> Option<Option<HubEvent>> {
     let mut stop = shared.stop.clone();
     let event = tokio::select! {
         event = watch.recv() => event,
@@ -84,10 +84,7 @@ async fn next(shared: &Shared, watch: &mut Receiver<Event>) -> Option<Option<Eve
 }
 
 /// Sends messages; the pass is released when the client has gone.
-fn sse(
-    pass: Pass,
-    messages: impl futures_util::Stream<Item = Result<Message, Infallible>> + Send + 'static,
-) -> Response {
+fn sse(pass: Pass, messages: impl futures_util::Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
     let messages = messages.map(move |message| {
         let _held = &pass;
         message
@@ -97,14 +94,14 @@ fn sse(
 
 struct Following {
     shared: Shared,
-    watch: Receiver<Event>,
+    watch: Receiver<HubEvent>,
     number: i64,
     attempt: u32,
     offset: u64,
     converter: Converter,
     id: String,
     ended: bool,
-    waiting: VecDeque<Message>,
+    waiting: VecDeque<Event>,
 }
 
 /// Sends additions to a log, as HTML.
@@ -143,7 +140,7 @@ pub(crate) async fn log(
 }
 
 impl Following {
-    async fn next(&mut self) -> Option<Message> {
+    async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(message) = self.waiting.pop_front() {
                 return Some(message);
@@ -157,12 +154,12 @@ impl Following {
             if !bytes.is_empty() {
                 self.offset = self.offset.saturating_add(bytes.len() as u64);
                 let html = self.converter.html(&bytes);
-                self.waiting.push_back(Message::default().id(self.offset.to_string()).data(html));
+                self.waiting.push_back(Event::default().id(self.offset.to_string()).data(html));
                 continue;
             }
             if over {
                 self.ended = true;
-                self.waiting.push_back(Message::default().event("end").data("end"));
+                self.waiting.push_back(Event::default().event("end").data("end"));
                 continue;
             }
             self.wait().await?;
@@ -184,8 +181,8 @@ impl Following {
     async fn wait(&mut self) -> Option<()> {
         loop {
             match next(&self.shared, &mut self.watch).await? {
-                Some(Event::Log(number) | Event::Job(number)) if number != self.number => {}
-                Some(Event::Worker(_)) => {}
+                Some(HubEvent::Log(number) | HubEvent::Job(number)) if number != self.number => {}
+                Some(HubEvent::Worker(_)) => {}
                 _ => {
                     // Pieces arrive in bursts, so they are read together.
                     tokio::time::sleep(PAUSE).await;
