@@ -1,17 +1,17 @@
 //! `rocbed.toml` and `jobs.toml` on a stick: what is put there is what the appliance will read.
 
-use appliance::settings::{Origin, Settings as OfAppliance};
-use stick::settings::{Settings, check_jobs};
+use appliance::settings::{Origin, StickSettings as OfAppliance};
+use stick::settings::{StickSettings, check_jobs};
 
 /// A `rocbed.toml` that people have edited, a line `==`, and lines `name=value` to set, or `name` to remove. What is not
 /// edited is not changed; what is set is there, and the appliance takes it and understands the same.
 pub fn stick_settings(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (file, edits) = text.split_once("\n==\n").unwrap_or((&text, ""));
-    let Ok(mut settings) = Settings::parse(file.as_bytes()) else { return };
+    let Ok(mut settings) = StickSettings::parse(file.as_bytes()) else { return };
     let _problems = settings.problems();
-    let reads_back = |settings: &Settings| {
-        let again = Settings::parse(settings.text().as_bytes()).expect("our own text");
+    let reads_back = |settings: &StickSettings| {
+        let again = StickSettings::parse(settings.text().as_bytes()).expect("our own text");
         assert_eq!(again.text(), settings.text());
         // What is new comes before tables in the text, and behind them until it is read again.
         let sorted = |mut list: Vec<(String, String)>| {
@@ -49,7 +49,7 @@ pub fn stick_settings(data: &[u8]) {
 
 /// What is set on a stick is to the appliance what it would be on the kernel command line.
 fn understood(name: &str, value: &str) {
-    let mut on_stick = Settings::default();
+    let mut on_stick = StickSettings::default();
     on_stick.set(name, value).expect("what was set before");
     let mut from_stick = OfAppliance::default();
     let problems = from_stick.set_all(&on_stick.text(), Origin::Stick);

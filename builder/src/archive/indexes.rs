@@ -41,7 +41,7 @@ impl Index {
 }
 
 /// One index, as the Release file lists it, in the forms that it may come in.
-struct Wanted<'a> {
+struct WantedIndex<'a> {
     component: &'a str,
     /// Path of the uncompressed file, relative to the suite.
     path: String,
@@ -80,9 +80,9 @@ fn of_component<'a>(
     component: &'a str,
     wish: &recipe::Archive,
     release: &'a Release,
-) -> Result<Vec<Wanted<'a>>> {
+) -> Result<Vec<WantedIndex<'a>>> {
     let find = |directory: &str, name: &str| wanted(release, component, [component, directory, name]);
-    let found: Vec<Wanted> = match kind {
+    let found: Vec<WantedIndex> = match kind {
         IndexKind::Packages if component.is_empty() => find("", "Packages").into_iter().collect(),
         IndexKind::Sources if component.is_empty() => find("", "Sources").into_iter().collect(),
         IndexKind::Sources => find("source", "Sources").into_iter().collect(),
@@ -109,18 +109,18 @@ fn of_component<'a>(
     )
 }
 
-fn wanted<'a>(release: &'a Release, component: &'a str, parts: [&str; 3]) -> Option<Wanted<'a>> {
+fn wanted<'a>(release: &'a Release, component: &'a str, parts: [&str; 3]) -> Option<WantedIndex<'a>> {
     let path = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
     let entry = |compression: Compression| release.indexes.get(&format!("{path}{}", compression.extension()));
     let forms: Vec<_> = Compression::ALL.into_iter().filter_map(|form| Some((form, entry(form)?))).collect();
     let limit = entry(Compression::None).map_or((MAX_INDEX, false), |plain| (plain.size.min(MAX_INDEX), true));
-    (!forms.is_empty()).then_some(Wanted { component, path, limit, forms })
+    (!forms.is_empty()).then_some(WantedIndex { component, path, limit, forms })
 }
 
 /// Fetches each index in the best form that the mirror has: many Release files list a plain or better compressed file
 /// that the mirror does not have.
 fn fetch(
-    wanted: &[Wanted<'_>],
+    wanted: &[WantedIndex<'_>],
     wish: &recipe::Archive,
     verified: &Verified,
     fetcher: &Fetcher,
@@ -161,7 +161,7 @@ fn download(entry: &IndexEntry, wish: &recipe::Archive, Verified { base, release
 }
 
 /// Reads the index's text and checks its size against the Release file.
-fn read(index: &Wanted<'_>, compression: Compression, path: &std::path::Path) -> Result<Index> {
+fn read(index: &WantedIndex<'_>, compression: Compression, path: &std::path::Path) -> Result<Index> {
     let (limit, exact) = index.limit;
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let text = compression.read(file, limit).with_context(|| format!("decompressing {}", index.path))?;
@@ -205,7 +205,7 @@ mod tests {
         let wish = wish(suite);
         let found = components(&wish).flat_map(|component| of_component(kind, component, &wish, release).unwrap());
         let names =
-            |index: Wanted| index.forms.iter().map(|(_, entry)| entry.path.clone()).collect::<Vec<_>>().join(" ");
+            |index: WantedIndex| index.forms.iter().map(|(_, entry)| entry.path.clone()).collect::<Vec<_>>().join(" ");
         found.map(names).collect()
     }
 

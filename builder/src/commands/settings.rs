@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use stick::devices::Machine;
-use stick::refuse::{Node, Wanted};
-use stick::settings::{Esp, JOBS, SETTINGS, Settings, check_jobs};
+use stick::refuse::{Node, TargetRequirements};
+use stick::settings::{Esp, JOBS, SETTINGS, StickSettings, check_jobs};
 use stick::target::choose;
 
 use super::{flash, print, print_json};
@@ -33,7 +33,7 @@ pub fn run(context: &Context, options: &SettingsArgs) -> Result<()> {
     let shown = || path.display().to_string();
     let esp = Esp::find(&disk).with_context(shown)?;
     let old = esp.read(SETTINGS).with_context(shown)?;
-    let mut settings = Settings::parse(old.as_deref().unwrap_or_default()).with_context(shown)?;
+    let mut settings = StickSettings::parse(old.as_deref().unwrap_or_default()).with_context(shown)?;
     for (name, value) in &options.onto.set {
         settings.set(name, value).context("checking the settings; nothing was changed")?;
     }
@@ -65,7 +65,7 @@ pub fn run(context: &Context, options: &SettingsArgs) -> Result<()> {
     show(options, &Esp::find(&disk).with_context(shown)?, &settings)
 }
 
-fn show(options: &SettingsArgs, esp: &Esp<'_>, settings: &Settings) -> Result<()> {
+fn show(options: &SettingsArgs, esp: &Esp<'_>, settings: &StickSettings) -> Result<()> {
     let mut problems = settings.problems();
     let jobs = match esp.read(JOBS)?.map(|bytes| check_jobs(&bytes)) {
         Some(Ok(count)) => Some(count),
@@ -105,7 +105,11 @@ fn open(path: &Path, write: bool) -> Result<(PathBuf, File)> {
         }
         Node::Block(_) => {
             // The same checks as for writing an image: it must be a whole disk that is not mounted.
-            let choice = choose(&Machine::default(), &path, &Wanted { fixed: true, ..Wanted::default() })?;
+            let choice = choose(
+                &Machine::default(),
+                &path,
+                &TargetRequirements { fixed: true, ..TargetRequirements::default() },
+            )?;
             options.custom_flags(rustix::fs::OFlags::EXCL.bits().cast_signed());
             let disk = options.open(choice.path());
             Ok((choice.path().to_owned(), disk.with_context(|| format!("opening {}", path.display()))?))

@@ -51,7 +51,7 @@ pub fn write_uki(stub: &[u8], parts: &uki::Parts, staging: &mut Staging) -> Resu
 }
 
 /// Inputs for a disk, besides the finished `uki.efi` and `root.img`.
-pub struct Wanted<'a> {
+pub struct DiskRequest<'a> {
     /// Root file system image.
     pub root: RootImage,
     /// The `root.img` of an earlier build, to be used again. Its digest is checked again while copying if the file may
@@ -68,8 +68,8 @@ pub struct Wanted<'a> {
 }
 
 /// Writes `disk.img`. Its bytes depend only on `uki.efi`, `root.img` and `wanted`.
-pub fn write_disk(wanted: &Wanted<'_>, staging: &mut Staging, progress: &dyn Progress) -> Result<DiskLayout> {
-    let Wanted { root, unchanged, whole, image, sector_size, epoch } = *wanted;
+pub fn write_disk(wanted: &DiskRequest<'_>, staging: &mut Staging, progress: &dyn Progress) -> Result<DiskLayout> {
+    let DiskRequest { root, unchanged, whole, image, sector_size, epoch } = *wanted;
     let boot = boot_tree(staging, epoch)?;
     let needed = fat::required_size(&boot, sector_size).context("sizing the EFI system partition")?;
     let esp_size = image.esp_size.unwrap_or(needed + ESP_ROOM);

@@ -101,8 +101,14 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     clock.lap("packages");
 
     let log = options.output.join(".dpkg.log");
-    let wanted =
-        root::Wanted { recipe, lock, mirror: &options.mirror, fresh: options.fresh, check: options.check, log: &log };
+    let wanted = root::RootRequest {
+        recipe,
+        lock,
+        mirror: &options.mirror,
+        fresh: options.fresh,
+        check: options.check,
+        log: &log,
+    };
     let store = fetcher.store();
     let parts = |root: &Path| boot_parts(root, &init, recipe, lock, epoch, store, options.fresh, reporter);
     let (mut root, parts) = root::obtain(&wanted, fetcher, reporter, parts)?;
@@ -150,7 +156,7 @@ pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, r
     clock.lap("uki.efi");
 
     reporter.stage("write_disk", "writing disk.img");
-    let wanted = disk::Wanted {
+    let wanted = disk::DiskRequest {
         root: root_image,
         unchanged,
         whole: options.compress,

@@ -119,7 +119,7 @@ pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, r
 pub type Debs = HashMap<String, PathBuf>;
 
 /// Inputs and options for a root directory.
-pub struct Wanted<'a> {
+pub struct RootRequest<'a> {
     /// The recipe.
     pub recipe: &'a Recipe,
     /// The recipe's lock.
@@ -140,12 +140,12 @@ pub struct Wanted<'a> {
 /// Packages are fetched where they are needed. A stored package that does not match its digest is removed and fetched
 /// again, and the root directory is begun anew.
 pub fn obtain<T: Send>(
-    wanted: &Wanted,
+    wanted: &RootRequest,
     fetcher: &Fetcher,
     reporter: &Reporter,
     beside: impl Fn(&Path) -> Result<T> + Send + Sync,
 ) -> Result<(Root, T)> {
-    let Wanted { recipe, lock, mirror, fresh, check, .. } = *wanted;
+    let RootRequest { recipe, lock, mirror, fresh, check, .. } = *wanted;
     let store = fetcher.store();
     let key = key(recipe, lock);
     reporter.stage("unpack", "unpacking packages into a root directory");
@@ -193,14 +193,14 @@ fn cached(store: &Store, key: &Digest, check: bool, reporter: &Reporter) -> Resu
 
 /// Makes the root directory from packages, replacing an existing one.
 fn make<T: Send>(
-    wanted: &Wanted,
+    wanted: &RootRequest,
     debs: &Debs,
     key: &Digest,
     store: &Store,
     reporter: &Reporter,
     beside: &(impl Fn(&Path) -> Result<T> + Send + Sync),
 ) -> Result<(Root, T)> {
-    let Wanted { recipe, lock, log, .. } = *wanted;
+    let RootRequest { recipe, lock, log, .. } = *wanted;
     let builder = store.new_tree(key, &format!("root directory of {}", recipe.name))?;
     let root = builder.path();
     if log.exists() {

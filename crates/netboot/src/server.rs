@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::event::{NetbootEvent, Step};
 use crate::image::ROOT;
-use crate::range::{Wanted, parse};
+use crate::range::{RequestedRange, parse};
 use crate::script::{INITRAMFS, KERNEL, REPORT, SCRIPT};
 
 /// Bytes that are read from a file at once.
@@ -155,7 +155,7 @@ async fn root(shared: Arc<Shared>, host: String, headers: &HeaderMap, only_head:
     let metadata = file.metadata().await?;
     let length = metadata.len();
     let wanted = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-    let wanted = wanted.map_or(Wanted::All, |value| parse(value, length));
+    let wanted = wanted.map_or(RequestedRange::All, |value| parse(value, length));
     // The file is replaced as a whole, so its time distinguishes versions.
     let changed = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let mut response = Response::builder()
@@ -163,14 +163,14 @@ async fn root(shared: Arc<Shared>, host: String, headers: &HeaderMap, only_head:
         .header(header::CONTENT_TYPE, "application/zstd")
         .header(header::ETAG, format!("\"{length:x}-{changed:x}\""));
     let range = match wanted {
-        Wanted::All => 0..length,
-        Wanted::Part(range) => {
+        RequestedRange::All => 0..length,
+        RequestedRange::Part(range) => {
             let last = range.end.saturating_sub(1);
             let part = format!("bytes {}-{last}/{length}", range.start);
             response = response.status(StatusCode::PARTIAL_CONTENT).header(header::CONTENT_RANGE, part);
             range
         }
-        Wanted::Nothing => {
+        RequestedRange::Nothing => {
             let none = format!("bytes */{length}");
             let response = response.status(StatusCode::RANGE_NOT_SATISFIABLE).header(header::CONTENT_RANGE, none);
             return response.body(Body::empty()).map_err(io::Error::other);

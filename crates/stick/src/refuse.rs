@@ -60,7 +60,7 @@ impl Node {
 
 /// Requirements for a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct TargetRequirements {
     /// The needed size in bytes; 0 if it is not known yet.
     pub size: u64,
     /// Whether a disk that is not removable may be written.
@@ -245,7 +245,7 @@ pub fn check<'a>(
     path: &Path,
     node: &Node,
     listing: &'a Listing,
-    wanted: &Wanted,
+    wanted: &TargetRequirements,
 ) -> Result<Option<&'a Device>, Refusal> {
     let shown = path.display().to_string();
     if wanted.image.as_ref() == Some(node) && *node != Node::Missing {
@@ -276,7 +276,7 @@ pub fn check<'a>(
 ///
 /// # Errors
 /// The first applicable reason in [`Refusal`].
-pub fn check_device(device: &Device, wanted: &Wanted) -> Result<(), Refusal> {
+pub fn check_device(device: &Device, wanted: &TargetRequirements) -> Result<(), Refusal> {
     let path = || device.path.display().to_string();
     let title = || device.title();
     if let Some(why) = device.uses.iter().find(|used| used.is_system() && matches!(used, Use::Mounted { .. })) {

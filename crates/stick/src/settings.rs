@@ -114,9 +114,9 @@ impl<'a> Esp<'a> {
 
 /// The parsed `rocbed.toml`, which can be edited.
 #[derive(Debug, Clone, Default)]
-pub struct Settings(DocumentMut);
+pub struct StickSettings(DocumentMut);
 
-impl Settings {
+impl StickSettings {
     /// Parses a file that people may have edited. A byte order mark, which some editors write, is dropped.
     ///
     /// # Errors
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn editing_keeps_comments_and_order() {
         let text = "# the lab's stick\nhub = \"http://old\" # moves in May\n\nname = \"a\"\n";
-        let mut settings = Settings::parse(text.as_bytes()).unwrap();
+        let mut settings = StickSettings::parse(text.as_bytes()).unwrap();
         settings.set("hub", "https://new").unwrap();
         settings.set("set_clock", "no").unwrap();
         settings.set("ntp", "a,b").unwrap();
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn a_setting_is_there_once_however_people_write_it() {
         let mut settings =
-            Settings::parse(b"set_clock = true # for now\nset-clock = true\njoin_token = \"a\"\n").unwrap();
+            StickSettings::parse(b"set_clock = true # for now\nset-clock = true\njoin_token = \"a\"\n").unwrap();
         settings.set("set-clock", "no").unwrap();
         assert_eq!(settings.text(), "set_clock = false # for now\njoin_token = \"a\"\n");
         assert!(settings.unset("join-token").unwrap());
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_the_appliance_would_not_take_is_not_written() {
-        let mut settings = Settings::default();
+        let mut settings = StickSettings::default();
         let mut told = |name, value| settings.set(name, value).unwrap_err().to_string();
         assert!(told("hubb", "x").contains("did you mean `hub`?"));
         assert!(told("hub", "hub.example").contains("begins with http:// or https://"));
@@ -264,7 +264,7 @@ mod tests {
         assert!(token.contains("blanks") && !token.contains("abc"), "{token}");
         assert!(settings.unset("nme").is_err());
         assert_eq!(settings.text(), "");
-        let problems = Settings::parse(b"hubb = 1\n[x]\n").unwrap().problems();
+        let problems = StickSettings::parse(b"hubb = 1\n[x]\n").unwrap().problems();
         assert_eq!(problems.len(), 2, "{problems:?}");
     }
 
@@ -279,10 +279,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_file_is_read(text in "([a-z-]{1,9} = (\"[^\"]{0,9}\"|[0-9]{1,3}|\\[\"a\", 1\\])\n|\\[x\\]\n|#.*\n|.){0,9}") {
-            if let Ok(settings) = Settings::parse(text.as_bytes()) {
+            if let Ok(settings) = StickSettings::parse(text.as_bytes()) {
                 settings.problems();
                 // Except for control characters, unedited text is not changed.
-                let again = Settings::parse(settings.text().as_bytes()).unwrap();
+                let again = StickSettings::parse(settings.text().as_bytes()).unwrap();
                 prop_assert_eq!(again.text(), settings.text());
             }
         }

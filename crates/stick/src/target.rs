@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use crate::devices::{Device, Machine};
 use crate::disk::FileDisk;
-use crate::refuse::{self, Node, Refusal, Wanted};
+use crate::refuse::{self, Node, Refusal, TargetRequirements};
 
 /// The reason why a target cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub enum TargetError {
 #[derive(Debug)]
 pub struct Choice {
     path: PathBuf,
-    wanted: Wanted,
+    wanted: TargetRequirements,
     /// The disk as it was examined; `None` for a file.
     pub device: Option<Device>,
 }
@@ -74,7 +74,7 @@ pub struct FileShape {
 ///
 /// # Errors
 /// The [`Refusal`], or an error of examining it.
-pub fn choose(machine: &Machine, path: &Path, wanted: &Wanted) -> Result<Choice, TargetError> {
+pub fn choose(machine: &Machine, path: &Path, wanted: &TargetRequirements) -> Result<Choice, TargetError> {
     let node = Node::at(path).map_err(|source| TargetError::Examine { path: path.to_owned(), source })?;
     let listing = machine.list().map_err(TargetError::Listing)?;
     let device = refuse::check(path, &node, &listing, wanted)?.cloned();

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use stick::devices::{Device, Listing, Machine, Transport};
-use stick::refuse::{Node, Refusal, Wanted, check};
+use stick::refuse::{Node, Refusal, TargetRequirements, check};
 use stick::target::choose;
 use tempfile::TempDir;
 
@@ -121,14 +121,14 @@ fn usual() -> Fake {
     fake
 }
 
-const WANTED: Wanted = Wanted { size: 1 << 30, fixed: false, file: false, image: None };
+const REQUIREMENTS: TargetRequirements = TargetRequirements { size: 1 << 30, fixed: false, file: false, image: None };
 
-fn refusal_with(fake: &Fake, node: &str, wanted: &Wanted) -> Refusal {
+fn refusal_with(fake: &Fake, node: &str, wanted: &TargetRequirements) -> Refusal {
     check(Path::new("/dev/given"), &Node::Block(node.into()), &fake.list(), wanted).unwrap_err()
 }
 
 fn refusal(fake: &Fake, node: &str) -> String {
-    refusal_with(fake, node, &WANTED).to_string()
+    refusal_with(fake, node, &REQUIREMENTS).to_string()
 }
 
 fn says(text: &str, parts: &[&str]) {
@@ -148,7 +148,7 @@ fn a_stick_is_listed_with_what_tells_it_from_others() {
     assert_eq!(listing.disk("8:16").unwrap().title(), "SanDisk Ultra USB 3.0");
     assert_eq!(listing.disk("8:0").unwrap().title(), "Samsung SSD 860");
     assert_eq!(listing.disk("8:0").unwrap().transport, Transport::Ata);
-    check(Path::new("/dev/sdb"), &Node::Block("8:16".into()), &listing, &WANTED).unwrap();
+    check(Path::new("/dev/sdb"), &Node::Block("8:16".into()), &listing, &REQUIREMENTS).unwrap();
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn what_is_on_a_device_is_read_from_it() {
 fn paths_that_are_no_device() {
     let fake = usual();
     let listing = fake.list();
-    let told = |path: &str, node: Node| check(Path::new(path), &node, &listing, &WANTED).unwrap_err().to_string();
+    let told = |path: &str, node: Node| check(Path::new(path), &node, &listing, &REQUIREMENTS).unwrap_err().to_string();
     // 1 to 6
     says(&told("sdb", Node::Missing), &["there is no sdb", "did you mean", "/dev/sdb"]);
     says(&told("/dev/sdc", Node::Missing), &["there is no /dev/sdc", "rocbed flash --list"]);
@@ -182,7 +182,7 @@ fn paths_that_are_no_device() {
 fn files_in_the_wrong_place() {
     let listing = usual().list();
     let image = Node::File { device: 1, inode: 2 };
-    let wanted = Wanted { file: true, image: Some(image.clone()), ..WANTED };
+    let wanted = TargetRequirements { file: true, image: Some(image.clone()), ..REQUIREMENTS };
     let told = |path: &str, node: &Node| check(Path::new(path), node, &listing, &wanted).unwrap_err().to_string();
     // 8 to 10
     says(&told("/dev/sdx", &Node::Missing), &["among the devices"]);
@@ -202,7 +202,7 @@ fn the_disk_of_the_running_system() {
     for (at, shown) in [("/", "/ is on sda2"), ("/boot/efi", "/boot/efi is on sda2"), ("/usr", "/usr is on sda2")] {
         let mut fake = usual();
         fake.mount("8:2", "/dev/sda2", at);
-        let wanted = Wanted { fixed: true, ..WANTED };
+        let wanted = TargetRequirements { fixed: true, ..REQUIREMENTS };
         says(&refusal_with(&fake, "8:0", &wanted).to_string(), &["holds this system", shown, "never written"]);
     }
 }
@@ -275,7 +275,7 @@ fn a_disk_that_is_built_in_needs_a_word_more() {
     let fake = usual();
     let path = Path::new("/dev/sda");
     says(&refusal(&fake, "8:0"), &["Samsung SSD 860", "not removable", "--i-know"]);
-    check(path, &Node::Block("8:0".into()), &fake.list(), &Wanted { fixed: true, ..WANTED }).unwrap();
+    check(path, &Node::Block("8:0".into()), &fake.list(), &TargetRequirements { fixed: true, ..REQUIREMENTS }).unwrap();
 }
 
 #[test]
@@ -283,6 +283,6 @@ fn without_the_lists_nothing_is_safe() {
     let fake = usual();
     let machine = fake.machine();
     fs::remove_file(machine.proc.join("self/mountinfo")).unwrap();
-    let error = choose(&machine, Path::new("/dev/null"), &WANTED).unwrap_err().to_string();
+    let error = choose(&machine, Path::new("/dev/null"), &REQUIREMENTS).unwrap_err().to_string();
     says(&error, &["looking at the devices", "mountinfo"]);
 }

@@ -87,7 +87,8 @@ fn boot(context: &Context, options: &Boot) -> Result<u8> {
     context.reporter.say(&format!("accelerator: {name} ({})", choice.reason));
     let console = Console::new(options.jobs.is_some().then(|| results.join("console.log")))?;
     let interrupted = interruption()?;
-    let wanted = Wanted { options, words: &words, work: &work, results: &results, console: &console, interrupted };
+    let wanted =
+        StartParameters { options, words: &words, work: &work, results: &results, console: &console, interrupted };
     let mut watcher = Watcher::new(&context.reporter, &work.list, options.jobs.is_some());
     let mut session = start(choice.accelerator, &wanted, &mut watcher)?;
     if matches!(session.exit.end, End::KvmFailed) {
@@ -152,7 +153,7 @@ fn interruption() -> Result<Arc<AtomicBool>> {
 }
 
 /// Parameters of a run: used again if KVM fails.
-struct Wanted<'a> {
+struct StartParameters<'a> {
     options: &'a Boot,
     words: &'a [String],
     work: &'a Work,
@@ -162,8 +163,8 @@ struct Wanted<'a> {
 }
 
 /// Starts the machine, serves its virtio port, and waits for its end.
-fn start(accelerator: Accelerator, wanted: &Wanted<'_>, watcher: &mut Watcher) -> Result<Session> {
-    let Wanted { options, words, work, results, console, interrupted } = wanted;
+fn start(accelerator: Accelerator, wanted: &StartParameters<'_>, watcher: &mut Watcher) -> Result<Session> {
+    let StartParameters { options, words, work, results, console, interrupted } = wanted;
     let memory = u32::try_from(options.memory >> 20).context("the machine cannot have that much memory")?;
     let machine = Machine::new(accelerator)
         .memory_mib(memory)

@@ -19,8 +19,8 @@ use stick::check::check;
 use stick::devices::Machine;
 use stick::fit::NewFile;
 use stick::image::Image;
-use stick::refuse::Wanted;
-use stick::settings::{self, Settings};
+use stick::refuse::TargetRequirements;
+use stick::settings::{self, StickSettings};
 use stick::source;
 use stick::target::{Choice, FileShape, choose};
 use stick::write::{WriteError, write};
@@ -41,7 +41,7 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
     refuse_device(image, device)?;
     // Errors in the settings or the device are reported before anything is downloaded.
     let files = files(options)?;
-    let mut wanted = Wanted { size: 0, fixed: options.i_know, file: options.file, image: None };
+    let mut wanted = TargetRequirements { size: 0, fixed: options.i_know, file: options.file, image: None };
     choose(&machine, device, &wanted)?;
     let given = options
         .sha256
@@ -126,7 +126,7 @@ fn list(context: &Context, machine: &Machine, options: &Flash) -> Result<()> {
 
 /// The files to put on the EFI system partition.
 fn files(options: &Flash) -> Result<Vec<NewFile>> {
-    let mut settings = Settings::default();
+    let mut settings = StickSettings::default();
     let token = options.join_token.as_ref().map(|token| token.reveal().to_owned());
     let own = [("hub", &options.hub), ("join-token", &token), ("name", &options.name)];
     for (name, value) in own {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use stick::contents::Contents;
 use stick::devices::{Device, Use};
-use stick::refuse::{Wanted, check_device};
+use stick::refuse::{TargetRequirements, check_device};
 
 use super::bytes;
 
@@ -25,7 +25,7 @@ impl<'a> Entry<'a> {
 }
 
 fn refused(device: &Device) -> Option<String> {
-    let refusal = check_device(device, &Wanted::default()).err()?.to_string();
+    let refusal = check_device(device, &TargetRequirements::default()).err()?.to_string();
     refusal.lines().next().map(str::to_owned)
 }
 

@@ -16,8 +16,8 @@ pub(super) fn open(wanted: &[String]) -> Result<Vec<TcpListener>> {
     let mut sockets = Vec::new();
     for text in wanted {
         match read(text)? {
-            Wanted::Port(port) => sockets.push(everywhere(port)?),
-            Wanted::At(addresses) => {
+            ListenOn::Port(port) => sockets.push(everywhere(port)?),
+            ListenOn::At(addresses) => {
                 for address in addresses {
                     sockets.push(bind(address).map_err(|error| explain(&error, address))?);
                 }
@@ -28,7 +28,7 @@ pub(super) fn open(wanted: &[String]) -> Result<Vec<TcpListener>> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
+enum ListenOn {
     /// On all networks.
     Port(u16),
     /// On these addresses.
@@ -36,15 +36,15 @@ enum Wanted {
 }
 
 /// Reads an address, a port or both.
-fn read(text: &str) -> Result<Wanted> {
+fn read(text: &str) -> Result<ListenOn> {
     if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse() {
-        return Ok(Wanted::Port(port));
+        return Ok(ListenOn::Port(port));
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(Wanted::At(vec![address]));
+        return Ok(ListenOn::At(vec![address]));
     }
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Ok(Wanted::At(vec![SocketAddr::new(ip, PORT)]));
+        return Ok(ListenOn::At(vec![SocketAddr::new(ip, PORT)]));
     }
     let named = if text.contains(':') { text.to_owned() } else { format!("{text}:{PORT}") };
     let help = "an address, a port or both: 127.0.0.1, 8420, 192.0.2.7:8420, [::1]:8420";
@@ -53,7 +53,7 @@ fn read(text: &str) -> Result<Wanted> {
         .with_context(|| format!("--listen {text}: finding the address of that name\n  help: give {help}"))?
         .collect();
     found.dedup();
-    Ok(Wanted::At(found))
+    Ok(ListenOn::At(found))
 }
 
 /// One socket for IPv6 and IPv4, or for IPv4 only where the machine has no IPv6.
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn addresses_and_ports_as_people_write_them() -> Result<()> {
-        assert_eq!((read("80")?, read(":9000")?), (Wanted::Port(80), Wanted::Port(9000)));
+        assert_eq!((read("80")?, read(":9000")?), (ListenOn::Port(80), ListenOn::Port(9000)));
         for (text, address) in [
             ("127.0.0.1", "127.0.0.1:8420"),
             ("127.0.0.1:0", "127.0.0.1:0"),
@@ -110,7 +110,7 @@ mod tests {
             ("[::1]", "[::1]:8420"),
             ("[::1]:99", "[::1]:99"),
         ] {
-            assert_eq!(read(text)?, Wanted::At(vec![address.parse()?]), "{text}");
+            assert_eq!(read(text)?, ListenOn::At(vec![address.parse()?]), "{text}");
         }
         let error = crate::error_text(&read("no such host").unwrap_err());
         assert!(error.contains("no such host") && error.contains("127.0.0.1"), "{error}");

@@ -11,7 +11,7 @@ use protocol::{Job, Source};
 const PROGRAM: &str = "usr/bin/autopkgtest";
 
 /// The paths and options that autopkgtest needs.
-pub(super) struct Wanted<'a> {
+pub(super) struct DriverParameters<'a> {
     /// Name of the recipe, for messages.
     pub(super) recipe: &'a str,
     /// The root directory.
@@ -33,7 +33,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// The program and its first arguments; autopkgtest's own follow.
-pub(super) fn command(wanted: &Wanted<'_>) -> Result<Vec<OsString>> {
+pub(super) fn command(wanted: &DriverParameters<'_>) -> Result<Vec<OsString>> {
     if !wanted.root.join(PROGRAM).exists() {
         bail!(
             "the image of {} has no autopkgtest, and could not run tests as a worker either\n  help: add it to the recipe: [packages] install = [\"autopkgtest\"]",
@@ -55,7 +55,7 @@ pub(super) fn command(wanted: &Wanted<'_>) -> Result<Vec<OsString>> {
 }
 
 /// Paths of this machine that are visible at the same place in the container.
-fn shared(wanted: &Wanted<'_>, program: PathBuf) -> Vec<PathBuf> {
+fn shared(wanted: &DriverParameters<'_>, program: PathBuf) -> Vec<PathBuf> {
     let mut paths = vec![program, wanted.cache.to_owned(), wanted.output.to_owned()];
     paths.extend(wanted.overlay.map(Path::to_owned));
     if let Source::Path(source) = &wanted.job.source {

@@ -54,7 +54,7 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     std::fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
     let server = server(&root.path, &layer, options)?;
     let mut setup = Setup::new(server, scratch.path().to_owned(), output.clone(), &job.id);
-    setup.autopkgtest = driver::command(&driver::Wanted {
+    setup.autopkgtest = driver::command(&driver::DriverParameters {
         recipe: &options.recipe,
         root: &root.path,
         layer: &layer,
@@ -143,7 +143,8 @@ fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Ro
     }
     let log = context.cache_directory()?.join(format!("{}.log", recipe.key()));
     let mirror = mirror(recipe, &options.source);
-    let wanted = root::Wanted { recipe, lock: &outcome.lock, mirror: &mirror, fresh: false, check: false, log: &log };
+    let wanted =
+        root::RootRequest { recipe, lock: &outcome.lock, mirror: &mirror, fresh: false, check: false, log: &log };
     let (mut root, ()) = root::obtain(&wanted, &fetcher, &context.reporter, |_| Ok(()))?;
     if let Some(old) = root.old.take() {
         old.remove()?;
