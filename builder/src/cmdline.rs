@@ -106,7 +106,7 @@ impl ValueEnum for Ci {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Say what a build would do, without doing it
-    Plan(Plan),
+    Plan(PlanArgs),
     /// Pin a recipe to exact packages, or renew the pins
     Lock(LockArgs),
     /// Build an image
@@ -193,7 +193,7 @@ pub struct Source {
 
 /// `rocbed plan`
 #[derive(Debug, Args)]
-pub struct Plan {
+pub struct PlanArgs {
     /// A name (recipes/NAME.toml here, else a shipped recipe), or a path
     pub recipe: String,
     /// Print JSON

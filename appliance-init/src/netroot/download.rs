@@ -11,7 +11,7 @@ use ureq::{Agent, Body, BodyReader};
 
 /// Timeouts and backoff of a download.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct DownloadOptions {
     /// How long to retry without receiving a byte; `None` for ever.
     pub patience: Option<Duration>,
     /// The first pause between two attempts; each further one is twice as long.
@@ -22,7 +22,7 @@ pub struct Options {
     pub timeout: Duration,
 }
 
-impl Default for Options {
+impl Default for DownloadOptions {
     fn default() -> Self {
         Self {
             patience: Some(Duration::from_secs(600)),
@@ -81,7 +81,7 @@ struct Version {
 /// The download as a stream. Errors that [`Read`] returns hold a [`DownloadError`].
 pub struct Download<'a> {
     url: String,
-    options: Options,
+    options: DownloadOptions,
     agent: Agent,
     say: &'a mut dyn FnMut(&str),
     version: Option<Version>,
@@ -96,7 +96,7 @@ impl<'a> Download<'a> {
     ///
     /// # Errors
     /// See [`DownloadError`]; a server that cannot be reached is asked again.
-    pub fn open(url: &str, options: &Options, say: &'a mut dyn FnMut(&str)) -> Result<Self, DownloadError> {
+    pub fn open(url: &str, options: &DownloadOptions, say: &'a mut dyn FnMut(&str)) -> Result<Self, DownloadError> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .accept_encoding("identity")

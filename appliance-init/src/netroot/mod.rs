@@ -25,7 +25,7 @@ use appliance::block::{self, BlockDevice};
 use appliance::cmdline::{CommandLine, RootSpec};
 use appliance::paths;
 use appliance::superblock::Superblock;
-use download::{Download, DownloadError, Options};
+use download::{Download, DownloadError, DownloadOptions};
 use image::{ImageError, Incoming};
 use meter::Meter;
 use zram::Zram;
@@ -104,7 +104,7 @@ pub(crate) fn reach(
 
 /// Downloads the root into memory.
 fn fetch(source: &Source, line: &CommandLine, search: &mut Search) -> Result<(), Fatal> {
-    let options = Options { patience: line.network_timeout, ..Options::default() };
+    let options = DownloadOptions { patience: line.network_timeout, ..DownloadOptions::default() };
     let console = std::cell::RefCell::new(&mut *search.console);
     let mut say = |text: &str| console.borrow_mut().say(&format!("root: {text}"));
     let download = Download::open(&source.url, &options, &mut say).map_err(|error| failed_download(&error))?;

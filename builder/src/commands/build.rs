@@ -38,7 +38,7 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
         let what = if found.lock.is_none() { format!("{count} packages") } else { crate::lock::summary(changes) };
         context.reporter.say(&format!("wrote {}: {what}", found.path.display()));
     }
-    let how = image::Options {
+    let how = image::BuildOptions {
         output: options.output.clone().unwrap_or_else(|| image::default_output(&recipe)),
         mirror: mirror(&recipe, &options.source),
         compress: options.compress,

@@ -5,7 +5,7 @@ use safetext::{printable, redacted};
 
 use super::{bytes, print, print_json};
 use crate::cmdline::Inspect;
-use crate::inspect::{self, DiskReport, InitramfsReport, ProgramReport, Report, RootReport};
+use crate::inspect::{self, DiskReport, FileReport, InitramfsReport, ProgramReport, RootReport};
 
 pub fn run(options: &Inspect) -> Result<()> {
     let reports = inspect::inspect(&options.image, options.files)?;
@@ -18,11 +18,11 @@ pub fn run(options: &Inspect) -> Result<()> {
     for (name, report) in &reports {
         show.line(format_args!("{name}"));
         match report {
-            Report::Disk(disk) => show.disk(name, disk),
-            Report::Root(root) => show.root(name, root),
-            Report::EfiSystemPartition(esp) => show.esp(Some(&esp.files), esp.boots.as_ref()),
-            Report::UnifiedKernelImage(program) => show.program(program),
-            Report::Initramfs(initramfs) => show.initramfs(initramfs),
+            FileReport::Disk(disk) => show.disk(name, disk),
+            FileReport::Root(root) => show.root(name, root),
+            FileReport::EfiSystemPartition(esp) => show.esp(Some(&esp.files), esp.boots.as_ref()),
+            FileReport::UnifiedKernelImage(program) => show.program(program),
+            FileReport::Initramfs(initramfs) => show.initramfs(initramfs),
         }
     }
     print(&show.text)

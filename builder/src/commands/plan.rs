@@ -7,7 +7,7 @@ use serde::Serialize;
 use store::fetch::proxy::without_password;
 
 use super::{bytes, lock, print, print_json};
-use crate::cmdline::Plan;
+use crate::cmdline::PlanArgs;
 use crate::context::{Context, mirror};
 use crate::image::root;
 use crate::lock::{Change, LockedPackage};
@@ -40,7 +40,7 @@ struct Entry<'a> {
     cached: Option<PathBuf>,
 }
 
-pub fn run(context: &Context, options: &Plan) -> Result<()> {
+pub fn run(context: &Context, options: &PlanArgs) -> Result<()> {
     // As a build would: cached root directories belong to the users of a user namespace. If this process cannot enter
     // one, the plan is still useful, and the build will report the problem.
     if let Err(error) = rootfs::sandbox::become_root() {

@@ -50,7 +50,7 @@ const OPTIONAL: [&str; 2] = ["disk.img.zst", "disk.img.bmap"];
 const MANIFEST: &str = "manifest.json";
 
 /// Options of a build.
-pub struct Options {
+pub struct BuildOptions {
     /// Output directory.
     pub output: PathBuf,
     /// Mirror to fetch packages from.
@@ -88,7 +88,13 @@ pub struct Built {
 }
 
 /// Builds an image.
-pub fn run(recipe: &Recipe, lock: &Lock, options: &Options, fetcher: &Fetcher, reporter: &Reporter) -> Result<Built> {
+pub fn run(
+    recipe: &Recipe,
+    lock: &Lock,
+    options: &BuildOptions,
+    fetcher: &Fetcher,
+    reporter: &Reporter,
+) -> Result<Built> {
     let _guard = guard(recipe, options, reporter)?;
     let mut clock = Clock::default();
     let epoch = source_date_epoch()?.unwrap_or(lock.archive.date);
@@ -230,7 +236,7 @@ fn refuse_others(directory: &Path) -> Result<()> {
 const LOCK: &str = ".lock";
 
 /// Takes the lock on the output directory: one build at a time.
-fn guard(recipe: &Recipe, options: &Options, reporter: &Reporter) -> Result<FileLock> {
+fn guard(recipe: &Recipe, options: &BuildOptions, reporter: &Reporter) -> Result<FileLock> {
     refuse_others(&options.output)?;
     fs::create_dir_all(&options.output).with_context(|| format!("making {}", options.output.display()))?;
     let wait = if options.wait { Wait::Forever } else { Wait::No };

@@ -25,7 +25,7 @@ const FILES: [&str; 4] = ["disk.img", "uki.efi", "initrd.img", "root.img"];
 /// Report on one file.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Report {
+pub enum FileReport {
     /// A partitioned disk.
     Disk(DiskReport),
     /// A root file system.
@@ -44,7 +44,7 @@ const COMPRESSED: [(&str, &str); 2] = [("disk.img", "disk.img.zst"), ("root.img"
 
 /// Inspects an image directory's files, a single file, a disk, or stdin. `files` requests all paths of the root and
 /// the initramfs.
-pub fn inspect(path: &Path, files: bool) -> Result<BTreeMap<String, Report>> {
+pub fn inspect(path: &Path, files: bool) -> Result<BTreeMap<String, FileReport>> {
     if !path.is_dir() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = if path.as_os_str() == input::STDIN { "stdin".to_owned() } else { name };
@@ -68,18 +68,18 @@ fn there_is(directory: &Path, name: &'static str) -> Option<&'static str> {
 }
 
 /// Inspects one file; its type is recognised by its first bytes.
-fn file(path: &Path, files: bool) -> Result<Report> {
+fn file(path: &Path, files: bool) -> Result<FileReport> {
     let file = input::open(path)?;
     let start = input::start(&file).with_context(|| format!("reading {}", path.display()))?;
     let is = |at: usize, bytes: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(bytes));
     let has_table = is(512, b"EFI PART") || is(4096, b"EFI PART");
     let report = match start.as_slice() {
-        [b'M', b'Z', ..] => program::read(file).map(Report::UnifiedKernelImage),
-        [b'0', b'7', b'0', b'7', ..] => initramfs::read(file, files).map(Report::Initramfs),
-        _ if is(0x438, &[0x53, 0xef]) => root::read(file, 0, files).map(Report::Root),
+        [b'M', b'Z', ..] => program::read(file).map(FileReport::UnifiedKernelImage),
+        [b'0', b'7', b'0', b'7', ..] => initramfs::read(file, files).map(FileReport::Initramfs),
+        _ if is(0x438, &[0x53, 0xef]) => root::read(file, 0, files).map(FileReport::Root),
         // A FAT file system and a disk have the same signature at the end of their first sector.
-        _ if !has_table && is(82, b"FAT32   ") => disk::read_esp(file).map(Report::EfiSystemPartition),
-        _ if has_table || is(510, &[0x55, 0xaa]) => disk::read(file, files).map(Report::Disk),
+        _ if !has_table && is(82, b"FAT32   ") => disk::read_esp(file).map(FileReport::EfiSystemPartition),
+        _ if has_table || is(510, &[0x55, 0xaa]) => disk::read(file, files).map(FileReport::Disk),
         [] => bail!("{} is empty", path.display()),
         bytes if bytes.iter().all(|byte| *byte == 0) => bail!(
             "{} begins with nothing but zeros: it is a disk that was erased, or a data partition that was not used yet",
@@ -124,7 +124,7 @@ mod tests {
         };
         fat::write(&tree, &file, 0, &options, &progress::Silent)?;
         let reports = inspect(&path, false)?;
-        let Some(Report::EfiSystemPartition(esp)) = reports.get("sdx1") else { panic!("{reports:?}") };
+        let Some(FileReport::EfiSystemPartition(esp)) = reports.get("sdx1") else { panic!("{reports:?}") };
         assert_eq!(esp.files, [("rocbed.toml".to_owned(), 11)]);
         assert!(esp.boots.is_none());
         Ok(())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use progress::{Progress, Unit};
 
-use crate::configure::{self, Plan};
+use crate::configure::{self, ConfigurePlan};
 use crate::deb::{Deb, DebError};
 use crate::hashed::Expected;
 use crate::unpack::{self, Device, Extent};
@@ -104,7 +104,7 @@ pub fn unpack<'a>(spec: &'a Spec, root: &Path, progress: &dyn Progress) -> Resul
     let debs = read_all(&spec.packages, threads, progress)?;
     report.reading = start.elapsed();
 
-    let plan = Plan::new(&debs, spec);
+    let plan = ConfigurePlan::new(&debs, spec);
     let mut packages = Vec::new();
     for (at, (package, deb)) in spec.packages.iter().zip(&debs).enumerate() {
         let extent = match (plan.by_dpkg(at), plan.is_base(at)) {
@@ -140,7 +140,7 @@ impl Unpacked<'_> {
     pub fn configure(self, progress: &dyn Progress) -> Result<BuildReport, Error> {
         let Self { spec, root, debs, mut report } = self;
         let start = Instant::now();
-        configure::configure(&root, spec, &Plan::new(&debs, spec), progress)?;
+        configure::configure(&root, spec, &ConfigurePlan::new(&debs, spec), progress)?;
         report.configuring = start.elapsed();
         Ok(report)
     }

@@ -12,7 +12,7 @@ use crate::bounded::BoundedLog;
 use crate::bounds::{Bounds, Stopped};
 use crate::kernel_log::Watch;
 use crate::log::Reader;
-use crate::output::{self, Report};
+use crate::output::{self, TestReport};
 use crate::run::{self, EndReason, RunContext, RunEnd};
 use crate::{
     Cancel, Error, GpuFaults, KernelLog, Observer, RunEvent, Setup, apt, clean, command, junit, source, timeouts,
@@ -132,7 +132,7 @@ struct State<'a, 'k> {
     observer: &'a mut dyn Observer,
     cancel: &'a Cancel,
     runs: Vec<Run>,
-    reports: Vec<Vec<Report>>,
+    reports: Vec<Vec<TestReport>>,
     warnings: Vec<String>,
     problems: Vec<String>,
     /// Reason why the runs were ended early, if they were.
@@ -304,7 +304,7 @@ impl State<'_, '_> {
 }
 
 /// Writes the files at the top, and then the bundle.
-fn keep(result: &mut JobResult, reports: &[Vec<Report>], directory: &Path, setup: &Setup) -> Result<Bundle, Error> {
+fn keep(result: &mut JobResult, reports: &[Vec<TestReport>], directory: &Path, setup: &Setup) -> Result<Bundle, Error> {
     let path = setup.bundles.join(format!("{}{}", setup.name, bundle::SUFFIX));
     let runs: Vec<String> = result.runs.iter().map(|run| run.directory.clone()).collect();
     let limits = BundleLimits { bytes: setup.limits.artifacts, entries: setup.limits.files };

@@ -9,7 +9,7 @@ use bundle::regular;
 use protocol::{JobResult, Run, TestOutcome, TestResult, Verdict};
 
 use crate::cases::{self, Case, CaseOutcome};
-use crate::output::{LARGEST_REPORT, Report, failed_cases};
+use crate::output::{LARGEST_REPORT, TestReport, failed_cases};
 use crate::xml::{escape, seconds};
 
 /// Bytes of the end of a failed test's output in the report; the complete output is in the bundle.
@@ -19,7 +19,7 @@ const MOST_CASES: u64 = 50_000;
 
 /// Writes the report. `directory` contains the output directories of the runs; `reports` are the reports of each run,
 /// in order.
-pub(crate) fn write(to: File, result: &JobResult, reports: &[Vec<Report>], directory: &Path) -> io::Result<()> {
+pub(crate) fn write(to: File, result: &JobResult, reports: &[Vec<TestReport>], directory: &Path) -> io::Result<()> {
     let mut out = BufWriter::new(to);
     let count = |outcome| result.count(outcome) as u64;
     let cases = reports.iter().flatten().map(|report| report.cases);
@@ -168,7 +168,7 @@ fn tail(directory: &Path, run: &Run, test: &TestResult, suffix: &str) -> Option<
 }
 
 /// Writes the cases of a report as a suite.
-fn merge(out: &mut impl Write, run: &Run, report: &Report, directory: &Path, left: &mut u64) -> io::Result<()> {
+fn merge(out: &mut impl Write, run: &Run, report: &TestReport, directory: &Path, left: &mut u64) -> io::Result<()> {
     let place = match &report.test {
         Some(test) => format!("{}.{test}", run.run_as),
         None => run.run_as.to_string(),

@@ -27,7 +27,7 @@ const MOST_FAULTS: usize = 20;
 
 /// A report among the artifacts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct TestReport {
     /// Path in the output directory.
     pub(crate) path: PathBuf,
     /// The test that left it, if known.
@@ -41,7 +41,7 @@ pub(crate) struct Report {
 pub(crate) struct Output {
     pub(crate) package: Option<PackageVersion>,
     pub(crate) tests: Vec<TestResult>,
-    pub(crate) reports: Vec<Report>,
+    pub(crate) reports: Vec<TestReport>,
     pub(crate) problems: Vec<String>,
     /// Notes about files that may be reports but cannot be read as such.
     pub(crate) faults: Vec<String>,
@@ -111,7 +111,7 @@ fn small_file(path: &Path) -> Vec<u8> {
 }
 
 /// Finds reports below `artifacts/`, and notes about unreadable ones.
-fn reports(directory: &Path, tests: &[TestResult], log: &Reader) -> (Vec<Report>, Vec<String>) {
+fn reports(directory: &Path, tests: &[TestResult], log: &Reader) -> (Vec<TestReport>, Vec<String>) {
     let (mut found, mut faults) = (BTreeMap::new(), BTreeMap::new());
     let mut directories = vec![PathBuf::from("artifacts")];
     let mut seen = 0_usize;
@@ -161,7 +161,7 @@ fn is_xml(path: &Path) -> bool {
 }
 
 /// Reads a file that may be a report; also returns its fault, if it has one.
-fn report(directory: &Path, path: PathBuf, tests: &[TestResult], log: &Reader) -> (Option<Report>, Option<String>) {
+fn report(directory: &Path, path: PathBuf, tests: &[TestResult], log: &Reader) -> (Option<TestReport>, Option<String>) {
     let opened = regular::open(&directory.join(&path)).and_then(|file| Ok((file.metadata()?, file)));
     let (metadata, file) = match opened {
         Ok(opened) => opened,
@@ -174,7 +174,7 @@ fn report(directory: &Path, path: PathBuf, tests: &[TestResult], log: &Reader) -
     }
     let examined = cases::examine(BufReader::new(file.take(LARGEST_REPORT)), &mut drop);
     let test = origin(&path, metadata.modified().ok(), tests, log);
-    (examined.cases.map(|cases| Report { path, test, cases }), examined.fault)
+    (examined.cases.map(|cases| TestReport { path, test, cases }), examined.fault)
 }
 
 /// The test that left a file. autopkgtest 6 has a directory for each test; with earlier versions it is the test that

@@ -47,7 +47,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// The command to run, and its root directory.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Plan {
+struct DriverPlan {
     root: PathBuf,
     /// The last layer is on top.
     layers: Vec<PathBuf>,
@@ -60,7 +60,7 @@ struct Plan {
     command: Vec<OsString>,
 }
 
-impl Plan {
+impl DriverPlan {
     fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, Error> {
         let mut plan = Self::default();
         while let Some(name) = arguments.next() {
@@ -97,7 +97,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
-    let plan = Plan::parse(arguments)?;
+    let plan = DriverPlan::parse(arguments)?;
     let signals = Signals::block(&PASSED_ON.map(|(number, _)| number)).map_err(Error::step("blocking signals"))?;
     // Processes that autopkgtest leaves when it is killed become children of this process, which waits for them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Error::step("adopting orphans"))?;
@@ -130,13 +130,13 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
 }
 
 /// Whether the calling process is gone.
-fn is_orphan(plan: &Plan) -> bool {
+fn is_orphan(plan: &DriverPlan) -> bool {
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
     plan.caller.is_some_and(|caller| parent != Some(caller))
 }
 
 /// Ends all processes and removes their directory. The server closes its testbed when autopkgtest is gone.
-fn clean_up(child: &Child, plan: &Plan) {
+fn clean_up(child: &Child, plan: &DriverPlan) {
     child.kill();
     let end = Instant::now() + END;
     while Instant::now() < end {
@@ -152,7 +152,7 @@ fn clean_up(child: &Child, plan: &Plan) {
 }
 
 /// Executes the command; returns only if that fails.
-fn execute(plan: &Plan) -> u8 {
+fn execute(plan: &DriverPlan) -> u8 {
     let entered = rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(Error::step("asking to end with this process"))
         .and_then(|()| enter(plan));
@@ -169,7 +169,7 @@ fn execute(plan: &Plan) -> u8 {
 }
 
 /// Makes the root directory this process's root, in a mount namespace.
-fn enter(plan: &Plan) -> Result<(), Error> {
+fn enter(plan: &DriverPlan) -> Result<(), Error> {
     let here = std::env::current_dir().ok();
     let resolver = fs::read("/etc/resolv.conf").ok();
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -270,11 +270,11 @@ mod tests {
     #[test]
     fn reads_what_is_to_be_run() {
         let words = ["--root", "/r", "--layer", "/l", "--share", "/s", "--caller", "7", "--", "autopkgtest", "--root"];
-        let plan = Plan::parse(words.into_iter().map(OsString::from)).unwrap();
+        let plan = DriverPlan::parse(words.into_iter().map(OsString::from)).unwrap();
         assert_eq!((plan.root.to_str(), plan.layers.len(), plan.shared.len()), (Some("/r"), 1, 1));
         assert_eq!((plan.caller, plan.command), (Some(7), vec!["autopkgtest".into(), "--root".into()]));
         for words in [&["--root"][..], &["--root", "/r"], &["--", "autopkgtest"], &["--dance", "x"]] {
-            assert!(Plan::parse(words.iter().map(OsString::from)).is_err(), "{words:?}");
+            assert!(DriverPlan::parse(words.iter().map(OsString::from)).is_err(), "{words:?}");
         }
     }
 

@@ -28,7 +28,7 @@ const NAMESPACES: [&str; 5] = ["pid", "mnt", "uts", "ipc", "cgroup"];
 
 /// Configuration of a testbed.
 #[derive(Debug)]
-pub(crate) struct Plan<'a> {
+pub(crate) struct TestbedPlan<'a> {
     pub(crate) root: &'a Path,
     /// Layers over the root directory, the last on top.
     pub(crate) layers: &'a [PathBuf],
@@ -48,7 +48,7 @@ pub(crate) struct Plan<'a> {
 /// It sends one message over the line: `k` and the scratch directory, with the namespaces and the writable layer as
 /// descriptors; or `e` and an error. When the other end is closed, this process ends, and with it all others in its
 /// namespace.
-pub(crate) fn run(plan: &Plan<'_>, identity: &Identity, line: OwnedFd) -> u8 {
+pub(crate) fn run(plan: &TestbedPlan<'_>, identity: &Identity, line: OwnedFd) -> u8 {
     match make(plan, identity) {
         Ok((scratch, descriptors)) => {
             let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
@@ -72,7 +72,7 @@ pub(crate) fn run(plan: &Plan<'_>, identity: &Identity, line: OwnedFd) -> u8 {
     }
 }
 
-fn make(plan: &Plan<'_>, identity: &Identity) -> Result<(String, Vec<OwnedFd>), Error> {
+fn make(plan: &TestbedPlan<'_>, identity: &Identity) -> Result<(String, Vec<OwnedFd>), Error> {
     detach_from_the_server()?;
     let own_network = plan.network == Network::None;
     // Processes inside may not mount the control groups of this namespace, which is the server's.
@@ -147,7 +147,7 @@ fn configure(resolver: Option<&[u8]>) -> Result<(), Error> {
     resolver.map_or(Ok(()), |text| write("/etc/resolv.conf", text))
 }
 
-fn make_scratch(plan: &Plan<'_>) -> Result<String, Error> {
+fn make_scratch(plan: &TestbedPlan<'_>) -> Result<String, Error> {
     let path = match plan.scratch {
         Some(path) => PathBuf::from(path),
         None => PathBuf::from(format!("/tmp/autopkgtest.{}", random_name()?)),

@@ -14,7 +14,7 @@ use rustix::net::{
 
 use crate::Error;
 use crate::identity::Identity;
-use crate::inside::{self, Plan};
+use crate::inside::{self, TestbedPlan};
 use crate::process::{Child, Event, Signals, fork_first};
 
 /// Longest time for a testbed to start; a slow disk is not a failure.
@@ -36,7 +36,7 @@ pub(crate) struct RunningTestbed {
 }
 
 /// Starts a testbed.
-pub(crate) fn start(plan: &Plan<'_>, identity: &Identity, signals: &Signals) -> Result<RunningTestbed, Error> {
+pub(crate) fn start(plan: &TestbedPlan<'_>, identity: &Identity, signals: &Signals) -> Result<RunningTestbed, Error> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(Error::step("making a socket"))?;
     let (ours, theirs) = (Cell::new(Some(ours)), Cell::new(Some(theirs)));

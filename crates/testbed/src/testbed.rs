@@ -14,7 +14,7 @@ use crate::copy::{Copies, Room};
 use crate::enter::Rules;
 use crate::gpu::Granted;
 use crate::identity::Identity;
-use crate::inside::Plan;
+use crate::inside::TestbedPlan;
 use crate::mounts::{self, Writable};
 use crate::namespaces::{self, RunningTestbed};
 use crate::options::{Network, Storage, TestbedOptions};
@@ -147,7 +147,7 @@ impl Testbed for Machine {
             }
         };
         let host_network = self.options.network == Network::Host;
-        let plan = Plan {
+        let plan = TestbedPlan {
             root: &self.options.root,
             layers: &self.options.layers,
             writable,

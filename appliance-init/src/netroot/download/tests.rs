@@ -71,7 +71,7 @@ fn answer(mut stream: TcpStream, act: Act, ranges: &Sender<String>) -> io::Resul
 
 /// Downloads everything; returns it with the messages.
 fn download(url: &str) -> (Result<Vec<u8>, DownloadError>, String) {
-    let options = Options {
+    let options = DownloadOptions {
         patience: Some(Duration::from_millis(300)),
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(20),

@@ -30,14 +30,14 @@ const IDLE: &str = "var/cache/rocbed-idle";
 const IDLE_TEXT: &[u8] = b"#!/bin/sh\nexit 0\n";
 
 /// The packages that dpkg unpacks in the root, and those that everything else needs.
-pub(crate) struct Plan<'a> {
+pub(crate) struct ConfigurePlan<'a> {
     debs: &'a [Deb],
     set: Set<'a>,
     /// Essential packages and their dependencies.
     base: BTreeSet<usize>,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> ConfigurePlan<'a> {
     pub(crate) fn new(debs: &'a [Deb], spec: &Spec) -> Self {
         let set = Set::new(debs);
         let essential = |at: &usize| {
@@ -60,7 +60,7 @@ impl<'a> Plan<'a> {
 }
 
 /// Unpacks the packages that are left to dpkg, then configures everything.
-pub(crate) fn configure(root: &Path, spec: &Spec, plan: &Plan, progress: &dyn Progress) -> Result<(), Error> {
+pub(crate) fn configure(root: &Path, spec: &Spec, plan: &ConfigurePlan, progress: &dyn Progress) -> Result<(), Error> {
     if plan.debs.is_empty() {
         return Ok(());
     }
@@ -92,7 +92,7 @@ pub(crate) fn configure(root: &Path, spec: &Spec, plan: &Plan, progress: &dyn Pr
 struct Work<'a, 'r> {
     inside: &'a Inside,
     spec: &'a Spec,
-    plan: &'a Plan<'a>,
+    plan: &'a ConfigurePlan<'a>,
     runner: &'a mut Runner<'r>,
     unpacked: BTreeSet<usize>,
     configured: BTreeSet<usize>,

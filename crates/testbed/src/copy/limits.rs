@@ -43,12 +43,12 @@ pub(super) struct Gate {
     room: Room,
     /// Free bytes on the host's file system; holes do not count.
     disk: u64,
-    pub(super) report: Report,
+    pub(super) report: CopyReport,
 }
 
 impl Gate {
     pub(super) fn new(room: Room, disk: u64) -> Self {
-        Self { room, disk, report: Report::default() }
+        Self { room, disk, report: CopyReport::default() }
     }
 
     /// Whether one more path may be sent; the error is the reason why not.
@@ -94,7 +94,7 @@ impl Gate {
 
 /// Report of the process inside the testbed to the server.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Report {
+pub(super) struct CopyReport {
     /// Bytes of the files sent, including holes.
     pub(super) bytes: u64,
     /// Number of files, directories and links sent.
@@ -107,7 +107,7 @@ pub(super) struct Report {
     pub(super) more: u64,
 }
 
-impl Report {
+impl CopyReport {
     /// Records that something is not sent.
     pub(super) fn leave_out(&mut self, path: &Path, reason: &str) {
         if self.notes.len() < MOST_NOTES {
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_report_that_is_written_is_read() {
-        let mut report = Report { bytes: 1 << 40, entries: 7, ..Report::default() };
+        let mut report = CopyReport { bytes: 1 << 40, entries: 7, ..CopyReport::default() };
         report.withhold(Path::new("a\n\x1b[2J"), Path::new("/etc"));
         for number in 0..30 {
             report.leave_out(Path::new(&number.to_string()), "it is too large");
@@ -196,6 +196,6 @@ mod tests {
         assert_eq!(report.notes[0], "a[2J: it is a link to elsewhere (/etc)");
         let file = tempfile::tempfile().unwrap();
         report.write(&file).unwrap();
-        assert_eq!(Report::read(&file).unwrap(), report);
+        assert_eq!(CopyReport::read(&file).unwrap(), report);
     }
 }

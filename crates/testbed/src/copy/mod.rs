@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::MemfdFlags;
 use rustix::process::Signal;
 
-use self::limits::{Gate, Report};
+use self::limits::{CopyReport, Gate};
 use self::links::Withheld;
 use self::receive::Origin;
 use crate::Error;
@@ -76,7 +76,7 @@ impl Copies {
         };
         let gate = Gate::new(room, free(destination));
         up(copy, gate, &report, namespaces, signals, timeout)?;
-        let report = Report::read(&report).map_err(Error::step("hearing from a copy"))?;
+        let report = CopyReport::read(&report).map_err(Error::step("hearing from a copy"))?;
         let bytes = match copy.what {
             What::Directory => &mut self.room.bytes,
             What::File => &mut self.single,
@@ -89,7 +89,7 @@ impl Copies {
     }
 
     /// Reports what was left out, in the log and in the file of notes.
-    fn tell(&self, destination: &Path, report: &Report) {
+    fn tell(&self, destination: &Path, report: &CopyReport) {
         let name = destination.file_name().unwrap_or_default().to_string_lossy();
         let more = (report.more > 0).then(|| format!("{} more", report.more));
         let lines: Vec<String> =
