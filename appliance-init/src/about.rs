@@ -1,9 +1,9 @@
 //! Describes this machine in a few lines whose format stays the same from version to version: programs look for them.
 
+use std::io;
 use std::path::Path;
 
 use crate::fatal::Fatal;
-use crate::second_stage::read_text;
 use appliance::block::{self, BlockDevice};
 use appliance::memory;
 
@@ -17,6 +17,15 @@ pub fn lines() -> Result<Vec<String>, Fatal> {
         format!("memory {memory} MiB"),
         format!("writable {}", writable(&block::list(Path::new("/sys/class/block")))),
     ])
+}
+
+/// Reads a file that any Debian system has.
+fn read_text(path: &Path) -> Result<String, Fatal> {
+    let failed = |error: io::Error| {
+        let advice = "the root is no complete Debian system: build the image again";
+        Fatal::new(format!("reading {}: {error}", path.display()), advice)
+    };
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(failed)
 }
 
 /// Names of the writable devices: those of the disk that we started from, except the root, or `none`.

@@ -283,15 +283,6 @@ fn feed_watchdog(supervisor: &mut Supervisor, settings: &Settings) {
     }
 }
 
-/// Reads a file that any Debian system has.
-pub(crate) fn read_text(path: &Path) -> Result<String, Fatal> {
-    let failed = |error: io::Error| {
-        let advice = "the root is no complete Debian system: build the image again";
-        Fatal::new(format!("reading {}: {error}", path.display()), advice)
-    };
-    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(failed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
