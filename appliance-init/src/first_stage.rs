@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::console::Console;
@@ -11,15 +11,16 @@ use crate::devices::{bus_modaliases, modaliases};
 use crate::drivers::Drivers;
 use crate::fatal::Fatal;
 use crate::netroot::{self, Source};
-use crate::protect::{self, Protector, Unprotected};
+use crate::protect::Protector;
+use crate::search::{Search, SystemPaths};
 use crate::start_disk;
 use crate::switch_root::switch_root;
 use crate::system::{MountMode, System};
 use crate::uevent::{KernelUevents, Uevent, Uevents};
-use appliance::block::{self, BlockDevice};
+use appliance::block::BlockDevice;
 use appliance::cmdline::{CommandLine, RootSpec};
 use appliance::paths::{self, IMAGE, OVERLAY};
-use appliance::root::{Superblocks, find};
+use appliance::root::find;
 
 /// Directories of drivers that are not needed for reaching a disk; the second stage loads them from the root, with
 /// their firmware.
@@ -34,13 +35,6 @@ const DEFERRED_FOR_NETWORK: [&str; 3] = ["kernel/drivers/gpu/", "kernel/drivers/
 /// Where the kernel looks for the program that loads modules for it (`CONFIG_MODPROBE_PATH`): drivers of network cards
 /// need it to load those of their PHYs.
 const MODPROBE: &str = "/sbin/modprobe";
-
-/// The directories to use; tests use others.
-#[derive(Debug)]
-pub(crate) struct Places {
-    pub(crate) sys: PathBuf,
-    pub(crate) dev: PathBuf,
-}
 
 /// Runs the first stage; returns only with an error.
 pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible, Fatal> {
@@ -58,18 +52,18 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     let drivers = Drivers::of_kernel(&release, &line)?;
     let now = system.uptime().as_secs_f64();
     console.say(&format!("starting at {now:.2} s on kernel {release} with {} modules", drivers.count()));
-    let places = Places { sys: "/sys".into(), dev: "/dev".into() };
+    let paths = SystemPaths { sys: "/sys".into(), dev: "/dev".into() };
     let mut events = KernelUevents::listen()
         .map_err(|error| Fatal::new(format!("listening for devices: {error}"), "use a kernel with CONFIG_NET"))?;
     keep_settings(system, console);
     let (root, kind) = if let Some(source) = Source::of(&line)? {
         offer_modprobe(system, console);
-        let mut search = Search::new(places, drivers, &DEFERRED_FOR_NETWORK, system, console);
+        let mut search = Search::new(paths, drivers, &DEFERRED_FOR_NETWORK, system, console);
         let found = netroot::reach(&source, &line, &mut search, &mut events)?;
         search.load("overlay");
         found
     } else {
-        let mut search = Search::new(places, drivers, &DEFERRED, system, console);
+        let mut search = Search::new(paths, drivers, &DEFERRED, system, console);
         let started = start_disk::ask(&mut search.drivers, search.system).unwrap_or_else(|problem| {
             search.console.say(&format!("{problem}; of several disks with this image the first is taken"));
             None
@@ -103,69 +97,7 @@ fn mount_kernel_file_systems(system: &mut dyn System) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// Loads drivers until the root is there.
-pub(crate) struct Search<'a> {
-    pub(crate) places: Places,
-    drivers: Drivers,
-    pub(crate) system: &'a mut dyn System,
-    pub(crate) console: &'a mut Console,
-    pub(crate) protector: Protector,
-    pub(crate) superblocks: Superblocks,
-}
-
-impl<'a> Search<'a> {
-    fn new(
-        places: Places,
-        mut drivers: Drivers,
-        deferred: &[&str],
-        system: &'a mut dyn System,
-        console: &'a mut Console,
-    ) -> Self {
-        drivers.defer(deferred.iter().copied());
-        let (protector, superblocks) = (Protector::default(), Superblocks::default());
-        Self { places, drivers, system, console, protector, superblocks }
-    }
-
-    pub(crate) fn load(&mut self, name: &str) {
-        let problems = self.drivers.load(name, self.system);
-        self.tell(&problems);
-    }
-
-    pub(crate) fn load_alias(&mut self, alias: &str) {
-        let problems = self.drivers.load_alias(alias, self.system);
-        self.tell(&problems);
-    }
-
-    /// Sets foreign disks read-only, as far as they have shown up. If that fails it is tried again as more disks show
-    /// up; [`Self::insist`] checks the final result.
-    pub(crate) fn protect(&mut self) -> Vec<BlockDevice> {
-        let devices = block::list(&self.places.sys.join("class/block"));
-        // Failures are reported only if they last.
-        self.protector.protect(&devices, &self.places.dev, self.system);
-        devices
-    }
-
-    /// Fails if a disk that is not ours can be written to; `ours` is the disk that the root is on.
-    pub(crate) fn insist(&mut self, ours: Option<&str>) -> Result<(), Fatal> {
-        let class = self.places.sys.join("class/block");
-        let failed = self.protector.insist(&mut || block::list(&class), &self.places.dev, self.system);
-        let others: Vec<Unprotected> =
-            failed.into_iter().filter(|one| !ours.is_some_and(|disk| one.is_on(disk))).collect();
-        match others.as_slice() {
-            [] => Ok(()),
-            [first, rest @ ..] => {
-                let details = rest.iter().map(ToString::to_string).collect();
-                Err(Fatal::new(first.to_string(), protect::ADVICE).with_details(details))
-            }
-        }
-    }
-
-    pub(crate) fn tell(&mut self, problems: &[String]) {
-        for problem in problems {
-            self.console.say(problem);
-        }
-    }
-
+impl Search<'_> {
     /// Returns the root's device and file system type, once the root is there and all other devices are protected.
     /// `started` is the partition that the firmware started, if it tells.
     fn reach_root(
@@ -183,16 +115,16 @@ impl<'a> Search<'a> {
         loop {
             // Loads only what is needed: the second stage loads the rest while it does other things.
             let more = stages.next();
-            for alias in more.map(|stage| (stage.devices)(&self.places.sys)).unwrap_or_default() {
+            for alias in more.map(|stage| (stage.devices)(&self.paths.sys)).unwrap_or_default() {
                 self.load_alias(&alias);
             }
             let devices = self.protect();
-            let candidates = find(spec, &devices, &self.places.dev, &mut self.superblocks);
+            let candidates = find(spec, &devices, &self.paths.dev, &mut self.superblocks);
             let waited = self.system.uptime().saturating_sub(start);
             if let Some(root) = start_disk::choose(&candidates, started, &devices, waited).cloned() {
                 self.insist(Some(root.disk.as_deref().unwrap_or(&root.name)))?;
                 let kind = self.file_system(&root, line)?;
-                let problems = Protector::release(&root, &devices, &self.places.dev, self.system);
+                let problems = Protector::release(&root, &devices, &self.paths.dev, self.system);
                 self.tell(&problems);
                 let now = self.system.uptime().as_secs_f64();
                 let ours = root.disk.as_deref().unwrap_or(&root.name);
@@ -216,7 +148,7 @@ impl<'a> Search<'a> {
     }
 
     fn load_all(&mut self) {
-        for alias in modaliases(&self.places.sys.join("devices")) {
+        for alias in modaliases(&self.paths.sys.join("devices")) {
             self.load_alias(&alias);
         }
     }
@@ -242,7 +174,7 @@ impl<'a> Search<'a> {
         if let Some(kind) = &line.root_type {
             return Ok(kind.clone());
         }
-        let superblock = self.superblocks.of(&self.places.dev, root);
+        let superblock = self.superblocks.of(&self.paths.dev, root);
         superblock.map(|superblock| superblock.kind.to_owned()).ok_or_else(|| {
             let what = format!("/dev/{} holds no ext4, erofs or squashfs file system, or cannot be read", root.name);
             Fatal::new(what, "write the image again; if that does not help, the medium is broken")

@@ -27,6 +27,7 @@ mod output;
 pub mod power_button;
 pub mod protect;
 pub mod screen;
+mod search;
 pub mod second_stage;
 pub mod shell;
 pub mod shutdown;

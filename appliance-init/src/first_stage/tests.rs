@@ -47,9 +47,9 @@ impl Machine {
         events: &mut dyn Uevents,
     ) -> (Recording, Result<(BlockDevice, String), Fatal>) {
         let path = self.directory.path();
-        let places = Places { sys: path.join("sys"), dev: path.join("dev") };
+        let paths = SystemPaths { sys: path.join("sys"), dev: path.join("dev") };
         let drivers = Drivers::new("/m".into(), kmod::ModuleSet::parse(DEP, ALIAS, "").unwrap());
-        let result = Search::new(places, drivers, &DEFERRED, &mut system, &mut Console::nowhere()).reach_root(
+        let result = Search::new(paths, drivers, &DEFERRED, &mut system, &mut Console::nowhere()).reach_root(
             &CommandLine::parse(line),
             started,
             events,

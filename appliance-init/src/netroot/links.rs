@@ -7,7 +7,7 @@ use network::{Network, NetworkEvent};
 
 use crate::devices::modaliases;
 use crate::fatal::Fatal;
-use crate::first_stage::Search;
+use crate::search::Search;
 use crate::uevent::{Uevent, Uevents};
 use appliance::cmdline::CommandLine;
 use appliance::settings::Settings;
@@ -97,7 +97,7 @@ fn follow(search: &mut Search, events: &mut dyn Uevents, all: bool) -> Result<()
 fn load(search: &mut Search, wanted: fn(&str) -> bool) {
     let mut known = std::collections::BTreeSet::new();
     loop {
-        let found = modaliases(&search.places.sys.join("devices")).into_iter();
+        let found = modaliases(&search.paths.sys.join("devices")).into_iter();
         let new: Vec<_> = found.filter(|alias| wanted(alias) && known.insert(alias.clone())).collect();
         if new.is_empty() {
             return;

@@ -19,7 +19,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::fatal::Fatal;
-use crate::first_stage::Search;
+use crate::search::Search;
 use crate::uevent::Uevents;
 use appliance::block::{self, BlockDevice};
 use appliance::cmdline::{CommandLine, RootSpec};
@@ -127,11 +127,11 @@ fn fetch(source: &Source, line: &CommandLine, search: &mut Search) -> Result<(),
     }
     let limit = available.saturating_sub(memory::RESERVE / 2);
     let algorithm = memory::algorithm(incoming.size().unwrap_or_default(), available);
-    let mut device = Zram::new(&search.places.sys, &search.places.dev, limit, algorithm);
+    let mut device = Zram::new(&search.paths.sys, &search.paths.dev, limit, algorithm);
     let received = incoming.receive(&source.sha256, &mut device);
     drop(device);
     let size = received.map_err(|error| failed_image(error, available))?;
-    let held = Zram::memory(&search.places.sys).map_or_else(String::new, |bytes| {
+    let held = Zram::memory(&search.paths.sys).map_or_else(String::new, |bytes| {
         format!(", {} of it in {} of memory", memory::shown(size), memory::shown(bytes))
     });
     search.console.say(&format!("root: {}; the digest is right{held}", meter.end()));
@@ -187,15 +187,15 @@ fn failed_image(error: ImageError, available: u64) -> Fatal {
 
 /// The device with the root; the image's UUID has to be the one on the command line, as on a disk.
 fn found(line: &CommandLine, search: &mut Search) -> Result<(BlockDevice, String), Fatal> {
-    let class = search.places.sys.join("class/block").join(zram::NAME);
+    let class = search.paths.sys.join("class/block").join(zram::NAME);
     let gone = || Fatal::new("the root's memory is not there", "report this as a bug of rocbed, with this text");
     let root = block::read(&class).ok_or_else(gone)?;
-    let Some(superblock) = search.superblocks.of(&search.places.dev, &root) else {
+    let Some(superblock) = search.superblocks.of(&search.paths.dev, &root) else {
         let what = "the root from the network holds no ext4, erofs or squashfs file system";
         return Err(Fatal::new(what, "name a root.img, or one compressed with zstd, in rocbed.root-url="));
     };
     check_identity(line.root.as_ref(), &superblock)?;
-    let path = search.places.dev.join(zram::NAME);
+    let path = search.paths.dev.join(zram::NAME);
     if let Err(error) = search.system.set_read_only(&path, true) {
         search.console.say(&format!("setting {} read-only: {error}", path.display()));
     }
