@@ -7,6 +7,7 @@
 //!
 //! The program is a thin `main` around this library; [`cmdline`] knows the options, [`commands`] what they do.
 
+pub mod architecture;
 pub mod archive;
 pub mod cmdline;
 pub mod commands;

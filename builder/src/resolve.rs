@@ -7,7 +7,8 @@ use archive::index::{Package, Universe};
 use archive::solve::{Base, Request, Solution, solve};
 use store::Digest;
 
-use crate::archive::{ARCHITECTURE, Archive};
+use crate::architecture::ARCHITECTURE;
+use crate::archive::Archive;
 use crate::lock::{Lock, LockedArchive, LockedPackage, Role};
 use crate::recipe::Recipe;
 

@@ -9,8 +9,9 @@ use progress::Progress;
 use store::{Digest, Download, FetchError, Fetcher};
 
 use super::decompress::Compression;
+use super::quote;
 use super::release::Verified;
-use super::{ARCHITECTURE, quote};
+use crate::architecture::ARCHITECTURE;
 use crate::recipe;
 
 /// Size limit in bytes for an index whose size the Release file does not give. sid's main index has 65 MiB.

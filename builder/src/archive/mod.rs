@@ -12,13 +12,11 @@ use store::{Digest, Fetcher};
 
 pub use address::quote;
 
+use crate::architecture::ARCHITECTURE;
 use crate::mirror::Mirror;
 use crate::recipe;
 use indexes::{IndexKind, indexes};
 use release::Verified;
-
-/// Debian's name for the architecture of the images.
-pub const ARCHITECTURE: &str = "amd64";
 
 /// An archive whose signature was checked.
 pub struct Archive {

@@ -18,7 +18,8 @@ use store::{Condition, Digest, Download, FetchError, Fetcher, PendingRemoval, St
 
 use super::memo;
 use super::modules::KERNEL_PACKAGES;
-use crate::archive::{ARCHITECTURE, quote};
+use crate::architecture::ARCHITECTURE;
+use crate::archive::quote;
 use crate::lock::{Lock, LockedPackage};
 use crate::mirror::Mirror;
 use crate::recipe::Recipe;

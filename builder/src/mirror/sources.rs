@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use debian::deb822::{Comments, Paragraph, Paragraphs};
 
-use crate::archive::ARCHITECTURE;
+use crate::architecture::ARCHITECTURE;
 
 /// One address of an archive of binary packages in apt's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
