@@ -13,6 +13,7 @@ use store::Digest;
 
 use super::copy;
 use super::publish::Staging;
+use super::root_image::RootImage;
 use super::state::{DiskLayout, Unchanged};
 use crate::recipe::Image;
 
@@ -25,22 +26,6 @@ const ESP_ROOM: u64 = 8 << 20;
 /// Number of bytes at the start of the data partition that are zeroed: file system signatures are there (wipefs(8)
 /// knows none further behind that Linux would mount there).
 const DATA_START: u64 = 128 << 10;
-
-/// Digest and size of the root partition's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RootImage {
-    /// Digest of `root.img`.
-    pub sha256: Digest,
-    /// Its length in bytes.
-    pub size: u64,
-}
-
-impl RootImage {
-    /// The root partition's UUID. It is derived from the content, so another root cannot be mounted in its place.
-    pub fn partition(&self) -> Guid {
-        Guid::from_digest(self.sha256.as_bytes(), "rocbed root partition")
-    }
-}
 
 /// Writes the unified kernel image. Returns its length in bytes.
 pub fn write_uki(stub: &[u8], parts: &uki::Parts, staging: &mut Staging) -> Result<u64> {

@@ -15,6 +15,7 @@ pub mod programs;
 pub mod publish;
 pub mod reseal;
 pub mod root;
+pub mod root_image;
 mod state;
 pub mod tree;
 
@@ -35,10 +36,10 @@ use crate::lock::Lock;
 use crate::mirror::Mirror;
 use crate::recipe::Recipe;
 use crate::report::Reporter;
-use disk::RootImage;
 use manifest::ImageFile;
 use modules::{Chooser, Kernel, Selection};
 use publish::Staging;
+use root_image::RootImage;
 
 /// Path of the stub in its package.
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";

@@ -12,10 +12,10 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use store::Digest;
 
-use super::disk::RootImage;
 use super::manifest::ImageFile;
 use super::programs;
 use super::publish::Staging;
+use super::root_image::RootImage;
 
 const NAME: &str = ".state.json";
 const ROOT: &str = "root.img";
