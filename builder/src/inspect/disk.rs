@@ -1,7 +1,6 @@
 //! Reports on partitioned disks.
 
 use std::fs::File;
-use std::io::Read;
 
 use anyhow::{Context as _, Result};
 use diskimage::gpt::types;
@@ -107,11 +106,4 @@ fn esp(file: File, offset: u64) -> Result<Esp> {
     let boots = files.iter().find(|(path, _)| path.eq_ignore_ascii_case("EFI/BOOT/BOOTX64.EFI"));
     let boots = boots.map(|(path, _)| program::parse(&volume.read(path)?)).transpose()?;
     Ok((Some(files), boots))
-}
-
-/// Offset of a disk's root partition in bytes.
-pub(super) fn root_partition(file: &mut (impl Read + std::io::Seek)) -> Result<u64> {
-    let table = gpt::read(file).context("reading the partition table")?;
-    let root = table.partitions.iter().find(|(_, partition)| partition.type_guid == types::ROOT_X86_64);
-    root.map(|(_, partition)| partition.start).context("there is no root partition")
 }

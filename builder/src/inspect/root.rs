@@ -7,10 +7,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use debian::deb822::{Comments, Paragraphs};
+use diskimage::gpt::{self, types};
 use fsimage::ext4::{Limits, ReadError, Reader};
 use serde::Serialize;
 
-use super::{disk, input, there_is};
+use super::{input, there_is};
 
 /// dpkg's database of installed packages (dpkg(1), FILES).
 const STATUS: &str = "var/lib/dpkg/status";
@@ -106,7 +107,7 @@ pub(super) fn open(path: &Path) -> Result<Option<Reader<File>>> {
     match Reader::open(file.try_clone().with_context(context)?, 0) {
         Err(ReadError::NotExt4(_)) => {
             let mut disk = file.try_clone().with_context(context)?;
-            let start = disk::root_partition(&mut disk).with_context(context)?;
+            let start = root_partition(&mut disk).with_context(context)?;
             Reader::open(file, start).map(Some).with_context(context)
         }
         other => other.map(Some).with_context(context),
@@ -118,6 +119,13 @@ pub fn root_packages(path: &Path) -> Result<Option<BTreeMap<String, String>>> {
     let Some(mut reader) = open(path)? else { return Ok(None) };
     let packages = packages(&mut reader).with_context(|| format!("reading the packages of {}", path.display()))?;
     packages.map(Some).with_context(|| format!("{} is not the root of an image: it has no /{STATUS}", path.display()))
+}
+
+/// Offset of a disk's root partition in bytes.
+fn root_partition(file: &mut (impl Read + Seek)) -> Result<u64> {
+    let table = gpt::read(file).context("reading the partition table")?;
+    let root = table.partitions.iter().find(|(_, partition)| partition.type_guid == types::ROOT_X86_64);
+    root.map(|(_, partition)| partition.start).context("there is no root partition")
 }
 
 #[cfg(test)]
