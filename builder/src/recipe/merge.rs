@@ -9,8 +9,8 @@ use diskimage::fat;
 use fsimage::{Content, FileTree, Metadata, NodeKind, Timestamp};
 use rootfs::finish::{self, Fate};
 
+use super::layer::{Layer, RecipeError};
 use super::model::{FileEntry, UserEntry};
-use super::read::{Layer, RecipeError};
 use super::value::Word;
 use super::{Archive, ExtraFile, ExtraKind, Group, Image, Kernel, Packages, Recipe, SettingsTable, User};
 

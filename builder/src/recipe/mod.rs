@@ -4,6 +4,7 @@
 //! nothing is optional that the build needs. The keys are documented in [`model`], from which the JSON Schema and the
 //! reference page are generated.
 
+mod layer;
 mod merge;
 pub mod model;
 mod name;
@@ -16,9 +17,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use layer::RecipeError;
 pub(crate) use merge::minimum_esp;
 pub use model::AptSourceEntry;
-pub use read::{RecipeError, load, load_shipped, parse_file, schema};
+pub use read::{load, load_shipped, parse_file, schema};
 pub use settings::SettingsTable;
 pub use shipped::{lock_text as shipped_lock, names as shipped_names, recipe_text as shipped_text};
 pub use value::parse_size;
