@@ -1,13 +1,8 @@
 //! Layout of partitions on a disk: a pure function.
 
 use crate::Guid;
-#[cfg(feature = "build")]
-use crate::SectorSize;
+pub use crate::gpt::{ALIGNMENT, LayoutError};
 use crate::gpt::{Attributes, MAX_PARTITIONS, NAME_UNITS, Partition};
-
-/// Alignment in bytes of the start and end of partitions, and of the end of disks: 1 MiB fits the erase blocks and
-/// stripes of nearly all storage, and is what other partitioning tools use.
-pub const ALIGNMENT: u64 = 1 << 20;
 
 /// A requested partition, without a position yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,28 +28,8 @@ pub struct Layout {
     pub disk_size: u64,
 }
 
-/// Partitions that cannot be laid out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LayoutError {
-    /// There are more partitions than the table holds.
-    #[error("{0} partitions are too many: a GPT has room for {MAX_PARTITIONS}")]
-    TooMany(usize),
-    /// A partition has size zero.
-    #[error("partition {0:?} has a size of zero bytes")]
-    Empty(String),
-    /// A name is too long for its field.
-    #[error("partition name {0:?} is too long: GPT has room for {NAME_UNITS} UTF-16 code units")]
-    NameTooLong(String),
-    /// Two partitions have the same GUID.
-    #[error("two partitions have the unique GUID {0}")]
-    DuplicateGuid(Guid),
-    /// The sizes add up to more than 2^63 bytes.
-    #[error("the partitions together are larger than any disk")]
-    TooLarge,
-}
-
 /// Places each partition at the next [aligned](ALIGNMENT) offset, with its size rounded up, and chooses the smallest
-/// aligned disk size for all of them and both partition tables. The result is the same for each [`SectorSize`].
+/// aligned disk size for all of them and both partition tables. The result is the same for each [`SectorSize`](crate::SectorSize).
 ///
 /// # Errors
 /// See [`LayoutError`].
@@ -87,13 +62,6 @@ pub fn layout(specs: &[PartitionSpec]) -> Result<Layout, LayoutError> {
         at = at.checked_add(size).filter(|end| *end < 1 << 63).ok_or(LayoutError::TooLarge)?;
     }
     Ok(Layout { partitions, disk_size: at + ALIGNMENT })
-}
-
-/// Size in bytes of the partition tables at the start and at the end of a disk, including the protective MBR.
-#[cfg(feature = "build")]
-pub(crate) fn table_bytes(sector_size: SectorSize) -> (u64, u64) {
-    let entries = (MAX_PARTITIONS * 128) as u64;
-    (2 * sector_size.bytes() + entries, sector_size.bytes() + entries)
 }
 
 #[cfg(test)]

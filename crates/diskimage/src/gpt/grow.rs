@@ -11,9 +11,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use super::read::{le32, le64, read_exact_at};
-use super::{Copies, GptError, Partition, read};
+use super::{ALIGNMENT, Copies, GptError, Partition, read};
 use crate::SectorSize;
-use crate::layout::ALIGNMENT;
 
 /// Sector number of the primary header, and of the entries after it by the specification.
 const PRIMARY: u64 = 1;

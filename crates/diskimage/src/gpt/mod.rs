@@ -22,6 +22,10 @@ use crate::{Guid, SectorSize};
 /// Number of entries in the tables we write: the minimum of the specification.
 pub const MAX_PARTITIONS: usize = 128;
 
+/// Alignment in bytes of the start and end of partitions, and of the end of disks: 1 MiB fits the erase blocks and
+/// stripes of nearly all storage, and is what other partitioning tools use.
+pub const ALIGNMENT: u64 = 1 << 20;
+
 /// Maximum length of a partition's name in UTF-16 code units.
 pub const NAME_UNITS: usize = 36;
 
@@ -88,6 +92,26 @@ pub mod types {
     pub const LINUX_VAR: Guid = Guid::from_u128(0x4d21_b016_b534_45c2_a9fb_5c16_e091_fd2d);
 }
 
+/// Partitions that cannot be laid out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// There are more partitions than the table holds.
+    #[error("{0} partitions are too many: a GPT has room for {MAX_PARTITIONS}")]
+    TooMany(usize),
+    /// A partition has size zero.
+    #[error("partition {0:?} has a size of zero bytes")]
+    Empty(String),
+    /// A name is too long for its field.
+    #[error("partition name {0:?} is too long: GPT has room for {NAME_UNITS} UTF-16 code units")]
+    NameTooLong(String),
+    /// Two partitions have the same GUID.
+    #[error("two partitions have the unique GUID {0}")]
+    DuplicateGuid(Guid),
+    /// The sizes add up to more than 2^63 bytes.
+    #[error("the partitions together are larger than any disk")]
+    TooLarge,
+}
+
 /// A partition table that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum GptError {
@@ -135,7 +159,7 @@ pub enum GptError {
     },
     /// More than [`MAX_PARTITIONS`], a name over [`NAME_UNITS`], or two equal GUIDs.
     #[error(transparent)]
-    Layout(#[from] crate::layout::LayoutError),
+    Layout(#[from] LayoutError),
     /// The partition to grow does not exist.
     #[error("there is no partition {0}")]
     NoSuchPartition(u32),

@@ -9,8 +9,7 @@ use gpt::mbr::ProtectiveMBR;
 use gpt::partition_types::{OperatingSystem, Type};
 use uuid::Uuid;
 
-use super::{GptError, MAX_PARTITIONS, NAME_UNITS, Partition};
-use crate::layout::{LayoutError, table_bytes};
+use super::{GptError, LayoutError, MAX_PARTITIONS, NAME_UNITS, Partition};
 use crate::{Guid, SectorSize};
 
 /// Writes the protective MBR, the primary table after it and the backup table at the end of `disk`, an image of its
@@ -100,6 +99,12 @@ fn check(disk_size: u64, sector_size: SectorSize, partitions: &[Partition]) -> R
         }
     }
     Ok(())
+}
+
+/// Size in bytes of the partition tables at the start and at the end of a disk, including the protective MBR.
+fn table_bytes(sector_size: SectorSize) -> (u64, u64) {
+    let entries = (MAX_PARTITIONS * 128) as u64;
+    (2 * sector_size.bytes() + entries, sector_size.bytes() + entries)
 }
 
 #[cfg(test)]
