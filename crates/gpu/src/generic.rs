@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::target::{Feature, Processor};
+use crate::feature::Feature;
 
 /// A generic processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,10 +60,8 @@ impl Generic {
         })
     }
 
-    /// Whether code for it runs on this processor.
-    pub fn covers(self, processor: Processor) -> bool {
-        let Processor::Version { major, minor, stepping } = processor else { return false };
-        let version = (major, minor, stepping);
+    /// Whether code for it runs on chips of this version: major, minor, stepping.
+    pub fn covers(self, version: (u8, u8, u8)) -> bool {
         match self {
             Self::Gfx9 => matches!(version, (9, 0, 0 | 2 | 4 | 6 | 9 | 12)),
             Self::Gfx9_4 => matches!(version, (9, 4, 0..=2) | (9, 5, 0)),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::feature::Feature;
 use crate::generic::Generic;
 
 /// A target ID: a processor, or a generic processor that stands for several, and settings of target features.
@@ -34,24 +35,6 @@ pub enum Processor {
     },
     /// A name for what several chips have in common.
     Generic(Generic),
-}
-
-/// A setting that code is compiled for and a GPU runs with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Feature {
-    /// Error correction in the GPU's static memories.
-    Sramecc,
-    /// Retrying memory accesses after page faults.
-    Xnack,
-}
-
-impl Feature {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Sramecc => "sramecc",
-            Self::Xnack => "xnack",
-        }
-    }
 }
 
 /// The reason why a text is not a target.
@@ -151,7 +134,7 @@ impl Target {
 
     /// The generic target that stands for this kind of chip, if there is one.
     pub fn generic(&self) -> Option<Self> {
-        let processor = Generic::ALL.into_iter().find(|generic| generic.covers(self.processor))?;
+        let processor = Generic::ALL.into_iter().find(|generic| self.processor.is_covered_by(*generic))?;
         Some(Self { processor: Processor::Generic(processor), sramecc: None, xnack: None })
     }
 
@@ -162,7 +145,7 @@ impl Target {
     /// report xnack, and processes may choose it.
     pub fn satisfies(&self, wanted: &Self) -> bool {
         let processor = self.processor == wanted.processor
-            || matches!(wanted.processor, Processor::Generic(generic) if generic.covers(self.processor));
+            || matches!(wanted.processor, Processor::Generic(generic) if self.processor.is_covered_by(generic));
         processor && agree(self.sramecc, wanted.sramecc) && agree(self.xnack, wanted.xnack)
     }
 }
@@ -172,6 +155,11 @@ fn agree(ours: Option<bool>, wanted: Option<bool>) -> bool {
 }
 
 impl Processor {
+    /// Whether code for the generic processor runs on this one.
+    fn is_covered_by(self, generic: Generic) -> bool {
+        matches!(self, Self::Version { major, minor, stepping } if generic.covers((major, minor, stepping)))
+    }
+
     /// Whether its targets may set the feature. Processors newer than this code are assumed to.
     pub fn has(self, feature: Feature) -> bool {
         match (self, feature) {

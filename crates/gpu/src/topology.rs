@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::address::PciAddress;
+use crate::feature::Feature;
 use crate::sysfs::Sysfs;
-use crate::target::{Feature, Target};
+use crate::target::Target;
 
 /// Its directory in sysfs.
 pub const TOPOLOGY: &str = "class/kfd/kfd/topology";
