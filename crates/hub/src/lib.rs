@@ -65,5 +65,5 @@ pub fn log_to_html<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
 
 /// The OpenAPI document (version 3.1) of the API.
 pub fn openapi() -> serde_json::Value {
-    http::openapi::document()
+    http::routes::openapi_document()
 }

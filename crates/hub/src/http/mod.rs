@@ -3,10 +3,11 @@
 pub(crate) mod answer;
 pub(crate) mod auth;
 mod body;
+mod endpoint;
 pub(crate) mod file;
 pub(crate) mod jobs;
 mod leases;
-pub(crate) mod openapi;
+mod openapi;
 pub(crate) mod results;
 pub(crate) mod routes;
 mod uploads;

@@ -1,24 +1,15 @@
 //! The OpenAPI document (version 3.1.1), generated from the types and the table of routes.
 
-use std::sync::LazyLock;
-
-use axum::Json;
 use protocol::VERSION;
 use protocol::api::{PREFIX, PROBLEM_TYPE, PROTOCOL_HEADER, Problem};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::http::auth::Reader;
-use crate::http::routes::{Content, Endpoint, For, endpoints};
+use crate::http::endpoint::{Content, Endpoint, For};
 
-pub(crate) async fn serve(_: Reader) -> Json<&'static Value> {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
-    Json(&DOCUMENT)
-}
-
-/// Generates the document.
-pub(crate) fn document() -> Value {
+/// Generates the document for these routes.
+pub(crate) fn document(endpoints: &[Endpoint]) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
@@ -26,8 +17,8 @@ pub(crate) fn document() -> Value {
     let mut generator = SchemaGenerator::new(settings);
     let problem = generator.subschema_for::<Problem>();
     let mut paths = Map::new();
-    for endpoint in endpoints() {
-        let operation = operation(&endpoint, &mut generator);
+    for endpoint in endpoints {
+        let operation = operation(endpoint, &mut generator);
         let path = paths.entry(format!("{PREFIX}{}", endpoint.path)).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(endpoint.method.as_str().to_lowercase(), operation);

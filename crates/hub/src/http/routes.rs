@@ -1,105 +1,22 @@
 //! Every route of the API in one table, from which the router and the OpenAPI document are made.
 
-use axum::Router;
+use std::sync::LazyLock;
+
 use axum::http::Method;
-use axum::routing::{MethodRouter, delete, get, head, patch, post, put};
+use axum::routing::{delete, get, head, patch, post, put};
+use axum::{Json, Router};
 use protocol::api::{
     AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, CreateUpload, GiveBack, Given, Heartbeat, HeartbeatAnswer,
     JobInfo, JobPage, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage, RetryGpus, Upload,
     WorkerInfo, WorkerPage, WorkerReport,
 };
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
 
+use crate::http::auth::Reader;
+use crate::http::endpoint::{Content, Endpoint, For, json};
+use crate::http::openapi::document;
 use crate::http::{jobs, leases, results, uploads, workers};
 use crate::hub::Shared;
-
-/// The token that a route requires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum For {
-    /// The join token.
-    Joining,
-    /// A worker's token.
-    Worker,
-    /// The admin token.
-    Admin,
-    /// None, or any token if the hub is not public.
-    Reader,
-}
-
-/// Function that adds a type's schema to the document.
-pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
-
-/// Body of a request or an answer.
-#[derive(Clone, Copy)]
-pub(crate) enum Content {
-    Nothing,
-    Json(SchemaOf),
-    /// Bytes of this media type.
-    Bytes(&'static str),
-}
-
-/// A route of the API.
-pub(crate) struct Endpoint {
-    pub(crate) method: Method,
-    /// Path after the prefix, with parameters in braces.
-    pub(crate) path: &'static str,
-    pub(crate) id: &'static str,
-    pub(crate) summary: &'static str,
-    pub(crate) who: For,
-    pub(crate) query: &'static [(&'static str, &'static str)],
-    pub(crate) headers: &'static [(&'static str, &'static str)],
-    pub(crate) request: Content,
-    pub(crate) status: u16,
-    pub(crate) answer: Content,
-    handler: MethodRouter<Shared>,
-}
-
-fn json<T: JsonSchema>() -> Content {
-    Content::Json(SchemaGenerator::subschema_for::<T>)
-}
-
-impl Endpoint {
-    fn new(method: Method, path: &'static str, id: &'static str, who: For, handler: MethodRouter<Shared>) -> Self {
-        Self {
-            method,
-            path,
-            id,
-            summary: "",
-            who,
-            query: &[],
-            headers: &[],
-            request: Content::Nothing,
-            status: 200,
-            answer: Content::Nothing,
-            handler,
-        }
-    }
-
-    fn says(mut self, summary: &'static str) -> Self {
-        self.summary = summary;
-        self
-    }
-
-    fn takes(mut self, request: Content) -> Self {
-        self.request = request;
-        self
-    }
-
-    fn query(mut self, query: &'static [(&'static str, &'static str)]) -> Self {
-        self.query = query;
-        self
-    }
-
-    fn headers(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
-        self.headers = headers;
-        self
-    }
-
-    fn answers(mut self, status: u16, answer: Content) -> Self {
-        (self.status, self.answer) = (status, answer);
-        self
-    }
-}
 
 const WORKER: (&str, &str) = ("worker", "Which worker had it last: its id, its name, or the beginning of either");
 
@@ -216,10 +133,20 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         of(Method::GET, "/results/{job}/bundle", "read-bundle", For::Reader, get(results::bundle))
             .says("Downloads the bundle of a result; takes Range")
             .answers(200, Content::Bytes("application/zstd")),
-        of(Method::GET, "/openapi.json", "openapi", For::Reader, get(super::openapi::serve))
+        of(Method::GET, "/openapi.json", "openapi", For::Reader, get(openapi))
             .says("This description")
             .answers(200, Content::Json(|_| schemars::json_schema!({ "type": "object" }))),
     ]
+}
+
+/// The OpenAPI document of all routes.
+pub(crate) fn openapi_document() -> Value {
+    document(&endpoints())
+}
+
+async fn openapi(_: Reader) -> Json<&'static Value> {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(openapi_document);
+    Json(&DOCUMENT)
 }
 
 /// The HTTP router of the API.
