@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::entry::Description;
+use crate::description::{Description, description_path};
 use crate::temp::{TempFile, create_dir, make_read_only};
 use crate::{Digest, DigestReader, Store, StoreError};
 
@@ -154,11 +154,6 @@ pub(crate) fn check(label: &str, expected: &Digest, size: u64, got: &Digest, len
         return Err(StoreError::WrongDigest { label: label.to_owned(), expected: *expected, got: *got });
     }
     Ok(())
-}
-
-/// Path of the description of the content at `path`.
-pub(crate) fn description_path(path: &Path) -> PathBuf {
-    path.with_extension("json")
 }
 
 /// Sets the last use of `path` to now.

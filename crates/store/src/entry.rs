@@ -1,16 +1,11 @@
-//! The entries of a store, and their descriptions.
+//! [`StoreEntry`]: what is in a store.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-
-use crate::blob::description_path;
-use crate::content::Content;
-use crate::temp::write_atomically;
-use crate::tree::ENTRY;
+use crate::description::{Description, TREE_DESCRIPTION, description_path};
 use crate::{Digest, Store, StoreError};
 
 /// Type of a [`StoreEntry`].
@@ -43,47 +38,6 @@ pub struct StoreEntry {
     pub path: PathBuf,
 }
 
-/// Metadata recorded beside an entry.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Description {
-    pub(crate) size: u64,
-    pub(crate) label: String,
-    /// Boot id in which it was made, as long as it is not known to be on the disk.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) unsynced_since_boot: Option<String>,
-    /// Content of a root directory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) content: Option<Content>,
-}
-
-impl Description {
-    /// The description of an entry that is being written now, in this boot.
-    pub(crate) fn new(store: &Store, size: u64, label: &str) -> Self {
-        Self { size, label: label.to_owned(), unsynced_since_boot: Some(store.boot.to_string()), content: None }
-    }
-
-    /// The description in `path`, if there is one.
-    pub(crate) fn read(path: &Path) -> Result<Option<Self>, StoreError> {
-        match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|source| StoreError::BadDescription { path: path.to_owned(), source }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(StoreError::io("reading", path)(e)),
-        }
-    }
-
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        // A struct of a number and strings always has a JSON form.
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// Does not wait for the disk: if a power cut empties it, the entry has to be fetched or made again.
-    pub(crate) fn write(&self, store: &Store, path: &Path) -> Result<(), StoreError> {
-        write_atomically(&store.temp_dir(), path, &self.to_bytes(), false)
-    }
-}
-
 impl Store {
     /// All entries of the store, in the order of digests within each [`StoreEntryKind`].
     ///
@@ -100,7 +54,7 @@ impl Store {
         }
         for (name, path) in children(&self.root.join("trees"))? {
             if let Ok(digest) = name.parse() {
-                entries.extend(entry(StoreEntryKind::Tree, digest, &path, &path.join(ENTRY))?);
+                entries.extend(entry(StoreEntryKind::Tree, digest, &path, &path.join(TREE_DESCRIPTION))?);
             }
         }
         for (name, path) in children(&self.root.join("meta"))? {

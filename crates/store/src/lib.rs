@@ -19,6 +19,7 @@
 
 mod blob;
 mod content;
+mod description;
 mod digest;
 mod entry;
 mod error;

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::blob::{description_path, remove_file};
+use crate::blob::remove_file;
+use crate::description::description_path;
 use crate::entry::children;
 use crate::temp::{remove_all, stale};
 use crate::{Digest, Store, StoreEntry, StoreEntryKind, StoreError, Tree};

@@ -10,13 +10,9 @@ use rustix::io::Errno;
 
 use crate::blob::stamp;
 use crate::content::Content;
-use crate::entry::Description;
+use crate::description::{Description, TREE_DESCRIPTION};
 use crate::temp::{self, TempFile, is_at, remove_all};
 use crate::{Digest, Store, StoreError};
-
-/// The description beside a tree; its modification time is the tree's last use. (The tree's own modification time is
-/// content.)
-pub(crate) const ENTRY: &str = "entry.json";
 
 /// Time after which the kernel has most likely written a tree to the disk, so that syncing it is cheap.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -39,7 +35,7 @@ impl Tree {
 
     /// Path of the description beside it.
     pub(crate) fn entry(&self) -> PathBuf {
-        self.path.with_file_name(ENTRY)
+        self.path.with_file_name(TREE_DESCRIPTION)
     }
 
     /// Locks the tree in `directory` for use; `None` if it is gone.
@@ -78,7 +74,7 @@ impl Store {
         let directory = self.tree_directory(digest);
         // Locked before it is examined: the examined tree must be the one that is used.
         let Some(tree) = Tree::hold(&directory)? else { return Ok(None) };
-        let entry = directory.join(ENTRY);
+        let entry = directory.join(TREE_DESCRIPTION);
         let mut description = match Description::read(&entry) {
             Ok(Some(description)) => description,
             Ok(None) => return Ok(None),
@@ -234,7 +230,7 @@ impl TreeBuilder {
     fn publish(mut self, size: u64) -> Result<Tree, StoreError> {
         let content = Content::of(&self.path())?;
         let description = Description { content: Some(content), ..Description::new(&self.store, size, &self.label) };
-        let entry = self.directory.join(ENTRY);
+        let entry = self.directory.join(TREE_DESCRIPTION);
         description.write(&self.store, &entry)?;
         let target = self.store.tree_directory(&self.digest);
         loop {
@@ -327,7 +323,7 @@ mod tests {
         let (_dir, store) = store();
         let digest = Digest::of(b"lock");
         store.new_tree(&digest, "").unwrap().commit(1).unwrap();
-        let entry = store.tree_directory(&digest).join(ENTRY);
+        let entry = store.tree_directory(&digest).join(TREE_DESCRIPTION);
         let mut description = Description::read(&entry).unwrap().unwrap();
         description.unsynced_since_boot = Some("another".into());
         description.write(&store, &entry).unwrap();
@@ -340,7 +336,7 @@ mod tests {
         let (_dir, store) = store();
         let digest = Digest::of(b"lock");
         store.new_tree(&digest, "").unwrap().commit(1).unwrap();
-        let entry = store.tree_directory(&digest).join(ENTRY);
+        let entry = store.tree_directory(&digest).join(TREE_DESCRIPTION);
         let long_ago = SystemTime::now() - Duration::from_secs(3600);
         File::open(&entry).unwrap().set_modified(long_ago).unwrap();
         assert!(store.tree(&digest).unwrap().is_some());

@@ -4,10 +4,9 @@ use std::fs::File;
 
 use progress::{Progress, Unit};
 
-use crate::blob::{description_path, remove_file};
+use crate::blob::remove_file;
 use crate::content::Content;
-use crate::entry::Description;
-use crate::tree::ENTRY;
+use crate::description::{Description, TREE_DESCRIPTION, description_path};
 use crate::{Digest, DigestReader, Store, StoreEntry, StoreEntryKind, StoreError, Tree};
 
 /// A damaged entry.
@@ -155,7 +154,7 @@ impl Store {
 /// The digest of a damaged root directory; for one without a readable description, the digest of empty data.
 fn verify_tree(entry: &StoreEntry, report: &mut VerifyReport) -> Result<Option<Digest>, StoreError> {
     let Some(tree) = Tree::hold(&entry.path)? else { return Ok(None) };
-    if matches!(Description::read(&entry.path.join(ENTRY)), Err(StoreError::BadDescription { .. })) {
+    if matches!(Description::read(&entry.path.join(TREE_DESCRIPTION)), Err(StoreError::BadDescription { .. })) {
         return Ok(Some(Digest::of(b"")));
     }
     match tree.condition()? {
