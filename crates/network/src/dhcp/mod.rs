@@ -7,6 +7,7 @@ mod action;
 mod client;
 #[cfg(test)]
 mod client_tests;
+mod error;
 pub mod frame;
 mod lease;
 mod message;
@@ -16,8 +17,9 @@ mod timing;
 
 pub use action::{Action, Identity, Listen, Phase, Via};
 pub use client::Client;
+pub use error::Malformed;
 pub use lease::{Lease, Unusable};
-pub use message::{Malformed, Message};
+pub use message::Message;
 pub use options::{DhcpOptions, MessageKind, code};
 pub use timing::Time;
 

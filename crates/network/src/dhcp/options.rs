@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::message::Malformed;
+use super::error::Malformed;
 
 /// Codes of the options that are used here.
 pub mod code {

@@ -2,7 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::message::{Message, MessageError, Question, Record, RecordData, RecordType};
+use super::error::MessageError;
+use super::message::{Message, Question, Record, RecordData, RecordType};
 use super::name::Name;
 use super::{LOCAL, Service};
 

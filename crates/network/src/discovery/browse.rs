@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::collect::{Collector, Found};
-use super::message::{Message, MessageError};
+use super::error::MessageError;
+use super::message::Message;
 use super::name::Name;
 use super::{GROUP, LOCAL};
 use crate::error::Error;

@@ -2,26 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::error::MessageError;
 use super::name::Name;
 
 /// The largest number of records in a packet.
 const MOST: usize = 512;
 
 const INTERNET: u16 = 1;
-
-/// The reason why bytes are not a message, or a name is not valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum MessageError {
-    /// They end too early.
-    #[error("the DNS message ends too early")]
-    Short,
-    /// A name is too long, or its compression is not valid.
-    #[error("a name in the DNS message makes no sense")]
-    Name,
-    /// Too many questions or records.
-    #[error("the DNS message has implausibly many records")]
-    TooMany,
-}
 
 /// Record types (RFC 1035, 2782, 3596).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 mod answer;
 mod browse;
 mod collect;
+mod error;
 mod message;
 mod name;
 mod responder;
@@ -16,7 +17,8 @@ mod responder;
 pub use answer::{Reply, announcement, answer};
 pub use browse::{Browse, browse};
 pub use collect::{Collector, Found};
-pub use message::{Message, MessageError, Question, Record, RecordData, RecordType};
+pub use error::MessageError;
+pub use message::{Message, Question, Record, RecordData, RecordType};
 pub use name::Name;
 pub use responder::Responder;
 

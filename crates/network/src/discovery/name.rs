@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::message::MessageError;
+use super::error::MessageError;
 
 /// Longest label and longest name, in bytes on the wire (RFC 1035, section 2.3.4).
 const LONGEST_LABEL: usize = 63;

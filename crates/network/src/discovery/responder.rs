@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::answer::{announcement, answer};
-use super::message::{Message, MessageError};
+use super::error::MessageError;
+use super::message::Message;
 use super::{GROUP, Service};
 use crate::error::Error;
 use crate::netlink::{Link, Requests};

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::message::{Request, attributes, u32_at};
+use super::message::{Request, attributes};
 use super::socket::{Requests, ask};
 use crate::error::Error;
 
@@ -78,9 +78,4 @@ impl Requests {
             other => other.map_err(Error::system(format!("removing the address {address}/{prefix}"))),
         }
     }
-}
-
-/// The error number in an acknowledgement; zero for success.
-pub(super) fn error_code(payload: &[u8]) -> Option<i32> {
-    u32_at(payload, 0).map(u32::cast_signed)
 }

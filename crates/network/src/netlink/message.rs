@@ -80,6 +80,11 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
+/// The error number in an acknowledgement; zero for success.
+pub(super) fn error_code(payload: &[u8]) -> Option<i32> {
+    u32_at(payload, 0).map(u32::cast_signed)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -5,7 +5,9 @@ mod link;
 mod message;
 mod route;
 mod socket;
+mod watch;
 
 pub(crate) use link::{Change, Link};
 pub(crate) use route::RouteContext;
-pub(crate) use socket::{LinkEvents, LinkWatch, Requests};
+pub(crate) use socket::Requests;
+pub(crate) use watch::{LinkEvents, LinkWatch};

@@ -1,4 +1,4 @@
-//! The two netlink sockets: one for requests, one for events.
+//! Netlink sockets, and [`Requests`] over one.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -8,24 +8,20 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, send, socket_with};
 
-use super::address::error_code;
-use super::link::{self, Change};
-use super::message::{Request, messages};
+use super::message::{Request, error_code, messages};
 use crate::error::Error;
 
 /// The kernel's own messages are at most 32 KiB (`NLMSG_GOODSIZE` of dumps).
-const BUFFER: usize = 64 * 1024;
-/// `RTMGRP_LINK`: events about links.
-const LINK_GROUP: u32 = 1;
+pub(super) const BUFFER: usize = 64 * 1024;
 
-fn open(flags: SocketFlags, groups: u32) -> Result<OwnedFd, Errno> {
+pub(super) fn open(flags: SocketFlags, groups: u32) -> Result<OwnedFd, Errno> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags | SocketFlags::CLOEXEC, None)?;
     bind(&socket, &SocketAddrNetlink::new(0, groups))?;
     Ok(socket)
 }
 
 /// Receives one datagram; `None` if it is not from the kernel.
-fn receive<'b>(socket: BorrowedFd<'_>, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, Errno> {
+pub(super) fn receive<'b>(socket: BorrowedFd<'_>, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, Errno> {
     let (length, _, from) = recvfrom(socket, &mut *buffer, RecvFlags::empty())?;
     // Any process may send to a netlink socket.
     let kernel = from.and_then(|from| SocketAddrNetlink::try_from(from).ok()).is_some_and(|from| from.pid() == 0);
@@ -74,49 +70,5 @@ pub(super) fn ask(requests: &mut Requests, request: Request, mut each: impl FnMu
                 _ => each(message.kind, message.payload),
             }
         }
-    }
-}
-
-/// Receives events about links.
-#[derive(Debug)]
-pub(crate) struct LinkWatch {
-    socket: OwnedFd,
-    buffer: Vec<u8>,
-}
-
-/// The result of [`LinkWatch::next`].
-#[derive(Debug)]
-pub(crate) enum LinkEvents {
-    /// These changes, in order.
-    Changes(Vec<Change>),
-    /// Events were lost because the socket was full: all links have to be listed again.
-    Missed,
-    /// Nothing more.
-    Nothing,
-}
-
-impl LinkWatch {
-    pub fn open() -> Result<Self, Error> {
-        let socket = open(SocketFlags::NONBLOCK, LINK_GROUP).map_err(Error::system("watching the network links"))?;
-        Ok(Self { socket, buffer: vec![0; BUFFER] })
-    }
-
-    /// Reads the pending events, without waiting.
-    pub fn next(&mut self) -> Result<LinkEvents, Error> {
-        match receive(self.socket.as_fd(), &mut self.buffer) {
-            Ok(Some(datagram)) => Ok(LinkEvents::Changes(
-                messages(datagram).filter_map(|message| link::parse(message.kind, message.payload)).collect(),
-            )),
-            Ok(None) | Err(Errno::INTR) => Ok(LinkEvents::Changes(Vec::new())),
-            Err(Errno::NOBUFS) => Ok(LinkEvents::Missed),
-            Err(Errno::AGAIN) => Ok(LinkEvents::Nothing),
-            Err(errno) => Err(Error::system("watching the network links")(errno)),
-        }
-    }
-}
-
-impl AsFd for LinkWatch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
