@@ -72,7 +72,7 @@ fn starts_without_kvm() {
 
 #[test]
 fn starts_from_a_disk_with_large_sectors() {
-    let image = rocbed_tests::scratch().join("images/smoke-4096");
+    let image = rocbed_tests::Temporary::new("images/smoke-4096");
     rocbed(["build", "smoke", "--locked", "--sector-size", "4096", "--output"]).arg(&image).ok();
     let output = rocbed(["boot", &image.to_string_lossy(), "--nvme"]).run();
     assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
@@ -93,13 +93,12 @@ fn a_root_of_another_image_is_not_mounted() {
 fn a_shell_at_the_console_is_for_images_that_allow_one_and_cannot_write_to_other_disks() {
     smoke_image();
     // Recipes may have any name, and so may the directories of their images.
-    let directory = rocbed_tests::scratch().join("names");
-    std::fs::create_dir_all(&directory).expect("a directory");
+    let directory = rocbed_tests::Temporary::directory("names");
     let name = format!("debug größe+{} (1)", "x".repeat(190));
     let (recipe, image) = (directory.join(format!("{name}.toml")), directory.join("images").join(&name));
     std::fs::write(recipe.with_extension("lock"), include_str!("../recipes/smoke.lock")).expect("a lock");
     std::fs::write(&recipe, "inherits = \"smoke\"\n[settings]\ndebug-shell = true\n").expect("a recipe");
-    rocbed(["build", "--locked"]).arg(&recipe).current_dir(&directory).ok();
+    rocbed(["build", "--locked"]).arg(&recipe).current_dir(&*directory).ok();
     // The input waits for the shell. Its answer differs from the input, which the terminal echoes.
     let victims = Victims::default();
     let text = "for d in nvme0n1 vdb sda; do dd if=/dev/zero of=/dev/$d bs=4096 count=9 conv=notrunc,fsync; \

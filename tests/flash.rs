@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use diskimage::{SectorSize, gpt};
 use progress::Silent;
-use rocbed_tests::{Output, Random, rocbed, rocbed_path, scratch, smoke_image, tool};
+use rocbed_tests::{Output, Random, Temporary, rocbed, rocbed_path, smoke_image, tool};
 use rustix::fs::OFlags;
 use stick::disk::{Disk, FileDisk};
 use stick::image::Image;
@@ -27,10 +27,8 @@ use vm::{Accelerator, Boot, Bus, Machine};
 const MIB: u64 = 1 << 20;
 
 /// A directory for this test, on a disk.
-fn directory(name: &str) -> PathBuf {
-    let path = scratch().join("flash").join(name);
-    fs::create_dir_all(&path).unwrap_or_else(|error| panic!("making {}: {error}", path.display()));
-    path
+fn directory(name: &str) -> Temporary {
+    Temporary::directory(Path::new("flash").join(name))
 }
 
 /// A loop device for a sparse file, until this is dropped.
@@ -147,6 +145,9 @@ fn what_is_written_to_devices_of_both_sector_sizes_and_three_sizes_starts_as_a_s
         let data = format!("results are kept on /dev/{disk}3");
         for text in ["gfx942", "host name bench-7", "making a file system of ", &data] {
             assert!(said.contains(text), "{sector_size}, {mib} MiB: no {text}:\n{said}");
+        }
+        for file in [&file, &esp, &root] {
+            fs::remove_file(file).expect("removing what the next device does not need");
         }
     }
 }
@@ -341,7 +342,7 @@ fn a_writer_that_is_killed_leaves_nothing_that_boots() {
 }
 
 /// A copy of the smoke image with all its files.
-fn copy_of_image(name: &str) -> PathBuf {
+fn copy_of_image(name: &str) -> Temporary {
     let copy = directory(name);
     for file in fs::read_dir(smoke_image()).expect("an image").flatten() {
         let (from, to) = (file.path(), copy.join(file.file_name()));
@@ -352,7 +353,8 @@ fn copy_of_image(name: &str) -> PathBuf {
 
 #[test]
 fn an_image_with_other_settings_is_still_whole_and_goes_onto_a_stick() {
-    let (image, stick) = (copy_of_image("set"), directory("set-stick").join("stick.img"));
+    let (image, directory) = (copy_of_image("set"), directory("set-stick"));
+    let stick = directory.join("stick.img");
     for (settings, expected) in [("hub=http://hub.example:8420", ""), ("name=bench-7", "name = bench-7\n")] {
         let shown = rocbed(["settings", "--set", settings]).arg(&image).ok();
         assert_eq!(shown, format!("hub = http://hub.example:8420\n{expected}"));
@@ -366,7 +368,7 @@ fn an_image_with_other_settings_is_still_whole_and_goes_onto_a_stick() {
             fs::read_to_string(smoke_image().join("SHA256SUMS")).expect("digests").lines().count()
         );
     }
-    for from in [image.clone(), image.join("disk.img.zst")] {
+    for from in [image.to_path_buf(), image.join("disk.img.zst")] {
         rocbed(["flash", "--file", "--yes"]).arg(&from).arg(&stick).ok();
         assert_eq!(rocbed(["settings"]).arg(&stick).ok(), "hub = http://hub.example:8420\nname = bench-7\n");
     }
@@ -384,7 +386,8 @@ fn an_image_with_other_settings_is_still_whole_and_goes_onto_a_stick() {
 
 #[test]
 fn nothing_is_erased_for_an_image_that_is_damaged() {
-    let (image, stick) = (copy_of_image("damaged"), directory("damaged-stick").join("stick.img"));
+    let (image, directory) = (copy_of_image("damaged"), directory("damaged-stick"));
+    let stick = directory.join("stick.img");
     for name in ["disk.img", "disk.img.zst"] {
         let path = image.join(name);
         let length = fs::metadata(&path).expect("a disk").len();

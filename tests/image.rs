@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rocbed_tests::{rocbed, scratch, smoke_image, tool};
+use rocbed_tests::{Temporary, rocbed, scratch, smoke_image, tool};
 use serde_json::Value;
 
 /// Output of `rocbed inspect --json` for one file of the image.
@@ -21,10 +21,10 @@ fn partition(disk: &Value, name: &str) -> (u64, u64) {
 }
 
 /// Copies a partition out of the disk image.
-fn extract(name: &str) -> PathBuf {
+fn extract(name: &str) -> Temporary {
     let (start, size) = partition(&inspect("disk.img"), name);
-    let target = scratch().join(format!("{name}.img"));
-    let (input, output) = (smoke_image().join("disk.img"), target.clone());
+    let target = Temporary::new(format!("{name}.img"));
+    let (input, output) = (smoke_image().join("disk.img"), &target);
     let words = [
         format!("if={}", input.display()),
         format!("of={}", output.display()),
@@ -105,17 +105,14 @@ fn the_disk_is_sparse_and_its_compressed_form_is_the_same_disk() {
     let image = smoke_image();
     let disk = fs::metadata(image.join("disk.img")).expect("disk.img is there");
     assert!(disk.blocks() * 512 < disk.len(), "{} of {} bytes are allocated", disk.blocks() * 512, disk.len());
-    let unpacked = scratch().join("unpacked.img");
+    let unpacked = Temporary::new("unpacked.img");
     let (from, to) = (image.join("disk.img.zst"), unpacked.display().to_string());
     tool("zstd", ["--decompress", "--sparse", "--force", "--quiet", "-o", &to, &from.to_string_lossy()]);
-    tool("cmp", [&unpacked, &image.join("disk.img")]);
-    let copied = scratch().join("copied.img");
+    tool("cmp", [&*unpacked, &image.join("disk.img")]);
+    let copied = Temporary::new("copied.img");
     let map = image.join("disk.img.bmap").display().to_string();
-    if copied.exists() {
-        fs::remove_file(&copied).expect("removing an old copy");
-    }
     tool("bmaptool", ["copy", "--bmap", &map, &from.to_string_lossy(), &copied.to_string_lossy()]);
-    tool("cmp", [&copied, &image.join("disk.img")]);
+    tool("cmp", [&*copied, &image.join("disk.img")]);
 }
 
 #[test]

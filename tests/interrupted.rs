@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
-use rocbed_tests::{rocbed, scratch, smoke_image, tool};
+use rocbed_tests::{Temporary, rocbed, scratch, smoke_image, tool};
 
 /// Checks that an image directory has complete files or nothing.
 fn is_whole_or_absent(image: &Path) {
@@ -26,10 +26,7 @@ fn is_whole_or_absent(image: &Path) {
 #[test]
 fn ctrl_c_at_any_moment_leaves_nothing_half() {
     smoke_image();
-    let image = scratch().join("images/interrupted");
-    if image.exists() {
-        fs::remove_dir_all(&image).expect("removing an old image");
-    }
+    let image = Temporary::new("images/interrupted");
     for milliseconds in [30, 100, 250, 500, 1_000, 2_000, 4_000, 7_000] {
         let mut command = rocbed(["build", "smoke", "--locked", "--fresh", "--output"]).arg(&image).into_command();
         let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("starting rocbed");
@@ -52,7 +49,7 @@ fn ctrl_c_at_any_moment_leaves_nothing_half() {
 #[test]
 fn two_builds_into_one_directory_do_not_meet() {
     smoke_image();
-    let image = scratch().join("images/crowded");
+    let image = Temporary::new("images/crowded");
     let mut first = rocbed(["build", "smoke", "--locked", "--fresh", "--output"]).arg(&image).into_command();
     let mut child = first.stderr(Stdio::null()).spawn().expect("starting rocbed");
     let lock = image.join(".lock");
@@ -87,7 +84,7 @@ fn a_full_disk_is_told_and_leaves_nothing_half() {
 fn a_change_of_settings_keeps_the_root_file_system() {
     smoke_image();
     let recipe = scratch().join("settings.toml");
-    let image = scratch().join("images/settings");
+    let image = Temporary::new("images/settings");
     let lock = scratch().join("settings.lock");
     fs::write(&lock, include_str!("../recipes/smoke.lock")).expect("copying the lock");
     let build = |name: &str| {

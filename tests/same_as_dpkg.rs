@@ -7,7 +7,7 @@ use std::path::Path;
 
 use fsimage::ext4::{Limits, Reader};
 use fsimage::{FileTree, NodeKind};
-use rocbed_tests::{mmdebstrap, rocbed, scratch};
+use rocbed_tests::{Temporary, mmdebstrap, rocbed};
 use rootfs::compare::{Accepted, Allowed, MMDEBSTRAP, against};
 use rootfs::finish;
 
@@ -39,8 +39,7 @@ fn tree_in(image: &Path) -> FileTree {
 
 #[test]
 fn file_by_file_and_in_dpkgs_database() {
-    let directory = scratch().join("same-as-dpkg");
-    fs::create_dir_all(&directory).expect("making a directory");
+    let directory = Temporary::directory("same-as-dpkg");
     let recipe = directory.join("plain.toml");
     fs::write(&recipe, RECIPE).expect("writing the recipe");
     rocbed(["lock", "--ignore-valid-until"]).arg(&recipe).ok();

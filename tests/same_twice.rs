@@ -9,24 +9,20 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use fsimage::ext4::{Limits, Reader};
 use fsimage::{FileTree, NodeKind};
-use rocbed_tests::{image_sums, rocbed, rocbed_path, scratch, seed_cache, smoke_image, tool};
+use rocbed_tests::{Temporary, image_sums, rocbed, rocbed_path, seed_cache, smoke_image, tool};
 
 const LOCK: &str = include_str!("../recipes/smoke.lock");
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// A new directory for a build.
-fn output(name: &str) -> PathBuf {
-    let image = scratch().join("images").join(name);
-    if image.exists() {
-        fs::remove_dir_all(&image).expect("removing an old image");
-    }
-    image
+fn output(name: &str) -> Temporary {
+    Temporary::new(Path::new("images").join(name))
 }
 
 /// The command that builds into `image`, using only the downloads.
@@ -74,17 +70,14 @@ fn with_a_clock_a_year_ahead() {
 
 #[test]
 fn with_another_year_in_the_times_that_the_kernel_wrote() {
-    let cache = scratch().join("cache-of-another-year");
+    let cache = Temporary::directory("cache-of-another-year");
     let trees = cache.join("trees");
-    if trees.exists() {
-        fs::remove_dir_all(&trees).expect("removing an old tree");
-    }
     seed_cache(&cache);
     let build = |name: &str, options: &[&str]| {
         let image = output(name);
         let mut command = rocbed(["build", "smoke", "--output"]).arg(&image).args(options).into_command();
         // In CI, the build would recreate a directory that has changed.
-        command.env("ROCBED_CACHE", &cache).env_remove("CI");
+        command.env("ROCBED_CACHE", &*cache).env_remove("CI");
         is_the_same(command, &image);
     };
     build("this-year", &["--locked"]);
@@ -97,7 +90,6 @@ fn with_another_year_in_the_times_that_the_kernel_wrote() {
     let verified =
         Command::new(rocbed_path()).args(["cache", "verify", "--cache"]).arg(&cache).output().expect("rocbed");
     assert!(String::from_utf8_lossy(&verified.stderr).contains("damaged: "), "{verified:?}");
-    fs::remove_dir_all(&trees).expect("removing a tree that is not what it was");
 }
 
 /// Moves all times after `date`, which come from the build and not from packages, by a year. Returns their number.
