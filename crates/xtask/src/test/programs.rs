@@ -40,6 +40,7 @@ pub(super) fn run(rocbed: &Path, filter: Option<&str>, counts: &mut Counts) -> R
     // One more than processors, as each program waits for something a quarter of its time.
     let at_once = (thread::available_parallelism().map_or(1, usize::from) + 1).min(MOST_AT_ONCE);
     eprintln!("{} programs, {at_once} at a time; each shows what it printed when it ends", programs.len());
+    show_space();
     let queue = Mutex::new(programs.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let done = Mutex::new((counts, Vec::new(), None));
@@ -62,6 +63,7 @@ pub(super) fn run(rocbed: &Path, filter: Option<&str>, counts: &mut Counts) -> R
             });
         }
     });
+    show_space();
     match done.into_inner().unwrap_or_else(PoisonError::into_inner) {
         (_, _, Some(error)) => Err(error),
         (_, failed, None) => Ok(failed),
@@ -80,6 +82,18 @@ const LONG: [&str; 7] = ["appliance", "netboot", "worker", "stick", "interrupted
 /// Position of a program in the order of starts.
 fn place(program: &str) -> usize {
     LONG.iter().position(|name| *name == program).unwrap_or(LONG.len())
+}
+
+/// Shows the free space where the tests build images: a full disk makes tests fail that have nothing to do with it.
+fn show_space() {
+    let target = workspace().join("target");
+    match Command::new("df").args(["--output=avail", "-BM"]).arg(&target).output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            eprintln!("free space in {}: {}", target.display(), text.lines().nth(1).unwrap_or("unknown").trim());
+        }
+        Err(error) => eprintln!("free space in {}: unknown: {error}", target.display()),
+    }
 }
 
 /// Builds them with cargo, with the same features as the unit tests.
