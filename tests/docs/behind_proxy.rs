@@ -1,14 +1,16 @@
 //! Runs the first commands of a new user on a machine whose only way to the internet is a proxy, or a package cache,
 //! that apt is configured to use.
 //!
-//! The downloads are local: the packages of the smoke recipe from the tests' cache, and a test archive where an index
-//! is needed. Root directories of earlier builds are reused, so that only the downloads are repeated.
+//! The downloads are local where that is enough: the packages of the smoke recipe from the tests' cache, and a test
+//! archive where an index is needed. Commands that need the archive's source packages get the real archive through the
+//! proxy. Root directories of earlier builds are reused, so that only the downloads are repeated.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use rocbed_tests::{OnlyProxy, PROXY_PORT, Rules, Server, tool};
+use rocbed_tests::{OnlyProxy, PROXY_PORT, Rules, Server, rocbed, tool};
 
 use crate::collect::{self, Line};
 use crate::pages::root;
@@ -32,6 +34,75 @@ fn the_first_commands_run_where_only_a_cache_leads_out() {
     assert!(requests.iter().all(|line| line.starts_with(&format!("GET /{MIRROR}/debian/"))), "{requests:?}");
 }
 
+#[test]
+fn tests_and_job_lists_come_through_the_proxy_too() {
+    let world = World::new();
+    let server = passes_on(real_mirror());
+    let sources = format!("deb http://{MIRROR}/debian sid main\n");
+    let configuration = format!("Acquire::http::Proxy \"http://127.0.0.1:{PROXY_PORT}/\";\n");
+    let machine = OnlyProxy::new(Rules::default().server(MIRROR, server.address()), &sources, &configuration);
+    let cache = world.cache().parent().map(tempfile::tempdir_in).expect("a parent").expect("a directory");
+    take_along(world.cache(), cache.path());
+    let mut complaints = Vec::new();
+    for (page, command) in
+        [("docs/quick-start.md:", "rocbed test smoke gzip"), ("README.md:", "rocbed jobs make --add")]
+    {
+        let documented = |line: &&Line| line.place.starts_with(page) && line.text.starts_with(command);
+        let lines = collect::lines();
+        let line = lines.iter().find(documented).unwrap_or_else(|| panic!("{page} no longer has {command}"));
+        // The mirror at hand may be a copy that is no longer renewed.
+        let text = line.text.replacen(command, &format!("{command} --ignore-valid-until"), 1);
+        let text = if command.starts_with("rocbed jobs") { with_hub(&text) } else { text };
+        let home = tempfile::tempdir().expect("a directory");
+        let mut shell = world.prepared(machine.shell(&text, &home.path().display().to_string()), home.path());
+        without_settings(&mut shell);
+        let outcome = ended(shell.env("ROCBED_CACHE", cache.path()).output());
+        complaints.extend(outcome.err().map(|error| format!("{}: {text}\n{error}", line.place)));
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let requests = machine.requests();
+    assert!(requests.iter().all(|line| line.starts_with(&format!("GET http://{MIRROR}/debian/"))), "{requests:?}");
+    for part in ["/Sources.", "/pool/main/g/gzip/"] {
+        assert!(requests.iter().any(|line| line.contains(part)), "nothing like {part} in {requests:?}");
+    }
+}
+
+/// A line that first starts a hub in the network of the line, and ends it after the line.
+fn with_hub(line: &str) -> String {
+    format!(
+        "rocbed hub --listen 127.0.0.1:8420 --min-free 0 > hub.started &\n\
+         hub=$!\n\
+         trap 'kill $hub' EXIT\n\
+         for second in $(seq 60); do [ -s hub.started ] && break; sleep 1; done\n\
+         {line}"
+    )
+}
+
+/// The archive that rocbed takes from this machine's settings.
+fn real_mirror() -> String {
+    let plan: serde_json::Value = serde_json::from_str(&rocbed(["plan", "smoke", "--json"]).ok()).expect("JSON");
+    plan["mirror"].as_str().expect("the plan's mirror").trim_end_matches('/').to_owned()
+}
+
+/// A server whose `/debian` is the archive at this address.
+fn passes_on(mirror: String) -> Server {
+    Server::start(move |path| {
+        let url = format!("{mirror}/{}", path.strip_prefix("/debian/")?);
+        let mut answer = ureq::get(&url).call().ok()?;
+        answer.body_mut().with_config().limit(LARGEST).read_to_vec().ok()
+    })
+}
+
+/// No file that these commands download is larger.
+const LARGEST: u64 = 256 << 20;
+
+/// Removes the settings that would name another proxy or mirror.
+fn without_settings(shell: &mut Command) {
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "ROCBED_MIRROR"] {
+        shell.env_remove(name).env_remove(name.to_uppercase());
+    }
+}
+
 /// Runs the commands; returns the requests to the proxy.
 fn run_all(sources: &str, configuration: &str) -> Vec<String> {
     let world = World::new();
@@ -52,9 +123,7 @@ fn run_all(sources: &str, configuration: &str) -> Vec<String> {
         let directory = if own { own_recipe(&world) } else { world.recipes().to_owned() };
         let shell = machine.shell(&line.text, &directory.display().to_string());
         let mut shell = world.prepared(shell, &directory);
-        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "ROCBED_MIRROR"] {
-            shell.env_remove(name).env_remove(name.to_uppercase());
-        }
+        without_settings(&mut shell);
         let outcome = ended(shell.env("ROCBED_CACHE", cache.path()).output());
         complaints.extend(outcome.err().map(|error| format!("{}: {}\n{error}", line.place, line.text)));
     }
