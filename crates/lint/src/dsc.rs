@@ -1,0 +1,190 @@
+//! Opens a source package by its `.dsc`: unpacks the part with `debian/` in it, checked against the digest.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use bundle::{Form, Rules, regular};
+use debian::deb822::{Comments, Paragraphs};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::directory::Directory;
+
+/// Longest `.dsc`, in bytes.
+const LONGEST_DSC: u64 = 1 << 20;
+/// Most bytes of the part that is unpacked, packed and unpacked.
+const LARGEST: u64 = 1 << 30;
+/// What the part may unpack to.
+const RULES: Rules = Rules { bytes: LARGEST, entries: 200_000, names: 64 << 20, form: Form::Source };
+
+/// Why a source package cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("reading {path}")]
+    Read {
+        /// Path of the file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The `.dsc` is not one.
+    #[error("{path}: {reason}")]
+    Dsc {
+        /// Path of the `.dsc`.
+        path: PathBuf,
+        /// What is wrong, in words.
+        reason: String,
+    },
+    /// A file is not what the `.dsc` says.
+    #[error("{path} is not the file that the .dsc names: its SHA-256 differs")]
+    Digest {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// A part cannot be unpacked.
+    #[error("unpacking {path}: {reason}")]
+    Unpack {
+        /// Path of the part.
+        path: PathBuf,
+        /// What is wrong, in words.
+        reason: String,
+    },
+}
+
+/// A source package that was unpacked, as far as the checks need it.
+#[derive(Debug)]
+pub struct Opened {
+    tree: Directory,
+    _unpacked: TempDir,
+}
+
+impl Opened {
+    /// The tree.
+    pub fn tree(&self) -> &Directory {
+        &self.tree
+    }
+}
+
+/// Opens a source package of format 3.0 (quilt) or 3.0 (native), or a native one of 1.0. Signatures are not checked:
+/// nothing of it is run.
+///
+/// # Errors
+///
+/// If a file is missing, damaged, too large, or of another format.
+pub fn open(dsc: &Path) -> Result<Opened, Error> {
+    let directory = dsc.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = Path::new(dsc.file_name().unwrap_or_default());
+    let text = regular::read_beneath(directory, name, LONGEST_DSC)
+        .map_err(|source| Error::Read { path: dsc.to_owned(), source })?;
+    let wrong = |reason: String| Error::Dsc { path: dsc.to_owned(), reason };
+    let (part, sha256) = part(&String::from_utf8_lossy(&text)).map_err(wrong)?;
+    let path = directory.join(&part);
+    let read = |source| Error::Read { path: path.clone(), source };
+    let mut file = regular::open_beneath(directory, Path::new(&part)).map_err(read)?;
+    if digest(&mut file).map_err(read)? != sha256 {
+        return Err(Error::Digest { path });
+    }
+    let unpacked = tempfile::tempdir().map_err(read)?;
+    let failed = |reason: String| Error::Unpack { path: path.clone(), reason };
+    let reader = decompress(file).map_err(read)?;
+    bundle::unpack_source(reader, &RULES, unpacked.path()).map_err(|error| failed(error.to_string()))?;
+    let tree = top(unpacked.path()).ok_or_else(|| failed("there is no debian/control in it".into()))?;
+    Ok(Opened { tree, _unpacked: unpacked })
+}
+
+/// Name and SHA-256 of the file with `debian/` in it.
+fn part(dsc: &str) -> Result<(String, String), String> {
+    let text = signed_text(dsc);
+    let paragraph = Paragraphs::new(text, Comments::Forbidden).next().ok_or("it is empty")?;
+    let paragraph = paragraph.map_err(|error| error.to_string())?;
+    let field = paragraph.field("Checksums-Sha256").ok_or("it has no Checksums-Sha256")?;
+    let mut files = field.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let (sha256, _, name) = (words.next()?, words.next()?, words.next()?);
+        Some((name.to_owned(), sha256.to_ascii_lowercase()))
+    });
+    let wanted = |name: &str| {
+        let is_tar = name.contains(".tar.") && !name.ends_with(".asc") && !name.contains('/');
+        is_tar && (name.contains(".debian.tar.") || !name.contains(".orig"))
+    };
+    let format = paragraph.get("Format").unwrap_or("1.0");
+    files.find(|(name, _)| wanted(name)).ok_or_else(|| {
+        format!("it names no tar file with debian/ in it, as the formats 3.0 (quilt) and 3.0 (native) do; it is of format {format}: unpack it with dpkg-source -x, and name the directory")
+    })
+}
+
+/// The text of a clear-signed message (RFC 9580, section 7), or the whole text.
+fn signed_text(text: &str) -> &str {
+    let Some(rest) = text.strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----") else { return text };
+    let body = rest.split_once("\n\n").map_or(rest, |(_, body)| body);
+    body.split_once("\n-----BEGIN PGP SIGNATURE-----").map_or(body, |(body, _)| body)
+}
+
+fn digest(file: &mut File) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut limited = file.take(LARGEST);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match limited.read(&mut buffer)? {
+            0 => break,
+            length => hasher.update(buffer.get(..length).unwrap_or_default()),
+        }
+    }
+    file.rewind()?;
+    Ok(hex::encode(hasher.finalize()))
+}
+
+/// Decompresses a file by its first bytes.
+fn decompress(mut file: File) -> io::Result<Box<dyn Read>> {
+    let mut start = Vec::new();
+    (&mut file).take(6).read_to_end(&mut start)?;
+    file.rewind()?;
+    let file = BufReader::new(file);
+    Ok(match start.as_slice() {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::bufread::XzDecoder::new(file)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            let mut decoder = zstd::Decoder::with_buffer(file)?;
+            decoder.window_log_max(bundle::WINDOW_LOG)?;
+            Box::new(decoder)
+        }
+        [b'B', b'Z', b'h', ..] => {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "it is compressed with bzip2"));
+        }
+        _ => Box::new(file),
+    })
+}
+
+/// The tree in an unpacked part: itself, or the one directory in it.
+fn top(unpacked: &Path) -> Option<Directory> {
+    if let Ok(tree) = Directory::new(unpacked) {
+        return Some(tree);
+    }
+    let entries = std::fs::read_dir(unpacked).ok()?;
+    // Links are not followed: they could lead anywhere.
+    let directories = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.take(100).find_map(|entry| Directory::new(&entry.path()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_with_debian_in_it_is_found_in_signed_and_plain_files() {
+        let quilt = "Format: 3.0 (quilt)\nChecksums-Sha256:\n aa 1 a_1.orig.tar.gz\n bb 2 a_1.orig.tar.gz.asc\n CC 3 a_1-1.debian.tar.xz\nFiles:\n x 1 y\n";
+        let signed = format!(
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{quilt}\n-----BEGIN PGP SIGNATURE-----\n\nx\n"
+        );
+        for text in [quilt, &signed] {
+            assert_eq!(part(text), Ok(("a_1-1.debian.tar.xz".into(), "cc".into())));
+        }
+        assert_eq!(part("Checksums-Sha256:\n aa 1 a_1.tar.xz\n").unwrap().0, "a_1.tar.xz");
+        assert!(part("Format: 1.0\nChecksums-Sha256:\n aa 1 a_1.orig.tar.gz\n bb 1 a.diff.gz\n").is_err());
+        assert!(part("Checksums-Sha256:\n aa 1 ../a.debian.tar.xz\n").is_err());
+        assert!(part("").is_err());
+    }
+}
