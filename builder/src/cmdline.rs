@@ -3,6 +3,7 @@
 mod boot;
 mod hub;
 mod jobs;
+mod lint;
 mod netboot;
 mod results;
 mod stick;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use boot::{Boot, DiskKind, Firmware, Network, WhenDone};
 pub use hub::{AtHub, Hub, Limits};
 pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
+pub use lint::{Lint, LintFormat};
 pub use netboot::Netboot;
 pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsReport, ResultsShow};
 pub use stick::{Collect, Flash, OntoStick, SettingsArgs};
@@ -154,6 +156,10 @@ pub enum Command {
     /// Reads the output of dmesg with any of its options, that of `journalctl -k`, and records of /dev/kmsg. Exit status: 0,
     /// whether it tells of a fault or not.
     Faults(Faults),
+    /// Check a source package's tests: what autopkgtest would skip or misread, and the guidelines for ROCm
+    ///
+    /// Nothing of the package is run. Exit status: 0 no errors, 1 errors, 2 it could not be checked.
+    Lint(Lint),
     /// Look at the shipped recipes and the format
     #[command(subcommand)]
     Recipe(RecipeCommand),

@@ -1,22 +1,24 @@
 //! Checks of the example files for CI systems.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rocbed_tests::tool;
 use serde_json::Value;
 
 use crate::pages::root;
 
-/// The files as JSON, read by the YAML parser that mkdocs depends on.
+/// The files as JSON.
 fn files() -> Vec<(PathBuf, Value)> {
+    let names = ["gitlab-ci.yml", "github.yml", "lint-gitlab-ci.yml"];
+    let names = names.map(|name| PathBuf::from("examples/ci").join(name));
+    names.into_iter().map(|name| (name.clone(), read(&name))).collect()
+}
+
+/// Reads a file with the YAML parser that mkdocs depends on.
+fn read(name: &Path) -> Value {
     let program = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
-    let names = ["gitlab-ci.yml", "github.yml"].map(|name| PathBuf::from("examples/ci").join(name));
-    let read = |name: PathBuf| {
-        let text = tool("python3", ["-c", program, &root().join(&name).to_string_lossy()]);
-        let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{} ({error}): {text}", name.display()));
-        (name, value)
-    };
-    names.into_iter().map(read).collect()
+    let text = tool("python3", ["-c", program, &root().join(name).to_string_lossy()]);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{} ({error}): {text}", name.display()))
 }
 
 /// The shell scripts in the files, each with its file's name.
@@ -58,7 +60,7 @@ fn find(name: &str, value: &Value, scripts: &mut Vec<(String, String)>) {
 #[test]
 fn ci_files_are_what_their_systems_read() {
     let files = files();
-    let [(_, gitlab), (_, github)] = &files[..] else { panic!("two files") };
+    let [(_, gitlab), (_, github), (_, lint)] = &files[..] else { panic!("three files") };
     let stages = gitlab["stages"].as_array().expect("stages");
     for (name, job) in gitlab.as_object().expect("jobs") {
         if !["stages", "default", "variables"].contains(&name.as_str()) {
@@ -71,6 +73,13 @@ fn ci_files_are_what_their_systems_read() {
         for step in job["steps"].as_array().expect("steps") {
             assert!(step["uses"].is_string() != step["run"].is_string(), "{name}: a step uses or runs: {step}");
         }
+    }
+    // Its stage is one that GitLab has without being told.
+    let job = &lint["rocbed-lint"];
+    assert!(job["script"].is_array() && job["stage"] == "test", "{job}");
+    let hooks = read(Path::new(".pre-commit-hooks.yaml"));
+    for key in ["id", "name", "entry", "language"] {
+        assert!(hooks[0][key].is_string(), "a hook has {key}: {hooks}");
     }
     for (name, script) in scripts() {
         let directory = tempfile::tempdir().expect("a directory");

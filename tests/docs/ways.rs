@@ -72,6 +72,7 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed jobs add rocrand --watch", Way::Here(Place::Watched)),
     ("rocbed jobs retry", Way::Here(Place::Done)),
     ("rocbed results", Way::Here(Place::Done)),
+    ("rocbed lint", Way::There(&["tests/lint.rs"])),
     ("rocbed recipe", Way::Here(Place::Recipes)),
     ("rocbed cache", Way::Here(Place::Archive)),
     ("tar --zstd", Way::Here(Place::Done)),

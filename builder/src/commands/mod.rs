@@ -11,6 +11,7 @@ mod flash;
 mod hub;
 mod inspect;
 mod jobs;
+mod lint;
 mod lock;
 mod netboot;
 mod plan;
@@ -32,6 +33,8 @@ use serde::Serialize;
 use crate::cmdline::{Cli, Command};
 use crate::context::Context;
 
+pub(crate) use lint::capital;
+
 /// Runs the command and returns the exit code.
 pub fn run(context: &Context, cli: Cli) -> Result<u8> {
     match cli.command {
@@ -52,6 +55,7 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Workers(command) => workers::run(context, &command),
         Command::Detect(options) => detect::run(&options),
         Command::Faults(options) => faults::run(&options),
+        Command::Lint(options) => return lint::run(context, &options),
         Command::Recipe(command) => recipe::run(&command),
         Command::Reference(options) => reference::run(&options),
         Command::Cache(command) => cache::run(context, &command),

@@ -2,6 +2,7 @@
 
 mod api;
 mod commands;
+mod lint;
 mod messages;
 mod recipe;
 mod settings;
@@ -19,6 +20,7 @@ const PAGES: &[Page] = &[
     ("recipe.schema.json", || json(&crate::recipe::schema())),
     ("settings.md", settings::markdown),
     ("messages.md", messages::markdown),
+    ("lint.md", lint::markdown),
     ("job-list.md", job_list),
     ("job-list.schema.json", || json(&protocol::schema::job_list())),
     ("result.md", result),

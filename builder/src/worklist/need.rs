@@ -7,14 +7,13 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use debian::deb822::{Comments, Paragraphs};
 use gpu::Target;
+use lint::TestClass;
 use protocol::GpuNeed;
 
 use super::Indexes;
 
 /// Field of a binary package with the targets that its code was compiled for.
 const FIELD: &str = "X-ROCm-GPU-Architecture";
-/// Test classes that need any GPU.
-const ANY: [&str; 3] = ["gpu", "amdgpu", "rocm"];
 
 /// GPU needs from source trees, by the name of the source package.
 pub type Trees = BTreeMap<String, GpuNeed>;
@@ -60,10 +59,11 @@ pub fn classes(control: &str) -> Result<Option<GpuNeed>, debian::deb822::Error> 
     let (mut targets, mut any): (Vec<Target>, bool) = (Vec::new(), false);
     for paragraph in Paragraphs::new(control, Comments::Allowed) {
         let paragraph = paragraph?;
-        let words = paragraph.get("Classes").unwrap_or_default();
-        for word in words.split(|char: char| char == ',' || char.is_whitespace()).filter(|word| !word.is_empty()) {
-            any |= ANY.contains(&word);
-            targets.extend(word.parse::<Target>());
+        for class in lint::test_classes(paragraph.get("Classes").unwrap_or_default()) {
+            match class {
+                TestClass::AnyGpu => any = true,
+                TestClass::Target(target) => targets.push(target),
+            }
         }
     }
     targets.sort_unstable();
