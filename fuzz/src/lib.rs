@@ -30,7 +30,7 @@ pub use exchange::{api, frames, jobs, result};
 pub use gpus::{config_space, gpu_target, kernel_faults, kernel_log, pci_ids, sysfs, topology};
 pub use kernel::{cmdline, modinfo, modules, uevent};
 pub use machines::{hub_log, netboot_log, netroot, range, settings, virt_request};
-pub use packages::{control, deb822, index, relation, release, version};
+pub use packages::{control, deb822, index, lint, relation, release, version};
 pub use recipes::{lock, recipe};
 pub use runs::{bundle, report, summary, test_log, tests_control};
 pub use solver::solve;
@@ -70,6 +70,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("jobs", jobs),
     ("kernel_faults", kernel_faults),
     ("kernel_log", kernel_log),
+    ("lint", lint),
     ("lock", lock),
     ("modinfo", modinfo),
     ("modules", modules),

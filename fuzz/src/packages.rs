@@ -168,3 +168,29 @@ pub fn index(data: &[u8]) {
         }
     }
 }
+
+/// A source package whose files are parted by lines of `%%`: debian/tests/control, a script, debian/control, the override
+/// file. Places are in their files, nothing that is told moves a terminal, and mending ends.
+pub fn lint(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let files: Vec<&str> = text.split("%%\n").collect();
+    let part = |number: usize| files.get(number).copied().unwrap_or_default();
+    let mut tree = ::lint::Memory::default();
+    tree.add("debian/tests/control", part(0))
+        .add("debian/tests/a", part(1))
+        .add("debian/bin/run-tests", part(1))
+        .add("debian/a-tests.install", "debian/bin/run-tests usr/libexec/rocm/a-tests\n")
+        .add("debian/control", part(2))
+        .add(::lint::OVERRIDES, part(3));
+    let report = ::lint::check(&tree);
+    for finding in &report.findings {
+        assert!(finding.message.chars().all(safetext::is_printable), "{:?}", finding.message);
+        if let (Some(range), Some(text)) = (&finding.range, tree.text(&finding.file)) {
+            assert!(text.get(range.clone()).is_some(), "{finding:?}");
+        }
+    }
+    let least = ::lint::Severity::Note;
+    ::lint::fix(&mut tree, least).expect("memory can be written");
+    let again = ::lint::fix(&mut tree, least).expect("memory can be written");
+    assert_eq!(again.files, Vec::<String>::new());
+}
