@@ -1,6 +1,7 @@
 //! The command line, for clap. Nothing but names and help texts; [`crate::commands`] does the work.
 
 mod boot;
+mod demo;
 mod hub;
 mod jobs;
 mod lint;
@@ -16,6 +17,7 @@ use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use boot::{Boot, DiskKind, Firmware, Network, WhenDone};
+pub use demo::Demo;
 pub use hub::{AtHub, Hub, Limits};
 pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
 pub use lint::{Lint, LintFormat};
@@ -132,6 +134,11 @@ pub enum Command {
     /// Exit status: autopkgtest's own. 0 all passed, 2 some skipped, 4 some failed, 8 nothing tested, 16 testbed failed, 20
     /// something else went wrong.
     Test(Test),
+    /// See it work: a hub, an image, a worker in QEMU with a simulated GPU, a real package's tests
+    ///
+    /// Says first what it does, how long that takes and what it needs. Needs no GPU, no root and no checkout, only the package
+    /// qemu-system-x86 (and uidmap, for all but root). Everything that it makes is in one directory, and in the cache.
+    Demo(Demo),
     /// Run a hub: it hands out jobs to workers and keeps their results
     ///
     /// Needs no settings. It prints its addresses, what makes a machine its worker, and at the first start the token with

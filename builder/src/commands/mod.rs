@@ -4,6 +4,7 @@ mod boot;
 mod build;
 mod cache;
 mod collect;
+mod demo;
 mod detect;
 mod diff;
 mod faults;
@@ -49,6 +50,7 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Netboot(options) => netboot::run(context, &options),
         Command::Boot(options) => return boot::run(context, &options),
         Command::Test(options) => return Ok(test::run(context, &options)),
+        Command::Demo(options) => demo::run(context, &cli.global, &options),
         Command::Hub(options) => hub::run(context, &cli.global, &options),
         Command::Jobs(command) => return jobs::run(context, &command),
         Command::Results(command) => results::run(context, &command),

@@ -1,0 +1,75 @@
+//! The demo's directory: what an earlier demo left in it is removed, and nothing else ever.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+/// File that marks a directory as the demo's.
+const MARKER: &str = ".rocbed-demo";
+
+/// What a demo leaves and the next one makes anew. `images` stays: an image that is there already is built in a second.
+const MADE: [&str; 4] = ["hub", "demo.toml", "console.log", "report.html"];
+
+/// Makes the directory, or empties that of an earlier demo. A directory with other things in it is an error.
+pub(super) fn prepare(directory: &Path) -> Result<()> {
+    let failed = || format!("preparing {}", directory.display());
+    fs::create_dir_all(directory).with_context(failed)?;
+    let marker = directory.join(MARKER);
+    if !marker.is_file() {
+        if fs::read_dir(directory).with_context(failed)?.next().is_some() {
+            bail!(
+                "{} is not empty, and no earlier demo made it\n  help: name another directory with --output",
+                directory.display()
+            );
+        }
+        fs::write(&marker, "").with_context(failed)?;
+    }
+    for name in MADE {
+        remove(&directory.join(name)).with_context(failed)?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_demo_is_removed_but_for_its_image() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let directory = scratch.path().join("new/demo");
+        prepare(&directory)?;
+        for name in ["hub/bundles", "images/smoke"] {
+            fs::create_dir_all(directory.join(name))?;
+        }
+        fs::write(directory.join("report.html"), "old")?;
+        prepare(&directory)?;
+        assert!(directory.join("images/smoke").is_dir());
+        assert!(!directory.join("hub").exists() && !directory.join("report.html").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_with_other_things_is_left_alone() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        fs::write(scratch.path().join("report.html"), "somebody's")?;
+        let error = prepare(scratch.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("is not empty") && error.contains("--output"), "{error}");
+        assert_eq!(fs::read_to_string(scratch.path().join("report.html"))?, "somebody's");
+        Ok(())
+    }
+}
