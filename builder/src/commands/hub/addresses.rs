@@ -12,8 +12,8 @@ pub(super) fn of_this_machine() -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = FAR.iter().filter_map(|(from, to)| way_to(from, to)).collect();
     // A file of /proc that cannot be read counts as empty; the user can give the address with --url.
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    found.extend(local_ipv4(&text("/proc/net/fib_trie")).into_iter().map(IpAddr::V4));
-    found.extend(local_ipv6(&text("/proc/net/if_inet6")).into_iter().map(IpAddr::V6));
+    found.extend(local_ipv4(&text("/proc/self/net/fib_trie")).into_iter().map(IpAddr::V4));
+    found.extend(local_ipv6(&text("/proc/self/net/if_inet6")).into_iter().map(IpAddr::V6));
     let mut seen = Vec::new();
     found.retain(|ip| {
         !ip.is_loopback() && !seen.contains(ip) && {
