@@ -203,6 +203,15 @@ mod tests {
     }
 
     #[test]
+    fn the_man_page_has_the_same_options_as_the_help() {
+        let page = include_str!("../autopkgtest-virt-rocbed.1").replace('\\', "");
+        let options: Vec<&str> = HELP.split_whitespace().filter(|word| word.starts_with("--")).collect();
+        assert!(options.contains(&"--copy-limit"), "{options:?}");
+        let missing: Vec<_> = options.iter().filter(|option| !page.contains(**option)).collect();
+        assert!(missing.is_empty(), "the man page has no {missing:?}");
+    }
+
+    #[test]
     fn has_defaults() {
         let options = parse("--root /r").unwrap().unwrap();
         assert_eq!(options.storage, Storage::Memory { size: "50%".into() });
