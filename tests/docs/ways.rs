@@ -79,7 +79,7 @@ const WAYS: &[(&str, Way)] = &[
     ("cmp", Way::Parts("tests/same_twice.rs", &["build", "--locked", "--fresh"])),
     ("autopkgtest", Way::Parts("crates/testbed/tests/autopkgtest_suite.py", &["--root"])),
     ("cargo xtask", Way::Task),
-    ("cargo xtask demo", Way::Parts("tests/worker.rs", &["boot", "--hub", "--gpu", "--when-done"])),
+    ("cargo xtask demo", Way::Parts("tests/docs/behind_proxy.rs", &["cargo xtask demo"])),
     ("cargo build -p rocbed-init", Way::Parts("crates/xtask/src/build.rs", &["rocbed-init", "appliance", "--target"])),
     ("cd fuzz", Way::Nobody("a workspace of its own, run by hand: compiling it takes minutes")),
     ("cargo test --no-default-features --lib", Way::Nobody("the same")),
