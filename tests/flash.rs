@@ -459,10 +459,10 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     symlink(&image, &link).expect("a link");
     refused.flash(&["/dev/null"], &["/dev/null is a character device", "--list"]);
     refused.flash(&["/dev/rocbed-nothing"], &["there is no /dev/rocbed-nothing", "--list"]);
-    refused.flash(&["/"], &["/ is a directory, and no device", "--list"]);
+    refused.flash(&["/"], &["/ is a directory, not a device", "--list"]);
     refused.flash(&[&pipe], &[&format!("{pipe} is a pipe or a socket"), "--list"]);
     refused.flash(&[&socket], &[&format!("{socket} is a pipe or a socket"), "--list"]);
-    refused.flash(&[&file], &[&format!("{file} is a file, and no device"), "--file"]);
+    refused.flash(&[&file], &[&format!("{file} is a file, not a device"), "--file"]);
 
     // Files in the wrong place.
     let disk = image.display().to_string();
@@ -486,7 +486,7 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     refused.flash(&[path], &[&format!("{path} ("), "is not removable", "--i-know"]);
     refused.flash(&[path, "--i-know"], &[&format!("asked whether {path} may be overwritten"), "--yes says so"]);
     let swapped = rocbed(["flash", path]).arg(smoke_image()).args(&["--i-know", "--yes"]).fails();
-    assert!(swapped.contains(&format!("{path} is a device, and no image")), "{swapped}");
+    assert!(swapped.contains(&format!("{path} is a device, not an image")), "{swapped}");
     assert!(swapped.contains(&format!("rocbed flash {} {path}", smoke_image().display())), "{swapped}");
     refused.flash(&[path, "--i-know", "--yes", "--file"], &["is a device, and --file was given", "leave --file away"]);
     let exclusive = OFlags::EXCL.bits().cast_signed();

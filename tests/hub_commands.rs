@@ -206,7 +206,7 @@ fn a_hub_that_is_not_there() {
     says(&in_home(home.path(), &["results", "list", "--hub", &address]).fails(), &[&address, "is the hub running"]);
     let watched = in_home(home.path(), &["jobs", "watch", "x", "--hub", &address]).run();
     assert_eq!(watched.code, Some(20), "as other commands that run tests");
-    says(&in_home(home.path(), &["jobs", "list", "--hub", "hub"]).fails(), &["no hub's address", "http://"]);
+    says(&in_home(home.path(), &["jobs", "list", "--hub", "hub"]).fails(), &["is not the address of a hub", "http://"]);
 }
 
 #[test]

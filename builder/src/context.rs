@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use advice::WithHelp as _;
 use anyhow::{Context as _, Result};
 use store::{FetchOptions, Fetcher, Store};
 
@@ -34,7 +35,7 @@ impl Context {
     pub fn cache_directory(&self) -> Result<PathBuf> {
         match &self.cache {
             Some(path) => Ok(path.clone()),
-            None => store::default_root().context("finding the cache directory\n  help: name one with --cache"),
+            None => store::default_root().context("finding the cache directory").help("name one with --cache"),
         }
     }
 

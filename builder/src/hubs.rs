@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail};
 use client::{Client, ClientError, ClientOptions};
 use protocol::api::ProblemCode;
@@ -102,9 +103,10 @@ fn choose(asked: Option<&str>, known: &[Known], local: Option<Local>) -> Result<
             ca: None,
         }),
         (Some(address), None) => Ok(HubAccess { address: trimmed(address), token: None, join_token: None, ca: None }),
-        (None, None) => bail!(
-            "no hub is named, and none was started on this machine by this user\n  help: name one with --hub or ROCBED_HUB, or start one with `rocbed hub`"
-        ),
+        (None, None) => bail!(Advice::new(
+            "no hub is named, and none was started on this machine by this user",
+            "name one with --hub or ROCBED_HUB, or start one with `rocbed hub`"
+        )),
     }
 }
 
@@ -163,14 +165,11 @@ impl HubAccess {
         })
     }
 
-    /// A client error with advice for the user.
+    /// A client error with more help: what to do depends on the token that is used.
     pub fn explain(&self, error: ClientError) -> anyhow::Error {
         let help = match &error {
             ClientError::Unreachable { .. } => {
                 "is the hub running, and is this its address? `rocbed hub` starts one here; --hub names another"
-            }
-            ClientError::Certificate { url, reason, advice } => {
-                return anyhow::anyhow!("the certificate of {url} is not accepted: {reason}\n  help: {advice}");
             }
             ClientError::Refused(problem) => match (problem.code, &self.token) {
                 (ProblemCode::Unauthorized, None) => {
@@ -180,12 +179,11 @@ impl HubAccess {
                     "the hub does not know this token: is it of this hub, and still the newest? `rocbed hub --new-admin-token` makes a new one"
                 }
                 (ProblemCode::Forbidden, _) => "this needs the admin token, not a join token or a worker's",
-                // The hub's own advice is part of its message.
-                _ => return anyhow::Error::new(error),
+                _ => "",
             },
-            _ => return anyhow::Error::new(error),
+            _ => "",
         };
-        anyhow::anyhow!("{error}\n  help: {help}")
+        anyhow::Error::new(error).help(help)
     }
 
     /// URL of a job's page.
@@ -220,7 +218,7 @@ mod tests {
         let list = [known("https://lab/"), known("https://other")];
         assert_eq!(choose(None, &list, Some(local()))?.address, "https://lab");
         assert_eq!(choose(None, &[], Some(local()))?.token, Some(Secret::new("local")));
-        let error = choose(None, &[], None).unwrap_err().to_string();
+        let error = crate::error::report(&choose(None, &[], None).unwrap_err()).to_string();
         assert!(error.contains("--hub") && error.contains("rocbed hub"), "{error}");
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use advice::{Advise, Help};
 use serde::{Deserialize, Serialize};
 use store::Digest;
 
@@ -34,13 +35,19 @@ pub enum LockError {
         error: io::Error,
     },
     /// The content is not a valid lock.
-    #[error("{origin} is not a lock that can be used: {message}\n  help: `rocbed lock --update` makes it anew")]
+    #[error("{origin} is not a valid lock: {message}")]
     Invalid {
         /// Path, or `NAME (shipped)`.
         origin: String,
         /// Description of the problem.
         message: String,
     },
+}
+
+impl Advise for LockError {
+    fn help(&self) -> Help {
+        if self.is_invalid() { "`rocbed lock --update` makes it anew".into() } else { Help::none() }
+    }
 }
 
 impl LockError {
@@ -294,6 +301,7 @@ pub fn summary(changes: &[Change]) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use advice::Advice;
 
     pub(crate) fn package(name: &str, version: &str) -> LockedPackage {
         LockedPackage {
@@ -329,7 +337,7 @@ pub(crate) mod tests {
     #[test]
     fn a_file_name_that_leaves_the_archive_is_refused() {
         let text = lock(vec![package("mawk", "1.3")]).to_text().replace("pool/main", "../..");
-        let error = Lock::parse(&text, "x.lock").unwrap_err().to_string();
+        let error = Advice::of(&Lock::parse(&text, "x.lock").unwrap_err()).in_one_line();
         assert!(error.contains("leaves the archive") && error.contains("rocbed lock"), "{error}");
     }
 

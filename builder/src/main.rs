@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     match rocbed::commands::run(&context, options) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            context.reporter.error(&rocbed::error_text(&error));
+            context.reporter.error(&rocbed::error::report(&error));
             ExitCode::FAILURE
         }
     }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use advice::Report;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use progress::{Progress, Task, Unit};
 use safetext::{Filter, for_terminal};
@@ -69,11 +70,16 @@ impl Reporter {
     }
 
     /// Prints the error that ends the command.
-    pub fn error(&self, text: &str) {
+    pub fn error(&self, report: &Report) {
         match &self.log {
-            Some(log) => log.with(|log, now| log.error(now, &for_terminal(text))),
-            None => self.print(&format!("error: {text}")),
+            Some(log) => log.with(|log, now| log.error(now, &for_terminal(&report.to_string()))),
+            None => self.print(&format!("error: {report}")),
         }
+    }
+
+    /// Prints a warning with causes or help: of an error after which the command goes on.
+    pub fn warn_of(&self, report: &Report) {
+        self.warn(&report.to_string());
     }
 
     /// Prints a line about finished work.

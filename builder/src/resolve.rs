@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use archive::index::{Package, Universe};
 use archive::solve::{Base, Request, Solution, solve};
@@ -82,9 +83,10 @@ fn kernel_packages(universe: &Universe, flavour: &str) -> Result<Vec<String>> {
             .filter(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
             .collect();
         let known = flavours.into_iter().collect::<Vec<_>>().join(", ");
-        bail!(
-            "kernel.flavour = {flavour:?}: there is no package {meta} in the archive\n  help: flavours that look like it: {known}"
-        );
+        bail!(Advice::new(
+            format!("kernel.flavour = {flavour:?}: there is no package {meta} in the archive"),
+            format!("flavours that look like it: {known}")
+        ));
     };
     let versioned = depends(&package)?
         .into_iter()
@@ -95,10 +97,13 @@ fn kernel_packages(universe: &Universe, flavour: &str) -> Result<Vec<String>> {
     let wanted = |name: &String| name.starts_with("linux-binary-") || name.starts_with("linux-modules-");
     let packages: Vec<String> = depends(&kernel)?.into_iter().filter(wanted).collect();
     if packages.len() != 2 {
-        bail!(
-            "{versioned} should depend on one linux-binary and one linux-modules package, and depends on: {}\n  help: rocbed needs a kernel packaged as in sid since 7.2",
-            packages.join(", ")
-        );
+        bail!(Advice::new(
+            format!(
+                "{versioned} should depend on one linux-binary and one linux-modules package, and depends on: {}",
+                packages.join(", ")
+            ),
+            "rocbed needs a kernel packaged as in sid since 7.2"
+        ));
     }
     Ok(packages)
 }
@@ -152,7 +157,8 @@ mod tests {
     #[test]
     fn a_flavour_that_does_not_exist_names_the_ones_that_do() {
         let index = "Package: linux-image-amd64\nVersion: 1\nArchitecture: amd64\n\n";
-        let error = kernel_packages(&archive(index).universe, "amd46").unwrap_err().to_string();
+        let error = kernel_packages(&archive(index).universe, "amd46").unwrap_err();
+        let error = crate::error::report(&error).to_string();
         assert!(error.contains("kernel.flavour") && error.contains("amd64"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! Explains why a package is in an image: the chain of dependencies from the recipe to it.
 
+use advice::Advice;
 use anyhow::{Result, bail};
 use archive::index::{PackageId, Universe};
 use archive::solve::{Reason, Solution};
@@ -41,7 +42,7 @@ pub fn why(universe: &Universe, solution: &Solution, name: &str) -> Result<Why> 
             [] => "rocbed plan --json lists the packages".to_owned(),
             near => format!("packages that are in: {}", near.join(", ")),
         };
-        bail!("{name} is not a package of this recipe\n  help: {help}");
+        bail!(Advice::new(format!("{name} is not a package of this recipe"), help));
     };
     let version = universe.get(id).map(|package| package.version()).unwrap_or_default().to_owned();
     let wanted_by = dependents(universe, solution, id)?;
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn a_package_that_is_not_in_gets_suggestions() {
         let (universe, solution) = solved();
-        let error = why(&universe, &solution, "rocmifno").unwrap_err().to_string();
+        let error = crate::error::report(&why(&universe, &solution, "rocmifno").unwrap_err()).to_string();
         assert!(error.contains("not a package of this recipe") && error.contains("rocminfo"), "{error}");
     }
 }

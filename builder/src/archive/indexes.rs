@@ -2,6 +2,7 @@
 
 use std::fs::File;
 
+use advice::Advice;
 use anyhow::{Context, Result, bail, ensure};
 use archive::index::IndexText;
 use archive::release::{IndexEntry, Release};
@@ -102,12 +103,14 @@ fn of_component<'a>(
     if component.is_empty() {
         bail!("the Release file of the flat archive {} lists no index of {what}", wish.suite);
     }
-    bail!(
-        "the Release file of {} lists no index of {what} in {component}\n  help: is {component} one of its components? It has: {}; its architectures are: {}",
-        wish.suite,
-        release.components.join(", "),
-        release.architectures.join(", ")
-    )
+    bail!(Advice::new(
+        format!("the Release file of {} lists no index of {what} in {component}", wish.suite),
+        format!(
+            "is {component} one of its components? It has: {}; its architectures are: {}",
+            release.components.join(", "),
+            release.architectures.join(", ")
+        )
+    ))
 }
 
 fn wanted<'a>(release: &'a Release, component: &'a str, parts: [&str; 3]) -> Option<WantedIndex<'a>> {

@@ -5,6 +5,7 @@ mod decompress;
 mod indexes;
 mod release;
 
+use advice::WithHelp as _;
 use anyhow::{Context, Result};
 use archive::index::{SourceIndex, Universe};
 use progress::Progress;
@@ -13,7 +14,7 @@ use store::{Digest, Fetcher};
 pub use address::quote;
 
 use crate::architecture::ARCHITECTURE;
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, NAME_ANOTHER};
 use crate::recipe;
 use indexes::{IndexKind, indexes};
 use release::Verified;
@@ -31,7 +32,7 @@ pub struct Archive {
 /// Fetches and verifies the recipe's suite and components from `mirror`.
 pub fn open(wish: &recipe::Archive, mirror: &Mirror, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Archive> {
     let open = || Verified::fetch(wish, mirror, fetcher, progress)?.archive(wish, fetcher, progress);
-    open().with_context(|| mirror.help())
+    open().with_context(|| format!("the mirror is {mirror}")).help(NAME_ANOTHER)
 }
 
 /// As [`open`], with the source packages of each component.
@@ -50,7 +51,7 @@ pub fn open_with_sources(
         let texts = indexes(IndexKind::Sources, wish, &verified, fetcher, progress)?;
         Ok((archive, texts.into_iter().map(read).collect::<Result<_>>()?))
     };
-    open().with_context(|| mirror.help())
+    open().with_context(|| format!("the mirror is {mirror}")).help(NAME_ANOTHER)
 }
 
 impl Verified {

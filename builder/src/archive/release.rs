@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::SystemTime;
 
+use advice::WithHelp as _;
 use anyhow::{Context, Result, bail};
 use archive::release::{self, Keyring, Release, ReleaseError, ValidUntil, verify_detached, verify_inrelease};
 use progress::Progress;
@@ -102,11 +103,11 @@ fn check_suite(release: &Release, suite: &str, url: &str) -> Result<()> {
 fn out_of_time(error: ReleaseError, url: &str) -> anyhow::Error {
     let help = match error {
         ReleaseError::Expired { .. } => {
-            "\n  help: where a mirror is frozen on purpose, --ignore-valid-until takes it this once, and check-valid-until = false in [archive] of the recipe always"
+            "where a mirror is frozen on purpose, --ignore-valid-until takes it this once, and check-valid-until = false in [archive] of the recipe always"
         }
         _ => "",
     };
-    anyhow::Error::new(error).context(format!("checking {url}{help}"))
+    anyhow::Error::new(error).context(format!("checking {url}")).help(help)
 }
 
 fn keyring(wish: &recipe::Archive) -> Result<Keyring> {

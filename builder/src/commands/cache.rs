@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
+use advice::Advice;
 use anyhow::Result;
 use progress::Progress as _;
 use serde::Serialize;
@@ -91,9 +92,10 @@ fn verify(context: &Context, remove: bool) -> Result<()> {
                 .reporter
                 .say(&format!("removed {count} damaged entries; the next build fetches or makes them anew"));
         }
-        (count, false) => anyhow::bail!(
-            "{count} damaged entries\n  help: `rocbed cache verify --remove` removes them, to be fetched or made anew"
-        ),
+        (count, false) => anyhow::bail!(Advice::new(
+            format!("{count} damaged entries"),
+            "`rocbed cache verify --remove` removes them, to be fetched or made anew"
+        )),
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use progress::Progress as _;
 
@@ -29,10 +30,10 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
     let damaged: Vec<_> =
         collected.iter().filter(|one| one.intact == Some(false)).map(|one| one.from.as_str()).collect();
     if !damaged.is_empty() {
-        bail!(
-            "damaged on the stick: {}\n  help: they were copied all the same; the others are whole",
-            damaged.join(", ")
-        );
+        bail!(Advice::new(
+            format!("damaged on the stick: {}", damaged.join(", ")),
+            "they were copied all the same; the others are whole"
+        ));
     }
     Ok(())
 }

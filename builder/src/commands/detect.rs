@@ -1,5 +1,6 @@
 //! `rocbed detect`: lists the GPUs of a machine.
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use gpu::{Sources, Sysfs, read_log_file};
 
@@ -18,7 +19,10 @@ pub fn run(options: &Detect) -> Result<()> {
         (None, Some(kernel_log)) => Sources { kernel_log, notes: Vec::new(), ..Sources::of_this_machine() },
         (Some(sysfs), log) => {
             if !sysfs.is_dir() {
-                bail!("{} is not a directory\n  help: name a copy of a machine's /sys", sysfs.display());
+                bail!(Advice::new(
+                    format!("{} is not a directory", sysfs.display()),
+                    "name a copy of a machine's /sys"
+                ));
             }
             Sources::copy(Sysfs::new(sysfs), log.unwrap_or_default())
         }

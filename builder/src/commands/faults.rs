@@ -1,5 +1,6 @@
 //! `rocbed faults`: finds known GPU faults in a kernel log.
 
+use advice::WithHelp as _;
 use anyhow::{Context as _, Result};
 use gpu::messages::Findings;
 
@@ -10,9 +11,9 @@ use crate::cmdline::Faults;
 pub fn run(options: &Faults) -> Result<()> {
     let findings = match &options.file {
         Some(file) => Findings::of_file(file).with_context(|| format!("reading {}", file.display()))?,
-        None => Findings::of_this_machine().context(
-            "reading the kernel's log\n  help: run this as root, set kernel.dmesg_restrict=0, or name a file",
-        )?,
+        None => Findings::of_this_machine()
+            .context("reading the kernel's log")
+            .help("run this as root, set kernel.dmesg_restrict=0, or name a file")?,
     };
     if options.json { print_json(&findings) } else { print(&findings.to_string()) }
 }

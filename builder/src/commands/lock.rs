@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail};
-use progress::Progress as _;
 use serde::Serialize;
 use store::Fetcher;
 
@@ -75,18 +75,18 @@ pub fn current(
         Some((lock, _)) if lock.request == request && !update => {
             return Ok(Outcome { lock: lock.clone(), changes: None });
         }
-        Some(_) if locked => bail!(
-            "the recipe {} asks for something else than its lock {} was made for\n  help: run `rocbed lock {}` and look at what changes",
-            recipe.name,
-            found.path.display(),
-            recipe.asked()
-        ),
-        None if locked => bail!(
-            "the recipe {} has no lock\n  help: `rocbed lock {}` makes {}",
-            recipe.name,
-            recipe.asked(),
-            found.path.display()
-        ),
+        Some(_) if locked => bail!(Advice::new(
+            format!(
+                "the recipe {} asks for something else than its lock {} was made for",
+                recipe.name,
+                found.path.display()
+            ),
+            format!("run `rocbed lock {}` and look at what changes", recipe.asked())
+        )),
+        None if locked => bail!(Advice::new(
+            format!("the recipe {} has no lock", recipe.name),
+            format!("`rocbed lock {}` makes {}", recipe.asked(), found.path.display())
+        )),
         Some((lock, _)) if lock.request != request => context.reporter.say("the recipe has changed: locking it anew"),
         _ => {}
     }
@@ -96,7 +96,7 @@ pub fn current(
     if let Some((old, _)) = &found.lock
         && let Some(warning) = goes_back(old, &lock, &mirror)
     {
-        context.reporter.warn(&warning);
+        context.reporter.warn_of(&warning.into());
     }
     let before = found.lock.as_ref().map(|(lock, _)| lock::versions(lock)).unwrap_or_default();
     let changes = lock::diff(&before, &lock::versions(&lock));
@@ -114,14 +114,17 @@ pub fn archive_of(context: &Context, recipe: &Recipe, source: &Source, fetcher: 
 
 /// A warning if the mirror is older than the archive that the old lock was made from: a signature proves who made an
 /// archive's state, not that it is the latest.
-fn goes_back(old: &Lock, new: &Lock, mirror: &Mirror) -> Option<String> {
+fn goes_back(old: &Lock, new: &Lock, mirror: &Mirror) -> Option<Advice> {
     let day = |date| jiff::Timestamp::from_second(date).unwrap_or_default();
     (old.archive.suite == new.archive.suite && new.archive.date < old.archive.date).then(|| {
-        format!(
-            "{mirror} has {} as it was at {}, and the lock was made from a later one, of {}: packages may go back\n  help: look at what changes; another mirror (--mirror) may be newer",
-            new.archive.suite,
-            day(new.archive.date),
-            day(old.archive.date)
+        Advice::new(
+            format!(
+                "{mirror} has {} as it was at {}, and the lock was made from a later one, of {}: packages may go back",
+                new.archive.suite,
+                day(new.archive.date),
+                day(old.archive.date)
+            ),
+            "look at what changes; another mirror (--mirror) may be newer",
         )
     })
 }
@@ -139,8 +142,8 @@ struct Report<'a> {
 pub fn run(context: &Context, options: &LockArgs) -> Result<()> {
     let recipe = recipe::load(&options.recipe)?;
     let found = match find(&recipe, &options.source) {
-        Err(error) if options.update && error.downcast_ref::<LockError>().is_some_and(LockError::is_invalid) => {
-            context.reporter.warn(&crate::error_text(&error));
+        Err(error) if options.update && advice::find(&error).is_some_and(LockError::is_invalid) => {
+            context.reporter.warn_of(&crate::error::report(&error));
             Found { lock: None, path: path(&recipe, &options.source) }
         }
         found => found?,

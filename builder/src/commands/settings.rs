@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use stick::devices::Machine;
@@ -116,16 +117,19 @@ fn open(path: &Path, write: bool) -> Result<(PathBuf, File)> {
         }
         Node::File { .. } => {
             if path.extension().is_some_and(|end| end == "zst") {
-                bail!(
-                    "{} is compressed\n  help: `rocbed flash` takes --set, and so does `rocbed settings` for the stick",
-                    path.display()
-                );
+                bail!(Advice::new(
+                    format!("{} is compressed", path.display()),
+                    "`rocbed flash` takes --set, and so does `rocbed settings` for the stick"
+                ));
             }
             let disk = options.open(&path).with_context(|| format!("opening {}", path.display()))?;
             Ok((path, disk))
         }
         Node::Missing => {
-            bail!("there is no {}\n  help: `rocbed flash --list` shows the devices that there are", path.display())
+            bail!(Advice::new(
+                format!("there is no {}", path.display()),
+                "`rocbed flash --list` shows the devices that there are"
+            ))
         }
         _ => bail!("{} is neither a disk nor a disk image", path.display()),
     }

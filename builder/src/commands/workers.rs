@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use anyhow::{Result, anyhow};
 use client::{Client, ClientError};
 use jiff::Timestamp;
-use progress::Progress as _;
 use protocol::api::{Health, Pause, RetryGpus, WorkerInfo};
 use safetext::printable;
 
@@ -175,7 +174,7 @@ fn each(
             Err(error) => {
                 failed += 1;
                 let error = place.explain(error).context(format!("worker {id}"));
-                context.reporter.warn(&crate::error_text(&error));
+                context.reporter.warn_of(&crate::error::report(&error));
             }
         }
     }

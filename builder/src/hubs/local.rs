@@ -5,6 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use advice::WithHelp as _;
 use anyhow::{Context as _, Result};
 use safetext::Secret;
 
@@ -30,7 +31,8 @@ pub struct Local {
 pub fn default_data() -> Result<PathBuf> {
     let data = super::directory("XDG_DATA_HOME", ".local/share");
     Ok(data
-        .context("finding the hub's data directory\n  help: name one with --data; HOME is not set")?
+        .context("finding the hub's data directory")
+        .help("name one with --data; HOME is not set")?
         .join("rocbed/hub"))
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
+use advice::Advice;
 use anyhow::{Context, Result};
 use diskimage::gpt::{Attributes, types};
 use diskimage::layout::{PartitionSpec, layout};
@@ -114,10 +115,10 @@ pub fn write_disk(wanted: &DiskRequest<'_>, staging: &mut Staging, progress: &dy
     let copied = copy::into_disk(&source, &disk, root_partition.start, how, progress)
         .context("copying the root file system into disk.img")?;
     if copied.source.is_some_and(|sha256| Digest::from(sha256) != root.sha256) {
-        anyhow::bail!(
-            "{} is not what it was when it was built: its content has changed\n  help: remove it and build again",
-            path.display()
-        );
+        anyhow::bail!(Advice::new(
+            format!("{} is not what it was when it was built: its content has changed", path.display()),
+            "remove it and build again"
+        ));
     }
     let digest = Digest::from(copied.disk);
     if graft {

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result};
 use diskimage::blockmap::BlockMap;
 use diskimage::{SectorSize, compress, uki};
@@ -226,9 +227,14 @@ fn refuse_others(directory: &Path) -> Result<()> {
     let found: Vec<&str> = IMAGE_FILES.into_iter().filter(|name| has(name)).collect();
     anyhow::ensure!(
         found.is_empty(),
-        "{} holds no image of rocbed's, and a build would replace what is there: {}\n  help: give a directory of its own with --output, or move these files away",
-        directory.display(),
-        found.join(", ")
+        Advice::new(
+            format!(
+                "{} holds no image of rocbed's, and a build would replace what is there: {}",
+                directory.display(),
+                found.join(", ")
+            ),
+            "give a directory of its own with --output, or move these files away"
+        )
     );
     Ok(())
 }
@@ -243,7 +249,8 @@ fn guard(recipe: &Recipe, options: &BuildOptions, reporter: &Reporter) -> Result
     let wait = if options.wait { Wait::Forever } else { Wait::No };
     let path = options.output.join(LOCK);
     let lock = FileLock::acquire(&path, &format!("building {}", recipe.name), wait, reporter);
-    lock.context("another build into this directory is running\n  help: --wait waits for its end, --output names another directory")
+    lock.context("another build into this directory is running")
+        .help("--wait waits for its end, --output names another directory")
 }
 
 /// Timestamp for the build's content: `SOURCE_DATE_EPOCH` of reproducible-builds.org, in seconds since 1970.
@@ -371,7 +378,7 @@ fn stub(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, report
     let store = fetcher.store();
     let name = &recipe.image.stub_package;
     let package =
-        lock.package(name).with_context(|| format!("{name} is not in the lock\n  help: run `rocbed lock --update`"))?;
+        lock.package(name).with_context(|| format!("{name} is not in the lock")).help("run `rocbed lock --update`")?;
     let question = package.sha256.to_string();
     if let Some(stub) = memo::recall(store, "uki-stub", &question)? {
         return Ok(stub);
@@ -446,7 +453,7 @@ mod tests {
         fs::write(directory.path().join("notes"), "")?;
         refuse_others(directory.path())?;
         fs::write(directory.path().join("vmlinuz"), "somebody's kernel")?;
-        let refused = refuse_others(directory.path()).map_err(|error| error.to_string());
+        let refused = refuse_others(directory.path()).map_err(|error| crate::error::report(&error).to_string());
         assert!(
             refused.is_err_and(|text| text.contains("replace what is there: vmlinuz\n") && text.contains("--output"))
         );

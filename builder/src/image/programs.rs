@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context, Result};
 
 /// Environment variable that names another rocbed-init.
@@ -13,18 +14,21 @@ const OVERRIDE: &str = "ROCBED_INIT";
 /// The bytes of rocbed-init: from `$ROCBED_INIT`, beside this program, or where a package would install it.
 pub fn init() -> Result<Vec<u8>> {
     let places = places()?;
-    let found = places.iter().find(|path| path.is_file()).with_context(|| {
-        let looked: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
-        format!(
-            "rocbed-init, the appliance's PID 1, is not there; looked for {}\n  help: `cargo xtask build` makes it; {OVERRIDE} names one elsewhere",
-            looked.join(", ")
-        )
-    })?;
+    let found = places
+        .iter()
+        .find(|path| path.is_file())
+        .with_context(|| {
+            let looked: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
+            format!("rocbed-init, the appliance's PID 1, is not there; looked for {}", looked.join(", "))
+        })
+        .with_help(|| format!("`cargo xtask build` makes it; {OVERRIDE} names one elsewhere"))?;
     let bytes = fs::read(found).with_context(|| format!("reading {}", found.display()))?;
     anyhow::ensure!(
         is_static(&bytes),
-        "{} is not a statically linked x86-64 program\n  help: build it with `cargo xtask build`",
-        found.display()
+        Advice::new(
+            format!("{} is not a statically linked x86-64 program", found.display()),
+            "build it with `cargo xtask build`"
+        )
     );
     Ok(bytes)
 }

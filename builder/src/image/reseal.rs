@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail, ensure};
 use diskimage::sparse::{self, SparseReader};
 use progress::{Progress as _, Unit};
@@ -55,10 +56,15 @@ pub fn change(
     let (before, _) = Digest::of_reader(SparseReader::new(&old).with_context(reading)?).with_context(reading)?;
     drop(task);
     if files.iter().any(|file| file.name == name && file.sha256 != before) {
-        bail!(
-            "{} is not what {SUMS} beside it says: it was damaged, or changed by another program\n  help: build the image anew; or remove {SUMS}, if you know why they differ and this disk is the one that you want",
-            disk.display()
-        );
+        bail!(Advice::new(
+            format!(
+                "{} is not what {SUMS} beside it says: it was damaged, or changed by another program",
+                disk.display()
+            ),
+            format!(
+                "build the image anew; or remove {SUMS}, if you know why they differ and this disk is the one that you want"
+            )
+        ));
     }
 
     let mut staging = Staging::begin(directory)?;
@@ -106,8 +112,7 @@ pub fn change(
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         ensure!(
             Digest::of(&text) == manifest.sha256,
-            "{} is not what {SUMS} beside it says\n  help: build the image anew",
-            path.display()
+            Advice::new(format!("{} is not what {SUMS} beside it says", path.display()), "build the image anew")
         );
         let text = manifest::renewed(&text, &staging.files()).with_context(|| format!("reading {}", path.display()))?;
         staging.write(MANIFEST, text.as_bytes())?;

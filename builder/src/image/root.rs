@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
+use advice::WithHelp as _;
 use anyhow::{Context as _, Result};
 use fsimage::Timestamp;
 use progress::Progress as _;
@@ -21,12 +22,15 @@ use super::modules::KERNEL_PACKAGES;
 use crate::architecture::ARCHITECTURE;
 use crate::archive::quote;
 use crate::lock::{Lock, LockedPackage};
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, NAME_ANOTHER};
 use crate::recipe::Recipe;
 use crate::report::Reporter;
 
 /// Format version; raised whenever the same packages would become another directory.
 const FORMAT: u32 = 2;
+
+/// What is said when a root directory cannot be made.
+const MAKING: &str = "making the root directory";
 
 /// Cache key of the recipe's root directory: its inputs, and the host ids that own its files.
 pub fn key(recipe: &Recipe, lock: &Lock) -> Digest {
@@ -103,15 +107,16 @@ pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, r
     let wanted = downloads(lock.packages.iter(), &mirror.url, &recipe.archive.snapshot, lock.archive.date);
     let paths = fetcher.fetch_all(&wanted, reporter).map_err(|error| {
         let gone = matches!(&error, FetchError::Failed { failures, .. } if failures.iter().any(Failure::is_not_found));
-        let help = if gone {
+        let newer = gone.then(|| {
             format!(
-                "\n  help: the mirror may have newer versions of these packages: `rocbed lock --update {}` locks what it has now",
+                "the mirror may have newer versions of these packages: `rocbed lock --update {}` locks what it has now",
                 recipe.asked()
             )
-        } else {
-            String::new()
-        };
-        anyhow::Error::new(error).context(format!("fetching the packages; {}{help}", mirror.help()))
+        });
+        anyhow::Error::new(error)
+            .context(format!("fetching the packages; the mirror is {mirror}"))
+            .help(newer)
+            .help(NAME_ANOTHER)
     })?;
     Ok(lock.packages.iter().map(|package| package.name.clone()).zip(paths).collect())
 }
@@ -163,7 +168,7 @@ pub fn obtain<T: Send>(
             Err(error) if !fetched_anew => error,
             done => return done,
         };
-        let Some(rootfs::Error::Damaged(files)) = error.downcast_ref() else { return Err(error) };
+        let Some(rootfs::Error::Damaged(files)) = advice::find(&error) else { return Err(error) };
         for file in files {
             reporter.warn(&format!("the stored file of {} is damaged; fetching it anew", file.package));
             store.remove(&Digest::from(file.sha256))?;
@@ -223,8 +228,8 @@ fn make<T: Send>(
         log: log.to_owned(),
     };
     let began = Instant::now();
-    let failed = || format!("making the root directory\n  help: everything that dpkg said is in {}", log.display());
-    let unpacked = rootfs::unpack_packages(&spec, &root, reporter).with_context(failed)?;
+    let said = || format!("everything that dpkg said is in {}", log.display());
+    let unpacked = rootfs::unpack_packages(&spec, &root, reporter).context(MAKING).with_help(said)?;
     reporter.stage("configure", "configuring packages");
     // So far no package of the kernel has had a preinst. If one gets one, its files appear only when dpkg unpacks it.
     let now = !unpacked.left_to_dpkg().iter().any(|name| name.starts_with(KERNEL_PACKAGES));
@@ -233,7 +238,7 @@ fn make<T: Send>(
         let report = unpacked.configure(reporter);
         (report, made.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
     });
-    let report = report.with_context(failed)?;
+    let report = report.context(MAKING).with_help(said)?;
     reporter.detail(&format!(
         "root directory: reading {:.1} s, unpacking {:.1} s, dpkg's database {:.1} s, configuring {:.1} s, in all {:.1} s",
         report.reading.as_secs_f64(),

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 
+use advice::WithHelp as _;
 use anyhow::{Context as _, Result};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 use rootfs::finish::{self, Group, NewFile, User};
@@ -209,9 +210,9 @@ fn id(tree: &FileTree, database: &str, name: &str) -> Result<u32> {
     let text = String::from_utf8_lossy(&read_file(tree, database)?).into_owned();
     let line = text.lines().find(|line| line.split(':').next() == Some(name));
     let number = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
-    number.with_context(|| {
-        format!("{name:?} is not in /{database}\n  help: add a [[user]] or [[group]] to the recipe, or give a number")
-    })
+    number
+        .with_context(|| format!("{name:?} is not in /{database}"))
+        .help("add a [[user]] or [[group]] to the recipe, or give a number")
 }
 
 /// The content of a regular file.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::Path;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, ensure};
 use diskimage::sparse::sha256;
 use fsimage::ext4::{EntryKind, Ext4Entry, Limits, Reader};
@@ -84,8 +85,10 @@ pub fn compare(old: &Path, new: &Path) -> Result<Vec<Difference>> {
             for directory in [old, new] {
                 ensure!(
                     IMAGE_FILES.into_iter().any(|name| directory.join(name).is_file()),
-                    "{} holds none of an image's files\n  help: `rocbed build` makes an image",
-                    directory.display()
+                    Advice::new(
+                        format!("{} holds none of an image's files", directory.display()),
+                        "`rocbed build` makes an image"
+                    )
                 );
             }
         }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::Path;
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Path that stands for stdin.
@@ -23,14 +24,16 @@ const START: u64 = 8192;
 pub(super) fn open(path: &Path) -> Result<File> {
     let opening = || format!("opening {}", path.display());
     if path.as_os_str() == STDIN {
-        ensure!(!io::stdin().is_terminal(), "nothing comes from stdin\n  help: `-` is for `… | rocbed inspect -`");
+        ensure!(
+            !io::stdin().is_terminal(),
+            Advice::new("nothing comes from stdin", "`-` is for `… | rocbed inspect -`")
+        );
         return unpacked(io::stdin().lock(), path);
     }
     let kind = path.metadata().with_context(opening)?.file_type();
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && kind.is_block_device() => {
-            return Err(error)
-                .context(format!("opening {}\n  help: reading a whole disk needs root: sudo", path.display()));
+            return Err(error).with_context(opening).help("reading a whole disk needs root: sudo");
         }
         other => other.with_context(opening)?,
     };
@@ -74,12 +77,9 @@ fn unpacked(mut stream: impl Read, path: &Path) -> Result<File> {
     } else {
         copy(stream, &mut file)
     };
-    copied.with_context(|| {
-        format!(
-            "unpacking {name} into a temporary file in {}\n  help: TMPDIR names another directory, on a larger disk",
-            std::env::temp_dir().display()
-        )
-    })?;
+    copied
+        .with_context(|| format!("unpacking {name} into a temporary file in {}", std::env::temp_dir().display()))
+        .help("TMPDIR names another directory, on a larger disk")?;
     Ok(file)
 }
 

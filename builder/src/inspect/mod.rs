@@ -10,6 +10,7 @@ mod root;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
@@ -52,11 +53,10 @@ pub fn inspect(path: &Path, files: bool) -> Result<BTreeMap<String, FileReport>>
     }
     let present: Vec<&str> = FILES.into_iter().filter_map(|name| there_is(path, name)).collect();
     if present.is_empty() {
-        bail!(
-            "{} holds none of an image's files: {}\n  help: `rocbed build` makes an image",
-            path.display(),
-            FILES.join(", ")
-        );
+        bail!(Advice::new(
+            format!("{} holds none of an image's files: {}", path.display(), FILES.join(", ")),
+            "`rocbed build` makes an image"
+        ));
     }
     present.into_iter().map(|name| Ok((name.to_owned(), file(&path.join(name), files)?))).collect()
 }

@@ -79,14 +79,10 @@ impl Mirror {
         find_in(Path::new("/etc/apt"), Path::new("/var/lib/apt/lists"), suite)
             .unwrap_or_else(|| Self { url: PUBLIC_MIRROR.to_owned(), origin: Origin::Default })
     }
-
-    /// Advice for when a file cannot be fetched from the mirror.
-    pub fn help(&self) -> String {
-        format!(
-            "the mirror is {self}\n  help: --mirror (or ROCBED_MIRROR, or archive.mirror in the recipe) names another"
-        )
-    }
 }
+
+/// Help for when a file cannot be fetched from the mirror.
+pub const NAME_ANOTHER: &str = "--mirror (or ROCBED_MIRROR, or archive.mirror in the recipe) names another";
 
 /// The best of apt's sources: first by the evidence that they are Debian's, then those that have the suite, then in
 /// order.

@@ -3,13 +3,15 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use advice::{Advise, Help};
+
 use super::model::RecipeFile;
 
 /// A recipe that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
     /// The name is neither a shipped recipe nor a file.
-    #[error("there is no recipe {asked:?}{}\n  help: give a path such as ./my.toml, or one of the shipped recipes: {}", suggestion(.nearest.as_deref()), .shipped.join(", "))]
+    #[error("there is no recipe {asked:?}{}", suggestion(.nearest.as_deref()))]
     Unknown {
         /// Name that was asked for.
         asked: String,
@@ -48,6 +50,28 @@ pub enum RecipeError {
         /// Description of the problem and what to do.
         message: String,
     },
+    /// No image directory can have the recipe's name.
+    #[error("{origin}: an image directory is named after its recipe, and it cannot be named {name:?}: {why}")]
+    Name {
+        /// Path of the recipe file.
+        origin: String,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+impl Advise for RecipeError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Unknown { shipped, .. } => {
+                format!("give a path such as ./my.toml, or one of the shipped recipes: {}", shipped.join(", ")).into()
+            }
+            Self::Name { .. } => "rename the file".into(),
+            Self::Read { .. } | Self::Invalid { .. } | Self::Inconsistent { .. } => Help::none(),
+        }
+    }
 }
 
 fn suggestion(nearest: Option<&str>) -> String {

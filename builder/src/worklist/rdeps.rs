@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use advice::Advice;
 use anyhow::{Result, bail};
 
 use super::{Candidate, Indexes, TEAM, names_in};
@@ -19,8 +20,8 @@ pub fn of(indexes: &Indexes<'_>, asked: &[String]) -> Result<Vec<Candidate>> {
             names.insert(name.as_str());
         } else {
             let near = indexes.universe.suggestions(name).join(", ");
-            let near = if near.is_empty() { String::new() } else { format!("\n  help: there are {near}") };
-            bail!("--rdeps-of {name}: there is no source or binary package of that name{near}");
+            let near = (!near.is_empty()).then(|| format!("there are {near}"));
+            bail!(Advice::new(format!("--rdeps-of {name}: there is no source or binary package of that name"), near));
         }
     }
     let mut found = Vec::new();
@@ -67,7 +68,7 @@ mod tests {
             assert_eq!(of("libamdhip64-6")?[0].why, "libhipcub-tests depends on libamdhip64-6");
             assert_eq!(names(&of("rocminfo")?), ["spfft"], "not itself");
             assert_eq!(names(&of("librocrand1")?), ["rocrand"], "its tests need its library");
-            let error = of("rocmimfo").unwrap_err().to_string();
+            let error = crate::error::report(&of("rocmimfo").unwrap_err()).to_string();
             assert!(error.contains("rocmimfo") && error.contains("rocminfo"), "{error}");
             Ok(())
         })

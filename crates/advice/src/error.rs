@@ -22,6 +22,23 @@ impl Advice {
     pub fn new(what: impl Into<String>, help: impl Into<Help>) -> Self {
         Self { what: what.into(), help: help.into() }
     }
+
+    /// Message and help of an error.
+    pub fn of(error: &impl Advise) -> Self {
+        Self { what: error.to_string(), help: error.help() }
+    }
+
+    /// The same, with more help after what there is.
+    #[must_use]
+    pub fn and(mut self, help: impl Into<Help>) -> Self {
+        self.help.extend(help.into());
+        self
+    }
+
+    /// Message and help on one line, for places that have only one.
+    pub fn in_one_line(&self) -> String {
+        if self.help.is_empty() { self.what.clone() } else { format!("{}; {}", self.what, self.help) }
+    }
 }
 
 /// The message, without the help.
@@ -36,5 +53,17 @@ impl Error for Advice {}
 impl Advise for Advice {
     fn help(&self) -> Help {
         self.help.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_has_message_and_help() {
+        let error = Advice::new("no answer", Help::none());
+        assert_eq!(error.in_one_line(), "no answer");
+        assert_eq!(Advice::of(&error.and("try again")).and("wait").in_one_line(), "no answer; try again; wait");
     }
 }

@@ -2,11 +2,11 @@
 
 use rustls::{CertificateError, Error};
 
-/// The fault of a certificate, and advice.
+/// The fault of a certificate, and what to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) reason: String,
-    pub(crate) advice: String,
+    pub(crate) help: String,
 }
 
 /// The command that creates a self-signed certificate and its key for a hub with these names and addresses.
@@ -37,7 +37,7 @@ pub fn names(presented: &[String]) -> String {
 pub(crate) fn refusal(error: &Error, host: &str) -> Option<Refusal> {
     let Error::InvalidCertificate(error) = error else { return None };
     let anew = || format!("make another one at the hub: {}", self_signed_command(&[host]));
-    let (reason, advice) = match error {
+    let (reason, help) = match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
             "it has expired".to_owned(),
             "renew it at the hub, which reads the new files by itself; if this machine's clock is wrong, set it".to_owned(),
@@ -54,8 +54,8 @@ pub(crate) fn refusal(error: &Error, host: &str) -> Option<Refusal> {
         ),
         // rustls has no error of its own for this; webpki's is part of the text.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
-            "it is an authority's (CA:TRUE, which openssl makes unless it is told otherwise), and no server's at the same \
-             time"
+            "it is an authority's (CA:TRUE, which openssl makes unless it is told otherwise), and not a server's at the \
+             same time"
                 .to_owned(),
             anew(),
         ),
@@ -67,7 +67,7 @@ pub(crate) fn refusal(error: &Error, host: &str) -> Option<Refusal> {
         ),
         _ => return None,
     };
-    Some(Refusal { reason, advice })
+    Some(Refusal { reason, help })
 }
 
 #[cfg(test)]
@@ -89,13 +89,13 @@ mod tests {
 
     #[test]
     fn each_refusal_says_what_to_do() {
-        let told = |error| refusal(&Error::InvalidCertificate(error), "hub").map(|refusal| refusal.advice);
+        let told = |error| refusal(&Error::InvalidCertificate(error), "hub").map(|refusal| refusal.help);
         for (error, says) in [
             (CertificateError::Expired, "renew"),
             (CertificateError::NotValidYet, "clock"),
             (CertificateError::UnknownIssuer, "--ca"),
         ] {
-            assert!(told(error.clone()).is_some_and(|advice| advice.contains(says)), "{error:?}");
+            assert!(told(error.clone()).is_some_and(|help| help.contains(says)), "{error:?}");
         }
         assert_eq!(told(CertificateError::BadEncoding), None);
         assert_eq!(refusal(&Error::DecryptError, "hub"), None);

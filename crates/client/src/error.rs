@@ -3,13 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
+use advice::{Advise, Help};
 use protocol::api::{Problem, ProblemCode};
 
 /// Reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The hub's address is not valid.
-    #[error("`{0}` is no hub's address: it looks like http://hub.example:8420 or https://hub.example")]
+    #[error("`{0}` is not the address of a hub, which looks like http://hub.example:8420 or https://hub.example")]
     Address(String),
     /// The hub could not be reached, or did not answer.
     #[error("no answer from {url}: {reason}; tried {attempts} times")]
@@ -22,20 +23,20 @@ pub enum ClientError {
         attempts: u32,
     },
     /// The hub's certificate is refused.
-    #[error("the certificate of {url} is not accepted: {reason}; {advice}")]
+    #[error("the certificate of {url} is not accepted: {reason}")]
     Certificate {
         /// The requested address.
         url: String,
         /// The fault of the certificate.
         reason: String,
-        /// Advice for the user.
-        advice: String,
+        /// Help for the user.
+        help: String,
     },
     /// The hub refused the request.
     #[error("the hub refuses: {0}")]
     Refused(Box<Problem>),
     /// The answer is not from a hub.
-    #[error("{url} does not answer as a hub does: {reason}; check the address")]
+    #[error("{url} does not answer as a hub does: {reason}")]
     NotAHub {
         /// The requested address.
         url: String,
@@ -59,6 +60,17 @@ pub enum ClientError {
     /// The system has no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
+}
+
+impl Advise for ClientError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Certificate { help, .. } => help.clone().into(),
+            Self::Refused(problem) => problem.advice.clone().into(),
+            Self::NotAHub { .. } => "check the address".into(),
+            _ => Help::none(),
+        }
+    }
 }
 
 impl ClientError {

@@ -312,10 +312,10 @@ fn miss(url: &str, error: ureq::Error) -> Miss {
 /// Converts a TLS error, with an explanation if there is one.
 fn certificate(url: String, text: String, error: Option<&rustls::Error>) -> ClientError {
     let host = url.parse::<ureq::http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
-    let advice = "look at the certificate that the hub was given; docs/hub.md says how one is made";
-    let other = Refusal { reason: text, advice: advice.to_owned() };
-    let Refusal { reason, advice } = error.and_then(|error| refusal(error, &host)).unwrap_or(other);
-    ClientError::Certificate { url, reason, advice }
+    let help = "look at the certificate that the hub was given; docs/hub.md says how one is made";
+    let other = Refusal { reason: text, help: help.to_owned() };
+    let Refusal { reason, help } = error.and_then(|error| refusal(error, &host)).unwrap_or(other);
+    ClientError::Certificate { url, reason, help }
 }
 
 fn refused(url: &str, mut response: Response<Body>) -> Miss {

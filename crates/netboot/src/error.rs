@@ -3,12 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-/// An error: what failed, on which object, and what to do about it.
+use advice::{Advise, Help};
+
+/// An error: what failed, and on which object.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetbootError {
     /// The directory has no complete image, or one of an older rocbed.
-    #[error("{} has no {name}: it is not a whole image, or one of an older rocbed\n  help: `rocbed build` makes it anew", directory.display())]
+    #[error("{} has no {name}: it is not a whole image, or one of an older rocbed", directory.display())]
     Incomplete {
         /// The directory.
         directory: PathBuf,
@@ -16,7 +18,7 @@ pub enum NetbootError {
         name: &'static str,
     },
     /// The root does not match the image's digests.
-    #[error("{} is not what SHA256SUMS says\n  help: it was changed after it was built; build the image again", path.display())]
+    #[error("{} is not what SHA256SUMS says", path.display())]
     Changed {
         /// Path of the root.
         path: PathBuf,
@@ -30,9 +32,7 @@ pub enum NetbootError {
         word: String,
     },
     /// dnsmasq is not installed.
-    #[error(
-        "dnsmasq is not installed, which answers DHCP and TFTP\n  help: apt install dnsmasq-base; or --no-dhcp, with a DHCP server of your own"
-    )]
+    #[error("dnsmasq is not installed, which answers DHCP and TFTP")]
     NoDnsmasq,
     /// The operating system reported an error.
     #[error("{action} {}: {source}", path.display())]
@@ -44,6 +44,17 @@ pub enum NetbootError {
         /// The cause.
         source: io::Error,
     },
+}
+
+impl Advise for NetbootError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Incomplete { .. } => "`rocbed build` makes it anew".into(),
+            Self::Changed { .. } => "it was changed after it was built; build the image again".into(),
+            Self::NoDnsmasq => "apt install dnsmasq-base; or --no-dhcp, with a DHCP server of your own".into(),
+            Self::Word { .. } | Self::Io { .. } => Help::none(),
+        }
+    }
 }
 
 impl NetbootError {

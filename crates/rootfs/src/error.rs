@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use advice::{Advise, Help};
 use fsimage::TreeError;
 
 use crate::deb::DebError;
@@ -46,9 +47,8 @@ pub enum Error {
     },
     /// The file system is full.
     #[error(
-        "unpacking packages into {}: {source}; they need about {needed} MiB, and the file system at {} has {size} MiB in all\
-         \n  help: free space there (`rocbed cache prune` removes what was not used for long), or put the cache on another \
-         file system with --cache", root.display(), mount.display()
+        "unpacking packages into {}: {source}; they need about {needed} MiB, and the file system at {} has {size} MiB in all",
+        root.display(), mount.display()
     )]
     NoSpace {
         /// Root directory.
@@ -137,6 +137,20 @@ fn damage(files: &[Damaged]) -> String {
         )
     };
     files.iter().map(describe).collect::<Vec<_>>().join("\n")
+}
+
+impl Advise for Error {
+    fn help(&self) -> Help {
+        match self {
+            Self::NoSpace { .. } => {
+                "free space there (`rocbed cache prune` removes what was not used for long), or put the \
+                cache on another file system with --cache"
+                    .into()
+            }
+            Self::Sandbox(error) => error.help(),
+            _ => Help::none(),
+        }
+    }
 }
 
 impl Error {

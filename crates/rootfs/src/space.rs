@@ -28,14 +28,17 @@ fn mount_point(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use advice::Advise as _;
+
     use super::*;
 
     #[test]
     fn a_full_disk_is_told_with_file_system_and_need() {
         let at = tempfile::tempdir().unwrap();
         let full = |kind: ErrorKind| Error::io("writing", "usr/bin/large")(std::io::Error::from(kind));
-        let text = explained(full(ErrorKind::StorageFull), at.path(), 300 << 20).to_string();
-        assert!(text.contains("about 300 MiB") && text.contains("help: "), "{text}");
+        let error = explained(full(ErrorKind::StorageFull), at.path(), 300 << 20);
+        let text = error.to_string();
+        assert!(text.contains("about 300 MiB") && error.help().to_string().contains("--cache"), "{text}");
         assert!(text.contains(&format!("{}: ", at.path().display())), "{text}");
         let other = explained(full(ErrorKind::NotFound), at.path(), 1).to_string();
         assert!(other.starts_with("writing usr/bin/large: "), "{other}");

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use advice::{Advise, Help};
 use diskimage::gpt::{self, GptError};
 use fsimage::ext4::{EntryKind, Ext4Entry, Limits, ReadError, Reader};
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ pub enum CollectError {
     Empty,
     /// The last machine was switched off without a shutdown.
     #[error(
-        "the machine was switched off without being shut down, and the newest results are in the file system's journal only\n  help: `e2fsck -f` on the partition named rocbed-data replays it; nothing is lost by that"
+        "the machine was switched off without being shut down, and the newest results are in the file system's journal only"
     )]
     Journal,
     /// The file system is damaged.
@@ -54,6 +55,17 @@ pub enum CollectError {
         /// What failed.
         source: io::Error,
     },
+}
+
+impl Advise for CollectError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Journal => {
+                "`e2fsck -f` on the partition named rocbed-data replays it; nothing is lost by that".into()
+            }
+            _ => Help::none(),
+        }
+    }
 }
 
 /// A bundle that was copied from a stick.

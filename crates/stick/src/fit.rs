@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 
+use advice::{Advise, Help};
 use diskimage::fat::{self, FatError, ReadError, Volume};
 use diskimage::gpt::{self, GptError, Partition, types};
 use diskimage::layout::ALIGNMENT;
@@ -21,7 +22,7 @@ pub type NewFile = (String, Vec<u8>);
 #[derive(Debug, thiserror::Error)]
 pub enum FitError {
     /// The device is too small.
-    #[error("the image does not fit: it needs {needed} bytes ({} MiB) and there are {size}\n  help: take a larger stick, or build with a smaller data-size", needed.div_ceil(1 << 20))]
+    #[error("the image does not fit: it needs {needed} bytes ({} MiB) and there are {size}", needed.div_ceil(1 << 20))]
     TooSmall {
         /// The needed size in bytes.
         needed: u64,
@@ -48,6 +49,15 @@ pub enum FitError {
     /// A temporary file cannot be used.
     #[error("preparing the partition table in a temporary file: {0}")]
     Spool(#[from] io::Error),
+}
+
+impl Advise for FitError {
+    fn help(&self) -> Help {
+        match self {
+            Self::TooSmall { .. } => "take a larger stick, or build with a smaller data-size".into(),
+            _ => Help::none(),
+        }
+    }
 }
 
 /// The source and destination of a partition.

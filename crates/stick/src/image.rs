@@ -35,7 +35,7 @@ pub enum ImageError {
     #[error("the image has no usable partition table: {0}")]
     Table(#[from] GptError),
     /// The layout is not that of `rocbed build`.
-    #[error("this is no image of rocbed's: {0}")]
+    #[error("this is not an image of rocbed's: {0}")]
     Layout(&'static str),
     /// The block map belongs to another image.
     #[error("the block map is for an image of {map} bytes, and this one has {image}")]
@@ -76,7 +76,7 @@ impl<'a> Image<'a> {
         partitions.sort_by_key(|partition| partition.start);
         let esp = match partitions.first() {
             Some(first) if first.type_guid == types::ESP && first.size <= LARGEST_ESP => first.clone(),
-            _ => return Err(ImageError::Layout("its first partition is no EFI system partition")),
+            _ => return Err(ImageError::Layout("its first partition is not an EFI system partition")),
         };
         let mut end = HEAD;
         for partition in &partitions {

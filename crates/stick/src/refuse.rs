@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use advice::{Advise, Help};
+
 use crate::devices::{Device, Listing, Transport, Use};
 
 /// The kind of file at a path.
@@ -75,7 +77,7 @@ pub struct TargetRequirements {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Nothing is there.
-    #[error("there is no {path}{}", hint(.meant.as_deref()))]
+    #[error("there is no {path}")]
     Missing {
         /// The path.
         path: String,
@@ -83,37 +85,31 @@ pub enum Refusal {
         meant: Option<String>,
     },
     /// It would be a new file in one of the kernel's directories.
-    #[error("{0} would be a file among the devices\n  help: `rocbed flash --list` shows the devices that there are")]
+    #[error("{0} would be a file among the devices")]
     FileAmongDevices(String),
     /// It is a directory.
-    #[error(
-        "{0} is a directory, and no device\n  help: `rocbed flash --list` shows devices; with --file, give the file's name too"
-    )]
+    #[error("{0} is a directory, not a device")]
     Directory(String),
     /// It is a character device.
-    #[error("{0} is a character device, and no disk\n  help: `rocbed flash --list` shows disks")]
+    #[error("{0} is a character device, not a disk")]
     Character(String),
     /// It is a pipe or a socket.
-    #[error("{0} is a pipe or a socket, and no disk\n  help: `rocbed flash --list` shows disks")]
+    #[error("{0} is a pipe or a socket, not a disk")]
     Pipe(String),
     /// It is a file, but a device was expected.
-    #[error("{0} is a file, and no device\n  help: --file writes a disk image into a file")]
+    #[error("{0} is a file, not a device")]
     File(String),
     /// It is a device, but a file was expected.
-    #[error("{0} is a device, and --file was given\n  help: leave --file away if you want the device to be written")]
+    #[error("{0} is a device, and --file was given")]
     NotAFile(String),
     /// It is the image itself.
     #[error("{0} is the image itself")]
     SameAsImage(String),
     /// It is a block device that sysfs does not show.
-    #[error(
-        "{0} is a block device that the kernel no longer has\n  help: was it unplugged? `rocbed flash --list` shows what is there"
-    )]
+    #[error("{0} is a block device that the kernel no longer has")]
     Gone(String),
     /// It is a partition, not a whole disk.
-    #[error(
-        "{partition} is a partition of {disk}; an image has partitions of its own and takes the whole disk\n  help: give {disk}"
-    )]
+    #[error("{partition} is a partition of {disk}; an image has partitions of its own and takes the whole disk")]
     Partition {
         /// The partition.
         partition: String,
@@ -121,7 +117,7 @@ pub enum Refusal {
         disk: String,
     },
     /// The running system needs it.
-    #[error("{device} holds this system: {why}\n  help: it is never written, whatever options are given")]
+    #[error("{device} holds this system: {why}")]
     System {
         /// The disk.
         device: String,
@@ -129,9 +125,7 @@ pub enum Refusal {
         why: String,
     },
     /// It is used as swap space.
-    #[error(
-        "{device} is in use: this system swaps to {part}\n  help: swapoff {part}, if it is really the disk that you mean"
-    )]
+    #[error("{device} is in use: this system swaps to {part}")]
     Swap {
         /// The disk.
         device: String,
@@ -139,7 +133,7 @@ pub enum Refusal {
         part: String,
     },
     /// A file system on it is mounted.
-    #[error("{device} is in use: {part} is mounted at {at}\n  help: umount {at}")]
+    #[error("{device} is in use: {part} is mounted at {at}")]
     Mounted {
         /// The disk.
         device: String,
@@ -149,7 +143,7 @@ pub enum Refusal {
         at: String,
     },
     /// Other devices are built on it.
-    #[error("{device} is in use: {part} is part of {by} ({what})\n  help: {}", release(.what, .by))]
+    #[error("{device} is in use: {part} is part of {by} ({what})")]
     Held {
         /// The disk.
         device: String,
@@ -177,7 +171,7 @@ pub enum Refusal {
         what: &'static str,
     },
     /// It is a reader without a card.
-    #[error("there is no medium in {device} ({title})\n  help: put the card in, or was it a reader's other slot?")]
+    #[error("there is no medium in {device} ({title})")]
     NoMedium {
         /// The device.
         device: String,
@@ -185,7 +179,7 @@ pub enum Refusal {
         title: String,
     },
     /// It is write-protected.
-    #[error("{device} ({title}) is write-protected\n  help: cards and some sticks have a switch on the side")]
+    #[error("{device} ({title}) is write-protected")]
     ReadOnly {
         /// The device.
         device: String,
@@ -211,9 +205,7 @@ pub enum Refusal {
         sector_size: u64,
     },
     /// It is a built-in disk.
-    #[error(
-        "{device} ({title}) is not removable: it may be this machine's own disk\n  help: if it is really the one you mean, add --i-know"
-    )]
+    #[error("{device} ({title}) is not removable: it may be this machine's own disk")]
     Fixed {
         /// The device.
         device: String,
@@ -222,9 +214,33 @@ pub enum Refusal {
     },
 }
 
-fn hint(meant: Option<&str>) -> String {
-    let list = "`rocbed flash --list` shows the devices that there are";
-    meant.map_or_else(|| format!("\n  help: {list}"), |meant| format!("\n  help: did you mean {meant}? {list}"))
+impl Advise for Refusal {
+    fn help(&self) -> Help {
+        const DEVICES: &str = "`rocbed flash --list` shows the devices that there are";
+        const DISKS: &str = "`rocbed flash --list` shows disks";
+        match self {
+            Self::Missing { meant: Some(meant), .. } => format!("did you mean {meant}? {DEVICES}").into(),
+            Self::Missing { meant: None, .. } | Self::FileAmongDevices(_) => DEVICES.into(),
+            Self::Directory(_) => "`rocbed flash --list` shows devices; with --file, give the file's name too".into(),
+            Self::Character(_) | Self::Pipe(_) => DISKS.into(),
+            Self::File(_) => "--file writes a disk image into a file".into(),
+            Self::NotAFile(_) => "leave --file away if you want the device to be written".into(),
+            Self::Gone(_) => "was it unplugged? `rocbed flash --list` shows what is there".into(),
+            Self::Partition { disk, .. } => format!("give {disk}").into(),
+            Self::System { .. } => "it is never written, whatever options are given".into(),
+            Self::Swap { part, .. } => format!("swapoff {part}, if it is really the disk that you mean").into(),
+            Self::Mounted { at, .. } => format!("umount {at}").into(),
+            Self::Held { what, by, .. } => release(what, by).into(),
+            Self::NoMedium { .. } => "put the card in, or was it a reader's other slot?".into(),
+            Self::ReadOnly { .. } => "cards and some sticks have a switch on the side".into(),
+            Self::Fixed { .. } => "if it is really the one you mean, add --i-know".into(),
+            Self::SameAsImage(_)
+            | Self::Mapped { .. }
+            | Self::Kind { .. }
+            | Self::TooSmall { .. }
+            | Self::SectorSize { .. } => Help::none(),
+        }
+    }
 }
 
 fn release(what: &str, by: &str) -> String {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 
+use advice::{Advise, Help};
 use diskimage::fat::{self, EditError, ReadError, Volume};
 use diskimage::gpt::{self, GptError, types};
 use fsimage::Timestamp;
@@ -23,7 +24,7 @@ const MOST: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The partition table cannot be read.
-    #[error("there is no image of rocbed's: {0}\n  help: `rocbed flash` writes one")]
+    #[error("there is no image of rocbed's: {0}")]
     Table(#[from] GptError),
     /// There is no EFI system partition of ours.
     #[error(
@@ -42,12 +43,10 @@ pub enum SettingsError {
         source: EditError,
     },
     /// The file is too large.
-    #[error("{0} on the EFI system partition has over 1 MiB; it is no list of settings")]
+    #[error("{0} on the EFI system partition has over 1 MiB; it is not a list of settings")]
     TooLarge(&'static str),
     /// The file is not valid TOML.
-    #[error(
-        "{SETTINGS} on the EFI system partition is no TOML: {0}\n  help: the appliance uses none of it; mend it with an editor, or remove it"
-    )]
+    #[error("{SETTINGS} on the EFI system partition is not valid TOML: {0}")]
     Toml(String),
     /// The setting does not exist, or does not accept the value.
     #[error(transparent)]
@@ -55,6 +54,27 @@ pub enum SettingsError {
     /// The job list is not valid.
     #[error("the job list cannot be used: {0}")]
     Jobs(String),
+    /// A job of the list tests a source tree in a directory.
+    #[error("the job list cannot be used: job {job} is the source tree {path}, which is not on the stick")]
+    Tree {
+        /// Id of the job.
+        job: String,
+        /// Path of the tree.
+        path: String,
+    },
+}
+
+impl Advise for SettingsError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Table(_) => "`rocbed flash` writes one".into(),
+            Self::Toml(_) => "the appliance uses none of it; mend it with an editor, or remove it".into(),
+            Self::Tree { .. } => {
+                "make it a package of the archive, or the address of a .tar, a .dsc or a git repository".into()
+            }
+            _ => Help::none(),
+        }
+    }
 }
 
 /// The EFI system partition of a disk.
@@ -205,17 +225,15 @@ fn shown(item: &Item) -> String {
 /// Checks a job list (TOML or JSON) for a stick. Returns the number of jobs.
 ///
 /// # Errors
-/// [`SettingsError::Jobs`], if the appliance would not accept it, or it has jobs that cannot run from a stick.
+/// [`SettingsError::Jobs`] if the appliance would not accept it, [`SettingsError::Tree`] for a job that cannot run from
+/// a stick.
 pub fn check_jobs(bytes: &[u8]) -> Result<usize, SettingsError> {
     if bytes.len() as u64 > MOST {
         return Err(SettingsError::Jobs("it has over 1 MiB".into()));
     }
     let list = JobList::parse(bytes).map_err(|error| SettingsError::Jobs(error.to_string()))?;
     match list.job.iter().find_map(|job| if let Source::Path(path) = &job.source { Some((job, path)) } else { None }) {
-        Some((job, path)) => Err(SettingsError::Jobs(format!(
-            "job {} is the source tree {path}, which is not on the stick\n  help: make it a package of the archive, or the address of a .tar, a .dsc or a git repository",
-            job.id
-        ))),
+        Some((job, path)) => Err(SettingsError::Tree { job: job.id.clone(), path: path.clone() }),
         None => Ok(list.job.len()),
     }
 }

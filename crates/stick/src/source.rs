@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use advice::{Advise, Help};
 use diskimage::blockmap::BlockMap;
 use diskimage::sparse::SparseReader;
 use sha2::{Digest, Sha256};
@@ -34,7 +35,7 @@ pub enum SourceError {
         source: io::Error,
     },
     /// The directory has no image.
-    #[error("{0} holds neither disk.img nor disk.img.zst\n  help: `rocbed build` makes an image")]
+    #[error("{0} holds neither disk.img nor disk.img.zst")]
     NoImage(PathBuf),
     /// The file is neither a disk nor compressed with zstd.
     #[error("{path} is {what}, and not a disk image (raw, or compressed by zstd)")]
@@ -45,9 +46,7 @@ pub enum SourceError {
         what: &'static str,
     },
     /// `SHA256SUMS` exists and does not name the image.
-    #[error(
-        "{sums} does not name {name}: they do not belong together\n  help: give the digest with --sha256, or remove a stale {SUMS}"
-    )]
+    #[error("{sums} does not name {name}: they do not belong together")]
     NotInSums {
         /// Path of the sums.
         sums: PathBuf,
@@ -62,6 +61,16 @@ pub enum SourceError {
         /// What is wrong.
         what: String,
     },
+}
+
+impl Advise for SourceError {
+    fn help(&self) -> Help {
+        match self {
+            Self::NoImage(_) => "`rocbed build` makes an image".into(),
+            Self::NotInSums { .. } => format!("give the digest with --sha256, or remove a stale {SUMS}").into(),
+            Self::Io { .. } | Self::Format { .. } | Self::BlockMap { .. } => Help::none(),
+        }
+    }
 }
 
 /// An image file.

@@ -5,6 +5,7 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use advice::{Advise, Help};
 use diskimage::SectorSize;
 use rustix::fs::OFlags;
 
@@ -30,12 +31,10 @@ pub enum TargetError {
         source: io::Error,
     },
     /// Another program uses it, though it is not mounted here: perhaps it is mounted in another namespace.
-    #[error(
-        "{0} is in use by another program (or mounted in another namespace, or part of a ZFS pool)\n  help: `lsblk` and `fuser -v {0}` may tell by what"
-    )]
+    #[error("{0} is in use by another program (or mounted in another namespace, or part of a ZFS pool)")]
     Busy(PathBuf),
     /// This user may not write to it.
-    #[error("{0} may not be written by this user\n  help: run it with sudo")]
+    #[error("{0} may not be written by this user")]
     Permission(PathBuf),
     /// It cannot be opened.
     #[error("opening {path}: {source}")]
@@ -46,10 +45,20 @@ pub enum TargetError {
         source: io::Error,
     },
     /// It is not the examined device any more: it was replaced in the meantime.
-    #[error(
-        "{0} is no longer the device that it was a moment ago; nothing was written\n  help: look with `rocbed flash --list` and try again"
-    )]
+    #[error("{0} is no longer the device that it was a moment ago; nothing was written")]
     Changed(PathBuf),
+}
+
+impl Advise for TargetError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Refused(refusal) => refusal.help(),
+            Self::Busy(path) => format!("`lsblk` and `fuser -v {}` may tell by what", path.display()).into(),
+            Self::Permission(_) => "run it with sudo".into(),
+            Self::Changed(_) => "look with `rocbed flash --list` and try again".into(),
+            Self::Listing(_) | Self::Examine { .. } | Self::Open { .. } => Help::none(),
+        }
+    }
 }
 
 /// A target that was examined and is not open yet.

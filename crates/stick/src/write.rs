@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use advice::{Advise, Help};
 use progress::{Progress, Task, Unit};
 use sha2::{Digest, Sha256};
 
@@ -43,9 +44,7 @@ pub enum WriteError {
     #[error(transparent)]
     Fit(#[from] FitError),
     /// Writing to the device failed.
-    #[error(
-        "writing at byte {at}: {source}\n  help: a stick that fails so is worn out, was pulled out, or has a bad contact; try another port or another stick"
-    )]
+    #[error("writing at byte {at}: {source}")]
     Write {
         /// The offset in bytes.
         at: u64,
@@ -53,9 +52,7 @@ pub enum WriteError {
         source: io::Error,
     },
     /// Reading back failed.
-    #[error(
-        "reading back at byte {at}: {source}\n  help: a stick that fails so is worn out or was pulled out; take another one"
-    )]
+    #[error("reading back at byte {at}: {source}")]
     Read {
         /// The offset in bytes.
         at: u64,
@@ -63,15 +60,13 @@ pub enum WriteError {
         source: io::Error,
     },
     /// The device returned other data than was written.
-    #[error(
-        "the device does not keep what is written to it: at byte {at} it returns other data\n  help: it is broken; take another one"
-    )]
+    #[error("the device does not keep what is written to it: at byte {at} it returns other data")]
     Differs {
         /// The offset in bytes.
         at: u64,
     },
     /// The device is smaller than it says.
-    #[error("the device says that it has {size} bytes ({} GiB), but what is written beyond byte {real} ({:.1} GiB) is lost: it is a counterfeit\n  help: take another one, and ask for your money back", size >> 30, *real as f64 / (1u64 << 30) as f64)]
+    #[error("the device says that it has {size} bytes ({} GiB), but what is written beyond byte {real} ({:.1} GiB) is lost: it is a counterfeit", size >> 30, *real as f64 / (1u64 << 30) as f64)]
     Counterfeit {
         /// The size that it reports, in bytes.
         size: u64,
@@ -81,6 +76,22 @@ pub enum WriteError {
     /// Writing was interrupted by Ctrl-C or a signal.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl Advise for WriteError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Fit(error) => error.help(),
+            Self::Write { .. } => {
+                "a stick that fails so is worn out, was pulled out, or has a bad contact; try another port or another stick"
+                    .into()
+            }
+            Self::Read { .. } => "a stick that fails so is worn out or was pulled out; take another one".into(),
+            Self::Differs { .. } => "it is broken; take another one".into(),
+            Self::Counterfeit { .. } => "take another one, and ask for your money back".into(),
+            Self::Image(_) | Self::Interrupted => Help::none(),
+        }
+    }
 }
 
 /// The amount that was written.

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use advice::{Advice, Report};
 use anyhow::{Context, Result, ensure};
 use protocol::{JobList, JobResult, Machine, Source, Verdict};
 use serde::Serialize;
@@ -35,8 +36,10 @@ fn pack(tree: &Path, to: &Path) -> Result<PathBuf> {
         let name = tree.file_name().unwrap_or_default().to_string_lossy();
         ensure!(
             name.contains(".tar"),
-            "{} is neither a directory nor a .tar\n  help: unpack a .dsc with `dpkg-source --extract` and name the directory",
-            tree.display()
+            Advice::new(
+                format!("{} is neither a directory nor a .tar", tree.display()),
+                "unpack a .dsc with `dpkg-source --extract` and name the directory"
+            )
         );
         return Ok(tree.to_owned());
     }
@@ -161,7 +164,8 @@ impl Listener for Watcher<'_> {
     }
 
     fn problem(&mut self, what: &str, advice: &str) {
-        self.reporter.say(&format!("the appliance says: {what}\n  help: {advice}"));
+        let report = Report::from(Advice::new(format!("the appliance says: {what}"), advice.to_owned()));
+        self.reporter.say(&report.to_string());
     }
 }
 
@@ -196,7 +200,7 @@ mod tests {
         let list = directory.path().join("jobs.toml");
         for (path, says) in [("empty", "no debian/control"), ("x.dsc", "dpkg-source"), ("gone", "examining")] {
             fs::write(&list, format!("[[job]]\npath = \"{path}\"\n"))?;
-            let error = crate::error_text(&read(&list, directory.path()).err().context("no error")?);
+            let error = crate::error::report(&read(&list, directory.path()).err().context("no error")?).to_string();
             assert!(error.contains(says), "{error}");
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, ensure};
 
 use safetext::{NOT_SHOWN, Secret};
@@ -25,8 +26,13 @@ pub(super) fn words(options: &Boot, settings: &BTreeMap<String, String>) -> Resu
     if options.hub.is_none() && !options.netboot && machine::firmware(options)? == Firmware::Uefi {
         ensure!(
             options.gpu.is_none(),
-            "--gpu cannot be told to a machine that starts under UEFI and is left running\n  help: write it onto the disk: `rocbed settings {} --set gpu=...`, or leave --firmware, --disk, --usb and --nvme away",
-            options.image.display()
+            Advice::new(
+                "--gpu cannot be told to a machine that starts under UEFI and is left running",
+                format!(
+                    "write it onto the disk: `rocbed settings {} --set gpu=...`, or leave --firmware, --disk, --usb and --nvme away",
+                    options.image.display()
+                )
+            )
         );
         return Ok(Vec::new());
     }
@@ -60,11 +66,10 @@ fn of_hub(hub: &str, options: &Boot) -> Result<BTreeMap<&'static str, String>> {
 /// The join token that is stored for a hub.
 fn kept(hub: &str) -> Result<Secret> {
     let at = AtHub { hub: Some(hub.to_owned()), token: None, token_file: None, ca: None };
-    hubs::find(&at)?.join_token.with_context(|| {
-        format!(
-            "there is no join token for {hub}\n  help: give --join-token; `rocbed hub` prints it, and keeps it in its data directory"
-        )
-    })
+    hubs::find(&at)?
+        .join_token
+        .with_context(|| format!("there is no join token for {hub}"))
+        .help("give --join-token; `rocbed hub` prints it, and keeps it in its data directory")
 }
 
 /// One word `name=value`. The kernel splits the line at blanks outside of quotes, and has no escape character.
@@ -145,7 +150,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_said_at_once() {
         for (given, says) in [
-            (&["--hub", "hub", "--join-token", "x"][..], "no hub's address"),
+            (&["--hub", "hub", "--join-token", "x"][..], "is not the address of a hub"),
             (&["--hub", "http://hub", "--join-token", "a b"], "blanks"),
             (&["--hub", "http://hub", "--join-token", "x", "--network", "isolated"], "--network"),
             (&["--hub", "http://hub", "--jobs", "x"], "cannot be used with"),
@@ -153,7 +158,7 @@ mod tests {
             (&["--keep", "--nvme", "--gpu", "gfx1030"], "rocbed settings images/smoke --set gpu="),
             (&["--usb", "--firmware", "direct", "--keep"], "leave --firmware direct away"),
         ] {
-            let error = crate::error_text(&of(given).unwrap_err());
+            let error = crate::error::report(&of(given).unwrap_err()).to_string();
             assert!(error.contains(says), "{given:?}: {error}");
         }
     }

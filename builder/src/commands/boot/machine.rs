@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use advice::Advice;
 use anyhow::{Context, Result, bail, ensure};
 use netboot::server::Server;
 use netboot::{Image, script};
@@ -27,12 +28,15 @@ pub fn firmware(options: &Boot) -> Result<Firmware> {
     let disk = options.disk.is_some() || options.usb || options.nvme;
     match options.firmware {
         Some(Firmware::Direct) if disk => {
-            bail!("a direct start has no disk.img\n  help: leave --firmware direct away, or --disk, --usb and --nvme")
+            bail!(Advice::new(
+                "a direct start has no disk.img",
+                "leave --firmware direct away, or --disk, --usb and --nvme"
+            ))
         }
-        Some(Firmware::Direct) if is_disk(options) => bail!(
-            "{} is a disk: it has its own kernel, and starts under UEFI\n  help: leave --firmware direct away, or give the image directory",
-            options.image.display()
-        ),
+        Some(Firmware::Direct) if is_disk(options) => bail!(Advice::new(
+            format!("{} is a disk: it has its own kernel, and starts under UEFI", options.image.display()),
+            "leave --firmware direct away, or give the image directory"
+        )),
         Some(firmware) => Ok(firmware),
         None if disk || is_disk(options) => Ok(Firmware::Uefi),
         None => Ok(Firmware::Direct),
@@ -63,7 +67,10 @@ pub fn attach(machine: Machine, options: &Boot, words: &[String]) -> Result<Mach
         Firmware::Uefi => {
             ensure!(
                 options.append.is_none() && words.is_empty(),
-                "--append and --hub need a direct start: under UEFI the command line is part of the kernel image\n  help: a hub can be named in rocbed.toml on the image's first partition, with `rocbed settings`"
+                Advice::new(
+                    "--append and --hub need a direct start: under UEFI the command line is part of the kernel image",
+                    "a hub can be named in rocbed.toml on the image's first partition, with `rocbed settings`"
+                )
             );
             Ok(machine.boot(Start::Uefi).disk(disk(options)?))
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, ensure};
 use progress::Progress as _;
 use protocol::exit;
@@ -46,7 +47,7 @@ struct Session {
 pub fn run(context: &Context, options: &Boot) -> Result<u8> {
     match boot(context, options) {
         Err(error) if options.jobs.is_some() => {
-            context.reporter.error(&crate::error_text(&error));
+            context.reporter.error(&crate::error::report(&error));
             Ok(exit::OWN_ERROR)
         }
         other => other,
@@ -57,8 +58,10 @@ fn boot(context: &Context, options: &Boot) -> Result<u8> {
     let image = &options.image;
     ensure!(
         image.join(SUMS).is_file() || (machine::is_disk(options) && !options.netboot),
-        "{} holds no complete image: there is no {SUMS} in it\n  help: `rocbed build` makes one; give the directory, such as images/smoke",
-        image.display()
+        Advice::new(
+            format!("{} holds no complete image: there is no {SUMS} in it", image.display()),
+            "`rocbed build` makes one; give the directory, such as images/smoke"
+        )
     );
     machine::firmware(options)?;
     let scratch = tempfile::Builder::new().prefix("rocbed-boot.").tempdir().context("making a directory")?;
@@ -239,14 +242,15 @@ fn complain(context: &Context, options: &Boot, exit: &Exit, console: &Console) {
     let how = match exit.end {
         End::Exited(0) => format!("the machine ended after {seconds} s without having done its work"),
         End::Deadline => {
-            format!("the machine was still running after {seconds} s and was ended\n  help: --timeout gives it longer")
+            format!("the machine was still running after {seconds} s and was ended")
         }
         End::Exited(code) => format!("QEMU ended with exit code {code}\n{}", exit.messages.trim()),
         End::Signal(signal) => format!("QEMU was killed by signal {signal}\n{}", exit.messages.trim()),
         End::Stopped => format!("the machine was ended after {seconds} s, by a signal to this program"),
         End::KvmFailed => "QEMU was stopped".to_owned(),
     };
-    context.reporter.warn(&how);
+    let help = matches!(exit.end, End::Deadline).then_some("--timeout gives it longer");
+    context.reporter.warn_of(&Advice::new(how, help).into());
     // Without jobs the console was already printed.
     if options.jobs.is_some() {
         let lines: Vec<_> = console.last(LAST_LINES).into_iter().map(|line| format!("  {line}\n")).collect();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail};
 use stick::source::{self, Source};
 use store::{Digest, Download, FetchOptions, Fetcher};
@@ -31,9 +32,10 @@ fn download(context: &Context, url: &str, sha256: Option<[u8; 32]>) -> Result<So
         if is_file { url.rsplit_once('/').unwrap_or((url, "")) } else { (url.trim_end_matches('/'), "") };
     let (name, digest) = match sha256 {
         Some(digest) if is_file => (name.to_owned(), digest),
-        Some(_) => bail!(
-            "--sha256 is the digest of a file, and {url} is a directory\n  help: add /disk.img.zst to the address"
-        ),
+        Some(_) => bail!(Advice::new(
+            format!("--sha256 is the digest of a file, and {url} is a directory"),
+            "add /disk.img.zst to the address"
+        )),
         None => from_sums(&fetcher, directory, name)?,
     };
     let url = format!("{directory}/{name}");
@@ -47,9 +49,10 @@ fn download(context: &Context, url: &str, sha256: Option<[u8; 32]>) -> Result<So
 /// The image's file name and its digest in the `SHA256SUMS` beside it.
 fn from_sums(fetcher: &Fetcher, directory: &str, name: &str) -> Result<(String, [u8; 32])> {
     let sums = format!("{directory}/SHA256SUMS");
-    let text = fetcher.fetch_bytes(&sums, SUMS).with_context(|| {
-        format!("reading the digests beside the image\n  help: give the image's digest with --sha256 if the server has no {sums}")
-    })?;
+    let text = fetcher
+        .fetch_bytes(&sums, SUMS)
+        .context("reading the digests beside the image")
+        .with_help(|| format!("give the image's digest with --sha256 if the server has no {sums}"))?;
     let text = String::from_utf8_lossy(&text);
     let names: &[&str] = if name.is_empty() { &["disk.img.zst", "disk.img"] } else { &[name] };
     let found = names.iter().find_map(|name| Some(((*name).to_owned(), source::digest_in_sums(&text, name)?)));

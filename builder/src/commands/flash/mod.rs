@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail, ensure};
 use diskimage::{Guid, SectorSize};
 use progress::Progress as _;
@@ -105,8 +106,10 @@ fn refuse_device(image: &str, device: &Path) -> Result<()> {
     let is_device = fs::metadata(image).is_ok_and(|about| about.file_type().is_block_device());
     ensure!(
         !is_device,
-        "{image} is a device, and no image\n  help: the image comes first, then the device to write it to: rocbed flash {} {image}",
-        device.display()
+        Advice::new(
+            format!("{image} is a device, not an image"),
+            format!("the image comes first, then the device to write it to: rocbed flash {} {image}", device.display())
+        )
     );
     Ok(())
 }
@@ -189,10 +192,10 @@ fn confirm(options: &Flash, choice: &Choice, image: &Path) -> Result<()> {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        bail!(
-            "nobody is there to be asked whether {} may be overwritten\n  help: --yes says so",
-            choice.path().display()
-        );
+        bail!(Advice::new(
+            format!("nobody is there to be asked whether {} may be overwritten", choice.path().display()),
+            "--yes says so"
+        ));
     }
     write!(stderr, "Type yes to write {} to {}: ", image.display(), choice.path().display())
         .and_then(|()| stderr.flush())

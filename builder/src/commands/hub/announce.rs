@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, ensure};
 use network::discovery::{HUB, Responder, Service};
 
@@ -12,7 +13,8 @@ pub(super) fn start(context: &Context, listens: &[SocketAddr], encrypted: bool) 
     let service = service(listens, encrypted, &rustix::system::uname().nodename().to_string_lossy())?;
     let name = service.instance.clone();
     let responder = Responder::start(service)
-        .context("announcing the hub\n  help: leave --announce out, and set hub= on the sticks instead")?;
+        .context("announcing the hub")
+        .help("leave --announce out, and set hub= on the sticks instead")?;
     context.reporter.say(&format!("announced on the local network as {name:?}"));
     Ok(responder)
 }
@@ -22,8 +24,10 @@ fn service(listens: &[SocketAddr], encrypted: bool, node: &str) -> Result<Servic
     let reachable = listens.iter().find(|address| !address.ip().is_loopback());
     ensure!(
         reachable.is_some(),
-        "--announce: the hub listens on this machine's loopback interface only, where nobody else can reach it\n  \
-         help: leave --listen out, or name an address of the network"
+        Advice::new(
+            "--announce: the hub listens on this machine's loopback interface only, where nobody else can reach it",
+            "leave --listen out, or name an address of the network"
+        )
     );
     // Multicast DNS knows the machine by its host name without the domain.
     let host = node.split('.').next().filter(|name| !name.is_empty()).unwrap_or("rocbed");
@@ -54,8 +58,10 @@ mod tests {
 
     #[test]
     fn a_hub_on_the_loopback_interface_is_not_announced() -> Result<()> {
-        let error = service(&["127.0.0.1:8420".parse()?], false, "lab").err().map(|error| error.to_string());
-        assert!(error.is_some_and(|text| text.contains("--announce") && text.contains("help")));
+        let error = service(&["127.0.0.1:8420".parse()?], false, "lab")
+            .err()
+            .map(|error| crate::error::report(&error).to_string());
+        assert!(error.is_some_and(|text| text.contains("--announce") && text.contains("\n  help: ")));
         Ok(())
     }
 }

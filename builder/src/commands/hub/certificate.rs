@@ -1,15 +1,16 @@
 //! Warnings about a hub certificate that workers and commands would refuse.
 
+use advice::Advice;
 use client::{certificate_names, self_signed_command};
 use hub::{CertificateFault, Tls};
 
 /// A warning with what to type instead; `None` if clients that trust its authority accept the certificate.
-pub(super) fn warning(tls: &Tls, url: Option<&str>) -> Option<String> {
+pub(super) fn warning(tls: &Tls, url: Option<&str>) -> Option<Advice> {
     let host = url.and_then(host);
-    tls.fault(host.as_deref()).map(|fault| text(&fault, host.as_deref()))
+    tls.fault(host.as_deref()).map(|fault| advice(&fault, host.as_deref()))
 }
 
-fn text(fault: &CertificateFault, host: Option<&str>) -> String {
+fn advice(fault: &CertificateFault, host: Option<&str>) -> Advice {
     let what = match fault {
         CertificateFault::Authority => {
             "it is an authority's (CA:TRUE, which `openssl req -x509` makes unless it is told otherwise)".to_owned()
@@ -23,8 +24,11 @@ fn text(fault: &CertificateFault, host: Option<&str>) -> String {
         CertificateFault::Expired => "it has expired".to_owned(),
     };
     let command = self_signed_command(&[host.unwrap_or("hub.example")]);
-    format!(
-        "workers and commands will refuse the certificate: {what}\n  help: make one with the names and addresses that the hub is called by, and give workers its file as `hub-ca`, commands as --ca:\n        {command}"
+    Advice::new(
+        format!("workers and commands will refuse the certificate: {what}"),
+        format!(
+            "make one with the names and addresses that the hub is called by, and give workers its file as `hub-ca`, commands as --ca:\n        {command}"
+        ),
     )
 }
 
@@ -58,9 +62,9 @@ mod tests {
 
     #[test]
     fn a_warning_has_the_command_for_this_hub() {
-        let text = text(&CertificateFault::Authority, Some("192.0.2.7"));
+        let text = advice(&CertificateFault::Authority, Some("192.0.2.7")).in_one_line();
         assert!(text.contains("CA:TRUE") && text.contains("subjectAltName=IP:192.0.2.7 "), "{text}");
         let names = vec!["DnsName(\"a\")".to_owned()];
-        assert!(super::text(&CertificateFault::OtherName(names), Some("b")).contains("it is for a, and --url names b"));
+        assert!(advice(&CertificateFault::OtherName(names), Some("b")).what.contains("it is for a, and --url names b"));
     }
 }

@@ -3,7 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
-use anyhow::{Context as _, Result, anyhow};
+use advice::{Advice, WithHelp as _};
+use anyhow::{Context as _, Result};
 
 /// Default port.
 pub(super) const PORT: u16 = 8420;
@@ -50,7 +51,8 @@ fn read(text: &str) -> Result<ListenOn> {
     let help = "an address, a port or both: 127.0.0.1, 8420, 192.0.2.7:8420, [::1]:8420";
     let mut found: Vec<SocketAddr> = named
         .to_socket_addrs()
-        .with_context(|| format!("--listen {text}: finding the address of that name\n  help: give {help}"))?
+        .with_context(|| format!("--listen {text}: finding the address of that name"))
+        .with_help(|| format!("give {help}"))?
         .collect();
     found.dedup();
     Ok(ListenOn::At(found))
@@ -93,7 +95,7 @@ fn explain(error: &io::Error, address: SocketAddr) -> anyhow::Error {
         }
         _ => "choose another address with --listen".into(),
     };
-    anyhow!("cannot listen on {address}: {error}\n  help: {help}")
+    anyhow::Error::new(Advice::new(format!("cannot listen on {address}: {error}"), help))
 }
 
 #[cfg(test)]
@@ -112,7 +114,7 @@ mod tests {
         ] {
             assert_eq!(read(text)?, ListenOn::At(vec![address.parse()?]), "{text}");
         }
-        let error = crate::error_text(&read("no such host").unwrap_err());
+        let error = crate::error::report(&read("no such host").unwrap_err()).to_string();
         assert!(error.contains("no such host") && error.contains("127.0.0.1"), "{error}");
         Ok(())
     }
@@ -121,7 +123,7 @@ mod tests {
     fn a_port_in_use_is_named() -> Result<()> {
         let taken = TcpListener::bind("127.0.0.1:0")?;
         let address = taken.local_addr()?.to_string();
-        let error = open(std::slice::from_ref(&address)).unwrap_err().to_string();
+        let error = crate::error::report(&open(std::slice::from_ref(&address)).unwrap_err()).to_string();
         assert!(error.contains(&address) && error.contains("--listen"), "{error}");
         Ok(())
     }

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result};
 use hub::{Config, HubError, Listener, Tls};
-use progress::Progress as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use safetext::Secret;
 use serde::Serialize;
@@ -60,14 +60,16 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     let is_default = default.is_ok_and(|default| default == data);
     // All options are checked before anything is created.
     let tls = match (&options.tls_cert, &options.tls_key) {
-        (Some(certificate), Some(key)) => Some(Tls::read(certificate, key).context(
-            "reading the certificate\n  help: both files are PEM; the certificate comes first in its file, its chain after it",
-        )?),
+        (Some(certificate), Some(key)) => Some(
+            Tls::read(certificate, key)
+                .context("reading the certificate")
+                .help("both files are PEM; the certificate comes first in its file, its chain after it")?,
+        ),
         _ => None,
     };
     let url = options.url.as_deref().map(checked).transpose()?;
-    if let Some(text) = tls.as_ref().and_then(|tls| certificate::warning(tls, url.as_deref())) {
-        context.reporter.warn(&text);
+    if let Some(warning) = tls.as_ref().and_then(|tls| certificate::warning(tls, url.as_deref())) {
+        context.reporter.warn_of(&warning.into());
     }
     let encrypted = tls.is_some();
     talk(global);
@@ -95,7 +97,9 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     };
     if let Err(error) = Local::keep_address(&data, &here) {
         // A full disk does not stop the hub: commands on this machine then need --hub, and nothing else is lost.
-        context.reporter.warn(&crate::error_text(&error.context("commands on this machine will not find the hub")));
+        context
+            .reporter
+            .warn_of(&crate::error::report(&error.context("commands on this machine will not find the hub")));
     }
     if let Some(url) = url {
         addresses.retain(|address| *address != url);
@@ -157,10 +161,10 @@ fn open(data: &Path, config: Config) -> Result<hub::Hub> {
         HubError::InUse(path) => {
             let running = Local::read(&path).ok().flatten();
             let at = running.map(|hub| format!(" (at {})", hub.address)).unwrap_or_default();
-            anyhow::anyhow!(
-                "the data directory {} is in use by another hub{at}\n  help: use that one, end it, or name another directory with --data",
-                path.display()
-            )
+            anyhow::Error::new(Advice::new(
+                format!("the data directory {} is in use by another hub{at}", path.display()),
+                "use that one, end it, or name another directory with --data",
+            ))
         }
         other => anyhow::Error::new(other).context(format!("opening the data directory {}", data.display())),
     })

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail, ensure};
 use protocol::api::AddedJobs;
 use protocol::{Job, JobList, Source};
@@ -37,9 +38,10 @@ fn no_lists(packages: &[String]) -> Result<()> {
     };
     match packages.iter().find(is_list) {
         None => Ok(()),
-        Some(file) => bail!(
-            "{file} is a job list, and `rocbed jobs add` takes packages\n  help: did you mean `rocbed jobs import {file}`? It adds the jobs of a list"
-        ),
+        Some(file) => bail!(Advice::new(
+            format!("{file} is a job list, and `rocbed jobs add` takes packages"),
+            format!("did you mean `rocbed jobs import {file}`? It adds the jobs of a list")
+        )),
     }
 }
 
@@ -55,10 +57,10 @@ pub(super) fn import(context: &Context, options: &JobsImport) -> Result<u8> {
     let list = JobList::parse(&bytes).with_context(|| format!("reading the job list {name}"))?;
     for job in &list.job {
         if let Source::Path(path) = &job.source {
-            bail!(
-                "job {} of {name} tests the source tree {path}, which only this machine has\n  help: give a url, or run it with `rocbed boot --jobs` or `rocbed test`",
-                job.id
-            );
+            bail!(Advice::new(
+                format!("job {} of {name} tests the source tree {path}, which only this machine has", job.id),
+                "give a url, or run it with `rocbed boot --jobs` or `rocbed test`"
+            ));
         }
     }
     let (place, client) = connect(&options.at)?;
@@ -174,7 +176,7 @@ mod tests {
     fn a_job_list_is_for_import() {
         let packages = |name: &str| vec!["rocrand".to_owned(), name.to_owned()];
         for list in ["jobs.toml", "../lists/all.json", "JOBS.TOML"] {
-            let error = no_lists(&packages(list)).unwrap_err().to_string();
+            let error = crate::error::report(&no_lists(&packages(list)).unwrap_err()).to_string();
             assert!(error.contains(&format!("help: did you mean `rocbed jobs import {list}`?")), "{error}");
         }
         for package in ["rocm-toml", "https://example.org/x.json"] {

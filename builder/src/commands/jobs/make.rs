@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use advice::WithHelp as _;
 use anyhow::{Context as _, Result};
 use progress::Progress as _;
 use protocol::{GpuNeed, Job, JobList};
@@ -108,12 +109,9 @@ fn lock(path: &Path) -> Result<Lock> {
         return Ok(lock);
     }
     let shipped = path.to_str().and_then(|name| Some((name, recipe::shipped_lock(name)?)));
-    let (name, text) = shipped.with_context(|| {
-        format!(
-            "there is no lock {}\n  help: --changed-since takes a lock's path, or the name of a shipped recipe",
-            path.display()
-        )
-    })?;
+    let (name, text) = shipped
+        .with_context(|| format!("there is no lock {}", path.display()))
+        .help("--changed-since takes a lock's path, or the name of a shipped recipe")?;
     Ok(Lock::parse(text, &format!("{name} (shipped)"))?)
 }
 
@@ -180,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_lock_that_is_not_there_is_named() {
-        let error = crate::error_text(&lock(Path::new("/nowhere.lock")).unwrap_err());
+        let error = crate::error::report(&lock(Path::new("/nowhere.lock")).unwrap_err()).to_string();
         assert!(error.contains("/nowhere.lock") && error.contains("--changed-since"), "{error}");
         assert!(lock(Path::new("smoke")).is_ok());
     }

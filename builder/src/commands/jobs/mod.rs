@@ -7,7 +7,6 @@ mod watch;
 
 use anyhow::{Result, anyhow};
 use client::{Client, request_id};
-use progress::Progress as _;
 use protocol::JobList;
 use protocol::api::{AddJobs, AddedJobs, JobInfo};
 use protocol::exit;
@@ -40,7 +39,7 @@ pub fn run(context: &Context, command: &JobsCommand) -> Result<u8> {
 /// For commands that run tests: errors exit with autopkgtest's code for them.
 fn or_own_error(context: &Context, command: impl FnOnce() -> Result<u8>) -> Result<u8> {
     command().or_else(|error| {
-        context.reporter.warn(&crate::error_text(&error));
+        context.reporter.warn_of(&crate::error::report(&error));
         Ok(exit::OWN_ERROR)
     })
 }
@@ -81,7 +80,7 @@ fn each(
             Err(error) => {
                 failed += 1;
                 let error = place.explain(error).context(format!("job {id}"));
-                context.reporter.warn(&crate::error_text(&error));
+                context.reporter.warn_of(&crate::error::report(&error));
             }
         }
     }

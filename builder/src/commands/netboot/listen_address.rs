@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail};
 use netboot::dnsmasq::Mode;
 use network::InterfaceInfo;
@@ -30,12 +31,13 @@ pub fn find(options: &Netboot) -> Result<ListenAddress> {
     if let Some(name) = &options.interface {
         let found = interfaces.iter().find(|interface| interface.name == *name);
         let found = found
-            .with_context(|| format!("there is no network card {name}\n  help: there are {}", names(&interfaces)))?;
+            .with_context(|| format!("there is no network card {name}"))
+            .with_help(|| format!("there are {}", names(&interfaces)))?;
         let first =
             found.addresses.iter().copied().find(|(address, _)| options.listen.is_none_or(|wanted| wanted == *address));
-        let first = first.with_context(|| {
-            format!("{name} has no such IPv4 address\n  help: give it one: ip address add 10.9.0.1/24 dev {name}")
-        })?;
+        let first = first
+            .with_context(|| format!("{name} has no such IPv4 address"))
+            .with_help(|| format!("give it one: ip address add 10.9.0.1/24 dev {name}"))?;
         return Ok(with_address(found, first));
     }
     if let (Some(listen), true) = (options.listen, options.no_dhcp) {
@@ -55,7 +57,10 @@ pub fn find(options: &Netboot) -> Result<ListenAddress> {
             return Ok(with_address(interface, found));
         }
     }
-    bail!("no network card has the default route\n  help: name one with --interface; there are {}", names(&interfaces))
+    bail!(Advice::new(
+        "no network card has the default route",
+        format!("name one with --interface; there are {}", names(&interfaces))
+    ))
 }
 
 fn names(interfaces: &[InterfaceInfo]) -> String {
@@ -78,12 +83,10 @@ impl ListenAddress {
         let Some((first, last)) = options.isolated else { return Ok(Some(Mode::Proxy { network, netmask })) };
         for address in [first, last] {
             if address.to_bits() & mask != network.to_bits() {
-                bail!(
-                    "{address} is not in the network {network}/{} of {}\n  help: give a range of that network, or {} another address",
-                    self.prefix,
-                    self.interface,
-                    self.interface
-                );
+                bail!(Advice::new(
+                    format!("{address} is not in the network {network}/{} of {}", self.prefix, self.interface),
+                    format!("give a range of that network, or {} another address", self.interface)
+                ));
             }
         }
         Ok(Some(Mode::Isolated { first, last }))

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use advice::WithHelp as _;
 use anyhow::{Context as _, Result};
 use netboot::dnsmasq::{BIOS_LOADER, UEFI_LOADER};
-use store::{Digest, Download};
+use store::{Digest, Download, Fetcher};
 
 use crate::archive;
 use crate::cmdline::Source;
@@ -45,33 +46,39 @@ pub fn find(context: &Context, source: &Source) -> Result<Loaders> {
         return Ok(Loaders { uefi, bios });
     }
     let fetcher = context.fetcher(source)?;
-    let store = fetcher.store();
-    let key = |name: &str| format!("ipxe-{name}");
-    let kept = |name: &str| memo::recall(store, &key(name), name);
+    let kept = |name: &str| memo::recall(fetcher.store(), &key(name), name);
     if let (Some(uefi), Some(bios)) = (kept(UEFI_LOADER)?, kept(BIOS_LOADER)?) {
         return Ok(Loaders { uefi, bios });
     }
     context.reporter.say("the package ipxe is not installed: fetching it from the archive, once");
-    let help = "fetching iPXE\n  help: or install the package: apt install ipxe";
+    fetch(context, source, &fetcher).context("fetching iPXE").help("or install the package: apt install ipxe")
+}
+
+/// Key of a loader in the cache.
+fn key(name: &str) -> String {
+    format!("ipxe-{name}")
+}
+
+fn fetch(context: &Context, source: &Source, fetcher: &Fetcher) -> Result<Loaders> {
     let mut recipe = recipe::load_shipped("base").context("reading the shipped recipe base")?;
     recipe.archive.check_valid_until &= !source.ignore_valid_until;
     let mirror = mirror(&recipe, source);
-    let archive = archive::open(&recipe.archive, &mirror, &fetcher, &context.reporter).context(help)?;
+    let archive = archive::open(&recipe.archive, &mirror, fetcher, &context.reporter)?;
     let package = archive.universe.candidates("ipxe").first().and_then(|id| archive.universe.get(*id));
-    let package = package.context("there is no package ipxe in the archive").context(help)?;
-    let digest: Digest = package.sha256().context(help)?.parse().context(help)?;
+    let package = package.context("there is no package ipxe in the archive")?;
+    let digest: Digest = package.sha256()?.parse()?;
     let download = Download {
-        urls: vec![format!("{}/{}", mirror.url, archive::quote(package.filename().context(help)?))],
-        size: Some(package.size().context(help)?),
+        urls: vec![format!("{}/{}", mirror.url, archive::quote(package.filename()?))],
+        size: Some(package.size()?),
         digest,
         label: format!("ipxe {}", package.version()),
     };
-    let paths = fetcher.fetch_checked(&[download], &context.reporter).context(help)?;
-    let deb = paths.first().context(help)?;
+    let paths = fetcher.fetch_checked(&[download], &context.reporter)?;
+    let deb = paths.first().context("the store has lost the package ipxe")?;
     let take = |name: &str| -> Result<Vec<u8>> {
         let bytes = package_file(deb, &format!("{HOME}/{name}"))?;
         let bytes = bytes.with_context(|| format!("the package ipxe has no {HOME}/{name}"))?;
-        memo::remember(store, &key(name), name, &bytes)?;
+        memo::remember(fetcher.store(), &key(name), name, &bytes)?;
         Ok(bytes)
     };
     Ok(Loaders { uefi: take(UEFI_LOADER)?, bios: take(BIOS_LOADER)? })

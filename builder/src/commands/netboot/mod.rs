@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, ensure};
 use netboot::dnsmasq::{BIOS_LOADER, Dnsmasq, Mode, UEFI_LOADER};
 use netboot::server::{Content, Server};
@@ -96,9 +97,9 @@ fn serve(context: &Context, options: &Netboot, image: &Image, scratch: &Path) ->
     }
     let (sender, events) = channel();
     let address = (listen.address, options.port);
-    let socket = TcpListener::bind(address).with_context(|| {
-        format!("listening on {}:{}\n  help: --port gives another port", listen.address, options.port)
-    })?;
+    let socket = TcpListener::bind(address)
+        .with_context(|| format!("listening on {}:{}", listen.address, options.port))
+        .help("--port gives another port")?;
     let base = format!("http://{}:{}", listen.address, socket.local_addr().context("reading the port")?.port());
     let directory = scratch.join("tftp");
     if let Some(loaders) = &loaders {
@@ -157,18 +158,27 @@ fn check_servers(context: &Context, listen: &listen_address::ListenAddress, mode
     match mode {
         Mode::Isolated { .. } => ensure!(
             others.is_empty(),
-            "there is a DHCP server on {} already ({}), and a second one that gives addresses would break that network\n  help: \
-             leave --isolated away, and this one only says what to start",
-            listen.interface,
-            names.join(", ")
+            Advice::new(
+                format!(
+                    "there is a DHCP server on {} already ({}), and a second one that gives addresses would break that network",
+                    listen.interface,
+                    names.join(", ")
+                ),
+                "leave --isolated away, and this one only says what to start"
+            )
         ),
-        Mode::Proxy { .. } if others.is_empty() => context.reporter.warn(&format!(
-            "no DHCP server answered on {} in {} s; without one, machines get no address\n  help: --isolated FIRST-LAST gives \
-             them some, if this network really has no server",
-            listen.interface,
-            PROBE.as_secs()
-        )),
-        Mode::Proxy { .. } => context.reporter.say(&format!("DHCP server on {}: {}", listen.interface, names.join(", "))),
+        Mode::Proxy { .. } if others.is_empty() => {
+            let what = format!(
+                "no DHCP server answered on {} in {} s; without one, machines get no address",
+                listen.interface,
+                PROBE.as_secs()
+            );
+            let help = "--isolated FIRST-LAST gives them some, if this network really has no server";
+            context.reporter.warn_of(&Advice::new(what, help).into());
+        }
+        Mode::Proxy { .. } => {
+            context.reporter.say(&format!("DHCP server on {}: {}", listen.interface, names.join(", ")))
+        }
     }
     Ok(())
 }
@@ -198,7 +208,10 @@ fn follow(
         }
         ensure!(
             !dnsmasq.as_mut().is_some_and(Dnsmasq::has_ended),
-            "dnsmasq has ended; its last words are above\n  help: another dnsmasq or DHCP server on this machine may have its ports: `ss -ulpn`"
+            Advice::new(
+                "dnsmasq has ended; its last words are above",
+                "another dnsmasq or DHCP server on this machine may have its ports: `ss -ulpn`"
+            )
         );
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use advice::Advice;
 use anyhow::{Context as _, Result, anyhow, bail};
 use client::Client;
 use progress::{Progress as _, Task, Unit};
@@ -43,7 +44,7 @@ pub(super) fn run(context: &Context, options: &ResultsFetch) -> Result<()> {
             }
             Err(error) => {
                 failed += 1;
-                context.reporter.warn(&crate::error_text(&error.context(format!("job {job}"))));
+                context.reporter.warn_of(&crate::error::report(&error.context(format!("job {job}"))));
             }
         }
     }
@@ -75,10 +76,10 @@ fn is_there(path: &Path, wanted: Digest) -> Result<bool> {
         Ok(file) => {
             let (digest, _) = Digest::of_reader(file).with_context(|| format!("reading {}", path.display()))?;
             if digest != wanted {
-                bail!(
-                    "{} is another bundle than the hub's\n  help: remove it, or name another directory with --output",
-                    path.display()
-                );
+                bail!(Advice::new(
+                    format!("{} is another bundle than the hub's", path.display()),
+                    "remove it, or name another directory with --output"
+                ));
             }
             Ok(true)
         }
@@ -112,10 +113,13 @@ fn download(
     let (digest, size) = Digest::of_reader(File::open(&part).with_context(failed)?).with_context(failed)?;
     if digest != wanted {
         fs::remove_file(&part).with_context(failed)?;
-        bail!(
-            "what was downloaded is not the hub's bundle: {size} bytes with the digest {digest}, instead of {} with {wanted}\n  help: try again; it was removed",
-            info.size
-        );
+        bail!(Advice::new(
+            format!(
+                "what was downloaded is not the hub's bundle: {size} bytes with the digest {digest}, instead of {} with {wanted}",
+                info.size
+            ),
+            "try again; it was removed"
+        ));
     }
     fs::rename(&part, path).with_context(|| format!("renaming {} to {}", part.display(), path.display()))
 }
@@ -141,7 +145,10 @@ impl Write for Counted<'_> {
 fn unpack(context: &Context, path: &Path, output: &Path, job: &str) -> Result<PathBuf> {
     let to = output.join(job);
     if to.exists() {
-        bail!("{} is there already\n  help: remove it, or name another directory with --output", to.display());
+        bail!(Advice::new(
+            format!("{} is there already", to.display()),
+            "remove it, or name another directory with --output"
+        ));
     }
     let draft = tempfile::Builder::new()
         .prefix(".unpacking.")

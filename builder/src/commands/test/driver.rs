@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use protocol::{Job, Source};
 
@@ -35,10 +36,10 @@ pub(super) struct DriverParameters<'a> {
 /// The program and its first arguments; autopkgtest's own follow.
 pub(super) fn command(wanted: &DriverParameters<'_>) -> Result<Vec<OsString>> {
     if !wanted.root.join(PROGRAM).exists() {
-        bail!(
-            "the image of {} has no autopkgtest, and could not run tests as a worker either\n  help: add it to the recipe: [packages] install = [\"autopkgtest\"]",
-            wanted.recipe
-        );
+        bail!(Advice::new(
+            format!("the image of {} has no autopkgtest, and could not run tests as a worker either", wanted.recipe),
+            "add it to the recipe: [packages] install = [\"autopkgtest\"]"
+        ));
     }
     let program = std::env::current_exe().context("finding this program")?;
     let mut words: Vec<OsString> = vec![program.clone().into(), "virt".into(), "autopkgtest".into()];

@@ -10,6 +10,7 @@ mod table;
 use std::ffi::OsString;
 use std::path::Path;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail, ensure};
 use progress::Progress as _;
 use protocol::{Job, JobResult, Source as JobSource, exit};
@@ -29,7 +30,7 @@ pub fn run(context: &Context, options: &Test) -> u8 {
     match test(context, options) {
         Ok(code) => code,
         Err(error) => {
-            context.reporter.error(&crate::error_text(&error));
+            context.reporter.error(&crate::error::report(&error));
             exit::OWN_ERROR
         }
     }
@@ -71,7 +72,7 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     setup.options = options.autopkgtest.iter().map(OsString::from).collect();
     let finished = watched(&job, &setup, &context.reporter)?;
     if let Some(problem) = &finished.result.problem {
-        context.reporter.warn(&with_help(problem));
+        context.reporter.warn_of(&with_help(problem).into());
     }
     for warning in &finished.result.warnings {
         context.reporter.warn(warning);
@@ -87,15 +88,12 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     Ok(code(&finished.result))
 }
 
-/// A problem with the advice for it, where there is any.
-fn with_help(problem: &str) -> String {
+/// A problem with help, where there is any.
+fn with_help(problem: &str) -> Advice {
     let is_expired = problem.contains("apt said: ") && problem.contains("is expired (invalid since");
-    let help = if is_expired {
-        "\n  help: take the archive as it is with --ignore-valid-until, or name another one with --mirror"
-    } else {
-        ""
-    };
-    format!("{problem}{help}")
+    let help =
+        is_expired.then_some("take the archive as it is with --ignore-valid-until, or name another one with --mirror");
+    Advice::new(problem, help)
 }
 
 /// The job that the command line asks for.
@@ -116,8 +114,9 @@ fn job(options: &Test) -> Result<Job> {
     // Written as in a job list, so that it is checked as one.
     let value = serde_json::to_value(&job).context("writing down the job")?;
     let value = without_id(value);
-    serde_json::from_value(value)
-        .map_err(|error| anyhow::anyhow!("{error}\n  help: a source tree is named by a path: ./{package}"))
+    serde_json::from_value(value).map_err(|error| {
+        anyhow::Error::new(Advice::new(error.to_string(), format!("a source tree is named by a path: ./{package}")))
+    })
 }
 
 /// Removes the id, so that a new one is made: taken from a path, it may have characters that ids must not have.
@@ -190,14 +189,19 @@ fn granted(options: &Test, inventory: &gpu::Inventory) -> Result<Vec<Grant>> {
     if wanted.is_empty() {
         ensure!(
             !inventory.gpus.is_empty(),
-            "--gpu: this machine has no GPU that ROCm can use\n{inventory}\n  help: without --gpu, tests that need one are skipped"
+            Advice::new(
+                format!("--gpu: this machine has no GPU that ROCm can use\n{inventory}"),
+                "without --gpu, tests that need one are skipped"
+            )
         );
         return Ok(inventory.gpus.iter().map(Grant::from).collect());
     }
     let find = |id: &String| match inventory.gpus.iter().find(|gpu| gpu.id == *id) {
         Some(gpu) => Ok(Grant::from(gpu)),
         None if inventory.gpus.is_empty() => bail!("--gpu={id}: this machine has no GPU that ROCm can use"),
-        None => bail!("--gpu={id}: there is no such GPU\n  help: this machine has {}", there()),
+        None => {
+            bail!(Advice::new(format!("--gpu={id}: there is no such GPU"), format!("this machine has {}", there())))
+        }
     };
     wanted.iter().map(find).collect()
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use advice::Advice;
 use client::{Client, ClientError, ClientOptions};
 use protocol::api::{ProblemCode, Register, Registered};
 use serde::{Deserialize, Serialize};
@@ -171,7 +172,7 @@ impl Link {
             Ok(_) => (connected(), false),
             Err(ClientError::Refused(_)) if !outcome.as_ref().is_err_and(is_stranger) => (connected(), false),
             Err(error @ (ClientError::Refused(_) | ClientError::NotAHub { .. } | ClientError::Certificate { .. })) => {
-                (format!("{error}{}", self.advice(error)), true)
+                (Advice::of(error).and(self.help(error)).in_one_line(), true)
             }
             Err(ClientError::Unreachable { reason, .. }) => {
                 (format!("no answer: {reason}; it is asked again, and results are kept"), true)
@@ -190,10 +191,11 @@ impl Link {
         outcome
     }
 
-    fn advice(&self, error: &ClientError) -> &'static str {
+    /// What to do about an error, beside what the client knows.
+    fn help(&self, error: &ClientError) -> &'static str {
         match (is_stranger(error), &self.join) {
-            (true, None) => "; set join-token in rocbed.toml on the stick: the hub prints it when it starts",
-            (true, Some(_)) => "; the join token is another hub's: compare it with what the hub prints when it starts",
+            (true, None) => "set join-token in rocbed.toml on the stick: the hub prints it when it starts",
+            (true, Some(_)) => "the join token is another hub's: compare it with what the hub prints when it starts",
             _ => "",
         }
     }

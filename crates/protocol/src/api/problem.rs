@@ -207,9 +207,10 @@ impl Problem {
     }
 }
 
+/// The kind of problem and its details, without the advice.
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}; {}", self.title, self.detail, self.advice)
+        write!(f, "{}: {}", self.title, self.detail)
     }
 }
 

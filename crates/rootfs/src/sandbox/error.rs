@@ -2,21 +2,23 @@
 
 use std::io;
 
+use advice::{Advise, Help};
+
 use super::refused::FOR_CONTAINERS;
 
-/// Error with advice.
+/// Reason why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// User namespaces are not allowed on this machine.
-    #[error("user namespaces are not allowed here: {reason}{remedy}")]
+    #[error("user namespaces are not allowed here: {reason}")]
     UserNamespace {
         /// Description of what forbids them.
         reason: String,
-        /// Advice for the administrator, in lines that begin with `help:`.
-        remedy: String,
+        /// Help for the administrator.
+        remedy: Help,
     },
     /// The user has no subordinate ids.
-    #[error("{user} has no 65535 subordinate ids in {file}\n  help: {remedy}")]
+    #[error("{user} has no 65535 subordinate ids in {file}")]
     NoSubordinateIds {
         /// User name.
         user: String,
@@ -26,44 +28,37 @@ pub enum SandboxError {
         remedy: String,
     },
     /// `newuidmap` or `newgidmap` is not installed.
-    #[error(
-        "{0} is not installed\n  help: install the package uidmap, or run this as root (in a container that is enough)"
-    )]
+    #[error("{0} is not installed")]
     NoMapper(&'static str),
     /// `newuidmap` and `newgidmap` are installed but gain no privileges.
-    #[error(
-        "newuidmap and newgidmap cannot map ids here, because programs may gain no privileges (no_new_privs)\
-         \n  help: Docker and Podman: leave --security-opt no-new-privileges out\
-         \n  help: Kubernetes: allowPrivilegeEscalation: true in the container's securityContext\
-         \n  help: or run this as root, which needs neither program (in a container that is enough)"
-    )]
+    #[error("newuidmap and newgidmap cannot map ids here, because programs may gain no privileges (no_new_privs)")]
     NoNewPrivileges,
     /// `newuidmap` or `newgidmap` failed.
-    #[error("{command} failed: {output}{remedy}")]
+    #[error("{command} failed: {output}")]
     Mapping {
         /// Command line.
         command: String,
         /// Output of the command.
         output: String,
-        /// Advice, in lines that begin with `help:`.
-        remedy: String,
+        /// Help for the administrator.
+        remedy: Help,
     },
     /// Root whose ids cannot be used in a namespace.
-    #[error("this root cannot give a user namespace its ids: {0}")]
-    RootsIds(String),
+    #[error("this root cannot give a user namespace its ids: {reason}")]
+    RootsIds {
+        /// Description of what is wrong with them.
+        reason: String,
+        /// Help for the administrator.
+        remedy: Help,
+    },
     /// Several errors.
     #[error("{}", together(.0))]
     Several(Vec<SandboxError>),
     /// /proc is not mounted.
-    #[error(
-        "there is no /proc here, which making a user namespace needs\
-         \n  help: mount -t proc proc /proc; containers have one, unless it is hidden"
-    )]
+    #[error("there is no /proc here, which making a user namespace needs")]
     NoProc,
     /// Root without the right to create namespaces.
-    #[error(
-        "this root may not make namespaces: CAP_SYS_ADMIN is missing, or a seccomp profile forbids it{FOR_CONTAINERS}"
-    )]
+    #[error("this root may not make namespaces: CAP_SYS_ADMIN is missing, or a seccomp profile forbids it")]
     NoNamespaces,
     /// A step of the setup failed.
     #[error("sandbox: {step}: {source}")]
@@ -83,18 +78,38 @@ pub enum SandboxError {
     },
 }
 
-/// Joins all messages, then the advice, without duplicates.
+/// Joins all messages.
 fn together(errors: &[SandboxError]) -> String {
-    let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let (mut messages, mut helps) = (Vec::new(), Vec::new());
-    for line in text.iter().flat_map(|text| text.lines()) {
-        let lines = if line.starts_with("  help: ") { &mut helps } else { &mut messages };
-        if !lines.contains(&line) {
-            lines.push(line);
+    let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    format!("several things are missing for an unprivileged build: {}", messages.join("; "))
+}
+
+impl Advise for SandboxError {
+    fn help(&self) -> Help {
+        match self {
+            Self::UserNamespace { remedy, .. } | Self::Mapping { remedy, .. } | Self::RootsIds { remedy, .. } => {
+                remedy.clone()
+            }
+            Self::NoSubordinateIds { remedy, .. } => remedy.clone().into(),
+            Self::NoMapper(_) => {
+                "install the package uidmap, or run this as root (in a container that is enough)".into()
+            }
+            Self::NoNewPrivileges => [
+                "Docker and Podman: leave --security-opt no-new-privileges out",
+                "Kubernetes: allowPrivilegeEscalation: true in the container's securityContext",
+                "or run this as root, which needs neither program (in a container that is enough)",
+            ]
+            .into(),
+            Self::Several(errors) => {
+                let mut help = Help::none();
+                errors.iter().for_each(|error| help.extend(error.help()));
+                help
+            }
+            Self::NoProc => "mount -t proc proc /proc; containers have one, unless it is hidden".into(),
+            Self::NoNamespaces => FOR_CONTAINERS.into(),
+            Self::Step { .. } | Self::Start { .. } => Help::none(),
         }
     }
-    let helps: String = helps.iter().map(|line| format!("\n{line}")).collect();
-    format!("several things are missing for an unprivileged build: {}{helps}", messages.join("; "))
 }
 
 impl SandboxError {
@@ -109,13 +124,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_at_once_and_each_remedy_once() {
-        let text = SandboxError::Several(vec![
+        let error = SandboxError::Several(vec![
             SandboxError::NoMapper("newuidmap"),
             SandboxError::NoMapper("newgidmap"),
             SandboxError::NoSubordinateIds { user: "ann".into(), file: "/etc/subuid", remedy: "usermod".into() },
-        ])
-        .to_string();
+        ]);
+        let text = error.to_string();
         assert!(text.contains("newuidmap is not installed; newgidmap is not installed; ann has no 65535"), "{text}");
-        assert_eq!(text.matches("\n  help: ").count(), 2, "{text}");
+        assert_eq!(error.help().iter().count(), 2, "{:?}", error.help());
     }
 }

@@ -86,10 +86,10 @@ pub(super) fn of_root() -> Result<Mapping, SandboxError> {
     for (file, what) in [(UID_MAP, "user"), (GID_MAP, "group")] {
         let count = same(&fs::read_to_string(file).unwrap_or_default()).map(|(_, count)| count).sum::<u64>();
         if count < ALL {
-            return Err(SandboxError::RootsIds(format!(
-                "there are {count} {what} ids here, and a Debian system has {ALL}\
-                 \n  help: give whoever starts the container {ALL} subordinate ids, or start it as root"
-            )));
+            return Err(SandboxError::RootsIds {
+                reason: format!("there are {count} {what} ids here, and a Debian system has {ALL}"),
+                remedy: format!("give whoever starts the container {ALL} subordinate ids, or start it as root").into(),
+            });
         }
     }
     Ok(Mapping::Same)
@@ -174,12 +174,11 @@ pub(super) fn map(pid: u32, mapping: Mapping) -> Result<(), SandboxError> {
                 let more = spare().map(|first| (u64::from(first), ALL));
                 let map: String =
                     same(&own).chain(more).map(|(first, count)| format!("{first} {first} {count}\n")).collect();
-                fs::write(format!("/proc/{pid}/{file}"), map).map_err(|error| {
-                    SandboxError::RootsIds(format!(
-                        "writing {file}: {error}\
-                         \n  help: it needs the capabilities CHOWN, DAC_OVERRIDE, FOWNER, SETUID, SETGID and SETFCAP, which \
-                         containers have unless they are dropped"
-                    ))
+                fs::write(format!("/proc/{pid}/{file}"), map).map_err(|error| SandboxError::RootsIds {
+                    reason: format!("writing {file}: {error}"),
+                    remedy: "it needs the capabilities CHOWN, DAC_OVERRIDE, FOWNER, SETUID, SETGID and SETFCAP, which \
+                            containers have unless they are dropped"
+                        .into(),
                 })?;
             }
             Ok(())
@@ -199,15 +198,18 @@ fn run_mapper(program: &'static str, pid: u32, own: u32, range: Range) -> Result
     Err(SandboxError::Mapping {
         command: format!("{program} {}", numbers.join(" ")),
         output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        remedy: format!(
-            "\n  help: in a container without CAP_SYS_ADMIN a setuid program may not map ids; there, as root: \
+        remedy: vec![
+            format!(
+            "in a container without CAP_SYS_ADMIN a setuid program may not map ids; there, as root: \
              chmod u-s {newuidmap} {newgidmap}; setcap cap_setuid=ep {newuidmap}; setcap cap_setgid=ep {newgidmap} \
-             (package libcap2-bin), or build as the container's root, which needs neither\
-             \n  help: elsewhere, the program has lost its setuid bit, or is on a file system with nosuid: install the \
-             package uidmap anew",
+             (package libcap2-bin), or build as the container's root, which needs neither",
             newuidmap = path_of(MAPPERS[0]),
             newgidmap = path_of(MAPPERS[1]),
-        ),
+            ),
+            "elsewhere, the program has lost its setuid bit, or is on a file system with nosuid: install the package uidmap \
+             anew".to_owned(),
+        ]
+        .into(),
     })
 }
 

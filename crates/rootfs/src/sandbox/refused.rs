@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use advice::Help;
+
 use super::SandboxError;
 use super::probe::{Refusal, Step};
 
@@ -28,12 +30,13 @@ const SETTINGS: [(&str, &str, &str); 3] = [
     ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
 ];
 
-/// Advice for users who start containers, in the order of likely use.
-pub(super) const FOR_CONTAINERS: &str = "\
-    \n  help: Docker: start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined\
-    \n  help: Podman: start it with --security-opt label=disable; its own seccomp profile allows namespaces\
-    \n  help: GitLab Runner: security_opt = [\"seccomp=unconfined\", \"apparmor=unconfined\"] in [runners.docker] of its config.toml\
-    \n  help: Kubernetes: seccompProfile and appArmorProfile of type Unconfined in the container's securityContext";
+/// Help for users who start containers, in the order of likely use.
+pub(super) const FOR_CONTAINERS: [&str; 4] = [
+    "Docker: start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined",
+    "Podman: start it with --security-opt label=disable; its own seccomp profile allows namespaces",
+    "GitLab Runner: security_opt = [\"seccomp=unconfined\", \"apparmor=unconfined\"] in [runners.docker] of its config.toml",
+    "Kubernetes: seccompProfile and appArmorProfile of type Unconfined in the container's securityContext",
+];
 
 impl Facts {
     /// Gathers the facts of this process.
@@ -72,35 +75,40 @@ impl Facts {
                 let name = path.replace('/', ".");
                 let place = if self.container { " on the host" } else { "" };
                 let remedy =
-                    format!("\n  help: as root{place}: sysctl {name}={good}; a file in /etc/sysctl.d keeps it so");
+                    format!("as root{place}: sysctl {name}={good}; a file in /etc/sysctl.d keeps it so").into();
                 return SandboxError::UserNamespace { reason: answer(&format!("{name} is {bad}")), remedy };
             }
         }
-        let (reason, remedy) = match step {
+        let (reason, remedy): (&str, Help) = match step {
             Step::Users if source.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) => (
                 "there are as many as user.max_user_namespaces allows, here or further out, or they are 32 deep",
-                "\n  help: as root on the host, raise it: sysctl user.max_user_namespaces=10000",
+                "as root on the host, raise it: sysctl user.max_user_namespaces=10000".into(),
             ),
             Step::Users if self.chroot => (
                 "this is a chroot, and the kernel allows none in one",
-                "\n  help: use a container or systemd-nspawn instead",
+                "use a container or systemd-nspawn instead".into(),
             ),
-            Step::Users if self.filtered => ("a seccomp filter is in the way, as Docker's is", FOR_CONTAINERS),
-            Step::Users => ("no setting that is known forbids it; a chroot or a security module may", FOR_CONTAINERS),
+            Step::Users if self.filtered => ("a seccomp filter is in the way, as Docker's is", FOR_CONTAINERS.into()),
+            Step::Users => {
+                ("no setting that is known forbids it; a chroot or a security module may", FOR_CONTAINERS.into())
+            }
             Step::Others | Step::Mounts => {
-                ("they are, but not mounts in them: AppArmor or SELinux is in the way", FOR_CONTAINERS)
+                ("they are, but not mounts in them: AppArmor or SELinux is in the way", FOR_CONTAINERS.into())
             }
         };
-        SandboxError::UserNamespace { reason: answer(reason), remedy: remedy.into() }
+        SandboxError::UserNamespace { reason: answer(reason), remedy }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use advice::Advise as _;
+
     use super::*;
 
     fn told(facts: &Facts, step: Step, error: rustix::io::Errno) -> String {
-        facts.explain(&Refusal { step, source: error.into() }).to_string()
+        let error = facts.explain(&Refusal { step, source: error.into() });
+        format!("{error}; {}", error.help())
     }
 
     #[test]
@@ -108,7 +116,7 @@ mod tests {
         use rustix::io::Errno;
         let only = |path, value: &str| Facts { settings: vec![(path, value.to_owned())], ..Facts::default() };
         let message = told(&only("kernel/unprivileged_userns_clone", "0"), Step::Users, Errno::PERM);
-        assert!(message.contains("help: as root: sysctl kernel.unprivileged_userns_clone=1;"), "{message}");
+        assert!(message.contains("; as root: sysctl kernel.unprivileged_userns_clone=1;"), "{message}");
         let message = told(&only("user/max_user_namespaces", "0"), Step::Users, Errno::NOSPC);
         assert!(message.contains("user.max_user_namespaces is 0 (No space left"), "{message}");
         let message = told(&only("user/max_user_namespaces", "96365"), Step::Users, Errno::NOSPC);
@@ -124,7 +132,7 @@ mod tests {
         let message = told(&filtered, Step::Users, Errno::PERM);
         assert!(message.contains("a seccomp filter is in the way"), "{message}");
         for who in ["Docker", "Podman", "GitLab Runner", "Kubernetes"] {
-            assert_eq!(message.matches(&format!("\n  help: {who}: ")).count(), 1, "{who}: {message}");
+            assert_eq!(message.matches(&format!("; {who}: ")).count(), 1, "{who}: {message}");
         }
         assert!(told(&Facts { chroot: true, ..filtered }, Step::Users, Errno::PERM).contains("this is a chroot"));
         assert!(told(&Facts::default(), Step::Mounts, Errno::ACCESS).contains("AppArmor or SELinux"));

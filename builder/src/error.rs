@@ -1,0 +1,79 @@
+//! Errors as the commands show them: [`report`] takes one apart into message, causes and help.
+
+use std::error::Error;
+
+use advice::{Help, Report, help_of};
+
+/// The libraries' and this program's error types that have help.
+const WITH_HELP: &[fn(&(dyn Error + 'static)) -> Option<Help>] = &[
+    help_of::<client::ClientError>,
+    help_of::<crate::lock::LockError>,
+    help_of::<crate::recipe::RecipeError>,
+    help_of::<netboot::NetbootError>,
+    help_of::<rootfs::Error>,
+    help_of::<rootfs::sandbox::SandboxError>,
+    help_of::<stick::collect::CollectError>,
+    help_of::<stick::fit::FitError>,
+    help_of::<stick::refuse::Refusal>,
+    help_of::<stick::settings::SettingsError>,
+    help_of::<stick::source::SourceError>,
+    help_of::<stick::target::TargetError>,
+    help_of::<stick::write::WriteError>,
+];
+
+/// Takes an error apart for showing it.
+pub fn report(error: &anyhow::Error) -> Report {
+    Report::of(error.as_ref(), |link| WITH_HELP.iter().find_map(|help| help(link)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use anyhow::{Context as _, Result};
+
+    use super::*;
+
+    #[test]
+    fn help_of_a_library_is_shown_below_contexts() {
+        let error = anyhow::Error::new(netboot::NetbootError::NoDnsmasq).context("serving the image");
+        assert_eq!(
+            report(&error).to_string(),
+            "serving the image\n  caused by: dnsmasq is not installed, which answers DHCP and TFTP\
+             \n  help: apt install dnsmasq-base; or --no-dhcp, with a DHCP server of your own"
+        );
+    }
+
+    /// All Rust files below a directory.
+    fn sources(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+        for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+            let path = entry?.path();
+            if path.is_dir() {
+                sources(&path, found)?;
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_error_type_with_help_is_known() -> Result<()> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut files = Vec::new();
+        sources(&here.join("src"), &mut files)?;
+        sources(&here.join("../crates"), &mut files)?;
+        let own = include_str!("error.rs");
+        let mut seen = 0;
+        for file in files.iter().filter(|file| !file.components().any(|part| part.as_os_str() == "advice")) {
+            for line in fs::read_to_string(file)?.lines().filter_map(|line| line.strip_prefix("impl Advise for ")) {
+                let name = line.trim_end_matches(" {");
+                assert!(own.contains(&format!("::{name}>,")), "{}: {name} is not in WITH_HELP", file.display());
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, WITH_HELP.len());
+        Ok(())
+    }
+}
