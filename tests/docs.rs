@@ -194,7 +194,7 @@ fn dead(pages: &[Page], page: &Page, link: &str) -> Option<String> {
         return None;
     }
     let Some(there) = pages.iter().find(|page| page.path == target) else {
-        return Some(format!("{} is no page that anchors are known of", target.display()));
+        return Some(format!("{} is not a page that anchors are known of", target.display()));
     };
     let anchors = there.anchors();
     (!anchors.iter().any(|known| known == anchor)).then(|| format!("there are only {}", anchors.join(", ")))

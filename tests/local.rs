@@ -151,7 +151,7 @@ fn the_table_is_for_people() {
 fn mistakes_cost_nothing() {
     for (words, says) in [
         (&["test", "smoke", "./nowhere"][..], "finding the source tree ./nowhere"),
-        (&["test", "smoke", "No-Package"], "no name of a source package"),
+        (&["test", "smoke", "No-Package"], "not the name of a source package"),
         (&["test", "smoke", "gzip", "--gpu=0000:ff:00.0"], "no GPU"),
         (&["test", "smoke", "gzip", "--overlay-dir", "/nonexistent"], "/nonexistent"),
         (&["test", "nosuch", "gzip"], "nosuch"),

@@ -140,7 +140,7 @@ fn no_file_that_a_script_wrote_names_the_day_of_the_build() {
 fn shipped(tree: &FileTree) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     for (path, id) in tree.descendants("var/lib/dpkg/info").filter(|(path, _)| path.ends_with(b".md5sums")) {
-        let NodeKind::File(content) = &tree.node(id).kind else { panic!("{path:?} is no file") };
+        let NodeKind::File(content) = &tree.node(id).kind else { panic!("{path:?} is not a file") };
         let mut text = String::new();
         content.open().expect("opening a list").read_to_string(&mut text).expect("reading a list");
         paths.extend(text.lines().filter_map(|line| line.get(34..)).map(str::to_owned));

@@ -22,7 +22,7 @@ pub fn lines() -> Result<Vec<String>, Fatal> {
 /// Reads a file that any Debian system has.
 fn read_text(path: &Path) -> Result<String, Fatal> {
     let failed = |error: io::Error| {
-        let advice = "the root is no complete Debian system: build the image again";
+        let advice = "the root is not a complete Debian system: build the image again";
         Fatal::new(format!("reading {}: {error}", path.display()), advice)
     };
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(failed)

@@ -145,7 +145,10 @@ impl Lock {
             return Err(invalid(format!("its format is {}, this program reads {VERSION}", lock.version)));
         }
         if !(0..=i64::from(u32::MAX)).contains(&lock.archive.date) {
-            return Err(invalid(format!("its archive date, {}, is no time between 1970 and 2106", lock.archive.date)));
+            return Err(invalid(format!(
+                "its archive date, {}, is not a time between 1970 and 2106",
+                lock.archive.date
+            )));
         }
         let mut names = std::collections::BTreeSet::new();
         for package in &lock.packages {

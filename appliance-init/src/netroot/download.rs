@@ -61,7 +61,7 @@ pub enum DownloadError {
         url: String,
     },
     /// The URL is not valid.
-    #[error("{url} is no address of a file: {reason}")]
+    #[error("{url} is not the address of a file: {reason}")]
     Address {
         /// The URL.
         url: String,

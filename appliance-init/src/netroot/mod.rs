@@ -47,7 +47,7 @@ impl Source {
     pub fn of(line: &CommandLine) -> Result<Option<Self>, Fatal> {
         let Some(url) = &line.root_url else { return Ok(None) };
         if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
-            let what = format!("rocbed.root-url={url} is no address of a root");
+            let what = format!("rocbed.root-url={url} is not the address of a root");
             return Err(Fatal::new(what, "give one that begins with http:// or https://"));
         }
         let Some(digest) = &line.root_sha256 else {
@@ -56,7 +56,7 @@ impl Source {
             return Err(Fatal::new(what, advice));
         };
         let sha256 = parse_sha256(digest).ok_or_else(|| {
-            let what = format!("rocbed.root-sha256={digest} is no SHA-256");
+            let what = format!("rocbed.root-sha256={digest} is not a SHA-256 digest");
             Fatal::new(what, "give the 64 hexadecimal digits that SHA256SUMS has for root.img")
         })?;
         Ok(Some(Self { url: url.clone(), sha256 }))
@@ -244,9 +244,9 @@ mod tests {
         assert_eq!((found.url.as_str(), found.sha256[..2].to_vec()), ("http://a/root.img", vec![0x01, 0x23]));
         for (line, says) in [
             ("rocbed.root-url=http://a/root.img".to_owned(), "no rocbed.root-sha256="),
-            ("rocbed.root-url=http://a/root.img rocbed.root-sha256=abc".to_owned(), "is no SHA-256"),
-            (format!("rocbed.root-url=http://a/root.img rocbed.root-sha256=+{}", &digest[1..]), "is no SHA-256"),
-            (format!("rocbed.root-url=tftp://a/root.img rocbed.root-sha256={digest}"), "is no address"),
+            ("rocbed.root-url=http://a/root.img rocbed.root-sha256=abc".to_owned(), "is not a SHA-256"),
+            (format!("rocbed.root-url=http://a/root.img rocbed.root-sha256=+{}", &digest[1..]), "is not a SHA-256"),
+            (format!("rocbed.root-url=tftp://a/root.img rocbed.root-sha256={digest}"), "is not the address"),
         ] {
             let error = source(&line).unwrap_err();
             assert!(error.contains(says), "{line}: {error}");

@@ -54,7 +54,7 @@ pub struct Netboot {
 }
 
 fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
-    let wrong = || format!("{text:?} is no range of addresses, such as 10.9.0.10-10.9.0.99");
+    let wrong = || format!("{text:?} is not a range of addresses, such as 10.9.0.10-10.9.0.99");
     let (first, last) = text.split_once('-').ok_or_else(wrong)?;
     let (first, last) = (first.trim().parse().map_err(|_| wrong())?, last.trim().parse().map_err(|_| wrong())?);
     if first <= last { Ok((first, last)) } else { Err(wrong()) }
@@ -62,7 +62,7 @@ fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
 
 fn setting(text: &str) -> Result<String, String> {
     let (name, value) =
-        text.split_once('=').ok_or_else(|| format!("{text:?} is no setting: give NAME=VALUE, such as name=gpu7"))?;
+        text.split_once('=').ok_or_else(|| format!("{text:?} is not a setting: give NAME=VALUE, such as name=gpu7"))?;
     settings::check(name, value, SettingSource::CommandLine).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 

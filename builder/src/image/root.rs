@@ -285,7 +285,7 @@ fn device_line(device: &Device) -> Result<String> {
     let (kind, major, minor) = match device.node.kind {
         CharDevice { major, minor } => ('c', major, minor),
         BlockDevice { major, minor } => ('b', major, minor),
-        _ => anyhow::bail!("{} is no device node", String::from_utf8_lossy(&device.path)),
+        _ => anyhow::bail!("{} is not a device node", String::from_utf8_lossy(&device.path)),
     };
     let metadata = &device.node.metadata;
     let (mode, uid, gid, time) = (metadata.mode, metadata.uid, metadata.gid, metadata.mtime.seconds);

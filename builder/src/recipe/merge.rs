@@ -383,7 +383,7 @@ mod tests {
         let keys: Vec<_> = recipe.apt_sources.iter().map(|source| source.signed_by.as_str()).collect();
         assert_eq!(keys, ["/usr/share/keyrings/debian-archive-keyring.pgp", "/etc/apt/keyrings/o.pgp"]);
         let error = load_files(&[("r.toml", "[[apt-source]]\nsigned-by = 'o.pgp'\n")]).unwrap_err();
-        assert!(error.contains("r.toml:2") && error.contains("\"o.pgp\" is no path of a keyring"), "{error}");
+        assert!(error.contains("r.toml:2") && error.contains("\"o.pgp\" is not the path of a keyring"), "{error}");
     }
 
     #[test]
@@ -435,9 +435,9 @@ mod tests {
         for (text, place, words) in [
             (user("[[user]]\nname = 'b'\nuid = 1000"), "6:7", "b cannot have the number 1000, which a has"),
             ("[[group]]\nname = 'a'\ngid = 5\n[[group]]\nname = 'b'\ngid = 5".into(), "6:7", "which a has"),
-            ("[[user]]\nname = 'Tester'\nuid = 1000".into(), "2:8", "no name for a user or group"),
+            ("[[user]]\nname = 'Tester'\nuid = 1000".into(), "2:8", "not a name for a user or group"),
             ("[[user]]\nname = 'a'\nuid = 0".into(), "3:7", "root"),
-            (user("groups = ['no such']"), "4:11", "no name for a user or group"),
+            (user("groups = ['no such']"), "4:11", "not a name for a user or group"),
             (user("shell = 'bash'"), "4:9", "not absolute"),
             (user("home = '/home/a:b'"), "4:8", "colon"),
             ("[image]\nesp-size = '16MiB'".into(), "2:12", "at least"),
@@ -445,7 +445,7 @@ mod tests {
             ("[[file]]\npath = 'etc/motd'\ncontent = ''".into(), "2:8", "not absolute"),
             ("[[file]]\npath = '/etc/../../motd'\ncontent = ''".into(), "2:8", "no plain path"),
             ("[[file]]\npath = '/a'\nsource = 'nowhere'".into(), "2:8", "nowhere: No such file"),
-            ("[[file]]\npath = '/a'\ncontent = ''\nowner = 'A B'".into(), "4:9", "no name for a user or group"),
+            ("[[file]]\npath = '/a'\ncontent = ''\nowner = 'A B'".into(), "4:9", "not a name for a user or group"),
             ("[kernel]\nmodules = ['kernel/fs']".into(), "2:12", "a slash at its end"),
             ("[packages]\npreseed = ['tzdata']".into(), "2:12", "debconf"),
             ("[packages]\nexclude = ['a (= 1)']".into(), "2:12", "no package name"),

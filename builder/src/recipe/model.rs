@@ -232,7 +232,7 @@ fn keyring_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Str
         return Ok(path);
     }
     Err(serde::de::Error::custom(format!(
-        "{path:?} is no path of a keyring: give one in the image, from / on, without blanks"
+        "{path:?} is not the path of a keyring: give one in the image, from / on, without blanks"
     )))
 }
 

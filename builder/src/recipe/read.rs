@@ -175,7 +175,7 @@ mod tests {
     fn a_bad_relation_is_found_while_reading() {
         let text = parse_file("[packages]\ninstall = [\"hello (>> \"]\n", "my.toml").unwrap_err().to_string();
         assert!(text.starts_with("my.toml:2:12: "), "{text}");
-        assert!(text.contains("no package relation"), "{text}");
+        assert!(text.contains("not a package relation"), "{text}");
     }
 
     #[test]

@@ -155,10 +155,10 @@ mod tests {
     #[test]
     fn what_the_appliance_would_not_take_is_told_with_its_place() {
         assert!(told("nmae = 'x'").starts_with("r.toml:2:1: unknown key `nmae`; did you mean `name`?"));
-        assert!(told("hub = 'hub.example'").starts_with("r.toml:2:7: hub: `hub.example` is no address"));
+        assert!(told("hub = 'hub.example'").starts_with("r.toml:2:7: hub: `hub.example` is not an address"));
         assert!(told("watchdog = 'soon'").contains("r.toml:2:12: watchdog: "));
         assert!(told("set-clock = 'no'").contains("set-clock is true or false"));
-        assert!(told("dns = ['1.2.3.4', 'x']").contains("`x` is no IP address"));
+        assert!(told("dns = ['1.2.3.4', 'x']").contains("`x` is not an IP address"));
         assert!(told("name = 7").contains("name is a text in quotes"));
         assert!(told("root-timeout = '7'").contains("only the kernel command line"));
         assert!(told("recipe = 'x'").contains("only the build"));

@@ -49,7 +49,7 @@ checked_string!(
     PackageRelation(String),
     "a package in quotes, such as \"hello (>= 2.10)\"",
     |text| {
-        debian::relation::parse_request(text).map_err(|error| format!("{text:?} is no package relation: {error}"))?;
+        debian::relation::parse_request(text).map_err(|error| format!("{text:?} is not a package relation: {error}"))?;
         Ok(text.to_owned())
     },
     schemars::json_schema!({"type": "string", "examples": ["hello", "hello (>= 2.10)", "mawk | gawk"]})
@@ -122,7 +122,7 @@ fn absolute_path(text: &str) -> Result<String, String> {
         Some(_) if text.contains(char::is_control) => Err(format!("{text:?} has a control character")),
         Some(path) if text.len() <= LONGEST_PATH && path.split('/').all(plain) => Ok(path.to_owned()),
         Some(_) => Err(format!(
-            "{text:?} is no plain path: it has `.`, `..`, a doubled slash, one at its end, or a name of more than 255 bytes"
+            "{text:?} is not a plain path: it has `.`, `..`, a doubled slash, one at its end, or a name of more than 255 bytes"
         )),
         None => Err(format!("{text:?} is not absolute: paths in the root file system begin with a slash")),
     }
@@ -142,7 +142,7 @@ fn account_name(text: &str) -> Result<String, String> {
     if first && rest && text.len() <= 32 {
         return Ok(text.to_owned());
     }
-    Err(format!("{text:?} is no name for a user or group: at most 32 of a-z, 0-9, _ and -, no digit or - first"))
+    Err(format!("{text:?} is not a name for a user or group: at most 32 of a-z, 0-9, _ and -, no digit or - first"))
 }
 
 checked_string!(
@@ -150,7 +150,7 @@ checked_string!(
     Owner(String),
     "a name or a number in quotes",
     |text| match text.parse::<u32>() {
-        Ok(u32::MAX) => Err(format!("{text:?} is no id: the system uses that number for \"none\"")),
+        Ok(u32::MAX) => Err(format!("{text:?} is not an id: the system uses that number for \"none\"")),
         Ok(number) => Ok(number.to_string()),
         Err(_) => account_name(text),
     },
@@ -165,7 +165,7 @@ checked_string!(
         if debian::relation::is_package_name(text) {
             return Ok(text.to_owned());
         }
-        Err(format!("{text:?} is no package name: give the name alone, without version or architecture"))
+        Err(format!("{text:?} is not a package name: give the name alone, without version or architecture"))
     },
     schemars::json_schema!({"type": "string", "pattern": "^[a-z0-9][a-z0-9+.-]+$"})
 );
@@ -208,7 +208,7 @@ checked_string!(
     "a module's name or directory in quotes",
     |text| {
         if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(format!("{text:?} is no name of a kernel module"));
+            return Err(format!("{text:?} is not the name of a kernel module"));
         }
         if text.starts_with('/') {
             return Err(format!("{text:?}: directories of modules are relative, such as \"kernel/drivers/net/\""));
@@ -228,7 +228,7 @@ checked_string!(
     |text| {
         let words = text.split_ascii_whitespace().count();
         if words < 3 || text.contains(['\n', '\r', '\0']) {
-            return Err(format!("{text:?} is no answer for debconf: give one line of package, question, type and value"));
+            return Err(format!("{text:?} is not an answer for debconf: give one line of package, question, type and value"));
         }
         Ok(text.to_owned())
     },
@@ -259,7 +259,7 @@ checked_string!(
     "octal digits in quotes, such as \"0644\"",
     |text| match u16::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o7777 && text.len() <= 5 => Ok(mode),
-        _ => Err(format!("{text:?} is no mode: give octal digits such as \"0644\"")),
+        _ => Err(format!("{text:?} is not a mode: give octal digits such as \"0644\"")),
     },
     schemars::json_schema!({"type": "string", "pattern": "^0?[0-7]{3,4}$"})
 );
@@ -274,7 +274,7 @@ checked_string!(
 
 /// Reads `64MiB`, `2 GiB`, `1048576`; bytes.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let complaint = || format!("{text:?} is no size: give a whole number with a unit such as \"64MiB\" or \"2GiB\"");
+    let complaint = || format!("{text:?} is not a size: give a whole number with a unit such as \"64MiB\" or \"2GiB\"");
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number: u64 = text[..digits].parse().map_err(|_| complaint())?;
     let shift = match text[digits..].trim() {

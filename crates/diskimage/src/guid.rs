@@ -11,7 +11,7 @@ pub struct Guid([u8; 16]);
 
 /// Text that is not a GUID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no GUID: it has to look like 4f68bce3-e8cd-4db1-96e7-fbcaf984b709")]
+#[error("{0:?} is not a GUID: it has to look like 4f68bce3-e8cd-4db1-96e7-fbcaf984b709")]
 pub struct ParseGuidError(String);
 
 impl Guid {

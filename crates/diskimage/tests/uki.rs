@@ -145,7 +145,7 @@ fn a_kernel_that_cannot_bear_nx_takes_the_flag_from_the_image() {
 #[test]
 fn refuses_with_a_reason() {
     let refuse = |stub: &[u8], parts: &Parts| build(stub, parts).unwrap_err().to_string();
-    assert!(refuse(b"hello", &parts()).contains("no EFI program"));
+    assert!(refuse(b"hello", &parts()).contains("not an EFI program"));
     let mut signed = stub(20);
     signed[0x58 + 112 + 32] = 1;
     assert!(refuse(&signed, &parts()).contains("signed"));
@@ -171,7 +171,7 @@ fn refuses_with_a_reason() {
     let append =
         |sections: &[NewSection]| append_sections(&stub(20), sections, &mut Vec::new()).unwrap_err().to_string();
     assert!(append(&[NewSection::data(".text", "x")]).contains("two sections"));
-    assert!(append(&[NewSection::data(".far-too-long", "x")]).contains("no section name"));
+    assert!(append(&[NewSection::data(".far-too-long", "x")]).contains("not a section name"));
 }
 
 proptest! {

@@ -161,7 +161,7 @@ impl Node {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
     /// The path is absolute, empty, with `.`, `..`, an empty component or a NUL byte, or has a name over 255 bytes.
-    #[error("{:?} is no path for a file tree: it has to be relative, without empty, `.` or `..` components, each at most 255 bytes", String::from_utf8_lossy(.0))]
+    #[error("{:?} is not a path of a file tree: it has to be relative, without empty, `.` or `..` components, each at most 255 bytes", String::from_utf8_lossy(.0))]
     BadPath(Vec<u8>),
     /// The parent directory does not exist.
     #[error("{:?} has no parent directory in the tree", String::from_utf8_lossy(.0))]

@@ -197,7 +197,7 @@ fn target(placed: &Placed<'_>) -> Result<Target, Reason> {
         return Err(Reason::new(
             ReasonKind::BrokenTopology,
             "what KFD says about it is damaged or was cut",
-            "try again; if it stays so, it is no copy of a real machine's topology, or a bug of the kernel",
+            "try again; if it stays so, it is not a copy of a real machine's topology, or a bug of the kernel",
         ));
     }
     if let (None, Some(target)) = (stated, placed.chip().and_then(Chip::target)) {

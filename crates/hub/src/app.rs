@@ -83,7 +83,7 @@ async fn around(State(shared): State<Shared>, request: Request, next: Next) -> R
     let version = request.headers().get(PROTOCOL_HEADER).map(|value| value.to_str().ok()?.parse::<u32>().ok());
     let mut response = match version {
         Some(None) => {
-            let problem = Problem::new(ProblemCode::BadRequest, format!("header {PROTOCOL_HEADER} is no number"));
+            let problem = Problem::new(ProblemCode::BadRequest, format!("header {PROTOCOL_HEADER} is not a number"));
             Refused(problem).into_response()
         }
         Some(Some(version)) if version > VERSION => {

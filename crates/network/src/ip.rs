@@ -120,7 +120,7 @@ fn read(text: &str) -> Result<IpParameter, String> {
     parameter.hostname = match field(4) {
         "" => None,
         name if hostname::is_valid(name) => Some(name.to_owned()),
-        name => return Err(format!("{name:?} is no host name: letters, digits, hyphens and dots, at most 64")),
+        name => return Err(format!("{name:?} is not a host name: letters, digits, hyphens and dots, at most 64")),
     };
     parameter.device = device(field(5))?;
     for (name, at) in [("dns0", 7), ("dns1", 8)] {
@@ -148,7 +148,7 @@ fn address(name: &str, text: &str) -> Result<Option<Ipv4Addr>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| format!("{name} {text:?} is no IPv4 address; {FORM}"))
+    text.parse().map(Some).map_err(|_| format!("{name} {text:?} is not an IPv4 address; {FORM}"))
 }
 
 fn autoconf(text: &str) -> Result<Method, String> {

@@ -216,7 +216,7 @@ impl TryFrom<JobRepr> for Job {
             (None, Some(path), None) if !path.is_empty() => Source::Path(path),
             (None, None, Some(url)) if url.contains("://") => Source::Url(url),
             (None, Some(_), None) => return Err("path is empty: name a directory, a .dsc or a .tar".into()),
-            (None, None, Some(url)) => return Err(format!("url: `{url}` is no address: it begins with https://")),
+            (None, None, Some(url)) => return Err(format!("url: `{url}` is not an address: it begins with https://")),
             (None, None, None) => return Err("a job names what it tests: package, path or url".into()),
             _ => return Err("package, path and url exclude each other: make a job of each".into()),
         };
@@ -252,7 +252,7 @@ impl TryFrom<JobRepr> for Job {
             let mut chars = name.chars();
             let starts_well = chars.next().is_some_and(|char| char.is_ascii_alphabetic() || char == '_');
             if !starts_well || !chars.all(|char| char.is_ascii_alphanumeric() || char == '_') {
-                return Err(format!("env: `{name}` is no name of a variable"));
+                return Err(format!("env: `{name}` is not the name of a variable"));
             }
         }
         job.tests = repr.tests;
@@ -286,7 +286,7 @@ fn package_name(name: String) -> Result<String, String> {
     if first && name.len() >= 2 && name.chars().all(allowed) {
         Ok(name)
     } else {
-        Err(format!("package: `{name}` is no name of a source package (path and url take source trees)"))
+        Err(format!("package: `{name}` is not the name of a source package (path and url take source trees)"))
     }
 }
 
@@ -334,15 +334,15 @@ mod tests {
         for (text, says) in [
             ("{}", "package, path or url"),
             (r#"{"package": "gzip", "path": "."}"#, "exclude each other"),
-            (r#"{"package": "--setup-commands=rm"}"#, "no name of a source package"),
-            (r#"{"package": "GZip"}"#, "no name of a source package"),
-            (r#"{"url": "gzip"}"#, "no address"),
+            (r#"{"package": "--setup-commands=rm"}"#, "not the name of a source package"),
+            (r#"{"package": "GZip"}"#, "not the name of a source package"),
+            (r#"{"url": "gzip"}"#, "not an address"),
             (r#"{"package": "gzip", "id": "../x"}"#, "id: `../x`"),
             (r#"{"package": "gzip", "gpus": 0}"#, "at least 1"),
             (r#"{"package": "gzip", "pin": ["--x"]}"#, "pin: `--x`"),
             (r#"{"package": "gzip", "env": {"A B": "1"}}"#, "env: `A B`"),
             (r#"{"package": "gzip", "as": ["daemon"]}"#, "daemon"),
-            (r#"{"package": "gzip", "timeout": "soon"}"#, "no length of time"),
+            (r#"{"package": "gzip", "timeout": "soon"}"#, "not a length of time"),
         ] {
             let error = job(text).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");

@@ -26,7 +26,7 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no length of time; write `2h`, `90m`, `1h30m`, or a number of seconds");
+        let wrong = || format!("`{text}` is not a length of time; write `2h`, `90m`, `1h30m`, or a number of seconds");
         let (mut total, mut number) = (0_u64, String::new());
         for char in text.trim().chars() {
             if char.is_ascii_digit() {
@@ -48,7 +48,7 @@ impl FromStr for Span {
             return Err(wrong());
         }
         match total {
-            0 => Err(format!("`{text}` is no time at all")),
+            0 => Err(format!("`{text}` is no time")),
             1..=LONGEST => Ok(Self::seconds(total)),
             _ => Err(format!("`{text}` is more than a month")),
         }

@@ -82,7 +82,7 @@ impl std::str::FromStr for Verdict {
     fn from_str(text: &str) -> Result<Self, String> {
         let names = || Self::ALL.map(Self::name).join(", ");
         let found = Self::ALL.into_iter().find(|verdict| verdict.name() == text);
-        found.ok_or_else(|| format!("`{text}` is no verdict; there are {}", names()))
+        found.ok_or_else(|| format!("`{text}` is not a verdict; there are {}", names()))
     }
 }
 

@@ -159,7 +159,7 @@ fn write_triggers<'a>(inside: &Inside, debs: impl Iterator<Item = &'a Deb>) -> R
             } else if trigger.contains('/') {
                 return Err(Error::Malformed {
                     path: format!("{DIRECTORY}/info/{}.triggers", deb.qualified_name()),
-                    what: format!("{trigger:?} is no name of a trigger"),
+                    what: format!("{trigger:?} is not the name of a trigger"),
                 });
             } else {
                 named.entry(trigger.to_owned()).or_default().insert(package);

@@ -72,7 +72,7 @@ pub(crate) fn install(packages: &[&[HostPackage]]) -> Result<()> {
     eprintln!("installing host packages: {}", missing.join(" "));
     let wish = format!("help: install them yourself: apt-get install {}", missing.join(" "));
     if !Path::new("/usr/bin/apt-get").exists() {
-        bail!("host packages are missing and this is no Debian system: {}\n  {wish}", missing.join(", "));
+        bail!("host packages are missing and this is not a Debian system: {}\n  {wish}", missing.join(", "));
     }
     let apt = |words: &[&str]| {
         let mut command = if is_root() { Command::new("apt-get") } else { Command::new("sudo") };

@@ -72,7 +72,7 @@ pub(crate) fn clock(now: SystemTime, made: &io::Result<SystemTime>) -> Option<De
         Ok(_) => None,
         Err(error) => Some(Defect::new(
             format!("asking for the image's date: {error}"),
-            "the root is no complete Debian system, or its disk is gone: look at the disk, or build the image again",
+            "the root is not a complete Debian system, or its disk is gone: look at the disk, or build the image again",
         )),
     }
 }

@@ -18,7 +18,7 @@ const NO_CHECKSUM: &str = "00000000000000000000000000000000000000000000000000000
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// Not XML, or larger than any block map.
-    #[error("the block map is no XML: {0}")]
+    #[error("the block map is not XML: {0}")]
     Xml(String),
     /// An element is missing or malformed.
     #[error("the block map has no valid {0}")]

@@ -73,7 +73,7 @@ pub enum FatError {
         minimum: u64,
     },
     /// The partition does not start at a multiple of the sector size.
-    #[error("the partition's start, byte {offset}, is no multiple of the sector size, {sector_size} bytes")]
+    #[error("the partition's start, byte {offset}, is not a multiple of the sector size, {sector_size} bytes")]
     Unaligned {
         /// Start of the partition in bytes.
         offset: u64,
@@ -112,7 +112,7 @@ pub enum FatError {
     DirectoryTooLarge(String),
     /// The volume label is not valid.
     #[error(
-        "{0:?} is no volume label: it has to be 1 to 11 upper-case letters, digits, spaces or any of $%'-_@~`!(){{}}^#&"
+        "{0:?} is not a volume label: it has to be 1 to 11 upper-case letters, digits, spaces or any of $%'-_@~`!(){{}}^#&"
     )]
     Label(String),
     /// A file has another length than recorded in the tree.

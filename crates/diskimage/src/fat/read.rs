@@ -20,7 +20,7 @@ pub enum ReadError {
     #[error("reading the FAT file system")]
     Io(#[from] io::Error),
     /// It is another file system, FAT12 or FAT16, or the boot sector is damaged.
-    #[error("this is no FAT32 file system: {0}")]
+    #[error("this is not a FAT32 file system: {0}")]
     NotFat32(&'static str),
     /// A table or directory is damaged.
     #[error("the FAT file system is damaged at {path:?}: {flaw}")]

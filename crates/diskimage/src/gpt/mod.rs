@@ -150,7 +150,7 @@ pub enum GptError {
         disk_size: u64,
     },
     /// The disk's size is not a multiple of the sector size.
-    #[error("a disk of {disk_size} bytes is no multiple of the sector size, {sector_size} bytes")]
+    #[error("a disk of {disk_size} bytes is not a multiple of the sector size, {sector_size} bytes")]
     DiskSize {
         /// Size of the disk in bytes.
         disk_size: u64,

@@ -59,7 +59,7 @@ impl NewSection {
 #[derive(Debug, thiserror::Error)]
 pub enum UkiError {
     /// The stub is not a PE program, or is damaged.
-    #[error("the boot stub is no EFI program for a 64-bit machine: {0}")]
+    #[error("the boot stub is not an EFI program for a 64-bit machine: {0}")]
     Stub(&'static str),
     /// The stub is signed; appending would invalidate the signature.
     #[error(
@@ -75,7 +75,7 @@ pub enum UkiError {
         needed: usize,
     },
     /// A section name is not valid.
-    #[error("{0:?} is no section name: it has to start with a dot and be at most 8 ASCII characters long")]
+    #[error("{0:?} is not a section name: it has to start with a dot and be at most 8 ASCII characters long")]
     SectionName(String),
     /// A section was given twice, or is in the stub already.
     #[error("there would be two sections {0:?}")]
@@ -97,7 +97,7 @@ pub enum UkiError {
     #[error("the SBAT data of the {0} does not start with a line \"sbat,\"")]
     Sbat(&'static str),
     /// The kernel is not a bzImage.
-    #[error("the kernel does not say its release: it is no bzImage, or a broken one")]
+    #[error("the kernel does not say its release: it is not a bzImage, or a broken one")]
     Kernel,
     /// A text for the firmware or the kernel contains a zero byte, which would end it.
     #[error("the kernel command line has a NUL byte")]

@@ -9,7 +9,7 @@ use crate::tree::{FileTree, Metadata, Node, NodeId, NodeKind, Timestamp, TreeErr
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The data does not begin with the magic number of newc.
-    #[error("this is no cpio archive in the newc format")]
+    #[error("this is not a cpio archive in the newc format")]
     NotCpio,
     /// A header or content exceeds the end of the data.
     #[error("the cpio archive ends in the middle of the entry at byte {0}")]

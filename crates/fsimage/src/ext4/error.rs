@@ -80,7 +80,7 @@ pub enum WriteError {
         name: String,
     },
     /// The value of a `system.posix_acl_*` attribute is not a valid access control list.
-    #[error("{path}: the value of {name} is no POSIX access control list: {reason}")]
+    #[error("{path}: the value of {name} is not a POSIX access control list: {reason}")]
     BadAcl {
         /// Path of the file.
         path: String,

@@ -35,7 +35,7 @@ pub fn check_sha256(field: &'static str, digest: &str) -> Result<(), Invalid> {
     if digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Ok(());
     }
-    Err(Invalid { field, message: format!("`{digest}` is no SHA-256 digest: those have 64 of 0-9 and a-f") })
+    Err(Invalid { field, message: format!("`{digest}` is not a SHA-256 digest: those have 64 of 0-9 and a-f") })
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ impl std::str::FromStr for JobState {
     fn from_str(text: &str) -> Result<Self, String> {
         let names = || Self::ALL.map(Self::name).join(", ");
         let found = Self::ALL.into_iter().find(|state| state.name() == text);
-        found.ok_or_else(|| format!("`{text}` is no state of a job; there are {}", names()))
+        found.ok_or_else(|| format!("`{text}` is not the state of a job; there are {}", names()))
     }
 }
 
@@ -228,7 +228,10 @@ impl std::str::FromStr for AttemptState {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|state| state.name() == text).ok_or_else(|| format!("`{text}` is no such state"))
+        Self::ALL
+            .into_iter()
+            .find(|state| state.name() == text)
+            .ok_or_else(|| format!("`{text}` is not the state of an attempt"))
     }
 }
 

@@ -104,7 +104,10 @@ impl std::str::FromStr for Health {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|health| health.name() == text).ok_or_else(|| format!("`{text}` is no health"))
+        Self::ALL
+            .into_iter()
+            .find(|health| health.name() == text)
+            .ok_or_else(|| format!("`{text}` is not the health of a worker"))
     }
 }
 

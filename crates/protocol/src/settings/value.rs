@@ -92,8 +92,8 @@ impl ValueKind {
         };
         let number = || value.parse::<u64>().is_ok();
         match self {
-            Self::HostName => unless(is_host_name(value), "is no host name: letters, digits and -"),
-            Self::Url => unless(is_url(value), "is no address; it begins with http:// or https://"),
+            Self::HostName => unless(is_host_name(value), "is not a host name: letters, digits and -"),
+            Self::Url => unless(is_url(value), "is not an address; it begins with http:// or https://"),
             // It is told without the value.
             Self::Token if is_token(value) => Ok(()),
             Self::Token => Err("it is empty, or there are blanks or other strange characters in it; copy it from the \
@@ -102,17 +102,17 @@ impl ValueKind {
             Self::Authority if is_authority(value) => Ok(()),
             Self::Authority => {
                 let hint = "give an absolute path, or the text of the PEM file itself";
-                Err(format!("`{}` is no certificate; {hint}", value.lines().next().unwrap_or_default()))
+                Err(format!("`{}` is not a certificate; {hint}", value.lines().next().unwrap_or_default()))
             }
             Self::Bool => unless(parse_bool(value).is_some(), "is neither yes nor no"),
             Self::Words => Ok(()),
             Self::Addresses => match list(value).find(|word| word.parse::<IpAddr>().is_err()) {
-                Some(word) => Err(format!("`{word}` is no IP address")),
+                Some(word) => Err(format!("`{word}` is not an IP address")),
                 None => Ok(()),
             },
             Self::SpanOrOff if parse_bool(value) == Some(false) => Ok(()),
             Self::SpanOrOff => value.parse::<Span>().map(drop),
-            Self::Seconds => unless(number(), "is no number of seconds"),
+            Self::Seconds => unless(number(), "is not a number of seconds"),
             Self::OneOf(words) => {
                 unless(words.contains(&value), &format!("is neither {}", self.form().replace(" or ", " nor ")))
             }

@@ -69,7 +69,7 @@ pub fn resolve(tree: &FileTree, path: &str) -> Result<Vec<u8>, Error> {
         }
         open.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
     }
-    if resolved.is_empty() { Err(bad("is no path for a file")) } else { Ok(resolved.join(&b'/')) }
+    if resolved.is_empty() { Err(bad("is not a path for a file")) } else { Ok(resolved.join(&b'/')) }
 }
 
 fn place(tree: &mut FileTree, path: &str, mtime: Timestamp) -> Result<Vec<u8>, Error> {

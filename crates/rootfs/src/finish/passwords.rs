@@ -128,7 +128,7 @@ fn check_name(path: &str, name: &str) -> Result<(), Error> {
     if first && rest && name.len() <= 32 {
         Ok(())
     } else {
-        Err(wrong(path, format!("{name:?} is no name for a user or group: at most 32 of a-z, 0-9, _ and -")))
+        Err(wrong(path, format!("{name:?} is not a name for a user or group: at most 32 of a-z, 0-9, _ and -")))
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn read(tree: &FileTree, path: &str) -> Result<Option<String>, Error>
     let content = match tree.get(path).map(|node| &node.kind) {
         None => return Ok(None),
         Some(NodeKind::File(content)) => content,
-        Some(_) => return Err(malformed("is no regular file")),
+        Some(_) => return Err(malformed("is not a regular file")),
     };
     if content.len() > AT_MOST {
         return Err(malformed("is too long to be edited"));

@@ -111,7 +111,7 @@ impl<R: Read + Seek> Reader<R> {
         let root = self.image.inode(ROOT_INODE)?;
         let mut entries = vec![self.entry(Vec::new(), &root, &mut budget)?];
         if entries[0].kind != EntryKind::Other(NodeKind::Directory) {
-            return damaged("its root is no directory");
+            return damaged("its root is not a directory");
         }
         let mut seen = HashSet::from([ROOT_INODE]);
         let mut pending = vec![(root, Vec::new())];
