@@ -122,7 +122,7 @@ pub struct Boot {
 }
 
 fn memory(text: &str) -> Result<u64, String> {
-    match crate::recipe::parse_size(text)? {
+    match crate::recipe::parse_size(text).map_err(|error| error.to_string())? {
         size if size < 256 << 20 => {
             Err(format!("{text} is too little to start in: give at least 256MiB, with the unit"))
         }

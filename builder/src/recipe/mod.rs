@@ -23,7 +23,7 @@ pub use model::AptSourceEntry;
 pub use read::{load, load_shipped, parse_file, schema};
 pub use settings::SettingsTable;
 pub use shipped::{lock_text as shipped_lock, names as shipped_names, recipe_text as shipped_text};
-pub use value::parse_size;
+pub use value::{SizeError, parse_size};
 
 /// A recipe with inheritance and defaults resolved.
 #[derive(Debug, Clone)]

@@ -268,13 +268,18 @@ checked_string!(
     /// A size in bytes, written with a unit: `64MiB`, `2GiB`, `512KiB`, `1048576`.
     ByteSize(u64),
     "a size in quotes, such as \"64MiB\"",
-    parse_size,
+    |text| parse_size(text).map_err(|error| error.to_string()),
     schemars::json_schema!({"type": "string", "pattern": "^[0-9]+ *(B|[KMGT](iB)?)?$"})
 );
 
+/// Text that is not a size in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a size: give a whole number with a unit such as \"64MiB\" or \"2GiB\"")]
+pub struct SizeError(String);
+
 /// Reads `64MiB`, `2 GiB`, `1048576`; bytes.
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let complaint = || format!("{text:?} is not a size: give a whole number with a unit such as \"64MiB\" or \"2GiB\"");
+pub fn parse_size(text: &str) -> Result<u64, SizeError> {
+    let complaint = || SizeError(text.to_owned());
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number: u64 = text[..digits].parse().map_err(|_| complaint())?;
     let shift = match text[digits..].trim() {

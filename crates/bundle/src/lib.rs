@@ -86,5 +86,5 @@ pub enum ReadError {
     Wrong(String),
     /// Its result is invalid.
     #[error("result.json in it: {0}")]
-    Result(String),
+    Result(#[source] protocol::ResultError),
 }

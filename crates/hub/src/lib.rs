@@ -52,7 +52,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
 pub use error::HubError;
 pub use hub::Hub;
-pub use party::Network;
+pub use party::{Network, NotANetwork};
 pub use serve::{Listener, until_signal};
 pub use tls::{CertificateFault, Tls};
 

@@ -76,11 +76,16 @@ impl Network {
     }
 }
 
-impl FromStr for Network {
-    type Err = String;
+/// Text that is not an address or a network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an address or a network: those look like 127.0.0.1 and 2001:db8::/32")]
+pub struct NotANetwork(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not an address or a network: those look like 127.0.0.1 and 2001:db8::/32");
+impl FromStr for Network {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let wrong = || NotANetwork(text.to_owned());
         let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.trim_matches(['[', ']']).parse().map_err(|_| wrong())?;
         let longest = if address.is_ipv4() { 32 } else { 128 };

@@ -1,5 +1,7 @@
 //! Addresses of source trees: what a job's `url` may be.
 
+use crate::api::Invalid;
+
 /// Schemes that source trees are fetched by.
 const SCHEMES: [&str; 3] = ["http", "https", "git"];
 
@@ -14,10 +16,11 @@ const NEVER: &str = "'\"`$\\";
 ///
 /// # Errors
 /// With what is wrong and what would be right, without the password if there is one.
-pub(crate) fn check_source(url: &str) -> Result<(), String> {
-    let wrong = |what: &str| Err(format!("url: `{}` {what}", safetext::printable(&safetext::redacted(url))));
+pub(crate) fn check_source(url: &str) -> Result<(), Invalid> {
+    let invalid = |message| Err(Invalid { field: "url", message });
+    let wrong = |what: &str| invalid(format!("`{}` {what}", safetext::printable(&safetext::redacted(url))));
     if url.len() > LONGEST {
-        return Err(format!("url: it has {} bytes, and {LONGEST} are the most", url.len()));
+        return invalid(format!("it has {} bytes, and {LONGEST} are the most", url.len()));
     }
     if url.chars().any(|char| char.is_whitespace() || !safetext::is_printable(char)) {
         return wrong("has blanks or control characters in it; write a blank as %20");
@@ -106,7 +109,7 @@ mod tests {
             ("https://h/$(id)", "`$`"),
             ("https://h/x'y", "`'`"),
         ] {
-            let error = check_source(url).expect_err(url);
+            let error = check_source(url).expect_err(url).to_string();
             assert!(error.contains(says) && error.starts_with("url: "), "{url}: {error}");
             assert!(!error.contains("secret") && error.chars().all(safetext::is_printable), "{url}: {error}");
         }

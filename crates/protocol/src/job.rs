@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::Invalid;
 use crate::need::GpuNeed;
 use crate::span::Span;
 
@@ -91,7 +92,7 @@ impl Source {
     ///
     /// # Errors
     /// With the field's name, what is wrong and what would be right.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Invalid> {
         match self {
             Self::Url(url) => crate::address::check_source(url),
             Self::Package(_) | Self::Path(_) => Ok(()),

@@ -11,6 +11,7 @@
 
 mod address;
 pub mod api;
+mod error;
 pub mod exit;
 mod job;
 mod list;
@@ -24,6 +25,7 @@ mod span;
 mod verdict;
 mod virtio_channel;
 
+pub use error::{ResultError, SpanError, UnknownWord};
 pub use job::{Job, RunAs, Source};
 pub use list::{JobList, ListError};
 pub use need::GpuNeed;

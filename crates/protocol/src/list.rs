@@ -64,7 +64,7 @@ impl JobList {
             return Err(ListError::Empty);
         }
         for (index, job) in list.job.iter().enumerate() {
-            job.source.check().map_err(|message| wrong(format!("job[{index}]"), message))?;
+            job.source.check().map_err(|error| wrong(format!("job[{index}]"), error.to_string()))?;
         }
         list.number_repeated_ids()?;
         Ok(list)

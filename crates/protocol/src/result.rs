@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::ResultError;
 use crate::job::{Job, RunAs};
 use crate::verdict::Verdict;
 
@@ -205,12 +206,12 @@ impl JobResult {
     ///
     /// # Errors
     /// With the path of the field that is wrong.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, ResultError> {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let result: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| error.to_string())?;
-        reader.end().map_err(|error| format!("after the result: {error}"))?;
+        let result: Self = serde_path_to_error::deserialize(&mut reader).map_err(ResultError::Field)?;
+        reader.end().map_err(ResultError::End)?;
         if result.version > crate::VERSION {
-            return Err(format!("the result has version {}: use a later rocbed to read it", result.version));
+            return Err(ResultError::TooNew(result.version));
         }
         Ok(result)
     }
@@ -268,7 +269,7 @@ pub(crate) mod tests {
     #[test]
     fn reads_what_it_wrote() -> Result<(), String> {
         let text = serde_json::to_vec(&example()).map_err(|error| error.to_string())?;
-        let read = JobResult::parse(&text)?;
+        let read = JobResult::parse(&text).map_err(|error| error.to_string())?;
         assert_eq!(read, example());
         assert_eq!((read.count(TestOutcome::Fail), read.count(TestOutcome::Pass)), (1, 0));
         assert!((read.seconds() - 90.0).abs() < 1e-9);
@@ -279,14 +280,14 @@ pub(crate) mod tests {
     fn nothing_follows_a_result() {
         let text = serde_json::to_string(&example()).unwrap_or_default();
         assert!(JobResult::parse(format!("{text}\n").as_bytes()).is_ok());
-        let error = JobResult::parse(format!("{text}{text}").as_bytes()).unwrap_err();
+        let error = JobResult::parse(format!("{text}{text}").as_bytes()).unwrap_err().to_string();
         assert!(error.starts_with("after the result: "), "{error}");
     }
 
     #[test]
     fn a_wrong_field_is_named() {
         let text = serde_json::to_string(&example()).unwrap_or_default().replace("\"fail\"", "\"bad\"");
-        let error = JobResult::parse(text.as_bytes()).unwrap_err();
+        let error = JobResult::parse(text.as_bytes()).unwrap_err().to_string();
         assert!(error.starts_with("verdict: "), "{error}");
     }
 }

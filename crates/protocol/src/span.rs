@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::error::SpanError;
+
 /// A length of time: `2h`, `90m`, `1h30m`, `45s`, `1d`, or a number of seconds. Written with units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub Duration);
@@ -23,10 +25,10 @@ impl Span {
 }
 
 impl FromStr for Span {
-    type Err = String;
+    type Err = SpanError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a length of time; write `2h`, `90m`, `1h30m`, or a number of seconds");
+    fn from_str(text: &str) -> Result<Self, SpanError> {
+        let wrong = || SpanError::Malformed(text.to_owned());
         let (mut total, mut number) = (0_u64, String::new());
         for char in text.trim().chars() {
             if char.is_ascii_digit() {
@@ -48,9 +50,9 @@ impl FromStr for Span {
             return Err(wrong());
         }
         match total {
-            0 => Err(format!("`{text}` is no time")),
+            0 => Err(SpanError::Zero(text.to_owned())),
             1..=LONGEST => Ok(Self::seconds(total)),
-            _ => Err(format!("`{text}` is more than a month")),
+            _ => Err(SpanError::TooLong(text.to_owned())),
         }
     }
 }

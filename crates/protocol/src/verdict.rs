@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::exit;
+use crate::{UnknownWord, exit};
 
 /// What came of a job, from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -77,12 +77,10 @@ impl fmt::Display for Verdict {
 }
 
 impl std::str::FromStr for Verdict {
-    type Err = String;
+    type Err = UnknownWord;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let names = || Self::ALL.map(Self::name).join(", ");
-        let found = Self::ALL.into_iter().find(|verdict| verdict.name() == text);
-        found.ok_or_else(|| format!("`{text}` is not a verdict; there are {}", names()))
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        UnknownWord::find(text, "a verdict", Self::ALL, Self::name)
     }
 }
 

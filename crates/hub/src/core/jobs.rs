@@ -130,7 +130,7 @@ impl Tx<'_> {
         }
         let job = self.job(number)?;
         // The job may have been added before this rule existed.
-        job.source.check().map_err(|message| Problem::new(ProblemCode::Invalid, message))?;
+        job.source.check().map_err(|error| Problem::new(ProblemCode::Invalid, error.to_string()))?;
         self.insert(job, Some(id))
     }
 
@@ -162,8 +162,8 @@ fn check(jobs: &[Job]) -> Result<(), Problem> {
         return invalid(format!("list.job: {} jobs; {MOST_JOBS} are the most in one list", jobs.len()));
     }
     for (index, job) in jobs.iter().enumerate() {
-        if let Err(message) = job.source.check() {
-            return invalid(format!("list.job[{index}].{message}"));
+        if let Err(error) = job.source.check() {
+            return invalid(format!("list.job[{index}].{error}"));
         }
     }
     let local = jobs.iter().enumerate().find(|(_, job)| matches!(job.source, Source::Path(_)));

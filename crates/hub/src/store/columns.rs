@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use protocol::UnknownWord;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use serde::de::DeserializeOwned;
 
@@ -13,9 +14,9 @@ pub(crate) struct Named<T>(pub(crate) T);
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: FromStr<Err = String>> FromSql for Named<T> {
+impl<T: FromStr<Err = UnknownWord>> FromSql for Named<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_str()?.parse().map(Self).map_err(|error: String| FromSqlError::Other(error.into()))
+        value.as_str()?.parse().map(Self).map_err(|error: UnknownWord| FromSqlError::Other(error.into()))
     }
 }
 

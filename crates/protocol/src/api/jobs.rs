@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ResultInfo;
-use crate::{GpuNeed, Job, JobList};
+use crate::{GpuNeed, Job, JobList, UnknownWord};
 
 /// `POST /jobs`: more to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -101,12 +101,10 @@ impl std::fmt::Display for JobState {
 }
 
 impl std::str::FromStr for JobState {
-    type Err = String;
+    type Err = UnknownWord;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let names = || Self::ALL.map(Self::name).join(", ");
-        let found = Self::ALL.into_iter().find(|state| state.name() == text);
-        found.ok_or_else(|| format!("`{text}` is not the state of a job; there are {}", names()))
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        UnknownWord::find(text, "the state of a job", Self::ALL, Self::name)
     }
 }
 
@@ -225,13 +223,10 @@ impl AttemptState {
 }
 
 impl std::str::FromStr for AttemptState {
-    type Err = String;
+    type Err = UnknownWord;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|state| state.name() == text)
-            .ok_or_else(|| format!("`{text}` is not the state of an attempt"))
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        UnknownWord::find(text, "the state of an attempt", Self::ALL, Self::name)
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Machine, Span};
+use crate::{Machine, Span, UnknownWord};
 
 /// A worker's clock that differs from the hub's by more than this is said to be off, in seconds. Less may be the network.
 const CLOCK_TOLERANCE: u64 = 60;
@@ -101,13 +101,10 @@ impl Health {
 }
 
 impl std::str::FromStr for Health {
-    type Err = String;
+    type Err = UnknownWord;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|health| health.name() == text)
-            .ok_or_else(|| format!("`{text}` is not the health of a worker"))
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        UnknownWord::find(text, "the health of a worker", Self::ALL, Self::name)
     }
 }
 

@@ -111,7 +111,7 @@ impl ValueKind {
                 None => Ok(()),
             },
             Self::SpanOrOff if parse_bool(value) == Some(false) => Ok(()),
-            Self::SpanOrOff => value.parse::<Span>().map(drop),
+            Self::SpanOrOff => value.parse::<Span>().map(drop).map_err(|error| error.to_string()),
             Self::Seconds => unless(number(), "is not a number of seconds"),
             Self::OneOf(words) => {
                 unless(words.contains(&value), &format!("is neither {}", self.form().replace(" or ", " nor ")))
