@@ -174,17 +174,16 @@ impl Lock {
     }
 
     /// Text form of the lock.
-    pub fn to_text(&self) -> String {
-        let mut text = String::from("# Written by `rocbed lock`; change the recipe, not this file.\n");
-        // Only maps with string keys and plain values: serialising cannot fail, and an empty lock would be noticed.
-        text.push_str(&toml::to_string(self).unwrap_or_default());
-        text
+    pub fn to_text(&self) -> Result<String, toml::ser::Error> {
+        let text = toml::to_string(self)?;
+        Ok(format!("# Written by `rocbed lock`; change the recipe, not this file.\n{text}"))
     }
 
     /// Writes the lock file atomically.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
-        durable::replace(path, self.to_text().as_bytes(), durable::Readers::Everyone)
-            .map_err(|error| LockError::Write { path: path.to_owned(), error })
+        let write = |text: String| durable::replace(path, text.as_bytes(), durable::Readers::Everyone);
+        let written = self.to_text().map_err(io::Error::other).and_then(write);
+        written.map_err(|error| LockError::Write { path: path.to_owned(), error })
     }
 
     /// The packages installed in the root.
@@ -333,13 +332,13 @@ pub(crate) mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let lock = lock(vec![package("mawk", "1.3"), package("dpkg", "1.23")]);
-        assert_eq!(Lock::parse(&lock.to_text(), "test").unwrap(), lock);
+        assert_eq!(Lock::parse(&lock.to_text().unwrap(), "test").unwrap(), lock);
         assert_eq!(lock.packages[0].name, "dpkg", "sorted by name");
     }
 
     #[test]
     fn a_file_name_that_leaves_the_archive_is_refused() {
-        let text = lock(vec![package("mawk", "1.3")]).to_text().replace("pool/main", "../..");
+        let text = lock(vec![package("mawk", "1.3")]).to_text().unwrap().replace("pool/main", "../..");
         let error = Advice::of(&Lock::parse(&text, "x.lock").unwrap_err()).in_one_line();
         assert!(error.contains("leaves the archive") && error.contains("rocbed lock"), "{error}");
     }
