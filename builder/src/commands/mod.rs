@@ -67,6 +67,12 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
     .map(|()| 0)
 }
 
+/// Prints the error that ended a command which runs tests. Returns its exit code, which is autopkgtest's for such errors.
+fn own_error(context: &Context, error: &anyhow::Error) -> u8 {
+    context.reporter.error(&crate::error::report(error));
+    protocol::exit::OWN_ERROR
+}
+
 /// Prints data on stdout. A closed pipe is not an error: `rocbed … | head` is fine.
 fn print(text: &str) -> Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {

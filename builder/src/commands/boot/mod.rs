@@ -19,7 +19,7 @@ use protocol::exit;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vm::{Accelerator, End, Exit, Machine, Network as VmNetwork};
 
-use super::{print, print_json};
+use super::{own_error, print, print_json};
 use crate::cmdline::{Boot, Network};
 use crate::context::Context;
 use crate::image::publish::SUMS;
@@ -46,10 +46,7 @@ struct Session {
 /// Runs the command; returns the exit code. With jobs that is autopkgtest's, or 20 if rocbed itself failed.
 pub fn run(context: &Context, options: &Boot) -> Result<u8> {
     match boot(context, options) {
-        Err(error) if options.jobs.is_some() => {
-            context.reporter.error(&crate::error::report(&error));
-            Ok(exit::OWN_ERROR)
-        }
+        Err(error) if options.jobs.is_some() => Ok(own_error(context, &error)),
         other => other,
     }
 }

@@ -9,11 +9,10 @@ use anyhow::{Result, anyhow};
 use client::{Client, request_id};
 use protocol::JobList;
 use protocol::api::{AddJobs, AddedJobs, JobInfo};
-use protocol::exit;
 
 pub(super) use list::{ago, more, time};
 
-use super::{print, print_json};
+use super::{own_error, print, print_json};
 use crate::cmdline::{AtHub, JobsCommand, JobsNamed};
 use crate::context::Context;
 use crate::hubs::{self, HubAccess, Patience};
@@ -38,10 +37,7 @@ pub fn run(context: &Context, command: &JobsCommand) -> Result<u8> {
 
 /// For commands that run tests: errors exit with autopkgtest's code for them.
 fn or_own_error(context: &Context, command: impl FnOnce() -> Result<u8>) -> Result<u8> {
-    command().or_else(|error| {
-        context.reporter.warn_of(&crate::error::report(&error));
-        Ok(exit::OWN_ERROR)
-    })
+    command().or_else(|error| Ok(own_error(context, &error)))
 }
 
 /// Finds the hub and makes a client for it.

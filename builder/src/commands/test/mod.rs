@@ -17,7 +17,7 @@ use protocol::{Job, JobResult, Source as JobSource, exit};
 use runner::{Cancel, Finished, Grant, KernelLog, Kmsg, Observer, RunEvent, Setup};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{lock, print, print_json};
+use super::{lock, own_error, print, print_json};
 use crate::cmdline::Test;
 use crate::context::{Context, mirror};
 use crate::image::root;
@@ -27,13 +27,7 @@ use crate::report::Reporter;
 
 /// Runs the tests; returns autopkgtest's exit status, or 20 if something failed before them.
 pub fn run(context: &Context, options: &Test) -> u8 {
-    match test(context, options) {
-        Ok(code) => code,
-        Err(error) => {
-            context.reporter.error(&crate::error::report(&error));
-            exit::OWN_ERROR
-        }
-    }
+    test(context, options).unwrap_or_else(|error| own_error(context, &error))
 }
 
 fn test(context: &Context, options: &Test) -> Result<u8> {
