@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use advice::WithHelp as _;
+use anyhow::Result;
 
 use crate::host;
 use crate::run::{run, target_directory, workspace};
@@ -13,7 +14,7 @@ pub(crate) fn build() -> Result<()> {
     let site = target_directory().join("book");
     let mut mkdocs = Command::new("mkdocs");
     mkdocs.current_dir(workspace()).args(["build", "--strict", "--site-dir"]).arg(&site);
-    run(&mut mkdocs).context("help: the lines above name the page; mkdocs.yml lists those that there are")?;
+    run(&mut mkdocs).help("the lines above name the page; mkdocs.yml lists those that there are")?;
     println!("{}", site.join("index.html").display());
     Ok(())
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use advice::{Advice, WithHelp as _};
+use anyhow::{Result, bail};
 
 use crate::run::run;
 
@@ -70,9 +71,10 @@ pub(crate) fn install(packages: &[&[HostPackage]]) -> Result<()> {
         return Ok(());
     }
     eprintln!("installing host packages: {}", missing.join(" "));
-    let wish = format!("help: install them yourself: apt-get install {}", missing.join(" "));
+    let help = format!("install them yourself: apt-get install {}", missing.join(" "));
     if !Path::new("/usr/bin/apt-get").exists() {
-        bail!("host packages are missing and this is not a Debian system: {}\n  {wish}", missing.join(", "));
+        let what = format!("host packages are missing and this is not a Debian system: {}", missing.join(", "));
+        bail!(Advice::new(what, help));
     }
     let apt = |words: &[&str]| {
         let mut command = if is_root() { Command::new("apt-get") } else { Command::new("sudo") };
@@ -82,9 +84,9 @@ pub(crate) fn install(packages: &[&[HostPackage]]) -> Result<()> {
         command.env("DEBIAN_FRONTEND", "noninteractive").args(words).stdout(std::process::Stdio::null());
         command
     };
-    run(&mut apt(&["update", "-qq"])).context(wish.clone())?;
+    run(&mut apt(&["update", "-qq"])).help(help.clone())?;
     let mut install = apt(&["install", "-qq", "--yes", "--no-install-recommends"]);
-    run(install.args(&missing)).context(wish)
+    run(install.args(&missing)).help(help)
 }
 
 /// Whether this process is root.

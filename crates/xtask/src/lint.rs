@@ -1,6 +1,7 @@
 //! `cargo xtask lint`: the checks that a change must pass before review.
 
-use anyhow::{Context, Result};
+use advice::WithHelp as _;
+use anyhow::Result;
 use clap::Args;
 
 use crate::compile::compile;
@@ -21,10 +22,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let chosen = |everything: &'static str| if packages.is_empty() { vec![everything] } else { packages.clone() };
     let mut format = cargo();
     format.args(["fmt", "--check"]).args(chosen("--all"));
-    execute(&mut format).context("help: run `cargo fmt`")?;
+    execute(&mut format).help("run `cargo fmt`")?;
     let mut clippy = cargo();
     clippy.args(["clippy", "--all-targets"]).args(chosen("--workspace"));
-    compile(clippy.args(["--", "--deny", "warnings"])).context("help: the lines above say what to change")?;
+    compile(clippy.args(["--", "--deny", "warnings"])).help("the lines above say what to change")?;
     if packages.is_empty() { fuzz_targets() } else { Ok(()) }
 }
 
@@ -32,10 +33,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// libFuzzer.
 fn fuzz_targets() -> Result<()> {
     const MANIFEST: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
-    execute(cargo().args(["fmt", "--check"]).args(MANIFEST))
-        .context("help: run `cargo fmt --manifest-path fuzz/Cargo.toml`")?;
+    execute(cargo().args(["fmt", "--check"]).args(MANIFEST)).help("run `cargo fmt --manifest-path fuzz/Cargo.toml`")?;
     let mut clippy = cargo();
     clippy.args(["clippy", "--no-default-features", "--all-targets"]).args(MANIFEST);
     compile(clippy.args(["--", "--no-deps", "--deny", "warnings"]))
-        .context("help: the fuzz targets use what has changed; docs/fuzzing.md says what they are")
+        .help("the fuzz targets use what has changed; docs/fuzzing.md says what they are")
 }

@@ -17,6 +17,7 @@ mod test;
 
 use std::process::ExitCode;
 
+use advice::Report;
 use build::Profile;
 use clap::{Parser, Subcommand};
 
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", Report::of(error.as_ref(), |_| None));
             ExitCode::FAILURE
         }
     }
