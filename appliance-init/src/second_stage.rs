@@ -94,8 +94,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     if let Some(network) = network {
         network.stop();
     }
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    match shutdown::end(how, &mounts, system, console) {
+    match shutdown::end(how, std::fs::read_to_string("/proc/self/mounts"), system, console) {
         Ok(()) => Err(Fatal::new("the kernel came back from ending the machine", "switch the machine off")),
         Err(error) => Err(Fatal::new(format!("ending the machine: {error}"), "switch the machine off")),
     }

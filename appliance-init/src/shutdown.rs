@@ -1,7 +1,10 @@
 //! Shuts the machine down in order: processes, mounts, memory, power.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use appliance::paths;
 
 use crate::console::Console;
 use crate::system::{Ending, Recipients, System};
@@ -32,10 +35,18 @@ const VIRTUAL: [&str; 13] = [
     "rootfs",
 ];
 
-/// Ends everything, then the machine. Returns only if the kernel refuses.
-pub fn end(how: Ending, mounts: &str, system: &mut dyn System, console: &mut Console) -> std::io::Result<()> {
+/// Ends everything, then the machine. `mounts` is the text of `/proc/self/mounts`; if it cannot be read, what PID 1 has
+/// mounted itself is unmounted. Returns only if the kernel refuses.
+pub fn end(how: Ending, mounts: io::Result<String>, system: &mut dyn System, console: &mut Console) -> io::Result<()> {
     end_processes(system, console);
-    for target in real_mounts(mounts) {
+    let mounts = match mounts {
+        Ok(text) => real_mounts(&text),
+        Err(error) => {
+            console.say(&format!("reading /proc/self/mounts: {error}; other file systems stay mounted"));
+            [paths::DATA, paths::IMAGE].map(PathBuf::from).to_vec()
+        }
+    };
+    for target in mounts {
         // After this a file system that is still in use cannot lose data either.
         let result = system.remount_read_only(&target).and_then(|()| system.unmount(&target));
         if let Err(error) = result {
@@ -96,7 +107,7 @@ mod tests {
     #[test]
     fn first_processes_then_mounts_then_power() {
         let mut system = Recording { ends: vec![Ended { pid: 7, code: Some(0) }], ..Recording::default() };
-        end(Ending::PowerOff, MOUNTS, &mut system, &mut Console::nowhere()).unwrap();
+        end(Ending::PowerOff, Ok(MOUNTS.to_owned()), &mut system, &mut Console::nowhere()).unwrap();
         assert_eq!(
             system.calls,
             [
@@ -111,10 +122,19 @@ mod tests {
     }
 
     #[test]
+    fn without_a_list_of_mounts_our_own_are_unmounted() {
+        let mut system = Recording { ends: vec![Ended { pid: 7, code: Some(0) }], ..Recording::default() };
+        let unreadable = Err(io::Error::from(io::ErrorKind::OutOfMemory));
+        end(Ending::PowerOff, unreadable, &mut system, &mut Console::nowhere()).unwrap();
+        let unmounted = ["unmount /var/lib/rocbed", "unmount /run/rocbed/root"];
+        assert!(unmounted.iter().all(|call| system.calls.iter().any(|made| made == call)), "{:?}", system.calls);
+    }
+
+    #[test]
     fn who_does_not_listen_is_killed_and_who_cannot_be_killed_is_left() {
         let ends = vec![Ended { pid: 7, code: None }; 1000];
         let mut system = Recording { ends, ..Recording::default() };
-        end(Ending::Restart, "", &mut system, &mut Console::nowhere()).unwrap();
+        end(Ending::Restart, Ok(String::new()), &mut system, &mut Console::nowhere()).unwrap();
         let other: Vec<_> = system.calls.iter().filter(|call| !call.starts_with("sleep")).collect();
         assert_eq!(other, ["signal 15 Everyone", "signal 9 Everyone", "end Restart"]);
     }
@@ -122,7 +142,7 @@ mod tests {
     #[test]
     fn a_mount_that_stays_does_not_keep_the_machine_on() {
         let mut system = Recording { fails: vec!["unmount", "read-only"], ..Recording::default() };
-        end(Ending::PowerOff, MOUNTS, &mut system, &mut Console::nowhere()).unwrap();
+        end(Ending::PowerOff, Ok(MOUNTS.to_owned()), &mut system, &mut Console::nowhere()).unwrap();
         assert_eq!(system.calls.last().map(String::as_str), Some("end PowerOff"));
     }
 }
