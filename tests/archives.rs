@@ -11,7 +11,7 @@ const INDEX: &str = "dists/sid/main/binary-amd64/Packages";
 
 fn locked(archive: &TestArchive, mirror: &str, more: &str) -> Call {
     let recipe = archive.recipe(mirror, "greeter", more);
-    drop(fs::remove_file(recipe.with_extension("lock")));
+    let _ = fs::remove_file(recipe.with_extension("lock"));
     rocbed(["lock"]).arg(recipe).env("ROCBED_CACHE", archive.path().join("cache"))
 }
 
@@ -22,7 +22,7 @@ fn both_lock(archive: &TestArchive, more: &str) {
         locked(archive, &mirror, more).ok();
         let lock = fs::read_to_string(archive.path().join("test.lock")).expect("a lock");
         assert!(lock.contains("name = \"libgreet\""), "{lock}");
-        drop(fs::remove_dir_all(archive.path().join("cache")));
+        let _ = fs::remove_dir_all(archive.path().join("cache"));
     }
 }
 

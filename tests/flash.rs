@@ -57,7 +57,7 @@ impl Loop {
 impl Drop for Loop {
     fn drop(&mut self) {
         // The kernel releases it when its last user does.
-        drop(Command::new("losetup").args(["--detach", &self.0]).status());
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
     }
 }
 
@@ -241,7 +241,7 @@ fn cut_off_at_any_byte_a_stick_is_the_old_one_or_the_new_one_or_does_not_start()
     let [new, old, target] = ["new.img", "old.img", "stick.img"].map(|name| directory.join(name));
     for path in [&new, &old, &target] {
         // There may be a file from an earlier run.
-        fs::remove_file(path).unwrap_or_default();
+        let _ = fs::remove_file(path);
     }
     let size = fs::metadata(smoke_image().join("disk.img")).expect("the image").len() + 100 * MIB;
     let total = write_and_look(&new, size, &[], &|_| ());
@@ -503,7 +503,7 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     // A disk with an image, its partitions, and their uses.
     let whole = Loop::of(&image, &["--read-only"]);
     let part = directory.join("part");
-    fs::remove_file(&part).unwrap_or_default();
+    let _ = fs::remove_file(&part);
     let number = Path::new("/sys/class/block").join(format!("{}p2/dev", whole.name()));
     if !number.exists() {
         // For kernels that do not read this kind of table by themselves.

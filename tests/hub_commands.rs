@@ -304,8 +304,8 @@ fn people_are_told_how_to_go_on() {
             break;
         }
     }
-    drop(process.kill());
-    drop(process.wait());
+    let _ = process.kill();
+    let _ = process.wait();
     let parts =
         ["this machine only", "rocbed-admin-", "rocbed.hub=http://127.0.0.1:", "rocbed.join-token=rocbed-join-"];
     says(&text, &parts);

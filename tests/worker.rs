@@ -59,8 +59,8 @@ impl Drop for Worker {
     fn drop(&mut self) {
         // After a normal end there is nothing to kill.
         let group = format!("-{}", self.process.id());
-        drop(Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status());
-        drop(self.process.wait());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.process.wait();
     }
 }
 

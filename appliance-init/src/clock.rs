@@ -35,7 +35,7 @@ pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event
     };
     if let Err(error) = thread::Builder::new().name("clock".into()).spawn(keep) {
         // The receiver is gone only when the machine is being switched off.
-        drop(said.send(Event::Clock(Err(format!("the clock is not set: starting a thread for it: {error}")))));
+        let _ = said.send(Event::Clock(Err(format!("the clock is not set: starting a thread for it: {error}"))));
     }
 }
 

@@ -43,7 +43,7 @@ impl Console {
             }
             if let Some(log) = &mut self.log {
                 // Level debug: the kernel does not print it on the consoles a second time.
-                drop(log.write_all(format!("<15>rocbed-init: {line}\n").as_bytes()));
+                let _ = log.write_all(format!("<15>rocbed-init: {line}\n").as_bytes());
             }
         }
     }

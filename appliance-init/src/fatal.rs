@@ -49,7 +49,7 @@ pub fn show_and_reboot(error: &Fatal, timeout: u64, system: &mut dyn System, con
             console.say(&format!("restarting in {left} s"));
         }
         // Their exit statuses do not matter any more.
-        drop(system.reap());
+        let _ = system.reap();
         system.sleep(Duration::from_secs(1));
     }
     if let Err(error) = system.end(Ending::Restart) {

@@ -58,14 +58,16 @@ pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) ->
         }
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let mut drivers = Drivers::of_kernel(&release, &line).unwrap_or_else(|error| {
-            drop(events.send(Event::Said(format!("{error}; going on without drivers from the root"))));
+            // There is no receiver once the machine is going down.
+            let _ = events.send(Event::Said(format!("{error}; going on without drivers from the root")));
             Drivers::new("/".into(), kmod::ModuleSet::default())
         });
         drivers.skip_loaded(&std::fs::read_to_string("/proc/modules").unwrap_or_default());
         let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
         if has_gpu && let Err(error) = load_gpu_drivers(drivers.clone(), groups.clone(), &events) {
-            drop(events.send(Event::Said(format!("starting a thread for GPUs: {error}; going on without them"))));
-            drop(events.send(Event::GpuDriversLoaded));
+            // There is no receiver once the machine is going down.
+            let _ = events.send(Event::Said(format!("starting a thread for GPUs: {error}; going on without them")));
+            let _ = events.send(Event::GpuDriversLoaded);
         }
         let (protector, buttons) = (Protector::sparing(disk), PowerButtons::default());
         Hardware { drivers, protector, buttons, groups, events, refused: false }.run();
@@ -116,8 +118,9 @@ impl Hardware {
         if let Some(first) = failed.first().filter(|_| !self.refused) {
             self.refused = true;
             let why = format!("{first}; {}", protect::ADVICE);
-            drop(self.events.send(Event::Problem(why.clone())));
-            drop(self.events.send(Event::End(Ending::Restart, why)));
+            // There is no receiver once the machine is going down.
+            let _ = self.events.send(Event::Problem(why.clone()));
+            let _ = self.events.send(Event::End(Ending::Restart, why));
         }
     }
 
@@ -156,7 +159,7 @@ impl Hardware {
 
     fn say(&self, text: String) {
         // There is no receiver once the machine is going down.
-        drop(self.events.send(Event::Said(text)));
+        let _ = self.events.send(Event::Said(text));
     }
 }
 
@@ -168,11 +171,12 @@ fn load_gpu_drivers(mut drivers: Drivers, groups: String, events: &Sender<Event>
         for_each_device(is_gpu, |alias| problems.extend(drivers.load_alias(alias, &mut Linux)));
         problems.extend(nodes::hand_out(Path::new("/dev"), &groups));
         for problem in problems {
-            drop(say.send(Event::Said(problem)));
+            // There is no receiver once the machine is going down.
+            let _ = say.send(Event::Said(problem));
         }
         if done.send(()).is_err() {
             let text = "the driver of a GPU has come back after all: restart the machine for it to be used";
-            drop(say.send(Event::Said(text.into())));
+            let _ = say.send(Event::Said(text.into()));
         }
     })?;
     let events = events.clone();
@@ -187,9 +191,10 @@ fn await_gpu_drivers(finished: &Receiver<()>, events: &Sender<Event>) {
             "the driver of a GPU has not come back for {} s, going on without it: the kernel's log may say why; where              it is always so, try another kernel, or blacklist the driver (rocbed.blacklist=amdgpu)",
             GPU_PATIENCE.as_secs()
         );
-        drop(events.send(Event::Problem(text)));
+        // There is no receiver once the machine is going down.
+        let _ = events.send(Event::Problem(text));
     }
-    drop(events.send(Event::GpuDriversLoaded));
+    let _ = events.send(Event::GpuDriversLoaded);
 }
 
 /// Calls `act` for each device that is wanted, by its modalias. A driver may bring new devices: repeats as long as
@@ -211,7 +216,8 @@ fn for_each_device(wanted: fn(&str) -> bool, mut act: impl FnMut(&str)) {
 /// Lets the agent start first: on a machine with one processor, this thread's next steps would delay it.
 fn make_way(events: &Sender<Event>) {
     if let Err(error) = rustix::process::setpriority_process(None, LATER) {
-        drop(events.send(Event::Said(format!("lowering a thread's priority: {error}"))));
+        // There is no receiver once the machine is going down.
+        let _ = events.send(Event::Said(format!("lowering a thread's priority: {error}")));
     }
 }
 

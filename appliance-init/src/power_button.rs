@@ -41,7 +41,8 @@ impl PowerButtons {
             let thread = thread::Builder::new().name("power button".into()).spawn(move || listen(file, &theirs));
             if let Err(error) = thread {
                 // The machine can still be ended in other ways.
-                drop(events.send(Event::Said(format!("the power button is not watched: starting a thread: {error}"))));
+                let _ =
+                    events.send(Event::Said(format!("the power button is not watched: starting a thread: {error}")));
             }
         }
     }

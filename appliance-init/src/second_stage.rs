@@ -256,7 +256,8 @@ fn follow(
         if online.begins(supervisor.uptime()) {
             if let Err(error) = File::create(paths::ONLINE) {
                 let text = format!("making {}: {error}; jobs wait in vain for a network", paths::ONLINE);
-                drop(sender.send(Event::Said(text)));
+                // There is no receiver once the machine is going down.
+                let _ = sender.send(Event::Said(text));
             }
             if !clock_runs && let Some(network) = network {
                 clock_runs = true;

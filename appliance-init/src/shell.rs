@@ -33,7 +33,8 @@ pub fn keep(settings: &Settings, events: Sender<Event>) -> Option<String> {
                 // PID 1 may have reaped it already; both mean that it has ended.
                 Ok(mut child) => drop(child.wait()),
                 Err(error) => {
-                    drop(events.send(Event::Said(format!("shell on {}: {error}", terminal.display()))));
+                    // There is no receiver once the machine is going down.
+                    let _ = events.send(Event::Said(format!("shell on {}: {error}", terminal.display())));
                     return;
                 }
             }

@@ -33,7 +33,7 @@ pub fn ask(drivers: &mut Drivers, system: &mut dyn System) -> Result<Option<Stri
         return Ok(None);
     }
     // It may be built in; if it is missing, mounting fails.
-    drop(drivers.load("efivarfs", system));
+    let _ = drivers.load("efivarfs", system);
     let target = Path::new(VARIABLES);
     system
         .create_directory(target)

@@ -294,7 +294,7 @@ pub fn summary(changes: &[Change]) -> String {
         if number > 0 {
             let comma = if text.is_empty() { "" } else { ", " };
             // Writing to a String cannot fail.
-            write!(text, "{comma}{number} {word}").unwrap_or_default();
+            let _ = write!(text, "{comma}{number} {word}");
         }
     }
     text

@@ -154,7 +154,7 @@ fn own_recipe(world: &World) -> PathBuf {
     fs::copy(world.archive().path().join("key.asc"), directory.join("key.asc")).expect("a key");
     let text = "[archive]\nsnapshot = \"\"\nkeyrings = [\"key.asc\"]\n[packages]\ninstall = [\"greeter\"]\n";
     fs::write(directory.join("mine.toml"), text).expect("a recipe");
-    drop(fs::remove_file(directory.join("mine.lock")));
+    let _ = fs::remove_file(directory.join("mine.lock"));
     directory
 }
 

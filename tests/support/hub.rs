@@ -89,7 +89,7 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         // It may have ended.
-        drop(self.process.kill());
-        drop(self.process.wait());
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }

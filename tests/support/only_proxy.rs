@@ -79,6 +79,6 @@ impl Drop for OnlyProxy {
     fn drop(&mut self) {
         // It ends with its standard input.
         drop(self.machine.stdin.take());
-        drop(self.machine.wait());
+        let _ = self.machine.wait();
     }
 }

@@ -99,10 +99,10 @@ impl Call {
         };
         if status.is_none() {
             // With SIGTERM first, so that it ends its child processes.
-            drop(Command::new("kill").arg(child.id().to_string()).status());
+            let _ = Command::new("kill").arg(child.id().to_string()).status();
             thread::sleep(Duration::from_secs(10));
-            drop(child.kill());
-            drop(child.wait());
+            let _ = child.kill();
+            let _ = child.wait();
         }
         let text = |reader: JoinHandle<Vec<u8>>| {
             String::from_utf8_lossy(&reader.join().expect("reading what rocbed says")).into_owned()

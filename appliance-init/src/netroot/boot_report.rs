@@ -24,7 +24,7 @@ pub fn ready(line: &CommandLine, text: String) {
     let line = line.clone();
     if line.boot_report.is_some() {
         // If the thread cannot be started, only the report is lost.
-        drop(std::thread::Builder::new().name("boot report".into()).spawn(move || tell(&line, &text)));
+        let _ = std::thread::Builder::new().name("boot report".into()).spawn(move || tell(&line, &text));
     }
 }
 
@@ -33,7 +33,7 @@ fn tell(line: &CommandLine, text: &str) {
     let config = Agent::config_builder().timeout_global(Some(PATIENCE)).build();
     let agent: Agent = config.into();
     // As above: the server need not listen.
-    drop(agent.post(url).header("content-type", "text/plain; charset=utf-8").send(text));
+    let _ = agent.post(url).header("content-type", "text/plain; charset=utf-8").send(text);
 }
 
 #[cfg(test)]

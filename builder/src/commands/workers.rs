@@ -108,7 +108,7 @@ fn show(options: &WorkersShow) -> Result<()> {
     }
     let mut text = String::new();
     // Writing to a String cannot fail.
-    describe(&mut text, &worker, &place).unwrap_or_default();
+    let _ = describe(&mut text, &worker, &place);
     print(&text)
 }
 

@@ -73,7 +73,7 @@ pub(super) fn into_disk(
             if unflushed >= FLUSH {
                 unflushed = 0;
                 // If a flush is still running, the next one or the final wait covers these bytes.
-                to_flusher.try_send(()).unwrap_or_default();
+                let _ = to_flusher.try_send(());
             }
             if check {
                 to_source.send(Arc::clone(&chunk)).map_err(|_| ended())?;

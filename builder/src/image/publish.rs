@@ -159,7 +159,7 @@ impl Drop for Staging {
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
         for entry in entries.flatten().filter(|entry| is_part(&entry.file_name().to_string_lossy())) {
             // The next build tries again to remove what remains, and reports errors.
-            fs::remove_file(entry.path()).unwrap_or_default();
+            let _ = fs::remove_file(entry.path());
         }
     }
 }

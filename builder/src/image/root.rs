@@ -42,10 +42,10 @@ pub fn content_key(recipe: &Recipe, lock: &Lock) -> Digest {
     let mut text = format!("root {FORMAT} {}\ndate {}\n", env!("CARGO_PKG_VERSION"), lock.archive.date);
     for package in lock.root_packages() {
         // Writing to a String cannot fail.
-        writeln!(text, "package {} {}", package.sha256, package.essential).unwrap_or_default();
+        let _ = writeln!(text, "package {} {}", package.sha256, package.essential);
     }
     for line in &recipe.packages.preseed {
-        writeln!(text, "preseed {line}").unwrap_or_default();
+        let _ = writeln!(text, "preseed {line}");
     }
     Digest::of(text.as_bytes())
 }

@@ -53,7 +53,7 @@ pub fn worker_id(root: &Path, data: &Path) -> io::Result<String> {
     let random = client::request_id().map_err(io::Error::other)?;
     let id = format!("random-{random}");
     // Where it cannot be kept, the machine is a new worker after each start.
-    drop(durable::replace(&path, id.as_bytes(), durable::Readers::Owner));
+    let _ = durable::replace(&path, id.as_bytes(), durable::Readers::Owner);
     Ok(id)
 }
 

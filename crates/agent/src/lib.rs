@@ -61,7 +61,7 @@ pub const DATA: &str = appliance::paths::DATA;
 /// Sends a report to PID 1.
 pub(crate) fn tell(report: &Report) {
     // PID 1 never closes its end; if it did, the kernel would have ended.
-    drop(std::io::stdout().lock().write_all(report.line().as_bytes()));
+    let _ = std::io::stdout().lock().write_all(report.line().as_bytes());
 }
 
 /// Runs the agent until there is nothing left to do, or PID 1 asks it to stop.

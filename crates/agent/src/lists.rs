@@ -65,7 +65,7 @@ impl Lists {
         make_empty(&new).map_err(|error| format!("making {}: {error}", new.display()))?;
         let result = self.fetch_to(&new, server, cancel, log);
         // If it is still there, something failed and was told.
-        drop(fs::remove_dir_all(&new));
+        let _ = fs::remove_dir_all(&new);
         result
     }
 
@@ -94,7 +94,7 @@ impl Lists {
         for name in CACHES {
             // apt makes them again where they are missing.
             if server.ask(&format!("copyup /{CACHE}/{name} {}", path(name))).is_err() {
-                drop(fs::remove_file(new.join(name)));
+                let _ = fs::remove_file(new.join(name));
             }
         }
         // No testbed may use the layer while it changes.
@@ -208,7 +208,7 @@ impl Server {
     fn end(&mut self) {
         // The server closes its testbed when its input ends, and reports problems itself.
         drop(self.input.take());
-        drop(self.child.wait());
+        let _ = self.child.wait();
     }
 }
 
@@ -292,6 +292,6 @@ mod tests {
         let mut lists = Lists::new(std::env::temp_dir().join(format!("rocbed-lists-{}", std::process::id())));
         let failed = lists.fetch(&["false".into()], &Cancel::default(), &mut |_| {});
         assert!(failed.is_err_and(|error| error.starts_with("starting a testbed: the testbed ended")));
-        drop(fs::remove_dir_all(&lists.directory));
+        let _ = fs::remove_dir_all(&lists.directory);
     }
 }

@@ -156,7 +156,7 @@ impl RunJob for Autopkgtest<'_> {
         let finished = finished.map_err(|error| explain(&error))?;
         if finished.cancelled {
             // Its result only says that the job was interrupted.
-            drop(fs::remove_file(&finished.bundle.path));
+            let _ = fs::remove_file(&finished.bundle.path);
             return Ok(Outcome::Stopped { stuck: finished.stuck });
         }
         let delivery = Delivery {
@@ -172,8 +172,8 @@ impl RunJob for Autopkgtest<'_> {
 
     fn forget(&mut self, delivery: &Delivery) {
         // If space runs out, the next bundle will report it. A bundle in the outbox was moved away already.
-        drop(fs::remove_file(&delivery.bundle));
-        drop(fs::remove_dir_all(PathBuf::from(super::virtio_channel::TREES).join(&delivery.job)));
+        let _ = fs::remove_file(&delivery.bundle);
+        let _ = fs::remove_dir_all(PathBuf::from(super::virtio_channel::TREES).join(&delivery.job));
     }
 }
 

@@ -72,7 +72,7 @@ impl Pauses {
         self.next = self.next.saturating_mul(2).min(self.longest);
         let mut byte = [128];
         // Without random numbers all workers pause for the same time, which is still a pause.
-        rustix::rand::getrandom(&mut byte, rustix::rand::GetRandomFlags::NONBLOCK).unwrap_or_default();
+        let _ = rustix::rand::getrandom(&mut byte, rustix::rand::GetRandomFlags::NONBLOCK);
         pause / 2 + pause.mul_f64(f64::from(byte[0]) / 512.0)
     }
 }

@@ -119,7 +119,7 @@ fn refusal(answer: Response<ureq::Body>) -> String {
     let status = answer.status();
     let mut words = Vec::new();
     // If reading fails, the part that was read is shown.
-    drop(answer.into_body().into_reader().take(MAX_WORDS).read_to_end(&mut words));
+    let _ = answer.into_body().into_reader().take(MAX_WORDS).read_to_end(&mut words);
     let words = String::from_utf8_lossy(&words);
     let first = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     if first.is_empty() || first.starts_with('<') { status.to_string() } else { format!("{status}: {first}") }

@@ -89,7 +89,7 @@ impl Writer {
                 let modified = modified.unwrap_or(SystemTime::UNIX_EPOCH);
                 file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
                 // A time that the file system cannot store is not worth a failure.
-                drop(file.set_modified(modified));
+                let _ = file.set_modified(modified);
                 Ok(())
             }
             MemberKind::Link(target) => {

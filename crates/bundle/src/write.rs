@@ -153,7 +153,7 @@ pub fn write(to: &Path, name: &str, base: &Path, first: &[&str], plan: &BundlePl
     });
     if written.is_err() {
         // It may not exist; the other error is the one to report.
-        fs::remove_file(&partial).unwrap_or_default();
+        let _ = fs::remove_file(&partial);
     }
     written
 }

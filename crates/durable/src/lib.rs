@@ -67,7 +67,7 @@ fn write_and_rename(
     };
     write().inspect_err(|_| {
         // Best effort: the error that matters is the one returned.
-        drop(fs::remove_file(&partial));
+        let _ = fs::remove_file(&partial);
     })
 }
 

@@ -160,7 +160,7 @@ fn begin(
                 }
             });
             // The waiting request may be gone; the outcome is in the database.
-            drop(sender.send(Some(outcome)));
+            let _ = sender.send(Some(outcome));
         });
         Ok(receiver)
     })

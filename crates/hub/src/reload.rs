@@ -31,7 +31,7 @@ impl Hub {
             while hangup.recv().await.is_some() {
                 let (hub, tls) = (self.clone(), tls.clone());
                 // On a separate thread, as the files may be on a slow disk.
-                drop(tokio::task::spawn_blocking(move || hub.reload(tls.as_ref())).await);
+                let _ = tokio::task::spawn_blocking(move || hub.reload(tls.as_ref())).await;
             }
             std::future::pending::<()>().await;
         };

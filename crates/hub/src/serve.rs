@@ -155,7 +155,7 @@ impl Accept {
             }
             let Ok(permit) = self.connection_permits.clone().acquire_owned().await else { return };
             // Answers are small and wait for nothing.
-            drop(stream.set_nodelay(true));
+            let _ = stream.set_nodelay(true);
             let watcher = self.graceful.watcher();
             let (router, tls, hub) = (self.router.clone(), self.tls.clone(), self.hub.clone());
             let is_proxy = hub.shared.config.trusted_proxies.iter().any(|network| network.contains(peer));

@@ -43,7 +43,7 @@ impl ModuleIndex {
         for module in self.modules() {
             for alias in &module.aliases {
                 // Writing to a String cannot fail.
-                writeln!(text, "alias {alias} {}", module.name).unwrap_or_default();
+                let _ = writeln!(text, "alias {alias} {}", module.name);
             }
         }
         text
@@ -75,7 +75,7 @@ impl ModuleIndex {
         let mut text = "# Aliases for symbols, used by symbol_request().\n".to_owned();
         for module in self.modules() {
             for symbol in &module.exports {
-                writeln!(text, "alias symbol:{symbol} {}", module.name).unwrap_or_default();
+                let _ = writeln!(text, "alias symbol:{symbol} {}", module.name);
             }
         }
         text

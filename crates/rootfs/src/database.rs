@@ -102,7 +102,8 @@ fn stanza(deb: &Deb) -> String {
     let mut field = |name: &str, value: &str| {
         // A value that begins on the next line has no blank after the colon.
         let blank = if value.is_empty() || value.starts_with('\n') { "" } else { " " };
-        writeln!(text, "{name}:{blank}{value}").unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name}:{blank}{value}");
     };
     for name in FIELDS {
         match *name {
@@ -134,7 +135,8 @@ fn conffiles(deb: &Deb) -> String {
     let mut text = String::new();
     for (path, flag) in deb.conffiles() {
         let flag = if flag == Some(b"remove-on-upgrade") { " remove-on-upgrade" } else { "" };
-        write!(text, "\n {} newconffile{flag}", String::from_utf8_lossy(path)).unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n {} newconffile{flag}", String::from_utf8_lossy(path));
     }
     text
 }
@@ -155,7 +157,8 @@ fn write_triggers<'a>(inside: &Inside, debs: impl Iterator<Item = &'a Deb>) -> R
             let Some(trigger) = words.next() else { continue };
             let package = format!("{}{suffix}", deb.qualified_name());
             if trigger.starts_with('/') {
-                writeln!(files, "{trigger} {package}").unwrap_or_default();
+                // Writing to a String cannot fail.
+                let _ = writeln!(files, "{trigger} {package}");
             } else if trigger.contains('/') {
                 return Err(Error::Malformed {
                     path: format!("{DIRECTORY}/info/{}.triggers", deb.qualified_name()),

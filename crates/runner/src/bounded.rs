@@ -46,12 +46,13 @@ impl BoundedLog {
     pub(crate) fn finish(&mut self) {
         if self.cut > 0 {
             let said = format!("\n[the log is longer; {} bytes are left out here]\n", self.cut);
-            self.file.write_all(said.as_bytes()).unwrap_or_default();
+            // A full disk is noticed when the bundle is written; the same below.
+            let _ = self.file.write_all(said.as_bytes());
             self.cut = 0;
         }
         let end = std::mem::take(&mut self.end);
         let (first, last) = end.as_slices();
-        self.file.write_all(first).and_then(|()| self.file.write_all(last)).unwrap_or_default();
+        let _ = self.file.write_all(first).and_then(|()| self.file.write_all(last));
     }
 }
 

@@ -88,7 +88,7 @@ impl<'a> Bounds<'a> {
         if let Some(reason) = stopped {
             if process.has_ended() {
                 // The program was killed, so its status is known.
-                drop(process.reap());
+                let _ = process.reap();
             }
             return Err(reason);
         }
@@ -170,8 +170,8 @@ impl Drop for Filter<'_> {
     fn drop(&mut self) {
         if self.status.is_none() {
             // It may have ended just now; it still has to be waited for.
-            drop(self.child.kill());
-            drop(self.child.wait());
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
     }
 }

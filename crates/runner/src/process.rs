@@ -72,14 +72,14 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         if !self.has_ended() {
             // It may have just ended, which is no problem.
-            rustix::process::kill_process(self.pid, signal).unwrap_or_default();
+            let _ = rustix::process::kill_process(self.pid, signal);
         }
     }
 
     /// Sends SIGKILL to the whole process group, which includes the virtualisation server; the testbed ends with it.
     /// Not after [`Process::reap`].
     pub(crate) fn kill_all(&self) {
-        rustix::process::kill_process_group(self.pid, Signal::KILL).unwrap_or_default();
+        let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
     }
 
     /// Reads the remaining output after all processes have ended.

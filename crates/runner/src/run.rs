@@ -248,7 +248,8 @@ fn read_notes(path: &Path) -> Vec<String> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST_NOTES).read_to_string(&mut text));
     if read.is_ok() {
-        std::fs::remove_file(path).unwrap_or_default();
+        // If it stays, the next run reads the same notes again.
+        let _ = std::fs::remove_file(path);
     }
     text.lines().map(str::to_owned).collect()
 }

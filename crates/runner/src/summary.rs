@@ -126,7 +126,7 @@ odd                  BROKEN unknown field
     proptest! {
         #[test]
         fn any_bytes_are_read(bytes: Vec<u8>) {
-            drop(Summary::parse(&bytes));
+            let _ = Summary::parse(&bytes);
         }
 
         #[test]

@@ -118,7 +118,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // Closing the file unlocks it. Its content is only for messages.
-        drop(self.file.set_len(0));
+        let _ = self.file.set_len(0);
     }
 }
 

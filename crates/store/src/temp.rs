@@ -35,7 +35,7 @@ pub(crate) fn spread(directory: &Path) {
         && !flags.contains(IFlags::TOPDIR)
     {
         // File systems without this attribute do not need it.
-        ioctl_setflags(&directory, flags | IFlags::TOPDIR).unwrap_or_default();
+        let _ = ioctl_setflags(&directory, flags | IFlags::TOPDIR);
     }
 }
 
@@ -103,7 +103,7 @@ impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.persisted {
             // A failure is harmless: the next process to open the store tries again.
-            drop(fs::remove_file(&self.path));
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

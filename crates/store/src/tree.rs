@@ -257,7 +257,7 @@ impl Drop for TreeBuilder {
     fn drop(&mut self) {
         if !self.done {
             // What cannot be removed now is tried again by the next process to open the store.
-            drop(remove_all(&self.directory));
+            let _ = remove_all(&self.directory);
         }
     }
 }

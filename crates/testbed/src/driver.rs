@@ -108,7 +108,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
             Event::Signal(number) => {
                 for (_, signal) in PASSED_ON.into_iter().filter(|(passed, _)| *passed == number) {
                     // If it has just ended, the next wait notices.
-                    drop(child.signal(signal));
+                    let _ = child.signal(signal);
                 }
             }
             Event::TimedOut if is_orphan(&plan) => {
@@ -148,7 +148,7 @@ fn clean_up(child: &Child, plan: &DriverPlan) {
         }
     }
     // A failure can no longer be reported; the next run removes the directory too.
-    plan.remove.as_ref().map_or(Ok(()), fs::remove_dir_all).unwrap_or_default();
+    let _ = plan.remove.as_ref().map_or(Ok(()), fs::remove_dir_all);
 }
 
 /// Executes the command; returns only if that fails.
@@ -212,7 +212,7 @@ fn enter(plan: &DriverPlan) -> Result<(), Error> {
     crate::mounts::pivot()?;
     // If the working directory is shared, relative paths keep their meaning.
     if let Some(here) = here {
-        rustix::process::chdir(&here).unwrap_or_default();
+        let _ = rustix::process::chdir(&here);
     }
     Ok(())
 }

@@ -180,7 +180,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let processes = entry.rules.processes.map(|processes| processes - processes / RESERVE);
     let confinement = Confinement::prepare(entry.rules.containers, processes)?;
     // Before leaving the machine's /proc. If this fails, the command still runs.
-    drop(std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO));
+    let _ = std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO);
     let mut caught = PASSED_ON.map(|(number, _)| number).to_vec();
     if terminal {
         // SIGTTOU would stop a background process that changes its terminal.
@@ -201,7 +201,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let pass_on = |number| {
         for (_, signal) in PASSED_ON.into_iter().filter(|(passed, _)| *passed == number) {
             // If the command has just ended, the next wait notices.
-            drop(child.signal(signal));
+            let _ = child.signal(signal);
         }
     };
     match terminal {
@@ -261,7 +261,7 @@ fn execute(
     if let Err(error) = prepared {
         eprintln!("{}: preparing to run {}: {error}", crate::server::NAME, program.display());
         // Without this, the status would look like the command's own.
-        drop(is_unprepared.write_all(b"u"));
+        let _ = is_unprepared.write_all(b"u");
         return FAILED;
     }
     let mut command = Command::new(program);

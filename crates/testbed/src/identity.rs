@@ -190,7 +190,7 @@ fn become_root() -> Result<(), Error> {
             Ok(()) => 0,
             Err(message) => {
                 // If even this fails, the exit status reports it.
-                drop((&failure).write_all(message.as_bytes()));
+                let _ = (&failure).write_all(message.as_bytes());
                 1
             }
         }

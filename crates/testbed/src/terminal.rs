@@ -50,9 +50,9 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         // If the terminal or the group is gone, there is nothing to restore.
-        rustix::termios::tcsetattr(&self.terminal, OptionalActions::Flush, &self.before).unwrap_or_default();
+        let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
         if let Some(group) = self.foreground {
-            rustix::termios::tcsetpgrp(&self.terminal, group).unwrap_or_default();
+            let _ = rustix::termios::tcsetpgrp(&self.terminal, group);
         }
     }
 }
@@ -169,7 +169,8 @@ impl Terminal {
 /// Copies the size of the caller's window, if it has one.
 fn copy_size(master: &File) {
     if let Ok(size) = rustix::termios::tcgetwinsize(io::stdin()) {
-        rustix::termios::tcsetwinsize(master, size).unwrap_or_default();
+        // Programs in the terminal then keep the size they had.
+        let _ = rustix::termios::tcsetwinsize(master, size);
     }
 }
 

@@ -184,7 +184,7 @@ impl Drop for Running {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(watcher) = self.watcher.take() {
             // There is no caller left for its result.
-            drop(watcher.join());
+            let _ = watcher.join();
         }
     }
 }

@@ -39,8 +39,8 @@ struct Machine(Child);
 impl Drop for Machine {
     fn drop(&mut self) {
         // Like Ctrl-C, so that QEMU ends too.
-        drop(Command::new("kill").args(["-INT", &self.0.id().to_string()]).status());
-        drop(self.0.wait());
+        let _ = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
+        let _ = self.0.wait();
     }
 }
 

@@ -187,7 +187,7 @@ fn confirm(options: &Flash, choice: &Choice, image: &Path) -> Result<()> {
     };
     let mut stderr = io::stderr().lock();
     // Errors are ignored: if stderr is closed, the question below gets no answer either.
-    write!(stderr, "{lost}").unwrap_or_default();
+    let _ = write!(stderr, "{lost}");
     if options.yes {
         return Ok(());
     }

@@ -52,7 +52,7 @@ pub(super) fn list(devices: &[&Device]) -> String {
         parts(device, &mut text);
         if let Some(refused) = refused(device) {
             // Writing to a string cannot fail.
-            writeln!(text, "    not to be written: {refused}").unwrap_or_default();
+            let _ = writeln!(text, "    not to be written: {refused}");
         }
     }
     text
@@ -69,8 +69,7 @@ pub(super) fn lost(device: &Device) -> String {
     parts(device, &mut text);
     if device.partitions.iter().any(|part| part.part_label.as_deref() == Some("rocbed-data")) {
         let path = device.path.display();
-        writeln!(text, "  it has been a worker's stick: `rocbed collect {path}` takes its results off first")
-            .unwrap_or_default();
+        let _ = writeln!(text, "  it has been a worker's stick: `rocbed collect {path}` takes its results off first");
     }
     text
 }
@@ -88,7 +87,7 @@ fn parts(device: &Device, text: &mut String) {
             _ => None,
         });
         words.extend(at);
-        writeln!(text, "    {}", words.join("  ")).unwrap_or_default();
+        let _ = writeln!(text, "    {}", words.join("  "));
     };
     if device.partitions.is_empty() && device.contents.is_some() {
         line(&device.name, device.size, None, device.contents.as_ref());

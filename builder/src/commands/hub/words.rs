@@ -8,7 +8,7 @@ use super::Started;
 pub(super) fn of(started: &Started) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    write(&mut text, started).unwrap_or_default();
+    let _ = write(&mut text, started);
     text
 }
 

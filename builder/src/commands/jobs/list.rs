@@ -136,7 +136,7 @@ pub(super) fn show(options: &JobsShow) -> Result<()> {
     }
     let mut text = String::new();
     // Writing to a String cannot fail.
-    describe(&mut text, &job, &place, Screen::of_stdout()).unwrap_or_default();
+    let _ = describe(&mut text, &job, &place, Screen::of_stdout());
     print(&text)
 }
 

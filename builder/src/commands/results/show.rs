@@ -41,12 +41,12 @@ pub(super) fn run(options: &ResultsShow) -> Result<()> {
     let mut text = String::new();
     let screen = Screen::of_stdout();
     // Writing to a String cannot fail.
-    describe(&mut text, &detail, &place, screen).unwrap_or_default();
-    tell_cases(&mut text, &cases, screen).unwrap_or_default();
+    let _ = describe(&mut text, &detail, &place, screen);
+    let _ = tell_cases(&mut text, &cases, screen);
     if left_out > 0 {
         let all = reported(&detail.result);
         let line = format!("{left_out} of {all} cases are not in junit.xml: `rocbed results fetch` has their reports");
-        writeln!(text, "\n{line}").unwrap_or_default();
+        let _ = writeln!(text, "\n{line}");
     }
     print(&text)
 }

@@ -37,7 +37,7 @@ pub(super) fn make(cache: &Path) -> Result<Scratch> {
             && let Ok(_unused) = lock(&path, FlockOperation::NonBlockingLockExclusive)
         {
             // A failure is harmless: the next run tries again.
-            fs::remove_dir_all(&path).unwrap_or_default();
+            let _ = fs::remove_dir_all(&path);
         }
     }
     let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(cache);

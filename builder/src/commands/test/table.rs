@@ -17,11 +17,11 @@ pub fn table(result: &JobResult) -> String {
         let seconds = test.seconds.map_or_else(String::new, |seconds| format!("{seconds:.1} s"));
         let line = format!("{name:<width$}  {:<10}  {seconds:>9}  {}", test.outcome, details(test));
         // Writing to a String cannot fail.
-        writeln!(text, "{}", line.trim_end()).unwrap_or_default();
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     let package = result.runs.iter().find_map(|run| run.package.as_ref());
     let what = package.map_or_else(|| result.job.id.clone(), |package| format!("{} {}", package.name, package.version));
-    writeln!(text, "{what}: {} in {:.0} s", result.verdict, result.seconds()).unwrap_or_default();
+    let _ = writeln!(text, "{what}: {} in {:.0} s", result.verdict, result.seconds());
     text
 }
 

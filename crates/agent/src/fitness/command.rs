@@ -119,9 +119,9 @@ impl Limited {
         thread::Builder::new().name("command".into()).spawn(move || {
             let mut bytes = Vec::new();
             // Output from before an error is used as well.
-            drop(reader.take(MOST_OUTPUT).read_to_end(&mut bytes));
+            let _ = reader.take(MOST_OUTPUT).read_to_end(&mut bytes);
             // If the program was late there is no receiver any more.
-            drop(sender.send(String::from_utf8_lossy(&bytes).into_owned()));
+            let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
         })?;
         Ok((child, output))
     }

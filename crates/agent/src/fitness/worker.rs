@@ -64,7 +64,7 @@ impl<P: Probe> Worker<P> {
         // The others work without it, and it is listed among the unusable ones.
         let is_missing = !still.is_empty() && self.known.is_empty();
         // If this cannot be written, it is found again after the next start.
-        drop(self.record.set_missing(still));
+        let _ = self.record.set_missing(still);
         is_missing.then(|| Defect::new(what, advice))
     }
 
@@ -265,9 +265,10 @@ impl<P: Probe> Fitness for Worker<P> {
             Some(Verdict::GpuFault) => self.charge(&faulty),
             Some(Verdict::Pass | Verdict::Fail) => {
                 // If this cannot be written, the machine only gives up earlier.
-                drop(self.record.settle());
+                let _ = self.record.settle();
                 let well: Vec<Gpu> = self.known.iter().filter(|gpu| gpus.contains(&gpu.id)).cloned().collect();
-                drop(self.record.change_gpus(|known| well.iter().for_each(|gpu| known.well(gpu))).1);
+                // If this cannot be written, the GPUs are only given up earlier.
+                let _ = self.record.change_gpus(|known| well.iter().for_each(|gpu| known.well(gpu))).1;
                 None
             }
             // No conclusion is possible: perhaps no test ran at all.

@@ -162,7 +162,7 @@ impl Hub {
         let claim = protocol::api::Claim { request, wait: wait.as_secs(), gpus: None };
         let started = thread::Builder::new().name("claim".into()).spawn(move || {
             // The receiver may be gone.
-            drop(sender.send(link.call(|client| client.claim(&claim))));
+            let _ = sender.send(link.call(|client| client.claim(&claim)));
         });
         if started.is_err() {
             return None;

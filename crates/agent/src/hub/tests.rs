@@ -145,13 +145,13 @@ fn worker_dies_at(step: &'static str, when: When) -> Tested {
     let network = Network::with_switch(hub.address, step, when, switch.clone(), move || {
         // The power is gone: no request of this machine arrives any more, and this is what is on its disk.
         off.cut();
-        drop(disks.send(support::snapshot(&path)));
+        let _ = disks.send(support::snapshot(&path));
     })?;
     // A dead machine does not take its leave.
     let timeouts = Timeouts { farewell: Duration::ZERO, ..Timeouts::of_tests() };
     let first = Agent::start_with(&hub, &network.address, data.path(), WhenDone::Wait, timeouts);
     let disk = found.recv_timeout(Duration::from_secs(40)).map_err(|_| format!("{step} {when:?} did not happen"))??;
-    drop(first.stop());
+    let _ = first.stop();
     // What was on its way in its threads has failed by now.
     thread::sleep(Duration::from_millis(200));
     switch.restore();
@@ -289,7 +289,7 @@ fn a_job_that_kills_the_machine_twice_is_not_for_it() -> Tested {
         hub.wait("slow", "its phase", is_tested);
         switch.cut();
         disk = agent.snapshot()?;
-        drop(agent.stop());
+        let _ = agent.stop();
         thread::sleep(Duration::from_millis(200));
         switch.restore();
     }

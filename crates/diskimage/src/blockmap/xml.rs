@@ -38,7 +38,7 @@ pub(super) fn write(map: &BlockMap) -> String {
     let mut text = String::from("<?xml version=\"1.0\" ?>\n<bmap version=\"2.0\">\n");
     let mut element = |name: &str, value: &str| {
         // Writing to a string cannot fail.
-        writeln!(text, "    <{name}> {value} </{name}>").unwrap_or_default();
+        let _ = writeln!(text, "    <{name}> {value} </{name}>");
     };
     element("ImageSize", &map.image_size.to_string());
     element("BlockSize", &map.block_size.to_string());
@@ -51,7 +51,7 @@ pub(super) fn write(map: &BlockMap) -> String {
         let checksum = range.sha256.map_or(String::new(), |sum| format!(" chksum=\"{}\"", hex(&sum)));
         let numbers =
             if range.first == range.last { range.first.to_string() } else { format!("{}-{}", range.first, range.last) };
-        writeln!(text, "        <Range{checksum}> {numbers} </Range>").unwrap_or_default();
+        let _ = writeln!(text, "        <Range{checksum}> {numbers} </Range>");
     }
     text.push_str("    </BlockMap>\n</bmap>\n");
     let checksum = hex(&Sha256::digest(&text).into());

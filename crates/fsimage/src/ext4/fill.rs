@@ -180,7 +180,7 @@ mod tests {
 
     fn torn(writes: usize, torn: u8, bytes: Vec<u8>) -> Device {
         let mut device = Device { bytes, writes: 0, cut_after: writes, torn, syncs: Vec::new() };
-        drop(make(&mut device, SIZE, &options(), &Silent));
+        let _ = make(&mut device, SIZE, &options(), &Silent);
         device
     }
 

@@ -57,7 +57,7 @@ impl Target<'_> {
         let (to_hasher, from_writers) = channel();
         for _ in 0..writers * BUFFERS {
             // The receiver is alive: it is in this function.
-            to_writers.send(vec![0; CHUNK as usize]).unwrap_or_default();
+            let _ = to_writers.send(vec![0; CHUNK as usize]);
         }
         let free_buffers = Mutex::new(from_hasher);
         thread::scope(|scope| {
@@ -182,7 +182,7 @@ fn hash(from_writers: &Receiver<Written>, to_writers: &Sender<Vec<u8>>, digest: 
             }
             next += 1;
             // Once all writers have ended, the buffer is not needed.
-            to_writers.send(written.buffer).unwrap_or_default();
+            let _ = to_writers.send(written.buffer);
         }
     }
     digest.then(|| hasher.finalize().into())

@@ -125,7 +125,7 @@ async fn under(program: &Path, attack: Attack, time: Duration) -> Outcome<Waited
             break;
         }
         // Causes constant changes, which all open pages are told about.
-        drop(add(&mut people, &format!("job{number}-"), 2, WAITERS).await);
+        let _ = add(&mut people, &format!("job{number}-"), 2, WAITERS).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     stop.store(true, Ordering::SeqCst);
@@ -188,7 +188,7 @@ async fn work(
 async fn stream(address: String, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
         if let Ok(mut stream) = TcpStream::connect(&address).await {
-            drop(stream.write_all(b"GET /events HTTP/1.1\r\nhost: h\r\n\r\n").await);
+            let _ = stream.write_all(b"GET /events HTTP/1.1\r\nhost: h\r\n\r\n").await;
             let mut buffer = [0; 1024];
             while stream.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
         }
@@ -201,9 +201,9 @@ async fn search(address: String, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
         if let Ok(mut stream) = TcpStream::connect(&address).await {
             let request = "GET /jobs/long0/log?find=nowhere HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
-            drop(stream.write_all(request.as_bytes()).await);
+            let _ = stream.write_all(request.as_bytes()).await;
             let mut answer = Vec::new();
-            drop(stream.read_to_end(&mut answer).await);
+            let _ = stream.read_to_end(&mut answer).await;
             if answer.starts_with(b"HTTP/1.1 429") {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -259,7 +259,7 @@ async fn bomb(
         let mut connection = register_at(address, join, "bomber", "gfx906").await?;
         attackers.spawn(async move {
             while !stop.load(Ordering::SeqCst) {
-                drop(connection.send("POST", &path, &[], body.as_bytes()).await);
+                let _ = connection.send("POST", &path, &[], body.as_bytes()).await;
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });

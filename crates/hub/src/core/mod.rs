@@ -205,7 +205,7 @@ impl Core {
 
     /// Notifies open pages, if there are any.
     pub(crate) fn tell(&self, event: HubEvent) {
-        drop(self.events.send(event));
+        let _ = self.events.send(event);
     }
 }
 

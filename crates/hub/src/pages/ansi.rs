@@ -247,7 +247,7 @@ mod tests {
 
         #[test]
         fn any_bytes(bytes: Vec<u8>) {
-            drop(Converter::default().html(&bytes));
+            let _ = Converter::default().html(&bytes);
         }
     }
 }

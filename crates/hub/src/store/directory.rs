@@ -70,7 +70,7 @@ impl DataDir {
     fn close_to_others(&self, is_ours: bool) {
         let database = self.database();
         // SQLite gives its additional files the same mode. Errors are reported when the database is opened.
-        drop(OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE_FILE).open(database));
+        let _ = OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE_FILE).open(database);
         for name in SECRET {
             restrict(&self.root.join(name), PRIVATE_FILE);
         }

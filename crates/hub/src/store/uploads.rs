@@ -110,7 +110,7 @@ impl UploadFile {
         }
         if let Err(error) = self.file.write_all(bytes) {
             // The client is told the offset, so the file must end there.
-            drop(self.file.set_len(self.offset));
+            let _ = self.file.set_len(self.offset);
             return Err(error.into());
         }
         self.offset = after;

@@ -189,8 +189,8 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // Chromium also exits when the pipe is closed, but its profile would be removed before that.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -91,7 +91,7 @@ impl<'a> Small<'a> {
 
 impl Drop for Small<'_> {
     fn drop(&mut self) {
-        drop(Command::new("umount").arg("--lazy").arg(self.0).status());
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
     }
 }
 

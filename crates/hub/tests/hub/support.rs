@@ -62,7 +62,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            drop(thread.join());
+            let _ = thread.join();
         }
         // Last, as the hub writes until its end.
         drop(self.temp.take());
@@ -107,9 +107,9 @@ impl Running {
         let mut stream =
             std::net::TcpStream::connect(self.address.trim_start_matches("http://")).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-        drop(stream.write_all(bytes));
+        let _ = stream.write_all(bytes);
         let mut answer = Vec::new();
-        drop(stream.read_to_end(&mut answer));
+        let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
     }
 

@@ -139,7 +139,7 @@ impl Channel {
             let message = Message { id: self.id, recursion: !multicast, questions, ..Message::default() };
             let Ok(packet) = message.encode() else { continue };
             // A packet lost by a link that is going down is lost like any other: the question is repeated.
-            drop(if multicast { self.socket.send_to(&packet, self.to) } else { self.socket.send(&packet) });
+            let _ = if multicast { self.socket.send_to(&packet, self.to) } else { self.socket.send(&packet) };
         }
     }
 

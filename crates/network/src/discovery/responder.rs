@@ -59,7 +59,7 @@ impl Drop for Responder {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             // The thread does not panic; if it did, there is nothing left to withdraw.
-            drop(thread.join());
+            let _ = thread.join();
         }
     }
 }
@@ -160,7 +160,7 @@ impl AnnouncedLink {
         }
         if let Ok(packet) = announcement(service, &self.addresses, gone).and_then(|message| message.encode()) {
             // Announcements may be lost like any packet; questions are answered.
-            drop(self.socket.send_to(&packet, GROUP));
+            let _ = self.socket.send_to(&packet, GROUP);
         }
     }
 
@@ -175,7 +175,7 @@ impl AnnouncedLink {
             let to = if reply.unicast { from } else { GROUP.into() };
             if let Ok(packet) = reply.message.encode() {
                 // A client that does not get it asks again.
-                drop(self.socket.send_to(&packet, to));
+                let _ = self.socket.send_to(&packet, to);
             }
         }
     }

@@ -196,7 +196,7 @@ impl Inside {
         }
         // A container's filter may forbid it, or the kernel may not support keys. Our own filter forbids all use of
         // them.
-        process::leave_session_keyring().unwrap_or_default();
+        let _ = process::leave_session_keyring();
         drop_rights().map_err(Step::Rights.failed())?;
         self.filters.apply().map_err(Step::Filter.failed())?;
         Ok(foreign_proc)

@@ -139,7 +139,7 @@ fn make_namespace(base: u32) -> Result<OwnedFd, SandboxError> {
             .map_err(SandboxError::step("making a user namespace"))
             .and_then(|()| map_and_open(u32::from_ne_bytes(pid), base));
         // If the child is already gone, the write fails, which is harmless.
-        may_end.write_all(b"e").unwrap_or_default();
+        let _ = may_end.write_all(b"e");
         opened
     });
     let spawned = child.spawn();

@@ -106,7 +106,7 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // An empty file is useless. It is ours as long as it is locked.
         if self.length == 0 && is_at(&self.file, &self.path).unwrap_or(false) {
-            drop(std::fs::remove_file(&self.path));
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }

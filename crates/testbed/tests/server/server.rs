@@ -29,7 +29,7 @@ pub fn root() -> PathBuf {
     ROOT.get_or_init(|| {
         // Static values are not dropped at the end of a test program; with a fixed path nothing accumulates.
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("root");
-        drop(fs::remove_dir_all(&path));
+        let _ = fs::remove_dir_all(&path);
         crate::root::make(&path);
         path
     })

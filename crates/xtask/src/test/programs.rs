@@ -178,7 +178,7 @@ impl Watchdog {
             let bites = is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
             if bites {
                 // It may have just ended.
-                drop(Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status());
+                let _ = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
             }
             bites
         });

@@ -146,7 +146,7 @@ fn carry(client: &TcpStream, server: &TcpStream, plan: &Arc<Mutex<Plan>>, switch
         }
         match left.take() {
             Some((room, action)) if room < count => {
-                drop(server_end.write_all(&bytes[..room]));
+                let _ = server_end.write_all(&bytes[..room]);
                 end(client);
                 end(server);
                 action();
@@ -161,6 +161,6 @@ fn carry(client: &TcpStream, server: &TcpStream, plan: &Arc<Mutex<Plan>>, switch
     }
     end(client);
     end(server);
-    drop(back.join());
+    let _ = back.join();
     Ok(())
 }

@@ -97,7 +97,7 @@ impl TestHub {
     pub fn stop(&self) {
         if let Some(Serving { stop, thread }) = self.serving.lock().unwrap_or_else(PoisonError::into_inner).take() {
             drop(stop);
-            drop(thread.join());
+            let _ = thread.join();
         }
         *self.hub.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -176,7 +176,7 @@ impl TestHub {
 
     pub fn log(&self, job: &str) -> String {
         let mut log = Vec::new();
-        drop(self.people().log(job, &mut log));
+        let _ = self.people().log(job, &mut log);
         String::from_utf8_lossy(&log).into_owned()
     }
 }
@@ -305,7 +305,7 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.forget();
         if let Some(thread) = self.thread.take() {
-            drop(thread.join());
+            let _ = thread.join();
         }
     }
 }
