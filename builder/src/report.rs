@@ -16,6 +16,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use progress::{Progress, Task, Unit};
 use safetext::{Filter, for_terminal};
 
+use crate::table::{self, Cell, Screen};
+
 /// Amount of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
@@ -86,6 +88,25 @@ impl Reporter {
     pub fn say(&self, line: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.print(line);
+        }
+    }
+
+    /// Prints a line of pieces in colours about finished work; on a terminal it is cut at the edge.
+    pub fn say_pieces(&self, pieces: &[Cell]) {
+        if self.verbosity < Verbosity::Normal {
+            return;
+        }
+        if let Some(log) = &self.log {
+            return log.with(|log, now| log.say(now, &table::line(pieces, Screen::default())));
+        }
+        let line = table::line(pieces, Screen::of_stderr());
+        let write = || {
+            // Errors are ignored, as for other lines. The pieces are printable already.
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        };
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
         }
     }
 

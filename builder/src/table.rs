@@ -1,4 +1,6 @@
 //! Tables for people: aligned columns, with colours and a width limit on a terminal only.
+//!
+//! Widths are those on a terminal (Unicode Standard Annex 11): a Chinese character takes two columns, a combining one none.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -7,8 +9,11 @@ use clap::builder::styling::{AnsiColor, Style};
 use protocol::api::{Health, JobState};
 use protocol::{TestOutcome, Verdict};
 use safetext::printable;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Minimum width in characters on a narrow terminal: of the last column, and of the others.
+/// Width down to which columns are narrowed before one is left out: of the last column, and of the others.
+const COMFORTABLE: (usize, usize) = (24, 14);
+/// Width down to which columns are narrowed when no more can be left out.
 const NARROWEST: (usize, usize) = (16, 8);
 
 /// Capabilities of the output.
@@ -46,6 +51,21 @@ impl Screen {
     pub fn paint(self, style: Style, text: &str) -> String {
         if self.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
+}
+
+/// Style of what is important.
+pub fn bold() -> Style {
+    Style::new().bold()
+}
+
+/// Style of what is only to be seen when looked for.
+pub fn dimmed() -> Style {
+    Style::new().dimmed()
+}
+
+/// Style of what needs somebody.
+pub fn warning() -> Style {
+    AnsiColor::Yellow.on_default().bold()
 }
 
 /// Colour of a verdict.
@@ -114,21 +134,49 @@ impl<T: Into<String>> From<T> for Cell {
 #[derive(Debug)]
 pub struct Table {
     heading: Vec<&'static str>,
+    /// Columns that may be left out, the first one first.
+    expendable: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// An empty table with these columns.
     pub fn new(heading: &[&'static str]) -> Self {
-        Self { heading: heading.to_vec(), rows: Vec::new() }
+        Self { heading: heading.to_vec(), expendable: Vec::new(), rows: Vec::new() }
+    }
+
+    /// Names columns that are left out on a narrow terminal, the least important first.
+    #[must_use]
+    pub fn expendable(mut self, columns: &[&'static str]) -> Self {
+        self.expendable = columns.to_vec();
+        self
+    }
+
+    /// Whether a column has a colour in a row: its words are not cut.
+    fn is_coloured(&self, column: usize) -> bool {
+        self.rows.iter().any(|row| row.get(column).is_some_and(|cell| cell.style != Style::new()))
+    }
+
+    /// Leaves columns out until the others fit without being narrowed too much.
+    fn drop_columns(&self, columns: &mut Vec<(usize, usize)>, width: usize) {
+        for name in &self.expendable {
+            let last = columns.len().saturating_sub(1);
+            let least = columns.iter().enumerate().map(|(number, (column, width))| {
+                let comfortable = if number == last { COMFORTABLE.0 } else { COMFORTABLE.1 };
+                if self.is_coloured(*column) { *width } else { comfortable.min(*width) }
+            });
+            let needed = least.map(|width| width + 2).sum::<usize>().saturating_sub(2);
+            if needed <= width {
+                return;
+            }
+            columns.retain(|(column, _)| self.heading.get(*column) != Some(name));
+        }
     }
 
     /// Narrows columns, as far as allowed, until they fit.
     fn fit(&self, columns: &mut [(usize, usize)], width: usize) {
-        let is_coloured =
-            |column: usize| self.rows.iter().any(|row| row.get(column).is_some_and(|cell| cell.style != Style::new()));
         let last = columns.len().saturating_sub(1);
-        let fixed: Vec<bool> = columns.iter().map(|(column, _)| is_coloured(*column)).collect();
+        let fixed: Vec<bool> = columns.iter().map(|(column, _)| self.is_coloured(*column)).collect();
         let wide =
             |columns: &[(usize, usize)]| columns.iter().map(|(_, width)| width + 2).sum::<usize>().saturating_sub(2);
         while wide(columns) > width {
@@ -148,10 +196,10 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Formats the table. An empty column is left out. If the lines are wider than the screen, the last column is
-    /// narrowed, then the widest of the others, but never one with colours: a verdict is one whole word.
+    /// Formats the table. An empty column is left out. If the lines are wider than the screen, expendable columns are left
+    /// out, then the last column is narrowed, then the widest of the others, but never one with colours: a verdict is one
+    /// whole word. Without a width everything is there, in full.
     pub fn text(&self, screen: Screen) -> String {
-        let width = |text: &str| text.chars().count();
         let cell = |row: &[Cell], column: usize| row.get(column).map_or(0, |cell| width(&cell.text));
         let widest = |column: usize| self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
         let mut columns: Vec<(usize, usize)> = self
@@ -162,7 +210,9 @@ impl Table {
             .filter(|(_, widest, _)| *widest > 0)
             .map(|(column, widest, name)| (column, widest.max(name)))
             .collect();
-        self.fit(&mut columns, screen.width.unwrap_or(usize::MAX));
+        let limit = screen.width.unwrap_or(usize::MAX);
+        self.drop_columns(&mut columns, limit);
+        self.fit(&mut columns, limit);
         let heading = self.heading.iter().map(|name| Cell::coloured(*name, Style::new().bold())).collect();
         let mut text = String::new();
         for row in std::iter::once(&heading).chain(&self.rows) {
@@ -187,22 +237,51 @@ impl Table {
     }
 }
 
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+/// A line of differently coloured pieces, cut at the edge of the screen.
+pub fn line(pieces: &[Cell], screen: Screen) -> String {
+    let mut left = screen.width.unwrap_or(usize::MAX);
+    let mut line = String::new();
+    for piece in pieces {
+        let shown = cut(&piece.text, left);
+        left = left.saturating_sub(width(&shown));
+        line.push_str(&screen.paint(piece.style, &shown));
+    }
+    line
+}
+
+/// Columns that a text takes on a terminal.
+fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// Characters from the front that take at most so many columns.
+fn taken(chars: impl Iterator<Item = char>, columns: usize) -> Vec<char> {
+    let mut used = 0;
+    let fits = |char: &char| {
+        used += UnicodeWidthChar::width(*char).unwrap_or(0);
+        used <= columns
+    };
+    chars.take_while(fits).collect()
+}
+
+/// Cuts the end of a text off.
+pub fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
         return text.to_owned();
     }
-    text.chars().take(width.saturating_sub(1)).chain((width > 0).then_some('…')).collect()
+    let Some(kept) = columns.checked_sub(1) else { return String::new() };
+    taken(text.chars(), kept).into_iter().chain(['…']).collect()
 }
 
 /// Cuts out the middle of a text: both ends help to tell names apart.
-fn cut_middle(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width {
+fn cut_middle(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
         return text.to_owned();
     }
-    let Some(kept) = width.checked_sub(1) else { return String::new() };
+    let Some(kept) = columns.checked_sub(1) else { return String::new() };
     let (front, back) = (kept - kept / 2, kept / 2);
-    text.chars().take(front).chain(['…']).chain(text.chars().skip(length - back)).collect()
+    let end = taken(text.chars().rev(), back);
+    taken(text.chars(), front).into_iter().chain(['…']).chain(end.into_iter().rev()).collect()
 }
 
 #[cfg(test)]
@@ -254,5 +333,64 @@ mod tests {
         // Too narrow for all: the text is cut at the edge.
         let text = table.text(Screen { colour: false, width: Some(20) });
         assert!(text.lines().all(|line| line.chars().count() <= 20), "{text}");
+    }
+
+    fn results() -> Table {
+        let mut table = Table::new(&["JOB", "VERDICT", "VERSION", "GPU", "WORKER", "AGE", "WHAT"])
+            .expendable(&["VERSION", "AGE", "GPU", "WORKER"]);
+        let verdict = Cell::coloured("testbed-failed", of_verdict(Verdict::TestbedFailed));
+        table.row([
+            "composable-kernel@gfx11-generic-12".into(),
+            verdict,
+            "6.4.3-1~exp1".into(),
+            "gfx1030 (simulated)".into(),
+            "poweredge-r7525-2".into(),
+            "12m".into(),
+            "the testbed could not be set up: no room".into(),
+        ]);
+        table
+    }
+
+    #[test]
+    fn the_least_important_columns_go_first_on_a_narrow_terminal() {
+        let heading = |width: Option<usize>| {
+            let text = results().text(Screen { colour: false, width });
+            let longest = text.lines().map(super::width).max().unwrap_or_default();
+            assert!(longest <= width.unwrap_or(usize::MAX), "{text}");
+            let words: Vec<String> =
+                text.lines().next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+            words.join(" ")
+        };
+        assert_eq!(heading(None), "JOB VERDICT VERSION GPU WORKER AGE WHAT");
+        assert_eq!(heading(Some(200)), heading(None));
+        assert_eq!(heading(Some(100)), "JOB VERDICT GPU WORKER AGE WHAT");
+        assert_eq!(heading(Some(80)), "JOB VERDICT WORKER WHAT");
+        assert_eq!(heading(Some(60)), "JOB VERDICT WHAT");
+        assert_eq!(heading(Some(30)), "JOB VERDICT WHAT");
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns_and_combining_ones_none() {
+        let mut table = Table::new(&["JOB", "WHAT"]);
+        table.row(["日本語".into(), "x".into()]);
+        table.row(["e\u{301}te".into(), "x".into()]);
+        assert_eq!(table.text(Screen::default()), "JOB     WHAT\n日本語  x\ne\u{301}te     x\n");
+        assert_eq!(
+            (cut("日本語", 5), cut("日本語", 4), cut("日本語", 0)),
+            ("日本…".into(), "日…".into(), String::new())
+        );
+        assert_eq!(cut_middle("日本語日本語", 8), "日本…語");
+    }
+
+    #[test]
+    fn a_line_is_coloured_piece_by_piece_and_cut_at_the_edge() {
+        let pieces = [
+            Cell::from("rocrand: "),
+            Cell::coloured("running", of_state(JobState::Running)),
+            Cell::from(" on \u{1b}[2J"),
+        ];
+        assert_eq!(line(&pieces, Screen::default()), "rocrand: running on \\u{1b}[2J");
+        let narrow = Screen { colour: true, width: Some(20) };
+        assert_eq!(line(&pieces, narrow), "rocrand: \u{1b}[36mrunning\u{1b}[0m on…");
     }
 }

@@ -52,8 +52,10 @@ fn all(place: &HubAccess, client: &Client) -> Result<Vec<WorkerInfo>> {
     }
 }
 
-fn table(workers: &[WorkerInfo], now: Timestamp) -> Table {
-    let mut table = Table::new(&["WORKER", "HEALTH", "GPUS", "JOBS", "SEEN", "WHAT"]);
+/// The workers, one row for each.
+pub(super) fn table(workers: &[WorkerInfo], now: Timestamp) -> Table {
+    let mut table =
+        Table::new(&["WORKER", "HEALTH", "GPUS", "JOBS", "SEEN", "WHAT"]).expendable(&["SEEN", "JOBS", "GPUS"]);
     for worker in workers {
         table.row([
             worker.name().into(),
@@ -84,7 +86,7 @@ fn health(worker: &WorkerInfo) -> Cell {
 }
 
 /// The targets of its GPUs: `gfx1030, 2 gfx942`.
-fn gpus(worker: &WorkerInfo) -> String {
+pub(super) fn gpus(worker: &WorkerInfo) -> String {
     let mut counts: Vec<(String, usize)> = Vec::new();
     for gpu in &worker.machine.gpus.gpus {
         let target = gpu.target.to_string();

@@ -73,7 +73,7 @@ pub(super) fn pages(
 }
 
 fn table(jobs: &[JobInfo], now: Timestamp) -> Table {
-    let mut table = Table::new(&["JOB", "STATE", "GPU", "WORKER", "AGE", "WHAT"]);
+    let mut table = Table::new(&["JOB", "STATE", "GPU", "WORKER", "AGE", "WHAT"]).expendable(&["AGE", "GPU", "WORKER"]);
     for job in jobs {
         table.row([
             job.id.clone().into(),
@@ -88,7 +88,7 @@ fn table(jobs: &[JobInfo], now: Timestamp) -> Table {
 }
 
 /// The GPU that a job needs, in a few words.
-fn gpu(need: &GpuNeed) -> String {
+pub(in crate::commands) fn gpu(need: &GpuNeed) -> String {
     match need {
         GpuNeed::IfThere => String::new(),
         GpuNeed::Targets(targets) => match targets.as_slice() {

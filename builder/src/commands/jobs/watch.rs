@@ -8,7 +8,6 @@ use anyhow::Result;
 use client::{Client, JobQuery};
 use protocol::api::{JobInfo, JobState};
 use protocol::{Verdict, exit};
-use safetext::printable;
 use serde::Serialize;
 
 use super::list::{pages, state, what};
@@ -16,7 +15,7 @@ use crate::cmdline::JobsWatch;
 use crate::commands::{print, print_json};
 use crate::context::Context;
 use crate::hubs::{self, HubAccess, Patience};
-use crate::table::{Screen, Table, of_state, of_verdict};
+use crate::table::{Cell, Screen, Table, of_state, of_verdict};
 
 /// Polling interval.
 const EVERY: Duration = Duration::from_secs(1);
@@ -112,7 +111,7 @@ impl<'a> Outcome<'a> {
 }
 
 fn table(jobs: &[&JobInfo]) -> Table {
-    let mut table = Table::new(&["JOB", "VERDICT", "WORKER", "WHAT"]);
+    let mut table = Table::new(&["JOB", "VERDICT", "WORKER", "WHAT"]).expendable(&["WORKER"]);
     for job in jobs {
         table.row([job.id.clone().into(), state(job), job.worker_name().unwrap_or_default().into(), what(job).into()]);
     }
@@ -129,11 +128,12 @@ fn tell(context: &Context, job: &JobInfo, told: &mut BTreeMap<String, String>) {
     let at = job.worker_name().filter(|_| job.state == JobState::Running);
     let at = at.map(|worker| format!(" on {worker}")).unwrap_or_default();
     let colon = if what.is_empty() { "" } else { ": " };
-    let state = Screen::of_stderr().paint(style, state);
-    let line = format!("{}: {state}{}", printable(&job.id), printable(&format!("{at}{colon}{what}")));
-    if told.get(&job.id) != Some(&line) {
-        context.reporter.say(&line);
-        told.insert(job.id.clone(), line);
+    let rest = format!("{at}{colon}{what}");
+    let news = format!("{state}{rest}");
+    if told.get(&job.id) != Some(&news) {
+        let pieces = [Cell::from(format!("{}: ", job.id)), Cell::coloured(state, style), Cell::from(rest)];
+        context.reporter.say_pieces(&pieces);
+        told.insert(job.id.clone(), news);
     }
 }
 

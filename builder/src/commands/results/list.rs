@@ -42,8 +42,10 @@ pub(super) fn run(context: &Context, options: &ResultsList) -> Result<()> {
     Ok(())
 }
 
-fn table(results: &[ResultInfo], now: Timestamp) -> Table {
-    let mut table = Table::new(&["JOB", "VERDICT", "VERSION", "GPU", "WORKER", "AGE", "WHAT"]);
+/// The results, one row for each.
+pub(in crate::commands) fn table(results: &[ResultInfo], now: Timestamp) -> Table {
+    let mut table = Table::new(&["JOB", "VERDICT", "VERSION", "GPU", "WORKER", "AGE", "WHAT"])
+        .expendable(&["VERSION", "AGE", "GPU", "WORKER"]);
     for result in results {
         table.row([
             result.job.clone().into(),

@@ -128,7 +128,7 @@ fn describe(text: &mut String, detail: &ResultDetail, place: &HubAccess, screen:
     for fault in &result.kernel_log {
         line("kernel log", printable(fault))?;
     }
-    let mut table = Table::new(&["TEST", "AS", "OUTCOME", "TIME", "CASES", "WHY"]);
+    let mut table = Table::new(&["TEST", "AS", "OUTCOME", "TIME", "CASES", "WHY"]).expendable(&["CASES", "TIME"]);
     for (run, test) in result.tests() {
         table.row([
             test.name.clone().into(),
