@@ -417,3 +417,42 @@ fn on_a_terminal_tables_fit_and_have_colours_that_can_be_switched_off() {
         assert_eq!(grey.matches('\u{1b}').count(), 0, "{words:?}: {grey:?}");
     }
 }
+
+#[test]
+fn top_shows_a_hub_live_on_a_terminal_and_once_elsewhere() {
+    let hub = Hub::start(&[]);
+    hub.call(&["jobs", "add", "rocrand", "hipcub", "rocfft"]).ok();
+    let worker = MadeUpWorker::register(&hub, "lab-1", "gfx1030");
+    worker.deliver(&worker.begin(), Verdict::Fail);
+    worker.begin();
+
+    let once = hub.call(&["top"]).ok();
+    says(
+        &once,
+        &["1 of 1 worker online, 1 GPU; 1 job running, 1 queued", "lab-1", "gfx1030", "running upstream", "rocfft"],
+    );
+    says(&once, &["1 of 2 tests passed"]);
+    assert!(!once.contains('\u{1b}') && !once.contains("q quit"), "{once}");
+    let one: Value = serde_json::from_str(&hub.call(&["top", "--json"]).ok()).expect("JSON");
+    assert_eq!((&one["running"][0]["job"]["id"], &one["queued"][0]["id"]), (&json!("hipcub"), &json!("rocfft")));
+    assert!(one["running"][0]["since"].is_string() && one["workers"][0]["online"] == true, "{one}");
+
+    // A filter that leaves only the queued job, then quit.
+    let live = on_terminal(hub.call(&["top", "--every", "1s"]), 80, "/rocfft\rq");
+    assert_eq!(live.code, Some(0), "{}", live.stderr);
+    let (screen, after) = live
+        .stdout
+        .split_once("\u{1b}[?1049h")
+        .expect("the alternate screen")
+        .1
+        .split_once("\u{1b}[?1049l")
+        .expect("and back");
+    assert_eq!(after, "", "nothing is left behind");
+    says(screen, &["filter: rocfft_", "q quit  s sort (name)", "only \"rocfft\""]);
+    let last = screen.rsplit("\u{1b}[H").next().expect("the last frame");
+    assert!(last.contains("rocfft") && !last.contains("running upstream"), "{last}");
+    let gone = hub.address().to_owned();
+    drop(hub);
+    let failed = rocbed(["top", "--hub", &gone]).fails();
+    says(&failed, &["help: is the hub running"]);
+}

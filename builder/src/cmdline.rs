@@ -8,6 +8,7 @@ mod lint;
 mod netboot;
 mod results;
 mod stick;
+mod top;
 mod workers;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use lint::{Lint, LintFormat};
 pub use netboot::Netboot;
 pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsReport, ResultsShow};
 pub use stick::{Collect, Flash, OntoStick, SettingsArgs};
+pub use top::Top;
 pub use workers::{WorkersCommand, WorkersList, WorkersNamed, WorkersPause, WorkersRetryGpu, WorkersShow};
 
 const STYLES: Styles = Styles::styled()
@@ -153,6 +155,11 @@ pub enum Command {
     /// Look at the machines that a hub gives jobs to, pause and remove them
     #[command(subcommand)]
     Workers(WorkersCommand),
+    /// Watch a hub live: workers and their GPUs, running jobs, the queue, the latest results
+    ///
+    /// On a terminal: q quits, s sorts by name, by what needs somebody first, or by time, / filters, Space asks the hub at
+    /// once. Elsewhere it prints one look at the hub.
+    Top(Top),
     /// Show the GPUs of this machine, or of a copy of a machine's /sys: those that ROCm can use, and what is wrong with the
     /// others
     ///

@@ -73,6 +73,7 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed jobs retry", Way::Here(Place::Done)),
     ("rocbed results", Way::Here(Place::Done)),
     ("rocbed lint", Way::There(&["tests/lint.rs"])),
+    ("rocbed top", Way::There(&["tests/hub_commands.rs"])),
     ("rocbed recipe", Way::Here(Place::Recipes)),
     ("rocbed cache", Way::Here(Place::Archive)),
     ("tar --zstd", Way::Here(Place::Done)),

@@ -21,6 +21,7 @@ mod reference;
 mod results;
 mod settings;
 mod test;
+mod top;
 mod workers;
 
 use std::fs;
@@ -55,6 +56,7 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Jobs(command) => return jobs::run(context, &command),
         Command::Results(command) => results::run(context, &command),
         Command::Workers(command) => workers::run(context, &command),
+        Command::Top(options) => top::run(&options),
         Command::Detect(options) => detect::run(&options),
         Command::Faults(options) => faults::run(&options),
         Command::Lint(options) => return lint::run(context, &options),

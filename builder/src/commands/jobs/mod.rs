@@ -10,7 +10,7 @@ use client::{Client, request_id};
 use protocol::JobList;
 use protocol::api::{AddJobs, AddedJobs, JobInfo};
 
-pub(super) use list::{ago, more, time};
+pub(super) use list::{ago, gpu, more, time};
 
 use super::{own_error, print, print_json};
 use crate::cmdline::{AtHub, JobsCommand, JobsNamed};

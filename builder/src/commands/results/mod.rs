@@ -6,6 +6,8 @@ mod list;
 mod report;
 mod show;
 
+pub(super) use list::table;
+
 use anyhow::Result;
 
 use crate::cmdline::ResultsCommand;
