@@ -3,13 +3,13 @@
 use std::io::{self, Read};
 
 use diskimage::blockmap::BlockMap;
-use rootfs::deb::TarReader;
 use sha2::{Digest, Sha256};
 use store::fetch::content_range as header;
+use tarball::{Form, Reader, Rules};
 
 /// A whole .deb. What it says about itself must be fit for file names.
 pub fn deb(data: &[u8]) {
-    let Ok(deb) = rootfs::deb::parse(data) else { return };
+    let Ok(deb) = debian::deb::parse(data) else { return };
     for part in [deb.name(), deb.version(), deb.architecture()] {
         assert!(!part.is_empty() && !part.contains(['/', '\n', '\0']), "{part:?}");
     }
@@ -31,10 +31,22 @@ pub(crate) fn mend_tar(data: &[u8]) -> Vec<u8> {
     data
 }
 
-/// The tar inside of a .deb, uncompressed; the headers' checksums are put right first. No path may lead out.
+/// A tar, read by the rules for packages, source trees and bundles; the headers' checksums are put right first. No path may
+/// lead out, and what is accepted by strict rules means the same by others.
 pub fn tar(data: &[u8]) {
     let data = mend_tar(data);
-    let mut reader = TarReader::new(data.as_slice());
+    let entries = |form| {
+        let rules = Rules { bytes: 64 << 20, entries: 10_000, names: 1 << 20, path: 3072, form };
+        let mut reader = Reader::new(data.as_slice(), rules);
+        std::iter::from_fn(|| reader.next_entry().transpose()).collect::<Result<Vec<_>, _>>()
+    };
+    for strict in [Form::Tree, Form::Plain] {
+        if let Ok(found) = entries(strict) {
+            assert_eq!(found, entries(Form::Root).expect("what is accepted by stricter rules"));
+        }
+    }
+    let rules = Rules { bytes: 64 << 20, entries: 10_000, names: 1 << 20, path: 3072, form: Form::Root };
+    let mut reader = Reader::new(data.as_slice(), rules);
     while let Ok(Some(entry)) = reader.next_entry() {
         let mut parts = entry.path.split(|byte| *byte == b'/');
         assert!(entry.path.is_empty() || parts.all(|part| !matches!(part, b"" | b"." | b"..")), "{entry:?}");

@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn binary_seeds_are_accepted() {
         for name in ["deb/plain.deb", "deb/xz.deb", "deb/zst.deb"] {
-            assert_eq!(rootfs::deb::parse(&seed(name)).unwrap().name(), "demo", "{name}");
+            assert_eq!(debian::deb::parse(&seed(name)).unwrap().name(), "demo", "{name}");
         }
         for name in ["ext4/ours", "ext4/no-checksums", "ext4/ext2"] {
             let image = expand_sparse(&seed(name), 1 << 20).unwrap();

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use archive::index::{IndexText, SourceIndex, Universe, is_safe_path};
 use archive::release::{Keyring, Release, ValidUntil, verify_inrelease};
+use debian::deb::Paragraph;
 use debian::deb822::{Comments, Writer};
 use debian::version::{Version, compare};
-use rootfs::deb::Paragraph;
 
 use crate::text;
 

@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use advice::WithHelp as _;
 use anyhow::{Context as _, Result};
+use debian::deb::{Deb, EntryKind};
 use fsimage::Timestamp;
 use progress::Progress as _;
-use rootfs::deb::{Deb, EntryKind};
 use rootfs::{Device, Package, Spec};
 use store::fetch::Failure;
 use store::{Condition, Digest, Download, FetchError, Fetcher, PendingRemoval, Store, Tree};

@@ -1,11 +1,15 @@
-//! Formats of Debian packages: deb822 paragraphs, package relations, version numbers, and the words of autopkgtest's
-//! control file.
+//! Formats of Debian packages: deb822 paragraphs, package relations, version numbers, `.deb` and `.dsc` files, and
+//! the words of autopkgtest's control file.
 //!
-//! Everything here is a pure function of text, without access to network, clock or file system. It is used by the
-//! `archive` crate (Release files, indexes, dependency solving) and by the readers of packages, source packages and
-//! tests' control files.
+//! Everything here is a pure function of what it reads, without access to network, clock or file system. It is used by the
+//! `archive` crate (Release files, indexes, dependency solving), by `rootfs`, which unpacks packages, and by `runner`, which
+//! prepares source packages.
+//!
+//! Reading `.deb` files needs decompressors: it is behind the feature `deb`.
 
 pub mod autopkgtest;
+#[cfg(feature = "deb")]
+pub mod deb;
 pub mod deb822;
 pub mod relation;
 pub mod version;

@@ -8,7 +8,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rootfs::{Package, Spec, build, deb::Deb, sandbox};
+use debian::deb::Deb;
+use rootfs::{Package, Spec, build, sandbox};
 
 fn main() -> ExitCode {
     match run() {

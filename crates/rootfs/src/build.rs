@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use progress::{Progress, Unit};
 
 use crate::configure::{self, ConfigurePlan};
-use crate::deb::{Deb, DebError};
 use crate::hashed::Expected;
 use crate::unpack::{self, Device, Extent};
 use crate::{Error, database, space};
+use debian::deb::{Deb, DebError};
 
 /// A package to install.
 #[derive(Debug, Clone, PartialEq, Eq)]

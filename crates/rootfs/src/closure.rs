@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::deb::Deb;
+use debian::deb::Deb;
 
 /// The packages of a set, by real and provided names.
 pub(crate) struct Set<'a> {

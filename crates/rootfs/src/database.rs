@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::Error;
-use crate::deb::Deb;
-use crate::inside::Inside;
+use crate::inside::{Inside, timestamp};
 use crate::unpack::{Extent, Package, UnpackReport, Unpacked};
+use debian::deb::Deb;
 
 /// Directory of the database, relative to the root.
 pub const DIRECTORY: &str = "var/lib/dpkg";
@@ -81,7 +81,7 @@ fn write_info(inside: &Inside, deb: &Deb, unpacked: &Unpacked) -> Result<(), Err
     }
     inside.write(&path("list"), &list, 0o644)?;
     for file in &deb.files {
-        inside.write_at(&path(&file.name), &file.bytes, file.mode.into(), file.mtime)?;
+        inside.write_at(&path(&file.name), &file.bytes, file.mode.into(), timestamp(file.mtime))?;
     }
     if deb.file("md5sums").is_none() {
         let mut sums = Vec::new();

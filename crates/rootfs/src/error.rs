@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use advice::{Advise, Help};
 use fsimage::TreeError;
 
-use crate::deb::DebError;
 use crate::sandbox::SandboxError;
+use debian::deb::DebError;
 
 /// A root directory that could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -8,11 +8,17 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use debian::deb::Time;
 use fsimage::Timestamp;
 use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::Error;
+
+/// A time in an archive as one in a file system.
+pub(crate) fn timestamp(time: Time) -> Timestamp {
+    Timestamp { seconds: time.seconds, nanoseconds: time.nanoseconds }
+}
 
 /// An open root directory.
 #[derive(Debug)]

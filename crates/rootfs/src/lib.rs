@@ -1,7 +1,7 @@
 //! Builds a configured Debian root directory from .deb files, without root and without host tools.
 //!
 //! ```text
-//! .deb files --deb--> control information
+//! .deb files --debian::deb--> control information
 //!            --unpack--> files, in process and in parallel     --database--> what `dpkg --unpack` would have left
 //!            --configure--> maintainer scripts, by the image's own dpkg in the sandbox
 //! directory  --(fsimage::scan)--> FileTree --finish--> reproducible FileTree
@@ -16,7 +16,6 @@ pub mod compare;
 
 mod configure;
 pub mod database;
-pub mod deb;
 mod error;
 pub mod finish;
 mod hashed;

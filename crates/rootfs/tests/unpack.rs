@@ -7,10 +7,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
+use debian::deb::Deb;
 use fsimage::{Timestamp, compare, scan};
 use packages::{Block, PackageFile, directory, entry, file, hard_link, need, need_root, owned_entry, symlink};
 use progress::Silent;
-use rootfs::deb::Deb;
 use rootfs::unpack::{Extent, Package, UnpackReport, unpack};
 use rootfs::{Error, database};
 

@@ -13,10 +13,10 @@ use progress::{Progress, Unit};
 use runner::Runner;
 
 use crate::closure::Set;
-use crate::deb::Deb;
 use crate::hashed::HashedFile;
 use crate::inside::Inside;
 use crate::{Error, Spec, database};
+use debian::deb::Deb;
 
 /// Directory of the packages while dpkg unpacks them, relative to the root.
 const PACKAGES: &str = "var/cache/rocbed-packages";

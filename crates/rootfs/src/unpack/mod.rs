@@ -24,8 +24,8 @@ pub use target::{Device, add_devices};
 
 use crate::Error;
 use crate::build::whole_or_damaged;
-use crate::deb::Deb;
 use crate::hashed::Expected;
+use debian::deb::Deb;
 
 /// How much of a package is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use super::claims::{Claims, Decision, DirectoryClaim, DirectoryDecision, Key};
 use super::target::{Directory, UnpackTarget, metadata};
 use super::{Extent, Package, Unpacked};
 use crate::Error;
-use crate::deb::{DebError, Entry, EntryKind, TarReader};
 use crate::hashed::HashedFile;
+use debian::deb::{DataReader, DebError, Entry, EntryKind};
 
 /// Maximum number of open directories per package; more would reach the limit of open files.
 const OPEN_DIRECTORIES: usize = 64;
@@ -83,7 +83,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn entry<R: std::io::Read>(&mut self, entry: &Entry, archive: &mut TarReader<R>) -> Result<(), Error> {
+    fn entry<R: std::io::Read>(&mut self, entry: &Entry, archive: &mut DataReader<R>) -> Result<(), Error> {
         let path = entry.path.as_slice();
         if let Some(only) = self.only {
             if !only.contains(path) {
@@ -134,7 +134,7 @@ impl Run<'_> {
     fn create<R: std::io::Read>(
         &mut self,
         entry: &Entry,
-        archive: &mut TarReader<R>,
+        archive: &mut DataReader<R>,
         parent: &Directory,
         name: &[u8],
     ) -> Result<(), Error> {

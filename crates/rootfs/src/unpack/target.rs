@@ -15,8 +15,8 @@ use rustix::io::Errno;
 
 use super::claims::DirectoryClaim;
 use crate::Error;
-use crate::deb::{Entry, EntryKind};
-use crate::inside::Inside;
+use crate::inside::{Inside, timestamp};
+use debian::deb::{Entry, EntryKind};
 
 /// A device node that could not be created without the host's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl UnpackTarget {
             fs::fsetxattr(&file, key.as_slice(), value, XattrFlags::empty())
                 .map_err(Error::io("setting an extended attribute of", path))?;
         }
-        fs::futimens(&file, &times(entry.mtime)).map_err(Error::io("setting the time of", path))
+        fs::futimens(&file, &times(timestamp(entry.mtime))).map_err(Error::io("setting the time of", path))
     }
 
     /// Creates a symbolic link, device or pipe.
@@ -147,7 +147,8 @@ impl UnpackTarget {
             fs::chmodat(&parent.fd, name, Mode::from_raw_mode(entry.mode.into()), AtFlags::empty())
                 .map_err(Error::io("setting the mode of", path))?;
         }
-        fs::utimensat(&parent.fd, name, &times(entry.mtime), flags).map_err(Error::io("setting the time of", path))
+        fs::utimensat(&parent.fd, name, &times(timestamp(entry.mtime)), flags)
+            .map_err(Error::io("setting the time of", path))
     }
 
     /// Adds a hard link to an existing file. A symbolic link is not followed: it gets the new name itself.
@@ -197,7 +198,13 @@ impl UnpackTarget {
 }
 
 pub(super) fn metadata(entry: &Entry) -> Metadata {
-    Metadata { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs: entry.xattrs.clone() }
+    Metadata {
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime: timestamp(entry.mtime),
+        xattrs: entry.xattrs.clone(),
+    }
 }
 
 fn times(mtime: Timestamp) -> Timestamps {

@@ -2,25 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use fsimage::Timestamp;
-
-use super::DebError;
+use crate::{Error, Time};
 
 /// Fields that a record may override; `None` if not present.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Records {
-    pub(super) path: Option<Vec<u8>>,
-    pub(super) link: Option<Vec<u8>>,
-    pub(super) size: Option<u64>,
-    pub(super) uid: Option<u64>,
-    pub(super) gid: Option<u64>,
-    pub(super) mtime: Option<Timestamp>,
-    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+pub(crate) struct Records {
+    pub(crate) path: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
+    pub(crate) size: Option<u64>,
+    pub(crate) uid: Option<u64>,
+    pub(crate) gid: Option<u64>,
+    pub(crate) mtime: Option<Time>,
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// Parses all `length key=value` records. Keys without effect on the files (names, comments, other times) are skipped.
-pub(super) fn parse(mut bytes: &[u8]) -> Result<Records, DebError> {
-    let malformed = || DebError::Tar("a PAX header is malformed".into());
+pub(crate) fn parse(mut bytes: &[u8]) -> Result<Records, Error> {
+    let malformed = || Error::refused("a PAX header is malformed");
     let mut records = Records::default();
     while !bytes.is_empty() {
         let space = bytes.iter().position(|byte| *byte == b' ').ok_or_else(malformed)?;
@@ -37,7 +35,7 @@ pub(super) fn parse(mut bytes: &[u8]) -> Result<Records, DebError> {
             b"gid" => records.gid = Some(decimal(value).ok_or_else(malformed)?),
             b"mtime" => records.mtime = Some(time(value).ok_or_else(malformed)?),
             _ if key.starts_with(b"GNU.sparse.") => {
-                return Err(DebError::Tar("a file is stored sparse, which a .deb may not use".into()));
+                return Err(Error::refused("a file is stored sparse, which is not supported"));
             }
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
@@ -59,7 +57,7 @@ fn decimal<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
 }
 
 /// Parses seconds with an optional fraction, negative before 1970; digits beyond nanoseconds are cut off.
-fn time(value: &[u8]) -> Option<Timestamp> {
+fn time(value: &[u8]) -> Option<Time> {
     let text = std::str::from_utf8(value).ok()?;
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -69,8 +67,8 @@ fn time(value: &[u8]) -> Option<Timestamp> {
     }
     let nanoseconds: u32 = format!("{fraction:0<9.9}").parse().ok()?;
     Some(match (negative, nanoseconds) {
-        (false, _) => Timestamp { seconds, nanoseconds },
-        (true, 0) => Timestamp { seconds: -seconds, nanoseconds: 0 },
-        (true, _) => Timestamp { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds },
+        (false, _) => Time { seconds, nanoseconds },
+        (true, 0) => Time { seconds: -seconds, nanoseconds: 0 },
+        (true, _) => Time { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds },
     })
 }

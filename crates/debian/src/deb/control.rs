@@ -1,9 +1,8 @@
-//! The control file of a binary package (deb-control(5)), parsed with the `debian` crate.
-
-use debian::deb822::{Comments, Paragraphs};
-use debian::relation::{self, Relations};
+//! The control file of a binary package (deb-control(5)).
 
 use super::DebError;
+use crate::deb822::{Comments, Paragraphs};
+use crate::relation::{self, Relations};
 
 /// Relation fields that unpacking and configuring use (Debian Policy 7).
 const RELATION_FIELDS: [&str; 3] = ["Pre-Depends", "Depends", "Replaces"];
