@@ -33,7 +33,9 @@ mod write;
 use std::io;
 use std::path::PathBuf;
 
-pub use archive::{Form, Rules};
+pub use tarball::Rules;
+use tarball::{Form, LONGEST_PATH};
+
 pub use read::{BundleEntry, Contents, EntryKind, file, list, parse, read, read_with};
 pub use unpack::{unpack, unpack_source};
 pub use write::{BundleLimits, BundlePlan, write};
@@ -58,7 +60,7 @@ pub const WINDOW_LOG: u32 = 27;
 
 /// The rules for a bundle that may unpack to this many bytes.
 const fn rules(bytes: u64) -> Rules {
-    Rules { bytes, entries: ENTRIES, names: NAMES, form: Form::Bundle }
+    Rules { bytes, entries: ENTRIES, names: NAMES, path: LONGEST_PATH, form: Form::Plain }
 }
 
 /// A written bundle.
@@ -70,6 +72,11 @@ pub struct Bundle {
     pub size: u64,
     /// SHA-256, as hexadecimal digits.
     pub sha256: String,
+}
+
+/// The rules for the tar file of a source tree that may unpack to this many bytes.
+pub const fn source_rules(bytes: u64, entries: usize, names: usize) -> Rules {
+    Rules { bytes, entries, names, path: LONGEST_PATH, form: Form::Tree }
 }
 
 /// Reason why a bundle, or an archive, is refused.

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use tarball::{Form, Rules};
 
-use crate::archive::{Form, Item, MemberKind, Rules, as_path, of_reader, walk, wrong};
+use crate::archive::{Item, MemberKind, as_path, of_reader, walk};
 use crate::read::{BundleEntry, decompressed};
 use crate::{ReadError, UNPACKED, rules};
 
@@ -37,13 +38,13 @@ pub fn unpack(bundle: impl Read, into: &Path) -> Result<Vec<BundleEntry>, ReadEr
 /// If it is not a tar archive, contains anything except files, directories and links, exceeds the rules, or if a file
 /// cannot be written.
 pub fn unpack_source(tar: impl Read, rules: &Rules, into: &Path) -> Result<(), ReadError> {
-    unpack_archive(tar, &Rules { form: Form::Source, ..rules.clone() }, into, &mut |_| ())
+    unpack_archive(tar, rules, into, &mut |_| ())
 }
 
 fn unpack_archive(tar: impl Read, rules: &Rules, into: &Path, seen: &mut dyn FnMut(&Item)) -> Result<(), ReadError> {
     let top = rustix::fs::open(into, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| failed(&into.display().to_string(), error.into()))?;
-    let mut writer = Writer { top, replace: rules.form == Form::Source, buffer: vec![0; HOLE] };
+    let mut writer = Writer { top, replace: rules.form != Form::Plain, buffer: vec![0; HOLE] };
     walk(tar, rules, &mut |item, content| {
         writer.make(item, content)?;
         seen(item);
@@ -80,10 +81,7 @@ impl Writer {
             MemberKind::Directory => self.directories(path).map_err(failed),
             MemberKind::File => {
                 let file = self.create(path).map_err(failed)?;
-                let length = self.fill(&file, content).map_err(failed)?;
-                if length != item.size {
-                    return Err(wrong(format!("{shown} is cut off")));
-                }
+                self.fill(&file, content).map_err(failed)?;
                 let mode = if item.executable { 0o755 } else { 0o644 };
                 let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(item.modified));
                 let modified = modified.unwrap_or(SystemTime::UNIX_EPOCH);
@@ -124,7 +122,7 @@ impl Writer {
     }
 
     /// Copies a content; long runs of zeros become holes.
-    fn fill(&mut self, mut file: &File, content: &mut dyn Read) -> io::Result<u64> {
+    fn fill(&mut self, mut file: &File, content: &mut dyn Read) -> io::Result<()> {
         let mut length = 0_u64;
         loop {
             let mut filled = 0;
@@ -142,8 +140,7 @@ impl Writer {
             }
             length += filled as u64;
             if filled < HOLE {
-                file.set_len(length)?;
-                return Ok(length);
+                return file.set_len(length);
             }
         }
     }

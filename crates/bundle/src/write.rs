@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
+use tarball::{LONGEST_NAME, LONGEST_PATH};
 
-use crate::archive::{LONGEST_NAME, LONGEST_PATH};
+use crate::archive::stays;
 use crate::{Bundle, ENTRIES, NAMES, SUFFIX, regular};
 
 /// Most notes about files left out; the rest is only counted.
@@ -78,7 +79,7 @@ impl BundlePlan {
                 let path = directory.join(name);
                 match self.classify(base, &path, limits) {
                     Ok(Some(PlannedKind::Directory)) if depth >= DEEPEST => {
-                        self.leave_out(&path, "it is too deep", dropped)
+                        self.leave_out(&path, "it is too deep", dropped);
                     }
                     Ok(Some(PlannedKind::Directory)) => below.push((path, depth + 1)),
                     Ok(Some(kind)) => self.entries.push((path, kind)),
@@ -197,9 +198,7 @@ fn header(kind: EntryType, mode: u32, size: u64, time: u64) -> Header {
 /// The target of a link, if it stays beside or below the link.
 fn target_of(link: &Path) -> Result<PathBuf, String> {
     let target = fs::read_link(link).map_err(|error| error.to_string())?;
-    let is_plain = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
-    let stays = target.as_os_str().as_bytes().split(|byte| *byte == b'/').all(is_plain);
-    if stays { Ok(target) } else { Err("it is a link to elsewhere".into()) }
+    if stays(target.as_os_str().as_bytes()) { Ok(target) } else { Err("it is a link to elsewhere".into()) }
 }
 
 /// Appends a file with the announced length. If it can no longer be opened, or shrinks meanwhile, zeros fill the rest.

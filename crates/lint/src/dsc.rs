@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use bundle::{Form, Rules, regular};
+use bundle::{Rules, regular, source_rules};
 use debian::deb822::{Comments, Paragraphs};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ const LONGEST_DSC: u64 = 1 << 20;
 /// Most bytes of the part that is unpacked, packed and unpacked.
 const LARGEST: u64 = 1 << 30;
 /// What the part may unpack to.
-const RULES: Rules = Rules { bytes: LARGEST, entries: 200_000, names: 64 << 20, form: Form::Source };
+const RULES: Rules = source_rules(LARGEST, 200_000, 64 << 20);
 
 /// Why a source package cannot be opened.
 #[derive(Debug, thiserror::Error)]

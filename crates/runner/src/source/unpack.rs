@@ -5,13 +5,13 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 use std::process::Command;
 
-use bundle::{Form, ReadError, Rules, regular};
+use bundle::{ReadError, Rules, regular, source_rules};
 
 use crate::Error;
 use crate::bounds::Bounds;
 
 /// Limits for a source tree, larger than the largest one in Debian.
-const RULES: Rules = Rules { bytes: 16 << 30, entries: 1_000_000, names: 256 << 20, form: Form::Source };
+const RULES: Rules = source_rules(16 << 30, 1_000_000, 256 << 20);
 
 /// Magic bytes of compressed files, and the program that decompresses them. zstd is decompressed here, as its program
 /// is often not installed.
