@@ -20,13 +20,14 @@
 //! The executable bit of a file is kept; other permissions, owners, set-id bits and attributes are not. [`write`]
 //! leaves out files that violate the rules, and adds a note to the result.
 //!
-//! [`unpack_source`] uses the same bounded reader for the tar file of a source tree, for which the rules are less
-//! strict.
+//! [`unpack_source`] unpacks the tar file of a source tree in the same way, for which the rules are less strict, and
+//! [`pack_source`] makes one. The bounded reader of tar archives is the crate [`tarball`], which packages are read with too.
 
 mod archive;
 mod places;
 mod read;
 pub mod regular;
+mod source;
 mod unpack;
 mod write;
 
@@ -37,6 +38,7 @@ pub use tarball::Rules;
 use tarball::{Form, LONGEST_PATH};
 
 pub use read::{BundleEntry, Contents, EntryKind, file, list, parse, read, read_with};
+pub use source::pack_source;
 pub use unpack::{unpack, unpack_source};
 pub use write::{BundleLimits, BundlePlan, write};
 

@@ -1,0 +1,50 @@
+//! Packs the source tree of a job, for a machine that gets it as a tar file.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use tar::Builder;
+
+/// Writes a source tree as an uncompressed tar file with one directory, `source`, which [`unpack_source`] unpacks. Links are
+/// packed as links.
+///
+/// [`unpack_source`]: crate::unpack_source
+///
+/// # Errors
+///
+/// If a file of the tree cannot be read, or the tar file cannot be written.
+pub fn pack_source(tree: &Path, to: &Path) -> io::Result<()> {
+    let mut archive = Builder::new(File::create(to)?);
+    archive.follow_symlinks(false);
+    archive.append_dir_all("source", tree)?;
+    archive.into_inner()?.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_tree_that_is_packed_is_unpacked() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let (tree, packed, to) =
+            (directory.path().join("tree"), directory.path().join("x.tar"), directory.path().join("to"));
+        let long = format!("{}/{}", "d".repeat(200), "f".repeat(200));
+        fs::create_dir_all(tree.join("debian").join("d".repeat(200)))?;
+        fs::create_dir(&to)?;
+        fs::write(tree.join("debian/rules"), "#!/usr/bin/make -f\n")?;
+        fs::set_permissions(tree.join("debian/rules"), PermissionsExt::from_mode(0o755))?;
+        fs::write(tree.join("debian").join(&long), "content")?;
+        symlink("../elsewhere", tree.join("link"))?;
+        pack_source(&tree, &packed)?;
+        crate::unpack_source(File::open(&packed)?, &crate::source_rules(1 << 20, 100, 1 << 20), &to)?;
+        let source = to.join("source");
+        assert_eq!(fs::read_to_string(source.join("debian").join(&long))?, "content");
+        assert_eq!(fs::read_link(source.join("link"))?, Path::new("../elsewhere"));
+        assert_eq!(fs::metadata(source.join("debian/rules"))?.permissions().mode() & 0o111, 0o111);
+        Ok(())
+    }
+}
