@@ -32,7 +32,7 @@ pub use kernel::{cmdline, modinfo, modules, uevent};
 pub use machines::{hub_log, netboot_log, netroot, range, settings, virt_request};
 pub use packages::{control, deb822, index, lint, relation, release, version};
 pub use recipes::{lock, recipe};
-pub use runs::{bundle, report, summary, test_log, tests_control};
+pub use runs::{bundle, dsc, report, summary, test_log, tests_control};
 pub use solver::solve;
 pub use sparse::{expand as expand_sparse, pack as pack_sparse};
 pub use sticks::{stick_jobs, stick_settings};
@@ -58,6 +58,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dhcp_message", dhcp_message),
     ("dns_collector", dns_collector),
     ("dns_message", dns_message),
+    ("dsc", dsc),
     ("ext4", ext4),
     ("fat", fat),
     ("frames", frames),

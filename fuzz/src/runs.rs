@@ -7,14 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path};
 
 use bundle::{EntryKind, RESULT};
-use debian::deb822::Comments;
 use runner::cases::Case;
 use runner::log::Reader;
 use runner::summary::Summary;
 
 use crate::archive::mend_tar;
 use crate::bytes::{InPieces, pieces};
-use crate::{directory, text};
+use crate::directory;
 
 /// autopkgtest's summary. Each test is there once, and nothing has what a terminal would act on.
 pub fn summary(data: &[u8]) {
@@ -117,21 +116,19 @@ fn look_through(directory: &Path, look: &mut dyn FnMut(&Path, &fs::Metadata)) {
     }
 }
 
-/// A `debian/tests/control`. Where it is well-formed, the parser of control files says the same about it.
-pub fn tests_control(data: &[u8]) {
-    let Some(text) = text(data) else { return };
-    let wants = runner::wants_packages(text);
-    // Which blanks end a line or leave it empty is another question.
-    if text.contains(|char: char| char.is_whitespace() && !" \t\n".contains(char)) {
-        return;
+/// A `.dsc`. Its files are beside it.
+pub fn dsc(data: &[u8]) {
+    for file in debian::dsc::Dsc::parse(data).map(|dsc| dsc.files).unwrap_or_default() {
+        assert!(stays(Path::new(&file.name)) && !file.name.contains('/') && !file.name.starts_with('.'), "{file:?}");
     }
-    let Ok(stanzas) = debian::deb822::parse(data, Comments::Allowed) else { return };
-    let expected = stanzas.iter().any(|stanza| {
-        let lines =
-            |name: &str| stanza.field(name).into_iter().flat_map(debian::deb822::Field::lines).collect::<Vec<_>>();
-        let needs =
-            lines("Restrictions").iter().any(|line| line.contains("build-needed") || line.contains("needs-sudo"));
-        needs || stanza.field("Depends").is_none() || lines("Depends").iter().any(|line| !line.is_empty())
-    });
-    assert_eq!(wants, expected, "{text:?}");
+}
+
+/// A `debian/tests/control`. A comment before it changes nothing.
+pub fn tests_control(data: &[u8]) {
+    let wants = debian::autopkgtest::wants_packages(data);
+    assert_eq!(debian::autopkgtest::wants_packages(&[&b"# a comment\n"[..], data].concat()), wants);
+    if !wants {
+        let stanzas = debian::deb822::parse(data, debian::deb822::Comments::Allowed).expect("what needs nothing");
+        assert!(stanzas.iter().all(|stanza| stanza.get("Depends") == Some("")), "{stanzas:?}");
+    }
 }

@@ -1,6 +1,8 @@
 //! What autopkgtest reads in `debian/tests/control` (README.package-tests of autopkgtest 6.0; `testdesc.py` decides
 //! where the text leaves something open).
 
+use crate::deb822::{Comments, Paragraphs};
+
 /// Fields that a stanza may have. Any other makes autopkgtest skip the whole stanza.
 pub const FIELDS: [&str; 8] =
     ["Tests", "Test-Command", "Restrictions", "Features", "Depends", "Tests-Directory", "Classes", "Architecture"];
@@ -41,6 +43,18 @@ pub fn words(value: &str) -> impl Iterator<Item = &str> {
     value.split('\n').flat_map(move |line| without_comment(line).split(separator)).filter(|word| !word.is_empty())
 }
 
+/// Whether the tests in a `debian/tests/control` may need packages that are not installed: tests without a `Depends` field
+/// do. So does a file that cannot be read.
+pub fn wants_packages(control: &[u8]) -> bool {
+    let Ok(mut stanzas) = Paragraphs::from_bytes(control, Comments::Allowed) else { return true };
+    stanzas.any(|stanza| {
+        let Ok(stanza) = stanza else { return true };
+        let value = |name| stanza.get(name).unwrap_or_default();
+        stanza.field("Depends").is_none_or(|depends| depends.lines().any(|line| !line.is_empty()))
+            || words(value("Restrictions")).any(|word| matches!(word, "build-needed" | "needs-sudo"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +64,30 @@ mod tests {
         let value = "\n a,b # not c\n# d\n\te ,\n";
         assert_eq!(words(value).collect::<Vec<_>>(), ["a", "b", "e"]);
         assert_eq!(words("").count(), 0);
+    }
+
+    #[test]
+    fn tests_without_dependencies_need_no_packages() {
+        for (control, wants) in [
+            ("Tests: a\nDepends:\n", false),
+            ("Tests: a\nDepends:\n\n# more\n\n\nTest-Command: true\nDepends: \n", false),
+            ("Tests: a\n", true),
+            ("Tests: a\nDepends: @\n", true),
+            ("Tests: a\nDepends:\n @,\n gcc\n", true),
+            ("Tests: a\nDepends:\n\nTests: b\n", true),
+            ("Tests: a\nDepends:\nRestrictions: allow-stderr, build-needed\n", true),
+            ("Tests: a\nDepends:\nDepends: gcc\n", true),
+            ("", false),
+        ] {
+            assert_eq!(wants_packages(control.as_bytes()), wants, "{control:?}");
+        }
+        assert!(wants_packages(b"Tests: \xff\nDepends:\n"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_control_file_is_read(text in "(Tests|Depends|Restrictions|:| |\\n|a|#|\\PC){0,40}") {
+            wants_packages(text.as_bytes());
+        }
     }
 }

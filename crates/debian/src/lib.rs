@@ -11,5 +11,6 @@ pub mod autopkgtest;
 #[cfg(feature = "deb")]
 pub mod deb;
 pub mod deb822;
+pub mod dsc;
 pub mod relation;
 pub mod version;

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use bundle::{Rules, regular, source_rules};
-use debian::deb822::{Comments, Paragraphs};
+use debian::dsc::{Dsc, DscFile};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -80,11 +80,11 @@ pub fn open(dsc: &Path) -> Result<Opened, Error> {
     let text = regular::read_beneath(directory, name, LONGEST_DSC)
         .map_err(|source| Error::Read { path: dsc.to_owned(), source })?;
     let wrong = |reason: String| Error::Dsc { path: dsc.to_owned(), reason };
-    let (part, sha256) = part(&String::from_utf8_lossy(&text)).map_err(wrong)?;
-    let path = directory.join(&part);
+    let part = part(&text).map_err(wrong)?;
+    let path = directory.join(&part.name);
     let read = |source| Error::Read { path: path.clone(), source };
-    let mut file = regular::open_beneath(directory, Path::new(&part)).map_err(read)?;
-    if digest(&mut file).map_err(read)? != sha256 {
+    let mut file = regular::open_beneath(directory, Path::new(&part.name)).map_err(read)?;
+    if digest(&mut file).map_err(read)? != part.sha256 {
         return Err(Error::Digest { path });
     }
     let unpacked = tempfile::tempdir().map_err(read)?;
@@ -96,31 +96,15 @@ pub fn open(dsc: &Path) -> Result<Opened, Error> {
 }
 
 /// Name and SHA-256 of the file with `debian/` in it.
-fn part(dsc: &str) -> Result<(String, String), String> {
-    let text = signed_text(dsc);
-    let paragraph = Paragraphs::new(text, Comments::Forbidden).next().ok_or("it is empty")?;
-    let paragraph = paragraph.map_err(|error| error.to_string())?;
-    let field = paragraph.field("Checksums-Sha256").ok_or("it has no Checksums-Sha256")?;
-    let mut files = field.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let (sha256, _, name) = (words.next()?, words.next()?, words.next()?);
-        Some((name.to_owned(), sha256.to_ascii_lowercase()))
-    });
+fn part(dsc: &[u8]) -> Result<DscFile, String> {
+    let Dsc { format, files } = Dsc::parse(dsc).map_err(|error| error.to_string())?;
     let wanted = |name: &str| {
-        let is_tar = name.contains(".tar.") && !name.ends_with(".asc") && !name.contains('/');
+        let is_tar = name.contains(".tar.") && !name.ends_with(".asc");
         is_tar && (name.contains(".debian.tar.") || !name.contains(".orig"))
     };
-    let format = paragraph.get("Format").unwrap_or("1.0");
-    files.find(|(name, _)| wanted(name)).ok_or_else(|| {
+    files.into_iter().find(|file| wanted(&file.name)).ok_or_else(|| {
         format!("it names no tar file with debian/ in it, as the formats 3.0 (quilt) and 3.0 (native) do; it is of format {format}: unpack it with dpkg-source -x, and name the directory")
     })
-}
-
-/// The text of a clear-signed message (RFC 9580, section 7), or the whole text.
-fn signed_text(text: &str) -> &str {
-    let Some(rest) = text.strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----") else { return text };
-    let body = rest.split_once("\n\n").map_or(rest, |(_, body)| body);
-    body.split_once("\n-----BEGIN PGP SIGNATURE-----").map_or(body, |(body, _)| body)
 }
 
 fn digest(file: &mut File) -> io::Result<String> {
@@ -180,11 +164,12 @@ mod tests {
             "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{quilt}\n-----BEGIN PGP SIGNATURE-----\n\nx\n"
         );
         for text in [quilt, &signed] {
-            assert_eq!(part(text), Ok(("a_1-1.debian.tar.xz".into(), "cc".into())));
+            let found = DscFile { name: "a_1-1.debian.tar.xz".into(), sha256: "cc".into() };
+            assert_eq!(part(text.as_bytes()), Ok(found));
         }
-        assert_eq!(part("Checksums-Sha256:\n aa 1 a_1.tar.xz\n").unwrap().0, "a_1.tar.xz");
-        assert!(part("Format: 1.0\nChecksums-Sha256:\n aa 1 a_1.orig.tar.gz\n bb 1 a.diff.gz\n").is_err());
-        assert!(part("Checksums-Sha256:\n aa 1 ../a.debian.tar.xz\n").is_err());
-        assert!(part("").is_err());
+        assert_eq!(part(b"Checksums-Sha256:\n aa 1 a_1.tar.xz\n").unwrap().name, "a_1.tar.xz");
+        assert!(part(b"Format: 1.0\nChecksums-Sha256:\n aa 1 a_1.orig.tar.gz\n bb 1 a.diff.gz\n").is_err());
+        assert!(part(b"Checksums-Sha256:\n aa 1 ../a.debian.tar.xz\n").is_err());
+        assert!(part(b"").is_err());
     }
 }

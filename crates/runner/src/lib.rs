@@ -17,7 +17,7 @@
 //! the same way, at once. The product is a [`bundle`].
 //!
 //! Functions that parse data which tests can influence accept any bytes: [`summary::Summary::parse`],
-//! [`log::Reader::push`], [`cases::read`], [`wants_packages`].
+//! [`log::Reader::push`], [`cases::read`].
 
 mod apt;
 mod bounded;
@@ -48,4 +48,3 @@ pub use kernel_log::{GpuFaults, KernelLog};
 pub use kmsg::Kmsg;
 pub use observer::{Cancel, Observer, RunEvent};
 pub use setup::{Grant, Limits, Setup};
-pub use source::wants_packages;

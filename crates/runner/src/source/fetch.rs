@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use bundle::regular;
+use debian::dsc::{Dsc, DscFile};
 use sha2::{Digest as _, Sha256};
 
-use super::control::parts;
 use crate::Error;
 use crate::bounds::Bounds;
 
@@ -61,10 +61,10 @@ fn fetch_parts(program: &str, url: &str, dsc: &Path, bounds: &Bounds<'_>) -> Res
     let directory = dsc.parent().unwrap_or(Path::new("."));
     let name = dsc.file_name().unwrap_or_default();
     let text = regular::read_beneath(directory, Path::new(name), LARGEST_DSC).map_err(Error::step(what.as_str()))?;
-    let parts = parts(&String::from_utf8_lossy(&text)).map_err(|reason| Error::source(&what, reason))?;
+    let Dsc { files, .. } = Dsc::parse(&text).map_err(|error| Error::source(&what, error.to_string()))?;
     let base = url.rsplit_once('/').map_or(url, |(base, _)| base);
     let mut left = LARGEST;
-    for (name, sha256) in parts {
+    for DscFile { name, sha256 } in files {
         let path = dsc.with_file_name(&name);
         left = left.saturating_sub(download(program, &format!("{base}/{name}"), &path, left, bounds)?);
         let what = format!("checking {name}");

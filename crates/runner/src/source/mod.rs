@@ -1,6 +1,5 @@
 //! Prepares the source of a job for autopkgtest: downloads and unpacks it if needed.
 
-mod control;
 mod fetch;
 mod unpack;
 
@@ -11,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bundle::regular;
+use debian::autopkgtest::wants_packages;
+use debian::dsc::Dsc;
 use protocol::{Job, Source};
-
-pub use control::wants_packages;
 
 use crate::Error;
 use crate::bounds::Bounds;
@@ -61,7 +60,7 @@ impl Ready {
         let Self::Tree(tree) = self else { return true };
         // Without this file, autodep8 may generate tests with dependencies.
         let control = regular::read_beneath(tree, Path::new("debian/tests/control"), LARGEST_CONTROL);
-        control.map_or(true, |control| wants_packages(&String::from_utf8_lossy(&control)))
+        control.map_or(true, |control| wants_packages(&control))
     }
 }
 
@@ -160,9 +159,9 @@ fn tree(path: &Path) -> Result<Option<Ready>, Error> {
 fn check_dsc(path: &Path) -> Result<(), String> {
     let (directory, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
     let text = regular::read_beneath(directory, Path::new(name), LARGEST_CONTROL).map_err(|error| error.to_string())?;
-    for (name, _) in control::parts(&String::from_utf8_lossy(&text))? {
-        if fs::metadata(directory.join(&name)).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(format!("{name} beside it is not a regular file"));
+    for file in Dsc::parse(&text).map_err(|error| error.to_string())?.files {
+        if fs::metadata(directory.join(&file.name)).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(format!("{} beside it is not a regular file", file.name));
         }
     }
     Ok(())
@@ -181,22 +180,6 @@ mod tests {
     fn tar(directory: &Path, words: &[&str]) {
         let status = Command::new("tar").current_dir(directory).args(words).status().expect("tar is not installed");
         assert!(status.success());
-    }
-
-    #[test]
-    fn tests_without_dependencies_need_no_packages() {
-        for (control, wants) in [
-            ("Tests: a\nDepends:\n", false),
-            ("Tests: a\nDepends:\n\n# more\n\n\nTest-Command: true\nDepends: \n", false),
-            ("Tests: a\n", true),
-            ("Tests: a\nDepends: @\n", true),
-            ("Tests: a\nDepends:\n @,\n gcc\n", true),
-            ("Tests: a\nDepends:\n\nTests: b\n", true),
-            ("Tests: a\nDepends:\nRestrictions: allow-stderr, build-needed\n", true),
-            ("", false),
-        ] {
-            assert_eq!(wants_packages(control), wants, "{control:?}");
-        }
     }
 
     #[test]
@@ -237,23 +220,6 @@ mod tests {
         assert!(is_git("https://salsa.debian.org/rocm-team/rocrand.git#debian/latest"));
         assert!(!is_git("https://deb.debian.org/debian/pool/main/h/hello/hello_2.10-3.dsc"));
         assert!(checked_url("https://x/y.git#'; rm -r /; '").is_err());
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_control_file_and_dsc_is_read(text in "(Tests|Depends|Checksums-Sha256|:| |\\n|a|#|\\PC){0,40}") {
-            wants_packages(&text);
-            let _ = control::parts(&text);
-        }
-    }
-
-    #[test]
-    fn the_files_of_a_dsc() {
-        let dsc = "Format: 3.0\nChecksums-Sha256:\n 0a 3 hello.tar.xz\n 0B 4 hello.debian.tar.xz\nFiles:\n x 3 hello.tar.xz\n";
-        let expected = [("hello.tar.xz", "0a"), ("hello.debian.tar.xz", "0b")];
-        assert_eq!(control::parts(dsc).unwrap(), expected.map(|(name, sum)| (name.into(), sum.into())));
-        assert!(control::parts("Checksums-Sha256:\n 0a 3 ../../etc/passwd\n").is_err());
-        assert!(control::parts("Files:\n x 3 hello.tar.xz\n").is_err());
     }
 
     fn fifo(path: &Path) {

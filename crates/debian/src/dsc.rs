@@ -1,0 +1,117 @@
+//! Source control files (dsc(5)).
+
+use crate::deb822::{Comments, Field, Paragraphs};
+
+/// Most files of a source package.
+const MOST_FILES: usize = 100;
+
+/// A source package: what unpacking needs of its `.dsc`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dsc {
+    /// `Format`: `3.0 (quilt)`, for example.
+    pub format: String,
+    /// `Checksums-Sha256`.
+    pub files: Vec<DscFile>,
+}
+
+/// A file of a source package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DscFile {
+    /// File name, without directory.
+    pub name: String,
+    /// SHA-256, as lower case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A `.dsc` that is not one, or names files that no source package has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DscError {
+    /// The syntax is wrong.
+    #[error(transparent)]
+    Syntax(#[from] crate::deb822::Error),
+    /// There are no files with a SHA-256 in it.
+    #[error("it has no Checksums-Sha256")]
+    NoFiles,
+    /// A line of `Checksums-Sha256` is not digest, size and name.
+    #[error("`{0}` is not a checksum")]
+    NotAChecksum(String),
+    /// A name leads out of the directory of the `.dsc`.
+    #[error("`{0}` is not a file name")]
+    NotAFileName(String),
+    /// It names too many files.
+    #[error("it names more than {MOST_FILES} files")]
+    TooManyFiles,
+}
+
+impl Dsc {
+    /// Parses a `.dsc`. A signature around it is not checked.
+    ///
+    /// # Errors
+    ///
+    /// See [`DscError`].
+    pub fn parse(dsc: &[u8]) -> Result<Self, DscError> {
+        let text = String::from_utf8_lossy(dsc);
+        let paragraph =
+            Paragraphs::new(signed_text(&text), Comments::Forbidden).next().transpose()?.unwrap_or_default();
+        let lines = paragraph.field("Checksums-Sha256").into_iter().flat_map(Field::lines);
+        let mut files = Vec::new();
+        for line in lines.filter(|line| !line.is_empty()) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [sha256, _, name] = words.as_slice() else { return Err(DscError::NotAChecksum(line.to_owned())) };
+            if name.starts_with('.') || name.contains('/') {
+                return Err(DscError::NotAFileName((*name).to_owned()));
+            }
+            if files.len() == MOST_FILES {
+                return Err(DscError::TooManyFiles);
+            }
+            files.push(DscFile { name: (*name).to_owned(), sha256: sha256.to_ascii_lowercase() });
+        }
+        if files.is_empty() {
+            return Err(DscError::NoFiles);
+        }
+        Ok(Self { format: paragraph.get("Format").unwrap_or("1.0").to_owned(), files })
+    }
+}
+
+/// The text within a cleartext signature (RFC 9580, section 7), or all of it if there is none.
+fn signed_text(text: &str) -> &str {
+    let Some(message) = text.trim_start().strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----") else { return text };
+    // After the lines about the digest there is an empty one; no field begins with a dash, so no line is escaped.
+    let body = message.split_once("\n\n").or_else(|| message.split_once("\r\n\r\n")).map_or("", |(_, body)| body);
+    body.split("\n-----BEGIN PGP SIGNATURE-----").next().unwrap_or(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_dsc() {
+        let dsc = "Format: 3.0\nChecksums-Sha256:\n 0a 3 hello.tar.xz\n 0B 4 hello.debian.tar.xz\nFiles:\n x 3 hello.tar.xz\n";
+        let signed = format!(
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{dsc}\n-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----\n"
+        );
+        let expected = [("hello.tar.xz", "0a"), ("hello.debian.tar.xz", "0b")];
+        let expected = expected.map(|(name, sha256)| DscFile { name: name.into(), sha256: sha256.into() });
+        for text in [dsc, &signed, &signed.replace('\n', "\r\n")] {
+            assert_eq!(Dsc::parse(text.as_bytes()).unwrap().files, expected, "{text}");
+        }
+        assert_eq!(Dsc::parse(dsc.as_bytes()).unwrap().format, "3.0");
+        assert_eq!(Dsc::parse(b"Files:\n x 3 hello.tar.xz\n"), Err(DscError::NoFiles));
+        assert_eq!(Dsc::parse(b""), Err(DscError::NoFiles));
+        for name in ["../../etc/passwd", ".hidden", "a/b"] {
+            let text = format!("Checksums-Sha256:\n 0a 3 {name}\n");
+            assert_eq!(Dsc::parse(text.as_bytes()), Err(DscError::NotAFileName(name.into())));
+        }
+        let many = format!("Checksums-Sha256:\n{}", " 0a 3 x\n".repeat(101));
+        assert_eq!(Dsc::parse(many.as_bytes()), Err(DscError::TooManyFiles));
+        assert!(matches!(Dsc::parse(b"Checksums-Sha256:\n 0a x\n"), Err(DscError::NotAChecksum(_))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read(text in "(Format|Checksums-Sha256|-----BEGIN PGP SIGN|:| |\\n|a|#|\\PC){0,40}") {
+            let _ = Dsc::parse(text.as_bytes());
+        }
+    }
+}
