@@ -4,8 +4,8 @@ use std::io::{self, Read};
 
 use diskimage::blockmap::BlockMap;
 use sha2::{Digest, Sha256};
-use store::fetch::content_range as header;
 use tarball::{Form, Reader, Rules};
+use transfer::range::ContentRange;
 
 /// A whole .deb. What it says about itself must be fit for file names.
 pub fn deb(data: &[u8]) {
@@ -99,7 +99,8 @@ pub fn blockmap(data: &[u8]) {
 
 /// A `Content-Range` header. Its numbers must not contradict each other.
 pub fn content_range(data: &[u8]) {
-    let Ok(range) = header::parse(data) else { return };
+    let Ok(range) = ContentRange::parse(data) else { return };
+    assert_eq!(ContentRange::parse(range.to_string().as_bytes()), Ok(range));
     match range.bytes {
         Some((first, last)) => assert!(first <= last && range.total.is_none_or(|total| last < total)),
         None => assert!(range.total.is_some()),

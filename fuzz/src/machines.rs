@@ -3,10 +3,10 @@
 use std::io;
 
 use appliance::settings::{Origin, Settings};
-use netboot::range::RequestedRange;
 use rocbed_init::netroot::image::{BLOCK, ImageError, Incoming, Target};
 use sha2::{Digest, Sha256};
 use testbed::protocol::{Copy, Direction, Request, quote, unquote};
+use transfer::range::RequestedRange;
 
 use crate::bytes::InPieces;
 use crate::text;
@@ -40,7 +40,7 @@ pub fn hub_log(data: &[u8]) {
 pub fn range(data: &[u8]) {
     let Some((length, value)) = text(data).and_then(|text| text.split_once('\n')) else { return };
     let Ok(length) = length.parse() else { return };
-    if let RequestedRange::Part(range) = netboot::range::parse(value, length) {
+    if let RequestedRange::Part(range) = RequestedRange::parse(value, length) {
         assert!(range.start < range.end && range.end <= length, "{range:?} of {length}");
     }
 }

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use transfer::range::ContentRange;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, BodyReader};
@@ -244,8 +245,7 @@ enum Miss {
 fn version(response: &Response<Body>) -> Version {
     let text = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
     let length = match text("content-range") {
-        // `bytes 100-199/200`
-        Some(range) => range.rsplit_once('/').and_then(|(_, total)| total.trim().parse().ok()),
+        Some(range) => ContentRange::parse(range.as_bytes()).ok().and_then(|range| range.total),
         None => text("content-length").and_then(|length| length.trim().parse().ok()),
     };
     Version { length, mark: text("etag").or_else(|| text("last-modified")) }

@@ -7,7 +7,6 @@ pub mod dnsmasq;
 mod error;
 mod event;
 mod image;
-pub mod range;
 pub mod script;
 pub mod server;
 

@@ -18,8 +18,8 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::event::{NetbootEvent, Step};
 use crate::image::ROOT;
-use crate::range::{RequestedRange, parse};
 use crate::script::{INITRAMFS, KERNEL, REPORT, SCRIPT};
+use transfer::range::{ContentRange, RequestedRange};
 
 /// Bytes that are read from a file at once.
 const CHUNK: usize = 256 << 10;
@@ -154,8 +154,9 @@ async fn root(shared: Arc<Shared>, host: String, headers: &HeaderMap, only_head:
     let mut file = File::open(&shared.root).await?;
     let metadata = file.metadata().await?;
     let length = metadata.len();
-    let wanted = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-    let wanted = wanted.map_or(RequestedRange::All, |value| parse(value, length));
+    // Ranges have a meaning for GET only (RFC 9110, section 14.2).
+    let range = headers.get(header::RANGE).filter(|_| !only_head).and_then(|value| value.to_str().ok());
+    let wanted = range.map_or(RequestedRange::All, |value| RequestedRange::parse(value, length));
     // The file is replaced as a whole, so its time distinguishes versions.
     let changed = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let mut response = Response::builder()
@@ -165,13 +166,12 @@ async fn root(shared: Arc<Shared>, host: String, headers: &HeaderMap, only_head:
     let range = match wanted {
         RequestedRange::All => 0..length,
         RequestedRange::Part(range) => {
-            let last = range.end.saturating_sub(1);
-            let part = format!("bytes {}-{last}/{length}", range.start);
+            let part = ContentRange::part(&range, length).to_string();
             response = response.status(StatusCode::PARTIAL_CONTENT).header(header::CONTENT_RANGE, part);
             range
         }
         RequestedRange::Nothing => {
-            let none = format!("bytes */{length}");
+            let none = ContentRange::unsatisfied(length).to_string();
             let response = response.status(StatusCode::RANGE_NOT_SATISFIABLE).header(header::CONTENT_RANGE, none);
             return response.body(Body::empty()).map_err(io::Error::other);
         }

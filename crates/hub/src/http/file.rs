@@ -4,10 +4,11 @@ use std::io::SeekFrom;
 use std::path::Path;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use transfer::range::{ContentRange, RequestedRange};
 
 use crate::gate::Pass;
 use crate::http::answer::{Answer, io_problem};
@@ -15,13 +16,18 @@ use crate::http::answer::{Answer, io_problem};
 /// Bytes read at a time.
 const PIECE: u64 = 128 << 10;
 
-/// Sends a file; with `name` a browser saves it. The length is fixed at the start, as a log may grow meanwhile. The
+/// The `Range` of a request. It has a meaning for GET only (RFC 9110, section 14.2).
+pub(crate) fn range<'a>(method: &Method, headers: &'a HeaderMap) -> Option<&'a str> {
+    headers.get(header::RANGE).filter(|_| method == Method::GET)?.to_str().ok()
+}
+
+/// Sends a file, or the asked range of it; with `name` a browser saves it. The length is fixed at the start, as a log may grow meanwhile. The
 /// pass is released when everything was sent.
 pub(crate) async fn send(
     path: &Path,
     kind: &'static str,
     name: Option<&str>,
-    asked: &HeaderMap,
+    range: Option<&str>,
     pass: Pass,
 ) -> Answer<Response> {
     let mut file = File::open(path).await.map_err(|error| io_problem(&error))?;
@@ -32,19 +38,20 @@ pub(crate) async fn send(
     if let Some(value) = name.and_then(|name| HeaderValue::try_from(format!("attachment; filename=\"{name}\"")).ok()) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
-    let range = asked.get(header::RANGE).and_then(|value| value.to_str().ok()).map(|text| range(text, length));
-    let (status, first, count) = match range {
-        Some(Range::Part(first, last)) => {
-            let value = format!("bytes {first}-{last}/{length}");
-            headers.extend(HeaderValue::try_from(value).ok().map(|value| (header::CONTENT_RANGE, value)));
-            (StatusCode::PARTIAL_CONTENT, first, last - first + 1)
+    let mut content_range = |range: ContentRange| {
+        let value = HeaderValue::try_from(range.to_string()).ok();
+        headers.extend(value.map(|value| (header::CONTENT_RANGE, value)));
+    };
+    let (status, first, count) = match range.map_or(RequestedRange::All, |value| RequestedRange::parse(value, length)) {
+        RequestedRange::All => (StatusCode::OK, 0, length),
+        RequestedRange::Part(range) => {
+            content_range(ContentRange::part(&range, length));
+            (StatusCode::PARTIAL_CONTENT, range.start, range.end.saturating_sub(range.start))
         }
-        Some(Range::Outside) => {
-            let value = HeaderValue::try_from(format!("bytes */{length}")).ok();
-            headers.extend(value.map(|value| (header::CONTENT_RANGE, value)));
+        RequestedRange::Nothing => {
+            content_range(ContentRange::unsatisfied(length));
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response());
         }
-        Some(Range::Ignored) | None => (StatusCode::OK, 0, length),
     };
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(count));
     file.seek(SeekFrom::Start(first)).await.map_err(|error| io_problem(&error))?;
@@ -63,52 +70,14 @@ pub(crate) async fn send(
     Ok((status, headers, Body::from_stream(pieces)).into_response())
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Range {
-    /// The first and the last byte.
-    Part(u64, u64),
-    /// The range is outside of the file.
-    Outside,
-    /// Not a single byte range: a server may then send the whole file.
-    Ignored,
-}
-
-fn range(text: &str, length: u64) -> Range {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
-        return Range::Ignored;
-    };
-    let end = length.saturating_sub(1);
-    match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), Ok(last)) if first > last => Range::Ignored,
-        (Ok(first), _) if (last.is_empty() || last.parse::<u64>().is_ok()) && first >= length => Range::Outside,
-        (Ok(first), Ok(last)) => Range::Part(first, last.min(end)),
-        (Ok(first), Err(_)) if last.is_empty() => Range::Part(first, end),
-        (Err(_), Ok(0)) if first.is_empty() => Range::Outside,
-        (Err(_), Ok(count)) if first.is_empty() && length > 0 => Range::Part(length.saturating_sub(count), end),
-        _ => Range::Ignored,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn ranges_as_the_standard_has_them() {
-        for (text, expected) in [
-            ("bytes=0-4", Range::Part(0, 4)),
-            ("bytes=5-", Range::Part(5, 9)),
-            ("bytes=-3", Range::Part(7, 9)),
-            ("bytes=-30", Range::Part(0, 9)),
-            ("bytes=8-30", Range::Part(8, 9)),
-            ("bytes=10-", Range::Outside),
-            ("bytes=-0", Range::Outside),
-            ("bytes=4-2", Range::Ignored),
-            ("bytes=0-1,3-4", Range::Ignored),
-            ("lines=1-2", Range::Ignored),
-        ] {
-            assert_eq!(range(text, 10), expected, "{text}");
-        }
-        assert_eq!(range("bytes=0-", 0), Range::Outside);
+    fn ranges_count_in_get_requests_only() {
+        let headers = HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static("bytes=1-"))]);
+        assert_eq!(range(&Method::GET, &headers), Some("bytes=1-"));
+        assert_eq!(range(&Method::HEAD, &headers), None);
     }
 }

@@ -10,6 +10,7 @@ use crate::core::Reasons;
 use crate::http::answer::{Answer, Refused, refuse};
 use crate::http::auth::{Admin, Reader};
 use crate::http::body::Document;
+use crate::http::file;
 use crate::http::workers::meant;
 use crate::hub::Shared;
 use crate::limits::Stream;
@@ -146,6 +147,7 @@ pub(crate) async fn log(
     party: Party,
     Path(id): Path<String>,
     Query(which): Query<Which>,
+    method: axum::http::Method,
     headers: axum::http::HeaderMap,
 ) -> Answer<axum::response::Response> {
     let pass = shared.limits.stream(Stream::Download, &party)?;
@@ -155,5 +157,5 @@ pub(crate) async fn log(
     if !path.exists() {
         return refuse(ProblemCode::NotFound, format!("job `{id}` has no log of attempt {attempt}"));
     }
-    super::file::send(&path, "text/plain; charset=utf-8", None, &headers, pass).await
+    file::send(&path, "text/plain; charset=utf-8", None, file::range(&method, &headers), pass).await
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use protocol::api::{Problem, ProblemCode, ResultDetail, ResultInfo, ResultPage};
 use protocol::{JobResult, Verdict};
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::http::answer::{Answer, Refused, refuse};
 use crate::http::auth::Reader;
+use crate::http::file;
 use crate::http::jobs::number;
 use crate::http::workers::meant;
 use crate::hub::Shared;
@@ -88,6 +89,7 @@ pub(crate) async fn bundle(
     _: Reader,
     party: Party,
     Path(job): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Answer<Response> {
     let pass = shared.limits.stream(Stream::Download, &party)?;
@@ -99,5 +101,5 @@ pub(crate) async fn bundle(
         let text = format!("the bundle of job `{job}` is no longer kept; its result is at /api/v1/results/{job}");
         return refuse(ProblemCode::Gone, text);
     }
-    super::file::send(&path, "application/zstd", Some(&name), &headers, pass).await
+    file::send(&path, "application/zstd", Some(&name), file::range(&method, &headers), pass).await
 }

@@ -10,7 +10,7 @@ use crate::fetch::client::Client;
 use crate::fetch::error::{Cause, Failure, Problem};
 use crate::fetch::partial::Partial;
 use crate::fetch::retry::backoff;
-use crate::fetch::transfer::{Sink, Stopped};
+use crate::fetch::attempt::{Sink, Stopped};
 use crate::fetch::{Download, FetchOptions};
 use crate::{Store, StoreError};
 

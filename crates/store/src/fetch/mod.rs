@@ -1,15 +1,14 @@
 //! Verified, parallel, resumable downloads into a store.
 
+mod attempt;
 mod client;
 mod connector;
-pub mod content_range;
 mod error;
 mod job;
 mod partial;
 pub mod proxy;
 mod resolver;
 mod retry;
-mod transfer;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -212,7 +211,7 @@ impl Fetcher {
         }
         let mut failures = 0;
         loop {
-            let (problem, wait) = match transfer::small(&self.client, url, limit) {
+            let (problem, wait) = match attempt::small(&self.client, url, limit) {
                 Ok(bytes) => return Ok(bytes),
                 Err(failed) => failed,
             };

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use transfer::range::ContentRange;
 
 use crate::StoreError;
 use crate::fetch::client::{Client, io_problem};
-use crate::fetch::content_range;
 use crate::fetch::error::Problem;
 use crate::fetch::partial::Partial;
 use crate::fetch::proxy::without_password;
@@ -83,7 +83,7 @@ impl Sink<'_> {
         let offset = self.partial.length();
         let response = client.get(url, offset)?;
         let header = |name: &str| response.headers().get(name).map(|value| value.as_bytes().to_vec());
-        let range = header("content-range").and_then(|value| content_range::parse(&value).ok());
+        let range = header("content-range").and_then(|value| ContentRange::parse(&value).ok());
         match response.status().as_u16() {
             200 => {
                 if let Some(length) = response.body().content_length() {
