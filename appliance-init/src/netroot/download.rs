@@ -1,11 +1,11 @@
 //! Downloads one file over HTTP, as a stream that survives cut connections and restarted servers: it resumes with
 //! `Range` (RFC 9110, section 14), or by reading the first part again if the server does not support ranges.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use transfer::range::ContentRange;
+use transfer::Backoff;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, BodyReader};
@@ -89,7 +89,7 @@ pub struct Download<'a> {
     body: Option<BodyReader<'static>>,
     at: u64,
     last_byte: Instant,
-    pause: Duration,
+    backoff: Backoff,
 }
 
 impl<'a> Download<'a> {
@@ -117,7 +117,7 @@ impl<'a> Download<'a> {
             body: None,
             at: 0,
             last_byte: Instant::now(),
-            pause: options.first_pause,
+            backoff: Backoff::new(options.first_pause, options.longest_pause),
         };
         download.connect()?;
         Ok(download)
@@ -192,10 +192,9 @@ impl<'a> Download<'a> {
         if self.options.patience.is_some_and(|patience| waited >= patience) {
             return Err(DownloadError::Silent { url: self.url.clone(), reason, waited });
         }
-        let pause = jittered(self.pause);
+        let pause = self.backoff.next_pause();
         (self.say)(&format!("{}: {reason}; trying again in {:.1} s", self.url, pause.as_secs_f64()));
         std::thread::sleep(pause);
-        self.pause = self.pause.saturating_mul(2).min(self.options.longest_pause);
         Ok(())
     }
 
@@ -216,7 +215,7 @@ impl<'a> Download<'a> {
                 Ok(count) => {
                     self.at = self.at.saturating_add(count as u64);
                     self.last_byte = Instant::now();
-                    self.pause = self.options.first_pause;
+                    self.backoff.reset();
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -253,15 +252,8 @@ fn version(response: &Response<Body>) -> Version {
 
 /// The offset at which a partial answer begins (RFC 9110, section 14.4).
 fn starts_at(headers: &HeaderMap) -> Option<u64> {
-    let range = headers.get("content-range")?.to_str().ok()?;
-    range.trim().strip_prefix("bytes")?.trim_start().split_once('-')?.0.parse().ok()
-}
-
-/// A random time between half of a pause and all of it: a rack of machines that lost one server should not come back
-/// at the same moment.
-fn jittered(pause: Duration) -> Duration {
-    let random = RandomState::new().hash_one(()) as u8;
-    pause / 2 + pause.mul_f64(f64::from(random) / 512.0)
+    let range = ContentRange::parse(headers.get("content-range")?.as_bytes()).ok()?;
+    range.bytes.map(|(first, _)| first)
 }
 
 #[cfg(test)]

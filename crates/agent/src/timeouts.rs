@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use transfer::Backoff;
+
 /// The agent's timeouts and backoff; tests use shorter ones.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
@@ -36,6 +38,11 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// The pauses between the attempts of one operation.
+    pub fn backoff(&self) -> Backoff {
+        Backoff::new(self.first_pause, self.longest_pause)
+    }
+
     /// Short timeouts for tests.
     #[cfg(test)]
     pub fn of_tests() -> Self {
@@ -49,43 +56,5 @@ impl Timeouts {
             last_claim: Duration::from_secs(1),
             claim: Duration::from_secs(1),
         }
-    }
-}
-
-/// Exponential backoff with jitter, for one operation.
-#[derive(Debug, Clone)]
-pub struct Pauses {
-    next: Duration,
-    longest: Duration,
-}
-
-impl Pauses {
-    /// Starts with the first pause.
-    pub fn new(timeouts: &Timeouts) -> Self {
-        Self { next: timeouts.first_pause, longest: timeouts.longest_pause }
-    }
-
-    /// The next pause, with random jitter so that a hub that comes back does not get requests from all its workers at
-    /// once.
-    pub fn next_pause(&mut self) -> Duration {
-        let pause = self.next;
-        self.next = self.next.saturating_mul(2).min(self.longest);
-        let mut byte = [128];
-        // Without random numbers all workers pause for the same time, which is still a pause.
-        let _ = rustix::rand::getrandom(&mut byte, rustix::rand::GetRandomFlags::NONBLOCK);
-        pause / 2 + pause.mul_f64(f64::from(byte[0]) / 512.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_up_to_a_limit() {
-        let mut pauses = Pauses::new(&Timeouts::default());
-        let all: Vec<_> = (0..20).map(|_| pauses.next_pause()).collect();
-        assert!(all[0] <= Duration::from_millis(500) && all[0] >= Duration::from_millis(250));
-        assert!(all[19] <= Duration::from_secs(30) && all[19] >= Duration::from_secs(15));
     }
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::outbox::{Outbox, PendingResult, Waiting};
-use super::timeouts::{Pauses, Timeouts};
+use super::timeouts::Timeouts;
 use appliance::report::Report;
 
 /// Sends a report to PID 1, from any thread.
@@ -94,7 +94,7 @@ impl Uploader {
     }
 
     fn run(&self, round: &mut Round, timeouts: &Timeouts) {
-        let mut pauses = Pauses::new(timeouts);
+        let mut backoff = timeouts.backoff();
         loop {
             // A result that is put in from here on wakes it again.
             if self.with(|state| std::mem::take(&mut state.woken) && state.over) {
@@ -102,14 +102,14 @@ impl Uploader {
             }
             let pause = match round.deliver() {
                 Ok(true) => {
-                    pauses = Pauses::new(timeouts);
+                    backoff.reset();
                     self.with(|state| state.idle = !state.woken);
                     None
                 }
-                Ok(false) => Some(pauses.next_pause()),
+                Ok(false) => Some(backoff.next_pause()),
                 Err(error) => {
                     round.say(format!("reading the outbox: {error}"));
-                    Some(pauses.next_pause())
+                    Some(backoff.next_pause())
                 }
             };
             self.sleep(pause);

@@ -13,11 +13,11 @@ use protocol::api::{PREFIX, PROBLEM_TYPE, PROTOCOL_HEADER, Problem, ProblemCode}
 use safetext::{Secret, printable, redacted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use transfer::Backoff;
 use ureq::http::{HeaderMap, Method, Request, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, SendBody};
 
-use crate::backoff::{Backoff, random};
 use crate::certificate::{Refusal, refusal};
 use crate::error::ClientError;
 use crate::roots::roots;
@@ -200,7 +200,7 @@ impl Client {
                 }
                 Miss::Again { reason, wished, .. } => {
                     tracing::debug!(path = call.path, attempt, reason, "a call is made again");
-                    sleep(backoff.next(wished, random()));
+                    sleep(backoff.next_pause_after(wished));
                 }
             }
         }

@@ -14,7 +14,6 @@
 //! long. Repeating a request is safe, as it has one effect however often it arrives. A request that the hub refuses is
 //! not repeated: [`ClientError::Refused`] has the hub's reason.
 
-mod backoff;
 mod calls;
 mod certificate;
 mod error;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use gpu::{FaultKind, Gpu, Inventory};
 use protocol::Verdict;
+use transfer::Backoff;
 
 use super::command::Answer;
 use super::probe::Probe;
 use super::quarantine::MOST_FAULTS;
 use super::record::{FILE, Reason, RestartRecord};
 use super::{Defect, EndedJob, Fitness, checks};
-use crate::timeouts::{Pauses, Timeouts};
 
 /// The most restarts in a row for one reason.
 pub(crate) const MOST_RESTARTS: u32 = 2;
@@ -36,7 +36,7 @@ pub struct Worker<P> {
     restart: Option<String>,
     /// The defect that restarts do not fix.
     given_up: Option<Defect>,
-    pauses: Pauses,
+    backoff: Backoff,
 }
 
 impl<P: Probe> Worker<P> {
@@ -44,7 +44,16 @@ impl<P: Probe> Worker<P> {
     pub fn new(probe: P, record: RestartRecord, inventory: &Inventory) -> Self {
         let gpus = (!inventory.simulated).then(|| ids(inventory));
         let known = inventory.gpus.clone();
-        Self { probe, record, gpus, known, proven: false, restart: None, given_up: None, pauses: pauses() }
+        Self {
+            probe,
+            record,
+            gpus,
+            known,
+            proven: false,
+            restart: None,
+            given_up: None,
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+        }
     }
 
     /// Checks for GPUs that were gone before the restart, and still are.
@@ -231,7 +240,7 @@ impl<P: Probe> Fitness for Worker<P> {
             None => defects.extend(self.unproven()),
         }
         if defects.is_empty() {
-            self.pauses = pauses();
+            self.backoff.reset();
         }
         defects
     }
@@ -289,12 +298,8 @@ impl<P: Probe> Fitness for Worker<P> {
     }
 
     fn pause(&mut self) -> Duration {
-        self.pauses.next_pause()
+        self.backoff.next_pause()
     }
-}
-
-fn pauses() -> Pauses {
-    Pauses::new(&Timeouts { first_pause: FIRST_PAUSE, longest_pause: LONGEST_PAUSE, ..Timeouts::default() })
 }
 
 fn ids(inventory: &Inventory) -> BTreeSet<String> {

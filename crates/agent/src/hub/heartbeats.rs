@@ -7,10 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use protocol::api::{Health, Heartbeat, WorkerReport};
+use transfer::Backoff;
 
 use super::link::Link;
 use crate::interrupt::Interrupt;
-use crate::timeouts::{Pauses, Timeouts};
+use crate::timeouts::Timeouts;
 
 /// After a new phase the next heartbeat is sent earlier, after this delay: phases come in bursts.
 const PHASE_DELAY: Duration = Duration::from_secs(2);
@@ -23,7 +24,7 @@ struct HeldLease {
     /// The heartbeat interval: a third of the lease's time.
     every: Duration,
     due: Instant,
-    pauses: Pauses,
+    backoff: Backoff,
 }
 
 #[derive(Default)]
@@ -62,8 +63,8 @@ impl HeartbeatThread {
     /// Keeps a lease alive from now on; the first heartbeat is sent at once.
     pub(crate) fn hold(&self, lease: &str, phase: &str, interrupt: Option<Interrupt>, lease_time: Duration) {
         let every = (lease_time / 3).max(Duration::from_millis(10));
-        let pauses = Pauses::new(&self.timeouts);
-        let held = HeldLease { phase: phase.to_owned(), interrupt, every, due: Instant::now(), pauses };
+        let backoff = self.timeouts.backoff();
+        let held = HeldLease { phase: phase.to_owned(), interrupt, every, due: Instant::now(), backoff };
         self.with(|state| drop(state.leases.insert(lease.to_owned(), held)));
     }
 
@@ -168,12 +169,12 @@ impl HeartbeatThread {
                     if held.phase != heartbeat.phase {
                         held.due = now + PHASE_DELAY.min(held.every);
                     }
-                    held.pauses = Pauses::new(&self.timeouts);
+                    held.backoff.reset();
                     answer.cancel
                 }
                 Err(error) if error.is_unwanted() => Some(error.to_string()),
                 Err(_) => {
-                    held.due = now + held.pauses.next_pause().min(held.every);
+                    held.due = now + held.backoff.next_pause().min(held.every);
                     None
                 }
             };

@@ -30,7 +30,7 @@ use crate::identity;
 use crate::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
 use crate::outbox::Outbox;
 use crate::running::{InterruptedJob, MAX_LOSSES_PER_MACHINE};
-use crate::timeouts::{Pauses, Timeouts};
+use crate::timeouts::Timeouts;
 use crate::uploader::{Tell, Uploader};
 use appliance::report::Report;
 use appliance::settings::{Secret, WhenDone};
@@ -127,7 +127,7 @@ impl Hub {
 
     /// Registers, however long it takes. Returns without success only if the machine is to stop.
     fn register(&mut self) {
-        let mut pauses = Pauses::new(&self.options.timeouts);
+        let mut backoff = self.options.timeouts.backoff();
         while !self.stopped() {
             match self.link.register() {
                 Ok(registered) => {
@@ -135,7 +135,7 @@ impl Hub {
                     self.longest_wait = self.options.timeouts.claim.min(Duration::from_secs(registered.longest_wait));
                     return;
                 }
-                Err(error) if error.is_passing() => self.pause(pauses.next_pause()),
+                Err(error) if error.is_passing() => self.pause(backoff.next_pause()),
                 // A person has to fix something, here or at the hub.
                 Err(_) => self.pause(self.options.timeouts.longest_pause),
             }
@@ -145,10 +145,10 @@ impl Hub {
     fn give_back_lease(&self, lease: &str, reason: GiveBackReason, message: &str) {
         self.heartbeats.release(lease);
         let request = GiveBack { reason, message: message.to_owned() };
-        let mut pauses = Pauses::new(&self.options.timeouts);
+        let mut backoff = self.options.timeouts.backoff();
         for _ in 0..GIVE_BACK_TRIES {
             match self.link.brief(|client| client.give_back(lease, &request)) {
-                Err(error) if error.is_passing() && !self.stopped() => self.pause(pauses.next_pause()),
+                Err(error) if error.is_passing() && !self.stopped() => self.pause(backoff.next_pause()),
                 // The hub has been told, has forgotten the lease already, or notices when it runs out.
                 _ => return,
             }

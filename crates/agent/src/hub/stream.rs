@@ -10,7 +10,7 @@ use client::ClientError;
 use protocol::api::ProblemCode;
 
 use super::link::Link;
-use crate::timeouts::{Pauses, Timeouts};
+use crate::timeouts::Timeouts;
 
 /// The most that is buffered for a hub that is slow or away, in bytes; the rest is left out.
 const MOST: usize = 4 << 20;
@@ -118,13 +118,13 @@ impl LogStream {
     }
 
     fn run(&self, timeouts: &Timeouts, send: impl Fn(u64, &[u8]) -> Result<u64, ClientError>) {
-        let (mut pauses, mut given_up) = (Pauses::new(timeouts), None);
+        let (mut backoff, mut given_up) = (timeouts.backoff(), None);
         while let Some((offset, piece)) = self.next_piece(timeouts.gather) {
             let outcome = send(offset, &piece);
             let pause = self.with(|buffer| match outcome {
                 Ok(there) => {
                     buffer.arrived(there);
-                    pauses = Pauses::new(timeouts);
+                    backoff.reset();
                     None
                 }
                 Err(ClientError::Refused(problem)) if problem.code == ProblemCode::WrongOffset => {
@@ -140,7 +140,7 @@ impl LogStream {
                         let end = *given_up.get_or_insert_with(|| Instant::now() + timeouts.farewell);
                         buffer.over = Instant::now() >= end;
                     }
-                    Some(pauses.next_pause())
+                    Some(backoff.next_pause())
                 }
                 // The log has reached the hub's size limit, or the lease is over: the bundle has all of it.
                 Err(_) => {

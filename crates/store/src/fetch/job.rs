@@ -5,12 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use progress::Task;
+use transfer::Backoff;
 
+use crate::fetch::attempt::{Sink, Stopped};
 use crate::fetch::client::Client;
 use crate::fetch::error::{Cause, Failure, Problem};
 use crate::fetch::partial::Partial;
-use crate::fetch::retry::backoff;
-use crate::fetch::attempt::{Sink, Stopped};
 use crate::fetch::{Download, FetchOptions};
 use crate::{Store, StoreError};
 
@@ -88,6 +88,7 @@ impl Job<'_> {
     ) -> Result<Tried, Stopped> {
         let host = authority(url);
         let (mut attempts, mut failures, mut wrong) = (0, 0, 0);
+        let mut backoff = self.options.backoff();
         loop {
             let gave = |attempts, problem| Ok(Tried::Gave(Cause { url: url.to_owned(), attempts, problem }));
             if self.known_down(host) {
@@ -123,7 +124,11 @@ impl Job<'_> {
                 Err(Stopped::Problem(problem, wait)) => (problem, wait),
                 Err(stopped) => return Err(stopped),
             };
-            failures = if *furthest > before { 1 } else { failures + 1 };
+            if *furthest > before {
+                failures = 0;
+                backoff.reset();
+            }
+            failures += 1;
             if !problem.is_transient() {
                 return gave(attempts, problem);
             }
@@ -133,7 +138,7 @@ impl Job<'_> {
                 }
                 return gave(attempts, problem);
             }
-            pause(self.options, failures, wait, self.cancelled);
+            pause(&mut backoff, wait, self.cancelled);
         }
     }
 
@@ -149,11 +154,9 @@ impl Job<'_> {
     }
 }
 
-/// Waits before the next attempt: as long as the server asked for, within limits, or with exponential backoff by the
-/// number of `failures` in a row.
-pub(crate) fn pause(options: &FetchOptions, failures: u32, asked: Option<Duration>, cancelled: &AtomicBool) {
-    let own = backoff(failures, options.first_backoff, options.longest_backoff);
-    let end = Instant::now() + asked.unwrap_or(own).min(options.longest_backoff);
+/// Waits before the next attempt, for as long as the server asked for, within limits.
+pub(crate) fn pause(backoff: &mut Backoff, asked: Option<Duration>, cancelled: &AtomicBool) {
+    let end = Instant::now() + backoff.next_pause_after(asked);
     while !cancelled.load(Ordering::Relaxed) {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use progress::{Progress, Unit};
+use transfer::Backoff;
 
 pub use error::{Cause, Failure, FetchError, LocalFile, Missing, Problem};
 
@@ -61,6 +62,13 @@ pub struct FetchOptions {
     pub size_limit: u64,
     /// Proxies to use.
     pub proxies: Proxies,
+}
+
+impl FetchOptions {
+    /// The pauses between attempts.
+    fn backoff(&self) -> Backoff {
+        Backoff::new(self.first_backoff, self.longest_backoff)
+    }
 }
 
 impl Default for FetchOptions {
@@ -209,7 +217,7 @@ impl Fetcher {
             let missing = Missing { label: without_password(url), url: url.to_owned(), size: None };
             return Err(FetchError::Offline(vec![missing]));
         }
-        let mut failures = 0;
+        let (mut failures, mut backoff) = (0, self.options.backoff());
         loop {
             let (problem, wait) = match attempt::small(&self.client, url, limit) {
                 Ok(bytes) => return Ok(bytes),
@@ -223,7 +231,7 @@ impl Fetcher {
                 let failure = Failure { label: without_password(url), causes: vec![cause] };
                 return Err(FetchError::Failed { failures: vec![failure], requested: 1, unreachable });
             }
-            job::pause(&self.options, failures, wait, &AtomicBool::new(false));
+            job::pause(&mut backoff, wait, &AtomicBool::new(false));
         }
     }
 }

@@ -1,18 +1,8 @@
-//! Delays between retries.
+//! The delay that a server asks for.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use jiff::Timestamp;
-
-/// Backoff after `failures` failures in a row: `first` doubled each time, at most `longest`, times a random factor
-/// between one half and one, so that many clients that failed together do not return together.
-pub(crate) fn backoff(failures: u32, first: Duration, longest: Duration) -> Duration {
-    let full = first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest);
-    // A new RandomState has new keys, which makes it a good enough source of randomness.
-    let chance = RandomState::new().hash_one(failures) as f64 / u64::MAX as f64;
-    full.mul_f64(chance.mul_add(0.5, 0.5))
-}
 
 /// The delay that a `Retry-After` header asks for (RFC 9110, section 10.2.3: seconds or a date), relative to `now`.
 pub(crate) fn retry_after(value: &[u8], now: Timestamp) -> Option<Duration> {
@@ -28,7 +18,6 @@ pub(crate) fn retry_after(value: &[u8], now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn retry_after_takes_seconds_and_dates() {
@@ -38,16 +27,6 @@ mod tests {
         assert_eq!(retry_after(b"Mon, 23 Nov 2026 09:00:30 GMT", now), Some(Duration::ZERO));
         for nonsense in [&b"soon"[..], b"", b"-1", b"\xff", b"99999999999999999999999"] {
             assert_eq!(retry_after(nonsense, now), None);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_wait_is_between_half_and_all_of_the_doubled_first(failures in 1_u32..100) {
-            let (first, longest) = (Duration::from_millis(500), Duration::from_secs(30));
-            let full = if failures > 6 { longest } else { first * 2_u32.pow(failures - 1) };
-            let wait = backoff(failures, first, longest);
-            prop_assert!(wait >= full / 2 && wait <= full.min(longest), "{wait:?}");
         }
     }
 }
