@@ -5,9 +5,8 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use transfer::range::ContentRange;
-use transfer::Backoff;
+use transfer::{Backoff, tls};
 use ureq::http::{HeaderMap, Response, StatusCode};
-use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, BodyReader};
 
 /// Timeouts and backoff of a download.
@@ -107,7 +106,7 @@ impl<'a> Download<'a> {
             .timeout_per_read(Some(options.timeout))
             // An initramfs has no certificate authorities, and the clock of a machine without a battery is years off.
             // The digest on the kernel command line is what is trusted.
-            .tls_config(TlsConfig::builder().disable_verification(true).build());
+            .tls_config(tls::unverified());
         let mut download = Self {
             url: url.to_owned(),
             options: options.clone(),

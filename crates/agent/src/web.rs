@@ -9,7 +9,6 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ureq::Agent;
 use ureq::http::{HeaderMap, Response, StatusCode};
-use ureq::tls::TlsConfig;
 
 use super::uploader::UploadOutcome;
 
@@ -58,7 +57,7 @@ impl Web {
             .timeout_connect(Some(PATIENCE))
             .timeout_per_read(Some(PATIENCE))
             .timeout_per_write(Some(PATIENCE))
-            .tls_config(TlsConfig::builder().root_certs(client::roots(None)?).build());
+            .tls_config(transfer::tls::trusting(None)?);
         Ok(Self { agent: config.build().into() })
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use advice::{Advise, Help};
 use protocol::api::{Problem, ProblemCode};
+use transfer::tls::RootsError;
 
 /// Reason why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,12 @@ pub enum ClientError {
     /// The system has no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
+}
+
+impl From<RootsError> for ClientError {
+    fn from(RootsError { path, error }: RootsError) -> Self {
+        Self::File { path, error }
+    }
 }
 
 impl Advise for ClientError {

@@ -13,14 +13,12 @@ use protocol::api::{PREFIX, PROBLEM_TYPE, PROTOCOL_HEADER, Problem, ProblemCode}
 use safetext::{Secret, printable, redacted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use transfer::Backoff;
+use transfer::{Backoff, tls};
 use ureq::http::{HeaderMap, Method, Request, Response};
-use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, SendBody};
 
 use crate::certificate::{Refusal, refusal};
 use crate::error::ClientError;
-use crate::roots::roots;
 
 /// Largest document in an answer, in bytes.
 const MAX_DOCUMENT: u64 = 64 << 20;
@@ -132,7 +130,7 @@ impl Client {
             .timeout_per_read(Some(options.timeout))
             .timeout_per_write(Some(options.timeout))
             .max_idle_connections_per_host(4)
-            .tls_config(TlsConfig::builder().root_certs(roots(options.ca_file.as_deref())?).build());
+            .tls_config(tls::trusting(options.ca_file.as_deref())?);
         Ok(Self {
             base: address.trim().trim_end_matches('/').to_owned(),
             prefix: PREFIX,

@@ -18,14 +18,12 @@ mod calls;
 mod certificate;
 mod error;
 mod http;
-mod roots;
 mod uploads;
 
 pub use calls::{JobQuery, ResultQuery};
 pub use certificate::{names as certificate_names, self_signed_command};
 pub use error::ClientError;
 pub use http::{Client, ClientOptions};
-pub use roots::roots;
 
 /// A new random id for a request: 128 bits.
 ///

@@ -1,26 +1,16 @@
 //! The HTTP client: certificates, proxies, timeouts, and the conversion of ureq's errors.
 
-use std::env;
-use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ureq::config::Config;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Timeout};
 
 use crate::fetch::FetchOptions;
 use crate::fetch::connector::Router;
 use crate::fetch::error::{FetchError, Problem};
 use crate::fetch::proxy::{BadProxy, Proxies};
-
-/// Paths of the bundles of trusted CA certificates in various distributions.
-const BUNDLES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt", // Debian, Arch
-    "/etc/pki/tls/certs/ca-bundle.crt",   // Fedora
-    "/etc/ssl/ca-bundle.pem",             // openSUSE
-];
 
 /// Maximum number of redirections.
 const REDIRECTIONS: u32 = 8;
@@ -67,7 +57,8 @@ impl FetchSettings {
 
 impl Client {
     pub(crate) fn new(options: &FetchOptions) -> Result<Self, FetchError> {
-        let tls = TlsConfig::builder().root_certs(root_certificates()?).build();
+        let tls = transfer::tls::trusting(None)
+            .map_err(|error| FetchError::Certificates { path: error.path, reason: error.error.to_string() })?;
         let proxies = Arc::new(options.proxies.clone());
         let agent = |https_only: bool| {
             let settings = FetchSettings { https_only, options: options.clone(), tls: tls.clone() };
@@ -99,28 +90,6 @@ impl Client {
             _ => String::new(),
         }
     }
-}
-
-/// The machine's trusted CA certificates. Without a bundle there are none: plain http keeps working, https fails with
-/// the reason.
-fn root_certificates() -> Result<RootCerts, FetchError> {
-    let path = match env::var_os("SSL_CERT_FILE").filter(|v| !v.is_empty()) {
-        Some(path) => Some(PathBuf::from(path)),
-        None => BUNDLES.iter().map(PathBuf::from).find(|path| path.exists()),
-    };
-    let Some(path) = path else { return Ok(RootCerts::new_with_certs(&[])) };
-    let failed = |reason: String| FetchError::Certificates { path: path.clone(), reason };
-    let pem = fs::read(&path).map_err(|e| failed(e.to_string()))?;
-    let mut certificates: Vec<Certificate<'static>> = Vec::new();
-    for item in ureq::tls::parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|e| failed(e.to_string()))? {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() {
-        return Err(failed("no certificate in it".to_owned()));
-    }
-    Ok(RootCerts::new_with_certs(&certificates))
 }
 
 /// Converts an error of ureq.

@@ -97,7 +97,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Makes a fetcher into `store`. CA certificates come from `SSL_CERT_FILE` or the system's bundle.
+    /// Makes a fetcher into `store`. It trusts the authorities of [`transfer::tls::trusting`].
     ///
     /// # Errors
     /// [`FetchError::Certificates`].

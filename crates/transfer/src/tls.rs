@@ -1,0 +1,87 @@
+//! TLS settings of HTTP clients.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use rustls::crypto::CryptoProvider;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsConfigBuilder};
+
+/// Certificate authorities that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {}: {error}", path.display())]
+pub struct RootsError {
+    /// Path of the file.
+    pub path: PathBuf,
+    /// The error of the operating system, or what is wrong with the file.
+    pub error: io::Error,
+}
+
+/// Settings that trust the system's certificate authorities, and those in a PEM file.
+///
+/// The system's are those in `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else where its distribution keeps them. If it has none,
+/// only the given ones are trusted; without any, plain http still works.
+///
+/// # Errors
+///
+/// If a file that is named cannot be read, or contains no certificate.
+pub fn trusting(given: Option<&Path>) -> Result<TlsConfig, RootsError> {
+    let system = rustls_native_certs::load_native_certs();
+    let certificates = system.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
+    let mut certificates: Vec<Certificate<'static>> = certificates.collect();
+    // A faulty file among many is passed over; but who names one wants to know.
+    if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|value| !value.is_empty()) {
+        read(Path::new(&path))?;
+    }
+    if let Some(path) = given {
+        certificates.extend(read(path)?);
+    }
+    Ok(config().root_certs(RootCerts::new_with_certs(&certificates)).build())
+}
+
+/// Settings that accept every certificate: for a machine that has no certificate authorities yet and whose clock may be
+/// wrong, and for data that is checked otherwise.
+pub fn unverified() -> TlsConfig {
+    config().disable_verification(true).build()
+}
+
+fn config() -> TlsConfigBuilder {
+    // Connections are shared between agents with the same provider only.
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+    TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::clone(&PROVIDER))
+}
+
+fn read(path: &Path) -> Result<Vec<Certificate<'static>>, RootsError> {
+    let failed = |error| RootsError { path: path.to_owned(), error };
+    let pem = fs::read(path).map_err(failed)?;
+    let mut certificates = Vec::new();
+    for item in ureq::tls::parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(failed(io::Error::other(error))),
+        }
+    }
+    if certificates.is_empty() {
+        return Err(failed(io::Error::other("there is no certificate in it")));
+    }
+    Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_certificate_is_named() -> io::Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        let error = trusting(Some(file.path())).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            error.contains("no certificate in it") && error.contains(&file.path().display().to_string()),
+            "{error}"
+        );
+        Ok(())
+    }
+}
