@@ -7,6 +7,9 @@ use axum::http::HeaderMap;
 use axum::http::Method;
 use axum::http::header::{AUTHORIZATION, DATE};
 use axum::http::request::Parts;
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jiff::fmt::rfc2822::DateTimeParser;
 use protocol::api::{Problem, ProblemCode};
 
@@ -83,33 +86,15 @@ fn token(value: &str) -> Option<(Kind, String)> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let pair = String::from_utf8(base64(rest)?).ok()?;
+    let pair = String::from_utf8(BASE64.decode(rest).ok()?).ok()?;
     pair.split_once(':').map(|(_, password)| (Kind::Password, password.to_owned()))
 }
 
-/// Decodes base64 (RFC 4648, section 4), strictly except for missing padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=');
-    let (mut out, mut bits, mut count) = (Vec::new(), 0_u32, 0_u32);
-    for byte in text.bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    Some(out)
-}
+/// Standard base64 (RFC 4648, section 4), with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 impl FromRequestParts<Shared> for Party {
     type Rejection = Refused;
