@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use progress::{Progress, Unit};
 
@@ -109,29 +109,12 @@ impl ModuleIndex {
     /// first in order, as with depmod's default search order.
     pub fn build(sources: Vec<Source>, kernel: &KernelFiles, progress: &dyn Progress) -> Result<Self, IndexError> {
         let task = progress.task("indexing kernel modules", Some(sources.len() as u64), Unit::Items);
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = processors.saturating_sub(1).clamp(1, sources.len().max(1));
-        let queue = Mutex::new(sources.into_iter());
-        let results = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    loop {
-                        let Some(source) = queue.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
-                        let result = read_module(source);
-                        let failed = result.is_err();
-                        results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
-                        task.advance(1);
-                        if failed {
-                            // Stops the other threads by taking away what is left to do.
-                            queue.lock().unwrap_or_else(PoisonError::into_inner).by_ref().for_each(drop);
-                        }
-                    }
-                });
-            }
-        });
-        let modules = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let modules = modules.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let threads = parallel::processors().saturating_sub(1);
+        let modules = parallel::try_map(sources, threads, |source| {
+            let module = read_module(source);
+            task.advance(1);
+            module
+        })?;
         Self::assemble(modules, kernel)
     }
 

@@ -3,8 +3,6 @@
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use progress::{Progress, Unit};
@@ -96,8 +94,7 @@ pub fn unpack<'a>(spec: &'a Spec, root: &Path, progress: &dyn Progress) -> Resul
     let name = root.as_os_str().as_encoded_bytes();
     std::fs::create_dir_all(root).map_err(Error::io("making the directory", name))?;
     unpack::check_empty(root)?;
-    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = spec.threads.map_or(processors, NonZeroUsize::get);
+    let threads = spec.threads.map_or_else(parallel::processors, NonZeroUsize::get);
     let mut report = BuildReport::default();
 
     let start = Instant::now();
@@ -148,22 +145,12 @@ impl Unpacked<'_> {
 
 fn read_all(packages: &[Package], threads: usize, progress: &dyn Progress) -> Result<Vec<Deb>, Error> {
     let task = progress.task("reading packages", Some(packages.len() as u64), Unit::Items);
-    let next = AtomicUsize::new(0);
-    let results: Vec<Mutex<Option<Result<Deb, Error>>>> = packages.iter().map(|_| Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, packages.len().max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let (Some(package), Some(slot)) = (packages.get(at), results.get(at)) else { break };
-                    *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(read(package));
-                    task.advance(1);
-                }
-            });
-        }
+    let results = parallel::map(packages, threads, |package| {
+        let result = read(package);
+        task.advance(1);
+        result
     });
-    let results = results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
-    whole_or_damaged(results.flatten())
+    whole_or_damaged(results.into_iter())
 }
 
 /// All results, or the errors: all damaged files together, so that they can be fetched together.

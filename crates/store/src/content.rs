@@ -9,8 +9,6 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, lgetxattr, lstat};
 use rustix::io::Errno;
@@ -144,26 +142,17 @@ fn read_all(names: &[Name]) -> Result<Vec<Option<Digest>>, StoreError> {
     }));
     // The largest first: otherwise one thread would be busy with it after all others are done.
     files.sort_by_key(|(_, _, length)| std::cmp::Reverse(*length));
-    let next = AtomicUsize::new(0);
-    let contents = Mutex::new(vec![None; names.len()]);
-    let work = || {
-        let mut buffer = vec![0; BUFFER];
-        while let Some((at, path, _)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let digest = read(path, &mut buffer).map_err(StoreError::io("reading", path))?;
-            if let Some(content) = contents.lock().unwrap_or_else(PoisonError::into_inner).get_mut(*at) {
-                *content = Some(digest);
-            }
-        }
-        Ok(())
+    let read_one = |buffer: &mut Vec<u8>, (at, path, _): (usize, &PathBuf, u64)| {
+        read(path, buffer).map(|digest| (at, digest)).map_err(StoreError::io("reading", path))
     };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(files.len().max(1));
-    std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        running
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })?;
-    Ok(contents.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let digests = parallel::try_map_with(files, parallel::processors(), || vec![0; BUFFER], read_one)?;
+    let mut contents = vec![None; names.len()];
+    for (at, digest) in digests {
+        if let Some(content) = contents.get_mut(at) {
+            *content = Some(digest);
+        }
+    }
+    Ok(contents)
 }
 
 fn read(path: &Path, buffer: &mut [u8]) -> io::Result<Digest> {

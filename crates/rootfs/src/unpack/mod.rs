@@ -13,8 +13,6 @@ mod target;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use claims::Claims;
 use package::Attempt;
@@ -152,53 +150,38 @@ fn attempt(
     let total = packages.iter().map(|package| package.deb.data_size()).sum();
     let task = progress.task("unpacking packages", Some(total), Unit::Bytes);
     let attempt = Attempt { packages, target: &target, claims: &claims };
-    let results: Vec<Mutex<Option<Result<Unpacked, Error>>>> = packages.iter().map(|_| Mutex::new(None)).collect();
     let run = |order: usize| {
-        let Some(package) = packages.get(order) else { return };
+        let package = &packages[order];
         task.detail(package.deb.name());
         let result = attempt.unpack(order, None);
         task.advance(package.deb.data_size());
-        if let Some(slot) = results.get(order) {
-            *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
-        }
+        (order, result)
     };
 
     let (base, mut rest): (Vec<usize>, Vec<usize>) =
         (0..packages.len()).partition(|order| packages[*order].deb.name() == "base-files");
-    base.into_iter().for_each(run);
+    let mut results: Vec<_> = base.into_iter().map(run).collect();
     claims.seal();
     if threads > 1 {
         // The largest first: otherwise one thread would be busy with it after all others are done.
         rest.sort_by_key(|order| std::cmp::Reverse(packages[*order].deb.data_size()));
     }
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, rest.len().max(1)) {
-            scope.spawn(|| {
-                while let Some(order) = rest.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if claims.is_order_sensitive() {
-                        break;
-                    }
-                    run(*order);
-                }
-            });
-        }
-    });
+    let others = parallel::map(rest, threads, |order| (!claims.is_order_sensitive()).then(|| run(order)));
     if claims.is_order_sensitive() {
         return Ok(None);
     }
-    finish(&attempt, packages, results).map(Some)
+    results.extend(others.into_iter().flatten());
+    results.sort_unstable_by_key(|(order, _)| *order);
+    finish(&attempt, packages, results.into_iter().map(|(_, result)| result)).map(Some)
 }
 
 /// Lets replacing packages overwrite, drops what was replaced from the lists, and sets the directories' metadata.
 fn finish(
     attempt: &Attempt,
     packages: &[Package],
-    results: Vec<Mutex<Option<Result<Unpacked, Error>>>>,
+    results: impl Iterator<Item = Result<Unpacked, Error>>,
 ) -> Result<UnpackReport, Error> {
-    let results = results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
-    let packages_in = whole_or_damaged(results.map(|result| result.unwrap_or_else(|| Ok(Unpacked::default()))))?;
-    let mut report = UnpackReport { packages: packages_in, devices: Vec::new() };
+    let mut report = UnpackReport { packages: whole_or_damaged(results)?, devices: Vec::new() };
     if let Some(error) = attempt.claims.first_conflict(packages) {
         return Err(error);
     }

@@ -13,7 +13,7 @@ mod retry;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use progress::{Progress, Unit};
@@ -155,53 +155,38 @@ impl Fetcher {
     fn fetch_missing(&self, missing: &[&Download], progress: &dyn Progress) -> Result<(), FetchError> {
         let total = missing.iter().map(|download| download.size).sum::<Option<u64>>();
         let task = progress.task("downloading", total, Unit::Bytes);
-        let (next, cancelled) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let unreachable = Mutex::new(Vec::new());
-        let work = || {
-            let mut outcomes = Vec::new();
-            while let Some(download) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if cancelled.load(Ordering::Relaxed) {
-                    break;
-                }
-                let job = Job {
-                    store: &self.store,
-                    options: &self.options,
-                    client: &self.client,
-                    unreachable: &unreachable,
-                    cancelled: &cancelled,
-                    task: &*task,
-                };
-                let outcome = job.run(download);
-                if matches!(outcome, Outcome::Local(_)) {
-                    cancelled.store(true, Ordering::Relaxed);
-                }
-                outcomes.push((download.digest, outcome));
-            }
-            outcomes
+        let (cancelled, unreachable) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        let job = Job {
+            store: &self.store,
+            options: &self.options,
+            client: &self.client,
+            unreachable: &unreachable,
+            cancelled: &cancelled,
+            task: &*task,
         };
-        let workers = self.options.parallel.clamp(1, missing.len().max(1));
-        let outcomes: Vec<(Digest, Outcome)> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            threads
-                .into_iter()
-                .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
+        let outcomes = parallel::map(missing, self.options.parallel, |download| {
+            if cancelled.load(Ordering::Relaxed) {
+                return Outcome::Cancelled;
+            }
+            let outcome = job.run(download);
+            if matches!(outcome, Outcome::Local(_)) {
+                cancelled.store(true, Ordering::Relaxed);
+            }
+            outcome
         });
         let mut failures = Vec::new();
-        for (digest, outcome) in outcomes {
+        for outcome in outcomes {
             match outcome {
                 Outcome::Local(error) => return Err(error.into()),
-                Outcome::Failed(failure) => failures.push((digest, failure)),
+                Outcome::Failed(failure) => failures.push(failure),
                 Outcome::Stored | Outcome::Cancelled => {}
             }
         }
         if failures.is_empty() {
             return Ok(());
         }
-        let place = |digest: &Digest| missing.iter().position(|download| download.digest == *digest);
-        failures.sort_by_key(|(digest, _)| place(digest));
         Err(FetchError::Failed {
-            failures: failures.into_iter().map(|(_, failure)| failure).collect(),
+            failures,
             requested: missing.len(),
             unreachable: unreachable.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
         })
