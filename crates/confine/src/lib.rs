@@ -1,9 +1,11 @@
 //! Rules for seccomp filters (`seccomp(2)`) that the build sandbox and testbeds have in common: requests by which anybody
 //! makes the kernel load a module, or reaches a terminal that is not its own. What each does with them, and which calls it
-//! allows at all, is its own business. The attacks that the tests of both try are here too.
+//! allows at all, is its own business. [`process`] has the system calls that both make before they run something, and
+//! `attacks` what the tests of both try.
 
 #[cfg(feature = "attacks")]
 pub mod attacks;
+pub mod process;
 
 use std::collections::BTreeMap;
 

@@ -6,6 +6,7 @@
 
 use std::io;
 
+use ::confine::process::{leave_session_keyring, limit_capabilities};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::Error;
@@ -50,27 +51,12 @@ impl Confinement {
 
     /// Confines this process, which is root of the testbed's user namespace, and all processes that it starts.
     pub(crate) fn apply(&self) -> io::Result<()> {
-        // The caller's session keyring may hold keys of its file systems, and Kerberos tickets.
-        match process::leave_session_keyring() {
-            // A container's filter forbids it, or the kernel has no keys. Our own filter forbids all use of them.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {}
-            left => left?,
-        }
+        leave_session_keyring()?;
         if let Some(processes) = self.processes {
             process::limit_processes(processes)?;
         }
         self.filters.apply()?;
-        for number in 0..u64::BITS {
-            let capability = CapabilitySet::from_bits_retain(1 << number);
-            if self.capabilities.contains(capability) {
-                continue;
-            }
-            match rustix::thread::remove_capability_from_bounding_set(capability) {
-                // The kernel has no further capabilities.
-                Err(rustix::io::Errno::INVAL) => break,
-                other => other?,
-            }
-        }
+        limit_capabilities(self.capabilities)?;
         let kept = self.capabilities;
         let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
         rustix::thread::set_capabilities(None, sets)?;

@@ -17,13 +17,14 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use ::confine::process::die_of;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{self, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::process::{Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use crate::Error;
-use crate::process::{self, Child, Event, Signals, die_of, fork};
+use crate::process::{Child, Event, Signals, fork};
 
 /// Exit status for failures of this program, as distinct from autopkgtest's.
 const FAILED: u8 = 20;
@@ -176,7 +177,7 @@ fn enter(plan: &DriverPlan) -> Result<(), Error> {
     let open = |path: &PathBuf| {
         rustix::fs::open(path, directory, Mode::empty()).map_err(Error::step(format!("opening {}", path.display())))
     };
-    process::unshare(UnshareFlags::NEWNS).map_err(Error::step("making a mount namespace"))?;
+    ::confine::process::unshare(UnshareFlags::NEWNS).map_err(Error::step("making a mount namespace"))?;
     mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(Error::step("making mounts private"))?;
     // Opened in this namespace, as an overlay does not accept mounts of another one.

@@ -19,7 +19,7 @@ use crate::Error;
 use crate::confine::Confinement;
 use crate::identity::{Identity, become_its_root};
 use crate::namespaces::RunningTestbed;
-use crate::process::{self, Child, Event, Signals, fork};
+use crate::process::{Child, Event, Signals, fork};
 use crate::relay::{Relay, Running};
 use crate::terminal::Terminal;
 
@@ -254,7 +254,7 @@ fn execute(
         rustix::process::setsid()?;
         terminal.map_or(Ok(()), Terminal::take)?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        process::close_inherited_on_exec()?;
+        ::confine::process::close_inherited_on_exec()?;
         confinement.apply()
     })();
     let Some((program, arguments)) = entry.command.split_first() else { return FAILED };

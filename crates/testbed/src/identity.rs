@@ -11,11 +11,12 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 
+use ::confine::process::unshare;
 use rustix::process::{DumpableBehavior, Gid, Uid};
 use rustix::thread::{CapabilitySets, UnshareFlags};
 
 use crate::Error;
-use crate::process::{self, fork, unshare};
+use crate::process::{self, fork};
 
 /// Number of ids in a testbed: all that a Debian system uses.
 const IDS: u32 = 65536;

@@ -81,7 +81,7 @@ fn make(plan: &TestbedPlan<'_>, identity: &Identity) -> Result<(String, Vec<Owne
         // Only so that /sys shows the interfaces of an empty network; the testbed gets another one.
         flags |= UnshareFlags::NEWNET;
     }
-    process::unshare(flags).map_err(Error::step("making namespaces for mounts and control groups"))?;
+    ::confine::process::unshare(flags).map_err(Error::step("making namespaces for mounts and control groups"))?;
     rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(Error::step("making mounts private"))?;
     let layer = mounts::overlay(plan.root, plan.layers, &plan.writable, identity)?;
@@ -100,7 +100,7 @@ fn make(plan: &TestbedPlan<'_>, identity: &Identity) -> Result<(String, Vec<Owne
     if own_network {
         flags |= UnshareFlags::NEWNET;
     }
-    process::unshare(flags).map_err(Error::step("making the testbed's namespaces"))?;
+    ::confine::process::unshare(flags).map_err(Error::step("making the testbed's namespaces"))?;
     if own_network {
         network::raise_loopback().map_err(Error::step("raising the loopback interface"))?;
     }

@@ -9,13 +9,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use ::confine::process::{Mounts, set_mount_attributes};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{self, MountFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::Error;
 use crate::identity::Identity;
-use crate::process::set_mount_attributes;
-
 /// Paths in the root directory that belong to the agent and are hidden from tests.
 const HIDDEN: [&str; 1] = ["etc/rocbed"];
 /// Paths that reveal something about the machine or its other users.
@@ -111,7 +110,7 @@ pub(crate) fn overlay(
 fn read_only_tree(path: &Path, identity: &Identity) -> Result<OwnedFd, Error> {
     let tree = open_tree(path).map_err(Error::step(format!("opening {}", path.display())))?;
     let owners = (!identity.nested).then_some(identity.inner.as_fd());
-    set_mount_attributes(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, owners).map_err(|error| match error.raw_os_error() {
+    set_mount_attributes(tree.as_fd(), Mounts::All, libc::MOUNT_ATTR_RDONLY, owners).map_err(|error| match error.raw_os_error() {
         Some(libc::EINVAL) if owners.is_some() => Error::Inside(format!(
             "{} is on a file system whose owners this kernel cannot map; put it on ext4, xfs, btrfs, erofs or tmpfs",
             path.display()
@@ -177,7 +176,7 @@ fn read_only(path: &str) -> io::Result<()> {
     let mount = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
     let attributes =
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-    set_mount_attributes(mount.as_fd(), attributes, None)
+    set_mount_attributes(mount.as_fd(), Mounts::All, attributes, None)
 }
 
 /// Hides hub addresses and tokens in the kernel's command line.

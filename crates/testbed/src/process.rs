@@ -1,4 +1,5 @@
-//! Processes, namespaces and signals. This is the only module with unsafe code.
+//! Processes and signals. This is the only module with unsafe code. What the build sandbox does too is in
+//! [`confine::process`].
 //!
 //! The server has only one thread, so a forked child may do whatever its parent could.
 #![allow(unsafe_code)]
@@ -9,9 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use confine::process::unblock_signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus};
-use rustix::thread::UnshareFlags;
 
 /// A child process.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ fn started(result: libc::c_long, work: impl FnOnce() -> u8) -> io::Result<Child>
     match result {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            let status = catch_unwind(AssertUnwindSafe(|| set_mask(libc::SIG_SETMASK, &[]).map_or(255, |_| work())));
+            let status = catch_unwind(AssertUnwindSafe(|| unblock_signals().map_or(255, |()| work())));
             // SAFETY: it never returns. Destructors and exit handlers belong to the parent.
             unsafe { libc::_exit(i32::from(status.unwrap_or(255))) }
         }
@@ -91,12 +92,6 @@ fn started(result: libc::c_long, work: impl FnOnce() -> u8) -> io::Result<Child>
             Ok(Child { pid, pidfd })
         }
     }
-}
-
-/// Leaves namespaces shared with other processes (`unshare(2)`).
-pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
-    // SAFETY: callers name namespaces only; no table of file descriptors is unshared.
-    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
 }
 
 /// Lets the kernel reap the ended children of this process, including adopted ones.
@@ -120,37 +115,8 @@ pub(crate) fn close_all_but(kept: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Marks inherited file descriptors as close-on-exec.
-pub(crate) fn close_inherited_on_exec() -> io::Result<()> {
-    let flags = libc::CLOSE_RANGE_CLOEXEC;
-    // SAFETY: descriptors are only marked.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, flags) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Changes the attributes of a detached mount, or of a mount and all below it (`mount_setattr(2)`): sets `attributes`,
-/// and with a user namespace, maps owners to its ids.
-pub(crate) fn set_mount_attributes(
-    mount: BorrowedFd<'_>,
-    attributes: u64,
-    owners: Option<BorrowedFd<'_>>,
-) -> io::Result<()> {
-    let change = libc::mount_attr {
-        attr_set: attributes | if owners.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 },
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: owners.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
-    };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
-    // SAFETY: the path is empty and ends in a null byte, and the structure is as large as the call is told.
-    let result = unsafe {
-        let size = size_of::<libc::mount_attr>();
-        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const change, size)
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-fn set_mask(how: libc::c_int, signals: &[libc::c_int]) -> io::Result<libc::sigset_t> {
+/// Blocks signals; returns them as a set.
+fn block(signals: &[libc::c_int]) -> io::Result<libc::sigset_t> {
     // SAFETY: the set is emptied before it is used.
     let (set, error) = unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -158,7 +124,7 @@ fn set_mask(how: libc::c_int, signals: &[libc::c_int]) -> io::Result<libc::sigse
         for signal in signals {
             libc::sigaddset(&raw mut set, *signal);
         }
-        (set, libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()))
+        (set, libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()))
     };
     if error == 0 { Ok(set) } else { Err(io::Error::from_raw_os_error(error)) }
 }
@@ -173,38 +139,11 @@ pub(crate) fn apply_filter(program: &[seccompiler::sock_filter]) -> io::Result<(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Gives this process a session keyring of its own (`keyctl(2)`), empty and unnamed.
-pub(crate) fn leave_session_keyring() -> io::Result<()> {
-    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
-    let name = std::ptr::null::<libc::c_char>();
-    // SAFETY: without a name the call reads no memory.
-    if unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) } >= 0 {
-        return Ok(());
-    }
-    match io::Error::last_os_error() {
-        // A kernel without keys, or a container whose filter blocks them.
-        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
-        error => Err(error),
-    }
-}
-
 /// Limits the processes of this process's user, including threads (`RLIMIT_NPROC`), unless a stricter limit exists.
 pub(crate) fn limit_processes(processes: u64) -> io::Result<()> {
     let most = rustix::process::getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX);
     let limit = Some(processes.min(most));
     rustix::process::setrlimit(Resource::Nproc, Rlimit { current: limit, maximum: limit }).map_err(Into::into)
-}
-
-/// Ends this process as if by an uncaught signal.
-pub(crate) fn die_of(signal: i32) -> ! {
-    // SAFETY: plain system calls, and the last one never returns.
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-        // It fails only for an unknown `how` (sigprocmask(2)).
-        let _ = set_mask(libc::SIG_SETMASK, &[]);
-        libc::kill(libc::getpid(), signal);
-        libc::_exit(128_i32.saturating_add(signal))
-    }
 }
 
 /// First event seen by [`Signals::wait`].
@@ -225,7 +164,7 @@ pub struct Signals(File);
 impl Signals {
     /// Blocks the signals and makes them readable (`signalfd(2)`).
     pub(crate) fn block(signals: &[i32]) -> io::Result<Self> {
-        let set = set_mask(libc::SIG_BLOCK, signals)?;
+        let set = block(signals)?;
         // SAFETY: the set is initialised; a descriptor that is returned is new and ours.
         unsafe {
             match libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC) {

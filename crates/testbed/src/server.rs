@@ -7,8 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use ::confine::process::die_of;
+
 use crate::Error;
-use crate::process::{Event, Signals, die_of};
+use crate::process::{Event, Signals};
 use crate::protocol::{Copy, Request, quote};
 
 /// Name of the installed server, and in its messages.

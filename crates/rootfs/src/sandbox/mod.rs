@@ -179,14 +179,14 @@ impl Inside {
     /// Runs in the child, before the command is executed.
     fn enter(&self) -> Result<bool, StepError> {
         process::die_with_parent().map_err(Step::Namespaces.failed())?;
-        process::unblock_signals().map_err(Step::Namespaces.failed())?;
+        confine::process::unblock_signals().map_err(Step::Namespaces.failed())?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let namespaces = UnshareFlags::NEWNS
             | UnshareFlags::NEWPID
             | UnshareFlags::NEWNET
             | UnshareFlags::NEWIPC
             | UnshareFlags::NEWUTS;
-        process::unshare(namespaces).map_err(Step::Namespaces.failed())?;
+        confine::process::unshare(namespaces).map_err(Step::Namespaces.failed())?;
         process::become_first_process().map_err(Step::FirstProcess.failed())?;
         process::die_with_parent().map_err(Step::FirstProcess.failed())?;
         let foreign_proc = self.mounts.enter()?;
@@ -194,9 +194,8 @@ impl Inside {
         if let Some(namespace) = &self.namespace {
             shift::join(namespace).map_err(Step::Ids.failed())?;
         }
-        // A container's filter may forbid it, or the kernel may not support keys. Our own filter forbids all use of
-        // them.
-        let _ = process::leave_session_keyring();
+        // Our own filter forbids all use of keys.
+        let _ = confine::process::leave_session_keyring();
         drop_rights().map_err(Step::Rights.failed())?;
         self.filters.apply().map_err(Step::Filter.failed())?;
         Ok(foreign_proc)
@@ -205,17 +204,11 @@ impl Inside {
 
 /// Reduces the capabilities to [`KEPT`], and marks all but the standard files as close-on-exec.
 fn drop_rights() -> std::io::Result<()> {
-    for capability in CapabilitySet::all().difference(KEPT).iter() {
-        match rustix::thread::remove_capability_from_bounding_set(capability) {
-            // An older kernel does not have the capability, so there is nothing to drop.
-            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    confine::process::limit_capabilities(KEPT)?;
     // Root gets inheritable capabilities regardless of the bounding set.
     let now = rustix::thread::capabilities(None)?;
     rustix::thread::set_capabilities(None, CapabilitySets { inheritable: CapabilitySet::empty(), ..now })?;
-    match process::keep_standard_files_only() {
+    match confine::process::close_inherited_on_exec() {
         // Linux before 5.11. Files opened by this program are close-on-exec; the caller's may not be.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => Ok(()),
         other => other,

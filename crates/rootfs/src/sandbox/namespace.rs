@@ -62,7 +62,7 @@ pub fn become_root() -> Result<(), SandboxError> {
     }
     child.args(arguments).env(MARKER, "1");
     process::before_exec(&mut child, move || {
-        process::unshare(UnshareFlags::NEWUSER)?;
+        confine::process::unshare(UnshareFlags::NEWUSER)?;
         is_ready.write_all(&std::process::id().to_ne_bytes())?;
         // Otherwise it would stay if the parent died: it has the other end of the pipe too.
         process::die_with_parent()?;
@@ -74,12 +74,12 @@ pub fn become_root() -> Result<(), SandboxError> {
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
         rustix::thread::set_thread_groups(&[])?;
-        process::unshare(UnshareFlags::NEWNS)?;
+        confine::process::unshare(UnshareFlags::NEWNS)?;
         let private = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
         rustix::mount::mount_change(c"/", private)?;
         // After the change of ids, which clears it.
         process::die_with_parent()?;
-        process::unblock_signals()
+        confine::process::unblock_signals()
     });
 
     // `spawn` returns only after the child's exec, which waits for the mapping: so another thread has to set that.

@@ -48,10 +48,12 @@ fn tried(users: bool) -> Result<(), Refusal> {
         let mut begin = |step: Step| say.write_all(&[step as u8]);
         if users {
             begin(Step::Users)?;
-            process::unshare(UnshareFlags::NEWUSER)?;
+            confine::process::unshare(UnshareFlags::NEWUSER)?;
         }
         begin(Step::Others)?;
-        process::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS)?;
+        confine::process::unshare(
+            UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS,
+        )?;
         begin(Step::Mounts)?;
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         rustix::mount::mount_change(c"/", private)?;

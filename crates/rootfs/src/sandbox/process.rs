@@ -1,14 +1,15 @@
-//! The only module that forks and handles signals, and so the only one with unsafe code.
+//! Forks and handles signals: the only module of the sandbox with unsafe code. What testbeds do too is in
+//! [`confine::process`].
 //!
 //! Between fork and exec only system calls run that were prepared beforehand. The process may have other threads:
 //! glibc's fork leaves the allocator usable in the child, and nothing else with locks is used there.
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 
+use confine::process::die_of;
 use rustix::process::Signal;
 
 /// Runs `setup` in the child before the command is executed there.
@@ -41,17 +42,6 @@ pub(super) fn become_first_process() -> io::Result<()> {
             libc::_exit(libc::WEXITSTATUS(status))
         },
     }
-}
-
-/// Undoes what `become_root` set for its own use: a child begins with no signal blocked.
-pub(super) fn unblock_signals() -> io::Result<()> {
-    // SAFETY: a zeroed set is emptied before it is used.
-    let result = unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut())
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Signals that are passed on to a child.
@@ -101,68 +91,12 @@ impl SignalGate {
 /// Ends this process the way a child ended, so that its parent sees no difference.
 pub(super) fn exit_like(status: ExitStatus) -> ! {
     if let Some(signal) = status.signal() {
-        // SAFETY: it never returns.
-        unsafe { die_of(signal) }
+        die_of(signal)
     }
     std::process::exit(status.code().unwrap_or(255))
-}
-
-/// Dies of a signal; where that is not possible, with the exit code that shells use for it.
-///
-/// # Safety
-/// It must be fine to end the process here.
-unsafe fn die_of(signal: libc::c_int) -> ! {
-    // SAFETY: plain system calls; the caller allows the end of the process. No core is dumped twice.
-    unsafe {
-        let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
-        libc::signal(signal, libc::SIG_DFL);
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
-        libc::kill(libc::getpid(), signal);
-        libc::_exit(128 + signal)
-    }
-}
-
-/// Unshares namespaces (unshare(2)), given by `flags`.
-pub(super) fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
-    // SAFETY: no file descriptor table is shared, so none is unshared; namespaces do not touch memory.
-    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
 }
 
 /// Asks the kernel to kill this process when the thread that started it ends.
 pub(super) fn die_with_parent() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into)
-}
-
-/// Gives this process a new, empty session keyring (`keyctl(2)`).
-pub(super) fn leave_session_keyring() -> io::Result<()> {
-    // SAFETY: a plain system call; no name is given.
-    let result = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Marks all file descriptors but the standard ones as close-on-exec.
-pub(super) fn keep_standard_files_only() -> io::Result<()> {
-    // SAFETY: a plain system call, which closes nothing now.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Maps the owners of a detached mount to the ids of a user namespace (`mount_setattr(2)`).
-pub(super) fn map_owners(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
-    let change = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_IDMAP,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: u64::from(namespace.as_raw_fd().cast_unsigned()),
-    };
-    // SAFETY: the path is empty and ends in a null byte, and the structure is as large as the call is told.
-    let result = unsafe {
-        let size = size_of::<libc::mount_attr>();
-        let flags = libc::AT_EMPTY_PATH;
-        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const change, size)
-    };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

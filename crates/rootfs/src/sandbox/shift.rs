@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use confine::process::{Mounts, set_mount_attributes};
 use rustix::fs::CWD;
 use rustix::mount::OpenTreeFlags;
 use rustix::process::{DumpableBehavior, Gid, Uid};
@@ -108,7 +109,7 @@ pub(super) fn join(namespace: &OwnedFd) -> io::Result<()> {
 fn mapped_tree(root: &Path, namespace: &OwnedFd) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = rustix::mount::open_tree(CWD, root, flags)?;
-    process::map_owners(tree.as_fd(), namespace.as_fd())?;
+    set_mount_attributes(tree.as_fd(), Mounts::One, 0, Some(namespace.as_fd()))?;
     Ok(tree)
 }
 
@@ -122,7 +123,7 @@ fn make_namespace(base: u32) -> Result<OwnedFd, SandboxError> {
     child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     process::before_exec(&mut child, move || {
         process::die_with_parent()?;
-        process::unshare(UnshareFlags::NEWUSER)?;
+        confine::process::unshare(UnshareFlags::NEWUSER)?;
         // Otherwise its files in /proc would not be the caller's.
         rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
         is_ready.write_all(&std::process::id().to_ne_bytes())?;
