@@ -7,7 +7,7 @@ use advice::WithHelp as _;
 use anyhow::{Context, Result, bail};
 use archive::release::{self, Keyring, Release, ReleaseError, ValidUntil, verify_detached, verify_inrelease};
 use progress::Progress;
-use store::fetch::proxy::without_password;
+use safetext::without_password;
 use store::{Digest, FetchError, Fetcher};
 
 use super::quote;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use safetext::without_password;
 use serde::Serialize;
-use store::fetch::proxy::without_password;
 
 use super::{bytes, lock, print, print_json};
 use crate::cmdline::PlanArgs;

@@ -55,7 +55,7 @@ impl fmt::Display for Origin {
 
 impl fmt::Display for Mirror {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", store::fetch::proxy::without_password(&self.url), self.origin)
+        write!(f, "{} ({})", safetext::without_password(&self.url), self.origin)
     }
 }
 

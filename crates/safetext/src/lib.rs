@@ -21,7 +21,7 @@ mod secret;
 
 pub use filter::Filter;
 pub use printable::{for_terminal, is_printable, printable};
-pub use redacted::redacted;
+pub use redacted::{redacted, without_password};
 pub use secret::Secret;
 
 /// Text that replaces a secret.

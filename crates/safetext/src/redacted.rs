@@ -68,20 +68,32 @@ fn ends_address(char: char) -> bool {
 /// The user and password after `://`, up to the authority's last `@`.
 fn user_info(rest: &str) -> Option<(usize, usize)> {
     const START: usize = "://".len();
-    let line = rest.strip_prefix("://")?;
-    let address = line.get(..line.find(ends_address).unwrap_or(line.len()))?;
+    let end = login_end(rest.strip_prefix("://")?, ends_address)?;
+    Some((START, START + end))
+}
+
+/// Position of the `@` after user and password, in a text that begins with an address's authority.
+fn login_end(text: &str, ends: impl Fn(char) -> bool) -> Option<usize> {
+    let address = text.get(..text.find(&ends).unwrap_or(text.len()))?;
     let authority = address.get(..address.find(['/', '?', '#', '\\']).unwrap_or(address.len()))?;
-    let end = match authority.rfind('@') {
-        Some(end) => end,
+    match authority.rfind('@') {
+        Some(end) => Some(end),
         // A `/`, a `#` or a blank in a password should have been percent-encoded. The text after the colon is not a
         // port then.
         None if !authority.starts_with('[') && has_odd_port(authority) => {
-            let to = line.find(|char: char| char != ' ' && ends_address(char)).unwrap_or(line.len());
-            line.get(..to)?.rfind('@')?
+            let to = text.find(|char: char| char != ' ' && ends(char)).unwrap_or(text.len());
+            text.get(..to)?.rfind('@')
         }
-        None => return None,
-    };
-    Some((START, START + end))
+        None => None,
+    }
+}
+
+/// An address, or text that should be one, without user and password: for names of things, where [`redacted`] would leave a
+/// mark. A scheme may be missing, as in a proxy's address.
+pub fn without_password(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").map_or((None, address), |(scheme, rest)| (Some(scheme), rest));
+    let Some(after) = login_end(rest, |_| false).and_then(|end| rest.get(end + 1..)) else { return address.to_owned() };
+    scheme.map_or_else(|| after.to_owned(), |scheme| format!("{scheme}://{after}"))
 }
 
 fn has_odd_port(authority: &str) -> bool {
@@ -201,6 +213,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (address, expected) in [
+            ("http://me:secret@mirror.lab/debian", "http://mirror.lab/debian"),
+            ("http://mirror.lab/debian", "http://mirror.lab/debian"),
+            ("http://mirror.lab:80/a@b", "http://mirror.lab:80/a@b"),
+            ("http://[::1]:80/a", "http://[::1]:80/a"),
+            ("me:sec/ret@proxy:1", "proxy:1"),
+            ("http://me:se cr\"et@proxy:1", "http://proxy:1"),
+            ("proxy:3128", "proxy:3128"),
+            ("", ""),
+        ] {
+            assert_eq!(without_password(address), expected);
+            assert_eq!(without_password(expected), expected, "twice is once");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_password_is_never_printed(user in "[a-z]{0,5}",
@@ -209,6 +238,7 @@ mod tests {
             scheme in "http|https|git|ftp", path in "(/[a-z@]{0,8}){0,2}") {
             let text = format!("{scheme}://{user}:{password}@host.example{path} failed");
             prop_assert!(!redacted(&text).contains("7s3cr3t7"), "{text}: {}", redacted(&text));
+            prop_assert!(!without_password(&text).contains("7s3cr3t7"), "{text}: {}", without_password(&text));
         }
 
         #[test]

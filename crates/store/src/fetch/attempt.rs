@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use safetext::without_password;
 use transfer::range::ContentRange;
 
 use crate::StoreError;
 use crate::fetch::client::{Client, io_problem};
 use crate::fetch::error::Problem;
 use crate::fetch::partial::Partial;
-use crate::fetch::proxy::without_password;
 use crate::fetch::read_limited;
 use crate::fetch::retry::retry_after;
 

@@ -24,7 +24,8 @@ pub use error::{Cause, Failure, FetchError, LocalFile, Missing, Problem};
 use crate::{Digest, Store};
 use client::Client;
 use job::{Job, Outcome};
-use proxy::{Proxies, without_password};
+use proxy::Proxies;
+use safetext::without_password;
 
 /// A file to download.
 #[derive(Debug, Clone, PartialEq, Eq)]

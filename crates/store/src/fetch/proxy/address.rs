@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
+use safetext::without_password;
 
 /// An HTTP proxy. Neither `Display` nor `Debug` shows the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -130,22 +131,6 @@ impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
-}
-
-/// A URL, or text that should be one, without name and password.
-pub fn without_password(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let after = match authority.rsplit_once('@') {
-        Some((login, _)) => rest.get(login.len() + 1..),
-        // A seeming port may be the beginning of a password with a slash in it.
-        None if !authority.split_once(':').is_some_and(|(_, port)| port.bytes().any(|byte| !byte.is_ascii_digit())) => {
-            return url.to_owned();
-        }
-        None => rest.rsplit_once('@').map(|(_, after)| after),
-    };
-    let Some(after) = after else { return url.to_owned() };
-    if scheme.is_empty() { after.to_owned() } else { format!("{scheme}://{after}") }
 }
 
 /// Splits `host:port`, `host`, `[::1]:port` or `[::1]` into host and port, without brackets. A port that is not a
@@ -276,15 +261,6 @@ mod tests {
         ] {
             assert_eq!(parsed(bad), Err(Reason::NotAnAddress), "{bad}");
         }
-    }
-
-    #[test]
-    fn urls_are_shown_without_their_passwords() {
-        assert_eq!(without_password("http://me:secret@mirror.lab/debian"), "http://mirror.lab/debian");
-        assert_eq!(without_password("http://mirror.lab/debian"), "http://mirror.lab/debian");
-        assert_eq!(without_password("http://mirror.lab:80/a@b"), "http://mirror.lab:80/a@b");
-        assert_eq!(without_password("http://[::1]:80/a"), "http://[::1]:80/a");
-        assert_eq!(without_password("me:sec/ret@proxy:1"), "proxy:1");
     }
 
     proptest! {

@@ -10,7 +10,7 @@ mod exceptions;
 use std::env;
 use std::ffi::OsString;
 
-pub use address::{BadProxy, Proxy, Reason, without_password};
+pub use address::{BadProxy, Proxy, Reason};
 pub use exceptions::NoProxy;
 
 /// Protocol of a download URL.
