@@ -337,6 +337,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_cannot_be_written_leaves_the_old_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.lock");
+        fs::write(&path, "old").unwrap();
+        let mut huge = package("mawk", "1.3");
+        huge.size = u64::MAX;
+        let error = lock(vec![huge]).write(&path).unwrap_err();
+        assert!(matches!(error, LockError::Write { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+
+    #[test]
     fn a_file_name_that_leaves_the_archive_is_refused() {
         let text = lock(vec![package("mawk", "1.3")]).to_text().unwrap().replace("pool/main", "../..");
         let error = Advice::of(&Lock::parse(&text, "x.lock").unwrap_err()).in_one_line();
