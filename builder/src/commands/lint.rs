@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result};
 use clap::builder::styling::{AnsiColor, Style};
 use lint::{Directory, Finding, RULES, Report, Rule, Scope, Severity};
@@ -27,7 +28,7 @@ pub fn run(context: &Context, options: &Lint) -> Result<u8> {
         check(context, options)
     };
     outcome.or_else(|error| {
-        context.reporter.error(&crate::error_text(&error));
+        context.reporter.error(&crate::error::report(&error));
         Ok(NOT_CHECKED)
     })
 }
@@ -36,7 +37,10 @@ fn check(context: &Context, options: &Lint) -> Result<u8> {
     let source = options.source.as_path();
     let report = if source.extension().is_some_and(|ending| ending == "dsc") {
         if options.fix {
-            anyhow::bail!("a .dsc cannot be mended\n  help: unpack it with `dpkg-source -x`, and name the directory");
+            anyhow::bail!(Advice::new(
+                "a .dsc cannot be mended",
+                "unpack it with `dpkg-source -x`, and name the directory"
+            ));
         }
         lint::check(lint::dsc::open(source)?.tree())
     } else {
@@ -57,12 +61,9 @@ fn check(context: &Context, options: &Lint) -> Result<u8> {
 }
 
 fn open(source: &Path) -> Result<Directory> {
-    Directory::new(source).with_context(|| {
-        format!(
-            "opening the source package {}\n  help: name an unpacked source package, with debian/control in it, or a .dsc",
-            source.display()
-        )
-    })
+    Directory::new(source)
+        .with_context(|| format!("opening the source package {}", source.display()))
+        .help("name an unpacked source package, with debian/control in it, or a .dsc")
 }
 
 fn fix(context: &Context, tree: &mut Directory, least: Severity) -> Result<()> {
@@ -130,8 +131,9 @@ fn explain(id: &str, json: bool) -> Result<()> {
     let rule = lint::rule(id).with_context(|| {
         let meant = nearest::nearest(id, RULES.iter().map(|rule| rule.id));
         let meant = meant.first().map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-        format!("there is no rule {id}{meant}\n  help: `rocbed lint --list` lists them")
-    })?;
+        format!("there is no rule {id}{meant}")
+    });
+    let rule = rule.help("`rocbed lint --list` lists them")?;
     if json {
         return print_json(&describe(rule));
     }

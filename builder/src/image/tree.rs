@@ -291,6 +291,7 @@ mod tests {
         let tree = tree(&[("etc/passwd", "root:x:0:0::/root:/bin/bash\ntester:x:1000:1000::/home/tester:/bin/sh\n")]);
         assert_eq!(id(&tree, "etc/passwd", "tester").unwrap(), 1000);
         assert_eq!(id(&tree, "etc/passwd", "42").unwrap(), 42);
-        assert!(id(&tree, "etc/passwd", "nobody").unwrap_err().to_string().contains("[[user]]"));
+        let error = id(&tree, "etc/passwd", "nobody").unwrap_err();
+        assert!(crate::error::report(&error).to_string().contains("[[user]]"), "{error}");
     }
 }

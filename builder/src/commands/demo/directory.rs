@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 
 /// File that marks a directory as the demo's.
@@ -19,10 +20,10 @@ pub(super) fn prepare(directory: &Path) -> Result<()> {
     let marker = directory.join(MARKER);
     if !marker.is_file() {
         if fs::read_dir(directory).with_context(failed)?.next().is_some() {
-            bail!(
-                "{} is not empty, and no earlier demo made it\n  help: name another directory with --output",
-                directory.display()
-            );
+            bail!(Advice::new(
+                format!("{} is not empty, and no earlier demo made it", directory.display()),
+                "name another directory with --output"
+            ));
         }
         fs::write(&marker, "").with_context(failed)?;
     }
@@ -67,7 +68,8 @@ mod tests {
     fn a_directory_with_other_things_is_left_alone() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         fs::write(scratch.path().join("report.html"), "somebody's")?;
-        let error = prepare(scratch.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        let error =
+            prepare(scratch.path()).err().map(|error| crate::error::report(&error).to_string()).unwrap_or_default();
         assert!(error.contains("is not empty") && error.contains("--output"), "{error}");
         assert_eq!(fs::read_to_string(scratch.path().join("report.html"))?, "somebody's");
         Ok(())

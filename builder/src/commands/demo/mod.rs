@@ -10,6 +10,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail};
 use vm::Accelerator;
 
@@ -35,7 +36,8 @@ const JOBS: &str = include_str!("../../../../examples/demo.toml");
 pub fn run(context: &Context, global: &Global, options: &Demo) -> Result<()> {
     let began = Instant::now();
     let choice = Accelerator::probe(context.cache_directory().ok().as_deref())
-        .context("the demo boots a machine in QEMU\n  help: sudo apt-get install qemu-system-x86 && rocbed demo")?;
+        .context("the demo boots a machine in QEMU")
+        .help("sudo apt-get install qemu-system-x86 && rocbed demo")?;
     let directory = std::path::absolute(&options.output).context("finding the demo's directory")?;
     introduce(context, choice.accelerator, &options.output)?;
     directory::prepare(&directory)?;
@@ -70,10 +72,10 @@ pub fn run(context: &Context, global: &Global, options: &Demo) -> Result<()> {
     // The machine powers off by itself once the hub has no more jobs.
     let ended = commands.wait(&mut machine);
     let see = || format!("the worker's console is in {}", console.display());
-    watched.with_context(see)?;
-    let ended = ended.with_context(see)?;
+    watched.with_help(see)?;
+    let ended = ended.with_help(see)?;
     if !ended.success() {
-        bail!("the machine did not end well: {ended}\n  help: its console is in {}", console.display());
+        bail!(Advice::new(format!("the machine did not end well: {ended}"), see()));
     }
 
     title("rocbed results list");
@@ -157,8 +159,8 @@ fn watch(commands: &Commands, hub: &Hub, job: &str, machine: &mut Child) -> Resu
             Err(error) => Some(error),
         };
         if let Some(error) = ended {
-            drop(watching.kill());
-            drop(watching.wait());
+            let _ = watching.kill();
+            let _ = watching.wait();
             return Err(error);
         }
         thread::sleep(POLL);
