@@ -443,12 +443,12 @@ mod tests {
             ("[image]\nesp-size = '16MiB'".into(), "2:12", "at least"),
             ("[image]\nsector-size = 4096\nesp-size = '128MiB'".into(), "3:12", "sectors of 4096 bytes"),
             ("[[file]]\npath = 'etc/motd'\ncontent = ''".into(), "2:8", "not absolute"),
-            ("[[file]]\npath = '/etc/../../motd'\ncontent = ''".into(), "2:8", "no plain path"),
+            ("[[file]]\npath = '/etc/../../motd'\ncontent = ''".into(), "2:8", "not a plain path"),
             ("[[file]]\npath = '/a'\nsource = 'nowhere'".into(), "2:8", "nowhere: No such file"),
             ("[[file]]\npath = '/a'\ncontent = ''\nowner = 'A B'".into(), "4:9", "not a name for a user or group"),
             ("[kernel]\nmodules = ['kernel/fs']".into(), "2:12", "a slash at its end"),
             ("[packages]\npreseed = ['tzdata']".into(), "2:12", "debconf"),
-            ("[packages]\nexclude = ['a (= 1)']".into(), "2:12", "no package name"),
+            ("[packages]\nexclude = ['a (= 1)']".into(), "2:12", "not a package name"),
             ("[packages]\nexclude = ['vim', 'dpkg']".into(), "2:19", "dpkg cannot be excluded"),
         ] {
             let error = load_files(&[("r.toml", &text)]).unwrap_err();
