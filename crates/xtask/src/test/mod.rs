@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use advice::WithHelp as _;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
@@ -31,7 +32,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let began = Instant::now();
     host::install(&[host::TO_TEST, host::TO_BOOT])?;
-    execute(cargo().args(["fmt", "--all", "--check"])).context("help: run `cargo fmt --all`")?;
+    execute(cargo().args(["fmt", "--all", "--check"])).help("run `cargo fmt --all`")?;
     let mut counts = Counts::default();
     let mut broken = Vec::new();
     if !options.end_to_end {
