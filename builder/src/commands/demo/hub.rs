@@ -90,7 +90,7 @@ impl<'a> Hub<'a> {
 impl Drop for Hub<'_> {
     fn drop(&mut self) {
         // It has ended already, or the demo failed.
-        drop(self.process.kill());
-        drop(self.process.wait());
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
