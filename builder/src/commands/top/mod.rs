@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{print, print_json};
 use crate::cmdline::Top;
-use crate::hubs::{self, Patience, Place};
+use crate::hubs::{self, HubAccess, Patience};
 use crate::table;
 use screen::{Key, Terminal};
 use snapshot::{Reader, Snapshot};
@@ -44,7 +44,7 @@ pub fn run(options: &Top) -> Result<()> {
 /// What the reading thread says.
 type News = Result<Snapshot, String>;
 
-fn live(mut reader: Reader, first: Snapshot, place: &Place, every: Duration, colour: bool) -> Result<()> {
+fn live(mut reader: Reader, first: Snapshot, place: &HubAccess, every: Duration, colour: bool) -> Result<()> {
     let (tell, news) = mpsc::channel::<News>();
     let (wake, woken) = mpsc::channel::<()>();
     let explained = place.clone();
