@@ -102,7 +102,9 @@ impl Advise for SandboxError {
             .into(),
             Self::Several(errors) => {
                 let mut help = Help::none();
-                errors.iter().for_each(|error| help.extend(error.help()));
+                for error in errors {
+                    help.extend(error.help());
+                }
                 help
             }
             Self::NoProc => "mount -t proc proc /proc; containers have one, unless it is hidden".into(),
