@@ -3,9 +3,10 @@
 use std::io::Cursor;
 
 use appliance::superblock::Superblock;
+use diskimage::BootEntry;
 use diskimage::fat::Volume;
 use diskimage::gpt::{Copies, MAX_PARTITIONS};
-use diskimage::uki::{NewSection, append_sections, bzimage_version, section, sections};
+use diskimage::uki::{NewSection, append_sections, bzimage_version, is_signed, section, sections};
 use fsimage::ext4::{Limits, Reader};
 
 use crate::expand_sparse;
@@ -92,6 +93,7 @@ fn mend_table(disk: &mut [u8], at: usize, sector: usize) {
 /// An EFI program. Appended sections are found again, with their content, and the old ones are still there.
 pub fn uki(data: &[u8]) {
     let _version = bzimage_version(data);
+    let _signed_or_error = is_signed(data);
     let before = sections(data);
     if let Ok(before) = &before {
         for info in before {
@@ -108,6 +110,14 @@ pub fn uki(data: &[u8]) {
     assert_eq!(section(&image, ".cmdline").expect("our own section"), Some(content.as_slice()));
     if let Ok(before) = before {
         assert_eq!(after.len(), before.len() + 1);
+    }
+}
+
+/// A boot loader entry. What is written of it reads back.
+pub fn boot_entry(data: &[u8]) {
+    let Ok(entry) = BootEntry::parse(data) else { return };
+    if let Ok(text) = entry.to_text() {
+        assert_eq!(BootEntry::parse(text.as_bytes()), Ok(entry));
     }
 }
 

@@ -25,7 +25,7 @@ mod wire;
 pub use archive::{blockmap, content_range, cpio, deb, tar};
 pub use dhcp::dhcp_client;
 pub use discovery::{dns_collector, dns_message};
-pub use disks::{ext4, fat, gpt, superblock, uki};
+pub use disks::{boot_entry, ext4, fat, gpt, superblock, uki};
 pub use exchange::{api, frames, jobs, result};
 pub use gpus::{config_space, gpu_target, kernel_faults, kernel_log, pci_ids, sysfs, topology};
 pub use kernel::{cmdline, modinfo, modules, uevent};
@@ -45,6 +45,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("api", api),
     ("blockmap", blockmap),
+    ("boot_entry", boot_entry),
     ("bundle", bundle),
     ("cmdline", cmdline),
     ("config_space", config_space),

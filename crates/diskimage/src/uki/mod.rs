@@ -15,7 +15,7 @@ use std::io;
 use fsimage::Content;
 
 pub use bzimage::bzimage_version;
-pub use read::{ReadError, SectionInfo, section, sections};
+pub use read::{ReadError, SectionInfo, is_signed, section, sections};
 pub use write::{append_sections, write};
 
 /// Parts of a unified kernel image, besides the stub.

@@ -1,6 +1,7 @@
 //! Reads the sections of untrusted unified kernel images and other PE programs.
 
 use object::LittleEndian;
+use object::pe::IMAGE_DIRECTORY_ENTRY_SECURITY;
 use object::read::pe::{ImageNtHeaders, PeFile64};
 
 /// A section of a program.
@@ -45,6 +46,17 @@ pub fn sections(program: &[u8]) -> Result<Vec<SectionInfo>, ReadError> {
 pub fn section<'a>(program: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, ReadError> {
     let found = contents(program)?.into_iter().find(|(header, _)| header.raw_name() == name.as_bytes());
     Ok(found.map(|(_, data)| data))
+}
+
+/// Whether a program carries a signature (PE format, "Attribute Certificate Table"). Whose it is, and whether it is
+/// good, is for the firmware to find out.
+///
+/// # Errors
+/// If this is not a 64-bit PE program.
+pub fn is_signed(program: &[u8]) -> Result<bool, ReadError> {
+    let file = PeFile64::parse(program)?;
+    let table = file.data_directories().get(IMAGE_DIRECTORY_ENTRY_SECURITY);
+    Ok(table.is_some_and(|table| table.size.get(LittleEndian) != 0))
 }
 
 type Section<'a> = (&'a object::pe::ImageSectionHeader, &'a [u8]);
