@@ -27,7 +27,7 @@ impl Machine {
             "-name",
             "rocbed",
             "-machine",
-            "q35",
+            if self.boot == Boot::SecureBoot { "q35,smm=on" } else { "q35" },
             "-nodefaults",
             "-no-user-config",
             "-display",
@@ -55,6 +55,11 @@ impl Machine {
                 _ => add(&["-nic", "user,model=virtio-net-pci"]),
             },
             Network::Isolated => add(&["-nic", "user,restrict=on,model=virtio-net-pci"]),
+        }
+        if self.boot == Boot::SecureBoot {
+            // Only the firmware may write its variables, in a mode of the processor that the kernel cannot enter. It
+            // could not come back to it after suspend to memory (OVMF's README, "SMM support").
+            add(&["-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"]);
         }
         if self.disks.iter().any(|disk| disk.bus == Bus::UsbStorage) {
             add(&["-device", "qemu-xhci,id=xhci"]);
@@ -191,6 +196,16 @@ mod tests {
                 "{COMMON} -accel tcg,thread=multi -cpu max -m 512M -smp 1 {CONSOLE} -device isa-debug-exit,iobase=0xf4,\
                  iosize=4 -nic user,model=virtio-net-pci -kernel /k -initrd /i -append console=ttyS0 panic=-1 -snapshot"
             )
+        );
+    }
+
+    #[test]
+    fn with_secure_boot_only_the_firmware_writes_its_variables() {
+        let machine = Machine::new(Accelerator::Kvm).boot(Boot::SecureBoot);
+        let line = line(&machine, Some((Path::new("/code"), Path::new("/vars"))));
+        assert!(
+            line.contains(" -machine q35,smm=on ") && line.contains("cfi.pflash01,property=secure,value=on"),
+            "{line}"
         );
     }
 

@@ -18,6 +18,14 @@ const KNOWN: [(&str, &str); 7] = [
     ("/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"), // openSUSE
 ];
 
+/// Pairs with Secure Boot on and Microsoft's keys enrolled. Arch has the code, and no variables with keys.
+const WITH_SECURE_BOOT: [(&str, &str); 4] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"), // Debian, Ubuntu
+    ("/usr/share/OVMF/OVMF_CODE.secboot.fd", "/usr/share/OVMF/OVMF_VARS.ms.fd"),       // Debian before 13
+    ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"), // Fedora
+    ("/usr/share/qemu/ovmf-x86_64-smm-ms-code.bin", "/usr/share/qemu/ovmf-x86_64-smm-ms-vars.bin"), // openSUSE
+];
+
 /// UEFI firmware for one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Firmware {
@@ -33,15 +41,23 @@ impl Firmware {
     /// # Errors
     /// [`VmError::MissingFirmware`].
     pub fn find() -> Result<Self, VmError> {
-        Self::find_with(&|path| path.exists())
+        Self::find_in(&KNOWN, &|path| path.exists())
     }
 
-    fn find_with(exists: &dyn Fn(&Path) -> bool) -> Result<Self, VmError> {
-        KNOWN
+    /// Finds the firmware with Secure Boot on that is installed on this host.
+    ///
+    /// # Errors
+    /// [`VmError::MissingFirmware`].
+    pub fn find_with_secure_boot() -> Result<Self, VmError> {
+        Self::find_in(&WITH_SECURE_BOOT, &|path| path.exists())
+    }
+
+    fn find_in(known: &[(&str, &str)], exists: &dyn Fn(&Path) -> bool) -> Result<Self, VmError> {
+        known
             .iter()
             .map(|(code, variables)| Self { code: code.into(), variables: variables.into() })
             .find(|firmware| exists(&firmware.code) && exists(&firmware.variables))
-            .ok_or_else(|| VmError::MissingFirmware(KNOWN.iter().map(|(code, _)| (*code).to_owned()).collect()))
+            .ok_or_else(|| VmError::MissingFirmware(known.iter().map(|(code, _)| (*code).to_owned()).collect()))
     }
 
     /// Makes a copy of the variables that a machine may write to. It is removed when dropped.
@@ -60,12 +76,12 @@ mod tests {
     #[test]
     fn the_first_whole_pair_is_taken() {
         let there = |path: &Path| !path.ends_with("OVMF_VARS_4M.fd") && path.starts_with("/usr/share/OVMF");
-        assert_eq!(Firmware::find_with(&there).unwrap().code, Path::new("/usr/share/OVMF/OVMF_CODE.fd"));
+        assert_eq!(Firmware::find_in(&KNOWN, &there).unwrap().code, Path::new("/usr/share/OVMF/OVMF_CODE.fd"));
     }
 
     #[test]
     fn what_is_missing_is_said_with_the_package() {
-        let text = Firmware::find_with(&|_| false).unwrap_err().to_string();
+        let text = Firmware::find_in(&KNOWN, &|_| false).unwrap_err().to_string();
         assert!(text.contains("apt install ovmf") && text.contains("/usr/share/OVMF/OVMF_CODE_4M.fd"), "{text}");
     }
 }

@@ -15,6 +15,8 @@ pub enum Boot {
     Bios,
     /// Its disks, by UEFI firmware ([`Firmware::find`](crate::Firmware::find)).
     Uefi,
+    /// Its disks, by UEFI firmware with Secure Boot on and Microsoft's keys enrolled, as machines are sold.
+    SecureBoot,
     /// The network, by PXE under the BIOS: QEMU's own DHCP server names this file. QEMU's network cards have iPXE in
     /// their ROM, so it may be the URL of an iPXE script. Needs [`Network::User`].
     Network {

@@ -97,13 +97,17 @@ impl Machine {
         };
         let direct = match &self.boot {
             Boot::Direct { kernel, initrd, .. } => vec![Some(kernel), initrd.as_ref()],
-            Boot::Bios | Boot::Uefi | Boot::Network { .. } => Vec::new(),
+            Boot::Bios | Boot::Uefi | Boot::SecureBoot | Boot::Network { .. } => Vec::new(),
         };
         // QEMU's own message only says that it could not load something.
         for path in direct.into_iter().flatten().chain(self.disks.iter().map(|disk| &disk.path)) {
             File::open(path).map_err(VmError::io("opening", path))?;
         }
-        let firmware = if self.boot == Boot::Uefi { Some(Firmware::find()?) } else { None };
+        let firmware = match self.boot {
+            Boot::Uefi => Some(Firmware::find()?),
+            Boot::SecureBoot => Some(Firmware::find_with_secure_boot()?),
+            _ => None,
+        };
         let variables = firmware.as_ref().map(Firmware::copy_variables).transpose()?;
         let flash = firmware.as_ref().zip(variables.as_ref()).map(|(f, v)| (f.code.as_path(), v.path()));
         let log = match &self.log {
