@@ -10,6 +10,7 @@ use crate::hints::hints;
 use crate::inventory::{Gpu, Inventory, Link, Partition, UnusableGpu, Xgmi};
 use crate::kernel_log::KernelLog;
 use crate::kmsg::read_kernel_log;
+use crate::lockdown::Lockdown;
 use crate::names::Names;
 use crate::pci::{AMD, PciGpu};
 use crate::probe::{self, DevKfd, KfdProbe};
@@ -90,6 +91,13 @@ pub fn detect(sources: &Sources) -> Inventory {
     }
     inventory.unusable.sort_by_key(|gpu| gpu.pci_address);
     inventory.notes.extend(notes(&topology, &on_bus));
+    if let Some(mode) = host.lockdown.filter(|_| on_bus.iter().any(PciGpu::is_amd)) {
+        inventory.notes.push(format!(
+            "the kernel is locked down ({mode}), as with Secure Boot: there is no {}; what needs amdgpu's files in \
+             debugfs, such as umr or a reset through amdgpu_gpu_recover, needs Secure Boot off",
+            Lockdown::TAKES_AWAY
+        ));
+    }
     if let Some(Err(error)) = sources.kfd.as_ref().map(|kfd| kfd.open()) {
         inventory.notes.extend(probe::explain(&error, !inventory.gpus.is_empty()));
     }

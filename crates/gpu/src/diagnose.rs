@@ -3,6 +3,7 @@
 use crate::address::PciAddress;
 use crate::chips::Chip;
 use crate::kernel_log::{KernelEvent, KernelLog, LogEntry};
+use crate::lockdown::Lockdown;
 use crate::pci::PciGpu;
 use crate::reason::{Reason, ReasonKind};
 use crate::sysfs::Sysfs;
@@ -19,8 +20,8 @@ pub struct HostState {
     pub nodes_denied: bool,
     /// GPUs that are in the topology.
     pub working: Vec<PciAddress>,
-    /// Lockdown mode of the kernel, `integrity` or `confidentiality`.
-    pub lockdown: Option<String>,
+    /// Lockdown mode of the kernel.
+    pub lockdown: Option<Lockdown>,
     /// The events in the kernel's log.
     pub log: KernelLog,
 }
@@ -33,7 +34,7 @@ impl HostState {
             kfd_present: topology.present,
             nodes_denied: topology.nodes.iter().any(|node| node.error.is_some()),
             working: topology.gpus().filter_map(|node| Some(node.address()?.first_function())).collect(),
-            lockdown: sysfs.value("kernel/security/lockdown").as_deref().and_then(lockdown_mode),
+            lockdown: Lockdown::read(sysfs),
             log,
         }
     }
@@ -45,13 +46,6 @@ impl HostState {
         }
         (reason.evidence.len() > before).then_some(reason)
     }
-}
-
-/// The word in brackets in `none [integrity] confidentiality`, if it isn't `none`.
-fn lockdown_mode(modes: &str) -> Option<String> {
-    let (_, rest) = modes.split_once('[')?;
-    let (mode, _) = rest.split_once(']')?;
-    (mode != "none").then(|| mode.to_owned())
 }
 
 /// The reasons why this GPU has no node in the topology, the most helpful first; never empty.
@@ -133,7 +127,7 @@ fn without_driver(gpu: &PciGpu, host: &HostState) -> Vec<Reason> {
         |entry| entry.event == KernelEvent::ModesettingOff,
     ));
     if !host.amdgpu_loaded {
-        let mode = host.lockdown.as_ref().map_or(String::new(), |mode| format!(" (lockdown: {mode})"));
+        let mode = host.lockdown.map_or(String::new(), |mode| format!(" (lockdown: {mode})"));
         reasons.extend(host.seen(
             Reason::new(
                 ReasonKind::Lockdown,
