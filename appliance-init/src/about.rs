@@ -6,8 +6,10 @@ use std::path::Path;
 use crate::fatal::Fatal;
 use appliance::block::{self, BlockDevice};
 use appliance::memory;
+use gpu::{Lockdown, Sysfs};
 
-/// Lines with the kernel, the number of installed packages, memory, and the block devices that can be written to.
+/// Lines with the kernel, the number of installed packages, memory, the block devices that can be written to, and what
+/// the kernel forbids.
 pub fn lines() -> Result<Vec<String>, Fatal> {
     let status = read_text(Path::new("/var/lib/dpkg/status"))?;
     let memory = memory::total_mib(&read_text(Path::new("/proc/meminfo"))?);
@@ -16,6 +18,7 @@ pub fn lines() -> Result<Vec<String>, Fatal> {
         format!("packages {}", installed(&status)),
         format!("memory {memory} MiB"),
         format!("writable {}", writable(&block::list(Path::new("/sys/class/block")))),
+        format!("lockdown {}", lockdown(Lockdown::read(&Sysfs::default()))),
     ])
 }
 
@@ -34,6 +37,11 @@ fn writable(devices: &[BlockDevice]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }
 
+/// The mode, and what that takes away.
+fn lockdown(mode: Option<Lockdown>) -> String {
+    mode.map_or_else(|| "none".to_owned(), |mode| format!("{mode}: no {}", Lockdown::TAKES_AWAY))
+}
+
 /// The number of packages that are installed and configured, from dpkg's status file (dpkg-query(1), "install ok
 /// installed").
 fn installed(status: &str) -> usize {
@@ -49,6 +57,13 @@ mod tests {
         let status = "Package: a\nStatus: install ok installed\n\nPackage: b\nStatus: deinstall ok config-files\n\n\
             Package: c\nDescription: x\n Status: install ok installed\n\nPackage: d\nStatus: install ok installed\n";
         assert_eq!(installed(status), 2);
+    }
+
+    #[test]
+    fn says_what_a_locked_down_kernel_takes_away() {
+        assert_eq!(lockdown(None), "none");
+        let locked = lockdown(Some(Lockdown::Integrity));
+        assert!(locked.starts_with("integrity: no debugfs, "), "{locked}");
     }
 
     #[test]

@@ -26,11 +26,13 @@ use appliance::settings::Settings;
 use appliance::{memory, paths};
 
 /// File systems that are mounted in addition to those of the first stage.
-const MOUNTS: [(&str, &str, &str, &str); 4] = [
+const MOUNTS: [(&str, &str, &str, &str); 5] = [
     ("devpts", "/dev/pts", "devpts", "mode=620,ptmxmode=666,gid=5"),
     ("tmpfs", "/dev/shm", "tmpfs", "mode=1777"),
     ("tmpfs", "/run/lock", "tmpfs", "mode=1777,size=5m"),
     ("cgroup2", "/sys/fs/cgroup", "cgroup2", ""),
+    // It says whether the kernel is locked down. Testbeds do not see it.
+    ("securityfs", "/sys/kernel/security", "securityfs", ""),
 ];
 
 /// Links that programs expect in /dev and devtmpfs does not have (fd(4), `stdin(4)`).
