@@ -1,10 +1,16 @@
 //! Boots the smoke image in QEMU in each of the ways that an image is used. KVM is used where it works; elsewhere, and
 //! always in one test, QEMU emulates the processor (TCG).
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+use diskimage::{fat, gpt};
 use rocbed_tests::{Victims, rocbed, smoke_image};
+use vm::{Accelerator, Boot, Bus, Disk, Machine};
 
 /// Starts the image; returns its serial console output.
 fn boot(words: &[&str]) -> String {
@@ -27,7 +33,7 @@ fn reached_the_root(console: &str) {
     let text = rocbed(["plan", "smoke", "--locked", "--json"]).ok();
     let plan: serde_json::Value = serde_json::from_str(&text).expect("a plan in JSON");
     let packages = plan["packages"].as_array().expect("packages");
-    let expected = packages.iter().filter(|package| package["role"] != "build").count();
+    let expected = packages.iter().filter(|package| package["role"].is_null()).count();
     assert_eq!(said(console, "rocbed-init: packages "), expected.to_string());
     let ready = said(console, "rocbed-init: ready at ");
     assert!(ready.contains(" s, jobs from "), "{ready}");
@@ -41,15 +47,24 @@ fn starts_directly_from_kernel_initramfs_and_root() {
     assert_eq!(said(&console, "rocbed-init: writable "), "none");
 }
 
-/// The start above uses Virtio, and the one with large sectors NVMe. Here the initramfs finds disks behind four kinds
-/// of controllers, and among them its own.
+/// The start above uses Virtio, and the one with large sectors NVMe without Secure Boot. Here the initramfs finds disks
+/// behind four kinds of controllers, and among them its own; the kernel takes only signed modules.
 #[test]
-fn starts_under_uefi_from_a_usb_stick_beside_disks_on_every_other_bus() {
+fn starts_with_secure_boot_from_a_usb_stick_beside_disks_on_every_other_bus() {
     let victims = Victims::default();
     let image = smoke_image().display().to_string();
-    let output = victims.plugged_in(rocbed(["boot", &image, "--usb", "--timeout", "240"])).run();
+    let directory = tempfile::tempdir().expect("a directory");
+    let screen = directory.path().join("screen.png");
+    let call = rocbed(["boot", &image, "--usb", "--secure-boot", "--timeout", "240", "--screenshot"]).arg(&screen);
+    let output = victims.plugged_in(call).run();
     assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
     reached_the_root(&output.stdout);
+    let lockdown = said(&output.stdout, "rocbed-init: lockdown ");
+    assert!(lockdown.starts_with("integrity: no debugfs, "), "{lockdown}");
+    // The firmware's display has room for the large screen (PNG, second edition, 11.2.2).
+    let picture = fs::read(&screen).expect("a picture of the display");
+    let width = picture.get(16..20).and_then(|bytes| bytes.first_chunk()).map(|bytes| u32::from_be_bytes(*bytes));
+    assert!(width >= Some(1024), "{width:?}");
     // Before the root was mounted, so with drivers in the initramfs.
     let others = said(&output.stdout, "rocbed-init: disks of this machine, read-only: ");
     let others: Vec<_> = others.split(' ').collect();
@@ -77,6 +92,57 @@ fn starts_from_a_disk_with_large_sectors() {
     let output = rocbed(["boot", &image.to_string_lossy(), "--nvme"]).run();
     assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
     reached_the_root(&output.stdout);
+    assert_eq!(said(&output.stdout, "rocbed-init: lockdown "), "none");
+}
+
+/// The firmware checks shim, and shim systemd-boot and the kernel.
+#[test]
+fn a_changed_program_is_not_started_with_secure_boot() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let accelerator = Accelerator::probe(None).expect("an accelerator").accelerator;
+    let log = directory.path().join("console");
+    let mut machine = Machine::new(accelerator).cpus(1).boot(Boot::SecureBoot).log(&log).deadline(PATIENCE);
+    // After the first two the firmware tries the next disk; of the last shim speaks in a box, and waits for a key.
+    for (number, path) in ["EFI/BOOT/BOOTX64.EFI", "rocbed/vmlinuz", "EFI/BOOT/grubx64.efi"].into_iter().enumerate() {
+        let disk = directory.path().join(number.to_string());
+        fs::write(&disk, system_partition_with_a_change_in(path)).expect("a disk");
+        machine = machine.disk(Disk::snapshot(disk, Bus::Virtio));
+    }
+    let running = machine.start(|_| ControlFlow::Continue(())).expect("starting QEMU");
+    let console = || String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+    let began = Instant::now();
+    while !console().contains("(0x1A) Security Violation") && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    running.stop().expect("ending QEMU");
+    let console = console();
+    for refusal in ["Access Denied", "\\rocbed\\vmlinuz: Security violation", "(0x1A) Security Violation"] {
+        assert!(console.contains(refusal), "{refusal} is not on the console:\n{console}");
+    }
+    assert!(!console.contains("rocbed-init"), "{console}");
+}
+
+/// How long the machine may take to refuse three disks.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The image's EFI system partition, in which one bit of this file is flipped.
+fn system_partition_with_a_change_in(path: &str) -> Vec<u8> {
+    let mut disk = fs::File::open(smoke_image().join("disk.img")).expect("the disk");
+    let table = gpt::read(&mut disk).expect("a partition table");
+    let esp = &table.partitions.first().expect("a partition").1;
+    let mut bytes = vec![0; usize::try_from(esp.size).expect("a size")];
+    disk.read_exact_at(&mut bytes, esp.start).expect("the partition");
+    let file = fat::Volume::open(&disk, esp.start).expect("a file system").read(path).expect("the file");
+    let middle = file.len() / 2;
+    let part = &file[middle..middle + 256];
+    // Files begin where sectors begin.
+    let places: Vec<_> = (middle % 512..bytes.len()).step_by(512).filter(|at| bytes[*at..].starts_with(part)).collect();
+    assert!(!places.is_empty(), "{path} is not in the partition");
+    // The kernel is in the unified kernel image too.
+    for at in places {
+        bytes[at] ^= 1;
+    }
+    bytes
 }
 
 #[test]

@@ -122,13 +122,14 @@ fn inspect_reads_the_bytes() {
     let disk = &report["disk.img"];
     assert_eq!(disk["kind"], "disk");
     assert_eq!(disk["partitions"].as_array().map(Vec::len), Some(3));
-    assert_eq!(disk["partitions"][0]["files"][0][0], "EFI/BOOT/BOOTX64.EFI");
+    let files = disk["partitions"][0]["files"].as_array().expect("paths");
+    assert!(files.iter().any(|file| file[0] == "EFI/BOOT/BOOTX64.EFI"), "{files:?}");
     assert_eq!(disk["partitions"][1]["root"]["packages"], report["root.img"]["packages"]);
     let files = report["root.img"]["files"].as_array().expect("paths");
     assert!(files.iter().any(|path| path == "/usr/bin/autopkgtest"));
     let text = rocbed(["inspect"]).arg(&image).ok();
     assert_eq!(text.matches("packages  ").count(), 1, "told once:\n{text}");
-    assert!(text.contains("with the same contents as partition 2 of disk.img") && text.lines().count() < 50, "{text}");
+    assert!(text.contains("with the same contents as partition 2 of disk.img") && text.lines().count() < 60, "{text}");
     let text = rocbed(["inspect", "--packages"]).arg(&image).ok();
     assert_eq!(text.matches("\n      autopkgtest ").count(), 1, "{text}");
     assert!(report["initrd.img"]["modules"].as_u64().is_some_and(|count| count > 40));

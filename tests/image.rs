@@ -77,11 +77,31 @@ fn the_kernel_image_is_what_objdump_reads() {
 }
 
 #[test]
-fn the_kernel_image_boots_the_partition_that_is_on_the_disk() {
+fn both_ways_to_start_the_disk_boot_the_root_that_is_on_it() {
     let disk = inspect("disk.img");
-    let cmdline = disk["partitions"][0]["boots"]["cmdline"].as_str().expect("a command line").to_owned();
+    let boot = &disk["partitions"][0]["boot"];
+    let (entry, unified) = (&boot["entries"][0], &boot["unified"]);
     let guid = disk["partitions"][1]["guid"].as_str().expect("a GUID");
+    let cmdline = entry["cmdline"].as_str().expect("a command line");
     assert!(cmdline.starts_with(&format!("root=PARTUUID={guid} ")), "{cmdline}");
+    assert_eq!(unified["cmdline"], entry["cmdline"]);
+    assert_eq!(unified["kernel"], entry["version"]);
+}
+
+#[test]
+fn what_secure_boot_checks_is_signed_and_the_same_as_in_its_package() {
+    let disk = inspect("disk.img");
+    let boot = &disk["partitions"][0]["boot"];
+    let signed: Vec<_> = boot["signed"].as_array().expect("paths").iter().filter_map(Value::as_str).collect();
+    assert_eq!(signed, ["EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grubx64.efi", "rocbed/vmlinuz"]);
+    let esp = extract("rocbed-esp").display().to_string();
+    for (path, file) in
+        [("rocbed/vmlinuz", "vmlinuz"), ("rocbed/initrd.img", "initrd.img"), ("EFI/Linux/rocbed.efi", "uki.efi")]
+    {
+        let copy = scratch().join("from-esp");
+        tool("mcopy", ["-o", "-i", &esp, &format!("::{path}"), &copy.to_string_lossy()]);
+        tool("cmp", [&copy, &smoke_image().join(file)]);
+    }
 }
 
 #[test]

@@ -95,6 +95,8 @@ pub enum Role {
     Root,
     /// Used only by the build, such as the package of the UKI stub.
     Build,
+    /// Some of its files are on the EFI system partition; it is not installed in the root.
+    Esp,
 }
 
 impl Role {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use advice::Advice;
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail};
 use archive::index::{Package, Universe};
 use archive::solve::{Base, Request, Solution, solve};
@@ -10,13 +10,14 @@ use store::Digest;
 
 use crate::architecture::ARCHITECTURE;
 use crate::archive::Archive;
+use crate::image::signed::SIGNED_PACKAGES;
 use crate::lock::{Lock, LockedArchive, LockedPackage, Role};
 use crate::recipe::Recipe;
 
 /// Digest of everything in a recipe that affects the choice of packages. A lock with another digest is out of date.
 pub fn request_digest(recipe: &Recipe) -> Digest {
     let archive = &recipe.archive;
-    let request = serde_json::json!({
+    let mut request = serde_json::json!({
         "format": 1,
         "suite": archive.suite,
         "components": archive.components,
@@ -26,6 +27,9 @@ pub fn request_digest(recipe: &Recipe) -> Digest {
         "kernel": recipe.kernel.flavour,
         "stub": recipe.image.stub_package,
     });
+    if recipe.image.secure_boot {
+        request["secure-boot"] = serde_json::json!(SIGNED_PACKAGES);
+    }
     Digest::of(request.to_string().as_bytes())
 }
 
@@ -54,6 +58,14 @@ pub fn lock(recipe: &Recipe, archive: &Archive) -> Result<Lock> {
         let newest = newest(universe, stub)
             .with_context(|| format!("image.stub-package: there is no package {stub} in the archive"))?;
         packages.push(locked(&newest, Role::Build)?);
+    }
+    for name in SIGNED_PACKAGES.iter().filter(|_| recipe.image.secure_boot) {
+        if !packages.iter().any(|package| package.name == *name) {
+            let newest = newest(universe, name)
+                .with_context(|| format!("image.secure-boot: there is no package {name} in the archive"))
+                .help("secure-boot = false in [image] makes a disk that starts where Secure Boot is off")?;
+            packages.push(locked(&newest, Role::Esp)?);
+        }
     }
     let locked_archive = LockedArchive {
         suite: recipe.archive.suite.clone(),

@@ -14,7 +14,7 @@ pub fn mmdebstrap(recipe: &Path, directory: &Path) -> PathBuf {
     let plan = rocbed(["plan", "--locked", "--json"]).arg(recipe).ok();
     let plan: Value = serde_json::from_str(&plan).expect("a plan in JSON");
     let packages = plan["packages"].as_array().expect("the plan has packages");
-    let packages: Vec<_> = packages.iter().filter(|package| package["role"] != "build").collect();
+    let packages: Vec<_> = packages.iter().filter(|package| package["role"].is_null()).collect();
 
     let archive = directory.join("archive");
     let pool = archive.join("pool");

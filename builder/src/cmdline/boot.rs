@@ -50,7 +50,7 @@ pub enum WhenDone {
 pub struct Boot {
     /// An image directory, or a disk: a disk.img, or what `rocbed flash --file` wrote
     pub image: PathBuf,
-    /// How to start it [default: direct; uefi for a disk, and with --disk, --usb or --nvme]
+    /// How to start it [default: direct; uefi for a disk, and with --disk, --usb, --nvme or --secure-boot]
     #[arg(long, value_enum)]
     pub firmware: Option<Firmware>,
     /// Start it over the network instead, as a machine in a lab would: PXE, iPXE, HTTP, in QEMU's own network
@@ -65,6 +65,9 @@ pub struct Boot {
     /// From an NVMe drive under UEFI: --firmware uefi --disk nvme
     #[arg(long, conflicts_with_all = ["disk", "usb"])]
     pub nvme: bool,
+    /// Under UEFI with Secure Boot on and Microsoft's keys, as machines are sold
+    #[arg(long, conflicts_with = "netboot")]
+    pub secure_boot: bool,
     /// Memory of the machine, with a unit: 1GiB, 512MiB
     #[arg(long, default_value = "1GiB", value_parser = memory)]
     pub memory: u64,

@@ -5,7 +5,7 @@ use safetext::{printable, redacted};
 
 use super::{bytes, print, print_json};
 use crate::cmdline::Inspect;
-use crate::inspect::{self, DiskReport, FileReport, InitramfsReport, ProgramReport, RootReport};
+use crate::inspect::{self, BootReport, DiskReport, FileReport, InitramfsReport, ProgramReport, RootReport};
 
 pub fn run(options: &Inspect) -> Result<()> {
     let reports = inspect::inspect(&options.image, options.files)?;
@@ -20,7 +20,7 @@ pub fn run(options: &Inspect) -> Result<()> {
         match report {
             FileReport::Disk(disk) => show.disk(name, disk),
             FileReport::Root(root) => show.root(name, root),
-            FileReport::EfiSystemPartition(esp) => show.esp(Some(&esp.files), esp.boots.as_ref()),
+            FileReport::EfiSystemPartition(esp) => show.esp(&esp.files, &esp.boot),
             FileReport::UnifiedKernelImage(program) => show.program(program),
             FileReport::Initramfs(initramfs) => show.initramfs(initramfs),
         }
@@ -63,19 +63,28 @@ impl<'a> Show<'a> {
                 bytes(partition.start),
                 partition.guid
             ));
-            self.esp(partition.files.as_ref(), partition.boots.as_ref());
+            if let (Some(files), Some(boot)) = (&partition.files, &partition.boot) {
+                self.esp(files, boot);
+            }
             if let Some(root) = &partition.root {
                 self.root(&format!("partition {number} of {name}"), root);
             }
         }
     }
 
-    fn esp(&mut self, files: Option<&Vec<(String, u64)>>, boots: Option<&ProgramReport>) {
-        for (path, size) in files.into_iter().flatten() {
-            self.line(format_args!("    file      {path} {}", bytes(*size)));
+    fn esp(&mut self, files: &[(String, u64)], boot: &BootReport) {
+        for (path, size) in files {
+            let signed = if boot.signed.contains(path) { ", signed" } else { "" };
+            self.line(format_args!("    file      {path} {}{signed}", bytes(*size)));
         }
-        if let Some(program) = boots {
-            self.program(program);
+        for entry in &boot.entries {
+            self.line(format_args!("    entry     {}: {} {}", entry.path, entry.title, entry.version));
+            self.line(format_args!("    starts    {} with {}", entry.kernel, entry.initrd));
+            self.line(format_args!("    cmdline   {}", entry.cmdline));
+        }
+        if let Some(unified) = &boot.unified {
+            self.line(format_args!("    unified   {}", unified.path));
+            self.program(&unified.program);
         }
     }
 

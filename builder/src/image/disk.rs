@@ -15,11 +15,15 @@ use store::Digest;
 use super::copy;
 use super::publish::Staging;
 use super::root_image::RootImage;
+use super::signed::{self, Programs};
 use super::state::{DiskLayout, Unchanged};
 use crate::recipe::Image;
 
 /// Where firmware looks for a boot program on removable media (UEFI 2.10, section 3.5.1.1).
-const BOOT_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
+pub const BOOT_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
+
+/// Where boot loaders look for unified kernel images (UAPI Boot Loader Specification, "Type #2").
+const UKI_DIRECTORY: &str = "EFI/Linux";
 
 /// Free space in bytes on the EFI system partition beyond the kernel image, for settings and job lists.
 const ESP_ROOM: u64 = 8 << 20;
@@ -36,7 +40,7 @@ pub fn write_uki(stub: &[u8], parts: &uki::Parts, staging: &mut Staging) -> Resu
     Ok(size)
 }
 
-/// Inputs for a disk, besides the finished `uki.efi` and `root.img`.
+/// Inputs for a disk, besides the finished `uki.efi`, `root.img`, `vmlinuz` and `initrd.img`.
 pub struct DiskRequest<'a> {
     /// Root file system image.
     pub root: RootImage,
@@ -45,6 +49,8 @@ pub struct DiskRequest<'a> {
     pub unchanged: Option<Unchanged>,
     /// Write the whole disk in any case, for a caller that reads it before it is published.
     pub whole: bool,
+    /// Signed programs that start the disk; without them the firmware starts the unified kernel image.
+    pub signed: Option<&'a Programs>,
     /// Sizes of the partitions.
     pub image: &'a Image,
     /// Logical sector size of the disk.
@@ -53,13 +59,13 @@ pub struct DiskRequest<'a> {
     pub epoch: i64,
 }
 
-/// Writes `disk.img`. Its bytes depend only on `uki.efi`, `root.img` and `wanted`.
+/// Writes `disk.img`. Its bytes depend only on the files that are its inputs and on `wanted`.
 pub fn write_disk(wanted: &DiskRequest<'_>, staging: &mut Staging, progress: &dyn Progress) -> Result<DiskLayout> {
-    let DiskRequest { root, unchanged, whole, image, sector_size, epoch } = *wanted;
-    let boot = boot_tree(staging, epoch)?;
+    let DiskRequest { root, unchanged, whole, signed, image, sector_size, epoch } = *wanted;
+    let boot = boot_tree(staging, signed, epoch)?;
     let needed = fat::required_size(&boot, sector_size).context("sizing the EFI system partition")?;
     let esp_size = image.esp_size.unwrap_or(needed + ESP_ROOM);
-    let identity = identity(staging);
+    let identity = identity(staging, signed);
     let unique = |what: &str| Guid::from_digest(identity.as_bytes(), what);
     let specs = [
         PartitionSpec {
@@ -134,22 +140,42 @@ fn first_four(bytes: &[u8; 32]) -> [u8; 4] {
 }
 
 /// Digest of the disk's inputs: the UUIDs of its parts are derived from it.
-fn identity(staging: &Staging) -> Digest {
+fn identity(staging: &Staging, signed: Option<&Programs>) -> Digest {
     let files = staging.files();
+    // The kernel, the initramfs and the command line of the signed start are in the unified kernel image.
     let made_of = files.iter().filter(|file| matches!(file.name.as_str(), "uki.efi" | "root.img"));
-    let text: String = made_of.map(|file| format!("{} {}\n", file.sha256, file.name)).collect();
+    let mut text: String = made_of.map(|file| format!("{} {}\n", file.sha256, file.name)).collect();
+    for (path, bytes) in signed.map(Programs::files).unwrap_or_default() {
+        text.push_str(&format!("{} {path}\n", Digest::of(bytes)));
+    }
     Digest::of(text.as_bytes())
 }
 
 /// Files of the EFI system partition.
-fn boot_tree(staging: &Staging, epoch: i64) -> Result<FileTree> {
+fn boot_tree(staging: &Staging, signed: Option<&Programs>, epoch: i64) -> Result<FileTree> {
     let time = Timestamp::from_seconds(epoch);
     let directory = Metadata::root(0o755, time);
     let mut tree = FileTree::new(directory.clone());
-    tree.create_directories("EFI/BOOT", &directory)?;
-    let path = staging.current("uki.efi");
-    let length = fs::metadata(&path).with_context(|| format!("examining {}", path.display()))?.len();
-    let kind = NodeKind::File(Content::HostFile { path, length });
-    tree.insert(BOOT_PROGRAM, Node { kind, metadata: Metadata::root(0o755, time) })?;
+    let mut add = |path: &str, content: Content| -> Result<()> {
+        let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+        tree.create_directories(above, &directory)?;
+        tree.insert(path, Node { kind: NodeKind::File(content), metadata: Metadata::root(0o755, time) })?;
+        Ok(())
+    };
+    let image_file = |name: &str| -> Result<Content> {
+        let path = staging.current(name);
+        let length = fs::metadata(&path).with_context(|| format!("examining {}", path.display()))?.len();
+        Ok(Content::HostFile { path, length })
+    };
+    let Some(signed) = signed else {
+        add(BOOT_PROGRAM, image_file("uki.efi")?)?;
+        return Ok(tree);
+    };
+    for (path, bytes) in signed.files() {
+        add(path, Content::from(bytes.to_vec()))?;
+    }
+    add(signed::KERNEL, image_file("vmlinuz")?)?;
+    add(signed::INITRD, image_file("initrd.img")?)?;
+    add(&format!("{UKI_DIRECTORY}/rocbed.efi"), image_file("uki.efi")?)?;
     Ok(tree)
 }

@@ -31,6 +31,7 @@ pub fn document(name: &str, lock: &Lock, init: &[u8], files: &[ImageFile]) -> St
     let contains = lock.packages.iter().map(|package| match package.role {
         Role::Root => relation(&file_id("root.img"), "CONTAINS", &package_id(package)),
         Role::Build => relation(&file_id("uki.efi"), "GENERATED_FROM", &package_id(package)),
+        Role::Esp => relation(&file_id("disk.img"), "GENERATED_FROM", &package_id(package)),
     });
     let document = json!({
         "spdxVersion": "SPDX-2.3",

@@ -16,6 +16,7 @@ pub mod publish;
 pub mod reseal;
 pub mod root;
 pub mod root_image;
+pub(crate) mod signed;
 mod state;
 pub mod tree;
 
@@ -150,10 +151,18 @@ pub fn run(
     staging.write("cmdline", format!("root=UUID={root_uuid} {words}\n").as_bytes())?;
     clock.lap("initramfs");
 
-    let stub = stub(recipe, lock, fetcher, &options.mirror, reporter)?;
+    let files = PackageFiles { recipe, lock, fetcher, mirror: &options.mirror, reporter };
+    let stub = files.read(&recipe.image.stub_package, STUB, "uki-stub")?;
+    let os_release = read(&root.path.join("usr/lib/os-release"))?;
+    let cmdline = format!("root=PARTUUID={} {words}", root_image.partition());
+    let programs = if recipe.image.secure_boot {
+        Some(signed::Programs::obtain(&files, &kernel.version, &vmlinuz, &os_release, &cmdline)?)
+    } else {
+        None
+    };
     let parts = uki::Parts {
-        os_release: read(&root.path.join("usr/lib/os-release"))?.into(),
-        cmdline: format!("root=PARTUUID={} {words}", root_image.partition()),
+        os_release: os_release.into(),
+        cmdline,
         uname: Some(kernel.version.clone()),
         splash: None,
         kernel: vmlinuz.into(),
@@ -168,6 +177,7 @@ pub fn run(
         root: root_image,
         unchanged,
         whole: options.compress,
+        signed: programs.as_ref(),
         image: &recipe.image,
         sector_size: options.sector_size,
         epoch,
@@ -373,22 +383,37 @@ impl Archives<'_> {
     }
 }
 
-/// The stub, extracted from its package and then cached: finding a file in a package takes a tenth of a second.
-fn stub(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, reporter: &Reporter) -> Result<Vec<u8>> {
-    let store = fetcher.store();
-    let name = &recipe.image.stub_package;
-    let package =
-        lock.package(name).with_context(|| format!("{name} is not in the lock")).help("run `rocbed lock --update`")?;
-    let question = package.sha256.to_string();
-    if let Some(stub) = memo::recall(store, "uki-stub", &question)? {
-        return Ok(stub);
+/// Reads single files of packages that are not installed in the root.
+struct PackageFiles<'a> {
+    recipe: &'a Recipe,
+    lock: &'a Lock,
+    fetcher: &'a Fetcher,
+    mirror: &'a Mirror,
+    reporter: &'a Reporter,
+}
+
+impl PackageFiles<'_> {
+    /// The file at `path` of a locked package. It is kept in the cache under the name `kept`: finding a file in a
+    /// package takes a tenth of a second.
+    fn read(&self, name: &str, path: &str, kept: &str) -> Result<Vec<u8>> {
+        let Self { recipe, lock, fetcher, mirror, reporter } = *self;
+        let store = fetcher.store();
+        let package = lock
+            .package(name)
+            .with_context(|| format!("{name} is not in the lock"))
+            .help("run `rocbed lock --update`")?;
+        let question = package.sha256.to_string();
+        if let Some(bytes) = memo::recall(store, kept, &question)? {
+            return Ok(bytes);
+        }
+        let wanted =
+            root::downloads(std::iter::once(package), &mirror.url, &recipe.archive.snapshot, lock.archive.date);
+        fetcher.fetch_checked(&wanted, reporter).with_context(|| format!("fetching {name}"))?;
+        let bytes = root::package_file(&store.path(&package.sha256), path)?;
+        let bytes = bytes.with_context(|| format!("{name} {} has no /{path}", package.version))?;
+        memo::remember(store, kept, &question, &bytes)?;
+        Ok(bytes)
     }
-    let wanted = root::downloads(std::iter::once(package), &mirror.url, &recipe.archive.snapshot, lock.archive.date);
-    fetcher.fetch_checked(&wanted, reporter).with_context(|| format!("fetching {name}"))?;
-    let stub = root::package_file(&store.path(&package.sha256), STUB)?;
-    let stub = stub.with_context(|| format!("{name} {} has no /{STUB}", package.version))?;
-    memo::remember(store, "uki-stub", &question, &stub)?;
-    Ok(stub)
 }
 
 /// Writes the block map of a finished disk.

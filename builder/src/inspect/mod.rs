@@ -15,7 +15,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
 pub use compare::{Difference, compare};
-pub use disk::{DiskReport, EspReport, PartitionReport};
+pub use disk::{
+    BootReport, DiskReport, EntryReport, EspReport, PartitionReport, UnifiedReport, starts_with_secure_boot,
+};
 pub use initramfs::InitramfsReport;
 pub use program::ProgramReport;
 pub use root::{RootReport, root_packages};
@@ -126,7 +128,7 @@ mod tests {
         let reports = inspect(&path, false)?;
         let Some(FileReport::EfiSystemPartition(esp)) = reports.get("sdx1") else { panic!("{reports:?}") };
         assert_eq!(esp.files, [("rocbed.toml".to_owned(), 11)]);
-        assert!(esp.boots.is_none());
+        assert!(esp.boot.signed.is_empty() && esp.boot.entries.is_empty() && esp.boot.unified.is_none());
         Ok(())
     }
 

@@ -172,6 +172,7 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
             root_free: last(layers, |layer| layer.file.image.root_free.clone()).map_or(0, |size| size.0),
             stub_package: last(layers, |layer| layer.file.image.stub_package.clone())
                 .map_or_else(|| "systemd-boot-efi".into(), |name| name.0),
+            secure_boot: last(layers, |layer| layer.file.image.secure_boot).unwrap_or_default(),
         },
         archive,
     })

@@ -165,4 +165,6 @@ pub struct Image {
     pub root_free: u64,
     /// Name of the package with the UKI stub.
     pub stub_package: String,
+    /// Whether the disk starts by signed programs, for Secure Boot.
+    pub secure_boot: bool,
 }

@@ -216,6 +216,8 @@ pub struct ImageTable {
     pub root_free: Option<ByteSize>,
     /// The package whose `linuxx64.efi.stub` starts the unified kernel image.
     pub stub_package: Option<PackageName>,
+    /// Whether `disk.img` starts where Secure Boot is on (default `false`; `base` and all shipped recipes say `true`): by Debian's signed programs, of the packages shim-signed and systemd-boot-efi-amd64-signed, and the kernel, which has to be signed too. Otherwise the firmware starts the unified kernel image, which nobody has signed.
+    pub secure_boot: Option<bool>,
 }
 
 fn both_types() -> Vec<String> {

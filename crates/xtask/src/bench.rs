@@ -146,7 +146,7 @@ fn debs(plan: &serde_json::Value) -> Result<Vec<Deb>> {
     let packages = plan["packages"].as_array().context("the plan has no packages")?;
     packages
         .iter()
-        .filter(|package| package["role"] != "build")
+        .filter(|package| package["role"].is_null())
         .map(|package| {
             let text = |key: &str| package[key].as_str().map(str::to_owned).with_context(|| format!("no {key}"));
             let name = text("name")?;

@@ -19,18 +19,19 @@ use vm::{Boot as Start, Bus, Disk, Machine};
 use crate::cmdline::{Boot, DiskKind, Firmware, Network};
 use crate::commands::netboot::start_server;
 use crate::commands::print;
+use crate::inspect::starts_with_secure_boot;
 
 /// Number of console lines that are kept in memory.
 const REMEMBERED: usize = 100;
 
 /// Chooses how the machine boots: as the options say, else by UEFI where only a disk makes sense.
 pub fn firmware(options: &Boot) -> Result<Firmware> {
-    let disk = options.disk.is_some() || options.usb || options.nvme;
+    let disk = options.disk.is_some() || options.usb || options.nvme || options.secure_boot;
     match options.firmware {
         Some(Firmware::Direct) if disk => {
             bail!(Advice::new(
                 "a direct start has no disk.img",
-                "leave --firmware direct away, or --disk, --usb and --nvme"
+                "leave --firmware direct away, or --disk, --usb, --nvme and --secure-boot"
             ))
         }
         Some(Firmware::Direct) if is_disk(options) => bail!(Advice::new(
@@ -68,11 +69,12 @@ pub fn attach(machine: Machine, options: &Boot, words: &[String]) -> Result<Mach
             ensure!(
                 options.append.is_none() && words.is_empty(),
                 Advice::new(
-                    "--append and --hub need a direct start: under UEFI the command line is part of the kernel image",
+                    "--append and --hub need a direct start: under UEFI the command line is on the disk",
                     "a hub can be named in rocbed.toml on the image's first partition, with `rocbed settings`"
                 )
             );
-            Ok(machine.boot(Start::Uefi).disk(disk(options)?))
+            let start = if options.secure_boot { Start::SecureBoot } else { Start::Uefi };
+            Ok(machine.boot(start).disk(disk(options)?))
         }
     }
 }
@@ -115,6 +117,18 @@ fn disk(options: &Boot) -> Result<Disk> {
     let table =
         diskimage::gpt::read(&mut file).with_context(|| format!("reading the partitions of {}", path.display()))?;
     let sector = table.sector_size.bytes();
+    if options.secure_boot {
+        ensure!(
+            starts_with_secure_boot(&mut file).with_context(|| format!("reading {}", path.display()))?,
+            Advice::new(
+                format!(
+                    "{} does not start with Secure Boot: the program that the firmware starts is not signed",
+                    path.display()
+                ),
+                "set secure-boot = true in [image] of its recipe and build it again"
+            )
+        );
+    }
     Ok(Disk::snapshot(path, bus).block_size(sector as u32))
 }
 
