@@ -70,19 +70,32 @@ impl Tx<'_> {
         let found = self
             .db
             .prepare_cached(
-                "SELECT l.id, l.attempt, l.state, j.job FROM leases l JOIN jobs j ON j.number = l.job
+                "SELECT l.id, l.attempt, l.state, j.job, j.number FROM leases l JOIN jobs j ON j.number = l.job
                  WHERE l.worker = ?1 AND l.request = ?2",
             )?
-            .query_row([worker, request], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .query_row([worker, request], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
             .optional()?;
-        let found: Option<(String, u32, Named<AttemptState>, Json<Job>)> = found;
-        let Some((lease, attempt, Named(state), Json(job))) = found else { return Ok(None) };
+        let found: Option<(String, u32, Named<AttemptState>, Json<Job>, i64)> = found;
+        let Some((lease, attempt, Named(state), Json(job), number)) = found else { return Ok(None) };
         if state != AttemptState::Active {
             let detail = format!("claim `{request}` got a lease that is over: choose another request");
             return Err(Problem::new(ProblemCode::LeaseOver, detail).into());
         }
         let lease_seconds = self.config.lease.as_secs();
-        Ok(Some(Claimed { lease, lease_seconds, attempt, job }))
+        Ok(Some(Claimed { lease, lease_seconds, attempt, job, usual_seconds: self.usual_seconds(number)? }))
+    }
+
+    /// How long the tests of a job's package usually take: the median of the latest results in which they ran to
+    /// their end.
+    fn usual_seconds(&self, number: i64) -> Result<Option<u64>, Failure> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT finished - started FROM results
+             WHERE package = (SELECT package FROM jobs WHERE number = ?1) AND verdict IN ('pass', 'fail')
+             ORDER BY job DESC LIMIT 5",
+        )?;
+        let mut times = statement.query_map([number], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+        times.sort_unstable();
+        Ok(times.get(times.len() / 2).and_then(|time| u64::try_from(time / 1000).ok()))
     }
 
     /// Gives a queued job to a worker.
@@ -117,7 +130,8 @@ impl Tx<'_> {
         };
         self.state.leases.insert(lease.clone(), live);
         self.event(HubEvent::Job(number));
-        Ok(Claimed { lease, lease_seconds: self.config.lease.as_secs(), attempt, job })
+        let usual_seconds = self.usual_seconds(number)?;
+        Ok(Claimed { lease, lease_seconds: self.config.lease.as_secs(), attempt, job, usual_seconds })
     }
 
     /// Queues a job, or gives it to a claim that is waiting for one like it.

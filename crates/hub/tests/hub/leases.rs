@@ -20,6 +20,24 @@ fn a_lease_is_kept_by_heartbeats() {
 }
 
 #[test]
+fn a_claim_says_how_long_its_package_usually_takes() -> Outcome {
+    let hub = start();
+    let worker = hub.worker("w1", "");
+    hub.add(GZIP);
+    let first = worker.begin();
+    assert_eq!(first.usual_seconds, None);
+    worker.deliver(&first, Verdict::Pass)?;
+    hub.add("[[job]]\npackage = \"sed\"\n");
+    let other = worker.begin();
+    assert_eq!(other.usual_seconds, None, "another package");
+    worker.deliver(&other, Verdict::Pass)?;
+    hub.add(GZIP);
+    // What the worker says of its results in these tests.
+    assert_eq!(worker.begin().usual_seconds, Some(60));
+    Ok(())
+}
+
+#[test]
 fn a_clock_that_is_set_ends_no_lease() -> Outcome {
     let hub = start();
     let worker = hub.worker("w1", "");

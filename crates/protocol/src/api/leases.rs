@@ -31,6 +31,9 @@ pub struct Claimed {
     pub attempt: u32,
     /// What to run. Its id is the hub's, and belongs into the result.
     pub job: Job,
+    /// How many seconds the package's tests usually take, as far as the hub has results of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual_seconds: Option<u64>,
 }
 
 /// `POST /leases/{lease}/heartbeat`: the worker still has the job. The first says that it has begun.
