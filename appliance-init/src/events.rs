@@ -1,6 +1,7 @@
 //! [`Event`]: everything that PID 1 is told once the root is mounted. Threads send events, [`crate::supervisor`]
 //! decides.
 
+use crate::load::Load;
 use crate::system::Ending;
 use appliance::report::Report;
 
@@ -25,6 +26,8 @@ pub enum Event {
     AgentSaid(String),
     /// The power button was pressed.
     PowerButton,
+    /// What GPUs do at the moment.
+    Loads(Vec<Load>),
     /// A message to people, without any effect.
     Said(String),
     /// A problem, which stays on the status screen.

@@ -19,6 +19,7 @@ mod foreign;
 pub mod hardware;
 mod ioctl;
 pub mod linux;
+pub mod load;
 pub mod modprobe;
 pub mod netroot;
 pub mod nodes;

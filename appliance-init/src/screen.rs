@@ -1,20 +1,23 @@
 //! The status screen of a display: redrawn from [`State`] when something has changed. Serial consoles get lines
 //! instead.
 
+mod blocks;
+mod canvas;
+mod large;
+
 use std::time::{Duration, Instant};
 
 use protocol::Verdict;
 
 use crate::output::Output;
 use crate::state::State;
+use canvas::{BOLD, Canvas, DIM, GREEN, PLAIN, RED, Style, YELLOW};
 
 /// The shortest time between two updates.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Hides the cursor and moves it to the top left, where drawing begins (`console_codes(4)`).
-const HOME: &str = "\x1b[?25l\x1b[H";
-const CLEAR_LINE: &str = "\x1b[K\r\n";
-const CLEAR_BELOW: &str = "\x1b[J";
+/// Columns and rows of a display that does not tell.
+const USUAL: (usize, usize) = (80, 25);
 
 /// The machine's displays.
 #[derive(Debug)]
@@ -30,13 +33,25 @@ impl Screen {
         Self { outputs, shown: String::new(), drawn: None }
     }
 
-    /// Draws the changes, but not too often. Returns whether something is left to draw.
-    pub fn draw(&mut self, state: &State) -> bool {
+    /// Whether there is a display.
+    pub fn is_there(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// Draws the changes, but not too often. `now` is the time since the kernel's start. Returns whether something is
+    /// left to draw.
+    pub fn draw(&mut self, state: &State, now: Duration) -> bool {
         if self.outputs.is_empty() {
             return false;
         }
-        let (width, height) = self.outputs.first().and_then(Output::size).unwrap_or((80, 25));
-        let text = frame(&lines(state, height), width);
+        // It may change: a GPU's driver brings more columns than the firmware.
+        let (width, height) = self.outputs.first().and_then(Output::size).unwrap_or(USUAL);
+        let canvas = if large::has_room(width, height) {
+            large::draw(state, now, width, height)
+        } else {
+            small(state, width, height)
+        };
+        let text = canvas.bytes();
         if text == self.shown {
             return false;
         }
@@ -52,23 +67,46 @@ impl Screen {
     }
 }
 
-/// A line and its highlighting (SGR, ECMA-48 8.3.117).
+/// A line and its highlighting.
 struct Line {
     text: String,
-    style: &'static str,
+    style: Style,
 }
 
-const PLAIN: &str = "";
-const BOLD: &str = "1";
-const DIM: &str = "2";
-const GREEN: &str = "32";
-const YELLOW: &str = "33";
-const RED: &str = "1;31";
+fn line(style: Style, text: String) -> Line {
+    Line { text, style }
+}
+
+/// The screen of a small display.
+fn small(state: &State, width: usize, height: usize) -> Canvas {
+    let mut canvas = Canvas::new(width, height);
+    // The last column stays free.
+    for (row, Line { text, style }) in lines(state, height).into_iter().enumerate() {
+        let text: String = text.chars().take(width.saturating_sub(1)).collect();
+        canvas.put(0, row, &text, style);
+    }
+    canvas
+}
 
 fn lines(state: &State, height: usize) -> Vec<Line> {
-    let line = |style, text: String| Line { text, style };
     let name = if state.name.is_empty() { "rocbed".to_owned() } else { format!("rocbed  {}", state.name) };
     let mut all = vec![line(BOLD, name), line(DIM, state.machine.clone()), line(PLAIN, String::new())];
+    all.extend(facts(state));
+    all.push(line(PLAIN, String::new()));
+    match &state.job {
+        Some(job) => all.push(line(BOLD, format!("Job       {job}: {}", state.phase))),
+        None => all.push(line(PLAIN, format!("Idle      {}", state.phase))),
+    }
+    all.extend(problems(state));
+    all.push(line(PLAIN, String::new()));
+    let room = height.saturating_sub(all.len() + 1);
+    all.extend(results(state, room));
+    all
+}
+
+/// Network, clock, GPUs, the job source and lasting conditions.
+fn facts(state: &State) -> Vec<Line> {
+    let mut all = Vec::new();
     if state.links.is_empty() {
         all.push(line(YELLOW, "Network   no wired network card".into()));
     }
@@ -82,10 +120,13 @@ fn lines(state: &State, height: usize) -> Vec<Line> {
     match state.gpus.as_deref() {
         None => all.push(line(DIM, "GPUs      looking".into())),
         Some([]) => all.push(line(YELLOW, "GPUs      none".into())),
-        Some(gpus) => all.extend(gpus.iter().enumerate().map(|(number, gpu)| {
-            let label = if number == 0 { "GPUs" } else { "" };
-            line(PLAIN, format!("{label:<9} {gpu}"))
-        })),
+        Some(gpus) => {
+            for (number, gpu) in gpus.iter().enumerate() {
+                let label = if number == 0 { "GPUs" } else { "" };
+                all.push(line(PLAIN, format!("{label:<9} {gpu}")));
+                all.extend(state.load_of(gpu).map(|load| line(PLAIN, format!("          {load}"))));
+            }
+        }
     }
     if !state.source.is_empty() {
         all.push(line(PLAIN, format!("Jobs from {}", state.source)));
@@ -93,24 +134,20 @@ fn lines(state: &State, height: usize) -> Vec<Line> {
     for (of, (text, bad)) in &state.conditions {
         all.push(line(if *bad { RED } else { PLAIN }, format!("{:<9} {text}", capitalised(of))));
     }
-    all.push(line(PLAIN, String::new()));
-    match &state.job {
-        Some(job) => all.push(line(BOLD, format!("Job       {job}: {}", state.phase))),
-        None => all.push(line(PLAIN, format!("Idle      {}", state.phase))),
-    }
-    for problem in state.problems.iter().take(3) {
-        all.push(line(RED, format!("Problem   {problem}")));
-    }
-    all.push(line(PLAIN, String::new()));
-    let room = height.saturating_sub(all.len() + 1);
-    all.extend(
-        state
-            .results
-            .iter()
-            .take(room)
-            .map(|(id, verdict, summary)| line(colour(*verdict), format!("{verdict:<15} {id}  {summary}"))),
-    );
     all
+}
+
+/// The latest problems.
+fn problems(state: &State) -> impl Iterator<Item = Line> {
+    state.problems.iter().take(3).map(|problem| line(RED, format!("Problem   {problem}")))
+}
+
+/// The latest results, as many as there is room for.
+fn results(state: &State, room: usize) -> Vec<Line> {
+    let result = |(id, verdict, summary): &(String, Verdict, String)| {
+        line(colour(*verdict), format!("{verdict:<15} {id}  {summary}"))
+    };
+    state.results.iter().take(room).map(result).collect()
 }
 
 fn capitalised(word: &str) -> String {
@@ -118,26 +155,12 @@ fn capitalised(word: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-fn colour(verdict: Verdict) -> &'static str {
+fn colour(verdict: Verdict) -> Style {
     match verdict {
         Verdict::Pass => GREEN,
         Verdict::Neutral => YELLOW,
         _ => RED,
     }
-}
-
-/// The bytes for the display. Text from outside must not be able to move the cursor.
-fn frame(lines: &[Line], width: usize) -> String {
-    let mut text = HOME.to_owned();
-    for line in lines {
-        let shown: String =
-            line.text.chars().filter(|char| safetext::is_printable(*char)).take(width.saturating_sub(1)).collect();
-        match line.style {
-            PLAIN => text.extend([&shown, CLEAR_LINE]),
-            style => text.extend(["\x1b[", style, "m", &shown, "\x1b[0m", CLEAR_LINE]),
-        }
-    }
-    text + CLEAR_BELOW
 }
 
 #[cfg(test)]
@@ -150,7 +173,7 @@ mod tests {
         let mut state = State { machine: "Linux 7.2, 4096 MiB".into(), name: "gpu-7".into(), ..State::default() };
         state.links.insert("eth0".into(), "192.0.2.7/24".into());
         state.report(&Report::Ready { gpus: vec!["gfx1030 Navi 21".into()], source: "hub.example".into() });
-        state.report(&Report::Job { id: "rocrand".into(), position: None });
+        state.report(&Report::Job { id: "rocrand".into(), position: None, expected: None });
         state.report(&Report::Phase { text: "test upstream".into() });
         state.results.push_front(("gzip".into(), Verdict::Pass, "2 passed".into()));
         state.report(&Report::condition("hub", "connected".into()));
@@ -177,9 +200,11 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_moves_the_cursor_or_wraps() {
-        let line = Line { text: format!("a\x1b[2J{}", "x".repeat(200)), style: PLAIN };
-        let text = frame(&[line], 10);
-        assert_eq!(text, format!("{HOME}a[2Jxxxxx{CLEAR_LINE}{CLEAR_BELOW}"));
+        let mut state = State { name: format!("a\x1b[2J{}", "x".repeat(200)), ..State::default() };
+        state.gpus = Some(vec!["y".repeat(200)]);
+        let canvas = small(&state, 20, 25);
+        assert!(canvas.text().starts_with("rocbed  a?[2Jxxxxxx\n"), "{}", canvas.text());
+        assert!(canvas.text().lines().all(|line| line.chars().count() < 20), "{}", canvas.text());
     }
 
     #[test]

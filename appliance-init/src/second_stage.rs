@@ -18,7 +18,7 @@ use crate::online::Online;
 use crate::screen::Screen;
 use crate::supervisor::Supervisor;
 use crate::system::{Ending, MountMode, System};
-use crate::{about, clock, data, hardware, shell, shutdown, signals, start_disk, stick, watchdog};
+use crate::{about, clock, data, hardware, load, shell, shutdown, signals, start_disk, stick, watchdog};
 use appliance::block;
 use appliance::cmdline::CommandLine;
 use appliance::report::Report;
@@ -240,6 +240,9 @@ fn follow(
                 let start_watchdog = matches!(event, Event::DriversLoaded);
                 let agent_starts = matches!(event, Event::GpuDriversLoaded);
                 let ending = supervisor.handle(event);
+                if agent_starts && supervisor.has_display() {
+                    load::watch(sender.clone());
+                }
                 if agent_starts {
                     // Reading takes a moment, in which the agent starts.
                     supervisor.introduce(&about::lines()?);

@@ -1,10 +1,12 @@
 //! [`State`]: the state that is shown to people at the machine, gathered from events.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use network::NetworkEvent;
 use protocol::Verdict;
 
+use crate::load::Load;
 use appliance::report::Report;
 
 /// The number of results and problems that are kept; the screen shows fewer.
@@ -27,6 +29,14 @@ pub struct State {
     pub source: String,
     /// The running job.
     pub job: Option<String>,
+    /// When that job began, since the kernel's start.
+    pub job_began: Duration,
+    /// How long it usually takes, if that is known.
+    pub job_expected: Option<Duration>,
+    /// Whether the machine is going to end.
+    pub ending: bool,
+    /// What GPUs do at the moment.
+    pub loads: Vec<Load>,
     /// The phase of the job, or the reason why none runs.
     pub phase: String,
     /// Jobs that have ended, latest first.
@@ -66,9 +76,10 @@ impl State {
                 self.source.clone_from(source);
                 self.phase = "ready".into();
             }
-            Report::Job { id, position } => {
+            Report::Job { id, position, expected } => {
                 let place = position.map(|(number, all)| format!(" ({number} of {all})")).unwrap_or_default();
                 self.job = Some(format!("{id}{place}"));
+                self.job_expected = expected.map(Duration::from_secs);
                 self.phase = "starting".into();
             }
             Report::Phase { text } => self.phase.clone_from(text),
@@ -90,6 +101,16 @@ impl State {
         }
     }
 
+    /// The hub's address, if jobs come from one.
+    pub fn hub(&self) -> Option<&str> {
+        ["http://", "https://"].iter().any(|scheme| self.source.starts_with(scheme)).then_some(self.source.as_str())
+    }
+
+    /// What the GPU that this line describes does: its address is in the line.
+    pub fn load_of(&self, gpu: &str) -> Option<&Load> {
+        self.loads.iter().find(|load| gpu.contains(&load.address))
+    }
+
     /// Adds a problem.
     pub fn problem(&mut self, text: String) {
         push(&mut self.problems, text);
@@ -109,7 +130,7 @@ mod tests {
     fn a_job_comes_and_goes() {
         let mut state = State::default();
         state.report(&Report::Ready { gpus: vec!["gfx1030".into()], source: "a list".into() });
-        state.report(&Report::Job { id: "gzip".into(), position: Some((1, 2)) });
+        state.report(&Report::Job { id: "gzip".into(), position: Some((1, 2)), expected: None });
         state.report(&Report::Phase { text: "test simple".into() });
         assert_eq!((state.job.as_deref(), state.phase.as_str()), (Some("gzip (1 of 2)"), "test simple"));
         state.report(&Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() });

@@ -10,6 +10,7 @@ use crate::state::State;
 use crate::system::{Ended, Ending, Recipients, System};
 use crate::watchdog::Watchdog;
 use appliance::report::Report;
+use protocol::Span;
 
 const SIGTERM: i32 = 15;
 
@@ -99,6 +100,7 @@ impl<'a> Supervisor<'a> {
             Event::Clock(Err(problem)) => self.problem(format!("clock: {problem}")),
             Event::Report(report) => return self.report(&report),
             Event::AgentSaid(text) | Event::Said(text) => self.console.say(&text),
+            Event::Loads(loads) => self.state.loads = loads,
             Event::Problem(text) => self.problem(text),
         }
         self.end_if_alone()
@@ -120,7 +122,7 @@ impl<'a> Supervisor<'a> {
         {
             self.begin_agent();
         }
-        let more_to_draw = self.screen.draw(&self.state);
+        let more_to_draw = self.screen.draw(&self.state, now);
         let overdue = self.ending.filter(|(_, since)| now.saturating_sub(*since) >= AGENT_PATIENCE);
         if overdue.is_some() {
             self.console.say("the agent did not end in time");
@@ -140,6 +142,7 @@ impl<'a> Supervisor<'a> {
         };
         self.console.say(&format!("going to {what}: {why}"));
         self.state.phase = format!("going to {what}: {why}");
+        self.state.ending = true;
         self.ending = Some((how, self.system.uptime()));
         if let Agent::Running(pid) = self.agent
             && let Err(error) = self.system.signal(Recipients::Process(pid), SIGTERM)
@@ -197,8 +200,11 @@ impl<'a> Supervisor<'a> {
                 self.console.say(&format!("ready at {now:.2} s, jobs from {source}"));
             }
             Report::Job { .. } => {
+                self.state.job_began = self.system.uptime();
                 let job = self.state.job.as_deref().unwrap_or_default();
-                self.console.say(&format!("job {job}"));
+                let usually =
+                    self.state.job_expected.map(|time| format!(", usually {}", Span::seconds(time.as_secs())));
+                self.console.say(&format!("job {job}{}", usually.unwrap_or_default()));
             }
             Report::Phase { text } => self.console.say(&format!("  {text}")),
             Report::Finished { id, verdict, summary } => self.console.say(&format!("{verdict} {id} {summary}")),
@@ -210,6 +216,11 @@ impl<'a> Supervisor<'a> {
             Report::Restart { why } => return self.begin_end(Ending::Restart, why),
         }
         self.end_if_alone()
+    }
+
+    /// Whether people see the state on a display.
+    pub fn has_display(&self) -> bool {
+        self.screen.is_there()
     }
 
     /// Shows what this machine is.

@@ -71,7 +71,7 @@ impl AgentLoop<'_> {
     }
 
     fn take_jobs(&mut self) -> Result<End, JobSourceError> {
-        let mut failures = BTreeMap::new();
+        let (mut failures, mut times) = (BTreeMap::new(), BTreeMap::new());
         loop {
             if let Some(end) = self.qualify()? {
                 return Ok(end);
@@ -87,7 +87,7 @@ impl AgentLoop<'_> {
                     Claim::RetryGpus(gpus) => return Ok(End::Restart(self.fitness.retry_gpus(&gpus))),
                 }
             };
-            if let Some(why) = self.handle(&assignment, &mut failures)? {
+            if let Some(why) = self.handle(&assignment, &mut failures, &mut times)? {
                 return Ok(End::Restart(why));
             }
         }
@@ -134,15 +134,18 @@ impl AgentLoop<'_> {
         }
     }
 
-    /// Runs one job. Returns the reason for a restart of the machine, if there is one.
+    /// Runs one job. Returns the reason for a restart of the machine, if there is one. `times` has the seconds that
+    /// the sources took here before, for job sources that do not know.
     fn handle(
         &mut self,
         assignment: &Assignment,
         failures: &mut BTreeMap<String, u32>,
+        times: &mut BTreeMap<String, u64>,
     ) -> Result<Option<String>, JobSourceError> {
         let job = &assignment.job;
         let (id, position) = (job.id.clone(), assignment.position);
-        (self.tell)(&Report::Job { id: id.clone(), position });
+        let expected = assignment.usual_seconds.or_else(|| times.get(&job.source.to_string()).copied());
+        (self.tell)(&Report::Job { id: id.clone(), position, expected });
         let kills = self.journal.as_ref().map_or(0, |journal| journal.times(&id));
         if kills >= MAX_LOSSES_PER_MACHINE {
             let why = format!("this machine stopped or hung {kills} times while the job ran");
@@ -159,12 +162,14 @@ impl AgentLoop<'_> {
             boot: String::new(),
         };
         self.note(|journal| journal.begin(record));
+        let began = Instant::now();
         let outcome = self.run_job(assignment)?;
         let mut ended = EndedJob { gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(), ..EndedJob::default() };
         match outcome {
             Ok(Outcome::Ran { delivery, stuck, faults }) => {
                 self.source.deliver(assignment, &delivery)?;
                 failures.remove(&id);
+                times.insert(job.source.to_string(), began.elapsed().as_secs());
                 (ended.verdict, ended.stuck) = (Some(delivery.verdict), stuck);
                 (ended.contained, ended.faulty) = (faults.contained, faults.serious);
                 let summary = delivery.summary.clone();

@@ -83,6 +83,8 @@ pub struct Assignment {
     pub tree: Option<PathBuf>,
     /// The job's number in a list and the list's length, if that is known.
     pub position: Option<(usize, usize)>,
+    /// How many seconds it usually takes, if the source knows.
+    pub usual_seconds: Option<u64>,
     /// Ends the job early.
     pub interrupt: Interrupt,
 }
@@ -90,7 +92,7 @@ pub struct Assignment {
 impl Assignment {
     /// An assignment with only the job.
     pub fn new(job: Job) -> Self {
-        Self { job, lease: None, tree: None, position: None, interrupt: Interrupt::default() }
+        Self { job, lease: None, tree: None, position: None, usual_seconds: None, interrupt: Interrupt::default() }
     }
 
     /// The name for bundles and records of this assignment: the lease, or else the job's id.

@@ -21,6 +21,9 @@ pub enum Report {
         /// The job's number in a list and the list's length, if that is known.
         #[serde(default)]
         position: Option<(usize, usize)>,
+        /// How many seconds it usually takes, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected: Option<u64>,
     },
     /// The job has entered another phase.
     Phase {
@@ -98,7 +101,7 @@ mod tests {
     fn reads_what_it_wrote() {
         for report in [
             Report::Ready { gpus: vec!["gfx1030".into()], source: "hub".into() },
-            Report::Job { id: "gzip".into(), position: Some((1, 2)) },
+            Report::Job { id: "gzip".into(), position: Some((1, 2)), expected: Some(90) },
             Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() },
             Report::PowerOff { why: "all done".into() },
             Report::condition("hub", "no answer".into()),

@@ -179,7 +179,7 @@ impl Hub {
 
     fn accept(&mut self, claimed: Claimed) -> Result<Claim, JobSourceError> {
         self.request = request_id()?;
-        let Claimed { lease, lease_seconds, job, .. } = claimed;
+        let Claimed { lease, lease_seconds, job, usual_seconds, .. } = claimed;
         // Both become file names.
         if check_id("lease", &lease).is_err() || check_id("job", &job.id).is_err() {
             self.problem(format!("the hub gave out a job with a strange name: {:?}", job.id), "update the hub");
@@ -191,7 +191,7 @@ impl Hub {
             return Ok(Claim::Nothing);
         }
         self.lease_time = Duration::from_secs(lease_seconds.max(1));
-        let assignment = Assignment { lease: Some(lease.clone()), ..Assignment::new(job) };
+        let assignment = Assignment { lease: Some(lease.clone()), usual_seconds, ..Assignment::new(job) };
         self.heartbeats.hold(&lease, "starting", Some(assignment.interrupt.clone()), self.lease_time);
         Ok(Claim::Job(Box::new(assignment)))
     }

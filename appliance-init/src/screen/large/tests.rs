@@ -1,0 +1,95 @@
+use super::*;
+use crate::load::Load;
+use appliance::report::Report;
+use protocol::Verdict;
+
+fn worker() -> State {
+    let mut state = State { machine: "kernel 7.2, memory 65536 MiB".into(), name: "gpu-7".into(), ..State::default() };
+    state.links.insert("eth0".into(), "192.0.2.17/24".into());
+    let gpu = "gfx1030 Navi 21 [Radeon RX 6800/6800 XT / 6900 XT], 16 GiB at 0000:03:00.0";
+    state.report(&Report::Ready { gpus: vec![gpu.into()], source: "http://192.0.2.7:8420".into() });
+    state.loads = vec![Load { address: "0000:03:00.0".into(), celsius: Some(54), busy: Some(97) }];
+    state
+}
+
+fn at_work() -> State {
+    let mut state = worker();
+    state.report(&Report::Job { id: "rocrand".into(), position: None, expected: Some(1200) });
+    state.report(&Report::Phase { text: "test upstream".into() });
+    state.results.push_front(("gzip".into(), Verdict::Pass, "2 passed".into()));
+    state
+}
+
+#[test]
+fn a_display_of_1024_by_768_shows_all_of_a_worker() {
+    let shown = draw(&at_work(), Duration::from_secs(300), 128, 48).text();
+    for expected in [
+        "rocrand: test upstream",
+        "for 5m of the 20m that it usually takes",
+        "Machine   gpu-7",
+        "Network   eth0: 192.0.2.17/24",
+        "GPUs      gfx1030 Navi 21 [Radeon RX 6800/6800 XT / 6900 XT], 16 GiB at 0000:03:00.0",
+        "          54 °C, 97 % in use",
+        "Jobs from http://192.0.2.7:8420",
+        "pass            gzip  2 passed",
+        "kernel 7.2, memory 65536 MiB",
+    ] {
+        assert!(shown.contains(expected), "{expected}:\n{shown}");
+    }
+    // A quarter of the bar.
+    let bar = shown.lines().find(|line| line.contains('░')).unwrap_or_default();
+    let count = |wanted| bar.chars().filter(|char| *char == wanted).count();
+    assert!(count('░') > 55 && count('░').div_ceil(count('█').max(1)) <= 4, "{bar}");
+    assert_eq!(shown.matches("http://192.0.2.7:8420").count(), 2, "as a fact, and below its code:\n{shown}");
+}
+
+#[test]
+fn everything_has_a_place_on_each_size_of_display() {
+    for (width, height) in [(100, 30), (120, 33), (128, 48), (160, 64), (240, 67), (480, 135)] {
+        let shown = draw(&at_work(), Duration::from_secs(9999), width, height).text();
+        assert!(shown.lines().all(|line| line.chars().count() <= width), "{width} x {height}:\n{shown}");
+        for expected in
+            ["test upstream", "longer than the 20m", "eth0: 192.0.2.17/24", "54 °C", "http://192.0.2.7:8420"]
+        {
+            assert!(shown.contains(expected), "{width} x {height}, {expected}:\n{shown}");
+        }
+        assert!(has_room(width, height));
+    }
+    assert!(!has_room(80, 25));
+}
+
+#[test]
+fn the_headline_is_what_the_machine_does() {
+    let word = |change: &dyn Fn(&mut State)| {
+        let mut state = worker();
+        change(&mut state);
+        let (word, _) = headline(&state);
+        assert!(word.len() <= HEADLINE);
+        word
+    };
+    assert_eq!(word(&|_| {}), "READY");
+    assert_eq!(word(&|state| state.gpus = None), "BOOTING");
+    assert_eq!(word(&|state| state.report(&Report::condition("health", "unfit: no GPU".into()))), "UNFIT");
+    assert_eq!(
+        word(&|state| state.report(&Report::condition("health", "no job is taken: the clock".into()))),
+        "WAITING"
+    );
+    assert_eq!(word(&|state| state.report(&Report::condition("hub", "no answer".into()))), "NO HUB");
+    assert_eq!(word(&|state| state.job = Some("rocrand".into())), "RUNNING");
+    assert_eq!(word(&|state| state.ending = true), "ENDING");
+}
+
+#[test]
+fn a_job_of_which_nothing_is_known_has_no_bar() {
+    let (bar, text) = progress(Duration::from_secs(59), None, 40);
+    assert_eq!((bar.as_str(), text.as_str()), ("", "for 59 s; nothing is known of how long it takes"));
+}
+
+#[test]
+fn only_a_hub_has_a_code() {
+    let mut state = worker();
+    let is_code = |state: &State| draw(state, Duration::ZERO, 128, 48).text().contains("████ ▄▄▄▄▄ █");
+    assert!(is_code(&state));
+    state.source = "jobs.toml on the stick".into();
+    assert!(!is_code(&state));
+}
