@@ -31,6 +31,14 @@ pub(crate) fn to_build() -> &'static [HostPackage] {
 /// Packages for making the book of the documentation.
 pub(crate) const TO_WRITE: &[HostPackage] = &[package("mkdocs", "/usr/bin/mkdocs")];
 
+/// Packages for making Debian packages.
+pub(crate) const TO_PACKAGE: &[HostPackage] =
+    &[package("debhelper", "/usr/bin/dh"), package("dpkg-dev", "/usr/bin/dpkg-buildpackage")];
+
+/// Packages for everything else that is released.
+pub(crate) const TO_RELEASE: &[HostPackage] =
+    &[package("git", "/usr/bin/git"), package("mmdebstrap", "/usr/bin/mmdebstrap"), package("xz-utils", "/usr/bin/xz")];
+
 /// Reference tools that tests compare results with, and the peers of the benchmarks.
 pub(crate) const TO_TEST: &[HostPackage] = &[
     package("autopkgtest", "/usr/bin/autopkgtest"),
@@ -49,12 +57,15 @@ pub(crate) const TO_TEST: &[HostPackage] = &[
     package("iproute2", "/usr/bin/ip"),
     package("kmod", "/usr/sbin/depmod"),
     package("mkdocs", "/usr/bin/mkdocs"),
+    package("debhelper", "/usr/bin/dh"),
     package("libcap2-bin", "/usr/sbin/setcap"),
+    package("lintian", "/usr/bin/lintian"),
     package("mount", "/usr/sbin/losetup"),
     package("mmdebstrap", "/usr/bin/mmdebstrap"),
     package("mtools", "/usr/bin/mdir"),
     package("openssl", "/usr/bin/openssl"),
     package("procps", "/usr/bin/ps"),
+    package("systemd", "/usr/bin/systemd-analyze"),
     package("uidmap", "/usr/bin/newuidmap"),
     package("zstd", "/usr/bin/zstd"),
 ];

@@ -1,5 +1,5 @@
 //! The project's development tasks: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `bench-netboot`,
-//! `build`, `docs`, `book`, `screenshots`.
+//! `build`, `deb`, `docs`, `book`, `screenshots`.
 
 mod bench;
 mod bench_boot;
@@ -11,6 +11,7 @@ mod demo;
 mod docs;
 mod host;
 mod lint;
+mod package;
 mod run;
 mod screenshots;
 mod test;
@@ -31,7 +32,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Build the smoke image and boot it in QEMU, installing what that needs
+    /// Compile the programs and run `rocbed demo`, installing what that needs
     Demo,
     /// Run every test, end to end ones included, installing what they need
     Test(test::Options),
@@ -49,6 +50,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Build the Debian packages of the released programs
+    Deb(package::Options),
     /// Write the generated pages of docs/reference/ anew
     Docs,
     /// Take the pictures in docs/images anew, of a machine in QEMU
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
                 println!("{}", programs.init.display());
             })
         }
+        Task::Deb(options) => package::deb(&options),
         Task::Docs => docs::write(),
         Task::Screenshots => screenshots::run(),
         Task::Book => book::build(),

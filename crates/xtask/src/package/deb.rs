@@ -1,0 +1,97 @@
+//! Debian packages, built by debhelper from `debian/` with programs that are compiled already.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::version::Version;
+use crate::run::{run, workspace};
+
+/// What `debian/` needs of the checkout: all but the sources of the programs.
+const NEEDED: [&str; 9] = [
+    "debian",
+    "docs",
+    "examples",
+    "recipes",
+    "README.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    "crates/testbed/autopkgtest-virt-rocbed.1",
+];
+
+/// Names of the programs.
+const PROGRAMS: [&str; 3] = ["rocbed", "rocbed-init", "autopkgtest-virt-rocbed"];
+
+/// Built packages.
+pub(super) struct Built {
+    /// Paths of the .deb files.
+    pub(super) packages: Vec<PathBuf>,
+    /// The directory in which they were built; `debian/NAME` below it has the files of package NAME.
+    pub(super) tree: PathBuf,
+}
+
+/// Builds the packages from the programs in a directory; `quick` compresses them less. The same programs, version and checkout give the same bytes.
+pub(super) fn build(programs: &Path, version: &Version, quick: bool, output: &Path) -> Result<Built> {
+    let programs = programs.canonicalize().with_context(|| format!("finding {}", programs.display()))?;
+    for name in PROGRAMS {
+        let path = programs.join(name);
+        ensure!(path.is_file(), "{} is not there\n  help: `cargo xtask build` compiles it", path.display());
+    }
+    // dpkg-buildpackage writes packages beside the tree. Two builds at once, as in tests, have different outputs.
+    fs::create_dir_all(output).with_context(|| format!("making {}", output.display()))?;
+    let output = output.canonicalize().with_context(|| format!("finding {}", output.display()))?;
+    let scratch = output.join("build");
+    let tree = scratch.join("rocbed");
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch).with_context(|| format!("removing {}", scratch.display()))?;
+    }
+    fs::create_dir_all(&tree).with_context(|| format!("making {}", tree.display()))?;
+    // Times and permissions are not those of this checkout.
+    let copy = "umask 022; cd \"$1\"; to=$2 time=$3; shift 3; tar --create --mode=u=rwX,go=rX --mtime=\"@$time\" -- \"$@\" | tar --extract --directory \"$to\"";
+    run(Command::new("sh").args(["-euc", copy, "sh"]).arg(workspace()).arg(&tree).arg(&version.epoch).args(NEEDED))?;
+    write_changelog(&tree, version)?;
+    let mut dpkg = Command::new("sh");
+    dpkg.args(["-euc", "umask 022; exec dpkg-buildpackage \"$@\"", "sh"]);
+    // Without -d it would look for a packaged cargo, which nothing here uses.
+    let profiles = if quick { "pkg.rocbed.prebuilt,pkg.rocbed.quick" } else { "pkg.rocbed.prebuilt" };
+    dpkg.args(["--build=binary", "--unsigned-source", "--unsigned-changes", "-d"]).arg(format!("-P{profiles}"));
+    dpkg.current_dir(&tree).env("ROCBED_PROGRAMS", programs).env("SOURCE_DATE_EPOCH", &version.epoch);
+    dpkg.env("LC_ALL", "C.UTF-8").env("DEB_BUILD_OPTIONS", "nocheck").stdout(std::io::stderr());
+    // The caller's settings for compilers and for building packages are for other packages.
+    for name in ["DEB_BUILD_PROFILES", "CFLAGS", "LDFLAGS", "MAKEFLAGS"] {
+        dpkg.env_remove(name);
+    }
+    run(&mut dpkg)?;
+    let mut packages = Vec::new();
+    for entry in fs::read_dir(&scratch).context("listing what was built")? {
+        let path = entry.context("listing what was built")?.path();
+        let Some(name) = path.file_name().filter(|_| path.is_file()) else { continue };
+        let to = output.join(name);
+        fs::rename(&path, &to).with_context(|| format!("moving {}", path.display()))?;
+        if to.extension().is_some_and(|end| end == "deb") {
+            packages.push(to);
+        }
+    }
+    packages.sort();
+    Ok(Built { packages, tree })
+}
+
+/// Adds an entry for this version on top of `debian/changelog`, unless it is there.
+fn write_changelog(tree: &Path, version: &Version) -> Result<()> {
+    let path = tree.join("debian/changelog");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let head = format!("rocbed ({}) ", version.debian);
+    if text.starts_with(&head) {
+        return Ok(());
+    }
+    let maintainer = text.lines().find_map(|line| line.strip_prefix(" -- ")?.split_once("  "));
+    let (maintainer, _) = maintainer.context("debian/changelog names nobody")?;
+    let mut date = Command::new("date");
+    date.args(["--utc", "--rfc-email", "--date", &format!("@{}", version.epoch)]).env("LC_ALL", "C");
+    let date = crate::run::output(&mut date)?;
+    let entry = format!("{head}UNRELEASED; urgency=medium\n\n  * Built from a checkout.\n\n -- {maintainer}  {date}\n");
+    fs::write(&path, entry + &text).with_context(|| format!("writing {}", path.display()))
+}
