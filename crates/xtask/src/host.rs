@@ -36,8 +36,7 @@ pub(crate) const TO_PACKAGE: &[HostPackage] =
     &[package("debhelper", "/usr/bin/dh"), package("dpkg-dev", "/usr/bin/dpkg-buildpackage")];
 
 /// Packages for everything else that is released.
-pub(crate) const TO_RELEASE: &[HostPackage] =
-    &[package("git", "/usr/bin/git"), package("mmdebstrap", "/usr/bin/mmdebstrap"), package("xz-utils", "/usr/bin/xz")];
+pub(crate) const TO_RELEASE: &[HostPackage] = &[package("git", "/usr/bin/git"), package("xz-utils", "/usr/bin/xz")];
 
 /// Reference tools that tests compare results with, and the peers of the benchmarks.
 pub(crate) const TO_TEST: &[HostPackage] = &[

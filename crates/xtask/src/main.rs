@@ -1,5 +1,5 @@
 //! The project's development tasks: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `bench-netboot`,
-//! `build`, `deb`, `docs`, `book`, `screenshots`.
+//! `build`, `deb`, `release`, `docs`, `book`, `screenshots`.
 
 mod bench;
 mod bench_boot;
@@ -52,6 +52,8 @@ enum Task {
     },
     /// Build the Debian packages of the released programs
     Deb(package::Options),
+    /// Make everything that is handed out: packages, a tarball, the sources, digests
+    Release(package::ReleaseOptions),
     /// Write the generated pages of docs/reference/ anew
     Docs,
     /// Take the pictures in docs/images anew, of a machine in QEMU
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
             })
         }
         Task::Deb(options) => package::deb(&options),
+        Task::Release(options) => package::run_release(&options),
         Task::Docs => docs::write(),
         Task::Screenshots => screenshots::run(),
         Task::Book => book::build(),

@@ -1,6 +1,9 @@
-//! What is handed out: Debian packages (`cargo xtask deb`).
+//! What is handed out: Debian packages (`cargo xtask deb`), and with them a tarball, the sources and digests
+//! (`cargo xtask release`).
 
 mod deb;
+mod release;
+mod tarball;
 mod version;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +14,8 @@ use clap::Args;
 use crate::build::{self, Profile};
 use crate::host;
 use crate::run::target_directory;
+
+pub(crate) use release::{Options as ReleaseOptions, run_release};
 
 /// What to package.
 #[derive(Args)]
