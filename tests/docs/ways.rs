@@ -81,6 +81,15 @@ const WAYS: &[(&str, Way)] = &[
     ("autopkgtest", Way::Parts("crates/testbed/tests/autopkgtest_suite.py", &["--root"])),
     ("cargo xtask", Way::Task),
     ("cargo xtask demo", Way::Parts("tests/docs/behind_proxy.rs", &["cargo xtask demo"])),
+    ("rocbed demo", Way::Nobody("tests/packages.rs runs it in a clean Debian 13, in a script")),
+    (
+        "cat /var/lib/rocbed-hub/admin-token",
+        Way::Nobody("needs the service; tests/packages.rs reads the file with --token-file"),
+    ),
+    (
+        "tar --extract --xz",
+        Way::Nobody("would install it in the home directory; tests/packages.rs installs the packages"),
+    ),
     ("cargo build -p rocbed-init", Way::Parts("crates/xtask/src/build.rs", &["rocbed-init", "appliance", "--target"])),
     ("cd fuzz", Way::Nobody("a workspace of its own, run by hand: compiling it takes minutes")),
     ("cargo test --no-default-features --lib", Way::Nobody("the same")),
