@@ -44,9 +44,14 @@ fn tests_job_lists_and_the_demo_work_where_only_a_proxy_leads_out() {
     let cache = world.cache().parent().map(tempfile::tempdir_in).expect("a parent").expect("a directory");
     take_along(world.cache(), cache.path());
     let mut complaints = Vec::new();
-    for (page, command) in
-        [("docs/quick-start.md:", "rocbed test smoke gzip"), ("README.md:", "rocbed jobs make --add")]
-    {
+    // The mirror at hand may be a copy that is no longer renewed.
+    let commands = [
+        ("docs/quick-start.md:", "rocbed test smoke gzip", "rocbed test smoke gzip --ignore-valid-until"),
+        ("README.md:", "rocbed jobs make --add", "rocbed jobs make --add --ignore-valid-until"),
+        // The test runs what it runs once it has compiled.
+        ("README.md:", "cargo xtask demo", "rocbed demo --output demo"),
+    ];
+    for (page, command, run) in commands {
         let documented = |line: &&Line| line.place.starts_with(page) && line.text.starts_with(command);
         let lines = collect::lines();
         let line = lines.iter().find(documented).unwrap_or_else(|| panic!("{page} no longer has {command}"));
