@@ -1,0 +1,188 @@
+//! [`Queue`]: a ring of packets in a program's memory, which the GPU carries out.
+
+use crate::address_space::View;
+use crate::events::Events;
+use crate::kfd_abi::{CreateQueue, ILLEGAL_INSTRUCTION, SaveAreaHeader, UNSUPPORTED_PACKET, queue_type};
+use crate::memory::{self, Fault, Memory};
+use crate::report::Report;
+use crate::{aql, sdma};
+
+/// Most packets that are carried out at once, so that other queues and requests have their turn.
+const TURN: u32 = 64;
+/// Bytes of moved memory after which a turn ends too.
+const TURN_BYTES: u64 = 64 << 20;
+
+/// The two languages of packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Aql,
+    Sdma,
+}
+
+/// Why a queue stopped for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// A kernel was launched.
+    Kernel,
+    /// A packet that is not known.
+    Unknown,
+    /// The GPU accessed an address that it has no memory at.
+    Fault(u64),
+    /// The queue itself is no longer in the program's memory.
+    Gone,
+}
+
+/// What came of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packet {
+    /// It was carried out and took so much of the ring: bytes for SDMA, packets for AQL.
+    Done(u64),
+    /// It waits for something.
+    Waits,
+    /// The queue stops.
+    Stops(Stop),
+}
+
+/// A queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    language: Language,
+    /// Index of its GPU.
+    pub(crate) device: usize,
+    ring: u64,
+    size: u64,
+    write_pointer: u64,
+    read_pointer: u64,
+    save_area: u64,
+    read: u64,
+    active: bool,
+    stopped: bool,
+}
+
+/// The clock of the GPU and what packets have effects on.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) events: &'a mut Events,
+    pub(crate) report: &'a mut Report,
+    /// Ticks of the GPU's clock.
+    pub(crate) ticks: u64,
+    pub(crate) gpu_id: u32,
+    /// Major version of the GPU's instruction set.
+    pub(crate) major: u8,
+    /// Whether the program wants errors as masks at the place that the queue names.
+    pub(crate) has_runtime: bool,
+}
+
+impl Queue {
+    /// A queue as a program describes it; `None` if it is of a kind that is not simulated.
+    pub(crate) fn new(arguments: &CreateQueue, device: usize) -> Option<Self> {
+        let language = match arguments.queue_type {
+            queue_type::COMPUTE_AQL => Language::Aql,
+            queue_type::SDMA | queue_type::SDMA_XGMI | queue_type::SDMA_BY_ENGINE => Language::Sdma,
+            _ => return None,
+        };
+        Some(Self {
+            language,
+            device,
+            ring: arguments.ring_base_address,
+            size: arguments.ring_size.into(),
+            write_pointer: arguments.write_pointer_address,
+            read_pointer: arguments.read_pointer_address,
+            save_area: arguments.ctx_save_restore_address,
+            read: 0,
+            active: arguments.queue_percentage != 0,
+            stopped: false,
+        })
+    }
+
+    /// Gives it another ring, or stops it while it has none.
+    pub(crate) fn update(&mut self, ring: u64, size: u32, percentage: u32) {
+        self.active = ring != 0 && size != 0 && percentage != 0;
+        if self.active {
+            (self.ring, self.size) = (ring, size.into());
+        }
+    }
+
+    /// Carries out packets; whether there were any.
+    pub(crate) fn step(&mut self, around: &mut Surroundings<'_>) -> bool {
+        if self.stopped || !self.active {
+            return false;
+        }
+        let Ok(write) = memory::read::<u64>(around.view.memory, self.write_pointer) else {
+            self.stopped = true;
+            return false;
+        };
+        let before = self.read;
+        let copied = around.report.copied;
+        for _ in 0..TURN {
+            // The program may have set it to anything. More than the ring holds was never written.
+            let unit = if self.language == Language::Aql { aql::PACKET } else { 1 };
+            let waiting = write.wrapping_sub(self.read);
+            if waiting == 0 || waiting > self.size / unit || around.report.copied - copied > TURN_BYTES {
+                break;
+            }
+            let packet = match self.language {
+                Language::Aql => aql::run(around, self.ring, self.size, self.read),
+                Language::Sdma => sdma::run(around, self.ring, self.size, self.read, waiting),
+            };
+            match packet.unwrap_or_else(|address| Packet::Stops(Stop::Fault(address))) {
+                Packet::Done(taken) => {
+                    self.read = self.read.wrapping_add(taken);
+                    if memory::write(around.view.memory, self.read_pointer, &self.read).is_err() {
+                        self.stop(Stop::Gone, around);
+                        break;
+                    }
+                }
+                Packet::Waits => break,
+                Packet::Stops(why) => {
+                    self.stop(why, around);
+                    break;
+                }
+            }
+        }
+        before != self.read
+    }
+
+    fn stop(&mut self, why: Stop, around: &mut Surroundings<'_>) {
+        self.stopped = true;
+        match why {
+            Stop::Kernel => {
+                around.report.refused_kernels += 1;
+                self.tell(ILLEGAL_INSTRUCTION, aql::inactive::ILLEGAL_INSTRUCTION, around);
+            }
+            Stop::Unknown => {
+                around.report.unknown_packets += 1;
+                match self.language {
+                    Language::Aql => self.tell(UNSUPPORTED_PACKET, aql::inactive::INVALID_FORMAT, around),
+                    Language::Sdma => around.events.hang(around.gpu_id),
+                }
+            }
+            Stop::Fault(address) => {
+                around.report.faults += 1;
+                around.events.fault(address, around.gpu_id);
+            }
+            Stop::Gone => {}
+        }
+    }
+
+    /// Reports an error of the queue: as a mask at the place and with the event that stand before the area for saving
+    /// it, if the program asked for that by enabling the runtime, or else by the queue's own signal.
+    fn tell(&self, mask: u64, signal: u64, around: &mut Surroundings<'_>) {
+        let memory = around.view.memory;
+        let header = memory::read::<SaveAreaHeader>(memory, self.save_area).ok();
+        let place = header.filter(|header| around.has_runtime && header.err_payload_addr != 0);
+        // An error that can't be delivered leaves the program waiting, as it would a GPU's.
+        match place {
+            Some(header) => {
+                or(memory, header.err_payload_addr, mask).unwrap_or_default();
+                around.events.set(header.err_event_id).unwrap_or_default();
+            }
+            None => aql::stop(around, self.write_pointer, signal).unwrap_or_default(),
+        }
+    }
+}
+
+fn or(memory: &dyn Memory, address: u64, mask: u64) -> Result<(), Fault> {
+    let before: u64 = memory::read(memory, address)?;
+    memory::write(memory, address, &(before | mask))
+}
