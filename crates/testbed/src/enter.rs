@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use rustix::process::{DumpableBehavior, Signal};
@@ -21,6 +21,7 @@ use crate::identity::{Identity, become_its_root};
 use crate::namespaces::RunningTestbed;
 use crate::process::{Child, Event, Signals, fork};
 use crate::relay::{Relay, Running};
+use crate::simulate::Simulation;
 use crate::terminal::Terminal;
 
 /// Exit status for failures of this program, as distinct from the command's: autopkgtest takes 254 and 255 for a failed
@@ -29,6 +30,8 @@ const FAILED: u8 = 255;
 /// Replaces a command's own 254 and 255, as in autopkgtest's other servers: if a program ends with `return -1`, the
 /// program has failed and not the testbed.
 const COMMAND_FAILED: u8 = 253;
+/// Exit status instead of 0 for a command to which the simulated GPU refused something, such as running a kernel.
+pub(crate) const REFUSED: u8 = 1;
 /// Exit status of shells for a command that does not exist or cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
@@ -70,11 +73,21 @@ pub(crate) struct Rules {
     pub(crate) processes: Option<u64>,
 }
 
+/// Simulated GPUs for commands.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Simulate {
+    /// Targets, or the file of an inventory; `None` for no simulation.
+    pub(crate) gpus: Option<String>,
+    /// File that gets a line about the command.
+    pub(crate) report: Option<PathBuf>,
+}
+
 /// The program and arguments that run the command appended to them in a testbed.
 pub(crate) fn command_line(
     running: &RunningTestbed,
     identity: &Identity,
     rules: Rules,
+    simulate: &Simulate,
     environment: &[(String, String)],
 ) -> Vec<OsString> {
     let server = std::process::id();
@@ -93,6 +106,12 @@ pub(crate) fn command_line(
         words.push("--containers".into());
     }
     words.extend(rules.processes.map(|processes| format!("--processes={processes}").into()));
+    words.extend(simulate.gpus.iter().map(|gpus| format!("--simulate={gpus}").into()));
+    words.extend(simulate.report.iter().map(|path| {
+        let mut word = OsString::from("--report=");
+        word.push(path);
+        word
+    }));
     words.extend(environment.iter().map(|(name, value)| format!("--env={name}={value}").into()));
     words.push("--".into());
     words
@@ -125,6 +144,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 struct Entry {
     namespaces: Vec<String>,
     rules: Rules,
+    simulate: Simulate,
     environment: Vec<(OsString, OsString)>,
     command: Vec<OsString>,
 }
@@ -149,6 +169,10 @@ impl Entry {
             } else if let Some(number) = text.strip_prefix("--processes=") {
                 let number = number.parse().map_err(|_| Error::Usage(format!("{number} is not a number")))?;
                 entry.rules.processes = Some(number);
+            } else if let Some(gpus) = text.strip_prefix("--simulate=") {
+                entry.simulate.gpus = Some(gpus.to_owned());
+            } else if let Some(path) = argument.as_bytes().strip_prefix(b"--report=") {
+                entry.simulate.report = Some(OsStr::from_bytes(path).into());
             } else if let Some(setting) = argument.as_bytes().strip_prefix(b"--env=") {
                 let at = setting.iter().position(|byte| *byte == b'=').unwrap_or(setting.len());
                 let (name, value) = setting.split_at(at);
@@ -175,6 +199,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
             File::open(path).map(OwnedFd::from).map_err(Error::step(format!("the testbed is closed: opening {path}")))
         })
         .collect::<Result<_, _>>()?;
+    let (simulation, mut report) = simulation(&entry.simulate, &namespaces)?;
     let terminal = io::stdin().is_terminal();
     let term = std::env::var_os("TERM").filter(|_| terminal);
     let processes = entry.rules.processes.map(|processes| processes - processes / RESERVE);
@@ -194,8 +219,9 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let relay = Relay::new().map_err(Error::step("making pipes for the command's output"))?;
     // Closed when the command starts.
     let (mut unprepared, is_unprepared) = io::pipe().map_err(Error::step("making a pipe"))?;
-    let child = fork(|| execute(&entry, &confinement, terminal.as_ref(), term, &relay, &is_unprepared))
-        .map_err(Error::step("starting a process in the testbed"))?;
+    let child =
+        fork(|| execute(&entry, &confinement, simulation.as_ref(), terminal.as_ref(), term, &relay, &is_unprepared))
+            .map_err(Error::step("starting a process in the testbed"))?;
     drop(is_unprepared);
     let mut output = relay.start().map_err(Error::step("passing on the command's output"))?;
     let pass_on = |number| {
@@ -217,7 +243,39 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let code = status.and_then(|status| {
         status.exit_status().or_else(|| status.terminating_signal().map(|signal| signal.saturating_add(128)))
     });
-    Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(FAILED, told))
+    let code = code.and_then(|code| u8::try_from(code).ok()).map_or(FAILED, told);
+    simulation.map_or(Ok(code), |simulation| judged(&simulation, report.as_mut(), code))
+}
+
+/// Starts the supervisor of simulated GPUs and opens the file for the report, as long as this process is the host's.
+fn simulation(wanted: &Simulate, namespaces: &[OwnedFd]) -> Result<(Option<Simulation>, Option<File>), Error> {
+    let Some(gpus) = &wanted.gpus else { return Ok((None, None)) };
+    let open = |path: &PathBuf| {
+        let file = File::options().append(true).create(true).open(path);
+        file.map_err(Error::step(format!("opening the report {}", path.display())))
+    };
+    let report = wanted.report.as_ref().map(open).transpose()?;
+    // A user's testbeds are in a user namespace of the server's, which is the first to join.
+    let outer = namespaces.first().filter(|_| !rustix::process::geteuid().is_root());
+    Ok((Some(Simulation::start(crate::simulate::machine(gpus)?, outer)?), report))
+}
+
+/// Reports how far the command came. One that had something refused has not succeeded, whatever it says.
+fn judged(simulation: &Simulation, report: Option<&mut File>, code: u8) -> Result<u8, Error> {
+    let summary = simulation.summary().map_err(Error::step("asking what was done on the simulated GPUs"))?;
+    if let Some(report) = report {
+        let line = format!("simulated: {}\n", summary.text);
+        report.write_all(line.as_bytes()).map_err(Error::step("writing the report"))?;
+    }
+    if summary.refused && code == 0 {
+        eprintln!(
+            "{}: this does not count as a success: on the simulated GPU it {}",
+            crate::server::NAME,
+            summary.text
+        );
+        return Ok(REFUSED);
+    }
+    Ok(code)
 }
 
 /// The status to report to autopkgtest for a command's exit status.
@@ -241,6 +299,7 @@ fn wait(child: &Child, signals: &Signals, output: &mut Running, pass_on: impl Fn
 fn execute(
     entry: &Entry,
     confinement: &Confinement,
+    simulation: Option<&Simulation>,
     terminal: Option<&Terminal>,
     term: Option<OsString>,
     relay: &Relay,
@@ -255,6 +314,7 @@ fn execute(
         terminal.map_or(Ok(()), Terminal::take)?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         ::confine::process::close_inherited_on_exec()?;
+        simulation.map_or(Ok(()), Simulation::apply)?;
         confinement.apply()
     })();
     let Some((program, arguments)) = entry.command.split_first() else { return FAILED };

@@ -34,6 +34,8 @@ pub(crate) struct TestbedPlan<'a> {
     pub(crate) layers: &'a [PathBuf],
     pub(crate) writable: Writable<'a>,
     pub(crate) devices: &'a [Node],
+    /// GPUs to simulate; their nodes are among the devices.
+    pub(crate) simulated: Option<&'a gpusim::Machine>,
     /// Group of granted devices, as an id inside the testbed.
     pub(crate) group: u32,
     pub(crate) network: Network,
@@ -86,7 +88,7 @@ fn make(plan: &TestbedPlan<'_>, identity: &Identity) -> Result<(String, Vec<Owne
         .map_err(Error::step("making mounts private"))?;
     let layer = mounts::overlay(plan.root, plan.layers, &plan.writable, identity)?;
     devices::make(Path::new("root"), plan.devices, plan.group, identity)?;
-    mounts::kernel(own_network)?;
+    mounts::kernel(own_network, plan.simulated)?;
     mounts::pivot()?;
 
     rustix::thread::move_into_link_name_space(identity.inner.as_fd(), None)
@@ -115,7 +117,7 @@ fn make(plan: &TestbedPlan<'_>, identity: &Identity) -> Result<(String, Vec<Owne
 }
 
 /// Leaves the server's session and its standard streams, which the protocol uses.
-fn detach_from_the_server() -> Result<(), Error> {
+pub(crate) fn detach_from_the_server() -> Result<(), Error> {
     let step = "detaching from the server";
     rustix::process::umask(rustix::fs::Mode::empty());
     process::ignore_children().map_err(Error::step(step))?;

@@ -25,6 +25,7 @@ pub mod protocol;
 mod relay;
 mod seccomp;
 pub mod server;
+pub mod simulate;
 mod stream;
 mod terminal;
 mod testbed;
@@ -40,7 +41,8 @@ pub use testbed::Machine;
 /// Runs the program with its arguments, without the program's own name.
 ///
 /// `enter ...` runs commands in the testbed; the server tells autopkgtest to use it. `autopkgtest ...` runs autopkgtest
-/// itself from a root directory, with the server that its arguments name. Anything else runs the server. The caller
+/// itself from a root directory, with the server that its arguments name. `simulate ...` runs a command with simulated
+/// GPUs. Anything else runs the server. The caller
 /// must not have started a thread, and must not hold file descriptors that the testbed must not get.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -49,6 +51,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     if arguments.first().is_some_and(|first| first == "enter") {
         return enter::main(arguments.drain(1..));
+    }
+    if arguments.first().is_some_and(|first| first == "simulate") {
+        return simulate::main(arguments.drain(1..));
     }
     if arguments.first().is_some_and(|first| first == "autopkgtest") {
         return driver::main(arguments.drain(1..));

@@ -130,7 +130,7 @@ fn attach(tree: &OwnedFd, path: &str) -> rustix::io::Result<()> {
 }
 
 /// Mounts `/proc` and `/sys` in `root`, and protects the parts that allow changes or reveal too much.
-pub(crate) fn kernel(own_network: bool) -> Result<(), Error> {
+pub(crate) fn kernel(own_network: bool, simulated: Option<&gpusim::Machine>) -> Result<(), Error> {
     mount::mount(c"proc", c"root/proc", c"proc", PLAIN, None).map_err(Error::step("mounting /proc"))?;
     let sys = mount::mount(c"sysfs", c"root/sys", c"sysfs", PLAIN | MountFlags::RDONLY, None);
     match sys {
@@ -140,6 +140,10 @@ pub(crate) fn kernel(own_network: bool) -> Result<(), Error> {
             read_only("root/sys").map_err(Error::step("making /sys read-only"))?;
         }
         other => other.map_err(Error::step("mounting /sys"))?,
+    }
+    if let Some(machine) = simulated {
+        crate::simulate::mount_sys(Path::new("root/sys"), machine)
+            .map_err(Error::step("mounting /sys with the simulated GPUs"))?;
     }
     rustix::fs::chmod(c"empty", Mode::from_raw_mode(0o555)).map_err(Error::step("making an empty directory"))?;
     for path in MASKED.into_iter().chain(HIDDEN) {

@@ -17,6 +17,8 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --overlay-size SIZE   how much a testbed may write, in memory: bytes, K, M, G or T, or % of the memory [50%]
   --overlay-dir DIR     keep what a testbed writes in DIR instead; its file system is the limit
   --gpu NODE...         the GPUs inside, as render nodes: /dev/dri/renderD128; none without this
+  --simulate GPUS       simulated GPUs inside: targets with commas between them, or the file of an inventory
+  --report FILE         add to FILE a line about each command: how far it came on the simulated GPUs
   --copy-limit SIZE     how much a session may copy out of its testbeds, holes included: bytes, K, M, G or T [16G]
   --processes NUMBER    how many processes and threads a testbed may have [16384, or a quarter of the machine's]
   --containers          let tests make containers: user namespaces, mounts, networks of their own
@@ -44,6 +46,10 @@ pub struct TestbedOptions {
     pub containers: bool,
     /// Render nodes of the GPUs inside.
     pub gpus: Vec<PathBuf>,
+    /// GPUs to simulate: targets, or the file of an inventory.
+    pub simulate: Option<String>,
+    /// File that gets a line about each command that ran with simulated GPUs.
+    pub report: Option<PathBuf>,
     /// Network inside.
     pub network: Network,
     /// User to suggest for tests.
@@ -80,6 +86,7 @@ impl TestbedOptions {
         let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
         let (mut layers, mut gpus, mut network, mut debug) = (Vec::new(), Vec::new(), Network::Host, false);
         let (mut copy_limit, mut processes, mut containers) = (None, None, false);
+        let (mut simulate, mut report) = (None, None);
         let mut arguments = split_equals(arguments).into_iter().peekable();
         while let Some(argument) = arguments.next() {
             let name = argument.to_string_lossy().into_owned();
@@ -92,6 +99,11 @@ impl TestbedOptions {
                 "--containers" => containers = true,
                 "--copy-limit" => copy_limit = Some(parse_bytes(&value()?.to_string_lossy())?),
                 "--processes" => processes = Some(parse_number(&value()?.to_string_lossy())?),
+                "--simulate" => {
+                    let wrong = |_| usage("--simulate wants targets or a file".into());
+                    simulate = Some(value()?.into_string().map_err(wrong)?);
+                }
+                "--report" => report = Some(PathBuf::from(value()?)),
                 "--root" => root = Some(PathBuf::from(value()?)),
                 "--layer" => layers.push(PathBuf::from(value()?)),
                 "--overlay-size" => size = Some(parse_size(&value()?.to_string_lossy())?),
@@ -117,7 +129,23 @@ impl TestbedOptions {
             (size, None) => Storage::Memory { size: size.unwrap_or_else(|| "50%".into()) },
         };
         let root = root.ok_or_else(|| usage("--root is missing".into()))?;
-        Ok(Some(Self { root, layers, storage, copy_limit, processes, containers, gpus, network, user, debug }))
+        if simulate.is_some() && !gpus.is_empty() {
+            return Err(usage("--simulate and --gpu exclude each other".into()));
+        }
+        Ok(Some(Self {
+            root,
+            layers,
+            storage,
+            copy_limit,
+            processes,
+            containers,
+            gpus,
+            simulate,
+            report,
+            network,
+            user,
+            debug,
+        }))
     }
 }
 
@@ -195,6 +223,8 @@ mod tests {
             processes: Some(64),
             containers: true,
             gpus: vec!["/dev/dri/renderD128".into(), "/dev/dri/renderD129".into()],
+            simulate: None,
+            report: None,
             network: Network::None,
             user: Some("u".into()),
             debug: true,

@@ -22,7 +22,7 @@ use crate::process::Signals;
 use crate::protocol::Copy;
 use crate::server::{NAME, Testbed};
 use crate::upper::{self, Upper};
-use crate::{Error, enter};
+use crate::{Error, enter, simulate};
 
 /// Default time limit for a copy, in seconds; `AUTOPKGTEST_VIRT_COPY_TIMEOUT` overrides it, as for autopkgtest's other
 /// servers.
@@ -42,6 +42,8 @@ pub struct Machine {
     signals: Rc<Signals>,
     identity: Identity,
     granted: Granted,
+    /// GPUs to simulate.
+    simulated: Option<gpusim::Machine>,
     /// Group of granted devices, as an id inside the testbed.
     group: u32,
     user: Option<String>,
@@ -62,7 +64,14 @@ impl Machine {
         }
         let passwd = read_inside(&options, "etc/passwd")?;
         let user = suggested_user(&passwd, options.user.as_deref())?;
-        let granted = Granted::find(&options.gpus)?;
+        let simulated = options.simulate.as_deref().map(simulate::machine).transpose()?;
+        let granted = match &simulated {
+            Some(machine) => {
+                let nodes = simulate::devices(machine).map_err(Error::step("making nodes of simulated GPUs"))?;
+                Granted { nodes, visible: None }
+            }
+            None => Granted::find(&options.gpus)?,
+        };
         let group = if granted.nodes.is_empty() { 0 } else { group_number(&read_inside(&options, "etc/group")?) };
         if let Storage::Directory(directory) = &mut options.storage {
             let step = Error::step(format!("finding {}", directory.display()));
@@ -76,13 +85,13 @@ impl Machine {
         }
         let room = Room { bytes: options.copy_limit.unwrap_or(Room::BYTES), entries: Room::ENTRIES };
         let copies = Copies::new(room, std::env::var_os(NOTES).map(PathBuf::from));
-        Ok(Self { options, signals, identity, granted, group, user, copies, processes, running: None })
+        Ok(Self { options, signals, identity, granted, simulated, group, user, copies, processes, running: None })
     }
 
     /// If a user runs this, the user's own GPU node is shared with the testbed; access to it may depend on the user's
     /// groups.
     fn keep_groups(&self) -> bool {
-        self.identity.nested && !self.granted.nodes.is_empty()
+        self.identity.nested && !self.options.gpus.is_empty()
     }
 
     fn running(&self) -> Result<&RunningTestbed, Error> {
@@ -152,6 +161,7 @@ impl Testbed for Machine {
             layers: &self.options.layers,
             writable,
             devices: &self.granted.nodes,
+            simulated: self.simulated.as_ref(),
             group: self.group,
             network: self.options.network,
             scratch,
@@ -185,13 +195,16 @@ impl Testbed for Machine {
 
     fn execute_command(&self) -> Result<Vec<OsString>, Error> {
         let visible = self.granted.visible.iter().map(|value| ("ROCR_VISIBLE_DEVICES".to_owned(), value.clone()));
-        let environment: Vec<_> = visible.collect();
+        let simulated = self.simulated.iter().flat_map(|_| simulate::ENVIRONMENT);
+        let simulated = simulated.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment: Vec<_> = visible.chain(simulated).collect();
         let rules = Rules {
             keep_groups: self.keep_groups(),
             containers: self.options.containers,
             processes: Some(self.processes),
         };
-        Ok(enter::command_line(self.running()?, &self.identity, rules, &environment))
+        let simulation = enter::Simulate { gpus: self.options.simulate.clone(), report: self.options.report.clone() };
+        Ok(enter::command_line(self.running()?, &self.identity, rules, &simulation, &environment))
     }
 
     fn copy(&mut self, copy: &Copy) -> Result<(), Error> {

@@ -1,0 +1,187 @@
+//! The process that answers programs' requests to the simulated GPUs, and carries out what they put into queues.
+//!
+//! It has one thread, so requests are answered one after the other, as if by one lock in the kernel. It ends by itself when
+//! no process has the filter any more, however they ended. If it is killed, requests fail with `ENOSYS`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use gpusim::{Answer, Errno, Node, Report, Request, Simulator};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::time::ClockId;
+
+use super::listener::{self, Listener, Notification, Reply};
+use super::program::{ProgramMemory, Run, process_of};
+
+/// How long after work in a queue it is looked at most often, then less; each with the time between two looks.
+const PACE: [(Duration, Duration); 3] = [
+    (Duration::from_millis(5), Duration::from_micros(50)),
+    (Duration::from_millis(200), Duration::from_micros(500)),
+    (Duration::MAX, Duration::from_millis(4)),
+];
+/// Most processes at once; the oldest ones' requests fail beyond that.
+const MOST_PROCESSES: usize = 4096;
+
+/// A process with the GPUs open.
+struct Program {
+    handle: OwnedFd,
+    run: Run,
+    memory: ProgramMemory,
+}
+
+/// The state of a supervisor.
+pub(super) struct Supervisor {
+    listener: Listener,
+    simulator: Simulator,
+    programs: BTreeMap<u32, Program>,
+    last_work: Instant,
+}
+
+impl Supervisor {
+    pub(super) fn new(listener: OwnedFd, simulator: Simulator) -> Self {
+        let listener = Listener::new(listener);
+        Self { listener, simulator, programs: BTreeMap::new(), last_work: Instant::now() }
+    }
+
+    /// What was done until now.
+    pub(super) fn report(&self) -> Report {
+        self.simulator.report()
+    }
+
+    /// Answers requests until no process can make any more, or `control` is readable: returns whether it is.
+    pub(super) fn serve(&mut self, control: Option<&OwnedFd>) -> io::Result<bool> {
+        loop {
+            let wait = self.wait();
+            let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN)];
+            fds.extend(control.map(|control| PollFd::new(control, PollFlags::IN)));
+            let first = fds.len();
+            fds.extend(self.programs.values().map(|program| PollFd::new(&program.handle, PollFlags::IN)));
+            match poll(&mut fds, wait.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let happened: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+            let ended = happened.iter().skip(first).zip(self.programs.keys());
+            let ended: Vec<u32> = ended.filter(|(flags, _)| !flags.is_empty()).map(|(_, process)| *process).collect();
+            let calls = happened.first().copied().unwrap_or(PollFlags::empty());
+            if calls.contains(PollFlags::IN)
+                && let Some(call) = self.listener.receive()?
+            {
+                self.call(&call)?;
+            }
+            for process in ended {
+                self.programs.remove(&process);
+                self.simulator.leave(process.into());
+            }
+            self.step()?;
+            if !calls.contains(PollFlags::IN) && calls.intersects(PollFlags::HUP | PollFlags::ERR) {
+                return Ok(false);
+            }
+            if first > 1 && happened.get(1).is_some_and(|flags| !flags.is_empty()) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// How long nothing has to be looked at.
+    fn wait(&self) -> Option<Timespec> {
+        let idle = self.last_work.elapsed();
+        let pace = PACE.iter().find(|(until, _)| idle < *until).map(|(_, pace)| *pace);
+        let queues = pace.filter(|_| self.simulator.has_queues());
+        let end = self.simulator.next_end().map(|end| end.saturating_sub(now()));
+        queues.into_iter().chain(end).min().and_then(|wait| Timespec::try_from(wait).ok())
+    }
+
+    fn step(&mut self) -> io::Result<()> {
+        let (ended, busy) = self.simulator.step(now());
+        for ended in ended {
+            self.listener.answer(ended.token, reply(ended.result))?;
+        }
+        if busy {
+            self.last_work = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Answers a call, now or later.
+    fn call(&mut self, call: &Notification) -> io::Result<()> {
+        // Queues often get work just after a request.
+        self.last_work = Instant::now();
+        let [file, number, argument, ..] = call.arguments;
+        // Both are 32 bits wide, whatever stands above them.
+        let (file, number) = (file as i32, number as u32);
+        // A process that ended meanwhile waits for no answer.
+        let Some(process) = process_of(call.thread) else { return Ok(()) };
+        let answer = match self.program(process, call) {
+            Ok(()) => match self.node(process, file) {
+                Ok(Some(node)) => {
+                    let request = Request { node, number, argument };
+                    self.simulator.ioctl(process.into(), &request, call.id, now())
+                }
+                Ok(None) => return self.listener.answer(call.id, Reply::Continue),
+                Err(error) => Answer::Now(Err(error)),
+            },
+            Err(_) if !self.listener.is_waiting(call.id) => return Ok(()),
+            // A process whose memory this one may not access: the GPU could not either.
+            Err(_) => Answer::Now(Err(Errno::NotPermitted)),
+        };
+        match answer {
+            Answer::Now(result) => self.listener.answer(call.id, reply(result)),
+            Answer::Later => Ok(()),
+        }
+    }
+
+    /// Makes a process known, and forgets what another program in the same process had.
+    fn program(&mut self, process: u32, call: &Notification) -> io::Result<()> {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let run = Run::of(process).ok_or_else(gone)?;
+        // Without random addresses another program can look the same, but the first one's memory is gone then.
+        if self.programs.get(&process).is_some_and(|program| program.run == run && program.memory.has_stack(run)) {
+            return Ok(());
+        }
+        if self.programs.len() >= MOST_PROCESSES {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+        let handle = pidfd_open(pid, PidfdFlags::empty())?;
+        let memory = ProgramMemory::open(process)?;
+        if !self.listener.is_waiting(call.id) {
+            return Err(gone());
+        }
+        self.programs.insert(process, Program { handle, run, memory: ProgramMemory::open(process)? });
+        self.simulator.enter(process.into(), Box::new(memory));
+        Ok(())
+    }
+
+    /// Which of the simulated devices a file of a process is; `None` for any other file.
+    fn node(&self, process: u32, file: i32) -> Result<Option<Node>, Errno> {
+        let Some(program) = self.programs.get(&process) else { return Err(Errno::BadDescriptor) };
+        let file = pidfd_getfd(&program.handle, file, PidfdGetfdFlags::empty()).map_err(|_| Errno::BadDescriptor)?;
+        let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(|_| Errno::BadDescriptor)?;
+        let Some(node) = path.to_str().and_then(|path| self.simulator.machine().node(path)) else { return Ok(None) };
+        if node == Node::Kfd {
+            // As in the kernel, a file of KFD's is of no use to another process that inherited it.
+            let process = i32::try_from(process).map_err(|_| Errno::BadDescriptor)?;
+            if listener::owner(file.as_fd(), process).map_err(|_| Errno::BadDescriptor)? != process {
+                return Err(Errno::BadDescriptor);
+            }
+        }
+        Ok(Some(node))
+    }
+}
+
+fn reply(result: Result<(), Errno>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(error) => Reply::Error(error.number()),
+    }
+}
+
+/// Time since the machine started, with which programs compare the GPU's clock.
+fn now() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
