@@ -78,12 +78,10 @@ fn of(device: &Path) -> Option<Load> {
     let busy = number(&device.join("gpu_busy_percent"))
         .and_then(|percent| u8::try_from(percent).ok())
         .filter(|percent| *percent <= 100);
-    let sensors = fs::read_dir(device.join("hwmon")).into_iter().flatten().flatten();
+    let mut sensors = fs::read_dir(device.join("hwmon")).into_iter().flatten().flatten();
     // Thousandths of a degree; the first sensor is the chip's edge.
-    let celsius = sensors
-        .filter_map(|sensor| number(&sensor.path().join("temp1_input")))
-        .next()
-        .map(|temperature| temperature / 1000);
+    let celsius =
+        sensors.find_map(|sensor| number(&sensor.path().join("temp1_input"))).map(|temperature| temperature / 1000);
     (celsius.is_some() || busy.is_some()).then_some(Load { address, celsius, busy })
 }
 
