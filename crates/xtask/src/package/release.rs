@@ -39,6 +39,9 @@ pub(crate) fn run_release(options: &Options) -> Result<()> {
     let directory = directory.canonicalize().context("finding the release's directory")?;
     tarball::write(&built.tree, &version, &directory)?;
     source(&version, &directory)?;
+    // These say when and where dpkg-buildpackage ran, and are for uploads to an archive.
+    let records = "cd \"$1\"; rm -- *.buildinfo *.changes";
+    run(Command::new("sh").args(["-euc", records, "sh"]).arg(&directory))?;
     fs::remove_dir_all(directory.join("build")).context("removing the packages' build directory")?;
     fs::copy(workspace().join("CHANGELOG.md"), directory.join("CHANGELOG.md")).context("copying CHANGELOG.md")?;
     let sums = "cd \"$1\"; LC_ALL=C; export LC_ALL; sha256sum -- *";
