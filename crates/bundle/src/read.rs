@@ -25,6 +25,8 @@ pub struct BundleEntry {
     pub kind: EntryKind,
     /// Length in bytes.
     pub size: u64,
+    /// What a link points to, for display: bytes that are not UTF-8 are replaced.
+    pub target: Option<String>,
 }
 
 /// Type of an entry.
@@ -40,12 +42,12 @@ pub enum EntryKind {
 
 impl BundleEntry {
     pub(crate) fn of(item: &Item) -> Self {
-        let kind = match item.kind {
-            MemberKind::File | MemberKind::HardLink(_) => EntryKind::File,
-            MemberKind::Directory => EntryKind::Directory,
-            MemberKind::Link(_) => EntryKind::Link,
+        let (kind, target) = match &item.kind {
+            MemberKind::File | MemberKind::HardLink(_) => (EntryKind::File, None),
+            MemberKind::Directory => (EntryKind::Directory, None),
+            MemberKind::Link(target) => (EntryKind::Link, Some(String::from_utf8_lossy(target).into_owned())),
         };
-        Self { name: String::from_utf8_lossy(&item.path).into_owned(), kind, size: item.size }
+        Self { name: String::from_utf8_lossy(&item.path).into_owned(), kind, size: item.size, target }
     }
 
     fn is_file(&self, name: &str) -> bool {
