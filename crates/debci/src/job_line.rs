@@ -148,7 +148,7 @@ impl fmt::Display for JobLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} run-id:{}", self.package, self.suite, self.run)?;
         let mut word = |name: &str, value: &str| write!(f, " {name}:{value}");
-        for trigger in &self.trigger {
+        if let Some(trigger) = &self.trigger {
             word("trigger", trigger)?;
         }
         for pin in &self.pins {
@@ -160,10 +160,10 @@ impl fmt::Display for JobLine {
         for key in &self.signing_keys {
             word("signing-key", &BASE64.encode(key))?;
         }
-        for variant in &self.autopkgtest {
+        if let Some(variant) = &self.autopkgtest {
             word("autopkgtest", variant)?;
         }
-        for backend in &self.backend {
+        if let Some(backend) = &self.backend {
             word("backend", backend)?;
         }
         for unknown in &self.unknown {
