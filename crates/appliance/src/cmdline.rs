@@ -155,6 +155,14 @@ impl CommandLine {
                 | Key::HubCa
                 | Key::Jobs
                 | Key::Results
+                | Key::Debci
+                | Key::DebciSuite
+                | Key::DebciArch
+                | Key::DebciBackend
+                | Key::DebciApi
+                | Key::DebciCa
+                | Key::DebciCertificate
+                | Key::DebciKey
                 | Key::WhenDone
                 | Key::Ip
                 | Key::Dns

@@ -25,6 +25,42 @@ pub enum WhenDone {
     PowerOff,
 }
 
+/// A debci server to work for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Debci {
+    /// Address of its message broker, with user and password; `None` if there is no such server.
+    pub broker: Option<Secret>,
+    /// Suites whose jobs are run.
+    pub suites: Vec<String>,
+    /// Architecture, to which targets are added.
+    pub architecture: String,
+    /// The backend whose queues are read.
+    pub backend: String,
+    /// Address of the server's web pages.
+    pub api: Option<String>,
+    /// Authority that has signed the broker's certificate: a PEM file's path, or its text.
+    pub ca: Option<String>,
+    /// This machine's certificate for the broker, likewise.
+    pub certificate: Option<String>,
+    /// The key of that certificate, likewise.
+    pub key: Option<Secret>,
+}
+
+impl Default for Debci {
+    fn default() -> Self {
+        Self {
+            broker: None,
+            suites: vec!["unstable".into(), "sid".into()],
+            architecture: "amd64".into(),
+            backend: "lxc".into(),
+            api: None,
+            ca: None,
+            certificate: None,
+            key: None,
+        }
+    }
+}
+
 /// The settings of an appliance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -41,6 +77,8 @@ pub struct Settings {
     pub jobs: Option<String>,
     /// URL below which the results of that list's jobs are put.
     pub results: Option<String>,
+    /// The broker of a debci server, and which of its jobs are taken.
+    pub debci: Debci,
     /// Targets of GPUs to simulate instead of looking for real ones.
     pub gpu: Option<String>,
     /// GPUs that get no jobs: ids or unique ids.
@@ -84,6 +122,7 @@ impl Default for Settings {
             hub_ca: None,
             jobs: None,
             results: None,
+            debci: Debci::default(),
             gpu: None,
             leave_out: Vec::new(),
             simulate_faults: false,
@@ -185,6 +224,14 @@ impl Settings {
             Key::HubCa => self.hub_ca = Some(value.to_owned()),
             Key::Jobs => self.jobs = address(),
             Key::Results => self.results = address(),
+            Key::Debci => self.debci.broker = Some(Secret::new(value)),
+            Key::DebciSuite => self.debci.suites = words().collect(),
+            Key::DebciArch => value.clone_into(&mut self.debci.architecture),
+            Key::DebciBackend => value.clone_into(&mut self.debci.backend),
+            Key::DebciApi => self.debci.api = address(),
+            Key::DebciCa => self.debci.ca = Some(value.to_owned()),
+            Key::DebciCertificate => self.debci.certificate = Some(value.to_owned()),
+            Key::DebciKey => self.debci.key = Some(Secret::new(value)),
             Key::Mirror => self.mirror = address(),
             Key::Proxy => self.proxy = Some(Secret::new(value.trim_end_matches('/'))),
             Key::CheckValidUntil => self.check_valid_until = is_on,

@@ -41,6 +41,30 @@ settings! {
     Results "results" ValueKind::Url, Scope::Everybody,
         "none",
         "Address below which the results of that list's jobs are put: `https://ci.example/results`. Needed with `jobs`.";
+    Debci "debci" ValueKind::Broker, Scope::Everybody,
+        "none",
+        "Address of a debci server's message broker to take jobs from: `amqps://user:password@ci.example/vhost`.";
+    DebciSuite "debci-suite" ValueKind::Words, Scope::Everybody,
+        "`unstable` and `sid`",
+        "Suites whose jobs are run, as debci names them. Jobs for others are refused. Testbeds are what the image was made from.";
+    DebciArch "debci-arch" ValueKind::Name, Scope::Everybody,
+        "`amd64`",
+        "Architecture, to which each GPU's target is added: jobs are taken for `amd64+gfx1030`.";
+    DebciBackend "debci-backend" ValueKind::Name, Scope::Everybody,
+        "`lxc`",
+        "The backend whose queues are read: the server's `debci_backend`.";
+    DebciApi "debci-api" ValueKind::Url, Scope::Everybody,
+        "nobody is asked",
+        "Address of the server's web pages: `https://ci.example`. Before a job is run, it is asked whether the job still waits.";
+    DebciCa "debci-ca" ValueKind::Authority, Scope::Everybody,
+        "the system's authorities",
+        "The authority that has signed the broker's certificate, besides the system's.";
+    DebciCertificate "debci-certificate" ValueKind::Authority, Scope::Everybody,
+        "none",
+        "The machine's certificate, for a broker that asks for one. Needs `debci-key`.";
+    DebciKey "debci-key" ValueKind::PrivateKey, Scope::Everybody,
+        "none",
+        "The key of that certificate, without a passphrase.";
     WhenDone "when-done" ValueKind::OneOf(&["wait", "power-off"]), Scope::Everybody,
         "`wait`",
         "What the machine does without jobs: wait for more, or switch itself off. With a hub that is when it had no job that fits for 10 s; results are delivered first.";

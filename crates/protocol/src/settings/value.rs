@@ -15,6 +15,12 @@ pub enum ValueKind {
     Token,
     /// Text of a PEM file (RFC 7468), or where there is one.
     Authority,
+    /// Text of a PEM file with a private key (RFC 7468), or where there is one.
+    PrivateKey,
+    /// An address of a message broker.
+    Broker,
+    /// A name, as debci has them for architectures and backends.
+    Name,
     /// Yes or no.
     Bool,
     /// Any words.
@@ -61,6 +67,9 @@ impl ValueKind {
             Self::Url => "address, `http://` or `https://`".into(),
             Self::Token => "text without blanks".into(),
             Self::Authority => "path of a PEM file, or its text".into(),
+            Self::PrivateKey => "path of a PEM file, or its text".into(),
+            Self::Broker => "address, `amqps://` or `amqp://`".into(),
+            Self::Name => "letters, digits, `.`, `_` and `-`".into(),
             Self::Bool => "yes or no".into(),
             Self::Words => "words".into(),
             Self::Addresses => "IP addresses".into(),
@@ -104,6 +113,15 @@ impl ValueKind {
                 let hint = "give an absolute path, or the text of the PEM file itself";
                 Err(format!("`{}` is not a certificate; {hint}", value.lines().next().unwrap_or_default()))
             }
+            // It is told without the value.
+            Self::PrivateKey if is_private_key(value) => Ok(()),
+            Self::PrivateKey => {
+                Err("it is not a private key; give an absolute path, or the text of the PEM file itself".into())
+            }
+            Self::Broker => {
+                unless(is_broker(value), "is not the address of a broker; it begins with amqps:// or amqp://")
+            }
+            Self::Name => unless(is_name(value), "is not a name: letters, digits, `.`, `_` and `-`"),
             Self::Bool => unless(parse_bool(value).is_some(), "is neither yes nor no"),
             Self::Words => Ok(()),
             Self::Addresses => match list(value).find(|word| word.parse::<IpAddr>().is_err()) {
@@ -147,6 +165,21 @@ fn is_token(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+fn is_broker(value: &str) -> bool {
+    let rest = value.strip_prefix("amqps://").or_else(|| value.strip_prefix("amqp://"));
+    rest.is_some_and(|rest| !rest.is_empty()) && !value.chars().any(|char| char.is_whitespace() || char.is_control())
+}
+
+fn is_name(value: &str) -> bool {
+    let inner = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+    !value.is_empty() && value.len() <= 63 && value.chars().all(inner) && !value.starts_with(['-', '.'])
+}
+
+fn is_private_key(value: &str) -> bool {
+    let text = value.trim_start();
+    value.starts_with('/') || (text.starts_with("-----BEGIN ") && text.contains("PRIVATE KEY-----"))
+}
+
 fn is_authority(value: &str) -> bool {
     value.starts_with('/') || value.trim_start().starts_with("-----BEGIN CERTIFICATE-----")
 }
@@ -164,6 +197,9 @@ mod tests {
             (url, "http://a", "http://a b"),
             (ValueKind::Token, "join-abc123", "se cret"),
             (ValueKind::Authority, "/etc/ca.pem", "ca.pem"),
+            (ValueKind::PrivateKey, "-----BEGIN EC PRIVATE KEY-----\n", "-----BEGIN CERTIFICATE-----\n"),
+            (ValueKind::Broker, "amqps://me:x@ci.example/debci", "https://ci.example"),
+            (ValueKind::Name, "incus-lxc", "-x"),
             (ValueKind::Bool, "on", "perhaps"),
             (ValueKind::Addresses, "1.2.3.4, ::1", "1.2.3.4,x"),
             (ValueKind::Links, "dhcp", ""),
@@ -185,5 +221,8 @@ mod tests {
         assert!(!ValueKind::Token.check("se cret").unwrap_err().contains("se cret"));
         let problem = ValueKind::Url.check("http://me:se cret@hub").unwrap_err();
         assert!(!problem.contains("me:se"), "{problem}");
+        let problem = Kind::Broker.check("amqp://me:se cret@broker").unwrap_err();
+        assert!(!problem.contains("cret"), "{problem}");
+        assert!(!Kind::PrivateKey.check("se cret").unwrap_err().contains("cret"));
     }
 }
