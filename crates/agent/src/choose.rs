@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::debci::{self, Debci};
 use super::hub::{self, Hub};
 use super::job_source::{JobSource, JobSourceError};
 use super::stick::{Stick, StickPaths};
@@ -12,7 +13,7 @@ use super::url_list::{self, UrlList};
 use super::virtio_channel::Port;
 use super::{DATA, discover, tell};
 use appliance::paths::HUB_CA;
-use appliance::settings::Settings;
+use appliance::settings::{Secret, Settings};
 
 /// The chosen job source.
 pub struct ChosenSource {
@@ -28,8 +29,9 @@ pub struct ChosenSource {
 /// 1. the virtio port of the program that runs this virtual machine;
 /// 2. `jobs.toml` on the stick that the machine was started from: it was put there for this machine;
 /// 3. the hub in the settings;
-/// 4. the job list on a web server in the settings;
-/// 5. with a join token, a hub that is found on the network.
+/// 4. the broker of a debci server in the settings;
+/// 5. the job list on a web server in the settings;
+/// 6. with a join token, a hub that is found on the network.
 ///
 /// Returns `None` if there is no job source.
 ///
@@ -46,18 +48,73 @@ pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<
         return Ok(Some(ChosenSource { source: Box::new(stick), is_worker: true }));
     }
     // Without a token a discovered hub is not used: any host on the network can answer.
-    if settings.hub.is_none() && settings.jobs.is_none() && settings.join_token.is_some() {
+    if settings.hub.is_none()
+        && settings.debci.broker.is_none()
+        && settings.jobs.is_none()
+        && settings.join_token.is_some()
+    {
         settings.hub = Some(discover::hub(stop)?);
     }
     if let Some(address) = &settings.hub {
         let hub = hub_at(address, settings, stop)?;
         return Ok(Some(ChosenSource { source: Box::new(hub), is_worker: true }));
     }
+    if let Some(broker) = &settings.debci.broker {
+        let debci = debci_at(broker, settings, stop)?;
+        return Ok(Some(ChosenSource { source: Box::new(debci), is_worker: true }));
+    }
     if let Some(jobs) = &settings.jobs {
         let list = list_at(jobs, settings, stop)?;
         return Ok(Some(ChosenSource { source: Box::new(list), is_worker: true }));
     }
     Ok(None)
+}
+
+/// The broker of a debci server.
+fn debci_at(broker: &Secret, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Debci, JobSourceError> {
+    let wanted = &settings.debci;
+    let address = amqp::Address::parse(broker.reveal()).map_err(|error| JobSourceError {
+        what: format!("the setting debci: {error}"),
+        advice: "write it as amqps://user:password@ci.example/vhost, with special characters encoded (%40 for @)"
+            .into(),
+    })?;
+    let key = wanted.key.as_ref().map(|key| pem("debci-key", key.reveal()).map(Secret::new)).transpose()?;
+    let certificate = wanted.certificate.as_ref().map(|text| pem("debci-certificate", text)).transpose()?;
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(amqp::Identity { certificate, key }),
+        (None, None) => None,
+        _ => {
+            return Err(JobSourceError {
+                what: "of debci-certificate and debci-key only one is set".into(),
+                advice: "set both, or none".into(),
+            });
+        }
+    };
+    let authorities = wanted.ca.as_ref().map(|text| pem("debci-ca", text)).transpose()?;
+    Debci::open(debci::Settings {
+        address,
+        tls: amqp::TlsOptions { authorities, identity },
+        suites: wanted.suites.clone(),
+        architecture: wanted.architecture.clone(),
+        backend: wanted.backend.clone(),
+        api: wanted.api.clone(),
+        when_done: settings.when_done,
+        data: PathBuf::from(DATA),
+        timeouts: Timeouts::default(),
+        tell: Arc::new(tell),
+        stop: Arc::clone(stop),
+    })
+}
+
+/// The text of a PEM file, from a setting that has it or names the file.
+fn pem(setting: &str, value: &str) -> Result<String, JobSourceError> {
+    if !value.starts_with('/') {
+        return Ok(value.to_owned());
+    }
+    std::fs::read_to_string(value).map_err(|error| JobSourceError {
+        what: format!("{setting}: reading {value}: {error}"),
+        advice: "put the file there, or its text into the setting".into(),
+    })
 }
 
 /// The job list on a web server.

@@ -85,14 +85,37 @@ pub struct Assignment {
     pub position: Option<(usize, usize)>,
     /// How many seconds it usually takes, if the source knows.
     pub usual_seconds: Option<u64>,
+    /// What the source wants of testbeds.
+    pub testbed: TestbedOptions,
     /// Ends the job early.
     pub interrupt: Interrupt,
+}
+
+/// What a source wants of testbeds, and jobs cannot say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TestbedOptions {
+    /// Upgrade all packages before the tests, so that results do not depend on the image's age (autopkgtest's
+    /// `--apt-upgrade`).
+    pub upgrade: bool,
+    /// Additional lines for apt's sources.list(5). Then packages are pinned to these sources, and no other releases are
+    /// added for pins.
+    pub apt_sources: Vec<String>,
+    /// OpenPGP keys of these sources, in ASCII armour.
+    pub signing_keys: Vec<Vec<u8>>,
 }
 
 impl Assignment {
     /// An assignment with only the job.
     pub fn new(job: Job) -> Self {
-        Self { job, lease: None, tree: None, position: None, usual_seconds: None, interrupt: Interrupt::default() }
+        Self {
+            job,
+            lease: None,
+            tree: None,
+            position: None,
+            usual_seconds: None,
+            testbed: TestbedOptions::default(),
+            interrupt: Interrupt::default(),
+        }
     }
 
     /// The name for bundles and records of this assignment: the lease, or else the job's id.

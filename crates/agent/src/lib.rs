@@ -6,6 +6,7 @@
 mod agent_loop;
 mod apt;
 mod choose;
+pub mod debci;
 mod discover;
 mod fitness;
 mod hub;
@@ -41,7 +42,7 @@ pub use choose::{ChosenSource, choose};
 pub use fitness::{AlwaysFit, Defect, Fitness, Probe, ThisMachine, Worker};
 pub use hub::Hub;
 pub use interrupt::Interrupt;
-pub use job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
+pub use job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError, TestbedOptions};
 pub use outbox::{Outbox, PendingResult, Waiting};
 pub use run::{Outcome, RunJob};
 pub use running::{InterruptedJob, Journal, RunningJob};
@@ -162,7 +163,7 @@ fn wait_for_nothing(settings: &Settings, stop: &AtomicBool) -> ExitCode {
         tell(&Report::PowerOff { why: "there is no place to take jobs from, and when-done=power-off".into() });
         return ExitCode::SUCCESS;
     }
-    tell(&Report::Idle { why: "no jobs: put jobs.toml on the stick, set hub= (or jobs= and results=) in its rocbed.toml, or only join-token= to use a hub found on the network".into() });
+    tell(&Report::Idle { why: "no jobs: put jobs.toml on the stick, set hub= (or debci=, or jobs= and results=) in its rocbed.toml, or only join-token= to use a hub found on the network".into() });
     while !stop.load(Ordering::Relaxed) {
         // The signal does not interrupt this sleep; it sets the flag.
         std::thread::sleep(Duration::from_millis(200));

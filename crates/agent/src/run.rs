@@ -14,7 +14,7 @@ use protocol::{GpuNeed, Job, JobResult, Machine, Source, TestOutcome};
 use runner::{Cancel, GpuFaults, Observer, RunEvent, Setup};
 
 use super::apt;
-use super::job_source::{Assignment, Delivery};
+use super::job_source::{Assignment, Delivery, TestbedOptions};
 use super::kernel::{LiveLog, SIMULATE_FAULT, simulate_fault};
 use super::lists::Lists;
 use appliance::paths::{self, APT, IMAGE, ONLINE};
@@ -92,6 +92,7 @@ impl<'a> Autopkgtest<'a> {
         setup.machine = self.machine.clone();
         setup.gpus = gpus.iter().map(|gpu| (*gpu).into()).collect();
         setup.source.clone_from(&assignment.tree);
+        add_options(&mut setup, &assignment.testbed, &Path::new(WORK).join("keys"))?;
         Ok(setup)
     }
 
@@ -175,6 +176,25 @@ impl RunJob for Autopkgtest<'_> {
         let _ = fs::remove_file(&delivery.bundle);
         let _ = fs::remove_dir_all(PathBuf::from(super::virtio_channel::TREES).join(&delivery.job));
     }
+}
+
+/// Adds what a source wants of testbeds to autopkgtest's command line. Its keys are written into a directory of their
+/// own, from where they are copied.
+fn add_options(setup: &mut Setup, wanted: &TestbedOptions, keys: &Path) -> io::Result<()> {
+    if wanted.upgrade {
+        setup.options.push("--apt-upgrade".into());
+    }
+    setup.options.extend(wanted.apt_sources.iter().map(|line| format!("--add-apt-source={line}").into()));
+    if keys.exists() {
+        fs::remove_dir_all(keys)?;
+    }
+    for (number, key) in wanted.signing_keys.iter().enumerate() {
+        fs::create_dir_all(keys)?;
+        let name = format!("{}.asc", number + 1);
+        fs::write(keys.join(&name), key)?;
+        setup.copies.push((keys.join(&name), format!("/etc/apt/trusted.gpg.d/rocbed-{name}")));
+    }
+    Ok(())
 }
 
 /// Formats an error with its causes.
@@ -276,6 +296,24 @@ mod tests {
         assert_eq!(ids(&job("[\"gfx942\"]", "gpus = 2")).map(|ids| ids.len()), Ok(2));
         assert_eq!(ids(&job("\"none\"", "")), Ok(Vec::new()));
         assert_eq!(ids(&Job::of_package("gzip")), Ok(vec!["simulated-0".to_owned()]));
+    }
+
+    #[test]
+    fn testbeds_get_what_the_source_wants() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let keys = directory.path().join("keys");
+        let mut setup = Setup::new(Vec::new(), "/work".into(), "/bundles".into(), "job");
+        let source = "deb http://deb.example/x unstable main".to_owned();
+        let wanted =
+            TestbedOptions { upgrade: true, apt_sources: vec![source.clone()], signing_keys: vec![b"key".to_vec()] };
+        add_options(&mut setup, &wanted, &keys)?;
+        assert_eq!(setup.options, [OsString::from("--apt-upgrade"), format!("--add-apt-source={source}").into()]);
+        assert_eq!(setup.copies, [(keys.join("1.asc"), "/etc/apt/trusted.gpg.d/rocbed-1.asc".to_owned())]);
+        assert_eq!(fs::read(keys.join("1.asc"))?, b"key");
+        // The next job has none of them.
+        add_options(&mut Setup::new(Vec::new(), "/".into(), "/".into(), "x"), &TestbedOptions::default(), &keys)?;
+        assert!(!keys.exists());
+        Ok(())
     }
 
     #[test]

@@ -53,7 +53,11 @@ pub(crate) fn arguments(
     let mut releases: Vec<&str> = job.pin.iter().filter_map(|pin| Some(pin.split_once('=')?.0)).collect();
     releases.sort_unstable();
     releases.dedup();
-    words.extend(releases.into_iter().map(|release| joined("--add-apt-release=", release)));
+    // With sources of its own, a pin names a release of these.
+    let has_sources = setup.options.iter().any(|word| word.as_encoded_bytes().starts_with(b"--add-apt-source="));
+    if !has_sources {
+        words.extend(releases.into_iter().map(|release| joined("--add-apt-release=", release)));
+    }
     words.extend(job.pin.iter().map(|pin| joined("--pin-packages=", pin)));
     for (from, to) in &setup.copies {
         let mut word = joined("--copy=", from);

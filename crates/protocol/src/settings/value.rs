@@ -221,8 +221,8 @@ mod tests {
         assert!(!ValueKind::Token.check("se cret").unwrap_err().contains("se cret"));
         let problem = ValueKind::Url.check("http://me:se cret@hub").unwrap_err();
         assert!(!problem.contains("me:se"), "{problem}");
-        let problem = Kind::Broker.check("amqp://me:se cret@broker").unwrap_err();
+        let problem = ValueKind::Broker.check("amqp://me:se cret@broker").unwrap_err();
         assert!(!problem.contains("cret"), "{problem}");
-        assert!(!Kind::PrivateKey.check("se cret").unwrap_err().contains("cret"));
+        assert!(!ValueKind::PrivateKey.check("se cret").unwrap_err().contains("cret"));
     }
 }

@@ -1,0 +1,95 @@
+//! [`JobStates`]: asks a debci server whether a job still waits for its result.
+
+use std::time::Duration;
+
+use debci::RunId;
+use serde::Deserialize;
+use ureq::Agent;
+use ureq::http::StatusCode;
+use ureq::tls::TlsConfig;
+
+/// How long the server may take. The job waits meanwhile.
+const ANSWER: Duration = Duration::from_secs(20);
+/// Largest answer that is read, in bytes.
+const LARGEST: u64 = 4096;
+
+/// What a server says of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JobState {
+    /// It has no result.
+    Pending,
+    /// It has a result, or was cancelled.
+    Completed,
+    /// There is no such job.
+    Unknown,
+}
+
+/// A debci server's `/api/v1/job_state`, which needs no key.
+#[derive(Debug)]
+pub(super) struct JobStates {
+    agent: Agent,
+    address: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    state: String,
+}
+
+impl JobStates {
+    /// Prepares to ask the server whose web pages are at this address.
+    pub(super) fn new(address: &str) -> Result<Self, client::ClientError> {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .user_agent(concat!("rocbed/", env!("CARGO_PKG_VERSION")))
+            .timeout_global(Some(ANSWER))
+            .tls_config(TlsConfig::builder().root_certs(client::roots(None)?).build());
+        Ok(Self { agent: config.build().into(), address: address.trim_end_matches('/').to_owned() })
+    }
+
+    /// Asks for the state of a job.
+    pub(super) fn of(&self, run: RunId) -> Result<JobState, String> {
+        let address = format!("{}/api/v1/job_state/{run}", self.address);
+        let mut answer = self.agent.get(&address).call().map_err(|error| format!("{address}: {error}"))?;
+        let status = answer.status();
+        let body = answer.body_mut().with_config().limit(LARGEST).read_to_vec();
+        let body = body.map_err(|error| format!("{address}: {error}"))?;
+        parse(status, &body).map_err(|error| format!("{address}: {error}"))
+    }
+}
+
+fn parse(status: StatusCode, body: &[u8]) -> Result<JobState, String> {
+    let text = String::from_utf8_lossy(body);
+    // The server answers so also where the address is wrong in another way, with other words.
+    if status == StatusCode::BAD_REQUEST && text.contains("Cannot find Job") {
+        return Ok(JobState::Unknown);
+    }
+    if status != StatusCode::OK {
+        return Err(format!("it answers {status}"));
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| format!("its answer: {error}"))?;
+    match answer.state.as_str() {
+        "pending" => Ok(JobState::Pending),
+        "completed" => Ok(JobState::Completed),
+        _ => Err("it names a state that is not known".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clear_answers_count() {
+        let of =
+            |status: u16, body: &str| parse(StatusCode::from_u16(status).unwrap_or_default(), body.as_bytes()).ok();
+        assert_eq!(of(200, r#"{"state": "pending"}"#), Some(JobState::Pending));
+        assert_eq!(of(200, r#"{"state": "completed"}"#), Some(JobState::Completed));
+        assert_eq!(of(400, r#"{"error": "Cannot find Job with this id"}"#), Some(JobState::Unknown));
+        for (status, body) in
+            [(400, "Bad Request"), (404, ""), (502, "{}"), (200, "<html>"), (200, r#"{"state": "new"}"#)]
+        {
+            assert_eq!(of(status, body), None, "{status} {body}");
+        }
+    }
+}

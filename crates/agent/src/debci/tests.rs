@@ -1,0 +1,84 @@
+use super::*;
+use protocol::Source;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn debci(data: &std::path::Path) -> Result<Debci> {
+    let settings = Settings {
+        address: amqp::Address::parse("amqp://user:secret@127.0.0.1:1/x")?,
+        tls: amqp::TlsOptions::default(),
+        suites: vec!["unstable".into(), "sid".into()],
+        architecture: "amd64".into(),
+        backend: "lxc".into(),
+        api: None,
+        when_done: WhenDone::Wait,
+        data: data.to_owned(),
+        timeouts: Timeouts::of_tests(),
+        tell: Arc::new(|_| ()),
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    Ok(Debci::open(settings).map_err(|error| error.what)?)
+}
+
+#[test]
+fn what_cannot_be_done_here_is_refused() -> Result {
+    let data = tempfile::tempdir()?;
+    let debci = debci(data.path())?;
+    let why = |line: &str| -> Result<Option<String>> { Ok(debci.cannot_run(&JobLine::parse(line.as_bytes())?)) };
+    assert_eq!(why("rocrand unstable run-id:1")?, None);
+    assert_eq!(why("rocrand sid run-id:1 trigger:x backend:incus-lxc pin-packages:experimental=src:x")?, None);
+    assert_eq!(
+        why("rocrand experimental run-id:1")?.as_deref(),
+        Some("this worker tests in unstable and sid, and not in experimental")
+    );
+    assert!(why("rocrand sid run-id:1 autopkgtest:git")?.is_some_and(|why| why.contains("variant `git`")));
+    Ok(())
+}
+
+#[test]
+fn the_password_is_not_part_of_the_name() -> Result {
+    let data = tempfile::tempdir()?;
+    assert_eq!(debci(data.path())?.name(), "amqp://127.0.0.1:1/x");
+    Ok(())
+}
+
+#[test]
+fn a_job_with_a_result_is_not_run_again_after_a_restart() -> Result {
+    let data = tempfile::tempdir()?;
+    let mut first = debci(data.path())?;
+    assert!(!first.is_dealt_with(RunId(7)));
+    first.answered.add(&first.server.clone(), RunId(7))?;
+    let mut second = debci(data.path())?;
+    assert!(second.is_dealt_with(RunId(7)) && !second.is_dealt_with(RunId(8)));
+    Ok(())
+}
+
+#[test]
+fn a_machine_without_a_gpu_takes_nothing_and_says_so() -> Result {
+    let data = tempfile::tempdir()?;
+    let mut debci = debci(data.path())?;
+    debci.ready(&Machine::default(), None).map_err(|error| error.what)?;
+    assert!(debci.told.contains("this machine has none") && debci.broker.is_none());
+    assert!(matches!(debci.claim(), Ok(Claim::Nothing)));
+    Ok(())
+}
+
+#[test]
+fn a_broker_that_is_away_is_told_and_asked_again() -> Result {
+    let data = tempfile::tempdir()?;
+    let mut debci = debci(data.path())?;
+    let machine = Machine { gpus: gpu::simulate("gfx1030")?, ..Machine::default() };
+    debci.ready(&machine, None).map_err(|error| error.what)?;
+    assert!(matches!(debci.claim(), Ok(Claim::Nothing)));
+    assert!(debci.told.starts_with("no jobs from amqp://127.0.0.1:1/x: 127.0.0.1:1 does not answer"), "{}", debci.told);
+    Ok(())
+}
+
+#[test]
+fn a_job_is_for_the_gpu_of_its_queue() -> Result {
+    let queues = debci::queues("amd64", "lxc", &gpu::simulate("gfx1030")?);
+    let line = JobLine::parse(b"rocrand sid run-id:5")?;
+    let job = line.job(queues.first().ok_or("no queue")?.gpu.clone());
+    assert_eq!((job.source, job.gpu.to_string().as_str()), (Source::Package("rocrand".into()), "gfx1030"));
+    Ok(())
+}
