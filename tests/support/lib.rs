@@ -5,6 +5,7 @@
 
 mod archive;
 mod card_rom;
+mod debci;
 mod hub;
 mod only_proxy;
 mod peer;
@@ -22,6 +23,7 @@ mod write_log;
 
 pub use archive::{Server, TestArchive};
 pub use card_rom::CardRom;
+pub use debci::Debci;
 pub use hub::{Hub, in_home};
 pub use only_proxy::{OnlyProxy, PORT as PROXY_PORT};
 pub use peer::mmdebstrap;

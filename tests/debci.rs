@@ -1,0 +1,253 @@
+//! Tests of the worker for debci: an unmodified debci from Debian's archive with its broker, collector and pages, the
+//! agent's job loop, and the real autopkgtest.
+//!
+//! Tests run inside debci's own root directory, with autopkgtest's `null` server as debci's stock worker is run here too,
+//! so that what both make of a package can be compared.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use agent::debci::{Debci as Source, Settings};
+use agent::{AgentLoop, AlwaysFit, Assignment, Delivery, Outcome, RunJob, Timeouts};
+use appliance::settings::WhenDone;
+use protocol::{Job, Machine};
+use rocbed_tests::{Debci, fixture_tree};
+use runner::{Cancel, KernelLog, Observer, Setup};
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Time limit for anything that must happen in the end.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// No GPU, so that the kernel has nothing to say of one.
+struct NoLog;
+
+impl KernelLog for NoLog {
+    fn read(&mut self, _: &mut dyn FnMut(&str)) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs the tests of a package's tree with the autopkgtest of debci's root directory.
+struct InDebcisRoot<'a> {
+    debci: &'a Debci,
+    bundles: PathBuf,
+    machine: Machine,
+    /// Called when a job begins.
+    begins: &'a dyn Fn(&Assignment),
+    ran: RefCell<Vec<String>>,
+}
+
+struct Quiet;
+
+impl Observer for Quiet {}
+
+impl RunJob for InDebcisRoot<'_> {
+    fn run(
+        &mut self,
+        assignment: &Assignment,
+        _: &mut dyn FnMut(&[u8]),
+        _: &mut dyn FnMut(&str),
+    ) -> Result<Outcome, String> {
+        self.ran.borrow_mut().push(assignment.job.id.clone());
+        (self.begins)(assignment);
+        assert!(assignment.testbed.upgrade, "as debci's workers do");
+        let name = assignment.job.source.name().to_owned();
+        let tree = self.debci.shared().join("trees").join(&name);
+        let mut job = Job::new(protocol::Source::Path(tree.display().to_string()));
+        job.id.clone_from(&assignment.job.id);
+        let mut setup =
+            Setup::new(vec!["null".into()], self.debci.shared().to_owned(), self.bundles.clone(), assignment.name());
+        setup.autopkgtest =
+            self.debci.inside().into_iter().chain(["autopkgtest".to_owned()]).map(OsString::from).collect();
+        setup.machine = self.machine.clone();
+        let finished = runner::run(&job, &setup, &mut NoLog, &mut Quiet, &Cancel::default());
+        let finished = finished.map_err(|error| error.to_string())?;
+        Ok(Outcome::Ran {
+            delivery: Delivery {
+                job: assignment.job.id.clone(),
+                verdict: finished.result.verdict,
+                summary: String::new(),
+                bundle: finished.bundle.path,
+                size: finished.bundle.size,
+                sha256: finished.bundle.sha256,
+            },
+            stuck: false,
+            faults: finished.faults,
+        })
+    }
+
+    fn forget(&mut self, _: &Delivery) {}
+}
+
+/// A worker with its data directory, which outlives it.
+struct Worker<'a> {
+    debci: &'a Debci,
+    name: &'static str,
+    data: PathBuf,
+    stop: Arc<AtomicBool>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(debci: &'a Debci, name: &'static str) -> Self {
+        let data = debci.shared().join(format!("data-{name}"));
+        fs::create_dir_all(&data).expect("a directory");
+        Self { debci, name, data, stop: Arc::default() }
+    }
+
+    fn settings(&self, api: bool) -> Settings {
+        Settings {
+            address: amqp::Address::parse(&self.debci.broker()).expect("an address"),
+            tls: amqp::TlsOptions::default(),
+            suites: vec!["unstable".into()],
+            architecture: "amd64".into(),
+            backend: "lxc".into(),
+            api: api.then(|| self.debci.web()),
+            when_done: WhenDone::PowerOff,
+            data: self.data.clone(),
+            timeouts: Timeouts {
+                last_claim: Duration::from_secs(2),
+                longest_pause: Duration::from_secs(1),
+                ..Timeouts::default()
+            },
+            tell: Arc::new(|report| eprintln!("{report:?}")),
+            stop: Arc::clone(&self.stop),
+        }
+    }
+
+    /// Works until the queues are empty. Returns the ids of the jobs that were run.
+    fn work(&self, begins: &dyn Fn(&Assignment)) -> Vec<String> {
+        self.stop.store(false, Ordering::SeqCst);
+        let mut source = Source::open(self.settings(true)).expect("a source");
+        let machine =
+            Machine { name: self.name.into(), gpus: gpu::simulate("gfx1030").expect("a GPU"), ..Machine::default() };
+        let mut runner = InDebcisRoot {
+            debci: self.debci,
+            bundles: self.data.join("bundles"),
+            machine: machine.clone(),
+            begins,
+            ran: RefCell::default(),
+        };
+        let ended = AgentLoop {
+            source: &mut source,
+            runner: &mut runner,
+            fitness: &mut AlwaysFit,
+            journal: None,
+            machine: &machine,
+            when_done: WhenDone::PowerOff,
+            stop: &self.stop,
+            tell: &mut |report| eprintln!("{}: {report:?}", self.name),
+        }
+        .run();
+        ended.expect("an end");
+        runner.ran.into_inner()
+    }
+}
+
+/// Copies source trees to where autopkgtest inside finds them.
+fn trees(debci: &Debci, names: &[&str]) {
+    for name in names {
+        let to = debci.shared().join("trees").join(name);
+        fs::create_dir_all(to.parent().expect("a directory")).expect("a directory");
+        rocbed_tests::tool("cp", ["-r".as_ref(), fixture_tree(name).as_os_str(), to.as_os_str()]);
+    }
+}
+
+/// Waits until a job has a result; returns its status.
+fn status(debci: &Debci, run: u64) -> String {
+    let began = Instant::now();
+    loop {
+        let status = debci.query(&format!("select coalesce(status, '') from jobs where run_id = {run}"));
+        if !status.trim().is_empty() {
+            return status.trim().to_owned();
+        }
+        assert!(began.elapsed() < PATIENCE, "job {run} has no result");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The files of a result as the collector has stored them.
+fn stored(debci: &Debci, package: &str, run: u64) -> Files {
+    let prefix = &package[..1];
+    let directory = format!("/var/lib/debci/data/autopkgtest/unstable/amd64+gfx1030/{prefix}/{package}/{run}");
+    let to = debci.shared().join(format!("stored-{run}"));
+    debci.run(&format!(
+        "mkdir -p {to} && cd {to} && tar xzf {directory}/artifacts.tar.gz && cp {directory}/log.gz . && chmod -R a+rX .",
+        to = to.display()
+    ));
+    files(&to)
+}
+
+fn files(top: &Path) -> Files {
+    let mut found = Files::new();
+    let mut directories = vec![top.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let mut bytes = Vec::new();
+            fs::File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)).expect("a file");
+            let name = path.strip_prefix(top).expect("below it").to_string_lossy().into_owned();
+            found.insert(name, bytes);
+        }
+    }
+    found
+}
+
+#[test]
+fn an_unmodified_debci_shows_what_our_worker_found() {
+    let debci = Debci::start();
+    trees(&debci, &["passes", "fails", "skips"]);
+    let worker = Worker::new(&debci, "lab1");
+
+    // What cannot be run is answered as well: another suite is a temporary failure.
+    let runs = debci.enqueue("-t rocr-runtime/7.2.4", &["passes", "fails", "skips"]);
+    let elsewhere = debci.enqueue("-s experimental", &["passes"]);
+    let [passes, fails, skips] = runs[..] else { panic!("{runs:?}") };
+    let ran = worker.work(&|_| ());
+    assert_eq!(ran.len(), 3, "{ran:?}");
+    for (run, says) in [(passes, "pass"), (fails, "fail"), (skips, "neutral"), (elsewhere[0], "tmpfail")] {
+        assert_eq!(status(&debci, run), says, "job {run}");
+    }
+    assert_eq!(
+        debci
+            .run("su rabbitmq -s /bin/sh -c 'rabbitmqctl -q list_queues name messages' | grep gfx1030")
+            .split_whitespace()
+            .last(),
+        Some("0")
+    );
+
+    // Pages, API and files.
+    let page = debci.page("/packages/p/passes/unstable/amd64+gfx1030/");
+    assert!(page.contains("lab1") || page.contains("pass"), "{page}");
+    assert!(debci.page(&format!("/api/v1/job_state/{passes}")).contains("completed"));
+
+    // The same files as debci's own worker makes of the same tree, and what only we know.
+    let ours = stored(&debci, "passes", passes);
+    let golden = debci.shared().join("golden");
+    debci.run(&format!(
+        "cd /root && PATH=/usr/share/debci/bin:$PATH debci-test -b null --quiet --suite unstable --arch amd64 \
+         -t rocr-runtime%2F7.2.4 -i {passes} --output-dir {golden} {tree}; chmod -R a+rX {golden}",
+        golden = golden.display(),
+        tree = debci.shared().join("trees/passes").display()
+    ));
+    let theirs = files(&golden);
+    let names =
+        |files: &Files| -> Vec<String> { files.keys().filter(|name| !name.starts_with("rocbed/")).cloned().collect() };
+    assert_eq!(names(&ours), names(&theirs));
+    for name in ["exitcode", "trigger", "summary", "testpkg-version", "testbed-packages"] {
+        assert_eq!(String::from_utf8_lossy(&ours[name]), String::from_utf8_lossy(&theirs[name]), "{name}");
+    }
+    assert_eq!(ours["worker"], b"lab1\n");
+    assert!(ours.contains_key("rocbed/result.json") && ours.contains_key("artifacts/who/word"));
+}

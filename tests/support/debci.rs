@@ -1,0 +1,146 @@
+//! A whole debci for tests, unmodified, from Debian's archive: message broker, collector and web pages, in namespaces of
+//! its own on loopback ports.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
+
+use crate::{scratch, tool};
+
+/// Packages of the root directory that it runs in. The two of systemd make users and directories without systemd.
+const PACKAGES: &str = "ca-certificates,curl,debci-collector,debci-worker,dpkg-dev,iproute2,procps,puma,rabbitmq-server,\
+    ruby-localhost,sqlite3,systemd-standalone-sysusers,systemd-standalone-tmpfiles";
+
+/// A running debci. It ends when this is dropped, or with the test program.
+pub struct Debci {
+    process: Child,
+    /// Process id of its first process, in whose namespaces commands are run.
+    inside: u32,
+    /// A directory that is at the same path inside.
+    shared: TempDir,
+    broker: u16,
+    web: u16,
+}
+
+impl Debci {
+    /// Starts it, with jobs for `amd64+gfx1030`. Its root directory is made when it is first needed, and kept.
+    pub fn start() -> Self {
+        let root = root();
+        let shared = tempfile::tempdir().expect("a directory");
+        let ports = free_ports();
+        let script = fixture("start.sh");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--uts", "--fork", "--kill-child", "bash"]).arg(script);
+        command.arg(&root).arg(shared.path()).args(ports.iter().map(u16::to_string));
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare (of util-linux), and root's permissions");
+        let mut line = String::new();
+        let stdout = process.stdout.as_mut().expect("its stdout");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        assert_eq!(line, "started\n", "debci does not start; its logs are in {}", shared.path().display());
+        let pid = process.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
+        let inside = children.split_whitespace().next().and_then(|id| id.parse().ok()).expect("a child");
+        Self { process, inside, shared, broker: ports[0], web: ports[3] }
+    }
+
+    /// Address of the broker.
+    pub fn broker(&self) -> String {
+        format!("amqp://127.0.0.1:{}", self.broker)
+    }
+
+    /// Address of the web pages.
+    pub fn web(&self) -> String {
+        format!("http://127.0.0.1:{}", self.web)
+    }
+
+    /// A directory that is at the same path inside.
+    pub fn shared(&self) -> &Path {
+        self.shared.path()
+    }
+
+    /// The words that run a program inside.
+    pub fn inside(&self) -> Vec<String> {
+        let target = format!("--target={}", self.inside);
+        ["nsenter", "--mount", "--pid", "--uts", &target, "--", "chroot", "/run/debci-root"].map(str::to_owned).to_vec()
+    }
+
+    /// Runs a shell command inside as root; it must succeed.
+    pub fn run(&self, command: &str) -> String {
+        let words = self.inside();
+        let rest = words.iter().skip(1).map(String::as_str).chain(["bash", "-c", command]);
+        tool("nsenter", rest)
+    }
+
+    /// Enqueues a job for each package, as an administrator does; returns their run ids.
+    pub fn enqueue(&self, options: &str, packages: &[&str]) -> Vec<u64> {
+        let names = packages.join(" ");
+        let before = self.query("select coalesce(max(run_id), 0) from jobs");
+        self.run(&format!(
+            "cd /usr/share/debci && setpriv --reuid debci --regid debci --init-groups env HOME=/var/lib/debci \
+             bin/debci enqueue -s unstable -a amd64+gfx1030 {options} {names}"
+        ));
+        let ids = self.query(&format!("select run_id from jobs where run_id > {} order by run_id", before.trim()));
+        ids.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// Asks the server's database.
+    pub fn query(&self, sql: &str) -> String {
+        self.run(&format!("sqlite3 -cmd '.timeout 20000' /var/lib/debci/data/debci.sqlite3 \"{sql}\""))
+    }
+
+    /// Gets a page, as a visitor does.
+    pub fn page(&self, path: &str) -> String {
+        self.run(&format!("curl --silent --show-error --fail --max-time 60 '{}{path}'", self.web()))
+    }
+}
+
+impl Drop for Debci {
+    fn drop(&mut self) {
+        // Its first process ends at the end of its input, and all others with it.
+        drop(self.process.stdin.take());
+        drop(self.process.wait());
+    }
+}
+
+/// Free ports for the broker, the two of Erlang, and the web pages.
+fn free_ports() -> [u16; 4] {
+    // Held until all are known, so that they differ.
+    let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    held.map(|port| port.local_addr().expect("its number").port())
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/debci").join(name)
+}
+
+/// The root directory, made by mmdebstrap. Simultaneous programs wait for each other.
+fn root() -> PathBuf {
+    let root = scratch().join("debci");
+    let made = scratch().join("debci.made-of");
+    let lock = File::create(scratch().join("debci.lock")).expect("a file to lock");
+    flock(&lock, FlockOperation::LockExclusive).expect("locking a file");
+    if fs::read_to_string(&made).is_ok_and(|packages| packages == PACKAGES) {
+        return root;
+    }
+    if root.exists() {
+        fs::remove_dir_all(&root).expect("removing the old root directory");
+    }
+    let mirror = std::env::var("ROCBED_MIRROR").unwrap_or_else(|_| "http://deb.debian.org/debian".into());
+    let include = format!("--include={PACKAGES}");
+    let mut words = vec!["--variant=apt", "--aptopt=Acquire::Check-Valid-Until \"false\""];
+    words.extend(["--aptopt=APT::Install-Recommends \"false\"", &include, "sid"]);
+    let place = root.to_string_lossy().into_owned();
+    words.extend([place.as_str(), &mirror]);
+    tool("mmdebstrap", words);
+    fs::write(&made, PACKAGES).expect("noting what it was made of");
+    root
+}
