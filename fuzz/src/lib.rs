@@ -7,6 +7,7 @@
 
 mod archive;
 mod bytes;
+mod debci;
 mod dhcp;
 mod discovery;
 mod disks;
@@ -23,6 +24,7 @@ mod sticks;
 mod wire;
 
 pub use archive::{blockmap, content_range, cpio, deb, tar};
+pub use debci::{amqp, debci_job, debci_result};
 pub use dhcp::dhcp_client;
 pub use discovery::{dns_collector, dns_message};
 pub use disks::{boot_entry, ext4, fat, gpt, superblock, uki};
@@ -43,6 +45,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target by its name.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("amqp", amqp),
     ("api", api),
     ("blockmap", blockmap),
     ("boot_entry", boot_entry),
@@ -54,6 +57,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cpio", cpio),
     ("deb", deb),
     ("deb822", deb822),
+    ("debci_job", debci_job),
+    ("debci_result", debci_result),
     ("dhcp_client", dhcp_client),
     ("dhcp_frame", dhcp_frame),
     ("dhcp_message", dhcp_message),
