@@ -22,6 +22,9 @@ use crate::cmdline::AtHub;
 
 pub use local::{Local, default_data};
 
+/// Number of entries of a list to ask for at once: the most that a hub gives.
+pub const PAGE: usize = 1000;
+
 /// The user's list of hubs, `$XDG_CONFIG_HOME/rocbed/hubs.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +81,13 @@ pub fn find(at: &AtHub) -> Result<HubAccess> {
         (None, None) => place.token,
     };
     Ok(HubAccess { token, ca: at.ca.clone().or(place.ca), ..place })
+}
+
+/// Finds the hub that the options mean, and makes a client for a command whose user waits.
+pub fn connect(at: &AtHub) -> Result<(HubAccess, Client)> {
+    let place = find(at)?;
+    let client = place.client(Patience::Short)?;
+    Ok((place, client))
 }
 
 /// Chooses one of the known hubs; a pure function.

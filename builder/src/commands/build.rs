@@ -3,11 +3,11 @@
 use anyhow::{Context as _, Result, bail};
 use diskimage::SectorSize;
 
-use super::{bytes, lock, print_json};
+use super::{bytes, print_json};
 use crate::cmdline::Build;
 use crate::context::{Context, mirror};
-use crate::image;
-use crate::recipe;
+use crate::locking::{self, Relock};
+use crate::{image, lock, recipe};
 
 /// Whether this runs in a CI system: all of them set the variable.
 fn in_ci() -> bool {
@@ -28,14 +28,15 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
             bytes(size)
         );
     }
-    let found = lock::find(&recipe, &options.source)?;
+    let found = locking::find(&recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;
     context.reporter.stage("lock", "looking at the lock");
-    let outcome = lock::current(context, &recipe, &options.source, &found, &fetcher, false, options.locked)?;
+    let relock = if options.locked { Relock::Never } else { Relock::IfNeeded };
+    let outcome = locking::current(context, &recipe, &options.source, &found, &fetcher, relock)?;
     if let Some(changes) = &outcome.changes {
         outcome.lock.write(&found.path).context("keeping the new lock")?;
         let count = outcome.lock.packages.len();
-        let what = if found.lock.is_none() { format!("{count} packages") } else { crate::lock::summary(changes) };
+        let what = if found.lock.is_none() { format!("{count} packages") } else { lock::summary(changes) };
         context.reporter.say(&format!("wrote {}: {what}", found.path.display()));
     }
     let how = image::BuildOptions {

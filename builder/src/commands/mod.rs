@@ -108,6 +108,11 @@ fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }
 
+/// Says that a list has more entries than are shown.
+fn more(shown: usize, what: &str) -> String {
+    format!("the newest {shown} {what}; there are more: -n COUNT shows so many, -n 0 all")
+}
+
 fn completions(shell: clap_complete::Shell) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "rocbed", &mut script);

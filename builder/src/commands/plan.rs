@@ -6,12 +6,13 @@ use anyhow::Result;
 use safetext::without_password;
 use serde::Serialize;
 
-use super::{bytes, lock, print, print_json};
+use super::{bytes, print, print_json};
 use crate::cmdline::PlanArgs;
 use crate::context::{Context, mirror};
 use crate::image::root;
-use crate::lock::{Change, LockedPackage};
-use crate::{recipe, resolve, why};
+use crate::lock::{self, Change, LockedPackage};
+use crate::locking::{self, Relock};
+use crate::{recipe, resolve, times, why};
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,12 +50,18 @@ pub fn run(context: &Context, options: &PlanArgs) -> Result<()> {
     let recipe = recipe::load(&options.recipe)?;
     let fetcher = context.fetcher(&options.source)?;
     if let Some(package) = &options.why {
-        let archive = lock::archive_of(context, &recipe, &options.source, &fetcher)?;
+        let archive = locking::archive_of(context, &recipe, &options.source, &fetcher)?;
         let why = why::why(&archive.universe, &resolve::solution(&recipe, &archive.universe)?, package)?;
         return if options.json { print_json(&why) } else { print(&why.text()) };
     }
-    let found = lock::find(&recipe, &options.source)?;
-    let outcome = lock::current(context, &recipe, &options.source, &found, &fetcher, options.update, options.locked)?;
+    let found = locking::find(&recipe, &options.source)?;
+    // The command line refuses both at once.
+    let relock = match (options.update, options.locked) {
+        (true, _) => Relock::Always,
+        (false, true) => Relock::Never,
+        (false, false) => Relock::IfNeeded,
+    };
+    let outcome = locking::current(context, &recipe, &options.source, &found, &fetcher, relock)?;
     let store = fetcher.store();
     let mut packages = Vec::new();
     let mut download_bytes = 0;
@@ -89,12 +96,12 @@ fn text(report: &Report, had_lock: bool) -> String {
     let mut lines = vec![
         format!("recipe     {}", report.recipe),
         format!("mirror     {} ({})", report.mirror, report.mirror_from),
-        format!("archive    of {}", lock::date(report.archive_date)),
+        format!("archive    of {}", times::date(report.archive_date)),
     ];
     let lock = match (had_lock, report.changes.is_empty()) {
         (false, _) => format!("{} would be made", report.lock.display()),
         (true, true) => "fits, stays".to_owned(),
-        (true, false) => format!("{} would change: {}", report.lock.display(), crate::lock::summary(&report.changes)),
+        (true, false) => format!("{} would change: {}", report.lock.display(), lock::summary(&report.changes)),
     };
     lines.push(format!("lock       {lock}"));
     if had_lock {

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use protocol::api::{Health, Pause, RetryGpus, WorkerInfo};
 use safetext::printable;
 
-use super::jobs::{ago, connect, time};
 use super::{print, print_json};
 use crate::cmdline::{WorkersCommand, WorkersList, WorkersNamed, WorkersRetryGpu, WorkersShow};
 use crate::context::Context;
-use crate::hubs::HubAccess;
+use crate::hubs::{HubAccess, connect};
 use crate::table::{Cell, Screen, Table, of_health};
+use crate::times::{ago, time};
 
 /// Runs the command.
 pub fn run(context: &Context, command: &WorkersCommand) -> Result<()> {

@@ -9,11 +9,11 @@ use protocol::api::AddedJobs;
 use protocol::{Job, JobList, Source};
 use serde_json::{Map, Value, json};
 
-use super::{add_list, connect, watch};
+use super::{add_list, watch};
 use crate::cmdline::{JobsAdd, JobsImport};
 use crate::commands::{print, print_json};
 use crate::context::Context;
-use crate::hubs::HubAccess;
+use crate::hubs::{HubAccess, connect};
 
 /// Adds jobs for packages; with `--watch`, follows them to their end.
 pub(super) fn packages(context: &Context, options: &JobsAdd) -> Result<u8> {

@@ -9,12 +9,12 @@ use protocol::GpuNeed;
 use protocol::api::{JobInfo, JobState};
 use safetext::printable;
 
-use super::{PAGE, connect};
 use crate::cmdline::{JobsList, JobsShow};
-use crate::commands::{print, print_json};
+use crate::commands::{more, print, print_json};
 use crate::context::Context;
-use crate::hubs::HubAccess;
+use crate::hubs::{HubAccess, PAGE, connect};
 use crate::table::{Cell, Screen, Table, of_state, of_verdict};
+use crate::times::{ago, time};
 
 pub(super) fn list(context: &Context, options: &JobsList) -> Result<()> {
     let (place, client) = connect(&options.at)?;
@@ -34,11 +34,6 @@ pub(super) fn list(context: &Context, options: &JobsList) -> Result<()> {
         context.reporter.say(&more(jobs.len(), "jobs"));
     }
     Ok(())
-}
-
-/// Says that a list has more entries than are shown.
-pub(in crate::commands) fn more(shown: usize, what: &str) -> String {
-    format!("the newest {shown} {what}; there are more: -n COUNT shows so many, -n 0 all")
 }
 
 /// Whether the hub has more jobs than were fetched.
@@ -117,17 +112,6 @@ pub(super) fn what(job: &JobInfo) -> String {
     said.unwrap_or_default()
 }
 
-/// Age of a timestamp: `45s`, `12m`, `3h`, `2d`.
-pub(in crate::commands) fn ago(time: Timestamp, now: Timestamp) -> String {
-    let seconds = now.duration_since(time).as_secs().max(0);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
 pub(super) fn show(options: &JobsShow) -> Result<()> {
     let (place, client) = connect(&options.at)?;
     let job = client.job(&options.job).map_err(|error| place.explain(error))?;
@@ -197,22 +181,4 @@ fn describe(text: &mut String, info: &JobInfo, place: &HubAccess, screen: Screen
         line("result", format!("{verdict}  {}", printable(&result.summary)))?;
     }
     Ok(())
-}
-
-/// A timestamp to the second.
-pub(in crate::commands) fn time(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn age_is_told_in_one_unit() {
-        let now = Timestamp::from_second(1_790_000_000).unwrap();
-        let told = |seconds: i64| ago(Timestamp::from_second(now.as_second() - seconds).unwrap(), now);
-        assert_eq!(["-5", "0", "59"].map(|text| told(text.parse().unwrap())), ["0s", "0s", "59s"]);
-        assert_eq!([60, 3_599, 3_600, 172_799, 172_800].map(told), ["1m", "59m", "1h", "47h", "2d"]);
-    }
 }

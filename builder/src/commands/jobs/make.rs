@@ -9,10 +9,11 @@ use progress::Progress as _;
 use protocol::{GpuNeed, Job, JobList};
 
 use super::add::tell;
-use super::{add_list, connect};
+use super::add_list;
 use crate::cmdline::{JobsMake, Source};
 use crate::commands::{print, print_json};
 use crate::context::{Context, mirror};
+use crate::hubs::connect;
 use crate::lock::Lock;
 use crate::worklist::{Candidate, Indexes, changed, need, rdeps, select};
 use crate::{archive, recipe};

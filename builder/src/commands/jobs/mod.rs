@@ -10,15 +10,12 @@ use client::{Client, request_id};
 use protocol::JobList;
 use protocol::api::{AddJobs, AddedJobs, JobInfo};
 
-pub(super) use list::{ago, gpu, more, time};
+pub(super) use list::gpu;
 
 use super::{own_error, print, print_json};
-use crate::cmdline::{AtHub, JobsCommand, JobsNamed};
+use crate::cmdline::{JobsCommand, JobsNamed};
 use crate::context::Context;
-use crate::hubs::{self, HubAccess, Patience};
-
-/// Maximum number of jobs on one page of the hub's answer.
-pub(super) const PAGE: usize = 1000;
+use crate::hubs::{HubAccess, connect};
 
 /// Runs the command; returns the exit code.
 pub fn run(context: &Context, command: &JobsCommand) -> Result<u8> {
@@ -38,13 +35,6 @@ pub fn run(context: &Context, command: &JobsCommand) -> Result<u8> {
 /// For commands that run tests: errors exit with autopkgtest's code for them.
 fn or_own_error(context: &Context, command: impl FnOnce() -> Result<u8>) -> Result<u8> {
     command().or_else(|error| Ok(own_error(context, &error)))
-}
-
-/// Finds the hub and makes a client for it.
-pub(super) fn connect(at: &AtHub) -> Result<(HubAccess, Client)> {
-    let place = hubs::find(at)?;
-    let client = place.client(Patience::Short)?;
-    Ok((place, client))
 }
 
 /// Adds a job list; the result has the ids that the hub gave.

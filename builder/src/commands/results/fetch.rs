@@ -14,10 +14,9 @@ use serde::Serialize;
 use store::Digest;
 
 use crate::cmdline::ResultsFetch;
-use crate::commands::jobs::connect;
 use crate::commands::{print, print_json};
 use crate::context::Context;
-use crate::hubs::HubAccess;
+use crate::hubs::{HubAccess, connect};
 
 /// A fetched bundle.
 #[derive(Debug, Serialize)]

@@ -5,10 +5,9 @@ use bundle::JUNIT;
 use client::Client;
 
 use crate::cmdline::ResultsJunit;
-use crate::commands::jobs::connect;
 use crate::commands::print;
 use crate::context::Context;
-use crate::hubs::HubAccess;
+use crate::hubs::{HubAccess, connect};
 
 /// Size limit of a report in bytes.
 const LARGEST: u64 = 256 << 20;

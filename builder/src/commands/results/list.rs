@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use protocol::api::ResultInfo;
 
 use crate::cmdline::ResultsList;
-use crate::commands::jobs::{PAGE, ago, connect, more};
-use crate::commands::{print, print_json};
+use crate::commands::{more, print, print_json};
 use crate::context::Context;
+use crate::hubs::{PAGE, connect};
 use crate::table::{Cell, Screen, Table, of_verdict};
+use crate::times::ago;
 
 pub(super) fn run(context: &Context, options: &ResultsList) -> Result<()> {
     let (place, client) = connect(&options.at)?;

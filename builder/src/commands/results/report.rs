@@ -7,10 +7,9 @@ use client::Client;
 use protocol::api::check_id;
 
 use crate::cmdline::ResultsReport;
-use crate::commands::jobs::connect;
 use crate::commands::print;
 use crate::context::Context;
-use crate::hubs::HubAccess;
+use crate::hubs::{HubAccess, connect};
 
 /// The link to the style sheet in the hub's pages.
 const STYLE_LINK: &str = "<link rel=\"stylesheet\" href=\"/static/style.css\">";

@@ -12,10 +12,10 @@ use serde::Serialize;
 use super::junit;
 use super::list::gpus;
 use crate::cmdline::ResultsShow;
-use crate::commands::jobs::{connect, time};
 use crate::commands::{bytes, print, print_json};
-use crate::hubs::HubAccess;
+use crate::hubs::{HubAccess, connect};
 use crate::table::{Cell, Screen, Table, of_outcome, of_verdict};
+use crate::times::time;
 
 /// Maximum number of lines shown of a test case's message; the hub's page has all.
 const LINES: usize = 10;

@@ -17,10 +17,11 @@ use protocol::{Job, JobResult, Source as JobSource, exit};
 use runner::{Cancel, Finished, Grant, KernelLog, Kmsg, Observer, RunEvent, Setup};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{lock, own_error, print, print_json};
+use super::{own_error, print, print_json};
 use crate::cmdline::Test;
 use crate::context::{Context, mirror};
 use crate::image::root;
+use crate::locking::{self, Relock};
 use crate::mirror::PUBLIC_MIRROR;
 use crate::recipe::{self, Recipe};
 use crate::report::Reporter;
@@ -123,9 +124,9 @@ fn without_id(mut value: serde_json::Value) -> serde_json::Value {
 
 /// The recipe's root directory, from the cache or newly built, and the date of the archive it was made from.
 fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Root, i64)> {
-    let found = lock::find(recipe, &options.source)?;
+    let found = locking::find(recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;
-    let outcome = lock::current(context, recipe, &options.source, &found, &fetcher, false, false)?;
+    let outcome = locking::current(context, recipe, &options.source, &found, &fetcher, Relock::IfNeeded)?;
     if outcome.changes.is_some() {
         outcome.lock.write(&found.path).context("keeping the new lock")?;
         context.reporter.say(&format!("wrote {}", found.path.display()));

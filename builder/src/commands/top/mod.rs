@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{print, print_json};
 use crate::cmdline::Top;
-use crate::hubs::{self, HubAccess, Patience};
+use crate::hubs::{HubAccess, connect};
 use crate::table;
 use screen::{Key, Terminal};
 use snapshot::{Reader, Snapshot};
@@ -27,8 +27,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Shows a hub until `q` is pressed. Without a terminal it is shown once.
 pub fn run(options: &Top) -> Result<()> {
-    let place = hubs::find(&options.at)?;
-    let mut reader = Reader::new(place.client(Patience::Short)?);
+    let (place, client) = connect(&options.at)?;
+    let mut reader = Reader::new(client);
     let first = reader.read().map_err(|error| place.explain(error))?;
     if options.json {
         return print_json(&first);

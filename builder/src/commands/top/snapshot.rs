@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use protocol::api::{JobInfo, JobState, ResultInfo, WorkerInfo};
 use serde::Serialize;
 
-use crate::commands::jobs::PAGE;
+use crate::hubs::PAGE;
 
 /// Most pages of a list that are read.
 const PAGES: usize = 10;

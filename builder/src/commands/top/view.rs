@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use protocol::api::{Health, JobInfo, ResultInfo, WorkerInfo};
 
 use super::snapshot::{Running, Snapshot};
-use crate::commands::jobs::{ago, gpu};
+use crate::commands::jobs::gpu;
 use crate::commands::{results, workers};
 use crate::table::{Cell, Screen, Table, bold, dimmed, line, warning};
+use crate::times::ago;
 
 /// Jobs that wait and are shown.
 const QUEUED: usize = 10;
