@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use clap::builder::styling::AnsiColor;
 use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use diskimage::SectorSize;
 
 pub use boot::{Boot, DiskKind, Firmware, Network, WhenDone};
 pub use demo::Demo;
@@ -265,7 +266,7 @@ pub struct Build {
     pub compress: bool,
     /// Logical sector size of disk.img: 512 or 4096 [default: the recipe's]
     #[arg(long, value_name = "BYTES", value_parser = sector_size)]
-    pub sector_size: Option<u32>,
+    pub sector_size: Option<SectorSize>,
     /// Configure the packages anew even if a finished root directory is in the cache
     #[arg(long)]
     pub fresh: bool,
@@ -280,12 +281,9 @@ pub struct Build {
     pub source: Source,
 }
 
-fn sector_size(text: &str) -> Result<u32, String> {
-    match text {
-        "512" => Ok(512),
-        "4096" => Ok(4096),
-        _ => Err("a disk's logical sectors have 512 or 4096 bytes".into()),
-    }
+fn sector_size(text: &str) -> Result<SectorSize, String> {
+    let known = text.parse().ok().and_then(SectorSize::of_bytes);
+    known.ok_or_else(|| "a disk's logical sectors have 512 or 4096 bytes".into())
 }
 
 /// `rocbed inspect`

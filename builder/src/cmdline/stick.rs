@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use diskimage::SectorSize;
 use safetext::Secret;
 
 /// `rocbed flash`
@@ -33,7 +34,7 @@ pub struct Flash {
     pub size: Option<u64>,
     /// Logical sector size that the file is laid out for: 512 or 4096 [default: the image's]
     #[arg(long, value_name = "BYTES", requires = "file", value_parser = super::sector_size)]
-    pub sector_size: Option<u32>,
+    pub sector_size: Option<SectorSize>,
     /// SHA-256 of the image's file [default: from SHA256SUMS beside it]
     #[arg(long, value_name = "DIGEST")]
     pub sha256: Option<String>,

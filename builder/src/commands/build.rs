@@ -1,7 +1,6 @@
 //! `rocbed build`: builds an image.
 
-use anyhow::{Context as _, Result, bail};
-use diskimage::SectorSize;
+use anyhow::{Context as _, Result};
 
 use super::{bytes, print_json};
 use crate::cmdline::Build;
@@ -19,14 +18,9 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
     rootfs::sandbox::become_root()?;
     let recipe = recipe::load(&options.recipe)?;
     let sector_size = options.sector_size.unwrap_or(recipe.image.sector_size);
-    if let Some(size) = recipe.image.esp_size
-        && size < recipe::minimum_esp(sector_size)
-    {
-        let minimum = bytes(recipe::minimum_esp(sector_size));
-        bail!(
-            "image.esp-size is {}, and an EFI system partition has at least {minimum} with sectors of {sector_size} bytes",
-            bytes(size)
-        );
+    if let Some(size) = recipe.image.esp_size {
+        // The recipe's size fits the recipe's sectors; --sector-size may ask for others.
+        recipe::check_esp_size(size, sector_size).with_context(|| format!("image.esp-size is {}", bytes(size)))?;
     }
     let found = locking::find(&recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;
@@ -43,10 +37,7 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
         output: options.output.clone().unwrap_or_else(|| image::default_output(&recipe)),
         mirror: mirror(&recipe, &options.source),
         compress: options.compress,
-        sector_size: match sector_size {
-            4096 => SectorSize::Bytes4096,
-            _ => SectorSize::Bytes512,
-        },
+        sector_size,
         fresh: options.fresh,
         // `--locked` asks for exactly the bytes of the lock, so a damaged cache must not go unnoticed.
         check: options.locked || in_ci(),

@@ -5,8 +5,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use diskimage::fat;
-use fsimage::{Content, FileTree, Metadata, NodeKind, Timestamp};
+use diskimage::{SectorSize, fat};
+use fsimage::{Content, NodeKind};
 use rootfs::finish::{self, Fate};
 
 use super::layer::{Layer, RecipeError};
@@ -106,25 +106,26 @@ fn cmdline(layers: &[Layer]) -> Result<Vec<String>, RecipeError> {
 
 /// Size of the EFI system partition, at least the minimum of FAT32. Whether everything fits is checked when it is
 /// built.
-fn esp_size(layers: &[Layer], sector_size: u32) -> Result<Option<u64>, RecipeError> {
+fn esp_size(layers: &[Layer], sector_size: SectorSize) -> Result<Option<u64>, RecipeError> {
     let Some((layer, size)) = last_in(layers, |layer| layer.file.image.esp_size.as_ref()) else { return Ok(None) };
     let bytes = size.get_ref().0;
-    let minimum = minimum_esp(sector_size);
-    if bytes < minimum {
-        let message = format!(
-            "an EFI system partition is a FAT32 file system, which has at least {} MiB with sectors of {sector_size} bytes",
-            minimum >> 20
-        );
-        return Err(layer.wrong(size.span(), message));
-    }
+    check_esp_size(bytes, sector_size).map_err(|error| layer.wrong(size.span(), error.to_string()))?;
     Ok(Some(bytes))
 }
 
-/// Size in bytes of the smallest empty EFI system partition; 0 for an unsupported sector size.
-pub(crate) fn minimum_esp(sector_size: u32) -> u64 {
-    let empty = FileTree::new(Metadata::root(0o755, Timestamp::default()));
-    let sector_size = diskimage::SectorSize::ALL.into_iter().find(|size| size.bytes() == u64::from(sector_size));
-    sector_size.and_then(|size| fat::required_size(&empty, size).ok()).unwrap_or_default()
+/// An EFI system partition of this size cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "an EFI system partition is a FAT32 file system, which has at least {} MiB with sectors of {sector_size} bytes",
+    fat::minimum_size(*.sector_size) >> 20
+)]
+pub(crate) struct EspTooSmall {
+    sector_size: SectorSize,
+}
+
+/// Checks the size of an EFI system partition, in bytes, against the minimum of FAT32.
+pub(crate) fn check_esp_size(size: u64, sector_size: SectorSize) -> Result<(), EspTooSmall> {
+    if size < fat::minimum_size(sector_size) { Err(EspTooSmall { sector_size }) } else { Ok(()) }
 }
 
 /// The last layer that sets a value, with that value.
@@ -144,7 +145,7 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
         }
         source
     });
-    let sector_size = last(layers, |layer| layer.file.image.sector_size).map_or(512, |size| size.0);
+    let sector_size = last(layers, |layer| layer.file.image.sector_size).map_or(SectorSize::default(), |size| size.0);
     Ok(Recipe {
         name,
         path,

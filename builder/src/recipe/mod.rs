@@ -15,10 +15,11 @@ mod value;
 
 use std::path::PathBuf;
 
+use diskimage::SectorSize;
 use serde::Serialize;
 
 pub use layer::RecipeError;
-pub(crate) use merge::minimum_esp;
+pub(crate) use merge::check_esp_size;
 pub use model::AptSourceEntry;
 pub use read::{load, load_shipped, parse_file, schema};
 pub use settings::SettingsTable;
@@ -155,8 +156,8 @@ pub struct User {
 /// Sizes of the image's parts.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// Logical sector size in bytes.
-    pub sector_size: u32,
+    /// Logical sector size of the disk.
+    pub sector_size: SectorSize,
     /// Size of the EFI system partition in bytes; `None` for the size that its files need.
     pub esp_size: Option<u64>,
     /// Size of the data partition in bytes.

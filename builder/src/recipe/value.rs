@@ -295,7 +295,7 @@ pub fn parse_size(text: &str) -> Result<u64, SizeError> {
 
 /// Logical sector size of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SectorSize(pub u32);
+pub struct SectorSize(pub diskimage::SectorSize);
 
 impl<'de> Deserialize<'de> for SectorSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -308,11 +308,11 @@ impl<'de> Deserialize<'de> for SectorSize {
             }
 
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<SectorSize, E> {
-                match value {
-                    512 => Ok(SectorSize(512)),
-                    4096 => Ok(SectorSize(4096)),
-                    other => Err(E::invalid_value(de::Unexpected::Signed(other), &self)),
-                }
+                u64::try_from(value)
+                    .ok()
+                    .and_then(diskimage::SectorSize::of_bytes)
+                    .map(SectorSize)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(value), &self))
             }
         }
         deserializer.deserialize_i64(Sizes)

@@ -23,6 +23,11 @@ impl SectorSize {
             Self::Bytes4096 => 4096,
         }
     }
+
+    /// The size of sectors with this many bytes; `None` if it is not supported.
+    pub fn of_bytes(bytes: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|size| size.bytes() == bytes)
+    }
 }
 
 impl fmt::Display for SectorSize {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use advice::{Advise, Help};
+use diskimage::SectorSize;
 
 use crate::devices::{Device, Listing, Transport, Use};
 
@@ -328,7 +329,7 @@ pub fn check_device(device: &Device, wanted: &TargetRequirements) -> Result<(), 
     if device.read_only {
         return Err(Refusal::ReadOnly { device: path(), title: title() });
     }
-    if !matches!(device.sector_size, 512 | 4096) {
+    if SectorSize::of_bytes(device.sector_size).is_none() {
         return Err(Refusal::SectorSize { device: path(), sector_size: device.sector_size });
     }
     if device.size < wanted.size {

@@ -162,7 +162,8 @@ pub(crate) fn open_device(
     if size != device.size || u64::from(sector_size) != device.sector_size || !same_medium {
         return Err(changed());
     }
-    let sector_size = if sector_size == 4096 { SectorSize::Bytes4096 } else { SectorSize::Bytes512 };
+    // The device was of a supported size when it was chosen.
+    let sector_size = SectorSize::of_bytes(sector_size.into()).ok_or_else(changed)?;
     Ok(FileDisk::device(file, size, sector_size, true))
 }
 

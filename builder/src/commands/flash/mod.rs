@@ -162,14 +162,11 @@ pub(super) fn jobs(onto: &OntoStick) -> Result<Option<(Vec<u8>, usize)>> {
 /// Size and sector size of what is written.
 fn shape(options: &Flash, choice: &Choice, image: &mut Image<'_>) -> Result<FileShape> {
     if let Some(device) = &choice.device {
-        let sector_size = if device.sector_size == 4096 { SectorSize::Bytes4096 } else { SectorSize::Bytes512 };
+        let sector_size = SectorSize::of_bytes(device.sector_size)
+            .with_context(|| format!("no image is for sectors of {} bytes", device.sector_size))?;
         return Ok(FileShape { size: device.size, sector_size });
     }
-    let sector_size = match options.sector_size {
-        Some(4096) => SectorSize::Bytes4096,
-        Some(_) => SectorSize::Bytes512,
-        None => image.sector_size(),
-    };
+    let sector_size = options.sector_size.unwrap_or_else(|| image.sector_size());
     let needed = image.needed(sector_size)?;
     let size = options.size.unwrap_or(needed);
     ensure!(size >= needed, "the image needs {needed} bytes ({}), and --size is {size}", bytes(needed));

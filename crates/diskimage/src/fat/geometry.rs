@@ -80,7 +80,7 @@ impl Geometry {
 }
 
 /// Minimum size of a volume in bytes, rounded up to a MiB.
-pub(super) fn minimum_size(sector_size: SectorSize) -> u64 {
+pub fn minimum_size(sector_size: SectorSize) -> u64 {
     let sector = sector_size.bytes();
     let per_fat = ((MINIMUM_CLUSTERS + 2) * 4).div_ceil(sector);
     ((RESERVED + FATS * per_fat + MINIMUM_CLUSTERS) * sector).next_multiple_of(1 << 20)

@@ -23,6 +23,7 @@ use fsimage::Timestamp;
 use crate::SectorSize;
 
 pub use edit::{EditError, put};
+pub use geometry::minimum_size;
 pub use name::NameFlaw;
 pub use read::{FatEntry, ReadError, Volume, parse};
 pub use write::{Written, required_size, write};
