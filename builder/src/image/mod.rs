@@ -119,8 +119,8 @@ pub fn run(
         log: &log,
     };
     let store = fetcher.store();
-    let parts = |root: &Path| boot_parts(root, &init, recipe, lock, epoch, store, options.fresh, reporter);
-    let (mut root, parts) = root::obtain(&wanted, fetcher, reporter, parts)?;
+    let request = BootRequest { recipe, lock, init: &init, epoch, store, fresh: options.fresh, reporter };
+    let (mut root, parts) = root::obtain(&wanted, fetcher, reporter, |root| request.parts(root))?;
     let kernel = Kernel::find(&root.path, lock)?;
     let removal = root.old.take().map(|old| thread::spawn(|| old.remove()));
     clock.lap("root directory");
@@ -287,27 +287,34 @@ struct BootParts {
     netboot: Vec<u8>,
 }
 
-#[allow(clippy::too_many_arguments)]
-fn boot_parts(
-    root: &Path,
-    init: &[u8],
-    recipe: &Recipe,
-    lock: &Lock,
+/// What [`BootParts`] are made from, besides the root directory.
+struct BootRequest<'a> {
+    recipe: &'a Recipe,
+    lock: &'a Lock,
+    /// The program `rocbed-init`.
+    init: &'a [u8],
+    /// Timestamp for the content, in seconds since 1970.
     epoch: i64,
-    store: &Store,
+    store: &'a Store,
+    /// Ignore what is cached.
     fresh: bool,
-    reporter: &Reporter,
-) -> Result<BootParts> {
-    let kernel = Kernel::find(root, lock)?;
-    let chooser = Chooser::new(&kernel, store, fresh, reporter);
-    let early = modules::initramfs_requests(&recipe.kernel.initramfs_modules);
-    let early = chooser.choose(&early, "kernel.initramfs-modules")?;
-    let network = modules::network_requests(&recipe.kernel.initramfs_modules);
-    let network = chooser.choose(&network, "netboot-modules")?;
-    let kept = chooser.choose(&recipe.kernel.modules, "kernel.modules")?;
-    let archives = Archives { kernel: &kernel, lock, root, recipe, epoch, store, fresh };
-    let initrd = archives.initrd(&early, init)?;
-    Ok(BootParts { kept, initrd, netboot: archives.netboot(&network, &early.paths)? })
+    reporter: &'a Reporter,
+}
+
+impl BootRequest<'_> {
+    fn parts(&self, root: &Path) -> Result<BootParts> {
+        let kernel = Kernel::find(root, self.lock)?;
+        let wanted = &self.recipe.kernel;
+        let chooser = Chooser::new(&kernel, self.store, self.fresh, self.reporter);
+        let early = modules::initramfs_requests(&wanted.initramfs_modules);
+        let early = chooser.choose(&early, "kernel.initramfs-modules")?;
+        let network = modules::network_requests(&wanted.initramfs_modules);
+        let network = chooser.choose(&network, "netboot-modules")?;
+        let kept = chooser.choose(&wanted.modules, "kernel.modules")?;
+        let archives = Archives { request: self, kernel: &kernel, root };
+        let initrd = archives.initrd(&early)?;
+        Ok(BootParts { kept, initrd, netboot: archives.netboot(&network, &early.paths)? })
+    }
 }
 
 fn write_root(
@@ -332,19 +339,16 @@ fn write_root(
 
 /// Inputs for the archives of the initramfs.
 struct Archives<'a> {
+    request: &'a BootRequest<'a>,
     kernel: &'a Kernel,
-    lock: &'a Lock,
     root: &'a Path,
-    recipe: &'a Recipe,
-    epoch: i64,
-    store: &'a Store,
-    fresh: bool,
 }
 
 impl Archives<'_> {
     /// The settings and the large archive.
-    fn initrd(&self, modules: &Selection, init: &[u8]) -> Result<Vec<u8>> {
-        let mut initrd = initramfs::settings(&self.recipe.name, &self.recipe.settings, self.epoch)?;
+    fn initrd(&self, modules: &Selection) -> Result<Vec<u8>> {
+        let BootRequest { recipe, init, epoch, .. } = *self.request;
+        let mut initrd = initramfs::settings(&recipe.name, &recipe.settings, epoch)?;
         let content = Content::from(init.to_vec());
         let none = BTreeSet::new();
         let parts = initramfs::Parts { init: Some(content), ..self.parts(modules, &none) };
@@ -357,28 +361,28 @@ impl Archives<'_> {
         let firmware = self.root.join("usr/lib/firmware");
         let parts = initramfs::Parts { firmware: Some(&firmware), ..self.parts(modules, besides) };
         // Firmware comes from packages of the root.
-        let what = root::content_key(self.recipe, self.lock).to_string();
+        let what = root::content_key(self.request.recipe, self.request.lock).to_string();
         self.cached("netboot", &what, &parts)
     }
 
     fn parts<'b>(&'b self, modules: &'b Selection, besides: &'b BTreeSet<String>) -> initramfs::Parts<'b> {
         let (kernel, directory) = (self.kernel.version.as_str(), self.kernel.directory.as_path());
-        initramfs::Parts { init: None, kernel, modules, besides, firmware: None, directory, epoch: self.epoch }
+        let epoch = self.request.epoch;
+        initramfs::Parts { init: None, kernel, modules, besides, firmware: None, directory, epoch }
     }
 
     /// Returns an archive from the cache, or makes it. The cache holds one of a kind for each recipe.
     fn cached(&self, kind: &str, made_of: &str, parts: &initramfs::Parts) -> Result<Vec<u8>> {
+        let BootRequest { recipe, epoch, store, fresh, .. } = *self.request;
         let paths: Vec<&str> = parts.modules.paths.iter().map(String::as_str).collect();
         let identity = &self.kernel.identity;
-        let what = format!("{}\n{made_of}\n{identity}\n{}\n{}", programs::stamp()?, self.epoch, paths.join("\n"));
-        let name = format!("{kind}-of-{}", self.recipe.key());
-        if !self.fresh
-            && let Some(archive) = memo::recall(self.store, &name, &what)?
-        {
+        let what = format!("{}\n{made_of}\n{identity}\n{}\n{}", programs::stamp()?, epoch, paths.join("\n"));
+        let name = format!("{kind}-of-{}", recipe.key());
+        if !fresh && let Some(archive) = memo::recall(store, &name, &what)? {
             return Ok(archive);
         }
         let archive = initramfs::compressed(&initramfs::tree(parts)?)?;
-        memo::remember(self.store, &name, &what, &archive)?;
+        memo::remember(store, &name, &what, &archive)?;
         Ok(archive)
     }
 }
