@@ -44,22 +44,22 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     if let Err(error) = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on\n") {
         console.say(&format!("setting printk_devkmsg: {error}; the kernel's log may lack lines"));
     }
-    let line = CommandLine::read();
+    let line = CommandLine::of_kernel();
     for problem in &line.problems {
         console.say(&format!("kernel command line: {problem}"));
     }
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let drivers = Drivers::of_kernel(&release, &line)?;
+    let drivers = Drivers::of_kernel(&release, line)?;
     let now = system.uptime().as_secs_f64();
     console.say(&format!("starting at {now:.2} s on kernel {release} with {} modules", drivers.count()));
     let paths = SystemPaths { sys: "/sys".into(), dev: "/dev".into() };
     let mut events = KernelUevents::listen()
         .map_err(|error| Fatal::new(format!("listening for devices: {error}"), "use a kernel with CONFIG_NET"))?;
     keep_settings(system, console);
-    let (root, kind) = if let Some(source) = Source::of(&line)? {
+    let (root, kind) = if let Some(source) = Source::of(line)? {
         offer_modprobe(system, console);
         let mut search = Search::new(paths, drivers, &DEFERRED_FOR_NETWORK, system, console);
-        let found = netroot::reach(&source, &line, &mut search, &mut events)?;
+        let found = netroot::reach(&source, line, &mut search, &mut events)?;
         search.load("overlay");
         found
     } else {
@@ -68,11 +68,11 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
             search.console.say(&format!("{problem}; of several disks with this image the first is taken"));
             None
         });
-        let found = search.reach_root(&line, started.as_deref(), &mut events)?;
+        let found = search.reach_root(line, started.as_deref(), &mut events)?;
         search.load("overlay");
         found
     };
-    mount_root(&root, &kind, &line, system)?;
+    mount_root(&root, &kind, line, system)?;
     switch_root(Path::new(NEW_ROOT), system)
 }
 

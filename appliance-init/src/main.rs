@@ -39,16 +39,16 @@ fn main() -> ExitCode {
     // A panic would end PID 1 and with it the kernel, without a message from us. There should be none.
     std::panic::set_hook(Box::new(|info| {
         let error = Fatal::new(format!("internal error: {info}"), "report this as a bug of rocbed, with this text");
-        show_and_reboot(&error, CommandLine::read().panic_timeout, &mut Linux, &mut Console::open());
+        show_and_reboot(&error, CommandLine::of_kernel().panic_timeout, &mut Linux, &mut Console::open());
     }));
     let Err(error) = if on_real_root {
         second_stage::run(&mut system, &mut console)
     } else {
         first_stage::run(&mut system, &mut console)
     };
-    boot_report::failed(&CommandLine::read(), &error);
+    boot_report::failed(CommandLine::of_kernel(), &error);
     // Displays may have been taken for the status screen.
-    show_and_reboot(&error, CommandLine::read().panic_timeout, &mut system, &mut Console::open());
+    show_and_reboot(&error, CommandLine::of_kernel().panic_timeout, &mut system, &mut Console::open());
     // Only reached if no restart is wanted or the kernel refused it; PID 1 must not end.
     loop {
         std::thread::park();

@@ -17,7 +17,7 @@ pub fn is_wanted(name: Option<&OsStr>) -> bool {
 pub fn main(arguments: impl IntoIterator<Item = String>) -> i32 {
     let Some(name) = arguments.into_iter().find(|word| !word.starts_with('-')) else { return 2 };
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let Ok(mut drivers) = Drivers::of_kernel(&release, &CommandLine::read()) else { return 1 };
+    let Ok(mut drivers) = Drivers::of_kernel(&release, CommandLine::of_kernel()) else { return 1 };
     // A name may be a module's or an alias; the kernel asks for either.
     let mut problems = drivers.load_alias(&name, &mut Linux);
     problems.extend(drivers.load(&name, &mut Linux));

@@ -56,25 +56,25 @@ const LOG_RESTRICTED: &str = "/proc/sys/kernel/dmesg_restrict";
 
 /// Runs the appliance; returns only with an error.
 pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible, Fatal> {
-    let line = CommandLine::read();
+    let line = CommandLine::of_kernel();
     let (sender, events) = channel();
     signals::listen(sender.clone()).map_err(|error| {
         Fatal::new(format!("listening for signals: {error}"), "report this as a bug of rocbed, with this text")
     })?;
-    for problem in prepare(system, &line) {
+    for problem in prepare(system, line) {
         console.say(&problem);
     }
     let disk = boot_disk();
-    hardware::start(&line, disk.clone(), sender.clone()).map_err(|error| {
+    hardware::start(line, disk.clone(), sender.clone()).map_err(|error| {
         Fatal::new(format!("starting a thread for devices: {error}"), "give the machine more memory")
     })?;
     if let Some(disk) = &disk {
-        for problem in read_stick(disk, &line, system) {
+        for problem in read_stick(disk, line, system) {
             console.say(&problem);
         }
     }
     let no_data = prepare_data(disk.as_deref(), system, console);
-    let (settings, mut problems) = Settings::of_this_machine(&line);
+    let (settings, mut problems) = Settings::of_this_machine(line);
     for problem in &problems {
         console.say(problem);
     }
@@ -230,8 +230,8 @@ fn follow(
                     online.hear(event, supervisor.uptime());
                 }
                 if let Event::Report(Report::Ready { source, .. }) = &event {
-                    let (line, uptime) = (CommandLine::read(), Linux.uptime().as_secs_f64());
-                    netroot::boot_report::ready(&line, format!("ready at {uptime:.2} s, jobs from {source}"));
+                    let text = format!("ready at {:.2} s, jobs from {source}", Linux.uptime().as_secs_f64());
+                    netroot::boot_report::ready(CommandLine::of_kernel(), text);
                     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
                     if let Some(mib) = memory::in_use_mib(&meminfo) {
                         supervisor.say(&format!("memory in use {mib} MiB"));

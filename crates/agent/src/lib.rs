@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
         eprintln!("agent: listening for SIGTERM: {error}");
     }
     // PID 1 has already reported errors in the settings.
-    let (mut settings, _) = Settings::of_this_machine(&CommandLine::read());
+    let (mut settings, _) = Settings::of_this_machine(CommandLine::of_kernel());
     let chosen = choose(&mut settings, &stop);
     let mut inventory = look(&settings);
     let record = open_record();

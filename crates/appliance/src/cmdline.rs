@@ -1,6 +1,7 @@
 //! The kernel command line: the kernel's own `root=` syntax and rocbed's settings
 //! (kernel Documentation/admin-guide/kernel-parameters.rst).
 
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use protocol::settings::{self, KernelParameter, Key, SettingSource};
@@ -90,10 +91,15 @@ impl Default for CommandLine {
 }
 
 impl CommandLine {
-    /// Parses that of the running kernel; defaults if /proc is not there.
-    pub fn read() -> Self {
-        std::fs::read("/proc/cmdline")
-            .map_or_else(|_| Self::default(), |bytes| Self::parse(&String::from_utf8_lossy(&bytes)))
+    /// That of the running kernel, which does not change: it is read once per process. Defaults as long as /proc is
+    /// not there.
+    pub fn of_kernel() -> &'static Self {
+        static PARSED: OnceLock<CommandLine> = OnceLock::new();
+        static DEFAULT: LazyLock<CommandLine> = LazyLock::new(CommandLine::default);
+        PARSED.get().unwrap_or_else(|| match std::fs::read("/proc/cmdline") {
+            Ok(bytes) => PARSED.get_or_init(|| Self::parse(&String::from_utf8_lossy(&bytes))),
+            Err(_) => &DEFAULT,
+        })
     }
 
     /// Parses a command line. Never fails: errors are in [`Self::problems`].

@@ -131,7 +131,7 @@ fn look(options: &Options) -> Result<Inventory, DetectError> {
     }
     let log = options.kernel_log.as_deref().map(read_log).transpose()?;
     let sources = match (&options.sysfs, log) {
-        (None, None) => return Ok(of_this_machine(CommandLine::read().setting("gpu"))?),
+        (None, None) => return Ok(of_this_machine(CommandLine::of_kernel().setting("gpu"))?),
         (None, Some(kernel_log)) => Sources { kernel_log, notes: Vec::new(), ..Sources::of_this_machine() },
         (Some(sysfs), log) => {
             std::fs::read_dir(sysfs).map_err(|source| DetectError::Read { path: sysfs.clone(), source })?;
