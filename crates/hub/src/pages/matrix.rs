@@ -88,13 +88,24 @@ struct Table {
     targets: BTreeSet<Key>,
 }
 
-/// Sort key of a column: by target instead of alphabetically; `none` comes last.
+/// Key of a column, in the order of columns: targets by generation instead of alphabetically, runs without a GPU last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(bool, Option<Target>, String);
+enum Key {
+    /// A GPU's target, by its name; `None` if this program does not know how to read the name.
+    Gpu(Option<Target>, String),
+    NoGpu,
+}
 
 impl Key {
     fn new(target: &str) -> Self {
-        Self(target == NO_GPU, target.parse().ok(), target.to_owned())
+        if target == NO_GPU { Self::NoGpu } else { Self::Gpu(target.parse().ok(), target.to_owned()) }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Gpu(_, name) => name,
+            Self::NoGpu => NO_GPU,
+        }
     }
 }
 
@@ -121,7 +132,7 @@ impl Table {
         let column = |key: &Key| {
             let cells = || self.packages.values().filter_map(|row| row.get(key));
             let passed = cells().filter(|cell| verdict_of(cell) == Some(Verdict::Pass)).count();
-            Column { target: key.2.clone(), passed, total: cells().count() }
+            Column { target: key.name().to_owned(), passed, total: cells().count() }
         };
         self.targets.iter().map(column).collect()
     }
@@ -134,7 +145,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader) -> Page {
     let counts: Vec<_> = Verdict::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect();
     let is_covered = |cell: &&MatrixCell| !cell.simulated && cell.target != NO_GPU && cell.result.is_some();
     let covered = table.cells().filter(is_covered).count();
-    let kinds = table.targets.iter().filter(|key| !key.0).count();
+    let kinds = table.targets.iter().filter(|key| **key != Key::NoGpu).count();
     let possible = table.packages.len().saturating_mul(kinds);
     let any_simulated = table.cells().any(|cell| cell.simulated);
     let columns = table.columns();
@@ -172,6 +183,6 @@ mod tests {
     fn columns_are_in_the_order_of_targets() {
         let mut keys = ["none", "gfx1100", "gfx90a", "gfx1030", "odd", "gfx942"].map(Key::new);
         keys.sort();
-        assert_eq!(keys.map(|key| key.2), ["odd", "gfx90a", "gfx942", "gfx1030", "gfx1100", "none"]);
+        assert_eq!(keys.each_ref().map(Key::name), ["odd", "gfx90a", "gfx942", "gfx1030", "gfx1100", "none"]);
     }
 }
