@@ -7,7 +7,6 @@ use std::io::{Seek, SeekFrom};
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition_types::{OperatingSystem, Type};
-use uuid::Uuid;
 
 use super::{GptError, LayoutError, MAX_PARTITIONS, NAME_UNITS, Partition};
 use crate::{Guid, SectorSize};
@@ -35,7 +34,7 @@ pub fn write(disk: &File, disk_guid: Guid, sector_size: SectorSize, partitions: 
     let mut table = gpt::GptConfig::new()
         .writable(true)
         .logical_block_size(block_size)
-        .create_from_device(disk, Some(uuid(disk_guid)))
+        .create_from_device(disk, Some(disk_guid.into()))
         .map_err(refused)?;
     table.update_partitions(entries).map_err(refused)?;
     table.write().map_err(refused)?;
@@ -46,14 +45,10 @@ fn refused(error: impl std::fmt::Display) -> GptError {
     GptError::Write(error.to_string())
 }
 
-fn uuid(guid: Guid) -> Uuid {
-    Uuid::from_bytes(guid.to_bytes())
-}
-
 fn entry(partition: &Partition, sector_size: SectorSize) -> gpt::partition::Partition {
     gpt::partition::Partition {
-        part_type_guid: Type { guid: uuid(partition.type_guid), os: OperatingSystem::None },
-        part_guid: uuid(partition.unique_guid),
+        part_type_guid: Type { guid: partition.type_guid.into(), os: OperatingSystem::None },
+        part_guid: partition.unique_guid.into(),
         first_lba: partition.start / sector_size.bytes(),
         last_lba: (partition.start + partition.size) / sector_size.bytes() - 1,
         flags: partition.attributes.0,
