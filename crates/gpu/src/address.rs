@@ -27,7 +27,7 @@ pub struct AddressError(String);
 
 impl PciAddress {
     /// From KFD's `domain` and the low 16 bits of its `location_id`: bus, device, function in 8, 5 and 3 bits.
-    pub fn from_location(domain: u32, location: u16) -> Self {
+    pub(crate) fn from_location(domain: u32, location: u16) -> Self {
         let [bus, low] = location.to_be_bytes();
         Self { domain, bus, device: low >> 3, function: low & 7 }
     }

@@ -31,13 +31,13 @@ impl Chip {
 
 impl Chip {
     /// Whether no version of KFD that is in use supports it.
-    pub fn is_too_old(self) -> bool {
+    pub(crate) fn is_too_old(self) -> bool {
         let (major, minor, stepping) = self.version;
         major < 7 || (major, minor, stepping) == (7, 0, 3) || (major, minor, stepping) == (7, 0, 4)
     }
 
     /// Whether only integrated GPUs (APUs) have this target.
-    pub fn is_of_processors(target: Target) -> bool {
+    pub(crate) fn is_of_processors(target: Target) -> bool {
         let Processor::Version { major, minor, stepping } = target.processor() else { return false };
         matches!(
             (major, minor, stepping),

@@ -46,7 +46,7 @@ impl Generic {
     }
 
     /// The generic processor with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|generic| generic.known() == name).or_else(|| {
             let version = name.strip_prefix("gfx")?.strip_suffix("-generic")?;
             let number = |digits: &str| -> Option<u8> {

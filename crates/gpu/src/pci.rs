@@ -85,13 +85,8 @@ pub struct PciErrors {
 
 impl PciGpu {
     /// Whether its vendor is AMD.
-    pub fn is_amd(&self) -> bool {
+    pub(crate) fn is_amd(&self) -> bool {
         self.vendor == AMD
-    }
-
-    /// Whether its driver is amdgpu.
-    pub fn has_amdgpu(&self) -> bool {
-        self.driver.as_deref() == Some("amdgpu")
     }
 
     /// Lists all GPUs, by address. A device whose class or numbers can't be read is left out.

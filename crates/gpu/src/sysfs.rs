@@ -96,7 +96,7 @@ impl Sysfs {
 
     /// The last component of a symbolic link's target: the name of a device's driver. A copy without links may have
     /// the target as the text of a file.
-    pub fn link_name(&self, path: &str) -> Option<String> {
+    pub(crate) fn link_name(&self, path: &str) -> Option<String> {
         let link = std::fs::read_link(self.root.join(path)).ok();
         let target = link.or_else(|| self.value(path).filter(|text| text.contains('/')).map(PathBuf::from))?;
         Some(target.file_name()?.to_str()?.to_owned())

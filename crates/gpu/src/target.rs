@@ -89,7 +89,7 @@ impl Target {
 
     /// The target for KFD's `gfx_target_version`: 100300 is gfx1030, 90010 is gfx90a. `None` for 0, which CPU nodes
     /// have, and for numbers that no target has.
-    pub fn from_gfx_target_version(version: u64) -> Option<Self> {
+    pub(crate) fn from_gfx_target_version(version: u64) -> Option<Self> {
         let major = u8::try_from(version / 10_000).ok()?;
         let minor = u8::try_from(version / 100 % 100).ok()?;
         let stepping = u8::try_from(version % 100).ok()?;

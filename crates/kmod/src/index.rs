@@ -219,7 +219,7 @@ impl ModuleIndex {
     }
 
     /// Whether this module is compiled into the kernel; `-` and `_` are the same.
-    pub fn is_builtin(&self, name: &str) -> bool {
+    pub(crate) fn is_builtin(&self, name: &str) -> bool {
         self.builtin.names.contains(&normalize_name(name))
     }
 

@@ -84,11 +84,6 @@ impl ModuleSet {
         self.blacklist.extend(names.into_iter().map(normalize_name));
     }
 
-    /// Whether a module must not be loaded.
-    pub fn is_blacklisted(&self, name: &str) -> bool {
-        self.blacklist.contains(&normalize_name(name))
-    }
-
     /// Number of modules.
     pub fn len(&self) -> usize {
         self.modules.len()

@@ -100,9 +100,4 @@ impl StoreError {
             Self::Io { action: "writing", path: path.to_owned(), source }
         }
     }
-
-    /// Whether the cause is a full disk.
-    pub fn is_no_space(&self) -> bool {
-        matches!(self, Self::NoSpace { .. })
-    }
 }

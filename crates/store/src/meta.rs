@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::blob::{remove_file, stamp};
+use crate::blob::stamp;
 use crate::temp::write_atomically;
 use crate::{Digest, Store, StoreError};
 
@@ -66,14 +66,6 @@ impl Store {
         }
     }
 
-    /// Removes the value under `key`, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError::BadKey`], or if the file cannot be removed.
-    pub fn remove_meta(&self, key: &str) -> Result<(), StoreError> {
-        remove_file(&self.meta_path(key)?)
-    }
-
     fn meta_path(&self, key: &str) -> Result<PathBuf, StoreError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if key.is_empty() || key.len() > 200 || key.starts_with('.') || !key.chars().all(plain) {
@@ -96,16 +88,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_kept_replaced_and_removed() {
+    fn a_value_is_kept_and_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.meta("a-1.b").unwrap(), None);
         store.set_meta("a-1.b", b"one").unwrap();
         store.set_meta("a-1.b", b"two").unwrap();
         assert_eq!(store.meta("a-1.b").unwrap().as_deref(), Some(&b"two"[..]));
-        store.remove_meta("a-1.b").unwrap();
-        store.remove_meta("a-1.b").unwrap();
-        assert_eq!(store.meta("a-1.b").unwrap(), None);
     }
 
     #[test]

@@ -379,7 +379,7 @@ fn child_fills_the_disk() {
     let limit = rustix::process::Rlimit { current: Some(300_000), maximum: Some(300_000) };
     rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
     let error = store.insert(io::repeat(1), None, Some(1_000_000), "x").unwrap_err();
-    assert!(error.is_no_space(), "{error}");
+    assert!(matches!(error, store::StoreError::NoSpace { .. }), "{error}");
     assert!(error.to_string().contains(&format!("writing {}/tmp/", store.root().display())), "{error}");
     assert!(error.to_string().contains("more bytes are needed"), "{error}");
 }

@@ -96,7 +96,7 @@ impl BlockMap {
     }
 
     /// Number of mapped blocks.
-    pub fn mapped_blocks(&self) -> u64 {
+    pub(crate) fn mapped_blocks(&self) -> u64 {
         self.ranges.iter().map(|range| range.last - range.first + 1).sum()
     }
 

@@ -51,11 +51,6 @@ pub struct Partition {
 pub struct Attributes(pub u64);
 
 impl Attributes {
-    /// Bit 0: the platform needs the partition; tools should not change it.
-    pub const REQUIRED: Self = Self(1);
-    /// Bit 59, "growfs" of the Discoverable Partitions Specification: the file system may be grown to the size of
-    /// its partition when mounted. For file systems that are written to only.
-    pub const GROW_FILE_SYSTEM: Self = Self(1 << 59);
     /// Bit 60 of the Discoverable Partitions Specification: to be mounted read-only.
     pub const READ_ONLY: Self = Self(1 << 60);
     /// Bit 63, "noauto" of the Discoverable Partitions Specification: not to be mounted by automatic discovery, for
@@ -82,14 +77,10 @@ pub mod types {
     pub const ESP: Guid = Guid::from_u128(0xc12a_7328_f81f_11d2_ba4b_00a0_c93e_c93b);
     /// Root file system for x86-64.
     pub const ROOT_X86_64: Guid = Guid::from_u128(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709);
-    /// Root file system for 64-bit ARM.
-    pub const ROOT_ARM64: Guid = Guid::from_u128(0xb921_b045_1df0_41c3_af44_4c6f_280d_3fae);
     /// Any other Linux file system. Used for the data of an appliance: the specification's `/var` is mounted only if
     /// its GUID is a hash of the machine id, which a stick that boots on any machine does not have, and any system
     /// that discovers its `/srv` and `/home` mounts them; partitions of this type are not mounted automatically.
     pub const LINUX_GENERIC: Guid = Guid::from_u128(0x0fc6_3daf_8483_4772_8e79_3d69_d847_7de4);
-    /// File system for `/var`; its unique GUID has to be derived from the machine id.
-    pub const LINUX_VAR: Guid = Guid::from_u128(0x4d21_b016_b534_45c2_a9fb_5c16_e091_fd2d);
 }
 
 /// Partitions that cannot be laid out.

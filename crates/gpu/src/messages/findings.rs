@@ -10,7 +10,7 @@ use super::line::records;
 use super::places::Places;
 use super::reader::{Reader, Trust};
 use crate::address::PciAddress;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::kernel_log::{KernelEvent, KernelLog, LogEntry};
 use crate::kmsg::{read_kernel_log, read_log_file};
 use crate::sysfs::Sysfs;
@@ -158,11 +158,6 @@ impl Findings {
                 }),
             }
         }
-    }
-
-    /// Whether there is a fault of a GPU.
-    pub fn has_gpu_fault(&self) -> bool {
-        self.0.iter().any(|finding| finding.kind != FaultKind::OutOfMemory.slug())
     }
 }
 

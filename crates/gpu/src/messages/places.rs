@@ -75,7 +75,7 @@ impl Places {
     }
 
     /// The GPU at an address, or the one that has another function there, such as sound.
-    pub fn gpu_at(&self, address: PciAddress) -> Option<PciAddress> {
+    pub(crate) fn gpu_at(&self, address: PciAddress) -> Option<PciAddress> {
         let first = address.first_function();
         self.gpus.keys().copied().find(|gpu| *gpu == address || gpu.first_function() == first)
     }
