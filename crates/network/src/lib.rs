@@ -24,7 +24,7 @@
 //!
 //! Input from outside is parsed by functions that accept any bytes or text: [`ip::parse`], [`dhcp::frame::read`],
 //! [`dhcp::Message::parse`], [`dhcp::Client::packet`], [`discovery::Message::parse`], [`clock::sntp::Answer::parse`],
-//! [`clock::http::date`].
+//! [`clock::http::time`].
 
 pub mod clock;
 mod configuration;

@@ -60,7 +60,9 @@ fn web_server(answer: String) -> String {
         for stream in listener.incoming() {
             let (mut stream, mut question) = (stream.unwrap(), [0; 1000]);
             let length = stream.read(&mut question).unwrap();
-            assert!(question[..length].starts_with(b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1:"));
+            let question = String::from_utf8_lossy(&question[..length]).to_lowercase();
+            assert!(question.starts_with("head / http/1.1\r\n"), "{question}");
+            assert!(question.contains("\r\nhost: 127.0.0.1:"), "{question}");
             stream.write_all(answer.as_bytes()).unwrap();
         }
     });
@@ -172,7 +174,7 @@ fn a_web_server_tells_the_time_where_no_time_server_does() {
     assert!(report.raised && report.stepped && error(&clock) < Duration::from_secs(30));
     let reasons: Vec<_> = report.failures.iter().map(|failure| failure.reason.as_str()).collect();
     assert!(reasons[1].contains("with TLS the time is needed before"), "{reasons:?}");
-    assert!(reasons[2].starts_with("connecting: Connection refused"), "{reasons:?}");
+    assert!(reasons[2].contains("Connection refused"), "{reasons:?}");
     assert_eq!(reasons[3], "the answer has no Date");
     assert!(reasons[4].contains("before this image was made"), "{reasons:?}");
 }

