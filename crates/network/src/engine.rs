@@ -219,7 +219,7 @@ impl Engine {
                 let last = self.settings.before.get(&name).copied();
                 events.push(NetworkEvent::LinkUp { link: link.name });
                 self.with(index, events, |interface, context| {
-                    interface.start(plan, own.as_deref(), (seed, last), context)
+                    interface.start(plan, own.as_deref(), (seed, last), context);
                 });
             }
             (true, false) => {
