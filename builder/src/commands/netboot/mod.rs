@@ -177,7 +177,7 @@ fn check_servers(context: &Context, listen: &listen_address::ListenAddress, mode
             context.reporter.warn_of(&Advice::new(what, help).into());
         }
         Mode::Proxy { .. } => {
-            context.reporter.say(&format!("DHCP server on {}: {}", listen.interface, names.join(", ")))
+            context.reporter.say(&format!("DHCP server on {}: {}", listen.interface, names.join(", ")));
         }
     }
     Ok(())
