@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use debci::RunId;
 use serde::Deserialize;
+use transfer::tls::RootsError;
 use ureq::Agent;
 use ureq::http::StatusCode;
-use ureq::tls::TlsConfig;
 
 /// How long the server may take. The job waits meanwhile.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -38,12 +38,12 @@ struct Answer {
 
 impl JobStates {
     /// Prepares to ask the server whose web pages are at this address.
-    pub(super) fn new(address: &str) -> Result<Self, client::ClientError> {
+    pub(super) fn new(address: &str) -> Result<Self, RootsError> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .user_agent(concat!("rocbed/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(ANSWER))
-            .tls_config(TlsConfig::builder().root_certs(client::roots(None)?).build());
+            .tls_config(transfer::tls::trusting(None)?);
         Ok(Self { agent: config.build().into(), address: address.trim_end_matches('/').to_owned() })
     }
 

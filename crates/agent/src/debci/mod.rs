@@ -26,11 +26,12 @@ use debci::{
 use jiff::Timestamp;
 use protocol::Machine;
 use protocol::api::GiveBackReason;
+use transfer::Backoff;
 
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError, TestbedOptions};
 use super::outbox::{Outbox, Waiting};
 use super::running::InterruptedJob;
-use super::timeouts::{Pauses, Timeouts};
+use super::timeouts::Timeouts;
 use super::uploader::Tell;
 use answered::Answered;
 use appliance::report::Report;
@@ -87,7 +88,7 @@ pub struct Debci {
     current: Option<Current>,
     /// Largest result that the broker takes, in bytes.
     largest: usize,
-    pauses: Pauses,
+    backoff: Backoff,
     told: String,
     idle_since: Option<Instant>,
     /// When the outbox was last looked through.
@@ -138,7 +139,7 @@ impl Debci {
             outbox: Outbox::open(&data).map_err(kept)?,
             current: None,
             largest: LARGEST_MESSAGE - MARGIN,
-            pauses: Pauses::new(&settings.timeouts),
+            backoff: settings.timeouts.backoff(),
             told: String::new(),
             idle_since: None,
             tidied: None,
@@ -245,7 +246,7 @@ impl Debci {
     /// Sends a result for as long as the broker keeps its job for us.
     fn send(&mut self, current: &Current, make: &mut MakeResult<'_>) -> Sent {
         let Some(broker) = self.broker.clone() else { return Sent::NotOurs };
-        let mut pauses = Pauses::new(&self.settings.timeouts);
+        let mut backoff = self.settings.timeouts.backoff();
         let mut result = self.result_file(current, make);
         loop {
             match broker.answer(current.receipt, RESULTS_QUEUE, &result.bytes) {
@@ -261,7 +262,7 @@ impl Debci {
                     if self.settings.stop.load(Ordering::Relaxed) {
                         return Sent::NotOurs;
                     }
-                    self.sleep(pauses.next_pause());
+                    self.sleep(backoff.next_pause());
                 }
             }
         }
@@ -394,18 +395,18 @@ impl JobSource for Debci {
         match broker.take() {
             Ok(Some(message)) => {
                 self.say(String::new());
-                (self.idle_since, self.pauses) = (None, Pauses::new(&self.settings.timeouts));
+                (self.idle_since, self.backoff) = (None, self.settings.timeouts.backoff());
                 Ok(self.decide(message)?.map_or(Claim::Nothing, |assignment| Claim::Job(Box::new(assignment))))
             }
             Ok(None) => {
                 self.say(String::new());
-                self.pauses = Pauses::new(&self.settings.timeouts);
+                self.backoff = self.settings.timeouts.backoff();
                 self.tidy()?;
                 Ok(self.rest())
             }
             Err(error) => {
                 self.say(format!("no jobs from {}: {error}; {}", self.server, error.advice()));
-                let pause = self.pauses.next_pause();
+                let pause = self.backoff.next_pause();
                 self.sleep(pause);
                 Ok(Claim::Nothing)
             }
