@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use advice::Advise as _;
 use client::{Client, ClientError, ClientOptions};
 use hub::{Config, Hub, Listener, Tls};
 
@@ -76,8 +77,10 @@ fn a_certificate_made_the_usual_way_is_explained() -> Outcome {
         let (address, _, _stop) = serve(temp.path())?;
         let client =
             Client::new(&address, &ClientOptions { ca_file: Some(temp.path().join("cert.pem")), ..options() })?;
-        let error = client.jobs(&client::JobQuery::default()).expect_err("it is refused").to_string();
-        assert!(error.contains(says) && error.contains(command), "{error}");
+        let error = client.jobs(&client::JobQuery::default()).expect_err("it is refused");
+        assert!(error.to_string().contains(says), "{error}");
+        let help = error.help().to_string();
+        assert!(help.contains(command), "{help}");
     }
     Ok(())
 }
