@@ -1,6 +1,6 @@
 //! `rocbed.toml` and `jobs.toml` on a stick: what is put there is what the appliance will read.
 
-use appliance::settings::{Origin, StickSettings as OfAppliance};
+use appliance::settings::{Origin, Settings as OfAppliance};
 use stick::settings::{StickSettings, check_jobs};
 
 /// A `rocbed.toml` that people have edited, a line `==`, and lines `name=value` to set, or `name` to remove. What is not

@@ -82,7 +82,7 @@ fn dns() -> Result {
     let gone = discovery::announcement(&service, &[], true)?.encode()?;
     put("dns_message/announcement", &told)?;
     let name = discovery::Name::parse("_rocbed._tcp.local")?;
-    let question = Question { name, kind: discovery::MessageKind::Ptr, unicast: false };
+    let question = Question { name, kind: discovery::RecordType::Ptr, unicast: false };
     let query = discovery::Message { questions: vec![question], ..discovery::Message::default() };
     put("dns_message/question", &query.encode()?)?;
     // A PTR record whose names are a pointer and a label before one.
