@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
+use advice::Advise as _;
 use sha2::{Digest, Sha256};
 use stick::collect::{CollectError, collect};
 use support::image;
@@ -70,5 +71,6 @@ fn bundles_come_with_the_word_on_their_digests() {
     bytes[1024 + 96] |= 4;
     disk.write_all_at(&bytes[..4096], data).unwrap();
     let error = collect(&disk, &into).unwrap_err();
-    assert!(error.to_string().contains("e2fsck -f"), "{error}");
+    let help = error.help().to_string();
+    assert!(help.contains("e2fsck -f"), "{error}: {help}");
 }

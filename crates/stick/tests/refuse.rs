@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use advice::{Advice, Advise};
 use stick::devices::{Device, Listing, Machine, Transport};
 use stick::refuse::{Node, Refusal, TargetRequirements, check};
 use stick::target::choose;
@@ -128,7 +129,12 @@ fn refusal_with(fake: &Fake, node: &str, wanted: &TargetRequirements) -> Refusal
 }
 
 fn refusal(fake: &Fake, node: &str) -> String {
-    refusal_with(fake, node, &REQUIREMENTS).to_string()
+    with_help(&refusal_with(fake, node, &REQUIREMENTS))
+}
+
+/// What a user sees of an error: the message and its help.
+fn with_help(error: &impl Advise) -> String {
+    Advice::of(error).in_one_line()
 }
 
 fn says(text: &str, parts: &[&str]) {
@@ -166,7 +172,7 @@ fn what_is_on_a_device_is_read_from_it() {
 fn paths_that_are_no_device() {
     let fake = usual();
     let listing = fake.list();
-    let told = |path: &str, node: Node| check(Path::new(path), &node, &listing, &REQUIREMENTS).unwrap_err().to_string();
+    let told = |path: &str, node: Node| with_help(&check(Path::new(path), &node, &listing, &REQUIREMENTS).unwrap_err());
     // 1 to 6
     says(&told("sdb", Node::Missing), &["there is no sdb", "did you mean", "/dev/sdb"]);
     says(&told("/dev/sdc", Node::Missing), &["there is no /dev/sdc", "rocbed flash --list"]);
@@ -183,7 +189,7 @@ fn files_in_the_wrong_place() {
     let listing = usual().list();
     let image = Node::File { device: 1, inode: 2 };
     let wanted = TargetRequirements { file: true, image: Some(image.clone()), ..REQUIREMENTS };
-    let told = |path: &str, node: &Node| check(Path::new(path), node, &listing, &wanted).unwrap_err().to_string();
+    let told = |path: &str, node: &Node| with_help(&check(Path::new(path), node, &listing, &wanted).unwrap_err());
     // 8 to 10
     says(&told("/dev/sdx", &Node::Missing), &["among the devices"]);
     says(&told("images/smoke/disk.img", &image), &["is the image itself"]);
@@ -203,7 +209,7 @@ fn the_disk_of_the_running_system() {
         let mut fake = usual();
         fake.mount("8:2", "/dev/sda2", at);
         let wanted = TargetRequirements { fixed: true, ..REQUIREMENTS };
-        says(&refusal_with(&fake, "8:0", &wanted).to_string(), &["holds this system", shown, "never written"]);
+        says(&with_help(&refusal_with(&fake, "8:0", &wanted)), &["holds this system", shown, "never written"]);
     }
 }
 
@@ -283,6 +289,6 @@ fn without_the_lists_nothing_is_safe() {
     let fake = usual();
     let machine = fake.machine();
     fs::remove_file(machine.proc.join("self/mountinfo")).unwrap();
-    let error = choose(&machine, Path::new("/dev/null"), &REQUIREMENTS).unwrap_err().to_string();
+    let error = with_help(&choose(&machine, Path::new("/dev/null"), &REQUIREMENTS).unwrap_err());
     says(&error, &["looking at the devices", "mountinfo"]);
 }

@@ -2,9 +2,9 @@
 //! against, and what the reference page says.
 //!
 //! ```
-//! use protocol::settings::{Place, check};
-//! assert!(check("hub", "https://hub.example", Place::Stick).is_ok());
-//! let error = check("hubb", "https://hub.example", Place::Stick).unwrap_err();
+//! use protocol::settings::{SettingSource, check};
+//! assert!(check("hub", "https://hub.example", SettingSource::Stick).is_ok());
+//! let error = check("hubb", "https://hub.example", SettingSource::Stick).unwrap_err();
 //! assert!(error.to_string().contains("did you mean `hub`?"));
 //! ```
 
