@@ -27,17 +27,21 @@ pub struct RootsError {
 ///
 /// If a file that is named cannot be read, or contains no certificate.
 pub fn trusting(given: Option<&Path>) -> Result<TlsConfig, RootsError> {
-    let system = rustls_native_certs::load_native_certs();
-    let certificates = system.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
-    let mut certificates: Vec<Certificate<'static>> = certificates.collect();
-    // A faulty file among many is passed over; but who names one wants to know.
-    if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|value| !value.is_empty()) {
-        read(Path::new(&path))?;
-    }
+    let mut certificates = system()?;
     if let Some(path) = given {
         certificates.extend(read(path)?);
     }
-    Ok(config().root_certs(RootCerts::new_with_certs(&certificates)).build())
+    Ok(rooted_in(certificates))
+}
+
+/// Settings that trust the system's certificate authorities, and those in the text of a PEM file.
+///
+/// # Errors
+///
+/// As [`trusting`]; the text counts as a file called `the given authorities`.
+pub fn trusting_text(given: &str) -> Result<TlsConfig, RootsError> {
+    let certificates = system()?.into_iter().chain(parse(given.as_bytes(), Path::new("the given authorities"))?);
+    Ok(rooted_in(certificates.collect()))
 }
 
 /// Settings that accept every certificate: for a machine that has no certificate authorities yet and whose clock may be
@@ -53,11 +57,29 @@ fn config() -> TlsConfigBuilder {
     TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::clone(&PROVIDER))
 }
 
+/// The system's authorities.
+fn system() -> Result<Vec<Certificate<'static>>, RootsError> {
+    let system = rustls_native_certs::load_native_certs();
+    // A faulty file among many is passed over; but who names one wants to know.
+    if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|value| !value.is_empty()) {
+        read(Path::new(&path))?;
+    }
+    Ok(system.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
+}
+
+fn rooted_in(certificates: Vec<Certificate<'static>>) -> TlsConfig {
+    config().root_certs(RootCerts::new_with_certs(&certificates)).build()
+}
+
 fn read(path: &Path) -> Result<Vec<Certificate<'static>>, RootsError> {
+    let pem = fs::read(path).map_err(|error| RootsError { path: path.to_owned(), error })?;
+    parse(&pem, path)
+}
+
+fn parse(pem: &[u8], path: &Path) -> Result<Vec<Certificate<'static>>, RootsError> {
     let failed = |error| RootsError { path: path.to_owned(), error };
-    let pem = fs::read(path).map_err(failed)?;
     let mut certificates = Vec::new();
-    for item in ureq::tls::parse_pem(&pem) {
+    for item in ureq::tls::parse_pem(pem) {
         match item {
             Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
             Ok(_) => {}

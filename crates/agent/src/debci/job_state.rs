@@ -37,13 +37,15 @@ struct Answer {
 }
 
 impl JobStates {
-    /// Prepares to ask the server whose web pages are at this address.
-    pub(super) fn new(address: &str) -> Result<Self, RootsError> {
+    /// Prepares to ask the server whose web pages are at this address; `authorities` is the text of a PEM file with more
+    /// authorities than the system's.
+    pub(super) fn new(address: &str, authorities: Option<&str>) -> Result<Self, RootsError> {
+        let tls = authorities.map_or_else(|| transfer::tls::trusting(None), transfer::tls::trusting_text)?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .user_agent(concat!("rocbed/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(ANSWER))
-            .tls_config(transfer::tls::trusting(None)?);
+            .tls_config(tls);
         Ok(Self { agent: config.build().into(), address: address.trim_end_matches('/').to_owned() })
     }
 

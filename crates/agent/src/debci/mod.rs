@@ -25,7 +25,7 @@ use debci::{
 };
 use jiff::Timestamp;
 use protocol::Machine;
-use protocol::api::GiveBackReason;
+use protocol::api::{GiveBackReason, Health};
 use transfer::Backoff;
 
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError, TestbedOptions};
@@ -126,7 +126,7 @@ impl Debci {
         let failed = |what: String| JobSourceError { what, advice: "look at the data partition".into() };
         let data = settings.data.clone();
         let kept = |error: io::Error| failed(format!("opening what is kept in {}: {error}", data.display()));
-        let states = settings.api.as_deref().map(JobStates::new);
+        let states = settings.api.as_deref().map(|api| JobStates::new(api, settings.tls.authorities.as_deref()));
         let states =
             states.transpose().map_err(|error| failed(format!("preparing to ask the debci server: {error}")))?;
         Ok(Self {
@@ -161,7 +161,7 @@ impl Debci {
             }
         };
         let current = Current { run, line: line.clone(), architecture: queue.architecture, receipt: message.receipt };
-        if self.is_dealt_with(run) {
+        if self.is_dealt_with(run, message.redelivered) {
             self.acknowledge(message.receipt);
             return Ok(None);
         }
@@ -195,17 +195,27 @@ impl Debci {
     }
 
     /// Whether the job has its result already: from here, or as the server says.
-    fn is_dealt_with(&mut self, run: RunId) -> bool {
-        if self.answered.has(&self.server, run) {
+    ///
+    /// A job that was answered here comes again only as a redelivery, if its acknowledgement was lost. Another one with
+    /// this run id is a new job of a server whose database was made anew.
+    fn is_dealt_with(&mut self, run: RunId, redelivered: bool) -> bool {
+        if redelivered && self.answered.has(&self.server, run) {
             return true;
         }
         let Some(states) = &self.states else { return false };
         match states.of(run) {
             Ok(JobState::Pending) => false,
-            Ok(JobState::Completed) => true,
-            Ok(JobState::Unknown) => {
-                self.problem(format!("the job {run} is dropped: its server does not know it"), "look at `debci-api`");
+            Ok(JobState::Completed) => {
+                self.problem(
+                    format!("the job {run} is dropped: it has a result, or was cancelled"),
+                    "nothing has to be done, unless it happens to every job: then look at `debci-api`",
+                );
                 true
+            }
+            // The address may be that of another server, and then every job would be dropped.
+            Ok(JobState::Unknown) => {
+                self.problem(format!("the server does not know the job {run}"), "look at `debci-api`; the job is run");
+                false
             }
             Err(why) => {
                 // A result too many is better than none.
@@ -255,7 +265,18 @@ impl Debci {
                 Err(Error::TooLarge { most, .. }) => {
                     // Smaller each time, whatever the broker says.
                     self.largest = most.saturating_sub(MARGIN).min(result.bytes.len().saturating_sub(1));
-                    result = self.result_file(current, make);
+                    let smaller = self.result_file(current, make);
+                    if smaller.bytes.len() >= result.bytes.len() {
+                        self.say(format!(
+                            "the result of job {} is not sent: the broker takes at most {most} bytes; raise its max_message_size",
+                            current.run
+                        ));
+                        if self.settings.stop.load(Ordering::Relaxed) {
+                            return Sent::NotOurs;
+                        }
+                        self.sleep(backoff.next_pause());
+                    }
+                    result = smaller;
                 }
                 Err(error) => {
                     self.say(format!("the result of job {} is not sent: {error}; {}", current.run, error.advice()));
@@ -388,6 +409,11 @@ impl JobSource for Debci {
         })?;
         self.broker = Some(broker);
         Ok(())
+    }
+
+    /// Makes room in the outbox: a machine whose outbox is full is unfit, and claims nothing.
+    fn health(&mut self, _: Health, _: &str) -> Result<(), JobSourceError> {
+        self.tidy()
     }
 
     fn claim(&mut self) -> Result<Claim, JobSourceError> {

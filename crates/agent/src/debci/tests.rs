@@ -46,10 +46,11 @@ fn the_password_is_not_part_of_the_name() -> Result {
 fn a_job_with_a_result_is_not_run_again_after_a_restart() -> Result {
     let data = tempfile::tempdir()?;
     let mut first = debci(data.path())?;
-    assert!(!first.is_dealt_with(RunId(7)));
+    assert!(!first.is_dealt_with(RunId(7), true));
     first.answered.add(&first.server.clone(), RunId(7))?;
     let mut second = debci(data.path())?;
-    assert!(second.is_dealt_with(RunId(7)) && !second.is_dealt_with(RunId(8)));
+    assert!(second.is_dealt_with(RunId(7), true) && !second.is_dealt_with(RunId(8), true));
+    assert!(!second.is_dealt_with(RunId(7), false), "the server counts from the beginning again");
     Ok(())
 }
 

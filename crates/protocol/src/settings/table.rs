@@ -58,7 +58,7 @@ settings! {
         "Address of the server's web pages: `https://ci.example`. Before a job is run, it is asked whether the job still waits.";
     DebciCa "debci-ca" ValueKind::Authority, Scope::Everybody,
         "the system's authorities",
-        "The authority that has signed the broker's certificate, besides the system's.";
+        "The authority that has signed the certificates of the broker and of `debci-api`, besides the system's.";
     DebciCertificate "debci-certificate" ValueKind::Authority, Scope::Everybody,
         "none",
         "The machine's certificate, for a broker that asks for one. Needs `debci-key`.";
