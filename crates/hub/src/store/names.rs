@@ -12,38 +12,9 @@ const MOST: usize = 5;
 
 /// First words of names for machines that have no name of their own.
 const FIRST: [&str; 32] = [
-    "amber",
-    "autumn",
-    "bold",
-    "brisk",
-    "calm",
-    "clever",
-    "coral",
-    "crisp",
-    "dusty",
-    "early",
-    "fair",
-    "gentle",
-    "golden",
-    "grand",
-    "happy",
-    "hidden",
-    "ivory",
-    "jolly",
-    "kind",
-    "lively",
-    "lucky",
-    "mellow",
-    "misty",
-    "noble",
-    "polar",
-    "proud",
-    "quiet",
-    "rapid",
-    "silver",
-    "monotonic",
-    "sunny",
-    "warm",
+    "amber", "autumn", "bold", "brisk", "calm", "clever", "coral", "crisp", "dusty", "early", "fair", "gentle",
+    "golden", "grand", "happy", "hidden", "ivory", "jolly", "kind", "lively", "lucky", "mellow", "misty", "noble",
+    "polar", "proud", "quiet", "rapid", "silver", "steady", "sunny", "warm",
 ];
 
 /// Second words.
@@ -189,6 +160,13 @@ mod tests {
         let (first, second) = random.split_once('-').expect("two words");
         assert!(FIRST.contains(&first) && SECOND.contains(&second), "{random}");
         Ok(())
+    }
+
+    #[test]
+    fn words_of_names_are_short() {
+        for word in FIRST.iter().chain(&SECOND) {
+            assert!((3..=7).contains(&word.len()), "{word}");
+        }
     }
 
     #[test]
