@@ -7,7 +7,7 @@ use std::path::Path;
 use tar::Builder;
 
 /// Writes a source tree as an uncompressed tar file with one directory, `source`, which [`unpack_source`] unpacks. Links are
-/// packed as links.
+/// packed as links, and holes of files as zeros.
 ///
 /// [`unpack_source`]: crate::unpack_source
 ///
@@ -17,6 +17,8 @@ use tar::Builder;
 pub fn pack_source(tree: &Path, to: &Path) -> io::Result<()> {
     let mut archive = Builder::new(File::create(to)?);
     archive.follow_symlinks(false);
+    // Its default; readers of source trees refuse such entries.
+    archive.sparse(false);
     archive.append_dir_all("source", tree)?;
     archive.into_inner()?.flush()
 }
@@ -45,6 +47,24 @@ mod tests {
         assert_eq!(fs::read_to_string(source.join("debian").join(&long))?, "content");
         assert_eq!(fs::read_link(source.join("link"))?, Path::new("../elsewhere"));
         assert_eq!(fs::metadata(source.join("debian/rules"))?.permissions().mode() & 0o111, 0o111);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_with_a_hole_is_unpacked_whole() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let (tree, packed, to) =
+            (directory.path().join("tree"), directory.path().join("x.tar"), directory.path().join("to"));
+        fs::create_dir(&tree)?;
+        fs::create_dir(&to)?;
+        let mut file = File::create(tree.join("disk.img"))?;
+        file.write_all(b"head")?;
+        file.set_len(1 << 20)?;
+        pack_source(&tree, &packed)?;
+        crate::unpack_source(File::open(&packed)?, &crate::source_rules(1 << 21, 100, 1 << 20), &to)?;
+        let mut content = vec![0; 1 << 20];
+        content[..4].copy_from_slice(b"head");
+        assert!(fs::read(to.join("source/disk.img"))? == content, "the content is another");
         Ok(())
     }
 }
