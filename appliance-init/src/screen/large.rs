@@ -28,11 +28,14 @@ fn headline(state: &State) -> (&'static str, Style) {
     if state.ending {
         return ("ENDING", YELLOW);
     }
+    // A job list, a machine that is paused at the hub, a debci server.
+    let no_jobs = is_bad("jobs").or_else(|| is_bad("debci"));
     match (is_bad("health"), &state.job, is_bad("hub"), &state.gpus) {
         (_, Some(_), _, _) => ("RUNNING", GREEN),
         (Some(text), ..) if text.starts_with("unfit") => ("UNFIT", RED),
         (Some(_), ..) => ("WAITING", YELLOW),
         (None, None, Some(_), _) => ("NO HUB", RED),
+        (None, None, None, _) if no_jobs.is_some() => ("NO JOBS", RED),
         (None, None, None, None) => ("BOOTING", YELLOW),
         (None, None, None, Some(_)) => ("READY", GREEN),
     }

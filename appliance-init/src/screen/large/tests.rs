@@ -75,6 +75,10 @@ fn the_headline_is_what_the_machine_does() {
         "WAITING"
     );
     assert_eq!(word(&|state| state.report(&Report::condition("hub", "no answer".into()))), "NO HUB");
+    for of in ["debci", "jobs"] {
+        assert_eq!(word(&|state| state.report(&Report::condition(of, "no answer".into()))), "NO JOBS", "{of}");
+        assert_eq!(word(&|state| state.report(&Report::condition(of, String::new()))), "READY", "{of}");
+    }
     assert_eq!(word(&|state| state.job = Some("rocrand".into())), "RUNNING");
     assert_eq!(word(&|state| state.ending = true), "ENDING");
 }
