@@ -172,7 +172,7 @@ mod tests {
     fn shows_what_matters() {
         let mut state = State { machine: "Linux 7.2, 4096 MiB".into(), name: "gpu-7".into(), ..State::default() };
         state.links.insert("eth0".into(), "192.0.2.7/24".into());
-        state.report(&Report::Ready { gpus: vec!["gfx1030 Navi 21".into()], source: "hub.example".into() });
+        state.report(&Report::Ready { gpus: vec!["gfx1030 Navi 21".into()], source: "hub.example".into(), hub: None });
         state.report(&Report::Job { id: "rocrand".into(), position: None, expected: None });
         state.report(&Report::Phase { text: "test upstream".into() });
         state.results.push_front(("gzip".into(), Verdict::Pass, "2 passed".into()));

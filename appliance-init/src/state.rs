@@ -27,6 +27,8 @@ pub struct State {
     pub gpus: Option<Vec<String>>,
     /// The job source.
     pub source: String,
+    /// The hub's address, if jobs come from one.
+    pub hub: Option<String>,
     /// The running job.
     pub job: Option<String>,
     /// When that job began, since the kernel's start.
@@ -71,9 +73,10 @@ impl State {
     /// Takes a report from the agent.
     pub fn report(&mut self, report: &Report) {
         match report {
-            Report::Ready { gpus, source } => {
+            Report::Ready { gpus, source, hub } => {
                 self.gpus = Some(gpus.clone());
                 self.source.clone_from(source);
+                self.hub.clone_from(hub);
                 self.phase = "ready".into();
             }
             Report::Job { id, position, expected } => {
@@ -101,11 +104,6 @@ impl State {
         }
     }
 
-    /// The hub's address, if jobs come from one.
-    pub fn hub(&self) -> Option<&str> {
-        ["http://", "https://"].iter().any(|scheme| self.source.starts_with(scheme)).then_some(self.source.as_str())
-    }
-
     /// What the GPU that this line describes does: its address is in the line.
     pub fn load_of(&self, gpu: &str) -> Option<&Load> {
         self.loads.iter().find(|load| gpu.contains(&load.address))
@@ -129,7 +127,7 @@ mod tests {
     #[test]
     fn a_job_comes_and_goes() {
         let mut state = State::default();
-        state.report(&Report::Ready { gpus: vec!["gfx1030".into()], source: "a list".into() });
+        state.report(&Report::Ready { gpus: vec!["gfx1030".into()], source: "a list".into(), hub: None });
         state.report(&Report::Job { id: "gzip".into(), position: Some((1, 2)), expected: None });
         state.report(&Report::Phase { text: "test simple".into() });
         assert_eq!((state.job.as_deref(), state.phase.as_str()), (Some("gzip (1 of 2)"), "test simple"));

@@ -191,7 +191,7 @@ impl<'a> Supervisor<'a> {
     fn report(&mut self, report: &Report) -> Option<Ending> {
         self.state.report(report);
         match report {
-            Report::Ready { gpus, source } => {
+            Report::Ready { gpus, source, .. } => {
                 self.failures = 0;
                 for gpu in gpus {
                     self.console.say(&format!("GPU {gpu}"));

@@ -52,15 +52,14 @@ pub(super) fn draw(state: &State, now: Duration, width: usize, height: usize) ->
     let mut row = headline_rows + 2;
     // The code is beside the headline if there is room, and below it otherwise.
     let mut left = right;
-    if let Some(code) = state.hub().and_then(Code::new) {
+    if let Some((hub, code)) = state.hub.as_deref().and_then(|hub| Some((hub, Code::new(hub)?))) {
         let (columns, rows) = code.size();
         let top = if column + headline_columns + columns < right { 1 } else { row };
         if top + rows < height {
             left = right.saturating_sub(columns + 1);
             code.draw(&mut canvas, (left + 1, top));
-            let address = state.hub().unwrap_or_default();
-            let from = right.saturating_sub(address.chars().count().max(columns));
-            canvas.put(from.max(1), top + rows, address, WHITE);
+            let from = right.saturating_sub(hub.chars().count().max(columns));
+            canvas.put(from.max(1), top + rows, hub, WHITE);
         }
     }
     let put = |canvas: &mut Canvas, row: usize, text: &str, style: Style| {

@@ -13,6 +13,11 @@ pub trait JobSource {
     /// The name that is shown to people.
     fn name(&self) -> String;
 
+    /// The address of the hub, if this is one: people can look at it.
+    fn hub(&self) -> Option<String> {
+        None
+    }
+
     /// Announces the machine. `interrupted` is the job that ran when the machine or the agent was last interrupted.
     fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError>;
 

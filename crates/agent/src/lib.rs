@@ -82,7 +82,7 @@ pub fn main() -> ExitCode {
     let ChosenSource { mut source, is_worker } = match chosen {
         Ok(Some(chosen)) => chosen,
         Ok(None) => {
-            tell(&Report::Ready { gpus, source: "nowhere".into() });
+            tell(&Report::Ready { gpus, source: "nowhere".into(), hub: None });
             return wait_for_nothing(&settings, &stop);
         }
         Err(error) => {
@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    tell(&Report::Ready { gpus, source: source.name() });
+    tell(&Report::Ready { gpus, source: source.name(), hub: source.hub() });
     let mut runner = run::Autopkgtest::new(&settings, &machine, Arc::clone(&stop));
     let mut journal = if is_worker { open_journal() } else { None };
     let mut fitness: Box<dyn Fitness> =

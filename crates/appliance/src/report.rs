@@ -13,6 +13,9 @@ pub enum Report {
         gpus: Vec<String>,
         /// The job source.
         source: String,
+        /// The hub's address, if jobs come from a hub.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hub: Option<String>,
     },
     /// A job has begun.
     Job {
@@ -100,7 +103,8 @@ mod tests {
     #[test]
     fn reads_what_it_wrote() {
         for report in [
-            Report::Ready { gpus: vec!["gfx1030".into()], source: "hub".into() },
+            Report::Ready { gpus: vec!["gfx1030".into()], source: "hub".into(), hub: None },
+            Report::Ready { gpus: Vec::new(), source: "hub".into(), hub: Some("http://192.0.2.7:8420".into()) },
             Report::Job { id: "gzip".into(), position: Some((1, 2)), expected: Some(90) },
             Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() },
             Report::PowerOff { why: "all done".into() },

@@ -7,7 +7,8 @@ fn worker() -> State {
     let mut state = State { machine: "kernel 7.2, memory 65536 MiB".into(), name: "gpu-7".into(), ..State::default() };
     state.links.insert("eth0".into(), "192.0.2.17/24".into());
     let gpu = "gfx1030 Navi 21 [Radeon RX 6800/6800 XT / 6900 XT], 16 GiB at 0000:03:00.0";
-    state.report(&Report::Ready { gpus: vec![gpu.into()], source: "http://192.0.2.7:8420".into() });
+    let hub = "http://192.0.2.7:8420";
+    state.report(&Report::Ready { gpus: vec![gpu.into()], source: hub.into(), hub: Some(hub.into()) });
     state.loads = vec![Load { address: "0000:03:00.0".into(), celsius: Some(54), busy: Some(97) }];
     state
 }
@@ -94,6 +95,8 @@ fn only_a_hub_has_a_code() {
     let mut state = worker();
     let is_code = |state: &State| draw(state, Duration::ZERO, 128, 48).text().contains("████ ▄▄▄▄▄ █");
     assert!(is_code(&state));
-    state.source = "jobs.toml on the stick".into();
-    assert!(!is_code(&state));
+    for source in ["jobs.toml on the stick", "http://192.0.2.8/jobs.toml"] {
+        state.report(&Report::Ready { gpus: Vec::new(), source: source.into(), hub: None });
+        assert!(!is_code(&state), "{source}");
+    }
 }

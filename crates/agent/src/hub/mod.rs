@@ -264,6 +264,10 @@ impl JobSource for Hub {
         self.link.address().to_owned()
     }
 
+    fn hub(&self) -> Option<String> {
+        Some(self.name())
+    }
+
     fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
         self.enter(machine, interrupted)
     }

@@ -13,6 +13,7 @@ use protocol::api::{AttemptState, JobInfo, JobState, Pause};
 
 use self::network::{Network, Switch, When};
 use self::support::{Agent, TestHub, Tested};
+use crate::job_source::JobSource;
 use crate::{End, Outbox, Timeouts};
 use appliance::settings::WhenDone;
 
@@ -29,6 +30,23 @@ const STEPS: [&str; 8] = [
 ];
 
 const MOMENTS: [When; 3] = [When::Before, When::Within(40), When::After];
+
+#[test]
+fn the_address_of_a_hub_is_known_before_it_answers() -> Tested {
+    let data = tempfile::tempdir()?;
+    let hub = super::Hub::new(super::HubOptions {
+        address: "http://127.0.0.1:1".into(),
+        join_token: None,
+        ca_file: None,
+        data: data.path().to_owned(),
+        when_done: WhenDone::PowerOff,
+        timeouts: Timeouts::of_tests(),
+        stop: Arc::default(),
+        tell: Arc::new(|_| {}),
+    })?;
+    assert_eq!(hub.hub().as_deref(), Some("http://127.0.0.1:1"));
+    Ok(())
+}
 
 #[test]
 fn two_jobs_come_and_their_results_go() -> Tested {

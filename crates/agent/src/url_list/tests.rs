@@ -106,6 +106,13 @@ fn every_job_is_run_once_and_its_bundle_put_until_it_is_taken() {
 }
 
 #[test]
+fn a_list_on_a_web_server_is_no_hub() {
+    let data = tempfile::tempdir().unwrap();
+    let list = open("http://127.0.0.1:1", data.path());
+    assert_eq!((list.name().as_str(), list.hub()), ("http://127.0.0.1:1/jobs.toml", None));
+}
+
+#[test]
 fn an_unchanged_list_is_not_read_again() {
     let (shelf, data) = (Arc::default(), tempfile::tempdir().unwrap());
     let web = Web::new().unwrap();
