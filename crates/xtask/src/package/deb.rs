@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
 use super::version::Version;
-use crate::run::{run, workspace};
+use crate::run::{run, target_directory, workspace};
 
 /// What `debian/` needs of the checkout: all but the sources of the programs.
 const NEEDED: [&str; 9] = [
@@ -27,28 +28,27 @@ const PROGRAMS: [&str; 3] = ["rocbed", "rocbed-init", "autopkgtest-virt-rocbed"]
 
 /// Built packages.
 pub(super) struct Built {
+    /// Where everything below is; removed with this value.
+    pub(super) scratch: TempDir,
     /// Paths of the .deb files.
     pub(super) packages: Vec<PathBuf>,
+    /// Paths of the .buildinfo and .changes files: when and where dpkg-buildpackage ran, for uploads to an archive.
+    pub(super) records: Vec<PathBuf>,
     /// The directory in which they were built; `debian/NAME` below it has the files of package NAME.
     pub(super) tree: PathBuf,
 }
 
 /// Builds the packages from the programs in a directory; `quick` compresses them less. The same programs, version and checkout give the same bytes.
-pub(super) fn build(programs: &Path, version: &Version, quick: bool, output: &Path) -> Result<Built> {
+pub(super) fn build(programs: &Path, version: &Version, quick: bool) -> Result<Built> {
     let programs = programs.canonicalize().with_context(|| format!("finding {}", programs.display()))?;
     for name in PROGRAMS {
         let path = programs.join(name);
         ensure!(path.is_file(), "{} is not there\n  help: `cargo xtask build` compiles it", path.display());
     }
-    // dpkg-buildpackage writes packages beside the tree. Two builds at once, as in tests, have different outputs.
-    fs::create_dir_all(output).with_context(|| format!("making {}", output.display()))?;
-    let output = output.canonicalize().with_context(|| format!("finding {}", output.display()))?;
-    let scratch = output.join("build");
-    let tree = scratch.join("rocbed");
-    if scratch.exists() {
-        fs::remove_dir_all(&scratch).with_context(|| format!("removing {}", scratch.display()))?;
-    }
-    fs::create_dir_all(&tree).with_context(|| format!("making {}", tree.display()))?;
+    // dpkg-buildpackage writes packages beside the tree.
+    let scratch = scratch()?;
+    let tree = scratch.path().join("rocbed");
+    fs::create_dir(&tree).with_context(|| format!("making {}", tree.display()))?;
     // Times and permissions are not those of this checkout.
     let copy = "umask 022; cd \"$1\"; to=$2 time=$3; shift 3; tar --create --mode=u=rwX,go=rX --mtime=\"@$time\" -- \"$@\" | tar --extract --directory \"$to\"";
     run(Command::new("sh").args(["-euc", copy, "sh"]).arg(workspace()).arg(&tree).arg(&version.epoch).args(NEEDED))?;
@@ -65,18 +65,28 @@ pub(super) fn build(programs: &Path, version: &Version, quick: bool, output: &Pa
         dpkg.env_remove(name);
     }
     run(&mut dpkg)?;
-    let mut packages = Vec::new();
-    for entry in fs::read_dir(&scratch).context("listing what was built")? {
+    let (mut packages, mut records) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(scratch.path()).context("listing what was built")? {
         let path = entry.context("listing what was built")?.path();
-        let Some(name) = path.file_name().filter(|_| path.is_file()) else { continue };
-        let to = output.join(name);
-        fs::rename(&path, &to).with_context(|| format!("moving {}", path.display()))?;
-        if to.extension().is_some_and(|end| end == "deb") {
-            packages.push(to);
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("deb") => packages.push(path),
+            Some("buildinfo" | "changes") => records.push(path),
+            _ => {}
         }
     }
     packages.sort();
-    Ok(Built { packages, tree })
+    Ok(Built { scratch, packages, records, tree })
+}
+
+/// A directory of this build alone, below cargo's target directory.
+fn scratch() -> Result<TempDir> {
+    let target = target_directory();
+    fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
+    let target = target.canonicalize().with_context(|| format!("finding {}", target.display()))?;
+    tempfile::Builder::new()
+        .prefix("package-")
+        .tempdir_in(&target)
+        .with_context(|| format!("making a directory in {}", target.display()))
 }
 
 /// Adds an entry for this version on top of `debian/changelog`, unless it is there.

@@ -3,12 +3,14 @@
 
 mod deb;
 mod release;
+mod release_directory;
 mod tarball;
 mod version;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::build::{self, Profile};
@@ -40,10 +42,24 @@ pub(crate) fn deb(options: &Options) -> Result<()> {
     };
     let version = version::Version::of_checkout()?;
     let output = options.output.clone().unwrap_or_else(|| target_directory().join("deb"));
-    for package in deb::build(&programs, &version, options.quick, &output)?.packages {
-        println!("{}", package.display());
+    let built = deb::build(&programs, &version, options.quick)?;
+    fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
+    let output = output.canonicalize().with_context(|| format!("finding {}", output.display()))?;
+    for record in &built.records {
+        copy_into(record, &output)?;
+    }
+    for package in &built.packages {
+        println!("{}", copy_into(package, &output)?.display());
     }
     Ok(())
+}
+
+/// Copies a file into a directory, which may be on another file system; returns its new path.
+fn copy_into(file: &Path, directory: &Path) -> Result<PathBuf> {
+    let name = file.file_name().with_context(|| format!("{} has no name", file.display()))?;
+    let to = directory.join(name);
+    fs::copy(file, &to).with_context(|| format!("copying {} to {}", file.display(), to.display()))?;
+    Ok(to)
 }
 
 /// Compiles the programs as they are released; returns their directory.
