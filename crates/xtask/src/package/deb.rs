@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
+use super::files::Files;
 use super::version::Version;
 use crate::run::{run, target_directory, workspace};
 
@@ -38,8 +39,8 @@ pub(super) struct Built {
     pub(super) tree: PathBuf,
 }
 
-/// Builds the packages from the programs in a directory; `quick` compresses them less. The same programs, version and checkout give the same bytes.
-pub(super) fn build(programs: &Path, version: &Version, quick: bool) -> Result<Built> {
+/// Builds the packages from the programs in a directory; `quick` compresses them less. The same programs, version and files give the same bytes.
+pub(super) fn build(programs: &Path, version: &Version, files: Files, quick: bool) -> Result<Built> {
     let programs = programs.canonicalize().with_context(|| format!("finding {}", programs.display()))?;
     for name in PROGRAMS {
         let path = programs.join(name);
@@ -49,9 +50,7 @@ pub(super) fn build(programs: &Path, version: &Version, quick: bool) -> Result<B
     let scratch = scratch()?;
     let tree = scratch.path().join("rocbed");
     fs::create_dir(&tree).with_context(|| format!("making {}", tree.display()))?;
-    // Times and permissions are not those of this checkout.
-    let copy = "umask 022; cd \"$1\"; to=$2 time=$3; shift 3; tar --create --mode=u=rwX,go=rX --mtime=\"@$time\" -- \"$@\" | tar --extract --directory \"$to\"";
-    run(Command::new("sh").args(["-euc", copy, "sh"]).arg(workspace()).arg(&tree).arg(&version.epoch).args(NEEDED))?;
+    files.copy(&workspace(), &NEEDED, &version.epoch, &tree)?;
     write_changelog(&tree, version)?;
     let mut dpkg = Command::new("sh");
     dpkg.args(["-euc", "umask 022; exec dpkg-buildpackage \"$@\"", "sh"]);

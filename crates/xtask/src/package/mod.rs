@@ -2,6 +2,7 @@
 //! (`cargo xtask release`).
 
 mod deb;
+mod files;
 mod release;
 mod release_directory;
 mod tarball;
@@ -16,6 +17,7 @@ use clap::Args;
 use crate::build::{self, Profile};
 use crate::host;
 use crate::run::target_directory;
+use files::Files;
 
 pub(crate) use release::{Options as ReleaseOptions, run_release};
 
@@ -42,7 +44,7 @@ pub(crate) fn deb(options: &Options) -> Result<()> {
     };
     let version = version::Version::of_checkout()?;
     let output = options.output.clone().unwrap_or_else(|| target_directory().join("deb"));
-    let built = deb::build(&programs, &version, options.quick)?;
+    let built = deb::build(&programs, &version, Files::Checkout, options.quick)?;
     fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
     let output = output.canonicalize().with_context(|| format!("finding {}", output.display()))?;
     for record in &built.records {

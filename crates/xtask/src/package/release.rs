@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use super::files::{Files, ensure_committed};
 use super::release_directory::{ReleaseDirectory, SUMS};
 use super::version::Version;
 use super::{compiled, copy_into, deb, tarball};
@@ -27,6 +28,7 @@ pub(crate) struct Options {
 /// Makes the packages, the tarball, the source and `SHA256SUMS`; prints the directory.
 pub(crate) fn run_release(options: &Options) -> Result<()> {
     host::install(&[host::TO_PACKAGE, host::TO_RELEASE])?;
+    ensure_committed(&workspace())?;
     let directory = options.output.clone().unwrap_or_else(|| target_directory().join("release-files"));
     let directory = ReleaseDirectory::open(directory)?;
     let programs = match &options.programs {
@@ -34,7 +36,7 @@ pub(crate) fn run_release(options: &Options) -> Result<()> {
         None => compiled()?,
     };
     let version = Version::of_checkout()?;
-    let built = deb::build(&programs, &version, false)?;
+    let built = deb::build(&programs, &version, Files::Commit, false)?;
     let staged = built.scratch.path().join("release");
     fs::create_dir(&staged).with_context(|| format!("making {}", staged.display()))?;
     for package in &built.packages {
