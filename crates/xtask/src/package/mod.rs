@@ -43,10 +43,15 @@ pub(crate) fn deb(options: &Options) -> Result<()> {
         None => compiled()?,
     };
     let version = version::Version::of_checkout()?;
-    let output = options.output.clone().unwrap_or_else(|| target_directory().join("deb"));
+    let own = target_directory().join("deb");
+    let output = options.output.as_ref().unwrap_or(&own);
     let built = deb::build(&programs, &version, Files::Checkout, options.quick)?;
     fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
     let output = output.canonicalize().with_context(|| format!("finding {}", output.display()))?;
+    // Documentation says `rocbed_*.deb`. Elsewhere, earlier packages are the user's.
+    if options.output.is_none() {
+        remove_packages(&output)?;
+    }
     for record in &built.records {
         copy_into(record, &output)?;
     }
@@ -54,6 +59,26 @@ pub(crate) fn deb(options: &Options) -> Result<()> {
         println!("{}", copy_into(package, &output)?.display());
     }
     Ok(())
+}
+
+/// Removes the packages that earlier commits had, and the records of their builds.
+fn remove_packages(directory: &Path) -> Result<()> {
+    let listing = || format!("listing {}", directory.display());
+    for entry in fs::read_dir(directory).with_context(listing)? {
+        let path = entry.with_context(listing)?.path();
+        if is_package(&path) {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file has the name of a package of ours, or of the record of its build.
+fn is_package(path: &Path) -> bool {
+    let end = path.extension().and_then(|end| end.to_str());
+    let package = path.file_name().and_then(|name| name.to_str()?.split_once('_')).map(|(package, _)| package);
+    matches!(end, Some("deb" | "buildinfo" | "changes"))
+        && matches!(package, Some("rocbed" | "rocbed-hub" | "autopkgtest-virt-rocbed"))
 }
 
 /// Copies a file into a directory, which may be on another file system; returns its new path.
@@ -68,4 +93,31 @@ fn copy_into(file: &Path, directory: &Path) -> Result<PathBuf> {
 fn compiled() -> Result<PathBuf> {
     let rocbed = build::programs(Profile::Release)?.rocbed;
     Ok(rocbed.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_packages_of_ours_are_removed() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let kept = ["gzip_1.13-1_amd64.deb", "rocbed-x86_64.tar.xz", "rocbed.deb", "rocbed_notes"];
+        let removed = [
+            "rocbed_0.1.0~git20261129.150301.6312b35-1_amd64.deb",
+            "rocbed_0.1.0-1_amd64.changes",
+            "rocbed_0.1.0-1_amd64.buildinfo",
+            "rocbed-hub_0.1.0-1_amd64.deb",
+            "autopkgtest-virt-rocbed_0.1.0-1_amd64.deb",
+        ];
+        for name in kept.iter().chain(&removed) {
+            fs::write(directory.path().join(name), "")?;
+        }
+        remove_packages(directory.path())?;
+        for name in kept {
+            assert!(directory.path().join(name).exists(), "{name}");
+        }
+        assert_eq!(fs::read_dir(directory.path())?.count(), kept.len());
+        Ok(())
+    }
 }
