@@ -10,6 +10,7 @@ use crate::{Advise, Help};
 /// Given to `anyhow` it is an error of its own (`bail!`, `ensure!`), never a context: of a context, anyhow keeps only
 /// the message. [`WithHelp`](crate::WithHelp) adds help to a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Advice {
     /// What failed, on what.
     pub what: String,
@@ -65,5 +66,15 @@ mod tests {
         let error = Advice::new("no answer", Help::none());
         assert_eq!(error.in_one_line(), "no answer");
         assert_eq!(Advice::of(&error.and("try again")).and("wait").in_one_line(), "no answer; try again; wait");
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_reader_gets_what_a_writer_gave() -> Result<(), serde_json::Error> {
+        let error = Advice::new("no answer", ["try again", "wait"]);
+        let json = serde_json::to_string(&error)?;
+        assert_eq!(json, r#"{"what":"no answer","help":["try again","wait"]}"#);
+        assert_eq!(serde_json::from_str::<Advice>(&json)?, error);
+        Ok(())
     }
 }

@@ -6,6 +6,8 @@ use std::fmt;
 /// What to do about an error: alternatives or steps, each a sentence without a full stop. May be empty; none is there
 /// twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "Vec<String>"))]
 pub struct Help(Vec<Cow<'static, str>>);
 
 impl Help {
