@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
+use advice::{Advice, Advise, Help};
+
 use crate::console::Console;
 use crate::system::{Ending, System};
 
 /// An error that keeps the appliance from starting.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}")]
+#[error("{advice}")]
 pub struct Fatal {
-    /// What failed, on which object, and the cause.
-    pub what: String,
-    /// What a person at the machine can do.
-    pub advice: String,
+    /// What failed, on which object, and the cause; and what a person at the machine can do.
+    pub advice: Advice,
     /// Related observations, one line each.
     pub details: Vec<String>,
 }
 
 impl Fatal {
     /// An error without details.
-    pub fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { what: what.into(), advice: advice.into(), details: Vec::new() }
+    pub fn new(what: impl Into<String>, help: impl Into<Help>) -> Self {
+        Self { advice: Advice::new(what, help), details: Vec::new() }
     }
 
     /// Adds details.
@@ -31,10 +31,22 @@ impl Fatal {
     }
 }
 
+impl Advise for Fatal {
+    fn help(&self) -> Help {
+        self.advice.help()
+    }
+}
+
 /// The lines of the error screen.
 pub fn screen(error: &Fatal) -> String {
-    let details: Vec<_> = error.details.iter().map(|detail| format!("  {detail}\n")).collect();
-    format!("error: {}\n{}what to do: {}\n", error.what, details.concat(), error.advice)
+    lines(&error.advice, &error.details)
+}
+
+/// An error as consoles show it: what failed, related observations, and what to do.
+pub fn lines(error: &Advice, details: &[String]) -> String {
+    let details = details.iter().map(|detail| format!("  {detail}\n"));
+    let help = error.help.iter().map(|help| format!("what to do: {help}\n"));
+    std::iter::once(format!("error: {error}\n")).chain(details).chain(help).collect()
 }
 
 /// Shows the error on every console, counts down, and restarts the machine; with a `timeout` of 0 it stays for ever.

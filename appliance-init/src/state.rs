@@ -95,7 +95,7 @@ impl State {
                 self.job = None;
                 self.phase.clone_from(why);
             }
-            Report::Problem { what, advice } => self.problem(format!("{what}; {advice}")),
+            Report::Problem(problem) => self.problem(problem.in_one_line()),
             Report::Condition { of, text, .. } if text.is_empty() => drop(self.conditions.remove(of)),
             Report::Condition { of, text, bad } => {
                 self.conditions.insert(of.clone(), (text.clone(), *bad));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::console::Console;
 use crate::events::Event;
+use crate::fatal;
 use crate::screen::Screen;
 use crate::state::State;
 use crate::system::{Ended, Ending, Recipients, System};
@@ -209,7 +210,7 @@ impl<'a> Supervisor<'a> {
             Report::Phase { text } => self.console.say(&format!("  {text}")),
             Report::Finished { id, verdict, summary } => self.console.say(&format!("{verdict} {id} {summary}")),
             Report::Idle { why } => self.console.say(why),
-            Report::Problem { what, advice } => self.console.say(&format!("error: {what}\nwhat to do: {advice}")),
+            Report::Problem(problem) => self.console.say(&fatal::lines(problem, &[])),
             Report::Condition { text, .. } if text.is_empty() => {}
             Report::Condition { of, text, .. } => self.console.say(&format!("{of}: {text}")),
             Report::PowerOff { why } => return self.begin_end(Ending::PowerOff, why),

@@ -98,14 +98,14 @@ mod tests {
                 "execute /run/rocbed/rocbed-init second-stage",
             ]
         );
-        assert!(error.what.starts_with("starting /run/rocbed/rocbed-init: "), "{error}");
+        assert!(error.to_string().starts_with("starting /run/rocbed/rocbed-init: "), "{error}");
     }
 
     #[test]
     fn a_failed_move_is_named() {
         let mut system = Recording { fails: vec!["move /sys"], ..Recording::default() };
         let Err(error) = switch_root(Path::new("/newroot"), &mut system);
-        assert!(error.what.starts_with("moving /sys to /newroot/sys: "), "{error}");
+        assert!(error.to_string().starts_with("moving /sys to /newroot/sys: "), "{error}");
     }
 
     #[test]

@@ -175,8 +175,8 @@ fn nothing_is_started_while_a_disk_can_be_written_to_that_is_not_ours() -> io::R
     };
     let (_, result) = machine.reach_with(failing("dev/nvme0n1"), "root=PARTUUID=bbbb", None, &mut Silence);
     let error = result.unwrap_err();
-    assert_eq!(error.what, "setting /dev/nvme0n1 read-only: Input/output error (os error 5)");
-    assert!(error.advice.contains("take this disk out"), "{}", error.advice);
+    assert_eq!(error.to_string(), "setting /dev/nvme0n1 read-only: Input/output error (os error 5)");
+    assert!(error.advice.help.to_string().contains("take this disk out"), "{error:?}");
     // Our own disk may be written to anyway.
     let (_, result) = machine.reach_with(failing("dev/sda"), "root=PARTUUID=bbbb", None, &mut Silence);
     assert!(result.is_ok());
@@ -189,7 +189,7 @@ fn a_root_that_never_comes_is_an_error_that_lists_what_did() -> io::Result<()> {
     Machine::add_stick(machine.directory.path())?;
     let (_, result) = machine.reach("root=PARTUUID=dddd rocbed.root-timeout=5", &mut Silence);
     let error = result.unwrap_err();
-    assert_eq!(error.what, "the root PARTUUID=dddd did not show up in 5 s");
+    assert_eq!(error.to_string(), "the root PARTUUID=dddd did not show up in 5 s");
     assert_eq!(error.details[..2], ["seen these block devices:", "/dev/sda 100 MiB"]);
     assert_eq!(error.details[3], "/dev/sda2 1 MiB PARTUUID=bbbb");
     Ok(())
@@ -198,7 +198,7 @@ fn a_root_that_never_comes_is_an_error_that_lists_what_did() -> io::Result<()> {
 #[test]
 fn no_root_on_the_command_line_is_said() -> io::Result<()> {
     let (_, result) = Machine::new(&[])?.reach("quiet", &mut Silence);
-    assert_eq!(result.unwrap_err().what, "the kernel command line names no root");
+    assert_eq!(result.unwrap_err().to_string(), "the kernel command line names no root");
     Ok(())
 }
 
@@ -227,14 +227,14 @@ fn mounts_the_image_under_memory() {
     );
     let mut system = Recording { fails: vec!["mount /dev/sda2"], ..Recording::default() };
     let error = mount_root(&root, "ext4", &CommandLine::default(), &mut system).unwrap_err();
-    assert!(error.what.starts_with("mounting /dev/sda2 (ext4) on /run/rocbed/root: "), "{error}");
+    assert!(error.to_string().starts_with("mounting /dev/sda2 (ext4) on /run/rocbed/root: "), "{error}");
 }
 
 #[test]
 fn kernel_file_systems_come_first_and_may_be_there_already() {
     let mut system = Recording { fails: vec!["mount proc"], ..Recording::default() };
     let error = mount_kernel_file_systems(&mut system).unwrap_err();
-    assert!(error.what.starts_with("mounting proc on /proc: "), "{error}");
+    assert!(error.to_string().starts_with("mounting proc on /proc: "), "{error}");
     let mut system = Recording::default();
     mount_kernel_file_systems(&mut system).unwrap();
     assert_eq!(system.calls.iter().filter(|call| call.starts_with("mount")).count(), 4);

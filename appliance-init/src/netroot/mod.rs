@@ -258,7 +258,7 @@ mod tests {
         assert!(check_memory(100, 100).is_ok());
         let error = check_memory(1200 << 20, 900 << 20).unwrap_err();
         assert_eq!(
-            error.what,
+            error.to_string(),
             "this image needs 1.2 GiB of memory to start over the network, this machine has 900 MiB"
         );
     }
@@ -269,7 +269,7 @@ mod tests {
         let spec = |id: &str| RootSpec::FsUuid(id.into());
         assert!(check_identity(None, &found).is_ok() && check_identity(Some(&spec("aa")), &found).is_ok());
         let error = check_identity(Some(&spec("bb")), &found).unwrap_err();
-        assert!(error.what.contains("has the UUID aa"), "{error}");
+        assert!(error.to_string().contains("has the UUID aa"), "{error}");
     }
 
     #[test]

@@ -54,8 +54,8 @@ impl AgentLoop<'_> {
     pub fn run(mut self) -> Result<End, JobSourceError> {
         let interrupted = self.journal.as_ref().and_then(|journal| journal.interrupted());
         if let Some(interrupted) = &interrupted {
-            let advice = "look at the machine's health; the job is given back".to_owned();
-            (self.tell)(&Report::Problem { what: interrupted.describe(), advice });
+            let advice = "look at the machine's health; the job is given back";
+            (self.tell)(&Report::problem(interrupted.describe(), advice));
         }
         self.source.ready(self.machine, interrupted.as_ref())?;
         self.note(Journal::settle);
@@ -228,8 +228,8 @@ impl AgentLoop<'_> {
     fn note(&mut self, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
         let Some(journal) = self.journal.as_mut() else { return };
         if let Err(error) = write(journal) {
-            let advice = "a crash would not be known after the restart: make room on the data partition".to_owned();
-            (self.tell)(&Report::Problem { what: format!("writing down which job runs: {error}"), advice });
+            let advice = "a crash would not be known after the restart: make room on the data partition";
+            (self.tell)(&Report::problem(format!("writing down which job runs: {error}"), advice));
         }
     }
 

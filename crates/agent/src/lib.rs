@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
             return wait_for_nothing(&settings, &stop);
         }
         Err(error) => {
-            tell(&Report::Problem { what: error.what, advice: error.advice });
+            tell(&Report::problem(error.what, error.advice));
             return ExitCode::FAILURE;
         }
     };
@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
         Ok(End::Stopped) => tell(&Report::PowerOff { why: "told to stop".into() }),
         Ok(End::Restart(why)) => tell(&Report::Restart { why }),
         Err(error) => {
-            tell(&Report::Problem { what: error.what, advice: error.advice });
+            tell(&Report::problem(error.what, error.advice));
             // The program at the other end is gone, and no other one will give this machine jobs.
             tell(&Report::PowerOff { why: "the other end is gone".into() });
             return ExitCode::FAILURE;
@@ -124,10 +124,7 @@ fn open_journal() -> Option<Journal> {
     let opened = Journal::open(Path::new(DATA));
     let failed = |error| {
         let what = format!("reading in {DATA} what ran before: {error}");
-        tell(&Report::Problem {
-            what,
-            advice: "a crash would not be known after the restart: look at the stick".into(),
-        });
+        tell(&Report::problem(what, "a crash would not be known after the restart: look at the stick"));
     };
     opened.map_err(failed).ok()
 }
@@ -135,10 +132,8 @@ fn open_journal() -> Option<Journal> {
 fn open_record() -> fitness::RestartRecord {
     let data = Path::new(DATA);
     fitness::RestartRecord::open(data).unwrap_or_else(|error| {
-        tell(&Report::Problem {
-            what: format!("reading in {DATA} why the machine was restarted: {error}"),
-            advice: "it may be restarted more often than it should: look at the stick".into(),
-        });
+        let what = format!("reading in {DATA} why the machine was restarted: {error}");
+        tell(&Report::problem(what, "it may be restarted more often than it should: look at the stick"));
         fitness::RestartRecord::empty(data)
     })
 }
@@ -150,8 +145,8 @@ fn worker(record: fitness::RestartRecord, gpus: &Inventory, stop: &Arc<AtomicBoo
 
 fn look(settings: &Settings) -> Inventory {
     detect::of_this_machine(settings.gpu.as_deref()).unwrap_or_else(|error| {
-        let advice = "name targets such as gfx1030; no GPU is used until then".to_owned();
-        tell(&Report::Problem { what: format!("gpu: {error}"), advice });
+        let advice = "name targets such as gfx1030; no GPU is used until then";
+        tell(&Report::problem(format!("gpu: {error}"), advice));
         // Not the real ones: the settings asked for simulated GPUs.
         Inventory { simulated: true, ..Inventory::default() }
     })

@@ -116,7 +116,7 @@ impl JobSource for Stick {
         }
         if !self.lasting {
             let what = "results do not survive a restart: there is no data partition".to_owned();
-            tell(&Report::Problem { what, advice: "start from a stick that was written whole".into() });
+            tell(&Report::problem(what, "start from a stick that was written whole"));
         }
         let ours = interrupted.filter(|interrupted| interrupted.record.source == self.name());
         // The result may have been stored before the machine ended: then there is nothing to report.

@@ -170,13 +170,13 @@ impl Round {
             UploadOutcome::Delivered => self.outbox.remove(waiting)?,
             UploadOutcome::Unwanted(why) => {
                 let what = format!("the result of {} is not wanted any more: {why}", waiting.result.job);
-                (self.tell)(&Report::Problem { what, advice: "nothing has to be done".into() });
+                (self.tell)(&Report::problem(what, "nothing has to be done"));
                 self.outbox.remove(waiting)?;
             }
             UploadOutcome::Refused(why) => {
                 let what = format!("the result of {} is not taken: {why}", waiting.result.job);
                 let advice = format!("it is kept in {}", waiting.bundle.display());
-                (self.tell)(&Report::Problem { what, advice });
+                (self.tell)(&Report::problem(what, advice));
                 self.outbox.refuse(waiting, &why)?;
             }
             UploadOutcome::Later(why) => return Ok(Some(why)),

@@ -188,7 +188,7 @@ impl UrlList {
         }
         self.queue = queue;
         for what in problems {
-            (self.tell)(&Report::Problem { what, advice: "use `url`, or a job list on the stick".into() });
+            (self.tell)(&Report::problem(what, "use `url`, or a job list on the stick"));
         }
     }
 
@@ -235,7 +235,7 @@ impl JobSource for UrlList {
         self.machine.clone_from(&machine.name);
         self.uploader.wake(); // what was made before the restart
         if let Some(interrupted) = interrupted.filter(|interrupted| interrupted.record.source == self.name()) {
-            (self.tell)(&Report::Problem { what: interrupted.describe(), advice: "it is run again".into() });
+            (self.tell)(&Report::problem(interrupted.describe(), "it is run again"));
         }
         Ok(())
     }

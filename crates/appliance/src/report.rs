@@ -1,5 +1,6 @@
 //! [`Report`]: the agent's reports to PID 1, one line of JSON each on its standard output.
 
+use advice::{Advice, Help};
 use protocol::Verdict;
 use serde::{Deserialize, Serialize};
 
@@ -47,13 +48,8 @@ pub enum Report {
         /// The reason, in a few words.
         why: String,
     },
-    /// A problem occurred.
-    Problem {
-        /// What is wrong.
-        what: String,
-        /// What a person at the machine can do.
-        advice: String,
-    },
+    /// A problem occurred. The help is for a person at the machine.
+    Problem(Advice),
     /// A lasting condition, until the next report about the same thing: the hub, undelivered results, the machine's
     /// health.
     Condition {
@@ -77,6 +73,11 @@ pub enum Report {
 }
 
 impl Report {
+    /// A problem, with what a person at the machine can do.
+    pub fn problem(what: impl Into<String>, help: impl Into<Help>) -> Self {
+        Self::Problem(Advice::new(what, help))
+    }
+
     /// A condition that needs attention; an empty text ends it.
     pub fn condition(of: &str, text: String) -> Self {
         Self::Condition { of: of.to_owned(), bad: !text.is_empty(), text }
@@ -107,6 +108,7 @@ mod tests {
             Report::Ready { gpus: Vec::new(), source: "hub".into(), hub: Some("http://192.0.2.7:8420".into()) },
             Report::Job { id: "gzip".into(), position: Some((1, 2)), expected: Some(90) },
             Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() },
+            Report::problem("no data partition", ["write the stick again", "take another one"]),
             Report::PowerOff { why: "all done".into() },
             Report::condition("hub", "no answer".into()),
         ] {

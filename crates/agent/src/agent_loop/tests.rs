@@ -283,7 +283,7 @@ fn what_killed_the_machine_twice_is_not_run_a_third_time() -> std::io::Result<()
         let mut list = List::default();
         let run = run_with(&mut list, &mut AlwaysFit, Some(&mut journal), false);
         assert_eq!(list.told[0], "ready, left gzip");
-        assert!(matches!(&run.reports[0], Report::Problem { what, .. } if what.contains("gzip")));
+        assert!(matches!(&run.reports[0], Report::Problem(problem) if problem.what.contains("gzip")));
     }
     let mut list = List { jobs: vec!["gzip"], ..List::default() };
     let mut journal = Journal::open_in_boot(data.path(), "last".into())?;

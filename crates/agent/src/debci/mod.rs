@@ -371,8 +371,8 @@ impl Debci {
         }
     }
 
-    fn problem(&self, what: String, advice: &str) {
-        (self.settings.tell)(&Report::Problem { what, advice: advice.to_owned() });
+    fn problem(&self, what: String, advice: &'static str) {
+        (self.settings.tell)(&Report::problem(what, advice));
     }
 }
 

@@ -122,7 +122,7 @@ impl Link {
         if let Err(error) = kept {
             // After the next start the join token can be used again.
             let what = format!("keeping the hub's token in {}: {error}", self.data.display());
-            (self.tell)(&Report::Problem { what, advice: "make room on the data partition".into() });
+            (self.tell)(&Report::problem(what, "make room on the data partition"));
         }
         let mut state = self.state();
         state.ticket = Some(ticket);

@@ -217,8 +217,8 @@ impl Hub {
         }
     }
 
-    fn problem(&self, what: String, advice: &str) {
-        (self.options.tell)(&Report::Problem { what, advice: advice.to_owned() });
+    fn problem(&self, what: String, advice: &'static str) {
+        (self.options.tell)(&Report::problem(what, advice));
     }
 
     /// Registers together with the results still to be delivered, and keeps their leases alive.

@@ -284,7 +284,7 @@ impl Agent {
     pub fn problems(&self) -> Vec<String> {
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         let texts = reports.iter().filter_map(|report| match report {
-            Report::Problem { what, .. } => Some(what.clone()),
+            Report::Problem(problem) => Some(problem.what.clone()),
             _ => None,
         });
         texts.collect()
