@@ -66,7 +66,9 @@ mod tests {
         sources(&here.join("../crates"), &mut files)?;
         let own = include_str!("error.rs");
         let mut seen = 0;
-        for file in files.iter().filter(|file| !file.components().any(|part| part.as_os_str() == "advice")) {
+        // The errors of these are shown by the agent, and `advice` has the trait.
+        let others = ["advice", "agent", "amqp"].map(|name| here.join("../crates").join(name));
+        for file in files.iter().filter(|file| !others.iter().any(|other| file.starts_with(other))) {
             for line in fs::read_to_string(file)?.lines().filter_map(|line| line.strip_prefix("impl Advise for ")) {
                 let name = line.trim_end_matches(" {");
                 assert!(own.contains(&format!("::{name}>,")), "{}: {name} is not in WITH_HELP", file.display());

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use advice::Advice;
 use protocol::api::{GiveBackReason, Health};
 use protocol::{Machine, Verdict};
 
 use super::fitness::{Defect, EndedJob, Fitness};
-use super::job_source::{Assignment, Claim, End, JobSource, JobSourceError};
+use super::job_source::{Assignment, Claim, End, JobSource};
 use super::run::{Outcome, RunJob, grant};
 use super::running::{Journal, MAX_LOSSES_PER_MACHINE, RunningJob};
 use appliance::report::Report;
@@ -51,7 +52,7 @@ impl AgentLoop<'_> {
     ///
     /// # Errors
     /// If the other side went away for good: undelivered results are still in the data directory.
-    pub fn run(mut self) -> Result<End, JobSourceError> {
+    pub fn run(mut self) -> Result<End, Advice> {
         let interrupted = self.journal.as_ref().and_then(|journal| journal.interrupted());
         if let Some(interrupted) = &interrupted {
             let advice = "look at the machine's health; the job is given back";
@@ -70,7 +71,7 @@ impl AgentLoop<'_> {
         Ok(end)
     }
 
-    fn take_jobs(&mut self) -> Result<End, JobSourceError> {
+    fn take_jobs(&mut self) -> Result<End, Advice> {
         let (mut failures, mut times) = (BTreeMap::new(), BTreeMap::new());
         loop {
             if let Some(end) = self.qualify()? {
@@ -94,7 +95,7 @@ impl AgentLoop<'_> {
     }
 
     /// Waits until the machine is fit, or it is to end.
-    fn qualify(&mut self) -> Result<Option<End>, JobSourceError> {
+    fn qualify(&mut self) -> Result<Option<End>, Advice> {
         let (mut told, mut waited) = (String::new(), Duration::ZERO);
         loop {
             if self.stopped() {
@@ -141,7 +142,7 @@ impl AgentLoop<'_> {
         assignment: &Assignment,
         failures: &mut BTreeMap<String, u32>,
         times: &mut BTreeMap<String, u64>,
-    ) -> Result<Option<String>, JobSourceError> {
+    ) -> Result<Option<String>, Advice> {
         let job = &assignment.job;
         let (id, position) = (job.id.clone(), assignment.position);
         let expected = assignment.usual_seconds.or_else(|| times.get(&job.source.to_string()).copied());
@@ -205,7 +206,7 @@ impl AgentLoop<'_> {
     }
 
     /// Runs a job, and passes on its log and phases.
-    fn run_job(&mut self, assignment: &Assignment) -> Result<Result<Outcome, String>, JobSourceError> {
+    fn run_job(&mut self, assignment: &Assignment) -> Result<Result<Outcome, String>, Advice> {
         self.source.started(assignment)?;
         let (source, mut lost) = (RefCell::new(&mut *self.source), None);
         let outcome = self.runner.run(

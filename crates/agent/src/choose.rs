@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use advice::Advice;
+
 use super::debci::{self, Debci};
 use super::hub::{self, Hub};
-use super::job_source::{JobSource, JobSourceError};
+use super::job_source::JobSource;
 use super::stick::{Stick, StickPaths};
 use super::timeouts::Timeouts;
 use super::url_list::{self, UrlList};
@@ -37,7 +39,7 @@ pub struct ChosenSource {
 ///
 /// # Errors
 /// If a source is there but cannot be used.
-pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, JobSourceError> {
+pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, Advice> {
     if let Some(port) = Port::open(settings)? {
         return Ok(Some(ChosenSource { source: Box::new(port), is_worker: false }));
     }
@@ -71,12 +73,13 @@ pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<
 }
 
 /// The broker of a debci server.
-fn debci_at(broker: &Secret, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Debci, JobSourceError> {
+fn debci_at(broker: &Secret, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Debci, Advice> {
     let wanted = &settings.debci;
-    let address = amqp::Address::parse(broker.reveal()).map_err(|error| JobSourceError {
-        what: format!("the setting debci: {error}"),
-        advice: "write it as amqps://user:password@ci.example/vhost, with special characters encoded (%40 for @)"
-            .into(),
+    let address = amqp::Address::parse(broker.reveal()).map_err(|error| {
+        Advice::new(
+            format!("the setting debci: {error}"),
+            "write it as amqps://user:password@ci.example/vhost, with special characters encoded (%40 for @)",
+        )
     })?;
     let key = wanted.key.as_ref().map(|key| pem("debci-key", key.reveal()).map(Secret::new)).transpose()?;
     let certificate = wanted.certificate.as_ref().map(|text| pem("debci-certificate", text)).transpose()?;
@@ -84,10 +87,7 @@ fn debci_at(broker: &Secret, settings: &Settings, stop: &Arc<AtomicBool>) -> Res
         (Some(certificate), Some(key)) => Some(amqp::Identity { certificate, key }),
         (None, None) => None,
         _ => {
-            return Err(JobSourceError {
-                what: "of debci-certificate and debci-key only one is set".into(),
-                advice: "set both, or none".into(),
-            });
+            return Err(Advice::new("of debci-certificate and debci-key only one is set", "set both, or none"));
         }
     };
     let authorities = wanted.ca.as_ref().map(|text| pem("debci-ca", text)).transpose()?;
@@ -107,21 +107,22 @@ fn debci_at(broker: &Secret, settings: &Settings, stop: &Arc<AtomicBool>) -> Res
 }
 
 /// The text of a PEM file, from a setting that has it or names the file.
-fn pem(setting: &str, value: &str) -> Result<String, JobSourceError> {
+fn pem(setting: &str, value: &str) -> Result<String, Advice> {
     if !value.starts_with('/') {
         return Ok(value.to_owned());
     }
-    std::fs::read_to_string(value).map_err(|error| JobSourceError {
-        what: format!("{setting}: reading {value}: {error}"),
-        advice: "put the file there, or its text into the setting".into(),
+    std::fs::read_to_string(value).map_err(|error| {
+        Advice::new(format!("{setting}: reading {value}: {error}"), "put the file there, or its text into the setting")
     })
 }
 
 /// The job list on a web server.
-fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<UrlList, JobSourceError> {
-    let results = settings.results.as_deref().ok_or_else(|| JobSourceError {
-        what: format!("jobs={jobs} is set, and nothing says where results go"),
-        advice: "set results= to an address below which the server takes files by PUT".into(),
+fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<UrlList, Advice> {
+    let results = settings.results.as_deref().ok_or_else(|| {
+        Advice::new(
+            format!("jobs={jobs} is set, and nothing says where results go"),
+            "set results= to an address below which the server takes files by PUT",
+        )
     })?;
     UrlList::open(url_list::UrlListOptions {
         jobs,
@@ -135,7 +136,7 @@ fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Ur
 }
 
 /// Connects to a hub with this machine's settings.
-pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Hub, JobSourceError> {
+pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Hub, Advice> {
     Hub::new(hub::HubOptions {
         address: address.to_owned(),
         join_token: settings.join_token.clone(),
@@ -149,14 +150,12 @@ pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Res
 }
 
 /// Returns the path of a file with the certificate from the setting `hub-ca`.
-fn authority(value: &str) -> Result<PathBuf, JobSourceError> {
+fn authority(value: &str) -> Result<PathBuf, Advice> {
     if value.starts_with('/') {
         return Ok(PathBuf::from(value));
     }
-    let failed = |error| JobSourceError {
-        what: format!("writing the setting hub-ca to {HUB_CA}: {error}"),
-        advice: "give the machine more memory".into(),
-    };
+    let failed =
+        |error| Advice::new(format!("writing the setting hub-ca to {HUB_CA}: {error}"), "give the machine more memory");
     durable::replace(Path::new(HUB_CA), value.as_bytes(), durable::Readers::Owner).map_err(failed)?;
     Ok(PathBuf::from(HUB_CA))
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use advice::Advice;
 use network::discovery::{Browse, Found, HUB, browse};
 
-use super::job_source::JobSourceError;
 use super::tell;
 use appliance::paths::ONLINE;
 use appliance::report::Report;
@@ -21,16 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// If no hub answers.
-pub fn hub(stop: &AtomicBool) -> Result<String, JobSourceError> {
+pub fn hub(stop: &AtomicBool) -> Result<String, Advice> {
     let began = Instant::now();
     while !Path::new(ONLINE).exists() && began.elapsed() < PATIENCE && !stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(100));
     }
     let places = places(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
     let found = browse(HUB, &places, PATIENCE, &mut |found| !found.is_empty() || stop.load(Ordering::Relaxed));
-    let failed = |what: String| JobSourceError {
-        what,
-        advice: "start `rocbed hub --announce` on this network, or set hub= in rocbed.toml on the stick".into(),
+    let failed = |what: String| {
+        Advice::new(what, ["start `rocbed hub --announce` on this network", "set hub= in rocbed.toml on the stick"])
     };
     let found = found.map_err(|error| failed(format!("looking for a hub: {error}")))?;
     let first = found.first().ok_or_else(|| failed("no hub is set, and none answers on this network".into()))?;

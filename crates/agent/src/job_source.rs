@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use advice::Advice;
 use protocol::api::{GiveBackReason, Health};
 use protocol::{Job, Machine, Verdict};
 
@@ -9,6 +10,9 @@ use super::interrupt::Interrupt;
 use super::running::InterruptedJob;
 
 /// A job source and result sink: gives out jobs one at a time, and takes their results.
+///
+/// # Errors
+/// If the other side cannot be reached, its answer is not valid, or this machine cannot keep what it has to.
 pub trait JobSource {
     /// The name that is shown to people.
     fn name(&self) -> String;
@@ -19,38 +23,33 @@ pub trait JobSource {
     }
 
     /// Announces the machine. `interrupted` is the job that ran when the machine or the agent was last interrupted.
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError>;
+    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice>;
 
     /// Reports the machine's health, with a reason for people.
-    fn health(&mut self, _health: Health, _message: &str) -> Result<(), JobSourceError> {
+    fn health(&mut self, _health: Health, _message: &str) -> Result<(), Advice> {
         Ok(())
     }
 
     /// Asks for a job. May wait as long as it likes, but returns early when the machine is to stop.
-    fn claim(&mut self) -> Result<Claim, JobSourceError>;
+    fn claim(&mut self) -> Result<Claim, Advice>;
 
     /// Reports that the job has begun.
-    fn started(&mut self, assignment: &Assignment) -> Result<(), JobSourceError>;
+    fn started(&mut self, assignment: &Assignment) -> Result<(), Advice>;
 
     /// Reports the job's current phase.
     fn phase(&mut self, _text: &str) {}
 
     /// Takes a piece of the job's log. Must not block: the test would wait for it.
-    fn log(&mut self, bytes: &[u8]) -> Result<(), JobSourceError>;
+    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice>;
 
     /// Delivers the result. Returns once it is durable: accepted by the other side or queued in the outbox.
-    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError>;
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice>;
 
     /// Gives a job back that this machine does not complete, with the reason.
-    fn give_back(
-        &mut self,
-        assignment: &Assignment,
-        reason: GiveBackReason,
-        message: &str,
-    ) -> Result<(), JobSourceError>;
+    fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, message: &str) -> Result<(), Advice>;
 
     /// Says that the machine takes no more jobs; this is the last chance to deliver pending results.
-    fn end(&mut self, end: &End) -> Result<(), JobSourceError>;
+    fn end(&mut self, end: &End) -> Result<(), Advice>;
 }
 
 /// The answer to [`JobSource::claim`].
@@ -144,14 +143,4 @@ pub struct Delivery {
     pub size: u64,
     /// The bundle's SHA-256, in hexadecimal digits.
     pub sha256: String,
-}
-
-/// The other side cannot be reached, or its answer is not valid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub struct JobSourceError {
-    /// What failed, on which object, and the cause.
-    pub what: String,
-    /// What to do about it.
-    pub advice: String,
 }

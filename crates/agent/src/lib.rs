@@ -42,7 +42,7 @@ pub use choose::{ChosenSource, choose};
 pub use fitness::{AlwaysFit, Defect, Fitness, Probe, ThisMachine, Worker};
 pub use hub::Hub;
 pub use interrupt::Interrupt;
-pub use job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError, TestbedOptions};
+pub use job_source::{Assignment, Claim, Delivery, End, JobSource, TestbedOptions};
 pub use outbox::{Outbox, PendingResult, Waiting};
 pub use run::{Outcome, RunJob};
 pub use running::{InterruptedJob, Journal, RunningJob};
@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
             return wait_for_nothing(&settings, &stop);
         }
         Err(error) => {
-            tell(&Report::problem(error.what, error.advice));
+            tell(&Report::Problem(error));
             return ExitCode::FAILURE;
         }
     };
@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
         Ok(End::Stopped) => tell(&Report::PowerOff { why: "told to stop".into() }),
         Ok(End::Restart(why)) => tell(&Report::Restart { why }),
         Err(error) => {
-            tell(&Report::problem(error.what, error.advice));
+            tell(&Report::Problem(error));
             // The program at the other end is gone, and no other one will give this machine jobs.
             tell(&Report::PowerOff { why: "the other end is gone".into() });
             return ExitCode::FAILURE;

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use advice::Advice;
 use protocol::api::GiveBackReason;
 use protocol::{Job, JobList, Machine, Source};
 use sha2::{Digest, Sha256};
 
-use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource};
 use super::results::Results;
 use super::running::InterruptedJob;
 use super::tell;
@@ -58,7 +59,7 @@ impl Stick {
         lasting: bool,
         when_done: WhenDone,
         stop: &Arc<AtomicBool>,
-    ) -> Result<Option<Self>, JobSourceError> {
+    ) -> Result<Option<Self>, Advice> {
         let path = paths.esp.join(JOB_LIST);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -107,7 +108,7 @@ impl JobSource for Stick {
         format!("{JOB_LIST} on the stick")
     }
 
-    fn ready(&mut self, _: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
+    fn ready(&mut self, _: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
         for listed in self.results.all() {
             if let (Some(verdict), Some(_)) = (listed.verdict, &listed.bundle) {
                 let (id, summary) = (listed.job.clone(), format!("{} (before the restart)", listed.summary));
@@ -126,32 +127,27 @@ impl JobSource for Stick {
         })
     }
 
-    fn claim(&mut self) -> Result<Claim, JobSourceError> {
+    fn claim(&mut self) -> Result<Claim, Advice> {
         let Some(job) = self.jobs.pop_front() else { return Ok(self.rest()) };
         let tree = tree(&self.esp, &job)?;
         let position = Some((self.count - self.jobs.len(), self.count));
         Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
     }
 
-    fn started(&mut self, _: &Assignment) -> Result<(), JobSourceError> {
+    fn started(&mut self, _: &Assignment) -> Result<(), Advice> {
         Ok(())
     }
 
-    fn log(&mut self, _: &[u8]) -> Result<(), JobSourceError> {
+    fn log(&mut self, _: &[u8]) -> Result<(), Advice> {
         Ok(()) // it is in the bundle
     }
 
-    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
         let what = format!("keeping the result of {} in {}", delivery.job, self.results.directory().display());
         self.results.keep(assignment, delivery).map_err(|error| data_error(&what, &error))
     }
 
-    fn give_back(
-        &mut self,
-        assignment: &Assignment,
-        reason: GiveBackReason,
-        message: &str,
-    ) -> Result<(), JobSourceError> {
+    fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, message: &str) -> Result<(), Advice> {
         match reason {
             GiveBackReason::CannotRun | GiveBackReason::MachineKiller => {
                 let noted = self.results.decline(&assignment.job.id, message);
@@ -165,38 +161,37 @@ impl JobSource for Stick {
         }
     }
 
-    fn end(&mut self, _: &End) -> Result<(), JobSourceError> {
+    fn end(&mut self, _: &End) -> Result<(), Advice> {
         Ok(())
     }
 }
 
 /// The path of a job's source tree, which is on the partition beside the list.
-fn tree(esp: &Path, job: &Job) -> Result<Option<PathBuf>, JobSourceError> {
+fn tree(esp: &Path, job: &Job) -> Result<Option<PathBuf>, Advice> {
     let Source::Path(path) = &job.source else { return Ok(None) };
     let relative = Path::new(path);
     // Neither `..` nor an absolute path to the machine's own files.
     if !relative.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
         let what = format!("job {}: {path} does not lie below {JOB_LIST}", job.id);
-        return Err(JobSourceError {
-            what,
-            advice: "put the source tree beside the list, and write its path so".into(),
-        });
+        return Err(Advice::new(what, "put the source tree beside the list, and write its path so"));
     }
     let tree = esp.join(relative);
     if !tree.exists() {
         let what = format!("job {}: {path} is not on the stick", job.id);
-        return Err(JobSourceError { what, advice: format!("copy it to the partition with {JOB_LIST}") });
+        return Err(Advice::new(what, format!("copy it to the partition with {JOB_LIST}")));
     }
     Ok(Some(tree))
 }
 
-fn list_error(what: String) -> JobSourceError {
-    JobSourceError { what, advice: format!("mend {JOB_LIST} on the stick's first partition, and start again") }
+fn list_error(what: String) -> Advice {
+    Advice::new(what, format!("mend {JOB_LIST} on the stick's first partition, and start again"))
 }
 
-fn data_error(what: &str, error: &io::Error) -> JobSourceError {
-    let advice = "make room on the data partition, or look after it with `e2fsck -f` on another machine".to_owned();
-    JobSourceError { what: format!("{what}: {error}"), advice }
+fn data_error(what: &str, error: &io::Error) -> Advice {
+    Advice::new(
+        format!("{what}: {error}"),
+        ["make room on the data partition", "look after the data partition with `e2fsck -f` on another machine"],
+    )
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use advice::Advice;
 use protocol::api::GiveBackReason;
 use protocol::{Job, JobList, Machine, Source};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource};
 use super::outbox::{Outbox, PendingResult};
 use super::running::InterruptedJob;
 use super::timeouts::Timeouts;
@@ -132,7 +133,7 @@ impl UrlList {
     ///
     /// # Errors
     /// If the record of finished jobs or the certificates cannot be read.
-    pub fn open(options: UrlListOptions<'_>) -> Result<Self, JobSourceError> {
+    pub fn open(options: UrlListOptions<'_>) -> Result<Self, Advice> {
         let web = Web::new().map_err(|error| failed(format!("preparing to ask {}: {error}", options.jobs)))?;
         let kept = |error: io::Error| failed(format!("opening what is kept in {}: {error}", options.data.display()));
         let (done, outbox) = (Done::open(options.data).map_err(kept)?, Outbox::open(options.data).map_err(kept)?);
@@ -231,7 +232,7 @@ impl JobSource for UrlList {
         self.address.clone()
     }
 
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
+    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
         self.machine.clone_from(&machine.name);
         self.uploader.wake(); // what was made before the restart
         if let Some(interrupted) = interrupted.filter(|interrupted| interrupted.record.source == self.name()) {
@@ -240,7 +241,7 @@ impl JobSource for UrlList {
         Ok(())
     }
 
-    fn claim(&mut self) -> Result<Claim, JobSourceError> {
+    fn claim(&mut self) -> Result<Claim, Advice> {
         if self.asked.is_none_or(|asked| asked.elapsed() >= self.interval()) {
             self.ask();
         }
@@ -250,16 +251,16 @@ impl JobSource for UrlList {
         Ok(Claim::Job(Box::new(Assignment { lease, ..Assignment::new(job) })))
     }
 
-    fn started(&mut self, _: &Assignment) -> Result<(), JobSourceError> {
+    fn started(&mut self, _: &Assignment) -> Result<(), Advice> {
         Ok(())
     }
 
-    fn log(&mut self, _: &[u8]) -> Result<(), JobSourceError> {
+    fn log(&mut self, _: &[u8]) -> Result<(), Advice> {
         Ok(()) // it is in the bundle
     }
 
     /// A result in the outbox is durable: it is retried until the server has it.
-    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
         let kept = |error: io::Error| failed(format!("keeping the result of {}: {error}", delivery.job));
         self.outbox.put(&self.to, assignment.lease.as_deref(), delivery).map_err(kept)?;
         self.done.add(digest(&self.to, &assignment.job)).map_err(kept)?;
@@ -267,12 +268,7 @@ impl JobSource for UrlList {
         Ok(())
     }
 
-    fn give_back(
-        &mut self,
-        assignment: &Assignment,
-        reason: GiveBackReason,
-        _message: &str,
-    ) -> Result<(), JobSourceError> {
+    fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, _message: &str) -> Result<(), Advice> {
         match reason {
             GiveBackReason::CannotRun | GiveBackReason::MachineKiller => {
                 self.passed_over.push(digest(&self.to, &assignment.job));
@@ -282,7 +278,7 @@ impl JobSource for UrlList {
         Ok(())
     }
 
-    fn end(&mut self, _: &End) -> Result<(), JobSourceError> {
+    fn end(&mut self, _: &End) -> Result<(), Advice> {
         let began = Instant::now();
         // It is worth waiting for results that are only in memory; PID 1 has a limit of its own.
         let enough = || self.outbox.is_lasting() && began.elapsed() >= self.timeouts.farewell;
@@ -308,8 +304,8 @@ fn bundle_name(machine: &str, digest: &str, job: &Job) -> String {
     format!("{}-{}-{}", cut(&plain, 30).trim_start_matches('-'), cut(&job.id, 50), cut(digest, DIGITS))
 }
 
-fn failed(what: String) -> JobSourceError {
-    JobSourceError { what, advice: "look at the data partition and the settings `jobs` and `results`".into() }
+fn failed(what: String) -> Advice {
+    Advice::new(what, "look at the data partition and the settings `jobs` and `results`")
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use advice::Advice;
 use protocol::api::GiveBackReason;
 use protocol::{Decoder, Frame, FromAppliance, Job, Machine, PORT_NAME, Source, SourceTree, ToAppliance, VERSION};
 
-use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource};
 use super::running::InterruptedJob;
 use appliance::settings::{Origin, Settings};
 
@@ -37,7 +38,7 @@ struct FrameStream<T> {
 
 impl Port {
     /// Opens the port if this machine has it, reads the jobs, and adds the settings that came with them.
-    pub fn open(settings: &mut Settings) -> Result<Option<Self>, JobSourceError> {
+    pub fn open(settings: &mut Settings) -> Result<Option<Self>, Advice> {
         let Some(path) = find(Path::new(CLASS), Path::new("/dev")) else { return Ok(None) };
         let stream = OpenOptions::new().read(true).write(true).open(&path);
         let stream = stream.map_err(|error| failed(format!("opening {}: {error}", path.display())))?;
@@ -47,7 +48,7 @@ impl Port {
 
 impl<T: Read + Write> Port<T> {
     /// Reads the jobs and their source trees.
-    fn take(stream: T, trees: &Path, settings: &mut Settings) -> Result<Self, JobSourceError> {
+    fn take(stream: T, trees: &Path, settings: &mut Settings) -> Result<Self, Advice> {
         let mut frames = FrameStream { stream, decoder: Decoder::default() };
         let ToAppliance::Jobs { version, list, sources, settings: given } = frames.message()? else {
             return Err(failed("the first message on the port brings no jobs".into()));
@@ -78,12 +79,12 @@ impl<T: Read + Write> JobSource for Port<T> {
         }
     }
 
-    fn ready(&mut self, machine: &Machine, _: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
+    fn ready(&mut self, machine: &Machine, _: Option<&InterruptedJob>) -> Result<(), Advice> {
         let uptime = appliance::uptime::uptime().as_secs_f64();
         self.frames.tell(&FromAppliance::Ready { version: VERSION, machine: Box::new(machine.clone()), uptime })
     }
 
-    fn claim(&mut self) -> Result<Claim, JobSourceError> {
+    fn claim(&mut self) -> Result<Claim, Advice> {
         let Some(job) = self.jobs.pop_front() else { return Ok(Claim::End("all jobs are done".into())) };
         let tree = self.trees.remove(&job.id);
         if let (Source::Path(path), None) = (&job.source, &tree) {
@@ -93,15 +94,15 @@ impl<T: Read + Write> JobSource for Port<T> {
         Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
     }
 
-    fn started(&mut self, assignment: &Assignment) -> Result<(), JobSourceError> {
+    fn started(&mut self, assignment: &Assignment) -> Result<(), Advice> {
         self.frames.tell(&FromAppliance::Started { job: assignment.job.id.clone() })
     }
 
-    fn log(&mut self, bytes: &[u8]) -> Result<(), JobSourceError> {
+    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice> {
         self.frames.send(&Frame::Log(bytes.to_vec()))
     }
 
-    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
+    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
         let sha256 = delivery.sha256.clone();
         self.frames.tell(&FromAppliance::Finished {
             job: delivery.job.clone(),
@@ -125,21 +126,16 @@ impl<T: Read + Write> JobSource for Port<T> {
         }
     }
 
-    fn give_back(
-        &mut self,
-        assignment: &Assignment,
-        reason: GiveBackReason,
-        message: &str,
-    ) -> Result<(), JobSourceError> {
+    fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, message: &str) -> Result<(), Advice> {
         if reason == GiveBackReason::Other {
             // No other machine would run the job, so the program that runs this one has to know that it failed.
-            let advice = "give the machine more memory, or a data partition".to_owned();
-            return Err(JobSourceError { what: format!("job {}: {message}", assignment.job.id), advice });
+            let help = "give the machine more memory, or a data partition";
+            return Err(Advice::new(format!("job {}: {message}", assignment.job.id), help));
         }
         self.frames.tell(&FromAppliance::Declined { job: assignment.job.id.clone(), why: message.to_owned() })
     }
 
-    fn end(&mut self, end: &End) -> Result<(), JobSourceError> {
+    fn end(&mut self, end: &End) -> Result<(), Advice> {
         match end {
             End::Done(_) => self.frames.tell(&FromAppliance::Done),
             End::Stopped | End::Restart(_) => Ok(()),
@@ -148,17 +144,17 @@ impl<T: Read + Write> JobSource for Port<T> {
 }
 
 impl<T: Read + Write> FrameStream<T> {
-    fn tell(&mut self, message: &FromAppliance) -> Result<(), JobSourceError> {
+    fn tell(&mut self, message: &FromAppliance) -> Result<(), Advice> {
         let frame = Frame::of(message).map_err(|error| failed(error.to_string()))?;
         self.send(&frame)
     }
 
-    fn send(&mut self, frame: &Frame) -> Result<(), JobSourceError> {
+    fn send(&mut self, frame: &Frame) -> Result<(), Advice> {
         let sent = self.stream.write_all(&frame.encode());
         sent.map_err(|error| failed(format!("writing to the port: {error}")))
     }
 
-    fn frame(&mut self) -> Result<Frame, JobSourceError> {
+    fn frame(&mut self) -> Result<Frame, Advice> {
         let mut chunk = vec![0; 64 * 1024];
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(|error| failed(error.to_string()))? {
@@ -173,7 +169,7 @@ impl<T: Read + Write> FrameStream<T> {
         }
     }
 
-    fn message(&mut self) -> Result<ToAppliance, JobSourceError> {
+    fn message(&mut self) -> Result<ToAppliance, Advice> {
         match self.frame()? {
             Frame::Message(json) => Frame::message(&json).map_err(|error| failed(error.to_string())),
             Frame::Data(_) | Frame::Log(_) => Err(failed("bytes came on the port where a message should".into())),
@@ -181,7 +177,7 @@ impl<T: Read + Write> FrameStream<T> {
     }
 
     /// Receives a source tree. Its name becomes a file's name, so it must be valid as one.
-    fn receive(&mut self, source: &SourceTree, trees: &Path) -> Result<PathBuf, JobSourceError> {
+    fn receive(&mut self, source: &SourceTree, trees: &Path) -> Result<PathBuf, Advice> {
         let plain = |name: &str| !name.is_empty() && !name.contains('/') && name != "." && name != "..";
         if !plain(&source.name) || !plain(&source.job) {
             return Err(failed(format!("the source tree {:?} of job {:?} has no plain name", source.name, source.job)));
@@ -205,8 +201,8 @@ impl<T: Read + Write> FrameStream<T> {
     }
 }
 
-fn failed(what: String) -> JobSourceError {
-    JobSourceError { what, advice: "use a rocbed of the same version as the image's".into() }
+fn failed(what: String) -> Advice {
+    Advice::new(what, "use a rocbed of the same version as the image's")
 }
 
 /// The device file of the port with our name.

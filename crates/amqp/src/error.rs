@@ -2,6 +2,8 @@
 
 use std::io;
 
+use advice::{Advise, Help};
+
 use crate::tls::TlsError;
 
 /// What goes wrong with a broker.
@@ -62,14 +64,13 @@ pub enum Error {
     NotHeld,
 }
 
-impl Error {
-    /// What to do about it.
-    pub fn advice(&self) -> String {
+impl Advise for Error {
+    fn help(&self) -> Help {
         match self {
             Self::Unreachable { .. } => {
                 "check host and port of the address, the firewall between, and whether the broker listens there".into()
             }
-            Self::Tls(error) => error.advice().into(),
+            Self::Tls(error) => error.help(),
             Self::NotABroker(_) => {
                 "an encrypted port wants amqps:// and a plain one amqp://; 5671 and 5672 are the usual ports".into()
             }
@@ -92,7 +93,9 @@ impl Error {
             Self::Lost(_) | Self::NotHeld => "it is tried again".into(),
         }
     }
+}
 
+impl Error {
     /// Whether it may be gone after a while without anybody doing anything here.
     pub fn is_passing(&self) -> bool {
         !matches!(self, Self::TooLarge { .. } | Self::NotHeld)

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use advice::{Advise, Help};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
@@ -36,24 +37,25 @@ pub struct Identity {
 #[error("{what}")]
 pub struct TlsError {
     what: String,
-    advice: &'static str,
+    help: &'static str,
+}
+
+impl Advise for TlsError {
+    fn help(&self) -> Help {
+        self.help.into()
+    }
 }
 
 impl TlsError {
-    fn new(what: impl Into<String>, advice: &'static str) -> Self {
-        Self { what: what.into(), advice }
-    }
-
-    /// What to do about it.
-    pub fn advice(&self) -> &'static str {
-        self.advice
+    fn new(what: impl Into<String>, help: &'static str) -> Self {
+        Self { what: what.into(), help }
     }
 
     /// Explains an error of a connection to this host.
     pub(crate) fn of(error: &rustls::Error, host: &str) -> Self {
         use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
         let certificate =
-            |reason: &str, advice| Self::new(format!("the certificate of {host} is refused: {reason}"), advice);
+            |reason: &str, help| Self::new(format!("the certificate of {host} is refused: {reason}"), help);
         match error {
             InvalidCertificate(CertificateError::UnknownIssuer) => certificate(
                 "the authority that has signed it is not known here",
@@ -164,7 +166,7 @@ mod tests {
     #[test]
     fn each_failure_says_what_to_do() {
         use rustls::Error::{AlertReceived, InvalidCertificate};
-        for (error, says, advice) in [
+        for (error, says, help) in [
             (InvalidCertificate(CertificateError::UnknownIssuer), "not known here", "debci-ca"),
             (InvalidCertificate(CertificateError::Expired), "expired", "renew"),
             (InvalidCertificate(CertificateError::NotValidForName), "another host", "subjectAltName"),
@@ -173,7 +175,7 @@ mod tests {
         ] {
             let error = TlsError::of(&error, "broker.example");
             assert!(error.to_string().contains("broker.example") && error.to_string().contains(says), "{error}");
-            assert!(error.advice().contains(advice), "{error:?}");
+            assert!(error.help.contains(help), "{error:?}");
         }
     }
 

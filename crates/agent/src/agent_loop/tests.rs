@@ -13,10 +13,10 @@ struct List {
 }
 
 impl List {
-    fn note(&mut self, text: String) -> Result<(), JobSourceError> {
+    fn note(&mut self, text: String) -> Result<(), Advice> {
         let fails = !self.fails.is_empty() && text.starts_with(self.fails);
         self.told.push(text);
-        if fails { Err(JobSourceError { what: "gone".into(), advice: "wait".into() }) } else { Ok(()) }
+        if fails { Err(Advice::new("gone", "wait")) } else { Ok(()) }
     }
 }
 
@@ -25,43 +25,38 @@ impl JobSource for List {
         "a list".into()
     }
 
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
+    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
         let interrupted =
             interrupted.map(|interrupted| format!(", left {}", interrupted.record.job)).unwrap_or_default();
         self.note(format!("ready{}{interrupted}", machine.name))
     }
 
-    fn health(&mut self, health: Health, _: &str) -> Result<(), JobSourceError> {
+    fn health(&mut self, health: Health, _: &str) -> Result<(), Advice> {
         self.note(health.name().into())
     }
 
-    fn claim(&mut self) -> Result<Claim, JobSourceError> {
+    fn claim(&mut self) -> Result<Claim, Advice> {
         let Some(name) = self.jobs.pop() else { return Ok(Claim::End("all done".into())) };
         Ok(Claim::Job(Box::new(Assignment::new(Job::of_package(name)))))
     }
 
-    fn started(&mut self, assignment: &Assignment) -> Result<(), JobSourceError> {
+    fn started(&mut self, assignment: &Assignment) -> Result<(), Advice> {
         self.note(format!("started {}", assignment.job.id))
     }
 
-    fn log(&mut self, bytes: &[u8]) -> Result<(), JobSourceError> {
+    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice> {
         self.note(format!("log {}", String::from_utf8_lossy(bytes)))
     }
 
-    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
+    fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
         self.note(format!("deliver {} {}", delivery.job, delivery.verdict))
     }
 
-    fn give_back(
-        &mut self,
-        assignment: &Assignment,
-        reason: GiveBackReason,
-        message: &str,
-    ) -> Result<(), JobSourceError> {
+    fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, message: &str) -> Result<(), Advice> {
         self.note(format!("give back {}, {}: {message}", assignment.job.id, reason.name()))
     }
 
-    fn end(&mut self, end: &End) -> Result<(), JobSourceError> {
+    fn end(&mut self, end: &End) -> Result<(), Advice> {
         self.note(format!("{end:?}"))
     }
 }
@@ -123,7 +118,7 @@ impl Fitness for Body {
 }
 
 struct Run {
-    end: Result<End, JobSourceError>,
+    end: Result<End, Advice>,
     forgotten: usize,
     reports: Vec<Report>,
 }
@@ -144,7 +139,7 @@ fn run_with(list: &mut List, fitness: &mut dyn Fitness, journal: Option<&mut Jou
     Run { end, forgotten: runner.0, reports }
 }
 
-fn run(list: &mut List) -> (Result<End, JobSourceError>, usize) {
+fn run(list: &mut List) -> (Result<End, Advice>, usize) {
     let run = run_with(list, &mut AlwaysFit, None, false);
     (run.end, run.forgotten)
 }

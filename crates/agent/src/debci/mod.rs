@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use advice::{Advice, Advise};
 use amqp::{Broker, Error, Message, Queue, Receipt};
 use debci::{
     ArchitectureQueue, Heading, JobLine, LARGEST_MESSAGE, LONGEST_LINE, LineError, MARGIN, RESULTS_QUEUE, ResultFile,
@@ -28,7 +29,7 @@ use protocol::Machine;
 use protocol::api::{GiveBackReason, Health};
 use transfer::Backoff;
 
-use super::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError, TestbedOptions};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource, TestbedOptions};
 use super::outbox::{Outbox, Waiting};
 use super::running::InterruptedJob;
 use super::timeouts::Timeouts;
@@ -122,8 +123,8 @@ impl Debci {
     ///
     /// # Errors
     /// If the data directory or the system's certificates cannot be read.
-    pub fn open(settings: Settings) -> Result<Self, JobSourceError> {
-        let failed = |what: String| JobSourceError { what, advice: "look at the data partition".into() };
+    pub fn open(settings: Settings) -> Result<Self, Advice> {
+        let failed = |what: String| Advice::new(what, "look at the data partition");
         let data = settings.data.clone();
         let kept = |error: io::Error| failed(format!("opening what is kept in {}: {error}", data.display()));
         let states = settings.api.as_deref().map(|api| JobStates::new(api, settings.tls.authorities.as_deref()));
@@ -148,7 +149,7 @@ impl Debci {
     }
 
     /// Decides what to do with a message: answers it at once, or returns the job to run.
-    fn decide(&mut self, message: Message) -> Result<Option<Assignment>, JobSourceError> {
+    fn decide(&mut self, message: Message) -> Result<Option<Assignment>, Advice> {
         let Some(queue) = self.queues.get(message.queue).cloned() else { return Ok(None) };
         let (run, line, refusal) = match JobLine::parse(&message.body) {
             Ok(line) => (line.run, Some(line.clone()), self.cannot_run(&line)),
@@ -229,7 +230,7 @@ impl Debci {
     }
 
     /// The result in the outbox that has this name and is for this server.
-    fn waiting(&self, name: &str) -> Result<Option<Waiting>, JobSourceError> {
+    fn waiting(&self, name: &str) -> Result<Option<Waiting>, Advice> {
         let all = self.outbox.waiting().map_err(outbox)?;
         let is_it =
             |waiting: &Waiting| waiting.result.to == self.server && waiting.result.lease.as_deref() == Some(name);
@@ -237,7 +238,7 @@ impl Debci {
     }
 
     /// Sends a result from the outbox, and removes it if the broker has it.
-    fn send_waiting(&mut self, current: &Current, waiting: &Waiting) -> Result<Sent, JobSourceError> {
+    fn send_waiting(&mut self, current: &Current, waiting: &Waiting) -> Result<Sent, Advice> {
         let bundle = waiting.bundle.clone();
         let mut open = || Ok(Box::new(File::open(&bundle)?) as Box<dyn Read>);
         let sent = self.send(current, &mut |heading, most| debci::of_bundle(heading, &mut open, most));
@@ -248,7 +249,7 @@ impl Debci {
     }
 
     /// Answers a job that is not run.
-    fn refuse(&mut self, current: &Current, reason: &str) -> Result<Sent, JobSourceError> {
+    fn refuse(&mut self, current: &Current, reason: &str) -> Result<Sent, Advice> {
         let when = Timestamp::now();
         Ok(self.send(current, &mut |heading, _| debci::of_refusal(heading, reason, when)))
     }
@@ -279,7 +280,11 @@ impl Debci {
                     result = smaller;
                 }
                 Err(error) => {
-                    self.say(format!("the result of job {} is not sent: {error}; {}", current.run, error.advice()));
+                    self.say(format!(
+                        "the result of job {} is not sent: {}",
+                        current.run,
+                        Advice::of(&error).in_one_line()
+                    ));
                     if self.settings.stop.load(Ordering::Relaxed) {
                         return Sent::NotOurs;
                     }
@@ -323,7 +328,7 @@ impl Debci {
     }
 
     /// Removes results whose job was answered by others, or does not come back.
-    fn tidy(&mut self) -> Result<(), JobSourceError> {
+    fn tidy(&mut self) -> Result<(), Advice> {
         if self.tidied.is_some_and(|tidied| tidied.elapsed() < TIDY) {
             return Ok(());
         }
@@ -381,7 +386,7 @@ impl JobSource for Debci {
         self.server.clone()
     }
 
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
+    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
         if let Some(interrupted) = interrupted.filter(|interrupted| interrupted.record.source == self.name()) {
             self.problem(interrupted.describe(), "the broker hands it out again");
         }
@@ -403,20 +408,19 @@ impl JobSource for Debci {
             largest: LONGEST_LINE,
             timeout: CONNECT,
         });
-        let broker = broker.map_err(|error| JobSourceError {
-            what: format!("preparing the connection to {}: {error}", self.server),
-            advice: error.advice(),
+        let broker = broker.map_err(|error| {
+            Advice::new(format!("preparing the connection to {}: {error}", self.server), error.help())
         })?;
         self.broker = Some(broker);
         Ok(())
     }
 
     /// Makes room in the outbox: a machine whose outbox is full is unfit, and claims nothing.
-    fn health(&mut self, _: Health, _: &str) -> Result<(), JobSourceError> {
+    fn health(&mut self, _: Health, _: &str) -> Result<(), Advice> {
         self.tidy()
     }
 
-    fn claim(&mut self) -> Result<Claim, JobSourceError> {
+    fn claim(&mut self) -> Result<Claim, Advice> {
         let Some(broker) = self.broker.clone() else { return Ok(self.rest()) };
         match broker.take() {
             Ok(Some(message)) => {
@@ -431,7 +435,7 @@ impl JobSource for Debci {
                 Ok(self.rest())
             }
             Err(error) => {
-                self.say(format!("no jobs from {}: {error}; {}", self.server, error.advice()));
+                self.say(format!("no jobs from {}: {}", self.server, Advice::of(&error).in_one_line()));
                 let pause = self.backoff.next_pause();
                 self.sleep(pause);
                 Ok(Claim::Nothing)
@@ -439,16 +443,16 @@ impl JobSource for Debci {
         }
     }
 
-    fn started(&mut self, _: &Assignment) -> Result<(), JobSourceError> {
+    fn started(&mut self, _: &Assignment) -> Result<(), Advice> {
         Ok(())
     }
 
-    fn log(&mut self, _: &[u8]) -> Result<(), JobSourceError> {
+    fn log(&mut self, _: &[u8]) -> Result<(), Advice> {
         Ok(()) // it is in the result
     }
 
     /// A result is durable once it is in the outbox; the broker gives its job out until it has the result.
-    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
         self.outbox.put(&self.server, assignment.lease.as_deref(), delivery).map_err(outbox)?;
         let (Some(current), Some(waiting)) = (self.current.take(), self.waiting(assignment.name())?) else {
             return Ok(());
@@ -460,12 +464,7 @@ impl JobSource for Debci {
         Ok(())
     }
 
-    fn give_back(
-        &mut self,
-        _assignment: &Assignment,
-        reason: GiveBackReason,
-        message: &str,
-    ) -> Result<(), JobSourceError> {
+    fn give_back(&mut self, _assignment: &Assignment, reason: GiveBackReason, message: &str) -> Result<(), Advice> {
         let Some(current) = self.current.take() else { return Ok(()) };
         if reason.excludes_machine() {
             // debci cannot keep a job from one worker only: it would come back at once.
@@ -478,7 +477,7 @@ impl JobSource for Debci {
         Ok(())
     }
 
-    fn end(&mut self, _: &End) -> Result<(), JobSourceError> {
+    fn end(&mut self, _: &End) -> Result<(), Advice> {
         if let Some(broker) = &self.broker {
             broker.close();
         }
@@ -494,9 +493,6 @@ fn name(run: RunId) -> String {
     format!("{PREFIX}{run}")
 }
 
-fn outbox(error: io::Error) -> JobSourceError {
-    JobSourceError {
-        what: format!("reading or writing the results that are to be sent: {error}"),
-        advice: "look at the data partition".into(),
-    }
+fn outbox(error: io::Error) -> Advice {
+    Advice::new(format!("reading or writing the results that are to be sent: {error}"), "look at the data partition")
 }

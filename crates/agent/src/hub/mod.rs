@@ -18,6 +18,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use advice::Advice;
 use client::ClientError;
 use protocol::api::{Claimed, GiveBack, GiveBackReason, Health, ProblemCode, Register, check_id};
 use protocol::{Machine, Source};
@@ -27,7 +28,7 @@ use self::link::Link;
 use self::stream::LogStream;
 use self::transport::HubTransport;
 use crate::identity;
-use crate::job_source::{Assignment, Claim, Delivery, End, JobSource, JobSourceError};
+use crate::job_source::{Assignment, Claim, Delivery, End, JobSource};
 use crate::outbox::Outbox;
 use crate::running::{InterruptedJob, MAX_LOSSES_PER_MACHINE};
 use crate::timeouts::Timeouts;
@@ -81,8 +82,8 @@ impl Hub {
     ///
     /// # Errors
     /// If the address or the certificate is not valid, or the data directory cannot be used.
-    pub fn new(options: HubOptions) -> Result<Self, JobSourceError> {
-        let wrong = |what: String, advice: &str| JobSourceError { what, advice: advice.into() };
+    pub fn new(options: HubOptions) -> Result<Self, Advice> {
+        let wrong = |what: String, help: &'static str| Advice::new(what, help);
         let data = options.data.display();
         let unusable = |error| wrong(format!("using {data}: {error}"), "look at the stick's data partition");
         let outbox = Outbox::open(&options.data).map_err(unusable)?;
@@ -177,7 +178,7 @@ impl Hub {
         None
     }
 
-    fn accept(&mut self, claimed: Claimed) -> Result<Claim, JobSourceError> {
+    fn accept(&mut self, claimed: Claimed) -> Result<Claim, Advice> {
         self.request = request_id()?;
         let Claimed { lease, lease_seconds, job, usual_seconds, .. } = claimed;
         // Both become file names.
@@ -222,8 +223,8 @@ impl Hub {
     }
 
     /// Registers together with the results still to be delivered, and keeps their leases alive.
-    fn enter(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
-        let io = |error| JobSourceError { what: format!("hub: {error}"), advice: "look at the data partition".into() };
+    fn enter(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
+        let io = |error| Advice::new(format!("hub: {error}"), "look at the data partition");
         let id = identity::worker_id(Path::new("/"), &self.options.data).map_err(io)?;
         let waiting = self.outbox.waiting().map_err(io)?;
         let ours = waiting.iter().filter(|waiting| waiting.result.to == self.link.address());
@@ -268,16 +269,16 @@ impl JobSource for Hub {
         Some(self.name())
     }
 
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), JobSourceError> {
+    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
         self.enter(machine, interrupted)
     }
 
-    fn health(&mut self, health: Health, message: &str) -> Result<(), JobSourceError> {
+    fn health(&mut self, health: Health, message: &str) -> Result<(), Advice> {
         self.heartbeats.report_health(health, message);
         Ok(())
     }
 
-    fn claim(&mut self) -> Result<Claim, JobSourceError> {
+    fn claim(&mut self) -> Result<Claim, Advice> {
         let finite = self.options.when_done == WhenDone::PowerOff;
         let wait = if finite { self.options.timeouts.last_claim.min(self.longest_wait) } else { self.longest_wait };
         let began = Instant::now();
@@ -313,7 +314,7 @@ impl JobSource for Hub {
         Ok(Claim::Nothing)
     }
 
-    fn started(&mut self, assignment: &Assignment) -> Result<(), JobSourceError> {
+    fn started(&mut self, assignment: &Assignment) -> Result<(), Advice> {
         self.lease.clone_from(&assignment.lease);
         if let Some(lease) = &assignment.lease {
             match LogStream::start(Arc::clone(&self.link), lease.clone(), self.options.timeouts.clone()) {
@@ -330,14 +331,14 @@ impl JobSource for Hub {
         }
     }
 
-    fn log(&mut self, bytes: &[u8]) -> Result<(), JobSourceError> {
+    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice> {
         if let Some(stream) = self.streams.last() {
             stream.push(bytes);
         }
         Ok(())
     }
 
-    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), JobSourceError> {
+    fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
         self.close_stream();
         match self.outbox.put(self.link.address(), assignment.lease.as_deref(), delivery) {
             Ok(_) => {
@@ -357,12 +358,7 @@ impl JobSource for Hub {
         Ok(())
     }
 
-    fn give_back(
-        &mut self,
-        assignment: &Assignment,
-        reason: GiveBackReason,
-        message: &str,
-    ) -> Result<(), JobSourceError> {
+    fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, message: &str) -> Result<(), Advice> {
         self.close_stream();
         if let Some(lease) = &assignment.lease {
             self.give_back_lease(lease, reason, message);
@@ -370,7 +366,7 @@ impl JobSource for Hub {
         Ok(())
     }
 
-    fn end(&mut self, end: &End) -> Result<(), JobSourceError> {
+    fn end(&mut self, end: &End) -> Result<(), Advice> {
         self.close_stream();
         let (until, lasting) = (Instant::now() + self.options.timeouts.farewell, self.outbox.is_lasting());
         let late = || Instant::now() >= until;
@@ -411,9 +407,7 @@ impl Drop for Hub {
 }
 
 /// A random, unique id.
-fn request_id() -> Result<String, JobSourceError> {
-    client::request_id().map_err(|error| JobSourceError {
-        what: error.to_string(),
-        advice: "report this as a bug of rocbed, with this text".into(),
-    })
+fn request_id() -> Result<String, Advice> {
+    client::request_id()
+        .map_err(|error| Advice::new(error.to_string(), "report this as a bug of rocbed, with this text"))
 }

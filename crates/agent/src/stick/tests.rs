@@ -18,7 +18,7 @@ impl Machine {
         Ok(Self { directory })
     }
 
-    fn start(&self, when_done: WhenDone) -> Result<Option<Stick>, JobSourceError> {
+    fn start(&self, when_done: WhenDone) -> Result<Option<Stick>, Advice> {
         let (esp, data) = (self.directory.path().join("esp"), self.directory.path().join("data"));
         Stick::open(&StickPaths { esp: &esp, data: &data }, true, when_done, &Arc::default())
     }

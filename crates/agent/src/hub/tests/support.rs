@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ::hub::{Config, Listener, ManualClock};
+use advice::Advice;
 use client::{Client, ResultQuery};
 use protocol::api::{AddJobs, Claimed, Complete, JobInfo, JobState, Register};
 use protocol::{JobList, JobResult, Machine, Verdict};
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::super::{Hub, HubOptions};
-use crate::{AgentLoop, AlwaysFit, Assignment, Delivery, End, JobSourceError, Journal, Outcome, RunJob, Timeouts};
+use crate::{AgentLoop, AlwaysFit, Assignment, Delivery, End, Journal, Outcome, RunJob, Timeouts};
 use appliance::report::Report;
 use appliance::settings::{Origin, Settings, WhenDone};
 
@@ -194,7 +195,7 @@ pub struct Agent {
     /// Lets slow jobs end.
     pub go_on: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<End, JobSourceError>>>,
+    thread: Option<JoinHandle<Result<End, Advice>>>,
 }
 
 impl Agent {
@@ -252,13 +253,13 @@ impl Agent {
     }
 
     /// Tells it to end, and waits until it has.
-    pub fn stop(mut self) -> Result<End, JobSourceError> {
+    pub fn stop(mut self) -> Result<End, Advice> {
         self.stop.store(true, Ordering::SeqCst);
         self.end()
     }
 
     /// Waits until it has ended by itself.
-    pub fn end(&mut self) -> Result<End, JobSourceError> {
+    pub fn end(&mut self) -> Result<End, Advice> {
         self.thread.take().expect("a thread").join().expect("no panic")
     }
 
