@@ -25,6 +25,17 @@ pub(crate) enum Stopped {
     Late(Duration),
     #[error("the job was cancelled")]
     Cancelled,
+    #[error("it has more than {0} bytes, which is the most that is taken")]
+    TooLarge(u64),
+}
+
+/// Reason why a program did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProgramError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 /// A deadline, and the cancellation that may come first.
@@ -66,15 +77,15 @@ impl<'a> Bounds<'a> {
     pub(crate) fn run(
         &self,
         command: &mut Command,
-        watch: &mut dyn FnMut() -> Result<(), String>,
-    ) -> Result<(Option<i32>, String), String> {
-        let mut process = Process::start(command).map_err(|error| error.to_string())?;
+        watch: &mut dyn FnMut() -> Result<(), Stopped>,
+    ) -> Result<(Option<i32>, String), ProgramError> {
+        let mut process = Process::start(command)?;
         let (mut said, mut buffer) = (Vec::new(), vec![0; SAID]);
         let mut stopped = None;
         while !process.has_ended() {
-            let length = process.output(&mut buffer, TICK).map_err(|error| error.to_string())?;
+            let length = process.output(&mut buffer, TICK)?;
             keep(&mut said, buffer.get(..length).unwrap_or_default());
-            if let Err(reason) = self.check().map_err(|stopped| stopped.to_string()).and_then(|()| watch()) {
+            if let Err(reason) = self.check().and_then(|()| watch()) {
                 stopped = Some(reason);
                 process.kill_all();
                 let end = Instant::now() + END;
@@ -90,10 +101,10 @@ impl<'a> Bounds<'a> {
                 // The program was killed, so its status is known.
                 let _ = process.reap();
             }
-            return Err(reason);
+            return Err(reason.into());
         }
         process.rest(&mut |bytes| keep(&mut said, bytes));
-        let status = process.reap().map_err(|error| error.to_string())?;
+        let status = process.reap()?;
         Ok((status, String::from_utf8_lossy(&said).trim().to_owned()))
     }
 
@@ -190,15 +201,15 @@ mod tests {
     fn a_program_is_ended_when_it_is_late_or_cancelled_or_has_done_too_much() {
         let cancel = Cancel::default();
         let bounds = Bounds::new(Duration::from_millis(300), &cancel);
-        let late = bounds.run(&mut shell("sleep 1000"), &mut || Ok(())).unwrap_err();
+        let late = bounds.run(&mut shell("sleep 1000"), &mut || Ok(())).unwrap_err().to_string();
         assert!(late.contains("too long"), "{late}");
         let long = Bounds::new(Duration::from_secs(1000), &cancel);
-        let much = long.run(&mut shell("sleep 1000"), &mut || Err("too much".into())).unwrap_err();
-        assert_eq!(much, "too much");
-        assert_eq!(long.run(&mut shell("echo out; exit 3"), &mut || Ok(())), Ok((Some(3), "out".into())));
+        let much = long.run(&mut shell("sleep 1000"), &mut || Err(Stopped::TooLarge(5))).unwrap_err();
+        assert!(much.to_string().contains("more than 5 bytes"), "{much}");
+        assert_eq!(long.run(&mut shell("echo out; exit 3"), &mut || Ok(())).unwrap(), (Some(3), "out".into()));
         cancel.cancel();
         let cancelled = long.run(&mut shell("sleep 1000"), &mut || Ok(())).unwrap_err();
-        assert_eq!(cancelled, "the job was cancelled");
+        assert_eq!(cancelled.to_string(), "the job was cancelled");
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
+use advice::{Advise, Help};
 use protocol::JobResult;
 
 /// Reason why there is no bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// autopkgtest is not installed.
-    #[error("{0} is not installed: install it with `apt-get install autopkgtest`")]
+    #[error("{0} is not installed")]
     NoAutopkgtest(PathBuf),
     /// The job requires something that the caller did not provide.
     #[error("{0}")]
@@ -31,7 +32,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The tests ran, but the bundle could not be written: the disk is full, or gone.
-    #[error("writing the bundle {path}; there is room for it elsewhere, or artifacts can be limited more")]
+    #[error("writing the bundle {path}")]
     Bundle {
         /// Path of the bundle.
         path: PathBuf,
@@ -40,6 +41,16 @@ pub enum Error {
         /// The result of the tests.
         result: Box<JobResult>,
     },
+}
+
+impl Advise for Error {
+    fn help(&self) -> Help {
+        match self {
+            Self::NoAutopkgtest(_) => "apt install autopkgtest".into(),
+            Self::Bundle { .. } => ["make room there, or put the bundle elsewhere", "limit the artifacts more"].into(),
+            Self::Job(_) | Self::Source { .. } | Self::Step { .. } => Help::none(),
+        }
+    }
 }
 
 impl Error {

@@ -10,7 +10,7 @@ use debian::dsc::{Dsc, DscFile};
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
-use crate::bounds::Bounds;
+use crate::bounds::{Bounds, Stopped};
 
 /// Apt's program for downloading a file; it uses apt's settings for proxies and certificates.
 const DOWNLOADER: &str = "/usr/lib/apt/apt-helper";
@@ -38,17 +38,20 @@ fn download(program: &str, url: &str, to: &Path, most: u64, bounds: &Bounds<'_>)
     let what = format!("fetching {url}");
     let size = || fs::symlink_metadata(to).map_or(0, |metadata| metadata.len());
     let mut small_enough = || match size() {
-        size if size > most => Err(format!("it has more than {most} bytes, which is the most that is taken")),
+        size if size > most => Err(Stopped::TooLarge(most)),
         _ => Ok(()),
     };
     let mut command = Command::new(program);
     command.arg("download-file").arg(url).arg(to);
     let (status, said) = bounds.run(&mut command, &mut small_enough).map_err(|error| {
         let missing = !Path::new(program).exists();
-        Error::source(&what, if missing { format!("{program} is missing; it is part of apt") } else { error })
+        Error::source(
+            &what,
+            if missing { format!("{program} is missing; it is part of apt") } else { error.to_string() },
+        )
     })?;
     if status == Some(0) && to.is_file() {
-        small_enough().map_err(|reason| Error::source(&what, reason))?;
+        small_enough().map_err(|reason| Error::source(&what, reason.to_string()))?;
         return Ok(size());
     }
     let status = status.map_or_else(|| "it was killed".to_owned(), |status| format!("it ended with status {status}"));
