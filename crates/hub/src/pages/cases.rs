@@ -42,17 +42,24 @@ pub(crate) struct Case {
     pub(crate) text: String,
 }
 
-/// Reads the suites of a `junit.xml`. The error says for users why it cannot be shown.
-pub(crate) fn suites(junit: &[u8]) -> Result<Vec<Suite>, String> {
+/// Why cases cannot be shown, as a sentence for the page.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CasesError {
+    /// The file has this many bytes.
+    #[error("There are too many cases to show ({}): see junit.xml in the bundle.", super::format::size(*.0))]
+    TooMany(u64),
+    #[error("The cases cannot be shown: junit.xml is not UTF-8.")]
+    NotUtf8(#[from] std::str::Utf8Error),
+    #[error("The cases cannot be shown: junit.xml: {0}.")]
+    Xml(#[from] roxmltree::Error),
+}
+
+/// Reads the suites of a `junit.xml`.
+pub(crate) fn suites(junit: &[u8]) -> Result<Vec<Suite>, CasesError> {
     if junit.len() > LARGEST {
-        return Err(format!(
-            "There are too many cases to show ({}): see junit.xml in the bundle.",
-            super::format::size(junit.len() as u64)
-        ));
+        return Err(CasesError::TooMany(junit.len() as u64));
     }
-    let text =
-        std::str::from_utf8(junit).map_err(|_| "The cases cannot be shown: junit.xml is not UTF-8.".to_owned())?;
-    let document = Document::parse(text).map_err(|error| format!("The cases cannot be shown: junit.xml: {error}."))?;
+    let document = Document::parse(std::str::from_utf8(junit)?)?;
     let suites = document.descendants().filter(|node| node.has_tag_name("testsuite"));
     Ok(suites.map(suite).filter(|suite| suite.total > 0).collect())
 }
@@ -109,20 +116,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cases_that_failed_come_with_their_words() -> Result<(), String> {
+    fn cases_that_failed_come_with_their_words() -> Result<(), Box<dyn std::error::Error>> {
         let junit = br#"<testsuites><testsuite name="empty"/><testsuite name="gtest">
             <testcase classname="Add" name="works"/><testcase name="off" status="notrun"/>
             <testcase classname="Add" name="fails"><failure message="1 != 2">1 != 2
 at line 3</failure></testcase></testsuite></testsuites>"#;
         let suites = suites(junit)?;
-        let [suite] = &suites[..] else { return Err(format!("{suites:?}")) };
+        let [suite] = &suites[..] else { return Err(format!("{suites:?}").into()) };
         assert_eq!((suite.total, suite.failures, suite.skipped, suite.others.len()), (3, 1, 1, 2));
         assert_eq!((suite.failed[0].name.as_str(), suite.failed[0].text.as_str()), ("Add.fails", "1 != 2\nat line 3"));
         Ok(())
     }
 
     #[test]
-    fn cases_are_shown_or_counted() -> Result<(), String> {
+    fn cases_are_shown_or_counted() -> Result<(), Box<dyn std::error::Error>> {
         let junit = |passed: usize, failed: usize| {
             let passed = (0..passed).map(|n| format!("<testcase name=\"p{n}\"/>")).collect::<String>();
             let failed =
@@ -131,7 +138,7 @@ at line 3</failure></testcase></testsuite></testsuites>"#;
         };
         for (passed, failed) in [(1_284, 0), (1_000, 284), (5_001, 101), (20_000, 0)] {
             let suites = suites(junit(passed, failed).as_bytes())?;
-            let [suite] = &suites[..] else { return Err(format!("{} suites", suites.len())) };
+            let [suite] = &suites[..] else { return Err(format!("{} suites", suites.len()).into()) };
             assert_eq!((suite.total, suite.failures), (passed + failed, failed));
             assert_eq!((suite.failed.len() + suite.more, suite.others.len() + suite.more_others), (failed, passed));
             assert_eq!(left_out(suite.total as u64, &suites), None);

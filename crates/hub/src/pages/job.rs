@@ -147,7 +147,7 @@ async fn read_cases(shared: &Shared, number: i64) -> Result<(Vec<Suite>, Option<
     let task = tokio::task::spawn_blocking(move || cases.read(number).map(|junit| junit.map(|junit| suites(&junit))));
     Ok(match task.await?.map_err(|error| io_problem(&error))? {
         Some(Ok(suites)) => (suites, None),
-        Some(Err(note)) => (Vec::new(), Some(note)),
+        Some(Err(error)) => (Vec::new(), Some(error.to_string())),
         None => (Vec::new(), None),
     })
 }
