@@ -10,9 +10,9 @@ use advice::Advice;
 use protocol::api::{GiveBackReason, Health};
 use protocol::{Machine, Verdict};
 
-use super::fitness::{Defect, EndedJob, Fitness};
+use super::fitness::{EndedJob, Fitness};
 use super::job_source::{Assignment, Claim, End, JobSource};
-use super::run::{Outcome, RunJob, grant};
+use super::run::{Outcome, RunError, RunJob, grant};
 use super::running::{Journal, MAX_LOSSES_PER_MACHINE, RunningJob};
 use appliance::report::Report;
 use appliance::settings::WhenDone;
@@ -116,7 +116,7 @@ impl AgentLoop<'_> {
                 self.source.health(Health::Ready, "")?;
                 return Ok(None);
             }
-            let text = defects.iter().map(Defect::to_string).collect::<Vec<_>>().join("; ");
+            let text = defects.iter().map(|defect| defect.advice.in_one_line()).collect::<Vec<_>>().join("; ");
             let passes = waited < GRACE && defects.iter().all(|defect| defect.passes);
             let (health, word) =
                 if passes { (Health::Qualifying, "no job is taken") } else { (Health::Unfit, "unfit") };
@@ -164,7 +164,8 @@ impl AgentLoop<'_> {
         };
         self.note(|journal| journal.begin(record));
         let began = Instant::now();
-        let outcome = self.run_job(assignment)?;
+        self.source.started(assignment)?;
+        let outcome = self.run_job(assignment);
         let mut ended = EndedJob { gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(), ..EndedJob::default() };
         match outcome {
             Ok(Outcome::Ran { delivery, stuck, faults }) => {
@@ -190,7 +191,8 @@ impl AgentLoop<'_> {
                 self.source.give_back(assignment, reason, why)?;
                 (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why.to_owned() });
             }
-            Err(problem) => {
+            Err(error) => {
+                let problem = error.in_one_line();
                 let count = failures.entry(id.clone()).or_insert(0);
                 *count += 1;
                 let reason =
@@ -206,10 +208,9 @@ impl AgentLoop<'_> {
     }
 
     /// Runs a job, and passes on its log and phases.
-    fn run_job(&mut self, assignment: &Assignment) -> Result<Result<Outcome, String>, Advice> {
-        self.source.started(assignment)?;
+    fn run_job(&mut self, assignment: &Assignment) -> Result<Outcome, RunError> {
         let (source, mut lost) = (RefCell::new(&mut *self.source), None);
-        let outcome = self.runner.run(
+        self.runner.run(
             assignment,
             &mut |bytes| {
                 // If the log cannot be streamed, the bundle still has it.
@@ -221,8 +222,7 @@ impl AgentLoop<'_> {
                 source.borrow_mut().phase(phase);
                 (self.tell)(&Report::Phase { text: phase.to_owned() });
             },
-        );
-        Ok(outcome)
+        )
     }
 
     /// Writes to the journal. If that fails the work goes on: only less is known after a crash.

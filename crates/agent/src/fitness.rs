@@ -9,9 +9,9 @@ mod record;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 
+use advice::{Advice, Help};
 use gpu::FaultKind;
 use protocol::Verdict;
 
@@ -61,29 +61,21 @@ pub struct EndedJob {
 /// A defect of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defect {
-    /// What is wrong.
-    pub what: String,
-    /// What to do about it.
-    pub advice: String,
+    /// What is wrong, and what to do about it.
+    pub advice: Advice,
     /// Whether it may go away soon without any action.
     pub passes: bool,
 }
 
 impl Defect {
     /// A defect that lasts until it is dealt with.
-    pub fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { what: what.into(), advice: advice.into(), passes: false }
+    pub fn new(what: impl Into<String>, help: impl Into<Help>) -> Self {
+        Self { advice: Advice::new(what, help), passes: false }
     }
 
     /// A defect that may go away soon.
-    pub fn passing(what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { passes: true, ..Self::new(what, advice) }
-    }
-}
-
-impl fmt::Display for Defect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.what, self.advice)
+    pub fn passing(what: impl Into<String>, help: impl Into<Help>) -> Self {
+        Self { passes: true, ..Self::new(what, help) }
     }
 }
 

@@ -44,7 +44,7 @@ pub use hub::Hub;
 pub use interrupt::Interrupt;
 pub use job_source::{Assignment, Claim, Delivery, End, JobSource, TestbedOptions};
 pub use outbox::{Outbox, PendingResult, Waiting};
-pub use run::{Outcome, RunJob};
+pub use run::{Outcome, RunError, RunJob};
 pub use running::{InterruptedJob, Journal, RunningJob};
 pub use timeouts::Timeouts;
 pub use uploader::{Tell, Transport, UploadOutcome, Uploader};

@@ -33,6 +33,11 @@ const CACHES: [&str; 2] = ["pkgcache.bin", "srcpkgcache.bin"];
 /// How much of apt's output is passed on when it failed, in bytes.
 const SAID: usize = 4096;
 
+/// Why there are no new package lists, in words for the job's log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ListsError(String);
+
 /// The package lists and the layer that holds them.
 #[derive(Debug)]
 pub struct Lists {
@@ -60,13 +65,18 @@ impl Lists {
     ///
     /// # Errors
     /// What failed. The layer then has the previous lists, or none.
-    pub fn fetch(&mut self, server: &[OsString], cancel: &Cancel, log: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+    pub fn fetch(
+        &mut self,
+        server: &[OsString],
+        cancel: &Cancel,
+        log: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ListsError> {
         let new = self.directory.join("new");
-        make_empty(&new).map_err(|error| format!("making {}: {error}", new.display()))?;
+        make_empty(&new).map_err(|error| ListsError(format!("making {}: {error}", new.display())))?;
         let result = self.fetch_to(&new, server, cancel, log);
         // If it is still there, something failed and was told.
         let _ = fs::remove_dir_all(&new);
-        result
+        result.map_err(ListsError)
     }
 
     fn fetch_to(
@@ -281,7 +291,7 @@ mod tests {
         let server = server(&directory.path().join("inside"), "echo 'E: no mirror'; exit 100")?;
         let mut lists = Lists::new(directory.path().join("apt"));
         let failed = lists.fetch(&server, &Cancel::default(), &mut |_| {});
-        assert_eq!(failed, Err("apt-get update: exit status: 100: E: no mirror".to_owned()));
+        assert_eq!(failed, Err(ListsError("apt-get update: exit status: 100: E: no mirror".to_owned())));
         assert!(!lists.layer().exists());
         assert!(lists.are_due(&Job::of_package("gzip"), true));
         Ok(())
@@ -291,7 +301,7 @@ mod tests {
     fn a_testbed_that_cannot_be_made_is_told() {
         let mut lists = Lists::new(std::env::temp_dir().join(format!("rocbed-lists-{}", std::process::id())));
         let failed = lists.fetch(&["false".into()], &Cancel::default(), &mut |_| {});
-        assert!(failed.is_err_and(|error| error.starts_with("starting a testbed: the testbed ended")));
+        assert!(failed.is_err_and(|error| error.to_string().starts_with("starting a testbed: the testbed ended")));
         let _ = fs::remove_dir_all(&lists.directory);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use advice::Advice;
 use gpu::Gpu;
 use protocol::{GpuNeed, Job, JobResult, Machine, Source, TestOutcome};
 use runner::{Cancel, GpuFaults, Observer, RunEvent, Setup};
@@ -51,6 +52,32 @@ pub enum Outcome {
     },
 }
 
+/// Why there is no result, for reasons that have nothing to do with the job.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The settings of apt cannot be written.
+    #[error("writing apt's settings in {APT}")]
+    Apt(#[source] io::Error),
+    /// The files for the run cannot be written.
+    #[error("preparing its run")]
+    Prepare(#[source] io::Error),
+    /// The kernel's log cannot be read.
+    #[error("opening the kernel's log")]
+    KernelLog(#[source] io::Error),
+    /// There is no bundle.
+    #[error(transparent)]
+    Runner(#[from] runner::Error),
+}
+
+impl RunError {
+    /// The message, its causes and what to do, for places that have one line.
+    pub fn in_one_line(&self) -> String {
+        let report = advice::Report::of(self, advice::help_of::<runner::Error>);
+        let what = std::iter::once(report.message).chain(report.causes).collect::<Vec<_>>().join(": ");
+        Advice::new(what, report.help).in_one_line()
+    }
+}
+
 /// Runs a job.
 pub trait RunJob {
     /// Runs a job to its end. Pieces of the log and phases are passed on as they come.
@@ -62,7 +89,7 @@ pub trait RunJob {
         assignment: &Assignment,
         log: &mut dyn FnMut(&[u8]),
         phase: &mut dyn FnMut(&str),
-    ) -> Result<Outcome, String>;
+    ) -> Result<Outcome, RunError>;
 
     /// Removes the job's files after its result was delivered.
     fn forget(&mut self, delivery: &Delivery);
@@ -137,7 +164,7 @@ impl RunJob for Autopkgtest<'_> {
         assignment: &Assignment,
         log: &mut dyn FnMut(&[u8]),
         phase: &mut dyn FnMut(&str),
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, RunError> {
         let job = &assignment.job;
         let gpus = match grant(job, self.machine) {
             Ok(gpus) => gpus,
@@ -145,16 +172,14 @@ impl RunJob for Autopkgtest<'_> {
         };
         self.wait_for_network(job, phase);
         let cancel = Cancel::from(Arc::clone(&self.stop)).or(assignment.interrupt.flag());
-        apt::write(self.settings, Path::new("/"), &self.lists.layer())
-            .map_err(|error| format!("writing apt's settings in {APT}: {error}"))?;
+        apt::write(self.settings, Path::new("/"), &self.lists.layer()).map_err(RunError::Apt)?;
         self.fetch_lists(job, &cancel, log, phase);
-        let setup = self.setup(assignment, &gpus).map_err(|error| format!("preparing its run: {error}"))?;
+        let setup = self.setup(assignment, &gpus).map_err(RunError::Prepare)?;
         // Real GPUs have faults of their own.
         let simulated = self.settings.simulate_faults && self.machine.gpus.simulated;
-        let mut kernel = LiveLog::open(simulated).map_err(|error| format!("opening the kernel's log: {error}"))?;
+        let mut kernel = LiveLog::open(simulated).map_err(RunError::KernelLog)?;
         let fault = job.env.get(SIMULATE_FAULT).filter(|_| simulated).map(String::as_str);
-        let finished = runner::run(job, &setup, &mut kernel, &mut Watcher { log, phase, fault }, &cancel);
-        let finished = finished.map_err(|error| explain(&error))?;
+        let finished = runner::run(job, &setup, &mut kernel, &mut Watcher { log, phase, fault }, &cancel)?;
         if finished.cancelled {
             // Its result only says that the job was interrupted.
             let _ = fs::remove_file(&finished.bundle.path);
@@ -195,17 +220,6 @@ fn add_options(setup: &mut Setup, wanted: &TestbedOptions, keys: &Path) -> io::R
         setup.copies.push((keys.join(&name), format!("/etc/apt/trusted.gpg.d/rocbed-{name}")));
     }
     Ok(())
-}
-
-/// Formats an error with its causes.
-fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Returns the GPUs for the job's testbeds, or the reason why the job cannot run here.

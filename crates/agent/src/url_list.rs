@@ -172,7 +172,7 @@ impl UrlList {
                 Err(protocol::ListError::Empty) => Some((JobList::default(), known)),
                 Err(error) => return self.say(format!("the list at {}: {error}", self.address)),
             },
-            Err(problem) => return self.say(problem),
+            Err(error) => return self.say(error.to_string()),
         };
         self.say(String::new());
         self.has_list = true;

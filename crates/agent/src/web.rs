@@ -38,6 +38,27 @@ pub enum Fetched {
     Unchanged,
 }
 
+/// Why there is no list.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// The server does not answer, or its answer breaks off.
+    #[error("{address}: {error}")]
+    Http {
+        /// The list's address.
+        address: String,
+        /// The error of the connection.
+        error: ureq::Error,
+    },
+    /// The server does not give it out.
+    #[error("{address}: {answer}")]
+    Refused {
+        /// The list's address.
+        address: String,
+        /// The status, and the beginning of the server's message.
+        answer: String,
+    },
+}
+
 /// An HTTP client for lists and results.
 #[derive(Debug, Clone)]
 pub struct Web {
@@ -64,8 +85,9 @@ impl Web {
     /// Fetches a list, unless the known version is still current.
     ///
     /// # Errors
-    /// A message for people, with the address.
-    pub fn fetch(&self, address: &str, known: &Validators) -> Result<Fetched, String> {
+    /// If there is no answer, or the server refuses.
+    pub fn fetch(&self, address: &str, known: &Validators) -> Result<Fetched, WebError> {
+        let failed = |error| WebError::Http { address: address.to_owned(), error };
         let mut request = self.agent.get(address);
         if let Some(etag) = &known.etag {
             request = request.header("if-none-match", etag);
@@ -73,16 +95,16 @@ impl Web {
         if let Some(modified) = &known.modified {
             request = request.header("if-modified-since", modified);
         }
-        let mut answer = request.call().map_err(|error| format!("{address}: {error}"))?;
+        let mut answer = request.call().map_err(failed)?;
         match answer.status() {
             StatusCode::NOT_MODIFIED => Ok(Fetched::Unchanged),
             StatusCode::OK => {
                 let headers = answer.headers();
                 let validators = Validators { etag: text(headers, "etag"), modified: text(headers, "last-modified") };
                 let list = answer.body_mut().with_config().limit(MAX_LIST).read_to_vec();
-                list.map(|bytes| Fetched::List(bytes, validators)).map_err(|error| format!("{address}: {error}"))
+                list.map(|bytes| Fetched::List(bytes, validators)).map_err(failed)
             }
-            _ => Err(format!("{address}: {}", refusal(answer))),
+            _ => Err(WebError::Refused { address: address.to_owned(), answer: refusal(answer) }),
         }
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::Delivery;
-use crate::fitness::AlwaysFit;
+use crate::fitness::{AlwaysFit, Defect};
 use crate::running::InterruptedJob;
 use protocol::Job;
 
@@ -71,7 +71,7 @@ impl RunJob for Passes {
         assignment: &Assignment,
         log: &mut dyn FnMut(&[u8]),
         phase: &mut dyn FnMut(&str),
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, RunError> {
         if assignment.job.id == "rocfft" {
             return Ok(Outcome::Declined("no GPU".into()));
         }

@@ -24,6 +24,14 @@ pub(super) enum JobState {
     Unknown,
 }
 
+/// Why the state of a job is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{address}: {reason}")]
+pub(super) struct JobStateError {
+    address: String,
+    reason: String,
+}
+
 /// A debci server's `/api/v1/job_state`, which needs no key.
 #[derive(Debug)]
 pub(super) struct JobStates {
@@ -50,13 +58,14 @@ impl JobStates {
     }
 
     /// Asks for the state of a job.
-    pub(super) fn of(&self, run: RunId) -> Result<JobState, String> {
+    pub(super) fn of(&self, run: RunId) -> Result<JobState, JobStateError> {
         let address = format!("{}/api/v1/job_state/{run}", self.address);
-        let mut answer = self.agent.get(&address).call().map_err(|error| format!("{address}: {error}"))?;
+        let failed = |reason| JobStateError { address: address.clone(), reason };
+        let mut answer = self.agent.get(&address).call().map_err(|error| failed(error.to_string()))?;
         let status = answer.status();
         let body = answer.body_mut().with_config().limit(LARGEST).read_to_vec();
-        let body = body.map_err(|error| format!("{address}: {error}"))?;
-        parse(status, &body).map_err(|error| format!("{address}: {error}"))
+        let body = body.map_err(|error| failed(error.to_string()))?;
+        parse(status, &body).map_err(failed)
     }
 }
 

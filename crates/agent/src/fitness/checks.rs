@@ -146,7 +146,7 @@ mod tests {
     use std::time::Duration;
 
     fn what(defect: Option<Defect>) -> String {
-        defect.map(|defect| defect.what).unwrap_or_default()
+        defect.map(|defect| defect.advice.what).unwrap_or_default()
     }
 
     fn failed<T>() -> io::Result<T> {

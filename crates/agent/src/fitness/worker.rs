@@ -140,7 +140,7 @@ impl<P: Probe> Worker<P> {
             }
             let Some(defect) = checks::compute(&self.probe.compute(index), &gpu.id) else { continue };
             if self.known.len() > 1 && !defect.passes {
-                self.leave_out(gpu, &defect.what);
+                self.leave_out(gpu, &defect.advice.what);
             }
             return Some(defect);
         }

@@ -122,7 +122,7 @@ fn found(gpus: usize) -> Answer {
 }
 
 fn words(defects: &[Defect]) -> Vec<&str> {
-    defects.iter().map(|defect| defect.what.as_str()).collect()
+    defects.iter().map(|defect| defect.advice.what.as_str()).collect()
 }
 
 #[test]
@@ -152,10 +152,10 @@ fn every_reason_is_told_until_it_is_over() -> io::Result<()> {
     let starts = ["1000 results", "the clock", "the machine has 100 MiB", "rocminfo finds 0 GPUs"];
     assert_eq!(defects.len(), starts.len(), "{defects:?}");
     for (defect, start) in defects.iter().zip(starts) {
-        assert!(defect.what.starts_with(start) && !defect.advice.is_empty(), "{defect:?}");
+        assert!(defect.advice.what.starts_with(start) && !defect.advice.help.is_empty(), "{defect:?}");
     }
     worker.probe.writable = false;
-    assert!(worker.qualify()[0].what.starts_with("nothing can be written to "));
+    assert!(worker.qualify()[0].advice.what.starts_with("nothing can be written to "));
     worker.probe = Made::with(data.path(), &[ONE]);
     assert!(worker.qualify().is_empty());
     Ok(())
@@ -246,7 +246,7 @@ fn a_gpu_that_is_gone_is_missed_until_it_is_back() -> io::Result<()> {
         let mut worker = Made::with(data.path(), &[]).started()?;
         let defects = worker.qualify();
         assert_eq!(words(&defects), ["lost in a job, and not back after a restart: GPU 0000:43:00.0"]);
-        assert!(defects[0].advice.contains(FILE));
+        assert!(defects[0].advice.help.to_string().contains(FILE));
     }
     let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
     assert!(worker.qualify().is_empty());

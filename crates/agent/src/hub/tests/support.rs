@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::super::{Hub, HubOptions};
-use crate::{AgentLoop, AlwaysFit, Assignment, Delivery, End, Journal, Outcome, RunJob, Timeouts};
+use crate::{AgentLoop, AlwaysFit, Assignment, Delivery, End, Journal, Outcome, RunError, RunJob, Timeouts};
 use appliance::report::Report;
 use appliance::settings::{Origin, Settings, WhenDone};
 
@@ -385,7 +385,7 @@ impl RunJob for Double {
         assignment: &Assignment,
         log: &mut dyn FnMut(&[u8]),
         phase: &mut dyn FnMut(&str),
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, RunError> {
         let id = &assignment.job.id;
         phase("testing");
         log(format!("log of {id}: one\n").as_bytes());
@@ -402,10 +402,10 @@ impl RunJob for Double {
         if id.starts_with("cannot") {
             return Ok(Outcome::Declined("it needs another machine".into()));
         }
-        std::fs::create_dir_all(&self.made).map_err(|error| error.to_string())?;
+        std::fs::create_dir_all(&self.made).map_err(RunError::Prepare)?;
         let bundle = self.made.join(format!("{}.tar.zst", assignment.name()));
         let bytes = bundle_of(assignment);
-        std::fs::write(&bundle, &bytes).map_err(|error| error.to_string())?;
+        std::fs::write(&bundle, &bytes).map_err(RunError::Prepare)?;
         let sha256 = sha256_of(&bundle);
         let (job, size) = (id.clone(), bytes.len() as u64);
         let summary = "1 passed".to_owned();
