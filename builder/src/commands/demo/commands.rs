@@ -84,8 +84,33 @@ impl Commands {
     }
 }
 
-/// Asks a command to end, as Ctrl-C on a terminal does.
-pub(super) fn terminate(child: &Child) {
-    // It fails only if the command has ended already.
-    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+/// Asks a command to end, as Ctrl-C on a terminal does. One that has ended already is left alone.
+pub(super) fn terminate(child: &mut Child) {
+    if let Some(pid) = running(child) {
+        // It fails only if the command has ended just now.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// Process id of a command that was not waited for yet: once it was, the id may be another process's.
+fn running(child: &mut Child) -> Option<Pid> {
+    matches!(child.try_wait(), Ok(None)).then(|| Pid::from_child(child))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_has_ended_gets_no_signal() -> Result<()> {
+        let mut ended = Command::new("true").spawn()?;
+        assert!(ended.wait()?.success());
+        assert_eq!(running(&mut ended), None);
+        let mut child = Command::new("sleep").arg("1000").spawn()?;
+        assert_eq!(running(&mut child), Some(Pid::from_child(&child)));
+        terminate(&mut child);
+        assert!(!child.wait()?.success());
+        assert_eq!(running(&mut child), None);
+        Ok(())
+    }
 }

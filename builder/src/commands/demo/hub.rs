@@ -78,7 +78,7 @@ impl<'a> Hub<'a> {
 
     /// Ends the hub; returns `127.0.0.1:PORT`, where it listened.
     pub(super) fn end(mut self) -> Result<String> {
-        terminate(&self.process);
+        terminate(&mut self.process);
         let status = self.process.wait().context("waiting for the hub's end")?;
         if !status.success() {
             bail!("the hub did not end well: {status}");

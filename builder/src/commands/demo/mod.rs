@@ -67,7 +67,7 @@ pub fn run(context: &Context, global: &Global, options: &Demo) -> Result<()> {
     title(&format!("rocbed jobs watch {job}"));
     let watched = watch(&commands, &hub, &job, &mut machine);
     if watched.is_err() {
-        terminate(&machine);
+        terminate(&mut machine);
     }
     // The machine powers off by itself once the hub has no more jobs.
     let ended = commands.wait(&mut machine);
