@@ -40,7 +40,7 @@ pub fn run(context: &Context, global: &Global, options: &Demo) -> Result<()> {
         .help("sudo apt-get install qemu-system-x86 && rocbed demo")?;
     let directory = std::path::absolute(&options.output).context("finding the demo's directory")?;
     introduce(context, choice.accelerator, &options.output)?;
-    directory::prepare(&directory)?;
+    let _held = directory::prepare(&directory, &context.reporter)?;
     let commands = Commands::new(directory.clone(), global)?;
     let title = |shown: &str| context.reporter.say(&format!("\n== {shown}"));
 
