@@ -4,7 +4,7 @@ use std::fs::File;
 
 use anyhow::{Context as _, Result};
 use diskimage::gpt::types;
-use diskimage::{BootEntry, fat, gpt, uki};
+use diskimage::{BootEntry, BootEntryError, fat, gpt, uki};
 use serde::Serialize;
 
 use super::input;
@@ -99,7 +99,7 @@ pub struct EspReport {
 pub struct BootReport {
     /// Paths of EFI programs that carry a signature; the kernel is one. Whether it is good is not checked.
     pub signed: Vec<String>,
-    /// Boot loader entries, which say what a boot loader starts.
+    /// Boot loader entries that name a kernel and an initramfs. Those that start an EFI program are left out.
     pub entries: Vec<EntryReport>,
     /// The unified kernel image.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,7 +149,11 @@ fn esp(file: File, offset: u64) -> Result<(Vec<(String, u64)>, BootReport)> {
     for (path, size) in &files {
         let lower = path.to_ascii_lowercase();
         if lower.starts_with("loader/entries/") && lower.ends_with(".conf") && *size <= BootEntry::MAX_SIZE as u64 {
-            let entry = BootEntry::parse(&volume.read(path)?).with_context(|| format!("reading {path}"))?;
+            let entry = match BootEntry::parse(&volume.read(path)?) {
+                // It has `efi` or `uki` instead of `linux`.
+                Err(BootEntryError::NoKernel) => continue,
+                entry => entry.with_context(|| format!("reading {path}"))?,
+            };
             let BootEntry { title, version, kernel, initrd, cmdline } = entry;
             boot.entries.push(EntryReport { path: path.clone(), title, version, kernel, initrd, cmdline });
         }
@@ -162,12 +166,12 @@ fn esp(file: File, offset: u64) -> Result<(Vec<(String, u64)>, BootReport)> {
         .collect();
     for path in programs {
         let bytes = volume.read(path)?;
-        let reading = || format!("reading {path}");
-        if uki::is_signed(&bytes).with_context(reading)? {
+        // Others' programs may be for 32-bit firmware, or none at all: they are listed as files.
+        if uki::is_signed(&bytes).unwrap_or(false) {
             boot.signed.push(path.clone());
         }
-        if boot.unified.is_none() && uki::section(&bytes, ".linux").with_context(reading)?.is_some() {
-            let program = program::parse(&bytes).with_context(reading)?;
+        if boot.unified.is_none() && matches!(uki::section(&bytes, ".linux"), Ok(Some(_))) {
+            let program = program::parse(&bytes).with_context(|| format!("reading {path}"))?;
             boot.unified = Some(UnifiedReport { path: path.clone(), program });
         }
     }

@@ -105,16 +105,18 @@ mod tests {
 
     use super::*;
 
-    /// A partition on its own, as below /dev, has no partition table before it.
-    #[test]
-    fn an_efi_system_partition_is_told_from_a_disk() -> Result<()> {
-        let directory = tempfile::tempdir()?;
-        let path = directory.path().join("sdx1");
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+    /// Writes an EFI system partition with these files, each below directories that exist.
+    fn write_esp(path: &Path, directories: &[&str], files: &[(&str, &str)]) -> Result<()> {
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
         let time = Timestamp::from_seconds(1_700_000_000);
         let mut tree = FileTree::new(Metadata::root(0o755, time));
-        let kind = NodeKind::File(Content::from("name = \"x\"\n"));
-        tree.insert("rocbed.toml", Node { kind, metadata: Metadata::root(0o644, time) })?;
+        for name in directories {
+            tree.insert(*name, Node { kind: NodeKind::Directory, metadata: Metadata::root(0o755, time) })?;
+        }
+        for (name, text) in files {
+            let kind = NodeKind::File(Content::from(*text));
+            tree.insert(*name, Node { kind, metadata: Metadata::root(0o644, time) })?;
+        }
         let size = fat::required_size(&tree, SectorSize::Bytes512)?;
         file.set_len(size)?;
         let options = fat::FatOptions {
@@ -125,10 +127,39 @@ mod tests {
             timestamp: time,
         };
         fat::write(&tree, &file, 0, &options, &progress::Silent)?;
+        Ok(())
+    }
+
+    /// A partition on its own, as below /dev, has no partition table before it.
+    #[test]
+    fn an_efi_system_partition_is_told_from_a_disk() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("sdx1");
+        write_esp(&path, &[], &[("rocbed.toml", "name = \"x\"\n")])?;
         let reports = inspect(&path, false)?;
         let Some(FileReport::EfiSystemPartition(esp)) = reports.get("sdx1") else { panic!("{reports:?}") };
         assert_eq!(esp.files, [("rocbed.toml".to_owned(), 11)]);
         assert!(esp.boot.signed.is_empty() && esp.boot.entries.is_empty() && esp.boot.unified.is_none());
+        Ok(())
+    }
+
+    /// A memory test and a shell in the menu, and a boot loader for 32-bit firmware.
+    #[test]
+    fn files_of_other_systems_are_no_error() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("sdx1");
+        let files = [
+            ("EFI/BOOT/BOOTIA32.EFI", "MZ, and a program that is not for 64 bits"),
+            ("loader/entries/debian.conf", "title Debian\nlinux /vmlinuz\ninitrd /initrd.img\n"),
+            ("loader/entries/shell.conf", "title Shell\nefi /shell.efi\n"),
+        ];
+        write_esp(&path, &["EFI", "EFI/BOOT", "loader", "loader/entries"], &files)?;
+        let reports = inspect(&path, false)?;
+        let Some(FileReport::EfiSystemPartition(esp)) = reports.get("sdx1") else { panic!("{reports:?}") };
+        assert_eq!(esp.files.len(), 3);
+        let entries: Vec<_> = esp.boot.entries.iter().map(|entry| entry.title.as_str()).collect();
+        assert_eq!(entries, ["Debian"]);
+        assert!(esp.boot.signed.is_empty() && esp.boot.unified.is_none());
         Ok(())
     }
 
