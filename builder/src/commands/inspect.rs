@@ -122,7 +122,8 @@ impl<'a> Show<'a> {
     fn initramfs(&mut self, initramfs: &InitramfsReport) {
         self.line(format_args!("    init      rocbed-init, {}", bytes(initramfs.init)));
         self.line(format_args!("    modules   {}", initramfs.modules));
-        for line in initramfs.settings.lines() {
+        // Of the whole, as a private key has several lines.
+        for line in redacted(&initramfs.settings).lines() {
             self.line(format_args!("    setting   {line}"));
         }
         self.files(initramfs.files.as_ref());
@@ -155,6 +156,25 @@ mod tests {
         let mut json = serde_json::to_value(&program)?;
         redact(&mut json);
         assert!(!json.to_string().contains("abc123"), "{json}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_key_in_the_settings_of_an_image_is_not_shown() -> Result<()> {
+        let pem = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\nIOrZ7s3c\n-----END EC PRIVATE KEY-----\n";
+        let lines = format!("name = \"w1\"\ndebci-key = \"\"\"\n{pem}\"\"\"\nwhen-done = \"wait\"\n");
+        let one = format!("name = \"w1\"\ndebci-key = {pem:?}\nwhen-done = \"wait\"\n");
+        for settings in [lines, one] {
+            let report = InitramfsReport { modules: 1, init: 1, settings, files: None };
+            let mut show = Show { text: String::new(), packages: false, root: None };
+            show.initramfs(&report);
+            let mut json = serde_json::to_value(&report)?;
+            redact(&mut json);
+            for text in [show.text, json.to_string()] {
+                assert!(!text.contains("MHcC") && !text.contains("7s3c"), "{text}");
+                assert!(text.contains("debci-key") && text.contains("when-done"), "{text}");
+            }
+        }
         Ok(())
     }
 }

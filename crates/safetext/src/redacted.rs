@@ -18,13 +18,21 @@ const HUB_TOKEN_KINDS: [&str; 3] = ["admin-", "join-", "worker-"];
 /// A hub's token has more digits than this.
 const TOKEN_DIGITS: usize = 16;
 
+/// Around the label of a PEM text: `-----BEGIN EC PRIVATE KEY-----` (RFC 7468, section 2).
+const PEM_BEGIN: &str = "-----BEGIN ";
+const PEM_END: &str = "-----END ";
+const PEM_DASHES: &str = "-----";
+/// What the labels of private keys have in them.
+const PRIVATE_KEY: &str = "PRIVATE KEY";
+
 /// Replaces the secrets in a text:
 ///
 /// * user and password of an address (`https://me:secret@host/`, RFC 3986, section 3.2.1);
 /// * values of names that end with `token`, `password`, `secret`, `signature` and the like: in queries (`?token=x`), on
 ///   kernel command lines (`rocbed.join-token=x`), in settings (`token = "x"`);
 /// * credentials of an `Authorization` header;
-/// * a hub's tokens, wherever they stand.
+/// * a hub's tokens, wherever they stand;
+/// * private keys in PEM, on one line (`\n` escaped) or several, up to their end or that of the text.
 ///
 /// Everything else stays as it is.
 pub fn redacted(text: &str) -> Cow<'_, str> {
@@ -55,6 +63,7 @@ fn secret_at(text: &str, at: usize) -> Option<(usize, usize)> {
         b'=' => assigned(text.get(..at)?, rest),
         b'b' | b'B' => credentials(text.get(..at)?, rest),
         b'r' => hub_token(rest),
+        b'-' => private_key(rest),
         _ => None,
     }
     .map(|(from, to)| (at.saturating_add(from), at.saturating_add(to)))
@@ -151,6 +160,19 @@ fn credentials(before: &str, rest: &str) -> Option<(usize, usize)> {
     ((header && !shouted || odd) && !word.is_empty()).then(|| (scheme.len(), scheme.len() + word.len()))
 }
 
+/// After `-----BEGIN ... PRIVATE KEY-----`: everything up to the matching end.
+fn private_key(rest: &str) -> Option<(usize, usize)> {
+    let after = rest.strip_prefix(PEM_BEGIN)?;
+    let (label, body) = after.split_once(PEM_DASHES)?;
+    let is_label = |char: char| char.is_ascii_uppercase() || char.is_ascii_digit() || char == ' ';
+    if !label.contains(PRIVATE_KEY) || !label.chars().all(is_label) {
+        return None;
+    }
+    let end = body.find(&format!("{PEM_END}{label}{PEM_DASHES}")).unwrap_or(body.len());
+    let start = rest.len() - body.len();
+    (body.get(..end) != Some(NOT_SHOWN)).then_some((start, start + end))
+}
+
 /// After `rocbed-`: the digits of a hub's token.
 fn hub_token(rest: &str) -> Option<(usize, usize)> {
     let after = rest.strip_prefix(HUB_TOKEN)?;
@@ -189,6 +211,18 @@ mod tests {
             ("Authorization: Basic bWU6cHc=, x", "Authorization: Basic (not shown), x"),
             ("sent bearer 0123456789abcdef0123", "sent bearer (not shown)"),
             ("got rocbed-worker-0123456789abcdef0123456789abcdef.", "got rocbed-worker-(not shown)."),
+            (
+                "debci-key = \"\"\"\n-----BEGIN EC PRIVATE KEY-----\nMHcC\nAQEE\n-----END EC PRIVATE KEY-----\n\"\"\"\nip = 1",
+                "debci-key = \"\"\"\n-----BEGIN EC PRIVATE KEY-----(not shown)-----END EC PRIVATE KEY-----\n\"\"\"\nip = 1",
+            ),
+            (
+                r#"key = "-----BEGIN PRIVATE KEY-----\nMHcC\n-----END PRIVATE KEY-----\n""#,
+                r#"key = "-----BEGIN PRIVATE KEY-----(not shown)-----END PRIVATE KEY-----\n""#,
+            ),
+            (
+                "-----BEGIN PRIVATE KEY-----\nMHcC\n-----END CERTIFICATE-----\ncut",
+                "-----BEGIN PRIVATE KEY-----(not shown)",
+            ),
         ] {
             assert_eq!(redacted(text), expected);
             assert_eq!(redacted(expected), expected, "twice is once");
@@ -206,6 +240,8 @@ mod tests {
             "rocbed-join-... and rocbed-admin-1",
             "tokens = 7, token= ",
             "mail me@example.org",
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            "-----BEGIN PRIVATE KEY",
             "a://",
             "",
         ] {
@@ -242,7 +278,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_taken(text in ".{0,40}|[:/@=?&a-z \"']{0,40}") {
+        fn any_text_is_taken(text in ".{0,40}|[:/@=?&a-z \"']{0,40}|(-----(BEGIN|END) |PRIVATE KEY-----|token=|[\n a]){0,9}") {
             let once = redacted(&text).into_owned();
             prop_assert_eq!(redacted(&once).into_owned(), once);
         }
