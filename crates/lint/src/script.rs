@@ -1,6 +1,7 @@
 //! A shell's view of a test: a script, or a Test-Command. Nothing is run, and what is quoted stays one word, but no
 //! variable or function is followed: a check may only rely on what it sees.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 /// A command of a list or pipeline.
@@ -113,14 +114,15 @@ fn is_shell(text: &str) -> bool {
 fn lines(text: &str) -> Vec<Line> {
     let (mut found, mut at) = (Vec::new(), 0);
     let mut pending: Option<(usize, String)> = None;
-    let mut document: Option<String> = None;
+    let mut documents: VecDeque<HereDocument> = VecDeque::new();
     for line in text.split_inclusive('\n') {
         let start = at;
         at += line.len();
         let line = line.trim_end_matches(['\n', '\r']);
-        if let Some(end) = &document {
-            if line.trim_start_matches('\t') == end {
-                document = None;
+        if let Some(HereDocument { end, indented }) = documents.front() {
+            let bare = if *indented { line.trim_start_matches('\t') } else { line };
+            if bare == end {
+                documents.pop_front();
             }
             continue;
         }
@@ -132,7 +134,7 @@ fn lines(text: &str) -> Vec<Line> {
             pending = Some((begin, code));
             continue;
         }
-        document = here_document(&code);
+        documents.extend(here_documents(&code));
         push(&mut found, begin..start + line.len(), code, text);
     }
     if let Some((begin, code)) = pending {
@@ -165,18 +167,84 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// The word that ends the here-document which a line begins.
-fn here_document(code: &str) -> Option<String> {
-    let at = code.find("<<")?;
-    let rest = code.get(at + 2..)?;
-    if rest.starts_with('<') {
-        return None;
+/// A here-document that a line begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct HereDocument {
+    /// The line that ends it.
+    end: String,
+    /// Whether tabs before that line do not count (`<<-`).
+    indented: bool,
+}
+
+/// What a piece of code stands in, for finding out whether `<<` begins a here-document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Single,
+    Double,
+    /// `$(`, with so many brackets open.
+    Substitution(usize),
+    /// `$((` or `((`, where `<<` shifts a number, with so many brackets open.
+    Arithmetic(usize),
+}
+
+/// The here-documents that a line begins.
+fn here_documents(code: &str) -> Vec<HereDocument> {
+    let (mut found, mut within, mut rest) = (Vec::new(), Vec::<Within>::new(), code);
+    while let Some(char) = rest.chars().next() {
+        let mut length = char.len_utf8();
+        match (within.last_mut(), char) {
+            (Some(Within::Single), '\'') => {
+                within.pop();
+            }
+            (Some(Within::Single), _) => {}
+            (_, '\\') => length += rest.chars().nth(1).map_or(0, char::len_utf8),
+            (_, '$') if rest.starts_with("$((") => {
+                within.push(Within::Arithmetic(2));
+                length = 3;
+            }
+            (_, '$') if rest.starts_with("$(") => {
+                within.push(Within::Substitution(1));
+                length = 2;
+            }
+            (Some(Within::Double), '"') => {
+                within.pop();
+            }
+            (Some(Within::Double), _) => {}
+            (Some(Within::Substitution(open) | Within::Arithmetic(open)), '(') => *open += 1,
+            (Some(Within::Substitution(open) | Within::Arithmetic(open)), ')') => {
+                *open -= 1;
+                if *open == 0 {
+                    within.pop();
+                }
+            }
+            (Some(Within::Arithmetic(_)), _) => {}
+            (_, '\'') => within.push(Within::Single),
+            (_, '"') => within.push(Within::Double),
+            (None, '(') if rest.starts_with("((") => {
+                within.push(Within::Arithmetic(2));
+                length = 2;
+            }
+            // A here-string.
+            (_, '<') if rest.starts_with("<<<") => length = 3,
+            (_, '<') if rest.starts_with("<<") => {
+                let indented = rest.starts_with("<<-");
+                length = if indented { 3 } else { 2 };
+                let end = end_word(rest.get(length..).unwrap_or_default());
+                if !end.is_empty() {
+                    found.push(HereDocument { end, indented });
+                }
+            }
+            _ => {}
+        }
+        rest = rest.get(length..).unwrap_or_default();
     }
-    let word = rest.trim_start_matches('-').trim_start();
-    let word: String = word.chars().take_while(|char| !char.is_whitespace() && !";|&)>".contains(*char)).collect();
-    let word: String = word.chars().filter(|char| !"'\"\\".contains(*char)).collect();
-    // `$((1 << 2))` is a number.
-    (!word.is_empty() && !word.starts_with(|char: char| char.is_ascii_digit())).then_some(word)
+    found
+}
+
+/// The word after `<<`, without quotes.
+fn end_word(rest: &str) -> String {
+    let word = rest.trim_start().chars().take_while(|char| !char.is_whitespace() && !";|&)<>".contains(*char));
+    word.filter(|char| !"'\"\\".contains(*char)).collect()
 }
 
 /// The commands of a piece of shell code.
@@ -329,6 +397,21 @@ mod tests {
         assert_eq!(&text[script.lines[2].range.clone()], "tail");
         assert!(script.stops);
         assert!(!Script::new("t", "#!/usr/bin/python3\nimport os\n").is_shell());
+    }
+
+    #[test]
+    fn a_shift_and_a_quoted_sign_begin_no_here_document() {
+        let programs = |text: &str| -> Vec<String> {
+            let commands = Script::new("t", text).lines.into_iter().flat_map(|line| line.commands);
+            commands.map(|command| command.program().to_owned()).filter(|program| !program.is_empty()).collect()
+        };
+        for line in ["echo $((1<<bits))", "echo \"a <<b\"", "echo 'a <<b'", "cat <<<b", "echo $((1<<(a<<b)))"] {
+            assert_eq!(programs(&format!("{line}\nmake\n")).last().map(String::as_str), Some("make"), "{line}");
+        }
+        assert_eq!(programs("cat <<A - <<-'B'\n\tA\nx\nA\ny\n\tB\nmake\n"), ["cat", "make"]);
+        assert_eq!(programs("echo \"$(cat <<A\nx\nA\n)\"\nmake\n").last().map(String::as_str), Some("make"));
+        assert!(here_documents("((a=1<<b))").is_empty());
+        assert_eq!(here_documents("x=\"$(cat <<A)\"").len(), 1);
     }
 
     #[test]
