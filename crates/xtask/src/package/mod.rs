@@ -46,7 +46,7 @@ pub(crate) fn deb(options: &Options) -> Result<()> {
     let own = target_directory().join("deb");
     let output = options.output.as_ref().unwrap_or(&own);
     let built = deb::build(&programs, &version, Files::Checkout, options.quick)?;
-    fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
+    fs::create_dir_all(output).with_context(|| format!("making {}", output.display()))?;
     let output = output.canonicalize().with_context(|| format!("finding {}", output.display()))?;
     // Documentation says `rocbed_*.deb`. Elsewhere, earlier packages are the user's.
     if options.output.is_none() {
