@@ -173,6 +173,27 @@ fn status(debci: &Debci, run: u64) -> String {
     }
 }
 
+/// The row of a job in the table of its package's page.
+fn row(debci: &Debci, package: &str, run: u64) -> String {
+    let page = debci.page(&format!("/packages/{}/{package}/unstable/amd64+gfx1030/", &package[..1]));
+    let log = format!("<a href=\"{run}/\">test log</a>");
+    let row = page.split("<tr ").find(|row| row.contains(&log));
+    row.unwrap_or_else(|| panic!("no log of job {run} in {page}")).to_owned()
+}
+
+/// What debci publishes for other programs: each package with its status and the job that this comes from.
+fn packages_json(debci: &Debci) -> Vec<(String, String, u64)> {
+    debci.administer("html update");
+    let text = debci.page("/data/status/unstable/amd64+gfx1030/packages.json");
+    let packages: Vec<serde_json::Value> = serde_json::from_str(&text).expect("a list");
+    let word = |package: &serde_json::Value, key: &str| package[key].as_str().unwrap_or_default().to_owned();
+    let entry =
+        |package| (word(package, "package"), word(package, "status"), package["run_id"].as_u64().unwrap_or_default());
+    let mut entries: Vec<_> = packages.iter().map(entry).collect();
+    entries.sort();
+    entries
+}
+
 /// The files of a result as the collector has stored them.
 fn stored(debci: &Debci, package: &str, run: u64) -> Files {
     let prefix = &package[..1];
@@ -228,8 +249,14 @@ fn an_unmodified_debci_shows_what_our_worker_found() {
     );
 
     // Pages, API and files.
-    let page = debci.page("/packages/p/passes/unstable/amd64+gfx1030/");
-    assert!(page.contains("lab1") || page.contains("pass"), "{page}");
+    for (package, run, says) in [("passes", passes, "pass"), ("fails", fails, "fail"), ("skips", skips, "neutral")] {
+        let row = row(&debci, package, run);
+        assert!(row.contains(&format!("<i class='{says} fa ")), "{row}");
+        assert!(row.contains(&format!("/{run}/artifacts.tar.gz\">")), "{row}");
+    }
+    let listed = packages_json(&debci);
+    let expected = [("fails", "fail", fails), ("passes", "pass", passes), ("skips", "neutral", skips)];
+    assert_eq!(listed, expected.map(|(package, says, run)| (package.to_owned(), says.to_owned(), run)));
     assert!(debci.page(&format!("/api/v1/job_state/{passes}")).contains("completed"));
 
     // The same files as debci's own worker makes of the same tree, and what only we know.

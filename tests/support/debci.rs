@@ -84,12 +84,17 @@ impl Debci {
     pub fn enqueue(&self, options: &str, packages: &[&str]) -> Vec<u64> {
         let names = packages.join(" ");
         let before = self.query("select coalesce(max(run_id), 0) from jobs");
-        self.run(&format!(
-            "cd /usr/share/debci && setpriv --reuid debci --regid debci --init-groups env HOME=/var/lib/debci \
-             bin/debci enqueue -s unstable -a amd64+gfx1030 {options} {names}"
-        ));
+        self.administer(&format!("enqueue -s unstable -a amd64+gfx1030 {options} {names}"));
         let ids = self.query(&format!("select run_id from jobs where run_id > {} order by run_id", before.trim()));
         ids.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// Runs debci's command inside, as its administrator does.
+    pub fn administer(&self, words: &str) -> String {
+        self.run(&format!(
+            "cd /usr/share/debci && setpriv --reuid debci --regid debci --init-groups env HOME=/var/lib/debci \
+             bin/debci {words}"
+        ))
     }
 
     /// Asks the server's database.
