@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use agent::debci::{Debci as Source, Settings};
-use agent::{AgentLoop, AlwaysFit, Assignment, Delivery, Outcome, RunJob, Timeouts};
+use agent::{AgentLoop, AlwaysFit, Assignment, Delivery, Outcome, RunError, RunJob, Timeouts};
 use appliance::settings::WhenDone;
 use protocol::{Job, Machine};
 use rocbed_tests::{Debci, fixture_tree};
@@ -55,7 +55,7 @@ impl RunJob for InDebcisRoot<'_> {
         assignment: &Assignment,
         _: &mut dyn FnMut(&[u8]),
         _: &mut dyn FnMut(&str),
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, RunError> {
         self.ran.borrow_mut().push(assignment.job.id.clone());
         (self.begins)(assignment);
         assert!(assignment.testbed.upgrade, "as debci's workers do");
@@ -69,7 +69,7 @@ impl RunJob for InDebcisRoot<'_> {
             self.debci.inside().into_iter().chain(["autopkgtest".to_owned()]).map(OsString::from).collect();
         setup.machine = self.machine.clone();
         let finished = runner::run(&job, &setup, &mut NoLog, &mut Quiet, &Cancel::default());
-        let finished = finished.map_err(|error| error.to_string())?;
+        let finished = finished?;
         Ok(Outcome::Ran {
             delivery: Delivery {
                 job: assignment.job.id.clone(),
