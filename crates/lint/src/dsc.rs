@@ -1,10 +1,11 @@
 //! Opens a source package by its `.dsc`: unpacks the part with `debian/` in it, checked against the digest.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use bundle::{Rules, regular, source_rules};
+use debian::deb::Compression;
 use debian::dsc::{Dsc, DscFile};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -89,7 +90,7 @@ pub fn open(dsc: &Path) -> Result<Opened, Error> {
     }
     let unpacked = tempfile::tempdir().map_err(read)?;
     let failed = |reason: String| Error::Unpack { path: path.clone(), reason };
-    let reader = decompress(file).map_err(read)?;
+    let reader = decompress(file).map_err(failed)?;
     bundle::unpack_source(reader, &RULES, unpacked.path()).map_err(|error| failed(error.to_string()))?;
     let tree = top(unpacked.path()).ok_or_else(|| failed("there is no debian/control in it".into()))?;
     Ok(Opened { tree, _unpacked: unpacked })
@@ -122,24 +123,17 @@ fn digest(file: &mut File) -> io::Result<String> {
 }
 
 /// Decompresses a file by its first bytes.
-fn decompress(mut file: File) -> io::Result<Box<dyn Read>> {
+fn decompress(mut file: File) -> Result<Box<dyn Read + Send>, String> {
     let mut start = Vec::new();
-    (&mut file).take(6).read_to_end(&mut start)?;
-    file.rewind()?;
-    let file = BufReader::new(file);
-    Ok(match start.as_slice() {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::bufread::XzDecoder::new(file)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let mut decoder = zstd::Decoder::with_buffer(file)?;
-            decoder.window_log_max(bundle::WINDOW_LOG)?;
-            Box::new(decoder)
-        }
-        [b'B', b'Z', b'h', ..] => {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "it is compressed with bzip2"));
-        }
-        _ => Box::new(file),
-    })
+    (&mut file).take(6).read_to_end(&mut start).and_then(|_| file.rewind()).map_err(|error| error.to_string())?;
+    let compression = match start.as_slice() {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => Compression::Xz,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+        [b'B', b'Z', b'h', ..] => return Err("it is compressed with bzip2".into()),
+        _ => Compression::None,
+    };
+    compression.decoder(file).map_err(|error| error.to_string())
 }
 
 /// The tree in an unpacked part: itself, or the one directory in it.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -87,10 +88,20 @@ fn a_dsc_is_checked_by_what_its_tar_has_and_a_damaged_one_is_refused() -> Outcom
     package(&at("tree"), "Tests: a\nRestrictions: odd\n")?;
     let part = "foo_1-1.debian.tar.gz";
     tar(&at("tree"), &at(part))?;
-    let digest = hex::encode(sha2::Sha256::digest(fs::read(at(part))?));
-    fs::write(at("foo.dsc"), format!("Format: 3.0 (quilt)\nSource: foo\nChecksums-Sha256:\n {digest} 1 {part}\n"))?;
-    let report = check(dsc::open(&at("foo.dsc"))?.tree());
-    assert!(report.findings.iter().any(|finding| finding.rule.id == "unknown-restriction"), "{report:#?}");
+    let plain = fs::read(at(part))?;
+    // As parallel compressors write it: several streams in one file.
+    let mut streams = Vec::new();
+    for piece in plain.chunks(1000) {
+        liblzma::read::XzEncoder::new(piece, 1).read_to_end(&mut streams)?;
+    }
+    for bytes in [plain, streams] {
+        fs::write(at(part), &bytes)?;
+        let digest = hex::encode(sha2::Sha256::digest(&bytes));
+        let text = format!("Format: 3.0 (quilt)\nSource: foo\nChecksums-Sha256:\n {digest} 1 {part}\n");
+        fs::write(at("foo.dsc"), text)?;
+        let report = check(dsc::open(&at("foo.dsc"))?.tree());
+        assert!(report.findings.iter().any(|finding| finding.rule.id == "unknown-restriction"), "{report:#?}");
+    }
     fs::write(at(part), "damaged")?;
     assert!(matches!(dsc::open(&at("foo.dsc")), Err(dsc::Error::Digest { .. })));
     fs::remove_file(at(part))?;
