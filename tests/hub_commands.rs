@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use advice::Advise as _;
 use protocol::Verdict;
 use protocol::api::Claim;
 use rocbed_tests::{Authority, Call, Hub, MadeUpWorker, Output, TestArchive, in_home, noise, rocbed, tool};
@@ -179,8 +180,9 @@ fn workers_are_paused_resumed_and_removed() {
     says(&hub.call(&["workers", "list"]).ok(), &["paused", "needed for a talk"]);
     assert_eq!(hub.json(&["workers", "list"])[0]["paused"], "needed for a talk");
     let claim = Claim { request: "c1".into(), wait: 0, gpus: None };
-    let refused = worker.client().claim(&claim).expect_err("it is paused").to_string();
-    says(&refused, &["needed for a talk", "rocbed workers resume"]);
+    let refused = worker.client().claim(&claim).expect_err("it is paused");
+    says(&refused.to_string(), &["needed for a talk"]);
+    says(&refused.help().to_string(), &["rocbed workers resume"]);
     hub.call(&["workers", "resume", "lab-1"]).ok();
     let begun = worker.begin();
     assert_eq!(begun.job.id, "rocrand");

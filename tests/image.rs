@@ -92,7 +92,8 @@ fn both_ways_to_start_the_disk_boot_the_root_that_is_on_it() {
 fn what_secure_boot_checks_is_signed_and_the_same_as_in_its_package() {
     let disk = inspect("disk.img");
     let boot = &disk["partitions"][0]["boot"];
-    let signed: Vec<_> = boot["signed"].as_array().expect("paths").iter().filter_map(Value::as_str).collect();
+    let mut signed: Vec<_> = boot["signed"].as_array().expect("paths").iter().filter_map(Value::as_str).collect();
+    signed.sort_unstable();
     assert_eq!(signed, ["EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grubx64.efi", "rocbed/vmlinuz"]);
     let esp = extract("rocbed-esp").display().to_string();
     for (path, file) in

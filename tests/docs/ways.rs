@@ -57,7 +57,6 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed flash", Way::Here(Place::Stick)),
     ("rocbed settings", Way::Here(Place::Stick)),
     ("rocbed collect", Way::Here(Place::Results)),
-    ("sudo rabbitmqctl", Way::Nobody("it is for a server that people have")),
     ("debci enqueue", Way::Nobody("tests/debci.rs runs it where debci is")),
     ("rocbed netboot", Way::There(&["tests/netboot.rs"])),
     ("rocbed boot", Way::There(&["tests/boot.rs", "tests/appliance.rs", "tests/worker.rs", "tests/netboot.rs"])),
