@@ -69,7 +69,7 @@ impl Installed {
         let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a command line");
         let line = line.replace("%S", "/var/lib");
         let script = format!(
-            r#"
+            r"
             # As systemd does for DynamicUser and StateDirectory.
             mkdir -p -m 0700 /var/lib/private/rocbed-hub
             ln -s private/rocbed-hub /var/lib/rocbed-hub
@@ -82,7 +82,7 @@ impl Installed {
             rocbed jobs list
             kill $!
             wait $!
-            "#
+            "
         );
         assert!(self.root.run(Net::Loopback, &script).contains("gzip"));
     }

@@ -8,7 +8,7 @@ use rocbed_tests::{scratch, tool};
 use tempfile::TempDir;
 
 /// Runs a shell script with `$1` as the root directory, in namespaces of its own. The root is moved to `/`, as where it is
-/// only a chroot nobody may make user namespaces (user_namespaces(7)), and builds of images do.
+/// only a chroot nobody may make user namespaces (`user_namespaces(7)`), and builds of images do.
 const ENTER: &str = r#"
     root=$1 script=$2
     mount --make-rprivate /

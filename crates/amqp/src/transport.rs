@@ -79,13 +79,13 @@ fn handshake(
     let name = ServerName::try_from(address.host.clone()).map_err(|error| Error::NotABroker(error.to_string()))?;
     let mut connection = ClientConnection::new(Arc::clone(config), name).map_err(|error| of_tls(&error))?;
     while connection.is_handshaking() {
-        connection.complete_io(&mut socket).map_err(|error| explain(error, address))?;
+        connection.complete_io(&mut socket).map_err(|error| explain(&error, address))?;
     }
     Ok(StreamOwned::new(connection, socket))
 }
 
 /// An error of TLS as such, instead of as one of input and output.
-fn explain(error: io::Error, address: &Address) -> Error {
+fn explain(error: &io::Error, address: &Address) -> Error {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         Some(tls) => Error::Tls(TlsError::of(tls, &address.host)),

@@ -188,6 +188,7 @@ enum Within {
 }
 
 /// The here-documents that a line begins.
+#[allow(clippy::match_same_arms, reason = "the order of the arms decides")]
 fn here_documents(code: &str) -> Vec<HereDocument> {
     let (mut found, mut within, mut rest) = (Vec::new(), Vec::<Within>::new(), code);
     while let Some(char) = rest.chars().next() {

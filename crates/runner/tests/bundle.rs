@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use advice::Advise as _;
 use protocol::{Cases, Job, RunAs, Source, Span, TestOutcome, Verdict};
 use runner::{Cancel, Finished, Grant, KernelLog, Observer, RunEvent, Setup};
 use tempfile::TempDir;
@@ -285,8 +286,9 @@ fn skipping_everything_beside_a_gpu_is_strange() {
 fn a_missing_autopkgtest_says_what_to_install() {
     let mut place = Place::new("");
     place.setup.autopkgtest = vec!["/nonexistent/autopkgtest".into()];
-    let error = runner::run(&place.job, &place.setup, &mut (), &mut (), &Cancel::default()).unwrap_err().to_string();
-    assert!(error.contains("apt-get install autopkgtest"), "{error}");
+    let error = runner::run(&place.job, &place.setup, &mut (), &mut (), &Cancel::default()).unwrap_err();
+    let help = error.help().to_string();
+    assert!(help.contains("apt-get install autopkgtest"), "{error}: {help}");
 }
 
 #[test]

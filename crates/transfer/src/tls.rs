@@ -31,7 +31,7 @@ pub fn trusting(given: Option<&Path>) -> Result<TlsConfig, RootsError> {
     if let Some(path) = given {
         certificates.extend(read(path)?);
     }
-    Ok(rooted_in(certificates))
+    Ok(rooted_in(&certificates))
 }
 
 /// Settings that trust the system's certificate authorities, and those in the text of a PEM file.
@@ -40,8 +40,9 @@ pub fn trusting(given: Option<&Path>) -> Result<TlsConfig, RootsError> {
 ///
 /// As [`trusting`]; the text counts as a file called `the given authorities`.
 pub fn trusting_text(given: &str) -> Result<TlsConfig, RootsError> {
-    let certificates = system()?.into_iter().chain(parse(given.as_bytes(), Path::new("the given authorities"))?);
-    Ok(rooted_in(certificates.collect()))
+    let mut certificates = system()?;
+    certificates.extend(parse(given.as_bytes(), Path::new("the given authorities"))?);
+    Ok(rooted_in(&certificates))
 }
 
 /// Settings that accept every certificate: for a machine that has no certificate authorities yet and whose clock may be
@@ -67,8 +68,8 @@ fn system() -> Result<Vec<Certificate<'static>>, RootsError> {
     Ok(system.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
 }
 
-fn rooted_in(certificates: Vec<Certificate<'static>>) -> TlsConfig {
-    config().root_certs(RootCerts::new_with_certs(&certificates)).build()
+fn rooted_in(certificates: &[Certificate<'static>]) -> TlsConfig {
+    config().root_certs(RootCerts::new_with_certs(certificates)).build()
 }
 
 fn read(path: &Path) -> Result<Vec<Certificate<'static>>, RootsError> {

@@ -21,13 +21,11 @@ pub(super) fn prepare(directory: &Path, progress: &dyn Progress) -> Result<Lock>
     let failed = || format!("preparing {}", directory.display());
     fs::create_dir_all(directory).with_context(failed)?;
     let marker = directory.join(MARKER);
-    if !marker.is_file() {
-        if fs::read_dir(directory).with_context(failed)?.next().is_some() {
-            bail!(Advice::new(
-                format!("{} is not empty, and no earlier demo made it", directory.display()),
-                "name another directory with --output"
-            ));
-        }
+    if !marker.is_file() && fs::read_dir(directory).with_context(failed)?.next().is_some() {
+        bail!(Advice::new(
+            format!("{} is not empty, and no earlier demo made it", directory.display()),
+            "name another directory with --output"
+        ));
     }
     let lock = match Lock::acquire(&marker, "rocbed demo", Wait::No, progress) {
         Err(held @ LockError::Held { .. }) => {

@@ -149,7 +149,7 @@ impl Debci {
     }
 
     /// Decides what to do with a message: answers it at once, or returns the job to run.
-    fn decide(&mut self, message: Message) -> Result<Option<Assignment>, Advice> {
+    fn decide(&mut self, message: &Message) -> Result<Option<Assignment>, Advice> {
         let Some(queue) = self.queues.get(message.queue).cloned() else { return Ok(None) };
         let (run, line, refusal) = match JobLine::parse(&message.body) {
             Ok(line) => (line.run, Some(line.clone()), self.cannot_run(&line)),
@@ -172,7 +172,7 @@ impl Debci {
             return Ok(None);
         }
         let (Some(line), None) = (line, &refusal) else {
-            self.refuse(&current, refusal.as_deref().unwrap_or("it cannot be read"))?;
+            self.refuse(&current, refusal.as_deref().unwrap_or("it cannot be read"));
             return Ok(None);
         };
         let testbed = TestbedOptions {
@@ -249,9 +249,9 @@ impl Debci {
     }
 
     /// Answers a job that is not run.
-    fn refuse(&mut self, current: &Current, reason: &str) -> Result<Sent, Advice> {
+    fn refuse(&mut self, current: &Current, reason: &str) -> Sent {
         let when = Timestamp::now();
-        Ok(self.send(current, &mut |heading, _| debci::of_refusal(heading, reason, when)))
+        self.send(current, &mut |heading, _| debci::of_refusal(heading, reason, when))
     }
 
     /// Sends a result for as long as the broker keeps its job for us.
@@ -426,7 +426,7 @@ impl JobSource for Debci {
             Ok(Some(message)) => {
                 self.say(String::new());
                 (self.idle_since, self.backoff) = (None, self.settings.timeouts.backoff());
-                Ok(self.decide(message)?.map_or(Claim::Nothing, |assignment| Claim::Job(Box::new(assignment))))
+                Ok(self.decide(&message)?.map_or(Claim::Nothing, |assignment| Claim::Job(Box::new(assignment))))
             }
             Ok(None) => {
                 self.say(String::new());
@@ -468,7 +468,8 @@ impl JobSource for Debci {
         let Some(current) = self.current.take() else { return Ok(()) };
         if reason.excludes_machine() {
             // debci cannot keep a job from one worker only: it would come back at once.
-            return self.refuse(&current, message).map(drop);
+            self.refuse(&current, message);
+            return Ok(());
         }
         if let Some(broker) = &self.broker {
             // Otherwise it is back already.
@@ -493,6 +494,7 @@ fn name(run: RunId) -> String {
     format!("{PREFIX}{run}")
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn outbox(error: io::Error) -> Advice {
     Advice::new(format!("reading or writing the results that are to be sent: {error}"), "look at the data partition")
 }

@@ -281,12 +281,9 @@ proptest! {
         let mut missing = 0;
         for (name, content) in found.iter().filter(|(name, _)| *name != "user/log") {
             let name = crate::file_name::in_result(name.trim_start_matches("user/"));
-            match files.get(&name).filter(|there| *there == content) {
-                Some(_) => {}
-                None => {
-                    missing += 1;
-                    prop_assert!(removed.contains(&name), "{} is neither there nor listed", name);
-                }
+            if files.get(&name) != Some(content) {
+                missing += 1;
+                prop_assert!(removed.contains(&name), "{} is neither there nor listed", name);
             }
         }
         prop_assert_eq!(missing, made.left_out);

@@ -67,7 +67,8 @@ impl Tx<'_> {
 
     /// The lease that the same claim got earlier, if it was sent twice.
     fn claimed_before(&self, worker: &str, request: &str) -> Result<Option<Claimed>, Failure> {
-        let found = self
+        type Row = (String, u32, Named<AttemptState>, Json<Job>, i64);
+        let found: Option<Row> = self
             .db
             .prepare_cached(
                 "SELECT l.id, l.attempt, l.state, j.job, j.number FROM leases l JOIN jobs j ON j.number = l.job
@@ -75,7 +76,6 @@ impl Tx<'_> {
             )?
             .query_row([worker, request], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
             .optional()?;
-        let found: Option<(String, u32, Named<AttemptState>, Json<Job>, i64)> = found;
         let Some((lease, attempt, Named(state), Json(job), number)) = found else { return Ok(None) };
         if state != AttemptState::Active {
             let detail = format!("claim `{request}` got a lease that is over: choose another request");
