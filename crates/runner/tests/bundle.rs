@@ -288,7 +288,7 @@ fn a_missing_autopkgtest_says_what_to_install() {
     place.setup.autopkgtest = vec!["/nonexistent/autopkgtest".into()];
     let error = runner::run(&place.job, &place.setup, &mut (), &mut (), &Cancel::default()).unwrap_err();
     let help = error.help().to_string();
-    assert!(help.contains("apt-get install autopkgtest"), "{error}: {help}");
+    assert!(help.contains("apt install autopkgtest"), "{error}: {help}");
 }
 
 #[test]
