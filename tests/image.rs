@@ -95,12 +95,12 @@ fn what_secure_boot_checks_is_signed_and_the_same_as_in_its_package() {
     let mut signed: Vec<_> = boot["signed"].as_array().expect("paths").iter().filter_map(Value::as_str).collect();
     signed.sort_unstable();
     assert_eq!(signed, ["EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grubx64.efi", "rocbed/vmlinuz"]);
-    let esp = extract("rocbed-esp").display().to_string();
+    let esp = extract("rocbed-esp");
     for (path, file) in
         [("rocbed/vmlinuz", "vmlinuz"), ("rocbed/initrd.img", "initrd.img"), ("EFI/Linux/rocbed.efi", "uki.efi")]
     {
         let copy = scratch().join("from-esp");
-        tool("mcopy", ["-o", "-i", &esp, &format!("::{path}"), &copy.to_string_lossy()]);
+        tool("mcopy", ["-o", "-i", &esp.to_string_lossy(), &format!("::{path}"), &copy.to_string_lossy()]);
         tool("cmp", [&copy, &smoke_image().join(file)]);
     }
 }
