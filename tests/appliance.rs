@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rocbed_tests::{Call, Output, Victims, rocbed, smoke_image, tool};
+use rocbed_tests::{Call, Output, Victims, command_tree, rocbed, smoke_image, tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -180,27 +180,24 @@ fn packages_of_the_archive_pass() {
 }
 
 #[test]
-fn a_full_overlay_and_no_network_are_the_tests_problem_alone() {
-    let tree = tempfile::tempdir().expect("a directory");
-    let tests = tree.path().join("debian/tests");
-    fs::create_dir_all(&tests).expect("a source tree");
-    for (name, text) in [
-        ("control", "Source: fills\nMaintainer: Nobody <nobody@example.org>\n\nPackage: fills\nArchitecture: all\n"),
-        (
-            "changelog",
-            "fills (1) unstable; urgency=low\n\n  * x.\n\n -- Nobody <nobody@example.org>  Fri, 30 Oct 2026 00:00:00 +0000\n",
-        ),
-        ("tests/control", "Test-Command: head -c 200M /dev/zero > /var/tmp/big\nFeatures: test-name=fills\nDepends:\n"),
-    ] {
-        fs::write(tree.path().join("debian").join(name), text).expect("a source tree");
-    }
-    let fills = format!("[[job]]\nid = \"fills\"\npath = {:?}\n", tree.path().display().to_string());
-    let words = ["--network", "none", "--append", "rocbed.overlay-size=64M"];
-    let ran = run_jobs(&smoke_image(), &format!("{fills}{}", job("passes", "")), &words);
+fn a_full_overlay_used_up_memory_and_no_network_are_the_tests_problem_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let own_tree = |name: &str, command: &str| {
+        let tree = command_tree(directory.path(), name, command);
+        format!("[[job]]\nid = {name:?}\npath = {:?}\n", tree.display().to_string())
+    };
+    let fills = own_tree("fills", "head -c 200M /dev/zero > /var/tmp/big");
+    // tail(1) keeps what has no line break in memory.
+    let hogs = own_tree("hogs", "head -c 400M /dev/zero | tail -n 1 > /dev/null");
+    let append = "rocbed.overlay-size=64M rocbed.testbed-memory=256M";
+    let words = ["--network", "none", "--append", append];
+    let ran = run_jobs(&smoke_image(), &format!("{fills}{hogs}{}", job("passes", "")), &words);
     assert_eq!(ran.output.code, Some(4), "{}", ran.output.stderr);
     let log = ran.bundled("fills", "log");
     assert!(log.contains("the testbed is full") && log.contains("--overlay-size"), "{log}");
-    assert_eq!((ran.verdict("fills"), ran.verdict("passes")), ("fail", "pass"));
+    let warnings = ran.job("hogs")["result"]["warnings"].to_string();
+    assert!(warnings.contains("ended 1 process at its limit of 256 MiB"), "{warnings}\n{}", ran.bundled("hogs", "log"));
+    assert_eq!(["fills", "hogs", "passes"].map(|id| ran.verdict(id)), ["fail", "fail", "pass"]);
 }
 
 #[test]

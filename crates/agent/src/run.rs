@@ -28,6 +28,10 @@ const WORK: &str = "/var/tmp/rocbed/work";
 /// copy.
 const BUNDLES: &str = "bundles";
 
+/// The control group of all testbeds, and a file that is there where control groups are.
+const CONTROL_GROUP: &str = "/sys/fs/cgroup/testbeds";
+const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.controllers";
+
 /// How long a job that needs packages waits for a network.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -127,7 +131,10 @@ impl<'a> Autopkgtest<'a> {
     fn server(&self) -> Vec<OsString> {
         let program = [paths::PROGRAM, "virt", "--root", IMAGE, "--overlay-size", &self.settings.overlay_size];
         let layer = [OsString::from("--layer"), self.lists.layer().into_os_string()];
-        program.map(OsString::from).into_iter().chain(layer).collect()
+        let memory = ["--cgroup", CONTROL_GROUP, "--memory", &self.settings.testbed_memory];
+        // Without control groups, which the start has told, tests run as they did before there were limits.
+        let memory = memory.into_iter().filter(|_| Path::new(CONTROLLERS).exists()).map(OsString::from);
+        program.map(OsString::from).into_iter().chain(layer).chain(memory).collect()
     }
 
     /// Makes sure that testbeds have package lists. If that fails, each testbed fetches its own.

@@ -181,6 +181,7 @@ impl CommandLine {
                 | Key::LeaveOut
                 | Key::SimulateFaults
                 | Key::OverlaySize
+                | Key::TestbedMemory
                 | Key::Watchdog
                 | Key::DebugShell
                 | Key::Shell

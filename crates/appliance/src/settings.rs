@@ -103,6 +103,8 @@ pub struct Settings {
     pub watchdog: Option<Span>,
     /// The size of a testbed's writable layer, which is in memory: as tmpfs(5) accepts it, or `50%`.
     pub overlay_size: String,
+    /// The most memory of a testbed, as the `--memory` of testbeds accepts it: `4G`, or `90%` of what is available.
+    pub testbed_memory: String,
     /// What to do without jobs.
     pub when_done: WhenDone,
     /// Whether a person at the machine may have a root shell. Only the image can set it.
@@ -135,6 +137,7 @@ impl Default for Settings {
             set_clock: true,
             watchdog: Some(Span::seconds(120)),
             overlay_size: "50%".to_owned(),
+            testbed_memory: "90%".to_owned(),
             when_done: WhenDone::default(),
             debug_shell: false,
             recipe: None,
@@ -243,6 +246,7 @@ impl Settings {
             Key::LeaveOut => self.leave_out = words().collect(),
             Key::SimulateFaults => self.simulate_faults = is_on,
             Key::OverlaySize => value.clone_into(&mut self.overlay_size),
+            Key::TestbedMemory => value.clone_into(&mut self.testbed_memory),
             Key::WhenDone => self.when_done = if value == "wait" { WhenDone::Wait } else { WhenDone::PowerOff },
             Key::DebugShell => self.debug_shell = is_on,
             Key::Recipe => self.recipe = Some(value.to_owned()),

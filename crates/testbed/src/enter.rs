@@ -17,6 +17,7 @@ use rustix::process::{DumpableBehavior, Signal};
 
 use crate::Error;
 use crate::confine::Confinement;
+use crate::control_group;
 use crate::identity::{Identity, become_its_root};
 use crate::namespaces::RunningTestbed;
 use crate::process::{Child, Event, Signals, fork};
@@ -99,6 +100,8 @@ pub(crate) fn command_line(
     let mut words: Vec<OsString> = vec![program.into(), "virt".into(), "enter".into()];
     words.push(format!("--server={server}").into());
     words.push(format!("--join={}", joins.join(".")).into());
+    let members = running.access(identity).control_group;
+    words.extend(members.map(|fd| format!("--control-group={}", fd.as_raw_fd()).into()));
     if rules.keep_groups {
         words.push("--keep-groups".into());
     }
@@ -143,6 +146,8 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Entry {
     namespaces: Vec<String>,
+    /// `cgroup.procs` of the testbed's control group.
+    control_group: Option<String>,
     rules: Rules,
     simulate: Simulate,
     environment: Vec<(OsString, OsString)>,
@@ -162,6 +167,8 @@ impl Entry {
                 pid.clone_into(&mut server);
             } else if let Some(numbers) = text.strip_prefix("--join=") {
                 entry.namespaces = numbers.split('.').map(|number| format!("/proc/{server}/fd/{number}")).collect();
+            } else if let Some(number) = text.strip_prefix("--control-group=") {
+                entry.control_group = Some(format!("/proc/{server}/fd/{number}"));
             } else if text == "--keep-groups" {
                 entry.rules.keep_groups = true;
             } else if text == "--containers" {
@@ -199,6 +206,11 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
             File::open(path).map(OwnedFd::from).map_err(Error::step(format!("the testbed is closed: opening {path}")))
         })
         .collect::<Result<_, _>>()?;
+    let control_group = entry.control_group.as_ref().map(|path| {
+        let file = File::options().write(true).open(path);
+        file.map_err(Error::step(format!("the testbed is closed: opening {path}")))
+    });
+    let control_group = control_group.transpose()?;
     let (simulation, mut report) = simulation(&entry.simulate, &namespaces)?;
     let terminal = io::stdin().is_terminal();
     let term = std::env::var_os("TERM").filter(|_| terminal);
@@ -219,9 +231,15 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let relay = Relay::new().map_err(Error::step("making pipes for the command's output"))?;
     // Closed when the command starts.
     let (mut unprepared, is_unprepared) = io::pipe().map_err(Error::step("making a pipe"))?;
-    let child =
-        fork(|| execute(&entry, &confinement, simulation.as_ref(), terminal.as_ref(), term, &relay, &is_unprepared))
-            .map_err(Error::step("starting a process in the testbed"))?;
+    let preparations = Preparations {
+        control_group: control_group.as_ref(),
+        confinement: &confinement,
+        simulation: simulation.as_ref(),
+        terminal: terminal.as_ref(),
+        relay: &relay,
+    };
+    let child = fork(|| execute(&entry, &preparations, term, &is_unprepared))
+        .map_err(Error::step("starting a process in the testbed"))?;
     drop(is_unprepared);
     let mut output = relay.start().map_err(Error::step("passing on the command's output"))?;
     let pass_on = |number| {
@@ -295,27 +313,31 @@ fn wait(child: &Child, signals: &Signals, output: &mut Running, pass_on: impl Fn
     }
 }
 
+/// What the command's process is prepared with.
+struct Preparations<'a> {
+    /// `cgroup.procs` of the testbed's control group.
+    control_group: Option<&'a File>,
+    confinement: &'a Confinement,
+    simulation: Option<&'a Simulation>,
+    terminal: Option<&'a Terminal>,
+    relay: &'a Relay,
+}
+
 /// Executes the command; returns only if that fails.
-fn execute(
-    entry: &Entry,
-    confinement: &Confinement,
-    simulation: Option<&Simulation>,
-    terminal: Option<&Terminal>,
-    term: Option<OsString>,
-    relay: &Relay,
-    mut is_unprepared: &io::PipeWriter,
-) -> u8 {
+fn execute(entry: &Entry, with: &Preparations<'_>, term: Option<OsString>, mut is_unprepared: &io::PipeWriter) -> u8 {
     let prepared = (|| {
-        relay.take_place()?;
+        with.relay.take_place()?;
+        // Only the command: this program has to tell its status, whatever happens to the group.
+        with.control_group.map_or(Ok(()), |group| control_group::enter(group.as_fd()))?;
         // If autopkgtest kills this process, the command must not survive.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         // In a session of its own, so that nothing inside can type into a terminal of the host.
         rustix::process::setsid()?;
-        terminal.map_or(Ok(()), Terminal::take)?;
+        with.terminal.map_or(Ok(()), Terminal::take)?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         ::confine::process::close_inherited_on_exec()?;
-        simulation.map_or(Ok(()), Simulation::apply)?;
-        confinement.apply()
+        with.simulation.map_or(Ok(()), Simulation::apply)?;
+        with.confinement.apply()
     })();
     let Some((program, arguments)) = entry.command.split_first() else { return FAILED };
     if let Err(error) = prepared {
@@ -337,9 +359,11 @@ mod tests {
 
     #[test]
     fn reads_what_the_server_tells_autopkgtest_to_run() {
-        let words = ["--server=7", "--join=5.6", "--processes=9", "--env=A=b=c", "--", "sh", "--env=x"];
+        let words =
+            ["--server=7", "--join=5.6", "--control-group=8", "--processes=9", "--env=A=b=c", "--", "sh", "--env=x"];
         let entry = Entry::parse(words.into_iter().map(OsString::from)).unwrap();
         assert_eq!(entry.namespaces, ["/proc/7/fd/5", "/proc/7/fd/6"]);
+        assert_eq!(entry.control_group.as_deref(), Some("/proc/7/fd/8"));
         assert_eq!(entry.environment, [("A".into(), "b=c".into())]);
         assert_eq!(entry.rules, Rules { processes: Some(9), ..Rules::default() });
         assert_eq!(entry.command, ["sh", "--env=x"]);

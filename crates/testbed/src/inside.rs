@@ -14,6 +14,7 @@ use rustix::rand::GetRandomFlags;
 use rustix::thread::UnshareFlags;
 
 use crate::Error;
+use crate::control_group::{self, Group};
 use crate::gpu::Node;
 use crate::identity::{Identity, become_its_root};
 use crate::mounts::{self, Writable};
@@ -50,8 +51,8 @@ pub(crate) struct TestbedPlan<'a> {
 /// It sends one message over the line: `k` and the scratch directory, with the namespaces and the writable layer as
 /// descriptors; or `e` and an error. When the other end is closed, this process ends, and with it all others in its
 /// namespace.
-pub(crate) fn run(plan: &TestbedPlan<'_>, identity: &Identity, line: OwnedFd) -> u8 {
-    match make(plan, identity) {
+pub(crate) fn run(plan: &TestbedPlan<'_>, identity: &Identity, group: Option<&Group>, line: OwnedFd) -> u8 {
+    match make(plan, identity, group) {
         Ok((scratch, descriptors)) => {
             let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
@@ -74,8 +75,12 @@ pub(crate) fn run(plan: &TestbedPlan<'_>, identity: &Identity, line: OwnedFd) ->
     }
 }
 
-fn make(plan: &TestbedPlan<'_>, identity: &Identity) -> Result<(String, Vec<OwnedFd>), Error> {
+fn make(plan: &TestbedPlan<'_>, identity: &Identity, group: Option<&Group>) -> Result<(String, Vec<OwnedFd>), Error> {
     detach_from_the_server()?;
+    if let Some(group) = group {
+        // Before there is a control group namespace, whose root it then is.
+        control_group::enter(group.members()).map_err(Error::step("moving into the testbed's control group"))?;
+    }
     let own_network = plan.network == Network::None;
     // Processes inside may not mount the control groups of this namespace, which is the server's.
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP;

@@ -8,6 +8,7 @@
 //! `docs/testbeds.md` says what is inside, how far the isolation goes, and why which capability is advertised.
 
 mod confine;
+mod control_group;
 mod copy;
 mod devices;
 mod driver;
@@ -16,6 +17,7 @@ mod error;
 mod gpu;
 mod identity;
 mod inside;
+mod memory;
 mod mounts;
 mod namespaces;
 mod network;
@@ -35,6 +37,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use error::Error;
+pub use memory::Memory;
 pub use options::{Network, Storage, TestbedOptions};
 pub use testbed::Machine;
 

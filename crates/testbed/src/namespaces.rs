@@ -13,6 +13,7 @@ use rustix::net::{
 };
 
 use crate::Error;
+use crate::control_group::Group;
 use crate::identity::Identity;
 use crate::inside::{self, TestbedPlan};
 use crate::process::{Child, Event, Signals, fork_first};
@@ -29,21 +30,37 @@ pub(crate) struct RunningTestbed {
     /// The first process ends when this is closed, so that even after SIGKILL to the server nothing is left behind.
     _line: OwnedFd,
     namespaces: Vec<OwnedFd>,
+    /// The group with its limits.
+    pub(crate) control_group: Option<Group>,
     /// The writable layer.
     pub(crate) layer: OwnedFd,
     /// Path of the scratch directory inside.
     pub(crate) scratch: String,
 }
 
-/// Starts a testbed.
-pub(crate) fn start(plan: &TestbedPlan<'_>, identity: &Identity, signals: &Signals) -> Result<RunningTestbed, Error> {
+/// What a process needs to get into a testbed.
+#[derive(Debug)]
+pub(crate) struct Access<'a> {
+    /// The namespaces to join, in order.
+    pub(crate) namespaces: Vec<BorrowedFd<'a>>,
+    /// `cgroup.procs` of its control group.
+    pub(crate) control_group: Option<BorrowedFd<'a>>,
+}
+
+/// Starts a testbed in its control group, if it has one.
+pub(crate) fn start(
+    plan: &TestbedPlan<'_>,
+    identity: &Identity,
+    control_group: Option<Group>,
+    signals: &Signals,
+) -> Result<RunningTestbed, Error> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(Error::step("making a socket"))?;
     let (ours, theirs) = (Cell::new(Some(ours)), Cell::new(Some(theirs)));
     let first = fork_first(|| {
         // The line closes for this process only if it does not hold the other end itself.
         drop(ours.take());
-        theirs.take().map_or(1, |line| inside::run(plan, identity, line))
+        theirs.take().map_or(1, |line| inside::run(plan, identity, control_group.as_ref(), line))
     })
     .map_err(Error::step("starting the testbed's first process"))?;
     drop(theirs.take());
@@ -58,7 +75,7 @@ pub(crate) fn start(plan: &TestbedPlan<'_>, identity: &Identity, signals: &Signa
     match started {
         Ok((line, (scratch, mut namespaces))) => {
             let layer = namespaces.pop().ok_or_else(|| Error::Inside("it did not say where it is".into()))?;
-            Ok(RunningTestbed { first, _line: line, namespaces, layer, scratch })
+            Ok(RunningTestbed { first, _line: line, namespaces, control_group, layer, scratch })
         }
         Err(error) => {
             first.kill();
@@ -94,6 +111,17 @@ impl RunningTestbed {
         self.namespaces.iter().chain([&identity.inner]).map(AsFd::as_fd).collect()
     }
 
+    /// What the server's processes need to get in.
+    pub(crate) fn access<'a>(&'a self, identity: &'a Identity) -> Access<'a> {
+        let control_group = self.control_group.as_ref().map(Group::members);
+        Access { namespaces: self.joins(identity), control_group }
+    }
+
+    /// Limits that the testbed has reached, in words for a person.
+    pub(crate) fn reached(&self) -> Vec<String> {
+        self.control_group.iter().flat_map(Group::reached).collect()
+    }
+
     /// Kills every process in the testbed and waits until all are gone.
     pub(crate) fn end(self, signals: &Signals) -> Result<(), Error> {
         self.first.kill();
@@ -107,6 +135,7 @@ impl RunningTestbed {
             }
         }
         self.first.ended().map_err(Error::step("closing the testbed"))?;
+        self.control_group.map_or(Ok(()), Group::remove)?;
         signal.map_or(Ok(()), |number| Err(Error::Signal(number)))
     }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use crate::Error;
+use crate::{Error, Memory};
 
 /// Output of `--help`.
 pub const HELP: &str = "\
@@ -21,6 +21,9 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --report FILE         add to FILE a line about each command: how far it came on the simulated GPUs
   --copy-limit SIZE     how much a session may copy out of its testbeds, holes included: bytes, K, M, G or T [16G]
   --processes NUMBER    how many processes and threads a testbed may have [16384, or a quarter of the machine's]
+  --cgroup DIR          make a control group (cgroup2) for each testbed in DIR, so that its limits hold
+  --memory SIZE         how much memory a testbed may use, its files in memory included: bytes, K, M, G or T, or % of
+                        what is available when it is made; wants --cgroup [no limit]
   --containers          let tests make containers: user namespaces, mounts, networks of their own
   --network host        use the machine's network [this is the default]
   --network none        an own network with a loopback only
@@ -42,6 +45,10 @@ pub struct TestbedOptions {
     pub copy_limit: Option<u64>,
     /// Most processes and threads in a testbed.
     pub processes: Option<u64>,
+    /// Directory in a cgroup2 file system for the control groups of testbeds.
+    pub control_group: Option<PathBuf>,
+    /// Most memory of a testbed.
+    pub memory: Option<Memory>,
     /// Whether tests may make user namespaces, mounts and networks of their own.
     pub containers: bool,
     /// Render nodes of the GPUs inside.
@@ -86,7 +93,7 @@ impl TestbedOptions {
         let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
         let (mut layers, mut gpus, mut network, mut debug) = (Vec::new(), Vec::new(), Network::Host, false);
         let (mut copy_limit, mut processes, mut containers) = (None, None, false);
-        let (mut simulate, mut report) = (None, None);
+        let (mut simulate, mut report, mut control_group, mut memory) = (None, None, None, None);
         let mut arguments = split_equals(arguments).into_iter().peekable();
         while let Some(argument) = arguments.next() {
             let name = argument.to_string_lossy().into_owned();
@@ -98,6 +105,8 @@ impl TestbedOptions {
                 "--debug" | "-d" => debug = true,
                 "--containers" => containers = true,
                 "--copy-limit" => copy_limit = Some(parse_bytes(&value()?.to_string_lossy())?),
+                "--cgroup" => control_group = Some(PathBuf::from(value()?)),
+                "--memory" => memory = Some(parse_memory(&value()?.to_string_lossy())?),
                 "--processes" => processes = Some(parse_number(&value()?.to_string_lossy())?),
                 "--simulate" => {
                     let wrong = |_| usage("--simulate wants targets or a file".into());
@@ -132,12 +141,17 @@ impl TestbedOptions {
         if simulate.is_some() && !gpus.is_empty() {
             return Err(usage("--simulate and --gpu exclude each other".into()));
         }
+        if memory.is_some() && control_group.is_none() {
+            return Err(usage("--memory wants --cgroup: only a control group limits memory".into()));
+        }
         Ok(Some(Self {
             root,
             layers,
             storage,
             copy_limit,
             processes,
+            control_group,
+            memory,
             containers,
             gpus,
             simulate,
@@ -164,6 +178,15 @@ fn split_equals(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> 
         }
     }
     words
+}
+
+/// Parses a limit for memory: a number with K, M, G or T for powers of 1024, or with %.
+fn parse_memory(text: &str) -> Result<Memory, Error> {
+    match text.strip_suffix('%').map(str::parse::<u8>) {
+        Some(Ok(percent @ 1..=100)) => Ok(Memory::Percent(percent)),
+        Some(_) => Err(wrong_size(text)),
+        None => parse_bytes(text).map(Memory::Bytes),
+    }
 }
 
 /// Parses a size for tmpfs(5): a number with K, M, G or T for powers of 1024, or with %.
@@ -214,13 +237,15 @@ mod tests {
 
     #[test]
     fn reads_all_options() {
-        let line = "--root=/r --layer /a --layer /b --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d --copy-limit 3K --processes 64 --containers";
+        let line = "--root=/r --layer /a --layer /b --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d --copy-limit 3K --processes 64 --containers --cgroup /sys/fs/cgroup/x --memory 90%";
         let expected = TestbedOptions {
             root: "/r".into(),
             layers: vec!["/a".into(), "/b".into()],
             storage: Storage::Memory { size: (2_u64 << 30).to_string() },
             copy_limit: Some(3072),
             processes: Some(64),
+            control_group: Some("/sys/fs/cgroup/x".into()),
+            memory: Some(Memory::Percent(90)),
             containers: true,
             gpus: vec!["/dev/dri/renderD128".into(), "/dev/dri/renderD129".into()],
             simulate: None,
@@ -261,6 +286,8 @@ mod tests {
             ("--root / --overlay-size 5X", "5X is not a size; write 512M, 4G or 25%; see --help"),
             ("--root / --copy-limit 5%", "5% is not a size; write 512M, 4G or 25%; see --help"),
             ("--root / --processes 2", "2 is not a number of processes; write one from 64 to 4194304; see --help"),
+            ("--root / --cgroup /c --memory 0%", "0% is not a size; write 512M, 4G or 25%; see --help"),
+            ("--root / --memory 4G", "--memory wants --cgroup: only a control group limits memory; see --help"),
             ("--root / --overlay-size 101%", "101% is not a size; write 512M, 4G or 25%; see --help"),
             (
                 "--root / --overlay-size 1G --overlay-dir /d",

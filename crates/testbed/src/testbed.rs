@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
+use crate::control_group::{Group, Limits, Parent};
 use crate::copy::{Copies, Room};
 use crate::enter::Rules;
 use crate::gpu::Granted;
 use crate::identity::Identity;
 use crate::inside::TestbedPlan;
+use crate::memory::Memory;
 use crate::mounts::{self, Writable};
 use crate::namespaces::{self, RunningTestbed};
 use crate::options::{Network, Storage, TestbedOptions};
@@ -50,6 +52,8 @@ pub struct Machine {
     copies: Copies,
     /// Most processes in a testbed, including threads.
     processes: u64,
+    /// Where the control groups of testbeds are made.
+    control_groups: Option<Parent>,
     running: Option<(RunningTestbed, Option<Upper>)>,
 }
 
@@ -78,6 +82,8 @@ impl Machine {
             *directory = directory.canonicalize().map_err(step)?;
         }
         let processes = options.processes.unwrap_or_else(most_processes);
+        // Before becoming root of a user namespace, from which the directory may not be writable.
+        let control_groups = options.control_group.as_deref().map(Parent::prepare).transpose()?;
         let identity = Identity::make(processes)?;
         if let Storage::Directory(directory) = &options.storage {
             // After becoming root, as left directories may belong to subordinate ids.
@@ -85,7 +91,19 @@ impl Machine {
         }
         let room = Room { bytes: options.copy_limit.unwrap_or(Room::BYTES), entries: Room::ENTRIES };
         let copies = Copies::new(room, std::env::var_os(NOTES).map(PathBuf::from));
-        Ok(Self { options, signals, identity, granted, simulated, group, user, copies, processes, running: None })
+        Ok(Self {
+            options,
+            signals,
+            identity,
+            granted,
+            simulated,
+            group,
+            user,
+            copies,
+            processes,
+            control_groups,
+            running: None,
+        })
     }
 
     /// If a user runs this, the user's own GPU node is shared with the testbed; access to it may depend on the user's
@@ -96,6 +114,13 @@ impl Machine {
 
     fn running(&self) -> Result<&RunningTestbed, Error> {
         self.running.as_ref().map(|(running, _)| running).ok_or_else(not_open)
+    }
+
+    /// Makes the control group of the next testbed.
+    fn control_group(&mut self) -> Result<Option<Group>, Error> {
+        let memory = self.options.memory.map(Memory::bytes).transpose()?;
+        let limits = Limits { memory, processes: self.processes };
+        self.control_groups.as_mut().map(|parent| parent.make(limits)).transpose()
     }
 
     /// Logs a full writable layer, which is a likely reason for failures inside.
@@ -145,6 +170,7 @@ impl Testbed for Machine {
     }
 
     fn open(&mut self, scratch: Option<&str>) -> Result<String, Error> {
+        let control_group = self.control_group()?;
         let upper = match &self.options.storage {
             Storage::Memory { .. } => None,
             Storage::Directory(directory) => Some(Upper::make(directory)?),
@@ -168,7 +194,7 @@ impl Testbed for Machine {
             // The machine may have no name servers.
             resolver: if host_network { fs::read("/etc/resolv.conf").ok() } else { None },
         };
-        match namespaces::start(&plan, &self.identity, &self.signals) {
+        match namespaces::start(&plan, &self.identity, control_group, &self.signals) {
             Ok(running) => {
                 let scratch = running.scratch.clone();
                 self.running = Some((running, upper));
@@ -184,6 +210,7 @@ impl Testbed for Machine {
     fn close(&mut self) -> Result<(), Error> {
         self.say_if_full();
         let Some((running, upper)) = self.running.take() else { return Ok(()) };
+        self.copies.note(&running.reached());
         // Stuck processes still use the directory: it stays, and the next server removes it.
         let signal = match running.end(&self.signals) {
             Err(error @ Error::Stuck(_)) => return Err(error),
@@ -211,8 +238,8 @@ impl Testbed for Machine {
         let seconds = std::env::var("AUTOPKGTEST_VIRT_COPY_TIMEOUT").ok().and_then(|value| value.parse().ok());
         let timeout = Duration::from_secs(seconds.unwrap_or(COPY_TIMEOUT));
         let (running, _) = self.running.as_ref().ok_or_else(not_open)?;
-        let namespaces = running.joins(&self.identity);
-        let result = self.copies.make(copy, &namespaces, &self.signals, timeout);
+        let access = running.access(&self.identity);
+        let result = self.copies.make(copy, &access, &self.signals, timeout);
         if matches!(result, Err(Error::Copy)) {
             self.say_if_full();
         }

@@ -101,6 +101,9 @@ settings! {
     OverlaySize "overlay-size" ValueKind::Memory, Scope::Everybody,
         "`50%`",
         "Memory that a testbed's changes may take.";
+    TestbedMemory "testbed-memory" ValueKind::Memory, Scope::Everybody,
+        "`90%`",
+        "Memory that a testbed may use, its changes and other files in memory included: a size, or a part of what is available when it is made. Beyond it the kernel ends a process of the test, and the result says so.";
     Watchdog "watchdog" ValueKind::SpanOrOff, Scope::Everybody,
         "`2m`",
         "After how long without a sign of life the machine is reset.";

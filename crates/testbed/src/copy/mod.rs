@@ -14,7 +14,7 @@ mod send;
 use std::cell::{Cell, RefCell};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,9 @@ use self::limits::{CopyReport, Gate};
 use self::links::Withheld;
 use self::receive::Origin;
 use crate::Error;
+use crate::control_group;
 use crate::enter::join;
+use crate::namespaces::Access;
 use crate::process::{Child, Event, Signals, fork};
 use crate::protocol::{Copy, Direction, What};
 use crate::server::NAME;
@@ -56,16 +58,16 @@ impl Copies {
         Self { room, single: room.bytes, withheld: Withheld::default(), notes }
     }
 
-    /// Makes a copy. The namespaces are the testbed's.
+    /// Makes a copy from or to the testbed with this access.
     pub(crate) fn make(
         &mut self,
         copy: &Copy,
-        namespaces: &[BorrowedFd<'_>],
+        access: &Access<'_>,
         signals: &Signals,
         timeout: Duration,
     ) -> Result<(), Error> {
         if copy.direction == Direction::Down {
-            return down(copy, &self.withheld, namespaces, signals, timeout);
+            return down(copy, &self.withheld, access, signals, timeout);
         }
         let destination = Path::new(&copy.destination);
         let report = rustix::fs::memfd_create(c"report", MemfdFlags::CLOEXEC).map(File::from);
@@ -75,7 +77,7 @@ impl Copies {
             What::File => Room { bytes: self.single, ..self.room },
         };
         let gate = Gate::new(room, free(destination));
-        up(copy, gate, &report, namespaces, signals, timeout)?;
+        up(copy, gate, &report, access, signals, timeout)?;
         let report = CopyReport::read(&report).map_err(Error::step("hearing from a copy"))?;
         let bytes = match copy.what {
             What::Directory => &mut self.room.bytes,
@@ -94,7 +96,12 @@ impl Copies {
         let more = (report.more > 0).then(|| format!("{} more", report.more));
         let lines: Vec<String> =
             report.notes.iter().chain(&more).map(|note| format!("left out of {name}: {note}")).collect();
-        for line in &lines {
+        self.note(&lines);
+    }
+
+    /// Logs lines, and adds them to the file of notes.
+    pub(crate) fn note(&self, lines: &[String]) {
+        for line in lines {
             eprintln!("{NAME}: {line}");
         }
         let Some(path) = self.notes.as_ref().filter(|_| !lines.is_empty()) else { return };
@@ -115,9 +122,10 @@ fn free(destination: &Path) -> u64 {
     })
 }
 
-/// Runs the process inside the testbed.
-fn inside(namespaces: &[BorrowedFd<'_>], work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    join(namespaces, false).map_err(|error| io::Error::other(error.to_string()))?;
+/// Runs the process inside the testbed. What it writes to files in memory counts as the testbed's.
+fn inside(access: &Access<'_>, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    access.control_group.map_or(Ok(()), control_group::enter)?;
+    join(&access.namespaces, false).map_err(|error| io::Error::other(error.to_string()))?;
     die_with_server()?; // once more: joining has undone it
     work()
 }
@@ -125,7 +133,7 @@ fn inside(namespaces: &[BorrowedFd<'_>], work: impl FnOnce() -> io::Result<()>) 
 fn down(
     copy: &Copy,
     withheld: &Withheld,
-    namespaces: &[BorrowedFd<'_>],
+    access: &Access<'_>,
     signals: &Signals,
     timeout: Duration,
 ) -> Result<(), Error> {
@@ -133,7 +141,7 @@ fn down(
     let children = match copy.what {
         What::File => {
             let from = told(File::open(source), "opening", source)?;
-            vec![part(copy, || inside(namespaces, || receive::receive_file(&from, destination)))?]
+            vec![part(copy, || inside(access, || receive::receive_file(&from, destination)))?]
         }
         What::Directory => {
             let links = withheld.of(source);
@@ -142,7 +150,7 @@ fn down(
                 send::send_tree(pipe, send::What::All(&links))
             };
             let receive = |pipe| {
-                inside(namespaces, || {
+                inside(access, || {
                     shut_into(destination, true)?;
                     receive::receive_tree(pipe, Origin::Host)
                 })
@@ -157,7 +165,7 @@ fn up(
     copy: &Copy,
     gate: Gate,
     report: &File,
-    namespaces: &[BorrowedFd<'_>],
+    access: &Access<'_>,
     signals: &Signals,
     timeout: Duration,
 ) -> Result<(), Error> {
@@ -173,11 +181,11 @@ fn up(
                 send::send_file(source, &to, log, &mut gate)?;
                 gate.report.write(report)
             };
-            vec![part(copy, || inside(namespaces, send))?]
+            vec![part(copy, || inside(access, send))?]
         }
         What::Directory => {
             let send = |pipe| {
-                inside(namespaces, || {
+                inside(access, || {
                     shut_into(source, false)?;
                     let mut gate = gate.borrow_mut();
                     send::send_tree(pipe, send::What::Guarded(&mut gate))?;

@@ -112,6 +112,8 @@ fn inside(wanted: &Wanted, root: &Path, signals: Signals) -> Result<(u8, Summary
         storage: Storage::Memory { size: "50%".into() },
         copy_limit: None,
         processes: None,
+        control_group: None,
+        memory: None,
         containers: false,
         gpus: Vec::new(),
         simulate: Some(wanted.gpus.clone()),

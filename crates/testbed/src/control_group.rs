@@ -1,0 +1,260 @@
+//! Control groups of testbeds (`Documentation/admin-guide/cgroup-v2.rst` of Linux): memory, processes and a share of the
+//! processors, so that a test that uses up memory ends itself and not the machine.
+//!
+//! What a testbed writes to files in memory (its overlay, `/tmp`, `/dev/shm`) counts as its memory too. The server itself
+//! stays outside of the groups.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use crate::Error;
+
+/// Controllers that limit a testbed.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+/// Share of the processors (`cpu.weight`), when others want them too. Processes outside of groups have 100 each.
+const CPU_WEIGHT: u32 = 50;
+/// Names of groups: this, the server's process id, and a number.
+const PREFIX: &str = "testbed-";
+/// How often removing a group is tried, and how long to wait in between: the kernel may still be ending its processes.
+const REMOVAL: (u32, Duration) = (100, Duration::from_millis(10));
+
+/// Upper limits of one testbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Memory in bytes, files in memory included; `None` for no limit.
+    pub(crate) memory: Option<u64>,
+    /// Processes and threads.
+    pub(crate) processes: u64,
+}
+
+/// The directory in which the groups of testbeds are made.
+#[derive(Debug)]
+pub(crate) struct Parent {
+    directory: PathBuf,
+    made: u32,
+}
+
+impl Parent {
+    /// Makes the directory if it is missing, gives it the controllers, and removes groups that killed servers have left.
+    ///
+    /// # Errors
+    /// If it is not in a cgroup2 file system, or this process may not use a controller there.
+    pub(crate) fn prepare(directory: &Path) -> Result<Self, Error> {
+        let step = |what: &str| format!("{what} the control group {}", directory.display());
+        let above = directory.parent().unwrap_or(directory);
+        if !above.join("cgroup.controllers").exists() {
+            let why = format!("{} is not in a cgroup2 file system", directory.display());
+            return Err(Error::step(step("making"))(io::Error::other(why)));
+        }
+        match fs::create_dir(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::step(step("making"))(error));
+            }
+            _ => {}
+        }
+        for group in [above, directory] {
+            let wanted: Vec<String> = CONTROLLERS.iter().map(|name| format!("+{name}")).collect();
+            fs::write(group.join("cgroup.subtree_control"), wanted.join(" ")).map_err(Error::step(format!(
+                "using {} in {}",
+                CONTROLLERS.join(", "),
+                group.display()
+            )))?;
+        }
+        let parent = Self { directory: directory.to_owned(), made: 0 };
+        parent.remove_stale().map_err(Error::step(step("cleaning up")))?;
+        Ok(parent)
+    }
+
+    /// Removes the groups of servers that no longer exist. Their processes ended with them.
+    fn remove_stale(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(server) = name.to_str().and_then(server_of) else { continue };
+            if !Path::new("/proc").join(server).exists() {
+                // If processes are stuck in it, it stays.
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the group of one testbed.
+    pub(crate) fn make(&mut self, limits: Limits) -> Result<Group, Error> {
+        self.made += 1;
+        let directory = self.directory.join(format!("{PREFIX}{}-{}", std::process::id(), self.made));
+        fs::create_dir(&directory).map_err(Error::step(format!("making the control group {}", directory.display())))?;
+        Group::limited(directory, limits)
+    }
+}
+
+/// The process id in the name of a group.
+fn server_of(name: &str) -> Option<&str> {
+    let (server, _) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    server.bytes().all(|byte| byte.is_ascii_digit()).then_some(server)
+}
+
+/// The control group of one testbed.
+#[derive(Debug)]
+pub(crate) struct Group {
+    directory: PathBuf,
+    limits: Limits,
+    /// `cgroup.procs`: a process that writes `0` to it moves into the group.
+    members: File,
+}
+
+impl Group {
+    fn limited(directory: PathBuf, limits: Limits) -> Result<Self, Error> {
+        let set = |name: &str, value: String| {
+            let path = directory.join(name);
+            fs::write(&path, value).map_err(Error::step(format!("writing {}", path.display())))
+        };
+        set("cpu.weight", CPU_WEIGHT.to_string())?;
+        set("pids.max", limits.processes.to_string())?;
+        if let Some(bytes) = limits.memory {
+            set("memory.max", bytes.to_string())?;
+            // A kernel without swap has no such file.
+            if directory.join("memory.swap.max").exists() {
+                set("memory.swap.max", "0".into())?;
+            }
+        }
+        let path = directory.join("cgroup.procs");
+        let members = File::options()
+            .write(true)
+            .create(false)
+            .open(&path)
+            .map_err(Error::step(format!("opening {}", path.display())))?;
+        Ok(Self { directory, limits, members })
+    }
+
+    /// The file through which processes join.
+    pub(crate) fn members(&self) -> BorrowedFd<'_> {
+        self.members.as_fd()
+    }
+
+    /// Limits that the testbed has reached, in words for a person.
+    pub(crate) fn reached(&self) -> Vec<String> {
+        let count = |file: &str, event: &str| {
+            let text = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
+            event_count(&text, event)
+        };
+        let mut reached = Vec::new();
+        let killed = count("memory.events", "oom_kill");
+        if let (1.., Some(bytes)) = (killed, self.limits.memory) {
+            let processes = if killed == 1 { "1 process".to_owned() } else { format!("{killed} processes") };
+            reached.push(format!(
+                "the memory of the testbed was used up: the kernel ended {processes} at its limit of {} MiB; give it more with --memory",
+                bytes >> 20
+            ));
+        }
+        if count("pids.events", "max") > 0 {
+            let processes = self.limits.processes;
+            reached.push(format!("the testbed reached its limit of {processes} processes; --processes sets it"));
+        }
+        reached
+    }
+
+    /// Removes the group; all its processes must have ended.
+    pub(crate) fn remove(self) -> Result<(), Error> {
+        let (times, pause) = REMOVAL;
+        let mut result = fs::remove_dir(&self.directory);
+        for _ in 0..times {
+            match &result {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+                _ => break,
+            }
+            thread::sleep(pause);
+            result = fs::remove_dir(&self.directory);
+        }
+        result.map_err(Error::step(format!("removing the control group {}", self.directory.display())))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Of a testbed that was not made. Where this fails, the next server removes it.
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+/// Moves the calling process into the group whose `cgroup.procs` this is.
+pub(crate) fn enter(members: BorrowedFd<'_>) -> io::Result<()> {
+    let mut members = File::from(members.try_clone_to_owned()?);
+    members.write_all(b"0")
+}
+
+/// The number beside a word in a file of the kernel's such as `memory.events`; 0 if it is not there.
+fn event_count(text: &str, event: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(name, _)| *name == event).and_then(|(_, count)| count.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(limits: Limits, files: &[(&str, &str)]) -> (tempfile::TempDir, Group) {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in [("cgroup.procs", ""), ("memory.swap.max", "max")].iter().chain(files) {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        let group = Group::limited(directory.path().to_owned(), limits).unwrap();
+        (directory, group)
+    }
+
+    const LIMITS: Limits = Limits { memory: Some(512 << 20), processes: 100 };
+
+    #[test]
+    fn a_group_has_the_limits_and_no_swap() {
+        let (directory, _group) = group(LIMITS, &[]);
+        let file = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+        assert_eq!(file("memory.max"), "536870912");
+        assert_eq!(file("memory.swap.max"), "0");
+        assert_eq!((file("pids.max").as_str(), file("cpu.weight").as_str()), ("100", "50"));
+    }
+
+    #[test]
+    fn without_a_limit_memory_is_left_alone() {
+        let (directory, _group) = group(Limits { memory: None, ..LIMITS }, &[]);
+        assert!(!directory.path().join("memory.max").exists());
+    }
+
+    #[test]
+    fn says_which_limits_were_reached() {
+        let events = [("memory.events", "low 0\nmax 88\noom 2\noom_kill 2\n"), ("pids.events", "max 7\n")];
+        let reached = group(LIMITS, &events).1.reached();
+        assert_eq!(
+            reached,
+            [
+                "the memory of the testbed was used up: the kernel ended 2 processes at its limit of 512 MiB; give it more with --memory",
+                "the testbed reached its limit of 100 processes; --processes sets it",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_testbed_within_its_limits_has_nothing_to_say() {
+        let events = [("memory.events", "low 0\nmax 88\noom 0\noom_kill 0\n"), ("pids.events", "max 0\n")];
+        assert_eq!(group(LIMITS, &events).1.reached(), Vec::<String>::new());
+        assert_eq!(group(LIMITS, &[]).1.reached(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_directory_outside_of_cgroup2_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let message = Parent::prepare(&directory.path().join("rocbed")).unwrap_err().to_string();
+        assert!(message.contains("is not in a cgroup2 file system"), "{message}");
+    }
+
+    #[test]
+    fn only_our_groups_have_a_server() {
+        assert_eq!(server_of("testbed-712-3"), Some("712"));
+        for name in ["testbed-712", "testbed-x-3", "system.slice", "testbed-../1-3"] {
+            assert_eq!(server_of(name), None, "{name}");
+        }
+    }
+}
