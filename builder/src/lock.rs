@@ -10,7 +10,7 @@ use std::{fs, io};
 
 use advice::{Advise, Help};
 use serde::{Deserialize, Serialize};
-use store::Digest;
+use sha256::Digest;
 
 /// Format version that this program writes and reads.
 const VERSION: u32 = 1;

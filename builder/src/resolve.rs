@@ -6,7 +6,7 @@ use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail};
 use archive::index::{Package, Universe};
 use archive::solve::{Base, Request, Solution, solve};
-use store::Digest;
+use sha256::Digest;
 
 use crate::architecture::ARCHITECTURE;
 use crate::archive::Archive;
@@ -134,7 +134,7 @@ fn locked(package: &Package, role: Role) -> Result<LockedPackage> {
         architecture: package.architecture().to_owned(),
         filename: package.filename().with_context(context)?.to_owned(),
         size: package.size().with_context(context)?,
-        sha256: package.sha256().with_context(context)?.parse().with_context(context)?,
+        sha256: package.sha256().with_context(context)?,
         installed_size: package.installed_size().with_context(context)?.saturating_mul(1024),
         essential: package.is_essential(),
         role,

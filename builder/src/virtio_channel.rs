@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use protocol::{Decoder, Frame, FromAppliance, JobList, Machine, SourceTree, ToAppliance, VERSION, Verdict};
-use sha2::{Digest as _, Sha256};
+use sha256::{Digest, Hasher};
 
 /// Work for an appliance.
 #[derive(Debug, Default)]
@@ -161,7 +161,7 @@ impl Session<'_> {
             FromAppliance::Declined { job, why } => self.listener.declined(&job, &why),
             FromAppliance::Problem { what, advice } => self.listener.problem(&what, &advice),
             FromAppliance::Finished { job, verdict, summary, size, sha256 } => {
-                let bundle = self.receive(&job, size, &sha256)?;
+                let bundle = self.receive(&job, size, sha256)?;
                 self.listener.finished(&job, verdict, &summary, &bundle);
             }
             FromAppliance::Done => {}
@@ -170,12 +170,12 @@ impl Session<'_> {
     }
 
     /// Receives a bundle, stores it atomically, and acknowledges it.
-    fn receive(&mut self, job: &str, size: u64, sha256: &str) -> Result<PathBuf> {
+    fn receive(&mut self, job: &str, size: u64, sha256: Digest) -> Result<PathBuf> {
         ensure!(!job.is_empty() && !job.contains('/') && !job.starts_with('.'), "a job with the strange name {job:?}");
         let path = self.results.join(format!("{job}.tar.zst"));
         let mut file = tempfile::NamedTempFile::new_in(self.results)
             .with_context(|| format!("making a file in {}", self.results.display()))?;
-        let (mut left, mut digest) = (size, Sha256::new());
+        let (mut left, mut digest) = (size, Hasher::new());
         while left > 0 {
             let Some(frame) = self.frame()? else { bail!("the machine ended while it delivered the results of {job}") };
             let Frame::Data(bytes) = frame else { bail!("the results of {job} are shorter than they were said to be") };
@@ -183,10 +183,10 @@ impl Session<'_> {
             digest.update(&bytes);
             file.write_all(&bytes).with_context(|| format!("writing {}", path.display()))?;
         }
-        ensure!(hex::encode(digest.finalize()) == sha256, "the results of {job} were changed on their way");
+        ensure!(digest.finish() == sha256, "the results of {job} were changed on their way");
         file.as_file().sync_all().with_context(|| format!("syncing {}", path.display()))?;
         file.persist(&path).with_context(|| format!("putting {} in place", path.display()))?;
-        let kept = Frame::of(&ToAppliance::Kept { sha256: sha256.to_owned() }).context("answering")?;
+        let kept = Frame::of(&ToAppliance::Kept { sha256 }).context("answering")?;
         match self.stream.write_all(&kept.encode()) {
             Err(error) if !is_gone(error.kind()) => Err(error).context("answering on the port"),
             _ => Ok(path),
@@ -272,19 +272,18 @@ mod tests {
         (result, heard.0)
     }
 
-    fn finished(size: u64, sha256: &str) -> Frame {
+    fn finished(size: u64, sha256: Digest) -> Frame {
         let (job, summary) = ("gzip".to_owned(), "1 passed".to_owned());
-        Frame::of(&FromAppliance::Finished { job, verdict: Verdict::Pass, summary, size, sha256: sha256.into() })
-            .unwrap()
+        Frame::of(&FromAppliance::Finished { job, verdict: Verdict::Pass, summary, size, sha256 }).unwrap()
     }
 
     #[test]
     fn a_bundle_is_put_in_place_before_anyone_hears_of_it() {
         let results = tempfile::tempdir().unwrap();
-        let digest = hex::encode(Sha256::digest(b"bundle"));
+        let digest = Digest::of(b"bundle");
         let frames = vec![
             Frame::Log(b"testing".into()),
-            finished(6, &digest),
+            finished(6, digest),
             Frame::Data(b"bun".into()),
             Frame::Data(b"dle".into()),
             Frame::of(&FromAppliance::Done).unwrap(),
@@ -299,10 +298,10 @@ mod tests {
         let results = tempfile::tempdir().unwrap();
         assert!(!serve(vec![Frame::Log(b"x".into())], results.path()).0.unwrap());
         for frames in [
-            vec![finished(6, "ab"), Frame::Data(b"bun".into())],
-            vec![finished(6, "ab"), Frame::Data(b"bundle".into())],
-            vec![finished(6, "ab"), Frame::Data(b"too long".into())],
-            vec![finished(6, "ab"), Frame::Log(b"x".into())],
+            vec![finished(6, Digest::of("other")), Frame::Data(b"bun".into())],
+            vec![finished(6, Digest::of("other")), Frame::Data(b"bundle".into())],
+            vec![finished(6, Digest::of("other")), Frame::Data(b"too long".into())],
+            vec![finished(6, Digest::of("other")), Frame::Log(b"x".into())],
         ] {
             assert!(serve(frames, results.path()).0.is_err());
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use diskimage::blockmap::BlockMap;
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 use tarball::{Form, Reader, Rules};
 use transfer::range::ContentRange;
 
@@ -85,7 +85,7 @@ pub fn blockmap(data: &[u8]) {
         if let Some(place) = data.get(start + blanks..start + blanks + 64) {
             let place = start + blanks..start + blanks + place.len();
             data[place.clone()].fill(b'0');
-            let sum = crate::hexadecimal(&Sha256::digest(&data));
+            let sum = Digest::of(&data).to_string();
             data[place].copy_from_slice(sum.as_bytes());
         }
     }

@@ -3,8 +3,8 @@
 use std::io;
 
 use appliance::settings::{Origin, Settings};
+use sha256::Digest;
 use rocbed_init::netroot::image::{BLOCK, ImageError, Incoming, Target};
-use sha2::{Digest, Sha256};
 use testbed::protocol::{Copy, Direction, Request, quote, unquote};
 use transfer::range::RequestedRange;
 
@@ -86,19 +86,19 @@ pub fn settings(data: &[u8]) {
 /// kept of it by then is no more than was announced, in whole blocks; and cut in pieces it is the same root.
 pub fn netroot(data: &[u8]) {
     let length = Some(data.len() as u64);
-    let receive = |input: InPieces<'_>, sha256: &[u8; 32]| {
+    let receive = |input: InPieces<'_>, sha256: &Digest| {
         let mut kept = Kept::default();
         let result = Incoming::open(input, length).and_then(|incoming| incoming.receive(sha256, &mut kept));
         assert!(kept.content.len() as u64 <= kept.size, "more than was announced");
         (result, kept)
     };
-    let (refused, kept) = receive(InPieces::of(data), &[0; 32]);
+    let (refused, kept) = receive(InPieces::of(data), &Digest::from([0; 32]));
     let found = match refused.expect_err("a digest of zeros") {
         ImageError::Digest { found, .. } => found,
         error => return assert!(!error.to_string().is_empty()),
     };
-    let sha256: [u8; 32] = Sha256::digest(&kept.content).into();
-    assert_eq!(found, crate::hexadecimal(&sha256));
+    let sha256 = Digest::of(&kept.content);
+    assert_eq!(found, sha256);
     let mut whole = Kept::default();
     let size = Incoming::open(data, length).and_then(|incoming| incoming.receive(&sha256, &mut whole));
     assert_eq!(size.expect("its own digest"), kept.size);

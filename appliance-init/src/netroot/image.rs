@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, Read};
 
-use sha2::{Digest as _, Sha256};
+use sha256::{Digest, Hasher};
 use zstd::zstd_safe::get_frame_content_size;
 
 /// The magic number of a Zstandard frame (RFC 8878, section 3.1.1).
@@ -54,9 +54,9 @@ pub enum ImageError {
     #[error("the root's SHA-256 is {found}, and the kernel command line wants {expected}")]
     Digest {
         /// The digest on the command line.
-        expected: String,
+        expected: Digest,
         /// The digest of the received root.
-        found: String,
+        found: Digest,
     },
 }
 
@@ -93,7 +93,7 @@ impl<R: Read> Incoming<R> {
     ///
     /// # Errors
     /// See [`ImageError`]; after an error the target's content must not be used.
-    pub fn receive(self, sha256: &[u8; 32], target: &mut dyn Target) -> Result<u64, ImageError> {
+    pub fn receive(self, sha256: &Digest, target: &mut dyn Target) -> Result<u64, ImageError> {
         let size = self.size().ok_or(ImageError::NoSize)?;
         let compressed = self.is_compressed();
         let input = BufReader::with_capacity(256 << 10, self.start.as_slice().chain(self.rest));
@@ -106,12 +106,12 @@ impl<R: Read> Incoming<R> {
     }
 }
 
-fn keep(mut input: impl Read, size: u64, sha256: &[u8; 32], target: &mut dyn Target) -> Result<u64, ImageError> {
+fn keep(mut input: impl Read, size: u64, sha256: &Digest, target: &mut dyn Target) -> Result<u64, ImageError> {
     if size > MOST {
         return Err(ImageError::Size { expected: size, found: 0 });
     }
     target.begin(size).map_err(ImageError::Write)?;
-    let (mut hash, mut found, mut block) = (Sha256::new(), 0_u64, Vec::new());
+    let (mut hash, mut found, mut block) = (Hasher::new(), 0_u64, Vec::new());
     loop {
         block.resize(BLOCK, 0);
         let count = fill(&mut input, &mut block).map_err(ImageError::Read)?;
@@ -127,9 +127,9 @@ fn keep(mut input: impl Read, size: u64, sha256: &[u8; 32], target: &mut dyn Tar
     if found != size {
         return Err(ImageError::Size { expected: size, found });
     }
-    let digest = hash.finalize();
-    if digest[..] != sha256[..] {
-        return Err(ImageError::Digest { expected: hex(sha256), found: hex(&digest) });
+    let digest = hash.finish();
+    if digest != *sha256 {
+        return Err(ImageError::Digest { expected: *sha256, found: digest });
     }
     Ok(size)
 }
@@ -146,10 +146,6 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(count)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -180,8 +176,8 @@ mod tests {
         (0..(5 * BLOCK / 2) as u32).map(|number| (number % 253) as u8).collect()
     }
 
-    fn sha256(bytes: &[u8]) -> [u8; 32] {
-        Sha256::digest(bytes).into()
+    fn sha256(bytes: &[u8]) -> Digest {
+        Digest::of(bytes)
     }
 
     fn compressed(with_size: bool) -> Vec<u8> {
@@ -193,7 +189,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn read(bytes: &[u8], length: Option<u64>, digest: &[u8; 32]) -> (Result<u64, ImageError>, Memory) {
+    fn read(bytes: &[u8], length: Option<u64>, digest: &Digest) -> (Result<u64, ImageError>, Memory) {
         let mut memory = Memory::default();
         let result = Incoming::open(bytes, length).and_then(|incoming| incoming.receive(digest, &mut memory));
         (result, memory)
@@ -233,7 +229,7 @@ mod tests {
     #[test]
     fn a_root_of_unknown_size_is_refused() {
         for bytes in [compressed(false), root()] {
-            assert!(matches!(read(&bytes, None, &[0; 32]).0, Err(ImageError::NoSize)));
+            assert!(matches!(read(&bytes, None, &[0; 32].into()).0, Err(ImageError::NoSize)));
         }
     }
 
@@ -242,7 +238,7 @@ mod tests {
         fn any_bytes_are_refused(bytes: Vec<u8>, zstd: bool) {
             let start = if zstd { &ZSTD[..] } else { &[] };
             let bytes = [start, &bytes].concat();
-            proptest::prop_assert!(read(&bytes, Some(bytes.len() as u64), &[0; 32]).0.is_err());
+            proptest::prop_assert!(read(&bytes, Some(bytes.len() as u64), &[0; 32].into()).0.is_err());
         }
     }
 }

@@ -14,6 +14,7 @@ mod meter;
 pub mod zram;
 
 pub use links::settings as network_settings;
+use sha256::Digest;
 
 use std::io::Read;
 use std::path::Path;
@@ -36,7 +37,7 @@ pub struct Source {
     /// `rocbed.root-url=`: an http or https URL.
     pub url: String,
     /// `rocbed.root-sha256=`: the digest of the uncompressed `root.img`.
-    pub sha256: [u8; 32],
+    pub sha256: Digest,
 }
 
 impl Source {
@@ -55,25 +56,12 @@ impl Source {
             let advice = "add the digest of root.img, as SHA256SUMS beside it has it: nothing else says that it is the right one";
             return Err(Fatal::new(what, advice));
         };
-        let sha256 = parse_sha256(digest).ok_or_else(|| {
+        let sha256 = digest.parse().map_err(|_| {
             let what = format!("rocbed.root-sha256={digest} is not a SHA-256 digest");
             Fatal::new(what, "give the 64 hexadecimal digits that SHA256SUMS has for root.img")
         })?;
         Ok(Some(Self { url: url.clone(), sha256 }))
     }
-}
-
-fn parse_sha256(text: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if text.len() != 64 {
-        return None;
-    }
-    for (at, byte) in digest.iter_mut().enumerate() {
-        let digits = text.get(at * 2..at * 2 + 2)?;
-        *byte =
-            digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u8::from_str_radix(digits, 16).ok())??;
-    }
-    Some(digest)
 }
 
 /// Fetches the root. Returns its device and file system type.
@@ -241,7 +229,7 @@ mod tests {
         let digest = "0123456789abcdef".repeat(4);
         assert_eq!(source("root=UUID=1"), Ok(None));
         let found = source(&format!("rocbed.root-url=http://a/root.img rocbed.root-sha256={digest}")).unwrap().unwrap();
-        assert_eq!((found.url.as_str(), found.sha256[..2].to_vec()), ("http://a/root.img", vec![0x01, 0x23]));
+        assert_eq!((found.url.as_str(), found.sha256.to_string()), ("http://a/root.img", digest.clone()));
         for (line, says) in [
             ("rocbed.root-url=http://a/root.img".to_owned(), "no rocbed.root-sha256="),
             ("rocbed.root-url=http://a/root.img rocbed.root-sha256=abc".to_owned(), "is not a SHA-256"),
@@ -274,8 +262,11 @@ mod tests {
 
     #[test]
     fn a_tampered_root_gets_a_screen_of_its_own() {
-        let error = failed_image(ImageError::Digest { expected: "aa".into(), found: "bb".into() }, 0);
+        let error = failed_image(ImageError::Digest { expected: Digest::of("a"), found: Digest::of("b") }, 0);
         let screen = crate::fatal::screen(&error);
-        assert!(screen.contains("is not started") && screen.contains("SHA-256 wanted aa"), "{screen}");
+        assert!(
+            screen.contains("is not started") && screen.contains(&format!("SHA-256 wanted {}", Digest::of("a"))),
+            "{screen}"
+        );
     }
 }

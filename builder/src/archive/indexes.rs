@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use archive::index::IndexText;
 use archive::release::{IndexEntry, Release};
 use progress::Progress;
-use store::{Digest, Download, FetchError, Fetcher};
+use store::{Download, FetchError, Fetcher};
 
 use super::decompress::Compression;
 use super::quote;
@@ -155,7 +155,7 @@ fn fetch(
 }
 
 fn download(entry: &IndexEntry, wish: &recipe::Archive, Verified { base, release, .. }: &Verified) -> Result<Download> {
-    let digest: Digest = entry.sha256.parse().with_context(|| format!("reading the digest of {}", entry.path))?;
+    let digest = entry.sha256;
     let mut urls = vec![format!("{base}/{}", quote(&entry.path))];
     if release.acquire_by_hash {
         // By hash first: that file stays the same while the mirror is being updated.

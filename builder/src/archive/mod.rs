@@ -9,7 +9,8 @@ use advice::WithHelp as _;
 use anyhow::{Context, Result};
 use archive::index::{SourceIndex, Universe};
 use progress::Progress;
-use store::{Digest, Fetcher};
+use sha256::Digest;
+use store::Fetcher;
 
 pub use address::quote;
 

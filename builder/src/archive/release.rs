@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use archive::release::{self, Keyring, Release, ReleaseError, ValidUntil, verify_detached, verify_inrelease};
 use progress::Progress;
 use safetext::without_password;
-use store::{Digest, FetchError, Fetcher};
+use sha256::Digest;
+use store::{FetchError, Fetcher};
 
 use super::quote;
 use crate::mirror::Mirror;

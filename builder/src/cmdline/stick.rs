@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use diskimage::SectorSize;
 use safetext::Secret;
+use sha256::Digest;
 
 /// `rocbed flash`
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ pub struct Flash {
     pub sector_size: Option<SectorSize>,
     /// SHA-256 of the image's file [default: from SHA256SUMS beside it]
     #[arg(long, value_name = "DIGEST")]
-    pub sha256: Option<String>,
+    pub sha256: Option<Digest>,
     /// Do not read back what was written
     #[arg(long)]
     pub no_verify: bool,

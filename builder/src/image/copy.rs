@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use progress::{Progress, Task, Unit};
-use sha2::{Digest, Sha256};
+use sha256::{Digest, Hasher};
 
 /// Bytes per chunk: large enough to keep system calls rare, small enough to stay in the processor's cache.
 const CHUNK: usize = 1 << 20;
@@ -27,9 +27,9 @@ const FLUSH: u64 = 64 << 20;
 /// Digests of what was copied.
 pub(super) struct Copied {
     /// SHA-256 of the whole disk.
-    pub(super) disk: [u8; 32],
+    pub(super) disk: Digest,
     /// SHA-256 of the source, if requested.
-    pub(super) source: Option<[u8; 32]>,
+    pub(super) source: Option<Digest>,
 }
 
 /// Mode of [`into_disk`].
@@ -88,12 +88,12 @@ pub(super) fn into_disk(
     })
 }
 
-fn hash(chunks: Receiver<Arc<[u8]>>) -> [u8; 32] {
-    let mut hash = Sha256::new();
+fn hash(chunks: Receiver<Arc<[u8]>>) -> Digest {
+    let mut hash = Hasher::new();
     for chunk in chunks {
         hash.update(&chunk);
     }
-    hash.finalize().into()
+    hash.finish()
 }
 
 fn hand_over(to: &SyncSender<Arc<[u8]>>, chunk: Arc<[u8]>, task: &dyn Task) -> io::Result<()> {
@@ -149,8 +149,8 @@ mod tests {
         disk.rewind().unwrap();
         disk.read_to_end(&mut bytes).unwrap();
         assert_eq!(&bytes[2 << 20..(2 << 20) + 4], b"root");
-        assert_eq!(copied.disk, <[u8; 32]>::from(Sha256::digest(&bytes)));
-        assert_eq!(copied.source, Some(Sha256::digest(&bytes[2 << 20..5 << 20]).into()));
+        assert_eq!(copied.disk, Digest::of(&bytes));
+        assert_eq!(copied.source, Some(Digest::of(&bytes[2 << 20..5 << 20])));
         assert!(disk.metadata().unwrap().blocks() * 512 >= 3 << 20);
     }
 }

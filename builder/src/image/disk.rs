@@ -10,7 +10,7 @@ use diskimage::layout::{PartitionSpec, layout};
 use diskimage::{Guid, SectorSize, fat, gpt, uki};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 use progress::Progress;
-use store::Digest;
+use sha256::Digest;
 
 use super::copy;
 use super::publish::Staging;
@@ -66,7 +66,7 @@ pub fn write_disk(wanted: &DiskRequest<'_>, staging: &mut Staging, progress: &dy
     let needed = fat::required_size(&boot, sector_size).context("sizing the EFI system partition")?;
     let esp_size = image.esp_size.unwrap_or(needed + ESP_ROOM);
     let identity = identity(staging, signed);
-    let unique = |what: &str| Guid::from_digest(identity.as_bytes(), what);
+    let unique = |what: &str| Guid::from_digest(&identity, what);
     let specs = [
         PartitionSpec {
             type_guid: types::ESP,
@@ -120,13 +120,13 @@ pub fn write_disk(wanted: &DiskRequest<'_>, staging: &mut Staging, progress: &dy
     };
     let copied = copy::into_disk(&source, &disk, root_partition.start, how, progress)
         .context("copying the root file system into disk.img")?;
-    if copied.source.is_some_and(|sha256| Digest::from(sha256) != root.sha256) {
+    if copied.source.is_some_and(|sha256| sha256 != root.sha256) {
         anyhow::bail!(Advice::new(
             format!("{} is not what it was when it was built: its content has changed", path.display()),
             "remove it and build again"
         ));
     }
-    let digest = Digest::from(copied.disk);
+    let digest = copied.disk;
     if graft {
         staging.finished_around("disk.img", made.root..made.root + root.size, made.size, digest);
     } else {

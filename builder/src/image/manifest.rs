@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use store::Digest;
+use sha256::Digest;
 
 use crate::lock::{Lock, LockedPackage, Role};
 

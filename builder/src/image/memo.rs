@@ -2,7 +2,8 @@
 //! value counts as missing.
 
 use anyhow::Result;
-use store::{Digest, Store};
+use sha256::Digest;
+use store::Store;
 
 /// Length of a digest in bytes.
 const DIGEST: usize = 32;

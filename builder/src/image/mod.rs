@@ -32,7 +32,8 @@ use diskimage::blockmap::BlockMap;
 use diskimage::{SectorSize, compress, uki};
 use fsimage::{Content, FileTree, ext4};
 use serde::Serialize;
-use store::{Digest, Fetcher, Lock as FileLock, Removal, Store, Wait};
+use sha256::Digest;
+use store::{Fetcher, Lock as FileLock, Removal, Store, Wait};
 
 use crate::lock::Lock;
 use crate::mirror::Mirror;
@@ -126,7 +127,7 @@ pub fn run(
     clock.lap("root directory");
 
     let identity = tree::identity(recipe, lock, epoch);
-    let root_uuid = diskimage::Guid::from_digest(identity.as_bytes(), "rocbed root file system");
+    let root_uuid = diskimage::Guid::from_digest(&identity, "rocbed root file system");
     let unchanged = if options.fresh { None } else { state::unchanged(&staging, &identity)? };
     let root_image = if let Some(state::Unchanged { image, .. }) = unchanged {
         reporter.detail("root.img: nothing in it changes, it stays");
@@ -332,7 +333,7 @@ fn write_root(
     options.digest = true;
     let report = ext4::write(tree, &file, 0, &options, reporter).context("writing root.img")?;
     let sha256 = report.sha256.context("the file system writer gave no digest")?;
-    let root = RootImage { sha256: Digest::from(sha256), size: report.size };
+    let root = RootImage { sha256: sha256, size: report.size };
     staging.finished("root.img", root.size, root.sha256);
     Ok(root)
 }
@@ -437,7 +438,7 @@ fn compress_disk(staging: &mut Staging, name: &str, reporter: &Reporter) -> Resu
     compress::compress(&disk, &target, options, reporter).with_context(|| format!("compressing {name}"))?;
     let size = target.metadata().with_context(|| format!("examining {compressed}"))?.len();
     let sha256 = diskimage::sparse::sha256(&target).with_context(|| format!("hashing {compressed}"))?;
-    staging.finished(&compressed, size, Digest::from(sha256));
+    staging.finished(&compressed, size, sha256);
     Ok(())
 }
 

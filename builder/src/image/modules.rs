@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use kmod::{DEFAULT_INITRAMFS, Group, ModuleIndex, NETWORK_INITRAMFS};
 use progress::Progress;
 use serde::{Deserialize, Serialize};
-use store::{Digest, Store};
+use sha256::Digest;
+use store::Store;
 
 use super::{memo, programs};
 use crate::lock::{Lock, LockedPackage};

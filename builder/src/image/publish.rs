@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
-use store::Digest;
+use sha256::Digest;
 
 use super::graft::graft;
 use super::manifest::ImageFile;

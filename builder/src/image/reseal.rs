@@ -9,8 +9,8 @@ use advice::Advice;
 use anyhow::{Context as _, Result, bail, ensure};
 use diskimage::sparse::{self, SparseReader};
 use progress::{Progress as _, Unit};
-use stick::source::parse_sums;
-use store::{Digest, Lock as FileLock, Wait};
+use sha256::{Digest, sums};
+use store::{Lock as FileLock, Wait};
 
 use super::manifest::{self, ImageFile};
 use super::publish::{SUMS, Staging};
@@ -25,8 +25,8 @@ pub fn sums_of(disk: &Path) -> Result<Option<Vec<ImageFile>>> {
         other => other.with_context(|| format!("reading {}", path.display()))?,
     };
     let size = |name: &str| fs::metadata(disk.with_file_name(name)).map_or(0, |metadata| metadata.len());
-    let file = |(sha256, name): ([u8; 32], String)| ImageFile { size: size(&name), sha256: sha256.into(), name };
-    let files: Vec<_> = parse_sums(&text).into_iter().map(file).collect();
+    let file = |(sha256, name): (_, &str)| ImageFile { size: size(name), sha256, name: name.to_owned() };
+    let files: Vec<_> = sums::parse(&text).map(file).collect();
     let is_named = files.iter().any(|file| Some(file.name.as_ref()) == disk.file_name());
     Ok(is_named.then_some(files))
 }

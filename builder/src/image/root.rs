@@ -14,8 +14,9 @@ use debian::deb::{Deb, EntryKind};
 use fsimage::Timestamp;
 use progress::Progress as _;
 use rootfs::{Device, Package, Spec};
+use sha256::Digest;
 use store::fetch::Failure;
-use store::{Condition, Digest, Download, FetchError, Fetcher, PendingRemoval, Store, Tree};
+use store::{Condition, Download, FetchError, Fetcher, PendingRemoval, Store, Tree};
 
 use super::memo;
 use super::modules::KERNEL_PACKAGES;
@@ -171,7 +172,7 @@ pub fn obtain<T: Send>(
         let Some(rootfs::Error::Damaged(files)) = advice::find(&error) else { return Err(error) };
         for file in files {
             reporter.warn(&format!("the stored file of {} is damaged; fetching it anew", file.package));
-            store.remove(&Digest::from(file.sha256))?;
+            store.remove(&file.sha256)?;
         }
         fetched_anew = true;
     }
@@ -266,7 +267,7 @@ fn spec_package(package: &LockedPackage, debs: &Debs) -> Result<Package> {
         version: package.version.clone(),
         architecture: package.architecture.clone(),
         path: path.clone(),
-        sha256: Some(*package.sha256.as_bytes()),
+        sha256: Some(package.sha256),
         essential: package.essential,
     })
 }

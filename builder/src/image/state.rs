@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use store::Digest;
+use sha256::Digest;
 
 use super::manifest::ImageFile;
 use super::programs;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 use rootfs::finish::{self, Group, NewFile, User};
 use serde_json::json;
-use store::Digest;
+use sha256::Digest;
 
 use super::modules::{Kernel, Selection};
 use super::root::{self, Root};

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use diskimage::sparse::sha256;
 use fsimage::ext4::{EntryKind, Ext4Entry, Limits, Reader};
 use serde::Serialize;
+use sha256::Digest;
 
 use super::root;
 use crate::image::IMAGE_FILES;
@@ -103,7 +104,7 @@ pub fn compare(old: &Path, new: &Path) -> Result<Vec<Difference>> {
 }
 
 fn compare_files(old: &Path, new: &Path, name: &str) -> Result<Option<Difference>> {
-    let read = |path: &Path| -> Result<(u64, [u8; 32])> {
+    let read = |path: &Path| -> Result<(u64, Digest)> {
         let reading = || format!("reading {}", path.display());
         let file = File::open(path).with_context(reading)?;
         let length = super::input::length(&file).with_context(reading)?;
@@ -111,7 +112,7 @@ fn compare_files(old: &Path, new: &Path, name: &str) -> Result<Option<Difference
         let digest = if file.metadata().with_context(reading)?.is_file() {
             sha256(&file).with_context(reading)?
         } else {
-            *store::Digest::of_reader(&file).with_context(reading)?.0.as_bytes()
+            Digest::of_reader(&file).with_context(reading)?.0
         };
         Ok((length, digest))
     };

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use store::Digest;
+use sha256::Digest;
 
 use super::Recipe;
 

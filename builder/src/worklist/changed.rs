@@ -58,7 +58,7 @@ mod tests {
     use crate::lock::{LockedArchive, LockedPackage, Role};
     use crate::worklist::select;
     use crate::worklist::tests::with;
-    use store::Digest;
+    use sha256::Digest;
 
     fn lock(packages: &[(&str, &str)]) -> Lock {
         let digest = Digest::of(b"");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use advice::Advice;
 use protocol::api::{GiveBackReason, Health};
 use protocol::{Job, Machine, Verdict};
+use sha256::Digest;
 
 use super::interrupt::Interrupt;
 use super::running::InterruptedJob;
@@ -141,6 +142,6 @@ pub struct Delivery {
     pub bundle: PathBuf,
     /// The bundle's length in bytes.
     pub size: u64,
-    /// The bundle's SHA-256, in hexadecimal digits.
-    pub sha256: String,
+    /// The bundle's SHA-256.
+    pub sha256: Digest,
 }

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use protocol::Verdict;
 use protocol::api::check_id;
 use serde::{Deserialize, Serialize};
+use sha256::Digest;
 
 use super::job_source::Delivery;
 
@@ -37,7 +38,7 @@ pub struct PendingResult {
     /// The bundle's length in bytes.
     pub size: u64,
     /// The bundle's SHA-256, in hexadecimal digits.
-    pub sha256: String,
+    pub sha256: Digest,
     /// The reason why the recipient will never take it. It stays until a person deals with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
@@ -121,7 +122,7 @@ impl Outbox {
             verdict: delivery.verdict,
             summary: delivery.summary.clone(),
             size: delivery.size,
-            sha256: delivery.sha256.clone(),
+            sha256: delivery.sha256,
             refused: None,
         };
         durable::replace(
@@ -178,7 +179,7 @@ mod tests {
         let bundle = directory.join(format!("made-{job}"));
         fs::write(&bundle, format!("bundle of {job}"))?;
         let (verdict, summary) = (Verdict::Pass, "1 passed".to_owned());
-        Ok(Delivery { job: job.into(), verdict, summary, bundle, size: 1, sha256: "ab".into() })
+        Ok(Delivery { job: job.into(), verdict, summary, bundle, size: 1, sha256: Digest::of("") })
     }
 
     #[test]

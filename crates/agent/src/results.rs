@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use protocol::{Listed, ResultList};
+use sha256::Digest;
 
 use super::job_source::{Assignment, Delivery};
 use super::running::InterruptedJob;
@@ -25,12 +26,12 @@ pub struct Results {
 }
 
 impl Results {
-    /// Opens the results of a list, identified by its SHA-256 in hexadecimal digits.
+    /// Opens the results of a list, identified by its SHA-256.
     ///
     /// # Errors
     /// If earlier results cannot be read, so that they are never overwritten, or the directory cannot be made.
-    pub fn open(data: &Path, sha256: &str) -> io::Result<Self> {
-        let directory = data.join(DIRECTORY).join(sha256.get(..DIGITS).unwrap_or(sha256));
+    pub fn open(data: &Path, sha256: Digest) -> io::Result<Self> {
+        let directory = data.join(DIRECTORY).join(sha256.prefix(DIGITS));
         std::fs::create_dir_all(&directory)?;
         let list = match std::fs::read(directory.join(SUMMARY)) {
             Ok(bytes) => serde_json::from_slice(&bytes)?,
@@ -65,7 +66,7 @@ impl Results {
             summary: delivery.summary.clone(),
             bundle: Some(name),
             size: delivery.size,
-            sha256: Some(delivery.sha256.clone()),
+            sha256: Some(delivery.sha256),
             ..known
         })
     }

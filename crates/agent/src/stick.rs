@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use advice::Advice;
 use protocol::api::GiveBackReason;
 use protocol::{Job, JobList, Machine, Source};
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource};
 use super::results::Results;
@@ -70,8 +70,8 @@ impl Stick {
         for job in &list.job {
             tree(paths.esp, job)?;
         }
-        let digest = hex::encode(Sha256::digest(&bytes));
-        let results = Results::open(paths.data, &digest).map_err(|error| data_error("opening the results", &error))?;
+        let results = Results::open(paths.data, Digest::of(&bytes));
+        let results = results.map_err(|error| data_error("opening the results", &error))?;
         let count = list.job.len();
         let jobs = list.job.into_iter().filter(|job| !results.has(&job.id)).collect();
         let (esp, stop) = (paths.esp.to_owned(), Arc::clone(stop));

@@ -222,8 +222,14 @@ mod tests {
         let bundle = data.join("made");
         std::fs::write(&bundle, "x")?;
         let summary = String::new();
-        let delivery =
-            Delivery { job: job.into(), verdict: Verdict::Pass, summary, bundle, size: 1, sha256: "a".into() };
+        let delivery = Delivery {
+            job: job.into(),
+            verdict: Verdict::Pass,
+            summary,
+            bundle,
+            size: 1,
+            sha256: sha256::Digest::of(""),
+        };
         outbox.put(to, None, &delivery).map(drop)
     }
 

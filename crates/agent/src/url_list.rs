@@ -12,7 +12,7 @@ use advice::Advice;
 use protocol::api::GiveBackReason;
 use protocol::{Job, JobList, Machine, Source};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource};
 use super::outbox::{Outbox, PendingResult};
@@ -61,7 +61,7 @@ pub struct UrlList {
     done: Done,
     queue: VecDeque<Job>,
     /// Jobs that this machine cannot run, until it is restarted.
-    passed_over: Vec<String>,
+    passed_over: Vec<Digest>,
     known: Validators,
     asked: Option<Instant>,
     has_list: bool,
@@ -79,7 +79,7 @@ pub struct UrlList {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Contents {
     /// A growing sequence number for each digest.
-    done: BTreeMap<String, u64>,
+    done: BTreeMap<Digest, u64>,
 }
 
 #[derive(Debug)]
@@ -99,12 +99,12 @@ impl Done {
         Ok(Self { path, contents })
     }
 
-    fn add(&mut self, digest: String) -> io::Result<()> {
+    fn add(&mut self, digest: Digest) -> io::Result<()> {
         let done = &mut self.contents.done;
         let next = done.values().max().map_or(0, |last| last.saturating_add(1));
         done.insert(digest, next);
         while done.len() > REMEMBERED {
-            let oldest = done.iter().min_by_key(|(_, number)| **number).map(|(digest, _)| digest.clone());
+            let oldest = done.iter().min_by_key(|(_, number)| **number).map(|(digest, _)| *digest);
             oldest.map(|digest| done.remove(&digest));
         }
         durable::replace(&self.path, &serde_json::to_vec(&self.contents)?, durable::Readers::Owner)
@@ -247,7 +247,7 @@ impl JobSource for UrlList {
         }
         let Some(job) = self.queue.pop_front() else { return Ok(self.rest()) };
         self.is_idle = false;
-        let lease = Some(bundle_name(&self.machine, &digest(&self.to, &job), &job));
+        let lease = Some(bundle_name(&self.machine, digest(&self.to, &job), &job));
         Ok(Claim::Job(Box::new(Assignment { lease, ..Assignment::new(job) })))
     }
 
@@ -289,19 +289,19 @@ impl JobSource for UrlList {
 }
 
 /// The digest that identifies a finished job: over the result address and everything that the list says of the job.
-fn digest(to: &str, job: &Job) -> String {
+fn digest(to: &str, job: &Job) -> Digest {
     // A job always has a JSON form.
     let text = serde_json::to_string(job).unwrap_or_default();
-    hex::encode(Sha256::digest(format!("{to}\n{text}")))
+    Digest::of(format!("{to}\n{text}"))
 }
 
 /// A bundle name that is unique to this machine and job: `lab-gzip-1f2e3d4c`.
-fn bundle_name(machine: &str, digest: &str, job: &Job) -> String {
+fn bundle_name(machine: &str, digest: Digest, job: &Job) -> String {
     let plain: String =
         machine.chars().map(|char| if char.is_ascii_alphanumeric() || char == '-' { char } else { '-' }).collect();
     // Together no longer than the outbox accepts for a name.
     let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
-    format!("{}-{}-{}", cut(&plain, 30).trim_start_matches('-'), cut(&job.id, 50), cut(digest, DIGITS))
+    format!("{}-{}-{}", cut(&plain, 30).trim_start_matches('-'), cut(&job.id, 50), digest.prefix(DIGITS))
 }
 
 fn failed(what: String) -> Advice {

@@ -103,13 +103,12 @@ impl<T: Read + Write> JobSource for Port<T> {
     }
 
     fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
-        let sha256 = delivery.sha256.clone();
         self.frames.tell(&FromAppliance::Finished {
             job: delivery.job.clone(),
             verdict: delivery.verdict,
             summary: delivery.summary.clone(),
             size: delivery.size,
-            sha256: sha256.clone(),
+            sha256: delivery.sha256,
         })?;
         let reading = |error: io::Error| failed(format!("reading {}: {error}", delivery.bundle.display()));
         let mut file = File::open(&delivery.bundle).map_err(reading)?;
@@ -121,7 +120,7 @@ impl<T: Read + Write> JobSource for Port<T> {
             }
         }
         match self.frames.message()? {
-            ToAppliance::Kept { sha256: kept } if kept == sha256 => Ok(()),
+            ToAppliance::Kept { sha256: kept } if kept == delivery.sha256 => Ok(()),
             other => Err(failed(format!("the bundle of {} was answered with {other:?}", delivery.job))),
         }
     }
@@ -218,6 +217,7 @@ fn find(class: &Path, dev: &Path) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use protocol::{JobList, Verdict};
+    use sha256::Digest;
     use std::os::unix::net::UnixStream;
     use std::thread;
 
@@ -244,9 +244,9 @@ mod tests {
             summary: "1 passed".into(),
             bundle,
             size: 7,
-            sha256: "abc".into(),
+            sha256: Digest::of("abc"),
         };
-        let kept = Frame::of(&ToAppliance::Kept { sha256: "abc".into() })?;
+        let kept = Frame::of(&ToAppliance::Kept { sha256: Digest::of("abc") })?;
         theirs.write_all(&kept.encode())?;
         let mut settings = Settings::default();
         let trees = directory.path().join("trees");

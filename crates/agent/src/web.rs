@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use sha256::Digest;
 use ureq::Agent;
 use ureq::http::{HeaderMap, Response, StatusCode};
 
@@ -110,18 +111,16 @@ impl Web {
 
     /// Uploads a file with its digest (RFC 9530, `Repr-Digest`). Only a 2xx answer counts as success. Every other
     /// answer may be fixed on the server, so the upload is retried.
-    pub fn put(&self, address: &str, file: &Path, size: u64, sha256: &str) -> UploadOutcome {
-        let opened = File::open(file).map_err(|error| format!("opening {}: {error}", file.display()));
-        let digest = hex::decode(sha256).map_err(|error| format!("{}: its digest: {error}", file.display()));
-        let (body, digest) = match (opened, digest) {
-            (Ok(body), Ok(digest)) => (body, digest),
-            (Err(why), _) | (_, Err(why)) => return UploadOutcome::Refused(why),
+    pub fn put(&self, address: &str, file: &Path, size: u64, sha256: &Digest) -> UploadOutcome {
+        let body = match File::open(file) {
+            Ok(body) => body,
+            Err(error) => return UploadOutcome::Refused(format!("opening {}: {error}", file.display())),
         };
         let request = self.agent.put(address).config().max_redirects(0).build();
         let sent = request
             .content_type("application/zstd")
             .header("content-length", size.to_string())
-            .header("repr-digest", format!("sha-256=:{}:", BASE64_STANDARD.encode(digest)))
+            .header("repr-digest", format!("sha-256=:{}:", BASE64_STANDARD.encode(sha256.as_bytes())))
             .send(body);
         match sent {
             Ok(answer) if answer.status().is_success() => UploadOutcome::Delivered,

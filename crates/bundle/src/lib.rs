@@ -73,7 +73,7 @@ pub struct Bundle {
     /// Length in bytes.
     pub size: u64,
     /// SHA-256, as hexadecimal digits.
-    pub sha256: String,
+    pub sha256: sha256::Digest,
 }
 
 /// The rules for the tar file of a source tree that may unpack to this many bytes.

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
+use sha256::{Digest, Hasher};
 use tar::{Builder, EntryType, Header};
 use tarball::{LONGEST_NAME, LONGEST_PATH};
 
@@ -159,8 +159,8 @@ pub fn write(to: &Path, name: &str, base: &Path, first: &[&str], plan: &BundlePl
     written
 }
 
-fn fill(file: File, base: &Path, first: &[&str], plan: &BundlePlan) -> io::Result<(u64, String)> {
-    let compressor = zstd::Encoder::new(Hashing { file, hasher: Sha256::new(), size: 0 }, 3)?;
+fn fill(file: File, base: &Path, first: &[&str], plan: &BundlePlan) -> io::Result<(u64, Digest)> {
+    let compressor = zstd::Encoder::new(Hashing { file, hasher: Hasher::new(), size: 0 }, 3)?;
     let mut archive = Builder::new(compressor);
     archive.mode(tar::HeaderMode::Deterministic);
     for name in first {
@@ -181,7 +181,7 @@ fn fill(file: File, base: &Path, first: &[&str], plan: &BundlePlan) -> io::Resul
     }
     let hashing = archive.into_inner()?.finish()?;
     hashing.file.sync_all()?;
-    Ok((hashing.size, hex::encode(hashing.hasher.finalize())))
+    Ok((hashing.size, hashing.hasher.finish()))
 }
 
 fn header(kind: EntryType, mode: u32, size: u64, time: u64) -> Header {
@@ -214,7 +214,7 @@ fn append_file<W: Write>(archive: &mut Builder<W>, base: &Path, path: &Path) -> 
 /// A writer that computes the digest of its data.
 struct Hashing {
     file: File,
-    hasher: Sha256,
+    hasher: Hasher,
     size: u64,
 }
 

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use protocol::api::{COMPLETE_HEADER, CreateUpload, OFFSET_HEADER, ProblemCode, Upload};
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 use ureq::http::Method;
 
 use crate::calls::escape;
@@ -26,11 +26,11 @@ impl Client {
     ///
     /// If the file cannot be read, the hub cannot be reached, or refuses: [`ProblemCode::DiskFull`] if it has no room
     /// now, [`ProblemCode::TooLarge`] if the bundle is too large for it.
-    pub fn upload(&self, path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<String, ClientError> {
+    pub fn upload(&self, path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Digest, ClientError> {
         let failed = |error| ClientError::File { path: path.to_owned(), error };
         let mut file = File::open(path).map_err(failed)?;
-        let (sha256, size) = digest(&mut file).map_err(failed)?;
-        let announced = CreateUpload { size, sha256: sha256.clone() };
+        let (sha256, size) = Digest::of_reader(&mut file).map_err(failed)?;
+        let announced = CreateUpload { size, sha256 };
         let mut upload = self.create_upload(&announced)?;
         let mut misplaced = 0;
         while !upload.complete {
@@ -121,17 +121,5 @@ impl Client {
                 return Err(odd(reason));
             }
         }
-    }
-}
-
-fn digest(file: &mut File) -> std::io::Result<(String, u64)> {
-    let (mut hasher, mut buffer, mut size) = (Sha256::new(), vec![0; 1 << 17], 0_u64);
-    loop {
-        let length = file.read(&mut buffer)?;
-        if length == 0 {
-            return Ok((hex::encode(hasher.finalize()), size));
-        }
-        hasher.update(buffer.get(..length).unwrap_or_default());
-        size = size.saturating_add(length as u64);
     }
 }

@@ -1,5 +1,7 @@
 //! Source control files (dsc(5)).
 
+use sha256::Digest;
+
 use crate::deb822::{Comments, Field, Paragraphs};
 
 /// Most files of a source package.
@@ -19,8 +21,8 @@ pub struct Dsc {
 pub struct DscFile {
     /// File name, without directory.
     pub name: String,
-    /// SHA-256, as lower case hexadecimal digits.
-    pub sha256: String,
+    /// SHA-256 of its content.
+    pub sha256: Digest,
 }
 
 /// A `.dsc` that is not one, or names files that no source package has.
@@ -64,7 +66,8 @@ impl Dsc {
             if files.len() == MOST_FILES {
                 return Err(DscError::TooManyFiles);
             }
-            files.push(DscFile { name: (*name).to_owned(), sha256: sha256.to_ascii_lowercase() });
+            let sha256 = sha256.parse().map_err(|_| DscError::NotAChecksum(line.to_owned()))?;
+            files.push(DscFile { name: (*name).to_owned(), sha256 });
         }
         if files.is_empty() {
             return Err(DscError::NoFiles);
@@ -87,25 +90,32 @@ mod tests {
 
     #[test]
     fn the_files_of_a_dsc() {
-        let dsc = "Format: 3.0\nChecksums-Sha256:\n 0a 3 hello.tar.xz\n 0B 4 hello.debian.tar.xz\nFiles:\n x 3 hello.tar.xz\n";
+        let (one, two) = (Digest::of("one"), Digest::of("two"));
+        let dsc = format!(
+            "Format: 3.0\nChecksums-Sha256:\n {one} 3 hello.tar.xz\n {} 4 hello.debian.tar.xz\nFiles:\n x 3 hello.tar.xz\n",
+            two.to_string().to_uppercase()
+        );
         let signed = format!(
             "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{dsc}\n-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----\n"
         );
-        let expected = [("hello.tar.xz", "0a"), ("hello.debian.tar.xz", "0b")];
-        let expected = expected.map(|(name, sha256)| DscFile { name: name.into(), sha256: sha256.into() });
-        for text in [dsc, &signed, &signed.replace('\n', "\r\n")] {
+        let expected = [("hello.tar.xz", one), ("hello.debian.tar.xz", two)];
+        let expected = expected.map(|(name, sha256)| DscFile { name: name.into(), sha256 });
+        for text in [&dsc, &signed, &signed.replace('\n', "\r\n")] {
             assert_eq!(Dsc::parse(text.as_bytes()).unwrap().files, expected, "{text}");
         }
         assert_eq!(Dsc::parse(dsc.as_bytes()).unwrap().format, "3.0");
         assert_eq!(Dsc::parse(b"Files:\n x 3 hello.tar.xz\n"), Err(DscError::NoFiles));
         assert_eq!(Dsc::parse(b""), Err(DscError::NoFiles));
         for name in ["../../etc/passwd", ".hidden", "a/b"] {
-            let text = format!("Checksums-Sha256:\n 0a 3 {name}\n");
+            let text = format!("Checksums-Sha256:\n {} 3 {name}\n", Digest::of("one"));
             assert_eq!(Dsc::parse(text.as_bytes()), Err(DscError::NotAFileName(name.into())));
         }
-        let many = format!("Checksums-Sha256:\n{}", " 0a 3 x\n".repeat(101));
+        let many = format!("Checksums-Sha256:\n{}", format!(" {} 3 x\n", Digest::of("one")).repeat(101));
         assert_eq!(Dsc::parse(many.as_bytes()), Err(DscError::TooManyFiles));
-        assert!(matches!(Dsc::parse(b"Checksums-Sha256:\n 0a x\n"), Err(DscError::NotAChecksum(_))));
+        for bad in ["0a x", "0a 3 x"] {
+            let text = format!("Checksums-Sha256:\n {bad}\n");
+            assert!(matches!(Dsc::parse(text.as_bytes()), Err(DscError::NotAChecksum(_))), "{bad}");
+        }
     }
 
     proptest::proptest! {

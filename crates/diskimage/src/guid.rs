@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest, Sha256};
+use sha256::{Digest, Hasher};
 use uuid::{Builder, Uuid, fmt::Hyphenated};
 
 /// A 128-bit globally unique identifier (RFC 9562).
@@ -39,10 +39,10 @@ impl Guid {
 
     /// A version 8 UUID (RFC 9562, section 5.8) derived from a digest and a namespace, so that the same content has
     /// the same UUID everywhere. Different `namespace`s give unrelated UUIDs for one digest.
-    pub fn from_digest(digest: &[u8; 32], namespace: &str) -> Self {
-        let hash = Sha256::new().chain_update(digest).chain_update(namespace).finalize();
+    pub fn from_digest(digest: &Digest, namespace: &str) -> Self {
+        let hash = Hasher::new().chain(digest.as_bytes()).chain(namespace).finish();
         let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash[..16]);
+        bytes.copy_from_slice(&hash.as_bytes()[..16]);
         Self(Builder::from_custom_bytes(bytes).into_uuid())
     }
 
@@ -106,13 +106,13 @@ mod tests {
 
     #[test]
     fn a_digest_gives_a_version_8_uuid() {
-        let guid = Guid::from_digest(&[7; 32], "root");
+        let guid = Guid::from_digest(&[7; 32].into(), "root");
         let text = guid.to_string();
         assert_eq!(&text[14..15], "8");
         assert!("89ab".contains(&text[19..20]), "{text}");
-        assert_eq!(guid, Guid::from_digest(&[7; 32], "root"));
-        assert_ne!(guid, Guid::from_digest(&[7; 32], "data"));
-        assert_ne!(guid, Guid::from_digest(&[8; 32], "root"));
+        assert_eq!(guid, Guid::from_digest(&[7; 32].into(), "root"));
+        assert_ne!(guid, Guid::from_digest(&[7; 32].into(), "data"));
+        assert_ne!(guid, Guid::from_digest(&[8; 32].into(), "root"));
     }
 
     #[test]

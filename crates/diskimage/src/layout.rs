@@ -72,7 +72,7 @@ mod tests {
     fn spec(number: u8, size: u64) -> PartitionSpec {
         PartitionSpec {
             type_guid: crate::gpt::types::LINUX_GENERIC,
-            unique_guid: Guid::from_digest(&[number; 32], "test"),
+            unique_guid: Guid::from_digest(&[number; 32].into(), "test"),
             name: format!("part{number}"),
             size,
             attributes: Attributes::default(),

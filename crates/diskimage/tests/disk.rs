@@ -30,7 +30,7 @@ const ESP_SIZE: u64 = 300 << 20;
 fn spec(number: u8, type_guid: Guid, name: &str, size: u64, attributes: Attributes) -> PartitionSpec {
     PartitionSpec {
         type_guid,
-        unique_guid: Guid::from_digest(&[number; 32], name),
+        unique_guid: Guid::from_digest(&[number; 32].into(), name),
         name: name.into(),
         size,
         attributes,
@@ -66,7 +66,7 @@ fn build(path: &Path, sector_size: SectorSize) -> File {
     };
     fat::write(&tree, &image, layout.partitions[0].start, &options, &Silent).unwrap();
     sparse::copy(&root, &image, layout.partitions[1].start).unwrap();
-    gpt::write(&image, Guid::from_digest(&[9; 32], "disk"), sector_size, &layout.partitions).unwrap();
+    gpt::write(&image, Guid::from_digest(&[9; 32].into(), "disk"), sector_size, &layout.partitions).unwrap();
     image
 }
 

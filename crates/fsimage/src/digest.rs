@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
+use sha256::{Digest, Hasher};
 
 /// Bytes that are read and hashed at once.
 const CHUNK: usize = 1024 * 1024;
@@ -15,12 +15,12 @@ const CHUNK: usize = 1024 * 1024;
 ///
 /// # Errors
 /// If reading fails or the file is too short.
-pub fn digest_of(file: &File, offset: u64, length: u64) -> io::Result<[u8; 32]> {
+pub fn digest_of(file: &File, offset: u64, length: u64) -> io::Result<Digest> {
     let end = offset.checked_add(length).ok_or(io::ErrorKind::InvalidInput)?;
     if file.metadata()?.is_file() && file.metadata()?.len() < end {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new();
     let mut buffer = vec![0; CHUNK];
     let zeros = vec![0; CHUNK];
     let mut at = offset;
@@ -37,7 +37,7 @@ pub fn digest_of(file: &File, offset: u64, length: u64) -> io::Result<[u8; 32]> 
         })?;
         at = hole;
     }
-    Ok(hasher.finalize().into())
+    Ok(hasher.finish())
 }
 
 fn for_chunks(from: u64, to: u64, mut each: impl FnMut(u64, usize) -> io::Result<()>) -> io::Result<()> {
@@ -78,7 +78,7 @@ mod tests {
         file.write_all_at(b"somewhere", 3 << 20).unwrap();
         let mut bytes = vec![0; 5 << 20];
         file.read_exact_at(&mut bytes, 0).unwrap();
-        let expected: [u8; 32] = Sha256::digest(&bytes[100..]).into();
+        let expected = Digest::of(&bytes[100..]);
         assert_eq!(digest_of(&file, 100, (5 << 20) - 100).unwrap(), expected);
         assert!(digest_of(&file, 100, 5 << 20).is_err());
     }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::io::{self, Read};
+use std::io;
 
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 
 use crate::tree::{Content, FileTree, NodeId, NodeKind};
 
@@ -43,7 +43,7 @@ pub fn dump(tree: &FileTree, digests: bool) -> io::Result<String> {
         } else {
             first_paths.insert(id, path);
             if let (NodeKind::File(content), true) = (&node.kind, digests) {
-                line.push(format!("sha256={}", hex::encode(content_digest(content)?)));
+                line.push(format!("sha256={}", content_digest(content)?));
             }
         }
         for (name, value) in &metadata.xattrs {
@@ -86,21 +86,11 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// If reading fails.
-pub fn content_digest(content: &Content) -> io::Result<[u8; 32]> {
-    let mut hasher = Sha256::new();
+pub fn content_digest(content: &Content) -> io::Result<Digest> {
     if let Content::Bytes(bytes) = content {
-        hasher.update(bytes);
-    } else {
-        let mut reader = content.open()?;
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            match reader.read(&mut buffer)? {
-                0 => break,
-                length => hasher.update(&buffer[..length]),
-            }
-        }
+        return Ok(Digest::of(bytes));
     }
-    Ok(hasher.finalize().into())
+    Digest::of_reader(content.open()?).map(|(digest, _)| digest)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use protocol::Verdict;
 use protocol::api::{Complete, Completed, Problem, ProblemCode};
+use sha256::Digest;
 use tokio::sync::{Semaphore, watch};
 
 use crate::aside::aside;
@@ -56,7 +57,7 @@ struct OfWorker {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     lease: String,
-    bundle: String,
+    bundle: Digest,
     verdict: Verdict,
 }
 
@@ -96,12 +97,12 @@ pub(crate) async fn complete(
     complete: Complete,
     clock: WorkerClock,
 ) -> Outcome {
-    let (id, name, digest) = (lease.clone(), worker.clone(), complete.bundle.clone());
+    let (id, name, digest) = (lease.clone(), worker.clone(), complete.bundle);
     // A bundle is not read again if the lease was completed before or can no longer be completed.
     if let Completion::Done(completed) = shared.core.write(move |tx| tx.may_complete(&id, &name, &digest)).await? {
         return Ok(completed);
     }
-    let key = Key { lease, bundle: complete.bundle.clone(), verdict: complete.verdict };
+    let key = Key { lease, bundle: complete.bundle, verdict: complete.verdict };
     let mut outcome = begin(shared, &worker, &key, complete, clock)?;
     let wait = shared.config.check_wait;
     // Without a wait, a check that ends early changes nothing: the answer is always for the next request.
@@ -186,10 +187,10 @@ async fn in_turn(
     if outcome.as_ref().is_err_and(is_final) {
         let (now, used) = (shared.config.clock.monotonic(), Duration::from_micros(used.load(Ordering::Relaxed)));
         shared.completions.with(worker, |known| known.debt.add(used, now));
-        tracing::info!(worker, bundle = key.bundle, ?used, "a bundle was refused");
+        tracing::info!(worker, bundle = %key.bundle, ?used, "a bundle was refused");
     }
     if outcome.as_ref().is_err_and(|problem| problem.code == ProblemCode::BundleInvalid) {
-        discard(shared, worker, &key.bundle).await;
+        discard(shared, worker, key.bundle).await;
     }
     outcome
 }
@@ -202,13 +203,13 @@ async fn check_and_complete(
     clock: WorkerClock,
     used: &Arc<AtomicU64>,
 ) -> Outcome {
-    let (id, name, digest) = (key.lease.clone(), worker.to_owned(), key.bundle.clone());
+    let (id, name, digest) = (key.lease.clone(), worker.to_owned(), key.bundle);
     let job = match shared.core.write(move |tx| tx.may_complete(&id, &name, &digest)).await? {
         Completion::Open(job) => job,
         Completion::Done(completed) => return Ok(completed),
     };
     let open = shared.completions.open.acquire().await.map_err(|error| internal(&error))?;
-    let (bundles, digest, limit) = (shared.bundles.clone(), key.bundle.clone(), shared.config.max_unpacked);
+    let (bundles, digest, limit) = (shared.bundles.clone(), key.bundle, shared.config.max_unpacked);
     let (turns, used) = (shared.completions.turns.clone(), used.clone());
     let read = aside("check", move || -> Result<_, Problem> {
         let missing = || Problem::new(ProblemCode::BundleMissing, format!("there is no bundle {digest}"));
@@ -251,18 +252,18 @@ async fn check_and_complete(
 }
 
 /// Removes a refused bundle, so that it does not take disk space or its worker's quota.
-async fn discard(shared: &Shared, worker: &str, digest: &str) {
-    let (bundles, worker, bundle) = (shared.bundles.clone(), worker.to_owned(), digest.to_owned());
+async fn discard(shared: &Shared, worker: &str, digest: Digest) {
+    let (bundles, worker, bundle) = (shared.bundles.clone(), worker.to_owned(), digest);
     let removed = shared.core.write(move |tx| {
         // In a write transaction, so that the bundle cannot be announced again meanwhile.
         if tx.forget_refused_upload(&worker, &bundle)?
             && let Err(error) = bundles.remove(&bundle)
         {
-            tracing::warn!(%error, bundle, "a bundle that was refused could not be removed");
+            tracing::warn!(%error, %bundle, "a bundle that was refused could not be removed");
         }
         Ok(())
     });
     if let Err(problem) = removed.await {
-        tracing::warn!(%problem, digest, "a bundle that was refused could not be forgotten");
+        tracing::warn!(%problem, %digest, "a bundle that was refused could not be forgotten");
     }
 }

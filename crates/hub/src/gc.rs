@@ -51,7 +51,9 @@ impl Hub {
                             tx.forget_orphan(&digest, abandoned, |id| files.path(id).exists())?;
                         }
                     }
-                    Err(error) => tracing::warn!(%error, digest, "a bundle that became no result could not be removed"),
+                    Err(error) => {
+                        tracing::warn!(%error, %digest, "a bundle that became no result could not be removed")
+                    }
                 }
             }
             Ok(removed)

@@ -1,12 +1,9 @@
 //! Tokens: 256 random bits with a prefix for their purpose. The database has only their SHA-256; they are random enough
 //! that a slow hash would add nothing.
 
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 
 use crate::error::HubError;
-
-/// SHA-256 of a token.
-pub(crate) type TokenHash = [u8; 32];
 
 /// Holder of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +29,9 @@ pub(crate) fn new_token(kind: &str) -> Result<String, HubError> {
     Ok(format!("rocbed-{kind}-{}", random_hex::<32>()?))
 }
 
-pub(crate) fn hash(token: &str) -> TokenHash {
-    Sha256::digest(token.as_bytes()).into()
+/// SHA-256 of a token.
+pub(crate) fn hash(token: &str) -> Digest {
+    Digest::of(token)
 }
 
 #[cfg(test)]

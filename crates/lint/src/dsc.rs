@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bundle::{Rules, regular, source_rules};
 use debian::deb::Compression;
 use debian::dsc::{Dsc, DscFile};
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 use tempfile::TempDir;
 
 use crate::directory::Directory;
@@ -108,18 +108,10 @@ fn part(dsc: &[u8]) -> Result<DscFile, String> {
     })
 }
 
-fn digest(file: &mut File) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    let mut limited = file.take(LARGEST);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match limited.read(&mut buffer)? {
-            0 => break,
-            length => hasher.update(buffer.get(..length).unwrap_or_default()),
-        }
-    }
+fn digest(file: &mut File) -> io::Result<Digest> {
+    let (digest, _) = Digest::of_reader(file.take(LARGEST))?;
     file.rewind()?;
-    Ok(hex::encode(hasher.finalize()))
+    Ok(digest)
 }
 
 /// Decompresses a file by its first bytes.
@@ -153,17 +145,22 @@ mod tests {
 
     #[test]
     fn the_part_with_debian_in_it_is_found_in_signed_and_plain_files() {
-        let quilt = "Format: 3.0 (quilt)\nChecksums-Sha256:\n aa 1 a_1.orig.tar.gz\n bb 2 a_1.orig.tar.gz.asc\n CC 3 a_1-1.debian.tar.xz\nFiles:\n x 1 y\n";
+        let (aa, bb, cc) = ("aa".repeat(32), "bb".repeat(32), "CC".repeat(32));
+        let quilt = format!(
+            "Format: 3.0 (quilt)\nChecksums-Sha256:\n {aa} 1 a_1.orig.tar.gz\n {bb} 2 a_1.orig.tar.gz.asc\n {cc} 3 a_1-1.debian.tar.xz\nFiles:\n x 1 y\n"
+        );
         let signed = format!(
             "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{quilt}\n-----BEGIN PGP SIGNATURE-----\n\nx\n"
         );
-        for text in [quilt, &signed] {
-            let found = DscFile { name: "a_1-1.debian.tar.xz".into(), sha256: "cc".into() };
+        for text in [&quilt, &signed] {
+            let found = DscFile { name: "a_1-1.debian.tar.xz".into(), sha256: Digest::from([0xcc; 32]) };
             assert_eq!(part(text.as_bytes()), Ok(found));
         }
-        assert_eq!(part(b"Checksums-Sha256:\n aa 1 a_1.tar.xz\n").unwrap().name, "a_1.tar.xz");
-        assert!(part(b"Format: 1.0\nChecksums-Sha256:\n aa 1 a_1.orig.tar.gz\n bb 1 a.diff.gz\n").is_err());
-        assert!(part(b"Checksums-Sha256:\n aa 1 ../a.debian.tar.xz\n").is_err());
+        let part_of = |text: String| part(text.as_bytes());
+        assert_eq!(part_of(format!("Checksums-Sha256:\n {aa} 1 a_1.tar.xz\n")).unwrap().name, "a_1.tar.xz");
+        let old = format!("Format: 1.0\nChecksums-Sha256:\n {aa} 1 a_1.orig.tar.gz\n {bb} 1 a.diff.gz\n");
+        assert!(part_of(old).unwrap_err().contains("format 1.0"));
+        assert!(part_of(format!("Checksums-Sha256:\n {aa} 1 ../a.debian.tar.xz\n")).is_err());
         assert!(part(b"").is_err());
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use lint::{Directory, Severity, check, dsc, fix, sarif};
 use serde_json::json;
+use sha256::Digest;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -82,7 +83,6 @@ fn tar(root: &Path, to: &Path) -> Outcome {
 
 #[test]
 fn a_dsc_is_checked_by_what_its_tar_has_and_a_damaged_one_is_refused() -> Outcome {
-    use sha2::Digest;
     let directory = tempfile::tempdir()?;
     let at = |name: &str| directory.path().join(name);
     package(&at("tree"), "Tests: a\nRestrictions: odd\n")?;
@@ -96,7 +96,7 @@ fn a_dsc_is_checked_by_what_its_tar_has_and_a_damaged_one_is_refused() -> Outcom
     }
     for bytes in [plain, streams] {
         fs::write(at(part), &bytes)?;
-        let digest = hex::encode(sha2::Sha256::digest(&bytes));
+        let digest = Digest::of(&bytes);
         let text = format!("Format: 3.0 (quilt)\nSource: foo\nChecksums-Sha256:\n {digest} 1 {part}\n");
         fs::write(at("foo.dsc"), text)?;
         let report = check(dsc::open(&at("foo.dsc"))?.tree());

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
+use sha256::{Digest, Hasher, sums};
 
 use crate::error::NetbootError;
 
@@ -25,7 +25,7 @@ pub struct Image {
     /// The kernel's command line, which names the root by its UUID.
     pub cmdline: String,
     /// SHA-256 of the uncompressed root.
-    pub sha256: [u8; 32],
+    pub sha256: Digest,
     /// Path of the compressed root.
     pub root: PathBuf,
 }
@@ -47,7 +47,7 @@ impl Image {
             let path = directory.join(name);
             fs::read_to_string(&path).map_err(NetbootError::io("reading", path))
         };
-        let sha256 = digest_of(&read("SHA256SUMS")?, "root.img").ok_or_else(|| missing("digest of root.img"))?;
+        let sha256 = sums::find(&read("SHA256SUMS")?, "root.img").ok_or_else(|| missing("digest of root.img"))?;
         let mut image = Self {
             directory: directory.to_owned(),
             cmdline: read("cmdline")?.trim().to_owned(),
@@ -88,7 +88,7 @@ impl Image {
             file.read_exact(&mut end)?;
             Ok(end)
         };
-        end().is_ok_and(|end| end[..8] == MARK && end[8..] == self.sha256)
+        end().is_ok_and(|end| end[..8] == MARK && end[8..] == *self.sha256.as_bytes())
     }
 
     fn compress(&self, progress: &mut dyn FnMut(u64)) -> Result<(), NetbootError> {
@@ -106,7 +106,7 @@ impl Image {
             .and_then(|()| encoder.include_checksum(true))
             .and_then(|()| encoder.multithread(u32::try_from(threads).unwrap_or(1)));
         prepared.map_err(writing())?;
-        let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+        let (mut hash, mut buffer) = (Hasher::new(), vec![0; 1 << 20]);
         loop {
             let count = input.read(&mut buffer).map_err(NetbootError::io("reading", &source))?;
             let bytes = buffer.get(..count).unwrap_or_default();
@@ -118,27 +118,17 @@ impl Image {
             progress(count as u64);
         }
         encoder.finish().map_err(writing())?;
-        let digest = hash.finalize();
-        if digest[..] != self.sha256[..] {
+        let digest = hash.finish();
+        if digest != self.sha256 {
             return Err(NetbootError::Changed { path: source });
         }
-        output.write_all(&[&MARK[..], &digest[..]].concat()).map_err(writing())?;
+        output.write_all(&[&MARK[..], digest.as_bytes()].concat()).map_err(writing())?;
         // Any user who may read the image may read this, which is also served to every client.
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         output.as_file().set_permissions(readable).map_err(writing())?;
         output.persist(&self.root).map_err(|error| writing()(error.error))?;
         Ok(())
     }
-}
-
-/// A file's digest in the form of sha256sum(1).
-fn digest_of(sums: &str, name: &str) -> Option<[u8; 32]> {
-    let line = sums.lines().find(|line| line.split_once("  ").is_some_and(|(_, found)| found == name))?;
-    let mut digest = [0; 32];
-    for (at, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(line.get(at * 2..at * 2 + 2)?, 16).ok()?;
-    }
-    Some(digest)
 }
 
 #[cfg(test)]
@@ -154,7 +144,7 @@ pub(crate) mod tests {
         write("netboot.img", b"two")?;
         write("cmdline", b"root=UUID=1-2 quiet\n")?;
         write("root.img", root)?;
-        let digest: String = Sha256::digest(root).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = Digest::of(root);
         write("SHA256SUMS", format!("{}  cmdline\n{digest}  root.img\n", "0".repeat(64)).as_bytes())?;
         Ok(directory)
     }

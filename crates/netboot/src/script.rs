@@ -18,7 +18,7 @@ pub const REPORT: &str = "report";
 /// [`NetbootError::Word`].
 pub fn command_line(image: &Image, base: &str, report: bool, words: &[String]) -> Result<String, NetbootError> {
     let mut line = image.cmdline.clone();
-    let digest: String = image.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = image.sha256;
     line.push_str(&format!(" rocbed.root-url={base}/{ROOT} rocbed.root-sha256={digest}"));
     if report {
         line.push_str(&format!(" rocbed.boot-report={base}/{REPORT}"));
@@ -59,7 +59,7 @@ mod tests {
         Image {
             directory: "images/smoke".into(),
             cmdline: "root=UUID=1-2 quiet".into(),
-            sha256: [0xab; 32],
+            sha256: [0xab; 32].into(),
             root: "images/smoke/root.img.zst".into(),
         }
     }

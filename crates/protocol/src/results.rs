@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha256::Digest;
 
 use crate::VERSION;
 use crate::verdict::Verdict;
@@ -13,7 +14,7 @@ pub struct ResultList {
     /// Version of the format.
     pub version: u32,
     /// SHA-256 of the list, in hexadecimal digits.
-    pub list: String,
+    pub list: Digest,
     /// The jobs, in the order in which they ended. Those that nothing is known of are missing.
     pub jobs: Vec<Listed>,
 }
@@ -38,7 +39,7 @@ pub struct Listed {
     pub size: u64,
     /// Its SHA-256, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
+    pub sha256: Option<Digest>,
     /// Each time that the machine came to an end while the job ran, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interruptions: Vec<String>,
@@ -46,8 +47,8 @@ pub struct Listed {
 
 impl ResultList {
     /// That of a list of which no job was run yet.
-    pub fn of(sha256: &str) -> Self {
-        Self { version: VERSION, list: sha256.to_owned(), jobs: Vec::new() }
+    pub fn of(sha256: Digest) -> Self {
+        Self { version: VERSION, list: sha256, jobs: Vec::new() }
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha256::Digest;
 
 use crate::{JobList, Machine, Verdict};
 
@@ -36,7 +37,7 @@ pub enum ToAppliance {
     /// The bundle with this digest is safe; the appliance may forget it.
     Kept {
         /// SHA-256, in hexadecimal digits.
-        sha256: String,
+        sha256: Digest,
     },
 }
 
@@ -80,7 +81,7 @@ pub enum FromAppliance {
         /// The bundle's length in bytes.
         size: u64,
         /// The bundle's SHA-256, in hexadecimal digits.
-        sha256: String,
+        sha256: Digest,
     },
     /// A job was not run.
     Declined {
@@ -226,9 +227,9 @@ mod tests {
 
     #[test]
     fn messages_come_through() -> Result<(), FrameError> {
-        let kept = ToAppliance::Kept { sha256: "ab".into() };
+        let kept = ToAppliance::Kept { sha256: Digest::of("") };
         let Frame::Message(json) = Frame::of(&kept)? else { panic!("no message") };
-        assert_eq!(String::from_utf8_lossy(&json), r#"{"message":"kept","sha256":"ab"}"#);
+        assert_eq!(String::from_utf8_lossy(&json), format!(r#"{{"message":"kept","sha256":"{}"}}"#, Digest::of("")));
         assert_eq!(Frame::message::<ToAppliance>(&json)?, kept);
         assert!(Frame::message::<ToAppliance>(b"{\"message\":\"later\"}").is_err());
         let twice = [&json[..], &json[..]].concat();

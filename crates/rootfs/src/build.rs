@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use progress::{Progress, Unit};
+use sha256::Digest;
 
 use crate::configure::{self, ConfigurePlan};
 use crate::hashed::Expected;
@@ -25,7 +26,7 @@ pub struct Package {
     /// Path of the .deb file.
     pub path: PathBuf,
     /// SHA-256 of the file, which is checked while it is unpacked; `None` if the caller vouches for it.
-    pub sha256: Option<[u8; 32]>,
+    pub sha256: Option<Digest>,
     /// Whether it is essential for this image, even if its control file does not say so.
     pub essential: bool,
 }

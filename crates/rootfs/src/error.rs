@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use advice::{Advise, Help};
 use fsimage::TreeError;
+use sha256::Digest;
 
 use crate::sandbox::SandboxError;
 use debian::deb::DebError;
@@ -124,12 +125,12 @@ pub struct Damaged {
     /// Path of the file.
     pub path: PathBuf,
     /// Expected SHA-256 of the content.
-    pub sha256: [u8; 32],
+    pub sha256: Digest,
 }
 
 fn damage(files: &[Damaged]) -> String {
     let describe = |file: &Damaged| {
-        let digest = hex::encode(file.sha256);
+        let digest = file.sha256;
         format!(
             "the file of package {} is damaged: {} does not have the SHA-256 {digest}",
             file.package,

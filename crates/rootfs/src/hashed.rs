@@ -4,21 +4,20 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use sha256::{Digest, DigestReader};
 
 use crate::Error;
 use crate::error::Damaged;
 
 /// Reads a file from beginning to end, hashing it.
 pub(crate) struct HashedFile {
-    file: File,
-    hash: Sha256,
+    file: DigestReader<File>,
 }
 
 impl HashedFile {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::io("opening", path.as_os_str().as_encoded_bytes()))?;
-        Ok(Self { file, hash: Sha256::new() })
+        Ok(Self { file: DigestReader::new(file) })
     }
 
     /// Reads up to this offset, discarding the data; must be called first.
@@ -27,17 +26,15 @@ impl HashedFile {
     }
 
     /// Reads the rest, and returns the digest of the whole file.
-    pub(crate) fn finish(mut self) -> io::Result<[u8; 32]> {
+    pub(crate) fn finish(mut self) -> io::Result<Digest> {
         io::copy(&mut self, &mut io::sink())?;
-        Ok(self.hash.finalize().into())
+        Ok(self.file.finish().0)
     }
 }
 
 impl Read for HashedFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.hash.update(&buffer[..read]);
-        Ok(read)
+        self.file.read(buffer)
     }
 }
 
@@ -49,7 +46,7 @@ pub(crate) struct Expected {
     /// Path of the file.
     pub(crate) path: PathBuf,
     /// SHA-256 of its content; `None` if the caller vouches for it.
-    pub(crate) sha256: Option<[u8; 32]>,
+    pub(crate) sha256: Option<Digest>,
 }
 
 impl Expected {

@@ -12,7 +12,7 @@ use packages::{Block, PackageFile, directory, entry, file, need, need_root, scri
 use progress::Silent;
 use rootfs::sandbox::{Command, Sandbox, SandboxError};
 use rootfs::{Error, Package, Spec, build};
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 
 /// Programs that dpkg and the tests' scripts call, with their packages.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -71,7 +71,7 @@ fn spec(at: &Path, packages: &[PackageFile]) -> Spec {
         version: "1.0".into(),
         architecture: "all".into(),
         path: package.write(at),
-        sha256: Some(Sha256::digest(package.bytes()).into()),
+        sha256: Some(Digest::of(package.bytes())),
         essential: false,
     });
     Spec {

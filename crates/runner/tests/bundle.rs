@@ -78,7 +78,7 @@ fn a_job_that_passes_as_both_users() {
     assert!(text(&finished.bundle.path, "user/log").contains("test a: -----------------------]"));
     assert!(names.contains(&"root/testpkg-version"));
     let sum = Command::new("sha256sum").arg(&finished.bundle.path).output().unwrap();
-    assert!(String::from_utf8_lossy(&sum.stdout).starts_with(&finished.bundle.sha256));
+    assert!(String::from_utf8_lossy(&sum.stdout).starts_with(&finished.bundle.sha256.to_string()));
     assert_eq!(fs::metadata(&finished.bundle.path).unwrap().len(), finished.bundle.size);
     let left: Vec<PathBuf> = fs::read_dir(place.directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(left.len(), 3, "the tree, the program, the bundles: {left:?}");

@@ -11,7 +11,7 @@ use advice::{Advise, Help};
 use diskimage::gpt::{self, GptError};
 use fsimage::ext4::{EntryKind, Ext4Entry, Limits, ReadError, Reader};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha256::{Digest, DigestReader};
 
 /// The largest list of results, in bytes.
 const MOST: u64 = 16 << 20;
@@ -85,7 +85,7 @@ pub struct Collected {
 /// The needed part of the labels beside bundles of the outbox.
 #[derive(Deserialize)]
 struct Label {
-    sha256: String,
+    sha256: Digest,
 }
 
 /// The needed part of the file beside the results of a list.
@@ -97,7 +97,7 @@ struct Results {
 #[derive(Deserialize)]
 struct Listed {
     bundle: Option<String>,
-    sha256: Option<String>,
+    sha256: Option<Digest>,
 }
 
 /// Copies all bundles of a disk or disk image, with the files that describe them, into a directory, under their paths
@@ -145,7 +145,7 @@ fn path(entry: &Ext4Entry) -> Option<String> {
 }
 
 /// The digests of bundles in the JSON file beside them; none if it cannot be parsed.
-fn said(path: &str, json: &[u8]) -> Vec<(String, String)> {
+fn said(path: &str, json: &[u8]) -> Vec<(String, Digest)> {
     let Some((directory, name)) = path.rsplit_once('/') else { return Vec::new() };
     if name == "results.json" {
         let listed = serde_json::from_slice::<Results>(json).map(|results| results.jobs).unwrap_or_default();
@@ -171,15 +171,13 @@ fn copy(
     entry: &Ext4Entry,
     path: &str,
     to: &Path,
-) -> Result<(u64, String), CollectError> {
+) -> Result<(u64, Digest), CollectError> {
     let failed = |source| CollectError::Write { path: to.to_owned(), source };
     let directory = to.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(failed)?;
     let mut target = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    let mut file = reader.open_entry(entry)?;
-    let mut hash = Sha256::new();
+    let mut file = DigestReader::new(reader.open_entry(entry)?);
     let mut buffer = vec![0; 1 << 20];
-    let mut size = 0;
     loop {
         let read = file.read(&mut buffer);
         let count = read.map_err(|source| CollectError::Content { path: path.to_owned(), source })?;
@@ -187,11 +185,10 @@ fn copy(
         if bytes.is_empty() {
             break;
         }
-        hash.update(bytes);
         target.write_all(bytes).map_err(failed)?;
-        size += count as u64;
     }
     target.as_file().sync_all().map_err(failed)?;
     target.persist(to).map_err(|error| failed(error.error))?;
-    Ok((size, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    let (digest, size) = file.finish();
+    Ok((size, digest))
 }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use progress::Progress;
-use sha2::{Digest, Sha256};
+use sha256::Hasher;
 
 use crate::buffer::Buffer;
 use crate::disk::Disk;
@@ -67,8 +67,8 @@ fn places(range: &Range<u64>) -> Vec<u64> {
 fn mark(at: u64) -> Buffer {
     let mut buffer = Buffer::new(MARK as usize);
     for (part, number) in buffer.bytes_mut().as_chunks_mut::<32>().0.iter_mut().zip(0_u64..) {
-        let hash = Sha256::new().chain_update(b"rocbed capacity mark").chain_update(at.to_le_bytes());
-        part.copy_from_slice(&hash.chain_update(number.to_le_bytes()).finalize());
+        let hash = Hasher::new().chain(b"rocbed capacity mark").chain(at.to_le_bytes());
+        part.copy_from_slice(hash.chain(number.to_le_bytes()).finish().as_bytes());
     }
     buffer
 }

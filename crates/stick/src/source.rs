@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use advice::{Advise, Help};
 use diskimage::blockmap::BlockMap;
 use diskimage::sparse::SparseReader;
-use sha2::{Digest, Sha256};
+use sha256::{Digest, Hasher, sums};
 
 use crate::refuse::Node;
 
@@ -80,7 +80,7 @@ pub struct Source {
     file: File,
     compressed: bool,
     /// Expected SHA-256 of the file as it is, compressed or not; `None` if it is not known.
-    pub sha256: Option<[u8; 32]>,
+    pub sha256: Option<Digest>,
     /// The block map, which says which blocks have to be written, if there is one.
     pub map: Option<BlockMap>,
 }
@@ -91,7 +91,7 @@ impl Source {
     ///
     /// # Errors
     /// See [`SourceError`].
-    pub fn open(path: &Path, sha256: Option<[u8; 32]>) -> Result<Self, SourceError> {
+    pub fn open(path: &Path, sha256: Option<Digest>) -> Result<Self, SourceError> {
         let path = if path.is_dir() {
             let there = NAMES.into_iter().map(|name| path.join(name)).find(|path| path.is_file());
             there.ok_or_else(|| SourceError::NoImage(path.to_owned()))?
@@ -105,15 +105,12 @@ impl Source {
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).map_err(|error| failed(error.into()))?;
         let compressed = compressed(&path, &start)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let sums = path.with_file_name(SUMS);
-        let listed = read_beside(&sums)?.map(|text| parse_sums(&String::from_utf8_lossy(&text)));
-        let digest_of = |name: &str| {
-            let found = listed.as_ref()?.iter().find(|(_, listed)| listed == name);
-            found.map(|(digest, _)| *digest)
-        };
+        let sums_file = path.with_file_name(SUMS);
+        let listed = read_beside(&sums_file)?.map(|text| String::from_utf8_lossy(&text).into_owned());
+        let digest_of = |name: &str| sums::find(listed.as_ref()?, name);
         let from_sums = digest_of(&name);
         if listed.is_some() && from_sums.is_none() && sha256.is_none() {
-            return Err(SourceError::NotInSums { sums, name });
+            return Err(SourceError::NotInSums { sums: sums_file, name });
         }
         let sha256 = sha256.or(from_sums);
         let map_name = format!("{}.bmap", name.strip_suffix(".zst").unwrap_or(&name));
@@ -148,7 +145,7 @@ impl Source {
         let checked = Checked {
             inner: SparseReader::new(&self.file)?,
             expected: self.sha256,
-            hash: Sha256::new(),
+            hash: Hasher::new(),
             name: self.path.display().to_string(),
         };
         if self.compressed {
@@ -156,33 +153,6 @@ impl Source {
         }
         Ok(Box::new(checked))
     }
-}
-
-/// The digest of a name in a `SHA256SUMS` file (sha256sum(1)).
-pub fn digest_in_sums(text: &str, name: &str) -> Option<[u8; 32]> {
-    parse_sums(text).into_iter().find(|(_, listed)| listed == name).map(|(digest, _)| digest)
-}
-
-/// Parses lines with a digest, a blank, a blank or `*`, and a name. Others are ignored.
-pub fn parse_sums(text: &str) -> Vec<([u8; 32], String)> {
-    let line = |line: &str| {
-        let (digest, name) = line.split_once(' ')?;
-        Some((parse_digest(digest)?, name.trim_start_matches([' ', '*']).to_owned()))
-    };
-    text.lines().filter_map(line).collect()
-}
-
-/// Parses 64 hexadecimal digits.
-pub fn parse_digest(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 {
-        return None;
-    }
-    let mut digest = [0; 32];
-    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().as_chunks::<2>().0) {
-        let digit = |digit: u8| char::from(digit).to_digit(16);
-        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-    }
-    Some(digest)
 }
 
 fn compressed(path: &Path, start: &[u8]) -> Result<bool, SourceError> {
@@ -214,10 +184,10 @@ fn read_beside(path: &Path) -> Result<Option<Vec<u8>>, SourceError> {
     Ok(Some(bytes))
 }
 
-fn map(path: &Path, digest: [u8; 32]) -> Result<Option<BlockMap>, SourceError> {
+fn map(path: &Path, digest: Digest) -> Result<Option<BlockMap>, SourceError> {
     let bad = |what: String| SourceError::BlockMap { path: path.to_owned(), what };
     let Some(bytes) = read_beside(path)? else { return Ok(None) };
-    if <[u8; 32]>::from(Sha256::digest(&bytes)) != digest {
+    if Digest::of(&bytes) != digest {
         return Err(bad(format!("its digest is not the one in {SUMS}")));
     }
     BlockMap::parse(&bytes).map(Some).map_err(|error| bad(error.to_string()))
@@ -226,8 +196,8 @@ fn map(path: &Path, digest: [u8; 32]) -> Result<Option<BlockMap>, SourceError> {
 /// A reader that compares the digest at the end.
 struct Checked<R> {
     inner: R,
-    expected: Option<[u8; 32]>,
-    hash: Sha256,
+    expected: Option<Digest>,
+    hash: Hasher,
     name: String,
 }
 
@@ -236,7 +206,7 @@ impl<R: Read> Read for Checked<R> {
         let count = self.inner.read(buffer)?;
         let Some(expected) = self.expected else { return Ok(count) };
         self.hash.update(buffer.get(..count).unwrap_or_default());
-        if count == 0 && !buffer.is_empty() && <[u8; 32]>::from(self.hash.clone().finalize()) != expected {
+        if count == 0 && !buffer.is_empty() && self.hash.clone().finish() != expected {
             let text =
                 format!("{} is damaged or was changed: its digest is not the one that it should have", self.name);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));

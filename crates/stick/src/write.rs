@@ -17,7 +17,7 @@ use std::thread;
 
 use advice::{Advise, Help};
 use progress::{Progress, Task, Unit};
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 
 use crate::buffer::{Buffer, is_zero};
 use crate::disk::Disk;
@@ -160,7 +160,7 @@ pub fn write(
 struct Extent {
     range: Range<u64>,
     /// The digest; `None` for zeros.
-    sha256: Option<[u8; 32]>,
+    sha256: Option<Digest>,
 }
 
 struct Writer<'a> {
@@ -268,7 +268,7 @@ impl Writer<'_> {
     fn bytes(&mut self, buffer: &Buffer, at: u64) -> Result<(), WriteError> {
         self.check_stop()?;
         self.disk.write_at(buffer.bytes(), at).map_err(|source| WriteError::Write { at, source })?;
-        let sha256 = Some(Sha256::digest(buffer.bytes()).into());
+        let sha256 = Some(Digest::of(buffer.bytes()));
         self.done.push(Extent { range: at..at + buffer.bytes().len() as u64, sha256 });
         Ok(())
     }
@@ -299,7 +299,7 @@ impl Writer<'_> {
                 let mut buffer = Buffer::new(CHUNK.min((range.end - at) as usize));
                 self.disk.read_at(buffer.bytes_mut(), at).map_err(|source| WriteError::Read { at, source })?;
                 let same = match sha256 {
-                    Some(expected) => <[u8; 32]>::from(Sha256::digest(buffer.bytes())) == *expected,
+                    Some(expected) => Digest::of(buffer.bytes()) == *expected,
                     None => is_zero(buffer.bytes()),
                 };
                 if !same {

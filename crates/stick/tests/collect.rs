@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use advice::Advise as _;
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 use stick::collect::{CollectError, collect};
 use support::image;
 
@@ -31,7 +31,7 @@ fn ext4(files: &[(&str, &str)], directory: &Path) -> Vec<u8> {
 }
 
 fn sha256(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(text).to_string()
 }
 
 #[test]

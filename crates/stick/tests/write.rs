@@ -116,7 +116,7 @@ fn sticks_of_one_image_can_be_told_apart_and_have_its_root() {
         (disk, parts[0], parts[2]),
         (Guid::from_random([1; 16]), Guid::from_random([2; 16]), Guid::from_random([3; 16]))
     );
-    assert_eq!(parts[1], Guid::from_digest(&[8; 32], "rocbed-root"));
+    assert_eq!(parts[1], Guid::from_digest(&[8; 32].into(), "rocbed-root"));
     assert_eq!(parts[1], other_parts[1]);
     assert!(disk != other_disk && parts[0] != other_parts[0] && parts[2] != other_parts[2]);
 }
@@ -155,7 +155,7 @@ fn an_image_is_read_to_its_end_before_anything_is_written() {
         assert!(checked(&path(name)).is_err_and(|error| error.contains("the block map leaves out bytes")), "{name}");
     }
     let mut other = map.clone();
-    other.ranges[root].sha256 = Some([0; 32]);
+    other.ranges[root].sha256 = Some([0; 32].into());
     write_map(&other);
     assert!(checked(&path("disk.img")).is_err_and(|error| error.contains("do not have the checksum")));
     write_map(&map);

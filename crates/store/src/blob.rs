@@ -5,9 +5,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use sha256::{Digest, DigestReader};
+
 use crate::description::{Description, description_path};
 use crate::temp::{TempFile, create_dir, make_read_only};
-use crate::{Digest, DigestReader, Store, StoreError};
+use crate::{Store, StoreError};
 
 impl Store {
     /// Whether the content with this digest is stored completely. Its size is compared with `size`, if the caller

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat, lgetxattr, lstat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sha256::{Digest, Hasher};
 
-use crate::{Digest, StoreError};
+use crate::StoreError;
 
 /// Read buffer in bytes.
 const BUFFER: usize = 128 * 1024;
@@ -60,7 +60,7 @@ struct Name {
 fn digest(directory: &Path) -> Result<Digest, StoreError> {
     let names = list(directory)?;
     let contents = read_all(&names)?;
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::new();
     for (name, content) in names.iter().zip(contents) {
         for part in [name.path.as_slice(), &name.facts, content.as_ref().map_or(&[], |digest| digest.as_bytes())] {
             // With lengths, so that no two lists are hashed as the same bytes.
@@ -68,7 +68,7 @@ fn digest(directory: &Path) -> Result<Digest, StoreError> {
             hash.update(part);
         }
     }
-    Ok(Digest::from(<[u8; 32]>::from(hash.finalize())))
+    Ok(hash.finish())
 }
 
 /// All entries in a directory and below, sorted by the bytes of their paths.
@@ -158,10 +158,10 @@ fn read_all(names: &[Name]) -> Result<Vec<Option<Digest>>, StoreError> {
 fn read(path: &Path, buffer: &mut [u8]) -> io::Result<Digest> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::new();
     loop {
         match file.read(buffer) {
-            Ok(0) => return Ok(Digest::from(<[u8; 32]>::from(hash.finalize()))),
+            Ok(0) => return Ok(hash.finish()),
             Ok(read) => hash.update(buffer.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -5,8 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use sha256::Digest;
+
 use crate::description::{Description, TREE_DESCRIPTION, description_path};
-use crate::{Digest, Store, StoreError};
+use crate::{Store, StoreError};
 
 /// Type of a [`StoreEntry`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

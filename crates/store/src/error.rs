@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Digest;
+use sha256::Digest;
 
 /// A store operation that failed.
 #[derive(Debug, thiserror::Error)]

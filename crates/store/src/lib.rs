@@ -20,7 +20,6 @@
 mod blob;
 mod content;
 mod description;
-mod digest;
 mod entry;
 mod error;
 pub mod fetch;
@@ -32,7 +31,6 @@ mod temp;
 mod tree;
 mod verify;
 
-pub use digest::{Digest, DigestError, DigestReader};
 pub use entry::{StoreEntry, StoreEntryKind};
 pub use error::StoreError;
 pub use fetch::{Download, FetchError, FetchOptions, Fetcher};

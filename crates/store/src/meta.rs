@@ -4,9 +4,11 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use sha256::Digest;
+
 use crate::blob::stamp;
 use crate::temp::write_atomically;
-use crate::{Digest, Store, StoreError};
+use crate::{Store, StoreError};
 
 /// Length in bytes of the digest stored in front of a value.
 const DIGEST: usize = 32;

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
+use sha256::Digest;
 
 use crate::blob::remove_file;
 use crate::description::description_path;
 use crate::entry::children;
 use crate::temp::{remove_all, stale};
-use crate::{Digest, Store, StoreEntry, StoreEntryKind, StoreError, Tree};
+use crate::{Store, StoreEntry, StoreEntryKind, StoreError, Tree};
 
 /// Rules for pruning. If both are given, both apply; if none is, nothing is removed.
 #[derive(Debug, Clone, Copy, Default)]

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
+use sha256::Digest;
 
+use crate::StoreError;
 use crate::temp::{self, create_dir, create_private_dir};
-use crate::{Digest, StoreError};
 
 /// Marker file that backup programs respect, see <https://bford.info/cachedir/>.
 const CACHEDIR_TAG: &[u8] =
@@ -90,7 +91,7 @@ impl Store {
 
     /// Path of the content with this digest, stored or not: `<root>/sha256/ab/abcd...`.
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("sha256").join(digest.shard()).join(digest.to_string())
+        self.root.join("sha256").join(digest.prefix(2)).join(digest.to_string())
     }
 
     /// Path of an interrupted download of this content.

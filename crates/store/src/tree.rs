@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock, syncfs};
 use rustix::io::Errno;
+use sha256::Digest;
 
 use crate::blob::stamp;
 use crate::content::Content;
 use crate::description::{Description, TREE_DESCRIPTION};
 use crate::temp::{self, TempFile, is_at, remove_all};
-use crate::{Digest, Store, StoreError};
+use crate::{Store, StoreError};
 
 /// Time after which the kernel has most likely written a tree to the disk, so that syncing it is cheap.
 const SETTLED: Duration = Duration::from_secs(60);

@@ -3,11 +3,12 @@
 use std::fs::File;
 
 use progress::{Progress, Unit};
+use sha256::{Digest, DigestReader};
 
 use crate::blob::remove_file;
 use crate::content::Content;
 use crate::description::{Description, TREE_DESCRIPTION, description_path};
-use crate::{Digest, DigestReader, Store, StoreEntry, StoreEntryKind, StoreError, Tree};
+use crate::{Store, StoreEntry, StoreEntryKind, StoreError, Tree};
 
 /// A damaged entry.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use progress::Silent;
 use server::{Reply, Server};
+use sha256::Digest;
 use store::fetch::Problem;
 use store::fetch::proxy::Proxies;
-use store::{Digest, Download, FetchError, FetchOptions, Fetcher, PrunePolicy, Store};
+use store::{Download, FetchError, FetchOptions, Fetcher, PrunePolicy, Store};
 
 struct Bed {
     _dir: tempfile::TempDir,

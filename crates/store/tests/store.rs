@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use progress::Silent;
 use proptest::prelude::*;
-use store::{Condition, Digest, Lock, LockError, PrunePolicy, Removal, Store, StoreEntryKind, StoreError, Wait};
+use sha256::Digest;
+use store::{Condition, Lock, LockError, PrunePolicy, Removal, Store, StoreEntryKind, StoreError, Wait};
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! What goes over a virtual machine's port, result bundles as tar files, and a root that comes over the network.
 
 use protocol::{Frame, FromAppliance, Job, JobList, JobResult, Machine, ToAppliance, Verdict};
+use sha256::Digest;
 
 use crate::{Result, member, put};
 
@@ -44,12 +45,12 @@ pub fn seeds() -> Result {
         verdict: Verdict::Pass,
         summary: "1 passed".into(),
         size: 4,
-        sha256: "ab".into(),
+        sha256: Digest::of("bundle"),
     };
     let bytes_of = |frames: &[Frame]| frames.iter().flat_map(Frame::encode).collect::<Vec<u8>>();
     put(
         "frames/to-appliance",
-        &bytes_of(&[Frame::of(&jobs)?, Frame::of(&ToAppliance::Kept { sha256: "ab".into() })?]),
+        &bytes_of(&[Frame::of(&jobs)?, Frame::of(&ToAppliance::Kept { sha256: Digest::of("bundle") })?]),
     )?;
     let said =
         [Frame::of(&ready)?, Frame::Log(b"hello\n".to_vec()), Frame::of(&finished)?, Frame::Data(vec![1, 2, 3, 4])];

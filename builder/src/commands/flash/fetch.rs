@@ -4,8 +4,9 @@ use std::path::Path;
 
 use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail};
-use stick::source::{self, Source};
-use store::{Digest, Download, FetchOptions, Fetcher};
+use sha256::{Digest, sums};
+use stick::source::Source;
+use store::{Download, FetchOptions, Fetcher};
 
 use crate::context::Context;
 
@@ -16,14 +17,14 @@ const SUMS: u64 = 1 << 20;
 const LARGEST: u64 = 256 << 30;
 
 /// Opens an image given by path, or downloads it first.
-pub(super) fn open(context: &Context, image: &str, sha256: Option<[u8; 32]>) -> Result<Source> {
+pub(super) fn open(context: &Context, image: &str, sha256: Option<Digest>) -> Result<Source> {
     if image.starts_with("http://") || image.starts_with("https://") {
         return download(context, image, sha256);
     }
     Ok(Source::open(Path::new(image), sha256)?)
 }
 
-fn download(context: &Context, url: &str, sha256: Option<[u8; 32]>) -> Result<Source> {
+fn download(context: &Context, url: &str, sha256: Option<Digest>) -> Result<Source> {
     let proxies = crate::mirror::proxies().proxies;
     let options = FetchOptions { size_limit: LARGEST, proxies, ..FetchOptions::default() };
     let fetcher = Fetcher::new(context.store()?, options)?;
@@ -39,7 +40,7 @@ fn download(context: &Context, url: &str, sha256: Option<[u8; 32]>) -> Result<So
         None => from_sums(&fetcher, directory, name)?,
     };
     let url = format!("{directory}/{name}");
-    let download = Download { urls: vec![url.clone()], size: None, digest: Digest::from(digest), label: name };
+    let download = Download { urls: vec![url.clone()], size: None, digest, label: name };
     let paths = fetcher.fetch_checked(&[download], &context.reporter).with_context(|| format!("downloading {url}"))?;
     let path = paths.first().context("the store has lost the image")?;
     context.reporter.detail(&format!("{url} is {}", path.display()));
@@ -47,7 +48,7 @@ fn download(context: &Context, url: &str, sha256: Option<[u8; 32]>) -> Result<So
 }
 
 /// The image's file name and its digest in the `SHA256SUMS` beside it.
-fn from_sums(fetcher: &Fetcher, directory: &str, name: &str) -> Result<(String, [u8; 32])> {
+fn from_sums(fetcher: &Fetcher, directory: &str, name: &str) -> Result<(String, Digest)> {
     let sums = format!("{directory}/SHA256SUMS");
     let text = fetcher
         .fetch_bytes(&sums, SUMS)
@@ -55,7 +56,7 @@ fn from_sums(fetcher: &Fetcher, directory: &str, name: &str) -> Result<(String, 
         .with_help(|| format!("give the image's digest with --sha256 if the server has no {sums}"))?;
     let text = String::from_utf8_lossy(&text);
     let names: &[&str] = if name.is_empty() { &["disk.img.zst", "disk.img"] } else { &[name] };
-    let found = names.iter().find_map(|name| Some(((*name).to_owned(), source::digest_in_sums(&text, name)?)));
+    let found = names.iter().find_map(|name| Some(((*name).to_owned(), sums::find(&text, name)?)));
     found.with_context(|| format!("{sums} has no {}", names.join(" and no ")))
 }
 

@@ -22,7 +22,6 @@ use stick::fit::NewFile;
 use stick::image::Image;
 use stick::refuse::TargetRequirements;
 use stick::settings::{self, StickSettings};
-use stick::source;
 use stick::target::{Choice, FileShape, choose};
 use stick::write::{WriteError, write};
 
@@ -44,11 +43,7 @@ pub fn run(context: &Context, options: &Flash) -> Result<()> {
     let files = files(options)?;
     let mut wanted = TargetRequirements { size: 0, fixed: options.i_know, file: options.file, image: None };
     choose(&machine, device, &wanted)?;
-    let given = options
-        .sha256
-        .as_deref()
-        .map(|text| source::parse_digest(text).context("--sha256 takes 64 hexadecimal digits"));
-    let source = fetch::open(context, image, given.transpose()?)?;
+    let source = fetch::open(context, image, options.sha256)?;
     if source.sha256.is_none() {
         context.reporter.warn(&format!(
             "there is no SHA256SUMS beside {}, and no --sha256: nothing tells whether it is whole",

@@ -6,7 +6,7 @@ use std::path::Path;
 use advice::WithHelp as _;
 use anyhow::{Context as _, Result};
 use netboot::dnsmasq::{BIOS_LOADER, UEFI_LOADER};
-use store::{Digest, Download, Fetcher};
+use store::{Download, Fetcher};
 
 use crate::archive;
 use crate::cmdline::Source;
@@ -66,7 +66,7 @@ fn fetch(context: &Context, source: &Source, fetcher: &Fetcher) -> Result<Loader
     let archive = archive::open(&recipe.archive, &mirror, fetcher, &context.reporter)?;
     let package = archive.universe.candidates("ipxe").first().and_then(|id| archive.universe.get(*id));
     let package = package.context("there is no package ipxe in the archive")?;
-    let digest: Digest = package.sha256()?.parse()?;
+    let digest = package.sha256()?;
     let download = Download {
         urls: vec![format!("{}/{}", mirror.url, archive::quote(package.filename()?))],
         size: Some(package.size()?),

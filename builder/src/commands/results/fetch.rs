@@ -11,7 +11,7 @@ use progress::{Progress as _, Task, Unit};
 use protocol::Verdict;
 use protocol::api::{ResultInfo, check_id};
 use serde::Serialize;
-use store::Digest;
+use sha256::Digest;
 
 use crate::cmdline::ResultsFetch;
 use crate::commands::{print, print_json};
@@ -24,7 +24,7 @@ struct Fetched {
     job: String,
     verdict: Verdict,
     bundle: PathBuf,
-    sha256: String,
+    sha256: Digest,
     #[serde(skip_serializing_if = "Option::is_none")]
     directory: Option<PathBuf>,
 }
@@ -60,7 +60,7 @@ fn one(context: &Context, place: &HubAccess, client: &Client, job: &str, options
     let info = client.result(job).map_err(|error| place.explain(error))?.info;
     // The id becomes part of a path, and the hub may not be trusted.
     check_id("the hub's id of the job", &info.job)?;
-    let wanted: Digest = info.bundle.parse().context("reading the bundle's digest")?;
+    let wanted = info.bundle;
     let path = options.output.join(format!("{}{}", info.job, bundle::SUFFIX));
     if !is_there(&path, wanted)? {
         download(context, place, client, &info, wanted, &path)?;

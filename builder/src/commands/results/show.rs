@@ -124,7 +124,7 @@ fn describe(text: &mut String, detail: &ResultDetail, place: &HubAccess, screen:
     }
     line("rocbed", printable(&machine.rocbed))?;
     line("ran", format!("{} to {}, {:.0} s", time(info.started), time(info.finished), result.seconds()))?;
-    line("bundle", format!("{}, sha256 {}", bytes(info.size), printable(&info.bundle)))?;
+    line("bundle", format!("{}, sha256 {}", bytes(info.size), info.bundle))?;
     for fault in &result.kernel_log {
         line("kernel log", printable(fault))?;
     }

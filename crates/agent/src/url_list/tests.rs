@@ -1,5 +1,6 @@
 use super::*;
 use protocol::Verdict;
+use sha256::Digest;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::Mutex;
@@ -74,7 +75,7 @@ fn run(list: &mut UrlList, data: &Path) -> Vec<String> {
             Claim::Job(assignment) => {
                 let bundle = data.join("made");
                 std::fs::write(&bundle, "abc").unwrap();
-                let (job, sha256) = (assignment.job.id.clone(), hex::encode(Sha256::digest("abc")));
+                let (job, sha256) = (assignment.job.id.clone(), Digest::of("abc"));
                 ran.push(job.clone());
                 let (verdict, summary) = (Verdict::Pass, String::new());
                 let delivery = Delivery { job, verdict, summary, bundle, size: 3, sha256 };

@@ -1,5 +1,6 @@
 use super::is_safe_path;
 use debian::relation::{RelationError, Relations, parse};
+use sha256::Digest;
 
 /// Value of the Multi-Arch field: deb-control(5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -147,11 +148,10 @@ impl<'a> Package<'a> {
         size.parse().map_err(|_| self.invalid("Installed-Size", size))
     }
 
-    /// SHA256 of the .deb, 64 lower case hexadecimal digits.
-    pub fn sha256(&self) -> Result<&'a str, FieldError> {
+    /// SHA256 of the .deb.
+    pub fn sha256(&self) -> Result<Digest, FieldError> {
         let digest = self.require("SHA256")?;
-        let fine = digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if fine { Ok(digest) } else { Err(self.invalid("SHA256", digest)) }
+        digest.parse().map_err(|_| self.invalid("SHA256", digest))
     }
 
     /// A relation field such as `Depends`, `Pre-Depends`, `Conflicts`; empty if it is missing.

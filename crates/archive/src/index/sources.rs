@@ -3,6 +3,7 @@ use debian::{
     deb822::{Comments, Paragraph, Paragraphs},
     version::compare,
 };
+use sha256::Digest;
 use std::collections::HashMap;
 
 /// A `Sources` file: the source packages of a component.
@@ -29,7 +30,7 @@ pub struct SourceFile {
     /// Size in bytes.
     pub size: u64,
     /// SHA256, 64 lower case hexadecimal digits.
-    pub sha256: String,
+    pub sha256: Digest,
 }
 
 impl SourceIndex {
@@ -149,12 +150,11 @@ impl<'a> SourcePackage<'a> {
                 return Err(invalid());
             };
             let path = format!("{directory}/{name}");
-            let digest_fine =
-                sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-            if !digest_fine || !is_safe_path(&path) || name.contains('/') {
+            if !is_safe_path(&path) || name.contains('/') {
                 return Err(invalid());
             }
-            files.push(SourceFile { path, size: size.parse().map_err(|_| invalid())?, sha256: sha256.to_owned() });
+            let (size, sha256) = (size.parse().map_err(|_| invalid())?, sha256.parse().map_err(|_| invalid())?);
+            files.push(SourceFile { path, size, sha256 });
         }
         Ok(files)
     }

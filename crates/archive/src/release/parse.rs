@@ -2,6 +2,7 @@ use super::Signer;
 use crate::index::is_safe_path;
 use debian::deb822::{Comments, Error as Deb822Error, Paragraph, Paragraphs};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use sha256::Digest;
 use std::{collections::BTreeMap, time::SystemTime};
 
 /// Debian writes obsolete zone names and sometimes one digit for the day; this parser supports both.
@@ -46,7 +47,7 @@ pub struct IndexEntry {
     /// Size in bytes.
     pub size: u64,
     /// SHA256, 64 lower case hexadecimal digits.
-    pub sha256: String,
+    pub sha256: Digest,
 }
 
 impl IndexEntry {
@@ -246,11 +247,10 @@ fn entries(paragraph: &Paragraph<'_>) -> Result<BTreeMap<String, IndexEntry>, Re
 fn entry(line: &str) -> Option<IndexEntry> {
     let mut words = line.split_whitespace();
     let (sha256, size, path) = (words.next()?, words.next()?, words.next()?);
-    let digest_fine = sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if words.next().is_some() || !digest_fine || !is_safe_path(path) {
+    if words.next().is_some() || !is_safe_path(path) {
         return None;
     }
-    Some(IndexEntry { path: path.to_owned(), size: size.parse().ok()?, sha256: sha256.to_owned() })
+    Some(IndexEntry { path: path.to_owned(), size: size.parse().ok()?, sha256: sha256.parse().ok()? })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use progress::{Progress, Unit};
-use sha2::{Digest, Sha256};
+use sha256::{Digest, Hasher};
 
 use crate::gpt::{self, GptError, types};
 use crate::sparse::{self, BLOCK};
@@ -46,7 +46,7 @@ pub struct MappedRange {
     /// Number of the last block.
     pub last: u64,
     /// SHA-256 of all bytes in these blocks; may be missing in maps of other tools.
-    pub sha256: Option<[u8; 32]>,
+    pub sha256: Option<Digest>,
 }
 
 impl BlockMap {
@@ -74,7 +74,7 @@ impl BlockMap {
         for blocks in blocks {
             let mut range = MappedRange { first: blocks.start, last: blocks.end - 1, sha256: None };
             let bytes = map.bytes(&range);
-            let mut hash = Sha256::new();
+            let mut hash = Hasher::new();
             let mut at = bytes.start;
             while at < bytes.end {
                 let part = buffer.len().min((bytes.end - at) as usize);
@@ -83,7 +83,7 @@ impl BlockMap {
                 task.advance(part as u64);
                 at += part as u64;
             }
-            range.sha256 = Some(hash.finalize().into());
+            range.sha256 = Some(hash.finish());
             map.ranges.push(range);
         }
         Ok(map)
@@ -155,14 +155,14 @@ mod tests {
         image.set_len(32 << 20).unwrap();
         let partition = |name: &str, type_guid, start: u64, size: u64| Partition {
             type_guid,
-            unique_guid: Guid::from_digest(&[1; 32], name),
+            unique_guid: Guid::from_digest(&[1; 32].into(), name),
             start: start << 20,
             size: size << 20,
             attributes: Attributes::default(),
             name: name.into(),
         };
         let partitions = [partition("root", types::ROOT_X86_64, 4, 2), partition("data", types::LINUX_GENERIC, 8, 22)];
-        gpt::write(&image, Guid::from_digest(&[1; 32], "disk"), SectorSize::Bytes512, &partitions).unwrap();
+        gpt::write(&image, Guid::from_digest(&[1; 32].into(), "disk"), SectorSize::Bytes512, &partitions).unwrap();
         image.write_all_at(&[1; 5000], 24 << 20).unwrap();
         image
     }
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(ranges, [(0, 255), (1024, 1535), (2048, 2303), (6144, 6145), (7936, 8191)]);
         let mut bytes = [0; 8192];
         bytes[..5000].fill(1);
-        assert_eq!(map.ranges[3].sha256, Some(Sha256::digest(bytes).into()));
+        assert_eq!(map.ranges[3].sha256, Some(Digest::of(bytes)));
         assert_eq!(map.bytes(&map.ranges[3]), 24 << 20..(24 << 20) + 8192);
     }
 
@@ -197,6 +197,6 @@ mod tests {
         image.set_len(5000).unwrap();
         let map = BlockMap::of(&image, &Silent).unwrap();
         assert_eq!((map.ranges.len(), map.mapped_blocks(), map.bytes(&map.ranges[0])), (1, 2, 0..5000));
-        assert_eq!(map.ranges[0].sha256, Some(Sha256::digest([0; 5000]).into()));
+        assert_eq!(map.ranges[0].sha256, Some(Digest::of([0; 5000])));
     }
 }

@@ -1,6 +1,6 @@
 //! Verifies an image against its block map while it is read from the first byte to the last.
 
-use sha2::{Digest, Sha256};
+use sha256::Hasher;
 
 use super::BlockMap;
 
@@ -40,14 +40,14 @@ pub struct Verifier<'a> {
     /// Index of the first range that does not lie before the current position.
     next: usize,
     /// Hash of the part of that range read so far.
-    hash: Sha256,
+    hash: Hasher,
     at: u64,
 }
 
 impl<'a> Verifier<'a> {
     /// Starts at the first byte of an image.
     pub fn new(map: &'a BlockMap) -> Self {
-        Self { map, next: 0, hash: Sha256::new(), at: 0 }
+        Self { map, next: 0, hash: Hasher::new(), at: 0 }
     }
 
     /// Processes the image's next bytes.
@@ -74,7 +74,7 @@ impl<'a> Verifier<'a> {
                     }
                     if self.at == range.end {
                         self.next += 1;
-                        let found: [u8; 32] = self.hash.finalize_reset().into();
+                        let found = self.hash.finish_reset();
                         if expected.is_some_and(|expected| expected != found) {
                             return Err(Mismatch::Checksum { start: range.start, end: range.end });
                         }
@@ -102,13 +102,14 @@ mod tests {
     use super::super::MappedRange;
     use super::*;
     use proptest::prelude::*;
+    use sha256::Digest;
 
     /// An image of five blocks and a bit, of which the second, the third and the last are mapped.
     fn example() -> (Vec<u8>, BlockMap) {
         let mut image = vec![0; 5 * 4096 + 100];
         image[4096..9000].fill(7);
         image[5 * 4096 + 3] = 9;
-        let digest = |bytes: &[u8]| Some(Sha256::digest(bytes).into());
+        let digest = |bytes: &[u8]| Some(Digest::of(bytes));
         let ranges = vec![
             MappedRange { first: 1, last: 2, sha256: digest(&image[4096..3 * 4096]) },
             MappedRange { first: 5, last: 5, sha256: digest(&image[5 * 4096..]) },

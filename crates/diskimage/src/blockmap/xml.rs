@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use roxmltree::{Document, Node};
-use sha2::{Digest, Sha256};
+use sha256::{Digest, Hasher};
 
 use super::{BlockMap, MappedRange};
 
@@ -48,13 +48,13 @@ pub(super) fn write(map: &BlockMap) -> String {
     element("BmapFileChecksum", NO_CHECKSUM);
     text.push_str("    <BlockMap>\n");
     for range in &map.ranges {
-        let checksum = range.sha256.map_or(String::new(), |sum| format!(" chksum=\"{}\"", hex(&sum)));
+        let checksum = range.sha256.map_or(String::new(), |sum| format!(" chksum=\"{sum}\""));
         let numbers =
             if range.first == range.last { range.first.to_string() } else { format!("{}-{}", range.first, range.last) };
         let _ = writeln!(text, "        <Range{checksum}> {numbers} </Range>");
     }
     text.push_str("    </BlockMap>\n</bmap>\n");
-    let checksum = hex(&Sha256::digest(&text).into());
+    let checksum = Digest::of(&text).to_string();
     // Only the first one: the checksum of a range could be all zeros too, in theory.
     text.replacen(NO_CHECKSUM, &checksum, 1)
 }
@@ -111,9 +111,9 @@ fn check_whole(text: &str, root: Node<'_, '_>) -> Result<(), ParseError> {
     let (Some(before), Some(after)) = (text.get(..start), text.get(start + expected.len()..)) else {
         return Err(missing);
     };
-    let expected = unhex(expected).ok_or(missing)?;
-    let hash = Sha256::new().chain_update(before).chain_update(NO_CHECKSUM).chain_update(after).finalize();
-    if expected == <[u8; 32]>::from(hash) { Ok(()) } else { Err(ParseError::Checksum) }
+    let expected: Digest = expected.parse().map_err(|_| missing)?;
+    let hash = Hasher::new().chain(before).chain(NO_CHECKSUM).chain(after).finish();
+    if expected == hash { Ok(()) } else { Err(ParseError::Checksum) }
 }
 
 fn parse_range(node: Node<'_, '_>, blocks: u64) -> Result<MappedRange, ParseError> {
@@ -125,7 +125,7 @@ fn parse_range(node: Node<'_, '_>, blocks: u64) -> Result<MappedRange, ParseErro
     if first > last || last >= blocks {
         return Err(error());
     }
-    let sha256 = node.attribute("chksum").map(|sum| unhex(sum).ok_or_else(error)).transpose()?;
+    let sha256 = node.attribute("chksum").map(|sum| sum.parse().map_err(|_| error())).transpose()?;
     Ok(MappedRange { first, last, sha256 })
 }
 
@@ -141,29 +141,13 @@ fn number(root: Node<'_, '_>, name: &'static str) -> Result<u64, ParseError> {
     field(root, name)?.parse().map_err(|_| ParseError::Field(name))
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn map() -> BlockMap {
-        let range = |first, last| MappedRange { first, last, sha256: Some([first as u8; 32]) };
+        let range = |first, last| MappedRange { first, last, sha256: Some([first as u8; 32].into()) };
         BlockMap {
             image_size: (100 << 12) + 1,
             block_size: 4096,

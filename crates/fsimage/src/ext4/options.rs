@@ -102,5 +102,5 @@ pub struct Ext4Report {
     /// Number of inodes.
     pub inodes: u32,
     /// SHA-256 of the whole file system, if requested by [`Ext4Options::digest`].
-    pub sha256: Option<[u8; 32]>,
+    pub sha256: Option<sha256::Digest>,
 }

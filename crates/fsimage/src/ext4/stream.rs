@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use progress::Task;
-use sha2::{Digest, Sha256};
+use sha256::{Digest, Hasher};
 
 use super::error::{WriteError, shown};
 use super::format::{BLOCK, BLOCK_SIZE};
@@ -50,7 +50,7 @@ struct Written {
 
 impl Target<'_> {
     /// Writes the pieces, and returns the digest of the whole file system if requested.
-    pub(super) fn write(&self, pieces: &[Piece<'_>], digest: bool) -> Result<Option<[u8; 32]>, WriteError> {
+    pub(super) fn write(&self, pieces: &[Piece<'_>], digest: bool) -> Result<Option<Digest>, WriteError> {
         let writers = thread::available_parallelism().map_or(1, usize::from).min(MOST_WRITERS);
         let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let (to_writers, from_hasher) = channel();
@@ -169,9 +169,9 @@ fn copy(source: &Source<'_>, skip: u64, buffer: &mut [u8]) -> Result<(), WriteEr
 }
 
 /// Hashes chunks in order, if requested, and returns the buffers.
-fn hash(from_writers: &Receiver<Written>, to_writers: &Sender<Vec<u8>>, digest: bool) -> Option<[u8; 32]> {
+fn hash(from_writers: &Receiver<Written>, to_writers: &Sender<Vec<u8>>, digest: bool) -> Option<Digest> {
     let zeros = vec![0; CHUNK as usize];
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new();
     let mut waiting = BTreeMap::new();
     let mut next = 0;
     for written in from_writers {
@@ -185,7 +185,7 @@ fn hash(from_writers: &Receiver<Written>, to_writers: &Sender<Vec<u8>>, digest: 
             let _ = to_writers.send(written.buffer);
         }
     }
-    digest.then(|| hasher.finalize().into())
+    digest.then(|| hasher.finish())
 }
 
 /// The result of a thread; a panic is propagated.

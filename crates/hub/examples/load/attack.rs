@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sha256::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -245,7 +246,7 @@ async fn bomb(
     let (_, answer) = worker.send("POST", "/api/v1/claims", &[], claim.as_bytes()).await?;
     let claimed: serde_json::Value = serde_json::from_slice(&answer)?;
     let bundle = tokio::task::block_in_place(made_bomb)?;
-    let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bundle));
+    let sha256 = Digest::of(&bundle);
     let announced = json!({ "size": bundle.len(), "sha256": sha256 }).to_string();
     let (_, answer) = worker.send("POST", "/api/v1/uploads", &[], announced.as_bytes()).await?;
     let upload: serde_json::Value = serde_json::from_slice(&answer)?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 use tokio::sync::Notify;
 
 use crate::Outcome;
@@ -158,7 +158,7 @@ pub async fn waiter(shared: std::sync::Arc<Shared>, join: String, number: usize)
 /// Delivers a result.
 pub async fn upload_and_complete(connection: &mut Connection, lease: &str, job: &Value, name: &str) -> Outcome<()> {
     let bundle = bundle(job, name)?;
-    let sha256 = hex::encode(Sha256::digest(&bundle));
+    let sha256 = Digest::of(&bundle);
     let announced = json!({ "size": bundle.len(), "sha256": sha256 }).to_string();
     let (_, answer) = connection.send("POST", "/api/v1/uploads", &[], announced.as_bytes()).await?;
     let upload: Value = serde_json::from_slice(&answer)?;

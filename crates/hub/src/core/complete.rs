@@ -3,18 +3,19 @@
 use protocol::api::{AttemptState, Completed, JobState, Problem, ProblemCode};
 use protocol::{Job, JobResult, Source};
 use rusqlite::params;
+use sha256::Digest;
 
 use crate::core::leases::{LeaseRow, find};
 use crate::core::machine::compare;
 use crate::core::{Failure, HubEvent, Tx};
-use crate::store::columns::{Json, Named};
+use crate::store::columns::{Hex, Json, Named};
 use crate::store::coverage::{self, Covering, is_simulated, targets};
 
 /// A bundle that was found good.
 #[derive(Debug)]
 pub(crate) struct Delivered {
     /// Its SHA-256.
-    pub(crate) bundle: String,
+    pub(crate) bundle: Digest,
     /// Its length in bytes.
     pub(crate) size: u64,
     /// Its `result.json`, read.
@@ -60,16 +61,16 @@ impl Tx<'_> {
         &self,
         lease: &str,
         worker: &str,
-        bundle: &str,
+        bundle: &Digest,
     ) -> Result<(LeaseRow, Option<Completed>), Failure> {
         let row = find(self.db, lease, worker)?;
         let refuse = |code, detail: String| Err(Failure::Refused(Problem::new(code, detail)));
         if row.job_state == JobState::Finished {
-            let (by, kept, Named(verdict)): (String, String, _) = self
+            let (by, Hex(kept), Named(verdict)): (String, _, _) = self
                 .db
                 .prepare_cached("SELECT lease, bundle, verdict FROM results WHERE job = ?1")?
                 .query_row([row.job], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            if by == lease && kept == bundle {
+            if by == lease && kept == *bundle {
                 let completed = Completed { job: row.job_id.clone(), verdict, late: row.late };
                 return Ok((row, Some(completed)));
             }
@@ -89,7 +90,7 @@ impl Tx<'_> {
     }
 
     /// Looks, before a bundle is read, whether it is worth reading.
-    pub(crate) fn may_complete(&mut self, lease: &str, worker: &str, bundle: &str) -> Result<Completion, Failure> {
+    pub(crate) fn may_complete(&mut self, lease: &str, worker: &str, bundle: &Digest) -> Result<Completion, Failure> {
         let (row, before) = self.completed_before(lease, worker, bundle)?;
         if let Some(before) = before {
             return Ok(Completion::Done(before));
@@ -193,7 +194,7 @@ impl Tx<'_> {
                 result.started.as_millisecond(),
                 result.finished.as_millisecond(),
                 self.now,
-                delivered.bundle,
+                Hex(delivered.bundle),
                 i64::try_from(delivered.size).unwrap_or(i64::MAX),
                 serde_json::to_string(result)?,
             ])?;

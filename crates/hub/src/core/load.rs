@@ -14,7 +14,7 @@ use crate::core::need::Need;
 use crate::core::queue::Queued;
 use crate::core::state::{ClockOffset, Live, State, Worker};
 use crate::store::columns::{Json, Named};
-use crate::token::{TokenHash, Who};
+use crate::token::Who;
 
 impl State {
     /// Loads the state. Leases get their full time again, as workers could not send heartbeats while the hub was down.
@@ -74,13 +74,13 @@ impl State {
         let mut statement = db.prepare("SELECT hash, kind, worker FROM tokens")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let hash: TokenHash = row.get(0)?;
+            let hash: [u8; 32] = row.get(0)?;
             let who = match (row.get::<_, String>(1)?.as_str(), row.get::<_, Option<String>>(2)?) {
                 ("admin", _) => Who::Admin,
                 ("worker", Some(worker)) => Who::Worker(worker),
                 _ => continue,
             };
-            state.tokens.insert(hash, who);
+            state.tokens.insert(hash.into(), who);
         }
         Ok(state)
     }

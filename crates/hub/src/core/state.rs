@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use protocol::Machine;
 use protocol::api::{Health, is_clock_off};
+use sha256::Digest;
 
 use crate::core::queue::Queue;
 use crate::core::waiters::Waiters;
-use crate::token::{TokenHash, Who};
+use crate::token::Who;
 
 /// The in-memory state.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub(crate) struct State {
     /// Active leases by id.
     pub(crate) leases: HashMap<String, Live>,
     pub(crate) workers: HashMap<String, Worker>,
-    pub(crate) tokens: HashMap<TokenHash, Who>,
+    pub(crate) tokens: HashMap<Digest, Who>,
 }
 
 /// A lease that has not ended.

@@ -2,8 +2,10 @@
 
 use protocol::api::{CreateUpload, Problem, ProblemCode};
 use rusqlite::{OptionalExtension, params};
+use sha256::Digest;
 
 use crate::core::{Failure, Tx};
+use crate::store::columns::Hex;
 use crate::token::random_hex;
 
 /// Most uploads of one worker without a result.
@@ -13,7 +15,7 @@ const MOST_PENDING: i64 = 1000;
 #[derive(Debug, Clone)]
 pub(crate) struct UploadRow {
     pub(crate) id: String,
-    pub(crate) sha256: String,
+    pub(crate) sha256: Digest,
     pub(crate) size: u64,
 }
 
@@ -24,7 +26,7 @@ impl Tx<'_> {
         let found: Option<String> = self
             .db
             .prepare_cached("SELECT id FROM uploads WHERE worker = ?1 AND sha256 = ?2 AND size = ?3")?
-            .query_row(params![worker, request.sha256, size], |row| row.get(0))
+            .query_row(params![worker, Hex(request.sha256), size], |row| row.get(0))
             .optional()?;
         let id = if let Some(id) = found {
             id
@@ -33,10 +35,10 @@ impl Tx<'_> {
             let id = random_hex::<16>()?;
             self.db
                 .prepare_cached("INSERT INTO uploads (id, worker, sha256, size, created) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![id, worker, request.sha256, size, self.now])?;
+                .execute(params![id, worker, Hex(request.sha256), size, self.now])?;
             id
         };
-        Ok(UploadRow { id, sha256: request.sha256.clone(), size: request.size })
+        Ok(UploadRow { id, sha256: request.sha256, size: request.size })
     }
 
     /// Refuses an upload if it would exceed the worker's limit of bundles without a result. Announced uploads count
@@ -61,15 +63,17 @@ impl Tx<'_> {
     }
 
     /// Forgets the upload of a refused bundle. Returns whether no other worker has uploaded the same bundle.
-    pub(crate) fn forget_refused_upload(&mut self, worker: &str, sha256: &str) -> Result<bool, Failure> {
-        self.db.prepare_cached("DELETE FROM uploads WHERE worker = ?1 AND sha256 = ?2")?.execute([worker, sha256])?;
+    pub(crate) fn forget_refused_upload(&mut self, worker: &str, sha256: &Digest) -> Result<bool, Failure> {
+        self.db
+            .prepare_cached("DELETE FROM uploads WHERE worker = ?1 AND sha256 = ?2")?
+            .execute(params![worker, Hex(*sha256)])?;
         let others = self
             .db
             .prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM uploads WHERE sha256 = ?1)
                      OR EXISTS (SELECT 1 FROM results WHERE bundle = ?1)",
             )?
-            .query_row([sha256], |row| row.get::<_, bool>(0))?;
+            .query_row([Hex(*sha256)], |row| row.get::<_, bool>(0))?;
         Ok(!others)
     }
 
@@ -79,7 +83,8 @@ impl Tx<'_> {
             .db
             .prepare_cached("SELECT sha256, size FROM uploads WHERE id = ?1 AND worker = ?2")?
             .query_row([id, worker], |row| {
-                Ok(UploadRow { id: id.to_owned(), sha256: row.get(0)?, size: row.get::<_, i64>(1)?.unsigned_abs() })
+                let (Hex(sha256), size) = (row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs());
+                Ok(UploadRow { id: id.to_owned(), sha256, size })
             })
             .optional()?;
         found.ok_or_else(|| Problem::new(ProblemCode::NotFound, format!("there is no upload `{id}`")).into())
@@ -87,11 +92,11 @@ impl Tx<'_> {
 
     /// Digests of uploads announced before the given time that have no result: delivered too late, or never completed.
     /// Bundles that were never announced to this database are not listed, as it may be a restored backup.
-    pub(crate) fn orphans(&self, before: i64) -> Result<Vec<String>, Failure> {
+    pub(crate) fn orphans(&self, before: i64) -> Result<Vec<Digest>, Failure> {
         let mut statement = self.db.prepare_cached(
             "SELECT DISTINCT sha256 FROM uploads WHERE created < ?1 AND sha256 NOT IN (SELECT bundle FROM results)",
         )?;
-        let digests = statement.query_map([before], |row| row.get(0))?;
+        let digests = statement.query_map([before], |row| row.get(0).map(|Hex(digest)| digest))?;
         Ok(digests.collect::<rusqlite::Result<_>>()?)
     }
 
@@ -107,13 +112,14 @@ impl Tx<'_> {
     /// Forgets old uploads of a bundle that is not there any more, except those that are still being sent.
     pub(crate) fn forget_orphan(
         &mut self,
-        sha256: &str,
+        sha256: &Digest,
         before: i64,
         is_sent: impl Fn(&str) -> bool,
     ) -> Result<(), Failure> {
         let mut find = self.db.prepare_cached("SELECT id FROM uploads WHERE sha256 = ?1 AND created < ?2")?;
-        let ids =
-            find.query_map(params![sha256, before], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        let ids = find
+            .query_map(params![Hex(*sha256), before], |row| row.get(0))?
+            .collect::<rusqlite::Result<Vec<String>>>()?;
         drop(find);
         self.forget_uploads(&ids.into_iter().filter(|id| !is_sent(id)).collect::<Vec<_>>())
     }

@@ -75,15 +75,15 @@ impl Tx<'_> {
         let digest = hash(token);
         self.db
             .prepare_cached("INSERT INTO tokens (hash, kind, worker, created) VALUES (?1, 'worker', ?2, ?3)")?
-            .execute(params![digest, worker, self.now])?;
+            .execute(params![digest.as_bytes(), worker, self.now])?;
         let mut statement = self.db.prepare_cached(
             "DELETE FROM tokens WHERE hash IN (SELECT hash FROM tokens WHERE worker = ?1
                  ORDER BY created DESC, hash = ?3 DESC LIMIT -1 OFFSET ?2) RETURNING hash",
         )?;
-        let old = statement.query_map(params![worker, TOKENS, digest], |row| row.get(0))?;
+        let old = statement.query_map(params![worker, TOKENS, digest.as_bytes()], |row| row.get(0))?;
         let old = old.collect::<rusqlite::Result<Vec<[u8; 32]>>>()?;
         for hash in old {
-            self.state.tokens.remove(&hash);
+            self.state.tokens.remove(&hash.into());
         }
         self.state.tokens.insert(digest, Who::Worker(worker.to_owned()));
         Ok(())
@@ -147,7 +147,7 @@ impl Tx<'_> {
         self.db.execute("DELETE FROM tokens WHERE kind = 'admin'", [])?;
         self.db.execute(
             "INSERT INTO tokens (hash, kind, worker, created) VALUES (?1, 'admin', NULL, ?2)",
-            params![hash(&token), self.now],
+            params![hash(&token).as_bytes(), self.now],
         )?;
         self.state.tokens.retain(|_, who| *who != Who::Admin);
         self.state.tokens.insert(hash(&token), Who::Admin);

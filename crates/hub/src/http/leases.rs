@@ -9,7 +9,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use protocol::api::{
     Claim, Complete, Completed, GiveBack, Given, Heartbeat, HeartbeatAnswer, LogAnswer, Problem, ProblemCode, check_id,
-    check_sha256,
 };
 use serde::Deserialize;
 
@@ -119,7 +118,6 @@ pub(crate) async fn complete(
     Path(lease): Path<String>,
     Document(complete): Document<Complete>,
 ) -> Answer<Json<Completed>> {
-    check_sha256("bundle", &complete.bundle)?;
     Ok(Json(completion::complete(&shared, worker, lease, complete, clock).await?))
 }
 

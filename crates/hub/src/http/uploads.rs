@@ -7,9 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use protocol::api::{
-    COMPLETE_HEADER, CreateUpload, LENGTH_HEADER, OFFSET_HEADER, Problem, ProblemCode, Upload, check_sha256,
-};
+use protocol::api::{COMPLETE_HEADER, CreateUpload, LENGTH_HEADER, OFFSET_HEADER, Problem, ProblemCode, Upload};
 
 use crate::core::UploadRow;
 use crate::http::answer::{Answer, Refused, io_problem, refuse};
@@ -26,7 +24,6 @@ pub(crate) async fn create(
     WorkerId(worker): WorkerId,
     crate::http::body::Document(request): crate::http::body::Document<CreateUpload>,
 ) -> Answer<(StatusCode, Json<Upload>)> {
-    check_sha256("sha256", &request.sha256)?;
     if request.size > shared.config.max_upload {
         let detail = format!("{} bytes, and {} are the most", request.size, shared.config.max_upload);
         return refuse(ProblemCode::TooLarge, detail);

@@ -1,11 +1,11 @@
 //! [`Bundles`]: storage of result bundles, by the SHA-256 of their content.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 
 use crate::store::directory::sync_directory;
 
@@ -20,13 +20,13 @@ impl Bundles {
         Self { root }
     }
 
-    /// Path of the bundle with this digest, which must be a valid one.
-    pub(crate) fn path(&self, sha256: &str) -> PathBuf {
-        self.root.join(sha256.get(..2).unwrap_or("xx")).join(sha256)
+    /// Path of the bundle with this digest.
+    pub(crate) fn path(&self, sha256: &Digest) -> PathBuf {
+        self.root.join(sha256.prefix(2)).join(sha256.to_string())
     }
 
     /// Length of the bundle with this digest, if it exists.
-    pub(crate) fn size(&self, sha256: &str) -> io::Result<Option<u64>> {
+    pub(crate) fn size(&self, sha256: &Digest) -> io::Result<Option<u64>> {
         match fs::metadata(self.path(sha256)) {
             Ok(about) => Ok(Some(about.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -35,12 +35,12 @@ impl Bundles {
     }
 
     /// Marks a bundle as new again, because it was announced again to complete a job.
-    pub(crate) fn renew(&self, sha256: &str) -> io::Result<()> {
+    pub(crate) fn renew(&self, sha256: &Digest) -> io::Result<()> {
         File::options().write(true).open(self.path(sha256))?.set_modified(SystemTime::now())
     }
 
     /// Removes a bundle if it is older than the given time. Returns whether it was removed.
-    pub(crate) fn remove_older(&self, sha256: &str, time: SystemTime) -> io::Result<bool> {
+    pub(crate) fn remove_older(&self, sha256: &Digest, time: SystemTime) -> io::Result<bool> {
         let path = self.path(sha256);
         let old = match fs::metadata(&path) {
             Ok(about) => about.modified()? < time,
@@ -54,7 +54,7 @@ impl Bundles {
     }
 
     /// Removes a bundle, if it exists.
-    pub(crate) fn remove(&self, sha256: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, sha256: &Digest) -> io::Result<()> {
         match fs::remove_file(self.path(sha256)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -63,8 +63,8 @@ impl Bundles {
 
     /// Moves a file in as the bundle with this digest. Returns false, and leaves the file in place, if its digest
     /// differs.
-    pub(crate) fn adopt(&self, file: &Path, sha256: &str) -> io::Result<bool> {
-        if digest(file)? != sha256 {
+    pub(crate) fn adopt(&self, file: &Path, sha256: &Digest) -> io::Result<bool> {
+        if Digest::of_reader(File::open(file)?)?.0 != *sha256 {
             return Ok(false);
         }
         File::open(file)?.sync_all()?;
@@ -81,20 +81,6 @@ impl Bundles {
     }
 }
 
-/// SHA-256 of a file, as hexadecimal digits.
-fn digest(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 18]);
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hex::encode(hasher.finalize())),
-            Ok(length) => hasher.update(buffer.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,11 +91,11 @@ mod tests {
         let (bundles, draft) = (Bundles::new(temp.path().join("bundles")), temp.path().join("draft"));
         fs::create_dir(temp.path().join("bundles"))?;
         fs::write(&draft, b"abc")?;
-        let right = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert!(!bundles.adopt(&draft, &"0".repeat(64))?);
-        assert_eq!(bundles.size(right)?, None);
-        assert!(bundles.adopt(&draft, right)?);
-        assert_eq!(bundles.size(right)?, Some(3));
+        let right = Digest::of(b"abc");
+        assert!(!bundles.adopt(&draft, &Digest::of(b"abcd"))?);
+        assert_eq!(bundles.size(&right)?, None);
+        assert!(bundles.adopt(&draft, &right)?);
+        assert_eq!(bundles.size(&right)?, Some(3));
         assert!(!draft.exists());
         Ok(())
     }

@@ -3,7 +3,7 @@
 use protocol::Machine;
 use protocol::api::{is_sayable, short_name};
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
+use sha256::Digest;
 
 use crate::store::columns::Json;
 
@@ -26,9 +26,9 @@ const SECOND: [&str; 32] = [
 
 /// Two words derived from an id.
 fn words(id: &str) -> String {
-    let digest = Sha256::digest(id.as_bytes());
+    let digest = Digest::of(id);
     let pick = |list: [&'static str; 32], at: usize| {
-        let number = digest.get(at).copied().map_or(0, usize::from) % list.len();
+        let number = digest.as_bytes().get(at).copied().map_or(0, usize::from) % list.len();
         list.get(number).copied().unwrap_or("machine")
     };
     format!("{}-{}", pick(FIRST, 0), pick(SECOND, 1))

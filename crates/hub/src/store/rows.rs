@@ -5,7 +5,7 @@ use protocol::api::{Attempt, AttemptState, JobInfo, JobState, ResultInfo};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use crate::clock::timestamp;
-use crate::store::columns::{Json, Named};
+use crate::store::columns::{Hex, Json, Named};
 
 /// Columns of a result `r`, whose worker's name is `rn.name`.
 macro_rules! result_columns {
@@ -158,7 +158,7 @@ fn result_info(row: &Row) -> rusqlite::Result<ResultInfo> {
         started: timestamp(row.get("started")?),
         finished: timestamp(row.get("finished")?),
         received: Some(timestamp(row.get("received")?)),
-        bundle: row.get("bundle")?,
+        bundle: row.get::<_, Hex>("bundle")?.0,
         size: row.get::<_, i64>("size")?.unsigned_abs(),
     })
 }

@@ -73,7 +73,7 @@ fn bundles_that_became_no_result_do_not_stay_for_ever() -> Outcome {
     collect_garbage()?;
     let kept = hub.client().result(&done.job.id)?.info.bundle;
     let left: Vec<_> = bundles()?.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
-    assert_eq!(left, [kept]);
+    assert_eq!(left, [kept.to_string()]);
     Ok(())
 }
 

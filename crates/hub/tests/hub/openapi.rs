@@ -50,7 +50,7 @@ fn every_route_answers_as_it_is_described() -> Outcome {
     let (done, kept) = (worker.begin(), spare.begin());
     let content = bundle(&worker.result(&done.job, Verdict::Pass));
     let digest = worker.upload(&content)?;
-    let upload = worker.client.create_upload(&protocol::api::CreateUpload { size: 5, sha256: "0".repeat(64) })?;
+    let upload = worker.client.create_upload(&protocol::api::CreateUpload { size: 5, sha256: [0; 32].into() })?;
     let spare_token = spare.client.token().unwrap_or_default();
     let machine = serde_json::to_value(&worker.machine)?;
     let register = json!({ "version": 1, "id": "w1", "boot": "first", "machine": machine });

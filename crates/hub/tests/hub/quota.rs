@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use protocol::Verdict;
 use protocol::api::{Complete, CreateUpload, ProblemCode};
+use sha256::Digest;
 
 use crate::support::{Outcome, Worker, archive, bundle, start_in, start_with};
 
 const TWO: &str = "[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n";
 
 /// Uploads bytes that are not a bundle.
-fn upload(worker: &Worker, bytes: &[u8]) -> Result<String, client::ClientError> {
+fn upload(worker: &Worker, bytes: &[u8]) -> Result<Digest, client::ClientError> {
     worker.upload(bytes)
 }
 
-fn complete(worker: &Worker, lease: &str, bundle: &str) -> Result<protocol::api::Completed, client::ClientError> {
-    let complete = Complete { bundle: bundle.to_owned(), verdict: Verdict::Pass, summary: String::new() };
+fn complete(worker: &Worker, lease: &str, bundle: Digest) -> Result<protocol::api::Completed, client::ClientError> {
+    let complete = Complete { bundle, verdict: Verdict::Pass, summary: String::new() };
     worker.client.clone().with_attempts(1).complete(lease, &complete)
 }
 
@@ -49,11 +50,11 @@ fn what_belongs_to_no_result_is_limited() -> Outcome {
     let bytes = bundle(&worker.result(&claimed.job, Verdict::Pass));
     assert!(bytes.len() < 2000, "{}", bytes.len());
     let digest = upload(&worker, &bytes)?;
-    let announced = CreateUpload { size: 3900, sha256: "1".repeat(64) };
+    let announced = CreateUpload { size: 3900, sha256: Digest::of("another") };
     let error = worker.client.create_upload(&announced).expect_err("too much");
     assert_eq!(error.code(), Some(ProblemCode::QuotaExceeded), "{error}");
     // A bundle that belongs to a result no longer counts.
-    complete(&worker, &claimed.lease, &digest)?;
+    complete(&worker, &claimed.lease, digest)?;
     worker.client.create_upload(&announced)?;
     Ok(())
 }
@@ -66,18 +67,18 @@ fn a_bundle_that_is_refused_is_removed_and_refused_again() -> Outcome {
     hub.add(TWO);
     let claimed = worker.begin();
     let bomb = upload(&worker, &archive(&[("zeros", &vec![0; 4 << 20])]))?;
-    let path = temp.path().join("bundles").join(&bomb[..2]).join(&bomb);
+    let path = temp.path().join("bundles").join(bomb.prefix(2)).join(bomb.to_string());
     assert!(path.exists());
-    let error = complete(&worker, &claimed.lease, &bomb).expect_err("a bomb");
+    let error = complete(&worker, &claimed.lease, bomb).expect_err("a bomb");
     assert_eq!(error.code(), Some(ProblemCode::BundleInvalid), "{error}");
     assert!(!path.exists(), "it takes no room");
     // The same request has the same answer.
-    let again = complete(&worker, &claimed.lease, &bomb).expect_err("a bomb");
+    let again = complete(&worker, &claimed.lease, bomb).expect_err("a bomb");
     assert_eq!(again.to_string(), error.to_string());
     // Another worker's request for the same bundle is separate.
     let other = hub.worker("w2", "");
     let of_other = other.begin();
-    let error = complete(&other, &of_other.lease, &bomb).expect_err("it is gone");
+    let error = complete(&other, &of_other.lease, bomb).expect_err("it is gone");
     assert_eq!(error.code(), Some(ProblemCode::BundleMissing), "{error}");
     worker.deliver(&claimed, Verdict::Pass)?;
     Ok(())
@@ -93,16 +94,16 @@ fn refused_bundles_cost_their_worker_time_and_nobody_else() -> Outcome {
     hub.add(TWO);
     let (claimed, of_other) = (worker.begin(), other.begin());
     let bomb = upload(&worker, &archive(&[("zeros", &vec![0; 4 << 20])]))?;
-    let error = complete(&worker, &claimed.lease, &bomb).expect_err("a bomb");
+    let error = complete(&worker, &claimed.lease, bomb).expect_err("a bomb");
     assert_eq!(error.code(), Some(ProblemCode::BundleInvalid), "{error}");
     let good = upload(&worker, &bundle(&worker.result(&claimed.job, Verdict::Pass)))?;
-    let error = complete(&worker, &claimed.lease, &good).expect_err("it has to wait");
+    let error = complete(&worker, &claimed.lease, good).expect_err("it has to wait");
     assert_eq!(error.code(), Some(ProblemCode::TooMany), "{error}");
     assert!(error.is_passing(), "the result is not lost");
     other.deliver(&of_other, Verdict::Pass)?;
     hub.clock.advance(Duration::from_secs(3600));
     worker.beat(&claimed.lease);
-    complete(&worker, &claimed.lease, &good)?;
+    complete(&worker, &claimed.lease, good)?;
     Ok(())
 }
 

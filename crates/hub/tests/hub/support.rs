@@ -208,7 +208,7 @@ impl Worker {
         self.client.complete(&claimed.lease, &Complete { bundle: sha256, verdict, summary: "done".into() })
     }
 
-    pub fn upload(&self, bundle: &[u8]) -> Result<String, client::ClientError> {
+    pub fn upload(&self, bundle: &[u8]) -> Result<sha256::Digest, client::ClientError> {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), bundle).expect("it is written");
         self.client.upload(file.path(), |_, _| ())

@@ -2,13 +2,9 @@
 
 use protocol::Verdict;
 use protocol::api::{Complete, CreateUpload, ProblemCode};
+use sha256::Digest;
 
 use crate::support::{Outcome, bundle, start, start_with};
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    hex::encode(sha2::Sha256::digest(bytes))
-}
 
 #[test]
 fn an_upload_that_was_cut_goes_on() -> Outcome {
@@ -17,8 +13,8 @@ fn an_upload_that_was_cut_goes_on() -> Outcome {
     hub.add("[[job]]\npackage = \"gzip\"\n");
     let claimed = worker.begin();
     let content = bundle(&worker.result(&claimed.job, Verdict::Pass));
-    let digest = sha256(&content);
-    let upload = worker.client.create_upload(&CreateUpload { size: content.len() as u64, sha256: digest.clone() })?;
+    let digest = Digest::of(&content);
+    let upload = worker.client.create_upload(&CreateUpload { size: content.len() as u64, sha256: digest })?;
 
     // The connection breaks in the middle of the body.
     let half = content.len() / 2;
@@ -54,7 +50,7 @@ fn cut(address: &str, bytes: &[u8]) {
 fn a_wrong_digest_is_noticed_and_the_upload_begins_again() -> Outcome {
     let hub = start();
     let worker = hub.worker("w1", "");
-    let announced = CreateUpload { size: 3, sha256: sha256(b"abc") };
+    let announced = CreateUpload { size: 3, sha256: Digest::of(b"abc") };
     let upload = worker.client.create_upload(&announced)?;
     let error = worker.client.append_upload(&upload.id, 0, b"abd").expect_err("another digest");
     assert_eq!(error.code(), Some(ProblemCode::DigestMismatch));
@@ -68,7 +64,7 @@ fn a_lease_is_not_completed_by_a_bundle_that_is_not_there() {
     let worker = hub.worker("w1", "");
     hub.add("[[job]]\npackage = \"gzip\"\n");
     let claimed = worker.begin();
-    let complete = Complete { bundle: "0".repeat(64), verdict: Verdict::Pass, summary: String::new() };
+    let complete = Complete { bundle: Digest::of("another"), verdict: Verdict::Pass, summary: String::new() };
     let error = worker.client.complete(&claimed.lease, &complete).expect_err("nothing is there");
     assert_eq!(error.code(), Some(ProblemCode::BundleMissing));
 }
@@ -80,9 +76,9 @@ fn more_than_allowed_or_announced_is_refused() -> Outcome {
         config.max_log = 8;
     });
     let worker = hub.worker("w1", "");
-    let too_large = worker.client.create_upload(&CreateUpload { size: 11, sha256: "0".repeat(64) });
+    let too_large = worker.client.create_upload(&CreateUpload { size: 11, sha256: Digest::of("another") });
     assert_eq!(too_large.expect_err("too large").code(), Some(ProblemCode::TooLarge));
-    let upload = worker.client.create_upload(&CreateUpload { size: 3, sha256: "0".repeat(64) })?;
+    let upload = worker.client.create_upload(&CreateUpload { size: 3, sha256: Digest::of("another") })?;
     let error = worker.client.append_upload(&upload.id, 0, b"abcd").expect_err("more than announced");
     assert_eq!(error.code(), Some(ProblemCode::TooLarge));
     assert_eq!(worker.client.upload_offset(&upload.id)?, 0);

@@ -1,4 +1,4 @@
-//! Names and digests that become part of file names and addresses.
+//! Names that become part of file names and addresses.
 
 /// A value in a request that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,17 +27,6 @@ pub fn check_id(field: &'static str, id: &str) -> Result<(), Invalid> {
     Err(Invalid { field, message })
 }
 
-/// Checks a SHA-256 digest: 64 hexadecimal digits in lower case.
-///
-/// # Errors
-/// With the field's name, if it is something else.
-pub fn check_sha256(field: &'static str, digest: &str) -> Result<(), Invalid> {
-    if digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return Ok(());
-    }
-    Err(Invalid { field, message: format!("`{digest}` is not a SHA-256 digest: those have 64 of 0-9 and a-f") })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,14 +38,6 @@ mod tests {
         }
         for bad in ["", ".", "..", "a/b", "-x", "a b", "<b>", "é", &"x".repeat(101)] {
             assert!(check_id("id", bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn digests_have_64_digits() {
-        assert_eq!(check_sha256("sha256", &"0a".repeat(32)), Ok(()));
-        for bad in ["", &"0A".repeat(32), &"0a".repeat(31), &"é".repeat(32)] {
-            assert!(check_sha256("sha256", bad).is_err(), "{bad}");
         }
     }
 }

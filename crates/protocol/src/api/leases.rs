@@ -66,7 +66,7 @@ pub struct LogAnswer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Complete {
     /// SHA-256 of the bundle, in hexadecimal digits.
-    pub bundle: String,
+    pub bundle: sha256::Digest,
     /// What came of the job; the same as in the bundle's `result.json`.
     pub verdict: Verdict,
     /// In a few words, for people.

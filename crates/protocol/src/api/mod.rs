@@ -15,7 +15,7 @@ mod results;
 mod uploads;
 mod workers;
 
-pub use check::{Invalid, check_id, check_sha256};
+pub use check::{Invalid, check_id};
 pub use jobs::{AddJobs, AddedJobs, Attempt, AttemptState, JobInfo, JobPage, JobState, job_id};
 pub use leases::{
     Claim, Claimed, Complete, Completed, GiveBack, GiveBackReason, Given, Heartbeat, HeartbeatAnswer, LogAnswer,

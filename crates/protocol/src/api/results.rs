@@ -42,7 +42,7 @@ pub struct ResultInfo {
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub received: Option<Timestamp>,
     /// SHA-256 of the bundle, in hexadecimal digits.
-    pub bundle: String,
+    pub bundle: sha256::Digest,
     /// The bundle's length in bytes.
     pub size: u64,
 }

@@ -6,6 +6,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha256::Digest;
 
 /// `POST /uploads`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,7 +14,7 @@ pub struct CreateUpload {
     /// How many bytes there will be.
     pub size: u64,
     /// Their SHA-256, in hexadecimal digits.
-    pub sha256: String,
+    pub sha256: Digest,
 }
 
 /// An upload as the hub has it.

@@ -134,10 +134,7 @@ impl ValueKind {
                 unless(words.contains(&value), &format!("is neither {}", self.form().replace(" or ", " nor ")))
             }
             Self::Gpus => gpu::simulate(value).map(drop).map_err(|error| error.to_string()),
-            Self::Sha256 => unless(
-                value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit()),
-                "has not 64 hexadecimal digits",
-            ),
+            Self::Sha256 => value.parse::<sha256::Digest>().map(drop).map_err(|error| error.to_string()),
             Self::Links | Self::Memory | Self::Text => {
                 if value.trim().is_empty() {
                     Err("it has no value".into())

@@ -13,6 +13,7 @@ use diskimage::layout::{Layout, PartitionSpec, layout};
 use diskimage::{Guid, SectorSize, fat, gpt};
 use fsimage::{Content, FileTree, Metadata, Node, NodeKind, Timestamp};
 use progress::Silent;
+use sha256::Digest;
 use stick::disk::Disk;
 
 pub const MIB: u64 = 1 << 20;
@@ -38,7 +39,7 @@ pub fn image(path: &Path, seed: u64) -> Layout {
     tree.create_directories("EFI/BOOT", &directory).unwrap();
     let kind = NodeKind::File(Content::from(noise(seed, 700_000)));
     tree.insert("EFI/BOOT/BOOTX64.EFI", Node { kind, metadata: Metadata::root(0o755, time) }).unwrap();
-    let guid = |name: &str| Guid::from_digest(&[seed as u8; 32], name);
+    let guid = |name: &str| Guid::from_digest(&[seed as u8; 32].into(), name);
     let spec = |type_guid, name: &str, size| PartitionSpec {
         type_guid,
         unique_guid: guid(name),
@@ -71,11 +72,9 @@ pub fn image(path: &Path, seed: u64) -> Layout {
 
 /// Writes `SHA256SUMS` for files of a directory.
 pub fn sums(directory: &Path, names: &[&str]) {
-    use sha2::{Digest, Sha256};
     let line = |name: &&str| {
-        let digest = Sha256::digest(fs::read(directory.join(name)).unwrap());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hex}  {name}\n")
+        let digest = Digest::of(fs::read(directory.join(name)).unwrap());
+        format!("{digest}  {name}\n")
     };
     fs::write(directory.join("SHA256SUMS"), names.iter().map(line).collect::<String>()).unwrap();
 }

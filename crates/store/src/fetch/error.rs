@@ -4,10 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use sha256::Digest;
+
 use safetext::redacted;
 
+use crate::StoreError;
 use crate::fetch::proxy::BadProxy;
-use crate::{Digest, StoreError};
 
 /// Maximum number of failed files listed in an error message.
 const LISTED: usize = 10;

@@ -17,11 +17,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use progress::{Progress, Unit};
+use sha256::Digest;
 use transfer::Backoff;
 
 pub use error::{Cause, Failure, FetchError, LocalFile, Missing, Problem};
 
-use crate::{Digest, Store};
+use crate::Store;
 use client::Client;
 use job::{Job, Outcome};
 use proxy::Proxies;

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use sha2::{Digest as _, Sha256};
+use sha256::{Digest, Hasher};
 
 use crate::temp::is_at;
-use crate::{Digest, Store, StoreError};
+use crate::{Store, StoreError};
 
 /// Polling interval while another process downloads the file.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -18,7 +18,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Partial {
     file: File,
     path: PathBuf,
-    hash: Sha256,
+    hash: Hasher,
     length: u64,
 }
 
@@ -46,7 +46,7 @@ impl Partial {
             if !is_at(&file, &path).map_err(StoreError::io("examining", &path))? {
                 continue;
             }
-            let mut partial = Self { file, path, hash: Sha256::new(), length: 0 };
+            let mut partial = Self { file, path, hash: Hasher::new(), length: 0 };
             partial.read_back()?;
             if size.is_some_and(|size| partial.length > size) {
                 partial.reset()?;
@@ -75,14 +75,14 @@ impl Partial {
 
     /// Digest of the bytes so far.
     pub(crate) fn digest(&self) -> Digest {
-        Digest::from(<[u8; 32]>::from(self.hash.clone().finalize()))
+        self.hash.clone().finish()
     }
 
     /// Discards the bytes so far.
     pub(crate) fn reset(&mut self) -> Result<(), StoreError> {
         self.file.set_len(0).map_err(StoreError::io("truncating", &self.path))?;
         self.file.seek(SeekFrom::Start(0)).map_err(StoreError::io("rewinding", &self.path))?;
-        self.hash = Sha256::new();
+        self.hash = Hasher::new();
         self.length = 0;
         Ok(())
     }

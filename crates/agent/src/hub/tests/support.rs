@@ -422,9 +422,9 @@ impl RunJob for Double {
 }
 
 /// As sha256sum(1) of coreutils says.
-fn sha256_of(path: &Path) -> String {
+fn sha256_of(path: &Path) -> Digest {
     let output = std::process::Command::new("sha256sum").arg(path).output().expect("the package coreutils");
-    String::from_utf8_lossy(&output.stdout).chars().take(64).collect()
+    String::from_utf8_lossy(&output.stdout)[..64].parse().expect("a digest")
 }
 
 fn bundle_of(assignment: &Assignment) -> Vec<u8> {

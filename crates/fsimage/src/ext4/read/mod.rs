@@ -14,10 +14,9 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Seek};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 pub use content::FileReader;
 pub use error::ReadError;
+use sha256::Digest;
 pub use superblock::Superblock;
 
 use self::error::damaged;
@@ -209,16 +208,9 @@ impl<R: Read + Seek> Reader<R> {
     ///
     /// # Errors
     /// If it is not a regular file, or the file system is damaged.
-    pub fn digest(&mut self, entry: &Ext4Entry) -> Result<[u8; 32], ReadError> {
-        let mut reader = self.open_entry(entry)?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            match reader.read(&mut buffer).map_err(|error| in_content(error, &entry.path))? {
-                0 => return Ok(hasher.finalize().into()),
-                length => hasher.update(buffer.get(..length).unwrap_or_default()),
-            }
-        }
+    pub fn digest(&mut self, entry: &Ext4Entry) -> Result<Digest, ReadError> {
+        let reader = self.open_entry(entry)?;
+        Digest::of_reader(reader).map(|(digest, _)| digest).map_err(|error| in_content(error, &entry.path))
     }
 
     fn file_reader(&mut self, inode: &RawInode, path: &[u8]) -> Result<FileReader<'_, R>, ReadError> {

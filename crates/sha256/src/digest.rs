@@ -1,11 +1,12 @@
-//! SHA-256 digests (FIPS 180-4) as names of stored content.
+//! [`Digest`] and its text form.
 
 use std::fmt;
 use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+
+use crate::{DigestReader, Hasher};
 
 /// A SHA-256 digest. Its text form is 64 hexadecimal digits, written in lower case and read in either.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,8 +20,8 @@ pub struct DigestError(String);
 
 impl Digest {
     /// Computes the digest of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Hasher::new().chain(bytes).finish()
     }
 
     /// Reads `reader` to its end; returns its digest and its length in bytes.
@@ -29,18 +30,27 @@ impl Digest {
     /// Errors of the reader.
     pub fn of_reader(reader: impl Read) -> io::Result<(Self, u64)> {
         let mut hashed = DigestReader::new(reader);
-        io::copy(&mut hashed, &mut io::sink())?;
-        Ok(hashed.finish())
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match hashed.read(&mut buffer) {
+                Ok(0) => return Ok(hashed.finish()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
+    pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first two digits of the text form, used as the name of a stored file's directory.
-    pub(crate) fn shard(&self) -> String {
-        hex::encode(self.0.get(..1).unwrap_or_default())
+    /// The first `digits` digits of the text form, for names that need not be unique by themselves.
+    pub fn prefix(&self, digits: usize) -> String {
+        let mut text = self.to_string();
+        text.truncate(digits);
+        text
     }
 }
 
@@ -86,31 +96,19 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Hashes and counts what is read through it.
-pub struct DigestReader<R> {
-    inner: R,
-    hash: Sha256,
-    length: u64,
-}
-
-impl<R: Read> DigestReader<R> {
-    /// Reads through to `inner`.
-    pub fn new(inner: R) -> Self {
-        Self { inner, hash: Sha256::new(), length: 0 }
+#[cfg(feature = "schemars")]
+impl schemars::JsonSchema for Digest {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Sha256".into()
     }
 
-    /// Digest and length of what was read so far.
-    pub fn finish(self) -> (Digest, u64) {
-        (Digest(self.hash.finalize().into()), self.length)
+    /// A string wherever it is used, so that no schema changes its shape for it.
+    fn inline_schema() -> bool {
+        true
     }
-}
 
-impl<R: Read> Read for DigestReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hash.update(buffer.get(..count).unwrap_or_default());
-        self.length = self.length.saturating_add(count as u64);
-        Ok(count)
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" })
     }
 }
 
@@ -131,13 +129,14 @@ mod tests {
     fn upper_case_is_read_and_lower_case_written() {
         let digest: Digest = EMPTY.to_uppercase().parse().unwrap();
         assert_eq!(digest.to_string(), EMPTY);
-        assert_eq!(digest.shard(), "e3");
+        assert_eq!((digest.prefix(2).as_str(), digest.prefix(99).as_str()), ("e3", EMPTY));
     }
 
     #[test]
     fn anything_else_is_refused() {
+        let plus = format!("+{}", &EMPTY[1..]);
         for text in
-            ["", "e3", "zz", &EMPTY[1..], &format!("{EMPTY}0"), &format!("{}é", &EMPTY[2..]), "../../etc/passwd"]
+            ["", "e3", "zz", &EMPTY[1..], &format!("{EMPTY}0"), &format!("{}é", &EMPTY[2..]), &plus, "../../etc/passwd"]
         {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
@@ -156,13 +155,14 @@ mod tests {
         fn text_and_back(bytes: [u8; 32]) {
             let digest = Digest::from(bytes);
             prop_assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
-            prop_assert!(digest.to_string().starts_with(&digest.shard()));
         }
 
         #[test]
-        fn no_text_panics(text: String) {
+        fn text_that_is_read_is_a_digest(text in "[0-9a-fA-Fé+]{60,66}") {
             if let Ok(digest) = text.parse::<Digest>() {
                 prop_assert_eq!(digest.to_string(), text.to_lowercase());
+            } else {
+                prop_assert!(text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()));
             }
         }
     }
