@@ -142,6 +142,12 @@ pub enum Command {
     /// Says first what it does, how long that takes and what it needs. Needs no GPU, no root and no checkout, only the package
     /// qemu-system-x86 (and uidmap, for all but root). Everything that it makes is in one directory, and in the cache.
     Demo(Demo),
+    /// Run a command with simulated GPUs
+    ///
+    /// ROCm's programs find the GPUs, allocate their memory and copy to and from it. Kernels do not run: one that is launched
+    /// ends with an illegal instruction. Exit status: the command's own; 1 instead of 0 if a kernel was launched; 125 if it
+    /// could not be run.
+    Simulate(Simulate),
     /// Run a hub: it hands out jobs to workers and keeps their results
     ///
     /// Needs no settings. It prints its addresses, what makes a machine its worker, and at the first start the token with
@@ -322,7 +328,8 @@ pub struct Test {
     pub recipe: String,
     /// A source package of the archive, or a path to a source tree, a .dsc or a .tar: ./tree
     pub package: String,
-    /// Give the testbeds this machine's GPUs: all that ROCm can use, or those with these ids
+    /// Give the testbeds this machine's GPUs: all that ROCm can use, or those with these ids; or simulated ones with these
+    /// targets: --gpu=gfx1100
     #[arg(long, value_name = "ID", num_args = 0.., require_equals = true, value_delimiter = ',')]
     pub gpu: Option<Vec<String>>,
     /// Who runs the tests, one run each [default: user]
@@ -349,6 +356,23 @@ pub struct Test {
     /// Options for autopkgtest, after `--`
     #[arg(last = true, value_name = "AUTOPKGTEST OPTION")]
     pub autopkgtest: Vec<String>,
+}
+
+/// `rocbed simulate`
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// Targets with commas between them (gfx1030,gfx942), or the file of an inventory, as `rocbed detect --json` prints it
+    #[arg(value_name = "GPUS")]
+    pub gpus: String,
+    /// Run it in a root directory or in that of a recipe, which is built first; what it writes there is thrown away
+    #[arg(long, value_name = "RECIPE|DIR")]
+    pub root: Option<String>,
+    /// Where packages come from.
+    #[command(flatten)]
+    pub source: Source,
+    /// The command, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
 }
 
 /// A size as testbeds take it.

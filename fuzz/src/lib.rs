@@ -18,6 +18,7 @@ mod machines;
 mod packages;
 mod recipes;
 mod runs;
+mod simulation;
 mod solver;
 mod sparse;
 mod sticks;
@@ -35,6 +36,7 @@ pub use machines::{hub_log, netboot_log, netroot, range, settings, virt_request}
 pub use packages::{control, deb822, index, lint, relation, release, version};
 pub use recipes::{lock, recipe};
 pub use runs::{bundle, dsc, report, summary, test_log, tests_control};
+pub use simulation::gpu_requests;
 pub use solver::solve;
 pub use sparse::{expand as expand_sparse, pack as pack_sparse};
 pub use sticks::{stick_jobs, stick_settings};
@@ -69,6 +71,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("fat", fat),
     ("frames", frames),
     ("gpt", gpt),
+    ("gpu_requests", gpu_requests),
     ("gpu_target", gpu_target),
     ("http_date", http_date),
     ("hub_log", hub_log),

@@ -61,6 +61,7 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed netboot", Way::There(&["tests/netboot.rs"])),
     ("rocbed boot", Way::There(&["tests/boot.rs", "tests/appliance.rs", "tests/worker.rs", "tests/netboot.rs"])),
     ("rocbed workers", Way::There(&["tests/hub_commands.rs"])),
+    ("rocbed simulate", Way::There(&["tests/simulate.rs"])),
     ("rocbed test", Way::There(&["tests/local.rs"])),
     (
         "rocbed test rocm",

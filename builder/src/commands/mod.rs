@@ -20,6 +20,7 @@ mod recipe;
 mod reference;
 mod results;
 mod settings;
+mod simulate;
 mod test;
 mod top;
 mod workers;
@@ -52,6 +53,7 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Boot(options) => return boot::run(context, &options),
         Command::Test(options) => return Ok(test::run(context, &options)),
         Command::Demo(options) => demo::run(context, &cli.global, &options),
+        Command::Simulate(options) => return Ok(simulate::run(context, &options, cli.global.quiet)),
         Command::Hub(options) => hub::run(context, &cli.global, &options),
         Command::Jobs(command) => return jobs::run(context, &command),
         Command::Results(command) => results::run(context, &command),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use protocol::{Job, RunAs};
 
 use crate::source::Ready;
-use crate::{Error, Setup, timeouts};
+use crate::{Error, Grant, Setup, timeouts};
 
 /// Marker file in a testbed whose package lists were put there. While it is younger than an hour, they are not fetched
 /// again.
@@ -76,7 +76,19 @@ pub(crate) fn arguments(
         words.push("--gpu".into());
         words.extend(nodes.into_iter().map(|node| node.as_os_str().to_owned()));
     }
+    let simulated: Vec<String> = setup.gpus.iter().filter_map(|grant| simulated(setup, grant)).collect();
+    if !simulated.is_empty() {
+        words.extend(["--simulate".into(), simulated.join(",").into(), "--report".into(), setup.simulation().into()]);
+    }
     Ok(words)
+}
+
+/// The target of a simulated GPU that programs are to see.
+fn simulated(setup: &Setup, grant: &Grant) -> Option<String> {
+    let inventory = &setup.machine.gpus.gpus;
+    let wanted = setup.simulate && grant.simulated;
+    let found = inventory.iter().find(|gpu| wanted && gpu.simulated && gpu.id == grant.id);
+    found.map(|gpu| gpu.target.to_string())
 }
 
 fn joined(option: &str, value: impl AsRef<OsStr>) -> OsString {
@@ -104,7 +116,6 @@ fn environment(job: &Job, setup: &Setup) -> Result<Vec<OsString>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Grant;
 
     fn setup() -> Setup {
         let server = ["/usr/bin/autopkgtest-virt-rocbed", "--root", "/root"].map(OsString::from).to_vec();
@@ -183,6 +194,18 @@ mod tests {
              --debug|--no-built-binaries|https://x/y.git|--|/usr/bin/autopkgtest-virt-rocbed|--root|/root|--gpu|/dev/dri/renderD128"
         );
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn simulated_gpus_are_named_by_their_targets() {
+        let mut setup = setup();
+        setup.machine.gpus = gpu::simulate("gfx1030,gfx942").unwrap();
+        setup.gpus = setup.machine.gpus.gpus.iter().map(Grant::from).collect();
+        let gzip = Job::of_package("gzip");
+        assert!(line(&gzip, &setup, &Ready::Package("gzip".into()), RunAs::User).ends_with("|--root|/root"));
+        setup.simulate = true;
+        let line = line(&gzip, &setup, &Ready::Package("gzip".into()), RunAs::User);
+        assert!(line.ends_with("|--simulate|gfx1030,gfx942|--report|/work/simulation"), "{line}");
     }
 
     #[test]

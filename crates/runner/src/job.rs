@@ -96,6 +96,9 @@ pub fn run(
     Ok(Finished { result, bundle, cancelled: ended_early == Some(EndReason::Cancelled), stuck, faults })
 }
 
+/// Most lines in a result about simulated GPUs.
+const SIMULATION_LINES: usize = 20;
+
 /// Creates a directory, or accepts an existing empty one.
 fn empty(directory: &Path) -> Result<PathBuf, Error> {
     let what = format!("making {}", directory.display());
@@ -119,6 +122,17 @@ fn remove_scratch(output: &Path) -> Result<(), Error> {
         removed.map_err(Error::step(format!("removing {}", path.display())))?;
     }
     Ok(())
+}
+
+/// How far commands came on simulated GPUs, without those that did not use them and without repetitions.
+fn simulation(lines: &[String]) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for line in lines.iter().filter(|line| !line.starts_with("simulated: did not use")) {
+        if told.len() < SIMULATION_LINES && !told.contains(line) {
+            told.push(line.clone());
+        }
+    }
+    told
 }
 
 /// A running job.
@@ -191,6 +205,7 @@ impl State<'_, '_> {
             remove_scratch(&output)?;
         }
         self.warnings.extend(end.left_out.iter().cloned());
+        self.warnings.extend(simulation(&run::read_notes(&self.setup.simulation())));
         let removed = clean::clean(&output).map_err(Error::step(format!("looking through {}", output.display())))?;
         self.warnings.extend(removed);
         let begun = if end.status.is_some() { 0 } else { end.begun };

@@ -244,7 +244,7 @@ fn take(bytes: &[u8], context: &mut RunContext<'_, '_>, own: &mut OwnLog<'_>, re
 }
 
 /// Reads and removes the notes of a virtualisation server; there is no file if nothing was left out.
-fn read_notes(path: &Path) -> Vec<String> {
+pub(crate) fn read_notes(path: &Path) -> Vec<String> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST_NOTES).read_to_string(&mut text));
     if read.is_ok() {

@@ -26,6 +26,8 @@ pub struct Setup {
     pub machine: Machine,
     /// GPUs in the testbed; it has none if this is empty.
     pub gpus: Vec<Grant>,
+    /// Whether programs in the testbed see the simulated GPUs among these; without it they are only names in reports.
+    pub simulate: bool,
     /// Files and directories to copy into each testbed: source and destination.
     pub copies: Vec<(PathBuf, String)>,
     /// Local copy of the source, for a job that names a path or an address: a source tree, a `.dsc` with its files
@@ -98,11 +100,17 @@ impl Setup {
             name: name.to_owned(),
             machine: Machine::default(),
             gpus: Vec::new(),
+            simulate: false,
             copies: Vec::new(),
             source: None,
             environment: BTreeMap::new(),
             options: Vec::new(),
             limits: Limits::default(),
         }
+    }
+
+    /// File in which testbeds say how far programs came on simulated GPUs, one line for each command.
+    pub(crate) fn simulation(&self) -> PathBuf {
+        self.work.join("simulation")
     }
 }

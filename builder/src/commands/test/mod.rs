@@ -18,7 +18,7 @@ use runner::{Cancel, Finished, Grant, KernelLog, Kmsg, Observer, RunEvent, Setup
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{own_error, print, print_json};
-use crate::cmdline::Test;
+use crate::cmdline::{Source, Test};
 use crate::context::{Context, mirror};
 use crate::image::root;
 use crate::locking::{self, Relock};
@@ -36,7 +36,7 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
     rootfs::sandbox::become_root()?;
     let recipe = recipe::load(&options.recipe)?;
-    let (mut root, epoch) = built(context, &recipe, options)?;
+    let (mut root, epoch) = built(context, &recipe, &options.source)?;
     // autopkgtest sees shared directories under their real paths.
     root.path = root.path.canonicalize().context("finding the root directory")?;
     // Beside the root directory, so that the layer is on a file system with the same features.
@@ -63,6 +63,10 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     })?;
     setup.keep = Some(output);
     setup.machine = machine::this();
+    if let Some(simulated) = simulated(options)? {
+        setup.machine.gpus = simulated;
+        setup.simulate = true;
+    }
     setup.gpus = granted(options, &setup.machine.gpus)?;
     setup.options = options.autopkgtest.iter().map(OsString::from).collect();
     let finished = watched(&job, &setup, &context.reporter)?;
@@ -123,10 +127,10 @@ fn without_id(mut value: serde_json::Value) -> serde_json::Value {
 }
 
 /// The recipe's root directory, from the cache or newly built, and the date of the archive it was made from.
-fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Root, i64)> {
-    let found = locking::find(recipe, &options.source)?;
-    let fetcher = context.fetcher(&options.source)?;
-    let outcome = locking::current(context, recipe, &options.source, &found, &fetcher, Relock::IfNeeded)?;
+pub(super) fn built(context: &Context, recipe: &Recipe, source: &Source) -> Result<(root::Root, i64)> {
+    let found = locking::find(recipe, source)?;
+    let fetcher = context.fetcher(source)?;
+    let outcome = locking::current(context, recipe, source, &found, &fetcher, Relock::IfNeeded)?;
     if outcome.changes.is_some() {
         outcome.lock.write(&found.path).context("keeping the new lock")?;
         context.reporter.say(&format!("wrote {}", found.path.display()));
@@ -136,7 +140,7 @@ fn built(context: &Context, recipe: &Recipe, options: &Test) -> Result<(root::Ro
         context.reporter.say(&format!("building the root directory of {}", recipe.name));
     }
     let log = context.cache_directory()?.join(format!("{}.log", recipe.key()));
-    let mirror = mirror(recipe, &options.source);
+    let mirror = mirror(recipe, source);
     let wanted =
         root::RootRequest { recipe, lock: &outcome.lock, mirror: &mirror, fresh: false, check: false, log: &log };
     let (mut root, ()) = root::obtain(&wanted, &fetcher, &context.reporter, |_| Ok(()))?;
@@ -177,9 +181,29 @@ fn server(root: &Path, layer: &Path, options: &Test) -> Result<Vec<OsString>> {
     Ok(words)
 }
 
+/// The simulated GPUs that `--gpu` asks for by their targets; `None` if it names no targets.
+fn simulated(options: &Test) -> Result<Option<gpu::Inventory>> {
+    let wanted = options.gpu.as_deref().unwrap_or_default();
+    let are_targets = wanted.iter().filter(|text| text.parse::<gpu::Target>().is_ok()).count();
+    if are_targets == 0 {
+        return Ok(None);
+    }
+    ensure!(
+        are_targets == wanted.len(),
+        Advice::new(
+            format!("--gpu={}: simulated GPUs and those of this machine cannot be mixed", wanted.join(",")),
+            "name only targets, which are simulated, or only ids"
+        )
+    );
+    Ok(Some(gpu::simulate(&wanted.join(","))?))
+}
+
 /// The GPUs that `--gpu` asks for.
 fn granted(options: &Test, inventory: &gpu::Inventory) -> Result<Vec<Grant>> {
     let Some(wanted) = &options.gpu else { return Ok(Vec::new()) };
+    if inventory.simulated {
+        return Ok(inventory.gpus.iter().map(Grant::from).collect());
+    }
     let there = || inventory.gpus.iter().map(|gpu| gpu.id.as_str()).collect::<Vec<_>>().join(", ");
     if wanted.is_empty() {
         ensure!(
@@ -223,7 +247,10 @@ fn watched(job: &Job, setup: &Setup, reporter: &Reporter) -> Result<Finished> {
             .and_then(|_| signal_hook::flag::register(signal, cancel.flag()))
             .context("listening for signals")?;
     }
+    let is_real = setup.gpus.iter().any(|gpu| !gpu.simulated);
     let mut kernel: Box<dyn KernelLog> = match Kmsg::open() {
+        // What the kernel says about real GPUs is not about simulated ones.
+        _ if !setup.gpus.is_empty() && !is_real => Box::new(()),
         Ok(log) => Box::new(log),
         Err(error) => {
             if !setup.gpus.is_empty() {

@@ -1,0 +1,259 @@
+//! Tests of simulated GPUs: ROCm's own programs, unmodified, from Debian's packages.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rocbed_tests::{Output, TestUser, command_tree, rocbed, scratch, tool};
+use serde_json::Value;
+
+/// What cards and processors have, old and new.
+const TARGETS: [&str; 12] = [
+    "gfx906", "gfx908", "gfx90a", "gfx942", "gfx1010", "gfx1030", "gfx1031", "gfx1036", "gfx1100", "gfx1103",
+    "gfx1151", "gfx1201",
+];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gpu").join(name)
+}
+
+/// The recipe of a root directory with ROCm's programs, which is built when it is first needed.
+fn root() -> &'static str {
+    static ROOT: OnceLock<String> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let mirror = std::env::var("ROCBED_MIRROR").unwrap_or_else(|_| "http://deb.debian.org/debian".into());
+        // Its lock is written beside it.
+        let directory = scratch().join("gpu");
+        fs::create_dir_all(&directory).expect("a directory");
+        let recipe = directory.join("recipe.toml");
+        fs::copy(fixture("recipe.toml"), &recipe).expect("copying the recipe");
+        let recipe = recipe.display().to_string();
+        let words =
+            ["simulate", "gfx1030", "--ignore-valid-until", "--mirror", &mirror, "--root", &recipe, "--", "pwd"];
+        rocbed(words).ok();
+        recipe
+    })
+}
+
+/// Runs a command in the root directory with simulated GPUs.
+fn simulate(gpus: &str, command: &[&str]) -> Output {
+    rocbed(["simulate", gpus, "--root", root(), "--"]).args(command).run()
+}
+
+/// Runs a program of the fixtures there.
+fn python(gpus: &str, program: &str, words: &[&str]) -> Output {
+    let text = fs::read_to_string(fixture(program)).expect("a program");
+    simulate(gpus, &[&["python3", "-c", &text], words].concat())
+}
+
+/// Processes of the supervisors and of what they answer: all of the program under test.
+fn processes() -> String {
+    let program = rocbed_tests::rocbed_path().display().to_string();
+    let all = tool("ps", ["-eo", "pid,args"]);
+    all.lines().filter(|line| line.contains(&program) && line.contains("simulate")).collect::<Vec<_>>().join("\n")
+}
+
+fn nothing_is_left() {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !processes().is_empty() {
+        assert!(Instant::now() < end, "something still runs:\n{}", processes());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn rocms_programs_see_each_kind_of_gpu() {
+    for target in TARGETS {
+        let info = simulate(target, &["rocminfo"]);
+        assert_eq!(info.code, Some(0), "{target}: {}{}", info.stdout, info.stderr);
+        assert!(info.stdout.contains(&format!("amdgcn-amd-amdhsa--{target}")), "{target}: {}", info.stdout);
+        let agents = simulate(target, &["rocm_agent_enumerator"]);
+        assert_eq!((agents.code, agents.stdout.trim()), (Some(0), target), "{}", agents.stderr);
+        let smi = simulate(target, &["rocm-smi", "--showproductname", "--showmeminfo", "vram"]);
+        assert_eq!(smi.code, Some(0), "{target}: {}{}", smi.stdout, smi.stderr);
+        assert!(smi.stdout.contains("VRAM Total Memory (B): "), "{target}: {}", smi.stdout);
+        let smi = simulate(target, &["amd-smi", "list"]);
+        assert_eq!(smi.code, Some(0), "{target}: {}{}", smi.stdout, smi.stderr);
+        assert!(smi.stdout.contains("BDF: 0000:03:00.0"), "{target}: {}", smi.stdout);
+    }
+}
+
+#[test]
+fn hip_copies_there_and_back_what_it_copied() {
+    for target in TARGETS {
+        let sizes = ["1", "3", "4096", "1048576", "16777221"];
+        let output = python(target, "hip.py", &[&["copies"], &sizes[..]].concat());
+        assert_eq!(output.code, Some(0), "{target}: {}{}", output.stdout, output.stderr);
+        let expected: String = sizes.iter().map(|size| format!("{size} same\n")).collect();
+        assert_eq!(output.stdout, expected, "{target}");
+        assert!(output.stderr.contains("copied memory to or from the GPU"), "{target}: {}", output.stderr);
+    }
+    let huge = python("gfx1100", "hip.py", &["copies", "268435456"]);
+    assert_eq!((huge.code, huge.stdout.as_str()), (Some(0), "268435456 same\n"), "{}", huge.stderr);
+}
+
+#[test]
+fn several_gpus_are_counted() {
+    let output = python("gfx1030,gfx90a,gfx1100", "hip.py", &["count"]);
+    assert_eq!((output.code, output.stdout.as_str()), (Some(0), "GPUs: 3\n"), "{}", output.stderr);
+}
+
+#[test]
+fn a_kernel_ends_the_program_with_an_illegal_instruction() {
+    let output = python("gfx1030", "hip.py", &["misuse", "a kernel"]);
+    assert_eq!(output.code, Some(128 + libc::SIGABRT), "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION"), "{}", output.stderr);
+    assert!(output.stderr.contains("reached the first kernel launch"), "{}", output.stderr);
+}
+
+#[test]
+fn a_success_after_a_kernel_does_not_count() {
+    let text = fs::read_to_string(fixture("hip.py")).expect("a program");
+    let script = "python3 -c \"$0\" misuse 'a kernel' > /dev/null 2>&1; exit 0";
+    let output = simulate("gfx1030", &["sh", "-c", script, &text]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    assert!(output.stderr.contains("this does not count as a success"), "{}", output.stderr);
+}
+
+#[test]
+fn programs_that_misuse_hip_get_errors_and_leave_nothing() {
+    // HIP's own answers: hipErrorInvalidValue is 1, hipErrorOutOfMemory 2, hipErrorInvalidDevice 101.
+    for (misuse, code, answer) in [
+        ("a copy to an address that is nobody's", 0, "1"),
+        ("memory that is freed twice", 0, "1"),
+        ("a copy to freed memory", 0, "1"),
+        ("a copy that is longer than the memory", 0, "1"),
+        ("more memory than the GPU has", 0, "2"),
+        ("a GPU that is not there", 0, "101"),
+        ("a child that does not use it", 0, "0"),
+        ("a child that does", 0, "0"),
+        ("nothing is freed", 0, ""),
+        ("killed in the middle", 137, ""),
+        ("another program is executed", 0, ""),
+    ] {
+        let output = python("gfx1100", "hip.py", &["misuse", misuse]);
+        assert_eq!(output.code, Some(code), "{misuse}: {}{}", output.stdout, output.stderr);
+        let said = output.stdout.lines().find_map(|line| line.strip_prefix("answer: ")).unwrap_or_default();
+        assert_eq!(said, answer, "{misuse}: {}{}", output.stdout, output.stderr);
+    }
+    nothing_is_left();
+}
+
+#[test]
+fn requests_that_no_library_makes_are_refused() {
+    let output = python("gfx1030", "requests.py", &[]);
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    let expected = [
+        ("the version", "done"),
+        ("an argument that is nowhere", "EFAULT"),
+        ("a request that is not there", "ENOTTY"),
+        ("memory before the GPU is acquired", "EPERM"),
+        ("acquiring a GPU that is not there", "EINVAL"),
+        ("acquiring it", "done"),
+        ("memory at an odd address", "EINVAL"),
+        ("no memory", "EINVAL"),
+        ("memory that goes round", "EINVAL"),
+        ("memory", "done"),
+        ("freeing another handle", "EINVAL"),
+        ("freeing it", "done"),
+        ("freeing it again", "EINVAL"),
+        ("mapping freed memory", "EINVAL"),
+        ("a queue without a ring", "EINVAL"),
+        ("a queue whose pointers are nowhere", "EFAULT"),
+        ("ending a queue that is not there", "EINVAL"),
+        ("setting an event that is not there", "EINVAL"),
+        ("waiting at an address that is nowhere", "EFAULT"),
+        ("waiting for too much", "EINVAL"),
+        ("the same request to another file", "ENOTTY"),
+        ("memory of the device can be written", "done"),
+        ("a child with its parent's file", "EBADF"),
+        ("a child with a file of its own", "done"),
+    ];
+    let expected: String = expected.iter().map(|(what, answer)| format!("{what}: {answer}\n")).collect();
+    assert_eq!(output.stdout, expected);
+}
+
+#[test]
+fn killing_the_simulation_leaves_nothing() {
+    let script = "rocminfo > /dev/null; echo up; sleep 1000";
+    let mut running = rocbed(["simulate", "gfx1030", "--root", root(), "--", "sh", "-c", script])
+        .into_command()
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starting rocbed");
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+    assert_eq!(line, "up\n");
+    running.kill().expect("killing it");
+    running.wait().expect("its end");
+    nothing_is_left();
+}
+
+#[test]
+fn a_program_is_not_left_waiting_when_its_supervisor_is_killed() {
+    let script = "rocminfo > /dev/null && echo up && read word; rocminfo; echo \"status $?\"";
+    let mut running = rocbed(["simulate", "gfx1030", "--root", root(), "--", "sh", "-c", script])
+        .into_command()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starting rocbed");
+    let input = running.stdin.take().expect("its input");
+    let mut output = BufReader::new(running.stdout.take().expect("its output"));
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line");
+    assert_eq!(line, "up\n");
+    // The supervisor is the one that has left the session and has no terminal: the newest of the program's processes
+    // whose parent is the one that runs the command.
+    let all = tool("ps", ["-eo", "pid,ppid,sid,args"]);
+    let supervisors = all.lines().filter(|line| line.contains("virt enter") && line.contains("simulate=gfx1030"));
+    let pids = supervisors.filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (pid, _, session) = (fields.next()?, fields.next()?, fields.next()?);
+        (pid == session).then(|| pid.to_owned())
+    });
+    let pids: Vec<String> = pids.collect();
+    assert_eq!(pids.len(), 1, "{all}");
+    tool("kill", ["-KILL", &pids[0]]);
+    drop(input);
+    let rest: Vec<String> = output.lines().map(|line| line.expect("a line")).collect();
+    let status = rest.iter().find_map(|line| line.strip_prefix("status "));
+    assert!(status.is_some_and(|status| status != "0"), "{rest:?}");
+    running.wait().expect("its end");
+    nothing_is_left();
+}
+
+#[test]
+fn users_have_simulated_gpus_too() {
+    let user = TestUser::new("gpu");
+    let program = rocbed_tests::rocbed_path().display().to_string();
+    let line = format!(
+        "{program} simulate gfx1100 -- sh -c 'id -un; ls /dev/dri; cat /sys/class/kfd/kfd/topology/nodes/1/gpu_id'"
+    );
+    let output = tool("su", ["-", &user.name, "-c", &line]);
+    assert_eq!(output, format!("{}\ncard0\nrenderD128\n20001\n", user.name));
+}
+
+#[test]
+fn sudo_keeps_working_and_its_programs_see_the_gpu() {
+    let allow = "useradd tester && echo 'tester ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/tester";
+    let script = &format!("{allow} && su tester -c 'sudo rocminfo | grep -c gfx1030'");
+    let output = simulate("gfx1030", &["sh", "-c", script]);
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    assert_ne!(output.stdout.trim(), "0");
+}
+
+#[test]
+fn autopkgtests_run_with_simulated_gpus() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let sees = command_tree(directory.path(), "sees", "test -c /dev/kfd && ls /dev/dri/renderD128 /dev/dri/renderD129");
+    let output = rocbed(["test", "smoke", "--json", "--gpu=gfx1100,gfx90a"]).arg(&sees).run();
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let result: Value = serde_json::from_str(&output.stdout).expect("a result");
+    assert_eq!((&result["verdict"], &result["simulated"]), (&Value::from("pass"), &Value::from(true)));
+    assert_eq!(result["machine"]["gpus"]["gpus"][1]["target"], "gfx90a");
+}
