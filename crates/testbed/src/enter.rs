@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -21,6 +21,7 @@ use crate::control_group;
 use crate::identity::{Identity, become_its_root};
 use crate::namespaces::RunningTestbed;
 use crate::process::{Child, Event, Signals, fork};
+use crate::protocol::{quote, unquote};
 use crate::relay::{Relay, Running};
 use crate::simulate::Simulation;
 use crate::terminal::Terminal;
@@ -109,15 +110,17 @@ pub(crate) fn command_line(
         words.push("--containers".into());
     }
     words.extend(rules.processes.map(|processes| format!("--processes={processes}").into()));
-    words.extend(simulate.gpus.iter().map(|gpus| format!("--simulate={gpus}").into()));
-    words.extend(simulate.report.iter().map(|path| {
-        let mut word = OsString::from("--report=");
-        word.push(path);
-        word
-    }));
-    words.extend(environment.iter().map(|(name, value)| format!("--env={name}={value}").into()));
+    words.extend(simulate.gpus.iter().map(|gpus| option("simulate", gpus.as_ref())));
+    words.extend(simulate.report.iter().map(|path| option("report", path.as_os_str())));
+    words.extend(environment.iter().map(|(name, value)| option("env", format!("{name}={value}").as_ref())));
     words.push("--".into());
     words
+}
+
+/// An option whose value may have any bytes. autopkgtest decodes the line with the command before it splits the command
+/// at commas, so these are encoded a second time.
+fn option(name: &str, value: &OsStr) -> OsString {
+    format!("--{name}={}", quote(value.as_bytes())).into()
 }
 
 /// Joins namespaces, in order, as root of the last one. From then on, processes inside may not look into this one, as
@@ -163,6 +166,7 @@ impl Entry {
                 break;
             }
             let text = argument.to_string_lossy();
+            let value = |name: &str| argument.as_bytes().strip_prefix(name.as_bytes()).map(unquote);
             if let Some(pid) = text.strip_prefix("--server=") {
                 pid.clone_into(&mut server);
             } else if let Some(numbers) = text.strip_prefix("--join=") {
@@ -176,11 +180,12 @@ impl Entry {
             } else if let Some(number) = text.strip_prefix("--processes=") {
                 let number = number.parse().map_err(|_| Error::Usage(format!("{number} is not a number")))?;
                 entry.rules.processes = Some(number);
-            } else if let Some(gpus) = text.strip_prefix("--simulate=") {
-                entry.simulate.gpus = Some(gpus.to_owned());
-            } else if let Some(path) = argument.as_bytes().strip_prefix(b"--report=") {
-                entry.simulate.report = Some(OsStr::from_bytes(path).into());
-            } else if let Some(setting) = argument.as_bytes().strip_prefix(b"--env=") {
+            } else if let Some(gpus) = value("--simulate=") {
+                let gpus = String::from_utf8(gpus).map_err(|_| Error::Usage("--simulate is not UTF-8".into()))?;
+                entry.simulate.gpus = Some(gpus);
+            } else if let Some(path) = value("--report=") {
+                entry.simulate.report = Some(PathBuf::from(OsString::from_vec(path)));
+            } else if let Some(setting) = value("--env=") {
                 let at = setting.iter().position(|byte| *byte == b'=').unwrap_or(setting.len());
                 let (name, value) = setting.split_at(at);
                 let value = value.get(1..).unwrap_or_default();
@@ -367,6 +372,23 @@ mod tests {
         assert_eq!(entry.environment, [("A".into(), "b=c".into())]);
         assert_eq!(entry.rules, Rules { processes: Some(9), ..Rules::default() });
         assert_eq!(entry.command, ["sh", "--env=x"]);
+    }
+
+    #[test]
+    fn values_survive_the_way_through_autopkgtest() {
+        let environment = "ROCR_VISIBLE_DEVICES=GPU-00000000000000ab,GPU-00000000000000cd";
+        let words = [
+            option("simulate", "gfx1100,gfx90a".as_ref()),
+            option("report", "/a, b/50%".as_ref()),
+            option("env", environment.as_ref()),
+        ];
+        assert!(words.iter().all(|word| !word.as_bytes().contains(&b',')), "{words:?}");
+        let around = ["--server=7", "--join=5"].map(OsString::from).into_iter();
+        let entry = Entry::parse(around.chain(words).chain(["--", "true"].map(OsString::from))).unwrap();
+        assert_eq!(entry.simulate.gpus.as_deref(), Some("gfx1100,gfx90a"));
+        assert_eq!(entry.simulate.report, Some("/a, b/50%".into()));
+        let (name, value) = environment.split_once('=').unwrap();
+        assert_eq!(entry.environment, [(name.into(), value.into())]);
     }
 
     #[test]
