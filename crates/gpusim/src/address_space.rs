@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::errno::Errno;
 use crate::kfd_abi::memory_flag;
 use crate::memory::{Fault, Memory};
+use crate::svm::SharedMemory;
 
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 /// Most pieces of memory of one process.
 const MOST: usize = 1 << 20;
 /// First address that a process can't have (47 bits), and so the end of what GPUs may use.
@@ -37,6 +38,8 @@ pub(crate) struct AddressSpace {
     /// Handles by the address for GPUs, of those that any may access.
     mapped: BTreeMap<u64, u64>,
     last: u64,
+    /// What GPUs may access of the program's memory besides.
+    pub(crate) shared: SharedMemory,
 }
 
 /// What a program asks for.
@@ -129,12 +132,13 @@ impl AddressSpace {
         while left > 0 {
             let found = self.mapped.range(..=at).next_back().and_then(|(_, handle)| self.allocations.get(handle));
             let found = found.filter(|found| found.mapped & bit(device) != 0 && !found.registers);
-            let (found, inside) = found
-                .map(|found| (found, at - found.address))
-                .filter(|(found, inside)| *inside < found.size)
-                .ok_or(at)?;
-            let piece = left.min(found.size - inside);
-            ranges.push((found.host.checked_add(inside).ok_or(at)?, piece));
+            let found = found.map(|found| (found, at - found.address)).filter(|(found, inside)| *inside < found.size);
+            let (host, there) = match found {
+                Some((found, inside)) => (found.host.checked_add(inside).ok_or(at)?, found.size - inside),
+                None => (at, self.shared.accessible(device, at).ok_or(at)?),
+            };
+            let piece = left.min(there);
+            ranges.push((host, piece));
             left -= piece;
             at = at.checked_add(piece).ok_or(at)?;
         }

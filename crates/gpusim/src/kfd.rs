@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use crate::address_space::{END, Wanted};
 use crate::device::Machine;
@@ -10,8 +10,8 @@ use crate::errno::Errno;
 use crate::kfd_abi::{
     self, AcquireVm, AllocMemory, Apertures, AvailableMemory, CreateEvent, CreateQueue, DestroyQueue, FreeMemory,
     GetApertures, GetClockCounters, GetTileConfig, GetVersion, MapMemory, OneEvent, RuntimeEnable, SetCuMask,
-    SetMemoryPolicy, SetScratch, SetTrapHandler, SetXnackMode, UpdateQueue, WaitEvents, event_type, memory_flag,
-    number,
+    SetMemoryPolicy, SetScratch, SetTrapHandler, SetXnackMode, SvmAttribute, SvmHeader, UpdateQueue, WaitEvents,
+    event_type, memory_flag, number, svm_operation,
 };
 use crate::memory;
 use crate::process::{Process, ticks};
@@ -150,6 +150,7 @@ pub(crate) fn answer(
             })
             .map(|()| Progress::Waits);
         }
+        number::SVM => shared(process, context, bytes),
         number::SET_XNACK_MODE => with(bytes, |arguments: &mut SetXnackMode| {
             // Page faults are not simulated.
             if arguments.xnack_enabled > 0 {
@@ -279,6 +280,31 @@ fn allocate(process: &mut Process, context: &Context<'_>, arguments: &mut AllocM
     }
     process.report.allocations += 1;
     Ok(())
+}
+
+/// Sets or gets attributes of the program's memory: a header, and an array that follows it.
+fn shared(process: &mut Process, context: &Context<'_>, bytes: &mut [u8]) -> Result<(), Errno> {
+    let mut header = SvmHeader::new_zeroed();
+    with(bytes, |arguments: &mut SvmHeader| {
+        header = *arguments;
+        Ok(())
+    })?;
+    let array = bytes.get_mut(size_of::<SvmHeader>()..).unwrap_or_default();
+    let count = usize::try_from(header.nattr).unwrap_or(usize::MAX);
+    let places = array.as_chunks_mut::<{ size_of::<SvmAttribute>() }>().0.get_mut(..count).ok_or(Errno::Invalid)?;
+    let mut attributes: Vec<SvmAttribute> = places.iter().map(|place| zerocopy::transmute!(*place)).collect();
+    let range = (header.start_addr, header.size);
+    match header.op {
+        svm_operation::SET => process.space.shared.set(range, &attributes, context.machine),
+        svm_operation::GET => {
+            process.space.shared.get(range, &mut attributes, context.machine)?;
+            for (place, attribute) in places.iter_mut().zip(attributes) {
+                *place = zerocopy::transmute!(attribute);
+            }
+            Ok(())
+        }
+        _ => Err(Errno::Invalid),
+    }
 }
 
 fn map(process: &mut Process, context: &Context<'_>, arguments: &mut MapMemory, map: bool) -> Result<(), Errno> {

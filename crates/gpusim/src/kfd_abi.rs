@@ -30,6 +30,7 @@ pub(crate) mod number {
     pub(crate) const MAP_MEMORY_TO_GPU: u8 = 0x18;
     pub(crate) const UNMAP_MEMORY_FROM_GPU: u8 = 0x19;
     pub(crate) const SET_CU_MASK: u8 = 0x1a;
+    pub(crate) const SVM: u8 = 0x20;
     pub(crate) const SET_XNACK_MODE: u8 = 0x21;
     pub(crate) const AVAILABLE_MEMORY: u8 = 0x23;
     pub(crate) const RUNTIME_ENABLE: u8 = 0x25;
@@ -243,6 +244,17 @@ structures! {
     /// `kfd_ioctl_set_xnack_mode_args`: 0 off, positive on, negative asks.
     SetXnackMode { xnack_enabled: i32, }
 
+    /// `kfd_ioctl_svm_args` without the array of [`SvmAttribute`] that follows it.
+    SvmHeader {
+        start_addr: u64,
+        size: u64,
+        op: u32,
+        nattr: u32,
+    }
+
+    /// `kfd_ioctl_svm_attribute`: a [`svm_attribute`] and its value.
+    SvmAttribute { kind: u32, value: u32, }
+
     /// `kfd_ioctl_get_available_memory_args`.
     AvailableMemory {
         /// *Out*, in bytes.
@@ -284,6 +296,30 @@ pub(crate) mod event_type {
     pub(crate) const MEMORY: u32 = 8;
 }
 
+/// `KFD_IOCTL_SVM_OP_*`.
+pub(crate) mod svm_operation {
+    pub(crate) const SET: u32 = 0;
+    pub(crate) const GET: u32 = 1;
+}
+
+/// `KFD_IOCTL_SVM_ATTR_*`. The value of a location or an access is KFD's number of a GPU.
+pub(crate) mod svm_attribute {
+    pub(crate) const PREFERRED_LOCATION: u32 = 0;
+    pub(crate) const PREFETCH_LOCATION: u32 = 1;
+    pub(crate) const ACCESS: u32 = 2;
+    pub(crate) const ACCESS_IN_PLACE: u32 = 3;
+    pub(crate) const NO_ACCESS: u32 = 4;
+    pub(crate) const SET_FLAGS: u32 = 5;
+    pub(crate) const CLEAR_FLAGS: u32 = 6;
+    pub(crate) const GRANULARITY: u32 = 7;
+}
+
+/// `KFD_IOCTL_SVM_FLAG_*` that every range has from the start.
+pub(crate) mod svm_flag {
+    pub(crate) const HOST_ACCESS: u32 = 1;
+    pub(crate) const COHERENT: u32 = 2;
+}
+
 /// `KFD_IOC_WAIT_RESULT_*`.
 pub(crate) mod wait_result {
     pub(crate) const COMPLETE: u32 = 0;
@@ -312,5 +348,6 @@ mod tests {
         assert_eq!(size_of::<Apertures>(), 56);
         assert_eq!(size_of::<SaveAreaHeader>(), 40);
         assert_eq!(size_of::<GetTileConfig>(), 40);
+        assert_eq!((size_of::<SvmHeader>(), size_of::<SvmAttribute>()), (24, 8));
     }
 }

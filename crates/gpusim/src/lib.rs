@@ -29,6 +29,7 @@ mod report;
 mod request;
 mod sdma;
 mod simulator;
+mod svm;
 pub mod sysfs;
 
 pub use chip::Chip;

@@ -94,6 +94,28 @@ mod tests {
     }
 
     #[test]
+    fn our_own_detection_finds_the_gpus_of_a_hive_together_and_partitions_apart() {
+        let mut inventory = gpu::simulate("gfx90a,gfx90a,gfx942,gfx942").unwrap();
+        let [first, second, third, fourth] = inventory.gpus.as_mut_slice() else { panic!() };
+        for gpu in [first, second] {
+            gpu.xgmi = Some(gpu::Xgmi { hive: Some("00000000000000ab".into()), device: None, siblings: Vec::new() });
+        }
+        for (index, gpu) in (0..).zip([third, fourth]) {
+            gpu.pci_address = Some("0000:83:00.0".parse().unwrap());
+            gpu.partition = Some(gpu::Partition { index, compute: None, memory: None, siblings: Vec::new() });
+        }
+        let machine = Machine::new(&inventory, 16 << 30, 4).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &tree(&machine));
+        let found = gpu::detect(&gpu::Sources::copy(gpu::Sysfs::new(root.path()), String::new()));
+        assert_eq!((found.unusable.len(), found.gpus.len()), (0, 4), "{found}");
+        let siblings = |index: usize| found.gpus[index].xgmi.as_ref().map(|xgmi| xgmi.siblings.clone());
+        assert_eq!(siblings(0), Some(vec![found.gpus[1].id.clone()]));
+        assert_eq!(siblings(1), Some(vec![found.gpus[0].id.clone()]));
+        assert_eq!((siblings(2), siblings(3)), (None, None));
+    }
+
+    #[test]
     fn every_link_leads_to_something() {
         let machine = Machine::new(&gpu::simulate("gfx1100,gfx942").unwrap(), 16 << 30, 4).unwrap();
         let root = tempfile::tempdir().unwrap();

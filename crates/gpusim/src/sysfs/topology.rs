@@ -3,8 +3,9 @@
 use super::{Tree, file, link};
 use crate::device::{Device, Machine};
 
-/// `HSA_CAP_*` that all GPUs have: watch points (4 of them, as the logarithm in bits 8 to 11), doorbells of version 2.
-const CAPABILITY: u64 = 1 << 7 | 2 << 8 | 2 << 12;
+/// `HSA_CAP_*` that all GPUs have: watch points (4 of them, as the logarithm in bits 8 to 11), doorbells of version 2, and
+/// access to the program's own memory (`HSA_CAP_SVMAPI_SUPPORTED`).
+const CAPABILITY: u64 = 1 << 7 | 2 << 8 | 2 << 12 | 1 << 27;
 /// `HSA_CAP_SRAM_EDCSUPPORTED`.
 const ECC: u64 = 1 << 26;
 /// `HSA_CAP_ASIC_REVISION`: bits 22 to 25.
@@ -93,7 +94,10 @@ fn processor(machine: &Machine, tree: &mut Tree, at: &str) {
 
 fn gpu(machine: &Machine, device: &Device, tree: &mut Tree, at: &str) {
     let chip = &device.chip;
-    let peers: Vec<&Device> = machine.devices().iter().filter(|other| other.node != device.node).collect();
+    // Links of XGMI are beside the one to the processor; those through PCI Express to other GPUs have a place of their own.
+    let in_hive = |other: &&Device| device.hive != 0 && device.hive == other.hive;
+    let others = || machine.devices().iter().filter(|other| other.node != device.node);
+    let (hive, peers): (Vec<&Device>, Vec<&Device>) = others().partition(in_hive);
     let caches = caches(device);
     let location =
         u64::from(device.address.bus) << 8 | u64::from(device.address.device) << 3 | u64::from(device.address.function);
@@ -109,7 +113,7 @@ fn gpu(machine: &Machine, device: &Device, tree: &mut Tree, at: &str) {
             ("simd_count", (device.compute_units * device.simds()).into()),
             ("mem_banks_count", 1),
             ("caches_count", caches.len() as u64),
-            ("io_links_count", 1),
+            ("io_links_count", 1 + hive.len() as u64),
             ("p2p_links_count", peers.len() as u64),
             ("cpu_core_id_base", 0),
             ("simd_id_base", 0x8000_0000 + 0x1000 * u64::from(device.card)),
@@ -164,10 +168,11 @@ fn gpu(machine: &Machine, device: &Device, tree: &mut Tree, at: &str) {
         );
     }
     connection(tree, &format!("{at}/io_links/0"), device.node, 0, PCIE);
+    for (index, peer) in (1..).zip(&hive) {
+        connection(tree, &format!("{at}/io_links/{index}"), device.node, peer.node, XGMI);
+    }
     for (index, peer) in peers.iter().enumerate() {
-        let together = device.hive != 0 && device.hive == peer.hive;
-        let kind = if together { XGMI } else { PCIE };
-        connection(tree, &format!("{at}/p2p_links/{index}"), device.node, peer.node, kind);
+        connection(tree, &format!("{at}/p2p_links/{index}"), device.node, peer.node, PCIE);
     }
 }
 
