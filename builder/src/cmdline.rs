@@ -367,6 +367,9 @@ pub struct Simulate {
     /// Run it in a root directory or in that of a recipe, which is built first; what it writes there is thrown away
     #[arg(long, value_name = "RECIPE|DIR")]
     pub root: Option<String>,
+    /// Let programs go on after kernels that did not run, to see what comes then: their data is wrong, and the status never 0
+    #[arg(long)]
+    pub skip_kernels: bool,
     /// Where packages come from.
     #[command(flatten)]
     pub source: Source,

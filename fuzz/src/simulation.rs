@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gpusim::{Answer, Fault, Machine, Memory, Node, Request, Simulator};
+use gpusim::{Answer, Fault, Kernels, Machine, Memory, Node, Request, Simulator};
 
 /// Where the program's memory begins.
 const BASE: u64 = 0x10_0000;
@@ -45,7 +45,7 @@ pub fn gpu_requests(data: &[u8]) {
     };
     let Ok(machine) = machine else { return };
     let gpu_id = machine.devices()[0].gpu_id;
-    let mut simulator = Simulator::new(machine);
+    let mut simulator = Simulator::new(machine, Kernels::default());
     let memory = Piece(Rc::new(RefCell::new(vec![0; MOST * 2])));
     simulator.enter(1, Box::new(memory.clone()));
     let mut token = 0;

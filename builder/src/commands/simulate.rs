@@ -30,6 +30,9 @@ fn execute(context: &Context, options: &Simulate, quiet: bool) -> Result<std::co
     if let Some(root) = root {
         command.arg("--root").arg(root);
     }
+    if options.skip_kernels {
+        command.arg("--skip-kernels");
+    }
     if quiet {
         command.arg("--quiet");
     }

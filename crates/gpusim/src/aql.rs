@@ -1,9 +1,9 @@
 //! AQL packets (HSA Platform System Architecture, section 2.9; `ROCr`'s `amd_hsa_queue.h` and `amd_hsa_signal.h`).
 //!
 //! Barriers are carried out; so are commands that only look after caches, as there are none. A kernel dispatch stops the
-//! queue.
+//! queue, unless kernels are skipped.
 
-use crate::queue::{Packet, Stop, Surroundings};
+use crate::queue::{Kernels, Packet, Stop, Surroundings};
 
 /// Bytes of a packet.
 pub(crate) const PACKET: u64 = 64;
@@ -47,7 +47,10 @@ pub(crate) fn run(around: &mut Surroundings<'_>, ring: u64, size: u64, index: u6
     let [_, first, second, third, fourth, fifth, _, completion] = fields;
     match kind {
         packet::INVALID => return Ok(Packet::Waits),
-        packet::KERNEL_DISPATCH => return Ok(Packet::Stops(Stop::Kernel)),
+        packet::KERNEL_DISPATCH => match around.kernels {
+            Kernels::Refuse => return Ok(Packet::Stops(Stop::Kernel)),
+            Kernels::Skip => around.report.skipped_kernels += 1,
+        },
         packet::BARRIER_AND | packet::BARRIER_OR => {
             let mut signals =
                 [first, second, third, fourth, fifth].into_iter().filter(|signal| *signal != 0).peekable();

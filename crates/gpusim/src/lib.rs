@@ -7,7 +7,8 @@
 //!
 //! Copies are real: SDMA packets are carried out on the program's memory. Kernels are not: a queue that finds a dispatch
 //! stops, and the program is told that there was an illegal instruction, as a GPU tells it that cannot run the code.
-//! Nothing that needs a result of a kernel can come to believe that it got one. [`Report`] says how far a program came.
+//! Nothing that needs a result of a kernel can come to believe that it got one, unless it was asked for with
+//! [`Kernels::Skip`]. [`Report`] says how far a program came.
 //!
 //! Everything that programs hand over is checked as the kernel checks it: lengths, handles, addresses. No bytes make a
 //! function here panic.
@@ -36,6 +37,7 @@ pub use chip::Chip;
 pub use device::{Device, Machine, MachineError};
 pub use errno::Errno;
 pub use memory::{Fault, Memory};
+pub use queue::Kernels;
 pub use report::Report;
 pub use request::{Node, Request};
 pub use simulator::{Answer, Ended, Simulator};

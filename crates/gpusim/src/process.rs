@@ -7,7 +7,7 @@ use crate::address_space::{AddressSpace, View};
 use crate::device::Machine;
 use crate::events::Events;
 use crate::memory::Memory;
-use crate::queue::{Queue, Surroundings};
+use crate::queue::{Kernels, Queue, Surroundings};
 use crate::report::Report;
 
 /// A process with its memory for GPUs, events and queues.
@@ -41,7 +41,7 @@ impl Process {
     }
 
     /// Carries out what stands in the queues; whether there was anything.
-    pub(crate) fn step(&mut self, machine: &Machine, now: Duration) -> bool {
+    pub(crate) fn step(&mut self, machine: &Machine, kernels: Kernels, now: Duration) -> bool {
         let Self { memory, space, events, queues, report, has_runtime, .. } = self;
         let mut busy = false;
         for queue in queues.values_mut() {
@@ -54,6 +54,7 @@ impl Process {
                 gpu_id: device.gpu_id,
                 major: device.major(),
                 has_runtime: *has_runtime,
+                kernels,
             };
             busy |= queue.step(&mut around);
         }

@@ -19,6 +19,16 @@ enum Language {
     Sdma,
 }
 
+/// What comes of a kernel that is launched. None can run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// Its queue stops, and the program is told of an illegal instruction.
+    #[default]
+    Refuse,
+    /// It counts as done, and has done nothing. Programs go on with data that is wrong, so nothing that they say counts.
+    Skip,
+}
+
 /// Why a queue stopped for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -71,6 +81,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) major: u8,
     /// Whether the program wants errors as masks at the place that the queue names.
     pub(crate) has_runtime: bool,
+    pub(crate) kernels: Kernels,
 }
 
 impl Queue {

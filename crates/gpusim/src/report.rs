@@ -20,6 +20,8 @@ pub struct Report {
     pub copied: u64,
     /// Kernels that were launched. None of them ran.
     pub refused_kernels: u64,
+    /// Kernels that count as done and did nothing, as was asked for.
+    pub skipped_kernels: u64,
     /// Accesses to memory that the GPU had not, which end the program.
     pub faults: u64,
     /// Packets that the queues don't know; each has stopped its queue.
@@ -31,13 +33,14 @@ pub struct Report {
 impl Report {
     /// Whether anything was asked of the GPU that it could not do, so that nothing a program says about it counts.
     pub fn refused(&self) -> bool {
-        self.refused_kernels > 0 || self.unknown_packets > 0
+        self.refused_kernels > 0 || self.skipped_kernels > 0 || self.unknown_packets > 0
     }
 
     /// The furthest that was reached, for people.
     pub fn milestone(&self) -> &'static str {
         match self {
             Self { refused_kernels: 1.., .. } => "reached the first kernel launch",
+            Self { skipped_kernels: 1.., .. } => "went on after kernels that did not run",
             Self { unknown_packets: 1.., .. } => "reached a command that is not simulated",
             Self { faults: 1.., .. } => "accessed memory that the GPU does not have",
             Self { copies: 1.., .. } => "copied memory to or from the GPU",
@@ -59,6 +62,7 @@ impl Report {
             (&mut self.copies, other.copies),
             (&mut self.copied, other.copied),
             (&mut self.refused_kernels, other.refused_kernels),
+            (&mut self.skipped_kernels, other.skipped_kernels),
             (&mut self.faults, other.faults),
             (&mut self.unknown_packets, other.unknown_packets),
         ] {
@@ -76,6 +80,9 @@ impl fmt::Display for Report {
             write!(f, " of {} bytes", self.copied)?;
         }
         write!(f, ", kernels refused {}", self.refused_kernels)?;
+        if self.skipped_kernels > 0 {
+            write!(f, ", skipped {}", self.skipped_kernels)?;
+        }
         if self.faults > 0 {
             write!(f, ", memory faults {}", self.faults)?;
         }

@@ -10,6 +10,7 @@ use crate::errno::Errno;
 use crate::kfd::{self, Context, Progress};
 use crate::memory::Memory;
 use crate::process::Process;
+use crate::queue::Kernels;
 use crate::report::Report;
 use crate::request::{DRM, KFD, Node, Request};
 
@@ -34,6 +35,7 @@ pub struct Ended {
 /// The simulated GPUs with the processes that use them, each named by a number of the caller's.
 pub struct Simulator {
     machine: Machine,
+    kernels: Kernels,
     processes: BTreeMap<u64, Process>,
     /// Of processes that have ended.
     report: Report,
@@ -47,8 +49,8 @@ impl fmt::Debug for Simulator {
 
 impl Simulator {
     /// GPUs that no process uses yet.
-    pub fn new(machine: Machine) -> Self {
-        Self { machine, processes: BTreeMap::new(), report: Report::default() }
+    pub fn new(machine: Machine, kernels: Kernels) -> Self {
+        Self { machine, kernels, processes: BTreeMap::new(), report: Report::default() }
     }
 
     /// The GPUs.
@@ -123,7 +125,7 @@ impl Simulator {
         let mut busy = false;
         let mut ended = Vec::new();
         for process in self.processes.values_mut() {
-            busy |= process.step(&self.machine, now);
+            busy |= process.step(&self.machine, self.kernels, now);
             let done = process.events.ended(process.memory.as_ref(), now);
             ended.extend(done.into_iter().map(|(token, result)| Ended { token, result }));
         }

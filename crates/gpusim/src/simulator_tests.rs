@@ -38,7 +38,7 @@ impl Program {
     fn new(target: &str) -> Self {
         let machine = Machine::new(&gpu::simulate(target).unwrap(), 1 << 30, 4).unwrap();
         let gpu_id = machine.devices()[0].gpu_id;
-        let mut simulator = Simulator::new(machine);
+        let mut simulator = Simulator::new(machine, Kernels::Refuse);
         let memory = Piece::new(BASE, LENGTH);
         simulator.enter(PROGRAM, Box::new(memory.clone()));
         Self { simulator, memory, gpu_id }
@@ -227,6 +227,21 @@ fn a_kernel_is_refused_and_its_completion_is_never_told() {
     assert_eq!(program.get::<u64>(completion + 8), 1, "nothing says that it was done");
     assert_eq!(program.signal_value(), 1 << 30);
     assert_eq!(program.get::<u64>(READ_POINTER), 0);
+}
+
+#[test]
+fn a_skipped_kernel_completes_and_the_report_is_of_no_success() {
+    let mut program = Program::with_memory("gfx1100");
+    program.simulator.kernels = Kernels::Skip;
+    program.signal();
+    program.queue(queue_type::COMPUTE_AQL);
+    let report = program.packet(2, [0, 0, 0, 0, 0, 0, SIGNAL]);
+    assert_eq!(program.signal_value(), 0);
+    assert_eq!((report.skipped_kernels, report.refused_kernels, report.refused()), (1, 0, true));
+    assert_eq!(
+        report.to_string(),
+        "went on after kernels that did not run (requests 7, copies 0, kernels refused 0, skipped 1)"
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use gpusim::Kernels;
 use rustix::process::{DumpableBehavior, Signal};
 
 use crate::Error;
@@ -23,7 +24,7 @@ use crate::namespaces::RunningTestbed;
 use crate::process::{Child, Event, Signals, fork};
 use crate::protocol::{quote, unquote};
 use crate::relay::{Relay, Running};
-use crate::simulate::Simulation;
+use crate::simulate::{SKIP_KERNELS, SimulateOptions, Simulation};
 use crate::terminal::Terminal;
 
 /// Exit status for failures of this program, as distinct from the command's: autopkgtest takes 254 and 255 for a failed
@@ -75,21 +76,12 @@ pub(crate) struct Rules {
     pub(crate) processes: Option<u64>,
 }
 
-/// Simulated GPUs for commands.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Simulate {
-    /// Targets, or the file of an inventory; `None` for no simulation.
-    pub(crate) gpus: Option<String>,
-    /// File that gets a line about the command.
-    pub(crate) report: Option<PathBuf>,
-}
-
 /// The program and arguments that run the command appended to them in a testbed.
 pub(crate) fn command_line(
     running: &RunningTestbed,
     identity: &Identity,
     rules: Rules,
-    simulate: &Simulate,
+    simulate: Option<&SimulateOptions>,
     environment: &[(String, String)],
 ) -> Vec<OsString> {
     let server = std::process::id();
@@ -110,8 +102,13 @@ pub(crate) fn command_line(
         words.push("--containers".into());
     }
     words.extend(rules.processes.map(|processes| format!("--processes={processes}").into()));
-    words.extend(simulate.gpus.iter().map(|gpus| option("simulate", gpus.as_ref())));
-    words.extend(simulate.report.iter().map(|path| option("report", path.as_os_str())));
+    if let Some(simulate) = simulate {
+        words.push(option("simulate", simulate.gpus.as_ref()));
+        if simulate.kernels == Kernels::Skip {
+            words.push(SKIP_KERNELS.into());
+        }
+        words.extend(simulate.report.iter().map(|path| option("report", path.as_os_str())));
+    }
     words.extend(environment.iter().map(|(name, value)| option("env", format!("{name}={value}").as_ref())));
     words.push("--".into());
     words
@@ -152,7 +149,7 @@ struct Entry {
     /// `cgroup.procs` of the testbed's control group.
     control_group: Option<String>,
     rules: Rules,
-    simulate: Simulate,
+    simulate: Option<SimulateOptions>,
     environment: Vec<(OsString, OsString)>,
     command: Vec<OsString>,
 }
@@ -161,6 +158,7 @@ impl Entry {
     fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, Error> {
         let mut entry = Self::default();
         let mut server = String::new();
+        let (mut kernels, mut report) = (Kernels::default(), None);
         for argument in arguments.by_ref() {
             if argument == "--" {
                 break;
@@ -182,9 +180,11 @@ impl Entry {
                 entry.rules.processes = Some(number);
             } else if let Some(gpus) = value("--simulate=") {
                 let gpus = String::from_utf8(gpus).map_err(|_| Error::Usage("--simulate is not UTF-8".into()))?;
-                entry.simulate.gpus = Some(gpus);
+                entry.simulate = Some(SimulateOptions { gpus, kernels: Kernels::default(), report: None });
+            } else if text == SKIP_KERNELS {
+                kernels = Kernels::Skip;
             } else if let Some(path) = value("--report=") {
-                entry.simulate.report = Some(PathBuf::from(OsString::from_vec(path)));
+                report = Some(PathBuf::from(OsString::from_vec(path)));
             } else if let Some(setting) = value("--env=") {
                 let at = setting.iter().position(|byte| *byte == b'=').unwrap_or(setting.len());
                 let (name, value) = setting.split_at(at);
@@ -193,6 +193,9 @@ impl Entry {
             } else {
                 return Err(Error::Usage(format!("unknown argument {text} of enter")));
             }
+        }
+        if let Some(simulate) = &mut entry.simulate {
+            (simulate.kernels, simulate.report) = (kernels, report);
         }
         entry.command = arguments.collect();
         if entry.namespaces.is_empty() || entry.command.is_empty() {
@@ -216,7 +219,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
         file.map_err(Error::step(format!("the testbed is closed: opening {path}")))
     });
     let control_group = control_group.transpose()?;
-    let (simulation, mut report) = simulation(&entry.simulate, &namespaces)?;
+    let (simulation, mut report) = simulation(entry.simulate.as_ref(), &namespaces)?;
     let terminal = io::stdin().is_terminal();
     let term = std::env::var_os("TERM").filter(|_| terminal);
     let processes = entry.rules.processes.map(|processes| processes - processes / RESERVE);
@@ -271,8 +274,11 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
 }
 
 /// Starts the supervisor of simulated GPUs and opens the file for the report, as long as this process is the host's.
-fn simulation(wanted: &Simulate, namespaces: &[OwnedFd]) -> Result<(Option<Simulation>, Option<File>), Error> {
-    let Some(gpus) = &wanted.gpus else { return Ok((None, None)) };
+fn simulation(
+    wanted: Option<&SimulateOptions>,
+    namespaces: &[OwnedFd],
+) -> Result<(Option<Simulation>, Option<File>), Error> {
+    let Some(wanted) = wanted else { return Ok((None, None)) };
     let open = |path: &PathBuf| {
         let file = File::options().append(true).create(true).open(path);
         file.map_err(Error::step(format!("opening the report {}", path.display())))
@@ -280,15 +286,15 @@ fn simulation(wanted: &Simulate, namespaces: &[OwnedFd]) -> Result<(Option<Simul
     let report = wanted.report.as_ref().map(open).transpose()?;
     // A user's testbeds are in a user namespace of the server's, which is the first to join.
     let outer = namespaces.first().filter(|_| !rustix::process::geteuid().is_root());
-    Ok((Some(Simulation::start(crate::simulate::machine(gpus)?, outer)?), report))
+    let machine = crate::simulate::machine(&wanted.gpus)?;
+    Ok((Some(Simulation::start(machine, wanted.kernels, outer)?), report))
 }
 
 /// Reports how far the command came. One that had something refused has not succeeded, whatever it says.
 fn judged(simulation: &Simulation, report: Option<&mut File>, code: u8) -> Result<u8, Error> {
     let summary = simulation.summary().map_err(Error::step("asking what was done on the simulated GPUs"))?;
     if let Some(report) = report {
-        let line = format!("simulated: {}\n", summary.text);
-        report.write_all(line.as_bytes()).map_err(Error::step("writing the report"))?;
+        report.write_all(format!("{}\n", summary.text).as_bytes()).map_err(Error::step("writing the report"))?;
     }
     if summary.refused && code == 0 {
         eprintln!(
@@ -385,8 +391,8 @@ mod tests {
         assert!(words.iter().all(|word| !word.as_bytes().contains(&b',')), "{words:?}");
         let around = ["--server=7", "--join=5"].map(OsString::from).into_iter();
         let entry = Entry::parse(around.chain(words).chain(["--", "true"].map(OsString::from))).unwrap();
-        assert_eq!(entry.simulate.gpus.as_deref(), Some("gfx1100,gfx90a"));
-        assert_eq!(entry.simulate.report, Some("/a, b/50%".into()));
+        let simulate = entry.simulate.unwrap();
+        assert_eq!((simulate.gpus.as_str(), simulate.report), ("gfx1100,gfx90a", Some("/a, b/50%".into())));
         let (name, value) = environment.split_once('=').unwrap();
         assert_eq!(entry.environment, [(name.into(), value.into())]);
     }

@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use gpusim::Kernels;
+
+use crate::simulate::SimulateOptions;
 use crate::{Error, Memory};
 
 /// Output of `--help`.
@@ -53,10 +56,8 @@ pub struct TestbedOptions {
     pub containers: bool,
     /// Render nodes of the GPUs inside.
     pub gpus: Vec<PathBuf>,
-    /// GPUs to simulate: targets, or the file of an inventory.
-    pub simulate: Option<String>,
-    /// File that gets a line about each command that ran with simulated GPUs.
-    pub report: Option<PathBuf>,
+    /// GPUs to simulate.
+    pub simulate: Option<SimulateOptions>,
     /// Network inside.
     pub network: Network,
     /// User to suggest for tests.
@@ -138,6 +139,7 @@ impl TestbedOptions {
             (size, None) => Storage::Memory { size: size.unwrap_or_else(|| "50%".into()) },
         };
         let root = root.ok_or_else(|| usage("--root is missing".into()))?;
+        let simulate = simulate.map(|gpus| SimulateOptions { gpus, kernels: Kernels::Refuse, report });
         if simulate.is_some() && !gpus.is_empty() {
             return Err(usage("--simulate and --gpu exclude each other".into()));
         }
@@ -155,7 +157,6 @@ impl TestbedOptions {
             containers,
             gpus,
             simulate,
-            report,
             network,
             user,
             debug,
@@ -249,7 +250,6 @@ mod tests {
             containers: true,
             gpus: vec!["/dev/dri/renderD128".into(), "/dev/dri/renderD129".into()],
             simulate: None,
-            report: None,
             network: Network::None,
             user: Some("u".into()),
             debug: true,

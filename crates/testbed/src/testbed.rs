@@ -68,7 +68,7 @@ impl Machine {
         }
         let passwd = read_inside(&options, "etc/passwd")?;
         let user = suggested_user(&passwd, options.user.as_deref())?;
-        let simulated = options.simulate.as_deref().map(simulate::machine).transpose()?;
+        let simulated = options.simulate.as_ref().map(|simulate| simulate::machine(&simulate.gpus)).transpose()?;
         let granted = match &simulated {
             Some(machine) => {
                 let nodes = simulate::devices(machine).map_err(Error::step("making nodes of simulated GPUs"))?;
@@ -230,8 +230,8 @@ impl Testbed for Machine {
             containers: self.options.containers,
             processes: Some(self.processes),
         };
-        let simulation = enter::Simulate { gpus: self.options.simulate.clone(), report: self.options.report.clone() };
-        Ok(enter::command_line(self.running()?, &self.identity, rules, &simulation, &environment))
+        let simulate = self.options.simulate.as_ref();
+        Ok(enter::command_line(self.running()?, &self.identity, rules, simulate, &environment))
     }
 
     fn copy(&mut self, copy: &Copy) -> Result<(), Error> {

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::rc::Rc;
 
-use gpusim::Machine;
+use gpusim::{Kernels, Machine};
 use rustix::fs::{CWD, MemfdFlags};
 use rustix::mount::{self, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
-use super::{ENVIRONMENT, Simulation, Summary, devices, machine, mount_sys};
+use super::{ENVIRONMENT, SKIP_KERNELS, SimulateOptions, Simulation, Summary, devices, machine, mount_sys};
 use crate::enter::REFUSED;
 use crate::options::{Network, Storage, TestbedOptions};
 use crate::process::{Child, Event, Signals, fork};
@@ -42,6 +42,8 @@ struct Wanted {
     gpus: String,
     /// A root directory, which is not written to; `None` for the machine's own.
     root: Option<PathBuf>,
+    /// What comes of kernels.
+    kernels: Kernels,
     /// Whether not to say how far it came.
     quiet: bool,
     /// The program and its arguments.
@@ -49,7 +51,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Reads `GPUS [--root DIR] [--quiet] -- COMMAND`.
+    /// Reads `GPUS [--root DIR] [--skip-kernels] [--quiet] -- COMMAND`.
     fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, Error> {
         let usage = |message: &str| Error::Usage(format!("simulate: {message}"));
         let gpus = arguments.next().and_then(|word| word.into_string().ok());
@@ -59,6 +61,7 @@ impl Wanted {
                 Some("--root") => {
                     wanted.root = Some(arguments.next().ok_or_else(|| usage("--root wants a directory"))?.into());
                 }
+                Some(SKIP_KERNELS) => wanted.kernels = Kernels::Skip,
                 Some("--quiet") => wanted.quiet = true,
                 Some("--") => break,
                 _ => return Err(usage(&format!("unknown argument {}", word.display()))),
@@ -116,8 +119,7 @@ fn inside(wanted: &Wanted, root: &Path, signals: Signals) -> Result<(u8, Summary
         memory: None,
         containers: false,
         gpus: Vec::new(),
-        simulate: Some(wanted.gpus.clone()),
-        report: Some(report),
+        simulate: Some(SimulateOptions { gpus: wanted.gpus.clone(), kernels: wanted.kernels, report: Some(report) }),
         network: Network::Host,
         user: None,
         debug: false,
@@ -145,14 +147,13 @@ fn inside(wanted: &Wanted, root: &Path, signals: Signals) -> Result<(u8, Summary
         .rewind()
         .and_then(|()| memory.read_to_string(&mut text))
         .map_err(Error::step("reading what was done on the simulated GPUs"))?;
-    let text = text.trim().strip_prefix("simulated: ").unwrap_or_default().to_owned();
     // The command's status is already that of one to which something was refused.
-    Ok((code, Summary { text, refused: false }))
+    Ok((code, Summary { text: text.trim().to_owned(), refused: false }))
 }
 
 /// Runs it on the machine itself, with a `/dev` and `/sys` of its own.
 fn here(wanted: &Wanted, machine: &Machine, signals: &Signals) -> Result<(u8, Summary), Error> {
-    let simulation = Simulation::start(machine.clone(), None)?;
+    let simulation = Simulation::start(machine.clone(), wanted.kernels, None)?;
     let child = fork(|| execute(wanted, machine, &simulation)).map_err(Error::step("starting the command"))?;
     let code = wait(&child, signals)?;
     let summary = simulation.summary().map_err(Error::step("asking what was done on the simulated GPUs"))?;
@@ -265,7 +266,8 @@ mod tests {
 
     #[test]
     fn reads_what_is_to_be_run() {
-        let wanted = parse("gfx1030,gfx942 --root /r --quiet -- rocminfo --root").unwrap();
+        let wanted = parse("gfx1030,gfx942 --root /r --skip-kernels --quiet -- rocminfo --root").unwrap();
+        assert_eq!(wanted.kernels, Kernels::Skip);
         assert_eq!((wanted.gpus.as_str(), wanted.root, wanted.quiet), ("gfx1030,gfx942", Some("/r".into()), true));
         assert_eq!(wanted.command, ["rocminfo", "--root"]);
     }

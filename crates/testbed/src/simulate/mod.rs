@@ -14,8 +14,9 @@ use std::fs;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
-use gpusim::{Machine, Simulator};
+use gpusim::{Kernels, Machine, Simulator};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, socketpair,
@@ -29,8 +30,21 @@ pub(crate) use nodes::{devices, mount_sys};
 
 /// Environment of programs. HIP copies little memory with a kernel; like this it leaves all copies to the engines for them.
 pub(crate) const ENVIRONMENT: [(&str, &str); 1] = [("GPU_FORCE_BLIT_COPY_SIZE", "0")];
+/// Option with which kernels count as done.
+pub(crate) const SKIP_KERNELS: &str = "--skip-kernels";
 /// Most bytes of an inventory.
 const MOST: u64 = 4 << 20;
+
+/// What is simulated for the commands of testbeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimulateOptions {
+    /// The GPUs, as [`machine`] reads them.
+    pub gpus: String,
+    /// What comes of kernels.
+    pub kernels: Kernels,
+    /// File that gets a line about each command.
+    pub report: Option<PathBuf>,
+}
 
 /// The GPUs that a text names: targets with commas between them (`gfx1030,gfx942`), or the file of an inventory, as
 /// `rocbed-init detect --json` prints it.
@@ -75,7 +89,7 @@ pub(crate) struct Simulation {
 impl Simulation {
     /// Starts a supervisor, with this process's view of `/proc`. `outer` is a user namespace that it has to join to have
     /// rights over the programs.
-    pub(crate) fn start(machine: Machine, outer: Option<&OwnedFd>) -> Result<Self, Error> {
+    pub(crate) fn start(machine: Machine, kernels: Kernels, outer: Option<&OwnedFd>) -> Result<Self, Error> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .map_err(Error::step("making a socket"))?;
@@ -83,7 +97,7 @@ impl Simulation {
         fork(|| {
             // The line closes for the supervisor only if it does not hold the other end itself.
             drop(ours.take());
-            let ended = supervise(machine, outer, &theirs);
+            let ended = supervise(Simulator::new(machine, kernels), outer, &theirs);
             if let Err(error) = &ended {
                 // Whoever asks for a summary gets this; if it does not arrive, the line closes.
                 let text = format!("!{error}");
@@ -128,7 +142,7 @@ impl Simulation {
 }
 
 /// The supervisor's process.
-fn supervise(machine: Machine, outer: Option<&OwnedFd>, line: &OwnedFd) -> Result<(), Error> {
+fn supervise(simulator: Simulator, outer: Option<&OwnedFd>, line: &OwnedFd) -> Result<(), Error> {
     if let Some(outer) = outer {
         rustix::thread::move_into_link_name_space(outer.as_fd(), None)
             .map_err(Error::step("joining the user namespace"))?;
@@ -141,7 +155,7 @@ fn supervise(machine: Machine, outer: Option<&OwnedFd>, line: &OwnedFd) -> Resul
     inside::detach_from_the_server()?;
     process::close_all_but(line).map_err(Error::step("closing files"))?;
     let Some(listener) = receive(line).map_err(Error::step("receiving the filter's listener"))? else { return Ok(()) };
-    let mut supervisor = supervisor::Supervisor::new(listener, Simulator::new(machine));
+    let mut supervisor = supervisor::Supervisor::new(listener, simulator);
     let mut has_asker = true;
     while supervisor.serve(has_asker.then_some(line)).map_err(Error::step("answering for the simulated GPUs"))? {
         has_asker = answer(line, &supervisor)?;
