@@ -90,7 +90,7 @@ fn every_kind_of_ending_is_reported_and_other_disks_cannot_be_written_to() {
             job(tree, &format!("id = {id:?}\ntimeout = \"10m\"\n{env}"))
         })
         .collect();
-    let jobs = [&jobs[..], &faults, &[job("forges", ""), job("passes", "id = \"after\"")]].concat();
+    let jobs = [&jobs[..], &faults, &[job("forges", ""), job("asks", "gpu = [\"gfx1030\"]")]].concat();
     let directory = tempfile::tempdir().expect("a directory");
     let screen = directory.path().join("screen.png");
     let words = ["--gpu", "gfx1030", "--network", "none", "--screenshot", &screen.to_string_lossy()];
@@ -151,7 +151,14 @@ fn every_kind_of_ending_is_reported_and_other_disks_cannot_be_written_to() {
     assert_eq!(ran.verdict("forges"), "pass", "{}", ran.job("forges"));
     // Of the ways that the test tries, the kernel writes down the names of processes that crash.
     assert!(ran.bundled("forges", "kernel.log").contains("amdgpu is hung["), "the kernel did quote them");
-    assert_eq!(ran.verdict("after"), "pass");
+    // After all of that, a job still runs, and its testbed has the simulated GPU inside.
+    assert_eq!(ran.verdict("asks"), "pass");
+    let log = ran.bundled("asks", "log");
+    assert!(log.contains("KFD 1.") && log.contains("gfx_target_version 100300"), "{log}");
+    let result = &ran.job("asks")["result"];
+    assert_eq!((&result["simulated"], &result["gpus"][0]), (&Value::Bool(true), &Value::from("simulated-0")));
+    let warnings = result["warnings"].to_string();
+    assert!(warnings.contains("test kfd as user: on the simulated GPU it opened the GPU"), "{warnings}");
 }
 
 /// Fault messages that are written to the kernel's log during a job: the job's id, its tree, and the lines.

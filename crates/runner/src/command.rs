@@ -86,8 +86,7 @@ pub(crate) fn arguments(
 /// The target of a simulated GPU that programs are to see.
 fn simulated(setup: &Setup, grant: &Grant) -> Option<String> {
     let inventory = &setup.machine.gpus.gpus;
-    let wanted = setup.simulate && grant.simulated;
-    let found = inventory.iter().find(|gpu| wanted && gpu.simulated && gpu.id == grant.id);
+    let found = inventory.iter().find(|gpu| grant.simulated && gpu.simulated && gpu.id == grant.id);
     found.map(|gpu| gpu.target.to_string())
 }
 
@@ -201,10 +200,7 @@ mod tests {
         let mut setup = setup();
         setup.machine.gpus = gpu::simulate("gfx1030,gfx942").unwrap();
         setup.gpus = setup.machine.gpus.gpus.iter().map(Grant::from).collect();
-        let gzip = Job::of_package("gzip");
-        assert!(line(&gzip, &setup, &Ready::Package("gzip".into()), RunAs::User).ends_with("|--root|/root"));
-        setup.simulate = true;
-        let line = line(&gzip, &setup, &Ready::Package("gzip".into()), RunAs::User);
+        let line = line(&Job::of_package("gzip"), &setup, &Ready::Package("gzip".into()), RunAs::User);
         assert!(line.ends_with("|--simulate|gfx1030,gfx942|--report|/work/simulation"), "{line}");
     }
 

@@ -124,15 +124,17 @@ fn remove_scratch(output: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// How far commands came on simulated GPUs, without those that did not use them and without repetitions.
-fn simulation(lines: &[String]) -> Vec<String> {
-    let mut told: Vec<String> = Vec::new();
-    for line in lines.iter().filter(|line| !line.starts_with("simulated: did not use")) {
-        if told.len() < SIMULATION_LINES && !told.contains(line) {
-            told.push(line.clone());
-        }
+/// How far tests came on simulated GPUs, in a line for each; those that did not use them have none.
+fn simulation(reached: &[(String, String)], run_as: RunAs) -> Vec<String> {
+    let line = |(test, what): &(String, String)| format!("test {test} as {run_as}: on the simulated GPU it {what}");
+    let mut lines: Vec<String> = reached.iter().map(line).collect();
+    lines.dedup();
+    if lines.len() > SIMULATION_LINES {
+        let more = lines.len() - SIMULATION_LINES;
+        lines.truncate(SIMULATION_LINES);
+        lines.push(format!("{more} more tests used the simulated GPU"));
     }
-    told
+    lines
 }
 
 /// A running job.
@@ -190,6 +192,7 @@ impl State<'_, '_> {
             program: &self.setup.autopkgtest,
             temporary: &self.temporary,
             output: &output,
+            simulation: &self.setup.simulation(),
             limits: &self.setup.limits,
             deadlines: (soft, hard),
             log: &mut self.log,
@@ -205,7 +208,7 @@ impl State<'_, '_> {
             remove_scratch(&output)?;
         }
         self.warnings.extend(end.left_out.iter().cloned());
-        self.warnings.extend(simulation(&run::read_notes(&self.setup.simulation())));
+        self.warnings.extend(simulation(&end.simulated, run_as));
         let removed = clean::clean(&output).map_err(Error::step(format!("looking through {}", output.display())))?;
         self.warnings.extend(removed);
         let begun = if end.status.is_some() { 0 } else { end.begun };

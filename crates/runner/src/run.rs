@@ -55,6 +55,8 @@ pub(crate) struct RunEnd {
     pub(crate) begun: usize,
     /// Notes about files that the virtualisation server did not copy out of testbeds.
     pub(crate) left_out: Vec<String>,
+    /// How far tests came on simulated GPUs: the test's name and what the virtualisation server said.
+    pub(crate) simulated: Vec<(String, String)>,
 }
 
 /// autopkgtest's own log, in its output directory. The runner writes it, as autopkgtest has no size limit.
@@ -100,6 +102,8 @@ pub(crate) struct RunContext<'a, 'k> {
     pub(crate) program: &'a [OsString],
     pub(crate) temporary: &'a Path,
     pub(crate) output: &'a Path,
+    /// File to which the virtualisation server adds a line for each command that ran with simulated GPUs.
+    pub(crate) simulation: &'a Path,
     pub(crate) limits: &'a Limits,
     /// When collecting the output starts, and when autopkgtest is terminated.
     pub(crate) deadlines: (Instant, Instant),
@@ -145,9 +149,11 @@ pub(crate) fn run(
     })?;
     let (mut phase, mut reason, mut begun, mut stuck) = (Phase::Running, EndReason::Completed, None, false);
     let mut buffer = vec![0; 1 << 16];
+    let mut simulated = Vec::new();
     loop {
         let length = process.output(&mut buffer, TICK).map_err(Error::step("reading what autopkgtest says"))?;
         let lines = take(buffer.get(..length).unwrap_or_default(), context, &mut own, reader);
+        simulated.extend(simulation(&lines, context.simulation));
         context.kernel.poll();
         if process.has_ended() {
             break;
@@ -201,8 +207,11 @@ pub(crate) fn run(
     // Kills what it left running: its processes are in its group, and the testbed ends with the server.
     process.kill_all();
     process.rest(&mut |bytes| {
-        take(bytes, context, &mut own, reader);
+        let lines = take(bytes, context, &mut own, reader);
+        simulated.extend(simulation(&lines, context.simulation));
     });
+    // What commands after the last test said is about none, and must not be taken for the next run's.
+    read_notes(context.simulation);
     own.finish();
     context.kernel.poll();
     let (status, status_lost) = if ended {
@@ -215,7 +224,7 @@ pub(crate) fn run(
     };
     let status = if reason == EndReason::Completed { status } else { None };
     let begun = begun.unwrap_or(reader.order.len());
-    Ok(RunEnd { reason, status, stuck, status_lost, begun, left_out: read_notes(&notes) })
+    Ok(RunEnd { reason, status, stuck, status_lost, begun, left_out: read_notes(&notes), simulated })
 }
 
 /// Passes output on; returns the events of its lines.
@@ -244,7 +253,7 @@ fn take(bytes: &[u8], context: &mut RunContext<'_, '_>, own: &mut OwnLog<'_>, re
 }
 
 /// Reads and removes the notes of a virtualisation server; there is no file if nothing was left out.
-pub(crate) fn read_notes(path: &Path) -> Vec<String> {
+fn read_notes(path: &Path) -> Vec<String> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST_NOTES).read_to_string(&mut text));
     if read.is_ok() {
@@ -252,6 +261,23 @@ pub(crate) fn read_notes(path: &Path) -> Vec<String> {
         let _ = std::fs::remove_file(path);
     }
     text.lines().map(str::to_owned).collect()
+}
+
+/// How far the test that has ended came on simulated GPUs, if it used them: the server's last words about its commands.
+fn simulation(lines: &[Line], path: &Path) -> Vec<(String, String)> {
+    let mut said = Vec::new();
+    for line in lines {
+        match line {
+            // The commands before a test are not its own.
+            Line::Begins(_) => drop(read_notes(path)),
+            Line::Ends(name) => {
+                let used = read_notes(path).into_iter().filter(|line| !line.starts_with("did not use"));
+                said.extend(used.map(|line| (name.clone(), line)));
+            }
+            Line::Preparing(_) | Line::Summary => {}
+        }
+    }
+    said
 }
 
 /// The test that has ended according to a line.

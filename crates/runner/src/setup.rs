@@ -24,10 +24,8 @@ pub struct Setup {
     pub name: String,
     /// Description of this machine, for the result.
     pub machine: Machine,
-    /// GPUs in the testbed; it has none if this is empty.
+    /// GPUs in the testbed; it has none if this is empty. Of simulated ones it has what [`machine`](Self::machine) says.
     pub gpus: Vec<Grant>,
-    /// Whether programs in the testbed see the simulated GPUs among these; without it they are only names in reports.
-    pub simulate: bool,
     /// Files and directories to copy into each testbed: source and destination.
     pub copies: Vec<(PathBuf, String)>,
     /// Local copy of the source, for a job that names a path or an address: a source tree, a `.dsc` with its files
@@ -100,7 +98,6 @@ impl Setup {
             name: name.to_owned(),
             machine: Machine::default(),
             gpus: Vec::new(),
-            simulate: false,
             copies: Vec::new(),
             source: None,
             environment: BTreeMap::new(),

@@ -283,6 +283,22 @@ fn skipping_everything_beside_a_gpu_is_strange() {
 }
 
 #[test]
+fn a_result_says_how_far_each_test_came_on_a_simulated_gpu() {
+    let script = "for word; do case $word in */simulation) report=$word;; esac; done
+        say 'test a: [-----------------------'; echo 'reached the first kernel launch (requests 9)' >> $report
+        echo 'did not use the GPU (requests 0)' >> $report; say 'test a: -----------------------]'
+        echo 'opened the GPU (requests 1)' >> $report; say 'test b: [-----------------------'; say 'test b: -----------------------]'
+        echo 'a FAIL non-zero exit status 1' > $out/summary; echo 'b PASS' >> $out/summary; exit 4";
+    let mut place = Place::new(script);
+    place.setup.machine.gpus = gpu::simulate("gfx1030").unwrap();
+    place.setup.gpus = place.setup.machine.gpus.gpus.iter().map(Grant::from).collect();
+    let result = place.run().result;
+    assert_eq!((result.verdict, result.simulated), (Verdict::Fail, true));
+    let said = "test a as user: on the simulated GPU it reached the first kernel launch (requests 9)";
+    assert_eq!(result.warnings, [said]);
+}
+
+#[test]
 fn a_missing_autopkgtest_says_what_to_install() {
     let mut place = Place::new("");
     place.setup.autopkgtest = vec!["/nonexistent/autopkgtest".into()];

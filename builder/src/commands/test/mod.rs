@@ -65,7 +65,6 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     setup.machine = machine::this();
     if let Some(simulated) = simulated(options)? {
         setup.machine.gpus = simulated;
-        setup.simulate = true;
     }
     setup.gpus = granted(options, &setup.machine.gpus)?;
     setup.options = options.autopkgtest.iter().map(OsString::from).collect();
