@@ -32,7 +32,15 @@ impl Status {
 /// debci knows autopkgtest's exit codes only. A timeout of the job is a failed test (4), as with a test that autopkgtest
 /// itself ends. After a fault of the GPU, a test that failed has failed, and everything else says nothing (16): that the
 /// other tests passed before is never a pass.
+///
+/// Results of simulated GPUs are neutral (8), whether the tests passed or failed: debci has no word for such a GPU, and shows
+/// what it gets as that of the real one.
 pub fn exit_code(result: &JobResult) -> u8 {
+    let code = said(result);
+    if result.simulated && Status::of_exit_code(code) != Status::Tmpfail { 8 } else { code }
+}
+
+fn said(result: &JobResult) -> u8 {
     // A job of debci is run once, as one user. Of several runs, the one that made the verdict counts.
     let run = result.runs.iter().find(|run| run.verdict == result.verdict).or_else(|| result.runs.first());
     let own = run.and_then(|run| run.exit_status).and_then(|status| u8::try_from(status).ok());
@@ -69,6 +77,18 @@ mod tests {
             assert_eq!((i32::from(code), Status::of_exit_code(code)), (status, says));
         }
         assert_eq!(exit_code(&fixtures::result(Verdict::TestbedFailed, Some(20))), 16);
+    }
+
+    #[test]
+    fn a_simulated_gpu_says_nothing_about_the_package() {
+        for verdict in Verdict::ALL {
+            for status in [0, 2, 4, 6, 8, 12, 14, 16, 20] {
+                let real = fixtures::result(verdict, Some(status));
+                let simulated = exit_code(&JobResult { simulated: true, ..real.clone() });
+                let is_failure_of_ours = Status::of_exit_code(exit_code(&real)) == Tmpfail;
+                assert_eq!(Status::of_exit_code(simulated), if is_failure_of_ours { Tmpfail } else { Neutral });
+            }
+        }
     }
 
     #[test]
