@@ -263,19 +263,14 @@ fn read_notes(path: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// How far the test that has ended came on simulated GPUs, if it used them: the server's last words about its commands.
+/// How far the test that has ended came on simulated GPUs, if it used them: what the server said since the last one about
+/// commands. It says so before autopkgtest tells that the test has ended; of what prepares a test, nothing uses GPUs.
 fn simulation(lines: &[Line], path: &Path) -> Vec<(String, String)> {
+    let ended = lines.iter().filter_map(|line| if let Line::Ends(name) = line { Some(name) } else { None });
     let mut said = Vec::new();
-    for line in lines {
-        match line {
-            // The commands before a test are not its own.
-            Line::Begins(_) => drop(read_notes(path)),
-            Line::Ends(name) => {
-                let used = read_notes(path).into_iter().filter(|line| !line.starts_with("did not use"));
-                said.extend(used.map(|line| (name.clone(), line)));
-            }
-            Line::Preparing(_) | Line::Summary => {}
-        }
+    for name in ended {
+        let used = read_notes(path).into_iter().filter(|line| !line.starts_with("did not use"));
+        said.extend(used.map(|line| (name.clone(), line)));
     }
     said
 }
