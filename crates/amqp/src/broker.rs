@@ -10,10 +10,8 @@ use rustls::ClientConfig;
 use crate::address::Address;
 use crate::error::Error;
 use crate::session::Session;
+use crate::timing::Timing;
 use crate::tls::{self, TlsOptions};
-
-/// How often the connection is looked after. Less than a third of the shortest heartbeat.
-const TICK: Duration = Duration::from_secs(1);
 
 /// Which broker, and how.
 #[derive(Debug, Clone)]
@@ -72,6 +70,7 @@ pub struct Broker {
 #[derive(Debug)]
 struct Shared {
     options: Options,
+    timing: Timing,
     tls: Option<Arc<ClientConfig>>,
     state: Mutex<State>,
     ended: Condvar,
@@ -93,8 +92,16 @@ impl Broker {
     /// # Errors
     /// If certificates cannot be read, or there is no thread for keeping the connection alive.
     pub fn new(options: Options) -> Result<Self, Error> {
+        Self::with_timing(options, Timing::default())
+    }
+
+    /// As [`Broker::new`], with other times than usual.
+    ///
+    /// # Errors
+    /// As [`Broker::new`].
+    pub fn with_timing(options: Options, timing: Timing) -> Result<Self, Error> {
         let tls = if options.address.is_tls { Some(tls::config(&options.tls)?) } else { None };
-        let shared = Arc::new(Shared { options, tls, state: Mutex::default(), ended: Condvar::new() });
+        let shared = Arc::new(Shared { options, timing, tls, state: Mutex::default(), ended: Condvar::new() });
         let theirs = Arc::clone(&shared);
         thread::Builder::new().name("broker".into()).spawn(move || theirs.keep_alive())?;
         Ok(Self { shared })
@@ -148,6 +155,23 @@ impl Broker {
     /// As [`Broker::acknowledge`]; then it is there already.
     pub fn requeue(&self, receipt: Receipt) -> Result<(), Error> {
         self.shared.held(receipt, Session::requeue)
+    }
+
+    /// Refuses a message for good, without an answer. The broker forgets it, or moves it to the place for such messages
+    /// that its administrator has named (`RabbitMQ`'s dead letter exchange).
+    ///
+    /// # Errors
+    /// As [`Broker::acknowledge`].
+    pub fn reject(&self, receipt: Receipt) -> Result<(), Error> {
+        self.shared.held(receipt, Session::reject)
+    }
+
+    /// How many messages are in a queue, without those that somebody has taken and not acknowledged.
+    ///
+    /// # Errors
+    /// As [`Broker::take`].
+    pub fn count(&self, queue: &Queue) -> Result<u32, Error> {
+        self.shared.with(|session, _| session.declare(&queue.name, queue.max_priority))
     }
 
     /// Whether the broker still keeps a message for us: the connection over which it came is still there.
@@ -209,7 +233,8 @@ impl Shared {
 
     fn connect(&self) -> Result<Session, Error> {
         let Options { address, tls, name, queues, others, timeout, .. } = &self.options;
-        let mut session = Session::open(address, self.tls.as_ref(), tls.identity.is_some(), name, *timeout)?;
+        let mut session =
+            Session::open(address, self.tls.as_ref(), tls.identity.is_some(), name, *timeout, self.timing)?;
         for queue in queues.iter().chain(others) {
             session.declare(&queue.name, queue.max_priority)?;
         }
@@ -225,7 +250,7 @@ impl Shared {
                 // It is told when the connection is used next.
                 drop(state.settle(outcome));
             }
-            state = self.ended.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.ended.wait_timeout(state, self.timing.tick).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -234,7 +259,14 @@ impl State {
     /// Drops the connection after an error that it does not survive.
     fn settle<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
         let survives = match &outcome {
-            Ok(_) | Err(Error::TooLarge { .. } | Error::NoQueue(_) | Error::NotStored | Error::Blocked(_)) => true,
+            Ok(_)
+            | Err(
+                Error::TooLarge { .. }
+                | Error::Refused { .. }
+                | Error::NoQueue(_)
+                | Error::NotStored
+                | Error::Blocked(_),
+            ) => true,
             Err(_) => false,
         };
         if !survives {
@@ -250,3 +282,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

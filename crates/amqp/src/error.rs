@@ -39,6 +39,14 @@ pub enum Error {
         /// What the broker says.
         text: String,
     },
+    /// The broker does not take the message, with one of AMQP's reply codes. The connection and what was taken stay.
+    #[error("the broker refuses the message with code {code}: {text}")]
+    Refused {
+        /// AMQP's reply code.
+        code: u16,
+        /// What the broker says.
+        text: String,
+    },
     /// The message is larger than the broker takes.
     #[error("the broker takes no message of {size} bytes, only up to {most}")]
     TooLarge {
@@ -82,11 +90,11 @@ impl Advise for Error {
             Self::VirtualHost(_) => {
                 "check the address after the host, and the user's permissions: rabbitmqctl list_permissions".into()
             }
-            Self::Closed { code: 403, .. } => {
+            Self::Closed { code: 403, .. } | Self::Refused { code: 403, .. } => {
                 "the user needs permission to configure, write and read debci's queues: rabbitmqctl set_permissions"
                     .into()
             }
-            Self::Closed { .. } | Self::NotStored => "look into the broker's log".into(),
+            Self::Closed { .. } | Self::Refused { .. } | Self::NotStored => "look into the broker's log".into(),
             Self::TooLarge { .. } => "leave more out, or raise the broker's max_message_size".into(),
             Self::NoQueue(_) => "start the program that reads from that queue, such as debci's collector".into(),
             Self::Blocked(_) => "the broker has too little memory or disk space: look into its log".into(),

@@ -14,9 +14,12 @@
 mod address;
 mod broker;
 mod error;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 pub mod frame;
 mod method;
 mod session;
+mod timing;
 mod tls;
 mod transport;
 mod wire;
@@ -25,4 +28,5 @@ pub use address::{Address, AddressError};
 pub use broker::{Broker, Message, Options, Queue, Receipt};
 pub use error::Error;
 pub use method::Method;
+pub use timing::Timing;
 pub use tls::{Identity, TlsError, TlsOptions};

@@ -25,8 +25,8 @@ pub enum Method {
     ChannelClose(u16, String),
     /// `channel.close-ok`
     ChannelCloseOk,
-    /// `queue.declare-ok`
-    DeclareOk,
+    /// `queue.declare-ok`: how many messages are in the queue, without those that were taken.
+    DeclareOk(u32),
     /// `basic.qos-ok`
     QosOk,
     /// `basic.get-ok`: the delivery's tag, and whether it was delivered before.
@@ -65,7 +65,10 @@ impl Method {
             (20, 11) => Self::ChannelOpenOk,
             (20, 40) => Self::ChannelClose(reader.u16()?, reader.short()?),
             (20, 41) => Self::ChannelCloseOk,
-            (50, 11) => Self::DeclareOk,
+            (50, 11) => {
+                reader.short()?; // the queue's name
+                Self::DeclareOk(reader.u32()?)
+            }
             (60, 11) => Self::QosOk,
             (60, 71) => Self::GetOk(reader.u64()?, reader.u8()? & 1 == 1),
             (60, 72) => Self::GetEmpty,
@@ -197,6 +200,13 @@ pub(crate) fn requeue(tag: u64) -> Vec<u8> {
     const REQUEUE: u8 = 1 << 1;
     let mut writer = method(60, 120);
     writer.u64(tag).u8(REQUEUE);
+    writer.0
+}
+
+/// `basic.reject`: the message does not come back.
+pub(crate) fn reject(tag: u64) -> Vec<u8> {
+    let mut writer = method(60, 90);
+    writer.u64(tag).u8(0);
     writer.0
 }
 

@@ -13,6 +13,7 @@ use crate::address::Address;
 use crate::error::{Error, unexpected};
 use crate::frame::{Frame, Kind, LARGEST, OVERHEAD};
 use crate::method::{self, Method};
+use crate::timing::Timing;
 use crate::transport::{Transport, lost};
 
 const CONNECTION: u16 = 0;
@@ -22,9 +23,6 @@ const PUBLISHING: u16 = 2;
 /// Shortest and longest heartbeat interval that is agreed to, in seconds.
 const HEARTBEATS: std::ops::RangeInclusive<u16> = 4..=60;
 
-/// How long the broker may take to answer. It may have to sync a message of many megabytes to a slow disk.
-const ANSWER: Duration = Duration::from_secs(60);
-
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -32,6 +30,7 @@ pub(crate) struct Session {
     host: String,
     input: Vec<u8>,
     largest_frame: usize,
+    timing: Timing,
     heartbeat: Duration,
     sent: Instant,
     heard: Instant,
@@ -40,6 +39,15 @@ pub(crate) struct Session {
     blocked: Option<String>,
     /// Whether the broker is known to take heartbeats: it has told how often.
     is_open: bool,
+}
+
+/// What a broker says of a message that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Confirmed {
+    Stored,
+    /// There is no queue for it.
+    Returned,
+    NotStored,
 }
 
 /// A message that was taken.
@@ -58,6 +66,7 @@ impl Session {
         has_certificate: bool,
         name: &str,
         timeout: Duration,
+        timing: Timing,
     ) -> Result<Self, Error> {
         let transport = Transport::connect(address, tls, timeout)?;
         let now = Instant::now();
@@ -66,6 +75,7 @@ impl Session {
             host: address.host.clone(),
             input: Vec::new(),
             largest_frame: LARGEST,
+            timing,
             heartbeat: timeout,
             sent: now,
             heard: now,
@@ -128,7 +138,7 @@ impl Session {
         self.largest_frame = frame.max(4096);
         let wanted = if heartbeat == 0 { *HEARTBEATS.end() } else { heartbeat };
         let heartbeat = wanted.clamp(*HEARTBEATS.start(), *HEARTBEATS.end());
-        self.heartbeat = Duration::from_secs(heartbeat.into());
+        self.heartbeat = self.timing.heartbeat_unit * heartbeat.into();
         self.transport.set_write_timeout(self.heartbeat * 2)?;
         self.send(CONNECTION, method::tune_ok(PUBLISHING, self.largest_frame as u32, heartbeat))?;
         self.send(CONNECTION, method::connection_open(&address.virtual_host))?;
@@ -142,21 +152,29 @@ impl Session {
         })
     }
 
-    fn open_channel(&mut self, channel: u16) -> Result<(), Error> {
-        self.send(channel, method::channel_open())?;
-        self.answer(channel, Instant::now() + ANSWER, |method| (method == Method::ChannelOpenOk).then_some(()))
+    /// When the broker has to have answered what it is asked now.
+    fn answer_due(&self) -> Instant {
+        Instant::now() + self.timing.answer
     }
 
-    /// Declares a durable queue.
-    pub(crate) fn declare(&mut self, queue: &str, max_priority: Option<u8>) -> Result<(), Error> {
+    fn open_channel(&mut self, channel: u16) -> Result<(), Error> {
+        self.send(channel, method::channel_open())?;
+        self.answer(channel, self.answer_due(), |method| (method == Method::ChannelOpenOk).then_some(()))
+    }
+
+    /// Declares a durable queue. Returns how many messages it has that nobody has taken.
+    pub(crate) fn declare(&mut self, queue: &str, max_priority: Option<u8>) -> Result<u32, Error> {
         self.send(TAKING, method::declare(queue, max_priority))?;
-        self.answer(TAKING, Instant::now() + ANSWER, |method| (method == Method::DeclareOk).then_some(()))
+        self.answer(TAKING, self.answer_due(), |method| match method {
+            Method::DeclareOk(messages) => Some(messages),
+            _ => None,
+        })
     }
 
     /// Takes a message from a queue, if there is one. Of a body, no more than `most` bytes and one more are kept.
     pub(crate) fn get(&mut self, queue: &str, most: usize) -> Result<Option<Taken>, Error> {
         self.send(TAKING, method::get(queue))?;
-        let until = Instant::now() + ANSWER;
+        let until = self.answer_due();
         let got = self.answer(TAKING, until, |method| match method {
             Method::GetOk(tag, redelivered) => Some(Some((tag, redelivered))),
             Method::GetEmpty => Some(None),
@@ -187,17 +205,23 @@ impl Session {
         self.settled()
     }
 
+    /// Refuses a message for good: the broker forgets it, or keeps it elsewhere if its administrator has said where.
+    pub(crate) fn reject(&mut self, tag: u64) -> Result<(), Error> {
+        self.send(TAKING, method::reject(tag))?;
+        self.settled()
+    }
+
     /// Waits until the broker has dealt with everything before on the channel: `basic.ack` has no answer of its own, so
     /// something harmless that has one follows.
     fn settled(&mut self) -> Result<(), Error> {
         self.send(TAKING, method::qos())?;
-        self.answer(TAKING, Instant::now() + ANSWER, |method| (method == Method::QosOk).then_some(()))
+        self.answer(TAKING, self.answer_due(), |method| (method == Method::QosOk).then_some(()))
     }
 
     fn open_publishing(&mut self) -> Result<(), Error> {
         self.open_channel(PUBLISHING)?;
         self.send(PUBLISHING, method::confirm_select())?;
-        self.answer(PUBLISHING, Instant::now() + ANSWER, |method| (method == Method::SelectOk).then_some(()))?;
+        self.answer(PUBLISHING, self.answer_due(), |method| (method == Method::SelectOk).then_some(()))?;
         self.published = Some(0);
         Ok(())
     }
@@ -217,25 +241,46 @@ impl Session {
         for part in body.chunks(self.largest_frame - OVERHEAD) {
             self.send_frame(Kind::Body, PUBLISHING, part.to_vec())?;
         }
-        let mut returned = false;
-        let confirmed = self.answer(PUBLISHING, Instant::now() + ANSWER, |method| match method {
-            Method::Return(..) => {
-                returned = true;
-                None
-            }
-            Method::Ack(tag, _) if tag >= number => Some(true),
-            Method::Nack(tag, _) if tag >= number => Some(false),
-            _ => None,
-        });
-        match confirmed {
-            Ok(true) if !returned => Ok(()),
-            Ok(true) => Err(Error::NoQueue(queue.to_owned())),
-            Ok(false) => Err(Error::NotStored),
-            Err(Error::Closed { code, text }) => {
-                Err(too_large(code, &text, body.len()).unwrap_or(Error::Closed { code, text }))
+        match self.confirmed(number) {
+            Ok(Confirmed::Stored) => Ok(()),
+            Ok(Confirmed::Returned) => Err(Error::NoQueue(queue.to_owned())),
+            Ok(Confirmed::NotStored) => Err(Error::NotStored),
+            Err(Error::Refused { code, text }) => {
+                Err(too_large(code, &text, body.len()).unwrap_or(Error::Refused { code, text }))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Waits for the confirmation of a message. A broker without memory or disk space stops reading, and takes the message
+    /// later: a new connection would only bring it another copy.
+    fn confirmed(&mut self, number: u64) -> Result<Confirmed, Error> {
+        let (mut returned, until) = (false, Instant::now() + self.timing.blocked);
+        loop {
+            let confirmed = self.answer(PUBLISHING, self.answer_due().min(until), |method| match method {
+                Method::Return(..) => {
+                    returned = true;
+                    None
+                }
+                Method::Ack(tag, _) if tag >= number => Some(Confirmed::Stored),
+                Method::Nack(tag, _) if tag >= number => Some(Confirmed::NotStored),
+                _ => None,
+            });
+            match confirmed {
+                Ok(Confirmed::Stored) if returned => return Ok(Confirmed::Returned),
+                Err(Error::Lost(error))
+                    if error.kind() == io::ErrorKind::TimedOut
+                        && self.blocked.is_some()
+                        && Instant::now() < until
+                        && !self.is_silent() => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Whether the broker has not been heard for so long that it counts as gone.
+    fn is_silent(&self) -> bool {
+        self.heard.elapsed() > self.heartbeat * 2
     }
 
     /// Sends a heartbeat if one is due, and reads what has come. Fails if the broker has not been heard for too long.
@@ -247,7 +292,7 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        if self.heard.elapsed() > self.heartbeat * 2 {
+        if self.is_silent() {
             let silent = format!("it was silent for {} s", self.heard.elapsed().as_secs());
             return Err(Error::Lost(io::Error::new(io::ErrorKind::TimedOut, silent)));
         }
@@ -305,10 +350,13 @@ impl Session {
             }
             Method::ChannelClose(code, text) => {
                 self.send(frame.channel, method::channel_close_ok())?;
-                if frame.channel == PUBLISHING {
-                    self.published = None;
+                let text = safetext::printable(&text);
+                if frame.channel != PUBLISHING {
+                    return Err(Error::Closed { code, text });
                 }
-                Err(Error::Closed { code, text: safetext::printable(&text) })
+                // What was taken on the other channel is still ours. Whoever does not publish does not need to know.
+                self.published = None;
+                if channel == PUBLISHING { Err(Error::Refused { code, text }) } else { Ok(None) }
             }
             Method::Blocked(reason) => {
                 self.blocked = Some(safetext::printable(&reason));
@@ -351,7 +399,8 @@ impl Session {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    if Instant::now() >= until {
+                    // Without heartbeats there will be no answer.
+                    if Instant::now() >= until || self.is_open && self.is_silent() {
                         return Err(Error::Lost(io::Error::new(io::ErrorKind::TimedOut, "the broker does not answer")));
                     }
                 }

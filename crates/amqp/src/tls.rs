@@ -160,32 +160,4 @@ fn certificates(text: &str, setting: &str) -> Result<Vec<CertificateDer<'static>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_failure_says_what_to_do() {
-        use rustls::Error::{AlertReceived, InvalidCertificate};
-        for (error, says, help) in [
-            (InvalidCertificate(CertificateError::UnknownIssuer), "not known here", "debci-ca"),
-            (InvalidCertificate(CertificateError::Expired), "expired", "renew"),
-            (InvalidCertificate(CertificateError::NotValidForName), "another host", "subjectAltName"),
-            (AlertReceived(AlertDescription::CertificateRequired), "asks for a certificate", "debci-key"),
-            (AlertReceived(AlertDescription::UnknownCA), "refuses this machine's certificate", "trusts"),
-        ] {
-            let error = TlsError::of(&error, "broker.example");
-            assert!(error.to_string().contains("broker.example") && error.to_string().contains(says), "{error}");
-            assert!(error.help.contains(help), "{error:?}");
-        }
-    }
-
-    #[test]
-    fn files_without_a_certificate_or_key_are_named() {
-        let told = |options: &TlsOptions| config(options).err().map(|error| error.to_string()).unwrap_or_default();
-        let no_authority = TlsOptions { authorities: Some("x".into()), identity: None };
-        assert!(told(&no_authority).starts_with("debci-ca: there is no certificate"));
-        let identity = Identity { certificate: String::new(), key: Secret::new("x") };
-        assert!(told(&TlsOptions { authorities: None, identity: Some(identity) }).starts_with("debci-certificate:"));
-        assert!(config(&TlsOptions::default()).is_ok());
-    }
-}
+mod tests;
