@@ -78,17 +78,25 @@ impl JobLine {
     /// # Errors
     /// [`LineError::NoRun`] if no result can be given, and otherwise [`LineError::Refused`].
     pub fn parse(line: &[u8]) -> Result<Self, LineError> {
-        if line.len() > LONGEST_LINE {
-            return Err(LineError::NoRun(format!("it is longer than {LONGEST_LINE} bytes")));
-        }
-        let text = std::str::from_utf8(line).map_err(|_| LineError::NoRun("it is not UTF-8".into()))?;
-        let words: Vec<&str> = text.split_ascii_whitespace().take(MOST_WORDS + 1).collect();
+        let is_too_long = line.len() > LONGEST_LINE;
+        // The last word may be cut off.
+        let line = if is_too_long { line.get(..LONGEST_LINE).and_then(whole_words).unwrap_or_default() } else { line };
+        // Whatever else is wrong with a line: with a run id it can be answered.
+        let text = String::from_utf8_lossy(line);
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let runs: Vec<&str> = words.iter().filter_map(|word| word.strip_prefix("run-id:")).collect();
         let run = match runs.as_slice() {
             [run] => run.parse().map_err(LineError::NoRun)?,
             [] => return Err(LineError::NoRun("it has no run-id".into())),
             _ => return Err(LineError::NoRun("it has several run-ids".into())),
         };
+        let refused = |reason: String| Err(LineError::Refused { run, reason });
+        if is_too_long {
+            return refused(format!("its line is longer than {LONGEST_LINE} bytes"));
+        }
+        if std::str::from_utf8(line).is_err() {
+            return refused("its line is not UTF-8".into());
+        }
         Self::of_words(&words, run).map_err(|reason| LineError::Refused { run, reason })
     }
 
@@ -172,6 +180,11 @@ impl fmt::Display for JobLine {
         }
         Ok(())
     }
+}
+
+/// The bytes up to the last blank.
+fn whole_words(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(..bytes.iter().rposition(u8::is_ascii_whitespace)?)
 }
 
 /// Quotes text from outside in a reason.

@@ -43,11 +43,23 @@ fn what_is_not_known_is_told() -> Result<(), String> {
 
 #[test]
 fn without_a_run_id_there_is_nothing_to_answer() {
-    let long = format!("gzip sid run-id:1 {}", "x".repeat(LONGEST_LINE));
-    for line in ["", "gzip", "gzip sid", "gzip sid run-id:x", "gzip sid run-id:1 run-id:2", &long] {
+    // A run id that is cut off is not one.
+    let (long, cut) = ("x".repeat(LONGEST_LINE), format!("{} run-id:123456", "x".repeat(LONGEST_LINE - 10)));
+    for line in ["", "gzip", "gzip sid", "gzip sid run-id:x", "gzip sid run-id:1 run-id:2", &long, &cut] {
         assert!(matches!(JobLine::parse(line.as_bytes()), Err(LineError::NoRun(_))), "{line:.80}");
     }
-    assert!(matches!(JobLine::parse(b"gzip sid run-id:1 \xff"), Err(LineError::NoRun(_))));
+}
+
+#[test]
+fn a_line_that_is_too_long_or_not_text_can_be_answered() {
+    let long = format!("gzip sid run-id:1 {}", "x ".repeat(LONGEST_LINE / 2)).into_bytes();
+    for (line, says) in [(long, "longer than"), (b"gzip sid run-id:1 \xff".to_vec(), "not UTF-8")] {
+        let error = JobLine::parse(&line);
+        assert!(
+            matches!(&error, Err(LineError::Refused { run: RunId(1), reason }) if reason.contains(says)),
+            "{error:?}"
+        );
+    }
 }
 
 #[test]
