@@ -21,6 +21,11 @@ pub struct Timeouts {
     pub last_claim: Duration,
     /// How long a claim waits otherwise; less if the hub says so.
     pub claim: Duration,
+    /// How long a job of debci that is given out again waits while results are on their way to the collector, one of
+    /// which may be its own.
+    pub collected: Duration,
+    /// How long the collector may need for the last one of them.
+    pub collecting: Duration,
 }
 
 impl Default for Timeouts {
@@ -33,6 +38,8 @@ impl Default for Timeouts {
             farewell: Duration::from_secs(20),
             last_claim: Duration::from_secs(10),
             claim: Duration::from_secs(50),
+            collected: Duration::from_secs(60),
+            collecting: Duration::from_secs(5),
         }
     }
 }
@@ -55,6 +62,8 @@ impl Timeouts {
             farewell: Duration::from_secs(10),
             last_claim: Duration::from_secs(1),
             claim: Duration::from_secs(1),
+            collected: Duration::from_secs(20),
+            collecting: soon * 10,
         }
     }
 }

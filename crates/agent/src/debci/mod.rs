@@ -4,27 +4,27 @@
 //! the connection was lost goes back into the queue; a result is sent only while the broker keeps its job for us, so
 //! that no job gets two: it waits in the outbox, and is sent when the job comes back here. If another worker gets the
 //! job, its result counts.
+//!
+//! If the connection is lost after a result was published and before it was confirmed, nobody knows whether the broker
+//! has it. The job comes again, and then the server is asked, once its collector has taken what waits for it.
 
 mod answered;
+mod dealt_with;
 mod job_state;
+mod send;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use advice::{Advice, Advise};
-use amqp::{Broker, Error, Message, Queue, Receipt};
-use debci::{
-    ArchitectureQueue, Heading, JobLine, LARGEST_MESSAGE, LONGEST_LINE, LineError, MARGIN, RESULTS_QUEUE, ResultFile,
-    ResultFileError, RunId,
-};
-use jiff::Timestamp;
+use amqp::{Broker, Message, Queue};
+use debci::{ArchitectureQueue, JobLine, LARGEST_MESSAGE, LONGEST_LINE, LineError, MARGIN, RESULTS_QUEUE, RunId};
 use protocol::Machine;
 use protocol::api::{GiveBackReason, Health};
 use transfer::Backoff;
@@ -37,16 +37,13 @@ use super::uploader::Tell;
 use answered::Answered;
 use appliance::report::Report;
 use appliance::settings::WhenDone;
-use job_state::{JobState, JobStates};
+use job_state::JobStates;
+use send::{Current, Sent};
 
 /// How often the queues are looked at while they are empty.
 const OFTEN: Duration = Duration::from_secs(3);
 /// The highest priority of debci's queues.
 const PRIORITIES: u8 = 10;
-/// How long a result waits for its job to come back to this machine.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How often the outbox is looked through for results that nobody wants.
-const TIDY: Duration = Duration::from_secs(600);
 /// How long connecting and logging in may take.
 const CONNECT: Duration = Duration::from_secs(30);
 
@@ -96,28 +93,6 @@ pub struct Debci {
     tidied: Option<Instant>,
 }
 
-/// Makes a result file of at most so many bytes.
-type MakeResult<'a> = dyn FnMut(&Heading<'_>, usize) -> Result<ResultFile, ResultFileError> + 'a;
-
-/// A job that the broker keeps for us.
-#[derive(Debug, Clone)]
-struct Current {
-    run: RunId,
-    /// `None` if only the run id of its line could be read.
-    line: Option<JobLine>,
-    architecture: String,
-    receipt: Receipt,
-}
-
-/// What became of sending a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    /// The broker has stored it, and the job is dealt with.
-    Done,
-    /// The job is back in its queue: whoever takes it answers it.
-    NotOurs,
-}
-
 impl Debci {
     /// Prepares the source; the broker is first reached when a job is claimed.
     ///
@@ -155,19 +130,21 @@ impl Debci {
             Ok(line) => (line.run, Some(line.clone()), self.cannot_run(&line)),
             Err(LineError::Refused { run, reason }) => (run, None, Some(reason)),
             Err(LineError::NoRun(reason)) => {
-                let what = format!("a message in the queue {} is dropped: {reason}", queue.name);
-                self.problem(what, "only debci should write to this queue");
-                self.acknowledge(message.receipt);
+                self.reject(&queue, message, &reason);
                 return Ok(None);
             }
         };
         let current = Current { run, line: line.clone(), architecture: queue.architecture, receipt: message.receipt };
+        let name = name(run);
+        let waiting = self.waiting(&name)?;
         if self.is_dealt_with(run, message.redelivered) {
+            if let Some(waiting) = waiting {
+                self.outbox.remove(&waiting).map_err(outbox)?;
+            }
             self.acknowledge(message.receipt);
             return Ok(None);
         }
-        let name = name(run);
-        if let Some(waiting) = self.waiting(&name)? {
+        if let Some(waiting) = waiting {
             self.send_waiting(&current, &waiting)?;
             return Ok(None);
         }
@@ -195,158 +172,30 @@ impl Debci {
         Some(format!("this worker has no autopkgtest variant `{variant}`, only Debian's own autopkgtest"))
     }
 
-    /// Whether the job has its result already: from here, or as the server says.
-    ///
-    /// A job that was answered here comes again only as a redelivery, if its acknowledgement was lost. Another one with
-    /// this run id is a new job of a server whose database was made anew.
-    fn is_dealt_with(&mut self, run: RunId, redelivered: bool) -> bool {
-        if redelivered && self.answered.has(&self.server, run) {
-            return true;
-        }
-        let Some(states) = &self.states else { return false };
-        match states.of(run) {
-            Ok(JobState::Pending) => false,
-            Ok(JobState::Completed) => {
-                self.problem(
-                    format!("the job {run} is dropped: it has a result, or was cancelled"),
-                    "nothing has to be done, unless it happens to every job: then look at `debci-api`",
-                );
-                true
-            }
-            // The address may be that of another server, and then every job would be dropped.
-            Ok(JobState::Unknown) => {
-                self.problem(format!("the server does not know the job {run}"), "look at `debci-api`; the job is run");
-                false
-            }
-            Err(why) => {
-                // A result too many is better than none.
-                self.problem(
-                    format!("asking for the state of job {run}: {why}"),
-                    "look at `debci-api`; the job is run",
-                );
-                false
-            }
+    /// Refuses a message that nothing can answer.
+    fn reject(&self, queue: &ArchitectureQueue, message: &Message, reason: &str) {
+        const SHOWN: usize = 100;
+        let begins = String::from_utf8_lossy(message.body.get(..SHOWN).unwrap_or(&message.body)).into_owned();
+        let begins = safetext::printable(&begins);
+        self.problem(
+            format!("a message in the queue {} is not run: {reason}. It begins with `{begins}`", queue.name),
+            "only debci should write to this queue; a dead letter exchange of the broker would keep such messages",
+        );
+        if let Some(broker) = &self.broker {
+            // If the broker has taken it back, it comes again.
+            drop(broker.reject(message.receipt));
         }
     }
 
-    /// The result in the outbox that has this name and is for this server.
+    /// The result in the outbox that has this name, is for this server and can be sent.
     fn waiting(&self, name: &str) -> Result<Option<Waiting>, Advice> {
         let all = self.outbox.waiting().map_err(outbox)?;
-        let is_it =
-            |waiting: &Waiting| waiting.result.to == self.server && waiting.result.lease.as_deref() == Some(name);
-        Ok(all.into_iter().find(is_it))
-    }
-
-    /// Sends a result from the outbox, and removes it if the broker has it.
-    fn send_waiting(&mut self, current: &Current, waiting: &Waiting) -> Result<Sent, Advice> {
-        let bundle = waiting.bundle.clone();
-        let mut open = || Ok(Box::new(File::open(&bundle)?) as Box<dyn Read>);
-        let sent = self.send(current, &mut |heading, most| debci::of_bundle(heading, &mut open, most));
-        if sent == Sent::Done {
-            self.outbox.remove(waiting).map_err(outbox)?;
-        }
-        Ok(sent)
-    }
-
-    /// Answers a job that is not run.
-    fn refuse(&mut self, current: &Current, reason: &str) -> Sent {
-        let when = Timestamp::now();
-        self.send(current, &mut |heading, _| debci::of_refusal(heading, reason, when))
-    }
-
-    /// Sends a result for as long as the broker keeps its job for us.
-    fn send(&mut self, current: &Current, make: &mut MakeResult<'_>) -> Sent {
-        let Some(broker) = self.broker.clone() else { return Sent::NotOurs };
-        let mut backoff = self.settings.timeouts.backoff();
-        let mut result = self.result_file(current, make);
-        loop {
-            match broker.answer(current.receipt, RESULTS_QUEUE, &result.bytes) {
-                Ok(()) => break,
-                Err(Error::NotHeld) => return Sent::NotOurs,
-                Err(Error::TooLarge { most, .. }) => {
-                    // Smaller each time, whatever the broker says.
-                    self.largest = most.saturating_sub(MARGIN).min(result.bytes.len().saturating_sub(1));
-                    let smaller = self.result_file(current, make);
-                    if smaller.bytes.len() >= result.bytes.len() {
-                        self.say(format!(
-                            "the result of job {} is not sent: the broker takes at most {most} bytes; raise its max_message_size",
-                            current.run
-                        ));
-                        if self.settings.stop.load(Ordering::Relaxed) {
-                            return Sent::NotOurs;
-                        }
-                        self.sleep(backoff.next_pause());
-                    }
-                    result = smaller;
-                }
-                Err(error) => {
-                    self.say(format!(
-                        "the result of job {} is not sent: {}",
-                        current.run,
-                        Advice::of(&error).in_one_line()
-                    ));
-                    if self.settings.stop.load(Ordering::Relaxed) {
-                        return Sent::NotOurs;
-                    }
-                    self.sleep(backoff.next_pause());
-                }
-            }
-        }
-        self.say(String::new());
-        // The job may come back if the connection is lost now, or the machine dies.
-        if let Err(error) = self.answered.add(&self.server, current.run) {
-            self.problem(
-                format!("noting that job {} has its result: {error}", current.run),
-                "look at the data partition",
-            );
-        }
-        self.acknowledge(current.receipt);
-        Sent::Done
-    }
-
-    /// Makes a result file, and if that fails, one that says why.
-    fn result_file(&self, current: &Current, make: &mut MakeResult<'_>) -> ResultFile {
-        let heading = Heading {
-            run: current.run,
-            job: current.line.as_ref(),
-            architecture: &current.architecture,
-            worker: &self.machine,
-            notes: Vec::new(),
+        let is_it = |waiting: &Waiting| {
+            waiting.result.to == self.server
+                && waiting.result.lease.as_deref() == Some(name)
+                && waiting.result.refused.is_none()
         };
-        let nothing = ResultFile { bytes: Vec::new(), exit_code: 16, left_out: 0 };
-        make(&heading, self.largest).unwrap_or_else(|error| {
-            let reason = format!("its tests ran, and its result cannot be read: {error}");
-            debci::of_refusal(&heading, &reason, Timestamp::now()).unwrap_or(nothing)
-        })
-    }
-
-    fn acknowledge(&self, receipt: Receipt) {
-        if let Some(broker) = &self.broker {
-            // If the broker has taken it back, it comes again, and is known then.
-            drop(broker.acknowledge(receipt));
-        }
-    }
-
-    /// Removes results whose job was answered by others, or does not come back.
-    fn tidy(&mut self) -> Result<(), Advice> {
-        if self.tidied.is_some_and(|tidied| tidied.elapsed() < TIDY) {
-            return Ok(());
-        }
-        self.tidied = Some(Instant::now());
-        for waiting in self.outbox.waiting().map_err(outbox)? {
-            let run = waiting.result.lease.as_deref().and_then(|lease| lease.strip_prefix(PREFIX)?.parse().ok());
-            let Some(run) = run.filter(|_| waiting.result.to == self.server) else { continue };
-            let state = self.states.as_ref().and_then(|states| states.of(run).ok());
-            let age = fs::metadata(&waiting.bundle).and_then(|metadata| metadata.modified());
-            let age = age.ok().and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or_default();
-            if state == Some(JobState::Completed) || age > KEPT {
-                let what =
-                    format!("the result of {} is not wanted any more: another worker took the job", waiting.result.job);
-                self.problem(what, "nothing has to be done");
-                self.outbox.remove(&waiting).map_err(outbox)?;
-            }
-        }
-        Ok(())
+        Ok(all.into_iter().find(is_it))
     }
 
     /// The queues are empty.
@@ -404,7 +253,7 @@ impl JobSource for Debci {
             tls: self.settings.tls.clone(),
             name: format!("rocbed {}", self.machine),
             queues: self.queues.iter().map(queue).collect(),
-            others: vec![Queue { name: RESULTS_QUEUE.to_owned(), max_priority: None }],
+            others: vec![results_queue()],
             largest: LONGEST_LINE,
             timeout: CONNECT,
         });
@@ -484,6 +333,11 @@ impl JobSource for Debci {
         }
         Ok(())
     }
+}
+
+/// The queue with results, as debci's collector declares it.
+fn results_queue() -> Queue {
+    Queue { name: RESULTS_QUEUE.to_owned(), max_priority: None }
 }
 
 /// What leases of a debci server begin with.

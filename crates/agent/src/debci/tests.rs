@@ -1,10 +1,14 @@
+mod lab;
+mod once;
+
 use super::*;
 use protocol::Source;
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Failure = Box<dyn std::error::Error>;
+type Result<T = ()> = std::result::Result<T, Failure>;
 
-fn debci(data: &std::path::Path) -> Result<Debci> {
-    let settings = Settings {
+fn settings(data: &std::path::Path) -> Result<Settings> {
+    Ok(Settings {
         address: amqp::Address::parse("amqp://user:secret@127.0.0.1:1/x")?,
         tls: amqp::TlsOptions::default(),
         suites: vec!["unstable".into(), "sid".into()],
@@ -16,8 +20,11 @@ fn debci(data: &std::path::Path) -> Result<Debci> {
         timeouts: Timeouts::of_tests(),
         tell: Arc::new(|_| ()),
         stop: Arc::new(AtomicBool::new(false)),
-    };
-    Ok(Debci::open(settings).map_err(|error| error.what)?)
+    })
+}
+
+fn debci(data: &std::path::Path) -> Result<Debci> {
+    Ok(Debci::open(settings(data)?).map_err(|error| error.what)?)
 }
 
 #[test]
