@@ -315,7 +315,7 @@ mod tests {
             started: Timestamp::UNIX_EPOCH,
             finished: Timestamp::UNIX_EPOCH,
             received: None,
-            bundle: String::new(),
+            bundle: sha256::Digest::of(b""),
             size: 0,
         }
     }

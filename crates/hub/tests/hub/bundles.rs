@@ -128,7 +128,7 @@ fn a_bundle_of_the_runner_arrives_field_by_field() -> Outcome {
     assert_eq!(info.targets, ["gfx1030"]);
     let milliseconds = |time: jiff::Timestamp| time.as_millisecond();
     assert_eq!(milliseconds(info.started), milliseconds(result.started));
-    assert_eq!((info.bundle.as_str(), info.size), (bundle.as_str(), bytes.len() as u64));
+    assert_eq!((info.bundle, info.size), (bundle, bytes.len() as u64));
     let mut kept = Vec::new();
     hub.people().bundle("rocrand", &mut kept)?;
     assert_eq!(kept, bytes);

@@ -13,6 +13,7 @@ use advice::Advice;
 use client::{Client, ResultQuery};
 use protocol::api::{AddJobs, Claimed, Complete, JobInfo, JobState, Register};
 use protocol::{JobList, JobResult, Machine, Verdict};
+use sha256::Digest;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
