@@ -17,6 +17,17 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// The pause between checks; a good clock drifts little.
 const LATER: Duration = Duration::from_secs(6 * 3600);
 
+/// Why the clock is not set.
+#[derive(Debug, thiserror::Error)]
+pub enum ClockError {
+    /// The kernel refused the time.
+    #[error(transparent)]
+    Set(network::clock::Error),
+    /// There is no thread that could ask for it.
+    #[error("starting a thread that sets the clock: {0}")]
+    Thread(std::io::Error),
+}
+
 /// Starts a thread that keeps the clock right for ever.
 pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event>) {
     let wanted = wanted(settings, network, Path::new(IMAGE));
@@ -26,8 +37,7 @@ pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event
             let result = sync_once(&wanted, &mut SystemClock);
             // A report without a source means that no server answered: all may be unreachable for good.
             let answered = result.as_ref().is_ok_and(|report| report.source.is_some());
-            let said = result.map(|report| report.to_string()).map_err(|error| error.to_string());
-            if events.send(Event::Clock(said)).is_err() {
+            if events.send(Event::Clock(result.map_err(ClockError::Set))).is_err() {
                 return;
             }
             thread::sleep(if answered { LATER } else { AGAIN });
@@ -35,7 +45,7 @@ pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event
     };
     if let Err(error) = thread::Builder::new().name("clock".into()).spawn(keep) {
         // The receiver is gone only when the machine is being switched off.
-        let _ = said.send(Event::Clock(Err(format!("the clock is not set: starting a thread for it: {error}"))));
+        let _ = said.send(Event::Clock(Err(ClockError::Thread(error))));
     }
 }
 

@@ -12,6 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use advice::{Advice, Help};
 use diskimage::{Guid, gpt};
 use fsimage::ext4::{self, Ext4Options, Inodes, Journal, OnErrors};
 use progress::Silent;
@@ -47,10 +48,10 @@ const LEAST_INODES: u64 = 4096;
 /// The free space that the next bundle may need, in bytes.
 const LEAST_FREE: u64 = 64 << 20;
 
-/// Prepares [`paths::DATA`]. Returns a problem for people, if there is one: then results are kept in memory, or there
-/// is little room for them.
+/// Prepares [`paths::DATA`]. `started` is the partition that the firmware started, if it tells.
 ///
-/// `started` is the partition that the firmware started, if it tells.
+/// # Errors
+/// If results are kept in memory, or there is little room for them.
 pub fn prepare(
     disk: &str,
     started: Option<&str>,
@@ -58,10 +59,12 @@ pub fn prepare(
     dev: &Path,
     system: &mut dyn System,
     say: &mut dyn FnMut(&str),
-) -> Result<(), String> {
+) -> Result<(), Advice> {
     let on_disk = |device: &&BlockDevice| device.disk.as_deref() == Some(disk);
     let partition = devices.iter().filter(on_disk).find(|device| device.part_label.as_deref() == Some(DATA));
-    let Some(partition) = partition else { return Err(format!("/dev/{disk} has no data partition")) };
+    let Some(partition) = partition else {
+        return Err(Advice::new(format!("/dev/{disk} has no data partition"), "write the image to the stick again"));
+    };
     // Which of two copies of one image was started only the firmware can tell: the other one may be on a disk of the
     // machine's owner.
     let root = devices.iter().filter(on_disk).find(|device| device.part_label.as_deref() == Some(ROOT));
@@ -72,9 +75,8 @@ pub fn prepare(
     let is_told = started.is_some_and(|id| start_disk::disk_of(id, devices) == Some(disk));
     if let Some(other) = devices.iter().find(of_image).filter(|_| !is_told) {
         let other = other.disk.as_deref().unwrap_or(&other.name);
-        return Err(format!(
-            "/dev/{disk} and /dev/{other} hold the same image, and results could go to the wrong one: take one away"
-        ));
+        let what = format!("/dev/{disk} and /dev/{other} hold the same image, and results could go to the wrong one");
+        return Err(Advice::new(what, "take one away"));
     }
     Data { partition, disk: dev.join(disk), path: dev.join(&partition.name), system, say }.prepare()
 }
@@ -94,23 +96,25 @@ enum Content {
     Nothing,
     /// Our own file system.
     Ours,
-    /// Something that must not be touched, for this reason.
-    Other(String),
+    /// Something that must not be touched: what, and what to do about it.
+    Other(Advice),
 }
 
 impl Data<'_> {
-    fn prepare(&mut self) -> Result<(), String> {
+    fn prepare(&mut self) -> Result<(), Advice> {
         let name = self.path.display().to_string();
-        let start = read_start(&self.path).map_err(|error| format!("reading {name}: {error}"))?;
+        let failed = |what: String| Advice::new(what, Help::none());
+        let start = read_start(&self.path).map_err(|error| failed(format!("reading {name}: {error}")))?;
         match content(&start) {
             Content::Ours => {}
-            Content::Other(why) => return Err(format!("{name} {why}")),
+            Content::Other(Advice { what, help }) => return Err(Advice::new(format!("{name} {what}"), help)),
             Content::Nothing => {
                 // Only before there is a file system: it would not grow along.
                 if let Err(problem) = self.grow() {
                     (self.say)(&format!("growing {name}: {problem}; using it as it is"));
                 }
-                self.format().map_err(|problem| format!("making a file system on {name}: {problem}"))?;
+                let made = self.format();
+                made.map_err(|problem| failed(format!("making a file system on {name}: {problem}")))?;
             }
         }
         let target = Path::new(paths::DATA);
@@ -119,7 +123,8 @@ impl Data<'_> {
             .create_directory(target)
             .and_then(|()| self.system.mount(&name, target, "ext4", MountMode::Kept, OPTIONS));
         mounted.map_err(|error| {
-            format!("mounting {name}: {error}; what is on it was not touched: on another machine, `e2fsck -f` mends it")
+            let what = format!("mounting {name}: {error}; what is on it was not touched");
+            Advice::new(what, "run `e2fsck -f` on it, on another machine")
         })?;
         if let Err(error) = self.system.write_file(Path::new(paths::DATA_IS_KEPT), &name) {
             (self.say)(&format!("writing {}: {error}", paths::DATA_IS_KEPT));
@@ -127,16 +132,16 @@ impl Data<'_> {
         self.tell_room(&name)
     }
 
-    fn tell_room(&mut self, name: &str) -> Result<(), String> {
+    fn tell_room(&mut self, name: &str) -> Result<(), Advice> {
         let target = Path::new(paths::DATA);
-        let room = self.system.room(target).map_err(|error| format!("asking for the room on {name}: {error}"))?;
+        let room = self
+            .system
+            .room(target)
+            .map_err(|error| Advice::new(format!("asking for the room on {name}: {error}"), Help::none()))?;
         (self.say)(&format!("results are kept on {name}, {} of {} free", shown(room.free), shown(room.total)));
         if room.free < LEAST_FREE {
-            return Err(format!(
-                "{name} has only {} free: take results off it, they are in {}",
-                shown(room.free),
-                paths::DATA
-            ));
+            let what = format!("{name} has only {} free", shown(room.free));
+            return Err(Advice::new(what, format!("take results off it, they are in {}", paths::DATA)));
         }
         Ok(())
     }
@@ -206,8 +211,8 @@ fn content(start: &[u8]) -> Content {
     const ERRORS: u8 = 2;
     const STATE: usize = 1024 + 58;
     let not_ours = |what: &str| {
-        let remedy = "write the image again, or erase it with `wipefs -a`";
-        Content::Other(format!("holds something that is not ours ({what}): {remedy}"))
+        let what = format!("holds something that is not ours ({what})");
+        Content::Other(Advice::new(what, ["write the image again", "erase it with `wipefs -a`"]))
     };
     let Some(superblock) = Superblock::parse(start) else {
         return foreign::kind(start).map_or(Content::Nothing, not_ours);
@@ -217,10 +222,8 @@ fn content(start: &[u8]) -> Content {
         return not_ours(&format!("{} {label:?}", superblock.kind));
     }
     if start.get(STATE).is_some_and(|state| state & ERRORS != 0) {
-        return Content::Other(
-            "holds results, and its file system has errors: take the stick to another machine and run `e2fsck -f` on it"
-                .to_owned(),
-        );
+        let what = "holds results, and its file system has errors";
+        return Content::Other(Advice::new(what, "take the stick to another machine and run `e2fsck -f` on it"));
     }
     Content::Ours
 }

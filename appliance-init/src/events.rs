@@ -1,6 +1,9 @@
 //! [`Event`]: everything that PID 1 is told once the root is mounted. Threads send events, [`crate::supervisor`]
 //! decides.
 
+use network::clock::SyncReport;
+
+use crate::clock::ClockError;
 use crate::load::Load;
 use crate::system::Ending;
 use appliance::report::Report;
@@ -19,7 +22,7 @@ pub enum Event {
     /// A network interface, an address or the like came or went.
     Network(network::NetworkEvent),
     /// The result of setting the clock.
-    Clock(Result<String, String>),
+    Clock(Result<SyncReport, ClockError>),
     /// A report from the agent to PID 1.
     Report(Report),
     /// A message from the agent to people.

@@ -46,7 +46,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     }
     let line = CommandLine::of_kernel();
     for problem in &line.problems {
-        console.say(&format!("kernel command line: {problem}"));
+        console.say(&format!("kernel command line: {}", problem.in_one_line()));
     }
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let drivers = Drivers::of_kernel(&release, line)?;

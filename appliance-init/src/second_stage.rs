@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 
+use advice::{Advice, Help};
+
 use crate::agent_process::AgentProcess;
 use crate::console::Console;
 use crate::drivers::Drivers;
@@ -62,7 +64,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
         Fatal::new(format!("listening for signals: {error}"), "report this as a bug of rocbed, with this text")
     })?;
     for problem in prepare(system, line) {
-        console.say(&problem);
+        console.say(&problem.in_one_line());
     }
     let disk = boot_disk();
     hardware::start(line, disk.clone(), sender.clone()).map_err(|error| {
@@ -76,7 +78,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     let no_data = prepare_data(disk.as_deref(), system, console);
     let (settings, mut problems) = Settings::of_this_machine(line);
     for problem in &problems {
-        console.say(problem);
+        console.say(&problem.in_one_line());
     }
     problems.extend(no_data);
     // Until the network provides a better one.
@@ -89,7 +91,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     let mut start_agent = AgentProcess::new(Path::new(paths::PROGRAM), sender.clone());
     let mut supervisor = Supervisor::new(system, console, screen, &mut start_agent);
     for problem in problems {
-        supervisor.state.problem(problem);
+        supervisor.state.problem(problem.in_one_line());
     }
     let how = follow(&mut supervisor, &events, &sender, &settings, network.as_ref())?;
     drop(supervisor);
@@ -103,7 +105,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
 }
 
 /// Sets up mounts and kernel settings. The appliance can start without any of them; returns the errors.
-fn prepare(system: &mut dyn System, line: &CommandLine) -> Vec<String> {
+fn prepare(system: &mut dyn System, line: &CommandLine) -> Vec<Advice> {
     let mut problems = Vec::new();
     for (source, target, kind, options) in MOUNTS {
         let target = Path::new(target);
@@ -111,20 +113,20 @@ fn prepare(system: &mut dyn System, line: &CommandLine) -> Vec<String> {
             .create_directory(target)
             .and_then(|()| system.mount(source, target, kind, MountMode::Plain, options));
         if let Err(error) = mounted {
-            problems.push(format!("mounting {kind} on {}: {error}", target.display()));
+            problems.push(failed(format!("mounting {kind} on {}: {error}", target.display())));
         }
     }
     for (target, path) in LINKS {
         match system.link(Path::new(target), Path::new(path)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                problems.push(format!("making {path}, a link to {target}: {error}"));
+                problems.push(failed(format!("making {path}, a link to {target}: {error}")));
             }
             _ => {}
         }
     }
     for (path, value) in SYSCTLS {
         if let Err(error) = system.write_file(Path::new(path), value) {
-            problems.push(format!("setting {path} to {value}: {error}"));
+            problems.push(failed(format!("setting {path} to {value}: {error}")));
         }
     }
     problems.extend(open_log(system, line).err());
@@ -134,21 +136,25 @@ fn prepare(system: &mut dyn System, line: &CommandLine) -> Vec<String> {
 /// Lets tests read the kernel's log, which has the faults of the GPU. The kernel has logged its command line, perhaps
 /// with a join token: that part is hidden first, or else reading stays forbidden. Testbeds read by syslog(2) only;
 /// they have no `/dev/kmsg`, which hiding does not affect, and cannot make one.
-fn open_log(system: &mut dyn System, line: &CommandLine) -> Result<(), String> {
+fn open_log(system: &mut dyn System, line: &CommandLine) -> Result<(), Advice> {
     let set = |system: &mut dyn System, value: &str| {
         let result = system.write_file(Path::new(LOG_RESTRICTED), value);
-        result.map_err(|error| format!("setting {LOG_RESTRICTED} to {value}: {error}"))
+        result.map_err(|error| failed(format!("setting {LOG_RESTRICTED} to {value}: {error}")))
     };
     if line.setting("join-token").is_some()
         && let Err(error) = system.clear_kernel_log()
     {
         set(system, "1")?;
-        return Err(format!(
-            "hiding the join token of the command line in the kernel's log: {error}; tests cannot read that log: put the \
-             token into rocbed.toml on the stick"
-        ));
+        let what = format!(
+            "hiding the join token of the command line in the kernel's log: {error}; tests cannot read that log"
+        );
+        return Err(Advice::new(what, "put the token into rocbed.toml on the stick"));
     }
     set(system, "0")
+}
+
+fn failed(what: String) -> Advice {
+    Advice::new(what, Help::none())
 }
 
 fn boot_disk() -> Option<String> {
@@ -167,7 +173,7 @@ fn read_stick(disk: &str, line: &CommandLine, system: &mut dyn System) -> Vec<St
 }
 
 /// Prepares the directory for results that survive a restart. Returns a problem for people, if there is one.
-fn prepare_data(disk: Option<&str>, system: &mut dyn System, console: &mut Console) -> Option<String> {
+fn prepare_data(disk: Option<&str>, system: &mut dyn System, console: &mut Console) -> Option<Advice> {
     let devices = || block::list(Path::new("/sys/class/block"));
     let problem = match disk {
         Some(disk) => {
@@ -176,18 +182,18 @@ fn prepare_data(disk: Option<&str>, system: &mut dyn System, console: &mut Conso
             let started = started.as_deref().map(str::trim_end);
             data::prepare(disk, started, &devices(), Path::new("/dev"), system, &mut |text| console.say(text)).err()?
         }
-        None => "not started from a disk with a data partition".to_owned(),
+        None => Advice::new("not started from a disk with a data partition", Help::none()),
     };
     if Path::new(paths::DATA_IS_KEPT).exists() {
-        console.say(&problem);
+        console.say(&problem.in_one_line());
         return Some(problem);
     }
-    let text = format!("results do not survive a restart: {problem}");
-    console.say(&text);
+    let problem = Advice::new(format!("results do not survive a restart: {}", problem.what), problem.help);
+    console.say(&problem.in_one_line());
     if let Err(error) = system.create_directory(Path::new(paths::DATA)) {
-        return Some(format!("making {}: {error}", paths::DATA));
+        return Some(Advice::new(format!("making {}: {error}", paths::DATA), Help::none()));
     }
-    disk.map(|_| text)
+    disk.map(|_| problem)
 }
 
 /// Brings the network up in threads of its own. Without a network the appliance can still run jobs that it got by
@@ -299,7 +305,7 @@ mod tests {
             Recording { fails: vec!["mount cgroup2", "write /proc/sys/kernel/dmesg"], ..Recording::default() };
         let problems = prepare(&mut system, &CommandLine::default());
         assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems[0].starts_with("mounting cgroup2 on /sys/fs/cgroup: "), "{problems:?}");
+        assert!(problems[0].what.starts_with("mounting cgroup2 on /sys/fs/cgroup: "), "{problems:?}");
         assert!(system.calls.iter().any(|call| call == "write /proc/sys/kernel/ctrl-alt-del 0"));
     }
 

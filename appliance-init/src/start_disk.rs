@@ -26,9 +26,31 @@ pub const FILE: &str = "/run/rocbed/start-partition";
 /// the firmware read it; some sticks take seconds to come back.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 
-/// The partition that the machine was started from, if the firmware tells. Errors are returned as text and are not
-/// fatal: with only one disk that has the image there is no doubt.
-pub fn ask(drivers: &mut Drivers, system: &mut dyn System) -> Result<Option<String>, String> {
+/// Why it is not known which disk the firmware started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartDiskError {
+    /// The firmware's variables cannot be reached.
+    #[error("mounting the firmware's variables: {0}")]
+    Mount(#[source] io::Error),
+    /// They stay mounted.
+    #[error("unmounting the firmware's variables: {0}")]
+    Unmount(#[source] io::Error),
+    /// The variable cannot be read.
+    #[error("reading the firmware's variable LoaderDevicePartUUID: {0}")]
+    Read(#[source] io::Error),
+    /// The variable has another content.
+    #[error("the firmware's variable LoaderDevicePartUUID does not hold a GUID")]
+    NotAGuid,
+    /// The second stage will not learn it.
+    #[error("writing {FILE}: {0}")]
+    Keep(#[source] io::Error),
+}
+
+/// The partition that the machine was started from, if the firmware tells.
+///
+/// # Errors
+/// None is fatal: with only one disk that has the image there is no doubt.
+pub fn ask(drivers: &mut Drivers, system: &mut dyn System) -> Result<Option<String>, StartDiskError> {
     if !Path::new(FIRMWARE).exists() {
         return Ok(None);
     }
@@ -38,18 +60,18 @@ pub fn ask(drivers: &mut Drivers, system: &mut dyn System) -> Result<Option<Stri
     system
         .create_directory(target)
         .and_then(|()| system.mount("efivarfs", target, "efivarfs", MountMode::ReadOnly, ""))
-        .map_err(|error| format!("mounting the firmware's variables: {error}"))?;
+        .map_err(StartDiskError::Mount)?;
     let read = std::fs::read(target.join(VARIABLE));
     let unmounted = system.unmount(target);
     match read {
         Ok(bytes) => {
-            unmounted.map_err(|error| format!("unmounting the firmware's variables: {error}"))?;
-            let id = parse(&bytes).ok_or("the firmware's variable LoaderDevicePartUUID does not hold a GUID")?;
+            unmounted.map_err(StartDiskError::Unmount)?;
+            let id = parse(&bytes).ok_or(StartDiskError::NotAGuid)?;
             let kept = system.write_file(Path::new(FILE), &id);
-            kept.map_err(|error| format!("writing {FILE}: {error}")).map(|()| Some(id))
+            kept.map_err(StartDiskError::Keep).map(|()| Some(id))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("reading the firmware's variable LoaderDevicePartUUID: {error}")),
+        Err(error) => Err(StartDiskError::Read(error)),
     }
 }
 

@@ -94,7 +94,8 @@ impl<'a> Supervisor<'a> {
                 self.console.say(&event.to_string());
                 self.state.network(&event);
             }
-            Event::Clock(Ok(text)) => {
+            Event::Clock(Ok(report)) => {
+                let text = report.to_string();
                 self.console.say(&format!("clock: {text}"));
                 self.state.clock = text;
             }

@@ -63,7 +63,7 @@ impl Stick {
         for text in self.said.iter_mut().chain(&mut self.system.calls) {
             *text = text.replace(&dev, "/dev");
         }
-        result.map_err(|problem| problem.replace(&dev, "/dev"))
+        result.map_err(|problem| problem.in_one_line().replace(&dev, "/dev"))
     }
 
     fn file(&self, name: &str) -> File {
@@ -119,16 +119,25 @@ fn what_is_not_ours_or_is_broken_is_left_alone() {
     state(&stick, 1024 + 58, &[2]);
     stick.system.calls.clear();
     let problem = stick.prepare().unwrap_err();
-    assert!(problem.starts_with("/dev/sda3 holds results, and its file system has errors: "), "{problem}");
+    assert!(
+        problem.starts_with("/dev/sda3 holds results, and its file system has errors; take the stick "),
+        "{problem}"
+    );
     state(&stick, 1024 + 120, b"photos\0");
     let problem = stick.prepare().unwrap_err();
-    assert!(problem.starts_with("/dev/sda3 holds something that is not ours (ext4 \"photos\"): "), "{problem}");
+    assert!(
+        problem.starts_with("/dev/sda3 holds something that is not ours (ext4 \"photos\"); write the image again"),
+        "{problem}"
+    );
     assert!(stick.system.calls.is_empty(), "{:?}", stick.system.calls);
 
     let mut stick = Stick::ours();
     state(&stick, 3, b"EXFAT   ");
     let problem = stick.prepare().unwrap_err();
-    assert!(problem.starts_with("/dev/sda3 holds something that is not ours (exFAT): "), "{problem}");
+    assert!(
+        problem.starts_with("/dev/sda3 holds something that is not ours (exFAT); write the image again"),
+        "{problem}"
+    );
     assert!(stick.system.calls.is_empty() && stick.said.is_empty(), "{:?}", stick.system.calls);
 }
 
@@ -175,7 +184,7 @@ fn a_disk_of_others_is_not_grown() {
     assert_eq!(gpt::read(&mut stick.file("sda")).unwrap().partitions[2].1.size, 4 * MIB);
     // The data partition of another disk is left alone.
     stick.devices.remove(1);
-    assert_eq!(stick.prepare(), Err("/dev/sda has no data partition".into()));
+    assert_eq!(stick.prepare(), Err("/dev/sda has no data partition; write the image to the stick again".into()));
 }
 
 #[test]
@@ -183,5 +192,5 @@ fn little_room_is_told() {
     let mut stick = Stick::ours();
     stick.system.free = 63;
     let problem = stick.prepare().unwrap_err();
-    assert!(problem.starts_with("/dev/sda3 has only 63 MiB free: "), "{problem}");
+    assert!(problem.starts_with("/dev/sda3 has only 63 MiB free; take results off it"), "{problem}");
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use advice::Advice;
 use clap::Args;
 use protocol::settings::{self, SettingSource};
 use safetext::Secret;
@@ -63,7 +64,9 @@ fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
 fn setting(text: &str) -> Result<String, String> {
     let (name, value) =
         text.split_once('=').ok_or_else(|| format!("{text:?} is not a setting: give NAME=VALUE, such as name=gpu7"))?;
-    settings::check(name, value, SettingSource::CommandLine).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    settings::check(name, value, SettingSource::CommandLine)
+        .map(|_| text.to_owned())
+        .map_err(|error| Advice::of(&error).in_one_line())
 }
 
 /// Machines fetch everything from below it, iPXE and rocbed-init by the same words.

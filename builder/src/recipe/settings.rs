@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
 
+use advice::Advice;
 use protocol::settings::{ALL, Setting, SettingSource, ValueKind, check, find};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
@@ -78,7 +79,9 @@ impl Visitor<'_> for Name {
             Some(setting) => Ok(setting),
             // The setting exists, but cannot be set in a recipe.
             None if ALL.iter().any(|setting| setting.name == name) => Err(E::custom(
-                find(name, SettingSource::Recipe).err().map_or_else(String::new, |error| error.to_string()),
+                find(name, SettingSource::Recipe)
+                    .err()
+                    .map_or_else(String::new, |error| Advice::of(&error).in_one_line()),
             )),
             None => Err(E::unknown_field(name, &NAMES)),
         }
@@ -98,8 +101,9 @@ impl<'de> DeserializeSeed<'de> for ValueOf {
 }
 
 fn checked(setting: &Setting, value: &Value) -> Result<(), String> {
-    let one =
-        |text: &str| check(setting.name, text, SettingSource::Recipe).map(drop).map_err(|error| error.to_string());
+    let one = |text: &str| {
+        check(setting.name, text, SettingSource::Recipe).map(drop).map_err(|error| Advice::of(&error).in_one_line())
+    };
     match (setting.kind, value) {
         (ValueKind::Bool, Value::Boolean(_)) => Ok(()),
         (ValueKind::Bool, _) => Err(format!("{} is true or false", setting.name)),

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use advice::Advice;
-use gpu::Gpu;
+use gpu::{Gpu, Target};
 use protocol::{GpuNeed, Job, JobResult, Machine, Source, TestOutcome};
 use runner::{Cancel, GpuFaults, Observer, RunEvent, Setup};
 
@@ -175,7 +175,7 @@ impl RunJob for Autopkgtest<'_> {
         let job = &assignment.job;
         let gpus = match grant(job, self.machine) {
             Ok(gpus) => gpus,
-            Err(why) => return Ok(Outcome::Declined(why)),
+            Err(why) => return Ok(Outcome::Declined(why.to_string())),
         };
         self.wait_for_network(job, phase);
         let cancel = Cancel::from(Arc::clone(&self.stop)).or(assignment.interrupt.flag());
@@ -229,18 +229,53 @@ fn add_options(setup: &mut Setup, wanted: &TestbedOptions, keys: &Path) -> io::R
     Ok(())
 }
 
-/// Returns the GPUs for the job's testbeds, or the reason why the job cannot run here.
-pub fn grant<'a>(job: &Job, machine: &'a Machine) -> Result<Vec<&'a Gpu>, String> {
+/// Why a machine cannot run a job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsuitable {
+    /// It lacks the GPUs.
+    #[error("it needs {}{need}, and this machine has {}", times(*.count), listed(.there))]
+    Gpus {
+        /// What the job needs.
+        need: GpuNeed,
+        /// How many of them.
+        count: usize,
+        /// Targets of the machine's GPUs.
+        there: Vec<Target>,
+    },
+    /// It has too little memory.
+    #[error("it needs {needed} MiB of memory, and this machine has {there} MiB")]
+    Memory {
+        /// MiB that the job needs.
+        needed: u64,
+        /// MiB that the machine has.
+        there: u64,
+    },
+}
+
+fn times(count: usize) -> String {
+    if count > 1 { format!("{count} times ") } else { String::new() }
+}
+
+fn listed(targets: &[Target]) -> String {
+    if targets.is_empty() {
+        return "no GPU that can be used".to_owned();
+    }
+    targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Chooses the GPUs for the job's testbeds.
+///
+/// # Errors
+/// If the machine cannot run the job.
+pub fn grant<'a>(job: &Job, machine: &'a Machine) -> Result<Vec<&'a Gpu>, Unsuitable> {
     let matching = job.gpu.matching(&machine.gpus);
     let wanted = job.gpus as usize;
     if job.gpu.is_required() && matching.len() < wanted {
-        let there: Vec<_> = machine.gpus.gpus.iter().map(|gpu| gpu.target.to_string()).collect();
-        let there = if there.is_empty() { "no GPU that can be used".to_owned() } else { there.join(", ") };
-        let count = if wanted > 1 { format!("{wanted} times ") } else { String::new() };
-        return Err(format!("it needs {count}{}, and this machine has {there}", job.gpu));
+        let there = machine.gpus.gpus.iter().map(|gpu| gpu.target).collect();
+        return Err(Unsuitable::Gpus { need: job.gpu.clone(), count: wanted, there });
     }
     if let Some(needed) = job.memory.filter(|needed| *needed > machine.memory) {
-        return Err(format!("it needs {needed} MiB of memory, and this machine has {} MiB", machine.memory));
+        return Err(Unsuitable::Memory { needed, there: machine.memory });
     }
     let wanted = if job.gpu == GpuNeed::None { 0 } else { wanted };
     Ok(matching.into_iter().take(wanted).collect())
@@ -339,11 +374,11 @@ mod tests {
 
     #[test]
     fn a_job_that_cannot_run_here_says_why() {
-        let why = |job: &Job| grant(job, &machine("gfx1030")).map(|gpus| gpus.len()).unwrap_err();
+        let why = |job: &Job| grant(job, &machine("gfx1030")).map(|gpus| gpus.len()).unwrap_err().to_string();
         assert_eq!(why(&job("[\"gfx90a\"]", "")), "it needs gfx90a, and this machine has gfx1030");
         assert_eq!(why(&job("\"any\"", "gpus = 2")), "it needs 2 times any GPU, and this machine has gfx1030");
         assert!(why(&job("\"none\"", "memory = 8192")).contains("8192 MiB"));
         let none = grant(&job("\"any\"", ""), &Machine::default()).map(|gpus| gpus.len());
-        assert_eq!(none, Err("it needs any GPU, and this machine has no GPU that can be used".to_owned()));
+        assert_eq!(none.unwrap_err().to_string(), "it needs any GPU, and this machine has no GPU that can be used");
     }
 }

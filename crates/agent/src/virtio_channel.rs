@@ -57,8 +57,9 @@ impl<T: Read + Write> Port<T> {
             return Err(failed(format!("the port speaks version {version}, and this image up to {VERSION}")));
         }
         for (name, value) in given {
-            if let Err(problem) = settings.set(&name, &value, Origin::HandOver) {
-                frames.tell(&FromAppliance::Problem { what: problem, advice: "see docs/reference".into() })?;
+            if let Err(refused) = settings.set(&name, &value, Origin::HandOver) {
+                let Advice { what, help } = Advice::of(&refused).and("see docs/reference/settings.md");
+                frames.tell(&FromAppliance::Problem { what, advice: help.to_string() })?;
             }
         }
         let mut found = BTreeMap::new();

@@ -4,6 +4,7 @@
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
+use advice::{Advice, Help};
 use protocol::settings::{self, KernelParameter, Key, SettingSource};
 
 /// The block device that holds the root.
@@ -67,7 +68,7 @@ pub struct CommandLine {
     /// The other `rocbed.*` settings, without `rocbed.`, and the kernel's own `ip=`: see [`crate::settings`].
     pub settings: Vec<(String, String)>,
     /// Warnings about invalid values.
-    pub problems: Vec<String>,
+    pub problems: Vec<Advice>,
 }
 
 impl Default for CommandLine {
@@ -124,7 +125,8 @@ impl CommandLine {
             KernelParameter::Root => match parse_root(value) {
                 Some(root) => self.root = Some(root),
                 None => {
-                    self.problems.push(format!("root={value} is not understood; give PARTUUID=, UUID= or /dev/NAME"));
+                    let what = format!("root={value} is not understood");
+                    self.problems.push(Advice::new(what, "give PARTUUID=, UUID= or /dev/NAME"));
                 }
             },
             KernelParameter::RootFsType => self.root_type = Some(value.to_owned()),
@@ -141,7 +143,7 @@ impl CommandLine {
     fn take(&mut self, name: &str, value: &str, root_uuid: &mut Option<RootSpec>) {
         match settings::find(name, SettingSource::CommandLine).map(|setting| setting.key) {
             Ok(Key::RootUuid) if value.is_empty() => {
-                self.problems.push("rocbed.root-uuid= names no file system".into());
+                self.problems.push(Advice::new("rocbed.root-uuid= names no file system", "give its UUID"));
             }
             Ok(Key::RootUuid) => *root_uuid = Some(RootSpec::FsUuid(value.to_ascii_lowercase())),
             Ok(Key::RootTimeout) => self.wait("rocbed.root-timeout", value),
@@ -201,7 +203,8 @@ impl CommandLine {
     fn seconds(&mut self, name: &str, value: &str) -> Option<u64> {
         let seconds = value.parse().ok();
         if seconds.is_none() {
-            self.problems.push(format!("{name}={value}: not a number of seconds"));
+            let what = format!("{name}={value} is not a number of seconds");
+            self.problems.push(Advice::new(what, Help::none()));
         }
         seconds
     }
@@ -290,7 +293,7 @@ mod tests {
     fn mistakes_are_told() {
         let line = CommandLine::parse("rocbed.panic-timeout=soon root=nfs");
         assert_eq!(line.problems.len(), 2, "{:?}", line.problems);
-        assert_eq!(line.problems[0], "rocbed.panic-timeout=soon: not a number of seconds");
+        assert_eq!(line.problems[0].what, "rocbed.panic-timeout=soon is not a number of seconds");
         assert_eq!(line.panic_timeout, 10);
     }
 

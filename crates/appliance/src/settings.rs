@@ -8,8 +8,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use advice::{Advice, Advise, Help};
 use protocol::Span;
-use protocol::settings::{self, Key, SettingSource};
+use protocol::settings::{self, Key, SettingError, SettingSource};
 pub use safetext::Secret;
 
 use crate::cmdline::CommandLine;
@@ -159,6 +160,22 @@ pub enum Origin {
     HandOver,
 }
 
+/// A setting that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {error}")]
+pub struct RefusedSetting {
+    /// Where it was given.
+    pub origin: Origin,
+    /// Why it was not taken.
+    pub error: SettingError,
+}
+
+impl Advise for RefusedSetting {
+    fn help(&self) -> Help {
+        self.error.help()
+    }
+}
+
 impl Origin {
     fn source(self) -> SettingSource {
         match self {
@@ -182,40 +199,40 @@ impl fmt::Display for Origin {
 
 impl Settings {
     /// Reads the settings of this appliance; also returns the problems with them.
-    pub fn of_this_machine(line: &CommandLine) -> (Self, Vec<String>) {
+    pub fn of_this_machine(line: &CommandLine) -> (Self, Vec<Advice>) {
         let (mut settings, mut problems) = (Self::default(), line.problems.clone());
         for (path, origin) in [(paths::IMAGE_SETTINGS, Origin::Image), (paths::STICK_SETTINGS, Origin::Stick)] {
             match std::fs::read(path) {
                 Ok(bytes) => problems.extend(settings.set_all(&String::from_utf8_lossy(&bytes), origin)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => problems.push(format!("{origin}: reading {path}: {error}")),
+                Err(error) => problems.push(Advice::new(format!("{origin}: reading {path}: {error}"), Help::none())),
             }
         }
         // Several `ip=` configure several links, but together they replace those of a file.
         if line.setting("ip").is_some() {
             settings.ip.clear();
         }
-        problems.extend(
-            line.settings.iter().filter_map(|(name, value)| settings.set(name, value, Origin::CommandLine).err()),
-        );
+        let given = line.settings.iter();
+        let refused = given.filter_map(|(name, value)| settings.set(name, value, Origin::CommandLine).err());
+        problems.extend(refused.map(|error| Advice::of(&error)));
         (settings, problems)
     }
 
     /// Sets one setting.
     ///
     /// # Errors
-    /// A message for people, which begins with the setting's origin.
-    pub fn set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), String> {
-        self.try_set(name, value, origin).map_err(|problem| format!("{origin}: {problem}"))
+    /// If there is no such setting, it cannot be set there, or does not take the value. It is as it was, then.
+    pub fn set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), RefusedSetting> {
+        self.try_set(name, value, origin).map_err(|error| RefusedSetting { origin, error })
     }
 
-    fn try_set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), String> {
-        let setting = settings::find(name, origin.source()).map_err(|error| error.to_string())?;
+    fn try_set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), SettingError> {
+        let setting = settings::find(name, origin.source())?;
         if setting.key == Key::Gpu {
             // Kept even if it is not valid: if simulated GPUs were asked for, jobs must not run on a real one.
             self.gpu = Some(value.to_owned());
         }
-        setting.check(value).map_err(|error| error.to_string())?;
+        setting.check(value)?;
         let address = || Some(value.trim_end_matches('/').to_owned());
         let words = || settings::list(value).map(str::to_owned);
         let is_on = settings::parse_bool(value).unwrap_or_default();
@@ -266,20 +283,21 @@ impl Settings {
     }
 
     /// Sets all settings of a `rocbed.toml`; returns the problems with it.
-    pub fn set_all(&mut self, text: &str, origin: Origin) -> Vec<String> {
+    pub fn set_all(&mut self, text: &str, origin: Origin) -> Vec<Advice> {
         let table: toml::Table = match toml::from_str(text) {
             Ok(table) => table,
             Err(error) => {
                 let line =
                     error.span().map_or(1, |span| text.get(..span.start).unwrap_or("").matches('\n').count() + 1);
-                return vec![format!("{origin}: line {line}: {}; none of it is used", error.message())];
+                let what = format!("{origin}: line {line}: {}; none of it is used", error.message());
+                return vec![Advice::new(what, Help::none())];
             }
         };
         table.iter().flat_map(|(name, value)| self.set_value(name, value, origin)).collect()
     }
 
-    fn set_value(&mut self, name: &str, value: &toml::Value, origin: Origin) -> Vec<String> {
-        let told = |result: Result<(), String>| result.err().into_iter().collect::<Vec<_>>();
+    fn set_value(&mut self, name: &str, value: &toml::Value, origin: Origin) -> Vec<Advice> {
+        let told = |result: Result<(), RefusedSetting>| result.err().iter().map(Advice::of).collect::<Vec<_>>();
         match value {
             // A list means the words of one setting, or the same setting several times.
             toml::Value::Array(values) if name == "ip" => {
@@ -289,7 +307,9 @@ impl Settings {
                 let words: Vec<_> = values.iter().map(scalar).collect();
                 told(self.set(name, &words.join(","), origin))
             }
-            toml::Value::Table(_) => vec![format!("{origin}: {name} is a table; there is no such setting")],
+            toml::Value::Table(_) => {
+                vec![Advice::new(format!("{origin}: {name} is a table; there is no such setting"), Help::none())]
+            }
             other => told(self.set(name, &scalar(other), origin)),
         }
     }
@@ -323,7 +343,7 @@ mod tests {
         let mut settings = Settings::default();
         let problems = settings.set_all("hub = \"http://a\"\nname = \n", Origin::Stick);
         assert_eq!(settings, Settings::default());
-        assert!(problems[0].starts_with("rocbed.toml on the stick: line 2: "), "{problems:?}");
+        assert!(problems[0].what.starts_with("rocbed.toml on the stick: line 2: "), "{problems:?}");
     }
 
     #[test]
@@ -333,7 +353,7 @@ mod tests {
             mirror = \"deb.example\"\nwhen-done = \"dance\"\n[table]\n[other]\n";
         let problems = settings.set_all(text, Origin::Stick);
         assert_eq!(problems.len(), 8, "{problems:#?}");
-        assert!(problems.iter().any(|problem| problem.contains("did you mean `hub`?")), "{problems:#?}");
+        assert!(problems.iter().any(|problem| problem.what.contains("did you mean `hub`?")), "{problems:#?}");
         assert_eq!(settings, Settings::default());
     }
 
@@ -341,7 +361,7 @@ mod tests {
     fn a_token_is_never_told() {
         let mut settings = Settings::default();
         let problem = settings.set("join-token", "se cret", Origin::Stick).unwrap_err();
-        assert!(!problem.contains("se cret"), "{problem}");
+        assert!(!Advice::of(&problem).in_one_line().contains("se cret"), "{problem}");
         assert_eq!(settings.set("join_token", "join-abc123", Origin::CommandLine), Ok(()));
         assert_eq!(settings.join_token.as_ref().map(Secret::reveal), Some("join-abc123"));
         assert!(!format!("{settings:?}").contains("abc123"));

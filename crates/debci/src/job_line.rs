@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
 use protocol::{GpuNeed, Job};
 
-use crate::run_id::RunId;
+use crate::run_id::{NotARunId, RunId};
 
 /// Longest job line, in bytes.
 pub const LONGEST_LINE: usize = 256 << 10;
@@ -86,7 +86,7 @@ impl JobLine {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let runs: Vec<&str> = words.iter().filter_map(|word| word.strip_prefix("run-id:")).collect();
         let run = match runs.as_slice() {
-            [run] => run.parse().map_err(LineError::NoRun)?,
+            [run] => run.parse().map_err(|error: NotARunId| LineError::NoRun(error.to_string()))?,
             [] => return Err(LineError::NoRun("it has no run-id".into())),
             _ => return Err(LineError::NoRun("it has several run-ids".into())),
         };

@@ -22,4 +22,4 @@ pub use exit_code::{Status, exit_code};
 pub use job_line::{JobLine, LONGEST_LINE, LineError};
 pub use queue::{ArchitectureQueue, RESULTS_QUEUE, architecture, queue_name, queues};
 pub use result_file::{Heading, LARGEST_MESSAGE, MARGIN, ResultFile, ResultFileError, of_bundle, of_refusal};
-pub use run_id::RunId;
+pub use run_id::{NotARunId, RunId};

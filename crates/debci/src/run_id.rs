@@ -13,14 +13,19 @@ impl fmt::Display for RunId {
     }
 }
 
+/// A text that is not a run id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a run id: it is a number")]
+pub struct NotARunId(String);
+
 impl FromStr for RunId {
-    type Err = String;
+    type Err = NotARunId;
 
     /// Accepts digits only: it becomes the name of a directory, and part of an address.
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, NotARunId> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|_| digits);
-        number.map(Self).ok_or_else(|| format!("`{}` is not a run id: it is a number", safetext::redacted(text)))
+        number.map(Self).ok_or_else(|| NotARunId(safetext::redacted(text).to_string()))
     }
 }
 

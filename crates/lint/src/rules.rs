@@ -34,12 +34,17 @@ impl fmt::Display for Severity {
     }
 }
 
-impl FromStr for Severity {
-    type Err = String;
+/// A word that is not a severity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a severity; there are {all}", all = Severity::ALL.map(Severity::name).join(", "))]
+pub struct UnknownSeverity(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Severity {
+    type Err = UnknownSeverity;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSeverity> {
         let found = Self::ALL.into_iter().find(|severity| severity.name() == text);
-        found.ok_or_else(|| format!("`{text}` is not a severity; there are {}", Self::ALL.map(Self::name).join(", ")))
+        found.ok_or_else(|| UnknownSeverity(text.to_owned()))
     }
 }
 

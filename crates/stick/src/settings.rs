@@ -68,6 +68,7 @@ impl Advise for SettingsError {
     fn help(&self) -> Help {
         match self {
             Self::Table(_) => "`rocbed flash` writes one".into(),
+            Self::Setting(error) => error.help(),
             Self::Toml(_) => "the appliance uses none of it; mend it with an editor, or remove it".into(),
             Self::Tree { .. } => {
                 "make it a package of the archive, or the address of a .tar, a .dsc or a git repository".into()
@@ -272,7 +273,7 @@ mod tests {
         let mut settings = StickSettings::default();
         let mut told = |name, value| settings.set(name, value).unwrap_err().to_string();
         assert!(told("hubb", "x").contains("did you mean `hub`?"));
-        assert!(told("hub", "hub.example").contains("begins with http:// or https://"));
+        assert!(told("hub", "hub.example").ends_with("`hub.example` is not an address"));
         assert!(told("name", "two words").contains("letters, digits and -"));
         assert!(told("debug-shell", "yes").contains("only a recipe"));
         assert!(told("watchdog", "soon").contains("watchdog"));

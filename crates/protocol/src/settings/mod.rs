@@ -11,6 +11,8 @@
 mod table;
 mod value;
 
+use advice::{Advice, Advise, Help};
+
 pub use table::{ALL, KERNEL_PARAMETERS, KernelParameter, Key, kernel_parameter};
 pub use value::{ValueKind, list, parse_bool};
 
@@ -93,9 +95,19 @@ pub enum SettingError {
     Value {
         /// The setting.
         name: &'static str,
-        /// What is wrong with the value.
-        problem: String,
+        /// What is wrong with the value, and what would be right.
+        problem: Advice,
     },
+}
+
+impl Advise for SettingError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Misplaced { scope: Scope::Recipe | Scope::Everybody, .. } => "build an image with it".into(),
+            Self::Unknown { .. } | Self::Misplaced { .. } => Help::none(),
+            Self::Value { problem, .. } => problem.help(),
+        }
+    }
 }
 
 fn meant(name: &str, source: SettingSource) -> String {
@@ -110,7 +122,7 @@ fn elsewhere(name: &str, scope: Scope) -> String {
     match scope {
         Scope::Build => format!("{name}: only the build sets it"),
         Scope::CommandLine => format!("{name}: only the kernel command line can set it, as rocbed.{name}="),
-        Scope::Recipe | Scope::Everybody => format!("{name}: only a recipe can set it; build an image with it"),
+        Scope::Recipe | Scope::Everybody => format!("{name}: only a recipe can set it"),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use advice::{Advice, Help};
+
 use crate::Span;
 
 /// What values a setting takes.
@@ -44,6 +46,9 @@ pub enum ValueKind {
     /// Anything but nothing.
     Text,
 }
+
+/// How a certificate or key can be given.
+const PEM: &str = "give an absolute path, or the text of the PEM file itself";
 
 /// Yes or no, as people write it; a word alone is yes.
 pub fn parse_bool(value: &str) -> Option<bool> {
@@ -93,51 +98,57 @@ impl ValueKind {
         matches!(self, Self::Words | Self::Addresses | Self::Gpus)
     }
 
-    /// What is wrong with a value; lists have commas between.
-    pub(super) fn check(self, value: &str) -> Result<(), String> {
-        let unless = |good: bool, problem: &str| {
-            if good { Ok(()) } else { Err(format!("`{}` {problem}", safetext::redacted(value))) }
+    /// Checks a value; a list has commas between its words.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what would be right. A secret is not part of that.
+    pub(super) fn check(self, value: &str) -> Result<(), Advice> {
+        let unless = |good: bool, problem: &str, help: Help| {
+            if good { Ok(()) } else { Err(Advice::new(format!("`{}` {problem}", safetext::redacted(value)), help)) }
         };
+        let other = |error: &dyn std::error::Error| Advice::new(error.to_string(), Help::none());
         let number = || value.parse::<u64>().is_ok();
         match self {
-            Self::HostName => unless(is_host_name(value), "is not a host name: letters, digits and -"),
-            Self::Url => unless(is_url(value), "is not an address; it begins with http:// or https://"),
+            Self::HostName => {
+                unless(is_host_name(value), "is not a host name", "use letters, digits and -, at most 63".into())
+            }
+            Self::Url => unless(is_url(value), "is not an address", "begin it with http:// or https://".into()),
             // It is told without the value.
             Self::Token if is_token(value) => Ok(()),
-            Self::Token => Err("it is empty, or there are blanks or other strange characters in it; copy it from the \
-                                hub's first lines"
-                .into()),
+            Self::Token => {
+                let what = "it is empty, or has blanks or other characters that no token has";
+                Err(Advice::new(what, "copy it from the hub's first lines"))
+            }
             Self::Authority if is_authority(value) => Ok(()),
             Self::Authority => {
-                let hint = "give an absolute path, or the text of the PEM file itself";
-                Err(format!("`{}` is not a certificate; {hint}", value.lines().next().unwrap_or_default()))
+                let what = format!("`{}` is not a certificate", value.lines().next().unwrap_or_default());
+                Err(Advice::new(what, PEM))
             }
             // It is told without the value.
             Self::PrivateKey if is_private_key(value) => Ok(()),
-            Self::PrivateKey => {
-                Err("it is not a private key; give an absolute path, or the text of the PEM file itself".into())
-            }
+            Self::PrivateKey => Err(Advice::new("it is not a private key", PEM)),
             Self::Broker => {
-                unless(is_broker(value), "is not the address of a broker; it begins with amqps:// or amqp://")
+                unless(is_broker(value), "is not the address of a broker", "begin it with amqps:// or amqp://".into())
             }
-            Self::Name => unless(is_name(value), "is not a name: letters, digits, `.`, `_` and `-`"),
-            Self::Bool => unless(parse_bool(value).is_some(), "is neither yes nor no"),
+            Self::Name => unless(is_name(value), "is not a name", "use letters, digits, `.`, `_` and `-`".into()),
+            Self::Bool => unless(parse_bool(value).is_some(), "is neither yes nor no", Help::none()),
             Self::Words => Ok(()),
             Self::Addresses => match list(value).find(|word| word.parse::<IpAddr>().is_err()) {
-                Some(word) => Err(format!("`{word}` is not an IP address")),
+                Some(word) => Err(Advice::new(format!("`{word}` is not an IP address"), Help::none())),
                 None => Ok(()),
             },
             Self::SpanOrOff if parse_bool(value) == Some(false) => Ok(()),
-            Self::SpanOrOff => value.parse::<Span>().map(drop).map_err(|error| error.to_string()),
-            Self::Seconds => unless(number(), "is not a number of seconds"),
+            Self::SpanOrOff => value.parse::<Span>().map(drop).map_err(|error| other(&error)),
+            Self::Seconds => unless(number(), "is not a number of seconds", Help::none()),
             Self::OneOf(words) => {
-                unless(words.contains(&value), &format!("is neither {}", self.form().replace(" or ", " nor ")))
+                let problem = format!("is neither {}", self.form().replace(" or ", " nor "));
+                unless(words.contains(&value), &problem, Help::none())
             }
-            Self::Gpus => gpu::simulate(value).map(drop).map_err(|error| error.to_string()),
-            Self::Sha256 => value.parse::<sha256::Digest>().map(drop).map_err(|error| error.to_string()),
+            Self::Gpus => gpu::simulate(value).map(drop).map_err(|error| other(&error)),
+            Self::Sha256 => value.parse::<sha256::Digest>().map(drop).map_err(|error| other(&error)),
             Self::Links | Self::Memory | Self::Text => {
                 if value.trim().is_empty() {
-                    Err("it has no value".into())
+                    Err(Advice::new("it has no value", Help::none()))
                 } else {
                     Ok(())
                 }
@@ -209,16 +220,18 @@ mod tests {
             assert_eq!(kind.check(good), Ok(()), "{kind:?}");
             assert!(kind.check(bad).is_err(), "{kind:?}: {bad}");
         }
-        assert_eq!(ValueKind::OneOf(&["a", "b"]).check("c"), Err("`c` is neither `a` nor `b`".into()));
+        assert_eq!(ValueKind::OneOf(&["a", "b"]).check("c").unwrap_err().what, "`c` is neither `a` nor `b`");
+        let refused = ValueKind::Url.check("hub.example").unwrap_err();
+        assert_eq!(refused.in_one_line(), "`hub.example` is not an address; begin it with http:// or https://");
     }
 
     #[test]
     fn a_token_is_never_told() {
-        assert!(!ValueKind::Token.check("se cret").unwrap_err().contains("se cret"));
-        let problem = ValueKind::Url.check("http://me:se cret@hub").unwrap_err();
+        assert!(!ValueKind::Token.check("se cret").unwrap_err().in_one_line().contains("se cret"));
+        let problem = ValueKind::Url.check("http://me:se cret@hub").unwrap_err().in_one_line();
         assert!(!problem.contains("me:se"), "{problem}");
-        let problem = ValueKind::Broker.check("amqp://me:se cret@broker").unwrap_err();
+        let problem = ValueKind::Broker.check("amqp://me:se cret@broker").unwrap_err().in_one_line();
         assert!(!problem.contains("cret"), "{problem}");
-        assert!(!ValueKind::PrivateKey.check("se cret").unwrap_err().contains("cret"));
+        assert!(!ValueKind::PrivateKey.check("se cret").unwrap_err().in_one_line().contains("cret"));
     }
 }

@@ -37,6 +37,21 @@ impl Room {
     pub(crate) const ENTRIES: u64 = 1_000_000;
 }
 
+/// Why a path is not sent to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OverLimit {
+    #[error("it is below more than {DEEPEST} directories")]
+    TooDeep,
+    #[error("its path has more than {LONGEST} bytes")]
+    LongPath,
+    #[error("there are more than {0} files")]
+    TooMany(u64),
+    #[error("its {size} bytes are beyond the limit, of which {left} are left")]
+    TooLarge { size: u64, left: u64 },
+    #[error("there is no room for its {0} bytes on the disk")]
+    DiskFull(u64),
+}
+
 /// Decides which files are sent to the host.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -51,29 +66,35 @@ impl Gate {
         Self { room, disk, report: CopyReport::default() }
     }
 
-    /// Whether one more path may be sent; the error is the reason why not.
-    pub(super) fn path(&mut self, path: &Path) -> Result<(), String> {
+    /// Counts one more path to be sent.
+    ///
+    /// # Errors
+    /// The limit that it is over; it is not counted then.
+    pub(super) fn path(&mut self, path: &Path) -> Result<(), OverLimit> {
         if path.components().count() > DEEPEST {
-            return Err(format!("it is below more than {DEEPEST} directories"));
+            return Err(OverLimit::TooDeep);
         }
         if path.as_os_str().len() > LONGEST {
-            return Err(format!("its path has more than {LONGEST} bytes"));
+            return Err(OverLimit::LongPath);
         }
         if self.report.entries >= self.room.entries {
-            return Err(format!("there are more than {} files", self.room.entries));
+            return Err(OverLimit::TooMany(self.room.entries));
         }
         self.report.entries += 1;
         Ok(())
     }
 
-    /// Whether a file may be sent, given its size and its size without holes.
-    pub(super) fn file(&mut self, size: u64, data: u64) -> Result<(), String> {
+    /// Counts a file to be sent, by its size and its size without holes.
+    ///
+    /// # Errors
+    /// The limit that it is over; it is not counted then.
+    pub(super) fn file(&mut self, size: u64, data: u64) -> Result<(), OverLimit> {
         let left = self.room.bytes.saturating_sub(self.report.bytes);
         if size > left {
-            return Err(format!("its {size} bytes are beyond the limit, of which {left} are left"));
+            return Err(OverLimit::TooLarge { size, left });
         }
         if data > self.disk {
-            return Err(format!("there is no room for its {data} bytes on the disk"));
+            return Err(OverLimit::DiskFull(data));
         }
         self.report.bytes += size;
         self.disk -= data;
@@ -167,8 +188,11 @@ mod tests {
     fn sizes_count_with_their_holes_and_disks_without() {
         let mut gate = Gate::new(Room { bytes: 100, entries: 3 }, 50);
         gate.file(90, 40).unwrap();
-        assert_eq!(gate.file(11, 0).unwrap_err(), "its 11 bytes are beyond the limit, of which 10 are left");
-        assert_eq!(gate.file(10, 11).unwrap_err(), "there is no room for its 11 bytes on the disk");
+        assert_eq!(
+            gate.file(11, 0).unwrap_err().to_string(),
+            "its 11 bytes are beyond the limit, of which 10 are left"
+        );
+        assert_eq!(gate.file(10, 11).unwrap_err().to_string(), "there is no room for its 11 bytes on the disk");
         gate.file(10, 10).unwrap();
         assert_eq!(gate.log(1 << 20), 64 << 10, "of a log there is always some");
         assert!(gate.file(7 << 60, 0).is_err());
@@ -178,11 +202,11 @@ mod tests {
     fn paths_have_limits() {
         let mut gate = Gate::new(Room { bytes: 0, entries: 1 }, 0);
         let deep = "d/".repeat(101);
-        assert!(gate.path(Path::new(&deep)).unwrap_err().contains("more than 100 directories"));
+        assert!(gate.path(Path::new(&deep)).unwrap_err().to_string().contains("more than 100 directories"));
         assert!(gate.path(Path::new(&"x".repeat(2049))).is_err());
         gate.path(Path::new("one")).unwrap();
         assert!(gate.is_full());
-        assert_eq!(gate.path(Path::new("two")).unwrap_err(), "there are more than 1 files");
+        assert_eq!(gate.path(Path::new("two")).unwrap_err().to_string(), "there are more than 1 files");
     }
 
     #[test]

@@ -131,7 +131,7 @@ pub(super) fn send_tree(pipe: impl Write, mut what: What<'_>) -> io::Result<()> 
             if let Some(gate) = what.gate()
                 && let Err(reason) = gate.path(&path)
             {
-                gate.report.leave_out(&path, &reason);
+                gate.report.leave_out(&path, &reason.to_string());
                 if gate.is_full() {
                     directories.clear();
                     break;
@@ -219,7 +219,7 @@ impl<W: Write> Sender<W> {
                 if let Some(gate) = gate
                     && let Err(reason) = gate.file(metadata.len(), data(&metadata))
                 {
-                    gate.report.leave_out(path, &reason);
+                    gate.report.leave_out(path, &reason.to_string());
                     return Ok(());
                 }
                 if metadata.nlink() > 1 {
