@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use advice::{Advise, Help};
+
 /// Reason why a hub cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -17,10 +19,10 @@ pub enum HubError {
         error: io::Error,
     },
     /// Another hub is running with this data directory.
-    #[error("{0} is in use by another hub: end that one, or use another data directory")]
+    #[error("{0} is in use by another hub")]
     InUse(PathBuf),
     /// The database failed.
-    #[error("cannot use the database {path}: {error}; if it is damaged, put back a backup")]
+    #[error("cannot use the database {path}: {error}")]
     Database {
         /// The database file.
         path: PathBuf,
@@ -28,7 +30,7 @@ pub enum HubError {
         error: rusqlite::Error,
     },
     /// The database was written by a later version of rocbed.
-    #[error("the database {path} has layout {found}, and this rocbed knows up to {known}: use the later rocbed")]
+    #[error("the database {path} has layout {found}, and this rocbed knows up to {known}")]
     TooNew {
         /// The database file.
         path: PathBuf,
@@ -38,9 +40,7 @@ pub enum HubError {
         known: i64,
     },
     /// The disk is too full for the files that a database needs when it is opened.
-    #[error(
-        "there is no room on the disk of {0}, and the database has to be brought up to date first: make some room there"
-    )]
+    #[error("there is no room on the disk of {0}, and the database has to be brought up to date first")]
     Full(PathBuf),
     /// The certificate or its key cannot be used.
     #[error("cannot use the certificate {path}: {reason}")]
@@ -58,6 +58,18 @@ pub enum HubError {
         /// The reason.
         reason: String,
     },
+}
+
+impl Advise for HubError {
+    fn help(&self) -> Help {
+        match self {
+            Self::InUse(_) => "end that one, or use another data directory".into(),
+            Self::Database { .. } => "if it is damaged, put back a backup".into(),
+            Self::TooNew { .. } => "use the later rocbed".into(),
+            Self::Full(_) => "make some room there".into(),
+            Self::Io { .. } | Self::Certificate { .. } | Self::System { .. } => Help::none(),
+        }
+    }
 }
 
 impl HubError {

@@ -55,7 +55,8 @@ impl Advise for FitError {
     fn help(&self) -> Help {
         match self {
             Self::TooSmall { .. } => "take a larger stick, or build with a smaller data-size".into(),
-            _ => Help::none(),
+            Self::Table(error) => error.help(),
+            Self::Read(_) | Self::Make(_) | Self::Put { .. } | Self::Spool(_) => Help::none(),
         }
     }
 }

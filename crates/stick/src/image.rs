@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
+use advice::{Advise, Help};
 use diskimage::SectorSize;
 use diskimage::blockmap::BlockMap;
 use diskimage::gpt::{self, GptError, Partition, Table, types};
@@ -45,6 +46,18 @@ pub enum ImageError {
         /// The image's size in bytes.
         image: u64,
     },
+}
+
+impl Advise for ImageError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Short(_) => "fetch or build it again".into(),
+            Self::Table(_) | Self::Layout(_) => "give a disk.img or disk.img.zst that `rocbed build` made".into(),
+            Self::Map { .. } => "fetch or build the image again, with the block map beside it".into(),
+            Self::Spool(_) => "make room in /var/tmp, or name another directory with TMPDIR".into(),
+            Self::Read(_) => Help::none(),
+        }
+    }
 }
 
 /// An image whose first partition was read.

@@ -235,11 +235,13 @@ impl Advise for Refusal {
             Self::NoMedium { .. } => "put the card in, or was it a reader's other slot?".into(),
             Self::ReadOnly { .. } => "cards and some sticks have a switch on the side".into(),
             Self::Fixed { .. } => "if it is really the one you mean, add --i-know".into(),
-            Self::SameAsImage(_)
-            | Self::Mapped { .. }
-            | Self::Kind { .. }
-            | Self::TooSmall { .. }
-            | Self::SectorSize { .. } => Help::none(),
+            Self::SameAsImage(_) => "give the image first and the device after it".into(),
+            Self::Mapped { .. } => "give one of the disks that it is made of, once it is stopped".into(),
+            Self::Kind { .. } => format!("give a USB stick, a card or a disk: {DEVICES}").into(),
+            Self::TooSmall { .. } => "take a larger one, or build the image with a smaller data-size".into(),
+            Self::SectorSize { .. } => {
+                "take another device, or format this one for 512 or 4096 (nvme format, sg_format)".into()
+            }
         }
     }
 }

@@ -81,6 +81,7 @@ pub enum WriteError {
 impl Advise for WriteError {
     fn help(&self) -> Help {
         match self {
+            Self::Image(error) => error.help(),
             Self::Fit(error) => error.help(),
             Self::Write { .. } => {
                 "a stick that fails so is worn out, was pulled out, or has a bad contact; try another port or another stick"
@@ -89,7 +90,7 @@ impl Advise for WriteError {
             Self::Read { .. } => "a stick that fails so is worn out or was pulled out; take another one".into(),
             Self::Differs { .. } => "it is broken; take another one".into(),
             Self::Counterfeit { .. } => "take another one, and ask for your money back".into(),
-            Self::Image(_) | Self::Interrupted => Help::none(),
+            Self::Interrupted => Help::none(),
         }
     }
 }

@@ -3,20 +3,22 @@
 use std::io;
 use std::path::PathBuf;
 
+use advice::{Advise, Help};
+
 /// A machine could not be started, or not be watched to its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VmError {
     /// QEMU is not installed.
-    #[error("qemu-system-x86_64 is not on PATH; install it (Debian: apt install qemu-system-x86)")]
+    #[error("qemu-system-x86_64 is not on PATH")]
     MissingQemu,
 
     /// UEFI firmware for QEMU is not installed.
-    #[error("no UEFI firmware for QEMU found; install it (Debian: apt install ovmf). Looked for {}", .0.join(", "))]
+    #[error("there is no UEFI firmware for QEMU; looked for {}", .0.join(", "))]
     MissingFirmware(Vec<String>),
 
     /// An environment variable has an invalid value.
-    #[error("{variable}={value:?} is not understood; it takes {takes}")]
+    #[error("{variable}={value:?} is not understood")]
     BadSetting {
         /// The variable.
         variable: &'static str,
@@ -42,5 +44,16 @@ impl VmError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+impl Advise for VmError {
+    fn help(&self) -> Help {
+        match self {
+            Self::MissingQemu => "apt install qemu-system-x86".into(),
+            Self::MissingFirmware(_) => "apt install ovmf".into(),
+            Self::BadSetting { takes, .. } => format!("it takes {takes}").into(),
+            Self::Io { .. } => Help::none(),
+        }
     }
 }

@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said_with_the_package() {
-        let text = Firmware::find_in(&KNOWN, &|_| false).unwrap_err().to_string();
+        let error = Firmware::find_in(&KNOWN, &|_| false).unwrap_err();
+        let text = advice::Advice::of(&error).in_one_line();
         assert!(text.contains("apt install ovmf") && text.contains("/usr/share/OVMF/OVMF_CODE_4M.fd"), "{text}");
     }
 }

@@ -18,6 +18,7 @@ mod write;
 
 use std::io;
 
+use advice::{Advise, Help};
 use fsimage::Timestamp;
 
 use crate::SectorSize;
@@ -48,7 +49,7 @@ pub struct FatOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum FatError {
     /// The volume is too small: with fewer clusters, it would be FAT12 or FAT16 by definition.
-    #[error("{size} bytes are too small for FAT32 with sectors of {sector_size} bytes: the partition needs at least {minimum} bytes ({} MiB)", minimum >> 20)]
+    #[error("{size} bytes are too small for FAT32 with sectors of {sector_size} bytes")]
     TooSmall {
         /// Given size in bytes.
         size: u64,
@@ -66,7 +67,7 @@ pub enum FatError {
         sector_size: SectorSize,
     },
     /// There are not enough clusters.
-    #[error("the files do not fit into {size} bytes: the partition needs at least {minimum} bytes ({} MiB)", minimum >> 20)]
+    #[error("the files do not fit into {size} bytes")]
     NoSpace {
         /// Given size in bytes.
         size: u64,
@@ -112,12 +113,10 @@ pub enum FatError {
     #[error("FAT cannot hold that many names in {0:?}: a directory has at most 2 MiB")]
     DirectoryTooLarge(String),
     /// The volume label is not valid.
-    #[error(
-        "{0:?} is not a volume label: it has to be 1 to 11 upper-case letters, digits, spaces or any of $%'-_@~`!(){{}}^#&"
-    )]
+    #[error("{0:?} is not a volume label")]
     Label(String),
     /// A file has another length than recorded in the tree.
-    #[error("{path:?} has changed: it should have {expected} bytes; run the build again")]
+    #[error("{path:?} has changed while it was read: it should have {expected} bytes")]
     Changed {
         /// Path in the tree.
         path: String,
@@ -135,4 +134,26 @@ pub enum FatError {
     /// Writing the image failed.
     #[error("writing the FAT file system")]
     Write(#[source] io::Error),
+}
+
+impl Advise for FatError {
+    fn help(&self) -> Help {
+        match self {
+            Self::TooSmall { minimum, .. } | Self::NoSpace { minimum, .. } => {
+                format!("make the partition at least {minimum} bytes ({} MiB) large", minimum >> 20).into()
+            }
+            Self::TooLarge { sector_size, .. } => {
+                format!("make it smaller than {} TiB", sector_size.bytes() >> 8).into()
+            }
+            Self::Unaligned { .. } => "begin partitions at multiples of 1 MiB".into(),
+            Self::Name { .. } => "give it another name".into(),
+            Self::CaseClash { .. } => "leave one out, or give it another name".into(),
+            Self::Kind(_) => "put a copy of what it names there".into(),
+            Self::FileTooLarge { .. } => "put it into the root file system".into(),
+            Self::DirectoryTooLarge(_) => "spread the files over several directories".into(),
+            Self::Label(_) => "use 1 to 11 upper-case letters, digits, spaces or any of $%'-_@~`!(){}^#&".into(),
+            Self::Changed { .. } => "run the build again".into(),
+            Self::Content { .. } | Self::Write(_) => Help::none(),
+        }
+    }
 }

@@ -17,6 +17,8 @@ pub use read::{Copies, Table, parse, read};
 #[cfg(feature = "build")]
 pub use write::write;
 
+use advice::{Advise, Help};
+
 use crate::{Guid, SectorSize};
 
 /// Number of entries in the tables we write: the minimum of the specification.
@@ -161,7 +163,7 @@ pub enum GptError {
     #[error("there is no room for a second copy of the partition table before the first partition")]
     NoRoom,
     /// The disk of the partition to grow has only a valid backup table.
-    #[error("the primary partition table is damaged ({0}): repair it first, for example with `sgdisk -e`")]
+    #[error("the primary partition table is damaged ({0})")]
     PrimaryDamaged(&'static str),
     /// A step of growing failed.
     #[error("writing {what}")]
@@ -182,4 +184,24 @@ pub enum GptError {
         /// Damage of the backup table.
         backup: &'static str,
     },
+}
+
+impl Advise for GptError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Unaligned { sector_size, .. } => {
+                format!("begin and end partitions at multiples of {sector_size} bytes").into()
+            }
+            Self::Overlap { .. } => "give the partitions room one after the other, or take a larger disk".into(),
+            Self::DiskSize { .. } => "make it a multiple of 1 MiB".into(),
+            Self::NotLast(_) => "remove the partition behind it, or move it away".into(),
+            Self::NoRoom => "leave the first MiB of a disk to its partition table".into(),
+            Self::PrimaryDamaged(_) => "`sgdisk -e` on the disk repairs it from the backup".into(),
+            Self::NotFound => "is it the whole disk, and not a partition of it?".into(),
+            Self::Damaged { .. } => "write the image again".into(),
+            Self::Layout(_) | Self::Io(_) | Self::Write(_) | Self::NoSuchPartition(_) | Self::Grow { .. } => {
+                Help::none()
+            }
+        }
+    }
 }

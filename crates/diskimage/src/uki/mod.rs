@@ -12,6 +12,7 @@ mod write;
 
 use std::io;
 
+use advice::{Advise, Help};
 use fsimage::Content;
 
 pub use bzimage::bzimage_version;
@@ -103,9 +104,7 @@ pub enum UkiError {
     #[error("the kernel command line has a NUL byte")]
     Cmdline,
     /// The command line is longer than the kernel supports.
-    #[error(
-        "the kernel command line has {length} bytes, and the kernel takes {most}: shorten it, or move settings into a file"
-    )]
+    #[error("the kernel command line has {length} bytes, and the kernel takes {most}")]
     CmdlineTooLong {
         /// Length in bytes.
         length: usize,
@@ -113,7 +112,7 @@ pub enum UkiError {
         most: u32,
     },
     /// The length of a file has changed.
-    #[error("the content of section {name:?} has changed: it should have {expected} bytes; run the build again")]
+    #[error("the content of section {name:?} has changed: it should have {expected} bytes")]
     Changed {
         /// Section name.
         name: String,
@@ -131,4 +130,14 @@ pub enum UkiError {
     /// Writing the image failed.
     #[error("writing the unified kernel image")]
     Write(#[source] io::Error),
+}
+
+impl Advise for UkiError {
+    fn help(&self) -> Help {
+        match self {
+            Self::CmdlineTooLong { .. } => "shorten it, or move settings from it into a file".into(),
+            Self::Changed { .. } => "run the build again".into(),
+            _ => Help::none(),
+        }
+    }
 }

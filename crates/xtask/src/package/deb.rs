@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use advice::Advice;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
@@ -44,7 +45,10 @@ pub(super) fn build(programs: &Path, version: &Version, files: Files, quick: boo
     let programs = programs.canonicalize().with_context(|| format!("finding {}", programs.display()))?;
     for name in PROGRAMS {
         let path = programs.join(name);
-        ensure!(path.is_file(), "{} is not there\n  help: `cargo xtask build` compiles it", path.display());
+        ensure!(
+            path.is_file(),
+            Advice::new(format!("{} does not exist", path.display()), "`cargo xtask build` compiles it")
+        );
     }
     // dpkg-buildpackage writes packages beside the tree.
     let scratch = scratch()?;
