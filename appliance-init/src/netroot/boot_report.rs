@@ -1,6 +1,8 @@
 //! Reports the result of a start to the server of the image: `rocbed.boot-report=` is a URL that gets one line by
 //! `POST`.
 //!
+//! The report has no login data: those of addresses are removed from it.
+//!
 //! A machine in a rack has no display, and a start that fails there is not seen by anyone. The start neither waits
 //! for the report nor depends on it: a server that does not listen is not an error.
 
@@ -30,11 +32,13 @@ pub fn ready(line: &CommandLine, text: String) {
 
 fn tell(line: &CommandLine, text: &str) {
     let Some(url) = &line.boot_report else { return };
-    // The report is no secret, and an initramfs has no certificate authorities.
+    // Who answers at the address is not checked, as an initramfs has no certificate authorities: so the report has no
+    // secrets. What failed may name an address with login data in it, or a token.
+    let text = safetext::redacted(text);
     let config = Agent::config_builder().timeout_global(Some(PATIENCE)).tls_config(transfer::tls::unverified()).build();
     let agent: Agent = config.into();
     // As above: the server need not listen.
-    let _ = agent.post(url).header("content-type", "text/plain; charset=utf-8").send(text);
+    let _ = agent.post(url).header("content-type", "text/plain; charset=utf-8").send(&*text);
 }
 
 #[cfg(test)]
@@ -57,9 +61,13 @@ mod tests {
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
             Ok(text)
         });
-        failed(&line, &Fatal::new("a", "b"));
+        let error =
+            "fetching https://lab:s3cret@boot.example/root.img (rocbed.join-token=rocbed-join-0123456789abcdef01)";
+        failed(&line, &Fatal::new(error, "b"));
         let text = server.join().expect("the server")?;
-        assert!(text.starts_with("POST /report HTTP/1.1\r\n") && text.contains("error: a\n"), "{text}");
+        assert!(text.starts_with("POST /report HTTP/1.1\r\n") && text.contains("error: fetching https://"), "{text}");
+        assert!(text.contains("@boot.example/root.img") && !text.contains("s3cret"), "{text}");
+        assert!(!text.contains("0123456789abcdef"), "{text}");
         // The server is gone, or none was named.
         failed(&line, &Fatal::new("a", "b"));
         failed(&CommandLine::default(), &Fatal::new("a", "b"));
