@@ -6,10 +6,10 @@ use advice::Advice;
 use anyhow::{Context, Result, bail, ensure};
 use archive::index::IndexText;
 use archive::release::{IndexEntry, Release};
+use debian::compression::Compression;
 use progress::Progress;
 use store::{Download, FetchError, Fetcher};
 
-use super::decompress::Compression;
 use super::quote;
 use super::release::Verified;
 use crate::architecture::ARCHITECTURE;

@@ -1,7 +1,6 @@
 //! The archive as it is now: a Release file with a checked signature, and the indexes whose digests it lists.
 
 mod address;
-mod decompress;
 mod indexes;
 mod release;
 

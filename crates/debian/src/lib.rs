@@ -5,9 +5,11 @@
 //! `archive` crate (Release files, indexes, dependency solving), by `rootfs`, which unpacks packages, and by `runner`, which
 //! prepares source packages.
 //!
-//! Reading `.deb` files needs decompressors: it is behind the feature `deb`.
+//! Reading `.deb` files needs decompressors: both are behind the feature `deb`.
 
 pub mod autopkgtest;
+#[cfg(feature = "deb")]
+pub mod compression;
 #[cfg(feature = "deb")]
 pub mod deb;
 pub mod deb822;

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use bundle::{Rules, regular, source_rules};
-use debian::deb::Compression;
+use debian::compression::Compression;
 use debian::dsc::{Dsc, DscFile};
 use sha256::Digest;
 use tempfile::TempDir;
@@ -118,14 +118,10 @@ fn digest(file: &mut File) -> io::Result<Digest> {
 fn decompress(mut file: File) -> Result<Box<dyn Read + Send>, String> {
     let mut start = Vec::new();
     (&mut file).take(6).read_to_end(&mut start).and_then(|_| file.rewind()).map_err(|error| error.to_string())?;
-    let compression = match start.as_slice() {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Compression::Xz,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-        [b'B', b'Z', b'h', ..] => return Err("it is compressed with bzip2".into()),
-        _ => Compression::None,
-    };
-    compression.decoder(file).map_err(|error| error.to_string())
+    if start.starts_with(b"BZh") {
+        return Err("it is compressed with bzip2".into());
+    }
+    Compression::detect(&start).decoder(file).map_err(|error| error.to_string())
 }
 
 /// The tree in an unpacked part: itself, or the one directory in it.

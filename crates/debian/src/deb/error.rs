@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::limits::MEMORY;
+use crate::compression::MEMORY;
 
 /// A `.deb` file that cannot be read. The caller adds the file name.
 #[derive(Debug, thiserror::Error)]

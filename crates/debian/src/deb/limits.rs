@@ -2,11 +2,6 @@
 
 use tarball::{Form, Rules};
 
-/// Memory limit of a decoder in bytes. dpkg-deb uses at most 65 MiB with xz and 128 MiB with zstd.
-pub(super) const MEMORY: u64 = 160 << 20;
-/// The same for zstd, as the logarithm of its window: 128 MiB.
-pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
-
 /// Maximum number of entries of a data archive; the largest in Debian have 120,000.
 const ENTRIES: usize = 1_000_000;
 /// Maximum number of bytes of all its paths and link targets; the largest in Debian have 20 MiB.

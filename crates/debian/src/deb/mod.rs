@@ -4,7 +4,6 @@
 //! and [`Paragraph::parse`].
 
 mod ar;
-mod compression;
 mod control;
 mod data;
 mod error;
@@ -17,8 +16,9 @@ use std::io::{Cursor, Read, Seek, SeekFrom};
 use tarball::Reader;
 pub use tarball::{Entry, EntryKind, Time};
 
+use crate::compression::Compression;
+
 pub use ar::{Member, members};
-pub use compression::Compression;
 pub use control::Paragraph;
 pub use data::DataReader;
 pub use error::DebError;
@@ -59,12 +59,13 @@ impl Deb {
         // Members that begin with an underscore may be between the others (deb(5)).
         let mut members = members.filter(|member| !member.name.starts_with('_'));
         let control = members.next().unwrap_or(Member { name: String::new(), offset: 0, size: 0 });
-        let compression = Compression::of_member(&control.name, "control.tar")
+        let compression = compression_of(&control.name, "control.tar")
             .ok_or_else(|| DebError::Container("its second member is not control.tar".into()))??;
-        let (paragraph, files) = read_control(compression.decoder(open(file, &control)?)?)?;
+        let (paragraph, files) =
+            read_control(compression.decoder(open(file, &control)?).map_err(DebError::read(&control.name))?)?;
 
         let data = members.next().unwrap_or(Member { name: String::new(), offset: 0, size: 0 });
-        let compression = Compression::of_member(&data.name, "data.tar")
+        let compression = compression_of(&data.name, "data.tar")
             .ok_or_else(|| DebError::Container("its third member is not data.tar".into()))??;
         let deb = Self { control: paragraph, files, data, compression };
         deb.check_identity()?;
@@ -86,7 +87,8 @@ impl Deb {
         &self,
         reader: impl Read + Send + 'a,
     ) -> Result<DataReader<Box<dyn Read + Send + 'a>>, DebError> {
-        let decoder = self.compression.decoder(reader.take(self.data.size))?;
+        let decoder = self.compression.decoder(reader.take(self.data.size));
+        let decoder = decoder.map_err(DebError::read(&self.data.name))?;
         Ok(DataReader::new(decoder, self.installed_size()))
     }
 
@@ -176,6 +178,12 @@ pub fn parse(bytes: &[u8]) -> Result<Deb, DebError> {
     let mut data = deb.data(Cursor::new(bytes))?;
     while data.next_entry()?.is_some() {}
     Ok(deb)
+}
+
+/// Compression of a member called `stem` plus an extension; `None` if its name does not begin with `stem`.
+fn compression_of(name: &str, stem: &str) -> Option<Result<Compression, DebError>> {
+    let extension = name.strip_prefix(stem)?;
+    Some(Compression::of_extension(extension).ok_or_else(|| DebError::Compression(name.to_owned())))
 }
 
 fn open<'a, R: Read + Seek>(file: &'a mut R, member: &Member) -> Result<std::io::Take<&'a mut R>, DebError> {
