@@ -97,7 +97,7 @@ pub struct Report {
     pub package: Option<String>,
     /// The findings, silenced ones included.
     pub findings: Vec<Finding>,
-    /// Whether there were more findings than are told.
+    /// Whether not all was looked at or told: the package is over a limit.
     pub cut: bool,
 }
 

@@ -219,3 +219,14 @@ fn fixes_mend_what_is_mechanical_and_keep_the_rest() -> Result<(), Box<dyn std::
     assert_eq!(check(&tree).count(Severity::Error), 0);
     Ok(())
 }
+
+#[test]
+fn a_control_file_that_names_a_large_script_a_hundred_thousand_times_is_checked_within_limits() {
+    let stanza = format!("Tests: {}\n\n", "smoke ".repeat(100));
+    let tests = stanza.repeat((1 << 20) / stanza.len());
+    let script = "curl http://example.org/\r\n".repeat(40_000);
+    let report = check(&tool(&tests, &script));
+    assert!(report.cut && report.findings.len() == 1_000, "{}", report.findings.len());
+    let texts: usize = report.findings.iter().map(|finding| finding.message.len()).sum();
+    assert!(texts < 1 << 20);
+}

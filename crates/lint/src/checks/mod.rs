@@ -5,9 +5,15 @@ mod depends;
 mod fields;
 mod gpu;
 mod installed;
+mod limited;
 mod outcome;
 mod reports;
 mod scripts;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use limited::{Limited, Scripts};
 
 use crate::classes::TestClass;
 use crate::control::{CONTROL, Control, Stanza};
@@ -20,6 +26,10 @@ use crate::tree::{Entry, Tree};
 
 /// Most findings that are told.
 const MOST_FINDINGS: usize = 1_000;
+/// Most findings that are collected, before they are sorted.
+const MOST_COLLECTED: usize = 10_000;
+/// Most stanzas that are looked at. Generated packages have a few hundred.
+const MOST_STANZAS: usize = 2_000;
 /// Most tests of a stanza whose files are looked at.
 const MOST_TESTS: usize = 500;
 
@@ -30,12 +40,20 @@ pub(crate) struct Context<'a> {
     /// Whether rules for ROCm hold for the package.
     pub(crate) is_rocm: bool,
     pub(crate) findings: Vec<Finding>,
+    /// Whether findings were left out.
+    pub(crate) cut: bool,
+    /// Paths of tests about whose file something was said already.
+    pub(crate) told: HashSet<String>,
 }
 
 impl Context<'_> {
     /// Adds a finding, if the rule is for this package.
     pub(crate) fn add(&mut self, finding: Finding) {
         if finding.rule.scope == Scope::Every || self.is_rocm {
+            if self.findings.len() >= MOST_COLLECTED {
+                self.cut = true;
+                return;
+            }
             self.findings.push(finding);
         }
     }
@@ -49,31 +67,30 @@ pub(crate) struct Subject<'a> {
     /// The text of the Test-Command.
     pub(crate) command: String,
     /// Scripts of the Tests field.
-    pub(crate) scripts: Vec<(String, Script)>,
+    pub(crate) scripts: Vec<(String, Arc<Script>)>,
     /// Whether the tests use a GPU.
     pub(crate) uses_gpu: bool,
 }
 
 impl<'a> Subject<'a> {
-    fn new(tree: &dyn Tree, stanza: &'a Stanza<'a>) -> Self {
+    fn new(tree: &dyn Tree, known: &mut Scripts, stanza: &'a Stanza<'a>) -> Self {
         let command = stanza.value("Test-Command").text;
         let directory = scripts::directory(stanza);
         let named = stanza.tests().into_iter().take(MOST_TESTS).map(|word| word.text);
-        let mut scripts: Vec<(String, Script)> = Vec::new();
+        let mut scripts: Vec<(String, Arc<Script>)> = Vec::new();
+        let mut seen = HashSet::new();
         for name in named {
             let path = format!("{directory}/{name}");
-            if let Entry::Text { text, .. } = tree.entry(&path) {
-                scripts.push((name, Script::new(&path, &text)));
+            if seen.insert(path.clone()) {
+                scripts.extend(known.get(tree, &path).map(|script| (name, script)));
             }
         }
         // A script of the source tree that a Test-Command runs is the test as well.
         let commands = commands(&command);
         for word in commands.iter().flat_map(|command| &command.words).take(MOST_TESTS) {
             let path = word.strip_prefix("./").unwrap_or(word);
-            if path.starts_with("debian/")
-                && let Entry::Text { text, .. } = tree.entry(path)
-            {
-                scripts.push((stanza.name.clone(), Script::new(path, &text)));
+            if path.starts_with("debian/") && seen.insert(path.to_owned()) {
+                scripts.extend(known.get(tree, path).map(|script| (stanza.name.clone(), script)));
             }
         }
         let mut subject = Self { stanza, commands, command, scripts, uses_gpu: false };
@@ -112,8 +129,10 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Checks a source package. Reads at most 1 MiB of a file, and runs nothing.
+/// Checks a source package. Reads at most 1 MiB of a file and 16 MiB of all, and runs nothing.
 pub fn check(tree: &dyn Tree) -> Report {
+    let limited = Limited::new(tree);
+    let tree: &dyn Tree = &limited;
     let mut early = Vec::new();
     let control = readable(tree, DEBIAN_CONTROL, &mut early);
     let (package, error) = Package::parse(&control);
@@ -121,11 +140,14 @@ pub fn check(tree: &dyn Tree) -> Report {
     let text = readable(tree, CONTROL, &mut early);
     let tests = Control::parse(&text);
     early.extend(tests.error.as_ref().map(|error| syntax(CONTROL, &text, error)));
-    let subjects: Vec<Subject<'_>> = tests.stanzas.iter().map(|stanza| Subject::new(tree, stanza)).collect();
+    let mut scripts = Scripts::default();
+    let stanzas = tests.stanzas.iter().take(MOST_STANZAS);
+    let subjects: Vec<Subject<'_>> = stanzas.map(|stanza| Subject::new(tree, &mut scripts, stanza)).collect();
+    let cut = scripts.cut || tests.stanzas.len() > MOST_STANZAS;
     let is_rocm = package.is_rocm
         || package.binaries.iter().any(|binary| binary.names_gpus)
         || subjects.iter().any(|subject| subject.uses_gpu);
-    let mut context = Context { tree, package: &package, is_rocm, findings: early };
+    let mut context = Context { tree, package: &package, is_rocm, findings: early, cut, told: HashSet::new() };
     if tree.entry(CONTROL) == Entry::Missing && !package.has_testsuite && package.source.is_some() {
         context.add(Finding::new(&NO_TESTS, DEBIAN_CONTROL, "there is no debian/tests/control"));
     }
@@ -146,12 +168,12 @@ pub fn check(tree: &dyn Tree) -> Report {
             gpu::check(&mut context, subject);
         }
     }
-    let mut findings = context.findings;
+    let (mut findings, cut) = (context.findings, context.cut);
     overrides::apply(tree, &mut findings);
     let key = |finding: &Finding| (finding.file.clone(), finding.start, finding.rule.id);
     findings.sort_by_cached_key(key);
     findings.dedup_by(|one, other| one == other);
-    let cut = findings.len() > MOST_FINDINGS;
+    let cut = cut || findings.len() > MOST_FINDINGS;
     findings.truncate(MOST_FINDINGS);
     Report { package: package.source.as_deref().map(safetext::printable), findings, cut }
 }

@@ -28,6 +28,8 @@ pub(super) fn check(context: &mut Context<'_>, subject: &Subject<'_>) {
             Entry::Missing => missing(context, subject, &word, &path),
             Entry::Binary => {}
             Entry::Unusable(reason) => context.add(Finding::new(&UNUSABLE_FILE, &path, reason).test(&word.text)),
+            // Another test may be the same file.
+            Entry::Text { .. } if !context.told.insert(path.clone()) => {}
             Entry::Text { text, executable } => {
                 first_line(context, &word.text, &path, &text);
                 if !executable {
