@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rocbed_tests::{OnlyProxy, PROXY_PORT, Rules, Server, rocbed, tool};
+use rocbed_tests::{OnlyProxy, PROXY_PORT, Rules, Server, real_mirror, tool};
 
 use crate::collect::{self, Line};
 use crate::pages::root;
@@ -80,12 +80,6 @@ fn with_hub(line: &str) -> String {
          for second in $(seq 60); do [ -s hub.started ] && break; sleep 1; done\n\
          {line}"
     )
-}
-
-/// The archive that rocbed takes from this machine's settings.
-fn real_mirror() -> String {
-    let plan: serde_json::Value = serde_json::from_str(&rocbed(["plan", "smoke", "--json"]).ok()).expect("JSON");
-    plan["mirror"].as_str().expect("the plan's mirror").trim_end_matches('/').to_owned()
 }
 
 /// A server whose `/debian` is the archive at this address.

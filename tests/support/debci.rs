@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
-use crate::{scratch, tool};
+use crate::{real_mirror, scratch, tool};
 
 /// Packages of the root directory that it runs in. The two of systemd make users and directories without systemd.
 const PACKAGES: &str = "ca-certificates,curl,debci-collector,debci-worker,dpkg-dev,iproute2,procps,puma,rabbitmq-server,\
@@ -139,7 +139,7 @@ fn root() -> PathBuf {
     if root.exists() {
         fs::remove_dir_all(&root).expect("removing the old root directory");
     }
-    let mirror = std::env::var("ROCBED_MIRROR").unwrap_or_else(|_| "http://deb.debian.org/debian".into());
+    let mirror = real_mirror();
     let include = format!("--include={PACKAGES}");
     let mut words = vec!["--variant=apt", "--aptopt=Acquire::Check-Valid-Until \"false\""];
     words.extend(["--aptopt=APT::Install-Recommends \"false\"", &include, "sid"]);
