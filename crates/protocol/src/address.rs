@@ -5,17 +5,17 @@ use crate::api::Invalid;
 /// Schemes that source trees are fetched by.
 const SCHEMES: [&str; 3] = ["http", "https", "git"];
 
-/// No address is longer, in bytes.
+/// The longest address in bytes.
 const LONGEST: usize = 2000;
 
-/// What a shell on the way to the source would take for something else; no address needs it as it is.
+/// Characters with a meaning in a shell. Addresses can have them percent-encoded.
 const NEVER: &str = "'\"`$\\";
 
 /// Checks the address of a source tree. It is fetched by apt and git on workers, and shown to everybody who may look at jobs:
 /// so it names a server and no file of the worker, and has no password in it.
 ///
 /// # Errors
-/// With what is wrong and what would be right, without the password if there is one.
+/// What is wrong with it and what would be right, without a password.
 pub(crate) fn check_source(url: &str) -> Result<(), Invalid> {
     let invalid = |message| Err(Invalid { field: "url", message });
     let wrong = |what: &str| invalid(format!("`{}` {what}", safetext::printable(&safetext::redacted(url))));

@@ -1,19 +1,19 @@
-//! Errors of reading words, times and documents.
+//! Errors of parsing words, time spans and documents.
 
-/// A word that is not one of the known ones.
+/// A word that is not one of the valid ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {what}; there are {}", .known.join(", "))]
 pub struct UnknownWord {
-    /// The word.
+    /// The unknown word.
     pub text: String,
     /// What it should be, with its article: `a verdict`.
     pub what: &'static str,
-    /// All words that there are.
+    /// All valid words.
     pub known: Vec<&'static str>,
 }
 
 impl UnknownWord {
-    /// Finds the value that is written so among all values.
+    /// Finds the value with this name.
     pub(crate) fn find<T: Copy, const N: usize>(
         text: &str,
         what: &'static str,
@@ -25,16 +25,16 @@ impl UnknownWord {
     }
 }
 
-/// Text that is not a length of time.
+/// Text that is not a time span.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
-    /// It is not written as one.
+    /// The syntax is wrong.
     #[error("`{0}` is not a length of time; write `2h`, `90m`, `1h30m`, or a number of seconds")]
     Malformed(String),
-    /// It is zero.
-    #[error("`{0}` is no time")]
+    /// The time span is zero.
+    #[error("`{0}` is not a time span: it is zero")]
     Zero(String),
-    /// It is longer than any test runs.
+    /// It is longer than a month, which no test runs.
     #[error("`{0}` is more than a month")]
     TooLong(String),
 }
@@ -48,7 +48,7 @@ pub enum ResultError {
     /// Something follows the result.
     #[error("after the result: {0}")]
     End(#[source] serde_json::Error),
-    /// It is of a later version.
+    /// It has a later version of the format.
     #[error("the result has version {0}: use a later rocbed to read it")]
     TooNew(u32),
 }

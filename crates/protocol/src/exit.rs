@@ -4,15 +4,15 @@ use crate::Verdict;
 
 /// All tests passed.
 pub const PASSED: u8 = 0;
-/// At least one was skipped, none failed.
+/// At least one test was skipped, and none failed.
 pub const SOME_SKIPPED: u8 = 2;
-/// At least one failed.
+/// At least one test failed.
 pub const SOME_FAILED: u8 = 4;
-/// There were none, or all were skipped.
+/// There were no tests, or all were skipped.
 pub const NOTHING_TESTED: u8 = 8;
 /// The testbed failed.
 pub const TESTBED_FAILED: u8 = 16;
-/// We failed.
+/// The program itself failed.
 pub const OWN_ERROR: u8 = 20;
 
 /// One exit code for several jobs: that of the worst. Jobs without a test beside jobs with some count as skipped tests.

@@ -1,4 +1,4 @@
-//! [`Job`]: one package to test.
+//! [`Job`]: the tests of one package.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,35 +10,35 @@ use crate::api::Invalid;
 use crate::need::GpuNeed;
 use crate::span::Span;
 
-/// One package to test.
+/// A job: the tests of one package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "JobRepr", into = "JobRepr")]
 pub struct Job {
-    /// Tells it from the others of its list: given, or made from the source's name.
+    /// Unique within its list: given, or generated from the source's name.
     pub id: String,
-    /// What is tested.
+    /// The source of the tests.
     pub source: Source,
-    /// Which GPU it wants.
+    /// The GPU that it needs.
     pub gpu: GpuNeed,
-    /// How many GPUs it wants, where it wants any; at least 1.
+    /// Number of GPUs, if it needs any; at least 1.
     pub gpus: u32,
-    /// Who runs the tests, one run each; never empty.
+    /// The users that run the tests, with one run for each; never empty.
     pub run_as: Vec<RunAs>,
-    /// The job's deadline, over autopkgtest's own: when it is over, what there is is collected.
+    /// The job's deadline, apart from autopkgtest's own timeouts. When it is reached, the results so far are collected.
     pub timeout: Span,
-    /// Packages to take from other suites, as `autopkgtest --pin-packages` has them: `experimental=src:rocr-runtime`.
+    /// Packages to take from other suites, in the format of `autopkgtest --pin-packages`: `experimental=src:rocr-runtime`.
     pub pin: Vec<String>,
-    /// Environment of the tests.
+    /// Environment variables of the tests.
     pub env: BTreeMap<String, String>,
-    /// Only these tests; all if empty.
+    /// Names of the tests to run; all if empty.
     pub tests: Vec<String>,
-    /// Memory that the machine must have at least, in MiB.
+    /// Minimum memory of the machine, in MiB.
     pub memory: Option<u64>,
-    /// Jobs with a higher number come first.
+    /// Jobs with a higher number are run first.
     pub priority: i32,
 }
 
-/// What a job tests.
+/// The source of a job's tests.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Source {
     /// A source package of the archive.
@@ -49,26 +49,26 @@ pub enum Source {
     Url(String),
 }
 
-/// Who runs the tests.
+/// The user that runs the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunAs {
-    /// The testbed's normal user, who is in the groups render and video.
+    /// The testbed's normal user, in the groups render and video.
     User,
     /// Root.
     Root,
 }
 
 impl Job {
-    /// The deadline of a job that has none: a little more than autopkgtest gives one test.
+    /// The default deadline: a little more than autopkgtest's timeout for one test.
     pub const TIMEOUT: Span = Span::seconds(4 * 3600);
 
-    /// A job for a source package, with everything else as it is if nobody says anything.
+    /// A job for a source package, with all other fields at their defaults.
     pub fn of_package(name: &str) -> Self {
         Self::new(Source::Package(name.to_owned()))
     }
 
-    /// A job for a source.
+    /// A job for a source, with all other fields at their defaults.
     pub fn new(source: Source) -> Self {
         Self {
             id: source.id(),
@@ -87,11 +87,11 @@ impl Job {
 }
 
 impl Source {
-    /// Checks a source where a job is added: by whoever reads a job list, and by a hub. What was added before this rule was
-    /// made is still read.
+    /// Checks the source of a new job, in a job list and on a hub. Jobs that were added before this rule existed can still
+    /// be read.
     ///
     /// # Errors
-    /// With the field's name, what is wrong and what would be right.
+    /// If it is not valid; the error has the field's name, what is wrong and what would be right.
     pub fn check(&self) -> Result<(), Invalid> {
         match self {
             Self::Url(url) => crate::address::check_source(url),
@@ -99,7 +99,7 @@ impl Source {
         }
     }
 
-    /// What people call it: the package, or the last part of the path or address.
+    /// A short name for people: the package, or the last part of the path or address.
     pub fn name(&self) -> &str {
         match self {
             Self::Package(name) => name,
@@ -111,7 +111,7 @@ impl Source {
         }
     }
 
-    /// An id made of the name: what no id has becomes a dash, and what none begins with is left out.
+    /// An id generated from the name: characters that are not allowed become dashes, or are removed at the start.
     pub(crate) fn id(&self) -> String {
         let id: String = self.name().chars().map(|char| if is_id(char) { char } else { '-' }).collect();
         match id.trim_start_matches(['.', '-']) {
@@ -168,16 +168,16 @@ struct JobRepr {
     /// Packages to take from other suites: `experimental=src:rocr-runtime`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pin: Vec<String>,
-    /// Environment of the tests.
+    /// Environment variables of the tests.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     env: BTreeMap<String, String>,
     /// Only these tests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tests: Vec<String>,
-    /// Memory that the machine must have at least, in MiB.
+    /// Minimum memory of the machine, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
-    /// Jobs with a higher number come first.
+    /// Jobs with a higher number are run first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     priority: Option<i32>,
 }

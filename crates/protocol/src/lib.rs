@@ -1,4 +1,4 @@
-//! What goes between rocbed's parts: jobs, job lists, results, and how they are written. Types only, no I/O.
+//! Types that rocbed's programs exchange: jobs, job lists, results, the hub's API, and their JSON and TOML forms. No I/O.
 //!
 //! ```
 //! let list = protocol::JobList::parse(b"[[job]]\npackage = \"rocrand\"\ngpu = [\"gfx1030\", \"gfx11-generic\"]\n")?;
@@ -35,5 +35,5 @@ pub use span::Span;
 pub use verdict::Verdict;
 pub use virtio_channel::{Decoder, Frame, FrameError, FromAppliance, LONGEST, PORT_NAME, SourceTree, ToAppliance};
 
-/// Version of everything in this crate; a reader refuses documents of a later one.
+/// Version of all formats in this crate. Readers refuse documents with a higher one.
 pub const VERSION: u32 = 1;

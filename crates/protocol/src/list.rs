@@ -24,13 +24,13 @@ fn first_version() -> u32 {
     1
 }
 
-/// Why a text is no job list.
+/// The reason why a text is not a job list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
-    /// Neither TOML nor JSON.
+    /// It is not text.
     #[error("the job list is not text in UTF-8 (byte {0})")]
     NotText(usize),
-    /// Something in it is wrong.
+    /// A field is missing or wrong.
     #[error("{place}: {message}")]
     Wrong {
         /// Path of the field, `job[2].timeout`, or line and column.
@@ -38,7 +38,7 @@ pub enum ListError {
         /// What is wrong with it.
         message: String,
     },
-    /// It was written for a later rocbed.
+    /// It has a later version of the format.
     #[error("the job list has version {0}, and this rocbed reads up to version {VERSION}: use a later rocbed")]
     TooNew(u32),
     /// It has no jobs.
@@ -50,7 +50,7 @@ pub enum ListError {
 }
 
 impl JobList {
-    /// Reads a list: JSON if it begins with `{`, else TOML. Jobs whose ids were made and are the same get a number.
+    /// Parses a list: JSON if it begins with `{`, else TOML. Generated ids that are equal get a number.
     ///
     /// # Errors
     /// With the path of the field, or line and column, and what is wrong.
@@ -70,7 +70,7 @@ impl JobList {
         Ok(list)
     }
 
-    /// Makes ids different that were made from the same source.
+    /// Numbers ids that were generated from the same source.
     fn number_repeated_ids(&mut self) -> Result<(), ListError> {
         let mut seen = BTreeSet::new();
         // The number that was tried last: a list may have one package thousands of times.

@@ -1,4 +1,4 @@
-//! [`GpuNeed`]: which GPU a job wants.
+//! [`GpuNeed`]: the GPU that a job needs.
 
 use std::fmt;
 
@@ -10,19 +10,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// GPU if the machine has one, and runs without one if not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum GpuNeed {
-    /// One if there is one. What a job without `gpu` says.
+    /// A GPU if the machine has one: the default.
     #[default]
     IfThere,
     /// Any GPU that `ROCm` can use.
     Any,
     /// No GPU: the testbed has none inside, also on a machine that has one.
     None,
-    /// A GPU that runs what was made for one of these; never empty.
+    /// A GPU that runs code compiled for one of these targets; never empty.
     Targets(Vec<Target>),
 }
 
 impl GpuNeed {
-    /// GPUs of a machine that would do, in its order. Empty for [`GpuNeed::None`].
+    /// The GPUs of a machine that meet the need, in its order. Empty for [`GpuNeed::None`].
     pub fn matching<'a>(&self, inventory: &'a Inventory) -> Vec<&'a Gpu> {
         let fits = |gpu: &&Gpu| match self {
             Self::None => false,
@@ -37,7 +37,7 @@ impl GpuNeed {
         matches!(self, Self::Any | Self::Targets(_))
     }
 
-    /// Whether the job says nothing of GPUs.
+    /// Whether the job does not mention GPUs.
     pub fn is_default(&self) -> bool {
         *self == Self::IfThere
     }

@@ -1,10 +1,10 @@
-//! Which jobs are plain: only their results stand for their packages.
+//! Plain jobs: the results of other jobs do not count for their packages.
 
 use crate::job::{Job, RunAs, Source};
 
 impl Job {
-    /// What makes the job another run than its package's plain one, as names of the job's fields; empty for the plain run.
-    /// That is: a source package of the archive with all of its tests, as the archive has it, by the normal user, in an
+    /// Names of the fields that make this job differ from its package's plain job; empty for the plain job. That is: a
+    /// source package of the archive with all of its tests, as the archive has it, by the normal user, in an
     /// unchanged environment. Which machine the job wants, its deadline and its priority change nothing about it.
     pub fn departures(&self) -> Vec<&'static str> {
         let source = match self.source {

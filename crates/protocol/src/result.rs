@@ -1,4 +1,4 @@
-//! [`JobResult`]: what came of a job, `result.json` of its bundle.
+//! [`JobResult`]: the result of a job, `result.json` of its bundle.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -8,7 +8,7 @@ use crate::error::ResultError;
 use crate::job::{Job, RunAs};
 use crate::verdict::Verdict;
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct JobResult {
@@ -16,30 +16,30 @@ pub struct JobResult {
     pub version: u32,
     /// The job, as the worker had it.
     pub job: Job,
-    /// What came of it: the worst of its runs, unless something larger went wrong.
+    /// The verdict: the worst one of the runs, unless the machine or the testbed failed.
     pub verdict: Verdict,
-    /// Whether the GPU was made up: then this says nothing about any GPU.
+    /// Whether the GPU was simulated: then the result says nothing about any GPU.
     pub simulated: bool,
-    /// When it began.
+    /// When the job began.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
-    /// When it had ended.
+    /// When the job ended.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub finished: Timestamp,
-    /// One for each user that ran the tests, in the job's order. A run that the deadline or a failure kept from
-    /// beginning is missing.
+    /// One run for each user that ran the tests, in the job's order. Runs that did not begin before the deadline or a
+    /// failure are missing.
     pub runs: Vec<Run>,
     /// Ids of the GPUs that were in the testbed.
     pub gpus: Vec<String>,
-    /// Where it ran.
+    /// The machine that ran the job.
     pub machine: Machine,
-    /// What is strange, for people: `all tests were skipped although the machine has a matching GPU`.
+    /// Remarks about unusual results, for people: `all tests were skipped although the machine has a matching GPU`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// What went wrong outside of the tests, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Lines of the kernel's log, from while the job ran, that speak of faults.
+    /// Lines of the kernel's log from the time of the job that report faults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernel_log: Vec<String>,
 }
@@ -48,19 +48,19 @@ pub struct JobResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Run {
-    /// Who ran the tests.
+    /// The user that ran the tests.
     #[serde(rename = "as")]
     pub run_as: RunAs,
-    /// What it says.
+    /// The verdict of this run.
     pub verdict: Verdict,
     /// autopkgtest's exit status; missing if it did not end by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_status: Option<i32>,
-    /// How long it took, in seconds.
+    /// Duration in seconds.
     pub seconds: f64,
     /// autopkgtest's output directory within the bundle: `user`.
     pub directory: String,
-    /// The tested source package and its version, where autopkgtest came to know it.
+    /// The tested source package and its version, if autopkgtest determined them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<PackageVersion>,
     /// Each test, in autopkgtest's order.
@@ -70,43 +70,43 @@ pub struct Run {
 /// A source package and its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PackageVersion {
-    /// Its name.
+    /// The package's name.
     pub name: String,
-    /// Its version.
+    /// The package's version.
     pub version: String,
 }
 
-/// What came of one test.
+/// The result of one test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct TestResult {
-    /// Its name; `*` where autopkgtest speaks of all.
+    /// The test's name; `*` where autopkgtest reports about all tests.
     pub name: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: TestOutcome,
-    /// What autopkgtest said besides: `exit status 1`, `stderr: ...`, why it was skipped.
+    /// The details that autopkgtest printed: `exit status 1`, `stderr: ...`, why it was skipped.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// How long it took, in seconds, where that is known.
+    /// Duration in seconds, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// Cases within it that its JUnit or `GTest` files report: how many, and how many of them failed or were skipped.
+    /// Numbers of test cases in its JUnit or `GTest` reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cases: Option<Cases>,
 }
 
-/// Numbers of cases within a test.
+/// Numbers of test cases of a test.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cases {
-    /// All of them.
+    /// All cases.
     pub total: u64,
-    /// Those that failed.
+    /// Failed cases.
     pub failed: u64,
-    /// Those that were skipped or disabled.
+    /// Cases that were skipped or disabled.
     pub skipped: u64,
 }
 
-/// What came of one test, in autopkgtest's words (README.package-tests and the summary file).
+/// The outcome of one test, in autopkgtest's words (README.package-tests and the summary file).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TestOutcome {
@@ -118,11 +118,11 @@ pub enum TestOutcome {
     Skip,
     /// `FLAKY`: failed, and is known to do so now and then.
     Flaky,
-    /// It had begun and has no outcome: the deadline came first, or the testbed went away.
+    /// It had begun and has no outcome, because of the deadline or a failed testbed.
     Unfinished,
 }
 
-/// Where a job ran.
+/// The machine that ran a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Machine {
@@ -197,7 +197,7 @@ impl JobResult {
         self.tests().filter(|(_, test)| test.outcome == outcome).count()
     }
 
-    /// How long it took, in seconds.
+    /// Duration in seconds.
     pub fn seconds(&self) -> f64 {
         self.finished.duration_since(self.started).as_secs_f64()
     }

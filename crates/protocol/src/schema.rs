@@ -1,13 +1,13 @@
-//! JSON Schemas of what goes between rocbed's parts (JSON Schema, draft 2020-12).
+//! JSON Schemas of the documents that rocbed reads and writes (JSON Schema, draft 2020-12).
 
 use crate::{JobList, JobResult};
 
-/// That of a job list, for editors.
+/// The schema of a job list, for editors.
 pub fn job_list() -> schemars::Schema {
     schemars::schema_for!(JobList)
 }
 
-/// That of `result.json`, for programs that read results.
+/// The schema of `result.json`, for programs that read results.
 pub fn result() -> schemars::Schema {
     schemars::schema_for!(JobResult)
 }

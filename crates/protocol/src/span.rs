@@ -1,4 +1,4 @@
-//! [`Span`]: a length of time as people write it.
+//! [`Span`]: a time span as people write it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::SpanError;
 
-/// A length of time: `2h`, `90m`, `1h30m`, `45s`, `1d`, or a number of seconds. Written with units.
+/// A time span: `2h`, `90m`, `1h30m`, `45s`, `1d`, or a number of seconds. Written with units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub Duration);
 
-/// More than this is a slip of the pen: no test runs for a month.
+/// The longest valid span: no test runs for a month, so more is a typo.
 const LONGEST: u64 = 31 * 86_400;
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];

@@ -1,4 +1,4 @@
-//! [`Verdict`]: what came of a job.
+//! [`Verdict`]: the outcome of a job.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{UnknownWord, exit};
 
-/// What came of a job, from good to bad.
+/// The outcome of a job, from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -19,18 +19,18 @@ pub enum Verdict {
     Fail,
     /// The job's deadline came first.
     Timeout,
-    /// The GPU faulted, hung, was reset or went away meanwhile.
+    /// The GPU faulted, hung, was reset or disappeared while the job ran.
     GpuFault,
-    /// The testbed failed: nothing is said about the package.
+    /// The testbed failed: the result says nothing about the package.
     TestbedFailed,
 }
 
 impl Verdict {
-    /// All of them, from good to bad.
+    /// All verdicts, from good to bad.
     pub const ALL: [Self; 6] =
         [Self::Pass, Self::Neutral, Self::Fail, Self::Timeout, Self::GpuFault, Self::TestbedFailed];
 
-    /// What autopkgtest's exit status says (autopkgtest(1), EXIT STATUS), read as debci reads it; `None` for a run that
+    /// The verdict for autopkgtest's exit status (autopkgtest(1), EXIT STATUS), read as debci reads it; `None` for a run that
     /// a signal ended.
     pub fn of_exit_status(code: Option<i32>) -> Self {
         match code {
@@ -57,7 +57,7 @@ impl Verdict {
         !matches!(self, Self::GpuFault | Self::TestbedFailed)
     }
 
-    /// As it is written.
+    /// The name in JSON and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pass => "pass",

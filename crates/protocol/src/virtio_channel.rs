@@ -1,10 +1,10 @@
-//! What an appliance and the program that started it in QEMU say to each other, where there is no network: frames on a
+//! The protocol between an appliance in QEMU and the program that started it, which needs no network: frames on a
 //! virtio-serial port (virtio 1.2, section 5.3), in both directions.
 //!
-//! A frame is a byte that says what it is, three zero bytes, the payload's length (32 bits, little endian), the payload.
+//! A frame is a byte with its type, three zero bytes, the payload's length (32 bits, little endian), and the payload.
 //! `J` frames hold one JSON message, [`ToAppliance`] or [`FromAppliance`]; `D` frames the bytes of the source tree or
-//! bundle that was announced last; `L` frames the log. A port that is opened later than the other side's begins to write
-//! loses nothing: QEMU keeps it waiting.
+//! bundle that was announced last; `L` frames the log. Nothing is lost if one side opens the port after the other has
+//! begun to write: QEMU blocks the writer.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{JobList, Machine, Verdict};
 /// Name of the port on both sides; QEMU's option is `virtserialport,name=`.
 pub const PORT_NAME: &str = "org.rocbed.handover";
 
-/// What the appliance is given.
+/// Messages to the appliance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "message", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum ToAppliance {
@@ -26,33 +26,33 @@ pub enum ToAppliance {
     Jobs {
         /// Version of this protocol.
         version: u32,
-        /// What to run.
+        /// The job list.
         list: JobList,
-        /// Source trees.
+        /// The source trees.
         sources: Vec<SourceTree>,
-        /// More settings, as the kernel command line would have them without `rocbed.`.
+        /// Further settings, with the names that they have on the kernel command line after `rocbed.`.
         #[serde(default)]
         settings: BTreeMap<String, String>,
     },
-    /// The bundle with this digest is safe; the appliance may forget it.
+    /// The bundle with this digest is stored; the appliance may delete it.
     Kept {
-        /// SHA-256, in hexadecimal digits.
+        /// SHA-256 of the bundle, in hexadecimal digits.
         sha256: Digest,
     },
 }
 
-/// A source tree in a job list of which the appliance sees nothing.
+/// A source tree that a job list names, on the host's file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceTree {
-    /// The job whose path it is.
+    /// Id of the job that names it.
     pub job: String,
-    /// The file's name, which says what it is: `tree.tar`.
+    /// The file's name, which shows its type: `tree.tar`.
     pub name: String,
-    /// Its length in bytes.
+    /// The file's length in bytes.
     pub size: u64,
 }
 
-/// What the appliance says.
+/// Messages from the appliance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "message", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum FromAppliance {
@@ -60,7 +60,7 @@ pub enum FromAppliance {
     Ready {
         /// Version of this protocol.
         version: u32,
-        /// What it is.
+        /// Description of the machine.
         machine: Box<Machine>,
         /// Seconds since the kernel started.
         uptime: f64,
@@ -74,9 +74,9 @@ pub enum FromAppliance {
     Finished {
         /// The job's id.
         job: String,
-        /// What came of it.
+        /// The verdict.
         verdict: Verdict,
-        /// In a few words, for people.
+        /// A summary in a few words, for people.
         summary: String,
         /// The bundle's length in bytes.
         size: u64,
@@ -87,38 +87,38 @@ pub enum FromAppliance {
     Declined {
         /// The job's id.
         job: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// Something is wrong with the machine or the list.
+    /// There is a problem with the machine or the list.
     Problem {
-        /// What.
+        /// The problem.
         what: String,
         /// What to do about it.
         advice: String,
     },
-    /// That was all; it powers off.
+    /// All jobs are done; the machine powers off.
     Done,
 }
 
-/// A piece of what goes over the port.
+/// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// A message in JSON: [`Frame::message`] reads it.
     Message(Vec<u8>),
-    /// Bytes of what was announced.
+    /// Bytes of the announced source tree or bundle.
     Data(Vec<u8>),
     /// Bytes of the log.
     Log(Vec<u8>),
 }
 
-/// Why bytes are no frames.
+/// The reason why bytes are not frames.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Something that never begins a frame.
+    /// A byte that is not a frame's type.
     #[error("byte {0:#04x} begins no frame: the two sides are of different versions, or something else uses the port")]
     Kind(u8),
-    /// Longer than any frame is.
+    /// A payload that is longer than the limit.
     #[error("a frame of {0} bytes: no frame has more than {LONGEST}")]
     TooLong(u64),
     /// The message is not one that this version knows.
@@ -128,7 +128,7 @@ pub enum FrameError {
 
 const HEADER: usize = 8;
 
-/// The longest payload. What is longer goes in several frames; a length beyond it is not believed.
+/// The longest payload in bytes. Longer data is sent in several frames.
 pub const LONGEST: usize = 1 << 20;
 
 impl Frame {
@@ -153,7 +153,7 @@ impl Frame {
         Ok(message)
     }
 
-    /// The bytes that go over the port. A payload of more than a frame's goes in several.
+    /// The bytes to send. Data that is too long for one frame is sent in several.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, payload) = match self {
             Self::Message(bytes) => (b'J', bytes),
@@ -170,22 +170,22 @@ impl Frame {
     }
 }
 
-/// Puts frames together again from bytes as they come.
+/// Decodes frames from the received bytes.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
 }
 
 impl Decoder {
-    /// Takes more bytes.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next frame that is complete.
+    /// The next complete frame.
     ///
     /// # Errors
-    /// If what came is no frame; nothing that comes later is one either.
+    /// If the bytes are not a frame; the connection cannot be used any more.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some(header) = self.buffer.first_chunk::<HEADER>() else { return Ok(None) };
         let [kind, zero @ .., a, b, c, d] = *header;
@@ -206,7 +206,7 @@ impl Decoder {
         }))
     }
 
-    /// Whether a frame has begun and not ended.
+    /// Whether a frame was received in part.
     pub fn is_within_frame(&self) -> bool {
         !self.buffer.is_empty()
     }

@@ -11,52 +11,52 @@ use crate::core::{Failure, HubEvent, Tx};
 use crate::store::columns::{Hex, Json, Named};
 use crate::store::coverage::{self, Covering, is_simulated, targets};
 
-/// A bundle that was found good.
+/// A checked bundle, to complete a lease with.
 #[derive(Debug)]
 pub(crate) struct Delivered {
-    /// Its SHA-256.
+    /// The bundle's SHA-256.
     pub(crate) bundle: Digest,
-    /// Its length in bytes.
+    /// The bundle's length in bytes.
     pub(crate) size: u64,
-    /// Its `result.json`, read.
+    /// The parsed `result.json`.
     pub(crate) result: JobResult,
-    /// What the worker says of it.
+    /// The worker's summary.
     pub(crate) summary: String,
-    /// Whether the worker has said what time it is there. If not, the times in the result may tell.
+    /// Whether the worker sent its time. If not, the times in the result show whether its clock is wrong.
     pub(crate) clock: WorkerClock,
 }
 
-/// What a request says about the clock of its worker.
+/// Whether a request has its worker's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerClock {
-    /// It said the time, and that was compared.
+    /// It has, and that was compared with the hub's.
     Told,
-    /// Nothing.
+    /// It has not.
     Untold,
 }
 
 /// Whether a lease may be completed.
 #[derive(Debug)]
 pub(crate) enum Completion {
-    /// Yes.
+    /// It may be completed.
     Open(Completable),
-    /// It was, with the same bundle: this was the answer.
+    /// It was completed with the same bundle; this was the answer.
     Done(Completed),
 }
 
 /// A job that may be completed.
 #[derive(Debug)]
 pub(crate) struct Completable {
-    /// Its number.
+    /// The job's number.
     pub(crate) number: i64,
-    /// Its id.
+    /// The job's id.
     pub(crate) id: String,
-    /// What it tests.
+    /// The source of its tests.
     pub(crate) source: Source,
 }
 
 impl Tx<'_> {
-    /// The answer if the lease was completed with this bundle before; none if it may be completed now.
+    /// Returns the answer if the lease was completed with this bundle before, and `None` if it may be completed now.
     fn completed_before(
         &self,
         lease: &str,
@@ -89,7 +89,7 @@ impl Tx<'_> {
         Ok((row, None))
     }
 
-    /// Looks, before a bundle is read, whether it is worth reading.
+    /// Checks whether a lease may be completed, before its bundle is read.
     pub(crate) fn may_complete(&mut self, lease: &str, worker: &str, bundle: &Digest) -> Result<Completion, Failure> {
         let (row, before) = self.completed_before(lease, worker, bundle)?;
         if let Some(before) = before {
@@ -99,8 +99,8 @@ impl Tx<'_> {
         Ok(Completion::Open(Completable { number: row.job, id: row.job_id, source: job.source }))
     }
 
-    /// Ends a job with a result. The same again gets the same answer; a lease that has run out will do if nobody else
-    /// has completed the job.
+    /// Ends a job with a result. A repeated request gets the same answer. An expired lease is accepted if the job was not
+    /// completed by another one.
     pub(crate) fn complete(
         &mut self,
         lease: &str,
@@ -206,8 +206,8 @@ impl Tx<'_> {
         Ok(coverage::note(self.db, &covering)?)
     }
 
-    /// What the times in a result say of its worker's clock: no job ends before it was given out, or in the future. A result
-    /// may be delivered long after it ended, so that it says no more than this.
+    /// Checks the worker's clock by the times in a result: no job ends before it was given out, or in the future. As a
+    /// result may be delivered long after the end, nothing more can be concluded.
     fn clock_of_result(&mut self, row: &LeaseRow, result: &JobResult) {
         let finished = result.finished.as_millisecond();
         let ahead = if finished > self.now {

@@ -1,6 +1,6 @@
 //! Names that become part of file names and addresses.
 
-/// A value in a request that makes no sense.
+/// An invalid value in a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
 pub struct Invalid {
@@ -10,14 +10,14 @@ pub struct Invalid {
     pub message: String,
 }
 
-/// The most characters that an id has.
+/// Maximum length of an id in characters.
 const LONGEST_ID: usize = 100;
 
-/// Checks something that names a worker, a start of an agent, or a request: letters, digits and `. _ + - : @`, at most
+/// Checks the id of a worker, of a start of an agent, or of a request: letters, digits and `. _ + - : @`, at most
 /// 100, not beginning with a dot or a dash.
 ///
 /// # Errors
-/// With the field's name, if it is something else.
+/// If it is anything else; the error has the field's name.
 pub fn check_id(field: &'static str, id: &str) -> Result<(), Invalid> {
     let allowed = |char: char| char.is_ascii_alphanumeric() || "._+-:@".contains(char);
     if !id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(allowed) && !id.starts_with(['.', '-']) {

@@ -1,4 +1,4 @@
-//! Jobs as a hub has them.
+//! Jobs of a hub.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::ResultInfo;
 use crate::{GpuNeed, Job, JobList, UnknownWord};
 
-/// `POST /jobs`: more to do.
+/// `POST /jobs`: adds jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AddJobs {
-    /// Chosen by the sender, new for each list. A list that is sent again because its answer was lost has the same one.
+    /// Identifies this request. A list that is sent again because the answer was lost has the same value.
     pub request: String,
-    /// The jobs.
+    /// The jobs to add.
     pub list: JobList,
-    /// Makes of a job that names several targets one job for each of them.
+    /// Whether a job that names several targets becomes one job for each of them.
     #[serde(default)]
     pub fan_out: bool,
 }
@@ -28,7 +28,7 @@ pub struct AddedJobs {
 }
 
 impl AddJobs {
-    /// The jobs one by one, as a hub takes them: fanned out if that is wanted. The ids are not yet the hub's.
+    /// The jobs that the hub adds, one for each target if `fan_out` is set. Their ids may still be changed by the hub.
     pub fn jobs(self) -> Vec<Job> {
         let mut jobs = Vec::new();
         for job in self.list.job {
@@ -57,27 +57,27 @@ pub fn job_id(id: &str, number: u64) -> String {
     id.chars().take(room).chain(suffix.chars()).collect()
 }
 
-/// How far a job is.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobState {
-    /// It waits for a worker.
+    /// It is waiting for a worker.
     Queued,
-    /// A worker has it.
+    /// A worker is running it.
     Running,
-    /// There is a result.
+    /// It has a result.
     Finished,
-    /// Somebody did not want it any more.
+    /// A user cancelled it.
     Cancelled,
     /// It was lost too often.
     GivenUp,
 }
 
 impl JobState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Finished, Self::Cancelled, Self::GivenUp];
 
-    /// As it is written.
+    /// The name in JSON and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -88,7 +88,7 @@ impl JobState {
         }
     }
 
-    /// Whether nothing more will happen to it by itself.
+    /// Whether the state is final.
     pub fn is_over(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
@@ -108,73 +108,73 @@ impl std::str::FromStr for JobState {
     }
 }
 
-/// A job as the hub has it.
+/// A job on the hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct JobInfo {
-    /// Its id.
+    /// The job's id.
     pub id: String,
-    /// What to run.
+    /// The job as it was added.
     pub job: Job,
-    /// How far it is.
+    /// The job's state.
     pub state: JobState,
-    /// Why it is still queued, or was given up or cancelled; for people.
+    /// The reason why it is still queued, was given up or was cancelled; for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// The worker that has it or had it last.
+    /// Id of the worker that has or last had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
-    /// What people call that worker.
+    /// Short name of that worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_name: Option<String>,
-    /// What the worker says that it is doing.
+    /// What the worker is doing now, as it reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// When it was added.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub added: Timestamp,
-    /// When it was over.
+    /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub ended: Option<Timestamp>,
     /// The job that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<String>,
-    /// Each time it was given out; only where one job is asked for.
+    /// All attempts; only in the answer about a single job.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
-    /// What came of it.
+    /// The result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultInfo>,
 }
 
 impl JobInfo {
-    /// What people call the worker that has it or had it last.
+    /// Short name of the worker that has or last had it, or else its id.
     pub fn worker_name(&self) -> Option<&str> {
         self.worker_name.as_deref().or(self.worker.as_deref())
     }
 }
 
-/// One time that a job was given out.
+/// An attempt: one time that a job was given to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Attempt {
-    /// Its number, from 1.
+    /// The attempt's number, from 1.
     pub number: u32,
-    /// Who got it.
+    /// Id of the worker.
     pub worker: String,
-    /// What people call that worker.
+    /// Short name of that worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_name: Option<String>,
-    /// How it stands.
+    /// The attempt's state.
     pub state: AttemptState,
-    /// In words, for people.
+    /// The reason for the state, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// When it was given out.
+    /// When the worker got the job.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub given: Timestamp,
-    /// When it was over.
+    /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub ended: Option<Timestamp>,
@@ -184,33 +184,33 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// What people call the worker that got it.
+    /// Short name of the worker, or else its id.
     pub fn worker_name(&self) -> &str {
         self.worker_name.as_deref().unwrap_or(&self.worker)
     }
 }
 
-/// How an attempt stands.
+/// The state of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AttemptState {
     /// The worker has the job.
     Active,
-    /// It delivered the result.
+    /// The worker delivered the result.
     Completed,
-    /// It was not heard of for too long, or was restarted.
+    /// The worker sent nothing for too long, or was restarted.
     Lost,
-    /// It gave the job back.
+    /// The worker gave the job back.
     GivenBack,
     /// The job was cancelled, or another attempt delivered.
     Cancelled,
 }
 
 impl AttemptState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 5] = [Self::Active, Self::Completed, Self::Lost, Self::GivenBack, Self::Cancelled];
 
-    /// As it is written.
+    /// The name in JSON and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -230,12 +230,12 @@ impl std::str::FromStr for AttemptState {
     }
 }
 
-/// `GET /jobs`
+/// `GET /jobs`: a page of jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobPage {
     /// Jobs, the newest first.
     pub jobs: Vec<JobInfo>,
-    /// What to give as `after` for the next ones; missing if these were the last.
+    /// Value of `after` for the next page; missing on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

@@ -1,20 +1,20 @@
-//! Leases: a job in a worker's hands.
+//! Leases: a worker's right to run a job and deliver its result.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Job, Verdict};
 
-/// `POST /claims`: a worker asks for a job. The hub answers when it has one, or with 204 when `wait` is over.
+/// `POST /claims`: requests a job. The hub answers when it has one, or with 204 after `wait`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Claim {
-    /// Chosen by the worker, new for each job that it wants. A claim that is sent again because its answer was lost has
-    /// the same one, and gets the same job.
+    /// Identifies this claim. A claim that is sent again because the answer was lost has the same value, and gets the
+    /// same job.
     pub request: String,
     /// How long to wait for a job, in seconds; the hub may answer earlier.
     #[serde(default)]
     pub wait: u64,
-    /// Ids of the GPUs that are free; all of the inventory if it is missing.
+    /// Ids of the free GPUs; if it is missing, all of the machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<Vec<String>>,
 }
@@ -23,23 +23,23 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Claimed {
-    /// The lease. Whoever has it may complete the job.
+    /// The lease's id, which authorises completing the job.
     pub lease: String,
     /// Seconds without a heartbeat after which it runs out.
     pub lease_seconds: u64,
-    /// How many times the job was given out, with this time.
+    /// Number of this attempt, from 1.
     pub attempt: u32,
-    /// What to run. Its id is the hub's, and belongs into the result.
+    /// The job, with the id that the hub gave it, which the result must have.
     pub job: Job,
-    /// How many seconds the package's tests usually take, as far as the hub has results of them.
+    /// How many seconds the package's tests usually take, if the hub has results of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usual_seconds: Option<u64>,
 }
 
-/// `POST /leases/{lease}/heartbeat`: the worker still has the job. The first says that it has begun.
+/// `POST /leases/{lease}/heartbeat`: keeps a lease. The first one reports that the job has begun.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Heartbeat {
-    /// What it is doing, in a few words: `installing`, `running test 3`, `uploading`.
+    /// What the worker is doing, in a few words: `installing`, `running test 3`, `uploading`.
     #[serde(default)]
     pub phase: String,
 }
@@ -50,7 +50,7 @@ pub struct Heartbeat {
 pub struct HeartbeatAnswer {
     /// Seconds without a heartbeat after which the lease runs out.
     pub lease_seconds: u64,
-    /// Why the worker should stop; missing if it should go on.
+    /// The reason why the worker has to stop; missing if it is to go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<String>,
 }
@@ -58,61 +58,61 @@ pub struct HeartbeatAnswer {
 /// The answer to `PUT /leases/{lease}/log?offset=N`: a piece of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogAnswer {
-    /// How many bytes of the log the hub has: where the next piece begins.
+    /// Number of bytes of the log that the hub has, at which the next piece begins.
     pub offset: u64,
 }
 
-/// `POST /leases/{lease}/complete`: the job has ended, and its bundle was uploaded.
+/// `POST /leases/{lease}/complete`: delivers the result of a job whose bundle was uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Complete {
     /// SHA-256 of the bundle, in hexadecimal digits.
     pub bundle: sha256::Digest,
-    /// What came of the job; the same as in the bundle's `result.json`.
+    /// The verdict, the same as in the bundle's `result.json`.
     pub verdict: Verdict,
-    /// In a few words, for people.
+    /// A summary in a few words, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
 }
 
-/// The answer to [`Complete`]: the result is kept, and the worker may forget it.
+/// The answer to [`Complete`]: the result is stored, and the worker may delete its copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Completed {
     /// The job's id.
     pub job: String,
-    /// What came of it.
+    /// The verdict.
     pub verdict: Verdict,
     /// Whether the lease had run out before.
     pub late: bool,
 }
 
-/// `POST /leases/{lease}/give-back`: the worker will not complete the job.
+/// `POST /leases/{lease}/give-back`: gives a job back without a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GiveBack {
-    /// Why.
+    /// The reason.
     pub reason: GiveBackReason,
-    /// In words, for people.
+    /// An explanation for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
 
-/// Why a job is given back.
+/// The reason why a job is given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum GiveBackReason {
-    /// It brings this machine down: the hub gives it to other machines only.
+    /// It crashes this machine: the hub gives it to other machines only.
     MachineKiller,
     /// This machine cannot run it: the hub gives it to other machines only.
     CannotRun,
-    /// The machine is switched off or restarted.
+    /// The machine is shut down or restarted.
     ShuttingDown,
-    /// The hub said to stop.
+    /// The hub cancelled the job.
     Cancelled,
-    /// Something else.
+    /// Another reason.
     Other,
 }
 
 impl GiveBackReason {
-    /// As it is written.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::MachineKiller => "machine-killer",
@@ -123,7 +123,7 @@ impl GiveBackReason {
         }
     }
 
-    /// Whether the job is not for this machine.
+    /// Whether the hub must not give the job to this machine again.
     pub fn excludes_machine(self) -> bool {
         matches!(self, Self::MachineKiller | Self::CannotRun)
     }

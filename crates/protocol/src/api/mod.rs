@@ -1,10 +1,10 @@
-//! What a hub and those who talk to it say to each other: JSON over HTTP under [`PREFIX`].
+//! The API of a hub: JSON over HTTP under [`PREFIX`].
 //!
 //! A worker [registers](Register), [claims](Claim) a job and gets a lease on it, keeps the lease by
 //! [heartbeats](Heartbeat), sends the log, [uploads](CreateUpload) the result bundle and [completes](Complete) the
-//! lease. Every request may be sent twice: the second changes nothing and is answered as the first was. What a hub
-//! refuses it answers with a [`Problem`] (RFC 9457), which says what to do. Field names are in kebab-case; unknown
-//! fields are not read.
+//! lease. Every request may be repeated: the second one changes nothing and gets the same answer. A refused request is
+//! answered with a [`Problem`] (RFC 9457), which says what to do. Field names are in kebab-case; unknown fields are
+//! ignored.
 
 mod check;
 mod jobs;
@@ -26,11 +26,11 @@ pub use results::{ResultDetail, ResultInfo, ResultPage};
 pub use uploads::{CreateUpload, Upload};
 pub use workers::{Health, Pause, Register, Registered, RetryGpus, WorkerInfo, WorkerPage, WorkerReport, is_clock_off};
 
-/// Where the API lives on a hub.
+/// Path of the API on a hub.
 pub const PREFIX: &str = "/api/v1";
 
-/// Header with the version of the protocol that the sender speaks: [`crate::VERSION`]. A hub says its own in every
-/// answer, and refuses requests of a later one.
+/// Header with the sender's version of the protocol: [`crate::VERSION`]. A hub sends its own with every answer, and
+/// refuses requests with a later one.
 pub const PROTOCOL_HEADER: &str = "rocbed-protocol";
 
 /// Header with the number of bytes of an upload that the hub has.

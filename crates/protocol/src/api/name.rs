@@ -1,6 +1,6 @@
 //! Short names of workers, which people can say and type.
 
-/// The most characters that a short name is made of, before a number that tells it from others.
+/// Maximum length of a short name in characters, without the number that makes it unique.
 pub const LONGEST_NAME: usize = 24;
 
 /// Host names that say nothing about a machine.

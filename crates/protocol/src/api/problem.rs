@@ -1,4 +1,4 @@
-//! [`Problem`]: why a request is refused (RFC 9457).
+//! [`Problem`]: the reason why a request is refused (RFC 9457).
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RetryGpus;
 
-/// Why a request is refused: an `application/problem+json` document (RFC 9457, section 3).
+/// The reason why a request is refused: an `application/problem+json` document (RFC 9457, section 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Address of a page about this kind of problem, relative to the hub.
@@ -24,14 +24,14 @@ pub struct Problem {
     pub code: ProblemCode,
     /// What to do about it.
     pub advice: String,
-    /// Where the hub is, when an offset was wrong.
+    /// The right offset, if the request's was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     /// After how many seconds the same request may be answered otherwise; header `Retry-After` says the same.
     #[serde(rename = "retry-after", default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u64>")]
     pub retry_after: Option<NonZeroU32>,
-    /// Which GPUs are to be tried again.
+    /// The GPUs that a user wants the worker to check again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Box<RetryGpus>>,
 }
@@ -43,16 +43,16 @@ macro_rules! codes {
         #[serde(rename_all = "kebab-case")]
         pub enum ProblemCode {
             $($(#[$doc])* $name,)*
-            /// One of a later hub.
+            /// A code of a later hub.
             #[serde(other)]
             Unknown,
         }
 
         impl ProblemCode {
-            /// All that a hub of this version sends.
+            /// All codes that a hub of this version sends.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// As it is written.
+            /// The name in JSON.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* Self::Unknown => "unknown" }
             }
@@ -154,19 +154,19 @@ codes! {
     /// The worker has sent more than its share.
     QuotaExceeded "quota-exceeded" 429 "the worker has sent as much as it may"
         "keep the data and try again later; who runs the hub can raise the quota of workers";
-    /// It came too slowly.
+    /// The request arrived too slowly.
     TooSlow "too-slow" 408 "the request came too slowly"
         "check the network, and send it again";
-    /// No room.
+    /// The disk is nearly full.
     DiskFull "disk-full" 507 "the hub's disk is nearly full"
         "keep the data and try again later; somebody has to make room at the hub";
     /// The bundle is being read, and that takes a while.
     Checking "checking" 503 "the bundle is still being checked"
         "send the same request again after Retry-After: it is answered when the bundle was checked";
-    /// The hub has enough to do, or is going away.
+    /// The hub is overloaded or is shutting down.
     Unavailable "unavailable" 503 "the hub cannot do this now"
         "try again in a moment";
-    /// Something broke.
+    /// A fault inside the hub.
     Internal "internal" 500 "something went wrong in the hub"
         "try again; if it stays, look at the hub's log";
 }

@@ -1,4 +1,4 @@
-//! Results as a hub has them. A job has at most one, so the job's id names it.
+//! Results on a hub. A job has at most one, which has the job's id.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -6,38 +6,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::{JobResult, Verdict};
 
-/// A result in short.
+/// Summary of a result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ResultInfo {
     /// The job's id.
     pub job: String,
-    /// What was tested.
+    /// The package that was tested.
     pub package: String,
-    /// Its version, where autopkgtest came to know it.
+    /// The package's version, if autopkgtest determined it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Targets of the GPUs that were in the testbed, without feature settings; empty if there was none.
     pub targets: Vec<String>,
-    /// What came of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Whether the GPUs were made up: then it is not counted as coverage.
+    /// Whether the GPUs were simulated: then it does not count as coverage.
     pub simulated: bool,
-    /// In a few words, for people.
+    /// A summary in a few words, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
-    /// Where it ran.
+    /// Id of the worker that ran the job.
     pub worker: String,
-    /// What people call that worker.
+    /// Short name of that worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_name: Option<String>,
-    /// When it began, by the worker's clock.
+    /// When the job began, by the worker's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
-    /// When it had ended, by the worker's clock.
+    /// When the job ended, by the worker's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub finished: Timestamp,
-    /// When the hub took it, by the hub's clock; missing from a hub that does not say it.
+    /// When the hub received it, by the hub's clock; older hubs do not send it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub received: Option<Timestamp>,
@@ -48,27 +48,27 @@ pub struct ResultInfo {
 }
 
 impl ResultInfo {
-    /// What people call the worker.
+    /// Short name of the worker, or else its id.
     pub fn worker_name(&self) -> &str {
         self.worker_name.as_deref().unwrap_or(&self.worker)
     }
 }
 
-/// `GET /results/{job}`
+/// `GET /results/{job}`: a whole result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultDetail {
-    /// In short.
+    /// The summary.
     pub info: ResultInfo,
     /// `result.json` of the bundle.
     pub result: JobResult,
 }
 
-/// `GET /results`
+/// `GET /results`: a page of results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultPage {
     /// Results, the latest first.
     pub results: Vec<ResultInfo>,
-    /// What to give as `after` for the next ones; missing if these were the last.
+    /// Value of `after` for the next page; missing on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

@@ -1,31 +1,31 @@
-//! Uploads of result bundles, which go on where they were cut.
+//! Uploads of result bundles, which resume after an interruption.
 //!
-//! `POST /uploads` makes one, or finds the same worker's one of the same digest. `PATCH /uploads/{upload}` with
-//! [`super::OFFSET_HEADER`] appends bytes; `HEAD /uploads/{upload}` asks where to go on. When the last byte is there
-//! the hub checks the digest.
+//! `POST /uploads` starts one, or finds the same worker's upload with the same digest. `PATCH /uploads/{upload}` with
+//! [`super::OFFSET_HEADER`] appends bytes; `HEAD /uploads/{upload}` returns the offset from which to resume. After the
+//! last byte the hub checks the digest.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha256::Digest;
 
-/// `POST /uploads`
+/// `POST /uploads`: announces an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CreateUpload {
-    /// How many bytes there will be.
+    /// Length in bytes.
     pub size: u64,
-    /// Their SHA-256, in hexadecimal digits.
+    /// SHA-256 of the content, in hexadecimal digits.
     pub sha256: Digest,
 }
 
-/// An upload as the hub has it.
+/// The state of an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Upload {
-    /// Its id.
+    /// The upload's id.
     pub id: String,
-    /// How many bytes the hub has.
+    /// Number of bytes that the hub has.
     pub offset: u64,
-    /// How many there will be.
+    /// Length in bytes when it is complete.
     pub size: u64,
-    /// Whether all are there and their digest was checked.
+    /// Whether all bytes have arrived and have the announced digest.
     pub complete: bool,
 }

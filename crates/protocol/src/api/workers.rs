@@ -1,4 +1,4 @@
-//! Workers: who they are, and how they are.
+//! Workers: registration and status.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Machine, Span, UnknownWord};
 
-/// A worker's clock that differs from the hub's by more than this is said to be off, in seconds. Less may be the network.
+/// Difference in seconds between a worker's clock and the hub's that is still tolerated: it may be the network's delay.
 const CLOCK_TOLERANCE: u64 = 60;
 
-/// `POST /workers`: a worker says who it is. Authorised by the join token, or by the worker's own.
+/// `POST /workers`: registers a worker. Authorised by the join token, or by the worker's own token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Register {
-    /// Version of the protocol that the worker speaks.
+    /// The worker's version of the protocol.
     #[serde(default = "first_version")]
     pub version: u32,
-    /// What tells the machine from all others, the same after each start. Letters, digits and `. _ + - : @`.
+    /// Identifies the machine, the same after each start. Letters, digits and `. _ + - : @`.
     pub id: String,
-    /// Chosen by the agent when it starts, different each time. A worker that comes with another one was restarted, and
-    /// has lost all leases but those in `holding`.
+    /// Identifies this start of the agent. A worker that registers with another value was restarted, and has lost all
+    /// leases but those in `holding`.
     pub boot: String,
-    /// Leases that the worker still means to complete, after a restart.
+    /// Leases that the worker will still complete after a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holding: Vec<String>,
-    /// What it is.
+    /// Description of the machine.
     pub machine: Machine,
-    /// What people may call it, such as the product's or the board's name. The hub makes a short name of it that no
-    /// other worker has, when the worker registers for the first time.
+    /// Proposed name, such as the product's or the board's. The hub makes a short unique name of it when the worker
+    /// registers for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
@@ -42,16 +42,16 @@ fn first_version() -> u32 {
 pub struct Registered {
     /// The worker's id: the one it gave.
     pub worker: String,
-    /// What people call it. The same each time; empty from a hub that knows no names.
+    /// The worker's short name. The same each time; empty from a hub that has no names.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// What authorises it from now on.
+    /// The token that authorises it from now on.
     pub token: String,
     /// Seconds without a heartbeat after which a lease runs out. Three heartbeats in this time are a good rate.
     pub lease_seconds: u64,
-    /// The longest that a claim waits, in seconds.
+    /// The longest time that a claim waits, in seconds.
     pub longest_wait: u64,
-    /// Version of the protocol that the hub speaks.
+    /// The hub's version of the protocol.
     pub version: u32,
 }
 
@@ -67,28 +67,28 @@ impl std::fmt::Debug for Registered {
     }
 }
 
-/// How a worker is, in its own view.
+/// The health of a worker, as it reports it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
-    /// It takes jobs.
+    /// It accepts jobs.
     #[default]
     Ready,
-    /// It checks itself and takes none yet.
+    /// It checks itself, and accepts no jobs yet.
     Qualifying,
-    /// It restarts.
+    /// It is restarting.
     Rebooting,
-    /// It has found that it cannot deliver, and takes none until somebody looks at it.
+    /// It failed its own checks, and accepts no jobs until a person has looked at it.
     Unfit,
-    /// It was switched off in good order.
+    /// It was shut down.
     Off,
 }
 
 impl Health {
-    /// All of them.
+    /// All values.
     pub const ALL: [Self; 5] = [Self::Ready, Self::Qualifying, Self::Rebooting, Self::Unfit, Self::Off];
 
-    /// As it is written.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ready => "ready",
@@ -108,12 +108,12 @@ impl std::str::FromStr for Health {
     }
 }
 
-/// `PUT /workers/{worker}/health`: a worker says how it is.
+/// `PUT /workers/{worker}/health`: reports a worker's health.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerReport {
-    /// How it is.
+    /// The worker's health.
     pub health: Health,
-    /// Why, and what to do about it; for people.
+    /// The reason, and what to do about it; for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
@@ -122,12 +122,12 @@ pub struct WorkerReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct WorkerInfo {
-    /// Its id.
+    /// The worker's id.
     pub id: String,
-    /// What people call it: short, and no other worker's. Accepted wherever its id is.
+    /// The worker's short name, which is unique. Accepted wherever its id is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// What it is.
+    /// Description of the machine.
     pub machine: Machine,
     /// How it is, in its own view.
     pub health: Health,

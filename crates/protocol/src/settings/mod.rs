@@ -1,5 +1,5 @@
-//! Every setting of the appliance in one table: what the appliance takes, what programs that write settings check
-//! against, and what the reference page says.
+//! All settings of the appliance in one table, for the appliance, for programs that write settings, and for the
+//! reference page.
 //!
 //! ```
 //! use protocol::settings::{SettingSource, check};
@@ -19,48 +19,48 @@ pub use value::{ValueKind, list, parse_bool};
 /// A setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// For programs that have to do something about each.
+    /// Identifies it, for `match`.
     pub key: Key,
-    /// As it is written in files; on the kernel command line `rocbed.` comes before it.
+    /// Name in files; on the kernel command line `rocbed.` is put before it.
     pub name: &'static str,
-    /// What values it takes.
+    /// The kind of its values.
     pub kind: ValueKind,
-    /// Who may set it.
+    /// Where it can be set.
     pub scope: Scope,
-    /// What holds where nobody sets it, in Markdown.
+    /// The default, in Markdown.
     pub default: &'static str,
-    /// What it is, in Markdown.
+    /// The meaning, in Markdown.
     pub meaning: &'static str,
 }
 
-/// Who may set a setting.
+/// Where a setting can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The recipe, whoever has the stick, whoever writes the kernel command line.
+    /// In the recipe, on the stick, and on the kernel command line.
     Everybody,
-    /// The recipe alone: a stick found in a drawer, or whoever edits the boot menu, must not get what it did not allow.
+    /// In the recipe only: neither a stick nor an edited boot menu may get what the recipe does not allow.
     Recipe,
-    /// The build, which writes it beside the recipe's settings.
+    /// Only by the build, beside the recipe's settings.
     Build,
-    /// The kernel command line alone: it is needed before any file can be read.
+    /// On the kernel command line only: it is needed before files can be read.
     CommandLine,
 }
 
-/// Where settings stand.
+/// A place with settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingSource {
     /// `[settings]` of a recipe.
     Recipe,
     /// The file in an image, made from the recipe by the build.
     Image,
-    /// `rocbed.toml` on a stick, or what a program outside of a virtual machine hands in.
+    /// `rocbed.toml` on a stick, or settings from the program that runs the virtual machine.
     Stick,
     /// The kernel command line.
     CommandLine,
 }
 
 impl Scope {
-    /// Whether a setting that these may set can stand there.
+    /// Whether a setting with this scope can be set at this place.
     pub fn at(self, source: SettingSource) -> bool {
         match self {
             Self::Everybody => true,
@@ -71,26 +71,26 @@ impl Scope {
     }
 }
 
-/// A setting that the appliance would not take.
+/// A setting that the appliance does not accept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
-    /// No such name.
+    /// There is no setting with this name.
     #[error("there is no setting `{name}`{}", meant(.name, *.at))]
     Unknown {
-        /// What was written.
+        /// The unknown name.
         name: String,
-        /// Where.
+        /// Where it was set.
         at: SettingSource,
     },
-    /// It cannot be set there.
+    /// It cannot be set at this place.
     #[error("{}", elsewhere(.name, *.scope))]
     Misplaced {
         /// The setting.
         name: &'static str,
-        /// Who may set it.
+        /// Where it can be set.
         scope: Scope,
     },
-    /// Another kind of value. What is wrong with a secret is told without it.
+    /// The value is not valid. Values of secrets are not part of the error.
     #[error("{name}: {problem}")]
     Value {
         /// The setting.
@@ -126,7 +126,7 @@ fn elsewhere(name: &str, scope: Scope) -> String {
     }
 }
 
-/// The setting of this name, if it can be set there. `_` in names will do for `-`, as in the kernel's own.
+/// The setting with this name, if it can be set at this place. Names may have `_` for `-`, as the kernel's parameters.
 ///
 /// # Errors
 /// [`SettingError::Unknown`] and [`SettingError::Misplaced`].
@@ -139,7 +139,7 @@ pub fn find(name: &str, source: SettingSource) -> Result<&'static Setting, Setti
     }
 }
 
-/// Finds a setting, if it takes this value there.
+/// Finds a setting, and checks that it can have this value at this place.
 ///
 /// # Errors
 /// [`SettingError`].
@@ -150,7 +150,7 @@ pub fn check(name: &str, value: &str, source: SettingSource) -> Result<&'static 
 }
 
 impl Setting {
-    /// Whether it takes this value; of a list, its words with commas between.
+    /// Checks a value; the words of a list have commas between them.
     ///
     /// # Errors
     /// [`SettingError::Value`].

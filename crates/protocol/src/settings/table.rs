@@ -1,16 +1,16 @@
-//! The table itself.
+//! The table of all settings.
 
 use super::{Scope, Setting, ValueKind};
 
 macro_rules! settings {
     ($($key:ident $name:literal $kind:expr, $scope:expr, $default:literal, $meaning:literal;)*) => {
-        /// A setting, for `match`: whoever reads settings has to say something about each.
+        /// Identifies a setting. For `match` without `_`, so that no setting is forgotten.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Key {
             $(#[doc = $meaning] $key,)*
         }
 
-        /// All settings, in the order in which people look for them.
+        /// All settings, in the order of the reference page.
         pub const ALL: &[Setting] = &[$(Setting {
             key: Key::$key,
             name: $name,
@@ -141,13 +141,13 @@ settings! {
 
 macro_rules! kernel_parameters {
     ($($parameter:ident $name:literal $meaning:literal;)*) => {
-        /// A parameter of the kernel's own that the appliance reads too, for `match`.
+        /// Identifies a kernel parameter that the appliance reads as well.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum KernelParameter {
             $(#[doc = $meaning] $parameter,)*
         }
 
-        /// All of them: the parameter, its name, what it does, in Markdown.
+        /// All kernel parameters that it reads: the parameter, its name, and its effect in Markdown.
         pub const KERNEL_PARAMETERS: &[(KernelParameter, &str, &str)] = &[$((KernelParameter::$parameter, $name, $meaning),)*];
     };
 }
@@ -161,7 +161,7 @@ kernel_parameters! {
     Ip "ip" "Fixed addresses, one word for each link.";
 }
 
-/// The kernel's own parameter of this name. `_` and `-` are the same to the kernel.
+/// The kernel parameter with this name. `_` and `-` are the same to the kernel.
 pub fn kernel_parameter(name: &str) -> Option<KernelParameter> {
     let dashed = name.replace('_', "-");
     KERNEL_PARAMETERS.iter().find(|(_, known, _)| known.replace('_', "-") == dashed).map(|(parameter, ..)| *parameter)

@@ -1,4 +1,4 @@
-//! What settings take.
+//! [`ValueKind`]: the kinds of values that settings have.
 
 use std::net::IpAddr;
 
@@ -6,30 +6,30 @@ use advice::{Advice, Help};
 
 use crate::Span;
 
-/// What values a setting takes.
+/// The kind of values that a setting has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
     /// One label of a host name (RFC 1123, section 2.1).
     HostName,
     /// An http or https address.
     Url,
-    /// What is sent in a header (RFC 6750, section 2.1).
+    /// A bearer token (RFC 6750, section 2.1).
     Token,
-    /// Text of a PEM file (RFC 7468), or where there is one.
+    /// Text of a PEM file (RFC 7468), or its path.
     Authority,
-    /// Text of a PEM file with a private key (RFC 7468), or where there is one.
+    /// Text of a PEM file with a private key (RFC 7468), or its path.
     PrivateKey,
     /// An address of a message broker.
     Broker,
-    /// A name, as debci has them for architectures and backends.
+    /// A name of an architecture or a backend of debci.
     Name,
     /// Yes or no.
     Bool,
-    /// Any words.
+    /// A list of words.
     Words,
     /// IP addresses.
     Addresses,
-    /// What the kernel's `ip=` takes, several times.
+    /// Values of the kernel's parameter `ip=`.
     Links,
     /// A time span, or `off`.
     SpanOrOff,
@@ -39,18 +39,18 @@ pub enum ValueKind {
     OneOf(&'static [&'static str]),
     /// Targets of GPUs.
     Gpus,
-    /// An amount of memory, as tmpfs(5) takes it.
+    /// An amount of memory in the format of tmpfs(5).
     Memory,
     /// 64 hexadecimal digits.
     Sha256,
-    /// Anything but nothing.
+    /// Text that is not empty.
     Text,
 }
 
 /// How a certificate or key can be given.
 const PEM: &str = "give an absolute path, or the text of the PEM file itself";
 
-/// Yes or no, as people write it; a word alone is yes.
+/// Parses yes or no in any usual form; an empty value is yes.
 pub fn parse_bool(value: &str) -> Option<bool> {
     match value {
         "" | "yes" | "true" | "1" | "on" => Some(true),
@@ -59,13 +59,13 @@ pub fn parse_bool(value: &str) -> Option<bool> {
     }
 }
 
-/// The words of a list that is written with commas.
+/// The words of a list with commas.
 pub fn list(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
 impl ValueKind {
-    /// How a value looks, in Markdown.
+    /// The format of a value, in Markdown.
     pub fn form(self) -> String {
         match self {
             Self::HostName => "letters, digits and `-`".into(),
@@ -88,7 +88,7 @@ impl ValueKind {
         }
     }
 
-    /// Whether a file may have an array of strings.
+    /// Whether a file may have an array of strings as the value.
     pub fn is_list(self) -> bool {
         self.has_commas() || self == Self::Links
     }
@@ -162,7 +162,7 @@ fn is_host_name(value: &str) -> bool {
     !value.is_empty() && value.len() <= 63 && value.chars().all(inner) && !value.starts_with('-')
 }
 
-/// What ends up in apt's sources must not bring lines of its own.
+/// Without line ends, as it becomes part of apt's sources.
 fn is_url(value: &str) -> bool {
     let scheme = value.starts_with("http://") || value.starts_with("https://");
     scheme && !value.chars().any(|char| char.is_whitespace() || char.is_control())
