@@ -14,7 +14,7 @@ use protocol::api::{Complete, Completed, Problem, ProblemCode};
 use sha256::Digest;
 use tokio::sync::{Semaphore, watch};
 
-use crate::aside::aside;
+use crate::background::run_in_background;
 use crate::bundle;
 use crate::checks::{InTurns, Turns};
 use crate::core::{Completion, Delivered, WorkerClock};
@@ -211,7 +211,7 @@ async fn check_and_complete(
     let open = shared.completions.open.acquire().await.map_err(|error| internal(&error))?;
     let (bundles, digest, limit) = (shared.bundles.clone(), key.bundle, shared.config.max_unpacked);
     let (turns, used) = (shared.completions.turns.clone(), used.clone());
-    let read = aside("check", move || -> Result<_, Problem> {
+    let read = run_in_background("check", move || -> Result<_, Problem> {
         let missing = || Problem::new(ProblemCode::BundleMissing, format!("there is no bundle {digest}"));
         let size = bundles.size(&digest).map_err(|error| io_problem(&error))?.ok_or_else(missing)?;
         let file = File::open(bundles.path(&digest)).map_err(|error| io_problem(&error))?;

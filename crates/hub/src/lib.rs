@@ -21,16 +21,16 @@
 //! Functions that take untrusted input, for fuzzing: [`check_bundle`] and [`log_to_html`].
 
 mod app;
-mod aside;
+mod background;
 mod bundle;
 mod checks;
 mod clock;
 mod completion;
+mod concurrency;
 mod config;
 mod connections;
 mod core;
 mod error;
-mod gate;
 mod gc;
 mod http;
 mod hub;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use protocol::api::{Problem, ProblemCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::aside::aside;
+use crate::background::run_in_background;
+use crate::concurrency::{ConcurrencyLimit, Permit};
 use crate::config::Config;
-use crate::gate::{Gate, Pass};
 use crate::party::Party;
 use crate::rate::Rates;
 
@@ -42,11 +42,11 @@ const BURST: u32 = 10;
 pub(crate) struct Limits {
     rates_of_anybody: Rates,
     rates_of_workers: Rates,
-    requests: Gate,
+    requests: ConcurrencyLimit,
     turns: Arc<Semaphore>,
-    streams: Gate,
-    downloads: Gate,
-    searches: Gate,
+    streams: ConcurrencyLimit,
+    downloads: ConcurrencyLimit,
+    searches: ConcurrencyLimit,
     /// Permit for reading during a search: one search at a time already keeps a disk busy.
     reading: Arc<Semaphore>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Limits {
 /// A request that may be processed; it counts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    _pass: Option<Pass>,
+    _permit: Option<Permit>,
     _turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -72,11 +72,11 @@ impl Limits {
         Self {
             rates_of_anybody: Rates::new(config.max_requests, config.max_requests.saturating_mul(BURST)),
             rates_of_workers: Rates::new(OF_A_WORKER.0, OF_A_WORKER.1),
-            requests: Gate::new(REQUESTS, usize::MAX),
+            requests: ConcurrencyLimit::new(REQUESTS, usize::MAX),
             turns: Arc::new(Semaphore::new(ANYBODY)),
-            streams: Gate::new(config.max_streams, STREAMS),
-            downloads: Gate::new(config.max_streams, STREAMS),
-            searches: Gate::new(SEARCHES.0, SEARCHES.1),
+            streams: ConcurrencyLimit::new(config.max_streams, STREAMS),
+            downloads: ConcurrencyLimit::new(config.max_streams, STREAMS),
+            searches: ConcurrencyLimit::new(SEARCHES.0, SEARCHES.1),
             reading: Arc::new(Semaphore::new(1)),
         }
     }
@@ -88,10 +88,10 @@ impl Limits {
             Party::Worker(_) => self.rates_of_workers.count(party, Instant::now()),
             // These tokens are given to trusted machines and people; after a power failure a whole lab registers at
             // once.
-            Party::Joining(_) | Party::Admin => return Ok(Admitted { _pass: None, _turn: None }),
+            Party::Joining(_) | Party::Admin => return Ok(Admitted { _permit: None, _turn: None }),
         };
         counted.map_err(|wait| too_many("requests").after(wait.as_secs().saturating_add(1)))?;
-        let pass = self.requests.enter(party).ok_or_else(|| too_many("requests at once"))?;
+        let permit = self.requests.acquire(party).ok_or_else(|| too_many("requests at once"))?;
         let turn = if party.is_anybody() {
             let busy = || Problem::new(ProblemCode::Unavailable, "too many others ask at the same time").after(5);
             let turn = tokio::time::timeout(TURN, self.turns.clone().acquire_owned()).await.map_err(|_| busy())?;
@@ -99,16 +99,16 @@ impl Limits {
         } else {
             None
         };
-        Ok(Admitted { _pass: Some(pass), _turn: turn })
+        Ok(Admitted { _permit: Some(permit), _turn: turn })
     }
 
     /// Admits an answer that stays open.
-    pub(crate) fn stream(&self, kind: Stream, party: &Party) -> Result<Pass, Problem> {
-        let (gate, what) = match kind {
+    pub(crate) fn stream(&self, kind: Stream, party: &Party) -> Result<Permit, Problem> {
+        let (limit, what) = match kind {
             Stream::Events => (&self.streams, "event streams"),
             Stream::Download => (&self.downloads, "downloads"),
         };
-        gate.enter(party).ok_or_else(|| too_many(what).after(10))
+        limit.acquire(party).ok_or_else(|| too_many(what).after(10))
     }
 
     /// Runs a search on a low-priority thread, one at a time.
@@ -117,14 +117,14 @@ impl Limits {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let pass = self.searches.enter(party).ok_or_else(|| too_many("searches").after(2))?;
+        let permit = self.searches.acquire(party).ok_or_else(|| too_many("searches").after(2))?;
         let busy = || Problem::new(ProblemCode::Unavailable, "too many others search at the same time").after(5);
         let turn = tokio::time::timeout(TURN, self.reading.clone().acquire_owned()).await.map_err(|_| busy())?;
         let turn = turn.map_err(|_| busy())?;
-        aside("search", move || {
+        run_in_background("search", move || {
             let found = search();
             // A search counts until it is done, even if its client has gone.
-            drop((pass, turn));
+            drop((permit, turn));
             found
         })
         .await

@@ -10,7 +10,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use transfer::range::{ContentRange, RequestedRange};
 
-use crate::gate::Pass;
+use crate::concurrency::Permit;
 use crate::http::answer::{Answer, io_problem};
 
 /// Bytes read at a time.
@@ -22,13 +22,13 @@ pub(crate) fn range<'a>(method: &Method, headers: &'a HeaderMap) -> Option<&'a s
 }
 
 /// Sends a file, or the asked range of it; with `name` a browser saves it. The length is fixed at the start, as a log may grow meanwhile. The
-/// pass is released when everything was sent.
+/// permit is released when everything was sent.
 pub(crate) async fn send(
     path: &Path,
     kind: &'static str,
     name: Option<&str>,
     range: Option<&str>,
-    pass: Pass,
+    permit: Permit,
 ) -> Answer<Response> {
     let mut file = File::open(path).await.map_err(|error| io_problem(&error))?;
     let length = file.metadata().await.map_err(|error| io_problem(&error))?.len();
@@ -55,7 +55,7 @@ pub(crate) async fn send(
     };
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(count));
     file.seek(SeekFrom::Start(first)).await.map_err(|error| io_problem(&error))?;
-    let pieces = futures_util::stream::try_unfold((file, count, pass), |(mut file, left, pass)| async move {
+    let pieces = futures_util::stream::try_unfold((file, count, permit), |(mut file, left, permit)| async move {
         let mut piece = vec![0; left.min(PIECE) as usize];
         if left == 0 {
             return Ok::<_, std::io::Error>(None);
@@ -65,7 +65,7 @@ pub(crate) async fn send(
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         piece.truncate(read);
-        Ok(Some((Bytes::from(piece), (file, left.saturating_sub(read as u64), pass))))
+        Ok(Some((Bytes::from(piece), (file, left.saturating_sub(read as u64), permit))))
     });
     Ok((status, headers, Body::from_stream(pieces)).into_response())
 }

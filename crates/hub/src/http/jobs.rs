@@ -150,12 +150,12 @@ pub(crate) async fn log(
     method: axum::http::Method,
     headers: axum::http::HeaderMap,
 ) -> Answer<axum::response::Response> {
-    let pass = shared.limits.stream(Stream::Download, &party)?;
+    let permit = shared.limits.stream(Stream::Download, &party)?;
     let (number, attempts, _) = find(&shared, &id).await?;
     let attempt = which.attempt.unwrap_or(attempts);
     let path = shared.logs.path(number, attempt);
     if !path.exists() {
         return refuse(ProblemCode::NotFound, format!("job `{id}` has no log of attempt {attempt}"));
     }
-    file::send(&path, "text/plain; charset=utf-8", None, file::range(&method, &headers), pass).await
+    file::send(&path, "text/plain; charset=utf-8", None, file::range(&method, &headers), permit).await
 }

@@ -92,7 +92,7 @@ pub(crate) async fn bundle(
     method: Method,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let pass = shared.limits.stream(Stream::Download, &party)?;
+    let permit = shared.limits.stream(Stream::Download, &party)?;
     let info = info(&shared, &job).await?;
     let name = format!("{job}.tar.zst");
     let path = shared.bundles.path(&info.bundle);
@@ -101,5 +101,5 @@ pub(crate) async fn bundle(
         let text = format!("the bundle of job `{job}` is no longer kept; its result is at /api/v1/results/{job}");
         return refuse(ProblemCode::Gone, text);
     }
-    file::send(&path, "application/zstd", Some(&name), file::range(&method, &headers), pass).await
+    file::send(&path, "application/zstd", Some(&name), file::range(&method, &headers), permit).await
 }

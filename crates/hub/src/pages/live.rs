@@ -13,8 +13,8 @@ use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
+use crate::concurrency::Permit;
 use crate::core::HubEvent;
-use crate::gate::Pass;
 use crate::http::jobs::find;
 use crate::http::{Answer, Reader};
 use crate::hub::Shared;
@@ -42,7 +42,7 @@ pub(crate) async fn events(
     party: Party,
     Query(of): Query<Of>,
 ) -> Answer<Response> {
-    let pass = shared.limits.stream(Stream::Events, &party)?;
+    let permit = shared.limits.stream(Stream::Events, &party)?;
     let job = match of.job {
         Some(id) => Some(find(&shared, &id).await?.0),
         None => None,
@@ -66,7 +66,7 @@ pub(crate) async fn events(
             }
         }
     });
-    Ok(sse(pass, messages))
+    Ok(sse(permit, messages))
 }
 
 /// The next event; `Some(None)` if some were missed, and `None` when the hub shuts down.
@@ -83,10 +83,13 @@ async fn next(shared: &Shared, watch: &mut Receiver<HubEvent>) -> Option<Option<
     }
 }
 
-/// Sends messages; the pass is released when the client has gone.
-fn sse(pass: Pass, messages: impl futures_util::Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+/// Sends messages; the permit is released when the client has gone.
+fn sse(
+    permit: Permit,
+    messages: impl futures_util::Stream<Item = Result<Event, Infallible>> + Send + 'static,
+) -> Response {
     let messages = messages.map(move |message| {
-        let _held = &pass;
+        let _held = &permit;
         message
     });
     Sse::new(messages).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
@@ -113,7 +116,7 @@ pub(crate) async fn log(
     Query(which): Query<Which>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let pass = shared.limits.stream(Stream::Events, &party)?;
+    let permit = shared.limits.stream(Stream::Events, &party)?;
     // Subscribes before reading, so that no event is missed.
     let watch = shared.core.watch();
     let (number, last, _) = find(&shared, &id).await?;
@@ -131,7 +134,7 @@ pub(crate) async fn log(
         shared,
     };
     Ok(sse(
-        pass,
+        permit,
         stream::unfold(following, |mut following| async move {
             let message = following.next().await?;
             Some((Ok(message), following))

@@ -54,14 +54,14 @@ pub(super) enum OverLimit {
 
 /// Decides which files are sent to the host.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct CopyBudget {
     room: Room,
     /// Free bytes on the host's file system; holes do not count.
     disk: u64,
     pub(super) report: CopyReport,
 }
 
-impl Gate {
+impl CopyBudget {
     pub(super) fn new(room: Room, disk: u64) -> Self {
         Self { room, disk, report: CopyReport::default() }
     }
@@ -186,27 +186,27 @@ mod tests {
 
     #[test]
     fn sizes_count_with_their_holes_and_disks_without() {
-        let mut gate = Gate::new(Room { bytes: 100, entries: 3 }, 50);
-        gate.file(90, 40).unwrap();
+        let mut budget = CopyBudget::new(Room { bytes: 100, entries: 3 }, 50);
+        budget.file(90, 40).unwrap();
         assert_eq!(
-            gate.file(11, 0).unwrap_err().to_string(),
+            budget.file(11, 0).unwrap_err().to_string(),
             "its 11 bytes are beyond the limit, of which 10 are left"
         );
-        assert_eq!(gate.file(10, 11).unwrap_err().to_string(), "there is no room for its 11 bytes on the disk");
-        gate.file(10, 10).unwrap();
-        assert_eq!(gate.log(1 << 20), 64 << 10, "of a log there is always some");
-        assert!(gate.file(7 << 60, 0).is_err());
+        assert_eq!(budget.file(10, 11).unwrap_err().to_string(), "there is no room for its 11 bytes on the disk");
+        budget.file(10, 10).unwrap();
+        assert_eq!(budget.log(1 << 20), 64 << 10, "of a log there is always some");
+        assert!(budget.file(7 << 60, 0).is_err());
     }
 
     #[test]
     fn paths_have_limits() {
-        let mut gate = Gate::new(Room { bytes: 0, entries: 1 }, 0);
+        let mut budget = CopyBudget::new(Room { bytes: 0, entries: 1 }, 0);
         let deep = "d/".repeat(101);
-        assert!(gate.path(Path::new(&deep)).unwrap_err().to_string().contains("more than 100 directories"));
-        assert!(gate.path(Path::new(&"x".repeat(2049))).is_err());
-        gate.path(Path::new("one")).unwrap();
-        assert!(gate.is_full());
-        assert_eq!(gate.path(Path::new("two")).unwrap_err().to_string(), "there are more than 1 files");
+        assert!(budget.path(Path::new(&deep)).unwrap_err().to_string().contains("more than 100 directories"));
+        assert!(budget.path(Path::new(&"x".repeat(2049))).is_err());
+        budget.path(Path::new("one")).unwrap();
+        assert!(budget.is_full());
+        assert_eq!(budget.path(Path::new("two")).unwrap_err().to_string(), "there are more than 1 files");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::MemfdFlags;
 use rustix::process::Signal;
 
-use self::limits::{CopyReport, Gate};
+use self::limits::{CopyBudget, CopyReport};
 use self::links::Withheld;
 use self::receive::Origin;
 use crate::Error;
@@ -76,8 +76,8 @@ impl Copies {
             What::Directory => self.room,
             What::File => Room { bytes: self.single, ..self.room },
         };
-        let gate = Gate::new(room, free(destination));
-        up(copy, gate, &report, access, signals, timeout)?;
+        let budget = CopyBudget::new(room, free(destination));
+        up(copy, budget, &report, access, signals, timeout)?;
         let report = CopyReport::read(&report).map_err(Error::step("hearing from a copy"))?;
         let bytes = match copy.what {
             What::Directory => &mut self.room.bytes,
@@ -163,23 +163,23 @@ fn down(
 
 fn up(
     copy: &Copy,
-    gate: Gate,
+    budget: CopyBudget,
     report: &File,
     access: &Access<'_>,
     signals: &Signals,
     timeout: Duration,
 ) -> Result<(), Error> {
     let (source, destination) = (Path::new(&copy.source), Path::new(&copy.destination));
-    let gate = RefCell::new(gate);
+    let budget = RefCell::new(budget);
     let children = match copy.what {
         What::File => {
             let to = told(File::create(destination), "making", destination)?;
             let name = destination.file_name().unwrap_or_default().as_bytes();
             let log = is_output(name).then_some(send::LogLimit::OUTPUT);
             let send = || {
-                let mut gate = gate.borrow_mut();
-                send::send_file(source, &to, log, &mut gate)?;
-                gate.report.write(report)
+                let mut budget = budget.borrow_mut();
+                send::send_file(source, &to, log, &mut budget)?;
+                budget.report.write(report)
             };
             vec![part(copy, || inside(access, send))?]
         }
@@ -187,9 +187,9 @@ fn up(
             let send = |pipe| {
                 inside(access, || {
                     shut_into(source, false)?;
-                    let mut gate = gate.borrow_mut();
-                    send::send_tree(pipe, send::What::Guarded(&mut gate))?;
-                    gate.report.write(report)
+                    let mut budget = budget.borrow_mut();
+                    send::send_tree(pipe, send::What::Guarded(&mut budget))?;
+                    budget.report.write(report)
                 })
             };
             let receive = |pipe| {

@@ -11,7 +11,7 @@ use rustix::fs::SeekFrom as Seeking;
 use rustix::io::Errno;
 
 use super::about;
-use super::limits::Gate;
+use super::limits::CopyBudget;
 use super::links::{Link, stays_below};
 use crate::stream::{Entry, Extent};
 
@@ -36,12 +36,17 @@ fn open_regular(path: &Path, links: bool) -> io::Result<File> {
 
 /// Copies one file to the host. Of a log, the middle may be left out; any other file is copied completely, with its
 /// holes, or not at all.
-pub(super) fn send_file(source: &Path, mut to: &File, log: Option<LogLimit>, gate: &mut Gate) -> io::Result<()> {
+pub(super) fn send_file(
+    source: &Path,
+    mut to: &File,
+    log: Option<LogLimit>,
+    budget: &mut CopyBudget,
+) -> io::Result<()> {
     let file = open_regular(source, true)?;
     let metadata = file.metadata()?;
     let size = metadata.len();
     if let Some(LogLimit { all }) = log {
-        let all = gate.log(all);
+        let all = budget.log(all);
         if size <= all {
             return io::copy(&mut (&file).take(size), &mut to).map(drop);
         }
@@ -50,10 +55,10 @@ pub(super) fn send_file(source: &Path, mut to: &File, log: Option<LogLimit>, gat
         to.write_all(format!("\n[the log is longer; {cut} bytes are left out here]\n").as_bytes())?;
         (&file).seek(SeekFrom::Start(size - last))?;
         io::copy(&mut (&file).take(last), &mut to)?;
-        gate.report.leave_out(source, &format!("{cut} bytes in the middle of the log"));
+        budget.report.leave_out(source, &format!("{cut} bytes in the middle of the log"));
         return Ok(());
     }
-    gate.file(size, data(&metadata)).map_err(io::Error::other)?;
+    budget.file(size, data(&metadata)).map_err(io::Error::other)?;
     let mut at = 0;
     while let Some(extent) = next_extent(&file, at, size)? {
         (&file).seek(SeekFrom::Start(extent.offset))?;
@@ -94,22 +99,22 @@ fn next_extent(file: &File, from: u64, size: u64) -> io::Result<Option<Extent>> 
 pub(super) enum What<'a> {
     /// Everything that can be sent, and these links.
     All(&'a [Link]),
-    /// What the gate admits.
-    Guarded(&'a mut Gate),
+    /// What the budget admits.
+    Guarded(&'a mut CopyBudget),
 }
 
 impl What<'_> {
-    fn gate(&mut self) -> Option<&mut Gate> {
+    fn budget(&mut self) -> Option<&mut CopyBudget> {
         match self {
             Self::All(_) => None,
-            Self::Guarded(gate) => Some(gate),
+            Self::Guarded(budget) => Some(budget),
         }
     }
 
     /// Whether an error in reading is only noted, and the copy continues.
     fn excuses(&mut self, path: &Path, error: &io::Error) -> bool {
-        let Some(gate) = self.gate() else { return false };
-        gate.report.leave_out(path, &error.to_string());
+        let Some(budget) = self.budget() else { return false };
+        budget.report.leave_out(path, &error.to_string());
         true
     }
 }
@@ -128,11 +133,11 @@ pub(super) fn send_tree(pipe: impl Write, mut what: What<'_>) -> io::Result<()> 
         };
         for entry in entries {
             let path = directory.join(entry.map_err(about(listed))?.file_name());
-            if let Some(gate) = what.gate()
-                && let Err(reason) = gate.path(&path)
+            if let Some(budget) = what.budget()
+                && let Err(reason) = budget.path(&path)
             {
-                gate.report.leave_out(&path, &reason.to_string());
-                if gate.is_full() {
+                budget.report.leave_out(&path, &reason.to_string());
+                if budget.is_full() {
                     directories.clear();
                     break;
                 }
@@ -141,8 +146,8 @@ pub(super) fn send_tree(pipe: impl Write, mut what: What<'_>) -> io::Result<()> 
             let source = match Source::open(&path) {
                 Ok(Some(source)) => source,
                 Ok(None) => {
-                    if let Some(gate) = what.gate() {
-                        gate.report.leave_out(&path, "it is neither a file nor a directory");
+                    if let Some(budget) = what.budget() {
+                        budget.report.leave_out(&path, "it is neither a file nor a directory");
                     }
                     continue;
                 }
@@ -152,7 +157,7 @@ pub(super) fn send_tree(pipe: impl Write, mut what: What<'_>) -> io::Result<()> 
             if matches!(source, Source::Directory(_)) {
                 directories.push(path.clone());
             }
-            sender.send(&path, source, what.gate()).map_err(about(&path))?;
+            sender.send(&path, source, what.budget()).map_err(about(&path))?;
         }
     }
     if let What::All(links) = &what {
@@ -194,17 +199,17 @@ struct Sender<W: Write> {
 }
 
 impl<W: Write> Sender<W> {
-    fn send(&mut self, path: &Path, source: Source, gate: Option<&mut Gate>) -> io::Result<()> {
+    fn send(&mut self, path: &Path, source: Source, budget: Option<&mut CopyBudget>) -> io::Result<()> {
         let bytes = path.as_os_str().as_bytes().to_vec();
         match source {
             Source::Directory(metadata) => {
                 Entry::Directory { path: bytes, mode: metadata.mode() & 0o7777 }.write(&mut self.out)
             }
             Source::Link(target) => {
-                if let Some(gate) = gate
+                if let Some(budget) = budget
                     && !stays_below(path, &target)
                 {
-                    gate.report.withhold(path, &target);
+                    budget.report.withhold(path, &target);
                     return Ok(());
                 }
                 Entry::Symlink { path: bytes, target: target.into_os_string().into_vec() }.write(&mut self.out)
@@ -216,10 +221,10 @@ impl<W: Write> Sender<W> {
                         return Entry::HardLink { path: bytes, target: target.clone() }.write(&mut self.out);
                     }
                 }
-                if let Some(gate) = gate
-                    && let Err(reason) = gate.file(metadata.len(), data(&metadata))
+                if let Some(budget) = budget
+                    && let Err(reason) = budget.file(metadata.len(), data(&metadata))
                 {
-                    gate.report.leave_out(path, &reason.to_string());
+                    budget.report.leave_out(path, &reason.to_string());
                     return Ok(());
                 }
                 if metadata.nlink() > 1 {
@@ -262,8 +267,8 @@ mod tests {
     use super::super::limits::Room;
     use super::*;
 
-    fn gate() -> Gate {
-        Gate::new(Room { bytes: 1 << 40, entries: 100 }, 1 << 40)
+    fn budget() -> CopyBudget {
+        CopyBudget::new(Room { bytes: 1 << 40, entries: 100 }, 1 << 40)
     }
 
     #[test]
@@ -271,13 +276,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("from"), directory.path().join("a-stdout"));
         fs::write(&from, format!("what it says at first{}summary", "y\n".repeat(500))).unwrap();
-        let mut gate = gate();
+        let mut budget = budget();
         let limit = LogLimit { all: 28 };
-        send_file(&from, &File::create(&to).unwrap(), Some(limit), &mut gate).unwrap();
+        send_file(&from, &File::create(&to).unwrap(), Some(limit), &mut budget).unwrap();
         let text = fs::read_to_string(&to).unwrap();
         assert_eq!(text, "what it says at first\n[the log is longer; 1000 bytes are left out here]\nsummary");
-        assert_eq!(gate.report.notes.len(), 1);
-        send_file(&from, &File::create(&to).unwrap(), None, &mut gate).unwrap();
+        assert_eq!(budget.report.notes.len(), 1);
+        send_file(&from, &File::create(&to).unwrap(), None, &mut budget).unwrap();
         assert_eq!(fs::read(&to).unwrap(), fs::read(&from).unwrap(), "not a log");
     }
 
@@ -289,7 +294,7 @@ mod tests {
         file.seek(SeekFrom::Start(1 << 30)).unwrap();
         file.write_all(b"text").unwrap();
         file.set_len(3 << 30).unwrap();
-        send_file(&from, &File::create(&to).unwrap(), None, &mut gate()).unwrap();
+        send_file(&from, &File::create(&to).unwrap(), None, &mut budget()).unwrap();
         let copied = fs::metadata(&to).unwrap();
         assert!(copied.len() == 3 << 30 && copied.blocks() < 1000, "{copied:?}");
         let mut text = [0; 4];

@@ -10,7 +10,7 @@ use crate::problem::internal;
 const NICE: i32 = 10;
 
 /// Runs a function on a thread of its own and waits for its result. The caller limits how many run at once.
-pub(crate) async fn aside<T, F>(name: &str, work: F) -> Result<T, Problem>
+pub(crate) async fn run_in_background<T, F>(name: &str, work: F) -> Result<T, Problem>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
