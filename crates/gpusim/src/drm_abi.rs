@@ -1,7 +1,7 @@
 //! The structures of DRM's and amdgpu's interface (kernel `include/uapi/drm/drm.h`, `amdgpu_drm.h`) that are simulated.
 //! Field names are the kernel's.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use crate::abi::structures;
 
 /// Version of amdgpu's interface.
 pub(crate) const MAJOR: u32 = 3;
@@ -36,18 +36,6 @@ pub(crate) mod query {
     pub(crate) const VBIOS: u32 = 0x1b;
     pub(crate) const VRAM_LOST_COUNTER: u32 = 0x1f;
     pub(crate) const RAS_ENABLED_FEATURES: u32 = 0x20;
-}
-
-macro_rules! structures {
-    ($($(#[$note:meta])* $name:ident { $($(#[$field_note:meta])* $field:ident: $kind:ty,)* })*) => {
-        $(
-            $(#[$note])*
-            #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
-            #[repr(C)]
-            #[allow(clippy::struct_field_names, reason = "the kernel's names")]
-            pub(crate) struct $name { $($(#[$field_note])* pub(crate) $field: $kind,)* }
-        )*
-    };
 }
 
 structures! {

@@ -1,7 +1,7 @@
 //! The structures of KFD's interface (kernel `include/uapi/linux/kfd_ioctl.h`) that are simulated. Field names are the
 //! kernel's; what comes from the kernel is marked *out*.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use crate::abi::structures;
 
 /// Version of the interface that is simulated.
 pub(crate) const MAJOR: u32 = 1;
@@ -34,18 +34,6 @@ pub(crate) mod number {
     pub(crate) const SET_XNACK_MODE: u8 = 0x21;
     pub(crate) const AVAILABLE_MEMORY: u8 = 0x23;
     pub(crate) const RUNTIME_ENABLE: u8 = 0x25;
-}
-
-macro_rules! structures {
-    ($($(#[$note:meta])* $name:ident { $($(#[$field_note:meta])* $field:ident: $kind:ty,)* })*) => {
-        $(
-            $(#[$note])*
-            #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
-            #[repr(C)]
-            #[allow(clippy::struct_field_names, reason = "the kernel's names")]
-            pub(crate) struct $name { $($(#[$field_note])* pub(crate) $field: $kind,)* }
-        )*
-    };
 }
 
 structures! {

@@ -13,6 +13,7 @@
 //! Everything that programs hand over is checked as the kernel checks it: lengths, handles, addresses. No bytes make a
 //! function here panic.
 
+mod abi;
 mod address_space;
 mod aql;
 mod chip;
