@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use network::clock::{ClockSettings, SystemClock, sync_once};
 
-use crate::events::Event;
+use crate::events::{ClockError, Event};
 use appliance::paths::IMAGE;
 use appliance::settings::Settings;
 
@@ -16,17 +16,6 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// The pause between checks; a good clock drifts little.
 const LATER: Duration = Duration::from_secs(6 * 3600);
-
-/// Why the clock is not set.
-#[derive(Debug, thiserror::Error)]
-pub enum ClockError {
-    /// The kernel refused the time.
-    #[error(transparent)]
-    Set(network::clock::Error),
-    /// There is no thread that could ask for it.
-    #[error("starting a thread that sets the clock: {0}")]
-    Thread(std::io::Error),
-}
 
 /// Starts a thread that keeps the clock right for ever.
 pub fn keep(settings: &Settings, network: &network::Status, events: Sender<Event>) {

@@ -3,8 +3,7 @@
 
 use network::clock::SyncReport;
 
-use crate::clock::ClockError;
-use crate::load::Load;
+use crate::state::Load;
 use crate::system::Ending;
 use appliance::report::Report;
 
@@ -35,4 +34,15 @@ pub enum Event {
     Said(String),
     /// A problem, which stays on the status screen.
     Problem(String),
+}
+
+/// Why the clock is not set.
+#[derive(Debug, thiserror::Error)]
+pub enum ClockError {
+    /// The kernel refused the time.
+    #[error(transparent)]
+    Set(network::clock::Error),
+    /// There is no thread that could ask for it.
+    #[error("starting a thread that sets the clock: {0}")]
+    Thread(std::io::Error),
 }

@@ -1,6 +1,5 @@
-//! What GPUs do at the moment: temperature and use, for the status screen (kernel Documentation/gpu/amdgpu/thermal.rst).
+//! Reads the load of GPUs, temperature and use, for the status screen (kernel Documentation/gpu/amdgpu/thermal.rst).
 
-use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::Sender;
@@ -8,34 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use crate::events::Event;
+use crate::state::Load;
 
 /// How often GPUs are asked.
 const EVERY: Duration = Duration::from_secs(3);
 
 /// Number of GPUs that are asked.
 const MAX_GPUS: usize = 64;
-
-/// What one GPU does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Load {
-    /// Its PCI address.
-    pub address: String,
-    /// Temperature in degrees Celsius.
-    pub celsius: Option<i64>,
-    /// How much of the time it is busy, in percent.
-    pub busy: Option<u8>,
-}
-
-impl fmt::Display for Load {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.celsius, self.busy) {
-            (Some(celsius), Some(busy)) => write!(f, "{celsius} °C, {busy} % in use"),
-            (Some(celsius), None) => write!(f, "{celsius} °C"),
-            (None, Some(busy)) => write!(f, "{busy} % in use"),
-            (None, None) => Ok(()),
-        }
-    }
-}
 
 /// Asks GPUs now and then, in a thread of its own: a driver that is about to reset its GPU answers late or never.
 pub fn watch(events: Sender<Event>) {
@@ -55,7 +33,7 @@ pub fn watch(events: Sender<Event>) {
     drop(thread::Builder::new().name("GPU load".into()).spawn(watch));
 }
 
-/// What the GPUs in `/sys/class/drm` do. Those that tell nothing are left out.
+/// The load of the GPUs in `/sys/class/drm`. Those without sensors are left out.
 fn read(drm: &Path) -> Vec<Load> {
     let Ok(entries) = fs::read_dir(drm) else { return Vec::new() };
     let mut loads: Vec<Load> = entries

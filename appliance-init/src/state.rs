@@ -1,16 +1,38 @@
 //! [`State`]: the state that is shown to people at the machine, gathered from events.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use network::NetworkEvent;
 use protocol::Verdict;
 
-use crate::load::Load;
 use appliance::report::Report;
 
 /// The number of results and problems that are kept; the screen shows fewer.
 const KEPT: usize = 50;
+
+/// The load of a GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// PCI address.
+    pub address: String,
+    /// Temperature in degrees Celsius.
+    pub celsius: Option<i64>,
+    /// Share of the time in which it is busy, in percent.
+    pub busy: Option<u8>,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.celsius, self.busy) {
+            (Some(celsius), Some(busy)) => write!(f, "{celsius} °C, {busy} % in use"),
+            (Some(celsius), None) => write!(f, "{celsius} °C"),
+            (None, Some(busy)) => write!(f, "{busy} % in use"),
+            (None, None) => Ok(()),
+        }
+    }
+}
 
 /// The state to show.
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::load::Load;
+use crate::state::Load;
 use appliance::report::Report;
 use protocol::Verdict;
 
