@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 
 use crate::address::Address;
 use crate::error::Error;
-use crate::session::Session;
+use crate::session::{Session, Taken};
 use crate::timing::Timing;
 use crate::tls::{self, TlsOptions};
 
@@ -50,6 +50,8 @@ pub struct Message {
     pub body: Vec<u8>,
     /// Whether it was taken before, by anybody, and not acknowledged.
     pub redelivered: bool,
+    /// Its priority, as its sender says; 0 if it has none.
+    pub priority: u8,
     /// For acknowledging it.
     pub receipt: Receipt,
 }
@@ -59,6 +61,19 @@ pub struct Message {
 pub struct Receipt {
     connection: u64,
     tag: u64,
+}
+
+impl Receipt {
+    /// The receipt of a message by its connection's number and its delivery tag (specification, `delivery-tag`): for doubles
+    /// of a broker in tests.
+    pub fn new(connection: u64, tag: u64) -> Self {
+        Self { connection, tag }
+    }
+
+    /// The number of the connection that the message came over.
+    pub fn connection(self) -> u64 {
+        self.connection
+    }
 }
 
 /// A connection to a broker. Clones share it.
@@ -84,6 +99,13 @@ struct State {
     /// Why the last one ended.
     lost: Option<Error>,
     over: bool,
+}
+
+impl Message {
+    fn of(taken: Taken, queue: usize, connection: u64) -> Self {
+        let Taken { tag, redelivered, priority, body } = taken;
+        Self { queue, body, redelivered, priority, receipt: Receipt { connection, tag } }
+    }
 }
 
 impl Broker {
@@ -116,12 +138,31 @@ impl Broker {
         self.shared.with(|session, connection| {
             for (number, queue) in options.queues.iter().enumerate() {
                 if let Some(taken) = session.get(&queue.name, options.largest)? {
-                    let receipt = Receipt { connection, tag: taken.tag };
-                    let (body, redelivered) = (taken.body, taken.redelivered);
-                    return Ok(Some(Message { queue: number, body, redelivered, receipt }));
+                    return Ok(Some(Message::of(taken, number, connection)));
                 }
             }
             Ok(None)
+        })
+    }
+
+    /// Declares queues that are not among those of the [`Options`], as far as that was not done over this connection.
+    ///
+    /// # Errors
+    /// As [`Broker::take`].
+    pub fn declare(&self, queues: &[Queue]) -> Result<(), Error> {
+        self.shared
+            .with(|session, _| queues.iter().try_for_each(|queue| session.declare_once(&queue.name, queue.max_priority)))
+    }
+
+    /// Takes a message from one queue, which was declared, if it has one. [`Message::queue`] is 0 then.
+    ///
+    /// # Errors
+    /// As [`Broker::take`].
+    pub fn take_from(&self, queue: &str) -> Result<Option<Message>, Error> {
+        let Shared { options, .. } = &*self.shared;
+        self.shared.with(|session, connection| {
+            let taken = session.get(queue, options.largest)?;
+            Ok(taken.map(|taken| Message::of(taken, 0, connection)))
         })
     }
 
@@ -178,6 +219,12 @@ impl Broker {
     pub fn is_held(&self, receipt: Receipt) -> bool {
         let state = self.shared.lock();
         state.session.is_some() && state.connection == receipt.connection
+    }
+
+    /// The number of the connection that is open, which counts all that were opened; `None` if none is.
+    pub fn connection(&self) -> Option<u64> {
+        let state = self.shared.lock();
+        state.session.as_ref().map(|_| state.connection)
     }
 
     /// Why the last connection ended, until the next one is open.

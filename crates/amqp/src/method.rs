@@ -182,11 +182,43 @@ pub(crate) fn content_header(size: u64) -> Vec<u8> {
     writer.0
 }
 
-/// The size of a message, from its header.
-pub(crate) fn content_size(payload: &[u8]) -> Option<u64> {
+/// What the header of a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Properties {
+    /// The length of its body, in bytes.
+    pub(crate) size: u64,
+    /// Its priority; 0 if it has none.
+    pub(crate) priority: u8,
+}
+
+/// Reads the header of a message (specification, 4.2.6.1, and the properties of the class `basic`).
+pub(crate) fn content_properties(payload: &[u8]) -> Option<Properties> {
+    /// The flags of the properties before the priority, which are in this order.
+    const CONTENT_TYPE: u16 = 1 << 15;
+    const CONTENT_ENCODING: u16 = 1 << 14;
+    const HEADERS: u16 = 1 << 13;
+    const DELIVERY_MODE: u16 = 1 << 12;
+    const PRIORITY: u16 = 1 << 11;
     let mut reader = Reader(payload);
     let (_class, _weight) = (reader.u16()?, reader.u16()?);
-    reader.u64()
+    let size = reader.u64()?;
+    let priority = |mut reader: Reader| {
+        let flags = reader.u16()?;
+        for property in [CONTENT_TYPE, CONTENT_ENCODING] {
+            if flags & property != 0 {
+                reader.short()?;
+            }
+        }
+        if flags & HEADERS != 0 {
+            reader.skip_table()?;
+        }
+        if flags & DELIVERY_MODE != 0 {
+            reader.u8()?;
+        }
+        if flags & PRIORITY != 0 { reader.u8() } else { None }
+    };
+    // Of a message whose other properties make no sense, only the priority is not known.
+    Some(Properties { size, priority: priority(reader).unwrap_or(0) })
 }
 
 pub(crate) fn ack(tag: u64) -> Vec<u8> {
@@ -231,7 +263,21 @@ mod tests {
         assert_eq!(Method::parse(&close.0), Some(Method::ChannelClose(406, "PRECONDITION_FAILED".into())));
         assert_eq!(Method::parse(&ack(7)), Some(Method::Ack(7, false)));
         assert_eq!(Method::parse(&method(60, 60).0), Some(Method::Other(60, 60)));
-        assert_eq!(content_size(&content_header(77)), Some(77));
+        assert_eq!(content_properties(&content_header(77)), Some(Properties { size: 77, priority: 0 }));
+    }
+
+    #[test]
+    fn a_message_has_a_priority() {
+        let header = |flags: u16, rest: &[u8]| {
+            let mut header = method(60, 0);
+            header.u64(5).u16(flags);
+            content_properties(&[header.0, rest.to_vec()].concat()).map(|properties| properties.priority)
+        };
+        // As debci's client writes it: content type, headers, delivery mode, priority.
+        assert_eq!(header(0b1011_1000_0000_0000, b"\x0atext/plain\0\0\0\0\x02\x07"), Some(7));
+        assert_eq!(header(1 << 11, &[3]), Some(3));
+        assert_eq!(header(1 << 12, &[2]), Some(0));
+        assert_eq!(header(1 << 11, &[]), Some(0));
     }
 
     proptest! {
@@ -243,7 +289,7 @@ mod tests {
                 None => bytes,
             };
             Method::parse(&bytes);
-            content_size(&bytes);
+            content_properties(&bytes);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Channel 1 is for taking messages, channel 2 for publishing: a broker closes the channel on which a message is too large,
 //! and what was taken on the other one stays ours.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub(crate) struct Session {
     blocked: Option<String>,
     /// Whether the broker is known to take heartbeats: it has told how often.
     is_open: bool,
+    /// Names of the queues that were declared.
+    declared: BTreeSet<String>,
 }
 
 /// What a broker says of a message that was published.
@@ -55,6 +58,7 @@ enum Confirmed {
 pub(crate) struct Taken {
     pub(crate) tag: u64,
     pub(crate) redelivered: bool,
+    pub(crate) priority: u8,
     pub(crate) body: Vec<u8>,
 }
 
@@ -82,6 +86,7 @@ impl Session {
             published: None,
             blocked: None,
             is_open: false,
+            declared: BTreeSet::new(),
         };
         session.shake_hands(address, has_certificate, name, timeout)?;
         session.is_open = true;
@@ -171,6 +176,15 @@ impl Session {
         })
     }
 
+    /// Declares a durable queue, unless it was declared over this connection.
+    pub(crate) fn declare_once(&mut self, queue: &str, max_priority: Option<u8>) -> Result<(), Error> {
+        if !self.declared.contains(queue) {
+            self.declare(queue, max_priority)?;
+            self.declared.insert(queue.to_owned());
+        }
+        Ok(())
+    }
+
     /// Takes a message from a queue, if there is one. Of a body, no more than `most` bytes and one more are kept.
     pub(crate) fn get(&mut self, queue: &str, most: usize) -> Result<Option<Taken>, Error> {
         self.send(TAKING, method::get(queue))?;
@@ -182,7 +196,8 @@ impl Session {
         })?;
         let Some((tag, redelivered)) = got else { return Ok(None) };
         let header = self.content(TAKING, Kind::Header, until)?;
-        let size = method::content_size(&header).ok_or_else(|| unexpected("a message without a size"))?;
+        let properties = method::content_properties(&header).ok_or_else(|| unexpected("a message without a size"))?;
+        let method::Properties { size, priority } = properties;
         let (mut body, mut seen) = (Vec::new(), 0_u64);
         while seen < size {
             let part = self.content(TAKING, Kind::Body, until)?;
@@ -190,7 +205,7 @@ impl Session {
             let room = most.saturating_add(1).saturating_sub(body.len());
             body.extend_from_slice(part.get(..room).unwrap_or(&part));
         }
-        Ok(Some(Taken { tag, redelivered, body }))
+        Ok(Some(Taken { tag, redelivered, priority, body }))
     }
 
     /// Tells the broker that a message is dealt with.
