@@ -150,8 +150,9 @@ impl Broker {
     /// # Errors
     /// As [`Broker::take`].
     pub fn declare(&self, queues: &[Queue]) -> Result<(), Error> {
-        self.shared
-            .with(|session, _| queues.iter().try_for_each(|queue| session.declare_once(&queue.name, queue.max_priority)))
+        self.shared.with(|session, _| {
+            queues.iter().try_for_each(|queue| session.declare_once(&queue.name, queue.max_priority))
+        })
     }
 
     /// Takes a message from one queue, which was declared, if it has one. [`Message::queue`] is 0 then.

@@ -134,6 +134,15 @@ impl JobLine {
         Ok(job)
     }
 
+    /// Why the job cannot be run in testbeds of these suites with Debian's own autopkgtest, if it cannot.
+    pub fn refusal(&self, suites: &[String]) -> Option<String> {
+        if !suites.contains(&self.suite) {
+            return Some(format!("this worker tests in {}, and not in {}", suites.join(" and "), self.suite));
+        }
+        let variant = self.autopkgtest.as_ref()?;
+        Some(format!("this worker has no autopkgtest variant `{variant}`, only Debian's own autopkgtest"))
+    }
+
     /// The trigger for people: decoded, and without characters that a terminal would act on.
     pub fn shown_trigger(&self) -> Option<String> {
         let trigger = self.trigger.as_ref()?.replace('+', " ");

@@ -7,6 +7,9 @@ use protocol::GpuNeed;
 /// another one.
 pub const RESULTS_QUEUE: &str = "debci_results";
 
+/// The highest priority of debci's job queues, with which they are declared.
+pub const PRIORITIES: u8 = 10;
+
 /// Backends whose jobs debci puts into another backend's queue.
 const ALIASES: [(&str, &str); 2] = [("incus-lxc", "lxc"), ("lxd-lxc", "lxc")];
 

@@ -123,6 +123,18 @@ pub fn of_refusal(heading: &Heading<'_>, reason: &str, when: Timestamp) -> Resul
     Ok(ResultFile { bytes, exit_code: CODE, left_out: 0 })
 }
 
+/// Makes a result file, and if that fails, one that says why: the job ran, and has to have an end.
+pub fn or_reason(
+    heading: &Heading<'_>,
+    make: impl FnOnce(&Heading<'_>) -> Result<ResultFile, ResultFileError>,
+) -> ResultFile {
+    make(heading).unwrap_or_else(|error| {
+        let reason = format!("its tests ran, and its result cannot be read: {error}");
+        let nothing = ResultFile { bytes: Vec::new(), exit_code: 16, left_out: 0 };
+        of_refusal(heading, &reason, Timestamp::now()).unwrap_or(nothing)
+    })
+}
+
 /// Writes the files that do not come from autopkgtest.
 fn first_files(tarball: &mut Tarball, heading: &Heading<'_>, code: u8, duration: i64) -> io::Result<()> {
     tarball.text("exitcode", format!("{code}\n"))?;

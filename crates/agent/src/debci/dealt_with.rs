@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use advice::Advice;
 use debci::RunId;
 
-use super::job_state::{JobState, JobStateError, JobStates};
 use super::{Debci, PREFIX, outbox, results_queue};
+use debci::{JobState, JobStateError, JobStates};
 
 /// How long a result waits for its job to come back to this machine.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);

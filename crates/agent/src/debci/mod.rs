@@ -10,7 +10,6 @@
 
 mod answered;
 mod dealt_with;
-mod job_state;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -24,7 +23,10 @@ use std::time::{Duration, Instant};
 
 use advice::{Advice, Advise};
 use amqp::{Broker, Message, Queue};
-use debci::{ArchitectureQueue, JobLine, LARGEST_MESSAGE, LONGEST_LINE, LineError, MARGIN, RESULTS_QUEUE, RunId};
+use debci::{
+    ArchitectureQueue, JobLine, JobStates, LARGEST_MESSAGE, LONGEST_LINE, LineError, MARGIN, PRIORITIES, RESULTS_QUEUE,
+    RunId,
+};
 use protocol::Machine;
 use protocol::api::{GiveBackReason, Health};
 use transfer::Backoff;
@@ -37,13 +39,10 @@ use super::uploader::Tell;
 use answered::Answered;
 use appliance::report::Report;
 use appliance::settings::WhenDone;
-use job_state::JobStates;
 use send::{Current, Sent};
 
 /// How often the queues are looked at while they are empty.
 const OFTEN: Duration = Duration::from_secs(3);
-/// The highest priority of debci's queues.
-const PRIORITIES: u8 = 10;
 /// How long connecting and logging in may take.
 const CONNECT: Duration = Duration::from_secs(30);
 
@@ -127,7 +126,7 @@ impl Debci {
     fn decide(&mut self, message: &Message) -> Result<Option<Assignment>, Advice> {
         let Some(queue) = self.queues.get(message.queue).cloned() else { return Ok(None) };
         let (run, line, refusal) = match JobLine::parse(&message.body) {
-            Ok(line) => (line.run, Some(line.clone()), self.cannot_run(&line)),
+            Ok(line) => (line.run, Some(line.clone()), line.refusal(&self.settings.suites)),
             Err(LineError::Refused { run, reason }) => (run, None, Some(reason)),
             Err(LineError::NoRun(reason)) => {
                 self.reject(&queue, message, &reason);
@@ -160,16 +159,6 @@ impl Debci {
         let assignment = Assignment { lease: Some(name), testbed, ..Assignment::new(line.job(queue.gpu)) };
         self.current = Some(current);
         Ok(Some(assignment))
-    }
-
-    /// Why a job cannot be run in this machine's testbeds.
-    fn cannot_run(&self, line: &JobLine) -> Option<String> {
-        let suites = &self.settings.suites;
-        if !suites.contains(&line.suite) {
-            return Some(format!("this worker tests in {}, and not in {}", suites.join(" and "), line.suite));
-        }
-        let variant = line.autopkgtest.as_ref()?;
-        Some(format!("this worker has no autopkgtest variant `{variant}`, only Debian's own autopkgtest"))
     }
 
     /// Refuses a message that nothing can answer.

@@ -28,21 +28,6 @@ fn debci(data: &std::path::Path) -> Result<Debci> {
 }
 
 #[test]
-fn what_cannot_be_done_here_is_refused() -> Result {
-    let data = tempfile::tempdir()?;
-    let debci = debci(data.path())?;
-    let why = |line: &str| -> Result<Option<String>> { Ok(debci.cannot_run(&JobLine::parse(line.as_bytes())?)) };
-    assert_eq!(why("rocrand unstable run-id:1")?, None);
-    assert_eq!(why("rocrand sid run-id:1 trigger:x backend:incus-lxc pin-packages:experimental=src:x")?, None);
-    assert_eq!(
-        why("rocrand experimental run-id:1")?.as_deref(),
-        Some("this worker tests in unstable and sid, and not in experimental")
-    );
-    assert!(why("rocrand sid run-id:1 autopkgtest:git")?.is_some_and(|why| why.contains("variant `git`")));
-    Ok(())
-}
-
-#[test]
 fn the_password_is_not_part_of_the_name() -> Result {
     let data = tempfile::tempdir()?;
     assert_eq!(debci(data.path())?.name(), "amqp://127.0.0.1:1/x");

@@ -24,6 +24,20 @@ fn a_line_of_debci_enqueue() -> Result<(), String> {
 }
 
 #[test]
+fn what_cannot_be_done_in_our_testbeds_is_refused() -> Result<(), String> {
+    let suites = ["unstable".to_owned(), "sid".to_owned()];
+    let why = |line: &str| -> Result<Option<String>, String> { Ok(parse(line)?.refusal(&suites)) };
+    assert_eq!(why("rocrand unstable run-id:1")?, None);
+    assert_eq!(why("rocrand sid run-id:1 trigger:x backend:incus-lxc pin-packages:experimental=src:x")?, None);
+    assert_eq!(
+        why("rocrand experimental run-id:1")?.as_deref(),
+        Some("this worker tests in unstable and sid, and not in experimental")
+    );
+    assert!(why("rocrand sid run-id:1 autopkgtest:git")?.is_some_and(|why| why.contains("variant `git`")));
+    Ok(())
+}
+
+#[test]
 fn sources_and_keys_come_in_base64() -> Result<(), String> {
     let source = "deb [trusted=no] http://deb.example/x unstable main\n\ndeb-src http://deb.example/x unstable main\n";
     let line =

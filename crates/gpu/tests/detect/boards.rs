@@ -76,11 +76,7 @@ fn processors_are_known_as_such_with_and_without_a_row_in_the_table() {
         let gpu = machine.detect().gpus.remove(0);
         assert_eq!((gpu.target.to_string().as_str(), gpu.integrated, gpu.compute_units), (name, true, 24));
         assert!(gpu.hints.is_empty(), "{:?}", gpu.hints);
-        assert_eq!(
-            (gpu.memory, gpu.shared_memory),
-            (GIB / 2, Some(32 * GIB)),
-            "{name}: what it shares is not its own"
-        );
+        assert_eq!((gpu.memory, gpu.shared_memory), (GIB / 2, Some(32 * GIB)), "{name}: what it shares is not its own");
     }
 }
 
@@ -89,13 +85,7 @@ fn an_old_kernel_names_no_target_but_the_chip_is_known() {
     let machine = Machine::with_amdgpu();
     machine.node(
         0,
-        &[
-            ("cpu_cores_count", 4),
-            ("simd_count", 32),
-            ("simd_per_cu", 4),
-            ("device_id", 0x9874),
-            ("location_id", 8),
-        ],
+        &[("cpu_cores_count", 4), ("simd_count", 32), ("simd_per_cu", 4), ("device_id", 0x9874), ("location_id", 8)],
     );
     machine.card("0000:00:01.0", 0x9874, &[]);
     let gpu = machine.detect().gpus.remove(0);
@@ -119,8 +109,7 @@ fn a_gpu_that_sleeps_for_good_is_of_no_use_though_kfd_has_it() {
         machine.log(log);
         machine.detect()
     };
-    let log =
-        "[13908.0] amdgpu 0000:0a:00.0: Unable to change power state from D3cold to D0, device inaccessible\n";
+    let log = "[13908.0] amdgpu 0000:0a:00.0: Unable to change power state from D3cold to D0, device inaccessible\n";
     let inventory = sleeping("D3cold", log);
     assert!(inventory.gpus.is_empty());
     assert_eq!(reasons(&inventory), [ReasonKind::StuckInD3cold]);

@@ -50,10 +50,7 @@ fn the_drivers_last_words_are_the_evidence_and_the_part_is_named() {
          GPU: hw_init of IP block <smu> failed -62\nGPU: amdgpu_device_ip_init failed\nGPU: Fatal error during GPU init\n",
     );
     let reason = &gpu.reasons[0];
-    assert_eq!(
-        reason.message,
-        "amdgpu could not start it (error -62), its part smu failed: it did not answer in time"
-    );
+    assert_eq!(reason.message, "amdgpu could not start it (error -62), its part smu failed: it did not answer in time");
     assert!(reason.evidence.iter().any(|line| line.contains("amdgpu_device_ip_init failed")), "{reason:?}");
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use debci::RunId;
 use serde::Deserialize;
 use transfer::tls::RootsError;
 use ureq::Agent;
 use ureq::http::StatusCode;
+
+use crate::run_id::RunId;
 
 /// How long the server may take. The job waits meanwhile.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -15,7 +16,7 @@ const LARGEST: u64 = 4096;
 
 /// What a server says of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JobState {
+pub enum JobState {
     /// It has no result.
     Pending,
     /// It has a result, or was cancelled.
@@ -27,14 +28,14 @@ pub(super) enum JobState {
 /// Why the state of a job is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{address}: {reason}")]
-pub(super) struct JobStateError {
+pub struct JobStateError {
     address: String,
     reason: String,
 }
 
 /// A debci server's `/api/v1/job_state`, which needs no key.
 #[derive(Debug)]
-pub(super) struct JobStates {
+pub struct JobStates {
     agent: Agent,
     address: String,
 }
@@ -47,7 +48,10 @@ struct Answer {
 impl JobStates {
     /// Prepares to ask the server whose web pages are at this address; `authorities` is the text of a PEM file with more
     /// authorities than the system's.
-    pub(super) fn new(address: &str, authorities: Option<&str>) -> Result<Self, RootsError> {
+    ///
+    /// # Errors
+    /// If the authorities cannot be read.
+    pub fn new(address: &str, authorities: Option<&str>) -> Result<Self, RootsError> {
         let tls = authorities.map_or_else(|| transfer::tls::trusting(None), transfer::tls::trusting_text)?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -58,7 +62,10 @@ impl JobStates {
     }
 
     /// Asks for the state of a job.
-    pub(super) fn of(&self, run: RunId) -> Result<JobState, JobStateError> {
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or does not answer as a debci server does.
+    pub fn of(&self, run: RunId) -> Result<JobState, JobStateError> {
         let address = format!("{}/api/v1/job_state/{run}", self.address);
         let failed = |reason| JobStateError { address: address.clone(), reason };
         let mut answer = self.agent.get(&address).call().map_err(|error| failed(error.to_string()))?;
