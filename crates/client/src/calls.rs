@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use protocol::Verdict;
 use protocol::api::{
-    AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, GiveBack, Given, Heartbeat, HeartbeatAnswer, JobInfo,
-    JobPage, JobState, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage, RetryGpus,
-    WorkerInfo, WorkerPage, WorkerReport,
+    AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, DebciStatus, GiveBack, Given, Heartbeat, HeartbeatAnswer,
+    JobInfo, JobPage, JobState, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage,
+    RetryGpus, WorkerInfo, WorkerPage, WorkerReport,
 };
 use ureq::http::Method;
 
@@ -234,6 +234,11 @@ impl Client {
     /// A page of workers in the order of their ids, after the given one.
     pub fn workers(&self, after: Option<&str>) -> Result<WorkerPage, ClientError> {
         self.get(&query("/workers", &[("after", after.map(str::to_owned))]))
+    }
+
+    /// The hub's connection to a debci server.
+    pub fn debci(&self) -> Result<DebciStatus, ClientError> {
+        self.get("/debci")
     }
 
     /// Describes a worker.

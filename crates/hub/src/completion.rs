@@ -240,6 +240,9 @@ async fn check_and_complete(
     let delivered = Delivered { bundle: complete.bundle, size, result, summary, clock };
     let (lease, worker) = (key.lease.clone(), worker.to_owned());
     let completed = shared.core.write(move |tx| tx.complete(&lease, &worker, delivered)).await?;
+    if let Some(link) = shared.debci.get() {
+        link.ended.wake();
+    }
     if let Some(junit) = contents.junit {
         let (cases, number) = (shared.cases.clone(), job.number);
         // The bundle has the cases too, so nothing is lost if they cannot be stored here.

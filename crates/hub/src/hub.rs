@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use protocol::api::{Problem, ProblemCode};
@@ -13,6 +13,7 @@ use crate::clock::millis;
 use crate::completion::Completions;
 use crate::config::Config;
 use crate::core::{Core, State};
+use crate::debci::Link;
 use crate::error::HubError;
 use crate::limits::Limits;
 use crate::problem::io_problem;
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) completions: Completions,
     pub(crate) limits: Limits,
     pub(crate) received: Received,
+    /// The connection to a debci server, if its jobs are taken.
+    pub(crate) debci: OnceLock<Arc<Link>>,
     /// Becomes true when the hub shuts down; long waits end then.
     pub(crate) stop: watch::Receiver<bool>,
     data: DataDir,
@@ -127,6 +130,7 @@ impl Hub {
             counters: Counters::default(),
             completions: Completions::new(),
             received: Received::default(),
+            debci: OnceLock::new(),
             stop: stopped,
             data,
         }));

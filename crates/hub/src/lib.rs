@@ -30,6 +30,7 @@ mod concurrency;
 mod config;
 mod connections;
 mod core;
+mod debci;
 mod error;
 mod gc;
 mod http;
@@ -48,8 +49,11 @@ mod tls;
 mod token;
 
 pub use crate::bundle::{BundleError, check_bundle};
+/// The client of message brokers, for [`DebciOptions`].
+pub use amqp;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
+pub use debci::DebciOptions;
 pub use error::HubError;
 pub use hub::Hub;
 pub use party::{Network, NotANetwork};

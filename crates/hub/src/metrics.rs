@@ -72,6 +72,14 @@ pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Res
     ] {
         one(&mut out, "counter", name, help, counter.load(Ordering::Relaxed));
     }
+    if let Some(link) = shared.debci.get() {
+        let status = link.status();
+        let connected = u64::from(status.connected.is_some());
+        one(&mut out, "gauge", "debci_connected", "Whether the debci server's broker is connected.", connected);
+        one(&mut out, "gauge", "debci_jobs_held", "Jobs that the broker keeps for this hub.", status.held);
+        one(&mut out, "counter", "debci_jobs_taken_total", "Jobs taken from the debci server.", status.taken);
+        one(&mut out, "counter", "debci_results_total", "Results that the broker has confirmed.", status.answered);
+    }
     let connections = counters.connections.load(Ordering::Relaxed);
     one(&mut out, "gauge", "http_connections", "Open connections.", connections);
     let read_only = u64::from(shared.core.is_read_only());

@@ -87,6 +87,10 @@ impl Hub {
         shutdown.await;
         tasks.shutdown().await;
         self.stop();
+        if let Some(link) = self.shared.debci.get().cloned() {
+            // It waits for results that are being sent.
+            drop(tokio::task::spawn_blocking(move || link.end()).await);
+        }
         if let Some(graceful) = Arc::into_inner(graceful)
             && tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await.is_err()
         {

@@ -162,6 +162,13 @@ fn describe(text: &mut String, info: &JobInfo, place: &HubAccess, screen: Screen
     if let Some(of) = &info.retry_of {
         line("repeats", printable(of))?;
     }
+    if let Some(debci) = &info.debci {
+        let trigger = debci.trigger.as_ref().map(|trigger| format!(", triggered by {trigger}")).unwrap_or_default();
+        line("from", printable(&format!("debci at {}, run {}{trigger}", debci.server, debci.run)))?;
+        if let (Some(answered), Some(answer)) = (debci.answered, &debci.answer) {
+            line("answered", printable(&format!("{}: {answer}", time(answered))))?;
+        }
+    }
     for attempt in &info.attempts {
         let until = attempt.ended.map(|ended| format!(" until {}", time(ended))).unwrap_or_default();
         let late = if attempt.late { " after its lease had run out" } else { "" };

@@ -296,6 +296,7 @@ mod tests {
             added: Timestamp::UNIX_EPOCH,
             ended: None,
             retry_of: None,
+            debci: None,
             attempts: Vec::new(),
             result: None,
         }

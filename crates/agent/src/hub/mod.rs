@@ -28,7 +28,7 @@ use self::link::Link;
 use self::stream::LogStream;
 use self::transport::HubTransport;
 use crate::identity;
-use crate::job_source::{Assignment, Claim, Delivery, End, JobSource};
+use crate::job_source::{Assignment, Claim, Delivery, End, JobSource, TestbedOptions};
 use crate::outbox::Outbox;
 use crate::running::{InterruptedJob, MAX_LOSSES_PER_MACHINE};
 use crate::timeouts::Timeouts;
@@ -180,7 +180,7 @@ impl Hub {
 
     fn accept(&mut self, claimed: Claimed) -> Result<Claim, Advice> {
         self.request = request_id()?;
-        let Claimed { lease, lease_seconds, job, usual_seconds, .. } = claimed;
+        let Claimed { lease, lease_seconds, job, usual_seconds, testbed, .. } = claimed;
         // Both become file names.
         if check_id("lease", &lease).is_err() || check_id("job", &job.id).is_err() {
             self.problem(format!("the hub gave out a job with a strange name: {:?}", job.id), "update the hub");
@@ -192,7 +192,12 @@ impl Hub {
             return Ok(Claim::Nothing);
         }
         self.lease_time = Duration::from_secs(lease_seconds.max(1));
-        let assignment = Assignment { lease: Some(lease.clone()), usual_seconds, ..Assignment::new(job) };
+        let testbed = TestbedOptions {
+            upgrade: testbed.upgrade,
+            apt_sources: testbed.apt_sources,
+            signing_keys: testbed.signing_keys.into_iter().map(String::into_bytes).collect(),
+        };
+        let assignment = Assignment { lease: Some(lease.clone()), usual_seconds, testbed, ..Assignment::new(job) };
         self.heartbeats.hold(&lease, "starting", Some(assignment.interrupt.clone()), self.lease_time);
         Ok(Claim::Job(Box::new(assignment)))
     }

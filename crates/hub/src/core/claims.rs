@@ -82,7 +82,8 @@ impl Tx<'_> {
             return Err(Problem::new(ProblemCode::LeaseOver, detail).into());
         }
         let lease_seconds = self.config.lease.as_secs();
-        Ok(Some(Claimed { lease, lease_seconds, attempt, job, usual_seconds: self.usual_seconds(number)? }))
+        let (usual_seconds, testbed) = (self.usual_seconds(number)?, self.testbed(number)?);
+        Ok(Some(Claimed { lease, lease_seconds, attempt, job, usual_seconds, testbed }))
     }
 
     /// How long the tests of a job's package usually take: the median of the latest results in which they ran to
@@ -130,8 +131,8 @@ impl Tx<'_> {
         };
         self.state.leases.insert(lease.clone(), live);
         self.event(HubEvent::Job(number));
-        let usual_seconds = self.usual_seconds(number)?;
-        Ok(Claimed { lease, lease_seconds: self.config.lease.as_secs(), attempt, job, usual_seconds })
+        let (usual_seconds, testbed) = (self.usual_seconds(number)?, self.testbed(number)?);
+        Ok(Claimed { lease, lease_seconds: self.config.lease.as_secs(), attempt, job, usual_seconds, testbed })
     }
 
     /// Queues a job, or gives it to a claim that is waiting for one like it.

@@ -198,7 +198,7 @@ impl Tx<'_> {
                 i64::try_from(delivered.size).unwrap_or(i64::MAX),
                 serde_json::to_string(result)?,
             ])?;
-        if !counts {
+        if !counts || self.has_other_sources(row.job)? {
             return Ok(());
         }
         let job = self.job(row.job)?;

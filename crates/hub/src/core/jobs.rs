@@ -50,8 +50,16 @@ impl Tx<'_> {
         Ok(ids.len() == jobs.len())
     }
 
-    /// Adds one job under an unused id.
-    fn insert(&mut self, mut job: Job, retry_of: Option<&str>) -> Result<String, Failure> {
+    /// Adds one job under an unused id, which is returned.
+    fn insert(&mut self, job: Job, retry_of: Option<&str>) -> Result<String, Failure> {
+        let (number, job) = self.record(job, retry_of)?;
+        self.offer(number, &job)?;
+        Ok(job.id)
+    }
+
+    /// Stores a job under an unused id; nobody gets it before it is [offered](Self::offer). Returns its number, and the job
+    /// with that id.
+    pub(super) fn record(&mut self, mut job: Job, retry_of: Option<&str>) -> Result<(i64, Job), Failure> {
         job.id = self.free_id(&job.id)?;
         self.db
             .prepare_cached(
@@ -67,8 +75,12 @@ impl Tx<'_> {
             ])?;
         let number = self.db.last_insert_rowid();
         self.event(HubEvent::Job(number));
-        self.enqueue(Queued { number, need: Need::of(&job), priority: job.priority, excluded: Vec::new() })?;
-        Ok(job.id)
+        Ok((number, job))
+    }
+
+    /// Gives a job that was recorded to a worker that waits for one like it, or queues it.
+    pub(super) fn offer(&mut self, number: i64, job: &Job) -> Result<(), Failure> {
+        self.enqueue(Queued { number, need: Need::of(job), priority: job.priority, excluded: Vec::new() })
     }
 
     fn free_id(&self, id: &str) -> Result<String, Failure> {

@@ -8,6 +8,7 @@
 
 mod claims;
 mod complete;
+pub(crate) mod debci;
 mod expiry;
 mod jobs;
 mod leases;

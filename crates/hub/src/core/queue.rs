@@ -37,6 +37,11 @@ impl Queue {
         self.places.len()
     }
 
+    /// How many jobs with this need wait.
+    pub(crate) fn len_of(&self, need: &Need) -> usize {
+        self.lines.get(need).map_or(0, BTreeMap::len)
+    }
+
     pub(crate) fn insert(&mut self, job: Queued) {
         self.remove(job.number);
         let rank = Rank { priority: Reverse(job.priority), number: job.number };

@@ -84,6 +84,12 @@ impl Waiters {
         self.remove(number)
     }
 
+    /// How many claims wait that would get a job with this need.
+    pub(crate) fn count(&self, need: &Need) -> usize {
+        let of_line = |line: &Line| line.waiting.values().filter(|waiter| !waiter.answer.is_closed()).count();
+        self.lines.values().filter(|line| need.fits(&line.offer)).map(of_line).sum()
+    }
+
     /// Removes claims whose clients have disconnected.
     pub(crate) fn forget_closed(&mut self) {
         let closed: Vec<u64> = self

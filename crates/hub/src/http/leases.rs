@@ -37,6 +37,9 @@ pub(crate) async fn claim(
         ClaimAnswer::Given(claimed) => return Ok(Json(claimed).into_response()),
         ClaimAnswer::Waiting(waiting) => waiting,
     };
+    if let Some(link) = shared.debci.get() {
+        link.free.wake();
+    }
     let gone = || Problem::new(ProblemCode::Unavailable, "the claim was interrupted");
     let mut stop = shared.stop.clone();
     let answer = tokio::select! {

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod auth;
 mod body;
+mod debci;
 mod endpoint;
 pub(crate) mod file;
 pub(crate) mod jobs;

@@ -6,16 +6,16 @@ use axum::http::Method;
 use axum::routing::{delete, get, head, patch, post, put};
 use axum::{Json, Router};
 use protocol::api::{
-    AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, CreateUpload, GiveBack, Given, Heartbeat, HeartbeatAnswer,
-    JobInfo, JobPage, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage, RetryGpus, Upload,
-    WorkerInfo, WorkerPage, WorkerReport,
+    AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, CreateUpload, DebciStatus, GiveBack, Given, Heartbeat,
+    HeartbeatAnswer, JobInfo, JobPage, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage,
+    RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
 };
 use serde_json::Value;
 
 use crate::http::auth::Reader;
 use crate::http::endpoint::{Content, Endpoint, For, json};
 use crate::http::openapi::document;
-use crate::http::{jobs, leases, results, uploads, workers};
+use crate::http::{debci, jobs, leases, results, uploads, workers};
 use crate::hub::Shared;
 
 const WORKER: (&str, &str) = ("worker", "Which worker had it last: its id, its name, or the beginning of either");
@@ -133,6 +133,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         of(Method::GET, "/results/{job}/bundle", "read-bundle", For::Reader, get(results::bundle))
             .says("Downloads the bundle of a result; takes Range")
             .answers(200, Content::Bytes("application/zstd")),
+        of(Method::GET, "/debci", "show-debci", For::Reader, get(debci::status))
+            .says("Shows the connection to a debci server whose jobs the hub takes")
+            .answers(200, json::<DebciStatus>()),
         of(Method::GET, "/openapi.json", "openapi", For::Reader, get(openapi))
             .says("This description")
             .answers(200, Content::Json(|_| schemars::json_schema!({ "type": "object" }))),

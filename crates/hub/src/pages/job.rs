@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
-use protocol::api::{Attempt, JobState, ResultInfo};
+use protocol::api::{Attempt, DebciOrigin, JobState, ResultInfo};
 use protocol::{Cases, JobResult, RunAs, TestOutcome, Verdict};
 
 use crate::http::Reader;
@@ -36,6 +36,7 @@ struct JobPage {
     phase: Option<String>,
     worker: Option<String>,
     retry_of: Option<String>,
+    debci: Option<OriginView>,
     added: Time,
     ended: Option<Time>,
     package: String,
@@ -63,6 +64,17 @@ struct ResultView {
     /// Number of cases that its tests have reported.
     cases: u64,
     kernel_log: Vec<String>,
+}
+
+/// The debci server that has asked for the job.
+struct OriginView {
+    server: String,
+    run: u64,
+    suite: String,
+    trigger: Option<String>,
+    apt_sources: Vec<String>,
+    answered: Option<Time>,
+    answer: Option<String>,
 }
 
 struct RunView {
@@ -122,7 +134,12 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         source: job.job.source.to_string(),
         needs: needs(&job.job),
         fields: fields(&job.job),
-        not_counted: not_counted(&job.job),
+        not_counted: not_counted(&job.job).or_else(|| {
+            let has_other = job.debci.as_ref().is_some_and(|origin| !origin.apt_sources.is_empty());
+            has_other.then(|| {
+                "This run has packages from other apt sources, so its result does not count in the matrix.".to_owned()
+            })
+        }),
         worker: job.worker_name().map(str::to_owned),
         id: job.id,
         state: job.state,
@@ -130,6 +147,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         why: job.why,
         phase: job.phase,
         retry_of: job.retry_of,
+        debci: job.debci.map(|origin| origin_view(origin, now)),
         added: Time::new(job.added, now),
         ended: job.ended.map(|ended| Time::new(ended, now)),
         package: job.job.source.name().to_owned(),
@@ -140,6 +158,18 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         attempts,
         tail,
     })
+}
+
+fn origin_view(origin: DebciOrigin, now: jiff::Timestamp) -> OriginView {
+    OriginView {
+        server: origin.server,
+        run: origin.run,
+        suite: origin.suite,
+        trigger: origin.trigger,
+        apt_sources: origin.apt_sources,
+        answered: origin.answered.map(|answered| Time::new(answered, now)),
+        answer: origin.answer,
+    }
 }
 
 async fn read_cases(shared: &Shared, number: i64) -> Result<(Vec<Suite>, Option<String>), PageError> {

@@ -23,6 +23,15 @@ struct ListPage {
     worker: String,
     jobs: Vec<Line>,
     next: Option<String>,
+    debci: Option<DebciLine>,
+}
+
+/// The connection to a debci server.
+struct DebciLine {
+    server: String,
+    connected: Option<Time>,
+    held: u64,
+    problem: Option<(Time, String)>,
 }
 
 struct Line {
@@ -33,6 +42,8 @@ struct Line {
     simulated: bool,
     /// Whether this is not the package's plain run.
     special: bool,
+    /// Number of the job at the debci server that has asked for it.
+    run: Option<u64>,
     note: String,
     worker: Option<String>,
     added: Time,
@@ -50,6 +61,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(filter):
         worker: job.worker_name().map(str::to_owned),
         verdict: job.result.as_ref().map(|result| result.verdict),
         simulated: job.result.as_ref().is_some_and(|result| result.simulated),
+        run: job.debci.as_ref().map(|origin| origin.run),
         note: job.phase.or(job.why).unwrap_or_default(),
         id: job.id,
         state: job.state,
@@ -63,5 +75,14 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(filter):
         worker,
         jobs: found.jobs.into_iter().map(line).collect(),
         next: found.next,
+        debci: shared.debci.get().map(|link| {
+            let status = link.status();
+            DebciLine {
+                server: status.server.unwrap_or_default(),
+                connected: status.connected.map(|since| Time::new(since, now)),
+                held: status.held,
+                problem: status.problem.map(|problem| (Time::new(problem.when, now), problem.what)),
+            }
+        }),
     })
 }

@@ -4,6 +4,7 @@ mod bundles;
 mod cases;
 pub(crate) mod columns;
 pub(crate) mod coverage;
+pub(crate) mod debci;
 mod directory;
 mod disk;
 mod logs;

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use crate::clock::timestamp;
 use crate::store::columns::{Hex, Json, Named};
+use crate::store::debci;
 
 /// Columns of a result `r`, whose worker's name is `rn.name`.
 macro_rules! result_columns {
@@ -19,8 +20,10 @@ macro_rules! result_columns {
 const JOB: &str = concat!(
     "SELECT j.number AS number, j.id AS id, j.job AS job, j.state AS state, j.why AS why, j.worker AS worker,
      jn.name AS worker_name, j.added AS added, j.ended AS ended, j.retry_of AS retry_of, j.attempts AS attempts, ",
+    debci::origin_columns!(),
+    ", ",
     result_columns!(),
-    " FROM jobs j LEFT JOIN names jn ON jn.worker = j.worker
+    " FROM jobs j LEFT JOIN names jn ON jn.worker = j.worker LEFT JOIN debci_jobs d ON d.job = j.number
      LEFT JOIN results r ON r.job = j.number LEFT JOIN names rn ON rn.worker = r.worker"
 );
 
@@ -137,6 +140,7 @@ fn job_info(row: &Row) -> rusqlite::Result<JobInfo> {
         added: timestamp(row.get("added")?),
         ended: row.get::<_, Option<i64>>("ended")?.map(timestamp),
         retry_of: row.get("retry_of")?,
+        debci: debci::origin(row)?,
         attempts: Vec::new(),
         result,
     })

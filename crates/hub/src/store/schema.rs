@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::HubError;
-use crate::store::{coverage, names};
+use crate::store::{coverage, debci, names};
 
 /// Version of the layout (`PRAGMA user_version`).
 pub(crate) const LAYOUT: i64 = 3;
@@ -157,12 +157,20 @@ pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     let failed = |error| HubError::Database { path: path.to_owned(), error };
     let mut connection = Connection::open(path).map_err(failed)?;
     prepare(&mut connection).map_err(failed)?;
+    migrate(&mut connection, path)?;
+    connection.execute_batch(debci::TABLE).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Creates the tables if there are none, and brings those of an earlier version up to date.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), HubError> {
+    let failed = |error| HubError::Database { path: path.to_owned(), error };
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     let changes: &[&str] = match found {
         0 => &[TABLES, VIEWS],
         1 => &[FROM_1, FROM_2, VIEWS],
         2 => &[FROM_2, VIEWS],
-        LAYOUT => return Ok(connection),
+        LAYOUT => return Ok(()),
         _ => return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT }),
     };
     let transaction = connection.transaction().map_err(failed)?;
@@ -174,8 +182,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
         names::fill(&transaction).map_err(failed)?;
     }
     transaction.pragma_update(None, "user_version", LAYOUT).map_err(failed)?;
-    transaction.commit().map_err(failed)?;
-    Ok(connection)
+    transaction.commit().map_err(failed)
 }
 
 /// Whether a database cannot be opened because the disk is too full for the files it needs.
@@ -196,7 +203,9 @@ pub(crate) fn open_full(path: &Path) -> Result<Connection, HubError> {
     if found > LAYOUT {
         return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT });
     }
-    if found < LAYOUT {
+    let has_debci = "SELECT count(*) FROM sqlite_schema WHERE name = 'debci_jobs'";
+    let has_debci: bool = connection.query_row(has_debci, [], |row| row.get(0)).map_err(failed)?;
+    if found < LAYOUT || !has_debci {
         // The layout has to be migrated first, and there is no space for that.
         return Err(HubError::Full(path.to_owned()));
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ResultInfo;
+use super::{DebciOrigin, ResultInfo};
 use crate::{GpuNeed, Job, JobList, UnknownWord};
 
 /// `POST /jobs`: adds jobs.
@@ -140,6 +140,9 @@ pub struct JobInfo {
     /// The job that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<String>,
+    /// The debci server that has asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debci: Option<DebciOrigin>,
     /// All attempts; only in the answer about a single job.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,

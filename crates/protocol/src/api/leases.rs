@@ -34,6 +34,30 @@ pub struct Claimed {
     /// How many seconds the package's tests usually take, if the hub has results of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usual_seconds: Option<u64>,
+    /// What is wanted of the testbed, where that is more than the job says.
+    #[serde(default, skip_serializing_if = "Testbed::is_default")]
+    pub testbed: Testbed,
+}
+
+/// What is wanted of a testbed: for jobs of a debci server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Testbed {
+    /// Upgrade all packages before the tests (autopkgtest's `--apt-upgrade`).
+    #[serde(default)]
+    pub upgrade: bool,
+    /// Additional lines for apt's sources.list(5).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apt_sources: Vec<String>,
+    /// OpenPGP keys that these sources are signed with, in ASCII armour.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signing_keys: Vec<String>,
+}
+
+impl Testbed {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `POST /leases/{lease}/heartbeat`: keeps a lease. The first one reports that the job has begun.

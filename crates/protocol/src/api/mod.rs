@@ -7,6 +7,7 @@
 //! ignored.
 
 mod check;
+mod debci;
 mod jobs;
 mod leases;
 mod name;
@@ -16,9 +17,11 @@ mod uploads;
 mod workers;
 
 pub use check::{Invalid, check_id};
+pub use debci::{DebciOrigin, DebciProblem, DebciStatus};
 pub use jobs::{AddJobs, AddedJobs, Attempt, AttemptState, JobInfo, JobPage, JobState, job_id};
 pub use leases::{
     Claim, Claimed, Complete, Completed, GiveBack, GiveBackReason, Given, Heartbeat, HeartbeatAnswer, LogAnswer,
+    Testbed,
 };
 pub use name::{LONGEST_NAME, is_sayable, short_name};
 pub use problem::{Problem, ProblemCode};

@@ -1,0 +1,60 @@
+//! [`Broker`]: what the bridge wants of a message broker, so that tests can have one of their own.
+
+use amqp::{Error, Message, Queue, Receipt};
+
+/// A message broker. Methods connect where that is necessary.
+///
+/// # Errors
+/// As the methods of [`amqp::Broker`].
+pub(crate) trait Broker: Send + Sync {
+    /// Connects, and declares queues that were not declared over this connection.
+    fn declare(&self, queues: &[Queue]) -> Result<(), Error>;
+
+    /// Takes a message from a queue, if it has one.
+    fn take(&self, queue: &str) -> Result<Option<Message>, Error>;
+
+    /// Publishes an answer while the broker keeps the message for us; returns once it is confirmed.
+    fn answer(&self, receipt: Receipt, queue: &str, body: &[u8]) -> Result<(), Error>;
+
+    /// Has the broker forget a message.
+    fn acknowledge(&self, receipt: Receipt) -> Result<(), Error>;
+
+    /// Gives a message back to its queue.
+    fn requeue(&self, receipt: Receipt) -> Result<(), Error>;
+
+    /// The number of the connection that is open, if one is.
+    fn connection(&self) -> Option<u64>;
+
+    /// Ends the connection for good; what is not acknowledged goes back into its queue.
+    fn close(&self);
+}
+
+impl Broker for amqp::Broker {
+    fn declare(&self, queues: &[Queue]) -> Result<(), Error> {
+        Self::declare(self, queues)
+    }
+
+    fn take(&self, queue: &str) -> Result<Option<Message>, Error> {
+        self.take_from(queue)
+    }
+
+    fn answer(&self, receipt: Receipt, queue: &str, body: &[u8]) -> Result<(), Error> {
+        Self::answer(self, receipt, queue, body)
+    }
+
+    fn acknowledge(&self, receipt: Receipt) -> Result<(), Error> {
+        Self::acknowledge(self, receipt)
+    }
+
+    fn requeue(&self, receipt: Receipt) -> Result<(), Error> {
+        Self::requeue(self, receipt)
+    }
+
+    fn connection(&self) -> Option<u64> {
+        Self::connection(self)
+    }
+
+    fn close(&self) {
+        Self::close(self);
+    }
+}

@@ -1,0 +1,175 @@
+//! Sends results to the broker, and then has it forget their jobs.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use advice::Advice;
+use amqp::{Error, Receipt};
+use debci::{Heading, JobLine, LARGEST_MESSAGE, MARGIN, RESULTS_QUEUE, ResultFile};
+use jiff::Timestamp;
+
+use crate::core::debci::{Due, Reply};
+use crate::debci::Bridge;
+use crate::debci::take::pauses;
+use crate::store::debci::Answer;
+
+/// How often the database is asked for results if nobody says that there is one.
+const OFTEN: Duration = Duration::from_secs(1);
+/// Results that are made at the same time.
+const AT_ONCE: usize = 4;
+/// The nice(1) value of the threads that make them.
+const NICE: i32 = 10;
+
+/// Sends results until the hub ends.
+pub(super) fn run(bridge: &Bridge) {
+    let sender = Sender {
+        bridge,
+        largest: AtomicUsize::new(LARGEST_MESSAGE - MARGIN),
+        unnoted: Mutex::default(),
+        acknowledged: Mutex::default(),
+    };
+    let mut backoff = pauses();
+    while !bridge.link.is_over() {
+        match sender.round() {
+            Ok(()) => backoff = pauses(),
+            Err(what) => {
+                bridge.link.problem(what);
+                // A new connection or another result wakes it; one that fails at once every time must not.
+                let pause = backoff.next_pause();
+                let until = std::time::Instant::now() + pause;
+                while !bridge.link.is_over() && std::time::Instant::now() < until {
+                    std::thread::sleep(pause.min(Duration::from_millis(100)));
+                }
+            }
+        }
+        bridge.link.ended.wait(OFTEN);
+    }
+}
+
+struct Sender<'a> {
+    bridge: &'a Bridge,
+    /// Largest result that the broker takes, in bytes.
+    largest: AtomicUsize,
+    /// Numbers of jobs whose result the broker has, which could not be written down.
+    unnoted: Mutex<Vec<i64>>,
+    /// Numbers of jobs that the broker has forgotten. That is written down with the next round: a job that seems to be there
+    /// still is only looked for in vain.
+    acknowledged: Mutex<Vec<i64>>,
+}
+
+impl Sender<'_> {
+    /// Sends all results whose jobs the broker keeps for us.
+    fn round(&self) -> Result<(), String> {
+        let of_hub = |problem: protocol::api::Problem| format!("results are not sent: {}", problem.detail);
+        let unnoted = std::mem::take(&mut *self.unnoted.lock().unwrap_or_else(PoisonError::into_inner));
+        if !unnoted.is_empty() {
+            self.note(unnoted).map_err(of_hub)?;
+        }
+        let server = self.bridge.server.clone();
+        let acknowledged = std::mem::take(&mut *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner));
+        let due = self.bridge.shared.core.write_blocking(move |tx| {
+            tx.acknowledged_debci(&acknowledged)?;
+            tx.due_debci(&server)
+        });
+        let due = due.map_err(of_hub)?;
+        let due: Vec<(Due, Receipt)> = due
+            .into_iter()
+            .filter_map(|due| self.bridge.link.receipt(due.number).map(|receipt| (due, receipt)))
+            .collect();
+        let threads = AT_ONCE.min(due.len());
+        let (due, failed) = (Mutex::new(due.into_iter()), Mutex::new(None));
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    // On Linux this affects the calling thread only.
+                    let _ = rustix::process::setpriority_process(None, NICE);
+                    loop {
+                        let next = due.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        let Some((due, receipt)) = next.filter(|_| !self.bridge.link.is_over()) else { return };
+                        if let Err(error) = self.send(&due, receipt) {
+                            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    /// Sends one result. Then the database has it that nothing is left to do, and only then the broker forgets the job.
+    fn send(&self, due: &Due, receipt: Receipt) -> Result<(), String> {
+        let link = &self.bridge.link;
+        let mut result = self.make(due);
+        loop {
+            match link.broker.answer(receipt, RESULTS_QUEUE, &result.bytes) {
+                Ok(()) => break,
+                Err(Error::NotHeld) => {
+                    link.let_go(due.number, receipt);
+                    return Ok(());
+                }
+                Err(Error::TooLarge { most, .. }) => {
+                    // Smaller each time, whatever the broker says.
+                    let most = most.saturating_sub(MARGIN).min(result.bytes.len().saturating_sub(1));
+                    self.largest.fetch_min(most, Ordering::SeqCst);
+                    let smaller = self.make(due);
+                    if smaller.bytes.len() >= result.bytes.len() {
+                        return Err(format!(
+                            "the result of job {} is not sent: the broker takes at most {most} bytes; raise its \
+                             max_message_size",
+                            due.run
+                        ));
+                    }
+                    result = smaller;
+                }
+                Err(error) => {
+                    let why = Advice::of(&error).in_one_line();
+                    return Err(format!("the result of job {} is not sent: {why}", due.run));
+                }
+            }
+        }
+        if let Err(problem) = self.note(vec![due.number]) {
+            tracing::error!(%problem, run = %due.run, "debci: a result was sent, and that could not be written down yet");
+            self.unnoted.lock().unwrap_or_else(PoisonError::into_inner).push(due.number);
+        }
+        // It comes again if the connection is lost now, and is known then.
+        if link.broker.acknowledge(receipt).is_ok() {
+            self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(due.number);
+        }
+        link.let_go(due.number, receipt);
+        link.answered();
+        Ok(())
+    }
+
+    fn note(&self, numbers: Vec<i64>) -> Result<(), protocol::api::Problem> {
+        self.bridge.shared.core.write_blocking(move |tx| tx.answered_debci(&numbers, Answer::Sent))
+    }
+
+    /// Makes the result file of a job.
+    fn make(&self, due: &Due) -> ResultFile {
+        let line = JobLine::parse(due.line.as_bytes()).ok();
+        let largest = self.largest.load(Ordering::SeqCst);
+        let (worker, notes) = match &due.reply {
+            Reply::Result { worker, job, .. } => (worker.as_str(), self.page(job).into_iter().collect()),
+            Reply::Reason(_) => ("hub", Vec::new()),
+        };
+        let heading = Heading { run: due.run, job: line.as_ref(), architecture: &due.architecture, worker, notes };
+        debci::or_reason(&heading, |heading| match &due.reply {
+            Reply::Result { bundle, .. } => {
+                let path = self.bridge.shared.bundles.path(bundle);
+                let mut open = || Ok(Box::new(File::open(&path)?) as Box<dyn Read>);
+                debci::of_bundle(heading, &mut open, largest)
+            }
+            Reply::Reason(reason) => debci::of_refusal(heading, reason, Timestamp::now()),
+        })
+    }
+
+    /// Where people find the complete result.
+    fn page(&self, job: &str) -> Option<String> {
+        let pages = self.bridge.options.pages.as_ref()?;
+        Some(format!("the complete result is at {}/jobs/{job}", pages.trim_end_matches('/')))
+    }
+}
