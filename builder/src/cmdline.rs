@@ -20,7 +20,7 @@ use diskimage::SectorSize;
 
 pub use boot::{Boot, DiskKind, Firmware, Network, WhenDone};
 pub use demo::Demo;
-pub use hub::{AtHub, Hub, Limits};
+pub use hub::{AtHub, Debci, Hub, Limits};
 pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
 pub use lint::{Lint, LintFormat};
 pub use netboot::Netboot;

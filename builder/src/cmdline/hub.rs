@@ -39,9 +39,50 @@ pub struct Hub {
     /// Print what it is started as as one line of JSON
     #[arg(long)]
     pub json: bool,
+    /// A debci server whose jobs it takes.
+    #[command(flatten, next_help_heading = "Jobs of a debci server")]
+    pub debci: Debci,
     /// Limits and times.
     #[command(flatten, next_help_heading = "Limits")]
     pub limits: Limits,
+}
+
+/// A debci server whose jobs the hub's workers run.
+#[derive(Debug, Args)]
+pub struct Debci {
+    /// Take jobs from the message broker of this debci server, and send it their results:
+    /// amqps://user:password@ci.example/vhost
+    #[arg(long, value_name = "ADDRESS", env = "ROCBED_DEBCI", hide_env_values = true)]
+    pub debci: Option<Secret>,
+    /// A file with the password for the broker, instead of the address; others see command lines
+    #[arg(long, value_name = "FILE", requires = "debci")]
+    pub debci_password_file: Option<PathBuf>,
+    /// Suites whose jobs are run, as the images of the workers have them; jobs for others are refused
+    #[arg(long, value_name = "SUITE", value_delimiter = ',', default_value = "unstable,sid")]
+    pub debci_suite: Vec<String>,
+    /// Architecture, to which each GPU's target is added: amd64+gfx1030
+    #[arg(long, value_name = "ARCH", default_value = "amd64")]
+    pub debci_arch: String,
+    /// The backend whose queues are read: the server's debci_backend
+    #[allow(clippy::doc_markdown)] // a help text: it is printed as it is
+    #[arg(long, value_name = "NAME", default_value = "lxc")]
+    pub debci_backend: String,
+    /// The server's web pages, where it is asked whether a job that comes again still waits: https://ci.example
+    #[allow(clippy::doc_markdown)] // as above
+    #[arg(long, value_name = "URL", requires = "debci")]
+    pub debci_api: Option<String>,
+    /// Trust certificates of the broker and of the web pages that this authority has signed (PEM)
+    #[arg(long, value_name = "FILE", requires = "debci")]
+    pub debci_ca: Option<PathBuf>,
+    /// The hub's certificate, for a broker that asks for one (PEM)
+    #[arg(long, value_name = "FILE", requires = "debci_key")]
+    pub debci_certificate: Option<PathBuf>,
+    /// The key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "debci_certificate")]
+    pub debci_key: Option<PathBuf>,
+    /// How many jobs may wait here for each worker that is free; more leaves fewer to the server's other workers
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub debci_ahead: u32,
 }
 
 /// Limits and times of a hub.

@@ -3,6 +3,7 @@
 mod addresses;
 mod announce;
 mod certificate;
+mod debci;
 mod listen;
 mod words;
 
@@ -71,6 +72,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     if let Some(warning) = tls.as_ref().and_then(|tls| certificate::warning(tls, url.as_deref())) {
         context.reporter.warn_of(&warning.into());
     }
+    debci::options(&options.debci, None)?;
     let encrypted = tls.is_some();
     talk(global);
     raise_limit();
@@ -119,6 +121,10 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         is_default,
         data,
     };
+    if let Some(debci) = debci::options(&options.debci, Some(&started.address))? {
+        context.reporter.say(&format!("jobs of the debci server at {} are run by this hub's workers", debci.address));
+        hub.serve_debci(debci)?;
+    }
     // Held until the hub has ended: dropping it withdraws the announcement.
     let _announced = options.announce.then(|| announce::start(context, &listens, encrypted)).transpose()?;
     let listener = |socket| match &tls {
