@@ -21,6 +21,9 @@ use protocol::{Job, Machine};
 use rocbed_tests::{Debci, fixture_tree};
 use runner::{Cancel, KernelLog, Observer, Setup};
 
+#[path = "debci/bridge.rs"]
+mod bridge;
+
 type Files = BTreeMap<String, Vec<u8>>;
 
 /// Time limit for anything that must happen in the end.

@@ -68,6 +68,7 @@ const WAYS: &[(&str, Way)] = &[
         Way::Nobody("it builds the worker's root directory, and needs a GPU; smoke goes the same way"),
     ),
     ("rocbed hub", Way::Here(Place::Serving)),
+    ("rocbed hub --debci", Way::Parts("tests/debci/bridge.rs", &["--debci", "--debci-api"])),
     ("rocbed jobs", Way::Here(Place::Queued)),
     ("rocbed jobs make", Way::Here(Place::Archive)),
     ("rocbed jobs watch", Way::Here(Place::Watched)),

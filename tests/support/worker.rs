@@ -21,7 +21,9 @@ impl MadeUpWorker {
     pub fn register(hub: &Hub, id: &str, gpu: &str) -> Self {
         let path = hub.started()["join-token-path"].as_str().expect("a path");
         let token = fs::read_to_string(path).expect("a join token");
-        let join = Client::new(hub.address(), &ClientOptions::default()).expect("an address").with_token(token.trim());
+        // A hub that is being started again is waited for.
+        let options = ClientOptions { attempts: 20, ..ClientOptions::default() };
+        let join = Client::new(hub.address(), &options).expect("an address").with_token(token.trim());
         let machine = Machine {
             name: id.into(),
             kernel: "7.2".into(),
@@ -50,14 +52,25 @@ impl MadeUpWorker {
 
     /// Claims the next job, and waits if there is none.
     pub fn begin(&self) -> Claimed {
-        let claim = Claim { request: request_id().expect("a name"), wait: 10, gpus: None };
-        let claimed = self.client.claim(&claim).expect("an answer").expect("a job");
+        self.begin_within(10).expect("a job")
+    }
+
+    /// Claims the next job, if there is one within so many seconds.
+    pub fn begin_within(&self, wait: u64) -> Option<Claimed> {
+        let claim = Claim { request: request_id().expect("a name"), wait, gpus: None };
+        let claimed = self.client.claim(&claim).expect("an answer")?;
         self.client.heartbeat(&claimed.lease, &Heartbeat { phase: "running upstream".into() }).expect("a heartbeat");
-        claimed
+        Some(claimed)
     }
 
     /// Delivers a result: two tests, one of them skipped, a report with two cases, and three MiB of noise.
     pub fn deliver(&self, claimed: &Claimed, verdict: Verdict) {
+        // More than one piece of a download.
+        self.deliver_with(claimed, verdict, 3 << 20);
+    }
+
+    /// As `deliver`, with so many bytes of noise.
+    pub fn deliver_with(&self, claimed: &Claimed, verdict: Verdict, size: usize) {
         let result: JobResult = serde_json::from_value(json!({
             "version": 1, "job": claimed.job, "verdict": verdict, "simulated": true,
             "started": "2026-10-30T10:00:00Z", "finished": "2026-10-30T10:01:00Z",
@@ -84,8 +97,7 @@ impl MadeUpWorker {
             ("junit.xml", junit),
             ("log", "the log\n"),
             ("user/summary", "upstream PASS\n"),
-            // More than one piece of a download.
-            ("user/noise", &noise(3 << 20)),
+            ("user/noise", &noise(size)),
         ]);
         let sha256 = self.client.upload(bundle.path(), |_, _| ()).expect("an upload");
         let complete = Complete { bundle: sha256, verdict, summary: summary.into() };

@@ -1,8 +1,9 @@
-//! The project's development tasks: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `bench-netboot`,
-//! `build`, `deb`, `release`, `docs`, `book`, `screenshots`.
+//! The project's development tasks: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `bench-debci`,
+//! `bench-netboot`, `build`, `deb`, `release`, `docs`, `book`, `screenshots`.
 
 mod bench;
 mod bench_boot;
+mod bench_debci;
 mod bench_netboot;
 mod book;
 mod build;
@@ -42,6 +43,8 @@ enum Task {
     Bench(bench::Options),
     /// Compare the time until the agent is ready with the kernel's own
     BenchBoot(bench_boot::Options),
+    /// Compare a hub that serves debci's queue with debci's own worker
+    BenchDebci(bench_debci::Options),
     /// Compare starts from a disk and over the network: time and memory
     BenchNetboot(bench_netboot::Options),
     /// Build rocbed and the static rocbed-init beside it
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Lint(options) => lint::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::BenchBoot(options) => bench_boot::run(&options),
+        Task::BenchDebci(options) => bench_debci::run(&options),
         Task::BenchNetboot(options) => bench_netboot::run(&options),
         Task::Build { release } => {
             build::programs(if release { Profile::Release } else { Profile::Dev }).map(|programs| {
