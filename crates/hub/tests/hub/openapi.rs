@@ -91,6 +91,7 @@ fn every_route_answers_as_it_is_described() -> Outcome {
         ("resume-worker", "/workers/w2/resume".into(), people, "", String::new()),
         ("retry-gpus", "/workers/w2/retry-gpus".into(), people, "", json!({ "gpus": [] }).to_string()),
         ("remove-worker", "/workers/w2".into(), people, "", String::new()),
+        ("show-debci", "/debci".into(), people, "", String::new()),
         ("openapi", "/openapi.json".into(), people, "", String::new()),
     ];
     let described = operations(&document);
