@@ -62,7 +62,7 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed boot", Way::There(&["tests/boot.rs", "tests/appliance.rs", "tests/worker.rs", "tests/netboot.rs"])),
     ("rocbed workers", Way::There(&["tests/hub_commands.rs"])),
     ("rocbed simulate", Way::There(&["tests/simulate.rs"])),
-    ("rocbed test", Way::There(&["tests/local.rs"])),
+    ("rocbed test", Way::There(&["tests/local.rs", "tests/simulate.rs"])),
     (
         "rocbed test rocm",
         Way::Nobody("it builds the worker's root directory, and needs a GPU; smoke goes the same way"),
