@@ -6,6 +6,7 @@ mod hub;
 mod jobs;
 mod lint;
 mod netboot;
+mod oci;
 mod results;
 mod stick;
 mod top;
@@ -24,6 +25,7 @@ pub use hub::{AtHub, Debci, Hub, Limits};
 pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
 pub use lint::{Lint, LintFormat};
 pub use netboot::Netboot;
+pub use oci::Oci;
 pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsReport, ResultsShow};
 pub use stick::{Collect, Flash, OntoStick, SettingsArgs};
 pub use top::Top;
@@ -189,6 +191,9 @@ pub enum Command {
     /// Look at what is kept from earlier builds, and tidy it up
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Write a container image of a recipe's root directory: how rocbed's own images are made
+    #[command(hide = true)]
+    Oci(Oci),
     /// Print a shell completion script
     Completions {
         /// For which shell

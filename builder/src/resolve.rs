@@ -35,7 +35,10 @@ pub fn request_digest(recipe: &Recipe) -> Digest {
 
 /// The packages of a recipe's root, each with the first reason for which it is included.
 pub fn solution(recipe: &Recipe, universe: &Universe) -> Result<Solution> {
-    let kernel = kernel_packages(universe, &recipe.kernel.flavour)?;
+    let kernel = match &recipe.kernel.flavour {
+        Some(flavour) => kernel_packages(universe, flavour)?,
+        None => Vec::new(),
+    };
     let mut request = Request::new(recipe.packages.install.iter().chain(&kernel));
     request.exclude.clone_from(&recipe.packages.exclude);
     request.recommends = recipe.packages.recommends;
@@ -54,12 +57,13 @@ pub fn lock(recipe: &Recipe, archive: &Archive) -> Result<Lock> {
         packages.push(locked(&package, Role::Root)?);
     }
     let stub = &recipe.image.stub_package;
-    if !packages.iter().any(|package| package.name == *stub) {
+    let has_kernel = recipe.kernel.flavour.is_some();
+    if has_kernel && !packages.iter().any(|package| package.name == *stub) {
         let newest = newest(universe, stub)
             .with_context(|| format!("image.stub-package: there is no package {stub} in the archive"))?;
         packages.push(locked(&newest, Role::Build)?);
     }
-    for name in SIGNED_PACKAGES.iter().filter(|_| recipe.image.secure_boot) {
+    for name in SIGNED_PACKAGES.iter().filter(|_| has_kernel && recipe.image.secure_boot) {
         if !packages.iter().any(|package| package.name == *name) {
             let newest = newest(universe, name)
                 .with_context(|| format!("image.secure-boot: there is no package {name} in the archive"))

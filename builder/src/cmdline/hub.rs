@@ -39,6 +39,9 @@ pub struct Hub {
     /// Print what it is started as as one line of JSON
     #[arg(long)]
     pub json: bool,
+    /// With --json: leave out a new admin token, where what is printed is kept, as in the log of a container
+    #[arg(long, requires = "json")]
+    pub hide_token: bool,
     /// A debci server whose jobs it takes.
     #[command(flatten, next_help_heading = "Jobs of a debci server")]
     pub debci: Debci,

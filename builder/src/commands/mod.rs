@@ -15,6 +15,7 @@ mod jobs;
 mod lint;
 mod lock;
 mod netboot;
+mod oci;
 mod plan;
 mod recipe;
 mod reference;
@@ -64,6 +65,7 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Lint(options) => return lint::run(context, &options),
         Command::Recipe(command) => recipe::run(&command),
         Command::Reference(options) => reference::run(&options),
+        Command::Oci(options) => oci::run(context, &options),
         Command::Cache(command) => cache::run(context, &command),
         Command::Completions { shell } => completions(shell),
         Command::Man { directory } => man(&directory),

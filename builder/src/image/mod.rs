@@ -16,6 +16,7 @@ pub mod publish;
 pub mod reseal;
 pub mod root;
 pub mod root_image;
+pub mod selected;
 pub(crate) mod signed;
 mod state;
 pub mod tree;
@@ -27,7 +28,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use advice::{Advice, WithHelp as _};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use diskimage::blockmap::BlockMap;
 use diskimage::{SectorSize, compress, uki};
 use fsimage::{Content, FileTree, ext4};
@@ -99,6 +100,13 @@ pub fn run(
     fetcher: &Fetcher,
     reporter: &Reporter,
 ) -> Result<Built> {
+    ensure!(
+        recipe.kernel.flavour.is_some(),
+        Advice::new(
+            format!("the recipe {} has no kernel, and an image needs one", recipe.name),
+            "name one by kernel.flavour; `rocbed test` runs tests without"
+        )
+    );
     let _guard = guard(recipe, options, reporter)?;
     let mut clock = Clock::default();
     let epoch = source_date_epoch()?.unwrap_or(lock.archive.date);
@@ -236,7 +244,7 @@ fn refuse_others(directory: &Path) -> Result<()> {
         return Ok(());
     }
     let found: Vec<&str> = IMAGE_FILES.into_iter().filter(|name| has(name)).collect();
-    anyhow::ensure!(
+    ensure!(
         found.is_empty(),
         Advice::new(
             format!(
@@ -265,13 +273,13 @@ fn guard(recipe: &Recipe, options: &BuildOptions, reporter: &Reporter) -> Result
 }
 
 /// Timestamp for the build's content: `SOURCE_DATE_EPOCH` of reproducible-builds.org, in seconds since 1970.
-fn source_date_epoch() -> Result<Option<i64>> {
+pub(crate) fn source_date_epoch() -> Result<Option<i64>> {
     match std::env::var_os("SOURCE_DATE_EPOCH") {
         Some(text) => {
             let text = text.to_string_lossy();
             let complaint = || format!("SOURCE_DATE_EPOCH={text:?} is not a number of seconds since 1970");
             let seconds: i64 = text.parse().with_context(complaint)?;
-            anyhow::ensure!((0..=u32::MAX.into()).contains(&seconds), complaint());
+            ensure!((0..=u32::MAX.into()).contains(&seconds), complaint());
             Ok(Some(seconds))
         }
         None => Ok(None),

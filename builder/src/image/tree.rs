@@ -13,6 +13,7 @@ use sha256::Digest;
 
 use super::modules::{Kernel, Selection};
 use super::root::{self, Root};
+use super::selected::Selected;
 use crate::lock::Lock;
 use crate::recipe::{AptSourceEntry, ExtraFile, ExtraKind, Recipe};
 
@@ -30,6 +31,16 @@ pub fn finish(root: &Root, recipe: &Recipe, kernel: &Kernel, kept: &Selection, e
     rootfs::add_devices(&mut tree, &root.devices)?;
     let time = Timestamp::from_seconds(epoch);
     prune(&mut tree, kernel, kept, time)?;
+    add_recipe(&mut tree, recipe, epoch)?;
+    finish::normalise(&mut tree, epoch).context("normalising the file tree")?;
+    Ok(tree)
+}
+
+/// The tree of a container, which has no kernel: all of the root directory, or what `only` selects, with what the recipe adds.
+pub fn of_container(root: &Root, recipe: &Recipe, only: &Selected, epoch: i64) -> Result<FileTree> {
+    let mut tree = fsimage::scan(&root.path).context("reading the root directory")?;
+    drop_host_attributes(&mut tree);
+    only.apply(&mut tree)?;
     add_recipe(&mut tree, recipe, epoch)?;
     finish::normalise(&mut tree, epoch).context("normalising the file tree")?;
     Ok(tree)
@@ -216,7 +227,7 @@ fn id(tree: &FileTree, database: &str, name: &str) -> Result<u32> {
 }
 
 /// The content of a regular file.
-fn read_file(tree: &FileTree, path: &str) -> Result<Vec<u8>> {
+pub(super) fn read_file(tree: &FileTree, path: &str) -> Result<Vec<u8>> {
     let node = tree.get(path).with_context(|| format!("the root file system has no /{path}"))?;
     let NodeKind::File(content) = &node.kind else { anyhow::bail!("/{path} is not a regular file") };
     let mut bytes = Vec::new();

@@ -17,6 +17,9 @@ use super::{Archive, ExtraFile, ExtraKind, Group, Image, Kernel, Packages, Recip
 const DEFAULT_SNAPSHOT: &str = "https://snapshot.debian.org/archive/debian";
 const DEFAULT_DATA_SIZE: u64 = 64 << 20;
 
+/// The flavour of a recipe whose root has no kernel.
+const NO_KERNEL: &str = "none";
+
 /// The value of the last layer that sets it.
 fn last<T>(layers: &[Layer], get: impl Fn(&Layer) -> Option<T>) -> Option<T> {
     layers.iter().rev().find_map(get)
@@ -153,8 +156,10 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
         apt_sources: apt_sources.collect(),
         packages: packages(layers)?,
         kernel: Kernel {
-            flavour: last(layers, |layer| layer.file.kernel.flavour.clone())
-                .map_or_else(|| "amd64".into(), |flavour| flavour.0),
+            flavour: Some(
+                last(layers, |layer| layer.file.kernel.flavour.clone()).map_or("amd64".into(), |word| word.0),
+            )
+            .filter(|flavour| flavour.as_str() != NO_KERNEL),
             cmdline: cmdline(layers)?,
             modules: joined(layers, |layer| layer.file.kernel.modules.iter().map(|module| module.0.clone()).collect()),
             initramfs_modules: joined(layers, |layer| {
@@ -356,7 +361,7 @@ mod tests {
         .unwrap();
         assert_eq!(recipe.name, "child");
         assert_eq!(recipe.packages.install, ["a", "c"]);
-        assert_eq!(recipe.kernel.flavour, "amd64");
+        assert_eq!(recipe.kernel.flavour.as_deref(), Some("amd64"));
         assert_eq!(recipe.kernel.cmdline, ["quiet", "debug"]);
     }
 

@@ -91,8 +91,8 @@ pub struct Packages {
 /// Kernel and modules.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    /// Debian's name for the kernel flavour.
-    pub flavour: String,
+    /// Debian's name for the kernel flavour; `None` if the root has no kernel.
+    pub flavour: Option<String>,
     /// Words of the kernel command line, without `root=`.
     pub cmdline: Vec<String>,
     /// Modules kept in the root; `*` for all.

@@ -102,7 +102,8 @@ pub struct PackagesTable {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KernelTable {
-    /// Which of Debian's kernels: `amd64`, `cloud-amd64`, `rt-amd64`. The newest version in the archive is locked.
+    /// Which of Debian's kernels: `amd64`, `cloud-amd64`, `rt-amd64`. The newest version in the archive is locked. `none` is for
+    /// a root directory in which tests run on another kernel (`rocbed test`); no image can be built of it.
     pub flavour: Option<Word>,
     /// The kernel command line, word by word; added to inherited words. `root=` is added by the build.
     #[serde(default)]

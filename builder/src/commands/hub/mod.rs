@@ -114,7 +114,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         pid: std::process::id(),
         join_token_path: Local::join_token_path(&data),
         admin_token_path: Local::admin_token_path(&data),
-        admin_token: new,
+        admin_token: new.filter(|_| !options.hide_token),
         join_token: Secret::new(hub.join_token()),
         encrypted: tls.is_some(),
         everywhere: listens.iter().any(|address| !address.ip().is_loopback()),
