@@ -106,6 +106,13 @@ const WAYS: &[(&str, Way)] = &[
         Way::Nobody("changes the machine's users; tests/same_twice.rs has useradd give one of its own such ids"),
     ),
     ("podman run", Way::Nobody("needs an image from a registry; tests/container.rs makes a container of its own")),
+    ("podman load", Way::Parts("tests/packages/podman.rs", &["load", "--input"])),
+    (
+        "podman run --detach",
+        Way::Parts("tests/packages/images.rs", &["run", "--detach", "--name", "--volume", "--url"]),
+    ),
+    ("podman run --rm", Way::Parts("tests/packages/images.rs", &["run", "--rm", "rocbed", "build", "smoke"])),
+    ("podman exec", Way::Parts("tests/packages/images.rs", &["exec", "rocbed", "jobs", "add"])),
     ("docker run", Way::Nobody("the same")),
 ];
 

@@ -1,5 +1,5 @@
 //! The project's development tasks: `cargo xtask demo`, `test`, `lint`, `bench`, `bench-boot`, `bench-debci`,
-//! `bench-netboot`, `build`, `deb`, `release`, `docs`, `book`, `screenshots`.
+//! `bench-netboot`, `build`, `deb`, `oci`, `release`, `docs`, `book`, `screenshots`.
 
 mod bench;
 mod bench_boot;
@@ -55,7 +55,9 @@ enum Task {
     },
     /// Build the Debian packages of the released programs
     Deb(package::Options),
-    /// Make everything that is handed out: packages, a tarball, the sources, digests
+    /// Make the container images of the hub and of the builder
+    Oci(package::OciOptions),
+    /// Make everything that is handed out: packages, container images, a tarball, the sources, digests
     Release(package::ReleaseOptions),
     /// Write the generated pages of docs/reference/ anew
     Docs,
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
             })
         }
         Task::Deb(options) => package::deb(&options),
+        Task::Oci(options) => package::run_oci(&options),
         Task::Release(options) => package::run_release(&options),
         Task::Docs => docs::write(),
         Task::Screenshots => screenshots::run(),

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::files::Files;
+use super::scratch;
 use super::version::Version;
-use crate::run::{run, target_directory, workspace};
+use crate::run::{run, workspace};
 
 /// What `debian/` needs of the checkout: all but the sources of the programs.
 const NEEDED: [&str; 9] = [
@@ -79,17 +80,6 @@ pub(super) fn build(programs: &Path, version: &Version, files: Files, quick: boo
     }
     packages.sort();
     Ok(Built { scratch, packages, records, tree })
-}
-
-/// A directory of this build alone, below cargo's target directory.
-fn scratch() -> Result<TempDir> {
-    let target = target_directory();
-    fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
-    let target = target.canonicalize().with_context(|| format!("finding {}", target.display()))?;
-    tempfile::Builder::new()
-        .prefix("package-")
-        .tempdir_in(&target)
-        .with_context(|| format!("making a directory in {}", target.display()))
 }
 
 /// Adds an entry for this version on top of `debian/changelog`, unless it is there.

@@ -1,8 +1,9 @@
-//! What is handed out: Debian packages (`cargo xtask deb`), and with them a tarball, the sources and digests
-//! (`cargo xtask release`).
+//! What is handed out: Debian packages (`cargo xtask deb`), container images (`cargo xtask oci`), and with them a tarball, the
+//! sources and digests (`cargo xtask release`).
 
 mod deb;
 mod files;
+mod oci;
 mod release;
 mod release_directory;
 mod tarball;
@@ -13,12 +14,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use tempfile::TempDir;
 
 use crate::build::{self, Profile};
 use crate::host;
 use crate::run::target_directory;
 use files::Files;
 
+pub(crate) use oci::{Options as OciOptions, run_oci};
 pub(crate) use release::{Options as ReleaseOptions, run_release};
 
 /// What to package.
@@ -87,6 +90,17 @@ fn copy_into(file: &Path, directory: &Path) -> Result<PathBuf> {
     let to = directory.join(name);
     fs::copy(file, &to).with_context(|| format!("copying {} to {}", file.display(), to.display()))?;
     Ok(to)
+}
+
+/// A directory of one run alone, below cargo's target directory.
+fn scratch() -> Result<TempDir> {
+    let target = target_directory();
+    fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
+    let target = target.canonicalize().with_context(|| format!("finding {}", target.display()))?;
+    tempfile::Builder::new()
+        .prefix("package-")
+        .tempdir_in(&target)
+        .with_context(|| format!("making a directory in {}", target.display()))
 }
 
 /// Compiles the programs as they are released; returns their directory.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::files::{Files, ensure_committed};
+use super::oci::Images;
 use super::release_directory::{ReleaseDirectory, SUMS};
 use super::version::Version;
 use super::{compiled, copy_into, deb, tarball};
@@ -25,9 +26,9 @@ pub(crate) struct Options {
     output: Option<PathBuf>,
 }
 
-/// Makes the packages, the tarball, the source and `SHA256SUMS`; prints the directory.
+/// Makes the packages, the container images, the tarball, the source and `SHA256SUMS`; prints what it has made, and the directory.
 pub(crate) fn run_release(options: &Options) -> Result<()> {
-    host::install(&[host::TO_PACKAGE, host::TO_RELEASE])?;
+    host::install(&[host::TO_PACKAGE, host::TO_RELEASE, host::to_build()])?;
     ensure_committed(&workspace())?;
     let directory = options.output.clone().unwrap_or_else(|| target_directory().join("release-files"));
     let directory = ReleaseDirectory::open(directory)?;
@@ -43,13 +44,37 @@ pub(crate) fn run_release(options: &Options) -> Result<()> {
         copy_into(package, &staged)?;
     }
     tarball::write(&built.tree, &version, &staged)?;
+    // As they are in the package: without symbols.
+    let installed = built.tree.join("debian/rocbed/usr");
+    let images = Images {
+        rocbed: &installed.join("bin/rocbed"),
+        init: &installed.join("lib/rocbed/rocbed-init"),
+        version: &version,
+        quick: false,
+    };
+    images.write(built.scratch.path(), &staged)?;
     source(&version, &staged)?;
     copy_into(&workspace().join("CHANGELOG.md"), &staged)?;
     let sums = "cd \"$1\"; LC_ALL=C; export LC_ALL; sha256sum -- *";
     let sums = output(Command::new("sh").args(["-euc", sums, "sh"]).arg(&staged))?;
     fs::write(staged.join(SUMS), sums).with_context(|| format!("writing {SUMS}"))?;
-    println!("{}", directory.replace(&staged)?.display());
+    let directory = directory.replace(&staged)?;
+    eprint!("{}", contents(&directory)?);
+    println!("{}", directory.display());
     Ok(())
+}
+
+/// The files of a release with their sizes and digests, a line each.
+fn contents(directory: &Path) -> Result<String> {
+    let sums = directory.join(SUMS);
+    let sums = fs::read_to_string(&sums).with_context(|| format!("reading {}", sums.display()))?;
+    let mut text = format!("{:>12}  {:<64}  file\n", "bytes", "SHA-256");
+    for (digest, name) in sums.lines().filter_map(|line| line.split_once("  ")) {
+        let path = directory.join(name);
+        let size = path.metadata().with_context(|| format!("looking at {}", path.display()))?.len();
+        text += &format!("{size:>12}  {digest}  {name}\n");
+    }
+    Ok(text)
 }
 
 /// The sources of the last commit.
