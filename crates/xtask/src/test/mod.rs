@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Only the end-to-end tests
     #[arg(long)]
     end_to_end: bool,
+    /// Also the tests that are too slow for every change
+    #[arg(long)]
+    slow: bool,
     /// Only tests with this in their name
     filter: Option<String>,
 }
@@ -46,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !options.quick {
         let programs = build::programs(Profile::DevWithTests)?;
         eprintln!("\n== end-to-end tests");
-        broken.extend(programs::run(&programs.rocbed, options.filter.as_deref(), &mut counts)?);
+        broken.extend(programs::run(&programs.rocbed, options, &mut counts)?);
     }
     eprintln!("\nall tests: {:.0} s", began.elapsed().as_secs_f64());
     println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.ignored);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::Options;
 use super::counts::Counts;
 use crate::run::{cargo, workspace};
 
@@ -30,7 +31,7 @@ struct Ended {
 }
 
 /// Builds and runs all programs; returns the names of those that failed.
-pub(super) fn run(rocbed: &Path, filter: Option<&str>, counts: &mut Counts) -> Result<Vec<String>> {
+pub(super) fn run(rocbed: &Path, options: &Options, counts: &mut Counts) -> Result<Vec<String>> {
     let mut programs = build()?;
     if programs.is_empty() {
         bail!("cargo built no end-to-end test");
@@ -48,7 +49,7 @@ pub(super) fn run(rocbed: &Path, filter: Option<&str>, counts: &mut Counts) -> R
         for _ in 0..at_once {
             scope.spawn(|| {
                 while let Some(program) = next() {
-                    let ended = run_one(&program, rocbed, filter);
+                    let ended = run_one(&program, rocbed, options);
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                     match ended {
                         Ok(ended) => {
@@ -133,13 +134,17 @@ fn end_to_end(message: &str) -> Option<Program> {
 }
 
 /// Runs a program to its end, and then prints its output in one piece.
-fn run_one(program: &Program, rocbed: &Path, filter: Option<&str>) -> Result<Ended> {
+fn run_one(program: &Program, rocbed: &Path, options: &Options) -> Result<Ended> {
     let began = Instant::now();
     eprintln!("{}: started", program.name);
     let mut command = Command::new(&program.executable);
     // One test at a time: they share the image that the first one builds, and the machine's processors.
     command.current_dir(workspace().join("tests")).env("ROCBED_BIN", rocbed).env("RUST_TEST_THREADS", "1");
-    command.args(filter).stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+        .args(&options.filter)
+        .args(options.slow.then_some("--include-ignored"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     // In its own process group, so that machines and servers end with a program that hangs. On a terminal Ctrl-C has to
     // reach all processes, so there they stay in this process's group.
     if !std::io::stdin().is_terminal() {
