@@ -4,9 +4,10 @@ use debci::RunId;
 use protocol::Job;
 use protocol::api::{JobState, Testbed};
 use rusqlite::{OptionalExtension, params};
+use sha256::Digest;
 
 use crate::core::{Failure, HubEvent, Tx};
-use crate::store::columns::Named;
+use crate::store::columns::{Hex, Named};
 use crate::store::debci::{self as table, Answer};
 
 /// A job that was taken from the broker.
@@ -67,8 +68,8 @@ pub(crate) struct Open {
 pub(crate) enum Reply {
     /// The result in this bundle.
     Result {
-        /// SHA-256 of the bundle.
-        bundle: String,
+        /// The bundle.
+        bundle: Digest,
         /// Name of the worker.
         worker: String,
         /// The hub's id of the job.
@@ -152,10 +153,10 @@ impl Tx<'_> {
         let open = [JobState::Queued.name(), JobState::Running.name()];
         let rows = statement.query_map(params![server, open[0], open[1]], |row| {
             let refusal: Option<String> = row.get(4)?;
-            let result = row.get::<_, Option<String>>(8)?.zip(row.get(9)?);
+            let result = row.get::<_, Option<Hex>>(8)?.zip(row.get(9)?);
             let reply = match (refusal, result) {
                 (Some(reason), _) => Reply::Reason(reason),
-                (None, Some((bundle, worker))) => Reply::Result { bundle, worker, job: row.get(5)? },
+                (None, Some((Hex(bundle), worker))) => Reply::Result { bundle, worker, job: row.get(5)? },
                 (None, None) => {
                     let Named(state): Named<JobState> = row.get(6)?;
                     let why: Option<String> = row.get(7)?;
