@@ -61,6 +61,16 @@ fn a_package_of_the_archive_passes() {
     let outcomes = tested.outcomes(0);
     assert!(!outcomes.is_empty() && outcomes.iter().all(|(_, outcome)| *outcome == "pass"), "{outcomes:?}");
     assert!(tested.file("log").contains("apt-get"));
+
+    // What was installed was recorded in the testbed.
+    let result: protocol::JobResult = serde_json::from_value(tested.result.clone()).expect("a result");
+    let (run, lists) = (&result.runs[0], result.installed.resolve().expect("lists"));
+    let package = run.package.as_ref().expect("a package");
+    let binary = |name: &str| lists.values().all(|list| list.packages().any(|package| package.name == name));
+    assert!(!lists.is_empty() && binary("gzip") && binary("dpkg"), "{:?}", run.tests);
+    assert_eq!(run.tested.as_ref(), Some(&package.version));
+    assert!(run.archives.iter().any(|archive| archive.codename == "sid" && !archive.date.is_empty()), "{run:?}");
+    assert!(run.tests.iter().all(|test| lists.contains_key(test.installed.as_deref().unwrap_or_default())), "{run:?}");
 }
 
 #[test]

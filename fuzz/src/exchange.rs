@@ -88,6 +88,14 @@ pub fn result(data: &[u8]) {
     };
     assert!(serde_json::from_slice::<IgnoredAny>(data).is_ok(), "something follows it");
     assert!(result.version <= protocol::VERSION && result.seconds().is_finite());
+    // Lists that are read are the same after they were added again.
+    if let Ok(lists) = result.installed.resolve() {
+        let mut again = protocol::InstalledLists::default();
+        for (digest, list) in &lists {
+            assert_eq!(again.add(list).as_ref(), Some(digest));
+        }
+        assert_eq!(again.resolve().ok(), Some(lists));
+    }
     // Times with a fraction may come back with another last bit.
     for run in &mut result.runs {
         run.seconds = 0.0;

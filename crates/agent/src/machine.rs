@@ -26,8 +26,15 @@ pub fn describe(settings: &Settings, gpus: Inventory) -> Machine {
         memory: memory::total_mib(&read("/proc/meminfo")),
         rocbed: env!("CARGO_PKG_VERSION").to_owned(),
         image: image(&read("/proc/self/mountinfo"), Path::new("/sys"), Path::new("/dev"), settings.recipe.as_deref()),
+        command_line: command_line(&read("/proc/cmdline")),
         gpus,
     }
+}
+
+/// The kernel's command line without secrets.
+fn command_line(text: &str) -> Option<String> {
+    let text = safetext::redacted(text.trim());
+    (!text.is_empty()).then(|| text.chars().filter(|char| !char.is_control()).take(4096).collect())
 }
 
 /// The `model name` of /proc/cpuinfo (`proc_cpuinfo(5)`).

@@ -13,10 +13,12 @@ mod address;
 pub mod api;
 mod error;
 pub mod exit;
+mod installed;
 mod job;
 mod list;
 mod need;
 mod plain;
+mod reproduce;
 mod result;
 mod results;
 pub mod schema;
@@ -26,10 +28,14 @@ mod verdict;
 mod virtio_channel;
 
 pub use error::{ResultError, SpanError, UnknownWord};
+pub use installed::{
+    INSTALLED_FORMAT, InstalledError, InstalledList, InstalledLists, InstalledPackage, MOST_LISTS, MOST_PACKAGES,
+    PackageList, SourceChange,
+};
 pub use job::{Job, RunAs, Source};
 pub use list::{JobList, ListError};
 pub use need::GpuNeed;
-pub use result::{Cases, ImageId, JobResult, Machine, PackageVersion, Run, TestOutcome, TestResult};
+pub use result::{ArchiveState, Cases, ImageId, JobResult, Machine, PackageVersion, Run, TestOutcome, TestResult};
 pub use results::{Listed, ResultList};
 pub use span::Span;
 pub use verdict::Verdict;

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ResultError;
+use crate::installed::InstalledLists;
 use crate::job::{Job, RunAs};
 use crate::verdict::Verdict;
 
@@ -42,6 +43,9 @@ pub struct JobResult {
     /// Lines of the kernel's log from the time of the job that report faults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernel_log: Vec<String>,
+    /// The packages that were installed while the tests ran; each test names its list.
+    #[serde(default, skip_serializing_if = "InstalledLists::is_empty")]
+    pub installed: InstalledLists,
 }
 
 /// One run of autopkgtest.
@@ -63,8 +67,31 @@ pub struct Run {
     /// The tested source package and its version, if autopkgtest determined them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<PackageVersion>,
+    /// Version of the tested source package whose binary packages were installed while the last test ran. It differs
+    /// from that of `package` if local or pinned packages were installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<String>,
+    /// The archives whose indexes apt had in the testbed of the last test.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archives: Vec<ArchiveState>,
     /// Each test, in autopkgtest's order.
     pub tests: Vec<TestResult>,
+}
+
+/// State of an archive, from its Release file (Debian repository format, "Release" files).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ArchiveState {
+    /// Its origin: `Debian`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+    /// Its suite: `unstable`.
+    pub suite: String,
+    /// Its code name: `sid`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub codename: String,
+    /// When it was made, as it says.
+    pub date: String,
 }
 
 /// A source package and its version.
@@ -93,6 +120,9 @@ pub struct TestResult {
     /// Numbers of test cases in its JUnit or `GTest` reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cases: Option<Cases>,
+    /// Digest of the list of packages that were installed right after it had run; in the result's `installed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed: Option<String>,
 }
 
 /// Numbers of test cases of a test.
@@ -142,6 +172,9 @@ pub struct Machine {
     /// The image that it was booted from; missing where tests run without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageId>,
+    /// The kernel's command line, without secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_line: Option<String>,
     /// Its GPUs, usable and not.
     pub gpus: gpu::Inventory,
 }
@@ -197,6 +230,13 @@ impl JobResult {
         self.tests().filter(|(_, test)| test.outcome == outcome).count()
     }
 
+    /// The version of the tested source package: that of its installed binary packages, or of its tests.
+    pub fn tested_version(&self) -> Option<&str> {
+        let of = |run: &'_ Run| run.tested.is_some() || run.package.is_some();
+        let run = self.runs.iter().find(|run| of(run))?;
+        run.tested.as_deref().or_else(|| run.package.as_ref().map(|package| package.version.as_str()))
+    }
+
     /// Duration in seconds.
     pub fn seconds(&self) -> f64 {
         self.finished.duration_since(self.started).as_secs_f64()
@@ -230,6 +270,7 @@ pub(crate) mod tests {
             reason: reason.into(),
             seconds: None,
             cases: None,
+            installed: None,
         };
         JobResult {
             version: crate::VERSION,
@@ -245,6 +286,8 @@ pub(crate) mod tests {
                 seconds: 88.5,
                 directory: "user".into(),
                 package: Some(PackageVersion { name: "rocrand".into(), version: "6.4.3-2".into() }),
+                tested: Some("6.4.3-2".into()),
+                archives: vec![ArchiveState { suite: "unstable".into(), ..ArchiveState::default() }],
                 tests: vec![
                     test("upstream", TestOutcome::Fail, "exit status 1"),
                     test("build", TestOutcome::Skip, "needs isolation-machine"),
@@ -263,6 +306,7 @@ pub(crate) mod tests {
             warnings: Vec::new(),
             problem: None,
             kernel_log: Vec::new(),
+            installed: InstalledLists::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bundle::{Bundle, BundleLimits, JUNIT, RESULT};
 use jiff::Timestamp;
-use protocol::{Job, JobResult, Run, RunAs, TestOutcome, Verdict};
+use protocol::{InstalledLists, Job, JobResult, Run, RunAs, TestOutcome, Verdict};
 
 use crate::bounded::BoundedLog;
 use crate::bounds::{Bounds, Stopped};
@@ -15,7 +15,8 @@ use crate::log::Reader;
 use crate::output::{self, TestReport};
 use crate::run::{self, EndReason, RunContext, RunEnd};
 use crate::{
-    Cancel, Error, GpuFaults, KernelLog, Observer, RunEvent, Setup, apt, clean, command, junit, source, timeouts,
+    Cancel, Error, GpuFaults, KernelLog, Observer, RunEvent, Setup, apt, clean, command, installed, junit, source,
+    timeouts,
 };
 
 /// The outcome of a job.
@@ -74,6 +75,7 @@ pub fn run(
         reports: Vec::new(),
         warnings: Vec::new(),
         problems: Vec::new(),
+        installed: InstalledLists::default(),
         ended_early: None,
         stuck: false,
     };
@@ -151,6 +153,7 @@ struct State<'a, 'k> {
     reports: Vec<Vec<TestReport>>,
     warnings: Vec<String>,
     problems: Vec<String>,
+    installed: InstalledLists,
     /// Reason why the runs were ended early, if they were.
     ended_early: Option<EndReason>,
     stuck: bool,
@@ -212,7 +215,10 @@ impl State<'_, '_> {
         let removed = clean::clean(&output).map_err(Error::step(format!("looking through {}", output.display())))?;
         self.warnings.extend(removed);
         let begun = if end.status.is_some() { 0 } else { end.begun };
-        let read = output::read(&output, &reader, begun);
+        let mut read = output::read(&output, &reader, begun);
+        let tested = read.package.as_ref().map_or_else(|| self.job.source.name(), |package| &package.name).to_owned();
+        let records = installed::read(&self.temporary.join(run::RECORDS));
+        let seen = records.note(&mut self.installed, &mut read.tests, &tested);
         let verdict = self.verdict(&end, &read.tests, left);
         // For failures outside of tests, autopkgtest rarely gives a reason.
         let said = apt.said().filter(|_| !read.problems.is_empty());
@@ -227,6 +233,8 @@ impl State<'_, '_> {
             seconds: began.elapsed().as_secs_f64(),
             directory: name,
             package: read.package,
+            tested: seen.version,
+            archives: seen.archives,
             tests: read.tests,
         };
         self.observer.event(RunEvent::RunEnded(&run));
@@ -317,6 +325,7 @@ impl State<'_, '_> {
             warnings: std::mem::take(&mut self.warnings),
             problem: (!self.problems.is_empty()).then(|| self.problems.join("; ")),
             kernel_log: std::mem::take(&mut self.kernel.lines),
+            installed: std::mem::take(&mut self.installed),
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod cases;
 mod clean;
 mod command;
 mod error;
+mod installed;
 mod job;
 mod junit;
 mod kernel_log;

@@ -65,6 +65,7 @@ pub(crate) fn read(directory: &Path, log: &Reader, begun: usize) -> Output {
                 reason: reason.into(),
                 seconds: None,
                 cases: None,
+                installed: None,
             });
         }
     }

@@ -25,6 +25,11 @@ const EARLY: usize = 1 << 20;
 /// Environment variable with the path of a file to which the virtualisation server appends a line for each file that it
 /// did not copy out of a testbed.
 const COPY_NOTES: &str = "ROCBED_COPY_NOTES";
+/// Environment variable with the path of a directory in which the virtualisation server records what is installed
+/// after each test.
+const PACKAGE_RECORDS: &str = "ROCBED_PACKAGE_RECORDS";
+/// Name of that directory.
+pub(crate) const RECORDS: &str = "package-records";
 /// Most bytes read of these notes.
 const LONGEST_NOTES: u64 = 64 << 10;
 
@@ -139,6 +144,11 @@ pub(crate) fn run(
     command.args(first).args(arguments).env("LC_ALL", "C.UTF-8").env("TMPDIR", context.temporary);
     let notes = context.temporary.join("copy-notes");
     command.env(COPY_NOTES, &notes);
+    let records = context.temporary.join(RECORDS);
+    // Those of the run as another user.
+    let _ = std::fs::remove_dir_all(&records);
+    std::fs::create_dir(&records).map_err(Error::step(format!("making {}", records.display())))?;
+    command.env(PACKAGE_RECORDS, &records);
     let mut own = OwnLog::new(context.output, context.limits.log);
     if std::env::var_os("PATH").is_none() {
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

@@ -51,7 +51,7 @@ fn test(line: &str) -> Option<TestResult> {
     let reason = reason.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(reason);
     // The name has no blanks.
     let name = name.chars().map(|char| if char.is_control() { '?' } else { char }).take(LONGEST_REASON).collect();
-    Some(TestResult { name, outcome, reason: shortened(reason), seconds: None, cases: None })
+    Some(TestResult { name, outcome, reason: shortened(reason), seconds: None, cases: None, installed: None })
 }
 
 /// Cuts a text to the maximum length, and makes it safe for terminals.

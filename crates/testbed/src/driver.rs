@@ -42,8 +42,16 @@ const PASSED_ON: [(i32, Signal); 5] = [
 ];
 
 /// Environment variables that autopkgtest gets from the caller; the others are for programs outside the root directory.
-const KEPT: [&str; 7] =
-    ["LC_ALL", "TMPDIR", "TERM", "AUTOPKGTEST_VIRT_COPY_TIMEOUT", "ROCBED_COPY_NOTES", "HOME", "TZ"];
+const KEPT: [&str; 8] = [
+    "LC_ALL",
+    "TMPDIR",
+    "TERM",
+    "AUTOPKGTEST_VIRT_COPY_TIMEOUT",
+    "ROCBED_COPY_NOTES",
+    "ROCBED_PACKAGE_RECORDS",
+    "HOME",
+    "TZ",
+];
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The command to run, and its root directory.

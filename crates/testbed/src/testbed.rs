@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use crate::control_group::{Group, Limits, Parent};
-use crate::copy::{Copies, Room};
+use crate::copy::{Copies, Records, Room};
 use crate::enter::Rules;
 use crate::gpu::Granted;
 use crate::identity::Identity;
@@ -21,7 +21,7 @@ use crate::mounts::{self, Writable};
 use crate::namespaces::{self, RunningTestbed};
 use crate::options::{Network, Storage, TestbedOptions};
 use crate::process::Signals;
-use crate::protocol::Copy;
+use crate::protocol::{Copy, Direction, What};
 use crate::server::{NAME, Testbed};
 use crate::upper::{self, Upper};
 use crate::{Error, enter, simulate};
@@ -36,6 +36,8 @@ const FULL: u64 = 1 << 20;
 const MOST_PROCESSES: u64 = 16384;
 /// Environment variable with the path of a file that gets a line for each file that copies have left out.
 const NOTES: &str = "ROCBED_COPY_NOTES";
+/// Environment variable with the path of a directory that gets a record of what is installed after each test.
+const RECORDS: &str = "ROCBED_PACKAGE_RECORDS";
 
 /// A machine that makes testbeds, one at a time.
 #[derive(Debug)]
@@ -50,6 +52,7 @@ pub struct Machine {
     group: u32,
     user: Option<String>,
     copies: Copies,
+    records: Option<Records>,
     /// Most processes in a testbed, including threads.
     processes: u64,
     /// Where the control groups of testbeds are made.
@@ -91,6 +94,7 @@ impl Machine {
         }
         let room = Room { bytes: options.copy_limit.unwrap_or(Room::BYTES), entries: Room::ENTRIES };
         let copies = Copies::new(room, std::env::var_os(NOTES).map(PathBuf::from));
+        let records = std::env::var_os(RECORDS).map(PathBuf::from).filter(|path| path.is_dir()).map(Records::new);
         Ok(Self {
             options,
             signals,
@@ -100,6 +104,7 @@ impl Machine {
             group,
             user,
             copies,
+            records,
             processes,
             control_groups,
             running: None,
@@ -239,6 +244,12 @@ impl Testbed for Machine {
         let timeout = Duration::from_secs(seconds.unwrap_or(COPY_TIMEOUT));
         let (running, _) = self.running.as_ref().ok_or_else(not_open)?;
         let access = running.access(&self.identity);
+        if copy.direction == Direction::Up
+            && copy.what == What::File
+            && let Some(records) = &mut self.records
+        {
+            records.note(Path::new(&copy.destination), &access, &self.signals)?;
+        }
         let result = self.copies.make(copy, &access, &self.signals, timeout);
         if matches!(result, Err(Error::Copy)) {
             self.say_if_full();

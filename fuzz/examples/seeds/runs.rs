@@ -76,5 +76,8 @@ fn result() -> Result<Vec<u8>> {
         "warnings": ["w"], "problem": "p", "kernel-log": ["amdgpu: GPU reset begin!"]}"#;
     let mut result = JobResult::parse(text.as_bytes())?;
     result.machine = machine()?;
+    for text in ["gzip amd64 1.13-1\nlibc6 amd64 2.41-12 glibc\n", "gzip amd64 1.14-1 gzip 1.14-1\n"] {
+        result.runs[0].tests[0].installed = result.installed.add(&protocol::PackageList::parse(text)?);
+    }
     Ok(serde_json::to_vec(&result)?)
 }

@@ -23,6 +23,7 @@ pub fn this() -> Machine {
         memory: kibibytes.unwrap_or_default() / 1024,
         rocbed: env!("CARGO_PKG_VERSION").to_owned(),
         image: None,
+        command_line: None,
         gpus: gpu::detect(&gpu::Sources::of_this_machine()),
     }
 }

@@ -48,6 +48,7 @@ mod tests {
             reason: reason.into(),
             seconds: Some(1.25),
             cases,
+            installed: None,
         };
         let run = |run_as| Run {
             run_as,
@@ -56,6 +57,8 @@ mod tests {
             seconds: 3.0,
             directory: run_as.to_string(),
             package: Some(PackageVersion { name: "demo".into(), version: "1.0-1".into() }),
+            tested: None,
+            archives: Vec::new(),
             tests: vec![
                 test("a", TestOutcome::Pass, "", Some(Cases { total: 3, failed: 0, skipped: 1 })),
                 test("longer", TestOutcome::Fail, "non-zero exit status 1", None),
@@ -75,6 +78,7 @@ mod tests {
             warnings: Vec::new(),
             problem: None,
             kernel_log: Vec::new(),
+            installed: protocol::InstalledLists::default(),
         };
         let expected = "\
 a       pass            1.2 s  3 cases, 1 skipped

@@ -16,6 +16,7 @@ pub(crate) fn result(verdict: Verdict, exit_status: Option<i32>) -> JobResult {
         reason: String::new(),
         seconds: Some(1.5),
         cases: None,
+        installed: None,
     };
     let run = Run {
         run_as: RunAs::User,
@@ -24,6 +25,8 @@ pub(crate) fn result(verdict: Verdict, exit_status: Option<i32>) -> JobResult {
         seconds: 130.0,
         directory: "user".into(),
         package: Some(PackageVersion { name: "rocrand".into(), version: "6.4.3-1".into() }),
+        tested: None,
+        archives: Vec::new(),
         tests: vec![test],
     };
     JobResult {
@@ -39,6 +42,7 @@ pub(crate) fn result(verdict: Verdict, exit_status: Option<i32>) -> JobResult {
         warnings: Vec::new(),
         problem: None,
         kernel_log: Vec::new(),
+        installed: protocol::InstalledLists::default(),
     }
 }
 

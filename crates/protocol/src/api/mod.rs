@@ -8,6 +8,7 @@
 
 mod check;
 mod debci;
+mod history;
 mod jobs;
 mod leases;
 mod name;
@@ -18,6 +19,10 @@ mod workers;
 
 pub use check::{Invalid, check_id};
 pub use debci::{DebciOrigin, DebciProblem, DebciStatus};
+pub use history::{
+    AddKnown, ChangeKind, Compared, ComparedTest, Comparison, Confirmed, Difference, Explanation, ExplanationList,
+    HistoryList, JobPackages, KnownFailure, KnownList, StateChange, TestHistory, TestPackages, TestRun, TestState,
+};
 pub use jobs::{AddJobs, AddedJobs, Attempt, AttemptState, JobInfo, JobPage, JobState, job_id};
 pub use leases::{
     Claim, Claimed, Complete, Completed, GiveBack, GiveBackReason, Given, Heartbeat, HeartbeatAnswer, LogAnswer,

@@ -9,6 +9,7 @@
 mod limits;
 mod links;
 mod receive;
+mod record;
 mod send;
 
 use std::cell::{Cell, RefCell};
@@ -35,6 +36,7 @@ use crate::protocol::{Copy, Direction, What};
 use crate::server::NAME;
 
 pub(crate) use self::limits::Room;
+pub(crate) use self::record::Records;
 
 /// Free space to keep on the host's file system, in bytes, or a twentieth of its size if that is less.
 const KEPT_FREE: u64 = 1 << 30;

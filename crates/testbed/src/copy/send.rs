@@ -28,7 +28,7 @@ impl LogLimit {
 }
 
 /// Opens a regular file, without blocking.
-fn open_regular(path: &Path, links: bool) -> io::Result<File> {
+pub(super) fn open_regular(path: &Path, links: bool) -> io::Result<File> {
     let follow = if links { 0 } else { libc::O_NOFOLLOW };
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | follow).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }

@@ -117,3 +117,38 @@ fn what_another_test_left_under_a_name_makes_way() {
     }
     assert_eq!(listing(&host.path().join("out")).into_keys().collect::<Vec<_>>(), ["a", "c", "c/z"]);
 }
+
+#[test]
+fn what_is_installed_is_recorded_when_a_test_has_run() {
+    let host = tempfile::tempdir().unwrap();
+    let path = host.path().display();
+    let records = host.path().join("records");
+    fs::create_dir(&records).unwrap();
+    let mut server = Server::start_with(&[], &[("ROCBED_PACKAGE_RECORDS", records.to_str().unwrap())]);
+    let scratch = server.open();
+    let status = |version: &str| {
+        format!(
+            "mkdir -p /var/lib/dpkg /var/lib/apt/lists; echo out > {scratch}/t-stdout; \
+             printf 'Package: gzip\\nStatus: install ok installed\\nDescription: x\\nVersion: {version}\\n\\n' \
+             > /var/lib/dpkg/status; printf 'Origin: Debian\\nSuite: unstable\\n' > /var/lib/apt/lists/m_InRelease"
+        )
+    };
+    let read = |name: &str| fs::read_to_string(records.join(name)).unwrap();
+    assert_eq!(server.shell(&status("1.14-1")).status, 0);
+    assert_eq!(server.ask(&format!("copyup {scratch}/t-stdout {path}/first-stdout")), "ok");
+    assert_eq!(server.ask(&format!("copyup {scratch}/t-stdout {path}/other")), "ok");
+    assert_eq!(server.ask(&format!("copyup {scratch}/t-stdout {path}/second-stdout")), "ok");
+    assert_eq!(server.shell(&status("1.14-1+local1")).status, 0);
+    assert_eq!(server.ask(&format!("copyup {scratch}/t-stdout {path}/third-stdout")), "ok");
+    assert_eq!(read("index"), "1 first\n1 second\n2 third\n");
+    assert_eq!(read("2.packages"), "Package: gzip\nStatus: install ok installed\nVersion: 1.14-1+local1\n\n");
+    assert_eq!(read("1.archives"), "Origin: Debian\nSuite: unstable\n\n");
+
+    // A test that makes a pipe of the status, or removes it, keeps neither its output nor the next test from being copied.
+    let odd = "rm /var/lib/dpkg/status; mkfifo /var/lib/dpkg/status";
+    assert_eq!(server.shell(odd).status, 0);
+    assert_eq!(server.ask(&format!("copyup {scratch}/t-stdout {path}/fourth-stdout")), "ok");
+    assert_eq!(read("index"), "1 first\n1 second\n2 third\n");
+    let errors = server.errors();
+    assert!(errors.contains("recording the packages") && errors.contains("not a regular file"), "{errors}");
+}
