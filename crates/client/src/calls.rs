@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use protocol::Verdict;
 use protocol::api::{
-    AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, DebciStatus, GiveBack, Given, Heartbeat, HeartbeatAnswer,
-    JobInfo, JobPage, JobState, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage,
-    RetryGpus, WorkerInfo, WorkerPage, WorkerReport,
+    AddJobs, AddKnown, AddedJobs, Claim, Claimed, Comparison, Complete, Completed, Confirmed, DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo, JobPackages, JobPage, JobState, KnownFailure, KnownList, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage, RetryGpus, TestState, WorkerInfo, WorkerPage, WorkerReport,
 };
 use ureq::http::Method;
 
@@ -48,6 +46,41 @@ pub struct ResultQuery {
     pub after: Option<String>,
     /// Most results on the page.
     pub limit: Option<usize>,
+}
+
+/// Filter for histories of tests.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryQuery {
+    /// Only of this source package.
+    pub package: Option<String>,
+    /// Only on this target.
+    pub target: Option<String>,
+    /// Only this test; the whole run if it is empty.
+    pub test: Option<String>,
+    /// Only tests in these states.
+    pub states: Vec<TestState>,
+    /// Also tests with packages from elsewhere than the archive.
+    pub variants: bool,
+    /// Most changes of state of each test.
+    pub changes: usize,
+    /// Most runs of each test.
+    pub runs: usize,
+}
+
+impl HistoryQuery {
+    fn fields(&self) -> [(&'static str, Option<String>); 7] {
+        let states: Vec<&str> = self.states.iter().map(|state| state.name()).collect();
+        let number = |number: usize| (number > 0).then(|| number.to_string());
+        [
+            ("package", self.package.clone()),
+            ("target", self.target.clone()),
+            ("test", self.test.clone()),
+            ("state", (!states.is_empty()).then(|| states.join(","))),
+            ("variants", self.variants.then(|| "true".to_owned())),
+            ("changes", number(self.changes)),
+            ("runs", number(self.runs)),
+        ]
+    }
 }
 
 /// Percent-encodes a part of an address (RFC 3986, section 2.1).
@@ -175,6 +208,58 @@ impl Client {
     /// Adds a copy of a job that has ended. Returns the new job.
     pub fn retry(&self, job: &str) -> Result<JobInfo, ClientError> {
         self.document(Method::POST, &format!("/jobs/{}/retry", escape(job)), None::<&()>)
+    }
+
+    /// Adds a job that runs the failing tests of a job again; `elsewhere`: on another machine, if one could take it.
+    pub fn confirm(&self, job: &str, elsewhere: bool) -> Result<Confirmed, ClientError> {
+        let path = format!("/jobs/{}/confirm", escape(job));
+        let path = query(&path, &[("elsewhere", elsewhere.then(|| "true".to_owned()))]);
+        self.document(Method::POST, &path, None::<&()>)
+    }
+
+    /// Histories of tests.
+    pub fn history(&self, wanted: &HistoryQuery) -> Result<HistoryList, ClientError> {
+        self.get(&query("/history", &wanted.fields()))
+    }
+
+    /// Explanations of tests that do not pass.
+    pub fn why(&self, wanted: &HistoryQuery) -> Result<ExplanationList, ClientError> {
+        self.get(&query("/why", &wanted.fields()))
+    }
+
+    /// Compares two jobs, or two days.
+    pub fn compare(&self, before: &str, after: &str, package: Option<&str>) -> Result<Comparison, ClientError> {
+        let fields = [
+            ("before", Some(before.to_owned())),
+            ("after", Some(after.to_owned())),
+            ("package", package.map(str::to_owned)),
+        ];
+        self.get(&query("/compare", &fields))
+    }
+
+    /// The packages that were installed while the tests of a job ran.
+    pub fn packages(&self, job: &str) -> Result<JobPackages, ClientError> {
+        self.get(&format!("/results/{}/packages", escape(job)))
+    }
+
+    /// Downloads the text of a bug report. Returns the number of bytes.
+    pub fn bug(&self, job: &str, to: &mut dyn Write) -> Result<u64, ClientError> {
+        self.download(&format!("/results/{}/bug", escape(job)), 0, to)
+    }
+
+    /// All known failures.
+    pub fn known(&self) -> Result<KnownList, ClientError> {
+        self.get("/known")
+    }
+
+    /// Lists a failure as known.
+    pub fn add_known(&self, known: &AddKnown) -> Result<KnownFailure, ClientError> {
+        self.document(Method::POST, "/known", Some(known))
+    }
+
+    /// Removes a known failure.
+    pub fn remove_known(&self, id: i64) -> Result<(), ClientError> {
+        self.exchange::<()>(Method::DELETE, &format!("/known/{id}"), None::<&()>, Duration::ZERO).map(drop)
     }
 
     /// A page of results, newest jobs first.

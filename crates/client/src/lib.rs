@@ -20,7 +20,7 @@ mod error;
 mod http;
 mod uploads;
 
-pub use calls::{JobQuery, ResultQuery};
+pub use calls::{HistoryQuery, JobQuery, ResultQuery};
 pub use certificate::{names as certificate_names, self_signed_command};
 pub use error::ClientError;
 pub use http::{Client, ClientOptions};

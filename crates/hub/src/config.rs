@@ -57,6 +57,8 @@ pub struct Config {
     /// Whether pages, jobs and results can be read without a token. If not, the admin token is needed: as bearer token,
     /// or in a browser as password. True.
     pub public: bool,
+    /// Whether the failing tests of a job are run again by itself when one of them has passed before. False.
+    pub confirm: bool,
     /// Source of the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -84,6 +86,7 @@ impl Default for Config {
             free_checking: Duration::from_secs(5),
             patience: Duration::from_secs(30),
             public: true,
+            confirm: false,
             clock: Arc::new(SystemClock),
         }
     }
@@ -112,6 +115,7 @@ impl fmt::Debug for Config {
             .field("free_checking", &self.free_checking)
             .field("patience", &self.patience)
             .field("public", &self.public)
+            .field("confirm", &self.confirm)
             .finish_non_exhaustive()
     }
 }

@@ -33,6 +33,7 @@ mod core;
 mod debci;
 mod error;
 mod gc;
+mod history;
 mod http;
 mod hub;
 mod limits;

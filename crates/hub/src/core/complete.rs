@@ -1,6 +1,6 @@
 //! The command that ends a job with a result. A job gets one at most.
 
-use protocol::api::{AttemptState, Completed, JobState, Problem, ProblemCode};
+use protocol::api::{AttemptState, Completed, JobState, Problem, ProblemCode, TestState};
 use protocol::{Job, JobResult, Source};
 use rusqlite::params;
 use sha256::Digest;
@@ -8,6 +8,7 @@ use sha256::Digest;
 use crate::core::leases::{LeaseRow, find};
 use crate::core::machine::compare;
 use crate::core::{Failure, HubEvent, Tx};
+use crate::history::{self, Elsewhere, Noted};
 use crate::store::columns::{Hex, Json, Named};
 use crate::store::coverage::{self, Covering, is_simulated, targets};
 
@@ -134,13 +135,20 @@ impl Tx<'_> {
                 "UPDATE jobs SET state = ?5, why = NULL, worker = ?2, lease = ?3, ended = ?4 WHERE number = ?1",
             )?
             .execute(params![row.job, worker, lease, self.now, JobState::Finished.name()])?;
-        self.insert_result(&row, &delivered, counts)?;
+        let broke = self.insert_result(&row, &mut delivered, counts)?;
         if delivered.clock == WorkerClock::Untold {
             self.clock_of_result(&row, &delivered.result);
         }
         self.state.leases.retain(|_, live| live.job != row.job);
         self.state.queue.remove(row.job);
         self.event(HubEvent::Job(row.job));
+        if broke && self.config.confirm {
+            match self.confirm(&row.job_id, Elsewhere::IfPossible) {
+                // The result counts whether or not it can be confirmed.
+                Err(Failure::Refused(problem)) => tracing::warn!(job = row.job_id, %problem, "cannot be confirmed"),
+                other => drop(other?),
+            }
+        }
         Ok(Completed { job: row.job_id, verdict: delivered.result.verdict, late })
     }
 
@@ -171,10 +179,17 @@ impl Tx<'_> {
         }
     }
 
-    fn insert_result(&self, row: &LeaseRow, delivered: &Delivered, counts: bool) -> Result<(), Failure> {
+    /// Inserts the row of a result. Returns whether a test failed for the first time after it had passed.
+    fn insert_result(&self, row: &LeaseRow, delivered: &mut Delivered, counts: bool) -> Result<bool, Failure> {
+        let job = self.job(row.job)?;
+        let noted =
+            Noted { number: row.job, job: &job, at: row.given, worker: &row.worker, result: &delivered.result, counts };
+        let states = history::note(self.db, &noted)?;
+        // They are kept once for all results.
+        delivered.result.installed.lists.clear();
         let result = &delivered.result;
         let package = result.job.source.name();
-        let version = result.runs.iter().find_map(|run| run.package.as_ref()).map(|package| &package.version);
+        let version = result.tested_version();
         self.db
             .prepare_cached(
                 "INSERT INTO results (job, lease, worker, package, version, verdict, simulated, targets, summary,
@@ -198,12 +213,13 @@ impl Tx<'_> {
                 i64::try_from(delivered.size).unwrap_or(i64::MAX),
                 serde_json::to_string(result)?,
             ])?;
+        let broke = states.contains(&TestState::NewFailure);
         if !counts || self.has_other_sources(row.job)? {
-            return Ok(());
+            return Ok(broke);
         }
-        let job = self.job(row.job)?;
         let covering = Covering { number: row.job, job: &job, turn: row.turn, result, received: self.now };
-        Ok(coverage::note(self.db, &covering)?)
+        coverage::note(self.db, &covering)?;
+        Ok(broke)
     }
 
     /// Checks the worker's clock by the times in a result: no job ends before it was given out, or in the future. As a

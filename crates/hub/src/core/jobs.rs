@@ -57,6 +57,25 @@ impl Tx<'_> {
         Ok(job.id)
     }
 
+    /// Adds a job that runs tests of another job again, to confirm its result, but not on some workers.
+    pub(crate) fn insert_confirmation(
+        &mut self,
+        job: Job,
+        id: &str,
+        of: i64,
+        not_on: &[String],
+    ) -> Result<String, Failure> {
+        let (number, job) = self.record(job, Some(id))?;
+        self.db.prepare_cached("INSERT INTO confirmations (job, of, not_on) VALUES (?1, ?2, ?3)")?.execute(params![
+            number,
+            of,
+            not_on.first()
+        ])?;
+        let (need, priority) = (Need::of(&job), job.priority);
+        self.enqueue(Queued { number, need, priority, excluded: not_on.to_vec() })?;
+        Ok(job.id)
+    }
+
     /// Stores a job under an unused id; nobody gets it before it is [offered](Self::offer). Returns its number, and the job
     /// with that id.
     pub(super) fn record(&mut self, mut job: Job, retry_of: Option<&str>) -> Result<(i64, Job), Failure> {

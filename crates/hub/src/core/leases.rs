@@ -71,7 +71,8 @@ pub(crate) fn find(db: &Connection, lease: &str, worker: &str) -> Result<LeaseRo
 pub(crate) fn excluded(db: &Connection, job: i64) -> rusqlite::Result<Vec<String>> {
     db.prepare_cached(
         "SELECT worker FROM leases WHERE job = ?1 GROUP BY worker
-         HAVING max(excludes) = 1 OR sum(state = ?3 AND confirmed) >= ?2 ORDER BY worker",
+         HAVING max(excludes) = 1 OR sum(state = ?3 AND confirmed) >= ?2
+         UNION SELECT not_on FROM confirmations WHERE job = ?1 AND not_on IS NOT NULL ORDER BY 1",
     )?
     .query_map(params![job, LOSSES_ON_ONE_MACHINE, AttemptState::Lost.name()], |row| row.get(0))?
     .collect()

@@ -31,6 +31,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use claims::ClaimAnswer;
 pub(crate) use complete::{Completion, Delivered, WorkerClock};
+pub(crate) use need::{Need, Offer};
 pub(crate) use state::State;
 pub(crate) use uploads::UploadRow;
 pub(crate) use why::Reasons;

@@ -6,6 +6,7 @@ mod body;
 mod debci;
 mod endpoint;
 pub(crate) mod file;
+mod history;
 pub(crate) mod jobs;
 mod leases;
 mod openapi;

@@ -6,22 +6,30 @@ use axum::http::Method;
 use axum::routing::{delete, get, head, patch, post, put};
 use axum::{Json, Router};
 use protocol::api::{
-    AddJobs, AddedJobs, Claim, Claimed, Complete, Completed, CreateUpload, DebciStatus, GiveBack, Given, Heartbeat,
-    HeartbeatAnswer, JobInfo, JobPage, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage,
-    RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
+    AddJobs, AddKnown, AddedJobs, Claim, Claimed, Comparison, Complete, Completed, Confirmed, CreateUpload, DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo, JobPackages, JobPage, KnownFailure, KnownList, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage, RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
 };
 use serde_json::Value;
 
 use crate::http::auth::Reader;
 use crate::http::endpoint::{Content, Endpoint, For, json};
 use crate::http::openapi::document;
-use crate::http::{debci, jobs, leases, results, uploads, workers};
+use crate::http::{debci, history, jobs, leases, results, uploads, workers};
 use crate::hub::Shared;
 
 const WORKER: (&str, &str) = ("worker", "Which worker had it last: its id, its name, or the beginning of either");
 
 const PAGING: [(&str, &str); 2] =
     [("limit", "How many at most; 100 if it is missing"), ("after", "`next` of the page before")];
+
+const HISTORY: [(&str, &str); 7] = [
+    ("package", "Of this source package"),
+    ("target", "On this target: gfx1030"),
+    ("test", "This test; the whole run if it is empty"),
+    ("state", "In one of these states, with commas between them: regression,new-failure"),
+    ("variants", "true: also with packages from elsewhere than the archive"),
+    ("changes", "How many changes of state each at most; none if it is missing"),
+    ("runs", "How many runs each at most; none if it is missing"),
+];
 
 /// The table of all routes.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -136,6 +144,42 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         of(Method::GET, "/debci", "show-debci", For::Reader, get(debci::status))
             .says("Shows the connection to a debci server whose jobs the hub takes")
             .answers(200, json::<DebciStatus>()),
+        of(Method::GET, "/results/{job}/packages", "list-packages", For::Reader, get(history::packages))
+            .says("Lists the packages that were installed while the tests of a job ran")
+            .answers(200, json::<JobPackages>()),
+        of(Method::GET, "/results/{job}/bug", "write-bug", For::Reader, get(history::bug))
+            .says("Writes the text of a bug report for reportbug")
+            .answers(200, Content::Bytes("text/plain; charset=utf-8")),
+        of(Method::POST, "/jobs/{job}/confirm", "confirm-job", For::Admin, post(history::confirm))
+            .says("Adds a job that runs the failing tests of a job again, unless there is one that is not over yet")
+            .query(&[("elsewhere", "true: on another machine than before, if one could take it")])
+            .answers(200, json::<Confirmed>()),
+        of(Method::GET, "/history", "list-history", For::Reader, get(history::list))
+            .says("Lists tests with their states: since when they fail, and what passed last")
+            .query(&HISTORY)
+            .answers(200, json::<HistoryList>()),
+        of(Method::GET, "/why", "explain", For::Reader, get(history::why))
+            .says("Explains why tests of a package do not pass: what changed since they passed, and what that clears")
+            .query(&HISTORY)
+            .answers(200, json::<ExplanationList>()),
+        of(Method::GET, "/compare", "compare", For::Reader, get(history::compare))
+            .says("Compares two jobs, or all tests at the end of two days")
+            .query(&[
+                ("before", "A job's id, or a day: 2026-10-01"),
+                ("after", "A job's id, or a day"),
+                ("package", "Only this one, of days"),
+            ])
+            .answers(200, json::<Comparison>()),
+        of(Method::GET, "/known", "list-known", For::Reader, get(history::known))
+            .says("Lists known failures")
+            .answers(200, json::<KnownList>()),
+        of(Method::POST, "/known", "add-known", For::Admin, post(history::add_known))
+            .says("Lists a failure as known: it is shown again when it passes or no longer runs")
+            .takes(json::<AddKnown>())
+            .answers(200, json::<KnownFailure>()),
+        of(Method::DELETE, "/known/{known}", "remove-known", For::Admin, delete(history::remove_known))
+            .says("Removes a known failure")
+            .answers(204, Content::Nothing),
         of(Method::GET, "/openapi.json", "openapi", For::Reader, get(openapi))
             .says("This description")
             .answers(200, Content::Json(|_| schemars::json_schema!({ "type": "object" }))),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::HubError;
+use crate::history;
 use crate::store::{coverage, debci, names};
 
 /// Version of the layout (`PRAGMA user_version`).
@@ -154,6 +155,13 @@ DROP TABLE coverage;
 
 /// Opens the connection that writes. Creates the tables if there are none.
 pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
+    let mut connection = migrated(path)?;
+    history::prepare(&mut connection).map_err(|error| HubError::Database { path: path.to_owned(), error })?;
+    Ok(connection)
+}
+
+/// Opens the connection with the tables of this layout.
+fn migrated(path: &Path) -> Result<Connection, HubError> {
     let failed = |error| HubError::Database { path: path.to_owned(), error };
     let mut connection = Connection::open(path).map_err(failed)?;
     prepare(&mut connection).map_err(failed)?;
@@ -205,7 +213,7 @@ pub(crate) fn open_full(path: &Path) -> Result<Connection, HubError> {
     }
     let has_debci = "SELECT count(*) FROM sqlite_schema WHERE name = 'debci_jobs'";
     let has_debci: bool = connection.query_row(has_debci, [], |row| row.get(0)).map_err(failed)?;
-    if found < LAYOUT || !has_debci {
+    if found < LAYOUT || !has_debci || !history::are_there(&connection) {
         // The layout has to be migrated first, and there is no space for that.
         return Err(HubError::Full(path.to_owned()));
     }

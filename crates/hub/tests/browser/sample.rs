@@ -5,7 +5,7 @@ use std::time::Duration;
 use gpu::{Reason, ReasonKind, UnusableGpu};
 use hub::Clock;
 use protocol::api::{Claimed, Complete, GiveBack, GiveBackReason, Health, Heartbeat, WorkerReport};
-use protocol::{Cases, JobResult, Machine, TestOutcome, TestResult, Verdict};
+use protocol::{Cases, InstalledPackage, JobResult, Machine, PackageList, TestOutcome, TestResult, Verdict};
 
 use crate::support::{Outcome, Running, Worker, archive, start};
 
@@ -93,6 +93,7 @@ fn fill(hub: &Running) -> Result<Vec<Worker>, Box<dyn std::error::Error>> {
     join("attic-vega20", machine("attic-vega20", "gfx906", "Radeon VII", false));
     let workers: Vec<_> =
         MACHINES.map(|(id, gpus, name, simulated)| join(id, machine(id, gpus, name, simulated))).into();
+    history(hub, &workers[2])?;
     let mut turn = 0_usize;
     for package in PACKAGES {
         for worker in &workers {
@@ -111,6 +112,49 @@ fn fill(hub: &Running) -> Result<Vec<Worker>, Box<dyn std::error::Error>> {
     unfit(&join("attic-rx580", broken()))?;
     now(hub, &workers)?;
     Ok(workers)
+}
+
+/// Daily runs of a package that becomes flaky, and of one that fails since two uploads.
+fn history(hub: &Running, worker: &Worker) -> Outcome {
+    for day in 0..40_u32 {
+        for (package, fails) in [("rocfft", day >= 34), ("hipfft", matches!(day, 9 | 10 | 17 | 26 | 33))] {
+            hub.add(&format!("[[job]]\npackage = \"{package}\"\ngpu = [\"gfx1030\"]\n"));
+            let claimed = worker.begin();
+            let verdict = if fails { Verdict::Fail } else { Verdict::Pass };
+            let finished = jiff::Timestamp::from_millisecond(hub.clock.millis())?;
+            let mut result = result(worker, &claimed, verdict, finished);
+            if day < 20 {
+                result.machine.kernel = "7.2.9+deb14-amd64".into();
+            }
+            let digest = result.installed.add(&installed(package, day));
+            let run = &mut result.runs[0];
+            run.tested = Some(format!("7.2.{}-1", day / 12));
+            run.tests.iter_mut().for_each(|test| test.installed.clone_from(&digest));
+            worker.deliver_result(&claimed, &result)?;
+            hub.clock.advance(Duration::from_secs(if day == 14 { 5 * 43_200 } else { 43_200 }));
+        }
+    }
+    Ok(())
+}
+
+/// What is installed on a day: the runtime and the compiler are uploaded on day 34.
+fn installed(package: &str, day: u32) -> PackageList {
+    let after = day >= 34;
+    [
+        (package, format!("7.2.{}-1", day / 12)),
+        ("rocr-runtime", if after { "7.2.4-1" } else { "6.4.3+dfsg-5" }.to_owned()),
+        ("llvm-toolchain-21", if after { "1:21.1.5-1" } else { "1:21.1.4-1" }.to_owned()),
+        ("glibc", format!("2.42-{}", day / 10)),
+    ]
+    .into_iter()
+    .map(|(source, version)| InstalledPackage {
+        name: source.to_owned(),
+        architecture: "amd64".into(),
+        version: version.clone(),
+        source: source.to_owned(),
+        source_version: version,
+    })
+    .collect()
 }
 
 fn verdict(turn: usize) -> Verdict {
@@ -196,6 +240,7 @@ fn result(worker: &Worker, claimed: &Claimed, verdict: Verdict, finished: jiff::
         reason: reason.into(),
         seconds: Some(seconds),
         cases,
+        installed: None,
     };
     let cases = |failed| Some(Cases { total: 1284, failed, skipped: 12 });
     let (outcome, reason, failed) = match verdict {

@@ -48,7 +48,7 @@ fn every_route_answers_as_it_is_described() -> Outcome {
     let token = worker.client.token().unwrap_or_default();
     hub.add("[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n[[job]]\npackage = \"tar\"\n");
     let (done, kept) = (worker.begin(), spare.begin());
-    let content = bundle(&worker.result(&done.job, Verdict::Pass));
+    let content = bundle(&worker.result(&done.job, Verdict::Fail));
     let digest = worker.upload(&content)?;
     let upload = worker.client.create_upload(&protocol::api::CreateUpload { size: 5, sha256: [0; 32].into() })?;
     let spare_token = spare.client.token().unwrap_or_default();
@@ -74,7 +74,7 @@ fn every_route_answers_as_it_is_described() -> Outcome {
             format!("/leases/{lease}/complete"),
             token,
             "",
-            json!({ "bundle": digest, "verdict": "pass" }).to_string(),
+            json!({ "bundle": digest, "verdict": "fail" }).to_string(),
         ),
         ("give-back", format!("/leases/{other}/give-back"), spare_token, "", json!({ "reason": "other" }).to_string()),
         ("claim", "/claims".into(), token, "", json!({ "request": "r" }).to_string()),
@@ -87,6 +87,15 @@ fn every_route_answers_as_it_is_described() -> Outcome {
         ("list-results", "/results".into(), people, "", String::new()),
         ("show-result", "/results/gzip".into(), people, "", String::new()),
         ("read-bundle", "/results/gzip/bundle".into(), people, "", String::new()),
+        ("list-packages", "/results/gzip/packages".into(), people, "", String::new()),
+        ("write-bug", "/results/gzip/bug".into(), people, "", String::new()),
+        ("confirm-job", "/jobs/gzip/confirm?elsewhere=true".into(), people, "", String::new()),
+        ("list-history", "/history?package=gzip&runs=5&changes=5".into(), people, "", String::new()),
+        ("explain", "/why?package=gzip".into(), people, "", String::new()),
+        ("compare", "/compare?before=gzip&after=gzip".into(), people, "", String::new()),
+        ("add-known", "/known".into(), people, "", json!({ "package": "gzip", "text": "it is so" }).to_string()),
+        ("list-known", "/known".into(), people, "", String::new()),
+        ("remove-known", "/known/1".into(), people, "", String::new()),
         ("pause-worker", "/workers/w2/pause".into(), people, "", json!({ "reason": "for a talk" }).to_string()),
         ("resume-worker", "/workers/w2/resume".into(), people, "", String::new()),
         ("retry-gpus", "/workers/w2/retry-gpus".into(), people, "", json!({ "gpus": [] }).to_string()),

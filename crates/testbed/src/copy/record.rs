@@ -6,13 +6,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::send::open_regular;
 use super::{inside, wait_for};
 use crate::Error;
+use crate::namespaces::Access;
 use crate::process::{Signals, fork};
 use crate::server::NAME;
 

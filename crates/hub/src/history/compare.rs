@@ -1,0 +1,168 @@
+//! Compares two jobs, or two days.
+
+use std::collections::BTreeMap;
+
+use history::differences;
+use protocol::api::{Compared, ComparedTest, Comparison, TestRun};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::history::environments::environment;
+use crate::history::queries::one;
+use crate::history::record::Code;
+
+/// Most tests in a comparison of days.
+const MOST_TESTS: usize = 20_000;
+
+/// A test in a run.
+struct Ran {
+    cell: i64,
+    run: i64,
+    target: String,
+    outcome: history::Seen,
+}
+
+/// Package, user and test.
+type Key = (String, String, String);
+
+/// Compares the results of two jobs, which may be of different targets or with different packages. `Err` has the id of
+/// a job that has no result.
+pub(crate) fn compare_jobs(db: &Connection, before: &str, after: &str) -> rusqlite::Result<Result<Comparison, String>> {
+    let (first, second) = (of_job(db, before)?, of_job(db, after)?);
+    for (job, tests) in [(before, &first), (after, &second)] {
+        if tests.is_empty() {
+            return Ok(Err(job.to_owned()));
+        }
+    }
+    let mut comparison = Comparison::default();
+    let keys: std::collections::BTreeSet<&Key> = first.keys().chain(second.keys()).collect();
+    for key in keys {
+        let (old, new) = (first.get(key), second.get(key));
+        comparison.tests.extend(compared(db, key, old, new)?);
+        if comparison.changed.is_empty()
+            && let (Some(old), Some(new)) = (old, new)
+            && let (Some(old), Some(new)) = (environment(db, old.cell, old.run)?, environment(db, new.cell, new.run)?)
+        {
+            comparison.changed = differences(&old, &new);
+        }
+    }
+    comparison.tests.sort_by(|one, other| one.compared.cmp(&other.compared));
+    Ok(Ok(comparison))
+}
+
+fn of_job(db: &Connection, job: &str) -> rusqlite::Result<BTreeMap<Key, Ran>> {
+    let mut statement = db.prepare_cached(
+        "SELECT s.package, s.run_as, c.test, c.id, o.run, c.target, o.seen
+         FROM jobs j JOIN history_runs r ON r.job = j.number JOIN history_series s ON s.id = r.series
+         JOIN history_cells c ON c.series = r.series AND c.target = r.target AND c.simulated = r.simulated
+         JOIN history_outcomes o ON o.cell = c.id AND o.run = r.id WHERE j.id = ?1",
+    )?;
+    let rows = statement.query_map([job], |row| {
+        let ran = Ran { cell: row.get(3)?, run: row.get(4)?, target: row.get(5)?, outcome: Code::seen(row.get(6)?) };
+        Ok(((row.get(0)?, row.get(1)?, row.get(2)?), ran))
+    })?;
+    rows.collect()
+}
+
+fn compared(
+    db: &Connection,
+    key: &Key,
+    old: Option<&Ran>,
+    new: Option<&Ran>,
+) -> rusqlite::Result<Option<ComparedTest>> {
+    let Some(how) = how(old.map(|ran| ran.outcome), new.map(|ran| ran.outcome)) else { return Ok(None) };
+    let run = |ran: Option<&Ran>| -> rusqlite::Result<Option<TestRun>> {
+        ran.map(|ran| one(db, ran.cell, ran.run)).transpose().map(Option::flatten)
+    };
+    Ok(Some(ComparedTest {
+        package: key.0.clone(),
+        test: key.2.clone(),
+        target: new.or(old).map(|ran| ran.target.clone()).unwrap_or_default(),
+        compared: how,
+        before: run(old)?,
+        after: run(new)?,
+    }))
+}
+
+/// How two outcomes differ; `None` if they say nothing.
+fn how(old: Option<history::Seen>, new: Option<history::Seen>) -> Option<Compared> {
+    use history::Seen::{Fail, Pass, Skip, TimedOut};
+    let is_bad = |seen| matches!(seen, Some(Fail | TimedOut));
+    let runs = |seen| matches!(seen, Some(Pass | Fail | TimedOut));
+    Some(match (old, new) {
+        (Some(Pass), new) if is_bad(new) => Compared::Regressed,
+        (old, Some(Pass)) if is_bad(old) => Compared::Fixed,
+        (old, new) if is_bad(old) && is_bad(new) => Compared::StillFailing,
+        (Some(Pass), Some(Pass)) => Compared::StillPassing,
+        (old, None | Some(Skip)) if runs(old) => Compared::Stopped,
+        (None | Some(Skip), new) if runs(new) => Compared::Added,
+        _ => return None,
+    })
+}
+
+/// Compares the last outcomes until two times, in milliseconds since 1970, of all tests with the archive's packages.
+pub(crate) fn compare_days(
+    db: &Connection,
+    before: i64,
+    after: i64,
+    package: Option<&str>,
+) -> rusqlite::Result<Comparison> {
+    let mut statement = db.prepare_cached(
+        "SELECT s.package, s.run_as, c.test, c.id, c.target
+         FROM history_cells c JOIN history_series s ON s.id = c.series
+         WHERE s.variant = '' AND (?1 IS NULL OR s.package = ?1) LIMIT ?2",
+    )?;
+    let limit = i64::try_from(MOST_TESTS).unwrap_or(i64::MAX);
+    let cells = statement.query_map(params![package, limit], |row| {
+        Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get::<_, i64>(3)?, row.get::<_, String>(4)?))
+    })?;
+    let mut comparison = Comparison::default();
+    for cell in cells {
+        let (key, cell, target) = cell?;
+        let (old, new) = (until(db, cell, &target, before)?, until(db, cell, &target, after)?);
+        if old.as_ref().map(|ran| ran.run) == new.as_ref().map(|ran| ran.run) {
+            // It was not tested between them.
+            continue;
+        }
+        comparison.tests.extend(compared(db, &key, old.as_ref(), new.as_ref())?);
+    }
+    comparison.tests.sort_by(|one, other| one.compared.cmp(&other.compared));
+    Ok(comparison)
+}
+
+/// The last outcome of a test until a time.
+fn until(db: &Connection, cell: i64, target: &str, time: i64) -> rusqlite::Result<Option<Ran>> {
+    db.prepare_cached(
+        "SELECT o.run, o.seen FROM history_outcomes o JOIN history_runs r ON r.id = o.run
+         WHERE o.cell = ?1 AND r.at <= ?2 AND o.seen <> ?3 ORDER BY o.run DESC LIMIT 1",
+    )?
+    .query_row(params![cell, time, Code::of(history::Seen::Nothing)], |row| {
+        Ok(Ran { cell, run: row.get(0)?, target: target.to_owned(), outcome: Code::seen(row.get(1)?) })
+    })
+    .optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use history::Seen::{Fail, Nothing, Pass, Skip, TimedOut};
+
+    #[test]
+    fn outcomes_are_compared_as_people_do() {
+        for (old, new, says) in [
+            (Some(Pass), Some(Fail), Some(Compared::Regressed)),
+            (Some(Pass), Some(TimedOut), Some(Compared::Regressed)),
+            (Some(Fail), Some(Pass), Some(Compared::Fixed)),
+            (Some(Fail), Some(Fail), Some(Compared::StillFailing)),
+            (Some(Pass), Some(Pass), Some(Compared::StillPassing)),
+            (Some(Pass), None, Some(Compared::Stopped)),
+            (Some(Fail), Some(Skip), Some(Compared::Stopped)),
+            (None, Some(Fail), Some(Compared::Added)),
+            (Some(Skip), Some(Pass), Some(Compared::Added)),
+            (Some(Pass), Some(Nothing), None),
+            (Some(Nothing), Some(Fail), None),
+            (None, Some(Skip), None),
+        ] {
+            assert_eq!(how(old, new), says, "{old:?} {new:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Environments of runs, and lists of installed packages.
+
+use std::collections::BTreeMap;
+
+use history::Environment;
+use protocol::api::{JobPackages, TestPackages};
+use protocol::{ArchiveState, JobResult, PackageList};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use crate::store::columns::Json;
+
+/// What is stored of the environment of a run, besides its packages, worker and GPU.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Stored {
+    pub(super) kernel: String,
+    #[serde(default)]
+    pub(super) firmware: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) image: String,
+    #[serde(default)]
+    pub(super) command_line: String,
+    #[serde(default)]
+    pub(super) archives: Vec<ArchiveState>,
+}
+
+/// Stores the environment of a result; returns its number.
+pub(super) fn store(db: &Connection, result: &JobResult, archives: &[ArchiveState]) -> rusqlite::Result<i64> {
+    let machine = &result.machine;
+    let used = machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
+    let image = machine.image.as_ref().map(|image| format!("{} {}", image.name, image.root).trim().to_owned());
+    let stored = Stored {
+        kernel: machine.kernel.clone(),
+        firmware: used.flat_map(|gpu| gpu.firmware.clone()).collect(),
+        image: image.unwrap_or_default(),
+        command_line: machine.command_line.clone().unwrap_or_default(),
+        archives: archives.to_vec(),
+    };
+    let description = serde_json::to_string(&stored).unwrap_or_default();
+    let found = db
+        .prepare_cached("SELECT id FROM history_environments WHERE description = ?1")?
+        .query_row([&description], |row| row.get(0))
+        .optional()?;
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    db.prepare_cached("INSERT INTO history_environments (description) VALUES (?1)")?.execute([&description])?;
+    Ok(db.last_insert_rowid())
+}
+
+/// Stores the package lists of a result; returns their numbers by digest. Lists that are not valid are left out.
+pub(super) fn store_lists(db: &Connection, result: &JobResult) -> rusqlite::Result<BTreeMap<String, i64>> {
+    let lists = result.installed.resolve().unwrap_or_else(|error| {
+        tracing::warn!(job = result.job.id, %error, "the package lists of a result are not valid");
+        BTreeMap::new()
+    });
+    let mut numbers = BTreeMap::new();
+    for (digest, list) in lists {
+        let number = match number_of(db, &digest)? {
+            Some(number) => number,
+            None => {
+                let packed = zstd::encode_all(list.text().as_bytes(), 9).unwrap_or_default();
+                db.prepare_cached("INSERT INTO package_lists (sha256, packages) VALUES (?1, ?2)")?
+                    .execute(params![digest, packed])?;
+                db.last_insert_rowid()
+            }
+        };
+        numbers.insert(digest, number);
+    }
+    // Of a result whose lists were stored before, only the digests are left.
+    for digest in result.tests().filter_map(|(_, test)| test.installed.as_ref()) {
+        if !numbers.contains_key(digest)
+            && let Some(number) = number_of(db, digest)?
+        {
+            numbers.insert(digest.clone(), number);
+        }
+    }
+    Ok(numbers)
+}
+
+fn number_of(db: &Connection, digest: &str) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT id FROM package_lists WHERE sha256 = ?1")?
+        .query_row([digest], |row| row.get(0))
+        .optional()
+}
+
+/// Loads a package list.
+pub(super) fn load_list(db: &Connection, number: i64) -> rusqlite::Result<Option<PackageList>> {
+    let packed: Option<Vec<u8>> = db
+        .prepare_cached("SELECT packages FROM package_lists WHERE id = ?1")?
+        .query_row([number], |row| row.get(0))
+        .optional()?;
+    let text = packed.and_then(|packed| zstd::decode_all(&packed[..]).ok());
+    Ok(text.and_then(|text| PackageList::parse(&String::from_utf8_lossy(&text)).ok()))
+}
+
+/// The environment of a test in a run.
+pub(super) fn environment(db: &Connection, cell: i64, run: i64) -> rusqlite::Result<Option<Environment>> {
+    let found = db
+        .prepare_cached(
+            "SELECT e.description, ifnull(n.name, r.worker), r.gpu, o.packages
+             FROM history_outcomes o JOIN history_runs r ON r.id = o.run
+             JOIN history_environments e ON e.id = r.environment LEFT JOIN names n ON n.worker = r.worker
+             WHERE o.cell = ?1 AND o.run = ?2",
+        )?
+        .query_row([cell, run], |row| {
+            let Json(stored): Json<Stored> = row.get(0)?;
+            Ok((stored, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, Option<i64>>(3)?))
+        })
+        .optional()?;
+    let Some((stored, worker, gpu, packages)) = found else { return Ok(None) };
+    let list = packages.map(|number| load_list(db, number)).transpose()?.flatten();
+    let owned = |list: PackageList| {
+        list.sources().into_iter().map(|(source, version)| (source.to_owned(), version)).collect::<BTreeMap<_, _>>()
+    };
+    Ok(Some(Environment {
+        kernel: stored.kernel,
+        firmware: stored.firmware,
+        image: stored.image,
+        command_line: stored.command_line,
+        machine: format!("{worker} {gpu}").trim().to_owned(),
+        packages: list.map(owned),
+    }))
+}
+
+/// The packages that were installed while the tests of a job ran; `None` if there is no such result.
+pub(crate) fn packages_of_job(db: &Connection, job: &str) -> rusqlite::Result<Option<JobPackages>> {
+    let found: Option<Json<JobResult>> = db
+        .prepare_cached("SELECT r.result FROM results r JOIN jobs j ON j.number = r.job WHERE j.id = ?1")?
+        .query_row([job], |row| row.get(0))
+        .optional()?;
+    let Some(Json(result)) = found else { return Ok(None) };
+    let mut packages = JobPackages::default();
+    for (run, test) in result.tests() {
+        let Some(digest) = &test.installed else { continue };
+        let is_new = !packages.tests.iter().any(|test| test.sha256 == *digest);
+        let list = match number_of(db, digest)?.filter(|_| is_new) {
+            Some(number) => load_list(db, number)?,
+            None => None,
+        };
+        packages.tests.push(TestPackages {
+            run_as: run.run_as,
+            test: test.name.clone(),
+            sha256: digest.clone(),
+            packages: list.iter().flat_map(PackageList::packages).map(ToString::to_string).collect(),
+        });
+    }
+    Ok(Some(packages))
+}

@@ -1,0 +1,25 @@
+//! The history of tests in the database: what each run says about each test, the states that follow from it, and
+//! known failures. The rules are those of the crate [`history`](::history).
+//!
+//! Everything but known failures and confirmations is derived from results. It is made when a result is accepted, and
+//! made from all results when the version of these tables changes.
+
+mod compare;
+mod confirm;
+mod environments;
+mod explain;
+mod known;
+mod queries;
+mod record;
+mod report;
+mod tables;
+
+pub(crate) use compare::{compare_days, compare_jobs};
+pub(crate) use confirm::Elsewhere;
+pub(crate) use environments::packages_of_job;
+pub(crate) use explain::explain;
+pub(crate) use known::all as all_known;
+pub(crate) use queries::{HistoryFilter, WholeRun, recent_changes, states, tests};
+pub(crate) use record::{Noted, note};
+pub(crate) use report::bug_report;
+pub(crate) use tables::{are_there, prepare};
