@@ -64,6 +64,12 @@ struct ResultView {
     /// Number of cases that its tests have reported.
     cases: u64,
     kernel_log: Vec<String>,
+    /// The command that reproduces a failure.
+    reproduce: Option<String>,
+    /// Command line of the kernel.
+    command_line: Option<String>,
+    /// The archives that apt had.
+    archives: Vec<String>,
 }
 
 /// The debci server that has asked for the job.
@@ -210,6 +216,11 @@ fn result_view(info: &ResultInfo, result: JobResult) -> ResultView {
     let took_all = took(result.seconds());
     let cases = result.tests().filter_map(|(_, test)| test.cases).map(|cases| cases.total);
     let cases = cases.fold(0, u64::saturating_add);
+    let failed = !matches!(info.verdict, Verdict::Pass | Verdict::Neutral);
+    let reproduce = failed.then(|| result.reproduce(&result.job));
+    let seen = result.runs.iter().flat_map(|run| &run.archives);
+    let mut archives: Vec<String> = seen.map(|archive| format!("{} {}", archive.suite, archive.date)).collect();
+    archives.dedup();
     let source = result.job.source;
     let runs = result.runs.into_iter().map(|run| RunView {
         suite: format!(
@@ -241,6 +252,9 @@ fn result_view(info: &ResultInfo, result: JobResult) -> ResultView {
         gpus: if gpus.is_empty() { "no GPU".to_owned() } else { gpus.join(", ") },
         took: took_all,
         kernel: result.machine.kernel,
+        command_line: result.machine.command_line,
+        archives,
+        reproduce,
         image: result.machine.image.map(|image| image.name),
         size: size(info.size),
         problem: result.problem,

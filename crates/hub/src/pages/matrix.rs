@@ -7,8 +7,10 @@ use axum::extract::State;
 use gpu::Target;
 use jiff::Timestamp;
 use protocol::Verdict;
+use protocol::api::TestState;
 
 use crate::clock::timestamp;
+use crate::history::{self, WholeRun};
 use crate::http::Reader;
 use crate::hub::Shared;
 use crate::pages::format::Time;
@@ -50,6 +52,10 @@ struct Cell {
     shown: Shown,
     /// A later result that says nothing about the package.
     mark: Option<Shown>,
+    /// Target of the column.
+    target: String,
+    /// State of the package's run, if the verdict does not say it: new failure, flaky, stale.
+    tag: Option<(TestState, String)>,
 }
 
 /// A result in a cell.
@@ -72,7 +78,7 @@ impl Cell {
             (None, mark) => (mark?, None),
         };
         let mark = mark.map(|mark| Shown::new(mark, now));
-        Some(Self { simulated: cell.simulated, shown: Shown::new(shown, now), mark })
+        Some(Self { simulated: cell.simulated, shown: Shown::new(shown, now), mark, target: cell.target, tag: None })
     }
 }
 
@@ -138,8 +144,27 @@ impl Table {
     }
 }
 
+/// The states by package, target and whether the GPU is simulated.
+type States = BTreeMap<(String, String, bool), WholeRun>;
+
+/// The tag of a cell. Nothing is said of runs that simply pass, fail as ever, or have no state.
+fn tag(states: &States, package: &str, cell: &Cell) -> Option<(TestState, String)> {
+    let run = states.get(&(package.to_owned(), cell.target.clone(), cell.simulated))?;
+    let words = match run.state {
+        TestState::Ok | TestState::Untested | TestState::Infrastructure => return None,
+        TestState::Flaky => format!("flaky {}/{}", run.failed, run.ran),
+        TestState::NewFailure => "new".to_owned(),
+        other => other.words(),
+    };
+    Some((run.state, words))
+}
+
 pub(crate) async fn page(State(shared): State<Shared>, _: Reader) -> Page {
-    let table = Table::new(shared.readers.run(store::matrix).await?);
+    let millis = shared.config.clock.millis();
+    let (cells, states) = shared.readers.run(move |db| Ok((store::matrix(db)?, history::states(db, millis)?))).await?;
+    let key = |run: &WholeRun| (run.package.clone(), run.target.clone(), run.simulated);
+    let states: States = states.into_iter().map(|run| (key(&run), run)).collect();
+    let table = Table::new(cells);
     let now = now(&shared);
     let count = |verdict| (verdict, table.cells().filter(|cell| verdict_of(cell) == Some(verdict)).count());
     let counts: Vec<_> = Verdict::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect();
@@ -151,8 +176,13 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader) -> Page {
     let columns = table.columns();
     let targets = table.targets;
     let rows = table.packages.into_iter().map(|(package, mut row)| {
-        let cells = targets.iter().map(|key| row.remove(key).and_then(|cell| Cell::new(cell, now)));
-        Row { package, cells: cells.collect() }
+        let cells = targets.iter().map(|key| {
+            let mut cell = row.remove(key).and_then(|cell| Cell::new(cell, now))?;
+            cell.tag = tag(&states, &package, &cell);
+            Some(cell)
+        });
+        let cells = cells.collect();
+        Row { package, cells }
     });
     let rows = rows.collect();
     let page = {

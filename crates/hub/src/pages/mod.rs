@@ -2,7 +2,9 @@
 
 mod ansi;
 mod cases;
+mod feed;
 mod format;
+mod history;
 mod job;
 mod jobs;
 mod live;
@@ -121,6 +123,13 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/jobs/{job}/log/live", get(live::log))
         .route("/workers", get(workers::list))
         .route("/workers/{worker}", get(workers::one))
+        .route("/packages/{package}", get(history::package))
+        .route("/packages/{package}/{target}", get(history::target))
+        .route("/regressions", get(history::regressions))
+        .route("/flaky", get(history::flaky))
+        .route("/feed.atom", get(feed::atom))
+        .route("/badge/{package}/{file}", get(feed::badge))
+        .route("/data/status/{suite}/{architecture}/packages.json", get(feed::packages_json))
         .route("/problems", get(problems))
         .route("/events", get(live::events))
         .route("/static/style.css", get(file("text/css; charset=utf-8", include_str!("../../static/style.css"))))

@@ -35,6 +35,10 @@ fn pages(hub: &Running) -> Vec<(String, String)> {
         ("workers", "/workers".to_owned()),
         ("worker-eight", "/workers/lab-mi300x".to_owned()),
         ("worker-unfit", "/workers/attic-rx580".to_owned()),
+        ("regressions", "/regressions".to_owned()),
+        ("flaky", "/flaky".to_owned()),
+        ("package", "/packages/rocfft".to_owned()),
+        ("package-target", "/packages/rocfft/gfx1030".to_owned()),
         ("problems", "/problems".to_owned()),
         ("not-found", "/jobs/nothing".to_owned()),
     ]

@@ -6,6 +6,7 @@ mod clocks;
 mod crash;
 mod disk;
 mod guard;
+mod history;
 mod hostile;
 mod leases;
 mod life;

@@ -1,0 +1,327 @@
+//! Pages about histories: a package, a package on a target, and lists of tests in some states.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use protocol::api::{ChangeKind, Difference, Explanation, Problem, ProblemCode, TestHistory, TestRun, TestState};
+
+use crate::history::{self, HistoryFilter};
+use crate::http::Reader;
+use crate::hub::Shared;
+use crate::pages::format::Time;
+use crate::pages::{Page, now, render};
+
+/// Runs in a strip.
+const STRIP: usize = 60;
+/// Time between two runs from which on the strip has a gap, in seconds: three days.
+const GAP: i64 = 3 * 24 * 3600;
+/// Changed packages that are listed.
+const PACKAGES: usize = 40;
+
+/// A test with its state, for tables.
+struct Line {
+    package: String,
+    test: String,
+    target: String,
+    simulated: bool,
+    /// Who ran it, unless it was the user.
+    root: bool,
+    variant: String,
+    state: TestState,
+    words: String,
+    since: Option<Time>,
+    good: Option<RunLink>,
+    bad: Option<RunLink>,
+    last: Option<RunLink>,
+    known: Option<Bug>,
+    infrastructure: u32,
+}
+
+/// A run with a link to its job.
+struct RunLink {
+    job: String,
+    version: String,
+    at: Time,
+}
+
+/// A bug with its address, if it has one.
+struct Bug {
+    text: String,
+    address: Option<String>,
+}
+
+impl RunLink {
+    fn new(run: &TestRun, now: Timestamp) -> Self {
+        Self { job: run.job.clone(), version: run.version.clone().unwrap_or_default(), at: Time::new(run.at, now) }
+    }
+}
+
+impl Bug {
+    fn new(known: &protocol::api::KnownFailure) -> Self {
+        match &known.bug {
+            Some(bug) if bug.chars().all(|char| char.is_ascii_digit()) => {
+                Self { text: format!("#{bug}"), address: Some(format!("https://bugs.debian.org/{bug}")) }
+            }
+            Some(bug) => Self { text: bug.clone(), address: Some(bug.clone()) },
+            None => Self { text: known.text.clone(), address: None },
+        }
+    }
+}
+
+impl Line {
+    fn new(test: &TestHistory, now: Timestamp) -> Self {
+        let run = |run: &Option<TestRun>| run.as_ref().map(|run| RunLink::new(run, now));
+        Self {
+            package: test.package.clone(),
+            test: test.test.clone(),
+            target: test.target.clone(),
+            simulated: test.simulated,
+            root: test.run_as == protocol::RunAs::Root,
+            variant: test.variant.clone(),
+            state: test.state,
+            words: words(test),
+            since: test.since.as_ref().map(|run| Time::new(run.at, now)),
+            good: run(&test.last_good),
+            bad: run(&test.first_bad),
+            last: run(&test.last),
+            known: test.known.as_ref().map(Bug::new),
+            infrastructure: test.infrastructure,
+        }
+    }
+}
+
+/// The state in words: `flaky 3/30`.
+fn words(test: &TestHistory) -> String {
+    match test.state {
+        TestState::Flaky => format!("flaky {}/{}", test.failed, test.ran),
+        state => state.words(),
+    }
+}
+
+/// The last runs of a test.
+struct Strip {
+    line: Line,
+    streak: u32,
+    flips: u32,
+    failed: u32,
+    ran: u32,
+    runs: Vec<Mark>,
+    why: Option<Why>,
+}
+
+/// A run in a strip.
+struct Mark {
+    outcome: String,
+    job: String,
+    title: String,
+    /// Nothing was run for some days before it.
+    gap: bool,
+    /// The kernel is another one than before.
+    kernel: bool,
+    /// It confirms the run before it.
+    confirms: bool,
+}
+
+/// What changed.
+struct Why {
+    changed: Vec<Change>,
+    more: usize,
+    cleared: Vec<Change>,
+    packages_known: bool,
+    also: String,
+    passes: String,
+    with_it: String,
+    next: String,
+}
+
+struct Change {
+    name: String,
+    from: String,
+    to: String,
+    is_package: bool,
+    note: String,
+}
+
+impl Strip {
+    fn new(test: &TestHistory, why: Option<&Explanation>, now: Timestamp) -> Self {
+        let mut runs = Vec::new();
+        let mut before: Option<&TestRun> = None;
+        // The oldest first.
+        for run in test.runs.iter().rev() {
+            let seconds = before.map_or(0, |before| run.at.as_second().saturating_sub(before.at.as_second()));
+            let version = run.version.as_deref().unwrap_or("no version");
+            let day = run.at.strftime("%Y-%m-%d");
+            runs.push(Mark {
+                outcome: run.outcome.clone(),
+                job: run.job.clone(),
+                title: format!("{day} {}: {version}, kernel {}, {}", run.outcome, run.kernel, run.worker),
+                gap: seconds > GAP,
+                kernel: before.is_some_and(|before| before.kernel != run.kernel),
+                confirms: run.confirms.is_some(),
+            });
+            before = Some(run);
+        }
+        Self {
+            line: Line::new(test, now),
+            streak: test.streak,
+            flips: test.flips,
+            failed: test.failed,
+            ran: test.ran,
+            runs,
+            why: why.map(Why::new),
+        }
+    }
+}
+
+impl Why {
+    fn new(why: &Explanation) -> Self {
+        let (cleared, open): (Vec<&Difference>, Vec<_>) =
+            why.changed.iter().partition(|change| change.cleared_by.is_some());
+        Self {
+            more: open.len().saturating_sub(PACKAGES),
+            changed: open.into_iter().take(PACKAGES).map(Change::new).collect(),
+            cleared: cleared.into_iter().take(PACKAGES).map(Change::new).collect(),
+            packages_known: why.packages_known,
+            also: why.also_failing.join(", "),
+            passes: why.passes_on.join(", "),
+            with_it: why.broke_with_it.join(", "),
+            next: why.next.clone(),
+        }
+    }
+}
+
+impl Change {
+    fn new(change: &Difference) -> Self {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+        let note = match (&change.cleared_by, &change.passed_with[..]) {
+            (Some(job), _) => format!("passed with it: {job}"),
+            (None, []) => String::new(),
+            (None, list) => format!("passed with it: {}", list.join(", ")),
+        };
+        Self {
+            name: change.name.clone(),
+            from: value(&change.from),
+            to: value(&change.to),
+            is_package: change.kind == ChangeKind::Package,
+            note,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "package.html")]
+struct PackagePage {
+    here: &'static str,
+    package: String,
+    lines: Vec<Line>,
+}
+
+/// The page of a package: each test on each target.
+pub(crate) async fn package(State(shared): State<Shared>, _: Reader, Path(package): Path<String>) -> Page {
+    let filter = HistoryFilter { package: Some(package.clone()), variants: true, ..HistoryFilter::default() };
+    let tests = read(&shared, filter).await?;
+    let now = now(&shared);
+    let lines = tests.iter().map(|test| Line::new(test, now)).collect();
+    render(&PackagePage { here: "matrix", package, lines })
+}
+
+async fn read(shared: &Shared, filter: HistoryFilter) -> Result<Vec<TestHistory>, crate::store::ReadError> {
+    let now = shared.config.clock.millis();
+    shared.readers.run(move |db| history::tests(db, &filter, now)).await
+}
+
+#[derive(Template)]
+#[template(path = "package-target.html")]
+struct TargetPage {
+    here: &'static str,
+    package: String,
+    target: String,
+    strips: Vec<Strip>,
+}
+
+/// The page of a package on a target.
+pub(crate) async fn target(
+    State(shared): State<Shared>,
+    _: Reader,
+    Path((package, target)): Path<(String, String)>,
+) -> Page {
+    let base =
+        HistoryFilter { package: Some(package.clone()), target: Some(target.clone()), ..HistoryFilter::default() };
+    let tests = read(&shared, HistoryFilter { runs: STRIP, ..base.clone() }).await?;
+    if tests.is_empty() {
+        let detail = format!("no result of {package} on {target} counts");
+        return Err(Problem::new(ProblemCode::NotFound, detail).into());
+    }
+    let millis = shared.config.clock.millis();
+    let why = shared.readers.run(move |db| history::explain(db, &base, millis)).await?;
+    let key = |test: &TestHistory| (test.test.clone(), test.run_as.to_string(), test.simulated);
+    let why: BTreeMap<_, _> = why.iter().map(|why| (key(&why.test), why)).collect();
+    let now = now(&shared);
+    let has_tests = why.keys().any(|(test, ..)| !test.is_empty());
+    let strips = tests.iter().map(|test| {
+        // The whole run fails because of its tests.
+        let why = why.get(&key(test)).copied().filter(|_| !test.test.is_empty() || !has_tests);
+        Strip::new(test, why, now)
+    });
+    let strips = strips.collect();
+    render(&TargetPage { here: "matrix", package, target, strips })
+}
+
+#[derive(Template)]
+#[template(path = "states.html")]
+struct StatesPage {
+    here: &'static str,
+    title: &'static str,
+    lead: &'static str,
+    nothing: &'static str,
+    lines: Vec<Line>,
+}
+
+/// Tests that fail, or have stopped.
+pub(crate) async fn regressions(State(shared): State<Shared>, _: Reader) -> Page {
+    use TestState::{AlwaysFailed, Known, NewFailure, Regression, Stopped, UnexpectedPass};
+    let states = vec![Regression, NewFailure, UnexpectedPass, Stopped, AlwaysFailed, Known];
+    states_page(
+        &shared,
+        states,
+        "regressions",
+        "Regressions",
+        "Tests that fail or have stopped with the packages of the archive, those that passed before first.",
+        "No test fails.",
+    )
+    .await
+}
+
+/// Tests that pass and fail by chance.
+pub(crate) async fn flaky(State(shared): State<Shared>, _: Reader) -> Page {
+    let lead = "Tests that both passed and failed for the same question or with the same packages, or that failed and recovered several times in their last 30 runs.";
+    states_page(&shared, vec![TestState::Flaky], "flaky", "Flaky tests", lead, "No test is flaky.").await
+}
+
+async fn states_page(
+    shared: &Shared,
+    states: Vec<TestState>,
+    here: &'static str,
+    title: &'static str,
+    lead: &'static str,
+    nothing: &'static str,
+) -> Page {
+    let mut tests = read(shared, HistoryFilter { states, ..HistoryFilter::default() }).await?;
+    // The whole run is left out where its tests say more.
+    let with_tests: std::collections::BTreeSet<_> = tests
+        .iter()
+        .filter(|test| !test.test.is_empty())
+        .map(|test| (test.package.clone(), test.target.clone(), test.run_as.to_string()))
+        .collect();
+    tests.retain(|test| {
+        let key = (test.package.clone(), test.target.clone(), test.run_as.to_string());
+        !test.test.is_empty() || !with_tests.contains(&key)
+    });
+    let began = |test: &TestHistory| test.since.as_ref().map_or(0, |run| -run.at.as_second());
+    tests.sort_by_key(|test| (test.state, began(test)));
+    let now = now(shared);
+    let lines = tests.iter().map(|test| Line::new(test, now)).collect();
+    render(&StatesPage { here, title, lead, nothing, lines })
+}
