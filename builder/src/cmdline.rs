@@ -4,6 +4,7 @@ mod boot;
 mod demo;
 mod hub;
 mod jobs;
+mod known;
 mod lint;
 mod netboot;
 mod oci;
@@ -22,11 +23,15 @@ use diskimage::SectorSize;
 pub use boot::{Boot, DiskKind, Firmware, Network, WhenDone};
 pub use demo::Demo;
 pub use hub::{AtHub, Debci, Hub, Limits};
-pub use jobs::{JobsAdd, JobsCommand, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
+pub use jobs::{JobsAdd, JobsCommand, JobsConfirm, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
+pub use known::{KnownAdd, KnownCommand, KnownRemove, KnownShow};
 pub use lint::{Lint, LintFormat};
 pub use netboot::Netboot;
 pub use oci::Oci;
-pub use results::{ResultsCommand, ResultsFetch, ResultsJunit, ResultsList, ResultsReport, ResultsShow};
+pub use results::{
+    ResultsBug, ResultsCommand, ResultsCompare, ResultsFetch, ResultsHistory, ResultsJunit, ResultsList, ResultsReport,
+    ResultsShow, ResultsWhy,
+};
 pub use stick::{Collect, Flash, OntoStick, SettingsArgs};
 pub use top::Top;
 pub use workers::{WorkersCommand, WorkersList, WorkersNamed, WorkersPause, WorkersRetryGpu, WorkersShow};
@@ -161,6 +166,9 @@ pub enum Command {
     /// Look at the results that a hub has, and download them
     #[command(subcommand)]
     Results(ResultsCommand),
+    /// Say which failures are known, with their bugs
+    #[command(subcommand)]
+    Known(KnownCommand),
     /// Look at the machines that a hub gives jobs to, pause and remove them
     #[command(subcommand)]
     Workers(WorkersCommand),

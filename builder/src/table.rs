@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
 use clap::builder::styling::{AnsiColor, Style};
-use protocol::api::{Health, JobState};
+use protocol::api::{Health, JobState, TestState};
 use protocol::{TestOutcome, Verdict};
 use safetext::printable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -66,6 +66,19 @@ pub fn dimmed() -> Style {
 /// Style of what needs somebody.
 pub fn warning() -> Style {
     AnsiColor::Yellow.on_default().bold()
+}
+
+/// Colour of the state of a test.
+pub fn of_test_state(state: TestState) -> Style {
+    match state {
+        TestState::Regression | TestState::NewFailure => AnsiColor::Red.on_default().bold(),
+        TestState::AlwaysFailed => AnsiColor::Red.on_default(),
+        TestState::Flaky | TestState::UnexpectedPass | TestState::Stopped => AnsiColor::Yellow.on_default().bold(),
+        TestState::Known => AnsiColor::Yellow.on_default(),
+        TestState::Fixed | TestState::Ok => AnsiColor::Green.on_default(),
+        TestState::Stale | TestState::Untested => Style::new().dimmed(),
+        TestState::Infrastructure => AnsiColor::Magenta.on_default(),
+    }
 }
 
 /// Colour of a verdict.

@@ -30,6 +30,9 @@ pub struct Hub {
     /// Ask everybody who looks at pages, jobs and results for the admin token
     #[arg(long)]
     pub private: bool,
+    /// Run the failing tests of a job again by itself, on another machine if there is one, when one of them passed before
+    #[arg(long)]
+    pub confirm: bool,
     /// Announce it on the local network (DNS-SD), where machines that have a join token and no hub find it
     #[arg(long)]
     pub announce: bool,

@@ -35,6 +35,27 @@ pub enum JobsCommand {
     Cancel(JobsNamed),
     /// Add jobs like some that are over
     Retry(JobsNamed),
+    /// Run the failing tests of jobs again
+    ///
+    /// The outcomes are shown together with the first one, which stays. A test that then passes is flaky.
+    Confirm(JobsConfirm),
+}
+
+/// `rocbed jobs confirm`
+#[derive(Debug, Args)]
+pub struct JobsConfirm {
+    /// The jobs' ids
+    #[arg(value_name = "ID", required = true)]
+    pub jobs: Vec<String>,
+    /// On another machine than before, if one could take it
+    #[arg(long)]
+    pub elsewhere: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
 }
 
 /// `rocbed jobs add`

@@ -20,6 +20,105 @@ pub enum ResultsCommand {
     Junit(ResultsJunit),
     /// Write a result's page as a file that needs no hub to be looked at
     Report(ResultsReport),
+    /// Show since when the tests of a package fail, or have passed again
+    ///
+    /// Lists for each test and target its state, the changes of its state, and what passed last.
+    History(ResultsHistory),
+    /// Compare two jobs, or all tests of two days
+    ///
+    /// Exit status: 0 nothing is worse, 4 tests have regressed, 8 there is nothing to compare.
+    Compare(ResultsCompare),
+    /// Show what changed when the tests of a package began to fail
+    ///
+    /// Lists kernel, firmware, image, machine and packages that differ between the last run that passed and the first that
+    /// failed; which of them a passing run had too; and where else the test fails. Exit status: 0 no test fails, 4 some do, 8
+    /// nothing is known.
+    Why(ResultsWhy),
+    /// Print the text of a bug report about a job, for reportbug
+    Bug(ResultsBug),
+}
+
+/// `rocbed results history`
+#[derive(Debug, Args)]
+pub struct ResultsHistory {
+    /// The source package
+    #[arg(value_name = "PACKAGE")]
+    pub package: String,
+    /// Only on this target: gfx1030
+    #[arg(long)]
+    pub target: Option<gpu::Target>,
+    /// Only this test
+    #[arg(long, value_name = "NAME")]
+    pub test: Option<String>,
+    /// List every run, not only changes of state
+    #[arg(long)]
+    pub all: bool,
+    /// Also runs with pinned packages, other source trees or variables
+    #[arg(long)]
+    pub variants: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
+}
+
+/// `rocbed results compare`
+#[derive(Debug, Args)]
+pub struct ResultsCompare {
+    /// A job's id, or a day: 2026-10-01, `today`, `yesterday`
+    #[arg(value_name = "BEFORE")]
+    pub before: String,
+    /// A job's id, or a day
+    #[arg(value_name = "AFTER")]
+    pub after: String,
+    /// Only this package, of days
+    #[arg(long)]
+    pub package: Option<String>,
+    /// Also list tests that pass in both
+    #[arg(long)]
+    pub all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
+}
+
+/// `rocbed results why`
+#[derive(Debug, Args)]
+pub struct ResultsWhy {
+    /// The source package
+    #[arg(value_name = "PACKAGE")]
+    pub package: String,
+    /// Only on this target: gfx1030
+    #[arg(long)]
+    pub target: Option<gpu::Target>,
+    /// Only this test
+    #[arg(long, value_name = "NAME")]
+    pub test: Option<String>,
+    /// List all changed packages, also those that a passing run had
+    #[arg(long)]
+    pub all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
+}
+
+/// `rocbed results bug`
+#[derive(Debug, Args)]
+pub struct ResultsBug {
+    /// The job's id
+    #[arg(value_name = "ID")]
+    pub job: String,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
 }
 
 /// `rocbed results list`

@@ -12,6 +12,7 @@ mod flash;
 mod hub;
 mod inspect;
 mod jobs;
+mod known;
 mod lint;
 mod lock;
 mod netboot;
@@ -57,7 +58,8 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Simulate(options) => return Ok(simulate::run(context, &options, cli.global.quiet)),
         Command::Hub(options) => hub::run(context, &cli.global, &options),
         Command::Jobs(command) => return jobs::run(context, &command),
-        Command::Results(command) => results::run(context, &command),
+        Command::Results(command) => return results::run(context, &command),
+        Command::Known(command) => known::run(context, &command),
         Command::Workers(command) => workers::run(context, &command),
         Command::Top(options) => top::run(&options),
         Command::Detect(options) => detect::run(&options),

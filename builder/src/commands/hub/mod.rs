@@ -76,7 +76,8 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     let encrypted = tls.is_some();
     talk(global);
     raise_limit();
-    let hub = open(&data, config(&options.limits, !options.private))?;
+    let config = Config { confirm: options.confirm, ..config(&options.limits, !options.private) };
+    let hub = open(&data, config)?;
     let new = if options.new_admin_token && hub.new_admin_token().is_none() {
         Some(hub.replace_admin_token().context("making a new admin token")?)
     } else {

@@ -13,7 +13,7 @@ use protocol::api::{AddJobs, AddedJobs, JobInfo};
 pub(super) use list::gpu;
 
 use super::{own_error, print, print_json};
-use crate::cmdline::{JobsCommand, JobsNamed};
+use crate::cmdline::{JobsCommand, JobsConfirm, JobsNamed};
 use crate::context::Context;
 use crate::hubs::{HubAccess, connect};
 
@@ -29,7 +29,29 @@ pub fn run(context: &Context, command: &JobsCommand) -> Result<u8> {
         JobsCommand::Show(options) => list::show(options).map(|()| 0),
         JobsCommand::Cancel(options) => each(context, options, "cancelled", Client::cancel),
         JobsCommand::Retry(options) => each(context, options, "added", Client::retry),
+        JobsCommand::Confirm(options) => confirm(context, options).map(|()| 0),
     }
+}
+
+/// Adds jobs that run the failing tests of some jobs again.
+fn confirm(context: &Context, options: &JobsConfirm) -> Result<()> {
+    let (place, client) = connect(&options.at)?;
+    let mut added = Vec::new();
+    for id in &options.jobs {
+        let confirmed = client.confirm(id, options.elsewhere).map_err(|error| place.explain(error))?;
+        let what = match &confirmed.tests[..] {
+            [] => "all tests".to_owned(),
+            tests => tests.join(", "),
+        };
+        for job in &confirmed.jobs {
+            if !options.json {
+                print(&format!("{job}\n"))?;
+            }
+            context.reporter.say(&format!("{job} runs again what failed in {id}: {what}"));
+        }
+        added.push(confirmed);
+    }
+    if options.json { print_json(&added) } else { Ok(()) }
 }
 
 /// For commands that run tests: errors exit with autopkgtest's code for them.

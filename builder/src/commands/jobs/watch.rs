@@ -74,8 +74,20 @@ pub(super) fn follow(context: &Context, place: &HubAccess, ids: &[String], json:
         print_json(&jobs.iter().map(|job| Outcome::of(job)).collect::<Vec<_>>())?;
     } else {
         print(&table(&jobs).text(Screen::of_stdout()))?;
+        tell_how_to_reproduce(context, &client, &jobs);
     }
     Ok(exit::of_all(jobs.iter().map(|job| verdict(job))))
+}
+
+/// Reports the commands that reproduce the first failures.
+fn tell_how_to_reproduce(context: &Context, client: &Client, jobs: &[&JobInfo]) {
+    const FEW: usize = 5;
+    let failed = jobs.iter().filter(|job| matches!(verdict(job), Verdict::Fail | Verdict::Timeout));
+    for job in failed.filter(|job| job.result.is_some()).take(FEW) {
+        // The outcome was told; without its details it can still be looked up.
+        let Ok(detail) = client.result(&job.id) else { continue };
+        context.reporter.say(&format!("reproduce {}: {}", job.id, detail.result.reproduce(&job.job)));
+    }
 }
 
 /// Verdict of a job; a job without a result says nothing about its package, and counts as a testbed failure.

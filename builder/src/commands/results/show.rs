@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use protocol::api::ResultDetail;
-use protocol::{JobResult, TestResult};
+use protocol::{JobResult, TestResult, Verdict};
 use runner::cases::{Case, CaseOutcome};
 use safetext::printable;
 use serde::Serialize;
@@ -141,6 +141,9 @@ fn describe(text: &mut String, detail: &ResultDetail, place: &HubAccess, screen:
     }
     if result.tests().next().is_some() {
         write!(text, "\n{}", table.text(screen))?;
+    }
+    if !matches!(info.verdict, Verdict::Pass | Verdict::Neutral) {
+        writeln!(text, "\nreproduce: {}", printable(&result.reproduce(&result.job)))?;
     }
     Ok(())
 }

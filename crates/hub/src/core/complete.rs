@@ -182,6 +182,8 @@ impl Tx<'_> {
     /// Inserts the row of a result. Returns whether a test failed for the first time after it had passed.
     fn insert_result(&self, row: &LeaseRow, delivered: &mut Delivered, counts: bool) -> Result<bool, Failure> {
         let job = self.job(row.job)?;
+        // With a debci server's own sources it is not the archive's package that was tested.
+        let counts = counts && !self.has_other_sources(row.job)?;
         let noted =
             Noted { number: row.job, job: &job, at: row.given, worker: &row.worker, result: &delivered.result, counts };
         let states = history::note(self.db, &noted)?;
@@ -214,7 +216,7 @@ impl Tx<'_> {
                 serde_json::to_string(result)?,
             ])?;
         let broke = states.contains(&TestState::NewFailure);
-        if !counts || self.has_other_sources(row.job)? {
+        if !counts {
             return Ok(broke);
         }
         let covering = Covering { number: row.job, job: &job, turn: row.turn, result, received: self.now };
