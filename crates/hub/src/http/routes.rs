@@ -6,7 +6,10 @@ use axum::http::Method;
 use axum::routing::{delete, get, head, patch, post, put};
 use axum::{Json, Router};
 use protocol::api::{
-    AddJobs, AddKnown, AddedJobs, Claim, Claimed, Comparison, Complete, Completed, Confirmed, CreateUpload, DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo, JobPackages, JobPage, KnownFailure, KnownList, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage, RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
+    AddJobs, AddKnown, AddedJobs, Claim, Claimed, Comparison, Complete, Completed, Confirmed, CreateUpload,
+    DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo, JobPackages,
+    JobPage, KnownFailure, KnownList, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage,
+    RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
 };
 use serde_json::Value;
 

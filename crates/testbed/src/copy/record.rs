@@ -62,12 +62,7 @@ impl Records {
     /// # Errors
     ///
     /// If the server is to end.
-    pub(crate) fn note(
-        &mut self,
-        destination: &Path,
-        access: &Access<'_>,
-        signals: &Signals,
-    ) -> Result<(), Error> {
+    pub(crate) fn note(&mut self, destination: &Path, access: &Access<'_>, signals: &Signals) -> Result<(), Error> {
         let name = destination.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let Some(test) = name.strip_suffix("-stdout").filter(|test| !test.is_empty()) else { return Ok(()) };
         match self.make(test, access, signals) {

@@ -180,6 +180,8 @@ fn result(job: &Job) -> JobResult {
             seconds: 130.0,
             directory: "user".into(),
             package: Some(PackageVersion { name: "rocrand".into(), version: "6.4.3-1".into() }),
+            tested: None,
+            archives: Vec::new(),
             tests: Vec::new(),
         }],
         gpus: Vec::new(),
@@ -187,6 +189,7 @@ fn result(job: &Job) -> JobResult {
         warnings: Vec::new(),
         problem: None,
         kernel_log: Vec::new(),
+        installed: protocol::InstalledLists::default(),
     }
 }
 
