@@ -116,7 +116,7 @@ fn own_worker(debci: &Debci, publisher: &Broker, jobs: usize) {
     let began = Instant::now();
     debci.run(&format!(
         "cd /usr/share/debci && setpriv --reuid debci --regid debci --init-groups env HOME=/var/lib/debci \
-         PATH=/usr/share/debci/bin:/usr/bin:/bin debci-worker --backend fake --count {jobs} > /tmp/worker.log 2>&1"
+         PATH=/usr/share/debci/bin:/usr/bin:/bin debci-worker --count {jobs} --backend fake > /tmp/worker.log 2>&1"
     ));
     let all = began.elapsed().as_secs_f64();
     let rate = jobs as f64 / all;
