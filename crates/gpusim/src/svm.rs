@@ -87,7 +87,7 @@ pub(crate) struct SharedMemory(BTreeMap<u64, (u64, Attributes)>);
 /// The range that begins at an address and has so many bytes; an error unless it is of whole pages.
 fn range(start: u64, size: u64) -> Result<u64, Errno> {
     let end = start.checked_add(size).filter(|end| *end <= END && size > 0).ok_or(Errno::Invalid)?;
-    if start == 0 || start % PAGE != 0 || size % PAGE != 0 { Err(Errno::Invalid) } else { Ok(end) }
+    if start > 0 && start.is_multiple_of(PAGE) && size.is_multiple_of(PAGE) { Ok(end) } else { Err(Errno::Invalid) }
 }
 
 impl SharedMemory {
