@@ -22,6 +22,7 @@ mod simulation;
 mod solver;
 mod sparse;
 mod sticks;
+mod storage;
 mod wire;
 
 pub use archive::{blockmap, content_range, cpio, deb, tar};
@@ -40,6 +41,7 @@ pub use simulation::gpu_requests;
 pub use solver::solve;
 pub use sparse::{expand as expand_sparse, pack as pack_sparse};
 pub use sticks::{stick_jobs, stick_settings};
+pub use storage::s3_answer;
 pub use wire::{dhcp_frame, dhcp_message, http_date, ip, sntp};
 
 /// What a target does with the bytes that it is given; it panics if they break a promise.
@@ -93,6 +95,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("release", release),
     ("report", report),
     ("result", result),
+    ("s3_answer", s3_answer),
     ("settings", settings),
     ("sntp", sntp),
     ("solve", solve),
