@@ -18,6 +18,7 @@ const WITH_HELP: &[fn(&(dyn Error + 'static)) -> Option<Help>] = &[
     help_of::<rootfs::Error>,
     help_of::<rootfs::sandbox::SandboxError>,
     help_of::<runner::Error>,
+    help_of::<s3::S3Error>,
     help_of::<stick::collect::CollectError>,
     help_of::<stick::fit::FitError>,
     help_of::<stick::image::ImageError>,

@@ -69,6 +69,7 @@ const WAYS: &[(&str, Way)] = &[
     ),
     ("rocbed hub", Way::Here(Place::Serving)),
     ("rocbed hub --debci", Way::Parts("tests/debci/bridge.rs", &["--debci", "--debci-api"])),
+    ("rocbed hub --bundles", Way::There(&["tests/s3.rs"])),
     ("rocbed jobs", Way::Here(Place::Queued)),
     ("rocbed jobs make", Way::Here(Place::Archive)),
     ("rocbed jobs watch", Way::Here(Place::Watched)),

@@ -1,20 +1,15 @@
 //! A whole debci for tests, unmodified, from Debian's archive: message broker, collector and web pages, in namespaces of
 //! its own on loopback ports.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
-use crate::{real_mirror, scratch, tool};
-
-/// Packages of the root directory that it runs in. The two of systemd make users and directories without systemd.
-const PACKAGES: &str = "ca-certificates,curl,debci-collector,debci-worker,dpkg-dev,iproute2,procps,puma,rabbitmq-server,\
-    ruby-localhost,sqlite3,systemd-standalone-sysusers,systemd-standalone-tmpfiles";
+use crate::{sid_root, tool};
 
 /// A running debci. It ends when this is dropped, or with the test program.
 pub struct Debci {
@@ -30,7 +25,7 @@ pub struct Debci {
 impl Debci {
     /// Starts it, with jobs for `amd64+gfx1030`. Its root directory is made when it is first needed, and kept.
     pub fn start() -> Self {
-        let root = root();
+        let root = sid_root();
         let shared = tempfile::tempdir().expect("a directory");
         let ports = free_ports();
         let script = fixture("start.sh");
@@ -125,27 +120,4 @@ fn free_ports() -> [u16; 4] {
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/debci").join(name)
-}
-
-/// The root directory, made by mmdebstrap. Simultaneous programs wait for each other.
-fn root() -> PathBuf {
-    let root = scratch().join("debci");
-    let made = scratch().join("debci.made-of");
-    let lock = File::create(scratch().join("debci.lock")).expect("a file to lock");
-    flock(&lock, FlockOperation::LockExclusive).expect("locking a file");
-    if fs::read_to_string(&made).is_ok_and(|packages| packages == PACKAGES) {
-        return root;
-    }
-    if root.exists() {
-        fs::remove_dir_all(&root).expect("removing the old root directory");
-    }
-    let mirror = real_mirror();
-    let include = format!("--include={PACKAGES}");
-    let mut words = vec!["--variant=apt", "--aptopt=Acquire::Check-Valid-Until \"false\""];
-    words.extend(["--aptopt=APT::Install-Recommends \"false\"", &include, "sid"]);
-    let place = root.to_string_lossy().into_owned();
-    words.extend([place.as_str(), &mirror]);
-    tool("mmdebstrap", words);
-    fs::write(&made, PACKAGES).expect("noting what it was made of");
-    root
 }

@@ -35,7 +35,13 @@ impl Hub {
 
     /// Starts a hub in the home directory of another one; returns once it reports that it has started.
     pub fn start_in(home: TempDir, words: &[&str]) -> Self {
+        Self::start_with(home, words, &[])
+    }
+
+    /// Like `start_in`, with these environment variables.
+    pub fn start_with(home: TempDir, words: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = in_home(home.path(), &["hub", "--json"]).into_command();
+        command.envs(environment.iter().copied());
         command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("a hub");
         let mut line = String::new();

@@ -1,5 +1,7 @@
 //! A certificate authority for tests, and a TLS server configuration with a certificate that it signed.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -57,6 +59,33 @@ impl Authority {
     /// The key of the server certificate.
     pub fn server_key(&self) -> PathBuf {
         self.path("server.key")
+    }
+
+    /// A server on a loopback port, under its address and as `localhost`, that answers each request with nothing (status
+    /// 200). It runs until the test program ends.
+    pub fn start_server(&self) -> u16 {
+        let config = self.server_config();
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = socket.local_addr().expect("its address").port();
+        std::thread::spawn(move || {
+            for stream in socket.incoming().flatten() {
+                let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("a connection");
+                let mut stream = rustls::StreamOwned::new(connection, stream);
+                let mut request = Vec::new();
+                let mut buffer = [0; 4096];
+                // A client that refuses the certificate sends no request.
+                while !request.ends_with(b"\r\n\r\n") {
+                    match stream.read(&mut buffer) {
+                        Ok(length) if length > 0 => request.extend_from_slice(&buffer[..length]),
+                        _ => break,
+                    }
+                }
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        });
+        port
     }
 
     /// TLS configuration for a server with the signed certificate.

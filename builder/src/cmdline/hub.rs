@@ -27,6 +27,14 @@ pub struct Hub {
     /// The certificate's key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Keep bundles in this bucket of S3-compatible storage: s3://BUCKET/PREFIX with AWS_ENDPOINT_URL set, or
+    /// s3+https://HOST/BUCKET/PREFIX; the key is in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+    #[allow(clippy::doc_markdown)] // a help text: it is printed as it is
+    #[arg(long, value_name = "S3-ADDRESS")]
+    pub bundles: Option<String>,
+    /// Have workers put bundles of up to 64 MiB into the bucket themselves, with addresses that the hub signs
+    #[arg(long, requires = "bundles")]
+    pub direct_uploads: bool,
     /// Ask everybody who looks at pages, jobs and results for the admin token
     #[arg(long)]
     pub private: bool,
@@ -106,6 +114,9 @@ pub struct Limits {
     /// The largest result bundle
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = crate::recipe::parse_size)]
     pub max_upload: u64,
+    /// Bundles of the bucket that are kept on this machine too
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = crate::recipe::parse_size)]
+    pub bundle_cache: u64,
     /// The most that a bundle may unpack to
     #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = crate::recipe::parse_size)]
     pub max_unpacked: u64,

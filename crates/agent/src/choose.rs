@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use advice::Advice;
+use advice::{Advice, Advise as _};
 
 use super::debci::{self, Debci};
 use super::hub::{self, Hub};
 use super::job_source::JobSource;
 use super::stick::{Stick, StickPaths};
+use super::storage::{StorageOptions, WithStorage};
 use super::timeouts::Timeouts;
 use super::url_list::{self, UrlList};
 use super::virtio_channel::Port;
 use super::{DATA, discover, tell};
-use appliance::paths::HUB_CA;
+use appliance::paths::{HUB_CA, STORAGE_CA};
 use appliance::settings::{Secret, Settings};
 
 /// The chosen job source.
@@ -39,7 +40,22 @@ pub struct ChosenSource {
 ///
 /// # Errors
 /// If a source is there but cannot be used.
+///
+/// With storage in the settings, bundles of a worker are put there besides.
 pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, Advice> {
+    // All that may be wrong with it is said before there is a job.
+    let storage = storage_of(settings)?;
+    let (chosen, bucket) = match (choose_source(settings, stop)?, storage) {
+        (Some(chosen), Some(bucket)) if chosen.is_worker => (chosen, bucket),
+        (chosen, _) => return Ok(chosen),
+    };
+    let options =
+        StorageOptions { bucket, data: PathBuf::from(DATA), timeouts: Timeouts::default(), tell: Arc::new(tell) };
+    let source = WithStorage::new(chosen.source, options)?;
+    Ok(Some(ChosenSource { source: Box::new(source), is_worker: true }))
+}
+
+fn choose_source(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, Advice> {
     if let Some(port) = Port::open(settings)? {
         return Ok(Some(ChosenSource { source: Box::new(port), is_worker: false }));
     }
@@ -70,6 +86,22 @@ pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<
         return Ok(Some(ChosenSource { source: Box::new(list), is_worker: true }));
     }
     Ok(None)
+}
+
+/// The bucket in the settings.
+fn storage_of(settings: &Settings) -> Result<Option<s3::Bucket>, Advice> {
+    let wanted = &settings.storage;
+    let Some(address) = &wanted.address else { return Ok(None) };
+    let told = |error: s3::S3Error| Advice::new(format!("the setting storage: {error}"), error.help());
+    // The appliance has no environment: all is in the settings.
+    let location = s3::Location::parse(address, |_| None).map_err(told)?;
+    let (Some(key_id), Some(key)) = (&wanted.key_id, &wanted.key) else {
+        let what = "storage is set, and storage-key-id or storage-key is not";
+        return Err(Advice::new(what, "set both to a key that may put objects below that address"));
+    };
+    let ca_file = wanted.ca.as_deref().map(|value| authority("storage-ca", value, STORAGE_CA)).transpose()?;
+    let options = s3::Options { ca_file, ..s3::Options::default() };
+    s3::Bucket::new(location, s3::Credentials::new(key_id, key.reveal()), &options).map(Some).map_err(told)
 }
 
 /// The broker of a debci server.
@@ -140,7 +172,7 @@ pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Res
     Hub::new(hub::HubOptions {
         address: address.to_owned(),
         join_token: settings.join_token.clone(),
-        ca_file: settings.hub_ca.as_deref().map(authority).transpose()?,
+        ca_file: settings.hub_ca.as_deref().map(|value| authority("hub-ca", value, HUB_CA)).transpose()?,
         data: PathBuf::from(DATA),
         when_done: settings.when_done,
         timeouts: Timeouts::default(),
@@ -149,13 +181,14 @@ pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Res
     })
 }
 
-/// Returns the path of a file with the certificate from the setting `hub-ca`.
-fn authority(value: &str) -> Result<PathBuf, Advice> {
+/// Returns the path of a file with the certificate of a setting: the one that it names, or one that is written.
+fn authority(setting: &str, value: &str, path: &str) -> Result<PathBuf, Advice> {
     if value.starts_with('/') {
         return Ok(PathBuf::from(value));
     }
-    let failed =
-        |error| Advice::new(format!("writing the setting hub-ca to {HUB_CA}: {error}"), "give the machine more memory");
-    durable::replace(Path::new(HUB_CA), value.as_bytes(), durable::Readers::Owner).map_err(failed)?;
-    Ok(PathBuf::from(HUB_CA))
+    let failed = |error| {
+        Advice::new(format!("writing the setting {setting} to {path}: {error}"), "give the machine more memory")
+    };
+    durable::replace(Path::new(path), value.as_bytes(), durable::Readers::Owner).map_err(failed)?;
+    Ok(PathBuf::from(path))
 }

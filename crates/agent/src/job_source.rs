@@ -9,6 +9,7 @@ use sha256::Digest;
 
 use super::interrupt::Interrupt;
 use super::running::InterruptedJob;
+use super::storage::BundlePlace;
 
 /// A job source and result sink: gives out jobs one at a time, and takes their results.
 ///
@@ -94,6 +95,8 @@ pub struct Assignment {
     pub testbed: TestbedOptions,
     /// Ends the job early.
     pub interrupt: Interrupt,
+    /// Where the storage will have the job's bundle, if there is storage: for results that point to it.
+    pub storage: Option<BundlePlace>,
 }
 
 /// What a source wants of testbeds, and jobs cannot say.
@@ -120,6 +123,7 @@ impl Assignment {
             usual_seconds: None,
             testbed: TestbedOptions::default(),
             interrupt: Interrupt::default(),
+            storage: None,
         }
     }
 

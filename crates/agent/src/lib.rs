@@ -21,6 +21,7 @@ mod results;
 mod run;
 mod running;
 mod stick;
+mod storage;
 mod timeouts;
 mod uploader;
 mod url_list;
@@ -46,6 +47,7 @@ pub use job_source::{Assignment, Claim, Delivery, End, JobSource, TestbedOptions
 pub use outbox::{Outbox, PendingResult, Waiting};
 pub use run::{Outcome, RunError, RunJob};
 pub use running::{InterruptedJob, Journal, RunningJob};
+pub use storage::{BundlePlace, StorageOptions, WithStorage};
 pub use timeouts::Timeouts;
 pub use uploader::{Tell, Transport, UploadOutcome, Uploader};
 

@@ -63,22 +63,25 @@ pub struct Load {
     pub bytes: u64,
 }
 
-/// Returns the fill level of the outbox in a data directory, including results that will never be taken.
+/// Returns the fill level of the outboxes in a data directory, including results that will never be taken: that of the job
+/// source, and that of the storage.
 ///
 /// # Errors
-/// If it cannot be read. A missing outbox counts as empty.
+/// If one cannot be read. A missing outbox counts as empty.
 pub fn load(data: &Path) -> io::Result<Load> {
     let mut load = Load::default();
-    let entries = match fs::read_dir(data.join(DIRECTORY)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(load),
-        other => other?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        // A file that was delivered in the meantime is gone.
-        let Ok(metadata) = entry.metadata() else { continue };
-        load.bytes = load.bytes.saturating_add(metadata.len());
-        load.results += usize::from(entry.file_name().to_string_lossy().ends_with(LABEL));
+    for outbox in [data.join(DIRECTORY), data.join(super::storage::DIRECTORY).join(DIRECTORY)] {
+        let entries = match fs::read_dir(outbox) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            // A file that was delivered in the meantime is gone.
+            let Ok(metadata) = entry.metadata() else { continue };
+            load.bytes = load.bytes.saturating_add(metadata.len());
+            load.results += usize::from(entry.file_name().to_string_lossy().ends_with(LABEL));
+        }
     }
     Ok(load)
 }

@@ -171,6 +171,10 @@ impl CommandLine {
                 | Key::DebciCa
                 | Key::DebciCertificate
                 | Key::DebciKey
+                | Key::Storage
+                | Key::StorageKeyId
+                | Key::StorageKey
+                | Key::StorageCa
                 | Key::WhenDone
                 | Key::Ip
                 | Key::Dns

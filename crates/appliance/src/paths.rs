@@ -40,5 +40,8 @@ pub const NETROOT_ADDRESSES: &str = "/run/rocbed/addresses";
 /// The certificate authority of the hub, if the settings name one.
 pub const HUB_CA: &str = "/run/rocbed/hub-ca.pem";
 
+/// The certificate authority of the storage, likewise.
+pub const STORAGE_CA: &str = "/run/rocbed/storage-ca.pem";
+
 /// The layer with apt's package lists, fetched once for all testbeds of this appliance.
 pub const APT: &str = "/run/rocbed/apt";

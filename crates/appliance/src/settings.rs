@@ -62,6 +62,19 @@ impl Default for Debci {
     }
 }
 
+/// A bucket of S3-compatible storage.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Storage {
+    /// Its address; `None` if there is no storage.
+    pub address: Option<String>,
+    /// Id of the key.
+    pub key_id: Option<String>,
+    /// The key's secret.
+    pub key: Option<Secret>,
+    /// Authority that has signed the storage's certificate: a PEM file's path, or its text.
+    pub ca: Option<String>,
+}
+
 /// The settings of an appliance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -80,6 +93,8 @@ pub struct Settings {
     pub results: Option<String>,
     /// The broker of a debci server, and which of its jobs are taken.
     pub debci: Debci,
+    /// Where result bundles are put besides.
+    pub storage: Storage,
     /// Targets of GPUs to simulate instead of looking for real ones.
     pub gpu: Option<String>,
     /// GPUs that get no jobs: ids or unique ids.
@@ -126,6 +141,7 @@ impl Default for Settings {
             jobs: None,
             results: None,
             debci: Debci::default(),
+            storage: Storage::default(),
             gpu: None,
             leave_out: Vec::new(),
             simulate_faults: false,
@@ -252,6 +268,10 @@ impl Settings {
             Key::DebciCa => self.debci.ca = Some(value.to_owned()),
             Key::DebciCertificate => self.debci.certificate = Some(value.to_owned()),
             Key::DebciKey => self.debci.key = Some(Secret::new(value)),
+            Key::Storage => self.storage.address = address(),
+            Key::StorageKeyId => self.storage.key_id = Some(value.to_owned()),
+            Key::StorageKey => self.storage.key = Some(Secret::new(value)),
+            Key::StorageCa => self.storage.ca = Some(value.to_owned()),
             Key::Mirror => self.mirror = address(),
             Key::Proxy => self.proxy = Some(Secret::new(value.trim_end_matches('/'))),
             Key::CheckValidUntil => self.check_valid_until = is_on,

@@ -23,6 +23,9 @@ use crate::error::ClientError;
 /// Largest document in an answer, in bytes.
 const MAX_DOCUMENT: u64 = 64 << 20;
 
+/// Attempts for a request to the hub's storage.
+const STORAGE_ATTEMPTS: u32 = 3;
+
 /// Options of a client.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -157,6 +160,18 @@ impl Client {
     /// The same client for the hub's pages instead of its API.
     pub(crate) fn pages(&self) -> Self {
         Self { prefix: "", ..self.clone() }
+    }
+
+    /// Options for requests to the hub's storage: it is tried a few times, as there is another way.
+    pub(crate) fn storage_options(&self) -> s3::Options {
+        s3::Options {
+            ca_file: self.options.ca_file.clone(),
+            attempts: self.options.attempts.min(STORAGE_ATTEMPTS),
+            first_pause: self.options.first_pause,
+            longest_pause: self.options.longest_pause,
+            timeout: self.options.timeout,
+            ..s3::Options::default()
+        }
     }
 
     /// The token, if there is one.
@@ -339,7 +354,9 @@ fn refused(url: &str, mut response: Response<Body>) -> Miss {
     let again = match problem.code {
         // These take longer: disk space has to be freed, a day has to pass, or the check has to end. The caller knows
         // better how long to wait.
-        ProblemCode::DiskFull | ProblemCode::QuotaExceeded | ProblemCode::Checking => false,
+        ProblemCode::DiskFull | ProblemCode::QuotaExceeded | ProblemCode::Checking | ProblemCode::BundleChanged => {
+            false
+        }
         ProblemCode::Busy | ProblemCode::TooSlow => true,
         _ => problem.status >= 500 || problem.status == 429,
     };

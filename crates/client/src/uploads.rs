@@ -5,6 +5,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use protocol::api::{COMPLETE_HEADER, CreateUpload, OFFSET_HEADER, ProblemCode, Upload};
+use s3::{Content, PresignedPut, S3Error};
+use safetext::Secret;
 use sha256::Digest;
 use ureq::http::Method;
 
@@ -30,7 +32,7 @@ impl Client {
         let failed = |error| ClientError::File { path: path.to_owned(), error };
         let mut file = File::open(path).map_err(failed)?;
         let (sha256, size) = Digest::of_reader(&mut file).map_err(failed)?;
-        let announced = CreateUpload { size, sha256 };
+        let announced = CreateUpload { size, sha256, direct: false };
         let mut upload = self.create_upload(&announced)?;
         let mut misplaced = 0;
         while !upload.complete {
@@ -53,6 +55,35 @@ impl Client {
         }
         progress(size, size);
         Ok(sha256)
+    }
+
+    /// Uploads a bundle to the hub's storage with an address that the hub has signed, if the hub offers that, and else, or
+    /// if the storage refuses, to the hub as [`Client::upload`] does. Returns the bundle's SHA-256, and whether it is in
+    /// the storage: if the hub does not find it there when the lease is completed, it has to be uploaded to the hub.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::upload`].
+    pub fn upload_directly(&self, path: &Path) -> Result<(Digest, bool), ClientError> {
+        let failed = |error| ClientError::File { path: path.to_owned(), error };
+        let (sha256, size) = Digest::of_reader(File::open(path).map_err(failed)?).map_err(failed)?;
+        let upload = self.create_upload(&CreateUpload { size, sha256, direct: true })?;
+        if upload.complete {
+            return Ok((sha256, false));
+        }
+        if let Some(direct) = upload.direct {
+            let content = Content::new(size, sha256);
+            let presigned =
+                PresignedPut { url: Secret::new(direct.url), headers: direct.headers.into_iter().collect() };
+            match s3::put_presigned(&self.storage_options(), &presigned, path, &content) {
+                Ok(_) => return Ok((sha256, true)),
+                Err(S3Error::File { path, error }) => return Err(ClientError::File { path, error }),
+                Err(error) => {
+                    tracing::debug!(%error, "the hub's storage does not take a bundle, which goes to the hub");
+                }
+            }
+        }
+        self.upload(path, |_, _| ()).map(|sha256| (sha256, false))
     }
 
     /// Announces an upload, or finds an earlier one. [`Client::upload`] calls this.

@@ -4,7 +4,6 @@
 //! Each worker has one bundle checked at a time, and the checks of all workers take turns.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +22,8 @@ use crate::http::workers::shorten;
 use crate::hub::Shared;
 use crate::problem::internal;
 use crate::quota::Debt;
+use crate::storage::open_problem;
+use crate::store::OpenError;
 
 /// Bundles open at once: each holds a zstd window and its result in memory.
 const OPEN: usize = 16;
@@ -212,9 +213,13 @@ async fn check_and_complete(
     let (bundles, digest, limit) = (shared.bundles.clone(), key.bundle, shared.config.max_unpacked);
     let (turns, used) = (shared.completions.turns.clone(), used.clone());
     let read = run_in_background("check", move || -> Result<_, Problem> {
-        let missing = || Problem::new(ProblemCode::BundleMissing, format!("there is no bundle {digest}"));
-        let size = bundles.size(&digest).map_err(|error| io_problem(&error))?.ok_or_else(missing)?;
-        let file = File::open(bundles.path(&digest)).map_err(|error| io_problem(&error))?;
+        // One that the worker has put into the bucket itself comes from there now.
+        let was_here = bundles.size(&digest).is_ok_and(|size| size.is_some());
+        let file = bundles.open(&digest).map_err(|error| match error {
+            OpenError::Missing => Problem::new(ProblemCode::BundleMissing, format!("there is no bundle {digest}")),
+            other => open_problem(other),
+        })?;
+        let size = file.metadata().map_err(|error| io_problem(&error))?.len();
         let file = InTurns::new(file, turns, used);
         let failed = file.failed();
         let contents = bundle::read(file, limit).map_err(|error| {
@@ -223,9 +228,12 @@ async fn check_and_complete(
                 if failed.load(Ordering::Relaxed) { ProblemCode::Unavailable } else { ProblemCode::BundleInvalid };
             Problem::new(code, error.to_string())
         })?;
-        Ok((size, contents))
+        Ok((was_here, size, contents))
     });
-    let (size, contents) = read.await??;
+    let (was_here, size, contents) = read.await??;
+    if !was_here {
+        shared.received.add(worker, size, shared.config.clock.monotonic());
+    }
     drop(open);
     let result = contents.result;
     if result.job.id != job.id || result.job.source != job.source {
@@ -243,6 +251,9 @@ async fn check_and_complete(
     if let Some(link) = shared.debci.get() {
         link.ended.wake();
     }
+    if let Some(bucket) = shared.bundles.bucket() {
+        bucket.wake();
+    }
     if let Some(junit) = contents.junit {
         let (cases, number) = (shared.cases.clone(), job.number);
         // The bundle has the cases too, so nothing is lost if they cannot be stored here.
@@ -259,14 +270,15 @@ async fn discard(shared: &Shared, worker: &str, digest: Digest) {
     let (bundles, worker, bundle) = (shared.bundles.clone(), worker.to_owned(), digest);
     let removed = shared.core.write(move |tx| {
         // In a write transaction, so that the bundle cannot be announced again meanwhile.
-        if tx.forget_refused_upload(&worker, &bundle)?
-            && let Err(error) = bundles.remove(&bundle)
-        {
+        let is_orphan = tx.forget_refused_upload(&worker, &bundle)?;
+        if is_orphan && let Err(error) = bundles.remove(&bundle) {
             tracing::warn!(%error, %bundle, "a bundle that was refused could not be removed");
         }
-        Ok(())
+        Ok(is_orphan)
     });
-    if let Err(problem) = removed.await {
-        tracing::warn!(%problem, %digest, "a bundle that was refused could not be forgotten");
+    match removed.await {
+        Ok(true) => shared.delete_from_bucket(digest).await,
+        Ok(false) => {}
+        Err(problem) => tracing::warn!(%problem, %digest, "a bundle that was refused could not be forgotten"),
     }
 }

@@ -7,6 +7,26 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::party::Network;
 
+/// A bucket for bundles.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// The bucket.
+    pub bucket: s3::Bucket,
+    /// Bytes of bundles that are in the bucket and are kept here too. 10 GiB.
+    pub max_cache: u64,
+    /// Whether workers upload bundles to the bucket themselves, with addresses that the hub signs. False.
+    pub direct: bool,
+    /// Largest bundle that a worker uploads itself, in bytes. 64 MiB.
+    pub single_limit: u64,
+}
+
+impl Storage {
+    /// This bucket, with the defaults.
+    pub fn new(bucket: s3::Bucket) -> Self {
+        Self { bucket, max_cache: 10 * GIB, direct: false, single_limit: 64 * MIB }
+    }
+}
+
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
@@ -59,6 +79,8 @@ pub struct Config {
     pub public: bool,
     /// Whether the failing tests of a job are run again by itself when one of them has passed before. False.
     pub confirm: bool,
+    /// The bucket that bundles are kept in, instead of the data directory. None.
+    pub storage: Option<Storage>,
     /// Source of the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -87,6 +109,7 @@ impl Default for Config {
             patience: Duration::from_secs(30),
             public: true,
             confirm: false,
+            storage: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -116,6 +139,7 @@ impl fmt::Debug for Config {
             .field("patience", &self.patience)
             .field("public", &self.public)
             .field("confirm", &self.confirm)
+            .field("storage", &self.storage)
             .finish_non_exhaustive()
     }
 }

@@ -40,7 +40,7 @@ impl Hub {
             tx.forget_requests(requests)?;
             tx.forget_uploads(&uploads)?;
             tx.forget_finished_uploads(abandoned)?;
-            let mut removed = 0_u32;
+            let (mut removed, mut orphans) = (0_u32, Vec::new());
             // In a write transaction, so that no bundle becomes a result meanwhile.
             for digest in tx.orphans(abandoned)? {
                 match bundles.remove_older(&digest, time) {
@@ -49,6 +49,7 @@ impl Hub {
                         // Else what is long gone would count towards its worker's quota for ever.
                         if bundles.size(&digest).is_ok_and(|size| size.is_none()) {
                             tx.forget_orphan(&digest, abandoned, |id| files.path(id).exists())?;
+                            orphans.push(digest);
                         }
                     }
                     Err(error) => {
@@ -56,12 +57,19 @@ impl Hub {
                     }
                 }
             }
-            Ok(removed)
+            Ok((removed, orphans))
         });
-        match outcome.await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "bundles that became no result were removed"),
-            Err(problem) => tracing::warn!(%problem, "what nobody needs any more could not be forgotten"),
-        }
+        let orphans = match outcome.await {
+            Ok((0, orphans)) => orphans,
+            Ok((count, orphans)) => {
+                tracing::info!(count, "bundles that became no result were removed");
+                orphans
+            }
+            Err(problem) => {
+                tracing::warn!(%problem, "what nobody needs any more could not be forgotten");
+                return;
+            }
+        };
+        self.tidy_bucket(orphans).await;
     }
 }

@@ -18,6 +18,7 @@ use crate::error::HubError;
 use crate::limits::Limits;
 use crate::problem::io_problem;
 use crate::quota::Received;
+use crate::store::bundles::{Bucket, Directory};
 use crate::store::{Bundles, CaseFiles, DataDir, Logs, Readers, Uploads, free_bytes, schema};
 use crate::token::{Who, hash};
 
@@ -118,12 +119,20 @@ impl Hub {
             state.tokens.insert(hash(&join_token), Who::Join);
             !state.tokens.values().any(|who| *who == Who::Admin)
         };
+        let bundles: Bundles = match &config.storage {
+            None => Arc::new(Directory::new(data.bundles())),
+            Some(storage) => {
+                let cache = data.bundle_cache();
+                let opened = Bucket::open(storage, data.bundles(), cache.clone(), config.max_upload, config.min_free);
+                Arc::new(opened.map_err(HubError::io("use", cache))?)
+            }
+        };
         let shared = Shared(Arc::new(Inner {
             limits: Limits::new(&config),
             config,
             core,
             readers,
-            bundles: Bundles::new(data.bundles()),
+            bundles,
             uploads: Uploads::new(data.uploads()),
             logs: Logs::new(data.logs()),
             cases: CaseFiles::new(data.logs()),
@@ -218,7 +227,11 @@ impl Inner {
 
     /// Returns an error if the disk would be nearly full with this many more bytes.
     pub(crate) fn check_room_for(&self, bytes: u64) -> Result<(), Problem> {
-        let free = free_bytes(self.data.root()).map_err(|error| io_problem(&error))?;
+        let mut free = free_bytes(self.data.root()).map_err(|error| io_problem(&error))?;
+        if free.saturating_sub(bytes) < self.config.min_free && self.bundles.bucket().is_some() {
+            self.bundles.make_room();
+            free = free_bytes(self.data.root()).map_err(|error| io_problem(&error))?;
+        }
         if free.saturating_sub(bytes) >= self.config.min_free {
             return Ok(());
         }

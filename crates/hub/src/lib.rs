@@ -45,6 +45,7 @@ mod quota;
 mod rate;
 mod reload;
 mod serve;
+mod storage;
 mod store;
 mod tls;
 mod token;
@@ -53,7 +54,7 @@ pub use crate::bundle::{BundleError, check_bundle};
 /// The client of message brokers, for [`DebciOptions`].
 pub use amqp;
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::Config;
+pub use config::{Config, Storage};
 pub use debci::DebciOptions;
 pub use error::HubError;
 pub use hub::Hub;

@@ -90,6 +90,15 @@ pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Res
         "Whether nothing is written because the disk was full at the start.",
         read_only,
     );
+    if let Some(bucket) = shared.bundles.bucket() {
+        let status = bucket.status();
+        one(&mut out, "gauge", "bundles_waiting", "Bundles that are not in the bucket.", status.waiting);
+        one(&mut out, "gauge", "bundles_waiting_bytes", "Their length.", status.waiting_bytes);
+        one(&mut out, "gauge", "bundle_cache_bytes", "Bundles of the bucket that are here too.", status.cached_bytes);
+        one(&mut out, "counter", "bundles_stored_total", "Bundles that were put into the bucket.", status.uploaded);
+        let works = u64::from(status.problem.is_none());
+        one(&mut out, "gauge", "storage_works", "Whether the last bundle could be put into the bucket.", works);
+    }
     one(&mut out, "gauge", "disk_free_bytes", "Room in the data directory's file system.", shared.free());
     one(&mut out, "gauge", "database_bytes", "Size of the database without its log.", shared.database_bytes());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response())

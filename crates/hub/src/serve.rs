@@ -84,6 +84,8 @@ impl Hub {
         }
         let housekeeping = self.clone();
         tasks.spawn(async move { housekeeping.run_housekeeping().await });
+        let storage = self.clone();
+        tasks.spawn(async move { storage.run_storage().await });
         shutdown.await;
         tasks.shutdown().await;
         self.stop();

@@ -5,6 +5,7 @@ mod announce;
 mod certificate;
 mod debci;
 mod listen;
+mod storage;
 mod words;
 
 use std::future::poll_fn;
@@ -76,7 +77,8 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     let encrypted = tls.is_some();
     talk(global);
     raise_limit();
-    let config = Config { confirm: options.confirm, ..config(&options.limits, !options.private) };
+    let storage = storage::open(context, options)?;
+    let config = Config { confirm: options.confirm, storage, ..config(&options.limits, !options.private) };
     let hub = open(&data, config)?;
     let new = if options.new_admin_token && hub.new_admin_token().is_none() {
         Some(hub.replace_admin_token().context("making a new admin token")?)

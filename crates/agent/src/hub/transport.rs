@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use client::ClientError;
+use protocol::api::ProblemCode::{BundleChanged, BundleMissing};
 use protocol::api::{Complete, GiveBack, GiveBackReason, ProblemCode};
 
 use super::heartbeats::HeartbeatThread;
@@ -48,13 +49,22 @@ impl Transport for HubTransport {
 
 impl HubTransport {
     fn upload(&self, lease: &str, result: &PendingResult, bundle: &Path) -> Result<(), ClientError> {
-        let sha256 = self.link.call(|client| client.clone().with_attempts(CUTS).upload(bundle, |_, _| ()))?;
+        let (sha256, is_direct) =
+            self.link.call(|client| client.clone().with_attempts(CUTS).upload_directly(bundle))?;
         if sha256 != result.sha256 {
             return Err(ClientError::Changed(bundle.to_owned()));
         }
         let (verdict, summary) = (result.verdict, result.summary.clone());
         let request = Complete { bundle: sha256, verdict, summary };
-        self.link.call(|client| client.complete(lease, &request)).map(drop)
+        let complete = || self.link.call(|client| client.complete(lease, &request)).map(drop);
+        match complete() {
+            // The storage has told us that it has the bundle, and the hub does not find it there.
+            Err(error) if is_direct && matches!(error.code(), Some(BundleMissing | BundleChanged)) => {
+                self.link.call(|client| client.clone().with_attempts(CUTS).upload(bundle, |_, _| ()))?;
+                complete()
+            }
+            other => other,
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Sends results to the broker, and then has it forget their jobs.
 
-use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -159,8 +158,11 @@ impl Sender<'_> {
         let heading = Heading { run: due.run, job: line.as_ref(), architecture: &due.architecture, worker, notes };
         debci::or_reason(&heading, |heading| match &due.reply {
             Reply::Result { bundle, .. } => {
-                let path = self.bridge.shared.bundles.path(bundle);
-                let mut open = || Ok(Box::new(File::open(&path)?) as Box<dyn Read>);
+                let bundles = &self.bridge.shared.bundles;
+                let mut open = || {
+                    let file = bundles.open(bundle).map_err(io::Error::other)?;
+                    Ok(Box::new(file) as Box<dyn Read>)
+                };
                 debci::of_bundle(heading, &mut open, largest)
             }
             Reply::Reason(reason) => debci::of_refusal(heading, reason, Timestamp::now()),

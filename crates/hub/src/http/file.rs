@@ -1,7 +1,6 @@
 //! Sends a file, or a range of it (RFC 9110, section 14).
 
 use std::io::SeekFrom;
-use std::path::Path;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -21,16 +20,15 @@ pub(crate) fn range<'a>(method: &Method, headers: &'a HeaderMap) -> Option<&'a s
     headers.get(header::RANGE).filter(|_| method == Method::GET)?.to_str().ok()
 }
 
-/// Sends a file, or the asked range of it; with `name` a browser saves it. The length is fixed at the start, as a log may grow meanwhile. The
+/// Sends an open file, or the asked range of it; with `name` a browser saves it. The length is fixed at the start, as a log may grow meanwhile. The
 /// permit is released when everything was sent.
 pub(crate) async fn send(
-    path: &Path,
+    mut file: File,
     kind: &'static str,
     name: Option<&str>,
     range: Option<&str>,
     permit: Permit,
 ) -> Answer<Response> {
-    let mut file = File::open(path).await.map_err(|error| io_problem(&error))?;
     let length = file.metadata().await.map_err(|error| io_problem(&error))?.len();
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -7,7 +7,7 @@ use protocol::{ListError, VERSION};
 use serde::Deserialize;
 
 use crate::core::Reasons;
-use crate::http::answer::{Answer, Refused, refuse};
+use crate::http::answer::{Answer, Refused, io_problem, refuse};
 use crate::http::auth::{Admin, Reader};
 use crate::http::body::Document;
 use crate::http::file;
@@ -157,5 +157,6 @@ pub(crate) async fn log(
     if !path.exists() {
         return refuse(ProblemCode::NotFound, format!("job `{id}` has no log of attempt {attempt}"));
     }
-    file::send(&path, "text/plain; charset=utf-8", None, file::range(&method, &headers), permit).await
+    let file = tokio::fs::File::open(&path).await.map_err(|error| io_problem(&error))?;
+    file::send(file, "text/plain; charset=utf-8", None, file::range(&method, &headers), permit).await
 }

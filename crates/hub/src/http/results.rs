@@ -16,8 +16,9 @@ use crate::http::workers::meant;
 use crate::hub::Shared;
 use crate::limits::Stream;
 use crate::party::Party;
+use crate::storage::{open_bundle, open_problem};
 use crate::store::names::Among;
-use crate::store::{self, ResultFilter};
+use crate::store::{self, OpenError, ResultFilter};
 
 /// Query for the list of results.
 #[derive(Debug, Default, Deserialize)]
@@ -95,11 +96,15 @@ pub(crate) async fn bundle(
     let permit = shared.limits.stream(Stream::Download, &party)?;
     let info = info(&shared, &job).await?;
     let name = format!("{job}.tar.zst");
-    let path = shared.bundles.path(&info.bundle);
-    // Users may delete bundles to free disk space; the result stays.
-    if tokio::fs::metadata(&path).await.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-        let text = format!("the bundle of job `{job}` is no longer kept; its result is at /api/v1/results/{job}");
-        return refuse(ProblemCode::Gone, text);
-    }
-    file::send(&path, "application/zstd", Some(&name), file::range(&method, &headers), permit).await
+    let opened = match open_bundle(&shared, info.bundle).await? {
+        Ok(file) => file,
+        // Users may delete bundles to free disk space; the result stays.
+        Err(OpenError::Missing) => {
+            let text = format!("the bundle of job `{job}` is no longer kept; its result is at /api/v1/results/{job}");
+            return refuse(ProblemCode::Gone, text);
+        }
+        Err(error) => return Err(open_problem(error).into()),
+    };
+    let file = tokio::fs::File::from_std(opened);
+    file::send(file, "application/zstd", Some(&name), file::range(&method, &headers), permit).await
 }

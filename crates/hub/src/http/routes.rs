@@ -6,10 +6,10 @@ use axum::http::Method;
 use axum::routing::{delete, get, head, patch, post, put};
 use axum::{Json, Router};
 use protocol::api::{
-    AddJobs, AddKnown, AddedJobs, Claim, Claimed, Comparison, Complete, Completed, Confirmed, CreateUpload,
-    DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo, JobPackages,
-    JobPage, KnownFailure, KnownList, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail, ResultPage,
-    RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
+    AddJobs, AddKnown, AddedJobs, BundleStorage, Claim, Claimed, Comparison, Complete, Completed, Confirmed,
+    CreateUpload, DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo,
+    JobPackages, JobPage, KnownFailure, KnownList, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail,
+    ResultPage, RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
 };
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ use crate::http::endpoint::{Content, Endpoint, For, json};
 use crate::http::openapi::document;
 use crate::http::{debci, history, jobs, leases, results, uploads, workers};
 use crate::hub::Shared;
+use crate::storage;
 
 const WORKER: (&str, &str) = ("worker", "Which worker had it last: its id, its name, or the beginning of either");
 
@@ -183,6 +184,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         of(Method::DELETE, "/known/{known}", "remove-known", For::Admin, delete(history::remove_known))
             .says("Removes a known failure")
             .answers(204, Content::Nothing),
+        of(Method::GET, "/storage", "show-storage", For::Reader, get(storage::show))
+            .says("Says where bundles are kept, and whether that works")
+            .answers(200, json::<BundleStorage>()),
         of(Method::GET, "/openapi.json", "openapi", For::Reader, get(openapi))
             .says("This description")
             .answers(200, Content::Json(|_| schemars::json_schema!({ "type": "object" }))),

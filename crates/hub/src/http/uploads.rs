@@ -31,14 +31,19 @@ pub(crate) async fn create(
     if request.size == 0 {
         return refuse(ProblemCode::Invalid, "size: an upload of nothing");
     }
-    let name = worker.clone();
+    let (name, sha256) = (worker.clone(), request.sha256.clone());
+    let direct = request.direct;
     let row = shared.core.write(move |tx| tx.create_upload(&name, &request)).await?;
-    let upload = status(&shared, row).await?;
+    let mut upload = status(&shared, row).await?;
     // A complete upload needs no room, and a worker whose last answer was lost must be able to finish.
     if !upload.complete {
         let missing = upload.size.saturating_sub(upload.offset);
         shared.check_room_for(missing)?;
         check_day(&shared, &worker, missing)?;
+        // An upload that has begun here goes on here.
+        if direct && upload.offset == 0 {
+            upload.direct = shared.bundles.offer(&sha256, upload.size);
+        }
     }
     Ok((StatusCode::CREATED, Json(upload)))
 }
@@ -60,7 +65,7 @@ async fn status(shared: &Shared, row: UploadRow) -> Answer<Upload> {
             bundles.renew(&row.sha256)?;
         }
         let offset = if complete { row.size } else { uploads.offset(&row.id)? };
-        Ok(Upload { id: row.id, offset, size: row.size, complete })
+        Ok(Upload { id: row.id, offset, size: row.size, complete, direct: None })
     });
     task.await?.map_err(|error: std::io::Error| io_problem(&error).into())
 }

@@ -11,6 +11,7 @@ mod live;
 mod log;
 mod matrix;
 mod requirements;
+mod storage;
 mod workers;
 
 use askama::Template;
@@ -131,6 +132,7 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/badge/{package}/{file}", get(feed::badge))
         .route("/data/status/{suite}/{architecture}/packages.json", get(feed::packages_json))
         .route("/problems", get(problems))
+        .route("/storage", get(storage::page))
         .route("/events", get(live::events))
         .route("/static/style.css", get(file("text/css; charset=utf-8", include_str!("../../static/style.css"))))
         .route("/static/live.js", get(file("text/javascript; charset=utf-8", include_str!("../../static/live.js"))))

@@ -4,7 +4,8 @@
 //! lock               locked while a hub runs
 //! hub.sqlite         jobs, leases, results, workers, hashes of tokens
 //! join-token         token for new workers; readable by the hub's user only
-//! bundles/ab/abcd... result bundles, by SHA-256
+//! bundles/ab/abcd... result bundles, by SHA-256; with a bucket, those that are not there yet
+//! bundle-cache/      copies of bundles that are in the bucket
 //! logs/07/7-1.log    log of job number 7, attempt 1
 //! uploads/           incomplete uploads
 //! ```
@@ -92,6 +93,10 @@ impl DataDir {
 
     pub(crate) fn bundles(&self) -> PathBuf {
         self.root.join("bundles")
+    }
+
+    pub(crate) fn bundle_cache(&self) -> PathBuf {
+        self.root.join("bundle-cache")
     }
 
     pub(crate) fn logs(&self) -> PathBuf {

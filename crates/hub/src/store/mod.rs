@@ -1,6 +1,6 @@
 //! Persistent storage: the database and the files next to it.
 
-mod bundles;
+pub(crate) mod bundles;
 mod cases;
 pub(crate) mod columns;
 pub(crate) mod coverage;
@@ -14,7 +14,7 @@ mod rows;
 pub(crate) mod schema;
 mod uploads;
 
-pub(crate) use bundles::Bundles;
+pub(crate) use bundles::{Bundles, OpenError};
 pub(crate) use cases::CaseFiles;
 pub(crate) use directory::DataDir;
 pub(crate) use disk::free_bytes;

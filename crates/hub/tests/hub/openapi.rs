@@ -50,7 +50,8 @@ fn every_route_answers_as_it_is_described() -> Outcome {
     let (done, kept) = (worker.begin(), spare.begin());
     let content = bundle(&worker.result(&done.job, Verdict::Fail));
     let digest = worker.upload(&content)?;
-    let upload = worker.client.create_upload(&protocol::api::CreateUpload { size: 5, sha256: [0; 32].into() })?;
+    let upload =
+        worker.client.create_upload(&protocol::api::CreateUpload { direct: false, size: 5, sha256: [0; 32].into() })?;
     let spare_token = spare.client.token().unwrap_or_default();
     let machine = serde_json::to_value(&worker.machine)?;
     let register = json!({ "version": 1, "id": "w1", "boot": "first", "machine": machine });
@@ -101,6 +102,7 @@ fn every_route_answers_as_it_is_described() -> Outcome {
         ("retry-gpus", "/workers/w2/retry-gpus".into(), people, "", json!({ "gpus": [] }).to_string()),
         ("remove-worker", "/workers/w2".into(), people, "", String::new()),
         ("show-debci", "/debci".into(), people, "", String::new()),
+        ("show-storage", "/storage".into(), people, "", String::new()),
         ("openapi", "/openapi.json".into(), people, "", String::new()),
     ];
     let described = operations(&document);

@@ -50,7 +50,7 @@ fn what_belongs_to_no_result_is_limited() -> Outcome {
     let bytes = bundle(&worker.result(&claimed.job, Verdict::Pass));
     assert!(bytes.len() < 2000, "{}", bytes.len());
     let digest = upload(&worker, &bytes)?;
-    let announced = CreateUpload { size: 3900, sha256: Digest::of("another") };
+    let announced = CreateUpload { direct: false, size: 3900, sha256: Digest::of("another") };
     let error = worker.client.create_upload(&announced).expect_err("too much");
     assert_eq!(error.code(), Some(ProblemCode::QuotaExceeded), "{error}");
     // A bundle that belongs to a result no longer counts.

@@ -51,7 +51,7 @@ fn a_slow_upload_is_left_and_goes_on_from_where_it_was() -> Outcome {
     let worker = hub.worker("w1", "");
     let content = b"abcdef";
     let sha256 = Digest::of(content);
-    let upload = worker.client.create_upload(&CreateUpload { size: 6, sha256 })?;
+    let upload = worker.client.create_upload(&CreateUpload { direct: false, size: 6, sha256 })?;
     let token = worker.client.token().unwrap_or_default();
     let head = format!(
         "PATCH /api/v1/uploads/{} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {token}\r\nupload-offset: 0\r\n\
@@ -115,7 +115,8 @@ fn heads_and_bodies_that_are_too_large_are_refused() -> Outcome {
     let claimed = worker.begin();
     let error = worker.client.append_log(&claimed.lease, 0, &vec![0; (1 << 20) + 1]).expect_err("too large");
     assert_eq!(error.code(), Some(ProblemCode::TooLarge));
-    let error = worker.client.create_upload(&CreateUpload { size: u64::MAX, sha256: Digest::of("another") });
+    let error =
+        worker.client.create_upload(&CreateUpload { direct: false, size: u64::MAX, sha256: Digest::of("another") });
     assert_eq!(error.expect_err("too large").code(), Some(ProblemCode::TooLarge));
     let token = worker.client.token().unwrap_or_default();
     let body = r#"{"size": 1, "sha256": "../../../etc/passwd"}"#;
@@ -129,7 +130,8 @@ fn heads_and_bodies_that_are_too_large_are_refused() -> Outcome {
     assert!(refused && answer.contains("is not a SHA-256 digest"), "{answer}");
 
     // Invalid offsets, and a body with an enormous length.
-    let upload = worker.client.create_upload(&CreateUpload { size: 3, sha256: Digest::of("another") })?;
+    let upload =
+        worker.client.create_upload(&CreateUpload { direct: false, size: 3, sha256: Digest::of("another") })?;
     let token = worker.client.token().unwrap_or_default();
     for (offset, length, status) in
         [("-1", "3", 400), ("x", "3", 400), ("18446744073709551615", "3", 409), ("0", "99999999999999", 413)]

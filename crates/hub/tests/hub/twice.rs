@@ -73,7 +73,7 @@ fn every_request_twice() -> Outcome {
 fn an_upload_announced_twice_is_one() -> Outcome {
     let hub = start();
     let worker = hub.worker("w1", "");
-    let announced = CreateUpload { size: 3, sha256: Digest::of("another") };
+    let announced = CreateUpload { direct: false, size: 3, sha256: Digest::of("another") };
     assert_eq!(worker.client.create_upload(&announced)?, worker.client.create_upload(&announced)?);
     assert_eq!(worker.client.append_upload(&worker.client.create_upload(&announced)?.id, 0, b"ab")?.0, 2);
     assert_eq!(worker.client.create_upload(&announced)?.offset, 2);

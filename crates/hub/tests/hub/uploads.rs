@@ -14,7 +14,8 @@ fn an_upload_that_was_cut_goes_on() -> Outcome {
     let claimed = worker.begin();
     let content = bundle(&worker.result(&claimed.job, Verdict::Pass));
     let digest = Digest::of(&content);
-    let upload = worker.client.create_upload(&CreateUpload { size: content.len() as u64, sha256: digest })?;
+    let upload =
+        worker.client.create_upload(&CreateUpload { direct: false, size: content.len() as u64, sha256: digest })?;
 
     // The connection breaks in the middle of the body.
     let half = content.len() / 2;
@@ -50,7 +51,7 @@ fn cut(address: &str, bytes: &[u8]) {
 fn a_wrong_digest_is_noticed_and_the_upload_begins_again() -> Outcome {
     let hub = start();
     let worker = hub.worker("w1", "");
-    let announced = CreateUpload { size: 3, sha256: Digest::of(b"abc") };
+    let announced = CreateUpload { direct: false, size: 3, sha256: Digest::of(b"abc") };
     let upload = worker.client.create_upload(&announced)?;
     let error = worker.client.append_upload(&upload.id, 0, b"abd").expect_err("another digest");
     assert_eq!(error.code(), Some(ProblemCode::DigestMismatch));
@@ -76,9 +77,11 @@ fn more_than_allowed_or_announced_is_refused() -> Outcome {
         config.max_log = 8;
     });
     let worker = hub.worker("w1", "");
-    let too_large = worker.client.create_upload(&CreateUpload { size: 11, sha256: Digest::of("another") });
+    let too_large =
+        worker.client.create_upload(&CreateUpload { direct: false, size: 11, sha256: Digest::of("another") });
     assert_eq!(too_large.expect_err("too large").code(), Some(ProblemCode::TooLarge));
-    let upload = worker.client.create_upload(&CreateUpload { size: 3, sha256: Digest::of("another") })?;
+    let upload =
+        worker.client.create_upload(&CreateUpload { direct: false, size: 3, sha256: Digest::of("another") })?;
     let error = worker.client.append_upload(&upload.id, 0, b"abcd").expect_err("more than announced");
     assert_eq!(error.code(), Some(ProblemCode::TooLarge));
     assert_eq!(worker.client.upload_offset(&upload.id)?, 0);

@@ -14,6 +14,7 @@ mod leases;
 mod name;
 mod problem;
 mod results;
+mod storage;
 mod uploads;
 mod workers;
 
@@ -31,7 +32,8 @@ pub use leases::{
 pub use name::{LONGEST_NAME, is_sayable, short_name};
 pub use problem::{Problem, ProblemCode};
 pub use results::{ResultDetail, ResultInfo, ResultPage};
-pub use uploads::{CreateUpload, Upload};
+pub use storage::BundleStorage;
+pub use uploads::{CreateUpload, DirectUpload, Upload};
 pub use workers::{Health, Pause, Register, Registered, RetryGpus, WorkerInfo, WorkerPage, WorkerReport, is_clock_off};
 
 /// Path of the API on a hub.

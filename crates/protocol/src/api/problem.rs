@@ -121,6 +121,9 @@ codes! {
     /// It was there, and somebody made room.
     Gone "gone" 410 "this is no longer kept"
         "do without it; a retry of the job makes another";
+    /// Somebody has changed the bundle in the storage.
+    BundleChanged "bundle-changed" 502 "the bundle in the hub's storage is not what was delivered"
+        "who runs the hub puts the object that is named back from a backup or an older version; a retry of the job makes another";
     /// The bundle is not there, or not complete.
     BundleMissing "bundle-missing" 409 "the bundle was not uploaded"
         "upload it, then complete the lease again";

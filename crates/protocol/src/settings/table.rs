@@ -65,6 +65,18 @@ settings! {
     DebciKey "debci-key" ValueKind::PrivateKey, Scope::Everybody,
         "none",
         "The key of that certificate, without a passphrase.";
+    Storage "storage" ValueKind::Storage, Scope::Everybody,
+        "none",
+        "Bucket of S3-compatible storage that result bundles are put into besides: `s3+https://HOST/BUCKET/PREFIX`. With a hub it is not needed: the hub has a bucket of its own.";
+    StorageKeyId "storage-key-id" ValueKind::Secret, Scope::Everybody,
+        "none",
+        "Id of the key that the storage has given out. Needed with `storage`.";
+    StorageKey "storage-key" ValueKind::Secret, Scope::Everybody,
+        "none",
+        "The secret of that key. Needed with `storage`.";
+    StorageCa "storage-ca" ValueKind::Authority, Scope::Everybody,
+        "the system's authorities",
+        "The authority that has signed the storage's certificate, besides the system's.";
     WhenDone "when-done" ValueKind::OneOf(&["wait", "power-off"]), Scope::Everybody,
         "`wait`",
         "What the machine does without jobs: wait for more, or switch itself off. With a hub that is when it had no job that fits for 10 s; results are delivered first.";

@@ -21,6 +21,10 @@ pub enum ValueKind {
     PrivateKey,
     /// An address of a message broker.
     Broker,
+    /// An address of a bucket.
+    Storage,
+    /// Part of a key.
+    Secret,
     /// A name of an architecture or a backend of debci.
     Name,
     /// Yes or no.
@@ -73,6 +77,8 @@ impl ValueKind {
             Self::Token => "text without blanks".into(),
             Self::Authority | Self::PrivateKey => "path of a PEM file, or its text".into(),
             Self::Broker => "address, `amqps://` or `amqp://`".into(),
+            Self::Storage => "address, `s3+https://` or `s3+http://`".into(),
+            Self::Secret => "text without blanks".into(),
             Self::Name => "letters, digits, `.`, `_` and `-`".into(),
             Self::Bool => "yes or no".into(),
             Self::Words => "words".into(),
@@ -130,6 +136,17 @@ impl ValueKind {
             Self::Broker => {
                 unless(is_broker(value), "is not the address of a broker", "begin it with amqps:// or amqp://".into())
             }
+            Self::Storage => unless(
+                is_storage(value),
+                "is not the address of a bucket",
+                "it begins with s3+https://HOST/BUCKET".into(),
+            ),
+            // It is told without the value.
+            Self::Secret if is_token(value) => Ok(()),
+            Self::Secret => Err(Advice::new(
+                "it is empty, or there are blanks or other strange characters in it",
+                "copy it from where the key was made",
+            )),
             Self::Name => unless(is_name(value), "is not a name", "use letters, digits, `.`, `_` and `-`".into()),
             Self::Bool => unless(parse_bool(value).is_some(), "is neither yes nor no", Help::none()),
             Self::Words => Ok(()),
@@ -177,6 +194,12 @@ fn is_broker(value: &str) -> bool {
     rest.is_some_and(|rest| !rest.is_empty()) && !value.chars().any(|char| char.is_whitespace() || char.is_control())
 }
 
+/// The rest is looked at where it is used.
+fn is_storage(value: &str) -> bool {
+    let rest = ["s3+https://", "s3+http://", "s3://"].iter().find_map(|scheme| value.strip_prefix(scheme));
+    rest.is_some_and(|rest| !rest.is_empty()) && !value.chars().any(char::is_control)
+}
+
 fn is_name(value: &str) -> bool {
     let inner = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
     !value.is_empty() && value.len() <= 63 && value.chars().all(inner) && !value.starts_with(['-', '.'])
@@ -206,6 +229,8 @@ mod tests {
             (ValueKind::Authority, "/etc/ca.pem", "ca.pem"),
             (ValueKind::PrivateKey, "-----BEGIN EC PRIVATE KEY-----\n", "-----BEGIN CERTIFICATE-----\n"),
             (ValueKind::Broker, "amqps://me:x@ci.example/debci", "https://ci.example"),
+            (ValueKind::Storage, "s3+https://storage.example/results/ci", "https://storage.example/results"),
+            (ValueKind::Secret, "AKIA0/+x", "a b"),
             (ValueKind::Name, "incus-lxc", "-x"),
             (ValueKind::Bool, "on", "perhaps"),
             (ValueKind::Addresses, "1.2.3.4, ::1", "1.2.3.4,x"),
@@ -232,6 +257,7 @@ mod tests {
         assert!(!problem.contains("me:se"), "{problem}");
         let problem = ValueKind::Broker.check("amqp://me:se cret@broker").unwrap_err().in_one_line();
         assert!(!problem.contains("cret"), "{problem}");
+        assert!(!ValueKind::Secret.check("se cret").unwrap_err().in_one_line().contains("cret"));
         assert!(!ValueKind::PrivateKey.check("se cret").unwrap_err().in_one_line().contains("cret"));
     }
 }
