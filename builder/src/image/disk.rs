@@ -15,12 +15,9 @@ use sha256::Digest;
 use super::copy;
 use super::publish::Staging;
 use super::root_image::RootImage;
-use super::signed::{self, Programs};
+use super::signed::{self, BOOT_PROGRAM, Programs};
 use super::state::{DiskLayout, Unchanged};
 use crate::recipe::Image;
-
-/// Where firmware looks for a boot program on removable media (UEFI 2.10, section 3.5.1.1).
-pub const BOOT_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
 
 /// Where boot loaders look for unified kernel images (UAPI Boot Loader Specification, "Type #2").
 const UKI_DIRECTORY: &str = "EFI/Linux";

@@ -8,10 +8,12 @@ use anyhow::{Context as _, Result, ensure};
 use diskimage::{BootEntry, uki};
 
 use super::PackageFiles;
-use super::disk::BOOT_PROGRAM;
 
 const SHIM_PACKAGE: &str = "shim-signed";
 const LOADER_PACKAGE: &str = "systemd-boot-efi-amd64-signed";
+
+/// Where firmware looks for a boot program on removable media (UEFI 2.10, section 3.5.1.1).
+pub const BOOT_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
 
 /// Packages of the programs. They are not installed in the root.
 pub const SIGNED_PACKAGES: [&str; 2] = [SHIM_PACKAGE, LOADER_PACKAGE];

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::input;
 use super::program::{self, ProgramReport};
 use super::root::{self, RootReport};
-use crate::image::disk::BOOT_PROGRAM;
+use crate::image::signed::BOOT_PROGRAM;
 
 /// Report on a disk.
 #[derive(Debug, Serialize)]

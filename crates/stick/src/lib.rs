@@ -28,3 +28,4 @@ pub mod source;
 pub mod target;
 pub mod uses;
 pub mod write;
+mod write_error;

@@ -8,7 +8,7 @@ use sha256::Hasher;
 
 use crate::buffer::Buffer;
 use crate::disk::Disk;
-use crate::write::WriteError;
+use crate::write_error::WriteError;
 
 /// Size of a mark in bytes.
 const MARK: u64 = 4096;

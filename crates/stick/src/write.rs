@@ -15,15 +15,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use advice::{Advise, Help};
 use progress::{Progress, Task, Unit};
 use sha256::Digest;
 
 use crate::buffer::{Buffer, is_zero};
 use crate::disk::Disk;
-use crate::fit::{Fit, FitError, Move};
+use crate::fit::{Fit, Move};
 use crate::image::{HEAD, Image, ImageError};
 use crate::probe;
+pub use crate::write_error::WriteError;
 
 /// Bytes that are read, written and compared at once.
 pub(crate) const CHUNK: usize = 4 << 20;
@@ -33,67 +33,6 @@ const AHEAD: usize = 3;
 
 /// The first sectors, of either size, with the header of the partition table, in bytes: written last of all.
 const VERY_LAST: usize = 16 << 10;
-
-/// The reason why a device was not written, or is not bootable now.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// Reading the image failed, or its digest is wrong.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// Preparing the tables failed.
-    #[error(transparent)]
-    Fit(#[from] FitError),
-    /// Writing to the device failed.
-    #[error("writing at byte {at}: {source}")]
-    Write {
-        /// The offset in bytes.
-        at: u64,
-        /// The device's error.
-        source: io::Error,
-    },
-    /// Reading back failed.
-    #[error("reading back at byte {at}: {source}")]
-    Read {
-        /// The offset in bytes.
-        at: u64,
-        /// The device's error.
-        source: io::Error,
-    },
-    /// The device returned other data than was written.
-    #[error("the device does not keep what is written to it: at byte {at} it returns other data")]
-    Differs {
-        /// The offset in bytes.
-        at: u64,
-    },
-    /// The device is smaller than it says.
-    #[error("the device says that it has {size} bytes ({} GiB), but what is written beyond byte {real} ({:.1} GiB) is lost: it is a counterfeit", size >> 30, *real as f64 / (1u64 << 30) as f64)]
-    Counterfeit {
-        /// The size that it reports, in bytes.
-        size: u64,
-        /// The offset from which on, at the latest, it has no memory.
-        real: u64,
-    },
-    /// Writing was interrupted by Ctrl-C or a signal.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-impl Advise for WriteError {
-    fn help(&self) -> Help {
-        match self {
-            Self::Image(error) => error.help(),
-            Self::Fit(error) => error.help(),
-            Self::Write { .. } => {
-                "a stick that fails so is worn out, was pulled out, or has a bad contact; try another port or another stick"
-                    .into()
-            }
-            Self::Read { .. } => "a stick that fails so is worn out or was pulled out; take another one".into(),
-            Self::Differs { .. } => "it is broken; take another one".into(),
-            Self::Counterfeit { .. } => "take another one, and ask for your money back".into(),
-            Self::Interrupted => Help::none(),
-        }
-    }
-}
 
 /// The amount that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
