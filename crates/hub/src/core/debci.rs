@@ -37,8 +37,8 @@ pub(crate) enum Work {
 pub(crate) enum Known {
     /// The broker is to keep it until it is answered; its number in the table.
     Open(i64),
-    /// Nothing is left to do for it.
-    Answered,
+    /// Nothing is left to do for it, but that the broker forgets it; its number in the table, if it is there.
+    Answered(Option<i64>),
 }
 
 /// A job that can be answered.
@@ -100,13 +100,12 @@ impl Tx<'_> {
             .optional()?;
         match before {
             Some((number, line, Some(_))) if arrived.redelivered && line == arrived.line => {
-                self.acknowledged_debci(&[number])?;
-                return Ok(Known::Answered);
+                return Ok(Known::Answered(Some(number)));
             }
             Some((number, line, None)) if line == arrived.line => {
                 if matches!(arrived.work, Work::NotWanted) {
                     self.answered_debci(&[number], Answer::NotWanted)?;
-                    return Ok(Known::Answered);
+                    return Ok(Known::Answered(Some(number)));
                 }
                 return Ok(Known::Open(number));
             }
@@ -115,7 +114,7 @@ impl Tx<'_> {
         let (job, refusal) = match arrived.work {
             Work::Run(job) => (Some(self.record(*job, None)?), None),
             Work::Refuse(reason) => (None, Some(reason)),
-            Work::NotWanted => return Ok(Known::Answered),
+            Work::NotWanted => return Ok(Known::Answered(None)),
         };
         self.db
             .prepare_cached(
@@ -169,17 +168,16 @@ impl Tx<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Notes what has become of jobs. Unless a result was sent, nothing is left to do for them.
+    /// Notes what has become of jobs.
     pub(crate) fn answered_debci(&mut self, numbers: &[i64], answer: Answer) -> Result<(), Failure> {
         let mut jobs: Vec<Option<i64>> = Vec::new();
         {
             let mut statement = self.db.prepare_cached(
-                "UPDATE debci_jobs SET answered = ifnull(answered, ?2), answer = ifnull(answer, ?3), acknowledged = ?4
+                "UPDATE debci_jobs SET answered = ifnull(answered, ?2), answer = ifnull(answer, ?3)
                  WHERE number = ?1 RETURNING job",
             )?;
-            let acknowledged = answer != Answer::Sent;
             for number in numbers {
-                let values = params![number, self.now, answer.name(), acknowledged];
+                let values = params![number, self.now, answer.name()];
                 let job = statement.query_row(values, |row| row.get::<_, Option<i64>>(0));
                 jobs.extend(job.optional()?);
             }
@@ -188,6 +186,15 @@ impl Tx<'_> {
             self.event(HubEvent::Job(job));
         }
         Ok(())
+    }
+
+    /// Jobs of a server that are answered, and that the broker has not forgotten.
+    pub(crate) fn unacknowledged_debci(&mut self, server: &str) -> Result<Vec<i64>, Failure> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT number FROM debci_jobs WHERE server = ?1 AND acknowledged = 0 AND answered IS NOT NULL",
+        )?;
+        let rows = statement.query_map([server], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Notes that the broker has forgotten jobs.

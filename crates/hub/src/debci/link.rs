@@ -20,6 +20,9 @@ pub(crate) struct Link {
     pub(super) broker: Arc<dyn Broker>,
     /// Messages that the broker keeps for us, by the number of their job in the table.
     held: Mutex<HashMap<i64, Receipt>>,
+    /// Numbers of jobs that the broker has forgotten. That is written down later: a job that seems to be there still is only
+    /// looked for in vain.
+    forgotten: Mutex<Vec<i64>>,
     status: Mutex<DebciStatus>,
     is_over: AtomicBool,
     /// A worker waits for a job.
@@ -62,6 +65,7 @@ impl Link {
         Self {
             broker,
             held: Mutex::default(),
+            forgotten: Mutex::default(),
             status: Mutex::new(DebciStatus { server: Some(server.to_owned()), ..DebciStatus::default() }),
             is_over: AtomicBool::new(false),
             free: Wake::default(),
@@ -147,6 +151,20 @@ impl Link {
         if held.get(&number) == Some(&receipt) {
             held.remove(&number);
         }
+    }
+
+    /// Has the broker forget a job that nothing is left to do for. If the connection is lost, it comes again, and is known
+    /// then.
+    pub(super) fn acknowledge(&self, number: i64, receipt: Receipt) {
+        if self.broker.acknowledge(receipt).is_ok() {
+            lock(&self.forgotten).push(number);
+        }
+        self.let_go(number, receipt);
+    }
+
+    /// Takes the numbers of jobs that the broker has forgotten since the last call.
+    pub(super) fn forgotten(&self) -> Vec<i64> {
+        std::mem::take(&mut *lock(&self.forgotten))
     }
 
     /// Forgets the receipts of other connections than this: those messages are back in their queues.

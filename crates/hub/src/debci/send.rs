@@ -24,19 +24,14 @@ const NICE: i32 = 10;
 
 /// Sends results until the hub ends.
 pub(super) fn run(bridge: &Bridge) {
-    let sender = Sender {
-        bridge,
-        largest: AtomicUsize::new(LARGEST_MESSAGE - MARGIN),
-        unnoted: Mutex::default(),
-        acknowledged: Mutex::default(),
-    };
+    let sender = Sender { bridge, largest: AtomicUsize::new(LARGEST_MESSAGE - MARGIN), unnoted: Mutex::default() };
     let mut backoff = pauses();
     while !bridge.link.is_over() {
         match sender.round() {
             Ok(()) => backoff = pauses(),
             Err(what) => {
                 bridge.link.problem(what);
-                // A new connection or another result wakes it; one that fails at once every time must not.
+                // What fails at once every time is not tried in a tight loop, whoever wakes this thread.
                 let pause = backoff.next_pause();
                 let until = std::time::Instant::now() + pause;
                 while !bridge.link.is_over() && std::time::Instant::now() < until {
@@ -54,9 +49,6 @@ struct Sender<'a> {
     largest: AtomicUsize,
     /// Numbers of jobs whose result the broker has, which could not be written down.
     unnoted: Mutex<Vec<i64>>,
-    /// Numbers of jobs that the broker has forgotten. That is written down with the next round: a job that seems to be there
-    /// still is only looked for in vain.
-    acknowledged: Mutex<Vec<i64>>,
 }
 
 impl Sender<'_> {
@@ -64,16 +56,25 @@ impl Sender<'_> {
     fn round(&self) -> Result<(), String> {
         let of_hub = |problem: protocol::api::Problem| format!("results are not sent: {}", problem.detail);
         let unnoted = std::mem::take(&mut *self.unnoted.lock().unwrap_or_else(PoisonError::into_inner));
-        if !unnoted.is_empty() {
-            self.note(unnoted).map_err(of_hub)?;
+        if !unnoted.is_empty()
+            && let Err(problem) = self.note(unnoted.clone())
+        {
+            self.unnoted.lock().unwrap_or_else(PoisonError::into_inner).extend(unnoted);
+            return Err(of_hub(problem));
         }
         let server = self.bridge.server.clone();
-        let acknowledged = std::mem::take(&mut *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner));
-        let due = self.bridge.shared.core.write_blocking(move |tx| {
-            tx.acknowledged_debci(&acknowledged)?;
-            tx.due_debci(&server)
+        let forgotten = self.bridge.link.forgotten();
+        let found = self.bridge.shared.core.write_blocking(move |tx| {
+            tx.acknowledged_debci(&forgotten)?;
+            Ok((tx.due_debci(&server)?, tx.unacknowledged_debci(&server)?))
         });
-        let due = due.map_err(of_hub)?;
+        let (due, answered) = found.map_err(of_hub)?;
+        // One that came again while its result was on its way.
+        for number in answered {
+            if let Some(receipt) = self.bridge.link.receipt(number) {
+                self.bridge.link.acknowledge(number, receipt);
+            }
+        }
         let due: Vec<(Due, Receipt)> = due
             .into_iter()
             .filter_map(|due| self.bridge.link.receipt(due.number).map(|receipt| (due, receipt)))
@@ -134,11 +135,7 @@ impl Sender<'_> {
             tracing::error!(%problem, run = %due.run, "debci: a result was sent, and that could not be written down yet");
             self.unnoted.lock().unwrap_or_else(PoisonError::into_inner).push(due.number);
         }
-        // It comes again if the connection is lost now, and is known then.
-        if link.broker.acknowledge(receipt).is_ok() {
-            self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(due.number);
-        }
-        link.let_go(due.number, receipt);
+        link.acknowledge(due.number, receipt);
         link.answered();
         Ok(())
     }

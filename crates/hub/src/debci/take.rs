@@ -256,7 +256,11 @@ impl Taker {
                         self.acknowledge(receipt);
                     }
                 }
-                Known::Answered => self.acknowledge(receipt),
+                Known::Answered(Some(number)) => {
+                    self.missing.remove(&number);
+                    self.bridge.link.acknowledge(number, receipt);
+                }
+                Known::Answered(None) => self.acknowledge(receipt),
             }
         }
         self.bridge.link.ended.wake();
@@ -324,8 +328,11 @@ impl Taker {
         }
         self.missing.retain(|number, _| !others.contains(number) && !unwanted.contains(number));
         self.bridge.shared.core.write_blocking(move |tx| {
-            tx.answered_debci(&others, Answer::TakenByOthers)?;
-            tx.answered_debci(&unwanted, Answer::NotWanted)
+            for (numbers, answer) in [(others, Answer::TakenByOthers), (unwanted, Answer::NotWanted)] {
+                tx.answered_debci(&numbers, answer)?;
+                tx.acknowledged_debci(&numbers)?;
+            }
+            Ok(())
         })?;
         Ok(())
     }
