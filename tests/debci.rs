@@ -20,6 +20,14 @@ use appliance::settings::WhenDone;
 use protocol::{Job, Machine};
 use rocbed_tests::{Debci, fixture_tree};
 use runner::{Cancel, KernelLog, Observer, Setup};
+use serde_json::json;
+
+#[path = "debci/booted.rs"]
+mod booted;
+#[path = "debci/dies.rs"]
+mod dies;
+#[path = "debci/encrypted.rs"]
+mod encrypted;
 
 #[path = "debci/bridge.rs"]
 mod bridge;
@@ -105,14 +113,15 @@ impl<'a> Worker<'a> {
         Self { debci, name, data, stop: Arc::default() }
     }
 
-    fn settings(&self, api: bool) -> Settings {
+    fn settings(&self) -> Settings {
         Settings {
-            address: amqp::Address::parse(&self.debci.broker()).expect("an address"),
-            tls: amqp::TlsOptions::default(),
+            // Its certificate is its login.
+            address: encrypted::address(self.debci.tls_port()),
+            tls: encrypted::options(),
             suites: vec!["unstable".into()],
             architecture: "amd64".into(),
             backend: "lxc".into(),
-            api: api.then(|| self.debci.web()),
+            api: Some(self.debci.web()),
             when_done: WhenDone::PowerOff,
             data: self.data.clone(),
             timeouts: Timeouts {
@@ -127,20 +136,29 @@ impl<'a> Worker<'a> {
 
     /// Works until the queues are empty. Returns the ids of the jobs that were run.
     fn work(&self, begins: &dyn Fn(&Assignment)) -> Vec<String> {
-        self.stop.store(false, Ordering::SeqCst);
-        let mut source = Source::open(self.settings(true)).expect("a source");
-        let machine =
-            Machine { name: self.name.into(), gpus: gpu::simulate("gfx1030").expect("a GPU"), ..Machine::default() };
         let mut runner = InDebcisRoot {
             debci: self.debci,
             bundles: self.data.join("bundles"),
-            machine: machine.clone(),
+            machine: self.machine(),
             begins,
             ran: RefCell::default(),
         };
+        self.work_with(self.settings(), &mut runner);
+        runner.ran.into_inner()
+    }
+
+    fn machine(&self) -> Machine {
+        Machine { name: self.name.into(), gpus: gpu::simulate("gfx1030").expect("a GPU"), ..Machine::default() }
+    }
+
+    /// Works until the queues are empty.
+    fn work_with(&self, settings: Settings, runner: &mut dyn RunJob) {
+        self.stop.store(false, Ordering::SeqCst);
+        let mut source = Source::open(settings).expect("a source");
+        let machine = self.machine();
         let ended = AgentLoop {
             source: &mut source,
-            runner: &mut runner,
+            runner,
             fitness: &mut AlwaysFit,
             journal: None,
             machine: &machine,
@@ -150,7 +168,6 @@ impl<'a> Worker<'a> {
         }
         .run();
         ended.expect("an end");
-        runner.ran.into_inner()
     }
 }
 
@@ -235,12 +252,25 @@ fn an_unmodified_debci_shows_what_our_worker_found() {
     let worker = Worker::new(&debci, "lab1");
 
     // What cannot be run is answered as well: another suite is a temporary failure.
-    let runs = debci.enqueue("-t rocr-runtime/7.2.4", &["passes", "fails", "skips"]);
+    let runs = debci.enqueue("-t rocr-runtime/7.2.4", &["passes", "fails"]);
     let elsewhere = debci.enqueue("-s experimental", &["passes"]);
-    let [passes, fails, skips] = runs[..] else { panic!("{runs:?}") };
-    let ran = worker.work(&|_| ());
-    assert_eq!(ran.len(), 3, "{ran:?}");
-    for (run, says) in [(passes, "pass"), (fails, "fail"), (skips, "neutral"), (elsewhere[0], "tmpfail")] {
+    let [passes, fails] = runs[..] else { panic!("{runs:?}") };
+    let key = debci.api_key();
+    let tests = json!([
+        { "package": "skips", "trigger": "rocr-runtime/7.2.4" },
+        { "package": "passes", "pin-packages": [["src:rocr-runtime", "experimental"]] },
+        { "package": "passes", "autopkgtest": "git" },
+    ]);
+    let by_api = debci.enqueue_by_api(&key, "unstable/amd64+gfx1030", &tests);
+    let [skips, pins, variant] = by_api[..] else { panic!("{by_api:?}") };
+    let booted = booted::Booted::start(&debci, &key);
+    let pinned = RefCell::new(Vec::new());
+    let ran = worker.work(&|assignment| pinned.borrow_mut().extend(assignment.job.pin.clone()));
+    assert_eq!(ran.len(), 4, "{ran:?}");
+    assert_eq!(pinned.into_inner(), ["experimental=src:rocr-runtime"]);
+    let ended = [(passes, "pass"), (fails, "fail"), (skips, "neutral"), (pins, "pass")];
+    let refused = [(elsewhere[0], "tmpfail"), (variant, "tmpfail")];
+    for (run, says) in ended.into_iter().chain(refused) {
         assert_eq!(status(&debci, run), says, "job {run}");
     }
     assert_eq!(
@@ -280,4 +310,9 @@ fn an_unmodified_debci_shows_what_our_worker_found() {
     }
     assert_eq!(ours["worker"], b"lab1\n");
     assert!(ours.contains_key("rocbed/result.json") && ours.contains_key("artifacts/who/word"));
+
+    // Starting another debci would take longer than all of this.
+    encrypted::each_failure_is_told(&debci);
+    dies::nothing_is_lost_and_nothing_twice(&debci, &key);
+    booted.ends_with_results(&debci);
 }

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use amqp::fixtures::tls;
 use tempfile::TempDir;
 
 use crate::{sid_root, tool};
@@ -19,15 +20,23 @@ pub struct Debci {
     /// A directory that is at the same path inside.
     shared: TempDir,
     broker: u16,
+    tls: u16,
     web: u16,
 }
 
 impl Debci {
-    /// Starts it, with jobs for `amd64+gfx1030`. Its root directory is made when it is first needed, and kept.
+    /// Starts it, with jobs for `amd64+gfx1030` and `amd64+gfx1100`. Its root directory is made when it is first needed, and kept.
     pub fn start() -> Self {
         let root = sid_root();
         let shared = tempfile::tempdir().expect("a directory");
         let ports = free_ports();
+        for (name, text) in [
+            ("authority.pem", tls::AUTHORITY),
+            ("server.pem", tls::SERVER.certificate),
+            ("server.key", tls::SERVER.key),
+        ] {
+            fs::write(shared.path().join(name), text).expect("a certificate");
+        }
         let script = fixture("start.sh");
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--uts", "--fork", "--kill-child", "bash"]).arg(script);
@@ -44,12 +53,17 @@ impl Debci {
         let pid = process.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
         let inside = children.split_whitespace().next().and_then(|id| id.parse().ok()).expect("a child");
-        Self { process, inside, shared, broker: ports[0], web: ports[3] }
+        Self { process, inside, shared, broker: ports[0], tls: ports[1], web: ports[4] }
     }
 
     /// Address of the broker.
     pub fn broker(&self) -> String {
         format!("amqp://127.0.0.1:{}", self.broker)
+    }
+
+    /// Port of the broker where it speaks TLS. It asks for a certificate, and takes the common name for the user.
+    pub fn tls_port(&self) -> u16 {
+        self.tls
     }
 
     /// Address of the web pages.
@@ -75,13 +89,59 @@ impl Debci {
         tool("nsenter", rest)
     }
 
-    /// Enqueues a job for each package, as an administrator does; returns their run ids.
+    /// Enqueues a job for each package, as an administrator does; returns their run ids. Later options count.
     pub fn enqueue(&self, options: &str, packages: &[&str]) -> Vec<u64> {
         let names = packages.join(" ");
+        self.new_jobs(|| {
+            self.administer(&format!("enqueue -s unstable -a amd64+gfx1030 {options} {names}"));
+        })
+    }
+
+    /// A key for the server's API.
+    pub fn api_key(&self) -> String {
+        self.administer("api setkey lab").trim().to_owned()
+    }
+
+    /// Enqueues jobs by the server's API, as another program does: `tests` is its JSON, and `place` is `SUITE/ARCHITECTURE`.
+    /// Returns their run ids.
+    pub fn enqueue_by_api(&self, key: &str, place: &str, tests: &serde_json::Value) -> Vec<u64> {
+        let file = self.shared().join("tests.json");
+        fs::write(&file, tests.to_string()).expect("a file");
+        self.new_jobs(|| {
+            self.run(&format!(
+                "curl --silent --show-error --fail --max-time 60 --header 'Auth-Key: {key}' --form tests=@{} \
+                 --form priority=8 '{}/api/v1/test/{place}'",
+                file.display(),
+                self.web()
+            ));
+        })
+    }
+
+    /// The run ids of jobs that are made meanwhile.
+    fn new_jobs(&self, make: impl FnOnce()) -> Vec<u64> {
         let before = self.query("select coalesce(max(run_id), 0) from jobs");
-        self.administer(&format!("enqueue -s unstable -a amd64+gfx1030 {options} {names}"));
+        make();
         let ids = self.query(&format!("select run_id from jobs where run_id > {} order by run_id", before.trim()));
         ids.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// Ends the collector, until [`Debci::start_collector`].
+    pub fn stop_collector(&self) {
+        fs::write(self.shared().join("collector-away"), "").expect("a file");
+        // So written, the shell itself is not found.
+        self.run(
+            "pkill -KILL -f '[d]ebci-collector'; while pgrep -f '[d]ebci-collector' > /dev/null; do sleep 0.1; done",
+        );
+    }
+
+    /// Has the collector start again.
+    pub fn start_collector(&self) {
+        fs::remove_file(self.shared().join("collector-away")).expect("it was away");
+    }
+
+    /// Ends the broker as a lack of memory does. It starts again by itself.
+    pub fn kill_broker(&self) {
+        self.run("pkill -KILL -x beam.smp");
     }
 
     /// Runs debci's command inside, as its administrator does.
@@ -111,10 +171,10 @@ impl Drop for Debci {
     }
 }
 
-/// Free ports for the broker, the two of Erlang, and the web pages.
-fn free_ports() -> [u16; 4] {
+/// Free ports for the broker, without and with TLS, the two of Erlang, and the web pages.
+fn free_ports() -> [u16; 5] {
     // Held until all are known, so that they differ.
-    let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let held = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     held.map(|port| port.local_addr().expect("its number").port())
 }
 

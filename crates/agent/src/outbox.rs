@@ -39,6 +39,9 @@ pub struct PendingResult {
     pub size: u64,
     /// The bundle's SHA-256, in hexadecimal digits.
     pub sha256: Digest,
+    /// Where the bundle is kept besides, for recipients that get less than all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_at: Option<String>,
     /// The reason why the recipient will never take it. It stays until a person deals with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
@@ -114,6 +117,17 @@ impl Outbox {
 
     /// Moves a bundle into the outbox. When this returns the result is durable.
     pub fn put(&self, to: &str, lease: Option<&str>, delivery: &Delivery) -> io::Result<PendingResult> {
+        self.put_stored(to, lease, delivery, None)
+    }
+
+    /// As [`Outbox::put`], for a bundle that is kept somewhere else besides, at this address.
+    pub fn put_stored(
+        &self,
+        to: &str,
+        lease: Option<&str>,
+        delivery: &Delivery,
+        stored_at: Option<String>,
+    ) -> io::Result<PendingResult> {
         let name = lease.unwrap_or(&delivery.job);
         // The name comes from outside and becomes the name of a file.
         check_id("lease", name).map_err(io::Error::other)?;
@@ -126,6 +140,7 @@ impl Outbox {
             summary: delivery.summary.clone(),
             size: delivery.size,
             sha256: delivery.sha256,
+            stored_at,
             refused: None,
         };
         durable::replace(

@@ -47,7 +47,15 @@ impl Debci {
     pub(super) fn send_waiting(&mut self, current: &Current, waiting: &Waiting) -> Result<Sent, Advice> {
         let bundle = waiting.bundle.clone();
         let mut open = || Ok(Box::new(File::open(&bundle)?) as Box<dyn Read>);
-        let sent = self.send(current, &mut |heading, most| debci::of_bundle(heading, &mut open, most));
+        let notes: Vec<String> = waiting
+            .result
+            .stored_at
+            .iter()
+            .map(|address| format!("the complete result bundle is at {address}"))
+            .collect();
+        let sent = self.send(current, &mut |heading, most| {
+            debci::of_bundle(&Heading { notes: notes.clone(), ..heading.clone() }, &mut open, most)
+        });
         match &sent {
             Sent::Done => self.outbox.remove(waiting).map_err(outbox)?,
             // It is all that there is of hours of tests: somebody may still be able to read it.

@@ -375,3 +375,19 @@ fn a_job_that_kills_machines_ends_with_a_temporary_failure() -> Result {
     assert_eq!((lab.broker.messages(JOBS).len(), lab.results()?.len()), (1, 0));
     Ok(())
 }
+
+#[test]
+fn a_result_says_where_the_complete_bundle_is() -> Result {
+    let lab = Lab::start()?;
+    lab.enqueue(7);
+    let mut worker = lab.worker("lab1", Api::Known)?;
+    let assignment = claim(&mut worker)?;
+    let delivery = run(&lab, &assignment, 10)?;
+    let address = "https://storage.example/results/lab1/rocrand-7.tar.zst";
+    worker.outbox.put_stored(&worker.server, assignment.lease.as_deref(), &delivery, Some(address.into()))?;
+    lab.kill(worker);
+    settle(&lab, &mut lab.worker("lab1", Api::Known)?)?;
+    let log = log(&only_result(&lab, 7)?)?;
+    assert!(log.contains(&format!("the complete result bundle is at {address}\n")), "{log}");
+    Ok(())
+}
