@@ -17,6 +17,7 @@ use amqp::{Broker, Options, Queue};
 use protocol::{JobResult, Verdict};
 use rocbed_tests::Debci;
 use serde_json::json;
+use sha256::Digest;
 
 use crate::{PATIENCE, Worker, encrypted, status};
 
@@ -46,7 +47,7 @@ impl RunJob for AtOnce<'_> {
         let artifact = if name == "large" { LARGE } else { 10 };
         fs::write(&bundle, self::bundle(assignment, artifact)).expect("a bundle");
         let size = fs::metadata(&bundle).expect("it is there").len();
-        let (job, summary, sha256) = (assignment.job.id.clone(), String::new(), String::new());
+        let (job, summary, sha256) = (assignment.job.id.clone(), String::new(), Digest::of(b""));
         let delivery = Delivery { job, verdict: Verdict::Pass, summary, bundle, size, sha256 };
         Ok(Outcome::Ran { delivery, stuck: false, faults: runner::GpuFaults::default() })
     }
